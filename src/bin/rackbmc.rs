@@ -1,0 +1,2 @@
+//! rackbmc
+fn main() {}

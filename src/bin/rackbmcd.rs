@@ -1,0 +1,2 @@
+//! rackbmcd
+fn main() {}

@@ -1,0 +1,13 @@
+//! rackbmcd: a light per-rack daemon that presses the power buttons of machines that matter.
+
+pub mod api;
+pub mod bmc;
+pub mod cli;
+pub mod daemon;
+pub mod entropy;
+pub mod ipmi;
+pub mod power;
+pub mod rack;
+pub mod session;
+pub mod sim;
+pub mod time;

@@ -1,0 +1,132 @@
+//! The time as the core knows it: an [`Instant`] that counts from the daemon's start and cannot be asked for, and
+//! the calendar time ([`WallTime`]) that people see. Both are handed in by the shell; nothing here reads a clock.
+
+use std::fmt;
+use std::ops::{Add, AddAssign, Sub};
+use std::time::Duration;
+
+/// A moment on the daemon's monotonic clock, in nanoseconds since the daemon (or a test's world) started.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The moment at which the clock started.
+    pub const START: Instant = Instant(0);
+
+    /// The moment that lies `elapsed` after the start; saturates after 584 years.
+    pub fn after_start(elapsed: Duration) -> Self {
+        Instant(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The time since the start.
+    pub fn since_start(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    /// The time since `earlier`, zero where that lies ahead.
+    pub fn since(self, earlier: Instant) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+    fn add(self, later: Duration) -> Instant {
+        Instant(
+            self.0
+                .saturating_add(u64::try_from(later.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, later: Duration) {
+        *self = *self + later;
+    }
+}
+
+impl Sub<Instant> for Instant {
+    type Output = Duration;
+    /// The time between two moments, zero where the right one is the later.
+    fn sub(self, earlier: Instant) -> Duration {
+        self.since(earlier)
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "t+{}.{:03}s",
+            self.0 / 1_000_000_000,
+            self.0 / 1_000_000 % 1000
+        )
+    }
+}
+
+/// A calendar time in microseconds since 1970-01-01T00:00:00Z.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct WallTime(u64);
+
+impl WallTime {
+    /// The time `micros` microseconds after the epoch.
+    pub fn from_unix_micros(micros: u64) -> Self {
+        WallTime(micros)
+    }
+
+    /// Microseconds since the epoch.
+    pub fn unix_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The time since `earlier`, zero where that lies ahead.
+    pub fn since(self, earlier: WallTime) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for WallTime {
+    type Output = WallTime;
+    fn add(self, later: Duration) -> WallTime {
+        WallTime(
+            self.0
+                .saturating_add(u64::try_from(later.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+/// RFC 3339 with microseconds and `+00:00`, as Ironic writes times.
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = i64::try_from(self.0).unwrap_or(i64::MAX);
+        let stamp = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+        write!(f, "{}", stamp.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00"))
+    }
+}
+
+impl fmt::Debug for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_before_the_start_of_an_interval_is_no_time() {
+        let late = Instant::after_start(Duration::from_secs(5));
+        assert_eq!(late - Instant::START, Duration::from_secs(5));
+        assert_eq!(Instant::START - late, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_calendar_time_reads_as_ironic_writes_it() {
+        let time = WallTime::from_unix_micros(1_438_387_200_000_120);
+        assert_eq!(time.to_string(), "2015-08-01T00:00:00.000120+00:00");
+    }
+}
