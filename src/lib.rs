@@ -6,6 +6,7 @@ pub mod cli;
 pub mod daemon;
 pub mod entropy;
 pub mod ipmi;
+pub mod nodeset;
 pub mod power;
 pub mod rack;
 pub mod session;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const WALLS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("entropy", &[]),
+    ("nodeset", &[]),
     ("ipmi", &["time", "entropy"]),
     ("session", &["ipmi", "time", "entropy"]),
     // No IPMI word in the vocabulary: `power` and `rack` would hear it through it.
@@ -23,11 +24,14 @@ const WALLS: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["rack", "power", "bmc", "session", "ipmi", "time", "entropy"],
+        &[
+            "nodeset", "rack", "power", "bmc", "session", "ipmi", "time", "entropy",
+        ],
     ),
     (
         "api",
         &[
+            "nodeset",
             "rack",
             "power",
             "bmc::vocabulary",
@@ -52,14 +56,14 @@ const WALLS: &[(&str, &[&str])] = &[
         "cli::demo",
         &["cli", "api", "sim", "ipmi", "time", "entropy"],
     ),
-    ("cli", &["api"]),
+    ("cli", &["api", "nodeset"]),
     ("bin::rackbmcd", &["daemon", "config"]),
     ("bin::rackbmc", &["cli"]),
 ];
 
 /// Rooms without a world: no clock, socket, file, randomness or `async`, and the same order on every run.
 const CORE: &[&str] = &[
-    "time", "entropy", "ipmi", "session", "bmc", "power", "rack", "api", "sim",
+    "time", "entropy", "nodeset", "ipmi", "session", "bmc", "power", "rack", "api", "sim",
 ];
 /// The parts of core rooms that do touch sockets.
 const CORE_EXCEPT: &[&str] = &["api::serve"];

@@ -1,1 +1,4 @@
-//! (being built)
+//! The rack: inventory, scheduling, tasks, batches, polling, journal records, history.
+
+pub mod record;
+pub mod settings;

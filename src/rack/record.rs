@@ -1,0 +1,66 @@
+//! What must be remembered over a restart: the words between the core, which says it, and the store, which does it.
+//!
+//! The core hands out [`Write`]s and is told when they are durable; at the start it is given every entry again. What
+//! the bytes mean is the core's own affair.
+
+/// A part of the memory; keys are unique within one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Table {
+    /// Tasks, by id.
+    Tasks,
+    /// Batches, by id.
+    Batches,
+    /// What is known of nodes and their BMCs, by uuid.
+    Nodes,
+    /// What concerns the rack as a whole, such as its pause.
+    Rack,
+    /// What happened to nodes.
+    History,
+    /// Who changed what: the audit trail.
+    Audit,
+}
+
+impl Table {
+    /// All of them, in the order in which they are loaded.
+    pub const ALL: [Table; 6] = [
+        Table::Tasks,
+        Table::Batches,
+        Table::Nodes,
+        Table::Rack,
+        Table::History,
+        Table::Audit,
+    ];
+
+    /// Its name on the disk, the same for ever.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Tasks => "tasks",
+            Table::Batches => "batches",
+            Table::Nodes => "nodes",
+            Table::Rack => "rack",
+            Table::History => "history",
+            Table::Audit => "audit",
+        }
+    }
+}
+
+/// One change of the memory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Write {
+    /// Remember a value under a key, in place of what was there.
+    Put {
+        /// Where.
+        table: Table,
+        /// Under which key.
+        key: String,
+        /// What.
+        value: Vec<u8>,
+    },
+    /// Forget a key; one that is not there is forgotten already.
+    Delete {
+        /// Where.
+        table: Table,
+        /// Which key.
+        key: String,
+    },
+}

@@ -1,0 +1,111 @@
+//! What the configuration tells a rack and its nodes: plain data, complete, with every default already filled in.
+//!
+//! Made by `config` (or by a test), read by `rack` and `bmc`. Nothing here checks anything: a value that stands here
+//! was found good where it was typed.
+
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What concerns the rack as a whole.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RackSettings {
+    /// The rack's name, shown wherever a node is.
+    pub name: String,
+    /// How often the power state of an idle node is read.
+    pub sync_interval: Duration,
+    /// The least time between two power-ons of the rack.
+    pub power_on_stagger: Duration,
+    /// Power changes under way at once, rack-wide; at least 1.
+    pub max_transitions: u32,
+    /// After so many failed readings in a row a node is marked with a fault; at least 1.
+    pub fault_after: u32,
+    /// How long ended tasks, batches and the history of nodes are remembered.
+    pub history_keep: Duration,
+    /// Entries of history that are kept per node, the newest ones; at least 1.
+    pub history_entries: u32,
+    /// What maintenance of a node means for requests.
+    pub maintenance_policy: MaintenancePolicy,
+}
+
+impl Default for RackSettings {
+    fn default() -> Self {
+        RackSettings {
+            name: "rack".into(),
+            sync_interval: Duration::from_secs(60),
+            power_on_stagger: Duration::from_millis(500),
+            max_transitions: 16,
+            fault_after: 3,
+            history_keep: Duration::from_secs(30 * 24 * 3600),
+            history_entries: 1000,
+            maintenance_policy: MaintenancePolicy::Block,
+        }
+    }
+}
+
+/// What maintenance of a node means for requests that change its power.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum MaintenancePolicy {
+    /// They are refused, with the reason of the maintenance.
+    #[default]
+    Block,
+    /// They are carried out, and the task's journal says that the node is in maintenance.
+    Allow,
+}
+
+/// What concerns one node.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NodeSettings {
+    /// Its name: letters, digits, `-`, `_` and `.`; unique in the rack.
+    pub name: String,
+    /// Its uuid, unique in the rack.
+    pub uuid: Uuid,
+    /// The groups it is in, sorted.
+    pub groups: Vec<String>,
+    /// Where its BMC is.
+    pub address: Address,
+    /// How often its BMC is spoken to at most.
+    pub pace: Pace,
+    /// How long a session stands unused, while an operation runs, before something is said to keep it alive.
+    pub keepalive: Duration,
+    /// How long a session stands unused, when no operation runs, before it is closed.
+    pub idle_close: Duration,
+    /// Failed log-ins after which none is tried any more; at least 1.
+    pub auth_failures: u32,
+    /// How long none is tried then, unless the credentials change or an operator says so.
+    pub auth_hold: Duration,
+    /// How long a BMC may be silent before it is called dead.
+    pub breaker_after: Duration,
+    /// How often a dead BMC is tried again.
+    pub breaker_retry: Duration,
+    /// Whether an NMI may be injected.
+    pub nmi: bool,
+    /// The least time between two NMIs.
+    pub nmi_min_interval: Duration,
+}
+
+/// Where a BMC is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Address {
+    /// A host name, an IPv4 or an IPv6 address (without brackets).
+    pub host: String,
+    /// The UDP port; not 0.
+    pub port: u16,
+}
+
+/// A rate limit: so many orders a second in the long run, and a few at once after a rest.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Pace {
+    /// Orders per second, above zero.
+    pub orders_per_second: f64,
+    /// Orders that may leave at once after a rest; at least 1.
+    pub burst: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            orders_per_second: 1.0,
+            burst: 3,
+        }
+    }
+}
