@@ -1,0 +1,166 @@
+//! A duration in a body: written as a number of seconds, read from a number or from words like `90s`, `10m`, `1h30m`.
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::time::Duration;
+
+/// A duration as bodies carry it. Never negative, never infinite.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Seconds(pub Duration);
+
+/// What a mistaken duration is told.
+const EXPECTED: &str = "a number of seconds or words like '90s', '10m', '1h30m'";
+
+impl Seconds {
+    /// The duration that `seconds` names; `None` where it is negative, no number or beyond all measure.
+    pub fn from_f64(seconds: f64) -> Option<Self> {
+        Duration::try_from_secs_f64(seconds).ok().map(Seconds)
+    }
+
+    /// The duration that `text` names: a bare number of seconds, or numbers with units (`ms`, `s`, `m`, `h`, `d`),
+    /// largest or smallest first as one likes.
+    pub fn from_words(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let plain = |text: &str| {
+            !text.is_empty()
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'.')
+        };
+        if plain(text) {
+            return Self::from_f64(text.parse().ok()?);
+        }
+        let mut total = Duration::ZERO;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let number = rest
+                .find(|mark: char| !(mark.is_ascii_digit() || mark == '.'))
+                .filter(|end| *end > 0)?;
+            let unit_end = rest[number..]
+                .find(|mark: char| mark.is_ascii_digit())
+                .map_or(rest.len(), |end| number + end);
+            let factor = match rest[number..unit_end].trim() {
+                "ms" => 0.001,
+                "s" | "sec" => 1.0,
+                "m" | "min" => 60.0,
+                "h" => 3600.0,
+                "d" => 86_400.0,
+                _ => return None,
+            };
+            let part = Self::from_f64(rest[..number].parse::<f64>().ok()? * factor)?;
+            total = total.checked_add(part.0)?;
+            rest = &rest[unit_end..];
+        }
+        (!text.is_empty()).then_some(Seconds(total))
+    }
+}
+
+impl From<Duration> for Seconds {
+    fn from(duration: Duration) -> Self {
+        Seconds(duration)
+    }
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.subsec_nanos() == 0 {
+            serializer.serialize_u64(self.0.as_secs())
+        } else {
+            serializer.serialize_f64(self.0.as_secs_f64())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Seconds;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Seconds, E> {
+                Ok(Seconds(Duration::from_secs(seconds)))
+            }
+            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Seconds, E> {
+                u64::try_from(seconds)
+                    .map(|seconds| Seconds(Duration::from_secs(seconds)))
+                    .map_err(|_| E::custom(format!("{seconds} is negative: wanted {EXPECTED}")))
+            }
+            fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Seconds, E> {
+                Seconds::from_f64(seconds).ok_or_else(|| {
+                    E::custom(format!("{seconds} is no duration: wanted {EXPECTED}"))
+                })
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Seconds, E> {
+                Seconds::from_words(text)
+                    .ok_or_else(|| E::custom(format!("'{text}' is no duration: wanted {EXPECTED}")))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Duration, String> {
+        serde_json::from_str::<Seconds>(json)
+            .map(|seconds| seconds.0)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_duration_is_a_number_or_words() {
+        for (json, millis) in [
+            ("90", 90_000),
+            ("0.5", 500),
+            ("\"10\"", 10_000),
+            ("\"90s\"", 90_000),
+            ("\"10m\"", 600_000),
+            ("\"1h30m\"", 5_400_000),
+            ("\"1h 30m\"", 5_400_000),
+            ("\"250ms\"", 250),
+            ("\"1.5s\"", 1500),
+            ("0", 0),
+        ] {
+            assert_eq!(read(json), Ok(Duration::from_millis(millis)), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused_with_what_was_wanted() {
+        for json in [
+            "-1",
+            "-0.5",
+            "\"\"",
+            "\" \"",
+            "\"soon\"",
+            "\"10x\"",
+            "\"s\"",
+            "\"-5s\"",
+            "\"1e9\"",
+            "\"1.2.3s\"",
+            "1e300",
+            "true",
+            "null",
+            "[]",
+            "\"5 5\"",
+            "\"\u{664}s\"",
+        ] {
+            let complaint = read(json).expect_err(json);
+            assert!(complaint.contains("90s"), "{json}: {complaint}");
+        }
+    }
+
+    #[test]
+    fn whole_seconds_are_written_without_a_point() {
+        let write = |millis| {
+            serde_json::to_string(&Seconds(Duration::from_millis(millis))).expect("a number")
+        };
+        assert_eq!(write(90_000), "90");
+        assert_eq!(write(1500), "1.5");
+    }
+}
