@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const WALLS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("entropy", &[]),
+    // Words only: node sets are written by people in files, requests and on the command line.
     ("nodeset", &[]),
     ("ipmi", &["time", "entropy"]),
     ("session", &["ipmi", "time", "entropy"]),

@@ -62,7 +62,8 @@ serial 15 127.0.0.1 {port} codec VM
   kill_wait 5"""
 QEMU = (
     "qemu-system-x86_64 -name {name} -machine pc -accel tcg,tb-size=32 -cpu max -m 128M -smp 1"
-    " -nodefaults -no-user-config -display none -serial file:{dir}/console.log"
+    " -nodefaults -no-user-config -display none"
+    " -chardev file,id=console,path={dir}/console.log,append=on -serial chardev:console"
     " -kernel {guest}/vmlinuz -initrd {guest}/initrd.gz -append '{append}'"
     " -chardev socket,id=ipmi0,host=127.0.0.1,port={port},reconnect=1"
     " -device ipmi-bmc-extern,id=bmc0,chardev=ipmi0 -device isa-ipmi-kcs,bmc=bmc0"
