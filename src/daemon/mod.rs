@@ -1,1 +1,3 @@
-//! (being built)
+//! The shell: the only room with a clock, sockets, signals, randomness and the store.
+
+pub mod store;

@@ -1,0 +1,343 @@
+//! The memory on the disk: redb behind plain functions, and the [`committer`] that writes in groups.
+//!
+//! Driven by the daemon's loop, which passes on what the core wants remembered. Knows tables, keys and bytes; what
+//! they mean is the core's affair. Every call blocks on the disk: use it off the executor.
+
+pub mod committer;
+
+use crate::rack::record::{Table, Write};
+use nix::fcntl::{Flock, FlockArg};
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The format of what the core stores, counted up whenever an older daemon would misread it.
+pub const FORMAT: u64 = 1;
+
+/// The journal's file name in the state directory.
+const FILE: &str = "journal.redb";
+/// The file whose lock says that a daemon uses the directory.
+const LOCK: &str = "lock";
+/// Ours to say what the file is; everything else in it is the core's.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// The format's key in it.
+const FORMAT_KEY: &str = "format";
+/// redb's page cache. Its own default of 1 GiB does not fit the unit's memory limit.
+const CACHE: usize = 8 * 1024 * 1024;
+
+/// Why the memory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory or a file in it cannot be made or opened.
+    #[error("{path}: {reason}")]
+    Path {
+        /// What cannot be opened.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+    /// Another daemon uses the same directory.
+    #[error(
+        "{0} is in use by another rackbmcd: stop that one, or give this one a state_dir of its own"
+    )]
+    Locked(PathBuf),
+    /// Written by a daemon with another format: never misread.
+    #[error(
+        "{path} has format {found}, this rackbmcd knows format {FORMAT} only: \
+         start the version that wrote it, or move the file away"
+    )]
+    Format {
+        /// The journal.
+        path: PathBuf,
+        /// The format that stands in it.
+        found: u64,
+    },
+    /// Something else than a journal of ours.
+    #[error("{path} is no journal of rackbmcd ({reason}): move it away")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// How that was seen.
+        reason: String,
+    },
+    /// Its checksums or its structure are broken.
+    #[error("{path} is damaged ({reason}): move it away and restore it from a backup")]
+    Damaged {
+        /// The journal.
+        path: PathBuf,
+        /// How that was seen.
+        reason: String,
+    },
+    /// Reading or writing failed; what was there before is unharmed.
+    #[error("{path}: {reason}")]
+    Disk {
+        /// The journal.
+        path: PathBuf,
+        /// The system's reason, such as "No space left on device (os error 28)".
+        reason: String,
+    },
+}
+
+/// How the file is handed to redb: tests put a failing disk in between.
+type OpenDatabase = Box<dyn Fn(File) -> Result<Database, DatabaseError> + Send>;
+
+/// The memory of one daemon: the only one to use its directory while it lives.
+pub struct Store {
+    path: PathBuf,
+    /// `None` after an I/O error: redb wants to be opened anew then.
+    database: Option<Database>,
+    open_database: OpenDatabase,
+    /// Held to the end, also while the database is closed.
+    _lock: Flock<File>,
+}
+
+impl Store {
+    /// Opens the memory in a directory, making both where they are missing (modes 0700 and 0600).
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while another daemon has it, [`StoreError::Format`] for another format and
+    /// [`StoreError::Foreign`] for anything else: what the file holds was not changed then.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_with(directory, Box::new(open_on_disk))
+    }
+
+    fn open_with(directory: &Path, open_database: OpenDatabase) -> Result<Self, StoreError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|reason| at(directory, reason))?;
+        let lock_path = directory.join(LOCK);
+        let lock_file = private_file(&lock_path).map_err(|reason| at(&lock_path, reason))?;
+        let lock =
+            Flock::lock(lock_file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+                match errno {
+                    nix::errno::Errno::EWOULDBLOCK => StoreError::Locked(directory.to_owned()),
+                    other => at(&lock_path, other.into()),
+                }
+            })?;
+        let mut store = Store {
+            path: directory.join(FILE),
+            database: None,
+            open_database,
+            _lock: lock,
+        };
+        if !store.path.exists() {
+            store.create(directory)?;
+        }
+        store.reopen()?;
+        Ok(store)
+    }
+
+    /// Makes an empty journal beside its place and moves it there when it is complete: a journal never lacks its
+    /// format, however the power goes.
+    fn create(&self, directory: &Path) -> Result<(), StoreError> {
+        let new = directory.join(format!("{FILE}.new"));
+        match fs::remove_file(&new) {
+            Err(reason) if reason.kind() != io::ErrorKind::NotFound => {
+                return Err(at(&new, reason));
+            }
+            _ => {}
+        }
+        let file = private_file(&new).map_err(|reason| at(&new, reason))?;
+        let made = (self.open_database)(file)
+            .map_err(redb::Error::from)
+            .and_then(|database| {
+                let writing = database.begin_write()?;
+                writing.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
+                writing.commit()?;
+                Ok(())
+            });
+        made.map_err(|error| self.fault(error))?;
+        fs::rename(&new, &self.path).map_err(|reason| at(&self.path, reason))?;
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|reason| at(directory, reason))
+    }
+
+    /// Closes the journal and opens it again, which is what redb asks for after an I/O error.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; it may be tried again.
+    pub fn reopen(&mut self) -> Result<(), StoreError> {
+        self.database = None;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.path)
+            .map_err(|reason| at(&self.path, reason))?;
+        let empty = file.metadata().map(|metadata| metadata.len() == 0);
+        // redb would make a new database of an empty file.
+        if empty.map_err(|reason| at(&self.path, reason))? {
+            return Err(self.foreign("the file is empty"));
+        }
+        let database = (self.open_database)(file).map_err(|error| self.fault(error))?;
+        self.check_format(&database)?;
+        self.database = Some(database);
+        Ok(())
+    }
+
+    fn check_format(&self, database: &Database) -> Result<(), StoreError> {
+        let reading = database.begin_read().map_err(|error| self.fault(error))?;
+        let meta = match reading.open_table(META) {
+            Ok(meta) => meta,
+            Err(TableError::Storage(error)) => return Err(self.fault(error)),
+            Err(_) => return Err(self.foreign("it does not say its format")),
+        };
+        let format = meta.get(FORMAT_KEY).map_err(|error| self.fault(error))?;
+        match format.map(|guard| guard.value()) {
+            Some(FORMAT) => Ok(()),
+            Some(found) => Err(StoreError::Format {
+                path: self.path.clone(),
+                found,
+            }),
+            None => Err(self.foreign("it does not say its format")),
+        }
+    }
+
+    /// Everything that is remembered: table by table, sorted by key.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn load(&mut self) -> Result<Vec<(Table, String, Vec<u8>)>, StoreError> {
+        let loaded = read_all(self.database()?);
+        loaded.map_err(|error| self.failed(error))
+    }
+
+    /// Makes these changes durable, all of them or none, with one transaction.
+    ///
+    /// # Errors
+    /// The disk's (full, read-only, broken): what was there before is unharmed, and the next call opens the journal
+    /// anew. Whether changes with an error became durable in spite of it is not known; writing them again is
+    /// harmless.
+    pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let written = write_all(self.database()?, writes);
+        written.map_err(|error| self.failed(error))
+    }
+
+    /// The open database, opened anew where an error closed it.
+    fn database(&mut self) -> Result<&Database, StoreError> {
+        if self.database.is_none() {
+            self.reopen()?;
+        }
+        Ok(self.database.as_ref().expect("opened above"))
+    }
+
+    fn failed(&mut self, error: redb::Error) -> StoreError {
+        self.database = None;
+        self.fault(error)
+    }
+
+    fn fault(&self, error: impl Into<redb::Error>) -> StoreError {
+        let path = self.path.clone();
+        match error.into() {
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+                StoreError::Locked(path)
+            }
+            redb::Error::UpgradeRequired(version) => {
+                self.foreign(&format!("redb's file format {version}"))
+            }
+            redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.foreign(&error.to_string())
+            }
+            redb::Error::Corrupted(reason) => StoreError::Damaged { path, reason },
+            redb::Error::Io(reason) => StoreError::Disk {
+                path,
+                reason: reason.to_string(),
+            },
+            other => StoreError::Disk {
+                path,
+                reason: other.to_string(),
+            },
+        }
+    }
+
+    fn foreign(&self, reason: &str) -> StoreError {
+        StoreError::Foreign {
+            path: self.path.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+fn at(path: &Path, reason: io::Error) -> StoreError {
+    StoreError::Path {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+fn open_on_disk(file: File) -> Result<Database, DatabaseError> {
+    Builder::new()
+        .set_cache_size(CACHE)
+        .create_with_backend(FileBackend::new(file)?)
+}
+
+fn definition(table: Table) -> TableDefinition<'static, &'static str, &'static [u8]> {
+    TableDefinition::new(table.name())
+}
+
+fn read_all(database: &Database) -> Result<Vec<(Table, String, Vec<u8>)>, redb::Error> {
+    let reading = database.begin_read()?;
+    let mut all = Vec::new();
+    for table in Table::ALL {
+        let entries = match reading.open_table(definition(table)) {
+            Ok(entries) => entries,
+            // Nothing was put there yet.
+            Err(TableError::TableDoesNotExist(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries.iter()? {
+            let (key, value) = entry?;
+            all.push((table, key.value().to_owned(), value.value().to_vec()));
+        }
+    }
+    Ok(all)
+}
+
+fn write_all(database: &Database, writes: &[Write]) -> Result<(), redb::Error> {
+    let writing = database.begin_write()?;
+    for table in Table::ALL {
+        let here = |write: &&Write| match write {
+            Write::Put { table: t, .. } | Write::Delete { table: t, .. } => *t == table,
+        };
+        let mut writes = writes.iter().filter(here).peekable();
+        if writes.peek().is_none() {
+            continue;
+        }
+        let mut entries = writing.open_table(definition(table))?;
+        for write in writes {
+            match write {
+                Write::Put { key, value, .. } => {
+                    entries.insert(key.as_str(), value.as_slice())?;
+                }
+                Write::Delete { key, .. } => {
+                    entries.remove(key.as_str())?;
+                }
+            }
+        }
+    }
+    writing.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Order, grouping and failures of the group commit.
+
+use super::super::tests::{Disk, put, texts};
+use super::*;
+use nix::errno::Errno;
+use smol::channel::unbounded;
+
+fn batch(ticket: u64, key: &str, value: &str) -> Batch {
+    Batch {
+        ticket,
+        writes: vec![put(Table::Tasks, key, value)],
+    }
+}
+
+/// Long enough never to come by itself.
+const NEVER: Duration = Duration::from_secs(3600);
+
+#[test]
+fn all_that_waits_is_durable_with_one_commit() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let mut store = disk.store(home.path()).unwrap();
+    let before = disk.syncs();
+    store.commit(&[put(Table::Rack, "r", "x")]).unwrap();
+    let one_commit = disk.syncs() - before;
+
+    let (batches, inbox) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    for ticket in 1..=256 {
+        batches
+            .try_send(batch(ticket, &ticket.to_string(), "x"))
+            .unwrap();
+    }
+    batches.close();
+    let before = disk.syncs();
+    let mut store = smol::block_on(run(store, inbox, outbox, NEVER));
+    assert_eq!(disk.syncs() - before, one_commit);
+    assert_eq!(outcomes.try_recv(), Ok(Committed::Durable(256)));
+    assert!(outcomes.try_recv().is_err(), "said once");
+    assert_eq!(texts(&mut store).len(), 257);
+}
+
+#[test]
+fn of_one_key_the_last_word_is_remembered() {
+    let home = tempfile::tempdir().unwrap();
+    let (batches, inbox) = unbounded();
+    let (outbox, _outcomes) = unbounded();
+    for (ticket, value) in [(1, "queued"), (2, "running"), (3, "ended")] {
+        batches.try_send(batch(ticket, "t", value)).unwrap();
+    }
+    let forgotten = vec![
+        put(Table::Tasks, "gone", "x"),
+        Write::Delete {
+            table: Table::Tasks,
+            key: "gone".into(),
+        },
+    ];
+    batches
+        .try_send(Batch {
+            ticket: 4,
+            writes: forgotten,
+        })
+        .unwrap();
+    batches.close();
+    let store = Disk::default().store(home.path()).unwrap();
+    let mut store = smol::block_on(run(store, inbox, outbox, NEVER));
+    assert_eq!(texts(&mut store), ["tasks/t=ended"]);
+}
+
+#[test]
+fn what_failed_is_written_with_what_comes_later_and_before_it_is_called_durable() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let store = disk.store(home.path()).unwrap();
+    let (batches, inbox) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    disk.fail(Errno::ENOSPC);
+    let world = async {
+        for ticket in [1, 2] {
+            batches
+                .send(batch(ticket, &ticket.to_string(), "x"))
+                .await
+                .unwrap();
+            let Ok(Committed::Failed {
+                ticket: up_to,
+                reason,
+            }) = outcomes.recv().await
+            else {
+                panic!("the disk is full");
+            };
+            assert_eq!(up_to, ticket);
+            assert!(reason.contains("No space left"), "{reason}");
+        }
+        disk.heal();
+        batches.send(batch(3, "3", "x")).await.unwrap();
+        assert_eq!(outcomes.recv().await, Ok(Committed::Durable(3)));
+        batches.close();
+    };
+    let (mut store, ()) = smol::block_on(future::zip(run(store, inbox, outbox, NEVER), world));
+    assert_eq!(texts(&mut store), ["tasks/1=x", "tasks/2=x", "tasks/3=x"]);
+}
+
+#[test]
+fn what_failed_is_tried_again_without_being_asked() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let store = disk.store(home.path()).unwrap();
+    let (batches, inbox) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    disk.fail(Errno::EROFS);
+    let world = async {
+        batches.send(batch(7, "7", "x")).await.unwrap();
+        assert!(matches!(
+            outcomes.recv().await,
+            Ok(Committed::Failed { ticket: 7, .. })
+        ));
+        disk.heal();
+        while outcomes.recv().await != Ok(Committed::Durable(7)) {}
+        batches.close();
+    };
+    let committing = run(store, inbox, outbox, Duration::from_millis(1));
+    let (mut store, ()) = smol::block_on(future::zip(committing, world));
+    assert_eq!(texts(&mut store), ["tasks/7=x"]);
+}
+
+#[test]
+fn the_thread_gives_the_store_back_when_nobody_sends_any_more() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let (batches, inbox) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    let thread = spawn(store, inbox, outbox).unwrap();
+    batches.send_blocking(batch(1, "1", "x")).unwrap();
+    assert_eq!(outcomes.recv_blocking(), Ok(Committed::Durable(1)));
+    drop(batches);
+    assert_eq!(texts(&mut thread.join().unwrap()), ["tasks/1=x"]);
+}

@@ -1,0 +1,334 @@
+//! The store on real files, and on a disk that fails, is read-only or counts its syncs.
+
+use super::*;
+use redb::StorageBackend;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+/// A disk that can be told to fail.
+#[derive(Clone, Default)]
+pub(super) struct Disk(Arc<Condition>);
+
+#[derive(Default)]
+struct Condition {
+    /// The error of every write and sync; 0 is none.
+    errno: AtomicI32,
+    syncs: AtomicU64,
+}
+
+impl Disk {
+    pub(super) fn fail(&self, errno: nix::errno::Errno) {
+        self.0.errno.store(errno as i32, Ordering::SeqCst);
+    }
+
+    pub(super) fn heal(&self) {
+        self.0.errno.store(0, Ordering::SeqCst);
+    }
+
+    pub(super) fn syncs(&self) -> u64 {
+        self.0.syncs.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn store(&self, directory: &Path) -> Result<Store, StoreError> {
+        let condition = Arc::clone(&self.0);
+        let open = move |file: File| {
+            let file = FileBackend::new(file)?;
+            let condition = Arc::clone(&condition);
+            Builder::new().create_with_backend(Failing { file, condition })
+        };
+        Store::open_with(directory, Box::new(open))
+    }
+}
+
+struct Failing {
+    file: FileBackend,
+    condition: Arc<Condition>,
+}
+
+impl std::fmt::Debug for Failing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Failing")
+    }
+}
+
+impl Failing {
+    fn check(&self) -> io::Result<()> {
+        match self.condition.errno.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+impl StorageBackend for Failing {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
+        self.file.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.check()?;
+        self.condition.syncs.fetch_add(1, Ordering::SeqCst);
+        self.file.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.file.write(offset, data)
+    }
+}
+
+pub(super) fn put(table: Table, key: &str, value: &str) -> Write {
+    Write::Put {
+        table,
+        key: key.into(),
+        value: value.into(),
+    }
+}
+
+fn delete(table: Table, key: &str) -> Write {
+    Write::Delete {
+        table,
+        key: key.into(),
+    }
+}
+
+pub(super) fn texts(store: &mut Store) -> Vec<String> {
+    let text = |(table, key, value): (Table, String, Vec<u8>)| {
+        format!(
+            "{}/{key}={}",
+            table.name(),
+            String::from_utf8(value).expect("put as text")
+        )
+    };
+    store
+        .load()
+        .expect("it loads")
+        .into_iter()
+        .map(text)
+        .collect()
+}
+
+#[test]
+fn what_was_committed_is_there_after_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join("a/b");
+    let mut store = Store::open(&directory).unwrap();
+    assert_eq!(texts(&mut store), [""; 0]);
+    store
+        .commit(&[
+            put(Table::Tasks, "2", "two"),
+            put(Table::Audit, "1", ""),
+            put(Table::Tasks, "1", "one"),
+        ])
+        .unwrap();
+    store
+        .commit(&[
+            put(Table::Tasks, "1", "uno"),
+            delete(Table::Tasks, "2"),
+            delete(Table::Rack, "no"),
+        ])
+        .unwrap();
+    // In one transaction the last word on a key counts.
+    store
+        .commit(&[delete(Table::Rack, "pause"), put(Table::Rack, "pause", "x")])
+        .unwrap();
+    let expected = ["tasks/1=uno", "rack/pause=x", "audit/1="];
+    assert_eq!(texts(&mut store), expected);
+    drop(store);
+    assert_eq!(texts(&mut Store::open(&directory).unwrap()), expected);
+}
+
+#[test]
+fn the_directory_and_its_files_are_for_the_daemon_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join("state");
+    let _store = Store::open(&directory).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    let mut files = 0;
+    for entry in fs::read_dir(&directory).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+        files += 1;
+    }
+    assert_eq!(
+        files, 2,
+        "the journal and the lock, and no half-made journal"
+    );
+}
+
+#[test]
+fn a_second_daemon_is_told_that_the_first_is_there() {
+    let home = tempfile::tempdir().unwrap();
+    let first = Store::open(home.path()).unwrap();
+    let error = Store::open(home.path()).err().expect("in use");
+    assert!(matches!(error, StoreError::Locked(_)));
+    assert!(
+        error.to_string().contains("in use by another rackbmcd"),
+        "{error}"
+    );
+    drop(first);
+    Store::open(home.path()).unwrap();
+}
+
+/// The bytes on the disk at some moment are what a daemon finds that is started after a kill at that moment.
+#[test]
+fn a_kill_at_any_commit_loses_nothing_that_was_durable() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Store::open(home.path()).unwrap();
+    for index in 0..20 {
+        store
+            .commit(&[put(Table::Tasks, &format!("{index:02}"), "t")])
+            .unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(home.path().join(FILE), copy.path().join(FILE)).unwrap();
+        let mut after = Store::open(copy.path()).unwrap();
+        assert_eq!(texts(&mut after).len(), index + 1);
+    }
+}
+
+#[test]
+fn a_kill_while_the_journal_is_made_leaves_no_half_of_it() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join(format!("{FILE}.new")), b"half a journal").unwrap();
+    assert_eq!(texts(&mut Store::open(home.path()).unwrap()), [""; 0]);
+}
+
+#[test]
+fn another_format_is_refused_and_what_it_holds_is_left() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Store::open(home.path()).unwrap();
+    store.commit(&[put(Table::Tasks, "t", "x")]).unwrap();
+    drop(store);
+    let path = home.path().join(FILE);
+    let set_format = |format| {
+        let database = Database::open(&path).unwrap();
+        let writing = database.begin_write().unwrap();
+        writing
+            .open_table(META)
+            .unwrap()
+            .insert(FORMAT_KEY, format)
+            .unwrap();
+        writing.commit().unwrap();
+    };
+    for found in [0, FORMAT + 1] {
+        set_format(found);
+        for _ in 0..2 {
+            let error = Store::open(home.path()).err().expect("refused").to_string();
+            assert!(
+                error.contains(&format!(
+                    "has format {found}, this rackbmcd knows format 1 only"
+                )),
+                "{error}"
+            );
+        }
+    }
+    set_format(FORMAT);
+    assert_eq!(texts(&mut Store::open(home.path()).unwrap()), ["tasks/t=x"]);
+}
+
+#[test]
+fn what_is_no_journal_of_ours_is_refused_and_left_as_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join(FILE);
+    for bytes in [&b""[..], b"SQLite format 3\0", &[0xA5; 100_000]] {
+        fs::write(&path, bytes).unwrap();
+        let error = Store::open(home.path()).err().expect("refused");
+        assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+        assert!(fs::read(&path).unwrap() == bytes, "left as it was");
+    }
+    fs::remove_file(&path).unwrap();
+    let database = Database::create(&path).unwrap();
+    let writing = database.begin_write().unwrap();
+    writing
+        .open_table(definition(Table::Tasks))
+        .unwrap()
+        .insert("k", &b"v"[..])
+        .unwrap();
+    writing.commit().unwrap();
+    drop(database);
+    let error = Store::open(home.path()).err().expect("refused").to_string();
+    assert!(error.contains("does not say its format"), "{error}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_said_with_its_path() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let directory = file.path().join("state");
+    let error = Store::open(&directory)
+        .err()
+        .expect("below a file")
+        .to_string();
+    assert!(
+        error.contains(directory.to_str().unwrap()) && error.contains("os error 20"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_full_disk_is_said_loses_nothing_and_is_survived() {
+    use nix::errno::Errno;
+    for (errno, words) in [
+        (Errno::ENOSPC, "No space left"),
+        (Errno::EROFS, "Read-only"),
+        (Errno::EIO, "error 5"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let mut store = disk.store(home.path()).unwrap();
+        store.commit(&[put(Table::Tasks, "old", "kept")]).unwrap();
+        disk.fail(errno);
+        for _ in 0..3 {
+            let error = store
+                .commit(&[put(Table::Tasks, "new", "x")])
+                .expect_err("the disk fails");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        disk.heal();
+        assert_eq!(texts(&mut store), ["tasks/old=kept"]);
+        store.commit(&[put(Table::Tasks, "new", "x")]).unwrap();
+        drop(store);
+        assert_eq!(
+            texts(&mut disk.store(home.path()).unwrap()),
+            ["tasks/new=x", "tasks/old=kept"]
+        );
+    }
+}
+
+#[test]
+fn a_journal_cannot_be_begun_on_a_full_disk_and_can_be_afterwards() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    disk.fail(nix::errno::Errno::ENOSPC);
+    let error = disk
+        .store(home.path())
+        .err()
+        .expect("the disk is full")
+        .to_string();
+    assert!(error.contains("No space left"), "{error}");
+    disk.heal();
+    assert_eq!(texts(&mut disk.store(home.path()).unwrap()), [""; 0]);
+}
+
+#[test]
+fn many_changes_cost_as_many_syncs_as_one() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let mut store = disk.store(home.path()).unwrap();
+    let cost = |store: &mut Store, writes: &[Write]| {
+        let before = disk.syncs();
+        store.commit(writes).unwrap();
+        disk.syncs() - before
+    };
+    let one = cost(&mut store, &[put(Table::Tasks, "one", "x")]);
+    let many: Vec<Write> = (0..256)
+        .map(|i| put(Table::Tasks, &format!("{i}"), "x"))
+        .collect();
+    assert!(one >= 1, "durable means synced");
+    assert_eq!(cost(&mut store, &many), one);
+}
