@@ -1,0 +1,111 @@
+//! Get System Restart Cause (§28.11).
+
+use super::plain_request;
+use crate::ipmi::message::net_fn;
+use crate::ipmi::{DecodeError, Reader, Wire};
+
+plain_request!(net_fn::CHASSIS, 0x07, "Get System Restart Cause", Response);
+
+/// Why the system restarted last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Response {
+    /// The cause.
+    pub cause: Cause,
+    /// The channel that the command came in on, where it was one.
+    pub channel: u8,
+}
+
+/// Why a system restarted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Cause {
+    /// Not known (0h).
+    Unknown,
+    /// Chassis Control (1h).
+    ChassisControl,
+    /// The reset button (2h).
+    ResetButton,
+    /// The power button (3h).
+    PowerButton,
+    /// The watchdog expired (4h).
+    Watchdog,
+    /// Power came back and the policy is "always on" (6h).
+    AlwaysRestore,
+    /// Power came back and the policy restores the former state (7h).
+    RestorePrevious,
+    /// Reset by a platform event filter (8h).
+    PlatformEventReset,
+    /// Power cycle by a platform event filter (9h).
+    PlatformEventCycle,
+    /// Soft reset, such as Ctrl-Alt-Del (Ah).
+    SoftReset,
+    /// The real-time clock (Bh).
+    RealTimeClock,
+    /// OEM (5h) or reserved.
+    Other(u8),
+}
+
+impl Cause {
+    fn from_bits(bits: u8) -> Self {
+        match bits {
+            0x0 => Cause::Unknown,
+            0x1 => Cause::ChassisControl,
+            0x2 => Cause::ResetButton,
+            0x3 => Cause::PowerButton,
+            0x4 => Cause::Watchdog,
+            0x6 => Cause::AlwaysRestore,
+            0x7 => Cause::RestorePrevious,
+            0x8 => Cause::PlatformEventReset,
+            0x9 => Cause::PlatformEventCycle,
+            0xA => Cause::SoftReset,
+            0xB => Cause::RealTimeClock,
+            other => Cause::Other(other),
+        }
+    }
+
+    fn bits(self) -> u8 {
+        match self {
+            Cause::Unknown => 0x0,
+            Cause::ChassisControl => 0x1,
+            Cause::ResetButton => 0x2,
+            Cause::PowerButton => 0x3,
+            Cause::Watchdog => 0x4,
+            Cause::AlwaysRestore => 0x6,
+            Cause::RestorePrevious => 0x7,
+            Cause::PlatformEventReset => 0x8,
+            Cause::PlatformEventCycle => 0x9,
+            Cause::SoftReset => 0xA,
+            Cause::RealTimeClock => 0xB,
+            Cause::Other(other) => other & 0x0F,
+        }
+    }
+}
+
+impl Wire for Response {
+    fn encode(&self) -> Vec<u8> {
+        vec![self.cause.bits(), self.channel]
+    }
+
+    /// The channel may be missing: it is then 0.
+    fn decode(data: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(data);
+        let cause = reader.u8("Get System Restart Cause response")?;
+        Ok(Response {
+            cause: Cause::from_bits(cause & 0x0F),
+            channel: reader.optional().unwrap_or(0),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_the_number_of_table_28_11() {
+        for bits in 0..=0x0F {
+            assert_eq!(Cause::from_bits(bits).bits(), bits);
+        }
+        let response = Response::decode(&[0x01, 0x01]).unwrap();
+        assert_eq!(response.cause, Cause::ChassisControl);
+    }
+}

@@ -1,0 +1,147 @@
+//! The commands, one file each: the data of a request and of its response (without the completion code).
+
+use super::{DecodeError, Wire};
+
+pub mod activate_session;
+pub mod chassis_control;
+pub mod chassis_identify;
+pub mod clear_sel;
+pub mod close_session;
+pub mod cold_reset;
+pub mod get_acpi_power_state;
+pub mod get_channel_auth_capabilities;
+pub mod get_channel_cipher_suites;
+pub mod get_chassis_status;
+pub mod get_dcmi_power_reading;
+pub mod get_device_guid;
+pub mod get_device_id;
+pub mod get_sel_entry;
+pub mod get_sel_info;
+pub mod get_session_challenge;
+pub mod get_session_info;
+pub mod get_system_boot_options;
+pub mod get_system_restart_cause;
+pub mod reserve_sel;
+pub mod send_message;
+pub mod set_session_privilege;
+pub mod set_system_boot_options;
+pub mod warm_reset;
+
+/// A request that knows its command and what answers it.
+pub trait Command: Wire {
+    /// The request's network function.
+    const NET_FN: u8;
+    /// The command number.
+    const NUMBER: u8;
+    /// The command's name in the specification.
+    const NAME: &'static str;
+    /// The data of a successful response.
+    type Response: Wire;
+}
+
+/// No data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Empty;
+
+impl Wire for Empty {
+    fn encode(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn decode(_data: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Empty)
+    }
+}
+
+/// A request type without data.
+macro_rules! plain_request {
+    ($net_fn:expr, $number:expr, $name:expr, $response:ty) => {
+        /// The request; it has no data.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct Request;
+
+        impl $crate::ipmi::Wire for Request {
+            fn encode(&self) -> Vec<u8> {
+                Vec::new()
+            }
+
+            fn decode(_data: &[u8]) -> Result<Self, $crate::ipmi::DecodeError> {
+                Ok(Request)
+            }
+        }
+
+        impl $crate::ipmi::command::Command for Request {
+            const NET_FN: u8 = $net_fn;
+            const NUMBER: u8 = $number;
+            const NAME: &'static str = $name;
+            type Response = $response;
+        }
+    };
+}
+use plain_request;
+
+/// The command of a request type with data.
+macro_rules! command {
+    ($net_fn:expr, $number:expr, $name:expr, $response:ty) => {
+        impl $crate::ipmi::command::Command for Request {
+            const NET_FN: u8 = $net_fn;
+            const NUMBER: u8 = $number;
+            const NAME: &'static str = $name;
+            type Response = $response;
+        }
+    };
+}
+use command;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Whatever decodes, encodes to something that decodes to the same.
+    fn settles<T: Wire + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+        if let Ok(value) = T::decode(bytes) {
+            assert_eq!(T::decode(&value.encode()), Ok(value));
+        }
+    }
+
+    fn both<C: Command + PartialEq + std::fmt::Debug>(bytes: &[u8])
+    where
+        C::Response: PartialEq + std::fmt::Debug,
+    {
+        settles::<C>(bytes);
+        settles::<C::Response>(bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_stable_value_or_an_error(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64)
+        ) {
+            both::<activate_session::Request>(&bytes);
+            both::<chassis_control::Request>(&bytes);
+            both::<chassis_identify::Request>(&bytes);
+            both::<clear_sel::Request>(&bytes);
+            both::<close_session::Request>(&bytes);
+            both::<cold_reset::Request>(&bytes);
+            both::<get_acpi_power_state::Request>(&bytes);
+            both::<get_channel_auth_capabilities::Request>(&bytes);
+            both::<get_channel_cipher_suites::Request>(&bytes);
+            both::<get_chassis_status::Request>(&bytes);
+            both::<get_dcmi_power_reading::Request>(&bytes);
+            both::<get_device_guid::Request>(&bytes);
+            both::<get_device_id::Request>(&bytes);
+            both::<get_sel_entry::Request>(&bytes);
+            both::<get_sel_info::Request>(&bytes);
+            both::<get_session_challenge::Request>(&bytes);
+            both::<get_session_info::Request>(&bytes);
+            both::<get_system_boot_options::Request>(&bytes);
+            both::<get_system_restart_cause::Request>(&bytes);
+            both::<reserve_sel::Request>(&bytes);
+            both::<send_message::Request>(&bytes);
+            both::<set_session_privilege::Request>(&bytes);
+            both::<set_system_boot_options::Request>(&bytes);
+            both::<warm_reset::Request>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Set System Boot Options (§28.12) and its parameters (§28.14), which Get System Boot Options reads.
+
+use super::{Empty, command};
+use crate::ipmi::message::net_fn;
+use crate::ipmi::{DecodeError, Reader, Wire};
+
+/// Set one parameter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// Whether to mark the parameter as invalid (locked).
+    pub invalid: bool,
+    /// The parameter; without data only the mark is set.
+    pub parameter: Parameter,
+}
+
+command!(net_fn::CHASSIS, 0x08, "Set System Boot Options", Empty);
+
+/// A boot option parameter with its data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Parameter {
+    /// 0: whether somebody is setting options (0 done, 1 in progress, 2 commit).
+    SetInProgress(u8),
+    /// 3: after what the boot flags stay valid.
+    FlagValidClearing(FlagValidClearing),
+    /// 4: which parties have handled the boot options: mask and data.
+    Acknowledge {
+        /// Which bits of `data` to write.
+        mask: u8,
+        /// The parties.
+        data: u8,
+    },
+    /// 5: what to boot from.
+    BootFlags(BootFlags),
+    /// Any other, or one whose data is not of the usual length.
+    Other {
+        /// Parameter number, 0 to 127.
+        number: u8,
+        /// Its data.
+        data: Vec<u8>,
+    },
+}
+
+/// Parameter 3: each bit keeps the flags valid over an event that would clear them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FlagValidClearing(pub u8);
+
+impl FlagValidClearing {
+    /// Over power-up by the power button or a wake event.
+    pub const POWER_BUTTON: u8 = 0x01;
+    /// Over a reset by the reset button.
+    pub const RESET_BUTTON: u8 = 0x02;
+    /// Over a reset by the watchdog.
+    pub const WATCHDOG: u8 = 0x04;
+    /// Over the 60 seconds within which a Chassis Control has to follow.
+    pub const TIMEOUT: u8 = 0x08;
+    /// Over a reset by a platform event filter.
+    pub const PLATFORM_EVENT: u8 = 0x10;
+}
+
+/// Parameter 5.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BootFlags {
+    /// Whether the flags mean anything.
+    pub valid: bool,
+    /// For all boots rather than the next.
+    pub persistent: bool,
+    /// UEFI rather than legacy BIOS.
+    pub uefi: bool,
+    /// What to boot from, 0 to 15.
+    pub device: Device,
+    /// The device byte's other bits: clear CMOS, lock keyboard, screen blank, lock reset button.
+    pub locks: u8,
+    /// Data bytes 3 to 5.
+    pub more: [u8; 3],
+}
+
+/// A boot device selector.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Device(pub u8);
+
+impl Device {
+    /// No override.
+    pub const NONE: Device = Device(0x0);
+    /// Network.
+    pub const PXE: Device = Device(0x1);
+    /// The first hard disk.
+    pub const DISK: Device = Device(0x2);
+    /// The first hard disk, in safe mode.
+    pub const SAFE: Device = Device(0x3);
+    /// The diagnostic partition.
+    pub const DIAGNOSTIC: Device = Device(0x4);
+    /// CD or DVD.
+    pub const CDROM: Device = Device(0x5);
+    /// Firmware set-up.
+    pub const BIOS: Device = Device(0x6);
+    /// Remote removable media.
+    pub const REMOTE_REMOVABLE: Device = Device(0x7);
+    /// Remote CD.
+    pub const REMOTE_CDROM: Device = Device(0x8);
+    /// Removable media.
+    pub const REMOVABLE: Device = Device(0xF);
+}
+
+const LOCKS: u8 = 0b1100_0011;
+
+impl Parameter {
+    /// The parameter's number.
+    pub fn number(&self) -> u8 {
+        match self {
+            Parameter::SetInProgress(_) => 0,
+            Parameter::FlagValidClearing(_) => 3,
+            Parameter::Acknowledge { .. } => 4,
+            Parameter::BootFlags(_) => 5,
+            Parameter::Other { number, .. } => number & 0x7F,
+        }
+    }
+
+    /// Its data.
+    pub fn data(&self) -> Vec<u8> {
+        match self {
+            Parameter::SetInProgress(state) => vec![state & 3],
+            Parameter::FlagValidClearing(bits) => vec![bits.0 & 0x1F],
+            Parameter::Acknowledge { mask, data } => vec![*mask, *data],
+            Parameter::BootFlags(flags) => flags.encode().to_vec(),
+            Parameter::Other { data, .. } => data.clone(),
+        }
+    }
+
+    /// The parameter `number` with `data`.
+    pub fn from_parts(number: u8, data: &[u8]) -> Self {
+        match (number & 0x7F, data) {
+            (0, [state]) => Parameter::SetInProgress(state & 3),
+            (3, [bits]) => Parameter::FlagValidClearing(FlagValidClearing(bits & 0x1F)),
+            (4, [mask, data]) => Parameter::Acknowledge {
+                mask: *mask,
+                data: *data,
+            },
+            (5, [first, second, third, fourth, fifth]) => {
+                Parameter::BootFlags(BootFlags::decode([
+                    *first, *second, *third, *fourth, *fifth,
+                ]))
+            }
+            (number, data) => Parameter::Other {
+                number,
+                data: data.to_vec(),
+            },
+        }
+    }
+}
+
+impl BootFlags {
+    fn encode(self) -> [u8; 5] {
+        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+        let first = bit(self.valid, 0x80) | bit(self.persistent, 0x40) | bit(self.uefi, 0x20);
+        let second = (self.device.0 & 0x0F) << 2 | self.locks & LOCKS;
+        let [third, fourth, fifth] = self.more;
+        [first, second, third, fourth, fifth]
+    }
+
+    fn decode([first, second, third, fourth, fifth]: [u8; 5]) -> Self {
+        BootFlags {
+            valid: first & 0x80 != 0,
+            persistent: first & 0x40 != 0,
+            uefi: first & 0x20 != 0,
+            device: Device(second >> 2 & 0x0F),
+            locks: second & LOCKS,
+            more: [third, fourth, fifth],
+        }
+    }
+}
+
+impl Wire for Request {
+    fn encode(&self) -> Vec<u8> {
+        let invalid = if self.invalid { 0x80 } else { 0 };
+        let mut bytes = vec![self.parameter.number() | invalid];
+        bytes.extend(self.parameter.data());
+        bytes
+    }
+
+    fn decode(data: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(data);
+        let number = reader.u8("Set System Boot Options request")?;
+        Ok(Request {
+            invalid: number & 0x80 != 0,
+            parameter: Parameter::from_parts(number, reader.rest()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_boot_once_with_uefi_is_ironic_s_raw_command() {
+        // Ironic's ipmitool driver sends `raw 0x00 0x08 0x05 0xa0 0x04 0x00 0x00 0x00` for PXE, UEFI, once.
+        let request = Request {
+            invalid: false,
+            parameter: Parameter::BootFlags(BootFlags {
+                valid: true,
+                uefi: true,
+                device: Device::PXE,
+                ..BootFlags::default()
+            }),
+        };
+        assert_eq!(request.encode(), [0x05, 0xA0, 0x04, 0x00, 0x00, 0x00]);
+        assert_eq!(Request::decode(&request.encode()), Ok(request));
+    }
+
+    #[test]
+    fn keeping_the_flags_over_the_timeout_is_ironic_s_raw_command() {
+        // `raw 0x00 0x08 0x03 0x08`: do not clear the valid bit on Chassis Control timeout.
+        let request = Request {
+            invalid: false,
+            parameter: Parameter::FlagValidClearing(FlagValidClearing(FlagValidClearing::TIMEOUT)),
+        };
+        assert_eq!(request.encode(), [0x03, 0x08]);
+    }
+}

@@ -1,0 +1,152 @@
+//! Completion codes (§5.2), with what each means in words.
+
+use std::fmt;
+
+/// How a command went, as its response says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CompletionCode(pub u8);
+
+impl CompletionCode {
+    /// Done.
+    pub const OK: CompletionCode = CompletionCode(0x00);
+    /// The node is busy.
+    pub const BUSY: CompletionCode = CompletionCode(0xC0);
+    /// No such command.
+    pub const INVALID_COMMAND: CompletionCode = CompletionCode(0xC1);
+    /// No such command for that logical unit.
+    pub const INVALID_LUN: CompletionCode = CompletionCode(0xC2);
+    /// The BMC ran out of time.
+    pub const TIMEOUT: CompletionCode = CompletionCode(0xC3);
+    /// Out of space.
+    pub const OUT_OF_SPACE: CompletionCode = CompletionCode(0xC4);
+    /// The reservation was cancelled or is not valid.
+    pub const INVALID_RESERVATION: CompletionCode = CompletionCode(0xC5);
+    /// Fewer data bytes than allowed.
+    pub const DATA_TRUNCATED: CompletionCode = CompletionCode(0xC6);
+    /// A wrong number of data bytes.
+    pub const INVALID_LENGTH: CompletionCode = CompletionCode(0xC7);
+    /// More data bytes than allowed.
+    pub const TOO_LONG: CompletionCode = CompletionCode(0xC8);
+    /// A parameter is out of range.
+    pub const OUT_OF_RANGE: CompletionCode = CompletionCode(0xC9);
+    /// Not that many bytes can be returned.
+    pub const CANNOT_RETURN: CompletionCode = CompletionCode(0xCA);
+    /// The sensor, data or record is not there.
+    pub const NOT_PRESENT: CompletionCode = CompletionCode(0xCB);
+    /// A data field is not valid.
+    pub const INVALID_DATA: CompletionCode = CompletionCode(0xCC);
+    /// The command is illegal for that sensor or record.
+    pub const ILLEGAL: CompletionCode = CompletionCode(0xCD);
+    /// No response could be provided.
+    pub const NO_RESPONSE: CompletionCode = CompletionCode(0xCE);
+    /// A copy of this request was received before.
+    pub const DUPLICATE: CompletionCode = CompletionCode(0xCF);
+    /// The repository is being updated.
+    pub const REPOSITORY_UPDATE: CompletionCode = CompletionCode(0xD0);
+    /// The firmware is being updated.
+    pub const FIRMWARE_UPDATE: CompletionCode = CompletionCode(0xD1);
+    /// The BMC is starting up.
+    pub const INITIALISING: CompletionCode = CompletionCode(0xD2);
+    /// The destination is not available.
+    pub const UNAVAILABLE: CompletionCode = CompletionCode(0xD3);
+    /// Our privilege does not suffice.
+    pub const INSUFFICIENT_PRIVILEGE: CompletionCode = CompletionCode(0xD4);
+    /// Not in the machine's present state.
+    pub const NOT_IN_PRESENT_STATE: CompletionCode = CompletionCode(0xD5);
+    /// The sub-function is disabled.
+    pub const DISABLED: CompletionCode = CompletionCode(0xD6);
+    /// No reason given.
+    pub const UNSPECIFIED: CompletionCode = CompletionCode(0xFF);
+
+    /// Whether the command was carried out.
+    pub fn is_ok(self) -> bool {
+        self == Self::OK
+    }
+
+    /// What it means, whatever the command.
+    pub fn words(self) -> &'static str {
+        match self.0 {
+            0x00 => "completed normally",
+            0xC0 => "node busy",
+            0xC1 => "invalid command",
+            0xC2 => "command invalid for given LUN",
+            0xC3 => "timeout while processing command",
+            0xC4 => "out of space",
+            0xC5 => "reservation cancelled or invalid reservation id",
+            0xC6 => "request data truncated",
+            0xC7 => "request data length invalid",
+            0xC8 => "request data field length limit exceeded",
+            0xC9 => "parameter out of range",
+            0xCA => "cannot return number of requested data bytes",
+            0xCB => "requested sensor, data or record not present",
+            0xCC => "invalid data field in request",
+            0xCD => "command illegal for specified sensor or record type",
+            0xCE => "command response could not be provided",
+            0xCF => "cannot execute duplicated request",
+            0xD0 => "repository in update mode",
+            0xD1 => "device in firmware update mode",
+            0xD2 => "BMC initialisation in progress",
+            0xD3 => "destination unavailable",
+            0xD4 => "insufficient privilege level or firmware firewall",
+            0xD5 => "command or parameter not supported in present state",
+            0xD6 => "command sub-function disabled or unavailable",
+            0xFF => "unspecified error",
+            0x80..=0xBE => "command-specific error",
+            0x01..=0x7E => "OEM error",
+            _ => "reserved completion code",
+        }
+    }
+
+    /// What it means as an answer to one command, given by its request's network function and number.
+    pub fn words_for(self, net_fn: u8, command: u8) -> &'static str {
+        match (net_fn & !1, command, self.0) {
+            (0x06, 0x3B, 0x80) => "requested level not available for this user",
+            (0x06, 0x3B, 0x81) => "requested level exceeds channel or user limit",
+            (0x06, 0x3B, 0x82) => "user level authentication cannot be disabled",
+            (0x06, 0x39, 0x81) => "invalid user name",
+            (0x06, 0x39, 0x82) => "null user name not enabled",
+            (0x06, 0x3A, 0x81) => "no session slot available",
+            (0x06, 0x3A, 0x82) => "no session slot available for this user",
+            (0x06, 0x3A, 0x83) => "no session slot available at this privilege level",
+            (0x06, 0x3A, 0x84) => "session sequence number out of range",
+            (0x06, 0x3A, 0x85) => "invalid session id in request",
+            (0x06, 0x3A | 0x3B, 0x86) => {
+                "requested maximum privilege exceeds user or channel limit"
+            }
+            (0x06, 0x3C, 0x87) => "invalid session id in request",
+            (0x06, 0x3C, 0x88) => "invalid session handle in request",
+            (0x06, 0x34, 0x80) => "invalid session handle",
+            (0x06, 0x34, 0x81) => "lost arbitration on the bus",
+            (0x06, 0x34, 0x82) => "bus error",
+            (0x06, 0x34, 0x83) => "not acknowledged on the bus",
+            (0x00, 0x08 | 0x09, 0x80) => "boot option parameter not supported",
+            (0x00, 0x08, 0x81) => "boot options are being set by another party",
+            (0x00, 0x08, 0x82) => "boot option parameter is read-only",
+            (0x0A, 0x40..=0x47, 0x81) => "event log is being erased",
+            (0x0A, 0x42..=0x47, 0x80) => "operation not supported for this record type",
+            _ => self.words(),
+        }
+    }
+}
+
+impl fmt::Display for CompletionCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "completion code {:02X}h, {}", self.0, self.words())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_specific_code_is_said_in_its_commands_words() {
+        let code = CompletionCode(0x81);
+        assert_eq!(code.words(), "command-specific error");
+        assert_eq!(code.words_for(0x06, 0x3A), "no session slot available");
+        assert_eq!(
+            CompletionCode(0xD5).to_string(),
+            "completion code D5h, command or parameter not supported in present state"
+        );
+    }
+}

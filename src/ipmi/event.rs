@@ -1,0 +1,352 @@
+//! System event log records (§32) in words, as far as the watcher of a machine needs them.
+
+/// The length of a record.
+pub const RECORD_LENGTH: usize = 16;
+
+/// A record of the system event log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Its id.
+    pub id: u16,
+    /// Its type: 02h system event, C0h to DFh OEM with a time, E0h to FFh OEM without.
+    pub kind: u8,
+    /// Bytes 4 to 16 as they came.
+    body: [u8; 13],
+}
+
+/// A system event (type 02h).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// When, by the BMC's clock (seconds since 1970; below 2000_0000h since the BMC started).
+    pub timestamp: u32,
+    /// Who reported it.
+    pub generator: u16,
+    /// Event message format, 04h.
+    pub revision: u8,
+    /// Sensor type.
+    pub sensor_type: u8,
+    /// Sensor number.
+    pub sensor: u8,
+    /// Whether the condition came rather than went.
+    pub asserted: bool,
+    /// Event/reading type, 7 bits: 01h threshold, 6Fh sensor-specific.
+    pub event_type: u8,
+    /// Event data 1 to 3; the low nibble of the first is the offset.
+    pub data: [u8; 3],
+}
+
+// The sensor types that tell of a crash.
+const CRITICAL_INTERRUPT: u8 = 0x13;
+const OS_STOP: u8 = 0x20;
+const WATCHDOG_2: u8 = 0x23;
+const SENSOR_SPECIFIC: u8 = 0x6F;
+
+impl Record {
+    /// The record of its 16 bytes.
+    pub fn decode(bytes: [u8; RECORD_LENGTH]) -> Self {
+        let [low, high, kind, body @ ..] = bytes;
+        Record {
+            id: u16::from_le_bytes([low, high]),
+            kind,
+            body,
+        }
+    }
+
+    /// Its 16 bytes.
+    pub fn encode(&self) -> [u8; RECORD_LENGTH] {
+        let mut bytes = [0; RECORD_LENGTH];
+        bytes[..2].copy_from_slice(&self.id.to_le_bytes());
+        bytes[2] = self.kind;
+        bytes[3..].copy_from_slice(&self.body);
+        bytes
+    }
+
+    /// The record of a system event.
+    pub fn of_event(id: u16, event: Event) -> Self {
+        let [t0, t1, t2, t3] = event.timestamp.to_le_bytes();
+        let [g0, g1] = event.generator.to_le_bytes();
+        let direction = if event.asserted { 0 } else { 0x80 };
+        let [d1, d2, d3] = event.data;
+        Record {
+            id,
+            kind: 0x02,
+            body: [
+                t0,
+                t1,
+                t2,
+                t3,
+                g0,
+                g1,
+                event.revision,
+                event.sensor_type,
+                event.sensor,
+                event.event_type & 0x7F | direction,
+                d1,
+                d2,
+                d3,
+            ],
+        }
+    }
+
+    /// The system event, where it is one.
+    pub fn event(&self) -> Option<Event> {
+        if self.kind != 0x02 {
+            return None;
+        }
+        let [
+            t0,
+            t1,
+            t2,
+            t3,
+            g0,
+            g1,
+            revision,
+            sensor_type,
+            sensor,
+            direction,
+            d1,
+            d2,
+            d3,
+        ] = self.body;
+        Some(Event {
+            timestamp: u32::from_le_bytes([t0, t1, t2, t3]),
+            generator: u16::from_le_bytes([g0, g1]),
+            revision,
+            sensor_type,
+            sensor,
+            asserted: direction & 0x80 == 0,
+            event_type: direction & 0x7F,
+            data: [d1, d2, d3],
+        })
+    }
+
+    /// When it was logged by the BMC's clock, 0 where the record has no time.
+    pub fn timestamp(&self) -> u32 {
+        if self.kind >= 0xE0 {
+            return 0;
+        }
+        let [t0, t1, t2, t3, ..] = self.body;
+        u32::from_le_bytes([t0, t1, t2, t3])
+    }
+
+    /// Whether it tells of a crash: an OS stop, a critical interrupt or the watchdog taking action.
+    pub fn is_crash(&self) -> bool {
+        self.event().is_some_and(|event| event.is_crash())
+    }
+
+    /// What it says, in words.
+    pub fn words(&self) -> String {
+        match self.event() {
+            Some(event) => event.words(),
+            None => format!("OEM record {:02X}h", self.kind),
+        }
+    }
+}
+
+impl Event {
+    /// The condition's offset, 0 to 15.
+    pub fn offset(&self) -> u8 {
+        self.data[0] & 0x0F
+    }
+
+    /// Whether it tells of a crash.
+    pub fn is_crash(&self) -> bool {
+        self.asserted
+            && self.event_type == SENSOR_SPECIFIC
+            && match self.sensor_type {
+                OS_STOP => matches!(self.offset(), 0x00 | 0x01),
+                CRITICAL_INTERRUPT => self.offset() != 0x08,
+                WATCHDOG_2 => matches!(self.offset(), 0x01..=0x03 | 0x08),
+                _ => false,
+            }
+    }
+
+    /// What it says, in words: `OS stop: run-time critical stop`.
+    pub fn words(&self) -> String {
+        let gone = if self.asserted { "" } else { " (over)" };
+        let kind = sensor_type_words(self.sensor_type);
+        let kind = match kind {
+            Some(kind) => kind.to_string(),
+            None => format!("sensor type {:02X}h", self.sensor_type),
+        };
+        let specific = match self.event_type {
+            SENSOR_SPECIFIC => offset_words(self.sensor_type, self.offset()),
+            _ => None,
+        };
+        match specific {
+            Some(words) => format!("{kind}: {words}{gone}"),
+            None => format!(
+                "{kind}: event type {:02X}h offset {:X}h{gone}",
+                self.event_type,
+                self.offset()
+            ),
+        }
+    }
+}
+
+/// Sensor types of table 42-3.
+fn sensor_type_words(sensor_type: u8) -> Option<&'static str> {
+    Some(match sensor_type {
+        0x01 => "temperature",
+        0x02 => "voltage",
+        0x03 => "current",
+        0x04 => "fan",
+        0x05 => "physical security",
+        0x06 => "platform security",
+        0x07 => "processor",
+        0x08 => "power supply",
+        0x09 => "power unit",
+        0x0C => "memory",
+        0x0D => "drive slot",
+        0x0F => "system firmware",
+        0x10 => "event logging",
+        0x11 => "watchdog 1",
+        0x12 => "system event",
+        CRITICAL_INTERRUPT => "critical interrupt",
+        0x14 => "button",
+        0x19 => "chip set",
+        0x1D => "system boot",
+        0x1E => "boot error",
+        0x1F => "OS boot",
+        OS_STOP => "OS stop",
+        0x21 => "slot or connector",
+        0x22 => "ACPI power state",
+        WATCHDOG_2 => "watchdog",
+        0x28 => "management subsystem",
+        0x29 => "battery",
+        0x2B => "version change",
+        _ => return None,
+    })
+}
+
+/// Sensor-specific offsets of table 42-3, for the sensor types that matter to power and crashes.
+fn offset_words(sensor_type: u8, offset: u8) -> Option<&'static str> {
+    let words: &[&'static str] = match sensor_type {
+        0x09 => &[
+            "power off or down",
+            "power cycle",
+            "240 VA power down",
+            "interlock power down",
+            "mains power lost",
+            "soft power control failure",
+            "power unit failure",
+            "predictive failure",
+        ],
+        CRITICAL_INTERRUPT => &[
+            "front panel NMI or diagnostic interrupt",
+            "bus timeout",
+            "I/O channel check NMI",
+            "software NMI",
+            "PCI parity error",
+            "PCI system error",
+            "EISA fail-safe timeout",
+            "bus correctable error",
+            "bus uncorrectable error",
+            "fatal NMI",
+            "bus fatal error",
+            "bus degraded",
+        ],
+        0x14 => &[
+            "power button pressed",
+            "sleep button pressed",
+            "reset button pressed",
+        ],
+        0x1D => &[
+            "power-up",
+            "hard reset",
+            "warm reset",
+            "user-requested network boot",
+            "automatic boot to diagnostics",
+            "OS-initiated hard reset",
+            "OS-initiated warm reset",
+            "restart",
+        ],
+        OS_STOP => &[
+            "critical stop during start-up",
+            "run-time critical stop",
+            "OS graceful stop",
+            "OS graceful shutdown",
+            "soft shutdown by a platform event filter",
+            "agent not responding",
+        ],
+        0x22 => &[
+            "S0, working",
+            "S1",
+            "S2",
+            "S3",
+            "S4",
+            "S5, soft off",
+            "S4 or S5",
+            "G3, mechanically off",
+        ],
+        WATCHDOG_2 => &[
+            "expired, no action",
+            "hard reset",
+            "power down",
+            "power cycle",
+            "reserved",
+            "reserved",
+            "reserved",
+            "reserved",
+            "pre-timeout interrupt",
+        ],
+        _ => return None,
+    };
+    words.get(usize::from(offset)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Table 32-1: an OS stop as Linux' ipmi_msghandler logs it on a panic.
+    const PANIC: [u8; 16] = [
+        0x2A, 0x00, 0x02, // record 42, system event
+        0x78, 0x56, 0x34, 0x52, // time
+        0x41, 0x00, 0x03, // from system software, message revision of IPMI 1.0
+        0x20, 0x73, 0x6F, // OS stop, sensor 73h, asserted, sensor-specific
+        0xA1, b'f', b'o', // run-time critical stop, OEM bytes
+    ];
+
+    #[test]
+    fn a_panic_is_a_crash_and_is_said_in_words() {
+        let record = Record::decode(PANIC);
+        assert_eq!(record.id, 42);
+        assert_eq!(record.timestamp(), 0x5234_5678);
+        assert_eq!(record.words(), "OS stop: run-time critical stop");
+        assert!(record.is_crash());
+        assert_eq!(record.encode(), PANIC);
+        assert_eq!(Record::of_event(42, record.event().unwrap()), record);
+    }
+
+    #[test]
+    fn an_nmi_and_a_watchdog_are_crashes_and_a_graceful_shutdown_is_none() {
+        let with = |sensor_type, offset| {
+            let mut bytes = PANIC;
+            bytes[10] = sensor_type;
+            bytes[13] = offset;
+            Record::decode(bytes)
+        };
+        assert!(with(0x13, 0x00).is_crash());
+        assert_eq!(with(0x13, 0x03).words(), "critical interrupt: software NMI");
+        assert!(with(0x23, 0x03).is_crash());
+        assert_eq!(with(0x23, 0x01).words(), "watchdog: hard reset");
+        assert!(!with(0x20, 0x03).is_crash());
+        assert!(!with(0x04, 0x01).is_crash());
+    }
+
+    #[test]
+    fn a_condition_that_went_and_an_oem_record_are_no_crash() {
+        let mut bytes = PANIC;
+        bytes[12] |= 0x80;
+        let record = Record::decode(bytes);
+        assert!(!record.is_crash());
+        assert!(record.words().ends_with("(over)"));
+        bytes[2] = 0xE0;
+        let record = Record::decode(bytes);
+        assert_eq!(
+            (record.timestamp(), record.words().as_str()),
+            (0, "OEM record E0h")
+        );
+    }
+}

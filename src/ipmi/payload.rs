@@ -1,0 +1,73 @@
+//! RMCP+ payload types (§13.27.3).
+
+/// What an RMCP+ packet carries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PayloadType {
+    /// An IPMI message (0h).
+    Ipmi,
+    /// Serial over LAN (1h).
+    Sol,
+    /// Named by the enterprise and payload ids in the header (2h).
+    OemExplicit {
+        /// The enterprise (IANA) number as it stands in the four-byte field.
+        enterprise: u32,
+        /// The maker's payload id.
+        payload: u16,
+    },
+    /// Open Session Request (10h).
+    OpenSessionRequest,
+    /// Open Session Response (11h).
+    OpenSessionResponse,
+    /// RAKP message 1 (12h).
+    Rakp1,
+    /// RAKP message 2 (13h).
+    Rakp2,
+    /// RAKP message 3 (14h).
+    Rakp3,
+    /// RAKP message 4 (15h).
+    Rakp4,
+    /// One of 03h to 0Fh and 16h to 3Fh: reserved or OEM handles.
+    Other(u8),
+}
+
+impl PayloadType {
+    /// The low six bits of the header's payload byte.
+    pub fn number(self) -> u8 {
+        match self {
+            PayloadType::Ipmi => 0x00,
+            PayloadType::Sol => 0x01,
+            PayloadType::OemExplicit { .. } => 0x02,
+            PayloadType::OpenSessionRequest => 0x10,
+            PayloadType::OpenSessionResponse => 0x11,
+            PayloadType::Rakp1 => 0x12,
+            PayloadType::Rakp2 => 0x13,
+            PayloadType::Rakp3 => 0x14,
+            PayloadType::Rakp4 => 0x15,
+            PayloadType::Other(number) => number & 0x3F,
+        }
+    }
+
+    /// The type of a header without OEM fields; 02h gives OEM explicit with ids of zero.
+    pub(super) fn from_number(number: u8) -> Self {
+        match number & 0x3F {
+            0x00 => PayloadType::Ipmi,
+            0x01 => PayloadType::Sol,
+            0x02 => PayloadType::OemExplicit {
+                enterprise: 0,
+                payload: 0,
+            },
+            0x10 => PayloadType::OpenSessionRequest,
+            0x11 => PayloadType::OpenSessionResponse,
+            0x12 => PayloadType::Rakp1,
+            0x13 => PayloadType::Rakp2,
+            0x14 => PayloadType::Rakp3,
+            0x15 => PayloadType::Rakp4,
+            other => PayloadType::Other(other),
+        }
+    }
+
+    /// Whether it belongs to session set-up: session id 0, sequence 0, never sealed.
+    pub fn is_setup(self) -> bool {
+        (0x10..=0x15).contains(&self.number())
+    }
+}
