@@ -4,7 +4,7 @@ import time
 
 import journeys
 from daemon import Daemon
-from bed import Bed, Checks, until  # where it is, daemon says
+from bed import Bed, Checks, until
 
 
 def strangers(c, bed, bmc):

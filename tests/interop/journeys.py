@@ -2,9 +2,9 @@
 
 Each journey takes the Checks, our Daemon, the node's name and its BMC, and leaves the machine on.
 """
+import pathlib
 import sys
 import time
-import pathlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bed"))
 from bed import until  # noqa: E402
