@@ -1,0 +1,178 @@
+//! Progress in words and figures, read off the phase.
+
+use super::sequence::phase::{Aim, Phase, Question, Then};
+use super::{Operation, Sequence, power_name};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How far a sequence is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it is doing, in words, with the trouble that it meets.
+    pub phase: String,
+    /// Step of [`steps`](Self::steps), from 1; 0 while queued.
+    pub step: u32,
+    /// How many steps its operation (or its rollback) has.
+    pub steps: u32,
+    /// Time since it began, suspensions included.
+    pub elapsed: Duration,
+    /// The longest that it can still take if nothing more is done to it; `None` while it stands still and when it
+    /// has ended.
+    pub time_left: Option<Duration>,
+}
+
+impl Sequence {
+    /// How far it is at `now`.
+    pub fn progress(&self, now: crate::time::Instant) -> Progress {
+        let mut sequence = self.clone();
+        sequence.advance(now);
+        let knowledge = &sequence.knowledge;
+        let (step, steps) = steps(&sequence.phase, knowledge.operation);
+        let mut phase = words(&sequence.phase, knowledge.operation);
+        if let Some(trouble) = &knowledge.trouble
+            && sequence.outcome().is_none()
+        {
+            phase.push_str(&format!(" (last: {trouble})"));
+        }
+        Progress {
+            phase,
+            step,
+            steps,
+            elapsed: match sequence.outcome() {
+                Some(outcome) => outcome.took,
+                None => knowledge.clock.since_begin(),
+            },
+            time_left: sequence.time_left(),
+        }
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        let settings = self.settings();
+        let age = self.knowledge.clock.age();
+        let switch_on = settings
+            .min_off_time
+            .saturating_add(settings.change_timeout);
+        let after = match (&self.phase, self.operation()) {
+            (Phase::Ended(_) | Phase::Suspended { .. }, _) => return None,
+            (Phase::Queued, operation) => return Some(settings.longest(operation)),
+            (Phase::Resting { .. }, _) => settings.change_timeout,
+            (Phase::Switching { leg, .. } | Phase::Watching { leg, .. }, operation) => {
+                match (&leg.aim, operation) {
+                    (Aim::OffThenOn, _) | (Aim::Escalated, Operation::SoftReboot) => switch_on,
+                    _ => Duration::ZERO,
+                }
+            }
+            // Before the end of the whole: what the operation may take from its beginning.
+            (
+                Phase::Recording { .. } | Phase::Noting { .. } | Phase::LastLook { .. },
+                operation,
+            )
+            | (
+                Phase::SoftPressing { .. } | Phase::SoftWaiting { .. } | Phase::Pulsing { .. },
+                operation,
+            ) => {
+                let run = age.since(Default::default());
+                return Some(settings.longest(operation).saturating_sub(run));
+            }
+            (Phase::Yielding { .. }, _) => switch_on.saturating_add(settings.settle),
+            (
+                Phase::Withdrawing {
+                    then: Then::Rollback { .. },
+                    ..
+                },
+                _,
+            ) => return Some(settings.longest_rollback()),
+            (
+                Phase::Judging { .. }
+                | Phase::NmiWatching { .. }
+                | Phase::Explaining { .. }
+                | Phase::Withdrawing { .. },
+                _,
+            ) => Duration::ZERO,
+        };
+        let deadline = self.phase.deadline()?;
+        Some(deadline.since(age).saturating_add(after))
+    }
+}
+
+/// What a phase does, in words.
+fn words(phase: &Phase, operation: Operation) -> String {
+    match phase {
+        Phase::Queued => "queued".to_owned(),
+        Phase::Recording { .. } => "reading the power state".to_owned(),
+        Phase::SoftPressing { .. } => "asking the operating system to shut down".to_owned(),
+        Phase::SoftWaiting { seen: Some(_), .. } => "confirming that it is off".to_owned(),
+        Phase::SoftWaiting { .. } => "waiting for the operating system to shut down".to_owned(),
+        Phase::Switching { leg, .. } => match leg.aim {
+            Aim::Return { .. } => format!("switching {} again", power_name(leg.to)),
+            Aim::Escalated => "switching off hard".to_owned(),
+            Aim::Final | Aim::OffThenOn => format!("switching {}", power_name(leg.to)),
+        },
+        Phase::Watching {
+            leg, seen: Some(_), ..
+        } => format!("confirming that it is {}", power_name(leg.to)),
+        Phase::Watching { leg, .. } => format!("waiting until it is {}", power_name(leg.to)),
+        Phase::Resting { .. } => "waiting for the minimum off time".to_owned(),
+        Phase::Noting {
+            asked: Question::Cause,
+            ..
+        } => "reading the restart cause".to_owned(),
+        Phase::Noting { .. } => "reading the event log".to_owned(),
+        Phase::LastLook { .. } => {
+            format!("reading the power state before the {}", operation.name())
+        }
+        Phase::Pulsing { .. } => format!("sending {}", operation.name()),
+        Phase::Judging { .. } => format!("looking what the {} did", operation.name()),
+        Phase::NmiWatching { .. } => "watching what the nmi does".to_owned(),
+        Phase::Explaining { .. } => "refused, reading the power state".to_owned(),
+        Phase::Yielding { .. } => "rolling back: watching whether it goes down".to_owned(),
+        Phase::Suspended { inner, .. } => {
+            format!("suspended while {}", words(inner, operation))
+        }
+        Phase::Withdrawing { .. } => "withdrawing the outstanding order".to_owned(),
+        Phase::Ended(outcome) => outcome.state.name().to_owned(),
+    }
+}
+
+/// Step k of n.
+fn steps(phase: &Phase, operation: Operation) -> (u32, u32) {
+    let steps = match operation {
+        Operation::PowerOn | Operation::PowerOff | Operation::SoftPowerOff => 3,
+        Operation::Reboot | Operation::SoftReboot => 6,
+        Operation::Reset | Operation::Cycle | Operation::InjectNmi => 4,
+    };
+    let on_again = |forward: u32| {
+        if matches!(operation, Operation::Reboot | Operation::SoftReboot) {
+            forward + 3
+        } else {
+            forward
+        }
+    };
+    let step = match phase {
+        Phase::Queued => 0,
+        Phase::Suspended { inner, .. } => return self::steps(inner, operation),
+        Phase::Switching { leg, .. } => match leg.aim {
+            Aim::Return { .. } => return (2, 3),
+            Aim::Final => on_again(2),
+            Aim::OffThenOn => 2,
+            Aim::Escalated => 3,
+        },
+        Phase::Watching { leg, .. } => match leg.aim {
+            Aim::Return { .. } => return (3, 3),
+            Aim::Final => on_again(3),
+            Aim::OffThenOn | Aim::Escalated => 3,
+        },
+        Phase::Yielding { .. }
+        | Phase::Withdrawing {
+            then: Then::Rollback { .. },
+            ..
+        } => return (1, 3),
+        Phase::Recording { .. } => 1,
+        Phase::SoftPressing { .. } | Phase::Noting { .. } | Phase::LastLook { .. } => 2,
+        Phase::SoftWaiting { .. } | Phase::Pulsing { .. } | Phase::Explaining { .. } => 3,
+        Phase::Resting { .. } => 4,
+        Phase::Judging { .. } | Phase::NmiWatching { .. } => 4,
+        Phase::Withdrawing { .. } | Phase::Ended(_) => steps,
+    };
+    (step, steps)
+}

@@ -1,0 +1,45 @@
+//! What the journal keeps of a sequence, and how it is taken up again.
+
+use super::Sequence;
+use super::sequence::Knowledge;
+use super::sequence::phase::Phase;
+use crate::time::Instant;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A sequence as the journal keeps it: complete, through serde. No moment in it is a calendar or daemon time: all
+/// are moments on the task's own clock, whose reading is kept with them, so that every wait goes on with the time
+/// that it had left.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    phase: Phase,
+    knowledge: Knowledge,
+}
+
+impl Saved {
+    /// Adds the time between [`Sequence::save`] and [`Sequence::restore`], where it is known, to the elapsed time, so
+    /// that the times in [`Sequence::sent`] stay true. No patience runs out by it.
+    pub fn after_absence(mut self, away: Duration) -> Self {
+        self.knowledge.clock.pass(away);
+        self
+    }
+}
+
+impl Sequence {
+    /// All that must not be forgotten, as of `now`.
+    pub fn save(&self, now: Instant) -> Saved {
+        let mut sequence = self.clone();
+        sequence.advance(now);
+        Saved {
+            phase: sequence.phase,
+            knowledge: sequence.knowledge,
+        }
+    }
+
+    /// Takes a sequence up again after a restart of the daemon. An order without an answer counts as unanswered, and
+    /// unknown whether it arrived: the machine is looked at first, and a pulse never leaves again. What was suspended
+    /// stays suspended, what was queued stays queued, what had ended has ended.
+    pub fn restore(saved: Saved, now: Instant) -> Self {
+        Sequence::go_on(saved.phase, saved.knowledge, now)
+    }
+}

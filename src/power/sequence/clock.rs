@@ -1,0 +1,95 @@
+//! The clock of one task. Its [`Age`] stands still while the task is queued or suspended, so that every deadline of
+//! every phase keeps the time that was left without anybody rewriting it; the elapsed time runs on.
+
+use crate::time::Instant;
+use serde::{Deserialize, Serialize};
+use std::ops::Add;
+use std::time::Duration;
+
+/// A moment on the task's own clock: running time since its beginning.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub(crate) struct Age(Duration);
+
+impl Age {
+    /// The time since `earlier`, zero where that lies ahead.
+    pub(crate) fn since(self, earlier: Age) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Age {
+    type Output = Age;
+    fn add(self, later: Duration) -> Age {
+        Age(self.0.saturating_add(later))
+    }
+}
+
+/// Whether the age runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    /// It runs.
+    Running,
+    /// It stands still; the elapsed time runs on.
+    Standing,
+}
+
+/// See the head of this file. All of it but the last moment seen outlives a restart.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Clock {
+    age: Age,
+    elapsed: Duration,
+    /// The elapsed time at which the task began, `None` while it is queued.
+    begun: Option<Duration>,
+    #[serde(skip)]
+    seen: Option<Instant>,
+}
+
+impl Clock {
+    /// It is now `now`, and since the last call the age ran at `pace`. A `now` in the past is no time.
+    pub(super) fn advance(&mut self, now: Instant, pace: Pace) {
+        let passed = self.seen.map_or(Duration::ZERO, |seen| now - seen);
+        self.seen = Some(self.seen.map_or(now, |seen| seen.max(now)));
+        self.elapsed = self.elapsed.saturating_add(passed);
+        if pace == Pace::Running {
+            self.age = self.age + passed;
+        }
+    }
+
+    /// The task begins.
+    pub(super) fn begin(&mut self) {
+        self.begun.get_or_insert(self.elapsed);
+    }
+
+    /// The daemon was away for so long: that time elapsed, but no patience ran out.
+    pub(crate) fn pass(&mut self, away: Duration) {
+        self.elapsed = self.elapsed.saturating_add(away);
+    }
+
+    pub(crate) fn age(&self) -> Age {
+        self.age
+    }
+
+    /// Time since this clock was first told the time, suspensions included.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Time since the task began, suspensions included; zero while it is queued.
+    pub(crate) fn since_begin(&self) -> Duration {
+        self.begun
+            .map_or(Duration::ZERO, |begun| self.elapsed.saturating_sub(begun))
+    }
+
+    /// When the age will be `age`, if it runs.
+    pub(super) fn when(&self, age: Age) -> Instant {
+        self.seen.unwrap_or(Instant::START) + age.since(self.age)
+    }
+
+    /// When the elapsed time will be `elapsed`.
+    pub(super) fn when_elapsed(&self, elapsed: Duration) -> Instant {
+        self.seen.unwrap_or(Instant::START) + elapsed.saturating_sub(self.elapsed)
+    }
+}

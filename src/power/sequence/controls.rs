@@ -1,0 +1,340 @@
+//! The five controls in every phase: what is allowed, what each does, and why one is refused.
+
+use super::knowledge::Knowledge;
+use super::phase::{Leg, Look, Next, Phase, Question, SlowLook, Then};
+use super::{Input, Sequence, level};
+use crate::bmc::vocabulary::{Delivery, OrderId, Report, Silence, Trouble};
+use crate::power::settings::WITHDRAWAL;
+use crate::power::{Control, Operation, State};
+use std::fmt;
+
+/// A control that is not carried out: why, and what is still possible.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// What was asked for.
+    pub control: Control,
+    /// Why not, for programs.
+    pub kind: RefusalKind,
+    /// Why not, in words.
+    pub reason: String,
+    /// What is possible instead.
+    pub possible: Vec<Control>,
+}
+
+/// Why a control is refused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RefusalKind {
+    /// The task is over.
+    Ended,
+    /// It is being aborted, cancelled or rolled back already.
+    UnderWay,
+    /// Cancel: an order was handed to the network.
+    TooLate,
+    /// Rollback: what was sent cannot be undone.
+    CannotBeUndone,
+    /// Suspend: it stands still already.
+    AlreadySuspended,
+    /// Resume: it does not stand still.
+    NotSuspended,
+}
+
+/// `cancel refused: soft power off was sent at 0.2 s and accepted; still possible: abort, rollback, suspend`
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} refused: {}", self.control, self.reason)?;
+        if self.possible.is_empty() {
+            return Ok(());
+        }
+        let possible: Vec<&str> = self.possible.iter().map(|control| control.name()).collect();
+        write!(f, "; still possible: {}", possible.join(", "))
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// See [`Sequence::may`].
+pub(super) fn may(control: Control, sequence: &Sequence) -> Result<(), Refusal> {
+    decide(control, sequence).map_err(|(kind, reason)| Refusal {
+        control,
+        kind,
+        reason,
+        possible: Control::ALL
+            .into_iter()
+            .filter(|other| decide(*other, sequence).is_ok())
+            .collect(),
+    })
+}
+
+fn decide(control: Control, sequence: &Sequence) -> Result<(), (RefusalKind, String)> {
+    let state = sequence.state();
+    let knowledge = &sequence.knowledge;
+    if state.is_end() {
+        return Err((RefusalKind::Ended, format!("the task has {}", ended(state))));
+    }
+    match (control, state) {
+        (_, State::Aborting) => Err((
+            RefusalKind::UnderWay,
+            "the task is being stopped already".to_owned(),
+        )),
+        (Control::Abort, _) => Ok(()),
+        (Control::Cancel | Control::Rollback | Control::Suspend, State::RollingBack) => Err((
+            RefusalKind::UnderWay,
+            "the task is being rolled back".to_owned(),
+        )),
+        (Control::Cancel, _) => match knowledge.first_handed() {
+            Some(sent) => Err((RefusalKind::TooLate, sent.to_string())),
+            None => Ok(()),
+        },
+        (Control::Rollback, _) => {
+            if knowledge.pulse_handed() {
+                let name = knowledge.operation.name();
+                return Err((
+                    RefusalKind::CannotBeUndone,
+                    format!("{name} was sent and cannot be undone"),
+                ));
+            }
+            Ok(())
+        }
+        (Control::Suspend, State::Suspended) => Err((
+            RefusalKind::AlreadySuspended,
+            "the task is suspended already".to_owned(),
+        )),
+        (Control::Suspend, _) | (Control::Resume, State::Suspended) => Ok(()),
+        (Control::Resume, _) => Err((
+            RefusalKind::NotSuspended,
+            "the task is not suspended".to_owned(),
+        )),
+    }
+}
+
+fn ended(state: State) -> &'static str {
+    match state {
+        State::Succeeded => "succeeded",
+        State::Failed => "failed",
+        State::Aborted => "been aborted",
+        State::Cancelled => "been cancelled",
+        State::RolledBack => "been rolled back",
+        _ => "ended stuck in its rollback",
+    }
+}
+
+/// Carries out a control that [`may`] allowed. `error`: whether an abort leaves `power_state` at `error`.
+pub(super) fn carry_out(
+    control: Control,
+    phase: Phase,
+    by: &str,
+    error: bool,
+    knowledge: &mut Knowledge,
+) -> Phase {
+    let by = by.to_owned();
+    match (control, phase) {
+        (Control::Suspend, phase) => Phase::Suspended {
+            inner: Box::new(stand_still(phase, knowledge)),
+            look: SlowLook::At(knowledge.clock.elapsed()),
+        },
+        (Control::Resume, Phase::Suspended { inner, .. }) => refreshed(*inner, knowledge),
+        (Control::Resume, phase) => phase,
+        (Control::Abort, phase) => stop(phase, Then::Abort { by, error }, knowledge),
+        (Control::Cancel, phase) => stop(phase, Then::Cancel { by }, knowledge),
+        (Control::Rollback, phase) => stop(phase, Then::Rollback { by }, knowledge),
+    }
+}
+
+/// Stops the way forward: at once, or once the outstanding order that changes power is withdrawn.
+fn stop(phase: Phase, then: Then, knowledge: &mut Knowledge) -> Phase {
+    match phase.outstanding() {
+        Some(id) if knowledge.changes_power(id) => Phase::Withdrawing {
+            id,
+            then,
+            until: knowledge.clock.age() + WITHDRAWAL,
+        },
+        _ => stopped(then, knowledge),
+    }
+}
+
+/// No order is outstanding any more, and it is known of each whether it was handed to the network.
+fn stopped(then: Then, knowledge: &Knowledge) -> Phase {
+    match then {
+        Then::Abort { by, error } => {
+            knowledge.end(State::Aborted, error, &format!("aborted by {by}"))
+        }
+        Then::Cancel { by } if knowledge.changing_handed() => knowledge.end(
+            State::Aborted,
+            knowledge.operation.is_soft() || knowledge.operation == Operation::InjectNmi,
+            &format!("cancelled by {by} while the order was leaving, so that it counts as aborted"),
+        ),
+        Then::Cancel { by } => {
+            knowledge.end(State::Cancelled, false, &format!("cancelled by {by}"))
+        }
+        Then::Rollback { by } if knowledge.pulse_handed() => knowledge.end(
+            State::Aborted,
+            knowledge.operation == Operation::InjectNmi,
+            &format!(
+                "rollback asked for by {by} while the order was leaving: it cannot be undone, so that it counts as aborted"
+            ),
+        ),
+        Then::Rollback { by }
+            if knowledge.operation.pulse().is_some() || !knowledge.changing_handed() =>
+        {
+            knowledge.end(
+                State::RolledBack,
+                false,
+                &format!("rolled back by {by}, with nothing to undo"),
+            )
+        }
+        Then::Rollback { by } => level::go_back(by, knowledge),
+    }
+}
+
+pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+    match (phase, input) {
+        (Phase::Suspended { inner, .. }, Input::Report(report)) => {
+            // Only the reading counts: nothing is decided while standing still.
+            let _ = knowledge.take_reading(report);
+            Phase::Suspended {
+                inner,
+                look: SlowLook::At(knowledge.clock.elapsed() + knowledge.settings.suspended_look),
+            }
+        }
+        (Phase::Withdrawing { then, .. }, Input::Report(_)) => stopped(then, knowledge),
+        (Phase::Withdrawing { id, then, .. }, Input::Deadline) => {
+            knowledge.record_handed(id);
+            stopped(then, knowledge)
+        }
+        (phase, _) => phase,
+    }
+}
+
+/// The phase without its outstanding order: a reading is due again, a changing order counts as unanswered.
+fn stand_still(mut phase: Phase, knowledge: &mut Knowledge) -> Phase {
+    let Some(id) = phase.outstanding() else {
+        return phase;
+    };
+    if !knowledge.changes_power(id) {
+        let age = knowledge.clock.age();
+        if let Some(next) = phase.next_mut() {
+            *next = Next::At(age);
+        }
+        return phase;
+    }
+    let delivery = if knowledge.was_handed(id) {
+        Delivery::Unknown
+    } else {
+        Delivery::NotSent
+    };
+    let report = Report::Unanswered(Silence {
+        delivery,
+        trouble: Trouble::Withdrawn,
+        text: "withdrawn when the task was suspended".to_owned(),
+    });
+    super::on(phase, Input::Report(&report), knowledge)
+}
+
+/// The phase as it goes on after time in which anything may have happened: it looks before it does anything else.
+pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    let now = Next::At(age);
+    match phase {
+        Phase::SoftPressing { soft, .. } => Phase::SoftWaiting {
+            soft,
+            looks: 0,
+            seen: None,
+            press_again: Some(age + knowledge.soft_gap_left()),
+            next: now,
+        },
+        Phase::Switching { leg, .. } => Phase::Watching {
+            leg: Leg { setbacks: 0, ..leg },
+            looks: 0,
+            seen: None,
+            press_again: age,
+            next: now,
+        },
+        Phase::Resting { rested, .. } => Phase::Resting {
+            rested,
+            look: Some(Look {
+                looks: 0,
+                next: now,
+            }),
+        },
+        Phase::Noting {
+            until,
+            mut notes,
+            asked,
+            ..
+        } => {
+            notes.unsure = true;
+            Phase::Noting {
+                until,
+                notes,
+                asked,
+                tries: 0,
+                next: now,
+            }
+        }
+        Phase::Pulsing { until, notes, .. } => Phase::LastLook {
+            until,
+            notes,
+            looks: 0,
+            next: now,
+        },
+        Phase::Judging {
+            until,
+            notes,
+            fate,
+            looks,
+            on_since,
+            ..
+        } => Phase::Judging {
+            until,
+            notes,
+            fate,
+            looks,
+            on_since,
+            asked: Question::Power,
+            next: now,
+        },
+        mut phase => {
+            if let Some(next) = phase.next_mut() {
+                *next = now;
+            }
+            phase
+        }
+    }
+}
+
+/// The phase as it goes on after a restart of the daemon: what was outstanding is unanswered, and it looks first.
+pub(super) fn restored(phase: Phase, knowledge: &mut Knowledge) -> Phase {
+    let outstanding = phase
+        .outstanding()
+        .filter(|id| knowledge.changes_power(*id));
+    let report = Report::Unanswered(Silence {
+        delivery: Delivery::Unknown,
+        trouble: Trouble::Silent,
+        text: "the daemon restarted before the answer".to_owned(),
+    });
+    for id in knowledge.unanswered() {
+        knowledge.record_answer(id, &report);
+    }
+    match (phase, outstanding) {
+        (Phase::Suspended { inner, .. }, _) => Phase::Suspended {
+            inner,
+            look: SlowLook::At(knowledge.clock.elapsed()),
+        },
+        (Phase::Withdrawing { then, .. }, _) => stopped(then, knowledge),
+        (phase, Some(_)) => {
+            let phase = super::on(phase, Input::Report(&report), knowledge);
+            refreshed(phase, knowledge)
+        }
+        (phase, None) => refreshed(phase, knowledge),
+    }
+}
+
+impl Knowledge {
+    fn unanswered(&self) -> Vec<OrderId> {
+        self.sent
+            .iter()
+            .filter(|sent| sent.answer.is_none())
+            .map(|sent| sent.id)
+            .collect()
+    }
+}

@@ -1,0 +1,340 @@
+//! What a sequence knows beside its phase: the clock, the readings, what was sent and answered, and remarks on what
+//! it noticed. From here come the words of the outcome.
+
+use super::clock::Clock;
+use super::phase::Phase;
+use crate::bmc::vocabulary::{
+    self, Delivery, Order, OrderId, Power, Reading, Report, Silence, Trouble,
+};
+use crate::power::outcome::seconds;
+use crate::power::settings::SOFT_GAP;
+use crate::power::{Operation, Outcome, Sent, Settings, State, power_name};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// See the head of this file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Knowledge {
+    pub(crate) operation: Operation,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    /// The last reading.
+    pub(crate) power: Option<Power>,
+    /// The last own reading before the first order that can change it.
+    pub(crate) power_at_start: Option<Power>,
+    pub(crate) sent: Vec<Sent>,
+    /// What was noticed on the way and belongs into the outcome.
+    pub(crate) remarks: Vec<String>,
+    /// The silence or refusal that the last order met, cleared by an answer.
+    pub(crate) trouble: Option<String>,
+}
+
+/// What a power reading brought.
+pub(super) enum Finding {
+    Read(Power),
+    /// Silence, "busy", or an answer to something else: look again.
+    Nothing,
+    /// No later reading can be better: the reason.
+    Hopeless(String),
+}
+
+impl Knowledge {
+    pub(super) fn new(operation: Operation, settings: Settings) -> Self {
+        Knowledge {
+            operation,
+            settings,
+            clock: Clock::default(),
+            power: None,
+            power_at_start: None,
+            sent: Vec::new(),
+            remarks: Vec::new(),
+            trouble: None,
+        }
+    }
+
+    /// An order was issued.
+    pub(super) fn record_order(&mut self, id: OrderId, order: Order) {
+        // Only readings are dropped, and only when a task goes on for days: the changing orders are the record.
+        if self.sent.len() >= MOST_SENT
+            && let Some(oldest) = self
+                .sent
+                .iter()
+                .position(|sent| !sent.order.changes_power() && sent.answer.is_some())
+        {
+            self.sent.remove(oldest);
+        }
+        self.sent.push(Sent {
+            id,
+            order,
+            at: self.clock.since_begin(),
+            handed: false,
+            times: 1,
+            answer: None,
+        });
+    }
+
+    pub(super) fn record_handed(&mut self, id: OrderId) {
+        if let Some(sent) = self.sent.iter_mut().rev().find(|sent| sent.id == id)
+            && sent.answer.is_none()
+        {
+            sent.handed = true;
+        }
+    }
+
+    /// Notes an answer; false where the order is unknown or was answered before.
+    pub(super) fn record_answer(&mut self, id: OrderId, report: &Report) -> bool {
+        let at = self.clock.since_begin();
+        let Some(sent) = self.sent.iter_mut().rev().find(|sent| sent.id == id) else {
+            return false;
+        };
+        if sent.answer.is_some() {
+            return false;
+        }
+        match report {
+            Report::Accepted(_) | Report::Refused(_) => sent.handed = true,
+            Report::Unanswered(silence) => sent.handed |= silence.delivery == Delivery::Unknown,
+        }
+        sent.answer = Some((at, report.clone()));
+        self.trouble = match report {
+            Report::Accepted(_) => None,
+            Report::Refused(refusal) => Some(refused(refusal)),
+            // We withdrew it ourselves: that says nothing of the BMC.
+            Report::Unanswered(silence) if silence.trouble == Trouble::Withdrawn => {
+                return true;
+            }
+            Report::Unanswered(silence) => Some(silence.text.clone()),
+        };
+        true
+    }
+
+    /// Keeps equal readings with equal answers as one.
+    pub(super) fn merge_readings(&mut self, id: OrderId) {
+        if let [.., before, last] = self.sent.as_mut_slice()
+            && last.id == id
+            && last.says_the_same(before)
+        {
+            before.id = last.id;
+            before.times = before.times.saturating_add(last.times);
+            before.handed |= last.handed;
+            before.answer = last.answer.take();
+            self.sent.pop();
+        }
+    }
+
+    pub(super) fn is_unanswered(&self, id: OrderId) -> bool {
+        self.sent
+            .iter()
+            .rev()
+            .any(|sent| sent.id == id && sent.answer.is_none())
+    }
+
+    /// Whether an order that changes power was issued at all.
+    pub(super) fn changing_issued(&self) -> bool {
+        self.sent.iter().any(|sent| sent.order.changes_power())
+    }
+
+    /// Whether an order that changes power reached the network, or may have.
+    pub(super) fn changing_handed(&self) -> bool {
+        self.sent
+            .iter()
+            .any(|sent| sent.order.changes_power() && sent.handed)
+    }
+
+    /// The first order that changes power and reached the network.
+    pub(super) fn first_handed(&self) -> Option<&Sent> {
+        self.sent
+            .iter()
+            .find(|sent| sent.order.changes_power() && sent.handed)
+    }
+
+    /// Whether this order changes power.
+    pub(super) fn changes_power(&self, id: OrderId) -> bool {
+        self.sent
+            .iter()
+            .any(|sent| sent.id == id && sent.order.changes_power())
+    }
+
+    /// Whether this order reached the network, or may have.
+    pub(super) fn was_handed(&self, id: OrderId) -> bool {
+        self.sent.iter().any(|sent| sent.id == id && sent.handed)
+    }
+
+    /// How long a further soft request has to wait for the last one that may have arrived.
+    pub(super) fn soft_gap_left(&self) -> Duration {
+        self.sent
+            .iter()
+            .rev()
+            .find(|sent| sent.order == Order::SoftOff && sent.handed)
+            .map_or(Duration::ZERO, |sent| {
+                let at = sent.answer.as_ref().map_or(sent.at, |(at, _)| *at);
+                SOFT_GAP.saturating_sub(self.clock.since_begin().saturating_sub(at))
+            })
+    }
+
+    /// Whether a pulse that cannot be undone or repeated may have had its effect: handed and not plainly refused.
+    pub(super) fn pulse_handed(&self) -> bool {
+        self.sent.iter().any(|sent| {
+            matches!(sent.order, Order::Cycle | Order::Reset | Order::Nmi)
+                && sent.handed
+                && !matches!(&sent.answer, Some((_, Report::Refused(refusal))) if !is_ambiguous(refusal))
+        })
+    }
+
+    /// Whether one of these levels may have arrived.
+    pub(super) fn level_handed(&self, order: &Order) -> bool {
+        self.sent
+            .iter()
+            .any(|sent| sent.order == *order && sent.handed)
+    }
+
+    /// Takes note of what an own power reading brought.
+    pub(super) fn take_reading(&mut self, report: &Report) -> Finding {
+        match report {
+            Report::Accepted(Reading::Power(power)) => {
+                self.power = Some(*power);
+                if !self.changing_issued() {
+                    self.power_at_start = Some(*power);
+                }
+                Finding::Read(*power)
+            }
+            Report::Accepted(_) => Finding::Nothing,
+            Report::Refused(refusal) => match refusal.kind {
+                vocabulary::RefusalKind::Updating
+                | vocabulary::RefusalKind::NotSupported
+                | vocabulary::RefusalKind::NotPermitted => Finding::Hopeless(format!(
+                    "reading the power state was refused: {}",
+                    refused(refusal)
+                )),
+                vocabulary::RefusalKind::Busy
+                | vocabulary::RefusalKind::NotInPresentState
+                | vocabulary::RefusalKind::Failed => Finding::Nothing,
+            },
+            // What can only be mended by an operator ends a task that has not touched the machine; later it may still
+            // be a passing thing of a BMC that restarts, and the deadline decides.
+            Report::Unanswered(silence) if self.is_hopeless(silence) => {
+                Finding::Hopeless(silence.text.clone())
+            }
+            Report::Unanswered(_) => Finding::Nothing,
+        }
+    }
+
+    /// Whether it takes an operator to mend this silence and nothing was sent yet.
+    pub(super) fn is_hopeless(&self, silence: &Silence) -> bool {
+        !self.changing_handed()
+            && matches!(
+                silence.trouble,
+                Trouble::NoAddress
+                    | Trouble::WrongPassword
+                    | Trouble::UnknownUser
+                    | Trouble::NoPrivilege
+                    | Trouble::NoCommonSuite
+                    | Trouble::NoProtocol
+                    | Trouble::Held
+            )
+    }
+
+    pub(super) fn remark(&mut self, remark: String) {
+        if !self.remarks.contains(&remark) && self.remarks.len() < MOST_REMARKS {
+            self.remarks.push(remark);
+        }
+    }
+
+    /// `soft power off was sent at 0.2 s and accepted; ...`, or that nothing was.
+    pub(super) fn what_was_sent(&self) -> String {
+        let changing: Vec<String> = self
+            .sent
+            .iter()
+            .filter(|sent| sent.order.changes_power())
+            .map(Sent::to_string)
+            .collect();
+        if changing.is_empty() {
+            return "nothing was sent".to_owned();
+        }
+        if changing.len() > MOST_TOLD {
+            let left_out = changing.len() - MOST_TOLD;
+            return format!(
+                "{} (and {left_out} more orders before)",
+                changing[left_out..].join("; ")
+            );
+        }
+        changing.join("; ")
+    }
+
+    /// The end: `what` in words, followed by what was sent and what was noticed.
+    pub(super) fn end(&self, state: State, error: bool, what: &str) -> Phase {
+        let mut text = format!("{what}: {}", self.what_was_sent());
+        for remark in &self.remarks {
+            text.push_str("; ");
+            text.push_str(remark);
+        }
+        Phase::Ended(Outcome {
+            state,
+            power: self.power,
+            power_at_start: self.power_at_start,
+            text,
+            error,
+            took: self.clock.since_begin(),
+        })
+    }
+
+    /// A success that rests on a reading just made.
+    pub(super) fn succeed(&self, what: &str) -> Phase {
+        self.end(State::Succeeded, false, what)
+    }
+
+    /// A failure on the way forward. `power_state` shows `error` after a soft operation, else what was read.
+    pub(super) fn fail(&self, why: &str) -> Phase {
+        self.end(
+            State::Failed,
+            self.operation.is_soft(),
+            &format!("{} failed: {why}", self.operation.name()),
+        )
+    }
+
+    /// A failure on the way back.
+    pub(super) fn stuck(&self, by: &str, why: &str) -> Phase {
+        let wanted = self.power_at_start.map_or("unknown", power_name);
+        let found = self.power.map_or("unknown", power_name);
+        self.end(
+            State::Stuck,
+            true,
+            &format!("rollback asked for by {by} is stuck: wanted {wanted}, found {found}: {why}"),
+        )
+    }
+
+    /// `; the last order met: ...`, where it met trouble.
+    pub(super) fn and_trouble(&self) -> String {
+        self.trouble
+            .as_ref()
+            .map_or(String::new(), |trouble| format!(" ({trouble})"))
+    }
+
+    /// The time since the beginning, for messages.
+    pub(super) fn at(&self) -> String {
+        seconds(self.clock.since_begin())
+    }
+}
+
+/// A refusal in words with its code.
+pub(super) fn refused(refusal: &vocabulary::Refusal) -> String {
+    if refusal.kind == vocabulary::RefusalKind::Updating {
+        return format!(
+            "the BMC is in a firmware update: {} ({:02X}h)",
+            refusal.text, refusal.code
+        );
+    }
+    format!("{} ({:02X}h)", refusal.text, refusal.code)
+}
+
+/// Completion codes that do not say whether the command was carried out (IPMI v2.0 table 5-2: C3h timeout while
+/// processing, CEh no response could be provided, CFh duplicate of a request that was accepted, FFh unspecified). For
+/// a level that does not matter; a pulse with such an answer may have happened.
+pub(super) fn is_ambiguous(refusal: &vocabulary::Refusal) -> bool {
+    matches!(refusal.code, 0xC3 | 0xCE | 0xCF | 0xFF)
+}
+
+/// Entries of the record of one task; beyond it old readings are dropped.
+const MOST_SENT: usize = 256;
+const MOST_REMARKS: usize = 16;
+/// Changing orders that an outcome tells of.
+const MOST_TOLD: usize = 8;

@@ -1,0 +1,464 @@
+//! Levels: switching on and off, looking whether it came about, the rest between off and on, and the way back. A
+//! level may be repeated, but is only repeated after a look that contradicts it.
+
+use super::Input;
+use super::clock::Age;
+use super::knowledge::{Finding, Knowledge, refused};
+use super::phase::{Aim, Leg, Look, Next, Phase};
+use crate::bmc::vocabulary::{Delivery, Order, Power, RefusalKind, Report};
+use crate::power::outcome::seconds;
+use crate::power::settings::backoff;
+use crate::power::{Operation, State, power_name};
+use std::time::Duration;
+
+/// The leg of a hard operation towards `to`, from a node just read as `found`.
+pub(super) fn forward(to: Power, found: Power, knowledge: &Knowledge) -> Phase {
+    let aim = if knowledge.operation == Operation::Reboot && to == Power::Off {
+        Aim::OffThenOn
+    } else {
+        Aim::Final
+    };
+    // The change has to come about within its timeout, the record included.
+    let leg = Leg {
+        until: Age::default() + knowledge.settings.change_timeout,
+        ..leg(to, aim, Duration::ZERO, knowledge)
+    };
+    if found == to {
+        already(leg, knowledge)
+    } else {
+        press(leg, knowledge)
+    }
+}
+
+/// The hard power off after a soft one that was in vain.
+pub(super) fn escalate(knowledge: &mut Knowledge, why: &str) -> Phase {
+    knowledge.remark(format!("{why}, so that it was switched off hard"));
+    let leg = leg(
+        Power::Off,
+        Aim::Escalated,
+        knowledge.settings.change_timeout,
+        knowledge,
+    );
+    press(leg, knowledge)
+}
+
+/// Off was read back and the node is to be on again: keep it off for its minimum time.
+pub(super) fn rest(off_since: Age, knowledge: &Knowledge) -> Phase {
+    Phase::Resting {
+        rested: off_since + knowledge.settings.min_off_time,
+        look: None,
+    }
+}
+
+/// On again after a rest, or after a soft reboot found the node off.
+pub(super) fn switch_on(knowledge: &Knowledge) -> Phase {
+    press(on_again(knowledge), knowledge)
+}
+
+/// Looks first whether the node is still off, and switches it on from `from` on.
+pub(super) fn look_then_on(from: Age, next: Next, knowledge: &Knowledge) -> Phase {
+    Phase::Watching {
+        leg: on_again(knowledge),
+        looks: 0,
+        seen: None,
+        press_again: from,
+        next,
+    }
+}
+
+/// The way back to `power_at_start`, once something may have been sent that can be undone.
+pub(super) fn go_back(by: String, knowledge: &Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    let settings = &knowledge.settings;
+    let Some(start) = knowledge.power_at_start else {
+        return knowledge.stuck(&by, "the power state of the start was never read");
+    };
+    let asked_only = start == Power::On
+        && !knowledge.level_handed(&Order::PowerOff)
+        && !knowledge.level_handed(&Order::PowerOn);
+    if asked_only {
+        return Phase::Yielding {
+            by,
+            until: age + settings.rollback_settle + settings.settle,
+            settled: age + settings.rollback_settle,
+            looks: 0,
+            next: Next::At(age),
+        };
+    }
+    return_to(start, by, knowledge)
+}
+
+fn return_to(start: Power, by: String, knowledge: &Knowledge) -> Phase {
+    let settings = &knowledge.settings;
+    let longest = settings
+        .change_timeout
+        .saturating_add(settings.min_off_time)
+        .saturating_add(settings.settle);
+    let age = knowledge.clock.age();
+    Phase::Watching {
+        leg: Leg {
+            // What was sent may still be on its way to take effect: the state has to hold.
+            steady: settings.settle.max(settings.confirm_after),
+            ..leg(start, Aim::Return { by }, longest, knowledge)
+        },
+        looks: 0,
+        seen: None,
+        // A node that is off now may have gone off just now.
+        press_again: match start {
+            Power::On => age + settings.min_off_time,
+            Power::Off => age,
+        },
+        next: Next::At(age),
+    }
+}
+
+fn leg(to: Power, aim: Aim, longest: Duration, knowledge: &Knowledge) -> Leg {
+    Leg {
+        to,
+        aim,
+        until: knowledge.clock.age() + longest,
+        steady: knowledge.settings.confirm_after,
+        setbacks: 0,
+        failures: 0,
+        refused: None,
+    }
+}
+
+fn on_again(knowledge: &Knowledge) -> Leg {
+    leg(
+        Power::On,
+        Aim::Final,
+        knowledge.settings.change_timeout,
+        knowledge,
+    )
+}
+
+/// Sends the level now.
+fn press(leg: Leg, knowledge: &Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    Phase::Switching {
+        leg,
+        next: Next::At(age),
+    }
+}
+
+/// It was read as wanted before anything was sent: a second reading confirms it, and a contradiction starts the work.
+fn already(leg: Leg, knowledge: &Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    if leg.steady.is_zero() {
+        return reached(leg, age, knowledge);
+    }
+    Phase::Watching {
+        next: Next::At(age + leg.steady),
+        leg,
+        looks: 0,
+        seen: Some(age),
+        press_again: age,
+    }
+}
+
+pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    match (phase, input) {
+        (Phase::Switching { leg, .. }, Input::Report(report)) => switching(leg, report, knowledge),
+        (
+            Phase::Watching {
+                leg,
+                looks,
+                seen,
+                press_again,
+                ..
+            },
+            Input::Report(report),
+        ) => match knowledge.take_reading(report) {
+            Finding::Read(power) => watched(leg, looks, seen, press_again, power, knowledge),
+            Finding::Nothing => Phase::Watching {
+                leg,
+                looks: looks.saturating_add(1),
+                seen,
+                press_again,
+                next: Next::At(age + knowledge.settings.look_pause(looks)),
+            },
+            Finding::Hopeless(why) => give_up(&leg, &why, knowledge),
+        },
+        // Somebody else's reading makes us look ourselves, a moment later.
+        (
+            Phase::Watching {
+                leg,
+                looks,
+                seen,
+                press_again,
+                next: Next::At(at),
+            },
+            Input::Observed(power),
+        ) => Phase::Watching {
+            next: if power == leg.to && seen.is_none() {
+                Next::At(at.min(age + knowledge.settings.confirm_after))
+            } else {
+                Next::At(at)
+            },
+            leg,
+            looks,
+            seen,
+            press_again,
+        },
+        (Phase::Switching { leg, .. }, Input::Deadline) => late(&leg, None, knowledge),
+        (Phase::Watching { leg, seen, .. }, Input::Deadline) => late(&leg, seen, knowledge),
+
+        (Phase::Resting { rested, look: None }, Input::Observed(Power::On)) => {
+            look_then_on(rested, Next::At(age), knowledge)
+        }
+        (
+            Phase::Resting {
+                rested,
+                look: Some(look),
+            },
+            Input::Report(report),
+        ) => match knowledge.take_reading(report) {
+            Finding::Read(Power::Off) => Phase::Resting { rested, look: None },
+            Finding::Read(Power::On) => {
+                knowledge.remark(format!(
+                    "at {} it was found on again without our doing",
+                    knowledge.at()
+                ));
+                watched(on_again(knowledge), 0, None, rested, Power::On, knowledge)
+            }
+            Finding::Nothing => Phase::Resting {
+                rested,
+                look: Some(Look {
+                    looks: look.looks + 1,
+                    next: Next::At(age + knowledge.settings.look_pause(look.looks)),
+                }),
+            },
+            Finding::Hopeless(why) => knowledge.fail(&why),
+        },
+        (Phase::Resting { look: None, .. }, Input::Deadline) => switch_on(knowledge),
+        // The look comes first, however long it takes.
+        (
+            Phase::Resting {
+                rested,
+                look: Some(look),
+            },
+            Input::Deadline,
+        ) => look_then_on(rested, look.next, knowledge),
+
+        (
+            Phase::Yielding {
+                by,
+                until,
+                settled,
+                looks,
+                ..
+            },
+            Input::Report(report),
+        ) => match knowledge.take_reading(report) {
+            Finding::Read(Power::Off) => {
+                knowledge.remark(format!("at {} it had gone down", knowledge.at()));
+                return_to(Power::On, by, knowledge)
+            }
+            Finding::Read(Power::On) if age >= settled => knowledge.end(
+                State::RolledBack,
+                false,
+                &format!(
+                    "rolled back by {by}: it stayed on for {} and was left on",
+                    seconds(knowledge.settings.rollback_settle)
+                ),
+            ),
+            Finding::Read(Power::On) | Finding::Nothing => Phase::Yielding {
+                by,
+                until,
+                settled,
+                looks: looks.saturating_add(1),
+                next: Next::At((age + knowledge.settings.look_pause(looks)).min(settled.max(age))),
+            },
+            Finding::Hopeless(why) => knowledge.stuck(&by, &why),
+        },
+        (Phase::Yielding { by, .. }, Input::Deadline) => knowledge.stuck(
+            &by,
+            &format!(
+                "the power state could not be read in time{}",
+                knowledge.and_trouble()
+            ),
+        ),
+        (phase, _) => phase,
+    }
+}
+
+/// The report of a level that was sent.
+fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    match report {
+        Report::Accepted(_) => {
+            leg.setbacks = 0;
+            let press_again = age + knowledge.settings.settle;
+            look_soon(leg, press_again, knowledge)
+        }
+        Report::Refused(refusal) => {
+            let pause = backoff(leg.setbacks);
+            leg.setbacks = leg.setbacks.saturating_add(1);
+            leg.refused = Some(refused(refusal));
+            match refusal.kind {
+                RefusalKind::Busy => Phase::Switching {
+                    leg,
+                    next: Next::At(age + pause),
+                },
+                // Off when off is an error to some: the state decides.
+                RefusalKind::NotInPresentState => look_now(leg, age + pause, knowledge),
+                RefusalKind::Failed if leg.failures == 0 => {
+                    leg.failures = 1;
+                    look_soon(leg, age + pause, knowledge)
+                }
+                RefusalKind::Failed
+                | RefusalKind::Updating
+                | RefusalKind::NotSupported
+                | RefusalKind::NotPermitted => give_up(
+                    &leg,
+                    &format!("{} was refused: {}", level_name(leg.to), refused(refusal)),
+                    knowledge,
+                ),
+            }
+        }
+        Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
+            give_up(&leg, &silence.text, knowledge)
+        }
+        Report::Unanswered(silence) => {
+            let pause = backoff(leg.setbacks);
+            leg.setbacks = leg.setbacks.saturating_add(1);
+            match silence.delivery {
+                Delivery::NotSent => Phase::Switching {
+                    leg,
+                    next: Next::At(age + pause),
+                },
+                Delivery::Unknown => look_soon(leg, age + pause, knowledge),
+            }
+        }
+    }
+}
+
+fn look_soon(leg: Leg, press_again: Age, knowledge: &Knowledge) -> Phase {
+    let first = knowledge.clock.age() + knowledge.settings.look_pause(0);
+    Phase::Watching {
+        leg,
+        looks: 1,
+        seen: None,
+        press_again,
+        next: Next::At(first),
+    }
+}
+
+fn look_now(leg: Leg, press_again: Age, knowledge: &Knowledge) -> Phase {
+    Phase::Watching {
+        leg,
+        looks: 0,
+        seen: None,
+        press_again,
+        next: Next::At(knowledge.clock.age()),
+    }
+}
+
+/// The machine was looked at on the way to a level.
+fn watched(
+    leg: Leg,
+    looks: u32,
+    seen: Option<Age>,
+    press_again: Age,
+    power: Power,
+    knowledge: &mut Knowledge,
+) -> Phase {
+    let age = knowledge.clock.age();
+    if power == leg.to {
+        let since = seen.unwrap_or(age);
+        if age.since(since) >= leg.steady {
+            return reached(leg, since, knowledge);
+        }
+        // The last look falls on the moment from which the state has held long enough.
+        let pause = knowledge.settings.look_pause(looks);
+        return Phase::Watching {
+            next: Next::At((age + pause).min(since + leg.steady)),
+            leg,
+            looks: looks.saturating_add(1),
+            seen: Some(since),
+            press_again,
+        };
+    }
+    if seen.is_some() {
+        knowledge.remark(format!(
+            "at {} it was read {} after it had been read {}",
+            knowledge.at(),
+            power_name(power),
+            power_name(leg.to)
+        ));
+    }
+    if age >= press_again {
+        return press(leg, knowledge);
+    }
+    let pause = knowledge.settings.look_pause(looks);
+    Phase::Watching {
+        leg,
+        looks: looks.saturating_add(1),
+        seen: None,
+        press_again,
+        next: Next::At(age + pause),
+    }
+}
+
+/// The level was read back.
+fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
+    let state = power_name(leg.to);
+    match (leg.aim, knowledge.operation) {
+        (Aim::Return { by }, _) => knowledge.end(
+            State::RolledBack,
+            false,
+            &format!("rolled back by {by}: read back {state}, as at the start"),
+        ),
+        (Aim::OffThenOn, _) if !knowledge.changing_issued() => switch_on(knowledge),
+        (Aim::OffThenOn, _) | (Aim::Escalated, Operation::SoftReboot) => rest(since, knowledge),
+        (Aim::Escalated | Aim::Final, operation) if knowledge.changing_issued() => knowledge
+            .succeed(&format!(
+                "{} done, read back {state} at {}",
+                operation.name(),
+                knowledge.at()
+            )),
+        (_, operation) => knowledge.succeed(&format!(
+            "{}: the node was {state} already",
+            operation.name()
+        )),
+    }
+}
+
+/// Time is over. A state that was read and never contradicted counts, even where its confirmation was still to come.
+fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
+    if let Some(since) = seen
+        && knowledge.power == Some(leg.to)
+        && !matches!(leg.aim, Aim::Return { .. })
+    {
+        return reached(leg.clone(), since, knowledge);
+    }
+    let refusal = leg
+        .refused
+        .as_ref()
+        .map_or(String::new(), |text| format!(", last refused: {text}"));
+    give_up(
+        leg,
+        &format!(
+            "it was not read {} in time{refusal}{}",
+            power_name(leg.to),
+            knowledge.and_trouble()
+        ),
+        knowledge,
+    )
+}
+
+fn give_up(leg: &Leg, why: &str, knowledge: &Knowledge) -> Phase {
+    match &leg.aim {
+        Aim::Return { by } => knowledge.stuck(by, why),
+        Aim::Final | Aim::OffThenOn | Aim::Escalated => knowledge.fail(why),
+    }
+}
+
+fn level_name(to: Power) -> &'static str {
+    match to {
+        Power::On => Order::PowerOn.name(),
+        Power::Off => Order::PowerOff.name(),
+    }
+}

@@ -1,0 +1,394 @@
+//! [`Sequence`]: the value that `rack` drives. Here are its entrances and exits; the phases are in `phase`, what
+//! turns one into another in `record`, `level`, `soft`, `pulse`, `nmi` and `controls`, what it knows beside its
+//! phase in `knowledge`.
+
+mod clock;
+mod controls;
+mod knowledge;
+mod level;
+mod nmi;
+pub(super) mod phase;
+mod pulse;
+mod record;
+mod soft;
+
+pub use controls::{Refusal, RefusalKind};
+pub(super) use knowledge::Knowledge;
+
+use super::{Control, Operation, Outcome, Sent, Settings, State, Target};
+use crate::bmc::vocabulary::{Order, OrderId, Power, Report};
+use crate::time::Instant;
+use clock::Pace;
+use phase::{Aim, Next, Phase, SlowLook, Then};
+use std::collections::VecDeque;
+
+/// One operation on one node.
+///
+/// How `rack` drives it: call a `handle_*`, [`begin`](Self::begin), [`control`](Self::control) or
+/// [`observe_power`](Self::observe_power); then drain [`withdrawn`](Self::withdrawn), then
+/// [`poll_order`](Self::poll_order); then call [`handle_timeout`](Self::handle_timeout) no later than
+/// [`poll_timeout`](Self::poll_timeout). An order that changes power ([`Order::changes_power`]) is to be written
+/// ahead: [`save`](Self::save) after `poll_order` gave it and before it is handed to the BMC's room.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    pub(super) phase: Phase,
+    pub(super) knowledge: Knowledge,
+    /// Orders that were left behind unanswered and must not leave any more.
+    withdrawn: VecDeque<OrderId>,
+}
+
+/// What a phase is told.
+#[derive(Clone, Copy, Debug)]
+enum Input<'a> {
+    /// The report of its own order.
+    Report(&'a Report),
+    /// A power reading that somebody else's poll brought.
+    Observed(Power),
+    /// Its deadline has come.
+    Deadline,
+}
+
+impl Sequence {
+    /// A sequence that has not begun.
+    pub fn new(operation: Operation, settings: Settings) -> Self {
+        Sequence {
+            phase: Phase::Queued,
+            knowledge: Knowledge::new(operation, settings),
+            withdrawn: VecDeque::new(),
+        }
+    }
+
+    /// The sequence as it goes on at `now` after a restart of the daemon.
+    pub(super) fn go_on(phase: Phase, mut knowledge: Knowledge, now: Instant) -> Self {
+        knowledge.clock.advance(now, Pace::Standing);
+        let mut sequence = Sequence {
+            phase: controls::restored(phase, &mut knowledge),
+            knowledge,
+            withdrawn: VecDeque::new(),
+        };
+        sequence.expire();
+        sequence
+    }
+
+    /// What it does.
+    pub fn operation(&self) -> Operation {
+        self.knowledge.operation
+    }
+
+    /// How patient it is.
+    pub fn settings(&self) -> &Settings {
+        &self.knowledge.settings
+    }
+
+    /// Leaves `queued`: the patience starts to run. In every other state it does nothing (a task that was suspended
+    /// while queued is queued again after its resume).
+    pub fn begin(&mut self, now: Instant) {
+        self.advance(now);
+        if self.phase == Phase::Queued {
+            self.knowledge.clock.begin();
+            self.phase = record::begin(&self.knowledge);
+        }
+        self.expire();
+    }
+
+    /// The one report of an order. A late one, of an order that was left behind, goes into the record of what was
+    /// sent and changes nothing else; an unknown id changes nothing at all.
+    pub fn handle_report(&mut self, id: OrderId, report: Report, now: Instant) {
+        self.advance(now);
+        if !self.knowledge.record_answer(id, &report) {
+            return;
+        }
+        if self.phase.outstanding() == Some(id) {
+            self.step(Input::Report(&report));
+        }
+        self.knowledge.merge_readings(id);
+        self.expire();
+    }
+
+    /// The order's first packet was handed to the network: from here on it cannot be cancelled. To be told before
+    /// any control that comes later.
+    pub fn handle_sent(&mut self, id: OrderId, now: Instant) {
+        self.advance(now);
+        self.knowledge.record_handed(id);
+        self.expire();
+    }
+
+    /// It is now `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        self.expire();
+    }
+
+    /// A power reading that somebody else's poll brought, fresh as of `now`. Before [`begin`](Self::begin) it decides
+    /// what [`target`](Self::target) shows; later it makes the sequence look for itself sooner. It never counts as
+    /// the reading that a success rests on.
+    pub fn observe_power(&mut self, power: Power, now: Instant) {
+        self.advance(now);
+        if !self.state().is_end() {
+            self.knowledge.power = Some(power);
+            self.step(Input::Observed(power));
+            self.expire();
+        }
+    }
+
+    /// The order that [`poll_order`](Self::poll_order) would give now, so that `rack` can hold back a power-on that
+    /// has to wait for its turn. The deadline runs meanwhile.
+    pub fn wants(&self) -> Option<Order> {
+        let due = match &self.phase {
+            Phase::Suspended {
+                look: SlowLook::At(at),
+                ..
+            } => *at <= self.knowledge.clock.elapsed(),
+            phase => {
+                matches!(phase.next(), Some(Next::At(at)) if at <= self.knowledge.clock.age())
+            }
+        };
+        if due {
+            self.phase.order(self.knowledge.operation)
+        } else {
+            None
+        }
+    }
+
+    /// The next order, to be issued under `id`, as of the last moment that was told; `None` if there is none now. At
+    /// most one is outstanding. `id` must be new; it is only used up where an order is returned.
+    pub fn poll_order(&mut self, id: OrderId) -> Option<Order> {
+        // Rule "once", held here a last time whatever the phases do: a pulse that may have arrived is not sent again.
+        if matches!(self.phase, Phase::Pulsing { .. }) && self.knowledge.pulse_handed() {
+            let phase = std::mem::replace(&mut self.phase, Phase::Queued);
+            self.phase = pulse::after_possible_arrival(phase, &self.knowledge);
+        }
+        let order = self.wants()?;
+        if let Phase::Suspended { look, .. } = &mut self.phase {
+            *look = SlowLook::Out(id);
+        } else if let Some(next) = self.phase.next_mut() {
+            *next = Next::Out(id);
+        }
+        self.knowledge.record_order(id, order.clone());
+        Some(order)
+    }
+
+    /// An order that was issued and must not leave any more; `None` when there is no further one. Its report is still
+    /// welcome. After an abort or cancel that met an outstanding order the sequence is `aborting` until that report
+    /// comes (at most 1 s), so that it can say whether the order had left.
+    pub fn withdrawn(&mut self) -> Option<OrderId> {
+        self.withdrawn.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called at the latest. An order that is due and not yet
+    /// polled does not count.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let clock = &self.knowledge.clock;
+        if let Phase::Suspended {
+            look: SlowLook::At(at),
+            ..
+        } = &self.phase
+        {
+            return (*at > clock.elapsed()).then(|| clock.when_elapsed(*at));
+        }
+        let order = match self.phase.next() {
+            Some(Next::At(at)) if at > clock.age() => Some(at),
+            _ => None,
+        };
+        let first = [order, self.phase.deadline()].into_iter().flatten().min();
+        first.map(|age| clock.when(age))
+    }
+
+    /// What `target_power_state` shows: `None` once it ended, or once the record shows that there is nothing to do.
+    pub fn target(&self) -> Option<Target> {
+        self.target_in(&self.phase)
+    }
+
+    fn target_in(&self, phase: &Phase) -> Option<Target> {
+        let knowledge = &self.knowledge;
+        let operation = knowledge.operation;
+        let first = match operation {
+            Operation::PowerOn | Operation::Reboot | Operation::Reset | Operation::Cycle => {
+                Target::PowerOn
+            }
+            Operation::PowerOff => Target::PowerOff,
+            Operation::SoftPowerOff | Operation::SoftReboot => Target::SoftPowerOff,
+            Operation::InjectNmi => Target::InjectNmi,
+        };
+        match phase {
+            Phase::Ended(_) => None,
+            Phase::Suspended { inner, .. } => self.target_in(inner),
+            // Nothing was sent and what was asked for is there already, as far as the first reading says.
+            Phase::Queued | Phase::Recording { .. } => match (operation, knowledge.power) {
+                (Operation::PowerOn, Some(Power::On))
+                | (Operation::PowerOff | Operation::SoftPowerOff, Some(Power::Off)) => None,
+                (Operation::SoftReboot, Some(Power::Off)) => Some(Target::PowerOn),
+                _ => Some(first),
+            },
+            Phase::SoftWaiting { seen: Some(_), .. } if !knowledge.changing_issued() => {
+                if operation == Operation::SoftReboot {
+                    Some(Target::PowerOn)
+                } else {
+                    None
+                }
+            }
+            Phase::Watching {
+                seen: Some(_),
+                leg: phase::Leg {
+                    aim: Aim::Final, ..
+                },
+                ..
+            } if !knowledge.changing_issued() && operation != Operation::SoftReboot => None,
+            Phase::Withdrawing {
+                then: Then::Rollback { .. },
+                ..
+            }
+            | Phase::Yielding { .. } => knowledge.power_at_start.map(Target::of),
+            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => match leg.aim {
+                Aim::Return { .. } => Some(Target::of(leg.to)),
+                Aim::Final if operation.is_soft() => Some(Target::of(leg.to)),
+                Aim::Final | Aim::OffThenOn | Aim::Escalated => Some(first),
+            },
+            Phase::Resting { .. } => Some(Target::PowerOn),
+            Phase::SoftPressing { .. }
+            | Phase::SoftWaiting { .. }
+            | Phase::Noting { .. }
+            | Phase::LastLook { .. }
+            | Phase::Pulsing { .. }
+            | Phase::Judging { .. }
+            | Phase::NmiWatching { .. }
+            | Phase::Explaining { .. }
+            | Phase::Withdrawing { .. } => Some(first),
+        }
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        match &self.phase {
+            Phase::Queued => State::Queued,
+            Phase::Suspended { .. } => State::Suspended,
+            Phase::Withdrawing {
+                then: Then::Abort { .. } | Then::Cancel { .. },
+                ..
+            } => State::Aborting,
+            Phase::Ended(outcome) => outcome.state,
+            phase if phase.is_return() => State::RollingBack,
+            _ => State::Running,
+        }
+    }
+
+    /// Carries out a control, or says why not and what is still possible. `by` names who asked, for the outcome.
+    ///
+    /// An abort, cancel or rollback that meets an outstanding order withdraws it (drain
+    /// [`withdrawn`](Self::withdrawn) at once) and may end a moment later, with that order's report: answer the
+    /// caller when [`state`](Self::state) is an end, or `rolling back`. Nothing that changes power leaves after an
+    /// abort, a cancel or a suspend.
+    pub fn control(&mut self, control: Control, by: &str, now: Instant) -> Result<(), Refusal> {
+        self.advance(now);
+        self.expire();
+        self.may(control)?;
+        let error = matches!(
+            self.target(),
+            Some(Target::SoftPowerOff | Target::InjectNmi)
+        ) && !self.phase.is_return();
+        let before = self.phase.outstanding();
+        let withdrawing = matches!(self.phase, Phase::Withdrawing { .. });
+        let phase = std::mem::replace(&mut self.phase, Phase::Queued);
+        self.phase = controls::carry_out(control, phase, by, error, &mut self.knowledge);
+        self.leave_behind(before);
+        if let (Some(id), false, Phase::Withdrawing { .. }) = (before, withdrawing, &self.phase) {
+            self.withdrawn.push_back(id);
+        }
+        self.expire();
+        Ok(())
+    }
+
+    /// Whether a control is allowed now; `Err` says why not and what is still possible.
+    pub fn may(&self, control: Control) -> Result<(), Refusal> {
+        controls::may(control, self)
+    }
+
+    /// How it ended, once it did.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.phase {
+            Phase::Ended(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// The power state that a rollback would bring back: the last reading before the first order that changes it.
+    pub fn power_at_start(&self) -> Option<Power> {
+        self.knowledge.power_at_start
+    }
+
+    /// Every order in its turn, with time and answer.
+    pub fn sent(&self) -> &[Sent] {
+        &self.knowledge.sent
+    }
+
+    pub(super) fn advance(&mut self, now: Instant) {
+        let pace = match self.phase {
+            Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => Pace::Standing,
+            _ => Pace::Running,
+        };
+        self.knowledge.clock.advance(now, pace);
+    }
+
+    fn step(&mut self, input: Input<'_>) {
+        let before = self.phase.outstanding();
+        let phase = std::mem::replace(&mut self.phase, Phase::Queued);
+        self.phase = on(phase, input, &mut self.knowledge);
+        self.leave_behind(before);
+    }
+
+    /// Ends the phase whose deadline has come, and the next one if its deadline has come too.
+    fn expire(&mut self) {
+        while self
+            .phase
+            .deadline()
+            .is_some_and(|deadline| deadline <= self.knowledge.clock.age())
+        {
+            let before = self.phase.clone();
+            self.step(Input::Deadline);
+            if self.phase == before {
+                break;
+            }
+        }
+    }
+
+    /// An order that the phase no longer waits for is withdrawn, unless its report has come.
+    fn leave_behind(&mut self, before: Option<OrderId>) {
+        if let Some(id) = before
+            && self.phase.outstanding() != Some(id)
+            && self.knowledge.is_unanswered(id)
+        {
+            self.withdrawn.push_back(id);
+        }
+    }
+}
+
+/// The one function that turns a phase and what it is told into the next phase.
+fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+    match (phase, input) {
+        (phase @ (Phase::Queued | Phase::Ended(_)), _) => phase,
+        (phase @ (Phase::Suspended { .. } | Phase::Withdrawing { .. }), input) => {
+            controls::on(phase, input, knowledge)
+        }
+        (
+            phase @ (Phase::Recording { .. }
+            | Phase::Noting { .. }
+            | Phase::LastLook { .. }
+            | Phase::Explaining { .. }),
+            input,
+        ) => record::on(phase, input, knowledge),
+        (phase @ (Phase::SoftPressing { .. } | Phase::SoftWaiting { .. }), input) => {
+            soft::on(phase, input, knowledge)
+        }
+        (
+            phase @ (Phase::Switching { .. }
+            | Phase::Watching { .. }
+            | Phase::Resting { .. }
+            | Phase::Yielding { .. }),
+            input,
+        ) => level::on(phase, input, knowledge),
+        (phase @ (Phase::Pulsing { .. } | Phase::Judging { .. }), input) => {
+            pulse::on(phase, input, knowledge)
+        }
+        (phase @ Phase::NmiWatching { .. }, input) => nmi::on(phase, input, knowledge),
+    }
+}

@@ -1,0 +1,382 @@
+//! The phases: one variant for each place in which a sequence can be, holding only what its next step needs. What
+//! can be read off a phase alone (its order, its deadline, whether it is on the way back) is here; how one becomes
+//! another is in `record`, `level`, `soft`, `pulse`, `nmi` and `controls`.
+
+use super::clock::Age;
+use crate::bmc::vocabulary::{self, Order, OrderId, Power, RestartCause};
+use crate::power::{Operation, Outcome};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The one order of a phase: still to be issued, or out and awaited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Next {
+    /// To be issued from this moment on.
+    At(Age),
+    /// Issued, its report awaited.
+    Out(OrderId),
+}
+
+/// See the head of this file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// Not begun.
+    Queued,
+    /// Reading the power state, so that a rollback knows where to return.
+    Recording { until: Age, looks: u32, next: Next },
+    /// Asking the operating system to shut down.
+    SoftPressing { soft: Soft, next: Next },
+    /// The operating system is going down, or is not: looking.
+    SoftWaiting {
+        soft: Soft,
+        looks: u32,
+        /// Since when "off" was read without contradiction.
+        seen: Option<Age>,
+        /// From when on a look that shows "on" leads to another request, `None` for never.
+        press_again: Option<Age>,
+        next: Next,
+    },
+    /// Sending a level.
+    Switching { leg: Leg, next: Next },
+    /// Looking whether a level came about.
+    Watching {
+        leg: Leg,
+        looks: u32,
+        /// Since when the wanted state was read without contradiction.
+        seen: Option<Age>,
+        /// From when on a look that shows the other state leads to the level being sent (again).
+        press_again: Age,
+        next: Next,
+    },
+    /// Off, and kept off for the minimum time.
+    Resting {
+        rested: Age,
+        /// A look that has to be taken first (after a resume or a restart).
+        look: Option<Look>,
+    },
+    /// Reading what an NMI, reset or cycle may change, before it is sent.
+    Noting {
+        until: Age,
+        notes: Notes,
+        asked: Question,
+        tries: u32,
+        next: Next,
+    },
+    /// The last look before a pulse, where the BMC was silent or time passed since the first.
+    LastLook {
+        until: Age,
+        notes: Notes,
+        looks: u32,
+        next: Next,
+    },
+    /// Sending the pulse.
+    Pulsing {
+        until: Age,
+        notes: Notes,
+        refusals: u32,
+        next: Next,
+    },
+    /// After a reset or cycle: looking what it did.
+    Judging {
+        until: Age,
+        notes: Notes,
+        fate: Fate,
+        looks: u32,
+        /// Since when "on" was read without contradiction.
+        on_since: Option<Age>,
+        asked: Question,
+        next: Next,
+    },
+    /// After an NMI: looking what it did.
+    NmiWatching {
+        until: Age,
+        notes: Notes,
+        fate: Fate,
+        signs: Signs,
+        looks: u32,
+        asked: Question,
+        next: Next,
+    },
+    /// A pulse was refused in the present state: reading which state that is.
+    Explaining {
+        until: Age,
+        refusal: vocabulary::Refusal,
+        looks: u32,
+        next: Next,
+    },
+    /// Rolling back after a soft request: a machine that goes down is switched on again, one that stays up is left.
+    Yielding {
+        by: String,
+        until: Age,
+        /// Staying up until here means that it stays up.
+        settled: Age,
+        looks: u32,
+        next: Next,
+    },
+    /// Standing still.
+    Suspended { inner: Box<Phase>, look: SlowLook },
+    /// The outstanding changing order is being withdrawn; then the control is carried out.
+    Withdrawing { id: OrderId, then: Then, until: Age },
+    /// Over.
+    Ended(Outcome),
+}
+
+/// A look beside the phase's own business.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Look {
+    pub(in crate::power) looks: u32,
+    pub(in crate::power) next: Next,
+}
+
+/// The looks of a suspended task: they follow the elapsed time, because the age stands still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SlowLook {
+    At(Duration),
+    Out(OrderId),
+}
+
+/// What is carried out once the outstanding order is withdrawn.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Then {
+    Abort { by: String, error: bool },
+    Cancel { by: String },
+    Rollback { by: String },
+}
+
+/// A way to one level.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Leg {
+    pub(in crate::power) to: Power,
+    pub(in crate::power) aim: Aim,
+    pub(in crate::power) until: Age,
+    /// For how long the state must hold, from its first reading to its last.
+    pub(in crate::power) steady: Duration,
+    /// Refusals and orders that did not leave, for the pauses between them.
+    pub(in crate::power) setbacks: u32,
+    /// Refusals without a known meaning: the second one ends it.
+    pub(in crate::power) failures: u32,
+    /// The last refusal, for the message where time runs out.
+    pub(in crate::power) refused: Option<String>,
+}
+
+/// What a leg is for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Aim {
+    /// Its level is what was asked for.
+    Final,
+    /// Its level is "off" and the node is switched on again afterwards.
+    OffThenOn,
+    /// As the two before, but the operating system was asked in vain.
+    Escalated,
+    /// Its level is that of the start.
+    Return { by: String },
+}
+
+/// The state of a soft power off.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Soft {
+    /// The end of the patience.
+    pub(in crate::power) until: Age,
+    /// T2, counted from the first request.
+    pub(in crate::power) hard_at: Option<Age>,
+    /// Requests that were accepted: T1 repeats one, once.
+    pub(in crate::power) accepted: u32,
+    /// Requests in a row that brought silence or a refusal: the pauses grow with them.
+    pub(in crate::power) setbacks: u32,
+    pub(in crate::power) failures: u32,
+    pub(in crate::power) refused: Option<String>,
+}
+
+/// What was read before a pulse, so that a change is visible.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Notes {
+    /// `None`: the BMC does not say.
+    pub(in crate::power) cause: Option<RestartCause>,
+    /// `None`: the BMC does not say.
+    pub(in crate::power) log: Option<LogMark>,
+    /// A question went unanswered: look at the power once more before the pulse.
+    pub(in crate::power) unsure: bool,
+}
+
+/// How far the event log was known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct LogMark {
+    pub(in crate::power) entries: u16,
+    pub(in crate::power) last_added: u32,
+    /// The record id of the last known entry, `None` where the log was empty or did not say.
+    pub(in crate::power) last: Option<u16>,
+    /// All entries that were there then were read (or were there before the pulse).
+    pub(in crate::power) complete: bool,
+}
+
+/// What is being asked in a phase that asks several things in turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Question {
+    Power,
+    Cause,
+    LogInfo,
+    /// The entry with this id; `walked` entries of this round were read before it.
+    LogEntry {
+        id: u16,
+        walked: u16,
+    },
+}
+
+/// What became of a pulse.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fate {
+    /// The BMC took it.
+    Accepted,
+    /// It may have arrived: why that is not known.
+    Unknown { why: String },
+    /// It was not answered, but what was read since shows that it arrived.
+    Shown { how: String },
+}
+
+/// What was seen after a pulse.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Signs {
+    /// Effects: a crash entry, another restart cause, the power gone.
+    pub(in crate::power) effects: Vec<String>,
+    /// New entries of the event log that tell of no crash.
+    pub(in crate::power) entries: Vec<String>,
+}
+
+impl Question {
+    fn order(self) -> Order {
+        match self {
+            Question::Power => Order::ReadPower,
+            Question::Cause => Order::ReadRestartCause,
+            Question::LogInfo => Order::ReadEventLogInfo,
+            Question::LogEntry { id, .. } => Order::ReadEventLogEntry(id),
+        }
+    }
+}
+
+impl Phase {
+    /// The order that the phase issues or has issued.
+    pub(in crate::power) fn order(&self, operation: Operation) -> Option<Order> {
+        match self {
+            Phase::Queued | Phase::Withdrawing { .. } | Phase::Ended(_) => None,
+            Phase::Resting { look, .. } => look.as_ref().map(|_| Order::ReadPower),
+            Phase::SoftPressing { .. } => Some(Order::SoftOff),
+            Phase::Switching { leg, .. } => Some(match leg.to {
+                Power::On => Order::PowerOn,
+                Power::Off => Order::PowerOff,
+            }),
+            Phase::Pulsing { .. } => operation.pulse(),
+            Phase::Noting { asked, .. }
+            | Phase::Judging { asked, .. }
+            | Phase::NmiWatching { asked, .. } => Some(asked.order()),
+            Phase::Recording { .. }
+            | Phase::SoftWaiting { .. }
+            | Phase::Watching { .. }
+            | Phase::LastLook { .. }
+            | Phase::Explaining { .. }
+            | Phase::Yielding { .. }
+            | Phase::Suspended { .. } => Some(Order::ReadPower),
+        }
+    }
+
+    /// The place of its order, for all but the phases that have none and the suspended one.
+    pub(in crate::power) fn next_mut(&mut self) -> Option<&mut Next> {
+        match self {
+            Phase::Recording { next, .. }
+            | Phase::SoftPressing { next, .. }
+            | Phase::SoftWaiting { next, .. }
+            | Phase::Switching { next, .. }
+            | Phase::Watching { next, .. }
+            | Phase::Noting { next, .. }
+            | Phase::LastLook { next, .. }
+            | Phase::Pulsing { next, .. }
+            | Phase::Judging { next, .. }
+            | Phase::NmiWatching { next, .. }
+            | Phase::Explaining { next, .. }
+            | Phase::Yielding { next, .. } => Some(next),
+            Phase::Resting { look, .. } => look.as_mut().map(|look| &mut look.next),
+            Phase::Queued
+            | Phase::Suspended { .. }
+            | Phase::Withdrawing { .. }
+            | Phase::Ended(_) => None,
+        }
+    }
+
+    /// The place of its order; see [`Phase::next_mut`].
+    pub(in crate::power) fn next(&self) -> Option<Next> {
+        match self {
+            Phase::Recording { next, .. }
+            | Phase::SoftPressing { next, .. }
+            | Phase::SoftWaiting { next, .. }
+            | Phase::Switching { next, .. }
+            | Phase::Watching { next, .. }
+            | Phase::Noting { next, .. }
+            | Phase::LastLook { next, .. }
+            | Phase::Pulsing { next, .. }
+            | Phase::Judging { next, .. }
+            | Phase::NmiWatching { next, .. }
+            | Phase::Explaining { next, .. }
+            | Phase::Yielding { next, .. } => Some(*next),
+            Phase::Resting { look, .. } => look.as_ref().map(|look| look.next),
+            Phase::Queued
+            | Phase::Suspended { .. }
+            | Phase::Withdrawing { .. }
+            | Phase::Ended(_) => None,
+        }
+    }
+
+    /// The order whose report is awaited.
+    pub(in crate::power) fn outstanding(&self) -> Option<OrderId> {
+        match self {
+            Phase::Suspended {
+                look: SlowLook::Out(id),
+                ..
+            }
+            | Phase::Withdrawing { id, .. } => Some(*id),
+            _ => match self.next() {
+                Some(Next::Out(id)) => Some(id),
+                _ => None,
+            },
+        }
+    }
+
+    /// When the phase ends by itself, reports or not.
+    pub(in crate::power) fn deadline(&self) -> Option<Age> {
+        match self {
+            Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => None,
+            Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } => Some(
+                soft.hard_at
+                    .map_or(soft.until, |hard_at| hard_at.min(soft.until)),
+            ),
+            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => Some(leg.until),
+            Phase::Resting { rested, .. } => Some(*rested),
+            Phase::Recording { until, .. }
+            | Phase::Noting { until, .. }
+            | Phase::LastLook { until, .. }
+            | Phase::Pulsing { until, .. }
+            | Phase::Judging { until, .. }
+            | Phase::NmiWatching { until, .. }
+            | Phase::Explaining { until, .. }
+            | Phase::Yielding { until, .. }
+            | Phase::Withdrawing { until, .. } => Some(*until),
+        }
+    }
+
+    /// Whether it is on the way back to the state of the start.
+    pub(in crate::power) fn is_return(&self) -> bool {
+        match self {
+            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => {
+                matches!(leg.aim, Aim::Return { .. })
+            }
+            Phase::Yielding { .. } => true,
+            Phase::Withdrawing { then, .. } => matches!(then, Then::Rollback { .. }),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The readings before anything is sent: the power state (so that a rollback knows where to return), and for a pulse
+//! the restart cause and the event log (so that its effect is visible).
+
+use super::clock::Age;
+use super::knowledge::{Finding, Knowledge, refused};
+use super::phase::{LogMark, Next, Notes, Phase, Question};
+use super::{Input, level, pulse, soft};
+use crate::bmc::vocabulary::{self, Power, Reading, Report};
+use crate::power::{Operation, power_name};
+
+/// The first phase after `queued`.
+pub(super) fn begin(knowledge: &Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    let settings = &knowledge.settings;
+    let longest = if knowledge.operation.is_soft() {
+        settings.patience.min(settings.change_timeout)
+    } else {
+        settings.change_timeout
+    };
+    Phase::Recording {
+        until: age + longest,
+        looks: 0,
+        next: Next::At(age),
+    }
+}
+
+pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    match (phase, input) {
+        (Phase::Recording { until, looks, .. }, Input::Report(report)) => {
+            match knowledge.take_reading(report) {
+                Finding::Read(power) => recorded(power, until, knowledge),
+                Finding::Nothing => Phase::Recording {
+                    until,
+                    looks: looks + 1,
+                    next: Next::At(age + knowledge.settings.look_pause(looks)),
+                },
+                Finding::Hopeless(why) => knowledge.fail(&why),
+            }
+        }
+        (Phase::Recording { .. }, Input::Deadline) => knowledge.fail(&format!(
+            "the power state could not be read{}",
+            knowledge.and_trouble()
+        )),
+        (
+            Phase::Noting {
+                until,
+                notes,
+                asked,
+                tries,
+                ..
+            },
+            Input::Report(report),
+        ) => noting(until, notes, asked, tries, report, knowledge),
+        (
+            Phase::LastLook {
+                until,
+                notes,
+                looks,
+                ..
+            },
+            Input::Report(report),
+        ) => match knowledge.take_reading(report) {
+            Finding::Read(Power::On) => Phase::Pulsing {
+                until,
+                notes,
+                refusals: 0,
+                next: Next::At(age),
+            },
+            Finding::Read(Power::Off) => refuse_off(knowledge),
+            Finding::Nothing => Phase::LastLook {
+                until,
+                notes,
+                looks: looks + 1,
+                next: Next::At(age + knowledge.settings.look_pause(looks)),
+            },
+            Finding::Hopeless(why) => knowledge.fail(&why),
+        },
+        (
+            Phase::Explaining {
+                until,
+                refusal,
+                looks,
+                ..
+            },
+            Input::Report(report),
+        ) => match knowledge.take_reading(report) {
+            Finding::Read(Power::Off) => refuse_off(knowledge),
+            Finding::Read(Power::On) => knowledge.fail(&format!(
+                "the node is on, but the BMC will not: {}",
+                refused(&refusal)
+            )),
+            Finding::Nothing => Phase::Explaining {
+                until,
+                refusal,
+                looks: looks + 1,
+                next: Next::At(age + knowledge.settings.look_pause(looks)),
+            },
+            Finding::Hopeless(why) => knowledge.fail(&why),
+        },
+        (Phase::Noting { .. } | Phase::LastLook { .. }, Input::Deadline) => {
+            knowledge.fail(&format!(
+                "the BMC could not be read any more, so that it was not sent{}",
+                knowledge.and_trouble()
+            ))
+        }
+        (Phase::Explaining { refusal, .. }, Input::Deadline) => knowledge.fail(&refused(&refusal)),
+        // Before a pulse a node that somebody switched off is looked at once more.
+        (
+            Phase::Noting {
+                until,
+                notes,
+                asked,
+                tries,
+                next,
+            },
+            Input::Observed(power),
+        ) => Phase::Noting {
+            until,
+            notes: Notes {
+                unsure: notes.unsure || power == Power::Off,
+                ..notes
+            },
+            asked,
+            tries,
+            next,
+        },
+        (phase, Input::Observed(_)) => phase,
+        (phase, _) => phase,
+    }
+}
+
+/// The power state is known: what is to be done?
+fn recorded(power: Power, until: Age, knowledge: &mut Knowledge) -> Phase {
+    match (knowledge.operation, power) {
+        (Operation::PowerOn, _) => level::forward(Power::On, power, knowledge),
+        (Operation::PowerOff | Operation::Reboot, _) => {
+            level::forward(Power::Off, power, knowledge)
+        }
+        (Operation::SoftPowerOff | Operation::SoftReboot, _) => soft::begin(power, knowledge),
+        (Operation::InjectNmi | Operation::Reset | Operation::Cycle, Power::Off) => {
+            refuse_off(knowledge)
+        }
+        (Operation::InjectNmi | Operation::Reset | Operation::Cycle, Power::On) => Phase::Noting {
+            until,
+            notes: Notes::default(),
+            asked: Question::Cause,
+            tries: 0,
+            next: Next::At(knowledge.clock.age()),
+        },
+    }
+}
+
+/// A pulse into a node that is off does nothing, or something else than was meant.
+fn refuse_off(knowledge: &Knowledge) -> Phase {
+    knowledge.fail(&format!("the node is {}", power_name(Power::Off)))
+}
+
+fn noting(
+    until: Age,
+    mut notes: Notes,
+    asked: Question,
+    tries: u32,
+    report: &Report,
+    knowledge: &Knowledge,
+) -> Phase {
+    let age = knowledge.clock.age();
+    let again = |notes: Notes| Phase::Noting {
+        until,
+        notes,
+        asked,
+        tries: tries + 1,
+        next: Next::At(age + knowledge.settings.look_pause(tries)),
+    };
+    let following = match (asked, report) {
+        (Question::Cause, Report::Accepted(Reading::RestartCause(cause))) => {
+            notes.cause = Some(*cause);
+            after_cause(knowledge.operation)
+        }
+        (
+            Question::LogInfo,
+            Report::Accepted(Reading::EventLogInfo {
+                entries,
+                last_added,
+            }),
+        ) => {
+            notes.log = Some(LogMark {
+                entries: *entries,
+                last_added: *last_added,
+                last: None,
+                complete: true,
+            });
+            (*entries > 0).then_some(Question::LogEntry {
+                id: LAST_ENTRY,
+                walked: 0,
+            })
+        }
+        (Question::LogEntry { .. }, Report::Accepted(Reading::EventLogEntry(entry))) => {
+            if let Some(mark) = &mut notes.log {
+                mark.last = Some(entry.id);
+            }
+            None
+        }
+        (_, Report::Refused(refusal)) if refusal.kind == vocabulary::RefusalKind::Updating => {
+            return knowledge.fail(&refused(refusal));
+        }
+        (_, Report::Refused(refusal))
+            if refusal.kind == vocabulary::RefusalKind::Busy && tries < MOST_TRIES =>
+        {
+            return again(notes);
+        }
+        (_, Report::Unanswered(silence)) if knowledge.is_hopeless(silence) => {
+            return knowledge.fail(&silence.text);
+        }
+        (_, Report::Unanswered(_)) if tries < MOST_TRIES => {
+            notes.unsure = true;
+            return again(notes);
+        }
+        // The BMC does not say: the pulse is sent without that mark.
+        (Question::Cause, _) => after_cause(knowledge.operation),
+        (_, _) => None,
+    };
+    match following {
+        Some(asked) => Phase::Noting {
+            until,
+            notes,
+            asked,
+            tries: 0,
+            next: Next::At(age),
+        },
+        None if notes.unsure => Phase::LastLook {
+            until,
+            notes,
+            looks: 0,
+            next: Next::At(age),
+        },
+        None => pulse::send(until, notes, age),
+    }
+}
+
+/// Only after an NMI the event log is watched.
+fn after_cause(operation: Operation) -> Option<Question> {
+    (operation == Operation::InjectNmi).then_some(Question::LogInfo)
+}
+
+/// The record id that stands for the last entry of the event log.
+const LAST_ENTRY: u16 = 0xFFFF;
+/// Repetitions of a question that is only asked for the record.
+const MOST_TRIES: u32 = 1;

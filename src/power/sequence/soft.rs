@@ -1,0 +1,284 @@
+//! The soft power off: ask the operating system, wait for it, ask again only where that is safe or asked for, and
+//! turn hard only where that was asked for.
+
+use super::Input;
+use super::clock::Age;
+use super::knowledge::{Finding, Knowledge, is_ambiguous, refused};
+use super::level;
+use super::phase::{Next, Phase, Soft};
+use crate::bmc::vocabulary::{Delivery, Power, RefusalKind, Report};
+use crate::power::outcome::seconds;
+use crate::power::settings::{SOFT_GAP, backoff};
+use crate::power::{OnSoftTimeout, Operation};
+use std::time::Duration;
+
+/// The node was read as `found`; nothing was sent yet.
+pub(super) fn begin(found: Power, knowledge: &mut Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    let soft = Soft {
+        until: Age::default() + knowledge.settings.patience,
+        hard_at: None,
+        accepted: 0,
+        setbacks: 0,
+        failures: 0,
+        refused: None,
+    };
+    match found {
+        Power::On => press(soft, age),
+        // Off already: a second reading confirms it, a contradiction starts the work.
+        Power::Off if knowledge.settings.confirm_after.is_zero() => went_down(age, knowledge),
+        Power::Off => Phase::SoftWaiting {
+            soft,
+            looks: 0,
+            seen: Some(age),
+            press_again: Some(age),
+            next: Next::At(age + knowledge.settings.confirm_after),
+        },
+    }
+}
+
+pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    match (phase, input) {
+        (Phase::SoftPressing { soft, .. }, Input::Report(report)) => {
+            pressed(soft, report, knowledge)
+        }
+        (
+            Phase::SoftWaiting {
+                soft,
+                looks,
+                seen,
+                press_again,
+                ..
+            },
+            Input::Report(report),
+        ) => match knowledge.take_reading(report) {
+            Finding::Read(Power::Off) => {
+                let since = seen.unwrap_or(age);
+                let confirmed = since + knowledge.settings.confirm_after;
+                if age >= confirmed {
+                    return went_down(since, knowledge);
+                }
+                let pause = knowledge.settings.look_pause(looks);
+                Phase::SoftWaiting {
+                    soft,
+                    looks: looks.saturating_add(1),
+                    seen: Some(since),
+                    press_again,
+                    next: Next::At(confirmed.min(age + pause)),
+                }
+            }
+            Finding::Read(Power::On) => {
+                if seen.is_some() {
+                    knowledge.remark(format!("at {} it was on again", knowledge.at()));
+                }
+                if press_again.is_some_and(|from| age >= from) {
+                    return press(soft, age);
+                }
+                look(soft, looks, None, press_again, knowledge)
+            }
+            Finding::Nothing => look(soft, looks, seen, press_again, knowledge),
+            Finding::Hopeless(why) => knowledge.fail(&why),
+        },
+        // Somebody else read it off: look ourselves, soon.
+        (
+            Phase::SoftWaiting {
+                soft,
+                looks,
+                seen: None,
+                press_again,
+                next: Next::At(at),
+            },
+            Input::Observed(Power::Off),
+        ) => Phase::SoftWaiting {
+            soft,
+            looks,
+            seen: None,
+            press_again,
+            next: Next::At(at.min(age)),
+        },
+        // Before the request leaves, a node that somebody switched off is looked at once more.
+        (
+            Phase::SoftPressing {
+                soft,
+                next: Next::At(at),
+            },
+            Input::Observed(Power::Off),
+        ) => Phase::SoftWaiting {
+            soft,
+            looks: 0,
+            seen: None,
+            press_again: Some(at),
+            next: Next::At(age),
+        },
+        (Phase::SoftPressing { soft, .. }, Input::Deadline) => out_of_time(&soft, knowledge),
+        (
+            Phase::SoftWaiting {
+                soft,
+                looks,
+                seen: Some(since),
+                press_again,
+                next,
+            },
+            Input::Deadline,
+        ) if knowledge.power == Some(Power::Off) => {
+            // It is off as far as anybody can tell: no hard order for want of the confirming look.
+            if age >= soft.until {
+                return went_down(since, knowledge);
+            }
+            Phase::SoftWaiting {
+                soft: Soft {
+                    hard_at: Some(age + HARD_GRACE + knowledge.settings.confirm_after),
+                    ..soft
+                },
+                looks,
+                seen: Some(since),
+                press_again,
+                next,
+            }
+        }
+        (Phase::SoftWaiting { soft, .. }, Input::Deadline) => out_of_time(&soft, knowledge),
+        (phase, _) => phase,
+    }
+}
+
+fn press(soft: Soft, at: Age) -> Phase {
+    Phase::SoftPressing {
+        soft,
+        next: Next::At(at),
+    }
+}
+
+/// The report of a soft request.
+fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    // Each silence or refusal in a row doubles the pause, up to eight times.
+    let patient_gap = SOFT_GAP * (1 << soft.setbacks.min(3));
+    let pause = backoff(soft.setbacks);
+    match report {
+        Report::Accepted(_) => {
+            soft.accepted = soft.accepted.saturating_add(1);
+            soft.setbacks = 0;
+            start_hard(&mut soft, knowledge);
+            let press_again = knowledge
+                .settings
+                .repeat_soft_after
+                .filter(|_| soft.accepted == 1)
+                .map(|after| age + after.max(SOFT_GAP));
+            look(soft, 0, None, press_again, knowledge)
+        }
+        Report::Refused(refusal) => {
+            soft.setbacks = soft.setbacks.saturating_add(1);
+            soft.refused = Some(refused(refusal));
+            match refusal.kind {
+                RefusalKind::Busy if !is_ambiguous(refusal) => press(soft, age + pause),
+                RefusalKind::Busy => look(soft, 0, None, Some(age + patient_gap), knowledge),
+                RefusalKind::NotInPresentState => Phase::SoftWaiting {
+                    soft,
+                    looks: 0,
+                    seen: None,
+                    press_again: Some(age + patient_gap),
+                    next: Next::At(age),
+                },
+                RefusalKind::Failed if soft.failures == 0 => {
+                    soft.failures = 1;
+                    look(soft, 0, None, Some(age + patient_gap), knowledge)
+                }
+                RefusalKind::Failed
+                | RefusalKind::Updating
+                | RefusalKind::NotSupported
+                | RefusalKind::NotPermitted => knowledge.fail(&format!(
+                    "the soft power off was refused: {}",
+                    refused(refusal)
+                )),
+            }
+        }
+        Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
+            knowledge.fail(&silence.text)
+        }
+        Report::Unanswered(silence) => {
+            soft.setbacks = soft.setbacks.saturating_add(1);
+            match silence.delivery {
+                Delivery::NotSent => press(soft, age + pause),
+                Delivery::Unknown => {
+                    start_hard(&mut soft, knowledge);
+                    look(soft, 0, None, Some(age + patient_gap), knowledge)
+                }
+            }
+        }
+    }
+}
+
+/// T2 counts from the first request that may have arrived.
+fn start_hard(soft: &mut Soft, knowledge: &Knowledge) {
+    if soft.hard_at.is_none() {
+        soft.hard_at = knowledge
+            .settings
+            .hard_after
+            .map(|after| knowledge.clock.age() + after);
+    }
+}
+
+fn look(
+    soft: Soft,
+    looks: u32,
+    seen: Option<Age>,
+    press_again: Option<Age>,
+    knowledge: &Knowledge,
+) -> Phase {
+    Phase::SoftWaiting {
+        soft,
+        looks: looks.saturating_add(1),
+        seen,
+        press_again,
+        next: Next::At(knowledge.clock.age() + knowledge.settings.look_pause(looks)),
+    }
+}
+
+/// Off was read and confirmed.
+fn went_down(since: Age, knowledge: &Knowledge) -> Phase {
+    match (knowledge.operation, knowledge.changing_issued()) {
+        (Operation::SoftReboot, true) => level::rest(since, knowledge),
+        (Operation::SoftReboot, false) => level::switch_on(knowledge),
+        (operation, true) => knowledge.succeed(&format!(
+            "{} done, read back off at {}",
+            operation.name(),
+            knowledge.at()
+        )),
+        (operation, false) => {
+            knowledge.succeed(&format!("{}: the node was off already", operation.name()))
+        }
+    }
+}
+
+/// T2 or the end of the patience, and the node is not off.
+fn out_of_time(soft: &Soft, knowledge: &mut Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    if age < soft.until {
+        let after = knowledge.settings.hard_after.unwrap_or_default();
+        return level::escalate(
+            knowledge,
+            &format!("it was not off {} after the request", seconds(after)),
+        );
+    }
+    let patience = seconds(knowledge.settings.patience);
+    match knowledge.settings.on_soft_timeout {
+        OnSoftTimeout::HardPowerOff => level::escalate(
+            knowledge,
+            &format!("the operating system did not shut down within {patience}"),
+        ),
+        OnSoftTimeout::Fail => {
+            let refusal = soft
+                .refused
+                .as_ref()
+                .map_or(String::new(), |text| format!(", last refused: {text}"));
+            knowledge.fail(&format!(
+                "the node did not go off within {patience}{refusal}{}",
+                knowledge.and_trouble()
+            ))
+        }
+    }
+}
+
+/// How long a hard order waits for the look that confirms "off".
+const HARD_GRACE: Duration = Duration::from_secs(5);

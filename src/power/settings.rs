@@ -1,0 +1,134 @@
+//! How patient a sequence is and what it was allowed to do: given by `rack` from the configuration and the request.
+
+use super::Operation;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What happens when the operating system has not shut down within the patience.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSoftTimeout {
+    /// The task fails; the machine is left as it is.
+    #[default]
+    Fail,
+    /// The node is switched off hard: only where the request or the node's policy asks for it.
+    HardPowerOff,
+}
+
+/// The settings of one sequence; they are kept with it through a restart.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// The whole wait of a soft power off, from the moment the task begins: 600 s, or the request's timeout.
+    pub patience: Duration,
+    /// The whole time of one hard change (on, off, reset, cycle), reading it back included: 60 s. It also bounds
+    /// how long the very first reading may take.
+    pub change_timeout: Duration,
+    /// How long a node stays off before it is switched on again: 10 s.
+    pub min_off_time: Duration,
+    /// How long a machine may contradict what it was told before a level is sent again, and how long a state must
+    /// hold where a change may still be on its way (after a cycle, in a rollback): 10 s.
+    pub settle: Duration,
+    /// The second reading that confirms a state comes so long after the first: 1 s. Zero trusts the first.
+    pub confirm_after: Duration,
+    /// In a rollback after a soft power off: a machine that stays on for so long is left alone: 60 s.
+    pub rollback_settle: Duration,
+    /// What to do when the patience is over.
+    pub on_soft_timeout: OnSoftTimeout,
+    /// T1: ask the operating system once more so long after an accepted request (never within 10 s of it).
+    pub repeat_soft_after: Option<Duration>,
+    /// T2: switch off hard so long after the first soft request. Counts only while it is within the patience.
+    pub hard_after: Option<Duration>,
+    /// The pauses before the first, second, ... look at a machine that is to change; the last one repeats.
+    pub look_schedule: Vec<Duration>,
+    /// The pause between looks while suspended: 30 s.
+    pub suspended_look: Duration,
+    /// How long a machine is watched after an NMI: 60 s.
+    pub nmi_watch: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            patience: Duration::from_secs(600),
+            change_timeout: Duration::from_secs(60),
+            min_off_time: Duration::from_secs(10),
+            settle: Duration::from_secs(10),
+            confirm_after: Duration::from_secs(1),
+            rollback_settle: Duration::from_secs(60),
+            on_soft_timeout: OnSoftTimeout::Fail,
+            repeat_soft_after: None,
+            hard_after: None,
+            look_schedule: [1, 2, 3, 5].map(Duration::from_secs).to_vec(),
+            suspended_look: Duration::from_secs(30),
+            nmi_watch: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Settings {
+    /// The longest time that an operation can take from its beginning to its end, neither suspended nor rolled back.
+    pub fn longest(&self, operation: Operation) -> Duration {
+        let switch_on = self.min_off_time.saturating_add(self.change_timeout);
+        match operation {
+            Operation::PowerOn | Operation::PowerOff | Operation::Reset | Operation::Cycle => {
+                self.change_timeout
+            }
+            Operation::Reboot => self.change_timeout.saturating_add(switch_on),
+            Operation::SoftPowerOff => self.longest_soft(),
+            Operation::SoftReboot => self.longest_soft().saturating_add(switch_on),
+            Operation::InjectNmi => self.change_timeout.saturating_add(self.nmi_watch),
+        }
+    }
+
+    /// The longest time that a rollback can take from its request to its end.
+    pub fn longest_rollback(&self) -> Duration {
+        // At most two times the settle time: once for a machine that stays up, once for a state that has to hold.
+        [
+            self.rollback_settle,
+            self.settle,
+            self.settle,
+            self.min_off_time,
+            self.change_timeout,
+        ]
+        .into_iter()
+        .fold(WITHDRAWAL, Duration::saturating_add)
+    }
+
+    /// The patience, and the hard power off after it where that may come.
+    fn longest_soft(&self) -> Duration {
+        let hard = self.on_soft_timeout == OnSoftTimeout::HardPowerOff
+            || self.hard_after.is_some_and(|after| after < self.patience);
+        let after = if hard {
+            self.change_timeout
+        } else {
+            Duration::ZERO
+        };
+        self.patience.saturating_add(after)
+    }
+
+    /// The pause before the look number `looks` (from 0). Never zero, so that nobody is asked in a tight loop.
+    pub(super) fn look_pause(&self, looks: u32) -> Duration {
+        let at = usize::try_from(looks).unwrap_or(usize::MAX);
+        self.look_schedule
+            .get(at)
+            .or(self.look_schedule.last())
+            .copied()
+            .unwrap_or(FALLBACK_LOOK)
+            .max(SHORTEST_LOOK)
+    }
+}
+
+/// The pause after the `refusals`th "busy" (from 0): 1, 2, 4, 8 s and so on up to 8 s.
+pub(super) fn backoff(refusals: u32) -> Duration {
+    Duration::from_secs(1 << refusals.min(3))
+}
+
+/// A soft request is never repeated sooner: the operating system may take a second press for "off, now".
+pub(super) const SOFT_GAP: Duration = Duration::from_secs(10);
+/// How long a withdrawn order may take to report; then it counts as sent.
+pub(super) const WITHDRAWAL: Duration = Duration::from_secs(1);
+const FALLBACK_LOOK: Duration = Duration::from_secs(5);
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
