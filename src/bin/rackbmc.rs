@@ -1,2 +1,5 @@
-//! rackbmc
-fn main() {}
+//! The command-line client.
+
+fn main() -> std::process::ExitCode {
+    rackbmcd::cli::main()
+}

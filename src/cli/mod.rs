@@ -1,1 +1,127 @@
-//! (being built)
+//! `rackbmc`: the daemon's client at the command line, of the HTTP API like any other.
+//!
+//! [`main`] parses, hands each verb to its room and turns what comes back into words and an exit code. Of the rest of
+//! the house only the API's JSON types and the node sets are known here; `sim` and `demo` bring a simulated rack along.
+
+mod args;
+mod client;
+mod connect;
+mod exit;
+mod follow;
+mod hands;
+mod ironic;
+mod look;
+mod output;
+mod power;
+mod select;
+mod shell;
+mod tasks;
+
+use args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
+use clap::Parser;
+use client::Client;
+use connect::{Credentials, Endpoint};
+use exit::{Exit, Failure};
+use output::Out;
+use std::process::ExitCode;
+
+/// What every verb needs: a way to the daemon and a place for its answer.
+struct App {
+    client: Client,
+    out: Out,
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match smol::block_on(run(line)) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("rackbmc: {failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+async fn run(line: CommandLine) -> Result<ExitCode, Failure> {
+    // What needs no daemon comes first: it must work where there is none.
+    match line.verb {
+        Verb::Completion { shell } => return Ok(shell::completion(shell).into()),
+        Verb::Man => return shell::man().map(ExitCode::from),
+        _ => {}
+    }
+    let app = App {
+        client: Client::new(endpoint(&line.common)?),
+        out: Out::new(line.common.output, line.common.fold, line.common.quiet),
+    };
+    if let Verb::Check(check) = &line.verb {
+        let (verdict, text) = look::check(&app, check).await;
+        app.out.data(&text);
+        return Ok(ExitCode::from(verdict as u8));
+    }
+    verb(&app, line.verb).await.map(ExitCode::from)
+}
+
+async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Status(args) => look::status(app, args).await,
+        Verb::Power(verb) => press(app, verb).await,
+        Verb::PowerNoun { verb }
+        | Verb::Chassis {
+            noun: ChassisNoun::Power { verb },
+        } => match verb {
+            NounVerb::Press(verb) => press(app, verb).await,
+            NounVerb::Status(args) => look::status(app, args).await,
+        },
+        Verb::Inject {
+            noun: InjectNoun::Nmi(args),
+        } => press(app, PowerVerb::Nmi(args)).await,
+        Verb::Abort(args) => tasks::control(app, "abort", args).await,
+        Verb::Cancel(args) => tasks::control(app, "cancel", args).await,
+        Verb::Rollback(args) => tasks::control(app, "rollback", args).await,
+        Verb::Suspend(args) => tasks::control(app, "suspend", args).await,
+        Verb::Resume(args) => tasks::control(app, "resume", args).await,
+        Verb::Tasks(args) => tasks::list(app, args).await,
+        Verb::Task(args) => tasks::show(app, args).await,
+        Verb::Batch(args) => tasks::batch(app, args).await,
+        Verb::Events(args) => look::events(app, args).await,
+        Verb::Watch(args) => look::watch(app, args).await,
+        Verb::Explain(nodes) => look::explain(app, &nodes).await,
+        Verb::History(args) => look::history(app, args).await,
+        Verb::Identify(args) => hands::identify(app, args).await,
+        Verb::Bootdev(args) => hands::bootdev(app, args).await,
+        Verb::Raw(args) => hands::raw(app, args).await,
+        Verb::Maintenance(args) => hands::maintenance(app, args).await,
+        Verb::Pause { reason } => hands::pause(app, &reason.join(" ")).await,
+        Verb::Release => hands::release(app).await,
+        Verb::Retry(nodes) => hands::retry(app, &nodes).await,
+        Verb::NodeShow { node } => ironic::show(app, &node).await,
+        Verb::NodeShowStates { node } => ironic::states(app, &node).await,
+        Verb::NodeSetPowerState { node, power_state } => ironic::set(app, &node, power_state).await,
+        Verb::Names => shell::names(app).await,
+        // Answered above, before there was a client.
+        Verb::Completion { .. } | Verb::Man | Verb::Check(_) => Ok(Exit::Done),
+    }
+}
+
+async fn press(app: &App, verb: PowerVerb) -> Result<Exit, Failure> {
+    let (operation, how) = verb.operation();
+    power::press(app, operation, how).await
+}
+
+/// The daemon that the options mean; credentials come from a file or the environment, never from the command line.
+fn endpoint(common: &Common) -> Result<Endpoint, Failure> {
+    let Some(url) = &common.url else {
+        return Ok(Endpoint::Unix(common.socket.clone()));
+    };
+    let credentials = match (&common.auth_file, std::env::var("RACKBMC_AUTH")) {
+        (Some(file), _) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
+            Some(Credentials::new(&text)?)
+        }
+        (None, Ok(text)) => Some(Credentials::new(&text)?),
+        (None, Err(_)) => None,
+    };
+    Endpoint::from_url(url, credentials)
+}

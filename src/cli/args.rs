@@ -1,0 +1,603 @@
+//! What may be written on the command line, as types. Decides nothing: `mod.rs` hands each verb to its room.
+//!
+//! Besides our own words the parser knows those that people's fingers bring along from ipmitool, xCAT, Ansible, Redfish
+//! and Ironic (docs/cli.md lists them).
+
+mod press;
+
+pub use press::{ChassisNoun, InjectNoun, NounVerb, OnFailure, PowerVerb, Press};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The power of a rack's machines, through rackbmcd.
+///
+/// NODES are node sets: r1n03, r1n[01-16,20], @group, several of them, minus those of -x. Verbs that change something
+/// never mean "all nodes" unless --all says so.
+#[derive(Parser, Debug)]
+#[command(name = "rackbmc", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct CommandLine {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done and read back; 1 some or all nodes failed; 2 usage; 3 daemon unreachable;
+4 not permitted; 5 the wait ran out, the task still runs; 6 aborted, cancelled or rolled back.";
+
+/// Options of every verb.
+#[derive(Args, Debug, Clone)]
+pub struct Common {
+    /// The daemon's socket.
+    #[arg(long, global = true, env = "RACKBMC_SOCKET", value_name = "PATH", default_value = super::connect::DEFAULT_SOCKET, help_heading = "Connection")]
+    pub socket: PathBuf,
+    /// Reach the daemon over TCP instead, at http://HOST:PORT.
+    #[arg(
+        long,
+        global = true,
+        env = "RACKBMC_URL",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    pub url: Option<String>,
+    /// A file with user:password for --url (or put them into RACKBMC_AUTH).
+    #[arg(
+        long,
+        global = true,
+        env = "RACKBMC_AUTH_FILE",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub auth_file: Option<PathBuf>,
+    /// How answers are written.
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "RACKBMC_OUTPUT",
+        value_enum,
+        default_value = "text",
+        help_heading = "Output"
+    )]
+    pub output: Format,
+    /// Put nodes with the same answer into one line.
+    #[arg(short = 'b', long, global = true, help_heading = "Output")]
+    pub fold: bool,
+    /// No progress on stderr.
+    #[arg(short, long, global = true, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// How answers are written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A line for each node.
+    Text,
+    /// A table with all there is.
+    #[value(alias = "table")]
+    Wide,
+    /// One array of objects, for one node or many.
+    Json,
+    /// The same in YAML.
+    Yaml,
+    /// Names (or ids) alone, one a line.
+    Name,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Show the power state of nodes (all of them where none is named), and how old the reading is.
+    #[command(visible_alias = "stat", alias = "query")]
+    Status(Status),
+    #[command(flatten)]
+    Power(PowerVerb),
+    /// `power on`, `power off --soft` ...: the same verbs after Ironic's and ipmitool's noun.
+    #[command(name = "power", hide = true)]
+    PowerNoun {
+        /// Which.
+        #[command(subcommand)]
+        verb: NounVerb,
+    },
+    /// `chassis power on` ...: ipmitool's way.
+    #[command(hide = true)]
+    Chassis {
+        /// `power`.
+        #[command(subcommand)]
+        noun: ChassisNoun,
+    },
+    /// `inject nmi`: Ironic's way.
+    #[command(hide = true)]
+    Inject {
+        /// `nmi`.
+        #[command(subcommand)]
+        noun: InjectNoun,
+    },
+    /// Stop tasks now: no further order leaves, the machine is left as it is.
+    Abort(Control),
+    /// Withdraw tasks that have not yet sent anything, as if never asked.
+    Cancel(Control),
+    /// Stop tasks and bring their nodes back to the power state they had at the start.
+    Rollback(Control),
+    /// Hold tasks still: nothing is sent and no patience runs out until they are resumed.
+    Suspend(Control),
+    /// Let suspended tasks go on, after a look at the machine.
+    Resume(Control),
+    /// List tasks: those that run, and the last that ended.
+    Tasks(Tasks),
+    /// Show one task in full: steps, orders sent, answers, what may still be done with it.
+    Task(TaskShow),
+    /// List batches, or show one with all its nodes.
+    #[command(visible_alias = "batches")]
+    Batch(BatchShow),
+    /// Print what happens, as it happens.
+    Events(Events),
+    /// Follow the power states of nodes: a table that renews itself, or lines where stdout is no terminal.
+    Watch(Watch),
+    /// Say all that is known of nodes' BMCs, and where it comes from.
+    Explain(Nodes),
+    /// Nagios and Icinga: one line, performance data, exit codes 0, 1, 2, 3.
+    Check(Check),
+    /// What happened to nodes, newest first.
+    History(History),
+    /// Blink the identify light.
+    Identify(Identify),
+    /// Show or set what nodes boot from next.
+    #[command(alias = "bootdevice")]
+    Bootdev(Bootdev),
+    /// Send one IPMI command spelled out in bytes, once (for experts).
+    Raw(Raw),
+    /// Take nodes into maintenance, or out of it with --off.
+    Maintenance(Maintenance),
+    /// The big red button: suspend every task and refuse new ones until `release`.
+    Pause {
+        /// Why; shown to everyone who is refused meanwhile.
+        #[arg(required = true, num_args = 1.., value_name = "REASON")]
+        reason: Vec<String>,
+    },
+    /// End the pause; what it suspended may be resumed.
+    Release,
+    /// Forget failed log-ins and try a BMC again.
+    Retry(Nodes),
+    /// Show one node as the `ironic` client did.
+    NodeShow {
+        /// Name or uuid.
+        node: String,
+    },
+    /// Show one node's states as the `ironic` client did.
+    NodeShowStates {
+        /// Name or uuid.
+        node: String,
+    },
+    /// Power a node on, off or reboot it, gracefully or not, inject an NMI, or abort the latter: returns at once.
+    NodeSetPowerState {
+        /// Name or uuid.
+        node: String,
+        /// What to do.
+        #[arg(value_enum)]
+        power_state: PowerStateWord,
+    },
+    /// Print a completion script for a shell.
+    Completion {
+        /// Which.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page.
+    Man,
+    /// Print node and group names for completion scripts; silent where the daemon is down.
+    #[command(name = "__names", hide = true)]
+    Names,
+}
+
+/// Nodes that must be named.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Nodes {
+    /// Node sets.
+    #[arg(value_name = "NODES")]
+    pub nodes: Vec<String>,
+    /// Leave these nodes out.
+    #[arg(short = 'x', long, value_name = "NODES")]
+    pub exclude: Vec<String>,
+    /// All nodes of the rack.
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// A control over tasks.
+#[derive(Args, Debug, Clone)]
+pub struct Control {
+    /// Task ids, batch ids, or node sets (the task that has the node).
+    #[command(flatten)]
+    pub targets: Nodes,
+    /// Wait until the tasks have ended, but no longer than DURATION.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration)]
+    pub wait: Option<Option<Duration>>,
+}
+
+/// `status`.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Status {
+    /// Of which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Read the power state from the BMCs now, instead of showing the last reading.
+    #[arg(short, long)]
+    pub fresh: bool,
+}
+
+/// `tasks`.
+#[derive(Args, Debug)]
+pub struct Tasks {
+    /// Of which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Only those that have not ended.
+    #[arg(long, visible_alias = "running")]
+    pub active: bool,
+    /// At most so many.
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    pub limit: u32,
+}
+
+/// `task`.
+#[derive(Args, Debug)]
+pub struct TaskShow {
+    /// Task id, or a node: the task that has it, else its last.
+    pub task: String,
+    /// Wait until it has ended, but no longer than DURATION.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration)]
+    pub wait: Option<Option<Duration>>,
+}
+
+/// `batch`.
+#[derive(Args, Debug)]
+pub struct BatchShow {
+    /// Batch id.
+    pub batch: Option<String>,
+    /// Wait until it has ended, but no longer than DURATION.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration)]
+    pub wait: Option<Option<Duration>>,
+}
+
+/// `events`.
+#[derive(Args, Debug)]
+pub struct Events {
+    /// Of which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Go on after this event.
+    #[arg(long, value_name = "ID")]
+    pub since: Option<String>,
+    /// End when so long nothing has happened.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub idle: Option<Duration>,
+}
+
+/// `watch`.
+#[derive(Args, Debug)]
+pub struct Watch {
+    /// Which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Time between two looks at the daemon.
+    #[arg(long, short = 'n', value_name = "DURATION", value_parser = duration, default_value = "1s")]
+    pub interval: Duration,
+}
+
+/// `check`.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Which nodes; all where none is named.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Critical where a node is in another state.
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub expect: Option<OnOff>,
+    /// Warn where a reading is older.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m")]
+    pub max_age: Duration,
+}
+
+/// On or off.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnOff {
+    /// Power on.
+    On,
+    /// Power off.
+    Off,
+}
+
+/// `history`.
+#[derive(Args, Debug)]
+pub struct History {
+    /// Of which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// At most so many entries for each node.
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    pub limit: usize,
+}
+
+/// `identify`.
+#[derive(Args, Debug)]
+pub struct Identify {
+    /// Which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// How long; until further notice where 'forever'.
+    #[arg(long = "for", value_name = "DURATION", default_value = "15s", value_parser = lasting)]
+    pub lasting: Lasting,
+    /// End it now.
+    #[arg(long, conflicts_with = "lasting")]
+    pub off: bool,
+}
+
+/// How long a light blinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// So long.
+    For(Duration),
+    /// Until it is switched off.
+    Forever,
+}
+
+/// `bootdev`.
+#[derive(Args, Debug)]
+pub struct Bootdev {
+    /// Which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Set it to this; only show it otherwise.
+    #[arg(long, value_enum, value_name = "DEVICE")]
+    pub set: Option<BootTarget>,
+    /// For every boot, not only the next one.
+    #[arg(long, requires = "set")]
+    pub persistent: bool,
+}
+
+/// What to boot from.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootTarget {
+    /// Network.
+    Pxe,
+    /// First disk.
+    Disk,
+    /// CD or DVD.
+    Cdrom,
+    /// Firmware set-up.
+    Bios,
+    /// Safe mode.
+    Safe,
+    /// No override.
+    None,
+}
+
+/// `raw`.
+#[derive(Args, Debug)]
+pub struct Raw {
+    /// Name or uuid of one node.
+    pub node: String,
+    /// Network function, command and data: 0x06 0x01.
+    #[arg(required = true, num_args = 2.., value_name = "BYTE", value_parser = byte)]
+    pub bytes: Vec<u8>,
+}
+
+/// `maintenance`.
+#[derive(Args, Debug)]
+pub struct Maintenance {
+    /// Which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Out of it.
+    #[arg(long, conflicts_with = "reason")]
+    pub off: bool,
+}
+
+/// `demo`.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Leave the rack and the daemon running, and say how to reach and how to stop them.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// The old client's words for power states.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[value(rename_all = "snake_case")]
+pub enum PowerStateWord {
+    /// Switch on.
+    On,
+    /// Switch off.
+    Off,
+    /// Off, then on.
+    Reboot,
+    /// Shut down, then on.
+    SoftReboot,
+    /// Shut down.
+    SoftOff,
+    /// Diagnostic interrupt.
+    InjectNmi,
+    /// Take a soft reboot back.
+    AbortSoftReboot,
+    /// Take a soft power off back.
+    AbortSoftOff,
+    /// Stop following an NMI.
+    AbortInjectNmi,
+}
+
+impl PowerStateWord {
+    /// The target of `PUT states/power`.
+    pub fn target(self) -> &'static str {
+        match self {
+            PowerStateWord::On => "power on",
+            PowerStateWord::Off => "power off",
+            PowerStateWord::Reboot => "rebooting",
+            PowerStateWord::SoftReboot => "soft rebooting",
+            PowerStateWord::SoftOff => "soft power off",
+            PowerStateWord::InjectNmi => "inject nmi",
+            PowerStateWord::AbortSoftReboot => "abort soft rebooting",
+            PowerStateWord::AbortSoftOff => "abort soft power off",
+            PowerStateWord::AbortInjectNmi => "abort inject nmi",
+        }
+    }
+}
+
+/// A duration as people write it: `90` (seconds), `90s`, `10m`, `1h30m`, `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::api::json::Seconds::from_words(text)
+        .map(|seconds| seconds.0)
+        .ok_or_else(|| "a duration is written like 90s, 10m or 1h30m".to_owned())
+}
+
+fn lasting(text: &str) -> Result<Lasting, String> {
+    match text {
+        "forever" => Ok(Lasting::Forever),
+        _ => duration(text).map(Lasting::For),
+    }
+}
+
+/// A byte in decimal or hexadecimal.
+fn byte(text: &str) -> Result<u8, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u8::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "a byte is written like 0x2c or 44".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(std::iter::once("rackbmc").chain(line.split(' ')))
+    }
+
+    fn operation(words: &[&str]) -> &'static str {
+        let line =
+            CommandLine::try_parse_from(std::iter::once("rackbmc").chain(words.iter().copied()))
+                .unwrap_or_else(|e| panic!("{words:?}: {e}"));
+        let verb = match line.verb {
+            Verb::Power(verb)
+            | Verb::PowerNoun {
+                verb: NounVerb::Press(verb),
+            }
+            | Verb::Chassis {
+                noun:
+                    ChassisNoun::Power {
+                        verb: NounVerb::Press(verb),
+                    },
+            } => verb,
+            Verb::Inject {
+                noun: InjectNoun::Nmi(press),
+            } => PowerVerb::Nmi(press),
+            other => panic!("{words:?} is no power verb: {other:?}"),
+        };
+        verb.operation().0
+    }
+
+    #[test]
+    fn the_command_line_holds_together() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn the_words_that_fingers_know_lead_to_the_same_operations() {
+        for (words, means) in [
+            (&["on", "n1"][..], "power on"),
+            (&["On", "n1"], "power on"),
+            (&["power", "on", "n1"], "power on"),
+            (&["chassis", "power", "on", "n1"], "power on"),
+            (&["off", "n1"], "power off"),
+            (&["ForceOff", "n1"], "power off"),
+            (&["soft", "n1"], "soft power off"),
+            (&["softoff", "n1"], "soft power off"),
+            (&["shutdown", "n1"], "soft power off"),
+            (&["GracefulShutdown", "n1"], "soft power off"),
+            (&["soft power off", "n1"], "soft power off"),
+            (
+                &["power", "off", "--soft", "--power-timeout", "5", "n1"],
+                "soft power off",
+            ),
+            (&["chassis", "power", "soft", "n1"], "soft power off"),
+            (&["reboot", "n1"], "rebooting"),
+            (&["boot", "n1"], "rebooting"),
+            (&["reboot", "--soft", "n1"], "soft rebooting"),
+            (&["GracefulRestart", "n1"], "soft rebooting"),
+            (&["soft rebooting", "n1"], "soft rebooting"),
+            (&["ForceRestart", "n1"], "reset"),
+            (&["reset", "n1"], "reset"),
+            (&["cycle", "n1"], "cycle"),
+            (&["diag", "n1"], "inject nmi"),
+            (&["Nmi", "n1"], "inject nmi"),
+            (&["inject", "nmi", "n1"], "inject nmi"),
+        ] {
+            assert_eq!(operation(words), means, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn wait_takes_its_duration_only_with_an_equals_sign() {
+        let press = |line| match parse(line).unwrap().verb {
+            Verb::Power(verb) => verb.operation().1,
+            other => panic!("{other:?}"),
+        };
+        let plain = press("soft --wait n1");
+        assert_eq!(plain.wait, Some(None));
+        assert_eq!(plain.nodes.nodes, ["n1"]);
+        assert_eq!(
+            press("soft n1 --wait=10m").wait,
+            Some(Some(Duration::from_secs(600)))
+        );
+        assert_eq!(
+            press("soft n1 --timeout 1h30m").timeout,
+            Some(Duration::from_secs(5400))
+        );
+        assert!(parse("soft n1 --wait --no-wait").is_err());
+        assert!(parse("soft n1 --timeout soon").is_err());
+    }
+
+    #[test]
+    fn the_specifications_power_states_are_taken_and_nothing_else() {
+        for (word, target) in [
+            ("on", "power on"),
+            ("off", "power off"),
+            ("reboot", "rebooting"),
+            ("soft_reboot", "soft rebooting"),
+            ("soft_off", "soft power off"),
+            ("inject_nmi", "inject nmi"),
+            ("abort_soft_reboot", "abort soft rebooting"),
+            ("abort_soft_off", "abort soft power off"),
+            ("abort_inject_nmi", "abort inject nmi"),
+        ] {
+            match parse(&format!("node-set-power-state n1 {word}"))
+                .unwrap()
+                .verb
+            {
+                Verb::NodeSetPowerState { power_state, .. } => {
+                    assert_eq!(power_state.target(), target);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let mistake = parse("node-set-power-state n1 soft").unwrap_err();
+        assert_eq!(mistake.exit_code(), 2);
+    }
+
+    #[test]
+    fn bytes_are_decimal_or_hexadecimal() {
+        assert_eq!(byte("0x2c"), Ok(0x2c));
+        assert_eq!(byte("44"), Ok(44));
+        assert!(byte("256").is_err());
+        assert!(byte("2c").is_err());
+    }
+}

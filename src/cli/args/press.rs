@@ -1,0 +1,143 @@
+//! The verbs that change power and their options, with the words that other tools taught people for them.
+
+use super::{Nodes, Status, duration};
+use clap::{Args, Subcommand, ValueEnum};
+use std::time::Duration;
+
+/// Verbs that change power.
+#[derive(Subcommand, Debug, Clone)]
+pub enum PowerVerb {
+    /// Switch nodes on.
+    #[command(name = "on", alias = "On", alias = "up")]
+    On(Press),
+    /// Switch nodes off hard, or softly with --soft.
+    #[command(name = "off", alias = "ForceOff", alias = "down")]
+    Off(PressMaybeSoft),
+    /// Ask the operating system to shut down, and wait until it is off.
+    #[command(name = "soft", visible_aliases = ["softoff", "shutdown"], aliases = ["soft-off", "GracefulShutdown", "soft power off", "acpi"])]
+    Soft(Press),
+    /// Switch nodes off and on again, or softly with --soft.
+    #[command(name = "reboot", visible_alias = "boot", aliases = ["rebooting", "restart"])]
+    Reboot(PressMaybeSoft),
+    /// The same as reboot --soft.
+    #[command(name = "soft-reboot", hide = true, aliases = ["softreboot", "GracefulRestart", "soft rebooting"])]
+    SoftReboot(Press),
+    /// Hard reset, once.
+    #[command(name = "reset", alias = "ForceRestart")]
+    Reset(Press),
+    /// Power cycle by the BMC itself, once.
+    #[command(name = "cycle", alias = "PowerCycle")]
+    Cycle(Press),
+    /// Diagnostic interrupt, once; then the machine is watched.
+    #[command(name = "nmi", visible_alias = "diag", aliases = ["Nmi", "inject nmi", "inject-nmi"])]
+    Nmi(Press),
+}
+
+/// What may follow `power`.
+#[derive(Subcommand, Debug)]
+pub enum NounVerb {
+    #[command(flatten)]
+    Press(PowerVerb),
+    /// Show power states.
+    #[command(alias = "stat")]
+    Status(Status),
+}
+
+/// What may follow `chassis`.
+#[derive(Subcommand, Debug)]
+pub enum ChassisNoun {
+    /// Power.
+    Power {
+        /// Which.
+        #[command(subcommand)]
+        verb: NounVerb,
+    },
+}
+
+/// What may follow `inject`.
+#[derive(Subcommand, Debug)]
+pub enum InjectNoun {
+    /// A diagnostic interrupt.
+    Nmi(Press),
+}
+
+/// How a power verb is carried out.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Press {
+    /// On what.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Wait until it is done and read back (the default), but no longer than DURATION.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration)]
+    pub wait: Option<Option<Duration>>,
+    /// Print the task and return at once.
+    #[arg(long, conflicts_with = "wait")]
+    pub no_wait: bool,
+    /// Patience of the whole operation on each node (90s, 10m); the node's own setting otherwise.
+    #[arg(long, alias = "power-timeout", value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Look, log in, say what would be done; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask, however many nodes it is.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Soft operations: press the button once more after so long.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub press_again_after: Option<Duration>,
+    /// Soft operations: switch off hard after so long. Never happens unless asked for.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub hard_after: Option<Duration>,
+    /// How many nodes at once; as many as the rack allows where 0.
+    #[arg(long, visible_alias = "fanout", value_name = "N")]
+    pub max_parallel: Option<u32>,
+    /// Time between the starts of two nodes.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub stagger: Option<Duration>,
+    /// What a failure means for the nodes that have not begun.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub on_failure: Option<OnFailure>,
+    /// Groups in the order in which they are taken (storage,compute); other nodes come last.
+    #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
+    pub order: Vec<String>,
+}
+
+/// A power verb with a soft form.
+#[derive(Args, Debug, Clone, Default)]
+pub struct PressMaybeSoft {
+    /// Ask the operating system instead of cutting the power.
+    #[arg(long)]
+    pub soft: bool,
+    /// How.
+    #[command(flatten)]
+    pub press: Press,
+}
+
+/// What a failure of one node means for those that have not begun.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Go on with the others.
+    Continue,
+    /// Begin no further node.
+    Stop,
+}
+
+impl PowerVerb {
+    /// The operation in the API's words, and how it is to be carried out.
+    pub fn operation(self) -> (&'static str, Press) {
+        match self {
+            PowerVerb::On(press) => ("power on", press),
+            PowerVerb::Off(PressMaybeSoft { soft: false, press }) => ("power off", press),
+            PowerVerb::Soft(press) | PowerVerb::Off(PressMaybeSoft { press, .. }) => {
+                ("soft power off", press)
+            }
+            PowerVerb::Reboot(PressMaybeSoft { soft: false, press }) => ("rebooting", press),
+            PowerVerb::SoftReboot(press) | PowerVerb::Reboot(PressMaybeSoft { press, .. }) => {
+                ("soft rebooting", press)
+            }
+            PowerVerb::Reset(press) => ("reset", press),
+            PowerVerb::Cycle(press) => ("cycle", press),
+            PowerVerb::Nmi(press) => ("inject nmi", press),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The daemon's API as functions: one for each thing that the verbs need, in the API's own JSON types.
+//!
+//! Knows paths and queries; how a request travels is `connect`'s affair, what is printed that of the verbs.
+
+use super::connect::{Endpoint, request};
+use super::exit::Failure;
+use crate::api::json;
+use http::Method;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A way to one daemon.
+#[derive(Clone, Debug)]
+pub struct Client {
+    endpoint: Endpoint,
+}
+
+impl Client {
+    /// A client of the daemon at `endpoint`; nothing is connected yet.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Client { endpoint }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        request(&self.endpoint, method, path, body, Duration::ZERO).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> Result<T, Failure> {
+        let value = request(&self.endpoint, Method::GET, path, None, wait).await?;
+        understand(path, value)
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Failure> {
+        let value = self.ask(Method::POST, path, body).await?;
+        understand(path, value)
+    }
+
+    /// Every node of the rack, in full.
+    ///
+    /// # Errors
+    /// As every function here: [`Failure`].
+    pub async fn nodes(&self) -> Result<Vec<json::Node>, Failure> {
+        let mut nodes = Vec::new();
+        let mut path = "/v1/nodes/detail".to_owned();
+        loop {
+            let page: json::NodeList = self.read(&path, Duration::ZERO).await?;
+            let last = page.nodes.last().map(|node| node.uuid.clone());
+            nodes.extend(page.nodes);
+            match (page.next, last) {
+                (Some(_), Some(marker)) => path = format!("/v1/nodes/detail?marker={marker}"),
+                _ => return Ok(nodes),
+            }
+        }
+    }
+
+    /// One node; `fresh` reads its power state from the BMC first.
+    pub async fn node(&self, ident: &str, fresh: bool) -> Result<json::Node, Failure> {
+        let query = if fresh { "?fresh=true" } else { "" };
+        self.read(
+            &format!("/v1/nodes/{}{query}", path_word(ident)),
+            Duration::ZERO,
+        )
+        .await
+    }
+
+    /// One node's record, as it came.
+    pub async fn node_record(&self, ident: &str) -> Result<Value, Failure> {
+        self.read(&format!("/v1/nodes/{}", path_word(ident)), Duration::ZERO)
+            .await
+    }
+
+    /// One node's states, as they came.
+    pub async fn node_states(&self, ident: &str) -> Result<Value, Failure> {
+        self.read(
+            &format!("/v1/nodes/{}/states", path_word(ident)),
+            Duration::ZERO,
+        )
+        .await
+    }
+
+    /// Ironic's way to start or abort an operation: answered when it is taken.
+    pub async fn set_power(&self, ident: &str, target: &str) -> Result<(), Failure> {
+        let path = format!("/v1/nodes/{}/states/power", path_word(ident));
+        self.ask(Method::PUT, &path, Some(&json!({ "target": target })))
+            .await
+            .map(drop)
+    }
+
+    /// Starts an operation on one node.
+    pub async fn start(&self, start: &json::TaskStart) -> Result<json::Task, Failure> {
+        self.post("/v1/tasks", Some(&body(start))).await
+    }
+
+    /// Starts (or plans) an operation on several nodes.
+    pub async fn start_batch(&self, start: &json::BatchStart) -> Result<json::Batch, Failure> {
+        self.post("/v1/batches", Some(&body(start))).await
+    }
+
+    /// Uses a control on a task.
+    pub async fn control(&self, task: &str, control: &str) -> Result<json::Task, Failure> {
+        self.post(&format!("/v1/tasks/{}/{control}", path_word(task)), None)
+            .await
+    }
+
+    /// Uses a control on a whole batch.
+    pub async fn control_batch(&self, batch: &str, control: &str) -> Result<json::Batch, Failure> {
+        self.post(&format!("/v1/batches/{}/{control}", path_word(batch)), None)
+            .await
+    }
+
+    /// One task as it is.
+    pub async fn task(&self, id: &str) -> Result<json::Task, Failure> {
+        self.read(&format!("/v1/tasks/{}", path_word(id)), Duration::ZERO)
+            .await
+    }
+
+    /// One task when it is no longer as in `version`, or after `wait`.
+    pub async fn task_after(
+        &self,
+        id: &str,
+        version: u64,
+        wait: Duration,
+    ) -> Result<json::Task, Failure> {
+        let path = format!(
+            "/v1/tasks/{}?wait={}s&version={version}",
+            path_word(id),
+            wait.as_secs().max(1)
+        );
+        self.read(&path, wait).await
+    }
+
+    /// Tasks, newest first: of one node, of one batch, or of all.
+    pub async fn tasks(
+        &self,
+        node: Option<&str>,
+        batch: Option<&str>,
+        active: bool,
+        limit: u32,
+    ) -> Result<Vec<json::Task>, Failure> {
+        let mut path = format!("/v1/tasks?limit={limit}");
+        if active {
+            path.push_str("&active=true");
+        }
+        for (key, value) in [("node", node), ("batch", batch)] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{key}={}", path_word(value)));
+            }
+        }
+        let list: json::TaskList = self.read(&path, Duration::ZERO).await?;
+        Ok(list.tasks)
+    }
+
+    /// Batches, newest first.
+    pub async fn batches(&self) -> Result<Vec<json::Batch>, Failure> {
+        let list: json::BatchList = self.read("/v1/batches", Duration::ZERO).await?;
+        Ok(list.batches)
+    }
+
+    /// One batch as it is.
+    pub async fn batch(&self, id: &str) -> Result<json::Batch, Failure> {
+        self.read(&format!("/v1/batches/{}", path_word(id)), Duration::ZERO)
+            .await
+    }
+
+    /// What happened after `since` (or happens from now on), waiting for the first event at most `wait`.
+    pub async fn events(
+        &self,
+        since: Option<&str>,
+        nodes: &[String],
+        wait: Duration,
+    ) -> Result<json::Events, Failure> {
+        let mut path = format!("/v1/events?wait={}s", wait.as_secs().max(1));
+        if let Some(since) = since {
+            path.push_str(&format!("&since={}", path_word(since)));
+        }
+        if !nodes.is_empty() {
+            path.push_str(&format!("&nodes={}", path_word(&nodes.join(","))));
+        }
+        self.read(&path, wait).await
+    }
+
+    /// All that is known of a node's BMC.
+    pub async fn explain(&self, ident: &str) -> Result<json::Explanation, Failure> {
+        self.read(
+            &format!("/v1/nodes/{}/explain", path_word(ident)),
+            Duration::ZERO,
+        )
+        .await
+    }
+
+    /// What happened to a node.
+    pub async fn history(
+        &self,
+        ident: &str,
+        limit: usize,
+    ) -> Result<Vec<json::HistoryEntry>, Failure> {
+        let path = format!("/v1/nodes/{}/history?limit={limit}", path_word(ident));
+        let history: json::History = self.read(&path, Duration::ZERO).await?;
+        Ok(history.history)
+    }
+
+    /// Blinks the identify light; `None` until further notice.
+    pub async fn identify(&self, ident: &str, lasting: Option<Duration>) -> Result<(), Failure> {
+        let wish = json::IdentifyRequest {
+            lasting: lasting.map(json::Seconds),
+        };
+        let path = format!("/v1/nodes/{}/identify", path_word(ident));
+        self.ask(Method::POST, &path, Some(&body(&wish)))
+            .await
+            .map(drop)
+    }
+
+    /// What a node boots from next.
+    pub async fn boot_device(&self, ident: &str) -> Result<json::BootDevice, Failure> {
+        let path = format!("/v1/nodes/{}/management/boot_device", path_word(ident));
+        self.read(&path, Duration::ZERO).await
+    }
+
+    /// Sets what a node boots from next.
+    pub async fn set_boot_device(
+        &self,
+        ident: &str,
+        device: Option<&str>,
+        persistent: bool,
+    ) -> Result<(), Failure> {
+        let path = format!("/v1/nodes/{}/management/boot_device", path_word(ident));
+        let body = json!({ "boot_device": device, "persistent": persistent });
+        self.ask(Method::PUT, &path, Some(&body)).await.map(drop)
+    }
+
+    /// One command spelled out in bytes; the answer's data.
+    pub async fn raw(
+        &self,
+        ident: &str,
+        raw: &json::RawRequest,
+    ) -> Result<json::OrderAnswer, Failure> {
+        self.post(
+            &format!("/v1/nodes/{}/raw", path_word(ident)),
+            Some(&body(raw)),
+        )
+        .await
+    }
+
+    /// Takes a node into maintenance, or out of it.
+    pub async fn maintenance(
+        &self,
+        ident: &str,
+        on: bool,
+        reason: Option<&str>,
+    ) -> Result<(), Failure> {
+        let path = format!("/v1/nodes/{}/maintenance", path_word(ident));
+        if on {
+            let body = json!({ "reason": reason });
+            self.ask(Method::PUT, &path, Some(&body)).await.map(drop)
+        } else {
+            self.ask(Method::DELETE, &path, None).await.map(drop)
+        }
+    }
+
+    /// Forgets failed log-ins of a node's BMC.
+    pub async fn retry(&self, ident: &str) -> Result<json::Node, Failure> {
+        self.post(&format!("/v1/nodes/{}/retry", path_word(ident)), None)
+            .await
+    }
+
+    /// Suspends everything.
+    pub async fn pause(&self, reason: &str) -> Result<json::Pausing, Failure> {
+        self.post("/v1/pause", Some(&json!({ "reason": reason })))
+            .await
+    }
+
+    /// Ends the pause.
+    pub async fn release(&self) -> Result<json::Pausing, Failure> {
+        self.post("/v1/release", None).await
+    }
+
+    /// Figures about the daemon.
+    pub async fn health(&self) -> Result<json::Health, Failure> {
+        self.read("/healthz", Duration::ZERO).await
+    }
+}
+
+fn body<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).expect("the API's types are JSON")
+}
+
+fn understand<T: DeserializeOwned>(path: &str, value: Value) -> Result<T, Failure> {
+    serde_path_to_error::deserialize(value).map_err(|e| Failure::Broken {
+        at: path.to_owned(),
+        why: format!("the answer is not as this rackbmc knows it: {e}"),
+    })
+}
+
+/// A word as it may stand in a path or a query: everything but letters, digits and `-._~` escaped.
+fn path_word(word: &str) -> String {
+    word.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_the_path() {
+        assert_eq!(path_word("r1n03"), "r1n03");
+        assert_eq!(path_word("../x?y=1 ü"), "..%2Fx%3Fy%3D1%20%C3%BC");
+    }
+}

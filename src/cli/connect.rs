@@ -1,0 +1,399 @@
+//! One HTTP request to the daemon and its answer, over the Unix socket or loopback TCP.
+//!
+//! A connection per request: a restarted daemon then needs no care, and `--wait` may live through it. What is in a body
+//! is `client`'s affair.
+
+use super::exit::{Failure, Refusal};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use serde_json::Value;
+use smol::future::FutureExt;
+use smol_hyper::rt::FuturesIo;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where a daemon without `--socket` is.
+pub const DEFAULT_SOCKET: &str = "/run/rackbmcd/rackbmcd.sock";
+/// The microversion that all our words need (NMI and interfaces in node records).
+const MICROVERSION: &str = "1.31";
+/// The patience for an answer that does not wait for anything: a fresh reading of a dead BMC takes 5 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// No answer of the daemon is larger: 256 nodes with all their orders stay far below.
+const BODY_LIMIT: usize = 64 << 20;
+
+/// Where the daemon is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// `host:port` over plain HTTP.
+    Tcp {
+        /// Host and port, as the `Host` header has them.
+        authority: String,
+        /// The value of the `Authorization` header.
+        credentials: Option<Credentials>,
+    },
+}
+
+/// A user and a password for http_basic, ready for the header. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials(String);
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Credentials {
+    /// From `user:password`, surrounding white space (a file's last newline) left away.
+    ///
+    /// # Errors
+    /// Where there is no colon.
+    pub fn new(text: &str) -> Result<Self, Failure> {
+        let text = text.trim();
+        if !text.contains(':') {
+            return Err(Failure::Usage(
+                "the credentials must read user:password".into(),
+            ));
+        }
+        Ok(Credentials(format!("Basic {}", base64(text.as_bytes()))))
+    }
+}
+
+impl Endpoint {
+    /// The endpoint of a URL such as `http://127.0.0.1:6385`.
+    ///
+    /// # Errors
+    /// Anything but `http://host[:port]`.
+    pub fn from_url(url: &str, credentials: Option<Credentials>) -> Result<Self, Failure> {
+        let bad = || Failure::Usage(format!("'{url}' is not of the form http://127.0.0.1:6385"));
+        let rest = url.strip_prefix("http://").ok_or_else(bad)?;
+        let authority = rest.trim_end_matches('/');
+        if authority.is_empty() || authority.contains(['/', '@', '?', '#', ' ']) {
+            return Err(bad());
+        }
+        let has_port = authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let authority = if has_port {
+            authority.to_owned()
+        } else {
+            format!("{authority}:6385")
+        };
+        Ok(Endpoint::Tcp {
+            authority,
+            credentials,
+        })
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Endpoint::Unix(path) => path.display().to_string(),
+            Endpoint::Tcp { authority, .. } => authority.clone(),
+        }
+    }
+}
+
+/// One request; `patience` is added to the time that the path itself asks the daemon to wait.
+///
+/// # Errors
+/// Everything in [`Failure`] that is about the way to the daemon, and `Refused` for a status of 400 and above.
+pub async fn request(
+    endpoint: &Endpoint,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    wait: Duration,
+) -> Result<Value, Failure> {
+    let limit = PATIENCE + wait;
+    let answer = exchange(endpoint, method.clone(), path, body);
+    let timeout = async {
+        smol::Timer::after(limit).await;
+        Err(Failure::Timeout {
+            what: format!("{}: {method} {path}", endpoint.name()),
+            after: limit,
+        })
+    };
+    let (status, text) = answer.or(timeout).await?;
+    if status.is_client_error() || status.is_server_error() {
+        return Err(Failure::Refused(refusal(status, &text)));
+    }
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&text).map_err(|e| Failure::Broken {
+        at: endpoint.name(),
+        why: format!("{method} {path}: the answer is no JSON: {e}"),
+    })
+}
+
+async fn exchange(
+    endpoint: &Endpoint,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<(StatusCode, String), Failure> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Accept", "application/json")
+        .header("X-OpenStack-Ironic-API-Version", MICROVERSION);
+    let body = match body {
+        Some(value) => {
+            request = request.header("Content-Type", "application/json");
+            Full::new(Bytes::from(value.to_string()))
+        }
+        None => Full::new(Bytes::new()),
+    };
+    match endpoint {
+        Endpoint::Unix(socket) => {
+            let request = finish(request.header("Host", "localhost"), body)?;
+            let stream = smol::net::unix::UnixStream::connect(socket)
+                .await
+                .map_err(|e| socket_trouble(socket, &e))?;
+            talk(endpoint, FuturesIo::new(stream), request).await
+        }
+        Endpoint::Tcp {
+            authority,
+            credentials,
+        } => {
+            let mut request = request.header("Host", authority);
+            if let Some(Credentials(value)) = credentials {
+                request = request.header("Authorization", value);
+            }
+            let request = finish(request, body)?;
+            let stream = smol::net::TcpStream::connect(authority.as_str())
+                .await
+                .map_err(|e| match e.kind() {
+                    io::ErrorKind::ConnectionRefused => Failure::NobodyListens {
+                        at: authority.clone(),
+                    },
+                    _ => Failure::Broken {
+                        at: authority.clone(),
+                        why: e.to_string(),
+                    },
+                })?;
+            talk(endpoint, FuturesIo::new(stream), request).await
+        }
+    }
+}
+
+fn finish(
+    request: http::request::Builder,
+    body: Full<Bytes>,
+) -> Result<Request<Full<Bytes>>, Failure> {
+    request
+        .body(body)
+        .map_err(|e| Failure::Usage(format!("this cannot be asked over HTTP: {e}")))
+}
+
+async fn talk<T>(
+    endpoint: &Endpoint,
+    io: T,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, String), Failure>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    let broken = |why: String| Failure::Broken {
+        at: endpoint.name(),
+        why,
+    };
+    let (mut sender, connection) = http1::handshake(io)
+        .await
+        .map_err(|e| broken(e.to_string()))?;
+    let answer = async {
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|e| broken(format!("the connection broke before an answer came: {e}")))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), BODY_LIMIT)
+            .collect()
+            .await
+            .map_err(|e| {
+                broken(format!(
+                    "the connection broke in the middle of an answer: {e}"
+                ))
+            })?;
+        let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        Ok((status, text))
+    };
+    let drive = async {
+        // The answer is what counts: it says in its own words what became of the connection.
+        let _ = connection.await;
+        smol::future::pending().await
+    };
+    answer.or(drive).await
+}
+
+fn socket_trouble(socket: &Path, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NotFound => Failure::NoSocket {
+            socket: socket.to_owned(),
+        },
+        io::ErrorKind::ConnectionRefused => Failure::NobodyListens {
+            at: socket.display().to_string(),
+        },
+        io::ErrorKind::PermissionDenied => Failure::SocketForbidden {
+            socket: socket.to_owned(),
+            group: owner_group(socket),
+        },
+        _ => Failure::Broken {
+            at: socket.display().to_string(),
+            why: error.to_string(),
+        },
+    }
+}
+
+/// The group that owns the socket, by name or else by number.
+fn owner_group(socket: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let gid = std::fs::metadata(socket).ok()?.gid();
+    let group = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(gid)).ok()?;
+    Some(group.map_or_else(|| gid.to_string(), |group| group.name))
+}
+
+/// What an error answer says: our own shape, Ironic's JSON inside JSON, http_basic's, or plain text.
+fn refusal(status: StatusCode, text: &str) -> Refusal {
+    let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+    let word = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let ours = body.get("error").unwrap_or(&Value::Null);
+    let ironic = body.get("error_message").map(|inner| match inner {
+        Value::String(text) => {
+            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
+        }
+        other => other.clone(),
+    });
+    let ironic = ironic.unwrap_or_else(|| body.clone());
+    let message = word(ours, "message")
+        .or_else(|| word(&ironic, "faultstring"))
+        .or_else(|| word(&ironic, "description"))
+        .or_else(|| ironic.as_str().map(str::to_owned))
+        .filter(|message| !message.is_empty())
+        .unwrap_or_else(|| match text.trim() {
+            "" => format!("the daemon answered {status}"),
+            text => format!("the daemon answered {status}: {text}"),
+        });
+    Refusal {
+        status: status.as_u16(),
+        kind: word(ours, "kind").unwrap_or_default(),
+        message,
+    }
+}
+
+/// Base 64 of RFC 4648 section 4, with padding: all that http_basic needs.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut word = [0_u8; 3];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, word[0], word[1], word[2]]);
+        for place in 0..4_usize {
+            let letter = LETTERS[(bits >> (18 - 6 * place)) as usize & 63];
+            text.push(if place <= chunk.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        // RFC 4648 section 10.
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn the_reason_is_found_in_every_shape_of_error() {
+        let reason = |text: &str| refusal(StatusCode::CONFLICT, text).message;
+        assert_eq!(
+            reason(
+                r#"{"error":{"kind":"control","message":"cancel is refused: sent","node":"r1n01"}}"#
+            ),
+            "cancel is refused: sent"
+        );
+        assert_eq!(
+            reason(
+                r#"{"error_message":"{\"faultcode\":\"Client\",\"faultstring\":\"Node x could not be found.\",\"debuginfo\":null}"}"#
+            ),
+            "Node x could not be found."
+        );
+        assert_eq!(
+            reason(
+                r#"{"error_message":"{\"code\":404,\"title\":\"Not Found\",\"description\":\"no such path\"}"}"#
+            ),
+            "no such path"
+        );
+        assert_eq!(
+            reason(r#"{"error":{"message":"Incorrect username or password","code":401}}"#),
+            "Incorrect username or password"
+        );
+        assert_eq!(
+            reason("gateway trouble"),
+            "the daemon answered 409 Conflict: gateway trouble"
+        );
+    }
+
+    #[test]
+    fn a_url_without_a_port_means_ironics_port() {
+        let at = |url| Endpoint::from_url(url, None).map(|e| e.name());
+        assert_eq!(at("http://127.0.0.1").unwrap(), "127.0.0.1:6385");
+        assert_eq!(at("http://localhost:7000/").unwrap(), "localhost:7000");
+        assert!(at("https://localhost").is_err());
+        assert!(at("http://user:secret@localhost").is_err());
+    }
+
+    #[test]
+    fn a_socket_that_is_not_there_is_said_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::Unix(folder.path().join("none.sock"));
+        let failure = smol::block_on(request(&endpoint, Method::GET, "/v1", None, Duration::ZERO));
+        assert!(
+            matches!(failure, Err(Failure::NoSocket { .. })),
+            "{failure:?}"
+        );
+    }
+
+    #[test]
+    fn a_socket_on_which_nobody_listens_is_told_from_one_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dead.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let endpoint = Endpoint::Unix(path);
+        let failure = smol::block_on(request(&endpoint, Method::GET, "/v1", None, Duration::ZERO));
+        assert!(
+            matches!(failure, Err(Failure::NobodyListens { .. })),
+            "{failure:?}"
+        );
+    }
+
+    #[test]
+    fn credentials_never_print() {
+        let credentials = Credentials::new("admin:secret\n").unwrap();
+        assert_eq!(format!("{credentials:?}"), "***");
+        // RFC 4648 of "admin:secret", by coreutils' base64.
+        assert_eq!(credentials.0, "Basic YWRtaW46c2VjcmV0");
+    }
+}

@@ -1,0 +1,486 @@
+//! Tasks followed until they end: long polls, progress on stderr, Ctrl-C, a daemon that restarts meanwhile.
+//!
+//! Following never changes a task; the one exception is the second Ctrl-C, which aborts. Driven by the power verbs,
+//! the controls, `task --wait` and `demo`.
+
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::output::{Out, cut, seconds, terminal_width};
+use crate::api::json::Task;
+use async_signal::{Signal, Signals};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt;
+use smol::stream::StreamExt;
+use std::time::{Duration, Instant};
+
+/// How long a daemon may be away (restart, upgrade) before we give up on it.
+const RESTART_BUDGET: Duration = Duration::from_secs(60);
+/// Time between two attempts to reach it.
+const RESTART_RETRY: Duration = Duration::from_millis(500);
+/// How long after the first Ctrl-C a second one aborts.
+const SECOND_CTRL_C: Duration = Duration::from_secs(3);
+/// How long one long poll asks the daemon to wait.
+const LONG_POLL: Duration = Duration::from_secs(20);
+/// Time between two looks where there are several tasks.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
+/// Time between two drawings of a live line.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+/// Live lines at once; the others are counted.
+const LIVE_LINES: usize = 16;
+
+/// How following came to its end.
+#[derive(Debug)]
+pub enum Ending {
+    /// Every task has ended.
+    Ended(Vec<Task>),
+    /// The wait ran out.
+    OutOfTime(Vec<Task>),
+    /// The person at the keyboard let go; the tasks go on.
+    Detached(Vec<Task>),
+}
+
+impl Ending {
+    /// The tasks as they were last seen.
+    pub fn tasks(&self) -> &[Task] {
+        match self {
+            Ending::Ended(tasks) | Ending::OutOfTime(tasks) | Ending::Detached(tasks) => tasks,
+        }
+    }
+}
+
+/// What the poller saw.
+enum Seen {
+    Task(Box<Task>),
+    DaemonAway(Failure),
+    DaemonBack,
+    GivenUp(Failure),
+}
+
+/// What the loop wakes up for.
+enum Wake {
+    Seen(Seen),
+    Signal,
+    Tick,
+    OutOfTime,
+}
+
+/// Follows `tasks` until all have ended, `patience` runs out, or somebody presses Ctrl-C.
+///
+/// # Errors
+/// Where the daemon stays away, or refuses to show a task.
+pub async fn follow(
+    client: &Client,
+    out: &Out,
+    tasks: Vec<Task>,
+    patience: Option<Duration>,
+) -> Result<Ending, Failure> {
+    let executor = smol::LocalExecutor::new();
+    let (sender, receiver) = smol::channel::unbounded();
+    let poller = executor.spawn(poll(client.clone(), tasks.clone(), sender));
+    let ending = executor
+        .run(watch(client, out, tasks, patience, receiver))
+        .await;
+    drop(poller);
+    ending
+}
+
+/// Asks the daemon for news and sends them on; ends when every task has ended.
+async fn poll(client: Client, tasks: Vec<Task>, news: Sender<Seen>) {
+    let single = tasks.len() == 1;
+    let mut open: Vec<(String, u64)> = tasks
+        .into_iter()
+        .filter(|task| !task.ended)
+        .map(|task| (task.id, task.version))
+        .collect();
+    let mut away_since: Option<Instant> = None;
+    while !open.is_empty() {
+        let mut still = Vec::new();
+        let mut trouble = None;
+        for (id, version) in open {
+            if trouble.is_some() {
+                still.push((id, version));
+                continue;
+            }
+            let seen = if single {
+                client.task_after(&id, version, LONG_POLL).await
+            } else {
+                client.task(&id).await
+            };
+            match seen {
+                Ok(task) => {
+                    if away_since.take().is_some() && news.send(Seen::DaemonBack).await.is_err() {
+                        return;
+                    }
+                    if !task.ended {
+                        still.push((id, task.version));
+                    }
+                    if news.send(Seen::Task(Box::new(task))).await.is_err() {
+                        return;
+                    }
+                }
+                Err(failure) => {
+                    trouble = Some(failure);
+                    still.push((id, version));
+                }
+            }
+        }
+        open = still;
+        match trouble {
+            Some(failure) if failure.may_pass() => {
+                let since = *away_since.get_or_insert_with(Instant::now);
+                let message = if since.elapsed() > RESTART_BUDGET {
+                    Seen::GivenUp(failure)
+                } else {
+                    Seen::DaemonAway(failure)
+                };
+                let _ = news.send(message).await;
+                smol::Timer::after(RESTART_RETRY).await;
+            }
+            Some(failure) => {
+                let _ = news.send(Seen::GivenUp(failure)).await;
+                return;
+            }
+            None if single => {}
+            None => {
+                smol::Timer::after(LOOK_EVERY).await;
+            }
+        }
+    }
+}
+
+async fn watch(
+    client: &Client,
+    out: &Out,
+    mut tasks: Vec<Task>,
+    patience: Option<Duration>,
+    news: Receiver<Seen>,
+) -> Result<Ending, Failure> {
+    let mut signals = Signals::new([Signal::Int])
+        .map_err(|e| Failure::Here(format!("cannot listen for Ctrl-C: {e}")))?;
+    let deadline = patience.map(|patience| Instant::now() + patience);
+    let mut progress = Progress::new(out);
+    let mut away = false;
+    for task in &tasks {
+        progress.changed(None, task);
+    }
+    loop {
+        if tasks.iter().all(|task| task.ended) {
+            progress.finish();
+            return Ok(Ending::Ended(tasks));
+        }
+        progress.draw(&tasks);
+        match wake(&news, &mut signals, deadline, progress.live()).await {
+            Wake::Tick => {}
+            Wake::Seen(Seen::Task(task)) => {
+                if let Some(known) = tasks.iter_mut().find(|known| known.id == task.id) {
+                    progress.changed(Some(known), &task);
+                    *known = *task;
+                }
+                progress.seen_now();
+            }
+            Wake::Seen(Seen::DaemonAway(why)) => {
+                if !away {
+                    progress.say(&format!(
+                        "{why}\nthe task is in the daemon's journal: waiting for it to come back"
+                    ));
+                }
+                away = true;
+            }
+            Wake::Seen(Seen::DaemonBack) => {
+                progress.say("rackbmcd is back");
+                away = false;
+            }
+            Wake::Seen(Seen::GivenUp(why)) => {
+                progress.finish();
+                return Err(why);
+            }
+            Wake::OutOfTime => {
+                progress.finish();
+                return Ok(Ending::OutOfTime(tasks));
+            }
+            Wake::Signal => {
+                progress.finish();
+                return on_ctrl_c(client, out, tasks, &mut signals).await;
+            }
+        }
+    }
+}
+
+async fn wake(
+    news: &Receiver<Seen>,
+    signals: &mut Signals,
+    deadline: Option<Instant>,
+    live: bool,
+) -> Wake {
+    let seen = async {
+        match news.recv().await {
+            Ok(seen) => Wake::Seen(seen),
+            Err(_) => smol::future::pending().await,
+        }
+    };
+    let signal = async {
+        signals.next().await;
+        Wake::Signal
+    };
+    let tick = async {
+        if !live {
+            smol::future::pending::<()>().await;
+        }
+        smol::Timer::after(DRAW_EVERY).await;
+        Wake::Tick
+    };
+    let out_of_time = async {
+        match deadline {
+            Some(deadline) => smol::Timer::at(deadline).await,
+            None => smol::future::pending().await,
+        };
+        Wake::OutOfTime
+    };
+    seen.or(signal).or(out_of_time).or(tick).await
+}
+
+/// The first Ctrl-C lets go, a second one shortly after aborts.
+async fn on_ctrl_c(
+    client: &Client,
+    out: &Out,
+    tasks: Vec<Task>,
+    signals: &mut Signals,
+) -> Result<Ending, Failure> {
+    let open: Vec<&Task> = tasks.iter().filter(|task| !task.ended).collect();
+    let how = match (open.first(), open.len()) {
+        (Some(task), 1) => format!("rackbmc abort {}", task.node),
+        (Some(task), _) if task.batch.is_some() => {
+            format!(
+                "rackbmc abort {}",
+                task.batch.as_deref().unwrap_or_default()
+            )
+        }
+        _ => format!(
+            "rackbmc abort {}",
+            crate::nodeset::fold(open.iter().map(|task| task.node.as_str()))
+        ),
+    };
+    eprintln!("\nlet go: the task goes on. To stop it: {how}");
+    if out.live {
+        eprintln!(
+            "(or press Ctrl-C once more within {} s)",
+            SECOND_CTRL_C.as_secs()
+        );
+    }
+    let again = async {
+        signals.next().await;
+        true
+    };
+    let waited = async {
+        smol::Timer::after(SECOND_CTRL_C).await;
+        false
+    };
+    if !again.or(waited).await {
+        return Ok(Ending::Detached(tasks));
+    }
+    let mut after = Vec::new();
+    for task in tasks {
+        if task.ended {
+            after.push(task);
+            continue;
+        }
+        let aborted = client.control(&task.id, "abort").await?;
+        eprintln!("{}: abort: {}", aborted.node, aborted.state);
+        after.push(aborted);
+    }
+    if after.iter().all(|task| task.ended) {
+        Ok(Ending::Ended(after))
+    } else {
+        Ok(Ending::Detached(after))
+    }
+}
+
+/// What a task's end means for the exit code.
+pub fn exit_of(task: &Task) -> Exit {
+    match task.state.as_str() {
+        "succeeded" => Exit::Done,
+        "aborted" | "cancelled" | "rolled back" => Exit::Withdrawn,
+        _ if !task.ended => Exit::StillRunning,
+        _ => Exit::Failed,
+    }
+}
+
+/// Progress on stderr: lines that renew themselves on a terminal, a line for every change elsewhere, nothing if quiet.
+struct Progress {
+    bar: Option<ProgressBar>,
+    plain: bool,
+    width: usize,
+    seen: Instant,
+}
+
+impl Progress {
+    fn new(out: &Out) -> Self {
+        let live = out.live && !out.quiet;
+        let bar = live.then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(ProgressStyle::with_template("{msg}").expect("a constant template"));
+            bar
+        });
+        Progress {
+            plain: bar.is_none() && !out.quiet,
+            bar,
+            width: usize::from(terminal_width().unwrap_or(80)).saturating_sub(1),
+            seen: Instant::now(),
+        }
+    }
+
+    fn live(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    fn seen_now(&mut self) {
+        self.seen = Instant::now();
+    }
+
+    /// Prints a line where a task's phase or state changed and nothing is drawn live.
+    fn changed(&self, before: Option<&Task>, after: &Task) {
+        let same =
+            before.is_some_and(|before| before.phase == after.phase && before.state == after.state);
+        if self.plain && !same && !after.ended {
+            eprintln!("{}", line(after, Duration::ZERO));
+        }
+    }
+
+    fn draw(&self, tasks: &[Task]) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_message(picture(tasks, self.seen.elapsed(), self.width));
+        bar.tick();
+    }
+
+    fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None if self.plain => eprintln!("{text}"),
+            None => {}
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The live lines: the tasks that run, and how many others there are.
+fn picture(tasks: &[Task], since_seen: Duration, width: usize) -> String {
+    let open: Vec<&Task> = tasks.iter().filter(|task| !task.ended).collect();
+    let mut running: Vec<&Task> = open.clone();
+    running.sort_by_key(|task| task.state == "queued");
+    let mut lines: Vec<String> = running
+        .iter()
+        .take(LIVE_LINES)
+        .map(|task| cut(&line(task, since_seen), width))
+        .collect();
+    if tasks.len() > 1 {
+        let count = |state: &str| open.iter().filter(|task| task.state == state).count();
+        let failed = tasks.iter().filter(|t| exit_of(t) == Exit::Failed).count();
+        let mut counts = vec![
+            format!("{} of {} ended", tasks.len() - open.len(), tasks.len()),
+            format!("{} queued", count("queued")),
+        ];
+        if failed > 0 {
+            counts.push(format!("{failed} failed"));
+        }
+        lines.push(cut(&counts.join(", "), width));
+    }
+    lines.join("\n")
+}
+
+/// One task in one line: node, operation, step, phase, elapsed, time left.
+fn line(task: &Task, since_seen: Duration) -> String {
+    let on_the_clock = !matches!(task.state.as_str(), "queued" | "suspended") && !task.ended;
+    let passed = if on_the_clock {
+        since_seen.as_secs_f64()
+    } else {
+        0.0
+    };
+    let doing = match task.state.as_str() {
+        "running" => String::new(),
+        state => format!("{state}: "),
+    };
+    let mut line = format!(
+        "{}  {}  {}/{} {doing}{}  {}",
+        task.node,
+        task.operation,
+        task.step,
+        task.steps,
+        task.phase,
+        seconds(task.elapsed + passed)
+    );
+    if let Some(left) = task.time_left {
+        line.push_str(&format!(", {} left", seconds((left - passed).max(0.0))));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(node: &str, state: &str) -> Task {
+        Task {
+            id: node.into(),
+            node: node.into(),
+            operation: "soft power off".into(),
+            state: state.into(),
+            ended: ["succeeded", "failed", "aborted", "stuck"].contains(&state),
+            phase: "waiting for the machine to go down".into(),
+            step: 2,
+            steps: 3,
+            elapsed: 12.2,
+            time_left: Some(588.0),
+            ..Task::default()
+        }
+    }
+
+    #[test]
+    fn a_live_line_says_phase_time_gone_and_time_left() {
+        let picture = picture(&[task("r1n03", "running")], Duration::from_millis(900), 100);
+        assert_eq!(
+            picture,
+            "r1n03  soft power off  2/3 waiting for the machine to go down  13 s, 9 min 47 s left"
+        );
+    }
+
+    #[test]
+    fn the_clock_of_a_suspended_task_stands_still() {
+        let shown = line(&task("r1n03", "suspended"), Duration::from_secs(100));
+        assert!(shown.contains("suspended: "), "{shown}");
+        assert!(shown.ends_with("12 s, 9 min 48 s left"), "{shown}");
+    }
+
+    #[test]
+    fn many_tasks_are_counted_and_the_running_ones_come_first() {
+        let mut tasks: Vec<Task> = (0..40).map(|n| task(&format!("n{n}"), "queued")).collect();
+        tasks[39] = task("n39", "running");
+        tasks[0] = task("n0", "failed");
+        let picture = picture(&tasks, Duration::ZERO, 80);
+        assert_eq!(picture.lines().count(), LIVE_LINES + 1);
+        assert!(picture.starts_with("n39 "), "{picture}");
+        assert!(
+            picture.ends_with("1 of 40 ended, 38 queued, 1 failed"),
+            "{picture}"
+        );
+        assert!(picture.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn every_state_has_its_exit_code() {
+        for (state, code) in [
+            ("succeeded", 0),
+            ("failed", 1),
+            ("stuck", 1),
+            ("running", 5),
+            ("aborted", 6),
+        ] {
+            assert_eq!(exit_of(&task("n", state)) as u8, code, "{state}");
+        }
+    }
+}

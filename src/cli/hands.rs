@@ -1,0 +1,202 @@
+//! The verbs for everything beside power: identify, bootdev, raw, maintenance, pause, release, retry.
+
+use super::App;
+use super::args::{BootTarget, Bootdev, Identify, Lasting, Maintenance, Nodes, Raw};
+use super::exit::{Exit, Failure};
+use super::select::{self, Unnamed};
+use crate::api::json::{Node, RawRequest};
+use comfy_table::Table;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// One node's answer: what to say, or why not.
+type Said = Result<(String, Value), Failure>;
+
+/// Carries a small order out on each of the nodes, and shows how it went on each.
+async fn each<F>(app: &App, wanted: &Nodes, order: F) -> Result<Exit, Failure>
+where
+    F: AsyncFn(String) -> Said,
+{
+    let nodes = select::nodes(&app.client, wanted, Unnamed::Mistake).await?;
+    let mut said = Vec::new();
+    let mut exits = Vec::new();
+    for node in &nodes {
+        let name = select::name(node).to_owned();
+        match order(name.clone()).await {
+            Ok((text, value)) => said.push((name, text, value)),
+            Err(Failure::Refused(refusal)) => {
+                eprintln!("{name}: {}", refusal.message);
+                exits.push(Failure::Refused(refusal).exit());
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    let said: Vec<Value> = said
+        .into_iter()
+        .map(|(name, text, mut value)| {
+            value["node"] = name.into();
+            value["text"] = text.into();
+            value
+        })
+        .collect();
+    let word = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    app.out.items(
+        &said,
+        |value| (word(value, "node"), word(value, "text")),
+        |values| -> Table {
+            let mut table = app.out.table(&["NODE", "ANSWER"]);
+            for value in values {
+                table.add_row([word(value, "node"), word(value, "text")]);
+            }
+            table
+        },
+    );
+    Ok(Exit::worst(exits))
+}
+
+/// Blinks the identify light.
+pub async fn identify(app: &App, args: Identify) -> Result<Exit, Failure> {
+    let (lasting, text) = match (args.off, args.lasting) {
+        (true, _) => (Some(Duration::ZERO), "identify light off".to_owned()),
+        (false, Lasting::Forever) => (None, "identify light on until further notice".to_owned()),
+        (false, Lasting::For(time)) => (
+            Some(time),
+            format!("identify light on for {}", super::output::words(time)),
+        ),
+    };
+    let (lasting, text) = (&lasting, &text);
+    each(app, &args.nodes, async move |node| {
+        app.client.identify(&node, *lasting).await?;
+        Ok((
+            text.clone(),
+            json!({ "for": lasting.map(|time| time.as_secs()) }),
+        ))
+    })
+    .await
+}
+
+/// Shows or sets the boot device.
+pub async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
+    let Some(target) = args.set else {
+        return each(app, &args.nodes, async move |node| {
+            let boot = app.client.boot_device(&node).await?;
+            let text = match (&boot.boot_device, boot.persistent) {
+                (None, _) => "no override".to_owned(),
+                (Some(device), Some(true)) => format!("{device}, for every boot"),
+                (Some(device), _) => format!("{device}, for the next boot"),
+            };
+            Ok((text, serde_json::to_value(&boot).expect("answers are JSON")))
+        })
+        .await;
+    };
+    let device = match target {
+        BootTarget::Pxe => Some("pxe"),
+        BootTarget::Disk => Some("disk"),
+        BootTarget::Cdrom => Some("cdrom"),
+        BootTarget::Bios => Some("bios"),
+        BootTarget::Safe => Some("safe"),
+        BootTarget::None => None,
+    };
+    let persistent = args.persistent;
+    each(app, &args.nodes, async move |node| {
+        app.client
+            .set_boot_device(&node, device, persistent)
+            .await?;
+        let text = match device {
+            None => "override cleared".to_owned(),
+            Some(device) if persistent => format!("boots from {device} from now on"),
+            Some(device) => format!("boots from {device} next time"),
+        };
+        Ok((
+            text,
+            json!({ "boot_device": device, "persistent": persistent }),
+        ))
+    })
+    .await
+}
+
+/// Sends one command spelled out in bytes.
+pub async fn raw(app: &App, args: Raw) -> Result<Exit, Failure> {
+    let [net_fn, command, ref data @ ..] = args.bytes[..] else {
+        return Err(Failure::Usage(
+            "a network function and a command are needed".into(),
+        ));
+    };
+    let request = RawRequest {
+        net_fn,
+        lun: 0,
+        command,
+        data: data.to_vec(),
+    };
+    let request = &request;
+    let wanted = Nodes {
+        nodes: vec![args.node],
+        ..Nodes::default()
+    };
+    each(app, &wanted, async move |node| {
+        let answer = app.client.raw(&node, request).await?;
+        let bytes = answer.data.clone().unwrap_or_default();
+        let text = match bytes.is_empty() {
+            true => "done, no data".to_owned(),
+            false => bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<Vec<_>>()
+                .join(" "),
+        };
+        Ok((
+            text,
+            serde_json::to_value(&answer).expect("answers are JSON"),
+        ))
+    })
+    .await
+}
+
+/// Takes nodes into maintenance, or out of it.
+pub async fn maintenance(app: &App, args: Maintenance) -> Result<Exit, Failure> {
+    let (on, reason) = (!args.off, args.reason.as_deref());
+    each(app, &args.nodes, async move |node| {
+        app.client.maintenance(&node, on, reason).await?;
+        let text = if on {
+            "in maintenance"
+        } else {
+            "out of maintenance"
+        };
+        Ok((
+            text.to_owned(),
+            json!({ "maintenance": on, "reason": reason }),
+        ))
+    })
+    .await
+}
+
+/// Forgets failed log-ins.
+pub async fn retry(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
+    each(app, wanted, async move |node| {
+        let node: Node = app.client.retry(&node).await?;
+        let bmc = node.rackbmcd.map(|ours| ours.bmc).unwrap_or_default();
+        Ok((
+            format!("failed log-ins forgotten, BMC {}", bmc.health),
+            json!({ "health": bmc.health }),
+        ))
+    })
+    .await
+}
+
+/// The big red button.
+pub async fn pause(app: &App, reason: &str) -> Result<Exit, Failure> {
+    app.client.pause(reason).await?;
+    app.out.data(&format!(
+        "the rack is paused: {reason}\nrunning tasks are suspended, new ones refused, until: rackbmc release"
+    ));
+    Ok(Exit::Done)
+}
+
+/// Ends the pause.
+pub async fn release(app: &App) -> Result<Exit, Failure> {
+    app.client.release().await?;
+    app.out.data(
+        "the pause has ended (rackbmc tasks --active shows what goes on or waits to be resumed)",
+    );
+    Ok(Exit::Done)
+}

@@ -1,0 +1,543 @@
+//! The verbs that only look: status, watch, events, explain, history, check.
+//!
+//! A reading is shown with its age, and what is not known is said to be unknown (design, rule 8).
+
+use super::App;
+use super::args::{Check, Events, Format, History, Nodes, OnOff, Status, Watch};
+use super::exit::{Exit, Failure};
+use super::output::{date_and_time, seconds, state_cell, time_of_day};
+use super::select::{self, Unnamed};
+use crate::api::json::{Extension, Node};
+use comfy_table::{Cell, Table};
+use std::time::{Duration, Instant};
+
+/// Shows power states.
+pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
+    let mut nodes = select::nodes(&app.client, &args.nodes, Unnamed::All).await?;
+    if args.fresh {
+        nodes = fresh(app, nodes).await?;
+    }
+    show(app, &nodes);
+    let bad = |node: &Node| {
+        node.power_state.is_none() || (args.fresh && ours(node).bmc.trouble.is_some())
+    };
+    Ok(if nodes.iter().any(bad) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
+}
+
+/// All nodes read anew, at the same time: the daemon paces what reaches each BMC.
+async fn fresh(app: &App, nodes: Vec<Node>) -> Result<Vec<Node>, Failure> {
+    let executor = smol::LocalExecutor::new();
+    let readings: Vec<_> = nodes
+        .into_iter()
+        .map(|node| executor.spawn(async move { app.client.node(select::name(&node), true).await }))
+        .collect();
+    executor
+        .run(async {
+            let mut nodes = Vec::new();
+            for reading in readings {
+                nodes.push(reading.await?);
+            }
+            Ok(nodes)
+        })
+        .await
+}
+
+fn show(app: &App, nodes: &[Node]) {
+    app.out.items(
+        nodes,
+        |node| {
+            (
+                select::name(node).to_owned(),
+                state_line(node, app.out.fold),
+            )
+        },
+        |nodes| status_table(app, nodes),
+    );
+}
+
+fn ours(node: &Node) -> Extension {
+    node.rackbmcd.clone().unwrap_or_default()
+}
+
+/// The power state in a word; null is not known.
+fn state(node: &Node) -> &str {
+    node.power_state.as_deref().unwrap_or("unknown")
+}
+
+/// A node in one line; without what differs from node to node where equal answers are to be folded.
+fn state_line(node: &Node, folded: bool) -> String {
+    let mut text = state(node).to_owned();
+    if let Some(target) = &node.target_power_state {
+        text.push_str(&format!(" -> {target}"));
+    }
+    if folded {
+        return text;
+    }
+    let ours = ours(node);
+    text.push_str(&match &ours.reading {
+        Some(reading) => format!(" ({})", age(reading.age)),
+        None => " (never read)".to_owned(),
+    });
+    if node.maintenance {
+        let reason = node.maintenance_reason.as_deref();
+        text.push_str(&format!(
+            ", maintenance: {}",
+            reason.unwrap_or("no reason given")
+        ));
+    }
+    if let Some(trouble) = &ours.bmc.trouble_text {
+        text.push_str(&format!(", BMC: {trouble}"));
+    }
+    if let Some(error) = &node.last_error {
+        text.push_str(&format!(", last error: {error}"));
+    }
+    text
+}
+
+fn age(age: f64) -> String {
+    if age < 1.0 {
+        "read just now".to_owned()
+    } else {
+        format!("read {} ago", seconds(age))
+    }
+}
+
+/// Nodes as a table.
+pub fn status_table(app: &App, nodes: &[Node]) -> Table {
+    let mut table = app
+        .out
+        .table(&["NODE", "POWER", "TARGET", "READ", "BMC", "ADDRESS", "NOTE"]);
+    for node in nodes {
+        let ours = ours(node);
+        let note = match (&node.last_error, &ours.bmc.trouble_text) {
+            (Some(error), _) => error.clone(),
+            (None, Some(trouble)) => trouble.clone(),
+            (None, None) if node.maintenance => format!(
+                "maintenance: {}",
+                node.maintenance_reason
+                    .as_deref()
+                    .unwrap_or("no reason given")
+            ),
+            (None, None) => String::new(),
+        };
+        let read = match &ours.reading {
+            Some(reading) if reading.age < 1.0 => "just now".to_owned(),
+            Some(reading) => format!("{} ago", seconds(reading.age)),
+            None => "never".to_owned(),
+        };
+        let address = if ours.bmc.port == 623 {
+            ours.bmc.address.clone()
+        } else {
+            format!("{}:{}", ours.bmc.address, ours.bmc.port)
+        };
+        table.add_row([
+            Cell::new(select::name(node)),
+            state_cell(state(node)),
+            Cell::new(node.target_power_state.as_deref().unwrap_or("-")),
+            Cell::new(read),
+            Cell::new(&ours.bmc.health),
+            Cell::new(address),
+            Cell::new(note),
+        ]);
+    }
+    table
+}
+
+/// Follows power states: the table again and again on a terminal, a line for every change elsewhere.
+pub async fn watch(app: &App, args: Watch) -> Result<Exit, Failure> {
+    let live = app.out.live && app.out.colour && app.out.format == Format::Text;
+    let mut last: Vec<Node> = Vec::new();
+    loop {
+        let nodes = select::nodes(&app.client, &args.nodes, Unnamed::All).await?;
+        if live {
+            let tasks = app.client.tasks(None, None, true, 50).await?;
+            let mut picture = status_table(app, &nodes).trim_fmt();
+            for task in tasks {
+                if nodes
+                    .iter()
+                    .any(|node| node.name.as_deref() == Some(&task.node))
+                {
+                    picture.push_str(&format!(
+                        "\n{}: {} {}, {}, {}",
+                        task.node,
+                        task.operation,
+                        task.state,
+                        task.phase,
+                        seconds(task.elapsed)
+                    ));
+                }
+            }
+            // Home, the picture with each line cleared to its end, then everything below cleared.
+            let picture = picture.replace('\n', "\x1b[K\n");
+            app.out.data(&format!("\x1b[H{picture}\x1b[K\n\x1b[J"));
+        } else {
+            let changed: Vec<Node> = nodes
+                .iter()
+                .filter(|node| {
+                    !last.iter().any(|old| {
+                        old.uuid == node.uuid
+                            && old.power_state == node.power_state
+                            && old.target_power_state == node.target_power_state
+                            && old.last_error == node.last_error
+                    })
+                })
+                .cloned()
+                .collect();
+            if !changed.is_empty() {
+                show(app, &changed);
+            }
+        }
+        last = nodes;
+        smol::Timer::after(args.interval).await;
+    }
+}
+
+/// Prints what happens.
+pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
+    let wanted = &args.nodes;
+    let names: Vec<String> = if wanted.nodes.is_empty() && wanted.exclude.is_empty() {
+        Vec::new()
+    } else {
+        select::nodes(&app.client, wanted, Unnamed::All)
+            .await?
+            .iter()
+            .map(|node| select::name(node).to_owned())
+            .collect()
+    };
+    let mut since = args.since;
+    let mut quiet_since = Instant::now();
+    let wait = args
+        .idle
+        .unwrap_or(Duration::from_secs(20))
+        .min(Duration::from_secs(20));
+    loop {
+        let news = app.client.events(since.as_deref(), &names, wait).await?;
+        if news.reset {
+            eprintln!("events were missed here (the daemon restarted, or we were too slow)");
+        }
+        if !news.events.is_empty() {
+            quiet_since = Instant::now();
+        }
+        for event in &news.events {
+            match app.out.format {
+                // One object a line, so that a reader need not wait for an end that never comes.
+                Format::Json => {
+                    let line = serde_json::to_string(event).expect("events are JSON");
+                    app.out.data(&line);
+                }
+                Format::Yaml => app.out.structured(&[event]),
+                Format::Name => app.out.data(&event.id),
+                Format::Text | Format::Wide => {
+                    let node = event.node.as_deref().unwrap_or("-");
+                    let id = match app.out.format {
+                        Format::Wide => format!("{} ", event.id),
+                        _ => String::new(),
+                    };
+                    app.out.data(&format!(
+                        "{id}{} {node}: {}",
+                        time_of_day(&event.at),
+                        event.text
+                    ));
+                }
+            }
+        }
+        since = Some(news.next);
+        if args.idle.is_some_and(|idle| quiet_since.elapsed() >= idle) {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+/// Says all that is known of nodes' BMCs.
+pub async fn explain(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
+    let mut explanations = Vec::new();
+    for node in select::nodes(&app.client, wanted, Unnamed::Mistake).await? {
+        explanations.push(app.client.explain(select::name(&node)).await?);
+    }
+    if matches!(app.out.format, Format::Json | Format::Yaml) {
+        app.out.structured(&explanations);
+        return Ok(Exit::Done);
+    }
+    let mut parts = Vec::new();
+    for explanation in &explanations {
+        let mut lines = vec![format!(
+            "{}: {}",
+            select::name(&explanation.node),
+            state_line(&explanation.node, false)
+        )];
+        for fact in &explanation.facts {
+            lines.push(format!("  {:<20} {}", fact.head, fact.text));
+        }
+        if let Some(device) = &explanation.boot_device {
+            lines.push(format!("  {:<20} {device}", "boot device"));
+        }
+        for failure in &explanation.failures {
+            lines.push(format!(
+                "  failure {} {}",
+                date_and_time(&failure.at),
+                failure.text
+            ));
+        }
+        parts.push(lines.join("\n"));
+    }
+    app.out.data(&parts.join("\n\n"));
+    Ok(Exit::Done)
+}
+
+/// What happened to nodes.
+pub async fn history(app: &App, args: History) -> Result<Exit, Failure> {
+    let mut entries = Vec::new();
+    for node in select::nodes(&app.client, &args.nodes, Unnamed::Mistake).await? {
+        let name = select::name(&node).to_owned();
+        for entry in app.client.history(&name, args.limit).await? {
+            entries.push((name.clone(), entry));
+        }
+    }
+    entries.sort_by(|(_, a), (_, b)| b.created_at.cmp(&a.created_at));
+    if entries.is_empty() {
+        app.out.remark("nothing is remembered");
+    }
+    if matches!(app.out.format, Format::Json | Format::Yaml) {
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(node, entry)| {
+                let mut value = serde_json::to_value(entry).expect("entries are JSON");
+                value["node"] = node.as_str().into();
+                value
+            })
+            .collect();
+        app.out.structured(&entries);
+        return Ok(Exit::Done);
+    }
+    for (node, entry) in &entries {
+        let by = entry
+            .user
+            .as_deref()
+            .map(|user| format!(" (by {user})"))
+            .unwrap_or_default();
+        app.out.data(&format!(
+            "{} {node}: {}: {}{by}",
+            date_and_time(&entry.created_at),
+            entry.event_type,
+            entry.event
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// The four answers of a Nagios plug-in; they are not the exit codes of the other verbs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Nagios {
+    /// All is well.
+    Ok = 0,
+    /// Somebody should look.
+    Warning = 1,
+    /// Something is broken.
+    Critical = 2,
+    /// The check itself could not be made.
+    Unknown = 3,
+}
+
+/// The check: its verdict, and the line to print.
+pub async fn check(app: &App, args: &Check) -> (Nagios, String) {
+    let nodes = match select::nodes(&app.client, &args.nodes, Unnamed::All).await {
+        Ok(nodes) => nodes,
+        Err(failure) if failure.exit() == Exit::Unreachable => {
+            return (Nagios::Critical, format!("RACKBMC CRITICAL - {failure}"));
+        }
+        Err(failure) => return (Nagios::Unknown, format!("RACKBMC UNKNOWN - {failure}")),
+    };
+    let health = app.client.health().await.unwrap_or_default();
+    let paused = health.pause.as_ref().map(|hold| {
+        format!(
+            "the rack is paused by {}: {}",
+            hold.by,
+            hold.reason.as_deref().unwrap_or("no reason given")
+        )
+    });
+    judge(&nodes, args, paused, health.store_trouble)
+}
+
+fn judge(
+    nodes: &[Node],
+    args: &Check,
+    paused: Option<String>,
+    store: Option<String>,
+) -> (Nagios, String) {
+    let mut verdict = Nagios::Ok;
+    let mut words: Vec<String> = Vec::new();
+    let mut find = |how: Nagios, text: String| {
+        verdict = verdict.max(how);
+        words.push(text);
+    };
+    if let Some(trouble) = store {
+        find(
+            Nagios::Critical,
+            format!("the journal cannot be written: {trouble}"),
+        );
+    }
+    if let Some(paused) = paused {
+        find(Nagios::Warning, paused);
+    }
+    let expected = args.expect.map(|state| match state {
+        OnOff::On => "power on",
+        OnOff::Off => "power off",
+    });
+    // Grouped by what is wrong with them, so that one line stays readable.
+    let mut wrong: std::collections::BTreeMap<(std::cmp::Reverse<Nagios>, String), Vec<&str>> =
+        std::collections::BTreeMap::new();
+    let mut oldest: f64 = 0.0;
+    for node in nodes {
+        let ours = ours(node);
+        let reading_age = ours.reading.as_ref().map(|reading| reading.age);
+        oldest = oldest.max(reading_age.unwrap_or_default());
+        let old = reading_age.is_none_or(|age| age > args.max_age.as_secs_f64());
+        let fault = ours.fault.as_deref().or(ours.bmc.trouble.as_deref());
+        let found = if node.maintenance {
+            Some((Nagios::Warning, "in maintenance".to_owned()))
+        } else if let Some(fault) = fault {
+            Some((Nagios::Critical, fault.to_owned()))
+        } else if state(node) == "error" {
+            Some((Nagios::Critical, "error".to_owned()))
+        } else if old {
+            Some((Nagios::Warning, "reading too old".to_owned()))
+        } else if expected.is_some_and(|expected| expected != state(node)) {
+            Some((Nagios::Critical, state(node).to_owned()))
+        } else {
+            None
+        };
+        if let Some((how, what)) = found {
+            let group = wrong.entry((std::cmp::Reverse(how), what)).or_default();
+            group.push(select::name(node));
+        }
+    }
+    for ((how, what), names) in wrong {
+        find(how.0, format!("{} {what}", crate::nodeset::fold(names)));
+    }
+    let count = |wanted: &str| nodes.iter().filter(|node| state(node) == wanted).count();
+    let busy = nodes
+        .iter()
+        .filter(|node| ours(node).task.is_some())
+        .count();
+    if words.is_empty() {
+        words.push(format!("{} nodes, {} on", nodes.len(), count("power on")));
+    }
+    let word = match verdict {
+        Nagios::Ok => "OK",
+        Nagios::Warning => "WARNING",
+        Nagios::Critical => "CRITICAL",
+        Nagios::Unknown => "UNKNOWN",
+    };
+    let line = format!(
+        "RACKBMC {word} - {} | nodes={} on={} off={} error={} unknown={} tasks={busy} oldest={oldest:.0}s",
+        words.join("; ").replace(['|', '\n'], " "),
+        nodes.len(),
+        count("power on"),
+        count("power off"),
+        count("error"),
+        count("unknown"),
+    );
+    (verdict, line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::json::{BmcSummary, Reading};
+
+    fn node(name: &str, state: &str, age: f64) -> Node {
+        Node {
+            name: Some(name.into()),
+            uuid: name.into(),
+            power_state: (state != "unknown").then(|| state.into()),
+            rackbmcd: Some(Extension {
+                reading: Some(Reading {
+                    power_state: state.into(),
+                    age,
+                    ..Reading::default()
+                }),
+                ..Extension::default()
+            }),
+            ..Node::default()
+        }
+    }
+
+    fn wish() -> Check {
+        Check {
+            nodes: Nodes::default(),
+            expect: Some(OnOff::On),
+            max_age: Duration::from_secs(300),
+        }
+    }
+
+    #[test]
+    fn a_reading_is_shown_with_its_age_and_silence_as_unknown() {
+        assert_eq!(
+            state_line(&node("n", "power on", 12.3), false),
+            "power on (read 12 s ago)"
+        );
+        let mut silent = node("n", "unknown", 0.0);
+        silent.rackbmcd = Some(Extension {
+            bmc: BmcSummary {
+                trouble_text: Some("no answer, 4 attempts in 5 s".into()),
+                ..BmcSummary::default()
+            },
+            ..Extension::default()
+        });
+        assert_eq!(
+            state_line(&silent, false),
+            "unknown (never read), BMC: no answer, 4 attempts in 5 s"
+        );
+        assert_eq!(state_line(&silent, true), "unknown");
+    }
+
+    #[test]
+    fn a_check_says_ok_in_one_line_with_figures() {
+        let nodes = [
+            node("r1n01", "power on", 3.0),
+            node("r1n02", "power on", 12.0),
+        ];
+        let (verdict, line) = judge(&nodes, &wish(), None, None);
+        assert_eq!(verdict as i32, 0);
+        insta::assert_snapshot!(line, @"RACKBMC OK - 2 nodes, 2 on | nodes=2 on=2 off=0 error=0 unknown=0 tasks=0 oldest=12s");
+    }
+
+    #[test]
+    fn a_check_names_the_worst_first_and_folds_names() {
+        let mut held = node("r1n05", "power off", 3.0);
+        held.maintenance = true;
+        let nodes = [
+            node("r1n01", "power off", 3.0),
+            node("r1n02", "power off", 3.0),
+            node("r1n03", "error", 3.0),
+            node("r1n04", "power on", 900.0),
+            held,
+        ];
+        let (verdict, line) = judge(
+            &nodes,
+            &wish(),
+            Some("the rack is paused by ops: power work".into()),
+            None,
+        );
+        assert_eq!(verdict as i32, 2);
+        insta::assert_snapshot!(line, @"RACKBMC CRITICAL - the rack is paused by ops: power work; r1n03 error; r1n[01-02] power off; r1n05 in maintenance; r1n04 reading too old | nodes=5 on=1 off=3 error=1 unknown=0 tasks=0 oldest=900s");
+    }
+
+    #[test]
+    fn a_node_that_is_not_read_any_more_is_no_ok() {
+        let (verdict, _) = judge(&[node("n", "power on", 301.0)], &wish(), None, None);
+        assert_eq!(verdict, Nagios::Warning);
+        let (verdict, line) = judge(
+            &[node("n", "power on", 1.0)],
+            &wish(),
+            None,
+            Some("disk | full".into()),
+        );
+        assert_eq!(verdict, Nagios::Critical);
+        assert_eq!(line.matches('|').count(), 1, "{line}");
+    }
+}

@@ -1,0 +1,339 @@
+//! How answers look: lines for each node, folded lines, tables, JSON, YAML, names; data on stdout, the rest on stderr.
+//!
+//! Knows whether it writes to a terminal and whether colours are welcome (NO_COLOR), and nothing of what it writes.
+
+use super::args::Format;
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+/// Where and how answers are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Out {
+    /// The shape.
+    pub format: Format,
+    /// Equal answers in one line.
+    pub fold: bool,
+    /// No progress.
+    pub quiet: bool,
+    /// Colours on stdout.
+    pub colour: bool,
+    /// Whether stderr is a terminal that a line may be drawn on again and again.
+    pub live: bool,
+}
+
+impl Out {
+    /// As this process finds its streams and its environment.
+    pub fn new(format: Format, fold: bool, quiet: bool) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Out {
+            format,
+            fold,
+            quiet,
+            colour: io::stdout().is_terminal() && !plain,
+            live: io::stderr().is_terminal()
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        }
+    }
+
+    /// Writes data and a newline; a reader that went away (`| head`) ends the program quietly.
+    pub fn data(&self, text: &str) {
+        let text = text.trim_end_matches('\n');
+        let mut stdout = io::stdout().lock();
+        if writeln!(stdout, "{text}")
+            .and_then(|()| stdout.flush())
+            .is_err()
+        {
+            std::process::exit(super::exit::Exit::Failed as i32);
+        }
+    }
+
+    /// Writes a remark to stderr, unless quiet.
+    pub fn remark(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Writes `items` in the shape asked for: `lines` are `(name, text)`, `table` makes the wide shape.
+    pub fn items<T: Serialize>(
+        &self,
+        items: &[T],
+        lines: impl Fn(&T) -> (String, String),
+        table: impl FnOnce(&[T]) -> Table,
+    ) {
+        match self.format {
+            Format::Text => {
+                let lines: Vec<_> = items.iter().map(lines).collect();
+                if !lines.is_empty() {
+                    self.data(&per_node(&lines, self.fold));
+                }
+            }
+            Format::Wide => self.data(&table(items).trim_fmt()),
+            Format::Json | Format::Yaml => self.structured(&items),
+            Format::Name => {
+                for item in items {
+                    self.data(&lines(item).0);
+                }
+            }
+        }
+    }
+
+    /// Writes a value as JSON, or as YAML where that was asked for.
+    pub fn structured<T: Serialize + ?Sized>(&self, value: &T) {
+        let value = serde_json::to_value(value).expect("answers are JSON");
+        self.data(&match self.format {
+            Format::Yaml => yaml(&value),
+            _ => serde_json::to_string_pretty(&value).expect("values are JSON"),
+        });
+    }
+
+    /// A table in our style, as wide as the terminal at most (80 columns where there is none would cut: no limit).
+    pub fn table(&self, header: &[&str]) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        if self.colour {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        match terminal_width() {
+            Some(width) if io::stdout().is_terminal() => {
+                table.set_width(width);
+            }
+            _ => {
+                table.set_content_arrangement(ContentArrangement::Disabled);
+            }
+        }
+        table.set_header(header.iter().copied());
+        // Without lines between the columns the gap is all that parts them.
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        table
+    }
+}
+
+/// The width of the terminal that stdout or stderr is, or what COLUMNS says.
+pub fn terminal_width() -> Option<u16> {
+    if let Some(columns) = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()) {
+        return Some(columns).filter(|columns| *columns > 0);
+    }
+    let mut table = Table::new();
+    if !io::stdout().is_terminal() {
+        table.use_stderr();
+    }
+    table.width()
+}
+
+/// A cell with a power state in its colour.
+pub fn state_cell(state: &str) -> Cell {
+    let cell = Cell::new(state);
+    if state.starts_with("power on") || state == "succeeded" {
+        cell.fg(Color::Green)
+    } else if state.starts_with("error") || ["failed", "stuck", "unknown"].contains(&state) {
+        cell.fg(Color::Red)
+    } else if [
+        "aborted",
+        "cancelled",
+        "rolled back",
+        "suspended",
+        "aborting",
+        "rolling back",
+    ]
+    .contains(&state)
+    {
+        cell.fg(Color::Yellow)
+    } else {
+        cell
+    }
+}
+
+/// `name: text` for each, or one line for all with the same text, names folded; in the order of the first of each.
+fn per_node(lines: &[(String, String)], fold: bool) -> String {
+    if !fold {
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|(name, text)| format!("{name}: {text}"))
+            .collect();
+        return lines.join("\n");
+    }
+    let mut groups: BTreeMap<&str, (usize, Vec<&str>)> = BTreeMap::new();
+    for (index, (name, text)) in lines.iter().enumerate() {
+        groups
+            .entry(text)
+            .or_insert((index, Vec::new()))
+            .1
+            .push(name);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (first, _))| *first);
+    let lines: Vec<String> = groups
+        .into_iter()
+        .map(|(text, (_, names))| format!("{}: {text}", crate::nodeset::fold(names)))
+        .collect();
+    lines.join("\n")
+}
+
+/// JSON written as YAML: block style, every text quoted as in JSON (which YAML 1.2 takes).
+fn yaml(value: &Value) -> String {
+    let mut text = String::new();
+    write_yaml(value, 0, &mut text);
+    text
+}
+
+fn write_yaml(value: &Value, depth: usize, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Array(items) if !items.is_empty() => {
+            for item in items {
+                // The item's first line stands behind the dash, which takes the place of two blanks.
+                let mut inner = String::new();
+                write_yaml(item, depth + 1, &mut inner);
+                let first = inner.trim_start_matches(' ');
+                text.push_str(&format!("{indent}- {first}"));
+            }
+        }
+        Value::Object(members) if !members.is_empty() => {
+            for (key, member) in members {
+                let key = Value::from(key.as_str());
+                match member {
+                    Value::Array(inner) if !inner.is_empty() => {
+                        text.push_str(&format!("{indent}{key}:\n"));
+                        write_yaml(member, depth + 1, text);
+                    }
+                    Value::Object(inner) if !inner.is_empty() => {
+                        text.push_str(&format!("{indent}{key}:\n"));
+                        write_yaml(member, depth + 1, text);
+                    }
+                    scalar => text.push_str(&format!("{indent}{key}: {scalar}\n")),
+                }
+            }
+        }
+        scalar => text.push_str(&format!("{indent}{scalar}\n")),
+    }
+}
+
+/// A duration in words of at most two units: `850 ms`, `12 s`, `9 min 48 s`, `2 h 5 min`, `3 d 4 h`.
+pub fn words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let two = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{big} {big_unit}"),
+        _ => format!("{big} {big_unit} {small} {small_unit}"),
+    };
+    match seconds {
+        0 if duration.subsec_millis() > 0 => format!("{} ms", duration.as_millis()),
+        0..60 => format!("{seconds} s"),
+        60..3600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3600..86_400 => two(seconds / 3600, "h", seconds % 3600 / 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
+    }
+}
+
+/// The same of a number of seconds as the API writes it; nothing sensible reads as none.
+pub fn seconds(seconds: f64) -> String {
+    words(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
+/// The time of day of an RFC 3339 time, in seconds, as it stands there (UTC); the text itself where it is none.
+pub fn time_of_day(rfc3339: &str) -> &str {
+    rfc3339
+        .split_once('T')
+        .and_then(|(_, time)| time.get(..8))
+        .unwrap_or(rfc3339)
+}
+
+/// Date and time of an RFC 3339 time, in seconds.
+pub fn date_and_time(rfc3339: &str) -> String {
+    rfc3339.get(..19).unwrap_or(rfc3339).replace('T', " ")
+}
+
+/// `text` cut to `width` characters, with `…` where something was cut.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lines(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn equal_answers_fold_into_one_line_with_folded_names() {
+        let lines = lines(&[
+            ("r1n01", "power on"),
+            ("r1n02", "power off"),
+            ("r1n03", "power on"),
+            ("r1n04", "power on"),
+        ]);
+        insta::assert_snapshot!(per_node(&lines, true), @r"
+        r1n[01,03-04]: power on
+        r1n02: power off
+        ");
+        assert_eq!(per_node(&lines, false).lines().count(), 4);
+    }
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        for (millis, text) in [
+            (0, "0 s"),
+            (850, "850 ms"),
+            (12_900, "12 s"),
+            (60_000, "1 min"),
+            (588_000, "9 min 48 s"),
+            (7_500_000, "2 h 5 min"),
+            (270_000_000, "3 d 3 h"),
+        ] {
+            assert_eq!(words(Duration::from_millis(millis)), text);
+        }
+        assert_eq!(seconds(-1.0), "0 s");
+        assert_eq!(seconds(f64::NAN), "0 s");
+    }
+
+    #[test]
+    fn yaml_nests_as_json_does() {
+        let value = json!([{"name": "r1n01", "reading": {"age": 1.5}, "groups": ["a", "b: c"], "none": [], "x": null}, "y"]);
+        insta::assert_snapshot!(yaml(&value), @r#"
+        - "groups":
+            - "a"
+            - "b: c"
+          "name": "r1n01"
+          "none": []
+          "reading":
+            "age": 1.5
+          "x": null
+        - "y"
+        "#);
+    }
+
+    #[test]
+    fn a_cut_text_says_that_it_was_cut() {
+        assert_eq!(cut("waiting", 7), "waiting");
+        assert_eq!(cut("waiting", 5), "wait…");
+    }
+
+    #[test]
+    fn times_of_the_api_are_shown_to_the_second() {
+        let time = "2026-11-22T16:40:31.123456+00:00";
+        assert_eq!(time_of_day(time), "16:40:31");
+        assert_eq!(date_and_time(time), "2026-11-22 16:40:31");
+        assert_eq!(time_of_day("never"), "never");
+    }
+}

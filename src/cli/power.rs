@@ -1,0 +1,299 @@
+//! The verbs that press buttons: on, off, soft, reboot, reset, cycle, nmi; for one node a task, for several a batch.
+//!
+//! "Done" is said when the daemon says that the state was read back, never earlier.
+
+use super::App;
+use super::args::{OnFailure, Press};
+use super::exit::{Exit, Failure};
+use super::follow::{Ending, exit_of, follow};
+use super::output::{seconds, state_cell};
+use super::select::{self, Unnamed};
+use crate::api::json::{Batch, BatchStart, Seconds, Task, TaskStart};
+use comfy_table::{Cell, Table};
+use std::time::Duration;
+
+/// How long a verb waits for the tasks that it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Not at all.
+    No,
+    /// Until they end.
+    ToTheEnd,
+    /// No longer than this.
+    AtMost(Duration),
+}
+
+impl Waiting {
+    /// What `--wait[=DURATION]` and `--no-wait` say; waiting is the default.
+    pub fn of(wait: Option<Option<Duration>>, no_wait: bool) -> Self {
+        match (no_wait, wait) {
+            (true, _) => Waiting::No,
+            (false, Some(Some(patience))) => Waiting::AtMost(patience),
+            (false, _) => Waiting::ToTheEnd,
+        }
+    }
+
+    fn patience(self) -> Option<Duration> {
+        match self {
+            Waiting::AtMost(patience) => Some(patience),
+            Waiting::No | Waiting::ToTheEnd => None,
+        }
+    }
+}
+
+/// Carries out `operation` on the nodes that are meant.
+pub async fn press(app: &App, operation: &str, press: Press) -> Result<Exit, Failure> {
+    let soft = operation.starts_with("soft");
+    if !soft && (press.press_again_after.is_some() || press.hard_after.is_some()) {
+        return Err(Failure::Usage(format!(
+            "--press-again-after and --hard-after belong to soft operations, not to '{operation}'"
+        )));
+    }
+    let nodes = select::nodes(&app.client, &press.nodes, Unnamed::Mistake).await?;
+    let names: Vec<&str> = nodes.iter().map(select::name).collect();
+    if press.dry_run {
+        let plan = app
+            .client
+            .start_batch(&batch_start(operation, &names, &press))
+            .await?;
+        return Ok(show_plan(app, &plan));
+    }
+    select::confirm(operation, &names, press.yes)?;
+    let waiting = Waiting::of(press.wait, press.no_wait);
+    if let [name] = names[..] {
+        let task = app
+            .client
+            .start(&task_start(operation, name, &press))
+            .await?;
+        announce(app, &format!("task {}: {operation} {name}", task.id));
+        return conclude(app, vec![task], waiting).await;
+    }
+    let batch = app
+        .client
+        .start_batch(&batch_start(operation, &names, &press))
+        .await?;
+    announce(
+        app,
+        &format!(
+            "batch {}: {operation} {}",
+            batch.id,
+            crate::nodeset::fold(&names)
+        ),
+    );
+    conclude_batch(app, batch, waiting).await
+}
+
+/// Says which task it is before anything is waited for, so that a lost terminal loses nothing.
+fn announce(app: &App, text: &str) {
+    app.out.remark(text);
+}
+
+fn task_start(operation: &str, node: &str, press: &Press) -> TaskStart {
+    TaskStart {
+        node: node.to_owned(),
+        operation: operation.to_owned(),
+        timeout: press.timeout.map(Seconds),
+        repeat_soft_after: press.press_again_after.map(Seconds),
+        hard_after: press.hard_after.map(Seconds),
+        ..TaskStart::default()
+    }
+}
+
+fn batch_start(operation: &str, nodes: &[&str], press: &Press) -> BatchStart {
+    BatchStart {
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+        operation: operation.to_owned(),
+        timeout: press.timeout.map(Seconds),
+        repeat_soft_after: press.press_again_after.map(Seconds),
+        hard_after: press.hard_after.map(Seconds),
+        max_parallel: press.max_parallel,
+        stagger: press.stagger.map(Seconds),
+        on_failure: press.on_failure.map(|what| {
+            match what {
+                OnFailure::Continue => "continue",
+                OnFailure::Stop => "stop",
+            }
+            .to_owned()
+        }),
+        order: press.order.clone(),
+        dry_run: press.dry_run,
+        ..BatchStart::default()
+    }
+}
+
+/// Waits as wished and shows how the tasks stand.
+pub async fn conclude(app: &App, tasks: Vec<Task>, waiting: Waiting) -> Result<Exit, Failure> {
+    if waiting == Waiting::No {
+        show_tasks(app, &tasks);
+        return Ok(Exit::worst(tasks.iter().map(|task| match exit_of(task) {
+            // Nobody wanted to wait for it: that it runs is what was asked for.
+            Exit::StillRunning => Exit::Done,
+            ended => ended,
+        })));
+    }
+    let ending = follow(&app.client, &app.out, tasks, waiting.patience()).await?;
+    show_tasks(app, ending.tasks());
+    if let Ending::OutOfTime(tasks) = &ending {
+        let open = tasks.iter().filter(|task| !task.ended);
+        let open = crate::nodeset::fold(open.map(|task| task.node.as_str()));
+        app.out.remark(&format!(
+            "{open}: the wait ran out, the task still runs (rackbmc watch {open}; rackbmc abort {open})"
+        ));
+    }
+    Ok(Exit::worst(ending.tasks().iter().map(exit_of)))
+}
+
+/// The same for a batch, whose nodes may not all have got a task.
+pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result<Exit, Failure> {
+    let without: Vec<(String, String)> = batch
+        .nodes
+        .iter()
+        .filter(|node| node.task.is_none())
+        .map(|node| {
+            let why = node.note.clone().unwrap_or_else(|| node.state.clone());
+            (node.node.clone(), why)
+        })
+        .collect();
+    let mut tasks = Vec::new();
+    for id in batch.nodes.iter().filter_map(|node| node.task.as_deref()) {
+        tasks.push(app.client.task(id).await?);
+    }
+    for (node, why) in &without {
+        eprintln!("{node}: {why}");
+    }
+    let refused = if without.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    };
+    let exit = conclude(app, tasks, waiting).await?;
+    Ok(Exit::worst([refused, exit]))
+}
+
+/// Shows tasks: a line for each node says how it stands and why.
+pub fn show_tasks(app: &App, tasks: &[Task]) {
+    app.out.items(
+        tasks,
+        |task| (task.node.clone(), verdict(app, task)),
+        |t| task_table(app, t),
+    );
+}
+
+/// How a task stands, in words; without its duration where equal answers are to be folded.
+fn verdict(app: &App, task: &Task) -> String {
+    let mut text = format!("{} {}", task.operation, task.state);
+    if !task.ended {
+        text = format!("{text}: {}", task.phase);
+    } else if !app.out.fold {
+        text = format!("{text} after {}", seconds(task.elapsed));
+    }
+    match task.outcome.as_deref() {
+        Some(outcome) if !outcome.is_empty() => format!("{text}: {outcome}"),
+        _ => text,
+    }
+}
+
+/// Tasks as a table.
+pub fn task_table(app: &App, tasks: &[Task]) -> Table {
+    let mut table = app.out.table(&[
+        "NODE",
+        "OPERATION",
+        "STATE",
+        "STEP",
+        "PHASE",
+        "ELAPSED",
+        "LEFT",
+        "BY",
+        "TASK",
+    ]);
+    for task in tasks {
+        table.add_row([
+            Cell::new(&task.node),
+            Cell::new(&task.operation),
+            state_cell(&task.state),
+            Cell::new(format!("{}/{}", task.step, task.steps)),
+            Cell::new(if task.ended {
+                task.outcome.as_deref().unwrap_or_default()
+            } else {
+                &task.phase
+            }),
+            Cell::new(seconds(task.elapsed)),
+            Cell::new(
+                task.time_left
+                    .filter(|_| !task.ended)
+                    .map(seconds)
+                    .unwrap_or_default(),
+            ),
+            Cell::new(&task.requested_by.name),
+            Cell::new(&task.id),
+        ]);
+    }
+    table
+}
+
+/// Shows what would be done; fails where a node could not be looked at.
+fn show_plan(app: &App, plan: &Batch) -> Exit {
+    app.out.items(
+        &plan.nodes,
+        |node| {
+            let mut text = node.state.clone();
+            if let Some(note) = &node.note {
+                text = format!("{text}: {note}");
+            }
+            if !node.plan.is_empty() {
+                text = format!("{text}; would send: {}", node.plan.join(", "));
+            }
+            if let Some(begins) = node.begins_after.filter(|begins| *begins > 0.0) {
+                text = format!("{text}, beginning after {}", seconds(begins));
+            }
+            if let Some(takes) = node.takes_at_most {
+                text = format!("{text}, at most {}", seconds(takes));
+            }
+            (node.node.clone(), text)
+        },
+        |nodes| {
+            let mut table = app.out.table(&[
+                "NODE",
+                "FOUND",
+                "WOULD SEND",
+                "BEGINS AFTER",
+                "AT MOST",
+                "NOTE",
+            ]);
+            for node in nodes {
+                table.add_row([
+                    Cell::new(&node.node),
+                    state_cell(&node.state),
+                    Cell::new(node.plan.join(", ")),
+                    Cell::new(node.begins_after.map(seconds).unwrap_or_default()),
+                    Cell::new(node.takes_at_most.map(seconds).unwrap_or_default()),
+                    Cell::new(node.note.as_deref().unwrap_or_default()),
+                ]);
+            }
+            table
+        },
+    );
+    app.out.remark("dry run: nothing was changed");
+    let unclear = plan
+        .nodes
+        .iter()
+        .any(|node| node.plan.is_empty() && node.note.is_some());
+    if unclear { Exit::Failed } else { Exit::Done }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_is_the_default() {
+        assert_eq!(Waiting::of(None, false), Waiting::ToTheEnd);
+        assert_eq!(Waiting::of(Some(None), false), Waiting::ToTheEnd);
+        assert_eq!(Waiting::of(None, true), Waiting::No);
+        let minute = Duration::from_secs(60);
+        assert_eq!(
+            Waiting::of(Some(Some(minute)), false),
+            Waiting::AtMost(minute)
+        );
+    }
+}

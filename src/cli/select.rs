@@ -1,0 +1,218 @@
+//! From what a person wrote (node sets, groups, `-x`, `--all`) to the nodes that are meant.
+//!
+//! No targets is an error for every verb that changes something, never "all" (design, rule 7); verbs that only read
+//! take all nodes then.
+
+use super::args::Nodes;
+use super::client::Client;
+use super::exit::Failure;
+use crate::api::json::Node;
+use crate::nodeset;
+use std::io::{self, BufRead, IsTerminal};
+
+/// More nodes than this are asked about before their power is changed.
+pub const MANY: usize = 16;
+
+/// What no named node means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// A mistake.
+    Mistake,
+    /// All nodes: for verbs that only read.
+    All,
+}
+
+/// The nodes that are meant, in the order of writing, each known to the daemon.
+///
+/// # Errors
+/// Usage where the expression is wrong, names a node or group that the rack does not have, or nothing at all; and what
+/// the way to the daemon may bring.
+pub async fn nodes(
+    client: &Client,
+    wanted: &Nodes,
+    unnamed: Unnamed,
+) -> Result<Vec<Node>, Failure> {
+    if wanted.nodes.is_empty() && !wanted.all && unnamed == Unnamed::Mistake {
+        return Err(Failure::Usage(
+            "no targets: name nodes (r1n03, r1n[01-16], @group), or say --all".into(),
+        ));
+    }
+    choose(client.nodes().await?, wanted)
+}
+
+/// The part of `nodes` that needs no daemon.
+fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
+    if known.is_empty() {
+        return Err(Failure::Usage("the rack has no nodes".into()));
+    }
+    let usage = |e: nodeset::NodeSetError| Failure::Usage(e.to_string());
+    let groups = |group: &str| members(&known, group);
+    let mut named = wanted.nodes.clone();
+    if wanted.all || named.is_empty() {
+        named = vec!["@all".into()];
+    }
+    let names = nodeset::expand_all(&named, &wanted.exclude, &groups).map_err(usage)?;
+    let find = |name: &str| known.iter().find(|node| is_called(node, name));
+    let mut chosen: Vec<Node> = Vec::new();
+    let mut missing = Vec::new();
+    for name in &names {
+        match find(name) {
+            Some(node) if chosen.iter().any(|other| other.uuid == node.uuid) => {}
+            Some(node) => chosen.push(node.clone()),
+            None => missing.push(name.as_str()),
+        }
+    }
+    // A typing error among the excluded names would press buttons that were meant to be spared.
+    if !wanted.exclude.is_empty() {
+        let excluded = nodeset::expand_all(&wanted.exclude, &[] as &[&str], &groups);
+        for name in excluded.map_err(usage)? {
+            if find(&name).is_none() {
+                return Err(Failure::Usage(format!(
+                    "-x {name}: the rack has no such node; nothing was done"
+                )));
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(chosen);
+    }
+    Err(Failure::Usage(format!(
+        "the rack has no node {}; nothing was done (it has {})",
+        nodeset::fold(&missing),
+        nodeset::fold(known.iter().map(name))
+    )))
+}
+
+/// The name a person knows a node by.
+pub fn name(node: &Node) -> &str {
+    node.name.as_deref().unwrap_or(&node.uuid)
+}
+
+fn is_called(node: &Node, word: &str) -> bool {
+    node.name.as_deref() == Some(word) || node.uuid == word
+}
+
+fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
+    let in_group = |node: &&Node| {
+        group == "all"
+            || node
+                .rackbmcd
+                .as_ref()
+                .is_some_and(|ours| ours.groups.iter().any(|g| g == group))
+    };
+    let names: Vec<String> = known
+        .iter()
+        .filter(in_group)
+        .map(|node| name(node).to_owned())
+        .collect();
+    (!names.is_empty()).then_some(names)
+}
+
+/// Asks before the power of many nodes is changed.
+///
+/// # Errors
+/// Usage where the answer is no, or where nobody can be asked and `--yes` was not given.
+pub fn confirm(what: &str, names: &[&str], yes: bool) -> Result<(), Failure> {
+    if yes || names.len() <= MANY {
+        return Ok(());
+    }
+    let question = format!("{what}: {} nodes ({})", names.len(), nodeset::fold(names));
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!(
+            "{question}: more than {MANY} want --yes; nothing was done"
+        )));
+    }
+    eprint!("{question}: go on? [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    match (read, answer.trim()) {
+        (Ok(_), "y" | "Y" | "yes") => Ok(()),
+        _ => Err(Failure::Usage("nothing was done".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::json::Extension;
+
+    fn rack() -> Vec<Node> {
+        (1..=4)
+            .map(|n| Node {
+                name: Some(format!("r1n{n:02}")),
+                uuid: format!("00000000-0000-0000-0000-00000000000{n}"),
+                rackbmcd: Some(Extension {
+                    groups: if n > 2 {
+                        vec!["storage".into()]
+                    } else {
+                        vec![]
+                    },
+                    ..Extension::default()
+                }),
+                ..Node::default()
+            })
+            .collect()
+    }
+
+    fn chosen(nodes: &[&str], exclude: &[&str], all: bool) -> Result<String, String> {
+        let own = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+        let wanted = Nodes {
+            nodes: own(nodes),
+            exclude: own(exclude),
+            all,
+        };
+        choose(rack(), &wanted)
+            .map(|nodes| nodeset::fold(nodes.iter().map(name)))
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn sets_groups_exclusions_and_uuids_name_nodes() {
+        assert_eq!(chosen(&["r1n[01-03]"], &[], false).unwrap(), "r1n[01-03]");
+        assert_eq!(
+            chosen(&["@storage", "r1n01"], &["r1n04"], false).unwrap(),
+            "r1n[01,03]"
+        );
+        assert_eq!(chosen(&[], &["@storage"], true).unwrap(), "r1n[01-02]");
+        let uuid = "00000000-0000-0000-0000-000000000002";
+        assert_eq!(chosen(&[uuid, "r1n02"], &[], false).unwrap(), "r1n02");
+    }
+
+    #[test]
+    fn one_unknown_name_and_nothing_is_done_at_all() {
+        let no = chosen(&["r1n[03-06]"], &[], false).unwrap_err();
+        assert_eq!(
+            no,
+            "the rack has no node r1n[05-06]; nothing was done (it has r1n[01-04])"
+        );
+        assert!(
+            chosen(&["@compute"], &[], false)
+                .unwrap_err()
+                .contains("no group 'compute'")
+        );
+        assert!(
+            chosen(&["r1n01"], &["r1n09"], false)
+                .unwrap_err()
+                .contains("r1n09")
+        );
+    }
+
+    #[test]
+    fn no_target_is_a_mistake_and_never_all() {
+        let client = Client::new(super::super::connect::Endpoint::Unix("/nowhere".into()));
+        let failure = smol::block_on(nodes(&client, &Nodes::default(), Unnamed::Mistake));
+        assert_eq!(failure.unwrap_err().exit() as u8, 2);
+    }
+
+    #[test]
+    fn a_script_must_say_yes_to_many() {
+        let names: Vec<String> = (0..17).map(|n| format!("n{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert!(confirm("power off", &names[..16], false).is_ok());
+        assert!(confirm("power off", &names, true).is_ok());
+        if !io::stdin().is_terminal() {
+            let no = confirm("power off", &names, false).unwrap_err();
+            assert_eq!(no.exit() as u8, 2);
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Tasks and batches looked at and taken in hand: abort, cancel, rollback, suspend, resume, task, tasks, batch.
+//!
+//! A control may name a task, a batch or nodes; for a node it means the task that has it.
+
+use super::App;
+use super::args::{BatchShow, Control, TaskShow, Tasks};
+use super::exit::{Exit, Failure};
+use super::follow::{exit_of, follow};
+use super::output::{date_and_time, seconds, state_cell, time_of_day};
+use super::power::{Waiting, conclude, conclude_batch, show_tasks, task_table};
+use super::select::{self, Unnamed};
+use crate::api::json::{Batch, Task};
+use comfy_table::Cell;
+
+/// Uses a control on what is named.
+pub async fn control(app: &App, control: &str, args: Control) -> Result<Exit, Failure> {
+    let (ids, sets): (Vec<String>, Vec<String>) = args
+        .targets
+        .nodes
+        .iter()
+        .cloned()
+        .partition(|word| is_id(word));
+    let mut tasks = Vec::new();
+    let mut exits = Vec::new();
+    let mut nodes = Vec::new();
+    for id in ids {
+        match use_on_id(app, control, &id).await? {
+            Some(controlled) => tasks.extend(controlled),
+            None => nodes.push(id),
+        }
+    }
+    if !sets.is_empty() || args.targets.all || (tasks.is_empty() && nodes.is_empty()) {
+        let mut wanted = args.targets.clone();
+        wanted.nodes = sets;
+        let chosen = select::nodes(&app.client, &wanted, Unnamed::Mistake).await?;
+        nodes.extend(chosen.iter().map(|node| select::name(node).to_owned()));
+    }
+    for node in nodes {
+        let running = app.client.tasks(Some(&node), None, true, 1).await?;
+        let Some(task) = running.into_iter().next() else {
+            let (word, exit) = nothing_to(control);
+            eprintln!("{node}: {word}");
+            exits.push(exit);
+            continue;
+        };
+        match app.client.control(&task.id, control).await {
+            Ok(task) => tasks.push(task),
+            Err(Failure::Refused(refusal)) => {
+                eprintln!("{node}: {}", refusal.message);
+                exits.push(Failure::Refused(refusal).exit());
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    if args.wait.is_some() && !tasks.is_empty() {
+        let patience = args.wait.flatten();
+        let ending = follow(&app.client, &app.out, tasks, patience).await?;
+        tasks = ending.tasks().to_vec();
+        exits.extend(tasks.iter().map(|task| controlled_exit(control, task)));
+    }
+    show_tasks(app, &tasks);
+    Ok(Exit::worst(exits))
+}
+
+/// What a task's end means for the control that was to bring it about.
+fn controlled_exit(control: &str, task: &Task) -> Exit {
+    match (control, task.state.as_str()) {
+        ("abort", "aborted") | ("cancel", "cancelled") | ("rollback", "rolled back") => Exit::Done,
+        _ => exit_of(task),
+    }
+}
+
+/// A control on a node that no task has: there is nothing to abort, and that is a success (design, section 3).
+fn nothing_to(control: &str) -> (String, Exit) {
+    let word = match control {
+        "rollback" => "roll back",
+        other => other,
+    };
+    let exit = match control {
+        "abort" => Exit::Done,
+        _ => Exit::Failed,
+    };
+    (format!("no task is running: nothing to {word}"), exit)
+}
+
+/// Whether a word has the form of an id: 8-4-4-4-12 hexadecimal digits.
+fn is_id(word: &str) -> bool {
+    let groups: Vec<&str> = word.split('-').collect();
+    groups.len() == 5
+        && groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups
+            .iter()
+            .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Uses a control on the task or the batch of that id; `None` where it is neither (so perhaps a node's uuid).
+async fn use_on_id(app: &App, control: &str, id: &str) -> Result<Option<Vec<Task>>, Failure> {
+    match app.client.control(id, control).await {
+        Ok(task) => return Ok(Some(vec![task])),
+        Err(failure) if !is_missing(&failure) => return Err(failure),
+        Err(_) => {}
+    }
+    match app.client.control_batch(id, control).await {
+        Ok(batch) => Ok(Some(tasks_of(app, &batch).await?)),
+        Err(failure) if is_missing(&failure) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn is_missing(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused(refusal) if refusal.status == 404)
+}
+
+async fn tasks_of(app: &App, batch: &Batch) -> Result<Vec<Task>, Failure> {
+    let mut tasks = Vec::new();
+    for id in batch.nodes.iter().filter_map(|node| node.task.as_deref()) {
+        tasks.push(app.client.task(id).await?);
+    }
+    Ok(tasks)
+}
+
+/// Lists tasks.
+pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
+    let everything = args.nodes.nodes.is_empty() && args.nodes.exclude.is_empty();
+    let tasks = if everything {
+        app.client
+            .tasks(None, None, args.active, args.limit)
+            .await?
+    } else {
+        let mut tasks = Vec::new();
+        for node in select::nodes(&app.client, &args.nodes, Unnamed::All).await? {
+            let name = Some(select::name(&node));
+            tasks.extend(
+                app.client
+                    .tasks(name, None, args.active, args.limit)
+                    .await?,
+            );
+        }
+        tasks.sort_by(|a, b| b.requested_at.cmp(&a.requested_at));
+        tasks.truncate(args.limit as usize);
+        tasks
+    };
+    if tasks.is_empty() {
+        app.out.remark("no tasks");
+    }
+    app.out.items(
+        &tasks,
+        |task| {
+            let text = match (task.ended, &task.outcome) {
+                (false, _) => format!(
+                    "{} {} {}, {}",
+                    task.operation,
+                    task.state,
+                    seconds(task.elapsed),
+                    task.phase
+                ),
+                (true, Some(outcome)) => format!("{} {}: {outcome}", task.operation, task.state),
+                (true, None) => format!("{} {}", task.operation, task.state),
+            };
+            let at = date_and_time(&task.requested_at);
+            (task.id.clone(), format!("{} {} {text}", at, task.node))
+        },
+        |tasks| task_table(app, tasks),
+    );
+    Ok(Exit::Done)
+}
+
+/// Shows one task in full.
+pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
+    let mut task = if is_id(&args.task) {
+        app.client.task(&args.task).await?
+    } else {
+        let last = app.client.tasks(Some(&args.task), None, false, 1).await?;
+        last.into_iter().next().ok_or_else(|| {
+            Failure::Here(format!("{}: no task is remembered of this node", args.task))
+        })?
+    };
+    let waited = args.wait.is_some();
+    if let Some(patience) = args.wait {
+        let ending = follow(&app.client, &app.out, vec![task.clone()], patience).await?;
+        task = ending.tasks()[0].clone();
+    }
+    if matches!(
+        app.out.format,
+        super::args::Format::Text | super::args::Format::Wide
+    ) {
+        app.out.data(&full(&task));
+    } else {
+        show_tasks(app, std::slice::from_ref(&task));
+    }
+    Ok(if waited { exit_of(&task) } else { Exit::Done })
+}
+
+/// All that is known of a task, a line for each thing.
+pub fn full(task: &Task) -> String {
+    let mut lines = Vec::new();
+    let mut line = |head: &str, text: String| lines.push(format!("{head:<10} {text}"));
+    line("task", task.id.clone());
+    line("node", format!("{} (rack {})", task.node, task.rack));
+    if let Some(batch) = &task.batch {
+        line("batch", batch.clone());
+    }
+    line("operation", task.operation.clone());
+    line("state", task.state.clone());
+    line(
+        "phase",
+        format!("{} (step {} of {})", task.phase, task.step, task.steps),
+    );
+    line(
+        "asked",
+        format!(
+            "{} by {}",
+            date_and_time(&task.requested_at),
+            task.requested_by.name
+        ),
+    );
+    let mut times = format!("{} gone", seconds(task.elapsed));
+    if let Some(left) = task.time_left.filter(|_| !task.ended) {
+        times.push_str(&format!(", {} left", seconds(left)));
+    }
+    line("time", times);
+    let power = |power: &Option<String>| power.clone().unwrap_or_else(|| "not read".into());
+    line(
+        "power",
+        format!(
+            "{} at the start, {} last",
+            power(&task.power_at_start),
+            power(&task.power_state)
+        ),
+    );
+    for order in &task.orders {
+        let answer = order.answer.as_deref().unwrap_or("no answer yet");
+        let code = order
+            .completion_code
+            .map(|code| format!(" (completion code {code:#04x})"))
+            .unwrap_or_default();
+        let mark = if order.changes_power { "*" } else { " " };
+        line(
+            "sent",
+            format!(
+                "{} {mark}{}: {answer}{code}",
+                time_of_day(&order.at),
+                order.order
+            ),
+        );
+    }
+    for control in &task.controls {
+        line(
+            "control",
+            format!(
+                "{} {} by {}",
+                time_of_day(&control.at),
+                control.control,
+                control.by
+            ),
+        );
+    }
+    if let Some(outcome) = &task.outcome {
+        line("outcome", outcome.clone());
+    }
+    let may: Vec<&str> = [
+        (task.may_abort, "abort"),
+        (task.may_cancel, "cancel"),
+        (task.may_rollback, "rollback"),
+        (task.may_suspend, "suspend"),
+        (task.may_resume, "resume"),
+    ]
+    .into_iter()
+    .filter_map(|(may, control)| may.then_some(control))
+    .collect();
+    if !may.is_empty() {
+        line("may", may.join(", "));
+    }
+    lines.join("\n")
+}
+
+/// Lists batches or shows one.
+pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
+    let Some(id) = args.batch else {
+        let batches = app.client.batches().await?;
+        if batches.is_empty() {
+            app.out.remark("no batches");
+        }
+        app.out.items(
+            &batches,
+            |batch| (batch.id.clone(), batch_line(batch)),
+            |batches| {
+                let mut table = app.out.table(&[
+                    "ASKED",
+                    "OPERATION",
+                    "STATE",
+                    "NODES",
+                    "COUNTS",
+                    "BY",
+                    "BATCH",
+                ]);
+                for batch in batches {
+                    table.add_row([
+                        Cell::new(date_and_time(&batch.requested_at)),
+                        Cell::new(&batch.operation),
+                        state_cell(&batch.state),
+                        Cell::new(fold_nodes(batch)),
+                        Cell::new(counts(batch)),
+                        Cell::new(&batch.requested_by.name),
+                        Cell::new(&batch.id),
+                    ]);
+                }
+                table
+            },
+        );
+        return Ok(Exit::Done);
+    };
+    let batch = app.client.batch(&id).await?;
+    if let Some(patience) = args.wait {
+        let waiting = patience.map_or(Waiting::ToTheEnd, Waiting::AtMost);
+        return conclude_batch(app, batch, waiting).await;
+    }
+    if matches!(
+        app.out.format,
+        super::args::Format::Json | super::args::Format::Yaml
+    ) {
+        app.out.structured(&[&batch]);
+        return Ok(Exit::Done);
+    }
+    app.out.remark(&batch_line(&batch));
+    let tasks = tasks_of(app, &batch).await?;
+    conclude(app, tasks, Waiting::No).await.map(|_| Exit::Done)
+}
+
+fn batch_line(batch: &Batch) -> String {
+    format!(
+        "{} {} of {} by {}: {} ({})",
+        date_and_time(&batch.requested_at),
+        batch.operation,
+        fold_nodes(batch),
+        batch.requested_by.name,
+        batch.state,
+        counts(batch)
+    )
+}
+
+fn fold_nodes(batch: &Batch) -> String {
+    crate::nodeset::fold(batch.nodes.iter().map(|node| node.node.as_str()))
+}
+
+fn counts(batch: &Batch) -> String {
+    let counts: Vec<String> = batch
+        .counts
+        .iter()
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    counts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::json::{ControlUse, OrderUse, Requester};
+
+    #[test]
+    fn an_id_is_told_from_a_node_set() {
+        assert!(is_id("0197a5c3-7d11-7b6e-8f3a-0123456789ab"));
+        assert!(!is_id("r1n[01-04]"));
+        assert!(!is_id("a-b-c-d-e"));
+    }
+
+    #[test]
+    fn a_task_in_full_says_what_was_sent_and_what_may_still_be_done() {
+        let task = Task {
+            id: "0197a5c3-7d11-7b6e-8f3a-0123456789ab".into(),
+            rack: "r1".into(),
+            node: "r1n03".into(),
+            operation: "soft power off".into(),
+            state: "suspended".into(),
+            phase: "waiting for the machine to go down".into(),
+            step: 3,
+            steps: 4,
+            requested_at: "2026-11-22T16:40:31.123456+00:00".into(),
+            requested_by: Requester {
+                name: "ops".into(),
+                ..Requester::default()
+            },
+            elapsed: 12.0,
+            time_left: Some(588.0),
+            power_at_start: Some("power on".into()),
+            orders: vec![OrderUse {
+                order: "soft power off".into(),
+                at: "2026-11-22T16:40:32.000000+00:00".into(),
+                answer: Some("refused: busy".into()),
+                completion_code: Some(0xc0),
+                changes_power: true,
+                ..OrderUse::default()
+            }],
+            controls: vec![ControlUse {
+                control: "suspend".into(),
+                by: "ops".into(),
+                at: "2026-11-22T16:40:43.000000+00:00".into(),
+            }],
+            may_abort: true,
+            may_resume: true,
+            ..Task::default()
+        };
+        insta::assert_snapshot!(full(&task), @r"
+        task       0197a5c3-7d11-7b6e-8f3a-0123456789ab
+        node       r1n03 (rack r1)
+        operation  soft power off
+        state      suspended
+        phase      waiting for the machine to go down (step 3 of 4)
+        asked      2026-11-22 16:40:31 by ops
+        time       12 s gone, 9 min 48 s left
+        power      power on at the start, not read last
+        sent       16:40:32 *soft power off: refused: busy (completion code 0xc0)
+        control    16:40:43 suspend by ops
+        may        abort, resume
+        ");
+    }
+}
