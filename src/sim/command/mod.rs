@@ -1,0 +1,153 @@
+//! What the BMC does with a request: who may ask for what, copies, and the way to the room that answers.
+//!
+//! Driven by [`super::plus`] and [`super::version15`], which have checked where the request comes from.
+
+mod app;
+mod chassis;
+mod dcmi;
+mod storage;
+
+use super::bmc::Bmc;
+use super::mood::Repeated;
+use super::settings::Privilege;
+use super::wire::Request;
+use crate::time::Instant;
+use std::net::SocketAddr;
+
+/// The data of a good response, or the completion code of a refusal.
+pub type Reply = Result<Vec<u8>, u8>;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// From where.
+    pub from: SocketAddr,
+    /// The BMC's id of the session, `None` outside of one.
+    pub session: Option<u32>,
+    /// The level that the session has now.
+    pub privilege: Option<Privilege>,
+}
+
+impl Asker {
+    /// Somebody without a session.
+    pub fn outside(from: SocketAddr) -> Self {
+        Asker {
+            from,
+            session: None,
+            privilege: None,
+        }
+    }
+}
+
+/// Carries out a request: its completion code and data, or nothing where the BMC stays silent.
+pub(super) fn execute(
+    bmc: &mut Bmc,
+    asker: &Asker,
+    request: &Request<'_>,
+    now: Instant,
+) -> Option<(u8, Vec<u8>)> {
+    if request.lun != 0 {
+        return Some((INVALID_FOR_LUN, Vec::new()));
+    }
+    let key = (request.net_fn, request.command);
+    let silent = match key {
+        app::CHANNEL_AUTHENTICATION_CAPABILITIES => bmc.mood.ignores_capabilities,
+        app::CHANNEL_CIPHER_SUITES => bmc.mood.ignores_cipher_suites,
+        app::CLOSE_SESSION => bmc.mood.ignores_close,
+        _ => false,
+    };
+    if silent {
+        if key == app::CLOSE_SESSION {
+            // It does close, it only does not say so.
+            let _ = app::answer(bmc, asker, request, now);
+            asker.session.iter().for_each(|id| bmc.finish_closing(*id));
+        }
+        return None;
+    }
+    let reply = may(asker, request).and_then(|()| match request.net_fn {
+        NET_FN_CHASSIS => chassis::answer(bmc, asker, request, now),
+        NET_FN_APP => app::answer(bmc, asker, request, now),
+        NET_FN_STORAGE => storage::answer(bmc, request, now),
+        NET_FN_GROUP => dcmi::answer(bmc, request, now),
+        _ => Err(INVALID_COMMAND),
+    });
+    Some(match reply {
+        Ok(data) => (0x00, data),
+        Err(code) => (code, Vec::new()),
+    })
+}
+
+/// The same in a session, where a request may be the copy of an earlier one.
+pub(super) fn execute_in_session(
+    bmc: &mut Bmc,
+    id: u32,
+    from: SocketAddr,
+    request: &Request<'_>,
+    now: Instant,
+) -> Option<(u8, Vec<u8>)> {
+    let session = bmc.sessions.open.get(&id)?;
+    let key = (request.sequence, request.net_fn, request.command);
+    let before = session.answered.iter().find(|(have, ..)| *have == key);
+    let before = before.map(|(_, code, data)| (*code, data.clone()));
+    let asker = Asker {
+        from,
+        session: Some(id),
+        privilege: Some(session.privilege),
+    };
+    match (&before, bmc.mood.repeated) {
+        (Some(_), Repeated::AnsweredAgain) => return before,
+        (Some(_), Repeated::RefusedAsDuplicate) => return Some((DUPLICATE_REQUEST, Vec::new())),
+        (Some(_), Repeated::Executed) | (None, _) => {}
+    }
+    bmc.counters_mut().requests += 1;
+    let (code, data) = execute(bmc, &asker, request, now)?;
+    if let Some(session) = bmc.sessions.open.get_mut(&id) {
+        session.note(key, code, &data);
+    }
+    if before.is_none() && bmc.mood.loses_first_reply {
+        bmc.finish_closing(id);
+        return None;
+    }
+    Some((code, data))
+}
+
+/// Whether the asker's level is enough (appendix G): D4h where it is not.
+fn may(asker: &Asker, request: &Request<'_>) -> Result<(), u8> {
+    let key = (request.net_fn, request.command);
+    if app::WITHOUT_SESSION.contains(&key) {
+        return Ok(());
+    }
+    let needed = match key {
+        app::SET_SESSION_PRIVILEGE | app::CLOSE_SESSION => Privilege::Callback,
+        app::COLD_RESET | app::WARM_RESET => Privilege::Administrator,
+        chassis::CONTROL
+        | chassis::IDENTIFY
+        | chassis::SET_RESTORE_POLICY
+        | chassis::SET_BOOT_OPTIONS
+        | chassis::GET_BOOT_OPTIONS
+        | storage::ADD_ENTRY
+        | storage::DELETE_ENTRY
+        | storage::CLEAR
+        | storage::SET_TIME => Privilege::Operator,
+        _ => Privilege::User,
+    };
+    match asker.privilege {
+        Some(has) if has >= needed => Ok(()),
+        _ => Err(INSUFFICIENT_PRIVILEGE),
+    }
+}
+
+const NET_FN_CHASSIS: u8 = 0x00;
+const NET_FN_APP: u8 = 0x06;
+const NET_FN_STORAGE: u8 = 0x0A;
+const NET_FN_GROUP: u8 = 0x2C;
+
+const INVALID_COMMAND: u8 = 0xC1;
+const INVALID_FOR_LUN: u8 = 0xC2;
+const RESERVATION_CANCELLED: u8 = 0xC5;
+const LENGTH_INVALID: u8 = 0xC7;
+const OUT_OF_RANGE: u8 = 0xC9;
+const NOT_PRESENT: u8 = 0xCB;
+const FIELD_INVALID: u8 = 0xCC;
+const DUPLICATE_REQUEST: u8 = 0xCF;
+const INSUFFICIENT_PRIVILEGE: u8 = 0xD4;

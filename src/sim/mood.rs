@@ -1,0 +1,261 @@
+//! How unkind a simulated BMC and the machine behind it are: every way of misbehaving that hardware has shown, as a value
+//! that may be changed while the simulation runs.
+//!
+//! The default is a good BMC that does as the specification says, with an operating system that obeys after 5 s.
+
+use super::host::ChassisOrder;
+use crate::time::Instant;
+use std::time::Duration;
+
+/// How the operating system takes a soft power off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OsMood {
+    /// Goes down, power off so long after the request.
+    ObeysAfter(Duration),
+    /// Ignores it for ever.
+    Hangs,
+    /// Ignores the first `ignored` requests since it was started, obeys the next one `after` so long.
+    IgnoresFirst {
+        /// How many requests are lost on it.
+        ignored: u32,
+        /// How long it takes to go down when it obeys.
+        after: Duration,
+    },
+    /// Goes down `down_after` the request and is on again `back_after` that, unasked.
+    ComesBack {
+        /// From the request to power off.
+        down_after: Duration,
+        /// From power off to power on.
+        back_after: Duration,
+    },
+}
+
+/// What a diagnostic interrupt does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NmiEffect {
+    /// The operating system crashes.
+    Crash {
+        /// When it starts again by itself (a crash kernel that has written its dump); `None`: it stands still.
+        reboots_after: Option<Duration>,
+        /// Whether entries appear in the system event log.
+        logged: bool,
+        /// What Get System Restart Cause says after that reboot (§28.11; 0Ah is a soft reset).
+        restart_cause: u8,
+    },
+    /// Accepted, nothing happens.
+    Ignored,
+    /// Refused with this completion code.
+    Refused(u8),
+    /// The machine powers off.
+    PowersOff,
+}
+
+/// What becomes of an order that has no sense in the present power state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pointless {
+    /// As §28.3 recommends: cycle, reset, interrupt and soft are refused with D5h while off; off when off and on when on
+    /// are done.
+    AsRecommended,
+    /// Everything that changes nothing is refused with D5h (Dell's off when off).
+    Refused,
+    /// Accepted, and nothing happens.
+    Accepted,
+}
+
+/// What becomes of a power on that arrives before the machine was off for [`Mood::min_off_time`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EarlyOn {
+    /// Accepted and lost.
+    Lost,
+    /// Done when the time has passed.
+    Delayed,
+}
+
+/// What becomes of a request with the sequence number (rqSeq) of an earlier one in the session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repeated {
+    /// Carried out again: most BMCs look at the session sequence number alone.
+    Executed,
+    /// Answered as before, not carried out again.
+    AnsweredAgain,
+    /// Refused with CFh, duplicate request.
+    RefusedAsDuplicate,
+}
+
+/// A completion code instead of an order's execution.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The order.
+    pub order: ChassisOrder,
+    /// The code, C0h busy for example.
+    pub code: u8,
+    /// How often; `None` is for ever.
+    pub times: Option<u32>,
+}
+
+/// Garbage sent unasked to everybody who has ever spoken to the BMC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Babble {
+    /// The time between two packets.
+    pub every: Duration,
+}
+
+/// Departures from the specification in the BMC's firmware, each seen somewhere. All off by default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Quirks {
+    /// Error replies to session set-up carry tag 0 and session id 0 (OpenBMC).
+    pub error_replies_zeroed: bool,
+    /// Good replies to session set-up carry tag 0 too (OpenBMC on POWER9).
+    pub tag_always_zero: bool,
+    /// Error replies to session set-up are cut to so many bytes (1, 2 and 7 were seen; the specification has 8).
+    pub short_error_replies: Option<usize>,
+    /// Get Chassis Status has a fifth byte.
+    pub extra_status_byte: bool,
+    /// One byte too many after packets of IPMI 1.5 (OpenBMC, and others for some lengths).
+    pub pad_1_5: bool,
+    /// K1 and K2 from constants as long as the digest instead of 20 bytes (OpenIPMI's BMC).
+    pub key_constants_as_long_as_digest: bool,
+    /// The code of RAKP 2 is one byte too long (Peppercon; FreeIPMI's `supermicro20`).
+    pub rakp2_extra_byte: bool,
+    /// RAKP 4 is keyed as the integrity algorithm says (FreeIPMI's `intel20`, ipmitool's `intelplus`).
+    pub rakp4_by_integrity: bool,
+    /// RAKP 3 is checked with the level alone, without the name-only bit (`intel20`).
+    pub rakp3_level_only: bool,
+    /// User names must be padded with zeros to 16 bytes (`intel20`).
+    pub padded_user_names: bool,
+    /// The level in Open Session is the one that keys are made from, instead of the one in RAKP 1 (`opensesspriv`).
+    pub level_of_open_session: bool,
+    /// A lookup by user and level finds users with exactly that limit only (OpenBMC).
+    pub exact_level_lookup: bool,
+    /// The integrity key is the session key instead of K1.
+    pub integrity_key_is_session_key: bool,
+    /// The integrity pad is counted without its two companions (ipmitool's `icts`).
+    pub icts_pad: bool,
+    /// 16 pad bytes of AES where none is needed (OpenBMC).
+    pub aes_pad_16_for_0: bool,
+    /// Checksums of replies are wrong (`nochecksumcheck`).
+    pub wrong_checksums: bool,
+    /// Session id 0 in replies of IPMI 1.5 sessions (`idzero`).
+    pub session_id_zero_1_5: bool,
+    /// Wrong codes in replies of IPMI 1.5 sessions (`noauthcodecheck`).
+    pub wrong_codes_1_5: bool,
+    /// Byte-swapped sequence numbers in IPMI 1.5 sessions (`endianseq`).
+    pub swapped_sequence_1_5: bool,
+    /// Cipher suite records leave out algorithms that are "none".
+    pub short_cipher_records: bool,
+    /// Every second outbound session sequence number is skipped (a shared network port).
+    pub skips_sequence_numbers: bool,
+    /// Get Channel Authentication Capabilities refuses the bit that asks for IPMI 2.0 data with CCh.
+    pub refuses_extended_capabilities: bool,
+}
+
+/// How a BMC, its firmware and its machine behave now.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Mood {
+    /// The operating system's ear for the power button.
+    pub os: OsMood,
+    /// From power on or reset until the operating system listens.
+    pub boot_time: Duration,
+    /// From the order on to power on.
+    pub on_delay: Duration,
+    /// From the order off to power off.
+    pub off_delay: Duration,
+    /// How long a power cycle leaves the machine off.
+    pub cycle_off_time: Duration,
+    /// How long the machine must have been off for an order on to be taken.
+    pub min_off_time: Duration,
+    /// What becomes of an order on before that.
+    pub early_on: EarlyOn,
+    /// How long the power state that is shown lags behind the machine.
+    pub stale_for: Duration,
+    /// What a diagnostic interrupt does.
+    pub nmi: NmiEffect,
+    /// What becomes of orders without sense.
+    pub pointless: Pointless,
+    /// Refusals of chassis orders: the first that fits counts.
+    pub refusals: Vec<Refusal>,
+    /// No replay protection: every copy of a packet is carried out and answered.
+    pub executes_copies: bool,
+    /// What becomes of requests with a used rqSeq in a fresh packet.
+    pub repeated: Repeated,
+    /// The first reply to every command in a session is lost; a resent request is answered.
+    pub loses_first_reply: bool,
+    /// From a request to its reply.
+    pub reply_delay: Duration,
+    /// Hears nothing until then.
+    pub deaf_until: Option<Instant>,
+    /// Hears nothing at all.
+    pub dead: bool,
+    /// The session table is full: this status answers Open Session (01h or 0Bh), Activate Session says 81h.
+    pub session_table_full: Option<u8>,
+    /// Sessions are forgotten without a word so long after they were opened.
+    pub session_life: Option<Duration>,
+    /// Does not answer presence pings.
+    pub ignores_ping: bool,
+    /// Does not answer Get Channel Authentication Capabilities.
+    pub ignores_capabilities: bool,
+    /// Does not answer Get Channel Cipher Suites.
+    pub ignores_cipher_suites: bool,
+    /// Does not answer Close Session.
+    pub ignores_close: bool,
+    /// How long the BMC is away after a cold or warm reset, or after [`super::Bmc::reboot_bmc`].
+    pub reset_takes: Duration,
+    /// Sends garbage unasked.
+    pub babble: Option<Babble>,
+    /// Log-ins with a wrong password after which the user is locked out, and for how long.
+    pub lock_out: Option<(u32, Duration)>,
+    /// Departures from the specification.
+    pub quirks: Quirks,
+}
+
+impl Default for Mood {
+    fn default() -> Self {
+        Mood {
+            os: OsMood::ObeysAfter(Duration::from_secs(5)),
+            boot_time: Duration::ZERO,
+            on_delay: Duration::ZERO,
+            off_delay: Duration::ZERO,
+            cycle_off_time: Duration::from_secs(1),
+            min_off_time: Duration::ZERO,
+            early_on: EarlyOn::Lost,
+            stale_for: Duration::ZERO,
+            nmi: NmiEffect::Crash {
+                reboots_after: Some(Duration::from_secs(10)),
+                logged: true,
+                restart_cause: 0x0A,
+            },
+            pointless: Pointless::AsRecommended,
+            refusals: Vec::new(),
+            executes_copies: false,
+            repeated: Repeated::Executed,
+            loses_first_reply: false,
+            reply_delay: Duration::ZERO,
+            deaf_until: None,
+            dead: false,
+            session_table_full: None,
+            session_life: None,
+            ignores_ping: false,
+            ignores_capabilities: false,
+            ignores_cipher_suites: false,
+            ignores_close: false,
+            reset_takes: Duration::from_secs(60),
+            babble: None,
+            lock_out: None,
+            quirks: Quirks::default(),
+        }
+    }
+}
+
+impl Mood {
+    /// The code that refuses `order` now, used up by one.
+    pub(super) fn take_refusal(&mut self, order: ChassisOrder) -> Option<u8> {
+        let place = self.refusals.iter().position(|refusal| {
+            refusal.order == order && refusal.times.is_none_or(|times| times > 0)
+        })?;
+        let refusal = &mut self.refusals[place];
+        if let Some(times) = &mut refusal.times {
+            *times -= 1;
+        }
+        Some(refusal.code)
+    }
+}

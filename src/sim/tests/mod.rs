@@ -1,0 +1,1 @@
+//! Tests of the simulated BMC as a whole.
