@@ -63,14 +63,10 @@ impl Client {
         }
     }
 
-    /// One node; `fresh` reads its power state from the BMC first.
-    pub async fn node(&self, ident: &str, fresh: bool) -> Result<json::Node, Failure> {
-        let query = if fresh { "?fresh=true" } else { "" };
-        self.read(
-            &format!("/v1/nodes/{}{query}", path_word(ident)),
-            Duration::ZERO,
-        )
-        .await
+    /// One node, after its power state was read from the BMC (at most 5 s later).
+    pub async fn fresh(&self, ident: &str) -> Result<json::Node, Failure> {
+        self.post(&format!("/v1/nodes/{}/fresh", path_word(ident)), None)
+            .await
     }
 
     /// One node's record, as it came.
@@ -172,19 +168,24 @@ impl Client {
             .await
     }
 
-    /// What happened after `since` (or happens from now on), waiting for the first event at most `wait`.
+    /// What happened after `since`, waiting for the first event at most `wait`; without `since` only where to begin.
     pub async fn events(
         &self,
         since: Option<&str>,
         nodes: &[String],
         wait: Duration,
     ) -> Result<json::Events, Failure> {
-        let mut path = format!("/v1/events?wait={}s", wait.as_secs().max(1));
-        if let Some(since) = since {
-            path.push_str(&format!("&since={}", path_word(since)));
-        }
+        // Without a position there is nothing to wait for: the answer says where to begin.
+        let mut path = match since {
+            Some(since) => format!(
+                "/v1/events?wait={}s&since={}",
+                wait.as_secs().max(1),
+                path_word(since)
+            ),
+            None => "/v1/events?wait=0s".to_owned(),
+        };
         if !nodes.is_empty() {
-            path.push_str(&format!("&nodes={}", path_word(&nodes.join(","))));
+            path.push_str(&format!("&node={}", path_word(&nodes.join(","))));
         }
         self.read(&path, wait).await
     }

@@ -14,34 +14,47 @@ use std::time::{Duration, Instant};
 /// Shows power states.
 pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
     let mut nodes = select::nodes(&app.client, &args.nodes, Unnamed::All).await?;
+    let mut exits = Vec::new();
     if args.fresh {
-        nodes = fresh(app, nodes).await?;
+        exits = fresh(app, &mut nodes).await?;
     }
     show(app, &nodes);
-    let bad = |node: &Node| {
-        node.power_state.is_none() || (args.fresh && ours(node).bmc.trouble.is_some())
-    };
-    Ok(if nodes.iter().any(bad) {
-        Exit::Failed
-    } else {
-        Exit::Done
-    })
+    if nodes.iter().any(|node| node.power_state.is_none()) {
+        exits.push(Exit::Failed);
+    }
+    Ok(Exit::worst(exits))
 }
 
-/// All nodes read anew, at the same time: the daemon paces what reaches each BMC.
-async fn fresh(app: &App, nodes: Vec<Node>) -> Result<Vec<Node>, Failure> {
+/// Reads all the nodes anew, at the same time: the daemon paces what reaches each BMC. A node that cannot be read
+/// stays as it was known, and a line on stderr says why.
+async fn fresh(app: &App, nodes: &mut [Node]) -> Result<Vec<Exit>, Failure> {
     let executor = smol::LocalExecutor::new();
     let readings: Vec<_> = nodes
-        .into_iter()
-        .map(|node| executor.spawn(async move { app.client.node(select::name(&node), true).await }))
+        .iter()
+        .map(|node| {
+            let name = select::name(node).to_owned();
+            executor.spawn(async move { app.client.fresh(&name).await })
+        })
         .collect();
     executor
         .run(async {
-            let mut nodes = Vec::new();
-            for reading in readings {
-                nodes.push(reading.await?);
+            let mut exits = Vec::new();
+            for (node, reading) in nodes.iter_mut().zip(readings) {
+                match reading.await {
+                    Ok(read) => {
+                        if ours(&read).bmc.trouble.is_some() {
+                            exits.push(Exit::Failed);
+                        }
+                        *node = read;
+                    }
+                    Err(Failure::Refused(refusal)) => {
+                        eprintln!("{}: {}", select::name(node), refusal.message);
+                        exits.push(Failure::Refused(refusal).exit());
+                    }
+                    Err(other) => return Err(other),
+                }
             }
-            Ok(nodes)
+            Ok(exits)
         })
         .await
 }

@@ -33,7 +33,22 @@ struct App {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let line = CommandLine::parse();
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(mistake) => {
+            let _ = mistake.print();
+            // To Nagios a 2 would mean that the rack is in a critical state.
+            let is_check = std::env::args_os()
+                .nth(1)
+                .is_some_and(|verb| verb == "check");
+            let code = match mistake.exit_code() {
+                0 => 0,
+                _ if is_check => look::Nagios::Unknown as u8,
+                _ => Exit::Usage as u8,
+            };
+            return ExitCode::from(code);
+        }
+    };
     match smol::block_on(run(line)) {
         Ok(code) => code,
         Err(failure) => {
