@@ -19,9 +19,18 @@ const WALLS: &[(&str, &[&str])] = &[
     ("bmc::vocabulary", &["time", "entropy"]),
     ("bmc", &["session", "ipmi", "time", "entropy"]),
     ("power", &["bmc::vocabulary", "time", "entropy"]),
+    // The log-in is carried through, as a whole: `rack` speaks Orders and Reports only.
     (
         "rack",
-        &["power", "bmc", "session::secret", "time", "entropy"],
+        &[
+            "power",
+            "bmc",
+            "session::Settings",
+            "session::settings",
+            "session::secret",
+            "time",
+            "entropy",
+        ],
     ),
     (
         "config",
@@ -44,7 +53,8 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "config", "api", "rack", "power", "bmc", "session", "ipmi", "time", "entropy",
+            "config", "api", "rack", "power", "bmc", "session", "ipmi", "nodeset", "time",
+            "entropy",
         ],
     ),
     ("sim", &["ipmi", "time", "entropy"]),

@@ -2,7 +2,7 @@
 """Our packets, taken down by tshark and verified with the keys in hand by a program that shares no code with ours."""
 import re
 
-from daemon import Daemon
+from daemon import BRISK, Daemon
 from bed import Bed, Capture, Checks, until
 
 
@@ -11,7 +11,7 @@ def main():
     with Bed() as bed:
         bmcs = {"simulated": bed.sim("bmc003", soft_delay=1000), "seventeen": bed.fake("bmc017", suite=17, soft_delay=1000)}
         capture = bed.add(Capture(bed.dir, [bmc.port for bmc in bmcs.values()]))
-        d = Daemon(bed, bmcs)
+        d = Daemon(bed, bmcs, defaults=BRISK)
         for node, bmc in bmcs.items():
             d.wait_power(node, "power on", 20)
             for words in (("soft", node, "--wait"), ("on", node, "--wait"), ("nmi", node, "--no-wait")):

@@ -13,7 +13,7 @@ import requests_unixsocket
 from keystoneauth1 import noauth, session
 
 import journeys
-from daemon import Daemon
+from daemon import BRISK, Daemon
 from bed import Bed, Checks, free_port, until
 
 BAREMETAL = pathlib.Path(sys.executable).parent / "baremetal"
@@ -149,7 +149,7 @@ def main():
         bmc = bed.sim("bmc001", soft_delay=500)
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        d = Daemon(bed, {"n1": (bmc, {"nmi_min_interval": "1s"})}, api={"tcp": f"127.0.0.1:{port}", "auth": "none"})
+        d = Daemon(bed, {"n1": bmc}, api={"tcp": f"127.0.0.1:{port}", "auth": "none"}, defaults=BRISK)
         d.wait_power("n1", "power on", 20)
         command_line(c, d, url, bmc)
         cloud = openstack.connect(auth_type="none", endpoint=url, baremetal_endpoint_override=url)

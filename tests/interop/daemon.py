@@ -32,6 +32,8 @@ username = "{user}"
 password_file = "{dir}/bmc.pw"
 min_off_time = "2s"
 soft_power_off_timeout = "60s"
+nmi_watch = "3s"
+nmi_min_interval = "1s"
 {defaults}
 """
 NODE = """
@@ -41,6 +43,10 @@ address = "127.0.0.1"
 port = {port}
 {more}
 """
+
+
+# For the foreign BMCs that are not there to be spared.
+BRISK = {"orders_per_second": 20, "burst": 20}
 
 
 def toml(values):
@@ -61,6 +67,7 @@ class Daemon:
             bmc, more = where if isinstance(where, tuple) else (where, {})
             text += NODE.format(name=name, port=bmc.port, more=toml(more))
         self.config = self.dir / "rackbmcd.toml"
+        self.config.touch(0o600)
         self.config.write_text(text)
         self.socket = self.dir / "api.sock"
         self.start()

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Our daemon and rackbmc against pyghmi's BMC: cipher suite 3 as it is, and 17 with a K_g."""
 import journeys
-from daemon import Daemon
+from daemon import BRISK, Daemon
 from bed import Bed, Checks
 
 
 def main():
     with Bed() as bed:
         three, seventeen = bed.fake("bmc003", suite=3), bed.fake("bmc017", suite=17, kg="rack key")
-        d = Daemon(bed, {"three": (three, {"cipher_suites": [3]}), "seventeen": (seventeen, {"kg": "rack key"})})
+        d = Daemon(bed, {"three": (three, {"cipher_suites": [3]}), "seventeen": (seventeen, {"kg": "rack key"})}, defaults=BRISK)
         counts = []
         for node, bmc in (("three", three), ("seventeen", seventeen)):
             c = Checks(f"pyghmi, suite {node}")

@@ -8,7 +8,7 @@ import pathlib
 import re
 import time
 
-from daemon import Daemon
+from daemon import BRISK, Daemon
 from bed import ROOT, Bed, Checks, until
 
 READY, DOWN, PANIC = "NODE: ready", "NODE: shutting down", "Kernel panic - not syncing: NMI"
@@ -81,7 +81,7 @@ def main():
         bmcs = {name: bed.sim(name, guest=pathlib.Path(guest), append=append) for name, append in kinds.items()}
         for bmc in bmcs.values():
             c.check(f"the {bmc.name} guest boots", saw(bmc, READY, 1, 180), bmc.console()[-500:] or bmc.process.said())
-        d = Daemon(bed, bmcs)
+        d = Daemon(bed, bmcs, defaults=BRISK)
         for bmc in bmcs.values():
             seen = d.wait_power(bmc.name, "power on", 30)
             c.check(f"the {bmc.name} guest is read as on", seen.get("power_state") == "power on", seen)
