@@ -1,0 +1,557 @@
+//! `rackbmc` as scripts see it, the built program: exit codes, what is on stdout, what was asked of the daemon.
+//!
+//! The daemon here is a puppet on a Unix socket that speaks the API's JSON types; the real one is in `tests/cli.rs`.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rackbmcd::api::json::{
+    Batch, BatchNode, Error, ErrorBody, Extension, Health, Node, NodeList, Reading, Task, TaskList,
+};
+use serde::Serialize;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+type Answer = (u16, String);
+
+/// A daemon of which only the answers are real.
+struct Puppet {
+    folder: tempfile::TempDir,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Puppet {
+    /// Answers each request (`GET /path`, body) by `script`.
+    fn new(script: impl Fn(&str, &str) -> Answer + Send + 'static) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let puppet = Puppet { folder, asked };
+        puppet.listen(script);
+        puppet
+    }
+
+    fn listen(&self, script: impl Fn(&str, &str) -> Answer + Send + 'static) {
+        let listener = UnixListener::bind(self.socket()).expect("a socket");
+        let asked = Arc::clone(&self.asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                serve(stream, &asked, &script);
+            }
+        });
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("rackbmcd.sock")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
+        command
+            .args(words)
+            .env_clear()
+            .env("RACKBMC_SOCKET", self.socket())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Said {
+        said(self.command(words).output().expect("rackbmc runs"))
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("no panic in the puppet").clone()
+    }
+
+    fn posts(&self) -> Vec<String> {
+        let asked = self.asked().into_iter();
+        asked.filter(|line| !line.starts_with("GET")).collect()
+    }
+}
+
+fn serve(
+    mut stream: UnixStream,
+    asked: &Mutex<Vec<String>>,
+    script: &impl Fn(&str, &str) -> Answer,
+) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+    let mut first = String::new();
+    let mut length = 0;
+    if reader.read_line(&mut first).unwrap_or(0) == 0 {
+        return;
+    }
+    loop {
+        let mut header = String::new();
+        if reader.read_line(&mut header).unwrap_or(0) <= 2 {
+            break;
+        }
+        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("the whole body");
+    let body = String::from_utf8(body).expect("text");
+    let request = first.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
+    asked
+        .lock()
+        .expect("no panic in the puppet")
+        .push(format!("{request} {body}").trim_end().to_owned());
+    let (status, text) = script(&request, &body);
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{text}",
+        text.len()
+    );
+}
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn said(output: Output) -> Said {
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+fn ok(value: &impl Serialize) -> Answer {
+    (200, serde_json::to_string(value).expect("JSON"))
+}
+
+fn refuse(status: u16, kind: &str, message: &str) -> Answer {
+    let error = Error {
+        kind: kind.into(),
+        message: message.into(),
+        ..Error::default()
+    };
+    (
+        status,
+        serde_json::to_string(&ErrorBody { error }).expect("JSON"),
+    )
+}
+
+const TASK: &str = "0197a5c3-7d11-7b6e-8f3a-0123456789ab";
+const BATCH: &str = "0197a5c3-7d11-7b6e-8f3a-00000000000b";
+
+fn node(number: u32, state: &str) -> Node {
+    Node {
+        uuid: format!("00000000-0000-0000-0000-0000000000{number:02}"),
+        name: Some(format!("r1n{number:02}")),
+        power_state: Some(state.into()),
+        rackbmcd: Some(Extension {
+            rack: "r1".into(),
+            groups: vec!["compute".into()],
+            reading: Some(Reading {
+                power_state: state.into(),
+                age: 12.0,
+                ..Reading::default()
+            }),
+            ..Extension::default()
+        }),
+        ..Node::default()
+    }
+}
+
+fn rack(size: u32) -> Answer {
+    ok(&NodeList {
+        nodes: (1..=size).map(|number| node(number, "power on")).collect(),
+        next: None,
+    })
+}
+
+fn task(state: &str) -> Task {
+    Task {
+        id: TASK.into(),
+        version: 1,
+        rack: "r1".into(),
+        node: "r1n01".into(),
+        operation: "soft power off".into(),
+        state: state.into(),
+        ended: !["queued", "running", "suspended"].contains(&state),
+        phase: "waiting for the machine to go down".into(),
+        step: 2,
+        steps: 3,
+        outcome: (state == "succeeded").then(|| "read back as off".into()),
+        ..Task::default()
+    }
+}
+
+/// A rack of 20 whose tasks run and then end as told.
+fn ending(state: &'static str) -> Puppet {
+    Puppet::new(move |request, _| match request {
+        "GET /v1/nodes/detail" => rack(20),
+        "POST /v1/tasks" => ok(&task("running")),
+        _ if request.starts_with("GET /v1/tasks/") => {
+            if state == "running" {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            ok(&task(state))
+        }
+        _ => refuse(404, "not_found", "the puppet does not know this"),
+    })
+}
+
+#[test]
+fn a_verb_waits_for_the_end_and_exits_as_the_task_ended() {
+    for (state, code) in [
+        ("succeeded", 0),
+        ("failed", 1),
+        ("stuck", 1),
+        ("aborted", 6),
+        ("rolled back", 6),
+    ] {
+        let puppet = ending(state);
+        let said = puppet.run(&["soft", "r1n01", "--timeout", "90s"]);
+        assert_eq!(said.code, code, "{state}: {}{}", said.out, said.err);
+        assert!(
+            said.out
+                .starts_with(&format!("r1n01: soft power off {state}")),
+            "{}",
+            said.out
+        );
+        assert!(
+            said.err.contains(TASK),
+            "the task's id is said first: {}",
+            said.err
+        );
+        let body = r#"{"node":"r1n01","operation":"soft power off","timeout":90}"#;
+        assert_eq!(puppet.posts(), [format!("POST /v1/tasks {body}")]);
+    }
+}
+
+#[test]
+fn a_wait_that_runs_out_leaves_the_task_running_and_says_so() {
+    let said = ending("running").run(&["soft", "r1n01", "--wait=300ms"]);
+    assert_eq!(said.code, 5, "{}", said.err);
+    assert!(said.err.contains("still runs"), "{}", said.err);
+}
+
+#[test]
+fn without_waiting_a_running_task_is_what_was_asked_for() {
+    let puppet = ending("running");
+    let said = puppet.run(&["soft", "r1n01", "--no-wait", "-o", "json"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let tasks: Vec<Task> = serde_json::from_str(&said.out).expect("an array, though it is one");
+    assert_eq!(tasks[0].id, TASK);
+}
+
+#[test]
+fn nothing_is_pressed_where_no_node_an_unknown_one_or_too_many_are_named() {
+    let puppet = ending("succeeded");
+    for words in [
+        &["off"][..],
+        &["off", "r1n21"],
+        &["off", "r1n[01-"],
+        &["off", "@storage"],
+        &["off", "r1n01", "-x", "r1n01"],
+        &["off", "r1n[01-17]"],
+        &["off", "--all"],
+        &["frobnicate", "r1n01"],
+        &["off", "r1n01", "--timeout", "soon"],
+    ] {
+        let said = puppet.run(words);
+        assert_eq!(said.code, 2, "{words:?}: {}{}", said.out, said.err);
+        assert_eq!(said.out, "", "{words:?}");
+    }
+    assert_eq!(puppet.posts(), [""; 0]);
+}
+
+#[test]
+fn several_nodes_are_one_batch_with_its_policy() {
+    let puppet = Puppet::new(|request, _| match request {
+        "GET /v1/nodes/detail" => rack(20),
+        "POST /v1/batches" => ok(&Batch {
+            id: BATCH.into(),
+            operation: "power off".into(),
+            nodes: vec![
+                BatchNode {
+                    node: "r1n01".into(),
+                    task: Some(TASK.into()),
+                    ..BatchNode::default()
+                },
+                BatchNode {
+                    node: "r1n02".into(),
+                    note: Some("in maintenance".into()),
+                    ..BatchNode::default()
+                },
+            ],
+            ..Batch::default()
+        }),
+        _ => ok(&task("succeeded")),
+    });
+    let words = [
+        "off",
+        "r1n[01-02]",
+        "--max-parallel",
+        "4",
+        "--stagger",
+        "500ms",
+        "--on-failure",
+        "stop",
+    ];
+    let said = puppet.run(&words);
+    assert_eq!(said.code, 1, "one node was refused: {}", said.err);
+    assert!(said.err.contains("r1n02: in maintenance"), "{}", said.err);
+    let body = r#"{"max_parallel":4,"nodes":["r1n01","r1n02"],"on_failure":"stop","operation":"power off","stagger":0.5}"#;
+    assert_eq!(puppet.posts(), [format!("POST /v1/batches {body}")]);
+}
+
+#[test]
+fn a_refusal_is_said_in_the_daemons_words_with_its_own_code() {
+    for (status, kind, code) in [
+        (409, "node_locked", 1),
+        (403, "not_permitted", 4),
+        (400, "bad_request", 2),
+        (503, "stopping", 3),
+        (503, "store", 1),
+    ] {
+        let puppet = Puppet::new(move |request, _| match request {
+            "GET /v1/nodes/detail" => rack(4),
+            _ => refuse(status, kind, "no, because of the moon"),
+        });
+        let said = puppet.run(&["on", "r1n01"]);
+        assert_eq!(said.code, code, "{kind}");
+        assert!(said.err.contains("because of the moon"), "{}", said.err);
+    }
+}
+
+#[test]
+fn no_socket_nobody_behind_it_and_no_permission_are_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |path: &Path, uid: Option<u32>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
+        command
+            .arg("status")
+            .env_clear()
+            .env("RACKBMC_SOCKET", path);
+        if let Some(uid) = uid {
+            command.uid(uid).gid(uid);
+        }
+        said(command.output().expect("rackbmc runs"))
+    };
+    let missing = run(&folder.path().join("none.sock"), None);
+    assert_eq!(missing.code, 3);
+    assert!(missing.err.contains("no socket at"), "{}", missing.err);
+
+    let path = folder.path().join("rackbmcd.sock");
+    drop(UnixListener::bind(&path).expect("a socket"));
+    let refused = run(&path, None);
+    assert_eq!(refused.code, 3);
+    assert!(
+        refused.err.contains("connection refused"),
+        "{}",
+        refused.err
+    );
+
+    // Root may do everything, so as root somebody else has to try.
+    let nobody = nix::unistd::geteuid().is_root().then_some(65534);
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    mode(folder.path(), 0o711);
+    mode(&path, 0o000);
+    let forbidden = run(&path, nobody);
+    assert_eq!(forbidden.code, 4, "{}", forbidden.err);
+    assert!(
+        forbidden.err.contains("members of the group"),
+        "{}",
+        forbidden.err
+    );
+}
+
+#[test]
+fn a_daemon_that_restarts_during_the_wait_loses_nothing() {
+    let puppet = Puppet::new(|_, _| (500, String::new()));
+    // This one is replaced: its socket goes away as that of a restarted daemon does.
+    std::fs::remove_file(puppet.socket()).expect("the socket is there");
+    let listener = UnixListener::bind(puppet.socket()).expect("a socket");
+    let child = puppet
+        .command(&["soft", "r1n01"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("rackbmc runs");
+    let asked = Mutex::new(Vec::new());
+    for answer in [rack(4), ok(&task("running"))] {
+        let (stream, _) = listener.accept().expect("a request");
+        serve(stream, &asked, &|_, _| answer.clone());
+    }
+    drop(listener);
+    std::fs::remove_file(puppet.socket()).expect("the socket is there");
+    std::thread::sleep(Duration::from_millis(700));
+    puppet.listen(|_, _| ok(&task("succeeded")));
+    let said = said(child.wait_with_output().expect("it ends"));
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(
+        said.err.contains("waiting for it to come back"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("rackbmcd is back"), "{}", said.err);
+}
+
+#[test]
+fn ctrl_c_lets_go_and_a_second_one_aborts() {
+    let puppet = Puppet::new(|request, _| match request {
+        "GET /v1/nodes/detail" => rack(4),
+        "POST /v1/tasks" => ok(&task("running")),
+        _ if request.ends_with("/abort") => ok(&task("aborted")),
+        _ => {
+            std::thread::sleep(Duration::from_millis(50));
+            ok(&task("running"))
+        }
+    });
+    let start = |presses: u32| {
+        let before = puppet.asked().len();
+        let child = puppet
+            .command(&["soft", "r1n01"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("rackbmc runs");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        // It listens for Ctrl-C from the moment it follows the task.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while puppet.asked().len() < before + 3 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for _ in 0..presses {
+            std::thread::sleep(Duration::from_millis(300));
+            kill(pid, Signal::SIGINT).expect("it runs");
+        }
+        said(child.wait_with_output().expect("it ends"))
+    };
+    let once = start(1);
+    assert_eq!(once.code, 5, "{}", once.err);
+    assert!(
+        once.err.contains("To stop it: rackbmc abort r1n01"),
+        "{}",
+        once.err
+    );
+    assert!(!puppet.posts().iter().any(|post| post.ends_with("/abort")));
+    let twice = start(2);
+    assert_eq!(twice.code, 6, "{}", twice.err);
+    let aborts = puppet.posts();
+    assert_eq!(
+        aborts.iter().filter(|post| post.contains("/abort")).count(),
+        1
+    );
+}
+
+#[test]
+fn a_control_finds_the_task_of_a_node_and_aborting_nothing_is_a_success() {
+    let busy = Puppet::new(|request, _| match request {
+        "GET /v1/nodes/detail" => rack(4),
+        _ if request.starts_with("GET /v1/tasks?") && request.contains("node=r1n01") => {
+            ok(&TaskList {
+                tasks: vec![task("running")],
+            })
+        }
+        _ if request.starts_with("GET /v1/tasks?") => ok(&TaskList::default()),
+        _ if request.ends_with("/abort") => ok(&task("aborted")),
+        _ => refuse(
+            409,
+            "control_refused",
+            "cancel is refused: the soft power off was sent; abort and rollback are possible",
+        ),
+    });
+    assert_eq!(busy.run(&["abort", "r1n01"]).code, 0);
+    assert_eq!(busy.posts(), [format!("POST /v1/tasks/{TASK}/abort")]);
+    let idle = busy.run(&["abort", "r1n02"]);
+    assert_eq!(
+        (idle.code, idle.err.as_str()),
+        (0, "r1n02: no task is running: nothing to abort\n")
+    );
+    let late = busy.run(&["cancel", "r1n01"]);
+    assert_eq!(late.code, 1);
+    assert!(
+        late.err.contains("abort and rollback are possible"),
+        "{}",
+        late.err
+    );
+    assert_eq!(busy.run(&["abort"]).code, 2);
+}
+
+#[test]
+fn status_has_one_shape_in_json_and_folds_in_text() {
+    let puppet = Puppet::new(|request, _| match request {
+        "GET /v1/nodes/detail" => rack(4),
+        _ => refuse(404, "not_found", "?"),
+    });
+    let one: Vec<Node> = serde_json::from_str(&puppet.run(&["status", "r1n01", "-o", "json"]).out)
+        .expect("an array");
+    let all: Vec<Node> =
+        serde_json::from_str(&puppet.run(&["status", "-o", "json"]).out).expect("an array");
+    assert_eq!((one.len(), all.len()), (1, 4));
+    assert_eq!(puppet.run(&["status", "-b"]).out, "r1n[01-04]: power on\n");
+    assert_eq!(
+        puppet.run(&["status", "r1n02"]).out,
+        "r1n02: power on (read 12 s ago)\n"
+    );
+    assert_eq!(
+        puppet
+            .run(&["status", "@compute", "-x", "r1n[02-04]", "-o", "name"])
+            .out,
+        "r1n01\n"
+    );
+    assert_eq!(
+        puppet.run(&["__names"]).out,
+        "@compute\nr1n01\nr1n02\nr1n03\nr1n04\n"
+    );
+}
+
+#[test]
+fn a_check_speaks_nagios() {
+    let puppet = Puppet::new(|request, _| match request {
+        "GET /v1/nodes/detail" => rack(4),
+        _ => ok(&Health::default()),
+    });
+    let fine = puppet.run(&["check", "--expect", "on"]);
+    assert_eq!(fine.code, 0, "{}", fine.out);
+    assert!(
+        fine.out.starts_with("RACKBMC OK - ") && fine.out.contains(" | nodes=4 "),
+        "{}",
+        fine.out
+    );
+    assert_eq!(puppet.run(&["check", "--expect", "off"]).code, 2);
+    assert_eq!(puppet.run(&["check", "r1n99"]).code, 3);
+    assert_eq!(puppet.run(&["check", "--frobnicate"]).code, 3);
+    let gone = Puppet::new(|_, _| (500, String::new()));
+    std::fs::remove_file(gone.socket()).expect("the socket is there");
+    let gone = gone.run(&["check"]);
+    assert_eq!(gone.code, 2);
+    assert_eq!(gone.out.lines().count(), 1, "{}", gone.out);
+}
+
+#[test]
+fn completion_and_man_page_need_no_daemon() {
+    let puppet = Puppet::new(|_, _| (500, String::new()));
+    for words in [
+        &["completion", "bash"][..],
+        &["completion", "zsh"],
+        &["completion", "fish"],
+        &["man"],
+        &["--version"],
+    ] {
+        let said = puppet.run(words);
+        assert_eq!(said.code, 0, "{words:?}: {}", said.err);
+        assert!(said.out.contains("rackbmc"), "{words:?}");
+    }
+    assert!(
+        puppet
+            .run(&["completion", "zsh"])
+            .out
+            .contains("rackbmc __names")
+    );
+    assert_eq!(puppet.asked(), [""; 0]);
+}
