@@ -333,7 +333,10 @@ pub enum Call {
 
 /// What a call brings.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "answers are made once and moved once")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "answers are made once and moved once"
+)]
 pub enum Answer {
     /// To `Nodes`.
     Nodes(Vec<NodeView>),
@@ -376,7 +379,9 @@ pub enum Refused {
     #[error("batch {0} could not be found: it never was, or its history has run out")]
     NoSuchBatch(BatchId),
     /// Another task has the node. Ironic's words.
-    #[error("Node {node} is locked by host {host}, please retry after the current operation is completed.")]
+    #[error(
+        "Node {node} is locked by host {host}, please retry after the current operation is completed."
+    )]
     Locked {
         /// The node's uuid.
         node: String,
@@ -396,7 +401,9 @@ pub enum Refused {
         why: String,
     },
     /// Not in the node's present state. Ironic's words, with the reason.
-    #[error("The requested action \"{action}\" can not be performed on node \"{node}\" while it is in state \"{state}\". {why}")]
+    #[error(
+        "The requested action \"{action}\" can not be performed on node \"{node}\" while it is in state \"{state}\". {why}"
+    )]
     WrongState {
         /// What was asked.
         action: String,
@@ -713,7 +720,10 @@ impl std::str::FromStr for EventId {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('-').and_then(|(epoch, sequence)| {
-            Some(EventId { epoch: u64::from_str_radix(epoch, 16).ok()?, sequence: sequence.parse().ok()? })
+            Some(EventId {
+                epoch: u64::from_str_radix(epoch, 16).ok()?,
+                sequence: sequence.parse().ok()?,
+            })
         });
         parts.ok_or_else(|| format!("'{text}' is no event id: it looks like 18c2f-42"))
     }

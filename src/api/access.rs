@@ -1,0 +1,415 @@
+//! Who may do what: roles, and how the other end of a connection comes by one. Pure: the password check that costs
+//! time is handed out as [`Entry::CheckPassword`] for the shell to do elsewhere.
+
+use super::fault::Fault;
+use http::HeaderMap;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use subtle::ConstantTimeEq;
+
+/// What one may do; each role includes those before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// Look.
+    Reader,
+    /// Power, tasks, maintenance.
+    Operator,
+    /// Everything, raw commands included.
+    Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Reader => "reader",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        })
+    }
+}
+
+/// The kind of socket that a request came over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// A Unix socket: the kernel says who it is.
+    Unix,
+    /// TCP: nothing is known but what the request itself says.
+    Tcp,
+}
+
+/// Who is at the other end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// How it came.
+    pub transport: Transport,
+    /// User id (Unix socket).
+    pub uid: Option<u32>,
+    /// Group id (Unix socket).
+    pub gid: Option<u32>,
+    /// Process id (Unix socket).
+    pub pid: Option<i32>,
+    /// All groups at the time of connecting (Unix socket).
+    pub groups: Vec<u32>,
+    /// The login name of `uid`, or the user of http_basic, or the name of the token.
+    pub user: Option<String>,
+    /// The role that a bearer token brought with it.
+    pub token_role: Option<Role>,
+}
+
+impl Peer {
+    /// The peer of a Unix socket.
+    pub fn unix(uid: u32, gid: u32, pid: Option<i32>) -> Self {
+        Peer {
+            transport: Transport::Unix,
+            uid: Some(uid),
+            gid: Some(gid),
+            pid,
+            groups: Vec::new(),
+            user: None,
+            token_role: None,
+        }
+    }
+
+    /// A peer on TCP of whom nothing is known yet.
+    pub fn tcp() -> Self {
+        Peer {
+            transport: Transport::Tcp,
+            uid: None,
+            gid: None,
+            pid: None,
+            groups: Vec::new(),
+            user: None,
+            token_role: None,
+        }
+    }
+
+    /// The name to show.
+    pub fn name(&self) -> String {
+        match (&self.user, self.uid, self.transport) {
+            (Some(user), _, _) => user.clone(),
+            (None, Some(uid), _) => format!("uid {uid}"),
+            (None, None, Transport::Unix) => "unknown".to_owned(),
+            (None, None, Transport::Tcp) => "anonymous".to_owned(),
+        }
+    }
+}
+
+/// To whom a grant speaks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A user id on the Unix socket.
+    Uid(u32),
+    /// A group on the Unix socket, main or supplementary.
+    Gid(u32),
+    /// A login name, or a user of http_basic.
+    User(String),
+}
+
+/// A role given to somebody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// To whom.
+    pub to: Subject,
+    /// What.
+    pub role: Role,
+    /// On these nodes alone (names, expanded); on the whole rack where `None`.
+    pub nodes: Option<BTreeSet<String>>,
+}
+
+/// How a client on TCP says who it is.
+#[derive(Clone, Debug, Default)]
+pub enum TcpAuth {
+    /// Not at all: every local user may switch the rack. On loopback only.
+    None,
+    /// A user and password (bcrypt hashes by user), or a bearer token.
+    #[default]
+    Credentials,
+}
+
+/// A bearer token as it is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The name to show for it.
+    pub name: String,
+    /// SHA-256 of the token.
+    pub sha256: [u8; 32],
+    /// What it may do.
+    pub role: Role,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({}, {}, ***)", self.name, self.role)
+    }
+}
+
+/// Who may do what, as configured.
+#[derive(Clone, Default)]
+pub struct Policy {
+    /// The roles given. Where there is none, whoever may open the Unix socket, and whoever has a password, is operator.
+    pub grants: Vec<Grant>,
+    /// The daemon's own user: admin on the Unix socket, as is uid 0.
+    pub daemon_uid: Option<u32>,
+    /// How TCP clients say who they are.
+    pub tcp_auth: TcpAuth,
+    /// bcrypt hashes by user.
+    pub passwords: BTreeMap<String, String>,
+    /// Bearer tokens.
+    pub tokens: Vec<Token>,
+    /// Host names that a TCP client may address us by, beside the loopback ones.
+    pub hosts: BTreeSet<String>,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("grants", &self.grants)
+            .field("tcp_auth", &self.tcp_auth)
+            .field("users", &self.passwords.len())
+            .field("tokens", &self.tokens)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What somebody may do: on the whole rack, and more on some nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rights {
+    /// On the whole rack.
+    pub everywhere: Option<Role>,
+    /// On some nodes.
+    pub limited: Vec<(Role, BTreeSet<String>)>,
+}
+
+impl Rights {
+    /// Whether `role` is held on the whole rack. Who may do anything at all may look at everything.
+    pub fn everywhere(&self, role: Role) -> bool {
+        self.everywhere.is_some_and(|held| held >= role)
+            || (role == Role::Reader && !self.limited.is_empty())
+    }
+
+    /// Whether `role` is held on one node.
+    pub fn on(&self, role: Role, node: &str) -> bool {
+        let here = |(held, nodes): &(Role, BTreeSet<String>)| *held >= role && nodes.contains(node);
+        self.everywhere(role) || self.limited.iter().any(here)
+    }
+
+    /// Whether `role` is held on some node at least.
+    pub fn somewhere(&self, role: Role) -> bool {
+        self.everywhere(role) || self.limited.iter().any(|(held, _)| *held >= role)
+    }
+}
+
+impl Policy {
+    /// What `peer` may do.
+    pub fn rights(&self, peer: &Peer) -> Rights {
+        let unix = peer.transport == Transport::Unix;
+        if let Some(role) = peer.token_role {
+            return Rights {
+                everywhere: Some(role),
+                limited: Vec::new(),
+            };
+        }
+        if unix
+            && peer
+                .uid
+                .is_some_and(|uid| uid == 0 || Some(uid) == self.daemon_uid)
+        {
+            return Rights {
+                everywhere: Some(Role::Admin),
+                limited: Vec::new(),
+            };
+        }
+        if self.grants.is_empty() || (!unix && matches!(self.tcp_auth, TcpAuth::None)) {
+            return Rights {
+                everywhere: Some(Role::Operator),
+                limited: Vec::new(),
+            };
+        }
+        let mut rights = Rights::default();
+        for grant in &self.grants {
+            let meant = match &grant.to {
+                Subject::Uid(uid) => peer.uid == Some(*uid),
+                Subject::Gid(gid) => peer.gid == Some(*gid) || peer.groups.contains(gid),
+                Subject::User(user) => peer.user.as_ref() == Some(user),
+            };
+            match &grant.nodes {
+                _ if !meant => {}
+                None => rights.everywhere = rights.everywhere.max(Some(grant.role)),
+                Some(nodes) => rights.limited.push((grant.role, nodes.clone())),
+            }
+        }
+        rights
+    }
+}
+
+/// What the headers of a request say about who sent it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing is to be checked.
+    Open,
+    /// A token that is known.
+    Token {
+        /// Its name.
+        name: String,
+        /// Its role.
+        role: Role,
+    },
+    /// A password, to be compared with a bcrypt hash (a costly thing: not on the loop).
+    CheckPassword {
+        /// Who it claims to be.
+        user: String,
+        /// What it says.
+        password: String,
+        /// What it must match. A user that is not there has a hash that nothing matches, so that both take as long.
+        hash: String,
+    },
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entry::Open => f.write_str("Open"),
+            Entry::Token { name, role } => write!(f, "Token({name}, {role})"),
+            Entry::CheckPassword { user, .. } => write!(f, "CheckPassword({user}, ***)"),
+        }
+    }
+}
+
+/// What Ironic asks with.
+pub const CHALLENGE: &str = "Basic realm=\"Baremetal API\"";
+/// A hash that no password has: its salt and sum were never computed from one.
+const NOBODY: &str = "$2b$05$......................OTbaGa5WKhyK.gqbkzjnSxwt.bq3JQi";
+/// The paths that need no credentials.
+const PUBLIC: [&str; 4] = ["", "/v1", "/healthz", "/metrics"];
+
+impl Policy {
+    /// Whether the request may come in at all, and what has to be checked for it.
+    ///
+    /// # Errors
+    /// 403 for a browser's request or another host's name, 401 without credentials, 400 with unreadable ones.
+    pub fn enter(
+        &self,
+        transport: Transport,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Entry, Fault> {
+        if transport == Transport::Unix {
+            return Ok(Entry::Open);
+        }
+        self.check_origin(headers)?;
+        if matches!(self.tcp_auth, TcpAuth::None) || PUBLIC.contains(&path.trim_end_matches('/')) {
+            return Ok(Entry::Open);
+        }
+        let Some(header) = headers.get(http::header::AUTHORIZATION) else {
+            return Err(Fault::not_authenticated(
+                "Authorization required",
+                CHALLENGE,
+            ));
+        };
+        let unreadable = || Fault::bad_credentials("Could not decode the authorization header");
+        let (scheme, data) = header
+            .to_str()
+            .map_err(|_| unreadable())?
+            .trim()
+            .split_once(' ')
+            .ok_or_else(unreadable)?;
+        let data = data.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return self.enter_by_token(data);
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return Err(Fault::bad_credentials(
+                "Unsupported authorization scheme: use Basic or Bearer",
+            ));
+        }
+        let text = base64(data)
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or_else(unreadable)?;
+        let (user, password) = text.split_once(':').ok_or_else(unreadable)?;
+        Ok(Entry::CheckPassword {
+            user: user.to_owned(),
+            password: password.to_owned(),
+            hash: self
+                .passwords
+                .get(user)
+                .map_or(NOBODY, String::as_str)
+                .to_owned(),
+        })
+    }
+
+    fn enter_by_token(&self, token: &str) -> Result<Entry, Fault> {
+        let sum: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let found = self.tokens.iter().fold(None, |found, known| {
+            if bool::from(known.sha256.ct_eq(&sum)) {
+                Some(known)
+            } else {
+                found
+            }
+        });
+        let known =
+            found.ok_or_else(|| Fault::not_authenticated("Incorrect bearer token", "Bearer"))?;
+        Ok(Entry::Token {
+            name: known.name.clone(),
+            role: known.role,
+        })
+    }
+
+    /// A page in somebody's browser, or a name that was bent to our address, must not switch machines.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        for name in [http::header::ORIGIN, http::header::REFERER] {
+            if headers.contains_key(&name) {
+                return Err(Fault::not_permitted(format!(
+                    "requests from web pages are refused: this one has the header {name}"
+                )));
+            }
+        }
+        let host = headers
+            .get(http::header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default();
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        };
+        let name = name.to_ascii_lowercase();
+        let loopback = name == "localhost"
+            || name
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
+        if loopback || self.hosts.contains(&name) {
+            Ok(())
+        } else {
+            Err(Fault::not_permitted(format!(
+                "this is not the host '{host}'"
+            )))
+        }
+    }
+}
+
+/// The bytes that base64 (RFC 4648 §4, padded or not) stands for.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim_end_matches('=').as_bytes();
+    if text.len() % 4 == 1 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    for group in text.chunks(4) {
+        let mut sum = 0u32;
+        for letter in group {
+            let value = match letter {
+                b'A'..=b'Z' => letter - b'A',
+                b'a'..=b'z' => letter - b'a' + 26,
+                b'0'..=b'9' => letter - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            sum = sum << 6 | u32::from(value);
+        }
+        sum <<= 6 * (4 - group.len());
+        let [_, first, second, third] = sum.to_be_bytes();
+        bytes.extend(&[first, second, third][..group.len() - 1]);
+    }
+    Some(bytes)
+}

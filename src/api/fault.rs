@@ -1,0 +1,327 @@
+//! What a client is told when something is refused: one value, written in Ironic's shape on Ironic's paths and in ours
+//! elsewhere. Also the one place where a refusal of the rack gets its HTTP status.
+
+use super::json::{Error, ErrorBody};
+use super::message::Response;
+use super::view;
+use crate::rack::call::Refused;
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Whose conventions a path follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Surface {
+    /// Ironic's: microversions, its error body.
+    Ironic,
+    /// Our own.
+    Own,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// The status.
+    pub status: StatusCode,
+    /// The stable word for our own surface (one of [`super::json::KINDS`]).
+    pub kind: &'static str,
+    /// One line for people.
+    pub message: String,
+    /// Which of Ironic's forms it takes there.
+    form: Form,
+    /// What not every refusal has; boxed, because refusals travel in results.
+    more: Box<More>,
+}
+
+/// What a refusal is about.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct More {
+    node: Option<String>,
+    task: Option<String>,
+    detail: Option<Value>,
+    /// Headers of the answer.
+    headers: Vec<(&'static str, String)>,
+}
+
+/// Ironic has several forms of one thing, and clients read each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// `error_message` holding faultcode and faultstring: said by a handler.
+    Handler,
+    /// `error_message` holding code, title and description: said by the router.
+    Router,
+    /// The fault object alone: a body that was not even read.
+    Bare,
+    /// `error` with code and message: said by http_basic.
+    Basic,
+}
+
+impl Fault {
+    /// A refusal said by a handler.
+    pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Fault {
+            status,
+            kind,
+            message: message.into(),
+            form: Form::Handler,
+            more: Box::default(),
+        }
+    }
+
+    /// 400.
+    pub fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// 404 of a path that is not there.
+    pub fn no_route() -> Self {
+        Fault {
+            form: Form::Router,
+            ..Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "The resource could not be found.",
+            )
+        }
+    }
+
+    /// 404 of a node that is not there.
+    pub fn no_node(ident: &str) -> Self {
+        Refused::NoSuchNode(ident.to_owned()).into()
+    }
+
+    /// 405.
+    pub fn no_method(method: &http::Method, allowed: &str) -> Self {
+        Fault {
+            form: Form::Router,
+            ..Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("The method {method} is not allowed for this resource."),
+            )
+        }
+        .with("allow", allowed)
+    }
+
+    /// 406.
+    pub fn not_acceptable(message: impl Into<String>) -> Self {
+        Fault {
+            form: Form::Router,
+            ..Self::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", message)
+        }
+    }
+
+    /// 413.
+    pub fn too_large(limit: usize) -> Self {
+        Fault {
+            form: Form::Bare,
+            ..Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the body is larger than {limit} bytes"),
+            )
+        }
+    }
+
+    /// 400 of JSON that is nested beyond all need.
+    pub fn too_deep() -> Self {
+        Fault {
+            form: Form::Bare,
+            ..Self::bad("the body's JSON is nested too deeply")
+        }
+    }
+
+    /// 408 of a body that does not come.
+    pub fn too_slow() -> Self {
+        Fault {
+            form: Form::Bare,
+            ..Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the body did not come in time",
+            )
+        }
+    }
+
+    /// 401, with the header that asks for credentials.
+    pub fn not_authenticated(message: impl Into<String>, challenge: &str) -> Self {
+        Fault {
+            form: Form::Basic,
+            ..Self::new(StatusCode::UNAUTHORIZED, "not_authenticated", message)
+        }
+        .with("www-authenticate", challenge)
+    }
+
+    /// 400 of credentials that cannot be read.
+    pub fn bad_credentials(message: impl Into<String>) -> Self {
+        Fault {
+            form: Form::Basic,
+            ..Self::bad(message)
+        }
+    }
+
+    /// 403.
+    pub fn not_permitted(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not_permitted", message)
+    }
+
+    /// The same, with what it is about in its detail.
+    #[must_use]
+    pub fn about(mut self, what: &str, which: &str) -> Self {
+        self.more.detail = Some(json!({ what: which }));
+        self
+    }
+
+    /// The same, said of a node.
+    #[must_use]
+    pub fn on_node(mut self, node: &str) -> Self {
+        self.more.node = Some(node.to_owned());
+        self
+    }
+
+    /// The same, said of a task.
+    #[must_use]
+    fn on_task(mut self, task: &uuid::Uuid) -> Self {
+        self.more.task = Some(task.to_string());
+        self
+    }
+
+    /// The same with its detail.
+    #[must_use]
+    fn detailed(mut self, detail: Value) -> Self {
+        self.more.detail = Some(detail);
+        self
+    }
+
+    /// The same with a header.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.more.headers.push((name, value.into()));
+        self
+    }
+
+    /// The answer that says it.
+    pub fn response(self, surface: Surface) -> Response {
+        let side = if self.status.is_server_error() {
+            "Server"
+        } else {
+            "Client"
+        };
+        let fault = IronicFault {
+            faultcode: side,
+            faultstring: &self.message,
+            debuginfo: None,
+        };
+        let mut response = match (surface, self.form) {
+            (Surface::Ironic, Form::Handler) => wrapped(self.status, &fault),
+            (Surface::Ironic, Form::Bare) => Response::json(self.status, &fault),
+            (Surface::Ironic, Form::Router) => wrapped(
+                self.status,
+                &RouterFault {
+                    code: self.status.as_u16(),
+                    title: self.status.canonical_reason().unwrap_or_default(),
+                    description: &self.message,
+                },
+            ),
+            (Surface::Ironic, Form::Basic) => Response::json(
+                self.status,
+                &json!({"error": {"message": self.message, "code": self.status.as_u16()}}),
+            ),
+            (Surface::Own, _) => Response::json(
+                self.status,
+                &ErrorBody {
+                    error: Error {
+                        kind: self.kind.to_owned(),
+                        message: self.message,
+                        node: self.more.node,
+                        task: self.more.task,
+                        detail: self.more.detail,
+                    },
+                },
+            ),
+        };
+        response.headers.extend(self.more.headers);
+        response
+    }
+
+    /// The same refusal with the status that `surface` gives it.
+    ///
+    /// On Ironic's paths 409 and 503 mean "busy, ask again", and its clients do ask again, for ten seconds and more: what
+    /// only a person can change is a plain 400 there.
+    pub(super) fn fit(mut self, surface: Surface) -> Self {
+        let waits_for_a_person =
+            ["wrong_state", "maintenance", "paused", "control_refused"].contains(&self.kind);
+        if surface == Surface::Ironic && waits_for_a_person {
+            self.status = StatusCode::BAD_REQUEST;
+        }
+        self
+    }
+}
+
+/// JSON inside JSON, as Ironic does it.
+fn wrapped(status: StatusCode, inner: &impl Serialize) -> Response {
+    let text = serde_json::to_string(inner).expect("text and numbers");
+    Response::json(status, &json!({ "error_message": text }))
+}
+
+/// What Ironic's handlers say.
+#[derive(Serialize)]
+struct IronicFault<'a> {
+    faultcode: &'static str,
+    faultstring: &'a str,
+    debuginfo: Option<()>,
+}
+
+/// What Ironic's router says.
+#[derive(Serialize)]
+struct RouterFault<'a> {
+    code: u16,
+    title: &'a str,
+    description: &'a str,
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        let fault = |status, kind| Fault::new(status, kind, refused.to_string());
+        match &refused {
+            Refused::NoSuchNode(ident) => {
+                fault(StatusCode::NOT_FOUND, "node_not_found").on_node(ident)
+            }
+            Refused::NoSuchTask(id) => fault(StatusCode::NOT_FOUND, "task_not_found").on_task(id),
+            Refused::NoSuchBatch(id) => {
+                fault(StatusCode::NOT_FOUND, "batch_not_found").about("batch", &id.to_string())
+            }
+            Refused::Locked { node, task, .. } => fault(StatusCode::CONFLICT, "node_locked")
+                .on_node(node)
+                .on_task(task),
+            Refused::NotSupported { node, .. } => {
+                fault(StatusCode::BAD_REQUEST, "not_supported").on_node(node)
+            }
+            Refused::WrongState { node, .. } => {
+                fault(StatusCode::CONFLICT, "wrong_state").on_node(node)
+            }
+            Refused::Maintenance { node, .. } => {
+                fault(StatusCode::CONFLICT, "maintenance").on_node(node)
+            }
+            Refused::Paused { .. } => fault(StatusCode::CONFLICT, "paused"),
+            Refused::Control { task, .. } => fault(StatusCode::CONFLICT, "control_refused")
+                .on_node(&task.node)
+                .on_task(&task.id)
+                .detailed(json!(view::task(task))),
+            Refused::Invalid(_) => fault(StatusCode::BAD_REQUEST, "bad_request"),
+            Refused::Store(_) => fault(StatusCode::SERVICE_UNAVAILABLE, "store"),
+            Refused::Stopping => fault(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            Refused::Bmc { node, code, .. } => fault(StatusCode::BAD_GATEWAY, "bmc_refused")
+                .on_node(node)
+                .detailed(json!({ "completion_code": code })),
+            Refused::Unanswered { node, trouble, .. } => {
+                fault(StatusCode::GATEWAY_TIMEOUT, "bmc_unanswered")
+                    .on_node(node)
+                    .detailed(json!({ "trouble": trouble }))
+            }
+            Refused::Crowded(node) => fault(StatusCode::SERVICE_UNAVAILABLE, "crowded")
+                .on_node(node)
+                .with("retry-after", "1"),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Nodes, one and many: fields, filters, sorting, pages.
+
+use super::record::{self, DRIVER, LISTED, MEMBERS, PROVISION_STATE};
+use crate::api::fault::Fault;
+use crate::api::message::Response;
+use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
+use crate::api::version::{self, Version};
+use crate::rack::call::{Answer, Call, NodeView};
+use http::StatusCode;
+use serde_json::{Map, Value};
+
+/// The most nodes on one page.
+const PAGE: usize = 1000;
+
+/// The parameters of a list, with the microversion from which each is known.
+const PARAMETERS: &[(&str, Version)] = &[
+    ("limit", version::MINIMUM),
+    ("marker", version::MINIMUM),
+    ("sort_key", version::MINIMUM),
+    ("sort_dir", version::MINIMUM),
+    ("maintenance", version::MINIMUM),
+    ("associated", version::MINIMUM),
+    ("instance_uuid", version::MINIMUM),
+    ("chassis_uuid", version::MINIMUM),
+    ("fields", version::FIELDS),
+    ("provision_state", version::PROVISION_FILTER),
+    ("driver", version::DRIVER_FILTER),
+    ("resource_class", version::RESOURCE_CLASS),
+    // Of later microversions than ours: answered as they would be, since every node here has the same value.
+    ("fault", version::MINIMUM),
+    ("conductor", version::MINIMUM),
+    ("conductor_group", version::MINIMUM),
+    ("owner", version::MINIMUM),
+    ("lessee", version::MINIMUM),
+    ("description_contains", version::MINIMUM),
+    ("detail", version::MINIMUM),
+];
+
+/// The members by which a list can be sorted.
+const SORTABLE: &[&str] = &[
+    "uuid",
+    "name",
+    "created_at",
+    "updated_at",
+    "power_state",
+    "target_power_state",
+    "provision_state",
+    "maintenance",
+    "driver",
+    "last_error",
+    "reservation",
+];
+
+/// `GET /v1/nodes`
+pub fn list(asking: Asking) -> Result<Plan, Fault> {
+    let detail = asking.query.flag("detail")?.unwrap_or(false);
+    listing(asking, detail)
+}
+
+/// `GET /v1/nodes/detail`
+pub fn detail(asking: Asking) -> Result<Plan, Fault> {
+    if asking.query.value("fields").is_some() {
+        return Err(Fault::bad(
+            "Can't fetch a subset of fields with 'detail' set",
+        ));
+    }
+    listing(asking, true)
+}
+
+fn listing(asking: Asking, detail: bool) -> Result<Plan, Fault> {
+    let known: Vec<&str> = PARAMETERS.iter().map(|(name, _)| *name).collect();
+    asking.query.only(&known)?;
+    for (name, _) in asking.query.pairs() {
+        let from = PARAMETERS.iter().find(|(known, _)| known == name);
+        if let Some((_, from)) = from.filter(|(_, from)| *from > asking.version) {
+            return Err(Fault::not_acceptable(format!(
+                "Request not acceptable. The parameter {name} needs version {from}."
+            )));
+        }
+    }
+    let fields = fields(&asking)?;
+    if fields.is_some() && detail {
+        return Err(Fault::bad(
+            "Can't fetch a subset of fields with 'detail' set",
+        ));
+    }
+    let filter = Filter::of(&asking)?;
+    let order = Order::of(&asking)?;
+    let limit = match asking.query.number::<i64>("limit")? {
+        Some(limit) if limit < 1 => return Err(Fault::bad("Limit must be positive")),
+        Some(limit) => usize::try_from(limit).unwrap_or(PAGE).min(PAGE),
+        None => PAGE,
+    };
+    let marker = asking.query.value("marker").map(str::to_owned);
+    ask(Call::Nodes, move |answer| {
+        let Answer::Nodes(mut nodes) = answer else {
+            return Err(stray());
+        };
+        order.sort(&mut nodes);
+        let begin = match &marker {
+            None => 0,
+            Some(marker) => {
+                let at = nodes
+                    .iter()
+                    .position(|node| node.uuid.to_string() == marker.to_ascii_lowercase());
+                at.ok_or_else(|| Fault::no_node(marker))? + 1
+            }
+        };
+        let mut left = nodes[begin..].iter().filter(|node| filter.takes(node));
+        let page: Vec<&NodeView> = left.by_ref().take(limit).collect();
+        let more = left.next().is_some();
+        let shown: Vec<Value> = page
+            .iter()
+            .map(|node| Value::Object(entry(node, &asking, fields.as_deref(), detail)))
+            .collect();
+        let mut body = Map::new();
+        if let Some(last) = page.last().filter(|_| more) {
+            body.insert("next".into(), next(&asking, limit, last).into());
+        }
+        body.insert("nodes".into(), shown.into());
+        done(Response::json(StatusCode::OK, &body))
+    })
+}
+
+/// One node as a list shows it.
+fn entry(
+    node: &NodeView,
+    asking: &Asking,
+    fields: Option<&[String]>,
+    detail: bool,
+) -> Map<String, Value> {
+    match fields {
+        Some(fields) => chosen(node, fields, asking),
+        None if detail => record::full(node, asking.version, &asking.base),
+        None => record::members(node, LISTED.iter().copied(), asking.version, &asking.base),
+    }
+}
+
+fn chosen(node: &NodeView, fields: &[String], asking: &Asking) -> Map<String, Value> {
+    let names = fields.iter().map(String::as_str).chain(["links"]);
+    record::members(node, names, asking.version, &asking.base)
+}
+
+/// The address of the next page: the same query, from the last node of this page on.
+fn next(asking: &Asking, limit: usize, last: &NodeView) -> String {
+    let mut query = format!("limit={limit}");
+    for (name, value) in asking.query.pairs() {
+        if name != "limit" && name != "marker" {
+            query.push_str(&format!("&{}={}", encoded(name), encoded(value)));
+        }
+    }
+    format!(
+        "{}{}?{query}&marker={}",
+        asking.base, asking.path, last.uuid
+    )
+}
+
+/// Percent-encoded but for letters, digits and what is harmless in a query.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~,".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// The members that `fields=` asks for.
+fn fields(asking: &Asking) -> Result<Option<Vec<String>>, Fault> {
+    let Some(text) = asking.query.value("fields") else {
+        return Ok(None);
+    };
+    if asking.version < version::FIELDS {
+        return Err(Fault::not_acceptable(format!(
+            "Request not acceptable. The parameter fields needs version {}.",
+            version::FIELDS
+        )));
+    }
+    let fields: Vec<String> = text
+        .split(',')
+        .map(|field| field.trim().to_owned())
+        .filter(|field| !field.is_empty())
+        .collect();
+    if fields.is_empty() {
+        return Err(Fault::bad("fields= names no field").about("parameter", "fields"));
+    }
+    for field in &fields {
+        match record::since(field) {
+            Some(from) if from <= asking.version => {}
+            Some(from) => {
+                return Err(Fault::not_acceptable(format!(
+                    "Request not acceptable. The field {field} needs version {from}."
+                )));
+            }
+            None => {
+                let known: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
+                return Err(Fault::bad(format!(
+                    "Field(s) \"{field}\" are not valid. Valid fields are: {}.",
+                    known.join(", ")
+                ))
+                .about("parameter", "fields"));
+            }
+        }
+    }
+    Ok(Some(fields))
+}
+
+/// Which nodes a list shows.
+struct Filter {
+    maintenance: Option<bool>,
+    fault: Option<String>,
+    conductor: Option<String>,
+    /// A value was asked for that no node of ours has.
+    none: bool,
+}
+
+impl Filter {
+    fn of(asking: &Asking) -> Result<Self, Fault> {
+        let query = &asking.query;
+        for name in ["instance_uuid", "chassis_uuid"] {
+            if let Some(text) = query
+                .value(name)
+                .filter(|text| uuid::Uuid::try_parse(text).is_err())
+            {
+                return Err(Fault::bad(format!("Expected UUID for {name}: {text}"))
+                    .about("parameter", name));
+            }
+        }
+        let differs = |name: &str, ours: &str| query.value(name).is_some_and(|text| text != ours);
+        Ok(Filter {
+            maintenance: query.flag("maintenance")?,
+            fault: query.value("fault").map(str::to_owned),
+            conductor: query.value("conductor").map(str::to_owned),
+            none: query.flag("associated")? == Some(true)
+                || differs("provision_state", PROVISION_STATE)
+                || differs("driver", DRIVER)
+                || differs("conductor_group", "")
+                || [
+                    "instance_uuid",
+                    "chassis_uuid",
+                    "resource_class",
+                    "owner",
+                    "lessee",
+                    "description_contains",
+                ]
+                .iter()
+                .any(|name| query.value(name).is_some()),
+        })
+    }
+
+    fn takes(&self, node: &NodeView) -> bool {
+        let fault = match self.fault.as_deref() {
+            None => true,
+            Some("none") => node.fault.is_none(),
+            wanted => node.fault.as_deref() == wanted,
+        };
+        !self.none
+            && fault
+            && self
+                .maintenance
+                .is_none_or(|wanted| node.maintenance.is_some() == wanted)
+            && self
+                .conductor
+                .as_ref()
+                .is_none_or(|wanted| node.rack == *wanted)
+    }
+}
+
+/// In which order a list shows them.
+struct Order {
+    key: String,
+    descending: bool,
+}
+
+impl Order {
+    fn of(asking: &Asking) -> Result<Self, Fault> {
+        // Ironic's default is the order in which nodes were made: ours is the configuration's, which the rack keeps.
+        let key = asking
+            .query
+            .value("sort_key")
+            .unwrap_or_default()
+            .to_owned();
+        let unknown = !key.is_empty() && !SORTABLE.contains(&key.as_str());
+        if unknown || (key == "name" && asking.version < version::NAMES) {
+            return Err(Fault::bad(format!(
+                "The sort_key value \"{key}\" is an invalid field for sorting"
+            ))
+            .about("parameter", "sort_key"));
+        }
+        let descending = match asking.query.value("sort_dir") {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(other) => {
+                return Err(Fault::bad(format!(
+                    "Invalid sort direction: {other}. Acceptable values are 'asc' or 'desc'"
+                ))
+                .about("parameter", "sort_dir"));
+            }
+        };
+        Ok(Order { key, descending })
+    }
+
+    fn sort(&self, nodes: &mut [NodeView]) {
+        let text = |node: &NodeView| match self.key.as_str() {
+            "uuid" => Some(node.uuid.to_string()),
+            "name" => Some(node.name.clone()),
+            "created_at" => Some(node.created_at.to_string()),
+            "updated_at" => node.updated_at.map(|at| at.to_string()),
+            "power_state" => crate::api::view::power_state(node.power_state).map(str::to_owned),
+            "target_power_state" => node
+                .target_power_state
+                .map(|target| target.name().to_owned()),
+            "maintenance" => Some(node.maintenance.is_some().to_string()),
+            "last_error" => node.last_error.clone(),
+            "reservation" => node.task.map(|_| node.rack.clone()),
+            // Driver and provision state are the same for all, and no key is the order there is.
+            _ => None,
+        };
+        // Stable: equal ones stay as the rack has them, so that pages neither lose nor repeat a node.
+        nodes.sort_by_cached_key(text);
+        if self.descending {
+            nodes.reverse();
+        }
+    }
+}
+
+/// `GET /v1/nodes/{ident}`
+pub fn show(asking: Asking) -> Result<Plan, Fault> {
+    asking.query.only(&["fields"])?;
+    let ident = asking.node()?;
+    let fields = fields(&asking)?;
+    ask(Call::Node(ident), move |answer| {
+        let Answer::Node(node) = answer else {
+            return Err(stray());
+        };
+        match fields {
+            Some(fields) => shown(&chosen(&node, &fields, &asking)),
+            None => shown(&record::full(&node, asking.version, &asking.base)),
+        }
+    })
+}
+
+/// The inventory is the configuration.
+fn refused(what: &str) -> Fault {
+    Fault::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "not_supported",
+        format!(
+            "Nodes cannot be {what} through the API: the inventory is rackbmcd's configuration. Change the file and reload the daemon."
+        ),
+    )
+}
+
+/// `POST /v1/nodes`
+pub fn no_create(_: Asking) -> Result<Plan, Fault> {
+    Err(refused("created"))
+}
+
+/// `PATCH /v1/nodes/{ident}`
+pub fn no_update(asking: Asking) -> Result<Plan, Fault> {
+    let ident = asking.node()?;
+    ask(Call::Node(ident), |_| Err(refused("changed")))
+}
+
+/// `DELETE /v1/nodes/{ident}`
+pub fn no_delete(asking: Asking) -> Result<Plan, Fault> {
+    let ident = asking.node()?;
+    ask(Call::Node(ident), |_| Err(refused("deleted")))
+}

@@ -1,0 +1,159 @@
+//! A node's states, and the nine words that change them.
+
+use super::record::{self, STATES};
+use crate::api::access::Role;
+use crate::api::fault::Fault;
+use crate::api::json::Seconds;
+use crate::api::message::{self, Response};
+use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
+use crate::api::version::SOFT_POWER;
+use crate::rack::call::{Answer, Call, PowerTarget, Wishes};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::Duration;
+
+/// `GET /v1/nodes/{ident}/states`
+pub fn show(asking: Asking) -> Result<Plan, Fault> {
+    asking.query.only(&[])?;
+    ask(Call::Node(asking.node()?), move |answer| {
+        let Answer::Node(node) = answer else {
+            return Err(stray());
+        };
+        shown(&record::members(
+            &node,
+            STATES.iter().copied(),
+            asking.version,
+            &asking.base,
+        ))
+    })
+}
+
+/// The body as it came: what is in the members is judged later, after the node was found.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    target: Option<Value>,
+    timeout: Option<Value>,
+}
+
+/// `PUT /v1/nodes/{ident}/states/power`
+pub fn set_power(asking: Asking) -> Result<Plan, Fault> {
+    asking.query.only(&[])?;
+    let (target, timeout) = body(&asking)?;
+    let ident = asking.node()?;
+    // Ironic says that a node is not there before it says what is wrong with the wish, and so do its clients' tests.
+    let wish = match wish(&asking, &target, timeout.as_ref()) {
+        Ok(wish) => wish,
+        Err(fault) => return ask(Call::Node(ident), move |_| Err(fault)),
+    };
+    let (target, wishes) = wish;
+    asking.permitted(Role::Operator, vec![ident.clone()], move |asking| {
+        let call = Call::SetPower {
+            node: ident,
+            target,
+            wishes,
+            who: asking.who.clone(),
+        };
+        ask(call, move |answer| {
+            let Answer::Taken(task) = answer else {
+                return Err(stray());
+            };
+            let place = format!("{}{}", asking.base, asking.path.trim_end_matches("/power"));
+            let response = Response::empty(StatusCode::ACCEPTED).with("location", place);
+            done(match task {
+                Some(task) => response.with("x-rackbmcd-task", task.id.to_string()),
+                None => response,
+            })
+        })
+    })
+}
+
+/// The two members of the body.
+fn body(asking: &Asking) -> Result<(String, Option<Value>), Fault> {
+    message::is_json(&asking.headers, &asking.body)?;
+    let missing = |why: &str| {
+        Fault::bad(format!("Missing mandatory parameter: target{why}")).about("member", "target")
+    };
+    if asking.body.iter().all(u8::is_ascii_whitespace) {
+        return Err(missing(""));
+    }
+    let Body { target, timeout } = match serde_json::from_slice::<Value>(&asking.body) {
+        Ok(Value::Object(_)) => asking.json()?,
+        Ok(_) => return Err(missing(" (the body is no JSON object)")),
+        Err(error) if error.to_string().contains("recursion limit") => {
+            return Err(Fault::too_deep());
+        }
+        Err(error) => return Err(missing(&format!(" (the body is no JSON: {error})"))),
+    };
+    match target {
+        None => Err(missing("")),
+        Some(Value::String(target)) => Ok((target, timeout)),
+        Some(other) => {
+            Err(Fault::bad(format!("Expected string for target: {other}"))
+                .about("member", "target"))
+        }
+    }
+}
+
+/// What is wanted, once the node is there.
+fn wish(
+    asking: &Asking,
+    target: &str,
+    timeout: Option<&Value>,
+) -> Result<(PowerTarget, Wishes), Fault> {
+    let known = PowerTarget::from_words(target);
+    let newer = known.is_some_and(|target| {
+        !matches!(
+            target,
+            PowerTarget::PowerOn | PowerTarget::PowerOff | PowerTarget::Rebooting
+        )
+    });
+    if asking.version < SOFT_POWER && (newer || timeout.is_some()) {
+        let what = if newer {
+            format!("the target '{target}'")
+        } else {
+            "the member timeout".to_owned()
+        };
+        return Err(Fault::not_acceptable(format!(
+            "Request not acceptable. The requested version {} does not know {what}: it needs version {SOFT_POWER}.",
+            asking.version
+        )));
+    }
+    let timeout = timeout.map(patience).transpose()?;
+    let Some(target) = known else {
+        let words: Vec<&str> = PowerTarget::ALL
+            .iter()
+            .map(|target| target.words())
+            .collect();
+        return Err(Fault::bad(format!(
+            "The requested action \"{target}\" is not known. Valid targets are: {}.",
+            words.join(", ")
+        ))
+        .about("member", "target"));
+    };
+    Ok((
+        target,
+        Wishes {
+            timeout,
+            ..Wishes::default()
+        },
+    ))
+}
+
+/// The timeout in all the forms that Ironic takes: a number, a number as text, even `true`; and our `90s`.
+fn patience(value: &Value) -> Result<Duration, Fault> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64().and_then(Seconds::from_f64),
+        Value::String(text) => Seconds::from_words(text),
+        Value::Bool(truth) => Some(Seconds(Duration::from_secs(u64::from(*truth)))),
+        _ => None,
+    };
+    match seconds {
+        Some(Seconds(timeout)) if !timeout.is_zero() => Ok(timeout),
+        _ => Err(
+            Fault::bad(format!("timeout has to be positive, in seconds: {value}"))
+                .about("member", "timeout"),
+        ),
+    }
+}

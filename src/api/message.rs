@@ -1,0 +1,325 @@
+//! Requests and responses as plain values, and what stands between a client's text and a word of ours: paths, queries,
+//! bodies, links. Driven by `plan`; knows no route and no rack.
+
+use super::access::Peer;
+use super::fault::Fault;
+use http::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// One request, complete.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path as it came, still encoded.
+    pub path: String,
+    /// What followed the question mark, still encoded.
+    pub query: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// The id that the answer carries: `req-<uuid>`.
+    pub id: String,
+    /// `http` or `https`, for links.
+    pub scheme: &'static str,
+}
+
+/// One response, complete.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// Headers beside those that every answer has.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body's media type, where there is a body.
+    pub media_type: Option<&'static str>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// The media type of nearly every body.
+pub const JSON: &str = "application/json";
+
+impl Response {
+    /// Without a body.
+    pub fn empty(status: StatusCode) -> Self {
+        Response {
+            status,
+            headers: Vec::new(),
+            media_type: None,
+            body: Vec::new(),
+        }
+    }
+
+    /// With a JSON body; a newline ends it.
+    pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
+        let mut body =
+            serde_json::to_vec(value).expect("our JSON types have text keys and finite numbers");
+        body.push(b'\n');
+        Response {
+            status,
+            headers: Vec::new(),
+            media_type: Some(JSON),
+            body,
+        }
+    }
+
+    /// With a body of text.
+    pub fn text(media_type: &'static str, text: String) -> Self {
+        Response {
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            media_type: Some(media_type),
+            body: text.into_bytes(),
+        }
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Its JSON body with indents.
+    pub(super) fn make_pretty(&mut self) {
+        if self.media_type == Some(JSON)
+            && let Ok(value) = serde_json::from_slice::<serde_json::Value>(&self.body)
+        {
+            self.body = serde_json::to_vec_pretty(&value).expect("a value read from JSON");
+            self.body.push(b'\n');
+        }
+    }
+}
+
+/// The text that percent-encoding hides.
+///
+/// # Errors
+/// `%` without two hexadecimal digits, bytes that are no UTF-8, NUL.
+pub fn percent_decode(text: &str) -> Result<String, &'static str> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(if byte == b'%' {
+            let mut digit = || {
+                let digit = rest
+                    .next()
+                    .map(char::from)
+                    .and_then(|digit| digit.to_digit(16));
+                digit.ok_or("a % without two hexadecimal digits")
+            };
+            u8::try_from(digit()? * 16 + digit()?).expect("two hexadecimal digits")
+        } else {
+            byte
+        });
+    }
+    if bytes.contains(&0) {
+        return Err("a NUL");
+    }
+    String::from_utf8(bytes).map_err(|_| "bytes that are no UTF-8")
+}
+
+/// The parameters of a query, decoded, each asked for by name.
+#[derive(Clone, Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// The parameters in `text`.
+    ///
+    /// # Errors
+    /// What cannot be decoded: 400.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let decode = |part: &str| {
+            percent_decode(&part.replace('+', " "))
+                .map_err(|what| Fault::bad(format!("the query holds {what}")))
+        };
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        Ok(Query(pairs.collect::<Result<_, Fault>>()?))
+    }
+
+    /// The value of `name`; the last one where it comes several times.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().rfind(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// All parameters.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// That there is no parameter but `known` ones (`pretty` is known everywhere).
+    ///
+    /// # Errors
+    /// 400, naming the stranger.
+    pub fn only(&self, known: &[&str]) -> Result<(), Fault> {
+        let stranger = self
+            .0
+            .iter()
+            .find(|(name, _)| name != "pretty" && !known.contains(&name.as_str()));
+        stranger.map_or(Ok(()), |(name, _)| {
+            Err(Fault::bad(format!("Unknown argument: \"{name}\"")).about("parameter", name))
+        })
+    }
+
+    /// A parameter that says yes or no.
+    ///
+    /// # Errors
+    /// 400 where it says neither.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, Fault> {
+        self.value(name)
+            .map(|text| {
+                truth(text).ok_or_else(|| {
+                    Fault::bad(format!(
+                        "Invalid value for {name}: '{text}' is neither true nor false"
+                    ))
+                    .about("parameter", name)
+                })
+            })
+            .transpose()
+    }
+
+    /// A parameter that is a number.
+    ///
+    /// # Errors
+    /// 400 where it is none.
+    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Fault> {
+        self.value(name)
+            .map(|text| {
+                text.parse().map_err(|_| {
+                    Fault::bad(format!(
+                        "Invalid value for {name}: '{text}' is not a number in its range"
+                    ))
+                    .about("parameter", name)
+                })
+            })
+            .transpose()
+    }
+
+    /// A parameter that is a duration, never above `limit`: more is as much as `limit`.
+    ///
+    /// # Errors
+    /// 400 where it is none.
+    pub fn duration(
+        &self,
+        name: &str,
+        limit: std::time::Duration,
+    ) -> Result<Option<std::time::Duration>, Fault> {
+        self.value(name)
+            .map(|text| {
+                let seconds = super::json::Seconds::from_words(text).ok_or_else(|| {
+                    Fault::bad(format!(
+                        "Invalid value for {name}: '{text}' is no duration: wanted a number of seconds or words like '30s'"
+                    ))
+                    .about("parameter", name)
+                })?;
+                Ok(seconds.0.min(limit))
+            })
+            .transpose()
+    }
+}
+
+/// Yes and no in the spellings that OpenStack takes.
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" | "on" | "y" | "yes" => Some(true),
+        "0" | "f" | "false" | "off" | "n" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// What a body is: its bytes and what its sender called them.
+pub fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Fault> {
+    is_json(headers, body)?;
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let at = error.path().to_string();
+        let inner = error.inner().to_string();
+        if inner.contains("recursion limit") {
+            return Fault::too_deep();
+        }
+        let fault = Fault::bad(match at.as_str() {
+            "." | "?" => format!("the body does not fit: {inner}"),
+            _ => format!("the body does not fit at {at}: {inner}"),
+        });
+        if at == "." || at == "?" {
+            fault
+        } else {
+            fault.about("member", &at)
+        }
+    })?;
+    reader
+        .end()
+        .map_err(|error| Fault::bad(format!("the body goes on after its JSON: {error}")))?;
+    Ok(value)
+}
+
+/// Refuses a body that calls itself something other than JSON. No body and no name are fine.
+pub fn is_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Fault> {
+    let Some(name) = headers
+        .get(http::header::CONTENT_TYPE)
+        .filter(|_| !body.is_empty())
+    else {
+        return Ok(());
+    };
+    let name = String::from_utf8_lossy(name.as_bytes()).to_ascii_lowercase();
+    let essence = name.split(';').next().unwrap_or_default().trim().to_owned();
+    if essence.is_empty() || essence == JSON || essence.ends_with("+json") {
+        Ok(())
+    } else {
+        Err(Fault::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media_type",
+            format!("the body must be JSON: send Content-Type: application/json, not '{essence}'"),
+        ))
+    }
+}
+
+/// The addresses of this API as the client sees them: `http://<its Host header>`.
+pub fn base(request: &Request) -> String {
+    let host = request
+        .headers
+        .get(http::header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let fit = |host: &&str| {
+        !host.is_empty()
+            && host.len() <= 255
+            && host
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(&byte))
+    };
+    let host = host.filter(fit).unwrap_or("localhost");
+    format!("{}://{host}", request.scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_bytes_come_out_or_are_refused() {
+        assert_eq!(percent_decode("r1n%30%31"), Ok("r1n01".into()));
+        assert_eq!(percent_decode("%C3%BC"), Ok("ü".into()));
+        for bad in ["%", "%4", "%zz", "%00", "%ff", "%C3", "a%-1"] {
+            assert!(percent_decode(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_query_keeps_its_last_word_and_names_strangers() {
+        let query = Query::parse("a=1&b=x%20y&a=2&&c+d").expect("a query");
+        assert_eq!(query.value("a"), Some("2"));
+        assert_eq!(query.value("b"), Some("x y"));
+        assert_eq!(query.value("c d"), Some(""));
+        assert!(query.only(&["a", "b"]).is_err());
+        assert!(query.only(&["a", "b", "c d"]).is_ok());
+    }
+}

@@ -1,0 +1,307 @@
+//! The sockets of the API: HTTP/1 on Unix and TCP listeners, with limits and deadlines on everything that a client can
+//! draw out. Driven by `daemon`, which hands in the world ([`Context`]) and answers what is [`Asked`].
+//!
+//! Decides nothing about nodes: that is `plan`. Each listener runs its connections itself, on the task that polls it;
+//! a client that stalls or goes away costs one idle connection until a deadline ends it.
+
+mod guard;
+mod login;
+mod respond;
+#[cfg(test)]
+mod tests;
+
+use super::access::{Peer, Policy};
+use super::fault::Fault;
+use super::plan::Frame;
+use crate::rack::call::{Answer, Call, Refused, Who};
+use guard::Guarded;
+use http::HeaderMap;
+use hyper::server::conn::http1;
+use login::Login;
+use respond::Connection;
+use smol::channel::{Receiver, Sender};
+use smol::future::{self, FutureExt};
+use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use smol::net::TcpListener;
+use smol::net::unix::UnixListener;
+use smol_hyper::rt::{FuturesIo, SmolTimer};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A call on its way to the rack.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is asked.
+    pub call: Call,
+    /// Where the answer goes.
+    pub reply: Reply,
+}
+
+/// Where an answer goes. Dropping it unanswered tells the client that the daemon is going down.
+#[derive(Debug)]
+pub struct Reply(Sender<Result<Answer, Refused>>);
+
+impl Reply {
+    /// A place for an answer, and its other end.
+    pub fn new() -> (Self, Receiver<Result<Answer, Refused>>) {
+        let (sender, receiver) = smol::channel::bounded(1);
+        (Reply(sender), receiver)
+    }
+
+    /// Hands the answer over. Never waits; a client that has gone away loses it, and that is all.
+    pub fn send(self, outcome: Result<Answer, Refused>) {
+        let _ = self.0.try_send(outcome);
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_gone(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// Limits and deadlines.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections of one listener. More are told 503 at once.
+    pub connections: usize,
+    /// Streams of events of one daemon. More are told 503.
+    pub streams: usize,
+    /// A request's headers, and an idle connection's next request, come within this.
+    pub headers: Duration,
+    /// A request's body comes within this.
+    pub body: Duration,
+    /// A client that reads nothing for so long is let go.
+    pub write: Duration,
+    /// The rack answers within this, beyond what a call waits for by itself.
+    pub answer: Duration,
+    /// When the daemon goes down, requests under way have so long.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 512,
+            streams: 256,
+            headers: Duration::from_secs(15),
+            body: Duration::from_secs(10),
+            write: Duration::from_secs(20),
+            answer: Duration::from_secs(30),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A request that was meant to change something, and what came of it: for the audit trail.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// Who asked.
+    pub who: Who,
+    /// The method.
+    pub method: String,
+    /// The path as asked.
+    pub path: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// The task that was started or touched.
+    pub task: Option<String>,
+    /// What was refused, in words.
+    pub error: Option<String>,
+}
+
+/// A future that somebody else wrote.
+pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What the API needs of the world.
+pub struct Context {
+    /// Where calls go.
+    pub asks: Sender<Asked>,
+    /// The kernel's randomness, for request ids.
+    pub entropy: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    /// Who may do what; asked for anew with every request, so that a reload holds at once.
+    pub policy: Box<dyn Fn() -> Arc<Policy> + Send + Sync>,
+    /// The text of `/metrics`.
+    pub metrics: Box<dyn Fn() -> Later<String> + Send + Sync>,
+    /// Adds what the kernel knows of the peer of a Unix socket beyond its ids: groups, the login name.
+    pub look_up: Box<dyn Fn(BorrowedFd<'_>, &mut Peer) + Send + Sync>,
+    /// Told of every request that was meant to change something.
+    pub audit: Box<dyn Fn(Audit) + Send + Sync>,
+    /// Limits and deadlines.
+    pub limits: Limits,
+    /// The daemon goes down when this channel is closed.
+    pub shutdown: Receiver<()>,
+    /// What is counted and remembered across connections.
+    pub state: State,
+}
+
+/// What is counted and remembered across connections.
+#[derive(Default)]
+pub struct State {
+    streams: AtomicUsize,
+    login: Login,
+}
+
+/// Serves a Unix socket until the daemon goes down.
+pub async fn serve_unix(listener: UnixListener, context: Arc<Context>) {
+    let accept = || async {
+        let (stream, _) = listener.accept().await?;
+        let ids =
+            nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
+        let mut peer = Peer::unix(ids.uid(), ids.gid(), Some(ids.pid()));
+        (context.look_up)(stream.as_fd(), &mut peer);
+        Ok((stream, peer))
+    };
+    serve(accept, &context).await;
+}
+
+/// Serves a TCP socket until the daemon goes down.
+pub async fn serve_tcp(listener: TcpListener, context: Arc<Context>) {
+    let accept = || async {
+        let (stream, _) = listener.accept().await?;
+        // Answers are small and awaited: nothing is gained by holding them back.
+        stream.set_nodelay(true)?;
+        Ok((stream, Peer::tcp()))
+    };
+    serve(accept, &context).await;
+}
+
+/// The pause after an accept that failed for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+async fn serve<S, A, F>(accept: A, context: &Arc<Context>)
+where
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+    A: Fn() -> F,
+    F: Future<Output = io::Result<(S, Peer)>>,
+{
+    let connections = smol::Executor::new();
+    let open = Arc::new(AtomicUsize::new(0));
+    let accepting = async {
+        loop {
+            match accept().await {
+                Ok((stream, peer)) => {
+                    let counted = Counted::new(&open);
+                    if counted.others >= context.limits.connections {
+                        connections.spawn(turn_away(stream, counted)).detach();
+                    } else {
+                        connections
+                            .spawn(connection(stream, peer, context.clone(), counted))
+                            .detach();
+                    }
+                }
+                Err(error) => {
+                    log::warn!("api: a connection could not be accepted: {error}");
+                    smol::Timer::after(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    connections.run(accepting.or(until_shutdown(context))).await;
+    let drained = async {
+        while open.load(Ordering::Relaxed) > 0 {
+            smol::Timer::after(Duration::from_millis(10)).await;
+        }
+    };
+    let grace = async {
+        smol::Timer::after(context.limits.grace).await;
+    };
+    connections.run(drained.or(grace)).await;
+}
+
+/// Ends when the daemon goes down.
+async fn until_shutdown(context: &Context) {
+    while context.shutdown.recv().await.is_ok() {}
+}
+
+/// One among several of something; it leaves when it is dropped.
+struct Counted {
+    count: Arc<AtomicUsize>,
+    others: usize,
+}
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        let others = count.fetch_add(1, Ordering::Relaxed);
+        Counted {
+            count: count.clone(),
+            others,
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells a client that there are too many, without reading what it wants.
+async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S, _counted: Counted) {
+    let fault = Fault::new(
+        http::StatusCode::SERVICE_UNAVAILABLE,
+        "crowded",
+        "too many connections are open; try again",
+    );
+    let frame = Frame::of("", "/v1/nodes", "", &HeaderMap::new());
+    let body = String::from_utf8_lossy(&frame.finish(Err(fault)).body).into_owned();
+    let text = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let say = async {
+        let _ = stream.write_all(text.as_bytes()).await;
+        let _ = stream.close().await;
+    };
+    say.or(async {
+        smol::Timer::after(Duration::from_secs(1)).await;
+    })
+    .await;
+}
+
+/// The largest head of a request: its line and its headers.
+const HEAD_LIMIT: usize = 32 * 1024;
+/// The most headers.
+const HEADERS_LIMIT: usize = 64;
+
+async fn connection<S>(stream: S, peer: Peer, context: Arc<Context>, _counted: Counted)
+where
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+{
+    let guarded = Guarded::new(stream, context.limits.write);
+    let shared = Arc::new(Connection {
+        peer,
+        hangup: guarded.hangup(),
+        context: context.clone(),
+    });
+    let service =
+        hyper::service::service_fn(move |request| respond::respond(request, shared.clone()));
+    let mut http = http1::Builder::new();
+    // Without a timer there is no header deadline at all. The same deadline ends idle connections.
+    http.timer(SmolTimer::new())
+        .header_read_timeout(context.limits.headers)
+        .max_headers(HEADERS_LIMIT)
+        .max_buf_size(HEAD_LIMIT)
+        // A client that has said all (`nc -N`) still wants its answer.
+        .half_close(true)
+        .keep_alive(true);
+    let mut exchange = pin!(http.serve_connection(FuturesIo::new(guarded), service));
+    let going_down = async {
+        until_shutdown(&context).await;
+        None
+    };
+    let outcome = future::or(async { Some(exchange.as_mut().await) }, going_down).await;
+    let outcome = match outcome {
+        Some(outcome) => outcome,
+        None => {
+            exchange.as_mut().graceful_shutdown();
+            exchange.await
+        }
+    };
+    if let Err(error) = outcome {
+        log::trace!("api: a connection ended: {error}");
+    }
+}

@@ -1,0 +1,101 @@
+//! A stream that gives up on a peer that does not read, and that can be asked whether its peer has hung up.
+
+use smol::Timer;
+use smol::io::{AsyncRead, AsyncWrite};
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// A stream with a deadline on standing still while there is something to write.
+pub struct Guarded<S> {
+    stream: S,
+    patience: Duration,
+    stalled: Option<Timer>,
+}
+
+impl<S: AsFd> Guarded<S> {
+    /// `stream`, whose peer may leave it standing for `patience`.
+    pub fn new(stream: S, patience: Duration) -> Self {
+        Guarded {
+            stream,
+            patience,
+            stalled: None,
+        }
+    }
+
+    /// The means of asking whether the peer has hung up.
+    pub fn hangup(&self) -> Option<Hangup> {
+        self.stream.as_fd().try_clone_to_owned().ok().map(Hangup)
+    }
+}
+
+impl<S> Guarded<S> {
+    /// Lets what is ready through; else gives up when the patience is over.
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        poll: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.stalled = None;
+            return poll;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Timer::after(patience));
+        ready!(Pin::new(stalled).poll(context));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client reads nothing",
+        )))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_read(context, bytes)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(context, poll)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_flush(context);
+        self.watch(context, poll)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_close(context);
+        self.watch(context, poll)
+    }
+}
+
+/// Whether a peer has hung up: gone in both directions, which a half-closed one is not.
+pub struct Hangup(OwnedFd);
+
+impl Hangup {
+    /// Whether it has, by now.
+    pub fn happened(&self) -> bool {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
+        let mut asked = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        poll(&mut asked, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+            && asked[0]
+                .revents()
+                .is_some_and(|found| found.intersects(gone))
+    }
+}
