@@ -182,6 +182,8 @@ pub enum Verb {
         #[arg(value_enum)]
         power_state: PowerStateWord,
     },
+    /// Simulate a rack of BMCs on UDP ports of this host, to try any IPMI client on. Needs no daemon.
+    Sim(Box<crate::cli::sim::SimArgs>),
     /// Print a completion script for a shell.
     Completion {
         /// Which.

@@ -15,6 +15,7 @@ mod output;
 mod power;
 mod select;
 mod shell;
+pub mod sim;
 mod tasks;
 
 use args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
@@ -49,11 +50,25 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    if let Verb::Sim(args) = line.verb {
+        // Before the first thread is made: the simulator waits for its signals itself.
+        return simulate(*args);
+    }
     match smol::block_on(run(line)) {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("rackbmc: {failure}");
             failure.exit().into()
+        }
+    }
+}
+
+fn simulate(args: sim::SimArgs) -> ExitCode {
+    match sim::run(args) {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            eprintln!("rackbmc: {error}");
+            Exit::Failed.into()
         }
     }
 }
@@ -115,7 +130,7 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::NodeSetPowerState { node, power_state } => ironic::set(app, &node, power_state).await,
         Verb::Names => shell::names(app).await,
         // Answered above, before there was a client.
-        Verb::Completion { .. } | Verb::Man | Verb::Check(_) => Ok(Exit::Done),
+        Verb::Completion { .. } | Verb::Man | Verb::Check(_) | Verb::Sim(_) => Ok(Exit::Done),
     }
 }
 

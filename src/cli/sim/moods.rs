@@ -1,0 +1,214 @@
+//! Moods in words, as `--os`, `--mood` and `--node NAME=MOOD` take them: `hangs`, `obeys:5s+stale:3s`, `deaf`.
+//!
+//! Pure: text to [`Mood`] and link conditions.
+
+use super::arguments::SimError;
+use crate::sim::{Babble, Conditions, EarlyOn, Mood, NmiEffect, OsMood, Pointless, Repeated};
+use std::time::Duration;
+
+/// Applies `words`, joined by `+` or `,`, to a mood and the conditions of its link.
+///
+/// # Errors
+/// A word that is none, or whose value does not read, is named.
+pub fn parse_mood(
+    words: &str,
+    mood: &mut Mood,
+    conditions: &mut Conditions,
+) -> Result<(), SimError> {
+    for word in words.split(['+', ',']).map(str::trim) {
+        apply(word, mood, conditions).ok_or_else(|| SimError::Mood(word.to_owned()))?;
+    }
+    Ok(())
+}
+
+fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()> {
+    let (name, value) = match word.split_once(':') {
+        Some((name, value)) => (name, Some(value)),
+        None => (word, None),
+    };
+    let time = || value.and_then(duration);
+    let time_or = |default: u64| match value {
+        Some(value) => duration(value),
+        None => Some(Duration::from_secs(default)),
+    };
+    let chance = || {
+        value?
+            .parse()
+            .ok()
+            .filter(|c: &f64| (0.0..=1.0).contains(c))
+    };
+    let byte = || u8::from_str_radix(value?.trim_start_matches("0x"), 16).ok();
+    let quirks = &mut mood.quirks;
+    match name {
+        "good" if value.is_none() => *mood = Mood::default(),
+        "obeys" => mood.os = OsMood::ObeysAfter(time_or(5)?),
+        "hangs" => mood.os = OsMood::Hangs,
+        "ignores-first" => {
+            mood.os = OsMood::IgnoresFirst {
+                ignored: value.map_or(Some(1), |value| value.parse().ok())?,
+                after: Duration::from_secs(5),
+            };
+        }
+        "comes-back" => {
+            mood.os = OsMood::ComesBack {
+                down_after: Duration::from_secs(5),
+                back_after: time_or(5)?,
+            };
+        }
+        "boot" => mood.boot_time = time()?,
+        "on-delay" => mood.on_delay = time()?,
+        "off-delay" => mood.off_delay = time()?,
+        "min-off" => {
+            mood.min_off_time = time()?;
+            mood.early_on = EarlyOn::Lost;
+        }
+        "stale" => mood.stale_for = time_or(3)?,
+        "nmi-ignored" => mood.nmi = NmiEffect::Ignored,
+        "nmi-refused" => mood.nmi = NmiEffect::Refused(0xCC),
+        "nmi-off" => mood.nmi = NmiEffect::PowersOff,
+        "nmi-crash" => {
+            mood.nmi = NmiEffect::Crash {
+                reboots_after: value.map(|_| time()).map_or(Some(None), |t| t.map(Some))?,
+                logged: true,
+                restart_cause: 0x0A,
+            };
+        }
+        "strict" => mood.pointless = Pointless::Refused,
+        "copies" => mood.executes_copies = true,
+        "duplicate-cf" => mood.repeated = Repeated::RefusedAsDuplicate,
+        "loses-first-reply" => mood.loses_first_reply = true,
+        "reply-delay" => mood.reply_delay = time()?,
+        "deaf" => match value {
+            Some(_) => mood.deaf_until = Some(crate::time::Instant::START + time()?),
+            None => mood.dead = true,
+        },
+        "dead" => mood.dead = true,
+        "full" => mood.session_table_full = Some(value.map_or(Some(0x01), |_| byte())?),
+        "forgets" => mood.session_life = Some(time_or(30)?),
+        "ignores-ping" => mood.ignores_ping = true,
+        "ignores-capabilities" => mood.ignores_capabilities = true,
+        "ignores-cipher-suites" => mood.ignores_cipher_suites = true,
+        "ignores-close" => mood.ignores_close = true,
+        "babbles" => {
+            let every = value.map_or(Some(Duration::from_millis(1)), |_| time())?;
+            mood.babble = Some(Babble { every });
+        }
+        "openbmc" => {
+            quirks.error_replies_zeroed = true;
+            quirks.exact_level_lookup = true;
+            quirks.pad_1_5 = true;
+            quirks.aes_pad_16_for_0 = true;
+        }
+        "errors-zeroed" => quirks.error_replies_zeroed = true,
+        "tag-zero" => quirks.tag_always_zero = true,
+        "short-errors" => quirks.short_error_replies = Some(2),
+        "extra-status-byte" => quirks.extra_status_byte = true,
+        "pad-1.5" => quirks.pad_1_5 = true,
+        "key-digest" => quirks.key_constants_as_long_as_digest = true,
+        "supermicro20" => quirks.rakp2_extra_byte = true,
+        "intel20" => {
+            quirks.padded_user_names = true;
+            quirks.rakp3_level_only = true;
+            quirks.rakp4_by_integrity = true;
+        }
+        "opensesspriv" => quirks.level_of_open_session = true,
+        "integrity-sik" => quirks.integrity_key_is_session_key = true,
+        "icts" => quirks.icts_pad = true,
+        "nochecksum" => quirks.wrong_checksums = true,
+        "idzero" => quirks.session_id_zero_1_5 = true,
+        "noauthcode" => quirks.wrong_codes_1_5 = true,
+        "endianseq" => quirks.swapped_sequence_1_5 = true,
+        "skips-numbers" => quirks.skips_sequence_numbers = true,
+        "loss" => conditions.loss = chance()?,
+        "duplicate" => conditions.duplicate = chance()?,
+        "reorder" => {
+            conditions.reorder = chance()?;
+            conditions.held_back = Duration::from_millis(50);
+        }
+        "corrupt" => conditions.corrupt = chance()?,
+        "delay" => conditions.delay = time()?,
+        "jitter" => conditions.jitter = time()?,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// `5s`, `200ms`, `2m` or a bare number of seconds.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let (number, factor) = if let Some(number) = text.strip_suffix("ms") {
+        (number, 0.001)
+    } else if let Some(number) = text.strip_suffix('s') {
+        (number, 1.0)
+    } else if let Some(number) = text.strip_suffix('m') {
+        (number, 60.0)
+    } else {
+        (text, 1.0)
+    };
+    let seconds: f64 = number.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds * factor).ok()
+}
+
+/// All words, for the help.
+pub(super) const WORDS: &str = "\
+operating system: obeys[:TIME] hangs ignores-first[:N] comes-back[:TIME] boot:TIME
+machine:          on-delay:TIME off-delay:TIME min-off:TIME stale[:TIME] strict
+interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused nmi-off
+BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf loses-first-reply
+                  reply-delay:TIME babbles[:EVERY] ignores-ping ignores-capabilities ignores-cipher-suites ignores-close
+firmware:         openbmc intel20 supermicro20 opensesspriv icts errors-zeroed tag-zero short-errors
+                  extra-status-byte key-digest integrity-sik nochecksum skips-numbers
+IPMI 1.5:         pad-1.5 idzero noauthcode endianseq
+network:          loss:CHANCE duplicate:CHANCE reorder:CHANCE corrupt:CHANCE delay:TIME jitter:TIME
+Join several with +, as in hangs+stale:3s+loss:0.1. TIME is 5s, 200ms or 2m, CHANCE 0 to 1.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_joined_and_each_does_its_part() {
+        let (mut mood, mut conditions) = (Mood::default(), Conditions::default());
+        parse_mood("hangs+stale:3s, loss:0.25", &mut mood, &mut conditions).unwrap();
+        assert_eq!(mood.os, OsMood::Hangs);
+        assert_eq!(mood.stale_for, Duration::from_secs(3));
+        assert_eq!(conditions.loss, 0.25);
+    }
+
+    #[test]
+    fn a_wrong_word_is_named() {
+        for wrong in ["sulks", "obeys:soon", "loss:1.5", "stale:-1s", ""] {
+            let mut mood = Mood::default();
+            let error = parse_mood(wrong, &mut mood, &mut Conditions::default()).unwrap_err();
+            assert!(matches!(error, SimError::Mood(named) if named == wrong));
+        }
+    }
+
+    #[test]
+    fn every_word_of_the_help_is_one() {
+        for word in WORDS.lines().take_while(|line| !line.starts_with("Join")) {
+            let words = word.split_once(": ").map_or(word, |(_, words)| words);
+            for word in words.split_whitespace().filter(|word| !word.ends_with(':')) {
+                let word = word
+                    .replace("[:TIME]", "")
+                    .replace("[:N]", ":2")
+                    .replace("[:REBOOTS-AFTER]", "")
+                    .replace("[:STATUS]", ":0b")
+                    .replace("[:EVERY]", ":10ms")
+                    .replace("TIME", "2s")
+                    .replace("CHANCE", "0.5");
+                let (mut mood, mut conditions) = (Mood::default(), Conditions::default());
+                parse_mood(&word, &mut mood, &mut conditions).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        assert_eq!(duration("200ms"), Some(Duration::from_millis(200)));
+        assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Some(Duration::from_secs(120)));
+        assert_eq!(duration("7"), Some(Duration::from_secs(7)));
+        assert_eq!(duration("-1s"), None);
+        assert_eq!(duration("1e30"), None);
+    }
+}
