@@ -288,6 +288,8 @@ fn private_file(path: &Path) -> io::Result<File> {
 fn open_on_disk(file: File) -> Result<Database, DatabaseError> {
     Builder::new()
         .set_cache_size(CACHE)
+        // Else a file that something damaged could be trusted, or make redb panic. A journal is small: it costs little.
+        .set_check_integrity_on_open(true)
         .create_with_backend(FileBackend::new(file)?)
 }
 

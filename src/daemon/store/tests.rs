@@ -257,6 +257,38 @@ fn what_is_no_journal_of_ours_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_damaged_journal_is_refused_or_whole_and_never_half_read() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Store::open(home.path()).unwrap();
+    for index in 0..40 {
+        let write = put(Table::Tasks, &format!("{index:02}"), &"x".repeat(200));
+        store.commit(&[write]).unwrap();
+    }
+    let good = texts(&mut store);
+    drop(store);
+    let path = home.path().join(FILE);
+    let bytes = fs::read(&path).unwrap();
+    let mut refused = 0;
+    for at in (0..bytes.len()).step_by(bytes.len() / 97) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&path, damaged).unwrap();
+        match Store::open(home.path()) {
+            Ok(mut store) => assert_eq!(texts(&mut store), good, "byte {at}"),
+            Err(_) => refused += 1,
+        }
+    }
+    // Most of a young file is free room, where damage does no harm.
+    assert!(refused > 0);
+    for length in [1, 100, 4096, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(&path, &bytes[..length]).unwrap();
+        if let Ok(mut store) = Store::open(home.path()) {
+            assert_eq!(texts(&mut store), good, "cut to {length}");
+        }
+    }
+}
+
+#[test]
 fn a_directory_that_cannot_be_made_is_said_with_its_path() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let directory = file.path().join("state");
