@@ -116,18 +116,24 @@ pub struct Audit {
 /// A future that somebody else wrote.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// Fills a buffer with random bytes.
+pub type Randomness = Box<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// Asks the kernel about the peer of a Unix socket.
+pub type LookUp = Box<dyn Fn(BorrowedFd<'_>, &mut Peer) + Send + Sync>;
+
 /// What the API needs of the world.
 pub struct Context {
     /// Where calls go.
     pub asks: Sender<Asked>,
     /// The kernel's randomness, for request ids.
-    pub entropy: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub entropy: Randomness,
     /// Who may do what; asked for anew with every request, so that a reload holds at once.
     pub policy: Box<dyn Fn() -> Arc<Policy> + Send + Sync>,
     /// The text of `/metrics`.
     pub metrics: Box<dyn Fn() -> Later<String> + Send + Sync>,
     /// Adds what the kernel knows of the peer of a Unix socket beyond its ids: groups, the login name.
-    pub look_up: Box<dyn Fn(BorrowedFd<'_>, &mut Peer) + Send + Sync>,
+    pub look_up: LookUp,
     /// Told of every request that was meant to change something.
     pub audit: Box<dyn Fn(Audit) + Send + Sync>,
     /// Limits and deadlines.

@@ -71,7 +71,7 @@ pub fn raw(asking: Asking) -> Result<Plan, Fault> {
     let bad = |member: &str, what: &str| {
         Err(Fault::bad(format!("{member} {what}")).about("member", member))
     };
-    if wanted.net_fn > 62 || wanted.net_fn % 2 != 0 {
+    if wanted.net_fn > 62 || !wanted.net_fn.is_multiple_of(2) {
         return bad(
             "net_fn",
             "is an even number from 0 to 62: odd ones are answers",
