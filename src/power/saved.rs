@@ -30,6 +30,7 @@ impl Sequence {
     pub fn save(&self, now: Instant) -> Saved {
         let mut sequence = self.clone();
         sequence.advance(now);
+        sequence.knowledge.clock.detach();
         Saved {
             phase: sequence.phase,
             knowledge: sequence.knowledge,

@@ -68,6 +68,11 @@ impl Clock {
         self.elapsed = self.elapsed.saturating_add(away);
     }
 
+    /// Forgets the daemon's clock, which starts anew after a restart.
+    pub(crate) fn detach(&mut self) {
+        self.seen = None;
+    }
+
     pub(crate) fn age(&self) -> Age {
         self.age
     }

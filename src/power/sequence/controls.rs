@@ -1,5 +1,6 @@
 //! The five controls in every phase: what is allowed, what each does, and why one is refused.
 
+use super::clock::Age;
 use super::knowledge::Knowledge;
 use super::phase::{Leg, Look, Next, Phase, Question, SlowLook, Then};
 use super::{Input, Sequence, level};
@@ -7,6 +8,7 @@ use crate::bmc::vocabulary::{Delivery, OrderId, Report, Silence, Trouble};
 use crate::power::settings::WITHDRAWAL;
 use crate::power::{Control, Operation, State};
 use std::fmt;
+use std::time::Duration;
 
 /// A control that is not carried out: why, and what is still possible.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -234,6 +236,9 @@ fn stand_still(mut phase: Phase, knowledge: &mut Knowledge) -> Phase {
 pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
     let now = Next::At(age);
+    // What was seen before does not count towards a confirmation, but before anything was sent it still tells the
+    // target that there is nothing to do.
+    let still = |seen: Option<Age>| seen.map(|_| age).filter(|_| !knowledge.changing_issued());
     match phase {
         Phase::SoftPressing { soft, .. } => Phase::SoftWaiting {
             soft,
@@ -247,6 +252,32 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
             looks: 0,
             seen: None,
             press_again: age,
+            next: now,
+        },
+        Phase::SoftWaiting {
+            soft,
+            looks,
+            seen,
+            press_again,
+            ..
+        } => Phase::SoftWaiting {
+            soft,
+            looks,
+            seen: still(seen),
+            press_again,
+            next: now,
+        },
+        Phase::Watching {
+            leg,
+            looks,
+            seen,
+            press_again,
+            ..
+        } => Phase::Watching {
+            leg,
+            looks,
+            seen: still(seen),
+            press_again,
             next: now,
         },
         Phase::Resting { rested, .. } => Phase::Resting {
@@ -282,14 +313,13 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
             notes,
             fate,
             looks,
-            on_since,
             ..
         } => Phase::Judging {
             until,
             notes,
             fate,
             looks,
-            on_since,
+            on_since: None,
             asked: Question::Power,
             next: now,
         },
@@ -323,9 +353,30 @@ pub(super) fn restored(phase: Phase, knowledge: &mut Knowledge) -> Phase {
         (Phase::Withdrawing { then, .. }, _) => stopped(then, knowledge),
         (phase, Some(_)) => {
             let phase = super::on(phase, Input::Report(&report), knowledge);
-            refreshed(phase, knowledge)
+            patient(refreshed(phase, knowledge), knowledge)
         }
         (phase, None) => refreshed(phase, knowledge),
+    }
+}
+
+/// A soft request whose answer was lost with the daemon most likely arrived: the operating system is given a minute
+/// before a look that still shows "on" leads to another one.
+fn patient(phase: Phase, knowledge: &Knowledge) -> Phase {
+    match phase {
+        Phase::SoftWaiting {
+            soft,
+            looks,
+            seen,
+            press_again: Some(from),
+            next,
+        } => Phase::SoftWaiting {
+            soft,
+            looks,
+            seen,
+            press_again: Some(from.max(knowledge.clock.age() + RESTART_GAP)),
+            next,
+        },
+        phase => phase,
     }
 }
 
@@ -338,3 +389,6 @@ impl Knowledge {
             .collect()
     }
 }
+
+/// See [`patient`].
+const RESTART_GAP: Duration = Duration::from_secs(60);

@@ -154,7 +154,14 @@ impl Sequence {
     /// most one is outstanding. `id` must be new; it is only used up where an order is returned.
     pub fn poll_order(&mut self, id: OrderId) -> Option<Order> {
         // Rule "once", held here a last time whatever the phases do: a pulse that may have arrived is not sent again.
-        if matches!(self.phase, Phase::Pulsing { .. }) && self.knowledge.pulse_handed() {
+        let due = matches!(
+            self.phase,
+            Phase::Pulsing {
+                next: Next::At(_),
+                ..
+            }
+        );
+        if due && self.knowledge.pulse_handed() {
             let phase = std::mem::replace(&mut self.phase, Phase::Queued);
             self.phase = pulse::after_possible_arrival(phase, &self.knowledge);
         }

@@ -249,6 +249,13 @@ pub(crate) struct Signs {
     pub(in crate::power) entries: Vec<String>,
 }
 
+impl Fate {
+    /// Whether it is known that the pulse arrived.
+    pub(in crate::power) fn is_arrived(&self) -> bool {
+        !matches!(self, Fate::Unknown { .. })
+    }
+}
+
 impl Question {
     fn order(self) -> Order {
         match self {

@@ -76,7 +76,13 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             Input::Report(report),
         ) => {
             let (fate, on_since) = match knowledge.take_reading(report) {
-                Finding::Read(Power::On) => (fate, Some(on_since.unwrap_or(age))),
+                Finding::Read(Power::On) => {
+                    let since = on_since.unwrap_or(age);
+                    if age.since(since) >= steady(knowledge) && fate.is_arrived() {
+                        return done(&fate, knowledge);
+                    }
+                    (fate, Some(since))
+                }
                 Finding::Read(Power::Off) => {
                     knowledge.remark(format!("at {} it was off", knowledge.at()));
                     (shown(fate, "the node was off for a while"), None)
@@ -84,7 +90,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 Finding::Nothing => (fate, on_since),
                 Finding::Hopeless(why) => return knowledge.fail(&why),
             };
-            judge(until, notes, fate, looks, on_since, knowledge)
+            look_on(until, notes, fate, looks, on_since, knowledge)
         }
         (
             Phase::Judging {
@@ -210,8 +216,8 @@ fn watch(until: Age, notes: Notes, fate: Fate, knowledge: &Knowledge) -> Phase {
     }
 }
 
-/// After each look at the power: done, or on to the restart cause, or the next look.
-fn judge(
+/// After a look at the power that decided nothing: on to the restart cause, or to the next look.
+fn look_on(
     until: Age,
     notes: Notes,
     fate: Fate,
@@ -220,10 +226,6 @@ fn judge(
     knowledge: &Knowledge,
 ) -> Phase {
     let age = knowledge.clock.age();
-    let steady = on_since.is_some_and(|since| age.since(since) >= steady(knowledge));
-    if steady && !matches!(fate, Fate::Unknown { .. }) {
-        return done(&fate, knowledge);
-    }
     let (asked, next, looks) = if notes.cause.is_some() {
         (Question::Cause, age, looks)
     } else {

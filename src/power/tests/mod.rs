@@ -1,1 +1,11 @@
-//! Tests of the sequences through their public face, against a little simulated machine.
+//! Tests of the sequences through their public face, against a little simulated machine ([`world`]).
+
+mod controls;
+mod operations;
+mod pulses;
+mod restart;
+mod soft;
+mod storm;
+mod table;
+mod walk;
+mod world;

@@ -1,0 +1,231 @@
+//! The hard operations: levels that are read back, repeated only after a look, and made into a reboot.
+
+use super::world::{Mishap, World, secs};
+use crate::bmc::vocabulary::{Order, Power, RefusalKind};
+use crate::power::{Operation, Settings, State};
+use crate::time::Instant;
+use std::time::Duration;
+
+#[test]
+fn what_is_there_already_is_a_success_with_nothing_sent() {
+    for (operation, power) in [
+        (Operation::PowerOn, Power::On),
+        (Operation::PowerOff, Power::Off),
+    ] {
+        let mut world = World::begun(operation, power);
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Succeeded);
+        assert_eq!(world.changing(), []);
+        assert_eq!(world.told.len(), 2, "a second reading confirms it");
+    }
+}
+
+#[test]
+fn a_stale_reading_at_the_start_does_not_pass_for_the_state_asked_for() {
+    // Switched off half a second ago, still shown on.
+    let mut world = World::begun(Operation::PowerOn, Power::On);
+    world.machine.stale = Duration::from_millis(500);
+    world.machine.press(Power::Off, world.now);
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(world.machine.power, Power::On);
+    assert_eq!(world.changing(), [Order::PowerOn]);
+    assert_eq!(outcome.power_at_start, Some(Power::Off));
+}
+
+#[test]
+fn success_needs_two_readings_a_second_apart() {
+    let mut world = World::begun(Operation::PowerOff, Power::On);
+    world.run_to_end();
+    let off: Vec<_> = world
+        .told
+        .iter()
+        .filter(|(_, power)| *power == Power::Off)
+        .collect();
+    assert_eq!(off.len(), 2);
+    assert!(off[1].0 - off[0].0 >= secs(1));
+}
+
+#[test]
+fn a_bmc_whose_state_lags_is_waited_for_and_not_told_again() {
+    let mut world = World::begun(Operation::PowerOn, Power::Off);
+    world.machine.stale = secs(6);
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.changing(), [Order::PowerOn]);
+}
+
+#[test]
+fn a_level_that_was_forgotten_is_sent_again_after_the_settle_time() {
+    let mut world = World::begun(Operation::PowerOn, Power::Off);
+    world.machine.ignores = 1;
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    let sent: Vec<Instant> = world
+        .polled
+        .iter()
+        .filter(|(_, order)| *order == Order::PowerOn)
+        .map(|(at, _)| *at)
+        .collect();
+    assert_eq!(sent.len(), 2);
+    assert!(sent[1] - sent[0] >= secs(10));
+}
+
+#[test]
+fn an_unanswered_level_is_looked_at_before_it_is_repeated() {
+    for (mishap, sent) in [(Mishap::Lost, 2), (Mishap::AnswerLost, 1)] {
+        let mut world = World::begun(Operation::PowerOff, Power::On);
+        world.machine.mishaps = [mishap].into();
+        assert_eq!(world.run_to_end().state, State::Succeeded);
+        assert_eq!(world.changing().len(), sent);
+        let pairs = world.polled.windows(2);
+        assert!(
+            pairs
+                .into_iter()
+                .all(|pair| !(pair[0].1.changes_power() && pair[1].1.changes_power())),
+            "a look lies between"
+        );
+    }
+}
+
+#[test]
+fn busy_is_asked_again_after_one_two_and_four_seconds() {
+    let mut world = World::begun(Operation::PowerOff, Power::On);
+    world.machine.mishaps = vec![Mishap::Refuse(0xC0, RefusalKind::Busy); 3].into();
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    let sent: Vec<Instant> = world
+        .polled
+        .iter()
+        .filter(|(_, order)| order.changes_power())
+        .map(|(at, _)| *at)
+        .collect();
+    let pauses: Vec<u64> = sent
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).as_secs())
+        .collect();
+    assert_eq!(pauses, [1, 2, 4]);
+}
+
+#[test]
+fn refused_in_the_present_state_is_done_when_that_is_the_state_asked_for() {
+    // Dell's "off" when off: somebody was faster than we.
+    let mut world = World::begun(Operation::PowerOff, Power::On);
+    world.machine.mishaps = [Mishap::Refuse(0xD5, RefusalKind::NotInPresentState)].into();
+    world.queueing = secs(1);
+    world.run_for(Duration::from_millis(1500));
+    world.machine.press(Power::Off, world.now);
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(world.machine.carried_out, []);
+    assert!(outcome.text.contains("D5h"), "{}", outcome.text);
+}
+
+#[test]
+fn what_the_bmc_does_not_do_fails_at_once_with_its_reason() {
+    for (code, kind) in [
+        (0xC1, RefusalKind::NotSupported),
+        (0xD4, RefusalKind::NotPermitted),
+        (0xD1, RefusalKind::Updating),
+    ] {
+        let mut world = World::begun(Operation::PowerOff, Power::On);
+        world.machine.mishaps = [Mishap::Refuse(code, kind)].into();
+        let outcome = world.run_to_end();
+        assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+        assert!(outcome.took <= secs(1));
+        assert!(
+            outcome.text.contains(&format!("{code:02X}h")),
+            "{}",
+            outcome.text
+        );
+        let updating = kind == RefusalKind::Updating;
+        assert_eq!(
+            outcome.text.contains("firmware update"),
+            updating,
+            "{}",
+            outcome.text
+        );
+    }
+}
+
+#[test]
+fn an_unspecified_failure_is_tried_once_more() {
+    let refusal = Mishap::Refuse(0xFF, RefusalKind::Failed);
+    for (times, end) in [(1, State::Succeeded), (2, State::Failed)] {
+        let mut world = World::begun(Operation::PowerOff, Power::On);
+        world.machine.mishaps = vec![refusal.clone(); times].into();
+        assert_eq!(world.run_to_end().state, end);
+    }
+}
+
+#[test]
+fn a_reboot_is_made_of_levels_with_the_minimum_off_time_between_them() {
+    let mut world = World::begun(Operation::Reboot, Power::On);
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(world.changing(), [Order::PowerOff, Order::PowerOn]);
+    let on_at = world.machine.carried_out[1].0;
+    let off_read_at = world
+        .told
+        .iter()
+        .find(|(_, power)| *power == Power::Off)
+        .expect("read")
+        .0;
+    assert!(on_at - off_read_at >= secs(10));
+}
+
+#[test]
+fn a_dead_bmc_fails_the_task_within_its_deadline_with_nothing_sent() {
+    for operation in Operation::ALL {
+        let mut world = World::begun(operation, Power::On);
+        world.machine.deaf = vec![(Instant::START, Instant::after_start(secs(100_000)))];
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Failed, "{operation}");
+        assert!(outcome.took <= secs(61), "{operation}: {:?}", outcome.took);
+        assert!(
+            outcome.text.contains("nothing was sent"),
+            "{}",
+            outcome.text
+        );
+        assert_eq!(outcome.power, None, "no guess is shown as a reading");
+    }
+}
+
+#[test]
+fn a_bmc_that_dies_after_the_order_fails_the_task_at_its_deadline() {
+    let mut world = World::begun(Operation::PowerOff, Power::On);
+    world.machine.deaf = vec![(
+        world.now + Duration::from_millis(70),
+        world.now + secs(1000),
+    )];
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Failed);
+    assert_eq!(outcome.took, secs(60));
+}
+
+#[test]
+fn a_time_that_ends_between_two_looks_is_kept_to_the_second() {
+    let settings = Settings {
+        change_timeout: secs(30),
+        ..Settings::default()
+    };
+    let mut world = World::new(Operation::PowerOn, Power::Off, settings);
+    world.machine.ignores = 100;
+    world.sequence.begin(world.now);
+    assert_eq!(world.run_to_end().took, secs(30));
+}
+
+#[test]
+fn wrong_credentials_end_a_task_that_has_sent_nothing_at_once() {
+    use crate::bmc::vocabulary::{Delivery, OrderId, Trouble};
+    use crate::power::Sequence;
+    use crate::power::tests::world::silent;
+    for trouble in [Trouble::WrongPassword, Trouble::Held, Trouble::NoAddress] {
+        let mut sequence = Sequence::new(Operation::SoftPowerOff, Settings::default());
+        sequence.begin(Instant::START);
+        sequence.poll_order(OrderId(1)).expect("the record");
+        sequence.handle_report(
+            OrderId(1),
+            silent(Delivery::NotSent, trouble),
+            Instant::START,
+        );
+        assert_eq!(sequence.state(), State::Failed);
+    }
+}

@@ -1,0 +1,279 @@
+//! NMI, reset and cycle: at most once, followed by looking, and no more said than is known.
+
+use super::world::{Mishap, World, secs};
+use crate::bmc::vocabulary::{Order, Power, RefusalKind, RestartCause};
+use crate::power::{Operation, State};
+use crate::time::Instant;
+
+const PULSES: [(Operation, Order); 3] = [
+    (Operation::InjectNmi, Order::Nmi),
+    (Operation::Reset, Order::Reset),
+    (Operation::Cycle, Order::Cycle),
+];
+
+#[test]
+fn a_pulse_is_refused_for_a_node_that_is_off() {
+    for (operation, _) in PULSES {
+        let mut world = World::begun(operation, Power::Off);
+        let outcome = world.run_to_end();
+        assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+        assert!(outcome.text.contains("the node is off"), "{}", outcome.text);
+        assert_eq!(world.changing(), []);
+    }
+}
+
+#[test]
+fn the_marks_are_read_before_the_pulse() {
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    world.machine.add_entry(7, "fan: lower critical", false);
+    world.run_for(secs(1));
+    let orders: Vec<Order> = world
+        .polled
+        .iter()
+        .map(|(_, order)| order.clone())
+        .collect();
+    let expected = [
+        Order::ReadPower,
+        Order::ReadRestartCause,
+        Order::ReadEventLogInfo,
+        Order::ReadEventLogEntry(0xFFFF),
+        Order::Nmi,
+    ];
+    assert_eq!(orders, expected);
+}
+
+#[test]
+fn a_pulse_leaves_once_whatever_becomes_of_it() {
+    for (operation, order) in PULSES {
+        for mishap in [
+            Mishap::Lost,
+            Mishap::AnswerLost,
+            Mishap::Refuse(0xC3, RefusalKind::Busy),
+            Mishap::Refuse(0xFF, RefusalKind::Failed),
+            Mishap::Refuse(0xCF, RefusalKind::Failed),
+        ] {
+            let mut world = World::begun(operation, Power::On);
+            world.machine.mishaps = [mishap.clone()].into();
+            world.run_to_end();
+            assert_eq!(
+                world.changing(),
+                std::slice::from_ref(&order),
+                "{operation} {mishap:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pulse_that_was_plainly_not_taken_is_sent_again() {
+    for (operation, order) in PULSES {
+        let mut world = World::begun(operation, Power::On);
+        world.machine.mishaps = [Mishap::Refuse(0xC0, RefusalKind::Busy), Mishap::NotSent].into();
+        assert_eq!(world.run_to_end().state, State::Succeeded, "{operation}");
+        assert_eq!(world.times(&order), 1);
+    }
+}
+
+#[test]
+fn an_unanswered_reset_that_changed_the_restart_cause_arrived() {
+    for (operation, _) in [&PULSES[1], &PULSES[2]] {
+        let mut world = World::begun(*operation, Power::On);
+        world.machine.mishaps = [Mishap::AnswerLost].into();
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Succeeded);
+        assert!(
+            outcome
+                .text
+                .contains("changed from power button to chassis control"),
+            "{}",
+            outcome.text
+        );
+    }
+}
+
+#[test]
+fn an_unanswered_reset_without_a_trace_is_said_to_be_unknown() {
+    for (cause, mishap) in [
+        (Some(RestartCause::PowerButton), Mishap::Lost),
+        (Some(RestartCause::ChassisControl), Mishap::AnswerLost),
+        (None, Mishap::AnswerLost),
+    ] {
+        let mut world = World::begun(Operation::Reset, Power::On);
+        world.machine.cause = cause;
+        world.machine.mishaps = [mishap].into();
+        let outcome = world.run_to_end();
+        assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+        assert!(
+            outcome.text.contains("unknown whether it arrived"),
+            "{}",
+            outcome.text
+        );
+        assert_eq!(outcome.took, secs(60));
+        assert_eq!(outcome.power, Some(Power::On));
+    }
+}
+
+#[test]
+fn the_on_from_before_a_cycle_is_not_its_success() {
+    let mut world = World::begun(Operation::Cycle, Power::On);
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded);
+    assert!(
+        outcome.took >= secs(7),
+        "it was off from 2 s to 7 s after the order"
+    );
+    assert!(world.told.iter().any(|(_, power)| *power == Power::Off));
+}
+
+#[test]
+fn a_refusal_in_the_present_state_is_explained_by_looking() {
+    for (operation, _) in PULSES {
+        let mut world = World::begun(operation, Power::On);
+        world.machine.mishaps = [Mishap::Refuse(0xD5, RefusalKind::NotInPresentState)].into();
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Failed);
+        assert!(
+            outcome.text.contains("the node is on, but"),
+            "{}",
+            outcome.text
+        );
+        assert!(outcome.text.contains("D5h"), "{}", outcome.text);
+    }
+}
+
+#[test]
+fn an_nmi_that_crashes_the_machine_is_seen_in_the_event_log() {
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    world.machine.add_entry(1, "fan: lower critical", false);
+    world.machine.crashes = true;
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.error), (State::Succeeded, false));
+    assert!(
+        outcome
+            .text
+            .contains("crash seen: event log: OS stop: run-time critical stop"),
+        "{}",
+        outcome.text
+    );
+    assert!(
+        !outcome.text.contains("fan"),
+        "old entries are not new: {}",
+        outcome.text
+    );
+}
+
+#[test]
+fn an_nmi_that_restarts_the_machine_is_seen_in_the_restart_cause() {
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    world.run_for(secs(10));
+    world.machine.cause = Some(RestartCause::Watchdog);
+    let outcome = world.run_to_end();
+    assert!(
+        outcome
+            .text
+            .contains("crash seen: the restart cause changed from power button to watchdog"),
+        "{}",
+        outcome.text
+    );
+}
+
+#[test]
+fn an_nmi_without_effect_is_said_to_have_none() {
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    world.run_for(secs(10));
+    world.machine.add_entry(1, "door: open", false);
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded);
+    assert!(
+        outcome.text.contains(
+            "accepted, no visible effect within 60.0 s; new in the event log: door: open"
+        ),
+        "{}",
+        outcome.text
+    );
+    assert!(outcome.took >= secs(60) && outcome.took <= secs(61));
+}
+
+#[test]
+fn an_unanswered_nmi_is_followed_and_told_as_far_as_it_is_known() {
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    world.machine.mishaps = [Mishap::AnswerLost].into();
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+    assert!(
+        outcome
+            .text
+            .contains("not answered: unknown whether it was delivered"),
+        "{}",
+        outcome.text
+    );
+
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    world.machine.mishaps = [Mishap::AnswerLost].into();
+    world.machine.crashes = true;
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded);
+    assert!(
+        outcome.text.contains("not answered, but a crash was seen"),
+        "{}",
+        outcome.text
+    );
+}
+
+#[test]
+fn a_bmc_that_reads_nothing_but_the_power_still_takes_the_pulse() {
+    for (operation, order) in PULSES {
+        let mut world = World::begun(operation, Power::On);
+        world.machine.cause = None;
+        assert_eq!(world.run_to_end().state, State::Succeeded, "{operation}");
+        assert_eq!(world.times(&order), 1);
+    }
+}
+
+#[test]
+fn a_pulse_is_not_sent_into_silence() {
+    for (operation, _) in PULSES {
+        let mut world = World::begun(operation, Power::On);
+        // It answers the record, then nothing more.
+        world.machine.deaf = vec![(
+            world.now + std::time::Duration::from_millis(20),
+            Instant::after_start(secs(9999)),
+        )];
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Failed);
+        assert_eq!(world.changing(), []);
+        assert!(outcome.took <= secs(61));
+    }
+}
+
+#[test]
+fn an_emptied_event_log_is_read_from_its_first_entry() {
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    world.machine.add_entry(1, "one", false);
+    world.machine.add_entry(2, "two", false);
+    world.run_for(secs(3));
+    world.machine.log.clear();
+    world.machine.add_entry(1, "watchdog: hard reset", true);
+    let outcome = world.run_to_end();
+    assert!(
+        outcome.text.contains("crash seen: event log: watchdog"),
+        "{}",
+        outcome.text
+    );
+}
+
+#[test]
+fn a_long_burst_of_entries_is_read_to_its_end() {
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    world.run_for(secs(3));
+    for id in 1..40 {
+        world.machine.add_entry(id, "corrected memory error", false);
+    }
+    world.machine.add_entry(40, "OS stop", true);
+    let outcome = world.run_to_end();
+    assert!(
+        outcome.text.contains("crash seen: event log: OS stop"),
+        "{}",
+        outcome.text
+    );
+}

@@ -1,0 +1,295 @@
+//! The whole story of soft power off and soft reboot.
+
+use super::world::{Mishap, World, secs};
+use crate::bmc::vocabulary::{Order, Power, RefusalKind};
+use crate::power::{OnSoftTimeout, Operation, Settings, State};
+use crate::time::Instant;
+use std::time::Duration;
+
+/// A world whose soft power off has just begun.
+fn soft(settings: Settings) -> World {
+    let mut world = World::new(Operation::SoftPowerOff, Power::On, settings);
+    world.sequence.begin(world.now);
+    world
+}
+
+fn presses(world: &World) -> Vec<Instant> {
+    world
+        .polled
+        .iter()
+        .filter(|(_, order)| *order == Order::SoftOff)
+        .map(|(at, _)| *at)
+        .collect()
+}
+
+#[test]
+fn a_soft_power_off_is_sent_once_and_read_back_twice() {
+    let mut world = soft(Settings::default());
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(world.changing(), [Order::SoftOff]);
+    assert!(
+        outcome.took >= secs(21) && outcome.took <= secs(27),
+        "{:?}",
+        outcome.took
+    );
+}
+
+#[test]
+fn the_request_timeout_is_the_whole_wait() {
+    let mut world = soft(Settings {
+        patience: secs(60),
+        ..Settings::default()
+    });
+    world.machine.obeys = None;
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    assert!(
+        outcome.text.contains("did not go off within 60.0 s"),
+        "{}",
+        outcome.text
+    );
+}
+
+#[test]
+fn a_soft_request_never_turns_hard_by_itself() {
+    let mut world = soft(Settings::default());
+    world.machine.obeys = None;
+    world.run_to_end();
+    assert_eq!(world.changing(), [Order::SoftOff]);
+}
+
+#[test]
+fn it_turns_hard_at_the_end_of_the_patience_where_that_was_asked_for() {
+    let settings = Settings {
+        patience: secs(60),
+        on_soft_timeout: OnSoftTimeout::HardPowerOff,
+        ..Settings::default()
+    };
+    let mut world = soft(settings);
+    world.machine.obeys = None;
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.error), (State::Succeeded, false));
+    assert_eq!(world.changing(), [Order::SoftOff, Order::PowerOff]);
+    assert!(
+        outcome.text.contains("switched off hard"),
+        "{}",
+        outcome.text
+    );
+    assert!(outcome.took <= secs(65));
+}
+
+#[test]
+fn a_soft_reboot_that_turns_hard_is_switched_on_again_after_the_rest() {
+    let settings = Settings {
+        patience: secs(60),
+        on_soft_timeout: OnSoftTimeout::HardPowerOff,
+        ..Settings::default()
+    };
+    let mut world = World::new(Operation::SoftReboot, Power::On, settings);
+    world.sequence.begin(world.now);
+    world.machine.obeys = None;
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(
+        world.changing(),
+        [Order::SoftOff, Order::PowerOff, Order::PowerOn]
+    );
+    assert_eq!(world.machine.power, Power::On);
+}
+
+#[test]
+fn soft_again_after_t1_and_hard_after_t2_where_that_was_asked_for() {
+    let settings = Settings {
+        repeat_soft_after: Some(secs(30)),
+        hard_after: Some(secs(90)),
+        ..Settings::default()
+    };
+    let mut world = soft(settings);
+    world.machine.obeys = None;
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(
+        world.changing(),
+        [Order::SoftOff, Order::SoftOff, Order::PowerOff]
+    );
+    let sent: Vec<u64> = world
+        .machine
+        .carried_out
+        .iter()
+        .map(|(at, _)| (*at - world.machine.carried_out[0].0).as_secs())
+        .collect();
+    assert!((30..=35).contains(&sent[1]), "{sent:?}");
+    assert!((90..=91).contains(&sent[2]), "{sent:?}");
+}
+
+#[test]
+fn t1_is_never_shorter_than_ten_seconds() {
+    let settings = Settings {
+        repeat_soft_after: Some(secs(1)),
+        ..Settings::default()
+    };
+    let mut world = soft(settings);
+    world.machine.obeys = Some(secs(40));
+    world.run_to_end();
+    let presses = presses(&world);
+    assert_eq!(presses.len(), 2);
+    assert!(presses[1] - presses[0] >= secs(10));
+}
+
+#[test]
+fn an_unanswered_request_is_repeated_only_after_a_look_that_shows_on_and_ten_seconds() {
+    let mut world = soft(Settings::default());
+    world.machine.mishaps = [Mishap::Lost].into();
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    let presses = presses(&world);
+    assert_eq!(presses.len(), 2);
+    assert!(presses[1] - presses[0] >= secs(10));
+    let looked = world
+        .told
+        .iter()
+        .any(|(at, power)| *power == Power::On && *at > presses[0] + secs(10) && *at <= presses[1]);
+    assert!(looked);
+}
+
+#[test]
+fn an_unanswered_request_that_worked_is_not_repeated() {
+    let mut world = soft(Settings::default());
+    world.machine.obeys = Some(secs(8));
+    world.machine.mishaps = [Mishap::AnswerLost].into();
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.times(&Order::SoftOff), 1);
+}
+
+#[test]
+fn a_request_that_never_left_is_sent_without_the_ten_seconds() {
+    let mut world = soft(Settings::default());
+    world.machine.mishaps = [Mishap::NotSent, Mishap::NotSent].into();
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    let presses = presses(&world);
+    assert!(presses[2] - presses[0] <= secs(4));
+    assert_eq!(world.times(&Order::SoftOff), 1);
+}
+
+#[test]
+fn busy_is_asked_again_and_said() {
+    let mut world = soft(Settings::default());
+    world.machine.mishaps = vec![Mishap::Refuse(0xC0, RefusalKind::Busy); 2].into();
+    world.run_for(Duration::from_millis(500));
+    let progress = world.sequence.progress(world.now);
+    assert!(progress.phase.contains("Busy (C0h)"), "{}", progress.phase);
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.times(&Order::SoftOff), 1);
+}
+
+#[test]
+fn a_busy_that_may_have_been_carried_out_waits_for_the_look() {
+    let mut world = soft(Settings::default());
+    world.machine.mishaps = [Mishap::Refuse(0xC3, RefusalKind::Busy)].into();
+    world.run_to_end();
+    let presses = presses(&world);
+    assert!(presses[1] - presses[0] >= secs(10));
+}
+
+#[test]
+fn refused_when_off_already_is_done() {
+    let mut world = soft(Settings::default());
+    world.queueing = secs(1);
+    world.machine.mishaps = [Mishap::Refuse(0xD5, RefusalKind::NotInPresentState)].into();
+    world.run_for(Duration::from_millis(1500));
+    world.machine.press(Power::Off, world.now);
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.times(&Order::SoftOff), 0);
+}
+
+#[test]
+fn an_operating_system_that_comes_back_is_not_off() {
+    let mut world = soft(Settings {
+        patience: secs(120),
+        ..Settings::default()
+    });
+    world.machine.obeys = Some(Duration::from_millis(16_100));
+    world.machine.comes_back = Some(Duration::from_millis(700));
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.error), (State::Failed, true));
+    assert!(outcome.text.contains("it was on again"), "{}", outcome.text);
+}
+
+#[test]
+fn somebody_elses_hand_on_the_button_counts_as_off() {
+    let mut world = soft(Settings::default());
+    world.machine.obeys = None;
+    world.run_for(secs(100));
+    world.machine.press(Power::Off, world.now);
+    world.sequence.observe_power(Power::Off, world.now);
+    let before = world.now;
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded);
+    assert!(
+        world.now - before <= secs(3),
+        "the other reading made it look at once"
+    );
+}
+
+#[test]
+fn another_reading_alone_is_no_success() {
+    let mut world = soft(Settings {
+        patience: secs(100),
+        ..Settings::default()
+    });
+    world.machine.obeys = None;
+    for _ in 0..10 {
+        world.run_for(secs(5));
+        world.sequence.observe_power(Power::Off, world.now);
+    }
+    assert_eq!(world.run_to_end().state, State::Failed);
+}
+
+#[test]
+fn a_bmc_that_is_deaf_for_a_minute_in_the_middle_does_not_fail_the_wait() {
+    for operation in [Operation::SoftPowerOff, Operation::SoftReboot] {
+        let mut world = World::begun(operation, Power::On);
+        world.machine.obeys = Some(secs(90));
+        world.machine.deaf = vec![(world.now + secs(10), world.now + secs(75))];
+        assert_eq!(world.run_to_end().state, State::Succeeded, "{operation}");
+        assert_eq!(world.times(&Order::SoftOff), 1);
+    }
+}
+
+#[test]
+fn a_bmc_that_goes_deaf_for_ever_fails_the_wait_at_its_end_and_says_so() {
+    let mut world = soft(Settings {
+        patience: secs(60),
+        ..Settings::default()
+    });
+    world.machine.deaf = vec![(world.now + secs(5), world.now + secs(5000))];
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    assert!(outcome.text.contains("no answer"), "{}", outcome.text);
+}
+
+#[test]
+fn a_node_found_on_again_in_its_rest_is_not_switched_twice() {
+    let mut world = World::begun(Operation::SoftReboot, Power::On);
+    world.run_for(secs(26));
+    assert_eq!(world.changing(), [Order::SoftOff]);
+    world.machine.press(Power::On, world.now);
+    world.sequence.observe_power(Power::On, world.now);
+    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.changing(), [Order::SoftOff]);
+}
+
+#[test]
+fn off_that_was_read_once_before_the_time_ended_counts() {
+    let mut world = soft(Settings {
+        patience: secs(30),
+        look_schedule: vec![Duration::from_millis(29_700)],
+        on_soft_timeout: OnSoftTimeout::HardPowerOff,
+        ..Settings::default()
+    });
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.took), (State::Succeeded, secs(30)));
+    assert_eq!(
+        world.changing(),
+        [Order::SoftOff],
+        "no hard order for want of a confirmation"
+    );
+}
