@@ -1,3 +1,577 @@
-//! RMCP+ session with one BMC: handshake, sealing, retransmission (IPMI v2.0 rev 1.1 §13).
+//! A session with one BMC, RMCP+ or IPMI v1.5: handshake, sealing, retransmission (IPMI v2.0 rev 1.1 §13).
+//!
+//! Driven by `bmc`: make calls and feed `handle_*` with datagrams and the time, then drain `poll_transmit` and
+//! `poll_event`, and call `handle_timeout` at the moment that `poll_timeout` names. A call that needs randomness to go
+//! on (`request`, `replace_settings`) makes that moment come at once.
+//! Knows no nodes, no power, no sockets. A lost datagram is an ordinary event here; a datagram that does not fit is
+//! counted and dropped.
 
+mod advice;
+mod crypto;
+mod handshake;
+mod handshake15;
+mod key_exchange;
+mod link;
+mod memory;
+mod privilege;
+pub mod quirk;
+mod rakp;
+mod round_trip;
+mod seal;
 pub mod secret;
+pub mod settings;
+pub mod vocabulary;
+mod window;
+
+pub use quirk::{Quirk, Quirks};
+pub use settings::{AuthChoice, Protocol, Settings, Timing};
+pub use vocabulary::{
+    Bridge, Dropped, Event, LostReason, OpenError, Opened, Request, RequestId, Resend, Spoken,
+    State, Statistics, Transmit, UnansweredReason, Withdrawn,
+};
+
+use crate::entropy::Entropy;
+use crate::ipmi::PrivilegeLevel;
+use crate::ipmi::command::{chassis_control, close_session};
+use crate::ipmi::message::net_fn;
+use crate::time::Instant;
+use handshake::{Context, Handshake, Progress};
+use link::{Exchange, Link, Pace, Tick};
+use memory::Memory;
+use std::collections::VecDeque;
+use std::fmt;
+
+/// The longest request data that fits the length byte of an IPMI v1.5 packet when bridged twice.
+const DATA_LIMIT: usize = 200;
+
+/// A session with one BMC.
+pub struct Session {
+    settings: Settings,
+    phase: Phase,
+    /// Whether to open again as soon as the closing is over.
+    reopen: bool,
+    memory: Memory,
+    queue: VecDeque<Waiting>,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    next_id: u64,
+}
+
+/// A request that was not sent yet.
+struct Waiting {
+    id: RequestId,
+    request: Request,
+    asked_at: Instant,
+    until: Instant,
+}
+
+enum Phase {
+    /// No session.
+    Closed,
+    /// The handshake is under way.
+    Opening(Box<Handshake>),
+    /// Requests go out one by one.
+    Open(Box<Open>),
+    /// The session is to be closed: Close Session has to be sent.
+    ToClose { link: Box<Link>, since: Instant },
+    /// Close Session was sent; nothing is sent any more.
+    Closing { link: Box<Link>, until: Instant },
+}
+
+struct Open {
+    link: Link,
+    spoken: Spoken,
+    privilege: PrivilegeLevel,
+    /// Whether the last order was one after which some BMCs never answer a Close Session.
+    just_reset: bool,
+}
+
+impl Session {
+    /// A closed session. Nothing leaves before [`open`](Self::open).
+    pub fn new(settings: Settings) -> Self {
+        let mut memory = Memory::default();
+        memory.statistics.quirks = settings.quirks;
+        Session {
+            settings,
+            phase: Phase::Closed,
+            reopen: false,
+            memory,
+            queue: VecDeque::new(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            next_id: 1,
+        }
+    }
+
+    /// New credentials or quirks: closes an open session, gives up a handshake, and forgets what was learned about the
+    /// BMC. Queued requests stay queued. Nothing is opened.
+    pub fn replace_settings(&mut self, settings: Settings, now: Instant) {
+        self.begin_close(now);
+        self.settings = settings;
+        self.memory.forget();
+        self.memory.statistics.quirks = self.settings.quirks;
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Begins the handshake where there is no session. While one is being closed, opens again afterwards.
+    pub fn open(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        match self.phase {
+            Phase::Closed => self.begin_handshake(now, entropy),
+            Phase::ToClose { .. } | Phase::Closing { .. } => self.reopen = true,
+            Phase::Opening(_) | Phase::Open(_) => {}
+        }
+    }
+
+    /// Takes a request. It waits until the session is open and those before it are over; it does not open the session.
+    /// Exactly one `Answered` or `Unanswered` will come of it, unless it is withdrawn or the session abandoned.
+    pub fn request(&mut self, request: Request, now: Instant) -> RequestId {
+        let id = RequestId(self.next_id);
+        self.next_id += 1;
+        if request.data.len() > DATA_LIMIT {
+            self.events.push_back(Event::Unanswered {
+                id,
+                datagrams: 0,
+                reason: UnansweredReason::TooLong,
+            });
+            return id;
+        }
+        self.queue.push_back(Waiting {
+            id,
+            until: now + request.patience,
+            request,
+            asked_at: now,
+        });
+        id
+    }
+
+    /// Takes a request back. Afterwards no datagram with it leaves, and no event tells of it.
+    pub fn withdraw(&mut self, id: RequestId) -> Withdrawn {
+        self.transmits
+            .retain(|transmit| transmit.request != Some(id));
+        if let Some(at) = self.queue.iter().position(|waiting| waiting.id == id) {
+            self.queue.remove(at);
+            return Withdrawn::NotSent;
+        }
+        if let Phase::Open(open) = &mut self.phase
+            && open
+                .link
+                .exchange()
+                .is_some_and(|exchange| exchange.id == Some(id))
+            && let Some(exchange) = open.link.give_up()
+        {
+            return match exchange.handed {
+                0 => Withdrawn::NotSent,
+                datagrams => Withdrawn::Sent { datagrams },
+            };
+        }
+        Withdrawn::Unknown
+    }
+
+    /// Closes the session: Close Session is sent once and its answer awaited for one round trip's patience. The request
+    /// under way is `Unanswered`; queued ones stay queued. `Closed` tells of the end, also where nothing was open.
+    pub fn close(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        let closed = matches!(self.phase, Phase::Closed);
+        self.begin_close(now);
+        if closed {
+            self.events.push_back(Event::Closed);
+        }
+        self.send_close(now, entropy);
+    }
+
+    /// Forgets session, handshake and every request at once and sends nothing. No event tells of it; events that are
+    /// there already stay.
+    pub fn abandon(&mut self) {
+        self.phase = Phase::Closed;
+        self.reopen = false;
+        self.queue.clear();
+        self.transmits.clear();
+    }
+
+    /// Takes in a datagram from the BMC's address.
+    pub fn handle_datagram(&mut self, datagram: &[u8], now: Instant, entropy: &mut dyn Entropy) {
+        self.memory.statistics.received += 1;
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closed => self.memory.count_dropped(Dropped::NotExpected),
+            Phase::Opening(handshake) => {
+                self.progress(now, entropy, |ctx| handshake.handle_datagram(datagram, ctx));
+            }
+            Phase::Open(mut open) => {
+                match open.link.receive(datagram, now) {
+                    Ok(Some(reply)) => {
+                        if let Some(sample) = reply.round_trip {
+                            self.memory.round_trip.observe(sample);
+                        }
+                        if let Some(id) = reply.id {
+                            self.transmits
+                                .retain(|transmit| transmit.request != Some(id));
+                            self.events.push_back(Event::Answered {
+                                id,
+                                completion: reply.completion,
+                                data: reply.data,
+                                round_trip: reply.round_trip,
+                            });
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(reason) => self.memory.count_dropped(reason),
+                }
+                self.phase = Phase::Open(open);
+            }
+            to_close @ Phase::ToClose { .. } => self.phase = to_close,
+            Phase::Closing { mut link, until } => match link.receive(datagram, now) {
+                // Whatever it says: some BMCs answer a close with an odd code.
+                Ok(Some(_)) => self.closed(now, entropy),
+                Ok(None) => self.phase = Phase::Closing { link, until },
+                Err(reason) => {
+                    self.memory.count_dropped(reason);
+                    self.phase = Phase::Closing { link, until };
+                }
+            },
+        }
+        self.pump(now, entropy);
+    }
+
+    /// The network says that nothing listens at the BMC's port.
+    pub fn handle_unreachable(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closed => {}
+            Phase::Opening(_) => {
+                self.transmits.clear();
+                self.events
+                    .push_back(Event::OpenFailed(OpenError::Unreachable));
+            }
+            Phase::Open(mut open) => {
+                let exchange = open.link.give_up();
+                self.lost(exchange, LostReason::Unreachable);
+            }
+            Phase::ToClose { .. } | Phase::Closing { .. } => {
+                self.transmits.clear();
+                self.events.push_back(Event::Closed);
+                if std::mem::take(&mut self.reopen) {
+                    self.events
+                        .push_back(Event::OpenFailed(OpenError::Unreachable));
+                }
+            }
+        }
+        self.expire(now);
+    }
+
+    /// Looks at the clock. May be called at any time.
+    pub fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.expire(now);
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Opening(handshake) => {
+                self.progress(now, entropy, |ctx| handshake.handle_timeout(ctx));
+            }
+            Phase::Open(open) => self.tick(open, now, entropy),
+            to_close @ Phase::ToClose { .. } => {
+                self.phase = to_close;
+                self.send_close(now, entropy);
+            }
+            Phase::Closing { until, .. } if until <= now => self.closed(now, entropy),
+            other => self.phase = other,
+        }
+        self.pump(now, entropy);
+    }
+
+    /// The next datagram to send. What is handed out here counts as sent.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        let transmit = self.transmits.pop_front()?;
+        self.memory.statistics.sent += 1;
+        if let Phase::Open(open) = &mut self.phase
+            && transmit.request.is_some()
+            && let Some(exchange) = open.link.exchange_mut()
+            && exchange.id == transmit.request
+        {
+            exchange.handed += 1;
+        }
+        Some(transmit)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout); a moment that is past means at once.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let patience = self.queue.iter().map(|waiting| waiting.until).min();
+        let phase = match &self.phase {
+            Phase::Closed => None,
+            Phase::Opening(handshake) => Some(handshake.deadline()),
+            Phase::Open(open) => open
+                .link
+                .deadline()
+                .or_else(|| self.queue.front().map(|waiting| waiting.asked_at)),
+            Phase::ToClose { since, .. } => Some(*since),
+            Phase::Closing { until, .. } => Some(*until),
+        };
+        patience.into_iter().chain(phase).min()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Where the session is.
+    pub fn state(&self) -> State {
+        match &self.phase {
+            Phase::Closed => State::Closed,
+            Phase::Opening(handshake) => State::Opening {
+                step: handshake.step.name(),
+                attempt: handshake.attempts,
+            },
+            Phase::Open(open) => State::Open {
+                spoken: open.spoken,
+                privilege: open.privilege,
+            },
+            Phase::ToClose { .. } | Phase::Closing { .. } => State::Closing,
+        }
+    }
+
+    /// What was seen since the session was made.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            round_trip: self.memory.round_trip.smoothed(),
+            ..self.memory.statistics.clone()
+        }
+    }
+
+    /// How many requests are queued or under way.
+    pub fn pending(&self) -> usize {
+        let under_way = match &self.phase {
+            Phase::Open(open) => usize::from(open.link.exchange().is_some()),
+            _ => 0,
+        };
+        self.queue.len() + under_way
+    }
+
+    fn begin_handshake(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.transmits.clear();
+        self.progress(now, entropy, Handshake::begin);
+        self.pump(now, entropy);
+    }
+
+    /// Runs a step of the handshake and takes over what it came to.
+    fn progress(
+        &mut self,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+        step: impl FnOnce(&mut Context<'_>) -> Progress,
+    ) {
+        let mut ctx = Context {
+            settings: &self.settings,
+            memory: &mut self.memory,
+            out: &mut self.transmits,
+            now,
+            entropy,
+        };
+        match step(&mut ctx) {
+            Progress::Going(handshake) => self.phase = Phase::Opening(handshake),
+            Progress::Opened(link, opened) => {
+                let statistics = &mut self.memory.statistics;
+                statistics.opened += 1;
+                statistics.spoken = Some(opened.protocol);
+                statistics.privilege = Some(opened.privilege);
+                statistics.quirks = opened.quirks;
+                self.phase = Phase::Open(Box::new(Open {
+                    link: *link,
+                    spoken: opened.protocol,
+                    privilege: opened.privilege,
+                    just_reset: false,
+                }));
+                self.events.push_back(Event::Opened(opened));
+            }
+            Progress::Failed(error) => {
+                // What still waits to leave belongs to a handshake that is over.
+                self.transmits.clear();
+                self.events.push_back(Event::OpenFailed(error));
+            }
+        }
+    }
+
+    /// Sends the next queued request where none is under way.
+    fn pump(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        let Phase::Open(open) = &mut self.phase else {
+            return;
+        };
+        if open.link.exchange().is_some() {
+            return;
+        }
+        let Some(waiting) = self.queue.pop_front() else {
+            return;
+        };
+        open.just_reset = is_reset(&waiting.request);
+        let pace = Pace {
+            timing: &self.settings.timing,
+            round_trip: &self.memory.round_trip,
+        };
+        let datagram = open.link.begin(
+            Some(waiting.id),
+            waiting.request,
+            waiting.until,
+            pace,
+            now,
+            entropy,
+        );
+        self.transmits.push_back(Transmit {
+            datagram,
+            fresh_port: false,
+            request: Some(waiting.id),
+        });
+    }
+
+    fn tick(&mut self, mut open: Box<Open>, now: Instant, entropy: &mut dyn Entropy) {
+        let pace = Pace {
+            timing: &self.settings.timing,
+            round_trip: &self.memory.round_trip,
+        };
+        match open.link.tick(pace, now, entropy) {
+            Tick::Nothing => {}
+            Tick::Resend(id, datagram) => {
+                self.memory.statistics.resends += 1;
+                self.transmits.push_back(Transmit {
+                    datagram,
+                    fresh_port: false,
+                    request: id,
+                });
+            }
+            Tick::OutOfPatience(exchange) => {
+                let reason = if exchange.duplicate {
+                    UnansweredReason::Duplicate
+                } else {
+                    UnansweredReason::Silent
+                };
+                self.unanswered(exchange, reason);
+            }
+            Tick::Silent(exchange, datagrams) => {
+                self.lost(Some(exchange), LostReason::Silent { datagrams });
+                return;
+            }
+        }
+        self.phase = Phase::Open(open);
+    }
+
+    /// The end of a request that was sent, or was about to be.
+    fn unanswered(&mut self, exchange: Exchange, reason: UnansweredReason) {
+        let Some(id) = exchange.id else { return };
+        self.transmits
+            .retain(|transmit| transmit.request != Some(id));
+        self.events.push_back(Event::Unanswered {
+            id,
+            datagrams: exchange.handed,
+            reason,
+        });
+    }
+
+    fn lost(&mut self, exchange: Option<Exchange>, reason: LostReason) {
+        self.phase = Phase::Closed;
+        self.transmits.clear();
+        self.memory.statistics.lost += 1;
+        if let Some(exchange) = exchange {
+            self.unanswered(exchange, UnansweredReason::SessionLost);
+        }
+        self.events.push_back(Event::Lost(reason));
+    }
+
+    /// Ends the patience of queued requests.
+    fn expire(&mut self, now: Instant) {
+        let events = &mut self.events;
+        self.queue.retain(|waiting| {
+            let waits = waiting.until > now;
+            if !waits {
+                events.push_back(Event::Unanswered {
+                    id: waiting.id,
+                    datagrams: 0,
+                    reason: UnansweredReason::NoSession,
+                });
+            }
+            waits
+        });
+    }
+
+    /// Ends what is under way. An open session waits to be closed.
+    fn begin_close(&mut self, now: Instant) {
+        self.reopen = false;
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closed => {}
+            Phase::Opening(_) => {
+                self.transmits.clear();
+                self.events.push_back(Event::Closed);
+            }
+            Phase::Open(mut open) => {
+                if let Some(exchange) = open.link.give_up() {
+                    self.unanswered(exchange, UnansweredReason::Closed);
+                }
+                if open.just_reset && self.memory.quirks.has(Quirk::NoCloseAfterReset) {
+                    self.events.push_back(Event::Closed);
+                } else {
+                    self.phase = Phase::ToClose {
+                        link: Box::new(open.link),
+                        since: now,
+                    };
+                }
+            }
+            closing => self.phase = closing,
+        }
+    }
+
+    fn send_close(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::ToClose { mut link, .. } => {
+                let pace = Pace {
+                    timing: &self.settings.timing,
+                    round_trip: &self.memory.round_trip,
+                };
+                let wait = self.memory.round_trip.wait(&self.settings.timing);
+                let close = close_session::Request {
+                    session_id: link.bmc_id,
+                    handle: None,
+                };
+                let request = Request::of(&close, Resend::Never, wait);
+                let datagram = link.begin(None, request, now + wait, pace, now, entropy);
+                self.transmits.push_back(Transmit {
+                    datagram,
+                    fresh_port: false,
+                    request: None,
+                });
+                self.phase = Phase::Closing {
+                    link,
+                    until: now + wait,
+                };
+            }
+            other => self.phase = other,
+        }
+    }
+
+    fn closed(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.phase = Phase::Closed;
+        self.events.push_back(Event::Closed);
+        if std::mem::take(&mut self.reopen) {
+            self.begin_handshake(now, entropy);
+        }
+    }
+}
+
+/// Whether the machine, and with some boards the BMC's network, goes away for a while.
+fn is_reset(request: &Request) -> bool {
+    use chassis_control::Request as Control;
+    request.net_fn == net_fn::CHASSIS
+        && request.command == <Control as crate::ipmi::command::Command>::NUMBER
+        && request.data.first().is_some_and(|control| {
+            [Control::PowerCycle as u8, Control::HardReset as u8].contains(control)
+        })
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("settings", &self.settings)
+            .field("state", &self.state())
+            .field("pending", &self.pending())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! RAKP's mathematics (§13.28 to §13.32): proofs, checks and the session's keys. Pure functions over what both sides
+//! have seen; when to send what is for `handshake`.
+//!
+//! A check that passed is a value that only the check can make: [`Rakp2Verified`] leads to RAKP 3's code, and only it to
+//! [`SessionKeys`].
+
+use super::crypto::{self, Secret, hmac};
+use super::quirk::{Quirk, Quirks};
+use super::secret::{BmcKey, Password};
+use crate::ipmi::suite::{Authentication, Integrity, Suite};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// What both sides have seen of a handshake.
+#[derive(Clone)]
+pub(super) struct Transcript {
+    pub(super) suite: Suite,
+    pub(super) quirks: Quirks,
+    pub(super) console_id: u32,
+    pub(super) bmc_id: u32,
+    pub(super) console_random: [u8; 16],
+    pub(super) bmc_random: [u8; 16],
+    pub(super) guid: [u8; 16],
+    /// The whole role byte of RAKP 1.
+    pub(super) role: u8,
+    /// The name as RAKP 1 carried it.
+    pub(super) name: Vec<u8>,
+}
+
+/// The BMC has proved that it knows the password.
+pub(super) struct Rakp2Verified {
+    transcript: Transcript,
+    user_key: Secret,
+    /// Whether the code had one byte too many.
+    pub(super) trimmed: bool,
+}
+
+/// The keys of a session whose handshake is complete.
+pub(super) struct SessionKeys {
+    /// K1, or what takes its place.
+    pub(super) integrity: Secret,
+    /// The password in 20 bytes, for MD5-128.
+    pub(super) password: Zeroizing<[u8; 20]>,
+    /// The first 16 bytes of K2.
+    pub(super) cipher: Zeroizing<[u8; 16]>,
+}
+
+/// A code did not match.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Mismatch;
+
+/// The user's key K_UID.
+fn user_key(suite: Suite, quirks: Quirks, password: &Password) -> Secret {
+    let bytes = password.expose();
+    let cut =
+        suite.authentication == Authentication::HmacMd5 && quirks.has(Quirk::Password16WithMd5);
+    let length = if cut {
+        bytes.len().min(16)
+    } else {
+        bytes.len()
+    };
+    Zeroizing::new(bytes[..length].to_vec())
+}
+
+impl Transcript {
+    /// The role byte as the hashes take it.
+    fn hashed_role(&self, quirk: Quirk) -> u8 {
+        if self.quirks.has(quirk) {
+            self.role & 0x0F
+        } else {
+            self.role
+        }
+    }
+
+    fn name_length(&self) -> [u8; 1] {
+        [self.name.len() as u8]
+    }
+
+    /// RAKP 2's code (§13.31).
+    fn rakp2_code(&self, user_key: &[u8]) -> Secret {
+        hmac(
+            self.suite.authentication,
+            user_key,
+            &[
+                &self.console_id.to_le_bytes(),
+                &self.bmc_id.to_le_bytes(),
+                &self.console_random,
+                &self.bmc_random,
+                &self.guid,
+                &[self.hashed_role(Quirk::Role4InHashes)],
+                &self.name_length(),
+                &self.name,
+            ],
+        )
+    }
+
+    /// Checks RAKP 2's code in constant time. A code that is one byte too long is taken by its beginning, which is the
+    /// whole of the right code.
+    ///
+    /// # Errors
+    /// The BMC knows another password.
+    pub(super) fn verify_rakp2(
+        self,
+        code: &[u8],
+        password: &Password,
+    ) -> Result<Rakp2Verified, Mismatch> {
+        let user_key = user_key(self.suite, self.quirks, password);
+        let expected = self.rakp2_code(&user_key);
+        let trimmed = code.len() == expected.len() + 1;
+        let code = if trimmed {
+            &code[..expected.len()]
+        } else {
+            code
+        };
+        if !bool::from(code.ct_eq(&expected)) {
+            return Err(Mismatch);
+        }
+        Ok(Rakp2Verified {
+            transcript: self,
+            user_key,
+            trimmed,
+        })
+    }
+}
+
+impl Rakp2Verified {
+    pub(super) fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// RAKP 3's code (§13.31).
+    pub(super) fn rakp3_code(&self) -> Secret {
+        let transcript = &self.transcript;
+        hmac(
+            transcript.suite.authentication,
+            &self.user_key,
+            &[
+                &transcript.bmc_random,
+                &transcript.console_id.to_le_bytes(),
+                &[transcript.hashed_role(Quirk::Role4InRakp3)],
+                &transcript.name_length(),
+                &transcript.name,
+            ],
+        )
+    }
+
+    /// The session integrity key (§13.31): keyed by K_G, by K_UID where there is none.
+    fn session_integrity_key(&self, bmc_key: Option<&BmcKey>) -> Secret {
+        let transcript = &self.transcript;
+        // An empty key would be the HMAC of nothing; no K_G means one-key log-ins (§13.33).
+        let key = match bmc_key.map(BmcKey::expose) {
+            Some(key) if key.iter().any(|byte| *byte != 0) => key,
+            _ => &self.user_key,
+        };
+        hmac(
+            transcript.suite.authentication,
+            key,
+            &[
+                &transcript.console_random,
+                &transcript.bmc_random,
+                &[transcript.hashed_role(Quirk::Role4InHashes)],
+                &transcript.name_length(),
+                &transcript.name,
+            ],
+        )
+    }
+
+    /// RAKP 4's check value, cut to its length.
+    fn check_value(&self, sik: &[u8]) -> Secret {
+        let transcript = &self.transcript;
+        let suite = transcript.suite;
+        let (algorithm, length) = if transcript.quirks.has(Quirk::Rakp4ByIntegrity) {
+            let algorithm = match suite.integrity {
+                Integrity::None => Authentication::None,
+                Integrity::HmacSha1_96 => Authentication::HmacSha1,
+                Integrity::HmacMd5_128 => Authentication::HmacMd5,
+                Integrity::HmacSha256_128 => Authentication::HmacSha256,
+                // What such a BMC does with MD5-128 is not known to anybody.
+                Integrity::Md5_128 => suite.authentication,
+            };
+            (algorithm, algorithm.check_value_length())
+        } else {
+            (
+                suite.authentication,
+                suite.authentication.check_value_length(),
+            )
+        };
+        let mut value = hmac(
+            algorithm,
+            sik,
+            &[
+                &transcript.console_random,
+                &transcript.bmc_id.to_le_bytes(),
+                &transcript.guid,
+            ],
+        );
+        value.truncate(length);
+        value
+    }
+
+    /// Checks RAKP 4's value in constant time and derives the session's keys. A longer value is taken by its beginning:
+    /// some BMCs do not cut it.
+    ///
+    /// # Errors
+    /// The BMC made it with another K_G; the verified state comes back.
+    pub(super) fn verify_rakp4(
+        self,
+        check_value: &[u8],
+        password: &Password,
+        bmc_key: Option<&BmcKey>,
+    ) -> Result<SessionKeys, Mismatch> {
+        let transcript = &self.transcript;
+        let sik = self.session_integrity_key(bmc_key);
+        let expected = self.check_value(&sik);
+        let given = match check_value.get(..expected.len()) {
+            Some(beginning) if !expected.is_empty() => beginning,
+            // With nothing to check, something to check is wrong, unless a quirk says otherwise.
+            _ if transcript.quirks.has(Quirk::Rakp4Cleared) && expected.is_empty() => &[],
+            _ => check_value,
+        };
+        if !bool::from(given.ct_eq(&expected)) {
+            return Err(Mismatch);
+        }
+        let constant = |byte: u8| {
+            let length = if transcript.quirks.has(Quirk::ConstantsOfDigestLength) {
+                transcript.suite.authentication.code_length()
+            } else {
+                20
+            };
+            hmac(
+                transcript.suite.authentication,
+                &sik,
+                &[&vec![byte; length]],
+            )
+        };
+        let k1 = constant(1);
+        let k2 = constant(2);
+        Ok(SessionKeys {
+            integrity: if transcript.quirks.has(Quirk::IntegrityKeySik) {
+                sik
+            } else {
+                k1
+            },
+            password: crypto::padded(password.expose()),
+            cipher: crypto::padded(&k2),
+        })
+    }
+}

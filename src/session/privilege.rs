@@ -1,0 +1,250 @@
+//! Set Session Privilege Level, the last step of opening a session: one step down where the level is refused, patience
+//! with a busy BMC, and the probe for BMCs that derive other keys and so stay silent.
+
+use super::handshake::{Context, Handshake, Progress, Step};
+use super::link::{Link, Pace, Reply, Tick};
+use super::quirk::Quirk;
+use super::vocabulary::{Dropped, OpenError, Opened, Request, Resend, Spoken, Transmit};
+use crate::ipmi::command::{Command, set_session_privilege};
+use crate::ipmi::suite::{Authentication, Confidentiality, Integrity};
+use crate::ipmi::{CompletionCode, PrivilegeLevel, Wire};
+use crate::time::Instant;
+
+/// The last step: a session that is open and has no privilege yet.
+pub(super) struct Privilege {
+    pub(super) link: Link,
+    spoken: Spoken,
+    asked: PrivilegeLevel,
+    stepped_down: bool,
+    /// When to ask again a BMC that was busy.
+    pub(super) again_at: Option<Instant>,
+}
+
+impl Handshake {
+    // Set Session Privilege Level.
+
+    pub(super) fn set_privilege(
+        mut self: Box<Self>,
+        link: Link,
+        spoken: Spoken,
+        ctx: &mut Context<'_>,
+    ) -> Progress {
+        let asked = ctx.settings.privilege;
+        let privilege = Box::new(Privilege {
+            link,
+            spoken,
+            asked,
+            stepped_down: false,
+            again_at: None,
+        });
+        if self.quirks.has(Quirk::NoSetPrivilege) {
+            return self.opened(*privilege, asked, ctx);
+        }
+        self.step = Step::Privilege(privilege);
+        self.ask_privilege(ctx)
+    }
+
+    pub(super) fn ask_privilege(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        let until = self
+            .limit(ctx)
+            .max(ctx.now + ctx.settings.timing.resend_first);
+        let Step::Privilege(privilege) = &mut self.step else {
+            return Progress::Going(self);
+        };
+        privilege.again_at = None;
+        let request = Request::of(
+            &set_session_privilege::Request {
+                level: Some(privilege.asked),
+            },
+            Resend::Allowed,
+            until - ctx.now,
+        );
+        let pace = Pace {
+            timing: &ctx.settings.timing,
+            round_trip: &ctx.memory.round_trip,
+        };
+        let datagram = privilege
+            .link
+            .begin(None, request, until, pace, ctx.now, ctx.entropy);
+        self.send_sealed(datagram, ctx);
+        Progress::Going(self)
+    }
+
+    pub(super) fn send_sealed(&mut self, datagram: Vec<u8>, ctx: &mut Context<'_>) {
+        ctx.out.push_back(Transmit {
+            datagram,
+            fresh_port: std::mem::take(&mut self.fresh),
+            request: None,
+        });
+    }
+
+    pub(super) fn tick_privilege(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        let can_probe = self.may_probe_constants();
+        let Step::Privilege(privilege) = &mut self.step else {
+            return Progress::Going(self);
+        };
+        if let Some(at) = privilege.again_at {
+            return if at <= ctx.now {
+                self.ask_privilege(ctx)
+            } else {
+                Progress::Going(self)
+            };
+        }
+        let mut timing = ctx.settings.timing;
+        // A BMC with other keys never answers: find that out sooner than a loss.
+        timing.lost_after = timing.lost_after.min(if can_probe { 2 } else { 3 });
+        let pace = Pace {
+            timing: &timing,
+            round_trip: &ctx.memory.round_trip,
+        };
+        match privilege.link.tick(pace, ctx.now, ctx.entropy) {
+            Tick::Nothing => Progress::Going(self),
+            Tick::Resend(_, datagram) => {
+                ctx.memory.statistics.resends += 1;
+                self.send_sealed(datagram, ctx);
+                Progress::Going(self)
+            }
+            Tick::OutOfPatience(_) | Tick::Silent(..) if can_probe => {
+                let probe = Quirk::ConstantsOfDigestLength;
+                self.probed = self.probed.with(probe);
+                self.quirks = self.quirks.with(probe);
+                self.limits_from = ctx.now;
+                self.attempts = 1;
+                ctx.memory.statistics.handshakes += 1;
+                self.open_session(ctx)
+            }
+            Tick::OutOfPatience(_) | Tick::Silent(..) => {
+                let probe = Quirk::ConstantsOfDigestLength;
+                if self.probed.has(probe) {
+                    self.quirks = self.quirks.without(probe);
+                }
+                match self.step {
+                    Step::Privilege(ref privilege)
+                        if matches!(privilege.spoken, Spoken::V15(_)) =>
+                    {
+                        self.restart_login(ctx)
+                    }
+                    _ => self.restart(ctx),
+                }
+            }
+        }
+    }
+
+    /// Whether the length of K1's and K2's constants could be why an open session stays silent: only where they are
+    /// used and the digest is not 20 bytes long.
+    pub(super) fn may_probe_constants(&self) -> bool {
+        let probe = Quirk::ConstantsOfDigestLength;
+        let Step::Privilege(privilege) = &self.step else {
+            return false;
+        };
+        let Spoken::V20(id) = privilege.spoken else {
+            return false;
+        };
+        let matters = id.suite().is_some_and(|suite| {
+            suite.authentication != Authentication::HmacSha1
+                && (suite.confidentiality != Confidentiality::None
+                    || !matches!(suite.integrity, Integrity::None | Integrity::Md5_128))
+        });
+        matters && !self.quirks.has(probe) && !self.probed.has(probe)
+    }
+
+    pub(super) fn handle_privilege(
+        mut self: Box<Self>,
+        reply: Reply,
+        ctx: &mut Context<'_>,
+    ) -> Progress {
+        if let Some(sample) = reply.round_trip {
+            ctx.memory.round_trip.observe(sample);
+        }
+        let placeholder = Step::Capabilities {
+            extended: false,
+            sequence: 0,
+        };
+        let Step::Privilege(mut privilege) = std::mem::replace(&mut self.step, placeholder) else {
+            return self.dropped(Dropped::Stale, ctx);
+        };
+        let asked = privilege.asked;
+        match reply.completion {
+            CompletionCode::OK => {
+                let granted = set_session_privilege::Response::decode(&reply.data)
+                    .ok()
+                    .and_then(|response| response.level)
+                    .unwrap_or(asked);
+                self.opened(*privilege, granted, ctx)
+            }
+            CompletionCode::INVALID_COMMAND => {
+                self.evidence
+                    .push("the BMC has no Set Session Privilege Level".into());
+                self.opened(*privilege, asked, ctx)
+            }
+            CompletionCode(0x80 | 0x81 | 0x86) | CompletionCode::INSUFFICIENT_PRIVILEGE => {
+                let reason = reply
+                    .completion
+                    .words_for(
+                        set_session_privilege::Request::NET_FN,
+                        set_session_privilege::Request::NUMBER,
+                    )
+                    .to_string();
+                match asked.lower() {
+                    Some(lower) if !privilege.stepped_down => {
+                        self.evidence
+                            .push(format!("privilege level {asked} refused: {reason}"));
+                        privilege.asked = lower;
+                        privilege.stepped_down = true;
+                        self.step = Step::Privilege(privilege);
+                        self.ask_privilege(ctx)
+                    }
+                    _ => Progress::Failed(OpenError::NoPrivilege { asked, reason }),
+                }
+            }
+            CompletionCode::BUSY
+            | CompletionCode::TIMEOUT
+            | CompletionCode::OUT_OF_SPACE
+            | CompletionCode::INITIALISING
+            | CompletionCode::NO_RESPONSE
+            | CompletionCode::UNSPECIFIED
+                if ctx.now + ctx.settings.timing.resend_first < self.limit(ctx) =>
+            {
+                privilege.again_at = Some(ctx.now + ctx.settings.timing.resend_first);
+                self.step = Step::Privilege(privilege);
+                Progress::Going(self)
+            }
+            completion => Progress::Failed(OpenError::RefusedCommand {
+                step: set_session_privilege::Request::NAME,
+                completion,
+            }),
+        }
+    }
+
+    pub(super) fn opened(
+        mut self: Box<Self>,
+        privilege: Privilege,
+        granted: PrivilegeLevel,
+        ctx: &mut Context<'_>,
+    ) -> Progress {
+        for (probe, words) in [
+            (
+                Quirk::OpenPrivilegeHighest,
+                "the real privilege level was refused in Open Session",
+            ),
+            (
+                Quirk::ConstantsOfDigestLength,
+                "no answer with constants of 20 bytes",
+            ),
+        ] {
+            if self.probed.has(probe) && self.quirks.has(probe) {
+                self.evidence.push(format!("{} ({words})", probe.name()));
+            }
+        }
+        ctx.memory.quirks = self.quirks;
+        ctx.memory.spoken = Some(privilege.spoken);
+        let opened = Opened {
+            protocol: privilege.spoken,
+            privilege: granted,
+            round_trip: ctx.memory.round_trip.smoothed(),
+            quirks: self.quirks,
+            evidence: self.evidence,
+        };
+        Progress::Opened(Box::new(privilege.link), opened)
+    }
+}

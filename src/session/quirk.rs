@@ -1,0 +1,549 @@
+//! Quirks: what single BMCs need done differently, as independent switches, and presets under the names that
+//! FreeIPMI (`-W`) and ipmitool (`-o`) use, so that operators can paste what they have.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One thing done differently. The discriminant is its bit in [`Quirks`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Quirk {
+    /// Open Session asks for "the highest privilege" instead of the level of RAKP 1.
+    OpenPrivilegeHighest,
+    /// RAKP 1 looks the user up by name and privilege instead of by name alone.
+    NameAndPrivilege,
+    /// The user name is filled up with zeros to 16 bytes, with length 16, in RAKP 1 and all hashes.
+    PadUser16,
+    /// The user name's field in RAKP 1 is always 16 bytes long; its length byte is the real one.
+    UserField16,
+    /// RAKP 2's code is one byte too long: the last one is dropped.
+    Rakp2Trim1,
+    /// RAKP 4's check value is made with the integrity algorithm.
+    Rakp4ByIntegrity,
+    /// A check value in RAKP 4 is ignored where the suite has no authentication.
+    Rakp4Cleared,
+    /// The constants behind K1 and K2 are as long as the digest instead of 20 bytes.
+    ConstantsOfDigestLength,
+    /// Session set-up replies with tag 0 are taken though they are no errors.
+    Tag0,
+    /// Replies with session id 0 are taken.
+    SessionId0,
+    /// The checksums of replies are not looked at.
+    NoChecksum,
+    /// The integrity pad is counted without the trailer's last two bytes.
+    PadCountWithoutTrailer,
+    /// v1.5: every packet is authenticated, whatever the capabilities say.
+    PerMessageForced,
+    /// v1.5: received sequence numbers are byte-swapped.
+    SequenceSwapped,
+    /// No Close Session after a reset or cycle of the machine.
+    NoCloseAfterReset,
+    /// RAKP 3's code is made with the low four bits of the role alone.
+    Role4InRakp3,
+    /// RAKP 2's code and the session key are made with the low four bits of the role alone.
+    Role4InHashes,
+    /// The integrity key is the session integrity key itself instead of K1.
+    IntegrityKeySik,
+    /// Passwords are cut to 16 bytes with HMAC-MD5.
+    Password16WithMd5,
+    /// What Get Channel Authentication Capabilities says is not believed.
+    IgnoreCapabilities,
+    /// Get Channel Authentication Capabilities is not asked.
+    NoCapabilities,
+    /// Set Session Privilege Level is not sent.
+    NoSetPrivilege,
+    /// v1.5: the codes of replies are not verified.
+    NoCodeCheck,
+    /// v1.5: replies may be authenticated though per-message authentication is off.
+    UnexpectedAuth,
+    /// An authenticated packet may come unencrypted though the suite encrypts.
+    UnencryptedReplies,
+    /// v1.5: the authentication type is OEM.
+    OemAuth,
+    /// v1.5: OEM authentication as Supermicro's: a zero challenge in Activate Session, and the code is
+    /// MD5(challenge XOR MD5(password)).
+    SupermicroAuth,
+}
+
+/// Name, and help text, of every quirk.
+const TABLE: [(Quirk, &str, &str); 27] = {
+    use Quirk as Q;
+    [
+        (
+            Q::OpenPrivilegeHighest,
+            "open_priv=highest",
+            "ask for the highest privilege in Open Session instead of the configured one",
+        ),
+        (
+            Q::NameAndPrivilege,
+            "name_only=off",
+            "look users up by name and privilege instead of by name alone",
+        ),
+        (
+            Q::PadUser16,
+            "pad_user16",
+            "fill the user name up to 16 bytes in RAKP 1 and all hashes",
+        ),
+        (
+            Q::UserField16,
+            "user_field16",
+            "send the user name in a field of 16 bytes",
+        ),
+        (
+            Q::Rakp2Trim1,
+            "rakp2_trim1",
+            "drop the last byte of RAKP 2's code, which is one byte too long",
+        ),
+        (
+            Q::Rakp4ByIntegrity,
+            "rakp4_by_integrity",
+            "check RAKP 4 with the integrity algorithm",
+        ),
+        (
+            Q::Rakp4Cleared,
+            "rakp4_cleared",
+            "ignore RAKP 4's check value with cipher suite 0",
+        ),
+        (
+            Q::ConstantsOfDigestLength,
+            "k_const=digest",
+            "derive K1 and K2 from constants of the digest's length instead of 20 bytes",
+        ),
+        (Q::Tag0, "tag0_ok", "take session set-up replies with tag 0"),
+        (Q::SessionId0, "sid0_ok", "take replies with session id 0"),
+        (
+            Q::NoChecksum,
+            "no_checksum",
+            "do not look at the checksums of replies",
+        ),
+        (
+            Q::PadCountWithoutTrailer,
+            "pad_count_icts",
+            "count the integrity pad without the trailer's last two bytes",
+        ),
+        (
+            Q::PerMessageForced,
+            "permsg=force",
+            "authenticate every IPMI 1.5 packet",
+        ),
+        (
+            Q::SequenceSwapped,
+            "seq_swap",
+            "swap the bytes of received IPMI 1.5 sequence numbers",
+        ),
+        (
+            Q::NoCloseAfterReset,
+            "no_close_after_reset",
+            "send no Close Session after a reset or cycle",
+        ),
+        (
+            Q::Role4InRakp3,
+            "role4_in_rakp3",
+            "make RAKP 3's code with the low four bits of the role",
+        ),
+        (
+            Q::Role4InHashes,
+            "role4_in_hashes",
+            "make RAKP 2's code and the session key with the low four bits of the role",
+        ),
+        (
+            Q::IntegrityKeySik,
+            "integ_key=sik",
+            "use the session integrity key in place of K1",
+        ),
+        (
+            Q::Password16WithMd5,
+            "password16_md5",
+            "cut passwords to 16 bytes with HMAC-MD5",
+        ),
+        (
+            Q::IgnoreCapabilities,
+            "ignore_authcap",
+            "do not believe Get Channel Authentication Capabilities",
+        ),
+        (
+            Q::NoCapabilities,
+            "no_authcap",
+            "do not ask for channel authentication capabilities",
+        ),
+        (
+            Q::NoSetPrivilege,
+            "no_set_privilege",
+            "do not set the session's privilege level",
+        ),
+        (
+            Q::NoCodeCheck,
+            "no_authcode_check",
+            "do not verify the codes of IPMI 1.5 replies",
+        ),
+        (
+            Q::UnexpectedAuth,
+            "unexpected_auth",
+            "take authenticated IPMI 1.5 replies with per-message authentication off",
+        ),
+        (
+            Q::UnencryptedReplies,
+            "unencrypted_ok",
+            "take authenticated replies that are not encrypted",
+        ),
+        (
+            Q::OemAuth,
+            "oem_auth",
+            "use the OEM authentication type in IPMI 1.5",
+        ),
+        (
+            Q::SupermicroAuth,
+            "supermicro_auth",
+            "use Supermicro's OEM authentication in IPMI 1.5",
+        ),
+    ]
+};
+
+/// Presets: name, where the name is from, quirks, what it is for. An empty list is accepted and changes nothing of ours.
+const PRESETS: [(&str, &str, &[Quirk], &str); 23] = {
+    use Quirk as Q;
+    [
+        (
+            "authcap",
+            "FreeIPMI",
+            &[Q::IgnoreCapabilities],
+            "wrong authentication capabilities (Asus P5M2, Intel X38ML, Sun 4150)",
+        ),
+        (
+            "idzero",
+            "FreeIPMI",
+            &[Q::SessionId0],
+            "session id 0 in replies (Tyan S2882)",
+        ),
+        (
+            "unexpectedauth",
+            "FreeIPMI",
+            &[Q::UnexpectedAuth],
+            "unexpected authentication codes (Dell PE 2850, SC1425)",
+        ),
+        (
+            "forcepermsg",
+            "FreeIPMI",
+            &[Q::PerMessageForced],
+            "per-message authentication needed in spite of the capabilities (IBM eServer 325)",
+        ),
+        (
+            "endianseq",
+            "FreeIPMI",
+            &[Q::SequenceSwapped],
+            "byte-swapped sequence numbers (Sun ILOM 1 and 2)",
+        ),
+        (
+            "noauthcodecheck",
+            "FreeIPMI",
+            &[Q::NoCodeCheck],
+            "wrong codes in replies (Xyratex HB-F8-SRAY, Quanta Winterfell)",
+        ),
+        (
+            "nochecksumcheck",
+            "FreeIPMI",
+            &[Q::NoChecksum],
+            "wrong checksums in replies (Supermicro X9SCM-iiF, X9DRi-F)",
+        ),
+        (
+            "intel20",
+            "FreeIPMI",
+            &[
+                Q::PadUser16,
+                Q::Password16WithMd5,
+                Q::Role4InRakp3,
+                Q::Rakp4ByIntegrity,
+            ],
+            "Intel SE7520AF2 with management module",
+        ),
+        (
+            "supermicro20",
+            "FreeIPMI",
+            &[Q::Rakp2Trim1],
+            "RAKP 2 code one byte too long (Supermicro H8QME)",
+        ),
+        (
+            "sun20",
+            "FreeIPMI",
+            &[Q::Rakp2Trim1],
+            "Sun Fire 4100, 4200, 4500 with ILOM",
+        ),
+        (
+            "opensesspriv",
+            "FreeIPMI",
+            &[],
+            "real privilege in Open Session: what we always send (Supermicro X8DTH, Intel S2600JF, Dell C5220)",
+        ),
+        (
+            "integritycheckvalue",
+            "FreeIPMI",
+            &[Q::Rakp4Cleared],
+            "a check value with cipher suite 0 (Supermicro X8DTG, Intel S5500WBV)",
+        ),
+        (
+            "supermicro",
+            "ipmitool",
+            &[Q::OemAuth, Q::SupermicroAuth],
+            "Supermicro with OEM authentication in IPMI 1.5",
+        ),
+        (
+            "quanta",
+            "ipmitool",
+            &[Q::OemAuth],
+            "Quanta with OEM authentication in IPMI 1.5",
+        ),
+        (
+            "intelplus",
+            "ipmitool",
+            &[Q::Role4InRakp3, Q::Rakp4ByIntegrity],
+            "Intel boards of the first IPMI 2.0 firmware",
+        ),
+        (
+            "icts",
+            "ipmitool",
+            &[Q::PadCountWithoutTrailer],
+            "the IPMI conformance test suite's reading of the integrity pad",
+        ),
+        (
+            "i82571spt",
+            "ipmitool",
+            &[
+                Q::NoCapabilities,
+                Q::NoSetPrivilege,
+                Q::UserField16,
+                Q::Role4InHashes,
+                Q::Role4InRakp3,
+                Q::Rakp4ByIntegrity,
+            ],
+            "Intel 82571 network card with its own management",
+        ),
+        (
+            "ibm",
+            "ipmitool",
+            &[],
+            "event log texts only: nothing on the wire",
+        ),
+        (
+            "kontron",
+            "ipmitool",
+            &[],
+            "larger firmware upload blocks only: nothing on the wire",
+        ),
+        (
+            "intelwv2",
+            "ipmitool",
+            &[],
+            "dummy packets before each exchange, which our resends replace",
+        ),
+        (
+            "rakp3_wrong_rolem",
+            "OpenIPMI",
+            &[Q::Role4InRakp3],
+            "the low four bits of the role in RAKP 3",
+        ),
+        (
+            "rmcpp_integ_sik",
+            "OpenIPMI",
+            &[Q::IntegrityKeySik],
+            "the session integrity key in place of K1",
+        ),
+        ("none", "both", &[], "nothing"),
+    ]
+};
+
+/// A set of quirks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Quirks(u32);
+
+/// A preset, as `explain` and the documentation list it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Preset {
+    /// The name that people know.
+    pub name: &'static str,
+    /// Whose name it is.
+    pub source: &'static str,
+    /// Our switches.
+    pub quirks: Quirks,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// A word that names no quirk and no preset.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is no quirk and no preset")]
+pub struct UnknownQuirk(pub String);
+
+impl Quirk {
+    /// All quirks.
+    pub fn all() -> impl Iterator<Item = Quirk> {
+        TABLE.iter().map(|(quirk, _, _)| *quirk)
+    }
+
+    fn row(self) -> &'static (Quirk, &'static str, &'static str) {
+        TABLE
+            .iter()
+            .find(|(quirk, _, _)| *quirk == self)
+            .expect("the table has every quirk, which a test checks")
+    }
+
+    /// Its name in configuration files.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// What it does, in words.
+    pub fn help(self) -> &'static str {
+        self.row().2
+    }
+
+    fn bit(self) -> u32 {
+        1 << self as u8
+    }
+}
+
+impl Quirks {
+    /// No quirk.
+    pub const NONE: Quirks = Quirks(0);
+
+    /// Whether `quirk` is in the set.
+    pub fn has(self, quirk: Quirk) -> bool {
+        self.0 & quirk.bit() != 0
+    }
+
+    /// The set with `quirk` in it too.
+    #[must_use]
+    pub fn with(self, quirk: Quirk) -> Self {
+        Quirks(self.0 | quirk.bit())
+    }
+
+    /// The set without `quirk`.
+    #[must_use]
+    pub fn without(self, quirk: Quirk) -> Self {
+        Quirks(self.0 & !quirk.bit())
+    }
+
+    /// The set with all of `other` in it too.
+    #[must_use]
+    pub fn and(self, other: Quirks) -> Self {
+        Quirks(self.0 | other.0)
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Its quirks, in the order of their declaration.
+    pub fn iter(self) -> impl Iterator<Item = Quirk> {
+        Quirk::all().filter(move |quirk| self.has(*quirk))
+    }
+
+    /// The quirks behind a name of FreeIPMI, ipmitool or OpenIPMI.
+    pub fn preset(name: &str) -> Option<Self> {
+        Self::presets()
+            .find(|preset| preset.name == name)
+            .map(|preset| preset.quirks)
+    }
+
+    /// All presets.
+    pub fn presets() -> impl Iterator<Item = Preset> {
+        PRESETS.iter().map(|(name, source, quirks, help)| Preset {
+            name,
+            source,
+            quirks: quirks.iter().copied().collect(),
+            help,
+        })
+    }
+
+    /// The set that a list of quirk and preset names makes.
+    ///
+    /// # Errors
+    /// The first name that is neither.
+    pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownQuirk> {
+        names.into_iter().try_fold(Quirks::NONE, |set, name| {
+            Ok(set.and(name.parse::<Quirks>()?))
+        })
+    }
+}
+
+impl FromIterator<Quirk> for Quirks {
+    fn from_iter<I: IntoIterator<Item = Quirk>>(quirks: I) -> Self {
+        quirks.into_iter().fold(Quirks::NONE, Quirks::with)
+    }
+}
+
+impl FromStr for Quirks {
+    type Err = UnknownQuirk;
+
+    /// One name: a quirk's, a preset's, or a default's (`open_priv=real`, `name_only=on`, `k_const=20`,
+    /// `permsg=auto`), which is no quirk.
+    fn from_str(name: &str) -> Result<Self, UnknownQuirk> {
+        if let Some(quirk) = Quirk::all().find(|quirk| quirk.name() == name) {
+            return Ok(Quirks::NONE.with(quirk));
+        }
+        match name {
+            "open_priv=real" | "name_only=on" | "k_const=20" | "permsg=auto" => Ok(Quirks::NONE),
+            _ => Quirks::preset(name).ok_or_else(|| UnknownQuirk(name.into())),
+        }
+    }
+}
+
+impl fmt::Display for Quirks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("none");
+        }
+        for (at, quirk) in self.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", quirk.name())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Quirks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_quirk_is_in_the_table_in_the_order_of_its_bit_and_parses_by_its_name() {
+        for (at, quirk) in Quirk::all().enumerate() {
+            assert_eq!(quirk as usize, at);
+            assert_eq!(quirk.name().parse(), Ok(Quirks::NONE.with(quirk)));
+        }
+        assert_eq!(Quirk::SupermicroAuth as usize + 1, TABLE.len());
+    }
+
+    #[test]
+    fn the_names_of_freeipmi_and_ipmitool_are_known() {
+        for name in "authcap idzero unexpectedauth forcepermsg endianseq noauthcodecheck nochecksumcheck intel20 \
+                     supermicro20 sun20 opensesspriv integritycheckvalue supermicro quanta intelwv2 intelplus icts \
+                     ibm i82571spt kontron"
+            .split_whitespace()
+        {
+            assert!(Quirks::preset(name).is_some(), "{name}");
+        }
+        assert!(
+            Quirks::preset("supermicro20")
+                .unwrap()
+                .has(Quirk::Rakp2Trim1)
+        );
+        assert_eq!(Quirks::preset("nonsense"), None);
+    }
+
+    #[test]
+    fn a_list_of_names_makes_one_set_and_a_wrong_one_is_named() {
+        let set = Quirks::parse(["sun20", "k_const=digest", "permsg=auto"]).unwrap();
+        assert_eq!(set.to_string(), "rakp2_trim1, k_const=digest");
+        assert_eq!(
+            Quirks::parse(["sun20", "sun21"]),
+            Err(UnknownQuirk("sun21".into()))
+        );
+    }
+}

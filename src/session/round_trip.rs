@@ -1,0 +1,104 @@
+//! How long to wait for an answer: the estimate of TCP (Jacobson; RFC 6298) with the limits of a slow BMC.
+
+use super::settings::Timing;
+use crate::entropy::Entropy;
+use std::time::Duration;
+
+/// The estimate of one BMC's round-trip time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RoundTrip {
+    measured: Option<Measured>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    smoothed: Duration,
+    variation: Duration,
+}
+
+impl RoundTrip {
+    /// Takes in a measurement. Only of requests that were sent once: an answer to a repeated one may be to either copy
+    /// (Karn).
+    pub(super) fn observe(&mut self, sample: Duration) {
+        self.measured = Some(match self.measured {
+            None => Measured {
+                smoothed: sample,
+                variation: sample / 2,
+            },
+            Some(Measured {
+                smoothed,
+                variation,
+            }) => Measured {
+                smoothed: smoothed * 7 / 8 + sample / 8,
+                variation: variation * 3 / 4 + smoothed.abs_diff(sample) / 4,
+            },
+        });
+    }
+
+    /// The smoothed round-trip time, once one was measured.
+    pub(super) fn smoothed(&self) -> Option<Duration> {
+        self.measured.map(|measured| measured.smoothed)
+    }
+
+    /// How long to wait for an answer to the first copy.
+    pub(super) fn wait(&self, timing: &Timing) -> Duration {
+        match self.measured {
+            None => timing.resend_first,
+            Some(measured) => (measured.smoothed + measured.variation * 4)
+                .max(timing.resend_floor)
+                .min(timing.resend_cap),
+        }
+    }
+
+    /// How long to wait after the `copies`th copy (1 or more): doubled each time, with jitter of a fifth.
+    pub(super) fn wait_after(
+        &self,
+        copies: u32,
+        timing: &Timing,
+        entropy: &mut dyn Entropy,
+    ) -> Duration {
+        let doubled = self.wait(timing) * (1 << copies.saturating_sub(1).min(8));
+        let wait = doubled.min(timing.resend_cap);
+        // 80 % to 120 % in thousandths, so that many BMCs are not asked again in one breath.
+        wait * (800 + entropy.below(401) as u32) / 1000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::Seeded;
+
+    #[test]
+    fn the_wait_starts_at_a_second_and_follows_the_bmc_between_its_limits() {
+        let timing = Timing::default();
+        let mut round_trip = RoundTrip::default();
+        assert_eq!(round_trip.wait(&timing), Duration::from_secs(1));
+        for _ in 0..20 {
+            round_trip.observe(Duration::from_millis(5));
+        }
+        assert_eq!(round_trip.wait(&timing), Duration::from_millis(400));
+        for _ in 0..40 {
+            round_trip.observe(Duration::from_secs(3));
+        }
+        let wait = round_trip.wait(&timing);
+        assert!(wait > Duration::from_secs(3) && wait <= Duration::from_secs(8));
+        round_trip.observe(Duration::from_secs(60));
+        assert_eq!(round_trip.wait(&timing), Duration::from_secs(8));
+    }
+
+    #[test]
+    fn each_copy_waits_twice_as_long_within_a_fifth() {
+        let timing = Timing::default();
+        let round_trip = RoundTrip::default();
+        let mut entropy = Seeded::new(1);
+        for (copies, seconds) in [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 8.0), (40, 8.0)] {
+            for _ in 0..50 {
+                let wait = round_trip
+                    .wait_after(copies, &timing, &mut entropy)
+                    .as_secs_f64();
+                assert!((0.8..=1.2).contains(&(wait / seconds)), "{copies}: {wait}");
+            }
+        }
+    }
+}

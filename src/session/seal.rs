@@ -1,0 +1,294 @@
+//! Sealing and unsealing of an open session's packets: integrity codes and encryption (§13.28.4, §13.29), and the codes
+//! of IPMI v1.5 (§22.17.1). Knows no sequence windows and no requests.
+
+use super::crypto::{self, BLOCK, aes_cbc_decrypt, aes_cbc_encrypt, hmac, md2, md5};
+use super::key_exchange::SessionKeys;
+use super::quirk::{Quirk, Quirks};
+use super::secret::Password;
+use super::vocabulary::Dropped;
+use crate::entropy::Entropy;
+use crate::ipmi::payload::PayloadType;
+use crate::ipmi::rmcp::{self, Class};
+use crate::ipmi::session15::{self, AuthType};
+use crate::ipmi::session20::{self, Header, PadCount, encode_covered};
+use crate::ipmi::suite::{Authentication, Confidentiality, Integrity, Suite};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A packet whose code was found right, or that needs none. Only unsealing makes one.
+pub(super) struct Unsealed {
+    pub(super) sequence: u32,
+    pub(super) message: Vec<u8>,
+}
+
+/// How packets of one session are protected.
+pub(super) enum Seal {
+    /// RMCP+.
+    V20(Box<Seal20>),
+    /// IPMI v1.5.
+    V15(Box<Seal15>),
+}
+
+impl Seal {
+    /// A datagram around `message`.
+    pub(super) fn seal(&self, sequence: u32, message: &[u8], entropy: &mut dyn Entropy) -> Vec<u8> {
+        match self {
+            Seal::V20(seal) => seal.seal(sequence, message, entropy),
+            Seal::V15(seal) => seal.seal(sequence, message),
+        }
+    }
+
+    /// The message of an RMCP body.
+    pub(super) fn unseal(&self, body: &[u8]) -> Result<Unsealed, Dropped> {
+        match self {
+            Seal::V20(seal) => seal.unseal(body),
+            Seal::V15(seal) => seal.unseal(body),
+        }
+    }
+}
+
+/// RMCP+.
+pub(super) struct Seal20 {
+    pub(super) suite: Suite,
+    pub(super) keys: SessionKeys,
+    pub(super) console_id: u32,
+    pub(super) bmc_id: u32,
+    pub(super) quirks: Quirks,
+}
+
+impl Seal20 {
+    fn seal(&self, sequence: u32, message: &[u8], entropy: &mut dyn Entropy) -> Vec<u8> {
+        let encrypted = self.suite.confidentiality == Confidentiality::AesCbc128;
+        let authenticated = self.suite.integrity != Integrity::None;
+        let header = Header {
+            payload_type: PayloadType::Ipmi,
+            encrypted,
+            authenticated,
+            session_id: self.bmc_id,
+            sequence,
+        };
+        let mut packet = if encrypted {
+            header.encode(&self.encrypt(message, entropy))
+        } else {
+            header.encode(message)
+        };
+        if authenticated {
+            let count = if self.quirks.has(Quirk::PadCountWithoutTrailer) {
+                PadCount::WithoutTrailer
+            } else {
+                PadCount::WithTrailer
+            };
+            packet = encode_covered(packet, count);
+            let code = self.code(&packet);
+            packet.extend_from_slice(&code);
+        }
+        rmcp::encode(Class::Ipmi, &packet)
+    }
+
+    fn unseal(&self, body: &[u8]) -> Result<Unsealed, Dropped> {
+        let packet = session20::Packet::decode(body).map_err(|_| Dropped::Malformed)?;
+        let header = packet.header;
+        if header.payload_type != PayloadType::Ipmi || header.session_id != self.console_id {
+            return Err(Dropped::OtherSession);
+        }
+        if self.suite.integrity != Integrity::None {
+            if !header.authenticated {
+                return Err(Dropped::NotAuthenticated);
+            }
+            let sealed = packet
+                .sealed(self.suite.integrity.code_length())
+                .map_err(|_| Dropped::Malformed)?;
+            if !bool::from(self.code(sealed.covered).ct_eq(sealed.code)) {
+                return Err(Dropped::WrongCode);
+            }
+        } else if header.authenticated {
+            return Err(Dropped::Malformed);
+        }
+        let message = match (self.suite.confidentiality, header.encrypted) {
+            (Confidentiality::None, false) => packet.payload.to_vec(),
+            (Confidentiality::None, true) => return Err(Dropped::Malformed),
+            (_, true) => self.decrypt(packet.payload)?,
+            (_, false) if self.quirks.has(Quirk::UnencryptedReplies) => packet.payload.to_vec(),
+            (_, false) => return Err(Dropped::NotEncrypted),
+        };
+        Ok(Unsealed {
+            sequence: header.sequence,
+            message,
+        })
+    }
+
+    /// The integrity code over `covered`.
+    fn code(&self, covered: &[u8]) -> Zeroizing<Vec<u8>> {
+        let algorithm = match self.suite.integrity {
+            Integrity::None => Authentication::None,
+            Integrity::HmacSha1_96 => Authentication::HmacSha1,
+            Integrity::HmacMd5_128 => Authentication::HmacMd5,
+            Integrity::HmacSha256_128 => Authentication::HmacSha256,
+            Integrity::Md5_128 => {
+                let password = &self.keys.password[..];
+                return Zeroizing::new(md5(&[password, covered, password]).to_vec());
+            }
+        };
+        let mut code = hmac(algorithm, &self.keys.integrity, &[covered]);
+        code.truncate(self.suite.integrity.code_length());
+        code
+    }
+
+    /// §13.29: initialisation vector, then the message with a pad of 1, 2, 3 ... and the pad's length.
+    fn encrypt(&self, message: &[u8], entropy: &mut dyn Entropy) -> Vec<u8> {
+        let mut iv = [0; BLOCK];
+        entropy.fill(&mut iv);
+        let pad = (message.len() + 1).next_multiple_of(BLOCK) - message.len() - 1;
+        let mut plain = Zeroizing::new(message.to_vec());
+        plain.extend((1..).take(pad));
+        plain.push(pad as u8);
+        let mut payload = iv.to_vec();
+        payload.extend(aes_cbc_encrypt(&self.keys.cipher, &iv, &plain));
+        payload
+    }
+
+    /// A pad of 16 is taken too: OpenBMC sends it where none is needed.
+    fn decrypt(&self, payload: &[u8]) -> Result<Vec<u8>, Dropped> {
+        let (iv, cipher) = payload
+            .split_first_chunk::<BLOCK>()
+            .ok_or(Dropped::WrongPad)?;
+        let mut plain = aes_cbc_decrypt(&self.keys.cipher, iv, cipher).ok_or(Dropped::WrongPad)?;
+        let length = plain.pop().ok_or(Dropped::WrongPad)?;
+        let at = plain
+            .len()
+            .checked_sub(usize::from(length))
+            .filter(|_| usize::from(length) <= BLOCK)
+            .ok_or(Dropped::WrongPad)?;
+        // The code was right, so a wrong pad tells an attacker nothing: no need for constant time here.
+        if !plain[at..].iter().copied().eq(1..=length) {
+            return Err(Dropped::WrongPad);
+        }
+        plain.truncate(at);
+        Ok(plain)
+    }
+}
+
+/// IPMI v1.5.
+pub(super) struct Seal15 {
+    pub(super) auth_type: AuthType,
+    pub(super) password: Zeroizing<[u8; 16]>,
+    pub(super) session_id: u32,
+    /// Whether our packets, and the BMC's, carry codes.
+    pub(super) per_message: bool,
+    pub(super) quirks: Quirks,
+    /// Supermicro's OEM code, the same for every packet.
+    supermicro: Option<[u8; 16]>,
+}
+
+impl Seal15 {
+    /// The seal of a session with this user's password.
+    pub(super) fn new(
+        auth_type: AuthType,
+        password: &Password,
+        session_id: u32,
+        per_message: bool,
+        quirks: Quirks,
+    ) -> Self {
+        Seal15 {
+            auth_type,
+            password: crypto::padded(password.expose()),
+            session_id,
+            per_message,
+            quirks,
+            supermicro: None,
+        }
+    }
+
+    /// Supermicro's OEM authentication: MD5(challenge XOR MD5(password)).
+    pub(super) fn answer_supermicro(&mut self, challenge: &[u8; 16], password: &Password) {
+        let mut mixed = md5(&[password.expose()]);
+        for (byte, challenge) in mixed.iter_mut().zip(challenge) {
+            *byte ^= challenge;
+        }
+        self.supermicro = Some(md5(&[&mixed]));
+    }
+
+    /// The seal of the session that this log-in's seal has led to.
+    pub(super) fn activated(&self, session_id: u32, per_message: bool) -> Self {
+        Seal15 {
+            auth_type: self.auth_type,
+            password: self.password.clone(),
+            session_id,
+            per_message,
+            quirks: self.quirks,
+            supermicro: self.supermicro,
+        }
+    }
+
+    /// §22.17.1: over password, session id, message without its length, sequence, password.
+    pub(super) fn code(&self, auth_type: AuthType, sequence: u32, message: &[u8]) -> [u8; 16] {
+        let password = &self.password[..];
+        let id = self.session_id.to_le_bytes();
+        let sequence = sequence.to_le_bytes();
+        let parts = [password, &id[..], message, &sequence[..], password];
+        match (auth_type, self.supermicro) {
+            (AuthType::Oem, Some(code)) => code,
+            (AuthType::None, _) => [0; 16],
+            (AuthType::Md2, _) => md2(&parts),
+            // What makers do with OEM is theirs; with Quanta it is MD5.
+            (AuthType::Md5 | AuthType::Oem, _) => md5(&parts),
+            (AuthType::Password, _) => *self.password,
+        }
+    }
+
+    fn seal(&self, sequence: u32, message: &[u8]) -> Vec<u8> {
+        rmcp::encode(Class::Ipmi, &self.body(sequence, message))
+    }
+
+    /// The packet without RMCP header.
+    pub(super) fn body(&self, sequence: u32, message: &[u8]) -> Vec<u8> {
+        let auth_type = if self.per_message {
+            self.auth_type
+        } else {
+            AuthType::None
+        };
+        session15::Packet {
+            auth_type,
+            sequence,
+            session_id: self.session_id,
+            code: Some(self.code(auth_type, sequence, message)),
+            payload: message,
+        }
+        .encode()
+    }
+
+    pub(super) fn unseal(&self, body: &[u8]) -> Result<Unsealed, Dropped> {
+        let packet = session15::Packet::decode(body).map_err(|_| Dropped::Malformed)?;
+        let zero = packet.session_id == 0 && self.quirks.has(Quirk::SessionId0);
+        if packet.session_id != self.session_id && !zero {
+            return Err(Dropped::OtherSession);
+        }
+        let expected = if self.per_message {
+            self.auth_type
+        } else {
+            AuthType::None
+        };
+        let unexpected = packet.auth_type == self.auth_type
+            && (self.quirks.has(Quirk::UnexpectedAuth) || !self.per_message);
+        if packet.auth_type != expected && !unexpected {
+            return Err(Dropped::NotAuthenticated);
+        }
+        if let Some(code) = packet.code
+            && !self.quirks.has(Quirk::NoCodeCheck)
+        {
+            let right = self.code(packet.auth_type, packet.sequence, packet.payload);
+            if !bool::from(right.ct_eq(&code)) {
+                return Err(Dropped::WrongCode);
+            }
+        }
+        let sequence = if self.quirks.has(Quirk::SequenceSwapped) {
+            packet.sequence.swap_bytes()
+        } else {
+            packet.sequence
+        };
+        Ok(Unsealed {
+            sequence,
+            message: packet.payload.to_vec(),
+        })
+    }
+}

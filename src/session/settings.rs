@@ -1,0 +1,105 @@
+//! What a session is opened with: credentials, suites, protocol, quirks, timing.
+
+use super::quirk::Quirks;
+use super::secret::{BmcKey, Password};
+use crate::ipmi::session15::AuthType;
+use crate::ipmi::{PrivilegeLevel, SuiteId};
+use std::time::Duration;
+
+/// Everything that a session with one BMC needs to know.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// The user's name, at most 16 bytes.
+    pub username: String,
+    /// The user's password.
+    pub password: Password,
+    /// The BMC key K_G, where the BMC has one.
+    pub bmc_key: Option<BmcKey>,
+    /// The privilege level to ask for.
+    pub privilege: PrivilegeLevel,
+    /// The cipher suites to try, in order. Those that we do not speak are passed over.
+    pub suites: Vec<SuiteId>,
+    /// Which IPMI.
+    pub protocol: Protocol,
+    /// What to do differently.
+    pub quirks: Quirks,
+    /// How long to wait.
+    pub timing: Timing,
+}
+
+/// Which IPMI version to speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protocol {
+    /// v2.0 (RMCP+) only.
+    #[default]
+    V20,
+    /// v1.5 only.
+    V15(AuthChoice),
+    /// v2.0, and v1.5 (with MD5 or MD2) where the BMC has no v2.0.
+    V20ThenV15,
+}
+
+/// How v1.5 packets are authenticated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AuthChoice {
+    /// MD5 where the BMC offers it, else MD2. Never the weaker ones.
+    #[default]
+    Strongest,
+    /// This one.
+    Only(AuthType),
+}
+
+/// How long to wait for what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// Whole handshakes to try with a BMC that says nothing at all.
+    pub handshake_attempts: u32,
+    /// After how long a BMC that says nothing at all is called silent.
+    pub handshake_limit: Duration,
+    /// Whole handshakes to try with a BMC that answers now and then.
+    pub handshake_attempts_heard: u32,
+    /// After how long a handshake with a BMC that answers now and then is given up.
+    pub handshake_limit_heard: Duration,
+    /// The longest wait for the answers to Get Channel Authentication Capabilities and Get Channel Cipher Suites.
+    pub advice_limit: Duration,
+    /// The wait before a first resend while no round trip was measured.
+    pub resend_first: Duration,
+    /// The shortest wait before a resend.
+    pub resend_floor: Duration,
+    /// The longest wait before a resend.
+    pub resend_cap: Duration,
+    /// After how many datagrams in a row without any answer the session counts as lost.
+    pub lost_after: u32,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            handshake_attempts: 3,
+            handshake_limit: Duration::from_secs(5),
+            handshake_attempts_heard: 5,
+            handshake_limit_heard: Duration::from_secs(10),
+            advice_limit: Duration::from_secs(1),
+            resend_first: Duration::from_secs(1),
+            resend_floor: Duration::from_millis(400),
+            resend_cap: Duration::from_secs(8),
+            lost_after: 4,
+        }
+    }
+}
+
+impl Settings {
+    /// Settings with the defaults: suites 17 and 3, operator, v2.0, no quirks.
+    pub fn new(username: impl Into<String>, password: Password) -> Self {
+        Settings {
+            username: username.into(),
+            password,
+            bmc_key: None,
+            privilege: PrivilegeLevel::Operator,
+            suites: vec![SuiteId(17), SuiteId(3)],
+            protocol: Protocol::V20,
+            quirks: Quirks::NONE,
+            timing: Timing::default(),
+        }
+    }
+}

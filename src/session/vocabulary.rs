@@ -1,0 +1,414 @@
+//! The words between a session and the BMC's room that drives it: requests, events, reasons.
+
+use super::quirk::Quirks;
+use crate::ipmi::command::Command;
+use crate::ipmi::session15::AuthType;
+use crate::ipmi::{CompletionCode, PrivilegeLevel, Status, SuiteId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// What one request is known by, unique in the life of one `Session`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RequestId(pub u64);
+
+/// A command for the BMC, or for a controller behind it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// Network function, 0 to 62, even.
+    pub net_fn: u8,
+    /// Logical unit, 0 to 3.
+    pub lun: u8,
+    /// Command number.
+    pub command: u8,
+    /// Request data.
+    pub data: Vec<u8>,
+    /// The way to whom it is for.
+    pub bridge: Bridge,
+    /// Whether further copies may be sent when no answer comes.
+    pub resend: Resend,
+    /// How long an answer is waited for, from the call of `Session::request` on.
+    pub patience: Duration,
+}
+
+/// The way to whom a request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Bridge {
+    /// The BMC itself.
+    #[default]
+    None,
+    /// A controller behind the BMC.
+    Single {
+        /// The channel behind the BMC; 0 is the primary IPMB.
+        channel: u8,
+        /// The controller's slave address.
+        address: u8,
+    },
+    /// A controller behind a controller behind the BMC.
+    Dual {
+        /// The channel to the one in between.
+        transit_channel: u8,
+        /// The slave address of the one in between.
+        transit_address: u8,
+        /// The channel behind that.
+        channel: u8,
+        /// The controller's slave address.
+        address: u8,
+    },
+}
+
+/// Whether further copies of a request may be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resend {
+    /// Yes: a reading or a level.
+    Allowed,
+    /// Never: exactly one datagram, ever.
+    Never,
+}
+
+impl Request {
+    /// The request of a typed command to the BMC itself.
+    pub fn of<C: Command>(command: &C, resend: Resend, patience: Duration) -> Self {
+        Request {
+            net_fn: C::NET_FN,
+            lun: 0,
+            command: C::NUMBER,
+            data: command.encode(),
+            bridge: Bridge::None,
+            resend,
+            patience,
+        }
+    }
+}
+
+/// What became of a withdrawn request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Withdrawn {
+    /// No datagram with it was handed to the network, and none will be.
+    NotSent,
+    /// So many were; no further one will be.
+    Sent {
+        /// How many.
+        datagrams: u32,
+    },
+    /// There is no such request any more: its answer is among the events, or was.
+    Unknown,
+}
+
+/// A datagram for the BMC's RMCP port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transmit {
+    /// Its bytes.
+    pub datagram: Vec<u8>,
+    /// Whether it shall leave from another port than the ones before, as what follows it.
+    pub fresh_port: bool,
+    /// The request that it carries, `None` for session upkeep.
+    pub request: Option<RequestId>,
+}
+
+/// What a session has to say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The session is open; queued requests go out now.
+    Opened(Opened),
+    /// It could not be opened. Queued requests stay queued, until their patience ends.
+    OpenFailed(OpenError),
+    /// The answer to a request.
+    Answered {
+        /// Which.
+        id: RequestId,
+        /// How it went.
+        completion: CompletionCode,
+        /// The response's data.
+        data: Vec<u8>,
+        /// How long it took, where only one datagram was sent.
+        round_trip: Option<Duration>,
+    },
+    /// A request brought no answer.
+    Unanswered {
+        /// Which.
+        id: RequestId,
+        /// How many datagrams with it were handed to the network; 0: the BMC cannot have received it.
+        datagrams: u32,
+        /// Why no further answer is waited for.
+        reason: UnansweredReason,
+    },
+    /// The session is gone. The request that was under way got its `Unanswered` before this.
+    Lost(LostReason),
+    /// The session was closed as asked.
+    Closed,
+}
+
+/// Facts about a session that was opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// The protocol spoken.
+    pub protocol: Spoken,
+    /// The privilege level in force.
+    pub privilege: PrivilegeLevel,
+    /// The smoothed round-trip time.
+    pub round_trip: Option<Duration>,
+    /// The quirks in force, configured and found out.
+    pub quirks: Quirks,
+    /// What was found out about this BMC on the way, in words.
+    pub evidence: Vec<String>,
+}
+
+impl Opened {
+    /// The cipher suite, where the session is RMCP+.
+    pub fn suite(&self) -> Option<SuiteId> {
+        match self.protocol {
+            Spoken::V20(suite) => Some(suite),
+            Spoken::V15(_) => None,
+        }
+    }
+}
+
+/// The protocol of an open session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Spoken {
+    /// RMCP+ with a cipher suite.
+    V20(SuiteId),
+    /// IPMI v1.5 with an authentication type.
+    V15(AuthType),
+}
+
+impl fmt::Display for Spoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spoken::V20(suite) => write!(f, "IPMI 2.0, cipher suite {suite}"),
+            Spoken::V15(auth_type) => write!(f, "IPMI 1.5, authentication {auth_type}"),
+        }
+    }
+}
+
+/// Why no further answer to a request is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum UnansweredReason {
+    /// Its patience ended while it waited for an open session.
+    #[error("no session within its time")]
+    NoSession,
+    /// Its patience ended after it was sent.
+    #[error("no answer within its time")]
+    Silent,
+    /// The BMC said that it had had a copy before (CFh), but the answer to that one never came.
+    #[error("the BMC had received it before, but its answer never came")]
+    Duplicate,
+    /// The session was lost.
+    #[error("the session was lost")]
+    SessionLost,
+    /// The session was closed.
+    #[error("the session was closed")]
+    Closed,
+    /// It does not fit a packet.
+    #[error("too long for one packet")]
+    TooLong,
+}
+
+/// Why a session is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum LostReason {
+    /// Too many datagrams in a row brought no answer.
+    #[error("no answer to {datagrams} datagrams in a row")]
+    Silent {
+        /// How many.
+        datagrams: u32,
+    },
+    /// The network says that nothing listens there.
+    #[error("port unreachable")]
+    Unreachable,
+}
+
+/// Why a session could not be opened.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Nothing at all was heard.
+    #[error("no answer to {attempts} handshakes in {:.1} s", over.as_secs_f64())]
+    Silent {
+        /// Handshakes begun.
+        attempts: u32,
+        /// Over how long.
+        over: Duration,
+    },
+    /// The BMC answers, but one step of the handshake did not come.
+    #[error("no answer to {step} in {attempts} handshakes over {:.1} s", over.as_secs_f64())]
+    Stalled {
+        /// What was sent last.
+        step: &'static str,
+        /// Handshakes begun.
+        attempts: u32,
+        /// Over how long.
+        over: Duration,
+    },
+    /// The network says that nothing listens there.
+    #[error("port unreachable")]
+    Unreachable,
+    /// The BMC's proof was made with another password.
+    #[error("wrong password ({found_in})")]
+    WrongPassword {
+        /// Where it showed.
+        found_in: &'static str,
+    },
+    /// The BMC does not know the user.
+    #[error("unknown user ({found_in})")]
+    UnknownUser {
+        /// Where it showed.
+        found_in: &'static str,
+    },
+    /// The password is right, the BMC key K_G is not.
+    #[error("wrong BMC key: {}", key_words(*configured, *bmc_has_one))]
+    WrongKey {
+        /// Whether one is configured.
+        configured: bool,
+        /// What the BMC says about having one, where it said anything.
+        bmc_has_one: Option<bool>,
+    },
+    /// The user may not have the privilege level.
+    #[error("privilege level {asked} refused: {reason}")]
+    NoPrivilege {
+        /// The level asked for.
+        asked: PrivilegeLevel,
+        /// The BMC's words.
+        reason: String,
+    },
+    /// The BMC took none of our cipher suites.
+    #[error("no common cipher suite: {}", tried_words(tried, offered))]
+    NoCommonSuite {
+        /// What was tried, and what the BMC said.
+        tried: Vec<(SuiteId, Status)>,
+        /// What the BMC says that it has, where it said anything.
+        offered: Vec<SuiteId>,
+    },
+    /// All of the BMC's sessions are taken.
+    #[error("all sessions of the BMC are taken ({0})")]
+    SessionsFull(String),
+    /// The BMC does not speak the protocol asked for.
+    #[error("{0}")]
+    NoProtocol(String),
+    /// The BMC chose other algorithms than those asked for.
+    #[error("asked for {asked}, and the BMC chose {got}: refused")]
+    Downgrade {
+        /// What was asked for.
+        asked: String,
+        /// What came.
+        got: String,
+    },
+    /// The BMC refused a step with a status that means nothing better.
+    #[error("{step} refused: {status}")]
+    Refused {
+        /// What was sent.
+        step: &'static str,
+        /// What came.
+        status: Status,
+    },
+    /// The BMC refused a command of the log-in.
+    #[error("{step} refused: {completion}")]
+    RefusedCommand {
+        /// The command.
+        step: &'static str,
+        /// What came.
+        completion: CompletionCode,
+    },
+    /// The settings cannot work.
+    #[error("{0}")]
+    Settings(String),
+}
+
+fn key_words(configured: bool, bmc_has_one: Option<bool>) -> &'static str {
+    match (configured, bmc_has_one) {
+        (true, Some(false)) => "one is configured, and the BMC says that it has none",
+        (true, _) => "the one configured is not the BMC's",
+        (false, Some(true)) => "the BMC says that it has one, and none is configured",
+        (false, _) => "none is configured, and the BMC seems to have one",
+    }
+}
+
+fn tried_words(tried: &[(SuiteId, Status)], offered: &[SuiteId]) -> String {
+    let mut words: Vec<String> = tried
+        .iter()
+        .map(|(suite, status)| format!("suite {suite}: {status}"))
+        .collect();
+    if words.is_empty() {
+        words.push("none tried".into());
+    }
+    if !offered.is_empty() {
+        let ids: Vec<String> = offered.iter().map(SuiteId::to_string).collect();
+        words.push(format!("the BMC offers {}", ids.join(", ")));
+    }
+    words.join("; ")
+}
+
+/// Why a datagram was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Dropped {
+    /// Not RMCP, or a header that does not decode.
+    Malformed,
+    /// No session is open or being opened.
+    NotExpected,
+    /// Of another session, another step or an earlier attempt.
+    OtherSession,
+    /// Not authenticated where it must be.
+    NotAuthenticated,
+    /// Not encrypted where it must be.
+    NotEncrypted,
+    /// The integrity code is wrong.
+    WrongCode,
+    /// The sequence number was seen before or is too far away.
+    OutOfWindow,
+    /// Decryption gave no valid padding.
+    WrongPad,
+    /// The IPMI message does not decode or its checksum is wrong.
+    WrongMessage,
+    /// An answer that nobody waits for.
+    Stale,
+}
+
+/// What a session has seen so far, since it was made.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Statistics {
+    /// The smoothed round-trip time.
+    pub round_trip: Option<Duration>,
+    /// The protocol of the last session that was opened.
+    pub spoken: Option<Spoken>,
+    /// The privilege level of the last session that was opened.
+    pub privilege: Option<PrivilegeLevel>,
+    /// The quirks in force, configured and found out.
+    pub quirks: Quirks,
+    /// Datagrams handed to the network.
+    pub sent: u64,
+    /// Datagrams received.
+    pub received: u64,
+    /// Copies of requests.
+    pub resends: u64,
+    /// Handshakes begun.
+    pub handshakes: u64,
+    /// Sessions opened.
+    pub opened: u64,
+    /// Sessions lost.
+    pub lost: u64,
+    /// Datagrams dropped, by reason.
+    pub dropped: BTreeMap<Dropped, u64>,
+}
+
+/// Where a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// No session.
+    Closed,
+    /// The handshake is under way.
+    Opening {
+        /// What was sent last.
+        step: &'static str,
+        /// The handshake's number, 1 or more.
+        attempt: u32,
+    },
+    /// Open.
+    Open {
+        /// The protocol spoken.
+        spoken: Spoken,
+        /// The privilege level in force.
+        privilege: PrivilegeLevel,
+    },
+    /// Close Session was sent, or is about to be.
+    Closing,
+}
