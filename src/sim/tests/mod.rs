@@ -1,1 +1,3 @@
-//! Tests of the simulated BMC as a whole.
+//! Tests of the simulated BMC as a whole, in virtual time.
+
+mod known_answers;
