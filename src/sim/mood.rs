@@ -119,7 +119,7 @@ pub struct Quirks {
     pub rakp2_extra_byte: bool,
     /// RAKP 4 is keyed as the integrity algorithm says (FreeIPMI's `intel20`, ipmitool's `intelplus`).
     pub rakp4_by_integrity: bool,
-    /// RAKP 3 is checked with the level alone, without the name-only bit (`intel20`).
+    /// RAKP 3 is checked without the name-only bit and the name's padding (`intel20`).
     pub rakp3_level_only: bool,
     /// User names must be padded with zeros to 16 bytes (`intel20`).
     pub padded_user_names: bool,
@@ -139,7 +139,7 @@ pub struct Quirks {
     pub session_id_zero_1_5: bool,
     /// Wrong codes in replies of IPMI 1.5 sessions (`noauthcodecheck`).
     pub wrong_codes_1_5: bool,
-    /// Byte-swapped sequence numbers in IPMI 1.5 sessions (`endianseq`).
+    /// The headers that the BMC sends in IPMI 1.5 sessions have byte-swapped sequence numbers (`endianseq`).
     pub swapped_sequence_1_5: bool,
     /// Cipher suite records leave out algorithms that are "none".
     pub short_cipher_records: bool,

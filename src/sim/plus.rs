@@ -215,11 +215,7 @@ impl Bmc {
 
     /// The user that a name and a role byte select (§13.20): by name alone with bit 4 set, else by name and level.
     fn find_user(&self, name: &[u8], role: u8) -> Result<usize, Status> {
-        let end = name
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| at + 1);
-        let name = &name[..end];
+        let name = unpadded(name);
         let mut named = (self.settings.users.iter().enumerate())
             .filter(|(_, user)| user.enabled && user.name.as_bytes() == name)
             .peekable();
@@ -294,17 +290,19 @@ impl Bmc {
             return Some(self.refuse_set_up(tag, log_in.console_id, UNAUTHORISED_NAME));
         };
         let named = [challenge.role, challenge.name.len() as u8];
-        let rakp_3_role = match self.mood.quirks.rakp3_level_only {
-            true => challenge.role & 0x0F,
-            false => challenge.role,
+        // With the quirk the code of RAKP 3 knows neither the name-only bit nor the padding of the name: ipmipower's
+        // `intel20`, seen in its packets.
+        let (rakp_3_role, rakp_3_name) = match self.mood.quirks.rakp3_level_only {
+            true => (challenge.role & 0x0F, unpadded(&challenge.name)),
+            false => (challenge.role, &challenge.name[..]),
         };
         let expected = suite.authentication.keyed_hash(
             &user.password,
             &[
                 &challenge.bmc_random,
                 &log_in.console_id.to_le_bytes(),
-                &[rakp_3_role, challenge.name.len() as u8],
-                &challenge.name,
+                &[rakp_3_role, rakp_3_name.len() as u8],
+                rakp_3_name,
             ],
         );
         if reader.rest() != expected {
@@ -538,6 +536,12 @@ impl Bmc {
         }
         reply
     }
+}
+
+/// A name without the zeros after it.
+fn unpadded(name: &[u8]) -> &[u8] {
+    let end = name.iter().rposition(|byte| *byte != 0);
+    &name[..end.map_or(0, |at| at + 1)]
 }
 
 const IPMI: u8 = 0x00;

@@ -115,7 +115,7 @@ impl Bmc {
         let kind = reader.byte().ok_or(LENGTH_INVALID)? & 0x0F;
         let level = reader.byte().ok_or(LENGTH_INVALID)? & 0x0F;
         let challenge: [u8; 16] = reader.array().ok_or(LENGTH_INVALID)?;
-        let outbound = self.swap_15(reader.double().ok_or(LENGTH_INVALID)?);
+        let outbound = reader.double().ok_or(LENGTH_INVALID)?;
         if kind != log_in.kind || challenge != log_in.challenge {
             return Err(FIELD_INVALID);
         }
@@ -154,7 +154,7 @@ impl Bmc {
         self.sessions.open.insert(id, session);
         let mut reply = vec![if per_message { kind } else { 0 }];
         reply.extend(id.to_le_bytes());
-        reply.extend(self.swap_15(inbound).to_le_bytes());
+        reply.extend(inbound.to_le_bytes());
         reply.push(limit.number());
         Ok((reply, number))
     }
@@ -177,12 +177,11 @@ impl Bmc {
         if packet.kind != kind && !plain_will_do || !self.code_is_right(packet, packet.kind, user) {
             return self.drop_packet();
         }
-        let number = self.swap_15(packet.sequence);
         let executes_copies = self.mood.executes_copies;
         let Some(session) = self.sessions.open.get_mut(&packet.session_id) else {
             return self.drop_packet();
         };
-        if !session.guarded.accept(number) && !executes_copies {
+        if !session.guarded.accept(packet.sequence) && !executes_copies {
             return self.drop_packet();
         }
         session.peer = from;
@@ -252,6 +251,7 @@ impl Bmc {
         self.send(to, bytes, now);
     }
 
+    /// A sequence number as a header carries it: the quirk is in those that are sent, and there alone.
     fn swap_15(&self, number: u32) -> u32 {
         match self.mood.quirks.swapped_sequence_1_5 {
             true => number.swap_bytes(),
