@@ -184,6 +184,8 @@ pub enum Verb {
     },
     /// Simulate a rack of BMCs on UDP ports of this host, to try any IPMI client on. Needs no daemon.
     Sim(Box<crate::cli::sim::SimArgs>),
+    /// A simulated rack, the real daemon, and a soft power off taken back: see what this is about.
+    Demo(Demo),
     /// Print a completion script for a shell.
     Completion {
         /// Which.
@@ -510,6 +512,26 @@ mod tests {
     fn the_command_line_holds_together() {
         use clap::CommandFactory;
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documentation_names_every_verb_and_every_long_option() {
+        use clap::CommandFactory;
+        let text = include_str!("../../docs/cli.md");
+        let command = CommandLine::command();
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let name = verb.get_name();
+            assert!(
+                text.contains(&format!("`{name}")),
+                "{name} is not in docs/cli.md"
+            );
+            // The simulator explains its many options itself.
+            for option in verb.get_opts().filter(|_| name != "sim") {
+                if let Some(long) = option.get_long() {
+                    assert!(text.contains(&format!("--{long}")), "{name} --{long}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod connect;
+mod demo;
 mod exit;
 mod follow;
 mod hands;
@@ -54,13 +55,24 @@ pub fn main() -> ExitCode {
         // Before the first thread is made: the simulator waits for its signals itself.
         return simulate(*args);
     }
-    match smol::block_on(run(line)) {
-        Ok(code) => code,
-        Err(failure) => {
+    // Where nobody reads our answers any more (`| head`), `Out` unwinds to here: a demo's daemon is stopped on the way.
+    let ended = std::panic::catch_unwind(|| match &line.verb {
+        Verb::Demo(args) => demo::run(args, out(&line.common)).map(ExitCode::from),
+        _ => smol::block_on(run(line)),
+    });
+    match ended {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => {
             eprintln!("rackbmc: {failure}");
             failure.exit().into()
         }
+        Err(panic) if panic.is::<output::ReaderGone>() => Exit::Failed.into(),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+fn out(common: &Common) -> Out {
+    Out::new(common.output, common.fold, common.quiet)
 }
 
 fn simulate(args: sim::SimArgs) -> ExitCode {
@@ -82,7 +94,7 @@ async fn run(line: CommandLine) -> Result<ExitCode, Failure> {
     }
     let app = App {
         client: Client::new(endpoint(&line.common)?),
-        out: Out::new(line.common.output, line.common.fold, line.common.quiet),
+        out: out(&line.common),
     };
     if let Verb::Check(check) = &line.verb {
         let (verdict, text) = look::check(&app, check).await;
@@ -130,7 +142,9 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::NodeSetPowerState { node, power_state } => ironic::set(app, &node, power_state).await,
         Verb::Names => shell::names(app).await,
         // Answered above, before there was a client.
-        Verb::Completion { .. } | Verb::Man | Verb::Check(_) | Verb::Sim(_) => Ok(Exit::Done),
+        Verb::Completion { .. } | Verb::Man | Verb::Check(_) | Verb::Sim(_) | Verb::Demo(_) => {
+            Ok(Exit::Done)
+        }
     }
 }
 

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+/// What the program unwinds with where nobody reads its answers any more.
+pub struct ReaderGone;
+
 /// Where and how answers are written.
 #[derive(Clone, Copy, Debug)]
 pub struct Out {
@@ -40,7 +43,8 @@ impl Out {
         }
     }
 
-    /// Writes data and a newline; a reader that went away (`| head`) ends the program quietly.
+    /// Writes data and a newline. Where the reader went away (`| head`) the program ends quietly: by unwinding, so that
+    /// what has to be cleaned up is, but without a panic's message.
     pub fn data(&self, text: &str) {
         let text = text.trim_end_matches('\n');
         let mut stdout = io::stdout().lock();
@@ -48,7 +52,7 @@ impl Out {
             .and_then(|()| stdout.flush())
             .is_err()
         {
-            std::process::exit(super::exit::Exit::Failed as i32);
+            std::panic::resume_unwind(Box::new(ReaderGone));
         }
     }
 

@@ -246,7 +246,7 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
             if let Some(begins) = node.begins_after.filter(|begins| *begins > 0.0) {
                 text = format!("{text}, beginning after {}", seconds(begins));
             }
-            if let Some(takes) = node.takes_at_most {
+            if let Some(takes) = node.takes_at_most.filter(|takes| *takes > 0.0) {
                 text = format!("{text}, at most {}", seconds(takes));
             }
             (node.node.clone(), text)
@@ -274,11 +274,12 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
         },
     );
     app.out.remark("dry run: nothing was changed");
-    let unclear = plan
-        .nodes
-        .iter()
-        .any(|node| node.plan.is_empty() && node.note.is_some());
-    if unclear { Exit::Failed } else { Exit::Done }
+    let ready = |state: &str| ["ready", "nothing to do"].contains(&state);
+    if plan.nodes.iter().all(|node| ready(&node.state)) {
+        Exit::Done
+    } else {
+        Exit::Failed
+    }
 }
 
 #[cfg(test)]
