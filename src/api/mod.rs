@@ -15,5 +15,7 @@ pub mod own;
 pub mod plan;
 pub mod route;
 pub mod serve;
+#[cfg(test)]
+mod tests;
 pub mod version;
 pub mod view;

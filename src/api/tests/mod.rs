@@ -1,0 +1,336 @@
+//! Transcripts of the pure part: what a client sends, what the rack is asked, what the client gets. The rack is a
+//! function from calls to answers; the texts of answers are what Ironic's clients were seen to read.
+
+mod bad_input;
+mod ironic;
+mod own;
+mod permissions;
+mod power;
+mod stream;
+
+use super::access::{Peer, Policy};
+use super::message::{Request, Response};
+use super::plan::{Plan, plan};
+use crate::bmc::vocabulary::Power;
+use crate::power::{Operation, State, Target};
+use crate::rack::call::{
+    Answer, BmcView, Call, HealthView, HoldView, NodeView, OrderView, PowerState, PowerTarget,
+    ReadingView, Refused, TaskView, Who,
+};
+use crate::time::WallTime;
+use http::HeaderMap;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The node's uuid in all transcripts.
+const UUID: &str = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123";
+/// The task's.
+const TASK: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+/// 2015-08-01T00:00:00Z
+const THEN: u64 = 1_438_387_200_000_000;
+
+fn at(seconds: u64) -> WallTime {
+    WallTime::from_unix_micros(THEN + seconds * 1_000_000)
+}
+
+/// A node that is on, idle and well.
+fn node() -> NodeView {
+    NodeView {
+        name: "r1n01".into(),
+        uuid: UUID.parse().expect("a uuid"),
+        rack: "r1".into(),
+        groups: vec!["compute".into()],
+        created_at: at(0),
+        updated_at: Some(at(60)),
+        power_state: PowerState::On,
+        target_power_state: None,
+        last_error: None,
+        maintenance: None,
+        fault: None,
+        supported_power_states: PowerTarget::ALL.to_vec(),
+        reading: Some(ReadingView {
+            power: Power::On,
+            at: at(60),
+            age: Duration::from_millis(2500),
+        }),
+        task: None,
+        bmc: BmcView {
+            address: "10.0.1.1".into(),
+            port: 623,
+            username: "admin".into(),
+            privilege: "operator".into(),
+            health: "ready".into(),
+            trouble: None,
+            trouble_text: None,
+            cipher_suite: Some(17),
+            round_trip: Some(Duration::from_micros(1500)),
+        },
+    }
+}
+
+/// The same with another name, its uuid counted up.
+fn numbered(number: u32) -> NodeView {
+    NodeView {
+        name: format!("r1n{number:02}"),
+        uuid: Uuid::from_u128(u128::from(number)),
+        ..node()
+    }
+}
+
+/// A soft power off under way.
+fn task() -> TaskView {
+    TaskView {
+        id: TASK.parse().expect("a uuid"),
+        version: 3,
+        rack: "r1".into(),
+        node: "r1n01".into(),
+        node_uuid: UUID.parse().expect("a uuid"),
+        batch: None,
+        operation: Operation::SoftPowerOff,
+        state: State::Running,
+        phase: "waiting for the operating system to go down".into(),
+        step: 2,
+        steps: 2,
+        target_power_state: Some(Target::SoftPowerOff),
+        requested_by: Who {
+            name: "alice".into(),
+            uid: Some(1000),
+            gid: Some(1000),
+            pid: Some(42),
+            request: "req-1".into(),
+        },
+        requested_at: at(10),
+        started_at: Some(at(10)),
+        ended_at: None,
+        elapsed: Duration::from_millis(12_500),
+        time_left: Some(Duration::from_millis(587_500)),
+        power_at_start: Some(Power::On),
+        power: Some(Power::On),
+        orders: vec![OrderView {
+            order: "soft power off".into(),
+            at: at(11),
+            answered_at: Some(at(11)),
+            answer: Some("accepted".into()),
+            completion_code: None,
+            changes_power: true,
+        }],
+        outcome: None,
+        controls: Vec::new(),
+        may_abort: true,
+        may_cancel: false,
+        may_rollback: true,
+        may_suspend: true,
+        may_resume: false,
+    }
+}
+
+fn health() -> HealthView {
+    HealthView {
+        rack: "r1".into(),
+        nodes: 4,
+        active_tasks: 1,
+        troubled: 0,
+        started_at: at(0),
+        store_trouble: None,
+        pause: None,
+    }
+}
+
+fn hold() -> HoldView {
+    HoldView {
+        reason: Some("new fans".into()),
+        by: "alice".into(),
+        since: at(5),
+    }
+}
+
+/// A rack of one node that does what it is told.
+fn obliging(call: Call) -> Result<Answer, Refused> {
+    let known = |ident: &str| {
+        if ident == "r1n01" || ident == UUID {
+            Ok(())
+        } else {
+            Err(Refused::NoSuchNode(ident.into()))
+        }
+    };
+    Ok(match call {
+        Call::Nodes => Answer::Nodes(vec![node()]),
+        Call::Node(ident) | Call::FreshNode(ident) | Call::Retry { node: ident, .. } => {
+            known(&ident)?;
+            Answer::Node(node())
+        }
+        Call::SetMaintenance {
+            node: ident,
+            hold: held,
+            ..
+        } => {
+            known(&ident)?;
+            Answer::Node(NodeView {
+                maintenance: held.map(|_| hold()),
+                ..node()
+            })
+        }
+        Call::SetPower { node: ident, .. } => {
+            known(&ident)?;
+            Answer::Taken(Some(task()))
+        }
+        Call::Start { node: ident, .. } | Call::InjectNmi { node: ident, .. } => {
+            known(&ident)?;
+            Answer::Task(task())
+        }
+        Call::Task(_) | Call::AwaitTask { .. } | Call::Control { .. } => Answer::Task(task()),
+        Call::Tasks { .. } => Answer::Tasks(vec![task()]),
+        Call::Health => Answer::Health(health()),
+        Call::Pausing | Call::Release { .. } => Answer::Pausing(None),
+        Call::Pause { .. } => Answer::Pausing(Some(hold())),
+        Call::Batches => Answer::Batches(Vec::new()),
+        other => {
+            return Err(Refused::Invalid(format!(
+                "this rack does not know {other:?}"
+            )));
+        }
+    })
+}
+
+/// One exchange under the eyes of a test.
+struct Exchange {
+    calls: Vec<Call>,
+    response: Response,
+}
+
+/// A request, ready to be varied.
+fn request(line: &str) -> Request {
+    let (method, target) = line.split_once(' ').expect("a method and a path");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut headers = HeaderMap::new();
+    headers.insert("host", "rack.example:6385".parse().expect("a header"));
+    headers.insert(
+        "x-openstack-ironic-api-version",
+        "1.31".parse().expect("a header"),
+    );
+    Request {
+        method: method.parse().expect("a method"),
+        path: path.into(),
+        query: query.into(),
+        headers,
+        body: Vec::new(),
+        peer: Peer {
+            user: Some("alice".into()),
+            ..Peer::unix(1000, 1000, Some(42))
+        },
+        id: "req-0".into(),
+        scheme: "http",
+    }
+}
+
+impl Request {
+    fn version(self, version: &str) -> Self {
+        self.header("x-openstack-ironic-api-version", version)
+    }
+
+    fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers
+            .insert(name, value.parse().expect("a header value"));
+        self
+    }
+
+    fn without(mut self, name: &str) -> Self {
+        self.headers.remove(name);
+        self
+    }
+
+    fn body(mut self, body: &str) -> Self {
+        self.body = body.into();
+        self.header("content-type", "application/json")
+    }
+
+    fn from(mut self, peer: Peer) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    /// What comes of it with the obliging rack.
+    fn send(self) -> Exchange {
+        self.send_to(obliging)
+    }
+
+    fn send_to(self, rack: impl Fn(Call) -> Result<Answer, Refused>) -> Exchange {
+        self.send_under(&Policy::default(), rack)
+    }
+
+    fn send_under(
+        self,
+        policy: &Policy,
+        rack: impl Fn(Call) -> Result<Answer, Refused>,
+    ) -> Exchange {
+        let (frame, mut outcome) = plan(self, policy);
+        let mut calls = Vec::new();
+        let response = loop {
+            outcome = match outcome {
+                Ok(Plan::Done(response)) => break frame.finish(Ok(response)),
+                Ok(Plan::Ask(call, next)) => {
+                    calls.push(call.clone());
+                    next(rack(call))
+                }
+                Ok(Plan::Stream(_) | Plan::Metrics) => {
+                    panic!("no stream and no figures in this test")
+                }
+                Err(fault) => break frame.finish(Err(fault)),
+            };
+        };
+        Exchange { calls, response }
+    }
+}
+
+impl Exchange {
+    fn status(&self) -> u16 {
+        self.response.status.as_u16()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .response
+            .headers
+            .iter()
+            .rfind(|(known, _)| *known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.response.body).expect("bodies are text")
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.text()).expect("a JSON body")
+    }
+
+    /// What Ironic's clients show of a refusal, whichever of its forms it has.
+    fn complaint(&self) -> String {
+        let body = self.json();
+        let inner: serde_json::Value =
+            match body.get("error_message").and_then(|text| text.as_str()) {
+                Some(text) => serde_json::from_str(text).expect("JSON within JSON"),
+                None => body,
+            };
+        let shown = inner
+            .get("faultstring")
+            .or(inner.get("description"))
+            .or(inner.pointer("/error/message"));
+        shown
+            .and_then(|text| text.as_str())
+            .expect("a text for people")
+            .to_owned()
+    }
+
+    /// The whole answer as it would be read in a capture.
+    fn transcript(&self) -> String {
+        let mut text = format!("{}\n", self.response.status);
+        if let Some(media_type) = self.response.media_type {
+            text.push_str(&format!("content-type: {media_type}\n"));
+        }
+        for (name, value) in &self.response.headers {
+            text.push_str(&format!("{name}: {value}\n"));
+        }
+        format!("{text}\n{}", self.text())
+    }
+}

@@ -1,0 +1,308 @@
+//! Who may do what.
+
+use super::*;
+use crate::api::access::{Entry, Grant, Role, Subject, TcpAuth, Token, Transport};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+
+fn granting(grants: &[(Subject, Role, Option<&[&str]>)]) -> Policy {
+    let grants = grants.iter().map(|(to, role, nodes)| Grant {
+        to: to.clone(),
+        role: *role,
+        nodes: nodes.map(|nodes| {
+            nodes
+                .iter()
+                .map(|node| (*node).to_owned())
+                .collect::<BTreeSet<_>>()
+        }),
+    });
+    Policy {
+        grants: grants.collect(),
+        daemon_uid: Some(990),
+        ..Policy::default()
+    }
+}
+
+fn may(policy: &Policy, peer: Peer, line: &str, body: &str) -> u16 {
+    request(line)
+        .from(peer)
+        .body(body)
+        .send_under(policy, obliging)
+        .status()
+}
+
+const ON: &str = r#"{"target": "power on"}"#;
+const POWER: &str = "PUT /v1/nodes/r1n01/states/power";
+
+#[test]
+fn without_roles_whoever_may_open_the_socket_is_operator_and_root_is_admin() {
+    let policy = Policy {
+        daemon_uid: Some(990),
+        ..Policy::default()
+    };
+    let raw = |uid| {
+        may(
+            &policy,
+            Peer::unix(uid, uid, None),
+            "POST /v1/nodes/r1n01/raw",
+            r#"{"net_fn": 7, "command": 1}"#,
+        )
+    };
+    assert_eq!(may(&policy, Peer::unix(1000, 1000, None), POWER, ON), 202);
+    assert_eq!(raw(1000), 403);
+    // 400 comes after the permission: the network function is odd.
+    assert_eq!(raw(0), 400);
+    assert_eq!(raw(990), 400);
+}
+
+#[test]
+fn with_roles_each_has_its_own_and_strangers_have_none() {
+    let policy = granting(&[
+        (Subject::Uid(1), Role::Reader, None),
+        (Subject::Gid(20), Role::Operator, None),
+        (Subject::User("carol".into()), Role::Admin, None),
+    ]);
+    let reader = Peer::unix(1, 1, None);
+    assert_eq!(may(&policy, reader.clone(), "GET /v1/nodes", ""), 200);
+    assert_eq!(may(&policy, reader.clone(), POWER, ON), 403);
+    let grouped = Peer {
+        groups: vec![7, 20],
+        ..Peer::unix(2, 2, None)
+    };
+    assert_eq!(may(&policy, grouped, POWER, ON), 202);
+    let stranger = Peer::unix(3, 3, None);
+    assert_eq!(may(&policy, stranger.clone(), "GET /v1/nodes", ""), 403);
+    assert_eq!(may(&policy, stranger.clone(), "GET /v1", ""), 200);
+    assert_eq!(may(&policy, stranger, "GET /healthz", ""), 200);
+    let carol = Peer {
+        user: Some("carol".into()),
+        ..Peer::tcp()
+    };
+    assert_eq!(
+        may(
+            &policy,
+            carol,
+            "POST /v1/nodes/r1n01/raw",
+            r#"{"net_fn": 7, "command": 1}"#
+        ),
+        400
+    );
+    let refused = request(POWER)
+        .from(reader)
+        .body(ON)
+        .send_under(&policy, obliging);
+    assert_eq!(
+        refused.complaint(),
+        "uid 1 is not permitted: this needs the role operator"
+    );
+    assert!(refused.calls.is_empty());
+}
+
+#[test]
+fn a_role_on_some_nodes_ends_at_them() {
+    let policy = granting(&[(Subject::Uid(5), Role::Operator, Some(&["r1n02"]))]);
+    let peer = || Peer::unix(5, 5, None);
+    let two = |call| match call {
+        Call::Nodes => Ok(Answer::Nodes(vec![node(), numbered(2)])),
+        other => obliging(other),
+    };
+    let put = |ident: &str| {
+        let line = format!("PUT /v1/nodes/{ident}/states/power");
+        let exchange = request(&line)
+            .from(peer())
+            .body(ON)
+            .send_under(&policy, two);
+        (
+            exchange.status(),
+            exchange
+                .calls
+                .iter()
+                .any(|call| matches!(call, Call::SetPower { .. })),
+        )
+    };
+    // The obliging rack knows the first node only: 404 means that the call got through to it.
+    assert_eq!(put("r1n02"), (404, true));
+    assert_eq!(put(&Uuid::from_u128(2).to_string()), (404, true));
+    assert_eq!(put("r1n01"), (403, false));
+    assert_eq!(put(UUID), (403, false));
+    let control = request(&format!("POST /v1/tasks/{TASK}/abort"))
+        .from(peer())
+        .send_under(&policy, two);
+    assert_eq!(control.status(), 403);
+    assert!(
+        !control
+            .calls
+            .iter()
+            .any(|call| matches!(call, Call::Control { .. }))
+    );
+    let batch = request("POST /v1/batches")
+        .from(peer())
+        .body(r#"{"nodes": ["r1n02", "r1n01"], "operation": "power off"}"#);
+    assert_eq!(batch.send_under(&policy, two).status(), 403);
+    let pause = request("POST /v1/pause")
+        .from(peer())
+        .body(r#"{"reason": "x"}"#);
+    assert_eq!(pause.send_under(&policy, two).status(), 403);
+    assert_eq!(
+        request("GET /v1/nodes")
+            .from(peer())
+            .send_under(&policy, two)
+            .status(),
+        200
+    );
+}
+
+fn tcp() -> Policy {
+    Policy {
+        passwords: [("alice".to_owned(), "$2b$04$somehash".to_owned())].into(),
+        tokens: vec![Token {
+            name: "ci".into(),
+            sha256: Sha256::digest("tok-123").into(),
+            role: Role::Reader,
+        }],
+        hosts: ["rack.example".to_owned()].into(),
+        ..Policy::default()
+    }
+}
+
+fn enter(policy: &Policy, path: &str, headers: &[(&'static str, &str)]) -> Result<Entry, u16> {
+    let mut map = HeaderMap::new();
+    map.insert("host", "localhost:6385".parse().expect("a header"));
+    for (name, value) in headers {
+        map.insert(*name, value.parse().expect("a header"));
+    }
+    policy
+        .enter(Transport::Tcp, path, &map)
+        .map_err(|fault| fault.status.as_u16())
+}
+
+#[test]
+fn basic_credentials_are_handed_out_for_comparison() {
+    // "alice:pw" and "mallory:pw" in base64 (RFC 4648), made with base64(1).
+    let entry = enter(
+        &tcp(),
+        "/v1/nodes",
+        &[("authorization", "Basic YWxpY2U6cHc=")],
+    );
+    let wanted = Entry::CheckPassword {
+        user: "alice".into(),
+        password: "pw".into(),
+        hash: "$2b$04$somehash".into(),
+    };
+    assert_eq!(entry, Ok(wanted));
+    let Ok(Entry::CheckPassword { password, hash, .. }) = enter(
+        &tcp(),
+        "/v1/nodes",
+        &[("authorization", "basic bWFsbG9yeTpwdw==")],
+    ) else {
+        panic!("a user that is not there is compared all the same, so that it takes as long");
+    };
+    assert!(!bcrypt::verify(password, &hash).expect("a hash that can be compared"));
+}
+
+#[test]
+fn credentials_that_are_missing_or_unreadable() {
+    let status = |headers: &[(&'static str, &str)]| enter(&tcp(), "/v1/nodes", headers).err();
+    assert_eq!(status(&[]), Some(401));
+    assert_eq!(status(&[("authorization", "Digest x")]), Some(400));
+    assert_eq!(status(&[("authorization", "Basic")]), Some(400));
+    assert_eq!(status(&[("authorization", "Basic !!!")]), Some(400));
+    assert_eq!(status(&[("authorization", "Basic YWxpY2U")]), Some(400));
+    assert_eq!(status(&[("authorization", "Bearer nonsense")]), Some(401));
+    assert_eq!(status(&[("authorization", "Bearer tok-123")]), None);
+    // Ironic's CLI with auth type none sends a token that means nothing.
+    assert_eq!(status(&[("x-auth-token", "notused")]), Some(401));
+    for path in ["/", "/v1", "/v1/", "/healthz", "/metrics"] {
+        assert_eq!(enter(&tcp(), path, &[]), Ok(Entry::Open), "{path}");
+    }
+    let open = Policy {
+        tcp_auth: TcpAuth::None,
+        ..tcp()
+    };
+    assert_eq!(
+        enter(&open, "/v1/nodes", &[("x-auth-token", "notused")]),
+        Ok(Entry::Open)
+    );
+}
+
+#[test]
+fn a_401_is_the_one_of_ironics_http_basic() {
+    let fault = tcp()
+        .enter(Transport::Tcp, "/v1/nodes", &request("GET /").headers)
+        .expect_err("no credentials");
+    let frame = crate::api::plan::Frame::plain(&request("GET /v1/nodes"));
+    let response = frame.finish(Err(fault));
+    insta::assert_snapshot!(Exchange { calls: Vec::new(), response }.transcript(), @r####"
+401 Unauthorized
+content-type: application/json
+www-authenticate: Basic realm="Baremetal API"
+openstack-request-id: req-0
+x-openstack-request-id: req-0
+
+{"error":{"code":401,"message":"Authorization required"}}
+"####);
+}
+
+#[test]
+fn a_browser_and_a_bent_name_are_refused_on_tcp_and_any_host_is_fine_on_the_unix_socket() {
+    let open = Policy {
+        tcp_auth: TcpAuth::None,
+        ..tcp()
+    };
+    let status = |headers: &[(&'static str, &str)]| enter(&open, "/v1/nodes", headers).err();
+    assert_eq!(status(&[("origin", "http://evil.example")]), Some(403));
+    assert_eq!(status(&[("origin", "null")]), Some(403));
+    assert_eq!(status(&[("referer", "http://localhost:6385/")]), Some(403));
+    for host in [
+        "localhost",
+        "127.0.0.1:6385",
+        "[::1]:6385",
+        "LOCALHOST:1",
+        "127.8.9.1",
+        "rack.example:6385",
+    ] {
+        assert_eq!(status(&[("host", host)]), None, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "10.0.0.1",
+        "",
+        "[::2]:80",
+        "localhost:1:2",
+    ] {
+        assert_eq!(status(&[("host", host)]), Some(403), "{host}");
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert("host", "whatever".parse().expect("a header"));
+    assert_eq!(
+        open.enter(Transport::Unix, "/v1/nodes", &headers).ok(),
+        Some(Entry::Open)
+    );
+}
+
+#[test]
+fn a_token_brings_its_own_role() {
+    let peer = Peer {
+        user: Some("ci".into()),
+        token_role: Some(Role::Reader),
+        ..Peer::tcp()
+    };
+    assert_eq!(may(&tcp(), peer.clone(), "GET /v1/nodes", ""), 200);
+    assert_eq!(may(&tcp(), peer, POWER, ON), 403);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let policy = format!("{:?}", tcp());
+    assert!(
+        !policy.contains("somehash") && !policy.contains("pw"),
+        "{policy}"
+    );
+    let entry = enter(
+        &tcp(),
+        "/v1/nodes",
+        &[("authorization", "Basic YWxpY2U6cHc=")],
+    );
+    assert_eq!(format!("{entry:?}"), "Ok(CheckPassword(alice, ***))");
+}
