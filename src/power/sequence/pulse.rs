@@ -127,15 +127,13 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 next: Next::At(at),
             }
         }
-        (Phase::Judging { fate, on_since, .. }, Input::Deadline) => match (fate, on_since) {
-            (fate @ (Fate::Accepted | Fate::Shown { .. }), Some(_)) => done(&fate, knowledge),
-            (Fate::Accepted | Fate::Shown { .. }, None) => knowledge.fail(&format!(
-                "it arrived, but the node was not read on in time{}",
+        // An "on" that could not be confirmed may be the one from before: no success.
+        (Phase::Judging { fate, .. }, Input::Deadline) => match fate {
+            Fate::Accepted | Fate::Shown { .. } => knowledge.fail(&format!(
+                "it arrived, but the node was not read on for certain in time{}",
                 knowledge.and_trouble()
             )),
-            (Fate::Unknown { why }, _) => {
-                knowledge.fail(&format!("unknown whether it arrived: {why}"))
-            }
+            Fate::Unknown { why } => knowledge.fail(&format!("unknown whether it arrived: {why}")),
         },
         (phase, _) => phase,
     }

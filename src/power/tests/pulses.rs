@@ -126,6 +126,21 @@ fn the_on_from_before_a_cycle_is_not_its_success() {
 }
 
 #[test]
+fn the_on_from_before_a_cycle_is_not_its_success_at_the_deadline_either() {
+    let mut world = World::begun(Operation::Cycle, Power::On);
+    // One look shows the old "on", then the BMC is deaf.
+    let from = world.now + std::time::Duration::from_millis(1500);
+    world.machine.deaf = vec![(from, from + secs(500))];
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    assert!(
+        outcome.text.contains("not read on for certain"),
+        "{}",
+        outcome.text
+    );
+}
+
+#[test]
 fn a_refusal_in_the_present_state_is_explained_by_looking() {
     for (operation, _) in PULSES {
         let mut world = World::begun(operation, Power::On);
