@@ -3,6 +3,7 @@
 pub mod api;
 pub mod bmc;
 pub mod cli;
+pub mod config;
 pub mod daemon;
 pub mod entropy;
 pub mod ipmi;

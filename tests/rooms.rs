@@ -32,6 +32,11 @@ const WALLS: &[(&str, &[&str])] = &[
             "entropy",
         ],
     ),
+    // The settings of a node carry those of its session to `bmc`; the rest of `rack` does not look into them.
+    (
+        "rack::settings",
+        &["rack", "power", "bmc", "session", "time", "entropy"],
+    ),
     (
         "config",
         &[

@@ -3,6 +3,7 @@
 //! Made by `config` (or by a test), read by `rack` and `bmc`. Nothing here checks anything: a value that stands here
 //! was found good where it was typed.
 
+use crate::{power, session};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -63,6 +64,8 @@ pub struct NodeSettings {
     pub groups: Vec<String>,
     /// Where its BMC is.
     pub address: Address,
+    /// How its BMC is logged in to.
+    pub login: session::Settings,
     /// How often its BMC is spoken to at most.
     pub pace: Pace,
     /// How long a session stands unused, while an operation runs, before something is said to keep it alive.
@@ -77,6 +80,8 @@ pub struct NodeSettings {
     pub breaker_after: Duration,
     /// How often a dead BMC is tried again.
     pub breaker_retry: Duration,
+    /// How patient its operations are.
+    pub power: power::Settings,
     /// Whether an NMI may be injected.
     pub nmi: bool,
     /// The least time between two NMIs.

@@ -1,0 +1,562 @@
+//! `[api]`: sockets, who may do what, and limits.
+
+use super::complaint::{At, Findings};
+use super::files::{Secrets, hex};
+use super::section::{Section, wrong_type};
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// What the API listens on and whom it obeys.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ApiSettings {
+    /// The Unix socket, where systemd does not pass one.
+    pub socket: PathBuf,
+    /// The group that the socket is given to (a name or a number), where we make it ourselves.
+    pub socket_group: Option<String>,
+    /// The socket's permission bits, where we make it ourselves.
+    pub socket_mode: u32,
+    /// The TCP address; off unless set.
+    pub tcp: Option<SocketAddr>,
+    /// How TCP clients say who they are.
+    pub auth: Auth,
+    /// The users of http_basic; empty unless `tcp` and `auth` ask for them.
+    pub users: Vec<HttpUser>,
+    /// Bearer tokens, which TCP clients may use beside http_basic.
+    pub tokens: Vec<Token>,
+    /// Names that a TCP request's `Host` may have, beside `localhost` and the address itself.
+    pub hosts: Vec<String>,
+    /// Certificate chain and key for TLS on TCP.
+    pub tls: Option<Tls>,
+    /// Who may do what. Where it is empty, everybody whom the socket's mode or a password lets in may do everything.
+    /// The user root always may.
+    pub roles: Vec<RoleRule>,
+    /// What a client may cost.
+    pub limits: Limits,
+}
+
+/// How TCP clients say who they are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Auth {
+    /// User and password, checked against bcrypt hashes; or a bearer token.
+    #[default]
+    HttpBasic,
+    /// A bearer token alone.
+    Token,
+    /// Not at all: loopback only.
+    None,
+}
+
+/// A user of http_basic.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpUser {
+    /// The name.
+    pub name: String,
+    /// The bcrypt hash of the password.
+    pub hash: String,
+}
+
+impl fmt::Debug for HttpUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:***", self.name)
+    }
+}
+
+/// A bearer token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The name that the audit trail shows.
+    pub name: String,
+    /// The SHA-256 of the token.
+    pub sha256: [u8; 32],
+    /// What it may do.
+    pub role: Role,
+    /// The names of the nodes that it may do it to; all where `None`.
+    pub nodes: Option<Vec<String>>,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("name", &self.name)
+            .field("role", &self.role)
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What somebody may do; a higher role may do all that a lower one may.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// Look.
+    Reader,
+    /// Press buttons and control tasks.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+/// A role for whoever is named in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoleRule {
+    /// The role.
+    pub role: Role,
+    /// Users of the host.
+    pub unix_users: Vec<Account>,
+    /// Groups of the host.
+    pub unix_groups: Vec<Account>,
+    /// Users of http_basic.
+    pub http_users: Vec<String>,
+    /// The names of the nodes that it holds for; all where `None`.
+    pub nodes: Option<Vec<String>>,
+}
+
+/// A user or a group of the host, as typed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Account {
+    /// By name.
+    Name(String),
+    /// By number.
+    Id(u32),
+}
+
+/// The files for TLS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tls {
+    /// The certificate chain (PEM).
+    pub certificate: PathBuf,
+    /// Its private key (PEM).
+    pub key: PathBuf,
+}
+
+/// What a client may cost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: u32,
+    /// Event streams among them.
+    pub streams: u32,
+    /// Bytes of a request's head.
+    pub header_bytes: u32,
+    /// Bytes of a request's body.
+    pub body_bytes: u32,
+    /// Time for a request's head to arrive; also how long an unused connection is kept.
+    pub header_timeout: Duration,
+    /// Time for a request's body to arrive.
+    pub body_timeout: Duration,
+    /// Time for an answer to be taken.
+    pub write_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 512,
+            streams: 256,
+            header_bytes: 16 * 1024,
+            body_bytes: 64 * 1024,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Resolves a node set typed somewhere to names of nodes, or complains.
+pub(super) type Resolve<'r> = &'r dyn Fn(&At<String>, &mut Findings<'_>) -> Option<Vec<String>>;
+
+/// Reads `[api]`.
+pub(super) fn read(
+    section: Option<Section<'_>>,
+    resolve: Resolve<'_>,
+    secrets: &Secrets<'_>,
+    findings: &mut Findings<'_>,
+) -> ApiSettings {
+    let usual = ApiSettings {
+        socket: PathBuf::from("/run/rackbmcd/rackbmcd.sock"),
+        socket_group: None,
+        socket_mode: 0o660,
+        tcp: None,
+        auth: Auth::default(),
+        users: Vec::new(),
+        tokens: Vec::new(),
+        hosts: Vec::new(),
+        tls: None,
+        roles: Vec::new(),
+        limits: Limits::default(),
+    };
+    let Some(mut whole) = section else {
+        return usual;
+    };
+    let section = &mut whole;
+    let words = [
+        ("http_basic", Auth::HttpBasic),
+        ("token", Auth::Token),
+        ("none", Auth::None),
+    ];
+    let socket = section.nonempty("socket", findings);
+    let socket_group = section.nonempty("socket_group", findings);
+    let socket_mode = socket_mode(section, findings);
+    let tcp = tcp(section, findings);
+    let auth = section.word("auth", &words, findings);
+    let htpasswd = section.nonempty("htpasswd", findings);
+    let hosts = section.texts("hosts", findings);
+    let tls = tls(section, secrets, findings);
+    let tokens = tokens(section, resolve, findings);
+    let roles = section.tables("role", "[[api.role]]", findings);
+    let roles: Vec<RoleRule> = roles
+        .into_iter()
+        .filter_map(|section| role_rule(section, resolve, findings))
+        .collect();
+    let limits = section.table("limits", "[api.limits]", findings);
+    let mut settings = ApiSettings {
+        socket: socket.map_or(usual.socket, |at| secrets.path(&at.value)),
+        socket_group: socket_group.map(|at| at.value),
+        socket_mode,
+        tcp: tcp.as_ref().map(|at| at.value),
+        auth: auth.as_ref().map_or(usual.auth, |at| at.value),
+        users: Vec::new(),
+        tokens,
+        hosts: hosts.map_or_else(Vec::new, |at| {
+            at.value.into_iter().map(|at| at.value).collect()
+        }),
+        tls,
+        roles,
+        limits: limits.map_or_else(Limits::default, |section| read_limits(section, findings)),
+    };
+    whole.finish(
+        &[
+            ("listen", "write socket or tcp"),
+            ("tls", "write tls_certificate and tls_key"),
+        ],
+        findings,
+    );
+    if let Some(tcp) = tcp {
+        check_tcp(&tcp, &auth, &settings, findings);
+        if settings.auth == Auth::HttpBasic {
+            let named =
+                htpasswd.unwrap_or_else(|| At::new("/etc/rackbmcd/htpasswd".into(), tcp.span));
+            settings.users = users(&secrets.path(&named.value), &named.span, secrets, findings);
+        }
+    }
+    settings
+}
+
+fn socket_mode(section: &mut Section<'_>, findings: &mut Findings<'_>) -> u32 {
+    let Some(typed) = section.text("socket_mode", findings) else {
+        return 0o660;
+    };
+    match u32::from_str_radix(&typed.value, 8) {
+        Ok(mode) if mode & !0o777 == 0 && typed.value.len() >= 3 => {
+            if mode & 0o002 != 0 {
+                findings.warn(
+                    &typed.span,
+                    "every user of this host may use the socket: better 0660 and socket_group",
+                );
+            }
+            mode
+        }
+        _ => {
+            let complaint = format!(
+                "socket_mode cannot be \"{}\": write octal digits like \"0660\"",
+                typed.value
+            );
+            findings.complain(&typed.span, complaint);
+            0o660
+        }
+    }
+}
+
+fn tcp(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<At<SocketAddr>> {
+    let typed = section.text("tcp", findings)?;
+    match typed.value.parse::<SocketAddr>() {
+        Ok(address) => Some(At::new(address, typed.span)),
+        Err(_) => {
+            let complaint = format!(
+                "tcp cannot be \"{}\": write an address and a port, like \"127.0.0.1:6385\" or \"[::1]:6385\"",
+                typed.value
+            );
+            findings.complain(&typed.span, complaint);
+            None
+        }
+    }
+}
+
+fn check_tcp(
+    tcp: &At<SocketAddr>,
+    auth: &Option<At<Auth>>,
+    settings: &ApiSettings,
+    findings: &mut Findings<'_>,
+) {
+    let loopback = tcp.value.ip().to_canonical().is_loopback();
+    let span = auth.as_ref().map_or(&tcp.span, |at| &at.span);
+    match settings.auth {
+        Auth::None if !loopback => findings.complain(
+            span,
+            format!("auth = \"none\" would open the rack to the network on {}: write \"http_basic\" or \"token\", \
+                     or a tcp address on loopback", tcp.value),
+        ),
+        Auth::None => findings.warn(span, "auth = \"none\": every user of this host may switch every node off"),
+        Auth::Token if settings.tokens.is_empty() => {
+            findings.missing(span, "auth = \"token\" without a token: write [[api.token]] with name, sha256 and role");
+        }
+        _ => {}
+    }
+    if !loopback && settings.tls.is_none() {
+        let warning = "passwords and tokens cross the network readable: write tls_certificate and tls_key, or use loopback";
+        findings.warn(&tcp.span, warning);
+    }
+}
+
+/// The users of a file that `htpasswd -B` made.
+fn users(
+    path: &Path,
+    span: &Range<usize>,
+    secrets: &Secrets<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<HttpUser> {
+    let Some(content) = secrets.private(path, span, findings) else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&content.bytes);
+    let mut users: Vec<HttpUser> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let number = index + 1;
+        let user = line.split_once(':').filter(|(name, _)| !name.is_empty());
+        let Some((name, hash)) = user else {
+            findings.complain_in(
+                path,
+                number,
+                "this is no user: write name:hash, as htpasswd -B makes it",
+            );
+            continue;
+        };
+        let bcrypt = ["$2a$", "$2b$", "$2y$"]
+            .iter()
+            .any(|kind| hash.starts_with(kind));
+        if !bcrypt || hash.len() != 60 {
+            let complaint =
+                format!("the password of {name} is no bcrypt hash: make it with htpasswd -B");
+            findings.complain_in(path, number, complaint);
+        } else if users.iter().any(|user| user.name == name) {
+            findings.complain_in(path, number, format!("the user {name} stands there twice"));
+        } else {
+            users.push(HttpUser {
+                name: name.into(),
+                hash: hash.into(),
+            });
+        }
+    }
+    if users.is_empty() {
+        findings.missing(
+            span,
+            format!("{} has no user: make one with htpasswd -B", path.display()),
+        );
+    }
+    users
+}
+
+fn tls(
+    section: &mut Section<'_>,
+    secrets: &Secrets<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Tls> {
+    let certificate = section.nonempty("tls_certificate", findings);
+    let key = section.nonempty("tls_key", findings);
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            let key_path = secrets.path(&key.value);
+            secrets.private(&key_path, &key.span, findings)?;
+            Some(Tls {
+                certificate: secrets.path(&certificate.value),
+                key: key_path,
+            })
+        }
+        (Some(alone), None) => {
+            findings.missing(&alone.span, "tls_certificate without tls_key: write both");
+            None
+        }
+        (None, Some(alone)) => {
+            findings.missing(&alone.span, "tls_key without tls_certificate: write both");
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+const ROLES: [(&str, Role); 3] = [
+    ("reader", Role::Reader),
+    ("operator", Role::Operator),
+    ("admin", Role::Admin),
+];
+
+fn role(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<Role> {
+    if section.value("role").is_none() {
+        let missing = format!(
+            "{} has no role: write role = \"reader\", \"operator\" or \"admin\"",
+            section.name
+        );
+        findings.missing(&section.span, missing);
+    }
+    Some(section.word("role", &ROLES, findings)?.value)
+}
+
+/// The nodes that a rule is for: all where the key is missing, none of the rule where it is wrong.
+fn nodes(
+    section: &mut Section<'_>,
+    resolve: Resolve<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Option<Vec<String>>> {
+    section.value("nodes").map_or(Some(None), |_| {
+        let typed = section.text("nodes", findings)?;
+        resolve(&typed, findings).map(Some)
+    })
+}
+
+fn tokens(
+    section: &mut Section<'_>,
+    resolve: Resolve<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    for mut section in section.tables("token", "[[api.token]]", findings) {
+        let name = section.nonempty("name", findings);
+        let hash = section.text("sha256", findings);
+        let role = role(&mut section, findings);
+        let nodes = nodes(&mut section, resolve, findings);
+        for (key, there) in [("name", name.is_some()), ("sha256", hash.is_some())] {
+            if !there {
+                findings.missing(
+                    &section.span,
+                    format!("the token has no {key}: write {key} = \"...\""),
+                );
+            }
+        }
+        section.finish(
+            &[(
+                "token",
+                "the token does not stand in this file: write its sha256",
+            )],
+            findings,
+        );
+        let Some(hash) = hash else { continue };
+        let Some(sha256) = hex(&hash.value).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+        else {
+            findings.complain(
+                &hash.span,
+                "sha256 is not 64 hexadecimal digits: write what sha256sum prints of the token",
+            );
+            continue;
+        };
+        let (Some(name), Some(role), Some(nodes)) = (name, role, nodes) else {
+            continue;
+        };
+        if tokens.iter().any(|token| token.name == name.value) {
+            findings.complain(
+                &name.span,
+                format!("there is a token '{}' already", name.value),
+            );
+        }
+        tokens.push(Token {
+            name: name.value,
+            sha256,
+            role,
+            nodes,
+        });
+    }
+    tokens
+}
+
+fn role_rule(
+    mut section: Section<'_>,
+    resolve: Resolve<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<RoleRule> {
+    let role = role(&mut section, findings);
+    let unix_users = accounts(&mut section, "unix_users", findings);
+    let unix_groups = accounts(&mut section, "unix_groups", findings);
+    let http_users = section
+        .texts("http_users", findings)
+        .map_or_else(Vec::new, |at| at.value);
+    let nodes = nodes(&mut section, resolve, findings);
+    if unix_users.is_empty() && unix_groups.is_empty() && http_users.is_empty() {
+        let missing = "the role is nobody's: write unix_users, unix_groups or http_users";
+        findings.missing(&section.span, missing);
+    }
+    section.finish(
+        &[
+            ("users", "write unix_users or http_users"),
+            ("groups", "write unix_groups"),
+        ],
+        findings,
+    );
+    Some(RoleRule {
+        role: role?,
+        unix_users,
+        unix_groups,
+        http_users: http_users.into_iter().map(|at| at.value).collect(),
+        nodes: nodes?,
+    })
+}
+
+fn accounts(
+    section: &mut Section<'_>,
+    key: &'static str,
+    findings: &mut Findings<'_>,
+) -> Vec<Account> {
+    let accounts = section.list(key, findings, |element, findings| {
+        let account = match element.get_ref() {
+            DeValue::String(name) if !name.is_empty() => Some(Account::Name(name.to_string())),
+            DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(Account::Id),
+            _ => None,
+        };
+        if account.is_none() {
+            wrong_type(key, element, "names or numbers", findings);
+        }
+        Some(At::new(account?, element.span()))
+    });
+    accounts.map_or_else(Vec::new, |at| {
+        at.value.into_iter().map(|at| at.value).collect()
+    })
+}
+
+fn read_limits(mut section: Section<'_>, findings: &mut Findings<'_>) -> Limits {
+    let usual = Limits::default();
+    let mut count = |key, least, most, usual: u32| {
+        section
+            .count(key, least..=most, findings)
+            .map_or(usual, |at| at.value)
+    };
+    let connections = count("connections", 4, 100_000, usual.connections);
+    let streams = count("streams", 0, 100_000, usual.streams);
+    let header_bytes = count("header_bytes", 8192, 1 << 20, usual.header_bytes);
+    let body_bytes = count("body_bytes", 1024, 16 << 20, usual.body_bytes);
+    let mut time = |key, usual: Duration| {
+        let range = Duration::from_secs(1)..=Duration::from_secs(600);
+        section
+            .duration(key, range, findings)
+            .map_or(usual, |at| at.value)
+    };
+    let header_timeout = time("header_timeout", usual.header_timeout);
+    let body_timeout = time("body_timeout", usual.body_timeout);
+    let write_timeout = time("write_timeout", usual.write_timeout);
+    section.finish(&[], findings);
+    Limits {
+        connections,
+        streams,
+        header_bytes,
+        body_bytes,
+        header_timeout,
+        body_timeout,
+        write_timeout,
+    }
+}

@@ -1,0 +1,206 @@
+//! Mistakes with their places, collected instead of stopping at the first, and the warnings beside them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+/// One mistake: what is wrong, where, and what to write instead.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Complaint {
+    /// The file as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// What is wrong and what to write instead.
+    pub text: String,
+}
+
+/// `file:line:column: text`, as compilers write it and editors read it.
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Complaint {
+            file,
+            line,
+            column,
+            text,
+        } = self;
+        write!(f, "{file}:{line}:{column}: {text}")
+    }
+}
+
+/// A value with the place where it was typed.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub value: T,
+    pub span: Range<usize>,
+}
+
+impl<T> At<T> {
+    pub fn new(value: T, span: Range<usize>) -> Self {
+        At { value, span }
+    }
+
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> At<U> {
+        At::new(map(self.value), self.span)
+    }
+}
+
+/// What was found in one file so far. A mistake that is met twice (once per node that shares it) is one.
+pub(super) struct Findings<'t> {
+    file: String,
+    text: &'t str,
+    complaints: BTreeSet<Complaint>,
+    warnings: BTreeSet<Complaint>,
+    /// Parts of the file could not be read: what seems to be missing may be there.
+    partial: bool,
+}
+
+impl<'t> Findings<'t> {
+    pub fn new(path: &Path, text: &'t str) -> Self {
+        Findings {
+            file: path.display().to_string(),
+            text,
+            complaints: BTreeSet::new(),
+            warnings: BTreeSet::new(),
+            partial: false,
+        }
+    }
+
+    /// Something typed at `span` is wrong.
+    pub fn complain(&mut self, span: &Range<usize>, text: impl Into<String>) {
+        let complaint = self.at(span, text.into());
+        self.complaints.insert(complaint);
+    }
+
+    /// Something is missing at `span`; not said where parts of the file could not be read.
+    pub fn missing(&mut self, span: &Range<usize>, text: impl Into<String>) {
+        if !self.partial {
+            self.complain(span, text);
+        }
+    }
+
+    /// The file is no TOML at `span`.
+    pub fn unreadable(&mut self, span: &Range<usize>, text: impl Into<String>) {
+        self.complain(span, text);
+        self.partial = true;
+    }
+
+    /// Something in another file is wrong.
+    pub fn complain_in(&mut self, file: &Path, line: usize, text: impl Into<String>) {
+        self.complaints.insert(Complaint {
+            file: file.display().to_string(),
+            line,
+            column: 1,
+            text: one_line(&text.into()),
+        });
+    }
+
+    /// Something typed at `span` is allowed, but better not so.
+    pub fn warn(&mut self, span: &Range<usize>, text: impl Into<String>) {
+        let warning = self.at(span, text.into());
+        self.warnings.insert(warning);
+    }
+
+    /// The line of a place.
+    pub fn line(&self, span: &Range<usize>) -> usize {
+        self.at(span, String::new()).line
+    }
+
+    /// The warnings, or the complaints where there are any; both in the order of the file.
+    pub fn verdict(self) -> Result<Vec<String>, Vec<Complaint>> {
+        if self.complaints.is_empty() {
+            Ok(self.warnings.iter().map(Complaint::to_string).collect())
+        } else {
+            Err(self.complaints.into_iter().collect())
+        }
+    }
+
+    fn at(&self, span: &Range<usize>, text: String) -> Complaint {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Complaint {
+            file: self.file.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            text: one_line(&text),
+        }
+    }
+}
+
+/// A text without line breaks and terminal escapes, whatever was typed into the file.
+fn one_line(text: &str) -> String {
+    let escape = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+/// What to write instead of a word: the choice that looks most like it, or all of them where none does.
+pub(super) fn nearest<'c>(typed: &str, choices: impl IntoIterator<Item = &'c str>) -> String {
+    let choices: Vec<&str> = choices.into_iter().collect();
+    match closest(typed, choices.iter().copied()) {
+        Some(choice) => format!("did you mean '{choice}'?"),
+        None => format!("write one of {}", choices.join(", ")),
+    }
+}
+
+/// The choice that looks most like what was typed, if any looks like it.
+pub(super) fn closest<'c>(
+    typed: &str,
+    choices: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
+    let allowed = (typed.chars().count() / 3).max(1);
+    let best = choices
+        .into_iter()
+        .map(|choice| (distance(typed, choice), choice))
+        .min()?;
+    (best.0 <= allowed).then_some(best.1)
+}
+
+/// How many letters must be put in, taken out or changed to make one word of the other, without regard to case.
+fn distance(a: &str, b: &str) -> usize {
+    let lower = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
+    let (a, b) = (lower(a), lower(b));
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_counted_in_lines_and_characters() {
+        let mut findings = Findings::new(Path::new("x.toml"), "a\nää b\n");
+        findings.complain(&(7..8), "here");
+        let complaint = &findings.verdict().unwrap_err()[0];
+        assert_eq!(complaint.to_string(), "x.toml:2:4: here");
+    }
+
+    #[test]
+    fn the_word_that_was_meant_is_found() {
+        let keys = ["sync_interval", "name", "max_transitions"];
+        assert_eq!(
+            nearest("sync_intervall", keys),
+            "did you mean 'sync_interval'?"
+        );
+        assert_eq!(nearest("Name", keys), "did you mean 'name'?");
+        assert_eq!(
+            nearest("colour", keys),
+            "write one of sync_interval, name, max_transitions"
+        );
+    }
+}

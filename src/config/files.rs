@@ -1,0 +1,230 @@
+//! The files beside the configuration: passwords, keys, users. Read through [`Files`], so that tests need no disk.
+
+use super::complaint::{At, Findings};
+use crate::session::secret::{BmcKey, Password};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Where files come from.
+pub trait Files {
+    /// The content of a file and its permission bits.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read(&self, path: &Path) -> io::Result<Content>;
+
+    /// `$CREDENTIALS_DIRECTORY`, where systemd puts credentials.
+    fn credentials(&self) -> Option<PathBuf>;
+}
+
+/// A file's content and who may read it.
+pub struct Content {
+    /// Its bytes, wiped when dropped.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// Its permission bits (the lower nine).
+    pub mode: u32,
+}
+
+/// The real ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk;
+
+/// No file that belongs to a configuration is longer.
+const LONGEST: u64 = 1 << 20;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<Content> {
+        let file = File::open(path)?;
+        let mode = file.metadata()?.permissions().mode() & 0o777;
+        // Room from the start: a vector that grows leaves copies of a secret behind.
+        let room = usize::try_from(file.metadata()?.len().min(LONGEST)).unwrap_or(0) + 1;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LONGEST {
+            return Err(io::Error::other("it is longer than 1 MiB"));
+        }
+        Ok(Content { bytes, mode })
+    }
+
+    fn credentials(&self) -> Option<PathBuf> {
+        std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+    }
+}
+
+/// Where a secret stands.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum From {
+    /// In a file, its name as typed.
+    File(String),
+    /// In a credential of this name.
+    Credential(String),
+}
+
+/// Reads secrets, each file once.
+pub(super) struct Secrets<'f> {
+    files: &'f dyn Files,
+    /// Where the configuration is: relative names start there.
+    directory: PathBuf,
+    read: BTreeMap<From, Option<Zeroizing<Vec<u8>>>>,
+}
+
+impl<'f> Secrets<'f> {
+    pub fn new(files: &'f dyn Files, config: &Path) -> Self {
+        Secrets {
+            files,
+            directory: config.parent().map(Path::to_path_buf).unwrap_or_default(),
+            read: BTreeMap::new(),
+        }
+    }
+
+    /// A file name as typed, from the configuration's directory.
+    pub fn path(&self, typed: &str) -> PathBuf {
+        self.directory.join(typed)
+    }
+
+    /// A file of which others may read nothing; a complaint at the place that names it.
+    pub fn private(
+        &self,
+        path: &Path,
+        span: &Range<usize>,
+        findings: &mut Findings<'_>,
+    ) -> Option<Content> {
+        match self.files.read(path) {
+            Err(reason) => {
+                findings.complain(span, format!("{} cannot be read: {reason}", path.display()));
+                None
+            }
+            Ok(content) if content.mode & 0o007 != 0 => {
+                let complaint = format!(
+                    "{} is open to every user (mode {:04o}): chmod 0640 it, and set a new secret if others were about",
+                    path.display(),
+                    content.mode
+                );
+                findings.complain(span, complaint);
+                None
+            }
+            Ok(content) => Some(content),
+        }
+    }
+
+    /// The single line of a secret's file.
+    fn line(&mut self, from: &At<From>, findings: &mut Findings<'_>) -> Option<Zeroizing<Vec<u8>>> {
+        if let Some(known) = self.read.get(&from.value) {
+            return known.clone();
+        }
+        let line = self.read_line(from, findings);
+        self.read.insert(from.value.clone(), line.clone());
+        line
+    }
+
+    fn read_line(
+        &self,
+        from: &At<From>,
+        findings: &mut Findings<'_>,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let path = match &from.value {
+            From::File(typed) => self.path(typed),
+            From::Credential(name) if name.contains('/') || name.starts_with('.') => {
+                findings.complain(
+                    &from.span,
+                    format!("'{name}' is no credential's name: leave out any path"),
+                );
+                return None;
+            }
+            From::Credential(name) => match self.files.credentials() {
+                Some(directory) => directory.join(name),
+                None => {
+                    let complaint = format!(
+                        "there are no credentials ($CREDENTIALS_DIRECTORY is not set): start under systemd with \
+                         LoadCredential={name}:FILE, or write password_file"
+                    );
+                    findings.complain(&from.span, complaint);
+                    return None;
+                }
+            },
+        };
+        let content = self.private(&path, &from.span, findings)?;
+        let mut line = content.bytes.as_slice();
+        line = line.strip_suffix(b"\n").unwrap_or(line);
+        line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.contains(&b'\n') {
+            let complaint = format!("{} has several lines: a secret is one line", path.display());
+            findings.complain(&from.span, complaint);
+            return None;
+        }
+        Some(Zeroizing::new(line.to_vec()))
+    }
+
+    /// A password of at most `limit` bytes.
+    pub fn password(
+        &mut self,
+        from: &At<From>,
+        limit: usize,
+        findings: &mut Findings<'_>,
+    ) -> Option<Password> {
+        let line = self.line(from, findings)?;
+        if line.is_empty() {
+            findings.warn(
+                &from.span,
+                "the password is empty: everybody may log in to these BMCs",
+            );
+        }
+        if line.len() > limit {
+            let complaint = format!(
+                "the password has {} bytes: this protocol carries at most {limit}",
+                line.len()
+            );
+            findings.complain(&from.span, complaint);
+            return None;
+        }
+        match Password::new(line.to_vec()) {
+            Ok(password) => Some(password),
+            Err(why) => {
+                findings.complain(&from.span, format!("the password cannot be used: {why}"));
+                None
+            }
+        }
+    }
+
+    /// A BMC key from a file.
+    pub fn bmc_key(&mut self, from: &At<From>, findings: &mut Findings<'_>) -> Option<BmcKey> {
+        let line = self.line(from, findings)?;
+        bmc_key(&line, &from.span, findings)
+    }
+}
+
+/// A BMC key from its bytes, which were typed at `span`.
+pub(super) fn bmc_key(
+    bytes: &[u8],
+    span: &Range<usize>,
+    findings: &mut Findings<'_>,
+) -> Option<BmcKey> {
+    if bytes.iter().all(|byte| *byte == 0) {
+        let complaint = "an empty or all-zero key is the same as none: leave it out";
+        findings.complain(span, complaint);
+        return None;
+    }
+    match BmcKey::new(bytes.to_vec()) {
+        Ok(key) => Some(key),
+        Err(why) => {
+            findings.complain(span, format!("the key cannot be used: {why}"));
+            None
+        }
+    }
+}
+
+/// Bytes from hexadecimal digits, with or without `0x` in front.
+pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    if !digits.len().is_multiple_of(2) || !digits.is_ascii() {
+        return None;
+    }
+    let pair = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    all_digits.then(|| (0..digits.len()).step_by(2).map(pair).collect())?
+}

@@ -1,0 +1,384 @@
+//! The configuration: TOML as typed becomes settings as meant, and every mistake a line with its place.
+//!
+//! Driven by the daemon at its start, at SIGHUP and for `--check-config`. Reads the file and those that it names
+//! through [`Files`]; touches nothing else. All mistakes are found at once, not only the first.
+
+mod api;
+mod complaint;
+mod files;
+mod keys;
+mod node;
+mod section;
+
+pub use api::{Account, ApiSettings, Auth, HttpUser, Limits, Role, RoleRule, Tls, Token};
+pub use complaint::Complaint;
+pub use files::{Content, Disk, Files};
+pub use node::uuid_of;
+
+use crate::nodeset;
+use crate::rack::settings::{MaintenancePolicy, NodeSettings, RackSettings};
+use complaint::{At, Findings, closest};
+use files::Secrets;
+use keys::{HINTS, Keys};
+use node::{NodeEntry, Settled, check_group};
+use section::{Section, text_of};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// Everything that was configured, complete and found good.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Configuration {
+    /// The daemon itself.
+    pub daemon: DaemonSettings,
+    /// The HTTP API.
+    pub api: ApiSettings,
+    /// The rack.
+    pub rack: RackSettings,
+    /// Its nodes, in the order of the file; at least one.
+    pub nodes: Vec<NodeSettings>,
+    /// What is allowed, but better not so: a line each, with its place.
+    pub warnings: Vec<String>,
+}
+
+/// What concerns the daemon itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DaemonSettings {
+    /// Where the journal is.
+    pub state_dir: PathBuf,
+    /// What is logged, where the command line does not say.
+    pub log_level: log::LevelFilter,
+}
+
+impl Default for DaemonSettings {
+    fn default() -> Self {
+        DaemonSettings {
+            state_dir: PathBuf::from("/var/lib/rackbmcd"),
+            log_level: log::LevelFilter::Info,
+        }
+    }
+}
+
+/// More nodes than that are no rack.
+const NODE_LIMIT: usize = 4096;
+
+impl Configuration {
+    /// Reads and judges the file at `path` and those that it names.
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the file; never an empty list. Nothing of a wrong file is used.
+    pub fn load(path: &Path, files: &dyn Files) -> Result<Self, Vec<Complaint>> {
+        let alone = |text: String| {
+            let file = path.display().to_string();
+            vec![Complaint {
+                file,
+                line: 1,
+                column: 1,
+                text,
+            }]
+        };
+        let content = files
+            .read(path)
+            .map_err(|reason| alone(format!("the configuration cannot be read: {reason}")))?;
+        let text = std::str::from_utf8(&content.bytes).map_err(|error| {
+            let before = &content.bytes[..error.valid_up_to()];
+            let mut complaints = alone("this is no UTF-8 text: save the file as UTF-8".into());
+            let line_start = before
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1);
+            complaints[0].line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            complaints[0].column = String::from_utf8_lossy(&before[line_start..])
+                .chars()
+                .count()
+                + 1;
+            complaints
+        })?;
+        let mut findings = Findings::new(path, text);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let span = error.span().unwrap_or(0..0);
+            findings.unreadable(&span, error.message().replace('\n', ", "));
+        }
+        let root = Section::new("the file", table.get_ref(), 0..0);
+        let mut secrets = Secrets::new(files, path);
+        // Others may read it: then no secret may stand in it.
+        let exposed = content.mode & 0o004 != 0;
+        let (daemon, api, rack, nodes) = read(root, exposed, &mut secrets, &mut findings);
+        let warnings = findings.verdict()?;
+        Ok(Configuration {
+            daemon,
+            api,
+            rack,
+            nodes,
+            warnings,
+        })
+    }
+}
+
+fn read(
+    mut root: Section<'_>,
+    exposed: bool,
+    secrets: &mut Secrets<'_>,
+    findings: &mut Findings<'_>,
+) -> (DaemonSettings, ApiSettings, RackSettings, Vec<NodeSettings>) {
+    let daemon = root.table("daemon", "[daemon]", findings);
+    let daemon = daemon.map_or_else(DaemonSettings::default, |section| {
+        read_daemon(section, secrets, findings)
+    });
+    let rack = root.table("rack", "[rack]", findings);
+    let rack = rack.map_or_else(RackSettings::default, |section| {
+        read_rack(section, findings)
+    });
+    let defaults = root.table("defaults", "[defaults]", findings);
+    let defaults = defaults.map_or_else(Keys::default, |mut section| {
+        let keys = Keys::read(&mut section, exposed, findings);
+        section.finish(HINTS, findings);
+        keys
+    });
+    let sections = root.tables("node", "[[node]]", findings);
+    let typed = root.value("node").map(|value| value.get_ref());
+    if typed.is_none_or(|typed| typed.as_array().is_some_and(|array| array.is_empty())) {
+        findings.missing(
+            &(0..0),
+            "there are no nodes: write a [[node]] with name and address",
+        );
+    }
+    let entries: Vec<NodeEntry> = sections
+        .into_iter()
+        .filter_map(|section| NodeEntry::read(section, exposed, findings))
+        .collect();
+    let groups = root.table("groups", "[groups]", findings);
+    let groups = read_groups(groups, &entries, &defaults, findings);
+    let mut groups_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (group, names) in groups.typed {
+        for name in names {
+            groups_of.entry(name).or_default().push(group.clone());
+        }
+    }
+    let api = root.table("api", "[api]", findings);
+    let resolve =
+        |typed: &At<String>, findings: &mut Findings<'_>| resolve(typed, &groups.all, findings);
+    let api = api::read(api, &resolve, secrets, findings);
+    root.finish(
+        &[("nodes", "write [[node]]"), ("default", "write [defaults]")],
+        findings,
+    );
+    let mut settled = Vec::new();
+    for entry in entries {
+        if settled.len() + entry.names().len() > NODE_LIMIT {
+            findings.complain(
+                &(0..0),
+                format!("there are more than {NODE_LIMIT} nodes: one daemon serves one rack"),
+            );
+            break;
+        }
+        settled.extend(entry.settle(&defaults, &groups_of, secrets, findings));
+    }
+    check_unique(&settled, findings);
+    let nodes = settled
+        .into_iter()
+        .filter_map(|settled| settled.node)
+        .collect();
+    (daemon, api, rack, nodes)
+}
+
+fn read_daemon(
+    mut section: Section<'_>,
+    secrets: &Secrets<'_>,
+    findings: &mut Findings<'_>,
+) -> DaemonSettings {
+    let usual = DaemonSettings::default();
+    let levels = [
+        ("error", log::LevelFilter::Error),
+        ("warn", log::LevelFilter::Warn),
+        ("info", log::LevelFilter::Info),
+        ("debug", log::LevelFilter::Debug),
+        ("trace", log::LevelFilter::Trace),
+    ];
+    let state_dir = section.nonempty("state_dir", findings);
+    let log_level = section.word("log_level", &levels, findings);
+    section.finish(&[], findings);
+    DaemonSettings {
+        state_dir: state_dir.map_or(usual.state_dir, |at| secrets.path(&at.value)),
+        log_level: log_level.map_or(usual.log_level, |at| at.value),
+    }
+}
+
+fn read_rack(mut section: Section<'_>, findings: &mut Findings<'_>) -> RackSettings {
+    let usual = RackSettings::default();
+    let second = Duration::from_secs(1);
+    let day = second * 86_400;
+    let policies = [
+        ("block", MaintenancePolicy::Block),
+        ("allow", MaintenancePolicy::Allow),
+    ];
+    let name = section.nonempty("name", findings);
+    if let Some(name) = &name
+        && let Some(fault) = node::name_fault(&name.value)
+    {
+        findings.complain(
+            &name.span,
+            format!("'{}' is no name for a rack: {fault}", name.value),
+        );
+    }
+    let sync_interval = section.duration("sync_interval", second * 5..=day, findings);
+    let stagger = section.duration("power_on_stagger", Duration::ZERO..=second * 600, findings);
+    let max_transitions = section.count("max_transitions", 1..=4096, findings);
+    let fault_after = section.count("fault_after", 1..=1000, findings);
+    let history_keep = section.duration("history_keep", second * 3600..=day * 3650, findings);
+    let history_entries = section.count("history_entries", 1..=1_000_000, findings);
+    let policy = section.word("maintenance_policy", &policies, findings);
+    section.finish(
+        &[
+            ("stagger", "write power_on_stagger"),
+            ("interval", "write sync_interval"),
+        ],
+        findings,
+    );
+    RackSettings {
+        name: name.map_or(usual.name, |at| at.value),
+        sync_interval: sync_interval.map_or(usual.sync_interval, |at| at.value),
+        power_on_stagger: stagger.map_or(usual.power_on_stagger, |at| at.value),
+        max_transitions: max_transitions.map_or(usual.max_transitions, |at| at.value),
+        fault_after: fault_after.map_or(usual.fault_after, |at| at.value),
+        history_keep: history_keep.map_or(usual.history_keep, |at| at.value),
+        history_entries: history_entries.map_or(usual.history_entries, |at| at.value),
+        maintenance_policy: policy.map_or(usual.maintenance_policy, |at| at.value),
+    }
+}
+
+/// The groups of nodes.
+struct Groups {
+    /// Those of `[groups]`.
+    typed: BTreeMap<String, Vec<String>>,
+    /// These, those that nodes name themselves, and `all`.
+    all: BTreeMap<String, Vec<String>>,
+}
+
+fn read_groups(
+    section: Option<Section<'_>>,
+    entries: &[NodeEntry],
+    defaults: &Keys,
+    findings: &mut Findings<'_>,
+) -> Groups {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for entry in entries {
+        let own = entry.groups(defaults).chain(["all"]);
+        for group in own {
+            all.entry(group.to_owned())
+                .or_default()
+                .extend(entry.names().iter().cloned());
+        }
+    }
+    // A group may name those that nodes name themselves, but none of its own table: no circles.
+    let mut typed = BTreeMap::new();
+    for (name, value) in section.iter().flat_map(Section::entries) {
+        check_group(&name, findings);
+        let members =
+            text_of(name.value, value, findings).and_then(|text| resolve(&text, &all, findings));
+        typed.insert(name.value.to_owned(), members.unwrap_or_default());
+    }
+    for (name, members) in &typed {
+        all.entry(name.clone())
+            .or_default()
+            .extend(members.iter().cloned());
+    }
+    Groups { typed, all }
+}
+
+/// The nodes that a node set names; unknown ones are complained about.
+fn resolve(
+    typed: &At<String>,
+    groups: &BTreeMap<String, Vec<String>>,
+    findings: &mut Findings<'_>,
+) -> Option<Vec<String>> {
+    let names = match nodeset::expand(&typed.value, &|group| groups.get(group).cloned()) {
+        Ok(names) => names,
+        Err(error) => {
+            findings.complain(&typed.span, error.to_string());
+            return None;
+        }
+    };
+    let all = groups.get("all").map(Vec::as_slice).unwrap_or_default();
+    let known: std::collections::BTreeSet<&str> = all.iter().map(String::as_str).collect();
+    let unknown: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !known.contains(name))
+        .collect();
+    if !unknown.is_empty() {
+        let meant = unknown
+            .first()
+            .filter(|_| unknown.len() == 1)
+            .and_then(|one| closest(one, known.iter().copied()));
+        let hint = meant.map_or("write names of nodes".into(), |name| {
+            format!("did you mean '{name}'?")
+        });
+        findings.missing(
+            &typed.span,
+            format!("there is no node {}: {hint}", nodeset::fold(&unknown)),
+        );
+        return None;
+    }
+    Some(names)
+}
+
+/// Complains about names, uuids and addresses that several nodes have.
+fn check_unique(settled: &[Settled], findings: &mut Findings<'_>) {
+    let mut names = Seen::default();
+    let mut uuids = Seen::default();
+    let mut addresses = Seen::default();
+    for node in settled {
+        let name = &node.name.value;
+        let twice = names.meet("the name", name.clone(), name, &node.name.span, findings);
+        // The derived uuid of a name that is there twice is no second mistake.
+        if !twice {
+            let uuid = node.uuid.value;
+            uuids.meet("the uuid", uuid, &uuid, &node.uuid.span, findings);
+        }
+        if let Some(address) = &node.address {
+            let place = (address.value.host.to_lowercase(), address.value.port);
+            let shown = format!("{} port {}", address.value.host, address.value.port);
+            addresses.meet("the address", place, &shown, &address.span, findings);
+        }
+    }
+}
+
+/// What was met, and where first.
+struct Seen<T>(BTreeMap<T, Range<usize>>);
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Seen(BTreeMap::new())
+    }
+}
+
+impl<T: Ord> Seen<T> {
+    /// Complains where the same was met before; whether it was.
+    fn meet(
+        &mut self,
+        what: &str,
+        key: T,
+        shown: &dyn Display,
+        span: &Range<usize>,
+        findings: &mut Findings<'_>,
+    ) -> bool {
+        let Some(first) = self.0.get(&key) else {
+            self.0.insert(key, span.clone());
+            return false;
+        };
+        let line = findings.line(first);
+        findings.complain(
+            span,
+            format!("{what} {shown} is taken by the node of line {line}"),
+        );
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

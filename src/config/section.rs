@@ -1,0 +1,435 @@
+//! One table of the file, read key by key: each key is asked for with its type and range, and what was never asked
+//! for is unknown.
+
+use super::complaint::{At, Findings, nearest};
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A table that is being read.
+pub(super) struct Section<'t> {
+    /// As it is written: `[rack]`, `[[node]]`.
+    pub name: &'static str,
+    /// Where it begins.
+    pub span: Range<usize>,
+    table: &'t DeTable<'t>,
+    asked: Vec<&'static str>,
+}
+
+impl<'t> Section<'t> {
+    pub fn new(name: &'static str, table: &'t DeTable<'t>, span: Range<usize>) -> Self {
+        Section {
+            name,
+            span,
+            table,
+            asked: Vec::new(),
+        }
+    }
+
+    /// The value of a key as it stands there.
+    pub fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.asked.push(key);
+        self.table
+            .iter()
+            .find_map(|(name, value)| (name.get_ref() == key).then_some(value))
+    }
+
+    /// All keys as they stand there, for tables whose keys are names.
+    pub fn entries(
+        &self,
+    ) -> impl Iterator<Item = (At<&'t str>, &'t Spanned<DeValue<'t>>)> + use<'t> {
+        let table = self.table;
+        table
+            .iter()
+            .map(|(name, value)| (At::new(&**name.get_ref(), name.span()), value))
+    }
+
+    /// A text.
+    pub fn text(&mut self, key: &'static str, findings: &mut Findings<'_>) -> Option<At<String>> {
+        let value = self.value(key)?;
+        text_of(key, value, findings)
+    }
+
+    /// A text that is not empty.
+    pub fn nonempty(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings<'_>,
+    ) -> Option<At<String>> {
+        let text = self.text(key, findings)?;
+        if text.value.trim().is_empty() {
+            findings.complain(
+                &text.span,
+                format!("{key} is empty: write something or leave it out"),
+            );
+            return None;
+        }
+        Some(text)
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, key: &'static str, findings: &mut Findings<'_>) -> Option<At<bool>> {
+        let value = self.value(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            wrong_type(key, value, "true or false", findings);
+        }
+        Some(At::new(flag?, value.span()))
+    }
+
+    /// A whole number within a range.
+    pub fn integer(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        findings: &mut Findings<'_>,
+    ) -> Option<At<u64>> {
+        let value = self.value(key)?;
+        integer_of(key, value, range, findings)
+    }
+
+    /// As [`integer`](Self::integer), for ranges that fit 32 bits.
+    pub fn count(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u32>,
+        findings: &mut Findings<'_>,
+    ) -> Option<At<u32>> {
+        let range = u64::from(*range.start())..=u64::from(*range.end());
+        let number = self.integer(key, range, findings)?;
+        Some(number.map(|number| u32::try_from(number).expect("within a range of 32 bits")))
+    }
+
+    /// A number within a range.
+    pub fn number(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<f64>,
+        findings: &mut Findings<'_>,
+    ) -> Option<At<f64>> {
+        let value = self.value(key)?;
+        let digits = match value.get_ref() {
+            DeValue::Float(float) => float.as_str().to_owned(),
+            DeValue::Integer(integer) => integer.as_str().to_owned(),
+            _ => {
+                wrong_type(key, value, "a number", findings);
+                return None;
+            }
+        };
+        // Infinity and "not a number" are in no range.
+        let number = digits.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            out_of_range(key, &digits, &range, &value.span(), findings);
+        }
+        Some(At::new(number?, value.span()))
+    }
+
+    /// A duration within a range.
+    pub fn duration(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+        findings: &mut Findings<'_>,
+    ) -> Option<At<Duration>> {
+        let value = self.value(key)?;
+        let text = match value.get_ref() {
+            DeValue::Integer(number) => {
+                let hint = format!("{key} needs a unit: write \"{number}s\" or the like");
+                findings.complain(&value.span(), hint);
+                return None;
+            }
+            _ => text_of(key, value, findings)?,
+        };
+        match parse_duration(&text.value) {
+            Ok(duration) if range.contains(&duration) => Some(At::new(duration, text.span)),
+            Ok(_) => {
+                let (least, most) = (write_duration(*range.start()), write_duration(*range.end()));
+                let complaint = format!(
+                    "{key} cannot be \"{}\": write a duration from \"{least}\" to \"{most}\"",
+                    text.value
+                );
+                findings.complain(&text.span, complaint);
+                None
+            }
+            Err(why) => {
+                findings.complain(&text.span, format!("{key}: {why}"));
+                None
+            }
+        }
+    }
+
+    /// One of some words.
+    pub fn word<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&str, T)],
+        findings: &mut Findings<'_>,
+    ) -> Option<At<T>> {
+        let text = self.text(key, findings)?;
+        let meant = words.iter().find(|(word, _)| *word == text.value);
+        if meant.is_none() {
+            let hint = nearest(&text.value, words.iter().map(|(word, _)| *word));
+            findings.complain(
+                &text.span,
+                format!("{key} cannot be \"{}\": {hint}", text.value),
+            );
+        }
+        Some(At::new(meant?.1, text.span))
+    }
+
+    /// A list, each element read by `read`; elements that are wrong are left out.
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings<'_>,
+        read: impl Fn(&'t Spanned<DeValue<'t>>, &mut Findings<'_>) -> Option<At<T>>,
+    ) -> Option<At<Vec<At<T>>>> {
+        let value = self.value(key)?;
+        let Some(array) = value.get_ref().as_array() else {
+            wrong_type(key, value, "a list in brackets", findings);
+            return None;
+        };
+        let elements = array.iter().filter_map(|element| read(element, findings));
+        Some(At::new(elements.collect(), value.span()))
+    }
+
+    /// A list of texts.
+    pub fn texts(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings<'_>,
+    ) -> Option<At<Vec<At<String>>>> {
+        self.list(key, findings, |element, findings| {
+            text_of(key, element, findings)
+        })
+    }
+
+    /// The tables of `[[name]]`.
+    pub fn tables(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+        findings: &mut Findings<'_>,
+    ) -> Vec<Section<'t>> {
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        let Some(array) = value.get_ref().as_array() else {
+            findings.complain(&value.span(), format!("there may be several: write {name}"));
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for element in array.iter() {
+            match element.get_ref().as_table() {
+                Some(table) => sections.push(Section::new(name, table, element.span())),
+                None => wrong_type(key, element, "a table", findings),
+            }
+        }
+        sections
+    }
+
+    /// The table `[name]`.
+    pub fn table(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+        findings: &mut Findings<'_>,
+    ) -> Option<Section<'t>> {
+        let value = self.value(key)?;
+        match value.get_ref() {
+            DeValue::Table(table) => return Some(Section::new(name, table, value.span())),
+            DeValue::Array(_) => {
+                findings.complain(&value.span(), format!("there is only one: write {name}"));
+            }
+            _ => wrong_type(key, value, "a table", findings),
+        }
+        None
+    }
+
+    /// Complains about every key that was not asked for; `hints` knows better about some.
+    pub fn finish(self, hints: &[(&str, &str)], findings: &mut Findings<'_>) {
+        for name in self.table.keys() {
+            let typed: &str = name.get_ref();
+            if self.asked.contains(&typed) {
+                continue;
+            }
+            let hint = match hints.iter().find(|(key, _)| *key == typed) {
+                Some((_, hint)) => (*hint).to_owned(),
+                None => nearest(typed, self.asked.iter().copied()),
+            };
+            let complaint = format!("{} has no key '{typed}': {hint}", self.name);
+            findings.complain(&name.span(), complaint);
+        }
+    }
+}
+
+/// A text, or a complaint.
+pub(super) fn text_of(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    findings: &mut Findings<'_>,
+) -> Option<At<String>> {
+    match value.get_ref() {
+        DeValue::String(text) => Some(At::new(text.clone().into_owned(), value.span())),
+        _ => {
+            wrong_type(key, value, "a text in quotes", findings);
+            None
+        }
+    }
+}
+
+/// A whole number within a range, or a complaint.
+pub(super) fn integer_of(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    range: RangeInclusive<u64>,
+    findings: &mut Findings<'_>,
+) -> Option<At<u64>> {
+    let Some(integer) = value.get_ref().as_integer() else {
+        wrong_type(key, value, "a whole number", findings);
+        return None;
+    };
+    let number = u64::from_str_radix(integer.as_str(), integer.radix());
+    match number {
+        Ok(number) if range.contains(&number) => Some(At::new(number, value.span())),
+        _ => {
+            out_of_range(key, &integer.to_string(), &range, &value.span(), findings);
+            None
+        }
+    }
+}
+
+fn out_of_range<T: Display>(
+    key: &str,
+    typed: &str,
+    range: &RangeInclusive<T>,
+    span: &Range<usize>,
+    findings: &mut Findings<'_>,
+) {
+    let (least, most) = (range.start(), range.end());
+    findings.complain(
+        span,
+        format!("{key} cannot be {typed}: write a number from {least} to {most}"),
+    );
+}
+
+pub(super) fn wrong_type(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    wanted: &str,
+    findings: &mut Findings<'_>,
+) {
+    let found = match value.get_ref() {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    findings.complain(&value.span(), format!("{key} is {found}: write {wanted}"));
+}
+
+/// The units of durations, the largest first, in milliseconds.
+const UNITS: [(&str, u64); 5] = [
+    ("d", 24 * 60 * 60 * 1000),
+    ("h", 60 * 60 * 1000),
+    ("m", 60 * 1000),
+    ("s", 1000),
+    ("ms", 1),
+];
+
+/// A duration such as `500ms`, `60s` or `1h30m`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    const FORM: &str = "write a number and a unit (ms, s, m, h, d), like \"60s\" or \"1h30m\"";
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(format!("the duration is empty: {FORM}"));
+    }
+    let mut total: u64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let letters = rest[digits..]
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len() - digits);
+        let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
+        let scale = UNITS.iter().find(|(name, _)| *name == unit.trim());
+        let (false, Some((_, scale))) = (number.is_empty(), scale) else {
+            return Err(format!("\"{text}\" is no duration: {FORM}"));
+        };
+        total = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(*scale))
+            .and_then(|millis| total.checked_add(millis))
+            .ok_or_else(|| format!("\"{text}\" is too long"))?;
+        rest = &rest[digits + letters..];
+    }
+    Ok(Duration::from_millis(total))
+}
+
+/// A duration as [`parse_duration`] reads it, in the largest unit that is exact.
+pub(super) fn write_duration(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if millis == 0 {
+        return "0s".into();
+    }
+    let (unit, scale) = UNITS
+        .into_iter()
+        .find(|(_, scale)| millis % scale == 0)
+        .expect("everything is a multiple of a millisecond");
+    format!("{}{unit}", millis / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("60s", 60_000),
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("2d", 172_800_000),
+            (" 1m 5s ", 65_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "60",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 hour",
+            "1x",
+            "99999999999999999999s",
+            "s5",
+            "5µs",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_again(millis in 0_u64..10_000_000_000) {
+            let duration = Duration::from_millis(millis);
+            proptest::prop_assert_eq!(parse_duration(&write_duration(duration)), Ok(duration));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[0-9a-zé ]{0,12}|\\PC{0,8}") {
+            let _ = parse_duration(&text);
+        }
+    }
+}

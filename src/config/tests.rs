@@ -1,0 +1,518 @@
+//! Files as people write them, right and wrong, without a disk.
+
+mod api;
+mod node;
+
+use super::*;
+use crate::ipmi::{PrivilegeLevel, SuiteId};
+use crate::power::OnSoftTimeout;
+use crate::rack::settings::Address;
+use crate::session::quirk::Quirk;
+use crate::session::settings::Protocol;
+use proptest::prelude::*;
+use std::io;
+use zeroize::Zeroizing;
+
+const CONFIG: &str = "/etc/rackbmcd/rackbmcd.toml";
+
+/// Files in memory.
+struct World {
+    files: BTreeMap<PathBuf, (Vec<u8>, u32)>,
+    credentials: Option<PathBuf>,
+}
+
+impl Files for World {
+    fn read(&self, path: &Path) -> io::Result<Content> {
+        let (bytes, mode) = self
+            .files
+            .get(path)
+            .ok_or_else(|| io::Error::from_raw_os_error(2))?;
+        let bytes = Zeroizing::new(bytes.clone());
+        Ok(Content { bytes, mode: *mode })
+    }
+    fn credentials(&self) -> Option<PathBuf> {
+        self.credentials.clone()
+    }
+}
+
+impl World {
+    /// A configuration, and the secrets that the tests name.
+    fn new(config: &str) -> Self {
+        let world = World {
+            files: BTreeMap::new(),
+            credentials: Some("/run/credentials".into()),
+        };
+        let hash = format!("ops:$2y$05${}\n", "a".repeat(53));
+        world
+            .with(CONFIG, config, 0o640)
+            .with("/etc/rackbmcd/bmc.pw", "secret\n", 0o640)
+            .with("/etc/rackbmcd/open.pw", "secret\n", 0o644)
+            .with("/etc/rackbmcd/17.pw", "12345678901234567", 0o600)
+            .with("/etc/rackbmcd/21.pw", "123456789012345678901", 0o600)
+            .with("/etc/rackbmcd/zero.pw", "a\0b", 0o600)
+            .with("/etc/rackbmcd/two.pw", "a\nb\n", 0o600)
+            .with("/etc/rackbmcd/empty.pw", "\n", 0o600)
+            .with("/run/credentials/bmc", "credential\n", 0o400)
+            .with("/etc/rackbmcd/htpasswd", &hash, 0o640)
+    }
+
+    fn with(mut self, path: &str, content: &str, mode: u32) -> Self {
+        self.files
+            .insert(path.into(), (content.as_bytes().to_vec(), mode));
+        self
+    }
+
+    fn load(&self) -> Result<Configuration, Vec<String>> {
+        let loaded = Configuration::load(Path::new(CONFIG), self);
+        loaded.map_err(|complaints| complaints.iter().map(Complaint::to_string).collect())
+    }
+}
+
+fn load(config: &str) -> Configuration {
+    World::new(config)
+        .load()
+        .unwrap_or_else(|complaints| panic!("{}", complaints.join("\n")))
+}
+
+/// The complaints about a file, without its name.
+fn complaints(config: &str) -> Vec<String> {
+    let complaints = World::new(config).load().expect_err(config);
+    assert!(!complaints.is_empty());
+    let bare = |text: String| text.replace("/etc/rackbmcd/rackbmcd.toml:", "");
+    complaints.into_iter().map(bare).collect()
+}
+
+/// A good file with one node that has some more lines; they begin at line 5.
+fn node(lines: &str) -> String {
+    format!("[[node]]\nname = \"n1\"\naddress = \"10.0.0.1\"\nusername = \"u\"\n{lines}\n")
+}
+
+fn with_password(lines: &str) -> String {
+    node(&format!("password_file = \"bmc.pw\"\n{lines}"))
+}
+
+/// The only complaint about a node with a password and a wrong line, which is line 6.
+#[track_caller]
+fn complains(line: &str, expected: &str) {
+    let found = complaints(&with_password(line));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("6:"), "{found:#?}");
+    assert!(found[0].contains(expected), "{found:#?}");
+}
+
+const EXAMPLE: &str = r#"
+[daemon]
+state_dir = "/var/lib/rackbmcd"
+
+[api]
+socket = "/run/rackbmcd/rackbmcd.sock"
+tcp = "127.0.0.1:6385"           # off unless set
+auth = "http_basic"              # for tcp: http_basic | none (none only on loopback, and warned about)
+htpasswd = "/etc/rackbmcd/htpasswd"
+
+[rack]
+name = "r1"
+sync_interval = "60s"            # reading of idle nodes
+power_on_stagger = "500ms"
+max_transitions = 16             # power changes under way at once, rack-wide
+
+[defaults]                       # every key here may also stand in a [[node]]
+username = "admin"
+password_file = "/etc/rackbmcd/bmc.pw"     # or password_credential = "bmc"; never the password itself on a command line
+privilege = "operator"
+cipher_suites = [17, 3]
+port = 623
+soft_power_off_timeout = "600s"
+power_change_timeout = "60s"
+min_off_time = "10s"
+on_soft_timeout = "fail"         # or "hard power off"
+nmi = true                       # false: refused for this node
+
+[[node]]
+name = "r1n[01-16]"
+address = "10.0.1.[1-16]"        # host, IPv4 or IPv6; ranges expand in step with the names
+
+[[node]]
+name = "r1-storage"
+address = "bmc-storage.example"
+uuid = "5b9a1a3e-5d0a-4c0e-9c55-0f6f0f4f1b11"
+"#;
+
+#[test]
+fn the_example_of_the_design_means_what_it_says() {
+    let config = load(EXAMPLE);
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config.nodes.len(), 17);
+    assert_eq!(config.daemon, DaemonSettings::default());
+    assert_eq!(config.api.tcp, Some("127.0.0.1:6385".parse().unwrap()));
+    assert_eq!(config.api.auth, Auth::HttpBasic);
+    assert_eq!(config.api.users[0].name, "ops");
+    assert_eq!(config.rack.name, "r1");
+    let node = &config.nodes[15];
+    assert_eq!(node.name, "r1n16");
+    let expected = Address {
+        host: "10.0.1.16".into(),
+        port: 623,
+    };
+    assert_eq!(node.address, expected);
+    assert_eq!(node.login.username, "admin");
+    assert_eq!(node.login.password.expose(), b"secret");
+    assert_eq!(node.login.privilege, PrivilegeLevel::Operator);
+    assert_eq!(node.login.suites, [SuiteId(17), SuiteId(3)]);
+    assert_eq!(node.power, crate::power::Settings::default());
+    assert!(node.nmi);
+    let storage = &config.nodes[16];
+    assert_eq!(
+        storage.uuid.to_string(),
+        "5b9a1a3e-5d0a-4c0e-9c55-0f6f0f4f1b11"
+    );
+}
+
+/// The installed example with the commented keys that `wanted` picks.
+fn installed(wanted: impl Fn(&str) -> bool) -> String {
+    let is_key = |line: &&str| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase());
+    let lines = include_str!("../../etc/rackbmcd.toml").lines();
+    let uncommented = lines.map(|line| {
+        let key = line
+            .strip_prefix('#')
+            .filter(is_key)
+            .filter(|line| wanted(line));
+        format!("{}\n", key.unwrap_or(line))
+    });
+    uncommented.collect()
+}
+
+#[test]
+fn the_example_that_is_installed_is_good() {
+    assert_eq!(load(&installed(|_| false)).nodes.len(), 17);
+    // Every key that it mentions is one.
+    for text in complaints(&installed(|_| true)) {
+        assert!(!text.contains("has no key"), "{text}");
+    }
+}
+
+#[test]
+fn the_example_that_is_installed_shows_the_defaults() {
+    let defaulted = "sync_interval power_on_stagger max_transitions fault_after history_keep history_entries \
+        maintenance_policy privilege cipher_suites protocol quirks port soft_power_off_timeout power_change_timeout \
+        min_off_time on_soft_timeout settle rollback_settle nmi nmi_min_interval nmi_watch orders_per_second burst \
+        keepalive idle_close auth_failures auth_hold breaker_after breaker_retry state_dir log_level socket \
+        socket_mode auth htpasswd connections streams header_bytes body_bytes header_timeout body_timeout \
+        write_timeout";
+    let shown = installed(|line| {
+        let mut keys = defaulted.split_whitespace();
+        line == "[api.limits]" || keys.any(|key| line.starts_with(&format!("{key} =")))
+    });
+    assert!(shown.contains("\nburst = 3\n"), "{shown}");
+    assert_eq!(load(&shown), load(&installed(|_| false)));
+}
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    let config = load(&with_password(""));
+    assert_eq!(config.rack, RackSettings::default());
+    assert_eq!(config.api.socket, Path::new("/run/rackbmcd/rackbmcd.sock"));
+    assert_eq!((config.api.tcp, config.api.socket_mode), (None, 0o660));
+    let node = &config.nodes[0];
+    assert_eq!(node.auth_hold, Duration::from_secs(600));
+    assert_eq!(
+        (node.auth_failures, node.pace.burst, node.address.port),
+        (2, 3, 623)
+    );
+    assert_eq!(node.login.protocol, Protocol::V20);
+}
+
+#[test]
+fn the_uuid_of_a_name_is_the_same_for_ever() {
+    // Worked out with Python's uuid5 and written down once: a change of these would give every node of every rack another identity.
+    assert_eq!(
+        uuid_of("r1n01").to_string(),
+        "ef2721c8-602e-565d-883d-4c4fc7b2dc2c"
+    );
+    assert_eq!(
+        uuid_of("r1-storage").to_string(),
+        "019dd81a-8f40-5bdf-8a75-7ea829f9f64f"
+    );
+    assert_eq!(load(&with_password("")).nodes[0].uuid, uuid_of("n1"));
+}
+
+#[test]
+fn a_node_wins_over_the_defaults_key_by_key() {
+    let config = load(
+        r#"
+        [defaults]
+        username = "admin"
+        password_file = "bmc.pw"
+        privilege = "administrator"
+        nmi = false
+        soft_power_off_timeout = "30m"
+        groups = ["all-of-us"]
+        kg_hex = "0x00ff00"
+        [[node]]
+        name = "a"
+        address = "[fd00::1]"
+        [[node]]
+        name = "b"
+        address = "B.example"
+        port = 6230
+        username = ""
+        password_credential = "bmc"
+        privilege = "user"
+        nmi = true
+        soft_power_off_timeout = "1h30m"
+        hard_after = "1h"
+        on_soft_timeout = "hard power off"
+        groups = ["storage"]
+        cipher_suites = [3]
+        quirks = ["sun20", "k_const=digest"]
+        orders_per_second = 0.5
+        burst = 1
+        breaker_after = "3s"
+        "#,
+    );
+    let [a, b] = &config.nodes[..] else {
+        panic!("two nodes")
+    };
+    assert_eq!(a.address.host, "fd00::1");
+    assert_eq!(a.login.privilege, PrivilegeLevel::Administrator);
+    assert_eq!(a.login.bmc_key.as_ref().unwrap().expose(), b"\0\xff\0");
+    assert_eq!(
+        (a.nmi, a.power.patience),
+        (false, Duration::from_secs(1800))
+    );
+    assert_eq!(a.groups, ["all-of-us"]);
+    assert_eq!(b.login.password.expose(), b"credential");
+    assert_eq!(
+        (b.login.username.as_str(), b.address.port, b.nmi),
+        ("", 6230, true)
+    );
+    assert_eq!(b.power.patience, Duration::from_secs(5400));
+    assert_eq!(b.power.hard_after, Some(Duration::from_secs(3600)));
+    assert_eq!(b.power.on_soft_timeout, OnSoftTimeout::HardPowerOff);
+    assert_eq!(b.groups, ["storage"]);
+    assert_eq!(b.login.suites, [SuiteId(3)]);
+    assert!(
+        b.login.quirks.has(Quirk::Rakp2Trim1) && b.login.quirks.has(Quirk::ConstantsOfDigestLength)
+    );
+    assert_eq!((b.pace.orders_per_second, b.pace.burst), (0.5, 1));
+    assert_eq!(b.login.timing.handshake_limit, Duration::from_secs(3));
+}
+
+#[test]
+fn groups_are_node_sets() {
+    let config = load(
+        r#"
+        [defaults]
+        username = "u"
+        password_file = "bmc.pw"
+        [groups]
+        even = "n[2-4/2]"
+        odd = "@all!n[2-4/2]"
+        [[node]]
+        name = "n[1-4]"
+        address = "10.0.0.[1-4]"
+        groups = ["rack"]
+        [[api.role]]
+        role = "operator"
+        unix_groups = ["ops", 1000]
+        nodes = "@even"
+        "#,
+    );
+    let groups: Vec<String> = config
+        .nodes
+        .iter()
+        .map(|node| node.groups.join("+"))
+        .collect();
+    assert_eq!(groups, ["odd+rack", "even+rack", "odd+rack", "even+rack"]);
+    let rule = &config.api.roles[0];
+    assert_eq!(
+        rule.unix_groups,
+        [Account::Name("ops".into()), Account::Id(1000)]
+    );
+    assert_eq!(
+        rule.nodes.as_deref(),
+        Some(&["n2".to_owned(), "n4".to_owned()][..])
+    );
+}
+
+#[test]
+fn every_mistake_is_said_at_once_and_with_its_place() {
+    let found = complaints(
+        r#"[rack]
+name = "r 1"
+sync_intervall = "60s"
+sync_interval = 60
+max_transitions = 0
+[defaults]
+username = "a-user-name-of-25-bytes!!"
+password_file = "gone.pw"
+cipher_suites = [17, 4, 3, 3, 99]
+quirks = ["sun21"]
+on_soft_timeout = "hard"
+[[node]]
+name = "n[1-3]"
+address = "10.0.0.[1-2]"
+[[node]]
+name = "n2"
+address = "10.0.0.1"
+port = 0
+[daemons]
+"#,
+    );
+    let expected = [
+        "2:8: 'r 1' is no name for a rack: ' ' is not allowed, only letters, digits, '-', '_' and '.'",
+        "3:1: [rack] has no key 'sync_intervall': did you mean 'sync_interval'?",
+        "4:17: sync_interval needs a unit: write \"60s\" or the like",
+        "5:19: max_transitions cannot be 0: write a number from 1 to 4096",
+        "7:12: the user name has 25 bytes: IPMI carries at most 16",
+        "8:17: /etc/rackbmcd/gone.pw cannot be read: No such file or directory (os error 2)",
+        "9:22: cipher suite 4 uses xRC4, which is broken and not supported: write some of 17, 16, 15, 12, 11, 8, 7, 6, 3, 2, 1, 0",
+        "9:28: cipher suite 3 stands there twice",
+        "9:31: cipher suite 99 is not a standard one (0 to 19): write some of 17, 16, 15, 12, 11, 8, 7, 6, 3, 2, 1, 0",
+        "10:11: \"sun21\" is no quirk and no preset: did you mean 'sun20'?",
+        "11:19: on_soft_timeout cannot be \"hard\": write one of fail, hard power off",
+        "14:11: 2 addresses for 3 names: ranges expand in step, so both must have as many",
+        "16:8: the name n2 is taken by the node of line 13",
+        "17:11: the address 10.0.0.1 port 623 is taken by the node of line 14",
+        "18:8: port cannot be 0: write a number from 1 to 65535",
+        "19:2: the file has no key 'daemons': did you mean 'daemon'?",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_said_with_its_places() {
+    let found = complaints("[rack]\nname = r1\nsync_interval = 60s\n[[node]\n");
+    assert!(
+        found.iter().any(|text| text.starts_with("2:")),
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().any(|text| text.starts_with("3:")),
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().any(|text| text.starts_with("4:")),
+        "{found:#?}"
+    );
+    assert!(
+        !found.iter().any(|text| text.contains("there are no nodes")),
+        "{found:#?}"
+    );
+    let found = complaints("[rack]\nname = \"a\"\nname = \"b\"\n");
+    assert!(
+        found[0].starts_with("3:1: ") && found[0].contains("duplicate key"),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_said() {
+    let mut world = World::new("");
+    world.files.remove(Path::new(CONFIG));
+    assert!(
+        world.load().unwrap_err()[0]
+            .ends_with("cannot be read: No such file or directory (os error 2)")
+    );
+    world
+        .files
+        .insert(CONFIG.into(), (b"a = 1\n\xc3\xa4 \xff".to_vec(), 0o640));
+    assert_eq!(
+        world.load().unwrap_err(),
+        ["/etc/rackbmcd/rackbmcd.toml:2:3: this is no UTF-8 text: save the file as UTF-8"]
+    );
+}
+
+#[test]
+fn a_file_without_nodes_or_log_in_is_refused() {
+    assert_eq!(
+        complaints(""),
+        ["1:1: there are no nodes: write a [[node]] with name and address"]
+    );
+    assert_eq!(
+        complaints("[[node]]\n"),
+        [
+            "1:1: the node has no address: write address = \"...\"",
+            "1:1: the node has no name: write name = \"...\"",
+        ]
+    );
+    assert_eq!(
+        complaints("[[node]]\nname=\"n\"\naddress=\"a\"\n"),
+        [
+            "1:1: no password: write password_file = \"...\" here or in [defaults]",
+            "1:1: no username: write username = \"...\" here or in [defaults] (\"\" is the anonymous user)",
+        ]
+    );
+}
+
+#[test]
+fn one_table_where_several_belong_is_said() {
+    assert!(complaints("[node]\nname = \"a\"\n")[0].contains("write [[node]]"));
+    assert!(
+        complaints(&format!("[[rack]]\nname = \"a\"\n{}", with_password("")))[0]
+            .contains("write [rack]")
+    );
+    let found = complaints(&format!("rack = 5\n{}", with_password("")));
+    assert_eq!(found, ["1:8: rack is a number: write a table"]);
+}
+
+#[test]
+fn a_rack_without_measure_is_refused() {
+    let text = "[[node]]\nname = \"n[1-5000]\"\naddress = \"b[1-5000]\"\nusername = \"u\"\npassword_file = \"bmc.pw\"\n";
+    assert_eq!(
+        complaints(text),
+        ["1:1: there are more than 4096 nodes: one daemon serves one rack"]
+    );
+}
+
+#[test]
+fn the_real_disk_is_read_with_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("rackbmcd.toml");
+    let password = home.path().join("bmc.pw");
+    std::fs::write(&path, with_password("")).unwrap();
+    std::fs::write(&password, "x\n").unwrap();
+    let allow =
+        |mode| std::fs::set_permissions(&password, std::fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o640);
+    let config = Configuration::load(&path, &Disk).expect("it is good");
+    assert_eq!(config.nodes[0].login.password.expose(), b"x");
+    allow(0o644);
+    let complaints = Configuration::load(&path, &Disk).expect_err("others may read it");
+    assert_eq!((complaints[0].line, complaints[0].column), (5, 17));
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_it_panic_and_every_place_is_in_the_file(text in "\\PC{0,60}") {
+        check(&text);
+    }
+
+    #[test]
+    fn no_change_of_a_good_file_makes_it_panic(at in 0..EXAMPLE.len(), cut in 0_usize..20, put in "[\\[\\]\"=,a-z0-9 \\n\\-]{0,6}") {
+        let mut text = EXAMPLE.to_owned();
+        text.replace_range(at..(at + cut).min(EXAMPLE.len()), &put);
+        check(&text);
+    }
+}
+
+fn check(text: &str) {
+    match Configuration::load(Path::new(CONFIG), &World::new(text)) {
+        Ok(config) => assert!(!config.nodes.is_empty()),
+        Err(complaints) => {
+            assert!(!complaints.is_empty());
+            for complaint in complaints
+                .iter()
+                .filter(|complaint| complaint.file == CONFIG)
+            {
+                let line = text.split('\n').nth(complaint.line - 1).unwrap_or_default();
+                assert!(
+                    complaint.column >= 1 && complaint.column <= line.chars().count() + 1,
+                    "{complaint}"
+                );
+                assert!(!complaint.text.contains('\n'), "one line each: {complaint}");
+            }
+        }
+    }
+}
