@@ -5,6 +5,8 @@ use super::*;
 use crate::entropy::Seeded;
 use std::time::Duration;
 
+mod known_answers;
+
 fn settings() -> Settings {
     Settings::new("admin", Password::new(*b"secret").unwrap())
 }
