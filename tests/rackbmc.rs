@@ -541,6 +541,7 @@ fn completion_and_man_page_need_no_daemon() {
         &["completion", "zsh"],
         &["completion", "fish"],
         &["man"],
+        &["man", "soft"],
         &["--version"],
     ] {
         let said = puppet.run(words);
@@ -554,4 +555,57 @@ fn completion_and_man_page_need_no_daemon() {
             .contains("rackbmc __names")
     );
     assert_eq!(puppet.asked(), [""; 0]);
+}
+
+#[test]
+fn over_tcp_the_credentials_come_from_a_file_or_the_environment() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("auth");
+    std::fs::write(&file, "admin:secret\n").expect("a file");
+    let heads = std::thread::spawn(move || {
+        let mut heads = Vec::new();
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().expect("a request");
+            let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                reader.read_line(&mut head).expect("a header");
+            }
+            let body = r#"{"error":{"message":"Incorrect username or password","code":401}}"#;
+            write!(
+                stream,
+                "HTTP/1.1 401 x\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .expect("it listens");
+            heads.push(head.to_ascii_lowercase());
+        }
+        heads
+    });
+    for variable in [
+        ("RACKBMC_AUTH", "admin:secret"),
+        ("RACKBMC_AUTH_FILE", file.to_str().expect("text")),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
+        command
+            .args(["status", "--url", &url])
+            .env_clear()
+            .env(variable.0, variable.1);
+        let said = said(command.output().expect("rackbmc runs"));
+        assert_eq!(said.code, 4, "{}", said.err);
+        assert!(said.err.contains("Incorrect username") && !said.err.contains("secret"));
+    }
+    for head in heads.join().expect("both came") {
+        // RFC 4648 of "admin:secret", by coreutils' base64.
+        assert!(
+            head.contains("authorization: basic ywrtaw46c2vjcmv0\r\n"),
+            "{head}"
+        );
+        assert!(
+            head.contains("x-openstack-ironic-api-version: 1.31\r\n"),
+            "{head}"
+        );
+    }
 }

@@ -191,8 +191,11 @@ pub enum Verb {
         /// Which.
         shell: clap_complete::Shell,
     },
-    /// Print the man page.
-    Man,
+    /// Print the man page, or that of a verb.
+    Man {
+        /// Which verb.
+        verb: Option<String>,
+    },
     /// Print node and group names for completion scripts; silent where the daemon is down.
     #[command(name = "__names", hide = true)]
     Names,

@@ -87,9 +87,9 @@ fn simulate(args: sim::SimArgs) -> ExitCode {
 
 async fn run(line: CommandLine) -> Result<ExitCode, Failure> {
     // What needs no daemon comes first: it must work where there is none.
-    match line.verb {
-        Verb::Completion { shell } => return Ok(shell::completion(shell).into()),
-        Verb::Man => return shell::man().map(ExitCode::from),
+    match &line.verb {
+        Verb::Completion { shell } => return Ok(shell::completion(*shell).into()),
+        Verb::Man { verb } => return shell::man(verb.as_deref()).map(ExitCode::from),
         _ => {}
     }
     let app = App {
@@ -142,9 +142,11 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::NodeSetPowerState { node, power_state } => ironic::set(app, &node, power_state).await,
         Verb::Names => shell::names(app).await,
         // Answered above, before there was a client.
-        Verb::Completion { .. } | Verb::Man | Verb::Check(_) | Verb::Sim(_) | Verb::Demo(_) => {
-            Ok(Exit::Done)
-        }
+        Verb::Completion { .. }
+        | Verb::Man { .. }
+        | Verb::Check(_)
+        | Verb::Sim(_)
+        | Verb::Demo(_) => Ok(Exit::Done),
     }
 }
 

@@ -40,23 +40,29 @@ pub fn completion(shell: Shell) -> Exit {
         Shell::Fish => script.push_str(FISH_NAMES),
         Shell::Zsh => {
             // clap's zsh script completes node sets with files: the rack's names serve better.
-            script = script.replace(
-                "NODES:_default",
-                "NODES:( ${(f)\"$(rackbmc __names 2>/dev/null)\"} )",
-            );
+            let names = "( ${(f)\"$(rackbmc __names 2>/dev/null)\"} )";
+            for place in ["NODES:", "Node sets:"] {
+                script = script.replace(&format!("{place}_default"), &format!("{place}{names}"));
+            }
         }
         _ => {}
     }
     write(script.as_bytes())
 }
 
-/// Prints the man page.
+/// Prints the man page, or that of one verb.
 ///
 /// # Errors
-/// Where the page cannot be made.
-pub fn man() -> Result<Exit, Failure> {
+/// Where there is no such verb, or the page cannot be made.
+pub fn man(verb: Option<&str>) -> Result<Exit, Failure> {
+    let mut command = CommandLine::command();
+    command.build();
+    if let Some(verb) = verb {
+        let found = command.find_subcommand(verb).cloned();
+        command = found.ok_or_else(|| Failure::Usage(format!("there is no verb '{verb}'")))?;
+    }
     let mut page = Vec::new();
-    clap_mangen::Man::new(CommandLine::command())
+    clap_mangen::Man::new(command)
         .render(&mut page)
         .map_err(|e| Failure::Here(format!("the man page cannot be made: {e}")))?;
     Ok(write(&page))
