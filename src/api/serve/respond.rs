@@ -52,6 +52,9 @@ pub async fn respond(
     let path = head.uri.path().to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
     let mut frame = Frame::of(&id, &path, &query, &head.headers);
+    // hyper hides a Content-Length beside a Transfer-Encoding and follows the latter. A proxy before us may have followed
+    // the former: what comes after this request on the connection is not to be trusted (RFC 9112 §6.1).
+    let doubtful = head.headers.contains_key(http::header::TRANSFER_ENCODING);
     let mut who = Who {
         name: connection.peer.name(),
         request: id.clone(),
@@ -111,7 +114,7 @@ pub async fn respond(
         Some((text, events, ticket)) => event_body(text, events, ticket, connection.clone()),
         None => Full::new(bytes).boxed_unsync(),
     };
-    Ok(dressed(response, body))
+    Ok(dressed(response, body, doubtful))
 }
 
 /// `req-<uuid>`
@@ -125,7 +128,7 @@ fn request_id(context: &Context) -> String {
 }
 
 /// The response in hyper's form.
-fn dressed(response: Response, body: Outgoing) -> hyper::Response<Outgoing> {
+fn dressed(response: Response, body: Outgoing, last: bool) -> hyper::Response<Outgoing> {
     // What was not read of a body would be taken for the next request.
     let unread = matches!(
         response.status,
@@ -146,7 +149,7 @@ fn dressed(response: Response, body: Outgoing) -> hyper::Response<Outgoing> {
             headers.insert(name, value);
         }
     }
-    if unread {
+    if unread || last {
         headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     dressed
@@ -160,14 +163,6 @@ async fn enter(
 ) -> Result<Peer, Fault> {
     let context = &connection.context;
     let mut peer = connection.peer.clone();
-    // Two ways to say where a body ends are one too many; hyper follows one of them, a proxy may follow the other.
-    if headers.contains_key(http::header::TRANSFER_ENCODING)
-        && headers.contains_key(http::header::CONTENT_LENGTH)
-    {
-        return Err(Fault::bad(
-            "Content-Length and Transfer-Encoding exclude each other",
-        ));
-    }
     match (context.policy)().enter(peer.transport, path, headers)? {
         Entry::Open => {}
         Entry::Token { name, role } => {

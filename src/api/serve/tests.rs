@@ -1,1 +1,606 @@
+//! Real sockets, real deadlines, and a rack that answers what it is told to. Clients are plain blocking sockets, so that
+//! they can be as rude as they like.
 
+use super::*;
+use crate::api::access::{Role, Token};
+use crate::rack::call::{EventId, EventView, EventsView, HealthView};
+use crate::time::WallTime;
+use sha2::{Digest, Sha256};
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// What the rack does with a call.
+type Rack = fn(Asked);
+
+/// A daemon's API without the daemon.
+struct House {
+    path: std::path::PathBuf,
+    tcp: std::net::SocketAddr,
+    shutdown: Sender<()>,
+    calls: Arc<Mutex<Vec<Call>>>,
+    audits: Arc<Mutex<Vec<Audit>>>,
+    thread: Option<JoinHandle<()>>,
+    _folder: tempfile::TempDir,
+}
+
+fn short() -> Limits {
+    Limits {
+        connections: 32,
+        streams: 2,
+        headers: Duration::from_millis(400),
+        body: Duration::from_millis(400),
+        write: Duration::from_millis(600),
+        answer: Duration::from_millis(800),
+        grace: Duration::from_millis(800),
+    }
+}
+
+/// Answers at once.
+fn obliging(asked: Asked) {
+    let health = HealthView {
+        rack: "r1".into(),
+        nodes: 0,
+        active_tasks: 0,
+        troubled: 0,
+        started_at: WallTime::from_unix_micros(0),
+        store_trouble: None,
+        pause: None,
+    };
+    let answer = match asked.call {
+        Call::Nodes => Ok(Answer::Nodes(Vec::new())),
+        Call::SetPower { .. } => Ok(Answer::Taken(None)),
+        Call::Pause { .. } | Call::Release { .. } => Ok(Answer::Pausing(None)),
+        Call::Health => Ok(Answer::Health(health)),
+        Call::Node(ident) => Err(Refused::NoSuchNode(ident)),
+        Call::Events { since, .. } => Ok(Answer::Events(next_event(since))),
+        other => Err(Refused::Invalid(format!("{other:?}"))),
+    };
+    asked.reply.send(answer);
+}
+
+/// Always one more event: a flood.
+fn next_event(since: Option<EventId>) -> EventsView {
+    let Some(since) = since else {
+        return EventsView {
+            events: Vec::new(),
+            next: EventId {
+                epoch: 1,
+                sequence: 0,
+            },
+            reset: false,
+        };
+    };
+    let id = EventId {
+        epoch: 1,
+        sequence: since.sequence + 1,
+    };
+    let event = EventView {
+        id,
+        at: WallTime::from_unix_micros(0),
+        kind: "node",
+        node: Some("r1n01".into()),
+        text: "x".repeat(10_000),
+        task: None,
+        power_state: None,
+    };
+    EventsView {
+        events: vec![event],
+        next: id,
+        reset: false,
+    }
+}
+
+/// Answers late, each call on a thread of its own.
+fn slow(asked: Asked) {
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(150));
+        obliging(asked);
+    });
+}
+
+/// Keeps what is asked and never answers.
+fn silent(asked: Asked) {
+    static KEPT: Mutex<Vec<Asked>> = Mutex::new(Vec::new());
+    KEPT.lock().expect("no test panics here").push(asked);
+}
+
+fn policy() -> Policy {
+    Policy {
+        passwords: [("alice".to_owned(), bcrypt::hash("pw", 4).expect("a hash"))].into(),
+        tokens: vec![Token {
+            name: "ci".into(),
+            sha256: Sha256::digest("tok-1").into(),
+            role: Role::Operator,
+        }],
+        ..Policy::default()
+    }
+}
+
+impl House {
+    fn new(rack: Rack) -> Self {
+        Self::with(rack, short())
+    }
+
+    fn with(rack: Rack, limits: Limits) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("api.sock");
+        let (asks, asked) = smol::channel::bounded::<Asked>(16);
+        let (shutdown, down) = smol::channel::bounded(1);
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let audits = Arc::new(Mutex::new(Vec::new()));
+        let policy = Arc::new(policy());
+        let (audit, seen) = (audits.clone(), calls.clone());
+        let context = Arc::new(Context {
+            asks,
+            entropy: Box::new(|bytes| bytes.fill(0x5a)),
+            policy: Box::new(move || policy.clone()),
+            metrics: Box::new(|| Box::pin(async { "# EOF\n".to_owned() })),
+            look_up: Box::new(|_, peer| peer.user = Some("tester".into())),
+            audit: Box::new(move |entry| audit.lock().expect("no test panics here").push(entry)),
+            limits,
+            shutdown: down,
+            state: State::default(),
+        });
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let tcp = smol::block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let address = tcp.local_addr().expect("an address");
+        let thread = std::thread::spawn(move || {
+            let answering = async {
+                while let Ok(asked) = asked.recv().await {
+                    seen.lock()
+                        .expect("no test panics here")
+                        .push(asked.call.clone());
+                    rack(asked);
+                }
+            };
+            let serving = async {
+                future::zip(
+                    serve_unix(listener, context.clone()),
+                    serve_tcp(tcp, context),
+                )
+                .await;
+            };
+            smol::block_on(serving.or(answering));
+        });
+        House {
+            path,
+            tcp: address,
+            shutdown,
+            calls,
+            audits,
+            thread: Some(thread),
+            _folder: folder,
+        }
+    }
+
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(&self.path).expect("connected");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a timeout");
+        stream
+    }
+
+    /// Sends `text` and reads until the server has had enough.
+    fn send(&self, text: impl AsRef<[u8]>) -> String {
+        let mut stream = self.connect();
+        // The server may answer and close before it has read everything.
+        let _ = stream.write_all(text.as_ref());
+        read_all(&mut stream)
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        self.calls.lock().expect("no test panics here").clone()
+    }
+
+    /// That others are served whatever else goes on.
+    fn still_serves(&self) {
+        let answer = self.send("GET /v1/nodes HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.shutdown.close();
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            assert!(
+                ended.is_some_and(|ended| ended.is_ok()),
+                "the server panicked"
+            );
+        }
+    }
+}
+
+fn read_all(stream: &mut impl Read) -> String {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        // A connection that is closed with unread bytes resets; what came before counts.
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("{error} after {}", String::from_utf8_lossy(&bytes)),
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("no answer")
+}
+
+fn put(body: &str) -> String {
+    format!(
+        "PUT /v1/nodes/n1/states/power HTTP/1.1\r\nhost: x\r\nx-openstack-ironic-api-version: 1.31\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+        body.len()
+    )
+}
+
+#[test]
+fn two_requests_on_one_connection_are_answered_in_order() {
+    let house = House::new(obliging);
+    let answer = house.send(
+        "GET /v1/nodes HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    );
+    let (nodes, health) = (
+        answer.find("\"nodes\":[]"),
+        answer.find("\"status\":\"ok\""),
+    );
+    assert!(nodes.is_some() && nodes < health, "{answer}");
+    assert!(
+        answer.contains("openstack-request-id: req-5a5a5a5a-5a5a-4a5a-9a5a-5a5a5a5a5a5a"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn the_kernel_says_who_asks_and_the_audit_hears_of_it() {
+    let house = House::new(obliging);
+    let body = r#"{"target": "power on"}"#;
+    let answer = house.send(format!("{}connection: close\r\n\r\n{body}", put(body)));
+    assert_eq!(status(&answer), "202", "{answer}");
+    let calls = house.calls();
+    let [Call::SetPower { who, .. }] = &calls[..] else {
+        panic!("{calls:?}")
+    };
+    assert_eq!(who.uid, Some(nix::unistd::getuid().as_raw()));
+    assert_eq!(who.pid, Some(nix::unistd::getpid().as_raw()));
+    assert_eq!(who.name, "tester");
+    let audits = house.audits.lock().expect("no test panics here");
+    assert_eq!(
+        (
+            audits.len(),
+            audits[0].status,
+            audits[0].who.request.as_str()
+        ),
+        (1, 202, who.request.as_str())
+    );
+}
+
+#[test]
+fn a_client_that_has_said_all_still_gets_its_answer() {
+    let house = House::new(slow);
+    let mut stream = house.connect();
+    stream
+        .write_all(b"GET /v1/nodes HTTP/1.1\r\nhost: x\r\n\r\n")
+        .expect("sent");
+    stream.shutdown(Shutdown::Write).expect("half closed");
+    let answer = read_all(&mut stream);
+    assert_eq!(status(&answer), "200", "{answer}");
+}
+
+#[test]
+fn a_client_that_goes_away_loses_its_answer_and_nobody_elses() {
+    let house = House::new(slow);
+    let body = r#"{"target": "power on"}"#;
+    for _ in 0..5 {
+        let mut stream = house.connect();
+        stream
+            .write_all(format!("{}\r\n{body}", put(body)).as_bytes())
+            .expect("sent");
+        drop(stream);
+    }
+    // In the middle of a body nothing was asked yet.
+    let mut stream = house.connect();
+    stream
+        .write_all(format!("{}\r\n{{\"target\"", put(body)).as_bytes())
+        .expect("sent");
+    drop(stream);
+    house.still_serves();
+    let pulses = house
+        .calls()
+        .iter()
+        .filter(|call| matches!(call, Call::SetPower { .. }))
+        .count();
+    assert_eq!(pulses, 5, "each complete request is carried out once");
+}
+
+#[test]
+fn headers_that_do_not_come_end_the_connection_and_hold_nobody_up() {
+    let house = House::new(obliging);
+    let begun = Instant::now();
+    let mut drop_by_drop = house.connect();
+    drop_by_drop.write_all(b"GET /v1/no").expect("sent");
+    let mut idle = house.connect();
+    house.still_serves();
+    for stream in [&mut drop_by_drop, &mut idle] {
+        read_all(stream);
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    // A byte now and then does not stretch the deadline.
+    let mut stream = house.connect();
+    let begun = Instant::now();
+    for byte in b"GET /v1/nodes HTTP/1.1\r\nhost: x\r\nx-a: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
+        if stream.write_all(&[*byte]).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(
+        stream.write_all(b"more").is_err(),
+        "let go after {:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn a_body_that_does_not_come_is_408() {
+    let house = House::new(obliging);
+    let begun = Instant::now();
+    let answer = house.send(format!("{}\r\n{{\"targ", put(r#"{"target": "power on"}"#)));
+    assert_eq!(status(&answer), "408", "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(house.calls().is_empty());
+}
+
+#[test]
+fn a_body_that_is_too_large_is_413_announced_or_not() {
+    let house = House::new(obliging);
+    let large = "x".repeat(70_000);
+    let announced = house.send(format!("{}\r\n{large}", put(&large)));
+    assert_eq!(status(&announced), "413", "{announced}");
+    assert!(announced.contains("\"faultstring\""), "{announced}");
+    let chunk = format!("{:x}\r\n{}\r\n", 30_000, "y".repeat(30_000)).repeat(4);
+    let chunked = house.send(format!(
+        "POST /v1/tasks HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"
+    ));
+    assert_eq!(status(&chunked), "413", "{chunked}");
+    assert!(chunked.contains("\"kind\":\"body_too_large\""), "{chunked}");
+    assert!(house.calls().is_empty());
+}
+
+#[test]
+fn games_with_the_end_of_a_body_switch_nothing() {
+    let house = House::new(obliging);
+    let body = r#"{"target": "power on"}"#;
+    let head = "PUT /v1/nodes/n1/states/power HTTP/1.1\r\nhost: x\r\nx-openstack-ironic-api-version: 1.31\r\n";
+    for games in [
+        "content-length: 22\r\ncontent-length: 23\r\n",
+        "content-length: 22, 23\r\n",
+        "content-length: -1\r\n",
+        "content-length: 0x16\r\n",
+        "content-length: +22\r\n",
+        "content-length: 99999999999999999999\r\n",
+        "transfer-encoding: gzip\r\n",
+        "transfer-encoding: chunked, gzip\r\n",
+        "transfer-encoding: xchunked\r\n",
+        "transfer-encoding: chunked\r\n",
+        "transfer-encoding : chunked\r\n",
+    ] {
+        let answer = house.send(format!("{head}{games}\r\n{body}"));
+        assert!(status(&answer).starts_with('4'), "{games}: {answer}");
+    }
+    assert!(house.calls().is_empty(), "{:?}", house.calls());
+    // With both, the chunks count (RFC 9112 §6.3), and nothing after them does: it may be smuggled.
+    let smuggled = format!("{}\r\n{body}", put(body)).replace("/n1/", "/n2/");
+    let both = house.send(format!(
+        "{head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n16\r\n{body}\r\n0\r\n\r\n{smuggled}"
+    ));
+    assert_eq!(both.matches("HTTP/1.1").count(), 1, "{both}");
+    let calls = house.calls();
+    assert!(
+        matches!(&calls[..], [Call::SetPower { node, .. }] if node == "n1"),
+        "{calls:?}"
+    );
+    house.still_serves();
+}
+
+#[test]
+fn what_is_no_http_is_told_so() {
+    let house = House::new(obliging);
+    for nonsense in [
+        "\0\0\0\0\r\n\r\n".to_owned(),
+        "GET /v1/nodes/\0 HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
+        "GET /v1/nodes HTTP/9.9\r\n\r\n".to_owned(),
+        format!(
+            "GET /v1/nodes/{} HTTP/1.1\r\nhost: x\r\n\r\n",
+            "x".repeat(100_000)
+        ),
+        format!(
+            "GET /v1/nodes HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n",
+            "x".repeat(100_000)
+        ),
+        format!(
+            "GET /v1/nodes HTTP/1.1\r\nhost: x\r\n{}\r\n",
+            "x-many: 1\r\n".repeat(200)
+        ),
+    ] {
+        let answer = house.send(&nonsense);
+        assert!(
+            status(&answer).starts_with('4'),
+            "{:.40}: {answer:.200}",
+            nonsense
+        );
+    }
+    let mut bytes =
+        b"GET /v1/nodes/\xff\xfe HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec();
+    let answer = house.send(&bytes);
+    assert!(status(&answer).starts_with('4'), "{answer}");
+    bytes.truncate(10);
+    house.send(&bytes);
+    assert!(house.calls().is_empty());
+    house.still_serves();
+}
+
+#[test]
+fn more_connections_than_there_may_be_are_told_so_and_the_others_go_on() {
+    let limits = Limits {
+        headers: Duration::from_secs(3),
+        ..short()
+    };
+    let house = House::with(obliging, limits);
+    let mut first = house.connect();
+    first
+        .write_all(b"GET /v1/nodes HTTP/1.1\r\nhost: x\r\n")
+        .expect("sent");
+    // As many as the file descriptors of a test process allow; all of them at once.
+    let mut crowd: Vec<UnixStream> = (0..400).map(|_| house.connect()).collect();
+    let mut turned_away = 0;
+    for stream in crowd.iter_mut().skip(31) {
+        if status(&read_all(stream)) == "503" {
+            turned_away += 1;
+        }
+    }
+    assert_eq!(turned_away, 369);
+    first.write_all(b"connection: close\r\n\r\n").expect("sent");
+    assert_eq!(status(&read_all(&mut first)), "200");
+    drop(crowd);
+    std::thread::sleep(Duration::from_millis(100));
+    house.still_serves();
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_let_go() {
+    let house = House::new(obliging);
+    let mut stream = house.connect();
+    stream
+        .write_all(
+            b"GET /v1/events?since=1-0 HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n",
+        )
+        .expect("sent");
+    std::thread::sleep(Duration::from_millis(300));
+    let asked = house.calls().len();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(
+        house.calls().len() <= asked + 1,
+        "a reader that does not read draws no events"
+    );
+    std::thread::sleep(Duration::from_millis(900));
+    // What was written before is still in the socket; then it ends, although the events do not.
+    let text = read_all(&mut stream);
+    assert!(text.contains("event: node"), "{text:.300}");
+}
+
+#[test]
+fn streams_are_counted_and_end_when_the_daemon_goes_down() {
+    let mut house = House::new(|asked| {
+        if let Call::Events { since: Some(_), .. } = asked.call {
+            silent(asked)
+        } else {
+            obliging(asked)
+        }
+    });
+    let open = |house: &House| {
+        let mut stream = house.connect();
+        stream
+            .write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n")
+            .expect("sent");
+        let mut bytes = [0; 2048];
+        let count = stream.read(&mut bytes).expect("an answer");
+        (
+            stream,
+            String::from_utf8_lossy(&bytes[..count]).into_owned(),
+        )
+    };
+    let (mut first, head) = open(&house);
+    assert!(head.contains("content-type: text/event-stream"), "{head}");
+    let (_second, _) = open(&house);
+    let (third, refused) = open(&house);
+    assert_eq!(status(&refused), "503");
+    drop(third);
+    let begun = Instant::now();
+    house.shutdown.close();
+    read_all(&mut first);
+    let ended = house.thread.take().map(JoinHandle::join);
+    assert!(ended.as_ref().is_some_and(Result::is_ok));
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+    house.thread = Some(std::thread::spawn(|| {}));
+}
+
+#[test]
+fn a_rack_that_does_not_answer_costs_its_asker_only() {
+    let house = House::new(|asked| match asked.call {
+        Call::Health => silent(asked),
+        Call::Node(_) => drop(asked.reply),
+        _ => obliging(asked),
+    });
+    let close =
+        "HTTP/1.1\r\nhost: x\r\nx-openstack-ironic-api-version: 1.31\r\nconnection: close\r\n\r\n";
+    let dropped = house.send(format!("GET /v1/nodes/n1 {close}"));
+    assert_eq!(status(&dropped), "503", "{dropped}");
+    let begun = Instant::now();
+    let late = house.send(format!("GET /healthz {close}"));
+    assert_eq!(status(&late), "504", "{late}");
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    house.still_serves();
+}
+
+#[test]
+fn on_tcp_a_password_or_a_token_opens_and_guessing_is_slowed_down() {
+    let house = House::new(obliging);
+    let send = |headers: &str| {
+        let mut stream = std::net::TcpStream::connect(house.tcp).expect("connected");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a timeout");
+        let text = format!(
+            "GET /v1/nodes HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
+        );
+        stream.write_all(text.as_bytes()).expect("sent");
+        read_all(&mut stream)
+    };
+    assert_eq!(status(&send("")), "401");
+    // "alice:pw", "alice:no" and "bob:pw" in base64, made with base64(1).
+    let right = "authorization: Basic YWxpY2U6cHc=\r\n";
+    let wrong = "authorization: Basic YWxpY2U6bm8=\r\n";
+    assert_eq!(status(&send(right)), "200");
+    assert_eq!(status(&send("authorization: Bearer tok-1\r\n")), "200");
+    assert_eq!(status(&send("authorization: Bearer tok-2\r\n")), "401");
+    assert_eq!(status(&send("authorization: Basic Ym9iOnB3\r\n")), "401");
+    assert_eq!(
+        status(&send(&format!("{right}origin: http://localhost\r\n"))),
+        "403"
+    );
+    let statuses: Vec<String> = (0..8).map(|_| status(&send(wrong)).to_owned()).collect();
+    assert_eq!(statuses.first().map(String::as_str), Some("401"));
+    assert_eq!(statuses.last().map(String::as_str), Some("429"));
+    // Who was let in a moment ago is not locked out by somebody else's guesses.
+    assert_eq!(status(&send(right)), "200");
+}
+
+#[test]
+fn the_figures_are_served_as_the_daemon_gives_them() {
+    let house = House::new(obliging);
+    let answer = house.send(
+        "GET /metrics HTTP/1.1\r\nhost: x\r\naccept: text/plain\r\nconnection: close\r\n\r\n",
+    );
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("# EOF\n"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("content-type: application/openmetrics-text"),
+        "{answer}"
+    );
+}
