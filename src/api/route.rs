@@ -54,6 +54,8 @@ pub struct Endpoint {
     pub role: Option<Role>,
     /// Whether it answers with more than JSON, so that `Accept` is its own business.
     pub speaks_more_than_json: bool,
+    /// Whether it exists only to say why not: such ones are not in the OpenAPI document.
+    pub refusing: bool,
     /// What it does, in a line for the OpenAPI document.
     pub summary: &'static str,
     /// Who answers.
@@ -78,6 +80,7 @@ const fn endpoint(
         method,
         role: Some(role),
         speaks_more_than_json: false,
+        refusing: false,
         summary,
         handler,
     }
@@ -103,6 +106,14 @@ const fn delete(summary: &'static str, handler: fn(Asking) -> Result<Plan, Fault
 const fn public(endpoint: Endpoint) -> Endpoint {
     Endpoint {
         role: None,
+        ..endpoint
+    }
+}
+
+/// Only says why not.
+const fn refusing(endpoint: Endpoint) -> Endpoint {
+    Endpoint {
+        refusing: true,
         ..endpoint
     }
 }
@@ -145,10 +156,10 @@ pub static ROUTES: &[Route] = &[
         "/v1/nodes",
         &[
             get("list the nodes", ironic::nodes::list),
-            post(
+            refusing(post(
                 "refused: the inventory is the configuration",
                 ironic::nodes::no_create,
-            ),
+            )),
         ],
     ),
     ironic(
@@ -162,16 +173,16 @@ pub static ROUTES: &[Route] = &[
         "/v1/nodes/{ident}",
         &[
             get("show one node", ironic::nodes::show),
-            endpoint(
+            refusing(endpoint(
                 Verb::Patch,
                 Role::Operator,
                 "refused: the inventory is the configuration",
                 ironic::nodes::no_update,
-            ),
-            delete(
+            )),
+            refusing(delete(
                 "refused: the inventory is the configuration",
                 ironic::nodes::no_delete,
-            ),
+            )),
         ],
     ),
     ironic(

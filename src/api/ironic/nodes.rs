@@ -346,7 +346,7 @@ pub fn show(asking: Asking) -> Result<Plan, Fault> {
 /// The inventory is the configuration.
 fn refused(what: &str) -> Fault {
     Fault::new(
-        StatusCode::NOT_IMPLEMENTED,
+        StatusCode::METHOD_NOT_ALLOWED,
         "not_supported",
         format!(
             "Nodes cannot be {what} through the API: the inventory is rackbmcd's configuration. Change the file and reload the daemon."

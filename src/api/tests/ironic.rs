@@ -571,7 +571,7 @@ fn the_inventory_is_not_changed_over_the_api_and_says_where_it_is() {
         "DELETE /v1/nodes/r1n01",
     ] {
         let exchange = request(line).body("{}").send();
-        assert_eq!(exchange.status(), 501, "{line}");
+        assert_eq!(exchange.status(), 405, "{line}");
         assert!(exchange.complaint().contains("configuration"), "{line}");
     }
     assert_eq!(request("DELETE /v1/nodes/nosuch").send().status(), 404);

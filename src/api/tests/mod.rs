@@ -263,6 +263,7 @@ impl Request {
         policy: &Policy,
         rack: impl Fn(Call) -> Result<Answer, Refused>,
     ) -> Exchange {
+        let (method, path) = (self.method.clone(), self.path.clone());
         let (frame, mut outcome) = plan(self, policy);
         let mut calls = Vec::new();
         let response = loop {
@@ -278,8 +279,41 @@ impl Request {
                 Err(fault) => break frame.finish(Err(fault)),
             };
         };
+        fits_the_document(&method, &path, &response);
         Exchange { calls, response }
     }
+}
+
+/// Every answer of every test has the shape that the OpenAPI document promises.
+fn fits_the_document(method: &http::Method, path: &str, response: &Response) {
+    let Ok(found) = crate::api::route::find(path) else {
+        return;
+    };
+    let document = crate::api::openapi::document();
+    let verb = method.as_str().to_ascii_lowercase();
+    let operation = &document["paths"][found.route.path][&verb];
+    let status = response.status.as_u16().to_string();
+    let Some(described) = operation["responses"]
+        .get(&status)
+        .or(operation["responses"].get("default"))
+    else {
+        return;
+    };
+    let Some(media_type) = response.media_type else {
+        assert!(
+            described.get("content").is_none(),
+            "{method} {path}: {status} without a body"
+        );
+        return;
+    };
+    let schema = &described["content"][media_type]["schema"];
+    assert!(
+        schema.is_object(),
+        "{method} {path}: {status} with a body of {media_type}"
+    );
+    let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+    let misfit = crate::api::openapi::misfit(&body, schema, &document, "");
+    assert_eq!(misfit, None, "{method} {path}: {status}");
 }
 
 impl Exchange {

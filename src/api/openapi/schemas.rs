@@ -1,0 +1,270 @@
+//! The shapes of the bodies, in a short notation: `name:kind` for each member, `?` behind a kind that may be null, `[kind]`
+//! for a list, a capital letter for another shape. In bodies of requests a `!` behind the name says that it must be there.
+
+use serde_json::{Map, Value, json};
+
+/// One shape.
+pub(super) struct Schema {
+    /// Its name.
+    pub name: &'static str,
+    /// Its members.
+    pub members: &'static str,
+    /// Whether it is sent to us: then unknown members are refused.
+    pub request: bool,
+}
+
+const fn answer(name: &'static str, members: &'static str) -> Schema {
+    Schema {
+        name,
+        members,
+        request: false,
+    }
+}
+
+const fn request(name: &'static str, members: &'static str) -> Schema {
+    Schema {
+        name,
+        members,
+        request: true,
+    }
+}
+
+/// Every shape.
+pub(super) const SCHEMAS: &[Schema] = &[
+    answer("Anything", ""),
+    answer("Link", "href:string rel:string"),
+    answer(
+        "Versions",
+        "name:string description:string default_version:Version versions:[Version] extensions:[string]",
+    ),
+    answer(
+        "Version",
+        "id:string links:[Link] status:string min_version:string version:string",
+    ),
+    answer(
+        "Root",
+        "id:string links:[Link] media_types:[object] version:Version nodes:[Link] chassis:[Link] ports:[Link] \
+         drivers:[Link]",
+    ),
+    answer("NodeList", "nodes:[Node] next:string"),
+    answer(
+        "Node",
+        "uuid:uuid name:string? created_at:time? updated_at:time? power_state:power? target_power_state:string? \
+         supported_power_states:[target] last_error:string? maintenance:boolean maintenance_reason:string? \
+         reservation:string? provision_state:string? target_provision_state:string? provision_updated_at:time? \
+         console_enabled:boolean driver:string driver_info:object driver_internal_info:object extra:object \
+         instance_info:object instance_uuid:uuid? properties:object chassis_uuid:uuid? clean_step:object \
+         raid_config:object target_raid_config:object inspection_finished_at:time? inspection_started_at:time? \
+         network_interface:string? resource_class:string? power_interface:string? management_interface:string? \
+         boot_interface:string? console_interface:string? deploy_interface:string? inspect_interface:string? \
+         raid_interface:string? vendor_interface:string? links:[Link] ports:[Link] portgroups:[Link] states:[Link] \
+         rackbmcd:Extension?",
+    ),
+    answer(
+        "Extension",
+        "rack:string groups:[string] task:uuid? reading:Reading? fault:string? maintenance:Hold? bmc:Bmc",
+    ),
+    answer("Reading", "power_state:power at:time age:number"),
+    answer(
+        "Bmc",
+        "address:string port:integer username:string privilege:string health:string trouble:string? \
+         trouble_text:string? cipher_suite:integer? round_trip:number?",
+    ),
+    answer("Hold", "reason:string? by:string since:time"),
+    answer(
+        "NodeStates",
+        "console_enabled:boolean last_error:string? power_state:power? target_power_state:string? \
+         supported_power_states:[target] provision_state:string? target_provision_state:string? \
+         provision_updated_at:time? raid_config:object target_raid_config:object",
+    ),
+    answer("BootDevice", "boot_device:string? persistent:boolean?"),
+    answer("SupportedBootDevices", "supported_boot_devices:[string]"),
+    answer(
+        "Validation",
+        "power:Validity management:Validity boot:Validity deploy:Validity",
+    ),
+    answer("Validity", "result:boolean? reason:string"),
+    answer("Drivers", "drivers:[Driver]"),
+    answer(
+        "Driver",
+        "name:string hosts:[string] type:string links:[Link] properties:[Link]",
+    ),
+    answer("DriverProperties", ""),
+    answer("Conductors", "conductors:[Conductor]"),
+    answer(
+        "Conductor",
+        "hostname:string conductor_group:string alive:boolean created_at:time updated_at:time? drivers:[string] \
+         links:[Link]",
+    ),
+    answer("Chassis", "chassis:[object]"),
+    answer("Ports", "ports:[object]"),
+    answer("History", "history:[HistoryEntry]"),
+    answer(
+        "HistoryEntry",
+        "uuid:uuid created_at:time severity:string event:string event_type:string user:string? conductor:string \
+         task:uuid?",
+    ),
+    answer(
+        "Explanation",
+        "node:Node facts:[Fact] failures:[Failure] boot_device:string?",
+    ),
+    answer("Fact", "head:string text:string"),
+    answer("Failure", "at:time text:string"),
+    answer("OrderAnswer", "order:string data:[byte]?"),
+    answer("TaskList", "tasks:[Task]"),
+    answer(
+        "Task",
+        "id:uuid version:natural rack:string node:string node_uuid:uuid batch:uuid? operation:operation state:state \
+         ended:boolean phase:string step:natural steps:natural target_power_state:string? requested_by:Requester \
+         requested_at:time started_at:time? ended_at:time? elapsed:number time_left:number? power_at_start:power? \
+         power_state:power? orders:[OrderUse] outcome:string? controls:[ControlUse] may_abort:boolean \
+         may_cancel:boolean may_rollback:boolean may_suspend:boolean may_resume:boolean",
+    ),
+    answer(
+        "Requester",
+        "name:string uid:natural? gid:natural? pid:integer? request:string",
+    ),
+    answer(
+        "OrderUse",
+        "order:string at:time answered_at:time? answer:string? completion_code:byte? changes_power:boolean",
+    ),
+    answer("ControlUse", "control:string by:string at:time"),
+    answer("BatchList", "batches:[Batch]"),
+    answer(
+        "Batch",
+        "id:uuid version:natural rack:string operation:operation state:string requested_by:Requester \
+         requested_at:time ended_at:time? max_parallel:natural stagger:number on_failure:string nodes:[BatchNode] \
+         counts:object",
+    ),
+    answer(
+        "BatchNode",
+        "node:string task:uuid? state:string note:string? begins_after:number? takes_at_most:number? plan:[string]",
+    ),
+    answer("Events", "events:[Event] next:event reset:boolean"),
+    answer(
+        "Event",
+        "id:event at:time kind:string node:string? text:string task:Task? power_state:power?",
+    ),
+    answer("Pausing", "paused:boolean pause:Hold?"),
+    answer(
+        "Health",
+        "status:string rack:string version:string nodes:natural active_tasks:natural troubled:natural \
+         started_at:time store_trouble:string? pause:Hold?",
+    ),
+    answer("Refusal", "error:Error"),
+    answer(
+        "Error",
+        "kind:string message:string node:string? task:string? detail:any",
+    ),
+    answer(
+        "IronicRefusal",
+        "error_message:string faultcode:string faultstring:string debuginfo:any error:object",
+    ),
+    request("Nothing", ""),
+    request("PowerRequest", "target!:target timeout:patience?"),
+    request(
+        "BootDeviceRequest",
+        "boot_device!:device persistent:boolean?",
+    ),
+    request("MaintenanceRequest", "reason:string?"),
+    request("IdentifyRequest", "for:duration?"),
+    request("RawRequest", "net_fn!:netfn lun:lun command!:byte data:raw"),
+    request(
+        "TaskStart",
+        "node!:name operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
+         hard_after:patience?",
+    ),
+    request(
+        "BatchStart",
+        "nodes!:names operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
+         hard_after:patience? max_parallel:natural32? stagger:duration? on_failure:failure? order:[string] \
+         dry_run:boolean",
+    ),
+    request("BatchControl", "nodes:names?"),
+    request("PauseRequest", "reason!:reason"),
+];
+
+/// The members that a text in the notation names, with their kinds.
+pub(super) fn members(text: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    text.split_whitespace()
+        .map(|member| member.split_once(':').expect("a name and a kind"))
+}
+
+impl Schema {
+    /// The shape as JSON Schema.
+    pub fn document(&self) -> Value {
+        let mut properties = Map::new();
+        let mut required = Vec::new();
+        for (name, kind) in members(self.members) {
+            let plain = name.trim_end_matches('!');
+            if plain != name {
+                required.push(plain);
+            }
+            properties.insert(plain.to_owned(), typed(kind));
+        }
+        let mut document = json!({ "type": "object", "properties": properties });
+        if !required.is_empty() {
+            document["required"] = required.into();
+        }
+        if self.request {
+            document["additionalProperties"] = false.into();
+        }
+        document
+    }
+}
+
+/// A kind as JSON Schema.
+pub(super) fn typed(kind: &str) -> Value {
+    if let Some(kind) = kind.strip_suffix('?') {
+        return json!({ "anyOf": [typed(kind), { "type": "null" }] });
+    }
+    if let Some(kind) = kind
+        .strip_prefix('[')
+        .and_then(|kind| kind.strip_suffix(']'))
+    {
+        return json!({ "type": "array", "items": typed(kind) });
+    }
+    let words = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$";
+    match kind {
+        "any" => json!({}),
+        "string" | "boolean" | "integer" | "number" | "object" => json!({ "type": kind }),
+        "natural" => json!({ "type": "integer", "minimum": 0 }),
+        "natural32" => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
+        "positive" => json!({ "type": "integer", "minimum": 1 }),
+        "byte" => json!({ "type": "integer", "minimum": 0, "maximum": 255 }),
+        "netfn" => json!({ "type": "integer", "minimum": 0, "maximum": 62, "multipleOf": 2 }),
+        "lun" => json!({ "type": "integer", "minimum": 0, "maximum": 3 }),
+        "raw" => json!({ "type": "array", "items": typed("byte"), "maxItems": 200 }),
+        "uuid" => json!({ "type": "string", "format": "uuid" }),
+        "time" => json!({ "type": "string", "format": "date-time" }),
+        "event" => json!({ "type": "string", "pattern": "^[0-9a-f]{1,16}-[0-9]{1,19}$" }),
+        // In a query everything is text.
+        "seconds" => json!({ "type": "string", "pattern": words }),
+        "duration" => json!({ "anyOf": [
+            { "type": "number", "minimum": 0, "maximum": 1e12 },
+            { "type": "string", "pattern": words, "maxLength": 12 },
+        ] }),
+        "patience" => json!({ "anyOf": [
+            { "type": "number", "minimum": 0.001, "maximum": 1e12 },
+            { "type": "string", "pattern": r"^[1-9][0-9]{0,8}(ms|s|m|h|d)$" },
+        ] }),
+        "power" => json!({ "enum": ["power on", "power off", "error"] }),
+        "target" => {
+            json!({ "enum": crate::rack::call::PowerTarget::ALL.map(|target| target.words()) })
+        }
+        "operation" => {
+            json!({ "enum": crate::power::Operation::ALL.map(|operation| operation.name()) })
+        }
+        "state" => json!({ "enum": [
+            "queued", "running", "suspended", "aborting", "rolling back", "succeeded", "failed", "aborted", "cancelled",
+            "rolled back", "stuck",
+        ] }),
+        "device" => json!({ "enum": ["pxe", "disk", "cdrom", "bios", "safe"] }),
+        "policy" => json!({ "enum": ["fail", "hard power off"] }),
+        "failure" => json!({ "enum": ["continue", "stop"] }),
+        "name" => json!({ "type": "string", "minLength": 1 }),
+        "names" => json!({ "type": "array", "items": typed("name"), "minItems": 1 }),
+        "reason" => json!({ "type": "string", "pattern": r"\S" }),
+        shape => super::reference(shape),
+    }
+}

@@ -1,0 +1,227 @@
+//! The document against the routes, the types, and the answers.
+
+use super::schemas::{SCHEMAS, members};
+use super::*;
+use crate::api::json as types;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+#[test]
+fn every_operation_of_the_table_is_described_and_no_other() {
+    let routes: BTreeSet<(&str, &str)> = ROUTES
+        .iter()
+        .flat_map(|route| {
+            route
+                .endpoints
+                .iter()
+                .map(move |endpoint| (route, endpoint))
+        })
+        .filter(|(_, endpoint)| !endpoint.refusing)
+        .map(|(route, endpoint)| (route.path, endpoint.method.name()))
+        .collect();
+    let described: BTreeSet<(&str, &str)> = DETAILS
+        .iter()
+        .map(|detail| (detail.path, detail.verb.name()))
+        .collect();
+    assert_eq!(routes, described);
+    assert_eq!(described.len(), DETAILS.len(), "a row stands there twice");
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_shape_is_used() {
+    let text = document().to_string();
+    let known: BTreeSet<&str> = SCHEMAS.iter().map(|schema| schema.name).collect();
+    let used: BTreeSet<&str> = text
+        .split("#/components/schemas/")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert_eq!(used, known);
+}
+
+#[test]
+fn operation_ids_are_unique() {
+    let document = document();
+    let paths = document["paths"].as_object().expect("paths");
+    let ids: Vec<&str> = paths
+        .values()
+        .filter_map(Value::as_object)
+        .flat_map(|item| {
+            item.values()
+                .filter_map(|operation| operation["operationId"].as_str())
+        })
+        .collect();
+    assert_eq!(
+        ids.iter().collect::<BTreeSet<_>>().len(),
+        ids.len(),
+        "{ids:?}"
+    );
+    assert_eq!(ids.len(), DETAILS.len());
+}
+
+/// The members of a shape against those of the type that is really written.
+fn same<T: Serialize + Default>(name: &str) {
+    let schema = SCHEMAS
+        .iter()
+        .find(|schema| schema.name == name)
+        .expect(name);
+    let described: BTreeSet<String> = members(schema.members)
+        .map(|(member, _)| member.trim_end_matches('!').to_owned())
+        .collect();
+    let value = serde_json::to_value(T::default()).expect("JSON");
+    let written: BTreeSet<String> = value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .cloned()
+        .collect();
+    assert!(
+        written.is_subset(&described),
+        "{name}: {written:?} {described:?}"
+    );
+    // What is left out while it is empty is described all the same.
+    let kept: Vec<&String> = described.difference(&written).collect();
+    let optional = [
+        "next",
+        "timeout",
+        "on_soft_timeout",
+        "repeat_soft_after",
+        "hard_after",
+        "max_parallel",
+        "stagger",
+        "on_failure",
+        "order",
+        "dry_run",
+        "nodes",
+        "for",
+    ];
+    assert!(
+        kept.iter()
+            .all(|member| optional.contains(&member.as_str())),
+        "{name}: {kept:?}"
+    );
+}
+
+#[test]
+fn the_shapes_have_the_members_of_the_types() {
+    same::<types::Node>("Node");
+    same::<types::NodeStates>("NodeStates");
+    same::<types::NodeList>("NodeList");
+    same::<types::Extension>("Extension");
+    same::<types::Reading>("Reading");
+    same::<types::BmcSummary>("Bmc");
+    same::<types::Hold>("Hold");
+    same::<types::Link>("Link");
+    same::<types::BootDevice>("BootDevice");
+    same::<types::SupportedBootDevices>("SupportedBootDevices");
+    same::<types::History>("History");
+    same::<types::HistoryEntry>("HistoryEntry");
+    same::<types::Explanation>("Explanation");
+    same::<types::Fact>("Fact");
+    same::<types::Failure>("Failure");
+    same::<types::OrderAnswer>("OrderAnswer");
+    same::<types::TaskList>("TaskList");
+    same::<types::Task>("Task");
+    same::<types::Requester>("Requester");
+    same::<types::OrderUse>("OrderUse");
+    same::<types::ControlUse>("ControlUse");
+    same::<types::BatchList>("BatchList");
+    same::<types::Batch>("Batch");
+    same::<types::BatchNode>("BatchNode");
+    same::<types::Events>("Events");
+    same::<types::Event>("Event");
+    same::<types::Pausing>("Pausing");
+    same::<types::Health>("Health");
+    same::<types::Error>("Error");
+    same::<types::TaskStart>("TaskStart");
+    same::<types::BatchStart>("BatchStart");
+    same::<types::BatchControl>("BatchControl");
+    same::<types::MaintenanceRequest>("MaintenanceRequest");
+    same::<types::IdentifyRequest>("IdentifyRequest");
+}
+
+/// What of `value` does not fit `schema`: the parts of JSON Schema that the document uses, and no more.
+pub(in crate::api) fn misfit(
+    value: &Value,
+    schema: &Value,
+    document: &Value,
+    at: &str,
+) -> Option<String> {
+    let say = |what: String| Some(format!("{at}: {what}: {value}"));
+    if let Some(path) = schema.get("$ref").and_then(Value::as_str) {
+        let target = document.pointer(path.trim_start_matches('#')).expect(path);
+        return misfit(value, target, document, at);
+    }
+    if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
+        let tried: Vec<String> = choices
+            .iter()
+            .filter_map(|choice| misfit(value, choice, document, at))
+            .collect();
+        return (tried.len() == choices.len()).then(|| tried.join(" / "));
+    }
+    if let Some(words) = schema.get("enum").and_then(Value::as_array)
+        && !words.contains(value)
+    {
+        return say(format!("none of {words:?}"));
+    }
+    let fits = match schema.get("type").and_then(Value::as_str) {
+        None => true,
+        Some("null") => value.is_null(),
+        Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
+        Some("number") => value.is_number(),
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some("array") => value.is_array(),
+        Some("object") => value.is_object(),
+        Some(other) => panic!("unknown type {other}"),
+    };
+    if !fits {
+        return say(format!("not {}", schema["type"]));
+    }
+    if let (Some(items), Some(values)) = (schema.get("items"), value.as_array()) {
+        return values
+            .iter()
+            .enumerate()
+            .find_map(|(index, value)| misfit(value, items, document, &format!("{at}[{index}]")));
+    }
+    let (Some(properties), Some(members)) = (
+        schema.get("properties").and_then(Value::as_object),
+        value.as_object(),
+    ) else {
+        return None;
+    };
+    members.iter().find_map(|(name, value)| {
+        let known = properties.get(name)?;
+        misfit(value, known, document, &format!("{at}.{name}"))
+    })
+}
+
+#[test]
+fn the_judge_of_answers_can_say_no() {
+    let document = document();
+    let schema = reference("Health");
+    assert!(misfit(&json!({ "status": 1 }), &schema, &document, "").is_some());
+    assert!(misfit(&json!({ "pause": { "by": null } }), &schema, &document, "").is_some());
+    assert_eq!(
+        misfit(
+            &json!({ "status": "ok", "pause": null }),
+            &schema,
+            &document,
+            ""
+        ),
+        None
+    );
+}
+
+/// The document as it is shipped.
+#[test]
+fn the_document_in_docs_is_this_one() {
+    let shipped = include_str!("../../../docs/openapi.json");
+    let mut made = serde_json::to_string_pretty(&document()).expect("JSON");
+    made.push('\n');
+    assert!(
+        shipped == made,
+        "docs/openapi.json is old: rackbmcd's GET /v1/openapi.json?pretty is the new one"
+    );
+}
