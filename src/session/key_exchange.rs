@@ -235,9 +235,13 @@ impl Rakp2Verified {
         };
         let k1 = constant(1);
         let k2 = constant(2);
+        let password_for_k1 = transcript.quirks.has(Quirk::IntegrityKeyPassword)
+            && transcript.suite.integrity == Integrity::HmacMd5_128;
         Ok(SessionKeys {
             integrity: if transcript.quirks.has(Quirk::IntegrityKeySik) {
                 sik
+            } else if password_for_k1 {
+                self.user_key.clone()
             } else {
                 k1
             },

@@ -63,10 +63,12 @@ pub enum Quirk {
     /// v1.5: OEM authentication as Supermicro's: a zero challenge in Activate Session, and the code is
     /// MD5(challenge XOR MD5(password)).
     SupermicroAuth,
+    /// The integrity key of HMAC-MD5-128 is the password instead of K1 (ipmi_sim).
+    IntegrityKeyPassword,
 }
 
 /// Name, and help text, of every quirk.
-const TABLE: [(Quirk, &str, &str); 27] = {
+const TABLE: [(Quirk, &str, &str); 28] = {
     use Quirk as Q;
     [
         (
@@ -195,6 +197,11 @@ const TABLE: [(Quirk, &str, &str); 27] = {
             Q::SupermicroAuth,
             "supermicro_auth",
             "use Supermicro's OEM authentication in IPMI 1.5",
+        ),
+        (
+            Q::IntegrityKeyPassword,
+            "integ_key=password",
+            "use the password in place of K1 with HMAC-MD5-128 (ipmi_sim)",
         ),
     ]
 };
@@ -517,7 +524,7 @@ mod tests {
             assert_eq!(quirk as usize, at);
             assert_eq!(quirk.name().parse(), Ok(Quirks::NONE.with(quirk)));
         }
-        assert_eq!(Quirk::SupermicroAuth as usize + 1, TABLE.len());
+        assert_eq!(Quirk::IntegrityKeyPassword as usize + 1, TABLE.len());
     }
 
     #[test]

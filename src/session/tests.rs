@@ -5,6 +5,7 @@ use super::*;
 use crate::entropy::Seeded;
 use std::time::Duration;
 
+mod behaviour;
 mod known_answers;
 
 fn settings() -> Settings {
