@@ -292,3 +292,80 @@ impl Seal15 {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipmi::SuiteId;
+
+    fn seal() -> Seal20 {
+        Seal20 {
+            suite: SuiteId(3).suite().expect("a standard suite"),
+            keys: SessionKeys {
+                integrity: Zeroizing::new(vec![0x11; 20]),
+                password: Zeroizing::new([0; 20]),
+                cipher: Zeroizing::new([0x22; 16]),
+            },
+            console_id: 5,
+            bmc_id: 6,
+            quirks: Quirks::NONE,
+        }
+    }
+
+    /// A packet with a right code around this plaintext, pad and all.
+    fn with_plaintext(seal: &Seal20, plain: &[u8], encrypted: bool) -> Vec<u8> {
+        let iv = [0x33; BLOCK];
+        let mut payload = iv.to_vec();
+        payload.extend(aes_cbc_encrypt(&seal.keys.cipher, &iv, plain));
+        let header = Header {
+            payload_type: PayloadType::Ipmi,
+            encrypted,
+            authenticated: true,
+            session_id: 5,
+            sequence: 1,
+        };
+        let mut packet = encode_covered(header.encode(&payload), PadCount::WithTrailer);
+        let code = seal.code(&packet);
+        packet.extend_from_slice(&code);
+        packet
+    }
+
+    #[test]
+    fn a_pad_of_sixteen_is_taken_because_openbmc_sends_it() {
+        let mut plain = vec![0xAB; 15];
+        plain.extend(1..=16);
+        plain.push(16);
+        let unsealed = seal().unseal(&with_plaintext(&seal(), &plain, true));
+        assert_eq!(unsealed.ok().map(|it| it.message), Some(vec![0xAB; 15]));
+    }
+
+    #[test]
+    fn a_wrong_pad_is_refused() {
+        for (at, byte) in [(15, 17), (15, 16), (14, 0), (13, 9)] {
+            let mut plain = vec![0xAB; 12];
+            plain.extend([1, 2, 3, 3]);
+            assert!(
+                seal()
+                    .unseal(&with_plaintext(&seal(), &plain, true))
+                    .is_ok()
+            );
+            plain[at] = byte;
+            let unsealed = seal().unseal(&with_plaintext(&seal(), &plain, true));
+            assert_eq!(unsealed.err(), Some(Dropped::WrongPad));
+        }
+    }
+
+    #[test]
+    fn what_is_not_encrypted_or_not_authenticated_is_dropped_where_the_suite_does_both() {
+        let plain = [0xAB; 16];
+        let unsealed = seal().unseal(&with_plaintext(&seal(), &plain, false));
+        assert_eq!(unsealed.err(), Some(Dropped::NotEncrypted));
+        let header = Header {
+            session_id: 5,
+            sequence: 1,
+            ..Header::outside(PayloadType::Ipmi)
+        };
+        let unsealed = seal().unseal(&header.encode(&plain));
+        assert_eq!(unsealed.err(), Some(Dropped::NotAuthenticated));
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 mod behaviour;
 mod known_answers;
+mod script;
 
 fn settings() -> Settings {
     Settings::new("admin", Password::new(*b"secret").unwrap())

@@ -293,3 +293,53 @@ fn no_truncation_and_no_flipped_bit_changes_what_a_session_comes_to() {
 fn at_packet(number: usize) -> Instant {
     at(number as f64 / 100.0)
 }
+
+const V15: &str = include_str!("../../../tests/vectors/v15.txt");
+
+#[test]
+fn the_codes_of_ipmi_1_5_are_those_of_ipmitool_and_ipmipower() {
+    use crate::ipmi::session15::{self, AuthType};
+    use crate::session::seal::Seal15;
+    let password = Password::new(*b"secret").unwrap();
+    let mut checked = std::collections::BTreeMap::new();
+    for line in V15.lines().filter(|line| !line.starts_with('#')) {
+        let bytes = hex(&line[2..]);
+        let packet = rmcp::Packet::decode(&bytes).unwrap();
+        let Ok(packet15) = session15::Packet::decode(packet.body) else {
+            continue;
+        };
+        if packet15.code.is_none() {
+            continue;
+        }
+        let auth_type = packet15.auth_type;
+        let seal = Seal15::new(
+            auth_type,
+            &password,
+            packet15.session_id,
+            true,
+            Quirks::NONE,
+        );
+        assert_eq!(seal.body(packet15.sequence, packet15.payload), packet.body);
+        assert!(seal.unseal(packet.body).is_ok());
+        let wrong = Password::new(*b"Secret").unwrap();
+        let other = Seal15::new(auth_type, &wrong, packet15.session_id, true, Quirks::NONE);
+        assert!(other.unseal(packet.body).is_err());
+        *checked.entry(auth_type as u8).or_insert(0) += 1;
+        for at in 0..packet.body.len() {
+            // A password sent as such covers nothing but itself.
+            let covered = auth_type != AuthType::Password || (9..25).contains(&at);
+            for bit in 0..8 {
+                let mut flipped = packet.body.to_vec();
+                flipped[at] ^= 1 << bit;
+                assert!(
+                    !covered || seal.unseal(&flipped).is_err(),
+                    "byte {at} bit {bit}"
+                );
+            }
+            assert!(seal.unseal(&packet.body[..at]).is_err());
+        }
+    }
+    // MD2, MD5 and password.
+    assert_eq!(checked.keys().copied().collect::<Vec<_>>(), [1, 2, 4]);
+    assert!(checked.values().all(|count| *count >= 8), "{checked:?}");
+}
