@@ -161,13 +161,21 @@ impl Query {
     /// # Errors
     /// 400, naming the stranger.
     pub fn only(&self, known: &[&str]) -> Result<(), Fault> {
-        let stranger = self
-            .0
-            .iter()
-            .find(|(name, _)| name != "pretty" && !known.contains(&name.as_str()));
-        stranger.map_or(Ok(()), |(name, _)| {
-            Err(Fault::bad(format!("Unknown argument: \"{name}\"")).about("parameter", name))
-        })
+        for (name, value) in &self.0 {
+            if name == "pretty" {
+                if !["", "true", "1", "false", "0"].contains(&value.as_str()) {
+                    return Err(
+                        Fault::bad(format!("pretty is true or false, not '{value}'"))
+                            .about("parameter", name),
+                    );
+                }
+            } else if !known.contains(&name.as_str()) {
+                return Err(
+                    Fault::bad(format!("Unknown argument: \"{name}\"")).about("parameter", name)
+                );
+            }
+        }
+        Ok(())
     }
 
     /// A parameter that says yes or no.
@@ -239,6 +247,10 @@ fn truth(text: &str) -> Option<bool> {
 /// What a body is: its bytes and what its sender called them.
 pub fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Fault> {
     is_json(headers, body)?;
+    // serde would take a list for an object whose members come in order.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Fault::bad("the body has to be a JSON object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let at = error.path().to_string();

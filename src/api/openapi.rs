@@ -321,7 +321,7 @@ fn path_parameters(route: &Route) -> Value {
             "in": "header",
             "required": false,
             "description": format!("microversion from {} (where absent) to {}, or latest", version::MINIMUM, version::MAXIMUM),
-            "schema": { "type": "string", "pattern": r"^(1\.([1-9]|[12][0-9]|3[01])|latest)$" },
+            "schema": { "type": "string", "pattern": r"^(|1\.([1-9]|[12][0-9]|3[01])|latest)$" },
         }));
     }
     parameters.into()
@@ -329,9 +329,9 @@ fn path_parameters(route: &Route) -> Value {
 
 fn operation(route: &Route, endpoint: &Endpoint, detail: &Detail) -> Value {
     let mut query: Vec<Value> = members(detail.query)
-        .map(|(name, kind)| json!({ "name": name, "in": "query", "required": false, "schema": typed(kind) }))
+        .map(|(name, kind)| json!({ "name": name, "in": "query", "required": false, "schema": in_query(kind) }))
         .collect();
-    query.push(json!({ "name": "pretty", "in": "query", "required": false, "description": "answer with indents", "schema": { "enum": ["true", "1"] } }));
+    query.push(json!({ "name": "pretty", "in": "query", "required": false, "description": "answer with indents", "schema": { "enum": ["", "true", "1", "false", "0"] } }));
     let mut success = json!({ "description": endpoint.summary });
     match detail.brings {
         "" => {}
@@ -376,6 +376,14 @@ fn operation(route: &Route, endpoint: &Endpoint, detail: &Detail) -> Value {
         operation["x-role"] = role.to_string().into();
     }
     operation
+}
+
+/// A kind where everything is text: it hides no NUL.
+fn in_query(kind: &str) -> Value {
+    match kind {
+        "string" => json!({ "type": "string", "pattern": r"^[^\x00]*$" }),
+        kind => typed(kind),
+    }
 }
 
 fn operation_id(route: &Route, endpoint: &Endpoint) -> String {

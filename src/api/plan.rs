@@ -60,7 +60,7 @@ pub struct Asking {
     pub rights: Rights,
     /// `http://<host>`.
     pub base: String,
-    /// The path as asked, without a slash at its end.
+    /// The path as asked, without a slash at its end, and with its version.
     pub path: String,
 }
 
@@ -80,15 +80,20 @@ fn step(request: Request, policy: &Policy, frame: &mut Frame) -> Result<Plan, Fa
         ));
     }
     let found = route::find(&request.path);
-    let versioned = request.path == "/" || under_v1(&request.path);
+    let mut versioned = request.path == "/" || under_v1(&request.path);
     if let Ok(Found { route, .. }) = &found {
         frame.surface = route.surface;
+        versioned |= route.surface == Surface::Ironic;
     }
     let asked = Version::asked(&request.headers);
     if versioned {
         frame.version = Some(*asked.as_ref().unwrap_or(&version::MINIMUM));
     }
-    let Found { route, params } = found?;
+    let Found {
+        route,
+        path,
+        params,
+    } = found?;
     // Ironic checks the version before the method and before anything of the request itself, but `/` speaks to all.
     if route.surface == Surface::Ironic && route.path != "/" {
         asked.as_ref().map_err(Fault::not_acceptable)?;
@@ -113,7 +118,7 @@ fn step(request: Request, policy: &Policy, frame: &mut Frame) -> Result<Plan, Fa
         version: frame.version.unwrap_or(version::MAXIMUM),
         query: Query::parse(&request.query)?,
         base: message::base(&request),
-        path: request.path.trim_end_matches('/').to_owned(),
+        path,
         who: Who {
             name: request.peer.name(),
             uid: request.peer.uid,
@@ -382,6 +387,7 @@ impl Route {
         let names: Vec<&str> = self
             .endpoints
             .iter()
+            .filter(|endpoint| !endpoint.refusing)
             .map(|endpoint| endpoint.method.name())
             .collect();
         names.join(", ")

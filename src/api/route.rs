@@ -66,6 +66,8 @@ pub struct Endpoint {
 pub struct Found {
     /// The route.
     pub route: &'static Route,
+    /// The path without a slash at its end, and with its version.
+    pub path: String,
     /// What stands where it varies, decoded.
     pub params: Vec<(String, String)>,
 }
@@ -399,7 +401,18 @@ pub fn find(path: &str) -> Result<Found, Fault> {
         Some(rest) if !rest.is_empty() && !rest.ends_with('/') => rest,
         _ => path,
     };
-    let found = TABLE.at(path).map_err(|_| Fault::no_route())?;
+    // Ironic takes a path without a version for one of the default version: its bookmark links have that form, and
+    // openstacksdk without a catalog asks so.
+    let versioned = format!("/v1{path}");
+    let (path, found) = match TABLE.at(path) {
+        Ok(found) => (path, found),
+        Err(_) => match TABLE.at(&versioned) {
+            Ok(found) if path.len() > 1 && found.value.surface == Surface::Ironic => {
+                (versioned.as_str(), found)
+            }
+            _ => return Err(Fault::no_route()),
+        },
+    };
     let params = found.params.iter().map(|(name, text)| {
         let decoded =
             percent_decode(text).map_err(|what| Fault::bad(format!("the path holds {what}")))?;
@@ -407,6 +420,7 @@ pub fn find(path: &str) -> Result<Found, Fault> {
     });
     Ok(Found {
         route: found.value,
+        path: path.to_owned(),
         params: params.collect::<Result<_, Fault>>()?,
     })
 }

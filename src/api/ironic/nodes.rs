@@ -352,6 +352,7 @@ fn refused(what: &str) -> Fault {
             "Nodes cannot be {what} through the API: the inventory is rackbmcd's configuration. Change the file and reload the daemon."
         ),
     )
+    .with("allow", "GET")
 }
 
 /// `POST /v1/nodes`

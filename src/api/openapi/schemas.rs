@@ -228,9 +228,9 @@ pub(super) fn typed(kind: &str) -> Value {
     match kind {
         "any" => json!({}),
         "string" | "boolean" | "integer" | "number" | "object" => json!({ "type": kind }),
-        "natural" => json!({ "type": "integer", "minimum": 0 }),
+        "natural" => json!({ "type": "integer", "minimum": 0, "maximum": (1u64 << 53) - 1 }),
         "natural32" => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
-        "positive" => json!({ "type": "integer", "minimum": 1 }),
+        "positive" => json!({ "type": "integer", "minimum": 1, "maximum": (1u64 << 53) - 1 }),
         "byte" => json!({ "type": "integer", "minimum": 0, "maximum": 255 }),
         "netfn" => json!({ "type": "integer", "minimum": 0, "maximum": 62, "multipleOf": 2 }),
         "lun" => json!({ "type": "integer", "minimum": 0, "maximum": 3 }),

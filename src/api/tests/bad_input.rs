@@ -70,6 +70,25 @@ fn an_unknown_or_doubled_member_is_refused() {
 }
 
 #[test]
+fn a_list_is_no_object_though_serde_would_take_it() {
+    for (line, body) in [
+        (
+            "POST /v1/tasks",
+            r#"["r1n01", "power on", null, null, null, null]"#,
+        ),
+        ("POST /v1/release", "[]"),
+        ("PUT /v1/nodes/r1n01/maintenance", r#"["fans"]"#),
+    ] {
+        let exchange = request(line).body(body).send();
+        assert_eq!(
+            (exchange.status(), exchange.calls.len()),
+            (400, 0),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn case_and_blanks_of_a_target_matter() {
     for target in [
         "Power On",
@@ -151,7 +170,6 @@ fn paths_that_are_not_there() {
         "/v2",
         "/v1/nodes/r1n01/states/power/now",
         "/v1/nodes/r1n01/nosuch",
-        "/nodes",
         "/v1/tasks/x/y/z",
         "/%2e%2e/etc/passwd",
         "/v1/nodes/r1n01/states/provision",

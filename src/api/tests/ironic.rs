@@ -597,3 +597,22 @@ fn a_history_entry_has_the_same_name_on_every_reading() {
 {"history":[{"uuid":"c3bb401e-22fa-5fde-888c-7aa1e5171976","created_at":"2015-08-01T00:00:07.000000+00:00","severity":"ERROR","event":"soft power off failed: out of time","event_type":"task","user":"alice","conductor":"r1","task":"01890a5d-ac96-774b-bcce-b302099a8057"}]}
 "####);
 }
+
+#[test]
+fn a_path_without_a_version_is_one_of_the_default_version() {
+    // The bookmark links have this form, and openstacksdk asks so where there is no catalog.
+    assert_eq!(
+        request("GET /nodes").send().json()["nodes"][0]["name"],
+        "r1n01"
+    );
+    let exchange = request("GET /nodes/r1n01").version("1.115").send();
+    assert_eq!(exchange.status(), 406);
+    let exchange = request("PUT /nodes/r1n01/states/power")
+        .body(r#"{"target": "power on"}"#)
+        .send();
+    assert_eq!(
+        exchange.header("location"),
+        Some("http://rack.example:6385/v1/nodes/r1n01/states")
+    );
+    assert_eq!(request("GET /tasks").send().status(), 404);
+}
