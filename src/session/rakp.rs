@@ -12,6 +12,9 @@ use crate::ipmi::payload::PayloadType;
 use crate::ipmi::rakp::{NAME_LIMIT, NAME_ONLY, Rakp1, Rakp2, Rakp3, Rakp4};
 use crate::ipmi::{Status, Wire, message, session20};
 
+/// Stands for the status of a reply that ends before it; no BMC has one so high.
+const NO_STATUS: Status = Status(0xFF);
+
 impl Handshake {
     // Open Session.
 
@@ -98,7 +101,7 @@ impl Handshake {
                         }
                         self.heard(ctx);
                         // A reply without a status is as good as an unknown one.
-                        self.suite_refused(refused.status.unwrap_or(Status(0xFF)), ctx)
+                        self.suite_refused(refused.status.unwrap_or(NO_STATUS), ctx)
                     }
                     Ok(open_session::Response::Accepted(accepted)) => {
                         self.handle_accepted(accepted, ctx)
@@ -181,8 +184,10 @@ impl Handshake {
             self.quirks = self.quirks.without(probe);
         }
         if let Some(suite) = self.plan.pop_front() {
-            self.evidence
-                .push(format!("suite {} refused: {status}", suite.id));
+            self.evidence.push(match status {
+                NO_STATUS => format!("suite {} refused without a status", suite.id),
+                status => format!("suite {} refused: {status}", suite.id),
+            });
             self.tried.push((suite.id, status));
         }
         self.open_session(ctx)
@@ -240,7 +245,14 @@ impl Handshake {
                 asked: suite.algorithms().to_string(),
                 got: accepted.algorithms.to_string(),
             });
-            return self.suite_refused(Status::NO_MATCHING_SUITE, ctx);
+            if let Some(suite) = self.plan.pop_front() {
+                let got = accepted.algorithms;
+                self.evidence.push(format!(
+                    "suite {}: the BMC chose {got} instead, not taken",
+                    suite.id
+                ));
+            }
+            return self.open_session(ctx);
         }
         let mut console_random = [0; 16];
         ctx.entropy.fill(&mut console_random);
@@ -336,7 +348,7 @@ impl Handshake {
             return self.stale(refused.session_id, ctx);
         }
         self.heard(ctx);
-        let status = refused.status.unwrap_or(Status(0xFF));
+        let status = refused.status.unwrap_or(NO_STATUS);
         Progress::Failed(match status {
             Status::INVALID_SESSION_ID | Status::INACTIVE_SESSION_ID => return self.restart(ctx),
             Status::UNAUTHORISED_NAME | Status::INVALID_NAME_LENGTH => {

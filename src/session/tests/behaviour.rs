@@ -461,6 +461,9 @@ fn a_refused_suite_leads_to_the_next_and_another_algorithm_than_asked_is_no_answ
         panic!("opened");
     };
     assert_eq!(opened.suite(), Some(SuiteId(0)));
+    assert_eq!(opened.evidence.len(), 2);
+    assert!(opened.evidence[0].contains("suite 17 refused: status 11h"));
+    assert!(opened.evidence[1].contains("suite 3: the BMC chose no authentication"));
     // 4 uses xRC4: not even tried. The winner comes first the next time.
     assert_eq!(world.opens.len(), 3);
     world.session.close(world.now, &mut world.entropy);
