@@ -23,6 +23,14 @@ impl Instant {
         Duration::from_nanos(self.0)
     }
 
+    /// The moment that lies `span` before this one, at most back to the start.
+    pub fn before(self, span: Duration) -> Self {
+        Instant(
+            self.0
+                .saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+
     /// The time since `earlier`, zero where that lies ahead.
     pub fn since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

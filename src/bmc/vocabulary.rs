@@ -1,8 +1,8 @@
 //! The words between the rooms above (`power`, `rack`) and one BMC: what is asked ([`Order`]) and the one answer that
 //! every order brings ([`Report`]). No word of IPMI in here, so that another way to a BMC could stand behind it.
 
-use crate::time::Instant;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Duration;
 
 /// What one order is known by, unique in the life of one `Rack`.
@@ -331,15 +331,59 @@ pub enum Trouble {
     Withdrawn,
 }
 
-/// An order with its answer, as a task remembers it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Sent {
-    /// Which order.
-    pub id: OrderId,
-    /// What was asked.
-    pub order: Order,
-    /// When it was handed to the BMC's room.
-    pub at: Instant,
-    /// The answer and its moment, `None` while it is awaited.
-    pub answer: Option<(Instant, Report)>,
+impl Trouble {
+    /// It in a few words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Trouble::NoAddress => "name does not resolve",
+            Trouble::Unreachable => "nothing listens there",
+            Trouble::Silent => "no answer",
+            Trouble::WrongPassword => "wrong password",
+            Trouble::UnknownUser => "unknown user",
+            Trouble::NoPrivilege => "privilege not granted",
+            Trouble::NoCommonSuite => "no common cipher suite",
+            Trouble::NoProtocol => "protocol version not offered",
+            Trouble::SessionsFull => "BMC sessions full",
+            Trouble::Busy => "BMC busy",
+            Trouble::Held => "log-ins held back",
+            Trouble::BreakerOpen => "found dead a moment ago",
+            Trouble::Protocol => "answers against the protocol",
+            Trouble::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl fmt::Display for Power {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Power::On => "on",
+            Power::Off => "off",
+        })
+    }
+}
+
+/// The report as a task's list of orders shows it.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Report::Accepted(Reading::Power(power)) => write!(f, "power is {power}"),
+            Report::Accepted(Reading::RestartCause(cause)) => write!(f, "last restart: {cause:?}"),
+            Report::Accepted(Reading::EventLogInfo { entries, .. }) => {
+                write!(f, "{entries} entries")
+            }
+            Report::Accepted(Reading::EventLogEntry(entry)) => f.write_str(&entry.text),
+            Report::Accepted(_) => f.write_str("accepted"),
+            Report::Refused(refusal) => {
+                write!(f, "refused: {} ({:02X}h)", refusal.text, refusal.code)
+            }
+            Report::Unanswered(silence) => match silence.delivery {
+                Delivery::NotSent => write!(f, "not sent: {}", silence.text),
+                Delivery::Unknown => write!(
+                    f,
+                    "not answered, unknown whether it arrived: {}",
+                    silence.text
+                ),
+            },
+        }
+    }
 }

@@ -50,6 +50,8 @@ pub(super) struct Handshake {
     /// From when the limits count: `began`, or later where a probe was granted.
     pub(super) limits_from: Instant,
     pub(super) attempts: u32,
+    /// How often the BMC refused our RAKP 3 although its own RAKP 2 showed that the password is right.
+    pub(super) codes_refused: u32,
     /// Whether the BMC was heard at all.
     pub(super) heard: bool,
     pub(super) step: Step,
@@ -127,6 +129,7 @@ impl Handshake {
             began: ctx.now,
             limits_from: ctx.now,
             attempts: 1,
+            codes_refused: 0,
             heard: false,
             step: Step::Capabilities {
                 extended: true,

@@ -354,6 +354,18 @@ impl Handshake {
             Status::UNAUTHORISED_NAME | Status::INVALID_NAME_LENGTH => {
                 OpenError::UnknownUser { found_in }
             }
+            // RAKP 2 was made with our password, so that it is not the password: a copy of RAKP 1 on the way made the
+            // BMC forget the exchange that RAKP 3 belongs to, or it wants RAKP 3 otherwise.
+            Status::INVALID_INTEGRITY_CHECK if self.password_was_shown() => {
+                self.codes_refused += 1;
+                if self.codes_refused < CODES_REFUSED_LIMIT {
+                    return self.restart(ctx);
+                }
+                OpenError::Refused {
+                    step: "RAKP 3",
+                    status,
+                }
+            }
             Status::INVALID_INTEGRITY_CHECK => OpenError::WrongPassword { found_in },
             Status::INVALID_ROLE | Status::UNAUTHORISED_ROLE => OpenError::NoPrivilege {
                 asked: ctx.settings.privilege,
@@ -367,6 +379,11 @@ impl Handshake {
                 status,
             },
         })
+    }
+
+    /// Whether the BMC has proved that it knows our password: suite 0 proves nothing.
+    fn password_was_shown(&self) -> bool {
+        matches!(&self.step, Step::Rakp4(verified) if !verified.rakp3_code().is_empty())
     }
 
     pub(super) fn handle_rakp4(
@@ -420,3 +437,6 @@ impl Handshake {
         self.set_privilege(link, Spoken::V20(suite.id), ctx)
     }
 }
+
+/// Refusals of RAKP 3 after which the handshake is given up: BMCs count them towards a lock-out.
+const CODES_REFUSED_LIMIT: u32 = 3;

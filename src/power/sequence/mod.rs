@@ -323,6 +323,11 @@ impl Sequence {
         self.knowledge.power_at_start
     }
 
+    /// The last power state that was read.
+    pub fn power(&self) -> Option<Power> {
+        self.knowledge.power
+    }
+
     /// Every order in its turn, with time and answer.
     pub fn sent(&self) -> &[Sent] {
         &self.knowledge.sent

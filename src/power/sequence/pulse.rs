@@ -87,7 +87,18 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                     knowledge.remark(format!("at {} it was off", knowledge.at()));
                     (shown(fate, "the node was off for a while"), None)
                 }
-                Finding::Nothing => (fate, on_since),
+                // A BMC that says nothing about the power says nothing about the rest.
+                Finding::Nothing => {
+                    return Phase::Judging {
+                        until,
+                        notes,
+                        fate,
+                        looks: looks.saturating_add(1),
+                        on_since,
+                        asked: Question::Power,
+                        next: Next::At(age + knowledge.settings.look_pause(looks)),
+                    };
+                }
                 Finding::Hopeless(why) => return knowledge.fail(&why),
             };
             look_on(until, notes, fate, looks, on_since, knowledge)
@@ -115,8 +126,11 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 None => fate,
             };
             let pause = knowledge.settings.look_pause(looks);
+            // The moment at which "on" has held long enough is looked at, where it is still to come.
             let steady = on_since.map(|since| since + steady(knowledge));
-            let at = steady.map_or(age + pause, |steady| steady.max(age).min(age + pause));
+            let at = steady
+                .filter(|steady| *steady > age)
+                .map_or(age + pause, |steady| steady.min(age + pause));
             Phase::Judging {
                 until,
                 notes,

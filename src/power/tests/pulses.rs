@@ -292,3 +292,57 @@ fn a_long_burst_of_entries_is_read_to_its_end() {
         outcome.text
     );
 }
+
+#[test]
+fn silence_at_once_and_for_ever_never_makes_anybody_ask_in_a_tight_loop() {
+    use crate::bmc::vocabulary::{Delivery, OrderId, Power, Reading, Report, Silence, Trouble};
+    use crate::power::{Operation, Sequence, Settings};
+    use crate::time::Instant;
+    let silent = |delivery| {
+        let text = "no answer".to_owned();
+        Report::Unanswered(Silence {
+            delivery,
+            trouble: Trouble::Silent,
+            text,
+        })
+    };
+    // Whatever the operation, and from whichever order on nothing is answered any more.
+    for operation in Operation::ALL {
+        for answered in 0..12 {
+            let mut now = Instant::START;
+            let mut sequence = Sequence::new(operation, Settings::default());
+            sequence.begin(now);
+            let (mut id, mut at_once) = (0, 0);
+            while sequence.outcome().is_none() {
+                let Some(order) = sequence.poll_order(OrderId(id)) else {
+                    let next = sequence
+                        .poll_timeout()
+                        .expect("a sequence that waits says for when");
+                    at_once = if next > now { 0 } else { at_once + 1 };
+                    now = now.max(next);
+                    sequence.handle_timeout(now);
+                    assert!(
+                        at_once < 10,
+                        "{operation}, {answered} answered: waits for what is due"
+                    );
+                    continue;
+                };
+                sequence.handle_sent(OrderId(id), now);
+                let report = match order {
+                    _ if id >= answered && order.changes_power() => silent(Delivery::Unknown),
+                    _ if id >= answered => silent(Delivery::NotSent),
+                    crate::bmc::vocabulary::Order::ReadPower => {
+                        Report::Accepted(Reading::Power(Power::On))
+                    }
+                    _ => Report::Accepted(Reading::Done),
+                };
+                sequence.handle_report(OrderId(id), report, now);
+                (id, at_once) = (id + 1, at_once + 1);
+                assert!(
+                    at_once < 10,
+                    "{operation}, {answered} answered: ten orders in one instant"
+                );
+            }
+        }
+    }
+}

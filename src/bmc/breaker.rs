@@ -1,0 +1,193 @@
+//! What a failed attempt to reach a BMC means for the next ones: a dead BMC answers at once for a while, and failed
+//! log-ins are counted before the BMC counts them (design, rule 10).
+
+use super::settings::SESSIONS_FULL_REST;
+use super::vocabulary::Trouble;
+use crate::time::Instant;
+use std::time::Duration;
+
+/// The breaker of one BMC.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    state: State,
+    failed_logins: u32,
+    /// How often in a row its sessions were found full.
+    found_full: u32,
+    login_limit: u32,
+    login_hold: Duration,
+    retry: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Attempts are made.
+    Closed,
+    /// None is made until then; the attempt after that decides (half-open).
+    Open {
+        until: Instant,
+        trouble: Trouble,
+        text: String,
+    },
+}
+
+impl Breaker {
+    pub(super) fn new(login_limit: u32, login_hold: Duration, retry: Duration) -> Self {
+        Breaker {
+            state: State::Closed,
+            failed_logins: 0,
+            found_full: 0,
+            login_limit: login_limit.max(1),
+            login_hold,
+            retry,
+        }
+    }
+
+    /// Why no attempt is made now, if so.
+    pub(super) fn verdict(&self, now: Instant) -> Option<(Trouble, String)> {
+        match &self.state {
+            State::Open {
+                until,
+                trouble,
+                text,
+            } if now < *until => {
+                let left = (*until - now).as_secs_f64().ceil();
+                let (trouble, next) = match trouble {
+                    Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => {
+                        (Trouble::Held, "no log-in is tried for")
+                    }
+                    _ => (*trouble, "next attempt in"),
+                };
+                Some((
+                    trouble,
+                    format!("{text}; {next} {left} s (rackbmc retry: at once)"),
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// What stands in the way, also while the next attempt is due already.
+    pub(super) fn trouble(&self, now: Instant) -> Option<(Trouble, String)> {
+        match &self.state {
+            State::Closed => None,
+            State::Open { trouble, text, .. } => {
+                self.verdict(now).or_else(|| Some((*trouble, text.clone())))
+            }
+        }
+    }
+
+    /// An attempt failed.
+    pub(super) fn failed(&mut self, trouble: Trouble, text: &str, now: Instant) {
+        let (rest, text) = match trouble {
+            Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => {
+                self.failed_logins += 1;
+                if self.failed_logins < self.login_limit {
+                    // One more is allowed, and it may come at once.
+                    (Duration::ZERO, text.to_owned())
+                } else {
+                    (
+                        self.login_hold,
+                        format!("{text} ({} log-ins refused)", self.failed_logins),
+                    )
+                }
+            }
+            Trouble::SessionsFull => {
+                // Half-open sessions of our own log-ins over a bad network go soon, others' take their time.
+                let rest = FIRST_FULL_REST * 2u32.pow(self.found_full.min(8));
+                self.found_full += 1;
+                (rest.min(SESSIONS_FULL_REST), text.to_owned())
+            }
+            _ => (self.retry, text.to_owned()),
+        };
+        self.state = State::Open {
+            until: now + rest,
+            trouble,
+            text,
+        };
+    }
+
+    /// The BMC answered inside a session.
+    pub(super) fn succeeded(&mut self) {
+        self.reset();
+    }
+
+    /// Everything is forgotten.
+    pub(super) fn reset(&mut self) {
+        self.state = State::Closed;
+        self.failed_logins = 0;
+        self.found_full = 0;
+    }
+}
+
+/// How long a BMC without a free session is left alone the first time.
+const FIRST_FULL_REST: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Instant {
+        Instant::after_start(Duration::from_secs(secs))
+    }
+
+    fn breaker() -> Breaker {
+        Breaker::new(2, Duration::from_secs(600), Duration::from_secs(30))
+    }
+
+    #[test]
+    fn a_dead_bmc_is_tried_again_only_after_a_rest() {
+        let mut breaker = breaker();
+        breaker.failed(Trouble::Silent, "no answer", at(10));
+        assert_eq!(
+            breaker.verdict(at(39)).map(|(trouble, _)| trouble),
+            Some(Trouble::Silent)
+        );
+        assert_eq!(breaker.verdict(at(40)), None, "half-open: one attempt");
+        assert!(
+            breaker.trouble(at(40)).is_some(),
+            "the trouble is shown until an answer comes"
+        );
+        breaker.succeeded();
+        assert_eq!(breaker.trouble(at(40)), None);
+    }
+
+    #[test]
+    fn two_refused_log_ins_stop_the_trying() {
+        let mut breaker = breaker();
+        breaker.failed(Trouble::WrongPassword, "wrong password", at(0));
+        assert_eq!(
+            breaker.verdict(at(0)),
+            None,
+            "the second attempt is allowed"
+        );
+        breaker.failed(Trouble::WrongPassword, "wrong password", at(1));
+        let (trouble, text) = breaker.verdict(at(600)).unwrap();
+        assert_eq!(trouble, Trouble::Held);
+        assert!(
+            text.starts_with("wrong password (2 log-ins refused); no log-in is tried for 1 s"),
+            "{text}"
+        );
+        assert_eq!(breaker.verdict(at(601)), None);
+    }
+
+    #[test]
+    fn a_full_bmc_gets_the_time_to_lose_a_session() {
+        let mut breaker = breaker();
+        for (tried_at, rest) in [
+            (0, 5),
+            (100, 10),
+            (200, 20),
+            (300, 40),
+            (400, 60),
+            (500, 60),
+        ] {
+            breaker.failed(
+                Trouble::SessionsFull,
+                "all sessions are taken",
+                at(tried_at),
+            );
+            assert!(breaker.verdict(at(tried_at + rest - 1)).is_some());
+            assert!(breaker.verdict(at(tried_at + rest)).is_none());
+        }
+    }
+}

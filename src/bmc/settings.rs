@@ -1,0 +1,36 @@
+//! What one BMC's room is told about its BMC. Made by `rack` from a node's settings.
+
+use crate::session;
+use std::time::Duration;
+
+/// How one BMC is reached and how it is spared.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Host name, IPv4 or IPv6 address.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+    /// How to log in.
+    pub login: session::Settings,
+    /// Commands per second in the long run, above zero.
+    pub orders_per_second: f64,
+    /// Commands that may leave at once after a rest; at least 1.
+    pub burst: u32,
+    /// Unused time, while an operation runs, after which the session is kept alive by a harmless reading.
+    pub keepalive: Duration,
+    /// Unused time after which the session is closed when no operation runs.
+    pub idle_close: Duration,
+    /// Failed log-ins after which none is tried any more; at least 1.
+    pub auth_failures: u32,
+    /// How long none is tried then.
+    pub auth_hold: Duration,
+    /// How often a BMC that was found dead is tried again.
+    pub breaker_retry: Duration,
+}
+
+/// How long a BMC that has no free session is left alone at most: then a session time-out (60 s, §6.12.15) has passed.
+pub(super) const SESSIONS_FULL_REST: Duration = Duration::from_secs(60);
+/// How long silence is expected after a change of power (network cards and some BMCs restart with the host).
+pub(super) const GRACE: Duration = Duration::from_secs(60);
+/// Orders that may wait for one BMC.
+pub(super) const QUEUE_LIMIT: usize = 64;
