@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
 
+/// What one call is known by, chosen by whoever makes it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallId(pub u64);
 /// A task's id, unique over racks (a version 7 uuid: sorts by time of request).
 pub type TaskId = Uuid;
 /// A batch's id, of the same kind.
@@ -431,7 +434,7 @@ pub enum Refused {
         reason: String,
     },
     /// A control that the task does not allow now.
-    #[error("{control} is refused: {why}")]
+    #[error("{why}")]
     Control {
         /// The control's name.
         control: String,

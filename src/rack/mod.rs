@@ -1,5 +1,320 @@
-//! The rack: inventory, scheduling, tasks, batches, polling, journal records, history.
+//! The rack: inventory, scheduling, tasks, batches, polling, journal records, history. One value, no clock, no socket.
+//!
+//! Driven by the shell ([`crate::daemon`]) or by a test's world: give it one input (`handle_*`), then drain every
+//! output (`poll_*`) until all are empty, then wait for the next input or [`Rack::poll_timeout`]. Datagrams must be
+//! drained before answers, so that an answer never overtakes what it speaks of.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `call` | what may be asked and what is answered |
+//! | `calls` | doing it |
+//! | `run` | driving tasks: orders, reports, write-ahead, ends |
+//! | `schedule` | who may begin: places, stagger, batches, pause |
+//! | `sync` | reading idle nodes, drift, faults |
+//! | `waits` | calls that wait for something |
+//! | `journal`, `restore` | what must be remembered, and taking it up again |
 
+mod batch;
 pub mod call;
+mod calls;
+mod events;
+mod history;
+mod journal;
+mod node;
 pub mod record;
+mod restore;
+mod run;
+mod schedule;
 pub mod settings;
+mod sync;
+mod task;
+mod views;
+mod waits;
+
+use crate::bmc::vocabulary::OrderId;
+use crate::bmc::{LocalPort, Outgoing};
+use crate::entropy::Entropy;
+use crate::time::{Instant, WallTime};
+use batch::{Batch, Plan};
+use call::{Answer, BatchId, CallId, HoldView, Refused, TaskId};
+use events::Events;
+use history::History;
+use journal::Journal;
+use node::Node;
+use record::Write;
+use run::{Owner, Parked};
+use schedule::Gate;
+use serde::{Deserialize, Serialize};
+use settings::RackSettings;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use task::Task;
+use uuid::Uuid;
+use waits::Waits;
+
+pub use restore::{Remembered, RestoreError};
+
+/// One rack with all that belongs to it.
+pub struct Rack {
+    settings: RackSettings,
+    nodes: Vec<Node>,
+    by_name: BTreeMap<String, usize>,
+    by_uuid: BTreeMap<Uuid, usize>,
+    by_address: BTreeMap<SocketAddr, usize>,
+    tasks: BTreeMap<TaskId, Task>,
+    /// Tasks that have not ended, in the order of their requests.
+    active: BTreeSet<TaskId>,
+    batches: BTreeMap<BatchId, Batch>,
+    /// Dry runs that wait for readings, by their calls.
+    plans: BTreeMap<CallId, Plan>,
+    /// Who gets the report of an order that is under way.
+    owners: BTreeMap<OrderId, Owner>,
+    next_order: u64,
+    gate: Gate,
+    pause: Option<Pause>,
+    history: History,
+    journal: Journal<Parked>,
+    events: Events,
+    waits: Waits,
+    /// The next timeout of each node, as `timers` has it.
+    node_timers: Vec<Option<Instant>>,
+    timers: BTreeSet<(Instant, usize)>,
+    next_heartbeat: Option<Instant>,
+    transmits: VecDeque<Outgoing>,
+    answers: VecDeque<(CallId, Result<Answer, Refused>)>,
+    resolves: VecDeque<(Uuid, String)>,
+    clock: Clock,
+    entropy: Box<dyn Entropy>,
+    stopping: bool,
+    /// Something happened after which somebody may begin.
+    unscheduled: bool,
+    /// Something happened that somebody may wait for.
+    woken: bool,
+    counters: Counters,
+}
+
+/// The rack-wide hold, and the tasks that it brought to a stand.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Pause {
+    hold: HoldView,
+    tasks: BTreeSet<TaskId>,
+}
+
+/// What the calendar said at a moment.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    at: Instant,
+    wall: WallTime,
+    started: WallTime,
+}
+
+/// Figures that only grow, for the metrics.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Tasks that ended, by operation and end state in words.
+    pub tasks: BTreeMap<(&'static str, &'static str), u64>,
+    /// Reports of BMCs, by kind: `accepted`, `refused`, `unanswered`.
+    pub reports: BTreeMap<&'static str, u64>,
+    /// Refusals, by completion code.
+    pub refusals: BTreeMap<u8, u64>,
+    /// Silences, by trouble in words.
+    pub troubles: BTreeMap<&'static str, u64>,
+    /// Datagrams handed to the network.
+    pub sent: u64,
+    /// Datagrams taken from the network.
+    pub received: u64,
+    /// Datagrams from addresses that are no BMC's.
+    pub strangers: u64,
+}
+
+impl Rack {
+    /// A datagram arrived from `from` at our port number `port`.
+    pub fn handle_datagram(
+        &mut self,
+        from: SocketAddr,
+        port: LocalPort,
+        datagram: &[u8],
+        now: Instant,
+    ) {
+        self.counters.received += 1;
+        let Some(&node) = self.by_address.get(&canonical(from)) else {
+            self.counters.strangers += 1;
+            return;
+        };
+        self.nodes[node]
+            .bmc
+            .handle_datagram(port, datagram, now, &mut *self.entropy);
+        self.settle(node, now);
+        self.wind_up(now);
+    }
+
+    /// The network said that nothing listens at `to`.
+    pub fn handle_unreachable(&mut self, to: SocketAddr, now: Instant) {
+        if let Some(&node) = self.by_address.get(&canonical(to)) {
+            self.nodes[node]
+                .bmc
+                .handle_unreachable(now, &mut *self.entropy);
+            self.settle(node, now);
+            self.wind_up(now);
+        }
+    }
+
+    /// The name of a node's BMC was looked up.
+    pub fn handle_resolved(&mut self, node: Uuid, answer: Result<IpAddr, String>, now: Instant) {
+        if let Some(&node) = self.by_uuid.get(&node) {
+            self.nodes[node]
+                .bmc
+                .handle_resolved(answer, now, &mut *self.entropy);
+            self.settle(node, now);
+            self.wind_up(now);
+        }
+    }
+
+    /// The time has come that [`Rack::poll_timeout`] named, or later.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, node)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            self.node_timers[node] = None;
+            self.nodes[node].bmc.handle_timeout(now, &mut *self.entropy);
+            self.time_out_node(node, now);
+            self.settle(node, now);
+        }
+        self.heartbeat(now);
+        self.schedule(now);
+        self.wind_up(now);
+        self.time_out_waits(now);
+    }
+
+    /// The calendar says `wall`: said at the start, and again when the clock was set.
+    pub fn handle_wall(&mut self, wall: WallTime, now: Instant) {
+        self.clock.at = now;
+        self.clock.wall = wall;
+    }
+
+    /// Everything up to `ticket` is durable.
+    pub fn handle_durable(&mut self, ticket: u64, now: Instant) {
+        for parked in self.journal.durable(ticket) {
+            self.release(parked, now);
+        }
+        self.wind_up(now);
+    }
+
+    /// What `ticket` and those before it held could not be written.
+    pub fn handle_store_trouble(&mut self, ticket: u64, why: &str, now: Instant) {
+        log::error!("the journal cannot be written: {why}");
+        for parked in self.journal.failed(ticket, why.to_owned()) {
+            self.refuse_parked(parked, why, now);
+        }
+        // What was not written is written again with the next heartbeat.
+        self.next_heartbeat = Some(now + schedule::HEARTBEAT);
+        self.wind_up(now);
+    }
+
+    /// The next datagram to send. Asking for it is handing it to the network.
+    pub fn poll_transmit(&mut self) -> Option<Outgoing> {
+        let outgoing = self.transmits.pop_front()?;
+        self.counters.sent += 1;
+        Some(outgoing)
+    }
+
+    /// The next answer. Drain [`Rack::poll_transmit`] first.
+    pub fn poll_answer(&mut self) -> Option<(CallId, Result<Answer, Refused>)> {
+        self.answers.pop_front()
+    }
+
+    /// What must be remembered, under a ticket.
+    pub fn poll_writes(&mut self) -> Option<(u64, Vec<Write>)> {
+        self.journal.poll_writes()
+    }
+
+    /// A host name to look up, and the node that wants it.
+    pub fn poll_resolve(&mut self) -> Option<(Uuid, String)> {
+        self.resolves.pop_front()
+    }
+
+    /// When [`Rack::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let nodes = self.timers.first().map(|(at, _)| *at);
+        [
+            nodes,
+            self.next_heartbeat,
+            self.gate.next(),
+            self.waits.next(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The numbers of the local ports that are in use: others may be closed.
+    pub fn ports_in_use(&self) -> BTreeSet<LocalPort> {
+        self.nodes
+            .iter()
+            .map(|node| node.bmc.local_port())
+            .collect()
+    }
+
+    /// Begins to stop: takes no more tasks, sends no more orders, closes the sessions. Tasks stay in the journal and
+    /// are taken up at the next start.
+    pub fn stop(&mut self, now: Instant) {
+        self.stopping = true;
+        for node in 0..self.nodes.len() {
+            self.nodes[node].bmc.stop(now, &mut *self.entropy);
+            self.settle(node, now);
+        }
+        self.save_active(now);
+        self.end_waits(now);
+    }
+
+    /// Whether everything is closed and written, after [`Rack::stop`].
+    pub fn is_quiet(&self) -> bool {
+        self.nodes.iter().all(|node| node.bmc.is_quiet()) && !self.journal.is_pending()
+    }
+
+    /// The rack's name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Figures that only grow.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Nodes, tasks that have not ended, and BMCs in trouble: for a line of status.
+    pub fn summary(&self, now: Instant) -> (usize, usize, usize) {
+        let troubled = self
+            .nodes
+            .iter()
+            .filter(|node| node.bmc.trouble(now).is_some())
+            .count();
+        (self.nodes.len(), self.active.len(), troubled)
+    }
+
+    /// The calendar time of `now`.
+    fn wall(&self, now: Instant) -> WallTime {
+        self.clock.wall + (now - self.clock.at)
+    }
+
+    fn node_of(&self, ident: &str) -> Result<usize, Refused> {
+        let by_uuid = || {
+            ident
+                .parse::<Uuid>()
+                .ok()
+                .and_then(|uuid| self.by_uuid.get(&uuid))
+        };
+        let node = self.by_name.get(ident).or_else(by_uuid).copied();
+        node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
+    }
+
+    fn answer(&mut self, call: CallId, answer: Result<Answer, Refused>) {
+        self.answers.push_back((call, answer));
+    }
+}
+
+/// An IPv4 address in IPv6 clothes is the IPv4 address; scopes and flow labels do not tell BMCs apart.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

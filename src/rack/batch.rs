@@ -1,0 +1,521 @@
+//! Batches: tasks started by one request over many nodes, and dry runs that only look and plan.
+
+use super::call::{
+    Answer, BatchId, BatchNodeView, BatchRequest, BatchView, CallId, OnFailure, Refused, TaskId,
+    Who,
+};
+use super::events::Happening;
+use super::record::Table;
+use super::run::{Owner, Parked, Reply};
+use super::task::new_id;
+use super::{Rack, restore};
+use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
+use crate::power::{Control, Operation, State};
+use crate::time::{Instant, WallTime};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One batch.
+#[derive(Debug)]
+pub(super) struct Batch {
+    record: BatchRecord,
+    version: u64,
+    pub(super) ended_at: Option<WallTime>,
+    /// When its last task began, in this life of the daemon.
+    pub(super) last_start: Option<Instant>,
+}
+
+/// What the journal keeps of a batch; its tasks are kept by themselves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct BatchRecord {
+    id: BatchId,
+    operation: Operation,
+    requested_by: Who,
+    requested_at: WallTime,
+    ended_at: Option<WallTime>,
+    max_parallel: u32,
+    stagger: Duration,
+    on_failure: OnFailure,
+    members: Vec<Member>,
+    stopped: bool,
+}
+
+/// One node of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Member {
+    node: String,
+    task: TaskId,
+    /// The place of its group in the order; members of a rank begin when all of the ranks before have ended.
+    rank: usize,
+}
+
+/// A dry run that waits for its readings.
+#[derive(Debug)]
+pub(super) struct Plan {
+    request: BatchRequest,
+    who: Who,
+    nodes: Vec<(usize, Option<Report>)>,
+}
+
+impl Batch {
+    pub(super) fn restore(record: BatchRecord) -> Self {
+        Batch {
+            version: 1,
+            ended_at: record.ended_at,
+            last_start: None,
+            record,
+        }
+    }
+
+    pub(super) fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.record.members.iter().map(|member| member.task)
+    }
+}
+
+impl Rack {
+    /// Starts a batch, all of it or nothing, or begins to plan it.
+    pub(super) fn start_batch(
+        &mut self,
+        call: CallId,
+        request: BatchRequest,
+        who: Who,
+        now: Instant,
+    ) {
+        let members = match self.members(&request) {
+            Ok(members) => members,
+            Err(refused) => return self.answer(call, Err(refused)),
+        };
+        if request.dry_run {
+            return self.begin_plan(call, request, who, members, now);
+        }
+        for (node, _) in &members {
+            if let Err(refused) = self.check_start(*node, request.operation, now) {
+                return self.answer(call, Err(refused));
+            }
+        }
+        let wall = self.wall(now);
+        let id = new_id(wall, &mut *self.entropy);
+        let mut made = Vec::new();
+        for (node, rank) in members {
+            let task = self.make_task(
+                node,
+                request.operation,
+                &request.wishes,
+                who.clone(),
+                Some(id),
+                now,
+            );
+            made.push(Member {
+                node: self.nodes[node].settings.name.clone(),
+                task,
+                rank,
+            });
+        }
+        let tasks: Vec<TaskId> = made.iter().map(|member| member.task).collect();
+        let record = BatchRecord {
+            id,
+            operation: request.operation,
+            requested_by: who,
+            requested_at: wall,
+            ended_at: None,
+            max_parallel: request.max_parallel,
+            stagger: request.stagger,
+            on_failure: request.on_failure,
+            members: made,
+            stopped: false,
+        };
+        self.batches.insert(id, Batch::restore(record));
+        self.save_batch(id);
+        self.announce_batch(id, "begun".to_owned(), now);
+        self.journal
+            .park(Parked::Admit(tasks, call, Reply::Batch(id)));
+    }
+
+    /// The nodes of a request with their ranks, in the order of starting.
+    fn members(&self, request: &BatchRequest) -> Result<Vec<(usize, usize)>, Refused> {
+        if request.nodes.is_empty() {
+            return Err(Refused::Invalid(
+                "a batch needs nodes: none were named, and none is never all".to_owned(),
+            ));
+        }
+        let mut members = Vec::new();
+        for ident in &request.nodes {
+            let node = self.node_of(ident)?;
+            let groups = &self.nodes[node].settings.groups;
+            let rank = request
+                .order
+                .iter()
+                .position(|group| groups.contains(group));
+            let member = (node, rank.unwrap_or(request.order.len()));
+            if !members.contains(&member) {
+                members.push(member);
+            }
+        }
+        if let Some(unknown) = request.order.iter().find(|group| {
+            !self
+                .nodes
+                .iter()
+                .any(|node| node.settings.groups.contains(group))
+        }) {
+            return Err(Refused::Invalid(format!("no node is in group '{unknown}'")));
+        }
+        members.sort_by_key(|(_, rank)| *rank);
+        Ok(members)
+    }
+
+    /// From when on the batch lets this task begin; `None` while something else must happen first.
+    pub(super) fn batch_allows(
+        &self,
+        batch: BatchId,
+        task: TaskId,
+        now: Instant,
+    ) -> Option<Instant> {
+        let Some(batch) = self.batches.get(&batch) else {
+            return Some(now);
+        };
+        let record = &batch.record;
+        let rank = record
+            .members
+            .iter()
+            .find(|member| member.task == task)
+            .map_or(0, |member| member.rank);
+        let state = |member: &Member| self.tasks.get(&member.task).map(|task| task.state());
+        let mut running = 0;
+        for member in &record.members {
+            match state(member) {
+                Some(state) if !state.is_end() => {
+                    if member.rank < rank {
+                        return None;
+                    }
+                    running += u32::from(!matches!(state, State::Queued));
+                }
+                _ => {}
+            }
+        }
+        if record.max_parallel > 0 && running >= record.max_parallel {
+            return None;
+        }
+        Some(batch.last_start.map_or(now, |last| last + record.stagger))
+    }
+
+    /// One of the batch's tasks has ended.
+    pub(super) fn batch_went_on(&mut self, id: BatchId, failed: bool, now: Instant) {
+        let Some(batch) = self.batches.get_mut(&id) else {
+            return;
+        };
+        if failed && batch.record.on_failure == OnFailure::Stop && !batch.record.stopped {
+            batch.record.stopped = true;
+            let tasks: Vec<TaskId> = batch.tasks().collect();
+            for task in tasks
+                .into_iter()
+                .filter(|task| self.is_queued(*task))
+                .collect::<Vec<_>>()
+            {
+                let by = format!("batch {id}, which stops at the first failure");
+                let _ = self.control_task(task, Control::Cancel, &by, now);
+            }
+            self.save_batch(id);
+        }
+        let wall = self.wall(now);
+        let Some(batch) = self.batches.get_mut(&id) else {
+            return;
+        };
+        batch.version += 1;
+        let open = batch.tasks().any(|task| self.active.contains(&task));
+        if !open && batch.ended_at.is_none() {
+            batch.ended_at = Some(wall);
+            batch.record.ended_at = Some(wall);
+            self.save_batch(id);
+            self.announce_batch(id, "ended".to_owned(), now);
+        }
+    }
+
+    fn is_queued(&self, task: TaskId) -> bool {
+        self.tasks
+            .get(&task)
+            .is_some_and(|task| task.state() == State::Queued)
+    }
+
+    /// Uses a control on the tasks of a batch, or of some of its nodes. Those that do not allow it are left as they are.
+    pub(super) fn control_batch(
+        &mut self,
+        call: CallId,
+        id: BatchId,
+        control: Control,
+        nodes: &[String],
+        who: &Who,
+        now: Instant,
+    ) {
+        let Some(batch) = self.batches.get(&id) else {
+            return self.answer(call, Err(Refused::NoSuchBatch(id)));
+        };
+        let members = &batch.record.members;
+        if let Some(stranger) = nodes
+            .iter()
+            .find(|node| !members.iter().any(|member| member.node == **node))
+        {
+            return self.answer(call, Err(Refused::NoSuchNode(stranger.clone())));
+        }
+        let wanted = |member: &&Member| nodes.is_empty() || nodes.contains(&member.node);
+        // Those that wait come first: a place that becomes free in between must not let one of them begin.
+        let mut tasks: Vec<TaskId> = members
+            .iter()
+            .filter(wanted)
+            .map(|member| member.task)
+            .collect();
+        tasks.sort_by_key(|task| !self.is_queued(*task));
+        for task in tasks {
+            let _ = self.control_task(task, control, &who.name, now);
+        }
+        self.reply_when_durable(call, Reply::Batch(id), now);
+    }
+
+    pub(super) fn batch_view(&self, id: BatchId, _now: Instant) -> Option<BatchView> {
+        let batch = self.batches.get(&id)?;
+        let record = &batch.record;
+        let mut counts = BTreeMap::new();
+        let nodes = record.members.iter().map(|member| {
+            let task = self.tasks.get(&member.task);
+            let state = task
+                .map_or("forgotten", |task| task.state().name())
+                .to_owned();
+            *counts.entry(state.clone()).or_insert(0) += 1;
+            BatchNodeView {
+                node: member.node.clone(),
+                task: Some(member.task),
+                state,
+                note: task.and_then(|task| Some(task.sequence.outcome()?.text.clone())),
+                begins_after: None,
+                takes_at_most: None,
+                plan: Vec::new(),
+            }
+        });
+        let nodes: Vec<BatchNodeView> = nodes.collect();
+        let suspended = batch
+            .tasks()
+            .filter(|task| self.active.contains(task))
+            .all(|task| {
+                self.tasks
+                    .get(&task)
+                    .is_some_and(|task| task.state() == State::Suspended)
+            });
+        let state = match (batch.ended_at, record.stopped) {
+            (_, true) => "stopped",
+            (Some(_), false) => "ended",
+            (None, false) if suspended => "suspended",
+            (None, false) => "running",
+        };
+        Some(BatchView {
+            id,
+            version: batch.version,
+            rack: self.settings.name.clone(),
+            operation: record.operation,
+            state: state.to_owned(),
+            requested_by: record.requested_by.clone(),
+            requested_at: record.requested_at,
+            ended_at: batch.ended_at,
+            max_parallel: record.max_parallel,
+            stagger: record.stagger,
+            on_failure: record.on_failure,
+            nodes,
+            counts,
+        })
+    }
+
+    pub(super) fn batch_views(&self, now: Instant) -> Vec<BatchView> {
+        self.batches
+            .keys()
+            .rev()
+            .filter_map(|id| self.batch_view(*id, now))
+            .collect()
+    }
+
+    pub(super) fn drop_batch(&mut self, id: BatchId) {
+        if self.batches.remove(&id).is_some() {
+            self.journal.delete(Table::Batches, id.to_string());
+        }
+    }
+
+    fn save_batch(&mut self, id: BatchId) {
+        if let Some(batch) = self.batches.get(&id) {
+            self.journal.put(
+                Table::Batches,
+                id.to_string(),
+                restore::to_json(&batch.record),
+            );
+        }
+    }
+
+    fn announce_batch(&mut self, id: BatchId, text: String, now: Instant) {
+        let text = format!("batch {id} {text}");
+        let happening = Happening {
+            kind: "batch",
+            node: None,
+            text,
+            task: None,
+            power_state: None,
+        };
+        self.events.push(self.wall(now), happening);
+        self.woken = true;
+    }
+
+    /// A dry run logs in to every BMC, reads its power state and changes nothing.
+    fn begin_plan(
+        &mut self,
+        call: CallId,
+        request: BatchRequest,
+        who: Who,
+        members: Vec<(usize, usize)>,
+        now: Instant,
+    ) {
+        let nodes: Vec<(usize, Option<Report>)> =
+            members.into_iter().map(|(node, _)| (node, None)).collect();
+        let asked: Vec<usize> = nodes.iter().map(|(node, _)| *node).collect();
+        self.plans.insert(
+            call,
+            Plan {
+                request,
+                who,
+                nodes,
+            },
+        );
+        for (place, node) in asked.into_iter().enumerate() {
+            let id = OrderId(self.next_order);
+            self.next_order += 1;
+            self.owners.insert(id, Owner::Plan(call, place));
+            self.nodes[node]
+                .bmc
+                .submit(id, Order::ReadPower, now, &mut *self.entropy);
+            self.settle(node, now);
+        }
+    }
+
+    /// One of a dry run's readings is there.
+    pub(super) fn planned(&mut self, call: CallId, place: usize, report: &Report, now: Instant) {
+        let Some(plan) = self.plans.get_mut(&call) else {
+            return;
+        };
+        let Some((node, slot)) = plan.nodes.get_mut(place) else {
+            return;
+        };
+        *slot = Some(report.clone());
+        if let Report::Accepted(Reading::Power(power)) = report {
+            let node = *node;
+            self.note_reading(node, *power, now);
+        }
+        if self
+            .plans
+            .get(&call)
+            .is_some_and(|plan| plan.nodes.iter().all(|(_, report)| report.is_some()))
+        {
+            let plan = self.plans.remove(&call).expect("just seen");
+            let view = self.plan_view(plan, now);
+            self.answer(call, Ok(Answer::Batch(view)));
+        }
+    }
+
+    fn plan_view(&mut self, plan: Plan, now: Instant) -> BatchView {
+        let Plan {
+            request,
+            who,
+            nodes,
+        } = plan;
+        let wall = self.wall(now);
+        let mut counts = BTreeMap::new();
+        let places = self.settings.max_transitions as usize;
+        let at_once = match request.max_parallel as usize {
+            0 => places,
+            wanted => wanted.min(places),
+        };
+        let apart = match request.operation {
+            Operation::PowerOn => request.stagger.max(self.settings.power_on_stagger),
+            _ => request.stagger,
+        };
+        let mut begins = Duration::ZERO;
+        let mut views = Vec::new();
+        for (place, (node, report)) in nodes.into_iter().enumerate() {
+            let settings = self.sequence_settings(node, request.operation, &request.wishes);
+            let refused = self
+                .check_start(node, request.operation, now)
+                .err()
+                .map(|refused| refused.to_string());
+            let (state, note, plan) = match (refused, report) {
+                (Some(refused), _) => ("refused", Some(refused), Vec::new()),
+                (None, Some(Report::Accepted(Reading::Power(power)))) => {
+                    let orders = steps(request.operation, power);
+                    let note = format!("power is {power}");
+                    (
+                        if orders.is_empty() {
+                            "nothing to do"
+                        } else {
+                            "ready"
+                        },
+                        Some(note),
+                        orders,
+                    )
+                }
+                (None, report) => (
+                    "unreachable",
+                    report.map(|report| report.to_string()),
+                    Vec::new(),
+                ),
+            };
+            *counts.entry(state.to_owned()).or_insert(0) += 1;
+            let takes = if plan.is_empty() {
+                Duration::ZERO
+            } else {
+                settings.longest(request.operation)
+            };
+            // When the places are full, the next one waits for one of them at most as long as it may take.
+            if place > 0 {
+                begins += if place % at_once == 0 {
+                    takes.max(apart)
+                } else {
+                    apart
+                };
+            }
+            views.push(BatchNodeView {
+                node: self.nodes[node].settings.name.clone(),
+                task: None,
+                state: state.to_owned(),
+                note,
+                begins_after: Some(begins),
+                takes_at_most: Some(takes),
+                plan,
+            });
+        }
+        BatchView {
+            id: new_id(wall, &mut *self.entropy),
+            version: 1,
+            rack: self.settings.name.clone(),
+            operation: request.operation,
+            state: "planned".to_owned(),
+            requested_by: who,
+            requested_at: wall,
+            ended_at: Some(wall),
+            max_parallel: request.max_parallel,
+            stagger: request.stagger,
+            on_failure: request.on_failure,
+            nodes: views,
+            counts,
+        }
+    }
+}
+
+/// The orders that change something, in their order, for a node found in that state.
+fn steps(operation: Operation, power: Power) -> Vec<String> {
+    let orders: &[Order] = match (operation, power) {
+        (Operation::PowerOn, Power::Off) => &[Order::PowerOn],
+        (Operation::PowerOff, Power::On) => &[Order::PowerOff],
+        (Operation::Reboot, Power::On) => &[Order::PowerOff, Order::PowerOn],
+        (Operation::SoftReboot, Power::On) => &[Order::SoftOff, Order::PowerOn],
+        (Operation::Reboot | Operation::SoftReboot, Power::Off) => &[Order::PowerOn],
+        (Operation::SoftPowerOff, Power::On) => &[Order::SoftOff],
+        (Operation::InjectNmi, Power::On) => &[Order::Nmi],
+        (Operation::Reset, Power::On) => &[Order::Reset],
+        (Operation::Cycle, Power::On) => &[Order::Cycle],
+        _ => &[],
+    };
+    orders.iter().map(|order| order.name().to_owned()).collect()
+}

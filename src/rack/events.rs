@@ -1,0 +1,179 @@
+//! The stream of events: numbered, kept for a while, resumable, and never silently lossy.
+
+use super::call::{EventId, EventView, EventsView, PowerState, TaskView};
+use crate::time::WallTime;
+use std::collections::VecDeque;
+
+/// The last events of this life of the daemon.
+#[derive(Debug)]
+pub(super) struct Events {
+    epoch: u64,
+    next: u64,
+    kept: VecDeque<EventView>,
+}
+
+/// What an event says beside its number and time.
+#[derive(Debug)]
+pub(super) struct Happening {
+    pub(super) kind: &'static str,
+    pub(super) node: Option<String>,
+    pub(super) text: String,
+    pub(super) task: Option<Box<TaskView>>,
+    pub(super) power_state: Option<PowerState>,
+}
+
+impl Events {
+    /// The events of the life that `epoch` names; unlike that of any life before.
+    pub(super) fn new(epoch: u64) -> Self {
+        Events {
+            epoch,
+            next: 1,
+            kept: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, at: WallTime, happening: Happening) {
+        let Happening {
+            kind,
+            node,
+            text,
+            task,
+            power_state,
+        } = happening;
+        let id = EventId {
+            epoch: self.epoch,
+            sequence: self.next,
+        };
+        self.next += 1;
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(EventView {
+            id,
+            at,
+            kind,
+            node,
+            text,
+            task,
+            power_state,
+        });
+    }
+
+    /// The position after the last event.
+    pub(super) fn position(&self) -> EventId {
+        EventId {
+            epoch: self.epoch,
+            sequence: self.next - 1,
+        }
+    }
+
+    /// The events after `since` about `nodes` (all where empty), at most `limit`. `None` where there are none yet.
+    pub(super) fn after(
+        &self,
+        since: EventId,
+        nodes: &[String],
+        limit: usize,
+    ) -> Option<EventsView> {
+        let oldest = self.next - self.kept.len() as u64;
+        if since.epoch != self.epoch || since.sequence + 1 < oldest || since.sequence >= self.next {
+            return Some(EventsView {
+                events: Vec::new(),
+                next: self.position(),
+                reset: true,
+            });
+        }
+        let wanted = |event: &&EventView| {
+            nodes.is_empty() || event.node.as_ref().is_none_or(|node| nodes.contains(node))
+        };
+        let from = (since.sequence + 1 - oldest) as usize;
+        let events: Vec<EventView> = self
+            .kept
+            .iter()
+            .skip(from)
+            .filter(wanted)
+            .take(limit.max(1))
+            .cloned()
+            .collect();
+        let next = events.last()?.id;
+        Some(EventsView {
+            events,
+            next,
+            reset: false,
+        })
+    }
+}
+
+/// Events that are kept: some hours of a busy rack, a few megabytes.
+const KEPT: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(node: &str) -> Happening {
+        Happening {
+            kind: "node",
+            node: Some(node.into()),
+            text: "changed".into(),
+            task: None,
+            power_state: None,
+        }
+    }
+
+    fn id(sequence: u64) -> EventId {
+        EventId { epoch: 7, sequence }
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_stopped() {
+        let mut events = Events::new(7);
+        (0..5).for_each(|_| events.push(WallTime::default(), event("a")));
+        let first = events.after(id(0), &[], 3).unwrap();
+        assert_eq!(first.next, id(3));
+        let second = events.after(first.next, &[], 3).unwrap();
+        assert_eq!(
+            second
+                .events
+                .iter()
+                .map(|event| event.id.sequence)
+                .collect::<Vec<_>>(),
+            [4, 5]
+        );
+        assert_eq!(events.after(second.next, &[], 3), None);
+    }
+
+    #[test]
+    fn a_reader_too_far_behind_or_of_another_life_is_told_so() {
+        let mut events = Events::new(7);
+        (0..KEPT + 2).for_each(|_| events.push(WallTime::default(), event("a")));
+        assert!(events.after(id(1), &[], 3).unwrap().reset);
+        assert!(!events.after(id(2), &[], 3).unwrap().reset);
+        assert!(
+            events
+                .after(
+                    EventId {
+                        epoch: 6,
+                        sequence: 5
+                    },
+                    &[],
+                    3
+                )
+                .unwrap()
+                .reset
+        );
+        assert!(
+            events.after(id(KEPT as u64 + 99), &[], 3).unwrap().reset,
+            "a position that is not there yet"
+        );
+    }
+
+    #[test]
+    fn events_of_other_nodes_are_left_out() {
+        let mut events = Events::new(7);
+        events.push(WallTime::default(), event("a"));
+        events.push(WallTime::default(), event("b"));
+        let seen = events.after(id(0), &["b".into()], 9).unwrap();
+        assert_eq!(seen.events.len(), 1);
+        assert_eq!(seen.next, id(2));
+    }
+}

@@ -1,0 +1,135 @@
+//! What happened to nodes: ended tasks, drifts, faults, maintenance. Kept for a while, and so many per node.
+
+use super::Rack;
+use super::call::{HistoryEntry, TaskId};
+use super::record::Table;
+use crate::time::Instant;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use uuid::Uuid;
+
+/// The history of every node, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    next: u64,
+    nodes: BTreeMap<Uuid, VecDeque<(u64, HistoryEntry)>>,
+}
+
+/// What the journal keeps of an entry.
+#[derive(Serialize, Deserialize)]
+pub(super) struct HistoryRecord {
+    node: Uuid,
+    entry: HistoryEntry,
+}
+
+impl History {
+    /// Takes up what was remembered; entries come in the order of their keys.
+    pub(super) fn restore(&mut self, key: &str, record: HistoryRecord) {
+        if let Ok(number) = key.parse::<u64>() {
+            self.next = self.next.max(number + 1);
+            self.nodes
+                .entry(record.node)
+                .or_default()
+                .push_back((number, record.entry));
+        }
+    }
+
+    pub(super) fn of(&self, node: Uuid) -> impl Iterator<Item = &HistoryEntry> {
+        self.nodes
+            .get(&node)
+            .into_iter()
+            .flatten()
+            .rev()
+            .map(|(_, entry)| entry)
+    }
+}
+
+impl Rack {
+    #[allow(clippy::too_many_arguments, reason = "one entry, each part once")]
+    pub(super) fn note_history(
+        &mut self,
+        node: usize,
+        kind: &str,
+        text: String,
+        task: Option<TaskId>,
+        by: Option<String>,
+        error: bool,
+        now: Instant,
+    ) {
+        let at = self.wall(now);
+        let uuid = self.nodes[node].settings.uuid;
+        let entry = HistoryEntry {
+            at,
+            kind: kind.to_owned(),
+            text,
+            task,
+            by,
+            error,
+        };
+        let number = self.history.next;
+        self.history.next += 1;
+        let record = HistoryRecord {
+            node: uuid,
+            entry: entry.clone(),
+        };
+        self.journal.put(
+            Table::History,
+            key(number),
+            super::restore::to_json(&record),
+        );
+        let entries = self.history.nodes.entry(uuid).or_default();
+        entries.push_back((number, entry));
+        let too_old =
+            |(_, entry): &(u64, HistoryEntry)| at.since(entry.at) > self.settings.history_keep;
+        while entries.len() > self.settings.history_entries as usize
+            || entries.front().is_some_and(too_old)
+        {
+            let (number, _) = entries.pop_front().expect("there is one");
+            self.journal.delete(Table::History, key(number));
+        }
+    }
+
+    /// Ended tasks are forgotten when they are too old or too many, and batches with their last task.
+    pub(super) fn forget_old_tasks(&mut self, now: Instant) {
+        let wall = self.wall(now);
+        let ended = self.tasks.len() - self.active.len();
+        let mut surplus = ended.saturating_sub(ENDED_TASKS_KEPT);
+        let keep = self.settings.history_keep;
+        let mut forgotten = Vec::new();
+        for (id, task) in &self.tasks {
+            let Some(ended_at) = task.identity.ended_at.filter(|_| !task.is_active()) else {
+                continue;
+            };
+            // Tasks of a batch stay as long as it runs: its view counts them.
+            let batch = task
+                .identity
+                .batch
+                .and_then(|batch| self.batches.get(&batch));
+            if batch.is_some_and(|batch| batch.ended_at.is_none()) {
+                continue;
+            }
+            if surplus == 0 && wall.since(ended_at) <= keep {
+                break;
+            }
+            surplus = surplus.saturating_sub(1);
+            forgotten.push((*id, task.identity.batch));
+        }
+        for (id, batch) in forgotten {
+            self.tasks.remove(&id);
+            self.journal.delete(Table::Tasks, id.to_string());
+            let empty =
+                |batch: &super::Batch| !batch.tasks().any(|task| self.tasks.contains_key(&task));
+            if let Some(batch) = batch.filter(|batch| self.batches.get(batch).is_some_and(empty)) {
+                self.drop_batch(batch);
+            }
+        }
+    }
+}
+
+/// Keys sort as their numbers do.
+fn key(number: u64) -> String {
+    format!("{number:020}")
+}
+
+/// Ended tasks that are kept in memory, beside those that are active.
+const ENDED_TASKS_KEPT: usize = 2000;

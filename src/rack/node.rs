@@ -1,0 +1,162 @@
+//! One node: its BMC, what was read of it, what is shown of it, and what the journal keeps of it.
+
+use super::call::{
+    BmcView, CallId, HoldView, NodeView, PowerState, PowerTarget, ReadingView, TaskId,
+};
+use super::settings::NodeSettings;
+use crate::bmc::vocabulary::{OrderId, Power};
+use crate::bmc::{self, Bmc, Knowledge};
+use crate::power::Target;
+use crate::time::{Instant, WallTime};
+use serde::{Deserialize, Serialize};
+
+/// A machine and its BMC.
+pub(super) struct Node {
+    pub(super) settings: NodeSettings,
+    pub(super) bmc: Bmc,
+    pub(super) memory: Memory,
+    /// The reading that the power sync waits for.
+    pub(super) sync: Option<OrderId>,
+    pub(super) next_sync: Instant,
+    /// Readings that failed in a row.
+    pub(super) failed_syncs: u32,
+    /// The task that has the node.
+    pub(super) task: Option<TaskId>,
+    /// A reading for those who asked for a fresh one.
+    pub(super) fresh: Option<OrderId>,
+    pub(super) fresh_calls: Vec<(CallId, Instant)>,
+    /// The knowledge that was journaled.
+    pub(super) journaled: Knowledge,
+}
+
+/// What is remembered of a node over a restart.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memory {
+    pub(super) created_at: WallTime,
+    pub(super) updated_at: Option<WallTime>,
+    pub(super) shown: PowerState,
+    pub(super) last_error: Option<String>,
+    pub(super) maintenance: Option<HoldView>,
+    pub(super) fault: Option<String>,
+    pub(super) last_nmi: Option<WallTime>,
+    pub(super) reading: Option<(Power, WallTime)>,
+    pub(super) knowledge: Knowledge,
+}
+
+impl Node {
+    pub(super) fn new(settings: NodeSettings, memory: Memory, now: Instant) -> Self {
+        let bmc = Bmc::new(bmc_settings(&settings), memory.knowledge.clone(), now);
+        Node {
+            bmc,
+            sync: None,
+            next_sync: now,
+            failed_syncs: 0,
+            task: None,
+            fresh: None,
+            fresh_calls: Vec::new(),
+            journaled: memory.knowledge.clone(),
+            memory,
+            settings,
+        }
+    }
+
+    /// The power targets that it takes, in the specification's order.
+    pub(super) fn supported(&self) -> Vec<PowerTarget> {
+        let lacks = |name: &str| {
+            self.bmc
+                .knowledge()
+                .unsupported
+                .iter()
+                .any(|order| order == name)
+        };
+        let soft = !lacks("soft power off");
+        let nmi = self.settings.nmi && !lacks("inject nmi");
+        let takes = |target: &PowerTarget| match target {
+            PowerTarget::PowerOn | PowerTarget::PowerOff | PowerTarget::Rebooting => true,
+            PowerTarget::InjectNmi | PowerTarget::AbortInjectNmi => nmi,
+            PowerTarget::SoftRebooting
+            | PowerTarget::SoftPowerOff
+            | PowerTarget::AbortSoftRebooting
+            | PowerTarget::AbortSoftPowerOff => soft,
+        };
+        PowerTarget::ALL.into_iter().filter(takes).collect()
+    }
+
+    /// When its own timers want attention.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let fresh = self.fresh_calls.iter().map(|(_, until)| *until).min();
+        let sync = self.sync.is_none().then_some(self.next_sync);
+        [self.bmc.poll_timeout(), fresh, sync]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn view(
+        &self,
+        rack: &str,
+        target: Option<Target>,
+        now: Instant,
+        wall: WallTime,
+    ) -> NodeView {
+        NodeView {
+            name: self.settings.name.clone(),
+            uuid: self.settings.uuid,
+            rack: rack.to_owned(),
+            groups: self.settings.groups.clone(),
+            created_at: self.memory.created_at,
+            updated_at: self.memory.updated_at,
+            power_state: self.memory.shown,
+            target_power_state: target,
+            last_error: self.memory.last_error.clone(),
+            maintenance: self.memory.maintenance.clone(),
+            fault: self.memory.fault.clone(),
+            supported_power_states: self.supported(),
+            reading: self.memory.reading.map(|(power, at)| ReadingView {
+                power,
+                at,
+                age: wall.since(at),
+            }),
+            task: self.task,
+            bmc: self.bmc_view(now),
+        }
+    }
+
+    fn bmc_view(&self, now: Instant) -> BmcView {
+        let trouble = self.bmc.trouble(now);
+        let statistics = self.bmc.session().statistics();
+        let health = match &trouble {
+            Some((trouble, _)) => trouble.words(),
+            None if self.bmc.is_open() => "session open",
+            None if !self.bmc.is_closed() => "connecting",
+            None => "ready",
+        };
+        BmcView {
+            address: self.settings.address.host.clone(),
+            port: self.settings.address.port,
+            username: self.settings.login.username.clone(),
+            privilege: self.settings.login.privilege.to_string(),
+            health: health.to_owned(),
+            trouble: trouble.as_ref().map(|(trouble, _)| *trouble),
+            trouble_text: trouble.map(|(_, text)| text),
+            cipher_suite: self.bmc.knowledge().suite,
+            round_trip: statistics.round_trip,
+        }
+    }
+}
+
+pub(super) fn bmc_settings(settings: &NodeSettings) -> bmc::Settings {
+    bmc::Settings {
+        host: settings.address.host.clone(),
+        port: settings.address.port,
+        login: settings.login.clone(),
+        orders_per_second: settings.pace.orders_per_second,
+        burst: settings.pace.burst,
+        keepalive: settings.keepalive,
+        idle_close: settings.idle_close,
+        auth_failures: settings.auth_failures,
+        auth_hold: settings.auth_hold,
+        breaker_retry: settings.breaker_retry,
+    }
+}

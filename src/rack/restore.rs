@@ -1,0 +1,386 @@
+//! Making a rack, anew or from what was remembered; putting down what must be remembered; taking a new configuration.
+
+use super::batch::{Batch, BatchRecord};
+use super::call::{PowerState, TaskId};
+use super::events::Events;
+use super::history::{History, HistoryRecord};
+use super::journal::Journal;
+use super::node::{Memory, Node, bmc_settings};
+use super::record::Table;
+use super::schedule::{ALIVE, Gate, LAST_POWER_ON, wall_from};
+use super::settings::{NodeSettings, RackSettings};
+use super::task::{Task, TaskRecord};
+use super::waits::Waits;
+use super::{Clock, Counters, Pause, Rack};
+use crate::entropy::Entropy;
+use crate::power::Sequence;
+use crate::time::{Instant, WallTime};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use uuid::Uuid;
+
+/// One remembered entry: its table, key and value.
+pub type Remembered = (Table, String, Vec<u8>);
+
+/// Why what was remembered cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// An entry cannot be read. Nothing was changed.
+    #[error("the journal's entry {key} in table {table} cannot be read: {why}")]
+    Unreadable {
+        /// The table's name.
+        table: &'static str,
+        /// The entry's key.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Rack {
+    /// The rack that the configuration describes, with what a former life remembered of it.
+    ///
+    /// # Errors
+    /// An entry that cannot be read: then the daemon must not run, lest it repeats what it does not know of.
+    pub fn new(
+        settings: RackSettings,
+        nodes: Vec<NodeSettings>,
+        remembered: Vec<Remembered>,
+        wall: WallTime,
+        now: Instant,
+        mut entropy: Box<dyn Entropy>,
+    ) -> Result<Rack, RestoreError> {
+        // The calendar tells lives of the daemon apart, and the random part two within its resolution.
+        let epoch = (wall.unix_micros() << 8) | entropy.below(256);
+        let mut rack = Rack {
+            settings,
+            nodes: Vec::new(),
+            by_name: BTreeMap::new(),
+            by_uuid: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            active: BTreeSet::new(),
+            batches: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            next_order: 1,
+            gate: Gate::default(),
+            pause: None,
+            history: History::default(),
+            journal: Journal::new(),
+            events: Events::new(epoch),
+            waits: Waits::default(),
+            node_timers: Vec::new(),
+            timers: BTreeSet::new(),
+            next_heartbeat: None,
+            transmits: VecDeque::new(),
+            answers: VecDeque::new(),
+            resolves: VecDeque::new(),
+            clock: Clock {
+                at: now,
+                wall,
+                started: wall,
+            },
+            entropy,
+            stopping: false,
+            unscheduled: true,
+            woken: false,
+            counters: Counters::default(),
+        };
+        let mut memory = Shelf::sort(remembered)?;
+        for settings in nodes {
+            rack.add_node(settings, &mut memory.nodes, now);
+        }
+        rack.take_up(memory, now);
+        Ok(rack)
+    }
+
+    /// Takes a new configuration. Nodes that are new are added, changed ones take their new settings, those that are
+    /// gone are dropped.
+    ///
+    /// # Errors
+    /// A node that is gone has a task: nothing is changed, and the text says what to do.
+    pub fn reload(
+        &mut self,
+        settings: RackSettings,
+        nodes: Vec<NodeSettings>,
+        now: Instant,
+    ) -> Result<(), String> {
+        let kept: BTreeSet<Uuid> = nodes.iter().map(|node| node.uuid).collect();
+        for node in &self.nodes {
+            if let (false, Some(task)) = (kept.contains(&node.settings.uuid), node.task) {
+                let name = &node.settings.name;
+                return Err(format!(
+                    "node {name} is gone, but task {task} runs on it: wait for its end or abort it"
+                ));
+            }
+        }
+        self.settings = settings;
+        let mut old: BTreeMap<Uuid, Node> = std::mem::take(&mut self.nodes)
+            .into_iter()
+            .map(|node| (node.settings.uuid, node))
+            .collect();
+        self.by_name.clear();
+        self.by_uuid.clear();
+        self.by_address.clear();
+        self.timers.clear();
+        self.node_timers.clear();
+        // Nodes get new places: orders outside tasks that are under way lose their owners, and their callers hear it.
+        self.end_side_orders();
+        for settings in nodes {
+            let Some(mut node) = old.remove(&settings.uuid) else {
+                self.add_node(settings, &mut BTreeMap::new(), now);
+                continue;
+            };
+            if node.settings != settings {
+                node.bmc
+                    .replace_settings(bmc_settings(&settings), now, &mut *self.entropy);
+                node.settings = settings;
+            }
+            (node.sync, node.fresh) = (None, None);
+            node.next_sync = node.next_sync.max(now);
+            self.place_node(node);
+        }
+        for task in self.tasks.values_mut() {
+            task.node = self.by_uuid.get(&task.identity.node_uuid).copied();
+        }
+        (0..self.nodes.len()).for_each(|node| self.settle(node, now));
+        self.unscheduled = true;
+        self.wind_up(now);
+        Ok(())
+    }
+
+    fn add_node(
+        &mut self,
+        settings: NodeSettings,
+        memory: &mut BTreeMap<Uuid, Memory>,
+        now: Instant,
+    ) {
+        let uuid = settings.uuid;
+        let known = memory.remove(&uuid);
+        let is_new = known.is_none();
+        let created = Memory {
+            created_at: self.wall(now),
+            ..Memory::default()
+        };
+        let mut node = Node::new(settings, known.unwrap_or(created), now);
+        // First readings are spread, so that a rack's BMCs are not all asked in one instant.
+        let place = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        node.next_sync = now + (FIRST_SYNC_APART * place).min(self.settings.sync_interval);
+        self.place_node(node);
+        if is_new {
+            self.save_node(self.nodes.len() - 1);
+        }
+        self.set_timer(self.nodes.len() - 1);
+    }
+
+    fn place_node(&mut self, node: Node) {
+        let place = self.nodes.len();
+        self.by_name.insert(node.settings.name.clone(), place);
+        self.by_uuid.insert(node.settings.uuid, place);
+        self.nodes.push(node);
+        self.node_timers.push(None);
+        self.note_address(place);
+    }
+
+    /// Takes tasks, batches and the pause up where they were.
+    fn take_up(&mut self, memory: Shelf, now: Instant) {
+        let alive = memory.alive;
+        self.history = memory.history;
+        self.pause = memory.pause;
+        if let Some(last) = memory.last_power_on {
+            let since = self.wall(now).since(last);
+            self.gate
+                .close_until(now + self.settings.power_on_stagger.saturating_sub(since));
+        }
+        for (id, batch) in memory.batches {
+            self.batches.insert(id, Batch::restore(batch));
+        }
+        for record in memory.tasks {
+            self.take_up_task(record, alive, now);
+        }
+        // A batch whose tasks are all forgotten says nothing any more.
+        let empty = |batch: &Batch| !batch.tasks().any(|task| self.tasks.contains_key(&task));
+        let gone: Vec<_> = self
+            .batches
+            .iter()
+            .filter(|(_, batch)| empty(batch))
+            .map(|(id, _)| *id)
+            .collect();
+        gone.into_iter().for_each(|id| self.drop_batch(id));
+        for node in 0..self.nodes.len() {
+            self.settle(node, now);
+        }
+        self.next_heartbeat = (!self.active.is_empty()).then_some(now);
+        self.unscheduled = true;
+        self.wind_up(now);
+    }
+
+    fn take_up_task(&mut self, record: TaskRecord, alive: Option<WallTime>, now: Instant) {
+        let TaskRecord {
+            identity,
+            sequence,
+            written_at,
+            resuming,
+        } = record;
+        // Patience ran on while the daemon lived, and stood still while it did not.
+        let lived = alive.map_or(std::time::Duration::ZERO, |alive| alive.since(written_at));
+        let away = self.wall(now).since(written_at).saturating_sub(lived);
+        let node = self.by_uuid.get(&identity.node_uuid).copied();
+        let id = identity.id;
+        let mut sequence = Sequence::restore(sequence.after_absence(away), now.before(lived));
+        sequence.handle_timeout(now);
+        let active = !sequence.state().is_end();
+        let mut task = Task {
+            identity,
+            node,
+            sequence,
+            pending: None,
+            admitted: true,
+            resuming,
+            nmi_call: None,
+            journaled: None,
+        };
+        if !active {
+            task.journaled = Some(task.milestone(now));
+        }
+        self.tasks.insert(id, task);
+        if !active {
+            return;
+        }
+        self.active.insert(id);
+        match node {
+            Some(node) => {
+                self.nodes[node].task = Some(id);
+                self.nodes[node].bmc.set_wanted(true, now);
+                log::info!("{}: taking up task {id}", self.nodes[node].settings.name);
+            }
+            None => self.give_up_task(id, now),
+        }
+    }
+
+    /// A task whose node is configured no more ends: nobody can go on with it.
+    fn give_up_task(&mut self, id: TaskId, now: Instant) {
+        let task = self.tasks.get_mut(&id).expect("just inserted");
+        let why = "rackbmcd: the node is configured no more";
+        let _ = task
+            .sequence
+            .control(crate::power::Control::Abort, why, now);
+        self.note_milestone(id, now);
+    }
+
+    pub(super) fn save_task(&mut self, id: TaskId, now: Instant) {
+        let wall = self.wall(now);
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
+        self.journal.put(
+            Table::Tasks,
+            id.to_string(),
+            to_json(&task.record(now, wall)),
+        );
+        if task.is_active() && self.next_heartbeat.is_none() {
+            self.next_heartbeat = Some(now + super::schedule::HEARTBEAT);
+        }
+    }
+
+    /// Puts down every active task as it is, and every node.
+    pub(super) fn save_active(&mut self, now: Instant) {
+        for id in self.active.clone() {
+            self.save_task(id, now);
+        }
+        (0..self.nodes.len()).for_each(|node| self.save_node(node));
+    }
+
+    pub(super) fn save_node(&mut self, node: usize) {
+        let place = &mut self.nodes[node];
+        place.memory.knowledge = place.bmc.knowledge().clone();
+        let key = place.settings.uuid.to_string();
+        let value = to_json(&place.memory);
+        self.journal.put(Table::Nodes, key, value);
+    }
+
+    pub(super) fn save_pause(&mut self) {
+        match &self.pause {
+            Some(pause) => self
+                .journal
+                .put(Table::Rack, PAUSE.to_owned(), to_json(pause)),
+            None => self.journal.delete(Table::Rack, PAUSE.to_owned()),
+        }
+    }
+}
+
+/// What was remembered, sorted.
+#[derive(Default)]
+struct Shelf {
+    tasks: Vec<TaskRecord>,
+    batches: BTreeMap<Uuid, BatchRecord>,
+    nodes: BTreeMap<Uuid, Memory>,
+    history: History,
+    pause: Option<Pause>,
+    alive: Option<WallTime>,
+    last_power_on: Option<WallTime>,
+}
+
+impl Shelf {
+    fn sort(remembered: Vec<Remembered>) -> Result<Self, RestoreError> {
+        let mut shelf = Shelf::default();
+        for (table, key, value) in remembered {
+            let unreadable = |why: String| RestoreError::Unreadable {
+                table: table.name(),
+                key: key.clone(),
+                why,
+            };
+            match table {
+                Table::Tasks => shelf.tasks.push(from_json(&value).map_err(unreadable)?),
+                Table::Batches => {
+                    let id = key
+                        .parse()
+                        .map_err(|_| unreadable("its key is no uuid".to_owned()))?;
+                    shelf
+                        .batches
+                        .insert(id, from_json(&value).map_err(unreadable)?);
+                }
+                Table::Nodes => {
+                    let id = key
+                        .parse()
+                        .map_err(|_| unreadable("its key is no uuid".to_owned()))?;
+                    let mut memory: Memory = from_json(&value).map_err(unreadable)?;
+                    if memory.shown != PowerState::Error {
+                        // What was read by a former life is shown as a reading with its age, not as the present.
+                        memory.shown = PowerState::Unknown;
+                    }
+                    shelf.nodes.insert(id, memory);
+                }
+                Table::History => {
+                    let record: HistoryRecord = from_json(&value).map_err(unreadable)?;
+                    shelf.history.restore(&key, record);
+                }
+                Table::Rack => match key.as_str() {
+                    PAUSE => shelf.pause = Some(from_json(&value).map_err(unreadable)?),
+                    ALIVE => shelf.alive = wall_from(&value),
+                    LAST_POWER_ON => shelf.last_power_on = wall_from(&value),
+                    _ => log::warn!(
+                        "the journal has an entry '{key}' that this version does not know"
+                    ),
+                },
+                Table::Audit => {}
+            }
+        }
+        Ok(shelf)
+    }
+}
+
+/// A record as the journal keeps it.
+pub(super) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("our records have string keys and finite numbers")
+}
+
+fn from_json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(value).map_err(|error| error.to_string())
+}
+
+const PAUSE: &str = "pause";
+/// The time between the first readings of two nodes.
+const FIRST_SYNC_APART: std::time::Duration = std::time::Duration::from_millis(50);

@@ -1,0 +1,255 @@
+//! Who may begin, and when: places for power changes, power-ons apart from each other, batches, the pause.
+
+use super::call::TaskId;
+use super::record::Table;
+use super::task::Stage;
+use super::{Rack, settings::MaintenancePolicy};
+use crate::bmc::Outgoing;
+use crate::bmc::vocabulary::{Order, OrderId};
+use crate::power::{Control, Operation, State};
+use crate::time::{Instant, WallTime};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Keeps power-ons apart: orders wait here before they are written down, and their first datagrams before they leave.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    /// Before this no power-on is written down.
+    next_order: Instant,
+    /// Before this no power-on leaves.
+    next_wire: Instant,
+    /// Before this no task that begins with a power-on begins.
+    next_start: Instant,
+    waiting: VecDeque<TaskId>,
+    /// First datagrams that came too early, because a session opened at an unlucky moment.
+    held: VecDeque<Outgoing>,
+    /// The power-on order whose first datagram left last.
+    passed: Option<OrderId>,
+    /// When the scheduler wants to look again.
+    wake: Option<Instant>,
+}
+
+impl Gate {
+    pub(super) fn is_free(&self, now: Instant) -> bool {
+        self.waiting.is_empty() && now >= self.next_order
+    }
+
+    pub(super) fn wait(&mut self, task: TaskId) {
+        self.waiting.push_back(task);
+        self.wake_at(self.next_order);
+    }
+
+    pub(super) fn pass(&mut self, stagger: Duration, now: Instant) {
+        self.next_order = now + stagger;
+    }
+
+    /// An order is not wanted any more.
+    pub(super) fn forget(&mut self, task: TaskId, order: OrderId) {
+        self.waiting.retain(|waiting| *waiting != task);
+        self.held.retain(|outgoing| outgoing.order != Some(order));
+    }
+
+    /// Nothing is powered on before `at`: a former life of the daemon powered something on a moment ago.
+    pub(super) fn close_until(&mut self, at: Instant) {
+        (self.next_order, self.next_wire, self.next_start) = (at, at, at);
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        let held = (!self.held.is_empty()).then_some(self.next_wire);
+        [self.wake, held].into_iter().flatten().min()
+    }
+
+    fn wake_at(&mut self, at: Instant) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+/// Whether the order draws the inrush current of a machine that starts.
+pub(super) fn is_inrush(order: &Order) -> bool {
+    matches!(order, Order::PowerOn | Order::Cycle)
+}
+
+impl Rack {
+    /// Begins whatever may begin now.
+    pub(super) fn schedule(&mut self, now: Instant) {
+        self.gate.wake = None;
+        self.release_held(now);
+        self.release_gated(now);
+        if self.pause.is_some() || self.stopping {
+            return;
+        }
+        let taken = self
+            .active
+            .iter()
+            .filter(|id| self.tasks[id].is_transition())
+            .count();
+        let mut places = (self.settings.max_transitions as usize).saturating_sub(taken);
+        let waiting = |id: &&TaskId| {
+            let task = &self.tasks[id];
+            task.admitted && (task.state() == State::Queued || task.resuming.is_some())
+        };
+        for id in self
+            .active
+            .iter()
+            .filter(waiting)
+            .copied()
+            .collect::<Vec<_>>()
+        {
+            let operation = self.tasks[&id].identity.operation;
+            let needs_place = operation != Operation::InjectNmi;
+            if needs_place && places == 0 || !self.may_begin(id, now) {
+                continue;
+            }
+            places -= usize::from(needs_place);
+            self.begin(id, now);
+        }
+    }
+
+    /// Whether nothing but the number of places stands against the task's beginning.
+    fn may_begin(&mut self, id: TaskId, now: Instant) -> bool {
+        let task = &self.tasks[&id];
+        if task.resuming.is_some() {
+            return true;
+        }
+        let blocked = task.node.is_none_or(|node| {
+            self.settings.maintenance_policy == MaintenancePolicy::Block
+                && self.nodes[node].memory.maintenance.is_some()
+        });
+        if blocked {
+            return false;
+        }
+        let not_before = match task.identity.operation {
+            Operation::PowerOn => self.gate.next_start,
+            _ => now,
+        };
+        let not_before = match task
+            .identity
+            .batch
+            .map(|batch| self.batch_allows(batch, id, now))
+        {
+            None => not_before,
+            Some(Some(at)) => not_before.max(at),
+            Some(None) => return false,
+        };
+        if now < not_before {
+            self.gate.wake_at(not_before);
+        }
+        now >= not_before
+    }
+
+    fn begin(&mut self, id: TaskId, now: Instant) {
+        let wall = self.wall(now);
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        let node = task.node.expect("an active task has its node");
+        if let Some(by) = task.resuming.take() {
+            // Its state may have changed since: then there is nothing to resume any more.
+            let _ = task.sequence.control(Control::Resume, &by, now);
+        } else {
+            task.sequence.begin(now);
+            task.identity.started_at = Some(wall);
+            if task.identity.operation == Operation::PowerOn {
+                self.gate.next_start = now + self.settings.power_on_stagger;
+            }
+            let batch = task.identity.batch;
+            if let Some(batch) = batch.and_then(|batch| self.batches.get_mut(&batch)) {
+                batch.last_start = Some(now);
+            }
+        }
+        self.nodes[node].bmc.set_wanted(true, now);
+        self.settle(node, now);
+    }
+
+    /// The next power-on order in the row is written down when its time has come.
+    fn release_gated(&mut self, now: Instant) {
+        while let Some(&id) = self.gate.waiting.front() {
+            if now < self.gate.next_order {
+                self.gate.wake_at(self.gate.next_order);
+                return;
+            }
+            self.gate.waiting.pop_front();
+            let gated = |task: &super::Task| {
+                task.pending
+                    .as_ref()
+                    .is_some_and(|p| p.stage == Stage::Gated)
+            };
+            if self.tasks.get(&id).is_some_and(gated) && !self.stopping {
+                self.write_ahead(id, now);
+            }
+        }
+    }
+
+    fn release_held(&mut self, now: Instant) {
+        while now >= self.gate.next_wire
+            && let Some(outgoing) = self.gate.held.pop_front()
+        {
+            self.gate.next_wire = now + self.settings.power_on_stagger;
+            self.gate.passed = outgoing.order;
+            self.transmits.push_back(outgoing);
+        }
+    }
+
+    /// A datagram of a BMC's room goes to the network, a power-on's first one not too soon after that of another.
+    pub(super) fn hand_over(&mut self, outgoing: Outgoing, now: Instant) {
+        if let Some(order) = outgoing.order
+            && let Some(super::run::Owner::Task(id)) = self.owners.get(&order)
+            && let Some(task) = self.tasks.get_mut(id)
+        {
+            task.sequence.handle_sent(order, now);
+            let pending = task.pending.as_ref();
+            let inrush =
+                pending.is_some_and(|pending| pending.id == order && is_inrush(&pending.order));
+            if inrush && self.gate.passed != Some(order) {
+                if now < self.gate.next_wire || !self.gate.held.is_empty() {
+                    self.gate.held.push_back(outgoing);
+                    return;
+                }
+                self.gate.next_wire = now + self.settings.power_on_stagger;
+                self.gate.passed = Some(order);
+            }
+        }
+        self.transmits.push_back(outgoing);
+    }
+
+    /// Remembers when something was powered on, so that the next life keeps the distance too.
+    pub(super) fn save_gate(&mut self, now: Instant) {
+        let wall = self.wall(now).unix_micros().to_string();
+        self.journal
+            .put(Table::Rack, LAST_POWER_ON.to_owned(), wall.into_bytes());
+    }
+
+    /// A sign of life while tasks are active, so that the next life knows how long it was away.
+    pub(super) fn heartbeat(&mut self, now: Instant) {
+        match self.next_heartbeat {
+            Some(at) if now < at => return,
+            Some(_) => {
+                let wall = self.wall(now).unix_micros().to_string();
+                self.journal
+                    .put(Table::Rack, ALIVE.to_owned(), wall.into_bytes());
+                if self.journal.trouble().is_some() {
+                    self.save_active(now);
+                }
+            }
+            None => {}
+        }
+        let wanted = !self.active.is_empty() || self.journal.trouble().is_some();
+        self.next_heartbeat = (wanted && !self.stopping).then_some(now + HEARTBEAT);
+    }
+}
+
+/// A calendar time as the journal keeps it under [`ALIVE`] and [`LAST_POWER_ON`].
+pub(super) fn wall_from(value: &[u8]) -> Option<WallTime> {
+    std::str::from_utf8(value)
+        .ok()?
+        .parse()
+        .ok()
+        .map(WallTime::from_unix_micros)
+}
+
+/// The key of the last sign of life.
+pub(super) const ALIVE: &str = "alive";
+/// The key of the time of the last power-on.
+pub(super) const LAST_POWER_ON: &str = "last power on";
+/// How often a sign of life is given while tasks are active.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);

@@ -1,0 +1,160 @@
+//! Reading idle nodes: the periodic power sync, fresh readings on request, drift and faults.
+
+use super::Rack;
+use super::call::{Answer, CallId, PowerState};
+use super::run::Owner;
+use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
+use crate::time::Instant;
+use std::time::Duration;
+
+impl Rack {
+    /// The node's own timers: its sync, and fresh readings that took too long.
+    pub(super) fn time_out_node(&mut self, node: usize, now: Instant) {
+        if let Some(id) = self.nodes[node].task {
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.sequence.handle_timeout(now);
+            }
+            self.answer_nmi(id, now);
+        }
+        let place = &mut self.nodes[node];
+        if now >= place.next_sync && place.sync.is_none() {
+            if place.task.is_some() || self.stopping {
+                // The task reads the machine itself.
+                place.next_sync = now + self.settings.sync_interval;
+            } else {
+                let id = self.read_power(node, Owner::Sync(node), now);
+                self.nodes[node].sync = Some(id);
+            }
+        }
+        let late = |(_, until): &(CallId, Instant)| now >= *until;
+        for (call, _) in self.nodes[node]
+            .fresh_calls
+            .extract_if(.., |call| late(call))
+            .collect::<Vec<_>>()
+        {
+            let view = self.node_view(node, now);
+            self.answer(call, Ok(Answer::Node(view)));
+        }
+    }
+
+    fn read_power(&mut self, node: usize, owner: Owner, now: Instant) -> OrderId {
+        let id = OrderId(self.next_order);
+        self.next_order += 1;
+        self.owners.insert(id, owner);
+        self.nodes[node]
+            .bmc
+            .submit(id, Order::ReadPower, now, &mut *self.entropy);
+        id
+    }
+
+    /// Somebody wants a reading that is not older than the request.
+    pub(super) fn read_fresh(&mut self, node: usize, call: CallId, now: Instant) {
+        self.nodes[node]
+            .fresh_calls
+            .push((call, now + FRESH_ANSWER));
+        if self.nodes[node].fresh.is_none() {
+            let id = self.read_power(node, Owner::Fresh(node), now);
+            self.nodes[node].fresh = Some(id);
+        }
+        self.settle(node, now);
+    }
+
+    pub(super) fn freshly_read(&mut self, node: usize, report: &Report, now: Instant) {
+        self.nodes[node].fresh = None;
+        if let Report::Accepted(Reading::Power(power)) = report {
+            self.note_reading(node, *power, now);
+            let task = self.nodes[node].task.and_then(|id| self.tasks.get_mut(&id));
+            match task {
+                Some(task) => task.sequence.observe_power(*power, now),
+                // `error` stays until the periodic sync.
+                None if self.nodes[node].memory.shown != PowerState::Error => {
+                    self.show(node, *power, now)
+                }
+                None => {}
+            }
+        }
+        for (call, _) in std::mem::take(&mut self.nodes[node].fresh_calls) {
+            let view = self.node_view(node, now);
+            self.answer(call, Ok(Answer::Node(view)));
+        }
+    }
+
+    /// The periodic sync of a node has its report.
+    pub(super) fn synced(&mut self, node: usize, report: &Report, now: Instant) {
+        let place = &mut self.nodes[node];
+        place.sync = None;
+        place.next_sync = now + self.settings.sync_interval;
+        let Report::Accepted(Reading::Power(power)) = report else {
+            self.sync_failed(node, report, now);
+            return;
+        };
+        let before = place.memory.reading.map(|(power, _)| power);
+        place.failed_syncs = 0;
+        let recovered = place.memory.fault.take();
+        let task = place.task.and_then(|id| self.tasks.get_mut(&id));
+        if let Some(task) = task {
+            task.sequence.observe_power(*power, now);
+        }
+        self.note_reading(node, *power, now);
+        if recovered.is_some() {
+            self.note_history(
+                node,
+                "recovered",
+                format!("its BMC answers again: power is {power}"),
+                None,
+                None,
+                false,
+                now,
+            );
+        }
+        if self.nodes[node].task.is_some() {
+            return;
+        }
+        if let Some(before) = before.filter(|before| before != power) {
+            let text = format!("found {power}, was {before}: nobody asked this daemon for it");
+            log::warn!("{}: {text}", self.nodes[node].settings.name);
+            self.note_history(node, "drift", text, None, None, false, now);
+        }
+        self.show(node, *power, now);
+    }
+
+    fn show(&mut self, node: usize, power: Power, now: Instant) {
+        let wall = self.wall(now);
+        let place = &mut self.nodes[node];
+        let shown = PowerState::from(power);
+        if place.memory.shown != shown {
+            let text = format!("power is {power}");
+            place.memory.shown = shown;
+            place.memory.updated_at = Some(wall);
+            self.save_node(node);
+            self.announce_node(node, text, now);
+        }
+    }
+
+    fn sync_failed(&mut self, node: usize, report: &Report, now: Instant) {
+        let place = &mut self.nodes[node];
+        place.failed_syncs += 1;
+        let faulty = place.failed_syncs >= self.settings.fault_after;
+        if faulty {
+            place.next_sync = now + self.settings.sync_interval * GENTLE;
+        }
+        if place.failed_syncs != self.settings.fault_after {
+            return;
+        }
+        let text = format!("{} readings failed in a row: {report}", place.failed_syncs);
+        log::warn!("{}: {text}", place.settings.name);
+        place.memory.fault = Some(POWER_FAILURE.to_owned());
+        place.memory.shown = PowerState::Unknown;
+        place.memory.last_error = Some(text.clone());
+        self.save_node(node);
+        self.note_history(node, "fault", text, None, None, true, now);
+        self.announce_node(node, "its BMC does not answer".to_owned(), now);
+    }
+}
+
+/// How long a fresh reading is waited for; then the last one is shown, with its age and the trouble.
+pub(super) const FRESH_ANSWER: Duration = Duration::from_secs(5);
+/// A faulty node is read so many times more seldom.
+const GENTLE: u32 = 3;
+/// Ironic's word for a node whose BMC cannot be read.
+const POWER_FAILURE: &str = "power failure";

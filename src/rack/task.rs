@@ -1,0 +1,212 @@
+//! A task: a sequence with its identity, and what the journal keeps of it.
+
+use super::call::{BatchId, CallId, ControlView, OrderView, TaskId, TaskView, Who};
+use crate::bmc::vocabulary::{Order, OrderId, Report};
+use crate::power::{Control, Operation, Saved, Sequence, State, Target};
+use crate::time::{Instant, WallTime};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// One operation on one node.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) identity: Identity,
+    /// The node's place in the inventory; `None` for an ended task of a node that is configured no more.
+    pub(super) node: Option<usize>,
+    pub(super) sequence: Sequence,
+    pub(super) pending: Option<Pending>,
+    /// Whether its first record is durable: before that it does not begin.
+    pub(super) admitted: bool,
+    /// Resume was asked for and waits for a place among the transitions.
+    pub(super) resuming: Option<String>,
+    /// A call that wants to know what the BMC says to the NMI, and until when it waits.
+    pub(super) nmi_call: Option<(CallId, Instant)>,
+    /// What was journaled last: compared to see whether there is something new.
+    pub(super) journaled: Option<Milestone>,
+}
+
+/// What stays the same, or changes at the start and the end only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pub(super) id: TaskId,
+    pub(super) node: String,
+    pub(super) node_uuid: Uuid,
+    pub(super) batch: Option<BatchId>,
+    pub(super) operation: Operation,
+    pub(super) requested_by: Who,
+    pub(super) requested_at: WallTime,
+    pub(super) started_at: Option<WallTime>,
+    pub(super) ended_at: Option<WallTime>,
+    pub(super) version: u64,
+    pub(super) controls: Vec<ControlView>,
+}
+
+/// What the journal keeps of a task.
+#[derive(Serialize, Deserialize)]
+pub(super) struct TaskRecord {
+    pub(super) identity: Identity,
+    pub(super) sequence: Saved,
+    /// When this was written: time away is counted from the last sign of life after it.
+    pub(super) written_at: WallTime,
+    pub(super) resuming: Option<String>,
+}
+
+/// The order that the sequence gave and that has no report yet.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) id: OrderId,
+    pub(super) order: Order,
+    pub(super) stage: Stage,
+}
+
+/// How far an order has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// It waits for its turn among the power-ons of the rack.
+    Gated,
+    /// It is being written down.
+    Journaled,
+    /// The BMC's room has it.
+    Submitted,
+}
+
+/// The part of a task whose change is worth a record and an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Milestone {
+    pub(super) state: State,
+    pub(super) phase: String,
+    pub(super) step: u32,
+    pub(super) target: Option<Target>,
+    /// Orders that change power, and how many of them have an answer.
+    pub(super) changing: (usize, usize),
+    pub(super) resuming: bool,
+}
+
+impl Task {
+    pub(super) fn state(&self) -> State {
+        self.sequence.state()
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        !self.state().is_end()
+    }
+
+    /// What `target_power_state` shows for it.
+    pub(super) fn target(&self) -> Option<Target> {
+        self.sequence.target()
+    }
+
+    /// Whether it takes one of the rack's places for power changes.
+    pub(super) fn is_transition(&self) -> bool {
+        let moving = matches!(
+            self.state(),
+            State::Running | State::Aborting | State::RollingBack
+        );
+        moving && self.identity.operation != Operation::InjectNmi
+    }
+
+    pub(super) fn milestone(&self, now: Instant) -> Milestone {
+        let progress = self.sequence.progress(now);
+        let changing = self
+            .sequence
+            .sent()
+            .iter()
+            .filter(|sent| sent.order.changes_power());
+        Milestone {
+            state: self.state(),
+            phase: progress.phase,
+            step: progress.step,
+            target: self.target(),
+            changing: (
+                changing.clone().count(),
+                changing.filter(|sent| sent.answer.is_some()).count(),
+            ),
+            resuming: self.resuming.is_some(),
+        }
+    }
+
+    pub(super) fn record(&self, now: Instant, wall: WallTime) -> TaskRecord {
+        TaskRecord {
+            identity: self.identity.clone(),
+            sequence: self.sequence.save(now),
+            written_at: wall,
+            resuming: self.resuming.clone(),
+        }
+    }
+
+    pub(super) fn view(&self, rack: &str, now: Instant) -> TaskView {
+        let identity = &self.identity;
+        let progress = self.sequence.progress(now);
+        let outcome = self.sequence.outcome();
+        let may = |control| self.may(control);
+        TaskView {
+            id: identity.id,
+            version: identity.version,
+            rack: rack.to_owned(),
+            node: identity.node.clone(),
+            node_uuid: identity.node_uuid,
+            batch: identity.batch,
+            operation: identity.operation,
+            state: self.state(),
+            phase: match &self.resuming {
+                Some(_) => "waiting for a place among the rack's transitions to resume".to_owned(),
+                None => progress.phase,
+            },
+            step: progress.step,
+            steps: progress.steps,
+            target_power_state: self.target(),
+            requested_by: identity.requested_by.clone(),
+            requested_at: identity.requested_at,
+            started_at: identity.started_at,
+            ended_at: identity.ended_at,
+            elapsed: progress.elapsed,
+            time_left: progress.time_left,
+            power_at_start: self.sequence.power_at_start(),
+            power: self.sequence.power(),
+            orders: self.orders(),
+            outcome: outcome.map(|outcome| outcome.text.clone()),
+            controls: identity.controls.clone(),
+            may_abort: may(Control::Abort),
+            may_cancel: may(Control::Cancel),
+            may_rollback: may(Control::Rollback),
+            may_suspend: may(Control::Suspend),
+            may_resume: may(Control::Resume),
+        }
+    }
+
+    fn may(&self, control: Control) -> bool {
+        let waiting_to_resume = control == Control::Resume && self.resuming.is_some();
+        !waiting_to_resume && self.sequence.may(control).is_ok()
+    }
+
+    fn orders(&self) -> Vec<OrderView> {
+        // The sequence counts from its beginning, suspensions included, so calendar times follow from the start's.
+        let begun = self
+            .identity
+            .started_at
+            .unwrap_or(self.identity.requested_at);
+        let view = |sent: &crate::power::Sent| OrderView {
+            order: sent.order.name().to_owned(),
+            at: begun + sent.at,
+            answered_at: sent.answer.as_ref().map(|(at, _)| begun + *at),
+            answer: sent.answer.as_ref().map(|(_, report)| report.to_string()),
+            completion_code: match &sent.answer {
+                Some((_, Report::Refused(refusal))) => Some(refusal.code),
+                _ => None,
+            },
+            changes_power: sent.order.changes_power(),
+        };
+        self.sequence.sent().iter().map(view).collect()
+    }
+}
+
+/// A new task's id: version 7, from the calendar and 10 random bytes.
+pub(super) fn new_id(wall: WallTime, entropy: &mut dyn crate::entropy::Entropy) -> Uuid {
+    let mut random = [0; 10];
+    entropy.fill(&mut random);
+    uuid::Builder::from_unix_timestamp_millis(wall.unix_micros() / 1000, &random).into_uuid()
+}
+
+/// How long a call waits for the BMC's answer to an NMI.
+pub(super) const NMI_ANSWER: Duration = Duration::from_secs(5);

@@ -1,0 +1,127 @@
+//! Snapshots of what there is, for those who ask.
+
+use super::Rack;
+use super::call::{Explanation, HealthView, NodeView, TaskId, TaskView};
+use crate::time::Instant;
+
+impl Rack {
+    pub(super) fn node_view(&self, node: usize, now: Instant) -> NodeView {
+        let place = &self.nodes[node];
+        let task = place.task.and_then(|id| self.tasks.get(&id));
+        let target = task.and_then(|task| task.target());
+        place.view(&self.settings.name, target, now, self.wall(now))
+    }
+
+    pub(super) fn task_view(&self, task: TaskId, now: Instant) -> Option<TaskView> {
+        self.tasks
+            .get(&task)
+            .map(|task| task.view(&self.settings.name, now))
+    }
+
+    pub(super) fn health(&self, now: Instant) -> HealthView {
+        let (nodes, active, troubled) = self.summary(now);
+        HealthView {
+            rack: self.settings.name.clone(),
+            nodes: u32::try_from(nodes).unwrap_or(u32::MAX),
+            active_tasks: u32::try_from(active).unwrap_or(u32::MAX),
+            troubled: u32::try_from(troubled).unwrap_or(u32::MAX),
+            started_at: self.clock.started,
+            store_trouble: self.journal.trouble().map(str::to_owned),
+            pause: self.pause.as_ref().map(|pause| pause.hold.clone()),
+        }
+    }
+
+    /// Everything that is known of a node's BMC, and where it comes from.
+    pub(super) fn explanation(&self, node: usize, now: Instant) -> Explanation {
+        let place = &self.nodes[node];
+        let session = place.bmc.session();
+        let login = &place.settings.login;
+        let knowledge = place.bmc.knowledge();
+        let suites: Vec<String> = login
+            .suites
+            .iter()
+            .map(|suite| suite.0.to_string())
+            .collect();
+        let mut facts: Vec<(String, String)> = Vec::new();
+        let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
+        let address = place
+            .bmc
+            .address()
+            .map_or("not resolved".to_owned(), |address| address.to_string());
+        fact(
+            "address",
+            format!(
+                "{} port {} ({address})",
+                place.settings.address.host, place.settings.address.port
+            ),
+        );
+        fact(
+            "user",
+            format!("{}, privilege {}", login.username, login.privilege),
+        );
+        fact(
+            "cipher suites",
+            format!("{} configured, in this order", suites.join(", ")),
+        );
+        fact(
+            "suite that works",
+            knowledge
+                .suite
+                .map_or("not known yet".to_owned(), |suite| suite.to_string()),
+        );
+        for evidence in &knowledge.evidence {
+            fact("found out", evidence.clone());
+        }
+        for order in &knowledge.unsupported {
+            fact("not supported", format!("{order}: the BMC said so"));
+        }
+        let statistics = session.statistics();
+        if let Some(spoken) = statistics.spoken {
+            fact("last session", spoken.to_string());
+        }
+        if let Some(round_trip) = statistics.round_trip {
+            fact(
+                "round trip",
+                format!("{:.1} ms, smoothed", round_trip.as_secs_f64() * 1000.0),
+            );
+        }
+        fact(
+            "sessions",
+            format!(
+                "{} opened, {} lost, {} handshakes",
+                statistics.opened, statistics.lost, statistics.handshakes
+            ),
+        );
+        fact(
+            "datagrams",
+            format!(
+                "{} sent ({} copies), {} received",
+                statistics.sent, statistics.resends, statistics.received
+            ),
+        );
+        for (reason, count) in &statistics.dropped {
+            fact("dropped", format!("{count}: {reason:?}"));
+        }
+        fact("waiting orders", place.bmc.backlog().to_string());
+        if let Some((trouble, text)) = place.bmc.trouble(now) {
+            fact("trouble", format!("{}: {text}", trouble.words()));
+        }
+        let wall = self.wall(now);
+        let ago = |at: Instant| {
+            crate::time::WallTime::from_unix_micros(
+                wall.unix_micros()
+                    .saturating_sub(u64::try_from((now - at).as_micros()).unwrap_or(u64::MAX)),
+            )
+        };
+        Explanation {
+            node: self.node_view(node, now),
+            facts,
+            failures: place
+                .bmc
+                .failures()
+                .map(|(at, text)| (ago(*at), text.clone()))
+                .collect(),
+            boot_device: None,
+        }
+    }
+}
