@@ -1,2 +1,5 @@
-//! rackbmcd
-fn main() {}
+//! The daemon.
+
+fn main() -> std::process::ExitCode {
+    rackbmcd::daemon::main()
+}

@@ -1,3 +1,124 @@
-//! The shell: the only room with a clock, sockets, signals, randomness and the store.
+//! The shell: the only room with a clock, sockets, signals, randomness and the store. It owns the one [`Rack`] and
+//! does the world's part for it; it decides nothing about machines.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `shell` | the loop: one input, drain every output, wait |
+//! | `udp` | datagrams in batches, one socket per local port number |
+//! | `listen` | the API's sockets: systemd's or our own |
+//! | `store` | the journal on the disk |
+//! | `audit` | who changed what, chained by hash |
+//! | `policy` | the configuration's roles as the API wants them |
+//! | `metrics` | OpenMetrics text |
+//! | `kernel` | the only `unsafe`: two calls without a safe wrapper |
+//! | `logging`, `clock`, `signals`, `names`, `limits` | the rest of the world |
+//!
+//! [`Rack`]: crate::rack::Rack
 
+mod audit;
+mod clock;
+mod kernel;
+mod limits;
+mod listen;
+mod logging;
+mod metrics;
+mod names;
+mod policy;
+mod shell;
+mod signals;
 pub mod store;
+mod udp;
+
+use crate::config::{Configuration, Disk};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Per-rack BMC power daemon: speaks IPMI over LAN to the BMCs of one rack and serves their power over a local HTTP
+/// socket. `rackbmc` is its command line.
+#[derive(Parser, Debug)]
+#[command(name = "rackbmcd", version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "/etc/rackbmcd/rackbmcd.toml"
+    )]
+    config: PathBuf,
+    /// Read the configuration and what it names, say what is wrong with it, and exit (78 where something is).
+    #[arg(long)]
+    check_config: bool,
+    /// What is logged: error, warn, info, debug or trace. The configuration's log_level where not given.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<log::LevelFilter>,
+}
+
+/// The exit code for a wrong configuration (`EX_CONFIG`): systemd does not restart for it.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// The daemon's whole life, from its arguments to its exit code.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let configuration = match load(&arguments.config) {
+        Ok(configuration) => configuration,
+        Err(code) => return code,
+    };
+    if arguments.check_config {
+        let nodes = configuration.nodes.len();
+        configuration
+            .warnings
+            .iter()
+            .for_each(|warning| eprintln!("{warning}"));
+        println!(
+            "{}: good, {nodes} nodes in rack {}",
+            arguments.config.display(),
+            configuration.rack.name
+        );
+        return ExitCode::SUCCESS;
+    }
+    logging::start(
+        arguments
+            .log_level
+            .unwrap_or(configuration.daemon.log_level),
+    );
+    configuration
+        .warnings
+        .iter()
+        .for_each(|warning| log::warn!("{warning}"));
+    limits::harden();
+    match smol::block_on(shell::run(arguments.config, configuration)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            log::error!("{}", failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Reads the configuration; says every mistake in it, a line each, where there are some.
+fn load(path: &Path) -> Result<Configuration, ExitCode> {
+    Configuration::load(path, &Disk).map_err(|complaints| {
+        complaints
+            .iter()
+            .for_each(|complaint| eprintln!("{complaint}"));
+        ExitCode::from(EXIT_CONFIG)
+    })
+}
+
+/// Why the daemon does not start, or does not go on.
+#[derive(Debug)]
+struct Failure {
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    fn new(text: impl std::fmt::Display) -> Self {
+        Failure {
+            text: text.to_string(),
+            code: 1,
+        }
+    }
+}

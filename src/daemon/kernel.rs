@@ -1,0 +1,72 @@
+//! The two things that the kernel gives only to `unsafe` callers: a descriptor that was passed to this process by its
+//! number, and the groups of a Unix socket's peer, for which nix has no wrapper. Nothing else is in here.
+#![allow(
+    unsafe_code,
+    reason = "no safe wrapper exists for these two; each says why it holds"
+)]
+
+use nix::libc;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Takes a descriptor over that systemd passed.
+///
+/// Each number may be adopted once: `listen` does it, at the start, for one number of systemd's own range.
+pub(super) fn adopt(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: systemd opened it for this process (LISTEN_PID was compared), and nobody else here owns it.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// The supplementary groups that the peer had when it connected (SO_PEERGROUPS, socket(7)).
+///
+/// # Errors
+/// What the kernel says; a peer in more groups than the kernel allows a process cannot be.
+pub(super) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let mut length =
+            libc::socklen_t::try_from(size_of_val(groups.as_slice())).map_err(io::Error::other)?;
+        // SAFETY: `groups` is writable for `length` bytes, and `length` is what the kernel may write at most; gid_t
+        // may hold any bytes.
+        let outcome = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let count = length as usize / size_of::<libc::gid_t>();
+        if outcome == 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        // ERANGE: more groups than there was room for; the kernel says how many.
+        if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(count, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn the_groups_of_a_peer_are_those_of_its_process() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut found = peer_groups(ours.as_fd()).unwrap();
+        let mut expected: Vec<u32> = nix::unistd::getgroups()
+            .unwrap()
+            .into_iter()
+            .map(|group| group.as_raw())
+            .collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,50 @@
+//! Log lines: for the journal of systemd with its `<N>` prefix, else plain on standard error.
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::sys::stat::fstat;
+use std::io::Write;
+
+/// Starts logging.
+pub(super) fn start(level: LevelFilter) {
+    let outcome = if is_journal() {
+        log::set_boxed_logger(Box::new(Journal)).map(|()| log::set_max_level(level))
+    } else {
+        simple_logger::SimpleLogger::new().with_level(level).init()
+    };
+    if let Err(error) = outcome {
+        eprintln!("rackbmcd: log lines are lost: {error}");
+    }
+}
+
+/// Whether standard error goes to systemd's journal: JOURNAL_STREAM names its device and inode, and may be stale.
+fn is_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let Ok(stat) = fstat(std::io::stderr()) else {
+        return false;
+    };
+    named == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
+
+/// Writes lines as systemd's journal reads them (sd-daemon(3)).
+struct Journal;
+
+impl Log for Journal {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let priority = match record.level() {
+            Level::Error => 3,
+            Level::Warn => 4,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
+        };
+        // A log that cannot be written has nowhere to say so.
+        let _ = writeln!(std::io::stderr().lock(), "<{priority}>{}", record.args());
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,498 @@
+//! The loop: one input, drain every output of the [`Rack`], wait for the next. The rack decides; this carries.
+
+use super::audit::Trail;
+use super::clock::Clock;
+use super::listen::Listeners;
+use super::signals::Signals;
+use super::store::Store;
+use super::store::committer::{self, Batch, Committed};
+use super::udp::{Received, Sockets};
+use super::{Failure, kernel, metrics, names, policy};
+use crate::api::access::Policy;
+use crate::api::serve::{Asked, Audit, Context, Limits, Reply, State, serve_tcp, serve_unix};
+use crate::config::{Complaint, Configuration, Disk};
+use crate::entropy::Entropy;
+use crate::rack::Rack;
+use crate::rack::call::{Answer, Call, CallId};
+use crate::rack::record::Table;
+use crate::time::Instant;
+use nix::sys::signal::Signal;
+use sd_notify::NotifyState;
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What can happen to the loop, beside calls.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Datagrams came.
+    Datagrams(Received),
+    /// The journal wrote, or could not.
+    Committed(Committed),
+    /// A signal came.
+    Signal(Signal),
+    /// A BMC's name was looked up.
+    Resolved(Uuid, Result<IpAddr, String>),
+    /// Somebody changed something over the API.
+    Audit(Audit),
+    /// Somebody wants the metrics.
+    Metrics(Sender<String>),
+    /// The configuration was read again.
+    Reloaded(Box<Result<Configuration, Vec<Complaint>>>),
+}
+
+/// Runs the daemon until it is told to stop.
+pub(super) async fn run(path: PathBuf, configuration: Configuration) -> Result<(), Failure> {
+    // Before any thread is started: all of them must have our signals blocked.
+    let signals = Signals::new().map_err(Failure::new)?;
+    let clock = Clock::start();
+    let state_dir = configuration.daemon.state_dir.clone();
+    let mut store = Store::open(&state_dir).map_err(Failure::new)?;
+    let remembered = store.load().map_err(Failure::new)?;
+    let last_audit = remembered
+        .iter()
+        .rfind(|(table, ..)| *table == Table::Audit);
+    let trail = Trail::after(last_audit.map(|(_, _, value)| value.as_slice()));
+    let (rack_settings, nodes) = (configuration.rack.clone(), configuration.nodes.clone());
+    let rack = Rack::new(
+        rack_settings,
+        nodes,
+        remembered,
+        clock.wall(),
+        clock.now(),
+        Box::new(Kernel),
+    )
+    .map_err(Failure::new)?;
+    let listeners = Listeners::open(&configuration.api)?;
+    let (to_inputs, inputs) = smol::channel::bounded(INPUTS);
+    let (journal, batches) = smol::channel::unbounded();
+    let (committed, outcomes) = smol::channel::unbounded();
+    let committer = committer::spawn(store, batches, committed).map_err(Failure::new)?;
+    let (asks, asked) = smol::channel::bounded(CALLS);
+    let (going_down, shutdown) = smol::channel::bounded(1);
+    let policy = Arc::new(Mutex::new(Arc::new(policy::policy(&configuration.api))));
+    let context = context(asks, &to_inputs, policy.clone(), &configuration, shutdown);
+    let mut tasks = vec![
+        forward(outcomes, to_inputs.clone(), Input::Committed),
+        smol::spawn(pass_signals(signals, to_inputs.clone())),
+        smol::spawn(serve_unix(listeners.unix.clone(), context.clone())),
+    ];
+    if let Some(tcp) = listeners.tcp.clone() {
+        tasks.push(smol::spawn(serve_tcp(tcp, context)));
+    }
+    let (nodes, ..) = rack.summary(clock.now());
+    log::info!(
+        "rack {}: {nodes} nodes, state in {}",
+        rack.name(),
+        state_dir.display()
+    );
+    let shell = Shell {
+        clock,
+        rack,
+        sockets: Sockets::new(to_inputs.clone()),
+        journal: Some(journal),
+        last_ticket: 0,
+        trail,
+        replies: BTreeMap::new(),
+        next_call: 0,
+        to_inputs,
+        path,
+        policy,
+        going_down: Some(going_down),
+        stop_by: None,
+        watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
+        housekeeping_at: Instant::START,
+        status: String::new(),
+    };
+    notify(&[NotifyState::Ready]);
+    shell.run(inputs, asked).await;
+    listeners.remove();
+    // The journal's thread ends when it has written all that it was given.
+    if smol::unblock(move || committer.join()).await.is_err() {
+        return Err(Failure::new("the journal's thread broke down"));
+    }
+    log::info!("stopped");
+    Ok(())
+}
+
+struct Shell {
+    clock: Clock,
+    rack: Rack,
+    sockets: Sockets,
+    /// Taken away at the end, so that the journal's thread ends.
+    journal: Option<Sender<Batch>>,
+    last_ticket: u64,
+    trail: Trail,
+    replies: BTreeMap<CallId, Reply>,
+    next_call: u64,
+    to_inputs: Sender<Input>,
+    path: PathBuf,
+    policy: Arc<Mutex<Arc<Policy>>>,
+    /// Dropped to tell the API that the daemon goes down.
+    going_down: Option<Sender<()>>,
+    /// When patience with the shutdown ends.
+    stop_by: Option<Instant>,
+    watchdog: Option<Duration>,
+    housekeeping_at: Instant,
+    status: String,
+}
+
+/// What ends a wait.
+enum Turn {
+    Input(Input),
+    Asked(Asked),
+    Time,
+}
+
+impl Shell {
+    async fn run(mut self, inputs: Receiver<Input>, asked: Receiver<Asked>) {
+        loop {
+            self.keep_house();
+            self.drain();
+            if self
+                .stop_by
+                .is_some_and(|by| self.rack.is_quiet() || self.clock.now() >= by)
+            {
+                break;
+            }
+            let wake = self
+                .rack
+                .poll_timeout()
+                .map_or(self.housekeeping_at, |at| at.min(self.housekeeping_at));
+            let wait = self.clock.until(wake);
+            let turn = async { inputs.recv().await.map_or(Turn::Time, Turn::Input) }
+                .or(async { asked.recv().await.map_or(Turn::Time, Turn::Asked) })
+                .or(async {
+                    smol::Timer::after(wait).await;
+                    Turn::Time
+                })
+                .await;
+            match turn {
+                Turn::Input(input) => self.handle(input),
+                Turn::Asked(asked) => self.ask(asked),
+                Turn::Time => {}
+            }
+            let now = self.clock.now();
+            if self.rack.poll_timeout().is_some_and(|at| at <= now) {
+                self.rack.handle_timeout(now);
+            }
+        }
+        self.drain();
+        self.journal = None;
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.clock.now();
+        match input {
+            Input::Datagrams(received) => {
+                for address in received.unreachable {
+                    self.rack.handle_unreachable(address, now);
+                }
+                for (from, datagram) in received.datagrams {
+                    self.rack
+                        .handle_datagram(from, received.port, &datagram, now);
+                }
+            }
+            Input::Committed(Committed::Durable(ticket)) => self.rack.handle_durable(ticket, now),
+            Input::Committed(Committed::Failed { ticket, reason }) => {
+                self.rack.handle_store_trouble(ticket, &reason, now);
+            }
+            Input::Signal(Signal::SIGHUP) => self.begin_reload(),
+            Input::Signal(signal) => self.begin_stop(signal, now),
+            Input::Resolved(node, answer) => self.rack.handle_resolved(node, answer, now),
+            Input::Audit(audit) => {
+                let write = self.trail.append(audit, self.clock.wall());
+                self.remember(self.last_ticket, vec![write]);
+            }
+            Input::Metrics(reply) => {
+                // Nobody waits any more where this fails.
+                let _ = reply.try_send(metrics::text(self.snapshot(now)));
+            }
+            Input::Reloaded(outcome) => self.reload(*outcome, now),
+        }
+    }
+
+    fn ask(&mut self, asked: Asked) {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        self.replies.insert(id, asked.reply);
+        self.rack.handle_call(id, asked.call, self.clock.now());
+    }
+
+    /// Carries every output of the rack to where it belongs: datagrams first, so that no answer overtakes them.
+    fn drain(&mut self) {
+        let outgoing: Vec<_> = std::iter::from_fn(|| self.rack.poll_transmit()).collect();
+        if !outgoing.is_empty() {
+            self.sockets.send(outgoing);
+        }
+        while let Some((ticket, writes)) = self.rack.poll_writes() {
+            self.last_ticket = ticket;
+            self.remember(ticket, writes);
+        }
+        while let Some((node, host)) = self.rack.poll_resolve() {
+            let inputs = self.to_inputs.clone();
+            let look_up = async move {
+                let answer = smol::unblock(move || names::resolve(&host)).await;
+                // The loop has ended where this fails.
+                let _ = inputs.send(Input::Resolved(node, answer)).await;
+            };
+            smol::spawn(look_up).detach();
+        }
+        while let Some((call, answer)) = self.rack.poll_answer() {
+            if let Some(reply) = self.replies.remove(&call) {
+                reply.send(answer);
+            }
+        }
+    }
+
+    fn remember(&self, ticket: u64, writes: Vec<crate::rack::record::Write>) {
+        let Some(journal) = &self.journal else { return };
+        if journal.try_send(Batch { ticket, writes }).is_err() {
+            log::error!("the journal's thread is gone");
+        }
+    }
+
+    /// What is due now and then: a sign of life for systemd, clients that went away, sockets that nobody uses.
+    fn keep_house(&mut self) {
+        let now = self.clock.now();
+        if now < self.housekeeping_at {
+            return;
+        }
+        self.housekeeping_at = now + self.watchdog.unwrap_or(HOUSEKEEPING).min(HOUSEKEEPING);
+        self.rack.handle_wall(self.clock.wall(), now);
+        let gone: Vec<CallId> = self
+            .replies
+            .iter()
+            .filter(|(_, reply)| reply.is_gone())
+            .map(|(call, _)| *call)
+            .collect();
+        for call in gone {
+            self.replies.remove(&call);
+            self.rack.forget_call(call);
+        }
+        self.sockets.keep(&self.rack.ports_in_use());
+        if self.watchdog.is_some() {
+            notify(&[NotifyState::Watchdog]);
+        }
+        let (nodes, tasks, troubled) = self.rack.summary(now);
+        let status = format!("{nodes} nodes, {tasks} tasks running, {troubled} BMCs in trouble");
+        if self.status != status && self.stop_by.is_none() {
+            notify(&[NotifyState::Status(&status)]);
+            self.status = status;
+        }
+    }
+
+    fn snapshot(&mut self, now: Instant) -> metrics::Snapshot {
+        let mut ask = |call| {
+            let id = CallId(self.next_call);
+            self.next_call += 1;
+            self.rack.handle_call(id, call, now);
+            std::iter::from_fn(|| self.rack.poll_answer()).collect::<Vec<_>>()
+        };
+        let answers = [ask(Call::Nodes), ask(Call::Health)].concat();
+        let mut nodes = Vec::new();
+        let mut health = None;
+        for (call, answer) in answers {
+            match answer {
+                Ok(Answer::Nodes(views)) if !self.replies.contains_key(&call) => nodes = views,
+                Ok(Answer::Health(view)) if !self.replies.contains_key(&call) => {
+                    health = Some(view)
+                }
+                answer => {
+                    if let Some(reply) = self.replies.remove(&call) {
+                        reply.send(answer);
+                    }
+                }
+            }
+        }
+        metrics::Snapshot {
+            health: health.expect("the rack answers for its health at once"),
+            nodes,
+            counters: self.rack.counters().clone(),
+            sockets: self.sockets.len(),
+        }
+    }
+
+    fn begin_reload(&mut self) {
+        log::info!("reloading {}", self.path.display());
+        match NotifyState::monotonic_usec_now() {
+            Ok(monotonic) => notify(&[NotifyState::Reloading, monotonic]),
+            Err(error) => log::warn!("systemd does not hear of the reload: {error}"),
+        }
+        let (path, inputs) = (self.path.clone(), self.to_inputs.clone());
+        let read = async move {
+            let outcome = smol::unblock(move || Configuration::load(&path, &Disk)).await;
+            // The loop has ended where this fails.
+            let _ = inputs.send(Input::Reloaded(Box::new(outcome))).await;
+        };
+        smol::spawn(read).detach();
+    }
+
+    fn reload(&mut self, outcome: Result<Configuration, Vec<Complaint>>, now: Instant) {
+        match outcome {
+            Err(complaints) => {
+                complaints
+                    .iter()
+                    .for_each(|complaint| log::error!("{complaint}"));
+                log::error!("the new configuration is wrong: the old one stays in force");
+            }
+            Ok(configuration) => {
+                configuration
+                    .warnings
+                    .iter()
+                    .for_each(|warning| log::warn!("{warning}"));
+                let policy = Arc::new(policy::policy(&configuration.api));
+                match self
+                    .rack
+                    .reload(configuration.rack, configuration.nodes, now)
+                {
+                    Ok(()) => {
+                        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+                        log::info!("reloaded");
+                    }
+                    Err(why) => {
+                        log::error!("not reloaded, the old configuration stays in force: {why}")
+                    }
+                }
+            }
+        }
+        notify(&[NotifyState::Ready]);
+    }
+
+    fn begin_stop(&mut self, signal: Signal, now: Instant) {
+        if self.stop_by.is_some() {
+            log::warn!("{signal} again: stopping at once");
+            self.stop_by = Some(now);
+            return;
+        }
+        let (_, tasks, _) = self.rack.summary(now);
+        log::info!("{signal}: stopping; {tasks} tasks stay in the journal");
+        let status = format!("stopping; {tasks} tasks are taken up at the next start");
+        notify(&[NotifyState::Stopping, NotifyState::Status(&status)]);
+        self.stop_by = Some(now + STOP_PATIENCE);
+        self.going_down = None;
+        self.rack.stop(now);
+    }
+}
+
+/// What the API needs of the world.
+fn context(
+    asks: Sender<Asked>,
+    inputs: &Sender<Input>,
+    policy: Arc<Mutex<Arc<Policy>>>,
+    configuration: &Configuration,
+    shutdown: Receiver<()>,
+) -> Arc<Context> {
+    let (for_audit, for_metrics) = (inputs.clone(), inputs.clone());
+    let configured = &configuration.api.limits;
+    let limits = Limits {
+        connections: configured.connections as usize,
+        streams: configured.streams as usize,
+        headers: configured.header_timeout,
+        body: configured.body_timeout,
+        write: configured.write_timeout,
+        ..Limits::default()
+    };
+    Arc::new(Context {
+        asks,
+        entropy: Box::new(|bytes| Kernel.fill(bytes)),
+        policy: Box::new(move || {
+            policy
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        }),
+        metrics: Box::new(move || {
+            let inputs = for_metrics.clone();
+            Box::pin(async move {
+                let (reply, text) = smol::channel::bounded(1);
+                let asked = inputs.send(Input::Metrics(reply)).await;
+                let text = if asked.is_ok() {
+                    text.recv().await.ok()
+                } else {
+                    None
+                };
+                text.unwrap_or_else(|| "# the daemon is shutting down\n# EOF\n".to_owned())
+            })
+        }),
+        look_up: Box::new(|socket, peer| {
+            peer.user = peer.uid.and_then(names::user);
+            match kernel::peer_groups(socket) {
+                Ok(groups) => peer.groups = groups,
+                Err(error) => log::warn!("the groups of a client cannot be read: {error}"),
+            }
+        }),
+        audit: Box::new(move |audit| {
+            log::info!(
+                "audit: {} {} {} -> {}",
+                audit.who.name,
+                audit.method,
+                audit.path,
+                audit.status
+            );
+            let inputs = for_audit.clone();
+            // Waiting for room in the channel is no work for the one who answers a client.
+            smol::spawn(async move { inputs.send(Input::Audit(audit)).await }).detach();
+        }),
+        limits,
+        shutdown,
+        state: State::default(),
+    })
+}
+
+/// Passes everything from one channel on to the loop.
+fn forward<T: Send + 'static>(
+    from: Receiver<T>,
+    to: Sender<Input>,
+    wrap: impl Fn(T) -> Input + Send + 'static,
+) -> smol::Task<()> {
+    smol::spawn(async move {
+        while let Ok(value) = from.recv().await {
+            if to.send(wrap(value)).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+async fn pass_signals(signals: Signals, to: Sender<Input>) {
+    loop {
+        match signals.next().await {
+            Ok(signal) if to.send(Input::Signal(signal)).await.is_ok() => {}
+            Ok(_) => return,
+            Err(error) => {
+                log::error!("signals cannot be read: {error}");
+                return;
+            }
+        }
+    }
+}
+
+/// Tells systemd, where it listens.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::debug!("systemd does not hear us: {error}");
+    }
+}
+
+/// The kernel's randomness.
+struct Kernel;
+
+impl Entropy for Kernel {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the kernel has randomness once it is up");
+    }
+}
+
+/// Inputs that may wait for the loop.
+const INPUTS: usize = 1024;
+/// Calls that may wait for the loop; more wait with their clients.
+const CALLS: usize = 256;
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How long sessions may take to close.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);

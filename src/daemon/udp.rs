@@ -1,0 +1,248 @@
+//! Datagrams: one UDP socket per local port number and address family, shared by all BMCs, read and written in batches.
+//!
+//! Each socket has a reader of its own that waits and hands what came to the loop. Sending never waits: what the
+//! kernel does not take is lost, as datagrams are, so that none can leave after the core has taken it back.
+
+use super::shell::Input;
+use crate::bmc::{LocalPort, Outgoing};
+use async_io::Async;
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, sendmmsg,
+    setsockopt,
+};
+use smol::channel::Sender;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+/// Datagrams that came to one socket together.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) port: LocalPort,
+    pub(super) datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    /// Where, the network says, nothing listens.
+    pub(super) unreachable: Vec<SocketAddr>,
+}
+
+/// All of our UDP sockets.
+pub(super) struct Sockets {
+    open: BTreeMap<(LocalPort, Family), Socket>,
+    inputs: Sender<Input>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Family {
+    V4,
+    V6,
+}
+
+struct Socket {
+    socket: Arc<Async<UdpSocket>>,
+    /// Ends when this is dropped.
+    _reader: smol::Task<()>,
+}
+
+impl Sockets {
+    pub(super) fn new(inputs: Sender<Input>) -> Self {
+        Sockets {
+            open: BTreeMap::new(),
+            inputs,
+        }
+    }
+
+    /// Sends everything; what cannot be sent is lost and said.
+    pub(super) fn send(&mut self, outgoing: Vec<Outgoing>) {
+        let mut by_socket: BTreeMap<(LocalPort, Family), Vec<Outgoing>> = BTreeMap::new();
+        for outgoing in outgoing {
+            let family = if outgoing.to.is_ipv4() {
+                Family::V4
+            } else {
+                Family::V6
+            };
+            by_socket
+                .entry((outgoing.port, family))
+                .or_default()
+                .push(outgoing);
+        }
+        for (key, batch) in by_socket {
+            let socket = match self.socket(key) {
+                Ok(socket) => socket,
+                Err(error) => {
+                    log::warn!("no UDP socket: {error}");
+                    continue;
+                }
+            };
+            send_batch(&socket, &batch);
+        }
+    }
+
+    /// Closes the sockets of ports that nobody uses any more.
+    pub(super) fn keep(&mut self, in_use: &BTreeSet<LocalPort>) {
+        self.open.retain(|(port, _), _| in_use.contains(port));
+    }
+
+    /// How many sockets are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    fn socket(&mut self, key: (LocalPort, Family)) -> io::Result<Arc<Async<UdpSocket>>> {
+        if let Some(socket) = self.open.get(&key) {
+            return Ok(socket.socket.clone());
+        }
+        let socket = match key.1 {
+            Family::V4 => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
+            Family::V6 => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
+        };
+        match key.1 {
+            Family::V4 => setsockopt(&socket, Ipv4RecvErr, &true)?,
+            Family::V6 => setsockopt(&socket, Ipv6RecvErr, &true)?,
+        }
+        // A whole rack may answer at once; the kernel caps this at its own limit.
+        setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER)?;
+        let socket = Arc::new(Async::new(socket)?);
+        let reader = smol::spawn(read(socket.clone(), key.0, self.inputs.clone()));
+        self.open.insert(
+            key,
+            Socket {
+                socket: socket.clone(),
+                _reader: reader,
+            },
+        );
+        Ok(socket)
+    }
+}
+
+fn send_batch(socket: &Async<UdpSocket>, batch: &[Outgoing]) {
+    let slices: Vec<[IoSlice<'_>; 1]> = batch
+        .iter()
+        .map(|out| [IoSlice::new(&out.datagram)])
+        .collect();
+    let targets: Vec<Option<SockaddrStorage>> =
+        batch.iter().map(|out| Some(out.to.into())).collect();
+    let mut next = 0;
+    while next < batch.len() {
+        let mut headers = MultiHeaders::preallocate(batch.len() - next, None);
+        let outcome = sendmmsg(
+            socket.as_raw_fd(),
+            &mut headers,
+            &slices[next..],
+            &targets[next..],
+            [],
+            MsgFlags::MSG_DONTWAIT,
+        );
+        match outcome {
+            Ok(results) => next += results.count().max(1),
+            // The call stops at the first datagram that fails: that one is lost, the others are not.
+            Err(error) => {
+                log::debug!("a datagram to {} was not sent: {error}", batch[next].to);
+                // ECONNREFUSED tells of an earlier datagram; the error queue names which.
+                if error != Errno::ECONNREFUSED {
+                    next += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Hands what comes to the loop, for as long as there is one.
+async fn read(socket: Arc<Async<UdpSocket>>, port: LocalPort, inputs: Sender<Input>) {
+    loop {
+        if let Err(error) = socket.readable().await {
+            log::error!("UDP: {error}");
+            return;
+        }
+        let received = Received {
+            port,
+            unreachable: drain_errors(&socket),
+            datagrams: drain_datagrams(&socket),
+        };
+        if received.datagrams.is_empty() && received.unreachable.is_empty() {
+            continue;
+        }
+        if inputs.send(Input::Datagrams(received)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One batch of what waits in the kernel.
+fn drain_datagrams(socket: &Async<UdpSocket>) -> Vec<(SocketAddr, Vec<u8>)> {
+    let mut buffers = vec![[0u8; LARGEST]; BATCH];
+    let lengths: Vec<(Option<SocketAddr>, usize)> = {
+        let mut slices: Vec<_> = buffers
+            .iter_mut()
+            .map(|buffer| [IoSliceMut::new(buffer)])
+            .collect();
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let Ok(messages) = recvmmsg(
+            socket.as_raw_fd(),
+            &mut headers,
+            slices.iter_mut(),
+            flags,
+            None,
+        ) else {
+            return Vec::new();
+        };
+        messages
+            .map(|message| (message.address.as_ref().and_then(internet), message.bytes))
+            .collect()
+    };
+    let known = lengths
+        .into_iter()
+        .zip(&buffers)
+        .filter_map(|((from, length), buffer)| {
+            // A datagram that fills the buffer may have been cut: no IPMI packet is so long.
+            (length < LARGEST).then_some((from?, buffer[..length].to_vec()))
+        });
+    known.collect()
+}
+
+/// Where ICMP says that nothing listens.
+fn drain_errors(socket: &Async<UdpSocket>) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    loop {
+        let mut buffer = [0; LARGEST];
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let mut control = nix::cmsg_space!(nix::libc::sock_extended_err, nix::libc::sockaddr_in6);
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let message =
+            recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags);
+        let Ok(message) = message else { return found };
+        let refused = |error: &nix::libc::sock_extended_err| {
+            [Errno::ECONNREFUSED, Errno::EHOSTUNREACH]
+                .iter()
+                .any(|wanted| error.ee_errno == *wanted as u32)
+        };
+        let named = message.cmsgs().is_ok_and(|mut messages| {
+            messages.any(|message| match message {
+                ControlMessageOwned::Ipv4RecvErr(error, _)
+                | ControlMessageOwned::Ipv6RecvErr(error, _) => refused(&error),
+                _ => false,
+            })
+        });
+        if named {
+            found.extend(message.address.as_ref().and_then(internet));
+        }
+    }
+}
+
+fn internet(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::from((v4.ip(), v4.port())));
+    }
+    address
+        .as_sockaddr_in6()
+        .map(|v6| SocketAddr::from((v6.ip(), v6.port())))
+}
+
+/// Datagrams that are read with one system call.
+const BATCH: usize = 32;
+/// The longest datagram that is read: far more than any IPMI packet.
+const LARGEST: usize = 1024;
+const RECEIVE_BUFFER: usize = 1 << 20;
