@@ -1,0 +1,353 @@
+//! Whole journeys in virtual time: from a call to the bytes on the wire, to the machine, and back.
+
+mod world;
+
+use rackbmcd::power::{Control, Operation, State, Target};
+use rackbmcd::rack::call::{Answer, Call, PowerState, Refused, Wishes};
+use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
+use world::{World, millis, secs, who};
+
+fn patience(seconds: u64) -> Wishes {
+    Wishes {
+        timeout: Some(secs(seconds)),
+        ..Wishes::default()
+    }
+}
+
+#[test]
+fn idle_nodes_are_read_and_shown() {
+    let mut world = World::new(1, 4);
+    assert_eq!(world.power_state("n01"), PowerState::Unknown);
+    world.run_for(secs(3));
+    assert_eq!(world.power_state("n01"), PowerState::On);
+    assert_eq!(world.power_state("n04"), PowerState::On);
+    let view = world.node("n02");
+    assert!(view.reading.unwrap().age <= secs(3));
+    assert_eq!(view.bmc.cipher_suite, Some(17));
+}
+
+#[test]
+fn a_soft_power_off_is_followed_until_the_machine_is_read_as_off() {
+    let mut world = World::new(2, 1);
+    world.mood("n01").os = OsMood::ObeysAfter(secs(20));
+    world.run_for(secs(3));
+    let task = world
+        .put_power("n01", "soft power off", patience(60))
+        .unwrap()
+        .unwrap();
+    world.run_for(secs(5));
+    let node = world.node("n01");
+    assert_eq!(
+        (node.power_state, node.target_power_state),
+        (PowerState::On, Some(Target::SoftPowerOff))
+    );
+    let view = world.run_task(task.id, secs(60));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    let node = world.node("n01");
+    assert_eq!(
+        (node.power_state, node.target_power_state),
+        (PowerState::Off, None)
+    );
+    assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+    assert!(!world.is_on("n01"));
+}
+
+#[test]
+fn a_soft_power_off_of_a_hanging_system_is_aborted_and_the_machine_left_as_it_is() {
+    let mut world = World::new(3, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(3));
+    let task = world
+        .put_power("n01", "soft power off", patience(600))
+        .unwrap()
+        .unwrap();
+    world.run_for(secs(30));
+    let aborted = world
+        .put_power("n01", "abort soft power off", Wishes::default())
+        .unwrap()
+        .unwrap();
+    assert_eq!((aborted.id, aborted.state), (task.id, State::Aborted));
+    let before = world.left.len();
+    let node = world.node("n01");
+    assert_eq!(node.power_state, PowerState::Error);
+    let said = node.last_error.unwrap();
+    assert!(
+        said.contains("alice") && said.contains("soft power off was sent"),
+        "{said}"
+    );
+    world.run_for(secs(5));
+    let orders = world.left[before..]
+        .iter()
+        .filter(|left| left.order.is_some())
+        .count();
+    assert_eq!(
+        orders, 0,
+        "nothing of a task leaves after its abort was answered"
+    );
+    assert!(world.is_on("n01"));
+    world.run_for(secs(61));
+    assert_eq!(
+        world.power_state("n01"),
+        PowerState::On,
+        "the next sync overwrites the error"
+    );
+}
+
+#[test]
+fn a_soft_reboot_goes_down_waits_and_comes_back() {
+    let mut world = World::new(4, 1);
+    world.run_for(secs(3));
+    let task = world
+        .put_power("n01", "soft rebooting", patience(120))
+        .unwrap()
+        .unwrap();
+    let view = world.run_task(task.id, secs(120));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(world.power_state("n01"), PowerState::On);
+    let changes = world.bmc("n01").host().power_changes().to_vec();
+    let off = changes.iter().find(|change| !change.on).unwrap().at;
+    let on = changes
+        .iter()
+        .find(|change| change.on && change.at > off)
+        .unwrap()
+        .at;
+    assert!(on - off >= secs(10), "minimum off time");
+}
+
+#[test]
+fn every_plain_operation_does_what_it_says() {
+    for (operation, before, after) in [
+        (Operation::PowerOff, true, false),
+        (Operation::PowerOn, false, true),
+        (Operation::Reboot, true, true),
+        (Operation::Reset, true, true),
+        (Operation::Cycle, true, true),
+        (Operation::SoftPowerOff, true, false),
+    ] {
+        let mut world = World::new(5, 1);
+        if !before {
+            let now = world.now;
+            world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
+        }
+        world.run_for(secs(3));
+        let task = world.start_task("n01", operation, Wishes::default());
+        let view = world.run_task(task, secs(90));
+        assert_eq!(view.state, State::Succeeded, "{operation}: {view:#?}");
+        assert_eq!(world.is_on("n01"), after, "{operation}");
+    }
+}
+
+#[test]
+fn a_second_request_is_told_at_once_that_the_node_is_taken() {
+    let mut world = World::new(6, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(3));
+    world
+        .put_power("n01", "soft power off", patience(60))
+        .unwrap();
+    let before = world.now;
+    let refused = world
+        .put_power("n01", "power off", Wishes::default())
+        .unwrap_err();
+    assert!(matches!(refused, Refused::Locked { .. }), "{refused}");
+    assert_eq!(world.now, before, "at once");
+}
+
+#[test]
+fn abort_targets_with_nothing_to_abort_are_a_success() {
+    let mut world = World::new(7, 1);
+    world.run_for(secs(3));
+    for target in [
+        "abort soft rebooting",
+        "abort soft power off",
+        "abort inject nmi",
+    ] {
+        assert_eq!(
+            world.put_power("n01", target, Wishes::default()).unwrap(),
+            None
+        );
+        assert_eq!(world.power_state("n01"), PowerState::On);
+    }
+}
+
+#[test]
+fn an_nmi_reaches_the_machine_once_and_its_crash_is_seen() {
+    let mut world = World::new(8, 1);
+    world.run_for(secs(3));
+    let Ok(Answer::Task(task)) = world.call(Call::InjectNmi {
+        node: "n01".into(),
+        who: who(),
+    }) else {
+        panic!()
+    };
+    let view = world.run_task(task.id, secs(120));
+    assert_eq!(world.executed("n01", ChassisOrder::Nmi), 1);
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert!(
+        view.outcome.as_ref().unwrap().contains("crash"),
+        "{view:#?}"
+    );
+    let refused = world
+        .put_power("n01", "inject nmi", Wishes::default())
+        .unwrap_err();
+    assert!(
+        matches!(refused, Refused::WrongState { .. }),
+        "a minimum interval: {refused}"
+    );
+}
+
+#[test]
+fn a_dead_bmc_is_said_within_five_seconds_and_then_at_once() {
+    let mut world = World::new(9, 1);
+    world.mood("n01").dead = true;
+    let start = world.now;
+    let Ok(Answer::Node(view)) = world.call(Call::FreshNode("n01".into())) else {
+        panic!()
+    };
+    assert!(world.now - start <= secs(5), "{:?}", world.now - start);
+    let second = world.now;
+    let Ok(Answer::Node(again)) = world.call(Call::FreshNode("n01".into())) else {
+        panic!()
+    };
+    assert!(world.now - second < millis(100), "{view:?} {again:?}");
+    assert!(
+        again
+            .bmc
+            .trouble_text
+            .is_some_and(|text| text.contains("no answer"))
+    );
+}
+
+#[test]
+fn a_wrong_password_is_said_and_tried_twice_only() {
+    let mut world = World::new(10, 1);
+    world.bmc("n01").settings_mut().users[0].password = b"another".to_vec();
+    world.run_for(secs(400));
+    let view = world.node("n01");
+    assert!(
+        view.bmc
+            .trouble_text
+            .as_ref()
+            .is_some_and(|text| text.contains("wrong password")),
+        "{view:?}"
+    );
+    let Ok(Answer::Explanation(explained)) = world.call(Call::Explain("n01".into())) else {
+        panic!()
+    };
+    let tries = explained
+        .failures
+        .iter()
+        .filter(|(_, text)| text.contains("wrong password"))
+        .count();
+    assert_eq!(tries, 2, "{:?}", explained.failures);
+}
+
+#[test]
+fn a_suspended_soft_reboot_stands_still_over_a_crash_and_goes_on() {
+    let mut world = World::new(11, 1);
+    world.run_for(secs(3));
+    let task = world.start_task("n01", Operation::SoftReboot, patience(120));
+    while world.is_on("n01") {
+        world.run_for(millis(100));
+    }
+    world.control(task, Control::Suspend).unwrap();
+    world.run_for(secs(30));
+    world.crash();
+    world.run_for(secs(1000));
+    world.start();
+    world.run_for(secs(100));
+    assert!(!world.is_on("n01"), "pull the cable in peace");
+    assert_eq!(world.state(task), State::Suspended);
+    world.control(task, Control::Resume).unwrap();
+    let view = world.run_task(task, secs(90));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert!(world.is_on("n01"));
+}
+
+#[test]
+fn what_a_full_disk_cannot_remember_is_not_begun() {
+    let mut world = World::new(12, 2);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(3));
+    let running = world.start_task("n01", Operation::SoftPowerOff, patience(600));
+    world.run_for(secs(5));
+    world.disk_full = Some("no space left on device");
+    let refused = world
+        .put_power("n02", "power off", Wishes::default())
+        .unwrap_err();
+    assert!(matches!(refused, Refused::Store(_)), "{refused}");
+    world.run_for(secs(20));
+    assert!(world.is_on("n02"));
+    assert_eq!(
+        world.state(running),
+        State::Running,
+        "the old ones are not lost"
+    );
+    world.disk_full = None;
+    world.run_for(secs(10));
+    let task = world
+        .put_power("n02", "power off", Wishes::default())
+        .unwrap()
+        .unwrap();
+    assert_eq!(world.run_task(task.id, secs(60)).state, State::Succeeded);
+}
+
+#[test]
+fn the_whole_journey_holds_at_thirty_percent_loss_over_many_seeds() {
+    let conditions = Conditions {
+        loss: 0.3,
+        duplicate: 0.1,
+        reorder: 0.1,
+        delay: millis(2),
+        jitter: millis(20),
+        held_back: millis(300),
+        ..Conditions::default()
+    };
+    for seed in 0..200 {
+        let mut world = World::new(seed, 3);
+        (1..=3).for_each(|node| world.link(&format!("n0{node}"), conditions));
+        world.mood("n02").os = OsMood::Hangs;
+        world.run_for(secs(20));
+        let down = world.start_task("n01", Operation::SoftPowerOff, patience(120));
+        let hung = world.start_task("n02", Operation::SoftReboot, patience(300));
+        let reset = world.start_task("n03", Operation::Reset, Wishes::default());
+        world.run_for(secs(25));
+        world
+            .control(hung, Control::Abort)
+            .unwrap_or_else(|refused| panic!("seed {seed}: {refused}"));
+        let orders = |world: &World| {
+            world
+                .left
+                .iter()
+                .filter(|left| left.node == 1 && left.order.is_some())
+                .count()
+        };
+        let answered = orders(&world);
+        world.run_for(secs(20));
+        assert_eq!(
+            orders(&world),
+            answered,
+            "seed {seed}: an order left after the abort was answered"
+        );
+        let down = world.run_task(down, secs(121));
+        assert!(
+            world.executed("n03", ChassisOrder::Reset) <= 1,
+            "seed {seed}: a pulse arrived twice"
+        );
+        let reset = world.run_task(reset, secs(121));
+        if reset.state == State::Succeeded {
+            assert_eq!(
+                world.executed("n03", ChassisOrder::Reset),
+                1,
+                "seed {seed}: {reset:#?}"
+            );
+        }
+        if down.state == State::Succeeded {
+            assert!(!world.is_on("n01"), "seed {seed}: {down:#?}");
+        }
+        assert!(
+            world.executed("n01", ChassisOrder::Soft) <= 2,
+            "seed {seed}"
+        );
+    }
+}

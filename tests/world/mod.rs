@@ -1,0 +1,418 @@
+//! A rack, its simulated BMCs and its journal in one virtual time, from one seed: what journeys are told in.
+//!
+//! Nothing sleeps: the world moves when it is told to. The journal is a map that takes its time to be durable, and a
+//! crash loses what was not; the network is that of `sim`.
+#![allow(dead_code, reason = "each journey uses its part of the world")]
+
+use rackbmcd::bmc::vocabulary::OrderId;
+use rackbmcd::entropy::{Entropy, Seeded};
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::Rack;
+use rackbmcd::rack::call::{
+    Answer, Call, CallId, NodeView, PowerState, PowerTarget, Refused, TaskId, TaskView, Who, Wishes,
+};
+use rackbmcd::rack::record::{Table, Write};
+use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
+use rackbmcd::session;
+use rackbmcd::session::secret::Password;
+use rackbmcd::sim;
+use rackbmcd::sim::{BmcSettings, ChassisOrder, Conditions, Link, Mood, Privilege, User};
+use rackbmcd::time::{Instant, WallTime};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use uuid::Uuid;
+
+pub fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A datagram as it left us.
+#[derive(Clone, Debug)]
+pub struct Left {
+    pub at: Instant,
+    pub node: usize,
+    pub order: Option<OrderId>,
+}
+
+/// See the head of this file.
+pub struct World {
+    pub now: Instant,
+    pub sim: sim::Rack,
+    pub settings: RackSettings,
+    pub nodes: Vec<NodeSettings>,
+    /// Nobody home while the daemon is down.
+    rack: Option<Rack>,
+    disk: BTreeMap<(Table, String), Vec<u8>>,
+    /// Writes under way, with the moment at which they are durable.
+    writing: VecDeque<(Instant, u64, Vec<Write>)>,
+    /// How long a commit takes.
+    pub commit_takes: Duration,
+    /// Why the disk refuses, if it does.
+    pub disk_full: Option<&'static str>,
+    pub commits: usize,
+    next_call: u64,
+    answers: BTreeMap<CallId, Result<Answer, Refused>>,
+    /// Everything that left us since the last crash.
+    pub left: Vec<Left>,
+    seed: u64,
+    lives: u64,
+}
+
+impl World {
+    /// A rack of `count` nodes `n01`, `n02` ... with good BMCs, machines that are on, and perfect links.
+    pub fn new(seed: u64, count: usize) -> Self {
+        let mut entropy = Seeded::new(seed);
+        let mut sim = sim::Rack::new();
+        let mut nodes = Vec::new();
+        for place in 0..count {
+            let settings = BmcSettings {
+                name: name(place),
+                users: vec![User::new("admin", "secret", Privilege::Administrator)],
+                ..BmcSettings::default()
+            };
+            let bmc = sim::Bmc::new(settings, Mood::default(), entropy.next_u64());
+            sim.add(address(place), bmc, Link::new(entropy.next_u64()));
+            nodes.push(node(place));
+        }
+        let settings = RackSettings {
+            name: "r1".into(),
+            ..RackSettings::default()
+        };
+        let mut world = World {
+            now: Instant::after_start(secs(100_000)),
+            sim,
+            settings,
+            nodes,
+            rack: None,
+            disk: BTreeMap::new(),
+            writing: VecDeque::new(),
+            commit_takes: millis(2),
+            disk_full: None,
+            commits: 0,
+            next_call: 0,
+            answers: BTreeMap::new(),
+            left: Vec::new(),
+            seed,
+            lives: 0,
+        };
+        world.start();
+        world
+    }
+
+    /// The daemon starts on what the disk has.
+    pub fn start(&mut self) {
+        assert!(self.rack.is_none(), "it runs already");
+        self.lives += 1;
+        let remembered = self
+            .disk
+            .iter()
+            .map(|((table, key), value)| (*table, key.clone(), value.clone()))
+            .collect();
+        let entropy = Box::new(Seeded::new(
+            self.seed.wrapping_mul(31).wrapping_add(self.lives),
+        ));
+        let (settings, nodes) = (self.settings.clone(), self.nodes.clone());
+        let rack = Rack::new(settings, nodes, remembered, self.wall(), self.now, entropy);
+        self.rack = Some(rack.expect("the journal is ours"));
+        self.drain();
+    }
+
+    /// The daemon is killed: what was not durable is lost, calls are not answered any more.
+    pub fn crash(&mut self) {
+        self.rack = None;
+        self.writing.clear();
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.rack.is_some()
+    }
+
+    pub fn rack(&mut self) -> &mut Rack {
+        self.rack.as_mut().expect("the daemon runs")
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime::from_unix_micros(1_790_000_000_000_000) + self.now.since_start()
+    }
+
+    /// Lets the world go on for so long.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.run_until(end, |_| false);
+    }
+
+    /// Lets the world go on until `done` or `end`; whether it was done.
+    pub fn run_until(&mut self, end: Instant, mut done: impl FnMut(&mut World) -> bool) -> bool {
+        let mut turns = 0u64;
+        loop {
+            self.drain();
+            if done(self) {
+                return true;
+            }
+            let next = [
+                self.sim.poll_timeout(),
+                self.rack.as_ref().and_then(Rack::poll_timeout),
+                self.writing.front().map(|(at, ..)| *at),
+            ];
+            let Some(next) = next.into_iter().flatten().min().filter(|at| *at <= end) else {
+                break;
+            };
+            turns = if next > self.now { 0 } else { turns + 1 };
+            assert!(turns < 10_000, "the world stands still at {:?}", self.now);
+            self.now = self.now.max(next);
+            self.step();
+        }
+        self.now = end;
+        self.step();
+        self.drain();
+        done(self)
+    }
+
+    /// Everything that is due now.
+    fn step(&mut self) {
+        let now = self.now;
+        while let Some(delivery) = self.sim.poll_delivery(now) {
+            let port = u64::from(delivery.to.port()) - 10_000;
+            if let Some(rack) = &mut self.rack {
+                rack.handle_datagram(delivery.from, port, &delivery.bytes, now);
+                self.drain();
+            }
+        }
+        while self.writing.front().is_some_and(|(at, ..)| *at <= now) {
+            let (_, ticket, writes) = self.writing.pop_front().expect("just seen");
+            let Some(rack) = &mut self.rack else { continue };
+            if let Some(why) = self.disk_full {
+                rack.handle_store_trouble(ticket, why, now);
+            } else {
+                self.commits += 1;
+                for write in writes {
+                    match write {
+                        Write::Put { table, key, value } => {
+                            drop(self.disk.insert((table, key), value))
+                        }
+                        Write::Delete { table, key } => drop(self.disk.remove(&(table, key))),
+                    }
+                }
+                rack.handle_durable(ticket, now);
+            }
+            self.drain();
+        }
+        if let Some(rack) = &mut self.rack
+            && rack.poll_timeout().is_some_and(|at| at <= now)
+        {
+            rack.handle_timeout(now);
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        let Some(rack) = &mut self.rack else { return };
+        while let Some(outgoing) = rack.poll_transmit() {
+            let from = SocketAddr::from((
+                Ipv4Addr::new(192, 0, 2, 1),
+                10_000 + u16::try_from(outgoing.port % 50_000).unwrap(),
+            ));
+            let node = place_of(outgoing.to);
+            self.left.push(Left {
+                at: self.now,
+                node,
+                order: outgoing.order,
+            });
+            self.sim
+                .send(from, outgoing.to, &outgoing.datagram, self.now);
+        }
+        while let Some((ticket, writes)) = rack.poll_writes() {
+            self.writing
+                .push_back((self.now + self.commit_takes, ticket, writes));
+        }
+        while let Some((call, answer)) = rack.poll_answer() {
+            assert!(
+                self.answers.insert(call, answer).is_none(),
+                "a call was answered twice"
+            );
+        }
+    }
+
+    /// Asks, and does not wait for the answer.
+    pub fn ask(&mut self, call: Call) -> CallId {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        let now = self.now;
+        self.rack().handle_call(id, call, now);
+        self.drain();
+        id
+    }
+
+    /// The answer to a call, if it is there.
+    pub fn take_answer(&mut self, call: CallId) -> Option<Result<Answer, Refused>> {
+        self.answers.remove(&call)
+    }
+
+    /// Asks and lets the world go on until the answer is there, at most ten seconds.
+    pub fn call(&mut self, call: Call) -> Result<Answer, Refused> {
+        let id = self.ask(call);
+        let end = self.now + secs(10);
+        assert!(
+            self.run_until(end, |world| world.answers.contains_key(&id)),
+            "no answer within ten seconds"
+        );
+        self.take_answer(id).expect("just seen")
+    }
+
+    pub fn put_power(
+        &mut self,
+        node: &str,
+        target: &str,
+        wishes: Wishes,
+    ) -> Result<Option<TaskView>, Refused> {
+        let target = PowerTarget::from_words(target).expect("one of the nine");
+        match self.call(Call::SetPower {
+            node: node.into(),
+            target,
+            wishes,
+            who: who(),
+        })? {
+            Answer::Taken(task) => Ok(task),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn start_task(&mut self, node: &str, operation: Operation, wishes: Wishes) -> TaskId {
+        match self.call(Call::Start {
+            node: node.into(),
+            operation,
+            wishes,
+            who: who(),
+        }) {
+            Ok(Answer::Task(task)) => task.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn control(&mut self, task: TaskId, control: Control) -> Result<TaskView, Refused> {
+        match self.call(Call::Control {
+            task,
+            control,
+            who: who(),
+        })? {
+            Answer::Task(task) => Ok(task),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn task(&mut self, id: TaskId) -> TaskView {
+        match self.call(Call::Task(id)) {
+            Ok(Answer::Task(task)) => task,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets the world go on until the task has ended, at most so long.
+    pub fn run_task(&mut self, id: TaskId, at_most: Duration) -> TaskView {
+        let end = self.now + at_most;
+        while self.now < end {
+            let view = self.task(id);
+            if view.state.is_end() {
+                return view;
+            }
+            self.run_for(millis(100));
+        }
+        panic!("{id} has not ended: {:#?}", self.task(id));
+    }
+
+    pub fn node(&mut self, name: &str) -> NodeView {
+        match self.call(Call::Node(name.into())) {
+            Ok(Answer::Node(node)) => node,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn power_state(&mut self, name: &str) -> PowerState {
+        self.node(name).power_state
+    }
+
+    /// The simulated BMC of a node.
+    pub fn bmc(&mut self, name: &str) -> &mut sim::Bmc {
+        self.sim.bmc_mut(address(place(name))).expect("one of ours")
+    }
+
+    pub fn mood(&mut self, name: &str) -> &mut Mood {
+        self.bmc(name).mood_mut()
+    }
+
+    pub fn link(&mut self, name: &str, conditions: Conditions) {
+        self.sim
+            .link_mut(address(place(name)))
+            .expect("one of ours")
+            .set_both(conditions);
+    }
+
+    /// Whether the machine itself is on.
+    pub fn is_on(&mut self, name: &str) -> bool {
+        self.bmc(name).host().is_on()
+    }
+
+    /// How often the machine has carried an order out.
+    pub fn executed(&mut self, name: &str, order: ChassisOrder) -> usize {
+        self.bmc(name).host().count(order)
+    }
+
+    pub fn state(&mut self, id: TaskId) -> State {
+        self.task(id).state
+    }
+}
+
+pub fn who() -> Who {
+    Who {
+        name: "alice".into(),
+        ..Who::default()
+    }
+}
+
+pub fn name(place: usize) -> String {
+    format!("n{:02}", place + 1)
+}
+
+pub fn place(name: &str) -> usize {
+    name[1..].parse::<usize>().expect("n and a number") - 1
+}
+
+pub fn address(place: usize) -> SocketAddr {
+    let place = u8::try_from(place).expect("a rack");
+    SocketAddr::from((Ipv4Addr::new(10, 0, 1, place + 1), 623))
+}
+
+fn place_of(address: SocketAddr) -> usize {
+    match address {
+        SocketAddr::V4(v4) => usize::from(v4.ip().octets()[3]) - 1,
+        SocketAddr::V6(_) => panic!("no such node"),
+    }
+}
+
+pub fn node(place: usize) -> NodeSettings {
+    NodeSettings {
+        name: name(place),
+        uuid: Uuid::from_u128(0x7ac4_0000 + place as u128),
+        groups: Vec::new(),
+        address: Address {
+            host: address(place).ip().to_string(),
+            port: 623,
+        },
+        login: session::Settings::new("admin", Password::new(*b"secret").expect("short")),
+        power: rackbmcd::power::Settings::default(),
+        pace: Pace::default(),
+        keepalive: secs(25),
+        idle_close: secs(10),
+        auth_failures: 2,
+        auth_hold: secs(600),
+        breaker_after: secs(5),
+        breaker_retry: secs(30),
+        nmi: true,
+        nmi_min_interval: secs(60),
+    }
+}
