@@ -553,4 +553,36 @@ mod tests {
         assert_eq!(verdict, Nagios::Critical);
         assert_eq!(line.matches('|').count(), 1, "{line}");
     }
+
+    #[test]
+    fn the_table_says_state_target_age_and_what_went_wrong() {
+        let app = App {
+            client: super::super::client::Client::new(super::super::connect::Endpoint::Unix(
+                "/nowhere".into(),
+            )),
+            out: super::super::output::Out {
+                format: Format::Wide,
+                fold: false,
+                quiet: true,
+                colour: false,
+                live: false,
+            },
+        };
+        let mut going = node("r1n01", "power on", 3.4);
+        going.target_power_state = Some("soft power off".into());
+        let mut failed = node("r1n02", "error", 61.0);
+        failed.last_error = Some("aborted by ops".into());
+        for node in [&mut going, &mut failed] {
+            let bmc = &mut node.rackbmcd.as_mut().expect("made with it").bmc;
+            bmc.address = "10.0.1.1".into();
+            bmc.port = 623;
+            bmc.health = "ready".into();
+        }
+        let table = status_table(&app, &[going, failed]).trim_fmt();
+        insta::assert_snapshot!(table, @r"
+        NODE   POWER     TARGET          READ           BMC    ADDRESS   NOTE
+        r1n01  power on  soft power off  3 s ago        ready  10.0.1.1
+        r1n02  error     -               1 min 1 s ago  ready  10.0.1.1  aborted by ops
+        ");
+    }
 }
