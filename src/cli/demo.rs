@@ -49,7 +49,7 @@ pub fn run(args: &Demo, out: Out) -> Result<Exit, Failure> {
     let socket = folder.path().join("rackbmcd.sock");
     let config = write_configuration(folder.path(), &socket, &served)?;
     let mut daemon = Daemon::start(folder.path(), &config)?;
-    smol::block_on(async {
+    let ended = smol::block_on(async {
         let mut signals = Signals::new([Signal::Int, Signal::Term])
             .map_err(|e| Failure::Here(format!("cannot listen for Ctrl-C: {e}")))?;
         let stopped = async {
@@ -58,18 +58,20 @@ pub fn run(args: &Demo, out: Out) -> Result<Exit, Failure> {
         };
         let played = async { play(args, &out, &socket, &mut daemon).await.map(Some) };
         // A Ctrl-C is ours before it is that of the verb that is being shown.
-        match stopped.or(played).await? {
-            Some(exit) => Ok(exit),
-            None if args.keep => {
-                out.remark("\ndemo: rack and daemon are gone, and so is their folder");
-                Ok(Exit::Done)
-            }
-            None => {
-                out.remark("\ndemo: interrupted; rack and daemon are gone, and so is their folder");
-                Ok(Exit::Withdrawn)
-            }
+        stopped.or(played).await
+    });
+    drop((daemon, served, folder));
+    match ended? {
+        Some(exit) => Ok(exit),
+        None => {
+            out.remark("\ndemo: ended; rack and daemon are gone, and so is their folder");
+            Ok(if args.keep {
+                Exit::Done
+            } else {
+                Exit::Withdrawn
+            })
         }
-    })
+    }
 }
 
 /// The steps.
@@ -89,7 +91,7 @@ async fn play(args: &Demo, out: &Out, socket: &Path, daemon: &mut Daemon) -> Res
     step(&app, "The rack.", "status -o wide", &[Exit::Done]).await?;
     step(
         &app,
-        "A soft power off: the button is pressed, the machine watched until it is read as off.",
+        "A soft power off, watched until the machine is read back as off.",
         "soft r1n02 --timeout 60s",
         &[Exit::Done],
     )
@@ -103,14 +105,14 @@ async fn play(args: &Demo, out: &Out, socket: &Path, daemon: &mut Daemon) -> Res
     .await?;
     step(
         &app,
-        "... and take it back. When this returns, no further packet leaves for the task.",
+        "... and take it back: when this returns, nothing more is sent for the task.",
         "abort r1n03",
         &[Exit::Done],
     )
     .await?;
     step(
         &app,
-        "The state is 'error' until the next power sync, and says who did what.",
+        "The state is 'error' until the next power sync; last_error says who and what.",
         "node-show-states r1n03",
         &[Exit::Done],
     )
@@ -147,15 +149,18 @@ async fn play(args: &Demo, out: &Out, socket: &Path, daemon: &mut Daemon) -> Res
 
 /// Leaves everything running until Ctrl-C, or until the daemon ends.
 async fn keep(out: &Out, socket: &Path, daemon: &mut Daemon) -> Result<Exit, Failure> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let program = program.parent().unwrap_or(Path::new("."));
     out.data(&format!(
         "\nRack and daemon (process {}) stay until Ctrl-C here. In another terminal:\n\
-         \n    export RACKBMC_SOCKET={socket}\
+         \n    export RACKBMC_SOCKET={socket} PATH={program}:$PATH\
          \n    rackbmc watch\
          \n    rackbmc soft r1n03 --hard-after 10s\
          \n    rackbmc reboot --soft r1n[01-02]\
          \n    curl --unix-socket {socket} http://localhost/v1/nodes",
         daemon.pid(),
-        socket = socket.display()
+        socket = socket.display(),
+        program = program.display(),
     ));
     loop {
         smol::Timer::after(Duration::from_millis(500)).await;

@@ -5,7 +5,7 @@
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::output::{Out, cut, seconds, terminal_width};
+use super::output::{Out, cut, terminal_width};
 use crate::api::json::Task;
 use async_signal::{Signal, Signals};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -350,7 +350,6 @@ impl Progress {
     fn draw(&self, tasks: &[Task]) {
         let Some(bar) = &self.bar else { return };
         bar.set_message(picture(tasks, self.seen.elapsed(), self.width));
-        bar.tick();
     }
 
     fn say(&self, text: &str) {
@@ -393,7 +392,7 @@ fn picture(tasks: &[Task], since_seen: Duration, width: usize) -> String {
     lines.join("\n")
 }
 
-/// One task in one line: node, operation, step, phase, elapsed, time left.
+/// One task in one line: node, step, time gone, time left, phase. What may be cut off comes last.
 fn line(task: &Task, since_seen: Duration) -> String {
     let on_the_clock = !matches!(task.state.as_str(), "queued" | "suspended") && !task.ended;
     let passed = if on_the_clock {
@@ -403,21 +402,33 @@ fn line(task: &Task, since_seen: Duration) -> String {
     };
     let doing = match task.state.as_str() {
         "running" => String::new(),
+        state if state == task.phase => String::new(),
         state => format!("{state}: "),
     };
-    let mut line = format!(
-        "{}  {}  {}/{} {doing}{}  {}",
+    let left = task
+        .time_left
+        .map(|left| format!(", {} left", clock(left - passed)))
+        .unwrap_or_default();
+    format!(
+        "{}  {}/{}  {}{left}  {doing}{}",
         task.node,
-        task.operation,
         task.step,
         task.steps,
+        clock(task.elapsed + passed),
         task.phase,
-        seconds(task.elapsed + passed)
-    );
-    if let Some(left) = task.time_left {
-        line.push_str(&format!(", {} left", seconds((left - passed).max(0.0))));
+    )
+}
+
+/// Seconds as a clock shows them, `0:12` or `1:02:03`: a text that does not jump about while it is redrawn.
+fn clock(seconds: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(seconds)
+        .unwrap_or_default()
+        .as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
     }
-    line
 }
 
 #[cfg(test)]
@@ -445,15 +456,17 @@ mod tests {
         let picture = picture(&[task("r1n03", "running")], Duration::from_millis(900), 100);
         assert_eq!(
             picture,
-            "r1n03  soft power off  2/3 waiting for the machine to go down  13 s, 9 min 47 s left"
+            "r1n03  2/3  0:13, 9:47 left  waiting for the machine to go down"
         );
     }
 
     #[test]
     fn the_clock_of_a_suspended_task_stands_still() {
         let shown = line(&task("r1n03", "suspended"), Duration::from_secs(100));
-        assert!(shown.contains("suspended: "), "{shown}");
-        assert!(shown.ends_with("12 s, 9 min 48 s left"), "{shown}");
+        assert_eq!(
+            shown,
+            "r1n03  2/3  0:12, 9:48 left  suspended: waiting for the machine to go down"
+        );
     }
 
     #[test]
@@ -469,6 +482,13 @@ mod tests {
             "{picture}"
         );
         assert!(picture.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn a_clock_never_runs_below_zero() {
+        assert_eq!(clock(-0.1), "0:00");
+        assert_eq!(clock(59.9), "0:59");
+        assert_eq!(clock(3723.0), "1:02:03");
     }
 
     #[test]

@@ -28,21 +28,27 @@ pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
 /// Reads all the nodes anew, at the same time: the daemon paces what reaches each BMC. A node that cannot be read
 /// stays as it was known, and a line on stderr says why.
 async fn fresh(app: &App, nodes: &mut [Node]) -> Result<Vec<Exit>, Failure> {
+    let began = Instant::now();
     let executor = smol::LocalExecutor::new();
     let readings: Vec<_> = nodes
         .iter()
         .map(|node| {
             let name = select::name(node).to_owned();
-            executor.spawn(async move { app.client.fresh(&name).await })
+            executor.spawn(async move {
+                let read = app.client.fresh(&name).await;
+                (read, began.elapsed())
+            })
         })
         .collect();
     executor
         .run(async {
             let mut exits = Vec::new();
             for (node, reading) in nodes.iter_mut().zip(readings) {
-                match reading.await {
+                let (read, took) = reading.await;
+                match read {
                     Ok(read) => {
-                        if ours(&read).bmc.trouble.is_some() {
+                        if let Some(why) = not_fresh(&read, took) {
+                            eprintln!("{}: {why}", select::name(node));
                             exits.push(Exit::Failed);
                         }
                         *node = read;
@@ -57,6 +63,19 @@ async fn fresh(app: &App, nodes: &mut [Node]) -> Result<Vec<Exit>, Failure> {
             Ok(exits)
         })
         .await
+}
+
+/// Why a node that was to be read within the last `took` was not, if so: its reading is older than the question.
+fn not_fresh(node: &Node, took: Duration) -> Option<String> {
+    let ours = ours(node);
+    let age = ours.reading.as_ref().map(|reading| reading.age);
+    if age.is_some_and(|age| age <= took.as_secs_f64()) {
+        return None;
+    }
+    Some(ours.bmc.trouble_text.unwrap_or_else(|| {
+        let took = super::output::words(took);
+        format!("no answer from its BMC within {took}; what is shown is the last reading")
+    }))
 }
 
 fn show(app: &App, nodes: &[Node]) {
@@ -506,6 +525,17 @@ mod tests {
             "unknown (never read), BMC: no answer, 4 attempts in 5 s"
         );
         assert_eq!(state_line(&silent, true), "unknown");
+    }
+
+    #[test]
+    fn a_reading_older_than_the_question_is_no_fresh_one() {
+        let took = Duration::from_millis(5010);
+        assert_eq!(not_fresh(&node("n", "power on", 5.0), took), None);
+        let why = not_fresh(&node("n", "power on", 5.2), took).expect("too old");
+        assert_eq!(
+            why,
+            "no answer from its BMC within 5 s; what is shown is the last reading"
+        );
     }
 
     #[test]

@@ -179,16 +179,26 @@ pub fn show_tasks(app: &App, tasks: &[Task]) {
     );
 }
 
-/// How a task stands, in words; without its duration where equal answers are to be folded.
+/// How a task stands, in words. Where equal answers are to be folded a success is short: its times differ everywhere.
 fn verdict(app: &App, task: &Task) -> String {
-    let mut text = format!("{} {}", task.operation, task.state);
+    let text = format!("{} {}", task.operation, task.state);
     if !task.ended {
-        text = format!("{text}: {}", task.phase);
-    } else if !app.out.fold {
-        text = format!("{text} after {}", seconds(task.elapsed));
+        return if task.phase == task.state {
+            text
+        } else {
+            format!("{text}: {}", task.phase)
+        };
     }
+    if app.out.fold && task.state == "succeeded" {
+        return text;
+    }
+    let text = format!("{text} after {}", seconds(task.elapsed));
+    // The outcome's own words begin with the operation, which has been said.
+    let said = format!("{} ", task.operation);
     match task.outcome.as_deref() {
-        Some(outcome) if !outcome.is_empty() => format!("{text}: {outcome}"),
+        Some(outcome) if !outcome.is_empty() => {
+            format!("{text}: {}", outcome.strip_prefix(&said).unwrap_or(outcome))
+        }
         _ => text,
     }
 }
