@@ -262,7 +262,9 @@ impl Handshake {
         let timing = &ctx.settings.timing;
         let wait = self.pause(ctx);
         let deadline = if self.heard {
-            ctx.now + wait.max(timing.resend_floor * 2)
+            // Longer with each attempt, so that a BMC can clear away the half-open sessions of the ones before.
+            let more = timing.resend_floor * (self.attempts - 1) / 2;
+            ctx.now + wait.max(timing.resend_floor * 2) + more
         } else {
             let attempts = timing.handshake_attempts.max(1);
             let end = timing.handshake_limit * self.attempts / attempts;

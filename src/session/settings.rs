@@ -77,7 +77,7 @@ impl Default for Timing {
         Timing {
             handshake_attempts: 3,
             handshake_limit: Duration::from_secs(5),
-            handshake_attempts_heard: 5,
+            handshake_attempts_heard: 8,
             handshake_limit_heard: Duration::from_secs(10),
             advice_limit: Duration::from_secs(1),
             resend_first: Duration::from_secs(1),

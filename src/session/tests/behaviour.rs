@@ -672,3 +672,32 @@ fn a_babbling_bmc_changes_nothing() {
     world.answer(&request, CompletionCode::OK, &[1, 0, 0]);
     assert!(matches!(world.events()[..], [Event::Answered { id: answered, .. }] if answered == id));
 }
+
+#[test]
+fn a_bmc_that_refuses_the_real_level_in_open_session_is_asked_once_for_the_highest() {
+    let mut world = World::new();
+    world.open = |request| match request.privilege {
+        0 => accept(request),
+        _ => Refused::new(request.tag, Status::INVALID_ROLE, request.console_id).encode(),
+    };
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    let [Event::Opened(opened)] = &world.events()[..] else {
+        panic!("opened");
+    };
+    assert!(opened.quirks.has(Quirk::OpenPrivilegeHighest));
+    assert!(opened.evidence[0].contains("open_priv=highest"));
+    assert_eq!(world.opens.len(), 2);
+
+    // Where that does not help either, it is the role that is refused.
+    let mut world = World::new();
+    world.open =
+        |request| Refused::new(request.tag, Status::INVALID_ROLE, request.console_id).encode();
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    assert_eq!(world.opens.len(), 2);
+    assert!(matches!(
+        world.events()[..],
+        [Event::OpenFailed(OpenError::NoPrivilege { .. })]
+    ));
+}
