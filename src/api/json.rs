@@ -7,6 +7,7 @@
 mod node;
 mod seconds;
 mod task;
+mod whole;
 
 pub use node::{
     BmcSummary, BootDevice, Extension, Fact, Failure, Hold, Link, Node, NodeList, NodeStates,
@@ -192,14 +193,16 @@ pub struct IdentifyRequest {
 #[serde(deny_unknown_fields)]
 pub struct RawRequest {
     /// Network function: even, 0 to 62.
+    #[serde(deserialize_with = "whole::one")]
     pub net_fn: u8,
     /// Logical unit: 0 to 3.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::one")]
     pub lun: u8,
     /// Command number.
+    #[serde(deserialize_with = "whole::one")]
     pub command: u8,
     /// Request data, at most 200 bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::many")]
     pub data: Vec<u8>,
 }
 

@@ -195,21 +195,34 @@ impl Query {
             .transpose()
     }
 
-    /// A parameter that is a number.
+    /// A parameter that is a number from 0 on; one beyond all measure is the largest there is.
     ///
     /// # Errors
     /// 400 where it is none.
-    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Fault> {
+    pub fn number(&self, name: &str) -> Result<Option<u64>, Fault> {
         self.value(name)
             .map(|text| {
-                text.parse().map_err(|_| {
-                    Fault::bad(format!(
-                        "Invalid value for {name}: '{text}' is not a number in its range"
+                if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(Fault::bad(format!(
+                        "Invalid value for {name}: '{text}' is not a number from 0 on"
                     ))
-                    .about("parameter", name)
-                })
+                    .about("parameter", name));
+                }
+                Ok(text.parse().unwrap_or(u64::MAX))
             })
             .transpose()
+    }
+
+    /// How many entries are wanted: from 1 on, `usual` where nobody says, never more than `most`.
+    ///
+    /// # Errors
+    /// 400 for zero and for what is no number.
+    pub fn limit(&self, usual: usize, most: usize) -> Result<usize, Fault> {
+        match self.number("limit")? {
+            Some(0) => Err(Fault::bad("Limit must be positive").about("parameter", "limit")),
+            Some(limit) => Ok(usize::try_from(limit).unwrap_or(most).min(most)),
+            None => Ok(usual),
+        }
     }
 
     /// A parameter that is a duration, never above `limit`: more is as much as `limit`.

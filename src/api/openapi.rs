@@ -65,13 +65,13 @@ const fn change(
 }
 
 /// The parameters of the list of nodes.
-const LIST: &str = "limit:positive marker:uuid sort_key:string sort_dir:string maintenance:boolean associated:boolean \
+const LIST: &str = "limit:positive marker:uuid sort_key:sortable sort_dir:direction maintenance:boolean associated:boolean \
     instance_uuid:uuid chassis_uuid:uuid provision_state:string driver:string resource_class:string fault:string \
     conductor:string conductor_group:string owner:string lessee:string description_contains:string";
-const LIST_FIELDS: &str = "limit:positive marker:uuid sort_key:string sort_dir:string maintenance:boolean \
+const LIST_FIELDS: &str = "limit:positive marker:uuid sort_key:sortable sort_dir:direction maintenance:boolean \
     associated:boolean instance_uuid:uuid chassis_uuid:uuid provision_state:string driver:string \
     resource_class:string fault:string conductor:string conductor_group:string owner:string lessee:string \
-    description_contains:string detail:boolean fields:string";
+    description_contains:string detail:boolean fields:fields";
 /// The parameters of lists that are always empty, or have one entry.
 const SMALL: &str =
     "limit:string marker:string sort_key:string sort_dir:string fields:string detail:string";
@@ -82,7 +82,7 @@ const DETAILS: &[Detail] = &[
     get("/v1", "", "Root"),
     get("/v1/nodes", LIST_FIELDS, "NodeList"),
     get("/v1/nodes/detail", LIST, "NodeList"),
-    get("/v1/nodes/{ident}", "fields:string", "Node"),
+    get("/v1/nodes/{ident}", "fields:fields", "Node"),
     get("/v1/nodes/{ident}/states", "", "NodeStates"),
     change(
         Verb::Put,
@@ -225,7 +225,7 @@ const DETAILS: &[Detail] = &[
     ),
     get(
         "/v1/events",
-        "since:event wait:seconds node:string limit:positive snapshot:boolean",
+        "since:event wait:seconds node:nodes limit:positive snapshot:boolean",
         "Events",
     ),
     get("/v1/pause", "", "Pausing"),
@@ -315,7 +315,7 @@ fn path_parameters(route: &Route) -> Value {
             json!({ "name": name, "in": "path", "required": true, "schema": schema })
         })
         .collect();
-    if route.surface == Surface::Ironic {
+    if route.surface == Surface::Ironic && route.path != "/" {
         parameters.push(json!({
             "name": "X-OpenStack-Ironic-API-Version",
             "in": "header",

@@ -176,11 +176,7 @@ pub fn history(asking: Asking) -> Result<Plan, Fault> {
     asking
         .query
         .only(&["limit", "marker", "detail", "sort_key", "sort_dir"])?;
-    let limit = asking.query.number::<usize>("limit")?.unwrap_or(HISTORY);
-    if limit == 0 {
-        return Err(Fault::bad("Limit must be positive").about("parameter", "limit"));
-    }
-    let limit = limit.min(HISTORY_LIMIT);
+    let limit = asking.query.limit(HISTORY, HISTORY_LIMIT)?;
     // A name is fine here at every version: below 1.78 Ironic does not have this path, so nobody relies on less.
     ask(Call::Node(asking.any_node()), move |answer| {
         let Answer::Node(node) = answer else {

@@ -37,7 +37,7 @@ const PARAMETERS: &[(&str, Version)] = &[
 ];
 
 /// The members by which a list can be sorted.
-const SORTABLE: &[&str] = &[
+pub const SORTABLE: &[&str] = &[
     "uuid",
     "name",
     "created_at",
@@ -86,11 +86,7 @@ fn listing(asking: Asking, detail: bool) -> Result<Plan, Fault> {
     }
     let filter = Filter::of(&asking)?;
     let order = Order::of(&asking)?;
-    let limit = match asking.query.number::<i64>("limit")? {
-        Some(limit) if limit < 1 => return Err(Fault::bad("Limit must be positive")),
-        Some(limit) => usize::try_from(limit).unwrap_or(PAGE).min(PAGE),
-        None => PAGE,
-    };
+    let limit = asking.query.limit(PAGE, PAGE)?;
     let marker = asking.query.value("marker").map(str::to_owned);
     ask(Call::Nodes, move |answer| {
         let Answer::Nodes(mut nodes) = answer else {

@@ -167,7 +167,11 @@ pub struct BatchStart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hard_after: Option<Seconds>,
     /// How many nodes at once; 0 or absent is as many as the rack allows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::whole::maybe"
+    )]
     pub max_parallel: Option<u32>,
     /// Time between the starts of two nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

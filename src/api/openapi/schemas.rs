@@ -1,6 +1,7 @@
 //! The shapes of the bodies, in a short notation: `name:kind` for each member, `?` behind a kind that may be null, `[kind]`
 //! for a list, a capital letter for another shape. In bodies of requests a `!` behind the name says that it must be there.
 
+use crate::api::ironic::record::MEMBERS;
 use serde_json::{Map, Value, json};
 
 /// One shape.
@@ -228,9 +229,9 @@ pub(super) fn typed(kind: &str) -> Value {
     match kind {
         "any" => json!({}),
         "string" | "boolean" | "integer" | "number" | "object" => json!({ "type": kind }),
-        "natural" => json!({ "type": "integer", "minimum": 0, "maximum": (1u64 << 53) - 1 }),
+        "natural" => json!({ "type": "integer", "minimum": 0 }),
         "natural32" => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
-        "positive" => json!({ "type": "integer", "minimum": 1, "maximum": (1u64 << 53) - 1 }),
+        "positive" => json!({ "type": "integer", "minimum": 1 }),
         "byte" => json!({ "type": "integer", "minimum": 0, "maximum": 255 }),
         "netfn" => json!({ "type": "integer", "minimum": 0, "maximum": 62, "multipleOf": 2 }),
         "lun" => json!({ "type": "integer", "minimum": 0, "maximum": 3 }),
@@ -239,7 +240,18 @@ pub(super) fn typed(kind: &str) -> Value {
         "time" => json!({ "type": "string", "format": "date-time" }),
         "event" => json!({ "type": "string", "pattern": "^[0-9a-f]{1,16}-[0-9]{1,19}$" }),
         // In a query everything is text.
-        "seconds" => json!({ "type": "string", "pattern": words }),
+        "seconds" => json!({ "anyOf": [
+            { "type": "number", "minimum": 0 },
+            { "type": "string", "pattern": words },
+        ] }),
+        "nodes" => json!({ "type": "string", "pattern": r"^[^,\x00]+(,[^,\x00]+)*$" }),
+        "direction" => json!({ "enum": ["asc", "desc"] }),
+        "sortable" => json!({ "enum": crate::api::ironic::nodes::SORTABLE }),
+        "fields" => {
+            let known: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
+            let one = known.join("|");
+            json!({ "type": "string", "pattern": format!("^({one})(,({one}))*$") })
+        }
         "duration" => json!({ "anyOf": [
             { "type": "number", "minimum": 0, "maximum": 1e12 },
             { "type": "string", "pattern": words, "maxLength": 12 },

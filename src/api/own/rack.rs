@@ -65,29 +65,18 @@ pub fn events(asking: Asking) -> Result<Plan, Fault> {
             asking.base,
         )));
     }
-    if snapshot {
-        return Err(
-            Fault::bad("a snapshot comes with a stream: send Accept: text/event-stream")
-                .about("parameter", "snapshot"),
-        );
-    }
+    // A snapshot comes with a stream: a poller reads nodes and tasks itself.
     // Without a position there is nothing to wait for yet: the answer says where to begin.
     let wait = match asking.query.duration("wait", WAIT_LIMIT)? {
         Some(wait) => wait,
         None => Duration::ZERO,
     };
-    let limit = asking
-        .query
-        .number::<usize>("limit")?
-        .unwrap_or(EVENTS_AT_ONCE);
-    if limit == 0 {
-        return Err(Fault::bad("limit has to be positive").about("parameter", "limit"));
-    }
+    let limit = asking.query.limit(EVENTS_AT_ONCE, EVENTS_AT_ONCE)?;
     let call = Call::Events {
         since,
         nodes,
         wait,
-        limit: limit.min(EVENTS_AT_ONCE),
+        limit,
     };
     ask(call, |answer| {
         let Answer::Events(found) = answer else {

@@ -36,15 +36,12 @@ fn listing(asking: &Asking, node: Option<String>) -> Result<Plan, Fault> {
             Fault::bad(format!("batch is a uuid, not '{text}'")).about("parameter", "batch")
         })
     });
-    let limit = asking.query.number::<usize>("limit")?.unwrap_or(LISTED);
-    if limit == 0 {
-        return Err(Fault::bad("limit has to be positive").about("parameter", "limit"));
-    }
+    let limit = asking.query.limit(LISTED, LIST_LIMIT)?;
     let call = Call::Tasks {
         node,
         batch: batch.transpose()?,
         active: asking.query.flag("active")?.unwrap_or(false),
-        limit: limit.min(LIST_LIMIT),
+        limit,
     };
     ask(call, |answer| {
         let Answer::Tasks(tasks) = answer else {
@@ -90,7 +87,7 @@ pub fn start(asking: Asking) -> Result<Plan, Fault> {
 pub fn show(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&["wait", "version"])?;
     let task = asking.id("task")?;
-    let version = asking.query.number::<u64>("version")?;
+    let version = asking.query.number("version")?;
     let call = match asking.query.duration("wait", WAIT_LIMIT)? {
         Some(wait) => Call::AwaitTask {
             task,
