@@ -236,7 +236,7 @@ impl Query {
     ) -> Result<Option<std::time::Duration>, Fault> {
         self.value(name)
             .map(|text| {
-                let seconds = super::json::Seconds::from_words(text).ok_or_else(|| {
+                let seconds = seconds(text).ok_or_else(|| {
                     Fault::bad(format!(
                         "Invalid value for {name}: '{text}' is no duration: wanted a number of seconds or words like '30s'"
                     ))
@@ -246,6 +246,14 @@ impl Query {
             })
             .transpose()
     }
+}
+
+/// A duration in a query: as in bodies, and a number in any spelling that JSON has for it.
+fn seconds(text: &str) -> Option<super::json::Seconds> {
+    let number = |text: &&str| text.bytes().all(|byte| b"0123456789.eE+-".contains(&byte));
+    let spelled = Some(text).filter(number).and_then(|text| text.parse().ok());
+    super::json::Seconds::from_words(text)
+        .or_else(|| spelled.and_then(super::json::Seconds::from_f64))
 }
 
 /// Yes and no in the spellings that OpenStack takes.
@@ -346,5 +354,32 @@ mod tests {
         assert_eq!(query.value("c d"), Some(""));
         assert!(query.only(&["a", "b"]).is_err());
         assert!(query.only(&["a", "b", "c d"]).is_ok());
+    }
+
+    #[test]
+    fn a_wait_is_a_number_in_any_spelling_or_words() {
+        let wait = |text: &str| {
+            let query = Query::parse(&format!("wait={text}")).expect("a query");
+            query
+                .duration("wait", std::time::Duration::from_secs(60))
+                .ok()
+                .flatten()
+        };
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("0.5", 500),
+            ("1e-1", 100),
+            ("2E0", 2000),
+            ("1h", 60_000),
+        ] {
+            assert_eq!(
+                wait(text),
+                Some(std::time::Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for text in ["-1", "e", "", "soon", "1e999", "NaN", "inf"] {
+            assert_eq!(wait(text), None, "{text}");
+        }
     }
 }

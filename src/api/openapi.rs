@@ -225,7 +225,7 @@ const DETAILS: &[Detail] = &[
     ),
     get(
         "/v1/events",
-        "since:event wait:seconds node:nodes limit:positive snapshot:boolean",
+        "since:since wait:seconds node:nodes limit:positive snapshot:boolean",
         "Events",
     ),
     get("/v1/pause", "", "Pausing"),

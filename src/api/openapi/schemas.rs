@@ -225,7 +225,7 @@ pub(super) fn typed(kind: &str) -> Value {
     {
         return json!({ "type": "array", "items": typed(kind) });
     }
-    let words = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$";
+    let words = r"^([0-9]{1,6}(ms|s|m|h|d)){1,3}$";
     match kind {
         "any" => json!({}),
         "string" | "boolean" | "integer" | "number" | "object" => json!({ "type": kind }),
@@ -239,6 +239,7 @@ pub(super) fn typed(kind: &str) -> Value {
         "uuid" => json!({ "type": "string", "format": "uuid" }),
         "time" => json!({ "type": "string", "format": "date-time" }),
         "event" => json!({ "type": "string", "pattern": "^[0-9a-f]{1,16}-[0-9]{1,19}$" }),
+        "since" => json!({ "type": "string", "pattern": "^([0-9a-f]{1,16}-[0-9]{1,19})?$" }),
         // In a query everything is text.
         "seconds" => json!({ "anyOf": [
             { "type": "number", "minimum": 0 },
