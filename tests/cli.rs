@@ -1,0 +1,415 @@
+//! `rackbmc` and the real daemon on simulated BMCs: the journeys of an operator, judged by what the machines did.
+//!
+//! The rack runs inside the test, so that a machine's own record of what it carried out is the witness.
+
+use rackbmcd::api::json::{Node, Task};
+use rackbmcd::cli::sim::{NodePlan, Served, serve};
+use rackbmcd::sim::{BmcSettings, Conditions, Mood, OsMood, Privilege, User};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A rack, a daemon, and a folder for both.
+struct Bed {
+    rack: Served,
+    daemon: Option<Child>,
+    folder: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new(nodes: &[(&str, Mood)]) -> Self {
+        let plans = nodes.iter().map(|(name, mood)| plan(name, mood.clone()));
+        let rack = serve(plans.collect(), 7).expect("loopback is there");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut bed = Bed {
+            rack,
+            daemon: None,
+            folder,
+        };
+        bed.configure();
+        bed.start();
+        bed
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn configure(&self) {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.path("bmc.pw"))
+            .and_then(|mut file| writeln!(file, "secret"))
+            .expect("a password file");
+        fs::create_dir(self.path("state")).expect("a folder");
+        let mut text = format!(
+            "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\n[rack]\nname = \"r1\"\nsync_interval = \"60s\"\n\
+             [defaults]\nusername = \"admin\"\npassword_file = {:?}\nmin_off_time = \"1s\"\nsettle = \"1s\"\n\
+             orders_per_second = 10.0\nnmi_watch = \"3s\"\ngroups = [\"compute\"]\n",
+            self.path("state"),
+            self.path("s"),
+            self.path("bmc.pw"),
+        );
+        for (name, address) in self.rack.nodes() {
+            text.push_str(&format!(
+                "[[node]]\nname = \"{name}\"\naddress = \"{}\"\nport = {}\n",
+                address.ip(),
+                address.port()
+            ));
+        }
+        fs::write(self.path("rackbmcd.toml"), text).expect("a configuration");
+    }
+
+    fn start(&mut self) {
+        let log = File::create(self.path("log")).expect("a log");
+        let daemon = Command::new(env!("CARGO_BIN_EXE_rackbmcd"))
+            .arg("--config")
+            .arg(self.path("rackbmcd.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts");
+        self.daemon = Some(daemon);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.rackbmc(&["status"]).code != 0 {
+            assert!(Instant::now() < deadline, "never ready: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
+        command
+            .args(words)
+            .env_clear()
+            .env("RACKBMC_SOCKET", self.path("s"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn rackbmc(&self, words: &[&str]) -> Said {
+        let output = self.command(words).output().expect("rackbmc runs");
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            remarks: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs it and demands an exit code.
+    fn expect(&self, code: i32, words: &[&str]) -> String {
+        let said = self.rackbmc(words);
+        assert_eq!(
+            said.code,
+            code,
+            "{words:?} said:\n{}{}\nthe daemon:\n{}",
+            said.text,
+            said.remarks,
+            self.log()
+        );
+        said.text
+    }
+
+    fn node(&self, name: &str) -> Node {
+        let nodes: Vec<Node> =
+            serde_json::from_str(&self.expect(0, &["status", name, "-o", "json"])).expect("JSON");
+        nodes.into_iter().next().expect("one node")
+    }
+
+    fn last_task(&self, name: &str) -> Task {
+        let tasks: Vec<Task> =
+            serde_json::from_str(&self.expect(0, &["tasks", name, "-o", "json"])).expect("JSON");
+        tasks.into_iter().next().expect("one task at least")
+    }
+
+    /// Every order that has reached the machine so far.
+    fn executed(&self, name: &str) -> Vec<String> {
+        self.rack
+            .with_bmc(name, |bmc, _| {
+                let executed = bmc.host().executed().iter();
+                executed.map(|done| format!("{:?}", done.order)).collect()
+            })
+            .expect("the node is there")
+    }
+
+    /// Waits until so many orders have reached the machine.
+    fn reached(&self, name: &str, orders: usize) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.executed(name).len() < orders {
+            assert!(Instant::now() < deadline, "{:?}", self.executed(name));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn is_on(&self, name: &str) -> bool {
+        self.rack
+            .with_bmc(name, |bmc, _| bmc.host().is_on())
+            .expect("the node is there")
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Said {
+    code: i32,
+    text: String,
+    remarks: String,
+}
+
+fn plan(name: &str, mood: Mood) -> NodePlan {
+    NodePlan {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        settings: BmcSettings {
+            name: name.to_owned(),
+            users: vec![User::new("admin", "secret", Privilege::Operator)],
+            ..BmcSettings::default()
+        },
+        mood,
+        conditions: Conditions::default(),
+    }
+}
+
+fn obeys(seconds: u64) -> Mood {
+    Mood {
+        os: OsMood::ObeysAfter(Duration::from_secs(seconds)),
+        ..Mood::default()
+    }
+}
+
+fn hangs() -> Mood {
+    Mood {
+        os: OsMood::Hangs,
+        ..Mood::default()
+    }
+}
+
+#[test]
+fn soft_is_done_when_the_machine_is_off_and_does_nothing_where_it_is() {
+    let bed = Bed::new(&[("r1n01", obeys(2))]);
+    let began = Instant::now();
+    let said = bed.expect(0, &["soft", "r1n01"]);
+    assert!(
+        said.starts_with("r1n01: soft power off succeeded"),
+        "{said}"
+    );
+    assert!(began.elapsed() >= Duration::from_secs(2) && !bed.is_on("r1n01"));
+    bed.expect(0, &["soft", "r1n01"]);
+    assert_eq!(bed.executed("r1n01"), ["Soft"]);
+    bed.expect(0, &["on", "r1n01"]);
+    assert!(bed.is_on("r1n01"));
+    bed.expect(0, &["reboot", "--soft", "r1n01"]);
+    assert_eq!(bed.executed("r1n01"), ["Soft", "On", "Soft", "On"]);
+    bed.expect(0, &["off", "r1n01"]);
+    assert_eq!(
+        bed.executed("r1n01").last().map(String::as_str),
+        Some("Off")
+    );
+    assert!(
+        bed.expect(0, &["status", "r1n01"])
+            .starts_with("r1n01: power off (read ")
+    );
+}
+
+#[test]
+fn an_abort_in_the_middle_leaves_the_machine_and_says_who_and_what() {
+    let bed = Bed::new(&[("r1n01", hangs())]);
+    let waiting = bed
+        .command(&["soft", "r1n01"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("rackbmc runs");
+    bed.reached("r1n01", 1);
+    assert_eq!(
+        bed.node("r1n01").target_power_state.as_deref(),
+        Some("soft power off")
+    );
+    assert_eq!(bed.rackbmc(&["on", "r1n01"]).code, 1, "one task at a time");
+    bed.expect(0, &["abort", "r1n01"]);
+    let waited = waiting.wait_with_output().expect("it ends");
+    assert_eq!(waited.status.code(), Some(6), "the one who waited is told");
+    let node = bed.node("r1n01");
+    assert_eq!(node.power_state.as_deref(), Some("error"));
+    let why = node.last_error.expect("an abort is said");
+    assert!(
+        why.contains("abort") && why.contains("soft power off"),
+        "{why}"
+    );
+    assert_eq!(bed.last_task("r1n01").state, "aborted");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(bed.executed("r1n01"), ["Soft"]);
+    assert!(bed.is_on("r1n01"));
+    bed.expect(0, &["abort", "r1n01"]);
+}
+
+#[test]
+fn the_specifications_verbs_start_and_abort_at_once() {
+    let bed = Bed::new(&[("r1n01", hangs())]);
+    assert_eq!(
+        bed.expect(0, &["node-set-power-state", "r1n01", "soft_off"]),
+        ""
+    );
+    let states = bed.expect(0, &["node-show-states", "r1n01"]);
+    assert!(
+        states.contains("| target_power_state     | soft power off   "),
+        "{states}"
+    );
+    assert!(states.contains("\"abort soft power off\""), "{states}");
+    bed.expect(0, &["node-set-power-state", "r1n01", "abort_soft_off"]);
+    let states = bed.expect(0, &["node-show-states", "r1n01"]);
+    assert!(
+        states.contains("| power_state            | error  "),
+        "{states}"
+    );
+    assert!(bed.expect(0, &["node-show", "r1n01"]).contains("| name "));
+    assert_eq!(bed.rackbmc(&["node-show", "r1n09"]).code, 1);
+}
+
+#[test]
+fn an_nmi_is_sent_once_and_never_to_a_machine_that_is_off() {
+    let bed = Bed::new(&[("r1n01", obeys(1))]);
+    bed.expect(0, &["nmi", "r1n01"]);
+    assert_eq!(bed.executed("r1n01"), ["Nmi"]);
+    bed.expect(0, &["off", "r1n01"]);
+    bed.expect(1, &["nmi", "r1n01"]);
+    assert_eq!(bed.executed("r1n01"), ["Nmi", "Off"]);
+}
+
+#[test]
+fn a_dead_bmc_fails_its_own_node_soon_and_no_other() {
+    let bed = Bed::new(&[("r1n01", obeys(1)), ("r1n02", obeys(1))]);
+    bed.rack
+        .with_bmc("r1n02", |bmc, _| bmc.mood_mut().dead = true);
+    let began = Instant::now();
+    let said = bed.rackbmc(&["status", "--fresh"]);
+    assert_eq!(said.code, 1, "{}{}", said.text, said.remarks);
+    assert!((said.text + &said.remarks).contains("no answer"));
+    assert!(
+        began.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        began.elapsed()
+    );
+    let said = bed.rackbmc(&["off", "r1n[01-02]", "--timeout", "10s"]);
+    assert_eq!(said.code, 1, "{}{}", said.text, said.remarks);
+    assert!(
+        said.text.contains("r1n01: power off succeeded"),
+        "{}",
+        said.text
+    );
+    assert!(
+        said.text.contains("r1n02: power off failed"),
+        "{}",
+        said.text
+    );
+    assert_eq!(bed.rackbmc(&["check"]).code, 2);
+}
+
+#[test]
+fn a_wait_lives_through_a_daemon_that_is_killed() {
+    let mut bed = Bed::new(&[("r1n01", obeys(4))]);
+    let waiting = bed
+        .command(&["soft", "r1n01"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("rackbmc runs");
+    bed.reached("r1n01", 1);
+    bed.kill();
+    std::thread::sleep(Duration::from_secs(1));
+    bed.start();
+    let waited = waiting.wait_with_output().expect("it ends");
+    let remarks = String::from_utf8_lossy(&waited.stderr).into_owned();
+    assert_eq!(waited.status.code(), Some(0), "{remarks}{}", bed.log());
+    assert!(remarks.contains("rackbmcd is back"), "{remarks}");
+    assert_eq!(bed.executed("r1n01"), ["Soft"]);
+}
+
+#[test]
+fn a_batch_takes_them_all_and_a_dry_run_none() {
+    let nodes = ["r1n01", "r1n02", "r1n03", "r1n04"];
+    let bed = Bed::new(&nodes.map(|name| (name, obeys(1))));
+    let plan = bed.expect(0, &["soft", "@compute", "--dry-run"]);
+    assert_eq!(
+        plan.matches("would send: soft power off").count(),
+        4,
+        "{plan}"
+    );
+    assert!(nodes.iter().all(|node| bed.executed(node).is_empty()));
+    let said = bed.expect(0, &["soft", "@compute", "--max-parallel", "2", "-b"]);
+    assert!(
+        said.starts_with("r1n[01-04]: soft power off succeeded"),
+        "{said}"
+    );
+    assert_eq!(bed.expect(0, &["status", "-b"]), "r1n[01-04]: power off\n");
+    assert!(nodes.iter().all(|node| bed.executed(node) == ["Soft"]));
+}
+
+#[test]
+fn suspend_resume_rollback_and_a_cancel_that_comes_too_late() {
+    let bed = Bed::new(&[("r1n01", obeys(3))]);
+    bed.expect(0, &["soft", "r1n01", "--no-wait"]);
+    bed.reached("r1n01", 1);
+    let late = bed.rackbmc(&["cancel", "r1n01"]);
+    assert_eq!(late.code, 1);
+    assert!(
+        late.remarks.contains("abort"),
+        "what is still possible: {}",
+        late.remarks
+    );
+    bed.expect(0, &["suspend", "r1n01"]);
+    assert_eq!(bed.last_task("r1n01").state, "suspended");
+    bed.expect(0, &["resume", "r1n01", "--wait"]);
+    assert!(!bed.is_on("r1n01"));
+    bed.expect(0, &["on", "r1n01"]);
+    bed.expect(0, &["soft", "r1n01", "--no-wait"]);
+    bed.reached("r1n01", 3);
+    bed.expect(0, &["rollback", "r1n01", "--wait"]);
+    assert_eq!(bed.last_task("r1n01").state, "rolled back");
+    assert!(bed.is_on("r1n01"));
+    assert_eq!(bed.executed("r1n01"), ["Soft", "On", "Soft", "On"]);
+}
+
+#[test]
+fn a_paused_rack_refuses_and_a_released_one_goes_on() {
+    let bed = Bed::new(&[("r1n01", obeys(1))]);
+    bed.expect(0, &["pause", "work", "on", "the", "power", "feed"]);
+    let refused = bed.rackbmc(&["off", "r1n01"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.remarks.contains("work on the power feed"),
+        "{}",
+        refused.remarks
+    );
+    assert_eq!(bed.rackbmc(&["check"]).code, 1, "a warning");
+    bed.expect(0, &["release"]);
+    bed.expect(0, &["off", "r1n01"]);
+    assert_eq!(bed.executed("r1n01"), ["Off"]);
+    let history = bed.expect(0, &["history", "r1n01"]);
+    assert!(history.contains("power off"), "{history}");
+    assert!(
+        bed.expect(0, &["explain", "r1n01"])
+            .contains("r1n01: power off")
+    );
+}
