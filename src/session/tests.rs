@@ -8,6 +8,7 @@ use std::time::Duration;
 mod behaviour;
 mod known_answers;
 mod script;
+mod world;
 
 fn settings() -> Settings {
     Settings::new("admin", Password::new(*b"secret").unwrap())
