@@ -6,7 +6,7 @@ use crate::ipmi::command::get_device_id;
 use crate::ipmi::message::{self, Checksums};
 use crate::ipmi::open_session::{self, Refused};
 use crate::ipmi::payload::PayloadType;
-use crate::ipmi::{CompletionCode, Status, SuiteId, Wire};
+use crate::ipmi::{CompletionCode, Status, SuiteId};
 
 use super::world::{BMC_ID, World, accept, prove_nothing};
 
