@@ -71,7 +71,7 @@ const LIST: &str = "limit:positive marker:uuid sort_key:sortable sort_dir:direct
 const LIST_FIELDS: &str = "limit:positive marker:uuid sort_key:sortable sort_dir:direction maintenance:boolean \
     associated:boolean instance_uuid:uuid chassis_uuid:uuid provision_state:string driver:string \
     resource_class:string fault:string conductor:string conductor_group:string owner:string lessee:string \
-    description_contains:string detail:boolean fields:fields";
+    description_contains:string fields:fields";
 /// The parameters of lists that are always empty, or have one entry.
 const SMALL: &str =
     "limit:string marker:string sort_key:string sort_dir:string fields:string detail:string";
