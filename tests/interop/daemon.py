@@ -28,12 +28,7 @@ name = "bed"
 sync_interval = "{sync}"
 
 [defaults]
-username = "{user}"
 password_file = "{dir}/bmc.pw"
-min_off_time = "2s"
-soft_power_off_timeout = "60s"
-nmi_watch = "3s"
-nmi_min_interval = "1s"
 {defaults}
 """
 NODE = """
@@ -45,6 +40,8 @@ port = {port}
 """
 
 
+# What stands in [defaults] unless a script says otherwise: short times.
+DEFAULTS = {"username": USER, "min_off_time": "2s", "soft_power_off_timeout": "60s", "nmi_watch": "3s", "nmi_min_interval": "1s"}
 # For the foreign BMCs that are not there to be spared.
 BRISK = {"orders_per_second": 20, "burst": 20}
 
@@ -62,7 +59,7 @@ class Daemon:
         (self.dir / "state").mkdir(parents=True)
         os.chmod(self.dir / "state", 0o700)
         self.secret("bmc.pw", PASSWORD)
-        text = CONFIG.format(dir=self.dir, user=USER, sync=sync, api=toml(api or {}), defaults=toml(defaults or {}))
+        text = CONFIG.format(dir=self.dir, sync=sync, api=toml(api or {}), defaults=toml({**DEFAULTS, **(defaults or {})}))
         for name, where in nodes.items():
             bmc, more = where if isinstance(where, tuple) else (where, {})
             text += NODE.format(name=name, port=bmc.port, more=toml(more))

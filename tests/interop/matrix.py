@@ -15,10 +15,10 @@ XRC4 = (4, 5, 9, 10, 13, 14)
 def main():
     c = Checks("matrix")
     with Bed() as bed:
-        sim, keyed = bed.sim("bmc001"), bed.sim("bmc002", kg="rack key")
+        sim, keyed = bed.sim("bmc001"), bed.sim("bmc002", kg="rackkey")
         three, seventeen = bed.fake("bmc003", suite=3), bed.fake("bmc017", suite=17)
         cells = {f"ipmi_sim, suite {n}": (sim, {"cipher_suites": [n]}) for n in (0, 1, 2, 3, 6)}
-        cells["ipmi_sim, K_g, suite 3"] = (keyed, {"cipher_suites": [3], "kg": "rack key"})
+        cells["ipmi_sim, K_g, suite 3"] = (keyed, {"cipher_suites": [3], "kg": "rackkey"})
         cells["ipmi_sim, 17 then 3"] = (sim, {"cipher_suites": [17, 3]})
         for auth in ("md5", "password", "none"):
             cells[f"ipmi_sim, IPMI 1.5 {auth}"] = (sim, {"protocol": "1.5", "ipmi15_auth": auth})

@@ -10,8 +10,8 @@ import subprocess
 import tempfile
 import pathlib
 
-from daemon import BIN, CONFIG, NODE
-from bed import HERE, PASSWORD, ROOT, USER, Bed, Checks, until
+from daemon import BIN, CONFIG, DEFAULTS, NODE, toml
+from bed import HERE, PASSWORD, ROOT, Bed, Checks, until
 
 BOOT, KEEP = str(HERE / "boot-systemd.sh"), "/run/keep/dir"
 SOCKET = "/run/rackbmcd/rackbmcd.sock"
@@ -71,7 +71,7 @@ class Inside:
 
     def configure(self, nodes, more=""):
         """A configuration that the service's user may read."""
-        text = CONFIG.format(dir=KEEP, user=USER, sync="10s", api="", defaults="")
+        text = CONFIG.format(dir=KEEP, sync="10s", api="", defaults=toml(DEFAULTS))
         text = text.replace(f"{KEEP}/state", "/var/lib/rackbmcd").replace(f"{KEEP}/api.sock", SOCKET)
         for name, bmc in nodes.items():
             text += NODE.format(name=name, port=bmc.port, more="")
