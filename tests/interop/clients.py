@@ -14,6 +14,7 @@ from keystoneauth1 import noauth, session
 
 import journeys
 from daemon import BRISK, Daemon
+from simulator import simulator
 from bed import Bed, Checks, free_port, until
 
 BAREMETAL = pathlib.Path(sys.executable).parent / "baremetal"
@@ -38,7 +39,7 @@ def command_line(c, d, url, bmc):
         return out
 
     out = run("node", "list", "-f", "json")
-    c.check("... lists the node with its power", [(n["name"], n["power_state"]) for n in out] == [("n1", "power on")], out)
+    c.check("... lists the node with its power", [(n["name"], n["power_state"]) for n in out] == [("n1", "power on"), ("n2", "power on")], out)
     out = run("node", "show", "n1", "-f", "json")
     c.check("... shows it", (out["name"], out["power_state"], out["driver"]) == ("n1", "power on", "ipmi"), out)
     c.check("... and no password", "secret" not in json.dumps(out), out)
@@ -69,8 +70,12 @@ def command_line(c, d, url, bmc):
     run("node", "inject", "nmi", "n1")
     c.check("... with one NMI", bmc.words() == ["diag"], bmc.words())
     journeys.settle(d, "n1")
+    bmc.forget()
     run("node", "boot", "device", "set", "n1", "pxe")
-    out = run("node", "boot", "device", "show", "n1", "-f", "json")
+    c.check("... and the host's BMC was told", bmc.words() == ["boot-pxe"], bmc.words())
+    # ipmi_sim forgets that its boot flags are valid: what is read back comes from our simulator.
+    run("node", "boot", "device", "set", "n2", "pxe")
+    out = run("node", "boot", "device", "show", "n2", "-f", "json")
     c.check("... shows the boot device that was set", out.get("boot_device") == "pxe", out)
     out = run("node", "boot", "device", "show", "--supported", "n1", "-f", "json")
     c.check("... and those that there are", "pxe" in json.dumps(out), out)
@@ -84,14 +89,14 @@ def command_line(c, d, url, bmc):
     out = run("driver", "list", "-f", "json")
     c.check("... lists the driver", "ipmi" in json.dumps(out), out)
     run("driver", "show", "ipmi", "-f", "json")
-    status, out, complaint = baremetal(url, "node", "show", "n2")
-    c.check("baremetal says that a node is not there", status != 0 and "Node n2 could not be found" in complaint, complaint)
+    status, out, complaint = baremetal(url, "node", "show", "n3")
+    c.check("baremetal says that a node is not there", status != 0 and "Node n3 could not be found" in complaint, complaint)
 
 
 def sdk(c, d, bmc, cloud, how):
     """What openstacksdk asks, over CLOUD."""
     nodes = list(cloud.nodes(details=True))
-    c.check(f"openstacksdk {how}: lists", [(n.name, n.power_state) for n in nodes] == [("n1", "power on")], nodes)
+    c.check(f"openstacksdk {how}: lists", [(n.name, n.power_state) for n in nodes] == [("n1", "power on"), ("n2", "power on")], nodes)
     node = cloud.get_node("n1")
     c.check(f"openstacksdk {how}: shows", node.name == "n1" and node.id == nodes[0].id, node)
     bmc.forget()
@@ -104,8 +109,8 @@ def sdk(c, d, bmc, cloud, how):
     cloud.set_node_power_state(node, "rebooting")
     task = journeys.settle(d, "n1")
     c.check(f"openstacksdk {how}: rebooting", task.get("state") == "succeeded" and bmc.is_on(), task)
-    cloud.set_node_boot_device(node, "disk", persistent=False)
-    found = cloud.get_node_boot_device(node)
+    cloud.set_node_boot_device("n2", "disk", persistent=False)
+    found = cloud.get_node_boot_device("n2")
     c.check(f"openstacksdk {how}: boot device", found.get("boot_device") == "disk", found)
     cloud.set_node_maintenance(node, "new fan")
     c.check(f"openstacksdk {how}: maintenance", cloud.get_node("n1").is_maintenance, cloud.get_node("n1"))
@@ -149,13 +154,15 @@ def main():
         bmc = bed.sim("bmc001", soft_delay=500)
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        d = Daemon(bed, {"n1": bmc}, api={"tcp": f"127.0.0.1:{port}", "auth": "none"}, defaults=BRISK)
-        d.wait_power("n1", "power on", 20)
+        _, simulated = simulator(bed)
+        d = Daemon(bed, {"n1": bmc, "n2": simulated}, api={"tcp": f"127.0.0.1:{port}", "auth": "none"}, defaults=BRISK)
+        for name in ("n1", "n2"):
+            d.wait_power(name, "power on", 20)
         command_line(c, d, url, bmc)
         cloud = openstack.connect(auth_type="none", endpoint=url, baremetal_endpoint_override=url)
         sdk(c, d, bmc, cloud.baremetal, "over TCP")
         local = "http+unix://" + urllib.parse.quote(str(d.socket), safe="")
-        plain = session.Session(auth=noauth.NoAuth(endpoint=local), session=requests_unixsocket.Session())
+        plain = session.Session(auth=noauth.NoAuth(endpoint=local + "/v1"), session=requests_unixsocket.Session())
         sdk(c, d, bmc, openstack.connection.Connection(session=plain).baremetal, "over the Unix socket")
         d.stop()
         basic(c, bed, bmc)
