@@ -12,7 +12,8 @@ mod translate;
 pub mod vocabulary;
 
 use crate::entropy::Entropy;
-use crate::session::{self, Event, OpenError, RequestId, Session, Withdrawn};
+use crate::ipmi::SuiteId;
+use crate::session::{self, Event, OpenError, Quirks, RequestId, Session, Withdrawn};
 use crate::time::Instant;
 use breaker::Breaker;
 use pace::Pace;
@@ -114,6 +115,8 @@ struct Current {
 pub struct Knowledge {
     /// The cipher suite of the last session.
     pub suite: Option<u8>,
+    /// Quirks that were found to be needed, by name.
+    pub quirks: Vec<String>,
     /// What was found out about the BMC, in words: quirks, and what showed them.
     pub evidence: Vec<String>,
     /// Orders, by name, that the BMC said it does not have.
@@ -125,7 +128,7 @@ impl Bmc {
     pub fn new(settings: Settings, knowledge: Knowledge, now: Instant) -> Self {
         Bmc {
             address: Resolution::of(&settings),
-            session: Session::new(settings.login.clone()),
+            session: recalled(&settings, &knowledge),
             port: 0,
             queue: VecDeque::new(),
             current: None,
@@ -213,6 +216,7 @@ impl Bmc {
     /// Forgets failed log-ins and an open breaker: an operator says that it is worth a try.
     pub fn retry(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.breaker.reset();
+        self.knowledge.unsupported.clear();
         self.advance(now, entropy);
     }
 
@@ -381,11 +385,6 @@ impl Bmc {
         &self.knowledge
     }
 
-    /// What was learned is forgotten: the BMC is taken for a new one.
-    pub fn forget(&mut self) {
-        self.knowledge = Knowledge::default();
-    }
-
     /// The BMC's address, where it is known.
     pub fn address(&self) -> Option<SocketAddr> {
         match self.address {
@@ -549,6 +548,9 @@ impl Bmc {
                     self.keepalive_after = jittered(self.settings.keepalive, entropy);
                     self.breaker.succeeded();
                     self.knowledge.suite = opened.suite().map(|suite| suite.0);
+                    let configured = self.settings.login.quirks;
+                    let found = opened.quirks.iter().filter(|quirk| !configured.has(*quirk));
+                    self.knowledge.quirks = found.map(|quirk| quirk.name().to_owned()).collect();
                     for evidence in opened.evidence {
                         if !self.knowledge.evidence.contains(&evidence) {
                             self.knowledge.evidence.push(evidence);
@@ -733,6 +735,19 @@ impl Resolution {
             Err(_) => Resolution::Unknown,
         }
     }
+}
+
+/// A session that begins with what an earlier life learned.
+fn recalled(settings: &Settings, knowledge: &Knowledge) -> Session {
+    let mut session = Session::new(settings.login.clone());
+    let known = |name: &String| Quirks::parse([name.as_str()]).ok();
+    let quirks = knowledge
+        .quirks
+        .iter()
+        .filter_map(known)
+        .fold(Quirks::NONE, Quirks::and);
+    session.recall(knowledge.suite.map(SuiteId), quirks);
+    session
 }
 
 fn silence(delivery: Delivery, trouble: Trouble, text: &str) -> Report {

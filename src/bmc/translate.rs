@@ -2,15 +2,16 @@
 
 use super::vocabulary::{
     BootDevice, EventLogEntry, Order, Power, Reading, Refusal, RefusalKind, Repeat, Report,
-    RestartCause,
+    RestartCause, Route,
 };
 use crate::ipmi::command::set_system_boot_options::{
     BootFlags, Device, FlagValidClearing, Parameter,
 };
 use crate::ipmi::command::{
-    Command, chassis_control, chassis_identify, get_chassis_status, get_dcmi_power_reading,
-    get_device_id, get_sel_entry, get_sel_info, get_system_boot_options, get_system_restart_cause,
-    set_system_boot_options,
+    Command, chassis_control, chassis_identify, clear_sel, cold_reset, get_acpi_power_state,
+    get_chassis_status, get_dcmi_power_reading, get_device_guid, get_device_id, get_sel_entry,
+    get_sel_info, get_session_info, get_system_boot_options, get_system_restart_cause, reserve_sel,
+    set_system_boot_options, warm_reset,
 };
 use crate::ipmi::{CompletionCode, Wire};
 use crate::session::{Bridge, Request, Resend};
@@ -25,6 +26,10 @@ pub(super) struct Script {
     rest: VecDeque<Part>,
     /// The one under way.
     now: Part,
+    /// The newest entries of the event log among those that were walked over so far.
+    entries: VecDeque<EventLogEntry>,
+    /// How many those are.
+    walked: u32,
 }
 
 /// One command of an order.
@@ -57,6 +62,8 @@ impl Script {
                 order: order.clone(),
                 rest,
                 now,
+                entries: VecDeque::new(),
+                walked: 0,
             },
             request,
         )
@@ -64,6 +71,13 @@ impl Script {
 
     /// Takes the answer to the command under way.
     pub(super) fn handle(&mut self, completion: CompletionCode, data: &[u8]) -> Step {
+        if completion == CompletionCode::NOT_PRESENT && matches!(self.order, Order::ReadEventLog(_))
+        {
+            // An empty log has no first entry, and one that was cleared meanwhile no next one.
+            return Step::Done(Report::Accepted(Reading::EventLog(
+                self.entries.drain(..).collect(),
+            )));
+        }
         if !completion.is_ok() && !self.now.optional {
             let harmless = self.order.repeat() == Repeat::Harmless;
             return match completion {
@@ -71,18 +85,55 @@ impl Script {
                 _ => Step::Done(self.refused(completion)),
             };
         }
+        match self.follow(completion, data) {
+            Ok(Some(next)) => self.rest.push_front(next),
+            Ok(None) => {}
+            Err(text) => return Step::Done(unreadable(text)),
+        }
         if let Some(next) = self.rest.pop_front() {
             self.now = next;
             return Step::Next(self.now.request.clone());
         }
-        Step::Done(match reading(&self.order, data) {
-            Ok(reading) => Report::Accepted(reading),
-            Err(text) => Report::Refused(Refusal {
-                code: 0,
-                kind: RefusalKind::Failed,
-                text,
-            }),
-        })
+        if let Order::ReadEventLog(_) = self.order {
+            return Step::Done(Report::Accepted(Reading::EventLog(
+                self.entries.drain(..).collect(),
+            )));
+        }
+        Step::Done(reading(&self.order, data).map_or_else(unreadable, Report::Accepted))
+    }
+
+    /// The next command, where it depends on the answer to the one before.
+    fn follow(&mut self, completion: CompletionCode, data: &[u8]) -> Result<Option<Part>, String> {
+        match (&self.order, self.now.request.command) {
+            (Order::ClearEventLog, <reserve_sel::Request as Command>::NUMBER)
+                if completion.is_ok() =>
+            {
+                let reservation = decode::<reserve_sel::Response>(data)?.reservation;
+                let clear = clear_sel::Request {
+                    reservation,
+                    action: clear_sel::Action::Initiate,
+                };
+                Ok(Some(part(Request::of(
+                    &clear,
+                    Resend::Allowed,
+                    READ_PATIENCE,
+                ))))
+            }
+            (Order::ReadEventLog(limit), _) => {
+                let answer: get_sel_entry::Response = decode(data)?;
+                let limit = usize::from(*limit).clamp(1, LOG_LIMIT);
+                self.entries.push_back(entry(&answer)?);
+                if self.entries.len() > limit {
+                    self.entries.pop_front();
+                }
+                // FFFFh follows the last one; a BMC that goes round in circles is not followed for ever.
+                self.walked += 1;
+                let on = answer.next != LAST_RECORD && self.walked < LOG_WALK;
+                let next = get_sel_entry::Request::whole(answer.next);
+                Ok(on.then(|| part(Request::of(&next, Resend::Allowed, READ_PATIENCE))))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The report of a refusal of the command under way.
@@ -137,17 +188,25 @@ fn parts(order: &Order) -> Vec<Part> {
         } => set_boot_device(*device, *persistent, *uefi),
         Order::ReadIdentity => read(&get_device_id::Request),
         Order::ReadPowerUse => read(&get_dcmi_power_reading::Request),
+        Order::ReadAcpiState => read(&get_acpi_power_state::Request),
+        Order::ReadGuid => read(&get_device_guid::Request),
+        Order::ReadSessions => read(&get_session_info::Request::Current),
+        Order::ReadEventLog(_) => read(&get_sel_entry::Request::whole(0)),
+        Order::ClearEventLog => read(&reserve_sel::Request),
+        Order::ResetBmc { cold: true } => once(&cold_reset::Request),
+        Order::ResetBmc { cold: false } => once(&warm_reset::Request),
         Order::Raw {
             net_fn,
             lun,
             command,
             data,
+            route,
         } => vec![part(Request {
             net_fn: *net_fn,
             lun: *lun,
             command: *command,
             data: data.clone(),
-            bridge: Bridge::None,
+            bridge: bridge(*route),
             resend: Resend::Never,
             patience: READ_PATIENCE,
         })],
@@ -163,6 +222,29 @@ fn part(request: Request) -> Part {
 
 fn read<C: Command>(command: &C) -> Vec<Part> {
     vec![part(Request::of(command, Resend::Allowed, READ_PATIENCE))]
+}
+
+/// One datagram, ever.
+fn once<C: Command>(command: &C) -> Vec<Part> {
+    vec![part(Request::of(command, Resend::Never, PULSE_PATIENCE))]
+}
+
+fn bridge(route: Route) -> Bridge {
+    match route {
+        Route::Direct => Bridge::None,
+        Route::Behind { channel, address } => Bridge::Single { channel, address },
+        Route::Beyond {
+            transit_channel,
+            transit_address,
+            channel,
+            address,
+        } => Bridge::Dual {
+            transit_channel,
+            transit_address,
+            channel,
+            address,
+        },
+    }
 }
 
 fn identify(duration: Option<Duration>) -> chassis_identify::Request {
@@ -213,11 +295,33 @@ fn selector(device: BootDevice) -> Device {
     }
 }
 
+fn decode<T: Wire>(data: &[u8]) -> Result<T, String> {
+    T::decode(data).map_err(|error| format!("its answer cannot be read: {error}"))
+}
+
+fn unreadable(text: String) -> Report {
+    Report::Refused(Refusal {
+        code: 0,
+        kind: RefusalKind::Failed,
+        text,
+    })
+}
+
+fn entry(answer: &get_sel_entry::Response) -> Result<EventLogEntry, String> {
+    let record = answer
+        .record()
+        .map_err(|error| format!("its entry cannot be read: {error}"))?;
+    Ok(EventLogEntry {
+        id: record.id,
+        next: answer.next,
+        timestamp: record.timestamp(),
+        text: record.words(),
+        crash: record.is_crash(),
+    })
+}
+
 /// What the data of the last answer says.
 fn reading(order: &Order, data: &[u8]) -> Result<Reading, String> {
-    fn decode<T: Wire>(data: &[u8]) -> Result<T, String> {
-        T::decode(data).map_err(|error| format!("its answer cannot be read: {error}"))
-    }
     Ok(match order {
         Order::ReadPower => {
             let status: get_chassis_status::Response = decode(data)?;
@@ -238,19 +342,7 @@ fn reading(order: &Order, data: &[u8]) -> Result<Reading, String> {
                 last_added: info.last_added,
             }
         }
-        Order::ReadEventLogEntry(_) => {
-            let answer: get_sel_entry::Response = decode(data)?;
-            let record = answer
-                .record()
-                .map_err(|error| format!("its entry cannot be read: {error}"))?;
-            Reading::EventLogEntry(EventLogEntry {
-                id: record.id,
-                next: answer.next,
-                timestamp: record.timestamp(),
-                text: record.words(),
-                crash: record.is_crash(),
-            })
-        }
+        Order::ReadEventLogEntry(_) => Reading::EventLogEntry(entry(&decode(data)?)?),
         Order::ReadBootDevice => {
             let answer: get_system_boot_options::Response = decode(data)?;
             let Parameter::BootFlags(flags) = answer.parameter else {
@@ -275,6 +367,21 @@ fn reading(order: &Order, data: &[u8]) -> Result<Reading, String> {
             let answer: get_dcmi_power_reading::Response = decode(data)?;
             Reading::PowerUse {
                 watts: answer.current,
+            }
+        }
+        Order::ReadAcpiState => {
+            let state: get_acpi_power_state::Response = decode(data)?;
+            Reading::AcpiState(state.words().to_owned())
+        }
+        Order::ReadGuid => {
+            let answer: get_device_guid::Response = decode(data)?;
+            Reading::Guid(uuid::Uuid::from_bytes(answer.reversed()))
+        }
+        Order::ReadSessions => {
+            let answer: get_session_info::Response = decode(data)?;
+            Reading::Sessions {
+                active: answer.active,
+                possible: answer.possible,
             }
         }
         Order::Raw { .. } => Reading::Raw(data.to_vec()),
@@ -333,6 +440,12 @@ fn kind(completion: CompletionCode) -> RefusalKind {
     }
 }
 
+/// The record id that follows the last entry of the event log (§31.5).
+const LAST_RECORD: u16 = 0xFFFF;
+/// Entries that one reading of the event log returns at most.
+const LOG_LIMIT: usize = 256;
+/// Entries that one reading of the event log walks over at most.
+const LOG_WALK: u32 = 512;
 /// How long one session waits for the answer to a harmless command before it is not trusted any more.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the answer to a pulse is waited for: a slow BMC's, not a lost one's.
@@ -400,6 +513,57 @@ mod tests {
         assert_eq!(second.data, [5, 0xA0, 0x04, 0, 0, 0]);
         assert!(matches!(
             script.handle(CompletionCode::OK, &[]),
+            Step::Done(Report::Accepted(Reading::Done))
+        ));
+    }
+
+    #[test]
+    fn the_newest_entries_of_an_event_log_are_kept_and_an_empty_log_is_no_error() {
+        // §31.5: next record id, then the 16 bytes of §32.1: id, type 02h, timestamp, generator, ...
+        let answer = |id: u8, next: u16| {
+            let mut data = next.to_le_bytes().to_vec();
+            data.extend([
+                id, 0, 0x02, 0, 0, 0, 0, 0x20, 0, 0x04, 0x20, 0, 0x6F, 0xA1, 0xFF, 0xFF,
+            ]);
+            data
+        };
+        let (mut script, first) = Script::begin(&Order::ReadEventLog(2));
+        assert_eq!(
+            (first.net_fn, first.command, &first.data[2..4]),
+            (0x0A, 0x43, &[0, 0][..])
+        );
+        for (id, next) in [(1, 2u16), (2, 3)] {
+            let Step::Next(request) = script.handle(CompletionCode::OK, &answer(id, next)) else {
+                panic!()
+            };
+            assert_eq!(request.data[2..4], next.to_le_bytes());
+        }
+        let Step::Done(Report::Accepted(Reading::EventLog(entries))) =
+            script.handle(CompletionCode::OK, &answer(3, 0xFFFF))
+        else {
+            panic!()
+        };
+        assert_eq!(
+            entries.iter().map(|entry| entry.id).collect::<Vec<_>>(),
+            [2, 3]
+        );
+        let (mut script, _) = Script::begin(&Order::ReadEventLog(2));
+        let step = script.handle(CompletionCode::NOT_PRESENT, &[]);
+        assert!(
+            matches!(step, Step::Done(Report::Accepted(Reading::EventLog(entries))) if entries.is_empty())
+        );
+    }
+
+    #[test]
+    fn a_log_is_cleared_with_the_reservation_that_was_given() {
+        let (mut script, reserve) = Script::begin(&Order::ClearEventLog);
+        assert_eq!((reserve.net_fn, reserve.command), (0x0A, 0x42));
+        let Step::Next(clear) = script.handle(CompletionCode::OK, &[0x34, 0x12]) else {
+            panic!()
+        };
+        assert_eq!(clear.data, [0x34, 0x12, b'C', b'L', b'R', 0xAA]);
+        assert!(matches!(
+            script.handle(CompletionCode::OK, &[0]),
             Step::Done(Report::Accepted(Reading::Done))
         ));
     }

@@ -60,6 +60,21 @@ pub enum Order {
     ReadIdentity,
     /// Read the node's power use in watts.
     ReadPowerUse,
+    /// Read the ACPI power state.
+    ReadAcpiState,
+    /// Read the GUID of the managed system, as its BMC knows it.
+    ReadGuid,
+    /// Read how many of the BMC's sessions are taken.
+    ReadSessions,
+    /// Read the newest entries of the event log, at most so many.
+    ReadEventLog(u16),
+    /// Forget all entries of the event log.
+    ClearEventLog,
+    /// Restart the BMC itself; the machine goes on. A pulse: sent once.
+    ResetBmc {
+        /// Cold: its defaults come back; warm: what it does is interrupted only.
+        cold: bool,
+    },
     /// A command that an expert spelled out. Treated as a pulse: sent once.
     Raw {
         /// Network function, 0 to 62, even.
@@ -70,6 +85,36 @@ pub enum Order {
         command: u8,
         /// Request data.
         data: Vec<u8>,
+        /// The way to whom it is for.
+        #[serde(default)]
+        route: Route,
+    },
+}
+
+/// The way to whom a raw command is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// The BMC itself.
+    #[default]
+    Direct,
+    /// A controller behind the BMC.
+    Behind {
+        /// The channel behind the BMC; 0 is the primary IPMB.
+        channel: u8,
+        /// The controller's slave address.
+        address: u8,
+    },
+    /// A controller behind another behind the BMC.
+    Beyond {
+        /// The channel to the one in between.
+        transit_channel: u8,
+        /// The slave address of the one in between.
+        transit_address: u8,
+        /// The channel behind that.
+        channel: u8,
+        /// The controller's slave address.
+        address: u8,
     },
 }
 
@@ -102,7 +147,7 @@ impl Order {
     pub fn repeat(&self) -> Repeat {
         match self {
             Order::SoftOff | Order::Cycle | Order::Reset => Repeat::AfterLook,
-            Order::Nmi | Order::Raw { .. } => Repeat::Never,
+            Order::Nmi | Order::Raw { .. } | Order::ResetBmc { .. } => Repeat::Never,
             _ => Repeat::Harmless,
         }
     }
@@ -125,6 +170,13 @@ impl Order {
             Order::SetBootDevice { .. } => "set boot device",
             Order::ReadIdentity => "read BMC identity",
             Order::ReadPowerUse => "read power use",
+            Order::ReadAcpiState => "read ACPI state",
+            Order::ReadGuid => "read GUID",
+            Order::ReadSessions => "read sessions",
+            Order::ReadEventLog(_) => "read event log",
+            Order::ClearEventLog => "clear event log",
+            Order::ResetBmc { cold: true } => "cold reset of the BMC",
+            Order::ResetBmc { cold: false } => "warm reset of the BMC",
             Order::Raw { .. } => "raw command",
         }
     }
@@ -198,6 +250,19 @@ pub enum Reading {
         /// Watts now.
         watts: u16,
     },
+    /// The ACPI state of the system, in words.
+    AcpiState(String),
+    /// A GUID, most significant byte first.
+    Guid(uuid::Uuid),
+    /// The BMC's sessions.
+    Sessions {
+        /// How many there are, ours included.
+        active: u8,
+        /// How many there can be.
+        possible: u8,
+    },
+    /// Entries of the event log, oldest first.
+    EventLog(Vec<EventLogEntry>),
     /// The data of the answer to a raw command.
     Raw(Vec<u8>),
 }

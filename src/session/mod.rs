@@ -31,9 +31,9 @@ pub use vocabulary::{
 };
 
 use crate::entropy::Entropy;
-use crate::ipmi::PrivilegeLevel;
 use crate::ipmi::command::{chassis_control, close_session};
 use crate::ipmi::message::net_fn;
+use crate::ipmi::{PrivilegeLevel, SuiteId};
 use crate::time::Instant;
 use handshake::{Context, Handshake, Progress};
 use link::{Exchange, Link, Pace, Tick};
@@ -101,6 +101,13 @@ impl Session {
             events: VecDeque::new(),
             next_id: 1,
         }
+    }
+
+    /// Takes up what an earlier life learned of the BMC: the cipher suite that worked, and quirks that were found out.
+    /// Both are tried first, and given up where they do not hold any more.
+    pub fn recall(&mut self, suite: Option<SuiteId>, quirks: Quirks) {
+        self.memory.spoken = suite.map(Spoken::V20);
+        self.memory.quirks = quirks;
     }
 
     /// New credentials or quirks: closes an open session, gives up a handshake, and forgets what was learned about the

@@ -7,7 +7,7 @@ use crate::api::ironic::record;
 use crate::api::json as types;
 use crate::api::plan::{Asking, Plan, ask, shown, stray};
 use crate::api::view;
-use crate::bmc::vocabulary::{Order, Reading};
+use crate::bmc::vocabulary::{Order, Reading, Route};
 use crate::rack::call::{Answer, Call};
 
 /// The longest data of a raw command: what one IPMI message over LAN carries in every BMC's buffer.
@@ -88,6 +88,7 @@ pub fn raw(asking: Asking) -> Result<Plan, Fault> {
         lun: wanted.lun,
         command: wanted.command,
         data: wanted.data,
+        route: Route::Direct,
     };
     order(asking, Role::Admin, order_)
 }
