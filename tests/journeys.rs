@@ -243,6 +243,29 @@ fn a_wrong_password_is_said_and_tried_twice_only() {
 }
 
 #[test]
+fn a_bmc_that_forgets_sessions_or_is_away_for_a_minute_does_not_fail_the_task() {
+    for (life, away) in [
+        (Some(secs(13)), false),
+        (None, true),
+        (Some(secs(31)), true),
+    ] {
+        let mut world = World::new(14, 1);
+        world.mood("n01").os = OsMood::ObeysAfter(secs(200));
+        world.mood("n01").session_life = life;
+        world.run_for(secs(3));
+        let task = world.start_task("n01", Operation::SoftPowerOff, patience(400));
+        world.run_for(secs(60));
+        if away {
+            let now = world.now;
+            world.bmc("n01").reboot_bmc(now);
+        }
+        let view = world.run_task(task, secs(400));
+        assert_eq!(view.state, State::Succeeded, "{life:?} {away} {view:#?}");
+        assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+    }
+}
+
+#[test]
 fn a_suspended_soft_reboot_stands_still_over_a_crash_and_goes_on() {
     let mut world = World::new(11, 1);
     world.run_for(secs(3));

@@ -228,9 +228,8 @@ impl Bmc {
         entropy: &mut dyn Entropy,
     ) {
         if (&settings.host, settings.port) != (&self.settings.host, self.settings.port) {
-            self.session.abandon();
+            self.lose_session();
             self.address = Resolution::of(&settings);
-            self.requeue_current();
         }
         self.pace = Pace::new(settings.orders_per_second, settings.burst, now);
         self.breaker = Breaker::new(
@@ -307,8 +306,7 @@ impl Bmc {
                 if let Resolution::Known(old, _) = self.address
                     && old != address
                 {
-                    self.session.abandon();
-                    self.requeue_current();
+                    self.lose_session();
                 }
                 self.address = Resolution::Known(address, Some(now));
             }
@@ -464,6 +462,14 @@ impl Bmc {
         }
     }
 
+    /// The session is gone, or not trusted any more: nothing of it is waited for, and the order that waited behind an
+    /// unanswered keep-alive waits for the next session.
+    fn lose_session(&mut self) {
+        self.session.abandon();
+        self.keepalive = None;
+        self.requeue_current();
+    }
+
     /// Takes the next step that is due: upkeep, opening, the next command.
     fn advance(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.upkeep(now, entropy);
@@ -579,7 +585,10 @@ impl Bmc {
                 } => {
                     self.unanswered(id, datagrams, &reason.to_string(), now);
                 }
-                Event::Lost(reason) => self.note(now, format!("session lost: {reason}")),
+                Event::Lost(reason) => {
+                    self.note(now, format!("session lost: {reason}"));
+                    self.lose_session();
+                }
                 Event::Closed => {}
             }
         }
@@ -680,15 +689,14 @@ impl Bmc {
     /// A command got no answer: the session is not trusted any more; what is harmless is tried once more in a new one.
     fn unanswered(&mut self, id: RequestId, datagrams: u32, reason: &str, now: Instant) {
         if self.keepalive == Some(id) {
-            self.keepalive = None;
             self.note(now, format!("keep-alive: {reason}"));
-            self.session.abandon();
+            self.lose_session();
             return;
         }
         let Some(current) = self.current.take_if(|current| current.request == id) else {
             return;
         };
-        self.session.abandon();
+        self.lose_session();
         let sent = current.sent || datagrams > 0;
         self.note(now, format!("{}: {reason}", current.order.name()));
         let harmless = current.order.repeat() == vocabulary::Repeat::Harmless;
@@ -774,6 +782,10 @@ fn jittered(duration: Duration, entropy: &mut dyn Entropy) -> Duration {
 
 fn trouble_of(error: &OpenError) -> Trouble {
     match error {
+        // IPMI 1.5 BMCs say nothing to a wrong password: it counts as one, before they count it.
+        OpenError::Stalled { step, .. } if step.starts_with("Activate Session") => {
+            Trouble::WrongPassword
+        }
         OpenError::Silent { .. } | OpenError::Stalled { .. } => Trouble::Silent,
         OpenError::Unreachable => Trouble::Unreachable,
         OpenError::WrongPassword { .. } | OpenError::WrongKey { .. } => Trouble::WrongPassword,

@@ -34,7 +34,7 @@ pub(super) const HINTS: &[(&str, &str)] = &[
 ];
 
 /// Silence of a BMC after which it is called dead.
-pub(super) const BREAKER_AFTER: Duration = seconds(5);
+pub(super) const BREAKER_AFTER: Duration = Duration::from_millis(4500);
 
 pub(super) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

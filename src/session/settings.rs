@@ -76,7 +76,8 @@ impl Default for Timing {
     fn default() -> Self {
         Timing {
             handshake_attempts: 3,
-            handshake_limit: Duration::from_secs(5),
+            // The verdict is promised within 5 s, and somebody has to be told of it.
+            handshake_limit: Duration::from_millis(4500),
             handshake_attempts_heard: 8,
             handshake_limit_heard: Duration::from_secs(10),
             advice_limit: Duration::from_secs(1),
