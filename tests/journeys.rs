@@ -374,3 +374,54 @@ fn the_whole_journey_holds_at_thirty_percent_loss_over_many_seeds() {
         );
     }
 }
+
+#[test]
+fn power_ons_keep_their_distance_over_a_crash_even_where_the_disk_was_slow() {
+    let mut world = World::new(13, 2);
+    for name in ["n01", "n02"] {
+        let now = world.now;
+        world.bmc(name).order_by_somebody(ChassisOrder::Off, now);
+    }
+    world.run_for(secs(5));
+    let first = world.start_task("n01", Operation::PowerOn, Wishes::default());
+    let second = world.start_task("n02", Operation::PowerOn, Wishes::default());
+    world.commit_takes = secs(3);
+    let end = world.now + secs(10);
+    assert!(world.run_until(end, |world| world.executed("n01", ChassisOrder::On) == 1));
+    assert_eq!(world.executed("n02", ChassisOrder::On), 0);
+    // It left three seconds after it was put down, and the next life knows only when that was.
+    world.crash();
+    world.commit_takes = millis(0);
+    world.start();
+    world.run_task(first, secs(60));
+    world.run_task(second, secs(60));
+    let on = |world: &mut World, name: &str| world.bmc(name).host().executed().last().unwrap().at;
+    let apart = on(&mut world, "n02") - on(&mut world, "n01");
+    assert!(apart >= world.settings.power_on_stagger, "{apart:?}");
+}
+
+#[test]
+fn orders_of_a_new_life_have_other_ids_than_those_that_the_record_knows() {
+    let mut world = World::new(14, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(3));
+    let task = world.start_task("n01", Operation::SoftPowerOff, patience(600));
+    let end = world.now + secs(10);
+    assert!(world.run_until(end, |world| world.executed("n01", ChassisOrder::Soft) == 1));
+    let before = world.left.len();
+    let used: Vec<_> = world.left.iter().filter_map(|left| left.order).collect();
+    world.run_for(secs(1));
+    world.crash();
+    world.start();
+    world.run_for(secs(30));
+    let again = world.left[before..]
+        .iter()
+        .filter(|left| left.life == 2)
+        .filter_map(|left| left.order)
+        .find(|order| used.contains(order));
+    assert_eq!(
+        again, None,
+        "a reading would be taken for the old soft request"
+    );
+    assert_eq!(world.state(task), State::Running);
+}

@@ -7,7 +7,7 @@ use super::history::{History, HistoryRecord};
 use super::journal::Journal;
 use super::node::{Memory, Node, bmc_settings};
 use super::record::Table;
-use super::schedule::{ALIVE, Gate, LAST_POWER_ON, wall_from};
+use super::schedule::{ALIVE, Gate, wall_from};
 use super::settings::{NodeSettings, RackSettings};
 use super::task::{Task, TaskRecord};
 use super::waits::Waits;
@@ -189,11 +189,9 @@ impl Rack {
         let alive = memory.alive;
         self.history = memory.history;
         self.pause = memory.pause;
-        if let Some(last) = memory.last_power_on {
-            let since = self.wall(now).since(last);
-            self.gate
-                .close_until(now + self.settings.power_on_stagger.saturating_sub(since));
-        }
+        // A former life may have powered something on in its last instant, long after it had put that down: the whole
+        // distance is kept from now on.
+        self.gate.close_until(now + self.settings.power_on_stagger);
         for (id, batch) in memory.batches {
             self.batches.insert(id, Batch::restore(batch));
         }
@@ -230,6 +228,9 @@ impl Rack {
         let node = self.by_uuid.get(&identity.node_uuid).copied();
         let id = identity.id;
         let mut sequence = Sequence::restore(sequence.after_absence(away), now.before(lived));
+        // The record of what was sent knows orders by their ids: those of this life must be others.
+        let used = sequence.sent().iter().map(|sent| sent.id.0).max();
+        self.next_order = self.next_order.max(used.unwrap_or(0) + 1);
         sequence.handle_timeout(now);
         let active = !sequence.state().is_end();
         let mut task = Task {
@@ -320,7 +321,6 @@ struct Shelf {
     history: History,
     pause: Option<Pause>,
     alive: Option<WallTime>,
-    last_power_on: Option<WallTime>,
 }
 
 impl Shelf {
@@ -360,7 +360,6 @@ impl Shelf {
                 Table::Rack => match key.as_str() {
                     PAUSE => shelf.pause = Some(from_json(&value).map_err(unreadable)?),
                     ALIVE => shelf.alive = wall_from(&value),
-                    LAST_POWER_ON => shelf.last_power_on = wall_from(&value),
                     _ => log::warn!(
                         "the journal has an entry '{key}' that this version does not know"
                     ),

@@ -297,7 +297,6 @@ impl Rack {
         let node = task.node;
         if inrush {
             self.gate.pass(self.settings.power_on_stagger, now);
-            self.save_gate(now);
         }
         if let (true, Some(node)) = (nmi, node) {
             self.nodes[node].memory.last_nmi = Some(self.wall(now));

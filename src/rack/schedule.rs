@@ -49,7 +49,7 @@ impl Gate {
         self.held.retain(|outgoing| outgoing.order != Some(order));
     }
 
-    /// Nothing is powered on before `at`: a former life of the daemon powered something on a moment ago.
+    /// Nothing is powered on before `at`: a former life of the daemon may have powered something on a moment ago.
     pub(super) fn close_until(&mut self, at: Instant) {
         (self.next_order, self.next_wire, self.next_start) = (at, at, at);
     }
@@ -212,13 +212,6 @@ impl Rack {
         self.transmits.push_back(outgoing);
     }
 
-    /// Remembers when something was powered on, so that the next life keeps the distance too.
-    pub(super) fn save_gate(&mut self, now: Instant) {
-        let wall = self.wall(now).unix_micros().to_string();
-        self.journal
-            .put(Table::Rack, LAST_POWER_ON.to_owned(), wall.into_bytes());
-    }
-
     /// A sign of life while tasks are active, so that the next life knows how long it was away.
     pub(super) fn heartbeat(&mut self, now: Instant) {
         match self.next_heartbeat {
@@ -238,7 +231,7 @@ impl Rack {
     }
 }
 
-/// A calendar time as the journal keeps it under [`ALIVE`] and [`LAST_POWER_ON`].
+/// A calendar time as the journal keeps it under [`ALIVE`].
 pub(super) fn wall_from(value: &[u8]) -> Option<WallTime> {
     std::str::from_utf8(value)
         .ok()?
@@ -249,7 +242,5 @@ pub(super) fn wall_from(value: &[u8]) -> Option<WallTime> {
 
 /// The key of the last sign of life.
 pub(super) const ALIVE: &str = "alive";
-/// The key of the time of the last power-on.
-pub(super) const LAST_POWER_ON: &str = "last power on";
 /// How often a sign of life is given while tasks are active.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);

@@ -37,6 +37,17 @@ pub struct Left {
     pub at: Instant,
     pub node: usize,
     pub order: Option<OrderId>,
+    /// Which life of the daemon sent it.
+    pub life: u64,
+}
+
+/// What became of a write, in its order.
+#[derive(Clone, Debug)]
+pub enum Logged {
+    /// The core put it down.
+    Put(Write),
+    /// It is on the disk.
+    Durable(Write),
 }
 
 /// See the head of this file.
@@ -57,10 +68,12 @@ pub struct World {
     pub commits: usize,
     next_call: u64,
     answers: BTreeMap<CallId, Result<Answer, Refused>>,
-    /// Everything that left us since the last crash.
+    /// Everything that left us.
     pub left: Vec<Left>,
+    /// Writes as they are put down and become durable, where somebody wants to see them and takes them out.
+    pub log: Option<Vec<(Instant, Logged)>>,
     seed: u64,
-    lives: u64,
+    pub lives: u64,
 }
 
 impl World {
@@ -97,6 +110,7 @@ impl World {
             next_call: 0,
             answers: BTreeMap::new(),
             left: Vec::new(),
+            log: None,
             seed,
             lives: 0,
         };
@@ -191,6 +205,9 @@ impl World {
             } else {
                 self.commits += 1;
                 for write in writes {
+                    if let Some(log) = &mut self.log {
+                        log.push((now, Logged::Durable(write.clone())));
+                    }
                     match write {
                         Write::Put { table, key, value } => {
                             drop(self.disk.insert((table, key), value))
@@ -222,11 +239,19 @@ impl World {
                 at: self.now,
                 node,
                 order: outgoing.order,
+                life: self.lives,
             });
             self.sim
                 .send(from, outgoing.to, &outgoing.datagram, self.now);
         }
         while let Some((ticket, writes)) = rack.poll_writes() {
+            if let Some(log) = &mut self.log {
+                log.extend(
+                    writes
+                        .iter()
+                        .map(|write| (self.now, Logged::Put(write.clone()))),
+                );
+            }
             self.writing
                 .push_back((self.now + self.commit_takes, ticket, writes));
         }
@@ -246,6 +271,14 @@ impl World {
         self.rack().handle_call(id, call, now);
         self.drain();
         id
+    }
+
+    /// What the disk has, in one table.
+    pub fn remembered(&self, table: Table) -> impl Iterator<Item = (&str, &[u8])> {
+        self.disk
+            .iter()
+            .filter(move |((other, _), _)| *other == table)
+            .map(|((_, key), value)| (key.as_str(), value.as_slice()))
     }
 
     /// The answer to a call, if it is there.
