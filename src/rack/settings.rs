@@ -38,7 +38,7 @@ impl Default for RackSettings {
             fault_after: 3,
             history_keep: Duration::from_secs(30 * 24 * 3600),
             history_entries: 1000,
-            maintenance_policy: MaintenancePolicy::Block,
+            maintenance_policy: MaintenancePolicy::Allow,
         }
     }
 }
@@ -47,9 +47,9 @@ impl Default for RackSettings {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MaintenancePolicy {
     /// They are refused, with the reason of the maintenance.
-    #[default]
     Block,
-    /// They are carried out, and the task's journal says that the node is in maintenance.
+    /// They are carried out, as Ironic does it: who works on a machine switches it.
+    #[default]
     Allow,
 }
 
