@@ -1,4 +1,44 @@
-//! rackbmcd: a light per-rack daemon that presses the power buttons of machines that matter.
+//! rackbmcd: a light per-rack daemon that presses the power buttons of machines that matter. This page is the map of
+//! the house.
+//!
+//! # Rooms, and who may name whom
+//!
+//! | room | what it is | may name |
+//! | --- | --- | --- |
+//! | [`time`], [`entropy`] | our `Instant` and our randomness: all that the core knows of the outside | nothing |
+//! | [`nodeset`] | `r1n[01-16,20]`: names of nodes as operators write them | nothing |
+//! | [`ipmi`] | the wire: bytes and values, one file per command | nothing |
+//! | [`session`] | one RMCP+ or IPMI 1.5 session, sans-IO: handshake, keys, sealing, windows, retransmission | `ipmi` |
+//! | [`bmc`] | one BMC: vocabulary (orders and reports), session upkeep, pacing, breaker | `session`, `ipmi` |
+//! | [`power`] | sequences: pure state machines, controls, rollback | `bmc::vocabulary` |
+//! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history | `bmc`, `power` |
+//! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack::settings`, `nodeset` |
+//! | [`api`] | HTTP: request to `Call` and `Answer` to response are pure; `serve` does the sockets | `rack` |
+//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | everything but `cli` and `sim` |
+//! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | `ipmi` |
+//! | [`cli`] | `rackbmc`: a client like any other (and a host for `sim`) | `api::json`, `nodeset`, `sim` |
+//!
+//! `time` and `entropy` are open to all. The core rooms have no clock, socket, file, randomness or `async`;
+//! `tests/rooms.rs` walks the source and holds everybody to this table.
+//!
+//! # The journey of one request
+//!
+//! `PUT /v1/nodes/r1n03/states/power {"target": "soft power off"}` comes in at [`api::serve`], becomes a
+//! [`rack::call::Call`] and goes over a channel to the one task that owns the [`rack::Rack`] (`daemon::shell`). The
+//! rack checks it, makes a task with a [`power::Sequence`], and puts its record down; when the journal is durable the
+//! caller has its 202 and the scheduler may begin. The sequence asks for a reading first, then for the soft power off:
+//! that order is journaled again, and only when this is durable it goes to the node's [`bmc::Bmc`].
+//!
+//! # The journey of one packet
+//!
+//! The `Bmc` opens its [`session::Session`] where there is none, translates the order into a command and hands it
+//! over; the session seals it and gives a datagram, which the shell sends in one batch with those of other BMCs. The
+//! reply comes back through a reader of that socket, is found by its address, verified, decrypted, matched to its
+//! request, and returns as the one `Report` of the order. The sequence decides what is next; every step that matters
+//! is a record, an event and a new version of the task.
+//!
+//! An abort goes the same way in, and nothing of the task goes out any more before it is answered: whatever waits in
+//! the journal, in the queues or for a resend is withdrawn in the same turn.
 
 pub mod api;
 pub mod bmc;
