@@ -350,6 +350,11 @@ impl Bmc {
         })
     }
 
+    /// Whether a report waits to be taken.
+    pub fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
     /// The next report.
     pub fn poll_report(&mut self) -> Option<(OrderId, Report)> {
         self.reports.pop_front()

@@ -121,15 +121,14 @@ impl Rack {
     /// Takes in and hands on whatever a node's BMC and task have, until both are still.
     pub(super) fn settle(&mut self, node: usize, now: Instant) {
         loop {
-            let mut moved = false;
             while let Some((id, report)) = self.nodes[node].bmc.poll_report() {
-                moved = true;
                 self.handle_report(id, report, now);
             }
             if let Some(task) = self.nodes[node].task {
                 self.run_task(task, now);
             }
-            if !moved {
+            // An order that the task just gave may have its report already, from a BMC that was found dead.
+            if !self.nodes[node].bmc.has_reports() {
                 break;
             }
         }
