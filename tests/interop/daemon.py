@@ -26,6 +26,7 @@ socket = "{dir}/api.sock"
 [rack]
 name = "bed"
 sync_interval = "{sync}"
+{rack}
 
 [defaults]
 password_file = "{dir}/bmc.pw"
@@ -54,12 +55,12 @@ def toml(values):
 class Daemon:
     """One rackbmcd over NODES: name -> BMC or relay, or a pair of it and more keys of its [[node]]."""
 
-    def __init__(self, bed, nodes, sync="10s", api=None, defaults=None):
+    def __init__(self, bed, nodes, sync="10s", api=None, rack=None, defaults=None):
         self.dir = bed.dir / f"daemon{len(bed.started)}"
         (self.dir / "state").mkdir(parents=True)
         os.chmod(self.dir / "state", 0o700)
         self.secret("bmc.pw", PASSWORD)
-        text = CONFIG.format(dir=self.dir, sync=sync, api=toml(api or {}), defaults=toml({**DEFAULTS, **(defaults or {})}))
+        text = CONFIG.format(dir=self.dir, sync=sync, api=toml(api or {}), rack=toml(rack or {}), defaults=toml({**DEFAULTS, **(defaults or {})}))
         for name, where in nodes.items():
             bmc, more = where if isinstance(where, tuple) else (where, {})
             text += NODE.format(name=name, port=bmc.port, more=toml(more))

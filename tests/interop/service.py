@@ -71,7 +71,7 @@ class Inside:
 
     def configure(self, nodes, more=""):
         """A configuration that the service's user may read."""
-        text = CONFIG.format(dir=KEEP, sync="10s", api="", defaults=toml(DEFAULTS))
+        text = CONFIG.format(dir=KEEP, sync="10s", api="", rack="", defaults=toml(DEFAULTS))
         text = text.replace(f"{KEEP}/state", "/var/lib/rackbmcd").replace(f"{KEEP}/api.sock", SOCKET)
         for name, bmc in nodes.items():
             text += NODE.format(name=name, port=bmc.port, more="")
