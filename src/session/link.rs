@@ -236,7 +236,9 @@ impl Link {
         self.silent = 0;
         let response = message::Response::decode(&message, self.checksums)
             .map_err(|_| Dropped::WrongMessage)?;
-        let exchange = self.exchange.as_mut().ok_or(Dropped::Stale)?;
+        // Nothing answers what did not leave yet, whatever numbers it guessed.
+        let left = |exchange: &&mut Exchange| exchange.id.is_none() || exchange.handed > 0;
+        let exchange = self.exchange.as_mut().filter(left).ok_or(Dropped::Stale)?;
         let answer = exchange.answer(response, self.checksums)?;
         let Some((completion, data)) = answer else {
             return Ok(None);

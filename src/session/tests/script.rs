@@ -1,7 +1,7 @@
 //! A session fed any script of calls, datagrams and clock jumps: it never panics, every request ends at most once, and a
 //! pulse is at most one datagram.
 
-use super::known_answers::{Recorded, Tape, sessions};
+use super::known_answers::{Recorded, Tape, orders, sessions};
 use super::*;
 use crate::ipmi::command::get_chassis_status;
 use proptest::prelude::*;
@@ -142,4 +142,28 @@ proptest! {
             prop_assert!(ended.values().all(|times| *times == 1));
         }
     }
+}
+
+#[test]
+fn an_answer_to_what_has_not_left_is_no_answer() {
+    // Found by fuzzing. Suite 2, recorded: the session is open after packet 9, 10 asks for the status, 11 is the answer.
+    let recorded = &sessions()[2];
+    let mut entropy = Tape::new();
+    let mut session = Session::new(recorded.settings.clone());
+    let [status, _] = orders(&mut session);
+    session.open(at(0.0), &mut entropy);
+    for (ours, bytes) in &recorded.packets[..10] {
+        if *ours {
+            session.poll_transmit().expect("a packet");
+        } else {
+            session.handle_datagram(bytes, at(0.0), &mut entropy);
+        }
+    }
+    while session.poll_event().is_some() {}
+    session.handle_datagram(&recorded.packets[11].1, at(0.1), &mut entropy);
+    assert_eq!(session.poll_event(), None);
+    assert_eq!(session.statistics().dropped[&Dropped::Stale], 1);
+    let request = session.poll_transmit().expect("the request");
+    assert_eq!(request.request, Some(status));
+    assert_eq!(request.datagram, recorded.packets[10].1);
 }
