@@ -1,0 +1,126 @@
+//! The fuzz targets without libFuzzer: each input of the corpus, and some thousand seeded changes of them. Finds little
+//! that is new, but sees that the targets build and that nothing found before comes back (`fuzz/README.md`).
+//!
+//! `FUZZ_CHANGES` says how many changes each target gets; `FUZZ_SEED` makes them others.
+
+#[path = "../fuzz/targets/mod.rs"]
+mod targets;
+
+use rackbmcd::entropy::{Entropy, Seeded};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// The longest input that changes make.
+const LONGEST: usize = 4096;
+
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+/// The inputs of a target, in the order of their names.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let entries = std::fs::read_dir(&directory).expect("the target has a corpus");
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let inputs: Vec<_> = files.iter().map(|f| std::fs::read(f).unwrap()).collect();
+    assert!(!inputs.is_empty(), "{}", directory.display());
+    inputs
+}
+
+/// One input changed in one to four places, in the ways that find most: bits, bytes, lengths, parts of others.
+fn change(input: &[u8], other: &[u8], entropy: &mut Seeded) -> Vec<u8> {
+    let mut bytes = input.to_vec();
+    for _ in 0..=entropy.below(4) {
+        let at = entropy.below(bytes.len() as u64 + 1) as usize;
+        let to = (at + 1 + entropy.below(8) as usize).min(bytes.len());
+        match entropy.below(7) {
+            0 | 1 => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << entropy.below(8);
+                }
+            }
+            2 => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    let odd = [0x00, 0x01, 0x7F, 0x80, 0xFF, b'"', b'[', b'-', b'9'];
+                    *byte = odd[entropy.below(odd.len() as u64) as usize];
+                }
+            }
+            3 => bytes.truncate(at),
+            4 => drop(bytes.drain(at.min(to)..to)),
+            5 => {
+                let new = entropy.next_u64().to_le_bytes();
+                bytes.splice(at..at, new[..1 + entropy.below(8) as usize].iter().copied());
+            }
+            _ => {
+                let from = entropy.below(other.len() as u64 + 1) as usize;
+                let count = entropy.below(64) as usize;
+                let part = &other[from..(from + count).min(other.len())];
+                bytes.splice(at..at, part.iter().copied());
+            }
+        }
+    }
+    bytes.truncate(LONGEST);
+    bytes
+}
+
+/// Replays the corpus and `changes` changes of it; a failure shows the input as it would have to be kept.
+fn replay(target: &str, run: fn(&[u8]), changes: u64) {
+    let inputs = corpus(target);
+    let try_one = |input: &[u8]| {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
+            let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+            eprintln!("{target}: found with {hex}");
+            std::panic::resume_unwind(panic);
+        }
+    };
+    for input in &inputs {
+        try_one(input);
+    }
+    let mut entropy = Seeded::new(from_environment("FUZZ_SEED", 1));
+    let pick = |entropy: &mut Seeded| &inputs[entropy.below(inputs.len() as u64) as usize];
+    for _ in 0..from_environment("FUZZ_CHANGES", changes) {
+        let (input, other) = (pick(&mut entropy), pick(&mut entropy));
+        try_one(&change(input, other, &mut entropy));
+    }
+}
+
+#[test]
+fn packets_of_any_bytes_decode_or_are_refused() {
+    replay("packet", targets::packet::run, 20_000);
+}
+
+#[test]
+fn command_data_of_any_bytes_decodes_or_is_refused() {
+    replay("commands", targets::commands::run, 20_000);
+}
+
+#[test]
+fn a_session_survives_any_script() {
+    replay("session", targets::session::run, 2_000);
+}
+
+#[test]
+fn a_session_with_a_bmc_survives_any_network() {
+    replay("session_sim", targets::session_sim::run, 2_000);
+}
+
+#[test]
+fn any_request_gets_an_answer() {
+    replay("http", targets::http::run, 2_000);
+}
+
+#[test]
+fn any_configuration_loads_or_is_complained_about() {
+    replay("config", targets::config::run, 2_000);
+}
+
+#[test]
+fn any_set_of_nodes_expands_or_is_refused() {
+    replay("nodeset", targets::nodeset::run, 5_000);
+}
