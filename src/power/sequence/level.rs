@@ -264,13 +264,23 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                     seconds(knowledge.settings.rollback_settle)
                 ),
             ),
-            Finding::Read(Power::On) | Finding::Nothing => Phase::Yielding {
-                by,
-                until,
-                settled,
-                looks: looks.saturating_add(1),
-                next: Next::At((age + knowledge.settings.look_pause(looks)).min(settled.max(age))),
-            },
+            Finding::Read(Power::On) | Finding::Nothing => {
+                let pause = age + knowledge.settings.look_pause(looks);
+                // The look that decides falls on the moment at which it may; one without an answer is followed by a
+                // pause all the same, because a BMC that is known to be dead is answered for at once.
+                let at = if age < settled {
+                    pause.min(settled)
+                } else {
+                    pause
+                };
+                Phase::Yielding {
+                    by,
+                    until,
+                    settled,
+                    looks: looks.saturating_add(1),
+                    next: Next::At(at),
+                }
+            }
             Finding::Hopeless(why) => knowledge.stuck(&by, &why),
         },
         (Phase::Yielding { by, .. }, Input::Deadline) => knowledge.stuck(

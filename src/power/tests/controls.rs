@@ -254,6 +254,35 @@ fn a_rollback_of_a_bmc_that_died_is_stuck_within_its_time() {
 }
 
 #[test]
+fn a_rollback_whose_bmc_is_answered_for_at_once_does_not_spin() {
+    use super::world::silent;
+    use crate::bmc::vocabulary::{Delivery, OrderId, Trouble};
+    let mut world = World::begun(Operation::SoftPowerOff, Power::On);
+    world.run_for(secs(3));
+    assert_eq!(world.times(&Order::SoftOff), 1);
+    let mut sequence = world.sequence.clone();
+    sequence
+        .control(Control::Rollback, "alice", world.now)
+        .expect("allowed");
+    let (mut now, mut orders) = (world.now, 0);
+    while sequence.outcome().is_none() {
+        orders += 1;
+        assert!(orders < 100, "it asks without end at {now:?}");
+        match sequence.poll_order(OrderId(1000 + orders)) {
+            Some(_) => {
+                let report = silent(Delivery::NotSent, Trouble::Silent);
+                sequence.handle_report(OrderId(1000 + orders), report, now);
+            }
+            None => {
+                now = sequence.poll_timeout().expect("it waits for something");
+                sequence.handle_timeout(now);
+            }
+        }
+    }
+    assert_eq!(sequence.state(), State::Stuck);
+}
+
+#[test]
 fn a_rollback_can_be_aborted_and_nothing_else() {
     let mut world = World::begun(Operation::SoftPowerOff, Power::On);
     world.run_for(secs(5));
