@@ -1,0 +1,499 @@
+//! What must hold at every instant of a storm, judged from outside: by the datagrams that left, by what was put down
+//! and became durable, and by what the simulated machines did.
+//!
+//! A broken promise is a line of text; the storm ends with the first one and names its seed.
+
+use crate::world::{Logged, World, millis, name, place, secs};
+use rackbmcd::bmc::vocabulary::{Order, OrderId, Power};
+use rackbmcd::power::{Control, Operation, Saved, Sequence, Settings, State};
+use rackbmcd::rack::call::{BatchId, TaskId};
+use rackbmcd::rack::record::{Table, Write};
+use rackbmcd::sim::{By, ChassisOrder, Effect};
+use rackbmcd::time::Instant;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The part of a task's record that is looked at.
+#[derive(Deserialize)]
+pub struct Record {
+    pub identity: Identity,
+    pub sequence: Saved,
+    pub resuming: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct Identity {
+    pub id: TaskId,
+    pub node: String,
+    pub batch: Option<BatchId>,
+    pub operation: Operation,
+}
+
+/// A task as it was seen.
+pub struct Seen {
+    pub node: usize,
+    pub batch: Option<BatchId>,
+    pub operation: Operation,
+    pub settings: Settings,
+    pub created: Instant,
+    pub state: State,
+    since: Instant,
+    /// Time under way, and time on the way back.
+    ran: Duration,
+    returned: Duration,
+    crashes: u32,
+    /// What the disk has of it.
+    durable: Option<State>,
+    pub resuming: bool,
+    /// An accepted abort, cancel or suspension: from this place in the list of datagrams on nothing may leave.
+    quiet: Option<(usize, Control)>,
+    lefts: Vec<usize>,
+}
+
+struct Issued {
+    task: TaskId,
+    order: Order,
+    durable: bool,
+    first_left: Option<Instant>,
+}
+
+/// What is known of a batch from its request.
+pub struct BatchSeen {
+    pub max_parallel: u32,
+    pub stagger: Duration,
+    last_start: Option<Instant>,
+}
+
+/// See the head of this file.
+#[derive(Default)]
+pub struct Watch {
+    pub tasks: BTreeMap<TaskId, Seen>,
+    pub active: BTreeSet<TaskId>,
+    pub batches: BTreeMap<BatchId, BatchSeen>,
+    issued: BTreeMap<OrderId, Issued>,
+    /// Places in the list of datagrams.
+    seen_left: usize,
+    last_power_on: Option<Instant>,
+    /// The rack is paused: from this place in the list of datagrams on nothing may leave.
+    pub paused: Option<usize>,
+    /// When somebody else last had a hand in a machine, by node.
+    pub disturbed: BTreeMap<usize, Instant>,
+    pub ends: BTreeMap<&'static str, u64>,
+    pub crashes: u64,
+    judged_pulses: bool,
+}
+
+impl Watch {
+    /// Looks at everything that happened in this instant.
+    pub fn look(&mut self, world: &mut World) -> Result<(), String> {
+        let log = world.log.as_mut().map(std::mem::take).unwrap_or_default();
+        let news = !log.is_empty();
+        for (at, logged) in log {
+            match logged {
+                Logged::Put(Write::Put {
+                    table: Table::Tasks,
+                    value,
+                    ..
+                }) => self.put(&value, at, world)?,
+                Logged::Durable(Write::Put {
+                    table: Table::Tasks,
+                    value,
+                    ..
+                }) => self.durable(&value, at),
+                _ => {}
+            }
+        }
+        while self.seen_left < world.left.len() {
+            self.left(self.seen_left, world)?;
+            self.seen_left += 1;
+        }
+        if news {
+            self.limits(world)?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, value: &[u8], now: Instant, world: &mut World) -> Result<(), String> {
+        let record: Record = serde_json::from_slice(value).map_err(|error| error.to_string())?;
+        let id = record.identity.id;
+        let sequence = Sequence::restore(record.sequence, now);
+        for sent in sequence.sent() {
+            if sent.order.changes_power() && !self.issued.contains_key(&sent.id) {
+                let issued = Issued {
+                    task: id,
+                    order: sent.order.clone(),
+                    durable: false,
+                    first_left: None,
+                };
+                self.issued.insert(sent.id, issued);
+            }
+        }
+        let seen = self.tasks.entry(id).or_insert_with(|| Seen {
+            node: place(&record.identity.node),
+            batch: record.identity.batch,
+            operation: record.identity.operation,
+            settings: sequence.settings().clone(),
+            created: now,
+            state: State::Queued,
+            since: now,
+            ran: Duration::ZERO,
+            returned: Duration::ZERO,
+            crashes: 0,
+            durable: None,
+            resuming: false,
+            quiet: None,
+            lefts: Vec::new(),
+        });
+        seen.resuming = record.resuming.is_some();
+        let before = seen.state;
+        if before.is_end() && before != sequence.state() {
+            return Err(format!("{id} had {before} and is {} now", sequence.state()));
+        }
+        seen.pass(now);
+        seen.state = sequence.state();
+        let begun = before == State::Queued && seen.state == State::Running;
+        let batch = seen.batch;
+        if seen.state.is_end() {
+            self.active.remove(&id);
+        } else {
+            self.active.insert(id);
+        }
+        if let Some(batch) = batch
+            .filter(|_| begun)
+            .and_then(|id| self.batches.get_mut(&id))
+        {
+            let last = batch.last_start.replace(now);
+            if last.is_some_and(|last| now - last < batch.stagger) {
+                return Err(format!("{id} began too soon after another of its batch"));
+            }
+        }
+        if !before.is_end() && self.tasks[&id].state.is_end() {
+            self.ended(id, &sequence, now, world)?;
+        }
+        Ok(())
+    }
+
+    fn durable(&mut self, value: &[u8], now: Instant) {
+        let Ok(record) = serde_json::from_slice::<Record>(value) else {
+            return;
+        };
+        let sequence = Sequence::restore(record.sequence, now);
+        if let Some(seen) = self.tasks.get_mut(&record.identity.id) {
+            seen.durable = Some(sequence.state());
+        }
+        for sent in sequence.sent() {
+            if let Some(issued) = self.issued.get_mut(&sent.id) {
+                issued.durable = true;
+            }
+        }
+    }
+
+    /// A datagram left us.
+    fn left(&mut self, index: usize, world: &World) -> Result<(), String> {
+        let left = &world.left[index];
+        let Some(order) = left.order else {
+            return Ok(());
+        };
+        let Some(issued) = self.issued.get_mut(&order) else {
+            return Ok(());
+        };
+        let (id, what) = (issued.task, issued.order.name());
+        if !issued.durable {
+            return Err(format!("{what} of {id} left before it was durable"));
+        }
+        let seen = self.tasks.get_mut(&id).expect("an order has its task");
+        seen.lefts.push(index);
+        if seen.state.is_end() && seen.quiet.is_none() && seen.since < left.at {
+            return Err(format!("{what} of {id} left after its end"));
+        }
+        if let Some((from, control)) = seen.quiet
+            && index >= from
+        {
+            return Err(format!("{what} of {id} left after an accepted {control}"));
+        }
+        if self.paused.is_some_and(|from| index >= from) && seen.state != State::RollingBack {
+            return Err(format!("{what} of {id} left while the rack was paused"));
+        }
+        let inrush = matches!(issued.order, Order::PowerOn | Order::Cycle);
+        if inrush && issued.first_left.is_none() {
+            let last = self.last_power_on.replace(left.at);
+            if last.is_some_and(|last| left.at - last < world.settings.power_on_stagger) {
+                let apart = last.map(|last| left.at - last);
+                return Err(format!("two power-ons left {apart:?} apart"));
+            }
+        }
+        issued.first_left.get_or_insert(left.at);
+        Ok(())
+    }
+
+    fn limits(&self, world: &World) -> Result<(), String> {
+        let moving = |seen: &&Seen| {
+            matches!(
+                seen.state,
+                State::Running | State::Aborting | State::RollingBack
+            )
+        };
+        let active = || self.active.iter().map(|id| &self.tasks[id]).filter(moving);
+        let taken = active()
+            .filter(|seen| seen.operation != Operation::InjectNmi)
+            .count();
+        if taken > world.settings.max_transitions as usize {
+            return Err(format!("{taken} tasks are in transition"));
+        }
+        for (id, batch) in self
+            .batches
+            .iter()
+            .filter(|(_, batch)| batch.max_parallel > 0)
+        {
+            let running = active().filter(|seen| seen.batch == Some(*id)).count();
+            if running > batch.max_parallel as usize {
+                return Err(format!("{running} of batch {id} run at once"));
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(
+        &mut self,
+        id: TaskId,
+        sequence: &Sequence,
+        now: Instant,
+        world: &mut World,
+    ) -> Result<(), String> {
+        let seen = &self.tasks[&id];
+        let outcome = sequence.outcome().expect("it has ended");
+        let text = &outcome.text;
+        *self.ends.entry(seen.state.name()).or_default() += 1;
+        // A life knows how long the one before it lived to within a sign of life (5 s) and a commit.
+        let unknown = (secs(5) + millis(100)) * seen.crashes;
+        let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
+        if seen.ran > longest {
+            return Err(format!(
+                "{id} ran {:?}, longer than {longest:?}: {text}",
+                seen.ran
+            ));
+        }
+        let longest = seen.settings.longest_rollback() + secs(1) + unknown;
+        if seen.returned > longest {
+            return Err(format!("{id} rolled back for {:?}: {text}", seen.returned));
+        }
+        self.truth(id, sequence, now, world)
+            .map_err(|why| format!("{id} ({}): {why}: {text}", seen.operation))
+    }
+
+    /// Whether what an end says is true of the machine, where nobody else had a hand in it.
+    fn truth(
+        &self,
+        id: TaskId,
+        sequence: &Sequence,
+        now: Instant,
+        world: &mut World,
+    ) -> Result<(), String> {
+        let seen = &self.tasks[&id];
+        let outcome = sequence.outcome().expect("it has ended");
+        let disturbed = self.disturbed.get(&seen.node);
+        if disturbed.is_some_and(|at| *at + secs(15) > seen.created) {
+            return Ok(());
+        }
+        let bmc = world.bmc(&name(seen.node));
+        let host = bmc.host();
+        // A reading is a moment old when it is here, and may be a copy of the one before.
+        let window = bmc.mood().stale_for + bmc.mood().reply_delay + secs(1);
+        let was = |power: Power| {
+            let on = power == Power::On;
+            let recent = |change: &&rackbmcd::sim::PowerChange| now - change.at <= window;
+            host.is_on() == on || host.power_changes().iter().rev().any(|c| recent(&c))
+        };
+        let done = |order: ChassisOrder| {
+            host.executed().iter().any(|done| {
+                done.order == order && matches!(done.by, By::Console(_)) && done.at >= seen.created
+            })
+        };
+        match outcome.state {
+            State::Succeeded => {}
+            State::RolledBack => {
+                let handed =
+                    |sent: &rackbmcd::power::Sent| sent.handed && sent.order.changes_power();
+                let undone = sequence.sent().iter().any(handed) && !is_pulse(seen.operation);
+                return match outcome.power_at_start.filter(|_| undone) {
+                    Some(power) if !was(power) => Err(format!("it is not {power}")),
+                    _ => Ok(()),
+                };
+            }
+            _ => return Ok(()),
+        }
+        let wanted = match seen.operation {
+            Operation::PowerOff | Operation::SoftPowerOff => Some(Power::Off),
+            Operation::InjectNmi => None,
+            _ => Some(Power::On),
+        };
+        if let Some(power) = wanted.filter(|power| !was(*power)) {
+            return Err(format!("it is not {power}"));
+        }
+        let went_off = || {
+            host.power_changes()
+                .iter()
+                .any(|change| !change.on && change.at >= seen.created)
+        };
+        match seen.operation {
+            Operation::Reset if !done(ChassisOrder::Reset) => Err("no reset came".to_owned()),
+            Operation::Cycle if !done(ChassisOrder::Cycle) => Err("no cycle came".to_owned()),
+            Operation::InjectNmi if !done(ChassisOrder::Nmi) => Err("no NMI came".to_owned()),
+            Operation::Reboot | Operation::SoftReboot
+                if outcome.power_at_start == Some(Power::On) && !went_off() =>
+            {
+                Err("it was never off".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A control is about to be asked for: nothing may leave from here on, if it is accepted.
+    pub fn quiet_from(world: &World) -> usize {
+        world.left.len()
+    }
+
+    /// An abort, cancel or suspension was accepted.
+    pub fn quieted(&mut self, id: TaskId, control: Control, from: usize) -> Result<(), String> {
+        let Some(seen) = self.tasks.get_mut(&id) else {
+            return Ok(());
+        };
+        if let Some(index) = seen.lefts.iter().find(|index| **index >= from) {
+            return Err(format!(
+                "datagram {index} of {id} left after the {control} that was accepted"
+            ));
+        }
+        seen.quiet = Some((from, control));
+        Ok(())
+    }
+
+    /// It may go on.
+    pub fn unquiet(&mut self, id: TaskId) {
+        if let Some(seen) = self.tasks.get_mut(&id) {
+            seen.quiet = None;
+        }
+    }
+
+    /// The daemon is about to be killed.
+    pub fn before_crash(&mut self, now: Instant) {
+        self.crashes += 1;
+        self.tasks.values_mut().for_each(|seen| seen.pass(now));
+    }
+
+    /// The daemon is back: it must have what the disk had.
+    pub fn after_crash(
+        &mut self,
+        world: &World,
+        there: &BTreeMap<TaskId, State>,
+    ) -> Result<(), String> {
+        let now = world.now;
+        self.tasks.retain(|_, seen| seen.durable.is_some());
+        self.issued.retain(|_, issued| issued.durable);
+        for (id, seen) in &mut self.tasks {
+            seen.since = now;
+            let durable = seen.durable.expect("the others were dropped");
+            if !seen.state.is_end() || !durable.is_end() {
+                seen.crashes += 1;
+            }
+            seen.state = durable;
+            let Some(state) = there.get(id) else {
+                return Err(format!("{id} was durable and is gone"));
+            };
+            let stands = matches!(durable, State::Suspended) || durable.is_end();
+            if stands && *state != durable && !seen.resuming {
+                return Err(format!("{id} was {durable} and is {state} after the crash"));
+            }
+        }
+        self.active = self
+            .tasks
+            .iter()
+            .filter(|(_, seen)| !seen.state.is_end())
+            .map(|(id, _)| *id)
+            .collect();
+        self.batches
+            .values_mut()
+            .for_each(|batch| batch.last_start = None);
+        Ok(())
+    }
+
+    pub fn batch(&mut self, id: BatchId, max_parallel: u32, stagger: Duration) {
+        let seen = BatchSeen {
+            max_parallel,
+            stagger,
+            last_start: None,
+        };
+        self.batches.insert(id, seen);
+    }
+
+    /// At the end: every pulse that a machine carried out belongs to one order, and no order was carried out twice;
+    /// no soft request twice within ten seconds of one task.
+    pub fn judge_machines(&mut self, world: &mut World) -> Result<(), String> {
+        assert!(!std::mem::replace(&mut self.judged_pulses, true));
+        let mut lefts: BTreeMap<usize, Vec<(Instant, TaskId, Order)>> = BTreeMap::new();
+        for left in &world.left {
+            if let Some(issued) = left.order.and_then(|order| self.issued.get(&order)) {
+                let row = (left.at, issued.task, issued.order.clone());
+                lefts.entry(left.node).or_default().push(row);
+            }
+        }
+        for node in 0..world.nodes.len() {
+            let lefts = lefts.remove(&node).unwrap_or_default();
+            let mut used: BTreeSet<(TaskId, u8)> = BTreeSet::new();
+            let mut soft: BTreeMap<TaskId, Instant> = BTreeMap::new();
+            for done in world.bmc(&name(node)).host().executed().to_vec() {
+                if !matches!(done.by, By::Console(_)) {
+                    continue;
+                }
+                let order = match done.order {
+                    ChassisOrder::Cycle => Order::Cycle,
+                    ChassisOrder::Reset => Order::Reset,
+                    ChassisOrder::Nmi => Order::Nmi,
+                    ChassisOrder::Soft => Order::SoftOff,
+                    ChassisOrder::On | ChassisOrder::Off => continue,
+                };
+                // The newest datagram of such an order that can have been the one.
+                let by = lefts
+                    .iter()
+                    .rev()
+                    .find(|(at, _, what)| *what == order && *at <= done.at);
+                let Some((_, task, _)) = by else {
+                    return Err(format!("{}: {order:?} came from nowhere", name(node)));
+                };
+                if order == Order::SoftOff {
+                    let last = soft.insert(*task, done.at);
+                    if last.is_some_and(|last| done.at - last < secs(10)) {
+                        return Err(format!("{task}: two soft requests at {:?}", done.at));
+                    }
+                } else if !used.insert((*task, done.order as u8)) {
+                    return Err(format!(
+                        "{task}: {order:?} was carried out twice, at {:?} ({:?})",
+                        done.at,
+                        Effect::Done
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    /// Counts the time since the last look.
+    fn pass(&mut self, now: Instant) {
+        let passed = now - self.since;
+        match self.state {
+            State::Running | State::Aborting => self.ran += passed,
+            State::RollingBack => self.returned += passed,
+            _ => {}
+        }
+        self.since = now;
+    }
+}
+
+fn is_pulse(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::InjectNmi | Operation::Reset | Operation::Cycle
+    )
+}
