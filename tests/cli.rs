@@ -2,6 +2,9 @@
 //!
 //! The rack runs inside the test, so that a machine's own record of what it carried out is the witness.
 
+#[path = "cli/expert.rs"]
+mod expert;
+
 use rackbmcd::api::json::{Node, Task};
 use rackbmcd::cli::sim::{NodePlan, Served, serve};
 use rackbmcd::sim::{BmcSettings, Conditions, Mood, OsMood, Privilege, User};

@@ -2,6 +2,7 @@
 
 mod world;
 
+use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
 use rackbmcd::power::{Control, Operation, State, Target};
 use rackbmcd::rack::call::{Answer, Call, PowerState, Refused, Wishes};
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
@@ -424,4 +425,54 @@ fn orders_of_a_new_life_have_other_ids_than_those_that_the_record_knows() {
         "a reading would be taken for the old soft request"
     );
     assert_eq!(world.state(task), State::Running);
+}
+
+#[test]
+fn a_raw_command_is_bridged_once_and_twice_however_the_answer_comes_back() {
+    let mut world = World::new(40, 1);
+    world.run_for(secs(3));
+    let behind = |channel, address| Route::Behind { channel, address };
+    let beyond = Route::Beyond {
+        transit_channel: 0,
+        transit_address: 0x82,
+        channel: 7,
+        address: 0x72,
+    };
+    for inside in [false, true] {
+        world.mood("n01").quirks.bridged_answer_inside = inside;
+        // Get Device ID: the product number in bytes 10 and 11 tells who answered (§20.1).
+        for (route, product) in [(Route::Direct, 1), (behind(0, 0x2C), 2), (beyond, 4)] {
+            let call = Call::Order {
+                node: "n01".into(),
+                order: Order::Raw {
+                    net_fn: 6,
+                    lun: 0,
+                    command: 1,
+                    data: Vec::new(),
+                    route,
+                },
+                who: who(),
+            };
+            let answer = world.call(call);
+            assert!(
+                matches!(&answer, Ok(Answer::Reading(Reading::Raw(data))) if data[9] == product),
+                "{inside} {route:?}: {answer:?}"
+            );
+        }
+        let call = Call::Order {
+            node: "n01".into(),
+            order: Order::Raw {
+                net_fn: 6,
+                lun: 0,
+                command: 1,
+                data: Vec::new(),
+                route: behind(0, 0x40),
+            },
+            who: who(),
+        };
+        assert!(matches!(
+            world.call(call),
+            Err(Refused::Bmc { code: 0x83, .. })
+        ));
+    }
 }

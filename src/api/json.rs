@@ -4,11 +4,16 @@
 //! those that it does not know, and takes a missing one for its empty value. Bodies of requests may not: an unknown
 //! member is a mistake and refused. Knows no rack, no route and no HTTP.
 
+mod bmc;
 mod node;
 mod seconds;
 mod task;
 mod whole;
 
+pub use bmc::{
+    BmcAnswer, BmcResetRequest, BootOverride, Bridge, EventLog, EventLogEntry, IdentifyRequest,
+    OrderAnswer, RawRequest,
+};
 pub use node::{
     BmcSummary, BootDevice, Extension, Fact, Failure, Hold, Link, Node, NodeList, NodeStates,
     Reading, SupportedBootDevices,
@@ -177,41 +182,4 @@ pub struct MaintenanceRequest {
     /// Why.
     #[serde(default)]
     pub reason: Option<String>,
-}
-
-/// Body of `POST /v1/nodes/{ident}/identify`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IdentifyRequest {
-    /// How long the light blinks; 0 ends it, absent is until further notice.
-    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
-    pub lasting: Option<Seconds>,
-}
-
-/// Body of `POST /v1/nodes/{ident}/raw`: one command that an expert spelled out, sent once.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawRequest {
-    /// Network function: even, 0 to 62.
-    #[serde(deserialize_with = "whole::one")]
-    pub net_fn: u8,
-    /// Logical unit: 0 to 3.
-    #[serde(default, deserialize_with = "whole::one")]
-    pub lun: u8,
-    /// Command number.
-    #[serde(deserialize_with = "whole::one")]
-    pub command: u8,
-    /// Request data, at most 200 bytes.
-    #[serde(default, deserialize_with = "whole::many")]
-    pub data: Vec<u8>,
-}
-
-/// The answer to an order carried out at once: `POST /v1/nodes/{ident}/raw` and `/identify`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct OrderAnswer {
-    /// The order in words.
-    pub order: String,
-    /// The data of the answer to a raw command, without the completion code.
-    pub data: Option<Vec<u8>>,
 }

@@ -8,6 +8,7 @@ mod tests;
 pub(super) use tests::misfit;
 
 use super::fault::Surface;
+use super::own::bmc;
 use super::route::{Endpoint, ROUTES, Route, Verb};
 use super::version;
 use schemas::{SCHEMAS, members, typed};
@@ -173,6 +174,30 @@ const DETAILS: &[Detail] = &[
         200,
         "OrderAnswer",
     ),
+    get("/v1/nodes/{ident}/boot_override", "", "BootOverride"),
+    change(
+        Verb::Put,
+        "/v1/nodes/{ident}/boot_override",
+        Some(Body::Needed("BootOverrideRequest")),
+        200,
+        "OrderAnswer",
+    ),
+    get("/v1/nodes/{ident}/bmc/{what}", "", "BmcAnswer"),
+    get("/v1/nodes/{ident}/event_log", "limit:positive", "EventLog"),
+    change(
+        Verb::Delete,
+        "/v1/nodes/{ident}/event_log",
+        None,
+        200,
+        "OrderAnswer",
+    ),
+    change(
+        Verb::Post,
+        "/v1/nodes/{ident}/bmc_reset",
+        Some(Body::Needed("BmcResetRequest")),
+        200,
+        "OrderAnswer",
+    ),
     get(
         "/v1/tasks",
         "node:string batch:uuid active:boolean limit:positive",
@@ -310,6 +335,7 @@ fn path_parameters(route: &Route) -> Value {
                 "control" => {
                     json!({ "enum": ["abort", "cancel", "rollback", "suspend", "resume"] })
                 }
+                "what" => json!({ "enum": bmc::READINGS.map(|(word, _)| word) }),
                 _ => json!({ "type": "string", "minLength": 1 }),
             };
             json!({ "name": name, "in": "path", "required": true, "schema": schema })

@@ -300,7 +300,7 @@ pub static ROUTES: &[Route] = &[
     ),
     own(
         "/v1/nodes/{ident}/identify",
-        &[post("blink the identify light", own::nodes::identify)],
+        &[post("blink the identify light", own::bmc::identify)],
     ),
     own(
         "/v1/nodes/{ident}/raw",
@@ -308,7 +308,46 @@ pub static ROUTES: &[Route] = &[
             Verb::Post,
             Role::Admin,
             "send one raw command",
-            own::nodes::raw,
+            own::bmc::raw,
+        )],
+    ),
+    own(
+        "/v1/nodes/{ident}/boot_override",
+        &[
+            get(
+                "read the boot override with its firmware mode",
+                own::bmc::boot_override,
+            ),
+            put(
+                "set or clear the boot override",
+                own::bmc::set_boot_override,
+            ),
+        ],
+    ),
+    own(
+        "/v1/nodes/{ident}/bmc/{what}",
+        &[get(
+            "ask the BMC about itself or its machine now",
+            own::bmc::reading,
+        )],
+    ),
+    own(
+        "/v1/nodes/{ident}/event_log",
+        &[
+            get(
+                "read the newest entries of the BMC's event log",
+                own::bmc::event_log,
+            ),
+            delete("clear the BMC's event log", own::bmc::clear_event_log),
+        ],
+    ),
+    own(
+        "/v1/nodes/{ident}/bmc_reset",
+        &[endpoint(
+            Verb::Post,
+            Role::Admin,
+            "restart the BMC itself",
+            own::bmc::reset,
         )],
     ),
     own(

@@ -1,7 +1,7 @@
 //! What the rack shows, as the bodies that go over the socket.
 
 use super::json;
-use crate::bmc::vocabulary::{BootDevice, Power, Trouble};
+use crate::bmc::vocabulary::{BootDevice, EventLogEntry, Power, Reading, RestartCause, Trouble};
 use crate::rack::call::{
     BatchNodeView, BatchView, BmcView, EventView, EventsView, Explanation, HealthView,
     HistoryEntry, HoldView, NodeView, OnFailure, PowerState, ReadingView, TaskView, Who,
@@ -322,5 +322,75 @@ pub fn health(view: &HealthView) -> json::Health {
         started_at: time(&view.started_at),
         store_trouble: view.store_trouble.clone(),
         pause: view.pause.as_ref().map(hold),
+    }
+}
+
+/// What a BMC said of itself, `None` where that was no such reading.
+pub fn bmc_answer(order: &str, reading: Reading) -> Option<json::BmcAnswer> {
+    let empty = json::BmcAnswer {
+        order: order.to_owned(),
+        ..json::BmcAnswer::default()
+    };
+    Some(match reading {
+        Reading::Identity {
+            manufacturer,
+            product,
+            firmware,
+        } => json::BmcAnswer {
+            manufacturer: Some(manufacturer),
+            product: Some(product),
+            firmware: Some(firmware),
+            ..empty
+        },
+        Reading::Guid(guid) => json::BmcAnswer {
+            guid: Some(guid.to_string()),
+            ..empty
+        },
+        Reading::Sessions { active, possible } => json::BmcAnswer {
+            sessions: Some(active),
+            possible_sessions: Some(possible),
+            ..empty
+        },
+        Reading::AcpiState(state) => json::BmcAnswer {
+            acpi: Some(state),
+            ..empty
+        },
+        Reading::PowerUse { watts } => json::BmcAnswer {
+            watts: Some(watts),
+            ..empty
+        },
+        Reading::RestartCause(cause) => json::BmcAnswer {
+            restart_cause: Some(restart_cause(cause)),
+            ..empty
+        },
+        _ => return None,
+    })
+}
+
+fn restart_cause(cause: RestartCause) -> String {
+    match serde_json::to_value(cause) {
+        Ok(Value::String(word)) => word.replace('_', " "),
+        _ => match cause {
+            RestartCause::Other(number) => format!("other cause {number}"),
+            known => format!("{known:?}"),
+        },
+    }
+}
+
+/// A BMC's event log.
+pub fn event_log(entries: &[EventLogEntry]) -> json::EventLog {
+    // §37.1: below 2^29 the clock counts from the BMC's start, and all ones is no time at all.
+    let calendar = 0x2000_0000..u32::MAX;
+    let entry = |entry: &EventLogEntry| json::EventLogEntry {
+        id: entry.id,
+        at: calendar.contains(&entry.timestamp).then(|| {
+            WallTime::from_unix_micros(u64::from(entry.timestamp) * 1_000_000).to_string()
+        }),
+        timestamp: entry.timestamp,
+        text: entry.text.clone(),
+        crash: entry.crash,
+    };
+    json::EventLog {
+        entries: entries.iter().map(entry).collect(),
     }
 }

@@ -353,6 +353,7 @@ fn reading(order: &Order, data: &[u8]) -> Result<Reading, String> {
             Reading::BootDevice {
                 device,
                 persistent: flags.persistent && device.is_some(),
+                uefi: flags.uefi && device.is_some(),
             }
         }
         Order::ReadIdentity => {

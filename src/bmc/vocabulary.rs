@@ -235,6 +235,8 @@ pub enum Reading {
         device: Option<BootDevice>,
         /// For every boot or once.
         persistent: bool,
+        /// In UEFI mode.
+        uefi: bool,
     },
     /// Who the BMC is.
     Identity {

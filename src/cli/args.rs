@@ -3,8 +3,10 @@
 //! Besides our own words the parser knows those that people's fingers bring along from ipmitool, xCAT, Ansible, Redfish
 //! and Ironic (docs/cli.md lists them).
 
+mod expert;
 mod press;
 
+pub use expert::{BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
 pub use press::{ChassisNoun, InjectNoun, NounVerb, OnFailure, PowerVerb, Press};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -150,6 +152,20 @@ pub enum Verb {
     /// Show or set what nodes boot from next.
     #[command(alias = "bootdevice")]
     Bootdev(Bootdev),
+    /// The BMCs themselves.
+    Bmc {
+        /// What.
+        #[command(subcommand)]
+        verb: BmcVerb,
+    },
+    /// Show how many watts nodes use, as their BMCs measure it (DCMI).
+    PowerUse(Nodes),
+    /// The event logs that the BMCs keep.
+    Sel {
+        /// What.
+        #[command(subcommand)]
+        verb: SelVerb,
+    },
     /// Send one IPMI command spelled out in bytes, once (for experts).
     Raw(Raw),
     /// Take nodes into maintenance, or out of it with --off.
@@ -365,6 +381,9 @@ pub struct Bootdev {
     /// For every boot, not only the next one.
     #[arg(long, requires = "set")]
     pub persistent: bool,
+    /// In UEFI mode.
+    #[arg(long, requires = "set")]
+    pub uefi: bool,
 }
 
 /// What to boot from.
@@ -382,16 +401,6 @@ pub enum BootTarget {
     Safe,
     /// No override.
     None,
-}
-
-/// `raw`.
-#[derive(Args, Debug)]
-pub struct Raw {
-    /// Name or uuid of one node.
-    pub node: String,
-    /// Network function, command and data: 0x06 0x01.
-    #[arg(required = true, num_args = 2.., value_name = "BYTE", value_parser = byte)]
-    pub bytes: Vec<u8>,
 }
 
 /// `maintenance`.
@@ -469,15 +478,6 @@ fn lasting(text: &str) -> Result<Lasting, String> {
         "forever" => Ok(Lasting::Forever),
         _ => duration(text).map(Lasting::For),
     }
-}
-
-/// A byte in decimal or hexadecimal.
-fn byte(text: &str) -> Result<u8, String> {
-    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u8::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|_| "a byte is written like 0x2c or 44".to_owned())
 }
 
 #[cfg(test)]
@@ -618,13 +618,5 @@ mod tests {
         }
         let mistake = parse("node-set-power-state n1 soft").unwrap_err();
         assert_eq!(mistake.exit_code(), 2);
-    }
-
-    #[test]
-    fn bytes_are_decimal_or_hexadecimal() {
-        assert_eq!(byte("0x2c"), Ok(0x2c));
-        assert_eq!(byte("44"), Ok(44));
-        assert!(byte("256").is_err());
-        assert!(byte("2c").is_err());
     }
 }

@@ -222,21 +222,48 @@ impl Client {
     }
 
     /// What a node boots from next.
-    pub async fn boot_device(&self, ident: &str) -> Result<json::BootDevice, Failure> {
-        let path = format!("/v1/nodes/{}/management/boot_device", path_word(ident));
+    pub async fn boot_override(&self, ident: &str) -> Result<json::BootOverride, Failure> {
+        self.read(&of_node(ident, "boot_override"), Duration::ZERO)
+            .await
+    }
+
+    /// Sets what a node boots from next, or clears it.
+    pub async fn set_boot_override(
+        &self,
+        ident: &str,
+        boot: &json::BootOverride,
+    ) -> Result<(), Failure> {
+        let path = of_node(ident, "boot_override");
+        self.ask(Method::PUT, &path, Some(&body(boot)))
+            .await
+            .map(drop)
+    }
+
+    /// What a BMC says of itself or of its machine.
+    pub async fn bmc_reading(&self, ident: &str, what: &str) -> Result<json::BmcAnswer, Failure> {
+        let path = of_node(ident, &format!("bmc/{what}"));
         self.read(&path, Duration::ZERO).await
     }
 
-    /// Sets what a node boots from next.
-    pub async fn set_boot_device(
-        &self,
-        ident: &str,
-        device: Option<&str>,
-        persistent: bool,
-    ) -> Result<(), Failure> {
-        let path = format!("/v1/nodes/{}/management/boot_device", path_word(ident));
-        let body = json!({ "boot_device": device, "persistent": persistent });
-        self.ask(Method::PUT, &path, Some(&body)).await.map(drop)
+    /// The newest entries of a BMC's event log.
+    pub async fn event_log(&self, ident: &str, limit: u16) -> Result<json::EventLog, Failure> {
+        let path = of_node(ident, &format!("event_log?limit={limit}"));
+        self.read(&path, Duration::ZERO).await
+    }
+
+    /// Empties a BMC's event log.
+    pub async fn clear_event_log(&self, ident: &str) -> Result<(), Failure> {
+        self.ask(Method::DELETE, &of_node(ident, "event_log"), None)
+            .await
+            .map(drop)
+    }
+
+    /// Restarts a BMC: `cold` or `warm`.
+    pub async fn reset_bmc(&self, ident: &str, kind: &str) -> Result<(), Failure> {
+        let body = json!({ "kind": kind });
+        self.ask(Method::POST, &of_node(ident, "bmc_reset"), Some(&body))
+            .await
+            .map(drop)
     }
 
     /// One command spelled out in bytes; the answer's data.
@@ -289,6 +316,10 @@ impl Client {
     pub async fn health(&self) -> Result<json::Health, Failure> {
         self.read("/healthz", Duration::ZERO).await
     }
+}
+
+fn of_node(ident: &str, what: &str) -> String {
+    format!("/v1/nodes/{}/{what}", path_word(ident))
 }
 
 fn body<T: serde::Serialize>(value: &T) -> Value {

@@ -1,10 +1,10 @@
-//! The verbs for everything beside power: identify, bootdev, raw, maintenance, pause, release, retry.
+//! The verbs for everything beside power: identify, bootdev, maintenance, pause, release, retry.
 
 use super::App;
-use super::args::{BootTarget, Bootdev, Identify, Lasting, Maintenance, Nodes, Raw};
+use super::args::{BootTarget, Bootdev, Identify, Lasting, Maintenance, Nodes};
 use super::exit::{Exit, Failure};
 use super::select::{self, Unnamed};
-use crate::api::json::{Node, RawRequest};
+use crate::api::json::{BootOverride, Node};
 use comfy_table::Table;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 type Said = Result<(String, Value), Failure>;
 
 /// Carries a small order out on each of the nodes, and shows how it went on each.
-async fn each<F>(app: &App, wanted: &Nodes, order: F) -> Result<Exit, Failure>
+pub(super) async fn each<F>(app: &App, wanted: &Nodes, order: F) -> Result<Exit, Failure>
 where
     F: AsyncFn(String) -> Said,
 {
@@ -77,15 +77,18 @@ pub async fn identify(app: &App, args: Identify) -> Result<Exit, Failure> {
 
 /// Shows or sets the boot device.
 pub async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
+    let shown = |boot: &BootOverride| -> Value {
+        json!({ "boot_device": boot.device, "persistent": boot.persistent, "uefi": boot.uefi })
+    };
     let Some(target) = args.set else {
         return each(app, &args.nodes, async move |node| {
-            let boot = app.client.boot_device(&node).await?;
-            let text = match (&boot.boot_device, boot.persistent) {
-                (None, _) => "no override".to_owned(),
-                (Some(device), Some(true)) => format!("{device}, for every boot"),
-                (Some(device), _) => format!("{device}, for the next boot"),
+            let boot = app.client.boot_override(&node).await?;
+            let text = match &boot.device {
+                None => "no override".to_owned(),
+                Some(device) if boot.persistent => format!("{device}, for every boot"),
+                Some(device) => format!("{device}, for the next boot"),
             };
-            Ok((text, serde_json::to_value(&boot).expect("answers are JSON")))
+            Ok((text + uefi_words(&boot), shown(&boot)))
         })
         .await;
     };
@@ -97,59 +100,26 @@ pub async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
         BootTarget::Safe => Some("safe"),
         BootTarget::None => None,
     };
-    let persistent = args.persistent;
+    let boot = BootOverride {
+        device: device.map(str::to_owned),
+        persistent: args.persistent && device.is_some(),
+        uefi: args.uefi && device.is_some(),
+    };
+    let boot = &boot;
     each(app, &args.nodes, async move |node| {
-        app.client
-            .set_boot_device(&node, device, persistent)
-            .await?;
-        let text = match device {
+        app.client.set_boot_override(&node, boot).await?;
+        let text = match &boot.device {
             None => "override cleared".to_owned(),
-            Some(device) if persistent => format!("boots from {device} from now on"),
+            Some(device) if boot.persistent => format!("boots from {device} from now on"),
             Some(device) => format!("boots from {device} next time"),
         };
-        Ok((
-            text,
-            json!({ "boot_device": device, "persistent": persistent }),
-        ))
+        Ok((text + uefi_words(boot), shown(boot)))
     })
     .await
 }
 
-/// Sends one command spelled out in bytes.
-pub async fn raw(app: &App, args: Raw) -> Result<Exit, Failure> {
-    let [net_fn, command, ref data @ ..] = args.bytes[..] else {
-        return Err(Failure::Usage(
-            "a network function and a command are needed".into(),
-        ));
-    };
-    let request = RawRequest {
-        net_fn,
-        lun: 0,
-        command,
-        data: data.to_vec(),
-    };
-    let request = &request;
-    let wanted = Nodes {
-        nodes: vec![args.node],
-        ..Nodes::default()
-    };
-    each(app, &wanted, async move |node| {
-        let answer = app.client.raw(&node, request).await?;
-        let bytes = answer.data.clone().unwrap_or_default();
-        let text = match bytes.is_empty() {
-            true => "done, no data".to_owned(),
-            false => bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<Vec<_>>()
-                .join(" "),
-        };
-        Ok((
-            text,
-            serde_json::to_value(&answer).expect("answers are JSON"),
-        ))
-    })
-    .await
+fn uefi_words(boot: &BootOverride) -> &'static str {
+    if boot.uefi { ", in UEFI mode" } else { "" }
 }
 
 /// Takes nodes into maintenance, or out of it.

@@ -8,6 +8,7 @@ mod client;
 mod connect;
 mod demo;
 mod exit;
+mod expert;
 mod follow;
 mod hands;
 mod ironic;
@@ -132,7 +133,10 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::History(args) => look::history(app, args).await,
         Verb::Identify(args) => hands::identify(app, args).await,
         Verb::Bootdev(args) => hands::bootdev(app, args).await,
-        Verb::Raw(args) => hands::raw(app, args).await,
+        Verb::Raw(args) => expert::raw(app, args).await,
+        Verb::Bmc { verb } => expert::bmc(app, verb).await,
+        Verb::PowerUse(nodes) => expert::power_use(app, &nodes).await,
+        Verb::Sel { verb } => expert::sel(app, verb).await,
         Verb::Maintenance(args) => hands::maintenance(app, args).await,
         Verb::Pause { reason } => hands::pause(app, &reason.join(" ")).await,
         Verb::Release => hands::release(app).await,

@@ -113,13 +113,21 @@ fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
 /// # Errors
 /// Usage where the answer is no, or where nobody can be asked and `--yes` was not given.
 pub fn confirm(what: &str, names: &[&str], yes: bool) -> Result<(), Failure> {
-    if yes || names.len() <= MANY {
+    confirm_above(MANY, what, names, yes)
+}
+
+/// Asks before something is done to more than so many nodes.
+///
+/// # Errors
+/// As [`confirm`].
+pub fn confirm_above(many: usize, what: &str, names: &[&str], yes: bool) -> Result<(), Failure> {
+    if yes || names.len() <= many {
         return Ok(());
     }
     let question = format!("{what}: {} nodes ({})", names.len(), nodeset::fold(names));
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(format!(
-            "{question}: more than {MANY} want --yes; nothing was done"
+            "{question}: this wants --yes; nothing was done"
         )));
     }
     eprint!("{question}: go on? [y/N] ");

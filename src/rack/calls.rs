@@ -620,6 +620,14 @@ impl Rack {
             let text = "a raw Chassis Control is refused: use on, off, soft, reset, cycle or nmi, which follow it up";
             return Err(Refused::Invalid(text.to_owned()));
         }
+        if let (Order::ResetBmc { .. }, Some(task)) = (&order, self.nodes[node].task) {
+            // Deaf for a minute or more, in the middle of a power change.
+            return Err(Refused::Locked {
+                node: self.nodes[node].settings.uuid.to_string(),
+                host: self.settings.name.clone(),
+                task,
+            });
+        }
         if self.stopping {
             return Err(Refused::Stopping);
         }

@@ -26,6 +26,8 @@ pub struct Bmc {
     pub(super) failures: BTreeMap<usize, (u32, Option<Instant>)>,
     /// A reset of the BMC that waits for the reply to go out: how long it takes.
     pub(super) reset_due: Option<Duration>,
+    /// Messages that go to who asked after the reply: what came back from satellites.
+    pub(super) follow_ups: Vec<Vec<u8>>,
     away_until: Option<Instant>,
     unplugged: bool,
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -66,6 +68,7 @@ impl Bmc {
             sessions: Sessions::default(),
             failures: BTreeMap::new(),
             reset_due: None,
+            follow_ups: Vec::new(),
             away_until: None,
             unplugged: false,
             outbox: VecDeque::new(),

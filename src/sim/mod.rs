@@ -20,6 +20,7 @@ mod link;
 mod mood;
 mod plus;
 mod rack;
+mod satellite;
 mod session;
 mod settings;
 mod version15;
@@ -35,6 +36,7 @@ pub use host::{By, ChassisOrder, Effect, Executed, Host, Identify, PowerChange, 
 pub use link::{Conditions, Direction, Link};
 pub use mood::{Babble, EarlyOn, Mood, NmiEffect, OsMood, Pointless, Quirks, Refusal, Repeated};
 pub use rack::{Delivery, Rack};
+pub use satellite::Satellite;
 pub use settings::{BmcSettings, Privilege, User};
 
 /// The numbers of the cipher suites that a simulated BMC can speak.

@@ -147,6 +147,8 @@ pub struct Quirks {
     pub skips_sequence_numbers: bool,
     /// Get Channel Authentication Capabilities refuses the bit that asks for IPMI 2.0 data with CCh.
     pub refuses_extended_capabilities: bool,
+    /// What a controller behind the BMC answered is in the reply to Send Message, instead of following it.
+    pub bridged_answer_inside: bool,
 }
 
 /// How a BMC, its firmware and its machine behave now.

@@ -404,9 +404,12 @@ impl Bmc {
         let Some((code, data)) = command::execute_in_session(self, id, from, &request, now) else {
             return;
         };
-        let message = self.response(&request, code, &data);
-        if let Some(sent) = self.seal(id, &message) {
-            self.send(from, sent, now);
+        let reply = self.response(&request, code, &data);
+        let follow_ups = std::mem::take(&mut self.follow_ups);
+        for message in [reply].into_iter().chain(follow_ups) {
+            if let Some(sent) = self.seal(id, &message) {
+                self.send(from, sent, now);
+            }
         }
         self.finish_closing(id);
     }

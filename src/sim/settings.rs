@@ -1,5 +1,6 @@
 //! What a simulated BMC is set up with: users, keys, suites, limits.
 
+use super::satellite::Satellite;
 use std::fmt;
 use std::time::Duration;
 
@@ -107,6 +108,8 @@ pub struct BmcSettings {
     pub firmware: (u8, u8),
     /// Seconds since 1970 on the event log's clock at the start.
     pub clock_at_start: u32,
+    /// The controllers behind it.
+    pub satellites: Vec<Satellite>,
 }
 
 impl Default for BmcSettings {
@@ -130,6 +133,26 @@ impl Default for BmcSettings {
             product: 1,
             firmware: (1, 0),
             clock_at_start: 1_767_225_600,
+            // A management engine where Intel's is, and one behind a switch of a chassis.
+            satellites: vec![
+                Satellite {
+                    channel: 0,
+                    address: 0x2C,
+                    product: 2,
+                    behind: Vec::new(),
+                },
+                Satellite {
+                    channel: 0,
+                    address: 0x82,
+                    product: 3,
+                    behind: vec![Satellite {
+                        channel: 7,
+                        address: 0x72,
+                        product: 4,
+                        behind: Vec::new(),
+                    }],
+                },
+            ],
         }
     }
 }

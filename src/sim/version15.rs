@@ -190,12 +190,15 @@ impl Bmc {
         let Some((code, data)) = command::execute_in_session(self, id, from, request, now) else {
             return;
         };
-        let message = self.response(request, code, &data);
+        let reply = self.response(request, code, &data);
+        let follow_ups = std::mem::take(&mut self.follow_ups);
         let reply_kind = if per_message { kind } else { 0 };
-        let outbound = (self.sessions.open.get_mut(&id)).map(|it| it.next_outbound(false));
-        if let Some(outbound) = outbound {
-            let sent = self.envelope_15(reply_kind, user, id, outbound, &message);
-            self.send_15(from, sent, now);
+        for message in [reply].into_iter().chain(follow_ups) {
+            let outbound = (self.sessions.open.get_mut(&id)).map(|it| it.next_outbound(false));
+            if let Some(outbound) = outbound {
+                let sent = self.envelope_15(reply_kind, user, id, outbound, &message);
+                self.send_15(from, sent, now);
+            }
         }
         self.finish_closing(id);
     }

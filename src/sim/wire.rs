@@ -259,7 +259,7 @@ pub fn with_rmcp(inner: &[u8]) -> Vec<u8> {
 }
 
 /// A request inside a packet (§13.8).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request<'a> {
     /// Network function, even.
     pub net_fn: u8,
@@ -279,18 +279,24 @@ pub struct Request<'a> {
 
 /// Reads a request; `None` where a checksum is wrong, it is none, or it is not for the BMC (20h).
 pub fn read_request(message: &[u8]) -> Option<Request<'_>> {
+    let (responder, request) = read_message(message)?;
+    (responder == BMC_ADDRESS).then_some(request)
+}
+
+/// Reads a request with the address that it is for; `None` where a checksum is wrong or it is none.
+pub fn read_message(message: &[u8]) -> Option<(u8, Request<'_>)> {
     let mut reader = Reader::new(message);
     let head = reader.array::<3>()?;
     let [responder, net_fn_lun, _] = head;
     let body = reader.rest();
-    if sum(&head) != 0 || sum(body) != 0 || responder != BMC_ADDRESS || net_fn_lun & 0x04 != 0 {
+    if sum(&head) != 0 || sum(body) != 0 || net_fn_lun & 0x04 != 0 {
         return None;
     }
     let requester = reader.byte()?;
     let sequence_lun = reader.byte()?;
     let command = reader.byte()?;
     let (_checksum, data) = reader.rest().split_last()?;
-    Some(Request {
+    let request = Request {
         net_fn: net_fn_lun >> 2,
         lun: net_fn_lun & 0x03,
         requester,
@@ -298,11 +304,22 @@ pub fn read_request(message: &[u8]) -> Option<Request<'_>> {
         sequence: sequence_lun >> 2,
         command,
         data,
-    })
+    };
+    Some((responder, request))
 }
 
 /// The response to `request`: its addresses swapped, its network function plus one, completion code, data.
 pub fn write_response(request: &Request<'_>, completion: u8, data: &[u8]) -> Vec<u8> {
+    write_response_from(BMC_ADDRESS, request, completion, data)
+}
+
+/// The same of another controller.
+pub fn write_response_from(
+    responder: u8,
+    request: &Request<'_>,
+    completion: u8,
+    data: &[u8],
+) -> Vec<u8> {
     let mut sent = vec![
         request.requester,
         (request.net_fn + 1) << 2 | request.requester_lun,
@@ -310,7 +327,7 @@ pub fn write_response(request: &Request<'_>, completion: u8, data: &[u8]) -> Vec
     sent.push(checksum(&sent));
     let body = sent.len();
     sent.extend([
-        BMC_ADDRESS,
+        responder,
         request.sequence << 2 | request.lun,
         request.command,
         completion,

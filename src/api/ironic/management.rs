@@ -56,7 +56,10 @@ pub fn boot_device(asking: Asking) -> Result<Plan, Fault> {
         who: asking.who,
     };
     ask(call, |answer| {
-        let Answer::Reading(Reading::BootDevice { device, persistent }) = answer else {
+        let Answer::Reading(Reading::BootDevice {
+            device, persistent, ..
+        }) = answer
+        else {
             return Err(stray());
         };
         shown(&types::BootDevice {

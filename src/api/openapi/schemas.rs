@@ -112,6 +112,20 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer("Fact", "head:string text:string"),
     answer("Failure", "at:time text:string"),
     answer("OrderAnswer", "order:string data:[byte]?"),
+    answer(
+        "BmcAnswer",
+        "order:string manufacturer:natural product:natural firmware:string guid:uuid sessions:byte \
+         possible_sessions:byte acpi:string watts:natural restart_cause:string",
+    ),
+    answer("EventLog", "entries:[EventLogEntry]"),
+    answer(
+        "EventLogEntry",
+        "id:natural at:time? timestamp:natural text:string crash:boolean",
+    ),
+    answer(
+        "BootOverride",
+        "device:device? persistent:boolean uefi:boolean",
+    ),
     answer("TaskList", "tasks:[Task]"),
     answer(
         "Task",
@@ -169,7 +183,20 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     request("MaintenanceRequest", "reason:string?"),
     request("IdentifyRequest", "for:duration?"),
-    request("RawRequest", "net_fn!:netfn lun:lun command!:byte data:raw"),
+    request(
+        "RawRequest",
+        "net_fn!:netfn lun:lun command!:byte data:raw bridge:bridge?",
+    ),
+    request("Bridge", "channel!:channel address!:address"),
+    request(
+        "DualBridge",
+        "channel!:channel address!:address transit_channel!:channel transit_address!:address",
+    ),
+    request("BmcResetRequest", "kind!:reset"),
+    request(
+        "BootOverrideRequest",
+        "device!:device? persistent:boolean uefi:boolean",
+    ),
     request(
         "TaskStart",
         "node!:name operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
@@ -234,6 +261,11 @@ pub(super) fn typed(kind: &str) -> Value {
         "positive" => json!({ "type": "integer", "minimum": 1 }),
         "byte" => json!({ "type": "integer", "minimum": 0, "maximum": 255 }),
         "netfn" => json!({ "type": "integer", "minimum": 0, "maximum": 62, "multipleOf": 2 }),
+        "channel" => json!({ "type": "integer", "minimum": 0, "maximum": 15 }),
+        "address" => json!({ "type": "integer", "minimum": 0, "maximum": 254, "multipleOf": 2 }),
+        // To a controller behind the BMC, or to one behind another.
+        "bridge" => json!({ "anyOf": [typed("Bridge"), typed("DualBridge")] }),
+        "reset" => json!({ "enum": ["cold", "warm"] }),
         "lun" => json!({ "type": "integer", "minimum": 0, "maximum": 3 }),
         "raw" => json!({ "type": "array", "items": typed("byte"), "maxItems": 200 }),
         "uuid" => json!({ "type": "string", "format": "uuid" }),

@@ -1,6 +1,7 @@
 //! Our own surface beside Ironic's: tasks and their controls, batches, events, the pause, and a closer look at nodes.
 
 pub mod batches;
+pub mod bmc;
 pub mod nodes;
 pub mod rack;
 pub mod tasks;

@@ -234,6 +234,7 @@ fn the_boot_device_is_read_and_set() {
         } => Ok(Answer::Reading(Reading::BootDevice {
             device: Some(BootDevice::Pxe),
             persistent: false,
+            uefi: false,
         })),
         Call::Order {
             order: Order::SetBootDevice { .. },

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::sim::bmc::Bmc;
 use crate::sim::crypto::Suite;
+use crate::sim::satellite::{self, Lost, SEND_MESSAGE};
 use crate::sim::session::Sealing;
 use crate::sim::settings::Privilege;
 use crate::sim::wire::{Reader, Request};
@@ -58,8 +59,28 @@ pub(super) fn answer(bmc: &mut Bmc, asker: &Asker, request: &Request<'_>, now: I
         SESSION_INFO => session_info(bmc, asker, data),
         CHANNEL_INFO => channel_info(bmc, data),
         CHANNEL_CIPHER_SUITES => cipher_suites(bmc, data),
+        SEND_MESSAGE => send_message(bmc, request),
         _ => Err(INVALID_COMMAND),
     }
+}
+
+/// §22.7: passed on at once, and what comes back follows the reply.
+fn send_message(bmc: &mut Bmc, request: &Request<'_>) -> Reply {
+    let answers =
+        satellite::pass_on(&bmc.settings.satellites, request.data).map_err(|lost| match lost {
+            Lost::Broken => FIELD_INVALID,
+            Lost::Nobody => satellite::NAK_ON_WRITE,
+        })?;
+    let mut back: Vec<Vec<u8>> = answers
+        .iter()
+        .map(|answer| answer.returned(request))
+        .collect();
+    // Some firmware has the last answer in its reply instead.
+    if bmc.mood.quirks.bridged_answer_inside {
+        return Ok(back.pop().unwrap_or_default());
+    }
+    bmc.follow_ups = back;
+    Ok(Vec::new())
 }
 
 /// §20.1.

@@ -85,6 +85,7 @@ pub(super) fn execute_in_session(
     request: &Request<'_>,
     now: Instant,
 ) -> Option<(u8, Vec<u8>)> {
+    bmc.follow_ups.clear();
     let session = bmc.sessions.open.get(&id)?;
     let key = (request.sequence, request.net_fn, request.command);
     let before = session.answered.iter().find(|(have, ..)| *have == key);

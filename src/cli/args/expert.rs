@@ -1,0 +1,142 @@
+//! What may be written for the verbs of experts: the BMC itself, its event log, raw commands; and the audit trail.
+
+use super::Nodes;
+use crate::api::json::Bridge;
+use clap::{Args, Subcommand};
+
+/// `bmc`.
+#[derive(Subcommand, Debug)]
+pub enum BmcVerb {
+    /// Show who the BMCs are: maker, firmware, GUID, sessions, ACPI state, why the machine restarted last.
+    Info(Nodes),
+    /// Restart the BMCs themselves; the machines go on, but are out of reach for a minute or more.
+    Reset(BmcReset),
+}
+
+/// `bmc reset`.
+#[derive(Args, Debug)]
+#[group(id = "kind", required = true, multiple = false, args = ["cold", "warm"])]
+pub struct BmcReset {
+    /// Of which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// From the beginning, as after power came back.
+    #[arg(long)]
+    pub cold: bool,
+    /// Only what it is doing; many BMCs do not have this.
+    #[arg(long)]
+    pub warm: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `sel`.
+#[derive(Subcommand, Debug)]
+pub enum SelVerb {
+    /// Show the newest entries of the event logs, oldest first.
+    List(SelList),
+    /// Empty the event logs: what they say is lost.
+    Clear(SelClear),
+}
+
+/// `sel list`.
+#[derive(Args, Debug)]
+pub struct SelList {
+    /// Of which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// At most so many entries of each node.
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+}
+
+/// `sel clear`.
+#[derive(Args, Debug)]
+pub struct SelClear {
+    /// Of which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `raw`.
+#[derive(Args, Debug)]
+pub struct Raw {
+    /// Name or uuid of one node.
+    pub node: String,
+    /// Network function, command and data: 0x06 0x01.
+    #[arg(required = true, num_args = 2.., value_name = "BYTE", value_parser = byte)]
+    pub bytes: Vec<u8>,
+    /// The logical unit that is addressed.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub lun: u8,
+    /// For the controller at ADDRESS on CHANNEL behind the BMC (0:0x2c), or for one behind another (0:0x82,7:0x72).
+    #[arg(long, value_name = "CHANNEL:ADDRESS", value_parser = bridge)]
+    pub bridge: Option<Bridge>,
+}
+
+/// A byte in decimal or hexadecimal.
+fn byte(text: &str) -> Result<u8, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u8::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "a byte is written like 0x2c or 44".to_owned())
+}
+
+/// One hop or two, the nearer first.
+fn bridge(text: &str) -> Result<Bridge, String> {
+    let hop = |text: &str| -> Result<(u8, u8), String> {
+        let (channel, address) = text
+            .split_once(':')
+            .ok_or("a way is written like 0:0x2c, or 0:0x82,7:0x72")?;
+        Ok((byte(channel)?, byte(address)?))
+    };
+    let (transit, target) = match text.split_once(',') {
+        Some((transit, target)) => (Some(hop(transit)?), target),
+        None => (None, text),
+    };
+    let (channel, address) = hop(target)?;
+    Ok(Bridge {
+        channel,
+        address,
+        transit_channel: transit.map(|(channel, _)| channel),
+        transit_address: transit.map(|(_, address)| address),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_decimal_or_hexadecimal() {
+        assert_eq!(byte("0x2c"), Ok(0x2c));
+        assert_eq!(byte("44"), Ok(44));
+        assert!(byte("256").is_err());
+        assert!(byte("2c").is_err());
+    }
+
+    #[test]
+    fn a_way_has_one_hop_or_two() {
+        let single = Bridge {
+            channel: 0,
+            address: 0x2c,
+            ..Bridge::default()
+        };
+        assert_eq!(bridge("0:0x2c"), Ok(single));
+        let dual = Bridge {
+            channel: 7,
+            address: 0x72,
+            transit_channel: Some(0),
+            transit_address: Some(0x82),
+        };
+        assert_eq!(bridge("0:0x82,7:0x72"), Ok(dual));
+        for bad in ["", "0", "0:", "0:0x82,", "0:1,2:3,4:5", "0:2c"] {
+            assert!(bridge(bad).is_err(), "{bad}");
+        }
+    }
+}

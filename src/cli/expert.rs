@@ -1,0 +1,190 @@
+//! The verbs of experts: the BMC itself, its event log, raw commands.
+
+use super::App;
+use super::args::{BmcReset, BmcVerb, Nodes, Raw, SelClear, SelList, SelVerb};
+use super::exit::{Exit, Failure};
+use super::hands::each;
+use super::output::date_and_time;
+use super::select::{self, Unnamed};
+use crate::api::json::{BmcAnswer, EventLogEntry, RawRequest};
+use serde_json::{Value, json};
+
+/// `bmc info` and `bmc reset`.
+pub async fn bmc(app: &App, verb: BmcVerb) -> Result<Exit, Failure> {
+    match verb {
+        BmcVerb::Info(nodes) => info(app, &nodes).await,
+        BmcVerb::Reset(args) => reset(app, args).await,
+    }
+}
+
+/// `sel list` and `sel clear`.
+pub async fn sel(app: &App, verb: SelVerb) -> Result<Exit, Failure> {
+    match verb {
+        SelVerb::List(args) => list(app, args).await,
+        SelVerb::Clear(args) => clear(app, args).await,
+    }
+}
+
+/// What is read for `bmc info`, in the order of showing; the first must work.
+const INFO: [&str; 5] = ["identity", "guid", "sessions", "acpi", "restart_cause"];
+
+async fn info(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
+    each(app, wanted, async move |node| {
+        let mut all = json!({});
+        let mut words = Vec::new();
+        for what in INFO {
+            match app.client.bmc_reading(&node, what).await {
+                Ok(answer) => {
+                    words.push(in_words(&answer));
+                    let members = serde_json::to_value(&answer).expect("answers are JSON");
+                    for (name, value) in members.as_object().into_iter().flatten() {
+                        if name != "order" {
+                            all[name] = value.clone();
+                        }
+                    }
+                }
+                // Many BMCs have not all of these.
+                Err(Failure::Refused(refusal)) if refusal.kind == "bmc_refused" => {
+                    all[what] = Value::Null;
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        words.retain(|text| !text.is_empty());
+        Ok((words.join(", "), all))
+    })
+    .await
+}
+
+/// One reading in a few words.
+fn in_words(answer: &BmcAnswer) -> String {
+    let mut words = Vec::new();
+    if let (Some(maker), Some(product), Some(firmware)) =
+        (answer.manufacturer, answer.product, &answer.firmware)
+    {
+        words.push(format!(
+            "maker {maker}, product {product}, firmware {firmware}"
+        ));
+    }
+    if let Some(guid) = &answer.guid {
+        words.push(format!("guid {guid}"));
+    }
+    if let (Some(taken), Some(all)) = (answer.sessions, answer.possible_sessions) {
+        words.push(format!("{taken} of {all} sessions taken"));
+    }
+    if let Some(state) = &answer.acpi {
+        words.push(format!("ACPI {state}"));
+    }
+    if let Some(watts) = answer.watts {
+        words.push(format!("{watts} W"));
+    }
+    if let Some(cause) = &answer.restart_cause {
+        words.push(format!("restarted last by: {cause}"));
+    }
+    words.join(", ")
+}
+
+/// `power-use`.
+pub async fn power_use(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
+    each(app, wanted, async move |node| {
+        let answer = app.client.bmc_reading(&node, "power_use").await?;
+        Ok((in_words(&answer), json!({ "watts": answer.watts })))
+    })
+    .await
+}
+
+async fn reset(app: &App, args: BmcReset) -> Result<Exit, Failure> {
+    let kind = if args.cold { "cold" } else { "warm" };
+    sure(
+        app,
+        &format!("{kind} reset of the BMC"),
+        &args.nodes,
+        args.yes,
+    )
+    .await?;
+    each(app, &args.nodes, async move |node| {
+        app.client.reset_bmc(&node, kind).await?;
+        Ok((
+            format!("its BMC restarts ({kind})"),
+            json!({ "reset": kind }),
+        ))
+    })
+    .await
+}
+
+async fn list(app: &App, args: SelList) -> Result<Exit, Failure> {
+    let limit = args.limit;
+    each(app, &args.nodes, async move |node| {
+        let entries = app.client.event_log(&node, limit).await?.entries;
+        let lines: Vec<String> = entries.iter().map(line).collect();
+        let text = match lines.len() {
+            0 => "the event log is empty".to_owned(),
+            1 => lines[0].clone(),
+            _ => format!("{} entries\n  {}", lines.len(), lines.join("\n  ")),
+        };
+        Ok((text, json!({ "entries": entries })))
+    })
+    .await
+}
+
+fn line(entry: &EventLogEntry) -> String {
+    let at = entry
+        .at
+        .as_deref()
+        .map_or("(no date)".into(), date_and_time);
+    format!("{:#06x} {at} {}", entry.id, entry.text)
+}
+
+async fn clear(app: &App, args: SelClear) -> Result<Exit, Failure> {
+    sure(app, "clear the event log", &args.nodes, args.yes).await?;
+    each(app, &args.nodes, async move |node| {
+        app.client.clear_event_log(&node).await?;
+        Ok(("event log cleared".to_owned(), json!({ "cleared": true })))
+    })
+    .await
+}
+
+/// Asks, however few nodes it is: what is done cannot be undone.
+async fn sure(app: &App, what: &str, wanted: &Nodes, yes: bool) -> Result<(), Failure> {
+    let nodes = select::nodes(&app.client, wanted, Unnamed::Mistake).await?;
+    let names: Vec<&str> = nodes.iter().map(select::name).collect();
+    select::confirm_above(0, what, &names, yes)
+}
+
+/// Sends one command spelled out in bytes.
+pub async fn raw(app: &App, args: Raw) -> Result<Exit, Failure> {
+    let [net_fn, command, ref data @ ..] = args.bytes[..] else {
+        return Err(Failure::Usage(
+            "a network function and a command are needed".into(),
+        ));
+    };
+    let request = RawRequest {
+        net_fn,
+        lun: args.lun,
+        command,
+        data: data.to_vec(),
+        bridge: args.bridge,
+    };
+    let request = &request;
+    let wanted = Nodes {
+        nodes: vec![args.node],
+        ..Nodes::default()
+    };
+    each(app, &wanted, async move |node| {
+        let answer = app.client.raw(&node, request).await?;
+        let bytes = answer.data.clone().unwrap_or_default();
+        let text = match bytes.is_empty() {
+            true => "done, no data".to_owned(),
+            false => bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<Vec<_>>()
+                .join(" "),
+        };
+        Ok((
+            text,
+            serde_json::to_value(&answer).expect("answers are JSON"),
+        ))
+    })
+    .await
+}

@@ -1,0 +1,184 @@
+//! The small orders, from the command line to the simulated BMC and back.
+
+use super::{Bed, obeys};
+use rackbmcd::sim::Identify;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+fn json(text: &str) -> serde_json::Value {
+    let all: serde_json::Value = serde_json::from_str(text).expect("JSON");
+    all[0].clone()
+}
+
+#[test]
+fn a_boot_device_is_set_as_asked_and_read_back_and_cleared() {
+    let bed = Bed::new(&[("r1n01", obeys(1))]);
+    assert_eq!(bed.expect(0, &["bootdev", "r1n01"]), "r1n01: no override\n");
+    bed.expect(0, &["bootdev", "r1n01", "--set", "pxe", "--uefi"]);
+    let flags = || {
+        bed.rack
+            .with_bmc("r1n01", |bmc, now| bmc.host_mut().boot.get(5, now))
+            .flatten()
+            .expect("the node is there, and has boot flags")
+    };
+    // §28.13, parameter 5: valid (80h) and EFI (20h), once; device selector 1 in bits 5 to 2.
+    assert_eq!(flags()[..2], [0xA0, 0x04]);
+    assert_eq!(
+        bed.expect(0, &["bootdev", "r1n01"]),
+        "r1n01: pxe, for the next boot, in UEFI mode\n"
+    );
+    bed.expect(0, &["bootdev", "r1n01", "--set", "disk", "--persistent"]);
+    assert_eq!(flags()[..2], [0xC0, 0x08]);
+    let shown = json(&bed.expect(0, &["bootdev", "r1n01", "-o", "json"]));
+    assert_eq!(shown["boot_device"], "disk");
+    assert_eq!(
+        (&shown["persistent"], &shown["uefi"]),
+        (&true.into(), &false.into())
+    );
+    bed.expect(0, &["bootdev", "r1n01", "--set", "none"]);
+    assert_eq!(flags()[0] & 0x80, 0);
+    assert_eq!(bed.rackbmc(&["bootdev", "r1n01", "--uefi"]).code, 2);
+}
+
+#[test]
+fn raw_commands_reach_the_bmc_and_the_controllers_behind_it() {
+    let bed = Bed::new(&[("r1n01", obeys(1))]);
+    // Get Device ID (§20.1): the simulated BMC is device 20h, product 1; its satellites are products 2 and 4.
+    let product = |words: &[&str]| {
+        let text = bed.expect(0, words);
+        let bytes: Vec<&str> = text
+            .trim_start_matches("r1n01: ")
+            .trim_end()
+            .split(' ')
+            .collect();
+        (bytes[0].to_owned(), bytes[9].to_owned())
+    };
+    assert_eq!(
+        product(&["raw", "r1n01", "0x06", "0x01"]),
+        ("20".into(), "01".into())
+    );
+    assert_eq!(
+        product(&["raw", "r1n01", "6", "1", "--bridge", "0:0x2c"]),
+        ("01".into(), "02".into())
+    );
+    assert_eq!(
+        product(&["raw", "r1n01", "6", "1", "--bridge", "0:0x82,7:0x72"]),
+        ("01".into(), "04".into())
+    );
+    let nobody = bed.rackbmc(&["raw", "r1n01", "6", "1", "--bridge", "0:0x40"]);
+    assert_eq!(nobody.code, 1, "{}{}", nobody.text, nobody.remarks);
+    assert!(nobody.remarks.contains("0x83"), "{}", nobody.remarks);
+    let power = bed.rackbmc(&["raw", "r1n01", "0", "2", "0"]);
+    assert_ne!(power.code, 0);
+    assert!(bed.executed("r1n01").is_empty());
+}
+
+#[test]
+fn identify_switches_the_light_for_as_long_as_asked() {
+    let bed = Bed::new(&[("r1n01", obeys(1))]);
+    let light = || {
+        bed.rack
+            .with_bmc("r1n01", |bmc, _| bmc.host().identify != Identify::Off)
+            .expect("the node is there")
+    };
+    assert!(!light());
+    bed.expect(0, &["identify", "r1n01", "--for", "1m"]);
+    assert!(light());
+    bed.expect(0, &["identify", "r1n01", "--off"]);
+    assert!(!light());
+}
+
+#[test]
+fn a_bmc_says_who_it_is_and_what_its_event_log_has() {
+    let bed = Bed::new(&[("r1n01", obeys(1))]);
+    let info = json(&bed.expect(0, &["bmc", "info", "r1n01", "-o", "json"]));
+    assert_eq!(info["product"], 1);
+    assert_eq!(info["possible_sessions"], 8);
+    assert!(info["guid"].as_str().is_some_and(|guid| guid.len() == 36));
+    assert!(
+        info["acpi"]
+            .as_str()
+            .is_some_and(|state| state.contains("S0")),
+        "{info}"
+    );
+    let watts = json(&bed.expect(0, &["power-use", "r1n01", "-o", "json"]));
+    assert!(
+        watts["watts"].as_u64().is_some_and(|watts| watts > 0),
+        "{watts}"
+    );
+    bed.expect(0, &["nmi", "r1n01"]);
+    let log = json(&bed.expect(0, &["sel", "list", "r1n01", "-o", "json"]));
+    let entries = log["entries"].as_array().expect("a list").len();
+    assert!(entries > 0, "{log}");
+    let unsure = bed.rackbmc(&["sel", "clear", "r1n01"]);
+    assert_eq!(unsure.code, 2, "{}", unsure.remarks);
+    bed.expect(0, &["sel", "clear", "r1n01", "--yes"]);
+    let after = json(&bed.expect(0, &["sel", "list", "r1n01", "-o", "json"]));
+    assert!(after["entries"].as_array().expect("a list").len() < entries);
+}
+
+#[test]
+fn a_bmc_reset_is_sent_once_and_survived_and_refused_in_the_middle_of_a_task() {
+    let bed = Bed::new(&[("r1n01", super::hangs())]);
+    bed.rack.with_bmc("r1n01", |bmc, _| {
+        bmc.mood_mut().reset_takes = Duration::from_secs(4);
+    });
+    // The bed's user is an operator, and a cold reset is an administrator's affair (appendix G).
+    let refused = bed.rackbmc(&["bmc", "reset", "--cold", "r1n01", "--yes"]);
+    assert_eq!(refused.code, 1, "{}{}", refused.text, refused.remarks);
+    bed.expect(0, &["soft", "r1n01", "--no-wait"]);
+    bed.reached("r1n01", 1);
+    let busy = bed.rackbmc(&["bmc", "reset", "--warm", "r1n01", "--yes"]);
+    assert_eq!(busy.code, 1, "{}{}", busy.text, busy.remarks);
+    assert!(busy.remarks.contains("locked"), "{}", busy.remarks);
+    bed.expect(0, &["abort", "r1n01"]);
+}
+
+#[test]
+fn events_tell_a_task_s_course_and_watch_shows_the_change() {
+    let bed = Bed::new(&[("r1n01", obeys(1))]);
+    let spawn = |words: &[&str]| {
+        bed.command(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("rackbmc runs")
+    };
+    let events = spawn(&["events", "r1n01", "--idle", "4s", "-o", "json"]);
+    let mut watch = spawn(&["watch", "r1n01", "--interval", "100ms"]);
+    // Both are there before anything happens: a second is far more than a connection takes.
+    std::thread::sleep(Duration::from_secs(1));
+    bed.expect(0, &["soft", "r1n01"]);
+    let events = events.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&events.stdout).into_owned();
+    let told: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object a line"))
+        .collect();
+    let states: Vec<&str> = told
+        .iter()
+        .filter_map(|event| event["task"]["state"].as_str())
+        .collect();
+    assert_eq!(states.last(), Some(&"succeeded"), "{text}");
+    assert!(states.contains(&"running"), "{text}");
+    let ids: Vec<&str> = told
+        .iter()
+        .filter_map(|event| event["id"].as_str())
+        .collect();
+    let mut unique = ids.clone();
+    unique.dedup();
+    assert_eq!(ids, unique, "every event once");
+
+    let began = Instant::now();
+    while bed.is_on("r1n01") {
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    watch.kill().expect("it still watches");
+    let watched = watch.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&watched.stdout).into_owned();
+    assert!(
+        text.contains("power on") && text.contains("power off"),
+        "{text}"
+    );
+}
