@@ -2,6 +2,7 @@
 
 use super::{Failure, kernel};
 use crate::config::ApiSettings;
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, chown};
 use smol::Async;
 use smol::net::TcpListener;
@@ -41,7 +42,11 @@ impl Listeners {
         let context =
             |error: io::Error| Failure::new(format!("api.socket {}: {error}", path.display()));
         clear(path).map_err(context)?;
-        let listener = std::os::unix::net::UnixListener::bind(path).map_err(context)?;
+        // Nobody but us connects before the file has its group and mode.
+        let before = umask(Mode::S_IRWXG | Mode::S_IRWXO);
+        let listener = std::os::unix::net::UnixListener::bind(path);
+        umask(before);
+        let listener = listener.map_err(context)?;
         give(path, settings).map_err(context)?;
         let unix = Async::new(listener)
             .map(UnixListener::from)
