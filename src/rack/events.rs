@@ -75,7 +75,10 @@ impl Events {
         limit: usize,
     ) -> Option<EventsView> {
         let oldest = self.next - self.kept.len() as u64;
-        if since.epoch != self.epoch || since.sequence + 1 < oldest || since.sequence >= self.next {
+        if since.epoch != self.epoch
+            || since.sequence.saturating_add(1) < oldest
+            || since.sequence >= self.next
+        {
             return Some(EventsView {
                 events: Vec::new(),
                 next: self.position(),
@@ -165,6 +168,7 @@ mod tests {
             events.after(id(KEPT as u64 + 99), &[], 3).unwrap().reset,
             "a position that is not there yet"
         );
+        assert!(events.after(id(u64::MAX), &[], 3).unwrap().reset);
     }
 
     #[test]
