@@ -166,14 +166,27 @@ impl Shell {
                 .map_or(self.housekeeping_at, |at| at.min(self.housekeeping_at));
             let wait = self.clock.until(wake);
             let turn = async { inputs.recv().await.map_or(Turn::Time, Turn::Input) }
-                .or(async { asked.recv().await.map_or(Turn::Time, Turn::Asked) })
+                .or(async {
+                    match asked.recv().await {
+                        Ok(asked) => Turn::Asked(asked),
+                        // The API is gone: nobody asks any more.
+                        Err(_) => smol::future::pending().await,
+                    }
+                })
                 .or(async {
                     smol::Timer::after(wait).await;
                     Turn::Time
                 })
                 .await;
             match turn {
-                Turn::Input(input) => self.handle(input),
+                Turn::Input(input) => {
+                    self.handle(input);
+                    // However much a BMC babbles, callers have their turn.
+                    if let Ok(asked) = asked.try_recv() {
+                        self.drain();
+                        self.ask(asked);
+                    }
+                }
                 Turn::Asked(asked) => self.ask(asked),
                 Turn::Time => {}
             }
