@@ -227,17 +227,26 @@ impl Bmc {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
-        if (&settings.host, settings.port) != (&self.settings.host, self.settings.port) {
+        let old = &self.settings;
+        let moved = (&settings.host, settings.port) != (&old.host, old.port);
+        let other_login = moved || settings.login != old.login;
+        let limits = |of: &Settings| (of.auth_failures, of.auth_hold, of.breaker_retry);
+        // What else changed is no reason for another log-in with a password that was refused (rule 10).
+        if other_login || limits(&settings) != limits(old) {
+            self.breaker = Breaker::new(
+                settings.auth_failures,
+                settings.auth_hold,
+                settings.breaker_retry,
+            );
+        }
+        if moved {
             self.lose_session();
             self.address = Resolution::of(&settings);
         }
+        if other_login {
+            self.session.replace_settings(settings.login.clone(), now);
+        }
         self.pace = Pace::new(settings.orders_per_second, settings.burst, now);
-        self.breaker = Breaker::new(
-            settings.auth_failures,
-            settings.auth_hold,
-            settings.breaker_retry,
-        );
-        self.session.replace_settings(settings.login.clone(), now);
         self.settings = settings;
         self.drain(now, entropy);
         self.advance(now, entropy);
