@@ -2,9 +2,13 @@
 
 mod world;
 
-use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::Wishes;
-use world::{World, secs};
+use rackbmcd::power::{Control, Operation, State, Target};
+use rackbmcd::rack::call::{
+    Answer, BatchRequest, BatchView, Call, OnFailure, PowerState, Refused, Wishes,
+};
+use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
+use std::time::Duration;
+use world::{World, millis, secs, who};
 
 #[test]
 fn a_task_on_a_bmc_that_was_found_dead_hears_of_it_at_once() {
@@ -14,4 +18,260 @@ fn a_task_on_a_bmc_that_was_found_dead_hears_of_it_at_once() {
     let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
     let view = world.run_task(task, secs(1));
     assert_eq!(view.state, State::Failed, "{view:#?}");
+}
+
+fn batch(nodes: &[&str], timeout: u64) -> BatchRequest {
+    BatchRequest {
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+        operation: Operation::SoftPowerOff,
+        wishes: Wishes {
+            timeout: Some(secs(timeout)),
+            ..Wishes::default()
+        },
+        max_parallel: 0,
+        stagger: Duration::ZERO,
+        on_failure: OnFailure::Continue,
+        order: Vec::new(),
+        dry_run: false,
+    }
+}
+
+fn start_batch(world: &mut World, request: BatchRequest) -> BatchView {
+    match world.call(Call::StartBatch {
+        request,
+        who: who(),
+    }) {
+        Ok(Answer::Batch(view)) => view,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn look_at_batch(world: &mut World, batch: &BatchView) -> BatchView {
+    match world.call(Call::Batch(batch.id)) {
+        Ok(Answer::Batch(view)) => view,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_rollback_gives_no_order_while_the_rack_is_paused_and_goes_on_after_the_release() {
+    for step in 0..24 {
+        let mut world = World::new(40 + step, 1);
+        world.run_for(secs(3));
+        let task = world.start_task("n01", Operation::SoftReboot, Wishes::default());
+        while world.is_on("n01") {
+            world.run_for(millis(100));
+        }
+        world.run_for(secs(2));
+        world.control(task, Control::Rollback).unwrap();
+        world.commit_takes = millis(400);
+        world.run_for(secs(8) + millis(200) * u32::try_from(step).unwrap());
+        let pause = Call::Pause {
+            reason: "smoke".into(),
+            who: who(),
+        };
+        world.call(pause).unwrap();
+        let before = world.executed("n01", ChassisOrder::On);
+        world.run_for(secs(30));
+        let after = world.executed("n01", ChassisOrder::On);
+        assert_eq!(before, after, "step {step}: an order left a paused rack");
+        world.call(Call::Release { who: who() }).unwrap();
+        let view = world.run_task(task, secs(20));
+        assert_eq!(view.state, State::RolledBack, "step {step}: {view:#?}");
+        assert!(world.is_on("n01"));
+    }
+}
+
+#[test]
+fn no_power_on_that_was_held_back_leaves_after_its_task_was_aborted() {
+    let conditions = Conditions {
+        loss: 0.45,
+        ..Conditions::default()
+    };
+    for seed in 0..60 {
+        let mut world = World::new(seed, 5);
+        for place in 0..5 {
+            let now = world.now;
+            world
+                .bmc(&world::name(place))
+                .order_by_somebody(ChassisOrder::Off, now);
+        }
+        world.settings.power_on_stagger = secs(4);
+        world.crash();
+        world.start();
+        world.run_for(secs(5));
+        let tasks: Vec<_> = (0..5)
+            .map(|place| {
+                world.start_task(&world::name(place), Operation::PowerOn, Wishes::default())
+            })
+            .collect();
+        (0..5).for_each(|place| world.link(&world::name(place), conditions));
+        world.run_for(secs(12) + millis(300 * seed));
+        for task in &tasks {
+            // Those that have ended refuse it.
+            let _ = world.control(*task, Control::Abort);
+        }
+        let answered = world.left.len();
+        world.run_for(secs(25));
+        let late = world.left[answered..]
+            .iter()
+            .filter(|left| left.order.is_some())
+            .count();
+        assert_eq!(late, 0, "seed {seed}: orders left after the aborts");
+    }
+}
+
+#[test]
+fn the_late_look_up_of_a_former_name_leads_to_no_other_machine() {
+    let mut world = World::new(33, 2);
+    world.run_for(secs(3));
+    let (settings, right) = (world.settings.clone(), world.nodes.clone());
+    let mut wrong = right.clone();
+    wrong[0].address.host = "old.example".into();
+    let now = world.now;
+    world.rack().reload(settings.clone(), wrong, now).unwrap();
+    world.ask(Call::FreshNode("n01".into()));
+    let (node, host) = world.rack().poll_resolve().expect("the name is looked up");
+    world.rack().reload(settings, right, now).unwrap();
+    let elsewhere = Ok(world::address(1));
+    world.rack().handle_resolved(node, &host, elsewhere, now);
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    world.run_task(task, secs(60));
+    assert!(!world.is_on("n01"));
+    assert!(world.is_on("n02"), "that is another machine");
+}
+
+#[test]
+fn two_nodes_whose_names_lead_to_one_bmc_are_both_answered() {
+    let mut world = World::new(34, 2);
+    let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
+    nodes[0].address.host = "a.example".into();
+    nodes[1].address.host = "b.example".into();
+    let now = world.now;
+    world.rack().reload(settings, nodes, now).unwrap();
+    for place in 0..2 {
+        world.ask(Call::FreshNode(world::name(place)));
+        while let Some((node, host)) = world.rack().poll_resolve() {
+            let here = Ok(world::address(0));
+            world.rack().handle_resolved(node, &host, here, now);
+        }
+    }
+    world.run_for(secs(4));
+    for name in ["n01", "n02"] {
+        let view = world.node(name);
+        assert!(view.reading.is_some(), "{view:#?}");
+    }
+}
+
+#[test]
+fn a_batch_goes_on_without_the_node_that_was_taken_out_of_the_configuration() {
+    for gone in 0..2 {
+        let mut world = World::new(35, 2);
+        world.mood("n01").os = OsMood::Hangs;
+        world.mood("n02").os = OsMood::Hangs;
+        world.run_for(secs(3));
+        let batch = start_batch(&mut world, batch(&["n01", "n02"], 120));
+        world.run_for(secs(5));
+        world.crash();
+        world.nodes.remove(gone);
+        world.start();
+        world.run_for(secs(5));
+        let view = look_at_batch(&mut world, &batch);
+        assert_eq!((view.state.as_str(), view.ended_at), ("running", None));
+        world.run_for(secs(130));
+        assert_eq!(look_at_batch(&mut world, &batch).state, "ended");
+    }
+}
+
+#[test]
+fn a_batch_that_was_stopped_by_a_failure_begins_nothing_after_a_resume() {
+    let mut world = World::new(36, 2);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(3));
+    let request = BatchRequest {
+        max_parallel: 1,
+        on_failure: OnFailure::Stop,
+        ..batch(&["n01", "n02"], 20)
+    };
+    let started = start_batch(&mut world, request);
+    let second = started.nodes[1].task.unwrap();
+    world.run_for(secs(5));
+    assert_eq!(world.state(second), State::Queued, "in the order asked for");
+    world.control(second, Control::Suspend).unwrap();
+    world.run_for(secs(30));
+    assert_eq!(world.state(second), State::Cancelled);
+    assert!(world.is_on("n02"));
+}
+
+#[test]
+fn a_task_that_was_suspended_in_the_queue_begins_with_its_resume() {
+    let mut world = World::new(37, 1);
+    world.run_for(secs(3));
+    world.commit_takes = millis(500);
+    let call = world.ask(Call::Start {
+        node: "n01".into(),
+        operation: Operation::PowerOff,
+        wishes: Wishes::default(),
+        who: who(),
+    });
+    let Ok(Answer::Tasks(tasks)) = world.call(Call::Tasks {
+        node: None,
+        batch: None,
+        active: true,
+        limit: 9,
+    }) else {
+        panic!()
+    };
+    let task = tasks[0].id;
+    world.control(task, Control::Suspend).unwrap();
+    world.commit_takes = millis(1);
+    world.control(task, Control::Resume).unwrap();
+    world.run_for(millis(50));
+    assert_eq!(world.state(task), State::Running);
+    assert!(world.take_answer(call).is_some());
+}
+
+#[test]
+fn a_task_that_begins_before_the_first_sync_shows_what_it_read() {
+    let mut world = World::new(38, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    world.run_for(secs(5));
+    let node = world.node("n01");
+    assert_eq!(
+        (node.power_state, node.target_power_state),
+        (PowerState::On, Some(Target::SoftPowerOff))
+    );
+}
+
+#[test]
+fn the_caller_of_an_nmi_is_answered_within_five_seconds_of_a_slow_disk() {
+    let mut world = World::new(39, 1);
+    world.run_for(secs(3));
+    world.commit_takes = secs(8);
+    let before = world.now;
+    let answer = world.call(Call::InjectNmi {
+        node: "n01".into(),
+        who: who(),
+    });
+    assert!(
+        matches!(answer, Err(Refused::Unanswered { .. })),
+        "{answer:?}"
+    );
+    assert!(world.now - before <= secs(5));
+    world.run_for(secs(200));
+    assert_eq!(world.executed("n01", ChassisOrder::Nmi), 1);
+}
+
+#[test]
+fn a_reload_that_leaves_the_log_in_alone_tries_no_refused_password_again() {
+    let mut world = World::new(44, 1);
+    world.bmc("n01").settings_mut().users[0].password = b"another".to_vec();
+    world.run_for(secs(130));
+    let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
+    nodes[0].groups = vec!["storage".into()];
+    let (now, before) = (world.now, world.left.len());
+    world.rack().reload(settings, nodes, now).unwrap();
+    world.run_for(secs(130));
+    assert_eq!(world.left.len(), before, "two log-ins were refused");
 }

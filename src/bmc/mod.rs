@@ -305,13 +305,13 @@ impl Bmc {
     /// The BMC's name was looked up.
     pub fn handle_resolved(
         &mut self,
-        answer: Result<IpAddr, String>,
+        answer: Result<SocketAddr, String>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
         match answer {
-            Ok(ip) => {
-                let address = SocketAddr::new(ip, self.settings.port);
+            Ok(mut address) => {
+                address.set_port(self.settings.port);
                 if let Resolution::Known(old, _) = self.address
                     && old != address
                 {

@@ -1,15 +1,15 @@
 //! Names: of hosts (BMCs may be configured by name), of users and groups behind a Unix socket.
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 
-/// Looks a host name up; blocks, so it is called off the executor.
-pub(super) fn resolve(host: &str) -> Result<IpAddr, String> {
+/// Looks a host name up, or a link-local address with its scope; blocks, so it is called off the executor. The port
+/// means nothing.
+pub(super) fn resolve(host: &str) -> Result<SocketAddr, String> {
     let mut addresses = (host, 0)
         .to_socket_addrs()
         .map_err(|error| error.to_string())?;
     addresses
         .next()
-        .map(|address| address.ip())
         .ok_or_else(|| "it has no address".to_owned())
 }
 

@@ -21,7 +21,7 @@ use sd_notify::NotifyState;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) enum Input {
     /// A signal came.
     Signal(Signal),
     /// A BMC's name was looked up.
-    Resolved(Uuid, Result<IpAddr, String>),
+    Resolved(Uuid, String, Result<SocketAddr, String>),
     /// Somebody changed something over the API.
     Audit(Audit),
     /// Somebody wants the metrics.
@@ -217,7 +217,9 @@ impl Shell {
             }
             Input::Signal(Signal::SIGHUP) => self.begin_reload(),
             Input::Signal(signal) => self.begin_stop(signal, now),
-            Input::Resolved(node, answer) => self.rack.handle_resolved(node, answer, now),
+            Input::Resolved(node, host, answer) => {
+                self.rack.handle_resolved(node, &host, answer, now);
+            }
             Input::Audit(audit) => {
                 let write = self.trail.append(audit, self.clock.wall());
                 self.remember(self.last_ticket, vec![write]);
@@ -250,9 +252,10 @@ impl Shell {
         while let Some((node, host)) = self.rack.poll_resolve() {
             let inputs = self.to_inputs.clone();
             let look_up = async move {
-                let answer = smol::unblock(move || names::resolve(&host)).await;
+                let name = host.clone();
+                let answer = smol::unblock(move || names::resolve(&name)).await;
                 // The loop has ended where this fails.
-                let _ = inputs.send(Input::Resolved(node, answer)).await;
+                let _ = inputs.send(Input::Resolved(node, host, answer)).await;
             };
             smol::spawn(look_up).detach();
         }

@@ -47,8 +47,8 @@ use schedule::Gate;
 use serde::{Deserialize, Serialize};
 use settings::RackSettings;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
-use task::Task;
+use std::net::SocketAddr;
+use task::{Ids, Task};
 use uuid::Uuid;
 use waits::Waits;
 
@@ -60,7 +60,8 @@ pub struct Rack {
     nodes: Vec<Node>,
     by_name: BTreeMap<String, usize>,
     by_uuid: BTreeMap<Uuid, usize>,
-    by_address: BTreeMap<SocketAddr, usize>,
+    /// Where BMCs are; two nodes may share one address, where names say so.
+    by_address: BTreeSet<(SocketAddr, usize)>,
     tasks: BTreeMap<TaskId, Task>,
     /// Tasks that have not ended, in the order of their requests.
     active: BTreeSet<TaskId>,
@@ -137,31 +138,39 @@ impl Rack {
         now: Instant,
     ) {
         self.counters.received += 1;
-        let Some(&node) = self.by_address.get(&canonical(from)) else {
-            self.counters.strangers += 1;
-            return;
-        };
-        self.nodes[node]
-            .bmc
-            .handle_datagram(port, datagram, now, &mut *self.entropy);
-        self.settle(node, now);
+        let nodes = self.nodes_at(from);
+        self.counters.strangers += u64::from(nodes.is_empty());
+        for node in nodes {
+            self.nodes[node]
+                .bmc
+                .handle_datagram(port, datagram, now, &mut *self.entropy);
+            self.settle(node, now);
+        }
         self.wind_up(now);
     }
 
     /// The network said that nothing listens at `to`.
     pub fn handle_unreachable(&mut self, to: SocketAddr, now: Instant) {
-        if let Some(&node) = self.by_address.get(&canonical(to)) {
+        for node in self.nodes_at(to) {
             self.nodes[node]
                 .bmc
                 .handle_unreachable(now, &mut *self.entropy);
             self.settle(node, now);
-            self.wind_up(now);
         }
+        self.wind_up(now);
     }
 
-    /// The name of a node's BMC was looked up.
-    pub fn handle_resolved(&mut self, node: Uuid, answer: Result<IpAddr, String>, now: Instant) {
-        if let Some(&node) = self.by_uuid.get(&node) {
+    /// The name `host` of a node's BMC was looked up; the answer's port does not matter.
+    pub fn handle_resolved(
+        &mut self,
+        node: Uuid,
+        host: &str,
+        answer: Result<SocketAddr, String>,
+        now: Instant,
+    ) {
+        // A name that was configured when the question left may not be the node's any more.
+        let asked = |node: &usize| self.nodes[*node].bmc.settings().host == host;
+        if let Some(node) = self.by_uuid.get(&node).copied().filter(asked) {
             self.nodes[node]
                 .bmc
                 .handle_resolved(answer, now, &mut *self.entropy);
@@ -296,6 +305,12 @@ impl Rack {
     /// The calendar time of `now`.
     fn wall(&self, now: Instant) -> WallTime {
         self.clock.wall + (now - self.clock.at)
+    }
+
+    fn nodes_at(&self, address: SocketAddr) -> Vec<usize> {
+        let address = canonical(address);
+        let here = self.by_address.range((address, 0)..=(address, usize::MAX));
+        here.map(|(_, node)| *node).collect()
     }
 
     fn node_of(&self, ident: &str) -> Result<usize, Refused> {

@@ -9,11 +9,14 @@ use crate::bmc::{self, Bmc, Knowledge};
 use crate::power::Target;
 use crate::time::{Instant, WallTime};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// A machine and its BMC.
 pub(super) struct Node {
     pub(super) settings: NodeSettings,
     pub(super) bmc: Bmc,
+    /// The address of its BMC under which datagrams find it.
+    pub(super) noted: Option<SocketAddr>,
     pub(super) memory: Memory,
     /// The reading that the power sync waits for.
     pub(super) sync: Option<OrderId>,
@@ -49,6 +52,7 @@ impl Node {
         let bmc = Bmc::new(bmc_settings(&settings), memory.knowledge.clone(), now);
         Node {
             bmc,
+            noted: None,
             sync: None,
             next_sync: now,
             failed_syncs: 0,

@@ -58,7 +58,7 @@ impl Rack {
             nodes: Vec::new(),
             by_name: BTreeMap::new(),
             by_uuid: BTreeMap::new(),
-            by_address: BTreeMap::new(),
+            by_address: BTreeSet::new(),
             tasks: BTreeMap::new(),
             active: BTreeSet::new(),
             batches: BTreeMap::new(),
@@ -175,7 +175,8 @@ impl Rack {
         self.set_timer(self.nodes.len() - 1);
     }
 
-    fn place_node(&mut self, node: Node) {
+    fn place_node(&mut self, mut node: Node) {
+        node.noted = None;
         let place = self.nodes.len();
         self.by_name.insert(node.settings.name.clone(), place);
         self.by_uuid.insert(node.settings.uuid, place);

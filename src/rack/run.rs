@@ -167,11 +167,17 @@ impl Rack {
     }
 
     pub(super) fn note_address(&mut self, node: usize) {
-        if let Some(address) = self.nodes[node].bmc.address() {
-            self.by_address
-                .entry(super::canonical(address))
-                .or_insert(node);
+        let place = &mut self.nodes[node];
+        let address = place.bmc.address().map(super::canonical);
+        if address.is_none() || address == place.noted {
+            return;
         }
+        let old = std::mem::replace(&mut place.noted, address);
+        if let Some(old) = old {
+            self.by_address.remove(&(old, node));
+        }
+        self.by_address
+            .extend(address.map(|address| (address, node)));
     }
 
     fn note_knowledge(&mut self, node: usize) {
