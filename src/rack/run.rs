@@ -189,6 +189,7 @@ impl Rack {
 
     fn handle_report(&mut self, id: OrderId, report: Report, now: Instant) {
         self.count_report(&report);
+        self.gate.drop_held(id);
         let Some(owner) = self.owners.remove(&id) else {
             return;
         };
@@ -342,13 +343,17 @@ impl Rack {
             .unpark(|parked| matches!(parked, Parked::Order(_, parked) if *parked == order));
         self.transmits
             .retain(|outgoing| outgoing.order != Some(order));
-        let task = self.tasks.get_mut(&id);
-        let stage = task.and_then(|task| Some((task.node?, task.pending.take()?.stage)));
-        match stage {
-            Some((node, Stage::Submitted)) => {
-                self.nodes[node]
-                    .bmc
-                    .withdraw(order, now, &mut *self.entropy)
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return Delivery::NotSent;
+        };
+        // The BMC's room counts a datagram as sent that the gate still held: only the task knows what left.
+        let left = |sent: &&crate::power::Sent| sent.id == order && sent.handed;
+        let left = task.sequence.sent().iter().any(|sent| left(&sent));
+        match (task.node, task.pending.take().map(|pending| pending.stage)) {
+            (Some(node), Some(Stage::Submitted)) => {
+                let bmc = &mut self.nodes[node].bmc;
+                let delivery = bmc.withdraw(order, now, &mut *self.entropy);
+                if left { delivery } else { Delivery::NotSent }
             }
             _ => Delivery::NotSent,
         }

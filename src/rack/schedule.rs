@@ -46,7 +46,24 @@ impl Gate {
     /// An order is not wanted any more.
     pub(super) fn forget(&mut self, task: TaskId, order: OrderId) {
         self.waiting.retain(|waiting| *waiting != task);
+        self.drop_held(order);
+    }
+
+    /// An order has its report, or is not wanted any more: what is held of it must not leave.
+    pub(super) fn drop_held(&mut self, order: OrderId) {
         self.held.retain(|outgoing| outgoing.order != Some(order));
+    }
+
+    /// Keeps a datagram until its turn. A later copy takes the place of the one before it: only one of them leaves.
+    fn hold(&mut self, outgoing: Outgoing) {
+        match self
+            .held
+            .iter_mut()
+            .find(|held| held.order == outgoing.order)
+        {
+            Some(held) => *held = outgoing,
+            None => self.held.push_back(outgoing),
+        }
     }
 
     /// Nothing is powered on before `at`: a former life of the daemon may have powered something on a moment ago.
@@ -186,7 +203,7 @@ impl Rack {
         {
             self.gate.next_wire = now + self.settings.power_on_stagger;
             self.gate.passed = outgoing.order;
-            self.transmits.push_back(outgoing);
+            self.leave(outgoing, now);
         }
     }
 
@@ -194,20 +211,30 @@ impl Rack {
     pub(super) fn hand_over(&mut self, outgoing: Outgoing, now: Instant) {
         if let Some(order) = outgoing.order
             && let Some(super::run::Owner::Task(id)) = self.owners.get(&order)
-            && let Some(task) = self.tasks.get_mut(id)
+            && let Some(task) = self.tasks.get(id)
         {
-            task.sequence.handle_sent(order, now);
             let pending = task.pending.as_ref();
             let inrush =
                 pending.is_some_and(|pending| pending.id == order && is_inrush(&pending.order));
             if inrush && self.gate.passed != Some(order) {
                 if now < self.gate.next_wire || !self.gate.held.is_empty() {
-                    self.gate.held.push_back(outgoing);
+                    self.gate.hold(outgoing);
                     return;
                 }
                 self.gate.next_wire = now + self.settings.power_on_stagger;
                 self.gate.passed = Some(order);
             }
+        }
+        self.leave(outgoing, now);
+    }
+
+    /// Nothing holds the datagram back any more, and its task knows that its order is out.
+    fn leave(&mut self, outgoing: Outgoing, now: Instant) {
+        if let Some(order) = outgoing.order
+            && let Some(super::run::Owner::Task(id)) = self.owners.get(&order)
+            && let Some(task) = self.tasks.get_mut(id)
+        {
+            task.sequence.handle_sent(order, now);
         }
         self.transmits.push_back(outgoing);
     }
