@@ -577,6 +577,9 @@ impl Rack {
             hold.reason.as_deref().unwrap_or("")
         );
         self.pause = Some(Pause { hold, tasks });
+        for task in self.active.clone() {
+            self.hold_back(task, now);
+        }
         self.save_pause();
     }
 
@@ -590,6 +593,10 @@ impl Rack {
         for task in pause.tasks {
             // One that was aborted or resumed by hand in between has nothing to resume.
             let _ = self.control_task(task, Control::Resume, &by, now);
+        }
+        // Rollbacks were not suspended, but held back: nothing else drives them on.
+        for task in self.active.clone() {
+            self.settle_task(task, now);
         }
         self.unscheduled = true;
     }

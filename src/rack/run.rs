@@ -144,7 +144,27 @@ impl Rack {
         self.set_timer(node);
     }
 
-    fn settle_task(&mut self, task: TaskId, now: Instant) {
+    /// A rollback cannot be suspended. While the rack is paused it gives no order, and the one that it gave before is
+    /// taken back where it has not been answered.
+    pub(super) fn hold_back(&mut self, id: TaskId, now: Instant) {
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
+        let pending = task
+            .pending
+            .as_ref()
+            .filter(|pending| pending.order.changes_power());
+        let (State::RollingBack, Some(order)) = (task.state(), pending.map(|pending| pending.id))
+        else {
+            return;
+        };
+        let delivery = self.take_back(id, order, now);
+        let text = "held back when the rack was paused";
+        self.report_to_task(id, order, withdrawn(delivery, text), now);
+        self.settle_task(id, now);
+    }
+
+    pub(super) fn settle_task(&mut self, task: TaskId, now: Instant) {
         if let Some(node) = self.tasks.get(&task).and_then(|task| task.node) {
             self.settle(node, now);
         }
