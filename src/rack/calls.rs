@@ -125,7 +125,8 @@ impl Rack {
             Call::SetMaintenance { node, hold, who } => {
                 let node = self.node_of(&node)?;
                 self.set_maintenance(node, hold, &who, now);
-                self.reply_when_durable(id, Reply::Node(node), now);
+                let uuid = self.nodes[node].settings.uuid;
+                self.reply_when_durable(id, Reply::Node(uuid), now);
                 return Ok(());
             }
             Call::Pause { reason, who } => {

@@ -44,8 +44,8 @@ pub(super) enum Reply {
     Task(TaskId),
     /// The answer comes when the BMC has answered the NMI.
     Nmi,
-    /// A node.
-    Node(usize),
+    /// A node, which may have another place, or none, by then.
+    Node(uuid::Uuid),
     /// A batch.
     Batch(super::call::BatchId),
     /// The pause.
@@ -106,7 +106,10 @@ impl Rack {
                 .map(Answer::Task)
                 .ok_or(Refused::NoSuchTask(*task)),
             Reply::Nmi => return,
-            Reply::Node(node) => Ok(Answer::Node(self.node_view(*node, now))),
+            Reply::Node(uuid) => match self.by_uuid.get(uuid) {
+                Some(node) => Ok(Answer::Node(self.node_view(*node, now))),
+                None => Err(Refused::NoSuchNode(uuid.to_string())),
+            },
             Reply::Batch(batch) => self
                 .batch_view(*batch, now)
                 .map(Answer::Batch)
