@@ -199,6 +199,13 @@ impl Rack {
         for record in memory.tasks {
             self.take_up_task(record, alive, now);
         }
+        // Only now: the end of a batch's task asks for its others.
+        for id in self.active.clone() {
+            let node = self.tasks[&id].node;
+            if node.is_none_or(|node| self.nodes[node].task != Some(id)) {
+                self.give_up_task(id, now);
+            }
+        }
         // A batch whose tasks are all forgotten says nothing any more.
         let empty = |batch: &Batch| !batch.tasks().any(|task| self.tasks.contains_key(&task));
         let gone: Vec<_> = self
@@ -252,20 +259,22 @@ impl Rack {
             return;
         }
         self.active.insert(id);
-        match node {
-            Some(node) => {
-                self.nodes[node].task = Some(id);
-                self.nodes[node].bmc.set_wanted(true, now);
-                log::info!("{}: taking up task {id}", self.nodes[node].settings.name);
-            }
-            None => self.give_up_task(id, now),
+        if let Some(place) = node.map(|node| &mut self.nodes[node])
+            && place.task.is_none()
+        {
+            place.task = Some(id);
+            place.bmc.set_wanted(true, now);
+            log::info!("{}: taking up task {id}", place.settings.name);
         }
     }
 
-    /// A task whose node is configured no more ends: nobody can go on with it.
+    /// A task whose node is configured no more, or has another task, ends: nobody can go on with it.
     fn give_up_task(&mut self, id: TaskId, now: Instant) {
-        let task = self.tasks.get_mut(&id).expect("just inserted");
-        let why = "rackbmcd: the node is configured no more";
+        let task = self.tasks.get_mut(&id).expect("an active task is there");
+        let why = match task.node.take() {
+            None => "rackbmcd: the node is configured no more",
+            Some(_) => "rackbmcd: the node has another task",
+        };
         let _ = task
             .sequence
             .control(crate::power::Control::Abort, why, now);
