@@ -209,7 +209,7 @@ impl Rack {
             let tasks: Vec<TaskId> = batch.tasks().collect();
             for task in tasks
                 .into_iter()
-                .filter(|task| self.is_queued(*task))
+                .filter(|task| self.has_not_begun(*task))
                 .collect::<Vec<_>>()
             {
                 let by = format!("batch {id}, which stops at the first failure");
@@ -229,6 +229,12 @@ impl Rack {
             self.save_batch(id);
             self.announce_batch(id, "ended".to_owned(), now);
         }
+    }
+
+    /// Queued, or suspended while it was queued: a resume would let it begin.
+    fn has_not_begun(&self, task: TaskId) -> bool {
+        let waits = |task: &super::Task| task.is_active() && task.identity.started_at.is_none();
+        self.tasks.get(&task).is_some_and(waits)
     }
 
     fn is_queued(&self, task: TaskId) -> bool {
