@@ -481,6 +481,8 @@ impl Rack {
             by: by.to_owned(),
             at: wall,
         });
+        // A place may have become free.
+        self.unscheduled = true;
         log::info!("{}: {control} of task {id} by {by}", task.identity.node);
         let (node, waiting) = (task.node, task.state() == State::Suspended);
         if let Some(node) = node {

@@ -101,17 +101,14 @@ impl Rack {
             .filter(|id| self.tasks[id].is_transition())
             .count();
         let mut places = (self.settings.max_transitions as usize).saturating_sub(taken);
-        let waiting = |id: &&TaskId| {
-            let task = &self.tasks[id];
+        let waits = |task: &super::Task| {
             task.admitted && (task.state() == State::Queued || task.resuming.is_some())
         };
-        for id in self
-            .active
-            .iter()
-            .filter(waiting)
-            .copied()
-            .collect::<Vec<_>>()
-        {
+        for id in self.active.iter().copied().collect::<Vec<_>>() {
+            // One that began a line above may have ended at once, and its batch with it.
+            if !self.tasks.get(&id).is_some_and(waits) {
+                continue;
+            }
             let operation = self.tasks[&id].identity.operation;
             let needs_place = operation != Operation::InjectNmi;
             if needs_place && places == 0 || !self.may_begin(id, now) {
@@ -163,6 +160,8 @@ impl Rack {
         if let Some(by) = task.resuming.take() {
             // Its state may have changed since: then there is nothing to resume any more.
             let _ = task.sequence.control(Control::Resume, &by, now);
+            // One that was suspended while it was queued is queued again.
+            self.unscheduled |= task.state() == State::Queued;
         } else {
             task.sequence.begin(now);
             task.identity.started_at = Some(wall);
