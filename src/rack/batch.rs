@@ -7,7 +7,6 @@ use super::call::{
 use super::events::Happening;
 use super::record::Table;
 use super::run::{Owner, Parked, Reply};
-use super::task::new_id;
 use super::{Rack, restore};
 use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
 use crate::power::{Control, Operation, State};
@@ -95,7 +94,7 @@ impl Rack {
             }
         }
         let wall = self.wall(now);
-        let id = new_id(wall, &mut *self.entropy);
+        let id = self.ids.make(wall, &mut *self.entropy);
         let mut made = Vec::new();
         for (node, rank) in members {
             let task = self.make_task(
@@ -492,7 +491,7 @@ impl Rack {
             });
         }
         BatchView {
-            id: new_id(wall, &mut *self.entropy),
+            id: self.ids.make(wall, &mut *self.entropy),
             version: 1,
             rack: self.settings.name.clone(),
             operation: request.operation,

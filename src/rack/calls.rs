@@ -5,7 +5,7 @@ use super::call::{
 };
 use super::run::{Owner, Parked, Reply};
 use super::settings::MaintenancePolicy;
-use super::task::{Identity, NMI_ANSWER, Task, new_id};
+use super::task::{Identity, NMI_ANSWER, Task};
 use super::waits::Awaited;
 use super::{Pause, Rack};
 use crate::bmc::vocabulary::{Order, OrderId, Report};
@@ -372,7 +372,7 @@ impl Rack {
         now: Instant,
     ) -> TaskId {
         let wall = self.wall(now);
-        let id = new_id(wall, &mut *self.entropy);
+        let id = self.ids.make(wall, &mut *self.entropy);
         let settings = self.sequence_settings(node, operation, wishes);
         let place = &mut self.nodes[node];
         log::info!(

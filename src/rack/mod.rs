@@ -71,6 +71,7 @@ pub struct Rack {
     /// Who gets the report of an order that is under way.
     owners: BTreeMap<OrderId, Owner>,
     next_order: u64,
+    ids: Ids,
     gate: Gate,
     pause: Option<Pause>,
     history: History,

@@ -9,7 +9,7 @@ use super::node::{Memory, Node, bmc_settings};
 use super::record::Table;
 use super::schedule::{ALIVE, Gate, wall_from};
 use super::settings::{NodeSettings, RackSettings};
-use super::task::{Task, TaskRecord};
+use super::task::{Ids, Task, TaskRecord};
 use super::waits::Waits;
 use super::{Clock, Counters, Pause, Rack};
 use crate::entropy::Entropy;
@@ -65,6 +65,7 @@ impl Rack {
             plans: BTreeMap::new(),
             owners: BTreeMap::new(),
             next_order: 1,
+            ids: Ids::default(),
             gate: Gate::default(),
             pause: None,
             history: History::default(),
@@ -235,6 +236,7 @@ impl Rack {
         let away = self.wall(now).since(written_at).saturating_sub(lived);
         let node = self.by_uuid.get(&identity.node_uuid).copied();
         let id = identity.id;
+        self.ids.pass(id);
         let mut sequence = Sequence::restore(sequence.after_absence(away), now.before(lived));
         // The record of what was sent knows orders by their ids: those of this life must be others.
         let used = sequence.sent().iter().map(|sent| sent.id.0).max();

@@ -201,12 +201,47 @@ impl Task {
     }
 }
 
-/// A new task's id: version 7, from the calendar and 10 random bytes.
-pub(super) fn new_id(wall: WallTime, entropy: &mut dyn crate::entropy::Entropy) -> Uuid {
-    let mut random = [0; 10];
-    entropy.fill(&mut random);
-    uuid::Builder::from_unix_timestamp_millis(wall.unix_micros() / 1000, &random).into_uuid()
+/// Makes ids that sort in the order in which they were made, also within a millisecond and where the calendar was set
+/// back: tasks begin in that order.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    millis: u64,
+    within: u16,
 }
+
+impl Ids {
+    /// A new id: version 7, from the calendar, a counter and random bytes.
+    pub(super) fn make(
+        &mut self,
+        wall: WallTime,
+        entropy: &mut dyn crate::entropy::Entropy,
+    ) -> Uuid {
+        let millis = wall.unix_micros() / 1000;
+        if millis > self.millis {
+            (self.millis, self.within) = (millis, 0);
+        } else if self.within < COUNTER_END {
+            self.within += 1;
+        } else {
+            (self.millis, self.within) = (self.millis + 1, 0);
+        }
+        let mut random = [0; 10];
+        entropy.fill(&mut random);
+        random[..2].copy_from_slice(&self.within.to_be_bytes());
+        uuid::Builder::from_unix_timestamp_millis(self.millis, &random).into_uuid()
+    }
+
+    /// Ids to come sort after this one.
+    pub(super) fn pass(&mut self, id: Uuid) {
+        let (millis, within) = (
+            id.as_u128() >> 80,
+            (id.as_u128() >> 64) as u16 & COUNTER_END,
+        );
+        (self.millis, self.within) = (self.millis, self.within).max((millis as u64, within));
+    }
+}
+
+/// The 12 bits between the time and the random part (RFC 9562, section 6.2, method 1).
+const COUNTER_END: u16 = 0xFFF;
 
 /// How long a call waits for the BMC's answer to an NMI.
 pub(super) const NMI_ANSWER: Duration = Duration::from_secs(5);
