@@ -58,6 +58,7 @@ impl Rack {
                 let task = self.start(node, Operation::InjectNmi, &Wishes::default(), who, now)?;
                 let until = now + NMI_ANSWER;
                 self.tasks.get_mut(&task).expect("just made").nmi_call = Some((id, until));
+                self.set_timer(node);
                 self.journal.park(Parked::Admit(vec![task], id, Reply::Nmi));
                 return Ok(());
             }

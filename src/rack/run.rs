@@ -87,11 +87,16 @@ impl Rack {
                 self.report_to_task(id, order, withdrawn(Delivery::NotSent, &text), now);
                 self.settle_task(id, now);
             }
-            Parked::Admit(tasks, call, _) => {
+            Parked::Admit(tasks, call, reply) => {
+                // The caller of an NMI may have its answer: it waits five seconds only.
+                let waits = |id: &TaskId| self.tasks.get(id).is_some_and(|t| t.nmi_call.is_some());
+                let answered = matches!(reply, Reply::Nmi) && !tasks.iter().any(waits);
                 for id in tasks {
                     self.drop_task(id);
                 }
-                self.answer(call, Err(Refused::Store(why.to_owned())));
+                if !answered {
+                    self.answer(call, Err(Refused::Store(why.to_owned())));
+                }
             }
             // A control was carried out: what it promises for this life of the daemon is true.
             Parked::Reply(call, reply) => self.reply(call, &reply, now),
@@ -505,10 +510,17 @@ impl Rack {
             .sequence
             .sent()
             .iter()
-            .find(|sent| sent.order == Order::Nmi);
+            .rfind(|sent| sent.order == Order::Nmi);
         let node = task.identity.node.clone();
         let what = Order::Nmi.name().to_owned();
-        let answer = match pulse.and_then(|sent| sent.answer.as_ref()) {
+        // One that did not leave, or met a refusal, may still be given again.
+        let is_final = |report: &Report| match report {
+            Report::Accepted(_) => true,
+            Report::Unanswered(silence) if silence.delivery == Delivery::Unknown => true,
+            _ => task.state().is_end() || now >= until,
+        };
+        let answer = pulse.and_then(|sent| sent.answer.as_ref());
+        let answer = match answer.filter(|(_, report)| is_final(report)) {
             Some((_, Report::Accepted(_))) => Ok(()),
             Some((_, Report::Refused(refusal))) => Err(Refused::Bmc {
                 node,
