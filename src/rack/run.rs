@@ -258,6 +258,10 @@ impl Rack {
         task.sequence.handle_report(order, report.clone(), now);
         if let (Report::Accepted(Reading::Power(power)), Some(node)) = (&report, node) {
             self.note_reading(node, *power, now);
+            // No sync comes while a task runs: what was not known before is known from here on.
+            if self.nodes[node].memory.shown == PowerState::Unknown {
+                self.show(node, *power, now);
+            }
         }
         self.answer_nmi(id, now);
     }

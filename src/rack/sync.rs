@@ -118,7 +118,7 @@ impl Rack {
         self.show(node, *power, now);
     }
 
-    fn show(&mut self, node: usize, power: Power, now: Instant) {
+    pub(super) fn show(&mut self, node: usize, power: Power, now: Instant) {
         let wall = self.wall(now);
         let place = &mut self.nodes[node];
         let shown = PowerState::from(power);
