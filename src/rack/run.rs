@@ -581,7 +581,8 @@ impl Rack {
             return;
         };
         if let Some(node) = task.node {
-            self.nodes[node].task = None;
+            // One that was aborted meanwhile may have left the node to another.
+            self.nodes[node].task.take_if(|other| *other == id);
         }
         self.journal.delete(Table::Tasks, id.to_string());
         if let Some(batch) = task.identity.batch {
