@@ -2,6 +2,8 @@
 //!
 //! The rack runs inside the test, so that a machine's own record of what it carried out is the witness.
 
+#[path = "cli/audit.rs"]
+mod audit;
 #[path = "cli/expert.rs"]
 mod expert;
 

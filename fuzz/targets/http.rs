@@ -116,7 +116,7 @@ impl World {
                         Err(fault) => Err(fault),
                     }
                 }
-                Ok(Plan::Metrics) => {
+                Ok(Plan::Metrics | Plan::Audit { .. }) => {
                     return frame.finish(Ok(Response::text("text/plain", String::new())));
                 }
                 Err(fault) => return frame.finish(Err(fault)),

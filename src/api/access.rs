@@ -55,6 +55,8 @@ pub struct Peer {
     pub user: Option<String>,
     /// The role that a bearer token brought with it.
     pub token_role: Option<Role>,
+    /// The nodes that the token is good for; the whole rack where `None`.
+    pub token_nodes: Option<BTreeSet<String>>,
 }
 
 impl Peer {
@@ -68,6 +70,7 @@ impl Peer {
             groups: Vec::new(),
             user: None,
             token_role: None,
+            token_nodes: None,
         }
     }
 
@@ -81,6 +84,7 @@ impl Peer {
             groups: Vec::new(),
             user: None,
             token_role: None,
+            token_nodes: None,
         }
     }
 
@@ -136,6 +140,8 @@ pub struct Token {
     pub sha256: [u8; 32],
     /// What it may do.
     pub role: Role,
+    /// On these nodes alone (names, expanded); on the whole rack where `None`.
+    pub nodes: Option<BTreeSet<String>>,
 }
 
 impl fmt::Debug for Token {
@@ -205,9 +211,15 @@ impl Policy {
     pub fn rights(&self, peer: &Peer) -> Rights {
         let unix = peer.transport == Transport::Unix;
         if let Some(role) = peer.token_role {
-            return Rights {
-                everywhere: Some(role),
-                limited: Vec::new(),
+            return match &peer.token_nodes {
+                None => Rights {
+                    everywhere: Some(role),
+                    limited: Vec::new(),
+                },
+                Some(nodes) => Rights {
+                    everywhere: None,
+                    limited: vec![(role, nodes.clone())],
+                },
             };
         }
         if unix
@@ -254,6 +266,8 @@ pub enum Entry {
         name: String,
         /// Its role.
         role: Role,
+        /// The nodes that it is good for; the whole rack where `None`.
+        nodes: Option<BTreeSet<String>>,
     },
     /// A password, to be compared with a bcrypt hash (a costly thing: not on the loop).
     CheckPassword {
@@ -270,7 +284,7 @@ impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Entry::Open => f.write_str("Open"),
-            Entry::Token { name, role } => write!(f, "Token({name}, {role})"),
+            Entry::Token { name, role, .. } => write!(f, "Token({name}, {role})"),
             Entry::CheckPassword { user, .. } => write!(f, "CheckPassword({user}, ***)"),
         }
     }
@@ -352,6 +366,7 @@ impl Policy {
         Ok(Entry::Token {
             name: known.name.clone(),
             role: known.role,
+            nodes: known.nodes.clone(),
         })
     }
 

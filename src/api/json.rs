@@ -4,12 +4,14 @@
 //! those that it does not know, and takes a missing one for its empty value. Bodies of requests may not: an unknown
 //! member is a mistake and refused. Knows no rack, no route and no HTTP.
 
+mod audit;
 mod bmc;
 mod node;
 mod seconds;
 mod task;
 mod whole;
 
+pub use audit::{AuditHead, AuditPage};
 pub use bmc::{
     BmcAnswer, BmcResetRequest, BootOverride, Bridge, EventLog, EventLogEntry, IdentifyRequest,
     OrderAnswer, RawRequest,

@@ -5,6 +5,7 @@
 //! touches the world.
 
 pub mod access;
+pub mod audit;
 pub mod events;
 pub mod fault;
 pub mod ironic;

@@ -268,6 +268,7 @@ const DETAILS: &[Detail] = &[
         200,
         "Pausing",
     ),
+    get("/v1/audit", "after:natural limit:positive", "AuditPage"),
     get("/v1/openapi.json", "", "Anything"),
     get("/metrics", "", "text"),
     get("/healthz", "", "Health"),

@@ -23,6 +23,13 @@ pub enum Plan {
     Stream(EventStream),
     /// The daemon's figures as OpenMetrics text.
     Metrics,
+    /// A stretch of the audit trail.
+    Audit {
+        /// Records after this number.
+        after: u64,
+        /// At most so many.
+        limit: usize,
+    },
 }
 
 /// What to make of the rack's answer.

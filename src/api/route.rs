@@ -405,6 +405,15 @@ pub static ROUTES: &[Route] = &[
     ),
     own("/v1/release", &[post("end the pause", own::rack::release)]),
     own(
+        "/v1/audit",
+        &[endpoint(
+            Verb::Get,
+            Role::Admin,
+            "read the audit trail, and its newest hash",
+            own::rack::audit,
+        )],
+    ),
+    own(
         "/v1/openapi.json",
         &[get("this API as an OpenAPI document", own::rack::openapi)],
     ),

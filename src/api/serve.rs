@@ -12,6 +12,7 @@ mod tests;
 
 use super::access::{Peer, Policy};
 use super::fault::Fault;
+use super::json::AuditPage;
 use super::plan::Frame;
 use crate::rack::call::{Answer, Call, Refused, Who};
 use guard::Guarded;
@@ -122,6 +123,9 @@ pub type Randomness = Box<dyn Fn(&mut [u8]) + Send + Sync>;
 /// Asks the kernel about the peer of a Unix socket.
 pub type LookUp = Box<dyn Fn(BorrowedFd<'_>, &mut Peer) + Send + Sync>;
 
+/// Reads the audit trail, or says why it cannot.
+pub type Trail = Box<dyn Fn(u64, usize) -> Later<Result<AuditPage, String>> + Send + Sync>;
+
 /// What the API needs of the world.
 pub struct Context {
     /// Where calls go.
@@ -136,6 +140,8 @@ pub struct Context {
     pub look_up: LookUp,
     /// Told of every request that was meant to change something.
     pub audit: Box<dyn Fn(Audit) + Send + Sync>,
+    /// Reads the audit trail: records after a number, at most so many.
+    pub trail: Trail,
     /// Limits and deadlines.
     pub limits: Limits,
     /// The daemon goes down when this channel is closed.

@@ -6,7 +6,7 @@
 mod expert;
 mod press;
 
-pub use expert::{BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
+pub use expert::{Audit, AuditVerb, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
 pub use press::{ChassisNoun, InjectNoun, NounVerb, OnFailure, PowerVerb, Press};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -166,6 +166,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: SelVerb,
     },
+    /// Show who changed what, or check that the record of it is whole.
+    Audit(Audit),
     /// Send one IPMI command spelled out in bytes, once (for experts).
     Raw(Raw),
     /// Take nodes into maintenance, or out of it with --off.

@@ -312,6 +312,15 @@ impl Client {
         self.post("/v1/release", None).await
     }
 
+    /// Records of the audit trail after a number, oldest first.
+    pub async fn audit(&self, after: u64, limit: u64) -> Result<json::AuditPage, Failure> {
+        self.read(
+            &format!("/v1/audit?after={after}&limit={limit}"),
+            Duration::ZERO,
+        )
+        .await
+    }
+
     /// Figures about the daemon.
     pub async fn health(&self) -> Result<json::Health, Failure> {
         self.read("/healthz", Duration::ZERO).await

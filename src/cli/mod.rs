@@ -4,6 +4,7 @@
 //! the house only the API's JSON types and the node sets are known here; `sim` and `demo` bring a simulated rack along.
 
 mod args;
+mod audit;
 mod client;
 mod connect;
 mod demo;
@@ -134,6 +135,7 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::Identify(args) => hands::identify(app, args).await,
         Verb::Bootdev(args) => hands::bootdev(app, args).await,
         Verb::Raw(args) => expert::raw(app, args).await,
+        Verb::Audit(args) => audit::audit(app, args).await,
         Verb::Bmc { verb } => expert::bmc(app, verb).await,
         Verb::PowerUse(nodes) => expert::power_use(app, &nodes).await,
         Verb::Sel { verb } => expert::sel(app, verb).await,

@@ -1,11 +1,16 @@
 //! The audit trail: who changed what, one record a change, append-only, each chained to the one before by SHA-256, so
-//! that a cut or an edit shows (`rackbmc audit verify`).
+//! that a cut or an edit shows (`rackbmc audit verify`, `rackbmcd --verify-audit`).
+//!
+//! The newest record's number and hash stand a second time, in another table, written in the same transaction: so the
+//! loss of the newest records shows too.
 
+use super::store::{Store, StoreError};
+use crate::api::audit::{Breach, Chain, hash};
+use crate::api::json::{AuditHead, AuditPage};
 use crate::api::serve::Audit;
 use crate::rack::record::{Table, Write};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// One record. Its hash covers the hash of the one before and everything in it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -30,32 +35,54 @@ pub(super) struct Record {
 /// The end of the chain.
 #[derive(Debug)]
 pub(super) struct Trail {
-    next: u64,
-    before: String,
+    head: AuditHead,
 }
 
 impl Trail {
-    /// The trail that goes on after `last`, the newest remembered entry.
-    pub(super) fn after(last: Option<&[u8]>) -> Self {
-        let record = last.and_then(|bytes| {
-            serde_json::from_slice::<Record>(bytes)
-                .ok()
-                .map(|record| (record, bytes))
-        });
-        match record {
-            Some((record, bytes)) => Trail {
-                next: record.number + 1,
-                before: hash(bytes),
-            },
-            None => Trail {
-                next: 1,
-                before: "0".repeat(64),
-            },
-        }
+    /// The trail that goes on after what the store has.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn open(store: &mut Store) -> Result<Self, StoreError> {
+        let last = store.last(Table::Audit)?;
+        let head = store.entry(Table::Rack, HEAD)?;
+        Ok(Trail::after(last.as_deref(), head.as_deref()))
     }
 
-    /// The write that appends what happened.
-    pub(super) fn append(&mut self, audit: Audit, at: WallTime) -> Write {
+    /// The trail that goes on after `last`, the newest record there is, and `head`, what is remembered of the newest
+    /// record that was written. Where they differ the trail was tampered with: it goes on after the later of the two,
+    /// so that the gap stays to be seen.
+    fn after(last: Option<&[u8]>, head: Option<&[u8]>) -> Self {
+        let record = last.and_then(|bytes| {
+            let record = serde_json::from_slice::<Record>(bytes).ok()?;
+            Some(AuditHead {
+                number: record.number,
+                hash: hash(bytes),
+            })
+        });
+        let found = record.unwrap_or_default();
+        let head = head.and_then(|bytes| serde_json::from_slice::<AuditHead>(bytes).ok());
+        let head = match head {
+            Some(head) if head != found => {
+                log::error!(
+                    "the audit trail is not as it was written: its newest record is {}, and {} was the newest \
+                     written; see rackbmc audit verify",
+                    found.number,
+                    head.number
+                );
+                if head.number >= found.number {
+                    head
+                } else {
+                    found
+                }
+            }
+            _ => found,
+        };
+        Trail { head }
+    }
+
+    /// The writes that append what happened: the record, and what is remembered of it.
+    pub(super) fn append(&mut self, audit: Audit, at: WallTime) -> Vec<Write> {
         let Audit {
             who,
             method,
@@ -64,8 +91,9 @@ impl Trail {
             task,
             error,
         } = audit;
+        let number = self.head.number + 1;
         let record = Record {
-            number: self.next,
+            number,
             at,
             user: who.name,
             uid: who.uid,
@@ -77,26 +105,80 @@ impl Trail {
             status,
             task,
             error,
-            before: self.before.clone(),
+            before: self.head.hash.clone(),
         };
         let value = serde_json::to_vec(&record).expect("a record has string keys and no floats");
-        let key = format!("{:020}", self.next);
-        self.next += 1;
-        self.before = hash(&value);
-        Write::Put {
-            table: Table::Audit,
-            key,
-            value,
-        }
+        self.head = AuditHead {
+            number,
+            hash: hash(&value),
+        };
+        let head = serde_json::to_vec(&self.head).expect("a number and a text");
+        vec![
+            Write::Put {
+                table: Table::Audit,
+                key: key(number),
+                value,
+            },
+            Write::Put {
+                table: Table::Rack,
+                key: HEAD.to_owned(),
+                value: head,
+            },
+        ]
     }
 }
 
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+/// A stretch of the trail as the store has it.
+///
+/// # Errors
+/// The disk's.
+pub(super) fn read(store: &mut Store, after: u64, limit: usize) -> Result<AuditPage, StoreError> {
+    let records = store.after(Table::Audit, &key(after), limit)?;
+    let head = store.entry(Table::Rack, HEAD)?;
+    let head = head.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(AuditPage {
+        records: records
+            .into_iter()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .collect(),
+        head: head.unwrap_or_default(),
+    })
 }
+
+/// Looks at the whole trail of a store that no daemon uses: how many records it has, and what is wrong with them.
+///
+/// # Errors
+/// The disk's.
+pub(super) fn verify(store: &mut Store) -> Result<(AuditHead, Vec<Breach>), StoreError> {
+    let mut chain = Chain::new(None);
+    let mut last = String::new();
+    loop {
+        let page = store.after_with_keys(Table::Audit, &last, PAGE)?;
+        let Some((newest, _)) = page.last() else {
+            break;
+        };
+        last.clone_from(newest);
+        for (_, bytes) in &page {
+            chain.follow(&String::from_utf8_lossy(bytes));
+        }
+    }
+    let head = read(store, u64::MAX, 0)?.head;
+    Ok((head.clone(), chain.finish(&head)))
+}
+
+fn key(number: u64) -> String {
+    format!("{number:020}")
+}
+
+/// Whether an entry is ours, and none of the rack's.
+pub(super) fn is_ours(table: Table, key: &str) -> bool {
+    (table, key) == (Table::Rack, HEAD)
+}
+
+/// Where the newest record's number and hash stand.
+const HEAD: &str = "audit";
+/// Records looked at together.
+const PAGE: usize = 500;
 
 #[cfg(test)]
 mod tests {
@@ -114,21 +196,72 @@ mod tests {
         }
     }
 
-    fn value(write: Write) -> Vec<u8> {
-        match write {
-            Write::Put { value, .. } => value,
-            Write::Delete { .. } => panic!("the trail only grows"),
+    fn written(store: &mut Store, paths: &[&str]) {
+        let mut trail = Trail::open(store).unwrap();
+        for path in paths {
+            store
+                .commit(&trail.append(audit(path), WallTime::default()))
+                .unwrap();
+        }
+    }
+
+    fn put(number: u64, value: &[u8]) -> Write {
+        Write::Put {
+            table: Table::Audit,
+            key: key(number),
+            value: value.to_vec(),
+        }
+    }
+
+    fn drop_record(number: u64) -> Write {
+        Write::Delete {
+            table: Table::Audit,
+            key: key(number),
         }
     }
 
     #[test]
-    fn every_record_carries_the_hash_of_the_one_before_also_over_a_restart() {
-        let mut trail = Trail::after(None);
-        let first = value(trail.append(audit("/a"), WallTime::default()));
-        let mut restarted = Trail::after(Some(&first));
-        let second: Record =
-            serde_json::from_slice(&value(restarted.append(audit("/b"), WallTime::default())))
-                .unwrap();
-        assert_eq!((second.number, second.before), (2, hash(&first)));
+    fn the_chain_goes_on_over_a_restart() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path()).unwrap();
+        written(&mut store, &["/a", "/b"]);
+        written(&mut store, &["/c"]);
+        let page = read(&mut store, 0, 10).unwrap();
+        assert_eq!((page.records.len(), page.head.number), (3, 3));
+        assert_eq!(page.head.hash, hash(page.records[2].as_bytes()));
+        assert_eq!(read(&mut store, 2, 10).unwrap().records, page.records[2..]);
+        assert_eq!(read(&mut store, 0, 2).unwrap().records, page.records[..2]);
+        assert_eq!(verify(&mut store).unwrap(), (page.head, vec![]));
+    }
+
+    #[test]
+    fn records_cut_off_at_the_end_stay_missed_when_the_daemon_goes_on() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path()).unwrap();
+        written(&mut store, &["/a", "/b", "/c"]);
+        store.commit(&[drop_record(3), drop_record(2)]).unwrap();
+        let truncated = Breach::Truncated { last: 1, head: 3 };
+        assert_eq!(verify(&mut store).unwrap().1, [truncated]);
+        written(&mut store, &["/d"]);
+        let cut = Breach::Cut { from: 2, found: 4 };
+        assert_eq!(verify(&mut store).unwrap().1, [cut]);
+        store.commit(&[drop_record(1), drop_record(4)]).unwrap();
+        let all = Breach::Truncated { last: 0, head: 4 };
+        assert_eq!(verify(&mut store).unwrap().1, [all]);
+    }
+
+    #[test]
+    fn an_edited_record_shows_also_where_it_is_the_newest() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path()).unwrap();
+        written(&mut store, &["/a", "/b", "/c"]);
+        for number in 1..=3 {
+            let true_text = read(&mut store, number - 1, 1).unwrap().records.remove(0);
+            let edited = true_text.replace("202", "403");
+            store.commit(&[put(number, edited.as_bytes())]).unwrap();
+            assert_eq!(verify(&mut store).unwrap().1, [Breach::Changed { number }]);
+            store.commit(&[put(number, true_text.as_bytes())]).unwrap();
+        }
+        assert_eq!(verify(&mut store).unwrap().1, []);
     }
 }

@@ -33,6 +33,7 @@ use crate::config::{Configuration, Disk};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use store::Store;
 
 /// Per-rack BMC power daemon: speaks IPMI over LAN to the BMCs of one rack and serves their power over a local HTTP
 /// socket. `rackbmc` is its command line.
@@ -50,6 +51,10 @@ struct Arguments {
     /// Read the configuration and what it names, say what is wrong with it, and exit (78 where something is).
     #[arg(long)]
     check_config: bool,
+    /// Look at the whole audit trail of a daemon that is stopped, say where it was cut or changed, and exit (1 where it
+    /// was).
+    #[arg(long, conflicts_with = "check_config")]
+    verify_audit: bool,
     /// What is logged: error, warn, info, debug or trace. The configuration's log_level where not given.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<log::LevelFilter>,
@@ -78,6 +83,9 @@ pub fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
+    if arguments.verify_audit {
+        return verify_audit(&configuration.daemon.state_dir);
+    }
     logging::start(
         arguments
             .log_level
@@ -105,6 +113,31 @@ fn load(path: &Path) -> Result<Configuration, ExitCode> {
             .for_each(|complaint| eprintln!("{complaint}"));
         ExitCode::from(EXIT_CONFIG)
     })
+}
+
+/// Looks at the audit trail on the disk.
+fn verify_audit(state_dir: &Path) -> ExitCode {
+    if !Store::exists(state_dir) {
+        eprintln!("{}: there is no journal", state_dir.display());
+        return ExitCode::FAILURE;
+    }
+    match Store::open(state_dir).and_then(|mut store| audit::verify(&mut store)) {
+        Ok((head, breaches)) if breaches.is_empty() => {
+            println!(
+                "the audit trail is whole: {} records, the newest {}",
+                head.number, head.hash
+            );
+            ExitCode::SUCCESS
+        }
+        Ok((_, breaches)) => {
+            breaches.iter().for_each(|breach| println!("{breach}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Why the daemon does not start, or does not go on.

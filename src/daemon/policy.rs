@@ -60,6 +60,10 @@ fn token(token: &config::Token) -> Token {
         name: token.name.clone(),
         sha256: token.sha256,
         role: role(token.role),
+        nodes: token
+            .nodes
+            .as_ref()
+            .map(|nodes| nodes.iter().cloned().collect()),
     }
 }
 

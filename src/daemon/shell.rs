@@ -1,20 +1,20 @@
 //! The loop: one input, drain every output of the [`Rack`], wait for the next. The rack decides; this carries.
 
-use super::audit::Trail;
+use super::audit::{self, Trail};
 use super::clock::Clock;
 use super::listen::Listeners;
 use super::signals::Signals;
 use super::store::Store;
-use super::store::committer::{self, Batch, Committed};
+use super::store::committer::{self, Batch, Committed, Look};
 use super::udp::{Received, Sockets};
 use super::{Failure, kernel, metrics, names, policy};
 use crate::api::access::Policy;
+use crate::api::json::AuditPage;
 use crate::api::serve::{Asked, Audit, Context, Limits, Reply, State, serve_tcp, serve_unix};
 use crate::config::{Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
 use crate::rack::Rack;
 use crate::rack::call::{Answer, Call, CallId};
-use crate::rack::record::Table;
 use crate::time::Instant;
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
@@ -53,11 +53,9 @@ pub(super) async fn run(path: PathBuf, configuration: Configuration) -> Result<(
     let clock = Clock::start();
     let state_dir = configuration.daemon.state_dir.clone();
     let mut store = Store::open(&state_dir).map_err(Failure::new)?;
-    let remembered = store.load().map_err(Failure::new)?;
-    let last_audit = remembered
-        .iter()
-        .rfind(|(table, ..)| *table == Table::Audit);
-    let trail = Trail::after(last_audit.map(|(_, _, value)| value.as_slice()));
+    let mut remembered = store.load().map_err(Failure::new)?;
+    remembered.retain(|(table, key, _)| !audit::is_ours(*table, key));
+    let trail = Trail::open(&mut store).map_err(Failure::new)?;
     let (rack_settings, nodes) = (configuration.rack.clone(), configuration.nodes.clone());
     let rack = Rack::new(
         rack_settings,
@@ -72,11 +70,19 @@ pub(super) async fn run(path: PathBuf, configuration: Configuration) -> Result<(
     let (to_inputs, inputs) = smol::channel::bounded(INPUTS);
     let (journal, batches) = smol::channel::unbounded();
     let (committed, outcomes) = smol::channel::unbounded();
-    let committer = committer::spawn(store, batches, committed).map_err(Failure::new)?;
+    let (looks, looked) = smol::channel::bounded(LOOKS);
+    let committer = committer::spawn(store, batches, looked, committed).map_err(Failure::new)?;
     let (asks, asked) = smol::channel::bounded(CALLS);
     let (going_down, shutdown) = smol::channel::bounded(1);
     let policy = Arc::new(Mutex::new(Arc::new(policy::policy(&configuration.api))));
-    let context = context(asks, &to_inputs, policy.clone(), &configuration, shutdown);
+    let context = context(
+        asks,
+        looks,
+        &to_inputs,
+        policy.clone(),
+        &configuration,
+        shutdown,
+    );
     let mut tasks = vec![
         forward(outcomes, to_inputs.clone(), Input::Committed),
         smol::spawn(pass_signals(signals, to_inputs.clone())),
@@ -221,8 +227,8 @@ impl Shell {
                 self.rack.handle_resolved(node, &host, answer, now);
             }
             Input::Audit(audit) => {
-                let write = self.trail.append(audit, self.clock.wall());
-                self.remember(self.last_ticket, vec![write]);
+                let writes = self.trail.append(audit, self.clock.wall());
+                self.remember(self.last_ticket, writes);
             }
             Input::Metrics(reply) => {
                 // Nobody waits any more where this fails.
@@ -399,6 +405,7 @@ impl Shell {
 /// What the API needs of the world.
 fn context(
     asks: Sender<Asked>,
+    looks: Sender<Look>,
     inputs: &Sender<Input>,
     policy: Arc<Mutex<Arc<Policy>>>,
     configuration: &Configuration,
@@ -455,10 +462,24 @@ fn context(
             // Waiting for room in the channel is no work for the one who answers a client.
             smol::spawn(async move { inputs.send(Input::Audit(audit)).await }).detach();
         }),
+        trail: Box::new(move |after, limit| Box::pin(read_trail(looks.clone(), after, limit))),
         limits,
         shutdown,
         state: State::default(),
     })
+}
+
+/// A stretch of the audit trail, read by the thread that has the store.
+async fn read_trail(looks: Sender<Look>, after: u64, limit: usize) -> Result<AuditPage, String> {
+    let (reply, page) = smol::channel::bounded(1);
+    let look: Look = Box::new(move |store| {
+        // Nobody waits any more where this fails.
+        let _ = reply.try_send(audit::read(store, after, limit));
+    });
+    let stopping = || "the daemon is shutting down".to_owned();
+    looks.send(look).await.map_err(|_| stopping())?;
+    let page = page.recv().await.map_err(|_| stopping())?;
+    page.map_err(|error| error.to_string())
 }
 
 /// Passes everything from one channel on to the loop.
@@ -507,6 +528,8 @@ impl Entropy for Kernel {
 
 /// Inputs that may wait for the loop.
 const INPUTS: usize = 1024;
+/// Looks at the store that may wait for its thread; more wait with their clients.
+const LOOKS: usize = 4;
 /// Calls that may wait for the loop; more wait with their clients.
 const CALLS: usize = 256;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);

@@ -9,10 +9,12 @@ use crate::rack::record::{Table, Write};
 use nix::fcntl::{Flock, FlockArg};
 use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    TableDefinition, TableError,
 };
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::ops::Bound;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -200,13 +202,83 @@ impl Store {
         }
     }
 
-    /// Everything that is remembered: table by table, sorted by key.
+    /// Everything that is remembered but the audit trail, which grows for ever and is read by pieces: table by table,
+    /// sorted by key.
     ///
     /// # Errors
     /// The disk's.
     pub fn load(&mut self) -> Result<Vec<(Table, String, Vec<u8>)>, StoreError> {
         let loaded = read_all(self.database()?);
         loaded.map_err(|error| self.failed(error))
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn entry(&mut self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = read_table(self.database()?, table, |entries| {
+            Ok(entries.get(key)?.map(|value| value.value().to_vec()))
+        });
+        found
+            .map(Option::flatten)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The entry with the last key of a table.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn last(&mut self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = read_table(self.database()?, table, |entries| {
+            Ok(entries.last()?.map(|(_, value)| value.value().to_vec()))
+        });
+        found
+            .map(Option::flatten)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// At most `limit` entries of a table whose keys come after `key`, in their order.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn after(
+        &mut self,
+        table: Table,
+        key: &str,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let found = self.after_with_keys(table, key, limit)?;
+        Ok(found.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// The same with the keys.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn after_with_keys(
+        &mut self,
+        table: Table,
+        key: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let beyond = (Bound::Excluded(key), Bound::Unbounded);
+        let found = read_table(self.database()?, table, |entries| {
+            let mut values = Vec::new();
+            for entry in entries.range::<&str>(beyond)?.take(limit) {
+                let (key, value) = entry?;
+                values.push((key.value().to_owned(), value.value().to_vec()));
+            }
+            Ok(values)
+        });
+        found
+            .map(Option::unwrap_or_default)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Whether there is a journal in a directory.
+    pub fn exists(directory: &Path) -> bool {
+        directory.join(FILE).exists()
     }
 
     /// Makes these changes durable, all of them or none, with one transaction.
@@ -300,7 +372,10 @@ fn definition(table: Table) -> TableDefinition<'static, &'static str, &'static [
 fn read_all(database: &Database) -> Result<Vec<(Table, String, Vec<u8>)>, redb::Error> {
     let reading = database.begin_read()?;
     let mut all = Vec::new();
-    for table in Table::ALL {
+    for table in Table::ALL
+        .into_iter()
+        .filter(|table| *table != Table::Audit)
+    {
         let entries = match reading.open_table(definition(table)) {
             Ok(entries) => entries,
             // Nothing was put there yet.
@@ -313,6 +388,19 @@ fn read_all(database: &Database) -> Result<Vec<(Table, String, Vec<u8>)>, redb::
         }
     }
     Ok(all)
+}
+
+/// What `look` finds in a table, `None` where nothing was put there yet.
+fn read_table<T>(
+    database: &Database,
+    table: Table,
+    look: impl FnOnce(ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, redb::Error>,
+) -> Result<Option<T>, redb::Error> {
+    match database.begin_read()?.open_table(definition(table)) {
+        Ok(entries) => look(entries).map(Some),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn write_all(database: &Database, writes: &[Write]) -> Result<(), redb::Error> {

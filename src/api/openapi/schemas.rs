@@ -166,6 +166,8 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "status:string rack:string version:string nodes:natural active_tasks:natural troubled:natural \
          started_at:time store_trouble:string? pause:Hold?",
     ),
+    answer("AuditPage", "records:[string] head:AuditHead"),
+    answer("AuditHead", "number:natural hash:string"),
     answer("Refusal", "error:Error"),
     answer(
         "Error",

@@ -140,6 +140,8 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::Events>("Events");
     same::<types::Event>("Event");
     same::<types::Pausing>("Pausing");
+    same::<types::AuditPage>("AuditPage");
+    same::<types::AuditHead>("AuditHead");
     same::<types::Health>("Health");
     same::<types::Error>("Error");
     same::<types::TaskStart>("TaskStart");

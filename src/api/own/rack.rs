@@ -147,6 +147,21 @@ pub fn metrics(asking: Asking) -> Result<Plan, Fault> {
     Ok(Plan::Metrics)
 }
 
+/// Records of the audit trail at once, where nobody says how many, and at most: each may be a kilobyte.
+const RECORDS: usize = 100;
+const RECORDS_LIMIT: usize = 1000;
+
+/// `GET /v1/audit`
+pub fn audit(asking: Asking) -> Result<Plan, Fault> {
+    asking.query.only(&["after", "limit"])?;
+    let after = asking.query.number("after")?.unwrap_or(0);
+    let limit = asking.query.limit(RECORDS, RECORDS_LIMIT)?;
+    // It tells of all nodes: a role on some of them is not enough.
+    asking.permitted(Role::Admin, Vec::new(), move |_| {
+        Ok(Plan::Audit { after, limit })
+    })
+}
+
 /// `GET /v1/openapi.json`
 pub fn openapi(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&[])?;

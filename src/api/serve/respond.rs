@@ -165,9 +165,10 @@ async fn enter(
     let mut peer = connection.peer.clone();
     match (context.policy)().enter(peer.transport, path, headers)? {
         Entry::Open => {}
-        Entry::Token { name, role } => {
+        Entry::Token { name, role, nodes } => {
             peer.user = Some(name);
             peer.token_role = Some(role);
+            peer.token_nodes = nodes;
         }
         Entry::CheckPassword {
             user,
@@ -239,6 +240,17 @@ async fn carry_out(first: Result<Plan, Fault>, connection: &Connection) -> Resul
                     "application/openmetrics-text; version=1.0.0; charset=utf-8",
                     text,
                 )));
+            }
+            Plan::Audit { after, limit } => {
+                let page = (connection.context.trail)(after, limit).await;
+                let page = page.map_err(|why| {
+                    Fault::new(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "store",
+                        format!("the audit trail cannot be read: {why}"),
+                    )
+                })?;
+                return Ok(End::Whole(Response::json(StatusCode::OK, &page)));
             }
             Plan::Ask(call, next) => next(asked(call, connection).await?)?,
             Plan::Stream(events) => {

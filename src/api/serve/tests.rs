@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::api::access::{Role, Token};
+use crate::api::json::AuditPage;
 use crate::rack::call::{EventId, EventView, EventsView, HealthView};
 use crate::time::WallTime;
 use sha2::{Digest, Sha256};
@@ -115,6 +116,7 @@ fn policy() -> Policy {
             name: "ci".into(),
             sha256: Sha256::digest("tok-1").into(),
             role: Role::Operator,
+            nodes: None,
         }],
         ..Policy::default()
     }
@@ -141,6 +143,15 @@ impl House {
             metrics: Box::new(|| Box::pin(async { "# EOF\n".to_owned() })),
             look_up: Box::new(|_, peer| peer.user = Some("tester".into())),
             audit: Box::new(move |entry| audit.lock().expect("no test panics here").push(entry)),
+            trail: Box::new(|after, limit| {
+                Box::pin(async move {
+                    let records = vec![format!("{{\"number\":{}}}", after + 1); limit.min(1)];
+                    Ok(AuditPage {
+                        records,
+                        ..AuditPage::default()
+                    })
+                })
+            }),
             limits,
             shutdown: down,
             state: State::default(),

@@ -273,7 +273,7 @@ impl Request {
                     calls.push(call.clone());
                     next(rack(call))
                 }
-                Ok(Plan::Stream(_) | Plan::Metrics) => {
+                Ok(Plan::Stream(_) | Plan::Metrics | Plan::Audit { .. }) => {
                     panic!("no stream and no figures in this test")
                 }
                 Err(fault) => break frame.finish(Err(fault)),

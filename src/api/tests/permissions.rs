@@ -159,6 +159,7 @@ fn tcp() -> Policy {
             name: "ci".into(),
             sha256: Sha256::digest("tok-123").into(),
             role: Role::Reader,
+            nodes: None,
         }],
         hosts: ["rack.example".to_owned()].into(),
         ..Policy::default()
@@ -290,6 +291,40 @@ fn a_token_brings_its_own_role() {
     };
     assert_eq!(may(&tcp(), peer.clone(), "GET /v1/nodes", ""), 200);
     assert_eq!(may(&tcp(), peer, POWER, ON), 403);
+}
+
+#[test]
+fn a_token_for_some_nodes_reaches_no_other() {
+    let policy = Policy {
+        tokens: vec![Token {
+            name: "ci".into(),
+            sha256: Sha256::digest("tok-123").into(),
+            role: Role::Admin,
+            nodes: Some(["r1n01".to_owned()].into()),
+        }],
+        ..tcp()
+    };
+    let entry = enter(&policy, "/v1/nodes", &[("authorization", "Bearer tok-123")]);
+    let Ok(Entry::Token { name, role, nodes }) = entry else {
+        panic!("{entry:?}");
+    };
+    let peer = Peer {
+        user: Some(name),
+        token_role: Some(role),
+        token_nodes: nodes,
+        ..Peer::tcp()
+    };
+    assert_eq!(may(&policy, peer.clone(), POWER, ON), 202);
+    let other = "PUT /v1/nodes/r1n02/states/power";
+    let two = |call: Call| match call {
+        Call::Nodes => Ok(Answer::Nodes(vec![numbered(1), numbered(2)])),
+        other => obliging(other),
+    };
+    let refused = request(other).from(peer.clone()).body(ON);
+    assert_eq!(refused.send_under(&policy, two).status(), 403);
+    // What is about the whole rack is not for it either, though it is admin on its nodes.
+    assert_eq!(may(&policy, peer.clone(), "GET /v1/audit", ""), 403);
+    assert_eq!(may(&policy, peer, "POST /v1/release", ""), 403);
 }
 
 #[test]

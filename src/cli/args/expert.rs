@@ -1,7 +1,7 @@
 //! What may be written for the verbs of experts: the BMC itself, its event log, raw commands; and the audit trail.
 
 use super::Nodes;
-use crate::api::json::Bridge;
+use crate::api::json::{AuditHead, Bridge};
 use clap::{Args, Subcommand};
 
 /// `bmc`.
@@ -62,6 +62,29 @@ pub struct SelClear {
     pub yes: bool,
 }
 
+/// `audit`.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Audit {
+    /// At most so many records.
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub limit: u64,
+    /// `verify`.
+    #[command(subcommand)]
+    pub verb: Option<AuditVerb>,
+}
+
+/// What else may be done with the audit trail.
+#[derive(Subcommand, Debug)]
+pub enum AuditVerb {
+    /// Read the whole trail, compute its chain of hashes anew, and say where it was cut or changed.
+    Verify {
+        /// A record's number and hash that an earlier `verify` printed: shows also a trail that was made anew.
+        #[arg(long, value_name = "NUMBER:HASH", value_parser = known)]
+        known: Option<AuditHead>,
+    },
+}
+
 /// `raw`.
 #[derive(Args, Debug)]
 pub struct Raw {
@@ -85,6 +108,19 @@ fn byte(text: &str) -> Result<u8, String> {
         None => text.parse(),
     };
     parsed.map_err(|_| "a byte is written like 0x2c or 44".to_owned())
+}
+
+/// A record by its number and hash.
+fn known(text: &str) -> Result<AuditHead, String> {
+    let parts = text.split_once(':').and_then(|(number, hash)| {
+        let hexadecimal = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = number.parse().ok().filter(|number| *number > 0)?;
+        hexadecimal.then(|| AuditHead {
+            number,
+            hash: hash.to_ascii_lowercase(),
+        })
+    });
+    parts.ok_or_else(|| "a record is named like 42:9f86d0..., with 64 digits".to_owned())
 }
 
 /// One hop or two, the nearer first.

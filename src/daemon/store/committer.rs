@@ -36,6 +36,9 @@ pub enum Committed {
     },
 }
 
+/// A look at the store that somebody wants, between two commits.
+pub type Look = Box<dyn FnOnce(&mut Store) + Send>;
+
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -47,11 +50,12 @@ const RETRY: Duration = Duration::from_secs(1);
 pub fn spawn(
     store: Store,
     inbox: Receiver<Batch>,
+    looks: Receiver<Look>,
     outbox: Sender<Committed>,
 ) -> std::io::Result<std::thread::JoinHandle<Store>> {
     std::thread::Builder::new()
         .name("journal".into())
-        .spawn(move || smol::block_on(run(store, inbox, outbox, RETRY)))
+        .spawn(move || smol::block_on(run(store, inbox, looks, outbox, RETRY)))
 }
 
 /// What is still to be written: of several changes of one key the last, which is all that one transaction shows.
@@ -76,14 +80,19 @@ impl Waiting {
 async fn run(
     mut store: Store,
     inbox: Receiver<Batch>,
+    looks: Receiver<Look>,
     outbox: Sender<Committed>,
     retry: Duration,
 ) -> Store {
     let mut waiting = Waiting::default();
     loop {
         let mut open = true;
-        match next(&inbox, waiting.ticket.map(|_| retry)).await {
+        match next(&inbox, &looks, waiting.ticket.map(|_| retry)).await {
             Next::Batch(batch) => waiting.add(batch),
+            Next::Look(look) => {
+                look(&mut store);
+                continue;
+            }
             Next::Retry => {}
             Next::End => open = false,
         }
@@ -121,12 +130,21 @@ async fn run(
 /// What ends the committer's waiting.
 enum Next {
     Batch(Batch),
+    Look(Look),
     Retry,
     End,
 }
 
-async fn next(inbox: &Receiver<Batch>, retry: Option<Duration>) -> Next {
+async fn next(inbox: &Receiver<Batch>, looks: &Receiver<Look>, retry: Option<Duration>) -> Next {
     let batch = async { inbox.recv().await.map_or(Next::End, Next::Batch) };
+    let look = async {
+        match looks.recv().await {
+            Ok(look) => Next::Look(look),
+            // Nobody will ever want one again.
+            Err(_) => future::pending().await,
+        }
+    };
+    let batch = future::or(batch, look);
     match retry {
         None => batch.await,
         Some(after) => {

@@ -138,10 +138,18 @@ fn what_was_committed_is_there_after_a_restart() {
     store
         .commit(&[delete(Table::Rack, "pause"), put(Table::Rack, "pause", "x")])
         .unwrap();
-    let expected = ["tasks/1=uno", "rack/pause=x", "audit/1="];
+    // The audit trail is not loaded with the rest: it is read by pieces.
+    let expected = ["tasks/1=uno", "rack/pause=x"];
     assert_eq!(texts(&mut store), expected);
     drop(store);
-    assert_eq!(texts(&mut Store::open(&directory).unwrap()), expected);
+    let mut store = Store::open(&directory).unwrap();
+    assert_eq!(texts(&mut store), expected);
+    assert_eq!(store.last(Table::Audit).unwrap(), Some(Vec::new()));
+    assert_eq!(
+        store.entry(Table::Rack, "pause").unwrap(),
+        Some(b"x".to_vec())
+    );
+    assert_eq!(store.entry(Table::History, "1").unwrap(), None);
 }
 
 #[test]

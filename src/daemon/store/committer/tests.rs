@@ -12,6 +12,10 @@ fn batch(ticket: u64, key: &str, value: &str) -> Batch {
     }
 }
 
+fn nobody_looks() -> Receiver<Look> {
+    unbounded().1
+}
+
 /// Long enough never to come by itself.
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -33,7 +37,7 @@ fn all_that_waits_is_durable_with_one_commit() {
     }
     batches.close();
     let before = disk.syncs();
-    let mut store = smol::block_on(run(store, inbox, outbox, NEVER));
+    let mut store = smol::block_on(run(store, inbox, nobody_looks(), outbox, NEVER));
     assert_eq!(disk.syncs() - before, one_commit);
     assert_eq!(outcomes.try_recv(), Ok(Committed::Durable(256)));
     assert!(outcomes.try_recv().is_err(), "said once");
@@ -63,7 +67,7 @@ fn of_one_key_the_last_word_is_remembered() {
         .unwrap();
     batches.close();
     let store = Disk::default().store(home.path()).unwrap();
-    let mut store = smol::block_on(run(store, inbox, outbox, NEVER));
+    let mut store = smol::block_on(run(store, inbox, nobody_looks(), outbox, NEVER));
     assert_eq!(texts(&mut store), ["tasks/t=ended"]);
 }
 
@@ -96,7 +100,10 @@ fn what_failed_is_written_with_what_comes_later_and_before_it_is_called_durable(
         assert_eq!(outcomes.recv().await, Ok(Committed::Durable(3)));
         batches.close();
     };
-    let (mut store, ()) = smol::block_on(future::zip(run(store, inbox, outbox, NEVER), world));
+    let (mut store, ()) = smol::block_on(future::zip(
+        run(store, inbox, nobody_looks(), outbox, NEVER),
+        world,
+    ));
     assert_eq!(texts(&mut store), ["tasks/1=x", "tasks/2=x", "tasks/3=x"]);
 }
 
@@ -118,7 +125,13 @@ fn what_failed_is_tried_again_without_being_asked() {
         while outcomes.recv().await != Ok(Committed::Durable(7)) {}
         batches.close();
     };
-    let committing = run(store, inbox, outbox, Duration::from_millis(1));
+    let committing = run(
+        store,
+        inbox,
+        nobody_looks(),
+        outbox,
+        Duration::from_millis(1),
+    );
     let (mut store, ()) = smol::block_on(future::zip(committing, world));
     assert_eq!(texts(&mut store), ["tasks/7=x"]);
 }
@@ -129,9 +142,42 @@ fn the_thread_gives_the_store_back_when_nobody_sends_any_more() {
     let store = Store::open(home.path()).unwrap();
     let (batches, inbox) = unbounded();
     let (outbox, outcomes) = unbounded();
-    let thread = spawn(store, inbox, outbox).unwrap();
+    let thread = spawn(store, inbox, nobody_looks(), outbox).unwrap();
     batches.send_blocking(batch(1, "1", "x")).unwrap();
     assert_eq!(outcomes.recv_blocking(), Ok(Committed::Durable(1)));
     drop(batches);
     assert_eq!(texts(&mut thread.join().unwrap()), ["tasks/1=x"]);
+}
+
+#[test]
+fn a_look_sees_what_was_committed_before_it() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let (batches, inbox) = unbounded();
+    let (looks, wanted) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    let thread = spawn(store, inbox, wanted, outbox).unwrap();
+    for (ticket, key) in [(1, "1"), (2, "2"), (3, "3")] {
+        batches
+            .try_send(Batch {
+                ticket,
+                writes: vec![put(Table::Audit, key, key)],
+            })
+            .unwrap();
+        while smol::block_on(outcomes.recv()) != Ok(Committed::Durable(ticket)) {}
+    }
+    let (seen, found) = unbounded();
+    let look: Look = Box::new(move |store| {
+        let after = store.after(Table::Audit, "1", 5).unwrap();
+        let all = store.load().unwrap().len();
+        seen.try_send((after, store.last(Table::Audit).unwrap(), all))
+            .unwrap();
+    });
+    looks.try_send(look).unwrap();
+    let (after, last, all) = smol::block_on(found.recv()).unwrap();
+    assert_eq!(after, [b"2".to_vec(), b"3".to_vec()]);
+    assert_eq!(last, Some(b"3".to_vec()));
+    assert_eq!(all, 0, "the trail is not loaded with the rest");
+    drop(batches);
+    thread.join().unwrap();
 }

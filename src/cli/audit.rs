@@ -1,0 +1,125 @@
+//! `audit`: who changed what, and whether the record of it is whole.
+
+use super::App;
+use super::args::{Audit, AuditVerb, Format};
+use super::exit::{Exit, Failure};
+use super::output::date_and_time;
+use crate::api::audit::Chain;
+use crate::api::json::AuditHead;
+use serde_json::{Value, json};
+
+/// Records read together.
+const PAGE: u64 = 500;
+
+/// Shows the newest records, or checks all.
+pub async fn audit(app: &App, args: Audit) -> Result<Exit, Failure> {
+    match args.verb {
+        None => list(app, args.limit).await,
+        Some(AuditVerb::Verify { known }) => verify(app, known).await,
+    }
+}
+
+async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
+    let newest = app.client.audit(u64::MAX, 1).await?.head.number;
+    let page = app
+        .client
+        .audit(newest.saturating_sub(limit), limit)
+        .await?;
+    let records: Vec<Value> = page
+        .records
+        .iter()
+        .map(|text| serde_json::from_str(text).unwrap_or_else(|_| json!({ "unreadable": text })))
+        .collect();
+    if records.is_empty() && app.out.format == Format::Text {
+        app.out.remark("nothing was ever recorded");
+        return Ok(Exit::Done);
+    }
+    let word = |record: &Value, name: &str| match &record[name] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    app.out.items(
+        &records,
+        |record| {
+            let mut text = format!(
+                "{} {} {} {} -> {}",
+                date_and_time(&word(record, "at")),
+                word(record, "user"),
+                word(record, "method"),
+                word(record, "path"),
+                word(record, "status")
+            );
+            if let Some(error) = record["error"].as_str() {
+                text.push_str(&format!(" ({error})"));
+            }
+            (word(record, "number"), text)
+        },
+        |records| {
+            let mut table = app.out.table(&[
+                "NUMBER", "AT", "USER", "UID", "PID", "METHOD", "PATH", "STATUS", "TASK", "ERROR",
+            ]);
+            for record in records {
+                table.add_row([
+                    word(record, "number"),
+                    date_and_time(&word(record, "at")),
+                    word(record, "user"),
+                    word(record, "uid"),
+                    word(record, "pid"),
+                    word(record, "method"),
+                    word(record, "path"),
+                    word(record, "status"),
+                    word(record, "task"),
+                    word(record, "error"),
+                ]);
+            }
+            table
+        },
+    );
+    Ok(Exit::Done)
+}
+
+async fn verify(app: &App, known: Option<AuditHead>) -> Result<Exit, Failure> {
+    // What was the newest when we began: more may come while we read.
+    let head = app.client.audit(u64::MAX, 1).await?.head;
+    let mut chain = Chain::new(known);
+    let mut after = 0;
+    let mut past = false;
+    while !past {
+        let page = app.client.audit(after, PAGE).await?;
+        past = page.records.is_empty();
+        for text in &page.records {
+            let number = serde_json::from_str::<Value>(text)
+                .ok()
+                .and_then(|record| record["number"].as_u64());
+            if number.is_some_and(|number| number > head.number) && page.head.number > head.number {
+                past = true;
+                break;
+            }
+            chain.follow(text);
+        }
+        // A page that leads nowhere would be read for ever.
+        past |= chain.number() <= after;
+        after = chain.number();
+    }
+    let breaches = chain.finish(&head);
+    match app.out.format {
+        Format::Json | Format::Yaml => {
+            let said: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+            app.out
+                .structured(&json!({ "whole": said.is_empty(), "head": head, "breaches": said }));
+        }
+        _ if breaches.is_empty() => app.out.data(&format!(
+            "the audit trail is whole: {} records, the newest is {}:{}",
+            head.number, head.number, head.hash
+        )),
+        _ => breaches
+            .iter()
+            .for_each(|breach| app.out.data(&breach.to_string())),
+    }
+    Ok(if breaches.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}

@@ -1,0 +1,99 @@
+//! The audit trail of the real daemon, read back, checked, and tampered with on its disk.
+
+use super::{Bed, obeys};
+use rackbmcd::daemon::store::Store;
+use rackbmcd::rack::record::{Table, Write};
+use std::process::Command;
+
+impl Bed {
+    fn verify_offline(&self) -> (Option<i32>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_rackbmcd"))
+            .args(["--verify-audit", "--config"])
+            .arg(self.path("rackbmcd.toml"))
+            .output()
+            .expect("rackbmcd runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text)
+    }
+
+    fn tamper(&self, change: impl FnOnce(&mut Store) -> Vec<Write>) {
+        let mut store = Store::open(&self.path("state")).expect("the daemon is stopped");
+        let writes = change(&mut store);
+        store.commit(&writes).expect("the disk is well");
+    }
+}
+
+fn drop_record(number: u64) -> Write {
+    Write::Delete {
+        table: Table::Audit,
+        key: format!("{number:020}"),
+    }
+}
+
+#[test]
+fn every_change_is_recorded_and_a_cut_or_an_edit_shows() {
+    let mut bed = Bed::new(&[("r1n01", obeys(1))]);
+    bed.expect(0, &["off", "r1n01"]);
+    bed.expect(0, &["identify", "r1n01", "--off"]);
+    assert_eq!(bed.rackbmc(&["raw", "r1n01", "0", "2", "0"]).code, 2);
+    bed.expect(0, &["status", "r1n01"]);
+    let listed = bed.expect(0, &["audit"]);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 3, "looking is not recorded: {listed}");
+    assert!(lines[0].contains("POST /v1/tasks -> 202"), "{listed}");
+    assert!(
+        lines[1].contains("POST /v1/nodes/r1n01/identify -> 200"),
+        "{listed}"
+    );
+    assert!(
+        lines[2].contains("-> 400 (a raw Chassis Control is refused"),
+        "{listed}"
+    );
+    assert_eq!(bed.expect(0, &["audit", "-n", "1"]).lines().count(), 1);
+    let whole = bed.expect(0, &["audit", "verify"]);
+    let known = whole
+        .trim_end()
+        .rsplit_once(' ')
+        .expect("a number and a hash")
+        .1
+        .to_owned();
+    assert!(known.starts_with("3:"), "{whole}");
+
+    bed.kill();
+    assert_eq!(bed.verify_offline().0, Some(0));
+    bed.start();
+    bed.expect(0, &["identify", "r1n01", "--off"]);
+    bed.expect(0, &["audit", "verify", "--known", &known]);
+    bed.kill();
+
+    bed.tamper(|store| {
+        let record = store
+            .after(Table::Audit, "", 1)
+            .expect("it is there")
+            .remove(0);
+        let text = String::from_utf8(record).expect("JSON");
+        vec![Write::Put {
+            table: Table::Audit,
+            key: format!("{:020}", 1),
+            value: text.replace("/v1/tasks", "/v1/other").into_bytes(),
+        }]
+    });
+    let (code, said) = bed.verify_offline();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("record 1 was changed"), "{said}");
+
+    bed.tamper(|_| vec![drop_record(4), drop_record(3)]);
+    let (code, said) = bed.verify_offline();
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("records 3 to 4, the newest, are missing"),
+        "{said}"
+    );
+    bed.start();
+    bed.expect(0, &["identify", "r1n01", "--off"]);
+    let said = bed.expect(1, &["audit", "verify"]);
+    assert!(
+        said.contains("record 1 was changed") && said.contains("records 3 to 4 are missing"),
+        "{said}"
+    );
+}
