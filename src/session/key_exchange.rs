@@ -131,6 +131,13 @@ impl Rakp2Verified {
     /// RAKP 3's code (§13.31).
     pub(super) fn rakp3_code(&self) -> Secret {
         let transcript = &self.transcript;
+        let mut name = &transcript.name[..];
+        if transcript.quirks.has(Quirk::Role4InRakp3) {
+            // The padding of `intel20` is in all hashes but this one: seen in ipmipower's packets. No name ends in zeros.
+            while let [rest @ .., 0] = name {
+                name = rest;
+            }
+        }
         hmac(
             transcript.suite.authentication,
             &self.user_key,
@@ -138,8 +145,8 @@ impl Rakp2Verified {
                 &transcript.bmc_random,
                 &transcript.console_id.to_le_bytes(),
                 &[transcript.hashed_role(Quirk::Role4InRakp3)],
-                &transcript.name_length(),
-                &transcript.name,
+                &[name.len() as u8],
+                name,
             ],
         )
     }

@@ -222,8 +222,19 @@ impl Seal15 {
 
     /// §22.17.1: over password, session id, message without its length, sequence, password.
     pub(super) fn code(&self, auth_type: AuthType, sequence: u32, message: &[u8]) -> [u8; 16] {
+        self.code_for(self.session_id, auth_type, sequence, message)
+    }
+
+    /// The same for a packet that carries this session id.
+    fn code_for(
+        &self,
+        session_id: u32,
+        auth_type: AuthType,
+        sequence: u32,
+        message: &[u8],
+    ) -> [u8; 16] {
         let password = &self.password[..];
-        let id = self.session_id.to_le_bytes();
+        let id = session_id.to_le_bytes();
         let sequence = sequence.to_le_bytes();
         let parts = [password, &id[..], message, &sequence[..], password];
         match (auth_type, self.supermicro) {
@@ -276,7 +287,9 @@ impl Seal15 {
         if let Some(code) = packet.code
             && !self.quirks.has(Quirk::NoCodeCheck)
         {
-            let right = self.code(packet.auth_type, packet.sequence, packet.payload);
+            // Over what the packet carries, also where that is 0: so ipmipower's `idzero` reads it.
+            let id = packet.session_id;
+            let right = self.code_for(id, packet.auth_type, packet.sequence, packet.payload);
             if !bool::from(right.ct_eq(&code)) {
                 return Err(Dropped::WrongCode);
             }
