@@ -1,13 +1,13 @@
 //! Nodes, one and many: fields, filters, sorting, pages.
 
-use super::record::{self, DRIVER, LISTED, MEMBERS, PROVISION_STATE};
+use super::record::{self, DRIVER, LISTED, MEMBERS, Members, PROVISION_STATE, Shown};
 use crate::api::fault::Fault;
 use crate::api::message::Response;
 use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::api::version::{self, Version};
 use crate::rack::call::{Answer, Call, NodeView};
 use http::StatusCode;
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 /// The most nodes on one page.
 const PAGE: usize = 1000;
@@ -105,36 +105,37 @@ fn listing(asking: Asking, detail: bool) -> Result<Plan, Fault> {
         let mut left = nodes[begin..].iter().filter(|node| filter.takes(node));
         let page: Vec<&NodeView> = left.by_ref().take(limit).collect();
         let more = left.next().is_some();
-        let shown: Vec<Value> = page
-            .iter()
-            .map(|node| Value::Object(entry(node, &asking, fields.as_deref(), detail)))
-            .collect();
-        let mut body = Map::new();
-        if let Some(last) = page.last().filter(|_| more) {
-            body.insert("next".into(), next(&asking, limit, last).into());
-        }
-        body.insert("nodes".into(), shown.into());
+        let members = match &fields {
+            Some(fields) => chosen(fields, &asking),
+            None if detail => Members::all(asking.version),
+            None => Members::of(LISTED, asking.version),
+        };
+        let body = Page {
+            next: page
+                .last()
+                .filter(|_| more)
+                .map(|last| next(&asking, limit, last)),
+            nodes: page
+                .iter()
+                .map(|node| members.show(node, &asking.base))
+                .collect(),
+        };
         done(Response::json(StatusCode::OK, &body))
     })
 }
 
-/// One node as a list shows it.
-fn entry(
-    node: &NodeView,
-    asking: &Asking,
-    fields: Option<&[String]>,
-    detail: bool,
-) -> Map<String, Value> {
-    match fields {
-        Some(fields) => chosen(node, fields, asking),
-        None if detail => record::full(node, asking.version, &asking.base),
-        None => record::members(node, LISTED.iter().copied(), asking.version, &asking.base),
-    }
+/// A page of a list.
+#[derive(Serialize)]
+struct Page<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+    nodes: Vec<Shown<'a>>,
 }
 
-fn chosen(node: &NodeView, fields: &[String], asking: &Asking) -> Map<String, Value> {
-    let names = fields.iter().map(String::as_str).chain(["links"]);
-    record::members(node, names, asking.version, &asking.base)
+/// What `fields=` chose, and the links that always come with it.
+fn chosen(fields: &[String], asking: &Asking) -> Members {
+    let names: Vec<&str> = fields.iter().map(String::as_str).chain(["links"]).collect();
+    Members::of(&names, asking.version)
 }
 
 /// The address of the next page: the same query, from the last node of this page on.
@@ -312,11 +313,13 @@ impl Order {
             "maintenance" => Some(node.maintenance.is_some().to_string()),
             "last_error" => node.last_error.clone(),
             "reservation" => node.task.map(|_| node.rack.clone()),
-            // Driver and provision state are the same for all, and no key is the order there is.
+            // Driver and provision state are the same for all.
             _ => None,
         };
-        // Stable: equal ones stay as the rack has them, so that pages neither lose nor repeat a node.
-        nodes.sort_by_cached_key(text);
+        if !self.key.is_empty() {
+            // Stable: equal ones stay as the rack has them, so that pages neither lose nor repeat a node.
+            nodes.sort_by_cached_key(text);
+        }
         if self.descending {
             nodes.reverse();
         }
@@ -332,10 +335,11 @@ pub fn show(asking: Asking) -> Result<Plan, Fault> {
         let Answer::Node(node) = answer else {
             return Err(stray());
         };
-        match fields {
-            Some(fields) => shown(&chosen(&node, &fields, &asking)),
-            None => shown(&record::full(&node, asking.version, &asking.base)),
-        }
+        let members = match fields {
+            Some(fields) => chosen(&fields, &asking),
+            None => Members::all(asking.version),
+        };
+        shown(&members.show(&node, &asking.base))
     })
 }
 

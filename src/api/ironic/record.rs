@@ -3,8 +3,10 @@
 use crate::api::json;
 use crate::api::version::{self, Version};
 use crate::api::view;
-use crate::rack::call::{NodeView, PowerTarget};
-use serde_json::{Map, Value, json};
+use crate::rack::call::NodeView;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use std::fmt::{Arguments, Display};
 
 /// Every member of the full record and the microversion from which it is shown.
 pub const MEMBERS: &[(&str, Version)] = &[
@@ -89,94 +91,171 @@ pub fn since(member: &str) -> Option<Version> {
     found.ok().map(|at| MEMBERS[at].1)
 }
 
-/// The members `names` of a node, as far as `version` shows them.
-pub fn members<'a>(
-    node: &NodeView,
-    names: impl IntoIterator<Item = &'a str>,
-    version: Version,
-    base: &str,
-) -> Map<String, Value> {
-    names
-        .into_iter()
-        .filter(|name| since(name).is_some_and(|from| from <= version))
-        .map(|name| (name.to_owned(), member(node, name, base)))
-        .collect()
+/// Some members of a record, chosen once for however many nodes are shown.
+#[derive(Clone, Debug)]
+pub struct Members(Vec<&'static str>);
+
+impl Members {
+    /// Those of `names` that `version` shows, in the order of the record.
+    pub fn of(names: &[impl AsRef<str>], version: Version) -> Self {
+        let wanted = |name: &str| names.iter().any(|wanted| wanted.as_ref() == name);
+        let shown = MEMBERS
+            .iter()
+            .filter(|(name, from)| *from <= version && wanted(name));
+        Members(shown.map(|(name, _)| *name).collect())
+    }
+
+    /// All that `version` shows.
+    pub fn all(version: Version) -> Self {
+        let shown = MEMBERS.iter().filter(|(_, from)| *from <= version);
+        Members(shown.map(|(name, _)| *name).collect())
+    }
+
+    /// These members of `node`.
+    pub fn show<'a>(&'a self, node: &'a NodeView, base: &'a str) -> Shown<'a> {
+        Shown {
+            members: self,
+            node,
+            base,
+        }
+    }
 }
 
-/// The full record.
-pub fn full(node: &NodeView, version: Version, base: &str) -> Map<String, Value> {
-    members(node, MEMBERS.iter().map(|(name, _)| *name), version, base)
+/// Members of a node, written straight into the answer: a list of a whole rack is asked for every second by somebody.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    members: &'a Members,
+    node: &'a NodeView,
+    base: &'a str,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Shown {
+            members,
+            node,
+            base,
+        } = *self;
+        serializer.collect_map(
+            members
+                .0
+                .iter()
+                .map(|name| (*name, Member { node, name, base })),
+        )
+    }
 }
 
 /// The full record as a type.
 pub fn typed(node: &NodeView, base: &str) -> json::Node {
-    let record = Value::Object(full(node, version::MAXIMUM, base));
+    let record = json!(Members::all(version::MAXIMUM).show(node, base));
     serde_json::from_value(record).expect("the record is made of the members of its type")
 }
 
 /// The two addresses of something.
 pub fn links(base: &str, what: &str) -> Value {
-    json!([
-        { "href": format!("{base}/v1/{what}"), "rel": "self" },
-        { "href": format!("{base}/{what}"), "rel": "bookmark" },
-    ])
+    json!(Links { base, what })
 }
 
-/// What stands in one member.
-fn member(node: &NodeView, name: &str, base: &str) -> Value {
-    match name {
-        "uuid" => json!(node.uuid),
-        "name" => json!(node.name),
-        "created_at" => json!(node.created_at.to_string()),
-        "updated_at" => json!(node.updated_at.map(|at| at.to_string())),
-        "power_state" => json!(view::power_state(node.power_state)),
-        "target_power_state" => json!(node.target_power_state.map(|target| target.name())),
-        "supported_power_states" => supported(&node.supported_power_states),
-        "last_error" => json!(node.last_error),
-        "maintenance" => json!(node.maintenance.is_some()),
-        "maintenance_reason" => {
-            json!(
-                node.maintenance
-                    .as_ref()
-                    .and_then(|hold| hold.reason.as_deref())
-            )
-        }
-        "reservation" => json!(node.task.map(|_| node.rack.as_str())),
-        "provision_state" => json!(PROVISION_STATE),
-        "driver" => json!(DRIVER),
-        "driver_info" => json!({
-            "ipmi_address": node.bmc.address,
-            "ipmi_port": node.bmc.port,
-            "ipmi_username": node.bmc.username,
-            "ipmi_password": "******",
-            "ipmi_priv_level": node.bmc.privilege.to_ascii_uppercase(),
-            "ipmi_protocol_version": "2.0",
-        }),
-        "console_enabled" => json!(false),
-        "power_interface" | "management_interface" => json!("ipmitool"),
-        "network_interface" | "deploy_interface" => json!("noop"),
-        "boot_interface" => json!("no-boot"),
-        "console_interface" => json!("no-console"),
-        "inspect_interface" => json!("no-inspect"),
-        "raid_interface" => json!("no-raid"),
-        "vendor_interface" => json!("no-vendor"),
-        "driver_internal_info"
-        | "extra"
-        | "instance_info"
-        | "properties"
-        | "clean_step"
-        | "raid_config"
-        | "target_raid_config" => json!({}),
-        "links" => links(base, &format!("nodes/{}", node.uuid)),
-        "ports" | "portgroups" | "states" => links(base, &format!("nodes/{}/{name}", node.uuid)),
-        "rackbmcd" => serde_json::to_value(view::extension(node)).unwrap_or_default(),
-        // instance_uuid, chassis_uuid, resource_class, the times of what we do not do.
-        _ => Value::Null,
+struct Links<'a, W> {
+    base: &'a str,
+    what: W,
+}
+
+impl<W: Display> Serialize for Links<'_, W> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Links { base, what } = self;
+        let link = |href, rel| Link { href, rel };
+        (
+            link(format_args!("{base}/v1/{what}"), "self"),
+            link(format_args!("{base}/{what}"), "bookmark"),
+        )
+            .serialize(serializer)
     }
 }
 
-fn supported(targets: &[PowerTarget]) -> Value {
-    targets.iter().map(|target| target.words()).collect()
+#[derive(Serialize)]
+struct Link<'a> {
+    href: Arguments<'a>,
+    rel: &'static str,
+}
+
+/// One member of one node.
+struct Member<'a> {
+    node: &'a NodeView,
+    name: &'a str,
+    base: &'a str,
+}
+
+impl Serialize for Member<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Member { node, name, base } = *self;
+        match name {
+            "uuid" => node.uuid.serialize(to),
+            "name" => node.name.serialize(to),
+            "created_at" => to.collect_str(&node.created_at),
+            "updated_at" => match node.updated_at {
+                Some(at) => to.collect_str(&at),
+                None => to.serialize_none(),
+            },
+            "power_state" => view::power_state(node.power_state).serialize(to),
+            "target_power_state" => node
+                .target_power_state
+                .map(|target| target.name())
+                .serialize(to),
+            "supported_power_states" => to.collect_seq(
+                node.supported_power_states
+                    .iter()
+                    .map(|target| target.words()),
+            ),
+            "last_error" => node.last_error.serialize(to),
+            "maintenance" => node.maintenance.is_some().serialize(to),
+            "maintenance_reason" => {
+                let reason = node
+                    .maintenance
+                    .as_ref()
+                    .and_then(|hold| hold.reason.as_deref());
+                reason.serialize(to)
+            }
+            "reservation" => node.task.map(|_| node.rack.as_str()).serialize(to),
+            "provision_state" => PROVISION_STATE.serialize(to),
+            "driver" => DRIVER.serialize(to),
+            "driver_info" => json!({
+                "ipmi_address": node.bmc.address,
+                "ipmi_port": node.bmc.port,
+                "ipmi_username": node.bmc.username,
+                "ipmi_password": "******",
+                "ipmi_priv_level": node.bmc.privilege.to_ascii_uppercase(),
+                "ipmi_protocol_version": "2.0",
+            })
+            .serialize(to),
+            "console_enabled" => false.serialize(to),
+            "power_interface" | "management_interface" => "ipmitool".serialize(to),
+            "network_interface" | "deploy_interface" => "noop".serialize(to),
+            "boot_interface" => "no-boot".serialize(to),
+            "console_interface" => "no-console".serialize(to),
+            "inspect_interface" => "no-inspect".serialize(to),
+            "raid_interface" => "no-raid".serialize(to),
+            "vendor_interface" => "no-vendor".serialize(to),
+            "driver_internal_info"
+            | "extra"
+            | "instance_info"
+            | "properties"
+            | "clean_step"
+            | "raid_config"
+            | "target_raid_config" => to.collect_map::<&str, &str, _>([]),
+            "links" => {
+                let what = format_args!("nodes/{}", node.uuid);
+                Links { base, what }.serialize(to)
+            }
+            "ports" | "portgroups" | "states" => {
+                let what = format_args!("nodes/{}/{name}", node.uuid);
+                Links { base, what }.serialize(to)
+            }
+            "rackbmcd" => view::extension(node).serialize(to),
+            // instance_uuid, chassis_uuid, resource_class, the times of what we do not do.
+            _ => to.serialize_none(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A node's states, and the nine words that change them.
 
-use super::record::{self, STATES};
+use super::record::{Members, STATES};
 use crate::api::access::Role;
 use crate::api::fault::Fault;
 use crate::api::json::Seconds;
@@ -20,12 +20,7 @@ pub fn show(asking: Asking) -> Result<Plan, Fault> {
         let Answer::Node(node) = answer else {
             return Err(stray());
         };
-        shown(&record::members(
-            &node,
-            STATES.iter().copied(),
-            asking.version,
-            &asking.base,
-        ))
+        shown(&Members::of(STATES, asking.version).show(&node, &asking.base))
     })
 }
 
