@@ -6,10 +6,13 @@ use crate::api::access::Role;
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
 use crate::api::json as types;
+use crate::api::message::Response;
 use crate::api::openapi as description;
-use crate::api::plan::{Asking, Plan, ask, shown, stray};
+use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::api::view;
 use crate::rack::call::{Answer, Call, EventId};
+use http::StatusCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How many events one long poll brings at most.
@@ -165,5 +168,8 @@ pub fn audit(asking: Asking) -> Result<Plan, Fault> {
 /// `GET /v1/openapi.json`
 pub fn openapi(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&[])?;
-    shown(&description::document())
+    // The same for everybody, and not quickly made.
+    static DOCUMENT: OnceLock<Response> = OnceLock::new();
+    let made = DOCUMENT.get_or_init(|| Response::json(StatusCode::OK, &description::document()));
+    done(made.clone())
 }
