@@ -25,7 +25,7 @@ use smol::future::{self, FutureExt};
 use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
-use smol_hyper::rt::{FuturesIo, SmolTimer};
+use smol_hyper::rt::SmolTimer;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{Pin, pin};
@@ -300,7 +300,7 @@ where
         // A client that has said all (`nc -N`) still wants its answer.
         .half_close(true)
         .keep_alive(true);
-    let mut exchange = pin!(http.serve_connection(FuturesIo::new(guarded), service));
+    let mut exchange = pin!(http.serve_connection(guarded, service));
     let going_down = async {
         until_shutdown(&context).await;
         None
