@@ -29,8 +29,8 @@ const LOCK: &str = "lock";
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// The format's key in it.
 const FORMAT_KEY: &str = "format";
-/// redb's page cache. Its own default of 1 GiB does not fit the unit's memory limit.
-const CACHE: usize = 8 * 1024 * 1024;
+/// redb's page cache. Everything is read once, at the start; after that it is written. Its own default is 1 GiB.
+const CACHE: usize = 1024 * 1024;
 
 /// Why the memory cannot be used.
 #[derive(Debug, thiserror::Error)]
