@@ -96,6 +96,8 @@ pub fn main() -> ExitCode {
         .iter()
         .for_each(|warning| log::warn!("{warning}"));
     limits::harden();
+    let listeners = 1 + u64::from(configuration.api.tcp.is_some());
+    limits::open_files(configuration.api.limits.connections, listeners);
     match smol::block_on(shell::run(arguments.config, configuration)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

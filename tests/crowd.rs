@@ -1,0 +1,309 @@
+//! The real daemon and clients who are many, or slow, or do not listen: the others are served all the same.
+//!
+//! No claim about speed: "served" is an answer within [`PROMPTLY`], far more than it takes and far less than the rude
+//! ones are given.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rackbmcd::cli::sim::{NodePlan, Served, serve};
+use rackbmcd::sim::{BmcSettings, Conditions, Mood, Privilege, User};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Within this a client is served.
+const PROMPTLY: Duration = Duration::from_secs(5);
+/// What the daemon is told about connections in its configuration.
+const CONNECTIONS: usize = 400;
+/// How many nodes there are.
+const NODES: usize = 16;
+
+/// A rack, a daemon, and a folder for both.
+struct Bed {
+    _rack: Served,
+    daemon: Child,
+    tcp: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+impl Bed {
+    /// `limits` are keys of `[api.limits]`.
+    fn new(limits: &str) -> Self {
+        let plans = (1..=NODES).map(|number| NodePlan {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            settings: BmcSettings {
+                name: format!("r1n{number:02}"),
+                users: vec![User::new("admin", "secret", Privilege::Operator)],
+                ..BmcSettings::default()
+            },
+            mood: Mood::default(),
+            conditions: Conditions::default(),
+        });
+        let rack = serve(plans.collect(), 3).expect("loopback is there");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path("bmc.pw"))
+            .and_then(|mut file| writeln!(file, "secret"))
+            .expect("a password file");
+        fs::create_dir(path("state")).expect("a folder");
+        // Free now; another program that takes it before the daemon does makes the start fail, and says so.
+        let tcp = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port");
+        let mut text = format!(
+            "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\ntcp = \"{tcp}\"\nauth = \"none\"\n[api.limits]\n{limits}\n\
+             [rack]\nname = \"r1\"\n[defaults]\nusername = \"admin\"\npassword_file = {:?}\n",
+            path("state"),
+            path("s"),
+            path("bmc.pw"),
+        );
+        for (name, address) in rack.nodes() {
+            text.push_str(&format!(
+                "[[node]]\nname = \"{name}\"\naddress = \"{}\"\nport = {}\n",
+                address.ip(),
+                address.port()
+            ));
+        }
+        fs::write(path("rackbmcd.toml"), text).expect("a configuration");
+        let log = File::create(path("log")).expect("a log");
+        // As a service starts: with few files, of which it may have more.
+        let daemon = Command::new("sh")
+            .args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_rackbmcd"))
+            .arg("--config")
+            .arg(path("rackbmcd.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts");
+        let bed = Bed {
+            _rack: rack,
+            daemon,
+            tcp,
+            folder,
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while bed.try_unix().is_err() {
+            assert!(Instant::now() < deadline, "never ready: {}", bed.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bed
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("s")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn try_unix(&self) -> io::Result<UnixStream> {
+        let stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(PROMPTLY))?;
+        stream.set_write_timeout(Some(PROMPTLY))?;
+        Ok(stream)
+    }
+
+    fn unix(&self) -> UnixStream {
+        self.try_unix()
+            .unwrap_or_else(|error| panic!("not let in: {error}; {}", self.log()))
+    }
+
+    fn tcp(&self) -> TcpStream {
+        let stream = TcpStream::connect_timeout(&self.tcp, PROMPTLY).expect("let in");
+        stream.set_read_timeout(Some(PROMPTLY)).expect("a socket");
+        stream
+    }
+
+    /// A list of all nodes, as an honest client wants it; the whole answer.
+    fn list(&self, mut stream: impl Read + Write) -> String {
+        let request = "GET /v1/nodes HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        // One that is turned away may have been hung up on before it could ask.
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = Vec::new();
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert!(!answer.is_empty(), "no answer: {error}; {}", self.log());
+        }
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn is_served(&self, stream: impl Read + Write) {
+        let answer = self.list(stream);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(answer.matches("\"uuid\"").count(), NODES, "{answer}");
+    }
+
+    /// Resident memory in kB.
+    fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.daemon.id());
+        let status = fs::read_to_string(path).expect("the daemon runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("a number of kB")
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // It may be gone already: then the test has failed, and said so.
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// As many files for the clients as this process may have.
+fn raise_our_own_limit(wanted: u64) {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    assert!(most >= wanted, "at most {most} files, {wanted} are needed");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit is allowed");
+}
+
+/// What the daemon said to a client before it hung up; `None` while it has not.
+fn ended(stream: &mut (impl Read + SetNonblocking), said: &mut Vec<u8>) -> bool {
+    stream.set_nonblocking();
+    let mut bytes = [0; 4096];
+    loop {
+        match stream.read(&mut bytes) {
+            Ok(0) => return true,
+            Ok(count) => said.extend_from_slice(&bytes[..count]),
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
+
+trait SetNonblocking {
+    fn set_nonblocking(&self);
+}
+
+impl SetNonblocking for UnixStream {
+    fn set_nonblocking(&self) {
+        UnixStream::set_nonblocking(self, true).expect("a socket");
+    }
+}
+
+/// Asks `done` until it is so, or the patience ends.
+fn eventually(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        if done() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn of_a_thousand_connections_those_beyond_the_limit_are_told_503_and_other_clients_are_served() {
+    raise_our_own_limit(2048);
+    let bed = Bed::new(&format!(
+        "connections = {CONNECTIONS}\nheader_timeout = \"60s\"\n"
+    ));
+    let mut crowd: Vec<UnixStream> = (0..1000)
+        .map(|_| {
+            let mut stream = bed.unix();
+            // One that was turned away may be closed by now.
+            let _ = stream.write_all(b"GET /v1/nodes HTTP/1.1\r\n");
+            stream
+        })
+        .collect();
+    bed.is_served(bed.tcp());
+    // The honest client of the crowded socket is told, too.
+    let answer = bed.list(bed.unix());
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("retry-after:"), "{answer}");
+    let mut told = vec![Vec::new(); crowd.len()];
+    let mut turned_away = 0;
+    let all_told = eventually(PROMPTLY, || {
+        let each = crowd.iter_mut().zip(&mut told);
+        turned_away = each
+            .filter_map(|(stream, said)| ended(stream, said).then_some(()))
+            .count();
+        turned_away >= 1000 - CONNECTIONS
+    });
+    assert!(all_told, "{turned_away} were told; {}", bed.log());
+    assert_eq!(turned_away, 1000 - CONNECTIONS);
+    let refused = told.iter().filter(|said| said.starts_with(b"HTTP/1.1 503"));
+    assert_eq!(refused.count(), 1000 - CONNECTIONS);
+    assert!(
+        bed.memory() < 64 * 1024,
+        "{CONNECTIONS} idle connections cost {} kB",
+        bed.memory()
+    );
+    // They leave: there is room again.
+    drop(crowd);
+    let room = eventually(PROMPTLY, || {
+        bed.list(bed.unix()).starts_with("HTTP/1.1 200")
+    });
+    assert!(room, "{}", bed.log());
+    assert!(
+        !bed.log().contains("could not be accepted"),
+        "{}",
+        bed.log()
+    );
+}
+
+#[test]
+fn a_client_that_sends_a_byte_a_second_is_let_go_and_holds_up_nobody() {
+    let bed = Bed::new("header_timeout = \"2s\"\n");
+    let mut slow: Vec<UnixStream> = (0..50).map(|_| bed.unix()).collect();
+    let began = Instant::now();
+    let mut bytes = b"GET /v1/nodes HTTP/1.1\r\nHost: localhost\r\n".iter();
+    let mut said = vec![Vec::new(); slow.len()];
+    let gone = eventually(Duration::from_secs(15), || {
+        let byte = bytes.next().expect("they are let go before it is said");
+        for stream in &mut slow {
+            // Into the void, once it was let go.
+            let _ = stream.write_all(&[*byte]);
+        }
+        bed.is_served(bed.unix());
+        std::thread::sleep(Duration::from_secs(1));
+        let each = slow.iter_mut().zip(&mut said);
+        each.fold(true, |all, (stream, said)| ended(stream, said) && all)
+    });
+    assert!(gone, "still there after {:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_secs(2),
+        "nobody was given the time that is promised"
+    );
+}
+
+#[test]
+fn clients_that_do_not_read_their_answers_cost_a_bounded_memory_and_are_let_go() {
+    let bed = Bed::new("write_timeout = \"3s\"\n");
+    let request = "GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200);
+    let mut deaf: Vec<UnixStream> = (0..40).map(|_| bed.unix()).collect();
+    for stream in &mut deaf {
+        stream.set_nonblocking(true).expect("a socket");
+        // As much as fits: far more is asked for than any socket holds of answers.
+        let _ = stream.write(request.as_bytes());
+    }
+    bed.is_served(bed.unix());
+    bed.is_served(bed.tcp());
+    let most = bed.memory();
+    assert!(most < 96 * 1024, "40 answers in waiting cost {most} kB");
+    // Nothing is read here before the daemon had its chance to lose patience: only then what is left in the socket.
+    let gone = eventually(Duration::from_secs(20), || {
+        deaf.iter_mut().all(|stream| {
+            // A peer that has hung up lets nothing be written.
+            matches!(stream.write(b"G"), Err(error) if error.kind() == ErrorKind::BrokenPipe
+                || error.kind() == ErrorKind::ConnectionReset)
+        })
+    });
+    assert!(gone, "still there: {}", bed.log());
+    bed.is_served(bed.unix());
+}
