@@ -7,7 +7,7 @@
 mod audit;
 mod bmc;
 mod node;
-mod seconds;
+pub(crate) mod seconds;
 mod task;
 mod whole;
 

@@ -35,4 +35,4 @@ impl Clock {
 
 /// The core's clock does not begin at zero, so that moments of a former life can be named: a task that is taken up
 /// began before this daemon did.
-const HEAD_START: Duration = Duration::from_secs(24 * 3600);
+const HEAD_START: Duration = Duration::from_secs(365 * 24 * 3600);

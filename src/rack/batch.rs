@@ -187,7 +187,9 @@ impl Rack {
                     if member.rank < rank {
                         return None;
                     }
-                    running += u32::from(!matches!(state, State::Queued));
+                    // One that was suspended before it began has no part in it yet.
+                    let begun = self.tasks[&member.task].identity.started_at.is_some();
+                    running += u32::from(begun && state != State::Queued);
                 }
                 _ => {}
             }

@@ -13,7 +13,7 @@ use super::task::{Ids, Task, TaskRecord};
 use super::waits::Waits;
 use super::{Clock, Counters, Pause, Rack};
 use crate::entropy::Entropy;
-use crate::power::Sequence;
+use crate::power::{Sequence, State};
 use crate::time::{Instant, WallTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -256,6 +256,7 @@ impl Rack {
         if !active {
             task.journaled = Some(task.milestone(now));
         }
+        let suspended = task.state() == State::Suspended;
         self.tasks.insert(id, task);
         if !active {
             return;
@@ -265,7 +266,7 @@ impl Rack {
             && place.task.is_none()
         {
             place.task = Some(id);
-            place.bmc.set_wanted(true, now);
+            place.bmc.set_wanted(!suspended, now);
             log::info!("{}: taking up task {id}", place.settings.name);
         }
     }

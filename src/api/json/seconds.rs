@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Seconds(pub Duration);
 
+/// The longest words that a body may use for a duration.
+pub(crate) const WORDS_LIMIT: usize = 24;
 /// What a mistaken duration is told.
 const EXPECTED: &str = "a number of seconds or words like '90s', '10m', '1h30m'";
 
@@ -94,7 +96,9 @@ impl<'de> Deserialize<'de> for Seconds {
                 })
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Seconds, E> {
-                Seconds::from_words(text)
+                Some(text)
+                    .filter(|text| text.len() <= WORDS_LIMIT)
+                    .and_then(Seconds::from_words)
                     .ok_or_else(|| E::custom(format!("'{text}' is no duration: wanted {EXPECTED}")))
             }
         }
@@ -110,6 +114,12 @@ mod tests {
         serde_json::from_str::<Seconds>(json)
             .map(|seconds| seconds.0)
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn words_longer_than_the_document_allows_are_refused() {
+        assert!(read(&format!("\"{}s\"", "0".repeat(WORDS_LIMIT - 1))).is_ok());
+        assert!(read(&format!("\"{}s\"", "0".repeat(WORDS_LIMIT))).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! for a list, a capital letter for another shape. In bodies of requests a `!` behind the name says that it must be there.
 
 use crate::api::ironic::record::MEMBERS;
+use crate::api::json::seconds::WORDS_LIMIT;
 use serde_json::{Map, Value, json};
 
 /// One shape.
@@ -289,7 +290,7 @@ pub(super) fn typed(kind: &str) -> Value {
         }
         "duration" => json!({ "anyOf": [
             { "type": "number", "minimum": 0, "maximum": 1e12 },
-            { "type": "string", "pattern": words, "maxLength": 12 },
+            { "type": "string", "pattern": words, "maxLength": WORDS_LIMIT },
         ] }),
         "patience" => json!({ "anyOf": [
             { "type": "number", "minimum": 0.001, "maximum": 1e12 },
