@@ -29,8 +29,6 @@ pub struct ApiSettings {
     pub tokens: Vec<Token>,
     /// Names that a TCP request's `Host` may have, beside `localhost` and the address itself.
     pub hosts: Vec<String>,
-    /// Certificate chain and key for TLS on TCP.
-    pub tls: Option<Tls>,
     /// Who may do what. Where it is empty, everybody whom the socket's mode or a password lets in may do everything.
     /// The user root always may.
     pub roles: Vec<RoleRule>,
@@ -123,15 +121,6 @@ pub enum Account {
     Id(u32),
 }
 
-/// The files for TLS.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Tls {
-    /// The certificate chain (PEM).
-    pub certificate: PathBuf,
-    /// Its private key (PEM).
-    pub key: PathBuf,
-}
-
 /// What a client may cost.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -184,7 +173,6 @@ pub(super) fn read(
         users: Vec::new(),
         tokens: Vec::new(),
         hosts: Vec::new(),
-        tls: None,
         roles: Vec::new(),
         limits: Limits::default(),
     };
@@ -204,7 +192,7 @@ pub(super) fn read(
     let auth = section.word("auth", &words, findings);
     let htpasswd = section.nonempty("htpasswd", findings);
     let hosts = section.texts("hosts", findings);
-    let tls = tls(section, secrets, findings);
+    refuse_tls(section, findings);
     let tokens = tokens(section, resolve, findings);
     let roles = section.tables("role", "[[api.role]]", findings);
     let roles: Vec<RoleRule> = roles
@@ -223,17 +211,10 @@ pub(super) fn read(
         hosts: hosts.map_or_else(Vec::new, |at| {
             at.value.into_iter().map(|at| at.value).collect()
         }),
-        tls,
         roles,
         limits: limits.map_or_else(Limits::default, |section| read_limits(section, findings)),
     };
-    whole.finish(
-        &[
-            ("listen", "write socket or tcp"),
-            ("tls", "write tls_certificate and tls_key"),
-        ],
-        findings,
-    );
+    whole.finish(&[("listen", "write socket or tcp")], findings);
     if let Some(tcp) = tcp {
         check_tcp(&tcp, &auth, &settings, findings);
         if settings.auth == Auth::HttpBasic {
@@ -305,8 +286,8 @@ fn check_tcp(
         }
         _ => {}
     }
-    if !loopback && settings.tls.is_none() {
-        let warning = "passwords and tokens cross the network readable: write tls_certificate and tls_key, or use loopback";
+    if !loopback {
+        let warning = "passwords and tokens cross the network readable: use loopback, with a TLS proxy before it";
         findings.warn(&tcp.span, warning);
     }
 }
@@ -363,31 +344,15 @@ fn users(
     users
 }
 
-fn tls(
-    section: &mut Section<'_>,
-    secrets: &Secrets<'_>,
-    findings: &mut Findings<'_>,
-) -> Option<Tls> {
-    let certificate = section.nonempty("tls_certificate", findings);
-    let key = section.nonempty("tls_key", findings);
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => {
-            let key_path = secrets.path(&key.value);
-            secrets.private(&key_path, &key.span, findings)?;
-            Some(Tls {
-                certificate: secrets.path(&certificate.value),
-                key: key_path,
-            })
+/// The keys of a TLS that this daemon does not have: one who writes them must not get a port that anybody can read along.
+fn refuse_tls(section: &mut Section<'_>, findings: &mut Findings<'_>) {
+    for key in ["tls_certificate", "tls_key"] {
+        if let Some(found) = section.nonempty(key, findings) {
+            let text = format!(
+                "{key}: this rackbmcd has no TLS of its own: let tcp listen on loopback, and put a TLS proxy before it"
+            );
+            findings.complain(&found.span, text);
         }
-        (Some(alone), None) => {
-            findings.missing(&alone.span, "tls_certificate without tls_key: write both");
-            None
-        }
-        (None, Some(alone)) => {
-            findings.missing(&alone.span, "tls_key without tls_certificate: write both");
-            None
-        }
-        (None, None) => None,
     }
 }
 

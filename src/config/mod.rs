@@ -10,7 +10,7 @@ mod keys;
 mod node;
 mod section;
 
-pub use api::{Account, ApiSettings, Auth, HttpUser, Limits, Role, RoleRule, Tls, Token};
+pub use api::{Account, ApiSettings, Auth, HttpUser, Limits, Role, RoleRule, Token};
 pub use complaint::Complaint;
 pub use files::{Content, Disk, Files};
 pub use node::uuid_of;
