@@ -1,0 +1,327 @@
+//! The real daemon on real files is killed (SIGKILL) a hundred times, in the middle of whatever it does and right after
+//! what it was asked for: nothing that it accepted is lost, nothing that must happen once happens twice, and what was
+//! suspended still is.
+//!
+//! The rack is simulated inside the test on loopback, so that the machines' own records judge. `KILLS=500` kills more
+//! often; `KILL_SEED=n` throws other dice (the moment of a kill is real time, so that no story is the same twice).
+
+use rackbmcd::api::json::{Task, TaskList};
+use rackbmcd::cli::sim::{NodePlan, Served, serve};
+use rackbmcd::entropy::{Entropy, Seeded};
+use rackbmcd::sim::{
+    BmcSettings, By, ChassisOrder, Conditions, Mood, OsMood, Pointless, Privilege, User,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const NODES: usize = 16;
+const OPERATIONS: [&str; 8] = [
+    "power on",
+    "power off",
+    "rebooting",
+    "soft power off",
+    "soft rebooting",
+    "inject nmi",
+    "hard reset",
+    "power cycle",
+];
+
+struct Bed {
+    rack: Served,
+    folder: tempfile::TempDir,
+    daemon: Option<Child>,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let plans = (0..NODES).map(|place| {
+            let millis = |millis| Duration::from_millis(millis);
+            let mood = Mood {
+                os: match place % 4 {
+                    0 => OsMood::Hangs,
+                    _ => OsMood::ObeysAfter(millis(300 + 200 * place as u64)),
+                },
+                cycle_off_time: millis(300),
+                executes_copies: place % 2 == 0,
+                loses_first_reply: place % 5 == 1,
+                pointless: Pointless::Accepted,
+                ..Mood::default()
+            };
+            NodePlan {
+                address: SocketAddr::from(([127, 0, 0, 1], 0)),
+                settings: BmcSettings {
+                    name: name(place),
+                    users: vec![User::new("admin", "secret", Privilege::Operator)],
+                    // Every life leaves its sessions behind.
+                    session_limit: 1000,
+                    ..BmcSettings::default()
+                },
+                mood,
+                conditions: Conditions::default(),
+            }
+        });
+        let bed = Bed {
+            rack: serve(plans.collect(), 7).expect("loopback is there"),
+            folder: tempfile::tempdir().expect("a folder"),
+            daemon: None,
+        };
+        bed.configure();
+        bed
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn configure(&self) {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.path("bmc.pw"))
+            .and_then(|mut file| writeln!(file, "secret"))
+            .expect("a password file");
+        fs::create_dir(self.path("state")).expect("a folder");
+        let mut text = format!(
+            "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\n[rack]\nname = \"r1\"\nsync_interval = \"60s\"\n\
+             power_on_stagger = \"20ms\"\n[defaults]\nusername = \"admin\"\npassword_file = {:?}\n\
+             min_off_time = \"1s\"\nsettle = \"1s\"\nrollback_settle = \"2s\"\nsoft_power_off_timeout = \"4s\"\n\
+             power_change_timeout = \"15s\"\norders_per_second = 50.0\nburst = 20\nnmi_watch = \"2s\"\n\
+             nmi_min_interval = \"1s\"\n",
+            self.path("state"),
+            self.path("s"),
+            self.path("bmc.pw"),
+        );
+        for (name, address) in self.rack.nodes() {
+            text.push_str(&format!(
+                "[[node]]\nname = \"{name}\"\naddress = \"{}\"\nport = {}\n",
+                address.ip(),
+                address.port()
+            ));
+        }
+        fs::write(self.path("rackbmcd.toml"), text).expect("a configuration");
+    }
+
+    fn start(&mut self) {
+        let log = File::create(self.path("log")).expect("a log");
+        let daemon = Command::new(env!("CARGO_BIN_EXE_rackbmcd"))
+            .arg("--config")
+            .arg(self.path("rackbmcd.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts");
+        self.daemon = Some(daemon);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.request("GET", "/healthz", "").is_none() {
+            let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "never ready: {log}");
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGKILL: no handler runs, nothing is flushed.
+    fn kill(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> Option<UnixStream> {
+        let mut stream = UnixStream::connect(self.path("s")).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .ok()?;
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .ok()?;
+        Some(stream)
+    }
+
+    /// The status and the body, where an answer came.
+    fn request(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+        let mut answer = String::new();
+        let mut stream = self.send(method, path, body)?;
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
+    fn tasks(&self) -> BTreeMap<String, Task> {
+        let (status, body) = (self.request("GET", "/v1/tasks?limit=1000", "")).expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        let list: TaskList = serde_json::from_str(&body).expect("a list of tasks");
+        assert!(list.tasks.len() < 1000, "the list has all of them");
+        (list.tasks.into_iter())
+            .map(|task| (task.id.clone(), task))
+            .collect()
+    }
+
+    fn executed(&self, node: &str, order: ChassisOrder) -> usize {
+        self.rack
+            .with_bmc(node, |bmc, _| bmc.host().count(order))
+            .expect("the node is there")
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn name(place: usize) -> String {
+    format!("n{place:02}")
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().expect("a number"))
+}
+
+#[test]
+fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+    let mut dice = Seeded::new(number("KILL_SEED").unwrap_or(1));
+    let kills = number("KILLS").unwrap_or(100);
+    let mut bed = Bed::new();
+    bed.start();
+    let mut accepted: BTreeSet<String> = BTreeSet::new();
+    let mut suspended: BTreeSet<String> = BTreeSet::new();
+    let began = Instant::now();
+    for round in 0..kills {
+        for _ in 0..1 + dice.below(4) {
+            let node = name(dice.below(NODES as u64) as usize);
+            let operation = OPERATIONS[dice.below(8) as usize];
+            let body = format!("{{\"node\":\"{node}\",\"operation\":\"{operation}\"}}");
+            if dice.chance(0.1) {
+                // Killed before the answer is read: accepted or not, it happens at most once.
+                let _unread = bed.send("POST", "/v1/tasks", &body);
+                break;
+            }
+            let (status, answer) = bed.request("POST", "/v1/tasks", &body).expect("an answer");
+            match status {
+                202 => {
+                    let task: Task = serde_json::from_str(&answer).expect("a task");
+                    accepted.insert(task.id);
+                }
+                409 | 400 => {}
+                _ => panic!("{body}: {status} {answer}"),
+            }
+        }
+        let active: Vec<String> = bed
+            .tasks()
+            .into_values()
+            .filter(|task| !task.ended)
+            .map(|task| task.id)
+            .collect();
+        for _ in 0..dice.below(3) {
+            if active.is_empty() {
+                break;
+            }
+            let id = &active[dice.below(active.len() as u64) as usize];
+            let control = ["suspend", "resume", "abort", "rollback"][dice.below(4) as usize];
+            let answer = bed.request("POST", &format!("/v1/tasks/{id}/{control}"), "{}");
+            let (status, body) = answer.expect("an answer");
+            match (status, control) {
+                (200..300, "suspend") => drop(suspended.insert(id.clone())),
+                (200..300, _) => drop(suspended.remove(id)),
+                (409, _) => {}
+                _ => panic!("{control}: {status} {body}"),
+            }
+        }
+        if dice.chance(0.7) {
+            sleep(Duration::from_millis(dice.below(120)));
+        }
+        bed.kill();
+        bed.start();
+        let tasks = bed.tasks();
+        for id in &accepted {
+            assert!(tasks.contains_key(id), "round {round}: {id} is lost");
+        }
+        for id in &suspended {
+            let state = &tasks[id].state;
+            assert_eq!(state, "suspended", "round {round}: {id}");
+        }
+    }
+    let killing = began.elapsed();
+    for id in &suspended {
+        bed.request("POST", &format!("/v1/tasks/{id}/resume"), "{}");
+    }
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let tasks = loop {
+        let tasks = bed.tasks();
+        if tasks.values().all(|task| task.ended) {
+            break tasks;
+        }
+        assert!(Instant::now() < deadline, "not all end: {tasks:#?}");
+        sleep(Duration::from_millis(200));
+    };
+    judge(&bed, &tasks);
+    let ends = tasks.values().fold(BTreeMap::new(), |mut ends, task| {
+        *ends.entry(task.state.clone()).or_insert(0) += 1;
+        ends
+    });
+    println!(
+        "{kills} kills in {killing:?}, {} tasks ({} accepted), ends {ends:?}",
+        tasks.len(),
+        accepted.len()
+    );
+}
+
+/// No machine carried out a pulse more often than tasks asked for it, and each that succeeded came.
+fn judge(bed: &Bed, tasks: &BTreeMap<String, Task>) {
+    for (operation, order) in [
+        ("power cycle", ChassisOrder::Cycle),
+        ("hard reset", ChassisOrder::Reset),
+        ("inject nmi", ChassisOrder::Nmi),
+    ] {
+        for node in (0..NODES).map(name) {
+            let of_node = || {
+                tasks
+                    .values()
+                    .filter(|task| task.node == node && task.operation == operation)
+            };
+            let sent = |task: &&Task| task.orders.iter().any(|order| order.changes_power);
+            let (asked, sent) = (of_node().count(), of_node().filter(sent).count());
+            let succeeded = of_node().filter(|task| task.state == "succeeded").count();
+            let executed = bed.executed(&node, order);
+            assert!(
+                (succeeded..=sent).contains(&executed),
+                "{node}: {operation} asked for {asked} times, sent {sent} times, succeeded {succeeded} times, \
+                 carried out {executed} times"
+            );
+        }
+    }
+    for node in (0..NODES).map(name) {
+        let soft = bed.rack.with_bmc(&node, |bmc, _| {
+            let soft = bmc.host().executed().iter();
+            soft.filter(|done| {
+                done.order == ChassisOrder::Soft && matches!(done.by, By::Console(_))
+            })
+            .count()
+        });
+        let asked = tasks.values().filter(|task| {
+            task.node == node && task.operation.starts_with("soft") && task.outcome.is_some()
+        });
+        // Within a patience of four seconds nothing is pressed twice.
+        assert!(
+            soft.unwrap_or(0) <= asked.count(),
+            "{node}: a soft request came twice"
+        );
+    }
+}
