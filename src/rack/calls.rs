@@ -403,6 +403,7 @@ impl Rack {
             pending: None,
             admitted: false,
             resuming: None,
+            returning: None,
             nmi_call: None,
             journaled: None,
         };
@@ -470,11 +471,18 @@ impl Rack {
             // It goes on when the scheduler has a place for it: at once, as a rule.
             task.sequence.may(control)?;
             task.resuming = Some(by.to_owned());
+            task.returning = None;
+            self.unscheduled = true;
+        } else if control == Control::Rollback && task.state() == State::Suspended {
+            // One that stands still has no place among the transitions, and the way back takes one.
+            task.sequence.may(control)?;
+            task.returning = Some(by.to_owned());
+            task.resuming = None;
             self.unscheduled = true;
         } else {
             task.sequence.control(control, by, now)?;
             if control != Control::Resume {
-                task.resuming = None;
+                (task.resuming, task.returning) = (None, None);
             }
         }
         task.identity.controls.push(ControlView {

@@ -230,6 +230,7 @@ impl Rack {
             sequence,
             written_at,
             resuming,
+            returning,
         } = record;
         // Patience ran on while the daemon lived, and stood still while it did not.
         let lived = alive.map_or(std::time::Duration::ZERO, |alive| alive.since(written_at));
@@ -250,6 +251,7 @@ impl Rack {
             pending: None,
             admitted: true,
             resuming,
+            returning,
             nmi_call: None,
             journaled: None,
         };

@@ -433,7 +433,7 @@ impl Rack {
             return;
         };
         task.identity.ended_at = Some(wall);
-        task.resuming = None;
+        (task.resuming, task.returning) = (None, None);
         let (operation, node) = (task.identity.operation, task.node);
         let (name, by) = (
             task.identity.node.clone(),

@@ -102,7 +102,7 @@ impl Rack {
             .count();
         let mut places = (self.settings.max_transitions as usize).saturating_sub(taken);
         let waits = |task: &super::Task| {
-            task.admitted && (task.state() == State::Queued || task.resuming.is_some())
+            task.admitted && (task.state() == State::Queued || task.wants_place())
         };
         for id in self.active.iter().copied().collect::<Vec<_>>() {
             // One that began a line above may have ended at once, and its batch with it.
@@ -122,7 +122,7 @@ impl Rack {
     /// Whether nothing but the number of places stands against the task's beginning.
     fn may_begin(&mut self, id: TaskId, now: Instant) -> bool {
         let task = &self.tasks[&id];
-        if task.resuming.is_some() {
+        if task.wants_place() {
             return true;
         }
         let blocked = task.node.is_none_or(|node| {
@@ -162,6 +162,8 @@ impl Rack {
             let _ = task.sequence.control(Control::Resume, &by, now);
             // One that was suspended while it was queued is queued again.
             self.unscheduled |= task.state() == State::Queued;
+        } else if let Some(by) = task.returning.take() {
+            let _ = task.sequence.control(Control::Rollback, &by, now);
         } else {
             task.sequence.begin(now);
             task.identity.started_at = Some(wall);

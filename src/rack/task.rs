@@ -20,6 +20,8 @@ pub(super) struct Task {
     pub(super) admitted: bool,
     /// Resume was asked for and waits for a place among the transitions.
     pub(super) resuming: Option<String>,
+    /// Rollback was asked for while it stood still, and waits for a place likewise.
+    pub(super) returning: Option<String>,
     /// A call that wants to know what the BMC says to the NMI, and until when it waits.
     pub(super) nmi_call: Option<(CallId, Instant)>,
     /// What was journaled last: compared to see whether there is something new.
@@ -50,6 +52,8 @@ pub(super) struct TaskRecord {
     /// When this was written: time away is counted from the last sign of life after it.
     pub(super) written_at: WallTime,
     pub(super) resuming: Option<String>,
+    #[serde(default)]
+    pub(super) returning: Option<String>,
 }
 
 /// The order that the sequence gave and that has no report yet.
@@ -81,6 +85,7 @@ pub(super) struct Milestone {
     /// Orders that change power, and how many of them have an answer.
     pub(super) changing: (usize, usize),
     pub(super) resuming: bool,
+    pub(super) returning: bool,
 }
 
 impl Task {
@@ -106,6 +111,11 @@ impl Task {
         moving && self.identity.operation != Operation::InjectNmi
     }
 
+    /// Whether it stands still and waits for a place to go on, forward or back.
+    pub(super) fn wants_place(&self) -> bool {
+        self.resuming.is_some() || self.returning.is_some()
+    }
+
     pub(super) fn milestone(&self, now: Instant) -> Milestone {
         let progress = self.sequence.progress(now);
         let changing = self
@@ -123,6 +133,7 @@ impl Task {
                 changing.filter(|sent| sent.answer.is_some()).count(),
             ),
             resuming: self.resuming.is_some(),
+            returning: self.returning.is_some(),
         }
     }
 
@@ -132,6 +143,7 @@ impl Task {
             sequence: self.sequence.save(now),
             written_at: wall,
             resuming: self.resuming.clone(),
+            returning: self.returning.clone(),
         }
     }
 
@@ -149,9 +161,14 @@ impl Task {
             batch: identity.batch,
             operation: identity.operation,
             state: self.state(),
-            phase: match &self.resuming {
-                Some(_) => "waiting for a place among the rack's transitions to resume".to_owned(),
-                None => progress.phase,
+            phase: match (&self.resuming, &self.returning) {
+                (Some(_), _) => {
+                    "waiting for a place among the rack's transitions to resume".to_owned()
+                }
+                (None, Some(_)) => {
+                    "waiting for a place among the rack's transitions to roll back".to_owned()
+                }
+                (None, None) => progress.phase,
             },
             step: progress.step,
             steps: progress.steps,
@@ -176,8 +193,12 @@ impl Task {
     }
 
     fn may(&self, control: Control) -> bool {
-        let waiting_to_resume = control == Control::Resume && self.resuming.is_some();
-        !waiting_to_resume && self.sequence.may(control).is_ok()
+        let waiting = match control {
+            Control::Resume => self.resuming.is_some(),
+            Control::Rollback => self.returning.is_some(),
+            _ => false,
+        };
+        !waiting && self.sequence.may(control).is_ok()
     }
 
     fn orders(&self) -> Vec<OrderView> {
