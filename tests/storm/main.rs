@@ -200,6 +200,9 @@ impl Storm {
         let from = Watch::quiet_from(&self.world);
         if matches!(control, Control::Resume | Control::Rollback) {
             self.watch.unquiet(task);
+            // A suspension whose answer is still to come promises nothing for the time after this.
+            self.asked
+                .retain(|_, asked| !matches!(asked, Asked::Control(of, ..) if *of == task));
         }
         let who = who();
         self.ask(
