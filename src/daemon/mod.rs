@@ -98,7 +98,12 @@ pub fn main() -> ExitCode {
     limits::harden();
     let listeners = 1 + u64::from(configuration.api.tcp.is_some());
     limits::open_files(configuration.api.limits.connections, listeners);
-    match smol::block_on(shell::run(arguments.config, configuration)) {
+    // Before any thread is started: all of them must have our signals blocked.
+    let daemon = signals::Signals::new()
+        .map_err(Failure::new)
+        .map(|signals| smol::spawn(shell::run(arguments.config, configuration, signals)));
+    // This thread only waits: the executor's thread does the work, and waits for the sockets itself.
+    match daemon.and_then(smol::future::block_on) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             log::error!("{}", failure.text);

@@ -47,9 +47,14 @@ pub(super) enum Input {
 }
 
 /// Runs the daemon until it is told to stop.
-pub(super) async fn run(path: PathBuf, configuration: Configuration) -> Result<(), Failure> {
-    // Before any thread is started: all of them must have our signals blocked.
-    let signals = Signals::new().map_err(Failure::new)?;
+///
+/// It is to run on the executor's one thread, beside the connections: a request that changed threads on its way to the
+/// rack and back would cost twice as much, for nothing, since the answer to it is all that both threads have to do.
+pub(super) async fn run(
+    path: PathBuf,
+    configuration: Configuration,
+    signals: Signals,
+) -> Result<(), Failure> {
     let clock = Clock::start();
     let state_dir = configuration.daemon.state_dir.clone();
     let mut store = Store::open(&state_dir).map_err(Failure::new)?;
@@ -527,7 +532,7 @@ impl Entropy for Kernel {
 }
 
 /// Inputs that may wait for the loop.
-const INPUTS: usize = 1024;
+const INPUTS: usize = 128;
 /// Looks at the store that may wait for its thread; more wait with their clients.
 const LOOKS: usize = 4;
 /// Calls that may wait for the loop; more wait with their clients.

@@ -86,7 +86,7 @@ pub struct Rack {
     answers: VecDeque<(CallId, Result<Answer, Refused>)>,
     resolves: VecDeque<(Uuid, String)>,
     clock: Clock,
-    entropy: Box<dyn Entropy>,
+    entropy: Box<dyn Entropy + Send>,
     stopping: bool,
     /// Something happened after which somebody may begin.
     unscheduled: bool,

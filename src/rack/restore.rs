@@ -49,7 +49,7 @@ impl Rack {
         remembered: Vec<Remembered>,
         wall: WallTime,
         now: Instant,
-        mut entropy: Box<dyn Entropy>,
+        mut entropy: Box<dyn Entropy + Send>,
     ) -> Result<Rack, RestoreError> {
         // The calendar tells lives of the daemon apart, and the random part two within its resolution.
         let epoch = (wall.unix_micros() << 8) | entropy.below(256);
