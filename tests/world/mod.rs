@@ -263,6 +263,46 @@ impl World {
         }
     }
 
+    /// Aborts a task on a disk that takes no time: how long the core took, from the call to its answer, in real time.
+    pub fn time_abort(&mut self, task: TaskId) -> Duration {
+        self.drain();
+        while !self.writing.is_empty() {
+            self.run_for(self.commit_takes);
+        }
+        let call = Call::Control {
+            task,
+            control: Control::Abort,
+            who: who(),
+        };
+        let (id, now) = (CallId(self.next_call), self.now);
+        self.next_call += 1;
+        let rack = self.rack.as_mut().expect("the daemon runs");
+        let (mut datagrams, mut puts) = (Vec::new(), Vec::new());
+        let began = std::time::Instant::now();
+        rack.handle_call(id, call, now);
+        datagrams.extend(std::iter::from_fn(|| rack.poll_transmit()));
+        puts.extend(std::iter::from_fn(|| rack.poll_writes()));
+        if let Some((ticket, _)) = puts.last() {
+            rack.handle_durable(*ticket, now);
+        }
+        let answer = rack.poll_answer();
+        let took = began.elapsed();
+        assert!(
+            matches!(answer, Some((to, Ok(_))) if to == id),
+            "{answer:?}"
+        );
+        for outgoing in datagrams {
+            assert_eq!(outgoing.order, None, "nothing of a task leaves");
+        }
+        for (table, key, value) in puts.into_iter().flat_map(|(_, writes)| writes).map(parts) {
+            match value {
+                Some(value) => drop(self.disk.insert((table, key), value)),
+                None => drop(self.disk.remove(&(table, key))),
+            }
+        }
+        took
+    }
+
     /// Asks, and does not wait for the answer.
     pub fn ask(&mut self, call: Call) -> CallId {
         let id = CallId(self.next_call);
@@ -400,6 +440,13 @@ impl World {
     }
 }
 
+fn parts(write: Write) -> (Table, String, Option<Vec<u8>>) {
+    match write {
+        Write::Put { table, key, value } => (table, key, Some(value)),
+        Write::Delete { table, key } => (table, key, None),
+    }
+}
+
 pub fn who() -> Who {
     Who {
         name: "alice".into(),
@@ -416,13 +463,16 @@ pub fn place(name: &str) -> usize {
 }
 
 pub fn address(place: usize) -> SocketAddr {
-    let place = u8::try_from(place).expect("a rack");
-    SocketAddr::from((Ipv4Addr::new(10, 0, 1, place + 1), 623))
+    let [row, place] = [place / 250, place % 250].map(|part| u8::try_from(part).expect("a rack"));
+    SocketAddr::from((Ipv4Addr::new(10, 0, row + 1, place + 1), 623))
 }
 
 fn place_of(address: SocketAddr) -> usize {
     match address {
-        SocketAddr::V4(v4) => usize::from(v4.ip().octets()[3]) - 1,
+        SocketAddr::V4(v4) => {
+            let [_, _, row, place] = v4.ip().octets().map(usize::from);
+            (row - 1) * 250 + place - 1
+        }
         SocketAddr::V6(_) => panic!("no such node"),
     }
 }
