@@ -267,6 +267,34 @@ fn a_bmc_that_forgets_sessions_or_is_away_for_a_minute_does_not_fail_the_task() 
 }
 
 #[test]
+fn a_reset_of_the_bmc_is_sent_once_and_survived() {
+    let mut world = World::new(15, 1);
+    world.crash();
+    world.nodes[0].login.privilege = rackbmcd::ipmi::PrivilegeLevel::Administrator;
+    world.start();
+    world.run_for(secs(3));
+    let before = world.left.len();
+    let order = Order::ResetBmc { cold: true };
+    // Some BMCs answer before they go, others do not: both are an end.
+    let _ = world.call(Call::Order {
+        node: "n01".into(),
+        order,
+        who: who(),
+    });
+    let orders = world.left[before..]
+        .iter()
+        .filter(|left| left.order.is_some());
+    assert_eq!(orders.count(), 1);
+    let now = world.now;
+    assert!(world.bmc("n01").is_deaf(now), "the BMC is away");
+    assert!(world.is_on("n01"), "and its machine is not");
+    world.run_for(secs(61));
+    let task = world.start_task("n01", Operation::SoftPowerOff, patience(200));
+    let view = world.run_task(task, secs(201));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+}
+
+#[test]
 fn a_suspended_soft_reboot_stands_still_over_a_crash_and_goes_on() {
     let mut world = World::new(11, 1);
     world.run_for(secs(3));
