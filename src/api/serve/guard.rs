@@ -55,8 +55,8 @@ impl<S> Guarded<S> {
 }
 
 impl<S: AsyncRead + Unpin> Read for Guarded<S> {
-    /// By way of a small buffer here: hyper offers far more room than a request needs, and what was never written to
-    /// takes no memory. A crowd of idle connections is cheaper by half for it.
+    /// By way of a small buffer here: hyper offers far more room than a request needs, and wiping it all before each
+    /// read is work, and memory, for nothing.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
