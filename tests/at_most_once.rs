@@ -1,7 +1,7 @@
 //! What must happen once happens at most once: cycles, resets and NMIs, and soft requests within ten seconds, against
 //! BMCs without replay protection and BMCs that lose every first reply, over a network that loses, copies and reorders.
 //!
-//! A run by default is a part of the whole; `ONCE_RUNS=10000` is all of it, `ONCE_SEED=n` is one story alone.
+//! Ten thousand runs by default, `ONCE_RUNS=n` for more or fewer; `ONCE_SEED=n` is one story alone.
 //!
 //! Copies that the network makes on the way to a BMC without replay protection are left out: the second copy is made
 //! after the datagram has left us, carries the same session sequence number and the same code, and a BMC that does not
@@ -161,7 +161,7 @@ fn nothing_that_must_happen_once_happens_twice() {
         println!("seed {seed}: {state}");
         return;
     }
-    let runs = number("ONCE_RUNS").unwrap_or(1_000);
+    let runs = number("ONCE_RUNS").unwrap_or(10_000);
     let next = AtomicU64::new(0);
     let succeeded = AtomicU64::new(0);
     let began = std::time::Instant::now();
@@ -185,8 +185,10 @@ fn nothing_that_must_happen_once_happens_twice() {
         "{runs} runs in {:?}, {succeeded} succeeded",
         began.elapsed()
     );
+    // Half of the pulses are answered at this loss (0.7 there, 0.7 back), and what is not answered and leaves no trace
+    // is never called a success: a fifth shows that the runs do get somewhere.
     assert!(
-        succeeded > runs / 3,
-        "most of them get somewhere: {succeeded}"
+        succeeded > runs / 5,
+        "many of them get somewhere: {succeeded}"
     );
 }

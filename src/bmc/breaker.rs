@@ -13,6 +13,8 @@ pub(super) struct Breaker {
     failed_logins: u32,
     /// How often in a row its sessions were found full.
     found_full: u32,
+    /// How often in a row it was found silent while an operation ran.
+    found_silent: u32,
     login_limit: u32,
     login_hold: Duration,
     retry: Duration,
@@ -36,6 +38,7 @@ impl Breaker {
             state: State::Closed,
             failed_logins: 0,
             found_full: 0,
+            found_silent: 0,
             login_limit: login_limit.max(1),
             login_hold,
             retry,
@@ -76,8 +79,9 @@ impl Breaker {
         }
     }
 
-    /// An attempt failed.
-    pub(super) fn failed(&mut self, trouble: Trouble, text: &str, now: Instant) {
+    /// An attempt failed. While an operation wants the BMC, a silent one is tried again sooner at first: its patience is
+    /// short, and over a bad network silence is often not death.
+    pub(super) fn failed(&mut self, trouble: Trouble, text: &str, wanted: bool, now: Instant) {
         let (rest, text) = match trouble {
             Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => {
                 self.failed_logins += 1;
@@ -96,6 +100,11 @@ impl Breaker {
                 let rest = FIRST_FULL_REST * 2u32.pow(self.found_full.min(8));
                 self.found_full += 1;
                 (rest.min(SESSIONS_FULL_REST), text.to_owned())
+            }
+            Trouble::Silent if wanted => {
+                let rest = FIRST_SILENT_REST * 2u32.pow(self.found_silent.min(8));
+                self.found_silent += 1;
+                (rest.min(self.retry), text.to_owned())
             }
             _ => (self.retry, text.to_owned()),
         };
@@ -116,9 +125,12 @@ impl Breaker {
         self.state = State::Closed;
         self.failed_logins = 0;
         self.found_full = 0;
+        self.found_silent = 0;
     }
 }
 
+/// How long a BMC that was silent is left alone the first time while an operation wants it.
+const FIRST_SILENT_REST: Duration = Duration::from_secs(3);
 /// How long a BMC without a free session is left alone the first time.
 const FIRST_FULL_REST: Duration = Duration::from_secs(5);
 
@@ -137,7 +149,7 @@ mod tests {
     #[test]
     fn a_dead_bmc_is_tried_again_only_after_a_rest() {
         let mut breaker = breaker();
-        breaker.failed(Trouble::Silent, "no answer", at(10));
+        breaker.failed(Trouble::Silent, "no answer", false, at(10));
         assert_eq!(
             breaker.verdict(at(39)).map(|(trouble, _)| trouble),
             Some(Trouble::Silent)
@@ -152,15 +164,25 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_bmc_is_tried_again_sooner_while_an_operation_wants_it() {
+        let mut breaker = breaker();
+        for (tried_at, rest) in [(0, 3), (100, 6), (200, 12), (300, 24), (400, 30)] {
+            breaker.failed(Trouble::Silent, "no answer", true, at(tried_at));
+            assert!(breaker.verdict(at(tried_at + rest - 1)).is_some());
+            assert!(breaker.verdict(at(tried_at + rest)).is_none());
+        }
+    }
+
+    #[test]
     fn two_refused_log_ins_stop_the_trying() {
         let mut breaker = breaker();
-        breaker.failed(Trouble::WrongPassword, "wrong password", at(0));
+        breaker.failed(Trouble::WrongPassword, "wrong password", false, at(0));
         assert_eq!(
             breaker.verdict(at(0)),
             None,
             "the second attempt is allowed"
         );
-        breaker.failed(Trouble::WrongPassword, "wrong password", at(1));
+        breaker.failed(Trouble::WrongPassword, "wrong password", false, at(1));
         let (trouble, text) = breaker.verdict(at(600)).unwrap();
         assert_eq!(trouble, Trouble::Held);
         assert!(
@@ -184,6 +206,7 @@ mod tests {
             breaker.failed(
                 Trouble::SessionsFull,
                 "all sessions are taken",
+                false,
                 at(tried_at),
             );
             assert!(breaker.verdict(at(tried_at + rest - 1)).is_some());

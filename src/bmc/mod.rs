@@ -623,7 +623,7 @@ impl Bmc {
     /// Everybody who waits hears why there is no session, and the breaker takes note.
     fn give_up(&mut self, trouble: Trouble, text: &str, now: Instant) {
         self.note(now, text.to_owned());
-        self.breaker.failed(trouble, text, now);
+        self.breaker.failed(trouble, text, self.wanted, now);
         self.refuse_queue(trouble, text);
     }
 
