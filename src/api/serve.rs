@@ -13,6 +13,7 @@ mod tests;
 use super::access::{Peer, Policy};
 use super::fault::Fault;
 use super::json::AuditPage;
+use super::plan::BODY_LIMIT;
 use super::plan::Frame;
 use crate::rack::call::{Answer, Call, Refused, Who};
 use guard::Guarded;
@@ -71,6 +72,10 @@ pub struct Limits {
     pub connections: usize,
     /// Streams of events of one daemon. More are told 503.
     pub streams: usize,
+    /// Bytes of a request's head, at least 8192: more are told 431.
+    pub head_bytes: usize,
+    /// Bytes of a request's body: more are told 413.
+    pub body_bytes: usize,
     /// A request's headers, and an idle connection's next request, come within this.
     pub headers: Duration,
     /// A request's body comes within this.
@@ -88,6 +93,8 @@ impl Default for Limits {
         Limits {
             connections: 512,
             streams: 256,
+            head_bytes: 32 * 1024,
+            body_bytes: BODY_LIMIT,
             headers: Duration::from_secs(15),
             body: Duration::from_secs(10),
             write: Duration::from_secs(20),
@@ -274,8 +281,6 @@ async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S, _counted: Counted) {
     .await;
 }
 
-/// The largest head of a request: its line and its headers.
-const HEAD_LIMIT: usize = 32 * 1024;
 /// The most headers.
 const HEADERS_LIMIT: usize = 64;
 
@@ -296,7 +301,7 @@ where
     http.timer(SmolTimer::new())
         .header_read_timeout(context.limits.headers)
         .max_headers(HEADERS_LIMIT)
-        .max_buf_size(HEAD_LIMIT)
+        .max_buf_size(context.limits.head_bytes)
         // A client that has said all (`nc -N`) still wants its answer.
         .half_close(true)
         .keep_alive(true);

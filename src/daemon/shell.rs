@@ -421,6 +421,8 @@ fn context(
     let limits = Limits {
         connections: configured.connections as usize,
         streams: configured.streams as usize,
+        head_bytes: configured.header_bytes as usize,
+        body_bytes: configured.body_bytes as usize,
         headers: configured.header_timeout,
         body: configured.body_timeout,
         write: configured.write_timeout,

@@ -6,7 +6,7 @@ use crate::api::access::{CHALLENGE, Entry, Peer};
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
 use crate::api::message::{Request, Response};
-use crate::api::plan::{BODY_LIMIT, Frame, Plan, plan};
+use crate::api::plan::{Frame, Plan, plan};
 use crate::rack::call::{Answer, Call, Refused, Who};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
@@ -193,6 +193,7 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
     if body.is_end_stream() {
         return Ok(Vec::new());
     }
+    let limit = context.limits.body_bytes;
     let announced = body.size_hint().lower();
     let reading = async {
         let mut bytes = Vec::new();
@@ -204,23 +205,23 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
                 continue;
             };
             seen += data.len();
-            if seen <= BODY_LIMIT {
+            if seen <= limit {
                 bytes.extend_from_slice(&data);
-            } else if seen > DRAIN_LIMIT {
+            } else if seen > DRAIN_LIMIT.max(limit) {
                 break;
             }
         }
-        if seen > BODY_LIMIT {
-            Err(Fault::too_large(BODY_LIMIT))
+        if seen > limit {
+            Err(Fault::too_large(limit))
         } else {
             Ok(bytes)
         }
     };
     let late = async {
         smol::Timer::after(context.limits.body).await;
-        let large = announced > BODY_LIMIT as u64;
+        let large = announced > limit as u64;
         Err(if large {
-            Fault::too_large(BODY_LIMIT)
+            Fault::too_large(limit)
         } else {
             Fault::too_slow()
         })

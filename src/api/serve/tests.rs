@@ -32,6 +32,8 @@ fn short() -> Limits {
     Limits {
         connections: 32,
         streams: 2,
+        head_bytes: 32 * 1024,
+        body_bytes: 64 * 1024,
         headers: Duration::from_millis(400),
         body: Duration::from_millis(400),
         write: Duration::from_millis(600),
