@@ -7,6 +7,7 @@
 
 mod breaker;
 mod pace;
+mod report;
 pub mod settings;
 mod translate;
 pub mod vocabulary;
@@ -17,13 +18,14 @@ use crate::session::{self, Event, OpenError, Quirks, RequestId, Session, Withdra
 use crate::time::Instant;
 use breaker::Breaker;
 use pace::Pace;
+use report::{not_sent, silence, trouble_of, unknown_fate};
 pub use settings::Settings;
 use settings::{GRACE, QUEUE_LIMIT};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use translate::{Script, Step};
-use vocabulary::{Delivery, Order, OrderId, Report, Silence, Trouble};
+use vocabulary::{Delivery, Order, OrderId, Report, Trouble};
 
 /// The number of a local UDP port: the shell binds one socket per number, shared by all BMCs that use it.
 ///
@@ -772,47 +774,10 @@ fn recalled(settings: &Settings, knowledge: &Knowledge) -> Session {
     session
 }
 
-fn silence(delivery: Delivery, trouble: Trouble, text: &str) -> Report {
-    Report::Unanswered(Silence {
-        delivery,
-        trouble,
-        text: text.to_owned(),
-    })
-}
-
-fn not_sent(trouble: Trouble, text: &str) -> Report {
-    silence(Delivery::NotSent, trouble, text)
-}
-
-fn unknown_fate(text: &str) -> Report {
-    silence(Delivery::Unknown, Trouble::Silent, text)
-}
-
 /// Within 5 s of `duration` on either side, or a fifth of it where that is less.
 fn jittered(duration: Duration, entropy: &mut dyn Entropy) -> Duration {
     let spread = duration.as_millis() as u64 / 5;
     duration - Duration::from_millis(spread) + Duration::from_millis(entropy.below(2 * spread + 1))
-}
-
-fn trouble_of(error: &OpenError) -> Trouble {
-    match error {
-        // IPMI 1.5 BMCs say nothing to a wrong password: it counts as one, before they count it.
-        OpenError::Stalled { step, .. } if step.starts_with("Activate Session") => {
-            Trouble::WrongPassword
-        }
-        OpenError::Silent { .. } | OpenError::Stalled { .. } => Trouble::Silent,
-        OpenError::Unreachable => Trouble::Unreachable,
-        OpenError::WrongPassword { .. } | OpenError::WrongKey { .. } => Trouble::WrongPassword,
-        OpenError::UnknownUser { .. } => Trouble::UnknownUser,
-        OpenError::NoPrivilege { .. } => Trouble::NoPrivilege,
-        OpenError::NoCommonSuite { .. } => Trouble::NoCommonSuite,
-        OpenError::SessionsFull(_) => Trouble::SessionsFull,
-        OpenError::NoProtocol(_) => Trouble::NoProtocol,
-        OpenError::Downgrade { .. }
-        | OpenError::Refused { .. }
-        | OpenError::RefusedCommand { .. }
-        | OpenError::Settings(_) => Trouble::Protocol,
-    }
 }
 
 const FAILURES_KEPT: usize = 16;

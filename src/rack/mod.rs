@@ -7,6 +7,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `call` | what may be asked and what is answered |
+//! | `view` | snapshots, as they are answered; `views` makes them |
 //! | `calls` | doing it |
 //! | `run` | driving tasks: orders, reports, write-ahead, ends |
 //! | `schedule` | who may begin: places, stagger, batches, pause |
@@ -28,6 +29,7 @@ mod schedule;
 pub mod settings;
 mod sync;
 mod task;
+pub mod view;
 mod views;
 mod waits;
 

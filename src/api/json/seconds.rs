@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Seconds(pub Duration);
 
+/// The most seconds that a body may name: as much as Ironic takes.
+pub(crate) const SECONDS_LIMIT: u64 = 1_000_000_000_000;
 /// The longest words that a body may use for a duration.
 pub(crate) const WORDS_LIMIT: usize = 24;
 /// What a mistaken duration is told.
@@ -83,15 +85,21 @@ impl<'de> Deserialize<'de> for Seconds {
                 f.write_str(EXPECTED)
             }
             fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Seconds, E> {
+                if seconds > SECONDS_LIMIT {
+                    return Err(E::custom(format!(
+                        "{seconds} is too much: wanted {EXPECTED}, at most {SECONDS_LIMIT}"
+                    )));
+                }
                 Ok(Seconds(Duration::from_secs(seconds)))
             }
             fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Seconds, E> {
-                u64::try_from(seconds)
-                    .map(|seconds| Seconds(Duration::from_secs(seconds)))
-                    .map_err(|_| E::custom(format!("{seconds} is negative: wanted {EXPECTED}")))
+                let whole = u64::try_from(seconds)
+                    .map_err(|_| E::custom(format!("{seconds} is negative: wanted {EXPECTED}")))?;
+                self.visit_u64(whole)
             }
             fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Seconds, E> {
-                Seconds::from_f64(seconds).ok_or_else(|| {
+                let limited = Some(seconds).filter(|seconds| *seconds <= SECONDS_LIMIT as f64);
+                limited.and_then(Seconds::from_f64).ok_or_else(|| {
                     E::custom(format!("{seconds} is no duration: wanted {EXPECTED}"))
                 })
             }
@@ -114,6 +122,16 @@ mod tests {
         serde_json::from_str::<Seconds>(json)
             .map(|seconds| seconds.0)
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_number_above_the_documents_maximum_is_refused_in_every_spelling() {
+        for json in ["1000000000000", "1e12", "999999999999.5"] {
+            assert!(read(json).is_ok(), "{json}");
+        }
+        for json in ["1000000000001", "1000000000001.0", "1e13"] {
+            assert!(read(json).is_err(), "{json}");
+        }
     }
 
     #[test]

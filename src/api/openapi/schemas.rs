@@ -2,7 +2,7 @@
 //! for a list, a capital letter for another shape. In bodies of requests a `!` behind the name says that it must be there.
 
 use crate::api::ironic::record::MEMBERS;
-use crate::api::json::seconds::WORDS_LIMIT;
+use crate::api::json::seconds::{SECONDS_LIMIT, WORDS_LIMIT};
 use serde_json::{Map, Value, json};
 
 /// One shape.
@@ -289,7 +289,7 @@ pub(super) fn typed(kind: &str) -> Value {
             json!({ "type": "string", "pattern": format!("^({one})(,({one}))*$") })
         }
         "duration" => json!({ "anyOf": [
-            { "type": "number", "minimum": 0, "maximum": 1e12 },
+            { "type": "number", "minimum": 0, "maximum": SECONDS_LIMIT as f64 },
             { "type": "string", "pattern": words, "maxLength": WORDS_LIMIT },
         ] }),
         "patience" => json!({ "anyOf": [

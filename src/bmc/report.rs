@@ -1,0 +1,42 @@
+//! Reports that no answer stands behind, and what a failed log-in is called in the vocabulary.
+
+use super::vocabulary::{Delivery, Report, Silence, Trouble};
+use crate::session::OpenError;
+
+pub(super) fn silence(delivery: Delivery, trouble: Trouble, text: &str) -> Report {
+    Report::Unanswered(Silence {
+        delivery,
+        trouble,
+        text: text.to_owned(),
+    })
+}
+
+pub(super) fn not_sent(trouble: Trouble, text: &str) -> Report {
+    silence(Delivery::NotSent, trouble, text)
+}
+
+pub(super) fn unknown_fate(text: &str) -> Report {
+    silence(Delivery::Unknown, Trouble::Silent, text)
+}
+
+/// What a failed log-in means for those above.
+pub(super) fn trouble_of(error: &OpenError) -> Trouble {
+    match error {
+        // IPMI 1.5 BMCs say nothing to a wrong password: it counts as one, before they count it.
+        OpenError::Stalled { step, .. } if step.starts_with("Activate Session") => {
+            Trouble::WrongPassword
+        }
+        OpenError::Silent { .. } | OpenError::Stalled { .. } => Trouble::Silent,
+        OpenError::Unreachable => Trouble::Unreachable,
+        OpenError::WrongPassword { .. } | OpenError::WrongKey { .. } => Trouble::WrongPassword,
+        OpenError::UnknownUser { .. } => Trouble::UnknownUser,
+        OpenError::NoPrivilege { .. } => Trouble::NoPrivilege,
+        OpenError::NoCommonSuite { .. } => Trouble::NoCommonSuite,
+        OpenError::SessionsFull(_) => Trouble::SessionsFull,
+        OpenError::NoProtocol(_) => Trouble::NoProtocol,
+        OpenError::Downgrade { .. }
+        | OpenError::Refused { .. }
+        | OpenError::RefusedCommand { .. }
+        | OpenError::Settings(_) => Trouble::Protocol,
+    }
+}
