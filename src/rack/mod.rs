@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | `call` | what may be asked and what is answered |
 //! | `view` | snapshots, as they are answered; `views` makes them |
-//! | `calls` | doing it |
+//! | `calls` | doing it: each call to its file |
+//! | `start`, `control`, `holds`, `side` | new tasks; controls; maintenance and pause; orders outside tasks |
 //! | `run` | driving tasks: orders, reports, write-ahead, ends |
 //! | `schedule` | who may begin: places, stagger, batches, pause |
 //! | `sync` | reading idle nodes, drift, faults |
@@ -18,8 +19,10 @@
 mod batch;
 pub mod call;
 mod calls;
+mod control;
 mod events;
 mod history;
+mod holds;
 mod journal;
 mod node;
 pub mod record;
@@ -27,6 +30,8 @@ mod restore;
 mod run;
 mod schedule;
 pub mod settings;
+mod side;
+mod start;
 mod sync;
 mod task;
 pub mod view;

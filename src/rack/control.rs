@@ -1,0 +1,104 @@
+//! Using a control on a task: abort, cancel, rollback, suspend, resume (design, section 4).
+//!
+//! Driven by `calls`, `batch` and `holds`; what a control means in each phase is `power`'s.
+
+use super::Rack;
+use super::call::{CallId, ControlView, Refused, TaskId, Who};
+use super::run::Reply;
+use crate::power::{self, Control, State};
+use crate::time::Instant;
+
+impl Rack {
+    pub(super) fn control(
+        &mut self,
+        id: CallId,
+        task: TaskId,
+        control: Control,
+        who: &Who,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        if !self.tasks.contains_key(&task) {
+            return Err(Refused::NoSuchTask(task));
+        }
+        if let (Control::Resume, Some(pause)) = (control, &self.pause) {
+            let reason = pause.hold.reason.clone().unwrap_or_default();
+            return Err(Refused::Paused {
+                by: pause.hold.by.clone(),
+                reason,
+            });
+        }
+        self.control_task(task, control, &who.name, now)
+            .map_err(|why| self.refused(task, control, why, now))?;
+        self.reply_when_durable(id, Reply::Task(task), now);
+        Ok(())
+    }
+
+    pub(super) fn refused(
+        &self,
+        task: TaskId,
+        control: Control,
+        why: power::Refusal,
+        now: Instant,
+    ) -> Refused {
+        match self.task_view(task, now) {
+            Some(view) => Refused::Control {
+                control: control.name().to_owned(),
+                why: why.to_string(),
+                task: Box::new(view),
+            },
+            None => Refused::NoSuchTask(task),
+        }
+    }
+
+    /// Uses a control on a task. When this returns, what the control promises holds: after an abort, a cancel or a
+    /// suspension no further datagram of the task's orders is handed out.
+    pub(super) fn control_task(
+        &mut self,
+        id: TaskId,
+        control: Control,
+        by: &str,
+        now: Instant,
+    ) -> Result<(), power::Refusal> {
+        let wall = self.wall(now);
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return Ok(());
+        };
+        if control == Control::Resume && task.resuming.is_none() {
+            // It goes on when the scheduler has a place for it: at once, as a rule.
+            task.sequence.may(control)?;
+            task.resuming = Some(by.to_owned());
+            task.returning = None;
+            self.unscheduled = true;
+        } else if control == Control::Rollback && task.state() == State::Suspended {
+            // One that stands still has no place among the transitions, and the way back takes one.
+            task.sequence.may(control)?;
+            task.returning = Some(by.to_owned());
+            task.resuming = None;
+            self.unscheduled = true;
+        } else {
+            task.sequence.control(control, by, now)?;
+            if control != Control::Resume {
+                (task.resuming, task.returning) = (None, None);
+            }
+        }
+        task.identity.controls.push(ControlView {
+            control,
+            by: by.to_owned(),
+            at: wall,
+        });
+        // A place may have become free.
+        self.unscheduled = true;
+        log::info!("{}: {control} of task {id} by {by}", task.identity.node);
+        let (node, waiting) = (task.node, task.state() == State::Suspended);
+        if let Some(node) = node {
+            self.nodes[node].bmc.set_wanted(!waiting, now);
+            if self.nodes[node].task == Some(id) {
+                self.settle(node, now);
+            }
+        }
+        self.note_milestone(id, now);
+        // The list of controls is new even where nothing else is.
+        self.save_task(id, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Holds: maintenance of a node, and the pause of the whole rack.
+//!
+//! Driven by `calls`; what a hold keeps from beginning is `schedule`'s.
+
+use super::call::{HoldView, Who};
+use super::{Pause, Rack};
+use crate::power::Control;
+use crate::time::Instant;
+
+impl Rack {
+    pub(super) fn set_maintenance(
+        &mut self,
+        node: usize,
+        hold: Option<Option<String>>,
+        who: &Who,
+        now: Instant,
+    ) {
+        let wall = self.wall(now);
+        let memory = &mut self.nodes[node].memory;
+        let text = match &hold {
+            Some(reason) => format!(
+                "maintenance: {}",
+                reason.as_deref().unwrap_or("no reason given")
+            ),
+            None => "maintenance ended".to_owned(),
+        };
+        if hold.is_none() && memory.maintenance.is_none() {
+            return;
+        }
+        memory.maintenance = hold.map(|reason| HoldView {
+            reason,
+            by: who.name.clone(),
+            since: wall,
+        });
+        memory.updated_at = Some(wall);
+        self.save_node(node);
+        self.note_history(
+            node,
+            "maintenance",
+            text.clone(),
+            None,
+            Some(who.name.clone()),
+            false,
+            now,
+        );
+        self.announce_node(node, text, now);
+        self.unscheduled = true;
+    }
+
+    /// The big red button: every task that can stand still does, and nothing new begins.
+    pub(super) fn begin_pause(&mut self, reason: String, who: &Who, now: Instant) {
+        let hold = HoldView {
+            reason: Some(reason),
+            by: who.name.clone(),
+            since: self.wall(now),
+        };
+        let mut tasks = self
+            .pause
+            .take()
+            .map(|pause| pause.tasks)
+            .unwrap_or_default();
+        let by = format!("{} (pause)", who.name);
+        for task in self.active.clone() {
+            if self.control_task(task, Control::Suspend, &by, now).is_ok() {
+                tasks.insert(task);
+            }
+        }
+        log::warn!(
+            "the rack is paused by {}: {}",
+            who.name,
+            hold.reason.as_deref().unwrap_or("")
+        );
+        self.pause = Some(Pause { hold, tasks });
+        for task in self.active.clone() {
+            self.hold_back(task, now);
+        }
+        self.save_pause();
+    }
+
+    pub(super) fn end_pause(&mut self, who: &Who, now: Instant) {
+        let Some(pause) = self.pause.take() else {
+            return;
+        };
+        log::warn!("the pause is ended by {}", who.name);
+        self.save_pause();
+        let by = format!("{} (release)", who.name);
+        for task in pause.tasks {
+            // One that was aborted or resumed by hand in between has nothing to resume.
+            let _ = self.control_task(task, Control::Resume, &by, now);
+        }
+        // Rollbacks were not suspended, but held back: nothing else drives them on.
+        for task in self.active.clone() {
+            self.settle_task(task, now);
+        }
+        self.unscheduled = true;
+    }
+}
