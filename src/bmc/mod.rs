@@ -5,26 +5,32 @@
 //! commands, counts failed log-ins, and answers at once for a BMC that was found dead a moment ago. Knows no nodes,
 //! tasks or journals; what is asked of it here has been written down already.
 
+mod address;
 mod breaker;
+mod events;
+mod knowledge;
 mod pace;
 mod report;
 pub mod settings;
 mod translate;
+mod upkeep;
 pub mod vocabulary;
 
 use crate::entropy::Entropy;
-use crate::ipmi::SuiteId;
-use crate::session::{self, Event, OpenError, Quirks, RequestId, Session, Withdrawn};
+use crate::session::{self, RequestId, Session, Withdrawn};
 use crate::time::Instant;
+use address::Resolution;
 use breaker::Breaker;
+pub use knowledge::Knowledge;
+use knowledge::recalled;
 use pace::Pace;
-use report::{not_sent, silence, trouble_of, unknown_fate};
+use report::{not_sent, unknown_fate};
+use settings::QUEUE_LIMIT;
 pub use settings::Settings;
-use settings::{GRACE, QUEUE_LIMIT};
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
-use translate::{Script, Step};
+use translate::Script;
 use vocabulary::{Delivery, Order, OrderId, Report, Trouble};
 
 /// The number of a local UDP port: the shell binds one socket per number, shared by all BMCs that use it.
@@ -72,19 +78,6 @@ pub struct Bmc {
     stopping: bool,
 }
 
-/// Where the BMC is.
-#[derive(Clone, Debug)]
-enum Resolution {
-    /// Known, and since when; `None` for an address that was given as one.
-    Known(SocketAddr, Option<Instant>),
-    /// To be asked for.
-    Wanted,
-    /// Asked for.
-    Asked,
-    /// Not asked for at the moment.
-    Unknown,
-}
-
 /// An order in the queue.
 #[derive(Debug)]
 struct Waiting {
@@ -109,20 +102,6 @@ struct Current {
     renewals: u32,
     /// A completion code FFh was answered once already.
     unspecified: bool,
-}
-
-/// What was learned about a BMC and is worth remembering over a restart.
-#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-pub struct Knowledge {
-    /// The cipher suite of the last session.
-    pub suite: Option<u8>,
-    /// Quirks that were found to be needed, by name.
-    pub quirks: Vec<String>,
-    /// What was found out about the BMC, in words: quirks, and what showed them.
-    pub evidence: Vec<String>,
-    /// Orders, by name, that the BMC said it does not have.
-    pub unsupported: Vec<String>,
 }
 
 impl Bmc {
@@ -254,33 +233,6 @@ impl Bmc {
         self.advance(now, entropy);
     }
 
-    /// Begins to stop: readings are given up, the session is closed once the order under way has its report.
-    pub fn stop(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        self.stopping = true;
-        for waiting in std::mem::take(&mut self.queue) {
-            self.report(
-                waiting.id,
-                not_sent(Trouble::Busy, "the daemon is shutting down"),
-            );
-        }
-        if let Some(current) = self
-            .current
-            .take_if(|current| !current.order.changes_power() || !current.sent)
-        {
-            self.session.withdraw(current.request);
-            self.report(
-                current.id,
-                not_sent(Trouble::Busy, "the daemon is shutting down"),
-            );
-        }
-        self.advance(now, entropy);
-    }
-
-    /// Whether nothing is under way any more, after [`Bmc::stop`].
-    pub fn is_quiet(&self) -> bool {
-        self.current.is_none() && self.is_closed()
-    }
-
     /// A datagram came from the BMC's address to one of our ports.
     pub fn handle_datagram(
         &mut self,
@@ -301,32 +253,6 @@ impl Bmc {
     pub fn handle_unreachable(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.session.handle_unreachable(now);
         self.drain(now, entropy);
-        self.advance(now, entropy);
-    }
-
-    /// The BMC's name was looked up.
-    pub fn handle_resolved(
-        &mut self,
-        answer: Result<SocketAddr, String>,
-        now: Instant,
-        entropy: &mut dyn Entropy,
-    ) {
-        match answer {
-            Ok(mut address) => {
-                address.set_port(self.settings.port);
-                if let Resolution::Known(old, _) = self.address
-                    && old != address
-                {
-                    self.lose_session();
-                }
-                self.address = Resolution::Known(address, Some(now));
-            }
-            Err(why) => {
-                self.address = Resolution::Unknown;
-                let text = format!("the name {} does not resolve: {why}", self.settings.host);
-                self.give_up(Trouble::NoAddress, &text, now);
-            }
-        }
         self.advance(now, entropy);
     }
 
@@ -371,15 +297,6 @@ impl Bmc {
         self.reports.pop_front()
     }
 
-    /// The host name that wants to be looked up. Asking is promising to look it up.
-    pub fn poll_resolve(&mut self) -> Option<String> {
-        if let Resolution::Wanted = self.address {
-            self.address = Resolution::Asked;
-            return Some(self.settings.host.clone());
-        }
-        None
-    }
-
     /// When [`Bmc::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let paced = self
@@ -397,14 +314,6 @@ impl Bmc {
     /// What was learned.
     pub fn knowledge(&self) -> &Knowledge {
         &self.knowledge
-    }
-
-    /// The BMC's address, where it is known.
-    pub fn address(&self) -> Option<SocketAddr> {
-        match self.address {
-            Resolution::Known(address, _) => Some(address),
-            _ => None,
-        }
     }
 
     /// The number of the local port in use.
@@ -451,14 +360,6 @@ impl Bmc {
         self.current.is_none() && self.queue.is_empty() && self.keepalive.is_none()
     }
 
-    fn upkeep_after(&self) -> Duration {
-        match (self.stopping, self.wanted) {
-            (true, _) => Duration::ZERO,
-            (false, true) => self.keepalive_after,
-            (false, false) => self.settings.idle_close,
-        }
-    }
-
     fn report(&mut self, id: OrderId, report: Report) {
         self.reports.push_back((id, report));
     }
@@ -501,34 +402,6 @@ impl Bmc {
         }
     }
 
-    /// Keeps an unused session alive while it is wanted, and closes it when it is not.
-    fn upkeep(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        if !self.is_open() || !self.is_idle() || now < self.used_at + self.upkeep_after() {
-            return;
-        }
-        if self.stopping || !self.wanted {
-            self.session.close(now, entropy);
-        } else {
-            self.used_at = now;
-            self.keepalive_after = jittered(self.settings.keepalive, entropy);
-            self.keepalive = Some(self.session.request(translate::keepalive(), now));
-        }
-    }
-
-    /// Opens the session, after looking the name up where that was long ago.
-    fn open(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        match self.address {
-            Resolution::Known(_, Some(since))
-                if now - since > RESOLVE_AGAIN && self.is_closed() =>
-            {
-                self.address = Resolution::Wanted;
-            }
-            Resolution::Known(..) => self.session.open(now, entropy),
-            Resolution::Unknown => self.address = Resolution::Wanted,
-            Resolution::Wanted | Resolution::Asked => {}
-        }
-    }
-
     /// Hands the first command of the next order to the session, if the pace allows it.
     fn begin_next(&mut self, now: Instant) {
         let urgent = self
@@ -561,177 +434,6 @@ impl Bmc {
         });
     }
 
-    /// Takes in what the session has to say.
-    fn drain(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                Event::Opened(opened) => {
-                    self.used_at = now;
-                    self.keepalive_after = jittered(self.settings.keepalive, entropy);
-                    self.breaker.succeeded();
-                    self.knowledge.suite = opened.suite().map(|suite| suite.0);
-                    let configured = self.settings.login.quirks;
-                    let found = opened.quirks.iter().filter(|quirk| !configured.has(*quirk));
-                    self.knowledge.quirks = found.map(|quirk| quirk.name().to_owned()).collect();
-                    for evidence in opened.evidence {
-                        if !self.knowledge.evidence.contains(&evidence) {
-                            self.knowledge.evidence.push(evidence);
-                        }
-                    }
-                }
-                Event::OpenFailed(error) => self.open_failed(&error, now),
-                Event::Answered {
-                    id,
-                    completion,
-                    data,
-                    ..
-                } => {
-                    self.used_at = now;
-                    self.breaker.succeeded();
-                    if self.keepalive == Some(id) {
-                        self.keepalive = None;
-                    } else {
-                        self.answered(id, completion, &data, now);
-                    }
-                }
-                Event::Unanswered {
-                    id,
-                    datagrams,
-                    reason,
-                } => {
-                    self.unanswered(id, datagrams, &reason.to_string(), now);
-                }
-                Event::Lost(reason) => {
-                    self.note(now, format!("session lost: {reason}"));
-                    self.lose_session();
-                }
-                Event::Closed => {}
-            }
-        }
-    }
-
-    fn open_failed(&mut self, error: &OpenError, now: Instant) {
-        let trouble = trouble_of(error);
-        let text = error.to_string();
-        if matches!(trouble, Trouble::Silent | Trouble::Unreachable) && now < self.grace_until {
-            // A BMC that went deaf with its host: its callers hear of it, and the next one tries again at once.
-            self.note(now, text.clone());
-            self.refuse_queue(trouble, &text);
-            return;
-        }
-        self.give_up(trouble, &text, now);
-    }
-
-    /// Everybody who waits hears why there is no session, and the breaker takes note.
-    fn give_up(&mut self, trouble: Trouble, text: &str, now: Instant) {
-        self.note(now, text.to_owned());
-        self.breaker.failed(trouble, text, self.wanted, now);
-        self.refuse_queue(trouble, text);
-    }
-
-    fn refuse_queue(&mut self, trouble: Trouble, text: &str) {
-        if let Some(current) = self.current.take() {
-            self.session.withdraw(current.request);
-            let report = if current.sent {
-                silence(Delivery::Unknown, trouble, text)
-            } else {
-                not_sent(trouble, text)
-            };
-            self.report(current.id, report);
-        }
-        for waiting in std::mem::take(&mut self.queue) {
-            let delivery = if waiting.sent {
-                Delivery::Unknown
-            } else {
-                Delivery::NotSent
-            };
-            self.report(waiting.id, silence(delivery, trouble, text));
-        }
-    }
-
-    fn answered(
-        &mut self,
-        id: RequestId,
-        completion: crate::ipmi::CompletionCode,
-        data: &[u8],
-        now: Instant,
-    ) {
-        let Some(mut current) = self.current.take_if(|current| current.request == id) else {
-            return;
-        };
-        match current.script.handle(completion, data) {
-            Step::Next(request) => {
-                current.request = self.session.request(request, now);
-                self.current = Some(current);
-            }
-            Step::Again if !current.unspecified => {
-                current.unspecified = true;
-                let (script, request) = Script::begin(&current.order);
-                current.script = script;
-                current.request = self.session.request(request, now);
-                self.current = Some(current);
-            }
-            Step::Again => {
-                let report = current.script.refused(completion);
-                self.finish(current, report, now);
-            }
-            Step::Done(report) => self.finish(current, report, now),
-        }
-    }
-
-    fn finish(&mut self, current: Current, report: Report, now: Instant) {
-        if current.order.changes_power() && matches!(report, Report::Accepted(_)) {
-            self.grace_until = now + GRACE;
-        }
-        if let Report::Refused(refusal) = &report {
-            self.note(
-                now,
-                format!("{} refused: {}", current.order.name(), refusal.text),
-            );
-            let name = current.order.name().to_owned();
-            if refusal.kind == vocabulary::RefusalKind::NotSupported
-                && !self.knowledge.unsupported.contains(&name)
-            {
-                self.knowledge.unsupported.push(name);
-            }
-        } else {
-            self.knowledge
-                .unsupported
-                .retain(|name| name != current.order.name());
-        }
-        self.report(current.id, report);
-    }
-
-    /// A command got no answer: the session is not trusted any more; what is harmless is tried once more in a new one.
-    fn unanswered(&mut self, id: RequestId, datagrams: u32, reason: &str, now: Instant) {
-        if self.keepalive == Some(id) {
-            self.note(now, format!("keep-alive: {reason}"));
-            self.lose_session();
-            return;
-        }
-        let Some(current) = self.current.take_if(|current| current.request == id) else {
-            return;
-        };
-        self.lose_session();
-        let sent = current.sent || datagrams > 0;
-        self.note(now, format!("{}: {reason}", current.order.name()));
-        let harmless = current.order.repeat() == vocabulary::Repeat::Harmless;
-        if current.order.changes_power() && sent {
-            self.grace_until = now + GRACE;
-        }
-        if (harmless || !sent) && current.renewals == 0 && !self.stopping {
-            // Once only: an order that is begun anew twice would outlive every promise about time.
-            self.queue.push_front(Current { sent, ..current }.renewed());
-            return;
-        }
-        let delivery = if sent {
-            Delivery::Unknown
-        } else {
-            Delivery::NotSent
-        };
-        self.report(current.id, silence(delivery, Trouble::Silent, reason));
-    }
-
     fn note(&mut self, now: Instant, text: String) {
         if self.failures.len() == FAILURES_KEPT {
             self.failures.pop_front();
@@ -752,34 +454,4 @@ impl Current {
     }
 }
 
-impl Resolution {
-    fn of(settings: &Settings) -> Self {
-        match settings.host.parse::<IpAddr>() {
-            Ok(ip) => Resolution::Known(SocketAddr::new(ip, settings.port), None),
-            Err(_) => Resolution::Unknown,
-        }
-    }
-}
-
-/// A session that begins with what an earlier life learned.
-fn recalled(settings: &Settings, knowledge: &Knowledge) -> Session {
-    let mut session = Session::new(settings.login.clone());
-    let known = |name: &String| Quirks::parse([name.as_str()]).ok();
-    let quirks = knowledge
-        .quirks
-        .iter()
-        .filter_map(known)
-        .fold(Quirks::NONE, Quirks::and);
-    session.recall(knowledge.suite.map(SuiteId), quirks);
-    session
-}
-
-/// Within 5 s of `duration` on either side, or a fifth of it where that is less.
-fn jittered(duration: Duration, entropy: &mut dyn Entropy) -> Duration {
-    let spread = duration.as_millis() as u64 / 5;
-    duration - Duration::from_millis(spread) + Duration::from_millis(entropy.below(2 * spread + 1))
-}
-
 const FAILURES_KEPT: usize = 16;
-/// A name is looked up again for a handshake when the last look-up is so old.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(300);

@@ -1,0 +1,67 @@
+//! The care of a session that nobody uses at the moment: kept alive, closed, given up for a stop.
+//!
+//! Driven by the rest of `bmc`, each time that something happened.
+
+use super::report::not_sent;
+use super::vocabulary::Trouble;
+use super::{Bmc, translate};
+use crate::entropy::Entropy;
+use crate::time::Instant;
+use std::time::Duration;
+
+impl Bmc {
+    /// Begins to stop: readings are given up, the session is closed once the order under way has its report.
+    pub fn stop(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.stopping = true;
+        for waiting in std::mem::take(&mut self.queue) {
+            self.report(
+                waiting.id,
+                not_sent(Trouble::Busy, "the daemon is shutting down"),
+            );
+        }
+        if let Some(current) = self
+            .current
+            .take_if(|current| !current.order.changes_power() || !current.sent)
+        {
+            self.session.withdraw(current.request);
+            self.report(
+                current.id,
+                not_sent(Trouble::Busy, "the daemon is shutting down"),
+            );
+        }
+        self.advance(now, entropy);
+    }
+
+    /// Whether nothing is under way any more, after [`Bmc::stop`].
+    pub fn is_quiet(&self) -> bool {
+        self.current.is_none() && self.is_closed()
+    }
+
+    pub(super) fn upkeep_after(&self) -> Duration {
+        match (self.stopping, self.wanted) {
+            (true, _) => Duration::ZERO,
+            (false, true) => self.keepalive_after,
+            (false, false) => self.settings.idle_close,
+        }
+    }
+
+    /// Keeps an unused session alive while it is wanted, and closes it when it is not.
+    pub(super) fn upkeep(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        if !self.is_open() || !self.is_idle() || now < self.used_at + self.upkeep_after() {
+            return;
+        }
+        if self.stopping || !self.wanted {
+            self.session.close(now, entropy);
+        } else {
+            self.used_at = now;
+            self.keepalive_after = jittered(self.settings.keepalive, entropy);
+            self.keepalive = Some(self.session.request(translate::keepalive(), now));
+        }
+    }
+}
+
+/// Within 5 s of `duration` on either side, or a fifth of it where that is less.
+pub(super) fn jittered(duration: Duration, entropy: &mut dyn Entropy) -> Duration {
+    let spread = duration.as_millis() as u64 / 5;
+    duration - Duration::from_millis(spread) + Duration::from_millis(entropy.below(2 * spread + 1))
+}
