@@ -39,14 +39,19 @@ impl Bmc {
                     data,
                     ..
                 } => {
-                    self.used_at = now;
                     self.breaker.succeeded();
+                    if self.inquires(id) {
+                        self.inquiry_answered(completion, &data);
+                        continue;
+                    }
+                    self.used_at = now;
                     if self.keepalive == Some(id) {
                         self.keepalive = None;
                     } else {
                         self.answered(id, completion, &data, now);
                     }
                 }
+                Event::Unanswered { id, .. } if self.inquires(id) => self.inquiry_unanswered(),
                 Event::Unanswered {
                     id,
                     datagrams,
@@ -64,6 +69,9 @@ impl Bmc {
     }
 
     fn open_failed(&mut self, error: &OpenError, now: Instant) {
+        if let OpenError::NoCommonSuite { offered, .. } = error {
+            self.note_listed(offered);
+        }
         let trouble = trouble_of(error);
         let text = error.to_string();
         if matches!(trouble, Trouble::Silent | Trouble::Unreachable) && now < self.grace_until {

@@ -16,6 +16,9 @@ pub struct Knowledge {
     pub quirks: Vec<String>,
     /// What was found out about the BMC, in words: quirks, and what showed them.
     pub evidence: Vec<String>,
+    /// The cipher suites that the BMC listed when it was asked, in words: advice that decides nothing. `None` where it
+    /// was not asked yet, empty where it does not say.
+    pub listed: Option<Vec<String>>,
     /// Orders, by name, that the BMC said it does not have.
     pub unsupported: Vec<String>,
 }

@@ -8,6 +8,7 @@
 mod address;
 mod breaker;
 mod events;
+mod inquiry;
 mod knowledge;
 mod pace;
 mod report;
@@ -21,6 +22,7 @@ use crate::session::{self, RequestId, Session, Withdrawn};
 use crate::time::Instant;
 use address::Resolution;
 use breaker::Breaker;
+use inquiry::Inquiry;
 pub use knowledge::Knowledge;
 use knowledge::recalled;
 use pace::Pace;
@@ -62,6 +64,7 @@ pub struct Bmc {
     current: Option<Current>,
     /// A keep-alive that is under way, and nobody's order.
     keepalive: Option<RequestId>,
+    inquiry: Inquiry,
     reports: VecDeque<(OrderId, Report)>,
     pace: Pace,
     breaker: Breaker,
@@ -114,6 +117,7 @@ impl Bmc {
             queue: VecDeque::new(),
             current: None,
             keepalive: None,
+            inquiry: Inquiry::default(),
             reports: VecDeque::new(),
             pace: Pace::new(settings.orders_per_second, settings.burst, now),
             breaker: Breaker::new(
@@ -198,6 +202,7 @@ impl Bmc {
     pub fn retry(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.breaker.reset();
         self.knowledge.unsupported.clear();
+        self.forget_listed();
         self.advance(now, entropy);
     }
 
@@ -222,6 +227,7 @@ impl Bmc {
         }
         if moved {
             self.lose_session();
+            self.forget_listed();
             self.address = Resolution::of(&settings);
         }
         if other_login {
@@ -305,7 +311,8 @@ impl Bmc {
             .filter(|_| self.current.is_none() && self.is_open());
         let paced = paced.map(|waiting| self.pace.ready_at(waiting.order.changes_power()));
         let upkeep = (self.is_open() && self.is_idle()).then(|| self.used_at + self.upkeep_after());
-        [self.session.poll_timeout(), paced, upkeep]
+        let inquiry = self.inquiry_due();
+        [self.session.poll_timeout(), paced, upkeep, inquiry]
             .into_iter()
             .flatten()
             .min()
@@ -382,6 +389,7 @@ impl Bmc {
     /// The session is gone, or not trusted any more: nothing of it is waited for, and the order that waited behind an
     /// unanswered keep-alive waits for the next session.
     fn lose_session(&mut self) {
+        self.hush();
         self.session.abandon();
         self.keepalive = None;
         self.requeue_current();
@@ -390,6 +398,7 @@ impl Bmc {
     /// Takes the next step that is due: upkeep, opening, the next command.
     fn advance(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.upkeep(now, entropy);
+        self.inquire(now);
         if self.current.is_some() || self.queue.is_empty() {
             return;
         }
@@ -420,6 +429,7 @@ impl Bmc {
         else {
             return;
         };
+        self.hush();
         let (script, request) = Script::begin(&order);
         let request = self.session.request(request, now);
         self.used_at = now;

@@ -34,12 +34,36 @@ impl Pace {
         granted
     }
 
+    /// Takes one command's worth if that leaves one for somebody else.
+    pub(super) fn take_spare(&mut self, now: Instant) -> bool {
+        self.count(now);
+        let granted = self.tokens >= self.spare() - EPSILON;
+        if granted {
+            self.tokens -= 1.0;
+        }
+        granted
+    }
+
     /// When [`Pace::take`] will say yes.
     pub(super) fn ready_at(&self, urgent: bool) -> Instant {
         if urgent {
             return self.counted_at;
         }
-        let missing = (1.0 - self.tokens).max(0.0) / self.per_second;
+        self.holds_at(1.0)
+    }
+
+    /// When [`Pace::take_spare`] will say yes.
+    pub(super) fn spare_at(&self) -> Instant {
+        self.holds_at(self.spare())
+    }
+
+    /// Two commands' worth, or all that there ever is.
+    fn spare(&self) -> f64 {
+        self.burst.min(2.0)
+    }
+
+    fn holds_at(&self, tokens: f64) -> Instant {
+        let missing = (tokens - self.tokens).max(0.0) / self.per_second;
         self.counted_at + Duration::from_secs_f64(missing)
     }
 
@@ -79,5 +103,16 @@ mod tests {
         assert!(pace.take(true, at(0)));
         assert!(!pace.take(false, at(1000)));
         assert!(pace.take(false, at(2000)));
+    }
+
+    #[test]
+    fn what_is_spare_leaves_one_command_for_an_order() {
+        let mut pace = Pace::new(1.0, 3, at(0));
+        assert!(pace.take_spare(at(0)) && pace.take_spare(at(0)) && !pace.take_spare(at(0)));
+        assert_eq!(pace.spare_at(), at(1000));
+        assert!(pace.take(false, at(0)));
+        let mut narrow = Pace::new(1.0, 1, at(0));
+        assert!(narrow.take_spare(at(0)) && !narrow.take_spare(at(999)));
+        assert_eq!(narrow.spare_at(), at(1000));
     }
 }

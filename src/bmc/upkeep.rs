@@ -50,6 +50,7 @@ impl Bmc {
         if !self.is_open() || !self.is_idle() || now < self.used_at + self.upkeep_after() {
             return;
         }
+        self.hush();
         if self.stopping || !self.wanted {
             self.session.close(now, entropy);
         } else {

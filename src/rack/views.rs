@@ -69,6 +69,9 @@ impl Rack {
                 .suite
                 .map_or("not known yet".to_owned(), |suite| suite.to_string()),
         );
+        if let Some(listed) = &knowledge.listed {
+            fact("suites listed", listed_words(listed));
+        }
         for evidence in &knowledge.evidence {
             fact("found out", evidence.clone());
         }
@@ -124,4 +127,16 @@ impl Rack {
             boot_device: None,
         }
     }
+}
+
+/// The BMC's own list of cipher suites, as advice.
+fn listed_words(listed: &[String]) -> String {
+    if listed.is_empty() {
+        return "the BMC does not say".into();
+    }
+    let mut words = format!("{}, says the BMC", listed.join(", "));
+    if listed.iter().any(|suite| suite == "0") {
+        words.push_str("; 0 lets in who knows a user's name");
+    }
+    words
 }
