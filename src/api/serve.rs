@@ -4,35 +4,39 @@
 //! Decides nothing about nodes: that is `plan`. Each listener runs its connections itself, on the task that polls it;
 //! a client that stalls or goes away costs one idle connection until a deadline ends it.
 
+mod door;
 mod guard;
 mod login;
 mod respond;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 
 use super::access::{Peer, Policy};
-use super::fault::Fault;
 use super::json::AuditPage;
 use super::plan::BODY_LIMIT;
-use super::plan::Frame;
 use crate::rack::call::{Answer, Call, Refused, Who};
+use door::Door;
 use guard::Guarded;
-use http::HeaderMap;
 use hyper::server::conn::http1;
 use login::Login;
 use respond::Connection;
 use smol::channel::{Receiver, Sender};
 use smol::future::{self, FutureExt};
-use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 use smol_hyper::rt::SmolTimer;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+#[cfg(feature = "tls")]
+pub use tls::Identity;
+#[cfg(feature = "tls")]
+use tls::TlsListener;
 
 /// A call on its way to the rack.
 #[derive(Debug)]
@@ -166,50 +170,47 @@ pub struct State {
 
 /// Serves a Unix socket until the daemon goes down.
 pub async fn serve_unix(listener: UnixListener, context: Arc<Context>) {
-    let accept = || async {
-        let (stream, _) = listener.accept().await?;
-        let ids =
-            nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
-        let mut peer = Peer::unix(ids.uid(), ids.gid(), Some(ids.pid()));
-        (context.look_up)(stream.as_fd(), &mut peer);
-        Ok((stream, peer))
-    };
-    serve(accept, &context).await;
+    serve(listener, &context).await;
 }
 
 /// Serves a TCP socket until the daemon goes down.
 pub async fn serve_tcp(listener: TcpListener, context: Arc<Context>) {
-    let accept = || async {
-        let (stream, _) = listener.accept().await?;
-        // Answers are small and awaited: nothing is gained by holding them back.
-        stream.set_nodelay(true)?;
-        Ok((stream, Peer::tcp()))
-    };
-    serve(accept, &context).await;
+    serve(listener, &context).await;
+}
+
+/// Serves a TCP socket over TLS until the daemon goes down.
+#[cfg(feature = "tls")]
+pub async fn serve_tls(tcp: TcpListener, identity: Identity, context: Arc<Context>) {
+    serve(TlsListener { tcp, identity }, &context).await;
 }
 
 /// The pause after an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-async fn serve<S, A, F>(accept: A, context: &Arc<Context>)
-where
-    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
-    A: Fn() -> F,
-    F: Future<Output = io::Result<(S, Peer)>>,
-{
+async fn serve<D: Door>(door: D, context: &Arc<Context>) {
     let connections = smol::Executor::new();
     let open = Arc::new(AtomicUsize::new(0));
     let accepting = async {
         loop {
-            match accept().await {
-                Ok((stream, peer)) => {
+            match door.accept(context).await {
+                Ok((raw, peer)) => {
                     let counted = Counted::new(&open);
                     if counted.others >= context.limits.connections {
-                        connections.spawn(turn_away(stream, counted)).detach();
+                        let sent_away = async move {
+                            D::turn_away(raw).await;
+                            drop(counted);
+                        };
+                        connections.spawn(sent_away).detach();
                     } else {
-                        connections
-                            .spawn(connection(stream, peer, context.clone(), counted))
-                            .detach();
+                        let greeting = door.greet(raw, context);
+                        let context = context.clone();
+                        let served = async move {
+                            if let Some(stream) = greeting.await {
+                                connection(stream, peer, D::SCHEME, context).await;
+                            }
+                            drop(counted);
+                        };
+                        connections.spawn(served).detach();
                     }
                 }
                 Err(error) => {
@@ -219,7 +220,9 @@ where
             }
         }
     };
-    connections.run(accepting.or(until_shutdown(context))).await;
+    connections
+        .run(accepting.or(until_shutdown(&context.shutdown)))
+        .await;
     let drained = async {
         while open.load(Ordering::Relaxed) > 0 {
             smol::Timer::after(Duration::from_millis(10)).await;
@@ -232,8 +235,8 @@ where
 }
 
 /// Ends when the daemon goes down.
-async fn until_shutdown(context: &Context) {
-    while context.shutdown.recv().await.is_ok() {}
+async fn until_shutdown(shutdown: &Receiver<()>) {
+    while shutdown.recv().await.is_ok() {}
 }
 
 /// One among several of something; it leaves when it is dropped.
@@ -258,39 +261,17 @@ impl Drop for Counted {
     }
 }
 
-/// Tells a client that there are too many, without reading what it wants.
-async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S, _counted: Counted) {
-    let fault = Fault::new(
-        http::StatusCode::SERVICE_UNAVAILABLE,
-        "crowded",
-        "too many connections are open; try again",
-    );
-    let frame = Frame::of("", "/v1/nodes", "", &HeaderMap::new());
-    let body = String::from_utf8_lossy(&frame.finish(Err(fault)).body).into_owned();
-    let text = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let say = async {
-        let _ = stream.write_all(text.as_bytes()).await;
-        let _ = stream.close().await;
-    };
-    say.or(async {
-        smol::Timer::after(Duration::from_secs(1)).await;
-    })
-    .await;
-}
-
 /// The most headers.
 const HEADERS_LIMIT: usize = 64;
 
-async fn connection<S>(stream: S, peer: Peer, context: Arc<Context>, _counted: Counted)
+async fn connection<S>(stream: S, peer: Peer, scheme: &'static str, context: Arc<Context>)
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let guarded = Guarded::new(stream, context.limits.write);
     let shared = Arc::new(Connection {
         peer,
+        scheme,
         hangup: guarded.hangup(),
         context: context.clone(),
     });
@@ -307,7 +288,7 @@ where
         .keep_alive(true);
     let mut exchange = pin!(http.serve_connection(guarded, service));
     let going_down = async {
-        until_shutdown(&context).await;
+        until_shutdown(&context.shutdown).await;
         None
     };
     let outcome = future::or(async { Some(exchange.as_mut().await) }, going_down).await;

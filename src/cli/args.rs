@@ -38,7 +38,7 @@ pub struct Common {
     /// The daemon's socket.
     #[arg(long, global = true, env = "RACKBMC_SOCKET", value_name = "PATH", default_value = super::connect::DEFAULT_SOCKET, help_heading = "Connection")]
     pub socket: PathBuf,
-    /// Reach the daemon over TCP instead, at http://HOST:PORT.
+    /// Reach the daemon over TCP instead, at http://HOST:PORT (https://HOST:PORT in a build with TLS).
     #[arg(
         long,
         global = true,
@@ -56,6 +56,15 @@ pub struct Common {
         help_heading = "Connection"
     )]
     pub auth_file: Option<PathBuf>,
+    /// A file of those who vouch for an https:// daemon (PEM); the system's authorities where not given.
+    #[arg(
+        long,
+        global = true,
+        env = "RACKBMC_CACERT",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub cacert: Option<PathBuf>,
     /// How answers are written.
     #[arg(
         short,

@@ -4,6 +4,7 @@
 //! is `client`'s affair.
 
 use super::exit::{Failure, Refusal};
+use super::tls::Trust;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -29,12 +30,14 @@ const BODY_LIMIT: usize = 64 << 20;
 pub enum Endpoint {
     /// A Unix socket.
     Unix(PathBuf),
-    /// `host:port` over plain HTTP.
+    /// `host:port`.
     Tcp {
         /// Host and port, as the `Host` header has them.
         authority: String,
         /// The value of the `Authorization` header.
         credentials: Option<Credentials>,
+        /// Over TLS, where there is something to trust; else plain HTTP.
+        trust: Option<Trust>,
     },
 }
 
@@ -65,13 +68,21 @@ impl Credentials {
 }
 
 impl Endpoint {
-    /// The endpoint of a URL such as `http://127.0.0.1:6385`.
+    /// The endpoint of a URL such as `http://127.0.0.1:6385`; `authorities` is a file of those who vouch for an
+    /// `https` one (PEM).
     ///
     /// # Errors
-    /// Anything but `http://host[:port]`.
-    pub fn from_url(url: &str, credentials: Option<Credentials>) -> Result<Self, Failure> {
+    /// Anything but `http://host[:port]` and, in a build with TLS, `https://host[:port]`.
+    pub fn from_url(
+        url: &str,
+        credentials: Option<Credentials>,
+        authorities: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let bad = || Failure::Usage(format!("'{url}' is not of the form http://127.0.0.1:6385"));
-        let rest = url.strip_prefix("http://").ok_or_else(bad)?;
+        let (trust, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (Some(Trust::new(authorities)?), rest),
+            None => (None, url.strip_prefix("http://").ok_or_else(bad)?),
+        };
         let authority = rest.trim_end_matches('/');
         if authority.is_empty() || authority.contains(['/', '@', '?', '#', ' ']) {
             return Err(bad());
@@ -87,6 +98,7 @@ impl Endpoint {
         Ok(Endpoint::Tcp {
             authority,
             credentials,
+            trust,
         })
     }
 
@@ -160,6 +172,7 @@ async fn exchange(
         Endpoint::Tcp {
             authority,
             credentials,
+            trust,
         } => {
             let mut request = request.header("Host", authority);
             if let Some(Credentials(value)) = credentials {
@@ -177,7 +190,13 @@ async fn exchange(
                         why: e.to_string(),
                     },
                 })?;
-            talk(endpoint, FuturesIo::new(stream), request).await
+            match trust {
+                Some(trust) => {
+                    let stream = trust.greet(authority, stream).await?;
+                    talk(endpoint, FuturesIo::new(stream), request).await
+                }
+                None => talk(endpoint, FuturesIo::new(stream), request).await,
+            }
         }
     }
 }
@@ -358,10 +377,10 @@ mod tests {
 
     #[test]
     fn a_url_without_a_port_means_ironics_port() {
-        let at = |url| Endpoint::from_url(url, None).map(|e| e.name());
+        let at = |url| Endpoint::from_url(url, None, None).map(|e| e.name());
         assert_eq!(at("http://127.0.0.1").unwrap(), "127.0.0.1:6385");
         assert_eq!(at("http://localhost:7000/").unwrap(), "localhost:7000");
-        assert!(at("https://localhost").is_err());
+        assert!(at("ftp://localhost").is_err());
         assert!(at("http://user:secret@localhost").is_err());
     }
 

@@ -20,6 +20,7 @@ mod select;
 mod shell;
 pub mod sim;
 mod tasks;
+mod tls;
 
 use args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
 use clap::Parser;
@@ -175,5 +176,5 @@ fn endpoint(common: &Common) -> Result<Endpoint, Failure> {
         (None, Ok(text)) => Some(Credentials::new(&text)?),
         (None, Err(_)) => None,
     };
-    Endpoint::from_url(url, credentials)
+    Endpoint::from_url(url, credentials, common.cacert.as_deref())
 }

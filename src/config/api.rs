@@ -3,6 +3,7 @@
 use super::complaint::{At, Findings};
 use super::files::{Secrets, hex};
 use super::section::{Section, wrong_type};
+use super::tls::{self, Tls};
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -29,6 +30,8 @@ pub struct ApiSettings {
     pub tokens: Vec<Token>,
     /// Names that a TCP request's `Host` may have, beside `localhost` and the address itself.
     pub hosts: Vec<String>,
+    /// What TCP is spoken with, where it is not plain HTTP.
+    pub tls: Option<Tls>,
     /// Who may do what. Where it is empty, everybody whom the socket's mode or a password lets in may do everything.
     /// The user root always may.
     pub roles: Vec<RoleRule>,
@@ -173,6 +176,7 @@ pub(super) fn read(
         users: Vec::new(),
         tokens: Vec::new(),
         hosts: Vec::new(),
+        tls: None,
         roles: Vec::new(),
         limits: Limits::default(),
     };
@@ -192,7 +196,7 @@ pub(super) fn read(
     let auth = section.word("auth", &words, findings);
     let htpasswd = section.nonempty("htpasswd", findings);
     let hosts = section.texts("hosts", findings);
-    refuse_tls(section, findings);
+    let tls = tls::read(section, secrets, findings);
     let tokens = tokens(section, resolve, findings);
     let roles = section.tables("role", "[[api.role]]", findings);
     let roles: Vec<RoleRule> = roles
@@ -211,10 +215,20 @@ pub(super) fn read(
         hosts: hosts.map_or_else(Vec::new, |at| {
             at.value.into_iter().map(|at| at.value).collect()
         }),
+        tls: tls.as_ref().map(|at| at.value.clone()),
         roles,
         limits: limits.map_or_else(Limits::default, |section| read_limits(section, findings)),
     };
-    whole.finish(&[("listen", "write socket or tcp")], findings);
+    whole.finish(
+        &[
+            ("listen", "write socket or tcp"),
+            ("tls", "write tls_certificate and tls_key"),
+        ],
+        findings,
+    );
+    if let (Some(tls), None) = (&tls, &tcp) {
+        findings.warn(&tls.span, "tls_certificate is for tcp, which is not set");
+    }
     if let Some(tcp) = tcp {
         check_tcp(&tcp, &auth, &settings, findings);
         if settings.auth == Auth::HttpBasic {
@@ -286,8 +300,13 @@ fn check_tcp(
         }
         _ => {}
     }
-    if !loopback {
-        let warning = "passwords and tokens cross the network readable: use loopback, with a TLS proxy before it";
+    if !loopback && settings.tls.is_none() {
+        let remedy = if cfg!(feature = "tls") {
+            "write tls_certificate and tls_key, or use loopback"
+        } else {
+            "use loopback, with a TLS proxy before it"
+        };
+        let warning = format!("passwords and tokens cross the network readable: {remedy}");
         findings.warn(&tcp.span, warning);
     }
 }
@@ -342,18 +361,6 @@ fn users(
         );
     }
     users
-}
-
-/// The keys of a TLS that this daemon does not have: one who writes them must not get a port that anybody can read along.
-fn refuse_tls(section: &mut Section<'_>, findings: &mut Findings<'_>) {
-    for key in ["tls_certificate", "tls_key"] {
-        if let Some(found) = section.nonempty(key, findings) {
-            let text = format!(
-                "{key}: this rackbmcd has no TLS of its own: let tcp listen on loopback, and put a TLS proxy before it"
-            );
-            findings.complain(&found.span, text);
-        }
-    }
 }
 
 const ROLES: [(&str, Role); 3] = [

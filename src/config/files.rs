@@ -112,6 +112,22 @@ impl<'f> Secrets<'f> {
         }
     }
 
+    /// A file that is no secret; a complaint at the place that names it.
+    #[cfg(feature = "tls")]
+    pub fn read(
+        &self,
+        path: &Path,
+        span: &Range<usize>,
+        findings: &mut Findings<'_>,
+    ) -> Option<Content> {
+        let content = self.files.read(path);
+        content
+            .map_err(|reason| {
+                findings.complain(span, format!("{} cannot be read: {reason}", path.display()));
+            })
+            .ok()
+    }
+
     /// The single line of a secret's file.
     fn line(&mut self, from: &At<From>, findings: &mut Findings<'_>) -> Option<Zeroizing<Vec<u8>>> {
         if let Some(known) = self.read.get(&from.value) {

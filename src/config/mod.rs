@@ -9,11 +9,13 @@ mod files;
 mod keys;
 mod node;
 mod section;
+mod tls;
 
 pub use api::{Account, ApiSettings, Auth, HttpUser, Limits, Role, RoleRule, Token};
 pub use complaint::Complaint;
 pub use files::{Content, Disk, Files};
 pub use node::uuid_of;
+pub use tls::Tls;
 
 use crate::nodeset;
 use crate::rack::settings::{MaintenancePolicy, NodeSettings, RackSettings};

@@ -1,7 +1,8 @@
 //! The API's sockets: those that systemd passes, else our own.
 
 use super::{Failure, kernel};
-use crate::config::ApiSettings;
+use crate::api::serve::{self, Context};
+use crate::config::{ApiSettings, Tls};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, chown};
 use smol::Async;
@@ -11,6 +12,9 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "tls")]
+use std::sync::PoisonError;
+use std::sync::{Arc, Mutex};
 
 /// What the API listens on.
 pub(super) struct Listeners {
@@ -84,6 +88,53 @@ fn passed() -> Result<Option<UnixListener>, Failure> {
     listener
         .map(Some)
         .map_err(|error| Failure::new(format!("the socket that systemd passed: {error}")))
+}
+
+/// Serves the TCP port: over TLS where `tls` holds a certificate, which may be replaced by another, but not taken away.
+#[cfg(feature = "tls")]
+pub(super) fn serve_tcp(
+    listener: TcpListener,
+    tls: Arc<Mutex<Option<Tls>>>,
+    context: Arc<Context>,
+) -> smol::Task<()> {
+    let current = move || {
+        let tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
+        tls.as_ref().map(Tls::server)
+    };
+    match current() {
+        Some(first) => {
+            let identity = Box::new(move || current().unwrap_or_else(|| first.clone()));
+            smol::spawn(serve::serve_tls(listener, identity, context))
+        }
+        None => smol::spawn(serve::serve_tcp(listener, context)),
+    }
+}
+
+/// Serves the TCP port: this build has no TLS.
+#[cfg(not(feature = "tls"))]
+pub(super) fn serve_tcp(
+    listener: TcpListener,
+    _: Arc<Mutex<Option<Tls>>>,
+    context: Arc<Context>,
+) -> smol::Task<()> {
+    smol::spawn(serve::serve_tcp(listener, context))
+}
+
+/// The keys that a reload finds changed, but that hold from the next start on.
+pub(super) fn fixed(old: &ApiSettings, new: &ApiSettings) -> Vec<&'static str> {
+    let changed = [
+        ("api.socket", old.socket != new.socket),
+        ("api.socket_group", old.socket_group != new.socket_group),
+        ("api.socket_mode", old.socket_mode != new.socket_mode),
+        ("api.tcp", old.tcp != new.tcp),
+        (
+            "whether api.tcp speaks TLS",
+            old.tls.is_some() != new.tls.is_some(),
+        ),
+        ("api.limits", old.limits != new.limits),
+    ];
+    let changed = changed.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(key, _)| key).collect()
 }
 
 /// Makes a place for the socket file: one that nobody listens on any more is a leftover.

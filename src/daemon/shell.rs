@@ -2,7 +2,7 @@
 
 use super::audit::{self, Trail};
 use super::clock::Clock;
-use super::listen::Listeners;
+use super::listen::{self, Listeners};
 use super::signals::Signals;
 use super::store::Store;
 use super::store::committer::{self, Batch, Committed, Look};
@@ -10,8 +10,8 @@ use super::udp::{Received, Sockets};
 use super::{Failure, kernel, metrics, names, policy};
 use crate::api::access::Policy;
 use crate::api::json::AuditPage;
-use crate::api::serve::{Asked, Audit, Context, Limits, Reply, State, serve_tcp, serve_unix};
-use crate::config::{Complaint, Configuration, Disk};
+use crate::api::serve::{Asked, Audit, Context, Limits, Reply, State, serve_unix};
+use crate::config::{ApiSettings, Complaint, Configuration, Disk, Tls};
 use crate::entropy::Entropy;
 use crate::rack::Rack;
 use crate::rack::call::{Answer, Call, CallId};
@@ -93,8 +93,9 @@ pub(super) async fn run(
         smol::spawn(pass_signals(signals, to_inputs.clone())),
         smol::spawn(serve_unix(listeners.unix.clone(), context.clone())),
     ];
+    let tls = Arc::new(Mutex::new(configuration.api.tls.clone()));
     if let Some(tcp) = listeners.tcp.clone() {
-        tasks.push(smol::spawn(serve_tcp(tcp, context)));
+        tasks.push(listen::serve_tcp(tcp, tls.clone(), context));
     }
     let (nodes, ..) = rack.summary(clock.now());
     log::info!(
@@ -114,6 +115,8 @@ pub(super) async fn run(
         to_inputs,
         path,
         policy,
+        tls,
+        api: configuration.api,
         going_down: Some(going_down),
         stop_by: None,
         watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
@@ -144,6 +147,10 @@ struct Shell {
     to_inputs: Sender<Input>,
     path: PathBuf,
     policy: Arc<Mutex<Arc<Policy>>>,
+    /// The certificate in use and its key.
+    tls: Arc<Mutex<Option<Tls>>>,
+    /// What the listeners were made with.
+    api: ApiSettings,
     /// Dropped to tell the API that the daemon goes down.
     going_down: Option<Sender<()>>,
     /// When patience with the shutdown ends.
@@ -374,12 +381,19 @@ impl Shell {
                     .iter()
                     .for_each(|warning| log::warn!("{warning}"));
                 let policy = Arc::new(policy::policy(&configuration.api));
+                let mut api = configuration.api;
                 match self
                     .rack
                     .reload(configuration.rack, configuration.nodes, now)
                 {
                     Ok(()) => {
                         *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+                        for key in listen::fixed(&self.api, &api) {
+                            log::warn!("{key} has changed: that holds from the next start on");
+                        }
+                        if let Some(tls) = api.tls.take().filter(|_| self.api.tls.is_some()) {
+                            *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+                        }
                         log::info!("reloaded");
                     }
                     Err(why) => {

@@ -27,6 +27,8 @@ type Outgoing = UnsyncBoxBody<Bytes, Infallible>;
 pub struct Connection {
     /// Who is at the other end.
     pub peer: Peer,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// Whether they still are.
     pub hangup: Option<Hangup>,
     /// The world.
@@ -78,7 +80,7 @@ pub async fn respond(
             body,
             peer,
             id,
-            scheme: "http",
+            scheme: connection.scheme,
         };
         let (dress, first) = plan(request, &(context.policy)());
         frame = dress;
@@ -369,7 +371,7 @@ fn event_body(
             let events = at.events.take()?;
             let ask = async { asked(events.call(false), &at.connection).await.ok() };
             let down = async {
-                until_shutdown(&at.connection.context).await;
+                until_shutdown(&at.connection.context.shutdown).await;
                 None
             };
             let answer = ask.or(down).await?;

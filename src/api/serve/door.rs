@@ -1,0 +1,101 @@
+//! The kinds of listeners: how a connection comes in, what is said before HTTP begins, and how one too many is sent away.
+
+use super::{Context, Later, Peer};
+use crate::api::fault::Fault;
+use crate::api::plan::Frame;
+use http::HeaderMap;
+use smol::future::FutureExt;
+use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use smol::net::unix::{UnixListener, UnixStream};
+use smol::net::{TcpListener, TcpStream};
+use std::future::Future;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// A listener.
+pub trait Door {
+    /// A connection as it comes in.
+    type Raw: Send + 'static;
+    /// A connection on which HTTP is spoken.
+    type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
+    /// The scheme of its addresses.
+    const SCHEME: &'static str;
+
+    /// The next connection and who it is.
+    fn accept(&self, context: &Context) -> impl Future<Output = io::Result<(Self::Raw, Peer)>>;
+
+    /// What comes before HTTP: never waits for longer than the client has for a request's head. `None` where the client
+    /// is not to be talked to.
+    fn greet(&self, raw: Self::Raw, context: &Context) -> Later<Option<Self::Stream>>;
+
+    /// Tells a client that there are too many, without reading what it wants, and without waiting for long.
+    fn turn_away(raw: Self::Raw) -> impl Future<Output = ()> + Send + 'static;
+}
+
+impl Door for UnixListener {
+    type Raw = UnixStream;
+    type Stream = UnixStream;
+    const SCHEME: &'static str = "http";
+
+    async fn accept(&self, context: &Context) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = UnixListener::accept(self).await?;
+        let ids =
+            nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
+        let mut peer = Peer::unix(ids.uid(), ids.gid(), Some(ids.pid()));
+        (context.look_up)(stream.as_fd(), &mut peer);
+        Ok((stream, peer))
+    }
+
+    fn greet(&self, raw: UnixStream, _: &Context) -> Later<Option<UnixStream>> {
+        Box::pin(std::future::ready(Some(raw)))
+    }
+
+    fn turn_away(raw: UnixStream) -> impl Future<Output = ()> {
+        say_no(raw)
+    }
+}
+
+impl Door for TcpListener {
+    type Raw = TcpStream;
+    type Stream = TcpStream;
+    const SCHEME: &'static str = "http";
+
+    async fn accept(&self, _: &Context) -> io::Result<(TcpStream, Peer)> {
+        let (stream, _) = TcpListener::accept(self).await?;
+        // Answers are small and awaited: nothing is gained by holding them back.
+        stream.set_nodelay(true)?;
+        Ok((stream, Peer::tcp()))
+    }
+
+    fn greet(&self, raw: TcpStream, _: &Context) -> Later<Option<TcpStream>> {
+        Box::pin(std::future::ready(Some(raw)))
+    }
+
+    fn turn_away(raw: TcpStream) -> impl Future<Output = ()> {
+        say_no(raw)
+    }
+}
+
+/// A plain 503.
+async fn say_no<S: AsyncWrite + Unpin>(mut stream: S) {
+    let fault = Fault::new(
+        http::StatusCode::SERVICE_UNAVAILABLE,
+        "crowded",
+        "too many connections are open; try again",
+    );
+    let frame = Frame::of("", "/v1/nodes", "", &HeaderMap::new());
+    let body = String::from_utf8_lossy(&frame.finish(Err(fault)).body).into_owned();
+    let text = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let say = async {
+        let _ = stream.write_all(text.as_bytes()).await;
+        let _ = stream.close().await;
+    };
+    say.or(async {
+        smol::Timer::after(Duration::from_secs(1)).await;
+    })
+    .await;
+}

@@ -1,0 +1,111 @@
+//! HTTPS: a TCP listener whose connections begin with a handshake (rustls on smol's streams).
+//!
+//! A handshake has a deadline of its own and holds one of the listener's connections meanwhile, as everybody does. Who
+//! does not finish it is hung up on: those who speak plain HTTP here, too.
+
+use super::door::Door;
+use super::{Context, Later, Peer, until_shutdown};
+use futures_rustls::server::TlsStream;
+use futures_rustls::{TlsAcceptor, rustls::ServerConfig};
+use smol::future::{self, FutureExt};
+use smol::io::{AsyncRead, AsyncWrite};
+use smol::net::{TcpListener, TcpStream};
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Waking, Poll};
+use std::time::Duration;
+
+/// The certificate and the key of the day: asked for with every connection, so that a renewed one holds at once.
+pub type Identity = Box<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+
+/// A TCP listener that speaks TLS.
+pub struct TlsListener {
+    /// The listener.
+    pub tcp: TcpListener,
+    /// What it shows of itself.
+    pub identity: Identity,
+}
+
+/// The longest that a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+impl Door for TlsListener {
+    type Raw = TcpStream;
+    type Stream = Encrypted;
+    const SCHEME: &'static str = "https";
+
+    async fn accept(&self, context: &Context) -> io::Result<(TcpStream, Peer)> {
+        Door::accept(&self.tcp, context).await
+    }
+
+    fn greet(&self, raw: TcpStream, context: &Context) -> Later<Option<Encrypted>> {
+        let acceptor = TlsAcceptor::from((self.identity)());
+        let patience = HANDSHAKE.min(context.limits.headers);
+        let shutdown = context.shutdown.clone();
+        Box::pin(async move {
+            let shake = async { Some(acceptor.accept(raw).await) };
+            let late = async {
+                smol::Timer::after(patience).await;
+                None
+            };
+            let down = async {
+                until_shutdown(&shutdown).await;
+                None
+            };
+            match shake.or(late).or(down).await {
+                Some(Ok(stream)) => Some(Encrypted(stream)),
+                Some(Err(error)) => {
+                    log::debug!("api: no TLS with a client: {error}");
+                    None
+                }
+                None => None,
+            }
+        })
+    }
+
+    /// Without a word: it could not be read before a handshake, which is what a crowd is not to cost us.
+    fn turn_away(raw: TcpStream) -> impl Future<Output = ()> {
+        drop(raw);
+        future::ready(())
+    }
+}
+
+/// A connection after its handshake.
+pub struct Encrypted(TlsStream<TcpStream>);
+
+impl AsFd for Encrypted {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().0.as_fd()
+    }
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        waking: &mut Waking<'_>,
+        to: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(waking, to)
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        waking: &mut Waking<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(waking, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, waking: &mut Waking<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(waking)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, waking: &mut Waking<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(waking)
+    }
+}
