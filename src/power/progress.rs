@@ -1,5 +1,6 @@
 //! Progress in words and figures, read off the phase.
 
+use super::sequence::Age;
 use super::sequence::phase::{Aim, Phase, Question, Then};
 use super::{Operation, Sequence, power_name};
 use serde::{Deserialize, Serialize};
@@ -24,31 +25,38 @@ pub struct Progress {
 impl Sequence {
     /// How far it is at `now`.
     pub fn progress(&self, now: crate::time::Instant) -> Progress {
-        let mut sequence = self.clone();
-        sequence.advance(now);
-        let knowledge = &sequence.knowledge;
-        let (step, steps) = steps(&sequence.phase, knowledge.operation);
-        let mut phase = words(&sequence.phase, knowledge.operation);
-        if let Some(trouble) = &knowledge.trouble
-            && sequence.outcome().is_none()
-        {
-            phase.push_str(&format!(" (last: {trouble})"));
-        }
+        let clock = self.clock_at(now);
+        let (step, steps) = self.step_of();
         Progress {
-            phase,
+            phase: self.phase_in_words(),
             step,
             steps,
-            elapsed: match sequence.outcome() {
+            elapsed: match self.outcome() {
                 Some(outcome) => outcome.took,
-                None => knowledge.clock.since_begin(),
+                None => clock.since_begin(),
             },
-            time_left: sequence.time_left(),
+            time_left: self.time_left(clock.age()),
         }
     }
 
-    fn time_left(&self) -> Option<Duration> {
+    /// What it is doing, in words, with the trouble that it meets: [`Progress::phase`] alone.
+    pub fn phase_in_words(&self) -> String {
+        let mut phase = words(&self.phase, self.operation());
+        if let Some(trouble) = &self.knowledge.trouble
+            && self.outcome().is_none()
+        {
+            phase.push_str(&format!(" (last: {trouble})"));
+        }
+        phase
+    }
+
+    /// Step k of n: [`Progress::step`] and [`Progress::steps`] alone.
+    pub fn step_of(&self) -> (u32, u32) {
+        steps(&self.phase, self.operation())
+    }
+
+    fn time_left(&self, age: Age) -> Option<Duration> {
         let settings = self.settings();
-        let age = self.knowledge.clock.age();
         let switch_on = settings
             .min_off_time
             .saturating_add(settings.change_timeout);

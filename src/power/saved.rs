@@ -25,9 +25,26 @@ impl Saved {
     }
 }
 
+/// The same, borrowed: a record is made at every step, and needs no copy of what it is made of.
+#[derive(Serialize)]
+struct Borrowed<'a> {
+    phase: &'a Phase,
+    knowledge: &'a Knowledge,
+}
+
 impl Sequence {
-    /// All that must not be forgotten, as of `now`.
-    pub fn save(&self, now: Instant) -> Saved {
+    /// All that must not be forgotten, as of `now`: serialised, it reads back as [`Saved`].
+    pub fn record(&mut self, now: Instant) -> impl Serialize + '_ {
+        self.advance(now);
+        Borrowed {
+            phase: &self.phase,
+            knowledge: &self.knowledge,
+        }
+    }
+
+    /// The same as a value.
+    #[cfg(test)]
+    pub(super) fn save(&self, now: Instant) -> Saved {
         let mut sequence = self.clone();
         sequence.advance(now);
         sequence.knowledge.clock.detach();

@@ -21,6 +21,8 @@ pub(super) struct Batch {
     record: BatchRecord,
     version: u64,
     pub(super) ended_at: Option<WallTime>,
+    /// The rank of each task, for those who ask often.
+    ranks: BTreeMap<TaskId, usize>,
     /// When its last task began, in this life of the daemon.
     pub(super) last_start: Option<Instant>,
 }
@@ -38,6 +40,15 @@ pub(super) struct BatchRecord {
     on_failure: OnFailure,
     members: Vec<Member>,
     stopped: bool,
+}
+
+/// How far a batch has come.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// The first rank of which a task has not ended.
+    open_rank: Option<usize>,
+    /// Tasks that have begun and not ended.
+    running: u32,
 }
 
 /// One node of a batch.
@@ -63,6 +74,11 @@ impl Batch {
             version: 1,
             ended_at: record.ended_at,
             last_start: None,
+            ranks: record
+                .members
+                .iter()
+                .map(|member| (member.task, member.rank))
+                .collect(),
             record,
         }
     }
@@ -167,6 +183,7 @@ impl Rack {
     pub(super) fn batch_allows(
         &self,
         batch: BatchId,
+        room: &Room,
         task: TaskId,
         now: Instant,
     ) -> Option<Instant> {
@@ -174,30 +191,33 @@ impl Rack {
             return Some(now);
         };
         let record = &batch.record;
-        let rank = record
-            .members
-            .iter()
-            .find(|member| member.task == task)
-            .map_or(0, |member| member.rank);
-        let state = |member: &Member| self.tasks.get(&member.task).map(|task| task.state());
-        let mut running = 0;
-        for member in &record.members {
-            match state(member) {
-                Some(state) if !state.is_end() => {
-                    if member.rank < rank {
-                        return None;
-                    }
-                    // One that was suspended before it began has no part in it yet.
-                    let begun = self.tasks[&member.task].identity.started_at.is_some();
-                    running += u32::from(begun && state != State::Queued);
-                }
-                _ => {}
-            }
-        }
-        if record.max_parallel > 0 && running >= record.max_parallel {
+        let rank = batch.ranks.get(&task).copied().unwrap_or(0);
+        if room.open_rank.is_some_and(|open| open < rank)
+            || record.max_parallel > 0 && room.running >= record.max_parallel
+        {
             return None;
         }
         Some(batch.last_start.map_or(now, |last| last + record.stagger))
+    }
+
+    /// How far a batch has come, for all of its tasks that want to know.
+    pub(super) fn batch_room(&self, batch: BatchId) -> Room {
+        let mut room = Room::default();
+        let members = self
+            .batches
+            .get(&batch)
+            .map_or(&[][..], |batch| &batch.record.members);
+        for member in members {
+            let Some(task) = self.tasks.get(&member.task).filter(|task| task.is_active()) else {
+                continue;
+            };
+            let open = room.open_rank.unwrap_or(member.rank);
+            room.open_rank = Some(open.min(member.rank));
+            // One that was suspended before it began has no part in it yet.
+            let begun = task.identity.started_at.is_some();
+            room.running += u32::from(begun && task.state() != State::Queued);
+        }
+        room
     }
 
     /// One of the batch's tasks has ended.

@@ -81,6 +81,7 @@ impl Rack {
                 (task.resuming, task.returning) = (None, None);
             }
         }
+        let version = task.identity.version;
         task.identity.controls.push(ControlView {
             control,
             by: by.to_owned(),
@@ -96,9 +97,15 @@ impl Rack {
                 self.settle(node, now);
             }
         }
-        self.note_milestone(id, now);
         // The list of controls is new even where nothing else is.
-        self.save_task(id, now);
+        self.note_milestone(id, now);
+        if self
+            .tasks
+            .get(&id)
+            .is_some_and(|task| task.identity.version == version)
+        {
+            self.save_task(id, now);
+        }
         Ok(())
     }
 }

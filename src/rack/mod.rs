@@ -79,6 +79,10 @@ pub struct Rack {
     owners: BTreeMap<OrderId, Owner>,
     next_order: u64,
     ids: Ids,
+    /// Tasks that take a place among the power changes of the rack: `schedule` keeps the count.
+    transitions: usize,
+    /// Tasks that wait for their beginning, or for a place to go on, likewise.
+    waiting: BTreeSet<TaskId>,
     gate: Gate,
     pause: Option<Pause>,
     history: History,

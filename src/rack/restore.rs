@@ -66,6 +66,8 @@ impl Rack {
             owners: BTreeMap::new(),
             next_order: 1,
             ids: Ids::default(),
+            transitions: 0,
+            waiting: BTreeSet::new(),
             gate: Gate::default(),
             pause: None,
             history: History::default(),
@@ -254,9 +256,10 @@ impl Rack {
             returning,
             nmi_call: None,
             journaled: None,
+            counted: false,
         };
         if !active {
-            task.journaled = Some(task.milestone(now));
+            task.journaled = Some(task.milestone());
         }
         let suspended = task.state() == State::Suspended;
         self.tasks.insert(id, task);
@@ -264,6 +267,7 @@ impl Rack {
             return;
         }
         self.active.insert(id);
+        self.count_task(id);
         if let Some(place) = node.map(|node| &mut self.nodes[node])
             && place.task.is_none()
         {
@@ -288,14 +292,11 @@ impl Rack {
 
     pub(super) fn save_task(&mut self, id: TaskId, now: Instant) {
         let wall = self.wall(now);
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        self.journal.put(
-            Table::Tasks,
-            id.to_string(),
-            to_json(&task.record(now, wall)),
-        );
+        let record = to_json(&task.record(now, wall));
+        self.journal.put(Table::Tasks, id.to_string(), record);
         if task.is_active() && self.next_heartbeat.is_none() {
             self.next_heartbeat = Some(now + super::schedule::HEARTBEAT);
         }

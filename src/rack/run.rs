@@ -71,6 +71,7 @@ impl Rack {
                     if let Some(task) = self.tasks.get_mut(&id) {
                         task.admitted = true;
                     }
+                    self.count_task(id);
                 }
                 self.unscheduled = true;
                 self.reply(call, &reply, now);
@@ -393,10 +394,11 @@ impl Rack {
 
     /// Where a task has come on, its record and an event say so; where it has ended, everything that follows is done.
     pub(super) fn note_milestone(&mut self, id: TaskId, now: Instant) {
+        self.count_task(id);
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        let milestone = task.milestone(now);
+        let milestone = task.milestone();
         if task.journaled.as_ref() == Some(&milestone) {
             return;
         }
@@ -580,6 +582,8 @@ impl Rack {
         let Some(task) = self.tasks.remove(&id) else {
             return;
         };
+        self.waiting.remove(&id);
+        self.transitions -= usize::from(task.counted);
         if let Some(node) = task.node {
             // One that was aborted meanwhile may have left the node to another.
             self.nodes[node].task.take_if(|other| *other == id);

@@ -1,6 +1,7 @@
 //! Who may begin, and when: places for power changes, power-ons apart from each other, batches, the pause.
 
-use super::call::TaskId;
+use super::batch::Room;
+use super::call::{BatchId, TaskId};
 use super::record::Table;
 use super::task::Stage;
 use super::{Rack, settings::MaintenancePolicy};
@@ -8,7 +9,7 @@ use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::{Order, OrderId};
 use crate::power::{Control, Operation, State};
 use crate::time::{Instant, WallTime};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Keeps power-ons apart: orders wait here before they are written down, and their first datagrams before they leave.
@@ -95,32 +96,55 @@ impl Rack {
         if self.pause.is_some() || self.stopping {
             return;
         }
-        let taken = self
-            .active
-            .iter()
-            .filter(|id| self.tasks[id].is_transition())
-            .count();
-        let mut places = (self.settings.max_transitions as usize).saturating_sub(taken);
-        let waits = |task: &super::Task| {
-            task.admitted && (task.state() == State::Queued || task.wants_place())
-        };
-        for id in self.active.iter().copied().collect::<Vec<_>>() {
+        self.check_counts();
+        let mut rooms = BTreeMap::new();
+        for id in self.waiting.iter().copied().collect::<Vec<_>>() {
             // One that began a line above may have ended at once, and its batch with it.
-            if !self.tasks.get(&id).is_some_and(waits) {
+            if !self.waiting.contains(&id) {
                 continue;
             }
-            let operation = self.tasks[&id].identity.operation;
-            let needs_place = operation != Operation::InjectNmi;
-            if needs_place && places == 0 || !self.may_begin(id, now) {
+            let identity = &self.tasks[&id].identity;
+            let (operation, batch) = (identity.operation, identity.batch);
+            let full = self.transitions >= self.settings.max_transitions as usize;
+            if operation != Operation::InjectNmi && full || !self.may_begin(id, &mut rooms, now) {
                 continue;
             }
-            places -= usize::from(needs_place);
             self.begin(id, now);
+            batch.map(|batch| rooms.remove(&batch));
         }
     }
 
+    /// Counts a task anew among those that have a place and those that wait for one. To be called when its state may
+    /// have changed, before the scheduler looks.
+    pub(super) fn count_task(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        if task.waits() {
+            self.waiting.insert(id);
+        } else {
+            self.waiting.remove(&id);
+        }
+        match (task.counted, task.is_transition()) {
+            (false, true) => self.transitions += 1,
+            (true, false) => self.transitions -= 1,
+            _ => {}
+        }
+        task.counted = task.is_transition();
+    }
+
+    /// What is counted as it goes along is what a recount finds.
+    fn check_counts(&self) {
+        let of = |wanted: fn(&super::Task) -> bool| {
+            let active = self.active.iter();
+            active.filter(move |id| wanted(&self.tasks[id])).copied()
+        };
+        debug_assert_eq!(self.transitions, of(super::Task::is_transition).count());
+        debug_assert!(of(super::Task::waits).eq(self.waiting.iter().copied()));
+    }
+
     /// Whether nothing but the number of places stands against the task's beginning.
-    fn may_begin(&mut self, id: TaskId, now: Instant) -> bool {
+    fn may_begin(&mut self, id: TaskId, rooms: &mut BTreeMap<BatchId, Room>, now: Instant) -> bool {
         let task = &self.tasks[&id];
         if task.wants_place() {
             return true;
@@ -136,14 +160,15 @@ impl Rack {
             Operation::PowerOn => self.gate.next_start,
             _ => now,
         };
-        let not_before = match task
-            .identity
-            .batch
-            .map(|batch| self.batch_allows(batch, id, now))
-        {
+        let not_before = match task.identity.batch {
             None => not_before,
-            Some(Some(at)) => not_before.max(at),
-            Some(None) => return false,
+            Some(batch) => {
+                let room = rooms.entry(batch).or_insert_with(|| self.batch_room(batch));
+                match self.batch_allows(batch, room, id, now) {
+                    Some(at) => not_before.max(at),
+                    None => return false,
+                }
+            }
         };
         if now < not_before {
             self.gate.wake_at(not_before);

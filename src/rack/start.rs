@@ -245,6 +245,7 @@ impl Rack {
             returning: None,
             nmi_call: None,
             journaled: None,
+            counted: false,
         };
         self.tasks.insert(id, task);
         self.active.insert(id);

@@ -26,6 +26,8 @@ pub(super) struct Task {
     pub(super) nmi_call: Option<(CallId, Instant)>,
     /// What was journaled last: compared to see whether there is something new.
     pub(super) journaled: Option<Milestone>,
+    /// Whether the rack counts it among its transitions.
+    pub(super) counted: bool,
 }
 
 /// What stays the same, or changes at the start and the end only.
@@ -45,7 +47,7 @@ pub(super) struct Identity {
 }
 
 /// What the journal keeps of a task.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct TaskRecord {
     pub(super) identity: Identity,
     pub(super) sequence: Saved,
@@ -111,13 +113,17 @@ impl Task {
         moving && self.identity.operation != Operation::InjectNmi
     }
 
+    /// Whether the scheduler is to look at it.
+    pub(super) fn waits(&self) -> bool {
+        self.admitted && (self.state() == State::Queued || self.wants_place())
+    }
+
     /// Whether it stands still and waits for a place to go on, forward or back.
     pub(super) fn wants_place(&self) -> bool {
         self.resuming.is_some() || self.returning.is_some()
     }
 
-    pub(super) fn milestone(&self, now: Instant) -> Milestone {
-        let progress = self.sequence.progress(now);
+    pub(super) fn milestone(&self) -> Milestone {
         let changing = self
             .sequence
             .sent()
@@ -125,8 +131,8 @@ impl Task {
             .filter(|sent| sent.order.changes_power());
         Milestone {
             state: self.state(),
-            phase: progress.phase,
-            step: progress.step,
+            phase: self.sequence.phase_in_words(),
+            step: self.sequence.step_of().0,
             target: self.target(),
             changing: (
                 changing.clone().count(),
@@ -137,13 +143,22 @@ impl Task {
         }
     }
 
-    pub(super) fn record(&self, now: Instant, wall: WallTime) -> TaskRecord {
-        TaskRecord {
-            identity: self.identity.clone(),
-            sequence: self.sequence.save(now),
+    /// What the journal keeps of it: reads back as [`TaskRecord`].
+    pub(super) fn record(&mut self, now: Instant, wall: WallTime) -> impl Serialize + '_ {
+        #[derive(Serialize)]
+        struct Record<'a, S> {
+            identity: &'a Identity,
+            sequence: S,
+            written_at: WallTime,
+            resuming: &'a Option<String>,
+            returning: &'a Option<String>,
+        }
+        Record {
+            identity: &self.identity,
+            sequence: self.sequence.record(now),
             written_at: wall,
-            resuming: self.resuming.clone(),
-            returning: self.returning.clone(),
+            resuming: &self.resuming,
+            returning: &self.returning,
         }
     }
 

@@ -92,12 +92,16 @@ impl Rack {
                 }
                 Some(Ok(Answer::Task(task.view(&self.settings.name, now))))
             }
-            Awaited::Batch(id) => match self.batch_view(*id, now) {
-                None => Some(Err(Refused::NoSuchBatch(*id))),
-                Some(view) => {
-                    (anyhow || view.ended_at.is_some()).then_some(Ok(Answer::Batch(view)))
+            Awaited::Batch(id) => {
+                let Some(batch) = self.batches.get(id) else {
+                    return Some(Err(Refused::NoSuchBatch(*id)));
+                };
+                if !(anyhow || batch.ended_at.is_some()) {
+                    return None;
                 }
-            },
+                let view = self.batch_view(*id, now).ok_or(Refused::NoSuchBatch(*id));
+                Some(view.map(Answer::Batch))
+            }
             Awaited::Events {
                 since,
                 nodes,

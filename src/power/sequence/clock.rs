@@ -69,6 +69,7 @@ impl Clock {
     }
 
     /// Forgets the daemon's clock, which starts anew after a restart.
+    #[cfg(test)]
     pub(crate) fn detach(&mut self) {
         self.seen = None;
     }

@@ -12,13 +12,14 @@ mod pulse;
 mod record;
 mod soft;
 
+pub(super) use clock::Age;
 pub use controls::{Refusal, RefusalKind};
 pub(super) use knowledge::Knowledge;
 
 use super::{Control, Operation, Outcome, Sent, Settings, State, Target};
 use crate::bmc::vocabulary::{Order, OrderId, Power, Report};
 use crate::time::Instant;
-use clock::Pace;
+use clock::{Clock, Pace};
 use phase::{Aim, Next, Phase, SlowLook, Then};
 use std::collections::VecDeque;
 
@@ -28,7 +29,7 @@ use std::collections::VecDeque;
 /// [`observe_power`](Self::observe_power); then drain [`withdrawn`](Self::withdrawn), then
 /// [`poll_order`](Self::poll_order); then call [`handle_timeout`](Self::handle_timeout) no later than
 /// [`poll_timeout`](Self::poll_timeout). An order that changes power ([`Order::changes_power`]) is to be written
-/// ahead: [`save`](Self::save) after `poll_order` gave it and before it is handed to the BMC's room.
+/// ahead: [`record`](Self::record) after `poll_order` gave it and before it is handed to the BMC's room.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     pub(super) phase: Phase,
@@ -334,11 +335,22 @@ impl Sequence {
     }
 
     pub(super) fn advance(&mut self, now: Instant) {
-        let pace = match self.phase {
+        let pace = self.pace();
+        self.knowledge.clock.advance(now, pace);
+    }
+
+    /// Its clock as it reads at `now`.
+    pub(super) fn clock_at(&self, now: Instant) -> Clock {
+        let mut clock = self.knowledge.clock.clone();
+        clock.advance(now, self.pace());
+        clock
+    }
+
+    fn pace(&self) -> Pace {
+        match self.phase {
             Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => Pace::Standing,
             _ => Pace::Running,
-        };
-        self.knowledge.clock.advance(now, pace);
+        }
     }
 
     fn step(&mut self, input: Input<'_>) {

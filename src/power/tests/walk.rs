@@ -157,7 +157,7 @@ impl Place {
                 }
             }
             Input::Restart => {
-                let json = serde_json::to_vec(&sequence.save(place.now)).expect("serialises");
+                let json = serde_json::to_vec(&sequence.record(place.now)).expect("serialises");
                 let saved: Saved = serde_json::from_slice(&json).expect("deserialises");
                 place.now += secs(1);
                 *sequence = Sequence::restore(saved, place.now);
