@@ -5,64 +5,103 @@
 
 use rackbmcd::entropy::Seeded;
 use rackbmcd::ipmi::SuiteId;
-use rackbmcd::ipmi::command::get_chassis_status;
+use rackbmcd::ipmi::command::{Command, chassis_control, get_chassis_status};
 use rackbmcd::session::secret::Password;
-use rackbmcd::session::{AuthChoice, Event, Protocol, Quirks, Request, Resend, Session, Settings};
-use rackbmcd::sim::{self, Bmc, BmcSettings, Mood, Privilege, User};
+use rackbmcd::session::{
+    AuthChoice, Event, Protocol, Quirks, Request, RequestId, Resend, Session, Settings,
+};
+use rackbmcd::sim::{self, Bmc, BmcSettings, ChassisOrder, Mood, Privilege, User};
 use rackbmcd::time::Instant;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Whether the power state can be read within half a minute, and the quirks that the session ended up with.
-fn reads(words: &[&str], protocol: Protocol, suite: u8, quirks: sim::Quirks) -> (bool, String) {
-    let settings = BmcSettings {
-        users: vec![User::new("admin", "secret", Privilege::Administrator)],
-        suites: vec![suite],
-        offers_v15: true,
-        ..BmcSettings::default()
-    };
-    let mood = Mood {
-        quirks,
-        ..Mood::default()
-    };
-    let mut bmc = Bmc::new(settings, mood, 3);
-    let mut session = Session::new(Settings {
-        suites: vec![SuiteId(suite)],
-        protocol,
-        quirks: Quirks::parse(words.iter().copied()).expect("known words"),
-        ..Settings::new("admin", Password::new(*b"secret").expect("short"))
-    });
-    let mut entropy = Seeded::new(5);
-    let mut now = Instant::START;
-    let end = now + Duration::from_secs(30);
-    let status = get_chassis_status::Request;
-    session.request(Request::of(&status, Resend::Allowed, end - now), now);
-    session.open(now, &mut entropy);
-    let from = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 10_000));
-    let mut good = false;
-    while now < end {
-        while let Some(transmit) = session.poll_transmit() {
-            bmc.handle_datagram(from, &transmit.datagram, now);
-            while let Some((_, reply)) = bmc.poll_transmit() {
-                session.handle_datagram(&reply, now, &mut entropy);
-            }
-        }
-        while let Some(event) = session.poll_event() {
-            good |= matches!(event, Event::Answered { completion, .. } if completion.is_ok());
-        }
-        let Some(due) = session.poll_timeout().filter(|_| !good) else {
-            break;
+/// A session and the firmware that it speaks to.
+struct World {
+    bmc: Bmc,
+    session: Session,
+    entropy: Seeded,
+    now: Instant,
+    events: Vec<Event>,
+}
+
+impl World {
+    fn new(words: &[&str], protocol: Protocol, suite: u8, mood: Mood) -> Self {
+        let settings = BmcSettings {
+            users: vec![User::new("admin", "secret", Privilege::Administrator)],
+            suites: vec![suite],
+            offers_v15: true,
+            ..BmcSettings::default()
         };
-        now = now.max(due);
-        bmc.handle_timeout(now);
-        session.handle_timeout(now, &mut entropy);
+        World {
+            bmc: Bmc::new(settings, mood, 3),
+            session: Session::new(Settings {
+                suites: vec![SuiteId(suite)],
+                protocol,
+                quirks: Quirks::parse(words.iter().copied()).expect("known words"),
+                ..Settings::new("admin", Password::new(*b"secret").expect("short"))
+            }),
+            entropy: Seeded::new(5),
+            now: Instant::START,
+            events: vec![],
+        }
     }
-    (good, format!("{:?}", session.statistics().quirks))
+
+    fn ask(&mut self, command: &impl Command, resend: Resend, patience: Duration) -> RequestId {
+        let request = Request::of(command, resend, patience);
+        self.session.request(request, self.now)
+    }
+
+    /// Lets time pass until `done`, or for so long; whether it was done.
+    fn run(&mut self, lasts: Duration, done: impl Fn(&World) -> bool) -> bool {
+        let from = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 10_000));
+        let end = self.now + lasts;
+        while self.now < end {
+            while let Some(transmit) = self.session.poll_transmit() {
+                self.bmc.handle_datagram(from, &transmit.datagram, self.now);
+                while let Some((_, reply)) = self.bmc.poll_transmit() {
+                    self.session
+                        .handle_datagram(&reply, self.now, &mut self.entropy);
+                }
+            }
+            self.events
+                .extend(std::iter::from_fn(|| self.session.poll_event()));
+            if done(self) {
+                return true;
+            }
+            let Some(due) = self.session.poll_timeout() else {
+                return false;
+            };
+            self.now = self.now.max(due);
+            self.bmc.handle_timeout(self.now);
+            self.session.handle_timeout(self.now, &mut self.entropy);
+        }
+        false
+    }
+
+    fn answered(&self, id: RequestId) -> bool {
+        self.events.iter().any(|event| {
+            matches!(event, Event::Answered { id: answered, completion, .. }
+                if *answered == id && completion.is_ok())
+        })
+    }
+}
+
+/// Whether the power state can be read within half a minute, and the quirks that the session ended up with.
+fn reads(words: &[&str], protocol: Protocol, suite: u8, mood: &Mood) -> (bool, String) {
+    let patience = Duration::from_secs(30);
+    let mut world = World::new(words, protocol, suite, mood.clone());
+    let id = world.ask(&get_chassis_status::Request, Resend::Allowed, patience);
+    world.session.open(world.now, &mut world.entropy);
+    let good = world.run(patience, |world| world.answered(id));
+    (good, format!("{:?}", world.session.statistics().quirks))
 }
 
 macro_rules! firmware {
     ($($field:ident),*) => {
-        sim::Quirks { $($field: true,)* ..sim::Quirks::default() }
+        Mood {
+            quirks: sim::Quirks { $($field: true,)* ..sim::Quirks::default() },
+            ..Mood::default()
+        }
     };
 }
 
@@ -93,12 +132,120 @@ fn firmware_that_needs_a_quirk_is_spoken_to_with_it_and_not_without() {
         ("nochecksumcheck", v20, 3, firmware!(wrong_checksums)),
         ("idzero", md5, 3, firmware!(session_id_zero_1_5)),
         ("noauthcodecheck", md5, 3, firmware!(wrong_codes_1_5)),
+        ("forcepermsg", md5, 3, firmware!(needed_codes_1_5)),
+        ("endianseq", md5, 3, firmware!(swapped_sequence_1_5)),
+        (
+            "endianseq",
+            md5,
+            3,
+            firmware!(swapped_sequence_1_5, swapped_start_1_5),
+        ),
+        ("quanta", md5, 3, firmware!(oem_only_1_5)),
+        (
+            "supermicro",
+            md5,
+            3,
+            firmware!(oem_only_1_5, challenge_codes_1_5),
+        ),
+        (
+            "integritycheckvalue",
+            v20,
+            0,
+            firmware!(rakp4_value_without_authentication),
+        ),
+        ("icts", v20, 3, firmware!(icts_pad)),
+        ("icts", v20, 17, firmware!(icts_pad)),
+        ("name_only=off", v20, 17, firmware!(no_name_only_lookup)),
+        ("unencrypted_ok", v20, 17, firmware!(plain_replies)),
+        (
+            "i82571spt",
+            v20,
+            3,
+            Mood {
+                ignores_capabilities: true,
+                ..firmware!(
+                    hashes_level_only,
+                    rakp3_level_only,
+                    rakp4_by_integrity,
+                    user_field_16,
+                    no_set_privilege
+                )
+            },
+        ),
+        // Each of its parts is needed.
+        ("user_field16", v20, 3, firmware!(user_field_16)),
+        ("role4_in_hashes", v20, 3, firmware!(hashes_level_only)),
+        ("no_set_privilege", v20, 3, firmware!(no_set_privilege)),
+        ("rakp4_by_integrity", v20, 1, firmware!(rakp4_by_integrity)),
     ] {
-        let (good, quirks) = reads(&[word], protocol, suite, firmware);
+        let (good, quirks) = reads(&[word], protocol, suite, &firmware);
         assert!(good, "with {word}: {quirks}");
-        let (good, quirks) = reads(&[], protocol, suite, firmware);
+        let (good, quirks) = reads(&[], protocol, suite, &firmware);
         assert!(!good, "without {word}: {quirks}");
     }
+}
+
+#[test]
+fn a_pulse_reaches_firmware_that_sees_each_datagram_late_where_dummies_follow() {
+    let mood = Mood {
+        sees_late: true,
+        ..Mood::default()
+    };
+    for protocol in [Protocol::V15(AuthChoice::Strongest), Protocol::V20] {
+        for (words, expected) in [(&["intelwv2"][..], 1), (&[], 0)] {
+            let mut world = World::new(words, protocol, 17, mood.clone());
+            let patience = Duration::from_secs(20);
+            let cycle = chassis_control::Request::PowerCycle;
+            let id = world.ask(&cycle, Resend::Never, patience);
+            world.session.open(world.now, &mut world.entropy);
+            let answered = world.run(patience, |world| world.answered(id));
+            assert_eq!(answered, expected == 1, "{protocol:?} {words:?}");
+            let cycles = world.bmc.host().count(ChassisOrder::Cycle);
+            assert_eq!(cycles, expected, "{protocol:?} {words:?}");
+        }
+    }
+}
+
+#[test]
+fn after_a_reset_nothing_is_sent_to_firmware_that_would_not_answer_the_close() {
+    for (words, packets) in [(&[][..], 1), (&["no_close_after_reset"], 0)] {
+        let firmware = firmware!(silent_close_after_reset);
+        let mut world = World::new(words, Protocol::V20, 17, firmware);
+        let patience = Duration::from_secs(9);
+        world.session.open(world.now, &mut world.entropy);
+        let reset = world.ask(
+            &chassis_control::Request::HardReset,
+            Resend::Never,
+            patience,
+        );
+        assert!(world.run(patience, |world| world.answered(reset)));
+        // The machine is looked at after the reset, and before the end.
+        let status = world.ask(&get_chassis_status::Request, Resend::Allowed, patience);
+        world.session.handle_timeout(world.now, &mut world.entropy);
+        assert!(world.run(patience, |world| world.answered(status)));
+        let (sent, before) = (world.session.statistics().sent, world.now);
+        world.session.close(world.now, &mut world.entropy);
+        let closed = |world: &World| world.events.contains(&Event::Closed);
+        assert!(world.run(patience, closed));
+        assert_eq!(world.session.statistics().sent - sent, packets, "{words:?}");
+        assert_eq!(world.now > before, packets > 0, "{words:?}");
+    }
+    // Where the machine was not reset, the session is closed as ever.
+    let mut world = World::new(
+        &["no_close_after_reset"],
+        Protocol::V20,
+        17,
+        firmware!(silent_close_after_reset),
+    );
+    world.session.open(world.now, &mut world.entropy);
+    let open = |world: &World| world.bmc.open_sessions() == 1;
+    assert!(world.run(Duration::from_secs(9), open));
+    world.run(Duration::from_secs(1), |world| !world.events.is_empty());
+    world.session.close(world.now, &mut world.entropy);
+    world.run(Duration::from_secs(9), |world| {
+        world.events.contains(&Event::Closed)
+    });
+    assert_eq!(world.bmc.open_sessions(), 0);
 }
 
 #[test]
@@ -118,7 +265,7 @@ fn what_is_safe_to_find_out_is_found_out() {
             "k_const=digest",
         ),
     ] {
-        let (good, quirks) = reads(&[], Protocol::V20, suite, firmware);
+        let (good, quirks) = reads(&[], Protocol::V20, suite, &firmware);
         assert!(good && quirks.contains(found), "suite {suite}: {quirks}");
     }
 }
@@ -135,14 +282,14 @@ fn what_needs_no_quirk_of_ours_is_taken_as_it_is() {
         firmware!(refuses_extended_capabilities),
         firmware!(error_replies_zeroed),
     ] {
-        let (good, quirks) = reads(&[], Protocol::V20, 17, firmware);
+        let (good, quirks) = reads(&[], Protocol::V20, 17, &firmware);
         assert!(good, "{firmware:?}: {quirks}");
     }
-    let (good, _) = reads(
-        &[],
-        Protocol::V15(AuthChoice::Strongest),
-        3,
-        firmware!(pad_1_5),
-    );
-    assert!(good, "a trailing byte in IPMI 1.5");
+    for firmware in [firmware!(pad_1_5), firmware!(unasked_codes_1_5)] {
+        let md5 = Protocol::V15(AuthChoice::Strongest);
+        let (good, quirks) = reads(&[], md5, 3, &firmware);
+        assert!(good, "{firmware:?}: {quirks}");
+        let (good, _) = reads(&["unexpectedauth"], md5, 3, &firmware);
+        assert!(good, "{firmware:?}");
+    }
 }

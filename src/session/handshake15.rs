@@ -182,7 +182,12 @@ impl Handshake {
         if supermicro {
             seal.answer_supermicro(&challenge.challenge, &ctx.settings.password);
         }
-        let outbound = (ctx.entropy.next_u64() as u32).clamp(16, 0x7FFF_FFFF);
+        let mut outbound = (ctx.entropy.next_u64() as u32).clamp(16, 0x7FFF_FFFF);
+        if self.quirks.has(Quirk::SequenceSwapped) {
+            // Nobody knows whether such a BMC reads this number swapped, too: one that is the same either way will do.
+            let [low, high, ..] = outbound.to_le_bytes();
+            outbound = u32::from_le_bytes([low & 0x7F | 1, high, high, low & 0x7F | 1]);
+        }
         let request = activate_session::Request {
             auth_type,
             privilege: ctx.settings.privilege,
@@ -242,10 +247,7 @@ impl Handshake {
         let per_message =
             activated.auth_type != Some(AuthType::None) || self.quirks.has(Quirk::PerMessageForced);
         let seal = seal.activated(activated.session_id, per_message);
-        let mut inbound = activated.inbound_sequence;
-        if self.quirks.has(Quirk::SequenceSwapped) {
-            inbound = inbound.swap_bytes();
-        }
+        let inbound = activated.inbound_sequence;
         // Some boards start one below what they were told.
         let link = Link::new(
             Seal::V15(Box::new(seal)),

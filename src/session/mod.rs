@@ -44,6 +44,9 @@ use std::fmt;
 /// The longest request data that fits the length byte of an IPMI v1.5 packet when bridged twice.
 const DATA_LIMIT: usize = 200;
 
+/// What follows each datagram with `dummy_packets`: as long as ipmitool's with `intelwv2`, and no RMCP.
+const DUMMY: [u8; 10] = [0; 10];
+
 /// A session with one BMC.
 pub struct Session {
     settings: Settings,
@@ -53,6 +56,8 @@ pub struct Session {
     memory: Memory,
     queue: VecDeque<Waiting>,
     transmits: VecDeque<Transmit>,
+    /// Whether a dummy follows the datagram that was handed out last.
+    dummy_due: bool,
     events: VecDeque<Event>,
     next_id: u64,
 }
@@ -82,8 +87,8 @@ struct Open {
     link: Link,
     spoken: Spoken,
     privilege: PrivilegeLevel,
-    /// Whether the last order was one after which some BMCs never answer a Close Session.
-    just_reset: bool,
+    /// Whether there was an order after which some BMCs never answer a Close Session.
+    has_reset: bool,
 }
 
 impl Session {
@@ -98,6 +103,7 @@ impl Session {
             memory,
             queue: VecDeque::new(),
             transmits: VecDeque::new(),
+            dummy_due: false,
             events: VecDeque::new(),
             next_id: 1,
         }
@@ -196,6 +202,7 @@ impl Session {
         self.reopen = false;
         self.queue.clear();
         self.transmits.clear();
+        self.dummy_due = false;
     }
 
     /// Takes in a datagram from the BMC's address.
@@ -287,8 +294,17 @@ impl Session {
 
     /// The next datagram to send. What is handed out here counts as sent.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        if std::mem::take(&mut self.dummy_due) {
+            self.memory.statistics.sent += 1;
+            return Some(Transmit {
+                datagram: DUMMY.to_vec(),
+                fresh_port: false,
+                request: None,
+            });
+        }
         let transmit = self.transmits.pop_front()?;
         self.memory.statistics.sent += 1;
+        self.dummy_due = self.has(Quirk::DummyPackets);
         if let Phase::Open(open) = &mut self.phase
             && transmit.request.is_some()
             && let Some(exchange) = open.link.exchange_mut()
@@ -353,6 +369,11 @@ impl Session {
         self.queue.len() + under_way
     }
 
+    /// Whether a quirk is in force, configured or found out.
+    fn has(&self, quirk: Quirk) -> bool {
+        self.settings.quirks.and(self.memory.quirks).has(quirk)
+    }
+
     fn begin_handshake(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.transmits.clear();
         self.progress(now, entropy, Handshake::begin);
@@ -385,7 +406,7 @@ impl Session {
                     link: *link,
                     spoken: opened.protocol,
                     privilege: opened.privilege,
-                    just_reset: false,
+                    has_reset: false,
                 }));
                 self.events.push_back(Event::Opened(opened));
             }
@@ -408,7 +429,7 @@ impl Session {
         let Some(waiting) = self.queue.pop_front() else {
             return;
         };
-        open.just_reset = is_reset(&waiting.request);
+        open.has_reset |= is_reset(&waiting.request);
         let pace = Pace {
             timing: &self.settings.timing,
             round_trip: &self.memory.round_trip,
@@ -510,7 +531,7 @@ impl Session {
                 if let Some(exchange) = open.link.give_up() {
                     self.unanswered(exchange, UnansweredReason::Closed);
                 }
-                if open.just_reset && self.memory.quirks.has(Quirk::NoCloseAfterReset) {
+                if open.has_reset && self.has(Quirk::NoCloseAfterReset) {
                     self.events.push_back(Event::Closed);
                 } else {
                     self.phase = Phase::ToClose {

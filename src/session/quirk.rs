@@ -34,7 +34,7 @@ pub enum Quirk {
     PadCountWithoutTrailer,
     /// v1.5: every packet is authenticated, whatever the capabilities say.
     PerMessageForced,
-    /// v1.5: received sequence numbers are byte-swapped.
+    /// v1.5: the sequence numbers in the headers of received packets are byte-swapped.
     SequenceSwapped,
     /// No Close Session after a reset or cycle of the machine.
     NoCloseAfterReset,
@@ -54,17 +54,17 @@ pub enum Quirk {
     NoSetPrivilege,
     /// v1.5: the codes of replies are not verified.
     NoCodeCheck,
-    /// v1.5: replies may be authenticated though per-message authentication is off.
-    UnexpectedAuth,
     /// An authenticated packet may come unencrypted though the suite encrypts.
     UnencryptedReplies,
-    /// v1.5: the authentication type is OEM.
+    /// v1.5: the authentication type is OEM, and the code the password itself.
     OemAuth,
     /// v1.5: OEM authentication as Supermicro's: a zero challenge in Activate Session, and the code is
     /// MD5(challenge XOR MD5(password)).
     SupermicroAuth,
     /// The integrity key of HMAC-MD5-128 is the password instead of K1 (ipmi_sim).
     IntegrityKeyPassword,
+    /// Each datagram is followed by one that means nothing.
+    DummyPackets,
 }
 
 /// Name, and help text, of every quirk.
@@ -131,7 +131,7 @@ const TABLE: [(Quirk, &str, &str); 28] = {
         (
             Q::SequenceSwapped,
             "seq_swap",
-            "swap the bytes of received IPMI 1.5 sequence numbers",
+            "swap the bytes of the sequence numbers in received IPMI 1.5 packets",
         ),
         (
             Q::NoCloseAfterReset,
@@ -179,11 +179,6 @@ const TABLE: [(Quirk, &str, &str); 28] = {
             "do not verify the codes of IPMI 1.5 replies",
         ),
         (
-            Q::UnexpectedAuth,
-            "unexpected_auth",
-            "take authenticated IPMI 1.5 replies with per-message authentication off",
-        ),
-        (
             Q::UnencryptedReplies,
             "unencrypted_ok",
             "take authenticated replies that are not encrypted",
@@ -191,7 +186,7 @@ const TABLE: [(Quirk, &str, &str); 28] = {
         (
             Q::OemAuth,
             "oem_auth",
-            "use the OEM authentication type in IPMI 1.5",
+            "use the OEM authentication type in IPMI 1.5, with the password as the code",
         ),
         (
             Q::SupermicroAuth,
@@ -202,6 +197,11 @@ const TABLE: [(Quirk, &str, &str); 28] = {
             Q::IntegrityKeyPassword,
             "integ_key=password",
             "use the password in place of K1 with HMAC-MD5-128 (ipmi_sim)",
+        ),
+        (
+            Q::DummyPackets,
+            "dummy_packets",
+            "send ten bytes that mean nothing after each packet",
         ),
     ]
 };
@@ -225,8 +225,8 @@ const PRESETS: [(&str, &str, &[Quirk], &str); 23] = {
         (
             "unexpectedauth",
             "FreeIPMI",
-            &[Q::UnexpectedAuth],
-            "unexpected authentication codes (Dell PE 2850, SC1425)",
+            &[],
+            "codes in spite of the capabilities: always taken where they are right (Dell PE 2850, SC1425)",
         ),
         (
             "forcepermsg",
@@ -339,8 +339,8 @@ const PRESETS: [(&str, &str, &[Quirk], &str); 23] = {
         (
             "intelwv2",
             "ipmitool",
-            &[],
-            "dummy packets before each exchange, which our resends replace",
+            &[Q::DummyPackets],
+            "dummy packets after each packet (Intel boards whose network card notices a packet late)",
         ),
         (
             "rakp3_wrong_rolem",
@@ -524,7 +524,7 @@ mod tests {
             assert_eq!(quirk as usize, at);
             assert_eq!(quirk.name().parse(), Ok(Quirks::NONE.with(quirk)));
         }
-        assert_eq!(Quirk::IntegrityKeyPassword as usize + 1, TABLE.len());
+        assert_eq!(Quirk::DummyPackets as usize + 1, TABLE.len());
     }
 
     #[test]

@@ -241,9 +241,9 @@ impl Seal15 {
             (AuthType::Oem, Some(code)) => code,
             (AuthType::None, _) => [0; 16],
             (AuthType::Md2, _) => md2(&parts),
-            // What makers do with OEM is theirs; with Quanta it is MD5.
-            (AuthType::Md5 | AuthType::Oem, _) => md5(&parts),
-            (AuthType::Password, _) => *self.password,
+            (AuthType::Md5, _) => md5(&parts),
+            // What makers do with OEM is theirs: Quanta's is the password itself, as ipmitool's packets show.
+            (AuthType::Password | AuthType::Oem, _) => *self.password,
         }
     }
 
@@ -279,9 +279,8 @@ impl Seal15 {
         } else {
             AuthType::None
         };
-        let unexpected = packet.auth_type == self.auth_type
-            && (self.quirks.has(Quirk::UnexpectedAuth) || !self.per_message);
-        if packet.auth_type != expected && !unexpected {
+        // A right code that was not asked for does no harm (Dell PE 2850).
+        if packet.auth_type != expected && packet.auth_type != self.auth_type {
             return Err(Dropped::NotAuthenticated);
         }
         if let Some(code) = packet.code

@@ -34,6 +34,8 @@ pub struct Bmc {
     delayed: BTreeMap<(Instant, u64), (SocketAddr, Vec<u8>)>,
     sent: u64,
     peers: BTreeSet<SocketAddr>,
+    /// A datagram that the next one will show to the BMC.
+    unseen: Option<(SocketAddr, Vec<u8>)>,
     babble_at: Option<Instant>,
     counters: Counters,
 }
@@ -75,6 +77,7 @@ impl Bmc {
             delayed: BTreeMap::new(),
             sent: 0,
             peers: BTreeSet::new(),
+            unseen: None,
             babble_at: None,
             counters: Counters::default(),
         }
@@ -93,6 +96,17 @@ impl Bmc {
         if let (Some(babble), None) = (self.mood.babble, self.babble_at) {
             self.babble_at = Some(now + babble.every);
         }
+        let ping = matches!(wire::read(datagram), Some(Received::Ping { .. }));
+        if !self.mood.sees_late || ping {
+            return self.see(from, datagram, now);
+        }
+        let arrived = (from, datagram.to_vec());
+        if let Some((from, datagram)) = self.unseen.replace(arrived) {
+            self.see(from, &datagram, now);
+        }
+    }
+
+    fn see(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
         match wire::read(datagram) {
             Some(Received::Ping { tag, acknowledge }) => {
                 self.acknowledge(from, acknowledge, now);

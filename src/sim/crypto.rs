@@ -272,9 +272,21 @@ pub fn code_1_5(
             parts.iter().for_each(|part| hash.update(part));
             Some(hash.finalize().into())
         }
-        4 => Some(password),
+        // ipmitool sends the password as such with OEM too, where no other rule is known (its `quanta`).
+        4 | 5 => Some(password),
         _ => None,
     }
+}
+
+/// The code of Supermicro's OEM authentication in IPMI 1.5, as ipmitool's packets have it: MD5(challenge XOR
+/// MD5(password)), the same in every packet.
+pub fn code_of_challenge(password: &[u8], challenge: &[u8; 16]) -> [u8; 16] {
+    let mut mixed: [u8; 16] = Md5::digest(password).into();
+    mixed
+        .iter_mut()
+        .zip(challenge)
+        .for_each(|(mixed, challenge)| *mixed ^= challenge);
+    Md5::digest(mixed).into()
 }
 
 /// `bytes` cut or filled with zeros to `N` bytes: how passwords and names stand in fields of fixed width.
@@ -382,7 +394,7 @@ mod tests {
             &code_1_5(4, b"admin", 1, 1, &message).unwrap(),
             b"admin\0\0\0\0\0\0\0\0\0\0\0"
         );
-        assert_eq!(code_1_5(5, b"admin", 1, 1, &message), None);
+        assert_eq!(code_1_5(6, b"admin", 1, 1, &message), None);
     }
 
     #[test]

@@ -141,6 +141,31 @@ pub struct Quirks {
     pub wrong_codes_1_5: bool,
     /// The headers that the BMC sends in IPMI 1.5 sessions have byte-swapped sequence numbers (`endianseq`).
     pub swapped_sequence_1_5: bool,
+    /// With `swapped_sequence_1_5`: the number that Activate Session asks the BMC to begin with is read swapped, too.
+    pub swapped_start_1_5: bool,
+    /// Per-message authentication is said to be off, but replies carry codes all the same (`unexpectedauth`).
+    pub unasked_codes_1_5: bool,
+    /// Per-message authentication is said to be off, but packets without codes are dropped (`forcepermsg`).
+    pub needed_codes_1_5: bool,
+    /// OEM is the only authentication type that is offered (ipmitool's `quanta`, and `supermicro` with the next).
+    pub oem_only_1_5: bool,
+    /// The code of OEM authentication is MD5(challenge XOR MD5(password)) in every packet, and Activate Session carries
+    /// no challenge (`supermicro`).
+    pub challenge_codes_1_5: bool,
+    /// RAKP 4 carries a value though there is no authentication (`integritycheckvalue`).
+    pub rakp4_value_without_authentication: bool,
+    /// RAKP 1 with the name-only bit is refused: no such role.
+    pub no_name_only_lookup: bool,
+    /// RAKP 2 and the session key are made without the name-only bit (ipmitool's `i82571spt`, with `rakp3_level_only`).
+    pub hashes_level_only: bool,
+    /// RAKP 1 is taken with a name field of 16 bytes only, whatever the name's length (`i82571spt`).
+    pub user_field_16: bool,
+    /// There is no Set Session Privilege Level: silence; a session begins with its highest level (`i82571spt`).
+    pub no_set_privilege: bool,
+    /// Replies are authenticated and not enciphered, though the suite does both.
+    pub plain_replies: bool,
+    /// After a reset or cycle of the machine, Close Session is not answered (Intel Tiger 4).
+    pub silent_close_after_reset: bool,
     /// Cipher suite records leave out algorithms that are "none".
     pub short_cipher_records: bool,
     /// Every second outbound session sequence number is skipped (a shared network port).
@@ -202,6 +227,9 @@ pub struct Mood {
     pub ignores_close: bool,
     /// How long the BMC is away after a cold or warm reset, or after [`super::Bmc::reboot_bmc`].
     pub reset_takes: Duration,
+    /// A datagram is seen when the next one arrives, as if the network card said of each that it was there only then;
+    /// pings the card answers by itself. A guess at what ipmitool's `intelwv2` is for, from the packets that it sends.
+    pub sees_late: bool,
     /// Sends garbage unasked.
     pub babble: Option<Babble>,
     /// Log-ins with a wrong password after which the user is locked out, and for how long.
@@ -241,6 +269,7 @@ impl Default for Mood {
             ignores_cipher_suites: false,
             ignores_close: false,
             reset_takes: Duration::from_secs(60),
+            sees_late: false,
             babble: None,
             lock_out: None,
             quirks: Quirks::default(),

@@ -5,7 +5,7 @@
 
 use super::bmc::Bmc;
 use super::command::{self, Asker};
-use super::crypto::{self, Integrity, Suite};
+use super::crypto::{self, Confidentiality, Integrity, Suite};
 use super::session::{Challenge, HalfOpen, Sealing, Session, Window};
 use super::settings::Privilege;
 use super::wire::{self, PacketPlus, Reader};
@@ -192,15 +192,22 @@ impl Bmc {
         let length = reader.byte().ok_or(ILLEGAL_PARAMETER)?;
         let name = (reader.take(usize::from(length)).filter(|_| length <= 16))
             .ok_or(INVALID_NAME_LENGTH)?;
-        if self.mood.quirks.padded_user_names && length != 16 {
+        let quirks = self.mood.quirks;
+        if quirks.padded_user_names && length != 16 {
             return Err(INVALID_NAME_LENGTH);
+        }
+        if quirks.user_field_16 && usize::from(length) + reader.rest().len() != 16 {
+            return Err(ILLEGAL_PARAMETER);
+        }
+        if quirks.no_name_only_lookup && role & NAME_ONLY != 0 {
+            return Err(INVALID_ROLE);
         }
         let user = self.find_user(name, role)?;
         if self.is_locked_out(user, now) {
             return Err(UNAUTHORISED_NAME);
         }
         // Where the quirk is set, the level of Open Session is what the keys are made from.
-        let role = match self.mood.quirks.level_of_open_session {
+        let role = match quirks.level_of_open_session {
             true => role & 0x10 | log_in.open_level,
             false => role,
         };
@@ -246,6 +253,14 @@ impl Bmc {
             .ok_or(UNAUTHORISED_ROLE)
     }
 
+    /// The role byte as RAKP 2's code and the session key take it.
+    fn hashed_role(&self, challenge: &Challenge) -> u8 {
+        match self.mood.quirks.hashes_level_only {
+            true => challenge.role & 0x0F,
+            false => challenge.role,
+        }
+    }
+
     fn rakp_2_code(&self, id: u32, log_in: &HalfOpen, challenge: &Challenge) -> Vec<u8> {
         let mut code = log_in.suite.authentication.keyed_hash(
             &self.settings.users[challenge.user].password,
@@ -255,7 +270,7 @@ impl Bmc {
                 &challenge.console_random,
                 &challenge.bmc_random,
                 &self.settings.guid,
-                &[challenge.role, challenge.name.len() as u8],
+                &[self.hashed_role(challenge), challenge.name.len() as u8],
                 &challenge.name,
             ],
         );
@@ -289,7 +304,7 @@ impl Bmc {
         let Some(user) = self.settings.users.get(challenge.user).cloned() else {
             return Some(self.refuse_set_up(tag, log_in.console_id, UNAUTHORISED_NAME));
         };
-        let named = [challenge.role, challenge.name.len() as u8];
+        let named = [self.hashed_role(&challenge), challenge.name.len() as u8];
         // With the quirk the code of RAKP 3 knows neither the name-only bit nor the padding of the name: ipmipower's
         // `intel20`, seen in its packets.
         let (rakp_3_role, rakp_3_name) = match self.mood.quirks.rakp3_level_only {
@@ -331,6 +346,9 @@ impl Bmc {
         } else {
             let mut value = suite.authentication.keyed_hash(&session_key, &check);
             value.truncate(suite.authentication.check_value_length());
+            if value.is_empty() && self.mood.quirks.rakp4_value_without_authentication {
+                value = vec![0; 16];
+            }
             value
         };
         let session = self.session(from, &log_in, &challenge, &session_key, now);
@@ -376,7 +394,11 @@ impl Bmc {
             user: challenge.user,
             limit,
             // §6.8: a session begins at User level, or below.
-            privilege: limit.min(Privilege::User),
+            privilege: match quirks.no_set_privilege {
+                true => limit,
+                false => limit.min(Privilege::User),
+            },
+            reset_ordered: false,
             peer: from,
             opened_at: now,
             heard_at: now,
@@ -474,17 +496,18 @@ impl Bmc {
         else {
             return None;
         };
+        let confidentiality = match quirks.plain_replies {
+            true => Confidentiality::None,
+            false => suite.confidentiality,
+        };
         let mut flags = 0;
-        if suite.confidentiality.number() != 0 {
+        if confidentiality.number() != 0 {
             flags |= wire::ENCRYPTED;
         }
         if suite.integrity != Integrity::None {
             flags |= wire::AUTHENTICATED;
         }
-        let payload =
-            suite
-                .confidentiality
-                .hide(cipher_key, vector, message, quirks.aes_pad_16_for_0);
+        let payload = confidentiality.hide(cipher_key, vector, message, quirks.aes_pad_16_for_0);
         let mut inner = wire::write_plus_inner(flags, IPMI, *console_id, sequence, &payload);
         if suite.integrity != Integrity::None {
             wire::push_pad(&mut inner, quirks.icts_pad);

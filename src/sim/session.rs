@@ -119,6 +119,8 @@ pub enum Sealing {
         kind: u8,
         /// Whether every packet has its code.
         per_message: bool,
+        /// The challenge of the log-in.
+        challenge: [u8; 16],
     },
 }
 
@@ -138,6 +140,8 @@ pub struct Session {
     pub limit: Privilege,
     /// The level it has.
     pub privilege: Privilege,
+    /// Whether the machine was reset or cycled from it.
+    pub reset_ordered: bool,
     /// Where its last packet came from.
     pub peer: SocketAddr,
     /// When it was opened.

@@ -92,7 +92,7 @@ pub struct BmcSettings {
     pub offers_v20: bool,
     /// Whether IPMI 1.5 sessions are offered.
     pub offers_v15: bool,
-    /// Their authentication types: 0 none, 1 MD2, 2 MD5, 4 straight password.
+    /// Their authentication types: 0 none, 1 MD2, 2 MD5, 4 straight password, 5 the maker's.
     pub kinds_v15: Vec<u8>,
     /// Whether every packet of an IPMI 1.5 session has its code.
     pub per_message_v15: bool,

@@ -31,6 +31,20 @@ impl Bmc {
         }
     }
 
+    /// The authentication types that are offered.
+    pub(super) fn kinds_15(&self) -> &[u8] {
+        match self.mood.quirks.oem_only_1_5 {
+            true => &[OEM],
+            false => &self.settings.kinds_v15,
+        }
+    }
+
+    /// Whether every packet has its code, as the BMC says.
+    pub(super) fn per_message_15(&self) -> bool {
+        let quirks = self.mood.quirks;
+        self.settings.per_message_v15 && !quirks.unasked_codes_1_5 && !quirks.needed_codes_1_5
+    }
+
     /// Get Session Challenge (§22.16).
     pub(super) fn session_challenge(&mut self, data: &[u8], now: Instant) -> Reply {
         let mut reader = Reader::new(data);
@@ -39,7 +53,7 @@ impl Bmc {
         if !self.settings.offers_v15 {
             return Err(COMMAND_INVALID);
         }
-        if !self.settings.kinds_v15.contains(&kind) {
+        if !self.kinds_15().contains(&kind) {
             return Err(FIELD_INVALID);
         }
         let user = (self.settings.users.iter())
@@ -81,7 +95,8 @@ impl Bmc {
         if (request.net_fn, request.command) != ACTIVATE_SESSION {
             return self.drop_packet();
         }
-        if packet.kind != log_in.kind || !self.code_is_right(packet, log_in.kind, log_in.user) {
+        let right = || self.code_is_right(packet, log_in.kind, log_in.user, &log_in.challenge);
+        if packet.kind != log_in.kind || !right() {
             self.note_log_in(log_in.user, false, now);
             return self.drop_packet();
         }
@@ -100,7 +115,13 @@ impl Bmc {
         }
         let message = self.response(request, code, &data);
         let kind = log_in.kind;
-        let sent = self.envelope_15(kind, log_in.user, packet.session_id, outbound, &message);
+        let envelope = Envelope {
+            kind,
+            user: log_in.user,
+            challenge: log_in.challenge,
+            session_id: packet.session_id,
+        };
+        let sent = self.envelope_15(&envelope, outbound, &message);
         self.send_15(from, sent, now);
     }
 
@@ -115,8 +136,16 @@ impl Bmc {
         let kind = reader.byte().ok_or(LENGTH_INVALID)? & 0x0F;
         let level = reader.byte().ok_or(LENGTH_INVALID)? & 0x0F;
         let challenge: [u8; 16] = reader.array().ok_or(LENGTH_INVALID)?;
-        let outbound = reader.double().ok_or(LENGTH_INVALID)?;
-        if kind != log_in.kind || challenge != log_in.challenge {
+        let mut outbound = reader.double().ok_or(LENGTH_INVALID)?;
+        if self.mood.quirks.swapped_start_1_5 {
+            outbound = outbound.swap_bytes();
+        }
+        let expected = match self.mood.quirks.challenge_codes_1_5 && kind == OEM {
+            // The code is the answer to it.
+            true => [0; 16],
+            false => log_in.challenge,
+        };
+        if kind != log_in.kind || challenge != expected {
             return Err(FIELD_INVALID);
         }
         if outbound == 0 {
@@ -134,13 +163,18 @@ impl Bmc {
         let id = self.fresh_session_id();
         // §6.12.12: the BMC chooses where the console's numbers begin.
         let inbound = 1 + u32::from(self.random::<1>()[0]);
-        let per_message = self.settings.per_message_v15;
+        let per_message = self.per_message_15();
         let mut session = Session {
-            sealing: Sealing::Version15 { kind, per_message },
+            sealing: Sealing::Version15 {
+                kind,
+                per_message,
+                challenge: log_in.challenge,
+            },
             handle: self.sessions.next_handle(),
             user: log_in.user,
             limit,
             privilege: limit.min(Privilege::User),
+            reset_ordered: false,
             peer: from,
             opened_at: now,
             heard_at: now,
@@ -169,12 +203,19 @@ impl Bmc {
         let Some(session) = self.sessions.open.get(&packet.session_id) else {
             return self.drop_packet();
         };
-        let Sealing::Version15 { kind, per_message } = session.sealing else {
+        let Sealing::Version15 {
+            kind,
+            per_message,
+            challenge,
+        } = session.sealing
+        else {
             return self.drop_packet();
         };
         let user = session.user;
-        let plain_will_do = packet.kind == 0 && !per_message;
-        if packet.kind != kind && !plain_will_do || !self.code_is_right(packet, packet.kind, user) {
+        let quirks = self.mood.quirks;
+        let plain_will_do = packet.kind == 0 && !per_message && !quirks.needed_codes_1_5;
+        let fits = packet.kind == kind || plain_will_do;
+        if !fits || !self.code_is_right(packet, packet.kind, user, &challenge) {
             return self.drop_packet();
         }
         let executes_copies = self.mood.executes_copies;
@@ -192,53 +233,74 @@ impl Bmc {
         };
         let reply = self.response(request, code, &data);
         let follow_ups = std::mem::take(&mut self.follow_ups);
-        let reply_kind = if per_message { kind } else { 0 };
+        let coded = per_message || quirks.needed_codes_1_5 || quirks.unasked_codes_1_5;
+        let envelope = Envelope {
+            kind: if coded { kind } else { 0 },
+            user,
+            challenge,
+            session_id: id,
+        };
         for message in [reply].into_iter().chain(follow_ups) {
             let outbound = (self.sessions.open.get_mut(&id)).map(|it| it.next_outbound(false));
             if let Some(outbound) = outbound {
-                let sent = self.envelope_15(reply_kind, user, id, outbound, &message);
+                let sent = self.envelope_15(&envelope, outbound, &message);
                 self.send_15(from, sent, now);
             }
         }
         self.finish_closing(id);
     }
 
-    fn code_is_right(&self, packet: &Packet15<'_>, kind: u8, user: usize) -> bool {
+    fn code_is_right(
+        &self,
+        packet: &Packet15<'_>,
+        kind: u8,
+        user: usize,
+        challenge: &[u8; 16],
+    ) -> bool {
+        if kind == 0 {
+            return packet.code.is_none();
+        }
         let Some(user) = self.settings.users.get(user) else {
             return false;
         };
-        match kind {
-            0 => packet.code.is_none(),
-            kind => {
-                packet.code.is_some()
-                    && packet.code
-                        == crypto::code_1_5(
-                            kind,
-                            &user.password,
-                            packet.session_id,
-                            packet.sequence,
-                            packet.message,
-                        )
-            }
-        }
+        let right = self.code_15(
+            kind,
+            &user.password,
+            challenge,
+            packet.session_id,
+            packet.sequence,
+            packet.message,
+        );
+        packet.code.is_some() && packet.code == right
     }
 
-    fn envelope_15(
+    fn code_15(
         &self,
         kind: u8,
-        user: usize,
+        password: &[u8],
+        challenge: &[u8; 16],
         session_id: u32,
         sequence: u32,
         message: &[u8],
-    ) -> Vec<u8> {
+    ) -> Option<[u8; 16]> {
+        if kind == OEM && self.mood.quirks.challenge_codes_1_5 {
+            return Some(crypto::code_of_challenge(password, challenge));
+        }
+        crypto::code_1_5(kind, password, session_id, sequence, message)
+    }
+
+    fn envelope_15(&self, envelope: &Envelope, sequence: u32, message: &[u8]) -> Vec<u8> {
         let quirks = self.mood.quirks;
         let session_id = match quirks.session_id_zero_1_5 {
             true => 0,
-            false => session_id,
+            false => envelope.session_id,
         };
+        let kind = envelope.kind;
         let sequence = self.swap_15(sequence);
-        let password = (self.settings.users.get(user)).map_or(&[][..], |user| &user.password);
-        let mut code = crypto::code_1_5(kind, password, session_id, sequence, message);
+        let user = self.settings.users.get(envelope.user);
+        let password = user.map_or(&[][..], |user| &user.password);
+        let challenge = &envelope.challenge;
+        let mut code = self.code_15(kind, password, challenge, session_id, sequence, message);
         if quirks.wrong_codes_1_5
             && let Some(code) = &mut code
         {
@@ -263,6 +325,16 @@ impl Bmc {
     }
 }
 
+/// What the header of a packet to the console is made from.
+struct Envelope {
+    kind: u8,
+    user: usize,
+    challenge: [u8; 16],
+    session_id: u32,
+}
+
+/// The authentication type that is the maker's.
+const OEM: u8 = 5;
 const ACTIVATE_SESSION: (u8, u8) = (0x06, 0x3A);
 
 const NO_SESSION_SLOT: u8 = 0x81;

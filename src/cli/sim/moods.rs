@@ -117,6 +117,26 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
         "nochecksum" => quirks.wrong_checksums = true,
         "idzero" => quirks.session_id_zero_1_5 = true,
         "noauthcode" => quirks.wrong_codes_1_5 = true,
+        "unexpectedauth" => quirks.unasked_codes_1_5 = true,
+        "forcepermsg" => quirks.needed_codes_1_5 = true,
+        "quanta" => quirks.oem_only_1_5 = true,
+        "supermicro" => {
+            quirks.oem_only_1_5 = true;
+            quirks.challenge_codes_1_5 = true;
+        }
+        "intelwv2" => mood.sees_late = true,
+        "integritycheckvalue" => quirks.rakp4_value_without_authentication = true,
+        "no-name-only" => quirks.no_name_only_lookup = true,
+        "i82571spt" => {
+            quirks.hashes_level_only = true;
+            quirks.rakp3_level_only = true;
+            quirks.rakp4_by_integrity = true;
+            quirks.user_field_16 = true;
+            quirks.no_set_privilege = true;
+            mood.ignores_capabilities = true;
+        }
+        "plain-replies" => quirks.plain_replies = true,
+        "silent-close-after-reset" => quirks.silent_close_after_reset = true,
         "endianseq" => quirks.swapped_sequence_1_5 = true,
         "skips-numbers" => quirks.skips_sequence_numbers = true,
         "loss" => conditions.loss = chance()?,
@@ -155,9 +175,10 @@ machine:          on-delay:TIME off-delay:TIME min-off:TIME stale[:TIME] strict
 interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused nmi-off
 BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf loses-first-reply
                   reply-delay:TIME babbles[:EVERY] ignores-ping ignores-capabilities ignores-cipher-suites ignores-close
-firmware:         openbmc intel20 supermicro20 opensesspriv icts errors-zeroed tag-zero short-errors
-                  extra-status-byte key-digest integrity-sik nochecksum skips-numbers
-IPMI 1.5:         pad-1.5 idzero noauthcode endianseq
+firmware:         openbmc intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
+                  short-errors extra-status-byte key-digest integrity-sik nochecksum skips-numbers no-name-only
+                  plain-replies silent-close-after-reset
+IPMI 1.5:         pad-1.5 idzero noauthcode endianseq unexpectedauth forcepermsg quanta supermicro intelwv2
 network:          loss:CHANCE duplicate:CHANCE reorder:CHANCE corrupt:CHANCE delay:TIME jitter:TIME
 Join several with +, as in hangs+stale:3s+loss:0.1. TIME is 5s, 200ms or 2m, CHANCE 0 to 1.";
 

@@ -123,8 +123,8 @@ fn capabilities(bmc: &Bmc, data: &[u8]) -> Reply {
     let settings = &bmc.settings;
     let mut kinds = 0;
     if settings.offers_v15 {
-        kinds = settings
-            .kinds_v15
+        kinds = bmc
+            .kinds_15()
             .iter()
             .fold(0, |bits, kind| bits | 1 << (kind & 0x07));
     }
@@ -144,7 +144,7 @@ fn capabilities(bmc: &Bmc, data: &[u8]) -> Reply {
         // Null user names, and where the password is null too, anonymous log-in.
         status |= if user.password.is_empty() { 0x01 } else { 0x02 };
     }
-    if !settings.per_message_v15 {
+    if !bmc.per_message_15() {
         status |= 0x10;
     }
     let mut versions = 0;

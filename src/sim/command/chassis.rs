@@ -28,6 +28,10 @@ pub(super) fn answer(bmc: &mut Bmc, asker: &Asker, request: &Request<'_>, now: I
             };
             let order = ChassisOrder::by_number(order & 0x0F).ok_or(FIELD_INVALID)?;
             let by = By::Console(asker.from);
+            let session = asker.session.and_then(|id| bmc.sessions.open.get_mut(&id));
+            if let (ChassisOrder::Reset | ChassisOrder::Cycle, Some(session)) = (order, session) {
+                session.reset_ordered = true;
+            }
             bmc.host
                 .execute(order, by, &mut bmc.mood, now)
                 .map(|_effect| Vec::new())

@@ -53,7 +53,12 @@ pub(super) fn execute(
     let silent = match key {
         app::CHANNEL_AUTHENTICATION_CAPABILITIES => bmc.mood.ignores_capabilities,
         app::CHANNEL_CIPHER_SUITES => bmc.mood.ignores_cipher_suites,
-        app::CLOSE_SESSION => bmc.mood.ignores_close,
+        app::CLOSE_SESSION => {
+            let reset = asker.session.and_then(|id| bmc.sessions.open.get(&id));
+            let after_reset = reset.is_some_and(|session| session.reset_ordered);
+            bmc.mood.ignores_close || after_reset && bmc.mood.quirks.silent_close_after_reset
+        }
+        app::SET_SESSION_PRIVILEGE => bmc.mood.quirks.no_set_privilege,
         _ => false,
     };
     if silent {
