@@ -6,7 +6,7 @@ use super::report::{not_sent, silence, trouble_of};
 use super::settings::GRACE;
 use super::translate::{Script, Step};
 use super::upkeep::jittered;
-use super::vocabulary::{self, Delivery, Report, Trouble};
+use super::vocabulary::{self, Delivery, Order, Report, Trouble};
 use super::{Bmc, Current};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
@@ -144,7 +144,9 @@ impl Bmc {
                 format!("{} refused: {}", current.order.name(), refusal.text),
             );
             let name = current.order.name().to_owned();
+            // One raw command that is refused says nothing of the next.
             if refusal.kind == vocabulary::RefusalKind::NotSupported
+                && !matches!(current.order, Order::Raw { .. })
                 && !self.knowledge.unsupported.contains(&name)
             {
                 self.knowledge.unsupported.push(name);

@@ -11,7 +11,7 @@ use crate::ipmi::command::{
     Command, chassis_control, chassis_identify, clear_sel, cold_reset, get_acpi_power_state,
     get_chassis_status, get_dcmi_power_reading, get_device_guid, get_device_id, get_sel_entry,
     get_sel_info, get_session_info, get_system_boot_options, get_system_restart_cause, reserve_sel,
-    set_system_boot_options, warm_reset,
+    send_message, set_system_boot_options, warm_reset,
 };
 use crate::ipmi::{CompletionCode, Wire};
 use crate::session::{Bridge, Request, Resend};
@@ -139,9 +139,13 @@ impl Script {
     /// The report of a refusal of the command under way.
     pub(super) fn refused(&self, completion: CompletionCode) -> Report {
         let request = &self.now.request;
-        let text = completion
-            .words_for(request.net_fn, request.command)
-            .to_owned();
+        // §22.7: these are the BMC's words about the way, not the controller's about the command.
+        let on_the_way = request.bridge != Bridge::None && (0x81..=0x83).contains(&completion.0);
+        let (net_fn, command) = match on_the_way {
+            true => (send_message::Request::NET_FN, send_message::Request::NUMBER),
+            false => (request.net_fn, request.command),
+        };
+        let text = completion.words_for(net_fn, command).to_owned();
         Report::Refused(Refusal {
             code: completion.0,
             kind: kind(completion),

@@ -52,6 +52,11 @@ mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
 sel_enable 0x20 1000 0x0a
 mc_enable 0x20
 """
+# A controller behind it, on the same IPMB; 0xdf: also a bridge, though it refuses to pass anything on.
+SATELLITE = """\
+mc_add {address:#x} 0 no-device-sdrs 0x23 9 8 0xdf 0x1291 {address:#x}
+mc_enable {address:#x}
+"""
 # A host under QEMU: the BMC's system interface (channel 15) is a TCP port that QEMU's external BMC device connects
 # to; ipmi_sim starts and stops QEMU itself.
 GUEST_HOST = """\
@@ -97,6 +102,14 @@ def ipmitool(bmc, suite, *words):
     done = subprocess.run(
         ["ipmitool", "-I", "lanplus", "-C", str(suite), "-H", "127.0.0.1", "-p", str(bmc.port), "-U", USER, "-P", PASSWORD,
          "-N", "1", "-R", "3", *words], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def ipmitool_15(bmc, auth, *words):
+    """The same with IPMI 1.5."""
+    done = subprocess.run(
+        ["ipmitool", "-I", "lan", "-A", auth, "-H", "127.0.0.1", "-p", str(bmc.port), "-U", USER, "-P", PASSWORD, *words],
+        capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -238,9 +251,10 @@ class Host:
 
 
 class IpmiSim(Host):
-    """One BMC of ipmi_sim.  GUEST is a directory with vmlinuz and initrd.gz: its host is then a QEMU machine."""
+    """One BMC of ipmi_sim.  GUEST is a directory with vmlinuz and initrd.gz: its host is then a QEMU machine.
+    SATELLITES are slave addresses of controllers behind it, each of which has its address as its product number."""
 
-    def __init__(self, work, name, kg=None, guest=None, append="", **knobs):
+    def __init__(self, work, name, kg=None, guest=None, append="", satellites=(), **knobs):
         self.name, self.guest = name, guest
         super().__init__(work / name, knobs)
         (self.dir / "state").mkdir()
@@ -253,7 +267,7 @@ class IpmiSim(Host):
         module = work / "bmc_ext.so"
         if not module.exists():
             subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-o", str(module), str(HERE / "bmc_ext.c")], check=True)
-        (self.dir / "bmc.emu").write_text(EMU)
+        (self.dir / "bmc.emu").write_text(EMU + "".join(SATELLITE.format(address=address) for address in satellites))
         # Between the choice of a port and its use somebody else may take it: then another one.
         for _ in range(5):
             self.port = free_port()

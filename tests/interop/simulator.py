@@ -6,8 +6,9 @@ import sys
 import time
 import types
 
-from daemon import BIN
-from bed import PASSWORD, USER, Bed, Checks, Process, ipmipower, ipmitool, until
+import bridging
+from daemon import BIN, BRISK, Daemon
+from bed import PASSWORD, USER, Bed, Checks, Process, ipmipower, ipmitool, ipmitool_15, until
 
 SUITES = (0, 1, 2, 3, 6, 7, 8, 11, 12, 15, 16, 17)
 # ipmitool 1.8.19 ends in an assertion of its own with these two.
@@ -52,9 +53,8 @@ def fifteen(c, bmc, straight, table):
     """IPMI 1.5 sessions."""
     for word, other in TYPES:
         if word:
-            argv = ["ipmitool", "-I", "lan", "-A", word, "-H", "127.0.0.1", "-p", str(bmc.port), "-U", USER, "-P", PASSWORD]
-            done = subprocess.run([*argv, "power", "status"], capture_output=True, text=True, timeout=60, check=False)
-            good = c.check(f"ipmitool -A {word}", "is on" in done.stdout, done.stdout + done.stderr)
+            said = ipmitool_15(bmc, word, "power", "status")[1]
+            good = c.check(f"ipmitool -A {word}", "is on" in said, said)
             table["ipmitool", f"1.5 {word}"] = good
         if not other:
             continue
@@ -82,6 +82,20 @@ def actions(c, bmc):
         c.check(f"ipmitool -C {suite} with a wrong password is refused", status != 0 and "is on" not in said, said)
 
 
+def behind(c, bed, bmc):
+    """The controllers that every simulated BMC has behind itself, reached by ipmitool and by us."""
+    d = Daemon(bed, {"20": (bmc, {"cipher_suites": [3]}), "15": (bed.relay(bmc), {"protocol": "1.5"})}, defaults=BRISK)
+    routes = {
+        "the BMC itself": ([], 1),
+        "a controller behind the BMC": ([(0, 0x2C)], 2),
+        "a controller behind another": ([(0, 0x82), (7, 0x72)], 4),
+        "an address where nobody is": ([(0, 0x40)], "refused 83"),
+        "an address where nobody is, behind another": ([(0, 0x82), (7, 0x74)], "refused 83"),
+    }
+    for node, version in (("20", "2.0"), ("15", "1.5")):
+        bridging.check(c, d, node, bmc, version, routes)
+
+
 def main():
     c = Checks("sim")
     table = {}
@@ -91,6 +105,7 @@ def main():
         _, straight = simulator(bed, "--v15", secret=LONG_PASSWORD)
         fifteen(c, bmc, straight, table)
         actions(c, bmc)
+        behind(c, bed, bmc)
         for suite in ("3", "17"):
             _, only = simulator(bed, "--suites", suite)
             done = subprocess.run([sys.executable, "-c", PYGHMI, str(only.port), USER, PASSWORD], capture_output=True, text=True,
