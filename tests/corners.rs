@@ -6,7 +6,7 @@ use rackbmcd::power::{Control, Operation, State, Target};
 use rackbmcd::rack::call::{
     Answer, BatchRequest, BatchView, Call, OnFailure, PowerState, Refused, Wishes,
 };
-use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
+use rackbmcd::sim::{Babble, ChassisOrder, Conditions, OsMood};
 use std::time::Duration;
 use world::{World, millis, secs, who};
 
@@ -274,4 +274,39 @@ fn a_reload_that_leaves_the_log_in_alone_tries_no_refused_password_again() {
     world.rack().reload(settings, nodes, now).unwrap();
     world.run_for(secs(130));
     assert_eq!(world.left.len(), before, "two log-ins were refused");
+}
+
+/// Eight machines switched off one after the other; what left for whom and when, and the world afterwards.
+fn switch_eight_off(babbles: bool) -> (Vec<(Duration, usize, bool)>, World) {
+    let mut world = World::new(77, 8);
+    let began = world.now;
+    world.run_for(secs(3));
+    if babbles {
+        world.mood("n01").babble = Some(Babble { every: millis(1) });
+    }
+    let nodes = (0..8).map(world::name);
+    let tasks: Vec<_> = nodes
+        .map(|node| world.start_task(&node, Operation::PowerOff, Wishes::default()))
+        .collect();
+    world.run_for(secs(40));
+    for task in tasks {
+        assert_eq!(world.state(task), State::Succeeded);
+    }
+    let left = world.left.iter();
+    let left = left.map(|left| (left.at - began, left.node, left.order.is_some()));
+    (left.collect(), world)
+}
+
+#[test]
+fn a_thousand_packets_of_garbage_a_second_from_one_bmc_move_nothing_by_a_microsecond() {
+    let (quiet, _) = switch_eight_off(false);
+    let (noisy, world) = switch_eight_off(true);
+    let (packets, took) = world.arrived;
+    assert!(packets > 40_000, "{packets} arrived");
+    for (quiet, noisy) in quiet.iter().zip(&noisy) {
+        assert_eq!(quiet, noisy);
+    }
+    assert_eq!(quiet.len(), noisy.len());
+    // Nor do they take the time of those who wait: a tenth of it, without optimisation, would be much already.
+    assert!(took < secs(4), "{took:?} for {packets} packets");
 }
