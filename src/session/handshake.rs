@@ -52,6 +52,8 @@ pub(super) struct Handshake {
     pub(super) attempts: u32,
     /// How often the BMC refused our RAKP 3 although its own RAKP 2 showed that the password is right.
     pub(super) codes_refused: u32,
+    /// The last refusal that led to another attempt, with what was refused.
+    pub(super) refused: Option<(&'static str, Status)>,
     /// Whether the BMC was heard at all.
     pub(super) heard: bool,
     pub(super) step: Step,
@@ -130,6 +132,7 @@ impl Handshake {
             limits_from: ctx.now,
             attempts: 1,
             codes_refused: 0,
+            refused: None,
             heard: false,
             step: Step::Capabilities {
                 extended: true,
@@ -298,6 +301,12 @@ impl Handshake {
 
     /// What silence amounts to.
     pub(super) fn silence(&self, ctx: &Context<'_>) -> OpenError {
+        // What the BMC said at the last step says more than that it said nothing else.
+        if let Some((step, status)) = self.refused
+            && step == self.step.name()
+        {
+            return OpenError::Refused { step, status };
+        }
         let over = ctx.now - self.began;
         match self.heard {
             false => OpenError::Silent {

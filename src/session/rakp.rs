@@ -350,7 +350,15 @@ impl Handshake {
         self.heard(ctx);
         let status = refused.status.unwrap_or(NO_STATUS);
         Progress::Failed(match status {
-            Status::INVALID_SESSION_ID | Status::INACTIVE_SESSION_ID => return self.restart(ctx),
+            // Half-open sessions are forgotten, and copies on the way lead to this: begin again, the first time at
+            // once. Later ones wait for their time, so that no BMC is stormed with handshakes.
+            Status::INVALID_SESSION_ID | Status::INACTIVE_SESSION_ID => {
+                self.refused = Some((self.step.name(), status));
+                return match self.attempts {
+                    1 => self.restart(ctx),
+                    _ => Progress::Going(self),
+                };
+            }
             Status::UNAUTHORISED_NAME | Status::INVALID_NAME_LENGTH => {
                 OpenError::UnknownUser { found_in }
             }

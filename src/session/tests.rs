@@ -6,6 +6,7 @@ use crate::entropy::Seeded;
 use std::time::Duration;
 
 mod behaviour;
+mod endings;
 mod known_answers;
 mod script;
 mod world;

@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) fresh: u32,
     pub(super) rakp2: fn(u8, u32) -> Vec<u8>,
     pub(super) open: fn(&open_session::Request) -> Vec<u8>,
+    /// What answers all requests of one kind instead of that: the payload type of the answer, and its bytes.
+    pub(super) refusal: Option<(PayloadType, Vec<u8>)>,
     pub(super) privilege: fn(u8) -> (CompletionCode, Vec<u8>),
 }
 
@@ -66,6 +68,7 @@ impl World {
             fresh: 0,
             rakp2: prove_nothing,
             open: accept,
+            refusal: None,
             privilege: |level| (CompletionCode::OK, vec![level]),
         }
     }
@@ -128,7 +131,20 @@ impl World {
                 continue;
             }
             let packet = session20::Packet::decode(packet.body).unwrap();
-            match packet.header.payload_type {
+            let asked = packet.header.payload_type;
+            if let Some((kind, bytes)) = self.refusal.clone()
+                && kind.number() == asked.number() + 1
+            {
+                if asked == PayloadType::OpenSessionRequest {
+                    let request = open_session::Request::decode(packet.payload).unwrap();
+                    self.opens.push(request);
+                }
+                if !bytes.is_empty() {
+                    self.setup(kind, &bytes);
+                }
+                continue;
+            }
+            match asked {
                 PayloadType::OpenSessionRequest => {
                     let request = open_session::Request::decode(packet.payload).unwrap();
                     self.console_id = request.console_id;
@@ -151,6 +167,8 @@ impl World {
                     };
                     self.setup(PayloadType::Rakp4, &reply.encode());
                 }
+                // Get Channel Cipher Suites, which this BMC does not answer.
+                PayloadType::Ipmi if packet.header.session_id == 0 => {}
                 _ => {
                     assert_eq!(packet.header.session_id, BMC_ID);
                     let request =

@@ -1,0 +1,137 @@
+//! How a handshake that fails ends: with the reason that the BMC gave, and when.
+
+use super::*;
+use crate::ipmi::Status;
+use crate::ipmi::payload::PayloadType;
+
+use super::world::World;
+
+/// Opens a session with a BMC that answers one step so: the error, and the seconds that it took.
+fn fails(kind: PayloadType, answer: &[u8]) -> (OpenError, f64, World) {
+    let mut world = World::new();
+    world.refusal = Some((kind, answer.to_vec()));
+    world.session.open(world.now, &mut world.entropy);
+    loop {
+        world.serve();
+        if let Some(event) = world.session.poll_event() {
+            let Event::OpenFailed(error) = event else {
+                panic!("{event:?}");
+            };
+            assert_eq!(world.session.state(), State::Closed);
+            let took = (world.now - at(0.0)).as_secs_f64();
+            return (error, took, world);
+        }
+        assert!(world.step(), "it neither ends nor waits");
+    }
+}
+
+/// OpenBMC's way to refuse: tag 0, status, reserved, console session id 0 (protocol notes, finding 3), by hand.
+fn openbmc(status: u8) -> [u8; 8] {
+    [0, status, 0, 0, 0, 0, 0, 0]
+}
+
+const STATUSES: std::ops::RangeInclusive<u8> = 0x01..=0x12;
+
+#[test]
+fn each_status_of_openbmc_s_rakp_2_and_4_ends_the_handshake_with_its_meaning() {
+    for (kind, step, found_in) in [
+        (PayloadType::Rakp2, "RAKP 1", "RAKP 2"),
+        (PayloadType::Rakp4, "RAKP 3", "RAKP 4"),
+    ] {
+        for code in STATUSES {
+            let (error, took, world) = fails(kind, &openbmc(code));
+            let status = Status(code);
+            let expected = match code {
+                0x01 | 0x0B => OpenError::SessionsFull(status.to_string()),
+                0x09 | 0x0A => OpenError::NoPrivilege {
+                    asked: PrivilegeLevel::Operator,
+                    reason: status.to_string(),
+                },
+                0x0C | 0x0D => OpenError::UnknownUser { found_in },
+                0x0F => OpenError::WrongPassword { found_in },
+                _ => OpenError::Refused { step, status },
+            };
+            assert_eq!(error, expected, "{found_in}, {status}");
+            if matches!(code, 0x02 | 0x08) {
+                // The BMC has forgotten the exchange: tried again, the second time at once, and with an end.
+                assert!((1.0..=10.0).contains(&took), "{status}: {took} s");
+                assert!((3..=8).contains(&world.opens.len()), "{status}");
+            } else {
+                assert_eq!((took, world.opens.len()), (0.0, 1), "{found_in}, {status}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_status_of_openbmc_s_open_session_response_ends_the_handshake_with_its_meaning() {
+    for code in STATUSES {
+        let status = Status(code);
+        let (error, took, world) = fails(PayloadType::OpenSessionResponse, &openbmc(code));
+        let expected = match code {
+            0x01 | 0x0B => OpenError::SessionsFull(status.to_string()),
+            0x09 | 0x0A => OpenError::NoPrivilege {
+                asked: PrivilegeLevel::Operator,
+                reason: status.to_string(),
+            },
+            _ => OpenError::NoCommonSuite {
+                tried: vec![(SuiteId(0), status)],
+                offered: vec![],
+            },
+        };
+        assert_eq!(error, expected, "{status}");
+        // Once for the suite, and once more with the highest level where it may have been that.
+        let tries = if matches!(code, 0x09 | 0x0A | 0x12) {
+            2
+        } else {
+            1
+        };
+        assert_eq!(world.opens.len(), tries, "{status}");
+        // Before "no common suite" the BMC is asked for its list, which this one does not give.
+        let limit = match error {
+            OpenError::NoCommonSuite { .. } => 1.0,
+            _ => 0.0,
+        };
+        assert!(took <= limit, "{status}: {took} s");
+    }
+}
+
+#[test]
+fn short_refusals_count_as_far_as_they_go() {
+    for (bytes, status) in [
+        (&[0x00, 0x0D][..], 0x0D),
+        (&[0x00, 0x0D, 0, 0, 0, 0, 0], 0x0D),
+    ] {
+        let (error, took, _) = fails(PayloadType::Rakp2, bytes);
+        assert!(matches!(error, OpenError::UnknownUser { .. }), "{status}");
+        assert_eq!(took, 0.0);
+    }
+}
+
+#[test]
+fn a_bmc_that_stops_answering_in_the_handshake_is_called_stalled_with_the_step() {
+    for (kind, expected) in [
+        (PayloadType::OpenSessionResponse, "Open Session Request"),
+        (PayloadType::Rakp2, "RAKP 1"),
+        (PayloadType::Rakp4, "RAKP 3"),
+    ] {
+        let (error, took, world) = fails(kind, &[]);
+        let OpenError::Stalled {
+            step,
+            attempts,
+            over,
+        } = error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!((step, over.as_secs_f64()), (expected, took));
+        // It answered something: it gets more time than a dead one, and not more than ten seconds.
+        assert!((4.5..=10.0).contains(&took), "{step}: {took} s");
+        assert_eq!(attempts as usize, world.opens.len());
+        assert!((3..=8).contains(&attempts), "{step}: {attempts} handshakes");
+        // Each handshake is new: no console id twice.
+        let ids: std::collections::BTreeSet<_> =
+            world.opens.iter().map(|open| open.console_id).collect();
+        assert_eq!(ids.len(), world.opens.len());
+    }
+}
