@@ -128,3 +128,6 @@ impl<'a> Reader<'a> {
         self.rest
     }
 }
+
+#[cfg(test)]
+mod tests;
