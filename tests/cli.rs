@@ -7,130 +7,26 @@ mod audit;
 #[path = "cli/expert.rs"]
 mod expert;
 
-use rackbmcd::api::json::{Node, Task};
-use rackbmcd::cli::sim::{NodePlan, Served, serve};
-use rackbmcd::sim::{BmcSettings, Conditions, Mood, OsMood, Privilege, User};
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod daemon;
 
-/// A rack, a daemon, and a folder for both.
-struct Bed {
-    rack: Served,
-    daemon: Option<Child>,
-    folder: tempfile::TempDir,
-}
+use daemon::{Bed, Keys, plan};
+use rackbmcd::api::json::{Node, Task};
+use rackbmcd::sim::{Mood, OsMood};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 impl Bed {
     fn new(nodes: &[(&str, Mood)]) -> Self {
         let plans = nodes.iter().map(|(name, mood)| plan(name, mood.clone()));
-        let rack = serve(plans.collect(), 7).expect("loopback is there");
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut bed = Bed {
-            rack,
-            daemon: None,
-            folder,
+        let keys = Keys {
+            rack: "sync_interval = \"60s\"",
+            defaults: "min_off_time = \"1s\"\nsettle = \"1s\"\norders_per_second = 10.0\nnmi_watch = \"3s\"\n\
+                       groups = [\"compute\"]",
+            ..Keys::default()
         };
-        bed.configure();
+        let mut bed = Bed::of(plans, &keys);
         bed.start();
         bed
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn configure(&self) {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.path("bmc.pw"))
-            .and_then(|mut file| writeln!(file, "secret"))
-            .expect("a password file");
-        fs::create_dir(self.path("state")).expect("a folder");
-        let mut text = format!(
-            "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\n[rack]\nname = \"r1\"\nsync_interval = \"60s\"\n\
-             [defaults]\nusername = \"admin\"\npassword_file = {:?}\nmin_off_time = \"1s\"\nsettle = \"1s\"\n\
-             orders_per_second = 10.0\nnmi_watch = \"3s\"\ngroups = [\"compute\"]\n",
-            self.path("state"),
-            self.path("s"),
-            self.path("bmc.pw"),
-        );
-        for (name, address) in self.rack.nodes() {
-            text.push_str(&format!(
-                "[[node]]\nname = \"{name}\"\naddress = \"{}\"\nport = {}\n",
-                address.ip(),
-                address.port()
-            ));
-        }
-        fs::write(self.path("rackbmcd.toml"), text).expect("a configuration");
-    }
-
-    fn start(&mut self) {
-        let log = File::create(self.path("log")).expect("a log");
-        let daemon = Command::new(env!("CARGO_BIN_EXE_rackbmcd"))
-            .arg("--config")
-            .arg(self.path("rackbmcd.toml"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the daemon starts");
-        self.daemon = Some(daemon);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.rackbmc(&["status"]).code != 0 {
-            assert!(Instant::now() < deadline, "never ready: {}", self.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
-        command
-            .args(words)
-            .env_clear()
-            .env("RACKBMC_SOCKET", self.path("s"))
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn rackbmc(&self, words: &[&str]) -> Said {
-        let output = self.command(words).output().expect("rackbmc runs");
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            text: String::from_utf8_lossy(&output.stdout).into_owned(),
-            remarks: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// Runs it and demands an exit code.
-    fn expect(&self, code: i32, words: &[&str]) -> String {
-        let said = self.rackbmc(words);
-        assert_eq!(
-            said.code,
-            code,
-            "{words:?} said:\n{}{}\nthe daemon:\n{}",
-            said.text,
-            said.remarks,
-            self.log()
-        );
-        said.text
     }
 
     fn node(&self, name: &str) -> Node {
@@ -162,37 +58,6 @@ impl Bed {
             assert!(Instant::now() < deadline, "{:?}", self.executed(name));
             std::thread::sleep(Duration::from_millis(20));
         }
-    }
-
-    fn is_on(&self, name: &str) -> bool {
-        self.rack
-            .with_bmc(name, |bmc, _| bmc.host().is_on())
-            .expect("the node is there")
-    }
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-struct Said {
-    code: i32,
-    text: String,
-    remarks: String,
-}
-
-fn plan(name: &str, mood: Mood) -> NodePlan {
-    NodePlan {
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        settings: BmcSettings {
-            name: name.to_owned(),
-            users: vec![User::new("admin", "secret", Privilege::Operator)],
-            ..BmcSettings::default()
-        },
-        mood,
-        conditions: Conditions::default(),
     }
 }
 
@@ -309,25 +174,21 @@ fn a_dead_bmc_fails_its_own_node_soon_and_no_other() {
         .with_bmc("r1n02", |bmc, _| bmc.mood_mut().dead = true);
     let began = Instant::now();
     let said = bed.rackbmc(&["status", "--fresh"]);
-    assert_eq!(said.code, 1, "{}{}", said.text, said.remarks);
-    assert!((said.text + &said.remarks).contains("no answer"));
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!((said.out + &said.err).contains("no answer"));
     assert!(
         began.elapsed() < Duration::from_secs(7),
         "{:?}",
         began.elapsed()
     );
     let said = bed.rackbmc(&["off", "r1n[01-02]", "--timeout", "10s"]);
-    assert_eq!(said.code, 1, "{}{}", said.text, said.remarks);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     assert!(
-        said.text.contains("r1n01: power off succeeded"),
+        said.out.contains("r1n01: power off succeeded"),
         "{}",
-        said.text
+        said.out
     );
-    assert!(
-        said.text.contains("r1n02: power off failed"),
-        "{}",
-        said.text
-    );
+    assert!(said.out.contains("r1n02: power off failed"), "{}", said.out);
     assert_eq!(bed.rackbmc(&["check"]).code, 2);
 }
 
@@ -379,9 +240,9 @@ fn suspend_resume_rollback_and_a_cancel_that_comes_too_late() {
     let late = bed.rackbmc(&["cancel", "r1n01"]);
     assert_eq!(late.code, 1);
     assert!(
-        late.remarks.contains("abort"),
+        late.err.contains("abort"),
         "what is still possible: {}",
-        late.remarks
+        late.err
     );
     bed.expect(0, &["suspend", "r1n01"]);
     assert_eq!(bed.last_task("r1n01").state, "suspended");
@@ -403,9 +264,9 @@ fn a_paused_rack_refuses_and_a_released_one_goes_on() {
     let refused = bed.rackbmc(&["off", "r1n01"]);
     assert_eq!(refused.code, 1);
     assert!(
-        refused.remarks.contains("work on the power feed"),
+        refused.err.contains("work on the power feed"),
         "{}",
-        refused.remarks
+        refused.err
     );
     assert_eq!(bed.rackbmc(&["check"]).code, 1, "a warning");
     bed.expect(0, &["release"]);

@@ -3,16 +3,16 @@
 //! No claim about speed: "served" is an answer within [`PROMPTLY`], far more than it takes and far less than the rude
 //! ones are given.
 
+mod daemon;
+
+use daemon::{Bed, DAEMON, Keys, free_tcp, plan};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rackbmcd::cli::sim::{NodePlan, Served, serve};
-use rackbmcd::sim::{BmcSettings, Conditions, Mood, Privilege, User};
-use std::fs::{self, File, OpenOptions};
+use rackbmcd::sim::Mood;
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::OpenOptionsExt;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Within this a client is served.
@@ -22,93 +22,36 @@ const CONNECTIONS: usize = 400;
 /// How many nodes there are.
 const NODES: usize = 16;
 
-/// A rack, a daemon, and a folder for both.
-struct Bed {
-    _rack: Served,
-    daemon: Child,
+/// A bed whose daemon listens on TCP, too.
+struct Crowded {
+    bed: Bed,
     tcp: SocketAddr,
-    folder: tempfile::TempDir,
 }
 
-impl Bed {
+impl Crowded {
     /// `limits` are keys of `[api.limits]`.
     fn new(limits: &str) -> Self {
-        let plans = (1..=NODES).map(|number| NodePlan {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            settings: BmcSettings {
-                name: format!("r1n{number:02}"),
-                users: vec![User::new("admin", "secret", Privilege::Operator)],
-                ..BmcSettings::default()
-            },
-            mood: Mood::default(),
-            conditions: Conditions::default(),
-        });
-        let rack = serve(plans.collect(), 3).expect("loopback is there");
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = |name: &str| folder.path().join(name);
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path("bmc.pw"))
-            .and_then(|mut file| writeln!(file, "secret"))
-            .expect("a password file");
-        fs::create_dir(path("state")).expect("a folder");
-        // Free now; another program that takes it before the daemon does makes the start fail, and says so.
-        let tcp = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a port");
-        let mut text = format!(
-            "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\ntcp = \"{tcp}\"\nauth = \"none\"\n[api.limits]\n{limits}\n\
-             [rack]\nname = \"r1\"\n[defaults]\nusername = \"admin\"\npassword_file = {:?}\n",
-            path("state"),
-            path("s"),
-            path("bmc.pw"),
-        );
-        for (name, address) in rack.nodes() {
-            text.push_str(&format!(
-                "[[node]]\nname = \"{name}\"\naddress = \"{}\"\nport = {}\n",
-                address.ip(),
-                address.port()
-            ));
-        }
-        fs::write(path("rackbmcd.toml"), text).expect("a configuration");
-        let log = File::create(path("log")).expect("a log");
-        // As a service starts: with few files, of which it may have more.
-        let daemon = Command::new("sh")
-            .args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\""])
-            .arg(env!("CARGO_BIN_EXE_rackbmcd"))
-            .arg("--config")
-            .arg(path("rackbmcd.toml"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the daemon starts");
-        let bed = Bed {
-            _rack: rack,
-            daemon,
-            tcp,
-            folder,
+        let plans = (1..=NODES).map(|number| plan(&format!("r1n{number:02}"), Mood::default()));
+        let tcp = free_tcp();
+        let api = format!("tcp = \"{tcp}\"\nauth = \"none\"\n[api.limits]\n{limits}");
+        let keys = Keys {
+            api: &api,
+            ..Keys::default()
         };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while bed.try_unix().is_err() {
-            assert!(Instant::now() < deadline, "never ready: {}", bed.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        bed
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("s")
+        let mut bed = Bed::of(plans, &keys);
+        // As a service starts: with few files, of which it may have more.
+        let mut few = Command::new("sh");
+        few.args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\"", DAEMON]);
+        bed.start_by(few);
+        Crowded { bed, tcp }
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.bed.log()
     }
 
     fn try_unix(&self) -> io::Result<UnixStream> {
-        let stream = UnixStream::connect(self.socket())?;
+        let stream = UnixStream::connect(self.bed.socket())?;
         stream.set_read_timeout(Some(PROMPTLY))?;
         stream.set_write_timeout(Some(PROMPTLY))?;
         Ok(stream)
@@ -145,21 +88,13 @@ impl Bed {
 
     /// Resident memory in kB.
     fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.daemon.id());
+        let path = format!("/proc/{}/status", self.bed.pid());
         let status = fs::read_to_string(path).expect("the daemon runs");
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let number = line.and_then(|line| line.split_whitespace().nth(1));
         number
             .and_then(|number| number.parse().ok())
             .expect("a number of kB")
-    }
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        // It may be gone already: then the test has failed, and said so.
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
     }
 }
 
@@ -210,7 +145,7 @@ fn eventually(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
 #[test]
 fn of_a_thousand_connections_those_beyond_the_limit_are_told_503_and_other_clients_are_served() {
     raise_our_own_limit(2048);
-    let bed = Bed::new(&format!(
+    let bed = Crowded::new(&format!(
         "connections = {CONNECTIONS}\nheader_timeout = \"60s\"\n"
     ));
     let mut crowd: Vec<UnixStream> = (0..1000)
@@ -263,7 +198,7 @@ fn of_a_thousand_connections_those_beyond_the_limit_are_told_503_and_other_clien
 
 #[test]
 fn a_client_that_sends_a_byte_a_second_is_let_go_and_holds_up_nobody() {
-    let bed = Bed::new("header_timeout = \"2s\"\n");
+    let bed = Crowded::new("header_timeout = \"2s\"\n");
     let mut slow: Vec<UnixStream> = (0..50).map(|_| bed.unix()).collect();
     let began = Instant::now();
     let mut bytes = b"GET /v1/nodes HTTP/1.1\r\nHost: localhost\r\n".iter();
@@ -288,7 +223,7 @@ fn a_client_that_sends_a_byte_a_second_is_let_go_and_holds_up_nobody() {
 
 #[test]
 fn clients_that_do_not_read_their_answers_cost_a_bounded_memory_and_are_let_go() {
-    let bed = Bed::new("write_timeout = \"3s\"\n");
+    let bed = Crowded::new("write_timeout = \"3s\"\n");
     let request = "GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200);
     let mut deaf: Vec<UnixStream> = (0..40).map(|_| bed.unix()).collect();
     for stream in &mut deaf {

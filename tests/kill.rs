@@ -5,20 +5,13 @@
 //! The rack is simulated inside the test on loopback, so that the machines' own records judge. `KILLS=500` kills more
 //! often; `KILL_SEED=n` throws other dice (the moment of a kill is real time, so that no story is the same twice).
 
+mod daemon;
+
+use daemon::{Bed, Keys, plan};
 use rackbmcd::api::json::{Task, TaskList};
-use rackbmcd::cli::sim::{NodePlan, Served, serve};
 use rackbmcd::entropy::{Entropy, Seeded};
-use rackbmcd::sim::{
-    BmcSettings, By, ChassisOrder, Conditions, Mood, OsMood, Pointless, Privilege, User,
-};
+use rackbmcd::sim::{By, ChassisOrder, Mood, OsMood, Pointless};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -33,12 +26,6 @@ const OPERATIONS: [&str; 8] = [
     "hard reset",
     "power cycle",
 ];
-
-struct Bed {
-    rack: Served,
-    folder: tempfile::TempDir,
-    daemon: Option<Child>,
-}
 
 impl Bed {
     fn new() -> Self {
@@ -55,111 +42,19 @@ impl Bed {
                 pointless: Pointless::Accepted,
                 ..Mood::default()
             };
-            NodePlan {
-                address: SocketAddr::from(([127, 0, 0, 1], 0)),
-                settings: BmcSettings {
-                    name: name(place),
-                    users: vec![User::new("admin", "secret", Privilege::Operator)],
-                    // Every life leaves its sessions behind.
-                    session_limit: 1000,
-                    ..BmcSettings::default()
-                },
-                mood,
-                conditions: Conditions::default(),
-            }
+            let mut plan = plan(&name(place), mood);
+            // Every life leaves its sessions behind.
+            plan.settings.session_limit = 1000;
+            plan
         });
-        let bed = Bed {
-            rack: serve(plans.collect(), 7).expect("loopback is there"),
-            folder: tempfile::tempdir().expect("a folder"),
-            daemon: None,
+        let keys = Keys {
+            rack: "sync_interval = \"60s\"\npower_on_stagger = \"20ms\"",
+            defaults: "min_off_time = \"1s\"\nsettle = \"1s\"\nrollback_settle = \"2s\"\nsoft_power_off_timeout = \"4s\"\n\
+                       power_change_timeout = \"15s\"\norders_per_second = 50.0\nburst = 20\nnmi_watch = \"2s\"\n\
+                       nmi_min_interval = \"1s\"",
+            ..Keys::default()
         };
-        bed.configure();
-        bed
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn configure(&self) {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.path("bmc.pw"))
-            .and_then(|mut file| writeln!(file, "secret"))
-            .expect("a password file");
-        fs::create_dir(self.path("state")).expect("a folder");
-        let mut text = format!(
-            "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\n[rack]\nname = \"r1\"\nsync_interval = \"60s\"\n\
-             power_on_stagger = \"20ms\"\n[defaults]\nusername = \"admin\"\npassword_file = {:?}\n\
-             min_off_time = \"1s\"\nsettle = \"1s\"\nrollback_settle = \"2s\"\nsoft_power_off_timeout = \"4s\"\n\
-             power_change_timeout = \"15s\"\norders_per_second = 50.0\nburst = 20\nnmi_watch = \"2s\"\n\
-             nmi_min_interval = \"1s\"\n",
-            self.path("state"),
-            self.path("s"),
-            self.path("bmc.pw"),
-        );
-        for (name, address) in self.rack.nodes() {
-            text.push_str(&format!(
-                "[[node]]\nname = \"{name}\"\naddress = \"{}\"\nport = {}\n",
-                address.ip(),
-                address.port()
-            ));
-        }
-        fs::write(self.path("rackbmcd.toml"), text).expect("a configuration");
-    }
-
-    fn start(&mut self) {
-        let log = File::create(self.path("log")).expect("a log");
-        let daemon = Command::new(env!("CARGO_BIN_EXE_rackbmcd"))
-            .arg("--config")
-            .arg(self.path("rackbmcd.toml"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the daemon starts");
-        self.daemon = Some(daemon);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.request("GET", "/healthz", "").is_none() {
-            let log = fs::read_to_string(self.path("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "never ready: {log}");
-            sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// SIGKILL: no handler runs, nothing is flushed.
-    fn kill(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
-
-    fn send(&self, method: &str, path: &str, body: &str) -> Option<UnixStream> {
-        let mut stream = UnixStream::connect(self.path("s")).ok()?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .ok()?;
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        )
-        .ok()?;
-        Some(stream)
-    }
-
-    /// The status and the body, where an answer came.
-    fn request(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-        let mut answer = String::new();
-        let mut stream = self.send(method, path, body)?;
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some((status, body.to_owned()))
+        Bed::of(plans, &keys)
     }
 
     fn tasks(&self) -> BTreeMap<String, Task> {
@@ -170,18 +65,6 @@ impl Bed {
         (list.tasks.into_iter())
             .map(|task| (task.id.clone(), task))
             .collect()
-    }
-
-    fn executed(&self, node: &str, order: ChassisOrder) -> usize {
-        self.rack
-            .with_bmc(node, |bmc, _| bmc.host().count(order))
-            .expect("the node is there")
-    }
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -299,7 +182,7 @@ fn judge(bed: &Bed, tasks: &BTreeMap<String, Task>) {
             let sent = |task: &&Task| task.orders.iter().any(|order| order.changes_power);
             let (asked, sent) = (of_node().count(), of_node().filter(sent).count());
             let succeeded = of_node().filter(|task| task.state == "succeeded").count();
-            let executed = bed.executed(&node, order);
+            let executed = bed.count(&node, order);
             assert!(
                 (succeeded..=sent).contains(&executed),
                 "{node}: {operation} asked for {asked} times, sent {sent} times, succeeded {succeeded} times, \

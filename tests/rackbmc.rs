@@ -2,6 +2,9 @@
 //!
 //! The daemon here is a puppet on a Unix socket that speaks the API's JSON types; the real one is in `tests/cli.rs`.
 
+mod daemon;
+
+use daemon::{Said, rackbmc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rackbmcd::api::json::{
@@ -13,7 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,17 +53,11 @@ impl Puppet {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
-        command
-            .args(words)
-            .env_clear()
-            .env("RACKBMC_SOCKET", self.socket())
-            .stdin(Stdio::null());
-        command
+        rackbmc(&self.socket(), words)
     }
 
     fn run(&self, words: &[&str]) -> Said {
-        said(self.command(words).output().expect("rackbmc runs"))
+        Said::of(self.command(words).output().expect("rackbmc runs"))
     }
 
     fn asked(&self) -> Vec<String> {
@@ -108,20 +105,6 @@ fn serve(
          Connection: close\r\n\r\n{text}",
         text.len()
     );
-}
-
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn said(output: Output) -> Said {
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).expect("text"),
-        err: String::from_utf8(output.stderr).expect("text"),
-    }
 }
 
 fn ok(value: &impl Serialize) -> Answer {
@@ -337,7 +320,7 @@ fn no_socket_nobody_behind_it_and_no_permission_are_told_apart() {
         if let Some(uid) = uid {
             command.uid(uid).gid(uid);
         }
-        said(command.output().expect("rackbmc runs"))
+        Said::of(command.output().expect("rackbmc runs"))
     };
     let missing = run(&folder.path().join("none.sock"), None);
     assert_eq!(missing.code, 3);
@@ -390,7 +373,7 @@ fn a_daemon_that_restarts_during_the_wait_loses_nothing() {
     std::fs::remove_file(puppet.socket()).expect("the socket is there");
     std::thread::sleep(Duration::from_millis(700));
     puppet.listen(|_, _| ok(&task("succeeded")));
-    let said = said(child.wait_with_output().expect("it ends"));
+    let said = Said::of(child.wait_with_output().expect("it ends"));
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(
         said.err.contains("waiting for it to come back"),
@@ -429,7 +412,7 @@ fn ctrl_c_lets_go_and_a_second_one_aborts() {
             std::thread::sleep(Duration::from_millis(300));
             kill(pid, Signal::SIGINT).expect("it runs");
         }
-        said(child.wait_with_output().expect("it ends"))
+        Said::of(child.wait_with_output().expect("it ends"))
     };
     let once = start(1);
     assert_eq!(once.code, 5, "{}", once.err);
@@ -593,7 +576,7 @@ fn over_tcp_the_credentials_come_from_a_file_or_the_environment() {
             .args(["status", "--url", &url])
             .env_clear()
             .env(variable.0, variable.1);
-        let said = said(command.output().expect("rackbmc runs"));
+        let said = Said::of(command.output().expect("rackbmc runs"));
         assert_eq!(said.code, 4, "{}", said.err);
         assert!(said.err.contains("Incorrect username") && !said.err.contains("secret"));
     }

@@ -1,9 +1,12 @@
 //! The real daemon's TCP port over TLS (feature `tls`), with certificates that `openssl` makes and `curl` as a client
 //! that shares no code with ours.
 
-use std::fs::{self, File, Permissions};
+mod daemon;
+
+use daemon::{DAEMON, free_tcp, spawn};
+use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -89,21 +92,10 @@ impl Bed {
     fn new(limits: &str) -> Self {
         let authority = Authority::new();
         authority.sign("api", 17);
-        // Free now; another program that takes it before the daemon does makes the start fail, and says so.
-        let tcp = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a port");
-        let config = authority.configure(tcp, &format!("{KEYS}[api.limits]\n{limits}"));
+        let tcp = free_tcp();
+        authority.configure(tcp, &format!("{KEYS}[api.limits]\n{limits}"));
         fs::create_dir(authority.path("state")).expect("a folder");
-        let log = File::create(authority.path("log")).expect("a log");
-        let daemon = Command::new(env!("CARGO_BIN_EXE_rackbmcd"))
-            .arg("--config")
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the daemon starts");
+        let daemon = spawn(Command::new(DAEMON), authority.0.path());
         let bed = Bed {
             authority,
             daemon,

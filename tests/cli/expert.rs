@@ -66,8 +66,8 @@ fn raw_commands_reach_the_bmc_and_the_controllers_behind_it() {
         ("01".into(), "04".into())
     );
     let nobody = bed.rackbmc(&["raw", "r1n01", "6", "1", "--bridge", "0:0x40"]);
-    assert_eq!(nobody.code, 1, "{}{}", nobody.text, nobody.remarks);
-    assert!(nobody.remarks.contains("0x83"), "{}", nobody.remarks);
+    assert_eq!(nobody.code, 1, "{}{}", nobody.out, nobody.err);
+    assert!(nobody.err.contains("0x83"), "{}", nobody.err);
     let power = bed.rackbmc(&["raw", "r1n01", "0", "2", "0"]);
     assert_ne!(power.code, 0);
     assert!(bed.executed("r1n01").is_empty());
@@ -111,7 +111,7 @@ fn a_bmc_says_who_it_is_and_what_its_event_log_has() {
     let entries = log["entries"].as_array().expect("a list").len();
     assert!(entries > 0, "{log}");
     let unsure = bed.rackbmc(&["sel", "clear", "r1n01"]);
-    assert_eq!(unsure.code, 2, "{}", unsure.remarks);
+    assert_eq!(unsure.code, 2, "{}", unsure.err);
     bed.expect(0, &["sel", "clear", "r1n01", "--yes"]);
     let after = json(&bed.expect(0, &["sel", "list", "r1n01", "-o", "json"]));
     assert!(after["entries"].as_array().expect("a list").len() < entries);
@@ -122,12 +122,12 @@ fn a_bmc_reset_is_refused_to_operators_and_in_the_middle_of_a_task() {
     let bed = Bed::new(&[("r1n01", super::hangs())]);
     // The bed's user is an operator, and a cold reset is an administrator's affair (appendix G).
     let refused = bed.rackbmc(&["bmc", "reset", "--cold", "r1n01", "--yes"]);
-    assert_eq!(refused.code, 1, "{}{}", refused.text, refused.remarks);
+    assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
     bed.expect(0, &["soft", "r1n01", "--no-wait"]);
     bed.reached("r1n01", 1);
     let busy = bed.rackbmc(&["bmc", "reset", "--warm", "r1n01", "--yes"]);
-    assert_eq!(busy.code, 1, "{}{}", busy.text, busy.remarks);
-    assert!(busy.remarks.contains("locked"), "{}", busy.remarks);
+    assert_eq!(busy.code, 1, "{}{}", busy.out, busy.err);
+    assert!(busy.err.contains("locked"), "{}", busy.err);
     bed.expect(0, &["abort", "r1n01"]);
 }
 

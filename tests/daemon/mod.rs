@@ -1,0 +1,255 @@
+//! The real daemon on a simulated rack, with a folder for both: what tests of the whole stand on.
+//!
+//! The rack runs inside the test, so that a machine's own record of what it carried out is the witness. Ports are the
+//! kernel's choice, and what was started here is ended here.
+#![allow(dead_code, reason = "each test uses its part of the bed")]
+
+use rackbmcd::cli::sim::{NodePlan, Served, serve};
+use rackbmcd::sim::{BmcSettings, ChassisOrder, Conditions, Mood, Privilege, User};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Far more than a start, or an answer, takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Lines that a test adds to the tables of the configuration.
+#[derive(Default)]
+pub struct Keys<'a> {
+    pub api: &'a str,
+    pub rack: &'a str,
+    pub defaults: &'a str,
+}
+
+/// See the head of this file.
+pub struct Bed {
+    pub rack: Served,
+    daemon: Option<Child>,
+    folder: tempfile::TempDir,
+}
+
+impl Bed {
+    /// A rack and a configuration with all of its nodes; the daemon does not run yet.
+    pub fn of(plans: impl IntoIterator<Item = NodePlan>, keys: &Keys<'_>) -> Self {
+        Bed::with_nodes(plans, keys, |name, address| {
+            format!(
+                "[[node]]\nname = \"{name}\"\naddress = \"{}\"\nport = {}\n",
+                address.ip(),
+                address.port()
+            )
+        })
+    }
+
+    /// The same, with the `[[node]]` of each BMC in the test's own words.
+    pub fn with_nodes(
+        plans: impl IntoIterator<Item = NodePlan>,
+        keys: &Keys<'_>,
+        node: impl Fn(&str, SocketAddr) -> String,
+    ) -> Self {
+        let bed = Bed {
+            rack: serve(plans.into_iter().collect(), 7).expect("loopback is there"),
+            daemon: None,
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(bed.path("bmc.pw"))
+            .and_then(|mut file| writeln!(file, "secret"))
+            .expect("a password file");
+        fs::create_dir(bed.path("state")).expect("a folder");
+        let mut text = format!(
+            "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\n{}\n[rack]\nname = \"r1\"\n{}\n\
+             [defaults]\nusername = \"admin\"\npassword_file = {:?}\n{}\n",
+            bed.path("state"),
+            bed.socket(),
+            keys.api,
+            keys.rack,
+            bed.path("bmc.pw"),
+            keys.defaults,
+        );
+        for (name, address) in bed.rack.nodes() {
+            text.push_str(&node(name, address));
+        }
+        fs::write(bed.path("rackbmcd.toml"), text).expect("a configuration");
+        bed
+    }
+
+    /// Starts the daemon and waits until it answers.
+    pub fn start(&mut self) {
+        self.start_by(Command::new(DAEMON));
+    }
+
+    /// The same by a command to which the daemon's own arguments are added.
+    pub fn start_by(&mut self, command: Command) {
+        self.daemon = Some(spawn(command, self.folder.path()));
+        let deadline = Instant::now() + PATIENCE;
+        while self.request("GET", "/healthz", "").is_none() {
+            assert!(Instant::now() < deadline, "never ready: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGKILL: no handler runs, nothing is flushed.
+    pub fn kill(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+
+    /// The process id of the daemon that runs.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("it was started").id()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path("s")
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Asks the daemon and does not wait for an answer.
+    pub fn send(&self, method: &str, path: &str, body: &str) -> Option<UnixStream> {
+        let mut stream = UnixStream::connect(self.socket()).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .ok()?;
+        Some(stream)
+    }
+
+    /// The status and the body, where an answer came.
+    pub fn request(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+        let mut answer = String::new();
+        let mut stream = self.send(method, path, body)?;
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
+    /// `rackbmc` with these words, for this daemon.
+    pub fn command(&self, words: &[&str]) -> Command {
+        rackbmc(&self.socket(), words)
+    }
+
+    pub fn rackbmc(&self, words: &[&str]) -> Said {
+        Said::of(self.command(words).output().expect("rackbmc runs"))
+    }
+
+    /// Runs it and demands an exit code; what it said.
+    #[track_caller]
+    pub fn expect(&self, code: i32, words: &[&str]) -> String {
+        let said = self.rackbmc(words);
+        let (out, err) = (&said.out, &said.err);
+        assert_eq!(
+            said.code,
+            code,
+            "{words:?} said:\n{out}{err}\nthe daemon:\n{}",
+            self.log()
+        );
+        said.out
+    }
+
+    /// How often the machine carried an order out.
+    pub fn count(&self, node: &str, order: ChassisOrder) -> usize {
+        self.rack
+            .with_bmc(node, |bmc, _| bmc.host().count(order))
+            .expect("the node is there")
+    }
+
+    pub fn is_on(&self, node: &str) -> bool {
+        self.rack
+            .with_bmc(node, |bmc, _| bmc.host().is_on())
+            .expect("the node is there")
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What `rackbmc` said.
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+}
+
+/// The daemon's program.
+pub const DAEMON: &str = env!("CARGO_BIN_EXE_rackbmcd");
+
+/// The daemon on `folder/rackbmcd.toml`, with what it says in `folder/log`.
+pub fn spawn(mut command: Command, folder: &Path) -> Child {
+    let log = File::create(folder.join("log")).expect("a log");
+    command
+        .arg("--config")
+        .arg(folder.join("rackbmcd.toml"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .spawn()
+        .expect("the daemon starts")
+}
+
+/// `rackbmc` for whoever listens at `socket`, with nothing of the environment but that.
+pub fn rackbmc(socket: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
+    command
+        .args(words)
+        .env_clear()
+        .env("RACKBMC_SOCKET", socket)
+        .stdin(Stdio::null());
+    command
+}
+
+/// A TCP port of loopback that is free now; another program that takes it first makes the start fail, and says so.
+pub fn free_tcp() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+}
+
+/// A BMC on loopback that knows the operator of every bed.
+pub fn plan(name: &str, mood: Mood) -> NodePlan {
+    NodePlan {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        settings: BmcSettings {
+            name: name.to_owned(),
+            users: vec![User::new("admin", "secret", Privilege::Operator)],
+            ..BmcSettings::default()
+        },
+        mood,
+        conditions: Conditions::default(),
+    }
+}
