@@ -42,6 +42,9 @@ impl Sequence {
     /// What it is doing, in words, with the trouble that it meets: [`Progress::phase`] alone.
     pub fn phase_in_words(&self) -> String {
         let mut phase = words(&self.phase, self.operation());
+        if self.is_held() {
+            phase = format!("held back while {phase}");
+        }
         if let Some(trouble) = &self.knowledge.trouble
             && self.outcome().is_none()
         {
@@ -56,6 +59,9 @@ impl Sequence {
     }
 
     fn time_left(&self, age: Age) -> Option<Duration> {
+        if self.is_held() {
+            return None;
+        }
         let settings = self.settings();
         let switch_on = settings
             .min_off_time

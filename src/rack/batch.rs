@@ -42,6 +42,9 @@ pub(super) struct BatchRecord {
     stopped: bool,
 }
 
+/// How far the batches have come that somebody asked for.
+pub(super) type Rooms = BTreeMap<BatchId, Room>;
+
 /// How far a batch has come.
 #[derive(Debug, Default)]
 pub(super) struct Room {
@@ -198,6 +201,29 @@ impl Rack {
             return None;
         }
         Some(batch.last_start.map_or(now, |last| last + record.stagger))
+    }
+
+    /// What of its batch a task waits for.
+    pub(super) fn batch_reason(
+        &self,
+        id: BatchId,
+        task: TaskId,
+        rooms: &mut Rooms,
+        now: Instant,
+    ) -> Option<String> {
+        let batch = self.batches.get(&id)?;
+        let room = rooms.entry(id).or_insert_with(|| self.batch_room(id));
+        match self.batch_allows(id, room, task, now) {
+            Some(at) if at <= now => None,
+            Some(_) => Some("the stagger of its batch".to_owned()),
+            None if room.open_rank < batch.ranks.get(&task).copied() => {
+                Some("the group before it in its batch".to_owned())
+            }
+            None => {
+                let places = batch.record.max_parallel;
+                Some(format!("a place among the {places} of its batch"))
+            }
+        }
     }
 
     /// How far a batch has come, for all of its tasks that want to know.

@@ -2,6 +2,7 @@
 //! orders have files of their own.
 
 use super::Rack;
+use super::batch::Rooms;
 use super::call::{Answer, BatchId, Call, CallId, Refused, Wishes};
 use super::run::{Parked, Reply};
 use super::task::{NMI_ANSWER, Task};
@@ -184,9 +185,10 @@ impl Rack {
                 && (batch.is_none() || task.identity.batch == batch)
                 && (!active || task.is_active())
         };
+        let mut rooms = Rooms::new();
         let tasks = self.tasks.values().rev().filter(wanted).take(limit);
         Ok(tasks
-            .map(|task| task.view(&self.settings.name, now))
+            .map(|task| self.view_of(task, &mut rooms, now))
             .collect())
     }
 

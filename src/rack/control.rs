@@ -27,6 +27,9 @@ impl Rack {
                 reason,
             });
         }
+        if let (Control::Resume, Some(node)) = (control, self.tasks[&task].node) {
+            self.check_maintenance(node)?;
+        }
         self.control_task(task, control, &who.name, now)
             .map_err(|why| self.refused(task, control, why, now))?;
         self.reply_when_durable(id, Reply::Task(task), now);
@@ -63,23 +66,23 @@ impl Rack {
         let Some(task) = self.tasks.get_mut(&id) else {
             return Ok(());
         };
-        if control == Control::Resume && task.resuming.is_none() {
+        task.may(control)?;
+        if control == Control::Suspend && task.wants_place() {
+            // It stands still already, and is not to go on after all.
+            (task.resuming, task.returning) = (None, None);
+        } else if control == Control::Resume {
             // It goes on when the scheduler has a place for it: at once, as a rule.
-            task.sequence.may(control)?;
             task.resuming = Some(by.to_owned());
             task.returning = None;
             self.unscheduled = true;
         } else if control == Control::Rollback && task.state() == State::Suspended {
             // One that stands still has no place among the transitions, and the way back takes one.
-            task.sequence.may(control)?;
             task.returning = Some(by.to_owned());
             task.resuming = None;
             self.unscheduled = true;
         } else {
             task.sequence.control(control, by, now)?;
-            if control != Control::Resume {
-                (task.resuming, task.returning) = (None, None);
-            }
+            (task.resuming, task.returning) = (None, None);
         }
         let version = task.identity.version;
         task.identity.controls.push(ControlView {

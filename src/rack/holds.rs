@@ -2,9 +2,9 @@
 //!
 //! Driven by `calls`; what a hold keeps from beginning is `schedule`'s.
 
-use super::call::{HoldView, Who};
+use super::call::{HoldView, Refused, TaskId, Who};
 use super::{Pause, Rack};
-use crate::power::Control;
+use crate::power::{Control, State};
 use crate::time::Instant;
 
 impl Rack {
@@ -44,7 +44,47 @@ impl Rack {
             now,
         );
         self.announce_node(node, text, now);
+        self.apply_maintenance(node, now);
         self.unscheduled = true;
+    }
+
+    /// A power order is refused where the node is in maintenance and the policy says so.
+    pub(super) fn check_maintenance(&self, node: usize) -> Result<(), Refused> {
+        let Some(hold) = self.maintenance_block(node) else {
+            return Ok(());
+        };
+        let unnamed = || format!("set by {}", hold.by);
+        Err(Refused::Maintenance {
+            node: self.nodes[node].settings.name.clone(),
+            reason: hold.reason.clone().unwrap_or_else(unnamed),
+        })
+    }
+
+    /// Maintenance that blocks suspends the task that has not begun yet, and its end lets that task wait for its place
+    /// again. One that runs goes on: to stop it is the business of whoever works on the machine.
+    pub(super) fn apply_maintenance(&mut self, node: usize, now: Instant) {
+        let task = self.nodes[node].task;
+        if let Some(hold) = self.maintenance_block(node) {
+            let by = super::reason::maintenance_in_words(hold);
+            let queued = |id: &TaskId| {
+                self.tasks
+                    .get(id)
+                    .is_some_and(|t| t.state() == State::Queued)
+            };
+            if let Some(id) = task.filter(queued)
+                && self.control_task(id, Control::Suspend, &by, now).is_ok()
+            {
+                self.nodes[node].memory.suspended = Some(id);
+                self.save_node(node);
+                self.announce_task(id, format!("suspended by {by}"), now);
+            }
+        } else if let Some(id) = self.nodes[node].memory.suspended.take() {
+            self.save_node(node);
+            if task == Some(id) {
+                // One that was aborted or cancelled in between has nothing to resume.
+                let _ = self.control_task(id, Control::Resume, "the end of the maintenance", now);
+            }
+        }
     }
 
     /// The big red button: every task that can stand still does, and nothing new begins.
@@ -90,7 +130,7 @@ impl Rack {
         }
         // Rollbacks were not suspended, but held back: nothing else drives them on.
         for task in self.active.clone() {
-            self.settle_task(task, now);
+            self.hold_task(task, false, now);
         }
         self.unscheduled = true;
     }

@@ -13,6 +13,7 @@
 //! | `run` | driving tasks: orders, reports, write-ahead, ends |
 //! | `schedule` | who may begin: places, stagger, batches, pause |
 //! | `sync` | reading idle nodes, drift, faults |
+//! | `reason` | what a task that stands still waits for |
 //! | `waits` | calls that wait for something |
 //! | `journal`, `restore` | what must be remembered, and taking it up again |
 
@@ -25,6 +26,7 @@ mod history;
 mod holds;
 mod journal;
 mod node;
+mod reason;
 pub mod record;
 mod restore;
 mod run;

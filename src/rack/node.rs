@@ -41,6 +41,8 @@ pub(super) struct Memory {
     pub(super) shown: PowerState,
     pub(super) last_error: Option<String>,
     pub(super) maintenance: Option<HoldView>,
+    /// The task that the maintenance keeps from beginning.
+    pub(super) suspended: Option<TaskId>,
     pub(super) fault: Option<String>,
     pub(super) last_nmi: Option<WallTime>,
     pub(super) reading: Option<(Power, WallTime)>,

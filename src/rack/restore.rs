@@ -148,7 +148,10 @@ impl Rack {
         for task in self.tasks.values_mut() {
             task.node = self.by_uuid.get(&task.identity.node_uuid).copied();
         }
-        (0..self.nodes.len()).for_each(|node| self.settle(node, now));
+        for node in 0..self.nodes.len() {
+            self.apply_maintenance(node, now);
+            self.settle(node, now);
+        }
         self.unscheduled = true;
         self.wind_up(now);
         Ok(())
@@ -209,6 +212,12 @@ impl Rack {
                 self.give_up_task(id, now);
             }
         }
+        if self.pause.is_some() {
+            // One that was being rolled back may have been put down last before the pause.
+            for id in self.active.clone() {
+                self.hold_back(id, now);
+            }
+        }
         // A batch whose tasks are all forgotten says nothing any more.
         let empty = |batch: &Batch| !batch.tasks().any(|task| self.tasks.contains_key(&task));
         let gone: Vec<_> = self
@@ -219,6 +228,7 @@ impl Rack {
             .collect();
         gone.into_iter().for_each(|id| self.drop_batch(id));
         for node in 0..self.nodes.len() {
+            self.apply_maintenance(node, now);
             self.settle(node, now);
         }
         self.next_heartbeat = (!self.active.is_empty()).then_some(now);

@@ -153,23 +153,29 @@ impl Rack {
         self.set_timer(node);
     }
 
-    /// A rollback cannot be suspended. While the rack is paused it gives no order, and the one that it gave before is
-    /// taken back where it has not been answered.
+    /// A rollback cannot be suspended. While the rack is paused it gives no order, its patience stands still, and the
+    /// order that it gave before is taken back where it has not been answered.
     pub(super) fn hold_back(&mut self, id: TaskId, now: Instant) {
         let Some(task) = self.tasks.get(&id) else {
             return;
         };
-        let pending = task
-            .pending
-            .as_ref()
-            .filter(|pending| pending.order.changes_power());
-        let (State::RollingBack, Some(order)) = (task.state(), pending.map(|pending| pending.id))
-        else {
+        if task.state() != State::RollingBack {
             return;
-        };
-        let delivery = self.take_back(id, order, now);
-        let text = "held back when the rack was paused";
-        self.report_to_task(id, order, withdrawn(delivery, text), now);
+        }
+        let changing = |pending: &&Pending| pending.order.changes_power();
+        if let Some(order) = task.pending.as_ref().filter(changing).map(|order| order.id) {
+            let delivery = self.take_back(id, order, now);
+            let text = "held back when the rack was paused";
+            self.report_to_task(id, order, withdrawn(delivery, text), now);
+        }
+        self.hold_task(id, true, now);
+    }
+
+    /// Lets a rollback stand still, or go on.
+    pub(super) fn hold_task(&mut self, id: TaskId, held: bool, now: Instant) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.sequence.hold(held, now);
+        }
         self.settle_task(id, now);
     }
 
@@ -283,9 +289,7 @@ impl Rack {
                 self.report_to_task(id, order, withdrawn(delivery, "withdrawn"), now);
                 continue;
             }
-            let held =
-                self.stopping || (self.pause.is_some() && task.state() == State::RollingBack);
-            if task.pending.is_some() || !task.admitted || held {
+            if task.pending.is_some() || !task.admitted || self.stopping {
                 break;
             }
             let order_id = OrderId(self.next_order);

@@ -1,15 +1,15 @@
 //! Who may begin, and when: places for power changes, power-ons apart from each other, batches, the pause.
 
-use super::batch::Room;
-use super::call::{BatchId, TaskId};
+use super::Rack;
+use super::batch::Rooms;
+use super::call::TaskId;
 use super::record::Table;
 use super::task::Stage;
-use super::{Rack, settings::MaintenancePolicy};
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::{Order, OrderId};
 use crate::power::{Control, Operation, State};
 use crate::time::{Instant, WallTime};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Keeps power-ons apart: orders wait here before they are written down, and their first datagrams before they leave.
@@ -97,7 +97,7 @@ impl Rack {
             return;
         }
         self.check_counts();
-        let mut rooms = BTreeMap::new();
+        let mut rooms = Rooms::new();
         for id in self.waiting.iter().copied().collect::<Vec<_>>() {
             // One that began a line above may have ended at once, and its batch with it.
             if !self.waiting.contains(&id) {
@@ -105,13 +105,19 @@ impl Rack {
             }
             let identity = &self.tasks[&id].identity;
             let (operation, batch) = (identity.operation, identity.batch);
-            let full = self.transitions >= self.settings.max_transitions as usize;
-            if operation != Operation::InjectNmi && full || !self.may_begin(id, &mut rooms, now) {
+            if operation != Operation::InjectNmi && self.is_full()
+                || !self.may_begin(id, &mut rooms, now)
+            {
                 continue;
             }
             self.begin(id, now);
             batch.map(|batch| rooms.remove(&batch));
         }
+    }
+
+    /// Whether all places for power changes are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.transitions >= self.settings.max_transitions as usize
     }
 
     /// Counts a task anew among those that have a place and those that wait for one. To be called when its state may
@@ -144,17 +150,14 @@ impl Rack {
     }
 
     /// Whether nothing but the number of places stands against the task's beginning.
-    fn may_begin(&mut self, id: TaskId, rooms: &mut BTreeMap<BatchId, Room>, now: Instant) -> bool {
+    fn may_begin(&mut self, id: TaskId, rooms: &mut Rooms, now: Instant) -> bool {
         let task = &self.tasks[&id];
+        let free = |node| self.maintenance_block(node).is_none();
+        if !task.node.is_some_and(free) {
+            return false;
+        }
         if task.wants_place() {
             return true;
-        }
-        let blocked = task.node.is_none_or(|node| {
-            self.settings.maintenance_policy == MaintenancePolicy::Block
-                && self.nodes[node].memory.maintenance.is_some()
-        });
-        if blocked {
-            return false;
         }
         let not_before = match task.identity.operation {
             Operation::PowerOn => self.gate.next_start,

@@ -46,7 +46,8 @@ impl Default for RackSettings {
 /// What maintenance of a node means for requests that change its power.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MaintenancePolicy {
-    /// They are refused, with the reason of the maintenance.
+    /// They are refused, with the reason of the maintenance, and so is a resume. A task that has not begun yet is
+    /// suspended, and waits for its place again when the maintenance ends; one that runs goes on.
     Block,
     /// They are carried out, as Ironic does it: who works on a machine switches it.
     #[default]

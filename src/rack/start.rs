@@ -5,7 +5,6 @@
 use super::Rack;
 use super::call::{Answer, BatchId, CallId, PowerTarget, Refused, TaskId, Who, Wishes};
 use super::run::{Parked, Reply};
-use super::settings::MaintenancePolicy;
 use super::task::{Identity, Task};
 use crate::bmc::vocabulary::Order;
 use crate::power::{self, Control, Operation, Sequence, Target};
@@ -108,18 +107,7 @@ impl Rack {
                 task,
             });
         }
-        if let (Some(hold), MaintenancePolicy::Block) =
-            (&place.memory.maintenance, self.settings.maintenance_policy)
-        {
-            let reason = hold
-                .reason
-                .clone()
-                .unwrap_or_else(|| format!("set by {}", hold.by));
-            return Err(Refused::Maintenance {
-                node: name(),
-                reason,
-            });
-        }
+        self.check_maintenance(node)?;
         let lacks = |order: &Order| {
             place
                 .bmc

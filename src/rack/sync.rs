@@ -1,7 +1,7 @@
 //! Reading idle nodes: the periodic power sync, fresh readings on request, drift and faults.
 
 use super::Rack;
-use super::call::{Answer, CallId, PowerState};
+use super::call::{Answer, CallId, PowerState, TaskId};
 use super::run::Owner;
 use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
 use crate::time::Instant;
@@ -18,8 +18,9 @@ impl Rack {
         }
         let place = &mut self.nodes[node];
         if now >= place.next_sync && place.sync.is_none() {
-            if place.task.is_some() || self.stopping {
-                // The task reads the machine itself.
+            let held = |id: TaskId| self.tasks.get(&id).is_some_and(|t| t.sequence.is_held());
+            if place.task.is_some_and(|id| !held(id)) || self.stopping {
+                // The task reads the machine itself, unless it is held back.
                 place.next_sync = now + self.settings.sync_interval;
             } else {
                 let id = self.read_power(node, Owner::Sync(node), now);

@@ -2,7 +2,7 @@
 
 use super::call::{BatchId, CallId, ControlView, OrderView, TaskId, TaskView, Who};
 use crate::bmc::vocabulary::{Order, OrderId, Report};
-use crate::power::{Control, Operation, Saved, Sequence, State, Target};
+use crate::power::{Control, Operation, Refusal, RefusalKind, Saved, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -162,11 +162,12 @@ impl Task {
         }
     }
 
-    pub(super) fn view(&self, rack: &str, now: Instant) -> TaskView {
+    /// How it is shown; `waits_for` is what of the rack it waits for.
+    pub(super) fn view(&self, rack: &str, waits_for: Option<String>, now: Instant) -> TaskView {
         let identity = &self.identity;
         let progress = self.sequence.progress(now);
         let outcome = self.sequence.outcome();
-        let may = |control| self.may(control);
+        let may = |control| self.may(control).is_ok();
         TaskView {
             id: identity.id,
             version: identity.version,
@@ -176,15 +177,7 @@ impl Task {
             batch: identity.batch,
             operation: identity.operation,
             state: self.state(),
-            phase: match (&self.resuming, &self.returning) {
-                (Some(_), _) => {
-                    "waiting for a place among the rack's transitions to resume".to_owned()
-                }
-                (None, Some(_)) => {
-                    "waiting for a place among the rack's transitions to roll back".to_owned()
-                }
-                (None, None) => progress.phase,
-            },
+            phase: self.phase_in_words(progress.phase, waits_for),
             step: progress.step,
             steps: progress.steps,
             target_power_state: self.target(),
@@ -207,13 +200,50 @@ impl Task {
         }
     }
 
-    fn may(&self, control: Control) -> bool {
-        let waiting = match control {
-            Control::Resume => self.resuming.is_some(),
-            Control::Rollback => self.returning.is_some(),
-            _ => false,
+    fn phase_in_words(&self, phase: String, waits_for: Option<String>) -> String {
+        let aim = match (&self.resuming, &self.returning) {
+            (Some(_), _) => " to resume",
+            (None, Some(_)) => " to roll back",
+            (None, None) => "",
         };
-        !waiting && self.sequence.may(control).is_ok()
+        match waits_for {
+            Some(what) if aim.is_empty() => format!("{phase}, waiting for {what}"),
+            Some(what) => format!("waiting{aim}, for {what}"),
+            None if aim.is_empty() => phase,
+            None => format!("waiting{aim}"),
+        }
+    }
+
+    /// Whether a control is allowed now; the refusal says why not and what is still possible. Beside what the sequence
+    /// says, a task may be waiting for its place to go on: asking for that again changes nothing, and to suspend it
+    /// takes the wish back.
+    pub(super) fn may(&self, control: Control) -> Result<(), Refusal> {
+        let decide = |control| match control {
+            Control::Resume if self.resuming.is_some() => Err("resume"),
+            Control::Rollback if self.returning.is_some() => Err("roll back"),
+            _ => Ok(()),
+        };
+        let allowed = |control: &Control| {
+            let takes_back = *control == Control::Suspend && self.wants_place();
+            decide(*control).is_ok() && (takes_back || self.sequence.may(*control).is_ok())
+        };
+        let possible = || Control::ALL.into_iter().filter(allowed).collect();
+        if let Err(what) = decide(control) {
+            return Err(Refusal {
+                control,
+                kind: RefusalKind::UnderWay,
+                reason: format!("the task waits already to {what}"),
+                possible: possible(),
+            });
+        }
+        if allowed(&control) {
+            return Ok(());
+        }
+        let said = self.sequence.may(control);
+        said.map_err(|refusal| Refusal {
+            possible: possible(),
+            ..refusal
+        })
     }
 
     fn orders(&self) -> Vec<OrderView> {

@@ -1,7 +1,8 @@
 //! Snapshots of what there is, for those who ask.
 
-use super::Rack;
+use super::batch::Rooms;
 use super::call::{Explanation, HealthView, NodeView, TaskId, TaskView};
+use super::{Rack, Task};
 use crate::time::Instant;
 
 impl Rack {
@@ -13,9 +14,13 @@ impl Rack {
     }
 
     pub(super) fn task_view(&self, task: TaskId, now: Instant) -> Option<TaskView> {
-        self.tasks
-            .get(&task)
-            .map(|task| task.view(&self.settings.name, now))
+        let task = self.tasks.get(&task)?;
+        Some(self.view_of(task, &mut Rooms::new(), now))
+    }
+
+    pub(super) fn view_of(&self, task: &Task, rooms: &mut Rooms, now: Instant) -> TaskView {
+        let waits_for = self.waits_for(task, rooms, now);
+        task.view(&self.settings.name, waits_for, now)
     }
 
     pub(super) fn health(&self, now: Instant) -> HealthView {

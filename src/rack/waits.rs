@@ -1,6 +1,7 @@
 //! Calls that are answered later: long polls on tasks, batches and events.
 
 use super::Rack;
+use super::batch::Rooms;
 use super::call::{Answer, BatchId, CallId, EventId, EventsView, Refused, TaskId};
 use crate::time::Instant;
 
@@ -90,7 +91,7 @@ impl Rack {
                 if !(anyhow || news || !task.is_active()) {
                     return None;
                 }
-                Some(Ok(Answer::Task(task.view(&self.settings.name, now))))
+                Some(Ok(Answer::Task(self.view_of(task, &mut Rooms::new(), now))))
             }
             Awaited::Batch(id) => {
                 let Some(batch) = self.batches.get(id) else {

@@ -43,6 +43,9 @@ pub(crate) struct Clock {
     elapsed: Duration,
     /// The elapsed time at which the task began, `None` while it is queued.
     begun: Option<Duration>,
+    /// A way back stands still: see [`super::Sequence::hold`].
+    #[serde(default)]
+    pub(super) held: bool,
     #[serde(skip)]
     seen: Option<Instant>,
 }

@@ -135,6 +135,9 @@ impl Sequence {
     /// The order that [`poll_order`](Self::poll_order) would give now, so that `rack` can hold back a power-on that
     /// has to wait for its turn. The deadline runs meanwhile.
     pub fn wants(&self) -> Option<Order> {
+        if self.is_held() {
+            return None;
+        }
         let due = match &self.phase {
             Phase::Suspended {
                 look: SlowLook::At(at),
@@ -187,6 +190,9 @@ impl Sequence {
     /// polled does not count.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let clock = &self.knowledge.clock;
+        if self.is_held() {
+            return None;
+        }
         if let Phase::Suspended {
             look: SlowLook::At(at),
             ..
@@ -346,8 +352,30 @@ impl Sequence {
         clock
     }
 
+    /// Holds a rollback where it is, or lets it go on. It cannot be suspended as a task can, but where nothing may leave
+    /// (the rack is paused) its patience does not run out either. Going on begins with a look at the machine. Nothing
+    /// but a rollback can be held.
+    pub fn hold(&mut self, held: bool, now: Instant) {
+        self.advance(now);
+        self.expire();
+        if held == self.knowledge.clock.held || held && !self.phase.is_return() {
+            return;
+        }
+        self.knowledge.clock.held = held;
+        if !held && self.phase.is_return() && self.phase.outstanding().is_none() {
+            let phase = std::mem::replace(&mut self.phase, Phase::Queued);
+            self.phase = controls::refreshed(phase, &self.knowledge);
+        }
+    }
+
+    /// Whether it is a rollback that is held.
+    pub fn is_held(&self) -> bool {
+        self.knowledge.clock.held && self.phase.is_return()
+    }
+
     fn pace(&self) -> Pace {
         match self.phase {
+            _ if self.is_held() => Pace::Standing,
             Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => Pace::Standing,
             _ => Pace::Running,
         }

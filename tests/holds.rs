@@ -1,0 +1,234 @@
+//! Journeys of tasks that stand still, in virtual time: the pause, maintenance, and what a waiting task says.
+
+mod world;
+
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, Refused, TaskId, Wishes};
+use rackbmcd::rack::settings::MaintenancePolicy;
+use rackbmcd::sim::{ChassisOrder, OsMood};
+use std::time::Duration;
+use world::{World, millis, secs, who};
+
+fn pause(world: &mut World, reason: &str) {
+    let reason = reason.into();
+    world.call(Call::Pause { reason, who: who() }).unwrap();
+}
+
+fn release(world: &mut World) {
+    world.call(Call::Release { who: who() }).unwrap();
+}
+
+fn maintenance(world: &mut World, node: &str, hold: Option<&str>) {
+    let call = Call::SetMaintenance {
+        node: node.into(),
+        hold: hold.map(|reason| Some(reason.into())),
+        who: who(),
+    };
+    world.call(call).unwrap();
+}
+
+/// A rack with one place, which n01 has for a long time, and a task that waits for it on n02.
+fn one_waits(seed: u64) -> (World, TaskId, TaskId) {
+    let mut world = World::new(seed, 2);
+    world.crash();
+    world.settings.max_transitions = 1;
+    world.settings.maintenance_policy = MaintenancePolicy::Block;
+    world.start();
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(5));
+    let first = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let second = world.start_task("n02", Operation::PowerOff, Wishes::default());
+    world.run_for(secs(1));
+    (world, first, second)
+}
+
+#[test]
+fn the_patience_of_a_rollback_stands_still_while_the_rack_is_paused_also_over_a_crash() {
+    for crash in [false, true] {
+        let mut world = World::new(70, 1);
+        world.run_for(secs(3));
+        let task = world.start_task("n01", Operation::SoftReboot, Wishes::default());
+        while world.is_on("n01") {
+            world.run_for(millis(100));
+        }
+        world.run_for(secs(2));
+        let before = world.control(task, Control::Rollback).unwrap().time_left;
+        pause(&mut world, "smoke");
+        world.run_for(secs(600));
+        let view = world.task(task);
+        assert_eq!((view.state, view.time_left), (State::RollingBack, None));
+        assert!(view.phase.starts_with("held back"), "{}", view.phase);
+        assert!(
+            view.phase.ends_with("pause by alice: smoke"),
+            "{}",
+            view.phase
+        );
+        if crash {
+            world.crash();
+            world.run_for(secs(30));
+            world.start();
+        }
+        world.run_for(secs(3_000));
+        assert!(
+            !world.is_on("n01"),
+            "nothing leaves while the rack is paused"
+        );
+        release(&mut world);
+        let after = world.task(task).time_left;
+        assert!(
+            after.map(|left| left + secs(5)) >= before,
+            "{after:?} of {before:?}"
+        );
+        let view = world.run_task(task, secs(60));
+        assert_eq!(view.state, State::RolledBack, "{view:#?}");
+        assert!(world.is_on("n01"));
+    }
+}
+
+#[test]
+fn a_rollback_that_goes_on_after_a_pause_looks_before_it_sends() {
+    let mut world = World::new(71, 1);
+    world.run_for(secs(3));
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    while world.is_on("n01") {
+        world.run_for(millis(100));
+    }
+    world.control(task, Control::Rollback).unwrap();
+    pause(&mut world, "smoke");
+    let now = world.now;
+    world.bmc("n01").order_by_somebody(ChassisOrder::On, now);
+    let before = world.executed("n01", ChassisOrder::On);
+    world.run_for(secs(300));
+    release(&mut world);
+    let view = world.run_task(task, secs(60));
+    assert_eq!(view.state, State::RolledBack, "{view:#?}");
+    let after = world.executed("n01", ChassisOrder::On);
+    assert_eq!(before, after, "somebody had switched it on already");
+}
+
+#[test]
+fn maintenance_that_blocks_suspends_what_waits_and_its_end_lets_it_wait_again() {
+    let (mut world, first, second) = one_waits(72);
+    maintenance(&mut world, "n02", Some("fan"));
+    let view = world.task(second);
+    assert_eq!(view.state, State::Suspended);
+    assert!(
+        view.phase.ends_with("maintenance by alice: fan"),
+        "{}",
+        view.phase
+    );
+    let refused = world.control(second, Control::Resume).unwrap_err();
+    assert!(matches!(refused, Refused::Maintenance { .. }), "{refused}");
+    world.control(first, Control::Abort).unwrap();
+    world.run_for(secs(60));
+    world.crash();
+    world.start();
+    world.run_for(secs(3_600));
+    assert_eq!(world.state(second), State::Suspended);
+    assert!(world.is_on("n02"));
+    maintenance(&mut world, "n02", None);
+    let view = world.run_task(second, secs(60));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+}
+
+#[test]
+fn what_maintenance_suspended_may_be_cancelled_and_does_not_begin_afterwards() {
+    let (mut world, first, second) = one_waits(73);
+    maintenance(&mut world, "n02", Some("fan"));
+    let view = world.control(second, Control::Cancel).unwrap();
+    assert_eq!(view.state, State::Cancelled);
+    world.control(first, Control::Abort).unwrap();
+    maintenance(&mut world, "n02", None);
+    world.run_for(secs(60));
+    assert!(world.is_on("n02"));
+}
+
+#[test]
+fn maintenance_leaves_a_task_that_was_suspended_by_hand_suspended() {
+    let (mut world, first, second) = one_waits(74);
+    world.control(second, Control::Suspend).unwrap();
+    maintenance(&mut world, "n02", Some("fan"));
+    maintenance(&mut world, "n02", None);
+    world.control(first, Control::Abort).unwrap();
+    world.run_for(secs(60));
+    assert_eq!(world.state(second), State::Suspended);
+}
+
+#[test]
+fn a_release_does_not_begin_what_maintenance_blocks() {
+    let (mut world, first, second) = one_waits(75);
+    pause(&mut world, "smoke");
+    maintenance(&mut world, "n02", Some("fan"));
+    release(&mut world);
+    world.control(first, Control::Abort).unwrap();
+    world.run_for(secs(60));
+    let view = world.task(second);
+    assert_eq!(view.state, State::Suspended);
+    assert!(
+        view.phase
+            .contains("to resume, for the end of the maintenance"),
+        "{}",
+        view.phase
+    );
+    maintenance(&mut world, "n02", None);
+    assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
+}
+
+#[test]
+fn a_second_resume_takes_no_place_that_is_not_there() {
+    let (mut world, first, second) = one_waits(76);
+    world.control(first, Control::Suspend).unwrap();
+    world.run_for(millis(300));
+    assert_eq!(world.state(second), State::Running);
+    world.control(first, Control::Resume).unwrap();
+    let refused = world.control(first, Control::Resume).unwrap_err();
+    assert!(refused.to_string().contains("waits already"), "{refused}");
+    let view = world.task(first);
+    assert_eq!(view.state, State::Suspended);
+    assert!(!view.may_resume && view.may_suspend && view.may_abort);
+    // To suspend it again takes the wish back.
+    world.control(first, Control::Suspend).unwrap();
+    assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
+    world.run_for(secs(10));
+    assert_eq!(world.state(first), State::Suspended);
+}
+
+#[test]
+fn a_task_that_waits_says_for_what() {
+    let (mut world, first, second) = one_waits(77);
+    let phase = world.task(second).phase;
+    assert_eq!(
+        phase,
+        "queued, waiting for a place among the rack's 1 transitions"
+    );
+    world.control(first, Control::Abort).unwrap();
+    world.run_task(second, secs(60));
+    world.crash();
+    world.settings.max_transitions = 16;
+    world.nodes[1].groups = vec!["storage".into()];
+    world.start();
+    world.run_for(secs(5));
+    let request = BatchRequest {
+        nodes: vec!["n01".into(), "n02".into()],
+        operation: Operation::SoftReboot,
+        wishes: Wishes::default(),
+        max_parallel: 0,
+        stagger: Duration::ZERO,
+        on_failure: OnFailure::Continue,
+        order: vec!["storage".into()],
+        dry_run: false,
+    };
+    let call = Call::StartBatch {
+        request,
+        who: who(),
+    };
+    let Ok(Answer::Batch(batch)) = world.call(call) else {
+        panic!()
+    };
+    let last = batch.nodes.iter().find(|node| node.node == "n01").unwrap();
+    let phase = world.task(last.task.unwrap()).phase;
+    assert_eq!(
+        phase,
+        "queued, waiting for the group before it in its batch"
+    );
+}
