@@ -3,6 +3,7 @@
 use super::Sequence;
 use super::sequence::Knowledge;
 use super::sequence::phase::Phase;
+use crate::bmc::vocabulary::OrderId;
 use crate::time::Instant;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -14,9 +15,17 @@ use std::time::Duration;
 pub struct Saved {
     phase: Phase,
     knowledge: Knowledge,
+    #[serde(skip)]
+    unsent: Option<OrderId>,
 }
 
 impl Saved {
+    /// Says of the outstanding order that it certainly never left: what was kept beside this shows it.
+    pub fn with_unsent(mut self, order: Option<OrderId>) -> Self {
+        self.unsent = order;
+        self
+    }
+
     /// Adds the time between [`Sequence::save`] and [`Sequence::restore`], where it is known, to the elapsed time, so
     /// that the times in [`Sequence::sent`] stay true. No patience runs out by it.
     pub fn after_absence(mut self, away: Duration) -> Self {
@@ -51,13 +60,14 @@ impl Sequence {
         Saved {
             phase: sequence.phase,
             knowledge: sequence.knowledge,
+            unsent: None,
         }
     }
 
     /// Takes a sequence up again after a restart of the daemon. An order without an answer counts as unanswered, and
-    /// unknown whether it arrived: the machine is looked at first, and a pulse never leaves again. What was suspended
+    /// unknown whether it arrived unless [`Saved::with_unsent`] named it: the machine is looked at first, and a pulse never leaves again. What was suspended
     /// stays suspended, what was queued stays queued, what had ended has ended.
     pub fn restore(saved: Saved, now: Instant) -> Self {
-        Sequence::go_on(saved.phase, saved.knowledge, now)
+        Sequence::go_on(saved.phase, saved.knowledge, saved.unsent, now)
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Batch {
     pub(super) ended_at: Option<WallTime>,
     /// The rank of each task, for those who ask often.
     ranks: BTreeMap<TaskId, usize>,
-    /// When its last task began, in this life of the daemon.
+    /// When its last task began.
     pub(super) last_start: Option<Instant>,
 }
 

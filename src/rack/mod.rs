@@ -283,6 +283,9 @@ impl Rack {
     /// are taken up at the next start.
     pub fn stop(&mut self, now: Instant) {
         self.stopping = true;
+        for task in self.active.clone() {
+            self.take_back_unsent(task, now);
+        }
         for node in 0..self.nodes.len() {
             self.nodes[node].bmc.stop(now, &mut *self.entropy);
             self.settle(node, now);

@@ -205,6 +205,14 @@ impl Rack {
         for record in memory.tasks {
             self.take_up_task(record, alive, now);
         }
+        let wall = self.wall(now);
+        for batch in self.batches.values_mut() {
+            let begun = batch
+                .tasks()
+                .filter_map(|task| self.tasks.get(&task)?.identity.started_at)
+                .max();
+            batch.last_start = begun.map(|at| now.before(wall.since(at)));
+        }
         // Only now: the end of a batch's task asks for its others.
         for id in self.active.clone() {
             let node = self.tasks[&id].node;
@@ -243,6 +251,7 @@ impl Rack {
             written_at,
             resuming,
             returning,
+            unsent,
         } = record;
         // Patience ran on while the daemon lived, and stood still while it did not.
         let lived = alive.map_or(std::time::Duration::ZERO, |alive| alive.since(written_at));
@@ -250,7 +259,8 @@ impl Rack {
         let node = self.by_uuid.get(&identity.node_uuid).copied();
         let id = identity.id;
         self.ids.pass(id);
-        let mut sequence = Sequence::restore(sequence.after_absence(away), now.before(lived));
+        let saved = sequence.after_absence(away).with_unsent(unsent);
+        let mut sequence = Sequence::restore(saved, now.before(lived));
         // The record of what was sent knows orders by their ids: those of this life must be others.
         let used = sequence.sent().iter().map(|sent| sent.id.0).max();
         self.next_order = self.next_order.max(used.unwrap_or(0) + 1);

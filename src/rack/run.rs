@@ -396,6 +396,24 @@ impl Rack {
         }
     }
 
+    /// The daemon goes down: an order that changes power and has not left by now never will, and its task knows it.
+    pub(super) fn take_back_unsent(&mut self, id: TaskId, now: Instant) {
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
+        let left = |order: OrderId| {
+            let mut sent = task.sequence.sent().iter().rev();
+            sent.any(|sent| sent.id == order && sent.handed)
+        };
+        let unsent = |pending: &&Pending| pending.order.changes_power() && !left(pending.id);
+        if let Some(order) = task.pending.as_ref().filter(unsent).map(|order| order.id) {
+            let delivery = self.take_back(id, order, now);
+            let text = "the daemon stopped before it was sent";
+            self.report_to_task(id, order, withdrawn(delivery, text), now);
+            self.settle_task(id, now);
+        }
+    }
+
     /// Where a task has come on, its record and an event say so; where it has ended, everything that follows is done.
     pub(super) fn note_milestone(&mut self, id: TaskId, now: Instant) {
         self.count_task(id);

@@ -56,6 +56,10 @@ pub(super) struct TaskRecord {
     pub(super) resuming: Option<String>,
     #[serde(default)]
     pub(super) returning: Option<String>,
+    /// The outstanding order, while it certainly has not left: it waits for its turn, and is written down once more
+    /// before it leaves.
+    #[serde(default)]
+    pub(super) unsent: Option<OrderId>,
 }
 
 /// The order that the sequence gave and that has no report yet.
@@ -152,13 +156,16 @@ impl Task {
             written_at: WallTime,
             resuming: &'a Option<String>,
             returning: &'a Option<String>,
+            unsent: Option<OrderId>,
         }
+        let gated = |pending: &&Pending| pending.stage == Stage::Gated;
         Record {
             identity: &self.identity,
             sequence: self.sequence.record(now),
             written_at: wall,
             resuming: &self.resuming,
             returning: &self.returning,
+            unsent: self.pending.as_ref().filter(gated).map(|order| order.id),
         }
     }
 

@@ -333,17 +333,24 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
 }
 
 /// The phase as it goes on after a restart of the daemon: what was outstanding is unanswered, and it looks first.
-pub(super) fn restored(phase: Phase, knowledge: &mut Knowledge) -> Phase {
+/// `unsent` is one of which it is known that it never left.
+pub(super) fn restored(phase: Phase, unsent: Option<OrderId>, knowledge: &mut Knowledge) -> Phase {
     let outstanding = phase
         .outstanding()
         .filter(|id| knowledge.changes_power(*id));
-    let report = Report::Unanswered(Silence {
+    let lost = Report::Unanswered(Silence {
         delivery: Delivery::Unknown,
         trouble: Trouble::Silent,
         text: "the daemon restarted before the answer".to_owned(),
     });
+    let kept = Report::Unanswered(Silence {
+        delivery: Delivery::NotSent,
+        trouble: Trouble::Withdrawn,
+        text: "the daemon restarted before it was sent".to_owned(),
+    });
+    let report = |id| if Some(id) == unsent { &kept } else { &lost };
     for id in knowledge.unanswered() {
-        knowledge.record_answer(id, &report);
+        knowledge.record_answer(id, report(id));
     }
     match (phase, outstanding) {
         (Phase::Suspended { inner, .. }, _) => Phase::Suspended {
@@ -351,9 +358,14 @@ pub(super) fn restored(phase: Phase, knowledge: &mut Knowledge) -> Phase {
             look: SlowLook::At(knowledge.clock.elapsed()),
         },
         (Phase::Withdrawing { then, .. }, _) => stopped(then, knowledge),
-        (phase, Some(_)) => {
-            let phase = super::on(phase, Input::Report(&report), knowledge);
-            patient(refreshed(phase, knowledge), knowledge)
+        (phase, Some(id)) => {
+            let phase = super::on(phase, Input::Report(report(id)), knowledge);
+            let phase = refreshed(phase, knowledge);
+            if Some(id) == unsent {
+                phase
+            } else {
+                patient(phase, knowledge)
+            }
         }
         (phase, None) => refreshed(phase, knowledge),
     }

@@ -60,10 +60,15 @@ impl Sequence {
     }
 
     /// The sequence as it goes on at `now` after a restart of the daemon.
-    pub(super) fn go_on(phase: Phase, mut knowledge: Knowledge, now: Instant) -> Self {
+    pub(super) fn go_on(
+        phase: Phase,
+        mut knowledge: Knowledge,
+        unsent: Option<OrderId>,
+        now: Instant,
+    ) -> Self {
         knowledge.clock.advance(now, Pace::Standing);
         let mut sequence = Sequence {
-            phase: controls::restored(phase, &mut knowledge),
+            phase: controls::restored(phase, unsent, &mut knowledge),
             knowledge,
             withdrawn: VecDeque::new(),
         };

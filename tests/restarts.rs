@@ -1,0 +1,120 @@
+//! Journeys over the end of one life of the daemon into the next, in virtual time: what must still hold afterwards.
+
+mod world;
+
+use rackbmcd::power::{Operation, State};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, TaskId, Wishes};
+use rackbmcd::sim::ChassisOrder;
+use world::{World, millis, secs, who};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Stop,
+    Kill,
+}
+
+/// The daemon ends, and starts again after ten seconds.
+fn restart(world: &mut World, end: End) {
+    if end == End::Stop {
+        let now = world.now;
+        world.rack().stop(now);
+        world.run_for(secs(2));
+        assert!(world.rack().is_quiet());
+    }
+    world.crash();
+    world.run_for(secs(10));
+    world.start();
+}
+
+/// A power cycle of n02 that waits behind a power-on of n01, somewhere on its way.
+fn a_cycle_waits(seed: u64, further: std::time::Duration) -> (World, TaskId) {
+    let mut world = World::new(seed, 2);
+    let now = world.now;
+    world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
+    world.crash();
+    world.settings.power_on_stagger = secs(15);
+    world.start();
+    world.run_for(secs(20));
+    world.start_task("n01", Operation::PowerOn, Wishes::default());
+    let end = world.now + secs(10);
+    assert!(world.run_until(end, |world| world.executed("n01", ChassisOrder::On) == 1));
+    let task = world.start_task("n02", Operation::Cycle, Wishes::default());
+    world.run_for(further);
+    assert_eq!(world.executed("n02", ChassisOrder::Cycle), 0);
+    (world, task)
+}
+
+#[test]
+fn a_cycle_that_waited_for_its_turn_is_known_not_to_have_left_and_goes_on() {
+    for end in [End::Stop, End::Kill] {
+        for further in [3, 6, 9] {
+            let (mut world, task) = a_cycle_waits(80, secs(further));
+            restart(&mut world, end);
+            let view = world.run_task(task, secs(120));
+            assert_eq!(view.state, State::Succeeded, "{end:?} {further}: {view:#?}");
+            assert_eq!(world.executed("n02", ChassisOrder::Cycle), 1);
+        }
+    }
+}
+
+#[test]
+fn a_cycle_that_is_stopped_while_it_is_written_down_is_known_not_to_have_left() {
+    let mut world = World::new(81, 1);
+    world.run_for(secs(3));
+    let task = world.start_task("n01", Operation::Cycle, Wishes::default());
+    world.commit_takes = millis(700);
+    let end = world.now + secs(30);
+    let issued = |world: &mut World| {
+        let orders = world.task(task).orders;
+        orders.iter().any(|order| order.changes_power)
+    };
+    while !issued(&mut world) && world.now < end {
+        world.run_for(millis(10));
+    }
+    let now = world.now;
+    world.rack().stop(now);
+    world.run_for(secs(3));
+    assert_eq!(world.executed("n01", ChassisOrder::Cycle), 0);
+    world.crash();
+    world.start();
+    let view = world.run_task(task, secs(120));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(world.executed("n01", ChassisOrder::Cycle), 1);
+}
+
+#[test]
+fn the_stagger_of_a_batch_holds_over_a_restart() {
+    for end in [End::Stop, End::Kill] {
+        let mut world = World::new(82, 2);
+        world.run_for(secs(3));
+        let request = BatchRequest {
+            nodes: vec!["n01".into(), "n02".into()],
+            operation: Operation::PowerOff,
+            wishes: Wishes::default(),
+            max_parallel: 0,
+            stagger: secs(120),
+            on_failure: OnFailure::Continue,
+            order: Vec::new(),
+            dry_run: false,
+        };
+        let call = Call::StartBatch {
+            request,
+            who: who(),
+        };
+        let Ok(Answer::Batch(batch)) = world.call(call) else {
+            panic!()
+        };
+        let began = world.now;
+        world.run_for(secs(30));
+        assert!(!world.is_on("n01") && world.is_on("n02"));
+        restart(&mut world, end);
+        let second = batch.nodes[1].task.unwrap();
+        let phase = world.task(second).phase;
+        assert_eq!(phase, "queued, waiting for the stagger of its batch");
+        let until = began + secs(118);
+        world.run_until(until, |_| false);
+        assert_eq!(world.state(second), State::Queued, "{end:?}");
+        let view = world.run_task(second, secs(20));
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    }
+}
