@@ -3,95 +3,37 @@
 //!
 //! The simulator's side of most of these is judged by ipmipower with the same word (`tests/sim_clients.rs`).
 
-use rackbmcd::entropy::Seeded;
+mod console;
+
+use console::{World, login, users};
 use rackbmcd::ipmi::SuiteId;
-use rackbmcd::ipmi::command::{Command, chassis_control, get_chassis_status};
-use rackbmcd::session::secret::Password;
-use rackbmcd::session::{
-    AuthChoice, Event, Protocol, Quirks, Request, RequestId, Resend, Session, Settings,
-};
-use rackbmcd::sim::{self, Bmc, BmcSettings, ChassisOrder, Mood, Privilege, User};
-use rackbmcd::time::Instant;
-use std::net::{Ipv4Addr, SocketAddr};
+use rackbmcd::ipmi::command::{chassis_control, get_chassis_status};
+use rackbmcd::session::{AuthChoice, Event, Protocol, Quirks, Resend, Settings};
+use rackbmcd::sim::{self, BmcSettings, ChassisOrder, Mood};
 use std::time::Duration;
 
-/// A session and the firmware that it speaks to.
-struct World {
-    bmc: Bmc,
-    session: Session,
-    entropy: Seeded,
-    now: Instant,
-    events: Vec<Event>,
-}
-
-impl World {
-    fn new(words: &[&str], protocol: Protocol, suite: u8, mood: Mood) -> Self {
-        let settings = BmcSettings {
-            users: vec![User::new("admin", "secret", Privilege::Administrator)],
-            suites: vec![suite],
-            offers_v15: true,
-            ..BmcSettings::default()
-        };
-        World {
-            bmc: Bmc::new(settings, mood, 3),
-            session: Session::new(Settings {
-                suites: vec![SuiteId(suite)],
-                protocol,
-                quirks: Quirks::parse(words.iter().copied()).expect("known words"),
-                ..Settings::new("admin", Password::new(*b"secret").expect("short"))
-            }),
-            entropy: Seeded::new(5),
-            now: Instant::START,
-            events: vec![],
-        }
-    }
-
-    fn ask(&mut self, command: &impl Command, resend: Resend, patience: Duration) -> RequestId {
-        let request = Request::of(command, resend, patience);
-        self.session.request(request, self.now)
-    }
-
-    /// Lets time pass until `done`, or for so long; whether it was done.
-    fn run(&mut self, lasts: Duration, done: impl Fn(&World) -> bool) -> bool {
-        let from = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 10_000));
-        let end = self.now + lasts;
-        while self.now < end {
-            while let Some(transmit) = self.session.poll_transmit() {
-                self.bmc.handle_datagram(from, &transmit.datagram, self.now);
-                while let Some((_, reply)) = self.bmc.poll_transmit() {
-                    self.session
-                        .handle_datagram(&reply, self.now, &mut self.entropy);
-                }
-            }
-            self.events
-                .extend(std::iter::from_fn(|| self.session.poll_event()));
-            if done(self) {
-                return true;
-            }
-            let Some(due) = self.session.poll_timeout() else {
-                return false;
-            };
-            self.now = self.now.max(due);
-            self.bmc.handle_timeout(self.now);
-            self.session.handle_timeout(self.now, &mut self.entropy);
-        }
-        false
-    }
-
-    fn answered(&self, id: RequestId) -> bool {
-        self.events.iter().any(|event| {
-            matches!(event, Event::Answered { id: answered, completion, .. }
-                if *answered == id && completion.is_ok())
-        })
-    }
+fn world(words: &[&str], protocol: Protocol, suite: u8, mood: Mood) -> World {
+    let settings = BmcSettings {
+        users: users(),
+        suites: vec![suite],
+        offers_v15: true,
+        ..BmcSettings::default()
+    };
+    let login = Settings {
+        suites: vec![SuiteId(suite)],
+        protocol,
+        quirks: Quirks::parse(words.iter().copied()).expect("known words"),
+        ..login()
+    };
+    World::new(settings, mood, login)
 }
 
 /// Whether the power state can be read within half a minute, and the quirks that the session ended up with.
 fn reads(words: &[&str], protocol: Protocol, suite: u8, mood: &Mood) -> (bool, String) {
     let patience = Duration::from_secs(30);
-    let mut world = World::new(words, protocol, suite, mood.clone());
+    let mut world = world(words, protocol, suite, mood.clone());
     let id = world.ask(&get_chassis_status::Request, Resend::Allowed, patience);
-    world.session.open(world.now, &mut world.entropy);
+    world.begin();
     let good = world.run(patience, |world| world.answered(id));
     (good, format!("{:?}", world.session.statistics().quirks))
 }
@@ -193,11 +135,11 @@ fn a_pulse_reaches_firmware_that_sees_each_datagram_late_where_dummies_follow() 
     };
     for protocol in [Protocol::V15(AuthChoice::Strongest), Protocol::V20] {
         for (words, expected) in [(&["intelwv2"][..], 1), (&[], 0)] {
-            let mut world = World::new(words, protocol, 17, mood.clone());
+            let mut world = world(words, protocol, 17, mood.clone());
             let patience = Duration::from_secs(20);
             let cycle = chassis_control::Request::PowerCycle;
             let id = world.ask(&cycle, Resend::Never, patience);
-            world.session.open(world.now, &mut world.entropy);
+            world.begin();
             let answered = world.run(patience, |world| world.answered(id));
             assert_eq!(answered, expected == 1, "{protocol:?} {words:?}");
             let cycles = world.bmc.host().count(ChassisOrder::Cycle);
@@ -210,9 +152,9 @@ fn a_pulse_reaches_firmware_that_sees_each_datagram_late_where_dummies_follow() 
 fn after_a_reset_nothing_is_sent_to_firmware_that_would_not_answer_the_close() {
     for (words, packets) in [(&[][..], 1), (&["no_close_after_reset"], 0)] {
         let firmware = firmware!(silent_close_after_reset);
-        let mut world = World::new(words, Protocol::V20, 17, firmware);
+        let mut world = world(words, Protocol::V20, 17, firmware);
         let patience = Duration::from_secs(9);
-        world.session.open(world.now, &mut world.entropy);
+        world.begin();
         let reset = world.ask(
             &chassis_control::Request::HardReset,
             Resend::Never,
@@ -231,13 +173,13 @@ fn after_a_reset_nothing_is_sent_to_firmware_that_would_not_answer_the_close() {
         assert_eq!(world.now > before, packets > 0, "{words:?}");
     }
     // Where the machine was not reset, the session is closed as ever.
-    let mut world = World::new(
+    let mut world = world(
         &["no_close_after_reset"],
         Protocol::V20,
         17,
         firmware!(silent_close_after_reset),
     );
-    world.session.open(world.now, &mut world.entropy);
+    world.begin();
     let open = |world: &World| world.bmc.open_sessions() == 1;
     assert!(world.run(Duration::from_secs(9), open));
     world.run(Duration::from_secs(1), |world| !world.events.is_empty());

@@ -1,0 +1,118 @@
+//! One session of ours and one simulated BMC in virtual time, with nothing between them.
+#![allow(dead_code, reason = "each test uses its part of the world")]
+
+use rackbmcd::entropy::Seeded;
+use rackbmcd::ipmi::command::Command;
+use rackbmcd::session::secret::Password;
+use rackbmcd::session::{Event, OpenError, Opened, Request, RequestId, Resend, Session, Settings};
+use rackbmcd::sim::{Bmc, BmcSettings, Mood, Privilege, User};
+use rackbmcd::time::Instant;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The BMC's user that [`login`] is.
+pub fn users() -> Vec<User> {
+    vec![User::new("admin", "secret", Privilege::Administrator)]
+}
+
+pub fn login() -> Settings {
+    Settings::new("admin", Password::new(*b"secret").expect("short"))
+}
+
+/// A session and the firmware that it speaks to.
+pub struct World {
+    pub bmc: Bmc,
+    pub session: Session,
+    pub entropy: Seeded,
+    pub now: Instant,
+    /// All that the session had to say.
+    pub events: Vec<Event>,
+    /// All that it sent.
+    pub sent: Vec<Vec<u8>>,
+}
+
+impl World {
+    pub fn new(settings: BmcSettings, mood: Mood, login: Settings) -> Self {
+        World {
+            bmc: Bmc::new(settings, mood, 3),
+            session: Session::new(login),
+            entropy: Seeded::new(5),
+            now: Instant::START,
+            events: vec![],
+            sent: vec![],
+        }
+    }
+
+    pub fn ask(&mut self, command: &impl Command, resend: Resend, patience: Duration) -> RequestId {
+        let request = Request::of(command, resend, patience);
+        self.session.request(request, self.now)
+    }
+
+    /// Lets time pass until `done`, or for so long; whether it was done.
+    pub fn run(&mut self, lasts: Duration, done: impl Fn(&World) -> bool) -> bool {
+        let from = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 10_000));
+        let end = self.now + lasts;
+        while self.now < end {
+            while let Some(transmit) = self.session.poll_transmit() {
+                self.bmc.handle_datagram(from, &transmit.datagram, self.now);
+                self.sent.push(transmit.datagram);
+                while let Some((_, reply)) = self.bmc.poll_transmit() {
+                    self.session
+                        .handle_datagram(&reply, self.now, &mut self.entropy);
+                }
+            }
+            self.events
+                .extend(std::iter::from_fn(|| self.session.poll_event()));
+            if done(self) {
+                return true;
+            }
+            let Some(due) = self.session.poll_timeout() else {
+                return false;
+            };
+            self.now = self.now.max(due);
+            self.bmc.handle_timeout(self.now);
+            self.session.handle_timeout(self.now, &mut self.entropy);
+        }
+        false
+    }
+
+    pub fn answered(&self, id: RequestId) -> bool {
+        self.events.iter().any(|event| {
+            matches!(event, Event::Answered { id: answered, completion, .. }
+                if *answered == id && completion.is_ok())
+        })
+    }
+
+    pub fn begin(&mut self) {
+        self.session.open(self.now, &mut self.entropy);
+    }
+
+    /// Opens the session, with half a minute's patience.
+    pub fn open(&mut self) -> Result<Opened, OpenError> {
+        self.events.clear();
+        self.begin();
+        self.run(secs(30), |world| !world.events.is_empty());
+        match self.events.pop() {
+            Some(Event::Opened(opened)) => Ok(opened),
+            Some(Event::OpenFailed(error)) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Closes it, and waits for the end.
+    pub fn close(&mut self) {
+        self.session.close(self.now, &mut self.entropy);
+        assert!(self.run(secs(9), |world| world.events.contains(&Event::Closed)));
+    }
+
+    /// Asks, and waits for a good answer.
+    pub fn ask_and_wait(&mut self, command: &impl Command, resend: Resend) -> bool {
+        let id = self.ask(command, resend, secs(9));
+        self.session.handle_timeout(self.now, &mut self.entropy);
+        self.run(secs(9), |world| world.answered(id))
+    }
+}
