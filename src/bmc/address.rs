@@ -7,6 +7,7 @@ use super::settings::Settings;
 use super::vocabulary::Trouble;
 use crate::entropy::Entropy;
 use crate::time::Instant;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(super) enum Resolution {
     /// Known, and since when; `None` for an address that was given as one.
-    Known(SocketAddr, Option<Instant>),
+    Known(Addresses, Option<Instant>),
     /// To be asked for.
     Wanted,
     /// Asked for.
@@ -23,32 +24,68 @@ pub(super) enum Resolution {
     Unknown,
 }
 
+/// The addresses of one name: that in use first, then those to try where nobody answers there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Addresses {
+    all: VecDeque<SocketAddr>,
+    /// How many were left for another one since the last verdict.
+    left: usize,
+}
+
+impl Addresses {
+    /// `None` where there are none.
+    fn of(all: impl IntoIterator<Item = SocketAddr>) -> Option<Self> {
+        let all: VecDeque<_> = all.into_iter().collect();
+        (!all.is_empty()).then_some(Addresses { all, left: 0 })
+    }
+
+    /// The one in use.
+    fn current(&self) -> SocketAddr {
+        self.all[0]
+    }
+
+    /// Goes on to the next one.
+    fn turn(&mut self) {
+        self.all.rotate_left(1);
+        self.left += 1;
+    }
+}
+
 impl Resolution {
     pub(super) fn of(settings: &Settings) -> Self {
         match settings.host.parse::<IpAddr>() {
-            Ok(ip) => Resolution::Known(SocketAddr::new(ip, settings.port), None),
+            Ok(ip) => {
+                let address = SocketAddr::new(ip, settings.port);
+                Addresses::of([address])
+                    .map_or(Resolution::Unknown, |only| Resolution::Known(only, None))
+            }
             Err(_) => Resolution::Unknown,
         }
     }
 }
 
 impl Bmc {
-    /// The BMC's name was looked up.
+    /// The BMC's name was looked up: its addresses, in the order in which the host would try them, or why there are none.
     pub fn handle_resolved(
         &mut self,
-        answer: Result<SocketAddr, String>,
+        answer: Result<Vec<SocketAddr>, String>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
-        match answer {
-            Ok(mut address) => {
+        let found = answer.and_then(|mut found| {
+            for address in &mut found {
                 address.set_port(self.settings.port);
-                if let Resolution::Known(old, _) = self.address
-                    && old != address
-                {
+            }
+            // Where somebody answered is tried first, for as long as the name leads there.
+            found.sort_by_key(|address| Some(*address) != self.answered_at);
+            Addresses::of(found).ok_or_else(|| "it has no address".to_owned())
+        });
+        match found {
+            Ok(found) => {
+                if self.address().is_some_and(|old| old != found.current()) {
                     self.lose_session();
                 }
-                self.address = Resolution::Known(address, Some(now));
+                self.address = Resolution::Known(found, Some(now));
             }
             Err(why) => {
                 self.address = Resolution::Unknown;
@@ -57,6 +94,23 @@ impl Bmc {
             }
         }
         self.advance(now, entropy);
+    }
+
+    /// Nobody answers where we asked: the next try is for the name's next address. Whether that is worth one at once,
+    /// because the network said so without a wait and not all of them had their turn.
+    pub(super) fn turn_to_next_address(&mut self, trouble: Trouble) -> bool {
+        let Resolution::Known(addresses, _) = &mut self.address else {
+            return false;
+        };
+        if !matches!(trouble, Trouble::Silent | Trouble::Unreachable) || addresses.all.len() < 2 {
+            return false;
+        }
+        addresses.turn();
+        let at_once = trouble == Trouble::Unreachable && addresses.left < addresses.all.len();
+        if !at_once {
+            addresses.left = 0;
+        }
+        at_once
     }
 
     /// The host name that wants to be looked up. Asking is promising to look it up.
@@ -70,10 +124,21 @@ impl Bmc {
 
     /// The BMC's address, where it is known.
     pub fn address(&self) -> Option<SocketAddr> {
-        match self.address {
-            Resolution::Known(address, _) => Some(address),
+        match &self.address {
+            Resolution::Known(addresses, _) => Some(addresses.current()),
             _ => None,
         }
+    }
+
+    /// The other addresses of its name, the next one to be tried first.
+    pub fn other_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let known = match &self.address {
+            Resolution::Known(addresses, _) => Some(addresses),
+            _ => None,
+        };
+        known
+            .into_iter()
+            .flat_map(|known| known.all.iter().skip(1).copied())
     }
 
     /// Opens the session, after looking the name up where that was long ago.

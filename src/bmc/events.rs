@@ -20,6 +20,7 @@ impl Bmc {
             match event {
                 Event::Opened(opened) => {
                     self.used_at = now;
+                    self.answered_at = self.address();
                     self.keepalive_after = jittered(self.settings.keepalive, entropy);
                     self.breaker.succeeded();
                     self.knowledge.suite = opened.suite().map(|suite| suite.0);
@@ -73,7 +74,16 @@ impl Bmc {
             self.note_listed(offered);
         }
         let trouble = trouble_of(error);
-        let text = error.to_string();
+        let mut text = error.to_string();
+        if let Some(address) = self.address()
+            && self.other_addresses().next().is_some()
+        {
+            text = format!("{text} at {}", address.ip());
+        }
+        if self.turn_to_next_address(trouble) {
+            self.note(now, text);
+            return;
+        }
         if matches!(trouble, Trouble::Silent | Trouble::Unreachable) && now < self.grace_until {
             // A BMC that went deaf with its host: its callers hear of it, and the next one tries again at once.
             self.note(now, text.clone());

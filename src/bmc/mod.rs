@@ -58,6 +58,8 @@ pub struct Outgoing {
 pub struct Bmc {
     settings: Settings,
     address: Resolution,
+    /// Where the last session was opened.
+    answered_at: Option<SocketAddr>,
     session: Session,
     port: LocalPort,
     queue: VecDeque<Waiting>,
@@ -112,6 +114,7 @@ impl Bmc {
     pub fn new(settings: Settings, knowledge: Knowledge, now: Instant) -> Self {
         Bmc {
             address: Resolution::of(&settings),
+            answered_at: None,
             session: recalled(&settings, &knowledge),
             port: 0,
             queue: VecDeque::new(),
@@ -271,9 +274,7 @@ impl Bmc {
 
     /// The next datagram to hand to the network. Asking for it is handing it over.
     pub fn poll_transmit(&mut self) -> Option<Outgoing> {
-        let Resolution::Known(to, _) = self.address else {
-            return None;
-        };
+        let to = self.address()?;
         let transmit = self.session.poll_transmit()?;
         if transmit.fresh_port {
             self.port += 1;

@@ -249,6 +249,11 @@ fn hosts(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<At<Ve
     let bare = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'));
+    if text.starts_with('[') && text.contains("]:") {
+        let fault = "write the port apart, as port = ...";
+        findings.complain(&typed.span, format!("'{text}' is no address: {fault}"));
+        return None;
+    }
     // An IPv6 address in brackets, as in an URL, is no range.
     let hosts = match bare.filter(|bare| bare.parse::<Ipv6Addr>().is_ok()) {
         Some(bare) => vec![bare.to_owned()],

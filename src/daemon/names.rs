@@ -2,15 +2,19 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// Looks a host name up, or a link-local address with its scope; blocks, so it is called off the executor. The port
-/// means nothing.
-pub(super) fn resolve(host: &str) -> Result<SocketAddr, String> {
-    let mut addresses = (host, 0)
+/// Looks a host name up, or a link-local address with its scope: its addresses, each once, in the resolver's order.
+/// Blocks, so it is called off the executor. The ports mean nothing.
+pub(super) fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
+    let found = (host, 0)
         .to_socket_addrs()
         .map_err(|error| error.to_string())?;
-    addresses
-        .next()
-        .ok_or_else(|| "it has no address".to_owned())
+    let mut addresses = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
 }
 
 /// The login name of a user id, where the host knows one.

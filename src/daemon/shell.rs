@@ -37,7 +37,7 @@ pub(super) enum Input {
     /// A signal came.
     Signal(Signal),
     /// A BMC's name was looked up.
-    Resolved(Uuid, String, Result<SocketAddr, String>),
+    Resolved(Uuid, String, Result<Vec<SocketAddr>, String>),
     /// Somebody changed something over the API.
     Audit(Audit),
     /// Somebody wants the metrics.

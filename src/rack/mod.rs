@@ -174,12 +174,12 @@ impl Rack {
         self.wind_up(now);
     }
 
-    /// The name `host` of a node's BMC was looked up; the answer's port does not matter.
+    /// The name `host` of a node's BMC was looked up: its addresses, the one to try first in front; ports do not matter.
     pub fn handle_resolved(
         &mut self,
         node: Uuid,
         host: &str,
-        answer: Result<SocketAddr, String>,
+        answer: Result<Vec<SocketAddr>, String>,
         now: Instant,
     ) {
         // A name that was configured when the question left may not be the node's any more.

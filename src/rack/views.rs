@@ -60,6 +60,9 @@ impl Rack {
                 place.settings.address.host, place.settings.address.port
             ),
         );
+        for other in place.bmc.other_addresses() {
+            fact("or at", other.ip().to_string());
+        }
         fact(
             "user",
             format!("{}, privilege {}", login.username, login.privilege),

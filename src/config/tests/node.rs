@@ -67,6 +67,7 @@ fn addresses_are_addresses() {
             "write a host name, an IPv4 or an IPv6 address",
         ),
         ("10.0.0.1:623", "write the port apart"),
+        ("[::1]:623", "write the port apart"),
         ("-bmc", "write a host name"),
         ("a..b", "write a host name"),
         ("bmc 1", "write a host name"),
