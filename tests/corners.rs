@@ -7,6 +7,7 @@ use rackbmcd::power::{Control, Operation, State, Target};
 use rackbmcd::rack::call::{
     Answer, BatchRequest, BatchView, Call, OnFailure, PowerState, Refused, Wishes,
 };
+use rackbmcd::session::{AuthChoice, Protocol};
 use rackbmcd::sim::{Babble, ChassisOrder, Conditions, OsMood};
 use std::time::Duration;
 use world::{World, millis, secs, who};
@@ -381,4 +382,26 @@ fn a_thousand_packets_of_garbage_a_second_from_one_bmc_move_nothing_by_a_microse
     assert_eq!(quiet.len(), noisy.len());
     // Nor do they take the time of those who wait: a tenth of it, without optimisation, would be much already.
     assert!(took < secs(4), "{took:?} for {packets} packets");
+}
+
+#[test]
+fn what_a_bmc_counts_as_wrong_log_ins_stops_before_it_locks_anybody_out() {
+    for firmware in [false, true] {
+        let mut world = World::new(78, 1);
+        if firmware {
+            // The password is right, and the BMC wants RAKP 3 otherwise.
+            world.mood("n01").quirks.rakp3_level_only = true;
+        } else {
+            // IPMI 1.5, where a BMC says nothing to a wrong password.
+            world.crash();
+            world.nodes[0].login.protocol = Protocol::V15(AuthChoice::Strongest);
+            world.bmc("n01").settings_mut().offers_v15 = true;
+            world.bmc("n01").settings_mut().users[0].password = b"another".to_vec();
+            world.start();
+        }
+        world.mood("n01").lock_out = Some((5, secs(300)));
+        world.run_for(secs(590));
+        let counters = world.bmc("n01").counters();
+        assert_eq!(counters.log_ins_refused, 4, "{counters:?}");
+    }
 }

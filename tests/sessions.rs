@@ -268,3 +268,45 @@ fn silence_for_another_reason_teaches_nothing() {
     let opened = world.open().expect("a session");
     assert_eq!((opened.quirks, opened.evidence), (Quirks::NONE, vec![]));
 }
+
+#[test]
+fn a_challenge_is_asked_for_again_from_a_fresh_port() {
+    let mut mood = Mood {
+        ignores_capabilities: true,
+        ..Mood::default()
+    };
+    mood.deaf_until = Some(rackbmcd::time::Instant::after_start(secs(2)));
+    let mut world = World::new(settings(), mood, speaking(STRONGEST));
+    world.open().expect("a session");
+    let asked = |at: &usize| world.sent[*at][4] == 0 && world.sent[*at].get(19) == Some(&0x39);
+    let asked: Vec<usize> = (0..world.sent.len()).filter(asked).collect();
+    assert!(asked.len() > 1, "{asked:?}");
+    assert!(asked.iter().all(|at| world.fresh[*at]), "{:?}", world.fresh);
+}
+
+#[test]
+fn a_bmc_that_refuses_rakp_3_is_not_driven_into_a_lock_out() {
+    let mood = Mood {
+        quirks: Firmware {
+            rakp3_level_only: true,
+            ..Firmware::default()
+        },
+        ..Mood::default()
+    };
+    let mut world = World::new(settings(), mood, login());
+    for (refused, total) in [(3, 3), (1, 4), (1, 5)] {
+        let error = world.open().expect_err("no session");
+        let OpenError::Refused { step, status } = error else {
+            panic!("{error}");
+        };
+        assert_eq!((step, status.0), ("RAKP 3", 0x0F), "{refused} more");
+        assert_eq!(world.bmc.counters().log_ins_refused, total);
+    }
+    // After a session it starts afresh.
+    *world.bmc.mood_mut() = Mood::default();
+    world.open().expect("a session");
+    world.close();
+    world.bmc.mood_mut().quirks.rakp3_level_only = true;
+    world.open().expect_err("no session");
+    assert_eq!(world.bmc.counters().log_ins_refused, 5 + 3);
+}

@@ -322,6 +322,11 @@ fn ipmipower_with_its_workarounds_logs_in_to_firmware_that_needs_them() {
         (firmware!(level_of_open_session), suite, "opensesspriv"),
         (firmware!(rakp2_extra_byte), suite, "supermicro20"),
         (
+            firmware!(rakp2_extra_byte, level_of_open_session),
+            suite,
+            "sun20",
+        ),
+        (
             firmware!(padded_user_names, rakp3_level_only, rakp4_by_integrity),
             suite,
             "intel20",

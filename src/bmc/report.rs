@@ -1,6 +1,7 @@
 //! Reports that no answer stands behind, and what a failed log-in is called in the vocabulary.
 
 use super::vocabulary::{Delivery, Report, Silence, Trouble};
+use crate::ipmi::Status;
 use crate::session::OpenError;
 
 pub(super) fn silence(delivery: Delivery, trouble: Trouble, text: &str) -> Report {
@@ -34,6 +35,12 @@ pub(super) fn trouble_of(error: &OpenError) -> Trouble {
         OpenError::NoCommonSuite { .. } => Trouble::NoCommonSuite,
         OpenError::SessionsFull(_) => Trouble::SessionsFull,
         OpenError::NoProtocol(_) => Trouble::NoProtocol,
+        // The password is right, but the BMC counts what it refuses like wrong ones.
+        OpenError::Refused { step, status }
+            if *step == "RAKP 3" && *status == Status::INVALID_INTEGRITY_CHECK =>
+        {
+            Trouble::WrongPassword
+        }
         OpenError::Downgrade { .. }
         | OpenError::Refused { .. }
         | OpenError::RefusedCommand { .. }

@@ -50,8 +50,6 @@ pub(super) struct Handshake {
     /// From when the limits count: `began`, or later where a probe was granted.
     pub(super) limits_from: Instant,
     pub(super) attempts: u32,
-    /// How often the BMC refused our RAKP 3 although its own RAKP 2 showed that the password is right.
-    pub(super) codes_refused: u32,
     /// The last refusal that led to another attempt, with what was refused.
     pub(super) refused: Option<(&'static str, Status)>,
     /// Whether the BMC was heard at all.
@@ -131,7 +129,6 @@ impl Handshake {
             began: ctx.now,
             limits_from: ctx.now,
             attempts: 1,
-            codes_refused: 0,
             refused: None,
             heard: false,
             step: Step::Capabilities {

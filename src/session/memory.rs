@@ -14,6 +14,9 @@ pub(super) struct Memory {
     pub(super) quirks: Quirks,
     /// What the last session that opened spoke.
     pub(super) spoken: Option<Spoken>,
+    /// How often the BMC refused our RAKP 3 although its own RAKP 2 showed that the password is right, since the last
+    /// session. It counts them, too.
+    pub(super) codes_refused: u32,
     /// What the BMC said of itself.
     pub(super) capabilities: Option<get_channel_auth_capabilities::Response>,
     pub(super) statistics: Statistics,

@@ -399,6 +399,8 @@ impl Session {
             Progress::Opened(link, opened) => {
                 let statistics = &mut self.memory.statistics;
                 statistics.opened += 1;
+                self.memory.codes_refused = 0;
+                let statistics = &mut self.memory.statistics;
                 statistics.spoken = Some(opened.protocol);
                 statistics.privilege = Some(opened.privilege);
                 statistics.quirks = opened.quirks;

@@ -207,7 +207,7 @@ const TABLE: [(Quirk, &str, &str); 28] = {
 };
 
 /// Presets: name, where the name is from, quirks, what it is for. An empty list is accepted and changes nothing of ours.
-const PRESETS: [(&str, &str, &[Quirk], &str); 23] = {
+const PRESETS: [(&str, &str, &[Quirk], &str); 24] = {
     use Quirk as Q;
     [
         (
@@ -286,6 +286,12 @@ const PRESETS: [(&str, &str, &[Quirk], &str); 23] = {
             "FreeIPMI",
             &[Q::Rakp4Cleared],
             "a check value with cipher suite 0 (Supermicro X8DTG, Intel S5500WBV)",
+        ),
+        (
+            "ipmiping",
+            "FreeIPMI",
+            &[],
+            "another presence ping than RMCP's: none is ever waited for",
         ),
         (
             "supermicro",
@@ -530,7 +536,7 @@ mod tests {
     #[test]
     fn the_names_of_freeipmi_and_ipmitool_are_known() {
         for name in "authcap idzero unexpectedauth forcepermsg endianseq noauthcodecheck nochecksumcheck intel20 \
-                     supermicro20 sun20 opensesspriv integritycheckvalue supermicro quanta intelwv2 intelplus icts \
+                     supermicro20 sun20 opensesspriv integritycheckvalue ipmiping supermicro quanta intelwv2 intelplus icts \
                      ibm i82571spt kontron"
             .split_whitespace()
         {

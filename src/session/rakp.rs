@@ -365,8 +365,8 @@ impl Handshake {
             // RAKP 2 was made with our password, so that it is not the password: a copy of RAKP 1 on the way made the
             // BMC forget the exchange that RAKP 3 belongs to, or it wants RAKP 3 otherwise.
             Status::INVALID_INTEGRITY_CHECK if self.password_was_shown() => {
-                self.codes_refused += 1;
-                if self.codes_refused < CODES_REFUSED_LIMIT {
+                ctx.memory.codes_refused += 1;
+                if ctx.memory.codes_refused < CODES_REFUSED_LIMIT {
                     return self.restart(ctx);
                 }
                 OpenError::Refused {
@@ -446,5 +446,6 @@ impl Handshake {
     }
 }
 
-/// Refusals of RAKP 3 after which the handshake is given up: BMCs count them towards a lock-out.
+/// Refusals of RAKP 3 after which the handshake is given up, and then each later one at the next: BMCs count them
+/// towards a lock-out, after five often.
 const CODES_REFUSED_LIMIT: u32 = 3;

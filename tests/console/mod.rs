@@ -33,6 +33,8 @@ pub struct World {
     pub events: Vec<Event>,
     /// All that it sent.
     pub sent: Vec<Vec<u8>>,
+    /// Which of these left from a port of their own.
+    pub fresh: Vec<bool>,
 }
 
 impl World {
@@ -44,6 +46,7 @@ impl World {
             now: Instant::START,
             events: vec![],
             sent: vec![],
+            fresh: vec![],
         }
     }
 
@@ -60,6 +63,7 @@ impl World {
             while let Some(transmit) = self.session.poll_transmit() {
                 self.bmc.handle_datagram(from, &transmit.datagram, self.now);
                 self.sent.push(transmit.datagram);
+                self.fresh.push(transmit.fresh_port);
                 while let Some((_, reply)) = self.bmc.poll_transmit() {
                     self.session
                         .handle_datagram(&reply, self.now, &mut self.entropy);
