@@ -2,6 +2,9 @@
 //!
 //! The core puts down [`Write`]s; [`Journal::poll_writes`] gives all that has gathered under one ticket; what depends on
 //! them is parked until the shell says that the ticket is durable. The shell decides how many tickets make one commit.
+//!
+//! What could not be written goes with the next writes, where nothing newer has taken its place: an end that came while
+//! the disk was full is not forgotten.
 
 use super::record::{Table, Write};
 use std::collections::VecDeque;
@@ -10,6 +13,12 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) struct Journal<P> {
     gathered: Vec<Write>,
+    /// What the disk refused, and goes with the next ticket.
+    refused: Vec<Write>,
+    /// What the shell has and has not settled.
+    under_way: VecDeque<(u64, Vec<Write>)>,
+    /// Refused writes need not wait for others: the disk takes writes again.
+    taken_again: bool,
     next: u64,
     /// The last ticket that was settled, one way or the other.
     durable: u64,
@@ -21,6 +30,9 @@ impl<P> Journal<P> {
     pub(super) fn new() -> Self {
         Journal {
             gathered: Vec::new(),
+            refused: Vec::new(),
+            under_way: VecDeque::new(),
+            taken_again: false,
             next: 1,
             durable: 0,
             parked: VecDeque::new(),
@@ -52,25 +64,38 @@ impl<P> Journal<P> {
 
     /// Everything gathered, under its ticket.
     pub(super) fn poll_writes(&mut self) -> Option<(u64, Vec<Write>)> {
-        if self.gathered.is_empty() {
+        if self.gathered.is_empty() && !(self.taken_again && !self.refused.is_empty()) {
             return None;
         }
+        self.taken_again = false;
         let ticket = self.next;
         self.next += 1;
-        Some((ticket, std::mem::take(&mut self.gathered)))
+        let mut writes = std::mem::take(&mut self.refused);
+        writes.append(&mut self.gathered);
+        self.under_way.push_back((ticket, writes.clone()));
+        Some((ticket, writes))
     }
 
     /// What may happen now that every ticket up to `ticket` is durable.
     pub(super) fn durable(&mut self, ticket: u64) -> Vec<P> {
         self.trouble = None;
-        self.durable = self.durable.max(ticket);
+        self.taken_again = true;
+        self.settled(ticket);
         self.take_parked(ticket)
     }
 
     /// What must not happen, because the tickets up to `ticket` could not be written.
     pub(super) fn failed(&mut self, ticket: u64, why: String) -> Vec<P> {
         self.trouble = Some(why);
-        self.durable = self.durable.max(ticket);
+        for write in self.settled(ticket) {
+            let newer = self.under_way.iter().flat_map(|(_, writes)| writes);
+            let mut newer = newer.chain(&self.gathered);
+            if !newer.any(|newer| newer.place() == write.place()) {
+                let place = write.place();
+                self.refused.retain(|older| older.place() != place);
+                self.refused.push(write);
+            }
+        }
         self.take_parked(ticket)
     }
 
@@ -82,6 +107,14 @@ impl<P> Journal<P> {
     /// Takes back what `unwanted` names: it does not wait any more.
     pub(super) fn unpark(&mut self, mut unwanted: impl FnMut(&P) -> bool) {
         self.parked.retain(|(_, parked)| !unwanted(parked));
+    }
+
+    /// The writes of all tickets up to `ticket`, which are settled now.
+    fn settled(&mut self, ticket: u64) -> Vec<Write> {
+        self.durable = self.durable.max(ticket);
+        let settled = self.under_way.partition_point(|(of, _)| *of <= ticket);
+        let settled = self.under_way.drain(..settled);
+        settled.flat_map(|(_, writes)| writes).collect()
     }
 
     fn take_parked(&mut self, ticket: u64) -> Vec<P> {
@@ -98,7 +131,7 @@ impl<P> Journal<P> {
 
     /// The ticket that covers all that was put down by now.
     fn last(&self) -> u64 {
-        if self.gathered.is_empty() {
+        if self.gathered.is_empty() && self.refused.is_empty() {
             self.next - 1
         } else {
             self.next
@@ -106,18 +139,9 @@ impl<P> Journal<P> {
     }
 
     fn replace(&mut self, table: Table, key: &str) {
-        self.gathered.retain(|write| {
-            let (Write::Put {
-                table: other,
-                key: name,
-                ..
-            }
-            | Write::Delete {
-                table: other,
-                key: name,
-            }) = write;
-            (*other, name.as_str()) != (table, key)
-        });
+        let others = |write: &Write| write.place() != (table, key);
+        self.gathered.retain(others);
+        self.refused.retain(others);
     }
 }
 
@@ -164,5 +188,71 @@ mod tests {
                 value: vec![2]
             }]
         );
+    }
+
+    fn put(journal: &mut Journal<&str>, key: &str, value: u8) {
+        journal.put(Table::Tasks, key.into(), vec![value]);
+    }
+
+    fn values(writes: &[Write]) -> Vec<(&str, u8)> {
+        let value = |write| match write {
+            &Write::Put {
+                ref key, ref value, ..
+            } => (key.as_str(), value[0]),
+            Write::Delete { .. } => panic!("nothing was deleted"),
+        };
+        writes.iter().map(value).collect()
+    }
+
+    #[test]
+    fn what_was_refused_goes_with_the_next_writes() {
+        let mut journal = Journal::new();
+        put(&mut journal, "end", 1);
+        let (first, _) = journal.poll_writes().unwrap();
+        journal.failed(first, "no space".into());
+        assert!(journal.is_pending());
+        assert_eq!(
+            journal.poll_writes(),
+            None,
+            "it does not try without a pause"
+        );
+        journal.park("said when the end is durable");
+        put(&mut journal, "alive", 2);
+        let (second, writes) = journal.poll_writes().unwrap();
+        assert_eq!(values(&writes), [("end", 1), ("alive", 2)]);
+        assert_eq!(journal.durable(second), ["said when the end is durable"]);
+        assert!(!journal.is_pending());
+    }
+
+    #[test]
+    fn what_was_refused_never_takes_the_place_of_something_newer() {
+        let mut journal = Journal::<&str>::new();
+        put(&mut journal, "gathered", 1);
+        put(&mut journal, "under way", 1);
+        put(&mut journal, "put later", 1);
+        let (first, _) = journal.poll_writes().unwrap();
+        put(&mut journal, "under way", 2);
+        let (second, _) = journal.poll_writes().unwrap();
+        put(&mut journal, "gathered", 2);
+        journal.failed(first, "no space".into());
+        put(&mut journal, "put later", 2);
+        let (third, writes) = journal.poll_writes().unwrap();
+        assert_eq!(values(&writes), [("gathered", 2), ("put later", 2)]);
+        journal.durable(second);
+        journal.durable(third);
+        assert_eq!(journal.poll_writes(), None);
+    }
+
+    #[test]
+    fn a_disk_that_takes_writes_again_gets_what_it_refused_at_once() {
+        let mut journal = Journal::<&str>::new();
+        put(&mut journal, "a", 1);
+        let (first, _) = journal.poll_writes().unwrap();
+        put(&mut journal, "b", 1);
+        let (second, _) = journal.poll_writes().unwrap();
+        journal.failed(first, "no space".into());
+        journal.durable(second);
+        let (_, writes) = journal.poll_writes().unwrap();
+        assert_eq!(values(&writes), [("a", 1)]);
     }
 }

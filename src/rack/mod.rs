@@ -230,7 +230,7 @@ impl Rack {
         for parked in self.journal.failed(ticket, why.to_owned()) {
             self.refuse_parked(parked, why, now);
         }
-        // What was not written is written again with the next heartbeat.
+        // What was not written goes with the next heartbeat.
         self.next_heartbeat = Some(now + schedule::HEARTBEAT);
         self.wind_up(now);
     }

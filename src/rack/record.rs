@@ -64,3 +64,12 @@ pub enum Write {
         key: String,
     },
 }
+
+impl Write {
+    /// The table and the key.
+    pub fn place(&self) -> (Table, &str) {
+        match self {
+            Write::Put { table, key, .. } | Write::Delete { table, key } => (*table, key),
+        }
+    }
+}

@@ -276,14 +276,12 @@ impl Rack {
                 let wall = self.wall(now).unix_micros().to_string();
                 self.journal
                     .put(Table::Rack, ALIVE.to_owned(), wall.into_bytes());
-                if self.journal.trouble().is_some() {
-                    self.save_active(now);
-                }
             }
             None => {}
         }
+        // Writes that were refused go with it.
         let wanted = !self.active.is_empty() || self.journal.trouble().is_some();
-        self.next_heartbeat = (wanted && !self.stopping).then_some(now + HEARTBEAT);
+        self.next_heartbeat = wanted.then_some(now + HEARTBEAT);
     }
 }
 

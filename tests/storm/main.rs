@@ -1,5 +1,6 @@
 //! A rack in a storm: forty-eight nodes, links that lose, copy, delay, reorder and damage, BMCs in every mood, people
-//! at the buttons, requests and controls at random, and a daemon that is killed again and again, in virtual time.
+//! at the buttons, requests and controls at random, a disk that fills up, configurations that change, and a daemon that is
+//! stopped and killed again and again, in virtual time.
 //!
 //! A seed is a whole story and its failure names it:
 //!
@@ -20,6 +21,7 @@ use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
 use rackbmcd::rack::call::{
     Answer, BatchId, BatchRequest, Call, CallId, OnFailure, PowerTarget, TaskId, Wishes,
 };
+use rackbmcd::rack::settings::NodeSettings;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,6 +39,8 @@ enum Asked {
 
 struct Storm {
     world: World,
+    /// All the nodes that there ever are: a configuration may leave some of them out.
+    all: Vec<NodeSettings>,
     watch: Watch,
     dice: Dice,
     asked: BTreeMap<CallId, Asked>,
@@ -72,6 +76,7 @@ impl Storm {
         world.log = Some(Vec::new());
         world.start();
         Storm {
+            all: world.nodes.clone(),
             world,
             watch: Watch::default(),
             dice,
@@ -105,7 +110,7 @@ impl Storm {
 
     fn turn(&mut self) -> Result<(), String> {
         let dice = &mut self.dice;
-        let nodes = self.world.nodes.len() as u64;
+        let nodes = self.all.len() as u64;
         let active: Vec<TaskId> = self.watch.active.iter().copied().collect();
         match dice.below(100) {
             0..35 => {
@@ -177,8 +182,11 @@ impl Storm {
                 let who = who();
                 self.ask(Call::SetMaintenance { node, hold, who }, Asked::Other);
             }
-            77..83 => self.crash()?,
-            83..87 => {
+            77..82 => self.crash()?,
+            82..83 => self.stop()?,
+            83 => self.reload()?,
+            84 => self.fill_the_disk()?,
+            85..88 => {
                 let node = name(dice.below(nodes) as usize);
                 self.ask(Call::FreshNode(node), Asked::Other);
             }
@@ -223,7 +231,7 @@ impl Storm {
 
     fn start_batch(&mut self) {
         let dice = &mut self.dice;
-        let nodes = self.world.nodes.len() as u64;
+        let nodes = self.all.len() as u64;
         let (first, count) = (dice.below(nodes), 2 + dice.below(nodes / 3 + 1));
         let names = (first..nodes.min(first + count)).map(|node| name(node as usize));
         let request = BatchRequest {
@@ -256,10 +264,70 @@ impl Storm {
         self.ask(Call::Release { who: who() }, Asked::Other);
     }
 
+    /// The disk has no room for some time, in which it may be that nothing, or a crash, happens.
+    fn fill_the_disk(&mut self) -> Result<(), String> {
+        self.world.disk_full = Some("no space left on device");
+        self.watch.disk_fails(true, self.world.now);
+        let before = millis(self.dice.below(20_000));
+        let mut run = self.run(before);
+        if run.is_ok() && self.dice.chance(0.3) {
+            run = self.crash();
+        }
+        if run.is_ok() {
+            let after = millis(self.dice.below(20_000));
+            run = self.run(after);
+        }
+        self.world.disk_full = None;
+        self.watch.disk_fails(false, self.world.now);
+        run
+    }
+
+    /// The configuration changes: limits, and nodes that come and go.
+    fn reload(&mut self) -> Result<(), String> {
+        let dice = &mut self.dice;
+        let mut settings = self.world.settings.clone();
+        settings.max_transitions = 3 + dice.below(14) as u32;
+        settings.power_on_stagger = millis(100 + dice.below(900));
+        let nodes: Vec<NodeSettings> = match dice.below(3) {
+            0 => self.all.clone(),
+            _ => {
+                let without = [
+                    dice.below(self.all.len() as u64),
+                    dice.below(self.all.len() as u64),
+                ];
+                let kept = (0..).zip(&self.all).filter(|(at, _)| !without.contains(at));
+                kept.map(|(_, node)| node.clone()).collect()
+            }
+        };
+        let busy = nodes.len() < self.all.len();
+        match self.world.reload(settings, nodes) {
+            Ok(()) => self.watch.reloaded(),
+            // A node with a task stays.
+            Err(why) if busy && why.contains("is gone, but task") => {}
+            Err(why) => return Err(format!("the configuration is not taken: {why}")),
+        }
+        self.run(millis(1))
+    }
+
+    /// A stop as the service manager makes it: all that there was is there at the next start.
+    fn stop(&mut self) -> Result<(), String> {
+        self.watch.stopping = Some(Watch::quiet_from(&self.world));
+        let now = self.world.now;
+        self.world.rack().stop(now);
+        // A BMC that says nothing is not waited for any longer.
+        let end = now + secs(10);
+        while !self.world.rack().is_quiet() && self.world.now < end {
+            self.run(millis(50))?;
+        }
+        self.watch.all_is_durable()?;
+        self.crash()
+    }
+
     fn crash(&mut self) -> Result<(), String> {
         self.watch.look(&mut self.world)?;
         self.watch.before_crash(self.world.now);
         self.world.crash();
+        self.watch.stopping = None;
         self.asked.clear();
         if self.dice.chance(0.6) {
             let away = millis(self.dice.below(30_000));
@@ -286,8 +354,10 @@ impl Storm {
 
     /// The storm is over: everybody may go on, and everything must end.
     fn clear_up(&mut self) -> Result<(), String> {
+        let settings = self.world.settings.clone();
+        self.world.reload(settings, self.all.clone())?;
         self.release();
-        for place in 0..self.world.nodes.len() {
+        for place in 0..self.all.len() {
             let (node, who) = (name(place), who());
             let hold = None;
             self.ask(Call::SetMaintenance { node, hold, who }, Asked::Other);
@@ -308,7 +378,10 @@ impl Storm {
             }
             self.run(secs(5))?;
         }
-        self.run(secs(5))
+        self.run(secs(10))?;
+        // What was said at the end is what is known after a restart.
+        self.watch.all_is_durable()?;
+        self.crash()
     }
 }
 

@@ -77,6 +77,13 @@ pub struct Watch {
     last_power_on: Option<Instant>,
     /// The rack is paused: from this place in the list of datagrams on nothing may leave.
     pub paused: Option<usize>,
+    /// The daemon is being stopped: from this place in the list of datagrams on no order may leave.
+    pub stopping: Option<usize>,
+    /// A new configuration allows fewer transitions than there are: no more than these until they have ended.
+    grace: usize,
+    /// How long the disk has refused in all, and since when it does.
+    disk_refused: Duration,
+    disk_refuses: Option<Instant>,
     /// When somebody else last had a hand in a machine, by node.
     pub disturbed: BTreeMap<usize, Instant>,
     pub ends: BTreeMap<&'static str, u64>,
@@ -215,6 +222,11 @@ impl Watch {
         if self.paused.is_some_and(|from| index >= from) && seen.state != State::RollingBack {
             return Err(format!("{what} of {id} left while the rack was paused"));
         }
+        // The answer to an order that left before is still awaited, and it is repeated where that is harmless.
+        let begun = issued.first_left.is_some();
+        if !begun && self.stopping.is_some_and(|from| index >= from) {
+            return Err(format!("{what} of {id} left from a daemon that stops"));
+        }
         let inrush = matches!(issued.order, Order::PowerOn | Order::Cycle);
         if inrush && issued.first_left.is_none() {
             let last = self.last_power_on.replace(left.at);
@@ -227,7 +239,7 @@ impl Watch {
         Ok(())
     }
 
-    fn limits(&self, world: &World) -> Result<(), String> {
+    fn limits(&mut self, world: &World) -> Result<(), String> {
         let moving = |seen: &&Seen| {
             matches!(
                 seen.state,
@@ -238,9 +250,11 @@ impl Watch {
         let taken = active()
             .filter(|seen| seen.operation != Operation::InjectNmi)
             .count();
-        if taken > world.settings.max_transitions as usize {
-            return Err(format!("{taken} tasks are in transition"));
+        let most = self.grace.max(world.settings.max_transitions as usize);
+        if taken > most {
+            return Err(format!("{taken} tasks are in transition, and {most} may"));
         }
+        let grace = self.grace.min(taken);
         for (id, batch) in self
             .batches
             .iter()
@@ -249,6 +263,32 @@ impl Watch {
             let running = active().filter(|seen| seen.batch == Some(*id)).count();
             if running > batch.max_parallel as usize {
                 return Err(format!("{running} of batch {id} run at once"));
+            }
+        }
+        self.grace = grace;
+        Ok(())
+    }
+
+    /// A new configuration was taken: what is under way goes on.
+    pub fn reloaded(&mut self) {
+        self.grace = self.tasks.len();
+    }
+
+    /// The disk refuses from now on, or takes everything again.
+    pub fn disk_fails(&mut self, fails: bool, now: Instant) {
+        let since = std::mem::replace(&mut self.disk_refuses, fails.then_some(now));
+        self.disk_refused += since.map_or(Duration::ZERO, |since| now - since);
+    }
+
+    /// Everything that was put down is on the disk.
+    pub fn all_is_durable(&self) -> Result<(), String> {
+        for (id, seen) in &self.tasks {
+            if seen.durable != Some(seen.state) {
+                let durable = seen.durable;
+                return Err(format!(
+                    "{id} is {}, and the disk has {durable:?}",
+                    seen.state
+                ));
             }
         }
         Ok(())
@@ -266,7 +306,14 @@ impl Watch {
         let text = &outcome.text;
         *self.ends.entry(seen.state.name()).or_default() += 1;
         // A life knows how long the one before it lived to within a sign of life (5 s) and a commit.
-        let unknown = (secs(5) + millis(100)) * seen.crashes;
+        let mut unknown = (secs(5) + millis(100)) * seen.crashes;
+        if seen.crashes > 0 {
+            // Nor does it know of what the disk did not take.
+            let refuses = self
+                .disk_refuses
+                .map_or(Duration::ZERO, |since| now - since);
+            unknown += self.disk_refused + refuses;
+        }
         let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
         if seen.ran > longest {
             return Err(format!(

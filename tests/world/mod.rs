@@ -145,6 +145,19 @@ impl World {
         self.writing.clear();
     }
 
+    /// The daemon is given another configuration, and has it at its next start too.
+    pub fn reload(
+        &mut self,
+        settings: RackSettings,
+        nodes: Vec<NodeSettings>,
+    ) -> Result<(), String> {
+        let now = self.now;
+        self.rack().reload(settings.clone(), nodes.clone(), now)?;
+        (self.settings, self.nodes) = (settings, nodes);
+        self.drain();
+        Ok(())
+    }
+
     pub fn is_running(&self) -> bool {
         self.rack.is_some()
     }
