@@ -415,8 +415,14 @@ fn what_a_full_disk_cannot_remember_is_not_begun() {
         State::Running,
         "the old ones are not lost"
     );
+    let refused = world.control(running, Control::Abort).unwrap_err();
+    assert!(matches!(refused, Refused::Unremembered(_)), "{refused}");
+    assert_eq!(world.state(running), State::Aborted, "and done it is");
     world.disk_full = None;
     world.run_for(secs(10));
+    world.crash();
+    world.start();
+    assert_eq!(world.state(running), State::Aborted, "remembered late");
     let task = world
         .put_power("n02", "power off", Wishes::default())
         .unwrap()

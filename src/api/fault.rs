@@ -310,6 +310,7 @@ impl From<Refused> for Fault {
                 .detailed(json!(view::task(task))),
             Refused::Invalid(_) => fault(StatusCode::BAD_REQUEST, "bad_request"),
             Refused::Store(_) => fault(StatusCode::SERVICE_UNAVAILABLE, "store"),
+            Refused::Unremembered(_) => fault(StatusCode::SERVICE_UNAVAILABLE, "unremembered"),
             Refused::Stopping => fault(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Refused::Bmc { node, code, .. } => fault(StatusCode::BAD_GATEWAY, "bmc_refused")
                 .on_node(node)

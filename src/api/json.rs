@@ -76,6 +76,7 @@ pub const KINDS: &[&str] = &[
     "crowded",
     "too_many_requests",
     "store",
+    "unremembered",
     "stopping",
     "internal",
 ];

@@ -453,6 +453,11 @@ pub enum Refused {
     /// The journal cannot be written.
     #[error("no new task is taken: the journal cannot be written: {0}")]
     Store(String),
+    /// It was done, and may not outlive the daemon, because the journal cannot be written.
+    #[error(
+        "it was done and holds as long as this daemon runs, but after a restart it may be as before: the journal cannot be written: {0}"
+    )]
+    Unremembered(String),
     /// The daemon is going down.
     #[error("the daemon is shutting down; ask again when it is back")]
     Stopping,

@@ -99,8 +99,8 @@ impl Rack {
                     self.answer(call, Err(Refused::Store(why.to_owned())));
                 }
             }
-            // A control was carried out: what it promises for this life of the daemon is true.
-            Parked::Reply(call, reply) => self.reply(call, &reply, now),
+            // A control was carried out, and the next life of the daemon does not know of it.
+            Parked::Reply(call, _) => self.answer(call, Err(Refused::Unremembered(why.to_owned()))),
         }
     }
 

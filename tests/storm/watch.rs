@@ -108,6 +108,15 @@ impl Watch {
                     value,
                     ..
                 }) => self.durable(&value, at),
+                // It was refused because it could not be remembered, or is forgotten after its time.
+                Logged::Put(Write::Delete {
+                    table: Table::Tasks,
+                    key,
+                }) => {
+                    let id = key.parse().map_err(|_| format!("{key} is no task"))?;
+                    self.tasks.remove(&id);
+                    self.active.remove(&id);
+                }
                 _ => {}
             }
         }
@@ -209,7 +218,9 @@ impl Watch {
         if !issued.durable {
             return Err(format!("{what} of {id} left before it was durable"));
         }
-        let seen = self.tasks.get_mut(&id).expect("an order has its task");
+        let Some(seen) = self.tasks.get_mut(&id) else {
+            return Err(format!("{what} of {id} left, and there is no such task"));
+        };
         seen.lefts.push(index);
         if seen.state.is_end() && seen.quiet.is_none() && seen.since < left.at {
             return Err(format!("{what} of {id} left after its end"));
@@ -461,6 +472,8 @@ impl Watch {
         self.batches
             .values_mut()
             .for_each(|batch| batch.last_start = None);
+        // The disk may have more tasks under way than a newer configuration allows.
+        self.reloaded();
         Ok(())
     }
 
