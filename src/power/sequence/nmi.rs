@@ -173,6 +173,7 @@ impl Watch {
 
     fn take_entry(&mut self, entry: &EventLogEntry, knowledge: &Knowledge) {
         if entry.crash {
+            self.signs.crash = true;
             self.effect(format!("event log: {}", entry.text), knowledge);
         } else if self.signs.entries.len() < MOST_SIGNS {
             self.signs.entries.push(entry.text.clone());
@@ -208,23 +209,29 @@ impl Watch {
             format!("; new in the event log: {}", self.signs.entries.join(", "))
         };
         let effects = self.signs.effects.join(", ");
-        let watched = seconds(knowledge.settings.nmi_watch);
-        match (self.fate, self.signs.effects.is_empty()) {
-            (Fate::Accepted, false) => {
+        let seen = if self.signs.effects.is_empty() {
+            let watched = seconds(knowledge.settings.nmi_watch);
+            format!("no visible effect within {watched}")
+        } else {
+            effects.clone()
+        };
+        match self.fate {
+            Fate::Accepted if !self.signs.effects.is_empty() => {
                 knowledge.succeed(&format!("inject nmi: crash seen: {effects}{events}"))
             }
-            (_, false) => knowledge.succeed(&format!(
-                "inject nmi: not answered, but a crash was seen: {effects}{events}"
-            )),
-            (Fate::Accepted, true) => knowledge.succeed(&format!(
-                "inject nmi: accepted, no visible effect within {watched}{}{events}",
+            Fate::Accepted => knowledge.succeed(&format!(
+                "inject nmi: accepted, {seen}{}{events}",
                 knowledge.and_trouble()
             )),
-            (Fate::Unknown { why } | Fate::Shown { how: why }, true) => knowledge.end(
+            Fate::Unknown { .. } | Fate::Shown { .. } if self.signs.crash => knowledge.succeed(
+                &format!("inject nmi: not answered, but a crash was seen: {effects}{events}"),
+            ),
+            // A machine that is off, or was restarted, need not have had the NMI for it.
+            Fate::Unknown { why } | Fate::Shown { how: why } => knowledge.end(
                 State::Failed,
                 false,
                 &format!(
-                    "inject nmi: not answered: unknown whether it was delivered ({why}), no visible effect within {watched}{events}"
+                    "inject nmi: not answered: unknown whether it was delivered ({why}), {seen}{events}"
                 ),
             ),
         }

@@ -245,6 +245,9 @@ pub(crate) enum Fate {
 pub(crate) struct Signs {
     /// Effects: a crash entry, another restart cause, the power gone.
     pub(in crate::power) effects: Vec<String>,
+    /// One of them is a crash entry: the others may have been anybody's doing.
+    #[serde(default)]
+    pub(in crate::power) crash: bool,
     /// New entries of the event log that tell of no crash.
     pub(in crate::power) entries: Vec<String>,
 }

@@ -233,6 +233,17 @@ fn an_unanswered_nmi_is_followed_and_told_as_far_as_it_is_known() {
         "{}",
         outcome.text
     );
+
+    // Off it may be for another reason.
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    world.machine.mishaps = [Mishap::AnswerLost].into();
+    world.run_for(secs(2));
+    world.machine.press(Power::Off, world.now);
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+    let told = outcome.text.contains("unknown whether it was delivered")
+        && outcome.text.contains("it was off");
+    assert!(told, "{}", outcome.text);
 }
 
 #[test]
