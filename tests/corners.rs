@@ -405,3 +405,33 @@ fn what_a_bmc_counts_as_wrong_log_ins_stops_before_it_locks_anybody_out() {
         assert_eq!(counters.log_ins_refused, 4, "{counters:?}");
     }
 }
+
+#[test]
+fn resuming_twice_takes_no_place_that_is_not_there() {
+    let wishes = Wishes {
+        timeout: Some(secs(600)),
+        ..Wishes::default()
+    };
+    let mut world = World::new(31, 3);
+    world.crash();
+    world.settings.max_transitions = 1;
+    world.start();
+    for node in ["n01", "n02"] {
+        world.mood(node).os = OsMood::Hangs;
+    }
+    world.run_for(secs(3));
+    let first = world.start_task("n01", Operation::SoftPowerOff, wishes.clone());
+    world.run_for(secs(3));
+    world.control(first, Control::Suspend).unwrap();
+    let second = world.start_task("n02", Operation::SoftPowerOff, wishes.clone());
+    world.run_for(secs(3));
+    assert_eq!(world.state(second), State::Running);
+    world.control(first, Control::Resume).unwrap();
+    world.run_for(secs(1));
+    world.control(first, Control::Resume).unwrap_err();
+    world.run_for(secs(1));
+    assert_eq!(world.state(first), State::Suspended, "the place is taken");
+    world.control(second, Control::Abort).unwrap();
+    world.run_for(secs(1));
+    assert_eq!(world.state(first), State::Running);
+}

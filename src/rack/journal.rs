@@ -64,7 +64,8 @@ impl<P> Journal<P> {
 
     /// Everything gathered, under its ticket.
     pub(super) fn poll_writes(&mut self) -> Option<(u64, Vec<Write>)> {
-        if self.gathered.is_empty() && !(self.taken_again && !self.refused.is_empty()) {
+        let again = self.taken_again && !self.refused.is_empty();
+        if self.gathered.is_empty() && !again {
             return None;
         }
         self.taken_again = false;
@@ -195,12 +196,12 @@ mod tests {
     }
 
     fn values(writes: &[Write]) -> Vec<(&str, u8)> {
-        let value = |write| match write {
-            &Write::Put {
-                ref key, ref value, ..
-            } => (key.as_str(), value[0]),
-            Write::Delete { .. } => panic!("nothing was deleted"),
-        };
+        fn value(write: &Write) -> (&str, u8) {
+            match write {
+                Write::Put { key, value, .. } => (key, value[0]),
+                Write::Delete { .. } => panic!("nothing was deleted"),
+            }
+        }
         writes.iter().map(value).collect()
     }
 

@@ -119,6 +119,8 @@ impl Rack {
                 ));
             }
         }
+        let stagger = self.settings.power_on_stagger;
+        self.gate.change_stagger(stagger, settings.power_on_stagger);
         self.settings = settings;
         let mut old: BTreeMap<Uuid, Node> = std::mem::take(&mut self.nodes)
             .into_iter()

@@ -72,6 +72,18 @@ impl Gate {
         (self.next_order, self.next_wire, self.next_start) = (at, at, at);
     }
 
+    /// The distance between power-ons is another one from now on, and counts from the last one, too.
+    pub(super) fn change_stagger(&mut self, from: Duration, to: Duration) {
+        let longer = to.saturating_sub(from);
+        for next in [
+            &mut self.next_order,
+            &mut self.next_wire,
+            &mut self.next_start,
+        ] {
+            *next += longer;
+        }
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         let held = (!self.held.is_empty()).then_some(self.next_wire);
         [self.wake, held].into_iter().flatten().min()

@@ -20,6 +20,7 @@ pub struct Record {
     pub identity: Identity,
     pub sequence: Saved,
     pub resuming: Option<String>,
+    pub returning: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +46,7 @@ pub struct Seen {
     crashes: u32,
     /// What the disk has of it.
     durable: Option<State>,
+    /// It waits for a place to go on, forward or back.
     pub resuming: bool,
     /// An accepted abort, cancel or suspension: from this place in the list of datagrams on nothing may leave.
     quiet: Option<(usize, Control)>,
@@ -161,7 +163,7 @@ impl Watch {
             quiet: None,
             lefts: Vec::new(),
         });
-        seen.resuming = record.resuming.is_some();
+        seen.resuming = record.resuming.is_some() || record.returning.is_some();
         let before = seen.state;
         if before.is_end() && before != sequence.state() {
             return Err(format!("{id} had {before} and is {} now", sequence.state()));
