@@ -2,6 +2,7 @@
 
 mod world;
 
+use rackbmcd::bmc::vocabulary::{Order, Route};
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, Refused, TaskId, Wishes};
 use rackbmcd::rack::settings::MaintenancePolicy;
@@ -231,4 +232,147 @@ fn a_task_that_waits_says_for_what() {
         phase,
         "queued, waiting for the group before it in its batch"
     );
+}
+
+fn raw(node: &str) -> Call {
+    let order = Order::Raw {
+        net_fn: 0x30,
+        lun: 0,
+        command: 0x70,
+        data: vec![1, 2, 3],
+        route: Route::Direct,
+    };
+    Call::Order {
+        node: node.into(),
+        order,
+        who: who(),
+    }
+}
+
+fn history(world: &mut World, node: &str) -> Vec<String> {
+    let call = Call::History {
+        node: node.into(),
+        limit: 9,
+    };
+    match world.call(call) {
+        Ok(Answer::History(entries)) => entries.into_iter().map(|entry| entry.text).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_may_change_a_machine_does_not_leave_while_the_rack_is_paused() {
+    let mut world = World::new(78, 1);
+    world.run_for(secs(3));
+    pause(&mut world, "smoke");
+    let refused = world.call(raw("n01")).unwrap_err();
+    assert!(matches!(refused, Refused::Paused { .. }), "{refused}");
+    for order in [
+        Order::ResetBmc { cold: false },
+        Order::ClearEventLog,
+        Order::SetBootDevice {
+            device: None,
+            persistent: false,
+            uefi: false,
+        },
+    ] {
+        let node = "n01".into();
+        let call = Call::Order {
+            node,
+            order,
+            who: who(),
+        };
+        assert!(matches!(world.call(call), Err(Refused::Paused { .. })));
+    }
+    // People find the machine by its light, and reading changes nothing.
+    for order in [Order::Identify(Some(secs(15))), Order::ReadBootDevice] {
+        let node = "n01".into();
+        world
+            .call(Call::Order {
+                node,
+                order,
+                who: who(),
+            })
+            .unwrap();
+    }
+    release(&mut world);
+    let answer = world.call(raw("n01"));
+    assert!(!matches!(answer, Err(Refused::Paused { .. })), "{answer:?}");
+}
+
+#[test]
+fn a_raw_command_is_written_down_before_it_leaves_and_so_is_its_answer() {
+    let mut world = World::new(79, 1);
+    world.run_for(secs(3));
+    world.commit_takes = millis(800);
+    let began = world.now;
+    let orders = |world: &World| {
+        world
+            .left
+            .iter()
+            .filter(|left| left.order.is_some())
+            .count()
+    };
+    let before = orders(&world);
+    let call = world.ask(raw("n01"));
+    world.run_for(millis(790));
+    assert_eq!(
+        orders(&world),
+        before,
+        "nothing leaves before it is durable"
+    );
+    let said = history(&mut world, "n01");
+    let asked = "raw command 70h of network function 30h, unit 0, 3 bytes asked for";
+    assert_eq!(said[0], asked);
+    let end = began + secs(5);
+    let mut answer = None;
+    world.run_until(end, |world| {
+        answer = world.take_answer(call);
+        answer.is_some()
+    });
+    assert!(answer.is_some() && orders(&world) > before);
+    assert!(history(&mut world, "n01")[0].starts_with("raw command: "));
+}
+
+#[test]
+fn a_raw_command_that_waits_when_the_rack_is_paused_is_taken_back() {
+    let mut world = World::new(80, 1);
+    world.run_for(secs(3));
+    world.commit_takes = millis(800);
+    let orders = |world: &World| {
+        world
+            .left
+            .iter()
+            .filter(|left| left.order.is_some())
+            .count()
+    };
+    let before = orders(&world);
+    let call = world.ask(raw("n01"));
+    pause(&mut world, "smoke");
+    world.run_for(secs(5));
+    let answer = world.take_answer(call);
+    assert!(
+        matches!(answer, Some(Err(Refused::Paused { .. }))),
+        "{answer:?}"
+    );
+    assert_eq!(orders(&world), before);
+}
+
+#[test]
+fn a_raw_command_that_cannot_be_written_down_does_not_leave() {
+    let mut world = World::new(81, 1);
+    world.run_for(secs(3));
+    world.disk_full = Some("No space left on device");
+    let orders = |world: &World| {
+        world
+            .left
+            .iter()
+            .filter(|left| left.order.is_some())
+            .count()
+    };
+    let before = orders(&world);
+    let refused = world.call(raw("n01")).unwrap_err();
+    assert!(matches!(refused, Refused::Store(_)), "{refused}");
+    world.run_for(secs(2));
+    assert_eq!(orders(&world), before);
 }

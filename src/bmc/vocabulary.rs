@@ -143,6 +143,19 @@ impl Order {
         )
     }
 
+    /// Whether the order may change something else of the machine or its BMC than its power: of a raw command nobody
+    /// knows. Such orders are put down before they leave, and none leaves while the rack is paused. The identify light
+    /// is no such change: people find the machine by it.
+    pub fn changes_machine(&self) -> bool {
+        matches!(
+            self,
+            Order::SetBootDevice { .. }
+                | Order::ClearEventLog
+                | Order::ResetBmc { .. }
+                | Order::Raw { .. }
+        )
+    }
+
     /// Whether it may be repeated.
     pub fn repeat(&self) -> Repeat {
         match self {

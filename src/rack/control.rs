@@ -20,12 +20,8 @@ impl Rack {
         if !self.tasks.contains_key(&task) {
             return Err(Refused::NoSuchTask(task));
         }
-        if let (Control::Resume, Some(pause)) = (control, &self.pause) {
-            let reason = pause.hold.reason.clone().unwrap_or_default();
-            return Err(Refused::Paused {
-                by: pause.hold.by.clone(),
-                reason,
-            });
+        if control == Control::Resume {
+            self.check_pause()?;
         }
         if let (Control::Resume, Some(node)) = (control, self.tasks[&task].node) {
             self.check_maintenance(node)?;

@@ -48,6 +48,17 @@ impl Rack {
         self.unscheduled = true;
     }
 
+    /// Nothing new is begun while the rack is paused.
+    pub(super) fn check_pause(&self) -> Result<(), Refused> {
+        let Some(pause) = &self.pause else {
+            return Ok(());
+        };
+        Err(Refused::Paused {
+            by: pause.hold.by.clone(),
+            reason: pause.hold.reason.clone().unwrap_or_default(),
+        })
+    }
+
     /// A power order is refused where the node is in maintenance and the policy says so.
     pub(super) fn check_maintenance(&self, node: usize) -> Result<(), Refused> {
         let Some(hold) = self.maintenance_block(node) else {
@@ -114,6 +125,7 @@ impl Rack {
         for task in self.active.clone() {
             self.hold_back(task, now);
         }
+        self.take_experts_back(now);
         self.save_pause();
     }
 

@@ -12,7 +12,7 @@
 //! | `start`, `control`, `holds`, `side` | new tasks; controls; maintenance and pause; orders outside tasks |
 //! | `run` | driving tasks: orders, reports, write-ahead, ends |
 //! | `schedule` | who may begin: places, stagger, batches, pause |
-//! | `sync` | reading idle nodes, drift, faults |
+//! | `sync`, `drift` | reading idle nodes, faults; changes that no task explains |
 //! | `reason` | what a task that stands still waits for |
 //! | `waits` | calls that wait for something |
 //! | `journal`, `restore` | what must be remembered, and taking it up again |
@@ -21,6 +21,7 @@ mod batch;
 pub mod call;
 mod calls;
 mod control;
+mod drift;
 mod events;
 mod history;
 mod holds;

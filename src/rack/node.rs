@@ -3,6 +3,7 @@
 use super::call::{
     BmcView, CallId, HoldView, NodeView, PowerState, PowerTarget, ReadingView, TaskId,
 };
+use super::drift::Late;
 use super::settings::NodeSettings;
 use crate::bmc::vocabulary::{OrderId, Power};
 use crate::bmc::{self, Bmc, Knowledge};
@@ -46,6 +47,8 @@ pub(super) struct Memory {
     pub(super) fault: Option<String>,
     pub(super) last_nmi: Option<WallTime>,
     pub(super) reading: Option<(Power, WallTime)>,
+    /// The last task that may have its effect yet.
+    pub(super) late: Option<Late>,
     pub(super) knowledge: Knowledge,
 }
 

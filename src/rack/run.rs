@@ -5,7 +5,7 @@ use super::events::Happening;
 use super::record::Table;
 use super::task::{Milestone, Pending, Stage};
 use super::{Rack, schedule};
-use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Reading, Report, Silence, Trouble};
+use crate::bmc::vocabulary::{Delivery, Order, OrderId, Reading, Report, Silence, Trouble};
 use crate::power::{Operation, State};
 use crate::time::Instant;
 
@@ -20,6 +20,8 @@ pub(super) enum Owner {
     Fresh(usize),
     /// A call, about a node.
     Call(CallId, usize, &'static str),
+    /// A call for an order that may change the machine.
+    Expert(CallId, usize, &'static str),
     /// A batch's dry run: its call, and the node's place in the batch.
     Plan(CallId, usize),
 }
@@ -29,6 +31,8 @@ pub(super) enum Owner {
 pub(super) enum Parked {
     /// An order of a task.
     Order(TaskId, OrderId),
+    /// An order outside any task that may change the machine.
+    Expert(OrderId, Order),
     /// New tasks, which then may begin, and the answer to the call that made them.
     Admit(Vec<TaskId>, CallId, Reply),
     /// An answer.
@@ -66,6 +70,7 @@ impl Rack {
     pub(super) fn release(&mut self, parked: Parked, now: Instant) {
         match parked {
             Parked::Order(task, order) => self.submit_order(task, order, now),
+            Parked::Expert(id, order) => self.submit_expert(id, order, now),
             Parked::Admit(tasks, call, reply) => {
                 for id in tasks {
                     if let Some(task) = self.tasks.get_mut(&id) {
@@ -87,6 +92,11 @@ impl Rack {
                 let text = format!("the journal cannot be written, so nothing was sent: {why}");
                 self.report_to_task(id, order, withdrawn(Delivery::NotSent, &text), now);
                 self.settle_task(id, now);
+            }
+            Parked::Expert(id, _) => {
+                if let Some(Owner::Expert(call, ..)) = self.owners.remove(&id) {
+                    self.answer(call, Err(Refused::Store(why.to_owned())));
+                }
             }
             Parked::Admit(tasks, call, reply) => {
                 // The caller of an NMI may have its answer: it waits five seconds only.
@@ -232,7 +242,13 @@ impl Rack {
             Owner::Task(task) => self.report_to_task(task, id, report, now),
             Owner::Sync(node) => self.synced(node, &report, now),
             Owner::Fresh(node) => self.freshly_read(node, &report, now),
-            Owner::Call(call, node, what) => self.answer_order(call, node, what, report, now),
+            Owner::Call(call, node, what) => self.answer_order(call, node, what, report),
+            Owner::Expert(call, node, what) => {
+                let text = format!("{what}: {report}");
+                let error = !matches!(report, Report::Accepted(_));
+                self.note_history(node, "order", text, None, None, error, now);
+                self.answer_order(call, node, what, report);
+            }
             Owner::Plan(call, place) => self.planned(call, place, &report, now),
         }
     }
@@ -271,11 +287,6 @@ impl Rack {
             }
         }
         self.answer_nmi(id, now);
-    }
-
-    /// A reading is remembered whoever asked for it; what `power_state` shows changes at a sync or a task's end.
-    pub(super) fn note_reading(&mut self, node: usize, power: Power, now: Instant) {
-        self.nodes[node].memory.reading = Some((power, self.wall(now)));
     }
 
     /// Lets the task's sequence give its orders, and takes back those that it does not want any more.
@@ -484,6 +495,7 @@ impl Rack {
             outcome.text
         );
         if let Some(node) = node {
+            self.note_late(node, id, now);
             self.free_node(node, operation, &outcome, now);
             let error = failed || outcome.error;
             let text = format!("{operation} {}: {}", outcome.state, outcome.text);

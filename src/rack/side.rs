@@ -4,8 +4,8 @@
 
 use super::Rack;
 use super::call::{Answer, CallId, Refused, Who};
-use super::run::Owner;
-use crate::bmc::vocabulary::{Order, OrderId, Report};
+use super::run::{Owner, Parked};
+use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Route, Trouble};
 use crate::time::Instant;
 
 impl Rack {
@@ -50,6 +50,9 @@ impl Rack {
             return Err(Refused::Crowded(name));
         }
         log::debug!("{name}: {} for {}", order.name(), who.name);
+        if order.changes_machine() {
+            return self.expert_order(id, node, order, who, now);
+        }
         let order_id = OrderId(self.next_order);
         self.next_order += 1;
         self.owners
@@ -61,14 +64,77 @@ impl Rack {
         Ok(())
     }
 
-    pub(super) fn answer_order(
+    /// One that may change the machine: it is put down with who asked for it before it leaves, and waits for nothing
+    /// while the rack is paused.
+    fn expert_order(
         &mut self,
         call: CallId,
         node: usize,
-        what: &str,
-        report: Report,
-        _now: Instant,
-    ) {
+        order: Order,
+        who: &Who,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        self.check_pause()?;
+        if let Some(trouble) = self.journal.trouble() {
+            return Err(Refused::Store(trouble.to_owned()));
+        }
+        let id = OrderId(self.next_order);
+        self.next_order += 1;
+        let text = format!("{} asked for", in_words(&order));
+        let by = Some(who.name.clone());
+        self.note_history(node, "order", text, None, by, false, now);
+        self.owners
+            .insert(id, Owner::Expert(call, node, order.name()));
+        self.journal.park(Parked::Expert(id, order));
+        Ok(())
+    }
+
+    /// It is durable that the order was asked for.
+    pub(super) fn submit_expert(&mut self, id: OrderId, order: Order, now: Instant) {
+        // Its call may have been answered meanwhile: the rack was paused or reloaded.
+        if let Some(Owner::Expert(_, node, _)) = self.owners.get(&id) {
+            let node = *node;
+            self.nodes[node]
+                .bmc
+                .submit(id, order, now, &mut *self.entropy);
+            self.settle(node, now);
+        }
+    }
+
+    /// The rack is paused: what has not left by now does not leave.
+    pub(super) fn take_experts_back(&mut self, now: Instant) {
+        let Err(paused) = self.check_pause() else {
+            return;
+        };
+        let experts: Vec<(OrderId, CallId, usize, &'static str)> = self
+            .owners
+            .iter()
+            .filter_map(|(id, owner)| match owner {
+                Owner::Expert(call, node, what) => Some((*id, *call, *node, *what)),
+                _ => None,
+            })
+            .collect();
+        for (id, call, node, what) in experts {
+            self.owners.remove(&id);
+            self.transmits.retain(|outgoing| outgoing.order != Some(id));
+            let taken = self.nodes[node].bmc.withdraw(id, now, &mut *self.entropy);
+            let answer = match taken {
+                Delivery::NotSent => paused.clone(),
+                Delivery::Unknown => Refused::Unanswered {
+                    node: self.nodes[node].settings.name.clone(),
+                    what: what.to_owned(),
+                    trouble: Trouble::Withdrawn,
+                    text: "it had left when the rack was paused; its answer was not awaited".into(),
+                },
+            };
+            let text = format!("{what}: {answer}");
+            self.note_history(node, "order", text, None, None, true, now);
+            self.answer(call, Err(answer));
+            self.settle(node, now);
+        }
+    }
+
+    pub(super) fn answer_order(&mut self, call: CallId, node: usize, what: &str, report: Report) {
         let node = self.nodes[node].settings.name.clone();
         let what = what.to_owned();
         let answer = match report {
@@ -102,13 +168,48 @@ impl Rack {
                 Refused::Invalid("the configuration was reloaded meanwhile: ask again".to_owned())
             };
             match self.owners.remove(&id) {
-                Some(Owner::Call(call, ..)) => self.answer(call, Err(refused())),
+                Some(Owner::Call(call, ..) | Owner::Expert(call, ..)) => {
+                    self.answer(call, Err(refused()))
+                }
                 Some(Owner::Plan(call, _)) if self.plans.remove(&call).is_some() => {
                     self.answer(call, Err(refused()));
                 }
                 _ => {}
             }
         }
+    }
+}
+
+/// The order, for those who want to know later what was done. What a raw command carries may be a password.
+fn in_words(order: &Order) -> String {
+    match order {
+        Order::Raw {
+            net_fn,
+            lun,
+            command,
+            data,
+            route,
+        } => {
+            let to = match route {
+                Route::Direct => String::new(),
+                bridged => format!(", bridged ({bridged:?})"),
+            };
+            format!(
+                "raw command {command:02X}h of network function {net_fn:02X}h, unit {lun}, {} bytes{to}",
+                data.len()
+            )
+        }
+        Order::SetBootDevice {
+            device,
+            persistent,
+            uefi,
+        } => {
+            let device = device.map_or("none".to_owned(), |device| format!("{device:?}"));
+            let often = if *persistent { "for good" } else { "once" };
+            let mode = if *uefi { ", UEFI" } else { "" };
+            format!("set boot device {} {often}{mode}", device.to_lowercase())
+        }
+        other => other.name().to_owned(),
     }
 }
 

@@ -89,13 +89,7 @@ impl Rack {
         if self.stopping {
             return Err(Refused::Stopping);
         }
-        if let Some(pause) = &self.pause {
-            let reason = pause.hold.reason.clone().unwrap_or_default();
-            return Err(Refused::Paused {
-                by: pause.hold.by.clone(),
-                reason,
-            });
-        }
+        self.check_pause()?;
         if let Some(trouble) = self.journal.trouble() {
             return Err(Refused::Store(trouble.to_owned()));
         }

@@ -1,4 +1,4 @@
-//! Reading idle nodes: the periodic power sync, fresh readings on request, drift and faults.
+//! Reading idle nodes: the periodic power sync, fresh readings on request, and faults.
 
 use super::Rack;
 use super::call::{Answer, CallId, PowerState, TaskId};
@@ -89,7 +89,6 @@ impl Rack {
             self.sync_failed(node, report, now);
             return;
         };
-        let before = place.memory.reading.map(|(power, _)| power);
         place.failed_syncs = 0;
         let recovered = place.memory.fault.take();
         let task = place.task.and_then(|id| self.tasks.get_mut(&id));
@@ -110,11 +109,6 @@ impl Rack {
         }
         if self.nodes[node].task.is_some() {
             return;
-        }
-        if let Some(before) = before.filter(|before| before != power) {
-            let text = format!("found {power}, was {before}: nobody asked this daemon for it");
-            log::warn!("{}: {text}", self.nodes[node].settings.name);
-            self.note_history(node, "drift", text, None, None, false, now);
         }
         self.show(node, *power, now);
     }

@@ -1,0 +1,103 @@
+//! Readings of the power, and what is said where one shows a change that no task explains.
+//!
+//! Driven by whoever brings a reading: a sync, a caller's look, a dry run, a task. Nothing is ever "corrected".
+
+use super::Rack;
+use super::call::TaskId;
+use super::task::Task;
+use crate::bmc::vocabulary::{Order, Power, Report};
+use crate::power::{Operation, State};
+use crate::time::{Instant, WallTime};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A task that ended although what it had sent may still have its effect: an operating system takes its time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Late {
+    task: TaskId,
+    operation: Operation,
+    state: State,
+    at: WallTime,
+    /// The states that its orders lead to.
+    to: Vec<Power>,
+}
+
+impl Late {
+    /// Of a task that has just ended; `None` where nothing that it sent can come as a surprise.
+    fn of(task: &Task, at: WallTime) -> Option<Self> {
+        let state = task.state();
+        if matches!(state, State::Succeeded | State::Cancelled) {
+            return None;
+        }
+        let refused = |answer: &(Duration, Report)| matches!(answer.1, Report::Refused(_));
+        let mut to = Vec::new();
+        for sent in task.sequence.sent() {
+            if sent.handed && !sent.answer.as_ref().is_some_and(refused) {
+                to.extend_from_slice(match sent.order {
+                    Order::SoftOff | Order::PowerOff => &[Power::Off],
+                    Order::PowerOn => &[Power::On],
+                    Order::Cycle => &[Power::Off, Power::On],
+                    _ => &[],
+                });
+            }
+        }
+        (!to.is_empty()).then_some(Late {
+            task: task.identity.id,
+            operation: task.identity.operation,
+            state,
+            at,
+            to,
+        })
+    }
+}
+
+impl Rack {
+    /// A task on the node has ended: what it sent may have its effect yet.
+    pub(super) fn note_late(&mut self, node: usize, id: TaskId, now: Instant) {
+        let wall = self.wall(now);
+        if let Some(task) = self.tasks.get(&id)
+            && task.state() != State::Cancelled
+        {
+            self.nodes[node].memory.late = Late::of(task, wall);
+        }
+    }
+
+    /// A reading is remembered whoever asked for it; what `power_state` shows changes at a sync or a task's end. A
+    /// change that no task of ours made is said, whoever saw it first.
+    pub(super) fn note_reading(&mut self, node: usize, power: Power, now: Instant) {
+        let wall = self.wall(now);
+        let place = &mut self.nodes[node];
+        let before = place.memory.reading.replace((power, wall));
+        let Some((before, _)) = before.filter(|(before, _)| *before != power) else {
+            return;
+        };
+        let task = place.task.and_then(|id| self.tasks.get(&id));
+        // A task that has given such an order tells itself what became of it.
+        let explains = |task: &Task| task.sequence.sent().iter().any(|s| s.order.changes_power());
+        if task.is_some_and(explains) {
+            return;
+        }
+        let fits = |late: &mut Late| late.to.contains(&power) && wall.since(late.at) <= LATE;
+        let late = self.nodes[node].memory.late.take_if(fits);
+        let why = match &late {
+            Some(late) => format!(
+                "most likely the late effect of task {} ({}, {} {} s before)",
+                late.task,
+                late.operation,
+                late.state,
+                wall.since(late.at).as_secs()
+            ),
+            None => "nobody asked this daemon for it".to_owned(),
+        };
+        let text = format!("found {power}, was {before}: {why}");
+        log::warn!("{}: {text}", self.nodes[node].settings.name);
+        let task = late.map(|late| late.task);
+        self.note_history(node, "drift", text.clone(), task, None, false, now);
+        self.save_node(node);
+        self.announce_node(node, text, now);
+    }
+}
+
+/// For so long a change is put down to the task that may have caused it: systems that install updates before they
+/// shut down take the better part of it.
+const LATE: Duration = Duration::from_secs(3600);
