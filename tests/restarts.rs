@@ -2,9 +2,9 @@
 
 mod world;
 
-use rackbmcd::power::{Operation, State};
+use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, TaskId, Wishes};
-use rackbmcd::sim::ChassisOrder;
+use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, millis, secs, who};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,4 +117,81 @@ fn the_stagger_of_a_batch_holds_over_a_restart() {
         let view = world.run_task(second, secs(20));
         assert_eq!(view.state, State::Succeeded, "{view:#?}");
     }
+}
+
+/// A soft reboot whose system goes down while the disk is full.
+fn a_reboot_meets_a_full_disk(seed: u64) -> (World, TaskId) {
+    let mut world = World::new(seed, 2);
+    world.mood("n01").os = OsMood::ObeysAfter(secs(20));
+    world.run_for(secs(3));
+    let task = world.start_task("n01", Operation::SoftReboot, Wishes::default());
+    world.run_for(secs(5));
+    assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+    world.disk_full = Some("No space left on device");
+    world.run_for(secs(45));
+    assert!(
+        !world.is_on("n01"),
+        "it went down, and nothing unwritten leaves"
+    );
+    assert_eq!(world.executed("n01", ChassisOrder::On), 0);
+    assert_eq!(world.state(task), State::Running);
+    let refused = world
+        .put_power("n02", "power off", Wishes::default())
+        .unwrap_err();
+    assert!(refused.to_string().contains("No space left"), "{refused}");
+    (world, task)
+}
+
+#[test]
+fn a_task_that_meets_a_full_disk_on_its_way_goes_on_when_there_is_room_again() {
+    let (mut world, task) = a_reboot_meets_a_full_disk(83);
+    world.disk_full = None;
+    let view = world.run_task(task, secs(90));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert!(world.is_on("n01"));
+    assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+    assert!(
+        world
+            .put_power("n02", "power off", Wishes::default())
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_task_that_met_a_full_disk_is_taken_up_by_the_next_life_where_it_was_written_last() {
+    for full_again in [false, true] {
+        let (mut world, task) = a_reboot_meets_a_full_disk(84);
+        world.crash();
+        world.run_for(secs(10));
+        if !full_again {
+            world.disk_full = None;
+        }
+        world.start();
+        world.run_for(secs(10));
+        assert_eq!(world.state(task), State::Running);
+        world.disk_full = None;
+        let view = world.run_task(task, secs(90));
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert!(world.is_on("n01"));
+        assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+    }
+}
+
+#[test]
+fn what_was_suspended_before_the_disk_was_full_is_suspended_in_the_next_life() {
+    let mut world = World::new(85, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(3));
+    let task = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    world.run_for(secs(5));
+    world.control(task, Control::Suspend).unwrap();
+    world.disk_full = Some("Read-only file system");
+    world.run_for(secs(60));
+    world.crash();
+    world.start();
+    world.run_for(secs(60));
+    assert_eq!(world.state(task), State::Suspended);
+    // A control that cannot be written down is carried out all the same: it stops, and does not begin.
+    let view = world.control(task, Control::Abort).unwrap();
+    assert_eq!(view.state, State::Aborted);
 }

@@ -29,6 +29,8 @@ const LOCK: &str = "lock";
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// The format's key in it.
 const FORMAT_KEY: &str = "format";
+/// How many transactions were made, in it: whether one that failed is there all the same.
+const COMMITS_KEY: &str = "commits";
 /// redb's page cache. Everything is read once, at the start; after that it is written. Its own default is 1 GiB.
 const CACHE: usize = 1024 * 1024;
 
@@ -93,6 +95,8 @@ pub struct Store {
     path: PathBuf,
     /// `None` after an I/O error: redb wants to be opened anew then.
     database: Option<Database>,
+    /// The transactions that the journal counts, as of the last one that is known to be durable.
+    commits: u64,
     open_database: OpenDatabase,
     /// Held to the end, also while the database is closed.
     _lock: Flock<File>,
@@ -126,6 +130,7 @@ impl Store {
         let mut store = Store {
             path: directory.join(FILE),
             database: None,
+            commits: 0,
             open_database,
             _lock: lock,
         };
@@ -133,6 +138,7 @@ impl Store {
             store.create(directory)?;
         }
         store.reopen()?;
+        store.commits = store.count()?;
         Ok(store)
     }
 
@@ -281,18 +287,49 @@ impl Store {
         directory.join(FILE).exists()
     }
 
-    /// Makes these changes durable, all of them or none, with one transaction.
+    /// Makes these changes durable, all of them or none, with one transaction. None at all asks whether the disk can be
+    /// written again.
     ///
     /// # Errors
-    /// The disk's (full, read-only, broken): what was there before is unharmed, and the next call opens the journal
-    /// anew. Whether changes with an error became durable in spite of it is not known; writing them again is
-    /// harmless.
+    /// The disk's (full, read-only, broken): what was there before is unharmed, the changes are not there, and the next
+    /// call opens the journal anew. Only where the journal can then not even be read, or syncing fails again, it cannot
+    /// be known whether the changes are there; writing them again is harmless.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        if writes.is_empty() {
+        let number = self.commits + 1;
+        let Err(error) = write_all(self.database()?, writes, number) else {
+            self.commits = number;
+            return Ok(());
+        };
+        let error = self.failed(error);
+        // The last step of a transaction may fail after it took effect: then one more makes it durable, or it is not
+        // known.
+        if self.count().ok() == Some(number) {
+            let sealed = write_all(self.database()?, &[], number + 1);
+            sealed.map_err(|error| self.failed(error))?;
+            self.commits = number + 1;
             return Ok(());
         }
-        let written = write_all(self.database()?, writes);
-        written.map_err(|error| self.failed(error))
+        Err(error)
+    }
+
+    /// The transactions that the journal counts.
+    fn count(&mut self) -> Result<u64, StoreError> {
+        let counted = read_count(self.database()?);
+        counted.map_err(|error| self.failed(error))
+    }
+
+    /// The keys of a table.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn keys(&mut self, table: Table) -> Result<Vec<String>, StoreError> {
+        let found = read_table(self.database()?, table, |entries| {
+            let keys = entries.iter()?.map(|entry| Ok(entry?.0.value().to_owned()));
+            keys.collect()
+        });
+        found
+            .map(Option::unwrap_or_default)
+            .map_err(|error| self.failed(error))
     }
 
     /// The open database, opened anew where an error closed it.
@@ -403,8 +440,14 @@ fn read_table<T>(
     }
 }
 
-fn write_all(database: &Database, writes: &[Write]) -> Result<(), redb::Error> {
+fn read_count(database: &Database) -> Result<u64, redb::Error> {
+    let meta = database.begin_read()?.open_table(META)?;
+    Ok(meta.get(COMMITS_KEY)?.map_or(0, |count| count.value()))
+}
+
+fn write_all(database: &Database, writes: &[Write], number: u64) -> Result<(), redb::Error> {
     let writing = database.begin_write()?;
+    writing.open_table(META)?.insert(COMMITS_KEY, number)?;
     for table in Table::ALL {
         let here = |write: &&Write| match write {
             Write::Put { table: t, .. } | Write::Delete { table: t, .. } => *t == table,

@@ -2,14 +2,16 @@
 //! handful of syncs.
 //!
 //! Runs on a thread of its own, because a sync blocks. What could not be written is kept, in order, and tried again:
-//! later changes build on earlier ones, so none of them may overtake.
+//! later changes build on earlier ones, so none of them may overtake. The one exception is a task's first record: the
+//! core refuses the task when it hears that it could not be written, so it is never tried again, lest the next life of
+//! the daemon finds a task that somebody was told is not there.
 
 use super::Store;
 use crate::rack::record::{Table, Write};
 use async_io::Timer;
 use smol::channel::{Receiver, Sender, TryRecvError};
 use smol::future;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Changes that become durable together, under a number that grows from batch to batch.
@@ -46,16 +48,17 @@ const RETRY: Duration = Duration::from_secs(1);
 /// store back.
 ///
 /// # Errors
-/// The system has no thread left.
+/// The system has no thread left, or the store cannot be read.
 pub fn spawn(
-    store: Store,
+    mut store: Store,
     inbox: Receiver<Batch>,
     looks: Receiver<Look>,
     outbox: Sender<Committed>,
 ) -> std::io::Result<std::thread::JoinHandle<Store>> {
+    let durable = store.keys(Table::Tasks).map_err(std::io::Error::other)?;
     std::thread::Builder::new()
         .name("journal".into())
-        .spawn(move || smol::block_on(run(store, inbox, looks, outbox, RETRY)))
+        .spawn(move || smol::block_on(run(store, durable, inbox, looks, outbox, RETRY)))
 }
 
 /// What is still to be written: of several changes of one key the last, which is all that one transaction shows.
@@ -66,9 +69,72 @@ struct Waiting {
     ticket: Option<u64>,
 }
 
+/// The tasks of which a record is durable, and those whose first one could not be written.
+struct Admitted {
+    durable: BTreeSet<String>,
+    refused: BTreeSet<String>,
+}
+
+impl Admitted {
+    /// Whether the change may be written: nothing of a task that was refused is.
+    fn lets(&mut self, write: &Write) -> bool {
+        match write {
+            Write::Put {
+                table: Table::Tasks,
+                key,
+                ..
+            } => !self.refused.contains(key),
+            Write::Delete {
+                table: Table::Tasks,
+                key,
+            } => {
+                // The core has heard of it: nothing more comes of this task.
+                self.refused.remove(key);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// What waits became durable.
+    fn note(&mut self, waiting: &Waiting) {
+        for write in waiting.changes.values() {
+            match write {
+                Write::Put {
+                    table: Table::Tasks,
+                    key,
+                    ..
+                } => drop(self.durable.insert(key.clone())),
+                Write::Delete {
+                    table: Table::Tasks,
+                    key,
+                } => drop(self.durable.remove(key)),
+                _ => {}
+            }
+        }
+    }
+
+    /// What waits could not be written: new tasks do not wait any longer.
+    fn refuse(&mut self, waiting: &mut Waiting) {
+        waiting.changes.retain(|(table, key), write| {
+            let new = *table == Table::Tasks
+                && matches!(write, Write::Put { .. })
+                && !self.durable.contains(key);
+            if new {
+                self.refused.insert(key.clone());
+            }
+            !new
+        });
+    }
+}
+
 impl Waiting {
-    fn add(&mut self, batch: Batch) {
-        for write in batch.writes {
+    fn add(&mut self, batch: Batch, admitted: &mut Admitted) {
+        for write in batch
+            .writes
+            .into_iter()
+            .filter(|write| admitted.lets(write))
+        {
             let (Write::Put { table, key, .. } | Write::Delete { table, key }) = &write;
             self.changes.insert((*table, key.clone()), write);
         }
@@ -76,19 +142,24 @@ impl Waiting {
     }
 }
 
-/// Commits until the senders of `inbox` are gone.
+/// Commits until the senders of `inbox` are gone. `durable` names the tasks that the store has.
 async fn run(
     mut store: Store,
+    durable: Vec<String>,
     inbox: Receiver<Batch>,
     looks: Receiver<Look>,
     outbox: Sender<Committed>,
     retry: Duration,
 ) -> Store {
     let mut waiting = Waiting::default();
+    let mut admitted = Admitted {
+        durable: durable.into_iter().collect(),
+        refused: BTreeSet::new(),
+    };
     loop {
         let mut open = true;
         match next(&inbox, &looks, waiting.ticket.map(|_| retry)).await {
-            Next::Batch(batch) => waiting.add(batch),
+            Next::Batch(batch) => waiting.add(batch, &mut admitted),
             Next::Look(look) => {
                 look(&mut store);
                 continue;
@@ -98,7 +169,7 @@ async fn run(
         }
         loop {
             match inbox.try_recv() {
-                Ok(batch) => waiting.add(batch),
+                Ok(batch) => waiting.add(batch, &mut admitted),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Closed) => {
                     open = false;
@@ -110,13 +181,17 @@ async fn run(
             let writes: Vec<Write> = waiting.changes.values().cloned().collect();
             let committed = match store.commit(&writes) {
                 Ok(()) => {
+                    admitted.note(&waiting);
                     waiting = Waiting::default();
                     Committed::Durable(ticket)
                 }
-                Err(error) => Committed::Failed {
-                    ticket,
-                    reason: error.to_string(),
-                },
+                Err(error) => {
+                    admitted.refuse(&mut waiting);
+                    Committed::Failed {
+                        ticket,
+                        reason: error.to_string(),
+                    }
+                }
             };
             // Nobody listens any more: the daemon is going down, and what is left is still worth writing.
             let _ = outbox.send(committed).await;

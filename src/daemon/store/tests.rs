@@ -14,6 +14,8 @@ pub(super) struct Disk(Arc<Condition>);
 struct Condition {
     /// The error of every write and sync; 0 is none.
     errno: AtomicI32,
+    /// So many syncs from now one fails, once: it took effect all the same. 0 is never.
+    failing_sync: AtomicU64,
     syncs: AtomicU64,
 }
 
@@ -75,7 +77,13 @@ impl StorageBackend for Failing {
     fn sync_data(&self) -> io::Result<()> {
         self.check()?;
         self.condition.syncs.fetch_add(1, Ordering::SeqCst);
-        self.file.sync_data()
+        self.file.sync_data()?;
+        let step = |left: u64| left.checked_sub(1);
+        let order = Ordering::SeqCst;
+        match self.condition.failing_sync.fetch_update(order, order, step) {
+            Ok(1) => Err(io::Error::from_raw_os_error(nix::libc::EIO)),
+            _ => Ok(()),
+        }
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.check()?;
@@ -338,6 +346,29 @@ fn a_full_disk_is_said_loses_nothing_and_is_survived() {
             ["tasks/new=x", "tasks/old=kept"]
         );
     }
+}
+
+#[test]
+fn what_a_commit_says_is_what_the_next_life_finds_whichever_sync_fails() {
+    let (mut there, mut absent) = (0, 0);
+    for failing in 1..12 {
+        let home = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let mut store = disk.store(home.path()).unwrap();
+        store.commit(&[put(Table::Tasks, "old", "kept")]).unwrap();
+        disk.0.failing_sync.store(failing, Ordering::SeqCst);
+        let said = store.commit(&[put(Table::Tasks, "new", "x")]);
+        let fired = disk.0.failing_sync.load(Ordering::SeqCst) == 0;
+        drop(store);
+        disk.0.failing_sync.store(0, Ordering::SeqCst);
+        let found = texts(&mut disk.store(home.path()).unwrap());
+        let new = found.contains(&"tasks/new=x".to_owned());
+        assert_eq!(new, said.is_ok(), "sync {failing}: {said:?}, {found:?}");
+        assert!(found.contains(&"tasks/old=kept".to_owned()));
+        there += u32::from(fired && new);
+        absent += u32::from(fired && !new);
+    }
+    assert!(there > 0, "{there} there, {absent} absent");
 }
 
 #[test]

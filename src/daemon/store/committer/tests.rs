@@ -16,6 +16,10 @@ fn nobody_looks() -> Receiver<Look> {
     unbounded().1
 }
 
+fn known(tasks: &[&str]) -> Vec<String> {
+    tasks.iter().map(|task| (*task).to_owned()).collect()
+}
+
 /// Long enough never to come by itself.
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -37,7 +41,7 @@ fn all_that_waits_is_durable_with_one_commit() {
     }
     batches.close();
     let before = disk.syncs();
-    let mut store = smol::block_on(run(store, inbox, nobody_looks(), outbox, NEVER));
+    let mut store = smol::block_on(run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER));
     assert_eq!(disk.syncs() - before, one_commit);
     assert_eq!(outcomes.try_recv(), Ok(Committed::Durable(256)));
     assert!(outcomes.try_recv().is_err(), "said once");
@@ -67,7 +71,7 @@ fn of_one_key_the_last_word_is_remembered() {
         .unwrap();
     batches.close();
     let store = Disk::default().store(home.path()).unwrap();
-    let mut store = smol::block_on(run(store, inbox, nobody_looks(), outbox, NEVER));
+    let mut store = smol::block_on(run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER));
     assert_eq!(texts(&mut store), ["tasks/t=ended"]);
 }
 
@@ -101,7 +105,14 @@ fn what_failed_is_written_with_what_comes_later_and_before_it_is_called_durable(
         batches.close();
     };
     let (mut store, ()) = smol::block_on(future::zip(
-        run(store, inbox, nobody_looks(), outbox, NEVER),
+        run(
+            store,
+            known(&["1", "2"]),
+            inbox,
+            nobody_looks(),
+            outbox,
+            NEVER,
+        ),
         world,
     ));
     assert_eq!(texts(&mut store), ["tasks/1=x", "tasks/2=x", "tasks/3=x"]);
@@ -127,6 +138,7 @@ fn what_failed_is_tried_again_without_being_asked() {
     };
     let committing = run(
         store,
+        known(&["7"]),
         inbox,
         nobody_looks(),
         outbox,
@@ -180,4 +192,79 @@ fn a_look_sees_what_was_committed_before_it() {
     assert_eq!(all, 0, "the trail is not loaded with the rest");
     drop(batches);
     thread.join().unwrap();
+}
+
+#[test]
+fn the_first_record_of_a_task_that_failed_is_never_written_and_the_disk_is_asked_again() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let mut store = disk.store(home.path()).unwrap();
+    store.commit(&[put(Table::Tasks, "old", "x")]).unwrap();
+    let (batches, inbox) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    disk.fail(Errno::ENOSPC);
+    let soon = Duration::from_millis(1);
+    let world = async {
+        let writes = vec![
+            put(Table::Tasks, "new", "queued"),
+            put(Table::Tasks, "old", "y"),
+            put(Table::Batches, "b", "x"),
+        ];
+        batches.send(Batch { ticket: 1, writes }).await.unwrap();
+        for _ in 0..3 {
+            let outcome = outcomes.recv().await;
+            assert!(matches!(outcome, Ok(Committed::Failed { ticket: 1, .. })));
+        }
+        // The core has not heard of it yet when it suspends the task.
+        batches.send(batch(2, "new", "suspended")).await.unwrap();
+        disk.heal();
+        while outcomes.recv().await != Ok(Committed::Durable(2)) {}
+        let gone = Write::Delete {
+            table: Table::Tasks,
+            key: "new".into(),
+        };
+        let writes = vec![gone];
+        batches.send(Batch { ticket: 3, writes }).await.unwrap();
+        assert_eq!(outcomes.recv().await, Ok(Committed::Durable(3)));
+        batches
+            .send(batch(4, "new", "of another life"))
+            .await
+            .unwrap();
+        assert_eq!(outcomes.recv().await, Ok(Committed::Durable(4)));
+        batches.close();
+    };
+    let durable = store.keys(Table::Tasks).unwrap();
+    let (mut store, ()) = smol::block_on(future::zip(
+        run(store, durable, inbox, nobody_looks(), outbox, soon),
+        world,
+    ));
+    let seen = texts(&mut store);
+    assert_eq!(
+        seen,
+        ["tasks/new=of another life", "tasks/old=y", "batches/b=x"]
+    );
+}
+
+#[test]
+fn nothing_of_a_refused_task_is_found_by_a_life_that_begins_before_its_delete() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let store = disk.store(home.path()).unwrap();
+    let (batches, inbox) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    disk.fail(Errno::EROFS);
+    let world = async {
+        batches.send(batch(1, "new", "queued")).await.unwrap();
+        let outcome = outcomes.recv().await;
+        assert!(matches!(outcome, Ok(Committed::Failed { ticket: 1, .. })));
+        disk.heal();
+        batches.send(batch(2, "new", "suspended")).await.unwrap();
+        assert_eq!(outcomes.recv().await, Ok(Committed::Durable(2)));
+        batches.close();
+    };
+    let (mut store, ()) = smol::block_on(future::zip(
+        run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER),
+        world,
+    ));
+    assert_eq!(texts(&mut store), [""; 0]);
 }
