@@ -9,10 +9,9 @@ mod expert;
 
 mod daemon;
 
-use daemon::{Bed, Keys, plan};
+use daemon::{Bed, Keys, begin, plan};
 use rackbmcd::api::json::{Node, Task};
 use rackbmcd::sim::{Mood, OsMood};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 impl Bed {
@@ -105,12 +104,7 @@ fn soft_is_done_when_the_machine_is_off_and_does_nothing_where_it_is() {
 #[test]
 fn an_abort_in_the_middle_leaves_the_machine_and_says_who_and_what() {
     let bed = Bed::new(&[("r1n01", hangs())]);
-    let waiting = bed
-        .command(&["soft", "r1n01"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("rackbmc runs");
+    let waiting = begin(bed.command(&["soft", "r1n01"]));
     bed.reached("r1n01", 1);
     assert_eq!(
         bed.node("r1n01").target_power_state.as_deref(),
@@ -195,12 +189,7 @@ fn a_dead_bmc_fails_its_own_node_soon_and_no_other() {
 #[test]
 fn a_wait_lives_through_a_daemon_that_is_killed() {
     let mut bed = Bed::new(&[("r1n01", obeys(4))]);
-    let waiting = bed
-        .command(&["soft", "r1n01"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("rackbmc runs");
+    let waiting = begin(bed.command(&["soft", "r1n01"]));
     bed.reached("r1n01", 1);
     bed.kill();
     std::thread::sleep(Duration::from_secs(1));

@@ -10,7 +10,7 @@ use rackbmcd::rack::call::{
 use rackbmcd::session::{AuthChoice, Protocol};
 use rackbmcd::sim::{Babble, ChassisOrder, Conditions, OsMood};
 use std::time::Duration;
-use world::{World, millis, secs, who};
+use world::{World, batch_of, millis, secs, who};
 
 #[test]
 fn a_task_on_a_bmc_that_was_found_dead_hears_of_it_at_once() {
@@ -23,28 +23,13 @@ fn a_task_on_a_bmc_that_was_found_dead_hears_of_it_at_once() {
 }
 
 fn batch(nodes: &[&str], timeout: u64) -> BatchRequest {
+    let wishes = Wishes {
+        timeout: Some(secs(timeout)),
+        ..Wishes::default()
+    };
     BatchRequest {
-        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
-        operation: Operation::SoftPowerOff,
-        wishes: Wishes {
-            timeout: Some(secs(timeout)),
-            ..Wishes::default()
-        },
-        max_parallel: 0,
-        stagger: Duration::ZERO,
-        on_failure: OnFailure::Continue,
-        order: Vec::new(),
-        dry_run: false,
-    }
-}
-
-fn start_batch(world: &mut World, request: BatchRequest) -> BatchView {
-    match world.call(Call::StartBatch {
-        request,
-        who: who(),
-    }) {
-        Ok(Answer::Batch(view)) => view,
-        other => panic!("{other:?}"),
+        wishes,
+        ..batch_of(nodes, Operation::SoftPowerOff)
     }
 }
 
@@ -243,7 +228,7 @@ fn a_batch_goes_on_without_the_node_that_was_taken_out_of_the_configuration() {
         world.mood("n01").os = OsMood::Hangs;
         world.mood("n02").os = OsMood::Hangs;
         world.run_for(secs(3));
-        let batch = start_batch(&mut world, batch(&["n01", "n02"], 120));
+        let batch = world.start_batch(batch(&["n01", "n02"], 120));
         world.run_for(secs(5));
         world.crash();
         world.nodes.remove(gone);
@@ -266,7 +251,7 @@ fn a_batch_that_was_stopped_by_a_failure_begins_nothing_after_a_resume() {
         on_failure: OnFailure::Stop,
         ..batch(&["n01", "n02"], 20)
     };
-    let started = start_batch(&mut world, request);
+    let started = world.start_batch(request);
     let second = started.nodes[1].task.unwrap();
     world.run_for(secs(5));
     assert_eq!(world.state(second), State::Queued, "in the order asked for");

@@ -4,11 +4,10 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Route};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, Refused, TaskId, Wishes};
+use rackbmcd::rack::call::{BatchRequest, Call, Refused, TaskId, Wishes};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
-use std::time::Duration;
-use world::{World, millis, secs, who};
+use world::{World, batch_of, millis, secs, who};
 
 fn pause(world: &mut World, reason: &str) {
     let reason = reason.into();
@@ -209,23 +208,10 @@ fn a_task_that_waits_says_for_what() {
     world.nodes[1].groups = vec!["storage".into()];
     world.start();
     world.run_for(secs(5));
-    let request = BatchRequest {
-        nodes: vec!["n01".into(), "n02".into()],
-        operation: Operation::SoftReboot,
-        wishes: Wishes::default(),
-        max_parallel: 0,
-        stagger: Duration::ZERO,
-        on_failure: OnFailure::Continue,
+    let batch = world.start_batch(BatchRequest {
         order: vec!["storage".into()],
-        dry_run: false,
-    };
-    let call = Call::StartBatch {
-        request,
-        who: who(),
-    };
-    let Ok(Answer::Batch(batch)) = world.call(call) else {
-        panic!()
-    };
+        ..batch_of(&["n01", "n02"], Operation::SoftReboot)
+    });
     let last = batch.nodes.iter().find(|node| node.node == "n01").unwrap();
     let phase = world.task(last.task.unwrap()).phase;
     assert_eq!(

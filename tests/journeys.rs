@@ -541,6 +541,22 @@ fn orders_of_a_new_life_have_other_ids_than_those_that_the_record_knows() {
     assert_eq!(world.state(task), State::Running);
 }
 
+/// Get Device ID, asked of whoever is at the end of `route`.
+fn who_is(world: &mut World, route: Route) -> Result<Answer, Refused> {
+    let order = Order::Raw {
+        net_fn: 6,
+        lun: 0,
+        command: 1,
+        data: Vec::new(),
+        route,
+    };
+    world.call(Call::Order {
+        node: "n01".into(),
+        order,
+        who: who(),
+    })
+}
+
 #[test]
 fn a_raw_command_is_bridged_once_and_twice_however_the_answer_comes_back() {
     let mut world = World::new(40, 1);
@@ -556,36 +572,14 @@ fn a_raw_command_is_bridged_once_and_twice_however_the_answer_comes_back() {
         world.mood("n01").quirks.bridged_answer_inside = inside;
         // Get Device ID: the product number in bytes 10 and 11 tells who answered (§20.1).
         for (route, product) in [(Route::Direct, 1), (behind(0, 0x2C), 2), (beyond, 4)] {
-            let call = Call::Order {
-                node: "n01".into(),
-                order: Order::Raw {
-                    net_fn: 6,
-                    lun: 0,
-                    command: 1,
-                    data: Vec::new(),
-                    route,
-                },
-                who: who(),
-            };
-            let answer = world.call(call);
+            let answer = who_is(&mut world, route);
             assert!(
                 matches!(&answer, Ok(Answer::Reading(Reading::Raw(data))) if data[9] == product),
                 "{inside} {route:?}: {answer:?}"
             );
         }
-        let call = Call::Order {
-            node: "n01".into(),
-            order: Order::Raw {
-                net_fn: 6,
-                lun: 0,
-                command: 1,
-                data: Vec::new(),
-                route: behind(0, 0x40),
-            },
-            who: who(),
-        };
         assert!(matches!(
-            world.call(call),
+            who_is(&mut world, behind(0, 0x40)),
             Err(Refused::Bmc { code: 0x83, .. })
         ));
     }

@@ -4,7 +4,7 @@
 
 mod daemon;
 
-use daemon::{Said, rackbmc};
+use daemon::{Said, begin, rackbmc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rackbmcd::api::json::{
@@ -16,7 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -358,12 +358,7 @@ fn a_daemon_that_restarts_during_the_wait_loses_nothing() {
     // This one is replaced: its socket goes away as that of a restarted daemon does.
     std::fs::remove_file(puppet.socket()).expect("the socket is there");
     let listener = UnixListener::bind(puppet.socket()).expect("a socket");
-    let child = puppet
-        .command(&["soft", "r1n01"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("rackbmc runs");
+    let child = begin(puppet.command(&["soft", "r1n01"]));
     let asked = Mutex::new(Vec::new());
     for answer in [rack(4), ok(&task("running"))] {
         let (stream, _) = listener.accept().expect("a request");
@@ -396,12 +391,7 @@ fn ctrl_c_lets_go_and_a_second_one_aborts() {
     });
     let start = |presses: u32| {
         let before = puppet.asked().len();
-        let child = puppet
-            .command(&["soft", "r1n01"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("rackbmc runs");
+        let child = begin(puppet.command(&["soft", "r1n01"]));
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         // It listens for Ctrl-C from the moment it follows the task.
         let deadline = Instant::now() + Duration::from_secs(10);

@@ -233,6 +233,12 @@ pub fn rackbmc(socket: &Path, words: &[&str]) -> Command {
     command
 }
 
+/// Runs a command whose words are read later.
+pub fn begin(mut command: Command) -> Child {
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    piped.spawn().expect("rackbmc runs")
+}
+
 /// A TCP port of loopback that is free now; another program that takes it first makes the start fail, and says so.
 pub fn free_tcp() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")

@@ -9,7 +9,8 @@ use rackbmcd::entropy::{Entropy, Seeded};
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{
-    Answer, Call, CallId, NodeView, PowerState, PowerTarget, Refused, TaskId, TaskView, Who, Wishes,
+    Answer, BatchRequest, BatchView, Call, CallId, NodeView, OnFailure, PowerState, PowerTarget,
+    Refused, TaskId, TaskView, Who, Wishes,
 };
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
@@ -386,6 +387,14 @@ impl World {
         }
     }
 
+    pub fn start_batch(&mut self, request: BatchRequest) -> BatchView {
+        let who = who();
+        match self.call(Call::StartBatch { request, who }) {
+            Ok(Answer::Batch(view)) => view,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub fn control(&mut self, task: TaskId, control: Control) -> Result<TaskView, Refused> {
         match self.call(Call::Control {
             task,
@@ -470,6 +479,20 @@ pub fn who() -> Who {
     Who {
         name: "alice".into(),
         ..Who::default()
+    }
+}
+
+/// A batch over these nodes, with no more wishes.
+pub fn batch_of(nodes: &[&str], operation: Operation) -> BatchRequest {
+    BatchRequest {
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+        operation,
+        wishes: Wishes::default(),
+        max_parallel: 0,
+        stagger: Duration::ZERO,
+        on_failure: OnFailure::Continue,
+        order: Vec::new(),
+        dry_run: false,
     }
 }
 
