@@ -8,6 +8,7 @@ mod door;
 mod guard;
 mod login;
 mod respond;
+mod streaming;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
@@ -29,10 +30,11 @@ use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 use smol_hyper::rt::SmolTimer;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use streaming::Handover;
 #[cfg(feature = "tls")]
 pub use tls::Identity;
 #[cfg(feature = "tls")]
@@ -268,15 +270,40 @@ async fn connection<S>(stream: S, peer: Peer, scheme: &'static str, context: Arc
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
+    // On the heap, so that hyper's part of it is given back before a stream begins that may last for days.
+    let exchange = Box::pin(exchange(stream, peer, scheme, context));
+    let outcome = match exchange.await {
+        Some((stream, handover)) => handover.pour(stream).await,
+        None => return,
+    };
+    if let Err(error) = outcome {
+        log::trace!("api: a stream ended: {error}");
+    }
+}
+
+/// Requests and answers on one connection, until it ends or is handed over to a stream.
+async fn exchange<S>(
+    stream: S,
+    peer: Peer,
+    scheme: &'static str,
+    context: Arc<Context>,
+) -> Option<(Guarded<S>, Handover)>
+where
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+{
     let guarded = Guarded::new(stream, context.limits.write);
     let shared = Arc::new(Connection {
         peer,
         scheme,
         hangup: guarded.hangup(),
         context: context.clone(),
+        used: AtomicBool::new(false),
+        handover: Mutex::new(None),
     });
-    let service =
-        hyper::service::service_fn(move |request| respond::respond(request, shared.clone()));
+    let for_service = shared.clone();
+    let service = hyper::service::service_fn(move |request| {
+        Box::pin(respond::respond(request, for_service.clone()))
+    });
     let mut http = http1::Builder::new();
     // Without a timer there is no header deadline at all. The same deadline ends idle connections.
     http.timer(SmolTimer::new())
@@ -286,20 +313,25 @@ where
         // A client that has said all (`nc -N`) still wants its answer.
         .half_close(true)
         .keep_alive(true);
-    let mut exchange = pin!(http.serve_connection(guarded, service));
+    let mut exchange = http.serve_connection(guarded, service);
     let going_down = async {
         until_shutdown(&context.shutdown).await;
         None
     };
-    let outcome = future::or(async { Some(exchange.as_mut().await) }, going_down).await;
+    let outcome = future::or(async { Some((&mut exchange).await) }, going_down).await;
     let outcome = match outcome {
         Some(outcome) => outcome,
         None => {
-            exchange.as_mut().graceful_shutdown();
-            exchange.await
+            Pin::new(&mut exchange).graceful_shutdown();
+            (&mut exchange).await
         }
     };
+    let place = shared.handover.lock();
+    if let Some(handover) = place.unwrap_or_else(PoisonError::into_inner).take() {
+        return Some((exchange.into_parts().io, handover));
+    }
     if let Err(error) = outcome {
         log::trace!("api: a connection ended: {error}");
     }
+    None
 }

@@ -3,7 +3,7 @@
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
@@ -51,6 +51,31 @@ impl<S> Guarded<S> {
             io::ErrorKind::TimedOut,
             "the client reads nothing",
         )))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Guarded<S> {
+    /// Writes all of `bytes`, down to the socket.
+    ///
+    /// # Errors
+    /// The client is gone or reads nothing.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = poll_fn(|context| Pin::new(&mut *self).poll_write(context, bytes)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[count..];
+        }
+        poll_fn(|context| Pin::new(&mut *self).poll_flush(context)).await
+    }
+
+    /// Tells the client that nothing more will come.
+    ///
+    /// # Errors
+    /// The client is gone or reads nothing.
+    pub async fn close(&mut self) -> io::Result<()> {
+        poll_fn(|context| Pin::new(&mut *self).poll_shutdown(context)).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! One request on one connection: read its body, find out who asks, carry the plan's calls to the rack, write the answer.
 
 use super::guard::Hangup;
-use super::{Asked, Audit, Context, Reply, until_shutdown};
+use super::streaming::{HandedOver, Handover, StreamTicket, Streaming};
+use super::{Asked, Audit, Context, Reply};
 use crate::api::access::{CHALLENGE, Entry, Peer};
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
@@ -9,19 +10,18 @@ use crate::api::message::{Request, Response};
 use crate::api::plan::{Frame, Plan, plan};
 use crate::rack::call::{Answer, Call, Refused, Who};
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Version};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Body, Frame as BodyFrame, Incoming};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use smol::future::FutureExt;
-use smol::stream;
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The body of every answer.
-type Outgoing = UnsyncBoxBody<Bytes, Infallible>;
+pub type Outgoing = UnsyncBoxBody<Bytes, Infallible>;
 
 /// What the requests of one connection share.
 pub struct Connection {
@@ -33,6 +33,10 @@ pub struct Connection {
     pub hangup: Option<Hangup>,
     /// The world.
     pub context: Arc<Context>,
+    /// Whether a request came before: then an answer to it may still be on its way out.
+    pub used: AtomicBool,
+    /// The stream that the connection is for from now on.
+    pub handover: Mutex<Option<Handover>>,
 }
 
 /// How a request ends.
@@ -44,12 +48,20 @@ enum End {
 }
 
 /// The answer to one request.
+///
+/// # Errors
+/// None is given: the connection is handed over to a stream.
 pub async fn respond(
     request: hyper::Request<Incoming>,
     connection: Arc<Connection>,
-) -> Result<hyper::Response<Outgoing>, Infallible> {
+) -> Result<hyper::Response<Outgoing>, HandedOver> {
     let context = &connection.context;
     let (head, body) = request.into_parts();
+    // Nothing is left to read or to write of what came before the stream, if it becomes one.
+    let fresh = !connection.used.swap(true, Ordering::Relaxed)
+        && head.method == Method::GET
+        && head.version == Version::HTTP_11
+        && body.is_end_stream();
     let id = request_id(context);
     let path = head.uri.path().to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
@@ -112,11 +124,17 @@ pub async fn respond(
         });
     }
     let bytes = Bytes::from(std::mem::take(&mut response.body));
-    let body = match stream {
-        Some((text, events, ticket)) => event_body(text, events, ticket, connection.clone()),
-        None => Full::new(bytes).boxed_unsync(),
+    let Some((text, events, ticket)) = stream else {
+        return Ok(dressed(response, Full::new(bytes).boxed_unsync(), doubtful));
     };
-    Ok(dressed(response, body, doubtful))
+    let streaming = Streaming::new(text, events, ticket, connection.clone());
+    if !fresh {
+        return Ok(dressed(response, streaming.body(), doubtful));
+    }
+    let handover = Handover::new(dressed(response, (), true), streaming);
+    let place = connection.handover.lock();
+    *place.unwrap_or_else(PoisonError::into_inner) = Some(handover);
+    Err(HandedOver)
 }
 
 /// `req-<uuid>`
@@ -130,7 +148,7 @@ fn request_id(context: &Context) -> String {
 }
 
 /// The response in hyper's form.
-fn dressed(response: Response, body: Outgoing, last: bool) -> hyper::Response<Outgoing> {
+fn dressed<B>(response: Response, body: B, last: bool) -> hyper::Response<B> {
     // What was not read of a body would be taken for the next request.
     let unread = matches!(
         response.status,
@@ -279,7 +297,7 @@ const HANGUP_LOOK: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// It says nothing in time, or the client has gone away.
-async fn asked(call: Call, connection: &Connection) -> Result<Result<Answer, Refused>, Fault> {
+pub async fn asked(call: Call, connection: &Connection) -> Result<Result<Answer, Refused>, Fault> {
     let context = &connection.context;
     let own_wait = match &call {
         Call::AwaitTask { wait, .. }
@@ -312,75 +330,4 @@ async fn asked(call: Call, connection: &Connection) -> Result<Result<Answer, Ref
         }
     };
     asking.or(late).or(gone).await
-}
-
-/// One of the streams that there may be.
-struct StreamTicket(Arc<Context>);
-
-impl StreamTicket {
-    fn take(context: &Arc<Context>) -> Result<Self, Fault> {
-        let ticket = StreamTicket(context.clone());
-        if count(context).fetch_add(1, Ordering::Relaxed) < context.limits.streams {
-            return Ok(ticket);
-        }
-        Err(Fault::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "crowded",
-            format!(
-                "{} streams of events are open already: try again later, or poll",
-                context.limits.streams
-            ),
-        )
-        .with("retry-after", "5"))
-    }
-}
-
-impl Drop for StreamTicket {
-    fn drop(&mut self) {
-        count(&self.0).fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn count(context: &Context) -> &AtomicUsize {
-    &context.state.streams
-}
-
-/// Where a stream's body stands.
-struct Streaming {
-    text: String,
-    events: Option<EventStream>,
-    connection: Arc<Connection>,
-    _ticket: StreamTicket,
-}
-
-/// The body of a stream: read from the rack only as fast as the client reads from us.
-fn event_body(
-    text: String,
-    events: EventStream,
-    ticket: StreamTicket,
-    connection: Arc<Connection>,
-) -> Outgoing {
-    let start = Streaming {
-        text,
-        events: Some(events),
-        connection,
-        _ticket: ticket,
-    };
-    let frames = stream::unfold(start, |mut at| async move {
-        while at.text.is_empty() {
-            let events = at.events.take()?;
-            let ask = async { asked(events.call(false), &at.connection).await.ok() };
-            let down = async {
-                until_shutdown(&at.connection.context.shutdown).await;
-                None
-            };
-            let answer = ask.or(down).await?;
-            let step = events.take(answer).ok()?;
-            at.text = step.text;
-            at.events = step.next;
-        }
-        let bytes = Bytes::from(std::mem::take(&mut at.text));
-        Some((Ok(BodyFrame::data(bytes)), at))
-    });
-    StreamBody::new(frames).boxed_unsync()
 }

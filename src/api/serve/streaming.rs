@@ -1,0 +1,167 @@
+//! Streams of events on their way to a client: read from the rack only as fast as the client reads from us.
+//!
+//! A connection on which nothing came before the stream is taken away from hyper, whose buffers and state are several
+//! times what a stream needs: a watcher is to cost next to nothing while nothing happens. The head and the chunks
+//! (RFC 9112 §7.1) are then written here.
+
+use super::guard::Guarded;
+use super::respond::{Connection, Outgoing, asked};
+use super::{Context, until_shutdown};
+use crate::api::events::EventStream;
+use crate::api::fault::Fault;
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame as BodyFrame;
+use smol::future::FutureExt;
+use smol::io::AsyncWrite;
+use smol::stream;
+use std::fmt::{self, Write as _};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// One of the streams that there may be.
+pub struct StreamTicket(Arc<Context>);
+
+impl StreamTicket {
+    /// A place among them.
+    ///
+    /// # Errors
+    /// 503 where there are as many as there may be.
+    pub fn take(context: &Arc<Context>) -> Result<Self, Fault> {
+        let ticket = StreamTicket(context.clone());
+        if count(context).fetch_add(1, Ordering::Relaxed) < context.limits.streams {
+            return Ok(ticket);
+        }
+        Err(Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "crowded",
+            format!(
+                "{} streams of events are open already: try again later, or poll",
+                context.limits.streams
+            ),
+        )
+        .with("retry-after", "5"))
+    }
+}
+
+impl Drop for StreamTicket {
+    fn drop(&mut self) {
+        count(&self.0).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn count(context: &Context) -> &AtomicUsize {
+    &context.state.streams
+}
+
+/// A stream and where it stands.
+pub struct Streaming {
+    text: String,
+    events: Option<EventStream>,
+    connection: Arc<Connection>,
+    _ticket: StreamTicket,
+}
+
+impl Streaming {
+    /// A stream that begins with `text`.
+    pub fn new(
+        text: String,
+        events: EventStream,
+        ticket: StreamTicket,
+        connection: Arc<Connection>,
+    ) -> Self {
+        Streaming {
+            text,
+            events: Some(events),
+            connection,
+            _ticket: ticket,
+        }
+    }
+
+    /// What the client is to be sent next; `None` ends the stream.
+    async fn next(&mut self) -> Option<String> {
+        while self.text.is_empty() {
+            let events = self.events.take()?;
+            let ask = async { asked(events.call(false), &self.connection).await.ok() };
+            let down = async {
+                until_shutdown(&self.connection.context.shutdown).await;
+                None
+            };
+            let answer = ask.or(down).await?;
+            let step = events.take(answer).ok()?;
+            self.text = step.text;
+            self.events = step.next;
+        }
+        Some(std::mem::take(&mut self.text))
+    }
+
+    /// As the body of an answer that hyper writes.
+    pub fn body(self) -> Outgoing {
+        let frames = stream::unfold(self, |mut at| async move {
+            let text = at.next().await?;
+            Some((Ok(BodyFrame::data(Bytes::from(text))), at))
+        });
+        StreamBody::new(frames).boxed_unsync()
+    }
+}
+
+/// A stream that takes its connection over, and the head of its answer.
+pub struct Handover {
+    head: String,
+    streaming: Streaming,
+}
+
+impl Handover {
+    /// `streaming`, answered with `head`.
+    pub fn new(head: hyper::Response<()>, streaming: Streaming) -> Self {
+        let mut text = String::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n");
+        for (name, value) in head.headers() {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            write!(text, "{name}: {value}\r\n").expect("text grows");
+        }
+        let now = jiff::Timestamp::now();
+        if let Ok(date) =
+            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now)
+        {
+            write!(text, "date: {date}\r\n").expect("text grows");
+        }
+        text.push_str("\r\n");
+        Handover {
+            head: text,
+            streaming,
+        }
+    }
+
+    /// Writes the stream until one side has enough.
+    ///
+    /// # Errors
+    /// The client is gone or reads nothing.
+    pub async fn pour<S: AsyncWrite + Unpin>(self, mut to: Guarded<S>) -> io::Result<()> {
+        let Handover {
+            head,
+            mut streaming,
+        } = self;
+        to.write_all(head.as_bytes()).await?;
+        drop(head);
+        while let Some(text) = streaming.next().await {
+            to.write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes())
+                .await?;
+        }
+        to.write_all(b"0\r\n\r\n").await?;
+        to.close().await
+    }
+}
+
+/// No answer is given to a request: its connection was handed over.
+#[derive(Debug)]
+pub struct HandedOver;
+
+impl fmt::Display for HandedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection was handed over to a stream of events")
+    }
+}
+
+impl std::error::Error for HandedOver {}
