@@ -57,8 +57,14 @@ impl Response {
 
     /// With a JSON body; a newline ends it.
     pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
-        let mut body =
-            serde_json::to_vec(value).expect("our JSON types have text keys and finite numbers");
+        Self::long_json(status, value, 256)
+    }
+
+    /// The same with a body of about `room` bytes, which then need not be moved while it grows.
+    pub fn long_json(status: StatusCode, value: &impl Serialize, room: usize) -> Self {
+        let mut body = Vec::with_capacity(room);
+        serde_json::to_writer(&mut body, value)
+            .expect("our JSON types have text keys and finite numbers");
         body.push(b'\n');
         Response {
             status,

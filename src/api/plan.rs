@@ -330,7 +330,7 @@ impl Asking {
             let wanted: BTreeSet<&str> = nodes.iter().map(String::as_str).collect();
             for view in &views {
                 let uuid = view.uuid.to_string();
-                let meant = wanted.contains(view.name.as_str()) || wanted.contains(uuid.as_str());
+                let meant = wanted.contains(&*view.name) || wanted.contains(uuid.as_str());
                 if meant && !self.rights.on(role, &view.name) {
                     return Err(no_role(role, &self.who.name).on_node(&view.name));
                 }

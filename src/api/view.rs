@@ -234,11 +234,11 @@ fn reading(view: &ReadingView) -> json::Reading {
 
 fn bmc(view: &BmcView) -> json::BmcSummary {
     json::BmcSummary {
-        address: view.address.clone(),
+        address: view.address.to_string(),
         port: view.port,
-        username: view.username.clone(),
-        privilege: view.privilege.clone(),
-        health: view.health.clone(),
+        username: view.username.to_string(),
+        privilege: view.privilege.to_string(),
+        health: view.health.to_string(),
         trouble: view.trouble.map(trouble),
         trouble_text: view.trouble_text.clone(),
         cipher_suite: view.cipher_suite,
@@ -249,8 +249,8 @@ fn bmc(view: &BmcView) -> json::BmcSummary {
 /// What we know of a node beyond Ironic's record.
 pub fn extension(view: &NodeView) -> json::Extension {
     json::Extension {
-        rack: view.rack.clone(),
-        groups: view.groups.clone(),
+        rack: view.rack.to_string(),
+        groups: view.groups.to_vec(),
         task: view.task.map(|id| id.to_string()),
         reading: view.reading.as_ref().map(reading),
         fault: view.fault.clone(),

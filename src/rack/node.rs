@@ -11,10 +11,12 @@ use crate::power::Target;
 use crate::time::{Instant, WallTime};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A machine and its BMC.
 pub(super) struct Node {
     pub(super) settings: NodeSettings,
+    pub(super) labels: Labels,
     pub(super) bmc: Bmc,
     /// The address of its BMC under which datagrams find it.
     pub(super) noted: Option<SocketAddr>,
@@ -52,10 +54,34 @@ pub(super) struct Memory {
     pub(super) knowledge: Knowledge,
 }
 
+/// What every view shows of the settings, so that it need not be copied.
+pub(super) struct Labels {
+    name: Arc<str>,
+    rack: Arc<str>,
+    groups: Arc<[String]>,
+    address: Arc<str>,
+    username: Arc<str>,
+    privilege: Arc<str>,
+}
+
+impl Labels {
+    pub(super) fn new(settings: &NodeSettings, rack: &str) -> Self {
+        Labels {
+            name: settings.name.as_str().into(),
+            rack: rack.into(),
+            groups: settings.groups.as_slice().into(),
+            address: settings.address.host.as_str().into(),
+            username: settings.login.username.as_str().into(),
+            privilege: settings.login.privilege.to_string().into(),
+        }
+    }
+}
+
 impl Node {
-    pub(super) fn new(settings: NodeSettings, memory: Memory, now: Instant) -> Self {
+    pub(super) fn new(settings: NodeSettings, rack: &str, memory: Memory, now: Instant) -> Self {
         let bmc = Bmc::new(bmc_settings(&settings), memory.knowledge.clone(), now);
         Node {
+            labels: Labels::new(&settings, rack),
             bmc,
             noted: None,
             sync: None,
@@ -102,18 +128,12 @@ impl Node {
             .min()
     }
 
-    pub(super) fn view(
-        &self,
-        rack: &str,
-        target: Option<Target>,
-        now: Instant,
-        wall: WallTime,
-    ) -> NodeView {
+    pub(super) fn view(&self, target: Option<Target>, now: Instant, wall: WallTime) -> NodeView {
         NodeView {
-            name: self.settings.name.clone(),
+            name: self.labels.name.clone(),
             uuid: self.settings.uuid,
-            rack: rack.to_owned(),
-            groups: self.settings.groups.clone(),
+            rack: self.labels.rack.clone(),
+            groups: self.labels.groups.clone(),
             created_at: self.memory.created_at,
             updated_at: self.memory.updated_at,
             power_state: self.memory.shown,
@@ -142,11 +162,11 @@ impl Node {
             None => "ready",
         };
         BmcView {
-            address: self.settings.address.host.clone(),
+            address: self.labels.address.clone(),
             port: self.settings.address.port,
-            username: self.settings.login.username.clone(),
-            privilege: self.settings.login.privilege.to_string(),
-            health: health.to_owned(),
+            username: self.labels.username.clone(),
+            privilege: self.labels.privilege.clone(),
+            health,
             trouble: trouble.as_ref().map(|(trouble, _)| *trouble),
             trouble_text: trouble.map(|(_, text)| text),
             cipher_suite: self.bmc.knowledge().suite,

@@ -5,7 +5,7 @@ use super::call::{PowerState, TaskId};
 use super::events::Events;
 use super::history::{History, HistoryRecord};
 use super::journal::Journal;
-use super::node::{Memory, Node, bmc_settings};
+use super::node::{Labels, Memory, Node, bmc_settings};
 use super::record::Table;
 use super::schedule::{ALIVE, Gate, wall_from};
 use super::settings::{NodeSettings, RackSettings};
@@ -143,6 +143,7 @@ impl Rack {
                     .replace_settings(bmc_settings(&settings), now, &mut *self.entropy);
                 node.settings = settings;
             }
+            node.labels = Labels::new(&node.settings, &self.settings.name);
             (node.sync, node.fresh) = (None, None);
             node.next_sync = node.next_sync.max(now);
             self.place_node(node);
@@ -172,7 +173,7 @@ impl Rack {
             created_at: self.wall(now),
             ..Memory::default()
         };
-        let mut node = Node::new(settings, known.unwrap_or(created), now);
+        let mut node = Node::new(settings, &self.settings.name, known.unwrap_or(created), now);
         // First readings are spread, so that a rack's BMCs are not all asked in one instant.
         let place = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         node.next_sync = now + (FIRST_SYNC_APART * place).min(self.settings.sync_interval);

@@ -7,20 +7,22 @@ use crate::bmc::vocabulary::{BootDevice, Power, Trouble};
 use crate::power::{Control, Operation, Target};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// One node as it is shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One node as it is shown. What its configuration says is shared with the rack, not copied: a list of them is asked
+/// for every second by somebody.
+#[derive(Clone, Debug, PartialEq)]
 pub struct NodeView {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its uuid.
     pub uuid: Uuid,
     /// The rack's name.
-    pub rack: String,
+    pub rack: Arc<str>,
     /// The groups it is in.
-    pub groups: Vec<String>,
+    pub groups: Arc<[String]>,
     /// Since when the daemon knows it.
     pub created_at: WallTime,
     /// When what is shown last changed.
@@ -57,18 +59,18 @@ pub struct ReadingView {
 }
 
 /// A BMC in short.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BmcView {
     /// Host name or address as configured.
-    pub address: String,
+    pub address: Arc<str>,
     /// UDP port.
     pub port: u16,
     /// The user we log in as.
-    pub username: String,
+    pub username: Arc<str>,
     /// The privilege asked for, in words.
-    pub privilege: String,
+    pub privilege: Arc<str>,
     /// How it is with it: `ready`, `idle`, `connecting`, or what the trouble is.
-    pub health: String,
+    pub health: &'static str,
     /// The trouble, if any.
     pub trouble: Option<Trouble>,
     /// The trouble in words.
@@ -310,7 +312,7 @@ pub struct HistoryEntry {
 }
 
 /// All that is known of a node's BMC.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     /// The node.
     pub node: NodeView,

@@ -10,7 +10,7 @@ impl Rack {
         let place = &self.nodes[node];
         let task = place.task.and_then(|id| self.tasks.get(&id));
         let target = task.and_then(|task| task.target());
-        place.view(&self.settings.name, target, now, self.wall(now))
+        place.view(target, now, self.wall(now))
     }
 
     pub(super) fn task_view(&self, task: TaskId, now: Instant) -> Option<TaskView> {

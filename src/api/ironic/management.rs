@@ -187,7 +187,7 @@ pub fn history(asking: Asking) -> Result<Plan, Fault> {
         };
         ask(
             Call::History {
-                node: node.name.clone(),
+                node: node.name.to_string(),
                 limit,
             },
             move |answer| {

@@ -120,7 +120,8 @@ fn listing(asking: Asking, detail: bool) -> Result<Plan, Fault> {
                 .map(|node| members.show(node, &asking.base))
                 .collect(),
         };
-        done(Response::json(StatusCode::OK, &body))
+        let room = body.nodes.len() * members.room();
+        done(Response::long_json(StatusCode::OK, &body, room))
     })
 }
 
@@ -262,7 +263,7 @@ impl Filter {
             && self
                 .conductor
                 .as_ref()
-                .is_none_or(|wanted| node.rack == *wanted)
+                .is_none_or(|wanted| *node.rack == **wanted)
     }
 }
 
@@ -303,7 +304,7 @@ impl Order {
     fn sort(&self, nodes: &mut [NodeView]) {
         let text = |node: &NodeView| match self.key.as_str() {
             "uuid" => Some(node.uuid.to_string()),
-            "name" => Some(node.name.clone()),
+            "name" => Some(node.name.to_string()),
             "created_at" => Some(node.created_at.to_string()),
             "updated_at" => node.updated_at.map(|at| at.to_string()),
             "power_state" => crate::api::view::power_state(node.power_state).map(str::to_owned),
@@ -312,7 +313,7 @@ impl Order {
                 .map(|target| target.name().to_owned()),
             "maintenance" => Some(node.maintenance.is_some().to_string()),
             "last_error" => node.last_error.clone(),
-            "reservation" => node.task.map(|_| node.rack.clone()),
+            "reservation" => node.task.map(|_| node.rack.to_string()),
             // Driver and provision state are the same for all.
             _ => None,
         };

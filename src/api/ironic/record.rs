@@ -4,9 +4,10 @@ use crate::api::json;
 use crate::api::version::{self, Version};
 use crate::api::view;
 use crate::rack::call::NodeView;
+use serde::ser::SerializeTuple;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use std::fmt::{Arguments, Display};
+use uuid::Uuid;
 
 /// Every member of the full record and the microversion from which it is shown.
 pub const MEMBERS: &[(&str, Version)] = &[
@@ -111,6 +112,11 @@ impl Members {
         Members(shown.map(|(name, _)| *name).collect())
     }
 
+    /// About how many bytes of JSON they are.
+    pub fn room(&self) -> usize {
+        64 * self.0.len()
+    }
+
     /// These members of `node`.
     pub fn show<'a>(&'a self, node: &'a NodeView, base: &'a str) -> Shown<'a> {
         Shown {
@@ -136,12 +142,15 @@ impl Serialize for Shown<'_> {
             node,
             base,
         } = *self;
-        serializer.collect_map(
-            members
-                .0
-                .iter()
-                .map(|name| (*name, Member { node, name, base })),
-        )
+        let mut uuid = Uuid::encode_buffer();
+        let uuid = &*node.uuid.hyphenated().encode_lower(&mut uuid);
+        let member = |name| Member {
+            node,
+            name,
+            base,
+            uuid,
+        };
+        serializer.collect_map(members.0.iter().map(|name| (*name, member(*name))))
     }
 }
 
@@ -153,29 +162,41 @@ pub fn typed(node: &NodeView, base: &str) -> json::Node {
 
 /// The two addresses of something.
 pub fn links(base: &str, what: &str) -> Value {
-    json!(Links { base, what })
+    json!(Links {
+        base,
+        what: &[what]
+    })
 }
 
-struct Links<'a, W> {
+/// The two addresses of what the parts in `what` spell together.
+struct Links<'a> {
     base: &'a str,
-    what: W,
+    what: &'a [&'a str],
 }
 
-impl<W: Display> Serialize for Links<'_, W> {
+impl Serialize for Links<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Links { base, what } = self;
-        let link = |href, rel| Link { href, rel };
-        (
-            link(format_args!("{base}/v1/{what}"), "self"),
-            link(format_args!("{base}/{what}"), "bookmark"),
-        )
-            .serialize(serializer)
+        // One piece of text each: by way of a formatter each piece would be looked through for what JSON escapes.
+        let length = base.len() + what.iter().map(|part| part.len()).sum::<usize>() + 4;
+        let mut href = String::with_capacity(length);
+        let mut link = |to: &mut S::SerializeTuple, prefix: &str, rel| {
+            href.clear();
+            href.push_str(base);
+            href.push_str(prefix);
+            what.iter().for_each(|part| href.push_str(part));
+            to.serialize_element(&Link { href: &href, rel })
+        };
+        let mut both = serializer.serialize_tuple(2)?;
+        link(&mut both, "/v1/", "self")?;
+        link(&mut both, "/", "bookmark")?;
+        both.end()
     }
 }
 
 #[derive(Serialize)]
 struct Link<'a> {
-    href: Arguments<'a>,
+    href: &'a str,
     rel: &'static str,
 }
 
@@ -184,14 +205,21 @@ struct Member<'a> {
     node: &'a NodeView,
     name: &'a str,
     base: &'a str,
+    /// The node's, as text.
+    uuid: &'a str,
 }
 
 impl Serialize for Member<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Member { node, name, base } = *self;
+        let Member {
+            node,
+            name,
+            base,
+            uuid,
+        } = *self;
         match name {
-            "uuid" => node.uuid.serialize(to),
-            "name" => node.name.serialize(to),
+            "uuid" => uuid.serialize(to),
+            "name" => (*node.name).serialize(to),
             "created_at" => to.collect_str(&node.created_at),
             "updated_at" => match node.updated_at {
                 Some(at) => to.collect_str(&at),
@@ -216,13 +244,13 @@ impl Serialize for Member<'_> {
                     .and_then(|hold| hold.reason.as_deref());
                 reason.serialize(to)
             }
-            "reservation" => node.task.map(|_| node.rack.as_str()).serialize(to),
+            "reservation" => node.task.map(|_| &*node.rack).serialize(to),
             "provision_state" => PROVISION_STATE.serialize(to),
             "driver" => DRIVER.serialize(to),
             "driver_info" => json!({
-                "ipmi_address": node.bmc.address,
+                "ipmi_address": *node.bmc.address,
                 "ipmi_port": node.bmc.port,
-                "ipmi_username": node.bmc.username,
+                "ipmi_username": *node.bmc.username,
                 "ipmi_password": "******",
                 "ipmi_priv_level": node.bmc.privilege.to_ascii_uppercase(),
                 "ipmi_protocol_version": "2.0",
@@ -244,11 +272,11 @@ impl Serialize for Member<'_> {
             | "raid_config"
             | "target_raid_config" => to.collect_map::<&str, &str, _>([]),
             "links" => {
-                let what = format_args!("nodes/{}", node.uuid);
+                let what = &["nodes/", uuid];
                 Links { base, what }.serialize(to)
             }
             "ports" | "portgroups" | "states" => {
-                let what = format_args!("nodes/{}/{name}", node.uuid);
+                let what = &["nodes/", uuid, "/", name];
                 Links { base, what }.serialize(to)
             }
             "rackbmcd" => view::extension(node).serialize(to),

@@ -39,7 +39,7 @@ fn node() -> NodeView {
         name: "r1n01".into(),
         uuid: UUID.parse().expect("a uuid"),
         rack: "r1".into(),
-        groups: vec!["compute".into()],
+        groups: ["compute".to_owned()].into(),
         created_at: at(0),
         updated_at: Some(at(60)),
         power_state: PowerState::On,
@@ -71,7 +71,7 @@ fn node() -> NodeView {
 /// The same with another name, its uuid counted up.
 fn numbered(number: u32) -> NodeView {
     NodeView {
-        name: format!("r1n{number:02}"),
+        name: format!("r1n{number:02}").into(),
         uuid: Uuid::from_u128(u128::from(number)),
         ..node()
     }
