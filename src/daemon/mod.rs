@@ -10,7 +10,7 @@
 //! | `audit` | who changed what, chained by hash |
 //! | `policy` | the configuration's roles as the API wants them |
 //! | `metrics` | OpenMetrics text |
-//! | `kernel` | the only `unsafe`: two calls without a safe wrapper |
+//! | `kernel` | the only `unsafe`: calls without a safe wrapper |
 //! | `logging`, `clock`, `signals`, `names`, `limits` | the rest of the world |
 //!
 //! [`Rack`]: crate::rack::Rack
@@ -96,6 +96,7 @@ pub fn main() -> ExitCode {
         .iter()
         .for_each(|warning| log::warn!("{warning}"));
     limits::harden();
+    kernel::share_one_heap();
     let listeners = 1 + u64::from(configuration.api.tcp.is_some());
     limits::open_files(configuration.api.limits.connections, listeners);
     // Before any thread is started: all of them must have our signals blocked.
