@@ -68,6 +68,11 @@ impl Fault {
         }
     }
 
+    /// The node that it is about, where one is named.
+    pub fn node(&self) -> Option<&str> {
+        self.more.node.as_deref()
+    }
+
     /// 400.
     pub fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod deed;
 pub mod events;
 pub mod fault;
 pub mod ironic;

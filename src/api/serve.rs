@@ -111,7 +111,7 @@ impl Default for Limits {
 }
 
 /// A request that was meant to change something, and what came of it: for the audit trail.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Audit {
     /// Who asked.
     pub who: Who,
@@ -119,6 +119,10 @@ pub struct Audit {
     pub method: String,
     /// The path as asked.
     pub path: String,
+    /// The nodes that it was about, folded, where the request names any.
+    pub nodes: Option<String>,
+    /// What was asked of them, in words.
+    pub what: Option<String>,
     /// The status of the answer.
     pub status: u16,
     /// The task that was started or touched.

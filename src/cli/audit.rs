@@ -50,6 +50,12 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
                 word(record, "path"),
                 word(record, "status")
             );
+            if let Some(what) = record["what"].as_str() {
+                text.push_str(&format!(": {what}"));
+            }
+            if let Some(nodes) = record["nodes"].as_str() {
+                text.push_str(&format!(" {nodes}"));
+            }
             if let Some(error) = record["error"].as_str() {
                 text.push_str(&format!(" ({error})"));
             }
@@ -57,7 +63,8 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
         },
         |records| {
             let mut table = app.out.table(&[
-                "NUMBER", "AT", "USER", "UID", "PID", "METHOD", "PATH", "STATUS", "TASK", "ERROR",
+                "NUMBER", "AT", "USER", "UID", "PID", "METHOD", "PATH", "WHAT", "NODES", "STATUS",
+                "TASK", "ERROR",
             ]);
             for record in records {
                 table.add_row([
@@ -68,6 +75,8 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
                     word(record, "pid"),
                     word(record, "method"),
                     word(record, "path"),
+                    word(record, "what"),
+                    word(record, "nodes"),
                     word(record, "status"),
                     word(record, "task"),
                     word(record, "error"),

@@ -214,6 +214,12 @@ impl Shell {
             }
         }
         self.drain();
+        // What the API said at the very end is audited, too.
+        while let Ok(input) = inputs.try_recv() {
+            if matches!(input, Input::Audit(_)) {
+                self.handle(input);
+            }
+        }
         self.journal = None;
     }
 

@@ -40,9 +40,12 @@ fn every_change_is_recorded_and_a_cut_or_an_edit_shows() {
     let listed = bed.expect(0, &["audit"]);
     let lines: Vec<&str> = listed.lines().collect();
     assert_eq!(lines.len(), 3, "looking is not recorded: {listed}");
-    assert!(lines[0].contains("POST /v1/tasks -> 202"), "{listed}");
     assert!(
-        lines[1].contains("POST /v1/nodes/r1n01/identify -> 200"),
+        lines[0].contains("POST /v1/tasks -> 202: power off r1n01"),
+        "{listed}"
+    );
+    assert!(
+        lines[1].contains("POST /v1/nodes/r1n01/identify -> 200: identify r1n01"),
         "{listed}"
     );
     assert!(

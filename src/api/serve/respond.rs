@@ -4,6 +4,7 @@ use super::guard::Hangup;
 use super::streaming::{HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Reply};
 use crate::api::access::{CHALLENGE, Entry, Peer};
+use crate::api::deed::deed;
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
 use crate::api::message::{Request, Response};
@@ -69,14 +70,10 @@ pub async fn respond(
     // hyper hides a Content-Length beside a Transfer-Encoding and follows the latter. A proxy before us may have followed
     // the former: what comes after this request on the connection is not to be trusted (RFC 9112 §6.1).
     let doubtful = head.headers.contains_key(http::header::TRANSFER_ENCODING);
-    let mut who = Who {
-        name: connection.peer.name(),
-        request: id.clone(),
-        ..Who::default()
-    };
+    let mut record = Record::open(&connection, &head.method, &path, &id);
     let outcome = async {
         let peer = enter(&connection, &path, &head.headers).await?;
-        who = Who {
+        record.audit.who = Who {
             name: peer.name(),
             uid: peer.uid,
             gid: peer.gid,
@@ -96,10 +93,13 @@ pub async fn respond(
         };
         let (dress, first) = plan(request, &(context.policy)());
         frame = dress;
-        carry_out(first, &connection).await
+        carry_out(first, &connection, &mut record.audit).await
     }
     .await;
-    let error = outcome.as_ref().err().map(|fault| fault.message.clone());
+    record.audit.error = outcome.as_ref().err().map(|fault| fault.message.clone());
+    if let (None, Err(fault)) = (&record.audit.nodes, &outcome) {
+        record.audit.nodes = fault.node().map(str::to_owned);
+    }
     let (mut response, stream) = match outcome {
         Ok(End::Whole(response)) => (frame.finish(Ok(response)), None),
         Ok(End::Stream(text, events, ticket)) => {
@@ -109,20 +109,13 @@ pub async fn respond(
         }
         Err(fault) => (frame.finish(Err(fault)), None),
     };
-    if !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        let task = response
-            .headers
-            .iter()
-            .find(|(name, _)| *name == "x-rackbmcd-task");
-        (context.audit)(Audit {
-            who,
-            method: head.method.to_string(),
-            path,
-            status: response.status.as_u16(),
-            task: task.map(|(_, id)| id.clone()),
-            error,
-        });
-    }
+    let task = response
+        .headers
+        .iter()
+        .find(|(name, _)| *name == "x-rackbmcd-task");
+    record.audit.task = task.map(|(_, id)| id.clone());
+    record.audit.status = response.status.as_u16();
+    drop(record);
     let bytes = Bytes::from(std::mem::take(&mut response.body));
     let Some((text, events, ticket)) = stream else {
         return Ok(dressed(response, Full::new(bytes).boxed_unsync(), doubtful));
@@ -135,6 +128,50 @@ pub async fn respond(
     let place = connection.handover.lock();
     *place.unwrap_or_else(PoisonError::into_inner) = Some(handover);
     Err(HandedOver)
+}
+
+/// What the audit trail will say of a request. It says it when this is dropped: also of a request that ends without an
+/// answer (its connection broke, the daemon went down), since what was asked may have been done.
+struct Record {
+    context: Arc<Context>,
+    changes: bool,
+    audit: Audit,
+}
+
+/// The status in the trail of a request that was not answered.
+const UNANSWERED: u16 = 499;
+
+impl Record {
+    fn open(connection: &Connection, method: &Method, path: &str, id: &str) -> Self {
+        Record {
+            context: connection.context.clone(),
+            changes: !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),
+            audit: Audit {
+                who: Who {
+                    name: connection.peer.name(),
+                    request: id.to_owned(),
+                    ..Who::default()
+                },
+                method: method.to_string(),
+                path: path.to_owned(),
+                nodes: None,
+                what: None,
+                status: UNANSWERED,
+                task: None,
+                error: Some(
+                    "it ended before it was answered: what was asked may have been done".to_owned(),
+                ),
+            },
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.changes {
+            (self.context.audit)(std::mem::take(&mut self.audit));
+        }
+    }
 }
 
 /// `req-<uuid>`
@@ -250,7 +287,11 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
 }
 
 /// Carries calls to the rack until the plan has an end.
-async fn carry_out(first: Result<Plan, Fault>, connection: &Connection) -> Result<End, Fault> {
+async fn carry_out(
+    first: Result<Plan, Fault>,
+    connection: &Connection,
+    audit: &mut Audit,
+) -> Result<End, Fault> {
     let mut plan = first?;
     loop {
         plan = match plan {
@@ -273,7 +314,12 @@ async fn carry_out(first: Result<Plan, Fault>, connection: &Connection) -> Resul
                 })?;
                 return Ok(End::Whole(Response::json(StatusCode::OK, &page)));
             }
-            Plan::Ask(call, next) => next(asked(call, connection).await?)?,
+            Plan::Ask(call, next) => {
+                if let Some(deed) = deed(&call) {
+                    (audit.nodes, audit.what) = (deed.nodes, Some(deed.what));
+                }
+                next(asked(call, connection).await?)?
+            }
             Plan::Stream(events) => {
                 let ticket = StreamTicket::take(&connection.context)?;
                 let answer = asked(events.call(true), connection).await?;

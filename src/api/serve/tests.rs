@@ -1,6 +1,8 @@
 //! Real sockets, real deadlines, and a rack that answers what it is told to. Clients are plain blocking sockets, so that
 //! they can be as rude as they like.
 
+mod streams;
+
 use super::*;
 use crate::api::access::{Role, Token};
 use crate::api::json::AuditPage;
@@ -332,6 +334,43 @@ fn a_client_that_goes_away_loses_its_answer_and_nobody_elses() {
 }
 
 #[test]
+fn what_was_asked_and_never_answered_is_in_the_trail() {
+    let limits = Limits {
+        answer: Duration::from_secs(30),
+        grace: Duration::from_millis(50),
+        ..short()
+    };
+    let house = House::with(
+        |asked| match asked.call {
+            Call::SetPower { .. } => silent(asked),
+            _ => obliging(asked),
+        },
+        limits,
+    );
+    let mut stream = house.connect();
+    let body = r#"{"target": "power off"}"#;
+    stream
+        .write_all(format!("{}\r\n{body}", put(body)).as_bytes())
+        .expect("sent");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while house.calls().is_empty() {
+        assert!(Instant::now() < deadline, "never asked");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The daemon goes down in the middle of it.
+    house.shutdown.close();
+    let audits = house.audits.clone();
+    drop(house);
+    let audits = audits.lock().expect("no test panics here");
+    let [audit] = &audits[..] else {
+        panic!("{audits:?}")
+    };
+    assert_eq!(audit.status, 499, "{audit:?}");
+    assert_eq!(audit.what.as_deref(), Some("power off"));
+    assert_eq!(audit.nodes.as_deref(), Some("n1"));
+}
+
+#[test]
 fn headers_that_do_not_come_end_the_connection_and_hold_nobody_up() {
     let house = House::new(obliging);
     let begun = Instant::now();
@@ -487,124 +526,6 @@ fn more_connections_than_there_may_be_are_told_so_and_the_others_go_on() {
     drop(crowd);
     std::thread::sleep(Duration::from_millis(100));
     house.still_serves();
-}
-
-#[test]
-fn a_client_that_reads_nothing_is_let_go() {
-    let house = House::new(obliging);
-    let mut stream = house.connect();
-    stream
-        .write_all(
-            b"GET /v1/events?since=1-0 HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n",
-        )
-        .expect("sent");
-    std::thread::sleep(Duration::from_millis(300));
-    let asked = house.calls().len();
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(
-        house.calls().len() <= asked + 1,
-        "a reader that does not read draws no events"
-    );
-    std::thread::sleep(Duration::from_millis(900));
-    // What was written before is still in the socket; then it ends, although the events do not.
-    let text = read_all(&mut stream);
-    assert!(text.contains("event: node"), "{text:.300}");
-}
-
-#[test]
-fn streams_are_counted_and_end_when_the_daemon_goes_down() {
-    let mut house = House::new(|asked| {
-        if let Call::Events { since: Some(_), .. } = asked.call {
-            silent(asked)
-        } else {
-            obliging(asked)
-        }
-    });
-    let open = |house: &House| {
-        let mut stream = house.connect();
-        stream
-            .write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n")
-            .expect("sent");
-        let mut bytes = [0; 2048];
-        let count = stream.read(&mut bytes).expect("an answer");
-        (
-            stream,
-            String::from_utf8_lossy(&bytes[..count]).into_owned(),
-        )
-    };
-    let (mut first, head) = open(&house);
-    assert!(head.contains("content-type: text/event-stream"), "{head}");
-    let (_second, _) = open(&house);
-    let (third, refused) = open(&house);
-    assert_eq!(status(&refused), "503");
-    drop(third);
-    let begun = Instant::now();
-    house.shutdown.close();
-    read_all(&mut first);
-    let ended = house.thread.take().map(JoinHandle::join);
-    assert!(ended.as_ref().is_some_and(Result::is_ok));
-    assert!(
-        begun.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        begun.elapsed()
-    );
-    house.thread = Some(std::thread::spawn(|| {}));
-}
-
-#[test]
-fn a_stream_reads_the_same_whether_it_is_the_first_on_its_connection_or_not() {
-    let read = |before: &str| {
-        let mut house = House::new(|asked| {
-            if let Call::Events { since: Some(_), .. } = asked.call {
-                silent(asked)
-            } else {
-                obliging(asked)
-            }
-        });
-        let mut stream = house.connect();
-        let ask = "GET /v1/events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n";
-        stream
-            .write_all(format!("{before}{ask}").as_bytes())
-            .expect("sent");
-        let mut text = String::new();
-        let mut bytes = [0; 4096];
-        while !text.contains("id: 1-0\n\n") {
-            let count = stream.read(&mut bytes).expect("it goes on");
-            assert!(count > 0, "ended: {text}");
-            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
-        }
-        house.shutdown.close();
-        text.push_str(&read_all(&mut stream));
-        let ended = house.thread.take().map(JoinHandle::join);
-        assert!(ended.as_ref().is_some_and(Result::is_ok));
-        house.thread = Some(std::thread::spawn(|| {}));
-        text
-    };
-    let first = read("");
-    // RFC 9112 §7.1: the length of a chunk in hexadecimal digits, the chunk, at the end one without length.
-    let (head, body) = first.split_once("\r\n\r\n").expect("a head");
-    assert_eq!(
-        body, "15\r\nretry: 2000\nid: 1-0\n\n\r\n0\r\n\r\n",
-        "{first}"
-    );
-    let second = read("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
-    assert!(second.starts_with("HTTP/1.1 200 OK"), "{second}");
-    let (_, after) = second[1..].split_once("HTTP/1.1 ").expect("two answers");
-    let (other, same) = after.split_once("\r\n\r\n").expect("a head");
-    assert_eq!(same, body);
-    let names = |head: &str| {
-        let lines = head.lines().skip(1);
-        let names = lines.map(|line| line.split(':').next().unwrap_or_default().to_owned());
-        names.collect::<std::collections::BTreeSet<_>>()
-    };
-    let mut expected = names(other);
-    // It is the last answer on its connection, and says so.
-    expected.insert("connection".to_owned());
-    assert_eq!(names(head), expected);
-    assert!(
-        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains(" GMT"),
-        "{head}"
-    );
 }
 
 #[test]

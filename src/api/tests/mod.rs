@@ -59,7 +59,7 @@ fn node() -> NodeView {
             port: 623,
             username: "admin".into(),
             privilege: "operator".into(),
-            health: "ready".into(),
+            health: "ready",
             trouble: None,
             trouble_text: None,
             cipher_suite: Some(17),

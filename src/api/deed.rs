@@ -1,0 +1,127 @@
+//! What a call is meant to change, in a few words, for the audit trail. Calls that only look have none.
+
+use crate::api::view::boot_device;
+use crate::bmc::vocabulary::Order;
+use crate::nodeset;
+use crate::rack::call::Call;
+
+/// A change that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deed {
+    /// The nodes as named by who asked, folded; `None` where it is the rack or what a task or batch has.
+    pub nodes: Option<String>,
+    /// What.
+    pub what: String,
+}
+
+/// What `call` is meant to change.
+///
+/// The bytes of a raw command are left out: some of them set passwords.
+pub fn deed(call: &Call) -> Option<Deed> {
+    let of = |node: &str, what: String| {
+        Some(Deed {
+            nodes: Some(node.to_owned()),
+            what,
+        })
+    };
+    match call {
+        Call::SetPower { node, target, .. } => of(node, target.words().to_owned()),
+        Call::Start {
+            node, operation, ..
+        } => of(node, operation.to_string()),
+        Call::InjectNmi { node, .. } => of(node, "inject nmi".to_owned()),
+        Call::Control { control, .. } => Some(Deed {
+            nodes: None,
+            what: control.name().to_owned(),
+        }),
+        Call::StartBatch { request, .. } => {
+            let dry = if request.dry_run { " (dry run)" } else { "" };
+            of(
+                &nodeset::fold(&request.nodes),
+                format!("{}{dry}", request.operation),
+            )
+        }
+        Call::ControlBatch { control, nodes, .. } => Some(Deed {
+            nodes: Some(nodeset::fold(nodes)).filter(|nodes| !nodes.is_empty()),
+            what: control.name().to_owned(),
+        }),
+        Call::SetMaintenance { node, hold, .. } => {
+            let what = if hold.is_some() { "set" } else { "end" };
+            of(node, format!("{what} maintenance"))
+        }
+        Call::Pause { .. } => Some(Deed {
+            nodes: None,
+            what: "pause".to_owned(),
+        }),
+        Call::Release { .. } => Some(Deed {
+            nodes: None,
+            what: "release".to_owned(),
+        }),
+        Call::Order { node, order, .. } => of(node, order_words(order)),
+        Call::Retry { node, .. } => of(node, "retry".to_owned()),
+        Call::FreshNode(node) => of(node, "read the power state".to_owned()),
+        Call::Nodes
+        | Call::Node(_)
+        | Call::Tasks { .. }
+        | Call::Task(_)
+        | Call::AwaitTask { .. }
+        | Call::Batches
+        | Call::Batch(_)
+        | Call::AwaitBatch { .. }
+        | Call::Events { .. }
+        | Call::Pausing
+        | Call::Explain(_)
+        | Call::History { .. }
+        | Call::Health => None,
+    }
+}
+
+fn order_words(order: &Order) -> String {
+    match order {
+        Order::Raw {
+            net_fn, command, ..
+        } => format!("raw {net_fn:02x}h {command:02x}h"),
+        Order::SetBootDevice { device, .. } => match device {
+            Some(device) => format!("{} {}", order.name(), boot_device(*device)),
+            None => format!("{} none", order.name()),
+        },
+        other => other.name().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rack::call::{PowerTarget, Who, Wishes};
+
+    #[test]
+    fn a_change_is_told_with_its_node_and_a_look_is_none() {
+        let call = Call::SetPower {
+            node: "r1n01".into(),
+            target: PowerTarget::SoftPowerOff,
+            wishes: Wishes::default(),
+            who: Who::default(),
+        };
+        let found = deed(&call).expect("a change");
+        assert_eq!(found.nodes.as_deref(), Some("r1n01"));
+        assert_eq!(found.what, "soft power off");
+        assert_eq!(deed(&Call::Nodes), None);
+    }
+
+    #[test]
+    fn the_bytes_of_a_raw_command_stay_out() {
+        // IPMI v2.0 §22.30: Set User Password carries the password itself.
+        let call = Call::Order {
+            node: "r1n01".into(),
+            order: Order::Raw {
+                route: crate::bmc::vocabulary::Route::Direct,
+                net_fn: 0x06,
+                lun: 0,
+                command: 0x47,
+                data: b"\x02\x02secret".to_vec(),
+            },
+            who: Who::default(),
+        };
+        assert_eq!(deed(&call).expect("a change").what, "raw 06h 47h");
+    }
+}
