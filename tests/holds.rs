@@ -4,7 +4,7 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Route};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{BatchRequest, Call, Refused, TaskId, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, Refused, TaskId, Wishes};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs, who};
