@@ -8,6 +8,7 @@ mod console;
 use console::{World, login, users};
 use rackbmcd::ipmi::SuiteId;
 use rackbmcd::ipmi::command::{chassis_control, get_chassis_status};
+use rackbmcd::session::secret::Password;
 use rackbmcd::session::{AuthChoice, Event, Protocol, Quirks, Resend, Settings};
 use rackbmcd::sim::{self, BmcSettings, ChassisOrder, Mood};
 use std::time::Duration;
@@ -74,6 +75,7 @@ fn firmware_that_needs_a_quirk_is_spoken_to_with_it_and_not_without() {
         ("nochecksumcheck", v20, 3, firmware!(wrong_checksums)),
         ("idzero", md5, 3, firmware!(session_id_zero_1_5)),
         ("noauthcodecheck", md5, 3, firmware!(wrong_codes_1_5)),
+        ("authcap", md5, 3, firmware!(empty_capabilities)),
         ("forcepermsg", md5, 3, firmware!(needed_codes_1_5)),
         ("endianseq", md5, 3, firmware!(swapped_sequence_1_5)),
         (
@@ -233,5 +235,32 @@ fn what_needs_no_quirk_of_ours_is_taken_as_it_is() {
         assert!(good, "{firmware:?}: {quirks}");
         let (good, _) = reads(&["unexpectedauth"], md5, 3, &firmware);
         assert!(good, "{firmware:?}");
+    }
+}
+
+#[test]
+fn a_password_counts_to_its_16th_byte_with_hmac_md5_where_the_firmware_has_it_so() {
+    const LONG: &str = "twenty-bytes-of-pass";
+    let firmware = firmware!(password16_with_md5);
+    for (suite, words, expected) in [
+        (8, &["intel20"][..], true),
+        (8, &["password16_md5"], true),
+        (8, &[], false),
+        // HMAC-SHA1 takes all of it.
+        (3, &["password16_md5"], true),
+        (3, &[], true),
+    ] {
+        let mut world = world(words, Protocol::V20, suite, firmware.clone());
+        if words == ["intel20"] {
+            let quirks = &mut world.bmc.mood_mut().quirks;
+            (quirks.padded_user_names, quirks.rakp3_level_only) = (true, true);
+        }
+        world.bmc.settings_mut().users[0].password = LONG.as_bytes().to_vec();
+        let login = Settings {
+            password: Password::new(LONG.as_bytes()).expect("20 bytes"),
+            ..world.session.settings().clone()
+        };
+        world.session.replace_settings(login, world.now);
+        assert_eq!(world.open().is_ok(), expected, "suite {suite} {words:?}");
     }
 }

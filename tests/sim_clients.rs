@@ -337,6 +337,19 @@ fn ipmipower_with_its_workarounds_logs_in_to_firmware_that_needs_them() {
             "-D LAN_2_0 -I 1",
             "intel20",
         ),
+        // ipmipower cuts the password to 16 bytes then.
+        (
+            firmware!(
+                padded_user_names,
+                rakp3_level_only,
+                rakp4_by_integrity,
+                password16_with_md5
+            ),
+            "-D LAN_2_0 -I 8 -p twenty-bytes-of-pass",
+            "intel20",
+        ),
+        (firmware!(empty_capabilities), md5, "authcap"),
+        (firmware!(empty_capabilities), suite, "authcap"),
         (
             firmware!(rakp4_value_without_authentication),
             "-D LAN_2_0 -I 0",
@@ -354,7 +367,12 @@ fn ipmipower_with_its_workarounds_logs_in_to_firmware_that_needs_them() {
         (firmware!(unasked_codes_1_5), md5, "unexpectedauth"),
         (firmware!(needed_codes_1_5), md5, "forcepermsg"),
     ] {
-        let bed = Bed::new(|_, mood| mood.quirks = quirks);
+        let bed = Bed::new(|settings, mood| {
+            mood.quirks = quirks;
+            if let Some((_, password)) = how.split_once(" -p ") {
+                settings.users[0].password = password.as_bytes().to_vec();
+            }
+        });
         // Not all that ipmipower fails in shows in its exit status.
         let (_, said) = bed.ipmipower(&format!("{how} --stat --session-timeout 2000"));
         assert!(

@@ -119,6 +119,8 @@ pub struct Quirks {
     pub rakp2_extra_byte: bool,
     /// RAKP 4 is keyed as the integrity algorithm says (FreeIPMI's `intel20`, ipmitool's `intelplus`).
     pub rakp4_by_integrity: bool,
+    /// With HMAC-MD5 the password counts to its 16th byte (`intel20`).
+    pub password16_with_md5: bool,
     /// RAKP 3 is checked without the name-only bit and the name's padding (`intel20`).
     pub rakp3_level_only: bool,
     /// User names must be padded with zeros to 16 bytes (`intel20`).
@@ -172,6 +174,8 @@ pub struct Quirks {
     pub skips_sequence_numbers: bool,
     /// Get Channel Authentication Capabilities refuses the bit that asks for IPMI 2.0 data with CCh.
     pub refuses_extended_capabilities: bool,
+    /// Get Channel Authentication Capabilities names no authentication type and no users (`authcap`).
+    pub empty_capabilities: bool,
     /// What a controller behind the BMC answered is in the reply to Send Message, instead of following it.
     pub bridged_answer_inside: bool,
 }

@@ -261,9 +261,20 @@ impl Bmc {
         }
     }
 
+    /// The user's key: the password, as far as it counts.
+    fn user_key(&self, suite: Suite, user: usize) -> &[u8] {
+        let password = &self.settings.users[user].password[..];
+        let cut = self.mood.quirks.password16_with_md5
+            && suite.authentication == crypto::Authentication::HmacMd5;
+        match cut {
+            true => &password[..password.len().min(16)],
+            false => password,
+        }
+    }
+
     fn rakp_2_code(&self, id: u32, log_in: &HalfOpen, challenge: &Challenge) -> Vec<u8> {
         let mut code = log_in.suite.authentication.keyed_hash(
-            &self.settings.users[challenge.user].password,
+            self.user_key(log_in.suite, challenge.user),
             &[
                 &log_in.console_id.to_le_bytes(),
                 &id.to_le_bytes(),
@@ -311,8 +322,9 @@ impl Bmc {
             true => (challenge.role & 0x0F, unpadded(&challenge.name)),
             false => (challenge.role, &challenge.name[..]),
         };
+        let user_key = self.user_key(suite, challenge.user).to_vec();
         let expected = suite.authentication.keyed_hash(
-            &user.password,
+            &user_key,
             &[
                 &challenge.bmc_random,
                 &log_in.console_id.to_le_bytes(),
@@ -326,7 +338,7 @@ impl Bmc {
         }
         self.note_log_in(challenge.user, true, now);
         let session_key = suite.authentication.keyed_hash(
-            self.settings.key().unwrap_or(&user.password),
+            self.settings.key().unwrap_or(&user_key),
             &[
                 &challenge.console_random,
                 &challenge.bmc_random,

@@ -110,7 +110,9 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
             quirks.padded_user_names = true;
             quirks.rakp3_level_only = true;
             quirks.rakp4_by_integrity = true;
+            quirks.password16_with_md5 = true;
         }
+        "authcap" => quirks.empty_capabilities = true,
         "opensesspriv" => quirks.level_of_open_session = true,
         "integrity-sik" => quirks.integrity_key_is_session_key = true,
         "icts" => quirks.icts_pad = true,
@@ -175,7 +177,7 @@ machine:          on-delay:TIME off-delay:TIME min-off:TIME stale[:TIME] strict
 interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused nmi-off
 BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf loses-first-reply
                   reply-delay:TIME babbles[:EVERY] ignores-ping ignores-capabilities ignores-cipher-suites ignores-close
-firmware:         openbmc intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
+firmware:         openbmc authcap intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
                   short-errors extra-status-byte key-digest integrity-sik nochecksum skips-numbers no-name-only
                   plain-replies silent-close-after-reset
 IPMI 1.5:         pad-1.5 idzero noauthcode endianseq unexpectedauth forcepermsg quanta supermicro intelwv2

@@ -156,6 +156,9 @@ fn capabilities(bmc: &Bmc, data: &[u8]) -> Reply {
         }
         versions |= u8::from(settings.offers_v15);
     }
+    if bmc.mood.quirks.empty_capabilities {
+        (kinds, status) = (kinds & 0x80, status & !0x07);
+    }
     Ok(vec![CHANNEL, kinds, status, versions, 0, 0, 0, 0])
 }
 
