@@ -3,10 +3,12 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::Trouble;
+use rackbmcd::ipmi::SuiteId;
 use rackbmcd::power::{Control, Operation, State, Target};
 use rackbmcd::rack::call::{
     Answer, BatchRequest, BatchView, Call, OnFailure, PowerState, Refused, Wishes,
 };
+use rackbmcd::rack::record::Table;
 use rackbmcd::session::{AuthChoice, Protocol};
 use rackbmcd::sim::{Babble, ChassisOrder, Conditions, OsMood};
 use std::time::Duration;
@@ -419,4 +421,35 @@ fn resuming_twice_takes_no_place_that_is_not_there() {
     world.control(second, Control::Abort).unwrap();
     world.run_for(secs(1));
     assert_eq!(world.state(first), State::Running);
+}
+
+#[test]
+fn the_suite_and_the_quirks_that_worked_are_known_after_a_restart() {
+    let mut world = World::new(79, 1);
+    world.bmc("n01").settings_mut().suites = vec![8];
+    world.mood("n01").quirks.key_constants_as_long_as_digest = true;
+    world.crash();
+    world.nodes[0].login.suites = vec![SuiteId(17), SuiteId(8)];
+    world.start();
+    world.run_for(secs(30));
+    assert_eq!(world.power_state("n01"), PowerState::On);
+    let seen = |world: &mut World| {
+        let counters = world.bmc("n01").counters();
+        (counters.log_ins_refused, counters.sessions_opened)
+    };
+    // Suite 17 is refused in each of the two handshakes, of which the second has the other constants.
+    let (refused, opened) = seen(&mut world);
+    assert_eq!(opened, 2);
+    assert!((1..=2).contains(&refused), "{refused}");
+    world.crash();
+    world.start();
+    world.run_for(secs(30));
+    assert_eq!(world.power_state("n01"), PowerState::On);
+    assert_eq!(seen(&mut world), (refused, opened + 1), "at once and right");
+    let mut nodes = world.remembered(Table::Nodes);
+    let evidence = |(_, value): (&str, &[u8])| {
+        let text = String::from_utf8_lossy(value).into_owned();
+        text.contains("k_const=digest")
+    };
+    assert!(nodes.any(evidence));
 }
