@@ -5,7 +5,7 @@ mod world;
 use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
 use rackbmcd::power::{Control, Operation, State, Target};
 use rackbmcd::rack::call::{Answer, Call, Explanation, PowerState, Refused, Wishes};
-use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
+use rackbmcd::sim::{ChassisOrder, Conditions, Mood, OsMood};
 use world::{World, millis, secs, who};
 
 fn patience(seconds: u64) -> Wishes {
@@ -312,6 +312,47 @@ fn the_list_of_suites_is_not_waited_for_and_not_asked_for_without_end() {
         .unwrap();
     world.run_for(secs(70));
     assert_eq!(listed(&mut world).as_deref(), Some("3, 17, says the BMC"));
+}
+
+#[test]
+fn a_silent_bmc_is_pinged_after_its_verdict_and_what_came_of_it_is_said() {
+    let mut world = World::new(54, 1);
+    let ping = |world: &mut World| {
+        let mut facts = explain(world).facts.into_iter();
+        facts.find(|(name, _)| name == "presence ping")
+    };
+    let trouble = |world: &mut World| world.node("n01").bmc.trouble_text.unwrap_or_default();
+    world.run_for(secs(30));
+    assert_eq!(ping(&mut world), None, "who answers is not pinged");
+    world.mood("n01").pings_only = true;
+    let asked_at = world.now;
+    let call = world.ask(Call::FreshNode("n01".into()));
+    let end = world.now + secs(6);
+    let mut answer = None;
+    world.run_until(end, |world| {
+        answer = world.take_answer(call);
+        answer.is_some()
+    });
+    assert!(answer.is_some() && world.now <= asked_at + secs(5));
+    assert!(!trouble(&mut world).contains("ping"), "nobody waits for it");
+    world.run_for(millis(100));
+    let said = trouble(&mut world);
+    assert!(
+        said.contains("a presence ping is answered, IPMI is not"),
+        "{said}"
+    );
+    world.mood("n01").dead = true;
+    world.run_for(secs(120));
+    let said = trouble(&mut world);
+    assert!(said.contains("nor is a presence ping answered"), "{said}");
+    assert!(ping(&mut world).is_some_and(|(_, found)| found.starts_with("not answered")));
+    *world.mood("n01") = Mood::default();
+    world.run_for(secs(120));
+    assert_eq!(
+        (ping(&mut world), trouble(&mut world)),
+        (None, String::new())
+    );
+    assert_eq!(world.power_state("n01"), PowerState::On);
 }
 
 #[test]

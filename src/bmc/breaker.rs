@@ -115,6 +115,19 @@ impl Breaker {
         };
     }
 
+    /// Adds to the words of a verdict of silence.
+    pub(super) fn remark(&mut self, remark: &str) {
+        if let State::Open {
+            trouble: Trouble::Silent,
+            text,
+            ..
+        } = &mut self.state
+        {
+            text.push_str("; ");
+            text.push_str(remark);
+        }
+    }
+
     /// The BMC answered inside a session.
     pub(super) fn succeeded(&mut self) {
         self.reset();

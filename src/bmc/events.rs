@@ -21,6 +21,7 @@ impl Bmc {
                 Event::Opened(opened) => {
                     self.used_at = now;
                     self.answered_at = self.address();
+                    self.forget_presence();
                     self.keepalive_after = jittered(self.settings.keepalive, entropy);
                     self.breaker.succeeded();
                     self.knowledge.suite = opened.suite().map(|suite| suite.0);
@@ -33,7 +34,7 @@ impl Bmc {
                         }
                     }
                 }
-                Event::OpenFailed(error) => self.open_failed(&error, now),
+                Event::OpenFailed(error) => self.open_failed(&error, now, entropy),
                 Event::Answered {
                     id,
                     completion,
@@ -69,7 +70,7 @@ impl Bmc {
         }
     }
 
-    fn open_failed(&mut self, error: &OpenError, now: Instant) {
+    fn open_failed(&mut self, error: &OpenError, now: Instant, entropy: &mut dyn Entropy) {
         if let OpenError::NoCommonSuite { offered, .. } = error {
             self.note_listed(offered);
         }
@@ -91,6 +92,10 @@ impl Bmc {
             return;
         }
         self.give_up(trouble, &text, now);
+        // With several addresses the next one has its turn instead.
+        if trouble == Trouble::Silent && self.other_addresses().next().is_none() {
+            self.look_for_presence(now, entropy);
+        }
     }
 
     /// Everybody who waits hears why there is no session, and the breaker takes note.

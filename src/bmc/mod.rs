@@ -11,6 +11,7 @@ mod events;
 mod inquiry;
 mod knowledge;
 mod pace;
+mod presence;
 mod report;
 pub mod settings;
 mod translate;
@@ -26,6 +27,8 @@ use inquiry::Inquiry;
 pub use knowledge::Knowledge;
 use knowledge::recalled;
 use pace::Pace;
+pub use presence::Answer as PresenceAnswer;
+use presence::Presence;
 use report::{not_sent, unknown_fate};
 use settings::QUEUE_LIMIT;
 pub use settings::Settings;
@@ -67,6 +70,7 @@ pub struct Bmc {
     /// A keep-alive that is under way, and nobody's order.
     keepalive: Option<RequestId>,
     inquiry: Inquiry,
+    presence: Presence,
     reports: VecDeque<(OrderId, Report)>,
     pace: Pace,
     breaker: Breaker,
@@ -121,6 +125,7 @@ impl Bmc {
             current: None,
             keepalive: None,
             inquiry: Inquiry::default(),
+            presence: Presence::default(),
             reports: VecDeque::new(),
             pace: Pace::new(settings.orders_per_second, settings.burst, now),
             breaker: Breaker::new(
@@ -231,6 +236,7 @@ impl Bmc {
         if moved {
             self.lose_session();
             self.forget_listed();
+            self.forget_presence();
             self.address = Resolution::of(&settings);
         }
         if other_login {
@@ -250,6 +256,9 @@ impl Bmc {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
+        if self.presence_heard(datagram, now) {
+            return;
+        }
         // What comes to an older port belongs to a handshake that was given up.
         if port == self.port {
             self.session.handle_datagram(datagram, now, entropy);
@@ -267,6 +276,7 @@ impl Bmc {
 
     /// The time has come that [`Bmc::poll_timeout`] named.
     pub fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.presence_tick(now);
         self.session.handle_timeout(now, entropy);
         self.drain(now, entropy);
         self.advance(now, entropy);
@@ -275,6 +285,14 @@ impl Bmc {
     /// The next datagram to hand to the network. Asking for it is handing it over.
     pub fn poll_transmit(&mut self) -> Option<Outgoing> {
         let to = self.address()?;
+        if let Some(datagram) = self.presence_ping() {
+            return Some(Outgoing {
+                to,
+                port: self.port,
+                datagram,
+                order: None,
+            });
+        }
         let transmit = self.session.poll_transmit()?;
         if transmit.fresh_port {
             self.port += 1;
@@ -312,9 +330,10 @@ impl Bmc {
             .filter(|_| self.current.is_none() && self.is_open());
         let paced = paced.map(|waiting| self.pace.ready_at(waiting.order.changes_power()));
         let upkeep = (self.is_open() && self.is_idle()).then(|| self.used_at + self.upkeep_after());
-        let inquiry = self.inquiry_due();
-        [self.session.poll_timeout(), paced, upkeep, inquiry]
+        let curious = [self.inquiry_due(), self.presence_due()];
+        [self.session.poll_timeout(), paced, upkeep]
             .into_iter()
+            .chain(curious)
             .flatten()
             .min()
     }

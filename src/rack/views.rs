@@ -3,6 +3,7 @@
 use super::batch::Rooms;
 use super::call::{Explanation, HealthView, NodeView, TaskId, TaskView};
 use super::{Rack, Task};
+use crate::bmc::PresenceAnswer;
 use crate::time::Instant;
 
 impl Rack {
@@ -116,6 +117,15 @@ impl Rack {
         fact("waiting orders", place.bmc.backlog().to_string());
         if let Some((trouble, text)) = place.bmc.trouble(now) {
             fact("trouble", format!("{}: {text}", trouble.words()));
+        }
+        if let Some((answer, at)) = place.bmc.presence() {
+            let words = match answer {
+                PresenceAnswer::Pong { ipmi: true } => "answered",
+                PresenceAnswer::Pong { ipmi: false } => "answered, without a word of IPMI",
+                PresenceAnswer::Nothing => "not answered; some BMCs never do",
+            };
+            let age = (now - at).as_secs();
+            fact("presence ping", format!("{words} ({age} s ago)"));
         }
         let wall = self.wall(now);
         let ago = |at: Instant| {

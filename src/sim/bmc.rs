@@ -97,6 +97,9 @@ impl Bmc {
             self.babble_at = Some(now + babble.every);
         }
         let ping = matches!(wire::read(datagram), Some(Received::Ping { .. }));
+        if self.mood.pings_only && !ping {
+            return;
+        }
         if !self.mood.sees_late || ping {
             return self.see(from, datagram, now);
         }

@@ -221,6 +221,8 @@ pub struct Mood {
     pub session_table_full: Option<u8>,
     /// Sessions are forgotten without a word so long after they were opened.
     pub session_life: Option<Duration>,
+    /// Answers presence pings, and nothing else.
+    pub pings_only: bool,
     /// Does not answer presence pings.
     pub ignores_ping: bool,
     /// Does not answer Get Channel Authentication Capabilities.
@@ -268,6 +270,7 @@ impl Default for Mood {
             dead: false,
             session_table_full: None,
             session_life: None,
+            pings_only: false,
             ignores_ping: false,
             ignores_capabilities: false,
             ignores_cipher_suites: false,

@@ -8,6 +8,7 @@ towards the target, so the target sees distinct peers.  In percent of datagrams,
 
   --loss  dropped     --dup  sent twice     --corrupt  one random bit flipped
   --reorder  held back 50 ms, so that later ones overtake it
+  --ipmi_loss  dropped where it is IPMI: presence pings pass
   --delay MS  added to every datagram, and --jitter MS: 0 to MS more, by chance
 
 --log FILE gets one line a datagram: "to-target seen 18" (the RMCP+ payload type, "1.5" or "-"): how a test counts
@@ -45,7 +46,7 @@ class Relay:
         """Sends DATA on its way with the faults asked for."""
         a = self.args
         self.note(way, "seen", data)
-        if self.chance(a.loss):
+        if self.chance(a.loss) or (payload_type(data) != "-" and self.chance(a.ipmi_loss)):
             return self.note(way, "lost", data)
         if data and self.chance(a.corrupt):
             at = self.rng.randrange(len(data))
@@ -117,7 +118,7 @@ async def run(args):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--to", required=True, metavar="ADDR:PORT")
-    for name in ("loss", "dup", "reorder", "corrupt", "delay", "jitter"):
+    for name in ("loss", "dup", "reorder", "corrupt", "ipmi_loss", "delay", "jitter"):
         p.add_argument("--" + name, type=float, default=0.0)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--log")

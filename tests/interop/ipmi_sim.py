@@ -59,6 +59,22 @@ def lost_sessions(c, d, bmc):
     d.rackbmc("on", "alive", "--wait")
 
 
+def presence(c, bed, bmc):
+    """What a silent address is told from another by: the BMC's own answer to a presence ping, or none."""
+    deaf, dead = bed.relay(bmc, ipmi_loss=100), bed.relay(bmc, loss=100)
+    d = Daemon(bed, {"deaf": deaf, "dead": dead})
+
+    def text(node):
+        return ((d.node(node).get("rackbmcd") or {}).get("bmc") or {}).get("trouble_text") or ""
+    for node, want in (("deaf", "a presence ping is answered, IPMI is not"), ("dead", "nor is a presence ping answered")):
+        until(20, lambda node=node, want=want: want in text(node))
+        c.check(f"of a silent BMC it is said: {want}", want in text(node), text(node))
+        said = d.rackbmc("explain", node)[1]
+        c.check("explain says so, too", "presence ping" in said, said)
+    sent = [relay.seen.read_text().split("\n").count("to-target seen -") for relay in (deaf, dead)]
+    c.check("a ping that is answered is one, one that is not is two", sent == [1, 2], sent)
+
+
 def behind(c, bed):
     """Controllers behind the BMC, with both versions."""
     bmc = bed.sim("bmc003", satellites=(0x30, 0x32))
@@ -107,6 +123,7 @@ def main():
         dead(c, d, mute)
         c.check("the daemon ends when told", d.stop() == 0, d.process.said()[-300:])
         strangers(c, bed, bmc)
+        presence(c, bed, bmc)
         behind(c, bed)
     c.end()
 

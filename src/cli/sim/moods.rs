@@ -85,6 +85,7 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
         "dead" => mood.dead = true,
         "full" => mood.session_table_full = Some(value.map_or(Some(0x01), |_| byte())?),
         "forgets" => mood.session_life = Some(time_or(30)?),
+        "pings-only" => mood.pings_only = true,
         "ignores-ping" => mood.ignores_ping = true,
         "ignores-capabilities" => mood.ignores_capabilities = true,
         "ignores-cipher-suites" => mood.ignores_cipher_suites = true,
@@ -176,7 +177,8 @@ operating system: obeys[:TIME] hangs ignores-first[:N] comes-back[:TIME] boot:TI
 machine:          on-delay:TIME off-delay:TIME min-off:TIME stale[:TIME] strict
 interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused nmi-off
 BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf loses-first-reply
-                  reply-delay:TIME babbles[:EVERY] ignores-ping ignores-capabilities ignores-cipher-suites ignores-close
+                  reply-delay:TIME babbles[:EVERY] pings-only ignores-ping ignores-capabilities ignores-cipher-suites
+                  ignores-close
 firmware:         openbmc authcap intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
                   short-errors extra-status-byte key-digest integrity-sik nochecksum skips-numbers no-name-only
                   plain-replies silent-close-after-reset
