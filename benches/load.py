@@ -56,7 +56,8 @@ def measured(what, pids, load):
 
 def paths(url):
     nodes = fetch(url + "/v1/nodes?limit=1000")["nodes"]
-    return len(nodes), {"states": f"/v1/nodes/{nodes[len(nodes) // 2]['uuid']}/states", f"list of {len(nodes)}": "/v1/nodes?limit=1000"}
+    return len(nodes), {"states": f"/v1/nodes/{nodes[len(nodes) // 2]['uuid']}/states", f"list of {len(nodes)}": "/v1/nodes?limit=1000",
+                        f"detail of {len(nodes)}": "/v1/nodes/detail?limit=1000"}
 
 
 def main():

@@ -7,6 +7,8 @@ mod daemon;
 
 use daemon::{Bed, DAEMON, Keys, free_tcp, plan};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rackbmcd::sim::Mood;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -218,6 +220,84 @@ fn a_client_that_sends_a_byte_a_second_is_let_go_and_holds_up_nobody() {
     assert!(
         began.elapsed() >= Duration::from_secs(2),
         "nobody was given the time that is promised"
+    );
+}
+
+/// Reads until `what` has come.
+fn read_until(stream: &mut impl Read, what: &str) -> String {
+    let mut text = Vec::new();
+    let mut bytes = [0; 4096];
+    while !String::from_utf8_lossy(&text).contains(what) {
+        let count = stream.read(&mut bytes).expect("it comes");
+        assert!(count > 0, "ended: {}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&bytes[..count]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn open_streams_live_through_sighup_and_end_in_order_with_sigterm() {
+    let mut bed = Crowded::new("streams = 120\n");
+    let ask = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    let mut local: Vec<UnixStream> = (0..100).map(|_| bed.unix()).collect();
+    let mut remote: Vec<TcpStream> = (0..20).map(|_| bed.tcp()).collect();
+    for stream in &mut local {
+        stream.write_all(ask.as_bytes()).expect("it listens");
+        assert!(read_until(stream, "\n\n").starts_with("HTTP/1.1 200"));
+    }
+    for stream in &mut remote {
+        stream.write_all(ask.as_bytes()).expect("it listens");
+        assert!(read_until(stream, "\n\n").starts_with("HTTP/1.1 200"));
+    }
+    // One more than there may be.
+    let mut stream = bed.unix();
+    stream.write_all(ask.as_bytes()).expect("it listens");
+    assert!(read_until(&mut stream, "\r\n\r\n").starts_with("HTTP/1.1 503"));
+
+    let daemon = Pid::from_raw(i32::try_from(bed.bed.pid()).expect("a pid"));
+    kill(daemon, Signal::SIGHUP).expect("it runs");
+    assert!(
+        eventually(PROMPTLY, || bed.log().contains("reloaded")),
+        "{}",
+        bed.log()
+    );
+    let body = r#"{"reason": "new cables"}"#;
+    let change = format!(
+        "PUT /v1/nodes/r1n01/maintenance HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         X-OpenStack-Ironic-API-Version: 1.31\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = bed.unix();
+    stream.write_all(change.as_bytes()).expect("it listens");
+    assert!(read_until(&mut stream, "\r\n\r\n").starts_with("HTTP/1.1 202"));
+    for stream in &mut local {
+        read_until(stream, "new cables");
+    }
+    for stream in &mut remote {
+        read_until(stream, "new cables");
+    }
+
+    kill(daemon, Signal::SIGTERM).expect("it runs");
+    let rest = |stream: &mut dyn Read| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("ended in order");
+        text
+    };
+    for stream in &mut local {
+        assert!(rest(stream).ends_with("0\r\n\r\n"), "torn off");
+    }
+    for stream in &mut remote {
+        assert!(rest(stream).ends_with("0\r\n\r\n"), "torn off");
+    }
+    let mut status = None;
+    let ended = eventually(PROMPTLY * 3, || {
+        status = bed.bed.ended();
+        status.is_some()
+    });
+    assert!(
+        ended && status.is_some_and(|status| status.success()),
+        "{}",
+        bed.log()
     );
 }
 

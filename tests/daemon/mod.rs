@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Far more than a start, or an answer, takes on a busy machine.
@@ -102,6 +102,12 @@ impl Bed {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
+    }
+
+    /// How the daemon ended, once it has by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let daemon = self.daemon.as_mut().expect("it was started");
+        daemon.try_wait().expect("it is ours")
     }
 
     /// The process id of the daemon that runs.

@@ -200,6 +200,17 @@ struct Link<'a> {
     rel: &'static str,
 }
 
+/// How the node's BMC is reached, in the words of Ironic's driver.
+#[derive(Serialize)]
+struct DriverInfo<'a> {
+    ipmi_address: &'a str,
+    ipmi_password: &'static str,
+    ipmi_port: u16,
+    ipmi_priv_level: String,
+    ipmi_protocol_version: &'static str,
+    ipmi_username: &'a str,
+}
+
 /// One member of one node.
 struct Member<'a> {
     node: &'a NodeView,
@@ -247,14 +258,14 @@ impl Serialize for Member<'_> {
             "reservation" => node.task.map(|_| &*node.rack).serialize(to),
             "provision_state" => PROVISION_STATE.serialize(to),
             "driver" => DRIVER.serialize(to),
-            "driver_info" => json!({
-                "ipmi_address": *node.bmc.address,
-                "ipmi_port": node.bmc.port,
-                "ipmi_username": *node.bmc.username,
-                "ipmi_password": "******",
-                "ipmi_priv_level": node.bmc.privilege.to_ascii_uppercase(),
-                "ipmi_protocol_version": "2.0",
-            })
+            "driver_info" => DriverInfo {
+                ipmi_address: &node.bmc.address,
+                ipmi_password: "******",
+                ipmi_port: node.bmc.port,
+                ipmi_priv_level: node.bmc.privilege.to_ascii_uppercase(),
+                ipmi_protocol_version: "2.0",
+                ipmi_username: &node.bmc.username,
+            }
             .serialize(to),
             "console_enabled" => false.serialize(to),
             "power_interface" | "management_interface" => "ipmitool".serialize(to),
