@@ -89,6 +89,19 @@ impl Rack {
         }
     }
 
+    /// Entries that are too old are forgotten, of nodes that are gone too.
+    pub(super) fn forget_old_history(&mut self, now: Instant) {
+        let (wall, keep) = (self.wall(now), self.settings.history_keep);
+        self.history.nodes.retain(|_, entries| {
+            while let Some((number, _)) =
+                entries.pop_front_if(|(_, entry)| wall.since(entry.at) > keep)
+            {
+                self.journal.delete(Table::History, key(number));
+            }
+            !entries.is_empty()
+        });
+    }
+
     /// Ended tasks are forgotten when they are too old or too many, and batches with their last task.
     pub(super) fn forget_old_tasks(&mut self, now: Instant) {
         let wall = self.wall(now);

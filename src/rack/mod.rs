@@ -15,6 +15,7 @@
 //! | `sync`, `drift` | reading idle nodes, faults; changes that no task explains |
 //! | `reason` | what a task that stands still waits for |
 //! | `waits` | calls that wait for something |
+//! | `leaving` | nodes that the configuration names no more |
 //! | `journal`, `restore` | what must be remembered, and taking it up again |
 
 mod batch;
@@ -26,6 +27,7 @@ mod events;
 mod history;
 mod holds;
 mod journal;
+mod leaving;
 mod node;
 mod reason;
 pub mod record;
@@ -50,6 +52,7 @@ use call::{Answer, BatchId, CallId, HoldView, Refused, TaskId};
 use events::Events;
 use history::History;
 use journal::Journal;
+use leaving::Leaving;
 use node::Node;
 use record::Write;
 use run::{Owner, Parked};
@@ -89,6 +92,7 @@ pub struct Rack {
     gate: Gate,
     pause: Option<Pause>,
     history: History,
+    leaving: Leaving,
     journal: Journal<Parked>,
     events: Events,
     waits: Waits,
@@ -154,7 +158,8 @@ impl Rack {
     ) {
         self.counters.received += 1;
         let nodes = self.nodes_at(from);
-        self.counters.strangers += u64::from(nodes.is_empty());
+        let leaving = self.leaving_datagram(from, port, datagram, now);
+        self.counters.strangers += u64::from(nodes.is_empty() && !leaving);
         for node in nodes {
             self.nodes[node]
                 .bmc
@@ -166,6 +171,7 @@ impl Rack {
 
     /// The network said that nothing listens at `to`.
     pub fn handle_unreachable(&mut self, to: SocketAddr, now: Instant) {
+        self.leaving_unreachable(to, now);
         for node in self.nodes_at(to) {
             self.nodes[node]
                 .bmc
@@ -205,6 +211,7 @@ impl Rack {
             self.time_out_node(node, now);
             self.settle(node, now);
         }
+        self.leaving_timeout(now);
         self.heartbeat(now);
         self.schedule(now);
         self.wind_up(now);
@@ -266,6 +273,7 @@ impl Rack {
             self.next_heartbeat,
             self.gate.next(),
             self.waits.next(),
+            self.leaving.next(),
         ]
         .into_iter()
         .flatten()
@@ -277,6 +285,7 @@ impl Rack {
         self.nodes
             .iter()
             .map(|node| node.bmc.local_port())
+            .chain(self.leaving.ports())
             .collect()
     }
 
@@ -297,7 +306,8 @@ impl Rack {
 
     /// Whether everything is closed and written, after [`Rack::stop`].
     pub fn is_quiet(&self) -> bool {
-        self.nodes.iter().all(|node| node.bmc.is_quiet()) && !self.journal.is_pending()
+        let closed = self.nodes.iter().all(|node| node.bmc.is_quiet()) && self.leaving.is_quiet();
+        closed && !self.journal.is_pending()
     }
 
     /// The rack's name.

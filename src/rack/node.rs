@@ -51,6 +51,8 @@ pub(super) struct Memory {
     pub(super) reading: Option<(Power, WallTime)>,
     /// The last task that may have its effect yet.
     pub(super) late: Option<Late>,
+    /// Since when the node is configured no more.
+    pub(super) gone_since: Option<WallTime>,
     pub(super) knowledge: Knowledge,
 }
 

@@ -5,6 +5,7 @@ use super::call::{PowerState, TaskId};
 use super::events::Events;
 use super::history::{History, HistoryRecord};
 use super::journal::Journal;
+use super::leaving::Leaving;
 use super::node::{Labels, Memory, Node, bmc_settings};
 use super::record::Table;
 use super::schedule::{ALIVE, Gate, wall_from};
@@ -71,6 +72,7 @@ impl Rack {
             gate: Gate::default(),
             pause: None,
             history: History::default(),
+            leaving: Leaving::default(),
             journal: Journal::new(),
             events: Events::new(epoch),
             waits: Waits::default(),
@@ -92,15 +94,19 @@ impl Rack {
             counters: Counters::default(),
         };
         let mut memory = Shelf::sort(remembered)?;
+        rack.leaving.memories = std::mem::take(&mut memory.nodes);
         for settings in nodes {
-            rack.add_node(settings, &mut memory.nodes, now);
+            rack.add_node(settings, now);
+        }
+        for (node, memory) in std::mem::take(&mut rack.leaving.memories) {
+            rack.remember_gone(node, memory, now);
         }
         rack.take_up(memory, now);
         Ok(rack)
     }
 
     /// Takes a new configuration. Nodes that are new are added, changed ones take their new settings, those that are
-    /// gone are dropped.
+    /// gone are dropped: their sessions are closed, and what was learned of them is kept as long as history is.
     ///
     /// # Errors
     /// A node that is gone has a task: nothing is changed, and the text says what to do.
@@ -135,7 +141,7 @@ impl Rack {
         self.end_side_orders();
         for settings in nodes {
             let Some(mut node) = old.remove(&settings.uuid) else {
-                self.add_node(settings, &mut BTreeMap::new(), now);
+                self.add_node(settings, now);
                 continue;
             };
             if node.settings != settings {
@@ -147,6 +153,9 @@ impl Rack {
             (node.sync, node.fresh) = (None, None);
             node.next_sync = node.next_sync.max(now);
             self.place_node(node);
+        }
+        for node in old.into_values() {
+            self.take_leave(node, now);
         }
         for task in self.tasks.values_mut() {
             task.node = self.by_uuid.get(&task.identity.node_uuid).copied();
@@ -160,15 +169,15 @@ impl Rack {
         Ok(())
     }
 
-    fn add_node(
-        &mut self,
-        settings: NodeSettings,
-        memory: &mut BTreeMap<Uuid, Memory>,
-        now: Instant,
-    ) {
-        let uuid = settings.uuid;
-        let known = memory.remove(&uuid);
-        let is_new = known.is_none();
+    /// A node that was there before is known still.
+    fn add_node(&mut self, settings: NodeSettings, now: Instant) {
+        let mut known = self.leaving.memories.remove(&settings.uuid);
+        let back = known.as_mut().and_then(|memory| {
+            let gone = memory.gone_since.take();
+            // What was read before it went is shown as a reading with its age.
+            gone.inspect(|_| memory.shown = PowerState::Unknown)
+        });
+        let is_new = known.is_none() || back.is_some();
         let created = Memory {
             created_at: self.wall(now),
             ..Memory::default()
