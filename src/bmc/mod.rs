@@ -12,6 +12,7 @@ mod inquiry;
 mod knowledge;
 mod pace;
 mod presence;
+mod privilege;
 mod report;
 pub mod settings;
 mod translate;

@@ -1,14 +1,12 @@
 //! Batches: tasks started by one request over many nodes, and dry runs that only look and plan.
 
 use super::call::{
-    Answer, BatchId, BatchNodeView, BatchRequest, BatchView, CallId, OnFailure, Refused, TaskId,
-    Who,
+    BatchId, BatchNodeView, BatchRequest, BatchView, CallId, OnFailure, Refused, TaskId, Who,
 };
 use super::events::Happening;
 use super::record::Table;
-use super::run::{Owner, Parked, Reply};
+use super::run::{Parked, Reply};
 use super::{Rack, restore};
-use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
 use crate::power::{Control, Operation, State};
 use crate::time::{Instant, WallTime};
 use serde::{Deserialize, Serialize};
@@ -23,6 +21,8 @@ pub(super) struct Batch {
     pub(super) ended_at: Option<WallTime>,
     /// The rank of each task, for those who ask often.
     ranks: BTreeMap<TaskId, usize>,
+    /// What the last control of the batch was answered by those of its tasks that refused it.
+    refusals: BTreeMap<TaskId, String>,
     /// When its last task began.
     pub(super) last_start: Option<Instant>,
 }
@@ -63,19 +63,12 @@ struct Member {
     rank: usize,
 }
 
-/// A dry run that waits for its readings.
-#[derive(Debug)]
-pub(super) struct Plan {
-    request: BatchRequest,
-    who: Who,
-    nodes: Vec<(usize, Option<Report>)>,
-}
-
 impl Batch {
     pub(super) fn restore(record: BatchRecord) -> Self {
         Batch {
             version: 1,
             ended_at: record.ended_at,
+            refusals: BTreeMap::new(),
             last_start: None,
             ranks: record
                 .members
@@ -290,7 +283,8 @@ impl Rack {
             .is_some_and(|task| task.state() == State::Queued)
     }
 
-    /// Uses a control on the tasks of a batch, or of some of its nodes. Those that do not allow it are left as they are.
+    /// Uses a control on the tasks of a batch, or of some of its nodes. Those that do not allow it are left as
+    /// they are, and the view of the batch says why.
     pub(super) fn control_batch(
         &mut self,
         call: CallId,
@@ -318,8 +312,17 @@ impl Rack {
             .map(|member| member.task)
             .collect();
         tasks.sort_by_key(|task| !self.is_queued(*task));
+        let mut refusals = BTreeMap::new();
         for task in tasks {
-            let _ = self.control_task(task, control, &who.name, now);
+            if let Err(refusal) = self.control_task(task, control, &who.name, now)
+                && self.active.contains(&task)
+            {
+                refusals.insert(task, refusal.to_string());
+            }
+        }
+        if let Some(batch) = self.batches.get_mut(&id) {
+            batch.refusals = refusals;
+            batch.version += 1;
         }
         self.reply_when_durable(call, Reply::Batch(id), now);
     }
@@ -338,7 +341,10 @@ impl Rack {
                 node: member.node.clone(),
                 task: Some(member.task),
                 state,
-                note: task.and_then(|task| Some(task.sequence.outcome()?.text.clone())),
+                note: match task.and_then(|task| task.sequence.outcome()) {
+                    Some(outcome) => Some(outcome.text.clone()),
+                    None => batch.refusals.get(&member.task).cloned(),
+                },
                 begins_after: None,
                 takes_at_most: None,
                 plan: Vec::new(),
@@ -412,163 +418,4 @@ impl Rack {
         self.events.push(self.wall(now), happening);
         self.woken = true;
     }
-
-    /// A dry run logs in to every BMC, reads its power state and changes nothing.
-    fn begin_plan(
-        &mut self,
-        call: CallId,
-        request: BatchRequest,
-        who: Who,
-        members: Vec<(usize, usize)>,
-        now: Instant,
-    ) {
-        let nodes: Vec<(usize, Option<Report>)> =
-            members.into_iter().map(|(node, _)| (node, None)).collect();
-        let asked: Vec<usize> = nodes.iter().map(|(node, _)| *node).collect();
-        self.plans.insert(
-            call,
-            Plan {
-                request,
-                who,
-                nodes,
-            },
-        );
-        for (place, node) in asked.into_iter().enumerate() {
-            let id = OrderId(self.next_order);
-            self.next_order += 1;
-            self.owners.insert(id, Owner::Plan(call, place));
-            self.nodes[node]
-                .bmc
-                .submit(id, Order::ReadPower, now, &mut *self.entropy);
-            self.settle(node, now);
-        }
-    }
-
-    /// One of a dry run's readings is there.
-    pub(super) fn planned(&mut self, call: CallId, place: usize, report: &Report, now: Instant) {
-        let Some(plan) = self.plans.get_mut(&call) else {
-            return;
-        };
-        let Some((node, slot)) = plan.nodes.get_mut(place) else {
-            return;
-        };
-        *slot = Some(report.clone());
-        if let Report::Accepted(Reading::Power(power)) = report {
-            let node = *node;
-            self.note_reading(node, *power, now);
-        }
-        if self
-            .plans
-            .get(&call)
-            .is_some_and(|plan| plan.nodes.iter().all(|(_, report)| report.is_some()))
-        {
-            let plan = self.plans.remove(&call).expect("just seen");
-            let view = self.plan_view(plan, now);
-            self.answer(call, Ok(Answer::Batch(view)));
-        }
-    }
-
-    fn plan_view(&mut self, plan: Plan, now: Instant) -> BatchView {
-        let Plan {
-            request,
-            who,
-            nodes,
-        } = plan;
-        let wall = self.wall(now);
-        let mut counts = BTreeMap::new();
-        let places = self.settings.max_transitions as usize;
-        let at_once = match request.max_parallel as usize {
-            0 => places,
-            wanted => wanted.min(places),
-        };
-        let apart = match request.operation {
-            Operation::PowerOn => request.stagger.max(self.settings.power_on_stagger),
-            _ => request.stagger,
-        };
-        let mut begins = Duration::ZERO;
-        let mut views = Vec::new();
-        for (place, (node, report)) in nodes.into_iter().enumerate() {
-            let settings = self.sequence_settings(node, request.operation, &request.wishes);
-            let refused = self
-                .check_start(node, request.operation, now)
-                .err()
-                .map(|refused| refused.to_string());
-            let (state, note, plan) = match (refused, report) {
-                (Some(refused), _) => ("refused", Some(refused), Vec::new()),
-                (None, Some(Report::Accepted(Reading::Power(power)))) => {
-                    let orders = steps(request.operation, power);
-                    let note = format!("power is {power}");
-                    (
-                        if orders.is_empty() {
-                            "nothing to do"
-                        } else {
-                            "ready"
-                        },
-                        Some(note),
-                        orders,
-                    )
-                }
-                (None, report) => (
-                    "unreachable",
-                    report.map(|report| report.to_string()),
-                    Vec::new(),
-                ),
-            };
-            *counts.entry(state.to_owned()).or_insert(0) += 1;
-            let takes = if plan.is_empty() {
-                Duration::ZERO
-            } else {
-                settings.longest(request.operation)
-            };
-            // When the places are full, the next one waits for one of them at most as long as it may take.
-            if place > 0 {
-                begins += if place % at_once == 0 {
-                    takes.max(apart)
-                } else {
-                    apart
-                };
-            }
-            views.push(BatchNodeView {
-                node: self.nodes[node].settings.name.clone(),
-                task: None,
-                state: state.to_owned(),
-                note,
-                begins_after: Some(begins),
-                takes_at_most: Some(takes),
-                plan,
-            });
-        }
-        BatchView {
-            id: self.ids.make(wall, &mut *self.entropy),
-            version: 1,
-            rack: self.settings.name.clone(),
-            operation: request.operation,
-            state: "planned".to_owned(),
-            requested_by: who,
-            requested_at: wall,
-            ended_at: Some(wall),
-            max_parallel: request.max_parallel,
-            stagger: request.stagger,
-            on_failure: request.on_failure,
-            nodes: views,
-            counts,
-        }
-    }
-}
-
-/// The orders that change something, in their order, for a node found in that state.
-fn steps(operation: Operation, power: Power) -> Vec<String> {
-    let orders: &[Order] = match (operation, power) {
-        (Operation::PowerOn, Power::Off) => &[Order::PowerOn],
-        (Operation::PowerOff, Power::On) => &[Order::PowerOff],
-        (Operation::Reboot, Power::On) => &[Order::PowerOff, Order::PowerOn],
-        (Operation::SoftReboot, Power::On) => &[Order::SoftOff, Order::PowerOn],
-        (Operation::Reboot | Operation::SoftReboot, Power::Off) => &[Order::PowerOn],
-        (Operation::SoftPowerOff, Power::On) => &[Order::SoftOff],
-        (Operation::InjectNmi, Power::On) => &[Order::Nmi],
-        (Operation::Reset, Power::On) => &[Order::Reset],
-        (Operation::Cycle, Power::On) => &[Order::Cycle],
-        _ => &[],
-    };
-    orders.iter().map(|order| order.name().to_owned()).collect()
 }

@@ -62,16 +62,25 @@ impl Rack {
         }
     }
 
-    /// A reading is remembered whoever asked for it; what `power_state` shows changes at a sync or a task's end. A
-    /// change that no task of ours made is said, whoever saw it first.
+    /// A reading is remembered whoever asked for it, and ends a fault; what `power_state` shows changes at a sync or a
+    /// task's end. A change that no task of ours made is said, whoever saw it first.
     pub(super) fn note_reading(&mut self, node: usize, power: Power, now: Instant) {
         let wall = self.wall(now);
         let place = &mut self.nodes[node];
+        place.failed_syncs = 0;
+        let recovered = place.memory.fault.take();
         let before = place.memory.reading.replace((power, wall));
+        if recovered.is_some() {
+            let text = format!("its BMC answers again: power is {power}");
+            self.nodes[node].next_sync = now + self.settings.sync_interval;
+            self.save_node(node);
+            self.note_history(node, "recovered", text.clone(), None, None, false, now);
+            self.announce_node(node, text, now);
+        }
         let Some((before, _)) = before.filter(|(before, _)| *before != power) else {
             return;
         };
-        let task = place.task.and_then(|id| self.tasks.get(&id));
+        let task = self.nodes[node].task.and_then(|id| self.tasks.get(&id));
         // A task that has given such an order tells itself what became of it.
         let explains = |task: &Task| task.sequence.sent().iter().any(|s| s.order.changes_power());
         if task.is_some_and(explains) {

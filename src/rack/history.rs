@@ -93,9 +93,9 @@ impl Rack {
     pub(super) fn forget_old_history(&mut self, now: Instant) {
         let (wall, keep) = (self.wall(now), self.settings.history_keep);
         self.history.nodes.retain(|_, entries| {
-            while let Some((number, _)) =
-                entries.pop_front_if(|(_, entry)| wall.since(entry.at) > keep)
-            {
+            let old = |(_, entry): &(u64, HistoryEntry)| wall.since(entry.at) > keep;
+            while entries.front().is_some_and(old) {
+                let (number, _) = entries.pop_front().expect("just seen");
                 self.journal.delete(Table::History, key(number));
             }
             !entries.is_empty()

@@ -134,14 +134,14 @@ impl Rack {
         let (wall, keep) = (self.wall(now), self.settings.history_keep);
         self.forget_old_history(now);
         self.forget_old_tasks(now);
-        let gone = |memory: &Memory| memory.gone_since.is_some_and(|at| wall.since(at) > keep);
-        let memories = self
-            .leaving
-            .memories
-            .extract_if(.., |_, memory| gone(memory));
-        for (node, _) in memories {
-            self.journal.delete(Table::Nodes, node.to_string());
-        }
+        let journal = &mut self.journal;
+        self.leaving.memories.retain(|node, memory| {
+            let gone = memory.gone_since.is_some_and(|at| wall.since(at) > keep);
+            if gone {
+                journal.delete(Table::Nodes, node.to_string());
+            }
+            !gone
+        });
     }
 }
 

@@ -89,24 +89,11 @@ impl Rack {
             self.sync_failed(node, report, now);
             return;
         };
-        place.failed_syncs = 0;
-        let recovered = place.memory.fault.take();
         let task = place.task.and_then(|id| self.tasks.get_mut(&id));
         if let Some(task) = task {
             task.sequence.observe_power(*power, now);
         }
         self.note_reading(node, *power, now);
-        if recovered.is_some() {
-            self.note_history(
-                node,
-                "recovered",
-                format!("its BMC answers again: power is {power}"),
-                None,
-                None,
-                false,
-                now,
-            );
-        }
         if self.nodes[node].task.is_some() {
             return;
         }

@@ -130,7 +130,7 @@ pub struct TaskView {
     pub started_at: Option<WallTime>,
     /// When it ended.
     pub ended_at: Option<WallTime>,
-    /// Time spent, without the time suspended.
+    /// Time since it began, suspensions included; only the patience stands still meanwhile.
     pub elapsed: Duration,
     /// Patience left.
     pub time_left: Option<Duration>,

@@ -60,7 +60,7 @@ pub struct Task {
     pub started_at: Option<String>,
     /// When it ended.
     pub ended_at: Option<String>,
-    /// Seconds spent, without the time suspended.
+    /// Seconds since it began, suspensions included; only the patience stands still meanwhile.
     pub elapsed: f64,
     /// Seconds of patience left.
     pub time_left: Option<f64>,

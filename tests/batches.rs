@@ -1,0 +1,154 @@
+//! Journeys of batches and of nodes whose BMC fails, in virtual time: what is planned, refused and said.
+
+mod world;
+
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::call::{
+    Answer, BatchNodeView, BatchRequest, BatchView, Call, OnFailure, PowerState, Wishes,
+};
+use rackbmcd::sim::{ChassisOrder, Conditions, OsMood, Privilege};
+use std::time::Duration;
+use world::{World, name, secs, who};
+
+fn request(world: &World, operation: Operation) -> BatchRequest {
+    BatchRequest {
+        nodes: world.nodes.iter().map(|node| node.name.clone()).collect(),
+        operation,
+        wishes: Wishes::default(),
+        max_parallel: 0,
+        stagger: Duration::ZERO,
+        on_failure: OnFailure::Continue,
+        order: Vec::new(),
+        dry_run: false,
+    }
+}
+
+fn start(world: &mut World, request: BatchRequest) -> BatchView {
+    match world.call(Call::StartBatch {
+        request,
+        who: who(),
+    }) {
+        Ok(Answer::Batch(view)) => view,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn of<'a>(view: &'a BatchView, node: &str) -> &'a BatchNodeView {
+    view.nodes.iter().find(|one| one.node == node).unwrap()
+}
+
+#[test]
+fn a_dry_run_says_who_begins_when_looks_at_all_and_changes_nothing() {
+    let mut world = World::new(110, 4);
+    world.crash();
+    world.nodes[3].groups = vec!["storage".into()];
+    world.nodes[2].login.privilege = rackbmcd::ipmi::PrivilegeLevel::User;
+    world.bmc("n03").settings_mut().users[0].privilege = Privilege::User;
+    world.start();
+    let now = world.now;
+    world.bmc("n02").order_by_somebody(ChassisOrder::Off, now);
+    let deaf = Conditions {
+        loss: 1.0,
+        ..Conditions::default()
+    };
+    world.link("n01", deaf);
+    let plan = BatchRequest {
+        order: vec!["storage".into()],
+        dry_run: true,
+        ..request(&world, Operation::SoftPowerOff)
+    };
+    let view = start(&mut world, plan);
+    assert_eq!(view.state, "planned");
+    let first = of(&view, "n04");
+    assert_eq!(
+        (first.state.as_str(), first.begins_after),
+        ("ready", Some(Duration::ZERO))
+    );
+    assert_eq!(first.plan, ["soft power off"]);
+    let takes = first.takes_at_most.unwrap();
+    assert!(takes >= secs(600));
+    // The others wait for its group.
+    for (node, state) in [
+        ("n01", "unreachable"),
+        ("n02", "nothing to do"),
+        ("n03", "refused"),
+    ] {
+        let seen = of(&view, node);
+        assert_eq!(
+            (seen.state.as_str(), seen.begins_after),
+            (state, Some(takes)),
+            "{seen:?}"
+        );
+    }
+    let why = of(&view, "n03").note.clone().unwrap();
+    assert!(why.contains("privilege"), "{why}");
+    world.run_for(secs(60));
+    for place in 0..4 {
+        let executed = world.bmc(&name(place)).host().executed().len();
+        assert_eq!(executed, usize::from(place == 1), "{}", name(place));
+    }
+}
+
+#[test]
+fn a_control_of_a_batch_says_which_of_its_tasks_refused_it_and_why() {
+    let mut world = World::new(111, 3);
+    for place in 0..3 {
+        world.mood(&name(place)).os = OsMood::Hangs;
+    }
+    world.crash();
+    world.settings.max_transitions = 2;
+    world.start();
+    world.run_for(secs(5));
+    let batch = request(&world, Operation::SoftPowerOff);
+    let batch = start(&mut world, batch);
+    world.run_for(secs(10));
+    let call = Call::ControlBatch {
+        batch: batch.id,
+        control: Control::Cancel,
+        nodes: Vec::new(),
+        who: who(),
+    };
+    let Ok(Answer::Batch(view)) = world.call(call) else {
+        panic!()
+    };
+    assert_eq!(of(&view, "n03").state, "cancelled");
+    for node in ["n01", "n02"] {
+        let seen = of(&view, node);
+        assert_eq!(seen.state, "running");
+        let note = seen.note.clone().unwrap();
+        assert!(
+            note.starts_with("cancel refused: soft power off was sent"),
+            "{note}"
+        );
+        assert!(note.contains("still possible: abort"), "{note}");
+    }
+}
+
+#[test]
+fn a_node_whose_bmc_failed_recovers_with_the_first_reading_whoever_asked_for_it() {
+    for by_task in [false, true] {
+        let mut world = World::new(112, 1);
+        world.run_for(secs(5));
+        let deaf = Conditions {
+            loss: 1.0,
+            ..Conditions::default()
+        };
+        world.link("n01", deaf);
+        world.run_for(secs(300));
+        let node = world.node("n01");
+        assert_eq!(node.fault.as_deref(), Some("power failure"));
+        assert_eq!(node.power_state, PowerState::Unknown);
+        world.link("n01", Conditions::default());
+        let node = "n01".into();
+        world.call(Call::Retry { node, who: who() }).unwrap();
+        if by_task {
+            let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+            assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+        } else {
+            world.call(Call::FreshNode("n01".into())).unwrap();
+        }
+        let node = world.node("n01");
+        assert_eq!(node.fault, None);
+        assert_ne!(node.power_state, PowerState::Unknown);
+    }
+}
