@@ -3,7 +3,7 @@
 mod world;
 
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, TaskId, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, Refused, TaskId, Wishes};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, millis, secs, who};
 
@@ -191,7 +191,8 @@ fn what_was_suspended_before_the_disk_was_full_is_suspended_in_the_next_life() {
     world.start();
     world.run_for(secs(60));
     assert_eq!(world.state(task), State::Suspended);
-    // A control that cannot be written down is carried out all the same: it stops, and does not begin.
-    let view = world.control(task, Control::Abort).unwrap();
-    assert_eq!(view.state, State::Aborted);
+    // A control that cannot be written down is carried out all the same, and its caller hears of the rest.
+    let said = world.control(task, Control::Abort).unwrap_err();
+    assert!(matches!(said, Refused::Unremembered(_)), "{said}");
+    assert_eq!(world.state(task), State::Aborted);
 }
