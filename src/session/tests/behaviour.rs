@@ -510,3 +510,52 @@ fn a_bmc_that_refuses_the_real_level_in_open_session_is_asked_once_for_the_highe
         [Event::OpenFailed(OpenError::NoPrivilege { .. })]
     ));
 }
+
+#[test]
+fn the_numbers_of_our_packets_go_round_without_zero_and_those_of_the_bmc_may() {
+    use crate::ipmi::session15::{self, AuthType};
+    use crate::session::link::{Link, Pace};
+    use crate::session::round_trip::RoundTrip;
+    use crate::session::seal::{Seal, Seal15};
+    // IPMI 1.5, where the BMC says where our numbers begin, and we where its do.
+    let password = Password::new(*b"secret").unwrap();
+    let seal = Seal15::new(AuthType::Md5, &password, 7, true, Quirks::NONE);
+    let bmc = Seal15::new(AuthType::Md5, &password, 7, true, Quirks::NONE);
+    let start = u32::MAX - 2;
+    let mut link = Link::new(
+        Seal::V15(Box::new(seal)),
+        7,
+        start,
+        start,
+        Checksums::Verified,
+    );
+    let mut entropy = Seeded::new(1);
+    let (timing, round_trip) = (Timing::default(), RoundTrip::default());
+    let mut seen = vec![];
+    for answer in [u32::MAX - 1, u32::MAX, 1, 2] {
+        let request = Request::of(
+            &get_device_id::Request,
+            Resend::Allowed,
+            Duration::from_secs(9),
+        );
+        let pace = Pace {
+            timing: &timing,
+            round_trip: &round_trip,
+        };
+        let datagram = link.begin(None, request, at(9.0), pace, at(0.0), &mut entropy);
+        let packet = session15::Packet::decode(&datagram[4..]).unwrap();
+        seen.push(packet.sequence);
+        let request = message::Request::decode(packet.payload, Checksums::Verified).unwrap();
+        let reply = request.respond(CompletionCode::OK, vec![]).encode();
+        let datagram = |number| [&[6, 0, 0xFF, 7][..], &bmc.body(number, &reply)].concat();
+        assert_eq!(
+            link.receive(&datagram(0), at(0.0)).err(),
+            Some(Dropped::OutOfWindow)
+        );
+        assert!(matches!(
+            link.receive(&datagram(answer), at(0.0)),
+            Ok(Some(_))
+        ));
+    }
+    assert_eq!(seen, [u32::MAX - 1, u32::MAX, 1, 2]);
+}
