@@ -453,3 +453,27 @@ fn the_suite_and_the_quirks_that_worked_are_known_after_a_restart() {
     };
     assert!(nodes.any(evidence));
 }
+
+#[test]
+fn a_bad_network_is_seldom_taken_for_a_wrong_password_over_ipmi_1_5() {
+    let mut succeeded = 0;
+    for seed in 0..40 {
+        let mut world = World::new(1000 + seed, 1);
+        world.crash();
+        world.nodes[0].login.protocol = Protocol::V15(AuthChoice::Strongest);
+        world.bmc("n01").settings_mut().offers_v15 = true;
+        let loss = 0.2;
+        let lossy = Conditions {
+            loss,
+            ..Conditions::default()
+        };
+        world.link("n01", lossy);
+        world.start();
+        world.run_for(secs(20));
+        let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+        let view = world.run_task(task, secs(200));
+        succeeded += u32::from(view.state == State::Succeeded);
+    }
+    // Each log-in fails with 0.36, and four in a row count as a wrong password.
+    assert!(succeeded >= 38, "{succeeded} of 40");
+}

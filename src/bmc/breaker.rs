@@ -128,6 +128,16 @@ impl Breaker {
         }
     }
 
+    /// What may have been a wrong password or a bad network: counted as a failed log-in, and taken for one where no
+    /// more of these are allowed.
+    pub(super) fn doubtful(&mut self) -> Trouble {
+        if self.failed_logins + 1 < self.login_limit {
+            self.failed_logins += 1;
+            return Trouble::Silent;
+        }
+        Trouble::WrongPassword
+    }
+
     /// The BMC answered inside a session.
     pub(super) fn succeeded(&mut self) {
         self.reset();
@@ -203,6 +213,17 @@ mod tests {
             "{text}"
         );
         assert_eq!(breaker.verdict(at(601)), None);
+    }
+
+    #[test]
+    fn a_log_in_that_may_have_been_lost_counts_and_is_called_wrong_only_when_no_more_are_allowed() {
+        let mut breaker = breaker();
+        assert_eq!(breaker.doubtful(), Trouble::Silent);
+        breaker.failed(Trouble::Silent, "no answer", true, at(0));
+        assert_eq!(breaker.verdict(at(3)), None);
+        assert_eq!(breaker.doubtful(), Trouble::WrongPassword);
+        breaker.failed(Trouble::WrongPassword, "no answer", true, at(4));
+        assert!(breaker.verdict(at(603)).is_some());
     }
 
     #[test]

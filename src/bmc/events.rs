@@ -2,7 +2,7 @@
 //!
 //! Driven by the rest of `bmc` after each input to the session. Here an order becomes its report.
 
-use super::report::{not_sent, silence, trouble_of};
+use super::report::{is_doubtful, not_sent, silence, trouble_of};
 use super::settings::GRACE;
 use super::translate::{Script, Step};
 use super::upkeep::jittered;
@@ -74,7 +74,10 @@ impl Bmc {
         if let OpenError::NoCommonSuite { offered, .. } = error {
             self.note_listed(offered);
         }
-        let trouble = trouble_of(error);
+        let trouble = match is_doubtful(error) {
+            true => self.breaker.doubtful(),
+            false => trouble_of(error),
+        };
         let mut text = error.to_string();
         if let Some(address) = self.address()
             && self.other_addresses().next().is_some()

@@ -20,13 +20,14 @@ pub(super) fn unknown_fate(text: &str) -> Report {
     silence(Delivery::Unknown, Trouble::Silent, text)
 }
 
+/// Whether it may have been the password: IPMI 1.5 BMCs say nothing to a wrong one, and count it.
+pub(super) fn is_doubtful(error: &OpenError) -> bool {
+    matches!(error, OpenError::Stalled { step, .. } if step.starts_with("Activate Session"))
+}
+
 /// What a failed log-in means for those above.
 pub(super) fn trouble_of(error: &OpenError) -> Trouble {
     match error {
-        // IPMI 1.5 BMCs say nothing to a wrong password: it counts as one, before they count it.
-        OpenError::Stalled { step, .. } if step.starts_with("Activate Session") => {
-            Trouble::WrongPassword
-        }
         OpenError::Silent { .. } | OpenError::Stalled { .. } => Trouble::Silent,
         OpenError::Unreachable => Trouble::Unreachable,
         OpenError::WrongPassword { .. } | OpenError::WrongKey { .. } => Trouble::WrongPassword,
