@@ -48,6 +48,8 @@ pub struct Seen {
     durable: Option<State>,
     /// It waits for a place to go on, forward or back.
     pub resuming: bool,
+    /// So the disk says: a wish that was taken back may still stand there.
+    durable_resuming: bool,
     /// An accepted abort, cancel or suspension: from this place in the list of datagrams on nothing may leave.
     quiet: Option<(usize, Control)>,
     lefts: Vec<usize>,
@@ -160,6 +162,7 @@ impl Watch {
             crashes: 0,
             durable: None,
             resuming: false,
+            durable_resuming: false,
             quiet: None,
             lefts: Vec::new(),
         });
@@ -199,6 +202,7 @@ impl Watch {
         let sequence = Sequence::restore(record.sequence, now);
         if let Some(seen) = self.tasks.get_mut(&record.identity.id) {
             seen.durable = Some(sequence.state());
+            seen.durable_resuming = record.resuming.is_some() || record.returning.is_some();
         }
         for sent in sequence.sent() {
             if let Some(issued) = self.issued.get_mut(&sent.id) {
@@ -456,12 +460,12 @@ impl Watch {
             if !seen.state.is_end() || !durable.is_end() {
                 seen.crashes += 1;
             }
-            seen.state = durable;
+            (seen.state, seen.resuming) = (durable, seen.durable_resuming);
             let Some(state) = there.get(id) else {
                 return Err(format!("{id} was durable and is gone"));
             };
             let stands = matches!(durable, State::Suspended) || durable.is_end();
-            if stands && *state != durable && !seen.resuming {
+            if stands && *state != durable && !seen.durable_resuming {
                 return Err(format!("{id} was {durable} and is {state} after the crash"));
             }
         }
