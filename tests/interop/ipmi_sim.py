@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Our daemon and rackbmc against OpenIPMI's ipmi_sim (cipher suite 3)."""
+import json
 import re
 import time
 
@@ -96,6 +97,40 @@ def behind(c, bed):
     c.check("a raw command that is refused is no order that is missing", "not supported" not in facts, facts)
 
 
+def small_orders(c, d, node, bmc):
+    """Those that change no power, compared with what ipmitool reads.  ipmi_sim has no restart cause, ACPI state, device
+    GUID, DCMI and resets; of boot flags it keeps the device alone."""
+    def ours(*words):
+        status, said, _ = d.rackbmc(*words, "-o", "json")
+        c.check(f"rackbmc {' '.join(words)}", status == 0, said)
+        return json.loads(said)[0] if status == 0 else {}
+    info, theirs = ours("bmc", "info", node), ipmitool(bmc, 3, "mc", "info")[1]
+    numbers = [int(re.search(rf"^{name} ID +: (\d+)", theirs, re.M)[1]) for name in ("Manufacturer", "Product")]
+    c.check("the BMC's maker and product are those that ipmitool reads", [info.get("manufacturer"), info.get("product")] == numbers, info)
+    slots = re.search(r"slot count +: (\d+)", ipmitool(bmc, 3, "session", "info", "active")[1])
+    c.check("so are its session slots", slots and info.get("possible_sessions") == int(slots[1]), (info, slots))
+    c.check("our own session is counted", (info.get("sessions") or 0) >= 1, info)
+    # Add SEL Entry: a system event record of a temperature sensor, 30h, at 04030201h.
+    event = "0x0a 0x44 0 0 2 1 2 3 4 0x20 0 4 1 0x30 1 0x57 0xff 0xff"
+    status, said = ipmitool(bmc, 3, "raw", *event.split())
+    c.check("an event is logged", status == 0, said)
+    entries = ours("sel", "list", node).get("entries", [])
+    theirs = re.findall(r"^ +([0-9a-f]+) \|", ipmitool(bmc, 3, "sel", "list")[1], re.M)
+    c.check("the event log has the entries that ipmitool reads", [entry["id"] for entry in entries] == [int(i, 16) for i in theirs], entries)
+    c.check("the sensor is called what it is", entries and "temperature" in entries[-1]["text"], entries)
+    status, said, _ = d.rackbmc("sel", "clear", node, "--yes")
+    c.check("the event log is cleared", status == 0 and "no entries" in ipmitool(bmc, 3, "sel", "list")[1], said)
+    for words, event in ((("identify", node, "--for", "15s"), "identify"), (("bootdev", node, "--set", "pxe"), "boot-pxe")):
+        bmc.forget()
+        status, said, _ = d.rackbmc(*words)
+        c.check(f"rackbmc {' '.join(words)} reaches the host", status == 0 and bmc.words() == [event], (said, bmc.words()))
+    flags = ipmitool(bmc, 3, "chassis", "bootparam", "get", "5")[1]
+    c.check("ipmitool reads that boot device", "Force PXE" in flags, flags)
+    for words in (("power-use", node), ("bmc", "reset", node, "--cold", "--yes")):
+        status, said, _ = d.rackbmc(*words)
+        c.check(f"rackbmc {' '.join(words)} is refused, and said so", status == 1 and "0xc1" in said, said)
+
+
 def listed(c, d, node, bmc):
     """The list of suites.  ipmitool 1.8.19 leaves out what came in a last piece of less than 16 bytes."""
     until(30, lambda: "suites listed" in d.rackbmc("explain", node)[1])
@@ -115,9 +150,10 @@ def main():
     c = Checks("ipmi_sim")
     with Bed() as bed:
         bmc, mute = bed.sim("bmc001"), bed.sim("bmc002")
-        d = Daemon(bed, {"alive": bmc, "dead": mute})
+        d = Daemon(bed, {"alive": (bmc, {"privilege": "administrator"}), "dead": mute})
         for journey in journeys.ALL:
             journey(c, d, "alive", bmc)
+        small_orders(c, d, "alive", bmc)
         listed(c, d, "alive", bmc)
         lost_sessions(c, d, bmc)
         dead(c, d, mute)
