@@ -1,12 +1,14 @@
 //! The text of `/metrics` (OpenMetrics), made from what the daemon knows already: a scrape never touches a BMC.
 
-use crate::rack::Counters;
 use crate::rack::call::{HealthView, NodeView, PowerState};
+use crate::rack::{Counters, Durations, Figures};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeSet;
 
 /// Everything that one scrape shows.
 #[derive(Clone, Debug)]
@@ -14,6 +16,7 @@ pub(super) struct Snapshot {
     pub(super) health: HealthView,
     pub(super) nodes: Vec<NodeView>,
     pub(super) counters: Counters,
+    pub(super) figures: Figures,
     pub(super) sockets: usize,
 }
 
@@ -34,6 +37,8 @@ impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
         self.encode_rack(&mut encoder)?;
         self.encode_counters(&mut encoder)?;
+        self.encode_durations(&mut encoder)?;
+        self.encode_figures(&mut encoder)?;
         self.encode_nodes(&mut encoder)
     }
 }
@@ -87,8 +92,8 @@ impl Snapshot {
         let tasks: Vec<_> = counters
             .tasks
             .iter()
-            .map(|((operation, state), count)| {
-                ([("operation", *operation), ("outcome", *state)], *count)
+            .map(|((operation, state), took)| {
+                ([("operation", *operation), ("outcome", *state)], took.count)
             })
             .collect();
         counted(encoder, "tasks_ended", "Tasks that ended.", &tasks)?;
@@ -140,6 +145,81 @@ impl Snapshot {
             "datagrams",
             "Datagrams handed to and taken from the network.",
             &datagrams,
+        )
+    }
+
+    fn encode_durations(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+        if self.counters.tasks.is_empty() {
+            return Ok(());
+        }
+        let mut metric = encoder.encode_descriptor(
+            "task_duration",
+            "From the request for a task to its end.",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for ((operation, outcome), took) in &self.counters.tasks {
+            let labels = [("operation", *operation), ("outcome", *outcome)];
+            let bounds = Durations::BOUNDS.iter().map(|bound| *bound as f64);
+            let mut buckets: Vec<(f64, u64)> = bounds.zip(took.within).collect();
+            // What took longer than the last bound: the bucket of all the rest.
+            buckets.push((f64::INFINITY, took.count - took.within.iter().sum::<u64>()));
+            metric
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(
+                    took.sum.as_secs_f64(),
+                    took.count,
+                    &buckets,
+                    None,
+                )?;
+        }
+        Ok(())
+    }
+
+    fn encode_figures(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+        let rack = [("rack", self.health.rack.as_str())];
+        let figures = &self.figures;
+        let tasks: Vec<_> = ["queued", "running", "suspended"]
+            .into_iter()
+            .chain(figures.tasks.keys().copied())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .map(|state| {
+                let count = figures.tasks.get(state).copied().unwrap_or_default();
+                ([("state", state)], i64::try_from(count).unwrap_or(i64::MAX))
+            })
+            .collect();
+        family(
+            encoder,
+            "tasks",
+            "Tasks that have not ended, by state.",
+            None,
+            &tasks,
+        )?;
+        let waiting = i64::try_from(figures.waiting_orders).unwrap_or(i64::MAX);
+        family(
+            encoder,
+            "waiting_orders",
+            "Orders that wait for their BMC's turn, or for its answer.",
+            None,
+            &[(rack, waiting)],
+        )?;
+        let sessions = [
+            ([("event", "handshake")], figures.handshakes),
+            ([("event", "opened")], figures.opened),
+            ([("event", "lost")], figures.lost),
+        ];
+        counted(
+            encoder,
+            "sessions",
+            "Sessions with the configured BMCs: handshakes begun, sessions opened and lost.",
+            &sessions,
+        )?;
+        counted(
+            encoder,
+            "resends",
+            "Copies of requests sent to the configured BMCs.",
+            &[(rack, figures.resends)],
         )
     }
 
@@ -241,4 +321,68 @@ where
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::WallTime;
+    use std::time::Duration;
+
+    fn snapshot() -> Snapshot {
+        let mut counters = Counters::default();
+        let took = Durations {
+            count: 3,
+            sum: Duration::from_millis(4_002_500),
+            within: [1, 1, 0, 0, 0, 0, 0, 0],
+        };
+        counters.tasks.insert(("power on", "succeeded"), took);
+        counters.refusals.insert(0xc1, 2);
+        Snapshot {
+            health: HealthView {
+                rack: "r1".into(),
+                nodes: 0,
+                active_tasks: 0,
+                troubled: 0,
+                started_at: WallTime::from_unix_micros(0),
+                store_trouble: None,
+                pause: None,
+            },
+            nodes: Vec::new(),
+            counters,
+            figures: Figures {
+                tasks: [("queued", 4)].into(),
+                waiting_orders: 5,
+                resends: 6,
+                ..Figures::default()
+            },
+            sockets: 1,
+        }
+    }
+
+    /// The buckets are cumulative and the last one holds all (OpenMetrics 1.0, histogram).
+    #[test]
+    fn the_figures_are_there_as_openmetrics_has_them() {
+        let text = text(snapshot());
+        for line in [
+            "# TYPE rackbmc_task_duration_seconds histogram",
+            "# UNIT rackbmc_task_duration_seconds seconds",
+            "rackbmc_task_duration_seconds_sum{operation=\"power on\",outcome=\"succeeded\"} 4002.5",
+            "rackbmc_task_duration_seconds_count{operation=\"power on\",outcome=\"succeeded\"} 3",
+            "rackbmc_task_duration_seconds_bucket{le=\"1.0\",operation=\"power on\",outcome=\"succeeded\"} 1",
+            "rackbmc_task_duration_seconds_bucket{le=\"5.0\",operation=\"power on\",outcome=\"succeeded\"} 2",
+            "rackbmc_task_duration_seconds_bucket{le=\"3600.0\",operation=\"power on\",outcome=\"succeeded\"} 2",
+            "rackbmc_task_duration_seconds_bucket{le=\"+Inf\",operation=\"power on\",outcome=\"succeeded\"} 3",
+            "rackbmc_tasks_ended_total{operation=\"power on\",outcome=\"succeeded\"} 3",
+            "rackbmc_refusals_total{code=\"c1\"} 2",
+            "rackbmc_tasks{state=\"queued\"} 4",
+            "rackbmc_tasks{state=\"running\"} 0",
+            "rackbmc_waiting_orders{rack=\"r1\"} 5",
+            "rackbmc_sessions_total{event=\"lost\"} 0",
+            "rackbmc_resends_total{rack=\"r1\"} 6",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
 }

@@ -354,6 +354,7 @@ impl Shell {
             health: health.expect("the rack answers for its health at once"),
             nodes,
             counters: self.rack.counters().clone(),
+            figures: self.rack.figures(now),
             sockets: self.sockets.len(),
         }
     }

@@ -24,6 +24,7 @@ mod calls;
 mod control;
 mod drift;
 mod events;
+mod figures;
 mod history;
 mod holds;
 mod journal;
@@ -51,6 +52,7 @@ use crate::time::{Instant, WallTime};
 use batch::Batch;
 use call::{Answer, BatchId, CallId, HoldView, Refused, TaskId};
 use events::Events;
+pub use figures::{Counters, Durations, Figures};
 use history::History;
 use journal::Journal;
 use leaving::Leaving;
@@ -128,25 +130,6 @@ struct Clock {
     at: Instant,
     wall: WallTime,
     started: WallTime,
-}
-
-/// Figures that only grow, for the metrics.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Counters {
-    /// Tasks that ended, by operation and end state in words.
-    pub tasks: BTreeMap<(&'static str, &'static str), u64>,
-    /// Reports of BMCs, by kind: `accepted`, `refused`, `unanswered`.
-    pub reports: BTreeMap<&'static str, u64>,
-    /// Refusals, by completion code.
-    pub refusals: BTreeMap<u8, u64>,
-    /// Silences, by trouble in words.
-    pub troubles: BTreeMap<&'static str, u64>,
-    /// Datagrams handed to the network.
-    pub sent: u64,
-    /// Datagrams taken from the network.
-    pub received: u64,
-    /// Datagrams from addresses that are no BMC's.
-    pub strangers: u64,
 }
 
 impl Rack {
@@ -315,11 +298,6 @@ impl Rack {
     /// The rack's name.
     pub fn name(&self) -> &str {
         &self.settings.name
-    }
-
-    /// Figures that only grow.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     /// Nodes, tasks that have not ended, and BMCs in trouble: for a line of status.

@@ -477,11 +477,12 @@ impl Rack {
         let batch = task.identity.batch;
         self.active.remove(&id);
         self.unscheduled = true;
-        *self
-            .counters
+        let took = wall.since(task.identity.requested_at);
+        self.counters
             .tasks
             .entry((operation.name(), outcome.state.name()))
-            .or_default() += 1;
+            .or_default()
+            .add(took);
         let failed = matches!(outcome.state, State::Failed | State::Stuck);
         let level = if failed {
             log::Level::Warn

@@ -168,17 +168,25 @@ fn encoded(text: &str) -> String {
 
 /// The members that `fields=` asks for.
 fn fields(asking: &Asking) -> Result<Option<Vec<String>>, Fault> {
-    let Some(text) = asking.query.value("fields") else {
+    // gophercloud writes `fields=a&fields=b`.
+    let texts = asking
+        .query
+        .pairs()
+        .iter()
+        .filter(|(name, _)| name == "fields");
+    let texts: Vec<&str> = texts.map(|(_, text)| text.as_str()).collect();
+    if texts.is_empty() {
         return Ok(None);
-    };
+    }
     if asking.version < version::FIELDS {
         return Err(Fault::not_acceptable(format!(
             "Request not acceptable. The parameter fields needs version {}.",
             version::FIELDS
         )));
     }
-    let fields: Vec<String> = text
-        .split(',')
+    let fields: Vec<String> = texts
+        .iter()
+        .flat_map(|text| text.split(','))
         .map(|field| field.trim().to_owned())
         .filter(|field| !field.is_empty())
         .collect();

@@ -2,6 +2,7 @@
 //! function from calls to answers; the texts of answers are what Ironic's clients were seen to read.
 
 mod bad_input;
+mod gophercloud;
 mod ironic;
 mod own;
 mod permissions;

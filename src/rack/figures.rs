@@ -1,0 +1,110 @@
+//! Figures for the metrics: what only grows, and how things stand at the moment of a scrape.
+
+use super::Rack;
+use crate::time::Instant;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Figures that only grow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Tasks that ended and how long they took, by operation and end state in words.
+    pub tasks: BTreeMap<(&'static str, &'static str), Durations>,
+    /// Reports of BMCs, by kind: `accepted`, `refused`, `unanswered`.
+    pub reports: BTreeMap<&'static str, u64>,
+    /// Refusals, by completion code.
+    pub refusals: BTreeMap<u8, u64>,
+    /// Silences, by trouble in words.
+    pub troubles: BTreeMap<&'static str, u64>,
+    /// Datagrams handed to the network.
+    pub sent: u64,
+    /// Datagrams taken from the network.
+    pub received: u64,
+    /// Datagrams from addresses that are no BMC's.
+    pub strangers: u64,
+}
+
+/// How long things took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Durations {
+    /// How many there were.
+    pub count: u64,
+    /// All of them together.
+    pub sum: Duration,
+    /// How many took no longer than each of [`Durations::BOUNDS`], and longer than the bound before it.
+    pub within: [u64; Durations::BOUNDS.len()],
+}
+
+impl Durations {
+    /// The bounds, in seconds: a switch, a reboot, a soft one, the usual patience with one, an hour.
+    pub const BOUNDS: [u64; 8] = [1, 5, 15, 60, 180, 600, 1800, 3600];
+
+    /// One more.
+    pub(super) fn add(&mut self, took: Duration) {
+        self.count += 1;
+        self.sum += took;
+        let within = Self::BOUNDS
+            .iter()
+            .position(|bound| took <= Duration::from_secs(*bound));
+        if let Some(place) = within {
+            self.within[place] += 1;
+        }
+    }
+}
+
+/// How things stand.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Tasks that have not ended, by state in words.
+    pub tasks: BTreeMap<&'static str, u64>,
+    /// Orders that wait for their BMC's turn, or for its answer.
+    pub waiting_orders: u64,
+    /// Handshakes begun with the BMCs that are configured.
+    pub handshakes: u64,
+    /// Sessions opened with them.
+    pub opened: u64,
+    /// Sessions lost.
+    pub lost: u64,
+    /// Copies of requests that were sent to them.
+    pub resends: u64,
+}
+
+impl Rack {
+    /// Figures that only grow.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How things stand.
+    pub fn figures(&self, now: Instant) -> Figures {
+        let mut figures = Figures::default();
+        for task in self.active.iter().filter_map(|id| self.task_view(*id, now)) {
+            *figures.tasks.entry(task.state.name()).or_default() += 1;
+        }
+        for node in &self.nodes {
+            let statistics = node.bmc.session().statistics();
+            figures.waiting_orders += node.bmc.backlog() as u64;
+            figures.handshakes += statistics.handshakes;
+            figures.opened += statistics.opened;
+            figures.lost += statistics.lost;
+            figures.resends += statistics.resends;
+        }
+        figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_counted_where_it_belongs() {
+        let mut durations = Durations::default();
+        for millis in [0, 1000, 1001, 3_600_000, 3_600_001] {
+            durations.add(Duration::from_millis(millis));
+        }
+        assert_eq!(durations.within, [2, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(durations.count, 5);
+        assert_eq!(durations.sum, Duration::from_millis(7_202_002));
+    }
+}
