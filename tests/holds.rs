@@ -362,3 +362,36 @@ fn a_raw_command_that_cannot_be_written_down_does_not_leave() {
     world.run_for(secs(2));
     assert_eq!(orders(&world), before);
 }
+
+#[test]
+fn pause_and_release_are_events_of_the_rack() {
+    let mut world = World::new(79, 1);
+    world.run_for(secs(3));
+    let events = |world: &mut World, since| {
+        let call = Call::Events {
+            since,
+            nodes: Vec::new(),
+            wait: secs(0),
+            limit: 9,
+        };
+        match world.call(call) {
+            Ok(Answer::Events(found)) => found,
+            other => panic!("{other:?}"),
+        }
+    };
+    let begin = events(&mut world, None).next;
+    pause(&mut world, "new cables");
+    release(&mut world);
+    let found = events(&mut world, Some(begin)).events;
+    let found: Vec<_> = found
+        .iter()
+        .map(|event| (event.kind, event.node.as_deref(), event.text.as_str()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("rack", None, "paused by alice: new cables"),
+            ("rack", None, "released by alice")
+        ]
+    );
+}

@@ -116,11 +116,13 @@ impl Rack {
                 tasks.insert(task);
             }
         }
-        log::warn!(
-            "the rack is paused by {}: {}",
+        let text = format!(
+            "paused by {}: {}",
             who.name,
-            hold.reason.as_deref().unwrap_or("")
+            hold.reason.as_deref().unwrap_or_default()
         );
+        log::warn!("the rack is {text}");
+        self.announce_rack(text, now);
         self.pause = Some(Pause { hold, tasks });
         for task in self.active.clone() {
             self.hold_back(task, now);
@@ -134,6 +136,7 @@ impl Rack {
             return;
         };
         log::warn!("the pause is ended by {}", who.name);
+        self.announce_rack(format!("released by {}", who.name), now);
         self.save_pause();
         let by = format!("{} (release)", who.name);
         for task in pause.tasks {

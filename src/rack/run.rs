@@ -645,6 +645,18 @@ impl Rack {
         self.woken = true;
     }
 
+    pub(super) fn announce_rack(&mut self, text: String, now: Instant) {
+        let happening = Happening {
+            kind: "rack",
+            node: None,
+            text,
+            task: None,
+            power_state: None,
+        };
+        self.events.push(self.wall(now), happening);
+        self.woken = true;
+    }
+
     pub(super) fn announce_node(&mut self, node: usize, text: String, now: Instant) {
         let place = &self.nodes[node];
         let happening = Happening {
