@@ -51,6 +51,15 @@ impl Late {
     }
 }
 
+impl Late {
+    /// What it was, where it may have led to this state: once for each state.
+    fn explain(&mut self, power: Power, wall: WallTime) -> Option<Self> {
+        let fits = self.to.contains(&power) && wall.since(self.at) <= LATE;
+        self.to.retain(|to| *to != power);
+        fits.then(|| self.clone())
+    }
+}
+
 impl Rack {
     /// A task on the node has ended: what it sent may have its effect yet.
     pub(super) fn note_late(&mut self, node: usize, id: TaskId, now: Instant) {
@@ -86,8 +95,8 @@ impl Rack {
         if task.is_some_and(explains) {
             return;
         }
-        let fits = |late: &mut Late| late.to.contains(&power) && wall.since(late.at) <= LATE;
-        let late = self.nodes[node].memory.late.take_if(fits);
+        let late = self.nodes[node].memory.late.as_mut();
+        let late = late.and_then(|late| late.explain(power, wall));
         let why = match &late {
             Some(late) => format!(
                 "most likely the late effect of task {} ({}, {} {} s before)",

@@ -17,6 +17,8 @@ enum Event {
     Deaf(u64),
     /// Somebody's poll brings what the BMC shows.
     Observe,
+    /// The rack is paused, which holds a rollback, or goes on.
+    Hold(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +59,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => prop_oneof![Just(Power::On), Just(Power::Off)].prop_map(Event::Press),
         2 => (1u64..90).prop_map(Event::Deaf),
         1 => Just(Event::Observe),
+        3 => any::<bool>().prop_map(Event::Hold),
     ]
 }
 
@@ -113,7 +116,11 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
     for (pause, event) in &life.events {
         let (state, polled) = (world.state(), world.polled.len());
         let left = world.sequence.progress(world.now).time_left;
+        let held = world.sequence.is_held();
         world.run_for(Duration::from_millis(*pause));
+        if held {
+            prop_assert_eq!(&world.polled[polled..], &[], "held");
+        }
         if state == State::Suspended || state.is_end() {
             prop_assert_eq!(world.state(), state, "nothing happens by itself");
             let only_reads = world.polled[polled..]
@@ -157,6 +164,12 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
                 let now = world.now;
                 world.machine.deaf.push((now, now + secs(*seconds)));
             }
+            Event::Hold(held) => {
+                world.sequence.hold(*held, world.now);
+                world.settle();
+                let held = *held && state == State::RollingBack;
+                prop_assert_eq!(world.sequence.is_held(), held && !world.state().is_end());
+            }
             Event::Observe => {
                 let power = world.machine.power;
                 world.sequence.observe_power(power, world.now);
@@ -167,6 +180,8 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
     if world.state() == State::Suspended {
         world.control(Control::Resume).expect("suspended");
     }
+    world.sequence.hold(false, world.now);
+    world.settle();
 
     // It ends, and in time.
     let latest = match world.state() {

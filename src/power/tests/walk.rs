@@ -33,6 +33,7 @@ enum Input {
     MuchLater,
     Observe(Power),
     Control(Control),
+    Hold(bool),
     Restart,
 }
 
@@ -44,6 +45,8 @@ fn inputs(order: Option<&Order>) -> Vec<Input> {
         Input::MuchLater,
         Input::Observe(Power::On),
         Input::Observe(Power::Off),
+        Input::Hold(true),
+        Input::Hold(false),
         Input::Restart,
     ];
     inputs.extend(Control::ALL.map(Input::Control));
@@ -156,6 +159,11 @@ impl Place {
                     assert_eq!(sequence.save(place.now), before, "{:?}", place.path);
                 }
             }
+            Input::Hold(held) => {
+                sequence.hold(*held, place.now);
+                let returns = sequence.state() == State::RollingBack;
+                assert_eq!(sequence.is_held(), *held && returns, "{:?}", place.path);
+            }
             Input::Restart => {
                 let json = serde_json::to_vec(&sequence.record(place.now)).expect("serialises");
                 let saved: Saved = serde_json::from_slice(&json).expect("deserialises");
@@ -183,8 +191,10 @@ impl Place {
             }
         }
         let wants = sequence.wants();
+        let held = sequence.is_held();
         let order = sequence.poll_order(OrderId(self.next_id));
         if let Some(order) = order {
+            assert!(!held, "nothing leaves while it is held: {:?}", self.path);
             assert!(self.outstanding.is_none(), "one at a time: {:?}", self.path);
             assert!(
                 wants.is_none() || wants.as_ref() == Some(&order),
@@ -226,7 +236,8 @@ impl Place {
                 self.path
             );
             let at = sequence.poll_timeout();
-            let stands = matches!(state, State::Queued | State::Suspended);
+            let stands = held || matches!(state, State::Queued | State::Suspended);
+            assert!(!held || at.is_none() && state == State::RollingBack);
             // Whatever stays away, the clock alone leads on.
             assert!(
                 stands || at.is_some_and(|at| at > self.now),
@@ -274,8 +285,9 @@ impl Place {
             .iter()
             .any(|sent| sent.order.changes_power() && sent.handed);
         format!(
-            "{} {inner} {next} {:?} {handed} {:?} {:?} {:?} {:?}",
+            "{} {inner} {next} {} {:?} {handed} {:?} {:?} {:?} {:?}",
             name(&sequence.phase),
+            sequence.is_held(),
             sequence.state(),
             sequence.target(),
             sequence.power_at_start(),
