@@ -49,10 +49,17 @@ fn a_cycle_that_waited_for_its_turn_is_known_not_to_have_left_and_goes_on() {
     for end in [End::Stop, End::Kill] {
         for further in [3, 6, 9] {
             let (mut world, task) = a_cycle_waits(80, secs(further));
+            let left = |world: &mut World| -> Vec<bool> {
+                let orders = world.task(task).orders.into_iter();
+                let changing = orders.filter(|order| order.changes_power);
+                changing.map(|order| order.left).collect()
+            };
+            assert_eq!(left(&mut world), [false]);
             restart(&mut world, end);
             let view = world.run_task(task, secs(120));
             assert_eq!(view.state, State::Succeeded, "{end:?} {further}: {view:#?}");
             assert_eq!(world.executed("n02", ChassisOrder::Cycle), 1);
+            assert_eq!(left(&mut world), [false, true]);
         }
     }
 }

@@ -127,6 +127,8 @@ pub fn task(view: &TaskView) -> json::Task {
                 answer: order.answer.clone(),
                 completion_code: order.completion_code,
                 changes_power: order.changes_power,
+                left: order.left,
+                times: order.times,
             })
             .collect(),
         outcome: view.outcome.clone(),

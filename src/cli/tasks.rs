@@ -229,7 +229,16 @@ pub fn full(task: &Task) -> String {
         ),
     );
     for order in &task.orders {
-        let answer = order.answer.as_deref().unwrap_or("no answer yet");
+        let unanswered = if order.left {
+            "no answer yet"
+        } else {
+            "not sent yet"
+        };
+        let answer = order.answer.as_deref().unwrap_or(unanswered);
+        let times = match order.times {
+            0 | 1 => String::new(),
+            times => format!(", {times} times"),
+        };
         let code = order
             .completion_code
             .map(|code| format!(" (completion code {code:#04x})"))
@@ -238,7 +247,7 @@ pub fn full(task: &Task) -> String {
         line(
             "sent",
             format!(
-                "{} {mark}{}: {answer}{code}",
+                "{} {mark}{}: {answer}{code}{times}",
                 time_of_day(&order.at),
                 order.order
             ),

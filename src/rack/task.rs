@@ -269,6 +269,8 @@ impl Task {
                 _ => None,
             },
             changes_power: sent.order.changes_power(),
+            left: sent.handed,
+            times: sent.times,
         };
         self.sequence.sent().iter().map(view).collect()
     }

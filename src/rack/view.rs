@@ -171,6 +171,10 @@ pub struct OrderView {
     pub completion_code: Option<u8>,
     /// Whether it changes the machine's power.
     pub changes_power: bool,
+    /// Whether it reached the network, or may have: until then it waits, or never left.
+    pub left: bool,
+    /// For how many equal readings with equal answers in a row this stands.
+    pub times: u32,
 }
 
 /// A control as a task shows it.

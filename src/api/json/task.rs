@@ -102,6 +102,10 @@ pub struct OrderUse {
     pub completion_code: Option<u8>,
     /// Whether it changes the machine's power.
     pub changes_power: bool,
+    /// Whether it reached the network, or may have: until then it waits, or never left.
+    pub left: bool,
+    /// For how many equal readings with equal answers in a row this stands.
+    pub times: u32,
 }
 
 /// A control that was used on a task.

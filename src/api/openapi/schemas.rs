@@ -142,7 +142,8 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     answer(
         "OrderUse",
-        "order:string at:time answered_at:time? answer:string? completion_code:byte? changes_power:boolean",
+        "order:string at:time answered_at:time? answer:string? completion_code:byte? changes_power:boolean \
+         left:boolean times:natural",
     ),
     answer("ControlUse", "control:string by:string at:time"),
     answer("BatchList", "batches:[Batch]"),

@@ -114,6 +114,8 @@ fn task() -> TaskView {
             answer: Some("accepted".into()),
             completion_code: None,
             changes_power: true,
+            left: true,
+            times: 1,
         }],
         outcome: None,
         controls: Vec::new(),

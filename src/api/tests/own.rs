@@ -35,7 +35,9 @@ fn a_task_as_it_is_shown() {
       "at": "2015-08-01T00:00:11.000000+00:00",
       "changes_power": true,
       "completion_code": null,
-      "order": "soft power off"
+      "left": true,
+      "order": "soft power off",
+      "times": 1
     }
   ],
   "outcome": null,
