@@ -361,14 +361,11 @@ fn switch_eight_off(babbles: bool) -> (Vec<(Duration, usize, bool)>, World) {
 fn a_thousand_packets_of_garbage_a_second_from_one_bmc_move_nothing_by_a_microsecond() {
     let (quiet, _) = switch_eight_off(false);
     let (noisy, world) = switch_eight_off(true);
-    let (packets, took) = world.arrived;
-    assert!(packets > 40_000, "{packets} arrived");
+    assert!(world.arrived > 40_000, "{} arrived", world.arrived);
     for (quiet, noisy) in quiet.iter().zip(&noisy) {
         assert_eq!(quiet, noisy);
     }
     assert_eq!(quiet.len(), noisy.len());
-    // Nor do they take the time of those who wait: a tenth of it, without optimisation, would be much already.
-    assert!(took < secs(4), "{took:?} for {packets} packets");
 }
 
 #[test]
