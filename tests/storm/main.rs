@@ -257,7 +257,7 @@ impl Storm {
     }
 
     fn release(&mut self) {
-        self.watch.paused = None;
+        self.watch.pause(None, self.world.now);
         self.asked
             .retain(|_, asked| !matches!(asked, Asked::Pause(_)));
         self.unquiet_all();
@@ -349,7 +349,13 @@ impl Storm {
             .map(|task| (task.id, task.state))
             .collect();
         self.watch.after_crash(&self.world, &there)?;
-        self.watch.look(&mut self.world)
+        self.watch.look(&mut self.world)?;
+        // A release that the disk did not take is not known any more.
+        let id = self.world.ask(Call::Pausing);
+        if let Some(Ok(Answer::Pausing(Some(_)))) = self.world.take_answer(id) {
+            self.release();
+        }
+        Ok(())
     }
 
     /// The storm is over: everybody may go on, and everything must end.
@@ -414,7 +420,7 @@ fn take_answers(
                 watch.batch(view.id, max_parallel, stagger);
                 batches.push(view.id);
             }
-            (Asked::Pause(from), Ok(_)) => watch.paused = Some(from),
+            (Asked::Pause(from), Ok(_)) => watch.pause(Some(from), world.now),
             _ => {}
         }
     }

@@ -80,7 +80,7 @@ pub struct Watch {
     seen_left: usize,
     last_power_on: Option<Instant>,
     /// The rack is paused: from this place in the list of datagrams on nothing may leave.
-    pub paused: Option<usize>,
+    paused: Option<usize>,
     /// The daemon is being stopped: from this place in the list of datagrams on no order may leave.
     pub stopping: Option<usize>,
     /// A new configuration allows fewer transitions than there are: no more than these until they have ended.
@@ -149,6 +149,7 @@ impl Watch {
                 self.issued.insert(sent.id, issued);
             }
         }
+        let paused = self.paused.is_some();
         let seen = self.tasks.entry(id).or_insert_with(|| Seen {
             node: place(&record.identity.node),
             batch: record.identity.batch,
@@ -171,7 +172,7 @@ impl Watch {
         if before.is_end() && before != sequence.state() {
             return Err(format!("{id} had {before} and is {} now", sequence.state()));
         }
-        seen.pass(now);
+        seen.pass(now, paused);
         seen.state = sequence.state();
         let begun = before == State::Queued && seen.state == State::Running;
         let batch = seen.batch;
@@ -362,8 +363,8 @@ impl Watch {
         }
         let bmc = world.bmc(&name(seen.node));
         let host = bmc.host();
-        // A reading is a moment old when it is here, and may be a copy of the one before.
-        let window = bmc.mood().stale_for + bmc.mood().reply_delay + secs(1);
+        // A reading is a moment old when it is here, may be a copy of the one before, and counts for three seconds.
+        let window = bmc.mood().stale_for + bmc.mood().reply_delay + secs(4);
         let was = |power: Power| {
             let on = power == Power::On;
             let recent = |change: &&rackbmcd::sim::PowerChange| now - change.at <= window;
@@ -439,10 +440,22 @@ impl Watch {
         }
     }
 
+    fn pass(&mut self, now: Instant) {
+        let paused = self.paused.is_some();
+        let tasks = self.tasks.values_mut();
+        tasks.for_each(|seen| seen.pass(now, paused));
+    }
+
+    /// The rack is paused, or not any more: the patience of a rollback stands still meanwhile.
+    pub fn pause(&mut self, from: Option<usize>, now: Instant) {
+        self.pass(now);
+        self.paused = from;
+    }
+
     /// The daemon is about to be killed.
     pub fn before_crash(&mut self, now: Instant) {
         self.crashes += 1;
-        self.tasks.values_mut().for_each(|seen| seen.pass(now));
+        self.pass(now);
     }
 
     /// The daemon is back: it must have what the disk had.
@@ -546,11 +559,11 @@ impl Watch {
 
 impl Seen {
     /// Counts the time since the last look.
-    fn pass(&mut self, now: Instant) {
+    fn pass(&mut self, now: Instant, paused: bool) {
         let passed = now - self.since;
         match self.state {
             State::Running | State::Aborting => self.ran += passed,
-            State::RollingBack => self.returned += passed,
+            State::RollingBack if !paused => self.returned += passed,
             _ => {}
         }
         self.since = now;

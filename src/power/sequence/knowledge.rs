@@ -239,6 +239,33 @@ impl Knowledge {
         }
     }
 
+    /// When the power was last read, counted from the beginning.
+    fn read_at(&self) -> Option<Duration> {
+        self.sent.iter().rev().find_map(|sent| match &sent.answer {
+            Some((at, Report::Accepted(Reading::Power(_)))) => Some(*at),
+            _ => None,
+        })
+    }
+
+    /// Whether the last reading is so young that it counts, at the end of time, without another one that confirms it.
+    pub(super) fn is_fresh(&self) -> bool {
+        let age = |at| self.clock.since_begin().saturating_sub(at);
+        let young = self.settings.confirm_after.saturating_add(YOUNG);
+        self.read_at().is_some_and(|at| age(at) <= young)
+    }
+
+    /// `it was read off at 4.2 s, and nothing was read since: unknown whether it stayed so`
+    pub(super) fn not_confirmed(&self) -> String {
+        let power = self.power.map_or("", power_name);
+        let at = self
+            .read_at()
+            .map_or(String::new(), |at| format!(" at {}", seconds(at)));
+        format!(
+            "it was read {power}{at}, and nothing was read since: unknown whether it stayed so{}",
+            self.and_trouble()
+        )
+    }
+
     /// `soft power off was sent at 0.2 s and accepted; ...`, or that nothing was.
     pub(super) fn what_was_sent(&self) -> String {
         let changing: Vec<String> = self
@@ -336,5 +363,7 @@ pub(super) fn is_ambiguous(refusal: &vocabulary::Refusal) -> bool {
 /// Entries of the record of one task; beyond it old readings are dropped.
 const MOST_SENT: usize = 256;
 const MOST_REMARKS: usize = 16;
+/// How old a reading may be, beside the time for its confirmation, that counts although it was not confirmed.
+const YOUNG: Duration = Duration::from_secs(2);
 /// Changing orders that an outcome tells of.
 const MOST_TOLD: usize = 8;

@@ -436,12 +436,22 @@ fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
     }
 }
 
-/// Time is over. A state that was read and never contradicted counts, even where its confirmation was still to come.
+/// Time is over. A state that was read a moment ago and never contradicted counts, even where its confirmation was
+/// still to come.
 fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
     if let Some(since) = seen
         && knowledge.power == Some(leg.to)
         && !matches!(leg.aim, Aim::Return { .. })
     {
+        // What goes on does so with a look; an end says nothing that may long be otherwise.
+        let goes_on = match leg.aim {
+            Aim::OffThenOn => true,
+            Aim::Escalated => knowledge.operation == Operation::SoftReboot,
+            Aim::Final | Aim::Return { .. } => false,
+        };
+        if !goes_on && !knowledge.is_fresh() {
+            return give_up(leg, &knowledge.not_confirmed(), knowledge);
+        }
         return reached(leg.clone(), since, knowledge);
     }
     let refusal = leg

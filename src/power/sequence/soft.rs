@@ -124,7 +124,14 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         ) if knowledge.power == Some(Power::Off) => {
             // It is off as far as anybody can tell: no hard order for want of the confirming look.
             if age >= soft.until {
-                return went_down(since, knowledge);
+                // A reboot goes on with a look; an end says nothing that may long be otherwise.
+                if knowledge.operation == Operation::SoftReboot || knowledge.is_fresh() {
+                    return went_down(since, knowledge);
+                }
+                return match knowledge.settings.on_soft_timeout {
+                    OnSoftTimeout::HardPowerOff => out_of_time(&soft, knowledge),
+                    OnSoftTimeout::Fail => knowledge.fail(&knowledge.not_confirmed()),
+                };
             }
             Phase::SoftWaiting {
                 soft: Soft {

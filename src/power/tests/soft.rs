@@ -293,3 +293,30 @@ fn off_that_was_read_once_before_the_time_ended_counts() {
         "no hard order for want of a confirmation"
     );
 }
+
+#[test]
+fn an_off_that_nobody_could_confirm_for_long_is_no_success() {
+    let settings = Settings {
+        patience: secs(60),
+        ..Settings::default()
+    };
+    let mut world = soft(settings);
+    world.machine.obeys = Some(secs(5));
+    // It comes back while its BMC says nothing.
+    world.machine.comes_back = Some(secs(14));
+    let end = world.now + secs(40);
+    while world.sequence.power() != Some(Power::Off) {
+        world.run_for(Duration::from_millis(50));
+        assert!(world.now < end, "it is not seen off");
+    }
+    world.machine.deaf = vec![(world.now, Instant::after_start(secs(9999)))];
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Failed);
+    assert!(
+        outcome
+            .text
+            .contains("nothing was read since: unknown whether it stayed so"),
+        "{}",
+        outcome.text
+    );
+}
