@@ -4,34 +4,11 @@ mod world;
 
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{
-    Answer, BatchNodeView, BatchRequest, BatchView, Call, OnFailure, PowerState, Wishes,
+    Answer, BatchNodeView, BatchRequest, BatchView, Call, PowerState, Wishes,
 };
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood, Privilege};
 use std::time::Duration;
-use world::{World, name, secs, who};
-
-fn request(world: &World, operation: Operation) -> BatchRequest {
-    BatchRequest {
-        nodes: world.nodes.iter().map(|node| node.name.clone()).collect(),
-        operation,
-        wishes: Wishes::default(),
-        max_parallel: 0,
-        stagger: Duration::ZERO,
-        on_failure: OnFailure::Continue,
-        order: Vec::new(),
-        dry_run: false,
-    }
-}
-
-fn start(world: &mut World, request: BatchRequest) -> BatchView {
-    match world.call(Call::StartBatch {
-        request,
-        who: who(),
-    }) {
-        Ok(Answer::Batch(view)) => view,
-        other => panic!("{other:?}"),
-    }
-}
+use world::{World, batch_of, name, secs, who};
 
 fn of<'a>(view: &'a BatchView, node: &str) -> &'a BatchNodeView {
     view.nodes.iter().find(|one| one.node == node).unwrap()
@@ -55,9 +32,9 @@ fn a_dry_run_says_who_begins_when_looks_at_all_and_changes_nothing() {
     let plan = BatchRequest {
         order: vec!["storage".into()],
         dry_run: true,
-        ..request(&world, Operation::SoftPowerOff)
+        ..batch_of(&["n01", "n02", "n03", "n04"], Operation::SoftPowerOff)
     };
-    let view = start(&mut world, plan);
+    let view = world.start_batch(plan);
     assert_eq!(view.state, "planned");
     let first = of(&view, "n04");
     assert_eq!(
@@ -99,8 +76,7 @@ fn a_control_of_a_batch_says_which_of_its_tasks_refused_it_and_why() {
     world.settings.max_transitions = 2;
     world.start();
     world.run_for(secs(5));
-    let batch = request(&world, Operation::SoftPowerOff);
-    let batch = start(&mut world, batch);
+    let batch = world.start_batch(batch_of(&["n01", "n02", "n03"], Operation::SoftPowerOff));
     world.run_for(secs(10));
     let call = Call::ControlBatch {
         batch: batch.id,

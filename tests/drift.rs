@@ -3,10 +3,9 @@
 mod world;
 
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, HistoryEntry, OnFailure, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, HistoryEntry, Wishes};
 use rackbmcd::sim::{ChassisOrder, OsMood};
-use std::time::Duration;
-use world::{World, secs, who};
+use world::{World, batch_of, secs};
 
 fn drifts(world: &mut World) -> Vec<HistoryEntry> {
     let call = Call::History {
@@ -60,22 +59,10 @@ fn a_change_that_a_callers_look_sees_first_is_said_once() {
 #[test]
 fn a_change_that_a_dry_run_sees_first_is_said_once() {
     let mut world = switched_off(92);
-    let request = BatchRequest {
-        nodes: vec!["n01".into()],
-        operation: Operation::PowerOn,
-        wishes: Wishes::default(),
-        max_parallel: 0,
-        stagger: Duration::ZERO,
-        on_failure: OnFailure::Continue,
-        order: Vec::new(),
+    world.start_batch(BatchRequest {
         dry_run: true,
-    };
-    world
-        .call(Call::StartBatch {
-            request,
-            who: who(),
-        })
-        .unwrap();
+        ..batch_of(&["n01"], Operation::PowerOn)
+    });
     assert_said_once(&mut world);
 }
 

@@ -395,3 +395,53 @@ fn pause_and_release_are_events_of_the_rack() {
         ]
     );
 }
+
+#[test]
+fn a_reload_that_lets_maintenance_block_suspends_what_waits_and_another_lets_it_go_on() {
+    let (mut world, first, second) = one_waits(83);
+    let with = |world: &mut World, policy| {
+        let now = world.now;
+        let (mut settings, nodes) = (world.settings.clone(), world.nodes.clone());
+        settings.maintenance_policy = policy;
+        world.rack().reload(settings, nodes, now).unwrap();
+        world.run_for(millis(50));
+    };
+    with(&mut world, MaintenancePolicy::Allow);
+    maintenance(&mut world, "n02", Some("fan"));
+    assert_eq!(world.state(second), State::Queued);
+    with(&mut world, MaintenancePolicy::Block);
+    assert_eq!(world.state(second), State::Suspended);
+    with(&mut world, MaintenancePolicy::Allow);
+    let phase = world.task(second).phase;
+    assert_eq!(
+        phase,
+        "waiting to resume, for a place among the rack's 1 transitions"
+    );
+    world.control(first, Control::Abort).unwrap();
+    assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
+}
+
+#[test]
+fn a_batch_that_waits_for_a_node_in_maintenance_says_so_and_goes_on_with_the_others() {
+    let mut world = World::new(84, 3);
+    world.crash();
+    world.settings.maintenance_policy = MaintenancePolicy::Block;
+    world.start();
+    world.run_for(secs(5));
+    let batch = world.start_batch(BatchRequest {
+        max_parallel: 1,
+        ..batch_of(&["n01", "n02", "n03"], Operation::PowerOff)
+    });
+    let tasks: Vec<TaskId> = batch.nodes.iter().filter_map(|node| node.task).collect();
+    maintenance(&mut world, "n02", Some("fan"));
+    for task in [tasks[0], tasks[2]] {
+        assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+    }
+    assert!(world.is_on("n02"));
+    let Ok(Answer::Batch(view)) = world.call(Call::Batch(batch.id)) else {
+        panic!()
+    };
+    assert_eq!((view.state.as_str(), view.ended_at), ("suspended", None));
+    maintenance(&mut world, "n02", None);
+    assert_eq!(world.run_task(tasks[1], secs(60)).state, State::Succeeded);
+}

@@ -3,9 +3,9 @@
 mod world;
 
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, Refused, TaskId, Wishes};
+use rackbmcd::rack::call::{BatchRequest, Refused, TaskId, Wishes};
 use rackbmcd::sim::{ChassisOrder, OsMood};
-use world::{World, millis, secs, who};
+use world::{World, batch_of, millis, secs};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
@@ -94,23 +94,10 @@ fn the_stagger_of_a_batch_holds_over_a_restart() {
     for end in [End::Stop, End::Kill] {
         let mut world = World::new(82, 2);
         world.run_for(secs(3));
-        let request = BatchRequest {
-            nodes: vec!["n01".into(), "n02".into()],
-            operation: Operation::PowerOff,
-            wishes: Wishes::default(),
-            max_parallel: 0,
+        let batch = world.start_batch(BatchRequest {
             stagger: secs(120),
-            on_failure: OnFailure::Continue,
-            order: Vec::new(),
-            dry_run: false,
-        };
-        let call = Call::StartBatch {
-            request,
-            who: who(),
-        };
-        let Ok(Answer::Batch(batch)) = world.call(call) else {
-            panic!()
-        };
+            ..batch_of(&["n01", "n02"], Operation::PowerOff)
+        });
         let began = world.now;
         world.run_for(secs(30));
         assert!(!world.is_on("n01") && world.is_on("n02"));
