@@ -8,6 +8,7 @@ towards the target, so the target sees distinct peers.  In percent of datagrams,
 
   --loss  dropped     --dup  sent twice     --corrupt  one random bit flipped
   --reorder  held back 50 ms, so that later ones overtake it
+  --dup_back  sent twice on the way back to the client alone
   --ipmi_loss  dropped where it is IPMI: presence pings pass
   --delay MS  added to every datagram, and --jitter MS: 0 to MS more, by chance
 
@@ -53,7 +54,8 @@ class Relay:
             data = data[:at] + bytes([data[at] ^ 1 << self.rng.randrange(8)]) + data[at + 1:]
             self.note(way, "corrupted", data)
         wait = a.delay + self.rng.uniform(0, a.jitter) + (50 if self.chance(a.reorder) else 0)
-        copies = 2 if self.chance(a.dup) else 1
+        twice = self.chance(a.dup) or (way == "to-client" and self.chance(a.dup_back))
+        copies = 2 if twice else 1
         for copy in range(copies):
             asyncio.get_running_loop().call_later((wait + copy) / 1000, send, data)
         return None
@@ -118,7 +120,7 @@ async def run(args):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--to", required=True, metavar="ADDR:PORT")
-    for name in ("loss", "dup", "reorder", "corrupt", "ipmi_loss", "delay", "jitter"):
+    for name in ("loss", "dup", "reorder", "corrupt", "dup_back", "ipmi_loss", "delay", "jitter"):
         p.add_argument("--" + name, type=float, default=0.0)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--log")
