@@ -128,3 +128,37 @@ fn a_node_whose_bmc_failed_recovers_with_the_first_reading_whoever_asked_for_it(
         assert_ne!(node.power_state, PowerState::Unknown);
     }
 }
+
+#[test]
+fn a_rack_that_has_an_order_switches_on_in_it_and_off_in_its_reverse() {
+    let mut world = World::new(113, 3);
+    world.crash();
+    world.settings.power_order = vec!["storage".into(), "compute".into()];
+    world.nodes[0].groups = vec!["compute".into()];
+    world.nodes[1].groups = vec!["storage".into()];
+    world.start();
+    world.run_for(secs(3));
+    let nodes = ["n01", "n02", "n03"];
+    let mut switched = |operation, order: &[&str]| -> Vec<String> {
+        let request = BatchRequest {
+            order: order.iter().map(|group| (*group).to_owned()).collect(),
+            ..batch_of(&nodes, operation)
+        };
+        world.start_batch(request);
+        world.run_for(secs(120));
+        let mut changes: Vec<_> = nodes
+            .iter()
+            .map(|node| {
+                let changes = world.bmc(node).host().power_changes();
+                (changes.last().unwrap().at, (*node).to_owned())
+            })
+            .collect();
+        changes.sort();
+        changes.into_iter().map(|(_, node)| node).collect()
+    };
+    assert_eq!(switched(Operation::PowerOff, &[]), ["n03", "n01", "n02"]);
+    assert_eq!(switched(Operation::PowerOn, &[]), ["n02", "n01", "n03"]);
+    // An order that is named counts as it stands.
+    let named = switched(Operation::PowerOff, &["storage", "compute"]);
+    assert_eq!(named, ["n02", "n01", "n03"]);
+}

@@ -132,9 +132,8 @@ fn read(
         read_daemon(section, secrets, findings)
     });
     let rack = root.table("rack", "[rack]", findings);
-    let rack = rack.map_or_else(RackSettings::default, |section| {
-        read_rack(section, findings)
-    });
+    let (mut rack, order) =
+        rack.map_or_else(Default::default, |section| read_rack(section, findings));
     let defaults = root.table("defaults", "[defaults]", findings);
     let defaults = defaults.map_or_else(Keys::default, |mut section| {
         let keys = Keys::read(&mut section, exposed, findings);
@@ -155,6 +154,14 @@ fn read(
         .collect();
     let groups = root.table("groups", "[groups]", findings);
     let groups = read_groups(groups, &entries, &defaults, findings);
+    for group in order {
+        if groups.all.contains_key(&group.value) {
+            rack.power_order.push(group.value);
+        } else {
+            let text = format!("no node is in group '{}' of power_order", group.value);
+            findings.complain(&group.span, text);
+        }
+    }
     let mut groups_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (group, names) in groups.typed {
         for name in names {
@@ -210,7 +217,11 @@ fn read_daemon(
     }
 }
 
-fn read_rack(mut section: Section<'_>, findings: &mut Findings<'_>) -> RackSettings {
+/// The settings, and the groups of `power_order`, which are looked up when all groups are known.
+fn read_rack(
+    mut section: Section<'_>,
+    findings: &mut Findings<'_>,
+) -> (RackSettings, Vec<At<String>>) {
     let usual = RackSettings::default();
     let second = Duration::from_secs(1);
     let day = second * 86_400;
@@ -230,6 +241,7 @@ fn read_rack(mut section: Section<'_>, findings: &mut Findings<'_>) -> RackSetti
     let sync_interval = section.duration("sync_interval", second * 5..=day, findings);
     let stagger = section.duration("power_on_stagger", Duration::ZERO..=second * 600, findings);
     let max_transitions = section.count("max_transitions", 1..=4096, findings);
+    let order = section.texts("power_order", findings);
     let fault_after = section.count("fault_after", 1..=1000, findings);
     let history_keep = section.duration("history_keep", second * 3600..=day * 3650, findings);
     let history_entries = section.count("history_entries", 1..=1_000_000, findings);
@@ -241,16 +253,18 @@ fn read_rack(mut section: Section<'_>, findings: &mut Findings<'_>) -> RackSetti
         ],
         findings,
     );
-    RackSettings {
+    let settings = RackSettings {
         name: name.map_or(usual.name, |at| at.value),
         sync_interval: sync_interval.map_or(usual.sync_interval, |at| at.value),
         power_on_stagger: stagger.map_or(usual.power_on_stagger, |at| at.value),
         max_transitions: max_transitions.map_or(usual.max_transitions, |at| at.value),
+        power_order: usual.power_order,
         fault_after: fault_after.map_or(usual.fault_after, |at| at.value),
         history_keep: history_keep.map_or(usual.history_keep, |at| at.value),
         history_entries: history_entries.map_or(usual.history_entries, |at| at.value),
         maintenance_policy: policy.map_or(usual.maintenance_policy, |at| at.value),
-    }
+    };
+    (settings, order.map_or_else(Vec::new, |at| at.value))
 }
 
 /// The groups of nodes.

@@ -516,3 +516,15 @@ fn check(text: &str) {
         }
     }
 }
+
+#[test]
+fn the_order_of_a_rack_is_made_of_groups_that_there_are() {
+    let nodes = "[defaults]\nusername = \"u\"\npassword_file = \"bmc.pw\"\n[[node]]\nname = \"n1\"\naddress = \"10.0.0.1\"\n\
+        groups = [\"storage\"]\n";
+    let order = |groups: &str| format!("[rack]\npower_order = [{groups}]\n{nodes}");
+    assert_eq!(load(&order("\"storage\"")).rack.power_order, ["storage"]);
+    assert_eq!(
+        complaints(&order("\"storage\", \"storrage\"")),
+        ["2:27: no node is in group 'storrage' of power_order"]
+    );
+}

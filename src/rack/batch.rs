@@ -150,15 +150,14 @@ impl Rack {
                 "a batch needs nodes: none were named, and none is never all".to_owned(),
             ));
         }
+        let (order, reversed) = self.order_of(request);
         let mut members = Vec::new();
         for ident in &request.nodes {
             let node = self.node_of(ident)?;
             let groups = &self.nodes[node].settings.groups;
-            let rank = request
-                .order
-                .iter()
-                .position(|group| groups.contains(group));
-            let member = (node, rank.unwrap_or(request.order.len()));
+            let rank = order.iter().position(|group| groups.contains(group));
+            let rank = rank.unwrap_or(order.len());
+            let member = (node, if reversed { order.len() - rank } else { rank });
             if !members.contains(&member) {
                 members.push(member);
             }
@@ -173,6 +172,23 @@ impl Rack {
         }
         members.sort_by_key(|(_, rank)| *rank);
         Ok(members)
+    }
+
+    /// The groups in the order in which the request takes them, and whether that is to be read from its end: its own
+    /// order as it stands, else the rack's, which is meant for switching on.
+    fn order_of<'a>(&'a self, request: &'a BatchRequest) -> (&'a [String], bool) {
+        if !request.order.is_empty() {
+            return (&request.order, false);
+        }
+        match request.operation {
+            Operation::PowerOn => (&self.settings.power_order, false),
+            Operation::PowerOff | Operation::SoftPowerOff => (&self.settings.power_order, true),
+            Operation::Reboot
+            | Operation::SoftReboot
+            | Operation::Cycle
+            | Operation::Reset
+            | Operation::InjectNmi => (&[], false),
+        }
     }
 
     /// From when on the batch lets this task begin; `None` while something else must happen first.

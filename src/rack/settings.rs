@@ -18,6 +18,9 @@ pub struct RackSettings {
     pub power_on_stagger: Duration,
     /// Power changes under way at once, rack-wide; at least 1.
     pub max_transitions: u32,
+    /// Groups in the order in which batches that name none switch on, storage before compute, say; they switch off in
+    /// the reverse. Nodes of none of them come last, and first on the way off.
+    pub power_order: Vec<String>,
     /// After so many failed readings in a row a node is marked with a fault; at least 1.
     pub fault_after: u32,
     /// How long ended tasks, batches and the history of nodes are remembered.
@@ -35,6 +38,7 @@ impl Default for RackSettings {
             sync_interval: Duration::from_secs(60),
             power_on_stagger: Duration::from_millis(500),
             max_transitions: 16,
+            power_order: Vec::new(),
             fault_after: 3,
             history_keep: Duration::from_secs(30 * 24 * 3600),
             history_entries: 1000,
