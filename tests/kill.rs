@@ -1,4 +1,4 @@
-//! The real daemon on real files is killed (SIGKILL) a hundred times, in the middle of whatever it does and right after
+//! The real daemon on real files is killed (SIGKILL) two hundred times, in the middle of whatever it does and right after
 //! what it was asked for: nothing that it accepted is lost, nothing that must happen once happens twice, and what was
 //! suspended still is.
 //!
@@ -80,7 +80,7 @@ fn number(variable: &str) -> Option<u64> {
 #[test]
 fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     let mut dice = Seeded::new(number("KILL_SEED").unwrap_or(1));
-    let kills = number("KILLS").unwrap_or(100);
+    let kills = number("KILLS").unwrap_or(200);
     let mut bed = Bed::new();
     bed.start();
     let mut accepted: BTreeSet<String> = BTreeSet::new();
