@@ -26,7 +26,7 @@ impl Saved {
         self
     }
 
-    /// Adds the time between [`Sequence::save`] and [`Sequence::restore`], where it is known, to the elapsed time, so
+    /// Adds the time between [`Sequence::record`] and [`Sequence::restore`], where it is known, to the elapsed time, so
     /// that the times in [`Sequence::sent`] stay true. No patience runs out by it.
     pub fn after_absence(mut self, away: Duration) -> Self {
         self.knowledge.clock.pass(away);
