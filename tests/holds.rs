@@ -286,19 +286,18 @@ fn what_may_change_a_machine_does_not_leave_while_the_rack_is_paused() {
     assert!(!matches!(answer, Err(Refused::Paused { .. })), "{answer:?}");
 }
 
+/// How many datagrams of orders have left.
+fn orders(world: &World) -> usize {
+    let left = world.left.iter();
+    left.filter(|left| left.order.is_some()).count()
+}
+
 #[test]
 fn a_raw_command_is_written_down_before_it_leaves_and_so_is_its_answer() {
     let mut world = World::new(79, 1);
     world.run_for(secs(3));
     world.commit_takes = millis(800);
     let began = world.now;
-    let orders = |world: &World| {
-        world
-            .left
-            .iter()
-            .filter(|left| left.order.is_some())
-            .count()
-    };
     let before = orders(&world);
     let call = world.ask(raw("n01"));
     world.run_for(millis(790));
@@ -325,13 +324,6 @@ fn a_raw_command_that_waits_when_the_rack_is_paused_is_taken_back() {
     let mut world = World::new(80, 1);
     world.run_for(secs(3));
     world.commit_takes = millis(800);
-    let orders = |world: &World| {
-        world
-            .left
-            .iter()
-            .filter(|left| left.order.is_some())
-            .count()
-    };
     let before = orders(&world);
     let call = world.ask(raw("n01"));
     pause(&mut world, "smoke");
@@ -349,13 +341,6 @@ fn a_raw_command_that_cannot_be_written_down_does_not_leave() {
     let mut world = World::new(81, 1);
     world.run_for(secs(3));
     world.disk_full = Some("No space left on device");
-    let orders = |world: &World| {
-        world
-            .left
-            .iter()
-            .filter(|left| left.order.is_some())
-            .count()
-    };
     let before = orders(&world);
     let refused = world.call(raw("n01")).unwrap_err();
     assert!(matches!(refused, Refused::Store(_)), "{refused}");

@@ -204,11 +204,15 @@ mod tests {
     const ONE: &str = r#"{"number":1,"user":"alice","before":"0000000000000000000000000000000000000000000000000000000000000000"}"#;
 
     fn trail(count: u64) -> (Vec<String>, AuditHead) {
+        trail_of("alice", count)
+    }
+
+    fn trail_of(user: &str, count: u64) -> (Vec<String>, AuditHead) {
         let mut head = AuditHead::default();
         let mut records = Vec::new();
         for number in 1..=count {
             let text = format!(
-                r#"{{"number":{number},"user":"alice","before":"{}"}}"#,
+                r#"{{"number":{number},"user":"{user}","before":"{}"}}"#,
                 head.hash
             );
             head = AuditHead {
@@ -273,18 +277,7 @@ mod tests {
     #[test]
     fn a_trail_made_anew_shows_where_a_hash_was_written_down() {
         let (_, written_down) = trail(3);
-        let (mut forged, mut head) = (Vec::new(), AuditHead::default());
-        for number in 1..=5 {
-            let text = format!(
-                r#"{{"number":{number},"user":"bob","before":"{}"}}"#,
-                head.hash
-            );
-            head = AuditHead {
-                number,
-                hash: hash(text.as_bytes()),
-            };
-            forged.push(text);
-        }
+        let (forged, head) = trail_of("bob", 5);
         assert_eq!(breaches(&forged, &head), []);
         let mut chain = Chain::new(Some(written_down.clone()));
         forged.iter().for_each(|record| chain.follow(record));
