@@ -190,3 +190,41 @@ fn what_was_suspended_before_the_disk_was_full_is_suspended_in_the_next_life() {
     assert!(matches!(said, Refused::Unremembered(_)), "{said}");
     assert_eq!(world.state(task), State::Aborted);
 }
+
+#[test]
+fn a_crash_at_every_step_of_the_journal_loses_no_task_and_repeats_no_pulse() {
+    let pulses = [
+        (Operation::Cycle, ChassisOrder::Cycle),
+        (Operation::Reset, ChassisOrder::Reset),
+        (Operation::InjectNmi, ChassisOrder::Nmi),
+        (Operation::SoftReboot, ChassisOrder::Soft),
+    ];
+    for (operation, order) in pulses {
+        let mut crashes = 0;
+        for step in 1.. {
+            let mut world = World::new(90, 1);
+            world.run_for(secs(3));
+            let wanted = world.commits + step;
+            let task = world.start_task("n01", operation, Wishes::default());
+            let end = world.now + secs(600);
+            let ended = |world: &mut World| world.state(task).is_end();
+            world.run_until(end, |world| world.commits >= wanted);
+            if world.commits < wanted {
+                assert!(ended(&mut world), "{operation} after {step} commits");
+                break;
+            }
+            crashes += 1;
+            world.crash();
+            world.start();
+            let view = world.run_task(task, secs(900));
+            let told = format!("{operation}, crash after commit {step}: {view:#?}");
+            assert!(view.state.is_end(), "{told}");
+            assert!(world.executed("n01", order) <= 1, "{told}");
+            if view.state == State::Succeeded {
+                assert_eq!(world.executed("n01", order), 1, "{told}");
+                assert!(world.is_on("n01"), "{told}");
+            }
+        }
+        assert!(crashes >= 3, "{operation}: {crashes} commits");
+    }
+}
