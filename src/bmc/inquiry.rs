@@ -144,7 +144,7 @@ fn name(record: &Record) -> String {
 
 /// How long the session has to be unused before.
 const REST: Duration = Duration::from_secs(1);
-/// How long each piece is waited for (protocol notes, 1.2: about a second, and once more).
+/// How long each piece is waited for (docs/protocol.md, "Finding out what a BMC has": a second, and once more).
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a piece is asked for.
 const TRIES: u8 = 2;

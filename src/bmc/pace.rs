@@ -1,4 +1,4 @@
-//! A token bucket: how often one BMC is spoken to (protocol notes, section 4: 1 command a second, 3 after a rest).
+//! A token bucket: how often one BMC is spoken to.
 
 use crate::time::Instant;
 use std::time::Duration;

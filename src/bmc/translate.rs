@@ -423,7 +423,7 @@ fn restart_cause(cause: get_system_restart_cause::Cause) -> RestartCause {
     }
 }
 
-/// The policy of the protocol notes, section 1.7.
+/// What each completion code leads to: docs/protocol.md, "Completion codes".
 fn kind(completion: CompletionCode) -> RefusalKind {
     match completion {
         CompletionCode::BUSY

@@ -193,7 +193,7 @@ fn a_silent_rakp_1_restarts_all_with_a_new_id_from_a_fresh_port_and_the_late_rep
 
 #[test]
 fn an_error_reply_with_tag_0_and_id_0_ends_the_handshake_with_the_true_reason() {
-    // OpenBMC returns before it has copied tag and id (protocol notes, finding 3).
+    // OpenBMC returns before it has copied tag and id.
     let refuse = |status| -> OpenError {
         let mut world = World::new();
         world.rakp2 = match status {

@@ -25,7 +25,7 @@ fn fails(kind: PayloadType, answer: &[u8]) -> (OpenError, f64, World) {
     }
 }
 
-/// OpenBMC's way to refuse: tag 0, status, reserved, console session id 0 (protocol notes, finding 3), by hand.
+/// OpenBMC's way to refuse: tag 0, status, reserved, console session id 0, by hand.
 fn openbmc(status: u8) -> [u8; 8] {
     [0, status, 0, 0, 0, 0, 0, 0]
 }

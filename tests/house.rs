@@ -1,0 +1,183 @@
+//! The house explains itself: what the source and the documents point at is there.
+//!
+//! `docs/design.md` has the rules by number and its sections by number; the source says "rule N" and "design, section N".
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn every_rule_that_the_source_names_is_in_the_design() {
+    let rules = rules_of(&read("docs/design.md"));
+    assert_eq!(rules, (1..=13).collect(), "the rules of docs/design.md");
+    let mut complaints = Vec::new();
+    for (file, text) in sources() {
+        for (line, number) in numbers_after(&text, "rule ") {
+            if !rules.contains(&number) {
+                complaints.push(format!("{file}:{line}: there is no rule {number}"));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_section_that_the_source_names_is_in_the_design() {
+    let sections = sections_of(&read("docs/design.md"));
+    let mut complaints = Vec::new();
+    for (file, text) in sources() {
+        for (line, number) in numbers_after(&text, "design, section ") {
+            if !sections.contains(&number) {
+                complaints.push(format!("{file}:{line}: the design has no section {number}"));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_file_that_a_comment_or_a_document_names_is_there() {
+    let mut texts = sources();
+    for document in [
+        "README.md",
+        "tests/README.md",
+        "fuzz/README.md",
+        "Cargo.toml",
+    ] {
+        texts.push((document.to_owned(), read(document)));
+    }
+    for entry in fs::read_dir(root().join("docs")).expect("docs can be listed") {
+        let path = entry.expect("listed").path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            let name = format!(
+                "docs/{}",
+                path.file_name().expect("named").to_string_lossy()
+            );
+            texts.push((name.clone(), read(&name)));
+        }
+    }
+    let mut complaints = Vec::new();
+    for (file, text) in texts {
+        for (line, named) in files_named(&text) {
+            if !root().join(&named).exists() {
+                complaints.push(format!("{file}:{line}: there is no {named}"));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn pointers_are_seen_where_they_stand() {
+    assert_eq!(
+        numbers_after("a (design, rule 10).\nrule 7", "rule "),
+        [(1, 10), (2, 7)]
+    );
+    assert_eq!(
+        numbers_after("design, section 3)", "design, section "),
+        [(1, 3)]
+    );
+    assert_eq!(
+        files_named("see docs/design.md, `tests/run` and (docs/bmcs.md)"),
+        [
+            (1, "docs/design.md".to_owned()),
+            (1, "docs/bmcs.md".to_owned())
+        ]
+    );
+    assert_eq!(
+        rules_of("## 2. Rules\n1. **A.** x\n   y\n2. **B.**\n## 3. Z\n3. **C.**"),
+        [1, 2].into()
+    );
+}
+
+/// The numbers of the list in the section "Rules".
+fn rules_of(design: &str) -> BTreeSet<u32> {
+    let rules = design
+        .lines()
+        .skip_while(|line| !line.ends_with(". Rules"))
+        .skip(1);
+    rules
+        .take_while(|line| !line.starts_with("## "))
+        .filter_map(|line| line.split_once(". **")?.0.parse().ok())
+        .collect()
+}
+
+/// The numbers of its headings.
+fn sections_of(design: &str) -> BTreeSet<u32> {
+    let headings = design.lines().filter_map(|line| line.strip_prefix("## "));
+    headings
+        .filter_map(|heading| heading.split_once(". ")?.0.parse().ok())
+        .collect()
+}
+
+/// Each number that follows `words`, with its line.
+fn numbers_after(text: &str, words: &str) -> Vec<(usize, u32)> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        for (at, _) in line.match_indices(words) {
+            let digits: String = line[at + words.len()..]
+                .chars()
+                .take_while(char::is_ascii_digit)
+                .collect();
+            found.extend(digits.parse().ok().map(|number| (index + 1, number)));
+        }
+    }
+    found
+}
+
+/// Each document `docs/NAME.md` that a text names, with its line.
+fn files_named(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        for (at, _) in line.match_indices("docs/") {
+            let name: String = line[at..]
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || "/._-".contains(*c))
+                .collect();
+            let name = name.trim_end_matches('.').to_owned();
+            let elsewhere =
+                line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || "/.".contains(c));
+            if !elsewhere && name.ends_with(".md") {
+                found.push((index + 1, name));
+            }
+        }
+    }
+    found
+}
+
+/// Every file of the source and of the tests, by its path from the root.
+fn sources() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for place in ["src", "tests", "benches", "fuzz/targets"] {
+        collect(&root().join(place), &mut files);
+    }
+    files
+        .into_iter()
+        .filter(|path| !path.ends_with("tests/house.rs"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("source files are text");
+            let name = path.strip_prefix(root()).expect("collected below the root");
+            (name.to_string_lossy().into_owned(), text)
+        })
+        .collect()
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("source directories can be listed") {
+        let path = entry.expect("listed").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
