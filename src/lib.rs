@@ -6,6 +6,7 @@
 //! | room | what it is | may name |
 //! | --- | --- | --- |
 //! | [`time`], [`entropy`] | our `Instant` and our randomness: all that the core knows of the outside | nothing |
+//! | [`model`] | the words: what is asked, shown and remembered by name, as the API writes it; no behaviour | nothing but `time` |
 //! | [`nodeset`] | `r1n[01-16,20]`: names of nodes as operators write them | nothing |
 //! | [`ipmi`] | the wire: bytes and values, one file per command | nothing |
 //! | [`session`] | one RMCP+ or IPMI 1.5 session, sans-IO: handshake, keys, sealing, windows, retransmission | `ipmi` |
@@ -18,7 +19,7 @@
 //! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | `ipmi` |
 //! | [`cli`] | `rackbmc`: a client like any other (and a host for `sim`) | `api::json`, `nodeset`, `sim` |
 //!
-//! `time` and `entropy` are open to all. The core rooms have no clock, socket, file, randomness or `async`;
+//! `time`, `entropy` and `model` are open to all. The core rooms have no clock, socket, file, randomness or `async`;
 //! `tests/rooms.rs` walks the source and holds everybody to this table.
 //!
 //! # The journey of one request
@@ -47,6 +48,7 @@ pub mod config;
 pub mod daemon;
 pub mod entropy;
 pub mod ipmi;
+pub mod model;
 pub mod nodeset;
 pub mod power;
 pub mod rack;

@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 const WALLS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("entropy", &[]),
+    ("model", &["time"]),
     // Words only: node sets are written by people in files, requests and on the command line.
     ("nodeset", &[]),
-    ("ipmi", &["time", "entropy"]),
-    ("session", &["ipmi", "time", "entropy"]),
+    ("ipmi", &["time", "entropy", "model"]),
+    ("session", &["ipmi", "time", "entropy", "model"]),
     // No IPMI word in the vocabulary: `power` and `rack` would hear it through it.
-    ("bmc::vocabulary", &["time", "entropy"]),
-    ("bmc", &["session", "ipmi", "time", "entropy"]),
-    ("power", &["bmc::vocabulary", "time", "entropy"]),
+    ("bmc::vocabulary", &["time", "entropy", "model"]),
+    ("bmc", &["session", "ipmi", "time", "entropy", "model"]),
+    ("power", &["bmc::vocabulary", "time", "entropy", "model"]),
     // The log-in is carried through, as a whole: `rack` speaks Orders and Reports only.
     (
         "rack",
@@ -30,17 +31,21 @@ const WALLS: &[(&str, &[&str])] = &[
             "session::secret",
             "time",
             "entropy",
+            "model",
+            "model",
         ],
     ),
     // The settings of a node carry those of its session to `bmc`; the rest of `rack` does not look into them.
     (
         "rack::settings",
-        &["rack", "power", "bmc", "session", "time", "entropy"],
+        &[
+            "rack", "power", "bmc", "session", "time", "entropy", "model",
+        ],
     ),
     (
         "config",
         &[
-            "nodeset", "rack", "power", "bmc", "session", "ipmi", "time", "entropy",
+            "nodeset", "rack", "power", "bmc", "session", "ipmi", "time", "entropy", "model",
         ],
     ),
     (
@@ -53,26 +58,28 @@ const WALLS: &[(&str, &[&str])] = &[
             "config",
             "time",
             "entropy",
+            "model",
+            "model",
         ],
     ),
     (
         "daemon",
         &[
             "config", "api", "rack", "power", "bmc", "session", "ipmi", "nodeset", "time",
-            "entropy",
+            "entropy", "model",
         ],
     ),
     ("sim", &["ipmi", "time", "entropy"]),
     // The commands `sim` and `demo` carry a rack of their own with them.
     (
         "cli::sim",
-        &["cli", "api", "sim", "ipmi", "time", "entropy"],
+        &["cli", "api", "sim", "ipmi", "time", "entropy", "model"],
     ),
     (
         "cli::demo",
-        &["cli", "api", "sim", "ipmi", "time", "entropy"],
+        &["cli", "api", "sim", "ipmi", "time", "entropy", "model"],
     ),
-    ("cli", &["api", "nodeset"]),
+    ("cli", &["api", "nodeset", "model", "time"]),
     ("bin::rackbmcd", &["daemon", "config"]),
     // Under the name `rackbmcd` it is the daemon: what `cli::demo` starts.
     ("bin::rackbmc", &["cli", "daemon"]),
@@ -80,7 +87,7 @@ const WALLS: &[(&str, &[&str])] = &[
 
 /// Rooms without a world: no clock, socket, file, randomness or `async`, and the same order on every run.
 const CORE: &[&str] = &[
-    "time", "entropy", "nodeset", "ipmi", "session", "bmc", "power", "rack", "api", "sim",
+    "time", "entropy", "model", "nodeset", "ipmi", "session", "bmc", "power", "rack", "api", "sim",
 ];
 /// The parts of core rooms that do touch sockets.
 const CORE_EXCEPT: &[&str] = &["api::serve"];

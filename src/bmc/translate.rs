@@ -390,7 +390,18 @@ fn reading(order: &Order, data: &[u8]) -> Result<Reading, String> {
             }
         }
         Order::Raw { .. } => Reading::Raw(data.to_vec()),
-        _ => Reading::Done,
+        Order::PowerOn
+        | Order::PowerOff
+        | Order::SoftOff
+        | Order::Cycle
+        | Order::Reset
+        | Order::Nmi
+        | Order::Identify(_)
+        | Order::SetBootDevice { .. }
+        | Order::ClearEventLog
+        | Order::ResetBmc { .. } => Reading::Done,
+        // `Script::handle` has collected its entries one by one.
+        Order::ReadEventLog(_) => Reading::EventLog(Vec::new()),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The words between the rooms above (`power`, `rack`) and one BMC: what is asked ([`Order`]) and the one answer that
 //! every order brings ([`Report`]). No word of IPMI in here, so that another way to a BMC could stand behind it.
 
+pub use crate::model::{BootDevice, Delivery, Power, RestartCause, Trouble};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -8,16 +9,6 @@ use std::time::Duration;
 /// What one order is known by, unique in the life of one `Rack`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct OrderId(pub u64);
-
-/// Whether a machine has power, as a BMC reads it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Power {
-    /// Power is on.
-    On,
-    /// Power is off (soft-off or mechanical).
-    Off,
-}
 
 /// What we ask of a BMC.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -129,31 +120,64 @@ pub enum Repeat {
     Never,
 }
 
+/// What an order may change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Nothing: it reads, or lets a light blink.
+    Nothing,
+    /// Something of the machine or its BMC other than its power.
+    Machine,
+    /// The machine's power: a level, harmless when repeated.
+    Level,
+    /// The machine's power, if its operating system goes along.
+    Soft,
+    /// The machine's power or what its system does (an interrupt): it cannot be undone.
+    Pulse,
+}
+
 impl Order {
     /// Whether the order changes the machine's power or runs an interrupt: such orders are written ahead.
     pub fn changes_power(&self) -> bool {
-        matches!(
-            self,
-            Order::PowerOn
-                | Order::PowerOff
-                | Order::SoftOff
-                | Order::Cycle
-                | Order::Reset
-                | Order::Nmi
-        )
+        match self.effect() {
+            Effect::Level | Effect::Soft | Effect::Pulse => true,
+            Effect::Nothing | Effect::Machine => false,
+        }
     }
 
-    /// Whether the order may change something else of the machine or its BMC than its power: of a raw command nobody
-    /// knows. Such orders are put down before they leave, and none leaves while the rack is paused. The identify light
-    /// is no such change: people find the machine by it.
+    /// Whether the order may change something else of the machine or its BMC than its power. Such orders are put down
+    /// before they leave, and none leaves while the rack is paused.
     pub fn changes_machine(&self) -> bool {
-        matches!(
-            self,
+        match self.effect() {
+            Effect::Machine => true,
+            Effect::Nothing | Effect::Level | Effect::Soft | Effect::Pulse => false,
+        }
+    }
+
+    /// What the order may change. Every order stands here by name: one that is forgotten does not compile.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Order::PowerOn | Order::PowerOff => Effect::Level,
+            Order::SoftOff => Effect::Soft,
+            Order::Cycle | Order::Reset | Order::Nmi => Effect::Pulse,
+            // Of a raw command nobody knows what it does.
             Order::SetBootDevice { .. }
-                | Order::ClearEventLog
-                | Order::ResetBmc { .. }
-                | Order::Raw { .. }
-        )
+            | Order::ClearEventLog
+            | Order::ResetBmc { .. }
+            | Order::Raw { .. } => Effect::Machine,
+            // The identify light is no change of the machine: people find it by its light.
+            Order::Identify(_)
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => Effect::Nothing,
+        }
     }
 
     /// Whether it may be repeated.
@@ -161,7 +185,23 @@ impl Order {
         match self {
             Order::SoftOff | Order::Cycle | Order::Reset => Repeat::AfterLook,
             Order::Nmi | Order::Raw { .. } | Order::ResetBmc { .. } => Repeat::Never,
-            _ => Repeat::Harmless,
+            // Levels: the second one finds what the first one made. (Clearing an event log names a reservation.)
+            Order::PowerOn
+            | Order::PowerOff
+            | Order::Identify(_)
+            | Order::SetBootDevice { .. }
+            | Order::ClearEventLog
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => Repeat::Harmless,
         }
     }
 
@@ -193,22 +233,6 @@ impl Order {
             Order::Raw { .. } => "raw command",
         }
     }
-}
-
-/// A boot device in Ironic's words.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BootDevice {
-    /// Network boot.
-    Pxe,
-    /// The first hard disk.
-    Disk,
-    /// CD or DVD.
-    Cdrom,
-    /// Firmware set-up.
-    Bios,
-    /// Safe mode of the disk's system.
-    Safe,
 }
 
 /// The one answer to an order.
@@ -282,36 +306,6 @@ pub enum Reading {
     Raw(Vec<u8>),
 }
 
-/// Why a system restarted (IPMI v2.0 §28.11).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RestartCause {
-    /// Not known.
-    Unknown,
-    /// Chassis Control over a channel.
-    ChassisControl,
-    /// The reset button.
-    ResetButton,
-    /// The power button.
-    PowerButton,
-    /// The watchdog expired.
-    Watchdog,
-    /// Power came back and the policy is always on.
-    AlwaysRestore,
-    /// Power came back and the policy restores the former state.
-    RestorePrevious,
-    /// Reset by a platform event filter.
-    PlatformEventReset,
-    /// Power cycle by a platform event filter.
-    PlatformEventCycle,
-    /// Soft reset, such as Ctrl-Alt-Del.
-    SoftReset,
-    /// The real-time clock woke it.
-    RealTimeClock,
-    /// Another or an OEM cause: its number.
-    Other(u8),
-}
-
 /// One entry of the system event log, as far as the watcher of an NMI cares.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EventLogEntry {
@@ -365,81 +359,6 @@ pub struct Silence {
     pub trouble: Trouble,
     /// It in words, with the figures.
     pub text: String,
-}
-
-/// Whether an unanswered order can have reached the machine.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Delivery {
-    /// No packet with it was handed to the network.
-    NotSent,
-    /// At least one was: it cannot be known.
-    Unknown,
-}
-
-/// What stands between us and a BMC.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trouble {
-    /// Its name does not resolve.
-    NoAddress,
-    /// The network says that nothing listens there.
-    Unreachable,
-    /// Silence.
-    Silent,
-    /// The password is wrong.
-    WrongPassword,
-    /// No such user.
-    UnknownUser,
-    /// The user may not have the privilege asked for.
-    NoPrivilege,
-    /// None of the configured cipher suites is taken.
-    NoCommonSuite,
-    /// The BMC does not speak IPMI v2.0 (or v1.5, where that was asked for).
-    NoProtocol,
-    /// All of its sessions are taken.
-    SessionsFull,
-    /// It was too busy all along.
-    Busy,
-    /// Two log-ins failed: nothing is tried until the credentials change, an operator says so, or the hold ends.
-    Held,
-    /// The breaker is open: it was found dead a moment ago.
-    BreakerOpen,
-    /// It answered something that is against the protocol.
-    Protocol,
-    /// The order was withdrawn.
-    Withdrawn,
-}
-
-impl Trouble {
-    /// It in a few words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Trouble::NoAddress => "name does not resolve",
-            Trouble::Unreachable => "nothing listens there",
-            Trouble::Silent => "no answer",
-            Trouble::WrongPassword => "wrong password",
-            Trouble::UnknownUser => "unknown user",
-            Trouble::NoPrivilege => "privilege not granted",
-            Trouble::NoCommonSuite => "no common cipher suite",
-            Trouble::NoProtocol => "protocol version not offered",
-            Trouble::SessionsFull => "BMC sessions full",
-            Trouble::Busy => "BMC busy",
-            Trouble::Held => "log-ins held back",
-            Trouble::BreakerOpen => "found dead a moment ago",
-            Trouble::Protocol => "answers against the protocol",
-            Trouble::Withdrawn => "withdrawn",
-        }
-    }
-}
-
-impl fmt::Display for Power {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Power::On => "on",
-            Power::Off => "off",
-        })
-    }
 }
 
 /// The report as a task's list of orders shows it.

@@ -2,7 +2,7 @@
 
 use super::sequence::Age;
 use super::sequence::phase::{Aim, Phase, Question, Then};
-use super::{Operation, Sequence, power_name};
+use super::{Operation, Sequence};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -118,14 +118,14 @@ fn words(phase: &Phase, operation: Operation) -> String {
         Phase::SoftWaiting { seen: Some(_), .. } => "confirming that it is off".to_owned(),
         Phase::SoftWaiting { .. } => "waiting for the operating system to shut down".to_owned(),
         Phase::Switching { leg, .. } => match leg.aim {
-            Aim::Return { .. } => format!("switching {} again", power_name(leg.to)),
+            Aim::Return { .. } => format!("switching {} again", leg.to),
             Aim::Escalated => "switching off hard".to_owned(),
-            Aim::Final | Aim::OffThenOn => format!("switching {}", power_name(leg.to)),
+            Aim::Final | Aim::OffThenOn => format!("switching {}", leg.to),
         },
         Phase::Watching {
             leg, seen: Some(_), ..
-        } => format!("confirming that it is {}", power_name(leg.to)),
-        Phase::Watching { leg, .. } => format!("waiting until it is {}", power_name(leg.to)),
+        } => format!("confirming that it is {}", leg.to),
+        Phase::Watching { leg, .. } => format!("waiting until it is {}", leg.to),
         Phase::Resting { .. } => "waiting for the minimum off time".to_owned(),
         Phase::Noting {
             asked: Question::Cause,

@@ -1,21 +1,8 @@
 //! How patient a sequence is and what it was allowed to do: given by `rack` from the configuration and the request.
 
-use super::Operation;
+use super::{OnSoftTimeout, Operation};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// What happens when the operating system has not shut down within the patience.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum OnSoftTimeout {
-    /// The task fails; the machine is left as it is.
-    #[default]
-    Fail,
-    /// The node is switched off hard: only where the request or the node's policy asks for it.
-    HardPowerOff,
-}
 
 /// The settings of one sequence; they are kept with it through a restart.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

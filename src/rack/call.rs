@@ -3,11 +3,12 @@
 //! Every [`Call`] brings exactly one [`Answer`] or [`Refused`]; some (waits, NMI, fresh readings) bring it later.
 //! Views are snapshots: plain data, complete, with ages and calendar times already worked out.
 
-use crate::bmc::vocabulary::{Order, Power, Trouble};
+use crate::bmc::vocabulary::{Order, Trouble};
 use crate::power::{Control, OnSoftTimeout, Operation};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use uuid::Uuid;
+
+pub use crate::model::{BatchId, OnFailure, PowerState, TaskId, Who};
 
 pub use super::view::{
     BatchNodeView, BatchView, BmcView, ControlView, EventId, EventView, EventsView, Explanation,
@@ -17,26 +18,6 @@ pub use super::view::{
 /// What one call is known by, chosen by whoever makes it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(pub u64);
-/// A task's id, unique over racks (a version 7 uuid: sorts by time of request).
-pub type TaskId = Uuid;
-/// A batch's id, of the same kind.
-pub type BatchId = Uuid;
-
-/// Who asks: goes into tasks, messages and the audit trail.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Who {
-    /// The name to show: a user of http_basic, a login name, `uid 1000`, or `rackbmcd` itself.
-    pub name: String,
-    /// User id of the peer of a Unix socket.
-    pub uid: Option<u32>,
-    /// Group id of the same.
-    pub gid: Option<u32>,
-    /// Process id of the same.
-    pub pid: Option<i32>,
-    /// The request id that the answer's header carries.
-    pub request: String,
-}
-
 /// The nine power targets of Ironic's API as this daemon extends it (design, section 3).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum PowerTarget {
@@ -104,33 +85,6 @@ impl PowerTarget {
     }
 }
 
-/// What `power_state` shows.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-pub enum PowerState {
-    /// Read as on.
-    #[serde(rename = "power on")]
-    On,
-    /// Read as off.
-    #[serde(rename = "power off")]
-    Off,
-    /// A soft operation was aborted or failed; lasts until the next periodic sync.
-    #[serde(rename = "error")]
-    Error,
-    /// Never read, or not readable since: null in JSON.
-    #[default]
-    #[serde(rename = "unknown")]
-    Unknown,
-}
-
-impl From<Power> for PowerState {
-    fn from(power: Power) -> Self {
-        match power {
-            Power::On => PowerState::On,
-            Power::Off => PowerState::Off,
-        }
-    }
-}
-
 /// What a request may ask beside the operation itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -164,17 +118,6 @@ pub struct BatchRequest {
     pub order: Vec<String>,
     /// Only look, log in and plan.
     pub dry_run: bool,
-}
-
-/// What a batch does when a node fails.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    /// Go on with the others.
-    #[default]
-    Continue,
-    /// Begin no further node.
-    Stop,
 }
 
 /// What may be asked.

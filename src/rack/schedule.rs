@@ -96,7 +96,29 @@ impl Gate {
 
 /// Whether the order draws the inrush current of a machine that starts.
 pub(super) fn is_inrush(order: &Order) -> bool {
-    matches!(order, Order::PowerOn | Order::Cycle)
+    match order {
+        Order::PowerOn | Order::Cycle => true,
+        Order::PowerOff
+        | Order::SoftOff
+        | Order::Reset
+        | Order::Nmi
+        | Order::Identify(_)
+        | Order::SetBootDevice { .. }
+        | Order::ClearEventLog
+        | Order::ResetBmc { .. }
+        | Order::Raw { .. }
+        | Order::ReadPower
+        | Order::ReadRestartCause
+        | Order::ReadEventLogInfo
+        | Order::ReadEventLogEntry(_)
+        | Order::ReadBootDevice
+        | Order::ReadIdentity
+        | Order::ReadPowerUse
+        | Order::ReadAcpiState
+        | Order::ReadGuid
+        | Order::ReadSessions
+        | Order::ReadEventLog(_) => false,
+    }
 }
 
 impl Rack {

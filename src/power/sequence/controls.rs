@@ -176,7 +176,7 @@ fn stopped(then: Then, knowledge: &Knowledge) -> Phase {
             ),
         ),
         Then::Rollback { by }
-            if knowledge.operation.pulse().is_some() || !knowledge.changing_handed() =>
+            if crate::power::pulse(knowledge.operation).is_some() || !knowledge.changing_handed() =>
         {
             knowledge.end(
                 State::RolledBack,

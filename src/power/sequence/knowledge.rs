@@ -4,11 +4,11 @@
 use super::clock::Clock;
 use super::phase::Phase;
 use crate::bmc::vocabulary::{
-    self, Delivery, Order, OrderId, Power, Reading, Report, Silence, Trouble,
+    self, Delivery, Effect, Order, OrderId, Power, Reading, Report, Silence, Trouble,
 };
 use crate::power::outcome::seconds;
 use crate::power::settings::SOFT_GAP;
-use crate::power::{Operation, Outcome, Sent, Settings, State, power_name};
+use crate::power::{Operation, Outcome, Sent, Settings, State};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -174,7 +174,7 @@ impl Knowledge {
     /// Whether a pulse that cannot be undone or repeated may have had its effect: handed and not plainly refused.
     pub(super) fn pulse_handed(&self) -> bool {
         self.sent.iter().any(|sent| {
-            matches!(sent.order, Order::Cycle | Order::Reset | Order::Nmi)
+            sent.order.effect() == Effect::Pulse
                 && sent.handed
                 && !matches!(&sent.answer, Some((_, Report::Refused(refusal))) if !is_ambiguous(refusal))
         })
@@ -220,17 +220,23 @@ impl Knowledge {
 
     /// Whether it takes an operator to mend this silence and nothing was sent yet.
     pub(super) fn is_hopeless(&self, silence: &Silence) -> bool {
-        !self.changing_handed()
-            && matches!(
-                silence.trouble,
-                Trouble::NoAddress
-                    | Trouble::WrongPassword
-                    | Trouble::UnknownUser
-                    | Trouble::NoPrivilege
-                    | Trouble::NoCommonSuite
-                    | Trouble::NoProtocol
-                    | Trouble::Held
-            )
+        let lasting = match silence.trouble {
+            Trouble::NoAddress
+            | Trouble::WrongPassword
+            | Trouble::UnknownUser
+            | Trouble::NoPrivilege
+            | Trouble::NoCommonSuite
+            | Trouble::NoProtocol
+            | Trouble::Held => true,
+            Trouble::Unreachable
+            | Trouble::Silent
+            | Trouble::SessionsFull
+            | Trouble::Busy
+            | Trouble::BreakerOpen
+            | Trouble::Protocol
+            | Trouble::Withdrawn => false,
+        };
+        lasting && !self.changing_handed()
     }
 
     pub(super) fn remark(&mut self, remark: String) {
@@ -256,7 +262,7 @@ impl Knowledge {
 
     /// `it was read off at 4.2 s, and nothing was read since: unknown whether it stayed so`
     pub(super) fn not_confirmed(&self) -> String {
-        let power = self.power.map_or("", power_name);
+        let power = self.power.map_or("", Power::name);
         let at = self
             .read_at()
             .map_or(String::new(), |at| format!(" at {}", seconds(at)));
@@ -320,8 +326,8 @@ impl Knowledge {
 
     /// A failure on the way back.
     pub(super) fn stuck(&self, by: &str, why: &str) -> Phase {
-        let wanted = self.power_at_start.map_or("unknown", power_name);
-        let found = self.power.map_or("unknown", power_name);
+        let wanted = self.power_at_start.map_or("unknown", Power::name);
+        let found = self.power.map_or("unknown", Power::name);
         self.end(
             State::Stuck,
             true,

@@ -8,7 +8,7 @@ use super::phase::{Aim, Leg, Look, Next, Phase};
 use crate::bmc::vocabulary::{Delivery, Order, Power, RefusalKind, Report};
 use crate::power::outcome::seconds;
 use crate::power::settings::backoff;
-use crate::power::{Operation, State, power_name};
+use crate::power::{Operation, State};
 use std::time::Duration;
 
 /// The leg of a hard operation towards `to`, from a node just read as `found`.
@@ -395,8 +395,8 @@ fn watched(
         knowledge.remark(format!(
             "at {} it was read {} after it had been read {}",
             knowledge.at(),
-            power_name(power),
-            power_name(leg.to)
+            power.name(),
+            leg.to.name()
         ));
     }
     if age >= press_again {
@@ -414,7 +414,7 @@ fn watched(
 
 /// The level was read back.
 fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
-    let state = power_name(leg.to);
+    let state = leg.to.name();
     match (leg.aim, knowledge.operation) {
         (Aim::Return { by }, _) => knowledge.end(
             State::RolledBack,
@@ -462,7 +462,7 @@ fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
         leg,
         &format!(
             "it was not read {} in time{refusal}{}",
-            power_name(leg.to),
+            leg.to.name(),
             knowledge.and_trouble()
         ),
         knowledge,

@@ -257,10 +257,10 @@ impl Sequence {
                 then: Then::Rollback { .. },
                 ..
             }
-            | Phase::Yielding { .. } => knowledge.power_at_start.map(Target::of),
+            | Phase::Yielding { .. } => knowledge.power_at_start.map(Target::from),
             Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => match leg.aim {
-                Aim::Return { .. } => Some(Target::of(leg.to)),
-                Aim::Final if operation.is_soft() => Some(Target::of(leg.to)),
+                Aim::Return { .. } => Some(Target::from(leg.to)),
+                Aim::Final if operation.is_soft() => Some(Target::from(leg.to)),
                 Aim::Final | Aim::OffThenOn | Aim::Escalated => Some(first),
             },
             Phase::Resting { .. } => Some(Target::PowerOn),

@@ -281,7 +281,7 @@ impl Phase {
                 Power::On => Order::PowerOn,
                 Power::Off => Order::PowerOff,
             }),
-            Phase::Pulsing { .. } => operation.pulse(),
+            Phase::Pulsing { .. } => crate::power::pulse(operation),
             Phase::Noting { asked, .. }
             | Phase::Judging { asked, .. }
             | Phase::NmiWatching { asked, .. } => Some(asked.order()),

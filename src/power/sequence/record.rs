@@ -6,7 +6,7 @@ use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{LogMark, Next, Notes, Phase, Question};
 use super::{Input, level, pulse, soft};
 use crate::bmc::vocabulary::{self, Power, Reading, Report};
-use crate::power::{Operation, power_name};
+use crate::power::Operation;
 
 /// The first phase after `queued`.
 pub(super) fn begin(knowledge: &Knowledge) -> Phase {
@@ -153,7 +153,7 @@ fn recorded(power: Power, until: Age, knowledge: &mut Knowledge) -> Phase {
 
 /// A pulse into a node that is off does nothing, or something else than was meant.
 fn refuse_off(knowledge: &Knowledge) -> Phase {
-    knowledge.fail(&format!("the node is {}", power_name(Power::Off)))
+    knowledge.fail(&format!("the node is {}", Power::Off))
 }
 
 fn noting(

@@ -238,7 +238,7 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
                 .sent()
                 .iter()
                 .any(|sent| sent.order.changes_power() && sent.handed)
-                && life.operation.pulse().is_none() =>
+                && crate::power::pulse(life.operation).is_none() =>
         {
             prop_assert_eq!(last, outcome.power_at_start);
         }

@@ -1,0 +1,146 @@
+//! What a task does, how it stands, and what people may do to it.
+
+use super::words::words;
+use super::{Power, Target};
+use serde::{Deserialize, Serialize};
+
+words! {
+    /// What a task does to its node.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Operation {
+        /// Switch on and read it back.
+        PowerOn = "power on",
+        /// Switch off hard and read it back.
+        PowerOff = "power off",
+        /// Off, read back, minimum off time, on, read back: made of levels, so that nothing happens twice.
+        Reboot = "rebooting",
+        /// Ask the operating system to shut down and wait until the node is off.
+        SoftPowerOff = "soft power off",
+        /// As a soft power off, then the minimum off time, on, read back.
+        SoftReboot = "soft rebooting",
+        /// One diagnostic interrupt, then watch what it does.
+        InjectNmi = "inject nmi",
+        /// One hard reset: a pulse.
+        Reset = "hard reset",
+        /// One power cycle by the BMC itself: a pulse.
+        Cycle = "power cycle",
+    }
+}
+
+impl Operation {
+    /// Whether it asks the operating system first.
+    pub fn is_soft(self) -> bool {
+        match self {
+            Operation::SoftPowerOff | Operation::SoftReboot => true,
+            Operation::PowerOn
+            | Operation::PowerOff
+            | Operation::Reboot
+            | Operation::InjectNmi
+            | Operation::Reset
+            | Operation::Cycle => false,
+        }
+    }
+}
+
+words! {
+    /// What a person may do to a running task.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Control {
+        /// Stop now, leave the machine as it is.
+        Abort = "abort",
+        /// Withdraw, as if never asked: only before anything was handed to the network.
+        Cancel = "cancel",
+        /// Bring the node back to the power state that it had at the start.
+        Rollback = "rollback",
+        /// Stand still: no order leaves, no patience runs out.
+        Suspend = "suspend",
+        /// Read the machine and go on with the patience that was left.
+        Resume = "resume",
+    }
+}
+
+words! {
+    /// Where a task stands.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum TaskState {
+        /// Not begun.
+        Queued = "queued",
+        /// Under way.
+        Running = "running",
+        /// Standing still until it is resumed, aborted, cancelled or rolled back.
+        Suspended = "suspended",
+        /// Abort or cancel was asked for; the outstanding order is being withdrawn (at most a second).
+        Aborting = "aborting",
+        /// Bringing back the power state of the start.
+        RollingBack = "rolling back",
+        /// Ended: what was asked for was read back.
+        Succeeded = "succeeded",
+        /// Ended: it did not come about, or it cannot be known.
+        Failed = "failed",
+        /// Ended by abort.
+        Aborted = "aborted",
+        /// Ended by cancel: nothing was handed to the network.
+        Cancelled = "cancelled",
+        /// Ended: the power state of the start was read back.
+        RolledBack = "rolled back",
+        /// Ended: the rollback itself failed; the outcome says wanted and found.
+        Stuck = "stuck",
+    }
+}
+
+impl TaskState {
+    /// Whether the task is over: nothing changes any more and no order leaves.
+    pub fn is_end(self) -> bool {
+        match self {
+            TaskState::Queued
+            | TaskState::Running
+            | TaskState::Suspended
+            | TaskState::Aborting
+            | TaskState::RollingBack => false,
+            TaskState::Succeeded
+            | TaskState::Failed
+            | TaskState::Aborted
+            | TaskState::Cancelled
+            | TaskState::RolledBack
+            | TaskState::Stuck => true,
+        }
+    }
+}
+
+words! {
+    /// What happens when the operating system has not shut down within the patience.
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum OnSoftTimeout {
+        /// The task fails; the machine is left as it is.
+        #[default]
+        Fail = "fail",
+        /// The node is switched off hard: only where the request or the node's policy asks for it.
+        HardPowerOff = "hard power off",
+    }
+}
+
+words! {
+    /// What a batch does when a node fails.
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum OnFailure {
+        /// Go on with the others.
+        #[default]
+        Continue = "continue",
+        /// Begin no further node.
+        Stop = "stop",
+    }
+}
+
+impl From<Power> for Target {
+    fn from(power: Power) -> Self {
+        match power {
+            Power::On => Target::PowerOn,
+            Power::Off => Target::PowerOff,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Enums whose variants are words: one list of words each, which JSON, the configuration, the OpenAPI document and
+//! people all read from here.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// An enum of which every variant is one word (or a few).
+pub trait Words: Copy + PartialEq + fmt::Debug + 'static {
+    /// Every variant, in the order of the declaration.
+    const LIST: &'static [Self];
+
+    /// The variant's word.
+    fn word(self) -> &'static str;
+
+    /// The variant that `word` names; case and blanks matter.
+    fn from_word(word: &str) -> Option<Self> {
+        Self::LIST
+            .iter()
+            .copied()
+            .find(|variant| variant.word() == word)
+    }
+
+    /// Every word, in the order of the declaration.
+    fn words() -> Vec<&'static str> {
+        Self::LIST.iter().map(|variant| variant.word()).collect()
+    }
+}
+
+/// Declares an enum with its words: `ALL`, `name()`, `Display` and [`Words`] come with it.
+macro_rules! words {
+    (
+        $(#[$about:meta])*
+        pub enum $name:ident {
+            $( $(#[$doc:meta])* $variant:ident = $word:literal, )+
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum $name {
+            $( $(#[$doc])* $variant, )+
+        }
+
+        impl $name {
+            /// Every one of them.
+            pub const ALL: [$name; [$($word),+].len()] = [$($name::$variant),+];
+
+            /// Its word.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $( $name::$variant => $word, )+
+                }
+            }
+        }
+
+        impl $crate::model::words::Words for $name {
+            const LIST: &'static [$name] = &$name::ALL;
+            fn word(self) -> &'static str {
+                self.name()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+/// A word in an answer. A reader that is older than the writer may not know it: it keeps the text, to show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Word<T> {
+    /// One that this program knows.
+    Known(T),
+    /// One that it does not know.
+    Other(Box<str>),
+}
+
+impl<T: Words> Word<T> {
+    /// The value, where this program knows the word.
+    pub fn known(&self) -> Option<T> {
+        match self {
+            Word::Known(value) => Some(*value),
+            Word::Other(_) => None,
+        }
+    }
+
+    /// The word itself.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Word::Known(value) => value.word(),
+            Word::Other(word) => word,
+        }
+    }
+}
+
+impl<T> From<T> for Word<T> {
+    fn from(value: T) -> Self {
+        Word::Known(value)
+    }
+}
+
+/// What a missing member reads as: no word at all.
+impl<T> Default for Word<T> {
+    fn default() -> Self {
+        Word::Other("".into())
+    }
+}
+
+impl<T: Words> PartialEq<T> for Word<T> {
+    fn eq(&self, other: &T) -> bool {
+        self.known() == Some(*other)
+    }
+}
+
+impl<T: Words> fmt::Display for Word<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl<T: Words> Serialize for Word<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de, T: Words> Deserialize<'de> for Word<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<str>::deserialize(deserializer)?;
+        Ok(match T::from_word(&text) {
+            Some(value) => Word::Known(value),
+            None => Word::Other(text),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Operation;
+
+    #[test]
+    fn a_word_of_a_newer_daemon_is_kept_and_shown() {
+        let read = |json: &str| serde_json::from_str::<Word<Operation>>(json).expect("a word");
+        assert_eq!(read("\"power on\""), Operation::PowerOn);
+        let newer = read("\"warm dance\"");
+        assert_eq!(newer.known(), None);
+        assert_eq!(newer.to_string(), "warm dance");
+        assert_eq!(
+            serde_json::to_string(&newer).expect("JSON"),
+            "\"warm dance\""
+        );
+    }
+
+    #[test]
+    fn every_word_leads_back_to_its_variant() {
+        for operation in Operation::ALL {
+            assert_eq!(Operation::from_word(operation.name()), Some(operation));
+        }
+        assert_eq!(
+            Operation::from_word("Power on"),
+            None,
+            "as in Ironic, case matters"
+        );
+    }
+}
