@@ -6,21 +6,24 @@
 //! | room | what it is | may name |
 //! | --- | --- | --- |
 //! | [`time`], [`entropy`] | our `Instant` and our randomness: all that the core knows of the outside | nothing |
-//! | [`model`] | the words: what is asked, shown and remembered by name, as the API writes it; no behaviour | nothing but `time` |
+//! | [`model`] | the words: what is asked, shown and remembered by name, as the API writes it; no behaviour | only `time` |
 //! | [`nodeset`] | `r1n[01-16,20]`: names of nodes as operators write them | nothing |
-//! | [`ipmi`] | the wire: bytes and values, one file per command | nothing |
+//! | [`ipmi`] | the wire: bytes and values, one file per command | the open rooms |
 //! | [`session`] | one RMCP+ or IPMI 1.5 session, sans-IO: handshake, keys, sealing, windows, retransmission | `ipmi` |
-//! | [`bmc`] | one BMC: vocabulary (orders and reports), session upkeep, pacing, breaker | `session`, `ipmi` |
+//! | [`bmc`] | one BMC: session upkeep, pacing, breaker | `session`, `ipmi` |
+//! | [`bmc::vocabulary`] | orders and reports: no word of IPMI, for `power` and `rack` would hear it | the open rooms |
 //! | [`power`] | sequences: pure state machines, controls, rollback | `bmc::vocabulary` |
-//! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history | `bmc`, `power` |
-//! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack::settings`, `nodeset` |
-//! | [`api`] | HTTP: request to `Call` and `Answer` to response are pure; `serve` does the sockets | `rack` |
-//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | everything but `cli` and `sim` |
-//! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | `ipmi` |
-//! | [`cli`] | `rackbmc`: a client like any other (and a host for `sim`) | `api::json`, `nodeset`, `sim` |
+//! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history; carries log-ins through as a whole | `bmc`, `power`, `session::Settings`, `session::settings`, `session::secret` |
+//! | [`rack::settings`] | the settings of a node, with those of its session, which the rest of `rack` does not look into | `rack`, `bmc`, `power`, `session` |
+//! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
+//! | [`api`] | HTTP: requests to calls and answers to responses are pure; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset` |
+//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `config`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
+//! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | only `time`, `entropy` |
+//! | [`cli`] | `rackbmc`: a client like any other | `api`, `nodeset` |
+//! | `cli::sim`, `cli::demo` | commands that carry a simulated rack with them | `cli`, `api`, `sim`, `ipmi` |
 //!
-//! `time`, `entropy` and `model` are open to all. The core rooms have no clock, socket, file, randomness or `async`;
-//! `tests/rooms.rs` walks the source and holds everybody to this table.
+//! The open rooms are `time`, `entropy` and `model`. The core rooms have no clock, socket, file, randomness or `async`.
+//! `tests/rooms.rs` reads this table and holds the source to it.
 //!
 //! # The journey of one request
 //!

@@ -1,4 +1,4 @@
-//! The walls between the rooms of `src/` (the table of imports), checked on the source itself.
+//! The walls between the rooms of `src/`: the table of imports in `src/lib.rs`, checked on the source itself.
 //!
 //! Reads every file below `src/`, follows `use` trees and `crate::`, `super::` and `std::` paths in nested modules
 //! as well, and complains about each that leads where its room may not look. Knows no types: a name is a name.
@@ -7,83 +7,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What one room may name of the others: a room, or one module of a room.
-const WALLS: &[(&str, &[&str])] = &[
-    ("time", &[]),
-    ("entropy", &[]),
-    ("model", &["time"]),
-    // Words only: node sets are written by people in files, requests and on the command line.
-    ("nodeset", &[]),
-    ("ipmi", &["time", "entropy", "model"]),
-    ("session", &["ipmi", "time", "entropy", "model"]),
-    // No IPMI word in the vocabulary: `power` and `rack` would hear it through it.
-    ("bmc::vocabulary", &["time", "entropy", "model"]),
-    ("bmc", &["session", "ipmi", "time", "entropy", "model"]),
-    ("power", &["bmc::vocabulary", "time", "entropy", "model"]),
-    // The log-in is carried through, as a whole: `rack` speaks Orders and Reports only.
-    (
-        "rack",
-        &[
-            "power",
-            "bmc",
-            "session::Settings",
-            "session::settings",
-            "session::secret",
-            "time",
-            "entropy",
-            "model",
-            "model",
-        ],
-    ),
-    // The settings of a node carry those of its session to `bmc`; the rest of `rack` does not look into them.
-    (
-        "rack::settings",
-        &[
-            "rack", "power", "bmc", "session", "time", "entropy", "model",
-        ],
-    ),
-    (
-        "config",
-        &[
-            "nodeset", "rack", "power", "bmc", "session", "ipmi", "time", "entropy", "model",
-        ],
-    ),
-    (
-        "api",
-        &[
-            "nodeset",
-            "rack",
-            "power",
-            "bmc::vocabulary",
-            "config",
-            "time",
-            "entropy",
-            "model",
-            "model",
-        ],
-    ),
-    (
-        "daemon",
-        &[
-            "config", "api", "rack", "power", "bmc", "session", "ipmi", "nodeset", "time",
-            "entropy", "model",
-        ],
-    ),
-    ("sim", &["ipmi", "time", "entropy"]),
-    // The commands `sim` and `demo` carry a rack of their own with them.
-    (
-        "cli::sim",
-        &["cli", "api", "sim", "ipmi", "time", "entropy", "model"],
-    ),
-    (
-        "cli::demo",
-        &["cli", "api", "sim", "ipmi", "time", "entropy", "model"],
-    ),
-    ("cli", &["api", "nodeset", "model", "time"]),
+/// The map of the house: its table is what is checked, so that it cannot say anything else than what is so.
+const MAP: &str = include_str!("../src/lib.rs");
+/// What every room may name, where its row does not say "nothing" or "only".
+const OPEN: &[&str] = &["time", "entropy", "model"];
+/// The programs: a few lines each, no rooms of the library.
+const PROGRAMS: &[(&str, &[&str])] = &[
     ("bin::rackbmcd", &["daemon", "config"]),
     // Under the name `rackbmcd` it is the daemon: what `cli::demo` starts.
     ("bin::rackbmc", &["cli", "daemon"]),
 ];
+
+/// A room, or one module of a room, and what it may name of the others.
+type Wall = (String, Vec<String>);
 
 /// Rooms without a world: no clock, socket, file, randomness or `async`, and the same order on every run.
 const CORE: &[&str] = &[
@@ -162,7 +98,8 @@ fn no_room_looks_through_a_wall() {
 
 #[test]
 fn every_room_of_the_house_is_in_the_table() {
-    let known: BTreeSet<&str> = WALLS
+    let walls = walls(MAP);
+    let known: BTreeSet<&str> = walls
         .iter()
         .filter_map(|(room, _)| room.split("::").next())
         .collect();
@@ -177,9 +114,33 @@ fn every_room_of_the_house_is_in_the_table() {
             .into_owned();
         assert!(
             room == "lib" || known.contains(room.as_str()),
-            "{room} has no row in WALLS"
+            "{room} has no row in the table of src/lib.rs"
         );
     }
+}
+
+#[test]
+fn the_map_is_read_as_it_is_meant() {
+    let map = "//! | room | what | may name |\n//! | --- | --- | --- |\n//! | [`a`], [`b`] | x | nothing |\n\
+               //! | `c` | y | only `a` |\n//! | `d::e` | z | `c` |\n//!\n//! | `f` | other table | `a` |";
+    let wall = |room: &str, names: &[&str]| {
+        (
+            room.to_owned(),
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(
+        walls(map)[PROGRAMS.len()..],
+        [
+            wall("a", &[]),
+            wall("b", &[]),
+            wall("c", &["a"]),
+            wall("d::e", &["c", "time", "entropy", "model"]),
+        ]
+    );
 }
 
 #[test]
@@ -295,7 +256,8 @@ fn check(name: &str, text: &str) -> Vec<String> {
         return Vec::new(); // lib.rs: the map of the house names every room
     }
     let here = module.join("::");
-    let Some((room, allowed)) = WALLS
+    let walls = walls(MAP);
+    let Some((room, allowed)) = walls
         .iter()
         .filter(|(room, _)| begins(&here, room))
         .max_by_key(|(room, _)| room.len())
@@ -329,6 +291,59 @@ fn check(name: &str, text: &str) -> Vec<String> {
     complaints
         .into_iter()
         .map(|(line, what)| format!("{name}:{line}: {what}"))
+        .collect()
+}
+
+/// The rows of the table "Rooms, and who may name whom": in the first column the rooms that the row is about, in the
+/// last one what they may name, all in backticks.
+fn walls(map: &str) -> Vec<Wall> {
+    let table = map
+        .lines()
+        .skip_while(|line| !line.ends_with("may name |"))
+        .skip(2);
+    let mut walls: Vec<Wall> = PROGRAMS
+        .iter()
+        .map(|(room, names)| {
+            (
+                (*room).to_owned(),
+                names.iter().map(|n| (*n).to_owned()).collect(),
+            )
+        })
+        .collect();
+    for row in table.map_while(|line| line.strip_prefix("//! | ")) {
+        let columns: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
+        let [rooms, .., last] = columns.as_slice() else {
+            panic!("a row of the map has no columns: {row}");
+        };
+        let mut names = in_backticks(last);
+        if *last == "nothing" || last.starts_with("only ") {
+            assert_eq!(
+                names.is_empty(),
+                *last == "nothing",
+                "what may {rooms} name?"
+            );
+        } else {
+            assert!(
+                !names.is_empty() || *last == "the open rooms",
+                "what may {rooms} name?"
+            );
+            names.extend(OPEN.iter().map(|open| (*open).to_owned()));
+        }
+        walls.extend(
+            in_backticks(rooms)
+                .into_iter()
+                .map(|room| (room, names.clone())),
+        );
+    }
+    walls
+}
+
+/// What stands between backticks, without the marks of a link.
+fn in_backticks(text: &str) -> Vec<String> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
         .collect()
 }
 
