@@ -4,6 +4,7 @@ use super::call::{
     BatchId, BatchNodeView, BatchRequest, BatchView, CallId, OnFailure, Refused, TaskId, Who,
 };
 use super::events::Happening;
+use super::inventory::NodeId;
 use super::record::Table;
 use super::run::{Parked, Reply};
 use super::{Rack, restore};
@@ -118,7 +119,7 @@ impl Rack {
                 now,
             );
             made.push(Member {
-                node: self.nodes[node].settings.name.clone(),
+                node: self.inventory[node].settings.name.clone(),
                 task,
                 rank,
             });
@@ -144,7 +145,7 @@ impl Rack {
     }
 
     /// The nodes of a request with their ranks, in the order of starting.
-    fn members(&self, request: &BatchRequest) -> Result<Vec<(usize, usize)>, Refused> {
+    fn members(&self, request: &BatchRequest) -> Result<Vec<(NodeId, usize)>, Refused> {
         if request.nodes.is_empty() {
             return Err(Refused::Invalid(
                 "a batch needs nodes: none were named, and none is never all".to_owned(),
@@ -153,8 +154,8 @@ impl Rack {
         let (order, reversed) = self.order_of(request);
         let mut members = Vec::new();
         for ident in &request.nodes {
-            let node = self.node_of(ident)?;
-            let groups = &self.nodes[node].settings.groups;
+            let node = self.inventory.named(ident)?;
+            let groups = &self.inventory[node].settings.groups;
             let rank = order.iter().position(|group| groups.contains(group));
             let rank = rank.unwrap_or(order.len());
             let member = (node, if reversed { order.len() - rank } else { rank });
@@ -164,7 +165,7 @@ impl Rack {
         }
         if let Some(unknown) = request.order.iter().find(|group| {
             !self
-                .nodes
+                .inventory
                 .iter()
                 .any(|node| node.settings.groups.contains(group))
         }) {

@@ -22,13 +22,15 @@ impl Rack {
     fn take_call(&mut self, id: CallId, call: Call, now: Instant) -> Result<(), Refused> {
         let answer = match call {
             Call::Nodes => Answer::Nodes(
-                (0..self.nodes.len())
+                self.inventory
+                    .ids()
+                    .into_iter()
                     .map(|node| self.node_view(node, now))
                     .collect(),
             ),
-            Call::Node(ident) => Answer::Node(self.node_view(self.node_of(&ident)?, now)),
+            Call::Node(ident) => Answer::Node(self.node_view(self.inventory.named(&ident)?, now)),
             Call::FreshNode(ident) => {
-                self.read_fresh(self.node_of(&ident)?, id, now);
+                self.read_fresh(self.inventory.named(&ident)?, id, now);
                 return Ok(());
             }
             Call::SetPower {
@@ -45,14 +47,14 @@ impl Rack {
                 wishes,
                 who,
             } => {
-                let node = self.node_of(&node)?;
+                let node = self.inventory.named(&node)?;
                 let task = self.start(node, operation, &wishes, who, now)?;
                 self.journal
                     .park(Parked::Admit(vec![task], id, Reply::Task(task)));
                 return Ok(());
             }
             Call::InjectNmi { node, who } => {
-                let node = self.node_of(&node)?;
+                let node = self.inventory.named(&node)?;
                 let task = self.start(node, Operation::InjectNmi, &Wishes::default(), who, now)?;
                 let until = now + NMI_ANSWER;
                 self.tasks.get_mut(&task).expect("just made").nmi_call = Some((id, until));
@@ -122,9 +124,9 @@ impl Rack {
                 return Ok(());
             }
             Call::SetMaintenance { node, hold, who } => {
-                let node = self.node_of(&node)?;
+                let node = self.inventory.named(&node)?;
                 self.set_maintenance(node, hold, &who, now);
-                let uuid = self.nodes[node].settings.uuid;
+                let uuid = self.inventory[node].settings.uuid;
                 self.reply_when_durable(id, Reply::Node(uuid), now);
                 return Ok(());
             }
@@ -141,25 +143,25 @@ impl Rack {
             Call::Pausing => Answer::Pausing(self.pause.as_ref().map(|pause| pause.hold.clone())),
             Call::Order { node, order, who } => return self.order(id, &node, order, &who, now),
             Call::Retry { node, who } => {
-                let node = self.node_of(&node)?;
+                let node = self.inventory.named(&node)?;
                 log::info!(
                     "{}: {} says that its BMC is worth a try",
-                    self.nodes[node].settings.name,
+                    self.inventory[node].settings.name,
                     who.name
                 );
-                self.nodes[node].bmc.retry(now, &mut *self.entropy);
+                self.inventory[node].bmc.retry(now, &mut *self.entropy);
                 self.read_fresh(node, id, now);
                 return Ok(());
             }
             Call::Explain(ident) => {
-                let node = self.node_of(&ident)?;
+                let node = self.inventory.named(&ident)?;
                 Answer::Explanation(Box::new(self.explanation(node, now)))
             }
             Call::History { node, limit } => {
-                let node = self.node_of(&node)?;
+                let node = self.inventory.named(&node)?;
                 Answer::History(
                     self.history
-                        .of(self.nodes[node].settings.uuid)
+                        .of(self.inventory[node].settings.uuid)
                         .take(limit)
                         .cloned()
                         .collect(),
@@ -179,9 +181,10 @@ impl Rack {
         limit: usize,
         now: Instant,
     ) -> Result<Vec<super::call::TaskView>, Refused> {
-        let node = node.map(|ident| self.node_of(ident)).transpose()?;
+        let node = node.map(|ident| self.inventory.named(ident)).transpose()?;
+        let node = node.map(|node| self.inventory[node].settings.uuid);
         let wanted = |task: &&Task| {
-            (node.is_none() || task.node == node)
+            node.is_none_or(|node| task.identity.node_uuid == node)
                 && (batch.is_none() || task.identity.batch == batch)
                 && (!active || task.is_active())
         };

@@ -91,8 +91,8 @@ impl Rack {
         log::info!("{}: {control} of task {id} by {by}", task.identity.node);
         let (node, waiting) = (task.node, task.state() == State::Suspended);
         if let Some(node) = node {
-            self.nodes[node].bmc.set_wanted(!waiting, now);
-            if self.nodes[node].task == Some(id) {
+            self.inventory[node].bmc.set_wanted(!waiting, now);
+            if self.inventory[node].task == Some(id) {
                 self.settle(node, now);
             }
         }

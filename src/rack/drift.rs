@@ -4,6 +4,7 @@
 
 use super::Rack;
 use super::call::TaskId;
+use super::inventory::NodeId;
 use super::task::Task;
 use crate::bmc::vocabulary::{Order, Power, Report};
 use crate::power::{Operation, State};
@@ -62,26 +63,26 @@ impl Late {
 
 impl Rack {
     /// A task on the node has ended: what it sent may have its effect yet.
-    pub(super) fn note_late(&mut self, node: usize, id: TaskId, now: Instant) {
+    pub(super) fn note_late(&mut self, node: NodeId, id: TaskId, now: Instant) {
         let wall = self.wall(now);
         if let Some(task) = self.tasks.get(&id)
             && task.state() != State::Cancelled
         {
-            self.nodes[node].memory.late = Late::of(task, wall);
+            self.inventory[node].memory.late = Late::of(task, wall);
         }
     }
 
     /// A reading is remembered whoever asked for it, and ends a fault; what `power_state` shows changes at a sync or a
     /// task's end. A change that no task of ours made is said, whoever saw it first.
-    pub(super) fn note_reading(&mut self, node: usize, power: Power, now: Instant) {
+    pub(super) fn note_reading(&mut self, node: NodeId, power: Power, now: Instant) {
         let wall = self.wall(now);
-        let place = &mut self.nodes[node];
+        let place = &mut self.inventory[node];
         place.failed_syncs = 0;
         let recovered = place.memory.fault.take();
         let before = place.memory.reading.replace((power, wall));
         if recovered.is_some() {
             let text = format!("its BMC answers again: power is {power}");
-            self.nodes[node].next_sync = now + self.settings.sync_interval;
+            self.inventory[node].next_sync = now + self.settings.sync_interval;
             self.save_node(node);
             self.note_history(node, "recovered", text.clone(), None, None, false, now);
             self.announce_node(node, text, now);
@@ -89,13 +90,13 @@ impl Rack {
         let Some((before, _)) = before.filter(|(before, _)| *before != power) else {
             return;
         };
-        let task = self.nodes[node].task.and_then(|id| self.tasks.get(&id));
+        let task = self.inventory[node].task.and_then(|id| self.tasks.get(&id));
         // A task that has given such an order tells itself what became of it.
         let explains = |task: &Task| task.sequence.sent().iter().any(|s| s.order.changes_power());
         if task.is_some_and(explains) {
             return;
         }
-        let late = self.nodes[node].memory.late.as_mut();
+        let late = self.inventory[node].memory.late.as_mut();
         let late = late.and_then(|late| late.explain(power, wall));
         let why = match &late {
             Some(late) => format!(
@@ -108,7 +109,7 @@ impl Rack {
             None => "nobody asked this daemon for it".to_owned(),
         };
         let text = format!("found {power}, was {before}: {why}");
-        log::warn!("{}: {text}", self.nodes[node].settings.name);
+        log::warn!("{}: {text}", self.inventory[node].settings.name);
         let task = late.map(|late| late.task);
         self.note_history(node, "drift", text.clone(), task, None, false, now);
         self.save_node(node);

@@ -81,7 +81,7 @@ impl Rack {
         for task in self.active.iter().filter_map(|id| self.task_view(*id, now)) {
             *figures.tasks.entry(task.state.name()).or_default() += 1;
         }
-        for node in &self.nodes {
+        for node in self.inventory.iter() {
             let statistics = node.bmc.session().statistics();
             figures.waiting_orders += node.bmc.backlog() as u64;
             figures.handshakes += statistics.handshakes;

@@ -2,6 +2,7 @@
 
 use super::Rack;
 use super::call::{HistoryEntry, TaskId};
+use super::inventory::NodeId;
 use super::record::Table;
 use crate::time::Instant;
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,7 @@ impl Rack {
     #[allow(clippy::too_many_arguments, reason = "one entry, each part once")]
     pub(super) fn note_history(
         &mut self,
-        node: usize,
+        node: NodeId,
         kind: &str,
         text: String,
         task: Option<TaskId>,
@@ -57,7 +58,7 @@ impl Rack {
         now: Instant,
     ) {
         let at = self.wall(now);
-        let uuid = self.nodes[node].settings.uuid;
+        let uuid = self.inventory[node].settings.uuid;
         let entry = HistoryEntry {
             at,
             kind: kind.to_owned(),

@@ -3,6 +3,7 @@
 //! Driven by `calls`; what a hold keeps from beginning is `schedule`'s.
 
 use super::call::{HoldView, Refused, TaskId, Who};
+use super::inventory::NodeId;
 use super::{Pause, Rack};
 use crate::power::{Control, State};
 use crate::time::Instant;
@@ -10,13 +11,13 @@ use crate::time::Instant;
 impl Rack {
     pub(super) fn set_maintenance(
         &mut self,
-        node: usize,
+        node: NodeId,
         hold: Option<Option<String>>,
         who: &Who,
         now: Instant,
     ) {
         let wall = self.wall(now);
-        let memory = &mut self.nodes[node].memory;
+        let memory = &mut self.inventory[node].memory;
         let text = match &hold {
             Some(reason) => format!(
                 "maintenance: {}",
@@ -60,21 +61,21 @@ impl Rack {
     }
 
     /// A power order is refused where the node is in maintenance and the policy says so.
-    pub(super) fn check_maintenance(&self, node: usize) -> Result<(), Refused> {
+    pub(super) fn check_maintenance(&self, node: NodeId) -> Result<(), Refused> {
         let Some(hold) = self.maintenance_block(node) else {
             return Ok(());
         };
         let unnamed = || format!("set by {}", hold.by);
         Err(Refused::Maintenance {
-            node: self.nodes[node].settings.name.clone(),
+            node: self.inventory[node].settings.name.clone(),
             reason: hold.reason.clone().unwrap_or_else(unnamed),
         })
     }
 
     /// Maintenance that blocks suspends the task that has not begun yet, and its end lets that task wait for its place
     /// again. One that runs goes on: to stop it is the business of whoever works on the machine.
-    pub(super) fn apply_maintenance(&mut self, node: usize, now: Instant) {
-        let task = self.nodes[node].task;
+    pub(super) fn apply_maintenance(&mut self, node: NodeId, now: Instant) {
+        let task = self.inventory[node].task;
         if let Some(hold) = self.maintenance_block(node) {
             let by = super::reason::maintenance_in_words(hold);
             let queued = |id: &TaskId| {
@@ -85,11 +86,11 @@ impl Rack {
             if let Some(id) = task.filter(queued)
                 && self.control_task(id, Control::Suspend, &by, now).is_ok()
             {
-                self.nodes[node].memory.suspended = Some(id);
+                self.inventory[node].memory.suspended = Some(id);
                 self.save_node(node);
                 self.announce_task(id, format!("suspended by {by}"), now);
             }
-        } else if let Some(id) = self.nodes[node].memory.suspended.take() {
+        } else if let Some(id) = self.inventory[node].memory.suspended.take() {
             self.save_node(node);
             if task == Some(id) {
                 // One that was aborted or cancelled in between has nothing to resume.

@@ -4,7 +4,7 @@
 //! Driven by `restore` at a start and a reload, and by the entrances of the rack for what is still under way.
 
 use super::Rack;
-use super::call::Refused;
+use super::inventory::canonical;
 use super::node::{Memory, Node};
 use super::record::Table;
 use super::restore::to_json;
@@ -50,16 +50,17 @@ impl Rack {
     pub(super) fn take_leave(&mut self, node: Node, now: Instant) {
         let Node {
             settings,
-            mut bmc,
+            bmc,
             mut memory,
-            fresh_calls,
             ..
         } = node;
-        for (call, _) in fresh_calls {
-            self.answer(call, Err(Refused::NoSuchNode(settings.name.clone())));
-        }
         memory.knowledge = bmc.knowledge().clone();
         self.remember_gone(settings.uuid, memory, now);
+        self.close(bmc, now);
+    }
+
+    /// Nobody asks this BMC for anything any more: its session is closed.
+    pub(super) fn close(&mut self, mut bmc: Bmc, now: Instant) {
         bmc.stop(now, &mut *self.entropy);
         self.leaving.closing.push((bmc, now + CLOSING));
         self.wave_off(now);
@@ -83,10 +84,10 @@ impl Rack {
         datagram: &[u8],
         now: Instant,
     ) -> bool {
-        let from = super::canonical(from);
+        let from = canonical(from);
         let mut known = false;
         for (bmc, _) in &mut self.leaving.closing {
-            if bmc.address().map(super::canonical) == Some(from) && bmc.local_port() == port {
+            if bmc.address().map(canonical) == Some(from) && bmc.local_port() == port {
                 known = true;
                 bmc.handle_datagram(port, datagram, now, &mut *self.entropy);
             }
@@ -96,9 +97,9 @@ impl Rack {
     }
 
     pub(super) fn leaving_unreachable(&mut self, to: SocketAddr, now: Instant) {
-        let to = super::canonical(to);
+        let to = canonical(to);
         for (bmc, _) in &mut self.leaving.closing {
-            if bmc.address().map(super::canonical) == Some(to) {
+            if bmc.address().map(canonical) == Some(to) {
                 bmc.handle_unreachable(now, &mut *self.entropy);
             }
         }

@@ -27,12 +27,14 @@ mod events;
 mod figures;
 mod history;
 mod holds;
+mod inventory;
 mod journal;
 mod leaving;
 mod node;
 mod plan;
 mod reason;
 pub mod record;
+mod reload;
 mod restore;
 mod run;
 mod schedule;
@@ -54,9 +56,9 @@ use call::{Answer, BatchId, CallId, HoldView, Refused, TaskId};
 use events::Events;
 pub use figures::{Counters, Durations, Figures};
 use history::History;
+use inventory::{Inventory, NodeId};
 use journal::Journal;
 use leaving::Leaving;
-use node::Node;
 use plan::Plan;
 use record::Write;
 use run::{Owner, Parked};
@@ -74,11 +76,7 @@ pub use restore::{Remembered, RestoreError};
 /// One rack with all that belongs to it.
 pub struct Rack {
     settings: RackSettings,
-    nodes: Vec<Node>,
-    by_name: BTreeMap<String, usize>,
-    by_uuid: BTreeMap<Uuid, usize>,
-    /// Where BMCs are; two nodes may share one address, where names say so.
-    by_address: BTreeSet<(SocketAddr, usize)>,
+    inventory: Inventory,
     tasks: BTreeMap<TaskId, Task>,
     /// Tasks that have not ended, in the order of their requests.
     active: BTreeSet<TaskId>,
@@ -100,9 +98,6 @@ pub struct Rack {
     journal: Journal<Parked>,
     events: Events,
     waits: Waits,
-    /// The next timeout of each node, as `timers` has it.
-    node_timers: Vec<Option<Instant>>,
-    timers: BTreeSet<(Instant, usize)>,
     next_heartbeat: Option<Instant>,
     transmits: VecDeque<Outgoing>,
     answers: VecDeque<(CallId, Result<Answer, Refused>)>,
@@ -142,11 +137,11 @@ impl Rack {
         now: Instant,
     ) {
         self.counters.received += 1;
-        let nodes = self.nodes_at(from);
+        let nodes = self.inventory.at(from);
         let leaving = self.leaving_datagram(from, port, datagram, now);
         self.counters.strangers += u64::from(nodes.is_empty() && !leaving);
         for node in nodes {
-            self.nodes[node]
+            self.inventory[node]
                 .bmc
                 .handle_datagram(port, datagram, now, &mut *self.entropy);
             self.settle(node, now);
@@ -157,8 +152,8 @@ impl Rack {
     /// The network said that nothing listens at `to`.
     pub fn handle_unreachable(&mut self, to: SocketAddr, now: Instant) {
         self.leaving_unreachable(to, now);
-        for node in self.nodes_at(to) {
-            self.nodes[node]
+        for node in self.inventory.at(to) {
+            self.inventory[node]
                 .bmc
                 .handle_unreachable(now, &mut *self.entropy);
             self.settle(node, now);
@@ -175,9 +170,9 @@ impl Rack {
         now: Instant,
     ) {
         // A name that was configured when the question left may not be the node's any more.
-        let asked = |node: &usize| self.nodes[*node].bmc.settings().host == host;
-        if let Some(node) = self.by_uuid.get(&node).copied().filter(asked) {
-            self.nodes[node]
+        let asked = |node: &NodeId| self.inventory[*node].bmc.settings().host == host;
+        if let Some(node) = self.inventory.with_uuid(node).filter(asked) {
+            self.inventory[node]
                 .bmc
                 .handle_resolved(answer, now, &mut *self.entropy);
             self.settle(node, now);
@@ -187,12 +182,10 @@ impl Rack {
 
     /// The time has come that [`Rack::poll_timeout`] named, or later.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(&(at, node)) = self.timers.first()
-            && at <= now
-        {
-            self.timers.pop_first();
-            self.node_timers[node] = None;
-            self.nodes[node].bmc.handle_timeout(now, &mut *self.entropy);
+        while let Some(node) = self.inventory.take_due(now) {
+            self.inventory[node]
+                .bmc
+                .handle_timeout(now, &mut *self.entropy);
             self.time_out_node(node, now);
             self.settle(node, now);
         }
@@ -252,9 +245,8 @@ impl Rack {
 
     /// When [`Rack::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let nodes = self.timers.first().map(|(at, _)| *at);
         [
-            nodes,
+            self.inventory.next_timer(),
             self.next_heartbeat,
             self.gate.next(),
             self.waits.next(),
@@ -267,7 +259,7 @@ impl Rack {
 
     /// The numbers of the local ports that are in use: others may be closed.
     pub fn ports_in_use(&self) -> BTreeSet<LocalPort> {
-        self.nodes
+        self.inventory
             .iter()
             .map(|node| node.bmc.local_port())
             .chain(self.leaving.ports())
@@ -281,8 +273,8 @@ impl Rack {
         for task in self.active.clone() {
             self.take_back_unsent(task, now);
         }
-        for node in 0..self.nodes.len() {
-            self.nodes[node].bmc.stop(now, &mut *self.entropy);
+        for node in self.inventory.ids() {
+            self.inventory[node].bmc.stop(now, &mut *self.entropy);
             self.settle(node, now);
         }
         self.save_active(now);
@@ -291,7 +283,8 @@ impl Rack {
 
     /// Whether everything is closed and written, after [`Rack::stop`].
     pub fn is_quiet(&self) -> bool {
-        let closed = self.nodes.iter().all(|node| node.bmc.is_quiet()) && self.leaving.is_quiet();
+        let closed =
+            self.inventory.iter().all(|node| node.bmc.is_quiet()) && self.leaving.is_quiet();
         closed && !self.journal.is_pending()
     }
 
@@ -303,11 +296,11 @@ impl Rack {
     /// Nodes, tasks that have not ended, and BMCs in trouble: for a line of status.
     pub fn summary(&self, now: Instant) -> (usize, usize, usize) {
         let troubled = self
-            .nodes
+            .inventory
             .iter()
             .filter(|node| node.bmc.trouble(now).is_some())
             .count();
-        (self.nodes.len(), self.active.len(), troubled)
+        (self.inventory.len(), self.active.len(), troubled)
     }
 
     /// The calendar time of `now`.
@@ -315,29 +308,7 @@ impl Rack {
         self.clock.wall + (now - self.clock.at)
     }
 
-    fn nodes_at(&self, address: SocketAddr) -> Vec<usize> {
-        let address = canonical(address);
-        let here = self.by_address.range((address, 0)..=(address, usize::MAX));
-        here.map(|(_, node)| *node).collect()
-    }
-
-    fn node_of(&self, ident: &str) -> Result<usize, Refused> {
-        let by_uuid = || {
-            ident
-                .parse::<Uuid>()
-                .ok()
-                .and_then(|uuid| self.by_uuid.get(&uuid))
-        };
-        let node = self.by_name.get(ident).or_else(by_uuid).copied();
-        node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
-    }
-
     fn answer(&mut self, call: CallId, answer: Result<Answer, Refused>) {
         self.answers.push_back((call, answer));
     }
-}
-
-/// An IPv4 address in IPv6 clothes is the IPv4 address; scopes and flow labels do not tell BMCs apart.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -20,6 +20,8 @@ pub(super) struct Node {
     pub(super) bmc: Bmc,
     /// The address of its BMC under which datagrams find it.
     pub(super) noted: Option<SocketAddr>,
+    /// When it wants attention, as the inventory has it.
+    pub(super) timer: Option<Instant>,
     pub(super) memory: Memory,
     /// The reading that the power sync waits for.
     pub(super) sync: Option<OrderId>,
@@ -86,6 +88,7 @@ impl Node {
             labels: Labels::new(&settings, rack),
             bmc,
             noted: None,
+            timer: None,
             sync: None,
             next_sync: now,
             failed_syncs: 0,
@@ -118,6 +121,18 @@ impl Node {
             | PowerTarget::AbortSoftPowerOff => soft,
         };
         PowerTarget::ALL.into_iter().filter(takes).collect()
+    }
+
+    /// Its BMC may be that of another machine from now on: what was learned of it and read of it is not known.
+    pub(super) fn forget_machine(&mut self, now: Instant) {
+        let memory = &mut self.memory;
+        memory.knowledge = Knowledge::default();
+        self.journaled = Knowledge::default();
+        (memory.reading, memory.late, memory.fault) = (None, None, None);
+        if memory.shown != PowerState::Error {
+            memory.shown = PowerState::Unknown;
+        }
+        (self.failed_syncs, self.next_sync) = (0, now);
     }
 
     /// When its own timers want attention.

@@ -3,10 +3,11 @@
 //! Driven by `batch`, which turns a request into nodes with their ranks.
 
 use super::Rack;
-use super::call::{Answer, BatchNodeView, BatchRequest, BatchView, CallId, Who};
+use super::call::{Answer, BatchNodeView, BatchRequest, BatchView, CallId, Refused, Who};
+use super::inventory::NodeId;
 use super::run::Owner;
 use super::settings::RackSettings;
-use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
+use crate::bmc::vocabulary::{Order, Power, Reading, Report};
 use crate::power::Operation;
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -17,8 +18,18 @@ use std::time::Duration;
 pub(super) struct Plan {
     request: BatchRequest,
     who: Who,
-    /// Nodes with their ranks, in the order of starting, and what their BMCs said.
-    nodes: Vec<(usize, usize, Option<Report>)>,
+    /// In the order of starting.
+    looks: Vec<Look>,
+}
+
+/// One node of a dry run.
+#[derive(Debug)]
+struct Look {
+    node: NodeId,
+    name: String,
+    rank: usize,
+    /// What its BMC said.
+    report: Option<Report>,
 }
 
 impl Rack {
@@ -28,48 +39,43 @@ impl Rack {
         call: CallId,
         request: BatchRequest,
         who: Who,
-        members: Vec<(usize, usize)>,
+        members: Vec<(NodeId, usize)>,
         now: Instant,
     ) {
-        let asked: Vec<usize> = members.iter().map(|(node, _)| *node).collect();
-        let unread = |(node, rank)| (node, rank, None);
-        let nodes = members.into_iter().map(unread).collect();
-        self.plans.insert(
-            call,
-            Plan {
-                request,
-                who,
-                nodes,
-            },
-        );
-        for (place, node) in asked.into_iter().enumerate() {
-            let id = OrderId(self.next_order);
-            self.next_order += 1;
-            self.owners.insert(id, Owner::Plan(call, place));
-            self.nodes[node]
-                .bmc
-                .submit(id, Order::ReadPower, now, &mut *self.entropy);
+        let asked: Vec<NodeId> = members.iter().map(|(node, _)| *node).collect();
+        let unread = |(node, rank)| Look {
+            node,
+            name: self.inventory[node].settings.name.clone(),
+            rank,
+            report: None,
+        };
+        let plan = Plan {
+            request,
+            who,
+            looks: members.into_iter().map(unread).collect(),
+        };
+        self.plans.insert(call, plan);
+        for (slot, node) in asked.into_iter().enumerate() {
+            self.read_power(node, Owner::Plan(call, node, slot), now);
             self.settle(node, now);
         }
     }
 
     /// One of a dry run's readings is there.
-    pub(super) fn planned(&mut self, call: CallId, place: usize, report: &Report, now: Instant) {
-        let Some(plan) = self.plans.get_mut(&call) else {
+    pub(super) fn planned(&mut self, call: CallId, slot: usize, report: &Report, now: Instant) {
+        let plan = self.plans.get_mut(&call);
+        let Some(look) = plan.and_then(|plan| plan.looks.get_mut(slot)) else {
             return;
         };
-        let Some((node, _, slot)) = plan.nodes.get_mut(place) else {
-            return;
-        };
-        *slot = Some(report.clone());
+        look.report = Some(report.clone());
         if let Report::Accepted(Reading::Power(power)) = report {
-            let node = *node;
+            let node = look.node;
             self.note_reading(node, *power, now);
         }
         if self
             .plans
             .get(&call)
-            .is_some_and(|plan| plan.nodes.iter().all(|(_, _, report)| report.is_some()))
+            .is_some_and(|plan| plan.looks.iter().all(|look| look.report.is_some()))
         {
             let plan = self.plans.remove(&call).expect("just seen");
             let view = self.plan_view(plan, now);
@@ -81,24 +87,34 @@ impl Rack {
         let Plan {
             request,
             who,
-            nodes,
+            looks,
         } = plan;
         let wall = self.wall(now);
         let mut counts = BTreeMap::new();
         let mut table = Timetable::of(&request, &self.settings);
         let mut views = Vec::new();
-        for (node, rank, report) in nodes {
-            let (state, note, plan) = self.prospect(node, request.operation, report, now);
-            *counts.entry(state.to_owned()).or_insert(0) += 1;
-            let settings = self.sequence_settings(node, request.operation, &request.wishes);
-            // One that cannot be reached now is tried all the same.
-            let takes = if plan.is_empty() && state != UNREACHABLE {
-                Duration::ZERO
+        for look in looks {
+            let (name, rank) = (look.name.clone(), look.rank);
+            let (state, note, plan, takes) = if self.inventory.contains(look.node) {
+                let (state, note, plan) =
+                    self.prospect(look.node, request.operation, look.report, now);
+                let settings =
+                    self.sequence_settings(look.node, request.operation, &request.wishes);
+                // One that cannot be reached now is tried all the same.
+                let takes = if plan.is_empty() && state != UNREACHABLE {
+                    Duration::ZERO
+                } else {
+                    settings.longest(request.operation)
+                };
+                (state, note, plan, takes)
             } else {
-                settings.longest(request.operation)
+                // The configuration took it away while the others were looked at.
+                let note = Refused::NoSuchNode(look.name).to_string();
+                ("refused", Some(note), Vec::new(), Duration::ZERO)
             };
+            *counts.entry(state.to_owned()).or_insert(0) += 1;
             views.push(BatchNodeView {
-                node: self.nodes[node].settings.name.clone(),
+                node: name,
                 task: None,
                 state: state.to_owned(),
                 note,
@@ -127,7 +143,7 @@ impl Rack {
     /// What would come of a node: the state and a note for the plan, and the orders that it would be sent.
     fn prospect(
         &self,
-        node: usize,
+        node: NodeId,
         operation: Operation,
         report: Option<Report>,
         now: Instant,
@@ -142,7 +158,7 @@ impl Rack {
                 return (UNREACHABLE, note, Vec::new());
             }
         };
-        if let Some(privilege) = self.nodes[node].bmc.too_low_to_switch() {
+        if let Some(privilege) = self.inventory[node].bmc.too_low_to_switch() {
             let note =
                 format!("the log-in has privilege {privilege}, which may read but not switch");
             return ("refused", Some(note), Vec::new());

@@ -5,6 +5,7 @@
 use super::Rack;
 use super::batch::Rooms;
 use super::call::HoldView;
+use super::inventory::NodeId;
 use super::settings::MaintenancePolicy;
 use super::task::{Stage, Task};
 use crate::power::{Operation, State};
@@ -12,8 +13,8 @@ use crate::time::Instant;
 
 impl Rack {
     /// The maintenance that keeps power orders from a node, by the policy.
-    pub(super) fn maintenance_block(&self, node: usize) -> Option<&HoldView> {
-        let hold = self.nodes[node].memory.maintenance.as_ref();
+    pub(super) fn maintenance_block(&self, node: NodeId) -> Option<&HoldView> {
+        let hold = self.inventory[node].memory.maintenance.as_ref();
         hold.filter(|_| self.settings.maintenance_policy == MaintenancePolicy::Block)
     }
 
@@ -35,7 +36,7 @@ impl Rack {
                 {
                     return Some(format!("the end of {}", pause_in_words(&pause.hold)));
                 }
-                let place = &self.nodes[task.node?];
+                let place = &self.inventory[task.node?];
                 let by_maintenance = place.memory.suspended == Some(identity.id);
                 let hold = place
                     .memory

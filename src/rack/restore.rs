@@ -1,12 +1,13 @@
-//! Making a rack, anew or from what was remembered; putting down what must be remembered; taking a new configuration.
+//! Making a rack, anew or from what was remembered; putting down what must be remembered.
 
 use super::batch::{Batch, BatchRecord};
 use super::call::{PowerState, TaskId};
 use super::events::Events;
 use super::history::{History, HistoryRecord};
+use super::inventory::{Inventory, NodeId};
 use super::journal::Journal;
 use super::leaving::Leaving;
-use super::node::{Labels, Memory, Node, bmc_settings};
+use super::node::Memory;
 use super::record::Table;
 use super::schedule::{ALIVE, Gate, wall_from};
 use super::settings::{NodeSettings, RackSettings};
@@ -56,10 +57,7 @@ impl Rack {
         let epoch = (wall.unix_micros() << 8) | entropy.below(256);
         let mut rack = Rack {
             settings,
-            nodes: Vec::new(),
-            by_name: BTreeMap::new(),
-            by_uuid: BTreeMap::new(),
-            by_address: BTreeSet::new(),
+            inventory: Inventory::default(),
             tasks: BTreeMap::new(),
             active: BTreeSet::new(),
             batches: BTreeMap::new(),
@@ -76,8 +74,6 @@ impl Rack {
             journal: Journal::new(),
             events: Events::new(epoch),
             waits: Waits::default(),
-            node_timers: Vec::new(),
-            timers: BTreeSet::new(),
             next_heartbeat: None,
             transmits: VecDeque::new(),
             answers: VecDeque::new(),
@@ -105,104 +101,6 @@ impl Rack {
         Ok(rack)
     }
 
-    /// Takes a new configuration. Nodes that are new are added, changed ones take their new settings, those that are
-    /// gone are dropped: their sessions are closed, and what was learned of them is kept as long as history is.
-    ///
-    /// # Errors
-    /// A node that is gone has a task: nothing is changed, and the text says what to do.
-    pub fn reload(
-        &mut self,
-        settings: RackSettings,
-        nodes: Vec<NodeSettings>,
-        now: Instant,
-    ) -> Result<(), String> {
-        let kept: BTreeSet<Uuid> = nodes.iter().map(|node| node.uuid).collect();
-        for node in &self.nodes {
-            if let (false, Some(task)) = (kept.contains(&node.settings.uuid), node.task) {
-                let name = &node.settings.name;
-                return Err(format!(
-                    "node {name} is gone, but task {task} runs on it: wait for its end or abort it"
-                ));
-            }
-        }
-        let stagger = self.settings.power_on_stagger;
-        self.gate.change_stagger(stagger, settings.power_on_stagger);
-        self.settings = settings;
-        let mut old: BTreeMap<Uuid, Node> = std::mem::take(&mut self.nodes)
-            .into_iter()
-            .map(|node| (node.settings.uuid, node))
-            .collect();
-        self.by_name.clear();
-        self.by_uuid.clear();
-        self.by_address.clear();
-        self.timers.clear();
-        self.node_timers.clear();
-        // Nodes get new places: orders outside tasks that are under way lose their owners, and their callers hear it.
-        self.end_side_orders();
-        for settings in nodes {
-            let Some(mut node) = old.remove(&settings.uuid) else {
-                self.add_node(settings, now);
-                continue;
-            };
-            if node.settings != settings {
-                node.bmc
-                    .replace_settings(bmc_settings(&settings), now, &mut *self.entropy);
-                node.settings = settings;
-            }
-            node.labels = Labels::new(&node.settings, &self.settings.name);
-            (node.sync, node.fresh) = (None, None);
-            node.next_sync = node.next_sync.max(now);
-            self.place_node(node);
-        }
-        for node in old.into_values() {
-            self.take_leave(node, now);
-        }
-        for task in self.tasks.values_mut() {
-            task.node = self.by_uuid.get(&task.identity.node_uuid).copied();
-        }
-        for node in 0..self.nodes.len() {
-            self.apply_maintenance(node, now);
-            self.settle(node, now);
-        }
-        self.unscheduled = true;
-        self.wind_up(now);
-        Ok(())
-    }
-
-    /// A node that was there before is known still.
-    fn add_node(&mut self, settings: NodeSettings, now: Instant) {
-        let mut known = self.leaving.memories.remove(&settings.uuid);
-        let back = known.as_mut().and_then(|memory| {
-            let gone = memory.gone_since.take();
-            // What was read before it went is shown as a reading with its age.
-            gone.inspect(|_| memory.shown = PowerState::Unknown)
-        });
-        let is_new = known.is_none() || back.is_some();
-        let created = Memory {
-            created_at: self.wall(now),
-            ..Memory::default()
-        };
-        let mut node = Node::new(settings, &self.settings.name, known.unwrap_or(created), now);
-        // First readings are spread, so that a rack's BMCs are not all asked in one instant.
-        let place = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        node.next_sync = now + (FIRST_SYNC_APART * place).min(self.settings.sync_interval);
-        self.place_node(node);
-        if is_new {
-            self.save_node(self.nodes.len() - 1);
-        }
-        self.set_timer(self.nodes.len() - 1);
-    }
-
-    fn place_node(&mut self, mut node: Node) {
-        node.noted = None;
-        let place = self.nodes.len();
-        self.by_name.insert(node.settings.name.clone(), place);
-        self.by_uuid.insert(node.settings.uuid, place);
-        self.nodes.push(node);
-        self.node_timers.push(None);
-        self.note_address(place);
-    }
-
     /// Takes tasks, batches and the pause up where they were.
     fn take_up(&mut self, memory: Shelf, now: Instant) {
         let alive = memory.alive;
@@ -228,7 +126,7 @@ impl Rack {
         // Only now: the end of a batch's task asks for its others.
         for id in self.active.clone() {
             let node = self.tasks[&id].node;
-            if node.is_none_or(|node| self.nodes[node].task != Some(id)) {
+            if node.is_none_or(|node| self.inventory[node].task != Some(id)) {
                 self.give_up_task(id, now);
             }
         }
@@ -247,7 +145,7 @@ impl Rack {
             .map(|(id, _)| *id)
             .collect();
         gone.into_iter().for_each(|id| self.drop_batch(id));
-        for node in 0..self.nodes.len() {
+        for node in self.inventory.ids() {
             self.apply_maintenance(node, now);
             self.settle(node, now);
         }
@@ -268,7 +166,7 @@ impl Rack {
         // Patience ran on while the daemon lived, and stood still while it did not.
         let lived = alive.map_or(std::time::Duration::ZERO, |alive| alive.since(written_at));
         let away = self.wall(now).since(written_at).saturating_sub(lived);
-        let node = self.by_uuid.get(&identity.node_uuid).copied();
+        let node = self.inventory.with_uuid(identity.node_uuid);
         let id = identity.id;
         self.ids.pass(id);
         let saved = sequence.after_absence(away).with_unsent(unsent);
@@ -300,7 +198,7 @@ impl Rack {
         }
         self.active.insert(id);
         self.count_task(id);
-        if let Some(place) = node.map(|node| &mut self.nodes[node])
+        if let Some(place) = node.map(|node| &mut self.inventory[node])
             && place.task.is_none()
         {
             place.task = Some(id);
@@ -339,11 +237,13 @@ impl Rack {
         for id in self.active.clone() {
             self.save_task(id, now);
         }
-        (0..self.nodes.len()).for_each(|node| self.save_node(node));
+        for node in self.inventory.ids() {
+            self.save_node(node);
+        }
     }
 
-    pub(super) fn save_node(&mut self, node: usize) {
-        let place = &mut self.nodes[node];
+    pub(super) fn save_node(&mut self, node: NodeId) {
+        let place = &mut self.inventory[node];
         place.memory.knowledge = place.bmc.knowledge().clone();
         let key = place.settings.uuid.to_string();
         let value = to_json(&place.memory);
@@ -429,5 +329,3 @@ fn from_json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
 }
 
 const PAUSE: &str = "pause";
-/// The time between the first readings of two nodes.
-const FIRST_SYNC_APART: std::time::Duration = std::time::Duration::from_millis(50);

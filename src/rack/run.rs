@@ -2,6 +2,7 @@
 
 use super::call::{Answer, CallId, PowerState, Refused, TaskId};
 use super::events::Happening;
+use super::inventory::NodeId;
 use super::record::Table;
 use super::task::{Milestone, Pending, Stage};
 use super::{Rack, schedule};
@@ -15,15 +16,28 @@ pub(super) enum Owner {
     /// A task's sequence.
     Task(TaskId),
     /// The power sync of a node.
-    Sync(usize),
+    Sync(NodeId),
     /// Those who asked for a fresh reading of a node.
-    Fresh(usize),
+    Fresh(NodeId),
     /// A call, about a node.
-    Call(CallId, usize, &'static str),
+    Call(CallId, NodeId, &'static str),
     /// A call for an order that may change the machine.
-    Expert(CallId, usize, &'static str),
-    /// A batch's dry run: its call, and the node's place in the batch.
-    Plan(CallId, usize),
+    Expert(CallId, NodeId, &'static str),
+    /// A batch's dry run: its call, the node, and the number of the node in the plan.
+    Plan(CallId, NodeId, usize),
+}
+
+impl Owner {
+    /// The node that an order outside tasks is about.
+    pub(super) fn side_node(&self) -> Option<NodeId> {
+        match self {
+            Owner::Task(_) => None,
+            Owner::Sync(node) | Owner::Fresh(node) => Some(*node),
+            Owner::Call(_, node, _) | Owner::Expert(_, node, _) | Owner::Plan(_, node, _) => {
+                Some(*node)
+            }
+        }
+    }
 }
 
 /// What waits for the journal.
@@ -122,8 +136,8 @@ impl Rack {
                 .map(Answer::Task)
                 .ok_or(Refused::NoSuchTask(*task)),
             Reply::Nmi => return,
-            Reply::Node(uuid) => match self.by_uuid.get(uuid) {
-                Some(node) => Ok(Answer::Node(self.node_view(*node, now))),
+            Reply::Node(uuid) => match self.inventory.with_uuid(*uuid) {
+                Some(node) => Ok(Answer::Node(self.node_view(node, now))),
                 None => Err(Refused::NoSuchNode(uuid.to_string())),
             },
             Reply::Batch(batch) => self
@@ -138,27 +152,27 @@ impl Rack {
     }
 
     /// Takes in and hands on whatever a node's BMC and task have, until both are still.
-    pub(super) fn settle(&mut self, node: usize, now: Instant) {
+    pub(super) fn settle(&mut self, node: NodeId, now: Instant) {
         loop {
-            while let Some((id, report)) = self.nodes[node].bmc.poll_report() {
+            while let Some((id, report)) = self.inventory[node].bmc.poll_report() {
                 self.handle_report(id, report, now);
             }
-            if let Some(task) = self.nodes[node].task {
+            if let Some(task) = self.inventory[node].task {
                 self.run_task(task, now);
             }
             // An order that the task just gave may have its report already, from a BMC that was found dead.
-            if !self.nodes[node].bmc.has_reports() {
+            if !self.inventory[node].bmc.has_reports() {
                 break;
             }
         }
-        if let Some(host) = self.nodes[node].bmc.poll_resolve() {
+        if let Some(host) = self.inventory[node].bmc.poll_resolve() {
             self.resolves
-                .push_back((self.nodes[node].settings.uuid, host));
+                .push_back((self.inventory[node].settings.uuid, host));
         }
-        while let Some(outgoing) = self.nodes[node].bmc.poll_transmit() {
+        while let Some(outgoing) = self.inventory[node].bmc.poll_transmit() {
             self.hand_over(outgoing, now);
         }
-        self.note_address(node);
+        self.inventory.note_address(node);
         self.note_knowledge(node);
         self.set_timer(node);
     }
@@ -196,38 +210,20 @@ impl Rack {
     }
 
     /// The node's timer is the earliest of its BMC's, its task's and its own.
-    pub(super) fn set_timer(&mut self, node: usize) {
-        let task = self.nodes[node].task.and_then(|id| self.tasks.get(&id));
+    pub(super) fn set_timer(&mut self, node: NodeId) {
+        let task = self.inventory[node].task.and_then(|id| self.tasks.get(&id));
         let sequence = task.and_then(|task| task.sequence.poll_timeout());
         let nmi = task.and_then(|task| task.nmi_call).map(|(_, until)| until);
-        let next = [self.nodes[node].next_timeout(), sequence, nmi]
+        let next = [self.inventory[node].next_timeout(), sequence, nmi]
             .into_iter()
             .flatten()
             .min();
-        if let Some(old) = self.node_timers[node] {
-            self.timers.remove(&(old, node));
-        }
-        self.node_timers[node] = next;
-        self.timers.extend(next.map(|at| (at, node)));
+        self.inventory.set_timer(node, next);
     }
 
-    pub(super) fn note_address(&mut self, node: usize) {
-        let place = &mut self.nodes[node];
-        let address = place.bmc.address().map(super::canonical);
-        if address.is_none() || address == place.noted {
-            return;
-        }
-        let old = std::mem::replace(&mut place.noted, address);
-        if let Some(old) = old {
-            self.by_address.remove(&(old, node));
-        }
-        self.by_address
-            .extend(address.map(|address| (address, node)));
-    }
-
-    fn note_knowledge(&mut self, node: usize) {
-        if *self.nodes[node].bmc.knowledge() != self.nodes[node].journaled {
-            self.nodes[node].journaled = self.nodes[node].bmc.knowledge().clone();
+    fn note_knowledge(&mut self, node: NodeId) {
+        if *self.inventory[node].bmc.knowledge() != self.inventory[node].journaled {
+            self.inventory[node].journaled = self.inventory[node].bmc.knowledge().clone();
             self.save_node(node);
         }
     }
@@ -249,7 +245,7 @@ impl Rack {
                 self.note_history(node, "order", text, None, None, error, now);
                 self.answer_order(call, node, what, report);
             }
-            Owner::Plan(call, place) => self.planned(call, place, &report, now),
+            Owner::Plan(call, _, slot) => self.planned(call, slot, &report, now),
         }
     }
 
@@ -282,7 +278,7 @@ impl Rack {
         if let (Report::Accepted(Reading::Power(power)), Some(node)) = (&report, node) {
             self.note_reading(node, *power, now);
             // No sync comes while a task runs: what was not known before is known from here on.
-            if self.nodes[node].memory.shown == PowerState::Unknown {
+            if self.inventory[node].memory.shown == PowerState::Unknown {
                 self.show(node, *power, now);
             }
         }
@@ -321,7 +317,7 @@ impl Rack {
                 stage,
             });
             if stage == Stage::Submitted {
-                self.nodes[node]
+                self.inventory[node]
                     .bmc
                     .submit(order_id, order, now, &mut *self.entropy);
             } else if !schedule::is_inrush(&order) || self.gate.is_free(now) {
@@ -353,7 +349,7 @@ impl Rack {
             self.gate.pass(self.settings.power_on_stagger, now);
         }
         if let (true, Some(node)) = (nmi, node) {
-            self.nodes[node].memory.last_nmi = Some(self.wall(now));
+            self.inventory[node].memory.last_nmi = Some(self.wall(now));
             self.save_node(node);
         }
         self.save_task(id, now);
@@ -376,7 +372,7 @@ impl Rack {
         } else {
             pending.stage = Stage::Submitted;
             let what = pending.order.clone();
-            self.nodes[node]
+            self.inventory[node]
                 .bmc
                 .submit(order, what, now, &mut *self.entropy);
         }
@@ -399,7 +395,7 @@ impl Rack {
         let left = task.sequence.sent().iter().any(|sent| left(&sent));
         match (task.node, task.pending.take().map(|pending| pending.stage)) {
             (Some(node), Some(Stage::Submitted)) => {
-                let bmc = &mut self.nodes[node].bmc;
+                let bmc = &mut self.inventory[node].bmc;
                 let delivery = bmc.withdraw(order, now, &mut *self.entropy);
                 if left { delivery } else { Delivery::NotSent }
             }
@@ -512,14 +508,14 @@ impl Rack {
     /// The node belongs to nobody again, and shows what the task left behind.
     fn free_node(
         &mut self,
-        node: usize,
+        node: NodeId,
         operation: Operation,
         outcome: &crate::power::Outcome,
         now: Instant,
     ) {
         let wall = self.wall(now);
         let next_sync = now + self.settings.sync_interval;
-        let place = &mut self.nodes[node];
+        let place = &mut self.inventory[node];
         place.task = None;
         place.next_sync = next_sync;
         place.bmc.set_wanted(false, now);
@@ -621,7 +617,7 @@ impl Rack {
         self.transitions -= usize::from(task.counted);
         if let Some(node) = task.node {
             // One that was aborted meanwhile may have left the node to another.
-            self.nodes[node].task.take_if(|other| *other == id);
+            self.inventory[node].task.take_if(|other| *other == id);
         }
         self.journal.delete(Table::Tasks, id.to_string());
         if let Some(batch) = task.identity.batch {
@@ -657,8 +653,8 @@ impl Rack {
         self.woken = true;
     }
 
-    pub(super) fn announce_node(&mut self, node: usize, text: String, now: Instant) {
-        let place = &self.nodes[node];
+    pub(super) fn announce_node(&mut self, node: NodeId, text: String, now: Instant) {
+        let place = &self.inventory[node];
         let happening = Happening {
             kind: "node",
             node: Some(place.settings.name.clone()),
@@ -679,7 +675,7 @@ fn words_of(milestone: &Milestone, outcome: Option<&str>) -> String {
     }
 }
 
-fn withdrawn(delivery: Delivery, text: &str) -> Report {
+pub(super) fn withdrawn(delivery: Delivery, text: &str) -> Report {
     Report::Unanswered(Silence {
         delivery,
         trouble: Trouble::Withdrawn,

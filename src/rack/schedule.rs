@@ -237,7 +237,7 @@ impl Rack {
                 batch.last_start = Some(now);
             }
         }
-        self.nodes[node].bmc.set_wanted(true, now);
+        self.inventory[node].bmc.set_wanted(true, now);
         self.settle(node, now);
     }
 

@@ -4,6 +4,7 @@
 
 use super::Rack;
 use super::call::{Answer, CallId, Refused, Who};
+use super::inventory::NodeId;
 use super::run::{Owner, Parked};
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Route, Trouble};
 use crate::time::Instant;
@@ -18,8 +19,8 @@ impl Rack {
         who: &Who,
         now: Instant,
     ) -> Result<(), Refused> {
-        let node = self.node_of(ident)?;
-        let name = self.nodes[node].settings.name.clone();
+        let node = self.inventory.named(ident)?;
+        let name = self.inventory[node].settings.name.clone();
         if order.changes_power() {
             return Err(Refused::Invalid(format!(
                 "{} is a task: start it as one",
@@ -35,10 +36,10 @@ impl Rack {
             let text = "a raw Chassis Control is refused: use on, off, soft, reset, cycle or nmi, which follow it up";
             return Err(Refused::Invalid(text.to_owned()));
         }
-        if let (Order::ResetBmc { .. }, Some(task)) = (&order, self.nodes[node].task) {
+        if let (Order::ResetBmc { .. }, Some(task)) = (&order, self.inventory[node].task) {
             // Deaf for a minute or more, in the middle of a power change.
             return Err(Refused::Locked {
-                node: self.nodes[node].settings.uuid.to_string(),
+                node: self.inventory[node].settings.uuid.to_string(),
                 host: self.settings.name.clone(),
                 task,
             });
@@ -46,7 +47,7 @@ impl Rack {
         if self.stopping {
             return Err(Refused::Stopping);
         }
-        if self.nodes[node].bmc.backlog() >= CROWDED {
+        if self.inventory[node].bmc.backlog() >= CROWDED {
             return Err(Refused::Crowded(name));
         }
         log::debug!("{name}: {} for {}", order.name(), who.name);
@@ -57,7 +58,7 @@ impl Rack {
         self.next_order += 1;
         self.owners
             .insert(order_id, Owner::Call(id, node, order.name()));
-        self.nodes[node]
+        self.inventory[node]
             .bmc
             .submit(order_id, order, now, &mut *self.entropy);
         self.settle(node, now);
@@ -69,7 +70,7 @@ impl Rack {
     fn expert_order(
         &mut self,
         call: CallId,
-        node: usize,
+        node: NodeId,
         order: Order,
         who: &Who,
         now: Instant,
@@ -94,7 +95,7 @@ impl Rack {
         // Its call may have been answered meanwhile: the rack was paused or reloaded.
         if let Some(Owner::Expert(_, node, _)) = self.owners.get(&id) {
             let node = *node;
-            self.nodes[node]
+            self.inventory[node]
                 .bmc
                 .submit(id, order, now, &mut *self.entropy);
             self.settle(node, now);
@@ -106,7 +107,7 @@ impl Rack {
         let Err(paused) = self.check_pause() else {
             return;
         };
-        let experts: Vec<(OrderId, CallId, usize, &'static str)> = self
+        let experts: Vec<(OrderId, CallId, NodeId, &'static str)> = self
             .owners
             .iter()
             .filter_map(|(id, owner)| match owner {
@@ -117,11 +118,13 @@ impl Rack {
         for (id, call, node, what) in experts {
             self.owners.remove(&id);
             self.transmits.retain(|outgoing| outgoing.order != Some(id));
-            let taken = self.nodes[node].bmc.withdraw(id, now, &mut *self.entropy);
+            let taken = self.inventory[node]
+                .bmc
+                .withdraw(id, now, &mut *self.entropy);
             let answer = match taken {
                 Delivery::NotSent => paused.clone(),
                 Delivery::Unknown => Refused::Unanswered {
-                    node: self.nodes[node].settings.name.clone(),
+                    node: self.inventory[node].settings.name.clone(),
                     what: what.to_owned(),
                     trouble: Trouble::Withdrawn,
                     text: "it had left when the rack was paused; its answer was not awaited".into(),
@@ -134,8 +137,8 @@ impl Rack {
         }
     }
 
-    pub(super) fn answer_order(&mut self, call: CallId, node: usize, what: &str, report: Report) {
-        let node = self.nodes[node].settings.name.clone();
+    pub(super) fn answer_order(&mut self, call: CallId, node: NodeId, what: &str, report: Report) {
+        let node = self.inventory[node].settings.name.clone();
         let what = what.to_owned();
         let answer = match report {
             Report::Accepted(reading) => Ok(Answer::Reading(reading)),
@@ -153,30 +156,6 @@ impl Rack {
             }),
         };
         self.answer(call, answer);
-    }
-
-    /// Orders outside tasks are given up, and their callers hear it: nodes are about to change their places.
-    pub(super) fn end_side_orders(&mut self) {
-        let side: Vec<OrderId> = self
-            .owners
-            .iter()
-            .filter(|(_, owner)| !matches!(owner, Owner::Task(_)))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in side {
-            let refused = || {
-                Refused::Invalid("the configuration was reloaded meanwhile: ask again".to_owned())
-            };
-            match self.owners.remove(&id) {
-                Some(Owner::Call(call, ..) | Owner::Expert(call, ..)) => {
-                    self.answer(call, Err(refused()))
-                }
-                Some(Owner::Plan(call, _)) if self.plans.remove(&call).is_some() => {
-                    self.answer(call, Err(refused()));
-                }
-                _ => {}
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::Rack;
 use super::call::{Answer, BatchId, CallId, PowerTarget, Refused, TaskId, Who, Wishes};
+use super::inventory::NodeId;
 use super::run::{Parked, Reply};
 use super::task::{Identity, Task};
 use crate::bmc::vocabulary::Order;
@@ -21,7 +22,7 @@ impl Rack {
         who: Who,
         now: Instant,
     ) -> Result<(), Refused> {
-        let node = self.node_of(ident)?;
+        let node = self.inventory.named(ident)?;
         let operation = match target {
             PowerTarget::PowerOn => Operation::PowerOn,
             PowerTarget::PowerOff => Operation::PowerOff,
@@ -47,12 +48,12 @@ impl Rack {
     fn abort_target(
         &mut self,
         id: CallId,
-        node: usize,
+        node: NodeId,
         target: Target,
         who: &Who,
         now: Instant,
     ) -> Result<(), Refused> {
-        let task = self.nodes[node]
+        let task = self.inventory[node]
             .task
             .filter(|task| self.tasks[task].target() == Some(target));
         let Some(task) = task else {
@@ -67,7 +68,7 @@ impl Rack {
 
     pub(super) fn start(
         &mut self,
-        node: usize,
+        node: NodeId,
         operation: Operation,
         wishes: &Wishes,
         who: Who,
@@ -80,11 +81,11 @@ impl Rack {
     /// Everything that stands against a new task on a node.
     pub(super) fn check_start(
         &self,
-        node: usize,
+        node: NodeId,
         operation: Operation,
         now: Instant,
     ) -> Result<(), Refused> {
-        let place = &self.nodes[node];
+        let place = &self.inventory[node];
         let name = || place.settings.name.clone();
         if self.stopping {
             return Err(Refused::Stopping);
@@ -138,8 +139,8 @@ impl Rack {
         }
     }
 
-    fn check_nmi_interval(&self, node: usize, now: Instant) -> Result<(), Refused> {
-        let place = &self.nodes[node];
+    fn check_nmi_interval(&self, node: NodeId, now: Instant) -> Result<(), Refused> {
+        let place = &self.inventory[node];
         let Some(last) = place.memory.last_nmi else {
             return Ok(());
         };
@@ -162,11 +163,11 @@ impl Rack {
     /// How patient this operation is on this node, by its settings and the request's wishes.
     pub(super) fn sequence_settings(
         &self,
-        node: usize,
+        node: NodeId,
         operation: Operation,
         wishes: &Wishes,
     ) -> power::Settings {
-        let mut settings = self.nodes[node].settings.power.clone();
+        let mut settings = self.inventory[node].settings.power.clone();
         if let Some(timeout) = wishes.timeout {
             if operation.is_soft() {
                 settings.patience = timeout;
@@ -186,7 +187,7 @@ impl Rack {
     /// Makes a task and puts it down; it may begin when that is durable.
     pub(super) fn make_task(
         &mut self,
-        node: usize,
+        node: NodeId,
         operation: Operation,
         wishes: &Wishes,
         who: Who,
@@ -196,7 +197,7 @@ impl Rack {
         let wall = self.wall(now);
         let id = self.ids.make(wall, &mut *self.entropy);
         let settings = self.sequence_settings(node, operation, wishes);
-        let place = &mut self.nodes[node];
+        let place = &mut self.inventory[node];
         log::info!(
             "{}: {operation} asked for by {}: task {id}",
             place.settings.name,

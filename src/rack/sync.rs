@@ -2,6 +2,7 @@
 
 use super::Rack;
 use super::call::{Answer, CallId, PowerState, TaskId};
+use super::inventory::NodeId;
 use super::run::Owner;
 use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
 use crate::time::Instant;
@@ -9,26 +10,25 @@ use std::time::Duration;
 
 impl Rack {
     /// The node's own timers: its sync, and fresh readings that took too long.
-    pub(super) fn time_out_node(&mut self, node: usize, now: Instant) {
-        if let Some(id) = self.nodes[node].task {
+    pub(super) fn time_out_node(&mut self, node: NodeId, now: Instant) {
+        if let Some(id) = self.inventory[node].task {
             if let Some(task) = self.tasks.get_mut(&id) {
                 task.sequence.handle_timeout(now);
             }
             self.answer_nmi(id, now);
         }
-        let place = &mut self.nodes[node];
+        let place = &mut self.inventory[node];
         if now >= place.next_sync && place.sync.is_none() {
             let held = |id: TaskId| self.tasks.get(&id).is_some_and(|t| t.sequence.is_held());
             if place.task.is_some_and(|id| !held(id)) || self.stopping {
                 // The task reads the machine itself, unless it is held back.
                 place.next_sync = now + self.settings.sync_interval;
             } else {
-                let id = self.read_power(node, Owner::Sync(node), now);
-                self.nodes[node].sync = Some(id);
+                self.read_power(node, Owner::Sync(node), now);
             }
         }
         let late = |(_, until): &(CallId, Instant)| now >= *until;
-        for (call, _) in self.nodes[node]
+        for (call, _) in self.inventory[node]
             .fresh_calls
             .extract_if(.., |call| late(call))
             .collect::<Vec<_>>()
@@ -38,51 +38,57 @@ impl Rack {
         }
     }
 
-    fn read_power(&mut self, node: usize, owner: Owner, now: Instant) -> OrderId {
+    pub(super) fn read_power(&mut self, node: NodeId, owner: Owner, now: Instant) {
         let id = OrderId(self.next_order);
         self.next_order += 1;
+        let place = &mut self.inventory[node];
+        match owner {
+            Owner::Sync(_) => place.sync = Some(id),
+            Owner::Fresh(_) => place.fresh = Some(id),
+            _ => {}
+        }
         self.owners.insert(id, owner);
-        self.nodes[node]
+        place
             .bmc
             .submit(id, Order::ReadPower, now, &mut *self.entropy);
-        id
     }
 
     /// Somebody wants a reading that is not older than the request.
-    pub(super) fn read_fresh(&mut self, node: usize, call: CallId, now: Instant) {
-        self.nodes[node]
+    pub(super) fn read_fresh(&mut self, node: NodeId, call: CallId, now: Instant) {
+        self.inventory[node]
             .fresh_calls
             .push((call, now + FRESH_ANSWER));
-        if self.nodes[node].fresh.is_none() {
-            let id = self.read_power(node, Owner::Fresh(node), now);
-            self.nodes[node].fresh = Some(id);
+        if self.inventory[node].fresh.is_none() {
+            self.read_power(node, Owner::Fresh(node), now);
         }
         self.settle(node, now);
     }
 
-    pub(super) fn freshly_read(&mut self, node: usize, report: &Report, now: Instant) {
-        self.nodes[node].fresh = None;
+    pub(super) fn freshly_read(&mut self, node: NodeId, report: &Report, now: Instant) {
+        self.inventory[node].fresh = None;
         if let Report::Accepted(Reading::Power(power)) = report {
             self.note_reading(node, *power, now);
-            let task = self.nodes[node].task.and_then(|id| self.tasks.get_mut(&id));
+            let task = self.inventory[node]
+                .task
+                .and_then(|id| self.tasks.get_mut(&id));
             match task {
                 Some(task) => task.sequence.observe_power(*power, now),
                 // `error` stays until the periodic sync.
-                None if self.nodes[node].memory.shown != PowerState::Error => {
+                None if self.inventory[node].memory.shown != PowerState::Error => {
                     self.show(node, *power, now)
                 }
                 None => {}
             }
         }
-        for (call, _) in std::mem::take(&mut self.nodes[node].fresh_calls) {
+        for (call, _) in std::mem::take(&mut self.inventory[node].fresh_calls) {
             let view = self.node_view(node, now);
             self.answer(call, Ok(Answer::Node(view)));
         }
     }
 
     /// The periodic sync of a node has its report.
-    pub(super) fn synced(&mut self, node: usize, report: &Report, now: Instant) {
-        let place = &mut self.nodes[node];
+    pub(super) fn synced(&mut self, node: NodeId, report: &Report, now: Instant) {
+        let place = &mut self.inventory[node];
         place.sync = None;
         place.next_sync = now + self.settings.sync_interval;
         let Report::Accepted(Reading::Power(power)) = report else {
@@ -94,15 +100,15 @@ impl Rack {
             task.sequence.observe_power(*power, now);
         }
         self.note_reading(node, *power, now);
-        if self.nodes[node].task.is_some() {
+        if self.inventory[node].task.is_some() {
             return;
         }
         self.show(node, *power, now);
     }
 
-    pub(super) fn show(&mut self, node: usize, power: Power, now: Instant) {
+    pub(super) fn show(&mut self, node: NodeId, power: Power, now: Instant) {
         let wall = self.wall(now);
-        let place = &mut self.nodes[node];
+        let place = &mut self.inventory[node];
         let shown = PowerState::from(power);
         if place.memory.shown != shown {
             let text = format!("power is {power}");
@@ -113,8 +119,8 @@ impl Rack {
         }
     }
 
-    fn sync_failed(&mut self, node: usize, report: &Report, now: Instant) {
-        let place = &mut self.nodes[node];
+    fn sync_failed(&mut self, node: NodeId, report: &Report, now: Instant) {
+        let place = &mut self.inventory[node];
         place.failed_syncs += 1;
         let faulty = place.failed_syncs >= self.settings.fault_after;
         if faulty {

@@ -1,6 +1,7 @@
 //! A task: a sequence with its identity, and what the journal keeps of it.
 
 use super::call::{BatchId, CallId, ControlView, OrderView, TaskId, TaskView, Who};
+use super::inventory::NodeId;
 use crate::bmc::vocabulary::{Order, OrderId, Report};
 use crate::power::{Control, Operation, Refusal, RefusalKind, Saved, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 pub(super) struct Task {
     pub(super) identity: Identity,
     /// The node's place in the inventory; `None` for an ended task of a node that is configured no more.
-    pub(super) node: Option<usize>,
+    pub(super) node: Option<NodeId>,
     pub(super) sequence: Sequence,
     pub(super) pending: Option<Pending>,
     /// Whether its first record is durable: before that it does not begin.

@@ -2,13 +2,14 @@
 
 use super::batch::Rooms;
 use super::call::{Explanation, HealthView, NodeView, TaskId, TaskView};
+use super::inventory::NodeId;
 use super::{Rack, Task};
 use crate::bmc::PresenceAnswer;
 use crate::time::Instant;
 
 impl Rack {
-    pub(super) fn node_view(&self, node: usize, now: Instant) -> NodeView {
-        let place = &self.nodes[node];
+    pub(super) fn node_view(&self, node: NodeId, now: Instant) -> NodeView {
+        let place = &self.inventory[node];
         let task = place.task.and_then(|id| self.tasks.get(&id));
         let target = task.and_then(|task| task.target());
         place.view(target, now, self.wall(now))
@@ -38,8 +39,8 @@ impl Rack {
     }
 
     /// Everything that is known of a node's BMC, and where it comes from.
-    pub(super) fn explanation(&self, node: usize, now: Instant) -> Explanation {
-        let place = &self.nodes[node];
+    pub(super) fn explanation(&self, node: NodeId, now: Instant) -> Explanation {
+        let place = &self.inventory[node];
         let session = place.bmc.session();
         let login = &place.settings.login;
         let knowledge = place.bmc.knowledge();

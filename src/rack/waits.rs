@@ -52,7 +52,7 @@ impl Rack {
     /// The caller has gone away: nobody waits for its answer.
     pub fn forget_call(&mut self, call: CallId) {
         self.waits.waiting.retain(|wait| wait.call != call);
-        for node in &mut self.nodes {
+        for node in self.inventory.iter_mut() {
             node.fresh_calls.retain(|(waiting, _)| *waiting != call);
         }
     }
