@@ -2,12 +2,13 @@
 //!
 //! Driven by the rest of `bmc` after each input to the session. Here an order becomes its report.
 
-use super::report::{is_doubtful, not_sent, silence, trouble_of};
+use super::Bmc;
+use super::queue::Job;
+use super::report::{is_doubtful, silence, trouble_of};
 use super::settings::GRACE;
-use super::translate::{Script, Step};
+use super::translate::Step;
 use super::upkeep::jittered;
 use super::vocabulary::{self, Delivery, Order, Report, Trouble};
-use super::{Bmc, Current};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
 use crate::session::{Event, OpenError, RequestId};
@@ -109,50 +110,50 @@ impl Bmc {
     }
 
     pub(super) fn refuse_queue(&mut self, trouble: Trouble, text: &str) {
+        let mut jobs = self.queue.take_all();
         if let Some(current) = self.current.take() {
             self.session.withdraw(current.request);
-            let report = if current.sent {
-                silence(Delivery::Unknown, trouble, text)
-            } else {
-                not_sent(trouble, text)
-            };
-            self.report(current.id, report);
+            jobs.push_front(current.job);
         }
-        for waiting in std::mem::take(&mut self.queue) {
-            let delivery = if waiting.sent {
-                Delivery::Unknown
-            } else {
-                Delivery::NotSent
+        for job in jobs {
+            let delivery = match job.sent {
+                true => Delivery::Unknown,
+                false => Delivery::NotSent,
             };
-            self.report(waiting.id, silence(delivery, trouble, text));
+            self.report(job.id, silence(delivery, trouble, text));
         }
     }
 
     fn answered(&mut self, id: RequestId, completion: CompletionCode, data: &[u8], now: Instant) {
-        let Some(mut current) = self.current.take_if(|current| current.request == id) else {
+        let Some(current) = self.current.take_if(|current| current.request == id) else {
             return;
         };
-        match current.script.handle(completion, data) {
-            Step::Next(request) => {
-                current.request = self.session.request(request, now);
-                self.current = Some(current);
+        let mut job = current.job;
+        match job.script.handle(completion, data) {
+            Step::Next { pause } => {
+                self.queue.put_back(Job {
+                    renewals: 0,
+                    setbacks: 0,
+                    not_before: now + pause,
+                    ..job
+                });
             }
-            Step::Again if !current.unspecified => {
-                current.unspecified = true;
-                let (script, request) = Script::begin(&current.order);
-                current.script = script;
-                current.request = self.session.request(request, now);
-                self.current = Some(current);
-            }
-            Step::Again => {
-                let report = current.script.refused(completion);
-                self.finish(current, report, now);
-            }
-            Step::Done(report) => self.finish(current, report, now),
+            Step::Busy => match job.next_try(completion) {
+                Some(pause) => self.queue.put_back(Job {
+                    setbacks: job.setbacks + 1,
+                    not_before: now + pause,
+                    ..job
+                }),
+                None => {
+                    let report = job.script.refused(completion);
+                    self.finish(&job, report, now);
+                }
+            },
+            Step::Done(report) => self.finish(&job, report, now),
         }
     }
 
-    fn finish(&mut self, current: Current, report: Report, now: Instant) {
+    fn finish(&mut self, current: &Job, report: Report, now: Instant) {
         if current.order.changes_power() && matches!(report, Report::Accepted(_)) {
             self.grace_until = now + GRACE;
         }
@@ -188,22 +189,23 @@ impl Bmc {
             return;
         };
         self.lose_session();
-        let sent = current.sent || datagrams > 0;
-        self.note(now, format!("{}: {reason}", current.order.name()));
-        let harmless = current.order.repeat() == vocabulary::Repeat::Harmless;
-        if current.order.changes_power() && sent {
+        let mut job = current.job;
+        job.sent |= datagrams > 0;
+        self.note(now, format!("{}: {reason}", job.order.name()));
+        let harmless = job.order.repeat() == vocabulary::Repeat::Harmless;
+        if job.acts() && job.sent {
             self.grace_until = now + GRACE;
         }
-        if (harmless || !sent) && current.renewals == 0 && !self.stopping {
+        if (harmless || !job.sent) && job.renewals == 0 && !self.stopping {
             // Once only: an order that is begun anew twice would outlive every promise about time.
-            self.queue.push_front(Current { sent, ..current }.renewed());
+            job.renewals += 1;
+            self.queue.put_back(job);
             return;
         }
-        let delivery = if sent {
-            Delivery::Unknown
-        } else {
-            Delivery::NotSent
+        let delivery = match job.sent {
+            true => Delivery::Unknown,
+            false => Delivery::NotSent,
         };
-        self.report(current.id, silence(delivery, Trouble::Silent, reason));
+        self.report(job.id, silence(delivery, Trouble::Silent, reason));
     }
 }

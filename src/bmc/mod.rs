@@ -13,6 +13,7 @@ mod knowledge;
 mod pace;
 mod presence;
 mod privilege;
+mod queue;
 mod report;
 pub mod settings;
 mod translate;
@@ -20,7 +21,7 @@ mod upkeep;
 pub mod vocabulary;
 
 use crate::entropy::Entropy;
-use crate::session::{self, RequestId, Session, Withdrawn};
+use crate::session::{self, RequestId, Session};
 use crate::time::Instant;
 use address::Resolution;
 use breaker::Breaker;
@@ -30,13 +31,14 @@ use knowledge::recalled;
 use pace::Pace;
 pub use presence::Answer as PresenceAnswer;
 use presence::Presence;
+pub use queue::Purpose;
+use queue::{Current, Job, Queue};
 use report::{not_sent, unknown_fate};
 use settings::QUEUE_LIMIT;
 pub use settings::Settings;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
-use translate::Script;
 use vocabulary::{Delivery, Order, OrderId, Report, Trouble};
 
 /// The number of a local UDP port: the shell binds one socket per number, shared by all BMCs that use it.
@@ -66,7 +68,7 @@ pub struct Bmc {
     answered_at: Option<SocketAddr>,
     session: Session,
     port: LocalPort,
-    queue: VecDeque<Waiting>,
+    queue: Queue,
     current: Option<Current>,
     /// A keep-alive that is under way, and nobody's order.
     keepalive: Option<RequestId>,
@@ -88,32 +90,6 @@ pub struct Bmc {
     stopping: bool,
 }
 
-/// An order in the queue.
-#[derive(Debug)]
-struct Waiting {
-    id: OrderId,
-    order: Order,
-    /// A datagram of it was handed to the network in an earlier session.
-    sent: bool,
-    /// How often it was begun anew in another session.
-    renewals: u32,
-}
-
-/// The order under way.
-#[derive(Debug)]
-struct Current {
-    id: OrderId,
-    order: Order,
-    script: Script,
-    request: RequestId,
-    /// Whether a datagram of any of its commands was handed to the network.
-    sent: bool,
-    /// How often it was begun anew in another session.
-    renewals: u32,
-    /// A completion code FFh was answered once already.
-    unspecified: bool,
-}
-
 impl Bmc {
     /// A BMC that nothing was asked of yet.
     pub fn new(settings: Settings, knowledge: Knowledge, now: Instant) -> Self {
@@ -122,7 +98,7 @@ impl Bmc {
             answered_at: None,
             session: recalled(&settings, &knowledge),
             port: 0,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             current: None,
             keepalive: None,
             inquiry: Inquiry::default(),
@@ -145,8 +121,15 @@ impl Bmc {
         }
     }
 
-    /// Asks for `order`; its report will carry `id`. Orders that change power go before readings that wait.
-    pub fn submit(&mut self, id: OrderId, order: Order, now: Instant, entropy: &mut dyn Entropy) {
+    /// Asks for `order`; its report will carry `id`. What acts goes first, then what a task wants to know.
+    pub fn submit(
+        &mut self,
+        id: OrderId,
+        order: Order,
+        purpose: Purpose,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
         if self.stopping || self.queue.len() >= QUEUE_LIMIT {
             let text = if self.stopping {
                 "the daemon is shutting down"
@@ -156,38 +139,17 @@ impl Bmc {
             self.report(id, not_sent(Trouble::Busy, text));
             return;
         }
-        let waiting = Waiting {
-            id,
-            order,
-            sent: false,
-            renewals: 0,
-        };
-        if waiting.order.changes_power() {
-            let behind = self
-                .queue
-                .iter()
-                .take_while(|other| other.order.changes_power())
-                .count();
-            self.queue.insert(behind, waiting);
-        } else {
-            self.queue.push_back(waiting);
-        }
+        self.queue.push(Job::new(id, order, purpose, now));
         self.advance(now, entropy);
     }
 
     /// Takes an order back and says whether the machine can have received it: when this returns, no further datagram
     /// of it will be handed out, and no report comes.
     pub fn withdraw(&mut self, id: OrderId, now: Instant, entropy: &mut dyn Entropy) -> Delivery {
-        let mut sent = self
-            .queue
-            .iter()
-            .any(|waiting| waiting.id == id && waiting.sent);
-        self.queue.retain(|waiting| waiting.id != id);
+        let mut sent = self.queue.take(id).is_some_and(|job| job.sent);
         self.reports.retain(|(reported, _)| *reported != id);
-        if let Some(current) = self.current.take_if(|current| current.id == id) {
-            let withdrawn = self.session.withdraw(current.request);
-            sent |= current.sent || matches!(withdrawn, Withdrawn::Sent { .. });
-            self.used_at = now;
+        if self.current.as_ref().is_some_and(|c| c.job.id == id) {
+            sent |= self.take_current_back(now).is_some_and(|job| job.sent);
         }
         self.advance(now, entropy);
         if sent {
@@ -280,6 +242,7 @@ impl Bmc {
         self.presence_tick(now);
         self.session.handle_timeout(now, entropy);
         self.drain(now, entropy);
+        self.end_late(now);
         self.advance(now, entropy);
     }
 
@@ -300,8 +263,8 @@ impl Bmc {
         }
         let order = match &mut self.current {
             Some(current) if transmit.request == Some(current.request) => {
-                current.sent = true;
-                Some(current.id)
+                current.job.sent = true;
+                Some(current.job.id)
             }
             _ => None,
         };
@@ -325,16 +288,12 @@ impl Bmc {
 
     /// When [`Bmc::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let paced = self
-            .queue
-            .front()
-            .filter(|_| self.current.is_none() && self.is_open());
-        let paced = paced.map(|waiting| self.pace.ready_at(waiting.order.changes_power()));
         let upkeep = (self.is_open() && self.is_idle()).then(|| self.used_at + self.upkeep_after());
         let curious = [self.inquiry_due(), self.presence_due()];
-        [self.session.poll_timeout(), paced, upkeep]
+        [self.session.poll_timeout(), self.next_turn(), upkeep]
             .into_iter()
             .chain(curious)
+            .chain([self.first_late()])
             .flatten()
             .min()
     }
@@ -397,13 +356,17 @@ impl Bmc {
         let Some(current) = self.current.take() else {
             return;
         };
-        if current.sent && current.order.repeat() != vocabulary::Repeat::Harmless {
+        let job = current.job;
+        if job.sent && job.order.repeat() != vocabulary::Repeat::Harmless {
             self.report(
-                current.id,
+                job.id,
                 unknown_fate("the BMC's address changed before it answered"),
             );
         } else {
-            self.queue.push_front(current.renewed());
+            self.queue.put_back(Job {
+                renewals: job.renewals + 1,
+                ..job
+            });
         }
     }
 
@@ -420,6 +383,7 @@ impl Bmc {
     fn advance(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.upkeep(now, entropy);
         self.inquire(now);
+        self.give_way(now);
         if self.current.is_some() || self.queue.is_empty() {
             return;
         }
@@ -432,56 +396,11 @@ impl Bmc {
         }
     }
 
-    /// Hands the first command of the next order to the session, if the pace allows it.
-    fn begin_next(&mut self, now: Instant) {
-        let urgent = self
-            .queue
-            .front()
-            .is_some_and(|waiting| waiting.order.changes_power());
-        if !self.pace.take(urgent, now) {
-            return;
-        }
-        let Some(Waiting {
-            id,
-            order,
-            sent,
-            renewals,
-        }) = self.queue.pop_front()
-        else {
-            return;
-        };
-        self.hush();
-        let (script, request) = Script::begin(&order);
-        let request = self.session.request(request, now);
-        self.used_at = now;
-        self.current = Some(Current {
-            id,
-            order,
-            script,
-            request,
-            sent,
-            renewals,
-            unspecified: false,
-        });
-    }
-
     fn note(&mut self, now: Instant, text: String) {
         if self.failures.len() == FAILURES_KEPT {
             self.failures.pop_front();
         }
         self.failures.push_back((now, text));
-    }
-}
-
-impl Current {
-    /// The order as it waits again, for another session.
-    fn renewed(self) -> Waiting {
-        Waiting {
-            id: self.id,
-            order: self.order,
-            sent: self.sent,
-            renewals: self.renewals + 1,
-        }
     }
 }
 

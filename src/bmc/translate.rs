@@ -43,30 +43,39 @@ struct Part {
 /// What follows an answer.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The next command.
-    Next(Request),
-    /// The BMC gave no reason: worth one more try from the beginning.
-    Again,
+    /// The next command, [`Script::request`], after a pause.
+    Next {
+        /// How long the BMC is left alone before.
+        pause: Duration,
+    },
+    /// The BMC was too busy, and the same command may be sent again.
+    Busy,
     /// The order has its report.
     Done(Report),
 }
 
 impl Script {
     /// The commands of `order`, of which the first is to be sent now.
-    pub(super) fn begin(order: &Order) -> (Script, Request) {
+    pub(super) fn begin(order: &Order) -> Script {
         let mut rest = VecDeque::from(parts(order));
         let now = rest.pop_front().expect("every order has a first command");
-        let request = now.request.clone();
-        (
-            Script {
-                order: order.clone(),
-                rest,
-                now,
-                entries: VecDeque::new(),
-                walked: 0,
-            },
-            request,
-        )
+        Script {
+            order: order.clone(),
+            rest,
+            now,
+            entries: VecDeque::new(),
+            walked: 0,
+        }
+    }
+
+    /// The command that is to be sent now, or was.
+    pub(super) fn request(&self) -> Request {
+        self.now.request.clone()
+    }
+
+    /// What an order that is ended early has brought so far, where that is of use.
+    pub(super) fn so_far(&mut self, _why: &str) -> Option<Reading> {
+        None
     }
 
     /// Takes the answer to the command under way.
@@ -80,9 +89,9 @@ impl Script {
         }
         if !completion.is_ok() && !self.now.optional {
             let harmless = self.order.repeat() == Repeat::Harmless;
-            return match completion {
-                CompletionCode::UNSPECIFIED if harmless => Step::Again,
-                _ => Step::Done(self.refused(completion)),
+            return match harmless && passes(completion) {
+                true => Step::Busy,
+                false => Step::Done(self.refused(completion)),
             };
         }
         match self.follow(completion, data) {
@@ -92,7 +101,9 @@ impl Script {
         }
         if let Some(next) = self.rest.pop_front() {
             self.now = next;
-            return Step::Next(self.now.request.clone());
+            return Step::Next {
+                pause: Duration::ZERO,
+            };
         }
         if let Order::ReadEventLog(_) = self.order {
             return Step::Done(Report::Accepted(Reading::EventLog(
@@ -434,6 +445,11 @@ fn restart_cause(cause: get_system_restart_cause::Cause) -> RestartCause {
     }
 }
 
+/// Whether the same command may well be taken a moment later. FFh is what BMCs say that give no reason.
+fn passes(completion: CompletionCode) -> bool {
+    kind(completion) == RefusalKind::Busy || completion == CompletionCode::UNSPECIFIED
+}
+
 /// What each completion code leads to: docs/protocol.md, "Completion codes".
 fn kind(completion: CompletionCode) -> RefusalKind {
     match completion {
@@ -473,7 +489,8 @@ mod tests {
 
     #[test]
     fn a_refused_status_is_told_with_its_code_and_meaning() {
-        let (mut script, request) = Script::begin(&Order::SoftOff);
+        let mut script = Script::begin(&Order::SoftOff);
+        let request = script.request();
         assert_eq!(
             (request.net_fn, request.command, request.data.as_slice()),
             (0x00, 0x02, &[5][..])
@@ -496,7 +513,7 @@ mod tests {
             &[0x41, 0, 0x40, 0],
             &[0x41, 0, 0x40, 0, 9, 9],
         ] {
-            let (mut script, _) = Script::begin(&Order::ReadPower);
+            let mut script = Script::begin(&Order::ReadPower);
             let Step::Done(report) = script.handle(CompletionCode::OK, data) else {
                 panic!()
             };
@@ -506,7 +523,7 @@ mod tests {
 
     #[test]
     fn an_answer_cut_short_is_a_refusal_and_not_a_guess() {
-        let (mut script, _) = Script::begin(&Order::ReadPower);
+        let mut script = Script::begin(&Order::ReadPower);
         assert!(matches!(
             script.handle(CompletionCode::OK, &[]),
             Step::Done(Report::Refused(_))
@@ -520,13 +537,12 @@ mod tests {
             persistent: false,
             uefi: true,
         };
-        let (mut script, first) = Script::begin(&order);
-        assert_eq!(first.data, [3, 0x08]);
-        let Step::Next(second) = script.handle(CompletionCode(0x80), &[]) else {
-            panic!()
-        };
+        let mut script = Script::begin(&order);
+        assert_eq!(script.request().data, [3, 0x08]);
+        let step = script.handle(CompletionCode(0x80), &[]);
+        assert!(matches!(step, Step::Next { .. }));
         // §28.14: parameter 5; valid + UEFI (A0h); PXE (1 in bits 5:2).
-        assert_eq!(second.data, [5, 0xA0, 0x04, 0, 0, 0]);
+        assert_eq!(script.request().data, [5, 0xA0, 0x04, 0, 0, 0]);
         assert!(matches!(
             script.handle(CompletionCode::OK, &[]),
             Step::Done(Report::Accepted(Reading::Done))
@@ -543,16 +559,16 @@ mod tests {
             ]);
             data
         };
-        let (mut script, first) = Script::begin(&Order::ReadEventLog(2));
+        let mut script = Script::begin(&Order::ReadEventLog(2));
+        let first = script.request();
         assert_eq!(
             (first.net_fn, first.command, &first.data[2..4]),
             (0x0A, 0x43, &[0, 0][..])
         );
         for (id, next) in [(1, 2u16), (2, 3)] {
-            let Step::Next(request) = script.handle(CompletionCode::OK, &answer(id, next)) else {
-                panic!()
-            };
-            assert_eq!(request.data[2..4], next.to_le_bytes());
+            let step = script.handle(CompletionCode::OK, &answer(id, next));
+            assert!(matches!(step, Step::Next { .. }));
+            assert_eq!(script.request().data[2..4], next.to_le_bytes());
         }
         let Step::Done(Report::Accepted(Reading::EventLog(entries))) =
             script.handle(CompletionCode::OK, &answer(3, 0xFFFF))
@@ -563,7 +579,7 @@ mod tests {
             entries.iter().map(|entry| entry.id).collect::<Vec<_>>(),
             [2, 3]
         );
-        let (mut script, _) = Script::begin(&Order::ReadEventLog(2));
+        let mut script = Script::begin(&Order::ReadEventLog(2));
         let step = script.handle(CompletionCode::NOT_PRESENT, &[]);
         assert!(
             matches!(step, Step::Done(Report::Accepted(Reading::EventLog(entries))) if entries.is_empty())
@@ -572,12 +588,12 @@ mod tests {
 
     #[test]
     fn a_log_is_cleared_with_the_reservation_that_was_given() {
-        let (mut script, reserve) = Script::begin(&Order::ClearEventLog);
+        let mut script = Script::begin(&Order::ClearEventLog);
+        let reserve = script.request();
         assert_eq!((reserve.net_fn, reserve.command), (0x0A, 0x42));
-        let Step::Next(clear) = script.handle(CompletionCode::OK, &[0x34, 0x12]) else {
-            panic!()
-        };
-        assert_eq!(clear.data, [0x34, 0x12, b'C', b'L', b'R', 0xAA]);
+        let step = script.handle(CompletionCode::OK, &[0x34, 0x12]);
+        assert!(matches!(step, Step::Next { .. }));
+        assert_eq!(script.request().data, [0x34, 0x12, b'C', b'L', b'R', 0xAA]);
         assert!(matches!(
             script.handle(CompletionCode::OK, &[0]),
             Step::Done(Report::Accepted(Reading::Done))
@@ -585,9 +601,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unspecified_error_is_asked_again_for_levels_only() {
-        let answer = |order| Script::begin(&order).0.handle(CompletionCode(0xFF), &[]);
-        assert!(matches!(answer(Order::PowerOn), Step::Again));
+    fn what_passes_is_asked_again_for_readings_and_levels_only() {
+        let answer = |order| Script::begin(&order).handle(CompletionCode(0xFF), &[]);
+        assert!(matches!(answer(Order::PowerOn), Step::Busy));
         assert!(matches!(
             answer(Order::Reset),
             Step::Done(Report::Refused(_))

@@ -13,7 +13,7 @@ impl Bmc {
     /// Begins to stop: readings are given up, the session is closed once the order under way has its report.
     pub fn stop(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.stopping = true;
-        for waiting in std::mem::take(&mut self.queue) {
+        for waiting in self.queue.take_all() {
             self.report(
                 waiting.id,
                 not_sent(Trouble::Busy, "the daemon is shutting down"),
@@ -21,11 +21,11 @@ impl Bmc {
         }
         if let Some(current) = self
             .current
-            .take_if(|current| !current.order.changes_power() || !current.sent)
+            .take_if(|current| !current.job.acts() || !current.job.sent)
         {
             self.session.withdraw(current.request);
             self.report(
-                current.id,
+                current.job.id,
                 not_sent(Trouble::Busy, "the daemon is shutting down"),
             );
         }

@@ -123,8 +123,10 @@ pub enum Repeat {
 /// What an order may change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Nothing: it reads, or lets a light blink.
+    /// Nothing: it reads.
     Nothing,
+    /// The identify light, which is no change of the machine: people find it by its light.
+    Light,
     /// Something of the machine or its BMC other than its power.
     Machine,
     /// The machine's power: a level, harmless when repeated.
@@ -140,7 +142,7 @@ impl Order {
     pub fn changes_power(&self) -> bool {
         match self.effect() {
             Effect::Level | Effect::Soft | Effect::Pulse => true,
-            Effect::Nothing | Effect::Machine => false,
+            Effect::Nothing | Effect::Light | Effect::Machine => false,
         }
     }
 
@@ -149,7 +151,7 @@ impl Order {
     pub fn changes_machine(&self) -> bool {
         match self.effect() {
             Effect::Machine => true,
-            Effect::Nothing | Effect::Level | Effect::Soft | Effect::Pulse => false,
+            Effect::Nothing | Effect::Light | Effect::Level | Effect::Soft | Effect::Pulse => false,
         }
     }
 
@@ -164,9 +166,8 @@ impl Order {
             | Order::ClearEventLog
             | Order::ResetBmc { .. }
             | Order::Raw { .. } => Effect::Machine,
-            // The identify light is no change of the machine: people find it by its light.
-            Order::Identify(_)
-            | Order::ReadPower
+            Order::Identify(_) => Effect::Light,
+            Order::ReadPower
             | Order::ReadRestartCause
             | Order::ReadEventLogInfo
             | Order::ReadEventLogEntry(_)
@@ -178,6 +179,11 @@ impl Order {
             | Order::ReadSessions
             | Order::ReadEventLog(_) => Effect::Nothing,
         }
+    }
+
+    /// Whether it changes nothing at all, so that it may be put off between two of its commands.
+    pub fn only_reads(&self) -> bool {
+        self.effect() == Effect::Nothing
     }
 
     /// Whether it may be repeated.

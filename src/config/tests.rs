@@ -203,7 +203,7 @@ fn the_example_that_is_installed_shows_the_defaults() {
         let mut keys = defaulted.split_whitespace();
         line == "[api.limits]" || keys.any(|key| line.starts_with(&format!("{key} =")))
     });
-    assert!(shown.contains("\nburst = 3\n"), "{shown}");
+    assert!(shown.contains("\nburst = 10\n"), "{shown}");
     assert_eq!(load(&shown), load(&installed(|_| false)));
 }
 
@@ -217,7 +217,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(node.auth_hold, Duration::from_secs(600));
     assert_eq!(
         (node.auth_failures, node.pace.burst, node.address.port),
-        (2, 3, 623)
+        (2, 10, 623)
     );
     assert_eq!(node.login.protocol, Protocol::V20);
 }

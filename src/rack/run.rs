@@ -6,6 +6,7 @@ use super::inventory::NodeId;
 use super::record::Table;
 use super::task::{Milestone, Pending, Stage};
 use super::{Rack, schedule};
+use crate::bmc::Purpose;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Reading, Report, Silence, Trouble};
 use crate::power::{Operation, State};
 use crate::time::Instant;
@@ -317,9 +318,13 @@ impl Rack {
                 stage,
             });
             if stage == Stage::Submitted {
-                self.inventory[node]
-                    .bmc
-                    .submit(order_id, order, now, &mut *self.entropy);
+                self.inventory[node].bmc.submit(
+                    order_id,
+                    order,
+                    Purpose::Task,
+                    now,
+                    &mut *self.entropy,
+                );
             } else if !schedule::is_inrush(&order) || self.gate.is_free(now) {
                 self.write_ahead(id, now);
             } else {
@@ -374,7 +379,7 @@ impl Rack {
             let what = pending.order.clone();
             self.inventory[node]
                 .bmc
-                .submit(order, what, now, &mut *self.entropy);
+                .submit(order, what, Purpose::Task, now, &mut *self.entropy);
         }
         self.settle(node, now);
     }

@@ -105,17 +105,17 @@ pub struct Address {
 /// A rate limit: so many orders a second in the long run, and a few at once after a rest.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Pace {
-    /// Orders per second, above zero.
+    /// Commands per second in the long run, above zero. An order can take several.
     pub orders_per_second: f64,
-    /// Orders that may leave at once after a rest; at least 1.
+    /// Commands that may leave at once after a rest; at least 1.
     pub burst: u32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Pace {
-            orders_per_second: 1.0,
-            burst: 3,
+            orders_per_second: 5.0,
+            burst: 10,
         }
     }
 }

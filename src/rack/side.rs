@@ -6,6 +6,7 @@ use super::Rack;
 use super::call::{Answer, CallId, Refused, Who};
 use super::inventory::NodeId;
 use super::run::{Owner, Parked};
+use crate::bmc::Purpose;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Route, Trouble};
 use crate::time::Instant;
 
@@ -60,7 +61,7 @@ impl Rack {
             .insert(order_id, Owner::Call(id, node, order.name()));
         self.inventory[node]
             .bmc
-            .submit(order_id, order, now, &mut *self.entropy);
+            .submit(order_id, order, Purpose::Aside, now, &mut *self.entropy);
         self.settle(node, now);
         Ok(())
     }
@@ -97,7 +98,7 @@ impl Rack {
             let node = *node;
             self.inventory[node]
                 .bmc
-                .submit(id, order, now, &mut *self.entropy);
+                .submit(id, order, Purpose::Aside, now, &mut *self.entropy);
             self.settle(node, now);
         }
     }

@@ -4,6 +4,7 @@ use super::Rack;
 use super::call::{Answer, CallId, PowerState, TaskId};
 use super::inventory::NodeId;
 use super::run::Owner;
+use crate::bmc::Purpose;
 use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
 use crate::time::Instant;
 use std::time::Duration;
@@ -48,9 +49,13 @@ impl Rack {
             _ => {}
         }
         self.owners.insert(id, owner);
-        place
-            .bmc
-            .submit(id, Order::ReadPower, now, &mut *self.entropy);
+        place.bmc.submit(
+            id,
+            Order::ReadPower,
+            Purpose::PowerState,
+            now,
+            &mut *self.entropy,
+        );
     }
 
     /// Somebody wants a reading that is not older than the request.

@@ -1,0 +1,309 @@
+//! The orders of one BMC that have no report yet, in the order in which they get their turn.
+//!
+//! Driven by the rest of `bmc`. An order that reads with many commands goes back into the queue after each of them, so
+//! that what acts, and what a task wants to know, never waits for more than one command of it.
+
+use super::Bmc;
+use super::report::silence;
+use super::translate::Script;
+use super::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
+use crate::ipmi::CompletionCode;
+use crate::session::{RequestId, Withdrawn};
+use crate::time::Instant;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What an order is for. It decides, with the order itself, who goes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Purpose {
+    /// A task works on the machine.
+    Task,
+    /// The power state is wanted: by the regular reading, or by somebody who does not want an old one.
+    PowerState,
+    /// Anything else that somebody asked for.
+    Aside,
+}
+
+impl Purpose {
+    /// How long the whole order may take, its time in the queue included. A task has deadlines of its own.
+    pub(super) fn patience(self) -> Option<Duration> {
+        match self {
+            Purpose::Task | Purpose::PowerState => None,
+            Purpose::Aside => Some(WHOLE_PATIENCE),
+        }
+    }
+}
+
+/// An order without a report yet, and how far it has come.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: OrderId,
+    pub(super) order: Order,
+    pub(super) purpose: Purpose,
+    pub(super) script: Script,
+    /// Whether it had its turn already.
+    pub(super) begun: bool,
+    /// Whether a datagram of any of its commands was handed to the network.
+    pub(super) sent: bool,
+    /// How often its present command was begun anew in another session.
+    pub(super) renewals: u32,
+    /// How often in a row the BMC was too busy for its present command.
+    pub(super) setbacks: u32,
+    /// Its next command does not leave before.
+    pub(super) not_before: Instant,
+    /// When the whole of it has to be over.
+    pub(super) until: Option<Instant>,
+}
+
+impl Job {
+    pub(super) fn new(id: OrderId, order: Order, purpose: Purpose, now: Instant) -> Self {
+        Job {
+            id,
+            script: Script::begin(&order),
+            order,
+            purpose,
+            begun: false,
+            sent: false,
+            renewals: 0,
+            setbacks: 0,
+            not_before: now,
+            until: purpose.patience().map(|patience| now + patience),
+        }
+    }
+
+    /// The least goes first. What changes something is carried through once it was begun.
+    fn rank(&self) -> (bool, bool, Purpose) {
+        let carried_through = self.begun && !self.gives_way();
+        (!carried_through, !self.acts(), self.purpose)
+    }
+
+    /// How long after an answer that the BMC is too busy its command is sent again, if it is. A task decides that by
+    /// itself, after a look, but for the one more try that FFh deserves: no reason was given.
+    pub(super) fn next_try(&self, completion: CompletionCode) -> Option<Duration> {
+        let (tries, pause) = match self.purpose {
+            Purpose::Task if completion == CompletionCode::UNSPECIFIED => (1, Duration::ZERO),
+            Purpose::Task => (0, Duration::ZERO),
+            Purpose::PowerState | Purpose::Aside => (2, BUSY_PAUSE),
+        };
+        (self.setbacks < tries).then_some(pause)
+    }
+
+    /// Whether it changes the machine's power.
+    pub(super) fn acts(&self) -> bool {
+        self.order.changes_power()
+    }
+
+    /// Whether others may go first after each of its commands: it only reads.
+    pub(super) fn gives_way(&self) -> bool {
+        self.order.only_reads()
+    }
+}
+
+/// The order under way.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) job: Job,
+    /// The command that waits for its answer.
+    pub(super) request: RequestId,
+    pub(super) asked_at: Instant,
+}
+
+/// The orders that wait.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    jobs: VecDeque<Job>,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// A new order: behind all that are as urgent.
+    pub(super) fn push(&mut self, job: Job) {
+        let rank = job.rank();
+        let behind = self.jobs.iter().take_while(|other| other.rank() <= rank);
+        self.jobs.insert(behind.count(), job);
+    }
+
+    /// An order that had its turn already: before all that are as urgent.
+    pub(super) fn put_back(&mut self, job: Job) {
+        let rank = job.rank();
+        let before = self.jobs.iter().take_while(|other| other.rank() < rank);
+        self.jobs.insert(before.count(), job);
+    }
+
+    /// The order whose turn it is.
+    pub(super) fn next(&self, now: Instant) -> Option<&Job> {
+        self.jobs.iter().find(|job| job.not_before <= now)
+    }
+
+    /// Takes the order whose turn it is.
+    pub(super) fn take_next(&mut self, now: Instant) -> Option<Job> {
+        let at = self.jobs.iter().position(|job| job.not_before <= now)?;
+        self.jobs.remove(at)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.iter()
+    }
+
+    pub(super) fn take(&mut self, id: OrderId) -> Option<Job> {
+        let at = self.jobs.iter().position(|job| job.id == id)?;
+        self.jobs.remove(at)
+    }
+
+    pub(super) fn take_all(&mut self) -> VecDeque<Job> {
+        std::mem::take(&mut self.jobs)
+    }
+
+    /// Takes the orders whose time is over.
+    pub(super) fn take_late(&mut self, now: Instant) -> Vec<Job> {
+        let late = |job: &Job| job.until.is_some_and(|until| until <= now);
+        let (gone, left): (VecDeque<Job>, _) = self.take_all().into_iter().partition(late);
+        self.jobs = left;
+        gone.into()
+    }
+
+    /// When the first of them is late.
+    pub(super) fn first_late(&self) -> Option<Instant> {
+        self.jobs.iter().filter_map(|job| job.until).min()
+    }
+
+    /// Whether an order that acts waits.
+    pub(super) fn wants_to_act(&self) -> bool {
+        self.jobs.front().is_some_and(Job::acts)
+    }
+}
+
+impl Bmc {
+    /// Hands the next command of the order whose turn it is to the session, if the pace allows it.
+    pub(super) fn begin_next(&mut self, now: Instant) {
+        let Some(urgent) = self.queue.next(now).map(Job::acts) else {
+            return;
+        };
+        if !self.pace.take(urgent, now) {
+            return;
+        }
+        let Some(mut job) = self.queue.take_next(now) else {
+            return;
+        };
+        self.hush();
+        job.begun = true;
+        self.used_at = now;
+        self.current = Some(Current {
+            request: self.session.request(job.script.request(), now),
+            asked_at: now,
+            job,
+        });
+    }
+
+    /// When the next command may leave, or the one under way gives way.
+    pub(super) fn next_turn(&self) -> Option<Instant> {
+        if !self.is_open() {
+            return None;
+        }
+        if self.current.is_some() {
+            return self.gives_way_at();
+        }
+        let ready = |job: &Job| job.not_before.max(self.pace.ready_at(job.acts()));
+        self.queue.iter().map(ready).min()
+    }
+
+    /// When the reading under way is taken back for what waits to act: an answer that did not come within one round
+    /// trip may never come, and power must not wait for that.
+    fn gives_way_at(&self) -> Option<Instant> {
+        let current = self.current.as_ref()?;
+        let usual = self.session.statistics().round_trip.unwrap_or(LONGEST_WAIT);
+        (self.queue.wants_to_act() && current.job.gives_way())
+            .then(|| current.asked_at + usual.min(LONGEST_WAIT))
+    }
+
+    pub(super) fn give_way(&mut self, now: Instant) {
+        if self.gives_way_at().is_some_and(|at| at <= now)
+            && let Some(job) = self.take_current_back(now)
+        {
+            self.queue.put_back(job);
+        }
+    }
+
+    /// Takes the command under way back: nothing more of it leaves, and its answer will be nobody's.
+    pub(super) fn take_current_back(&mut self, now: Instant) -> Option<Job> {
+        let Current {
+            mut job, request, ..
+        } = self.current.take()?;
+        let withdrawn = self.session.withdraw(request);
+        job.sent |= matches!(withdrawn, Withdrawn::Sent { .. });
+        self.used_at = now;
+        Some(job)
+    }
+
+    /// When the first order is to be over.
+    pub(super) fn first_late(&self) -> Option<Instant> {
+        let current = self.current.as_ref().and_then(|c| c.job.until);
+        current.into_iter().chain(self.queue.first_late()).min()
+    }
+
+    /// Ends the orders whose time is over: with what they have, where that is of use.
+    pub(super) fn end_late(&mut self, now: Instant) {
+        let mut late = self.queue.take_late(now);
+        let current = self.current.as_ref().and_then(|c| c.job.until);
+        if current.is_some_and(|until| until <= now) {
+            late.extend(self.take_current_back(now));
+        }
+        for mut job in late {
+            let waited = WHOLE_PATIENCE.as_secs();
+            let text = match self.is_open() {
+                true => format!(
+                    "not over within {waited} s: the BMC is slow, or what is more urgent went first"
+                ),
+                false => format!("no session with the BMC within {waited} s"),
+            };
+            let delivery = match job.sent {
+                true => Delivery::Unknown,
+                false => Delivery::NotSent,
+            };
+            let report = job
+                .script
+                .so_far(&text)
+                .map(Report::Accepted)
+                .unwrap_or_else(|| silence(delivery, Trouble::Busy, &text));
+            self.report(job.id, report);
+        }
+    }
+}
+
+/// How long a busy BMC is left alone before it is asked again.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// How long a reading is waited for at most while something waits to act.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How long an order outside of tasks may take as a whole: its caller hears what there is before it goes away.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(25);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_goes_first_then_what_tasks_want_to_know_then_the_power_state() {
+        let now = Instant::default();
+        let mut queue = Queue::default();
+        for (id, order, purpose) in [
+            (1, Order::ReadEventLog(1), Purpose::Aside),
+            (2, Order::ReadPower, Purpose::PowerState),
+            (3, Order::ReadPower, Purpose::Task),
+            (4, Order::PowerOff, Purpose::Task),
+            (5, Order::ReadGuid, Purpose::Aside),
+        ] {
+            queue.push(Job::new(OrderId(id), order, purpose, now));
+        }
+        let again = queue.take(OrderId(5)).unwrap();
+        queue.put_back(again);
+        let turns: Vec<u64> = queue.iter().map(|job| job.id.0).collect();
+        assert_eq!(turns, [4, 3, 2, 5, 1]);
+    }
+}

@@ -1,0 +1,74 @@
+//! What reads gives way to what acts: long readings of a BMC hold up neither power nor the looks of tasks.
+
+mod world;
+
+use rackbmcd::bmc::vocabulary::Order;
+use rackbmcd::power::{Operation, State};
+use rackbmcd::rack::call::{Call, CallId, Wishes};
+use world::{World, millis, secs, who};
+
+/// A node that takes so long for each answer, with so many entries in its event log.
+fn world_with_log(seed: u64, delay: u64, entries: u16) -> World {
+    let mut world = World::new(seed, 1);
+    world.run_for(secs(3));
+    let now = world.now;
+    for _ in 0..entries / 2 {
+        world.bmc("n01").host_mut().event_log.log_nmi_crash(now);
+    }
+    world.mood("n01").reply_delay = millis(delay);
+    world
+}
+
+fn read_log(world: &mut World, entries: u16) -> CallId {
+    world.ask(Call::Order {
+        node: "n01".into(),
+        order: Order::ReadEventLog(entries),
+        who: who(),
+    })
+}
+
+#[test]
+fn a_power_off_waits_for_no_more_than_one_command_of_a_long_reading() {
+    let mut world = world_with_log(1, 100, 500);
+    read_log(&mut world, 250);
+    world.run_for(secs(2));
+    let asked = world.now;
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
+    assert!(world.now - asked < millis(700), "{:?}", world.now - asked);
+    assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
+}
+
+#[test]
+fn a_power_off_goes_beside_a_reading_that_is_not_answered() {
+    let mut world = world_with_log(2, 20, 10);
+    read_log(&mut world, 10);
+    world.run_for(millis(30));
+    // The answer to what was asked last is lost, and the next ones are there again.
+    let now = world.now;
+    world.mood("n01").deaf_until = Some(now + millis(40));
+    world.run_for(millis(40));
+    let asked = world.now;
+    world.start_task("n01", Operation::PowerOff, Wishes::default());
+    assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
+    assert!(world.now - asked < millis(600), "{:?}", world.now - asked);
+}
+
+#[test]
+fn the_pace_counts_commands_and_not_orders() {
+    let mut world = world_with_log(3, 10, 100);
+    let before = world.bmc("n01").counters().requests;
+    read_log(&mut world, 100);
+    world.run_for(secs(10));
+    let asked = world.bmc("n01").counters().requests - before;
+    // Ten after a rest, five a second from then on.
+    assert!((50..=61).contains(&asked), "{asked}");
+}
+
+#[test]
+fn a_reading_that_takes_too_long_ends_before_its_caller_gives_up() {
+    let mut world = world_with_log(4, 3_000, 100);
+    let call = read_log(&mut world, 100);
+    world.run_for(secs(26));
+    assert!(world.take_answer(call).is_some());
+}
