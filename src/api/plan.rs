@@ -33,7 +33,7 @@ pub enum Plan {
 }
 
 /// What to make of the rack's answer.
-pub type Next = Box<dyn FnOnce(Result<Answer, Refused>) -> Result<Plan, Fault> + Send>;
+pub type Next = Box<dyn FnOnce(Result<Answer, Refused>) -> Result<Plan, Fault>>;
 
 /// The largest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;

@@ -29,14 +29,14 @@ use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 use smol_hyper::rt::SmolTimer;
+use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::rc::Rc;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 use streaming::Handover;
-#[cfg(feature = "tls")]
-pub use tls::Identity;
 #[cfg(feature = "tls")]
 use tls::TlsListener;
 
@@ -132,16 +132,16 @@ pub struct Audit {
 }
 
 /// A future that somebody else wrote.
-pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Fills a buffer with random bytes.
-pub type Randomness = Box<dyn Fn(&mut [u8]) + Send + Sync>;
+pub type Randomness = Box<dyn Fn(&mut [u8])>;
 
 /// Asks the kernel about the peer of a Unix socket.
-pub type LookUp = Box<dyn Fn(BorrowedFd<'_>, &mut Peer) + Send + Sync>;
+pub type LookUp = Box<dyn Fn(BorrowedFd<'_>, &mut Peer)>;
 
 /// Reads the audit trail, or says why it cannot.
-pub type Trail = Box<dyn Fn(u64, usize) -> Later<Result<AuditPage, String>> + Send + Sync>;
+pub type Trail = Box<dyn Fn(u64, usize) -> Later<Result<AuditPage, String>>>;
 
 /// What the API needs of the world.
 pub struct Context {
@@ -149,14 +149,17 @@ pub struct Context {
     pub asks: Sender<Asked>,
     /// The kernel's randomness, for request ids.
     pub entropy: Randomness,
-    /// Who may do what; asked for anew with every request, so that a reload holds at once.
-    pub policy: Box<dyn Fn() -> Arc<Policy> + Send + Sync>,
+    /// Who may do what; looked at anew with every request, so that a reload holds at once.
+    pub policy: RefCell<Rc<Policy>>,
+    /// The certificate of the TCP port and its key; looked at anew with every connection.
+    #[cfg(feature = "tls")]
+    pub identity: RefCell<Option<Arc<rustls::ServerConfig>>>,
     /// The text of `/metrics`.
-    pub metrics: Box<dyn Fn() -> Later<String> + Send + Sync>,
+    pub metrics: Box<dyn Fn() -> Later<String>>,
     /// Adds what the kernel knows of the peer of a Unix socket beyond its ids: groups, the login name.
     pub look_up: LookUp,
     /// Told of every request that was meant to change something.
-    pub audit: Box<dyn Fn(Audit) + Send + Sync>,
+    pub audit: Box<dyn Fn(Audit)>,
     /// Reads the audit trail: records after a number, at most so many.
     pub trail: Trail,
     /// Limits and deadlines.
@@ -167,35 +170,42 @@ pub struct Context {
     pub state: State,
 }
 
+impl Context {
+    /// Who may do what, as of now.
+    fn policy(&self) -> Rc<Policy> {
+        self.policy.borrow().clone()
+    }
+}
+
 /// What is counted and remembered across connections.
 #[derive(Default)]
 pub struct State {
-    streams: AtomicUsize,
+    streams: Cell<usize>,
     login: Login,
 }
 
 /// Serves a Unix socket until the daemon goes down.
-pub async fn serve_unix(listener: UnixListener, context: Arc<Context>) {
+pub async fn serve_unix(listener: UnixListener, context: Rc<Context>) {
     serve(listener, &context).await;
 }
 
 /// Serves a TCP socket until the daemon goes down.
-pub async fn serve_tcp(listener: TcpListener, context: Arc<Context>) {
+pub async fn serve_tcp(listener: TcpListener, context: Rc<Context>) {
     serve(listener, &context).await;
 }
 
 /// Serves a TCP socket over TLS until the daemon goes down.
 #[cfg(feature = "tls")]
-pub async fn serve_tls(tcp: TcpListener, identity: Identity, context: Arc<Context>) {
-    serve(TlsListener { tcp, identity }, &context).await;
+pub async fn serve_tls(tcp: TcpListener, context: Rc<Context>) {
+    serve(TlsListener(tcp), &context).await;
 }
 
 /// The pause after an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-async fn serve<D: Door>(door: D, context: &Arc<Context>) {
-    let connections = smol::Executor::new();
-    let open = Arc::new(AtomicUsize::new(0));
+async fn serve<D: Door>(door: D, context: &Rc<Context>) {
+    let connections = smol::LocalExecutor::new();
+    let open = Rc::new(Cell::new(0));
     let accepting = async {
         loop {
             match door.accept(context).await {
@@ -230,7 +240,7 @@ async fn serve<D: Door>(door: D, context: &Arc<Context>) {
         .run(accepting.or(until_shutdown(&context.shutdown)))
         .await;
     let drained = async {
-        while open.load(Ordering::Relaxed) > 0 {
+        while open.get() > 0 {
             smol::Timer::after(Duration::from_millis(10)).await;
         }
     };
@@ -247,13 +257,14 @@ async fn until_shutdown(shutdown: &Receiver<()>) {
 
 /// One among several of something; it leaves when it is dropped.
 struct Counted {
-    count: Arc<AtomicUsize>,
+    count: Rc<Cell<usize>>,
     others: usize,
 }
 
 impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        let others = count.fetch_add(1, Ordering::Relaxed);
+    fn new(count: &Rc<Cell<usize>>) -> Self {
+        let others = count.get();
+        count.set(others + 1);
         Counted {
             count: count.clone(),
             others,
@@ -263,16 +274,16 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.count.set(self.count.get() - 1);
     }
 }
 
 /// The most headers.
 const HEADERS_LIMIT: usize = 64;
 
-async fn connection<S>(stream: S, peer: Peer, scheme: &'static str, context: Arc<Context>)
+async fn connection<S>(stream: S, peer: Peer, scheme: &'static str, context: Rc<Context>)
 where
-    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + 'static,
 {
     // On the heap, so that hyper's part of it is given back before a stream begins that may last for days.
     let exchange = Box::pin(exchange(stream, peer, scheme, context));
@@ -290,19 +301,19 @@ async fn exchange<S>(
     stream: S,
     peer: Peer,
     scheme: &'static str,
-    context: Arc<Context>,
+    context: Rc<Context>,
 ) -> Option<(Guarded<S>, Handover)>
 where
-    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + 'static,
 {
     let guarded = Guarded::new(stream, context.limits.write);
-    let shared = Arc::new(Connection {
+    let shared = Rc::new(Connection {
         peer,
         scheme,
         hangup: guarded.hangup(),
         context: context.clone(),
-        used: AtomicBool::new(false),
-        handover: Mutex::new(None),
+        used: Cell::new(false),
+        handover: RefCell::new(None),
     });
     let for_service = shared.clone();
     let service = hyper::service::service_fn(move |request| {
@@ -330,8 +341,7 @@ where
             (&mut exchange).await
         }
     };
-    let place = shared.handover.lock();
-    if let Some(handover) = place.unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(handover) = shared.handover.take() {
         return Some((exchange.into_parts().io, handover));
     }
     if let Err(error) = outcome {

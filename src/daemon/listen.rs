@@ -1,8 +1,9 @@
 //! The API's sockets: those that systemd passes, else our own.
 
+use super::thread::Executor;
 use super::{Failure, kernel};
 use crate::api::serve::{self, Context};
-use crate::config::{ApiSettings, Tls};
+use crate::config::ApiSettings;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, chown};
 use smol::Async;
@@ -12,9 +13,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-#[cfg(feature = "tls")]
-use std::sync::PoisonError;
-use std::sync::{Arc, Mutex};
+use std::rc::Rc;
 
 /// What the API listens on.
 pub(super) struct Listeners {
@@ -90,34 +89,18 @@ fn passed() -> Result<Option<UnixListener>, Failure> {
         .map_err(|error| Failure::new(format!("the socket that systemd passed: {error}")))
 }
 
-/// Serves the TCP port: over TLS where `tls` holds a certificate, which may be replaced by another, but not taken away.
-#[cfg(feature = "tls")]
+/// Serves the TCP port: over TLS where the context holds a certificate, which may be replaced by another, but not taken
+/// away.
 pub(super) fn serve_tcp(
     listener: TcpListener,
-    tls: Arc<Mutex<Option<Tls>>>,
-    context: Arc<Context>,
+    context: Rc<Context>,
+    executor: &Executor,
 ) -> smol::Task<()> {
-    let current = move || {
-        let tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
-        tls.as_ref().map(Tls::server)
-    };
-    match current() {
-        Some(first) => {
-            let identity = Box::new(move || current().unwrap_or_else(|| first.clone()));
-            smol::spawn(serve::serve_tls(listener, identity, context))
-        }
-        None => smol::spawn(serve::serve_tcp(listener, context)),
+    #[cfg(feature = "tls")]
+    if context.identity.borrow().is_some() {
+        return executor.spawn(serve::serve_tls(listener, context));
     }
-}
-
-/// Serves the TCP port: this build has no TLS.
-#[cfg(not(feature = "tls"))]
-pub(super) fn serve_tcp(
-    listener: TcpListener,
-    _: Arc<Mutex<Option<Tls>>>,
-    context: Arc<Context>,
-) -> smol::Task<()> {
-    smol::spawn(serve::serve_tcp(listener, context))
+    executor.spawn(serve::serve_tcp(listener, context))
 }
 
 /// The keys that a reload finds changed, but that hold from the next start on.

@@ -4,6 +4,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `shell` | the loop: one input, drain every output, wait |
+//! | `thread` | the one thread of the loop and of the API |
 //! | `udp` | datagrams in batches, one socket per local port number |
 //! | `listen` | the API's sockets: systemd's or our own |
 //! | `store` | the journal on the disk |
@@ -27,6 +28,7 @@ mod policy;
 mod shell;
 mod signals;
 pub mod store;
+mod thread;
 mod udp;
 
 use crate::config::{Configuration, Disk};
@@ -100,11 +102,10 @@ pub fn main() -> ExitCode {
     let listeners = 1 + u64::from(configuration.api.tcp.is_some());
     limits::open_files(configuration.api.limits.connections, listeners);
     // Before any thread is started: all of them must have our signals blocked.
-    let daemon = signals::Signals::new()
-        .map_err(Failure::new)
-        .map(|signals| smol::spawn(shell::run(arguments.config, configuration, signals)));
-    // This thread only waits: the executor's thread does the work, and waits for the sockets itself.
-    match daemon.and_then(smol::future::block_on) {
+    let ended = signals::Signals::new().and_then(|signals| {
+        thread::run(move |executor| shell::run(arguments.config, configuration, signals, executor))
+    });
+    match ended.map_err(Failure::new).and_then(|ended| ended) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             log::error!("{}", failure.text);

@@ -6,12 +6,14 @@ use super::listen::{self, Listeners};
 use super::signals::Signals;
 use super::store::Store;
 use super::store::committer::{self, Batch, Committed, Look};
+use super::thread::Executor;
 use super::udp::{Received, Sockets};
 use super::{Failure, kernel, metrics, names, policy};
-use crate::api::access::Policy;
 use crate::api::json::AuditPage;
 use crate::api::serve::{Asked, Audit, Context, Limits, Reply, State, serve_unix};
-use crate::config::{ApiSettings, Complaint, Configuration, Disk, Tls};
+#[cfg(feature = "tls")]
+use crate::config::Tls;
+use crate::config::{ApiSettings, Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
 use crate::rack::Rack;
 use crate::rack::call::{Answer, Call, CallId};
@@ -20,10 +22,11 @@ use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::rc::Rc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -48,12 +51,12 @@ pub(super) enum Input {
 
 /// Runs the daemon until it is told to stop.
 ///
-/// It is to run on the executor's one thread, beside the connections: a request that changed threads on its way to the
-/// rack and back would cost twice as much, for nothing, since the answer to it is all that both threads have to do.
+/// `executor` is of the thread that this runs on: connections, timers and sockets are served there, too.
 pub(super) async fn run(
     path: PathBuf,
     configuration: Configuration,
     signals: Signals,
+    executor: Executor,
 ) -> Result<(), Failure> {
     let clock = Clock::start();
     let state_dir = configuration.daemon.state_dir.clone();
@@ -79,23 +82,21 @@ pub(super) async fn run(
     let committer = committer::spawn(store, batches, looked, committed).map_err(Failure::new)?;
     let (asks, asked) = smol::channel::bounded(CALLS);
     let (going_down, shutdown) = smol::channel::bounded(1);
-    let policy = Arc::new(Mutex::new(Arc::new(policy::policy(&configuration.api))));
     let context = context(
         asks,
         looks,
         &to_inputs,
-        policy.clone(),
         &configuration,
         shutdown,
+        executor.clone(),
     );
     let mut tasks = vec![
-        forward(outcomes, to_inputs.clone(), Input::Committed),
-        smol::spawn(pass_signals(signals, to_inputs.clone())),
-        smol::spawn(serve_unix(listeners.unix.clone(), context.clone())),
+        executor.spawn(pass_outcomes(outcomes, to_inputs.clone())),
+        executor.spawn(pass_signals(signals, to_inputs.clone())),
+        executor.spawn(serve_unix(listeners.unix.clone(), context.clone())),
     ];
-    let tls = Arc::new(Mutex::new(configuration.api.tls.clone()));
     if let Some(tcp) = listeners.tcp.clone() {
-        tasks.push(listen::serve_tcp(tcp, tls.clone(), context));
+        tasks.push(listen::serve_tcp(tcp, context.clone(), &executor));
     }
     let (nodes, ..) = rack.summary(clock.now());
     log::info!(
@@ -106,7 +107,7 @@ pub(super) async fn run(
     let shell = Shell {
         clock,
         rack,
-        sockets: Sockets::new(to_inputs.clone()),
+        sockets: Sockets::new(to_inputs.clone(), executor.clone()),
         journal: Some(journal),
         last_ticket: 0,
         trail,
@@ -114,8 +115,8 @@ pub(super) async fn run(
         next_call: 0,
         to_inputs,
         path,
-        policy,
-        tls,
+        executor,
+        context,
         api: configuration.api,
         going_down: Some(going_down),
         stop_by: None,
@@ -146,9 +147,8 @@ struct Shell {
     next_call: u64,
     to_inputs: Sender<Input>,
     path: PathBuf,
-    policy: Arc<Mutex<Arc<Policy>>>,
-    /// The certificate in use and its key.
-    tls: Arc<Mutex<Option<Tls>>>,
+    executor: Executor,
+    context: Rc<Context>,
     /// What the listeners were made with.
     api: ApiSettings,
     /// Dropped to tell the API that the daemon goes down.
@@ -169,6 +169,8 @@ enum Turn {
 
 impl Shell {
     async fn run(mut self, inputs: Receiver<Input>, asked: Receiver<Asked>) {
+        // One timer for all turns, set only where its time changes: each setting costs a system call.
+        let (mut timer, mut set_for) = (smol::Timer::never(), None);
         loop {
             self.keep_house();
             self.drain();
@@ -182,7 +184,9 @@ impl Shell {
                 .rack
                 .poll_timeout()
                 .map_or(self.housekeeping_at, |at| at.min(self.housekeeping_at));
-            let wait = self.clock.until(wake);
+            if set_for.replace(wake) != Some(wake) {
+                timer.set_after(self.clock.until(wake));
+            }
             let turn = async { inputs.recv().await.map_or(Turn::Time, Turn::Input) }
                 .or(async {
                     match asked.recv().await {
@@ -192,7 +196,7 @@ impl Shell {
                     }
                 })
                 .or(async {
-                    smol::Timer::after(wait).await;
+                    (&mut timer).await;
                     Turn::Time
                 })
                 .await;
@@ -206,7 +210,7 @@ impl Shell {
                     }
                 }
                 Turn::Asked(asked) => self.ask(asked),
-                Turn::Time => {}
+                Turn::Time => set_for = None,
             }
             let now = self.clock.now();
             if self.rack.poll_timeout().is_some_and(|at| at <= now) {
@@ -281,7 +285,7 @@ impl Shell {
                 // The loop has ended where this fails.
                 let _ = inputs.send(Input::Resolved(node, host, answer)).await;
             };
-            smol::spawn(look_up).detach();
+            self.executor.spawn(look_up).detach();
         }
         while let Some((call, answer)) = self.rack.poll_answer() {
             if let Some(reply) = self.replies.remove(&call) {
@@ -371,7 +375,7 @@ impl Shell {
             // The loop has ended where this fails.
             let _ = inputs.send(Input::Reloaded(Box::new(outcome))).await;
         };
-        smol::spawn(read).detach();
+        self.executor.spawn(read).detach();
     }
 
     fn reload(&mut self, outcome: Result<Configuration, Vec<Complaint>>, now: Instant) {
@@ -387,19 +391,20 @@ impl Shell {
                     .warnings
                     .iter()
                     .for_each(|warning| log::warn!("{warning}"));
-                let policy = Arc::new(policy::policy(&configuration.api));
-                let mut api = configuration.api;
+                let policy = Rc::new(policy::policy(&configuration.api));
+                let api = configuration.api;
                 match self
                     .rack
                     .reload(configuration.rack, configuration.nodes, now)
                 {
                     Ok(()) => {
-                        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+                        self.context.policy.replace(policy);
                         for key in listen::fixed(&self.api, &api) {
                             log::warn!("{key} has changed: that holds from the next start on");
                         }
-                        if let Some(tls) = api.tls.take().filter(|_| self.api.tls.is_some()) {
-                            *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+                        #[cfg(feature = "tls")]
+                        if let Some(tls) = api.tls.filter(|_| self.api.tls.is_some()) {
+                            self.context.identity.replace(Some(tls.server()));
                         }
                         log::info!("reloaded");
                     }
@@ -433,10 +438,10 @@ fn context(
     asks: Sender<Asked>,
     looks: Sender<Look>,
     inputs: &Sender<Input>,
-    policy: Arc<Mutex<Arc<Policy>>>,
     configuration: &Configuration,
     shutdown: Receiver<()>,
-) -> Arc<Context> {
+    executor: Executor,
+) -> Rc<Context> {
     let (for_audit, for_metrics) = (inputs.clone(), inputs.clone());
     let configured = &configuration.api.limits;
     let limits = Limits {
@@ -449,15 +454,12 @@ fn context(
         write: configured.write_timeout,
         ..Limits::default()
     };
-    Arc::new(Context {
+    Rc::new(Context {
         asks,
         entropy: Box::new(|bytes| Kernel.fill(bytes)),
-        policy: Box::new(move || {
-            policy
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
-        }),
+        policy: RefCell::new(Rc::new(policy::policy(&configuration.api))),
+        #[cfg(feature = "tls")]
+        identity: RefCell::new(configuration.api.tls.as_ref().map(Tls::server)),
         metrics: Box::new(move || {
             let inputs = for_metrics.clone();
             Box::pin(async move {
@@ -488,7 +490,8 @@ fn context(
             );
             let inputs = for_audit.clone();
             // Waiting for room in the channel is no work for the one who answers a client.
-            smol::spawn(async move { inputs.send(Input::Audit(audit)).await }).detach();
+            let sent = async move { inputs.send(Input::Audit(audit)).await };
+            executor.spawn(sent).detach();
         }),
         trail: Box::new(move |after, limit| Box::pin(read_trail(looks.clone(), after, limit))),
         limits,
@@ -510,19 +513,13 @@ async fn read_trail(looks: Sender<Look>, after: u64, limit: usize) -> Result<Aud
     page.map_err(|error| error.to_string())
 }
 
-/// Passes everything from one channel on to the loop.
-fn forward<T: Send + 'static>(
-    from: Receiver<T>,
-    to: Sender<Input>,
-    wrap: impl Fn(T) -> Input + Send + 'static,
-) -> smol::Task<()> {
-    smol::spawn(async move {
-        while let Ok(value) = from.recv().await {
-            if to.send(wrap(value)).await.is_err() {
-                return;
-            }
+/// Passes what the journal's thread says on to the loop.
+async fn pass_outcomes(from: Receiver<Committed>, to: Sender<Input>) {
+    while let Ok(committed) = from.recv().await {
+        if to.send(Input::Committed(committed)).await.is_err() {
+            return;
         }
-    })
+    }
 }
 
 async fn pass_signals(signals: Signals, to: Sender<Input>) {

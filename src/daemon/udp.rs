@@ -4,6 +4,7 @@
 //! kernel does not take is lost, as datagrams are, so that none can leave after the core has taken it back.
 
 use super::shell::Input;
+use super::thread::Executor;
 use crate::bmc::{LocalPort, Outgoing};
 use async_io::Async;
 use nix::errno::Errno;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// Datagrams that came to one socket together.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(super) struct Received {
 pub(super) struct Sockets {
     open: BTreeMap<(LocalPort, Family), Socket>,
     inputs: Sender<Input>,
+    executor: Executor,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,16 +43,17 @@ enum Family {
 }
 
 struct Socket {
-    socket: Arc<Async<UdpSocket>>,
+    socket: Rc<Async<UdpSocket>>,
     /// Ends when this is dropped.
     _reader: smol::Task<()>,
 }
 
 impl Sockets {
-    pub(super) fn new(inputs: Sender<Input>) -> Self {
+    pub(super) fn new(inputs: Sender<Input>, executor: Executor) -> Self {
         Sockets {
             open: BTreeMap::new(),
             inputs,
+            executor,
         }
     }
 
@@ -90,7 +93,7 @@ impl Sockets {
         self.open.len()
     }
 
-    fn socket(&mut self, key: (LocalPort, Family)) -> io::Result<Arc<Async<UdpSocket>>> {
+    fn socket(&mut self, key: (LocalPort, Family)) -> io::Result<Rc<Async<UdpSocket>>> {
         if let Some(socket) = self.open.get(&key) {
             return Ok(socket.socket.clone());
         }
@@ -104,8 +107,9 @@ impl Sockets {
         }
         // A whole rack may answer at once; the kernel caps this at its own limit.
         setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER)?;
-        let socket = Arc::new(Async::new(socket)?);
-        let reader = smol::spawn(read(socket.clone(), key.0, self.inputs.clone()));
+        let socket = Rc::new(Async::new(socket)?);
+        let reader = read(socket.clone(), key.0, self.inputs.clone());
+        let reader = self.executor.spawn(reader);
         self.open.insert(
             key,
             Socket {
@@ -150,7 +154,7 @@ fn send_batch(socket: &Async<UdpSocket>, batch: &[Outgoing]) {
 }
 
 /// Hands what comes to the loop, for as long as there is one.
-async fn read(socket: Arc<Async<UdpSocket>>, port: LocalPort, inputs: Sender<Input>) {
+async fn read(socket: Rc<Async<UdpSocket>>, port: LocalPort, inputs: Sender<Input>) {
     loop {
         if let Err(error) = socket.readable().await {
             log::error!("UDP: {error}");

@@ -16,9 +16,9 @@ use std::time::Duration;
 /// A listener.
 pub trait Door {
     /// A connection as it comes in.
-    type Raw: Send + 'static;
+    type Raw: 'static;
     /// A connection on which HTTP is spoken.
-    type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
+    type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static;
     /// The scheme of its addresses.
     const SCHEME: &'static str;
 
@@ -30,7 +30,7 @@ pub trait Door {
     fn greet(&self, raw: Self::Raw, context: &Context) -> Later<Option<Self::Stream>>;
 
     /// Tells a client that there are too many, without reading what it wants, and without waiting for long.
-    fn turn_away(raw: Self::Raw) -> impl Future<Output = ()> + Send + 'static;
+    fn turn_away(raw: Self::Raw) -> impl Future<Output = ()> + 'static;
 }
 
 impl Door for UnixListener {

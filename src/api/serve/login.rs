@@ -5,8 +5,8 @@ use crate::api::fault::Fault;
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 use smol::lock::Semaphore;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How many comparisons run at once: each keeps a core busy.
@@ -23,7 +23,7 @@ const USERS: usize = 256;
 /// What is remembered of log-ins.
 pub struct Login {
     comparing: Semaphore,
-    memory: Mutex<Memory>,
+    memory: RefCell<Memory>,
 }
 
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl Default for Login {
     fn default() -> Self {
         Login {
             comparing: Semaphore::new(AT_ONCE),
-            memory: Mutex::default(),
+            memory: RefCell::default(),
         }
     }
 }
@@ -83,12 +83,8 @@ impl Login {
         }
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn sum(&self, user: &str, password: &str, hash: &str, entropy: impl Fn(&mut [u8])) -> [u8; 32] {
-        let mut memory = self.memory();
+        let mut memory = self.memory.borrow_mut();
         if memory.pepper == [0; 32] {
             entropy(&mut memory.pepper);
         }
@@ -102,14 +98,15 @@ impl Login {
     }
 
     fn remembered(&self, sum: &[u8; 32], now: Instant) -> bool {
-        self.memory()
+        self.memory
+            .borrow()
             .successes
             .get(sum)
             .is_some_and(|since| now.duration_since(*since) < REMEMBERED)
     }
 
     fn must_wait(&self, user: &str, now: Instant) -> Option<Duration> {
-        let memory = self.memory();
+        let memory = self.memory.borrow();
         let (failures, last) = memory.failures.get(user)?;
         let over = failures.saturating_sub(BURST);
         let open = *last + FORGIVE * over;
@@ -117,7 +114,7 @@ impl Login {
     }
 
     fn remember(&self, user: &str, sum: [u8; 32], right: bool, now: Instant) {
-        let mut memory = self.memory();
+        let mut memory = self.memory.borrow_mut();
         if right {
             memory
                 .successes

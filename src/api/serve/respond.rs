@@ -1,7 +1,7 @@
 //! One request on one connection: read its body, find out who asks, carry the plan's calls to the rack, write the answer.
 
 use super::guard::Hangup;
-use super::streaming::{HandedOver, Handover, StreamTicket, Streaming};
+use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Reply};
 use crate::api::access::{CHALLENGE, Entry, Peer};
 use crate::api::deed::deed;
@@ -12,17 +12,15 @@ use crate::api::plan::{Frame, Plan, plan};
 use crate::rack::call::{Answer, Call, Refused, Who};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
 use smol::future::FutureExt;
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
-/// The body of every answer.
-pub type Outgoing = UnsyncBoxBody<Bytes, Infallible>;
+/// The body of every answer: whole, or a stream.
+pub type Outgoing = Either<Full<Bytes>, Chunks>;
 
 /// What the requests of one connection share.
 pub struct Connection {
@@ -33,11 +31,11 @@ pub struct Connection {
     /// Whether they still are.
     pub hangup: Option<Hangup>,
     /// The world.
-    pub context: Arc<Context>,
+    pub context: Rc<Context>,
     /// Whether a request came before: then an answer to it may still be on its way out.
-    pub used: AtomicBool,
+    pub used: Cell<bool>,
     /// The stream that the connection is for from now on.
-    pub handover: Mutex<Option<Handover>>,
+    pub handover: RefCell<Option<Handover>>,
 }
 
 /// How a request ends.
@@ -54,12 +52,12 @@ enum End {
 /// None is given: the connection is handed over to a stream.
 pub async fn respond(
     request: hyper::Request<Incoming>,
-    connection: Arc<Connection>,
+    connection: Rc<Connection>,
 ) -> Result<hyper::Response<Outgoing>, HandedOver> {
     let context = &connection.context;
     let (head, body) = request.into_parts();
     // Nothing is left to read or to write of what came before the stream, if it becomes one.
-    let fresh = !connection.used.swap(true, Ordering::Relaxed)
+    let fresh = !connection.used.replace(true)
         && head.method == Method::GET
         && head.version == Version::HTTP_11
         && body.is_end_stream();
@@ -91,7 +89,7 @@ pub async fn respond(
             id,
             scheme: connection.scheme,
         };
-        let (dress, first) = plan(request, &(context.policy)());
+        let (dress, first) = plan(request, &context.policy());
         frame = dress;
         carry_out(first, &connection, &mut record.audit).await
     }
@@ -118,22 +116,21 @@ pub async fn respond(
     drop(record);
     let bytes = Bytes::from(std::mem::take(&mut response.body));
     let Some((text, events, ticket)) = stream else {
-        return Ok(dressed(response, Full::new(bytes).boxed_unsync(), doubtful));
+        return Ok(dressed(response, Either::Left(Full::new(bytes)), doubtful));
     };
     let streaming = Streaming::new(text, events, ticket, connection.clone());
     if !fresh {
-        return Ok(dressed(response, streaming.body(), doubtful));
+        return Ok(dressed(response, Either::Right(streaming.body()), doubtful));
     }
     let handover = Handover::new(dressed(response, (), true), streaming);
-    let place = connection.handover.lock();
-    *place.unwrap_or_else(PoisonError::into_inner) = Some(handover);
+    connection.handover.replace(Some(handover));
     Err(HandedOver)
 }
 
 /// What the audit trail will say of a request. It says it when this is dropped: also of a request that ends without an
 /// answer (its connection broke, the daemon went down), since what was asked may have been done.
 struct Record {
-    context: Arc<Context>,
+    context: Rc<Context>,
     changes: bool,
     audit: Audit,
 }
@@ -220,7 +217,7 @@ async fn enter(
 ) -> Result<Peer, Fault> {
     let context = &connection.context;
     let mut peer = connection.peer.clone();
-    match (context.policy)().enter(peer.transport, path, headers)? {
+    match context.policy().enter(peer.transport, path, headers)? {
         Entry::Open => {}
         Entry::Token { name, role, nodes } => {
             peer.user = Some(name);

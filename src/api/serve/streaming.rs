@@ -5,34 +5,36 @@
 //! (RFC 9112 §7.1) are then written here.
 
 use super::guard::Guarded;
-use super::respond::{Connection, Outgoing, asked};
+use super::respond::{Connection, asked};
 use super::{Context, until_shutdown};
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
 use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::StreamBody;
 use hyper::body::Frame as BodyFrame;
 use smol::future::FutureExt;
 use smol::io::AsyncWrite;
-use smol::stream;
+use smol::stream::{self, Stream};
+use std::convert::Infallible;
 use std::fmt::{self, Write as _};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::Pin;
+use std::rc::Rc;
 
 /// One of the streams that there may be.
-pub struct StreamTicket(Arc<Context>);
+pub struct StreamTicket(Rc<Context>);
 
 impl StreamTicket {
     /// A place among them.
     ///
     /// # Errors
     /// 503 where there are as many as there may be.
-    pub fn take(context: &Arc<Context>) -> Result<Self, Fault> {
-        let ticket = StreamTicket(context.clone());
-        if count(context).fetch_add(1, Ordering::Relaxed) < context.limits.streams {
-            return Ok(ticket);
+    pub fn take(context: &Rc<Context>) -> Result<Self, Fault> {
+        let streams = &context.state.streams;
+        if streams.get() < context.limits.streams {
+            streams.set(streams.get() + 1);
+            return Ok(StreamTicket(context.clone()));
         }
         Err(Fault::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -48,19 +50,16 @@ impl StreamTicket {
 
 impl Drop for StreamTicket {
     fn drop(&mut self) {
-        count(&self.0).fetch_sub(1, Ordering::Relaxed);
+        let streams = &self.0.state.streams;
+        streams.set(streams.get() - 1);
     }
-}
-
-fn count(context: &Context) -> &AtomicUsize {
-    &context.state.streams
 }
 
 /// A stream and where it stands.
 pub struct Streaming {
     text: String,
     events: Option<EventStream>,
-    connection: Arc<Connection>,
+    connection: Rc<Connection>,
     _ticket: StreamTicket,
 }
 
@@ -70,7 +69,7 @@ impl Streaming {
         text: String,
         events: EventStream,
         ticket: StreamTicket,
-        connection: Arc<Connection>,
+        connection: Rc<Connection>,
     ) -> Self {
         Streaming {
             text,
@@ -98,14 +97,17 @@ impl Streaming {
     }
 
     /// As the body of an answer that hyper writes.
-    pub fn body(self) -> Outgoing {
+    pub fn body(self) -> Chunks {
         let frames = stream::unfold(self, |mut at| async move {
             let text = at.next().await?;
             Some((Ok(BodyFrame::data(Bytes::from(text))), at))
         });
-        StreamBody::new(frames).boxed_unsync()
+        StreamBody::new(Box::pin(frames))
     }
 }
+
+/// A stream as a body.
+pub type Chunks = StreamBody<Pin<Box<dyn Stream<Item = Result<BodyFrame<Bytes>, Infallible>>>>>;
 
 /// A stream that takes its connection over, and the head of its answer.
 pub struct Handover {

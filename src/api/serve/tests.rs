@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -138,12 +138,13 @@ impl House {
         let (shutdown, down) = smol::channel::bounded(1);
         let calls = Arc::new(Mutex::new(Vec::new()));
         let audits = Arc::new(Mutex::new(Vec::new()));
-        let policy = Arc::new(policy());
         let (audit, seen) = (audits.clone(), calls.clone());
-        let context = Arc::new(Context {
+        let context = move || Context {
             asks,
             entropy: Box::new(|bytes| bytes.fill(0x5a)),
-            policy: Box::new(move || policy.clone()),
+            policy: RefCell::new(Rc::new(policy())),
+            #[cfg(feature = "tls")]
+            identity: RefCell::default(),
             metrics: Box::new(|| Box::pin(async { "# EOF\n".to_owned() })),
             look_up: Box::new(|_, peer| peer.user = Some("tester".into())),
             audit: Box::new(move |entry| audit.lock().expect("no test panics here").push(entry)),
@@ -159,7 +160,7 @@ impl House {
             limits,
             shutdown: down,
             state: State::default(),
-        });
+        };
         let listener = UnixListener::bind(&path).expect("a socket");
         let tcp = smol::block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = tcp.local_addr().expect("an address");
@@ -173,6 +174,7 @@ impl House {
                 }
             };
             let serving = async {
+                let context = Rc::new(context());
                 future::zip(
                     serve_unix(listener, context.clone()),
                     serve_tcp(tcp, context),

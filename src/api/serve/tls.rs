@@ -5,8 +5,8 @@
 
 use super::door::Door;
 use super::{Context, Later, Peer, until_shutdown};
+use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;
-use futures_rustls::{TlsAcceptor, rustls::ServerConfig};
 use smol::future::{self, FutureExt};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::{TcpListener, TcpStream};
@@ -14,20 +14,11 @@ use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
-/// The certificate and the key of the day: asked for with every connection, so that a renewed one holds at once.
-pub type Identity = Box<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
-
 /// A TCP listener that speaks TLS.
-pub struct TlsListener {
-    /// The listener.
-    pub tcp: TcpListener,
-    /// What it shows of itself.
-    pub identity: Identity,
-}
+pub struct TlsListener(pub TcpListener);
 
 /// The longest that a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -38,14 +29,15 @@ impl Door for TlsListener {
     const SCHEME: &'static str = "https";
 
     async fn accept(&self, context: &Context) -> io::Result<(TcpStream, Peer)> {
-        Door::accept(&self.tcp, context).await
+        Door::accept(&self.0, context).await
     }
 
     fn greet(&self, raw: TcpStream, context: &Context) -> Later<Option<Encrypted>> {
-        let acceptor = TlsAcceptor::from((self.identity)());
+        let identity = context.identity.borrow().clone();
         let patience = HANDSHAKE.min(context.limits.headers);
         let shutdown = context.shutdown.clone();
         Box::pin(async move {
+            let acceptor = TlsAcceptor::from(identity?);
             let shake = async { Some(acceptor.accept(raw).await) };
             let late = async {
                 smol::Timer::after(patience).await;

@@ -58,7 +58,7 @@ pub fn spawn(
     let durable = store.keys(Table::Tasks).map_err(std::io::Error::other)?;
     std::thread::Builder::new()
         .name("journal".into())
-        .spawn(move || smol::block_on(run(store, durable, inbox, looks, outbox, RETRY)))
+        .spawn(move || future::block_on(run(store, durable, inbox, looks, outbox, RETRY)))
 }
 
 /// What is still to be written: of several changes of one key the last, which is all that one transaction shows.
