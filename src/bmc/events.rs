@@ -8,7 +8,7 @@ use super::report::{is_doubtful, silence, trouble_of};
 use super::settings::GRACE;
 use super::translate::Step;
 use super::upkeep::jittered;
-use super::vocabulary::{self, Delivery, Order, Report, Trouble};
+use super::vocabulary::{self, Delivery, Report, Trouble};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
 use crate::session::{Event, OpenError, RequestId};
@@ -49,7 +49,7 @@ impl Bmc {
                     }
                     self.used_at = now;
                     if self.keepalive == Some(id) {
-                        self.keepalive = None;
+                        self.kept_alive(completion, &data, now);
                     } else {
                         self.answered(id, completion, &data, now);
                     }
@@ -79,6 +79,9 @@ impl Bmc {
             true => self.breaker.doubtful(),
             false => trouble_of(error),
         };
+        if matches!(trouble, Trouble::Silent | Trouble::Unreachable) {
+            self.refusals.forget();
+        }
         let mut text = error.to_string();
         if let Some(address) = self.address()
             && self.other_addresses().next().is_some()
@@ -153,7 +156,7 @@ impl Bmc {
         }
     }
 
-    fn finish(&mut self, current: &Job, report: Report, now: Instant) {
+    fn finish(&mut self, current: &Job, mut report: Report, now: Instant) {
         if current.order.changes_power() && matches!(report, Report::Accepted(_)) {
             self.grace_until = now + GRACE;
         }
@@ -162,19 +165,8 @@ impl Bmc {
                 now,
                 format!("{} refused: {}", current.order.name(), refusal.text),
             );
-            let name = current.order.name().to_owned();
-            // One raw command that is refused says nothing of the next.
-            if refusal.kind == vocabulary::RefusalKind::NotSupported
-                && !matches!(current.order, Order::Raw { .. })
-                && !self.knowledge.unsupported.contains(&name)
-            {
-                self.knowledge.unsupported.push(name);
-            }
-        } else {
-            self.knowledge
-                .unsupported
-                .retain(|name| name != current.order.name());
         }
+        self.weigh(current, &mut report, now);
         self.report(current.id, report);
     }
 

@@ -19,8 +19,9 @@ pub struct Knowledge {
     /// The cipher suites that the BMC listed when it was asked, in words: advice that decides nothing. `None` where it
     /// was not asked yet, empty where it does not say.
     pub listed: Option<Vec<String>>,
-    /// Orders, by name, that the BMC said it does not have.
-    pub unsupported: Vec<String>,
+    /// Orders, by name, that change the machine's power and that the BMC carried out: a later "I do not have this" is not
+    /// believed.
+    pub carried_out: Vec<String>,
 }
 
 /// A session that begins with what an earlier life learned.

@@ -14,6 +14,7 @@ mod pace;
 mod presence;
 mod privilege;
 mod queue;
+mod refusals;
 mod report;
 pub mod settings;
 mod translate;
@@ -33,6 +34,7 @@ pub use presence::Answer as PresenceAnswer;
 use presence::Presence;
 pub use queue::Purpose;
 use queue::{Current, Job, Queue};
+use refusals::Refusals;
 use report::{not_sent, unknown_fate};
 use settings::QUEUE_LIMIT;
 pub use settings::Settings;
@@ -73,6 +75,7 @@ pub struct Bmc {
     /// A keep-alive that is under way, and nobody's order.
     keepalive: Option<RequestId>,
     inquiry: Inquiry,
+    refusals: Refusals,
     presence: Presence,
     reports: VecDeque<(OrderId, Report)>,
     pace: Pace,
@@ -102,6 +105,7 @@ impl Bmc {
             current: None,
             keepalive: None,
             inquiry: Inquiry::default(),
+            refusals: Refusals::default(),
             presence: Presence::default(),
             reports: VecDeque::new(),
             pace: Pace::new(settings.orders_per_second, settings.burst, now),
@@ -172,7 +176,7 @@ impl Bmc {
     /// Forgets failed log-ins and an open breaker: an operator says that it is worth a try.
     pub fn retry(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.breaker.reset();
-        self.knowledge.unsupported.clear();
+        self.refusals.forget();
         self.forget_listed();
         self.advance(now, entropy);
     }

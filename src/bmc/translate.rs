@@ -445,9 +445,9 @@ fn restart_cause(cause: get_system_restart_cause::Cause) -> RestartCause {
     }
 }
 
-/// Whether the same command may well be taken a moment later. FFh is what BMCs say that give no reason.
+/// Whether the same command may well be taken a moment later.
 fn passes(completion: CompletionCode) -> bool {
-    kind(completion) == RefusalKind::Busy || completion == CompletionCode::UNSPECIFIED
+    kind(completion) == RefusalKind::Busy
 }
 
 /// What each completion code leads to: docs/protocol.md, "Completion codes".
@@ -457,7 +457,9 @@ fn kind(completion: CompletionCode) -> RefusalKind {
         | CompletionCode::TIMEOUT
         | CompletionCode::OUT_OF_SPACE
         | CompletionCode::INITIALISING
-        | CompletionCode::NO_RESPONSE => RefusalKind::Busy,
+        | CompletionCode::NO_RESPONSE
+        // No reason given: the only word that some have for "not ready yet".
+        | CompletionCode::UNSPECIFIED => RefusalKind::Busy,
         CompletionCode::FIRMWARE_UPDATE | CompletionCode::REPOSITORY_UPDATE => {
             RefusalKind::Updating
         }

@@ -348,6 +348,8 @@ pub enum RefusalKind {
     Updating,
     /// The BMC does not have this.
     NotSupported,
+    /// The BMC says that it does not have this, and is not believed yet: one that starts says so of what it has.
+    Doubted,
     /// Not in the machine's present state, which may be the one that was wanted.
     NotInPresentState,
     /// Our privilege does not reach.

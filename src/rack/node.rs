@@ -5,7 +5,7 @@ use super::call::{
 };
 use super::drift::Late;
 use super::settings::NodeSettings;
-use crate::bmc::vocabulary::{OrderId, Power};
+use crate::bmc::vocabulary::{Order, OrderId, Power};
 use crate::bmc::{self, Bmc, Knowledge};
 use crate::power::Target;
 use crate::time::{Instant, WallTime};
@@ -102,16 +102,9 @@ impl Node {
     }
 
     /// The power targets that it takes, in the specification's order.
-    pub(super) fn supported(&self) -> Vec<PowerTarget> {
-        let lacks = |name: &str| {
-            self.bmc
-                .knowledge()
-                .unsupported
-                .iter()
-                .any(|order| order == name)
-        };
-        let soft = !lacks("soft power off");
-        let nmi = self.settings.nmi && !lacks("inject nmi");
+    pub(super) fn supported(&self, now: Instant) -> Vec<PowerTarget> {
+        let soft = !self.bmc.lacks(&Order::SoftOff, now);
+        let nmi = self.settings.nmi && !self.bmc.lacks(&Order::Nmi, now);
         let takes = |target: &PowerTarget| match target {
             PowerTarget::PowerOn | PowerTarget::PowerOff | PowerTarget::Rebooting => true,
             PowerTarget::InjectNmi | PowerTarget::AbortInjectNmi => nmi,
@@ -158,7 +151,7 @@ impl Node {
             last_error: self.memory.last_error.clone(),
             maintenance: self.memory.maintenance.clone(),
             fault: self.memory.fault.clone(),
-            supported_power_states: self.supported(),
+            supported_power_states: self.supported(now),
             reading: self.memory.reading.map(|(power, at)| ReadingView {
                 power,
                 at,

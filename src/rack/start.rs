@@ -7,7 +7,6 @@ use super::call::{Answer, BatchId, CallId, PowerTarget, Refused, TaskId, Who, Wi
 use super::inventory::NodeId;
 use super::run::{Parked, Reply};
 use super::task::{Identity, Task};
-use crate::bmc::vocabulary::Order;
 use crate::power::{self, Control, Operation, Sequence, Target};
 use crate::time::Instant;
 
@@ -103,14 +102,6 @@ impl Rack {
             });
         }
         self.check_maintenance(node)?;
-        let lacks = |order: &Order| {
-            place
-                .bmc
-                .knowledge()
-                .unsupported
-                .iter()
-                .any(|name| name == order.name())
-        };
         let unsupported = |why: &str| {
             Err(Refused::NotSupported {
                 node: name(),
@@ -124,19 +115,7 @@ impl Rack {
             }
             self.check_nmi_interval(node, now)?;
         }
-        let needed = match operation {
-            Operation::SoftPowerOff | Operation::SoftReboot => Some(Order::SoftOff),
-            Operation::InjectNmi => Some(Order::Nmi),
-            Operation::Reset => Some(Order::Reset),
-            Operation::Cycle => Some(Order::Cycle),
-            _ => None,
-        };
-        match needed.filter(lacks) {
-            Some(_) => {
-                unsupported("its BMC said that it does not have it (rackbmc retry asks it anew)")
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn check_nmi_interval(&self, node: NodeId, now: Instant) -> Result<(), Refused> {

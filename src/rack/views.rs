@@ -85,8 +85,11 @@ impl Rack {
         for evidence in &knowledge.evidence {
             fact("found out", evidence.clone());
         }
-        for order in &knowledge.unsupported {
-            fact("not supported", format!("{order}: the BMC said so"));
+        for order in place.bmc.lacking(now) {
+            fact(
+                "not supported",
+                format!("{order}: the BMC said so again and again"),
+            );
         }
         let statistics = session.statistics();
         if let Some(spoken) = statistics.spoken {

@@ -205,6 +205,10 @@ pub struct Mood {
     pub pointless: Pointless,
     /// Refusals of chassis orders: the first that fits counts.
     pub refusals: Vec<Refusal>,
+    /// Refuses every chassis command with this code until then, as a BMC does while its other half starts.
+    pub not_ready: Option<(Instant, u8)>,
+    /// Get Device ID says that the BMC is not available, as during its start.
+    pub says_unavailable: bool,
     /// No replay protection: every copy of a packet is carried out and answered.
     pub executes_copies: bool,
     /// What becomes of requests with a used rqSeq in a fresh packet.
@@ -262,6 +266,8 @@ impl Default for Mood {
             },
             pointless: Pointless::AsRecommended,
             refusals: Vec::new(),
+            not_ready: None,
+            says_unavailable: false,
             executes_copies: false,
             repeated: Repeated::Executed,
             loses_first_reply: false,

@@ -147,6 +147,25 @@ impl Knowledge {
             .find(|sent| sent.order.changes_power() && sent.handed)
     }
 
+    /// Whether an order that changes power may have had its effect: handed over and not plainly refused.
+    pub(super) fn may_have_acted(&self) -> bool {
+        let refused = |sent: &Sent| matches!(&sent.answer, Some((_, Report::Refused(refusal))) if !is_ambiguous(refusal));
+        self.sent
+            .iter()
+            .any(|sent| sent.order.changes_power() && sent.handed && !refused(sent))
+    }
+
+    /// Whether the last order that changes power was refused.
+    pub(super) fn was_refused(&self) -> bool {
+        let mut changing = self
+            .sent
+            .iter()
+            .rev()
+            .filter(|sent| sent.order.changes_power());
+        let last = changing.next().and_then(|sent| sent.answer.as_ref());
+        matches!(last, Some((_, Report::Refused(_))))
+    }
+
     /// Whether this order changes power.
     pub(super) fn changes_power(&self, id: OrderId) -> bool {
         self.sent
@@ -199,13 +218,22 @@ impl Knowledge {
             }
             Report::Accepted(_) => Finding::Nothing,
             Report::Refused(refusal) => match refusal.kind {
+                // Once something was sent, only the deadline ends a task.
                 vocabulary::RefusalKind::Updating
                 | vocabulary::RefusalKind::NotSupported
-                | vocabulary::RefusalKind::NotPermitted => Finding::Hopeless(format!(
-                    "reading the power state was refused: {}",
-                    refused(refusal)
-                )),
-                vocabulary::RefusalKind::Busy
+                | vocabulary::RefusalKind::NotPermitted
+                    if !self.changing_handed() =>
+                {
+                    Finding::Hopeless(format!(
+                        "reading the power state was refused: {}",
+                        refused(refusal)
+                    ))
+                }
+                vocabulary::RefusalKind::Updating
+                | vocabulary::RefusalKind::NotSupported
+                | vocabulary::RefusalKind::NotPermitted
+                | vocabulary::RefusalKind::Doubted
+                | vocabulary::RefusalKind::Busy
                 | vocabulary::RefusalKind::NotInPresentState
                 | vocabulary::RefusalKind::Failed => Finding::Nothing,
             },
@@ -258,6 +286,17 @@ impl Knowledge {
         let age = |at| self.clock.since_begin().saturating_sub(at);
         let young = self.settings.confirm_after.saturating_add(YOUNG);
         self.read_at().is_some_and(|at| age(at) <= young)
+    }
+
+    /// `it could not be read since 4.2 s`, where the last attempt to read the power state failed.
+    pub(super) fn unread_since(&self) -> Option<String> {
+        let reads = |sent: &&Sent| sent.order == Order::ReadPower && sent.answer.is_some();
+        let last = self.sent.iter().rev().find(reads)?;
+        match (&last.answer, self.read_at()) {
+            (Some((_, Report::Accepted(_))), _) => None,
+            (_, Some(at)) => Some(format!("it could not be read since {}", seconds(at))),
+            (_, None) => Some("it was never read".to_owned()),
+        }
     }
 
     /// `it was read off at 4.2 s, and nothing was read since: unknown whether it stayed so`

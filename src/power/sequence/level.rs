@@ -3,7 +3,7 @@
 
 use super::Input;
 use super::clock::Age;
-use super::knowledge::{Finding, Knowledge, refused};
+use super::knowledge::{Finding, Knowledge, is_ambiguous, refused};
 use super::phase::{Aim, Leg, Look, Next, Phase};
 use crate::bmc::vocabulary::{Delivery, Order, Power, RefusalKind, Report};
 use crate::power::outcome::seconds;
@@ -308,6 +308,11 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
             leg.setbacks = leg.setbacks.saturating_add(1);
             leg.refused = Some(refused(refusal));
             match refusal.kind {
+                // It may have been carried out all the same.
+                RefusalKind::Busy if is_ambiguous(refusal) => {
+                    look_soon(leg, age + pause, knowledge)
+                }
+                RefusalKind::Doubted => look_soon(leg, age + pause, knowledge),
                 RefusalKind::Busy => Phase::Switching {
                     leg,
                     next: Next::At(age + pause),
@@ -316,6 +321,15 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
                 RefusalKind::NotInPresentState => look_now(leg, age + pause, knowledge),
                 RefusalKind::Failed if leg.failures == 0 => {
                     leg.failures = 1;
+                    look_soon(leg, age + pause, knowledge)
+                }
+                // The machine is between two states by our doing: only the deadline ends that.
+                RefusalKind::Failed
+                | RefusalKind::Updating
+                | RefusalKind::NotSupported
+                | RefusalKind::NotPermitted
+                    if knowledge.may_have_acted() =>
+                {
                     look_soon(leg, age + pause, knowledge)
                 }
                 RefusalKind::Failed
@@ -458,10 +472,13 @@ fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
         .refused
         .as_ref()
         .map_or(String::new(), |text| format!(", last refused: {text}"));
+    let since = knowledge
+        .unread_since()
+        .map_or(String::new(), |since| format!(", {since}"));
     give_up(
         leg,
         &format!(
-            "it was not read {} in time{refusal}{}",
+            "it was not read {} in time{since}{refusal}{}",
             leg.to.name(),
             knowledge.and_trouble()
         ),

@@ -58,7 +58,11 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         },
         (Phase::Pulsing { until, notes, .. }, Input::Deadline) => {
             if !knowledge.pulse_handed() {
-                return knowledge.fail(&format!("it could not be sent{}", knowledge.and_trouble()));
+                let what = match knowledge.was_refused() {
+                    true => "it was refused until its time was over",
+                    false => "it could not be sent",
+                };
+                return knowledge.fail(&format!("{what}{}", knowledge.and_trouble()));
             }
             let why = "no answer in time".to_owned();
             watch(until, notes, Fate::Unknown { why }, knowledge)
@@ -175,7 +179,7 @@ fn pulsed(
             watch(until, notes, Fate::Unknown { why }, knowledge)
         }
         Report::Refused(refusal) => match refusal.kind {
-            RefusalKind::Busy => again(notes),
+            RefusalKind::Busy | RefusalKind::Doubted => again(notes),
             RefusalKind::NotInPresentState => Phase::Explaining {
                 until,
                 refusal: refusal.clone(),

@@ -178,6 +178,7 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
             soft.setbacks = soft.setbacks.saturating_add(1);
             soft.refused = Some(refused(refusal));
             match refusal.kind {
+                RefusalKind::Doubted => look(soft, 0, None, Some(age + pause), knowledge),
                 RefusalKind::Busy if !is_ambiguous(refusal) => press(soft, age + pause),
                 RefusalKind::Busy => look(soft, 0, None, Some(age + patient_gap), knowledge),
                 RefusalKind::NotInPresentState => Phase::SoftWaiting {
@@ -189,6 +190,15 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
                 },
                 RefusalKind::Failed if soft.failures == 0 => {
                     soft.failures = 1;
+                    look(soft, 0, None, Some(age + patient_gap), knowledge)
+                }
+                // What was asked for before may be under way: only the deadline ends that.
+                RefusalKind::Failed
+                | RefusalKind::Updating
+                | RefusalKind::NotSupported
+                | RefusalKind::NotPermitted
+                    if knowledge.may_have_acted() =>
+                {
                     look(soft, 0, None, Some(age + patient_gap), knowledge)
                 }
                 RefusalKind::Failed
@@ -279,10 +289,13 @@ fn out_of_time(soft: &Soft, knowledge: &mut Knowledge) -> Phase {
                 .refused
                 .as_ref()
                 .map_or(String::new(), |text| format!(", last refused: {text}"));
-            knowledge.fail(&format!(
-                "the node did not go off within {patience}{refusal}{}",
-                knowledge.and_trouble()
-            ))
+            let what = match knowledge.unread_since() {
+                None => format!("the node did not go off within {patience}"),
+                Some(since) => {
+                    format!("it is not known whether the node went off within {patience}: {since}")
+                }
+            };
+            knowledge.fail(&format!("{what}{refusal}{}", knowledge.and_trouble()))
         }
     }
 }

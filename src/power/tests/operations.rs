@@ -146,12 +146,105 @@ fn what_the_bmc_does_not_do_fails_at_once_with_its_reason() {
 }
 
 #[test]
-fn an_unspecified_failure_is_tried_once_more() {
-    let refusal = Mishap::Refuse(0xFF, RefusalKind::Failed);
+fn a_failure_of_the_command_s_own_is_tried_once_more() {
+    let refusal = Mishap::Refuse(0x80, RefusalKind::Failed);
     for (times, end) in [(1, State::Succeeded), (2, State::Failed)] {
         let mut world = World::begun(Operation::PowerOff, Power::On);
         world.machine.mishaps = vec![refusal.clone(); times].into();
         assert_eq!(world.run_to_end().state, end);
+    }
+}
+
+#[test]
+fn what_may_pass_is_tried_until_the_deadline() {
+    for (code, kind, times) in [
+        (0xC1, RefusalKind::Doubted, 5),
+        (0xC0, RefusalKind::Busy, 5),
+        // "No reason given", as BMCs say it that are not ready: looked at between.
+        (0xFF, RefusalKind::Busy, 5),
+    ] {
+        for operation in Operation::ALL {
+            if code == 0xFF
+                && matches!(
+                    operation,
+                    Operation::InjectNmi | Operation::Cycle | Operation::Reset
+                )
+            {
+                // A pulse with such an answer may have been carried out.
+                continue;
+            }
+            let from = if operation == Operation::PowerOn {
+                Power::Off
+            } else {
+                Power::On
+            };
+            let mut world = World::begun(operation, from);
+            world.machine.mishaps = vec![Mishap::Refuse(code, kind); times].into();
+            let outcome = world.run_to_end();
+            assert_eq!(
+                outcome.state,
+                State::Succeeded,
+                "{operation} {code:02X}h: {}",
+                outcome.text
+            );
+        }
+    }
+    let mut world = World::begun(Operation::Reset, Power::On);
+    world.machine.mishaps = vec![Mishap::Refuse(0xC1, RefusalKind::Doubted); 100].into();
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    assert!(
+        outcome
+            .text
+            .contains("it was refused until its time was over"),
+        "{}",
+        outcome.text
+    );
+    assert!(outcome.text.contains("C1h"), "{}", outcome.text);
+}
+
+#[test]
+fn a_machine_that_was_switched_off_for_a_reboot_is_not_left_off_because_of_a_refusal() {
+    for (code, kind) in [
+        (0xD4, RefusalKind::NotPermitted),
+        (0xC1, RefusalKind::NotSupported),
+        (0xD1, RefusalKind::Updating),
+    ] {
+        let mut world = World::begun(Operation::Reboot, Power::On);
+        world.run_for(secs(5));
+        assert_eq!(world.times(&Order::PowerOff), 1);
+        world.machine.mishaps = vec![Mishap::Refuse(code, kind); 3].into();
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    }
+}
+
+#[test]
+fn a_reading_that_is_refused_after_the_order_left_does_not_end_a_task() {
+    for operation in Operation::ALL {
+        for (code, kind) in [
+            (0xC1, RefusalKind::NotSupported),
+            (0xC1, RefusalKind::Doubted),
+            (0xD4, RefusalKind::NotPermitted),
+            (0xD1, RefusalKind::Updating),
+        ] {
+            let from = if operation == Operation::PowerOn {
+                Power::Off
+            } else {
+                Power::On
+            };
+            let mut world = World::begun(operation, from);
+            world.run_for(Duration::from_millis(500));
+            let now = world.now;
+            world.machine.refuses = Some((now, now + secs(9), code, kind));
+            let outcome = world.run_to_end();
+            assert_eq!(
+                outcome.state,
+                State::Succeeded,
+                "{operation} {code:02X}h: {}",
+                outcome.text
+            );
+        }
     }
 }
 

@@ -52,6 +52,26 @@ fn the_request_timeout_is_the_whole_wait() {
 }
 
 #[test]
+fn what_could_not_be_read_at_the_end_is_not_called_on() {
+    let mut world = soft(Settings {
+        patience: secs(60),
+        ..Settings::default()
+    });
+    world.machine.obeys = None;
+    world.run_for(secs(30));
+    let now = world.now;
+    world.machine.deaf = vec![(now, now + secs(100))];
+    let outcome = world.run_to_end();
+    assert!(
+        outcome.text.contains(
+            "it is not known whether the node went off within 60.0 s: it could not be read since"
+        ),
+        "{}",
+        outcome.text
+    );
+}
+
+#[test]
 fn a_soft_request_never_turns_hard_by_itself() {
     let mut world = soft(Settings::default());
     world.machine.obeys = None;

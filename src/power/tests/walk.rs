@@ -100,6 +100,7 @@ fn inputs(order: Option<&Order>) -> Vec<Input> {
         (0xC3, RefusalKind::Busy),
         (0xD1, RefusalKind::Updating),
         (0xC1, RefusalKind::NotSupported),
+        (0xC1, RefusalKind::Doubted),
         (0xD5, RefusalKind::NotInPresentState),
         (0xD4, RefusalKind::NotPermitted),
         (0xFF, RefusalKind::Failed),

@@ -38,6 +38,8 @@ pub struct Machine {
     pub stale: Duration,
     /// The BMC does not answer between these moments, and carries nothing out.
     pub deaf: Vec<(Instant, Instant)>,
+    /// Readings of the power state are refused between these moments.
+    pub refuses: Option<(Instant, Instant, u8, RefusalKind)>,
     pub cause: Option<RestartCause>,
     pub log: Vec<EventLogEntry>,
     /// What the next orders that change power meet, in their turn.
@@ -60,6 +62,7 @@ impl Machine {
             comes_back: None,
             stale: Duration::ZERO,
             deaf: Vec::new(),
+            refuses: None,
             cause: Some(RestartCause::PowerButton),
             log: Vec::new(),
             mishaps: VecDeque::new(),
@@ -154,7 +157,12 @@ impl Machine {
 
     fn answer(&self, order: &Order, now: Instant) -> Report {
         let reading = match order {
-            Order::ReadPower => Reading::Power(self.visible(now)),
+            Order::ReadPower => match self.refuses {
+                Some((from, to, code, kind)) if from <= now && now < to => {
+                    return refused(code, kind);
+                }
+                _ => Reading::Power(self.visible(now)),
+            },
             Order::ReadRestartCause => match self.cause {
                 Some(cause) => Reading::RestartCause(cause),
                 None => return refused(0xC1, RefusalKind::NotSupported),

@@ -87,10 +87,11 @@ fn send_message(bmc: &mut Bmc, request: &Request<'_>) -> Reply {
 fn device_id(bmc: &Bmc) -> Vec<u8> {
     let settings = &bmc.settings;
     let (major, minor) = settings.firmware;
+    let unavailable = if bmc.mood.says_unavailable { 0x80 } else { 0 };
     let mut reply = vec![
         0x20,
         0x01,
-        major & 0x7F,
+        major & 0x7F | unavailable,
         ((minor / 10 % 10) << 4) | (minor % 10),
         0x02,
         // Chassis device and system event log.

@@ -69,7 +69,9 @@ pub(super) fn execute(
         }
         return None;
     }
+    let not_ready = bmc.mood.not_ready.filter(|(until, _)| now < *until);
     let reply = may(asker, request).and_then(|()| match request.net_fn {
+        NET_FN_CHASSIS if not_ready.is_some() => Err(not_ready.map_or(0, |(_, code)| code)),
         NET_FN_CHASSIS => chassis::answer(bmc, asker, request, now),
         NET_FN_APP => app::answer(bmc, asker, request, now),
         NET_FN_STORAGE => storage::answer(bmc, request, now),
