@@ -192,14 +192,24 @@ fn a_name_of_two_addresses_is_followed_to_the_one_that_answers_and_stays_there()
     assert!(elsewhere.next().is_none());
 }
 
+/// The network says of two datagrams in a row that nobody is there.
+fn undeliverable(world: &mut World, address: std::net::SocketAddr) {
+    for _ in 0..2 {
+        let now = world.now;
+        for port in world.rack().ports_in_use() {
+            world.rack().handle_unreachable(address, port, now);
+        }
+        world.run_for(millis(450));
+    }
+}
+
 #[test]
 fn an_address_that_the_network_cannot_reach_is_left_for_the_next_at_once() {
     let mut world = behind_two_addresses(37);
     let call = world.ask(Call::FreshNode("n01".into()));
     run_resolving(&mut world, millis(200));
     assert!(world.left.iter().any(|left| left.node == 7));
-    let now = world.now;
-    world.rack().handle_unreachable(world::address(7), now);
+    undeliverable(&mut world, world::address(7));
     world.run_for(secs(1));
     assert!(
         world.take_answer(call).is_some(),
@@ -212,10 +222,10 @@ fn an_address_that_the_network_cannot_reach_is_left_for_the_next_at_once() {
     );
     // Nobody anywhere: said at once, not tried in a circle.
     world.run_for(secs(30));
+    world.mood("n01").dead = true;
     let call = world.ask(Call::FreshNode("n01".into()));
     for address in [world::address(0), world::address(7)] {
-        let now = world.now;
-        world.rack().handle_unreachable(address, now);
+        undeliverable(&mut world, address);
     }
     world.run_for(millis(1));
     assert!(world.take_answer(call).is_some(), "it has its answer");

@@ -260,7 +260,9 @@ fn a_password_counts_to_its_16th_byte_with_hmac_md5_where_the_firmware_has_it_so
             password: Password::new(LONG.as_bytes()).expect("20 bytes"),
             ..world.session.settings().clone()
         };
-        world.session.replace_settings(login, world.now);
+        world
+            .session
+            .replace_settings(login, world.now, &mut world.entropy);
         assert_eq!(world.open().is_ok(), expected, "suite {suite} {words:?}");
     }
 }

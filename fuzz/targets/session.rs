@@ -152,7 +152,7 @@ impl Watched {
             0 => self.session.open(now, entropy),
             1 => self.session.close(now, entropy),
             2 => {
-                self.session.abandon();
+                self.session.give_up(now, entropy);
                 for id in self.asked.keys() {
                     if !self.ended.contains(id) {
                         let sent = self.sent.get(id).copied().unwrap_or(0);
@@ -162,9 +162,9 @@ impl Watched {
             }
             3 => {
                 let settings = self.settings.clone();
-                self.session.replace_settings(settings, now);
+                self.session.replace_settings(settings, now, entropy);
             }
-            4 => self.session.handle_unreachable(now),
+            4 => self.session.handle_unreachable(now, entropy),
             5 => {
                 let at = usize::from(script.byte().unwrap_or(0));
                 let Some(id) = self.asked.keys().nth(at).copied() else {

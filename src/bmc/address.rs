@@ -83,7 +83,7 @@ impl Bmc {
         match found {
             Ok(found) => {
                 if self.address().is_some_and(|old| old != found.current()) {
-                    self.lose_session();
+                    self.lose_session(now, entropy);
                 }
                 self.address = Resolution::Known(found, Some(now));
             }

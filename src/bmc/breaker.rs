@@ -69,6 +69,14 @@ impl Breaker {
         }
     }
 
+    /// When the next attempt is allowed, where one failed.
+    pub(super) fn next_attempt(&self) -> Option<Instant> {
+        match &self.state {
+            State::Open { until, .. } => Some(*until),
+            State::Closed => None,
+        }
+    }
+
     /// What stands in the way, also while the next attempt is due already.
     pub(super) fn trouble(&self, now: Instant) -> Option<(Trouble, String)> {
         match &self.state {
@@ -101,7 +109,10 @@ impl Breaker {
                 self.found_full += 1;
                 (rest.min(SESSIONS_FULL_REST), text.to_owned())
             }
-            Trouble::Silent if wanted => {
+            // What may pass: a BMC that restarts is unreachable or answers nonsense for some seconds.
+            Trouble::Silent | Trouble::Unreachable | Trouble::Protocol | Trouble::NoAddress
+                if wanted =>
+            {
                 let rest = FIRST_SILENT_REST * 2u32.pow(self.found_silent.min(8));
                 self.found_silent += 1;
                 (rest.min(self.retry), text.to_owned())
@@ -193,6 +204,18 @@ mod tests {
             breaker.failed(Trouble::Silent, "no answer", true, at(tried_at));
             assert!(breaker.verdict(at(tried_at + rest - 1)).is_some());
             assert!(breaker.verdict(at(tried_at + rest)).is_none());
+        }
+    }
+
+    #[test]
+    fn every_trouble_that_may_pass_is_tried_again_as_soon_as_silence() {
+        for trouble in [Trouble::Unreachable, Trouble::Protocol, Trouble::NoAddress] {
+            let mut breaker = breaker();
+            breaker.failed(trouble, "it may pass", true, at(0));
+            assert!(breaker.verdict(at(2)).is_some());
+            assert!(breaker.verdict(at(3)).is_none(), "{trouble:?}");
+            breaker.failed(trouble, "it may pass", false, at(100));
+            assert!(breaker.verdict(at(129)).is_some(), "nobody waits");
         }
     }
 

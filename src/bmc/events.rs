@@ -21,6 +21,8 @@ impl Bmc {
             match event {
                 Event::Opened(opened) => {
                     self.used_at = now;
+                    self.earlier_ports.clear();
+                    self.reached_late |= std::mem::take(&mut self.told);
                     self.answered_at = self.address();
                     self.forget_presence();
                     self.keepalive_after = jittered(self.settings.keepalive, entropy);
@@ -35,7 +37,11 @@ impl Bmc {
                         }
                     }
                 }
-                Event::OpenFailed(error) => self.open_failed(&error, now, entropy),
+                Event::StillOpening(error) => self.still_opening(&error, now, entropy),
+                Event::OpenFailed(error) => {
+                    self.earlier_ports.clear();
+                    self.open_failed(&error, now, entropy);
+                }
                 Event::Answered {
                     id,
                     completion,
@@ -64,10 +70,32 @@ impl Bmc {
                 }
                 Event::Lost(reason) => {
                     self.note(now, format!("session lost: {reason}"));
-                    self.lose_session();
+                    self.lose_session(now, entropy);
                 }
                 Event::Closed => {}
             }
+        }
+    }
+
+    /// There is no session yet: those who wait hear of it, and it goes on being opened, for late answers count.
+    fn still_opening(&mut self, error: &OpenError, now: Instant, entropy: &mut dyn Entropy) {
+        let silent = matches!(error, OpenError::Silent { .. });
+        if silent && self.other_addresses().next().is_some() {
+            // Perhaps somebody answers at another one.
+            self.session.give_up(now, entropy);
+            self.earlier_ports.clear();
+            return self.open_failed(error, now, entropy);
+        }
+        self.told = true;
+        let text = format!("no answer yet, still trying: {error}");
+        if now < self.grace_until {
+            self.note(now, text.clone());
+            self.refuse_queue(Trouble::Silent, &text);
+            return;
+        }
+        self.give_up(Trouble::Silent, &text, now);
+        if silent {
+            self.look_for_presence(now, entropy);
         }
     }
 
@@ -75,6 +103,7 @@ impl Bmc {
         if let OpenError::NoCommonSuite { offered, .. } = error {
             self.note_listed(offered);
         }
+        let told = std::mem::take(&mut self.told);
         let trouble = match is_doubtful(error) {
             true => self.breaker.doubtful(),
             false => trouble_of(error),
@@ -90,6 +119,13 @@ impl Bmc {
         }
         if self.turn_to_next_address(trouble) {
             self.note(now, text);
+            return;
+        }
+        let silent = trouble == Trouble::Silent;
+        if silent && told && self.breaker.verdict(now).is_some() {
+            // It was said before.
+            self.note(now, text.clone());
+            self.refuse_queue(trouble, &text);
             return;
         }
         if matches!(trouble, Trouble::Silent | Trouble::Unreachable) && now < self.grace_until {
@@ -170,17 +206,18 @@ impl Bmc {
         self.report(current.id, report);
     }
 
-    /// A command got no answer: the session is not trusted any more; what is harmless is tried once more in a new one.
+    /// A command got no answer: what is harmless is tried once more. That is no proof against the session, which says
+    /// itself when it is lost.
     fn unanswered(&mut self, id: RequestId, datagrams: u32, reason: &str, now: Instant) {
         if self.keepalive == Some(id) {
             self.note(now, format!("keep-alive: {reason}"));
-            self.lose_session();
+            self.keepalive = None;
             return;
         }
         let Some(current) = self.current.take_if(|current| current.request == id) else {
             return;
         };
-        self.lose_session();
+        self.used_at = now;
         let mut job = current.job;
         job.sent |= datagrams > 0;
         self.note(now, format!("{}: {reason}", job.order.name()));

@@ -70,6 +70,14 @@ pub struct Bmc {
     answered_at: Option<SocketAddr>,
     session: Session,
     port: LocalPort,
+    /// The ports of this handshake's earlier log-ins, at which late answers may come.
+    earlier_ports: Vec<LocalPort>,
+    /// What tells the BMC of a session that was given up: to where that was.
+    partings: VecDeque<Outgoing>,
+    /// Whether those who waited were told that there is no session yet.
+    told: bool,
+    /// Whether a session came about after that.
+    reached_late: bool,
     queue: Queue,
     current: Option<Current>,
     /// A keep-alive that is under way, and nobody's order.
@@ -101,6 +109,10 @@ impl Bmc {
             answered_at: None,
             session: recalled(&settings, &knowledge),
             port: 0,
+            earlier_ports: Vec::new(),
+            partings: VecDeque::new(),
+            told: false,
+            reached_late: false,
             queue: Queue::default(),
             current: None,
             keepalive: None,
@@ -201,13 +213,14 @@ impl Bmc {
             );
         }
         if moved {
-            self.lose_session();
+            self.lose_session(now, entropy);
             self.forget_listed();
             self.forget_presence();
             self.address = Resolution::of(&settings);
         }
         if other_login {
-            self.session.replace_settings(settings.login.clone(), now);
+            self.session
+                .replace_settings(settings.login.clone(), now, entropy);
         }
         self.pace = Pace::new(settings.orders_per_second, settings.burst, now);
         self.settings = settings;
@@ -226,17 +239,25 @@ impl Bmc {
         if self.presence_heard(datagram, now) {
             return;
         }
-        // What comes to an older port belongs to a handshake that was given up.
         if port == self.port {
             self.session.handle_datagram(datagram, now, entropy);
-            self.drain(now, entropy);
-            self.advance(now, entropy);
+        } else if self.earlier_ports.contains(&port) {
+            self.session.handle_late_datagram(datagram, now, entropy);
+        } else {
+            // What comes to an older port belongs to a handshake that is over.
+            return;
         }
+        self.drain(now, entropy);
+        self.advance(now, entropy);
     }
 
-    /// The network said that nothing listens at the BMC's address and port.
-    pub fn handle_unreachable(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        self.session.handle_unreachable(now);
+    /// The network said of our port number `port` that nothing listens at the BMC's address and port. It counts for the
+    /// port in use only.
+    pub fn handle_unreachable(&mut self, port: LocalPort, now: Instant, entropy: &mut dyn Entropy) {
+        if port != self.port {
+            return;
+        }
+        self.session.handle_unreachable(now, entropy);
         self.drain(now, entropy);
         self.advance(now, entropy);
     }
@@ -252,6 +273,9 @@ impl Bmc {
 
     /// The next datagram to hand to the network. Asking for it is handing it over.
     pub fn poll_transmit(&mut self) -> Option<Outgoing> {
+        if let Some(parting) = self.partings.pop_front() {
+            return Some(parting);
+        }
         let to = self.address()?;
         if let Some(datagram) = self.presence_ping() {
             return Some(Outgoing {
@@ -263,6 +287,9 @@ impl Bmc {
         }
         let transmit = self.session.poll_transmit()?;
         if transmit.fresh_port {
+            if matches!(self.session.state(), session::State::Opening { .. }) {
+                self.earlier_ports.push(self.port);
+            }
             self.port += 1;
         }
         let order = match &mut self.current {
@@ -307,9 +334,20 @@ impl Bmc {
         &self.knowledge
     }
 
-    /// The number of the local port in use.
-    pub fn local_port(&self) -> LocalPort {
-        self.port
+    /// The numbers of the local ports in use: the session's, and those at which late answers to a handshake may come.
+    pub fn local_ports(&self) -> impl Iterator<Item = LocalPort> {
+        self.earlier_ports.iter().copied().chain([self.port])
+    }
+
+    /// Whether one of our ports is in use.
+    pub fn has_port(&self, port: LocalPort) -> bool {
+        self.local_ports().any(|used| used == port)
+    }
+
+    /// Whether a session came about after those who waited for it were told that there is none: what they wanted to
+    /// know can be read now. Asking resets it.
+    pub fn take_reached_late(&mut self) -> bool {
+        std::mem::take(&mut self.reached_late)
     }
 
     /// The session, for explanations.
@@ -327,6 +365,11 @@ impl Bmc {
         self.breaker.trouble(now)
     }
 
+    /// When the next attempt to reach it is allowed, where the last one failed.
+    pub fn next_attempt(&self) -> Option<Instant> {
+        self.breaker.next_attempt()
+    }
+
     /// The last failures, newest first.
     pub fn failures(&self) -> impl Iterator<Item = &(Instant, String)> {
         self.failures.iter().rev()
@@ -340,6 +383,11 @@ impl Bmc {
     /// Whether a session is open.
     pub fn is_open(&self) -> bool {
         matches!(self.session.state(), session::State::Open { .. })
+    }
+
+    /// Whether a log-in is under way that nobody was told of as late.
+    pub fn is_logging_in(&self) -> bool {
+        matches!(self.session.state(), session::State::Opening { .. }) && !self.told
     }
 
     /// Whether there is neither a session nor a handshake.
@@ -376,9 +424,21 @@ impl Bmc {
 
     /// The session is gone, or not trusted any more: nothing of it is waited for, and the order that waited behind an
     /// unanswered keep-alive waits for the next session.
-    fn lose_session(&mut self) {
+    fn lose_session(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.hush();
-        self.session.abandon();
+        self.session.give_up(now, entropy);
+        // The BMC is told at the address where the session was, whatever becomes of that.
+        if let Some(to) = self.address() {
+            let port = self.port;
+            let told = std::iter::from_fn(|| self.session.poll_transmit());
+            self.partings.extend(told.map(|transmit| Outgoing {
+                to,
+                port,
+                datagram: transmit.datagram,
+                order: None,
+            }));
+        }
+        self.earlier_ports.clear();
         self.keepalive = None;
         self.requeue_current();
     }

@@ -28,6 +28,7 @@ pub(super) fn is_doubtful(error: &OpenError) -> bool {
 /// What a failed log-in means for those above.
 pub(super) fn trouble_of(error: &OpenError) -> Trouble {
     match error {
+        OpenError::Unsigned(error) => trouble_of(error),
         OpenError::Silent { .. } | OpenError::Stalled { .. } => Trouble::Silent,
         OpenError::Unreachable => Trouble::Unreachable,
         OpenError::WrongPassword { .. } | OpenError::WrongKey { .. } => Trouble::WrongPassword,

@@ -232,7 +232,7 @@ impl Shell {
         match input {
             Input::Datagrams(received) => {
                 for address in received.unreachable {
-                    self.rack.handle_unreachable(address, now);
+                    self.rack.handle_unreachable(address, received.port, now);
                 }
                 for (from, datagram) in received.datagrams {
                     self.rack

@@ -120,11 +120,14 @@ impl Asf {
     /// Too short, another enterprise, or neither ping nor pong.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
-        let enterprise = u32::from_be_bytes(reader.array("ASF enterprise")?);
-        if enterprise != ASF_ENTERPRISE {
+        let enterprise: [u8; 4] = reader.array("ASF enterprise")?;
+        // OpenBMC has the least significant byte first.
+        let is_asf =
+            [ASF_ENTERPRISE.to_be_bytes(), ASF_ENTERPRISE.to_le_bytes()].contains(&enterprise);
+        if !is_asf {
             return Err(DecodeError::Value {
                 what: "ASF enterprise",
-                value: enterprise.to_be_bytes()[3],
+                value: enterprise[3],
             });
         }
         let kind = reader.u8("ASF type")?;
@@ -179,6 +182,23 @@ mod tests {
         let value = Asf::Pong { tag: 7, ipmi: true };
         assert_eq!(Asf::decode(pong.body), Ok(value));
         assert_eq!(value.encode(), PONG_TAG_7);
+    }
+
+    #[test]
+    fn a_pong_counts_in_either_byte_order_and_another_enterprise_does_not() {
+        // OpenBMC's, as it was captured: the enterprise's least significant byte first in both places.
+        let openbmc = [
+            0xBE, 0x11, 0x00, 0x00, 0x40, 0x80, 0x00, 0x10, 0xBE, 0x11, 0x00, 0x00, 0, 0, 0, 0,
+            0x81, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        let pong = Asf::Pong {
+            tag: 0x80,
+            ipmi: true,
+        };
+        assert_eq!(Asf::decode(&openbmc), Ok(pong));
+        let mut other = openbmc;
+        other[0] = 0xBF;
+        assert!(Asf::decode(&other).is_err());
     }
 
     #[test]

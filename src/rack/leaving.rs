@@ -41,7 +41,7 @@ impl Leaving {
     }
 
     pub(super) fn ports(&self) -> impl Iterator<Item = LocalPort> {
-        self.closing.iter().map(|(bmc, _)| bmc.local_port())
+        self.closing.iter().flat_map(|(bmc, _)| bmc.local_ports())
     }
 }
 
@@ -87,7 +87,7 @@ impl Rack {
         let from = canonical(from);
         let mut known = false;
         for (bmc, _) in &mut self.leaving.closing {
-            if bmc.address().map(canonical) == Some(from) && bmc.local_port() == port {
+            if bmc.address().map(canonical) == Some(from) && bmc.has_port(port) {
                 known = true;
                 bmc.handle_datagram(port, datagram, now, &mut *self.entropy);
             }
@@ -96,11 +96,11 @@ impl Rack {
         known
     }
 
-    pub(super) fn leaving_unreachable(&mut self, to: SocketAddr, now: Instant) {
+    pub(super) fn leaving_unreachable(&mut self, to: SocketAddr, port: LocalPort, now: Instant) {
         let to = canonical(to);
         for (bmc, _) in &mut self.leaving.closing {
             if bmc.address().map(canonical) == Some(to) {
-                bmc.handle_unreachable(now, &mut *self.entropy);
+                bmc.handle_unreachable(port, now, &mut *self.entropy);
             }
         }
         self.wave_off(now);

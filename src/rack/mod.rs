@@ -149,13 +149,13 @@ impl Rack {
         self.wind_up(now);
     }
 
-    /// The network said that nothing listens at `to`.
-    pub fn handle_unreachable(&mut self, to: SocketAddr, now: Instant) {
-        self.leaving_unreachable(to, now);
+    /// The network said to our port number `port` that nothing listens at `to`.
+    pub fn handle_unreachable(&mut self, to: SocketAddr, port: LocalPort, now: Instant) {
+        self.leaving_unreachable(to, port, now);
         for node in self.inventory.at(to) {
             self.inventory[node]
                 .bmc
-                .handle_unreachable(now, &mut *self.entropy);
+                .handle_unreachable(port, now, &mut *self.entropy);
             self.settle(node, now);
         }
         self.wind_up(now);
@@ -261,7 +261,7 @@ impl Rack {
     pub fn ports_in_use(&self) -> BTreeSet<LocalPort> {
         self.inventory
             .iter()
-            .map(|node| node.bmc.local_port())
+            .flat_map(|node| node.bmc.local_ports())
             .chain(self.leaving.ports())
             .collect()
     }

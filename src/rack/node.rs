@@ -101,6 +101,11 @@ impl Node {
         }
     }
 
+    /// Whether the power sync wants to read it.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.next_sync && self.sync.is_none()
+    }
+
     /// The power targets that it takes, in the specification's order.
     pub(super) fn supported(&self, now: Instant) -> Vec<PowerTarget> {
         let soft = !self.bmc.lacks(&Order::SoftOff, now);

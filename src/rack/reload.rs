@@ -258,4 +258,4 @@ impl Rack {
 }
 
 /// The time between the first readings of two nodes.
-const FIRST_SYNC_APART: Duration = Duration::from_millis(50);
+const FIRST_SYNC_APART: Duration = Duration::from_millis(2);

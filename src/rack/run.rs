@@ -166,6 +166,7 @@ impl Rack {
                 break;
             }
         }
+        self.reached_late(node, now);
         if let Some(host) = self.inventory[node].bmc.poll_resolve() {
             self.resolves
                 .push_back((self.inventory[node].settings.uuid, host));

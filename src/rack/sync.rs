@@ -4,6 +4,7 @@ use super::Rack;
 use super::call::{Answer, CallId, PowerState, TaskId};
 use super::inventory::NodeId;
 use super::run::Owner;
+use crate::bmc::Bmc;
 use crate::bmc::Purpose;
 use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
 use crate::time::Instant;
@@ -18,8 +19,19 @@ impl Rack {
             }
             self.answer_nmi(id, now);
         }
+        let logs_in = |bmc: &Bmc| bmc.is_logging_in();
+        let crowded = self.inventory[node].is_due(now)
+            && !self.inventory[node].bmc.is_open()
+            && self
+                .inventory
+                .iter()
+                .filter(|other| logs_in(&other.bmc))
+                .count()
+                >= LOG_INS;
         let place = &mut self.inventory[node];
-        if now >= place.next_sync && place.sync.is_none() {
+        if crowded {
+            place.next_sync = now + WHEN_CROWDED;
+        } else if place.is_due(now) {
             let held = |id: TaskId| self.tasks.get(&id).is_some_and(|t| t.sequence.is_held());
             if place.task.is_some_and(|id| !held(id)) || self.stopping {
                 // The task reads the machine itself, unless it is held back.
@@ -124,12 +136,26 @@ impl Rack {
         }
     }
 
+    /// A session came about after its callers were told that the BMC does not answer yet: a reading that failed of that
+    /// is made up for.
+    pub(super) fn reached_late(&mut self, node: NodeId, now: Instant) {
+        let place = &mut self.inventory[node];
+        let late = place.bmc.take_reached_late();
+        // `error` stays for its time.
+        if late && place.failed_syncs > 0 && place.memory.shown != PowerState::Error {
+            place.next_sync = now;
+        }
+    }
+
     fn sync_failed(&mut self, node: NodeId, report: &Report, now: Instant) {
         let place = &mut self.inventory[node];
         place.failed_syncs += 1;
         let faulty = place.failed_syncs >= self.settings.fault_after;
-        if faulty {
-            place.next_sync = now + self.settings.sync_interval * GENTLE;
+        // Whoever was never read, or is in fault, is read as soon as its BMC may be spoken to again.
+        let error = place.memory.shown == PowerState::Error;
+        if (faulty || place.memory.reading.is_none()) && !error {
+            let next = place.bmc.next_attempt().unwrap_or(now).max(now + SOON);
+            place.next_sync = place.next_sync.min(next);
         }
         if place.failed_syncs != self.settings.fault_after {
             return;
@@ -147,7 +173,11 @@ impl Rack {
 
 /// How long a fresh reading is waited for; then the last one is shown, with its age and the trouble.
 pub(super) const FRESH_ANSWER: Duration = Duration::from_secs(5);
-/// A faulty node is read so many times more seldom.
-const GENTLE: u32 = 3;
+/// Log-ins under way at once for the sake of readings, rack-wide; a BMC that does not answer at first counts no more.
+const LOG_INS: usize = 32;
+/// When to look again for a place among them.
+const WHEN_CROWDED: Duration = Duration::from_millis(10);
+/// No reading that failed is tried again sooner.
+const SOON: Duration = Duration::from_secs(1);
 /// Ironic's word for a node whose BMC cannot be read.
 const POWER_FAILURE: &str = "power failure";

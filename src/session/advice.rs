@@ -84,7 +84,7 @@ impl Handshake {
             return self.dropped(Dropped::Stale, ctx);
         }
         let Ok(piece) = suites::Response::decode(&response.data) else {
-            return self.advice_given();
+            return self.advice_given(ctx);
         };
         advice.list.extend_from_slice(&piece.records);
         advice.index += 1;
@@ -92,7 +92,7 @@ impl Handshake {
         if response.completion.is_ok() && more && ctx.now < advice.until {
             return self.ask_chunk(ctx);
         }
-        self.advice_given()
+        self.advice_given(ctx)
     }
 
     /// No answer: once more with the other header, then without.
@@ -105,23 +105,24 @@ impl Handshake {
             advice.form = Form::V15;
             return self.ask_chunk(ctx);
         }
-        self.advice_given()
+        self.advice_given(ctx)
     }
 
-    fn advice_given(self: Box<Self>) -> Progress {
-        let Step::Advice(advice) = self.step else {
+    fn advice_given(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        let Step::Advice(advice) = std::mem::replace(&mut self.step, Step::NONE) else {
             return Progress::Going(self);
         };
         let found: Vec<SuiteId> = suites::records(&advice.list)
             .iter()
             .map(|record| record.id)
             .collect();
-        Progress::Failed(match advice.failure {
+        let failure = match advice.failure {
             OpenError::NoCommonSuite { tried, .. } => OpenError::NoCommonSuite {
                 tried,
                 offered: found,
             },
             other => other,
-        })
+        };
+        self.fail(failure, ctx)
     }
 }

@@ -1,35 +1,37 @@
 //! Opening a session: what is sent when, and what each answer leads to (§13.15 to §13.25). RMCP+ here, the log-in of
 //! IPMI v1.5 in `handshake15`.
 //!
-//! RAKP steps are never sent twice: after silence the whole handshake starts again with a new console id, new random
-//! numbers and a fresh port, because a BMC takes a repeated RAKP 1 or 3 for an error or another session's.
+//! First the question for capabilities, which costs the BMC no session and shows how fast it answers; then each message
+//! again until it is answered ([`resend`](super::resend)). After messages that bring nothing the handshake begins anew,
+//! with a new console id, new random numbers and a fresh port.
 
 use super::handshake15::Login;
-use super::key_exchange::{Rakp2Verified, Transcript};
+use super::key_exchange::Transcript;
 use super::link::Link;
 use super::memory::Memory;
 use super::privilege::Privilege;
+use super::proof::Proof;
 use super::quirk::{Quirk, Quirks};
+use super::resend::Copies;
 use super::settings::{Protocol, Settings};
-use super::vocabulary::{Dropped, OpenError, Opened, Transmit};
+use super::vocabulary::{Dropped, Event, OpenError, Opened, Transmit};
 use crate::entropy::Entropy;
 use crate::ipmi::command::get_channel_auth_capabilities::{self as capabilities, THIS_CHANNEL};
 use crate::ipmi::command::{Command, set_session_privilege};
 use crate::ipmi::message::{self, Checksums};
-use crate::ipmi::payload::PayloadType;
 use crate::ipmi::rakp::NAME_LIMIT;
 use crate::ipmi::rmcp::{self, Class};
 use crate::ipmi::suite::Suite;
-use crate::ipmi::{Status, SuiteId, Wire, session15, session20};
+use crate::ipmi::{PrivilegeLevel, Status, SuiteId, Wire, session15, session20};
 use crate::time::Instant;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// What a handshake is handed in every call.
 pub(super) struct Context<'a> {
     pub(super) settings: &'a Settings,
     pub(super) memory: &'a mut Memory,
     pub(super) out: &'a mut VecDeque<Transmit>,
+    pub(super) events: &'a mut VecDeque<Event>,
     pub(super) now: Instant,
     pub(super) entropy: &'a mut dyn Entropy,
 }
@@ -49,37 +51,66 @@ pub(super) struct Handshake {
     pub(super) began: Instant,
     /// From when the limits count: `began`, or later where a probe was granted.
     pub(super) limits_from: Instant,
+    /// Log-ins begun.
     pub(super) attempts: u32,
     /// The last refusal that led to another attempt, with what was refused.
     pub(super) refused: Option<(&'static str, Status)>,
-    /// Whether the BMC was heard at all.
-    pub(super) heard: bool,
+    /// When the BMC was heard last.
+    pub(super) heard: Option<Instant>,
+    /// When those who wait hear that there is no session yet; `None` once they did.
+    pub(super) tell_at: Option<Instant>,
     pub(super) step: Step,
+    pub(super) copies: Copies,
     pub(super) sent_at: Instant,
     pub(super) deadline: Instant,
     pub(super) tag: u8,
     pub(super) plan: VecDeque<Suite>,
-    pub(super) tried: Vec<(SuiteId, Status)>,
-    pub(super) downgrade: Option<OpenError>,
+    /// What came of the suites that are not in the plan any more.
+    pub(super) verdicts: Vec<(SuiteId, Verdict)>,
     pub(super) quirks: Quirks,
     pub(super) probed: Quirks,
     pub(super) evidence: Vec<String>,
-    /// Console ids of attempts that were given up, with the time of their Open Session Request.
-    pub(super) earlier: Vec<(u32, Instant)>,
+    /// Questions for capabilities: their numbers, and when they left.
+    pub(super) questions: Vec<(u8, Instant)>,
+    /// When each Open Session Request left that may have become a half-open session.
+    pub(super) opens: Vec<Instant>,
+    /// Open Session Requests that left before the BMC was heard.
+    pub(super) blind: u32,
+    /// Log-ins whose Open Session Request was left for the next one's: their answers may still come.
+    pub(super) earlier: Vec<Earlier>,
     /// Whether the next datagram leaves from a fresh port.
     pub(super) fresh: bool,
+    /// Whether an error was believed that carried no number of ours.
+    pub(super) hearsay: bool,
+}
+
+/// A log-in that did not come beyond its Open Session Request.
+pub(super) struct Earlier {
+    pub(super) suite: Suite,
+    pub(super) console_id: u32,
+    pub(super) copies: Copies,
+}
+
+/// What came of a cipher suite.
+pub(super) enum Verdict {
+    /// Open Session was refused.
+    Refused(Status),
+    /// Open Session was met with silence.
+    Silent,
+    /// The log-in was refused or did not match.
+    Failed(OpenError),
 }
 
 /// What is awaited.
 pub(super) enum Step {
     /// Get Channel Authentication Capabilities was sent.
-    Capabilities { extended: bool, sequence: u8 },
-    /// Open Session Request was sent.
+    Capabilities { extended: bool },
+    /// Open Session Request was sent, or is about to be.
     Open { suite: Suite, console_id: u32 },
     /// RAKP 1 was sent.
     Rakp2(Box<Transcript>),
     /// RAKP 3 was sent.
-    Rakp4(Box<Rakp2Verified>),
+    Rakp4(Box<Proof>),
     /// Get Channel Cipher Suites was sent, to say more about a failure.
     Advice(super::advice::Advice),
     /// IPMI v1.5.
@@ -89,6 +120,9 @@ pub(super) enum Step {
 }
 
 impl Step {
+    /// Stands in for a step that was taken out.
+    pub(super) const NONE: Step = Step::Capabilities { extended: false };
+
     /// What was sent, for people.
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -125,30 +159,33 @@ impl Handshake {
                 "none of the configured cipher suites is supported".into(),
             ));
         }
+        let tell_after = ctx.memory.round_trip.patience(&settings.timing);
         let handshake = Box::new(Handshake {
             began: ctx.now,
             limits_from: ctx.now,
             attempts: 1,
             refused: None,
-            heard: false,
-            step: Step::Capabilities {
-                extended: true,
-                sequence: 0,
-            },
+            heard: None,
+            tell_at: Some(ctx.now + tell_after),
+            step: Step::Capabilities { extended: true },
+            copies: Copies::default(),
             sent_at: ctx.now,
             deadline: ctx.now,
             tag: ctx.entropy.below(255) as u8,
             plan: plan.into(),
-            tried: Vec::new(),
-            downgrade: None,
+            verdicts: Vec::new(),
             quirks: settings.quirks.and(ctx.memory.quirks),
             probed: Quirks::NONE,
             evidence: Vec::new(),
+            questions: Vec::new(),
+            opens: Vec::new(),
+            blind: 0,
             earlier: Vec::new(),
             fresh: true,
+            hearsay: false,
         });
         ctx.memory.statistics.handshakes += 1;
-        let known = ctx.memory.capabilities.is_some();
+        let known = ctx.memory.capabilities.is_some() || ctx.memory.capabilities_ignored;
         if known || handshake.quirks.has(Quirk::NoCapabilities) {
             handshake.after_capabilities(ctx)
         } else {
@@ -158,13 +195,14 @@ impl Handshake {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub(super) fn deadline(&self) -> Instant {
-        match &self.step {
+        let step = match &self.step {
             Step::Privilege(privilege) => privilege
                 .again_at
                 .or_else(|| privilege.link.deadline())
                 .unwrap_or(self.deadline),
             _ => self.deadline,
-        }
+        };
+        self.tell_at.map_or(step, |tell_at| step.min(tell_at))
     }
 
     /// Takes in a datagram.
@@ -179,6 +217,11 @@ impl Handshake {
                 Ok(None) => Progress::Going(self),
                 Err(reason) => self.dropped(reason, ctx),
             };
+        }
+        if let Step::Rakp4(proof) = &mut self.step
+            && let Some(reply) = proof.receive(datagram, ctx.now)
+        {
+            return self.proved(reply, ctx);
         }
         let Ok(rmcp::Packet {
             class: Class::Ipmi,
@@ -195,18 +238,42 @@ impl Handshake {
         }
     }
 
-    /// The time that the last step waited for is over.
+    /// A datagram came to the port of a log-in that was left for another one. Only what carries the id of one of these
+    /// counts: errors without an id may be about anything.
+    pub(super) fn handle_late(self: Box<Self>, datagram: &[u8], ctx: &mut Context<'_>) -> Progress {
+        let Ok(rmcp::Packet {
+            class: Class::Ipmi,
+            body,
+            ..
+        }) = rmcp::Packet::decode(datagram)
+        else {
+            return self.dropped(Dropped::Malformed, ctx);
+        };
+        if body.first() == Some(&session20::AUTH_TYPE) {
+            self.handle_late_setup(body, ctx)
+        } else {
+            match outside_response(body, self.checksums()) {
+                Some(response) => self.handle_capabilities(response, ctx),
+                None => self.dropped(Dropped::Malformed, ctx),
+            }
+        }
+    }
+
+    /// The time that the last step waited for is over, or that of those who wait for the session.
     pub(super) fn handle_timeout(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        if self.tell_at.is_some_and(|tell_at| tell_at <= ctx.now) {
+            self.tell_at = None;
+            let why = self.silence(ctx);
+            ctx.events.push_back(Event::StillOpening(why));
+        }
         match &self.step {
             Step::Privilege(_) => self.tick_privilege(ctx),
             _ if self.deadline > ctx.now => Progress::Going(self),
-            Step::Capabilities { .. } => {
-                // Asked again in a later handshake; this one goes on without.
-                self.fresh = true;
-                self.after_capabilities(ctx)
-            }
+            Step::Capabilities { .. } => self.tick_capabilities(ctx),
             Step::Advice(_) => self.advice_over(ctx),
-            Step::Open { .. } | Step::Rakp2(_) | Step::Rakp4(_) => self.restart(ctx),
+            Step::Open { .. } => self.tick_open(ctx),
+            Step::Rakp2(_) => self.tick_rakp1(ctx),
+            Step::Rakp4(_) => self.tick_proof(ctx),
             Step::Login(_) => self.restart_login(ctx),
         }
     }
@@ -216,25 +283,51 @@ impl Handshake {
         Progress::Going(self)
     }
 
-    pub(super) fn pause(&self, ctx: &Context<'_>) -> Duration {
-        ctx.memory.round_trip.wait(&ctx.settings.timing)
+    /// Ends without a session. A session that the BMC may have by now is closed with one datagram.
+    pub(super) fn fail(mut self: Box<Self>, error: OpenError, ctx: &mut Context<'_>) -> Progress {
+        // What still waits to leave belongs to a handshake that is over.
+        ctx.out.clear();
+        self.farewell(ctx);
+        Progress::Failed(match self.hearsay {
+            true => error.unsigned(),
+            false => error,
+        })
     }
 
-    /// An answer that belongs here came: the BMC is there, and so fast.
-    pub(super) fn heard(&mut self, ctx: &mut Context<'_>) {
-        self.heard = true;
-        ctx.memory.round_trip.observe(ctx.now - self.sent_at);
+    /// Sends Close Session for a session that is given up, where there may be one: under the keys that RAKP 2 gave.
+    pub(super) fn farewell(&mut self, ctx: &mut Context<'_>) {
+        let link = match &mut self.step {
+            Step::Rakp4(proof) => proof.link.as_mut(),
+            Step::Privilege(privilege) => Some(&mut privilege.link),
+            _ => None,
+        };
+        if let Some(link) = link {
+            let datagram = link.farewell(ctx.entropy);
+            ctx.memory.gave_up(ctx.now);
+            ctx.out.push_back(Transmit::upkeep(datagram));
+        }
+    }
+
+    /// An answer that belongs here came: the BMC is there, and so fast, where it is known which copy was answered.
+    pub(super) fn heard(&mut self, sent_at: Option<Instant>, ctx: &mut Context<'_>) {
+        self.heard = Some(ctx.now);
+        if let Some(sent_at) = sent_at {
+            ctx.memory.round_trip.observe(ctx.now - sent_at);
+        }
     }
 
     /// Sends a datagram of session set-up and sets the step's deadline.
     pub(super) fn send(&mut self, body: &[u8], ctx: &mut Context<'_>) {
+        self.push(body, ctx);
+        self.deadline = self.step_deadline(ctx);
+    }
+
+    pub(super) fn push(&mut self, body: &[u8], ctx: &mut Context<'_>) {
         ctx.out.push_back(Transmit {
-            datagram: rmcp::encode(Class::Ipmi, body),
             fresh_port: std::mem::take(&mut self.fresh),
-            request: None,
+            ..Transmit::upkeep(rmcp::encode(Class::Ipmi, body))
         });
         self.sent_at = ctx.now;
-        self.deadline = self.step_deadline(ctx);
     }
 
     /// The next datagram starts something new: it leaves from a fresh port.
@@ -247,48 +340,45 @@ impl Handshake {
         self.deadline = deadline;
     }
 
-    pub(super) fn send_setup(
-        &mut self,
-        payload_type: PayloadType,
-        payload: &[u8],
-        ctx: &mut Context<'_>,
-    ) {
-        let body = session20::Header::outside(payload_type).encode(payload);
-        self.send(&body, ctx);
-    }
-
-    /// Until when the step may take: a share of the time for a silent BMC, its own pace for one that answers.
+    /// Until when a step of IPMI v1.5 may take: a share of the time for a silent BMC, its own pace for one that answers.
     pub(super) fn step_deadline(&self, ctx: &Context<'_>) -> Instant {
         let timing = &ctx.settings.timing;
-        let wait = self.pause(ctx);
-        let deadline = if self.heard {
+        let wait = ctx.memory.round_trip.wait(timing);
+        let attempts = self.attempts;
+        let deadline = if self.heard.is_some() {
             // Longer with each attempt, so that a BMC can clear away the half-open sessions of the ones before.
-            let more = timing.resend_floor * (self.attempts - 1) / 2;
+            let more = timing.resend_floor * (attempts - 1) / 2;
             ctx.now + wait.max(timing.resend_floor * 2) + more
         } else {
-            let attempts = timing.handshake_attempts.max(1);
-            let end = timing.handshake_limit * self.attempts / attempts;
-            let share = timing.handshake_limit / attempts;
+            let shares = timing.handshake_attempts.max(1);
+            let end = timing.handshake_limit * attempts / shares;
+            let share = timing.handshake_limit / shares;
             (self.limits_from + end).max(ctx.now + wait.min(share))
         };
         deadline.min(self.limit(ctx))
     }
 
-    /// When the whole is given up.
+    /// When the whole is given up: a BMC that was never heard after a while, one that answers now and then when it has
+    /// stopped doing so, and at the latest after a minute and a half.
     pub(super) fn limit(&self, ctx: &Context<'_>) -> Instant {
         let timing = &ctx.settings.timing;
-        let limit = if self.heard {
-            timing.handshake_limit_heard
-        } else {
-            timing.handshake_limit
-        };
-        self.limits_from + limit
+        match self.heard {
+            None => {
+                let patience = ctx.memory.round_trip.patience(timing);
+                self.limits_from + timing.unheard_limit.max(patience)
+            }
+            Some(heard) => {
+                let longer = ctx.memory.round_trip.wait(timing) + timing.stalled_after / 2;
+                let stalled = timing.stalled_after.max(longer);
+                (heard + stalled).min(self.limits_from + timing.handshake_limit_heard)
+            }
+        }
     }
 
     /// Whether another attempt may be made after silence.
     pub(super) fn may_restart(&self, ctx: &Context<'_>) -> bool {
         let timing = &ctx.settings.timing;
-        let attempts = if self.heard {
+        let attempts = if self.heard.is_some() {
             timing.handshake_attempts_heard
         } else {
             timing.handshake_attempts
@@ -306,11 +396,8 @@ impl Handshake {
         }
         let over = ctx.now - self.began;
         match self.heard {
-            false => OpenError::Silent {
-                attempts: self.attempts,
-                over,
-            },
-            true => OpenError::Stalled {
+            None => OpenError::Silent { over },
+            Some(_) => OpenError::Stalled {
                 step: self.step.name(),
                 attempts: self.attempts,
                 over,
@@ -320,30 +407,45 @@ impl Handshake {
 
     /// Begins the handshake again after silence, or gives up.
     pub(super) fn restart(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
-        let offers = ctx.memory.capabilities;
-        let doubtful = offers.is_some_and(|offers| !offers.v20())
-            && !self.quirks.has(Quirk::IgnoreCapabilities);
-        if !doubtful && self.may_restart(ctx) {
+        if self.may_restart(ctx) && !self.is_doubtful(ctx) {
             self.attempts += 1;
             ctx.memory.statistics.handshakes += 1;
+            self.opens.push(ctx.now);
+            self.leave_log_in(ctx);
             return self.open_session(ctx);
         }
-        if ctx.settings.protocol == Protocol::V20ThenV15 && self.heard {
+        self.silent_to_the_end(ctx)
+    }
+
+    /// Whether the BMC said that it has no IPMI 2.0. It is tried all the same, once.
+    pub(super) fn is_doubtful(&self, ctx: &Context<'_>) -> bool {
+        let offers = ctx.memory.capabilities;
+        offers.is_some_and(|offers| !offers.v20()) && !self.quirks.has(Quirk::IgnoreCapabilities)
+    }
+
+    /// Gives up after silence.
+    pub(super) fn silent_to_the_end(self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        if ctx.settings.protocol == Protocol::V20ThenV15 && self.heard.is_some() {
             return self.fall_back(ctx);
         }
-        Progress::Failed(if doubtful {
-            OpenError::NoProtocol("the BMC says that it has no IPMI 2.0".into())
-        } else {
-            self.silence(ctx)
-        })
+        let error = match self.is_doubtful(ctx) {
+            true => OpenError::NoProtocol("the BMC says that it has no IPMI 2.0".into()),
+            false => self.silence(ctx),
+        };
+        // A BMC that fell silent is asked anew what it has.
+        ctx.memory.capabilities = None;
+        self.fail(error, ctx)
     }
 
     /// IPMI v2.0 did not work out: v1.5 gets the time of a handshake of its own.
     pub(super) fn fall_back(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        self.farewell(ctx);
         self.evidence
             .push("IPMI 2.0 did not work, fell back to IPMI 1.5".into());
         self.limits_from = ctx.now;
+        self.heard = self.heard.map(|_| ctx.now);
         self.attempts = 1;
+        self.freshen();
         self.login(ctx)
     }
 
@@ -354,35 +456,45 @@ impl Handshake {
         extended: bool,
         ctx: &mut Context<'_>,
     ) -> Progress {
-        let sequence = ctx.entropy.below(64) as u8;
-        let request = capabilities::Request {
-            extended,
-            channel: THIS_CHANNEL,
-            privilege: ctx.settings.privilege,
+        self.step = Step::Capabilities { extended };
+        self.copies.clear();
+        self.send_question(extended, ctx);
+        self.copies.note(0, ctx.now);
+        self.await_answer(ctx);
+        Progress::Going(self)
+    }
+
+    /// Each copy has a number of its own, so that its answer shows how long it took.
+    pub(super) fn send_question(&mut self, extended: bool, ctx: &mut Context<'_>) {
+        let sequence = match self.questions.last() {
+            None => ctx.entropy.below(64) as u8,
+            Some((last, _)) => (last + 1) & 0x3F,
         };
-        self.step = Step::Capabilities { extended, sequence };
-        let message = message::Request::to_bmc(
-            capabilities::Request::NET_FN,
-            0,
-            capabilities::Request::NUMBER,
-            sequence,
-            request.encode(),
-        )
-        .encode();
-        self.send(&session15::Packet::outside(&message).encode(), ctx);
-        // Advice: half of an attempt's time at most.
-        let timing = &ctx.settings.timing;
-        let share = timing.handshake_limit / timing.handshake_attempts.max(1) / 2;
-        self.deadline = ctx.now + self.pause(ctx).min(timing.advice_limit).min(share);
+        self.questions.push((sequence, ctx.now));
+        let body = question(extended, ctx.settings.privilege, sequence);
+        self.push(&body, ctx);
+    }
+
+    /// No answer yet: again, and after four copies without it, for some BMCs never answer.
+    fn tick_capabilities(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        let Step::Capabilities { extended } = self.step else {
+            return Progress::Going(self);
+        };
+        if ctx.now >= self.limit(ctx) {
+            return self.silent_to_the_end(ctx);
+        }
+        if self.copies.len() >= QUESTIONS {
+            self.fresh = matches!(ctx.settings.protocol, Protocol::V15(_));
+            return self.after_capabilities(ctx);
+        }
+        self.send_question(extended, ctx);
+        self.copies.note(0, ctx.now);
+        self.await_answer(ctx);
         Progress::Going(self)
     }
 
     /// An answer outside of any session: to our question for capabilities or cipher suites, or of a v1.5 log-in.
-    pub(super) fn handle_outside(
-        mut self: Box<Self>,
-        body: &[u8],
-        ctx: &mut Context<'_>,
-    ) -> Progress {
+    pub(super) fn handle_outside(self: Box<Self>, body: &[u8], ctx: &mut Context<'_>) -> Progress {
         if let Step::Login(_) = self.step {
             return self.handle_login(body, ctx);
         }
@@ -390,22 +502,38 @@ impl Handshake {
             return self.dropped(Dropped::Malformed, ctx);
         };
         match self.step {
-            Step::Capabilities { extended, sequence }
-                if response.sequence == sequence
-                    && is_answer::<capabilities::Request>(&response) =>
-            {
-                self.heard(ctx);
-                if !response.completion.is_ok() && extended {
-                    // Some v1.5 BMCs refuse the bit that asks for v2.0 data.
-                    return self.ask_capabilities(false, ctx);
-                }
-                if response.completion.is_ok() {
-                    ctx.memory.capabilities = capabilities::Response::decode(&response.data).ok();
-                }
-                self.after_capabilities(ctx)
-            }
             Step::Advice(_) => self.handle_advice(response, ctx),
-            _ => self.dropped(Dropped::Stale, ctx),
+            _ => self.handle_capabilities(response, ctx),
+        }
+    }
+
+    /// The answer to one of our questions. It counts whenever it comes: it shows that the BMC is there, and how slow.
+    fn handle_capabilities(
+        mut self: Box<Self>,
+        response: message::Response,
+        ctx: &mut Context<'_>,
+    ) -> Progress {
+        let asked = |(sequence, _): &(u8, Instant)| *sequence == response.sequence;
+        let place = self.questions.iter().position(asked);
+        let Some(place) = place.filter(|_| is_answer::<capabilities::Request>(&response)) else {
+            return self.dropped(Dropped::Stale, ctx);
+        };
+        let (_, sent_at) = self.questions.remove(place);
+        self.heard(Some(sent_at), ctx);
+        ctx.memory.capabilities_ignored = false;
+        if response.completion.is_ok() {
+            ctx.memory.capabilities = capabilities::Response::decode(&response.data).ok();
+        }
+        match self.step {
+            // Some v1.5 BMCs refuse the bit that asks for v2.0 data.
+            Step::Capabilities { extended: true } if !response.completion.is_ok() => {
+                self.ask_capabilities(false, ctx)
+            }
+            Step::Capabilities { .. } => self.after_capabilities(ctx),
+            _ => {
+                self.deadline = self.deadline.max(ctx.now);
+                Progress::Going(self)
+            }
         }
     }
 
@@ -428,6 +556,24 @@ impl Handshake {
     }
 }
 
+/// Get Channel Authentication Capabilities, outside of any session.
+pub(super) fn question(extended: bool, privilege: PrivilegeLevel, sequence: u8) -> Vec<u8> {
+    let request = capabilities::Request {
+        extended,
+        channel: THIS_CHANNEL,
+        privilege,
+    };
+    let message = message::Request::to_bmc(
+        capabilities::Request::NET_FN,
+        0,
+        capabilities::Request::NUMBER,
+        sequence,
+        request.encode(),
+    )
+    .encode();
+    session15::Packet::outside(&message).encode()
+}
+
 /// The IPMI message of a v1.5 packet outside of any session.
 pub(super) fn outside_response(body: &[u8], checksums: Checksums) -> Option<message::Response> {
     let packet = session15::Packet::decode(body).ok()?;
@@ -441,3 +587,6 @@ pub(super) fn outside_response(body: &[u8], checksums: Checksums) -> Option<mess
 pub(super) fn is_answer<C: Command>(response: &message::Response) -> bool {
     response.net_fn == C::NET_FN | 1 && response.command == C::NUMBER
 }
+
+/// How many copies of the question for capabilities leave before the handshake goes on without.
+const QUESTIONS: usize = 4;

@@ -47,12 +47,13 @@ impl Handshake {
     pub(super) fn login(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
         let auth_type = match self.choose_auth_type(ctx) {
             Ok(auth_type) => auth_type,
-            Err(error) => return Progress::Failed(error),
+            Err(error) => return self.fail(error, ctx),
         };
         if ctx.settings.password.expose().len() > PASSWORD_LIMIT_V15 {
-            return Progress::Failed(OpenError::Settings(format!(
+            let error = OpenError::Settings(format!(
                 "IPMI 1.5 carries passwords of at most {PASSWORD_LIMIT_V15} bytes"
-            )));
+            ));
+            return self.fail(error, ctx);
         }
         let sequence = ctx.entropy.below(64) as u8;
         let mut name = [0; 16];
@@ -122,14 +123,14 @@ impl Handshake {
                 && is_answer::<get_session_challenge::Request>(&response) =>
             {
                 let auth_type = *auth_type;
-                self.heard(ctx);
+                self.heard(Some(self.sent_at), ctx);
                 self.handle_challenge(auth_type, response, ctx)
             }
             Step::Login(Login::Activate { sequence, .. })
                 if response.sequence == *sequence
                     && is_answer::<activate_session::Request>(&response) =>
             {
-                self.heard(ctx);
+                self.heard(Some(self.sent_at), ctx);
                 self.handle_activation(response, ctx)
             }
             _ => self.dropped(Dropped::Stale, ctx),
@@ -160,13 +161,14 @@ impl Handshake {
     ) -> Progress {
         const STEP: &str = get_session_challenge::Request::NAME;
         if !response.completion.is_ok() {
-            return Progress::Failed(match response.completion.0 {
+            let error = match response.completion.0 {
                 0x81 | 0x82 => OpenError::UnknownUser { found_in: STEP },
                 _ => OpenError::RefusedCommand {
                     step: STEP,
                     completion: response.completion,
                 },
-            });
+            };
+            return self.fail(error, ctx);
         }
         let Ok(challenge) = get_session_challenge::Response::decode(&response.data) else {
             return self.dropped(Dropped::WrongMessage, ctx);
@@ -218,23 +220,22 @@ impl Handshake {
         let words = response
             .completion
             .words_for(response.net_fn, response.command);
-        match response.completion {
-            CompletionCode::OK => {}
-            CompletionCode(0x81..=0x83) => {
-                return Progress::Failed(OpenError::SessionsFull(words.into()));
-            }
+        let error = match response.completion {
+            CompletionCode::OK => None,
+            CompletionCode(0x81..=0x83) => Some(OpenError::SessionsFull(words.into())),
             CompletionCode(0x86) | CompletionCode::INSUFFICIENT_PRIVILEGE => {
-                return Progress::Failed(OpenError::NoPrivilege {
+                Some(OpenError::NoPrivilege {
                     asked: ctx.settings.privilege,
                     reason: words.into(),
-                });
+                })
             }
-            completion => {
-                return Progress::Failed(OpenError::RefusedCommand {
-                    step: STEP,
-                    completion,
-                });
-            }
+            completion => Some(OpenError::RefusedCommand {
+                step: STEP,
+                completion,
+            }),
+        };
+        if let Some(error) = error {
+            return self.fail(error, ctx);
         }
         let Ok(activated) = activate_session::Response::decode(&response.data) else {
             return self.dropped(Dropped::WrongMessage, ctx);
@@ -265,10 +266,11 @@ impl Handshake {
             && self.attempts >= ACTIVATIONS;
         if hopeless || !self.may_restart(ctx) {
             let error = self.silence(ctx);
-            return Progress::Failed(error);
+            return self.fail(error, ctx);
         }
         self.attempts += 1;
         ctx.memory.statistics.handshakes += 1;
+        self.farewell(ctx);
         self.freshen();
         self.login(ctx)
     }

@@ -1,8 +1,8 @@
 //! RAKP's mathematics (§13.28 to §13.32): proofs, checks and the session's keys. Pure functions over what both sides
 //! have seen; when to send what is for `handshake`.
 //!
-//! A check that passed is a value that only the check can make: [`Rakp2Verified`] leads to RAKP 3's code, and only it to
-//! [`SessionKeys`].
+//! A check that passed is a value that only the check can make: [`Rakp2Verified`] leads to RAKP 3's code and to the
+//! [`SessionKeys`], which only a BMC with the same keys can answer under.
 
 use super::crypto::{self, Secret, hmac};
 use super::quirk::{Quirk, Quirks};
@@ -205,17 +205,9 @@ impl Rakp2Verified {
         value
     }
 
-    /// Checks RAKP 4's value in constant time and derives the session's keys. A longer value is taken by its beginning:
-    /// some BMCs do not cut it.
-    ///
-    /// # Errors
-    /// The BMC made it with another K_G; the verified state comes back.
-    pub(super) fn verify_rakp4(
-        self,
-        check_value: &[u8],
-        password: &Password,
-        bmc_key: Option<&BmcKey>,
-    ) -> Result<SessionKeys, Mismatch> {
+    /// Checks RAKP 4's value in constant time: no where the BMC made it with another K_G. A longer value is taken by its
+    /// beginning: some BMCs do not cut it.
+    pub(super) fn is_rakp4(&self, check_value: &[u8], bmc_key: Option<&BmcKey>) -> bool {
         let transcript = &self.transcript;
         let sik = self.session_integrity_key(bmc_key);
         let expected = self.check_value(&sik);
@@ -225,9 +217,17 @@ impl Rakp2Verified {
             _ if transcript.quirks.has(Quirk::Rakp4Cleared) && expected.is_empty() => &[],
             _ => check_value,
         };
-        if !bool::from(given.ct_eq(&expected)) {
-            return Err(Mismatch);
-        }
+        given.ct_eq(&expected).into()
+    }
+
+    /// The session's keys. They are the BMC's, too, once it answers under them or its RAKP 4 is right.
+    pub(super) fn session_keys(
+        &self,
+        password: &Password,
+        bmc_key: Option<&BmcKey>,
+    ) -> SessionKeys {
+        let transcript = &self.transcript;
+        let sik = self.session_integrity_key(bmc_key);
         let constant = |byte: u8| {
             let length = if transcript.quirks.has(Quirk::ConstantsOfDigestLength) {
                 transcript.suite.authentication.code_length()
@@ -244,7 +244,7 @@ impl Rakp2Verified {
         let k2 = constant(2);
         let password_for_k1 = transcript.quirks.has(Quirk::IntegrityKeyPassword)
             && transcript.suite.integrity == Integrity::HmacMd5_128;
-        Ok(SessionKeys {
+        SessionKeys {
             integrity: if transcript.quirks.has(Quirk::IntegrityKeySik) {
                 sik
             } else if password_for_k1 {
@@ -254,6 +254,6 @@ impl Rakp2Verified {
             },
             password: crypto::padded(password.expose()),
             cipher: crypto::padded(&k2),
-        })
+        }
     }
 }

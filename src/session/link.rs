@@ -6,7 +6,7 @@ use super::settings::Timing;
 use super::vocabulary::{Bridge, Dropped, Request, RequestId, Resend};
 use super::window::Window;
 use crate::entropy::Entropy;
-use crate::ipmi::command::{Command, send_message};
+use crate::ipmi::command::{Command, close_session, get_device_id, send_message};
 use crate::ipmi::message::{self, BMC_ADDRESS, CONSOLE_ADDRESS, Checksums, net_fn};
 use crate::ipmi::rmcp::{self, Class};
 use crate::ipmi::{CompletionCode, Wire};
@@ -18,6 +18,21 @@ use std::time::Duration;
 const TABOO: usize = 32;
 /// How many sequence numbers in a row may be left out (pyghmi: BMCs mind more).
 const GAP: usize = 7;
+
+/// How many probes must have brought nothing before a session is given up.
+const PROBES: usize = 2;
+/// How long no other probe follows the first one that was answered; after the next twice as long, and so on.
+const PROBE_REST: Duration = Duration::from_secs(1);
+/// How often a probe's answer brings the next copy of a request forward.
+const HURRIED: u32 = 4;
+/// A request that may take no longer than that is worth no question whether the session is there.
+const TRIFLE: Duration = Duration::from_millis(1500);
+/// How long nothing at all must have come before a session is given up.
+const SILENT_FOR: Duration = Duration::from_secs(12);
+/// How long the answer to a reading or a level is waited for at most, while the BMC shows that it lives.
+const LONGEST_READING: Duration = Duration::from_secs(30);
+/// The same for what is sent once: then the machine is looked at.
+const LONGEST_PULSE: Duration = Duration::from_secs(12);
 
 /// How long to wait.
 #[derive(Clone, Copy)]
@@ -42,6 +57,25 @@ pub(super) struct Link {
     exchange: Option<Exchange>,
     /// Datagrams sent since the BMC was heard last.
     silent: u32,
+    /// When the first of these left.
+    silent_since: Instant,
+    /// When the BMC was heard last.
+    heard_at: Option<Instant>,
+    probe: Probe,
+}
+
+/// Whether the session is still there, asked beside a request that is not answered: another request (Get Device ID), for
+/// some commands take a BMC long and say nothing of the session.
+#[derive(Default)]
+struct Probe {
+    /// When the next one is due, while a request is under way.
+    due: Option<Instant>,
+    /// How often its answer has brought the next copy of the request forward.
+    hurried: u32,
+    /// Those that were sent since the BMC was heard last: their request numbers.
+    sent: Vec<u8>,
+    /// Whether the BMC answered outside of the session after a probe had left.
+    answered_outside: bool,
 }
 
 /// The request under way.
@@ -54,6 +88,8 @@ pub(super) struct Exchange {
     copies: u32,
     /// Copies handed to the network.
     pub(super) handed: u32,
+    began: Instant,
+    /// When the last copy was made.
     sent_at: Instant,
     /// When to send another copy, or to give the session up.
     resend_at: Instant,
@@ -69,6 +105,10 @@ pub(super) struct Reply {
     pub(super) completion: CompletionCode,
     pub(super) data: Vec<u8>,
     pub(super) round_trip: Option<Duration>,
+    /// How long it took if it answers the first copy.
+    pub(super) longest: Duration,
+    /// How long it took if it answers the last one.
+    pub(super) shortest: Duration,
 }
 
 /// What the passing of time brought.
@@ -77,6 +117,8 @@ pub(super) enum Tick {
     Nothing,
     /// Another copy.
     Resend(Option<RequestId>, Vec<u8>),
+    /// Whether the session is still there, in the session; to be asked outside of it as well.
+    Probe(Vec<u8>),
     /// The request's patience ended.
     OutOfPatience(Exchange),
     /// Too many datagrams brought nothing.
@@ -103,6 +145,9 @@ impl Link {
             taboo: VecDeque::new(),
             exchange: None,
             silent: 0,
+            silent_since: Instant::START,
+            heard_at: None,
+            probe: Probe::default(),
         }
     }
 
@@ -160,12 +205,19 @@ impl Link {
             sequence,
             copies: 1,
             handed: 0,
+            began: now,
             sent_at: now,
             resend_at: now + wait,
             until,
             duplicate: false,
             request,
         };
+        if self.silent == 0 {
+            self.silent_since = now;
+        }
+        let matters = exchange.id.is_some() && exchange.request.patience > TRIFLE;
+        self.probe.due = matters.then(|| now + wait * 2);
+        self.probe.hurried = 0;
         let datagram = self.datagram(&exchange, entropy);
         self.exchange = Some(exchange);
         datagram
@@ -173,22 +225,55 @@ impl Link {
 
     /// A copy of the request: same request sequence, next session sequence.
     fn datagram(&mut self, exchange: &Exchange, entropy: &mut dyn Entropy) -> Vec<u8> {
-        self.outbound = match self.outbound.wrapping_add(1) {
-            0 => 1,
-            next => next,
-        };
+        self.number();
         self.silent += 1;
         let message = encode(&exchange.request, exchange.sequence);
         self.seal.seal(self.outbound, &message, entropy)
     }
 
+    /// Another copy of the request under way, out of its turn.
+    pub(super) fn another_copy(
+        &mut self,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Option<Vec<u8>> {
+        let mut exchange = self.exchange.take()?;
+        exchange.copies += 1;
+        exchange.sent_at = now;
+        let datagram = self.datagram(&exchange, entropy);
+        self.exchange = Some(exchange);
+        Some(datagram)
+    }
+
+    /// Close Session for a session that nobody waits for any more: one datagram, whose answer is nobody's.
+    pub(super) fn farewell(&mut self, entropy: &mut dyn Entropy) -> Vec<u8> {
+        self.give_up();
+        let close = close_session::Request {
+            session_id: self.bmc_id,
+            handle: None,
+        };
+        let request = Request::of(&close, Resend::Never, Duration::ZERO);
+        let sequence = self.next_sequence(&request);
+        self.number();
+        self.seal
+            .seal(self.outbound, &encode(&request, sequence), entropy)
+    }
+
+    fn number(&mut self) {
+        self.outbound = match self.outbound.wrapping_add(1) {
+            0 => 1,
+            next => next,
+        };
+    }
+
     /// When to call [`tick`](Self::tick) again.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let exchange = self.exchange.as_ref()?;
-        Some(match exchange.resends() {
+        let end = match exchange.resends() {
             true => exchange.resend_at.min(exchange.until),
             false => exchange.until,
-        })
+        };
+        Some(self.probe.due.map_or(end, |due| due.min(end)))
     }
 
     /// Looks at the clock.
@@ -196,18 +281,20 @@ impl Link {
         let Some(mut exchange) = self.exchange.take() else {
             return Tick::Nothing;
         };
-        if exchange.until <= now {
+        if exchange.until <= now && !self.grants_more(&mut exchange, pace, now) {
             self.forbid(&exchange);
             return Tick::OutOfPatience(exchange);
         }
-        if !exchange.resends() || exchange.resend_at > now {
-            self.exchange = Some(exchange);
-            return Tick::Nothing;
-        }
-        if self.silent >= pace.timing.lost_after {
+        if self.is_lost(&exchange, pace, now) {
             return Tick::Silent(exchange, self.silent);
         }
+        let due = exchange.resends() && exchange.resend_at <= now;
+        if !due {
+            self.exchange = Some(exchange);
+            return self.probe(pace, now, entropy);
+        }
         exchange.copies += 1;
+        exchange.sent_at = now;
         exchange.resend_at = now
             + pace
                 .round_trip
@@ -216,6 +303,86 @@ impl Link {
         let id = exchange.id;
         self.exchange = Some(exchange);
         Tick::Resend(id, datagram)
+    }
+
+    /// Whether a request is waited for longer: the BMC gave a sign of life since it left, and needs its time for it.
+    fn grants_more(&self, exchange: &mut Exchange, pace: Pace<'_>, now: Instant) -> bool {
+        let longest = match exchange.request.resend {
+            Resend::Allowed => LONGEST_READING,
+            Resend::Never => LONGEST_PULSE,
+        };
+        let alive = self.heard_at.is_some_and(|at| at > exchange.began);
+        let matters = exchange.id.is_some() && exchange.request.patience > TRIFLE;
+        let more = matters && alive && now < exchange.began + longest;
+        if more {
+            let wait = pace.round_trip.wait(pace.timing) * 2;
+            exchange.until = (now + wait).min(exchange.began + longest);
+        }
+        more
+    }
+
+    /// Whether the session is given up. A slow command is no proof against it: different requests must have brought
+    /// nothing, while the BMC answers outside of the session, or for so long that it would have answered.
+    fn is_lost(&self, exchange: &Exchange, pace: Pace<'_>, now: Instant) -> bool {
+        if self.silent < pace.timing.lost_after {
+            return false;
+        }
+        if exchange.id.is_none() {
+            // Of the log-in itself: there nothing else may be asked yet.
+            return exchange.resend_at <= now;
+        }
+        let wait = pace.round_trip.wait(pace.timing);
+        let probed =
+            self.probe.sent.len() >= PROBES && self.probe.due.is_some_and(|due| due <= now);
+        let proved = self.probe.answered_outside && probed;
+        proved || probed && now >= self.silent_since + SILENT_FOR.max(wait * 3)
+    }
+
+    /// The probe that is due.
+    fn probe(&mut self, pace: Pace<'_>, now: Instant, entropy: &mut dyn Entropy) -> Tick {
+        if self.probe.due.is_none_or(|due| due > now) {
+            return Tick::Nothing;
+        }
+        let request = Request::of(&get_device_id::Request, Resend::Never, Duration::ZERO);
+        let sequence = self.next_sequence(&request);
+        self.probe.sent.push(sequence);
+        let wait = pace.round_trip.wait(pace.timing) * 2;
+        self.probe.due = Some(now + wait);
+        self.silent += 1;
+        self.number();
+        let message = encode(&request, sequence);
+        Tick::Probe(self.seal.seal(self.outbound, &message, entropy))
+    }
+
+    /// Whether the BMC has shown that it knows nothing of the session any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.probe.answered_outside && self.probe.sent.len() >= PROBES
+    }
+
+    /// The session is there: the request that is not answered, or its answer, was lost, or it takes the BMC long. Another
+    /// copy or two are worth it now.
+    fn alive(&mut self, now: Instant) {
+        self.probe.hurried += 1;
+        self.probe.due = Some(now + PROBE_REST * self.probe.hurried);
+        if let Some(exchange) = &mut self.exchange
+            && self.probe.hurried <= HURRIED
+        {
+            exchange.resend_at = now;
+        }
+    }
+
+    /// The BMC answers outside of the session.
+    pub(super) fn heard_outside(&mut self) {
+        self.probe.answered_outside = !self.probe.sent.is_empty();
+    }
+
+    /// The network says that the last copy could not be delivered: ask again soon, for that may pass at once or be a lie.
+    pub(super) fn undelivered(&mut self, pace: Pace<'_>, now: Instant) {
+        let soon = now + pace.timing.resend_floor;
+        if let Some(exchange) = &mut self.exchange {
+            exchange.resend_at = exchange.resend_at.min(soon);
+            self.probe.due = self.probe.due.map(|due| due.min(soon));
+        }
     }
 
     /// Takes in a datagram. `Ok(None)` is a packet of this session that is no answer yet.
@@ -234,8 +401,18 @@ impl Link {
             return Err(Dropped::OutOfWindow);
         }
         self.silent = 0;
+        self.heard_at = Some(now);
+        self.probe.answered_outside = false;
+        let probed = std::mem::take(&mut self.probe.sent);
         let response = message::Response::decode(&message, self.checksums)
             .map_err(|_| Dropped::WrongMessage)?;
+        let is_probe = response.command == get_device_id::Request::NUMBER
+            && response.net_fn == get_device_id::Request::NET_FN | 1
+            && probed.contains(&response.sequence);
+        if is_probe {
+            self.alive(now);
+            return Ok(None);
+        }
         // Nothing answers what did not leave yet, whatever numbers it guessed.
         let left = |exchange: &&mut Exchange| exchange.id.is_none() || exchange.handed > 0;
         let exchange = self.exchange.as_mut().filter(left).ok_or(Dropped::Stale)?;
@@ -257,6 +434,8 @@ impl Link {
             completion,
             data,
             round_trip: (exchange.copies == 1).then(|| now - exchange.sent_at),
+            longest: now - exchange.began,
+            shortest: now - exchange.sent_at,
         }))
     }
 }

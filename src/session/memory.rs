@@ -1,10 +1,14 @@
 //! What a session keeps of one BMC from handshake to handshake, until its settings change.
 
+use super::link::Reply;
 use super::quirk::Quirks;
 use super::round_trip::RoundTrip;
+use super::settings::Timing;
 use super::vocabulary::{Dropped, Spoken, Statistics};
 use crate::ipmi::SuiteId;
 use crate::ipmi::command::get_channel_auth_capabilities;
+use crate::time::Instant;
+use std::time::Duration;
 
 /// What was learned about a BMC.
 #[derive(Default)]
@@ -17,12 +21,26 @@ pub(super) struct Memory {
     /// How often the BMC refused our RAKP 3 although its own RAKP 2 showed that the password is right, since the last
     /// session. It counts them, too.
     pub(super) codes_refused: u32,
+    /// Whether it never answers the question for them.
+    pub(super) capabilities_ignored: bool,
+    /// When sessions were given up that the BMC may still have.
+    pub(super) given_up: Vec<Instant>,
     /// What the BMC said of itself.
     pub(super) capabilities: Option<get_channel_auth_capabilities::Response>,
     pub(super) statistics: Statistics,
 }
 
 impl Memory {
+    /// Takes in how long an answer took.
+    pub(super) fn observe(&mut self, reply: &Reply, timing: &Timing) {
+        match reply.round_trip {
+            Some(sample) => self.round_trip.observe(sample),
+            None => self
+                .round_trip
+                .observe_one_of(reply.longest, reply.shortest, timing),
+        }
+    }
+
     pub(super) fn count_dropped(&mut self, reason: Dropped) {
         *self.statistics.dropped.entry(reason).or_default() += 1;
     }
@@ -35,6 +53,12 @@ impl Memory {
         }
     }
 
+    /// A session was given up, and nobody knows whether the BMC has closed it.
+    pub(super) fn gave_up(&mut self, now: Instant) {
+        self.given_up.retain(|at| now < *at + SESSION_LIFE);
+        self.given_up.push(now);
+    }
+
     /// Forgets the BMC, and keeps the counters.
     pub(super) fn forget(&mut self) {
         *self = Memory {
@@ -43,3 +67,6 @@ impl Memory {
         };
     }
 }
+
+/// How long BMCs keep a session that nobody uses: 60 s and three more (§6.12.15).
+pub(super) const SESSION_LIFE: Duration = Duration::from_secs(63);

@@ -8,14 +8,17 @@
 
 mod advice;
 mod crypto;
+mod ending;
 mod handshake;
 mod handshake15;
 mod key_exchange;
 mod link;
 mod memory;
 mod privilege;
+mod proof;
 pub mod quirk;
 mod rakp;
+mod resend;
 mod round_trip;
 mod seal;
 pub mod secret;
@@ -31,9 +34,10 @@ pub use vocabulary::{
 };
 
 use crate::entropy::Entropy;
-use crate::ipmi::command::{chassis_control, close_session};
-use crate::ipmi::message::net_fn;
-use crate::ipmi::{PrivilegeLevel, SuiteId};
+use crate::ipmi::command::chassis_control;
+use crate::ipmi::command::get_channel_auth_capabilities as capabilities;
+use crate::ipmi::message::{Checksums, net_fn};
+use crate::ipmi::{PrivilegeLevel, SuiteId, rmcp};
 use crate::time::Instant;
 use handshake::{Context, Handshake, Progress};
 use link::{Exchange, Link, Pace, Tick};
@@ -60,6 +64,12 @@ pub struct Session {
     dummy_due: bool,
     events: VecDeque<Event>,
     next_id: u64,
+    /// How many copies in a row the network called undeliverable.
+    unreachable: u32,
+    /// How many datagrams had left when it did so last.
+    undelivered: u64,
+    /// The number of the question outside of the session that goes with a probe.
+    probe_sequence: Option<u8>,
 }
 
 /// A request that was not sent yet.
@@ -106,6 +116,9 @@ impl Session {
             dummy_due: false,
             events: VecDeque::new(),
             next_id: 1,
+            unreachable: 0,
+            undelivered: 0,
+            probe_sequence: None,
         }
     }
 
@@ -118,8 +131,13 @@ impl Session {
 
     /// New credentials or quirks: closes an open session, gives up a handshake, and forgets what was learned about the
     /// BMC. Queued requests stay queued. Nothing is opened.
-    pub fn replace_settings(&mut self, settings: Settings, now: Instant) {
-        self.begin_close(now);
+    pub fn replace_settings(
+        &mut self,
+        settings: Settings,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        self.begin_close(now, entropy);
         self.settings = settings;
         self.memory.forget();
         self.memory.statistics.quirks = self.settings.quirks;
@@ -184,25 +202,38 @@ impl Session {
         Withdrawn::Unknown
     }
 
-    /// Closes the session: Close Session is sent once and its answer awaited for one round trip's patience. The request
-    /// under way is `Unanswered`; queued ones stay queued. `Closed` tells of the end, also where nothing was open.
-    pub fn close(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        let closed = matches!(self.phase, Phase::Closed);
-        self.begin_close(now);
-        if closed {
-            self.events.push_back(Event::Closed);
-        }
-        self.send_close(now, entropy);
+    /// How many sessions were given up in the last minute that the BMC may still have.
+    pub fn left_behind(&self, now: Instant) -> usize {
+        let lives = |at: &&Instant| now < **at + memory::SESSION_LIFE;
+        self.memory.given_up.iter().filter(lives).count()
     }
 
-    /// Forgets session, handshake and every request at once and sends nothing. No event tells of it; events that are
-    /// there already stay.
-    pub fn abandon(&mut self) {
-        self.phase = Phase::Closed;
-        self.reopen = false;
-        self.queue.clear();
-        self.transmits.clear();
-        self.dummy_due = false;
+    /// The level of the open session is another one than was granted at first: it was asked for again.
+    pub fn note_privilege(&mut self, level: PrivilegeLevel) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.privilege = level;
+            self.memory.statistics.privilege = Some(level);
+        }
+    }
+
+    /// Takes in a datagram from the BMC's address at a port that an earlier log-in of this handshake had.
+    pub fn handle_late_datagram(
+        &mut self,
+        datagram: &[u8],
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        self.memory.statistics.received += 1;
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Opening(handshake) => {
+                self.progress(now, entropy, |ctx| handshake.handle_late(datagram, ctx));
+            }
+            other => {
+                self.phase = other;
+                self.memory.count_dropped(Dropped::NotExpected);
+            }
+        }
+        self.pump(now, entropy);
     }
 
     /// Takes in a datagram from the BMC's address.
@@ -216,9 +247,8 @@ impl Session {
             Phase::Open(mut open) => {
                 match open.link.receive(datagram, now) {
                     Ok(Some(reply)) => {
-                        if let Some(sample) = reply.round_trip {
-                            self.memory.round_trip.observe(sample);
-                        }
+                        self.memory.observe(&reply, &self.settings.timing);
+                        self.unreachable = 0;
                         if let Some(id) = reply.id {
                             self.transmits
                                 .retain(|transmit| transmit.request != Some(id));
@@ -230,7 +260,11 @@ impl Session {
                             });
                         }
                     }
-                    Ok(None) => {}
+                    Ok(None) => self.unreachable = 0,
+                    Err(_) if self.is_outside_answer(datagram) => {
+                        self.unreachable = 0;
+                        open.link.heard_outside();
+                    }
                     Err(reason) => self.memory.count_dropped(reason),
                 }
                 self.phase = Phase::Open(open);
@@ -238,7 +272,10 @@ impl Session {
             to_close @ Phase::ToClose { .. } => self.phase = to_close,
             Phase::Closing { mut link, until } => match link.receive(datagram, now) {
                 // Whatever it says: some BMCs answer a close with an odd code.
-                Ok(Some(_)) => self.closed(now, entropy),
+                Ok(Some(_)) => {
+                    self.memory.given_up.pop();
+                    self.closed(now, entropy);
+                }
                 Ok(None) => self.phase = Phase::Closing { link, until },
                 Err(reason) => {
                     self.memory.count_dropped(reason);
@@ -249,29 +286,28 @@ impl Session {
         self.pump(now, entropy);
     }
 
-    /// The network says that nothing listens at the BMC's port.
-    pub fn handle_unreachable(&mut self, now: Instant) {
-        match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Closed => {}
-            Phase::Opening(_) => {
-                self.transmits.clear();
-                self.events
-                    .push_back(Event::OpenFailed(OpenError::Unreachable));
-            }
-            Phase::Open(mut open) => {
-                let exchange = open.link.give_up();
-                self.lost(exchange, LostReason::Unreachable);
-            }
-            Phase::ToClose { .. } | Phase::Closing { .. } => {
-                self.transmits.clear();
-                self.events.push_back(Event::Closed);
-                if std::mem::take(&mut self.reopen) {
-                    self.events
-                        .push_back(Event::OpenFailed(OpenError::Unreachable));
-                }
-            }
+    /// Whether a datagram is the BMC's answer to the question that goes with a probe, outside of the session.
+    fn is_outside_answer(&self, datagram: &[u8]) -> bool {
+        let Ok(packet) = rmcp::Packet::decode(datagram) else {
+            return false;
+        };
+        let response = handshake::outside_response(packet.body, Checksums::Verified);
+        response.is_some_and(|response| {
+            Some(response.sequence) == self.probe_sequence
+                && handshake::is_answer::<capabilities::Request>(&response)
+        })
+    }
+
+    /// The question for capabilities, which any BMC answers that has lost the session.
+    fn ask_outside(&mut self, entropy: &mut dyn Entropy) {
+        if self.memory.capabilities_ignored || self.has(Quirk::NoCapabilities) {
+            return;
         }
-        self.expire(now);
+        let sequence = entropy.below(64) as u8;
+        self.probe_sequence = Some(sequence);
+        let body = handshake::question(true, self.settings.privilege, sequence);
+        let datagram = rmcp::encode(rmcp::Class::Ipmi, &body);
+        self.transmits.push_back(Transmit::upkeep(datagram));
     }
 
     /// Looks at the clock. May be called at any time.
@@ -391,11 +427,17 @@ impl Session {
             settings: &self.settings,
             memory: &mut self.memory,
             out: &mut self.transmits,
+            events: &mut self.events,
             now,
             entropy,
         };
         match step(&mut ctx) {
-            Progress::Going(handshake) => self.phase = Phase::Opening(handshake),
+            Progress::Going(handshake) => {
+                if handshake.heard == Some(now) {
+                    self.unreachable = 0;
+                }
+                self.phase = Phase::Opening(handshake);
+            }
             Progress::Opened(link, opened) => {
                 let statistics = &mut self.memory.statistics;
                 statistics.opened += 1;
@@ -413,8 +455,6 @@ impl Session {
                 self.events.push_back(Event::Opened(opened));
             }
             Progress::Failed(error) => {
-                // What still waits to leave belongs to a handshake that is over.
-                self.transmits.clear();
                 self.events.push_back(Event::OpenFailed(error));
             }
         }
@@ -474,8 +514,13 @@ impl Session {
                 };
                 self.unanswered(exchange, reason);
             }
+            Tick::Probe(datagram) => {
+                self.transmits.push_back(Transmit::upkeep(datagram));
+                self.ask_outside(entropy);
+            }
             Tick::Silent(exchange, datagrams) => {
-                self.lost(Some(exchange), LostReason::Silent { datagrams });
+                let reason = LostReason::Silent { datagrams };
+                self.lost(open, Some(exchange), reason, now, entropy);
                 return;
             }
         }
@@ -494,16 +539,6 @@ impl Session {
         });
     }
 
-    fn lost(&mut self, exchange: Option<Exchange>, reason: LostReason) {
-        self.phase = Phase::Closed;
-        self.transmits.clear();
-        self.memory.statistics.lost += 1;
-        if let Some(exchange) = exchange {
-            self.unanswered(exchange, UnansweredReason::SessionLost);
-        }
-        self.events.push_back(Event::Lost(reason));
-    }
-
     /// Ends the patience of queued requests.
     fn expire(&mut self, now: Instant) {
         let events = &mut self.events;
@@ -518,68 +553,6 @@ impl Session {
             }
             waits
         });
-    }
-
-    /// Ends what is under way. An open session waits to be closed.
-    fn begin_close(&mut self, now: Instant) {
-        self.reopen = false;
-        match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Closed => {}
-            Phase::Opening(_) => {
-                self.transmits.clear();
-                self.events.push_back(Event::Closed);
-            }
-            Phase::Open(mut open) => {
-                if let Some(exchange) = open.link.give_up() {
-                    self.unanswered(exchange, UnansweredReason::Closed);
-                }
-                if open.has_reset && self.has(Quirk::NoCloseAfterReset) {
-                    self.events.push_back(Event::Closed);
-                } else {
-                    self.phase = Phase::ToClose {
-                        link: Box::new(open.link),
-                        since: now,
-                    };
-                }
-            }
-            closing => self.phase = closing,
-        }
-    }
-
-    fn send_close(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::ToClose { mut link, .. } => {
-                let pace = Pace {
-                    timing: &self.settings.timing,
-                    round_trip: &self.memory.round_trip,
-                };
-                let wait = self.memory.round_trip.wait(&self.settings.timing);
-                let close = close_session::Request {
-                    session_id: link.bmc_id,
-                    handle: None,
-                };
-                let request = Request::of(&close, Resend::Never, wait);
-                let datagram = link.begin(None, request, now + wait, pace, now, entropy);
-                self.transmits.push_back(Transmit {
-                    datagram,
-                    fresh_port: false,
-                    request: None,
-                });
-                self.phase = Phase::Closing {
-                    link,
-                    until: now + wait,
-                };
-            }
-            other => self.phase = other,
-        }
-    }
-
-    fn closed(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        self.phase = Phase::Closed;
-        self.events.push_back(Event::Closed);
-        if std::mem::take(&mut self.reopen) {
-            self.begin_handshake(now, entropy);
-        }
     }
 }
 

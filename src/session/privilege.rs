@@ -29,19 +29,27 @@ impl Handshake {
         spoken: Spoken,
         ctx: &mut Context<'_>,
     ) -> Progress {
+        self.privilege_step(link, spoken, ctx);
         let asked = ctx.settings.privilege;
-        let privilege = Box::new(Privilege {
+        if !self.quirks.has(Quirk::NoSetPrivilege) {
+            return self.ask_privilege(ctx);
+        }
+        match std::mem::replace(&mut self.step, Step::NONE) {
+            Step::Privilege(privilege) => self.opened(*privilege, asked, ctx),
+            _ => Progress::Going(self),
+        }
+    }
+
+    /// The session is there; its level is still to be set.
+    pub(super) fn privilege_step(&mut self, link: Link, spoken: Spoken, ctx: &Context<'_>) {
+        self.copies.clear();
+        self.step = Step::Privilege(Box::new(Privilege {
             link,
             spoken,
-            asked,
+            asked: ctx.settings.privilege,
             stepped_down: false,
             again_at: None,
-        });
-        if self.quirks.has(Quirk::NoSetPrivilege) {
-            return self.opened(*privilege, asked, ctx);
-        }
-        self.step = Step::Privilege(privilege);
-        self.ask_privilege(ctx)
+        }));
     }
 
     pub(super) fn ask_privilege(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
@@ -52,29 +60,19 @@ impl Handshake {
             return Progress::Going(self);
         };
         privilege.again_at = None;
-        let request = Request::of(
-            &set_session_privilege::Request {
-                level: Some(privilege.asked),
-            },
-            Resend::Allowed,
-            until - ctx.now,
-        );
-        let pace = Pace {
-            timing: &ctx.settings.timing,
-            round_trip: &ctx.memory.round_trip,
-        };
-        let datagram = privilege
-            .link
-            .begin(None, request, until, pace, ctx.now, ctx.entropy);
-        self.send_sealed(datagram, ctx);
+        // What was asked under the keys before RAKP 4 came is under way still.
+        if privilege.link.exchange().is_none() {
+            let asked = privilege.asked;
+            let datagram = ask(&mut privilege.link, asked, until, ctx);
+            self.send_sealed(datagram, ctx);
+        }
         Progress::Going(self)
     }
 
     pub(super) fn send_sealed(&mut self, datagram: Vec<u8>, ctx: &mut Context<'_>) {
         ctx.out.push_back(Transmit {
-            datagram,
             fresh_port: std::mem::take(&mut self.fresh),
-            request: None,
+            ..Transmit::upkeep(datagram)
         });
     }
 
@@ -91,14 +89,20 @@ impl Handshake {
             };
         }
         let mut timing = ctx.settings.timing;
-        // A BMC with other keys never answers: find that out sooner than a loss.
-        timing.lost_after = timing.lost_after.min(if can_probe { 2 } else { 3 });
+        // Several copies, for packets get lost: a session that is there is worth more than a new one. A BMC with other
+        // keys never answers: find that out sooner.
+        timing.lost_after = if can_probe {
+            PROBE_AFTER
+        } else {
+            GIVEN_UP_AFTER
+        };
+        timing.resend_cap = ctx.memory.round_trip.wait(&timing);
         let pace = Pace {
             timing: &timing,
             round_trip: &ctx.memory.round_trip,
         };
         match privilege.link.tick(pace, ctx.now, ctx.entropy) {
-            Tick::Nothing => Progress::Going(self),
+            Tick::Nothing | Tick::Probe(_) => Progress::Going(self),
             Tick::Resend(_, datagram) => {
                 ctx.memory.statistics.resends += 1;
                 self.send_sealed(datagram, ctx);
@@ -107,10 +111,12 @@ impl Handshake {
             Tick::OutOfPatience(_) | Tick::Silent(..) if can_probe => {
                 let probe = Quirk::ConstantsOfDigestLength;
                 self.probed = self.probed.with(probe);
-                self.quirks = self.quirks.with(probe);
                 self.limits_from = ctx.now;
+                self.heard = self.heard.map(|_| ctx.now);
                 self.attempts = 1;
                 ctx.memory.statistics.handshakes += 1;
+                self.leave_log_in(ctx);
+                self.quirks = self.quirks.with(probe);
                 self.open_session(ctx)
             }
             Tick::OutOfPatience(_) | Tick::Silent(..) => {
@@ -153,67 +159,56 @@ impl Handshake {
         reply: Reply,
         ctx: &mut Context<'_>,
     ) -> Progress {
-        if let Some(sample) = reply.round_trip {
-            ctx.memory.round_trip.observe(sample);
-        }
-        let placeholder = Step::Capabilities {
-            extended: false,
-            sequence: 0,
-        };
-        let Step::Privilege(mut privilege) = std::mem::replace(&mut self.step, placeholder) else {
+        ctx.memory.observe(&reply, &ctx.settings.timing);
+        let Step::Privilege(mut privilege) = std::mem::replace(&mut self.step, Step::NONE) else {
             return self.dropped(Dropped::Stale, ctx);
         };
+        self.heard = Some(ctx.now);
         let asked = privilege.asked;
-        match reply.completion {
+        let error = match reply.completion {
             CompletionCode::OK => {
                 let granted = set_session_privilege::Response::decode(&reply.data)
                     .ok()
                     .and_then(|response| response.level)
                     .unwrap_or(asked);
-                self.opened(*privilege, granted, ctx)
+                return self.opened(*privilege, granted, ctx);
             }
             CompletionCode::INVALID_COMMAND => {
                 self.evidence
                     .push("the BMC has no Set Session Privilege Level".into());
-                self.opened(*privilege, asked, ctx)
+                return self.opened(*privilege, asked, ctx);
             }
             CompletionCode(0x80 | 0x81 | 0x86) | CompletionCode::INSUFFICIENT_PRIVILEGE => {
-                let reason = reply
-                    .completion
-                    .words_for(
-                        set_session_privilege::Request::NET_FN,
-                        set_session_privilege::Request::NUMBER,
-                    )
-                    .to_string();
-                match asked.lower() {
-                    Some(lower) if !privilege.stepped_down => {
-                        self.evidence
-                            .push(format!("privilege level {asked} refused: {reason}"));
-                        privilege.asked = lower;
-                        privilege.stepped_down = true;
-                        self.step = Step::Privilege(privilege);
-                        self.ask_privilege(ctx)
-                    }
-                    _ => Progress::Failed(OpenError::NoPrivilege { asked, reason }),
+                let reason = refusal(reply.completion);
+                if let Some(lower) = asked.lower().filter(|_| !privilege.stepped_down) {
+                    self.evidence
+                        .push(format!("privilege level {asked} refused: {reason}"));
+                    privilege.asked = lower;
+                    privilege.stepped_down = true;
+                    self.step = Step::Privilege(privilege);
+                    return self.ask_privilege(ctx);
+                }
+                OpenError::NoPrivilege {
+                    asked: ctx.settings.privilege,
+                    reason,
                 }
             }
-            CompletionCode::BUSY
-            | CompletionCode::TIMEOUT
-            | CompletionCode::OUT_OF_SPACE
-            | CompletionCode::INITIALISING
-            | CompletionCode::NO_RESPONSE
-            | CompletionCode::UNSPECIFIED
-                if ctx.now + ctx.settings.timing.resend_first < self.limit(ctx) =>
+            completion
+                if is_passing(completion)
+                    && ctx.now + ctx.settings.timing.resend_first < self.limit(ctx) =>
             {
                 privilege.again_at = Some(ctx.now + ctx.settings.timing.resend_first);
                 self.step = Step::Privilege(privilege);
-                Progress::Going(self)
+                return Progress::Going(self);
             }
-            completion => Progress::Failed(OpenError::RefusedCommand {
+            completion => OpenError::RefusedCommand {
                 step: set_session_privilege::Request::NAME,
                 completion,
-            }),
-        }
+            },
+        };
+        // The session is there, and is closed.
+        self.step = Step::Privilege(privilege);
+        self.fail(error, ctx)
     }
 
     pub(super) fn opened(
@@ -248,3 +243,46 @@ impl Handshake {
         Progress::Opened(Box::new(privilege.link), opened)
     }
 }
+
+/// Set Session Privilege Level as the session's next packet.
+pub(super) fn ask(
+    link: &mut Link,
+    level: PrivilegeLevel,
+    until: Instant,
+    ctx: &mut Context<'_>,
+) -> Vec<u8> {
+    let level = set_session_privilege::Request { level: Some(level) };
+    let request = Request::of(&level, Resend::Allowed, until - ctx.now);
+    let pace = Pace {
+        timing: &ctx.settings.timing,
+        round_trip: &ctx.memory.round_trip,
+    };
+    link.begin(None, request, until, pace, ctx.now, ctx.entropy)
+}
+
+fn refusal(completion: CompletionCode) -> String {
+    completion
+        .words_for(
+            set_session_privilege::Request::NET_FN,
+            set_session_privilege::Request::NUMBER,
+        )
+        .to_string()
+}
+
+/// Whether the refusal may be another one in a second.
+fn is_passing(completion: CompletionCode) -> bool {
+    matches!(
+        completion,
+        CompletionCode::BUSY
+            | CompletionCode::TIMEOUT
+            | CompletionCode::OUT_OF_SPACE
+            | CompletionCode::INITIALISING
+            | CompletionCode::NO_RESPONSE
+            | CompletionCode::UNSPECIFIED
+    )
+}
+
+/// Copies without an answer after which other keys are probed.
+const PROBE_AFTER: u32 = 4;
+/// Copies without an answer after which the session is given up.
+const GIVEN_UP_AFTER: u32 = 8;

@@ -1,15 +1,16 @@
-//! Open Session and RAKP 1 to 4 (§13.17 to §13.23): what each reply leads to, and what each refusal means.
+//! Open Session and RAKP 1 to 4 (§13.17 to §13.23): what each reply leads to, and what each refusal means. Sending them
+//! again is in `resend`, what follows RAKP 3 in `proof`.
 
-use super::handshake::{Context, Handshake, Progress, Step};
+use super::handshake::{Context, Handshake, Progress, Step, Verdict};
 use super::key_exchange::Transcript;
-use super::link::Link;
+use super::proof::Proof;
 use super::quirk::Quirk;
-use super::seal::{Seal, Seal20};
+use super::resend::Whose;
 use super::settings::Protocol;
-use super::vocabulary::{Dropped, OpenError, Spoken};
+use super::vocabulary::{Dropped, OpenError};
 use crate::ipmi::open_session::{self, Refused};
 use crate::ipmi::payload::PayloadType;
-use crate::ipmi::rakp::{NAME_LIMIT, NAME_ONLY, Rakp1, Rakp2, Rakp3, Rakp4};
+use crate::ipmi::rakp::{NAME_LIMIT, NAME_ONLY, Rakp2};
 use crate::ipmi::{Status, Wire, message, session20};
 
 /// Stands for the status of a reply that ends before it; no BMC has one so high.
@@ -18,39 +19,23 @@ const NO_STATUS: Status = Status(0xFF);
 impl Handshake {
     // Open Session.
 
-    /// Proposes the next cipher suite, in a handshake with new numbers from a fresh port.
+    /// Proposes the next cipher suite, in a log-in with new numbers.
     pub(super) fn open_session(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        if self.plan.is_empty() && !self.round_again(ctx) {
+            return self.no_common_suite(ctx);
+        }
         let Some(&suite) = self.plan.front() else {
             return self.no_common_suite(ctx);
         };
-        if let Step::Capabilities { .. } = self.step {
-            // The capabilities' port has seen no session yet.
-        } else {
-            self.fresh = true;
-        }
-        if let Some(console_id) = self.console_id() {
-            self.earlier.push((console_id, self.sent_at));
-        }
         let console_id = loop {
             let id = ctx.entropy.next_u64() as u32;
             if id != 0 {
                 break id;
             }
         };
-        let privilege = if self.quirks.has(Quirk::OpenPrivilegeHighest) {
-            0
-        } else {
-            ctx.settings.privilege.bits()
-        };
-        let request = open_session::Request {
-            tag: self.next_tag(),
-            privilege,
-            console_id,
-            algorithms: suite.algorithms(),
-        };
+        self.copies.clear();
         self.step = Step::Open { suite, console_id };
-        self.send_setup(PayloadType::OpenSessionRequest, &request.encode(), ctx);
-        Progress::Going(self)
+        self.tick_open(ctx)
     }
 
     /// Never 0, which is what OpenBMC answers with whatever was asked.
@@ -66,7 +51,7 @@ impl Handshake {
         match &self.step {
             Step::Open { console_id, .. } => Some(*console_id),
             Step::Rakp2(transcript) => Some(transcript.console_id),
-            Step::Rakp4(verified) => Some(verified.transcript().console_id),
+            Step::Rakp4(proof) => Some(proof.verified.transcript().console_id),
             _ => None,
         }
     }
@@ -96,12 +81,16 @@ impl Handshake {
             (Step::Open { .. }, PayloadType::OpenSessionResponse) => {
                 match open_session::Response::decode(packet.payload) {
                     Ok(open_session::Response::Refused(refused)) => {
-                        if !self.is_ours(refused.tag, refused.session_id) {
-                            return self.stale(refused.session_id, ctx);
-                        }
-                        self.heard(ctx);
                         // A reply without a status is as good as an unknown one.
-                        self.suite_refused(refused.status.unwrap_or(NO_STATUS), ctx)
+                        let status = refused.status.unwrap_or(NO_STATUS);
+                        match self.whose(refused.tag, refused.session_id) {
+                            Whose::Ours => {
+                                self.heard_copy(refused.tag, ctx);
+                                self.suite_refused(status, ctx)
+                            }
+                            Whose::Nobodys => self.rumour(status, ctx),
+                            Whose::Others => self.dropped(Dropped::OtherSession, ctx),
+                        }
                     }
                     Ok(open_session::Response::Accepted(accepted)) => {
                         self.handle_accepted(accepted, ctx)
@@ -110,26 +99,46 @@ impl Handshake {
                 }
             }
             (Step::Rakp2(_), PayloadType::Rakp2) => self.handle_rakp2(packet.payload, ctx),
+            (Step::Rakp4(_), PayloadType::Rakp2) => self.handle_another_rakp2(packet.payload, ctx),
             (Step::Rakp4(_), PayloadType::Rakp4) => self.handle_rakp4(packet.payload, ctx),
             _ => self.dropped(Dropped::Stale, ctx),
         }
     }
 
-    /// Whether an error reply is for us. OpenBMC answers errors with tag 0 and session id 0, ipmi_sim without an id.
-    pub(super) fn is_ours(&self, tag: u8, session_id: Option<u32>) -> bool {
-        let id = match session_id {
-            None | Some(0) => true,
-            some => some == self.console_id(),
-        };
-        id && (tag == self.tag || tag == 0)
+    /// A session set-up reply at the port of an earlier log-in.
+    pub(super) fn handle_late_setup(
+        self: Box<Self>,
+        body: &[u8],
+        ctx: &mut Context<'_>,
+    ) -> Progress {
+        let packet = session20::Packet::decode(body).ok();
+        let payload = packet
+            .filter(|packet| packet.header.payload_type == PayloadType::OpenSessionResponse)
+            .map(|packet| packet.payload);
+        match payload.map(open_session::Response::decode) {
+            Some(Ok(open_session::Response::Accepted(accepted))) => self.take_late(accepted, ctx),
+            _ => self.dropped(Dropped::OtherSession, ctx),
+        }
     }
 
-    /// Whether a success reply is for us. The console id is random and new in each attempt, so a tag of 0 can pass
+    /// An error that anybody could have sent: what comes after it counts for more.
+    pub(super) fn rumour(mut self: Box<Self>, status: Status, ctx: &mut Context<'_>) -> Progress {
+        self.copies.rumour = Some(status);
+        self.dropped(Dropped::Rumour, ctx)
+    }
+
+    /// The BMC was heard, with the answer to the copy that had this tag.
+    pub(super) fn heard_copy(&mut self, tag: u8, ctx: &mut Context<'_>) {
+        let sent_at = self.copies.sent_at(tag);
+        self.heard(sent_at, ctx);
+    }
+
+    /// Whether a success reply is for us. The console id is random and new in each log-in, so a tag of 0 can pass
     /// where the id is right (OpenBMC on POWER9).
     pub(super) fn is_ours_for_sure(&mut self, tag: u8, console_id: u32) -> bool {
         let id = Some(console_id) == self.console_id()
             || console_id == 0 && self.quirks.has(Quirk::SessionId0);
-        let right = id && tag == self.tag;
+        let right = id && self.copies.has(tag);
         if !right && id && tag == 0 {
             self.learned(Quirk::Tag0, "replies carry tag 0");
             return true;
@@ -145,23 +154,35 @@ impl Handshake {
         }
     }
 
-    /// A reply to an earlier attempt: no error of anybody's, and it shows how slow the BMC is.
-    pub(super) fn stale(
+    /// The answer to an Open Session Request that was left for another one. Where that one was not answered either, the
+    /// earlier log-in goes on: the BMC has a session for it.
+    fn take_late(
         mut self: Box<Self>,
-        session_id: Option<u32>,
+        accepted: open_session::Accepted,
         ctx: &mut Context<'_>,
     ) -> Progress {
-        let known = self
-            .earlier
-            .iter()
-            .find(|(id, _)| Some(*id) == session_id)
-            .copied();
-        if let Some((_, sent_at)) = known {
-            self.heard = true;
-            ctx.memory.round_trip.observe(ctx.now - sent_at);
-            self.deadline = self.deadline.max(self.step_deadline(ctx));
+        let is = |earlier: &super::handshake::Earlier| earlier.console_id == accepted.console_id;
+        let Some(place) = self.earlier.iter().position(is) else {
+            return self.dropped(Dropped::OtherSession, ctx);
+        };
+        let sent_at = self.earlier[place].copies.sent_at(accepted.tag);
+        self.heard(sent_at, ctx);
+        if !matches!(self.step, Step::Open { .. }) {
+            self.deadline = self.deadline.max(ctx.now + self.wait(ctx));
+            return self.dropped(Dropped::OtherSession, ctx);
         }
-        self.dropped(Dropped::OtherSession, ctx)
+        let earlier = self.earlier.remove(place);
+        self.leave_log_in(ctx);
+        self.fresh = false;
+        self.verdicts.retain(|(id, _)| *id != earlier.suite.id);
+        self.plan.retain(|suite| suite.id != earlier.suite.id);
+        self.plan.push_front(earlier.suite);
+        self.step = Step::Open {
+            suite: earlier.suite,
+            console_id: earlier.console_id,
+        };
+        self.copies = earlier.copies;
+        self.handle_accepted(accepted, ctx)
     }
 
     /// Any refusal moves on to the next suite: BMCs say "no resources" or "invalid role" and mean the suite.
@@ -170,6 +191,8 @@ impl Handshake {
         status: Status,
         ctx: &mut Context<'_>,
     ) -> Progress {
+        self.opens.pop();
+        self.leave_log_in(ctx);
         let about_role = matches!(
             status,
             Status::INVALID_ROLE | Status::UNAUTHORISED_ROLE | Status::ILLEGAL_PARAMETER
@@ -188,37 +211,69 @@ impl Handshake {
                 NO_STATUS => format!("suite {} refused without a status", suite.id),
                 status => format!("suite {} refused: {status}", suite.id),
             });
-            self.tried.push((suite.id, status));
+            self.verdicts.push((suite.id, Verdict::Refused(status)));
+        }
+        self.open_session(ctx)
+    }
+
+    /// The log-in with this suite came to nothing, and the BMC counts none of that: the next one. What the suites amount
+    /// to is said once, in the end.
+    pub(super) fn suite_failed(
+        mut self: Box<Self>,
+        error: OpenError,
+        ctx: &mut Context<'_>,
+    ) -> Progress {
+        self.leave_log_in(ctx);
+        if let Some(suite) = self.plan.pop_front() {
+            self.evidence.push(format!("suite {}: {error}", suite.id));
+            self.verdicts.push((suite.id, Verdict::Failed(error)));
         }
         self.open_session(ctx)
     }
 
     pub(super) fn no_common_suite(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
-        if let Some(downgrade) = self.downgrade.take() {
-            return Progress::Failed(downgrade);
+        if let Some(error) = self.worst_failure() {
+            return self.fail(error, ctx);
         }
+        let refusal = |verdict: &Verdict| match verdict {
+            Verdict::Refused(status) => Some(*status),
+            _ => None,
+        };
         let all = |wanted: &[Status]| {
-            !self.tried.is_empty() && self.tried.iter().all(|(_, status)| wanted.contains(status))
+            !self.verdicts.is_empty()
+                && self.verdicts.iter().all(|(_, verdict)| {
+                    refusal(verdict).is_some_and(|status| wanted.contains(&status))
+                })
+        };
+        let first = self
+            .verdicts
+            .iter()
+            .find_map(|(_, verdict)| refusal(verdict));
+        let Some(first) = first else {
+            return self.silent_to_the_end(ctx);
         };
         if all(&[
             Status::INSUFFICIENT_RESOURCES,
             Status::INSUFFICIENT_RESOURCES_FOR_ROLE,
         ]) {
-            let (_, status) = self.tried[0];
-            return Progress::Failed(OpenError::SessionsFull(status.to_string()));
+            return self.fail(OpenError::SessionsFull(first.to_string()), ctx);
         }
         if all(&[Status::INVALID_ROLE, Status::UNAUTHORISED_ROLE]) {
-            let (_, status) = self.tried[0];
-            return Progress::Failed(OpenError::NoPrivilege {
+            let error = OpenError::NoPrivilege {
                 asked: ctx.settings.privilege,
-                reason: status.to_string(),
-            });
+                reason: first.to_string(),
+            };
+            return self.fail(error, ctx);
         }
         if ctx.settings.protocol == Protocol::V20ThenV15 {
             return self.fall_back(ctx);
         }
+        let words = |(id, verdict): &(_, Verdict)| match verdict {
+            Verdict::Refused(status) => (*id, status.to_string()),
+            _ => (*id, "no answer".to_owned()),
+        };
         let failure = OpenError::NoCommonSuite {
-            tried: std::mem::take(&mut self.tried),
+            tried: self.verdicts.iter().map(words).collect(),
             offered: Vec::new(),
         };
         self.ask_advice(failure, ctx)
@@ -233,24 +288,27 @@ impl Handshake {
             return self.dropped(Dropped::Stale, ctx);
         };
         if !self.is_ours_for_sure(accepted.tag, accepted.console_id) {
-            return self.stale(Some(accepted.console_id), ctx);
+            return self.take_late(accepted, ctx);
         }
         if accepted.bmc_id == 0 {
             return self.dropped(Dropped::Malformed, ctx);
         }
-        self.heard(ctx);
+        self.heard_copy(accepted.tag, ctx);
+        self.opens.clear();
         if accepted.algorithms != suite.algorithms() {
             // No silent downgrade: what was chosen is only used where it is configured, and then asked for.
-            self.downgrade.get_or_insert(OpenError::Downgrade {
-                asked: suite.algorithms().to_string(),
-                got: accepted.algorithms.to_string(),
-            });
+            let (asked, got) = (suite.algorithms().to_string(), accepted.algorithms);
+            self.leave_log_in(ctx);
             if let Some(suite) = self.plan.pop_front() {
-                let got = accepted.algorithms;
                 self.evidence.push(format!(
                     "suite {}: the BMC chose {got} instead, not taken",
                     suite.id
                 ));
+                let downgrade = OpenError::Downgrade {
+                    asked,
+                    got: got.to_string(),
+                };
+                self.verdicts.push((suite.id, Verdict::Failed(downgrade)));
             }
             return self.open_session(ctx);
         }
@@ -266,14 +324,7 @@ impl Handshake {
             NAME_ONLY
         };
         let role = ctx.settings.privilege.bits() | by_name;
-        let rakp1 = Rakp1 {
-            tag: self.next_tag(),
-            bmc_id: accepted.bmc_id,
-            console_random,
-            role,
-            name: name.clone(),
-            padded: self.quirks.has(Quirk::UserField16),
-        };
+        self.copies.clear();
         self.step = Step::Rakp2(Box::new(Transcript {
             suite,
             quirks: self.quirks,
@@ -285,7 +336,7 @@ impl Handshake {
             role,
             name,
         }));
-        self.send_setup(PayloadType::Rakp1, &rakp1.encode(), ctx);
+        self.send_rakp1(ctx);
         Progress::Going(self)
     }
 
@@ -308,7 +359,7 @@ impl Handshake {
             }) => (tag, console_id, bmc_random, guid, code),
         };
         if !self.is_ours_for_sure(tag, id) {
-            return self.stale(Some(id), ctx);
+            return self.dropped(Dropped::OtherSession, ctx);
         }
         let Step::Rakp2(transcript) = &self.step else {
             return self.dropped(Dropped::Stale, ctx);
@@ -318,23 +369,21 @@ impl Handshake {
             guid,
             ..(**transcript).clone()
         };
-        self.heard(ctx);
+        self.heard_copy(tag, ctx);
         let Ok(verified) = transcript.verify_rakp2(&code, &ctx.settings.password) else {
-            return Progress::Failed(OpenError::WrongPassword {
+            // No RAKP 3 follows, so that the BMC has nothing to count.
+            let error = OpenError::WrongPassword {
                 found_in: "RAKP 2 does not match",
-            });
+            };
+            return self.suite_failed(error, ctx);
         };
         if verified.trimmed {
             self.learned(Quirk::Rakp2Trim1, "RAKP 2's code is one byte too long");
         }
-        let rakp3 = Rakp3 {
-            tag: self.next_tag(),
-            status: Status::OK,
-            bmc_id: verified.transcript().bmc_id,
-            code: verified.rakp3_code().to_vec(),
-        };
-        self.step = Step::Rakp4(Box::new(verified));
-        self.send_setup(PayloadType::Rakp3, &rakp3.encode(), ctx);
+        let rakp1 = std::mem::take(&mut self.copies);
+        let proof = Proof::new(verified, rakp1, ctx.settings, self.checksums());
+        self.step = Step::Rakp4(Box::new(proof));
+        self.send_rakp3(ctx);
         Progress::Going(self)
     }
 
@@ -344,108 +393,75 @@ impl Handshake {
         found_in: &'static str,
         ctx: &mut Context<'_>,
     ) -> Progress {
-        if !self.is_ours(refused.tag, refused.session_id) {
-            return self.stale(refused.session_id, ctx);
-        }
-        self.heard(ctx);
         let status = refused.status.unwrap_or(NO_STATUS);
-        Progress::Failed(match status {
+        match self.whose(refused.tag, refused.session_id) {
+            Whose::Others => self.dropped(Dropped::OtherSession, ctx),
+            Whose::Nobodys => self.rumour(status, ctx),
+            Whose::Ours => {
+                self.heard_copy(refused.tag, ctx);
+                self.rakp_failed(status, found_in, ctx)
+            }
+        }
+    }
+
+    pub(super) fn rakp_failed(
+        mut self: Box<Self>,
+        status: Status,
+        found_in: &'static str,
+        ctx: &mut Context<'_>,
+    ) -> Progress {
+        let error = match status {
             // Half-open sessions are forgotten, and copies on the way lead to this: begin again, the first time at
             // once. Later ones wait for their time, so that no BMC is stormed with handshakes.
             Status::INVALID_SESSION_ID | Status::INACTIVE_SESSION_ID => {
-                self.refused = Some((self.step.name(), status));
-                return match self.attempts {
-                    1 => self.restart(ctx),
-                    _ => Progress::Going(self),
-                };
+                return self.session_unknown(status, ctx);
             }
             Status::UNAUTHORISED_NAME | Status::INVALID_NAME_LENGTH => {
                 OpenError::UnknownUser { found_in }
             }
-            // RAKP 2 was made with our password, so that it is not the password: a copy of RAKP 1 on the way made the
-            // BMC forget the exchange that RAKP 3 belongs to, or it wants RAKP 3 otherwise.
-            Status::INVALID_INTEGRITY_CHECK if self.password_was_shown() => {
-                ctx.memory.codes_refused += 1;
-                if ctx.memory.codes_refused < CODES_REFUSED_LIMIT {
-                    return self.restart(ctx);
-                }
-                OpenError::Refused {
+            Status::INVALID_INTEGRITY_CHECK => match self.code_refused(ctx) {
+                Some(true) => return self.restart(ctx),
+                Some(false) => OpenError::Refused {
                     step: "RAKP 3",
                     status,
-                }
-            }
-            Status::INVALID_INTEGRITY_CHECK => OpenError::WrongPassword { found_in },
+                },
+                None => OpenError::WrongPassword { found_in },
+            },
             Status::INVALID_ROLE | Status::UNAUTHORISED_ROLE => OpenError::NoPrivilege {
                 asked: ctx.settings.privilege,
                 reason: status.to_string(),
             },
             Status::INSUFFICIENT_RESOURCES | Status::INSUFFICIENT_RESOURCES_FOR_ROLE => {
-                OpenError::SessionsFull(status.to_string())
+                let error = OpenError::SessionsFull(status.to_string());
+                return self.fail(error, ctx);
             }
             _ => OpenError::Refused {
                 step: self.step.name(),
                 status,
             },
-        })
-    }
-
-    /// Whether the BMC has proved that it knows our password: suite 0 proves nothing.
-    fn password_was_shown(&self) -> bool {
-        matches!(&self.step, Step::Rakp4(verified) if !verified.rakp3_code().is_empty())
-    }
-
-    pub(super) fn handle_rakp4(
-        mut self: Box<Self>,
-        payload: &[u8],
-        ctx: &mut Context<'_>,
-    ) -> Progress {
-        let (tag, id, check_value) = match Rakp4::decode(payload) {
-            Err(_) => return self.dropped(Dropped::Malformed, ctx),
-            Ok(Rakp4::Refused(refused)) => return self.rakp_refused(refused, "RAKP 4", ctx),
-            Ok(Rakp4::Accepted {
-                tag,
-                console_id,
-                check_value,
-            }) => (tag, console_id, check_value),
         };
-        if !self.is_ours_for_sure(tag, id) {
-            return self.stale(Some(id), ctx);
+        let counted = matches!(self.step, Step::Rakp4(_));
+        self.forget_session();
+        match counted {
+            // The BMC counts a RAKP 3 that it refuses: another suite would be another one.
+            true => self.fail(error, ctx),
+            false => self.suite_failed(error, ctx),
         }
-        self.heard(ctx);
-        let placeholder = Step::Capabilities {
-            extended: false,
-            sequence: 0,
-        };
-        let Step::Rakp4(verified) = std::mem::replace(&mut self.step, placeholder) else {
-            return self.dropped(Dropped::Stale, ctx);
-        };
-        let Transcript {
-            suite,
-            console_id,
-            bmc_id,
-            ..
-        } = *verified.transcript();
-        let settings = ctx.settings;
-        let keys =
-            verified.verify_rakp4(&check_value, &settings.password, settings.bmc_key.as_ref());
-        let Ok(keys) = keys else {
-            return Progress::Failed(OpenError::WrongKey {
-                configured: settings.bmc_key.is_some(),
-                bmc_has_one: ctx.memory.capabilities.map(|offers| offers.bmc_key_set()),
-            });
-        };
-        let seal = Seal::V20(Box::new(Seal20 {
-            suite,
-            keys,
-            console_id,
-            bmc_id,
-            quirks: self.quirks,
-        }));
-        let link = Link::new(seal, bmc_id, 0, 0, self.checksums());
-        self.set_privilege(link, Spoken::V20(suite.id), ctx)
+    }
+
+    fn session_unknown(mut self: Box<Self>, status: Status, ctx: &mut Context<'_>) -> Progress {
+        if self.finished_before(ctx) {
+            return Progress::Going(self);
+        }
+        self.forget_session();
+        self.refused = Some((self.step.name(), status));
+        match self.attempts {
+            1 => self.restart(ctx),
+            _ => {
+                let pause = ctx.settings.timing.resend_floor * self.attempts;
+                self.deadline = self.deadline.max(ctx.now + pause);
+                Progress::Going(self)
+            }
+        }
     }
 }
-
-/// Refusals of RAKP 3 after which the handshake is given up, and then each later one at the next: BMCs count them
-/// towards a lock-out, after five often.
-const CODES_REFUSED_LIMIT: u32 = 3;

@@ -35,9 +35,37 @@ impl RoundTrip {
         });
     }
 
+    /// Takes in an answer to one of several copies, which took `longest` if it was to the first and `shortest` if it was
+    /// to the last. It counts where it came too late for the last one: then the BMC is slow, and no packet was lost.
+    pub(super) fn observe_one_of(
+        &mut self,
+        longest: Duration,
+        shortest: Duration,
+        timing: &Timing,
+    ) {
+        let expected = self.expected().unwrap_or_default();
+        if shortest > expected.max(timing.resend_floor) {
+            self.observe(longest);
+        }
+    }
+
     /// The smoothed round-trip time, once one was measured.
     pub(super) fn smoothed(&self) -> Option<Duration> {
         self.measured.map(|measured| measured.smoothed)
+    }
+
+    /// When an answer is to be expected, once a round trip was measured.
+    pub(super) fn expected(&self) -> Option<Duration> {
+        self.measured
+            .map(|measured| measured.smoothed + measured.variation * 4)
+            .map(|expected| expected.min(LONGEST))
+    }
+
+    /// After how long without a session those who wait for one hear of it: the limit, or what a log-in takes where the
+    /// BMC is known to be slow.
+    pub(super) fn patience(&self, timing: &Timing) -> Duration {
+        let log_in = self.smoothed().unwrap_or_default() * LOG_IN_MESSAGES;
+        timing.handshake_limit.max(log_in.min(LONGEST))
     }
 
     /// How long to wait for an answer to the first copy.
@@ -46,7 +74,12 @@ impl RoundTrip {
             None => timing.resend_first,
             Some(measured) => (measured.smoothed + measured.variation * 4)
                 .max(timing.resend_floor)
-                .min(timing.resend_cap),
+                // A BMC that needs longer than that gets its time.
+                .min(
+                    timing
+                        .resend_cap
+                        .max((measured.smoothed * 3 / 2).min(LONGEST)),
+                ),
         }
     }
 
@@ -58,11 +91,16 @@ impl RoundTrip {
         entropy: &mut dyn Entropy,
     ) -> Duration {
         let doubled = self.wait(timing) * (1 << copies.saturating_sub(1).min(8));
-        let wait = doubled.min(timing.resend_cap);
+        let wait = doubled.min(timing.resend_cap.max(self.wait(timing)));
         // 80 % to 120 % in thousandths, so that many BMCs are not asked again in one breath.
         wait * (800 + entropy.below(401) as u32) / 1000
     }
 }
+
+/// No single answer is waited for longer than that.
+const LONGEST: Duration = Duration::from_secs(20);
+/// Round trips from the first message to the answer to a reading, and one more.
+const LOG_IN_MESSAGES: u32 = 7;
 
 #[cfg(test)]
 mod tests {
@@ -84,7 +122,8 @@ mod tests {
         let wait = round_trip.wait(&timing);
         assert!(wait > Duration::from_secs(3) && wait <= Duration::from_secs(8));
         round_trip.observe(Duration::from_secs(60));
-        assert_eq!(round_trip.wait(&timing), Duration::from_secs(8));
+        let wait = round_trip.wait(&timing);
+        assert!(wait > Duration::from_secs(10) && wait < Duration::from_secs(30));
     }
 
     #[test]

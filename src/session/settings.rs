@@ -52,13 +52,17 @@ pub enum AuthChoice {
 /// How long to wait for what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// Whole handshakes to try with a BMC that says nothing at all.
+    /// Whole log-ins of IPMI 1.5 to try with a BMC that says nothing at all.
     pub handshake_attempts: u32,
-    /// After how long a BMC that says nothing at all is called silent.
+    /// After how long without a session those who wait for one hear that there is none yet.
     pub handshake_limit: Duration,
+    /// How long a late answer of a BMC that said nothing at all is waited for.
+    pub unheard_limit: Duration,
+    /// After how long without any answer a handshake with a BMC that has answered before is given up.
+    pub stalled_after: Duration,
     /// Whole handshakes to try with a BMC that answers now and then.
     pub handshake_attempts_heard: u32,
-    /// After how long a handshake with a BMC that answers now and then is given up.
+    /// After how long a handshake is given up though answers come.
     pub handshake_limit_heard: Duration,
     /// The longest wait for the answers to Get Channel Authentication Capabilities and Get Channel Cipher Suites.
     pub advice_limit: Duration,
@@ -78,8 +82,10 @@ impl Default for Timing {
             handshake_attempts: 3,
             // The verdict is promised within 5 s, and somebody has to be told of it.
             handshake_limit: Duration::from_millis(4500),
-            handshake_attempts_heard: 8,
-            handshake_limit_heard: Duration::from_secs(10),
+            unheard_limit: Duration::from_secs(12),
+            stalled_after: Duration::from_secs(10),
+            handshake_attempts_heard: 4,
+            handshake_limit_heard: Duration::from_secs(90),
             advice_limit: Duration::from_secs(1),
             resend_first: Duration::from_secs(1),
             resend_floor: Duration::from_millis(400),

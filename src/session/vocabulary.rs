@@ -106,11 +106,24 @@ pub struct Transmit {
     pub request: Option<RequestId>,
 }
 
+impl Transmit {
+    /// A datagram of nobody's, from the port in use.
+    pub(super) fn upkeep(datagram: Vec<u8>) -> Self {
+        Transmit {
+            datagram,
+            fresh_port: false,
+            request: None,
+        }
+    }
+}
+
 /// What a session has to say.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The session is open; queued requests go out now.
     Opened(Opened),
+    /// It is not open yet, for this reason, and goes on being opened: those who wait should hear of it.
+    StillOpening(OpenError),
     /// It could not be opened. Queued requests stay queued, until their patience ends.
     OpenFailed(OpenError),
     /// The answer to a request.
@@ -223,19 +236,17 @@ pub enum LostReason {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OpenError {
     /// Nothing at all was heard.
-    #[error("no answer to {attempts} handshakes in {:.1} s", over.as_secs_f64())]
+    #[error("no answer in {:.1} s", over.as_secs_f64())]
     Silent {
-        /// Handshakes begun.
-        attempts: u32,
         /// Over how long.
         over: Duration,
     },
     /// The BMC answers, but one step of the handshake did not come.
-    #[error("no answer to {step} in {attempts} handshakes over {:.1} s", over.as_secs_f64())]
+    #[error("no answer to {step} in {:.1} s, log-in {attempts}", over.as_secs_f64())]
     Stalled {
         /// What was sent last.
         step: &'static str,
-        /// Handshakes begun.
+        /// Log-ins begun.
         attempts: u32,
         /// Over how long.
         over: Duration,
@@ -275,7 +286,7 @@ pub enum OpenError {
     #[error("no common cipher suite: {}", tried_words(tried, offered))]
     NoCommonSuite {
         /// What was tried, and what the BMC said.
-        tried: Vec<(SuiteId, Status)>,
+        tried: Vec<(SuiteId, String)>,
         /// What the BMC says that it has, where it said anything.
         offered: Vec<SuiteId>,
     },
@@ -312,6 +323,22 @@ pub enum OpenError {
     /// The settings cannot work.
     #[error("{0}")]
     Settings(String),
+    /// A verdict about the credentials that stands on an error without any number of ours: anybody can have sent it.
+    #[error("{0} (in an error that names no session)")]
+    Unsigned(Box<OpenError>),
+}
+
+impl OpenError {
+    /// The verdict as hearsay, where it is one about the credentials.
+    pub(super) fn unsigned(self) -> Self {
+        match self {
+            OpenError::WrongPassword { .. }
+            | OpenError::UnknownUser { .. }
+            | OpenError::NoPrivilege { .. }
+            | OpenError::Refused { .. } => OpenError::Unsigned(Box::new(self)),
+            other => other,
+        }
+    }
 }
 
 fn key_words(configured: bool, bmc_has_one: Option<bool>) -> &'static str {
@@ -323,10 +350,10 @@ fn key_words(configured: bool, bmc_has_one: Option<bool>) -> &'static str {
     }
 }
 
-fn tried_words(tried: &[(SuiteId, Status)], offered: &[SuiteId]) -> String {
+fn tried_words(tried: &[(SuiteId, String)], offered: &[SuiteId]) -> String {
     let mut words: Vec<String> = tried
         .iter()
-        .map(|(suite, status)| format!("suite {suite}: {status}"))
+        .map(|(suite, words)| format!("suite {suite}: {words}"))
         .collect();
     if words.is_empty() {
         words.push("none tried".into());
@@ -345,6 +372,8 @@ pub enum Dropped {
     Malformed,
     /// No session is open or being opened.
     NotExpected,
+    /// An error that names no session: it waits for something better.
+    Rumour,
     /// Of another session, another step or an earlier attempt.
     OtherSession,
     /// Not authenticated where it must be.
@@ -380,8 +409,10 @@ pub struct Statistics {
     pub received: u64,
     /// Copies of requests.
     pub resends: u64,
-    /// Handshakes begun.
+    /// Log-ins begun.
     pub handshakes: u64,
+    /// Open Session Requests handed to the network.
+    pub opens: u64,
     /// Sessions opened.
     pub opened: u64,
     /// Sessions lost.

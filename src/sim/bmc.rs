@@ -47,6 +47,8 @@ pub struct Counters {
     pub received: u64,
     /// Of these: not understood, copies, wrong codes, unknown sessions.
     pub dropped: u64,
+    /// Open Session Requests that arrived, answered or not.
+    pub open_requests: u64,
     /// Log-ins that were finished.
     pub sessions_opened: u64,
     /// Sessions closed by Close Session.

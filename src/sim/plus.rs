@@ -56,6 +56,7 @@ impl Bmc {
     }
 
     fn on_open_session(&mut self, payload: &[u8], now: Instant) -> Option<Vec<u8>> {
+        self.counters_mut().open_requests += 1;
         let mut reader = Reader::new(payload);
         let tag = reader.byte()?;
         let level = reader.byte()? & 0x0F;

@@ -35,6 +35,42 @@ pub struct World {
     pub sent: Vec<Vec<u8>>,
     /// Which of these left from a port of their own.
     pub fresh: Vec<bool>,
+    /// Which datagrams are lost: towards the BMC or back, and the kind of its payload.
+    pub loses: Box<dyn FnMut(Way, Kind) -> Fate>,
+}
+
+/// Which way a datagram goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    There,
+    Back,
+}
+
+/// What becomes of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    Arrives,
+    Lost,
+    Twice,
+}
+
+/// What a datagram carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Outside of RMCP+.
+    Other,
+    /// A message of session set-up: its payload type (§13.27.3).
+    Setup(u8),
+    /// A packet inside a session.
+    Sealed,
+}
+
+pub fn kind(datagram: &[u8]) -> Kind {
+    match datagram {
+        [6, 0, 0xFF, 7, 6, payload, 0, 0, 0, 0, ..] => Kind::Setup(payload & 0x3F),
+        [6, 0, 0xFF, 7, 6, ..] => Kind::Sealed,
+        _ => Kind::Other,
+    }
 }
 
 impl World {
@@ -47,6 +83,7 @@ impl World {
             events: vec![],
             sent: vec![],
             fresh: vec![],
+            loses: Box::new(|_, _| Fate::Arrives),
         }
     }
 
@@ -61,12 +98,21 @@ impl World {
         let end = self.now + lasts;
         while self.now < end {
             while let Some(transmit) = self.session.poll_transmit() {
-                self.bmc.handle_datagram(from, &transmit.datagram, self.now);
+                let copies = match (self.loses)(Way::There, kind(&transmit.datagram)) {
+                    Fate::Lost => 0,
+                    Fate::Arrives => 1,
+                    Fate::Twice => 2,
+                };
+                for _ in 0..copies {
+                    self.bmc.handle_datagram(from, &transmit.datagram, self.now);
+                }
                 self.sent.push(transmit.datagram);
                 self.fresh.push(transmit.fresh_port);
                 while let Some((_, reply)) = self.bmc.poll_transmit() {
-                    self.session
-                        .handle_datagram(&reply, self.now, &mut self.entropy);
+                    if (self.loses)(Way::Back, kind(&reply)) != Fate::Lost {
+                        self.session
+                            .handle_datagram(&reply, self.now, &mut self.entropy);
+                    }
                 }
             }
             self.events
@@ -99,7 +145,8 @@ impl World {
     pub fn open(&mut self) -> Result<Opened, OpenError> {
         self.events.clear();
         self.begin();
-        self.run(secs(30), |world| !world.events.is_empty());
+        let ended = |event: &Event| !matches!(event, Event::StillOpening(_));
+        self.run(secs(100), |world| world.events.iter().any(ended));
         match self.events.pop() {
             Some(Event::Opened(opened)) => Ok(opened),
             Some(Event::OpenFailed(error)) => Err(error),

@@ -31,6 +31,7 @@ fn a_reading_is_sent_again_with_the_same_request_number_and_the_next_session_num
 #[test]
 fn a_pulse_is_exactly_one_datagram_and_its_silence_is_said_at_the_end_of_its_patience() {
     let mut world = World::opened();
+    world.answers_probes = true;
     let asked_at = world.now;
     let id = world.ask(Resend::Never, 30.0);
     let mut sent = world.take().len();
@@ -39,7 +40,8 @@ fn a_pulse_is_exactly_one_datagram_and_its_silence_is_said_at_the_end_of_its_pat
         sent += world.take().len();
     }
     assert_eq!(sent, 1);
-    assert_eq!(world.now - asked_at, Duration::from_secs(30));
+    let after = world.now - asked_at;
+    assert_eq!(after, Duration::from_secs(30));
     let unanswered = Event::Unanswered {
         id,
         datagrams: 1,
@@ -108,9 +110,12 @@ fn a_duplicate_refused_waits_for_the_answer_to_the_first_copy() {
     assert_eq!(world.take().len(), 1);
     world.answer(&request, CompletionCode::DUPLICATE, &[]);
     assert_eq!(world.events(), []);
-    // No third copy: the next moment is the end of its patience.
-    world.step();
-    assert_eq!(world.take(), []);
+    // No third copy until the end of its patience; whether the session is there may be asked.
+    world.answers_probes = true;
+    while world.session.pending() > 0 {
+        world.step();
+        assert_eq!(world.take(), []);
+    }
     let unanswered = Event::Unanswered {
         id,
         datagrams: 2,
@@ -120,24 +125,33 @@ fn a_duplicate_refused_waits_for_the_answer_to_the_first_copy() {
 }
 
 #[test]
-fn a_lost_session_says_so_after_the_request_and_keeps_what_was_never_sent() {
+fn a_session_is_lost_when_different_requests_brought_nothing_and_is_closed_and_what_was_not_sent_is_kept()
+ {
     let mut world = World::opened();
     let sent = world.ask(Resend::Allowed, 600.0);
     let kept = world.ask(Resend::Never, 600.0);
+    let asked_at = world.now;
+    world.answers_outside = false;
     while matches!(world.session.state(), State::Open { .. }) {
         world.take();
         world.step();
     }
-    let expected = [
-        Event::Unanswered {
-            id: sent,
-            datagrams: 4,
-            reason: UnansweredReason::SessionLost,
-        },
-        Event::Lost(LostReason::Silent { datagrams: 4 }),
-    ];
-    assert_eq!(world.events(), expected);
+    let after = world.now - asked_at;
+    assert!(after >= Duration::from_secs(11), "{after:?}");
+    let events = world.events();
+    assert!(
+        matches!(events[..], [
+            Event::Unanswered { id, reason: UnansweredReason::SessionLost, .. },
+            Event::Lost(LostReason::Silent { .. }),
+        ] if id == sent),
+        "{events:?}"
+    );
+    let commands: std::collections::BTreeSet<_> =
+        world.seen.iter().map(|(_, it)| it.command).collect();
+    assert!(commands.contains(&0x01) && world.probes > 1, "{commands:?}");
+    assert_eq!(world.take()[0].command, 0x3C, "Close Session");
     assert_eq!(world.session.pending(), 1);
+    world.answers_outside = true;
     world.session.open(world.now, &mut world.entropy);
     world.outbound = 0;
     let mut requests = vec![];
@@ -148,6 +162,51 @@ fn a_lost_session_says_so_after_the_request_and_keeps_what_was_never_sent() {
     assert!(matches!(world.events()[..], [Event::Opened(_)]));
     world.answer(&requests[0], CompletionCode::OK, &[0, 0, 0]);
     assert!(matches!(world.events()[..], [Event::Answered { id, .. }] if id == kept));
+}
+
+#[test]
+fn a_bmc_that_answers_outside_of_a_session_and_not_in_it_has_lost_it() {
+    let mut world = World::opened();
+    world.ask(Resend::Never, 600.0);
+    let asked_at = world.now;
+    while matches!(world.session.state(), State::Open { .. }) {
+        world.take();
+        world.step();
+    }
+    let after = world.now - asked_at;
+    assert!(after < Duration::from_secs(4), "{after:?}");
+    // The pulse itself was one datagram.
+    let pulses = world.seen.iter().filter(|(_, it)| it.net_fn == 0);
+    assert_eq!(pulses.count(), 1);
+}
+
+#[test]
+fn a_slow_command_costs_no_session_and_its_answer_is_taken_and_remembered() {
+    for (resend, seconds) in [(Resend::Allowed, 10.0), (Resend::Never, 10.0)] {
+        let mut world = World::opened();
+        world.answers_probes = true;
+        let id = world.ask(resend, 5.0);
+        let asked_at = world.now;
+        let mut asked = world.take();
+        loop {
+            let due = world.session.poll_timeout().expect("it waits");
+            if due >= asked_at + Duration::from_secs_f64(seconds) {
+                break;
+            }
+            world.step();
+            asked.extend(world.take());
+        }
+        world.now = asked_at + Duration::from_secs_f64(seconds);
+        assert_eq!(resend == Resend::Never, asked.len() == 1);
+        world.answer(&asked[0], CompletionCode::OK, &[1, 0, 0]);
+        let events = world.events();
+        assert!(
+            matches!(events[..], [Event::Answered { id: answered, .. }] if answered == id),
+            "{events:?}"
+        );
+        let round_trip = world.session.statistics().round_trip.expect("known");
+        assert!(round_trip > Duration::from_secs(1), "{round_trip:?}");
+    }
 }
 
 #[test]
@@ -171,24 +230,83 @@ fn a_queued_request_ends_with_its_patience_though_nothing_is_open() {
 }
 
 #[test]
-fn a_silent_rakp_1_restarts_all_with_a_new_id_from_a_fresh_port_and_the_late_reply_is_dropped() {
+fn rakp_1_goes_again_within_the_log_in_and_only_then_all_begins_anew_from_a_fresh_port() {
     let mut world = World::new();
     world.rakp2 = |_, _| vec![];
     world.session.open(world.now, &mut world.entropy);
     world.serve();
     let (old_id, fresh) = (world.console_id, world.fresh);
-    world.rakp2 = prove_nothing;
-    world.step();
-    // The reply to the first attempt's RAKP 1 comes now.
-    world.setup(
-        PayloadType::Rakp2,
-        &prove_nothing(world.opens[0].tag + 1, old_id),
-    );
-    assert_eq!(world.session.statistics().dropped[&Dropped::Stale], 1);
-    world.serve();
+    let mut copies = 0;
+    while world.opens.len() == 1 {
+        world.step();
+        world.serve();
+        copies += 1;
+        assert!(copies < 20);
+    }
+    assert!(world.now >= at(3.0), "{:?}", world.now);
+    assert!(copies >= 5, "{copies}");
     assert_ne!(world.opens[1].console_id, old_id);
     assert_eq!(world.fresh, fresh + 1);
+    world.rakp2 = prove_nothing;
+    world.step();
+    world.serve();
     assert!(matches!(world.events()[..], [Event::Opened(_)]));
+}
+
+#[test]
+fn a_lost_open_session_response_costs_one_copy_with_the_same_id() {
+    let mut world = World::new();
+    world.refusal = Some((PayloadType::OpenSessionResponse, vec![]));
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    world.refusal = None;
+    world.step();
+    world.serve();
+    assert_eq!(world.opens.len(), 2);
+    assert_eq!(world.opens[0].console_id, world.opens[1].console_id);
+    assert_eq!(world.now, at(0.4));
+    assert!(matches!(world.events()[..], [Event::Opened(_)]));
+}
+
+#[test]
+fn a_late_answer_to_an_open_session_that_was_left_for_another_suite_s_is_taken() {
+    let mut world = World::new();
+    let mut settings = world.session.settings().clone();
+    settings.suites = vec![SuiteId(0), SuiteId(17)];
+    world
+        .session
+        .replace_settings(settings, world.now, &mut world.entropy);
+    world.refusal = Some((PayloadType::OpenSessionResponse, vec![]));
+    world.session.open(world.now, &mut world.entropy);
+    while world
+        .opens
+        .last()
+        .is_none_or(|open| open.algorithms.authentication == 0)
+    {
+        world.serve();
+        assert!(world.step());
+    }
+    world.take();
+    world.refusal = None;
+    let first = world.opens[0];
+    world.console_id = first.console_id;
+    let body = {
+        let body = crate::ipmi::session20::Header::outside(PayloadType::OpenSessionResponse);
+        crate::ipmi::rmcp::encode(
+            crate::ipmi::rmcp::Class::Ipmi,
+            &body.encode(&accept(&first)),
+        )
+    };
+    let now = world.now;
+    world
+        .session
+        .handle_late_datagram(&body, now, &mut world.entropy);
+    world.serve();
+    let events = world.events();
+    assert!(
+        matches!(&events[..], [.., Event::Opened(opened)] if opened.suite() == Some(SuiteId(0))),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -210,7 +328,13 @@ fn an_error_reply_with_tag_0_and_id_0_ends_the_handshake_with_the_true_reason() 
         };
         world.session.open(world.now, &mut world.entropy);
         world.serve();
+        // Anybody could have sent it, so that something better is waited for.
+        while !matches!(world.session.state(), State::Closed) {
+            world.step();
+            world.serve();
+        }
         match &world.events()[..] {
+            [Event::OpenFailed(OpenError::Unsigned(error))] => (**error).clone(),
             [Event::OpenFailed(error)] => error.clone(),
             events => panic!("{events:?}"),
         }
@@ -251,10 +375,12 @@ fn a_refused_suite_leads_to_the_next_and_another_algorithm_than_asked_is_no_answ
     let mut world = World::new();
     let mut settings = world.session.settings().clone();
     settings.suites = vec![SuiteId(17), SuiteId(4), SuiteId(3), SuiteId(0)];
-    world.session.replace_settings(settings, world.now);
+    world
+        .session
+        .replace_settings(settings, world.now, &mut world.entropy);
     world.open = |request| match request.algorithms.authentication {
         // 17: OpenBMC's way to refuse. 3: the BMC chooses suite 0 by itself.
-        3 => vec![0, 0x11],
+        3 => vec![request.tag, 0x11],
         1 => {
             let none = SuiteId(0).suite().unwrap().algorithms();
             accept(&open_session::Request {
@@ -289,7 +415,9 @@ fn a_downgrade_alone_is_an_error_with_its_name() {
     let mut world = World::new();
     let mut settings = world.session.settings().clone();
     settings.suites = vec![SuiteId(17)];
-    world.session.replace_settings(settings, world.now);
+    world
+        .session
+        .replace_settings(settings, world.now, &mut world.entropy);
     world.open = |request| {
         let algorithms = SuiteId(3).suite().unwrap().algorithms();
         accept(&open_session::Request {
@@ -310,7 +438,9 @@ fn a_privilege_level_that_is_refused_is_stepped_down_once_and_said() {
     let mut world = World::new();
     let mut settings = world.session.settings().clone();
     settings.privilege = PrivilegeLevel::Administrator;
-    world.session.replace_settings(settings.clone(), world.now);
+    world
+        .session
+        .replace_settings(settings.clone(), world.now, &mut world.entropy);
     world.privilege = |level| match level {
         4 => (CompletionCode(0x81), vec![]),
         _ => (CompletionCode::OK, vec![level]),
@@ -324,7 +454,9 @@ fn a_privilege_level_that_is_refused_is_stepped_down_once_and_said() {
     assert!(opened.evidence[0].contains("administrator refused"));
 
     let mut world = World::new();
-    world.session.replace_settings(settings, world.now);
+    world
+        .session
+        .replace_settings(settings, world.now, &mut world.entropy);
     world.privilege = |_| (CompletionCode(0x80), vec![]);
     world.session.open(world.now, &mut world.entropy);
     world.serve();
@@ -360,7 +492,9 @@ fn a_session_is_closed_with_one_packet_and_a_silent_bmc_does_not_hold_it() {
 fn new_settings_close_the_session_and_open_nothing() {
     let mut world = World::opened();
     let other = Settings::new("other", Password::new(*b"other").unwrap());
-    world.session.replace_settings(other, world.now);
+    world
+        .session
+        .replace_settings(other, world.now, &mut world.entropy);
     assert_eq!(world.session.state(), State::Closing);
     world.step();
     assert_eq!(world.take()[0].command, 0x3C);
@@ -371,10 +505,19 @@ fn new_settings_close_the_session_and_open_nothing() {
 }
 
 #[test]
-fn an_unreachable_port_ends_a_handshake_and_a_session_at_once() {
+fn one_undeliverable_datagram_ends_nothing_and_two_in_a_row_end_a_handshake_and_a_session() {
+    let mut entropy = Seeded::new(1);
     let mut session = Session::new(settings());
-    session.open(at(0.0), &mut Seeded::new(1));
-    session.handle_unreachable(at(0.1));
+    session.open(at(0.0), &mut entropy);
+    session.poll_transmit();
+    // However often it is said of one datagram.
+    for _ in 0..9 {
+        session.handle_unreachable(at(0.1), &mut entropy);
+    }
+    assert_eq!(session.poll_event(), None);
+    session.handle_timeout(at(0.5), &mut entropy);
+    session.poll_transmit();
+    session.handle_unreachable(at(0.6), &mut entropy);
     assert_eq!(
         session.poll_event(),
         Some(Event::OpenFailed(OpenError::Unreachable))
@@ -382,11 +525,20 @@ fn an_unreachable_port_ends_a_handshake_and_a_session_at_once() {
     let mut world = World::opened();
     let id = world.ask(Resend::Allowed, 10.0);
     world.take();
-    world.session.handle_unreachable(world.now);
+    let unreachable = |world: &mut World| {
+        let now = world.now;
+        world.session.handle_unreachable(now, &mut world.entropy);
+    };
+    unreachable(&mut world);
+    assert_eq!(world.events(), []);
+    assert!(matches!(world.session.state(), State::Open { .. }));
+    world.step();
+    world.take();
+    unreachable(&mut world);
     let expected = [
         Event::Unanswered {
             id,
-            datagrams: 1,
+            datagrams: 2,
             reason: UnansweredReason::SessionLost,
         },
         Event::Lost(LostReason::Unreachable),
@@ -395,10 +547,12 @@ fn an_unreachable_port_ends_a_handshake_and_a_session_at_once() {
 }
 
 #[test]
-fn an_abandoned_session_says_and_sends_nothing_more() {
+fn a_session_that_is_given_up_is_closed_with_one_datagram_and_says_nothing_more() {
     let mut world = World::opened();
     world.ask(Resend::Allowed, 10.0);
-    world.session.abandon();
+    world.session.give_up(world.now, &mut world.entropy);
+    // One datagram tells the BMC.
+    assert_eq!(world.take()[0].command, 0x3C);
     assert_eq!(world.session.poll_transmit(), None);
     assert_eq!(world.session.poll_timeout(), None);
     assert_eq!(world.events(), []);

@@ -74,9 +74,9 @@ proptest! {
             match act {
                 Act::Open => session.open(now, &mut entropy),
                 Act::Close => session.close(now, &mut entropy),
-                Act::Abandon => session.abandon(),
-                Act::Replace => session.replace_settings(recorded.settings.clone(), now),
-                Act::Unreachable => session.handle_unreachable(now),
+                Act::Abandon => session.give_up(now, &mut entropy),
+                Act::Replace => session.replace_settings(recorded.settings.clone(), now, &mut entropy),
+                Act::Unreachable => session.handle_unreachable(now, &mut entropy),
                 Act::Status => {
                     let command = get_chassis_status::Request;
                     let request = Request::of(&command, Resend::Allowed, Duration::from_secs(9));

@@ -11,6 +11,8 @@ use crate::ipmi::session20::{self, Header};
 use crate::ipmi::{CompletionCode, SuiteId, Wire, session15};
 
 pub(super) const BMC_ID: u32 = 0x1122_3344;
+/// Stands in an answer for the tag of what it answers.
+pub(super) const OUR_TAG: u8 = 0xEE;
 
 /// A BMC and the way to it.
 pub(super) struct World {
@@ -23,11 +25,19 @@ pub(super) struct World {
     pub(super) seen: Vec<(u32, message::Request)>,
     /// Open Session Requests seen, and fresh ports.
     pub(super) opens: Vec<open_session::Request>,
+    pub(super) opened_at: Vec<Instant>,
     pub(super) fresh: u32,
+    /// Whether questions outside of a session are answered, and those whether the session is there.
+    pub(super) answers_outside: bool,
+    pub(super) answers_probes: bool,
+    pub(super) probes: u32,
     pub(super) rakp2: fn(u8, u32) -> Vec<u8>,
     pub(super) open: fn(&open_session::Request) -> Vec<u8>,
     /// What answers all requests of one kind instead of that: the payload type of the answer, and its bytes.
     pub(super) refusal: Option<(PayloadType, Vec<u8>)>,
+    /// When RAKP 3 came, and whether its answer is lost.
+    pub(super) rakp3s: Vec<Instant>,
+    pub(super) loses_rakp4: bool,
     pub(super) privilege: fn(u8) -> (CompletionCode, Vec<u8>),
 }
 
@@ -65,10 +75,16 @@ impl World {
             outbound: 0,
             seen: vec![],
             opens: vec![],
+            opened_at: vec![],
             fresh: 0,
+            answers_outside: true,
+            answers_probes: false,
+            probes: 0,
             rakp2: prove_nothing,
             open: accept,
             refusal: None,
+            rakp3s: vec![],
+            loses_rakp4: false,
             privilege: |level| (CompletionCode::OK, vec![level]),
         }
     }
@@ -124,6 +140,9 @@ impl World {
             if let Ok(packet) = session15::Packet::decode(packet.body) {
                 let request =
                     message::Request::decode(packet.payload, Checksums::Verified).unwrap();
+                if !self.answers_outside {
+                    continue;
+                }
                 let data = [1, 0x97, 4, 3, 0, 0, 0, 0];
                 let message = request.respond(CompletionCode::OK, data.to_vec()).encode();
                 let body = session15::Packet::outside(&message).encode();
@@ -138,9 +157,15 @@ impl World {
                 if asked == PayloadType::OpenSessionRequest {
                     let request = open_session::Request::decode(packet.payload).unwrap();
                     self.opens.push(request);
+                    self.opened_at.push(self.now);
                 }
-                if !bytes.is_empty() {
-                    self.setup(kind, &bytes);
+                if let [first, rest @ ..] = &bytes[..] {
+                    let tag = if *first == OUR_TAG {
+                        packet.payload[0]
+                    } else {
+                        *first
+                    };
+                    self.setup(kind, &[&[tag][..], rest].concat());
                 }
                 continue;
             }
@@ -149,6 +174,7 @@ impl World {
                     let request = open_session::Request::decode(packet.payload).unwrap();
                     self.console_id = request.console_id;
                     self.opens.push(request);
+                    self.opened_at.push(self.now);
                     let reply = (self.open)(&request);
                     self.setup(PayloadType::OpenSessionResponse, &reply);
                 }
@@ -160,6 +186,10 @@ impl World {
                     }
                 }
                 PayloadType::Rakp3 => {
+                    self.rakp3s.push(self.now);
+                    if self.loses_rakp4 {
+                        continue;
+                    }
                     let reply = Rakp4::Accepted {
                         tag: Rakp3::decode(packet.payload).unwrap().tag,
                         console_id: self.console_id,
@@ -177,6 +207,11 @@ impl World {
                     if (request.net_fn, request.command) == (6, 0x3B) {
                         let (completion, data) = (self.privilege)(request.data[0]);
                         self.answer(&request, completion, &data);
+                    } else if (request.net_fn, request.command) == (6, 0x01) && self.counts_probes()
+                    {
+                        if self.answers_probes {
+                            self.answer(&request, CompletionCode::OK, &[]);
+                        }
                     } else {
                         requests.push(request);
                     }
@@ -184,6 +219,12 @@ impl World {
             }
         }
         requests
+    }
+
+    /// Get Device ID that no test asked for: ours, whether the session is still there.
+    fn counts_probes(&mut self) -> bool {
+        self.probes += 1;
+        true
     }
 
     /// Lets the BMC answer the handshake until there is nothing more to answer.

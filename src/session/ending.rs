@@ -1,0 +1,208 @@
+//! The ends of a session: closed as asked, given up, lost, called unreachable. Whichever it is, the BMC is told with one
+//! datagram where it may have a session, so that none of ours is left to fill its table.
+
+use super::handshake::{Context, Handshake};
+use super::link::{Exchange, Pace};
+use super::quirk::Quirk;
+use super::vocabulary::{
+    Event, LostReason, OpenError, Request, Resend, Transmit, UnansweredReason,
+};
+use super::{Open, Phase, Session};
+use crate::entropy::Entropy;
+use crate::ipmi::command::close_session;
+use crate::time::Instant;
+
+/// Copies in a row that the network calls undeliverable before nobody is there.
+const UNREACHABLE: u32 = 2;
+
+impl Session {
+    /// Closes the session: Close Session is sent once and its answer awaited for one round trip's patience. The request
+    /// under way is `Unanswered`; queued ones stay queued. `Closed` tells of the end, also where nothing was open.
+    pub fn close(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        let closed = matches!(self.phase, Phase::Closed);
+        self.begin_close(now, entropy);
+        if closed {
+            self.events.push_back(Event::Closed);
+        }
+        self.send_close(now, entropy);
+    }
+
+    /// Gives up session, handshake and every request at once. The BMC is told with one datagram, whose answer nobody
+    /// waits for. No event tells of it; events that are there already stay.
+    pub fn give_up(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.reopen = false;
+        self.queue.clear();
+        self.transmits.clear();
+        self.dummy_due = false;
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closed | Phase::Closing { .. } => {}
+            Phase::Opening(handshake) => self.leave(handshake, now, entropy),
+            Phase::Open(open) => self.part(open, now, entropy),
+            Phase::ToClose { mut link, .. } => {
+                let datagram = link.farewell(entropy);
+                self.transmits.push_back(Transmit::upkeep(datagram));
+            }
+        }
+    }
+
+    /// Leaves a handshake, with a Close Session where the BMC may have a session by now.
+    pub(super) fn leave(
+        &mut self,
+        mut handshake: Box<Handshake>,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        self.transmits.clear();
+        let mut ctx = Context {
+            settings: &self.settings,
+            memory: &mut self.memory,
+            out: &mut self.transmits,
+            events: &mut self.events,
+            now,
+            entropy,
+        };
+        handshake.farewell(&mut ctx);
+    }
+
+    /// Leaves an open session with one datagram.
+    pub(super) fn part(&mut self, mut open: Box<Open>, now: Instant, entropy: &mut dyn Entropy) {
+        if open.has_reset && self.has(Quirk::NoCloseAfterReset) {
+            return;
+        }
+        if !open.link.is_gone() {
+            self.memory.gave_up(now);
+        }
+        let datagram = open.link.farewell(entropy);
+        self.transmits.push_back(Transmit::upkeep(datagram));
+    }
+
+    /// The network says that nothing listens at the BMC's port. Anybody can say so, and it may pass at once: the next copy
+    /// leaves sooner, and only when that one is called undeliverable, too, nobody is there.
+    pub fn handle_unreachable(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        // One for each copy.
+        if self.memory.statistics.sent == self.undelivered {
+            return;
+        }
+        self.undelivered = self.memory.statistics.sent;
+        self.unreachable += 1;
+        let gone = self.unreachable >= UNREACHABLE;
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closed => {}
+            Phase::Opening(handshake) if gone => {
+                self.leave(handshake, now, entropy);
+                self.events
+                    .push_back(Event::OpenFailed(OpenError::Unreachable));
+            }
+            Phase::Opening(mut handshake) => {
+                let soon = now + self.settings.timing.resend_floor;
+                handshake.deadline = handshake.deadline.min(soon);
+                self.phase = Phase::Opening(handshake);
+            }
+            Phase::Open(mut open) if gone => {
+                let exchange = open.link.give_up();
+                self.lost(open, exchange, LostReason::Unreachable, now, entropy);
+            }
+            Phase::Open(mut open) => {
+                let pace = Pace {
+                    timing: &self.settings.timing,
+                    round_trip: &self.memory.round_trip,
+                };
+                open.link.undelivered(pace, now);
+                self.phase = Phase::Open(open);
+            }
+            Phase::ToClose { .. } | Phase::Closing { .. } => {
+                self.transmits.clear();
+                self.events.push_back(Event::Closed);
+                if std::mem::take(&mut self.reopen) {
+                    self.events
+                        .push_back(Event::OpenFailed(OpenError::Unreachable));
+                }
+            }
+        }
+        if gone {
+            self.unreachable = 0;
+        }
+        self.expire(now);
+    }
+
+    pub(super) fn lost(
+        &mut self,
+        open: Box<Open>,
+        exchange: Option<Exchange>,
+        reason: LostReason,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        self.transmits.clear();
+        self.memory.statistics.lost += 1;
+        if let Some(exchange) = exchange {
+            self.unanswered(exchange, UnansweredReason::SessionLost);
+        }
+        self.part(open, now, entropy);
+        self.events.push_back(Event::Lost(reason));
+    }
+
+    /// Ends what is under way. An open session waits to be closed.
+    pub(super) fn begin_close(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.reopen = false;
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closed => {}
+            Phase::Opening(handshake) => {
+                self.leave(handshake, now, entropy);
+                self.events.push_back(Event::Closed);
+            }
+            Phase::Open(mut open) => {
+                if let Some(exchange) = open.link.give_up() {
+                    self.unanswered(exchange, UnansweredReason::Closed);
+                }
+                if open.has_reset && self.has(Quirk::NoCloseAfterReset) {
+                    self.events.push_back(Event::Closed);
+                } else {
+                    self.phase = Phase::ToClose {
+                        link: Box::new(open.link),
+                        since: now,
+                    };
+                }
+            }
+            closing => self.phase = closing,
+        }
+    }
+
+    pub(super) fn send_close(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::ToClose { mut link, .. } => {
+                // Until its answer came it may still be there.
+                self.memory.gave_up(now);
+                let pace = Pace {
+                    timing: &self.settings.timing,
+                    round_trip: &self.memory.round_trip,
+                };
+                let wait = self.memory.round_trip.wait(&self.settings.timing);
+                let close = close_session::Request {
+                    session_id: link.bmc_id,
+                    handle: None,
+                };
+                let request = Request::of(&close, Resend::Never, wait);
+                let datagram = link.begin(None, request, now + wait, pace, now, entropy);
+                self.transmits.push_back(Transmit {
+                    datagram,
+                    fresh_port: false,
+                    request: None,
+                });
+                self.phase = Phase::Closing {
+                    link,
+                    until: now + wait,
+                };
+            }
+            other => self.phase = other,
+        }
+    }
+
+    pub(super) fn closed(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.phase = Phase::Closed;
+        self.events.push_back(Event::Closed);
+        if std::mem::take(&mut self.reopen) {
+            self.begin_handshake(now, entropy);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The messages of a handshake again and again until they are answered, and when that is over.
+//!
+//! A message goes again after [`Timing::resend_floor`], four times, then after twice as long each; after the round trip
+//! where that is longer. A BMC may take each copy of an Open Session Request for another session, so that they are
+//! counted: one that was not answered is one half-open session for [`HALF_OPEN`].
+//!
+//! [`Timing::resend_floor`]: super::settings::Timing::resend_floor
+
+use super::handshake::{Context, Earlier, Handshake, Progress, Step, Verdict};
+use super::quirk::Quirk;
+use super::vocabulary::OpenError;
+use crate::ipmi::open_session;
+use crate::ipmi::payload::PayloadType;
+use crate::ipmi::rakp::Rakp1;
+use crate::ipmi::{Status, Wire, session20};
+use crate::time::Instant;
+use std::time::Duration;
+
+/// The copies of the message under way.
+#[derive(Default)]
+pub(super) struct Copies {
+    /// Their tags, and when they left.
+    sent: Vec<(u8, Instant)>,
+    /// An error that carries no number of ours (OpenBMC's do not). Anybody could send it, so that it is only believed
+    /// when nothing better came.
+    pub(super) rumour: Option<Status>,
+}
+
+impl Copies {
+    pub(super) fn clear(&mut self) {
+        *self = Copies::default();
+    }
+
+    pub(super) fn note(&mut self, tag: u8, at: Instant) {
+        self.sent.push((tag, at));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sent.len()
+    }
+
+    pub(super) fn has(&self, tag: u8) -> bool {
+        self.sent.iter().any(|(sent, _)| *sent == tag)
+    }
+
+    /// When the copy left that an answer with this tag is for. Tag 0 is no copy's, so that it is only known where there
+    /// is but one.
+    pub(super) fn sent_at(&self, tag: u8) -> Option<Instant> {
+        match &self.sent[..] {
+            [(_, only)] => Some(*only),
+            all => all.iter().find(|(sent, _)| *sent == tag).map(|(_, at)| *at),
+        }
+    }
+}
+
+/// Whose a reply is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whose {
+    /// It carries a number of ours.
+    Ours,
+    /// It carries none.
+    Nobodys,
+    /// It carries another's.
+    Others,
+}
+
+impl Handshake {
+    /// How long the copy that was sent last is waited for.
+    pub(super) fn wait(&self, ctx: &Context<'_>) -> Duration {
+        let timing = &ctx.settings.timing;
+        let doubled = (self.copies.len() as u32)
+            .saturating_sub(QUICK_COPIES)
+            .min(8);
+        let expected = ctx.memory.round_trip.expected().unwrap_or_default();
+        (timing.resend_floor * 2u32.pow(doubled)).max(expected)
+    }
+
+    /// The answer to the copy that has just left is waited for.
+    pub(super) fn await_answer(&mut self, ctx: &Context<'_>) {
+        self.deadline = (ctx.now + self.wait(ctx)).min(self.limit(ctx));
+    }
+
+    /// Whether the BMC is known to need more than a second for an answer, or has not answered for as long.
+    fn is_slow(&self, ctx: &Context<'_>) -> bool {
+        match self.heard {
+            None => !self.questions.is_empty(),
+            Some(_) => {
+                let smoothed = ctx.memory.round_trip.smoothed();
+                smoothed.is_some_and(|smoothed| smoothed > Duration::from_secs(1))
+            }
+        }
+    }
+
+    pub(super) fn whose(&self, tag: u8, session_id: Option<u32>) -> Whose {
+        match session_id {
+            // OpenBMC answers errors with tag 0 and session id 0, ipmi_sim without an id.
+            None | Some(0) if self.copies.has(tag) => Whose::Ours,
+            None | Some(0) if tag == 0 => Whose::Nobodys,
+            id if id == self.console_id() && (tag == 0 || self.copies.has(tag)) => Whose::Ours,
+            _ => Whose::Others,
+        }
+    }
+
+    /// The error without our numbers, once two copies have had their time.
+    pub(super) fn believed_rumour(&mut self) -> Option<Status> {
+        let believed = match self.copies.len() {
+            0 | 1 => None,
+            _ => self.copies.rumour.take(),
+        };
+        self.hearsay |= believed.is_some();
+        believed
+    }
+
+    /// Leaves a log-in for the next one, which gets new numbers and a port of its own.
+    pub(super) fn leave_log_in(&mut self, ctx: &mut Context<'_>) {
+        self.farewell(ctx);
+        self.fresh = true;
+        if let Step::Open { suite, console_id } = self.step {
+            self.earlier.push(Earlier {
+                suite,
+                console_id,
+                copies: std::mem::take(&mut self.copies),
+            });
+        }
+        self.copies.clear();
+    }
+
+    // Open Session Request.
+
+    /// The next copy, or what follows when there were enough.
+    pub(super) fn tick_open(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        let now = ctx.now;
+        if now >= self.limit(ctx) {
+            return self.silent_to_the_end(ctx);
+        }
+        if let Some(status) = self.believed_rumour() {
+            return self.suite_refused(status, ctx);
+        }
+        self.opens.retain(|at| now < *at + HALF_OPEN);
+        let most = if self.is_slow(ctx) { MOST_SLOW } else { MOST };
+        if self.heard.is_none() {
+            let known = ctx.memory.capabilities.is_some() || ctx.memory.capabilities_ignored;
+            if !known || self.copies.len() >= most {
+                return self.knock(ctx);
+            }
+        }
+        if self.copies.len() >= most {
+            return self.suite_silent(ctx);
+        }
+        if self.opens.len() >= most {
+            self.deadline = self.opens[0] + HALF_OPEN;
+            return Progress::Going(self);
+        }
+        self.send_open(ctx);
+        self.await_answer(ctx);
+        Progress::Going(self)
+    }
+
+    /// Nobody was heard yet: the question goes on being asked, with two Open Session Requests beside it in all, for BMCs
+    /// that never answer the question. The late answer to either is taken.
+    fn knock(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        if self.blind < MOST_SLOW as u32 {
+            self.blind += 1;
+            self.send_open(ctx);
+        }
+        if !self.quirks.has(Quirk::NoCapabilities) {
+            self.send_question(true, ctx);
+        }
+        let wait = ctx.settings.timing.resend_floor * 2u32.pow(1 + self.blind.min(8));
+        self.deadline = (ctx.now + wait).min(self.limit(ctx));
+        self.blind += u32::from(self.blind >= MOST_SLOW as u32);
+        Progress::Going(self)
+    }
+
+    fn send_open(&mut self, ctx: &mut Context<'_>) {
+        let Step::Open { suite, console_id } = self.step else {
+            return;
+        };
+        let privilege = if self.quirks.has(Quirk::OpenPrivilegeHighest) {
+            0
+        } else {
+            ctx.settings.privilege.bits()
+        };
+        let tag = self.next_tag();
+        let request = open_session::Request {
+            tag,
+            privilege,
+            console_id,
+            algorithms: suite.algorithms(),
+        };
+        self.opens.push(ctx.now);
+        ctx.memory.statistics.opens += 1;
+        self.send_setup(PayloadType::OpenSessionRequest, tag, &request.encode(), ctx);
+    }
+
+    /// The BMC is there and says nothing to this suite: the next one.
+    fn suite_silent(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        if self.is_doubtful(ctx) {
+            return self.silent_to_the_end(ctx);
+        }
+        self.leave_log_in(ctx);
+        if let Some(suite) = self.plan.pop_front() {
+            self.evidence.push(format!("suite {}: no answer", suite.id));
+            self.verdicts.push((suite.id, Verdict::Silent));
+        }
+        self.open_session(ctx)
+    }
+
+    /// All suites had their turn: those that were met with silence get another one, for packets get lost.
+    pub(super) fn round_again(&mut self, ctx: &mut Context<'_>) -> bool {
+        let silent = |verdict: &Verdict| matches!(verdict, Verdict::Silent);
+        if !self.may_restart(ctx) || !self.verdicts.iter().any(|(_, verdict)| silent(verdict)) {
+            return false;
+        }
+        self.attempts += 1;
+        ctx.memory.statistics.handshakes += 1;
+        let again = self.verdicts.extract_if(.., |(_, verdict)| silent(verdict));
+        let suites: Vec<_> = again.filter_map(|(id, _)| id.supported().ok()).collect();
+        self.plan.extend(suites);
+        true
+    }
+
+    // RAKP 1.
+
+    pub(super) fn tick_rakp1(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        if ctx.now >= self.limit(ctx) {
+            return self.silent_to_the_end(ctx);
+        }
+        if let Some(status) = self.believed_rumour() {
+            return self.rakp_failed(status, "RAKP 2", ctx);
+        }
+        let most = if self.is_slow(ctx) {
+            MOST
+        } else {
+            RAKP1_COPIES
+        };
+        if self.copies.len() >= most
+            || self
+                .refused
+                .is_some_and(|(step, _)| step == self.step.name())
+        {
+            return self.restart(ctx);
+        }
+        self.send_rakp1(ctx);
+        Progress::Going(self)
+    }
+
+    pub(super) fn send_rakp1(&mut self, ctx: &mut Context<'_>) {
+        let tag = self.next_tag();
+        let Step::Rakp2(transcript) = &self.step else {
+            return;
+        };
+        let rakp1 = Rakp1 {
+            tag,
+            bmc_id: transcript.bmc_id,
+            console_random: transcript.console_random,
+            role: transcript.role,
+            name: transcript.name.clone(),
+            padded: self.quirks.has(Quirk::UserField16),
+        };
+        self.send_setup(PayloadType::Rakp1, tag, &rakp1.encode(), ctx);
+        self.await_answer(ctx);
+    }
+
+    pub(super) fn send_setup(
+        &mut self,
+        payload_type: PayloadType,
+        tag: u8,
+        payload: &[u8],
+        ctx: &mut Context<'_>,
+    ) {
+        self.copies.note(tag, ctx.now);
+        let body = session20::Header::outside(payload_type).encode(payload);
+        self.push(&body, ctx);
+    }
+
+    /// What the suites that were tried amount to, where none of them led to a session.
+    pub(super) fn worst_failure(&mut self) -> Option<OpenError> {
+        let rank = |error: &OpenError| match error {
+            OpenError::WrongPassword { .. } => 0,
+            OpenError::UnknownUser { .. } => 1,
+            OpenError::NoPrivilege { .. } => 2,
+            OpenError::Downgrade { .. } => 4,
+            _ => 3,
+        };
+        let failures = self
+            .verdicts
+            .extract_if(.., |(_, verdict)| matches!(verdict, Verdict::Failed(_)));
+        failures
+            .filter_map(|(_, verdict)| match verdict {
+                Verdict::Failed(error) => Some(error),
+                _ => None,
+            })
+            .min_by_key(rank)
+    }
+}
+
+/// How long a BMC keeps a session that was not opened to the end, as far as we count (OpenBMC: 3 s).
+pub(super) const HALF_OPEN: Duration = Duration::from_secs(3);
+/// How many Open Session Requests may be unanswered at once.
+const MOST: usize = 4;
+/// The same for a BMC that answers later than after a second.
+const MOST_SLOW: usize = 2;
+/// Copies after which the waits are doubled.
+const QUICK_COPIES: u32 = 4;
+/// Copies of RAKP 1: as many as fit the time for which BMCs keep half-open sessions.
+const RAKP1_COPIES: usize = 6;

@@ -1,0 +1,132 @@
+//! Opening a session while single packets are lost or doubled, with a simulated BMC in virtual time: one session comes of
+//! it, and none is left behind.
+
+mod console;
+
+use console::{Fate, Kind, Way, World, login, users};
+use rackbmcd::ipmi::PrivilegeLevel;
+use rackbmcd::session::OpenError;
+use rackbmcd::sim::{BmcSettings, Counters, Mood, Privilege};
+use std::time::Duration;
+
+const OPEN_SESSION: u8 = 0x10;
+const RAKP_1: u8 = 0x12;
+const RAKP_3: u8 = 0x14;
+const RAKP_4: u8 = 0x15;
+
+fn world(loses: impl FnMut(Way, Kind) -> Fate + 'static) -> World {
+    let settings = BmcSettings {
+        users: users(),
+        ..BmcSettings::default()
+    };
+    let mut world = World::new(settings, Mood::default(), login());
+    world.loses = Box::new(loses);
+    world
+}
+
+/// Opens a session while the `nth` packet of this kind is lost, this way: what the BMC counted, and how long it took.
+fn losing(way: Way, kind: Kind, nth: std::ops::Range<u32>) -> (Counters, Duration) {
+    let mut seen = 0;
+    let mut world = world(move |which, what| {
+        if (which, what) != (way, kind) {
+            return Fate::Arrives;
+        }
+        seen += 1;
+        match nth.contains(&(seen - 1)) {
+            true => Fate::Lost,
+            false => Fate::Arrives,
+        }
+    });
+    world.open().expect("a session");
+    let took = world.now - rackbmcd::time::Instant::START;
+    (world.bmc.counters(), took)
+}
+
+#[test]
+fn one_lost_packet_costs_its_copy_and_no_second_session() {
+    for kind in [
+        Kind::Other,
+        Kind::Setup(OPEN_SESSION),
+        Kind::Setup(OPEN_SESSION + 1),
+        Kind::Setup(RAKP_1),
+        Kind::Setup(RAKP_1 + 1),
+        Kind::Setup(RAKP_4),
+        Kind::Sealed,
+    ] {
+        for way in [Way::There, Way::Back] {
+            let (counters, took) = losing(way, kind, 0..1);
+            assert_eq!(counters.sessions_opened, 1, "{way:?} {kind:?}");
+            assert!(
+                took <= Duration::from_millis(500),
+                "{way:?} {kind:?}: {took:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_lost_rakp_4_is_made_up_for_under_the_keys_and_rakp_3_is_not_sent_again() {
+    let mut world = world(|way, kind| match (way, kind) {
+        (Way::Back, Kind::Setup(RAKP_4)) => Fate::Lost,
+        _ => Fate::Arrives,
+    });
+    let opened = world.open().expect("a session");
+    assert_eq!(opened.privilege, PrivilegeLevel::Operator);
+    let rakp_3s = world.sent.iter().map(|sent| console::kind(sent));
+    assert_eq!(
+        rakp_3s.filter(|kind| *kind == Kind::Setup(RAKP_3)).count(),
+        1
+    );
+    assert_eq!(world.bmc.counters().sessions_opened, 1);
+    world.close();
+    assert_eq!(world.bmc.open_sessions(), 0);
+}
+
+#[test]
+fn a_lost_rakp_3_goes_again_after_two_questions_under_the_keys() {
+    let (counters, took) = losing(Way::There, Kind::Setup(RAKP_3), 0..1);
+    assert_eq!((counters.open_requests, counters.sessions_opened), (1, 1));
+    assert!(took <= Duration::from_millis(1300), "{took:?}");
+}
+
+#[test]
+fn no_such_session_to_a_copy_of_rakp_3_means_that_the_first_was_taken() {
+    // RAKP 4 and the answers to the first two questions are lost; the copy of RAKP 3 is refused with 02h.
+    let mut sealed = 0;
+    let mut world = world(move |way, kind| match (way, kind) {
+        (Way::Back, Kind::Setup(RAKP_4)) if sealed == 0 => Fate::Lost,
+        (Way::Back, Kind::Sealed) if sealed < 2 => {
+            sealed += 1;
+            Fate::Lost
+        }
+        _ => Fate::Arrives,
+    });
+    world.open().expect("a session");
+    let counters = world.bmc.counters();
+    assert_eq!((counters.open_requests, counters.sessions_opened), (1, 1));
+}
+
+#[test]
+fn what_is_given_up_after_rakp_3_is_closed_under_its_keys() {
+    // The BMC has its session, and we hear no more of it. Close Session is the one sealed packet that gets through.
+    let mut world = world(|way, kind| match (way, kind) {
+        (Way::Back, Kind::Setup(RAKP_4) | Kind::Sealed) => Fate::Lost,
+        _ => Fate::Arrives,
+    });
+    let error = world.open().expect_err("no session");
+    assert!(matches!(error, OpenError::Stalled { .. }), "{error}");
+    let counters = world.bmc.counters();
+    assert!(counters.sessions_opened <= 4, "{counters:?}");
+    assert_eq!(counters.sessions_opened, counters.sessions_closed);
+    assert_eq!(world.bmc.open_sessions(), 0);
+}
+
+#[test]
+fn a_session_whose_level_is_refused_is_closed() {
+    let mut world = world(|_, _| Fate::Arrives);
+    world.bmc.settings_mut().users[0].privilege = Privilege::Callback;
+    world.open().expect_err("no session");
+    assert_eq!(world.bmc.open_sessions(), 0);
+    let counters = world.bmc.counters();
+    assert_eq!(counters.sessions_opened, counters.sessions_closed);
+}
