@@ -9,7 +9,10 @@ mod press;
 pub use expert::{Audit, AuditVerb, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
 pub use press::{ChassisNoun, InjectNoun, NounVerb, OnFailure, PowerVerb, Press};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +41,9 @@ pub struct Common {
     /// The daemon's socket.
     #[arg(long, global = true, env = "RACKBMC_SOCKET", value_name = "PATH", default_value = super::connect::DEFAULT_SOCKET, help_heading = "Connection")]
     pub socket: PathBuf,
+    /// Which rack's daemon, where this host has several: the one whose socket is /run/rackbmcd/RACK.sock.
+    #[arg(long, global = true, env = "RACKBMC_RACK", value_name = "RACK", value_parser = rack, help_heading = "Connection")]
+    pub rack: Option<String>,
     /// Reach the daemon over TCP instead, at http://HOST:PORT (https://HOST:PORT in a build with TLS).
     #[arg(
         long,
@@ -82,6 +88,52 @@ pub struct Common {
     /// No progress on stderr.
     #[arg(short, long, global = true, help_heading = "Output")]
     pub quiet: bool,
+}
+
+impl CommandLine {
+    /// What was typed, the daemon that is meant settled.
+    ///
+    /// # Errors
+    /// clap's, ready to be printed.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(words)?;
+        let mut line =
+            Self::from_arg_matches(&matches).map_err(|mistake| mistake.format(&mut command))?;
+        if let Err(why) = line.common.settle(&matches) {
+            return Err(command.error(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(line)
+    }
+}
+
+impl Common {
+    /// A rack's name becomes its socket, unless a socket or a URL was given more directly.
+    fn settle(&mut self, matches: &ArgMatches) -> Result<(), &'static str> {
+        let Some(rack) = &self.rack else {
+            return Ok(());
+        };
+        let given = |option| matches.value_source(option);
+        let typed = |option| given(option) == Some(ValueSource::CommandLine);
+        if typed("rack") && (typed("socket") || typed("url")) {
+            return Err("--rack names a daemon, and so do --socket and --url: give one of them");
+        }
+        if given("url") < given("rack") && given("socket") < given("rack") {
+            self.url = None;
+            self.socket = PathBuf::from(format!("/run/rackbmcd/{rack}.sock"));
+        }
+        Ok(())
+    }
+}
+
+/// A rack's name is the name of a file.
+fn rack(name: &str) -> Result<String, String> {
+    match name.is_empty() || name.starts_with('.') || name.contains('/') {
+        true => {
+            Err("a rack is named as its configuration file is: r2 for /etc/rackbmcd/r2.toml".into())
+        }
+        false => Ok(name.to_owned()),
+    }
 }
 
 /// How answers are written.
@@ -222,6 +274,9 @@ pub enum Verb {
     Man {
         /// Which verb.
         verb: Option<String>,
+        /// Write the page of every verb into this directory instead.
+        #[arg(long, value_name = "DIRECTORY", conflicts_with = "verb")]
+        into: Option<PathBuf>,
     },
     /// Print node and group names for completion scripts; silent where the daemon is down.
     #[command(name = "__names", hide = true)]
@@ -497,6 +552,26 @@ mod tests {
 
     fn parse(line: &str) -> Result<CommandLine, clap::Error> {
         CommandLine::try_parse_from(std::iter::once("rackbmc").chain(line.split(' ')))
+    }
+
+    #[test]
+    fn a_rack_is_a_socket_unless_the_line_says_otherwise() {
+        let read = |line: &str| {
+            let words = line.split(' ').map(OsString::from);
+            CommandLine::read(words).map(|line| line.common.socket)
+        };
+        let usual = std::path::Path::new(crate::cli::connect::DEFAULT_SOCKET);
+        assert_eq!(read("rackbmc status").unwrap(), usual);
+        let second = std::path::Path::new("/run/rackbmcd/r2.sock");
+        assert_eq!(read("rackbmc --rack r2 status").unwrap(), second);
+        assert_eq!(read("rackbmc status --rack r2").unwrap(), second);
+        assert_eq!(
+            read("rackbmc --rack r2 status --socket /x")
+                .unwrap_err()
+                .exit_code(),
+            2
+        );
+        assert!(read("rackbmc --rack ../x status").is_err());
     }
 
     fn operation(words: &[&str]) -> &'static str {

@@ -23,7 +23,6 @@ mod tasks;
 mod tls;
 
 use args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
-use clap::Parser;
 use client::Client;
 use connect::{Credentials, Endpoint};
 use exit::{Exit, Failure};
@@ -38,7 +37,7 @@ struct App {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
+    let line = match CommandLine::read(std::env::args_os()) {
         Ok(line) => line,
         Err(mistake) => {
             let _ = mistake.print();
@@ -92,7 +91,13 @@ async fn run(line: CommandLine) -> Result<ExitCode, Failure> {
     // What needs no daemon comes first: it must work where there is none.
     match &line.verb {
         Verb::Completion { shell } => return Ok(shell::completion(*shell).into()),
-        Verb::Man { verb } => return shell::man(verb.as_deref()).map(ExitCode::from),
+        Verb::Man { into, verb } => {
+            let done = match into {
+                Some(directory) => shell::pages(directory),
+                None => shell::man(verb.as_deref()),
+            };
+            return done.map(ExitCode::from);
+        }
         _ => {}
     }
     let app = App {

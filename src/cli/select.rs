@@ -43,7 +43,10 @@ pub async fn nodes(
 /// The part of `nodes` that needs no daemon.
 fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
     if known.is_empty() {
-        return Err(Failure::Usage("the rack has no nodes".into()));
+        return Err(Failure::Usage(
+            "the rack has no nodes yet: its configuration wants a [[node]], then `systemctl reload rackbmcd`"
+                .into(),
+        ));
     }
     let usage = |e: nodeset::NodeSetError| Failure::Usage(e.to_string());
     let groups = |group: &str| members(&known, group);

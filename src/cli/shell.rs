@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a completion may take where the daemon is slow: nobody waits for a Tab.
@@ -66,6 +67,16 @@ pub fn man(verb: Option<&str>) -> Result<Exit, Failure> {
         .render(&mut page)
         .map_err(|e| Failure::Here(format!("the man page cannot be made: {e}")))?;
     Ok(write(&page))
+}
+
+/// Writes the man page of the program and one of each verb into a directory: `rackbmc.1`, `rackbmc-soft.1` ...
+///
+/// # Errors
+/// Where they cannot be written.
+pub fn pages(directory: &Path) -> Result<Exit, Failure> {
+    clap_mangen::generate_to(CommandLine::command(), directory)
+        .map(|()| Exit::Done)
+        .map_err(|e| Failure::Here(format!("{}: {e}", directory.display())))
 }
 
 fn write(bytes: &[u8]) -> Exit {

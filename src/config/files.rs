@@ -20,6 +20,11 @@ pub trait Files {
 
     /// `$CREDENTIALS_DIRECTORY`, where systemd puts credentials.
     fn credentials(&self) -> Option<PathBuf>;
+
+    /// `$STATE_DIRECTORY`, where systemd has made a place for what is remembered.
+    fn state_directory(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// A file's content and who may read it.
@@ -54,6 +59,10 @@ impl Files for Disk {
     fn credentials(&self) -> Option<PathBuf> {
         std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
     }
+
+    fn state_directory(&self) -> Option<PathBuf> {
+        std::env::var_os("STATE_DIRECTORY").map(PathBuf::from)
+    }
 }
 
 /// Where a secret stands.
@@ -85,6 +94,11 @@ impl<'f> Secrets<'f> {
     /// A file name as typed, from the configuration's directory.
     pub fn path(&self, typed: &str) -> PathBuf {
         self.directory.join(typed)
+    }
+
+    /// Where things are remembered, unless the configuration says.
+    pub fn state_directory(&self) -> Option<PathBuf> {
+        self.files.state_directory()
     }
 
     /// A file of which others may read nothing; a complaint at the place that names it.

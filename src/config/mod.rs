@@ -40,7 +40,7 @@ pub struct Configuration {
     pub api: ApiSettings,
     /// The rack.
     pub rack: RackSettings,
-    /// Its nodes, in the order of the file; at least one.
+    /// Its nodes, in the order of the file. None yet in a file that has only just been installed.
     pub nodes: Vec<NodeSettings>,
     /// What is allowed, but better not so: a line each, with its place.
     pub warnings: Vec<String>,
@@ -64,6 +64,8 @@ impl Default for DaemonSettings {
     }
 }
 
+/// What to do about a file without nodes.
+const FIRST_NODE: &str = "write a [[node]] with name and address";
 /// More nodes than that are no rack.
 const NODE_LIMIT: usize = 4096;
 
@@ -128,10 +130,9 @@ fn read(
     findings: &mut Findings<'_>,
 ) -> (DaemonSettings, ApiSettings, RackSettings, Vec<NodeSettings>) {
     let daemon = root.table("daemon", "[daemon]", findings);
-    let daemon = daemon.map_or_else(DaemonSettings::default, |section| {
-        read_daemon(section, secrets, findings)
-    });
+    let daemon = read_daemon(daemon, secrets, findings);
     let rack = root.table("rack", "[rack]", findings);
+    let begun = rack.is_some();
     let (mut rack, order) =
         rack.map_or_else(Default::default, |section| read_rack(section, findings));
     let defaults = root.table("defaults", "[defaults]", findings);
@@ -143,10 +144,11 @@ fn read(
     let sections = root.tables("node", "[[node]]", findings);
     let typed = root.value("node").map(|value| value.get_ref());
     if typed.is_none_or(|typed| typed.as_array().is_some_and(|array| array.is_empty())) {
-        findings.missing(
-            &(0..0),
-            "there are no nodes: write a [[node]] with name and address",
-        );
+        // A file that has just been installed has a [rack] already; one without was cut off, or is another file.
+        match begun {
+            true => findings.warn(&(0..0), format!("there are no nodes yet: {FIRST_NODE}")),
+            false => findings.missing(&(0..0), format!("there are no nodes: {FIRST_NODE}")),
+        }
     }
     let entries: Vec<NodeEntry> = sections
         .into_iter()
@@ -196,11 +198,17 @@ fn read(
 }
 
 fn read_daemon(
-    mut section: Section<'_>,
+    section: Option<Section<'_>>,
     secrets: &Secrets<'_>,
     findings: &mut Findings<'_>,
 ) -> DaemonSettings {
-    let usual = DaemonSettings::default();
+    let mut settings = DaemonSettings::default();
+    if let Some(place) = secrets.state_directory() {
+        settings.state_dir = place;
+    }
+    let Some(mut section) = section else {
+        return settings;
+    };
     let levels = [
         ("error", log::LevelFilter::Error),
         ("warn", log::LevelFilter::Warn),
@@ -208,13 +216,14 @@ fn read_daemon(
         ("debug", log::LevelFilter::Debug),
         ("trace", log::LevelFilter::Trace),
     ];
-    let state_dir = section.nonempty("state_dir", findings);
-    let log_level = section.word("log_level", &levels, findings);
-    section.finish(&[], findings);
-    DaemonSettings {
-        state_dir: state_dir.map_or(usual.state_dir, |at| secrets.path(&at.value)),
-        log_level: log_level.map_or(usual.log_level, |at| at.value),
+    if let Some(typed) = section.nonempty("state_dir", findings) {
+        settings.state_dir = secrets.path(&typed.value);
     }
+    if let Some(typed) = section.word("log_level", &levels, findings) {
+        settings.log_level = typed.value;
+    }
+    section.finish(&[], findings);
+    settings
 }
 
 /// The settings, and the groups of `power_order`, which are looked up when all groups are known.

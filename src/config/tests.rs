@@ -19,6 +19,7 @@ const CONFIG: &str = "/etc/rackbmcd/rackbmcd.toml";
 struct World {
     files: BTreeMap<PathBuf, (Vec<u8>, u32)>,
     credentials: Option<PathBuf>,
+    state_directory: Option<PathBuf>,
 }
 
 impl Files for World {
@@ -33,6 +34,9 @@ impl Files for World {
     fn credentials(&self) -> Option<PathBuf> {
         self.credentials.clone()
     }
+    fn state_directory(&self) -> Option<PathBuf> {
+        self.state_directory.clone()
+    }
 }
 
 impl World {
@@ -41,6 +45,7 @@ impl World {
         let world = World {
             files: BTreeMap::new(),
             credentials: Some("/run/credentials".into()),
+            state_directory: None,
         };
         let hash = format!("ops:$2y$05${}\n", "a".repeat(53));
         world
@@ -166,6 +171,36 @@ fn the_example_of_the_design_means_what_it_says() {
         storage.uuid.to_string(),
         "5b9a1a3e-5d0a-4c0e-9c55-0f6f0f4f1b11"
     );
+}
+
+#[test]
+fn what_is_remembered_is_where_systemd_made_a_place_unless_the_file_says() {
+    let place = |text: &str| {
+        let mut world = World::new(text);
+        world.state_directory = Some("/var/lib/rackbmcd/r2".into());
+        world.load().unwrap().daemon.state_dir
+    };
+    let file = with_password("");
+    assert_eq!(place(&file), Path::new("/var/lib/rackbmcd/r2"));
+    let told = format!("[daemon]\nstate_dir = \"/srv/r2\"\n{file}");
+    assert_eq!(place(&told), Path::new("/srv/r2"));
+}
+
+#[test]
+fn the_first_configuration_of_the_package_has_no_nodes_and_says_so() {
+    let first = load(include_str!("../../packaging/rackbmcd.toml"));
+    assert!(first.nodes.is_empty());
+    assert_eq!(
+        first.warnings,
+        [
+            "/etc/rackbmcd/rackbmcd.toml:1:1: there are no nodes yet: write a [[node]] with name and address"
+        ]
+    );
+    // What it says in comments about the first nodes is right.
+    let text = include_str!("../../packaging/rackbmcd.toml").replace("\n#", "\n");
+    let begun = text.split_once("\n[defaults]").unwrap().1;
+    let full = format!("[rack]\nname = \"r1\"\n[defaults]{begun}");
+    assert_eq!(load(&full).nodes.len(), 16);
 }
 
 /// The installed example with the commented keys that `wanted` picks.
@@ -430,6 +465,10 @@ fn a_file_without_nodes_or_log_in_is_refused() {
         ["1:1: there are no nodes: write a [[node]] with name and address"]
     );
     assert_eq!(
+        complaints("[api]\n"),
+        ["1:1: there are no nodes: write a [[node]] with name and address"]
+    );
+    assert_eq!(
         complaints("[[node]]\n"),
         [
             "1:1: the node has no address: write address = \"...\"",
@@ -499,7 +538,7 @@ proptest! {
 
 fn check(text: &str) {
     match Configuration::load(Path::new(CONFIG), &World::new(text)) {
-        Ok(config) => assert!(!config.nodes.is_empty()),
+        Ok(config) => assert!(!config.nodes.is_empty() || text.contains("[rack]")),
         Err(complaints) => {
             assert!(!complaints.is_empty());
             for complaint in complaints

@@ -12,6 +12,7 @@
 //! | `policy` | the configuration's roles as the API wants them |
 //! | `metrics` | OpenMetrics text |
 //! | `kernel` | the only `unsafe`: calls without a safe wrapper |
+//! | `pages` | the man pages rackbmcd(8) and rackbmcd.toml(5) |
 //! | `logging`, `clock`, `signals`, `names`, `limits` | the rest of the world |
 //!
 //! [`Rack`]: crate::rack::Rack
@@ -24,6 +25,7 @@ mod listen;
 mod logging;
 mod metrics;
 mod names;
+mod pages;
 mod policy;
 mod shell;
 mod signals;
@@ -60,6 +62,9 @@ struct Arguments {
     /// What is logged: error, warn, info, debug or trace. The configuration's log_level where not given.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<log::LevelFilter>,
+    /// Print a man page and exit.
+    #[arg(long, value_name = "PAGE", value_enum, hide = true)]
+    man: Option<pages::Page>,
 }
 
 /// The exit code for a wrong configuration (`EX_CONFIG`): systemd does not restart for it.
@@ -68,6 +73,10 @@ pub const EXIT_CONFIG: u8 = 78;
 /// The daemon's whole life, from its arguments to its exit code.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(page) = arguments.man {
+        print!("{}", pages::text(page));
+        return ExitCode::SUCCESS;
+    }
     let configuration = match load(&arguments.config) {
         Ok(configuration) => configuration,
         Err(code) => return code,

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Our Debian package in a bare Debian that is booted with systemd: installed, used, upgraded, removed, with the real dpkg.
+
+    package.py BASE OLD NEW     the bare Debian, and the packages of two versions of the same source
+
+Root only.
+"""
+import pathlib
+import shutil
+import sys
+
+from bare import SOCKET, Bare
+from bed import Bed, Checks, free_port, until
+
+
+def first(c, bare, old):
+    """The first installation, and a daemon without nodes."""
+    status, said = bare.run("dpkg", "-i", f"/srv/{old.name}")
+    c.check("it installs", status == 0 and "error" not in said.lower(), said)
+    active = bare.show("ActiveState"), bare.show("ActiveState", "rackbmcd.socket")
+    c.check("daemon and socket run and are enabled", active == ("active", "active")
+            and bare.run("systemctl", "is-enabled", "rackbmcd.service", "rackbmcd.socket")[1].split() == ["enabled"] * 2, active)
+    c.check("it says that there are no nodes yet, and where to write them", "rackbmcd.toml:1:1: there are no nodes yet" in bare.journal(),
+            bare.journal())
+    status, said = bare.run("rackbmc", "status")
+    c.check("so does the command line", status == 2 and "no nodes yet" in said, said)
+    stat = bare.run("stat", "-c", "%a %U:%G", "/etc/rackbmcd", "/etc/rackbmcd/rackbmcd.toml", SOCKET)[1].split("\n")
+    c.check("the files belong to whom they should", stat[:3] == ["750 root:rackbmcd", "640 root:rackbmcd", "660 root:rackbmc"], stat)
+    said = bare.run("systemd-analyze", "verify", "rackbmcd.service", "rackbmcd.socket", "rackbmcd@r2.service", "rackbmcd@r2.socket")
+    c.check("systemd-analyze finds nothing in the units, man pages included", said == (0, ""), said)
+
+
+def pages(c, bare):
+    """Man pages and completions."""
+    said = bare.sh("for page in /usr/share/man/man?/rackbmc*; do man --warnings -l $page >/dev/null || echo $page; done")[1]
+    c.check("man has no complaint about any page", said == "", said)
+    listed = bare.sh("ls /usr/share/man/man?/rackbmc* | wc -l")[1]
+    verbs = bare.sh("rackbmc --help | sed -n '/^Commands:/,/^$/p' | awk '$1 != \"Commands:\" && /^  [a-z]/ { print $1 }'")[1].split()
+    missing = [verb for verb in verbs if verb != "help" and bare.run("man", "-w", f"rackbmc-{verb}")[0] != 0]
+    c.check("each verb has its page", len(verbs) > 30 and not missing, (listed, missing))
+    shown = bare.sh("MANWIDTH=100 man 5 rackbmcd.toml; MANWIDTH=100 man 8 rackbmcd")[1]
+    c.check("the pages of file and daemon say what they should", "max_transitions = 16" in shown and "78" in shown, shown[:300])
+    said = bare.sh(". /usr/share/bash-completion/bash_completion; _load_comp() { _comp_load rackbmc 2>/dev/null || __load_completion rackbmc; };"
+                   "_load_comp; COMP_WORDS=(rackbmc sof); COMP_CWORD=1; COMP_LINE='rackbmc sof'; _rackbmc_with_names rackbmc sof rackbmc; echo ${COMPREPLY[@]}")[1]
+    c.check("bash completes verbs", "soft" in said.split(), said)
+    there = bare.sh("ls /usr/share/zsh/vendor-completions/_rackbmc /usr/share/fish/vendor_completions.d/rackbmc.fish")
+    c.check("zsh and fish have theirs", there[0] == 0, there)
+
+
+def upgrade(c, bare, bmc, old, new):
+    """Tasks under way over an upgrade; then the way back is closed."""
+    bare.configure({"n1": bmc})
+    status, said = bare.run("systemctl", "reload", "rackbmcd")
+    power = until(20, lambda: bare.get("/v1/nodes/n1/states").get("power_state"))
+    c.check("the first node is taken in by a reload", status == 0 and power == "power on", (said, power))
+    bmc.forget()
+    status, said = bare.run("rackbmc", "reboot", "--soft", "n1", "--no-wait")
+    until(10, bmc.words)
+    c.check("a task is under way", status == 0 and bmc.words() == ["soft"], (said, bmc.words()))
+    status, said = bare.run("dpkg", "-i", f"/srv/{new.name}")
+    c.check("the upgrade goes through", status == 0 and bare.show("ActiveState") == "active", said)
+    version = bare.run("rackbmcd", "--version")[1]
+    done = until(40, lambda: bmc.words() == ["soft", "now-0", "power-on", "now-1"])
+    c.check("the task goes on in the new daemon, nothing sent twice", done, bmc.words())
+    task = until(10, lambda: [t for t in bare.get("/v1/tasks?node=n1").get("tasks", []) if t.get("state") == "succeeded"])
+    c.check("and it ends well", bool(task), bare.get("/v1/tasks?node=n1"))
+    text = bare.run("cat", "/etc/rackbmcd/rackbmcd.toml")[1]
+    c.check("the configuration is as it was written", 'name = "n1"' in text, text)
+
+    pid = bare.show("MainPID")
+    status, said = bare.run("dpkg", "-i", f"/srv/{old.name}")
+    c.check("a downgrade is refused in clear words", status != 0 and "is older than" in said and "Going back" in said, said)
+    c.check("and leaves the daemon that ran", bare.show("MainPID") == pid and bare.run("rackbmcd", "--version")[1] == version
+            and bare.run("dpkg-query", "-W", "-f=${Status} ${Version}", "rackbmcd")[1].startswith("install ok installed 0.2"),
+            bare.run("dpkg-query", "-W", "rackbmcd"))
+
+    # A package whose daemon refuses the configuration does not take down the one that runs.
+    bare.configure({"n1": bmc}, more="[rack\n")
+    status, said = bare.run("dpkg", "-i", f"/srv/{new.name}")
+    c.check("where the new one refuses the configuration the old one runs on, and it is said",
+            status == 0 and "rackbmcd.toml:" in said and "goes on as it is" in said and bare.show("MainPID") == pid, said)
+    bare.configure({"n1": bmc})
+
+
+def https(c, bare, bmc):
+    """TLS out of the package, with a certificate that is renewed."""
+    port = free_port()
+    make = ("cd /etc/rackbmcd && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost"
+            " -addext subjectAltName=DNS:localhost -keyout api.key -out api.crt 2>&1 && chgrp rackbmcd api.key && chmod 640 api.key")
+    status, said = bare.sh(make)
+    c.check("a certificate is made", status == 0, said)
+    bare.sh("printf 'token' | sha256sum | cut -d' ' -f1 >/tmp/sum")
+    digest = bare.run("cat", "/tmp/sum")[1].strip()
+    api = (f'[api]\ntcp = "127.0.0.1:{port}"\nauth = "token"\ntls_certificate = "api.crt"\ntls_key = "api.key"\n'
+           f'[[api.token]]\nname = "ops"\nsha256 = "{digest}"\nrole = "operator"\n')
+    bare.configure({"n1": bmc}, api=api)
+    status, said = bare.run("systemctl", "restart", "rackbmcd")
+    c.check("a daemon with HTTPS starts", status == 0, (said, bare.journal()[-400:]))
+    curl = f"curl -sS --max-time 10 --cacert /etc/rackbmcd/api.crt -H 'Authorization: Bearer token' -H 'X-OpenStack-Ironic-API-Version: 1.31' https://localhost:{port}"
+    status, said = bare.sh(f"{curl}/v1/nodes")
+    c.check("HTTPS works out of the package", status == 0 and '"n1"' in said, said)
+    serial = f"openssl s_client -connect 127.0.0.1:{port} </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    before = bare.sh(serial)[1]
+    bare.sh(make)
+    status, said = bare.run("systemctl", "reload", "rackbmcd")
+    after = until(5, lambda: (now := bare.sh(serial)[1]) != before and now)
+    c.check("a renewed certificate holds after a reload", status == 0 and after, (said, before, after))
+    bare.configure({"n1": bmc})
+    bare.run("systemctl", "restart", "rackbmcd")
+
+
+def racks(c, bare, one, two):
+    """A second rack beside the first."""
+    bare.configure({"m1": two}, rack="r2", file="r2.toml")
+    status, said = bare.run("systemctl", "enable", "--now", "rackbmcd@r2.socket", "rackbmcd@r2.service")
+    c.check("a second rack starts beside the first", status == 0 and bare.show("ActiveState", "rackbmcd@r2.service") == "active", said)
+    power = until(20, lambda: bare.get("/v1/nodes/m1/states", "/run/rackbmcd/r2.sock").get("power_state"))
+    c.check("it reads its node", power == "power on", (power, bare.journal("rackbmcd@r2.service")))
+    there = bare.sh("ls /var/lib/rackbmcd/journal.redb /var/lib/rackbmcd/r2/journal.redb")
+    c.check("each has its own journal", there[0] == 0, there)
+    said = bare.run("rackbmc", "status")[1], bare.run("rackbmc", "--rack", "r2", "status")[1], bare.sh("RACKBMC_RACK=r2 rackbmc status")[1]
+    c.check("rackbmc --rack and RACKBMC_RACK choose", "n1: power on" in said[0] and all("m1: power on" in text for text in said[1:]), said)
+    said = bare.sh("RACKBMC_RACK=r2 rackbmc --socket /run/rackbmcd/rackbmcd.sock status; RACKBMC_SOCKET=/nowhere rackbmc --rack r2 status")[1]
+    c.check("the command line wins over the environment", "n1: power on" in said and "m1: power on" in said, said)
+    status, said = bare.run("rackbmc", "--rack", "r3", "status")
+    c.check("a rack that is not there is named", status == 3 and "/run/rackbmcd/r3.sock" in said, said)
+
+
+def gone(c, bare, new):
+    """Remove, install again, purge."""
+    status, said = bare.run("dpkg", "-r", "rackbmcd")
+    units = bare.run("systemctl", "is-active", "rackbmcd.service", "rackbmcd.socket", "rackbmcd@r2.service", "rackbmcd@r2.socket")[1].split()
+    c.check("a removal ends daemons and sockets", status == 0 and "active" not in units, (said, units))
+    kept = bare.sh("ls /etc/rackbmcd/rackbmcd.toml /etc/rackbmcd/bmc.pw /var/lib/rackbmcd/journal.redb")
+    c.check("and keeps configuration and journal", kept[0] == 0, kept)
+    status, said = bare.run("dpkg", "-i", f"/srv/{new.name}")
+    tasks = bare.get("/v1/tasks?node=n1").get("tasks")
+    c.check("installed again it goes on with them", status == 0 and tasks and bare.show("ActiveState") == "active", (said, tasks))
+    status, said = bare.run("dpkg", "-P", "rackbmcd")
+    left = bare.sh("ls -d /etc/rackbmcd /var/lib/rackbmcd /run/rackbmcd/*.sock /etc/systemd/system/*/rackbmcd* /lib/systemd/system/rackbmcd* 2>/dev/null")[1]
+    c.check("a purge leaves nothing", status == 0 and left == "", (said, left))
+    c.check("the whole system is well", bare.run("systemctl", "is-system-running")[1].strip() == "running", bare.run("systemctl", "--failed"))
+
+
+def main():
+    base, old, new = map(pathlib.Path, sys.argv[1:])
+    c = Checks("package")
+    with Bed() as bed:
+        one, two = bed.sim("bmc001", soft_delay=6000), bed.sim("bmc002")
+        bare = bed.add(Bare(base))
+        for deb in (old, new):
+            shutil.copy(deb, bare.share)
+        first(c, bare, old)
+        pages(c, bare)
+        upgrade(c, bare, one, old, new)
+        https(c, bare, one)
+        racks(c, bare, one, two)
+        gone(c, bare, new)
+    c.end()
+
+
+if __name__ == "__main__":
+    main()
