@@ -104,6 +104,16 @@ impl Bed {
         }
     }
 
+    /// Asks the daemon to stop (SIGTERM) and waits until it has.
+    pub fn terminate(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let pid = i32::try_from(daemon.id()).expect("a process id");
+            let pid = nix::unistd::Pid::from_raw(pid);
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is ours");
+            let _ = daemon.wait();
+        }
+    }
+
     /// How the daemon ended, once it has by itself.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let daemon = self.daemon.as_mut().expect("it was started");

@@ -1,0 +1,62 @@
+//! What the journal keeps, for ever: `README.md` beside this file says what the directories here are and how a new one
+//! is made.
+
+#[path = "../daemon/mod.rs"]
+mod daemon;
+mod driven;
+mod features;
+mod frozen;
+#[allow(dead_code, reason = "the storm uses the rest of it")]
+#[path = "../storm/mischief.rs"]
+mod mischief;
+mod pick;
+mod real;
+mod stories;
+#[path = "../world/mod.rs"]
+mod world;
+
+use frozen::Line;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// The newest format.
+const NEWEST: u64 = 1;
+
+/// What to do where a record is not as it was frozen.
+const WHAT_TO_DO: &str = "Records of this format lie on disks: do not edit the frozen files. Take the change back, or \
+    raise the format: write the migration from the one before, and freeze a new directory (tests/journal/README.md).";
+
+#[test]
+fn the_daemon_writes_no_field_that_the_newest_frozen_records_do_not_show() {
+    let shown: BTreeSet<String> = frozen::lines(NEWEST)
+        .iter()
+        .flat_map(|line| features::names(&line.table, &line.json()))
+        .collect();
+    let mut written = driven::all();
+    (0..2).for_each(|seed| written.append(&mut stories::told(seed, 6)));
+    for Line { table, key, value } in written {
+        let json = serde_json::from_slice(&value).expect("values are JSON");
+        let new = features::names(&table, &json);
+        let new: Vec<&String> = new.difference(&shown).collect();
+        assert!(new.is_empty(), "{table}/{key} has {new:?}.\n{WHAT_TO_DO}");
+    }
+}
+
+/// Makes a directory of frozen records where `FREEZE` names one: see README.md.
+#[test]
+fn a_directory_of_frozen_records_is_made_where_one_is_asked_for() {
+    let Some(out) = std::env::var_os("FREEZE").map(PathBuf::from) else {
+        return;
+    };
+    let seeds = std::env::var("FREEZE_SEEDS").map_or(600, |seeds| seeds.parse().expect("a number"));
+    std::fs::create_dir_all(&out).expect("a directory");
+    let mut pool = pick::Pool::default();
+    driven::all().into_iter().for_each(|line| pool.offer(line));
+    for seed in 0..seeds {
+        stories::told(seed, 12)
+            .into_iter()
+            .for_each(|line| pool.offer(line));
+    }
+    pool.write(&out);
+    real::make(&out);
+}
