@@ -7,8 +7,7 @@ use crate::ipmi::SuiteId;
 use crate::session::{Quirks, Session};
 
 /// What was learned about a BMC and is worth remembering over a restart.
-#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Knowledge {
     /// The cipher suite of the last session.
     pub suite: Option<u8>,

@@ -2,17 +2,15 @@
 //! every order brings ([`Report`]). No word of IPMI in here, so that another way to a BMC could stand behind it.
 
 pub use crate::model::{BootDevice, Delivery, Power, RestartCause, Trouble};
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
 /// What one order is known by, unique in the life of one `Rack`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OrderId(pub u64);
 
 /// What we ask of a BMC.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Read the power state.
     ReadPower,
@@ -77,14 +75,12 @@ pub enum Order {
         /// Request data.
         data: Vec<u8>,
         /// The way to whom it is for.
-        #[serde(default)]
         route: Route,
     },
 }
 
 /// The way to whom a raw command is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Route {
     /// The BMC itself.
     #[default]
@@ -242,8 +238,7 @@ impl Order {
 }
 
 /// The one answer to an order.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Report {
     /// The BMC did it, or answered the question.
     Accepted(Reading),
@@ -254,8 +249,7 @@ pub enum Report {
 }
 
 /// What an accepted order brought.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reading {
     /// Nothing but the acceptance.
     Done,
@@ -313,7 +307,7 @@ pub enum Reading {
 }
 
 /// One entry of the system event log, as far as the watcher of an NMI cares.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EventLogEntry {
     /// Its record id.
     pub id: u16,
@@ -328,7 +322,7 @@ pub struct EventLogEntry {
 }
 
 /// An answer that is a no.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     /// The completion code.
     pub code: u8,
@@ -339,8 +333,7 @@ pub struct Refusal {
 }
 
 /// What a completion code means for what comes next.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum RefusalKind {
     /// Not now: ask again later.
     Busy,
@@ -359,7 +352,7 @@ pub enum RefusalKind {
 }
 
 /// No answer came.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Silence {
     /// Whether the machine may have received the order.
     pub delivery: Delivery,

@@ -4,8 +4,10 @@
 //! they mean is the core's affair. Every call blocks on the disk: use it off the executor.
 
 pub mod committer;
+mod untouched;
 
 use crate::rack::record::{Table, Write};
+use crate::rack::stored::migrate;
 use nix::fcntl::{Flock, FlockArg};
 use redb::backends::FileBackend;
 use redb::{
@@ -17,9 +19,10 @@ use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use untouched::Untouched;
 
-/// The format of what the core stores, counted up whenever an older daemon would misread it.
-pub const FORMAT: u64 = 1;
+/// The format of what the core stores.
+pub use crate::rack::stored::migrate::FORMAT;
 
 /// The journal's file name in the state directory.
 const FILE: &str = "journal.redb";
@@ -50,12 +53,14 @@ pub enum StoreError {
         "{0} is in use by another rackbmcd: stop that one, or give this one a state_dir of its own"
     )]
     Locked(PathBuf),
-    /// Written by a daemon with another format: never misread.
+    /// Written by a newer daemon: never misread, and left as it is.
     #[error(
-        "{path} has format {found}, this rackbmcd knows format {FORMAT} only: \
-         start the version that wrote it, or move the file away"
+        "{path} has format {found} and was written by a newer rackbmcd; this one, version {version}, knows formats up \
+         to {FORMAT}. Nothing was changed in it: start the newer version again. To go on with this one all the same, \
+         move the file away: tasks, holds, history and the audit trail begin anew then",
+        version = env!("CARGO_PKG_VERSION")
     )]
-    Format {
+    Newer {
         /// The journal.
         path: PathBuf,
         /// The format that stands in it.
@@ -106,8 +111,8 @@ impl Store {
     /// Opens the memory in a directory, making both where they are missing (modes 0700 and 0600).
     ///
     /// # Errors
-    /// [`StoreError::Locked`] while another daemon has it, [`StoreError::Format`] for another format and
-    /// [`StoreError::Foreign`] for anything else: what the file holds was not changed then.
+    /// [`StoreError::Locked`] while another daemon has it, [`StoreError::Newer`] for the format of a newer one and
+    /// [`StoreError::Foreign`] for anything else: the file was not changed then.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         Self::open_with(directory, Box::new(open_on_disk))
     }
@@ -184,13 +189,28 @@ impl Store {
         if empty.map_err(|reason| at(&self.path, reason))? {
             return Err(self.foreign("the file is empty"));
         }
+        let clone = file.try_clone().map_err(|reason| at(&self.path, reason))?;
+        let found = self.look_at(clone)?;
         let database = (self.open_database)(file).map_err(|error| self.fault(error))?;
-        self.check_format(&database)?;
+        if found < FORMAT {
+            upgrade(&database, found).map_err(|error| self.fault(error))?;
+            log::info!(
+                "{}: brought from format {found} to {FORMAT}",
+                self.path.display()
+            );
+        }
         self.database = Some(database);
         Ok(())
     }
 
-    fn check_format(&self, database: &Database) -> Result<(), StoreError> {
+    /// The format of the file, without a change of it: even to be opened redb would put it in order.
+    fn look_at(&self, file: File) -> Result<u64, StoreError> {
+        let looked_at = Untouched::new(file).and_then(|file| checked().create_with_backend(file));
+        let database = looked_at.map_err(|error| self.fault(error))?;
+        self.format_of(&database)
+    }
+
+    fn format_of(&self, database: &Database) -> Result<u64, StoreError> {
         let reading = database.begin_read().map_err(|error| self.fault(error))?;
         let meta = match reading.open_table(META) {
             Ok(meta) => meta,
@@ -199,12 +219,12 @@ impl Store {
         };
         let format = meta.get(FORMAT_KEY).map_err(|error| self.fault(error))?;
         match format.map(|guard| guard.value()) {
-            Some(FORMAT) => Ok(()),
-            Some(found) => Err(StoreError::Format {
+            Some(found @ 1..=FORMAT) => Ok(found),
+            Some(0) | None => Err(self.foreign("it does not say its format")),
+            Some(found) => Err(StoreError::Newer {
                 path: self.path.clone(),
                 found,
             }),
-            None => Err(self.foreign("it does not say its format")),
         }
     }
 
@@ -395,11 +415,34 @@ fn private_file(path: &Path) -> io::Result<File> {
 }
 
 fn open_on_disk(file: File) -> Result<Database, DatabaseError> {
-    Builder::new()
-        .set_cache_size(CACHE)
-        // Else a file that something damaged could be trusted, or make redb panic. A journal is small: it costs little.
-        .set_check_integrity_on_open(true)
-        .create_with_backend(FileBackend::new(file)?)
+    let mut builder = Builder::new();
+    // Its integrity was checked when its format was looked at.
+    builder.set_cache_size(CACHE);
+    builder.create_with_backend(FileBackend::new(file)?)
+}
+
+/// A database that is looked at whole before it is trusted: else a file that something damaged could make redb panic.
+/// A journal is small, it costs little.
+fn checked() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE);
+    builder.set_check_integrity_on_open(true);
+    builder
+}
+
+/// Brings every entry to the newest format, all of them or none. The audit trail stays as it is: its records are chained
+/// by their bytes.
+fn upgrade(database: &Database, found: u64) -> Result<(), redb::Error> {
+    let all = read_all(database)?;
+    let writing = database.begin_write()?;
+    for (table, key, value) in all {
+        let value = migrate::newest(found, table, value);
+        let mut entries = writing.open_table(definition(table))?;
+        entries.insert(key.as_str(), value.as_slice())?;
+    }
+    writing.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
+    writing.commit()?;
+    Ok(())
 }
 
 fn definition(table: Table) -> TableDefinition<'static, &'static str, &'static [u8]> {

@@ -3,13 +3,14 @@
 //! Driven by `rack`, one [`Sequence`] per task and node. After every call that takes the time, drain it in this
 //! order: [`Sequence::withdrawn`] (orders that must not leave any more), [`Sequence::poll_order`] (at most one order
 //! is outstanding), then sleep until [`Sequence::poll_timeout`]. Speaks orders and reports only: no IPMI, no nodes,
-//! no sockets, no journal. What it must not forget is in [`Saved`].
+//! no sockets, no journal. What it must not forget is in [`Saved`], and in [`SequenceRecord`] as the journal keeps it.
 
 mod outcome;
 mod progress;
 mod saved;
 mod sequence;
 mod settings;
+pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use progress::Progress;
 pub use saved::Saved;
 pub use sequence::{Refusal, RefusalKind, Sequence};
 pub use settings::Settings;
+pub use stored::SequenceRecord;
 
 use crate::bmc::vocabulary::Order;
 

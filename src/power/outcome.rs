@@ -2,12 +2,11 @@
 
 use super::State;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Report, Silence};
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
 /// How a task ended.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
     /// One of the ends of [`State`].
     pub state: State,
@@ -24,7 +23,7 @@ pub struct Outcome {
 }
 
 /// An order of a task with its moment and its answer. Equal readings in a row are kept as one (`times`).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sent {
     /// The latest order that this stands for.
     pub id: OrderId,

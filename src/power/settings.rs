@@ -1,12 +1,10 @@
 //! How patient a sequence is and what it was allowed to do: given by `rack` from the configuration and the request.
 
 use super::{OnSoftTimeout, Operation};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The settings of one sequence; they are kept with it through a restart.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// The whole wait of a soft power off, from the moment the task begins: 600 s, or the request's timeout.
     pub patience: Duration,

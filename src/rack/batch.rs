@@ -7,10 +7,9 @@ use super::events::Happening;
 use super::inventory::NodeId;
 use super::record::Table;
 use super::run::{Parked, Reply};
-use super::{Rack, restore};
+use super::{Rack, stored};
 use crate::power::{Control, Operation, State};
 use crate::time::{Instant, WallTime};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -29,18 +28,18 @@ pub(super) struct Batch {
 }
 
 /// What the journal keeps of a batch; its tasks are kept by themselves.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) struct BatchRecord {
-    id: BatchId,
-    operation: Operation,
-    requested_by: Who,
-    requested_at: WallTime,
-    ended_at: Option<WallTime>,
-    max_parallel: u32,
-    stagger: Duration,
-    on_failure: OnFailure,
-    members: Vec<Member>,
-    stopped: bool,
+    pub(super) id: BatchId,
+    pub(super) operation: Operation,
+    pub(super) requested_by: Who,
+    pub(super) requested_at: WallTime,
+    pub(super) ended_at: Option<WallTime>,
+    pub(super) max_parallel: u32,
+    pub(super) stagger: Duration,
+    pub(super) on_failure: OnFailure,
+    pub(super) members: Vec<Member>,
+    pub(super) stopped: bool,
 }
 
 /// How far the batches have come that somebody asked for.
@@ -56,12 +55,12 @@ pub(super) struct Room {
 }
 
 /// One node of a batch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Member {
-    node: String,
-    task: TaskId,
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) node: String,
+    pub(super) task: TaskId,
     /// The place of its group in the order; members of a rank begin when all of the ranks before have ended.
-    rank: usize,
+    pub(super) rank: usize,
 }
 
 impl Batch {
@@ -415,11 +414,8 @@ impl Rack {
 
     fn save_batch(&mut self, id: BatchId) {
         if let Some(batch) = self.batches.get(&id) {
-            self.journal.put(
-                Table::Batches,
-                id.to_string(),
-                restore::to_json(&batch.record),
-            );
+            self.journal
+                .put(Table::Batches, id.to_string(), stored::batch(&batch.record));
         }
     }
 

@@ -9,18 +9,17 @@ use super::task::Task;
 use crate::bmc::vocabulary::{Order, Power, Report};
 use crate::power::{Operation, State};
 use crate::time::{Instant, WallTime};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A task that ended although what it had sent may still have its effect: an operating system takes its time.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Late {
-    task: TaskId,
-    operation: Operation,
-    state: State,
-    at: WallTime,
+    pub(super) task: TaskId,
+    pub(super) operation: Operation,
+    pub(super) state: State,
+    pub(super) at: WallTime,
     /// The states that its orders lead to.
-    to: Vec<Power>,
+    pub(super) to: Vec<Power>,
 }
 
 impl Late {

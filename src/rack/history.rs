@@ -5,7 +5,6 @@ use super::call::{HistoryEntry, TaskId};
 use super::inventory::NodeId;
 use super::record::Table;
 use crate::time::Instant;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
 
@@ -16,23 +15,17 @@ pub(super) struct History {
     nodes: BTreeMap<Uuid, VecDeque<(u64, HistoryEntry)>>,
 }
 
-/// What the journal keeps of an entry.
-#[derive(Serialize, Deserialize)]
-pub(super) struct HistoryRecord {
-    node: Uuid,
-    entry: HistoryEntry,
-}
-
 impl History {
-    /// Takes up what was remembered; entries come in the order of their keys.
-    pub(super) fn restore(&mut self, key: &str, record: HistoryRecord) {
-        if let Ok(number) = key.parse::<u64>() {
-            self.next = self.next.max(number + 1);
-            self.nodes
-                .entry(record.node)
-                .or_default()
-                .push_back((number, record.entry));
-        }
+    /// Takes up what was remembered; entries come in the order of their numbers.
+    pub(super) fn restore(&mut self, number: u64, node: Uuid, entry: HistoryEntry) {
+        self.pass(number);
+        let entries = self.nodes.entry(node).or_default();
+        entries.push_back((number, entry));
+    }
+
+    /// Entries to come have numbers after this one.
+    pub(super) fn pass(&mut self, number: u64) {
+        self.next = self.next.max(number.saturating_add(1));
     }
 
     pub(super) fn of(&self, node: Uuid) -> impl Iterator<Item = &HistoryEntry> {
@@ -69,14 +62,10 @@ impl Rack {
         };
         let number = self.history.next;
         self.history.next += 1;
-        let record = HistoryRecord {
-            node: uuid,
-            entry: entry.clone(),
-        };
         self.journal.put(
             Table::History,
             key(number),
-            super::restore::to_json(&record),
+            super::stored::history(uuid, &entry),
         );
         let entries = self.history.nodes.entry(uuid).or_default();
         entries.push_back((number, entry));

@@ -7,7 +7,7 @@ use super::Rack;
 use super::inventory::canonical;
 use super::node::{Memory, Node};
 use super::record::Table;
-use super::restore::to_json;
+use super::stored;
 use crate::bmc::{Bmc, LocalPort};
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ impl Rack {
         let wall = self.wall(now);
         if memory.gone_since.is_none() {
             memory.gone_since = Some(wall);
-            let value = to_json(&memory);
+            let value = stored::node(&memory);
             self.journal.put(Table::Nodes, node.to_string(), value);
         }
         self.leaving.memories.insert(node, memory);

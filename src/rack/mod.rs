@@ -41,6 +41,7 @@ mod schedule;
 pub mod settings;
 mod side;
 mod start;
+pub mod stored;
 mod sync;
 mod task;
 pub mod view;
@@ -63,7 +64,6 @@ use plan::Plan;
 use record::Write;
 use run::{Owner, Parked};
 use schedule::Gate;
-use serde::{Deserialize, Serialize};
 use settings::RackSettings;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -113,7 +113,7 @@ pub struct Rack {
 }
 
 /// The rack-wide hold, and the tasks that it brought to a stand.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct Pause {
     hold: HoldView,
     tasks: BTreeSet<TaskId>,

@@ -9,7 +9,6 @@ use crate::bmc::vocabulary::{Order, OrderId, Power};
 use crate::bmc::{self, Bmc, Knowledge};
 use crate::power::Target;
 use crate::time::{Instant, WallTime};
-use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -38,8 +37,7 @@ pub(super) struct Node {
 }
 
 /// What is remembered of a node over a restart.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     pub(super) created_at: WallTime,
     pub(super) updated_at: Option<WallTime>,

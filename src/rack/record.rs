@@ -31,6 +31,11 @@ impl Table {
         Table::Audit,
     ];
 
+    /// The table of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Table::ALL.into_iter().find(|table| table.name() == name)
+    }
+
     /// Its name on the disk, the same for ever.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,22 +3,21 @@
 use super::batch::{Batch, BatchRecord};
 use super::call::{PowerState, TaskId};
 use super::events::Events;
-use super::history::{History, HistoryRecord};
+use super::history::History;
 use super::inventory::{Inventory, NodeId};
 use super::journal::Journal;
 use super::leaving::Leaving;
 use super::node::Memory;
 use super::record::Table;
-use super::schedule::{ALIVE, Gate, wall_from};
+use super::schedule::Gate;
 use super::settings::{NodeSettings, RackSettings};
-use super::task::{Ids, Task, TaskRecord};
+use super::stored::{self, Entry, TaskRecord};
+use super::task::{Ids, Task};
 use super::waits::Waits;
 use super::{Clock, Counters, Pause, Rack};
 use crate::entropy::Entropy;
-use crate::power::{Sequence, State};
+use crate::power::{Saved, Sequence, State};
 use crate::time::{Instant, WallTime};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
@@ -169,7 +168,8 @@ impl Rack {
         let node = self.inventory.with_uuid(identity.node_uuid);
         let id = identity.id;
         self.ids.pass(id);
-        let saved = sequence.after_absence(away).with_unsent(unsent);
+        let saved = Saved::from(sequence).after_absence(away);
+        let saved = saved.with_unsent(unsent);
         let mut sequence = Sequence::restore(saved, now.before(lived));
         // The record of what was sent knows orders by their ids: those of this life must be others.
         let used = sequence.sent().iter().map(|sent| sent.id.0).max();
@@ -225,7 +225,7 @@ impl Rack {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        let record = to_json(&task.record(now, wall));
+        let record = stored::task(task.record(now, wall));
         self.journal.put(Table::Tasks, id.to_string(), record);
         if task.is_active() && self.next_heartbeat.is_none() {
             self.next_heartbeat = Some(now + super::schedule::HEARTBEAT);
@@ -246,16 +246,17 @@ impl Rack {
         let place = &mut self.inventory[node];
         place.memory.knowledge = place.bmc.knowledge().clone();
         let key = place.settings.uuid.to_string();
-        let value = to_json(&place.memory);
+        let value = stored::node(&place.memory);
         self.journal.put(Table::Nodes, key, value);
     }
 
     pub(super) fn save_pause(&mut self) {
         match &self.pause {
-            Some(pause) => self
-                .journal
-                .put(Table::Rack, PAUSE.to_owned(), to_json(pause)),
-            None => self.journal.delete(Table::Rack, PAUSE.to_owned()),
+            Some(pause) => {
+                self.journal
+                    .put(Table::Rack, stored::PAUSE.to_owned(), stored::pause(pause))
+            }
+            None => self.journal.delete(Table::Rack, stored::PAUSE.to_owned()),
         }
     }
 }
@@ -275,57 +276,32 @@ impl Shelf {
     fn sort(remembered: Vec<Remembered>) -> Result<Self, RestoreError> {
         let mut shelf = Shelf::default();
         for (table, key, value) in remembered {
+            let entry = stored::read(table, &key, &value);
             let unreadable = |why: String| RestoreError::Unreadable {
                 table: table.name(),
-                key: key.clone(),
+                key,
                 why,
             };
-            match table {
-                Table::Tasks => shelf.tasks.push(from_json(&value).map_err(unreadable)?),
-                Table::Batches => {
-                    let id = key
-                        .parse()
-                        .map_err(|_| unreadable("its key is no uuid".to_owned()))?;
-                    shelf
-                        .batches
-                        .insert(id, from_json(&value).map_err(unreadable)?);
-                }
-                Table::Nodes => {
-                    let id = key
-                        .parse()
-                        .map_err(|_| unreadable("its key is no uuid".to_owned()))?;
-                    let mut memory: Memory = from_json(&value).map_err(unreadable)?;
-                    if memory.shown != PowerState::Error {
-                        // What was read by a former life is shown as a reading with its age, not as the present.
-                        memory.shown = PowerState::Unknown;
-                    }
-                    shelf.nodes.insert(id, memory);
-                }
-                Table::History => {
-                    let record: HistoryRecord = from_json(&value).map_err(unreadable)?;
-                    shelf.history.restore(&key, record);
-                }
-                Table::Rack => match key.as_str() {
-                    PAUSE => shelf.pause = Some(from_json(&value).map_err(unreadable)?),
-                    ALIVE => shelf.alive = wall_from(&value),
-                    _ => log::warn!(
-                        "the journal has an entry '{key}' that this version does not know"
-                    ),
-                },
-                Table::Audit => {}
-            }
+            shelf.put(entry.map_err(unreadable)?);
         }
         Ok(shelf)
     }
-}
 
-/// A record as the journal keeps it.
-pub(super) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("our records have string keys and finite numbers")
+    fn put(&mut self, entry: Entry) {
+        match entry {
+            Entry::Task(record) => self.tasks.push(*record),
+            Entry::Batch(id, record) => drop(self.batches.insert(id, record)),
+            Entry::Node(id, mut memory) => {
+                if memory.shown != PowerState::Error {
+                    // What was read by a former life is shown as a reading with its age, not as the present.
+                    memory.shown = PowerState::Unknown;
+                }
+                self.nodes.insert(id, *memory);
+            }
+            Entry::History(number, node, entry) => self.history.restore(number, node, entry),
+            Entry::Pause(pause) => self.pause = Some(pause),
+            Entry::Alive(at) => self.alive = Some(at),
+            Entry::Foreign => {}
+        }
+    }
 }
-
-fn from_json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(value).map_err(|error| error.to_string())
-}
-
-const PAUSE: &str = "pause";

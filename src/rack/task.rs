@@ -2,10 +2,10 @@
 
 use super::call::{BatchId, CallId, ControlView, OrderView, TaskId, TaskView, Who};
 use super::inventory::NodeId;
+use super::stored::TaskRecord;
 use crate::bmc::vocabulary::{Order, OrderId, Report};
-use crate::power::{Control, Operation, Refusal, RefusalKind, Saved, Sequence, State, Target};
+use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ pub(super) struct Task {
 }
 
 /// What stays the same, or changes at the start and the end only.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub(super) id: TaskId,
     pub(super) node: String,
@@ -45,22 +45,6 @@ pub(super) struct Identity {
     pub(super) ended_at: Option<WallTime>,
     pub(super) version: u64,
     pub(super) controls: Vec<ControlView>,
-}
-
-/// What the journal keeps of a task.
-#[derive(Deserialize)]
-pub(super) struct TaskRecord {
-    pub(super) identity: Identity,
-    pub(super) sequence: Saved,
-    /// When this was written: time away is counted from the last sign of life after it.
-    pub(super) written_at: WallTime,
-    pub(super) resuming: Option<String>,
-    #[serde(default)]
-    pub(super) returning: Option<String>,
-    /// The outstanding order, while it certainly has not left: it waits for its turn, and is written down once more
-    /// before it leaves.
-    #[serde(default)]
-    pub(super) unsent: Option<OrderId>,
 }
 
 /// The order that the sequence gave and that has no report yet.
@@ -148,24 +132,15 @@ impl Task {
         }
     }
 
-    /// What the journal keeps of it: reads back as [`TaskRecord`].
-    pub(super) fn record(&mut self, now: Instant, wall: WallTime) -> impl Serialize + '_ {
-        #[derive(Serialize)]
-        struct Record<'a, S> {
-            identity: &'a Identity,
-            sequence: S,
-            written_at: WallTime,
-            resuming: &'a Option<String>,
-            returning: &'a Option<String>,
-            unsent: Option<OrderId>,
-        }
+    /// What the journal keeps of it.
+    pub(super) fn record(&mut self, now: Instant, wall: WallTime) -> TaskRecord {
         let gated = |pending: &&Pending| pending.stage == Stage::Gated;
-        Record {
-            identity: &self.identity,
+        TaskRecord {
+            identity: self.identity.clone(),
             sequence: self.sequence.record(now),
             written_at: wall,
-            resuming: &self.resuming,
-            returning: &self.returning,
+            resuming: self.resuming.clone(),
+            returning: self.returning.clone(),
             unsent: self.pending.as_ref().filter(gated).map(|order| order.id),
         }
     }

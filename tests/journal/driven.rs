@@ -4,7 +4,8 @@
 use crate::frozen::Line;
 use crate::world::{millis, secs};
 use rackbmcd::bmc::vocabulary::{
-    Delivery, EventLogEntry, Order, OrderId, Power, Reading, Report, RestartCause, Silence, Trouble,
+    Delivery, EventLogEntry, Order, OrderId, Power, Reading, Refusal, RefusalKind, Report,
+    RestartCause, Silence, Trouble,
 };
 use rackbmcd::power::{Control, Operation, Sequence, Settings};
 use rackbmcd::time::Instant;
@@ -40,6 +41,16 @@ pub const TROUBLES: [Trouble; 14] = [
     Trouble::BreakerOpen,
     Trouble::Protocol,
     Trouble::Withdrawn,
+];
+
+pub const REFUSALS: [RefusalKind; 7] = [
+    RefusalKind::Busy,
+    RefusalKind::Updating,
+    RefusalKind::NotSupported,
+    RefusalKind::Doubted,
+    RefusalKind::NotInPresentState,
+    RefusalKind::NotPermitted,
+    RefusalKind::Failed,
 ];
 
 /// A sequence, its time and the number of its next order.
@@ -128,6 +139,17 @@ pub fn all() -> Vec<Line> {
             driven.silence(trouble, delivery);
             entries.append(&mut driven.entries);
         }
+    }
+    for kind in REFUSALS {
+        let mut driven = Driven::new(Operation::PowerOn);
+        driven.next();
+        let text = "no".to_owned();
+        driven.report(Report::Refused(Refusal {
+            code: 0xC1,
+            kind,
+            text,
+        }));
+        entries.append(&mut driven.entries);
     }
     for control in [Control::Abort, Control::Cancel, Control::Rollback] {
         entries.append(&mut withdrawing(control));

@@ -11,24 +11,41 @@ mod frozen;
 mod mischief;
 mod pick;
 mod real;
+mod restored;
 mod stories;
 #[path = "../world/mod.rs"]
 mod world;
 
 use frozen::Line;
+use rackbmcd::rack::stored::migrate::FORMAT;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-
-/// The newest format.
-const NEWEST: u64 = 1;
 
 /// What to do where a record is not as it was frozen.
 const WHAT_TO_DO: &str = "Records of this format lie on disks: do not edit the frozen files. Take the change back, or \
     raise the format: write the migration from the one before, and freeze a new directory (tests/journal/README.md).";
 
+/// `restored/vN.txt` says what is to come of the records of format N: state, time left, what was sent. It may change as
+/// the words do that people see; the facts in it may not.
+#[test]
+fn every_frozen_record_is_restored_to_what_it_was() {
+    for format in 1..=FORMAT {
+        let told = restored::told(format, &frozen::lines(format));
+        let path = frozen::directory(format).with_file_name(format!("restored/v{format}.txt"));
+        if std::env::var_os("RESTORED").is_some() {
+            std::fs::write(&path, &told).expect("it can be written");
+        }
+        let expected = std::fs::read_to_string(&path).expect("what is expected");
+        for (number, (now, then)) in told.lines().zip(expected.lines()).enumerate() {
+            assert_eq!(now, then, "line {} of {}", number + 1, path.display());
+        }
+        assert_eq!(told.lines().count(), expected.lines().count());
+    }
+}
+
 #[test]
 fn the_daemon_writes_no_field_that_the_newest_frozen_records_do_not_show() {
-    let shown: BTreeSet<String> = frozen::lines(NEWEST)
+    let shown: BTreeSet<String> = frozen::lines(FORMAT)
         .iter()
         .flat_map(|line| features::names(&line.table, &line.json()))
         .collect();

@@ -5,7 +5,7 @@
 
 use crate::world::{Logged, World, millis, name, place, secs};
 use rackbmcd::bmc::vocabulary::{Order, OrderId, Power};
-use rackbmcd::power::{Control, Operation, Saved, Sequence, Settings, State};
+use rackbmcd::power::{Control, Operation, Sequence, SequenceRecord, Settings, State};
 use rackbmcd::rack::call::{BatchId, TaskId};
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::sim::{By, ChassisOrder, Effect};
@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Deserialize)]
 pub struct Record {
     pub identity: Identity,
-    pub sequence: Saved,
+    pub sequence: SequenceRecord,
     pub resuming: Option<String>,
     pub returning: Option<String>,
 }
@@ -137,7 +137,7 @@ impl Watch {
     fn put(&mut self, value: &[u8], now: Instant, world: &mut World) -> Result<(), String> {
         let record: Record = serde_json::from_slice(value).map_err(|error| error.to_string())?;
         let id = record.identity.id;
-        let sequence = Sequence::restore(record.sequence, now);
+        let sequence = Sequence::restore(record.sequence.into(), now);
         for sent in sequence.sent() {
             if sent.order.changes_power() && !self.issued.contains_key(&sent.id) {
                 let issued = Issued {
@@ -200,7 +200,7 @@ impl Watch {
         let Ok(record) = serde_json::from_slice::<Record>(value) else {
             return;
         };
-        let sequence = Sequence::restore(record.sequence, now);
+        let sequence = Sequence::restore(record.sequence.into(), now);
         if let Some(seen) = self.tasks.get_mut(&record.identity.id) {
             seen.durable = Some(sequence.state());
             seen.durable_resuming = record.resuming.is_some() || record.returning.is_some();

@@ -215,37 +215,71 @@ fn a_kill_while_the_journal_is_made_leaves_no_half_of_it() {
     assert_eq!(texts(&mut Store::open(home.path()).unwrap()), [""; 0]);
 }
 
+fn set_format(path: &Path, format: u64) {
+    let database = Database::open(path).unwrap();
+    let writing = database.begin_write().unwrap();
+    let mut meta = writing.open_table(META).unwrap();
+    meta.insert(FORMAT_KEY, format).unwrap();
+    drop(meta);
+    writing.commit().unwrap();
+}
+
 #[test]
-fn another_format_is_refused_and_what_it_holds_is_left() {
+fn a_newer_journal_is_refused_with_both_versions_and_not_touched() {
     let home = tempfile::tempdir().unwrap();
     let mut store = Store::open(home.path()).unwrap();
     store.commit(&[put(Table::Tasks, "t", "x")]).unwrap();
     drop(store);
     let path = home.path().join(FILE);
-    let set_format = |format| {
-        let database = Database::open(&path).unwrap();
-        let writing = database.begin_write().unwrap();
-        writing
-            .open_table(META)
-            .unwrap()
-            .insert(FORMAT_KEY, format)
-            .unwrap();
-        writing.commit().unwrap();
-    };
-    for found in [0, FORMAT + 1] {
-        set_format(found);
-        for _ in 0..2 {
-            let error = Store::open(home.path()).err().expect("refused").to_string();
-            assert!(
-                error.contains(&format!(
-                    "has format {found}, this rackbmcd knows format 1 only"
-                )),
-                "{error}"
-            );
-        }
+    set_format(&path, FORMAT + 1);
+    let clean = fs::read(&path).unwrap();
+    // As a daemon leaves it that is killed: redb would put that in order.
+    let database = Database::open(&path).unwrap();
+    let mut writing = database.begin_write().unwrap();
+    writing.set_durability(redb::Durability::Immediate).unwrap();
+    writing.commit().unwrap();
+    let killed = fs::read(&path).unwrap();
+    drop(database);
+    assert!(killed != clean);
+    for bytes in [clean, killed] {
+        fs::write(&path, &bytes).unwrap();
+        let error = Store::open(home.path()).err().expect("refused").to_string();
+        let found = format!(
+            "has format {} and was written by a newer rackbmcd",
+            FORMAT + 1
+        );
+        assert!(error.contains(&found), "{error}");
+        let known = format!(
+            "{}, knows formats up to {FORMAT}",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert!(error.contains(&known), "{error}");
+        assert!(error.contains("start the newer version again"), "{error}");
+        assert!(fs::read(&path).unwrap() == bytes, "not one byte is changed");
     }
-    set_format(FORMAT);
+    set_format(&path, FORMAT);
     assert_eq!(texts(&mut Store::open(home.path()).unwrap()), ["tasks/t=x"]);
+}
+
+#[test]
+fn an_older_journal_is_brought_to_the_newest_format_as_a_whole() {
+    for format in 1..=FORMAT {
+        let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/journal/v{format}"));
+        let home = tempfile::tempdir().unwrap();
+        fs::copy(frozen.join(FILE), home.path().join(FILE)).unwrap();
+        let trail = |store: &mut Store| store.after_with_keys(Table::Audit, "", 100).unwrap();
+        let mut store = Store::open(home.path()).unwrap();
+        let (first, audit) = (store.load().unwrap(), trail(&mut store));
+        assert_eq!((first.len(), audit.len()), (12, 6));
+        for (table, key, value) in &first {
+            let why = crate::rack::stored::unreadable(*table, key, value);
+            assert_eq!(why, None, "v{format}: {}/{key}", table.name());
+        }
+        drop(store);
+        let mut again = Store::open(home.path()).unwrap();
+        assert_eq!((again.load().unwrap(), trail(&mut again)), (first, audit));
+        assert_eq!(crate::daemon::audit::verify(&mut again).unwrap().1, []);
+    }
 }
 
 #[test]

@@ -1,16 +1,13 @@
 //! The clock of one task. Its [`Age`] stands still while the task is queued or suspended, so that every deadline of
 //! every phase keeps the time that was left without anybody rewriting it; the elapsed time runs on.
 
+use crate::power::stored::knowledge as stored;
 use crate::time::Instant;
-use serde::{Deserialize, Serialize};
 use std::ops::Add;
 use std::time::Duration;
 
 /// A moment on the task's own clock: running time since its beginning.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
-#[serde(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(crate) struct Age(Duration);
 
 impl Age {
@@ -27,6 +24,18 @@ impl Add<Duration> for Age {
     }
 }
 
+impl From<Age> for Duration {
+    fn from(age: Age) -> Self {
+        age.0
+    }
+}
+
+impl From<Duration> for Age {
+    fn from(since_begin: Duration) -> Self {
+        Age(since_begin)
+    }
+}
+
 /// Whether the age runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pace {
@@ -37,16 +46,14 @@ pub(super) enum Pace {
 }
 
 /// See the head of this file. All of it but the last moment seen outlives a restart.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Clock {
     age: Age,
     elapsed: Duration,
     /// The elapsed time at which the task began, `None` while it is queued.
     begun: Option<Duration>,
     /// A way back stands still: see [`super::Sequence::hold`].
-    #[serde(default)]
     pub(super) held: bool,
-    #[serde(skip)]
     seen: Option<Instant>,
 }
 
@@ -71,10 +78,43 @@ impl Clock {
         self.elapsed = self.elapsed.saturating_add(away);
     }
 
-    /// Forgets the daemon's clock, which starts anew after a restart.
+    /// As the journal keeps it: without the last moment seen, because the daemon's clock starts anew after a restart.
+    pub(crate) fn to_stored(&self) -> stored::Clock {
+        let Clock {
+            age,
+            elapsed,
+            begun,
+            held,
+            seen: _,
+        } = *self;
+        stored::Clock {
+            age: age.into(),
+            elapsed,
+            begun,
+            held,
+        }
+    }
+
+    /// Forgets the last moment seen, as a restart does.
     #[cfg(test)]
     pub(crate) fn detach(&mut self) {
         self.seen = None;
+    }
+
+    pub(crate) fn from_stored(stored: stored::Clock) -> Self {
+        let stored::Clock {
+            age,
+            elapsed,
+            begun,
+            held,
+        } = stored;
+        Clock {
+            age: age.into(),
+            elapsed,
+            begun,
+            held,
+            seen: None,
+        }
     }
 
     pub(crate) fn age(&self) -> Age {

@@ -9,11 +9,10 @@ use crate::bmc::vocabulary::{
 use crate::power::outcome::seconds;
 use crate::power::settings::SOFT_GAP;
 use crate::power::{Operation, Outcome, Sent, Settings, State};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// See the head of this file.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Knowledge {
     pub(crate) operation: Operation,
     pub(crate) settings: Settings,

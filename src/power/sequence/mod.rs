@@ -12,14 +12,14 @@ mod pulse;
 mod record;
 mod soft;
 
-pub(super) use clock::Age;
+pub(super) use clock::{Age, Clock};
 pub use controls::{Refusal, RefusalKind};
 pub(super) use knowledge::Knowledge;
 
 use super::{Control, Operation, Outcome, Sent, Settings, State, Target};
 use crate::bmc::vocabulary::{Order, OrderId, Power, Report};
 use crate::time::Instant;
-use clock::{Clock, Pace};
+use clock::Pace;
 use phase::{Aim, Next, Phase, SlowLook, Then};
 use std::collections::VecDeque;
 

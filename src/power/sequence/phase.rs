@@ -5,12 +5,10 @@
 use super::clock::Age;
 use crate::bmc::vocabulary::{self, Order, OrderId, Power, RestartCause};
 use crate::power::{Operation, Outcome};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The one order of a phase: still to be issued, or out and awaited.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
     /// To be issued from this moment on.
     At(Age),
@@ -19,8 +17,7 @@ pub(crate) enum Next {
 }
 
 /// See the head of this file.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     /// Not begun.
     Queued,
@@ -124,23 +121,21 @@ pub(crate) enum Phase {
 }
 
 /// A look beside the phase's own business.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Look {
     pub(in crate::power) looks: u32,
     pub(in crate::power) next: Next,
 }
 
 /// The looks of a suspended task: they follow the elapsed time, because the age stands still.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SlowLook {
     At(Duration),
     Out(OrderId),
 }
 
 /// What is carried out once the outstanding order is withdrawn.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Then {
     Abort { by: String, error: bool },
     Cancel { by: String },
@@ -148,7 +143,7 @@ pub(crate) enum Then {
 }
 
 /// A way to one level.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Leg {
     pub(in crate::power) to: Power,
     pub(in crate::power) aim: Aim,
@@ -164,8 +159,7 @@ pub(crate) struct Leg {
 }
 
 /// What a leg is for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Aim {
     /// Its level is what was asked for.
     Final,
@@ -178,7 +172,7 @@ pub(crate) enum Aim {
 }
 
 /// The state of a soft power off.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Soft {
     /// The end of the patience.
     pub(in crate::power) until: Age,
@@ -193,7 +187,7 @@ pub(crate) struct Soft {
 }
 
 /// What was read before a pulse, so that a change is visible.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Notes {
     /// `None`: the BMC does not say.
     pub(in crate::power) cause: Option<RestartCause>,
@@ -204,7 +198,7 @@ pub(crate) struct Notes {
 }
 
 /// How far the event log was known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct LogMark {
     pub(in crate::power) entries: u16,
     pub(in crate::power) last_added: u32,
@@ -215,8 +209,7 @@ pub(crate) struct LogMark {
 }
 
 /// What is being asked in a phase that asks several things in turn.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Question {
     Power,
     Cause,
@@ -229,8 +222,7 @@ pub(crate) enum Question {
 }
 
 /// What became of a pulse.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
     /// The BMC took it.
     Accepted,
@@ -241,12 +233,11 @@ pub(crate) enum Fate {
 }
 
 /// What was seen after a pulse.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Signs {
     /// Effects: a crash entry, another restart cause, the power gone.
     pub(in crate::power) effects: Vec<String>,
     /// One of them is a crash entry: the others may have been anybody's doing.
-    #[serde(default)]
     pub(in crate::power) crash: bool,
     /// New entries of the event log that tell of no crash.
     pub(in crate::power) entries: Vec<String>,

@@ -7,7 +7,7 @@ use crate::bmc::vocabulary::{
     Trouble,
 };
 use crate::power::sequence::phase::{Next, Phase};
-use crate::power::{Control, OnSoftTimeout, Operation, Saved, Sequence, Settings, State};
+use crate::power::{Control, OnSoftTimeout, Operation, Sequence, SequenceRecord, Settings, State};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -167,9 +167,9 @@ impl Place {
             }
             Input::Restart => {
                 let json = serde_json::to_vec(&sequence.record(place.now)).expect("serialises");
-                let saved: Saved = serde_json::from_slice(&json).expect("deserialises");
+                let record: SequenceRecord = serde_json::from_slice(&json).expect("deserialises");
                 place.now += secs(1);
-                *sequence = Sequence::restore(saved, place.now);
+                *sequence = Sequence::restore(record.into(), place.now);
                 place.outstanding = None;
             }
         }

@@ -4,7 +4,9 @@ use crate::bmc::vocabulary::{
     self, Delivery, EventLogEntry, Order, OrderId, Power, Reading, RefusalKind, Report,
     RestartCause, Silence, Trouble,
 };
-use crate::power::{Control, Operation, Outcome, Refusal, Saved, Sequence, Settings, State};
+use crate::power::{
+    Control, Operation, Outcome, Refusal, Saved, Sequence, SequenceRecord, Settings, State,
+};
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -415,7 +417,8 @@ impl World {
     pub fn restart(&mut self, away: Duration) {
         let expected = self.sequence.save(self.now);
         let json = serde_json::to_string(&self.sequence.record(self.now)).expect("serialises");
-        let saved: Saved = serde_json::from_str(&json).expect("deserialises");
+        let record: SequenceRecord = serde_json::from_str(&json).expect("deserialises");
+        let saved = Saved::from(record);
         assert_eq!(saved, expected, "nothing is lost in JSON");
         // What had not left by now never will, and an answer finds nobody.
         self.way = None;

@@ -1,0 +1,133 @@
+//! The words of the journal: enumerations without anything in them.
+
+use crate::bmc::vocabulary;
+use crate::power;
+
+/// Defines a stored enumeration beside the running one: `"as stored" = RunningVariant`. The conversions are matches
+/// over every variant of both.
+macro_rules! stored_words {
+    ($(#[$doc:meta])* $name:ident = $running:ty { $($word:literal = $variant:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+        pub(crate) enum $name {
+            $(#[serde(rename = $word)] $variant,)*
+        }
+
+        impl From<$running> for $name {
+            fn from(running: $running) -> Self {
+                match running {
+                    $(<$running>::$variant => $name::$variant,)*
+                }
+            }
+        }
+
+        impl From<$name> for $running {
+            fn from(stored: $name) -> Self {
+                match stored {
+                    $($name::$variant => <$running>::$variant,)*
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use stored_words;
+
+stored_words! {
+    /// Whether a machine has power.
+    Power = vocabulary::Power {
+        "on" = On,
+        "off" = Off,
+    }
+}
+
+stored_words! {
+    /// What a task does.
+    Operation = power::Operation {
+        "power_on" = PowerOn,
+        "power_off" = PowerOff,
+        "reboot" = Reboot,
+        "soft_power_off" = SoftPowerOff,
+        "soft_reboot" = SoftReboot,
+        "inject_nmi" = InjectNmi,
+        "reset" = Reset,
+        "cycle" = Cycle,
+    }
+}
+
+stored_words! {
+    /// Where a task stands.
+    State = power::State {
+        "queued" = Queued,
+        "running" = Running,
+        "suspended" = Suspended,
+        "aborting" = Aborting,
+        "rolling_back" = RollingBack,
+        "succeeded" = Succeeded,
+        "failed" = Failed,
+        "aborted" = Aborted,
+        "cancelled" = Cancelled,
+        "rolled_back" = RolledBack,
+        "stuck" = Stuck,
+    }
+}
+
+stored_words! {
+    /// What a person did to a task.
+    Control = power::Control {
+        "abort" = Abort,
+        "cancel" = Cancel,
+        "rollback" = Rollback,
+        "suspend" = Suspend,
+        "resume" = Resume,
+    }
+}
+
+stored_words! {
+    /// What happens when the operating system does not shut down in time.
+    OnSoftTimeout = power::OnSoftTimeout {
+        "fail" = Fail,
+        "hard_power_off" = HardPowerOff,
+    }
+}
+
+stored_words! {
+    /// Whether an unanswered order can have reached the machine.
+    Delivery = vocabulary::Delivery {
+        "not_sent" = NotSent,
+        "unknown" = Unknown,
+    }
+}
+
+stored_words! {
+    /// What a refusal means.
+    RefusalKind = vocabulary::RefusalKind {
+        "busy" = Busy,
+        "updating" = Updating,
+        "not_supported" = NotSupported,
+        "doubted" = Doubted,
+        "not_in_present_state" = NotInPresentState,
+        "not_permitted" = NotPermitted,
+        "failed" = Failed,
+    }
+}
+
+stored_words! {
+    /// Why an order was not answered.
+    Trouble = vocabulary::Trouble {
+        "no_address" = NoAddress,
+        "unreachable" = Unreachable,
+        "silent" = Silent,
+        "wrong_password" = WrongPassword,
+        "unknown_user" = UnknownUser,
+        "no_privilege" = NoPrivilege,
+        "no_common_suite" = NoCommonSuite,
+        "no_protocol" = NoProtocol,
+        "sessions_full" = SessionsFull,
+        "busy" = Busy,
+        "held" = Held,
+        "breaker_open" = BreakerOpen,
+        "protocol" = Protocol,
+        "withdrawn" = Withdrawn,
+    }
+}

@@ -1,0 +1,120 @@
+//! What the rack keeps in the journal: types of their own, apart from the running ones, and their reading and writing.
+//!
+//! Every name in here stands on disks. A change of any of them raises the format: `migrate` has the steps, and
+//! `tests/journal/README.md` says how. Programs write the newest format only; what they read was brought to it before.
+
+mod batch;
+mod history;
+pub mod migrate;
+mod node;
+mod pause;
+mod task;
+
+use super::record::Table;
+use super::schedule::{ALIVE, wall_from};
+use crate::time::WallTime;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+pub(super) use task::TaskRecord;
+
+/// An entry of the journal, taken up as what it is.
+pub(super) enum Entry {
+    Task(Box<TaskRecord>),
+    Batch(Uuid, super::batch::BatchRecord),
+    Node(Uuid, Box<super::node::Memory>),
+    /// Its number, the node and what happened to it.
+    History(u64, Uuid, super::call::HistoryEntry),
+    Pause(super::Pause),
+    Alive(WallTime),
+    /// Of another room.
+    Foreign,
+}
+
+/// Reads an entry.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(super) fn read(table: Table, key: &str, value: &[u8]) -> Result<Entry, String> {
+    entry(table, key, value).map_err(|why| migrate::not_brought(value).unwrap_or(why))
+}
+
+fn entry(table: Table, key: &str, value: &[u8]) -> Result<Entry, String> {
+    Ok(match table {
+        Table::Tasks => {
+            let record: TaskRecord = from_json::<task::Task>(value)?.into();
+            if record.identity.id != id(key)? {
+                return Err(format!("it is the record of task {}", record.identity.id));
+            }
+            Entry::Task(Box::new(record))
+        }
+        Table::Batches => Entry::Batch(id(key)?, from_json::<batch::Batch>(value)?.into()),
+        Table::Nodes => Entry::Node(id(key)?, Box::new(from_json::<node::Node>(value)?.into())),
+        Table::History => {
+            let number = key.parse().map_err(|_| "its key is no number".to_owned())?;
+            let history::History { node, entry } = from_json(value)?;
+            Entry::History(number, node, entry.into())
+        }
+        Table::Rack => match key {
+            PAUSE => Entry::Pause(from_json::<pause::Pause>(value)?.into()),
+            ALIVE => Entry::Alive(wall_from(value).ok_or("it is no calendar time")?),
+            AUDIT => Entry::Foreign,
+            _ => return Err("this rackbmcd knows no such entry".to_owned()),
+        },
+        Table::Audit => Entry::Foreign,
+    })
+}
+
+/// Why an entry of the journal cannot be read, where it cannot: such an entry may be discarded.
+pub fn unreadable(table: Table, key: &str, value: &[u8]) -> Option<String> {
+    read(table, key, value).err()
+}
+
+/// The value of a task's entry.
+pub(super) fn task(record: TaskRecord) -> Vec<u8> {
+    to_json(&task::Task::from(record))
+}
+
+/// The value of a batch's entry.
+pub(super) fn batch(record: &super::batch::BatchRecord) -> Vec<u8> {
+    to_json(&batch::Batch::from(record))
+}
+
+/// The value of a node's entry.
+pub(super) fn node(memory: &super::node::Memory) -> Vec<u8> {
+    to_json(&node::Node::from(memory))
+}
+
+/// The value of an entry of a node's history.
+pub(super) fn history(node: Uuid, entry: &super::call::HistoryEntry) -> Vec<u8> {
+    to_json(&history::History {
+        node,
+        entry: entry.into(),
+    })
+}
+
+/// The value of the entry [`PAUSE`].
+pub(super) fn pause(pause: &super::Pause) -> Vec<u8> {
+    to_json(&pause::Pause::from(pause))
+}
+
+fn id(key: &str) -> Result<Uuid, String> {
+    key.parse().map_err(|_| "its key is no uuid".to_owned())
+}
+
+fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("our records have string keys and finite numbers")
+}
+
+fn from_json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(value).map_err(|error| error.to_string())
+}
+
+/// The key of the pause in [`Table::Rack`].
+pub(super) const PAUSE: &str = "pause";
+/// The key of the audit trail's end in the same table, which is the daemon's.
+const AUDIT: &str = "audit";
+
+#[cfg(test)]
+mod tests;

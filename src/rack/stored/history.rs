@@ -1,0 +1,66 @@
+//! What happened to a node, as it is stored.
+
+use crate::rack::call::{HistoryEntry, TaskId};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct History {
+    pub(super) node: Uuid,
+    pub(super) entry: Happened,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Happened {
+    at: WallTime,
+    kind: String,
+    text: String,
+    task: Option<TaskId>,
+    by: Option<String>,
+    error: bool,
+}
+
+impl From<&HistoryEntry> for Happened {
+    fn from(running: &HistoryEntry) -> Self {
+        let HistoryEntry {
+            at,
+            kind,
+            text,
+            task,
+            by,
+            error,
+        } = running;
+        Happened {
+            at: *at,
+            kind: kind.clone(),
+            text: text.clone(),
+            task: *task,
+            by: by.clone(),
+            error: *error,
+        }
+    }
+}
+
+impl From<Happened> for HistoryEntry {
+    fn from(stored: Happened) -> Self {
+        let Happened {
+            at,
+            kind,
+            text,
+            task,
+            by,
+            error,
+        } = stored;
+        HistoryEntry {
+            at,
+            kind,
+            text,
+            task,
+            by,
+            error,
+        }
+    }
+}

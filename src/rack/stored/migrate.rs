@@ -1,0 +1,121 @@
+//! Bringing entries of an older format to the newest, one step a format.
+//!
+//! Driven by the store when it opens a journal of an older program, before anything is read. A step is a function over
+//! JSON values and knows no running type: it stays true however those change.
+
+use crate::rack::record::Table;
+use serde_json::{Value, json};
+
+/// From one format to the next: changes the value of an entry of this table, or says why that cannot be done.
+type Step = fn(Table, &mut Value) -> Result<(), String>;
+
+/// The steps, the first one from format 1 to 2. One is added for each release that changes what is stored.
+const STEPS: &[Step] = &[refusals_are_repeated];
+
+/// The format of what this program writes.
+pub const FORMAT: u64 = 1 + STEPS.len() as u64;
+
+/// Format 2: one refusal takes no order from a node any more, and what a BMC carried out is remembered instead.
+fn refusals_are_repeated(table: Table, entry: &mut Value) -> Result<(), String> {
+    if table != Table::Nodes {
+        return Ok(());
+    }
+    let knowledge = entry.get_mut("knowledge").and_then(Value::as_object_mut);
+    let knowledge = knowledge.ok_or("nothing is known of the BMC")?;
+    knowledge.remove("unsupported");
+    knowledge.insert("carried_out".to_owned(), json!([]));
+    Ok(())
+}
+
+/// The value of an entry of format `from` in the newest format. One that cannot be brought there stands behind the words
+/// that say so, and is found unreadable, with them, wherever it is read.
+pub fn newest(from: u64, table: Table, value: Vec<u8>) -> Vec<u8> {
+    bring(STEPS, from, table, value)
+}
+
+fn bring(steps: &[Step], from: u64, table: Table, value: Vec<u8>) -> Vec<u8> {
+    let Some(steps) = usize::try_from(from - 1)
+        .ok()
+        .and_then(|done| steps.get(done..))
+    else {
+        return value;
+    };
+    let brought = serde_json::from_slice(&value)
+        .map_err(|error| error.to_string())
+        .and_then(|mut json: Value| {
+            steps.iter().try_for_each(|step| step(table, &mut json))?;
+            Ok(json)
+        });
+    let json = brought.unwrap_or_else(|why| {
+        let was = String::from_utf8_lossy(&value);
+        json!({ NOT_BROUGHT: format!("from format {from}: {why}"), "was": was })
+    });
+    serde_json::to_vec(&json).expect("JSON has a text")
+}
+
+/// Why the value was not brought to the newest format, where that is what it says.
+pub(super) fn not_brought(value: &[u8]) -> Option<String> {
+    let json: Value = serde_json::from_slice(value).ok()?;
+    let why = json.get(NOT_BROUGHT)?.as_str()?;
+    Some(format!("it could not be migrated {why}"))
+}
+
+const NOT_BROUGHT: &str = "not migrated";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rename(table: Table, entry: &mut Value) -> Result<(), String> {
+        if table != Table::Tasks {
+            return Ok(());
+        }
+        let fields = entry.as_object_mut().ok_or("it is no record")?;
+        let patience = fields.remove("patience").ok_or("it has no patience")?;
+        fields.insert("deadline".to_owned(), patience);
+        Ok(())
+    }
+
+    fn double(_: Table, entry: &mut Value) -> Result<(), String> {
+        if let Some(deadline) = entry.get_mut("deadline") {
+            *deadline = json!(deadline.as_u64().ok_or("its deadline is no number")? * 2);
+        }
+        Ok(())
+    }
+
+    fn brought(from: u64, table: Table, value: &str) -> String {
+        let bytes = bring(&[rename, double], from, table, value.into());
+        String::from_utf8(bytes).expect("JSON is text")
+    }
+
+    #[test]
+    fn an_entry_takes_every_step_after_its_own_format() {
+        let tasks = Table::Tasks;
+        assert_eq!(brought(1, tasks, r#"{"patience":4}"#), r#"{"deadline":8}"#);
+        assert_eq!(brought(2, tasks, r#"{"deadline":4}"#), r#"{"deadline":8}"#);
+        assert_eq!(brought(3, tasks, r#"{"deadline":4}"#), r#"{"deadline":4}"#);
+        assert_eq!(brought(1, Table::Rack, "1790"), "1790");
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_brought_to_the_newest_format_says_so_and_is_kept() {
+        for (value, why) in [
+            (r#"{"p":1}"#, "from format 1: it has no patience"),
+            ("[]", "from format 1: it is no record"),
+            (
+                r#"{"patience":"x"}"#,
+                "from format 1: its deadline is no number",
+            ),
+            (
+                "no json",
+                "from format 1: expected ident at line 1 column 2",
+            ),
+        ] {
+            let kept = brought(1, Table::Tasks, value);
+            let said = not_brought(kept.as_bytes()).expect("it says so");
+            assert_eq!(said, format!("it could not be migrated {why}"));
+            let json: Value = serde_json::from_str(&kept).expect("JSON");
+            assert_eq!(json["was"], value);
+        }
+    }
+}

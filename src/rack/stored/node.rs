@@ -1,0 +1,200 @@
+//! What is stored of a node and its BMC.
+
+use super::super::drift;
+use super::super::node::Memory;
+use super::pause::Hold;
+use crate::bmc;
+use crate::power::stored::words::{Operation, Power, State, stored_words};
+use crate::rack::call::{self, TaskId};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Node {
+    created_at: WallTime,
+    updated_at: Option<WallTime>,
+    shown: PowerState,
+    last_error: Option<String>,
+    maintenance: Option<Hold>,
+    suspended: Option<TaskId>,
+    fault: Option<String>,
+    last_nmi: Option<WallTime>,
+    reading: Option<(Power, WallTime)>,
+    late: Option<Late>,
+    gone_since: Option<WallTime>,
+    knowledge: Knowledge,
+}
+
+stored_words! {
+    /// What is shown of a node's power.
+    PowerState = call::PowerState {
+        "power on" = On,
+        "power off" = Off,
+        "error" = Error,
+        "unknown" = Unknown,
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Late {
+    task: TaskId,
+    operation: Operation,
+    state: State,
+    at: WallTime,
+    to: Vec<Power>,
+}
+
+/// What was learned of a BMC.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Knowledge {
+    suite: Option<u8>,
+    quirks: Vec<String>,
+    evidence: Vec<String>,
+    listed: Option<Vec<String>>,
+    carried_out: Vec<String>,
+}
+
+impl From<&Memory> for Node {
+    fn from(running: &Memory) -> Self {
+        let Memory {
+            created_at,
+            updated_at,
+            shown,
+            last_error,
+            maintenance,
+            suspended,
+            fault,
+            last_nmi,
+            reading,
+            late,
+            gone_since,
+            knowledge,
+        } = running;
+        Node {
+            created_at: *created_at,
+            updated_at: *updated_at,
+            shown: (*shown).into(),
+            last_error: last_error.clone(),
+            maintenance: maintenance.as_ref().map(Into::into),
+            suspended: *suspended,
+            fault: fault.clone(),
+            last_nmi: *last_nmi,
+            reading: reading.map(|(power, at)| (power.into(), at)),
+            late: late.as_ref().map(Into::into),
+            gone_since: *gone_since,
+            knowledge: knowledge.into(),
+        }
+    }
+}
+
+impl From<Node> for Memory {
+    fn from(stored: Node) -> Self {
+        let Node {
+            created_at,
+            updated_at,
+            shown,
+            last_error,
+            maintenance,
+            suspended,
+            fault,
+            last_nmi,
+            reading,
+            late,
+            gone_since,
+            knowledge,
+        } = stored;
+        Memory {
+            created_at,
+            updated_at,
+            shown: shown.into(),
+            last_error,
+            maintenance: maintenance.map(Into::into),
+            suspended,
+            fault,
+            last_nmi,
+            reading: reading.map(|(power, at)| (power.into(), at)),
+            late: late.map(Into::into),
+            gone_since,
+            knowledge: knowledge.into(),
+        }
+    }
+}
+
+impl From<&drift::Late> for Late {
+    fn from(running: &drift::Late) -> Self {
+        let drift::Late {
+            task,
+            operation,
+            state,
+            at,
+            to,
+        } = running;
+        Late {
+            task: *task,
+            operation: (*operation).into(),
+            state: (*state).into(),
+            at: *at,
+            to: to.iter().map(|power| (*power).into()).collect(),
+        }
+    }
+}
+
+impl From<Late> for drift::Late {
+    fn from(stored: Late) -> Self {
+        let Late {
+            task,
+            operation,
+            state,
+            at,
+            to,
+        } = stored;
+        drift::Late {
+            task,
+            operation: operation.into(),
+            state: state.into(),
+            at,
+            to: to.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&bmc::Knowledge> for Knowledge {
+    fn from(running: &bmc::Knowledge) -> Self {
+        let bmc::Knowledge {
+            suite,
+            quirks,
+            evidence,
+            listed,
+            carried_out,
+        } = running;
+        Knowledge {
+            suite: *suite,
+            quirks: quirks.clone(),
+            evidence: evidence.clone(),
+            listed: listed.clone(),
+            carried_out: carried_out.clone(),
+        }
+    }
+}
+
+impl From<Knowledge> for bmc::Knowledge {
+    fn from(stored: Knowledge) -> Self {
+        let Knowledge {
+            suite,
+            quirks,
+            evidence,
+            listed,
+            carried_out,
+        } = stored;
+        bmc::Knowledge {
+            suite,
+            quirks,
+            evidence,
+            listed,
+            carried_out,
+        }
+    }
+}

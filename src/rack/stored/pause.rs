@@ -1,0 +1,60 @@
+//! The pause of the rack as it is stored, and holds of every kind.
+
+use crate::rack::call::{HoldView, TaskId};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pause {
+    hold: Hold,
+    tasks: BTreeSet<TaskId>,
+}
+
+/// Why something is held, by whom and since when.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hold {
+    reason: Option<String>,
+    by: String,
+    since: WallTime,
+}
+
+impl From<&crate::rack::Pause> for Pause {
+    fn from(running: &crate::rack::Pause) -> Self {
+        let crate::rack::Pause { hold, tasks } = running;
+        Pause {
+            hold: hold.into(),
+            tasks: tasks.clone(),
+        }
+    }
+}
+
+impl From<Pause> for crate::rack::Pause {
+    fn from(stored: Pause) -> Self {
+        let Pause { hold, tasks } = stored;
+        crate::rack::Pause {
+            hold: hold.into(),
+            tasks,
+        }
+    }
+}
+
+impl From<&HoldView> for Hold {
+    fn from(running: &HoldView) -> Self {
+        let HoldView { reason, by, since } = running;
+        Hold {
+            reason: reason.clone(),
+            by: by.clone(),
+            since: *since,
+        }
+    }
+}
+
+impl From<Hold> for HoldView {
+    fn from(stored: Hold) -> Self {
+        let Hold { reason, by, since } = stored;
+        HoldView { reason, by, since }
+    }
+}

@@ -1,0 +1,233 @@
+//! A task as it is stored.
+
+use super::super::task::Identity;
+use crate::bmc::vocabulary::OrderId;
+use crate::power::SequenceRecord;
+use crate::power::stored::words::{Control, Operation};
+use crate::rack::call::{ControlView, TaskId, Who};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What is put down of a task, and taken up again.
+pub(in crate::rack) struct TaskRecord {
+    pub(in crate::rack) identity: Identity,
+    pub(in crate::rack) sequence: SequenceRecord,
+    /// When this was written: time away is counted from the last sign of life after it.
+    pub(in crate::rack) written_at: WallTime,
+    pub(in crate::rack) resuming: Option<String>,
+    pub(in crate::rack) returning: Option<String>,
+    /// The outstanding order, while it certainly has not left: it waits for its turn, and is written down once more
+    /// before it leaves.
+    pub(in crate::rack) unsent: Option<OrderId>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Task {
+    identity: StoredIdentity,
+    sequence: SequenceRecord,
+    written_at: WallTime,
+    resuming: Option<String>,
+    returning: Option<String>,
+    unsent: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredIdentity {
+    id: TaskId,
+    node: String,
+    node_uuid: Uuid,
+    batch: Option<Uuid>,
+    operation: Operation,
+    requested_by: Requester,
+    requested_at: WallTime,
+    started_at: Option<WallTime>,
+    ended_at: Option<WallTime>,
+    version: u64,
+    controls: Vec<StoredControl>,
+}
+
+/// Who asked.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Requester {
+    name: String,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    pid: Option<i32>,
+    request: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredControl {
+    control: Control,
+    by: String,
+    at: WallTime,
+}
+
+impl From<TaskRecord> for Task {
+    fn from(running: TaskRecord) -> Self {
+        let TaskRecord {
+            identity,
+            sequence,
+            written_at,
+            resuming,
+            returning,
+            unsent,
+        } = running;
+        Task {
+            identity: identity.into(),
+            sequence,
+            written_at,
+            resuming,
+            returning,
+            unsent: unsent.map(|order| order.0),
+        }
+    }
+}
+
+impl From<Task> for TaskRecord {
+    fn from(stored: Task) -> Self {
+        let Task {
+            identity,
+            sequence,
+            written_at,
+            resuming,
+            returning,
+            unsent,
+        } = stored;
+        TaskRecord {
+            identity: identity.into(),
+            sequence,
+            written_at,
+            resuming,
+            returning,
+            unsent: unsent.map(OrderId),
+        }
+    }
+}
+
+impl From<Identity> for StoredIdentity {
+    fn from(running: Identity) -> Self {
+        let Identity {
+            id,
+            node,
+            node_uuid,
+            batch,
+            operation,
+            requested_by,
+            requested_at,
+            started_at,
+            ended_at,
+            version,
+            controls,
+        } = running;
+        StoredIdentity {
+            id,
+            node,
+            node_uuid,
+            batch,
+            operation: operation.into(),
+            requested_by: (&requested_by).into(),
+            requested_at,
+            started_at,
+            ended_at,
+            version,
+            controls: controls.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<StoredIdentity> for Identity {
+    fn from(stored: StoredIdentity) -> Self {
+        let StoredIdentity {
+            id,
+            node,
+            node_uuid,
+            batch,
+            operation,
+            requested_by,
+            requested_at,
+            started_at,
+            ended_at,
+            version,
+            controls,
+        } = stored;
+        Identity {
+            id,
+            node,
+            node_uuid,
+            batch,
+            operation: operation.into(),
+            requested_by: requested_by.into(),
+            requested_at,
+            started_at,
+            ended_at,
+            version,
+            controls: controls.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&Who> for Requester {
+    fn from(running: &Who) -> Self {
+        let Who {
+            name,
+            uid,
+            gid,
+            pid,
+            request,
+        } = running;
+        Requester {
+            name: name.clone(),
+            uid: *uid,
+            gid: *gid,
+            pid: *pid,
+            request: request.clone(),
+        }
+    }
+}
+
+impl From<Requester> for Who {
+    fn from(stored: Requester) -> Self {
+        let Requester {
+            name,
+            uid,
+            gid,
+            pid,
+            request,
+        } = stored;
+        Who {
+            name,
+            uid,
+            gid,
+            pid,
+            request,
+        }
+    }
+}
+
+impl From<ControlView> for StoredControl {
+    fn from(running: ControlView) -> Self {
+        let ControlView { control, by, at } = running;
+        StoredControl {
+            control: control.into(),
+            by,
+            at,
+        }
+    }
+}
+
+impl From<StoredControl> for ControlView {
+    fn from(stored: StoredControl) -> Self {
+        let StoredControl { control, by, at } = stored;
+        ControlView {
+            control: control.into(),
+            by,
+            at,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What a rack makes of frozen records: a page of plain words for each, as people would see it.
+
+use crate::frozen::Line;
+use crate::world::{node, secs};
+use rackbmcd::entropy::Seeded;
+use rackbmcd::rack::Rack;
+use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, NodeView, TaskView};
+use rackbmcd::rack::record::Table;
+use rackbmcd::rack::settings::{NodeSettings, RackSettings};
+use rackbmcd::rack::stored::migrate;
+use rackbmcd::time::{Instant, WallTime};
+use serde_json::Value;
+use std::fmt::Write;
+use uuid::Uuid;
+
+/// All that the lines of a format came to.
+pub fn told(format: u64, lines: &[Line]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let value = line.json();
+        match line.table.as_str() {
+            "tasks" => task(&mut text, format, line, &value),
+            "batches" => batch(&mut text, format, line),
+            "nodes" => node_of(&mut text, format, line),
+            "history" => history(&mut text, format, line, &value),
+            "rack" if line.key == "pause" => pause(&mut text, format, line),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// A rack that was given these lines, brought to the newest format, with a node for each of these uuids.
+fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Rack {
+    let remembered = lines.iter().map(|line| {
+        let table = Table::from_name(&line.table).expect("one of ours");
+        let value = migrate::newest(format, table, line.value.clone());
+        (table, line.key.clone(), value)
+    });
+    let settings = |(uuid, name): &(Uuid, String)| NodeSettings {
+        uuid: *uuid,
+        name: name.clone(),
+        ..node(0)
+    };
+    Rack::new(
+        RackSettings::default(),
+        nodes.iter().map(settings).collect(),
+        remembered.collect(),
+        WallTime::from_unix_micros(wall),
+        Instant::after_start(secs(10)),
+        Box::new(Seeded::new(1)),
+    )
+    .expect("a frozen record can be restored")
+}
+
+fn ask(rack: &mut Rack, call: Call) -> Answer {
+    rack.handle_call(CallId(1), call, Instant::after_start(secs(10)));
+    let (_, answer) = rack.poll_answer().expect("it is answered at once");
+    answer.expect("it is not refused")
+}
+
+fn uuid(value: &Value) -> Uuid {
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .expect("a uuid")
+}
+
+/// Ten seconds after it was written, all of them while no daemon ran.
+fn task(text: &mut String, format: u64, line: &Line, value: &Value) {
+    let identity = &value["identity"];
+    let name = identity["node"].as_str().expect("a name").to_owned();
+    let written = value["written_at"].as_u64().expect("a time");
+    let nodes = [(uuid(&identity["node_uuid"]), name)];
+    let mut rack = rack(format, &[line], &nodes, written + 10_000_000);
+    let Answer::Task(view) = ask(&mut rack, Call::Task(uuid(&identity["id"]))) else {
+        panic!("that is no task");
+    };
+    let TaskView {
+        node,
+        operation,
+        state,
+        target_power_state,
+        requested_by,
+        power_at_start,
+        power,
+        ..
+    } = &view;
+    let target = target_power_state.map_or("nothing", |target| target.name());
+    let read = |power: &Option<_>| power.map_or("not read".to_owned(), |power| format!("{power}"));
+    let _ = writeln!(
+        text,
+        "task {} on {node}: {operation}, {state}, towards {target}, for {}; at the start {}, now {}; batch {}",
+        view.id,
+        requested_by.name,
+        read(power_at_start),
+        read(power),
+        view.batch.is_some(),
+    );
+    let left = view.time_left.map_or("none".to_owned(), |left| {
+        format!("{:.3} s", left.as_secs_f64())
+    });
+    let _ = writeln!(
+        text,
+        "  {}: step {} of {}, elapsed {:.3} s, time left {left}",
+        view.phase,
+        view.step,
+        view.steps,
+        view.elapsed.as_secs_f64()
+    );
+    for order in &view.orders {
+        let left = if order.left { "left" } else { "did not leave" };
+        let answer = order.answer.as_deref().unwrap_or("no answer yet");
+        let _ = writeln!(
+            text,
+            "  {} at {} {left}, {} times: {answer}",
+            order.order, order.at, order.times
+        );
+    }
+    for control in &view.controls {
+        let _ = writeln!(
+            text,
+            "  {} by {} at {}",
+            control.control, control.by, control.at
+        );
+    }
+    if let Some(outcome) = &view.outcome {
+        let _ = writeln!(text, "  {outcome}");
+    }
+}
+
+/// Its tasks are unknown here; the batch is taken up where one of them is there.
+fn batch(text: &mut String, format: u64, line: &Line) {
+    let value = line.json();
+    let task = &value["members"][0]["task"];
+    let like = crate::frozen::lines(format);
+    let like = like
+        .iter()
+        .find(|line| line.table == "tasks")
+        .expect("there are tasks");
+    let json = like.json();
+    let id = json["identity"]["id"].as_str().expect("an id");
+    let text_of = String::from_utf8(like.value.clone()).expect("text");
+    let member = Line {
+        table: "tasks".to_owned(),
+        key: task.as_str().expect("an id").to_owned(),
+        value: text_of
+            .replace(id, task.as_str().expect("an id"))
+            .into_bytes(),
+    };
+    let nodes = [(uuid(&json["identity"]["node_uuid"]), "n01".to_owned())];
+    let mut rack = rack(format, &[&member, line], &nodes, 1_790_200_000_000_000);
+    let Answer::Batch(view) = ask(&mut rack, Call::Batch(uuid(&value["id"]))) else {
+        panic!("that is no batch");
+    };
+    let BatchView {
+        operation,
+        requested_by,
+        requested_at,
+        ended_at,
+        max_parallel,
+        stagger,
+        on_failure,
+        ..
+    } = &view;
+    let ended = ended_at.map_or("not ended".to_owned(), |at| format!("ended at {at}"));
+    let stopped = if view.state == "stopped" {
+        "stopped"
+    } else {
+        "not stopped"
+    };
+    let _ = writeln!(
+        text,
+        "batch {}: {operation} for {} at {requested_at}, {ended}, {stopped}, {max_parallel} at once, {stagger:?} apart, {on_failure:?}",
+        view.id, requested_by.name,
+    );
+    for node in &view.nodes {
+        let _ = writeln!(
+            text,
+            "  {} {}",
+            node.node,
+            node.task.expect("it is no dry run")
+        );
+    }
+}
+
+fn node_of(text: &mut String, format: u64, line: &Line) {
+    let nodes = [(line.key.parse().expect("a uuid"), "n01".to_owned())];
+    let mut rack = rack(format, &[line], &nodes, 1_790_200_000_000_000);
+    let Answer::Node(view) = ask(&mut rack, Call::Node("n01".to_owned())) else {
+        panic!("that is no node");
+    };
+    let NodeView {
+        uuid,
+        power_state,
+        created_at,
+        updated_at,
+        last_error,
+        maintenance,
+        fault,
+        reading,
+        bmc,
+        ..
+    } = &view;
+    let _ = writeln!(
+        text,
+        "node {uuid}: {power_state:?}, created {created_at}, updated {updated_at:?}, fault {fault:?}, suite {:?}",
+        bmc.cipher_suite
+    );
+    let _ = writeln!(
+        text,
+        "  read {:?}",
+        reading.as_ref().map(|reading| (reading.power, reading.at))
+    );
+    let _ = writeln!(text, "  error {last_error:?}");
+    let hold = maintenance
+        .as_ref()
+        .map(|hold| (&hold.reason, &hold.by, hold.since));
+    let _ = writeln!(text, "  maintenance {hold:?}");
+    let targets: Vec<_> = view
+        .supported_power_states
+        .iter()
+        .map(|target| target.words())
+        .collect();
+    let _ = writeln!(text, "  takes {}", targets.join(", "));
+}
+
+fn history(text: &mut String, format: u64, line: &Line, value: &Value) {
+    let nodes = [(uuid(&value["node"]), "n01".to_owned())];
+    let mut rack = rack(format, &[line], &nodes, 1_790_200_000_000_000);
+    let call = Call::History {
+        node: "n01".to_owned(),
+        limit: 10,
+    };
+    let Answer::History(entries) = ask(&mut rack, call) else {
+        panic!("that is no history");
+    };
+    for entry in entries {
+        let _ = writeln!(
+            text,
+            "history {}: {} {} of {:?} by {:?}, error {}\n  {}",
+            line.key, entry.at, entry.kind, entry.task, entry.by, entry.error, entry.text
+        );
+    }
+}
+
+fn pause(text: &mut String, format: u64, line: &Line) {
+    let mut rack = rack(format, &[line], &[], 1_790_200_000_000_000);
+    let Answer::Pausing(Some(hold)) = ask(&mut rack, Call::Pausing) else {
+        panic!("it is not paused");
+    };
+    let _ = writeln!(
+        text,
+        "paused by {} since {}: {}",
+        hold.by,
+        hold.since,
+        hold.reason.unwrap_or_default()
+    );
+}
