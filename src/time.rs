@@ -115,6 +115,25 @@ impl fmt::Display for WallTime {
     }
 }
 
+impl std::str::FromStr for WallTime {
+    type Err = NotATime;
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let stamp: jiff::Timestamp = text.parse().map_err(|_| NotATime)?;
+        let micros = u64::try_from(stamp.as_microsecond()).map_err(|_| NotATime)?;
+        Ok(WallTime(micros))
+    }
+}
+
+/// A text that is no calendar time (RFC 3339) since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotATime;
+
+impl fmt::Display for NotATime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no time: it looks like 2026-01-31T12:00:00.000000+00:00")
+    }
+}
+
 impl fmt::Debug for WallTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -136,5 +155,7 @@ mod tests {
     fn a_calendar_time_reads_as_ironic_writes_it() {
         let time = WallTime::from_unix_micros(1_438_387_200_000_120);
         assert_eq!(time.to_string(), "2015-08-01T00:00:00.000120+00:00");
+        assert_eq!("2015-08-01T00:00:00.000120+00:00".parse(), Ok(time));
+        assert_eq!("yesterday".parse::<WallTime>(), Err(NotATime));
     }
 }

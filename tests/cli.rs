@@ -10,7 +10,7 @@ mod expert;
 mod daemon;
 
 use daemon::{Bed, Keys, begin, plan};
-use rackbmcd::api::json::{Node, Task};
+use rackbmcd::model::{Node, PowerState, Target, Task, TaskState};
 use rackbmcd::sim::{Mood, OsMood};
 use std::time::{Duration, Instant};
 
@@ -107,21 +107,21 @@ fn an_abort_in_the_middle_leaves_the_machine_and_says_who_and_what() {
     let waiting = begin(bed.command(&["soft", "r1n01"]));
     bed.reached("r1n01", 1);
     assert_eq!(
-        bed.node("r1n01").target_power_state.as_deref(),
-        Some("soft power off")
+        bed.node("r1n01").target_power_state,
+        Some(Target::SoftPowerOff.into())
     );
     assert_eq!(bed.rackbmc(&["on", "r1n01"]).code, 1, "one task at a time");
     bed.expect(0, &["abort", "r1n01"]);
     let waited = waiting.wait_with_output().expect("it ends");
     assert_eq!(waited.status.code(), Some(6), "the one who waited is told");
     let node = bed.node("r1n01");
-    assert_eq!(node.power_state.as_deref(), Some("error"));
+    assert_eq!(node.power_state, PowerState::Error);
     let why = node.last_error.expect("an abort is said");
     assert!(
         why.contains("abort") && why.contains("soft power off"),
         "{why}"
     );
-    assert_eq!(bed.last_task("r1n01").state, "aborted");
+    assert_eq!(bed.last_task("r1n01").state, TaskState::Aborted);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(bed.executed("r1n01"), ["Soft"]);
     assert!(bed.is_on("r1n01"));
@@ -234,14 +234,14 @@ fn suspend_resume_rollback_and_a_cancel_that_comes_too_late() {
         late.err
     );
     bed.expect(0, &["suspend", "r1n01"]);
-    assert_eq!(bed.last_task("r1n01").state, "suspended");
+    assert_eq!(bed.last_task("r1n01").state, TaskState::Suspended);
     bed.expect(0, &["resume", "r1n01", "--wait"]);
     assert!(!bed.is_on("r1n01"));
     bed.expect(0, &["on", "r1n01"]);
     bed.expect(0, &["soft", "r1n01", "--no-wait"]);
     bed.reached("r1n01", 3);
     bed.expect(0, &["rollback", "r1n01", "--wait"]);
-    assert_eq!(bed.last_task("r1n01").state, "rolled back");
+    assert_eq!(bed.last_task("r1n01").state, TaskState::RolledBack);
     assert!(bed.is_on("r1n01"));
     assert_eq!(bed.executed("r1n01"), ["Soft", "On", "Soft", "On"]);
 }

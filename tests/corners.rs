@@ -148,7 +148,7 @@ fn two_nodes_whose_names_lead_to_one_bmc_are_both_answered() {
     world.run_for(secs(4));
     for name in ["n01", "n02"] {
         let view = world.node(name);
-        assert!(view.reading.is_some(), "{view:#?}");
+        assert!(view.rackbmcd.reading.is_some(), "{view:#?}");
     }
 }
 
@@ -217,7 +217,7 @@ fn an_address_that_the_network_cannot_reach_is_left_for_the_next_at_once() {
     );
     let view = world.node("n01");
     assert!(
-        view.reading.is_some() && view.bmc.trouble.is_none(),
+        view.rackbmcd.reading.is_some() && view.rackbmcd.bmc.trouble.is_none(),
         "{view:#?}"
     );
     // Nobody anywhere: said at once, not tried in a circle.
@@ -229,8 +229,8 @@ fn an_address_that_the_network_cannot_reach_is_left_for_the_next_at_once() {
     }
     world.run_for(millis(1));
     assert!(world.take_answer(call).is_some(), "it has its answer");
-    let trouble = world.node("n01").bmc.trouble;
-    assert_eq!(trouble, Some(Trouble::Unreachable));
+    let trouble = world.node("n01").rackbmcd.bmc.trouble;
+    assert_eq!(trouble, Some(Trouble::Unreachable.into()));
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_batch_goes_on_without_the_node_that_was_taken_out_of_the_configuration() {
         let view = look_at_batch(&mut world, &batch);
         assert_eq!((view.state.as_str(), view.ended_at), ("running", None));
         world.run_for(secs(130));
-        assert_eq!(look_at_batch(&mut world, &batch).state, "ended");
+        assert_eq!(look_at_batch(&mut world, &batch).state.as_str(), "ended");
     }
 }
 
@@ -310,7 +310,7 @@ fn a_task_that_begins_before_the_first_sync_shows_what_it_read() {
     let node = world.node("n01");
     assert_eq!(
         (node.power_state, node.target_power_state),
-        (PowerState::On, Some(Target::SoftPowerOff))
+        (PowerState::On, Some(Target::SoftPowerOff.into()))
     );
 }
 

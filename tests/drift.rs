@@ -2,6 +2,7 @@
 
 mod world;
 
+use rackbmcd::model::HistoryKind;
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Answer, BatchRequest, Call, HistoryEntry, Wishes};
 use rackbmcd::sim::{ChassisOrder, OsMood};
@@ -14,7 +15,7 @@ fn drifts(world: &mut World) -> Vec<HistoryEntry> {
     };
     match world.call(call) {
         Ok(Answer::History(entries)) => {
-            let drift = |entry: &HistoryEntry| entry.kind == "drift";
+            let drift = |entry: &HistoryEntry| entry.kind == HistoryKind::Drift;
             entries.into_iter().filter(drift).collect()
         }
         other => panic!("{other:?}"),

@@ -56,7 +56,10 @@ fn the_patience_of_a_rollback_stands_still_while_the_rack_is_paused_also_over_a_
         pause(&mut world, "smoke");
         world.run_for(secs(600));
         let view = world.task(task);
-        assert_eq!((view.state, view.time_left), (State::RollingBack, None));
+        assert_eq!(
+            (view.state, view.time_left),
+            (State::RollingBack.into(), None)
+        );
         assert!(view.phase.starts_with("held back"), "{}", view.phase);
         assert!(
             view.phase.ends_with("pause by alice: smoke"),
@@ -370,7 +373,13 @@ fn pause_and_release_are_events_of_the_rack() {
     let found = events(&mut world, Some(begin)).events;
     let found: Vec<_> = found
         .iter()
-        .map(|event| (event.kind, event.node.as_deref(), event.text.as_str()))
+        .map(|event| {
+            (
+                event.kind.as_str(),
+                event.node.as_deref(),
+                event.text.as_str(),
+            )
+        })
         .collect();
     assert_eq!(
         found,

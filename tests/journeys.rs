@@ -23,8 +23,8 @@ fn idle_nodes_are_read_and_shown() {
     assert_eq!(world.power_state("n01"), PowerState::On);
     assert_eq!(world.power_state("n04"), PowerState::On);
     let view = world.node("n02");
-    assert!(view.reading.unwrap().age <= secs(3));
-    assert_eq!(view.bmc.cipher_suite, Some(17));
+    assert!(view.rackbmcd.reading.unwrap().age <= secs(3));
+    assert_eq!(view.rackbmcd.bmc.cipher_suite, Some(17));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_soft_power_off_is_followed_until_the_machine_is_read_as_off() {
     let node = world.node("n01");
     assert_eq!(
         (node.power_state, node.target_power_state),
-        (PowerState::On, Some(Target::SoftPowerOff))
+        (PowerState::On, Some(Target::SoftPowerOff.into()))
     );
     let view = world.run_task(task.id, secs(60));
     assert_eq!(view.state, State::Succeeded, "{view:#?}");
@@ -67,7 +67,10 @@ fn a_soft_power_off_of_a_hanging_system_is_aborted_and_the_machine_left_as_it_is
         .put_power("n01", "abort soft power off", Wishes::default())
         .unwrap()
         .unwrap();
-    assert_eq!((aborted.id, aborted.state), (task.id, State::Aborted));
+    assert_eq!(
+        (aborted.id, aborted.state),
+        (task.id, State::Aborted.into())
+    );
     let before = world.left.len();
     let node = world.node("n01");
     assert_eq!(node.power_state, PowerState::Error);
@@ -213,6 +216,7 @@ fn a_dead_bmc_is_said_within_five_seconds_and_then_at_once() {
     assert!(world.now - second < millis(100), "{view:?} {again:?}");
     assert!(
         again
+            .rackbmcd
             .bmc
             .trouble_text
             .is_some_and(|text| text.contains("no answer"))
@@ -226,7 +230,8 @@ fn a_wrong_password_is_said_and_tried_twice_only() {
     world.run_for(secs(400));
     let view = world.node("n01");
     assert!(
-        view.bmc
+        view.rackbmcd
+            .bmc
             .trouble_text
             .as_ref()
             .is_some_and(|text| text.contains("wrong password")),
@@ -235,7 +240,7 @@ fn a_wrong_password_is_said_and_tried_twice_only() {
     let tries = explain(&mut world)
         .failures
         .iter()
-        .filter(|(_, text)| text.contains("wrong password"))
+        .filter(|failure| failure.text.contains("wrong password"))
         .count();
     assert_eq!(tries, 2);
 }
@@ -251,8 +256,8 @@ fn explain(world: &mut World) -> Explanation {
 fn listed(world: &mut World) -> Option<String> {
     let mut facts = explain(world).facts.into_iter();
     facts
-        .find(|(name, _)| name == "suites listed")
-        .map(|(_, value)| value)
+        .find(|fact| fact.head == "suites listed")
+        .map(|fact| fact.text)
 }
 
 /// Datagrams that carried no order.
@@ -275,7 +280,7 @@ fn a_bmc_is_asked_once_for_its_list_of_suites_and_remembered_over_a_restart() {
     world.run_for(secs(50));
     // Sixty bytes of list in pieces of sixteen.
     assert_eq!(first - (upkeep(&world) - first), 4);
-    assert_eq!(world.node("n01").bmc.cipher_suite, Some(17));
+    assert_eq!(world.node("n01").rackbmcd.bmc.cipher_suite, Some(17));
 }
 
 #[test]
@@ -319,9 +324,16 @@ fn a_silent_bmc_is_pinged_after_its_verdict_and_what_came_of_it_is_said() {
     let mut world = World::new(54, 1);
     let ping = |world: &mut World| {
         let mut facts = explain(world).facts.into_iter();
-        facts.find(|(name, _)| name == "presence ping")
+        facts.find(|fact| fact.head == "presence ping")
     };
-    let trouble = |world: &mut World| world.node("n01").bmc.trouble_text.unwrap_or_default();
+    let trouble = |world: &mut World| {
+        world
+            .node("n01")
+            .rackbmcd
+            .bmc
+            .trouble_text
+            .unwrap_or_default()
+    };
     world.run_for(secs(30));
     assert_eq!(ping(&mut world), None, "who answers is not pinged");
     world.mood("n01").pings_only = true;
@@ -345,7 +357,7 @@ fn a_silent_bmc_is_pinged_after_its_verdict_and_what_came_of_it_is_said() {
     world.run_for(secs(120));
     let said = trouble(&mut world);
     assert!(said.contains("nor is a presence ping answered"), "{said}");
-    assert!(ping(&mut world).is_some_and(|(_, found)| found.starts_with("not answered")));
+    assert!(ping(&mut world).is_some_and(|fact| fact.text.starts_with("not answered")));
     *world.mood("n01") = Mood::default();
     world.run_for(secs(120));
     assert_eq!(
@@ -361,7 +373,11 @@ fn a_bmc_that_refuses_every_configured_suite_is_shown_with_those_it_has() {
     world.bmc("n01").settings_mut().suites = vec![8, 12];
     world.run_for(secs(20));
     assert_eq!(listed(&mut world).as_deref(), Some("8, 12, says the BMC"));
-    assert_eq!(world.node("n01").bmc.cipher_suite, None, "advice only");
+    assert_eq!(
+        world.node("n01").rackbmcd.bmc.cipher_suite,
+        None,
+        "advice only"
+    );
 }
 
 #[test]

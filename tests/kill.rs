@@ -8,8 +8,8 @@
 mod daemon;
 
 use daemon::{Bed, Keys, plan};
-use rackbmcd::api::json::{Task, TaskList};
 use rackbmcd::entropy::{Entropy, Seeded};
+use rackbmcd::model::{Operation, Task, TaskId, TaskList, TaskState};
 use rackbmcd::sim::{By, ChassisOrder, Mood, OsMood, Pointless};
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
@@ -57,13 +57,13 @@ impl Bed {
         Bed::of(plans, &keys)
     }
 
-    fn tasks(&self) -> BTreeMap<String, Task> {
+    fn tasks(&self) -> BTreeMap<TaskId, Task> {
         let (status, body) = (self.request("GET", "/v1/tasks?limit=1000", "")).expect("an answer");
         assert_eq!(status, 200, "{body}");
         let list: TaskList = serde_json::from_str(&body).expect("a list of tasks");
         assert!(list.tasks.len() < 1000, "the list has all of them");
         (list.tasks.into_iter())
-            .map(|task| (task.id.clone(), task))
+            .map(|task| (task.id, task))
             .collect()
     }
 }
@@ -83,8 +83,8 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     let kills = number("KILLS").unwrap_or(200);
     let mut bed = Bed::new();
     bed.start();
-    let mut accepted: BTreeSet<String> = BTreeSet::new();
-    let mut suspended: BTreeSet<String> = BTreeSet::new();
+    let mut accepted: BTreeSet<TaskId> = BTreeSet::new();
+    let mut suspended: BTreeSet<TaskId> = BTreeSet::new();
     let began = Instant::now();
     for round in 0..kills {
         for _ in 0..1 + dice.below(4) {
@@ -106,7 +106,7 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
                 _ => panic!("{body}: {status} {answer}"),
             }
         }
-        let active: Vec<String> = bed
+        let active: Vec<TaskId> = bed
             .tasks()
             .into_values()
             .filter(|task| !task.ended)
@@ -121,7 +121,7 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
             let answer = bed.request("POST", &format!("/v1/tasks/{id}/{control}"), "{}");
             let (status, body) = answer.expect("an answer");
             match (status, control) {
-                (200..300, "suspend") => drop(suspended.insert(id.clone())),
+                (200..300, "suspend") => drop(suspended.insert(*id)),
                 (200..300, _) => drop(suspended.remove(id)),
                 (409, _) => {}
                 _ => panic!("{control}: {status} {body}"),
@@ -138,7 +138,7 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
         }
         for id in &suspended {
             let state = &tasks[id].state;
-            assert_eq!(state, "suspended", "round {round}: {id}");
+            assert_eq!(*state, TaskState::Suspended, "round {round}: {id}");
         }
     }
     let killing = began.elapsed();
@@ -156,7 +156,7 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     };
     judge(&bed, &tasks);
     let ends = tasks.values().fold(BTreeMap::new(), |mut ends, task| {
-        *ends.entry(task.state.clone()).or_insert(0) += 1;
+        *ends.entry(task.state.to_string()).or_insert(0) += 1;
         ends
     });
     println!(
@@ -167,11 +167,11 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
 }
 
 /// No machine carried out a pulse more often than tasks asked for it, and each that succeeded came.
-fn judge(bed: &Bed, tasks: &BTreeMap<String, Task>) {
+fn judge(bed: &Bed, tasks: &BTreeMap<TaskId, Task>) {
     for (operation, order) in [
-        ("power cycle", ChassisOrder::Cycle),
-        ("hard reset", ChassisOrder::Reset),
-        ("inject nmi", ChassisOrder::Nmi),
+        (Operation::Cycle, ChassisOrder::Cycle),
+        (Operation::Reset, ChassisOrder::Reset),
+        (Operation::InjectNmi, ChassisOrder::Nmi),
     ] {
         for node in (0..NODES).map(name) {
             let of_node = || {
@@ -181,7 +181,9 @@ fn judge(bed: &Bed, tasks: &BTreeMap<String, Task>) {
             };
             let sent = |task: &&Task| task.orders.iter().any(|order| order.changes_power);
             let (asked, sent) = (of_node().count(), of_node().filter(sent).count());
-            let succeeded = of_node().filter(|task| task.state == "succeeded").count();
+            let succeeded = of_node()
+                .filter(|task| task.state == TaskState::Succeeded)
+                .count();
             let executed = bed.count(&node, order);
             assert!(
                 (succeeded..=sent).contains(&executed),
@@ -199,7 +201,9 @@ fn judge(bed: &Bed, tasks: &BTreeMap<String, Task>) {
             .count()
         });
         let asked = tasks.values().filter(|task| {
-            task.node == node && task.operation.starts_with("soft") && task.outcome.is_some()
+            task.node == node
+                && task.operation.known().is_some_and(Operation::is_soft)
+                && task.outcome.is_some()
         });
         // Within a patience of four seconds nothing is pressed twice.
         assert!(

@@ -37,7 +37,7 @@ fn cold(loss: f64, seed: u64) -> (Duration, f64) {
     while !unread.is_empty() {
         assert!(world.now < began + secs(300), "not read: {unread:?}");
         world.run_for(millis(50));
-        unread.retain(|place| world.node(&world::name(*place)).reading.is_none());
+        unread.retain(|place| world.node(&world::name(*place)).rackbmcd.reading.is_none());
     }
     let opened = opens(&mut world) - before;
     (world.now - began, opened as f64 / NODES as f64)

@@ -7,9 +7,11 @@ mod daemon;
 use daemon::{Said, begin, rackbmc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rackbmcd::api::json::{
-    Batch, BatchNode, Error, ErrorBody, Extension, Health, Node, NodeList, Reading, Task, TaskList,
+use rackbmcd::model::{
+    Batch, BatchNode, Error, ErrorBody, Health, Node, NodeDetail, NodeList, Operation,
+    PowerReading, PowerState, Task, TaskList, Word, Words,
 };
+use rackbmcd::time::WallTime;
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 type Answer = (u16, String);
 
@@ -113,7 +116,7 @@ fn ok(value: &impl Serialize) -> Answer {
 
 fn refuse(status: u16, kind: &str, message: &str) -> Answer {
     let error = Error {
-        kind: kind.into(),
+        kind: Word::of(kind),
         message: message.into(),
         ..Error::default()
     };
@@ -128,19 +131,19 @@ const BATCH: &str = "0197a5c3-7d11-7b6e-8f3a-00000000000b";
 
 fn node(number: u32, state: &str) -> Node {
     Node {
-        uuid: format!("00000000-0000-0000-0000-0000000000{number:02}"),
-        name: Some(format!("r1n{number:02}")),
-        power_state: Some(state.into()),
-        rackbmcd: Some(Extension {
+        uuid: Uuid::from_u128(number.into()),
+        name: format!("r1n{number:02}").into(),
+        power_state: PowerState::from_word(state).expect("a state"),
+        rackbmcd: NodeDetail {
             rack: "r1".into(),
-            groups: vec!["compute".into()],
-            reading: Some(Reading {
-                power_state: state.into(),
-                age: 12.0,
-                ..Reading::default()
+            groups: ["compute".to_owned()].into(),
+            reading: Some(PowerReading {
+                power_state: Word::of(state),
+                at: WallTime::default(),
+                age: Duration::from_secs(12),
             }),
-            ..Extension::default()
-        }),
+            ..NodeDetail::default()
+        },
         ..Node::default()
     }
 }
@@ -154,12 +157,12 @@ fn rack(size: u32) -> Answer {
 
 fn task(state: &str) -> Task {
     Task {
-        id: TASK.into(),
+        id: TASK.parse().expect("an id"),
         version: 1,
         rack: "r1".into(),
         node: "r1n01".into(),
-        operation: "soft power off".into(),
-        state: state.into(),
+        operation: Operation::SoftPowerOff.into(),
+        state: Word::of(state),
         ended: !["queued", "running", "suspended"].contains(&state),
         phase: "waiting for the machine to go down".into(),
         step: 2,
@@ -225,7 +228,7 @@ fn without_waiting_a_running_task_is_what_was_asked_for() {
     let said = puppet.run(&["soft", "r1n01", "--no-wait", "-o", "json"]);
     assert_eq!(said.code, 0, "{}", said.err);
     let tasks: Vec<Task> = serde_json::from_str(&said.out).expect("an array, though it is one");
-    assert_eq!(tasks[0].id, TASK);
+    assert_eq!(tasks[0].id.to_string(), TASK);
 }
 
 #[test]
@@ -254,12 +257,12 @@ fn several_nodes_are_one_batch_with_its_policy() {
     let puppet = Puppet::new(|request, _| match request {
         "GET /v1/nodes/detail" => rack(20),
         "POST /v1/batches" => ok(&Batch {
-            id: BATCH.into(),
-            operation: "power off".into(),
+            id: BATCH.parse().expect("an id"),
+            operation: Operation::PowerOff.into(),
             nodes: vec![
                 BatchNode {
                     node: "r1n01".into(),
-                    task: Some(TASK.into()),
+                    task: TASK.parse().ok(),
                     ..BatchNode::default()
                 },
                 BatchNode {

@@ -32,8 +32,8 @@ fn explained(world: &mut World, fact: &str) -> Vec<String> {
         Ok(Answer::Explanation(explanation)) => explanation
             .facts
             .into_iter()
-            .filter(|(name, _)| *name == fact)
-            .map(|(_, text)| text)
+            .filter(|known| known.head == fact)
+            .map(|known| known.text)
             .collect(),
         other => panic!("{other:?}"),
     }

@@ -3,6 +3,7 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{BootDevice, Order, Power, Reading, Route, Trouble};
+use rackbmcd::model::{Fact, HistoryKind, Severity};
 use rackbmcd::power::{Operation, State};
 use rackbmcd::rack::call::{Answer, BatchRequest, Call, CallId, HistoryEntry, Refused, Wishes};
 use rackbmcd::rack::record::Table;
@@ -23,7 +24,7 @@ fn reload(world: &mut World, places: &[usize]) {
     world.run_for(millis(1));
 }
 
-fn facts(world: &mut World, node: &str) -> Vec<(String, String)> {
+fn facts(world: &mut World, node: &str) -> Vec<Fact> {
     match world.call(Call::Explain(node.into())) {
         Ok(Answer::Explanation(explained)) => explained.facts,
         other => panic!("{other:?}"),
@@ -87,10 +88,10 @@ fn a_node_that_comes_back_is_known_still_also_over_a_restart() {
         world.run_for(secs(70));
         let task = world.start_task("n02", Operation::PowerOff, Wishes::default());
         world.run_task(task, secs(60));
-        let learned = |world: &mut World| -> Vec<(String, String)> {
+        let learned = |world: &mut World| -> Vec<Fact> {
             let known = ["suite that works", "suites listed", "found out"];
             let mut facts = facts(world, "n02");
-            facts.retain(|(name, _)| known.contains(&name.as_str()));
+            facts.retain(|fact| known.contains(&fact.head.as_str()));
             facts
         };
         let (before, told) = (learned(&mut world), history(&mut world, "n02"));
@@ -106,7 +107,7 @@ fn a_node_that_comes_back_is_known_still_also_over_a_restart() {
         assert_eq!(learned(&mut world), before);
         assert_eq!(history(&mut world, "n02"), told);
         world.run_for(secs(70));
-        assert!(world.node("n02").reading.is_some());
+        assert!(world.node("n02").rackbmcd.reading.is_some());
     }
 }
 
@@ -317,7 +318,7 @@ fn the_history_of_a_node_that_goes_and_comes_back_tells_what_became_of_an_order(
     reload(&mut world, &[0, 1, 2]);
     let told = history(&mut world, "n02");
     assert!(told[0].text.contains("it may have arrived"), "{told:?}");
-    assert!(told[0].error);
+    assert_eq!(told[0].severity, Severity::Error);
 }
 
 #[test]
@@ -331,7 +332,7 @@ fn a_fresh_reading_goes_on_where_the_node_stays_and_is_refused_where_it_goes() {
         let Ok(Answer::Node(view)) = answer else {
             panic!("{answer:?}")
         };
-        let age = view.reading.expect("it was read").age;
+        let age = view.rackbmcd.reading.expect("it was read").age;
         assert!(age <= world.now - asked_at, "{age:?}");
     }
     let mut world = slow_second(115);
@@ -356,7 +357,9 @@ fn states(answer: Result<Answer, Refused>) -> Vec<(String, String)> {
     match answer {
         Ok(Answer::Batch(view)) => {
             let nodes = view.nodes.into_iter();
-            nodes.map(|node| (node.node, node.state)).collect()
+            nodes
+                .map(|node| (node.node, node.state.to_string()))
+                .collect()
         }
         other => panic!("{other:?}"),
     }
@@ -399,7 +402,7 @@ fn the_periodic_reading_of_a_node_goes_on_after_every_reload() {
         reload(&mut world, &[2, 1, 0]);
         world.run_for(secs(8));
         reload(&mut world, &[1, 2]);
-        let age = world.node("n02").reading.expect("it is read").age;
+        let age = world.node("n02").rackbmcd.reading.expect("it is read").age;
         assert!(age <= secs(61), "{age:?}");
     }
 }
@@ -473,20 +476,20 @@ fn a_node_whose_bmc_moved_is_read_anew_and_nothing_that_was_learned_is_taken_for
     let fresh = ask_until_it_left(&mut world, Call::FreshNode("n02".into()));
     let plan = world.ask(plan_of(&["n02"]));
     take(&mut world, moved());
-    assert_eq!(world.node("n02").reading, None);
+    assert_eq!(world.node("n02").rackbmcd.reading, None);
     let known = facts(&mut world, "n02");
-    let suite = known.iter().find(|(name, _)| name == "suite that works");
-    assert_eq!(suite.unwrap().1, "not known yet");
+    let suite = known.iter().find(|fact| fact.head == "suite that works");
+    assert_eq!(suite.unwrap().text, "not known yet");
     let answer = answer_within(&mut world, fresh, secs(5));
     let Ok(Answer::Node(view)) = answer else {
         panic!("{answer:?}")
     };
-    assert_eq!(view.reading.unwrap().power, Power::Off);
+    assert_eq!(view.rackbmcd.reading.unwrap().power_state, Power::Off);
     let seen = states(answer_within(&mut world, plan, secs(5)));
     assert_eq!(seen[0].1, "nothing to do");
     let drifts = history(&mut world, "n02");
     assert!(
-        drifts.iter().all(|entry| entry.kind != "drift"),
+        drifts.iter().all(|entry| entry.kind != HistoryKind::Drift),
         "{drifts:?}"
     );
 }

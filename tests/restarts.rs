@@ -218,7 +218,7 @@ fn a_crash_at_every_step_of_the_journal_loses_no_task_and_repeats_no_pulse() {
             world.start();
             let view = world.run_task(task, secs(900));
             let told = format!("{operation}, crash after commit {step}: {view:#?}");
-            assert!(view.state.is_end(), "{told}");
+            assert!(view.ended, "{told}");
             assert!(world.executed("n01", order) <= 1, "{told}");
             if view.state == State::Succeeded {
                 assert_eq!(world.executed("n01", order), 1, "{told}");

@@ -3,7 +3,7 @@
 //! Each record has a number, one more than that of the one before, and that one's SHA-256. Driven by `rackbmc audit
 //! verify` with what the daemon serves, and by `rackbmcd --verify-audit` with what is on the disk.
 
-use super::json::AuditHead;
+use crate::model::AuditHead;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt;

@@ -1,6 +1,5 @@
 //! What a call is meant to change, in a few words, for the audit trail. Calls that only look have none.
 
-use crate::api::view::boot_device;
 use crate::bmc::vocabulary::Order;
 use crate::nodeset;
 use crate::rack::call::Call;
@@ -82,7 +81,7 @@ fn order_words(order: &Order) -> String {
             net_fn, command, ..
         } => format!("raw {net_fn:02x}h {command:02x}h"),
         Order::SetBootDevice { device, .. } => match device {
-            Some(device) => format!("{} {}", order.name(), boot_device(*device)),
+            Some(device) => format!("{} {}", order.name(), device),
             None => format!("{} none", order.name()),
         },
         other => other.name().to_owned(),

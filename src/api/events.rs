@@ -5,7 +5,6 @@
 use super::fault::Fault;
 use super::ironic::record;
 use super::plan::stray;
-use super::view;
 use crate::rack::call::{Answer, Call, EventId, NodeView, Refused};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -125,12 +124,11 @@ impl EventStream {
                 let nodes: Vec<Value> = nodes
                     .iter()
                     .filter(|node| meant(&node.name, &node.uuid.to_string()))
-                    .map(|node| json!(record::typed(node, &base)))
+                    .map(|node| json!(record::full(node, &base)))
                     .collect();
                 let tasks: Vec<_> = tasks
                     .iter()
                     .filter(|task| meant(&task.node, &task.node_uuid.to_string()))
-                    .map(view::task)
                     .collect();
                 let text = sent("snapshot", at, &json!({ "nodes": nodes, "tasks": tasks }));
                 go(text, Phase::Following { since: at })
@@ -149,7 +147,7 @@ impl EventStream {
             (Phase::Following { .. }, Answer::Events(found)) => {
                 let mut text = String::new();
                 for event in &found.events {
-                    text.push_str(&sent(event.kind, event.id, &view::event(event)));
+                    text.push_str(&sent(event.kind.as_str(), event.id, event));
                 }
                 if text.is_empty() {
                     text.push_str(": alive\n\n");

@@ -1,9 +1,8 @@
 //! What a client is told when something is refused: one value, written in Ironic's shape on Ironic's paths and in ours
 //! elsewhere. Also the one place where a refusal of the rack gets its HTTP status.
 
-use super::json::{Error, ErrorBody};
 use super::message::Response;
-use super::view;
+use crate::model::{Error, ErrorBody, ErrorKind};
 use crate::rack::call::Refused;
 use http::StatusCode;
 use serde::Serialize;
@@ -23,8 +22,8 @@ pub enum Surface {
 pub struct Fault {
     /// The status.
     pub status: StatusCode,
-    /// The stable word for our own surface (one of [`super::json::KINDS`]).
-    pub kind: &'static str,
+    /// The stable word for our own surface .
+    pub kind: ErrorKind,
     /// One line for people.
     pub message: String,
     /// Which of Ironic's forms it takes there.
@@ -58,7 +57,7 @@ enum Form {
 
 impl Fault {
     /// A refusal said by a handler.
-    pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, kind: ErrorKind, message: impl Into<String>) -> Self {
         Fault {
             status,
             kind,
@@ -75,7 +74,7 @@ impl Fault {
 
     /// 400.
     pub fn bad(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+        Self::new(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, message)
     }
 
     /// 404 of a path that is not there.
@@ -84,7 +83,7 @@ impl Fault {
             form: Form::Router,
             ..Self::new(
                 StatusCode::NOT_FOUND,
-                "not_found",
+                ErrorKind::NotFound,
                 "The resource could not be found.",
             )
         }
@@ -101,7 +100,7 @@ impl Fault {
             form: Form::Router,
             ..Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
+                ErrorKind::MethodNotAllowed,
                 format!("The method {method} is not allowed for this resource."),
             )
         }
@@ -112,7 +111,11 @@ impl Fault {
     pub fn not_acceptable(message: impl Into<String>) -> Self {
         Fault {
             form: Form::Router,
-            ..Self::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", message)
+            ..Self::new(
+                StatusCode::NOT_ACCEPTABLE,
+                ErrorKind::NotAcceptable,
+                message,
+            )
         }
     }
 
@@ -122,7 +125,7 @@ impl Fault {
             form: Form::Bare,
             ..Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
+                ErrorKind::BodyTooLarge,
                 format!("the body is larger than {limit} bytes"),
             )
         }
@@ -142,7 +145,7 @@ impl Fault {
             form: Form::Bare,
             ..Self::new(
                 StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
+                ErrorKind::RequestTimeout,
                 "the body did not come in time",
             )
         }
@@ -152,7 +155,11 @@ impl Fault {
     pub fn not_authenticated(message: impl Into<String>, challenge: &str) -> Self {
         Fault {
             form: Form::Basic,
-            ..Self::new(StatusCode::UNAUTHORIZED, "not_authenticated", message)
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                ErrorKind::NotAuthenticated,
+                message,
+            )
         }
         .with("www-authenticate", challenge)
     }
@@ -167,7 +174,7 @@ impl Fault {
 
     /// 403.
     pub fn not_permitted(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "not_permitted", message)
+        Self::new(StatusCode::FORBIDDEN, ErrorKind::NotPermitted, message)
     }
 
     /// The same, with what it is about in its detail.
@@ -236,7 +243,7 @@ impl Fault {
                 self.status,
                 &ErrorBody {
                     error: Error {
-                        kind: self.kind.to_owned(),
+                        kind: self.kind.into(),
                         message: self.message,
                         node: self.more.node,
                         task: self.more.task,
@@ -254,8 +261,13 @@ impl Fault {
     /// On Ironic's paths 409 and 503 mean "busy, ask again", and its clients do ask again, for ten seconds and more: what
     /// only a person can change is a plain 400 there.
     pub(super) fn fit(mut self, surface: Surface) -> Self {
-        let waits_for_a_person =
-            ["wrong_state", "maintenance", "paused", "control_refused"].contains(&self.kind);
+        let waits_for_a_person = [
+            ErrorKind::WrongState,
+            ErrorKind::Maintenance,
+            ErrorKind::Paused,
+            ErrorKind::ControlRefused,
+        ]
+        .contains(&self.kind);
         if surface == Surface::Ironic && waits_for_a_person {
             self.status = StatusCode::BAD_REQUEST;
         }
@@ -290,42 +302,49 @@ impl From<Refused> for Fault {
         let fault = |status, kind| Fault::new(status, kind, refused.to_string());
         match &refused {
             Refused::NoSuchNode(ident) => {
-                fault(StatusCode::NOT_FOUND, "node_not_found").on_node(ident)
+                fault(StatusCode::NOT_FOUND, ErrorKind::NodeNotFound).on_node(ident)
             }
-            Refused::NoSuchTask(id) => fault(StatusCode::NOT_FOUND, "task_not_found").on_task(id),
-            Refused::NoSuchBatch(id) => {
-                fault(StatusCode::NOT_FOUND, "batch_not_found").about("batch", &id.to_string())
+            Refused::NoSuchTask(id) => {
+                fault(StatusCode::NOT_FOUND, ErrorKind::TaskNotFound).on_task(id)
             }
-            Refused::Locked { node, task, .. } => fault(StatusCode::CONFLICT, "node_locked")
-                .on_node(node)
-                .on_task(task),
+            Refused::NoSuchBatch(id) => fault(StatusCode::NOT_FOUND, ErrorKind::BatchNotFound)
+                .about("batch", &id.to_string()),
+            Refused::Locked { node, task, .. } => {
+                fault(StatusCode::CONFLICT, ErrorKind::NodeLocked)
+                    .on_node(node)
+                    .on_task(task)
+            }
             Refused::NotSupported { node, .. } => {
-                fault(StatusCode::BAD_REQUEST, "not_supported").on_node(node)
+                fault(StatusCode::BAD_REQUEST, ErrorKind::NotSupported).on_node(node)
             }
             Refused::WrongState { node, .. } => {
-                fault(StatusCode::CONFLICT, "wrong_state").on_node(node)
+                fault(StatusCode::CONFLICT, ErrorKind::WrongState).on_node(node)
             }
             Refused::Maintenance { node, .. } => {
-                fault(StatusCode::CONFLICT, "maintenance").on_node(node)
+                fault(StatusCode::CONFLICT, ErrorKind::Maintenance).on_node(node)
             }
-            Refused::Paused { .. } => fault(StatusCode::CONFLICT, "paused"),
-            Refused::Control { task, .. } => fault(StatusCode::CONFLICT, "control_refused")
+            Refused::Paused { .. } => fault(StatusCode::CONFLICT, ErrorKind::Paused),
+            Refused::Control { task, .. } => fault(StatusCode::CONFLICT, ErrorKind::ControlRefused)
                 .on_node(&task.node)
                 .on_task(&task.id)
-                .detailed(json!(view::task(task))),
-            Refused::Invalid(_) => fault(StatusCode::BAD_REQUEST, "bad_request"),
-            Refused::Store(_) => fault(StatusCode::SERVICE_UNAVAILABLE, "store"),
-            Refused::Unremembered(_) => fault(StatusCode::SERVICE_UNAVAILABLE, "unremembered"),
-            Refused::Stopping => fault(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-            Refused::Bmc { node, code, .. } => fault(StatusCode::BAD_GATEWAY, "bmc_refused")
-                .on_node(node)
-                .detailed(json!({ "completion_code": code })),
+                .detailed(json!(task)),
+            Refused::Invalid(_) => fault(StatusCode::BAD_REQUEST, ErrorKind::BadRequest),
+            Refused::Store(_) => fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Store),
+            Refused::Unremembered(_) => {
+                fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unremembered)
+            }
+            Refused::Stopping => fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Stopping),
+            Refused::Bmc { node, code, .. } => {
+                fault(StatusCode::BAD_GATEWAY, ErrorKind::BmcRefused)
+                    .on_node(node)
+                    .detailed(json!({ "completion_code": code }))
+            }
             Refused::Unanswered { node, trouble, .. } => {
-                fault(StatusCode::GATEWAY_TIMEOUT, "bmc_unanswered")
+                fault(StatusCode::GATEWAY_TIMEOUT, ErrorKind::BmcUnanswered)
                     .on_node(node)
                     .detailed(json!({ "trouble": trouble }))
             }
-            Refused::Crowded(node) => fault(StatusCode::SERVICE_UNAVAILABLE, "crowded")
+            Refused::Crowded(node) => fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Crowded)
                 .on_node(node)
                 .with("retry-after", "1"),
         }

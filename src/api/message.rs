@@ -3,6 +3,7 @@
 
 use super::access::Peer;
 use super::fault::Fault;
+use crate::model::ErrorKind;
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -255,13 +256,13 @@ impl Query {
 }
 
 /// A duration in a query: as in bodies, and a number in any spelling that JSON has for it.
-fn seconds(text: &str) -> Option<super::json::Seconds> {
+fn seconds(text: &str) -> Option<crate::model::Seconds> {
     let number = |text: &&str| text.bytes().all(|byte| b"0123456789.eE+-".contains(&byte));
     let spelled = Some(text).filter(number).and_then(|text| text.parse().ok());
     // Longer than any wait is allowed to be, and short enough for a duration.
     let spelled = spelled.map(|seconds: f64| seconds.min(1e12));
-    super::json::Seconds::from_words(text)
-        .or_else(|| spelled.and_then(super::json::Seconds::from_f64))
+    crate::model::Seconds::from_words(text)
+        .or_else(|| spelled.and_then(crate::model::Seconds::from_f64))
 }
 
 /// Yes and no in the spellings that OpenStack takes.
@@ -318,7 +319,7 @@ pub fn is_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Fault> {
     } else {
         Err(Fault::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "media_type",
+            ErrorKind::MediaType,
             format!("the body must be JSON: send Content-Type: application/json, not '{essence}'"),
         ))
     }

@@ -334,7 +334,7 @@ fn path_parameters(route: &Route) -> Value {
             let schema = match name {
                 "id" => json!({ "type": "string", "format": "uuid" }),
                 "control" => {
-                    json!({ "enum": ["abort", "cancel", "rollback", "suspend", "resume"] })
+                    json!({ "enum": crate::model::Control::ALL.map(crate::model::Control::name) })
                 }
                 "what" => json!({ "enum": bmc::READINGS.map(|(word, _)| word) }),
                 _ => json!({ "type": "string", "minLength": 1 }),

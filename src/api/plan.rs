@@ -9,6 +9,7 @@ use super::fault::{Fault, Surface};
 use super::message::{self, Query, Request, Response};
 use super::route::{self, Found, Route};
 use super::version::{self, Version};
+use crate::model::ErrorKind;
 use crate::rack::call::{Answer, Call, Refused, Who};
 use http::{HeaderMap, Method, StatusCode};
 use std::collections::BTreeSet;
@@ -82,7 +83,7 @@ fn step(request: Request, policy: &Policy, frame: &mut Frame) -> Result<Plan, Fa
     if request.path.len() + request.query.len() > PATH_LIMIT {
         return Err(Fault::new(
             StatusCode::URI_TOO_LONG,
-            "bad_request",
+            ErrorKind::BadRequest,
             format!("path and query are longer than {PATH_LIMIT} bytes"),
         ));
     }
@@ -271,9 +272,9 @@ impl Asking {
         let text = self.param("id");
         uuid::Uuid::try_parse(text).map_err(|_| {
             let kind = if what == "batch" {
-                "batch_not_found"
+                ErrorKind::BatchNotFound
             } else {
-                "task_not_found"
+                ErrorKind::TaskNotFound
             };
             Fault::new(
                 StatusCode::NOT_FOUND,
@@ -371,7 +372,7 @@ pub fn shown(value: &impl serde::Serialize) -> Result<Plan, Fault> {
 pub fn stray() -> Fault {
     Fault::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "internal",
+        ErrorKind::Internal,
         "the rack's answer does not belong to the question; please report this",
     )
 }

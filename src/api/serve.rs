@@ -15,9 +15,9 @@ mod tests;
 mod tls;
 
 use super::access::{Peer, Policy};
-use super::json::AuditPage;
 use super::plan::BODY_LIMIT;
-use crate::rack::call::{Answer, Call, Refused, Who};
+use crate::model::{AuditPage, Who};
+use crate::rack::call::{Answer, Call, Refused};
 use door::Door;
 use guard::Guarded;
 use hyper::server::conn::http1;

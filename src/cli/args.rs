@@ -7,8 +7,9 @@ mod expert;
 mod press;
 
 pub use expert::{Audit, AuditVerb, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
-pub use press::{ChassisNoun, InjectNoun, NounVerb, OnFailure, PowerVerb, Press};
+pub use press::{ChassisNoun, InjectNoun, NounVerb, PowerVerb, Press};
 
+use crate::model::BootDevice;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -469,6 +470,20 @@ pub enum BootTarget {
     None,
 }
 
+impl BootTarget {
+    /// The device; `None` for no override.
+    pub fn device(self) -> Option<BootDevice> {
+        match self {
+            BootTarget::Pxe => Some(BootDevice::Pxe),
+            BootTarget::Disk => Some(BootDevice::Disk),
+            BootTarget::Cdrom => Some(BootDevice::Cdrom),
+            BootTarget::Bios => Some(BootDevice::Bios),
+            BootTarget::Safe => Some(BootDevice::Safe),
+            BootTarget::None => None,
+        }
+    }
+}
+
 /// `maintenance`.
 #[derive(Args, Debug)]
 pub struct Maintenance {
@@ -534,7 +549,7 @@ impl PowerStateWord {
 
 /// A duration as people write it: `90` (seconds), `90s`, `10m`, `1h30m`, `500ms`.
 fn duration(text: &str) -> Result<Duration, String> {
-    crate::api::json::Seconds::from_words(text)
+    crate::model::Seconds::from_words(text)
         .map(|seconds| seconds.0)
         .ok_or_else(|| "a duration is written like 90s, 10m or 1h30m".to_owned())
 }
@@ -549,6 +564,7 @@ fn lasting(text: &str) -> Result<Lasting, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Operation;
 
     fn parse(line: &str) -> Result<CommandLine, clap::Error> {
         CommandLine::try_parse_from(std::iter::once("rackbmc").chain(line.split(' ')))
@@ -574,7 +590,7 @@ mod tests {
         assert!(read("rackbmc --rack ../x status").is_err());
     }
 
-    fn operation(words: &[&str]) -> &'static str {
+    fn operation(words: &[&str]) -> Operation {
         let line =
             CommandLine::try_parse_from(std::iter::once("rackbmc").chain(words.iter().copied()))
                 .unwrap_or_else(|e| panic!("{words:?}: {e}"));
@@ -626,33 +642,33 @@ mod tests {
     #[test]
     fn the_words_that_fingers_know_lead_to_the_same_operations() {
         for (words, means) in [
-            (&["on", "n1"][..], "power on"),
-            (&["On", "n1"], "power on"),
-            (&["power", "on", "n1"], "power on"),
-            (&["chassis", "power", "on", "n1"], "power on"),
-            (&["off", "n1"], "power off"),
-            (&["ForceOff", "n1"], "power off"),
-            (&["soft", "n1"], "soft power off"),
-            (&["softoff", "n1"], "soft power off"),
-            (&["shutdown", "n1"], "soft power off"),
-            (&["GracefulShutdown", "n1"], "soft power off"),
-            (&["soft power off", "n1"], "soft power off"),
+            (&["on", "n1"][..], Operation::PowerOn),
+            (&["On", "n1"], Operation::PowerOn),
+            (&["power", "on", "n1"], Operation::PowerOn),
+            (&["chassis", "power", "on", "n1"], Operation::PowerOn),
+            (&["off", "n1"], Operation::PowerOff),
+            (&["ForceOff", "n1"], Operation::PowerOff),
+            (&["soft", "n1"], Operation::SoftPowerOff),
+            (&["softoff", "n1"], Operation::SoftPowerOff),
+            (&["shutdown", "n1"], Operation::SoftPowerOff),
+            (&["GracefulShutdown", "n1"], Operation::SoftPowerOff),
+            (&["soft power off", "n1"], Operation::SoftPowerOff),
             (
                 &["power", "off", "--soft", "--power-timeout", "5", "n1"],
-                "soft power off",
+                Operation::SoftPowerOff,
             ),
-            (&["chassis", "power", "soft", "n1"], "soft power off"),
-            (&["reboot", "n1"], "rebooting"),
-            (&["boot", "n1"], "rebooting"),
-            (&["reboot", "--soft", "n1"], "soft rebooting"),
-            (&["GracefulRestart", "n1"], "soft rebooting"),
-            (&["soft rebooting", "n1"], "soft rebooting"),
-            (&["ForceRestart", "n1"], "reset"),
-            (&["reset", "n1"], "reset"),
-            (&["cycle", "n1"], "cycle"),
-            (&["diag", "n1"], "inject nmi"),
-            (&["Nmi", "n1"], "inject nmi"),
-            (&["inject", "nmi", "n1"], "inject nmi"),
+            (&["chassis", "power", "soft", "n1"], Operation::SoftPowerOff),
+            (&["reboot", "n1"], Operation::Reboot),
+            (&["boot", "n1"], Operation::Reboot),
+            (&["reboot", "--soft", "n1"], Operation::SoftReboot),
+            (&["GracefulRestart", "n1"], Operation::SoftReboot),
+            (&["soft rebooting", "n1"], Operation::SoftReboot),
+            (&["ForceRestart", "n1"], Operation::Reset),
+            (&["reset", "n1"], Operation::Reset),
+            (&["cycle", "n1"], Operation::Cycle),
+            (&["diag", "n1"], Operation::InjectNmi),
+            (&["Nmi", "n1"], Operation::InjectNmi),
+            (&["inject", "nmi", "n1"], Operation::InjectNmi),
         ] {
             assert_eq!(operation(words), means, "{words:?}");
         }

@@ -5,7 +5,7 @@ use super::args::{Audit, AuditVerb, Format};
 use super::exit::{Exit, Failure};
 use super::output::date_and_time;
 use crate::api::audit::Chain;
-use crate::api::json::AuditHead;
+use crate::model::AuditHead;
 use serde_json::{Value, json};
 
 /// Records read together.
@@ -44,7 +44,7 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
         |record| {
             let mut text = format!(
                 "{} {} {} {} -> {}",
-                date_and_time(&word(record, "at")),
+                at(record),
                 word(record, "user"),
                 word(record, "method"),
                 word(record, "path"),
@@ -69,7 +69,7 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
             for record in records {
                 table.add_row([
                     word(record, "number"),
-                    date_and_time(&word(record, "at")),
+                    at(record),
                     word(record, "user"),
                     word(record, "uid"),
                     word(record, "pid"),
@@ -131,4 +131,9 @@ async fn verify(app: &App, known: Option<AuditHead>) -> Result<Exit, Failure> {
     } else {
         Exit::Failed
     })
+}
+/// When a record was made, as it is shown.
+fn at(record: &Value) -> String {
+    let text = record["at"].as_str().unwrap_or_default();
+    text.parse().map_or_else(|_| text.to_owned(), date_and_time)
 }

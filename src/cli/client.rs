@@ -4,10 +4,11 @@
 
 use super::connect::{Endpoint, request};
 use super::exit::Failure;
-use crate::api::json;
+use crate::model;
 use http::Method;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::time::Duration;
 
 /// A way to one daemon.
@@ -49,12 +50,12 @@ impl Client {
     ///
     /// # Errors
     /// As every function here: [`Failure`].
-    pub async fn nodes(&self) -> Result<Vec<json::Node>, Failure> {
+    pub async fn nodes(&self) -> Result<Vec<model::Node>, Failure> {
         let mut nodes = Vec::new();
         let mut path = "/v1/nodes/detail".to_owned();
         loop {
-            let page: json::NodeList = self.read(&path, Duration::ZERO).await?;
-            let last = page.nodes.last().map(|node| node.uuid.clone());
+            let page: model::NodeList = self.read(&path, Duration::ZERO).await?;
+            let last = page.nodes.last().map(|node| node.uuid);
             nodes.extend(page.nodes);
             match (page.next, last) {
                 (Some(_), Some(marker)) => path = format!("/v1/nodes/detail?marker={marker}"),
@@ -64,7 +65,7 @@ impl Client {
     }
 
     /// One node, after its power state was read from the BMC (at most 5 s later).
-    pub async fn fresh(&self, ident: &str) -> Result<json::Node, Failure> {
+    pub async fn fresh(&self, ident: &str) -> Result<model::Node, Failure> {
         self.post(&format!("/v1/nodes/{}/fresh", path_word(ident)), None)
             .await
     }
@@ -93,43 +94,60 @@ impl Client {
     }
 
     /// Starts an operation on one node.
-    pub async fn start(&self, start: &json::TaskStart) -> Result<json::Task, Failure> {
+    pub async fn start(&self, start: &model::TaskStart) -> Result<model::Task, Failure> {
         self.post("/v1/tasks", Some(&body(start))).await
     }
 
     /// Starts (or plans) an operation on several nodes.
-    pub async fn start_batch(&self, start: &json::BatchStart) -> Result<json::Batch, Failure> {
+    pub async fn start_batch(&self, start: &model::BatchStart) -> Result<model::Batch, Failure> {
         self.post("/v1/batches", Some(&body(start))).await
     }
 
     /// Uses a control on a task.
-    pub async fn control(&self, task: &str, control: &str) -> Result<json::Task, Failure> {
-        self.post(&format!("/v1/tasks/{}/{control}", path_word(task)), None)
-            .await
+    pub async fn control(
+        &self,
+        task: impl Display,
+        control: model::Control,
+    ) -> Result<model::Task, Failure> {
+        self.post(
+            &format!("/v1/tasks/{}/{control}", path_word(&task.to_string())),
+            None,
+        )
+        .await
     }
 
     /// Uses a control on a whole batch.
-    pub async fn control_batch(&self, batch: &str, control: &str) -> Result<json::Batch, Failure> {
-        self.post(&format!("/v1/batches/{}/{control}", path_word(batch)), None)
-            .await
+    pub async fn control_batch(
+        &self,
+        batch: impl Display,
+        control: model::Control,
+    ) -> Result<model::Batch, Failure> {
+        self.post(
+            &format!("/v1/batches/{}/{control}", path_word(&batch.to_string())),
+            None,
+        )
+        .await
     }
 
     /// One task as it is.
-    pub async fn task(&self, id: &str) -> Result<json::Task, Failure> {
-        self.read(&format!("/v1/tasks/{}", path_word(id)), Duration::ZERO)
-            .await
+    pub async fn task(&self, id: impl Display) -> Result<model::Task, Failure> {
+        self.read(
+            &format!("/v1/tasks/{}", path_word(&id.to_string())),
+            Duration::ZERO,
+        )
+        .await
     }
 
     /// One task when it is no longer as in `version`, or after `wait`.
     pub async fn task_after(
         &self,
-        id: &str,
+        id: impl Display,
         version: u64,
         wait: Duration,
-    ) -> Result<json::Task, Failure> {
+    ) -> Result<model::Task, Failure> {
         let path = format!(
             "/v1/tasks/{}?wait={}s&version={version}",
-            path_word(id),
+            path_word(&id.to_string()),
             wait.as_secs().max(1)
         );
         self.read(&path, wait).await
@@ -142,7 +160,7 @@ impl Client {
         batch: Option<&str>,
         active: bool,
         limit: u32,
-    ) -> Result<Vec<json::Task>, Failure> {
+    ) -> Result<Vec<model::Task>, Failure> {
         let mut path = format!("/v1/tasks?limit={limit}");
         if active {
             path.push_str("&active=true");
@@ -152,20 +170,23 @@ impl Client {
                 path.push_str(&format!("&{key}={}", path_word(value)));
             }
         }
-        let list: json::TaskList = self.read(&path, Duration::ZERO).await?;
+        let list: model::TaskList = self.read(&path, Duration::ZERO).await?;
         Ok(list.tasks)
     }
 
     /// Batches, newest first.
-    pub async fn batches(&self) -> Result<Vec<json::Batch>, Failure> {
-        let list: json::BatchList = self.read("/v1/batches", Duration::ZERO).await?;
+    pub async fn batches(&self) -> Result<Vec<model::Batch>, Failure> {
+        let list: model::BatchList = self.read("/v1/batches", Duration::ZERO).await?;
         Ok(list.batches)
     }
 
     /// One batch as it is.
-    pub async fn batch(&self, id: &str) -> Result<json::Batch, Failure> {
-        self.read(&format!("/v1/batches/{}", path_word(id)), Duration::ZERO)
-            .await
+    pub async fn batch(&self, id: impl Display) -> Result<model::Batch, Failure> {
+        self.read(
+            &format!("/v1/batches/{}", path_word(&id.to_string())),
+            Duration::ZERO,
+        )
+        .await
     }
 
     /// What happened after `since`, waiting for the first event at most `wait`; without `since` only where to begin.
@@ -174,7 +195,7 @@ impl Client {
         since: Option<&str>,
         nodes: &[String],
         wait: Duration,
-    ) -> Result<json::Events, Failure> {
+    ) -> Result<model::Events, Failure> {
         // Without a position there is nothing to wait for: the answer says where to begin.
         let mut path = match since {
             Some(since) => format!(
@@ -191,7 +212,7 @@ impl Client {
     }
 
     /// All that is known of a node's BMC.
-    pub async fn explain(&self, ident: &str) -> Result<json::Explanation, Failure> {
+    pub async fn explain(&self, ident: &str) -> Result<model::Explanation, Failure> {
         self.read(
             &format!("/v1/nodes/{}/explain", path_word(ident)),
             Duration::ZERO,
@@ -204,16 +225,16 @@ impl Client {
         &self,
         ident: &str,
         limit: usize,
-    ) -> Result<Vec<json::HistoryEntry>, Failure> {
+    ) -> Result<Vec<model::HistoryEntry>, Failure> {
         let path = format!("/v1/nodes/{}/history?limit={limit}", path_word(ident));
-        let history: json::History = self.read(&path, Duration::ZERO).await?;
+        let history: model::History = self.read(&path, Duration::ZERO).await?;
         Ok(history.history)
     }
 
     /// Blinks the identify light; `None` until further notice.
     pub async fn identify(&self, ident: &str, lasting: Option<Duration>) -> Result<(), Failure> {
-        let wish = json::IdentifyRequest {
-            lasting: lasting.map(json::Seconds),
+        let wish = model::IdentifyRequest {
+            lasting: lasting.map(model::Seconds),
         };
         let path = format!("/v1/nodes/{}/identify", path_word(ident));
         self.ask(Method::POST, &path, Some(&body(&wish)))
@@ -222,7 +243,7 @@ impl Client {
     }
 
     /// What a node boots from next.
-    pub async fn boot_override(&self, ident: &str) -> Result<json::BootOverride, Failure> {
+    pub async fn boot_override(&self, ident: &str) -> Result<model::BootOverride, Failure> {
         self.read(&of_node(ident, "boot_override"), Duration::ZERO)
             .await
     }
@@ -231,7 +252,7 @@ impl Client {
     pub async fn set_boot_override(
         &self,
         ident: &str,
-        boot: &json::BootOverride,
+        boot: &model::BootOverrideRequest,
     ) -> Result<(), Failure> {
         let path = of_node(ident, "boot_override");
         self.ask(Method::PUT, &path, Some(&body(boot)))
@@ -240,13 +261,13 @@ impl Client {
     }
 
     /// What a BMC says of itself or of its machine.
-    pub async fn bmc_reading(&self, ident: &str, what: &str) -> Result<json::BmcAnswer, Failure> {
+    pub async fn bmc_reading(&self, ident: &str, what: &str) -> Result<model::BmcAnswer, Failure> {
         let path = of_node(ident, &format!("bmc/{what}"));
         self.read(&path, Duration::ZERO).await
     }
 
     /// The newest entries of a BMC's event log.
-    pub async fn event_log(&self, ident: &str, limit: u16) -> Result<json::EventLog, Failure> {
+    pub async fn event_log(&self, ident: &str, limit: u16) -> Result<model::EventLog, Failure> {
         let path = of_node(ident, &format!("event_log?limit={limit}"));
         self.read(&path, Duration::ZERO).await
     }
@@ -258,20 +279,24 @@ impl Client {
             .map(drop)
     }
 
-    /// Restarts a BMC: `cold` or `warm`.
-    pub async fn reset_bmc(&self, ident: &str, kind: &str) -> Result<(), Failure> {
-        let body = json!({ "kind": kind });
-        self.ask(Method::POST, &of_node(ident, "bmc_reset"), Some(&body))
-            .await
-            .map(drop)
+    /// Restarts a BMC.
+    pub async fn reset_bmc(&self, ident: &str, kind: model::BmcReset) -> Result<(), Failure> {
+        let wish = model::BmcResetRequest { kind };
+        self.ask(
+            Method::POST,
+            &of_node(ident, "bmc_reset"),
+            Some(&body(&wish)),
+        )
+        .await
+        .map(drop)
     }
 
     /// One command spelled out in bytes; the answer's data.
     pub async fn raw(
         &self,
         ident: &str,
-        raw: &json::RawRequest,
-    ) -> Result<json::OrderAnswer, Failure> {
+        raw: &model::RawRequest,
+    ) -> Result<model::OrderAnswer, Failure> {
         self.post(
             &format!("/v1/nodes/{}/raw", path_word(ident)),
             Some(&body(raw)),
@@ -296,24 +321,24 @@ impl Client {
     }
 
     /// Forgets failed log-ins of a node's BMC.
-    pub async fn retry(&self, ident: &str) -> Result<json::Node, Failure> {
+    pub async fn retry(&self, ident: &str) -> Result<model::Node, Failure> {
         self.post(&format!("/v1/nodes/{}/retry", path_word(ident)), None)
             .await
     }
 
     /// Suspends everything.
-    pub async fn pause(&self, reason: &str) -> Result<json::Pausing, Failure> {
+    pub async fn pause(&self, reason: &str) -> Result<model::Pausing, Failure> {
         self.post("/v1/pause", Some(&json!({ "reason": reason })))
             .await
     }
 
     /// Ends the pause.
-    pub async fn release(&self) -> Result<json::Pausing, Failure> {
+    pub async fn release(&self) -> Result<model::Pausing, Failure> {
         self.post("/v1/release", None).await
     }
 
     /// Records of the audit trail after a number, oldest first.
-    pub async fn audit(&self, after: u64, limit: u64) -> Result<json::AuditPage, Failure> {
+    pub async fn audit(&self, after: u64, limit: u64) -> Result<model::AuditPage, Failure> {
         self.read(
             &format!("/v1/audit?after={after}&limit={limit}"),
             Duration::ZERO,
@@ -322,7 +347,7 @@ impl Client {
     }
 
     /// Figures about the daemon.
-    pub async fn health(&self) -> Result<json::Health, Failure> {
+    pub async fn health(&self) -> Result<model::Health, Failure> {
         self.read("/healthz", Duration::ZERO).await
     }
 }

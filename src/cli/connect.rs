@@ -300,7 +300,7 @@ fn refusal(status: StatusCode, text: &str) -> Refusal {
         });
     Refusal {
         status: status.as_u16(),
-        kind: word(ours, "kind").unwrap_or_default(),
+        kind: crate::model::Word::of(&word(ours, "kind").unwrap_or_default()),
         message,
     }
 }

@@ -11,6 +11,7 @@ use super::exit::{Exit, Failure};
 use super::output::Out;
 use super::sim::{NodePlan, Served, serve};
 use super::{App, verb};
+use crate::model::PowerState;
 use crate::sim::{BmcSettings, Conditions, Mood, OsMood, Privilege, User};
 use async_signal::{Signal, Signals};
 use clap::Parser;
@@ -199,7 +200,13 @@ async fn ready(app: &App, daemon: &mut Daemon) -> Result<(), Failure> {
         daemon.still_runs()?;
         let seen = app.client.nodes().await;
         match seen {
-            Ok(nodes) if nodes.iter().all(|node| node.power_state.is_some()) => return Ok(()),
+            Ok(nodes)
+                if nodes
+                    .iter()
+                    .all(|node| node.power_state != PowerState::Unknown) =>
+            {
+                return Ok(());
+            }
             Err(failure) if !failure.may_pass() => return Err(failure),
             _ if began.elapsed() > START => {
                 let log = daemon.log();

@@ -3,6 +3,7 @@
 //! The codes are promised (docs/cli.md) and never change their meaning. Knows nothing of HTTP: `connect` and
 //! `client` translate.
 
+use crate::model::{ErrorKind, Word};
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,7 +99,7 @@ pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
     /// The stable word for it, where the answer has one.
-    pub kind: String,
+    pub kind: Word<ErrorKind>,
     /// It in words.
     pub message: String,
 }
@@ -116,7 +117,7 @@ impl Failure {
             Failure::Refused(refusal) => match refusal.status {
                 401 | 403 => Exit::NotPermitted,
                 400 | 406 | 413 | 422 => Exit::Usage,
-                503 if refusal.kind == "stopping" => Exit::Unreachable,
+                503 if refusal.kind == ErrorKind::Stopping => Exit::Unreachable,
                 _ => Exit::Failed,
             },
             Failure::Here(_) => Exit::Failed,
@@ -185,7 +186,7 @@ mod tests {
     fn refused(status: u16, kind: &str) -> Exit {
         Failure::Refused(Refusal {
             status,
-            kind: kind.into(),
+            kind: Word::of(kind),
             message: "no".into(),
         })
         .exit()

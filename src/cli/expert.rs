@@ -1,12 +1,12 @@
 //! The verbs of experts: the BMC itself, its event log, raw commands.
 
 use super::App;
-use super::args::{BmcReset, BmcVerb, Nodes, Raw, SelClear, SelList, SelVerb};
+use super::args::{self, BmcVerb, Nodes, Raw, SelClear, SelList, SelVerb};
 use super::exit::{Exit, Failure};
 use super::hands::each;
 use super::output::date_and_time;
 use super::select::{self, Unnamed};
-use crate::api::json::{BmcAnswer, EventLogEntry, RawRequest};
+use crate::model::{BmcAnswer, BmcReset, ErrorKind, EventLogEntry, RawRequest};
 use serde_json::{Value, json};
 
 /// `bmc info` and `bmc reset`.
@@ -44,7 +44,7 @@ async fn info(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
                     }
                 }
                 // Many BMCs have not all of these.
-                Err(Failure::Refused(refusal)) if refusal.kind == "bmc_refused" => {
+                Err(Failure::Refused(refusal)) if refusal.kind == ErrorKind::BmcRefused => {
                     all[what] = Value::Null;
                 }
                 Err(other) => return Err(other),
@@ -93,8 +93,12 @@ pub async fn power_use(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
     .await
 }
 
-async fn reset(app: &App, args: BmcReset) -> Result<Exit, Failure> {
-    let kind = if args.cold { "cold" } else { "warm" };
+async fn reset(app: &App, args: args::BmcReset) -> Result<Exit, Failure> {
+    let kind = if args.cold {
+        BmcReset::Cold
+    } else {
+        BmcReset::Warm
+    };
     sure(
         app,
         &format!("{kind} reset of the BMC"),
@@ -106,7 +110,7 @@ async fn reset(app: &App, args: BmcReset) -> Result<Exit, Failure> {
         app.client.reset_bmc(&node, kind).await?;
         Ok((
             format!("its BMC restarts ({kind})"),
-            json!({ "reset": kind }),
+            json!({ "reset": kind.name() }),
         ))
     })
     .await
@@ -128,10 +132,7 @@ async fn list(app: &App, args: SelList) -> Result<Exit, Failure> {
 }
 
 fn line(entry: &EventLogEntry) -> String {
-    let at = entry
-        .at
-        .as_deref()
-        .map_or("(no date)".into(), date_and_time);
+    let at = entry.at.map_or("(no date)".into(), date_and_time);
     format!("{:#06x} {at} {}", entry.id, entry.text)
 }
 

@@ -6,7 +6,7 @@
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Out, cut, terminal_width};
-use crate::api::json::Task;
+use crate::model::{Control, Task, TaskId, TaskState};
 use async_signal::{Signal, Signals};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use smol::channel::{Receiver, Sender};
@@ -88,7 +88,7 @@ pub async fn follow(
 /// Asks the daemon for news and sends them on; ends when every task has ended.
 async fn poll(client: Client, tasks: Vec<Task>, news: Sender<Seen>) {
     let single = tasks.len() == 1;
-    let mut open: Vec<(String, u64)> = tasks
+    let mut open: Vec<(TaskId, u64)> = tasks
         .into_iter()
         .filter(|task| !task.ended)
         .map(|task| (task.id, task.version))
@@ -103,9 +103,9 @@ async fn poll(client: Client, tasks: Vec<Task>, news: Sender<Seen>) {
                 continue;
             }
             let seen = if single {
-                client.task_after(&id, version, LONG_POLL).await
+                client.task_after(id, version, LONG_POLL).await
             } else {
-                client.task(&id).await
+                client.task(id).await
             };
             match seen {
                 Ok(task) => {
@@ -250,16 +250,13 @@ async fn on_ctrl_c(
     let open: Vec<&Task> = tasks.iter().filter(|task| !task.ended).collect();
     let how = match (open.first(), open.len()) {
         (Some(task), 1) => format!("rackbmc abort {}", task.node),
-        (Some(task), _) if task.batch.is_some() => {
-            format!(
+        (first, _) => match first.and_then(|task| task.batch) {
+            Some(batch) => format!("rackbmc abort {batch}"),
+            None => format!(
                 "rackbmc abort {}",
-                task.batch.as_deref().unwrap_or_default()
-            )
-        }
-        _ => format!(
-            "rackbmc abort {}",
-            crate::nodeset::fold(open.iter().map(|task| task.node.as_str()))
-        ),
+                crate::nodeset::fold(open.iter().map(|task| task.node.as_str()))
+            ),
+        },
     };
     eprintln!("\nlet go: the task goes on. To stop it: {how}");
     if out.live {
@@ -285,7 +282,7 @@ async fn on_ctrl_c(
             after.push(task);
             continue;
         }
-        let aborted = client.control(&task.id, "abort").await?;
+        let aborted = client.control(task.id, Control::Abort).await?;
         eprintln!("{}: abort: {}", aborted.node, aborted.state);
         after.push(aborted);
     }
@@ -298,11 +295,20 @@ async fn on_ctrl_c(
 
 /// What a task's end means for the exit code.
 pub fn exit_of(task: &Task) -> Exit {
-    match task.state.as_str() {
-        "succeeded" => Exit::Done,
-        "aborted" | "cancelled" | "rolled back" => Exit::Withdrawn,
-        _ if !task.ended => Exit::StillRunning,
-        _ => Exit::Failed,
+    match task.state.known() {
+        Some(TaskState::Succeeded) => Exit::Done,
+        Some(TaskState::Aborted | TaskState::Cancelled | TaskState::RolledBack) => Exit::Withdrawn,
+        Some(TaskState::Failed | TaskState::Stuck) => Exit::Failed,
+        Some(
+            TaskState::Queued
+            | TaskState::Running
+            | TaskState::Suspended
+            | TaskState::Aborting
+            | TaskState::RollingBack,
+        ) => Exit::StillRunning,
+        // A state of a newer daemon: only what was read back is a success.
+        None if task.ended => Exit::Failed,
+        None => Exit::StillRunning,
     }
 }
 
@@ -371,18 +377,18 @@ impl Progress {
 fn picture(tasks: &[Task], since_seen: Duration, width: usize) -> String {
     let open: Vec<&Task> = tasks.iter().filter(|task| !task.ended).collect();
     let mut running: Vec<&Task> = open.clone();
-    running.sort_by_key(|task| task.state == "queued");
+    running.sort_by_key(|task| task.state == TaskState::Queued);
     let mut lines: Vec<String> = running
         .iter()
         .take(LIVE_LINES)
         .map(|task| cut(&line(task, since_seen), width))
         .collect();
     if tasks.len() > 1 {
-        let count = |state: &str| open.iter().filter(|task| task.state == state).count();
+        let queued = open.iter().filter(|task| task.state == TaskState::Queued);
         let failed = tasks.iter().filter(|t| exit_of(t) == Exit::Failed).count();
         let mut counts = vec![
             format!("{} of {} ended", tasks.len() - open.len(), tasks.len()),
-            format!("{} queued", count("queued")),
+            format!("{} queued", queued.count()),
         ];
         if failed > 0 {
             counts.push(format!("{failed} failed"));
@@ -394,20 +400,20 @@ fn picture(tasks: &[Task], since_seen: Duration, width: usize) -> String {
 
 /// One task in one line: node, step, time gone, time left, phase. What may be cut off comes last.
 fn line(task: &Task, since_seen: Duration) -> String {
-    let on_the_clock = !matches!(task.state.as_str(), "queued" | "suspended") && !task.ended;
-    let passed = if on_the_clock {
-        since_seen.as_secs_f64()
+    let stands = task.state == TaskState::Queued || task.state == TaskState::Suspended;
+    let passed = if stands || task.ended {
+        Duration::ZERO
     } else {
-        0.0
+        since_seen
     };
-    let doing = match task.state.as_str() {
-        "running" => String::new(),
-        state if state == task.phase => String::new(),
-        state => format!("{state}: "),
+    let doing = if task.state == TaskState::Running || task.state.as_str() == task.phase {
+        String::new()
+    } else {
+        format!("{}: ", task.state)
     };
     let left = task
         .time_left
-        .map(|left| format!(", {} left", clock(left - passed)))
+        .map(|left| format!(", {} left", clock(left.saturating_sub(passed))))
         .unwrap_or_default();
     format!(
         "{}  {}/{}  {}{left}  {doing}{}",
@@ -419,11 +425,9 @@ fn line(task: &Task, since_seen: Duration) -> String {
     )
 }
 
-/// Seconds as a clock shows them, `0:12` or `1:02:03`: a text that does not jump about while it is redrawn.
-fn clock(seconds: f64) -> String {
-    let seconds = Duration::try_from_secs_f64(seconds)
-        .unwrap_or_default()
-        .as_secs();
+/// A duration as a clock shows it, `0:12` or `1:02:03`: a text that does not jump about while it is redrawn.
+fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {
         0 => format!("{minutes}:{seconds:02}"),
@@ -434,26 +438,30 @@ fn clock(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Operation, Word};
 
-    fn task(node: &str, state: &str) -> Task {
+    fn task(node: &str, state: TaskState) -> Task {
         Task {
-            id: node.into(),
             node: node.into(),
-            operation: "soft power off".into(),
+            operation: Operation::SoftPowerOff.into(),
             state: state.into(),
-            ended: ["succeeded", "failed", "aborted", "stuck"].contains(&state),
+            ended: state.is_end(),
             phase: "waiting for the machine to go down".into(),
             step: 2,
             steps: 3,
-            elapsed: 12.2,
-            time_left: Some(588.0),
+            elapsed: Duration::from_millis(12_200),
+            time_left: Some(Duration::from_secs(588)),
             ..Task::default()
         }
     }
 
     #[test]
     fn a_live_line_says_phase_time_gone_and_time_left() {
-        let picture = picture(&[task("r1n03", "running")], Duration::from_millis(900), 100);
+        let picture = picture(
+            &[task("r1n03", TaskState::Running)],
+            Duration::from_millis(900),
+            100,
+        );
         assert_eq!(
             picture,
             "r1n03  2/3  0:13, 9:47 left  waiting for the machine to go down"
@@ -462,7 +470,10 @@ mod tests {
 
     #[test]
     fn the_clock_of_a_suspended_task_stands_still() {
-        let shown = line(&task("r1n03", "suspended"), Duration::from_secs(100));
+        let shown = line(
+            &task("r1n03", TaskState::Suspended),
+            Duration::from_secs(100),
+        );
         assert_eq!(
             shown,
             "r1n03  2/3  0:12, 9:48 left  suspended: waiting for the machine to go down"
@@ -471,9 +482,11 @@ mod tests {
 
     #[test]
     fn many_tasks_are_counted_and_the_running_ones_come_first() {
-        let mut tasks: Vec<Task> = (0..40).map(|n| task(&format!("n{n}"), "queued")).collect();
-        tasks[39] = task("n39", "running");
-        tasks[0] = task("n0", "failed");
+        let mut tasks: Vec<Task> = (0..40)
+            .map(|n| task(&format!("n{n}"), TaskState::Queued))
+            .collect();
+        tasks[39] = task("n39", TaskState::Running);
+        tasks[0] = task("n0", TaskState::Failed);
         let picture = picture(&tasks, Duration::ZERO, 80);
         assert_eq!(picture.lines().count(), LIVE_LINES + 1);
         assert!(picture.starts_with("n39 "), "{picture}");
@@ -485,22 +498,31 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_never_runs_below_zero() {
-        assert_eq!(clock(-0.1), "0:00");
-        assert_eq!(clock(59.9), "0:59");
-        assert_eq!(clock(3723.0), "1:02:03");
+    fn a_clock_shows_whole_seconds() {
+        assert_eq!(clock(Duration::ZERO), "0:00");
+        assert_eq!(clock(Duration::from_millis(59_900)), "0:59");
+        assert_eq!(clock(Duration::from_secs(3723)), "1:02:03");
     }
 
     #[test]
     fn every_state_has_its_exit_code() {
         for (state, code) in [
-            ("succeeded", 0),
-            ("failed", 1),
-            ("stuck", 1),
-            ("running", 5),
-            ("aborted", 6),
+            (TaskState::Succeeded, 0),
+            (TaskState::Failed, 1),
+            (TaskState::Stuck, 1),
+            (TaskState::Running, 5),
+            (TaskState::Aborted, 6),
         ] {
             assert_eq!(exit_of(&task("n", state)) as u8, code, "{state}");
         }
+    }
+
+    #[test]
+    fn a_state_of_a_newer_daemon_is_no_success() {
+        let mut newer = task("n", TaskState::Running);
+        newer.state = Word::of("evaporated");
+        assert_eq!(exit_of(&newer), Exit::StillRunning);
+        newer.ended = true;
+        assert_eq!(exit_of(&newer), Exit::Failed);
     }
 }

@@ -1,10 +1,10 @@
 //! The verbs for everything beside power: identify, bootdev, maintenance, pause, release, retry.
 
 use super::App;
-use super::args::{BootTarget, Bootdev, Identify, Lasting, Maintenance, Nodes};
+use super::args::{Bootdev, Identify, Lasting, Maintenance, Nodes};
 use super::exit::{Exit, Failure};
 use super::select::{self, Unnamed};
-use crate::api::json::{BootOverride, Node};
+use crate::model::{BootDevice, BootOverrideRequest, Node};
 use comfy_table::Table;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -77,9 +77,6 @@ pub async fn identify(app: &App, args: Identify) -> Result<Exit, Failure> {
 
 /// Shows or sets the boot device.
 pub async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
-    let shown = |boot: &BootOverride| -> Value {
-        json!({ "boot_device": boot.device, "persistent": boot.persistent, "uefi": boot.uefi })
-    };
     let Some(target) = args.set else {
         return each(app, &args.nodes, async move |node| {
             let boot = app.client.boot_override(&node).await?;
@@ -88,38 +85,35 @@ pub async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
                 Some(device) if boot.persistent => format!("{device}, for every boot"),
                 Some(device) => format!("{device}, for the next boot"),
             };
-            Ok((text + uefi_words(&boot), shown(&boot)))
+            let shown = json!({ "boot_device": boot.device, "persistent": boot.persistent, "uefi": boot.uefi });
+            Ok((text + uefi_words(boot.uefi), shown))
         })
         .await;
     };
-    let device = match target {
-        BootTarget::Pxe => Some("pxe"),
-        BootTarget::Disk => Some("disk"),
-        BootTarget::Cdrom => Some("cdrom"),
-        BootTarget::Bios => Some("bios"),
-        BootTarget::Safe => Some("safe"),
-        BootTarget::None => None,
-    };
-    let boot = BootOverride {
-        device: device.map(str::to_owned),
+    let device = target.device();
+    let boot = BootOverrideRequest {
+        device,
         persistent: args.persistent && device.is_some(),
         uefi: args.uefi && device.is_some(),
     };
     let boot = &boot;
     each(app, &args.nodes, async move |node| {
         app.client.set_boot_override(&node, boot).await?;
-        let text = match &boot.device {
+        let text = match boot.device {
             None => "override cleared".to_owned(),
             Some(device) if boot.persistent => format!("boots from {device} from now on"),
             Some(device) => format!("boots from {device} next time"),
         };
-        Ok((text + uefi_words(boot), shown(boot)))
+        let device = boot.device.map(BootDevice::name);
+        let shown =
+            json!({ "boot_device": device, "persistent": boot.persistent, "uefi": boot.uefi });
+        Ok((text + uefi_words(boot.uefi), shown))
     })
     .await
 }
 
-fn uefi_words(boot: &BootOverride) -> &'static str {
-    if boot.uefi { ", in UEFI mode" } else { "" }
+fn uefi_words(uefi: bool) -> &'static str {
+    if uefi { ", in UEFI mode" } else { "" }
 }
 
 /// Takes nodes into maintenance, or out of it.
@@ -144,7 +138,7 @@ pub async fn maintenance(app: &App, args: Maintenance) -> Result<Exit, Failure> 
 pub async fn retry(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
     each(app, wanted, async move |node| {
         let node: Node = app.client.retry(&node).await?;
-        let bmc = node.rackbmcd.map(|ours| ours.bmc).unwrap_or_default();
+        let bmc = node.rackbmcd.bmc;
         Ok((
             format!("failed log-ins forgotten, BMC {}", bmc.health),
             json!({ "health": bmc.health }),

@@ -5,11 +5,14 @@
 use super::App;
 use super::args::{Check, Events, Format, History, Nodes, OnOff, Status, Watch};
 use super::exit::{Exit, Failure};
-use super::output::{date_and_time, seconds, state_cell, time_of_day};
+use super::output::{date_and_time, power_cell, time_of_day, words};
 use super::select::{self, Unnamed};
-use crate::api::json::{Extension, Node};
+use crate::model::{Node, NodeDetail, PowerState, Word};
 use comfy_table::{Cell, Table};
 use std::time::{Duration, Instant};
+
+/// A reading as young as this is one of just now.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// Shows power states.
 pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
@@ -19,7 +22,10 @@ pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
         exits = fresh(app, &mut nodes).await?;
     }
     show(app, &nodes);
-    if nodes.iter().any(|node| node.power_state.is_none()) {
+    if nodes
+        .iter()
+        .any(|node| node.power_state == PowerState::Unknown)
+    {
         exits.push(Exit::Failed);
     }
     Ok(Exit::worst(exits))
@@ -69,10 +75,10 @@ async fn fresh(app: &App, nodes: &mut [Node]) -> Result<Vec<Exit>, Failure> {
 fn not_fresh(node: &Node, took: Duration) -> Option<String> {
     let ours = ours(node);
     let age = ours.reading.as_ref().map(|reading| reading.age);
-    if age.is_some_and(|age| age <= took.as_secs_f64()) {
+    if age.is_some_and(|age| age <= took) {
         return None;
     }
-    Some(ours.bmc.trouble_text.unwrap_or_else(|| {
+    Some(ours.bmc.trouble_text.clone().unwrap_or_else(|| {
         let took = super::output::words(took);
         format!("no answer from its BMC within {took}; what is shown is the last reading")
     }))
@@ -91,18 +97,19 @@ fn show(app: &App, nodes: &[Node]) {
     );
 }
 
-fn ours(node: &Node) -> Extension {
-    node.rackbmcd.clone().unwrap_or_default()
+fn ours(node: &Node) -> &NodeDetail {
+    &node.rackbmcd
 }
 
-/// The power state in a word; null is not known.
-fn state(node: &Node) -> &str {
-    node.power_state.as_deref().unwrap_or("unknown")
+/// Why a node is held back, if it is.
+fn held(node: &Node) -> Option<&str> {
+    let hold = node.rackbmcd.maintenance.as_ref()?;
+    Some(hold.reason.as_deref().unwrap_or("no reason given"))
 }
 
 /// A node in one line; without what differs from node to node where equal answers are to be folded.
 fn state_line(node: &Node, folded: bool) -> String {
-    let mut text = state(node).to_owned();
+    let mut text = node.power_state.to_string();
     if let Some(target) = &node.target_power_state {
         text.push_str(&format!(" -> {target}"));
     }
@@ -114,12 +121,8 @@ fn state_line(node: &Node, folded: bool) -> String {
         Some(reading) => format!(" ({})", age(reading.age)),
         None => " (never read)".to_owned(),
     });
-    if node.maintenance {
-        let reason = node.maintenance_reason.as_deref();
-        text.push_str(&format!(
-            ", maintenance: {}",
-            reason.unwrap_or("no reason given")
-        ));
+    if let Some(reason) = held(node) {
+        text.push_str(&format!(", maintenance: {reason}"));
     }
     if let Some(trouble) = &ours.bmc.trouble_text {
         text.push_str(&format!(", BMC: {trouble}"));
@@ -130,11 +133,11 @@ fn state_line(node: &Node, folded: bool) -> String {
     text
 }
 
-fn age(age: f64) -> String {
-    if age < 1.0 {
+fn age(age: Duration) -> String {
+    if age < A_MOMENT {
         "read just now".to_owned()
     } else {
-        format!("read {} ago", seconds(age))
+        format!("read {} ago", words(age))
     }
 }
 
@@ -145,33 +148,28 @@ pub fn status_table(app: &App, nodes: &[Node]) -> Table {
         .table(&["NODE", "POWER", "TARGET", "READ", "BMC", "ADDRESS", "NOTE"]);
     for node in nodes {
         let ours = ours(node);
-        let note = match (&node.last_error, &ours.bmc.trouble_text) {
-            (Some(error), _) => error.clone(),
-            (None, Some(trouble)) => trouble.clone(),
-            (None, None) if node.maintenance => format!(
-                "maintenance: {}",
-                node.maintenance_reason
-                    .as_deref()
-                    .unwrap_or("no reason given")
-            ),
-            (None, None) => String::new(),
+        let note = match (&node.last_error, &ours.bmc.trouble_text, held(node)) {
+            (Some(error), ..) => error.clone(),
+            (None, Some(trouble), _) => trouble.clone(),
+            (None, None, Some(reason)) => format!("maintenance: {reason}"),
+            (None, None, None) => String::new(),
         };
         let read = match &ours.reading {
-            Some(reading) if reading.age < 1.0 => "just now".to_owned(),
-            Some(reading) => format!("{} ago", seconds(reading.age)),
+            Some(reading) if reading.age < A_MOMENT => "just now".to_owned(),
+            Some(reading) => format!("{} ago", words(reading.age)),
             None => "never".to_owned(),
         };
         let address = if ours.bmc.port == 623 {
-            ours.bmc.address.clone()
+            ours.bmc.address.to_string()
         } else {
             format!("{}:{}", ours.bmc.address, ours.bmc.port)
         };
         table.add_row([
             Cell::new(select::name(node)),
-            state_cell(state(node)),
-            Cell::new(node.target_power_state.as_deref().unwrap_or("-")),
+            power_cell(node.power_state),
+            Cell::new(node.target_power_state.as_ref().map_or("-", Word::as_str)),
             Cell::new(read),
-            Cell::new(&ours.bmc.health),
+            Cell::new(ours.bmc.health.as_str()),
             Cell::new(address),
             Cell::new(note),
         ]);
@@ -189,17 +187,14 @@ pub async fn watch(app: &App, args: Watch) -> Result<Exit, Failure> {
             let tasks = app.client.tasks(None, None, true, 50).await?;
             let mut picture = status_table(app, &nodes).trim_fmt();
             for task in tasks {
-                if nodes
-                    .iter()
-                    .any(|node| node.name.as_deref() == Some(&task.node))
-                {
+                if nodes.iter().any(|node| *node.name == *task.node) {
                     picture.push_str(&format!(
                         "\n{}: {} {}, {}, {}",
                         task.node,
                         task.operation,
                         task.state,
                         task.phase,
-                        seconds(task.elapsed)
+                        words(task.elapsed)
                     ));
                 }
             }
@@ -262,7 +257,7 @@ pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
                     app.out.data(&line);
                 }
                 Format::Yaml => app.out.structured(&[event]),
-                Format::Name => app.out.data(&event.id),
+                Format::Name => app.out.data(&event.id.to_string()),
                 Format::Text | Format::Wide => {
                     let node = event.node.as_deref().unwrap_or("-");
                     let id = match app.out.format {
@@ -271,13 +266,13 @@ pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
                     };
                     app.out.data(&format!(
                         "{id}{} {node}: {}",
-                        time_of_day(&event.at),
+                        time_of_day(event.at),
                         event.text
                     ));
                 }
             }
         }
-        since = Some(news.next);
+        since = Some(news.next.to_string());
         if args.idle.is_some_and(|idle| quiet_since.elapsed() >= idle) {
             return Ok(Exit::Done);
         }
@@ -310,7 +305,7 @@ pub async fn explain(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
         for failure in &explanation.failures {
             lines.push(format!(
                 "  failure {} {}",
-                date_and_time(&failure.at),
+                date_and_time(failure.at),
                 failure.text
             ));
         }
@@ -329,7 +324,7 @@ pub async fn history(app: &App, args: History) -> Result<Exit, Failure> {
             entries.push((name.clone(), entry));
         }
     }
-    entries.sort_by(|(_, a), (_, b)| b.created_at.cmp(&a.created_at));
+    entries.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.at));
     if entries.is_empty() {
         app.out.remark("nothing is remembered");
     }
@@ -347,15 +342,15 @@ pub async fn history(app: &App, args: History) -> Result<Exit, Failure> {
     }
     for (node, entry) in &entries {
         let by = entry
-            .user
+            .by
             .as_deref()
             .map(|user| format!(" (by {user})"))
             .unwrap_or_default();
         app.out.data(&format!(
             "{} {node}: {}: {}{by}",
-            date_and_time(&entry.created_at),
-            entry.event_type,
-            entry.event
+            date_and_time(entry.at),
+            entry.kind,
+            entry.text
         ));
     }
     Ok(Exit::Done)
@@ -416,29 +411,32 @@ fn judge(
         find(Nagios::Warning, paused);
     }
     let expected = args.expect.map(|state| match state {
-        OnOff::On => "power on",
-        OnOff::Off => "power off",
+        OnOff::On => PowerState::On,
+        OnOff::Off => PowerState::Off,
     });
     // Grouped by what is wrong with them, so that one line stays readable.
     let mut wrong: std::collections::BTreeMap<(std::cmp::Reverse<Nagios>, String), Vec<&str>> =
         std::collections::BTreeMap::new();
-    let mut oldest: f64 = 0.0;
+    let mut oldest = Duration::ZERO;
     for node in nodes {
         let ours = ours(node);
         let reading_age = ours.reading.as_ref().map(|reading| reading.age);
         oldest = oldest.max(reading_age.unwrap_or_default());
-        let old = reading_age.is_none_or(|age| age > args.max_age.as_secs_f64());
-        let fault = ours.fault.as_deref().or(ours.bmc.trouble.as_deref());
-        let found = if node.maintenance {
+        let old = reading_age.is_none_or(|age| age > args.max_age);
+        let fault = ours
+            .fault
+            .as_deref()
+            .or(ours.bmc.trouble.as_ref().map(Word::as_str));
+        let found = if held(node).is_some() {
             Some((Nagios::Warning, "in maintenance".to_owned()))
         } else if let Some(fault) = fault {
             Some((Nagios::Critical, fault.to_owned()))
-        } else if state(node) == "error" {
+        } else if node.power_state == PowerState::Error {
             Some((Nagios::Critical, "error".to_owned()))
         } else if old {
             Some((Nagios::Warning, "reading too old".to_owned()))
-        } else if expected.is_some_and(|expected| expected != state(node)) {
-            Some((Nagios::Critical, state(node).to_owned()))
+        } else if expected.is_some_and(|expected| expected != node.power_state) {
+            Some((Nagios::Critical, node.power_state.to_string()))
         } else {
             None
         };
@@ -450,13 +448,20 @@ fn judge(
     for ((how, what), names) in wrong {
         find(how.0, format!("{} {what}", crate::nodeset::fold(names)));
     }
-    let count = |wanted: &str| nodes.iter().filter(|node| state(node) == wanted).count();
+    let count = |wanted| {
+        let as_wanted = nodes.iter().filter(|node| node.power_state == wanted);
+        as_wanted.count()
+    };
     let busy = nodes
         .iter()
         .filter(|node| ours(node).task.is_some())
         .count();
     if words.is_empty() {
-        words.push(format!("{} nodes, {} on", nodes.len(), count("power on")));
+        words.push(format!(
+            "{} nodes, {} on",
+            nodes.len(),
+            count(PowerState::On)
+        ));
     }
     let word = match verdict {
         Nagios::Ok => "OK",
@@ -465,13 +470,14 @@ fn judge(
         Nagios::Unknown => "UNKNOWN",
     };
     let line = format!(
-        "RACKBMC {word} - {} | nodes={} on={} off={} error={} unknown={} tasks={busy} oldest={oldest:.0}s",
+        "RACKBMC {word} - {} | nodes={} on={} off={} error={} unknown={} tasks={busy} oldest={:.0}s",
         words.join("; ").replace(['|', '\n'], " "),
         nodes.len(),
-        count("power on"),
-        count("power off"),
-        count("error"),
-        count("unknown"),
+        count(PowerState::On),
+        count(PowerState::Off),
+        count(PowerState::Error),
+        count(PowerState::Unknown),
+        oldest.as_secs_f64(),
     );
     (verdict, line)
 }
@@ -479,21 +485,23 @@ fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::json::{BmcSummary, Reading};
+    use crate::model::{BmcHealth, BmcSummary, Hold, Power, PowerReading, Target};
+    use crate::time::WallTime;
 
-    fn node(name: &str, state: &str, age: f64) -> Node {
+    use PowerState::{Error, Off, On, Unknown};
+
+    fn node(name: &str, power_state: PowerState, age: f64) -> Node {
         Node {
-            name: Some(name.into()),
-            uuid: name.into(),
-            power_state: (state != "unknown").then(|| state.into()),
-            rackbmcd: Some(Extension {
-                reading: Some(Reading {
-                    power_state: state.into(),
-                    age,
-                    ..Reading::default()
+            name: name.into(),
+            power_state,
+            rackbmcd: NodeDetail {
+                reading: Some(PowerReading {
+                    power_state: Power::On.into(),
+                    at: WallTime::default(),
+                    age: Duration::from_secs_f64(age),
                 }),
-                ..Extension::default()
-            }),
+                ..NodeDetail::default()
+            },
             ..Node::default()
         }
     }
@@ -509,17 +517,17 @@ mod tests {
     #[test]
     fn a_reading_is_shown_with_its_age_and_silence_as_unknown() {
         assert_eq!(
-            state_line(&node("n", "power on", 12.3), false),
+            state_line(&node("n", On, 12.3), false),
             "power on (read 12 s ago)"
         );
-        let mut silent = node("n", "unknown", 0.0);
-        silent.rackbmcd = Some(Extension {
+        let mut silent = node("n", Unknown, 0.0);
+        silent.rackbmcd = NodeDetail {
             bmc: BmcSummary {
                 trouble_text: Some("no answer, 4 attempts in 5 s".into()),
                 ..BmcSummary::default()
             },
-            ..Extension::default()
-        });
+            ..NodeDetail::default()
+        };
         assert_eq!(
             state_line(&silent, false),
             "unknown (never read), BMC: no answer, 4 attempts in 5 s"
@@ -530,8 +538,8 @@ mod tests {
     #[test]
     fn a_reading_older_than_the_question_is_no_fresh_one() {
         let took = Duration::from_millis(5010);
-        assert_eq!(not_fresh(&node("n", "power on", 5.0), took), None);
-        let why = not_fresh(&node("n", "power on", 5.2), took).expect("too old");
+        assert_eq!(not_fresh(&node("n", On, 5.0), took), None);
+        let why = not_fresh(&node("n", On, 5.2), took).expect("too old");
         assert_eq!(
             why,
             "no answer from its BMC within 5 s; what is shown is the last reading"
@@ -540,10 +548,7 @@ mod tests {
 
     #[test]
     fn a_check_says_ok_in_one_line_with_figures() {
-        let nodes = [
-            node("r1n01", "power on", 3.0),
-            node("r1n02", "power on", 12.0),
-        ];
+        let nodes = [node("r1n01", On, 3.0), node("r1n02", On, 12.0)];
         let (verdict, line) = judge(&nodes, &wish(), None, None);
         assert_eq!(verdict as i32, 0);
         insta::assert_snapshot!(line, @"RACKBMC OK - 2 nodes, 2 on | nodes=2 on=2 off=0 error=0 unknown=0 tasks=0 oldest=12s");
@@ -551,13 +556,13 @@ mod tests {
 
     #[test]
     fn a_check_names_the_worst_first_and_folds_names() {
-        let mut held = node("r1n05", "power off", 3.0);
-        held.maintenance = true;
+        let mut held = node("r1n05", Off, 3.0);
+        held.rackbmcd.maintenance = Some(Hold::default());
         let nodes = [
-            node("r1n01", "power off", 3.0),
-            node("r1n02", "power off", 3.0),
-            node("r1n03", "error", 3.0),
-            node("r1n04", "power on", 900.0),
+            node("r1n01", Off, 3.0),
+            node("r1n02", Off, 3.0),
+            node("r1n03", Error, 3.0),
+            node("r1n04", On, 900.0),
             held,
         ];
         let (verdict, line) = judge(
@@ -572,10 +577,10 @@ mod tests {
 
     #[test]
     fn a_node_that_is_not_read_any_more_is_no_ok() {
-        let (verdict, _) = judge(&[node("n", "power on", 301.0)], &wish(), None, None);
+        let (verdict, _) = judge(&[node("n", On, 301.0)], &wish(), None, None);
         assert_eq!(verdict, Nagios::Warning);
         let (verdict, line) = judge(
-            &[node("n", "power on", 1.0)],
+            &[node("n", On, 1.0)],
             &wish(),
             None,
             Some("disk | full".into()),
@@ -598,15 +603,15 @@ mod tests {
                 live: false,
             },
         };
-        let mut going = node("r1n01", "power on", 3.4);
-        going.target_power_state = Some("soft power off".into());
-        let mut failed = node("r1n02", "error", 61.0);
+        let mut going = node("r1n01", On, 3.4);
+        going.target_power_state = Some(Target::SoftPowerOff.into());
+        let mut failed = node("r1n02", Error, 61.0);
         failed.last_error = Some("aborted by ops".into());
         for node in [&mut going, &mut failed] {
-            let bmc = &mut node.rackbmcd.as_mut().expect("made with it").bmc;
+            let bmc = &mut node.rackbmcd.bmc;
             bmc.address = "10.0.1.1".into();
             bmc.port = 623;
-            bmc.health = "ready".into();
+            bmc.health = BmcHealth::Ready.into();
         }
         let table = status_table(&app, &[going, failed]).trim_fmt();
         insta::assert_snapshot!(table, @r"

@@ -22,6 +22,7 @@ pub mod sim;
 mod tasks;
 mod tls;
 
+use crate::model::Control;
 use args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
 use client::Client;
 use connect::{Credentials, Endpoint};
@@ -126,11 +127,11 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::Inject {
             noun: InjectNoun::Nmi(args),
         } => press(app, PowerVerb::Nmi(args)).await,
-        Verb::Abort(args) => tasks::control(app, "abort", args).await,
-        Verb::Cancel(args) => tasks::control(app, "cancel", args).await,
-        Verb::Rollback(args) => tasks::control(app, "rollback", args).await,
-        Verb::Suspend(args) => tasks::control(app, "suspend", args).await,
-        Verb::Resume(args) => tasks::control(app, "resume", args).await,
+        Verb::Abort(args) => tasks::control(app, Control::Abort, args).await,
+        Verb::Cancel(args) => tasks::control(app, Control::Cancel, args).await,
+        Verb::Rollback(args) => tasks::control(app, Control::Rollback, args).await,
+        Verb::Suspend(args) => tasks::control(app, Control::Suspend, args).await,
+        Verb::Resume(args) => tasks::control(app, Control::Resume, args).await,
         Verb::Tasks(args) => tasks::list(app, args).await,
         Verb::Task(args) => tasks::show(app, args).await,
         Verb::Batch(args) => tasks::batch(app, args).await,

@@ -3,6 +3,8 @@
 //! Knows whether it writes to a terminal and whether colours are welcome (NO_COLOR), and nothing of what it writes.
 
 use super::args::Format;
+use crate::model::{BatchNodeState, BatchState, PowerState, TaskState, Word};
+use crate::time::WallTime;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
@@ -135,27 +137,78 @@ pub fn terminal_width() -> Option<u16> {
     table.width()
 }
 
-/// A cell with a power state in its colour.
-pub fn state_cell(state: &str) -> Cell {
-    let cell = Cell::new(state);
-    if state.starts_with("power on") || state == "succeeded" {
-        cell.fg(Color::Green)
-    } else if state.starts_with("error") || ["failed", "stuck", "unknown"].contains(&state) {
-        cell.fg(Color::Red)
-    } else if [
-        "aborted",
-        "cancelled",
-        "rolled back",
-        "suspended",
-        "aborting",
-        "rolling back",
-    ]
-    .contains(&state)
-    {
-        cell.fg(Color::Yellow)
-    } else {
-        cell
+/// How something is, in a colour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tone {
+    /// As it is wanted.
+    Good,
+    /// Somebody should look.
+    Bad,
+    /// Stopped or held by a person.
+    Held,
+    /// Neither.
+    Plain,
+}
+
+/// A cell in the colour of what it says.
+pub fn toned(text: &str, tone: Tone) -> Cell {
+    let cell = Cell::new(text);
+    match tone {
+        Tone::Good => cell.fg(Color::Green),
+        Tone::Bad => cell.fg(Color::Red),
+        Tone::Held => cell.fg(Color::Yellow),
+        Tone::Plain => cell,
     }
+}
+
+/// A power state as a cell.
+pub fn power_cell(state: PowerState) -> Cell {
+    let tone = match state {
+        PowerState::On => Tone::Good,
+        PowerState::Off => Tone::Plain,
+        PowerState::Error | PowerState::Unknown => Tone::Bad,
+    };
+    toned(state.name(), tone)
+}
+
+/// A task's state as a cell.
+pub fn task_cell(state: &Word<TaskState>) -> Cell {
+    toned(state.as_str(), state.known().map_or(Tone::Plain, task_tone))
+}
+
+fn task_tone(state: TaskState) -> Tone {
+    match state {
+        TaskState::Succeeded => Tone::Good,
+        TaskState::Failed | TaskState::Stuck => Tone::Bad,
+        TaskState::Suspended
+        | TaskState::Aborting
+        | TaskState::RollingBack
+        | TaskState::Aborted
+        | TaskState::Cancelled
+        | TaskState::RolledBack => Tone::Held,
+        TaskState::Queued | TaskState::Running => Tone::Plain,
+    }
+}
+
+/// A batch's state as a cell.
+pub fn batch_cell(state: &Word<BatchState>) -> Cell {
+    let tone = match state.known() {
+        Some(BatchState::Suspended) => Tone::Held,
+        Some(
+            BatchState::Running | BatchState::Stopped | BatchState::Ended | BatchState::Planned,
+        )
+        | None => Tone::Plain,
+    };
+    toned(state.as_str(), tone)
+}
+
+/// The state of one node of a batch as a cell.
+pub fn batch_node_cell(state: &Word<BatchNodeState>) -> Cell {
+    let tone = match state.known() {
+        Some(BatchNodeState::Task(state)) => task_tone(state),
+        Some(BatchNodeState::Forgotten | BatchNodeState::Found(_)) | None => Tone::Plain,
+    };
+    toned(state.as_str(), tone)
 }
 
 /// `name: text` for each, or one line for all with the same text, names folded; in the order of the first of each.
@@ -239,22 +292,14 @@ pub fn words(duration: Duration) -> String {
     }
 }
 
-/// The same of a number of seconds as the API writes it; nothing sensible reads as none.
-pub fn seconds(seconds: f64) -> String {
-    words(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+/// The time of day (UTC), in seconds.
+pub fn time_of_day(at: WallTime) -> String {
+    at.to_string()[11..19].to_owned()
 }
 
-/// The time of day of an RFC 3339 time, in seconds, as it stands there (UTC); the text itself where it is none.
-pub fn time_of_day(rfc3339: &str) -> &str {
-    rfc3339
-        .split_once('T')
-        .and_then(|(_, time)| time.get(..8))
-        .unwrap_or(rfc3339)
-}
-
-/// Date and time of an RFC 3339 time, in seconds.
-pub fn date_and_time(rfc3339: &str) -> String {
-    rfc3339.get(..19).unwrap_or(rfc3339).replace('T', " ")
+/// Date and time (UTC), in seconds.
+pub fn date_and_time(at: WallTime) -> String {
+    at.to_string()[..19].replace('T', " ")
 }
 
 /// `text` cut to `width` characters, with `…` where something was cut.
@@ -307,8 +352,6 @@ mod tests {
         ] {
             assert_eq!(words(Duration::from_millis(millis)), text);
         }
-        assert_eq!(seconds(-1.0), "0 s");
-        assert_eq!(seconds(f64::NAN), "0 s");
     }
 
     #[test]
@@ -335,9 +378,8 @@ mod tests {
 
     #[test]
     fn times_of_the_api_are_shown_to_the_second() {
-        let time = "2026-11-22T16:40:31.123456+00:00";
+        let time = "2026-11-22T16:40:31.123456+00:00".parse().expect("a time");
         assert_eq!(time_of_day(time), "16:40:31");
         assert_eq!(date_and_time(time), "2026-11-22 16:40:31");
-        assert_eq!(time_of_day("never"), "never");
     }
 }

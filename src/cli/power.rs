@@ -3,12 +3,14 @@
 //! "Done" is said when the daemon says that the state was read back, never earlier.
 
 use super::App;
-use super::args::{OnFailure, Press};
+use super::args::Press;
 use super::exit::{Exit, Failure};
 use super::follow::{Ending, exit_of, follow};
-use super::output::{seconds, state_cell};
+use super::output::{batch_node_cell, task_cell, words};
 use super::select::{self, Unnamed};
-use crate::api::json::{Batch, BatchStart, Seconds, Task, TaskStart};
+use crate::model::{
+    Batch, BatchNodeState, BatchStart, Operation, Prospect, Seconds, Task, TaskStart, TaskState,
+};
 use comfy_table::{Cell, Table};
 use std::time::Duration;
 
@@ -42,9 +44,8 @@ impl Waiting {
 }
 
 /// Carries out `operation` on the nodes that are meant.
-pub async fn press(app: &App, operation: &str, press: Press) -> Result<Exit, Failure> {
-    let soft = operation.starts_with("soft");
-    if !soft && (press.press_again_after.is_some() || press.hard_after.is_some()) {
+pub async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit, Failure> {
+    if !operation.is_soft() && (press.press_again_after.is_some() || press.hard_after.is_some()) {
         return Err(Failure::Usage(format!(
             "--press-again-after and --hard-after belong to soft operations, not to '{operation}'"
         )));
@@ -58,7 +59,7 @@ pub async fn press(app: &App, operation: &str, press: Press) -> Result<Exit, Fai
             .await?;
         return Ok(show_plan(app, &plan));
     }
-    select::confirm(operation, &names, press.yes)?;
+    select::confirm(operation.name(), &names, press.yes)?;
     let waiting = Waiting::of(press.wait, press.no_wait);
     if let [name] = names[..] {
         let task = app
@@ -88,36 +89,27 @@ fn announce(app: &App, text: &str) {
     app.out.remark(text);
 }
 
-fn task_start(operation: &str, node: &str, press: &Press) -> TaskStart {
+fn task_start(operation: Operation, node: &str, press: &Press) -> TaskStart {
     TaskStart {
-        node: node.to_owned(),
-        operation: operation.to_owned(),
         timeout: press.timeout.map(Seconds),
         repeat_soft_after: press.press_again_after.map(Seconds),
         hard_after: press.hard_after.map(Seconds),
-        ..TaskStart::default()
+        ..TaskStart::new(node, operation)
     }
 }
 
-fn batch_start(operation: &str, nodes: &[&str], press: &Press) -> BatchStart {
+fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStart {
+    let nodes = nodes.iter().map(|node| (*node).to_owned()).collect();
     BatchStart {
-        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
-        operation: operation.to_owned(),
         timeout: press.timeout.map(Seconds),
         repeat_soft_after: press.press_again_after.map(Seconds),
         hard_after: press.hard_after.map(Seconds),
         max_parallel: press.max_parallel,
         stagger: press.stagger.map(Seconds),
-        on_failure: press.on_failure.map(|what| {
-            match what {
-                OnFailure::Continue => "continue",
-                OnFailure::Stop => "stop",
-            }
-            .to_owned()
-        }),
+        on_failure: press.on_failure,
         order: press.order.clone(),
         dry_run: press.dry_run,
-        ..BatchStart::default()
+        ..BatchStart::new(nodes, operation)
     }
 }
 
@@ -150,12 +142,12 @@ pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result
         .iter()
         .filter(|node| node.task.is_none())
         .map(|node| {
-            let why = node.note.clone().unwrap_or_else(|| node.state.clone());
+            let why = node.note.clone().unwrap_or_else(|| node.state.to_string());
             (node.node.clone(), why)
         })
         .collect();
     let mut tasks = Vec::new();
-    for id in batch.nodes.iter().filter_map(|node| node.task.as_deref()) {
+    for id in batch.nodes.iter().filter_map(|node| node.task) {
         tasks.push(app.client.task(id).await?);
     }
     for (node, why) in &without {
@@ -183,16 +175,16 @@ pub fn show_tasks(app: &App, tasks: &[Task]) {
 fn verdict(app: &App, task: &Task) -> String {
     let text = format!("{} {}", task.operation, task.state);
     if !task.ended {
-        return if task.phase == task.state {
+        return if task.phase == task.state.as_str() {
             text
         } else {
             format!("{text}: {}", task.phase)
         };
     }
-    if app.out.fold && task.state == "succeeded" {
+    if app.out.fold && task.state == TaskState::Succeeded {
         return text;
     }
-    let text = format!("{text} after {}", seconds(task.elapsed));
+    let text = format!("{text} after {}", words(task.elapsed));
     // The outcome's own words begin with the operation, which has been said.
     let said = format!("{} ", task.operation);
     match task.outcome.as_deref() {
@@ -220,22 +212,22 @@ pub fn task_table(app: &App, tasks: &[Task]) -> Table {
         table.add_row([
             Cell::new(&task.node),
             Cell::new(&task.operation),
-            state_cell(&task.state),
+            task_cell(&task.state),
             Cell::new(format!("{}/{}", task.step, task.steps)),
             Cell::new(if task.ended {
                 task.outcome.as_deref().unwrap_or_default()
             } else {
                 &task.phase
             }),
-            Cell::new(seconds(task.elapsed)),
+            Cell::new(words(task.elapsed)),
             Cell::new(
                 task.time_left
                     .filter(|_| !task.ended)
-                    .map(seconds)
+                    .map(words)
                     .unwrap_or_default(),
             ),
             Cell::new(&task.requested_by.name),
-            Cell::new(&task.id),
+            Cell::new(task.id),
         ]);
     }
     table
@@ -246,18 +238,18 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
     app.out.items(
         &plan.nodes,
         |node| {
-            let mut text = node.state.clone();
+            let mut text = node.state.to_string();
             if let Some(note) = &node.note {
                 text = format!("{text}: {note}");
             }
             if !node.plan.is_empty() {
                 text = format!("{text}; would send: {}", node.plan.join(", "));
             }
-            if let Some(begins) = node.begins_after.filter(|begins| *begins > 0.0) {
-                text = format!("{text}, beginning after {}", seconds(begins));
+            if let Some(begins) = node.begins_after.filter(|begins| !begins.is_zero()) {
+                text = format!("{text}, beginning after {}", words(begins));
             }
-            if let Some(takes) = node.takes_at_most.filter(|takes| *takes > 0.0) {
-                text = format!("{text}, at most {}", seconds(takes));
+            if let Some(takes) = node.takes_at_most.filter(|takes| !takes.is_zero()) {
+                text = format!("{text}, at most {}", words(takes));
             }
             (node.node.clone(), text)
         },
@@ -273,10 +265,10 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
             for node in nodes {
                 table.add_row([
                     Cell::new(&node.node),
-                    state_cell(&node.state),
+                    batch_node_cell(&node.state),
                     Cell::new(node.plan.join(", ")),
-                    Cell::new(node.begins_after.map(seconds).unwrap_or_default()),
-                    Cell::new(node.takes_at_most.map(seconds).unwrap_or_default()),
+                    Cell::new(node.begins_after.map(words).unwrap_or_default()),
+                    Cell::new(node.takes_at_most.map(words).unwrap_or_default()),
                     Cell::new(node.note.as_deref().unwrap_or_default()),
                 ]);
             }
@@ -284,8 +276,16 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
         },
     );
     app.out.remark("dry run: nothing was changed");
-    let ready = |state: &str| ["ready", "nothing to do"].contains(&state);
-    if plan.nodes.iter().all(|node| ready(&node.state)) {
+    let ready = |state: Option<BatchNodeState>| match state {
+        Some(BatchNodeState::Found(Prospect::Ready | Prospect::NothingToDo)) => true,
+        Some(
+            BatchNodeState::Found(Prospect::Refused | Prospect::Unreachable)
+            | BatchNodeState::Forgotten
+            | BatchNodeState::Task(_),
+        )
+        | None => false,
+    };
+    if plan.nodes.iter().all(|node| ready(node.state.known())) {
         Exit::Done
     } else {
         Exit::Failed

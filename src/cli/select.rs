@@ -6,7 +6,7 @@
 use super::args::Nodes;
 use super::client::Client;
 use super::exit::Failure;
-use crate::api::json::Node;
+use crate::model::Node;
 use crate::nodeset;
 use std::io::{self, BufRead, IsTerminal};
 
@@ -88,21 +88,15 @@ fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
 
 /// The name a person knows a node by.
 pub fn name(node: &Node) -> &str {
-    node.name.as_deref().unwrap_or(&node.uuid)
+    &node.name
 }
 
 fn is_called(node: &Node, word: &str) -> bool {
-    node.name.as_deref() == Some(word) || node.uuid == word
+    *node.name == *word || node.uuid.to_string() == word
 }
 
 fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
-    let in_group = |node: &&Node| {
-        group == "all"
-            || node
-                .rackbmcd
-                .as_ref()
-                .is_some_and(|ours| ours.groups.iter().any(|g| g == group))
-    };
+    let in_group = |node: &&Node| group == "all" || node.rackbmcd.groups.iter().any(|g| g == group);
     let names: Vec<String> = known
         .iter()
         .filter(in_group)
@@ -145,21 +139,22 @@ pub fn confirm_above(many: usize, what: &str, names: &[&str], yes: bool) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::json::Extension;
+    use crate::model::NodeDetail;
+    use uuid::Uuid;
 
     fn rack() -> Vec<Node> {
         (1..=4)
             .map(|n| Node {
-                name: Some(format!("r1n{n:02}")),
-                uuid: format!("00000000-0000-0000-0000-00000000000{n}"),
-                rackbmcd: Some(Extension {
+                name: format!("r1n{n:02}").into(),
+                uuid: Uuid::from_u128(n),
+                rackbmcd: NodeDetail {
                     groups: if n > 2 {
-                        vec!["storage".into()]
+                        ["storage".to_owned()].into()
                     } else {
-                        vec![]
+                        [].into()
                     },
-                    ..Extension::default()
-                }),
+                    ..NodeDetail::default()
+                },
                 ..Node::default()
             })
             .collect()

@@ -97,7 +97,7 @@ pub async fn names(app: &App) -> Result<Exit, Failure> {
     let mut names = BTreeSet::new();
     for node in &nodes {
         names.insert(select::name(node).to_owned());
-        let groups = node.rackbmcd.iter().flat_map(|ours| &ours.groups);
+        let groups = node.rackbmcd.groups.iter();
         names.extend(groups.map(|group| format!("@{group}")));
     }
     if !names.is_empty() {

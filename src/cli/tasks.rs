@@ -3,17 +3,17 @@
 //! A control may name a task, a batch or nodes; for a node it means the task that has it.
 
 use super::App;
-use super::args::{BatchShow, Control, TaskShow, Tasks};
+use super::args::{self, BatchShow, TaskShow, Tasks};
 use super::exit::{Exit, Failure};
 use super::follow::{exit_of, follow};
-use super::output::{date_and_time, seconds, state_cell, time_of_day};
+use super::output::{batch_cell, date_and_time, time_of_day, words};
 use super::power::{Waiting, conclude, conclude_batch, show_tasks, task_table};
 use super::select::{self, Unnamed};
-use crate::api::json::{Batch, Task};
+use crate::model::{Batch, Control, Power, Task, TaskState, Word};
 use comfy_table::Cell;
 
 /// Uses a control on what is named.
-pub async fn control(app: &App, control: &str, args: Control) -> Result<Exit, Failure> {
+pub async fn control(app: &App, control: Control, args: args::Control) -> Result<Exit, Failure> {
     let (ids, sets): (Vec<String>, Vec<String>) = args
         .targets
         .nodes
@@ -43,7 +43,7 @@ pub async fn control(app: &App, control: &str, args: Control) -> Result<Exit, Fa
             exits.push(exit);
             continue;
         };
-        match app.client.control(&task.id, control).await {
+        match app.client.control(task.id, control).await {
             Ok(task) => tasks.push(task),
             Err(Failure::Refused(refusal)) => {
                 eprintln!("{node}: {}", refusal.message);
@@ -63,22 +63,28 @@ pub async fn control(app: &App, control: &str, args: Control) -> Result<Exit, Fa
 }
 
 /// What a task's end means for the control that was to bring it about.
-fn controlled_exit(control: &str, task: &Task) -> Exit {
-    match (control, task.state.as_str()) {
-        ("abort", "aborted") | ("cancel", "cancelled") | ("rollback", "rolled back") => Exit::Done,
-        _ => exit_of(task),
+fn controlled_exit(control: Control, task: &Task) -> Exit {
+    let brought_about = match control {
+        Control::Abort => task.state == TaskState::Aborted,
+        Control::Cancel => task.state == TaskState::Cancelled,
+        Control::Rollback => task.state == TaskState::RolledBack,
+        Control::Suspend | Control::Resume => false,
+    };
+    if brought_about {
+        Exit::Done
+    } else {
+        exit_of(task)
     }
 }
 
 /// A control on a node that no task has: there is nothing to abort, and that is a success (design, section 3).
-fn nothing_to(control: &str) -> (String, Exit) {
-    let word = match control {
-        "rollback" => "roll back",
-        other => other,
-    };
-    let exit = match control {
-        "abort" => Exit::Done,
-        _ => Exit::Failed,
+fn nothing_to(control: Control) -> (String, Exit) {
+    let (word, exit) = match control {
+        Control::Abort => ("abort", Exit::Done),
+        Control::Cancel => ("cancel", Exit::Failed),
+        Control::Rollback => ("roll back", Exit::Failed),
+        Control::Suspend => ("suspend", Exit::Failed),
+        Control::Resume => ("resume", Exit::Failed),
     };
     (format!("no task is running: nothing to {word}"), exit)
 }
@@ -94,7 +100,7 @@ fn is_id(word: &str) -> bool {
 }
 
 /// Uses a control on the task or the batch of that id; `None` where it is neither (so perhaps a node's uuid).
-async fn use_on_id(app: &App, control: &str, id: &str) -> Result<Option<Vec<Task>>, Failure> {
+async fn use_on_id(app: &App, control: Control, id: &str) -> Result<Option<Vec<Task>>, Failure> {
     match app.client.control(id, control).await {
         Ok(task) => return Ok(Some(vec![task])),
         Err(failure) if !is_missing(&failure) => return Err(failure),
@@ -113,7 +119,7 @@ fn is_missing(failure: &Failure) -> bool {
 
 async fn tasks_of(app: &App, batch: &Batch) -> Result<Vec<Task>, Failure> {
     let mut tasks = Vec::new();
-    for id in batch.nodes.iter().filter_map(|node| node.task.as_deref()) {
+    for id in batch.nodes.iter().filter_map(|node| node.task) {
         tasks.push(app.client.task(id).await?);
     }
     Ok(tasks)
@@ -136,7 +142,7 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
                     .await?,
             );
         }
-        tasks.sort_by(|a, b| b.requested_at.cmp(&a.requested_at));
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.requested_at));
         tasks.truncate(args.limit as usize);
         tasks
     };
@@ -151,14 +157,14 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
                     "{} {} {}, {}",
                     task.operation,
                     task.state,
-                    seconds(task.elapsed),
+                    words(task.elapsed),
                     task.phase
                 ),
                 (true, Some(outcome)) => format!("{} {}: {outcome}", task.operation, task.state),
                 (true, None) => format!("{} {}", task.operation, task.state),
             };
-            let at = date_and_time(&task.requested_at);
-            (task.id.clone(), format!("{} {} {text}", at, task.node))
+            let at = date_and_time(task.requested_at);
+            (task.id.to_string(), format!("{} {} {text}", at, task.node))
         },
         |tasks| task_table(app, tasks),
     );
@@ -195,13 +201,13 @@ pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
 pub fn full(task: &Task) -> String {
     let mut lines = Vec::new();
     let mut line = |head: &str, text: String| lines.push(format!("{head:<10} {text}"));
-    line("task", task.id.clone());
+    line("task", task.id.to_string());
     line("node", format!("{} (rack {})", task.node, task.rack));
     if let Some(batch) = &task.batch {
-        line("batch", batch.clone());
+        line("batch", batch.to_string());
     }
-    line("operation", task.operation.clone());
-    line("state", task.state.clone());
+    line("operation", task.operation.to_string());
+    line("state", task.state.to_string());
     line(
         "phase",
         format!("{} (step {} of {})", task.phase, task.step, task.steps),
@@ -210,16 +216,19 @@ pub fn full(task: &Task) -> String {
         "asked",
         format!(
             "{} by {}",
-            date_and_time(&task.requested_at),
+            date_and_time(task.requested_at),
             task.requested_by.name
         ),
     );
-    let mut times = format!("{} gone", seconds(task.elapsed));
+    let mut times = format!("{} gone", words(task.elapsed));
     if let Some(left) = task.time_left.filter(|_| !task.ended) {
-        times.push_str(&format!(", {} left", seconds(left)));
+        times.push_str(&format!(", {} left", words(left)));
     }
     line("time", times);
-    let power = |power: &Option<String>| power.clone().unwrap_or_else(|| "not read".into());
+    let power = |power: &Option<Word<Power>>| match power {
+        Some(power) => power.to_string(),
+        None => "not read".to_owned(),
+    };
     line(
         "power",
         format!(
@@ -248,7 +257,7 @@ pub fn full(task: &Task) -> String {
             "sent",
             format!(
                 "{} {mark}{}: {answer}{code}{times}",
-                time_of_day(&order.at),
+                time_of_day(order.at),
                 order.order
             ),
         );
@@ -258,7 +267,7 @@ pub fn full(task: &Task) -> String {
             "control",
             format!(
                 "{} {} by {}",
-                time_of_day(&control.at),
+                time_of_day(control.at),
                 control.control,
                 control.by
             ),
@@ -268,11 +277,11 @@ pub fn full(task: &Task) -> String {
         line("outcome", outcome.clone());
     }
     let may: Vec<&str> = [
-        (task.may_abort, "abort"),
-        (task.may_cancel, "cancel"),
-        (task.may_rollback, "rollback"),
-        (task.may_suspend, "suspend"),
-        (task.may_resume, "resume"),
+        (task.may_abort, Control::Abort.name()),
+        (task.may_cancel, Control::Cancel.name()),
+        (task.may_rollback, Control::Rollback.name()),
+        (task.may_suspend, Control::Suspend.name()),
+        (task.may_resume, Control::Resume.name()),
     ]
     .into_iter()
     .filter_map(|(may, control)| may.then_some(control))
@@ -292,7 +301,7 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
         }
         app.out.items(
             &batches,
-            |batch| (batch.id.clone(), batch_line(batch)),
+            |batch| (batch.id.to_string(), batch_line(batch)),
             |batches| {
                 let mut table = app.out.table(&[
                     "ASKED",
@@ -305,13 +314,13 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
                 ]);
                 for batch in batches {
                     table.add_row([
-                        Cell::new(date_and_time(&batch.requested_at)),
+                        Cell::new(date_and_time(batch.requested_at)),
                         Cell::new(&batch.operation),
-                        state_cell(&batch.state),
+                        batch_cell(&batch.state),
                         Cell::new(fold_nodes(batch)),
                         Cell::new(counts(batch)),
                         Cell::new(&batch.requested_by.name),
-                        Cell::new(&batch.id),
+                        Cell::new(batch.id),
                     ]);
                 }
                 table
@@ -339,7 +348,7 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
 fn batch_line(batch: &Batch) -> String {
     format!(
         "{} {} of {} by {}: {} ({})",
-        date_and_time(&batch.requested_at),
+        date_and_time(batch.requested_at),
         batch.operation,
         fold_nodes(batch),
         batch.requested_by.name,
@@ -364,7 +373,8 @@ fn counts(batch: &Batch) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::json::{ControlUse, OrderUse, Requester};
+    use crate::model::{ControlUse, Operation, OrderUse, Who};
+    use std::time::Duration;
 
     #[test]
     fn an_id_is_told_from_a_node_set() {
@@ -376,34 +386,36 @@ mod tests {
     #[test]
     fn a_task_in_full_says_what_was_sent_and_what_may_still_be_done() {
         let task = Task {
-            id: "0197a5c3-7d11-7b6e-8f3a-0123456789ab".into(),
+            id: "0197a5c3-7d11-7b6e-8f3a-0123456789ab"
+                .parse()
+                .expect("an id"),
             rack: "r1".into(),
             node: "r1n03".into(),
-            operation: "soft power off".into(),
-            state: "suspended".into(),
+            operation: Operation::SoftPowerOff.into(),
+            state: TaskState::Suspended.into(),
             phase: "waiting for the machine to go down".into(),
             step: 3,
             steps: 4,
-            requested_at: "2026-11-22T16:40:31.123456+00:00".into(),
-            requested_by: Requester {
+            requested_at: "2026-11-22T16:40:31.123456+00:00".parse().expect("a time"),
+            requested_by: Who {
                 name: "ops".into(),
-                ..Requester::default()
+                ..Who::default()
             },
-            elapsed: 12.0,
-            time_left: Some(588.0),
-            power_at_start: Some("power on".into()),
+            elapsed: Duration::from_secs(12),
+            time_left: Some(Duration::from_secs(588)),
+            power_at_start: Some(Power::On.into()),
             orders: vec![OrderUse {
                 order: "soft power off".into(),
-                at: "2026-11-22T16:40:32.000000+00:00".into(),
+                at: "2026-11-22T16:40:32.000000+00:00".parse().expect("a time"),
                 answer: Some("refused: busy".into()),
                 completion_code: Some(0xc0),
                 changes_power: true,
                 ..OrderUse::default()
             }],
             controls: vec![ControlUse {
-                control: "suspend".into(),
+                control: Control::Suspend.into(),
                 by: "ops".into(),
-                at: "2026-11-22T16:40:43.000000+00:00".into(),
+                at: "2026-11-22T16:40:43.000000+00:00".parse().expect("a time"),
             }],
             may_abort: true,
             may_resume: true,

@@ -6,8 +6,8 @@
 
 use super::store::{Store, StoreError};
 use crate::api::audit::{Breach, Chain, hash};
-use crate::api::json::{AuditHead, AuditPage};
 use crate::api::serve::Audit;
+use crate::model::{AuditHead, AuditPage};
 use crate::rack::record::{Table, Write};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};

@@ -224,7 +224,12 @@ impl Snapshot {
     }
 
     fn encode_nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
-        let label = |node: &NodeView| [("node", node.name.clone()), ("rack", node.rack.clone())];
+        let label = |node: &NodeView| {
+            [
+                ("node", node.name.clone()),
+                ("rack", node.rackbmcd.rack.clone()),
+            ]
+        };
         let power = |node: &NodeView| match node.power_state {
             PowerState::On => Some(1i64),
             PowerState::Off => Some(0),
@@ -245,7 +250,7 @@ impl Snapshot {
         let up: Vec<_> = self
             .nodes
             .iter()
-            .map(|node| (label(node), i64::from(node.bmc.trouble.is_none())))
+            .map(|node| (label(node), i64::from(node.rackbmcd.bmc.trouble.is_none())))
             .collect();
         family(
             encoder,
@@ -257,7 +262,12 @@ impl Snapshot {
         let ages: Vec<_> = self
             .nodes
             .iter()
-            .filter_map(|node| Some((label(node), node.reading.as_ref()?.age.as_secs_f64())))
+            .filter_map(|node| {
+                Some((
+                    label(node),
+                    node.rackbmcd.reading.as_ref()?.age.as_secs_f64(),
+                ))
+            })
             .collect();
         family(
             encoder,
@@ -269,7 +279,7 @@ impl Snapshot {
         let trips: Vec<_> = self
             .nodes
             .iter()
-            .filter_map(|node| Some((label(node), node.bmc.round_trip?.as_secs_f64())))
+            .filter_map(|node| Some((label(node), node.rackbmcd.bmc.round_trip?.as_secs_f64())))
             .collect();
         family(
             encoder,
@@ -326,7 +336,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::WallTime;
     use std::time::Duration;
 
     fn snapshot() -> Snapshot {
@@ -341,12 +350,7 @@ mod tests {
         Snapshot {
             health: HealthView {
                 rack: "r1".into(),
-                nodes: 0,
-                active_tasks: 0,
-                troubled: 0,
-                started_at: WallTime::from_unix_micros(0),
-                store_trouble: None,
-                pause: None,
+                ..HealthView::default()
             },
             nodes: Vec::new(),
             counters,

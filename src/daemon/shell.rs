@@ -9,12 +9,12 @@ use super::store::committer::{self, Batch, Committed, Look};
 use super::thread::Executor;
 use super::udp::{Received, Sockets};
 use super::{Failure, kernel, metrics, names, policy};
-use crate::api::json::AuditPage;
 use crate::api::serve::{Asked, Audit, Context, Limits, Reply, State, serve_unix};
 #[cfg(feature = "tls")]
 use crate::config::Tls;
 use crate::config::{ApiSettings, Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
+use crate::model::AuditPage;
 use crate::rack::Rack;
 use crate::rack::call::{Answer, Call, CallId};
 use crate::time::Instant;

@@ -2,12 +2,13 @@
 
 use super::words::words;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 words! {
     /// A boot device in Ironic's words.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
-    pub enum BootDevice {
+    pub enum BootDevice ("boot device") {
         /// Network boot.
         Pxe = "pxe",
         /// The first hard disk.
@@ -51,6 +52,25 @@ pub enum RestartCause {
     Other(u8),
 }
 
+impl fmt::Display for RestartCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RestartCause::Unknown => "unknown",
+            RestartCause::ChassisControl => "chassis control",
+            RestartCause::ResetButton => "reset button",
+            RestartCause::PowerButton => "power button",
+            RestartCause::Watchdog => "watchdog",
+            RestartCause::AlwaysRestore => "always restore",
+            RestartCause::RestorePrevious => "restore previous",
+            RestartCause::PlatformEventReset => "platform event reset",
+            RestartCause::PlatformEventCycle => "platform event cycle",
+            RestartCause::SoftReset => "soft reset",
+            RestartCause::RealTimeClock => "real time clock",
+            RestartCause::Other(number) => return write!(f, "other cause {number}"),
+        })
+    }
+}
+
 /// Whether an unanswered order can have reached the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,7 +85,7 @@ words! {
     /// What stands between us and a BMC, in the one stable word that scripts may match.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum Trouble {
+    pub enum Trouble ("trouble") {
         /// Its name does not resolve.
         NoAddress = "no_address",
         /// The network says that nothing listens there.

@@ -3,15 +3,43 @@
 //!
 //! Plain data with serde as the API writes it; no behaviour, and no other room but `time`.
 
+mod audit;
+mod batch;
 mod bmc;
+mod event;
+mod expert;
+mod node;
 mod operation;
 mod power;
+mod rack;
+pub(crate) mod seconds;
+mod stamp;
+mod task;
 mod who;
+mod whole;
 mod words;
 
+pub use audit::{AuditHead, AuditPage};
+pub use batch::{
+    Batch, BatchControl, BatchList, BatchNode, BatchNodeState, BatchStart, BatchState, Prospect,
+};
 pub use bmc::{BootDevice, Delivery, RestartCause, Trouble};
+pub use event::{Event, EventId, EventKind, Events};
+pub use expert::{
+    BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
+    EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest,
+};
+pub use node::{
+    BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry, HistoryKind, Hold,
+    Lack, LackReason, Node, NodeDetail, NodeList, PowerReading, Severity,
+};
 pub use operation::{Control, OnFailure, OnSoftTimeout, Operation, TaskState};
 pub use power::{Power, PowerState, Target};
+pub use rack::{
+    Error, ErrorBody, ErrorKind, Health, HealthStatus, MaintenanceRequest, PauseRequest, Pausing,
+};
+pub use seconds::Seconds;
+pub use task::{ControlUse, OrderUse, PowerOptions, Task, TaskList, TaskStart};
 pub use who::Who;
 pub use words::{Word, Words};
 

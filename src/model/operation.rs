@@ -8,7 +8,7 @@ words! {
     /// What a task does to its node.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum Operation {
+    pub enum Operation ("operation") {
         /// Switch on and read it back.
         PowerOn = "power on",
         /// Switch off hard and read it back.
@@ -22,9 +22,9 @@ words! {
         /// One diagnostic interrupt, then watch what it does.
         InjectNmi = "inject nmi",
         /// One hard reset: a pulse.
-        Reset = "hard reset",
+        Reset = "hard reset" | "reset",
         /// One power cycle by the BMC itself: a pulse.
-        Cycle = "power cycle",
+        Cycle = "power cycle" | "cycle",
     }
 }
 
@@ -47,7 +47,7 @@ words! {
     /// What a person may do to a running task.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum Control {
+    pub enum Control ("control") {
         /// Stop now, leave the machine as it is.
         Abort = "abort",
         /// Withdraw, as if never asked: only before anything was handed to the network.
@@ -65,7 +65,7 @@ words! {
     /// Where a task stands.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum TaskState {
+    pub enum TaskState ("state of a task") {
         /// Not begun.
         Queued = "queued",
         /// Under way.
@@ -114,7 +114,7 @@ words! {
     /// What happens when the operating system has not shut down within the patience.
     #[derive(Default, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum OnSoftTimeout {
+    pub enum OnSoftTimeout ("on_soft_timeout") {
         /// The task fails; the machine is left as it is.
         #[default]
         Fail = "fail",
@@ -127,7 +127,7 @@ words! {
     /// What a batch does when a node fails.
     #[derive(Default, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum OnFailure {
+    pub enum OnFailure ("on_failure") {
         /// Go on with the others.
         #[default]
         Continue = "continue",

@@ -1,7 +1,8 @@
 //! Power: as it is read, as it is shown, and where a task leads.
 
-use super::words::words;
-use serde::{Deserialize, Serialize};
+use super::words::{Words, words};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Whether a machine has power, as a BMC reads it.
@@ -30,22 +31,53 @@ impl fmt::Display for Power {
     }
 }
 
-/// What `power_state` shows.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-pub enum PowerState {
-    /// Read as on.
-    #[serde(rename = "power on")]
-    On,
-    /// Read as off.
-    #[serde(rename = "power off")]
-    Off,
-    /// A soft operation was aborted or failed; lasts until the next periodic sync.
-    #[serde(rename = "error")]
-    Error,
-    /// Never read, or not readable since: null in JSON.
-    #[default]
-    #[serde(rename = "unknown")]
-    Unknown,
+impl Words for Power {
+    const WHAT: &'static str = "power";
+
+    fn word(self) -> &'static str {
+        match self {
+            Power::On => "power on",
+            Power::Off => "power off",
+        }
+    }
+
+    fn all() -> Vec<Self> {
+        vec![Power::On, Power::Off]
+    }
+}
+
+words! {
+    /// What `power_state` shows.
+    #[derive(Default)]
+    pub enum PowerState ("power state") {
+        /// Read as on.
+        On = "power on",
+        /// Read as off.
+        Off = "power off",
+        /// A soft operation was aborted or failed; lasts until the next periodic sync.
+        Error = "error",
+        /// Never read, or not readable since: null in JSON.
+        #[default]
+        Unknown = "unknown",
+    }
+}
+
+impl Serialize for PowerState {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            PowerState::Unknown => to.serialize_none(),
+            known => to.serialize_str(known.name()),
+        }
+    }
+}
+
+/// A state that this program has no word for is not known to it.
+impl<'de> Deserialize<'de> for PowerState {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let word = Option::<Cow<'_, str>>::deserialize(from)?;
+        let known = word.and_then(|word| PowerState::from_word(&word));
+        Ok(known.unwrap_or_default())
+    }
 }
 
 impl From<Power> for PowerState {
@@ -61,7 +93,7 @@ words! {
     /// What `target_power_state` shows while a task runs.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum Target {
+    pub enum Target ("target") {
         /// The node is to be on.
         PowerOn = "power on",
         /// The node is to be off.

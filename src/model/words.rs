@@ -6,32 +6,46 @@ use std::fmt;
 
 /// An enum of which every variant is one word (or a few).
 pub trait Words: Copy + PartialEq + fmt::Debug + 'static {
-    /// Every variant, in the order of the declaration.
-    const LIST: &'static [Self];
+    /// What the words are words for, as a complaint says it: "operation".
+    const WHAT: &'static str;
 
     /// The variant's word.
     fn word(self) -> &'static str;
 
+    /// Every variant, in the order of the declaration.
+    fn all() -> Vec<Self>;
+
     /// The variant that `word` names; case and blanks matter.
     fn from_word(word: &str) -> Option<Self> {
-        Self::LIST
-            .iter()
-            .copied()
+        Self::all()
+            .into_iter()
             .find(|variant| variant.word() == word)
+    }
+
+    /// The same, with the short words that requests may use as well.
+    fn from_asked(word: &str) -> Option<Self> {
+        Self::from_word(word)
     }
 
     /// Every word, in the order of the declaration.
     fn words() -> Vec<&'static str> {
-        Self::LIST.iter().map(|variant| variant.word()).collect()
+        Self::all().into_iter().map(Self::word).collect()
+    }
+
+    /// What a word that names nothing is told.
+    fn complaint(word: &str) -> String {
+        let known = Self::words().join(", ");
+        format!("'{word}' is no {}: there are {known}", Self::WHAT)
     }
 }
 
-/// Declares an enum with its words: `ALL`, `name()`, `Display` and [`Words`] come with it.
+/// Declares an enum with its words, and short words that requests may use as well: `ALL`, `name()`, `Display` and
+/// [`Words`] come with it.
 macro_rules! words {
     (
         $(#[$about:meta])*
-        pub enum $name:ident {
-            $( $(#[$doc:meta])* $variant:ident = $word:literal, )+
+        pub enum $name:ident ($what:literal) {
+            $( $(#[$doc:meta])* $variant:ident = $word:literal $(| $short:literal)*, )+
         }
     ) => {
         $(#[$about])*
@@ -53,9 +67,24 @@ macro_rules! words {
         }
 
         impl $crate::model::words::Words for $name {
-            const LIST: &'static [$name] = &$name::ALL;
+            const WHAT: &'static str = $what;
             fn word(self) -> &'static str {
                 self.name()
+            }
+            fn all() -> Vec<$name> {
+                $name::ALL.to_vec()
+            }
+            fn from_word(word: &str) -> Option<$name> {
+                match word {
+                    $( $word => Some($name::$variant), )+
+                    _ => None,
+                }
+            }
+            fn from_asked(word: &str) -> Option<$name> {
+                match word {
+                    $( $word $(| $short)* => Some($name::$variant), )+
+                    _ => None,
+                }
             }
         }
 
@@ -78,6 +107,14 @@ pub enum Word<T> {
 }
 
 impl<T: Words> Word<T> {
+    /// The word that `text` is.
+    pub fn of(text: &str) -> Self {
+        match T::from_word(text) {
+            Some(value) => Word::Known(value),
+            None => Word::Other(text.into()),
+        }
+    }
+
     /// The value, where this program knows the word.
     pub fn known(&self) -> Option<T> {
         match self {
@@ -133,6 +170,50 @@ impl<'de, T: Words> Deserialize<'de> for Word<T> {
             Some(value) => Word::Known(value),
             None => Word::Other(text),
         })
+    }
+}
+
+/// A word in a request, for `#[serde(with)]`: one that we do not know is a mistake.
+pub(super) mod asked {
+    use super::*;
+    use serde::de::Error;
+
+    pub(in crate::model) fn serialize<T: Words, S: Serializer>(
+        value: &T,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_str(value.word())
+    }
+
+    pub(in crate::model) fn deserialize<'de, T: Words, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<T, D::Error> {
+        let word = String::deserialize(from)?;
+        T::from_asked(&word).ok_or_else(|| D::Error::custom(T::complaint(&word)))
+    }
+
+    /// The same where there may be none.
+    pub(in crate::model) mod maybe {
+        use super::*;
+
+        pub(in crate::model) fn serialize<T: Words, S: Serializer>(
+            value: &Option<T>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            value.map(T::word).serialize(to)
+        }
+
+        pub(in crate::model) fn deserialize<'de, T: Words, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<T>, D::Error> {
+            let Some(word) = Option::<String>::deserialize(from)? else {
+                return Ok(None);
+            };
+            match T::from_asked(&word) {
+                Some(value) => Ok(Some(value)),
+                None => Err(D::Error::custom(T::complaint(&word))),
+            }
+        }
     }
 }
 

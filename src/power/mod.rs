@@ -24,6 +24,15 @@ pub use stored::SequenceRecord;
 
 use crate::bmc::vocabulary::Order;
 
+/// The order that an operation needs and that some BMCs do not have; every BMC switches on and off.
+pub(crate) fn special_order(operation: Operation) -> Option<Order> {
+    match operation {
+        Operation::SoftPowerOff | Operation::SoftReboot => Some(Order::SoftOff),
+        Operation::InjectNmi | Operation::Reset | Operation::Cycle => pulse(operation),
+        Operation::PowerOn | Operation::PowerOff | Operation::Reboot => None,
+    }
+}
+
 /// The pulse that an operation is made of, where it is one.
 pub(crate) fn pulse(operation: Operation) -> Option<Order> {
     match operation {

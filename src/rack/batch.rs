@@ -8,6 +8,7 @@ use super::inventory::NodeId;
 use super::record::Table;
 use super::run::{Parked, Reply};
 use super::{Rack, stored};
+use crate::model::{BatchNodeState, BatchState, EventKind, Words};
 use crate::power::{Control, Operation, State};
 use crate::time::{Instant, WallTime};
 use std::collections::BTreeMap;
@@ -349,14 +350,14 @@ impl Rack {
         let mut counts = BTreeMap::new();
         let nodes = record.members.iter().map(|member| {
             let task = self.tasks.get(&member.task);
-            let state = task
-                .map_or("forgotten", |task| task.state().name())
-                .to_owned();
-            *counts.entry(state.clone()).or_insert(0) += 1;
+            let state = task.map_or(BatchNodeState::Forgotten, |task| {
+                BatchNodeState::Task(task.state())
+            });
+            *counts.entry(state.word().to_owned()).or_insert(0) += 1;
             BatchNodeView {
                 node: member.node.clone(),
                 task: Some(member.task),
-                state,
+                state: state.into(),
                 note: match task.and_then(|task| task.sequence.outcome()) {
                     Some(outcome) => Some(outcome.text.clone()),
                     None => batch.refusals.get(&member.task).cloned(),
@@ -376,23 +377,23 @@ impl Rack {
                     .is_some_and(|task| task.state() == State::Suspended)
             });
         let state = match (batch.ended_at, record.stopped) {
-            (_, true) => "stopped",
-            (Some(_), false) => "ended",
-            (None, false) if suspended => "suspended",
-            (None, false) => "running",
+            (_, true) => BatchState::Stopped,
+            (Some(_), false) => BatchState::Ended,
+            (None, false) if suspended => BatchState::Suspended,
+            (None, false) => BatchState::Running,
         };
         Some(BatchView {
             id,
             version: batch.version,
             rack: self.settings.name.clone(),
-            operation: record.operation,
-            state: state.to_owned(),
+            operation: record.operation.into(),
+            state: state.into(),
             requested_by: record.requested_by.clone(),
             requested_at: record.requested_at,
             ended_at: batch.ended_at,
             max_parallel: record.max_parallel,
             stagger: record.stagger,
-            on_failure: record.on_failure,
+            on_failure: record.on_failure.into(),
             nodes,
             counts,
         })
@@ -422,7 +423,7 @@ impl Rack {
     fn announce_batch(&mut self, id: BatchId, text: String, now: Instant) {
         let text = format!("batch {id} {text}");
         let happening = Happening {
-            kind: "batch",
+            kind: EventKind::Batch,
             node: None,
             text,
             task: None,

@@ -4,15 +4,16 @@
 //! Views are snapshots: plain data, complete, with ages and calendar times already worked out.
 
 use crate::bmc::vocabulary::{Order, Trouble};
-use crate::power::{Control, OnSoftTimeout, Operation};
+use crate::power::{Control, Operation};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-pub use crate::model::{BatchId, OnFailure, PowerState, TaskId, Who};
-
-pub use super::view::{
-    BatchNodeView, BatchView, BmcView, ControlView, EventId, EventView, EventsView, Explanation,
-    HealthView, HistoryEntry, HoldView, NodeView, OrderView, ReadingView, TaskState, TaskView,
+pub use crate::model::{
+    Batch as BatchView, BatchId, BatchNode as BatchNodeView, ControlUse as ControlView,
+    Event as EventView, EventId, Events as EventsView, Explanation, Health as HealthView,
+    HistoryEntry, Hold as HoldView, Node as NodeView, OnFailure, OrderUse as OrderView,
+    PowerOptions as Wishes, PowerReading as ReadingView, PowerState, Task as TaskView, TaskId,
+    TaskState, Who,
 };
 
 /// What one call is known by, chosen by whoever makes it.
@@ -79,24 +80,22 @@ impl PowerTarget {
         }
     }
 
+    /// The operation that it starts or ends.
+    pub fn operation(self) -> Operation {
+        match self {
+            PowerTarget::PowerOn => Operation::PowerOn,
+            PowerTarget::PowerOff => Operation::PowerOff,
+            PowerTarget::Rebooting => Operation::Reboot,
+            PowerTarget::SoftRebooting | PowerTarget::AbortSoftRebooting => Operation::SoftReboot,
+            PowerTarget::SoftPowerOff | PowerTarget::AbortSoftPowerOff => Operation::SoftPowerOff,
+            PowerTarget::InjectNmi | PowerTarget::AbortInjectNmi => Operation::InjectNmi,
+        }
+    }
+
     /// The target that `words` name; case and blanks matter, as in Ironic.
     pub fn from_words(words: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|target| target.words() == words)
     }
-}
-
-/// What a request may ask beside the operation itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Wishes {
-    /// Patience of the whole operation; the node's own setting where `None`.
-    pub timeout: Option<Duration>,
-    /// What to do when the operating system does not go down in time.
-    pub on_soft_timeout: Option<OnSoftTimeout>,
-    /// Press the button once more after so long.
-    pub repeat_soft_after: Option<Duration>,
-    /// Switch off hard after so long.
-    pub hard_after: Option<Duration>,
 }
 
 /// A batch as it is asked for.

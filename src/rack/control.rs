@@ -3,8 +3,9 @@
 //! Driven by `calls`, `batch` and `holds`; what a control means in each phase is `power`'s.
 
 use super::Rack;
-use super::call::{CallId, ControlView, Refused, TaskId, Who};
+use super::call::{CallId, Refused, TaskId, Who};
 use super::run::Reply;
+use super::task::UsedControl;
 use crate::power::{self, Control, State};
 use crate::time::Instant;
 
@@ -81,7 +82,7 @@ impl Rack {
             (task.resuming, task.returning) = (None, None);
         }
         let version = task.identity.version;
-        task.identity.controls.push(ControlView {
+        task.identity.controls.push(UsedControl {
             control,
             by: by.to_owned(),
             at: wall,

@@ -7,6 +7,7 @@ use super::call::TaskId;
 use super::inventory::NodeId;
 use super::task::Task;
 use crate::bmc::vocabulary::{Order, Power, Report};
+use crate::model::HistoryKind;
 use crate::power::{Operation, State};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
@@ -83,7 +84,15 @@ impl Rack {
             let text = format!("its BMC answers again: power is {power}");
             self.inventory[node].next_sync = now + self.settings.sync_interval;
             self.save_node(node);
-            self.note_history(node, "recovered", text.clone(), None, None, false, now);
+            self.note_history(
+                node,
+                HistoryKind::Recovered,
+                text.clone(),
+                None,
+                None,
+                false,
+                now,
+            );
             self.announce_node(node, text, now);
         }
         let Some((before, _)) = before.filter(|(before, _)| *before != power) else {
@@ -110,7 +119,15 @@ impl Rack {
         let text = format!("found {power}, was {before}: {why}");
         log::warn!("{}: {text}", self.inventory[node].settings.name);
         let task = late.map(|late| late.task);
-        self.note_history(node, "drift", text.clone(), task, None, false, now);
+        self.note_history(
+            node,
+            HistoryKind::Drift,
+            text.clone(),
+            task,
+            None,
+            false,
+            now,
+        );
         self.save_node(node);
         self.announce_node(node, text, now);
     }

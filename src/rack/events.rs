@@ -1,6 +1,7 @@
 //! The stream of events: numbered, kept for a while, resumable, and never silently lossy.
 
 use super::call::{EventId, EventView, EventsView, PowerState, TaskView};
+use crate::model::EventKind;
 use crate::time::WallTime;
 use std::collections::VecDeque;
 
@@ -15,7 +16,7 @@ pub(super) struct Events {
 /// What an event says beside its number and time.
 #[derive(Debug)]
 pub(super) struct Happening {
-    pub(super) kind: &'static str,
+    pub(super) kind: EventKind,
     pub(super) node: Option<String>,
     pub(super) text: String,
     pub(super) task: Option<Box<TaskView>>,
@@ -51,11 +52,11 @@ impl Events {
         self.kept.push_back(EventView {
             id,
             at,
-            kind,
+            kind: kind.into(),
             node,
             text,
             task,
-            power_state,
+            power_state: power_state.unwrap_or_default(),
         });
     }
 
@@ -115,7 +116,7 @@ mod tests {
 
     fn event(node: &str) -> Happening {
         Happening {
-            kind: "node",
+            kind: EventKind::Node,
             node: Some(node.into()),
             text: "changed".into(),
             task: None,

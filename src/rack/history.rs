@@ -4,6 +4,7 @@ use super::Rack;
 use super::call::{HistoryEntry, TaskId};
 use super::inventory::NodeId;
 use super::record::Table;
+use crate::model::{HistoryKind, Severity};
 use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
@@ -43,7 +44,7 @@ impl Rack {
     pub(super) fn note_history(
         &mut self,
         node: NodeId,
-        kind: &str,
+        kind: HistoryKind,
         text: String,
         task: Option<TaskId>,
         by: Option<String>,
@@ -54,11 +55,12 @@ impl Rack {
         let uuid = self.inventory[node].settings.uuid;
         let entry = HistoryEntry {
             at,
-            kind: kind.to_owned(),
+            kind: kind.into(),
             text,
             task,
             by,
-            error,
+            severity: Severity::of(error).into(),
+            more: Default::default(),
         };
         let number = self.history.next;
         self.history.next += 1;

@@ -5,6 +5,7 @@
 use super::call::{HoldView, Refused, TaskId, Who};
 use super::inventory::NodeId;
 use super::{Pause, Rack};
+use crate::model::HistoryKind;
 use crate::power::{Control, State};
 use crate::time::Instant;
 
@@ -37,7 +38,7 @@ impl Rack {
         self.save_node(node);
         self.note_history(
             node,
-            "maintenance",
+            HistoryKind::Maintenance,
             text.clone(),
             None,
             Some(who.name.clone()),

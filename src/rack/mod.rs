@@ -7,7 +7,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `call` | what may be asked and what is answered |
-//! | `view` | snapshots, as they are answered; `views` makes them |
+//! | `views` | snapshots, as they are answered |
 //! | `calls` | doing it: each call to its file |
 //! | `start`, `control`, `holds`, `side` | new tasks; controls; maintenance and pause; orders outside tasks |
 //! | `run` | driving tasks: orders, reports, write-ahead, ends |
@@ -44,7 +44,6 @@ mod start;
 pub mod stored;
 mod sync;
 mod task;
-pub mod view;
 mod views;
 mod waits;
 

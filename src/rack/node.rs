@@ -1,13 +1,12 @@
 //! One node: its BMC, what was read of it, what is shown of it, and what the journal keeps of it.
 
-use super::call::{
-    BmcView, CallId, HoldView, NodeView, PowerState, PowerTarget, ReadingView, TaskId,
-};
+use super::call::{CallId, HoldView, NodeView, PowerState, ReadingView, TaskId};
 use super::drift::Late;
 use super::settings::NodeSettings;
-use crate::bmc::vocabulary::{Order, OrderId, Power};
+use crate::bmc::vocabulary::{OrderId, Power};
 use crate::bmc::{self, Bmc, Knowledge};
-use crate::power::Target;
+use crate::model::{BmcHealth, BmcSummary, Lack, LackReason, NodeDetail, Operation, Word};
+use crate::power::{self, Target};
 use crate::time::{Instant, WallTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -104,19 +103,24 @@ impl Node {
         now >= self.next_sync && self.sync.is_none()
     }
 
-    /// The power targets that it takes, in the specification's order.
-    pub(super) fn supported(&self, now: Instant) -> Vec<PowerTarget> {
-        let soft = !self.bmc.lacks(&Order::SoftOff, now);
-        let nmi = self.settings.nmi && !self.bmc.lacks(&Order::Nmi, now);
-        let takes = |target: &PowerTarget| match target {
-            PowerTarget::PowerOn | PowerTarget::PowerOff | PowerTarget::Rebooting => true,
-            PowerTarget::InjectNmi | PowerTarget::AbortInjectNmi => nmi,
-            PowerTarget::SoftRebooting
-            | PowerTarget::SoftPowerOff
-            | PowerTarget::AbortSoftRebooting
-            | PowerTarget::AbortSoftPowerOff => soft,
+    /// The operations that it does not take.
+    pub(super) fn lacks(&self, now: Instant) -> Vec<Lack> {
+        let lacks = |operation| {
+            let because = if self.forbids(operation) {
+                LackReason::Configuration
+            } else if self.bmc.lacks(&power::special_order(operation)?, now) {
+                LackReason::Bmc
+            } else {
+                return None;
+            };
+            Some(Lack { operation, because })
         };
-        PowerTarget::ALL.into_iter().filter(takes).collect()
+        Operation::ALL.into_iter().filter_map(lacks).collect()
+    }
+
+    /// Whether the configuration forbids an operation on it.
+    pub(super) fn forbids(&self, operation: Operation) -> bool {
+        operation == Operation::InjectNmi && !self.settings.nmi
     }
 
     /// Its BMC may be that of another machine from now on: what was learned of it and read of it is not known.
@@ -145,42 +149,45 @@ impl Node {
         NodeView {
             name: self.labels.name.clone(),
             uuid: self.settings.uuid,
-            rack: self.labels.rack.clone(),
-            groups: self.labels.groups.clone(),
             created_at: self.memory.created_at,
             updated_at: self.memory.updated_at,
             power_state: self.memory.shown,
-            target_power_state: target,
+            target_power_state: target.map(Word::Known),
             last_error: self.memory.last_error.clone(),
-            maintenance: self.memory.maintenance.clone(),
-            fault: self.memory.fault.clone(),
-            supported_power_states: self.supported(now),
-            reading: self.memory.reading.map(|(power, at)| ReadingView {
-                power,
-                at,
-                age: wall.since(at),
-            }),
-            task: self.task,
-            bmc: self.bmc_view(now),
+            rackbmcd: NodeDetail {
+                rack: self.labels.rack.clone(),
+                groups: self.labels.groups.clone(),
+                task: self.task,
+                reading: self.memory.reading.map(|(power, at)| ReadingView {
+                    power_state: power.into(),
+                    at,
+                    age: wall.since(at),
+                }),
+                fault: self.memory.fault.clone(),
+                maintenance: self.memory.maintenance.clone(),
+                bmc: self.bmc_view(now),
+            },
+            lacks: self.lacks(now),
+            more: Default::default(),
         }
     }
 
-    fn bmc_view(&self, now: Instant) -> BmcView {
+    fn bmc_view(&self, now: Instant) -> BmcSummary {
         let trouble = self.bmc.trouble(now);
         let statistics = self.bmc.session().statistics();
         let health = match &trouble {
-            Some((trouble, _)) => trouble.words(),
-            None if self.bmc.is_open() => "session open",
-            None if !self.bmc.is_closed() => "connecting",
-            None => "ready",
+            Some((trouble, _)) => BmcHealth::Trouble(*trouble),
+            None if self.bmc.is_open() => BmcHealth::SessionOpen,
+            None if !self.bmc.is_closed() => BmcHealth::Connecting,
+            None => BmcHealth::Ready,
         };
-        BmcView {
+        BmcSummary {
             address: self.labels.address.clone(),
             port: self.settings.address.port,
             username: self.labels.username.clone(),
             privilege: self.labels.privilege.clone(),
-            health,
-            trouble: trouble.as_ref().map(|(trouble, _)| *trouble),
+            health: health.into(),
+            trouble: trouble.as_ref().map(|(trouble, _)| (*trouble).into()),
             trouble_text: trouble.map(|(_, text)| text),
             cipher_suite: self.bmc.knowledge().suite,
             round_trip: statistics.round_trip,

@@ -8,6 +8,7 @@ use super::inventory::NodeId;
 use super::run::Owner;
 use super::settings::RackSettings;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
+use crate::model::{BatchNodeState, BatchState, Prospect};
 use crate::power::Operation;
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -101,7 +102,7 @@ impl Rack {
                 let settings =
                     self.sequence_settings(look.node, request.operation, &request.wishes);
                 // One that cannot be reached now is tried all the same.
-                let takes = if plan.is_empty() && state != UNREACHABLE {
+                let takes = if plan.is_empty() && state != Prospect::Unreachable {
                     Duration::ZERO
                 } else {
                     settings.longest(request.operation)
@@ -110,13 +111,13 @@ impl Rack {
             } else {
                 // The configuration took it away while the others were looked at.
                 let note = Refused::NoSuchNode(look.name).to_string();
-                ("refused", Some(note), Vec::new(), Duration::ZERO)
+                (Prospect::Refused, Some(note), Vec::new(), Duration::ZERO)
             };
-            *counts.entry(state.to_owned()).or_insert(0) += 1;
+            *counts.entry(state.name().to_owned()).or_insert(0) += 1;
             views.push(BatchNodeView {
                 node: name,
                 task: None,
-                state: state.to_owned(),
+                state: BatchNodeState::Found(state).into(),
                 note,
                 begins_after: Some(table.place(rank, takes)),
                 takes_at_most: Some(takes),
@@ -127,14 +128,14 @@ impl Rack {
             id: self.ids.make(wall, &mut *self.entropy),
             version: 1,
             rack: self.settings.name.clone(),
-            operation: request.operation,
-            state: "planned".to_owned(),
+            operation: request.operation.into(),
+            state: BatchState::Planned.into(),
             requested_by: who,
             requested_at: wall,
             ended_at: Some(wall),
             max_parallel: request.max_parallel,
             stagger: request.stagger,
-            on_failure: request.on_failure,
+            on_failure: request.on_failure.into(),
             nodes: views,
             counts,
         }
@@ -147,27 +148,27 @@ impl Rack {
         operation: Operation,
         report: Option<Report>,
         now: Instant,
-    ) -> (&'static str, Option<String>, Vec<String>) {
+    ) -> (Prospect, Option<String>, Vec<String>) {
         if let Err(refused) = self.check_start(node, operation, now) {
-            return ("refused", Some(refused.to_string()), Vec::new());
+            return (Prospect::Refused, Some(refused.to_string()), Vec::new());
         }
         let power = match report {
             Some(Report::Accepted(Reading::Power(power))) => power,
             report => {
                 let note = report.map(|report| report.to_string());
-                return (UNREACHABLE, note, Vec::new());
+                return (Prospect::Unreachable, note, Vec::new());
             }
         };
         if let Some(privilege) = self.inventory[node].bmc.too_low_to_switch() {
             let note =
                 format!("the log-in has privilege {privilege}, which may read but not switch");
-            return ("refused", Some(note), Vec::new());
+            return (Prospect::Refused, Some(note), Vec::new());
         }
         let orders = steps(operation, power);
         let state = if orders.is_empty() {
-            "nothing to do"
+            Prospect::NothingToDo
         } else {
-            "ready"
+            Prospect::Ready
         };
         (state, Some(format!("power is {power}")), orders)
     }
@@ -243,9 +244,6 @@ fn steps(operation: Operation, power: Power) -> Vec<String> {
     };
     orders.iter().map(|order| order.name().to_owned()).collect()
 }
-
-/// The state in a plan of a node whose power could not be read.
-const UNREACHABLE: &str = "unreachable";
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ use super::run::{Owner, Parked, withdrawn};
 use super::settings::{NodeSettings, RackSettings};
 use crate::bmc::vocabulary::{Delivery, OrderId, Trouble};
 use crate::bmc::{Bmc, Knowledge};
+use crate::model::HistoryKind;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -243,7 +244,7 @@ impl Rack {
                 let text = change.words(delivery);
                 if matches!(owner, Owner::Expert(..)) {
                     let text = format!("{what}: {text}");
-                    self.note_history(node, "order", text, None, None, true, now);
+                    self.note_history(node, HistoryKind::Order, text, None, None, true, now);
                 }
                 let answer = Refused::Unanswered {
                     node: self.inventory[node].settings.name.clone(),

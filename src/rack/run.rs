@@ -8,6 +8,7 @@ use super::task::{Milestone, Pending, Stage};
 use super::{Rack, schedule};
 use crate::bmc::Purpose;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Reading, Report, Silence, Trouble};
+use crate::model::{EventKind, HistoryKind};
 use crate::power::{Operation, State};
 use crate::time::Instant;
 
@@ -244,7 +245,7 @@ impl Rack {
             Owner::Expert(call, node, what) => {
                 let text = format!("{what}: {report}");
                 let error = !matches!(report, Report::Accepted(_));
-                self.note_history(node, "order", text, None, None, error, now);
+                self.note_history(node, HistoryKind::Order, text, None, None, error, now);
                 self.answer_order(call, node, what, report);
             }
             Owner::Plan(call, _, slot) => self.planned(call, slot, &report, now),
@@ -502,7 +503,15 @@ impl Rack {
             self.free_node(node, operation, &outcome, now);
             let error = failed || outcome.error;
             let text = format!("{operation} {}: {}", outcome.state, outcome.text);
-            self.note_history(node, "task", text, Some(id), Some(by), error, now);
+            self.note_history(
+                node,
+                HistoryKind::Task,
+                text,
+                Some(id),
+                Some(by),
+                error,
+                now,
+            );
         }
         self.answer_nmi(id, now);
         if let Some(batch) = batch {
@@ -637,7 +646,7 @@ impl Rack {
         };
         let node = Some(view.node.clone());
         let happening = Happening {
-            kind: "task",
+            kind: EventKind::Task,
             node,
             text,
             task: Some(Box::new(view)),
@@ -649,7 +658,7 @@ impl Rack {
 
     pub(super) fn announce_rack(&mut self, text: String, now: Instant) {
         let happening = Happening {
-            kind: "rack",
+            kind: EventKind::Rack,
             node: None,
             text,
             task: None,
@@ -662,7 +671,7 @@ impl Rack {
     pub(super) fn announce_node(&mut self, node: NodeId, text: String, now: Instant) {
         let place = &self.inventory[node];
         let happening = Happening {
-            kind: "node",
+            kind: EventKind::Node,
             node: Some(place.settings.name.clone()),
             text,
             task: None,

@@ -8,6 +8,7 @@ use super::inventory::NodeId;
 use super::run::{Owner, Parked};
 use crate::bmc::Purpose;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Route, Trouble};
+use crate::model::HistoryKind;
 use crate::time::Instant;
 
 impl Rack {
@@ -84,7 +85,7 @@ impl Rack {
         self.next_order += 1;
         let text = format!("{} asked for", in_words(&order));
         let by = Some(who.name.clone());
-        self.note_history(node, "order", text, None, by, false, now);
+        self.note_history(node, HistoryKind::Order, text, None, by, false, now);
         self.owners
             .insert(id, Owner::Expert(call, node, order.name()));
         self.journal.park(Parked::Expert(id, order));
@@ -132,7 +133,7 @@ impl Rack {
                 },
             };
             let text = format!("{what}: {answer}");
-            self.note_history(node, "order", text, None, None, true, now);
+            self.note_history(node, HistoryKind::Order, text, None, None, true, now);
             self.answer(call, Err(answer));
             self.settle(node, now);
         }

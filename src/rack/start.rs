@@ -85,7 +85,6 @@ impl Rack {
         now: Instant,
     ) -> Result<(), Refused> {
         let place = &self.inventory[node];
-        let name = || place.settings.name.clone();
         if self.stopping {
             return Err(Refused::Stopping);
         }
@@ -102,17 +101,14 @@ impl Rack {
             });
         }
         self.check_maintenance(node)?;
-        let unsupported = |why: &str| {
-            Err(Refused::NotSupported {
-                node: name(),
+        if place.forbids(operation) {
+            return Err(Refused::NotSupported {
+                node: place.settings.name.clone(),
                 target: operation.name().to_owned(),
-                why: why.to_owned(),
-            })
-        };
+                why: "the configuration says nmi = false for this node".to_owned(),
+            });
+        }
         if operation == Operation::InjectNmi {
-            if !place.settings.nmi {
-                return unsupported("the configuration says nmi = false for this node");
-            }
             self.check_nmi_interval(node, now)?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use super::run::Owner;
 use crate::bmc::Bmc;
 use crate::bmc::Purpose;
 use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
+use crate::model::HistoryKind;
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -166,7 +167,7 @@ impl Rack {
         place.memory.shown = PowerState::Unknown;
         place.memory.last_error = Some(text.clone());
         self.save_node(node);
-        self.note_history(node, "fault", text, None, None, true, now);
+        self.note_history(node, HistoryKind::Fault, text, None, None, true, now);
         self.announce_node(node, "its BMC does not answer".to_owned(), now);
     }
 }

@@ -4,6 +4,7 @@ use super::call::{BatchId, CallId, ControlView, OrderView, TaskId, TaskView, Who
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
 use crate::bmc::vocabulary::{Order, OrderId, Report};
+use crate::model::Word;
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
@@ -44,7 +45,25 @@ pub(super) struct Identity {
     pub(super) started_at: Option<WallTime>,
     pub(super) ended_at: Option<WallTime>,
     pub(super) version: u64,
-    pub(super) controls: Vec<ControlView>,
+    pub(super) controls: Vec<UsedControl>,
+}
+
+/// A control that was used.
+#[derive(Clone, Debug)]
+pub(super) struct UsedControl {
+    pub(super) control: Control,
+    pub(super) by: String,
+    pub(super) at: WallTime,
+}
+
+impl From<&UsedControl> for ControlView {
+    fn from(used: &UsedControl) -> Self {
+        ControlView {
+            control: used.control.into(),
+            by: used.by.clone(),
+            at: used.at,
+        }
+    }
 }
 
 /// The order that the sequence gave and that has no report yet.
@@ -158,23 +177,24 @@ impl Task {
             node: identity.node.clone(),
             node_uuid: identity.node_uuid,
             batch: identity.batch,
-            operation: identity.operation,
-            state: self.state(),
+            operation: identity.operation.into(),
+            state: self.state().into(),
+            ended: self.state().is_end(),
             phase: self.phase_in_words(progress.phase, waits_for),
             step: progress.step,
             steps: progress.steps,
-            target_power_state: self.target(),
+            target_power_state: self.target().map(Word::Known),
             requested_by: identity.requested_by.clone(),
             requested_at: identity.requested_at,
             started_at: identity.started_at,
             ended_at: identity.ended_at,
             elapsed: progress.elapsed,
             time_left: progress.time_left,
-            power_at_start: self.sequence.power_at_start(),
-            power: self.sequence.power(),
+            power_at_start: self.sequence.power_at_start().map(Word::Known),
+            power_state: self.sequence.power().map(Word::Known),
             orders: self.orders(),
             outcome: outcome.map(|outcome| outcome.text.clone()),
-            controls: identity.controls.clone(),
+            controls: identity.controls.iter().map(ControlView::from).collect(),
             may_abort: may(Control::Abort),
             may_cancel: may(Control::Cancel),
             may_rollback: may(Control::Rollback),

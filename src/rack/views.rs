@@ -5,6 +5,7 @@ use super::call::{Explanation, HealthView, NodeView, TaskId, TaskView};
 use super::inventory::NodeId;
 use super::{Rack, Task};
 use crate::bmc::PresenceAnswer;
+use crate::model::{Fact, Failure, HealthStatus};
 use crate::time::Instant;
 
 impl Rack {
@@ -27,14 +28,23 @@ impl Rack {
 
     pub(super) fn health(&self, now: Instant) -> HealthView {
         let (nodes, active, troubled) = self.summary(now);
+        let store_trouble = self.journal.trouble().map(str::to_owned);
+        let pause = self.pause.as_ref().map(|pause| pause.hold.clone());
+        let status = match (&store_trouble, &pause) {
+            (Some(_), _) => HealthStatus::Failing,
+            (None, Some(_)) => HealthStatus::Paused,
+            (None, None) => HealthStatus::Ok,
+        };
         HealthView {
+            status: status.into(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             rack: self.settings.name.clone(),
             nodes: u32::try_from(nodes).unwrap_or(u32::MAX),
             active_tasks: u32::try_from(active).unwrap_or(u32::MAX),
             troubled: u32::try_from(troubled).unwrap_or(u32::MAX),
             started_at: self.clock.started,
-            store_trouble: self.journal.trouble().map(str::to_owned),
-            pause: self.pause.as_ref().map(|pause| pause.hold.clone()),
+            store_trouble,
+            pause,
         }
     }
 
@@ -49,8 +59,13 @@ impl Rack {
             .iter()
             .map(|suite| suite.0.to_string())
             .collect();
-        let mut facts: Vec<(String, String)> = Vec::new();
-        let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
+        let mut facts: Vec<Fact> = Vec::new();
+        let mut fact = |head: &str, text: String| {
+            facts.push(Fact {
+                head: head.to_owned(),
+                text,
+            })
+        };
         let address = place
             .bmc
             .address()
@@ -144,7 +159,10 @@ impl Rack {
             failures: place
                 .bmc
                 .failures()
-                .map(|(at, text)| (ago(*at), text.clone()))
+                .map(|(at, text)| Failure {
+                    at: ago(*at),
+                    text: text.clone(),
+                })
                 .collect(),
             boot_device: None,
         }

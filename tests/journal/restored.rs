@@ -3,8 +3,9 @@
 use crate::frozen::Line;
 use crate::world::{node, secs};
 use rackbmcd::entropy::Seeded;
+use rackbmcd::model::{BatchState, NodeDetail, Power, Severity, Word};
 use rackbmcd::rack::Rack;
-use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, NodeView, TaskView};
+use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, NodeView, PowerTarget, TaskView};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::settings::{NodeSettings, RackSettings};
 use rackbmcd::rack::stored::migrate;
@@ -83,18 +84,21 @@ fn task(text: &mut String, format: u64, line: &Line, value: &Value) {
         target_power_state,
         requested_by,
         power_at_start,
-        power,
+        power_state,
         ..
     } = &view;
-    let target = target_power_state.map_or("nothing", |target| target.name());
-    let read = |power: &Option<_>| power.map_or("not read".to_owned(), |power| format!("{power}"));
+    let target = target_power_state.as_ref().map_or("nothing", Word::as_str);
+    let read = |power: &Option<Word<Power>>| {
+        let power = power.as_ref().and_then(Word::known);
+        power.map_or("not read", Power::name)
+    };
     let _ = writeln!(
         text,
         "task {} on {node}: {operation}, {state}, towards {target}, for {}; at the start {}, now {}; batch {}",
         view.id,
         requested_by.name,
         read(power_at_start),
-        read(power),
+        read(power_state),
         view.batch.is_some(),
     );
     let left = view.time_left.map_or("none".to_owned(), |left| {
@@ -164,15 +168,17 @@ fn batch(text: &mut String, format: u64, line: &Line) {
         ..
     } = &view;
     let ended = ended_at.map_or("not ended".to_owned(), |at| format!("ended at {at}"));
-    let stopped = if view.state == "stopped" {
+    let stopped = if view.state == BatchState::Stopped {
         "stopped"
     } else {
         "not stopped"
     };
     let _ = writeln!(
         text,
-        "batch {}: {operation} for {} at {requested_at}, {ended}, {stopped}, {max_parallel} at once, {stagger:?} apart, {on_failure:?}",
-        view.id, requested_by.name,
+        "batch {}: {operation} for {} at {requested_at}, {ended}, {stopped}, {max_parallel} at once, {stagger:?} apart, {:?}",
+        view.id,
+        requested_by.name,
+        on_failure.known().expect("a word of the rack"),
     );
     for node in &view.nodes {
         let _ = writeln!(
@@ -196,12 +202,15 @@ fn node_of(text: &mut String, format: u64, line: &Line) {
         created_at,
         updated_at,
         last_error,
+        ..
+    } = &view;
+    let NodeDetail {
         maintenance,
         fault,
         reading,
         bmc,
         ..
-    } = &view;
+    } = &view.rackbmcd;
     let _ = writeln!(
         text,
         "node {uuid}: {power_state:?}, created {created_at}, updated {updated_at:?}, fault {fault:?}, suite {:?}",
@@ -210,17 +219,20 @@ fn node_of(text: &mut String, format: u64, line: &Line) {
     let _ = writeln!(
         text,
         "  read {:?}",
-        reading.as_ref().map(|reading| (reading.power, reading.at))
+        reading.as_ref().map(|reading| {
+            let power = reading.power_state.known();
+            (power.expect("a word of the rack"), reading.at)
+        })
     );
     let _ = writeln!(text, "  error {last_error:?}");
     let hold = maintenance
         .as_ref()
         .map(|hold| (&hold.reason, &hold.by, hold.since));
     let _ = writeln!(text, "  maintenance {hold:?}");
-    let targets: Vec<_> = view
-        .supported_power_states
-        .iter()
-        .map(|target| target.words())
+    let targets: Vec<_> = PowerTarget::ALL
+        .into_iter()
+        .filter(|target| view.takes(target.operation()))
+        .map(PowerTarget::words)
         .collect();
     let _ = writeln!(text, "  takes {}", targets.join(", "));
 }
@@ -236,10 +248,11 @@ fn history(text: &mut String, format: u64, line: &Line, value: &Value) {
         panic!("that is no history");
     };
     for entry in entries {
+        let failed = entry.severity == Severity::Error;
         let _ = writeln!(
             text,
             "history {}: {} {} of {:?} by {:?}, error {}\n  {}",
-            line.key, entry.at, entry.kind, entry.task, entry.by, entry.error, entry.text
+            line.key, entry.at, entry.kind, entry.task, entry.by, failed, entry.text
         );
     }
 }

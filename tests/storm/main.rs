@@ -348,7 +348,7 @@ impl Storm {
         };
         let there = tasks
             .into_iter()
-            .map(|task| (task.id, task.state))
+            .filter_map(|task| Some((task.id, task.state.known()?)))
             .collect();
         self.watch.after_crash(&self.world, &there)?;
         self.watch.look(&mut self.world)?;
@@ -407,7 +407,7 @@ fn take_answers(
         match (asked.remove(&id).expect("it was asked"), answer) {
             (Asked::Control(task, control, from), Ok(Answer::Task(view))) => match control {
                 Control::Abort | Control::Cancel => {
-                    if !view.state.is_end() {
+                    if !view.ended {
                         return Err(format!(
                             "{task}: {control} answered, and it is {}",
                             view.state

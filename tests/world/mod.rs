@@ -416,7 +416,7 @@ impl World {
         let end = self.now + at_most;
         while self.now < end {
             let view = self.task(id);
-            if view.state.is_end() {
+            if view.ended {
                 return view;
             }
             self.run_for(millis(100));
@@ -462,7 +462,8 @@ impl World {
     }
 
     pub fn state(&mut self, id: TaskId) -> State {
-        self.task(id).state
+        let state = self.task(id).state;
+        state.known().expect("the rack's own word")
     }
 }
 

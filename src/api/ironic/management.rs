@@ -2,15 +2,16 @@
 
 use crate::api::access::Role;
 use crate::api::fault::Fault;
-use crate::api::json as types;
 use crate::api::message::{self, Response};
 use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::api::version::INJECT_NMI;
-use crate::api::view;
-use crate::bmc::vocabulary::{BootDevice, Order, Reading};
-use crate::rack::call::{Answer, Call, PowerTarget};
+use crate::bmc::vocabulary::{Order, Reading};
+use crate::model::{BootDevice, History, HistoryEntry, MaintenanceRequest, Operation, Words};
+use crate::rack::call::{Answer, Call};
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// `PUT /v1/nodes/{ident}/management/inject_nmi`
 pub fn inject_nmi(asking: Asking) -> Result<Plan, Fault> {
@@ -47,6 +48,17 @@ pub fn inject_nmi(asking: Asking) -> Result<Plan, Fault> {
     })
 }
 
+/// `GET` and `PUT /v1/nodes/{ident}/management/boot_device`, as Ironic has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct BootDeviceBody {
+    /// One of Ironic's words; null where nothing is overridden.
+    boot_device: Option<String>,
+    /// For every boot, or for the next one only.
+    #[serde(default)]
+    persistent: Option<bool>,
+}
+
 /// `GET /v1/nodes/{ident}/management/boot_device`
 pub fn boot_device(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&[])?;
@@ -62,8 +74,8 @@ pub fn boot_device(asking: Asking) -> Result<Plan, Fault> {
         else {
             return Err(stray());
         };
-        shown(&types::BootDevice {
-            boot_device: device.map(|device| view::boot_device(device).to_owned()),
+        shown(&BootDeviceBody {
+            boot_device: device.map(|device| device.name().to_owned()),
             persistent: Some(persistent),
         })
     })
@@ -72,16 +84,13 @@ pub fn boot_device(asking: Asking) -> Result<Plan, Fault> {
 /// `PUT /v1/nodes/{ident}/management/boot_device`
 pub fn set_boot_device(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&[])?;
-    let wanted: types::BootDevice = asking.json()?;
+    let wanted: BootDeviceBody = asking.json()?;
     let node = asking.node()?;
     let name = wanted.boot_device.unwrap_or_default();
-    let device = view::BOOT_DEVICES
-        .into_iter()
-        .find(|device| view::boot_device(*device) == name);
-    let Some(device) = device else {
+    let Some(device) = BootDevice::from_word(&name) else {
         let fault = Fault::bad(format!(
             "Invalid boot device '{name}' specified. Supported boot devices are: {}.",
-            boot_devices().join(", ")
+            BootDevice::words().join(", ")
         ))
         .about("member", "boot_device");
         return ask(Call::Node(node), move |_| Err(fault));
@@ -103,24 +112,18 @@ pub fn set_boot_device(asking: Asking) -> Result<Plan, Fault> {
     })
 }
 
-fn boot_devices() -> Vec<&'static str> {
-    view::BOOT_DEVICES
-        .map(|device: BootDevice| view::boot_device(device))
-        .to_vec()
-}
-
 /// `GET /v1/nodes/{ident}/management/boot_device/supported`
 pub fn supported_boot_devices(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&[])?;
     ask(Call::Node(asking.node()?), |_| {
-        shown(&json!({ "supported_boot_devices": boot_devices() }))
+        shown(&json!({ "supported_boot_devices": BootDevice::words() }))
     })
 }
 
 /// `PUT /v1/nodes/{ident}/maintenance`
 pub fn set_maintenance(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&[])?;
-    let wanted: types::MaintenanceRequest = asking.json_or_default()?;
+    let wanted: MaintenanceRequest = asking.json_or_default()?;
     maintenance(asking, Some(wanted.reason))
 }
 
@@ -149,7 +152,7 @@ pub fn validate(asking: Asking) -> Result<Plan, Fault> {
         let Answer::Node(node) = answer else {
             return Err(stray());
         };
-        let trouble = node.bmc.trouble_text.as_deref();
+        let trouble = node.rackbmcd.bmc.trouble_text.as_deref();
         let reach = json!({ "result": trouble.is_none(), "reason": trouble.unwrap_or_default() });
         let absent = |what: &str| json!({ "result": Value::Null, "reason": format!("rackbmcd has no {what} interface") });
         let mut body = serde_json::Map::new();
@@ -158,9 +161,7 @@ pub fn validate(asking: Asking) -> Result<Plan, Fault> {
         ] {
             body.insert(name.to_owned(), absent(name));
         }
-        let nmi = node
-            .supported_power_states
-            .contains(&PowerTarget::InjectNmi);
+        let nmi = node.takes(Operation::InjectNmi);
         let mut management = reach.clone();
         management["nmi"] = nmi.into();
         body.insert("management".into(), management);
@@ -194,8 +195,22 @@ pub fn history(asking: Asking) -> Result<Plan, Fault> {
                 let Answer::History(entries) = answer else {
                     return Err(stray());
                 };
-                shown(&view::history(&entries, &node.name, &node.rack))
+                let named = |entry| named(entry, &node.name, &node.rackbmcd.rack);
+                let entries: Vec<HistoryEntry> = entries.into_iter().map(named).collect();
+                shown(&History { history: entries })
             },
         )
     })
 }
+
+/// An entry with Ironic's name for it, the same on every reading, and with the conductor: this rack.
+fn named(mut entry: HistoryEntry, node: &str, rack: &str) -> HistoryEntry {
+    let text = format!("{node}\n{}\n{}\n{}", entry.at, entry.kind, entry.text);
+    let uuid = Uuid::new_v5(&HISTORY_NAMES, text.as_bytes());
+    entry.more.insert("uuid".into(), uuid.to_string().into());
+    entry.more.insert("conductor".into(), rack.into());
+    entry
+}
+
+/// The namespace of the names of history entries.
+const HISTORY_NAMES: Uuid = Uuid::from_u128(0x6b0b_61a5_5d1c_5b8e_9a35_1f4c_2f0e_7d11);

@@ -5,7 +5,8 @@ use crate::api::fault::Fault;
 use crate::api::message::Response;
 use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::api::version::{self, Version};
-use crate::rack::call::{Answer, Call, NodeView};
+use crate::model::{ErrorKind, Node, PowerState, Word};
+use crate::rack::call::{Answer, Call};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -103,7 +104,7 @@ fn listing(asking: Asking, detail: bool) -> Result<Plan, Fault> {
             }
         };
         let mut left = nodes[begin..].iter().filter(|node| filter.takes(node));
-        let page: Vec<&NodeView> = left.by_ref().take(limit).collect();
+        let page: Vec<&Node> = left.by_ref().take(limit).collect();
         let more = left.next().is_some();
         let members = match &fields {
             Some(fields) => chosen(fields, &asking),
@@ -140,7 +141,7 @@ fn chosen(fields: &[String], asking: &Asking) -> Members {
 }
 
 /// The address of the next page: the same query, from the last node of this page on.
-fn next(asking: &Asking, limit: usize, last: &NodeView) -> String {
+fn next(asking: &Asking, limit: usize, last: &Node) -> String {
     let mut query = format!("limit={limit}");
     for (name, value) in asking.query.pairs() {
         if name != "limit" && name != "marker" {
@@ -257,21 +258,21 @@ impl Filter {
         })
     }
 
-    fn takes(&self, node: &NodeView) -> bool {
+    fn takes(&self, node: &Node) -> bool {
         let fault = match self.fault.as_deref() {
             None => true,
-            Some("none") => node.fault.is_none(),
-            wanted => node.fault.as_deref() == wanted,
+            Some("none") => node.rackbmcd.fault.is_none(),
+            wanted => node.rackbmcd.fault.as_deref() == wanted,
         };
         !self.none
             && fault
             && self
                 .maintenance
-                .is_none_or(|wanted| node.maintenance.is_some() == wanted)
+                .is_none_or(|wanted| node.rackbmcd.maintenance.is_some() == wanted)
             && self
                 .conductor
                 .as_ref()
-                .is_none_or(|wanted| *node.rack == **wanted)
+                .is_none_or(|wanted| *node.rackbmcd.rack == **wanted)
     }
 }
 
@@ -309,19 +310,20 @@ impl Order {
         Ok(Order { key, descending })
     }
 
-    fn sort(&self, nodes: &mut [NodeView]) {
-        let text = |node: &NodeView| match self.key.as_str() {
+    fn sort(&self, nodes: &mut [Node]) {
+        let text = |node: &Node| match self.key.as_str() {
             "uuid" => Some(node.uuid.to_string()),
             "name" => Some(node.name.to_string()),
             "created_at" => Some(node.created_at.to_string()),
             "updated_at" => node.updated_at.map(|at| at.to_string()),
-            "power_state" => crate::api::view::power_state(node.power_state).map(str::to_owned),
-            "target_power_state" => node
-                .target_power_state
-                .map(|target| target.name().to_owned()),
-            "maintenance" => Some(node.maintenance.is_some().to_string()),
+            "power_state" => match node.power_state {
+                PowerState::Unknown => None,
+                known => Some(known.to_string()),
+            },
+            "target_power_state" => node.target_power_state.as_ref().map(Word::to_string),
+            "maintenance" => Some(node.rackbmcd.maintenance.is_some().to_string()),
             "last_error" => node.last_error.clone(),
-            "reservation" => node.task.map(|_| node.rack.to_string()),
+            "reservation" => node.rackbmcd.task.map(|_| node.rackbmcd.rack.to_string()),
             // Driver and provision state are the same for all.
             _ => None,
         };
@@ -356,7 +358,7 @@ pub fn show(asking: Asking) -> Result<Plan, Fault> {
 fn refused(what: &str) -> Fault {
     Fault::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "not_supported",
+        ErrorKind::NotSupported,
         format!(
             "Nodes cannot be {what} through the API: the inventory is rackbmcd's configuration. Change the file and reload the daemon."
         ),

@@ -1,9 +1,8 @@
 //! A node's record member by member: which microversion shows which, and what stands in it.
 
-use crate::api::json;
 use crate::api::version::{self, Version};
-use crate::api::view;
-use crate::rack::call::NodeView;
+use crate::model::Node;
+use crate::rack::call::PowerTarget;
 use serde::ser::SerializeTuple;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -118,7 +117,7 @@ impl Members {
     }
 
     /// These members of `node`.
-    pub fn show<'a>(&'a self, node: &'a NodeView, base: &'a str) -> Shown<'a> {
+    pub fn show<'a>(&'a self, node: &'a Node, base: &'a str) -> Shown<'a> {
         Shown {
             members: self,
             node,
@@ -131,7 +130,7 @@ impl Members {
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
     members: &'a Members,
-    node: &'a NodeView,
+    node: &'a Node,
     base: &'a str,
 }
 
@@ -154,10 +153,9 @@ impl Serialize for Shown<'_> {
     }
 }
 
-/// The full record as a type.
-pub fn typed(node: &NodeView, base: &str) -> json::Node {
-    let record = json!(Members::all(version::MAXIMUM).show(node, base));
-    serde_json::from_value(record).expect("the record is made of the members of its type")
+/// The full record, as the newest microversion shows it.
+pub fn full(node: &Node, base: &str) -> Value {
+    json!(Members::all(version::MAXIMUM).show(node, base))
 }
 
 /// The two addresses of something.
@@ -213,7 +211,7 @@ struct DriverInfo<'a> {
 
 /// One member of one node.
 struct Member<'a> {
-    node: &'a NodeView,
+    node: &'a Node,
     name: &'a str,
     base: &'a str,
     /// The node's, as text.
@@ -228,6 +226,7 @@ impl Serialize for Member<'_> {
             base,
             uuid,
         } = *self;
+        let bmc = &node.rackbmcd.bmc;
         match name {
             "uuid" => uuid.serialize(to),
             "name" => (*node.name).serialize(to),
@@ -236,35 +235,38 @@ impl Serialize for Member<'_> {
                 Some(at) => to.collect_str(&at),
                 None => to.serialize_none(),
             },
-            "power_state" => view::power_state(node.power_state).serialize(to),
-            "target_power_state" => node
-                .target_power_state
-                .map(|target| target.name())
-                .serialize(to),
+            "power_state" => node.power_state.serialize(to),
+            "target_power_state" => node.target_power_state.serialize(to),
             "supported_power_states" => to.collect_seq(
-                node.supported_power_states
-                    .iter()
-                    .map(|target| target.words()),
+                PowerTarget::ALL
+                    .into_iter()
+                    .filter(|target| node.takes(target.operation()))
+                    .map(PowerTarget::words),
             ),
             "last_error" => node.last_error.serialize(to),
-            "maintenance" => node.maintenance.is_some().serialize(to),
+            "maintenance" => node.rackbmcd.maintenance.is_some().serialize(to),
             "maintenance_reason" => {
                 let reason = node
+                    .rackbmcd
                     .maintenance
                     .as_ref()
                     .and_then(|hold| hold.reason.as_deref());
                 reason.serialize(to)
             }
-            "reservation" => node.task.map(|_| &*node.rack).serialize(to),
+            "reservation" => node
+                .rackbmcd
+                .task
+                .map(|_| &*node.rackbmcd.rack)
+                .serialize(to),
             "provision_state" => PROVISION_STATE.serialize(to),
             "driver" => DRIVER.serialize(to),
             "driver_info" => DriverInfo {
-                ipmi_address: &node.bmc.address,
+                ipmi_address: &bmc.address,
                 ipmi_password: "******",
-                ipmi_port: node.bmc.port,
-                ipmi_priv_level: node.bmc.privilege.to_ascii_uppercase(),
+                ipmi_port: bmc.port,
+                ipmi_priv_level: bmc.privilege.to_ascii_uppercase(),
                 ipmi_protocol_version: "2.0",
-                ipmi_username: &node.bmc.username,
+                ipmi_username: &bmc.username,
             }
             .serialize(to),
             "console_enabled" => false.serialize(to),
@@ -290,7 +292,7 @@ impl Serialize for Member<'_> {
                 let what = &["nodes/", uuid, "/", name];
                 Links { base, what }.serialize(to)
             }
-            "rackbmcd" => view::extension(node).serialize(to),
+            "rackbmcd" => node.rackbmcd.serialize(to),
             // instance_uuid, chassis_uuid, resource_class, the times of what we do not do.
             _ => to.serialize_none(),
         }

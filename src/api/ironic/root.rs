@@ -2,10 +2,10 @@
 
 use super::record::{DRIVER, links};
 use crate::api::fault::Fault;
-use crate::api::json as types;
 use crate::api::message::Response;
 use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::api::version::{MAXIMUM, MINIMUM};
+use crate::model::{ErrorKind, Health};
 use crate::rack::call::{Answer, Call};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -70,13 +70,13 @@ pub fn v1(asking: Asking) -> Result<Plan, Fault> {
 
 /// A conductor is where the driver runs: the rack's daemon. Its name is the rack's.
 fn with_rack(
-    then: impl FnOnce(&str, types::Health) -> Result<Plan, Fault> + Send + 'static,
+    then: impl FnOnce(&str, Health) -> Result<Plan, Fault> + Send + 'static,
 ) -> Result<Plan, Fault> {
     ask(Call::Health, move |answer| {
         let Answer::Health(view) = answer else {
             return Err(stray());
         };
-        then(&view.rack, crate::api::view::health(&view))
+        then(&view.rack.clone(), view)
     })
 }
 
@@ -115,7 +115,7 @@ fn known_driver(asking: &Asking) -> Result<(), Fault> {
     } else {
         Err(Fault::new(
             StatusCode::NOT_FOUND,
-            "not_found",
+            ErrorKind::NotFound,
             format!("Could not find the following driver(s) or hardware type(s): {name}."),
         ))
     }
@@ -154,7 +154,7 @@ pub fn conductors(asking: Asking) -> Result<Plan, Fault> {
                 "hostname": rack,
                 "conductor_group": "",
                 "alive": true,
-                "created_at": health.started_at,
+                "created_at": health.started_at.to_string(),
                 "updated_at": Value::Null,
                 "drivers": [DRIVER],
                 "links": links(&asking.base, &format!("conductors/{rack}")),

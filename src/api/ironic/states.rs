@@ -3,11 +3,11 @@
 use super::record::{Members, STATES};
 use crate::api::access::Role;
 use crate::api::fault::Fault;
-use crate::api::json::Seconds;
 use crate::api::message::{self, Response};
 use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::api::version::SOFT_POWER;
-use crate::rack::call::{Answer, Call, PowerTarget, Wishes};
+use crate::model::{PowerOptions, Seconds};
+use crate::rack::call::{Answer, Call, PowerTarget};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -96,7 +96,7 @@ fn wish(
     asking: &Asking,
     target: &str,
     timeout: Option<&Value>,
-) -> Result<(PowerTarget, Wishes), Fault> {
+) -> Result<(PowerTarget, PowerOptions), Fault> {
     let known = PowerTarget::from_words(target);
     let newer = known.is_some_and(|target| {
         !matches!(
@@ -129,9 +129,9 @@ fn wish(
     };
     Ok((
         target,
-        Wishes {
+        PowerOptions {
             timeout,
-            ..Wishes::default()
+            ..PowerOptions::default()
         },
     ))
 }

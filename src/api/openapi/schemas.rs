@@ -2,7 +2,10 @@
 //! for a list, a capital letter for another shape. In bodies of requests a `!` behind the name says that it must be there.
 
 use crate::api::ironic::record::MEMBERS;
-use crate::api::json::seconds::{SECONDS_LIMIT, WORDS_LIMIT};
+use crate::model::seconds::{SECONDS_LIMIT, WORDS_LIMIT};
+use crate::model::{
+    BmcReset, BootDevice, OnFailure, OnSoftTimeout, Operation, PowerState, TaskState, Words,
+};
 use serde_json::{Map, Value, json};
 
 /// One shape.
@@ -269,7 +272,7 @@ pub(super) fn typed(kind: &str) -> Value {
         "address" => json!({ "type": "integer", "minimum": 0, "maximum": 254, "multipleOf": 2 }),
         // To a controller behind the BMC, or to one behind another.
         "bridge" => json!({ "anyOf": [typed("Bridge"), typed("DualBridge")] }),
-        "reset" => json!({ "enum": ["cold", "warm"] }),
+        "reset" => json!({ "enum": BmcReset::words() }),
         "lun" => json!({ "type": "integer", "minimum": 0, "maximum": 3 }),
         "raw" => json!({ "type": "array", "items": typed("byte"), "maxItems": 200 }),
         "uuid" => json!({ "type": "string", "format": "uuid" }),
@@ -297,20 +300,22 @@ pub(super) fn typed(kind: &str) -> Value {
             { "type": "number", "minimum": 0.001, "maximum": 1e12 },
             { "type": "string", "pattern": r"^[1-9][0-9]{0,8}(ms|s|m|h|d)$" },
         ] }),
-        "power" => json!({ "enum": ["power on", "power off", "error"] }),
+        "power" => {
+            let known = PowerState::ALL
+                .into_iter()
+                .filter(|state| *state != PowerState::Unknown);
+            json!({ "enum": known.map(PowerState::name).collect::<Vec<_>>() })
+        }
         "target" => {
             json!({ "enum": crate::rack::call::PowerTarget::ALL.map(|target| target.words()) })
         }
         "operation" => {
-            json!({ "enum": crate::power::Operation::ALL.map(|operation| operation.name()) })
+            json!({ "enum": Operation::words() })
         }
-        "state" => json!({ "enum": [
-            "queued", "running", "suspended", "aborting", "rolling back", "succeeded", "failed", "aborted", "cancelled",
-            "rolled back", "stuck",
-        ] }),
-        "device" => json!({ "enum": ["pxe", "disk", "cdrom", "bios", "safe"] }),
-        "policy" => json!({ "enum": ["fail", "hard power off"] }),
-        "failure" => json!({ "enum": ["continue", "stop"] }),
+        "state" => json!({ "enum": TaskState::words() }),
+        "device" => json!({ "enum": BootDevice::words() }),
+        "policy" => json!({ "enum": OnSoftTimeout::words() }),
+        "failure" => json!({ "enum": OnFailure::words() }),
         "name" => json!({ "type": "string", "minLength": 1 }),
         "names" => json!({ "type": "array", "items": typed("name"), "minItems": 1 }),
         "reason" => json!({ "type": "string", "pattern": r"\S" }),

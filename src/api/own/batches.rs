@@ -3,12 +3,10 @@
 use super::WAIT_LIMIT;
 use crate::api::access::Role;
 use crate::api::fault::Fault;
-use crate::api::json as types;
 use crate::api::message::Response;
 use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
-use crate::api::view;
-use crate::power::Control;
-use crate::rack::call::{Answer, BatchRequest, Call, OnFailure};
+use crate::model::{BatchControl, BatchList, BatchStart, Control};
+use crate::rack::call::{Answer, BatchRequest, Call};
 use http::StatusCode;
 
 /// `GET /v1/batches`
@@ -18,32 +16,20 @@ pub fn list(asking: Asking) -> Result<Plan, Fault> {
         let Answer::Batches(batches) = answer else {
             return Err(stray());
         };
-        shown(&types::BatchList {
-            batches: batches.iter().map(view::batch).collect(),
-        })
+        shown(&BatchList { batches })
     })
 }
 
 /// `POST /v1/batches`
 pub fn start(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&[])?;
-    let wanted: types::BatchStart = asking.json()?;
+    let wanted: BatchStart = asking.json()?;
     let wishes = super::wishes(
         wanted.timeout,
-        wanted.on_soft_timeout.as_deref(),
+        wanted.on_soft_timeout,
         wanted.repeat_soft_after,
         wanted.hard_after,
     )?;
-    let on_failure = match wanted.on_failure.as_deref() {
-        None | Some("continue") => OnFailure::Continue,
-        Some("stop") => OnFailure::Stop,
-        Some(other) => {
-            return Err(
-                Fault::bad(format!("on_failure is 'continue' or 'stop', not '{other}'"))
-                    .about("member", "on_failure"),
-            );
-        }
-    };
     if wanted.nodes.is_empty() {
         return Err(Fault::bad(
             "nodes names no node: a batch over nothing is a mistake, never all",
@@ -51,12 +37,12 @@ pub fn start(asking: Asking) -> Result<Plan, Fault> {
         .about("member", "nodes"));
     }
     let request = BatchRequest {
-        operation: super::operation(&wanted.operation)?,
+        operation: wanted.operation,
         nodes: wanted.nodes,
         wishes,
         max_parallel: wanted.max_parallel.unwrap_or(0),
         stagger: wanted.stagger.map(|stagger| stagger.0).unwrap_or_default(),
-        on_failure,
+        on_failure: wanted.on_failure.unwrap_or_default(),
         order: wanted.order,
         dry_run: wanted.dry_run,
     };
@@ -74,7 +60,7 @@ pub fn start(asking: Asking) -> Result<Plan, Fault> {
             let Answer::Batch(batch) = answer else {
                 return Err(stray());
             };
-            let response = Response::json(status, &view::batch(&batch));
+            let response = Response::json(status, &batch);
             // Nothing is kept of a dry run, so there is no place to look for it.
             done(if status == StatusCode::ACCEPTED {
                 response.with(
@@ -112,7 +98,7 @@ pub fn control(asking: Asking) -> Result<Plan, Fault> {
 
 fn use_control(asking: Asking, control: Control) -> Result<Plan, Fault> {
     asking.query.only(&[])?;
-    let wanted: types::BatchControl = asking.json_or_default()?;
+    let wanted: BatchControl = asking.json_or_default()?;
     let batch = asking.id("batch")?;
     if wanted.nodes.as_ref().is_some_and(Vec::is_empty) {
         return Err(
@@ -149,6 +135,6 @@ fn answered(call: Call) -> Result<Plan, Fault> {
         let Answer::Batch(batch) = answer else {
             return Err(stray());
         };
-        shown(&view::batch(&batch))
+        shown(&batch)
     })
 }

@@ -2,11 +2,14 @@
 
 use crate::api::access::Role;
 use crate::api::fault::Fault;
-use crate::api::json as types;
 use crate::api::plan::{Asking, Plan, ask, shown, stray};
-use crate::api::view;
-use crate::bmc::vocabulary::{Order, Reading, Route};
+use crate::bmc::vocabulary::{self, Order, Reading, Route};
+use crate::model::{
+    BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
+    EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest, Word,
+};
 use crate::rack::call::{Answer, Call};
+use crate::time::WallTime;
 
 /// The longest data of a raw command: what one IPMI message over LAN carries in every BMC's buffer.
 const RAW_LIMIT: usize = 200;
@@ -31,7 +34,7 @@ pub fn reading(asking: Asking) -> Result<Plan, Fault> {
     let known = READINGS.iter().find(|(word, _)| *word == wanted);
     let (_, order) = known.cloned().ok_or_else(Fault::no_route)?;
     asked(asking, Role::Reader, order, |order, reading| {
-        shown(&view::bmc_answer(order, reading).ok_or_else(stray)?)
+        shown(&bmc_answer(order, reading).ok_or_else(stray)?)
     })
 }
 
@@ -43,7 +46,7 @@ pub fn event_log(asking: Asking) -> Result<Plan, Fault> {
         let Reading::EventLog(entries) = reading else {
             return Err(stray());
         };
-        shown(&view::event_log(&entries))
+        shown(&event_log_of(entries))
     })
 }
 
@@ -54,16 +57,10 @@ pub fn clear_event_log(asking: Asking) -> Result<Plan, Fault> {
 
 /// `POST /v1/nodes/{ident}/bmc_reset`
 pub fn reset(asking: Asking) -> Result<Plan, Fault> {
-    let wanted: types::BmcResetRequest = asking.json()?;
-    let cold = match wanted.kind.as_str() {
-        "cold" => true,
-        "warm" => false,
-        other => {
-            return Err(
-                Fault::bad(format!("kind is 'cold' or 'warm', not '{other}'"))
-                    .about("member", "kind"),
-            );
-        }
+    let wanted: BmcResetRequest = asking.json()?;
+    let cold = match wanted.kind {
+        BmcReset::Cold => true,
+        BmcReset::Warm => false,
     };
     asked(asking, Role::Admin, Order::ResetBmc { cold }, done)
 }
@@ -79,8 +76,8 @@ pub fn boot_override(asking: Asking) -> Result<Plan, Fault> {
         else {
             return Err(stray());
         };
-        shown(&types::BootOverride {
-            device: device.map(|device| view::boot_device(device).to_owned()),
+        shown(&BootOverride {
+            device: device.map(Word::Known),
             persistent,
             uefi,
         })
@@ -89,21 +86,9 @@ pub fn boot_override(asking: Asking) -> Result<Plan, Fault> {
 
 /// `PUT /v1/nodes/{ident}/boot_override`
 pub fn set_boot_override(asking: Asking) -> Result<Plan, Fault> {
-    let wanted: types::BootOverride = asking.json()?;
-    let device = wanted.device.as_deref().map(|name| {
-        let known = view::BOOT_DEVICES
-            .into_iter()
-            .find(|device| view::boot_device(*device) == name);
-        known.ok_or_else(|| {
-            let all = view::BOOT_DEVICES.map(view::boot_device).join(", ");
-            Fault::bad(format!(
-                "'{name}' is no boot device: there are {all}, and null for none"
-            ))
-            .about("member", "device")
-        })
-    });
+    let wanted: BootOverrideRequest = asking.json()?;
     let order = Order::SetBootDevice {
-        device: device.transpose()?,
+        device: wanted.device,
         persistent: wanted.persistent,
         uefi: wanted.uefi,
     };
@@ -112,14 +97,14 @@ pub fn set_boot_override(asking: Asking) -> Result<Plan, Fault> {
 
 /// `POST /v1/nodes/{ident}/identify`
 pub fn identify(asking: Asking) -> Result<Plan, Fault> {
-    let wanted: types::IdentifyRequest = asking.json_or_default()?;
+    let wanted: IdentifyRequest = asking.json_or_default()?;
     let order = Order::Identify(wanted.lasting.map(|lasting| lasting.0));
     asked(asking, Role::Operator, order, done)
 }
 
 /// `POST /v1/nodes/{ident}/raw`
 pub fn raw(asking: Asking) -> Result<Plan, Fault> {
-    let wanted: types::RawRequest = asking.json()?;
+    let wanted: RawRequest = asking.json()?;
     if wanted.net_fn > 62 || !wanted.net_fn.is_multiple_of(2) {
         return Err(bad(
             "net_fn",
@@ -148,7 +133,7 @@ fn bad(member: &str, what: &str) -> Fault {
     Fault::bad(format!("{member} {what}")).about("member", member)
 }
 
-fn route(bridge: &types::Bridge) -> Result<Route, Fault> {
+fn route(bridge: &Bridge) -> Result<Route, Fault> {
     let (channel, address) = (bridge.channel, bridge.address);
     let channels = [Some(channel), bridge.transit_channel];
     if channels.iter().flatten().any(|channel| *channel > 15) {
@@ -174,7 +159,7 @@ fn route(bridge: &types::Bridge) -> Result<Route, Fault> {
 }
 
 fn done(order: &'static str, reading: Reading) -> Result<Plan, Fault> {
-    shown(&types::OrderAnswer {
+    shown(&OrderAnswer {
         order: order.to_owned(),
         data: match reading {
             Reading::Raw(data) => Some(data),
@@ -216,4 +201,70 @@ fn on_node(
             then(name, reading)
         })
     })
+}
+
+/// What a BMC said of itself, `None` where that was no such reading.
+fn bmc_answer(order: &str, reading: Reading) -> Option<BmcAnswer> {
+    let empty = BmcAnswer {
+        order: order.to_owned(),
+        ..BmcAnswer::default()
+    };
+    Some(match reading {
+        Reading::Identity {
+            manufacturer,
+            product,
+            firmware,
+        } => BmcAnswer {
+            manufacturer: Some(manufacturer),
+            product: Some(product),
+            firmware: Some(firmware),
+            ..empty
+        },
+        Reading::Guid(guid) => BmcAnswer {
+            guid: Some(guid),
+            ..empty
+        },
+        Reading::Sessions { active, possible } => BmcAnswer {
+            sessions: Some(active),
+            possible_sessions: Some(possible),
+            ..empty
+        },
+        Reading::AcpiState(state) => BmcAnswer {
+            acpi: Some(state),
+            ..empty
+        },
+        Reading::PowerUse { watts } => BmcAnswer {
+            watts: Some(watts),
+            ..empty
+        },
+        Reading::RestartCause(cause) => BmcAnswer {
+            restart_cause: Some(cause.to_string()),
+            ..empty
+        },
+        Reading::Done
+        | Reading::Power(_)
+        | Reading::EventLogInfo { .. }
+        | Reading::EventLogEntry(_)
+        | Reading::BootDevice { .. }
+        | Reading::EventLog(_)
+        | Reading::Raw(_) => return None,
+    })
+}
+
+/// A BMC's event log.
+fn event_log_of(entries: Vec<vocabulary::EventLogEntry>) -> EventLog {
+    // §37.1: below 2^29 the clock counts from the BMC's start, and all ones is no time at all.
+    let calendar = 0x2000_0000..u32::MAX;
+    let entry = |entry: vocabulary::EventLogEntry| EventLogEntry {
+        id: entry.id,
+        at: calendar
+            .contains(&entry.timestamp)
+            .then(|| WallTime::from_unix_micros(u64::from(entry.timestamp) * 1_000_000)),
+        timestamp: entry.timestamp,
+        text: entry.text,
+        crash: entry.crash,
+    };
+    EventLog {
+        entries: entries.into_iter().map(entry).collect(),
+    }
 }

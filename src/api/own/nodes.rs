@@ -5,8 +5,8 @@ use crate::api::access::Role;
 use crate::api::fault::Fault;
 use crate::api::ironic::record;
 use crate::api::plan::{Asking, Plan, ask, shown, stray};
-use crate::api::view;
 use crate::rack::call::{Answer, Call};
+use serde_json::json;
 
 /// `GET /v1/nodes/{ident}/explain`
 pub fn explain(asking: Asking) -> Result<Plan, Fault> {
@@ -15,8 +15,9 @@ pub fn explain(asking: Asking) -> Result<Plan, Fault> {
         let Answer::Explanation(found) = answer else {
             return Err(stray());
         };
-        let node = record::typed(&found.node, &asking.base);
-        shown(&view::explanation(&found, node))
+        let mut body = json!(found);
+        body["node"] = record::full(&found.node, &asking.base);
+        shown(&body)
     })
 }
 
@@ -46,6 +47,6 @@ fn a_node(call: Call, base: String) -> Result<Plan, Fault> {
         let Answer::Node(node) = answer else {
             return Err(stray());
         };
-        shown(&record::typed(&node, &base))
+        shown(&record::full(&node, &base))
     })
 }

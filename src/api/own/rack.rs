@@ -5,12 +5,11 @@ use super::tasks::Nothing;
 use crate::api::access::Role;
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
-use crate::api::json as types;
 use crate::api::message::Response;
 use crate::api::openapi as description;
 use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
-use crate::api::view;
-use crate::rack::call::{Answer, Call, EventId};
+use crate::model::{EventId, PauseRequest, Pausing};
+use crate::rack::call::{Answer, Call};
 use http::StatusCode;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -85,7 +84,7 @@ pub fn events(asking: Asking) -> Result<Plan, Fault> {
         let Answer::Events(found) = answer else {
             return Err(stray());
         };
-        shown(&view::events(&found))
+        shown(&found)
     })
 }
 
@@ -98,7 +97,7 @@ pub fn pausing(asking: Asking) -> Result<Plan, Fault> {
 /// `POST /v1/pause`
 pub fn pause(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&[])?;
-    let wanted: types::PauseRequest = asking.json()?;
+    let wanted: PauseRequest = asking.json()?;
     if wanted.reason.trim().is_empty() {
         return Err(Fault::bad(
             "reason is empty: everyone who is refused meanwhile will want to know",
@@ -129,7 +128,10 @@ fn about_pause(call: Call) -> Result<Plan, Fault> {
         let Answer::Pausing(pause) = answer else {
             return Err(stray());
         };
-        shown(&view::pausing(pause.as_ref()))
+        shown(&Pausing {
+            paused: pause.is_some(),
+            pause,
+        })
     })
 }
 
@@ -140,7 +142,7 @@ pub fn health(asking: Asking) -> Result<Plan, Fault> {
         let Answer::Health(found) = answer else {
             return Err(stray());
         };
-        shown(&view::health(&found))
+        shown(&found)
     })
 }
 

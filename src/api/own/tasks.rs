@@ -3,12 +3,10 @@
 use super::WAIT_LIMIT;
 use crate::api::access::Role;
 use crate::api::fault::Fault;
-use crate::api::json as types;
 use crate::api::message::Response;
 use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
-use crate::api::view;
-use crate::power::Control;
-use crate::rack::call::{Answer, Call, TaskView};
+use crate::model::{Control, Task, TaskList, TaskStart};
+use crate::rack::call::{Answer, Call};
 use http::StatusCode;
 use uuid::Uuid;
 
@@ -47,18 +45,17 @@ fn listing(asking: &Asking, node: Option<String>) -> Result<Plan, Fault> {
         let Answer::Tasks(tasks) = answer else {
             return Err(stray());
         };
-        shown(&view::tasks(&tasks))
+        shown(&TaskList { tasks })
     })
 }
 
 /// `POST /v1/tasks`
 pub fn start(asking: Asking) -> Result<Plan, Fault> {
     asking.query.only(&[])?;
-    let wanted: types::TaskStart = asking.json()?;
-    let operation = super::operation(&wanted.operation)?;
+    let wanted: TaskStart = asking.json()?;
     let wishes = super::wishes(
         wanted.timeout,
-        wanted.on_soft_timeout.as_deref(),
+        wanted.on_soft_timeout,
         wanted.repeat_soft_after,
         wanted.hard_after,
     )?;
@@ -69,7 +66,7 @@ pub fn start(asking: Asking) -> Result<Plan, Fault> {
     asking.permitted(Role::Operator, vec![node.clone()], move |asking| {
         let call = Call::Start {
             node,
-            operation,
+            operation: wanted.operation,
             wishes,
             who: asking.who.clone(),
         };
@@ -78,7 +75,7 @@ pub fn start(asking: Asking) -> Result<Plan, Fault> {
                 return Err(stray());
             };
             let place = format!("{}/v1/tasks/{}", asking.base, task.id);
-            done(Response::json(StatusCode::ACCEPTED, &view::task(&task)).with("location", place))
+            done(Response::json(StatusCode::ACCEPTED, &task).with("location", place))
         })
     })
 }
@@ -100,7 +97,7 @@ pub fn show(asking: Asking) -> Result<Plan, Fault> {
         let Answer::Task(task) = answer else {
             return Err(stray());
         };
-        shown(&view::task(&task))
+        shown(&task)
     })
 }
 
@@ -130,7 +127,7 @@ fn use_control(asking: Asking, control: Control) -> Result<Plan, Fault> {
                 let Answer::Task(task) = answer else {
                     return Err(stray());
                 };
-                shown(&view::task(&task))
+                shown(&task)
             },
         )
     };
@@ -139,7 +136,7 @@ fn use_control(asking: Asking, control: Control) -> Result<Plan, Fault> {
     }
     // Whose node it is decides.
     ask(Call::Task(task), move |answer| {
-        let Answer::Task(TaskView { node, .. }) = answer else {
+        let Answer::Task(Task { node, .. }) = answer else {
             return Err(stray());
         };
         asking.permitted(Role::Operator, vec![node], go)

@@ -3,6 +3,7 @@
 use super::{Context, Later, Peer};
 use crate::api::fault::Fault;
 use crate::api::plan::Frame;
+use crate::model::ErrorKind;
 use http::HeaderMap;
 use smol::future::FutureExt;
 use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -81,7 +82,7 @@ impl Door for TcpListener {
 async fn say_no<S: AsyncWrite + Unpin>(mut stream: S) {
     let fault = Fault::new(
         http::StatusCode::SERVICE_UNAVAILABLE,
-        "crowded",
+        ErrorKind::Crowded,
         "too many connections are open; try again",
     );
     let frame = Frame::of("", "/v1/nodes", "", &HeaderMap::new());

@@ -2,6 +2,7 @@
 //! for a while, so that a script's hundredth request does not cost its hundredth bcrypt.
 
 use crate::api::fault::Fault;
+use crate::model::ErrorKind;
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 use smol::lock::Semaphore;
@@ -65,7 +66,7 @@ impl Login {
             let seconds = wait.as_secs() + 1;
             return Err(Fault::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                "too_many_requests",
+                ErrorKind::TooManyRequests,
                 format!("too many failed log-ins of {user}: try again in {seconds} s"),
             )
             .with("retry-after", seconds.to_string()));

@@ -9,6 +9,7 @@ use crate::api::events::EventStream;
 use crate::api::fault::Fault;
 use crate::api::message::{Request, Response};
 use crate::api::plan::{Frame, Plan, plan};
+use crate::model::ErrorKind;
 use crate::rack::call::{Answer, Call, Refused, Who};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -305,7 +306,7 @@ async fn carry_out(
                 let page = page.map_err(|why| {
                     Fault::new(
                         StatusCode::SERVICE_UNAVAILABLE,
-                        "store",
+                        ErrorKind::Store,
                         format!("the audit trail cannot be read: {why}"),
                     )
                 })?;
@@ -360,7 +361,7 @@ pub async fn asked(call: Call, connection: &Connection) -> Result<Result<Answer,
         log::error!("api: the rack did not answer a call");
         Err(Fault::new(
             StatusCode::GATEWAY_TIMEOUT,
-            "internal",
+            ErrorKind::Internal,
             "the rack did not answer in time",
         ))
     };

@@ -9,6 +9,7 @@ use super::respond::{Connection, asked};
 use super::{Context, until_shutdown};
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
+use crate::model::ErrorKind;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::StreamBody;
@@ -38,7 +39,7 @@ impl StreamTicket {
         }
         Err(Fault::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "crowded",
+            ErrorKind::Crowded,
             format!(
                 "{} streams of events are open already: try again later, or poll",
                 context.limits.streams

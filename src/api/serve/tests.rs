@@ -5,8 +5,9 @@ mod streams;
 
 use super::*;
 use crate::api::access::{Role, Token};
-use crate::api::json::AuditPage;
-use crate::rack::call::{EventId, EventView, EventsView, HealthView};
+use crate::model::AuditPage;
+use crate::model::{EventKind, Health, HealthStatus, PowerState};
+use crate::rack::call::{EventId, EventView, EventsView};
 use crate::time::WallTime;
 use sha2::{Digest, Sha256};
 use std::io::{ErrorKind, Read, Write};
@@ -46,14 +47,10 @@ fn short() -> Limits {
 
 /// Answers at once.
 fn obliging(asked: Asked) {
-    let health = HealthView {
+    let health = Health {
+        status: HealthStatus::Ok.into(),
         rack: "r1".into(),
-        nodes: 0,
-        active_tasks: 0,
-        troubled: 0,
-        started_at: WallTime::from_unix_micros(0),
-        store_trouble: None,
-        pause: None,
+        ..Health::default()
     };
     let answer = match asked.call {
         Call::Nodes => Ok(Answer::Nodes(Vec::new())),
@@ -86,11 +83,11 @@ fn next_event(since: Option<EventId>) -> EventsView {
     let event = EventView {
         id,
         at: WallTime::from_unix_micros(0),
-        kind: "node",
+        kind: EventKind::Node.into(),
         node: Some("r1n01".into()),
         text: "x".repeat(10_000),
         task: None,
-        power_state: None,
+        power_state: PowerState::Unknown,
     };
     EventsView {
         events: vec![event],

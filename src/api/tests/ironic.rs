@@ -1,8 +1,7 @@
 //! Ironic's surface as its clients see it.
 
 use super::*;
-use crate::bmc::vocabulary::Trouble;
-use crate::rack::call::HistoryEntry;
+use crate::model::{HistoryEntry, HistoryKind, Severity, Trouble};
 use serde_json::{Value, json};
 
 #[test]
@@ -239,13 +238,16 @@ fn a_password_is_six_asterisks() {
 #[test]
 fn each_state_is_the_member_of_the_record() {
     let running = |call| match call {
-        Call::Node(_) => Ok(Answer::Node(NodeView {
-            power_state: PowerState::Error,
-            target_power_state: Some(Target::SoftPowerOff),
-            last_error: Some("aborted by alice".into()),
-            task: Some(TASK.parse().expect("a uuid")),
-            ..node()
-        })),
+        Call::Node(_) => {
+            let mut node = Node {
+                power_state: PowerState::Error,
+                target_power_state: Some(Target::SoftPowerOff.into()),
+                last_error: Some("aborted by alice".into()),
+                ..node()
+            };
+            node.rackbmcd.task = Some(TASK.parse().expect("a uuid"));
+            Ok(Answer::Node(node))
+        }
         other => obliging(other),
     };
     let states = request("GET /v1/nodes/r1n01/states").send_to(running);
@@ -262,7 +264,7 @@ fn each_state_is_the_member_of_the_record() {
 #[test]
 fn a_power_state_that_is_not_known_is_null() {
     let unknown = |_| {
-        Ok(Answer::Node(NodeView {
+        Ok(Answer::Node(Node {
             power_state: PowerState::Unknown,
             ..node()
         }))
@@ -276,10 +278,7 @@ fn a_power_state_that_is_not_known_is_null() {
 #[test]
 fn every_record_reads_as_the_type_that_clients_of_ours_read() {
     let body = request("GET /v1/nodes/r1n01").send().json();
-    let typed: crate::api::json::Node = serde_json::from_value(body.clone()).expect("a node");
-    assert_eq!(serde_json::to_value(&typed).expect("JSON"), body);
-    let body = request("GET /v1/nodes/r1n01/states").send().json();
-    let typed: crate::api::json::NodeStates = serde_json::from_value(body.clone()).expect("states");
+    let typed: Node = serde_json::from_value(body.clone()).expect("a node");
     assert_eq!(serde_json::to_value(&typed).expect("JSON"), body);
 }
 
@@ -470,13 +469,9 @@ fn pages_neither_lose_nor_repeat_a_node() {
 #[test]
 fn filters_show_what_fits() {
     let two = |_| {
-        Ok(Answer::Nodes(vec![
-            numbered(1),
-            NodeView {
-                maintenance: Some(hold()),
-                ..numbered(2)
-            },
-        ]))
+        let mut held = numbered(2);
+        held.rackbmcd.maintenance = Some(hold());
+        Ok(Answer::Nodes(vec![numbered(1), held]))
     };
     for (query, count) in [
         ("maintenance=true", 1),
@@ -529,8 +524,8 @@ fn validate_has_the_interfaces_that_clients_require() {
     }
     let ill = |_| {
         let mut view = node();
-        view.bmc.trouble = Some(Trouble::WrongPassword);
-        view.bmc.trouble_text = Some("the password is wrong".into());
+        view.rackbmcd.bmc.trouble = Some(Trouble::WrongPassword.into());
+        view.rackbmcd.bmc.trouble_text = Some("the password is wrong".into());
         Ok(Answer::Node(view))
     };
     let body = request("GET /v1/nodes/r1n01/validate").send_to(ill).json();
@@ -582,11 +577,12 @@ fn a_history_entry_has_the_same_name_on_every_reading() {
     let rack = |call| match call {
         Call::History { limit: 100, .. } => Ok(Answer::History(vec![HistoryEntry {
             at: at(7),
-            kind: "task".into(),
+            kind: HistoryKind::Task.into(),
             text: "soft power off failed: out of time".into(),
             task: Some(TASK.parse().expect("a uuid")),
             by: Some("alice".into()),
-            error: true,
+            severity: Severity::Error.into(),
+            more: serde_json::Map::new(),
         }])),
         other => obliging(other),
     };
@@ -594,7 +590,7 @@ fn a_history_entry_has_the_same_name_on_every_reading() {
     let by_uuid = request(&format!("GET /v1/nodes/{UUID}/history")).send_to(rack);
     assert_eq!(by_name.text(), by_uuid.text());
     insta::assert_snapshot!(by_name.text(), @r####"
-{"history":[{"uuid":"c3bb401e-22fa-5fde-888c-7aa1e5171976","created_at":"2015-08-01T00:00:07.000000+00:00","severity":"ERROR","event":"soft power off failed: out of time","event_type":"task","user":"alice","conductor":"r1","task":"01890a5d-ac96-774b-bcce-b302099a8057"}]}
+{"history":[{"created_at":"2015-08-01T00:00:07.000000+00:00","event_type":"task","event":"soft power off failed: out of time","task":"01890a5d-ac96-774b-bcce-b302099a8057","user":"alice","severity":"ERROR","conductor":"r1","uuid":"c3bb401e-22fa-5fde-888c-7aa1e5171976"}]}
 "####);
 }
 

@@ -12,12 +12,11 @@ mod stream;
 use super::access::{Peer, Policy};
 use super::message::{Request, Response};
 use super::plan::{Plan, plan};
-use crate::bmc::vocabulary::Power;
-use crate::power::{Operation, State, Target};
-use crate::rack::call::{
-    Answer, BmcView, Call, HealthView, HoldView, NodeView, OrderView, PowerState, PowerTarget,
-    ReadingView, Refused, TaskView, Who,
+use crate::model::{
+    BmcHealth, BmcSummary, Health, HealthStatus, Hold, Node, NodeDetail, Operation, OrderUse,
+    Power, PowerReading, PowerState, Target, Task, TaskState, Who,
 };
+use crate::rack::call::{Answer, Call, PowerTarget, Refused};
 use crate::time::WallTime;
 use http::HeaderMap;
 use std::time::Duration;
@@ -35,43 +34,45 @@ fn at(seconds: u64) -> WallTime {
 }
 
 /// A node that is on, idle and well.
-fn node() -> NodeView {
-    NodeView {
+fn node() -> Node {
+    Node {
         name: "r1n01".into(),
         uuid: UUID.parse().expect("a uuid"),
-        rack: "r1".into(),
-        groups: ["compute".to_owned()].into(),
         created_at: at(0),
         updated_at: Some(at(60)),
         power_state: PowerState::On,
         target_power_state: None,
         last_error: None,
-        maintenance: None,
-        fault: None,
-        supported_power_states: PowerTarget::ALL.to_vec(),
-        reading: Some(ReadingView {
-            power: Power::On,
-            at: at(60),
-            age: Duration::from_millis(2500),
-        }),
-        task: None,
-        bmc: BmcView {
-            address: "10.0.1.1".into(),
-            port: 623,
-            username: "admin".into(),
-            privilege: "operator".into(),
-            health: "ready",
-            trouble: None,
-            trouble_text: None,
-            cipher_suite: Some(17),
-            round_trip: Some(Duration::from_micros(1500)),
+        rackbmcd: NodeDetail {
+            rack: "r1".into(),
+            groups: ["compute".to_owned()].into(),
+            task: None,
+            reading: Some(PowerReading {
+                power_state: Power::On.into(),
+                at: at(60),
+                age: Duration::from_millis(2500),
+            }),
+            fault: None,
+            maintenance: None,
+            bmc: BmcSummary {
+                address: "10.0.1.1".into(),
+                port: 623,
+                username: "admin".into(),
+                privilege: "operator".into(),
+                health: BmcHealth::Ready.into(),
+                trouble: None,
+                trouble_text: None,
+                cipher_suite: Some(17),
+                round_trip: Some(Duration::from_micros(1500)),
+            },
         },
+        ..Node::default()
     }
 }
 
 /// The same with another name, its uuid counted up.
-fn numbered(number: u32) -> NodeView {
-    NodeView {
+fn numbered(number: u32) -> Node {
+    Node {
         name: format!("r1n{number:02}").into(),
         uuid: Uuid::from_u128(u128::from(number)),
         ..node()
@@ -79,20 +80,21 @@ fn numbered(number: u32) -> NodeView {
 }
 
 /// A soft power off under way.
-fn task() -> TaskView {
-    TaskView {
+fn task() -> Task {
+    Task {
         id: TASK.parse().expect("a uuid"),
         version: 3,
         rack: "r1".into(),
         node: "r1n01".into(),
         node_uuid: UUID.parse().expect("a uuid"),
         batch: None,
-        operation: Operation::SoftPowerOff,
-        state: State::Running,
+        operation: Operation::SoftPowerOff.into(),
+        state: TaskState::Running.into(),
+        ended: false,
         phase: "waiting for the operating system to go down".into(),
         step: 2,
         steps: 2,
-        target_power_state: Some(Target::SoftPowerOff),
+        target_power_state: Some(Target::SoftPowerOff.into()),
         requested_by: Who {
             name: "alice".into(),
             uid: Some(1000),
@@ -105,9 +107,9 @@ fn task() -> TaskView {
         ended_at: None,
         elapsed: Duration::from_millis(12_500),
         time_left: Some(Duration::from_millis(587_500)),
-        power_at_start: Some(Power::On),
-        power: Some(Power::On),
-        orders: vec![OrderView {
+        power_at_start: Some(Power::On.into()),
+        power_state: Some(Power::On.into()),
+        orders: vec![OrderUse {
             order: "soft power off".into(),
             at: at(11),
             answered_at: Some(at(11)),
@@ -127,8 +129,10 @@ fn task() -> TaskView {
     }
 }
 
-fn health() -> HealthView {
-    HealthView {
+fn health() -> Health {
+    Health {
+        status: HealthStatus::Ok.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
         rack: "r1".into(),
         nodes: 4,
         active_tasks: 1,
@@ -139,8 +143,8 @@ fn health() -> HealthView {
     }
 }
 
-fn hold() -> HoldView {
-    HoldView {
+fn hold() -> Hold {
+    Hold {
         reason: Some("new fans".into()),
         by: "alice".into(),
         since: at(5),
@@ -168,10 +172,9 @@ fn obliging(call: Call) -> Result<Answer, Refused> {
             ..
         } => {
             known(&ident)?;
-            Answer::Node(NodeView {
-                maintenance: held.map(|_| hold()),
-                ..node()
-            })
+            let mut node = node();
+            node.rackbmcd.maintenance = held.map(|_| hold());
+            Answer::Node(node)
         }
         Call::SetPower { node: ident, .. } => {
             known(&ident)?;

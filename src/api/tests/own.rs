@@ -1,8 +1,11 @@
 //! Our own surface.
 
 use super::*;
-use crate::bmc::vocabulary::{BootDevice, EventLogEntry, Order, Reading, RestartCause};
-use crate::power::{Control, OnSoftTimeout};
+use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
+use crate::model::{
+    BatchNodeState, BatchState, BootDevice, Control, ErrorKind, EventKind, Fact, Failure,
+    OnSoftTimeout, RestartCause, Words,
+};
 use crate::rack::call::{
     BatchNodeView, BatchRequest, BatchView, EventId, EventView, EventsView, Explanation, OnFailure,
     Wishes,
@@ -256,18 +259,18 @@ fn batch() -> BatchView {
         id: UUID.parse().expect("a uuid"),
         version: 1,
         rack: "r1".into(),
-        operation: Operation::PowerOn,
-        state: "running".into(),
+        operation: Operation::PowerOn.into(),
+        state: BatchState::Running.into(),
         requested_by: Who::default(),
         requested_at: at(1),
         ended_at: None,
         max_parallel: 4,
         stagger: Duration::from_millis(500),
-        on_failure: OnFailure::Stop,
+        on_failure: OnFailure::Stop.into(),
         nodes: vec![BatchNodeView {
             node: "r1n01".into(),
             task: TASK.parse().ok(),
-            state: "running".into(),
+            state: BatchNodeState::Task(TaskState::Running).into(),
             note: None,
             begins_after: None,
             takes_at_most: Some(Duration::from_secs(60)),
@@ -304,7 +307,7 @@ fn a_batch_is_started_with_its_policy() {
         matches!(&exchange.calls[..], [Call::StartBatch { request, .. }] if *request == wanted)
     );
     insta::assert_snapshot!(exchange.text(), @r####"
-{"id":"1be26c0b-03f2-4d2e-ae87-c02d7f33c123","version":1,"rack":"r1","operation":"power on","state":"running","requested_by":{"name":"","uid":null,"gid":null,"pid":null,"request":""},"requested_at":"2015-08-01T00:00:01.000000+00:00","ended_at":null,"max_parallel":4,"stagger":0.5,"on_failure":"stop","nodes":[{"node":"r1n01","task":"01890a5d-ac96-774b-bcce-b302099a8057","state":"running","note":null,"begins_after":null,"takes_at_most":60.0,"plan":["power on"]}],"counts":{"running":1}}
+{"id":"1be26c0b-03f2-4d2e-ae87-c02d7f33c123","version":1,"rack":"r1","operation":"power on","state":"running","requested_by":{"name":"","uid":null,"gid":null,"pid":null,"request":""},"requested_at":"2015-08-01T00:00:01.000000+00:00","ended_at":null,"max_parallel":4,"stagger":0.5,"on_failure":"stop","nodes":[{"node":"r1n01","task":"01890a5d-ac96-774b-bcce-b302099a8057","state":"running","note":null,"begins_after":null,"takes_at_most":60,"plan":["power on"]}],"counts":{"running":1}}
 "####);
 }
 
@@ -363,11 +366,11 @@ fn events_are_polled_from_a_position() {
             events: vec![EventView {
                 id: id(43),
                 at: at(9),
-                kind: "node",
+                kind: EventKind::Node.into(),
                 node: Some("r1n01".into()),
                 text: "r1n01 is off".into(),
                 task: None,
-                power_state: Some(PowerState::Off),
+                power_state: PowerState::Off,
             }],
             next: id(43),
             reset: false,
@@ -441,8 +444,14 @@ fn a_closer_look_and_what_is_asked_of_a_bmc() {
     let explained = request("GET /v1/nodes/r1n01/explain").send_to(|_| {
         Ok(Answer::Explanation(Box::new(Explanation {
             node: node(),
-            facts: vec![("session".into(), "open, suite 17".into())],
-            failures: vec![(at(3), "no answer to RAKP 1, 4 attempts in 5 s".into())],
+            facts: vec![Fact {
+                head: "session".into(),
+                text: "open, suite 17".into(),
+            }],
+            failures: vec![Failure {
+                at: at(3),
+                text: "no answer to RAKP 1, 4 attempts in 5 s".into(),
+            }],
             boot_device: None,
         })))
     });
@@ -580,7 +589,8 @@ fn what_cannot_be_undone_wants_its_role_and_says_exactly_what() {
 fn health_says_what_stands_in_the_way() {
     assert_eq!(request("GET /healthz").send().json()["status"], "ok");
     let full = |_| {
-        Ok(Answer::Health(HealthView {
+        Ok(Answer::Health(Health {
+            status: HealthStatus::Failing.into(),
             store_trouble: Some("disk full".into()),
             ..health()
         }))
@@ -662,6 +672,6 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
         let exchange = request("GET /v1/tasks").send_to(|_| Err(refused.clone()));
         assert_eq!(exchange.status(), status, "{refused:?}");
         assert_eq!(exchange.json()["error"]["kind"], kind, "{refused:?}");
-        assert!(crate::api::json::KINDS.contains(&kind));
+        assert!(ErrorKind::from_word(kind).is_some());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::events::{EventStream, HEARTBEAT};
+use crate::model::EventKind;
 use crate::rack::call::{EventId, EventView, EventsView};
 
 fn id(sequence: u64) -> EventId {
@@ -15,11 +16,11 @@ fn events(numbers: &[u64], next: u64, reset: bool) -> Result<Answer, Refused> {
     let events = numbers.iter().map(|number| EventView {
         id: id(*number),
         at: at(*number),
-        kind: "node",
+        kind: EventKind::Node.into(),
         node: Some("r1n01".into()),
         text: format!("event\n{number}"),
         task: None,
-        power_state: Some(PowerState::Off),
+        power_state: PowerState::Off,
     });
     Ok(Answer::Events(EventsView {
         events: events.collect(),

@@ -1,7 +1,7 @@
 //! What may be written for the verbs of experts: the BMC itself, its event log, raw commands; and the audit trail.
 
 use super::Nodes;
-use crate::api::json::{AuditHead, Bridge};
+use crate::model::{AuditHead, Bridge};
 use clap::{Args, Subcommand};
 
 /// `bmc`.

@@ -1,6 +1,8 @@
 //! The verbs that change power and their options, with the words that other tools taught people for them.
 
 use super::{Nodes, Status, duration};
+use crate::model::{OnFailure, Operation};
+use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use std::time::Duration;
 
@@ -114,30 +116,36 @@ pub struct PressMaybeSoft {
 }
 
 /// What a failure of one node means for those that have not begun.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Go on with the others.
-    Continue,
-    /// Begin no further node.
-    Stop,
+impl ValueEnum for OnFailure {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[OnFailure::Continue, OnFailure::Stop]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            OnFailure::Continue => "Go on with the others",
+            OnFailure::Stop => "Begin no further node",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
 }
 
 impl PowerVerb {
-    /// The operation in the API's words, and how it is to be carried out.
-    pub fn operation(self) -> (&'static str, Press) {
+    /// The operation, and how it is to be carried out.
+    pub fn operation(self) -> (Operation, Press) {
         match self {
-            PowerVerb::On(press) => ("power on", press),
-            PowerVerb::Off(PressMaybeSoft { soft: false, press }) => ("power off", press),
+            PowerVerb::On(press) => (Operation::PowerOn, press),
+            PowerVerb::Off(PressMaybeSoft { soft: false, press }) => (Operation::PowerOff, press),
             PowerVerb::Soft(press) | PowerVerb::Off(PressMaybeSoft { press, .. }) => {
-                ("soft power off", press)
+                (Operation::SoftPowerOff, press)
             }
-            PowerVerb::Reboot(PressMaybeSoft { soft: false, press }) => ("rebooting", press),
+            PowerVerb::Reboot(PressMaybeSoft { soft: false, press }) => (Operation::Reboot, press),
             PowerVerb::SoftReboot(press) | PowerVerb::Reboot(PressMaybeSoft { press, .. }) => {
-                ("soft rebooting", press)
+                (Operation::SoftReboot, press)
             }
-            PowerVerb::Reset(press) => ("reset", press),
-            PowerVerb::Cycle(press) => ("cycle", press),
-            PowerVerb::Nmi(press) => ("inject nmi", press),
+            PowerVerb::Reset(press) => (Operation::Reset, press),
+            PowerVerb::Cycle(press) => (Operation::Cycle, press),
+            PowerVerb::Nmi(press) => (Operation::InjectNmi, press),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What happened to a node, as it is stored.
 
+use crate::model::{Severity, Word};
 use crate::rack::call::{HistoryEntry, TaskId};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -31,15 +32,16 @@ impl From<&HistoryEntry> for Happened {
             text,
             task,
             by,
-            error,
+            severity,
+            more: _,
         } = running;
         Happened {
             at: *at,
-            kind: kind.clone(),
+            kind: kind.to_string(),
             text: text.clone(),
             task: *task,
             by: by.clone(),
-            error: *error,
+            error: *severity == Severity::Error,
         }
     }
 }
@@ -56,11 +58,12 @@ impl From<Happened> for HistoryEntry {
         } = stored;
         HistoryEntry {
             at,
-            kind,
+            kind: Word::of(&kind),
             text,
             task,
             by,
-            error,
+            severity: Severity::of(error).into(),
+            more: Default::default(),
         }
     }
 }

@@ -4,7 +4,8 @@ use super::super::task::Identity;
 use crate::bmc::vocabulary::OrderId;
 use crate::power::SequenceRecord;
 use crate::power::stored::words::{Control, Operation};
-use crate::rack::call::{ControlView, TaskId, Who};
+use crate::rack::call::{TaskId, Who};
+use crate::rack::task::UsedControl;
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -210,9 +211,9 @@ impl From<Requester> for Who {
     }
 }
 
-impl From<ControlView> for StoredControl {
-    fn from(running: ControlView) -> Self {
-        let ControlView { control, by, at } = running;
+impl From<UsedControl> for StoredControl {
+    fn from(running: UsedControl) -> Self {
+        let UsedControl { control, by, at } = running;
         StoredControl {
             control: control.into(),
             by,
@@ -221,10 +222,10 @@ impl From<ControlView> for StoredControl {
     }
 }
 
-impl From<StoredControl> for ControlView {
+impl From<StoredControl> for UsedControl {
     fn from(stored: StoredControl) -> Self {
         let StoredControl { control, by, at } = stored;
-        ControlView {
+        UsedControl {
             control: control.into(),
             by,
             at,

@@ -1,4 +1,5 @@
 //! A duration in a body: written as a number of seconds, read from a number or from words like `90s`, `10m`, `1h30m`.
+//! As a type of its own, and for `#[serde(with)]` on a plain `Duration`.
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -66,12 +67,42 @@ impl From<Duration> for Seconds {
     }
 }
 
+/// For `#[serde(with = "seconds")]`.
+pub(super) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    Seconds(*duration).serialize(to)
+}
+
+/// For `#[serde(with = "seconds")]`.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    Seconds::deserialize(from).map(|Seconds(duration)| duration)
+}
+
+/// The same where there may be none.
+pub(super) mod maybe {
+    use super::*;
+
+    pub(in crate::model) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(Seconds).serialize(to)
+    }
+
+    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let read = Option::<Seconds>::deserialize(from)?;
+        Ok(read.map(|Seconds(duration)| duration))
+    }
+}
+
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.subsec_nanos() == 0 {
-            serializer.serialize_u64(self.0.as_secs())
-        } else {
-            serializer.serialize_f64(self.0.as_secs_f64())
+        // Microseconds are all that anybody may care for.
+        let micros = self.0.saturating_add(Duration::from_nanos(500)).as_micros();
+        match u64::try_from(micros / 1_000_000) {
+            Ok(whole) if micros.is_multiple_of(1_000_000) => serializer.serialize_u64(whole),
+            _ => serializer.serialize_f64(micros as f64 / 1e6),
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn many<'de, T: TryFrom<u64>, D: Deserializer<'de>>(
 
 #[cfg(test)]
 mod tests {
-    use crate::api::json::{BatchStart, RawRequest};
+    use crate::model::{BatchStart, RawRequest};
 
     #[test]
     fn a_number_is_whole_however_it_is_written() {

@@ -1,7 +1,10 @@
 //! What an expert asks of a BMC outside any task, as bodies.
 
-use super::{Seconds, whole};
+use super::words::{self, Word, words};
+use super::{BootDevice, Seconds, stamp, whole};
+use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Body of `POST /v1/nodes/{ident}/identify`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,7 +89,7 @@ pub struct BmcAnswer {
     pub firmware: Option<String>,
     /// `guid`: the managed system's, as its BMC has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub guid: Option<String>,
+    pub guid: Option<Uuid>,
     /// `sessions`: how many there are, ours included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u8>,
@@ -119,7 +122,8 @@ pub struct EventLogEntry {
     /// Its record id.
     pub id: u16,
     /// When, by the BMC's own clock; null where the BMC did not know the calendar yet.
-    pub at: Option<String>,
+    #[serde(with = "stamp::maybe")]
+    pub at: Option<WallTime>,
     /// The BMC's clock as it stood: seconds since 1970, or since the BMC's start below 2^29; 0 where there is none.
     pub timestamp: u32,
     /// What it says.
@@ -132,17 +136,40 @@ pub struct EventLogEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BmcResetRequest {
-    /// `cold` or `warm`.
-    pub kind: String,
+    /// How thoroughly.
+    #[serde(with = "words::asked")]
+    pub kind: BmcReset,
 }
 
-/// `GET` and `PUT /v1/nodes/{ident}/boot_override`: Ironic's boot device, with the firmware's mode and with a way back.
+words! {
+    /// How thoroughly a BMC is restarted.
+    pub enum BmcReset ("kind of reset") {
+        /// Its defaults come back.
+        Cold = "cold",
+        /// What it does is interrupted only.
+        Warm = "warm",
+    }
+}
+
+/// `GET /v1/nodes/{ident}/boot_override`: Ironic's boot device, with the firmware's mode.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BootOverride {
+    /// The device; null where nothing is overridden.
+    pub device: Option<Word<BootDevice>>,
+    /// For every boot, or for the next one only.
+    pub persistent: bool,
+    /// Boot in UEFI mode, not as a PC of old.
+    pub uefi: bool,
+}
+
+/// Body of `PUT /v1/nodes/{ident}/boot_override`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BootOverride {
-    /// `pxe`, `disk`, `cdrom`, `bios`, `safe`; null where nothing is overridden, or to clear the override. It has to be said.
-    #[serde(deserialize_with = "Option::deserialize")]
-    pub device: Option<String>,
+pub struct BootOverrideRequest {
+    /// The device; null to clear the override. It has to be said.
+    #[serde(with = "words::asked::maybe")]
+    pub device: Option<BootDevice>,
     /// For every boot, or for the next one only.
     #[serde(default)]
     pub persistent: bool,

@@ -1,0 +1,216 @@
+//! A batch: tasks over many nodes under one policy, as it is shown and as it is asked for.
+
+use super::words::{self, Word, Words, words};
+use super::{
+    BatchId, OnFailure, OnSoftTimeout, Operation, Seconds, TaskId, TaskState, Who, seconds, stamp,
+    whole,
+};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One batch: `GET /v1/batches/{id}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Batch {
+    /// Its id; of a dry run too, though nothing is kept of it.
+    pub id: BatchId,
+    /// Grows with every change.
+    pub version: u64,
+    /// The rack's name.
+    pub rack: String,
+    /// What it does.
+    pub operation: Word<Operation>,
+    /// How it stands.
+    pub state: Word<BatchState>,
+    /// Who asked.
+    pub requested_by: Who,
+    /// When.
+    #[serde(with = "stamp")]
+    pub requested_at: WallTime,
+    /// When the last task ended.
+    #[serde(with = "stamp::maybe")]
+    pub ended_at: Option<WallTime>,
+    /// How many nodes at once.
+    pub max_parallel: u32,
+    /// Time between the starts of two nodes.
+    #[serde(with = "seconds")]
+    pub stagger: Duration,
+    /// What a failure means.
+    pub on_failure: Word<OnFailure>,
+    /// Every node, in the order of starting.
+    pub nodes: Vec<BatchNode>,
+    /// How many nodes there are in each state.
+    pub counts: BTreeMap<String, u32>,
+}
+
+words! {
+    /// How a batch stands.
+    pub enum BatchState ("state of a batch") {
+        /// Tasks of it have not ended.
+        Running = "running",
+        /// All of its tasks that have not ended stand still.
+        Suspended = "suspended",
+        /// A failure ended it.
+        Stopped = "stopped",
+        /// All of its tasks have ended.
+        Ended = "ended",
+        /// A dry run: nothing was or will be done.
+        Planned = "planned",
+    }
+}
+
+/// One node of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BatchNode {
+    /// Its name.
+    pub node: String,
+    /// Its task (null in a dry run).
+    pub task: Option<TaskId>,
+    /// The task's state, or what the look at the node found.
+    pub state: Word<BatchNodeState>,
+    /// What was found or went wrong.
+    pub note: Option<String>,
+    /// In a dry run: when it would begin, from the start.
+    #[serde(with = "seconds::maybe")]
+    pub begins_after: Option<Duration>,
+    /// In a dry run: how long it would take at most.
+    #[serde(with = "seconds::maybe")]
+    pub takes_at_most: Option<Duration>,
+    /// In a dry run: the orders it would be sent.
+    pub plan: Vec<String>,
+}
+
+/// How one node of a batch stands: as its task does, or as the look at it found it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BatchNodeState {
+    /// As its task.
+    Task(TaskState),
+    /// Its task has ended and is remembered no more.
+    Forgotten,
+    /// As a dry run found it.
+    Found(Prospect),
+}
+
+words! {
+    /// What would come of a node: the finding of a dry run.
+    pub enum Prospect ("finding of a dry run") {
+        /// It can be done.
+        Ready = "ready",
+        /// The node is as it is wanted.
+        NothingToDo = "nothing to do",
+        /// It would not be begun.
+        Refused = "refused",
+        /// The node's power state could not be read.
+        Unreachable = "unreachable",
+    }
+}
+
+impl Words for BatchNodeState {
+    const WHAT: &'static str = "state of a node of a batch";
+
+    fn word(self) -> &'static str {
+        match self {
+            BatchNodeState::Task(state) => state.name(),
+            BatchNodeState::Forgotten => "forgotten",
+            BatchNodeState::Found(prospect) => prospect.name(),
+        }
+    }
+
+    fn all() -> Vec<Self> {
+        let states = TaskState::ALL.into_iter().map(BatchNodeState::Task);
+        let found = Prospect::ALL.into_iter().map(BatchNodeState::Found);
+        states
+            .chain([BatchNodeState::Forgotten])
+            .chain(found)
+            .collect()
+    }
+}
+
+/// `GET /v1/batches`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BatchList {
+    /// Newest first.
+    pub batches: Vec<Batch>,
+}
+
+/// Body of `POST /v1/batches`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchStart {
+    /// Names or uuids; never empty.
+    pub nodes: Vec<String>,
+    /// What to do.
+    #[serde(with = "words::asked")]
+    pub operation: Operation,
+    /// Patience for each node's operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Seconds>,
+    /// As in [`TaskStart`](super::TaskStart).
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::asked::maybe"
+    )]
+    pub on_soft_timeout: Option<OnSoftTimeout>,
+    /// As in [`TaskStart`](super::TaskStart).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat_soft_after: Option<Seconds>,
+    /// As in [`TaskStart`](super::TaskStart).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard_after: Option<Seconds>,
+    /// How many nodes at once; 0 or absent is as many as the rack allows.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::maybe"
+    )]
+    pub max_parallel: Option<u32>,
+    /// Time between the starts of two nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stagger: Option<Seconds>,
+    /// What a failure means for the nodes that have not begun.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::asked::maybe"
+    )]
+    pub on_failure: Option<OnFailure>,
+    /// Groups in the order in which they are taken; nodes of none of them come last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<String>,
+    /// Only look, log in and plan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+impl BatchStart {
+    /// Such an operation on such nodes, as their own settings have it.
+    pub fn new(nodes: Vec<String>, operation: Operation) -> Self {
+        BatchStart {
+            nodes,
+            operation,
+            timeout: None,
+            on_soft_timeout: None,
+            repeat_soft_after: None,
+            hard_after: None,
+            max_parallel: None,
+            stagger: None,
+            on_failure: None,
+            order: Vec::new(),
+            dry_run: false,
+        }
+    }
+}
+
+/// Body of `POST /v1/batches/{id}/{control}`; an empty body is the whole batch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchControl {
+    /// These nodes alone; the whole batch where absent. An empty list is a mistake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Vec<String>>,
+}

@@ -1,0 +1,151 @@
+//! The rack as a whole, and what is said when a request is refused.
+
+use super::words::{Word, words};
+use super::{Hold, stamp};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+
+/// Figures about the daemon itself: `GET /healthz`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// How it is.
+    pub status: Word<HealthStatus>,
+    /// The rack's name.
+    pub rack: String,
+    /// The daemon's version.
+    pub version: String,
+    /// Nodes of the rack.
+    pub nodes: u32,
+    /// Tasks that have not ended.
+    pub active_tasks: u32,
+    /// BMCs in trouble.
+    pub troubled: u32,
+    /// Since when the daemon runs.
+    #[serde(with = "stamp")]
+    pub started_at: WallTime,
+    /// Why the journal cannot be written.
+    pub store_trouble: Option<String>,
+    /// The pause that is on.
+    pub pause: Option<Hold>,
+}
+
+words! {
+    /// How the daemon is.
+    pub enum HealthStatus ("health") {
+        /// All is well.
+        Ok = "ok",
+        /// The rack is paused.
+        Paused = "paused",
+        /// The journal cannot be written.
+        Failing = "failing",
+    }
+}
+
+/// Whether the rack is paused: `GET /v1/pause`, `POST /v1/pause`, `POST /v1/release`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pausing {
+    /// Whether it is.
+    pub paused: bool,
+    /// Why, by whom and since when.
+    pub pause: Option<Hold>,
+}
+
+/// Body of `POST /v1/pause`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// Why; shown to everyone whose request is refused meanwhile.
+    pub reason: String,
+}
+
+/// Body of `PUT /v1/nodes/{ident}/maintenance`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceRequest {
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// The body of every refusal outside Ironic's paths: `{"error": {...}}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: Error,
+}
+
+/// What went wrong, in words that scripts may match (`kind`) and in words for people (`message`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Error {
+    /// One stable word.
+    pub kind: Word<ErrorKind>,
+    /// One line for people.
+    pub message: String,
+    /// The node it is about.
+    pub node: Option<String>,
+    /// The task it is about.
+    pub task: Option<String>,
+    /// What else is known: the member of the body at fault, the completion code, the task as it is.
+    pub detail: Option<serde_json::Value>,
+}
+
+words! {
+    /// Why a request was refused, in the one stable word that scripts may match.
+    pub enum ErrorKind ("kind of error") {
+        /// The request makes no sense.
+        BadRequest = "bad_request",
+        /// Nobody knows who asks.
+        NotAuthenticated = "not_authenticated",
+        /// Who asks may not.
+        NotPermitted = "not_permitted",
+        /// There is nothing at that path.
+        NotFound = "not_found",
+        /// There is no such node.
+        NodeNotFound = "node_not_found",
+        /// There is no such task.
+        TaskNotFound = "task_not_found",
+        /// There is no such batch.
+        BatchNotFound = "batch_not_found",
+        /// The path does not take that method.
+        MethodNotAllowed = "method_not_allowed",
+        /// The microversion asked for is not there.
+        NotAcceptable = "not_acceptable",
+        /// The request did not come in time.
+        RequestTimeout = "request_timeout",
+        /// Another task has the node.
+        NodeLocked = "node_locked",
+        /// Not in the node's present state.
+        WrongState = "wrong_state",
+        /// The node is in maintenance.
+        Maintenance = "maintenance",
+        /// The rack is paused.
+        Paused = "paused",
+        /// The task does not allow that control now.
+        ControlRefused = "control_refused",
+        /// The body is too large.
+        BodyTooLarge = "body_too_large",
+        /// The body is no JSON.
+        MediaType = "media_type",
+        /// The node's BMC does not have that.
+        NotSupported = "not_supported",
+        /// The BMC refused.
+        BmcRefused = "bmc_refused",
+        /// The BMC did not answer.
+        BmcUnanswered = "bmc_unanswered",
+        /// Too much waits for that BMC already.
+        Crowded = "crowded",
+        /// Too many requests from there.
+        TooManyRequests = "too_many_requests",
+        /// The journal cannot be written.
+        Store = "store",
+        /// It was done, and may not outlive the daemon.
+        Unremembered = "unremembered",
+        /// The daemon is going down.
+        Stopping = "stopping",
+        /// A mistake of the daemon's own.
+        Internal = "internal",
+    }
+}

@@ -1,0 +1,179 @@
+//! A task: as it is shown and as it is asked for.
+
+use super::words::{self, Word};
+use super::{
+    BatchId, Control, OnSoftTimeout, Operation, Power, Seconds, Target, TaskId, TaskState, Who,
+    seconds, stamp,
+};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// One task: `GET /v1/tasks/{id}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// Grows with every change; pass it as `version=` to wait for the next one.
+    pub version: u64,
+    /// The rack's name.
+    pub rack: String,
+    /// The node's name.
+    pub node: String,
+    /// The node's uuid.
+    pub node_uuid: Uuid,
+    /// The batch it belongs to.
+    pub batch: Option<BatchId>,
+    /// What it does.
+    pub operation: Word<Operation>,
+    /// How it stands.
+    pub state: Word<TaskState>,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// What it does at the moment, in words.
+    pub phase: String,
+    /// The present step, from 1.
+    pub step: u32,
+    /// All steps.
+    pub steps: u32,
+    /// What `target_power_state` of the node shows for it.
+    pub target_power_state: Option<Word<Target>>,
+    /// Who asked.
+    pub requested_by: Who,
+    /// When.
+    #[serde(with = "stamp")]
+    pub requested_at: WallTime,
+    /// When it left the queue.
+    #[serde(with = "stamp::maybe")]
+    pub started_at: Option<WallTime>,
+    /// When it ended.
+    #[serde(with = "stamp::maybe")]
+    pub ended_at: Option<WallTime>,
+    /// Time since it began, suspensions included; only the patience stands still meanwhile.
+    #[serde(with = "seconds")]
+    pub elapsed: Duration,
+    /// Patience left.
+    #[serde(with = "seconds::maybe")]
+    pub time_left: Option<Duration>,
+    /// The power state read at the start.
+    pub power_at_start: Option<Word<Power>>,
+    /// The power state read last.
+    pub power_state: Option<Word<Power>>,
+    /// Every order sent, with its answer.
+    pub orders: Vec<OrderUse>,
+    /// How it ended, in words.
+    pub outcome: Option<String>,
+    /// The controls used on it.
+    pub controls: Vec<ControlUse>,
+    /// May it be aborted now.
+    pub may_abort: bool,
+    /// May it be cancelled now.
+    pub may_cancel: bool,
+    /// May it be rolled back now.
+    pub may_rollback: bool,
+    /// May it be suspended now.
+    pub may_suspend: bool,
+    /// May it be resumed now.
+    pub may_resume: bool,
+}
+
+/// An order that a task sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OrderUse {
+    /// What was asked.
+    pub order: String,
+    /// When.
+    #[serde(with = "stamp")]
+    pub at: WallTime,
+    /// When the answer came.
+    #[serde(with = "stamp::maybe")]
+    pub answered_at: Option<WallTime>,
+    /// The answer in words; null while it is awaited.
+    pub answer: Option<String>,
+    /// The completion code, where the BMC refused.
+    pub completion_code: Option<u8>,
+    /// Whether it changes the machine's power.
+    pub changes_power: bool,
+    /// Whether it reached the network, or may have: until then it waits, or never left.
+    pub left: bool,
+    /// For how many equal readings with equal answers in a row this stands.
+    pub times: u32,
+}
+
+/// A control that was used on a task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ControlUse {
+    /// Which.
+    pub control: Word<Control>,
+    /// Who.
+    pub by: String,
+    /// When.
+    #[serde(with = "stamp")]
+    pub at: WallTime,
+}
+
+/// `GET /v1/tasks` and `/v1/nodes/{ident}/tasks`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskList {
+    /// Newest first.
+    pub tasks: Vec<Task>,
+}
+
+/// What a request may ask beside the operation itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PowerOptions {
+    /// Patience of the whole operation; the node's own setting where `None`.
+    pub timeout: Option<Duration>,
+    /// What to do when the operating system does not go down in time.
+    pub on_soft_timeout: Option<OnSoftTimeout>,
+    /// Press the button once more after so long.
+    pub repeat_soft_after: Option<Duration>,
+    /// Switch off hard after so long.
+    pub hard_after: Option<Duration>,
+}
+
+/// Body of `POST /v1/tasks`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskStart {
+    /// Name or uuid.
+    pub node: String,
+    /// What to do.
+    #[serde(with = "words::asked")]
+    pub operation: Operation,
+    /// Patience for the whole operation; the node's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Seconds>,
+    /// What to do when the operating system does not go down in time.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::asked::maybe"
+    )]
+    pub on_soft_timeout: Option<OnSoftTimeout>,
+    /// Press the button once more after so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat_soft_after: Option<Seconds>,
+    /// Switch off hard after so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard_after: Option<Seconds>,
+}
+
+impl TaskStart {
+    /// Such an operation on such a node, as the node's own settings have it.
+    pub fn new(node: &str, operation: Operation) -> Self {
+        TaskStart {
+            node: node.to_owned(),
+            operation,
+            timeout: None,
+            on_soft_timeout: None,
+            repeat_soft_after: None,
+            hard_after: None,
+        }
+    }
+}
