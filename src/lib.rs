@@ -16,7 +16,7 @@
 //! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history; carries log-ins through as a whole | `bmc`, `power`, `session::Settings`, `session::settings`, `session::secret` |
 //! | [`rack::settings`] | the settings of a node, with those of its session, which the rest of `rack` does not look into | `rack`, `bmc`, `power`, `session` |
 //! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
-//! | [`api`] | HTTP: requests to calls and answers to responses are pure; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset` |
+//! | [`api`] | HTTP: handlers are pure but for waiting for the rack; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset` |
 //! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `config`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
 //! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | only `time`, `entropy` |
 //! | [`cli`] | `rackbmc`: a client like any other | `api::audit`, `nodeset` |

@@ -3,14 +3,24 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rackbmcd::api::access::{Peer, Policy};
+use rackbmcd::api::dispatch::{BODY_LIMIT, Outcome, handle};
+use rackbmcd::api::fault::Fault;
+use rackbmcd::api::handle::{Daemon, Later};
 use rackbmcd::api::message::{JSON, Request, Response};
-use rackbmcd::api::plan::{BODY_LIMIT, Plan, plan};
+
 use rackbmcd::entropy::Seeded;
+use rackbmcd::model::AuditPage;
 use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
+use rackbmcd::rack::rights::Rights;
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
 use rackbmcd::session::{Settings, secret::Password};
 use rackbmcd::time::{Instant, WallTime};
+use std::cell::RefCell;
+use std::future::ready;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -23,8 +33,7 @@ pub fn run(data: &[u8]) {
         return;
     }
     let Some(request) = request(data) else { return };
-    let mut world = World::new();
-    let response = world.send(request);
+    let response = send(request);
     let status = response.status.as_u16();
     assert!(
         (200..600).contains(&status) && status != 500,
@@ -75,6 +84,56 @@ fn request(data: &[u8]) -> Option<Request> {
     })
 }
 
+/// What is answered, of a stream its first words.
+fn send(request: Request) -> Response {
+    let rights = Policy::default().rights(&request.peer);
+    let daemon = Rc::new(Asker {
+        world: RefCell::new(World::new()),
+        rights: rights.clone(),
+    });
+    at_once(async {
+        let (frame, outcome) = handle(request, &rights, daemon).await;
+        let outcome = match outcome {
+            Ok(Outcome::Whole(response)) => Ok(response),
+            Ok(Outcome::Stream(mut stream)) => stream
+                .next()
+                .await
+                .map(|text| Response::text("text/event-stream", text.unwrap_or_default())),
+            Err(fault) => Err(fault),
+        };
+        frame.finish(outcome)
+    })
+}
+
+/// What a future brings that has nothing to wait for.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("the rack answers within its call"),
+    }
+}
+
+struct Asker {
+    world: RefCell<World>,
+    rights: Rights,
+}
+
+impl Daemon for Asker {
+    fn call(&self, call: Call) -> Later<Result<Result<Answer, Refused>, Fault>> {
+        let answer = self.world.borrow_mut().ask(call, &self.rights);
+        Box::pin(ready(Ok(answer)))
+    }
+
+    fn metrics(&self) -> Later<String> {
+        Box::pin(ready(String::new()))
+    }
+
+    fn trail(&self, _: u64, _: usize) -> Later<Result<AuditPage, String>> {
+        Box::pin(ready(Ok(AuditPage::default())))
+    }
+}
+
 struct World {
     rack: Rack,
     now: Instant,
@@ -99,38 +158,13 @@ impl World {
         }
     }
 
-    fn send(&mut self, request: Request) -> Response {
-        let (frame, mut outcome) = plan(request, &Policy::default());
-        loop {
-            outcome = match outcome {
-                Ok(Plan::Done(response)) => return frame.finish(Ok(response)),
-                Ok(Plan::Ask(call, next)) => next(self.ask(call)),
-                Ok(Plan::Stream(stream)) => {
-                    // The first words of a stream, then the reader goes.
-                    let call = stream.call(true);
-                    match stream.take(self.ask(call)) {
-                        Ok(step) => {
-                            let media_type = "text/event-stream";
-                            return frame.finish(Ok(Response::text(media_type, step.text)));
-                        }
-                        Err(fault) => Err(fault),
-                    }
-                }
-                Ok(Plan::Metrics | Plan::Audit { .. }) => {
-                    return frame.finish(Ok(Response::text("text/plain", String::new())));
-                }
-                Err(fault) => return frame.finish(Err(fault)),
-            };
-        }
-    }
-
     /// The rack's answer, however long it takes, within reason.
-    fn ask(&mut self, call: Call) -> Result<Answer, Refused> {
+    fn ask(&mut self, call: Call, rights: &Rights) -> Result<Answer, Refused> {
         self.calls += 1;
         assert!(self.calls < 100, "it asks and asks");
         let id = CallId(self.calls);
         let end = self.now + PATIENCE;
-        self.rack.handle_call(id, call, self.now);
+        self.rack.handle_call(id, call, rights, self.now);
         let mut turns = 0;
         loop {
             while self.rack.poll_transmit().is_some() {}

@@ -8,26 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use subtle::ConstantTimeEq;
 
-/// What one may do; each role includes those before it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Role {
-    /// Look.
-    Reader,
-    /// Power, tasks, maintenance.
-    Operator,
-    /// Everything, raw commands included.
-    Admin,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Role::Reader => "reader",
-            Role::Operator => "operator",
-            Role::Admin => "admin",
-        })
-    }
-}
+pub use crate::model::Role;
+pub use crate::rack::rights::Rights;
 
 /// The kind of socket that a request came over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,12 +33,33 @@ pub struct Peer {
     pub pid: Option<i32>,
     /// All groups at the time of connecting (Unix socket).
     pub groups: Vec<u32>,
-    /// The login name of `uid`, or the user of http_basic, or the name of the token.
+    /// The name to show: the login name of `uid`, or the user of http_basic, or the name of the token. It gives no rights.
     pub user: Option<String>,
-    /// The role that a bearer token brought with it.
-    pub token_role: Option<Role>,
-    /// The nodes that the token is good for; the whole rack where `None`.
-    pub token_nodes: Option<BTreeSet<String>>,
+    /// What it showed of itself (TCP), and was believed.
+    pub credential: Option<Credential>,
+}
+
+/// What a client on TCP showed of itself. It is good for as long as the configuration knows it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// The password that a hash is of.
+    Password {
+        /// Whose.
+        user: String,
+        /// The hash.
+        hash: String,
+    },
+    /// A bearer token, by its SHA-256.
+    Token([u8; 32]),
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credential::Password { user, .. } => write!(f, "Password({user}, ***)"),
+            Credential::Token(_) => f.write_str("Token(***)"),
+        }
+    }
 }
 
 impl Peer {
@@ -69,8 +72,7 @@ impl Peer {
             pid,
             groups: Vec::new(),
             user: None,
-            token_role: None,
-            token_nodes: None,
+            credential: None,
         }
     }
 
@@ -83,8 +85,7 @@ impl Peer {
             pid: None,
             groups: Vec::new(),
             user: None,
-            token_role: None,
-            token_nodes: None,
+            credential: None,
         }
     }
 
@@ -106,8 +107,8 @@ pub enum Subject {
     Uid(u32),
     /// A group on the Unix socket, main or supplementary.
     Gid(u32),
-    /// A login name, or a user of http_basic.
-    User(String),
+    /// A user of http_basic on the TCP port. A login name on this host is another thing.
+    Http(String),
 }
 
 /// A role given to somebody.
@@ -178,80 +179,65 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// What somebody may do: on the whole rack, and more on some nodes.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Rights {
-    /// On the whole rack.
-    pub everywhere: Option<Role>,
-    /// On some nodes.
-    pub limited: Vec<(Role, BTreeSet<String>)>,
-}
-
-impl Rights {
-    /// Whether `role` is held on the whole rack. Who may do anything at all may look at everything.
-    pub fn everywhere(&self, role: Role) -> bool {
-        self.everywhere.is_some_and(|held| held >= role)
-            || (role == Role::Reader && !self.limited.is_empty())
-    }
-
-    /// Whether `role` is held on one node.
-    pub fn on(&self, role: Role, node: &str) -> bool {
-        let here = |(held, nodes): &(Role, BTreeSet<String>)| *held >= role && nodes.contains(node);
-        self.everywhere(role) || self.limited.iter().any(here)
-    }
-
-    /// Whether `role` is held on some node at least.
-    pub fn somewhere(&self, role: Role) -> bool {
-        self.everywhere(role) || self.limited.iter().any(|(held, _)| *held >= role)
-    }
-}
-
 impl Policy {
-    /// What `peer` may do.
+    /// What `peer` may do, as the configuration has it now.
     pub fn rights(&self, peer: &Peer) -> Rights {
-        let unix = peer.transport == Transport::Unix;
-        if let Some(role) = peer.token_role {
-            return match &peer.token_nodes {
-                None => Rights {
-                    everywhere: Some(role),
-                    limited: Vec::new(),
-                },
-                Some(nodes) => Rights {
-                    everywhere: None,
-                    limited: vec![(role, nodes.clone())],
-                },
-            };
+        match (peer.transport, &peer.credential) {
+            (Transport::Unix, _) => self.rights_on_unix(peer),
+            (Transport::Tcp, None) => match self.tcp_auth {
+                TcpAuth::None => Rights::everywhere_as(Role::Operator),
+                TcpAuth::Credentials => Rights::default(),
+            },
+            (Transport::Tcp, Some(Credential::Token(sha256))) => {
+                let known = self.tokens.iter().find(|token| token.sha256 == *sha256);
+                known.map(Token::rights).unwrap_or_default()
+            }
+            (Transport::Tcp, Some(Credential::Password { user, hash })) => {
+                if self.passwords.get(user) != Some(hash) {
+                    return Rights::default();
+                }
+                self.granted(|to| matches!(to, Subject::Http(name) if name == user))
+            }
         }
-        if unix
-            && peer
-                .uid
-                .is_some_and(|uid| uid == 0 || Some(uid) == self.daemon_uid)
-        {
-            return Rights {
-                everywhere: Some(Role::Admin),
-                limited: Vec::new(),
-            };
+    }
+
+    fn rights_on_unix(&self, peer: &Peer) -> Rights {
+        let master = |uid| uid == 0 || Some(uid) == self.daemon_uid;
+        if peer.uid.is_some_and(master) {
+            return Rights::everywhere_as(Role::Admin);
         }
-        if self.grants.is_empty() || (!unix && matches!(self.tcp_auth, TcpAuth::None)) {
-            return Rights {
-                everywhere: Some(Role::Operator),
-                limited: Vec::new(),
-            };
+        self.granted(|to| match to {
+            Subject::Uid(uid) => peer.uid == Some(*uid),
+            Subject::Gid(gid) => peer.gid == Some(*gid) || peer.groups.contains(gid),
+            Subject::Http(_) => false,
+        })
+    }
+
+    /// What is granted to whom `meant` says; all are operators where no role is given at all.
+    fn granted(&self, meant: impl Fn(&Subject) -> bool) -> Rights {
+        if self.grants.is_empty() {
+            return Rights::everywhere_as(Role::Operator);
         }
         let mut rights = Rights::default();
-        for grant in &self.grants {
-            let meant = match &grant.to {
-                Subject::Uid(uid) => peer.uid == Some(*uid),
-                Subject::Gid(gid) => peer.gid == Some(*gid) || peer.groups.contains(gid),
-                Subject::User(user) => peer.user.as_ref() == Some(user),
-            };
+        for grant in self.grants.iter().filter(|grant| meant(&grant.to)) {
             match &grant.nodes {
-                _ if !meant => {}
                 None => rights.everywhere = rights.everywhere.max(Some(grant.role)),
                 Some(nodes) => rights.limited.push((grant.role, nodes.clone())),
             }
         }
         rights
+    }
+}
+
+impl Token {
+    fn rights(&self) -> Rights {
+        match &self.nodes {
+            None => Rights::everywhere_as(self.role),
+            Some(nodes) => Rights {
+                everywhere: None,
+                limited: vec![(self.role, nodes.clone())],
+            },
+        }
     }
 }
 
@@ -264,10 +250,8 @@ pub enum Entry {
     Token {
         /// Its name.
         name: String,
-        /// Its role.
-        role: Role,
-        /// The nodes that it is good for; the whole rack where `None`.
-        nodes: Option<BTreeSet<String>>,
+        /// Its SHA-256.
+        sha256: [u8; 32],
     },
     /// A password, to be compared with a bcrypt hash (a costly thing: not on the loop).
     CheckPassword {
@@ -284,7 +268,7 @@ impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Entry::Open => f.write_str("Open"),
-            Entry::Token { name, role, .. } => write!(f, "Token({name}, {role})"),
+            Entry::Token { name, .. } => write!(f, "Token({name})"),
             Entry::CheckPassword { user, .. } => write!(f, "CheckPassword({user}, ***)"),
         }
     }
@@ -294,25 +278,23 @@ impl fmt::Debug for Entry {
 pub const CHALLENGE: &str = "Basic realm=\"Baremetal API\"";
 /// A hash that no password has: its salt and sum were never computed from one.
 const NOBODY: &str = "$2b$05$......................OTbaGa5WKhyK.gqbkzjnSxwt.bq3JQi";
-/// The paths that need no credentials.
-const PUBLIC: [&str; 4] = ["", "/v1", "/healthz", "/metrics"];
 
 impl Policy {
-    /// Whether the request may come in at all, and what has to be checked for it.
+    /// Whether the request may come in at all, and what has to be checked for it; nothing for an endpoint that is `public`.
     ///
     /// # Errors
     /// 403 for a browser's request or another host's name, 401 without credentials, 400 with unreadable ones.
     pub fn enter(
         &self,
         transport: Transport,
-        path: &str,
+        public: bool,
         headers: &HeaderMap,
     ) -> Result<Entry, Fault> {
         if transport == Transport::Unix {
             return Ok(Entry::Open);
         }
         self.check_origin(headers)?;
-        if matches!(self.tcp_auth, TcpAuth::None) || PUBLIC.contains(&path.trim_end_matches('/')) {
+        if public || matches!(self.tcp_auth, TcpAuth::None) {
             return Ok(Entry::Open);
         }
         let Some(header) = headers.get(http::header::AUTHORIZATION) else {
@@ -365,8 +347,7 @@ impl Policy {
             found.ok_or_else(|| Fault::not_authenticated("Incorrect bearer token", "Bearer"))?;
         Ok(Entry::Token {
             name: known.name.clone(),
-            role: known.role,
-            nodes: known.nodes.clone(),
+            sha256: known.sha256,
         })
     }
 

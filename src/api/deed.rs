@@ -1,13 +1,13 @@
 //! What a call is meant to change, in a few words, for the audit trail. Calls that only look have none.
 
-use crate::bmc::vocabulary::Order;
 use crate::nodeset;
 use crate::rack::call::Call;
 
 /// A change that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deed {
-    /// The nodes as named by who asked, folded; `None` where it is the rack or what a task or batch has.
+    /// The nodes, folded: as named by who asked, until the rack has found which are meant. `None` where it is the rack, or
+    /// what a task or batch has.
     pub nodes: Option<String>,
     /// What.
     pub what: String,
@@ -56,7 +56,7 @@ pub fn deed(call: &Call) -> Option<Deed> {
             nodes: None,
             what: "release".to_owned(),
         }),
-        Call::Order { node, order, .. } => of(node, order_words(order)),
+        Call::Order { node, order, .. } => of(node, order.in_words()),
         Call::Retry { node, .. } => of(node, "retry".to_owned()),
         Call::FreshNode(node) => of(node, "read the power state".to_owned()),
         Call::Nodes
@@ -75,22 +75,10 @@ pub fn deed(call: &Call) -> Option<Deed> {
     }
 }
 
-fn order_words(order: &Order) -> String {
-    match order {
-        Order::Raw {
-            net_fn, command, ..
-        } => format!("raw {net_fn:02x}h {command:02x}h"),
-        Order::SetBootDevice { device, .. } => match device {
-            Some(device) => format!("{} {}", order.name(), device),
-            None => format!("{} none", order.name()),
-        },
-        other => other.name().to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bmc::vocabulary::Order;
     use crate::rack::call::{PowerTarget, Who, Wishes};
 
     #[test]
@@ -121,6 +109,9 @@ mod tests {
             },
             who: Who::default(),
         };
-        assert_eq!(deed(&call).expect("a change").what, "raw 06h 47h");
+        assert_eq!(
+            deed(&call).expect("a change").what,
+            "raw command 47h of network function 06h, unit 0, 8 bytes"
+        );
     }
 }

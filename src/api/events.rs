@@ -1,11 +1,13 @@
-//! The stream of server-sent events of one reader, as a value: which call comes next, and the text that its answer
-//! becomes. Driven by `serve`; nothing is buffered here beyond one stretch of events, so a reader that does not read
-//! costs the rack nothing and is told so by a reset.
+//! The stream of server-sent events of one reader: what is asked of the rack next, and the text that its answer becomes.
+//!
+//! Driven by `serve`; nothing is buffered here beyond one stretch of events, so a reader that does not read costs the rack
+//! nothing and is told so by a reset. Each question is asked with the rights of that moment: a reader that has lost them
+//! is at its end.
 
 use super::fault::Fault;
+use super::handle::{EventFilter, RackHandle, TaskFilter};
 use super::ironic::record;
-use super::plan::stray;
-use crate::rack::call::{Answer, Call, EventId, NodeView, Refused};
+use crate::model::EventId;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -19,142 +21,129 @@ const AT_ONCE: usize = 100;
 const SNAPSHOT_TASKS: usize = 1000;
 
 /// One reader's stream.
-#[derive(Debug)]
 pub struct EventStream {
+    rack: RackHandle,
     nodes: Vec<String>,
     base: String,
     phase: Phase,
 }
 
 /// Where a stream stands.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Looking where to begin; then a snapshot, if it was asked for.
-    Positioning { snapshot: bool },
-    /// Reading the nodes for the snapshot. What changes meanwhile comes as events after it.
-    ReadingNodes { at: EventId },
-    /// Reading the tasks for the snapshot.
-    ReadingTasks { at: EventId, nodes: Vec<NodeView> },
+    /// Nothing was sent yet.
+    Beginning {
+        since: Option<EventId>,
+        snapshot: bool,
+    },
+    /// The position was sent, and the snapshot comes next. What changes meanwhile comes as events after it.
+    Snapshot { at: EventId },
     /// Following.
     Following { since: EventId },
-}
-
-/// What an answer became.
-#[derive(Debug)]
-pub struct Step {
-    /// What the reader is sent.
-    pub text: String,
-    /// The stream as it goes on; `None` ends it.
-    pub next: Option<EventStream>,
+    /// The reader has to begin anew.
+    Ended,
 }
 
 impl EventStream {
     /// A stream from `since` on, or from now on.
-    pub fn new(since: Option<EventId>, nodes: Vec<String>, snapshot: bool, base: String) -> Self {
-        let phase = match since {
-            Some(since) if !snapshot => Phase::Following { since },
-            _ => Phase::Positioning { snapshot },
-        };
-        EventStream { nodes, base, phase }
+    pub fn new(
+        rack: RackHandle,
+        since: Option<EventId>,
+        nodes: Vec<String>,
+        snapshot: bool,
+        base: String,
+    ) -> Self {
+        EventStream {
+            rack,
+            nodes,
+            base,
+            phase: Phase::Beginning { since, snapshot },
+        }
     }
 
-    /// The call that comes next. While `first`, nothing is waited for: the answer decides the status of the response.
-    pub fn call(&self, first: bool) -> Call {
-        let events = |since, wait, limit| Call::Events {
+    /// What the reader is sent next; `None` ends the stream. The first time nothing is waited for: it decides the status
+    /// of the response.
+    ///
+    /// # Errors
+    /// The rack refused: before the first text that is the request's refusal, later the end of the stream.
+    pub async fn next(&mut self) -> Result<Option<String>, Fault> {
+        match self.phase {
+            Phase::Beginning { since, snapshot } => match since.filter(|_| !snapshot) {
+                Some(since) => self.follow(since, Duration::ZERO).await.map(Some),
+                None => self.begin(snapshot).await.map(Some),
+            },
+            Phase::Snapshot { at } => self.snapshot(at).await.map(Some),
+            Phase::Following { since } => self.follow(since, HEARTBEAT).await.map(Some),
+            Phase::Ended => Ok(None),
+        }
+    }
+
+    /// An id without data: the reader knows where to go on before the first event has come.
+    async fn begin(&mut self, snapshot: bool) -> Result<String, Fault> {
+        let at = self.rack.events(self.wanted(None, Duration::ZERO, 1));
+        let at = at.await?.next;
+        self.phase = if snapshot {
+            Phase::Snapshot { at }
+        } else {
+            Phase::Following { since: at }
+        };
+        Ok(format!("retry: 2000\nid: {at}\n\n"))
+    }
+
+    /// All nodes that are meant, and their running tasks.
+    async fn snapshot(&mut self, at: EventId) -> Result<String, Fault> {
+        let meant = |name: &str, uuid: &str| {
+            let mut wanted = self.nodes.iter();
+            self.nodes.is_empty() || wanted.any(|node| node == name || node == uuid)
+        };
+        let nodes = self.rack.nodes().await?;
+        let nodes: Vec<Value> = nodes
+            .iter()
+            .filter(|node| meant(&node.name, &node.uuid.to_string()))
+            .map(|node| json!(record::full(node, &self.base)))
+            .collect();
+        let tasks = self.rack.tasks(TaskFilter {
+            active: true,
+            limit: SNAPSHOT_TASKS,
+            ..TaskFilter::default()
+        });
+        let mut tasks = tasks.await?;
+        tasks.retain(|task| meant(&task.node, &task.node_uuid.to_string()));
+        let text = sent("snapshot", at, &json!({ "nodes": nodes, "tasks": tasks }));
+        self.phase = Phase::Following { since: at };
+        Ok(text)
+    }
+
+    /// The next events, or a sign of life.
+    async fn follow(&mut self, since: EventId, wait: Duration) -> Result<String, Fault> {
+        let found = self.rack.events(self.wanted(Some(since), wait, AT_ONCE));
+        let found = found.await?;
+        if found.reset {
+            self.phase = Phase::Ended;
+            let told = json!({
+                "id": found.next.to_string(),
+                "kind": "reset",
+                "text": "events were missed: read everything anew and go on from here",
+            });
+            return Ok(sent("reset", found.next, &told));
+        }
+        self.phase = Phase::Following { since: found.next };
+        let events = found.events.iter();
+        let text: String = events
+            .map(|event| sent(event.kind.as_str(), event.id, event))
+            .collect();
+        Ok(match text.is_empty() {
+            true => ": alive\n\n".to_owned(),
+            false => text,
+        })
+    }
+
+    fn wanted(&self, since: Option<EventId>, wait: Duration, limit: usize) -> EventFilter {
+        EventFilter {
             since,
             nodes: self.nodes.clone(),
             wait,
             limit,
-        };
-        match &self.phase {
-            Phase::Positioning { .. } => events(None, Duration::ZERO, 1),
-            Phase::ReadingNodes { .. } => Call::Nodes,
-            Phase::ReadingTasks { .. } => Call::Tasks {
-                node: None,
-                batch: None,
-                active: true,
-                limit: SNAPSHOT_TASKS,
-            },
-            Phase::Following { since } => events(
-                Some(*since),
-                if first { Duration::ZERO } else { HEARTBEAT },
-                AT_ONCE,
-            ),
-        }
-    }
-
-    /// What the answer becomes.
-    ///
-    /// # Errors
-    /// The rack refused: before the first text that is the request's refusal, later the end of the stream.
-    pub fn take(self, answer: Result<Answer, Refused>) -> Result<Step, Fault> {
-        let EventStream {
-            nodes: wanted,
-            base,
-            phase,
-        } = self;
-        let go = |text, phase| {
-            Ok(Step {
-                text,
-                next: Some(EventStream {
-                    nodes: wanted.clone(),
-                    base: base.clone(),
-                    phase,
-                }),
-            })
-        };
-        match (phase, answer?) {
-            (Phase::Positioning { snapshot }, Answer::Events(found)) => {
-                let at = found.next;
-                // An id without data: the reader knows where to go on before the first event has come.
-                let text = format!("retry: 2000\nid: {at}\n\n");
-                if snapshot {
-                    go(text, Phase::ReadingNodes { at })
-                } else {
-                    go(text, Phase::Following { since: at })
-                }
-            }
-            (Phase::ReadingNodes { at }, Answer::Nodes(nodes)) => {
-                go(String::new(), Phase::ReadingTasks { at, nodes })
-            }
-            (Phase::ReadingTasks { at, nodes }, Answer::Tasks(tasks)) => {
-                let meant = |name: &str, uuid: &str| {
-                    wanted.is_empty() || wanted.iter().any(|node| node == name || node == uuid)
-                };
-                let nodes: Vec<Value> = nodes
-                    .iter()
-                    .filter(|node| meant(&node.name, &node.uuid.to_string()))
-                    .map(|node| json!(record::full(node, &base)))
-                    .collect();
-                let tasks: Vec<_> = tasks
-                    .iter()
-                    .filter(|task| meant(&task.node, &task.node_uuid.to_string()))
-                    .collect();
-                let text = sent("snapshot", at, &json!({ "nodes": nodes, "tasks": tasks }));
-                go(text, Phase::Following { since: at })
-            }
-            (Phase::Following { .. }, Answer::Events(found)) if found.reset => {
-                let told = json!({
-                    "id": found.next.to_string(),
-                    "kind": "reset",
-                    "text": "events were missed: read everything anew and go on from here",
-                });
-                Ok(Step {
-                    text: sent("reset", found.next, &told),
-                    next: None,
-                })
-            }
-            (Phase::Following { .. }, Answer::Events(found)) => {
-                let mut text = String::new();
-                for event in &found.events {
-                    text.push_str(&sent(event.kind.as_str(), event.id, event));
-                }
-                if text.is_empty() {
-                    text.push_str(": alive\n\n");
-                }
-                go(text, Phase::Following { since: found.next })
-            }
-            _ => Err(stray()),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::message::Response;
 use crate::model::{Error, ErrorBody, ErrorKind};
 use crate::rack::call::Refused;
+use crate::rack::rights::Role;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -177,6 +178,28 @@ impl Fault {
         Self::new(StatusCode::FORBIDDEN, ErrorKind::NotPermitted, message)
     }
 
+    /// 403, with the role that is missing.
+    pub fn no_role(role: Role, name: &str) -> Self {
+        Self::not_permitted(format!(
+            "{name} is not permitted: this needs the role {role}"
+        ))
+        .about("role", role.name())
+    }
+
+    /// A refusal of the rack, as it is said to `name`, who asked.
+    pub fn refused(refused: Refused, name: &str) -> Self {
+        match refused {
+            Refused::NotPermitted { role, node } => {
+                let fault = Self::no_role(role, name);
+                match node {
+                    Some(node) => fault.on_node(&node),
+                    None => fault,
+                }
+            }
+            refused => refused.into(),
+        }
+    }
+
     /// The same, with what it is about in its detail.
     #[must_use]
     pub fn about(mut self, what: &str, which: &str) -> Self {
@@ -304,6 +327,7 @@ impl From<Refused> for Fault {
             Refused::NoSuchNode(ident) => {
                 fault(StatusCode::NOT_FOUND, ErrorKind::NodeNotFound).on_node(ident)
             }
+            Refused::NotPermitted { .. } => Self::not_permitted(refused.to_string()),
             Refused::NoSuchTask(id) => {
                 fault(StatusCode::NOT_FOUND, ErrorKind::TaskNotFound).on_task(id)
             }

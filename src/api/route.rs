@@ -1,11 +1,14 @@
-//! The table of routes: every path and method there is, who may use it and who answers it. The OpenAPI document is made
-//! from this table too.
+//! The table of endpoints: every path and method there is, who may use it, what goes in, what comes out, and who answers.
+//! The OpenAPI document is made from this table, too, and tests walk it.
 
-use super::access::Role;
+use super::dispatch::{Outcome, RequestContext};
 use super::fault::{Fault, Surface};
+use super::handle::Later;
 use super::message::percent_decode;
-use super::plan::{Asking, Plan};
+use super::openapi::schemas::members;
 use super::{ironic, own};
+use crate::rack::rights::Role;
+use http::Method;
 use std::sync::LazyLock;
 
 /// One path.
@@ -46,20 +49,63 @@ impl Verb {
     }
 }
 
-/// One method of one path.
+/// One method of one path: all that there is to know of it.
 pub struct Endpoint {
     /// The method.
     pub method: Verb,
-    /// The role that it needs on some node at least; `None` where anyone may.
+    /// The role that it needs on some node at least; `None` where anyone may. Which node, the rack finds out.
     pub role: Option<Role>,
-    /// Whether it answers with more than JSON, so that `Accept` is its own business.
-    pub speaks_more_than_json: bool,
-    /// Whether it exists only to say why not: such ones are not in the OpenAPI document.
-    pub refusing: bool,
+    /// Whether the role has to be good for the whole rack: what is told is about all of it.
+    pub whole_rack: bool,
     /// What it does, in a line for the OpenAPI document.
     pub summary: &'static str,
+    /// The query parameters, in the notation of [`super::openapi::schemas`].
+    pub query: &'static str,
+    /// Parameters that are taken for the sake of old clients and not described.
+    pub tolerated: &'static [&'static str],
+    /// The body that goes in.
+    pub body: Option<Body>,
+    /// The status of success.
+    pub status: u16,
+    /// Another status of success, and what it means.
+    pub other_status: Option<(u16, &'static str)>,
+    /// The shape that success brings; nothing where empty.
+    pub brings: &'static str,
+    /// What else than JSON it answers with.
+    pub media: Media,
+    /// Whether it exists only to say why not: such ones are not in the OpenAPI document.
+    pub refusing: bool,
     /// Who answers.
-    pub handler: fn(Asking) -> Result<Plan, Fault>,
+    pub handler: Handler,
+}
+
+/// A body that goes in, by the name of its shape.
+#[derive(Clone, Copy)]
+pub enum Body {
+    /// It must be there.
+    Needed(&'static str),
+    /// It may be left out.
+    Optional(&'static str),
+}
+
+/// What an endpoint answers with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Media {
+    /// JSON, whatever the request accepts must include it.
+    Json,
+    /// JSON, or a stream of events where the request accepts one.
+    Events,
+    /// OpenMetrics text.
+    Figures,
+}
+
+type Handler = fn(RequestContext) -> Later<Result<Outcome, Fault>>;
+
+/// An `async fn` as the table holds it.
+macro_rules! by {
+    ($handler:path) => {
+        |request| Box::pin(async move { $handler(request).await.map(Outcome::from) })
+    };
 }
 
 /// What a path leads to.
@@ -72,59 +118,108 @@ pub struct Found {
     pub params: Vec<(String, String)>,
 }
 
-const fn endpoint(
-    method: Verb,
-    role: Role,
-    summary: &'static str,
-    handler: fn(Asking) -> Result<Plan, Fault>,
-) -> Endpoint {
+const fn endpoint(method: Verb, role: Role, summary: &'static str, handler: Handler) -> Endpoint {
     Endpoint {
         method,
         role: Some(role),
-        speaks_more_than_json: false,
-        refusing: false,
+        whole_rack: false,
         summary,
+        query: "",
+        tolerated: &[],
+        body: None,
+        status: 200,
+        other_status: None,
+        brings: "",
+        media: Media::Json,
+        refusing: false,
         handler,
     }
 }
 
-const fn get(summary: &'static str, handler: fn(Asking) -> Result<Plan, Fault>) -> Endpoint {
+const fn get(summary: &'static str, handler: Handler) -> Endpoint {
     endpoint(Verb::Get, Role::Reader, summary, handler)
 }
 
-const fn put(summary: &'static str, handler: fn(Asking) -> Result<Plan, Fault>) -> Endpoint {
+const fn put(summary: &'static str, handler: Handler) -> Endpoint {
     endpoint(Verb::Put, Role::Operator, summary, handler)
 }
 
-const fn post(summary: &'static str, handler: fn(Asking) -> Result<Plan, Fault>) -> Endpoint {
+const fn post(summary: &'static str, handler: Handler) -> Endpoint {
     endpoint(Verb::Post, Role::Operator, summary, handler)
 }
 
-const fn delete(summary: &'static str, handler: fn(Asking) -> Result<Plan, Fault>) -> Endpoint {
+const fn delete(summary: &'static str, handler: Handler) -> Endpoint {
     endpoint(Verb::Delete, Role::Operator, summary, handler)
 }
 
-/// Open to anyone who reached us.
-const fn public(endpoint: Endpoint) -> Endpoint {
-    Endpoint {
-        role: None,
-        ..endpoint
+impl Endpoint {
+    /// Whether it knows a query parameter of that name.
+    pub fn knows(&self, parameter: &str) -> bool {
+        self.tolerated.contains(&parameter)
+            || members(self.query).any(|(name, _)| name == parameter)
     }
-}
 
-/// Only says why not.
-const fn refusing(endpoint: Endpoint) -> Endpoint {
-    Endpoint {
-        refusing: true,
-        ..endpoint
+    const fn needs(mut self, role: Role) -> Self {
+        self.role = Some(role);
+        self
     }
-}
 
-/// Answers with other media types than JSON.
-const fn any_type(endpoint: Endpoint) -> Endpoint {
-    Endpoint {
-        speaks_more_than_json: true,
-        ..endpoint
+    /// A role on some nodes is not enough.
+    const fn of_whole_rack(mut self) -> Self {
+        self.whole_rack = true;
+        self
+    }
+
+    /// Open to anyone who reached us.
+    const fn public(mut self) -> Self {
+        self.role = None;
+        self
+    }
+
+    const fn query(mut self, query: &'static str) -> Self {
+        self.query = query;
+        self
+    }
+
+    const fn tolerates(mut self, parameters: &'static [&'static str]) -> Self {
+        self.tolerated = parameters;
+        self
+    }
+
+    const fn takes(mut self, shape: &'static str) -> Self {
+        self.body = Some(Body::Needed(shape));
+        self
+    }
+
+    const fn may_take(mut self, shape: &'static str) -> Self {
+        self.body = Some(Body::Optional(shape));
+        self
+    }
+
+    const fn answers(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    const fn or_answers(mut self, status: u16, meaning: &'static str) -> Self {
+        self.other_status = Some((status, meaning));
+        self
+    }
+
+    const fn brings(mut self, shape: &'static str) -> Self {
+        self.brings = shape;
+        self
+    }
+
+    const fn speaks(mut self, media: Media) -> Self {
+        self.media = media;
+        self
+    }
+
+    /// Only says why not.
+    const fn refusing(mut self) -> Self {
+        self.refusing = true;
+        self
     }
 }
 
@@ -144,289 +239,400 @@ const fn own(path: &'static str, endpoints: &'static [Endpoint]) -> Route {
     }
 }
 
+/// The parameters of the list of nodes.
+const LIST: &str = "limit:positive marker:uuid sort_key:sortable sort_dir:direction maintenance:boolean associated:boolean \
+    instance_uuid:uuid chassis_uuid:uuid provision_state:string driver:string resource_class:string fault:string \
+    conductor:string conductor_group:string owner:string lessee:string description_contains:string";
+const LIST_FIELDS: &str = "limit:positive marker:uuid sort_key:sortable sort_dir:direction maintenance:boolean \
+    associated:boolean instance_uuid:uuid chassis_uuid:uuid provision_state:string driver:string \
+    resource_class:string fault:string conductor:string conductor_group:string owner:string lessee:string \
+    description_contains:string fields:fields";
+/// The parameters of lists that are always empty, or have one entry.
+const SMALL: &str =
+    "limit:string marker:string sort_key:string sort_dir:string fields:string detail:string";
+/// Those by which Ironic finds ports and chassis: whatever they say, there are none.
+const FINDERS: &[&str] = &["node", "node_uuid", "address", "portgroup"];
+
 /// Every route.
 pub static ROUTES: &[Route] = &[
     ironic(
         "/",
-        &[public(get("the API's versions", ironic::root::versions))],
+        &[get("the API's versions", by!(ironic::root::versions))
+            .public()
+            .brings("Versions")],
     ),
     ironic(
         "/v1",
-        &[public(get("what there is below /v1", ironic::root::v1))],
+        &[get("what there is below /v1", by!(ironic::root::v1))
+            .public()
+            .brings("Root")],
     ),
     ironic(
         "/v1/nodes",
         &[
-            get("list the nodes", ironic::nodes::list),
-            refusing(post(
+            get("list the nodes", by!(ironic::nodes::list))
+                .query(LIST_FIELDS)
+                .tolerates(&["detail"])
+                .brings("NodeList"),
+            post(
                 "refused: the inventory is the configuration",
-                ironic::nodes::no_create,
-            )),
+                by!(ironic::nodes::no_create),
+            )
+            .refusing(),
         ],
     ),
     ironic(
         "/v1/nodes/detail",
         &[get(
             "list the nodes with their full records",
-            ironic::nodes::detail,
-        )],
+            by!(ironic::nodes::detail),
+        )
+        .query(LIST)
+        .tolerates(&["detail", "fields"])
+        .brings("NodeList")],
     ),
     ironic(
         "/v1/nodes/{ident}",
         &[
-            get("show one node", ironic::nodes::show),
-            refusing(endpoint(
+            get("show one node", by!(ironic::nodes::show))
+                .query("fields:fields")
+                .brings("Node"),
+            endpoint(
                 Verb::Patch,
                 Role::Operator,
                 "refused: the inventory is the configuration",
-                ironic::nodes::no_update,
-            )),
-            refusing(delete(
+                by!(ironic::nodes::no_update),
+            )
+            .refusing(),
+            delete(
                 "refused: the inventory is the configuration",
-                ironic::nodes::no_delete,
-            )),
+                by!(ironic::nodes::no_delete),
+            )
+            .refusing(),
         ],
     ),
     ironic(
         "/v1/nodes/{ident}/states",
-        &[get("show a node's states", ironic::states::show)],
+        &[get("show a node's states", by!(ironic::states::show)).brings("NodeStates")],
     ),
     ironic(
         "/v1/nodes/{ident}/states/power",
         &[put(
             "change a node's power, or abort a change",
-            ironic::states::set_power,
-        )],
+            by!(ironic::states::set_power),
+        )
+        .takes("PowerRequest")
+        .answers(202)],
     ),
     ironic(
         "/v1/nodes/{ident}/management/inject_nmi",
         &[put(
             "inject an NMI, answered when the BMC has answered it",
-            ironic::management::inject_nmi,
-        )],
+            by!(ironic::management::inject_nmi),
+        )
+        .may_take("Nothing")
+        .answers(204)],
     ),
     ironic(
         "/v1/nodes/{ident}/management/boot_device",
         &[
             get(
                 "read the boot device override",
-                ironic::management::boot_device,
-            ),
+                by!(ironic::management::boot_device),
+            )
+            .brings("BootDevice"),
             put(
                 "set the boot device override",
-                ironic::management::set_boot_device,
-            ),
+                by!(ironic::management::set_boot_device),
+            )
+            .takes("BootDeviceRequest")
+            .answers(204),
         ],
     ),
     ironic(
         "/v1/nodes/{ident}/management/boot_device/supported",
         &[get(
             "list the boot devices",
-            ironic::management::supported_boot_devices,
-        )],
+            by!(ironic::management::supported_boot_devices),
+        )
+        .brings("SupportedBootDevices")],
     ),
     ironic(
         "/v1/nodes/{ident}/maintenance",
         &[
             put(
                 "take a node into maintenance",
-                ironic::management::set_maintenance,
-            ),
+                by!(ironic::management::set_maintenance),
+            )
+            .may_take("MaintenanceRequest")
+            .answers(202),
             delete(
                 "take a node out of maintenance",
-                ironic::management::unset_maintenance,
-            ),
+                by!(ironic::management::unset_maintenance),
+            )
+            .answers(202),
         ],
     ),
     ironic(
         "/v1/nodes/{ident}/validate",
         &[get(
             "say which interfaces work",
-            ironic::management::validate,
-        )],
+            by!(ironic::management::validate),
+        )
+        .brings("Validation")],
     ),
     ironic(
         "/v1/nodes/{ident}/history",
-        &[get("what happened to a node", ironic::management::history)],
+        &[
+            get("what happened to a node", by!(ironic::management::history))
+                .query("limit:positive marker:string detail:string sort_key:string sort_dir:string")
+                .brings("History"),
+        ],
     ),
     ironic(
         "/v1/drivers",
-        &[get("list the driver", ironic::root::drivers)],
+        &[get("list the driver", by!(ironic::root::drivers))
+            .query("type:string detail:string fields:string")
+            .brings("Drivers")],
     ),
     ironic(
         "/v1/drivers/{driver}",
-        &[get("show the driver", ironic::root::driver)],
+        &[get("show the driver", by!(ironic::root::driver))
+            .query("fields:string")
+            .brings("Driver")],
     ),
     ironic(
         "/v1/drivers/{driver}/properties",
         &[get(
             "explain the driver's options",
-            ironic::root::driver_properties,
-        )],
+            by!(ironic::root::driver_properties),
+        )
+        .query("driver_name:string")
+        .brings("DriverProperties")],
     ),
     ironic(
         "/v1/conductors",
-        &[get("list this daemon", ironic::root::conductors)],
+        &[get("list this daemon", by!(ironic::root::conductors))
+            .query(SMALL)
+            .brings("Conductors")],
     ),
     ironic(
         "/v1/chassis",
-        &[get("an empty list", ironic::root::chassis)],
+        &[get("an empty list", by!(ironic::root::chassis))
+            .query(SMALL)
+            .tolerates(FINDERS)
+            .brings("Chassis")],
     ),
-    ironic("/v1/ports", &[get("an empty list", ironic::root::ports)]),
+    ironic(
+        "/v1/ports",
+        &[get("an empty list", by!(ironic::root::ports))
+            .query(SMALL)
+            .tolerates(FINDERS)
+            .brings("Ports")],
+    ),
     own(
         "/v1/nodes/{ident}/tasks",
-        &[get("list a node's tasks", own::tasks::of_node)],
+        &[get("list a node's tasks", by!(own::tasks::of_node))
+            .query("batch:uuid active:boolean limit:positive")
+            .brings("TaskList")],
     ),
     own(
         "/v1/nodes/{ident}/explain",
         &[get(
             "all that is known of a node's BMC and why",
-            own::nodes::explain,
-        )],
+            by!(own::nodes::explain),
+        )
+        .brings("Explanation")],
     ),
     own(
         "/v1/nodes/{ident}/retry",
         &[post(
             "forget failed log-ins and an open breaker",
-            own::nodes::retry,
-        )],
+            by!(own::nodes::retry),
+        )
+        .may_take("Nothing")
+        .brings("Node")],
     ),
     own(
         "/v1/nodes/{ident}/fresh",
         &[post(
             "read the power state from the BMC now",
-            own::nodes::fresh,
-        )],
+            by!(own::nodes::fresh),
+        )
+        .may_take("Nothing")
+        .brings("Node")],
     ),
     own(
         "/v1/nodes/{ident}/identify",
-        &[post("blink the identify light", own::bmc::identify)],
+        &[post("blink the identify light", by!(own::bmc::identify))
+            .may_take("IdentifyRequest")
+            .brings("OrderAnswer")],
     ),
     own(
         "/v1/nodes/{ident}/raw",
-        &[endpoint(
-            Verb::Post,
-            Role::Admin,
-            "send one raw command",
-            own::bmc::raw,
-        )],
+        &[post("send one raw command", by!(own::bmc::raw))
+            .needs(Role::Admin)
+            .takes("RawRequest")
+            .brings("OrderAnswer")],
     ),
     own(
         "/v1/nodes/{ident}/boot_override",
         &[
             get(
                 "read the boot override with its firmware mode",
-                own::bmc::boot_override,
-            ),
+                by!(own::bmc::boot_override),
+            )
+            .brings("BootOverride"),
             put(
                 "set or clear the boot override",
-                own::bmc::set_boot_override,
-            ),
+                by!(own::bmc::set_boot_override),
+            )
+            .takes("BootOverrideRequest")
+            .brings("OrderAnswer"),
         ],
     ),
     own(
         "/v1/nodes/{ident}/bmc/{what}",
         &[get(
             "ask the BMC about itself or its machine now",
-            own::bmc::reading,
-        )],
+            by!(own::bmc::reading),
+        )
+        .brings("BmcAnswer")],
     ),
     own(
         "/v1/nodes/{ident}/event_log",
         &[
             get(
                 "read the newest entries of the BMC's event log",
-                own::bmc::event_log,
-            ),
-            delete("clear the BMC's event log", own::bmc::clear_event_log),
+                by!(own::bmc::event_log),
+            )
+            .query("limit:positive")
+            .brings("EventLog"),
+            delete("clear the BMC's event log", by!(own::bmc::clear_event_log))
+                .brings("OrderAnswer"),
         ],
     ),
     own(
         "/v1/nodes/{ident}/bmc_reset",
-        &[endpoint(
-            Verb::Post,
-            Role::Admin,
-            "restart the BMC itself",
-            own::bmc::reset,
-        )],
+        &[post("restart the BMC itself", by!(own::bmc::reset))
+            .needs(Role::Admin)
+            .takes("BmcResetRequest")
+            .brings("OrderAnswer")],
     ),
     own(
         "/v1/tasks",
         &[
-            get("list the tasks", own::tasks::list),
-            post("start a task", own::tasks::start),
+            get("list the tasks", by!(own::tasks::list))
+                .query("node:string batch:uuid active:boolean limit:positive")
+                .brings("TaskList"),
+            post("start a task", by!(own::tasks::start))
+                .takes("TaskStart")
+                .answers(202)
+                .brings("Task"),
         ],
     ),
     own(
         "/v1/tasks/{id}",
         &[
-            get("show a task, or wait for its change", own::tasks::show),
-            delete("cancel a task", own::tasks::cancel),
+            get("show a task, or wait for its change", by!(own::tasks::show))
+                .query("wait:seconds version:natural")
+                .brings("Task"),
+            delete("cancel a task", by!(own::tasks::cancel))
+                .may_take("Nothing")
+                .brings("Task"),
         ],
     ),
     own(
         "/v1/tasks/{id}/{control}",
-        &[post("use a control on a task", own::tasks::control)],
+        &[post("use a control on a task", by!(own::tasks::control))
+            .may_take("Nothing")
+            .brings("Task")],
     ),
     own(
         "/v1/batches",
         &[
-            get("list the batches", own::batches::list),
-            post("start or plan a batch", own::batches::start),
+            get("list the batches", by!(own::batches::list)).brings("BatchList"),
+            post("start or plan a batch", by!(own::batches::start))
+                .takes("BatchStart")
+                .answers(202)
+                .or_answers(200, "the plan of a dry run")
+                .brings("Batch"),
         ],
     ),
     own(
         "/v1/batches/{id}",
         &[
-            get("show a batch, or wait for its end", own::batches::show),
-            delete("cancel a batch", own::batches::cancel),
+            get("show a batch, or wait for its end", by!(own::batches::show))
+                .query("wait:seconds")
+                .brings("Batch"),
+            delete("cancel a batch", by!(own::batches::cancel))
+                .may_take("BatchControl")
+                .brings("Batch"),
         ],
     ),
     own(
         "/v1/batches/{id}/{control}",
         &[post(
             "use a control on a batch, or on some of its nodes",
-            own::batches::control,
-        )],
+            by!(own::batches::control),
+        )
+        .may_take("BatchControl")
+        .brings("Batch")],
     ),
     own(
         "/v1/events",
-        &[any_type(get(
+        &[get(
             "events, by long poll or as a stream",
-            own::rack::events,
-        ))],
+            by!(own::rack::events),
+        )
+        .query("since:since wait:seconds node:nodes limit:positive snapshot:boolean")
+        .speaks(Media::Events)
+        .brings("Events")],
     ),
     own(
         "/v1/pause",
         &[
-            get("whether the rack is paused", own::rack::pausing),
-            post("suspend everything and take no new task", own::rack::pause),
+            get("whether the rack is paused", by!(own::rack::pausing)).brings("Pausing"),
+            post(
+                "suspend everything and take no new task",
+                by!(own::rack::pause),
+            )
+            .takes("PauseRequest")
+            .brings("Pausing"),
         ],
     ),
-    own("/v1/release", &[post("end the pause", own::rack::release)]),
+    own(
+        "/v1/release",
+        &[post("end the pause", by!(own::rack::release))
+            .may_take("Nothing")
+            .brings("Pausing")],
+    ),
     own(
         "/v1/audit",
-        &[endpoint(
-            Verb::Get,
-            Role::Admin,
+        &[get(
             "read the audit trail, and its newest hash",
-            own::rack::audit,
-        )],
+            by!(own::rack::audit),
+        )
+        .needs(Role::Admin)
+        .of_whole_rack()
+        .query("after:natural limit:positive")
+        .brings("AuditPage")],
     ),
     own(
         "/v1/openapi.json",
-        &[get("this API as an OpenAPI document", own::rack::openapi)],
+        &[get("this API as an OpenAPI document", by!(own::rack::openapi)).brings("Anything")],
     ),
     own(
         "/metrics",
-        &[public(any_type(get(
-            "figures for Prometheus",
-            own::rack::metrics,
-        )))],
+        &[get("figures for Prometheus", by!(own::rack::metrics))
+            .public()
+            .speaks(Media::Figures)],
     ),
     own(
         "/healthz",
-        &[public(get("figures about the daemon", own::rack::health))],
+        &[get("figures about the daemon", by!(own::rack::health))
+            .public()
+            .brings("Health")],
     ),
 ];
 
@@ -470,6 +676,39 @@ pub fn find(path: &str) -> Result<Found, Fault> {
         route: found.value,
         path: path.to_owned(),
         params: params.collect::<Result<_, Fault>>()?,
+    })
+}
+
+impl Route {
+    /// The endpoint for `method`; HEAD is GET without its body.
+    pub fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
+        let name = if method == Method::HEAD {
+            "GET"
+        } else {
+            method.as_str()
+        };
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.method.name() == name)
+    }
+
+    /// The methods that there are, for the `Allow` header.
+    pub fn allowed(&self) -> String {
+        let names: Vec<&str> = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| !endpoint.refusing)
+            .map(|endpoint| endpoint.method.name())
+            .collect();
+        names.join(", ")
+    }
+}
+
+/// Whether a request is for an endpoint that anyone may use. What is no endpoint is not.
+pub fn is_public(method: &Method, path: &str) -> bool {
+    find(path).is_ok_and(|found| {
+        let endpoint = found.route.endpoint(method);
+        endpoint.is_some_and(|endpoint| endpoint.role.is_none())
     })
 }
 

@@ -15,8 +15,11 @@ mod tests;
 mod tls;
 
 use super::access::{Peer, Policy};
-use super::plan::BODY_LIMIT;
+use super::deed::{Deed, deed};
+use super::dispatch::BODY_LIMIT;
+pub use super::handle::Later;
 use crate::model::{AuditPage, Who};
+use crate::nodeset;
 use crate::rack::call::{Answer, Call, Refused};
 use door::Door;
 use guard::Guarded;
@@ -45,8 +48,48 @@ use tls::TlsListener;
 pub struct Asked {
     /// What is asked.
     pub call: Call,
+    /// Who asks: what they may do is looked up in the turn that acts on it.
+    pub peer: Rc<Peer>,
+    /// What the trail will say of it.
+    pub noted: Rc<Noted>,
     /// Where the answer goes.
     pub reply: Reply,
+}
+
+/// What becomes known of a request for the audit trail while it is carried out.
+#[derive(Debug, Default)]
+pub struct Noted {
+    deed: RefCell<Option<Deed>>,
+    task: RefCell<Option<String>>,
+    batch: RefCell<Option<String>>,
+}
+
+impl Noted {
+    /// The rack found these nodes to be meant.
+    pub fn nodes_are(&self, nodes: &[String]) {
+        if let Some(deed) = &mut *self.deed.borrow_mut()
+            && !nodes.is_empty()
+        {
+            deed.nodes = Some(nodeset::fold(nodes));
+        }
+    }
+
+    fn asked(&self, call: &Call) {
+        if let Some(deed) = deed(call) {
+            self.deed.replace(Some(deed));
+        }
+    }
+
+    /// What was started, or touched.
+    fn answered(&self, answer: &Answer) {
+        let (task, batch) = match answer {
+            Answer::Task(task) | Answer::Taken(Some(task)) => (Some(task.id), task.batch),
+            Answer::Batch(batch) => (None, Some(batch.id)),
+            _ => return,
+        };
+        self.task.replace(task.map(|id| id.to_string()));
+        self.batch.replace(batch.map(|id| id.to_string()));
+    }
 }
 
 /// Where an answer goes. Dropping it unanswered tells the client that the daemon is going down.
@@ -127,12 +170,11 @@ pub struct Audit {
     pub status: u16,
     /// The task that was started or touched.
     pub task: Option<String>,
+    /// The batch, likewise.
+    pub batch: Option<String>,
     /// What was refused, in words.
     pub error: Option<String>,
 }
-
-/// A future that somebody else wrote.
-pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Fills a buffer with random bytes.
 pub type Randomness = Box<dyn Fn(&mut [u8])>;
@@ -172,7 +214,7 @@ pub struct Context {
 
 impl Context {
     /// Who may do what, as of now.
-    fn policy(&self) -> Rc<Policy> {
+    pub fn policy(&self) -> Rc<Policy> {
         self.policy.borrow().clone()
     }
 }

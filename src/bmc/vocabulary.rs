@@ -134,6 +134,42 @@ pub enum Effect {
 }
 
 impl Order {
+    /// The order, for those who want to know later what was done. What a raw command carries may be a password.
+    pub fn in_words(&self) -> String {
+        match self {
+            Order::Raw {
+                net_fn,
+                lun,
+                command,
+                data,
+                route,
+            } => {
+                let to = match route {
+                    Route::Direct => String::new(),
+                    bridged => format!(", bridged ({bridged:?})"),
+                };
+                let bytes = match data.len() {
+                    1 => "1 byte".to_owned(),
+                    count => format!("{count} bytes"),
+                };
+                format!(
+                    "raw command {command:02X}h of network function {net_fn:02X}h, unit {lun}, {bytes}{to}"
+                )
+            }
+            Order::SetBootDevice {
+                device,
+                persistent,
+                uefi,
+            } => {
+                let device = device.map_or("none".to_owned(), |device| format!("{device:?}"));
+                let often = if *persistent { "for good" } else { "once" };
+                let mode = if *uefi { ", UEFI" } else { "" };
+                format!("set boot device {} {often}{mode}", device.to_lowercase())
+            }
+            other => other.name().to_owned(),
+        }
+    }
+
     /// Whether the order changes the machine's power or runs an interrupt: such orders are written ahead.
     pub fn changes_power(&self) -> bool {
         match self.effect() {

@@ -29,6 +29,8 @@ pub(super) struct Record {
     pub(super) what: Option<String>,
     pub(super) status: u16,
     pub(super) task: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) batch: Option<String>,
     pub(super) error: Option<String>,
     /// The hash of the record before, in hexadecimal; zeros for the first.
     pub(super) before: String,
@@ -93,6 +95,7 @@ impl Trail {
             what,
             status,
             task,
+            batch,
             error,
         } = audit;
         let number = self.head.number + 1;
@@ -110,6 +113,7 @@ impl Trail {
             what,
             status,
             task,
+            batch,
             error,
             before: self.head.hash.clone(),
         };
@@ -200,6 +204,7 @@ mod tests {
             what: None,
             status: 202,
             task: None,
+            batch: None,
             error: None,
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn policy(settings: &ApiSettings) -> Policy {
             .for_each(|account| give(group(account)));
         rule.http_users
             .iter()
-            .for_each(|name| give(Some(Subject::User(name.clone()))));
+            .for_each(|name| give(Some(Subject::Http(name.clone()))));
     }
     Policy {
         grants,

@@ -9,6 +9,7 @@ use super::store::committer::{self, Batch, Committed, Look};
 use super::thread::Executor;
 use super::udp::{Received, Sockets};
 use super::{Failure, kernel, metrics, names, policy};
+use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Limits, Reply, State, serve_unix};
 #[cfg(feature = "tls")]
 use crate::config::Tls;
@@ -16,7 +17,8 @@ use crate::config::{ApiSettings, Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
 use crate::model::AuditPage;
 use crate::rack::Rack;
-use crate::rack::call::{Answer, Call, CallId};
+use crate::rack::call::{Answer, Call, CallId, Refused};
+use crate::rack::rights::{Rights, Role};
 use crate::time::Instant;
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
@@ -143,7 +145,7 @@ struct Shell {
     journal: Option<Sender<Batch>>,
     last_ticket: u64,
     trail: Trail,
-    replies: BTreeMap<CallId, Reply>,
+    replies: BTreeMap<CallId, Waiting>,
     next_call: u64,
     to_inputs: Sender<Input>,
     path: PathBuf,
@@ -158,6 +160,14 @@ struct Shell {
     watchdog: Option<Duration>,
     housekeeping_at: Instant,
     status: String,
+}
+
+/// Somebody who waits for an answer.
+struct Waiting {
+    reply: Reply,
+    peer: Rc<Peer>,
+    /// Whether nothing is meant to change: such a call may be dropped.
+    looks: bool,
 }
 
 /// What ends a wait.
@@ -263,8 +273,17 @@ impl Shell {
     fn ask(&mut self, asked: Asked) {
         let id = CallId(self.next_call);
         self.next_call += 1;
-        self.replies.insert(id, asked.reply);
-        self.rack.handle_call(id, asked.call, self.clock.now());
+        let rights = self.context.policy().rights(&asked.peer);
+        let looks = asked.call.only_looks();
+        let now = self.clock.now();
+        let nodes = self.rack.handle_call(id, asked.call, &rights, now);
+        asked.noted.nodes_are(&nodes);
+        let waiting = Waiting {
+            reply: asked.reply,
+            peer: asked.peer,
+            looks,
+        };
+        self.replies.insert(id, waiting);
     }
 
     /// Carries every output of the rack to where it belongs: datagrams first, so that no answer overtakes them.
@@ -288,8 +307,8 @@ impl Shell {
             self.executor.spawn(look_up).detach();
         }
         while let Some((call, answer)) = self.rack.poll_answer() {
-            if let Some(reply) = self.replies.remove(&call) {
-                reply.send(answer);
+            if let Some(waiting) = self.replies.remove(&call) {
+                waiting.reply.send(answer);
             }
         }
     }
@@ -312,7 +331,7 @@ impl Shell {
         let gone: Vec<CallId> = self
             .replies
             .iter()
-            .filter(|(_, reply)| reply.is_gone())
+            .filter(|(_, waiting)| waiting.reply.is_gone())
             .map(|(call, _)| *call)
             .collect();
         for call in gone {
@@ -335,7 +354,8 @@ impl Shell {
         let mut ask = |call| {
             let id = CallId(self.next_call);
             self.next_call += 1;
-            self.rack.handle_call(id, call, now);
+            let rights = Rights::everywhere_as(Role::Reader);
+            self.rack.handle_call(id, call, &rights, now);
             std::iter::from_fn(|| self.rack.poll_answer()).collect::<Vec<_>>()
         };
         let answers = [ask(Call::Nodes), ask(Call::Health)].concat();
@@ -348,8 +368,8 @@ impl Shell {
                     health = Some(view)
                 }
                 answer => {
-                    if let Some(reply) = self.replies.remove(&call) {
-                        reply.send(answer);
+                    if let Some(waiting) = self.replies.remove(&call) {
+                        waiting.reply.send(answer);
                     }
                 }
             }
@@ -399,6 +419,7 @@ impl Shell {
                 {
                     Ok(()) => {
                         self.context.policy.replace(policy);
+                        self.end_lost_looks();
                         for key in listen::fixed(&self.api, &api) {
                             log::warn!("{key} has changed: that holds from the next start on");
                         }
@@ -415,6 +436,25 @@ impl Shell {
             }
         }
         notify(&[NotifyState::Ready]);
+    }
+
+    /// Who may look no longer does not wait for what comes next.
+    fn end_lost_looks(&mut self) {
+        let policy = self.context.policy();
+        let lost = |waiting: &Waiting| {
+            waiting.looks && !policy.rights(&waiting.peer).somewhere(Role::Reader)
+        };
+        let (gone, left) = std::mem::take(&mut self.replies)
+            .into_iter()
+            .partition(|(_, waiting)| lost(waiting));
+        self.replies = left;
+        for (call, waiting) in gone {
+            self.rack.forget_call(call);
+            let (role, node) = (Role::Reader, None);
+            waiting
+                .reply
+                .send(Err(Refused::NotPermitted { role, node }));
+        }
     }
 
     fn begin_stop(&mut self, signal: Signal, now: Instant) {

@@ -40,7 +40,7 @@ pub use rack::{
 };
 pub use seconds::Seconds;
 pub use task::{ControlUse, OrderUse, PowerOptions, Task, TaskList, TaskStart};
-pub use who::Who;
+pub use who::{Role, Who};
 pub use words::{Word, Words};
 
 /// A task's id, unique over racks (a version 7 uuid: sorts by time of request).

@@ -1,5 +1,6 @@
-//! Who asks.
+//! Who asks, and what they may do.
 
+use super::words::words;
 use serde::{Deserialize, Serialize};
 
 /// Who asks: goes into tasks, messages and the audit trail.
@@ -15,4 +16,16 @@ pub struct Who {
     pub pid: Option<i32>,
     /// The request id that the answer's header carries.
     pub request: String,
+}
+
+words! {
+    /// What one may do; each role includes those before it.
+    pub enum Role ("role") {
+        /// Look.
+        Reader = "reader",
+        /// Power, tasks, maintenance.
+        Operator = "operator",
+        /// Everything, raw commands included.
+        Admin = "admin",
+    }
 }

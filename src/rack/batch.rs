@@ -11,7 +11,7 @@ use super::{Rack, stored};
 use crate::model::{BatchNodeState, BatchState, EventKind, Words};
 use crate::power::{Control, Operation, State};
 use crate::time::{Instant, WallTime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// One batch.
@@ -311,23 +311,11 @@ impl Rack {
         who: &Who,
         now: Instant,
     ) {
-        let Some(batch) = self.batches.get(&id) else {
-            return self.answer(call, Err(Refused::NoSuchBatch(id)));
+        let mut tasks = match self.members_named(id, nodes) {
+            Ok(tasks) => tasks,
+            Err(refused) => return self.answer(call, Err(refused)),
         };
-        let members = &batch.record.members;
-        if let Some(stranger) = nodes
-            .iter()
-            .find(|node| !members.iter().any(|member| member.node == **node))
-        {
-            return self.answer(call, Err(Refused::NoSuchNode(stranger.clone())));
-        }
-        let wanted = |member: &&Member| nodes.is_empty() || nodes.contains(&member.node);
         // Those that wait come first: a place that becomes free in between must not let one of them begin.
-        let mut tasks: Vec<TaskId> = members
-            .iter()
-            .filter(wanted)
-            .map(|member| member.task)
-            .collect();
         tasks.sort_by_key(|task| !self.is_queued(*task));
         let mut refusals = BTreeMap::new();
         for task in tasks {
@@ -342,6 +330,38 @@ impl Rack {
             batch.version += 1;
         }
         self.reply_when_durable(call, Reply::Batch(id), now);
+    }
+
+    /// The tasks of a batch on these nodes, all of its tasks where no node is named.
+    pub(super) fn members_named(
+        &self,
+        id: BatchId,
+        nodes: &[String],
+    ) -> Result<Vec<TaskId>, Refused> {
+        let batch = self.batches.get(&id).ok_or(Refused::NoSuchBatch(id))?;
+        if nodes.is_empty() {
+            return Ok(batch.tasks().collect());
+        }
+        let mut named = BTreeSet::new();
+        for ident in nodes {
+            let node = self.inventory.named(ident).ok();
+            let uuid = node.map(|node| self.inventory[node].settings.uuid);
+            let meant = |member: &&Member| {
+                let of_task = self.tasks.get(&member.task);
+                match (uuid, of_task.map(|task| task.identity.node_uuid)) {
+                    (Some(uuid), Some(of_task)) => uuid == of_task,
+                    // A node that is gone, or a task: both are still in the batch, by the name of then.
+                    _ => member.node == *ident,
+                }
+            };
+            let found = batch.record.members.iter().find(meant);
+            named.insert(
+                found
+                    .ok_or_else(|| Refused::NoSuchNode(ident.clone()))?
+                    .task,
+            );
+        }
+        Ok(batch.tasks().filter(|task| named.contains(task)).collect())
     }
 
     pub(super) fn batch_view(&self, id: BatchId, _now: Instant) -> Option<BatchView> {

@@ -8,6 +8,8 @@ use crate::power::{Control, Operation};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+use crate::model::Role;
+
 pub use crate::model::{
     Batch as BatchView, BatchId, BatchNode as BatchNodeView, ControlUse as ControlView,
     Event as EventView, EventId, Events as EventsView, Explanation, Health as HealthView,
@@ -321,6 +323,14 @@ pub enum Refused {
     /// No such node. Ironic's words.
     #[error("Node {0} could not be found.")]
     NoSuchNode(String),
+    /// Whoever asks has not the role for it.
+    #[error("this needs the role {role}")]
+    NotPermitted {
+        /// The role.
+        role: Role,
+        /// The node on which it is missing, where it is held on others.
+        node: Option<String>,
+    },
     /// No such task.
     #[error("task {0} could not be found: it never was, or its history has run out")]
     NoSuchTask(TaskId),

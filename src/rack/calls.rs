@@ -4,6 +4,7 @@
 use super::Rack;
 use super::batch::Rooms;
 use super::call::{Answer, BatchId, Call, CallId, Refused, Wishes};
+use super::rights::Rights;
 use super::run::{Parked, Reply};
 use super::task::{NMI_ANSWER, Task};
 use super::waits::Awaited;
@@ -11,12 +12,27 @@ use crate::power::Operation;
 use crate::time::Instant;
 
 impl Rack {
-    /// Somebody asks for something. The answer carries `id`.
-    pub fn handle_call(&mut self, id: CallId, call: Call, now: Instant) {
-        if let Err(refused) = self.take_call(id, call, now) {
+    /// Somebody who has `rights` asks for something. The answer carries `id`.
+    ///
+    /// Gives back the names of the nodes that the call was found to mean, for the audit trail; none for a call that only
+    /// looks, or that was refused for what it names.
+    pub fn handle_call(
+        &mut self,
+        id: CallId,
+        call: Call,
+        rights: &Rights,
+        now: Instant,
+    ) -> Vec<String> {
+        let permitted = self.permit(&call, rights);
+        let taken = match &permitted {
+            Ok(_) => self.take_call(id, call, now),
+            Err(refused) => Err(refused.clone()),
+        };
+        if let Err(refused) = taken {
             self.answer(id, Err(refused));
         }
         self.wind_up(now);
+        permitted.unwrap_or_default()
     }
 
     fn take_call(&mut self, id: CallId, call: Call, now: Instant) -> Result<(), Refused> {

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `call` | what may be asked and what is answered |
 //! | `views` | snapshots, as they are answered |
+//! | `rights` | who may ask for it, asked of the node that is meant |
 //! | `calls` | doing it: each call to its file |
 //! | `start`, `control`, `holds`, `side` | new tasks; controls; maintenance and pause; orders outside tasks |
 //! | `run` | driving tasks: orders, reports, write-ahead, ends |
@@ -36,6 +37,7 @@ mod reason;
 pub mod record;
 mod reload;
 mod restore;
+pub mod rights;
 mod run;
 mod schedule;
 pub mod settings;

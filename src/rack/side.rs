@@ -7,7 +7,7 @@ use super::call::{Answer, CallId, Refused, Who};
 use super::inventory::NodeId;
 use super::run::{Owner, Parked};
 use crate::bmc::Purpose;
-use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Route, Trouble};
+use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
 use crate::model::HistoryKind;
 use crate::time::Instant;
 
@@ -83,7 +83,7 @@ impl Rack {
         }
         let id = OrderId(self.next_order);
         self.next_order += 1;
-        let text = format!("{} asked for", in_words(&order));
+        let text = format!("{} asked for", order.in_words());
         let by = Some(who.name.clone());
         self.note_history(node, HistoryKind::Order, text, None, by, false, now);
         self.owners
@@ -158,39 +158,6 @@ impl Rack {
             }),
         };
         self.answer(call, answer);
-    }
-}
-
-/// The order, for those who want to know later what was done. What a raw command carries may be a password.
-fn in_words(order: &Order) -> String {
-    match order {
-        Order::Raw {
-            net_fn,
-            lun,
-            command,
-            data,
-            route,
-        } => {
-            let to = match route {
-                Route::Direct => String::new(),
-                bridged => format!(", bridged ({bridged:?})"),
-            };
-            format!(
-                "raw command {command:02X}h of network function {net_fn:02X}h, unit {lun}, {} bytes{to}",
-                data.len()
-            )
-        }
-        Order::SetBootDevice {
-            device,
-            persistent,
-            uefi,
-        } => {
-            let device = device.map_or("none".to_owned(), |device| format!("{device:?}"));
-            let often = if *persistent { "for good" } else { "once" };
-            let mode = if *uefi { ", UEFI" } else { "" };
-            format!("set boot device {} {often}{mode}", device.to_lowercase())
-        }
-        other => other.name().to_owned(),
     }
 }
 

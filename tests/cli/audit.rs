@@ -49,7 +49,7 @@ fn every_change_is_recorded_and_a_cut_or_an_edit_shows() {
         "{listed}"
     );
     assert!(
-        lines[2].contains("-> 400: raw 00h 02h r1n01 (a raw Chassis Control is refused"),
+        lines[2].contains("-> 400: raw command 02h of network function 00h, unit 0, 1 byte r1n01 (a raw Chassis Control is refused"),
         "{listed}"
     );
     assert_eq!(bed.expect(0, &["audit", "-n", "1"]).lines().count(), 1);

@@ -7,6 +7,7 @@ use rackbmcd::model::{BatchState, NodeDetail, Power, Severity, Word};
 use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, NodeView, PowerTarget, TaskView};
 use rackbmcd::rack::record::Table;
+use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{NodeSettings, RackSettings};
 use rackbmcd::rack::stored::migrate;
 use rackbmcd::time::{Instant, WallTime};
@@ -55,7 +56,8 @@ fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Ra
 }
 
 fn ask(rack: &mut Rack, call: Call) -> Answer {
-    rack.handle_call(CallId(1), call, Instant::after_start(secs(10)));
+    let rights = Rights::everywhere_as(Role::Reader);
+    rack.handle_call(CallId(1), call, &rights, Instant::after_start(secs(10)));
     let (_, answer) = rack.poll_answer().expect("it is answered at once");
     answer.expect("it is not refused")
 }

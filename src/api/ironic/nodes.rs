@@ -1,12 +1,11 @@
 //! Nodes, one and many: fields, filters, sorting, pages.
 
 use super::record::{self, DRIVER, LISTED, MEMBERS, Members, PROVISION_STATE, Shown};
+use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::message::Response;
-use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::api::version::{self, Version};
 use crate::model::{ErrorKind, Node, PowerState, Word};
-use crate::rack::call::{Answer, Call};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -53,77 +52,69 @@ pub const SORTABLE: &[&str] = &[
 ];
 
 /// `GET /v1/nodes`
-pub fn list(asking: Asking) -> Result<Plan, Fault> {
-    let detail = asking.query.flag("detail")?.unwrap_or(false);
-    listing(asking, detail)
+pub async fn list(request: RequestContext) -> Result<Response, Fault> {
+    let detail = request.query.flag("detail")?.unwrap_or(false);
+    listing(&request, detail).await
 }
 
 /// `GET /v1/nodes/detail`
-pub fn detail(asking: Asking) -> Result<Plan, Fault> {
-    if asking.query.value("fields").is_some() {
+pub async fn detail(request: RequestContext) -> Result<Response, Fault> {
+    if request.query.value("fields").is_some() {
         return Err(Fault::bad(
             "Can't fetch a subset of fields with 'detail' set",
         ));
     }
-    listing(asking, true)
+    listing(&request, true).await
 }
 
-fn listing(asking: Asking, detail: bool) -> Result<Plan, Fault> {
-    let known: Vec<&str> = PARAMETERS.iter().map(|(name, _)| *name).collect();
-    asking.query.only(&known)?;
-    for (name, _) in asking.query.pairs() {
+async fn listing(request: &RequestContext, detail: bool) -> Result<Response, Fault> {
+    for (name, _) in request.query.pairs() {
         let from = PARAMETERS.iter().find(|(known, _)| known == name);
-        if let Some((_, from)) = from.filter(|(_, from)| *from > asking.version) {
+        if let Some((_, from)) = from.filter(|(_, from)| *from > request.version) {
             return Err(Fault::not_acceptable(format!(
                 "Request not acceptable. The parameter {name} needs version {from}."
             )));
         }
     }
-    let fields = fields(&asking)?;
+    let fields = fields(request)?;
     if fields.is_some() && detail {
         return Err(Fault::bad(
             "Can't fetch a subset of fields with 'detail' set",
         ));
     }
-    let filter = Filter::of(&asking)?;
-    let order = Order::of(&asking)?;
-    let limit = asking.query.limit(PAGE, PAGE)?;
-    let marker = asking.query.value("marker").map(str::to_owned);
-    ask(Call::Nodes, move |answer| {
-        let Answer::Nodes(mut nodes) = answer else {
-            return Err(stray());
-        };
-        order.sort(&mut nodes);
-        let begin = match &marker {
-            None => 0,
-            Some(marker) => {
-                let at = nodes
-                    .iter()
-                    .position(|node| node.uuid.to_string() == marker.to_ascii_lowercase());
-                at.ok_or_else(|| Fault::no_node(marker))? + 1
-            }
-        };
-        let mut left = nodes[begin..].iter().filter(|node| filter.takes(node));
-        let page: Vec<&Node> = left.by_ref().take(limit).collect();
-        let more = left.next().is_some();
-        let members = match &fields {
-            Some(fields) => chosen(fields, &asking),
-            None if detail => Members::all(asking.version),
-            None => Members::of(LISTED, asking.version),
-        };
-        let body = Page {
-            next: page
-                .last()
-                .filter(|_| more)
-                .map(|last| next(&asking, limit, last)),
-            nodes: page
+    let filter = Filter::of(request)?;
+    let order = Order::of(request)?;
+    let limit = request.query.limit(PAGE, PAGE)?;
+    let mut nodes = request.rack.nodes().await?;
+    order.sort(&mut nodes);
+    let begin = match request.query.value("marker") {
+        None => 0,
+        Some(marker) => {
+            let marker_uuid = marker.to_ascii_lowercase();
+            let at = nodes
                 .iter()
-                .map(|node| members.show(node, &asking.base))
-                .collect(),
-        };
-        let room = body.nodes.len() * members.room();
-        done(Response::long_json(StatusCode::OK, &body, room))
-    })
+                .position(|node| node.uuid.to_string() == marker_uuid);
+            at.ok_or_else(|| Fault::no_node(marker))? + 1
+        }
+    };
+    let mut left = nodes[begin..].iter().filter(|node| filter.takes(node));
+    let page: Vec<&Node> = left.by_ref().take(limit).collect();
+    let more = left.next().is_some();
+    let members = match &fields {
+        Some(fields) => chosen(fields, request),
+        None if detail => Members::all(request.version),
+        None => Members::of(LISTED, request.version),
+    };
+    let last = page.last().filter(|_| more);
+    let body = Page {
+        next: last.map(|last| next(request, limit, last)),
+        nodes: page
+            .iter()
+            .map(|node| members.show(node, &request.base))
+            .collect(),
+    };
+    let room = body.nodes.len() * members.room();
+    Ok(Response::long_json(StatusCode::OK, &body, room))
 }
 
 /// A page of a list.
@@ -135,22 +126,22 @@ struct Page<'a> {
 }
 
 /// What `fields=` chose, and the links that always come with it.
-fn chosen(fields: &[String], asking: &Asking) -> Members {
+fn chosen(fields: &[String], request: &RequestContext) -> Members {
     let names: Vec<&str> = fields.iter().map(String::as_str).chain(["links"]).collect();
-    Members::of(&names, asking.version)
+    Members::of(&names, request.version)
 }
 
 /// The address of the next page: the same query, from the last node of this page on.
-fn next(asking: &Asking, limit: usize, last: &Node) -> String {
+fn next(request: &RequestContext, limit: usize, last: &Node) -> String {
     let mut query = format!("limit={limit}");
-    for (name, value) in asking.query.pairs() {
+    for (name, value) in request.query.pairs() {
         if name != "limit" && name != "marker" {
             query.push_str(&format!("&{}={}", encoded(name), encoded(value)));
         }
     }
     format!(
         "{}{}?{query}&marker={}",
-        asking.base, asking.path, last.uuid
+        request.base, request.path, last.uuid
     )
 }
 
@@ -168,9 +159,9 @@ fn encoded(text: &str) -> String {
 }
 
 /// The members that `fields=` asks for.
-fn fields(asking: &Asking) -> Result<Option<Vec<String>>, Fault> {
+fn fields(request: &RequestContext) -> Result<Option<Vec<String>>, Fault> {
     // gophercloud writes `fields=a&fields=b`.
-    let texts = asking
+    let texts = request
         .query
         .pairs()
         .iter()
@@ -179,7 +170,7 @@ fn fields(asking: &Asking) -> Result<Option<Vec<String>>, Fault> {
     if texts.is_empty() {
         return Ok(None);
     }
-    if asking.version < version::FIELDS {
+    if request.version < version::FIELDS {
         return Err(Fault::not_acceptable(format!(
             "Request not acceptable. The parameter fields needs version {}.",
             version::FIELDS
@@ -196,7 +187,7 @@ fn fields(asking: &Asking) -> Result<Option<Vec<String>>, Fault> {
     }
     for field in &fields {
         match record::since(field) {
-            Some(from) if from <= asking.version => {}
+            Some(from) if from <= request.version => {}
             Some(from) => {
                 return Err(Fault::not_acceptable(format!(
                     "Request not acceptable. The field {field} needs version {from}."
@@ -225,8 +216,8 @@ struct Filter {
 }
 
 impl Filter {
-    fn of(asking: &Asking) -> Result<Self, Fault> {
-        let query = &asking.query;
+    fn of(request: &RequestContext) -> Result<Self, Fault> {
+        let query = &request.query;
         for name in ["instance_uuid", "chassis_uuid"] {
             if let Some(text) = query
                 .value(name)
@@ -283,21 +274,21 @@ struct Order {
 }
 
 impl Order {
-    fn of(asking: &Asking) -> Result<Self, Fault> {
+    fn of(request: &RequestContext) -> Result<Self, Fault> {
         // Ironic's default is the order in which nodes were made: ours is the configuration's, which the rack keeps.
-        let key = asking
+        let key = request
             .query
             .value("sort_key")
             .unwrap_or_default()
             .to_owned();
         let unknown = !key.is_empty() && !SORTABLE.contains(&key.as_str());
-        if unknown || (key == "name" && asking.version < version::NAMES) {
+        if unknown || (key == "name" && request.version < version::NAMES) {
             return Err(Fault::bad(format!(
                 "The sort_key value \"{key}\" is an invalid field for sorting"
             ))
             .about("parameter", "sort_key"));
         }
-        let descending = match asking.query.value("sort_dir") {
+        let descending = match request.query.value("sort_dir") {
             None | Some("asc") => false,
             Some("desc") => true,
             Some(other) => {
@@ -338,20 +329,15 @@ impl Order {
 }
 
 /// `GET /v1/nodes/{ident}`
-pub fn show(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&["fields"])?;
-    let ident = asking.node()?;
-    let fields = fields(&asking)?;
-    ask(Call::Node(ident), move |answer| {
-        let Answer::Node(node) = answer else {
-            return Err(stray());
-        };
-        let members = match fields {
-            Some(fields) => chosen(&fields, &asking),
-            None => Members::all(asking.version),
-        };
-        shown(&members.show(&node, &asking.base))
-    })
+pub async fn show(request: RequestContext) -> Result<Response, Fault> {
+    let ident = request.node()?;
+    let fields = fields(&request)?;
+    let node = request.rack.node(&ident).await?;
+    let members = match fields {
+        Some(fields) => chosen(&fields, &request),
+        None => Members::all(request.version),
+    };
+    Ok(Response::ok(&members.show(&node, &request.base)))
 }
 
 /// The inventory is the configuration.
@@ -367,18 +353,18 @@ fn refused(what: &str) -> Fault {
 }
 
 /// `POST /v1/nodes`
-pub fn no_create(_: Asking) -> Result<Plan, Fault> {
+pub async fn no_create(_: RequestContext) -> Result<Response, Fault> {
     Err(refused("created"))
 }
 
 /// `PATCH /v1/nodes/{ident}`
-pub fn no_update(asking: Asking) -> Result<Plan, Fault> {
-    let ident = asking.node()?;
-    ask(Call::Node(ident), |_| Err(refused("changed")))
+pub async fn no_update(request: RequestContext) -> Result<Response, Fault> {
+    request.rack.node(&request.node()?).await?;
+    Err(refused("changed"))
 }
 
 /// `DELETE /v1/nodes/{ident}`
-pub fn no_delete(asking: Asking) -> Result<Plan, Fault> {
-    let ident = asking.node()?;
-    ask(Call::Node(ident), |_| Err(refused("deleted")))
+pub async fn no_delete(request: RequestContext) -> Result<Response, Fault> {
+    request.rack.node(&request.node()?).await?;
+    Err(refused("deleted"))
 }

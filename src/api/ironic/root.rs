@@ -1,12 +1,11 @@
 //! The roots of Ironic's API, its one driver, its one conductor, and the lists that are empty here.
 
 use super::record::{DRIVER, links};
+use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::message::Response;
-use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::api::version::{MAXIMUM, MINIMUM};
 use crate::model::{ErrorKind, Health};
-use crate::rack::call::{Answer, Call};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -35,22 +34,20 @@ fn version_entry(base: &str) -> Value {
 }
 
 /// `GET /`
-pub fn versions(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    let entry = version_entry(&asking.base);
-    shown(&json!({
+pub async fn versions(request: RequestContext) -> Result<Response, Fault> {
+    let entry = version_entry(&request.base);
+    Ok(Response::ok(&json!({
         "name": "OpenStack Ironic API",
         "description": "Power control of one rack's machines by rackbmcd, in the words of OpenStack Ironic's node API.",
         "default_version": entry.clone(),
         "versions": [entry],
         "extensions": EXTENSIONS,
-    }))
+    })))
 }
 
 /// `GET /v1`
-pub fn v1(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    let base = &asking.base;
+pub async fn v1(request: RequestContext) -> Result<Response, Fault> {
+    let base = &request.base;
     let mut body = Map::new();
     body.insert("id".into(), json!("v1"));
     body.insert(
@@ -65,21 +62,10 @@ pub fn v1(asking: Asking) -> Result<Plan, Fault> {
     for name in ["nodes", "chassis", "ports", "drivers"] {
         body.insert(name.into(), links(base, &format!("{name}/")));
     }
-    shown(&body)
+    Ok(Response::ok(&body))
 }
 
-/// A conductor is where the driver runs: the rack's daemon. Its name is the rack's.
-fn with_rack(
-    then: impl FnOnce(&str, Health) -> Result<Plan, Fault> + Send + 'static,
-) -> Result<Plan, Fault> {
-    ask(Call::Health, move |answer| {
-        let Answer::Health(view) = answer else {
-            return Err(stray());
-        };
-        then(&view.rack.clone(), view)
-    })
-}
-
+/// The one that hosts the driver is the rack's daemon: its name is the rack's.
 fn driver_entry(base: &str, host: &str) -> Value {
     json!({
         "name": DRIVER,
@@ -91,25 +77,19 @@ fn driver_entry(base: &str, host: &str) -> Value {
 }
 
 /// `GET /v1/drivers`
-pub fn drivers(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&["type", "detail", "fields"])?;
-    let wanted = asking
-        .query
-        .value("type")
-        .is_none_or(|kind| kind == "dynamic");
-    with_rack(move |rack, _| {
-        let all = if wanted {
-            vec![driver_entry(&asking.base, rack)]
-        } else {
-            Vec::new()
-        };
-        shown(&json!({ "drivers": all }))
-    })
+pub async fn drivers(request: RequestContext) -> Result<Response, Fault> {
+    let kind = request.query.value("type");
+    let rack = request.rack.health().await?.rack;
+    let all = match kind.is_none_or(|kind| kind == "dynamic") {
+        true => vec![driver_entry(&request.base, &rack)],
+        false => Vec::new(),
+    };
+    Ok(Response::ok(&json!({ "drivers": all })))
 }
 
 /// 404 for a driver that is not there.
-fn known_driver(asking: &Asking) -> Result<(), Fault> {
-    let name = asking.param("driver");
+fn known_driver(request: &RequestContext) -> Result<(), Fault> {
+    let name = request.param("driver");
     if name == DRIVER {
         Ok(())
     } else {
@@ -122,69 +102,50 @@ fn known_driver(asking: &Asking) -> Result<(), Fault> {
 }
 
 /// `GET /v1/drivers/{driver}`
-pub fn driver(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&["fields"])?;
-    known_driver(&asking)?;
-    with_rack(move |rack, _| shown(&driver_entry(&asking.base, rack)))
+pub async fn driver(request: RequestContext) -> Result<Response, Fault> {
+    known_driver(&request)?;
+    let rack = request.rack.health().await?.rack;
+    Ok(Response::ok(&driver_entry(&request.base, &rack)))
 }
 
 /// `GET /v1/drivers/{driver}/properties`
-pub fn driver_properties(asking: Asking) -> Result<Plan, Fault> {
+pub async fn driver_properties(request: RequestContext) -> Result<Response, Fault> {
     // Clients of some ages ask through a query of this path, those of others through the path of the driver.
-    asking.query.only(&["driver_name"])?;
-    known_driver(&asking)?;
-    shown(&json!({
+    known_driver(&request)?;
+    Ok(Response::ok(&json!({
         "ipmi_address": "Host name or address of the BMC (in the daemon's configuration: address).",
         "ipmi_port": "UDP port of the BMC (port).",
         "ipmi_username": "The user to log in as (username).",
         "ipmi_password": "That user's password; never shown (password_file or password_credential).",
         "ipmi_priv_level": "The privilege of the session (privilege).",
         "ipmi_protocol_version": "The version of IPMI.",
-    }))
+    })))
 }
 
 /// `GET /v1/conductors`
-pub fn conductors(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[
-        "fields", "limit", "marker", "sort_key", "sort_dir", "detail",
-    ])?;
-    with_rack(move |rack, health| {
-        shown(&json!({
-            "conductors": [{
-                "hostname": rack,
-                "conductor_group": "",
-                "alive": true,
-                "created_at": health.started_at.to_string(),
-                "updated_at": Value::Null,
-                "drivers": [DRIVER],
-                "links": links(&asking.base, &format!("conductors/{rack}")),
-            }]
-        }))
-    })
-}
-
-fn empty(asking: &Asking, what: &str) -> Result<Plan, Fault> {
-    asking.query.only(&[
-        "fields",
-        "limit",
-        "marker",
-        "sort_key",
-        "sort_dir",
-        "detail",
-        "node",
-        "node_uuid",
-        "address",
-        "portgroup",
-    ])?;
-    done(Response::json(StatusCode::OK, &json!({ what: [] })))
+pub async fn conductors(request: RequestContext) -> Result<Response, Fault> {
+    let Health {
+        rack, started_at, ..
+    } = request.rack.health().await?;
+    Ok(Response::ok(&json!({
+        "conductors": [{
+            "hostname": rack,
+            "conductor_group": "",
+            "alive": true,
+            "created_at": started_at.to_string(),
+            "updated_at": Value::Null,
+            "drivers": [DRIVER],
+            "links": links(&request.base, &format!("conductors/{rack}")),
+        }]
+    })))
 }
 
 /// `GET /v1/chassis`
-pub fn chassis(asking: Asking) -> Result<Plan, Fault> {
-    empty(&asking, "chassis")
+pub async fn chassis(_: RequestContext) -> Result<Response, Fault> {
+    Ok(Response::ok(&json!({ "chassis": [] })))
 }
 
 /// `GET /v1/ports`
-pub fn ports(asking: Asking) -> Result<Plan, Fault> {
-    empty(&asking, "ports")
+pub async fn ports(_: RequestContext) -> Result<Response, Fault> {
+    Ok(Response::ok(&json!({ "ports": [] })))
 }

@@ -1,27 +1,22 @@
 //! A node's states, and the nine words that change them.
 
 use super::record::{Members, STATES};
-use crate::api::access::Role;
+use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::message::{self, Response};
-use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::api::version::SOFT_POWER;
 use crate::model::{PowerOptions, Seconds};
-use crate::rack::call::{Answer, Call, PowerTarget};
+use crate::rack::call::PowerTarget;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 
 /// `GET /v1/nodes/{ident}/states`
-pub fn show(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    ask(Call::Node(asking.node()?), move |answer| {
-        let Answer::Node(node) = answer else {
-            return Err(stray());
-        };
-        shown(&Members::of(STATES, asking.version).show(&node, &asking.base))
-    })
+pub async fn show(request: RequestContext) -> Result<Response, Fault> {
+    let node = request.rack.node(&request.node()?).await?;
+    let states = Members::of(STATES, request.version);
+    Ok(Response::ok(&states.show(&node, &request.base)))
 }
 
 /// The body as it came: what is in the members is judged later, after the node was found.
@@ -33,48 +28,39 @@ struct Body {
 }
 
 /// `PUT /v1/nodes/{ident}/states/power`
-pub fn set_power(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    let (target, timeout) = body(&asking)?;
-    let ident = asking.node()?;
-    // Ironic says that a node is not there before it says what is wrong with the wish, and so do its clients' tests.
-    let wish = match wish(&asking, &target, timeout.as_ref()) {
-        Ok(wish) => wish,
-        Err(fault) => return ask(Call::Node(ident), move |_| Err(fault)),
-    };
-    let (target, wishes) = wish;
-    asking.permitted(Role::Operator, vec![ident.clone()], move |asking| {
-        let call = Call::SetPower {
-            node: ident,
-            target,
-            wishes,
-            who: asking.who.clone(),
-        };
-        ask(call, move |answer| {
-            let Answer::Taken(task) = answer else {
-                return Err(stray());
-            };
-            let place = format!("{}{}", asking.base, asking.path.trim_end_matches("/power"));
-            let response = Response::empty(StatusCode::ACCEPTED).with("location", place);
-            done(match task {
-                Some(task) => response.with("x-rackbmcd-task", task.id.to_string()),
-                None => response,
-            })
-        })
+pub async fn set_power(request: RequestContext) -> Result<Response, Fault> {
+    let (target, timeout) = body(&request)?;
+    let ident = request.node()?;
+    let wish = wish(&request, &target, timeout.as_ref());
+    if wish.is_err() {
+        // Ironic says that a node is not there before it says what is wrong with the wish, and so do its clients' tests.
+        request.rack.node(&ident).await?;
+    }
+    let (target, options) = wish?;
+    let task = request.rack.set_power(&ident, target, options).await?;
+    let place = format!(
+        "{}{}",
+        request.base,
+        request.path.trim_end_matches("/power")
+    );
+    let response = Response::empty(StatusCode::ACCEPTED).with("location", place);
+    Ok(match task {
+        Some(task) => response.with("x-rackbmcd-task", task.id.to_string()),
+        None => response,
     })
 }
 
 /// The two members of the body.
-fn body(asking: &Asking) -> Result<(String, Option<Value>), Fault> {
-    message::is_json(&asking.headers, &asking.body)?;
+fn body(request: &RequestContext) -> Result<(String, Option<Value>), Fault> {
+    message::is_json(&request.headers, &request.body)?;
     let missing = |why: &str| {
         Fault::bad(format!("Missing mandatory parameter: target{why}")).about("member", "target")
     };
-    if asking.body.iter().all(u8::is_ascii_whitespace) {
+    if request.body.iter().all(u8::is_ascii_whitespace) {
         return Err(missing(""));
     }
-    let Body { target, timeout } = match serde_json::from_slice::<Value>(&asking.body) {
-        Ok(Value::Object(_)) => asking.json()?,
+    let Body { target, timeout } = match serde_json::from_slice::<Value>(&request.body) {
+        Ok(Value::Object(_)) => request.json()?,
         Ok(_) => return Err(missing(" (the body is no JSON object)")),
         Err(error) if error.to_string().contains("recursion limit") => {
             return Err(Fault::too_deep());
@@ -93,7 +79,7 @@ fn body(asking: &Asking) -> Result<(String, Option<Value>), Fault> {
 
 /// What is wanted, once the node is there.
 fn wish(
-    asking: &Asking,
+    request: &RequestContext,
     target: &str,
     timeout: Option<&Value>,
 ) -> Result<(PowerTarget, PowerOptions), Fault> {
@@ -104,7 +90,7 @@ fn wish(
             PowerTarget::PowerOn | PowerTarget::PowerOff | PowerTarget::Rebooting
         )
     });
-    if asking.version < SOFT_POWER && (newer || timeout.is_some()) {
+    if request.version < SOFT_POWER && (newer || timeout.is_some()) {
         let what = if newer {
             format!("the target '{target}'")
         } else {
@@ -112,7 +98,7 @@ fn wish(
         };
         return Err(Fault::not_acceptable(format!(
             "Request not acceptable. The requested version {} does not know {what}: it needs version {SOFT_POWER}.",
-            asking.version
+            request.version
         )));
     }
     let timeout = timeout.map(patience).transpose()?;

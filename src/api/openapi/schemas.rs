@@ -220,7 +220,9 @@ pub(super) const SCHEMAS: &[Schema] = &[
 ];
 
 /// The members that a text in the notation names, with their kinds.
-pub(super) fn members(text: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(in crate::api) fn members(
+    text: &'static str,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
     text.split_whitespace()
         .map(|member| member.split_once(':').expect("a name and a kind"))
 }

@@ -1,29 +1,22 @@
 //! Batches: tasks over many nodes under one policy.
 
 use super::WAIT_LIMIT;
-use crate::api::access::Role;
+use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::message::Response;
-use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
 use crate::model::{BatchControl, BatchList, BatchStart, Control};
-use crate::rack::call::{Answer, BatchRequest, Call};
+use crate::rack::call::BatchRequest;
 use http::StatusCode;
 
 /// `GET /v1/batches`
-pub fn list(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    ask(Call::Batches, |answer| {
-        let Answer::Batches(batches) = answer else {
-            return Err(stray());
-        };
-        shown(&BatchList { batches })
-    })
+pub async fn list(request: RequestContext) -> Result<Response, Fault> {
+    let batches = request.rack.batches().await?;
+    Ok(Response::ok(&BatchList { batches }))
 }
 
 /// `POST /v1/batches`
-pub fn start(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    let wanted: BatchStart = asking.json()?;
+pub async fn start(request: RequestContext) -> Result<Response, Fault> {
+    let wanted: BatchStart = request.json()?;
     let wishes = super::wishes(
         wanted.timeout,
         wanted.on_soft_timeout,
@@ -36,7 +29,8 @@ pub fn start(asking: Asking) -> Result<Plan, Fault> {
         )
         .about("member", "nodes"));
     }
-    let request = BatchRequest {
+    let dry_run = wanted.dry_run;
+    let batch = request.rack.start_batch(BatchRequest {
         operation: wanted.operation,
         nodes: wanted.nodes,
         wishes,
@@ -44,62 +38,41 @@ pub fn start(asking: Asking) -> Result<Plan, Fault> {
         stagger: wanted.stagger.map(|stagger| stagger.0).unwrap_or_default(),
         on_failure: wanted.on_failure.unwrap_or_default(),
         order: wanted.order,
-        dry_run: wanted.dry_run,
-    };
-    asking.permitted(Role::Operator, request.nodes.clone(), move |asking| {
-        let status = if request.dry_run {
-            StatusCode::OK
-        } else {
-            StatusCode::ACCEPTED
-        };
-        let call = Call::StartBatch {
-            request,
-            who: asking.who.clone(),
-        };
-        ask(call, move |answer| {
-            let Answer::Batch(batch) = answer else {
-                return Err(stray());
-            };
-            let response = Response::json(status, &batch);
-            // Nothing is kept of a dry run, so there is no place to look for it.
-            done(if status == StatusCode::ACCEPTED {
-                response.with(
-                    "location",
-                    format!("{}/v1/batches/{}", asking.base, batch.id),
-                )
-            } else {
-                response
-            })
-        })
-    })
+        dry_run,
+    });
+    let batch = batch.await?;
+    if dry_run {
+        // Nothing is kept of a dry run, so there is no place to look for it.
+        return Ok(Response::ok(&batch));
+    }
+    let place = format!("{}/v1/batches/{}", request.base, batch.id);
+    Ok(Response::json(StatusCode::ACCEPTED, &batch).with("location", place))
 }
 
 /// `GET /v1/batches/{id}`
-pub fn show(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&["wait"])?;
-    let batch = asking.id("batch")?;
-    let call = match asking.query.duration("wait", WAIT_LIMIT)? {
-        Some(wait) => Call::AwaitBatch { batch, wait },
-        None => Call::Batch(batch),
+pub async fn show(request: RequestContext) -> Result<Response, Fault> {
+    let id = request.id("batch")?;
+    let batch = match request.query.duration("wait", WAIT_LIMIT)? {
+        Some(wait) => request.rack.await_batch(id, wait).await?,
+        None => request.rack.batch(id).await?,
     };
-    answered(call)
+    Ok(Response::ok(&batch))
 }
 
 /// `DELETE /v1/batches/{id}`
-pub fn cancel(asking: Asking) -> Result<Plan, Fault> {
-    use_control(asking, Control::Cancel)
+pub async fn cancel(request: RequestContext) -> Result<Response, Fault> {
+    use_control(&request, Control::Cancel).await
 }
 
 /// `POST /v1/batches/{id}/{control}`
-pub fn control(asking: Asking) -> Result<Plan, Fault> {
-    let control = super::control(asking.param("control"))?;
-    use_control(asking, control)
+pub async fn control(request: RequestContext) -> Result<Response, Fault> {
+    let control = super::control(request.param("control"))?;
+    use_control(&request, control).await
 }
 
-fn use_control(asking: Asking, control: Control) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    let wanted: BatchControl = asking.json_or_default()?;
-    let batch = asking.id("batch")?;
+async fn use_control(request: &RequestContext, control: Control) -> Result<Response, Fault> {
+    let wanted: BatchControl = request.json_or_default()?;
+    let id = request.id("batch")?;
     if wanted.nodes.as_ref().is_some_and(Vec::is_empty) {
         return Err(
             Fault::bad("nodes names no node: leave it out to mean the whole batch")
@@ -107,34 +80,6 @@ fn use_control(asking: Asking, control: Control) -> Result<Plan, Fault> {
         );
     }
     let nodes = wanted.nodes.unwrap_or_default();
-    let go = move |asking: Asking, nodes| {
-        answered(Call::ControlBatch {
-            batch,
-            control,
-            nodes,
-            who: asking.who,
-        })
-    };
-    if asking.rights.everywhere(Role::Operator) {
-        return go(asking, nodes);
-    }
-    ask(Call::Batch(batch), move |answer| {
-        let Answer::Batch(view) = answer else {
-            return Err(stray());
-        };
-        let touched = match nodes.as_slice() {
-            [] => view.nodes.into_iter().map(|entry| entry.node).collect(),
-            _ => nodes.clone(),
-        };
-        asking.permitted(Role::Operator, touched, move |asking| go(asking, nodes))
-    })
-}
-
-fn answered(call: Call) -> Result<Plan, Fault> {
-    ask(call, |answer| {
-        let Answer::Batch(batch) = answer else {
-            return Err(stray());
-        };
-        shown(&batch)
-    })
+    let batch = request.rack.control_batch(id, control, nodes).await?;
+    Ok(Response::ok(&batch))
 }

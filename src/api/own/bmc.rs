@@ -1,14 +1,14 @@
 //! What is asked of a node's BMC outside any task: identify, boot override, readings, event log, reset, raw commands.
 
-use crate::api::access::Role;
+use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
-use crate::api::plan::{Asking, Plan, ask, shown, stray};
+use crate::api::handle::unexpected_answer;
+use crate::api::message::Response;
 use crate::bmc::vocabulary::{self, Order, Reading, Route};
 use crate::model::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
     EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest, Word,
 };
-use crate::rack::call::{Answer, Call};
 use crate::time::WallTime;
 
 /// The longest data of a raw command: what one IPMI message over LAN carries in every BMC's buffer.
@@ -29,82 +29,70 @@ pub const READINGS: [(&str, Order); 6] = [
 ];
 
 /// `GET /v1/nodes/{ident}/bmc/{what}`
-pub fn reading(asking: Asking) -> Result<Plan, Fault> {
-    let wanted = asking.param("what");
+pub async fn reading(request: RequestContext) -> Result<Response, Fault> {
+    let wanted = request.param("what");
     let known = READINGS.iter().find(|(word, _)| *word == wanted);
     let (_, order) = known.cloned().ok_or_else(Fault::no_route)?;
-    asked(asking, Role::Reader, order, |order, reading| {
-        shown(&bmc_answer(order, reading).ok_or_else(stray)?)
-    })
+    let name = order.name();
+    let reading = request.rack.order(request.any_node(), order).await?;
+    let answer = bmc_answer(name, reading).ok_or_else(unexpected_answer)?;
+    Ok(Response::ok(&answer))
 }
 
 /// `GET /v1/nodes/{ident}/event_log`
-pub fn event_log(asking: Asking) -> Result<Plan, Fault> {
-    let limit = asking.query.limit(LOG_ENTRIES, LOG_ENTRIES_LIMIT)?;
-    let order = Order::ReadEventLog(u16::try_from(limit).unwrap_or(u16::MAX));
-    on_node(asking, &["limit"], Role::Reader, order, |_, reading| {
-        let Reading::EventLog(entries) = reading else {
-            return Err(stray());
-        };
-        shown(&event_log_of(entries))
-    })
+pub async fn event_log(request: RequestContext) -> Result<Response, Fault> {
+    let limit = request.query.limit(LOG_ENTRIES, LOG_ENTRIES_LIMIT)?;
+    let limit = u16::try_from(limit).unwrap_or(u16::MAX);
+    let entries = request.rack.event_log(request.any_node(), limit).await?;
+    Ok(Response::ok(&event_log_of(entries)))
 }
 
 /// `DELETE /v1/nodes/{ident}/event_log`
-pub fn clear_event_log(asking: Asking) -> Result<Plan, Fault> {
-    asked(asking, Role::Operator, Order::ClearEventLog, done)
+pub async fn clear_event_log(request: RequestContext) -> Result<Response, Fault> {
+    carried_out(&request, Order::ClearEventLog).await
 }
 
 /// `POST /v1/nodes/{ident}/bmc_reset`
-pub fn reset(asking: Asking) -> Result<Plan, Fault> {
-    let wanted: BmcResetRequest = asking.json()?;
+pub async fn reset(request: RequestContext) -> Result<Response, Fault> {
+    let wanted: BmcResetRequest = request.json()?;
     let cold = match wanted.kind {
         BmcReset::Cold => true,
         BmcReset::Warm => false,
     };
-    asked(asking, Role::Admin, Order::ResetBmc { cold }, done)
+    carried_out(&request, Order::ResetBmc { cold }).await
 }
 
 /// `GET /v1/nodes/{ident}/boot_override`
-pub fn boot_override(asking: Asking) -> Result<Plan, Fault> {
-    asked(asking, Role::Reader, Order::ReadBootDevice, |_, reading| {
-        let Reading::BootDevice {
-            device,
-            persistent,
-            uefi,
-        } = reading
-        else {
-            return Err(stray());
-        };
-        shown(&BootOverride {
-            device: device.map(Word::Known),
-            persistent,
-            uefi,
-        })
-    })
+pub async fn boot_override(request: RequestContext) -> Result<Response, Fault> {
+    let found = request.rack.boot_device(request.any_node()).await?;
+    Ok(Response::ok(&BootOverride {
+        device: found.device.map(Word::Known),
+        persistent: found.persistent,
+        uefi: found.uefi,
+    }))
 }
 
 /// `PUT /v1/nodes/{ident}/boot_override`
-pub fn set_boot_override(asking: Asking) -> Result<Plan, Fault> {
-    let wanted: BootOverrideRequest = asking.json()?;
+pub async fn set_boot_override(request: RequestContext) -> Result<Response, Fault> {
+    let wanted: BootOverrideRequest = request.json()?;
     let order = Order::SetBootDevice {
         device: wanted.device,
         persistent: wanted.persistent,
         uefi: wanted.uefi,
     };
-    asked(asking, Role::Operator, order, done)
+    carried_out(&request, order).await
 }
 
 /// `POST /v1/nodes/{ident}/identify`
-pub fn identify(asking: Asking) -> Result<Plan, Fault> {
-    let wanted: IdentifyRequest = asking.json_or_default()?;
-    let order = Order::Identify(wanted.lasting.map(|lasting| lasting.0));
-    asked(asking, Role::Operator, order, done)
+pub async fn identify(request: RequestContext) -> Result<Response, Fault> {
+    let wanted: IdentifyRequest = request.json_or_default()?;
+    let lasting = wanted.lasting.map(|lasting| lasting.0);
+    carried_out(&request, Order::Identify(lasting)).await
 }
 
 /// `POST /v1/nodes/{ident}/raw`
-pub fn raw(asking: Asking) -> Result<Plan, Fault> {
-    let wanted: RawRequest = asking.json()?;
+pub async fn raw(request: RequestContext) -> Result<Response, Fault> {
+    let wanted: RawRequest = request.json()?;
     if wanted.net_fn > 62 || !wanted.net_fn.is_multiple_of(2) {
         return Err(bad(
             "net_fn",
@@ -126,7 +114,7 @@ pub fn raw(asking: Asking) -> Result<Plan, Fault> {
             .bridge
             .map_or(Ok(Route::Direct), |bridge| route(&bridge))?,
     };
-    asked(asking, Role::Admin, order, done)
+    carried_out(&request, order).await
 }
 
 fn bad(member: &str, what: &str) -> Fault {
@@ -158,49 +146,17 @@ fn route(bridge: &Bridge) -> Result<Route, Fault> {
     }
 }
 
-fn done(order: &'static str, reading: Reading) -> Result<Plan, Fault> {
-    shown(&OrderAnswer {
-        order: order.to_owned(),
+/// An order to the node of the path, which brings nothing but that it was carried out, or the bytes of a raw answer.
+async fn carried_out(request: &RequestContext, order: Order) -> Result<Response, Fault> {
+    let name = order.name().to_owned();
+    let reading = request.rack.order(request.any_node(), order).await?;
+    Ok(Response::ok(&OrderAnswer {
+        order: name,
         data: match reading {
             Reading::Raw(data) => Some(data),
             _ => None,
         },
-    })
-}
-
-/// One order to the node of the path, and what to make of what it brings.
-fn asked(
-    asking: Asking,
-    role: Role,
-    order: Order,
-    then: fn(&'static str, Reading) -> Result<Plan, Fault>,
-) -> Result<Plan, Fault> {
-    on_node(asking, &[], role, order, then)
-}
-
-fn on_node(
-    asking: Asking,
-    query: &[&str],
-    role: Role,
-    order: Order,
-    then: fn(&'static str, Reading) -> Result<Plan, Fault>,
-) -> Result<Plan, Fault> {
-    asking.query.only(query)?;
-    let node = asking.any_node();
-    asking.permitted(role, vec![node.clone()], move |asking| {
-        let name = order.name();
-        let call = Call::Order {
-            node,
-            order,
-            who: asking.who.clone(),
-        };
-        ask(call, move |answer| {
-            let Answer::Reading(reading) = answer else {
-                return Err(stray());
-            };
-            then(name, reading)
-        })
-    })
+    }))
 }
 
 /// What a BMC said of itself, `None` where that was no such reading.

@@ -1,52 +1,30 @@
 //! A closer look at one node.
 
 use super::tasks::Nothing;
-use crate::api::access::Role;
+use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::ironic::record;
-use crate::api::plan::{Asking, Plan, ask, shown, stray};
-use crate::rack::call::{Answer, Call};
+use crate::api::message::Response;
 use serde_json::json;
 
 /// `GET /v1/nodes/{ident}/explain`
-pub fn explain(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    ask(Call::Explain(asking.any_node()), move |answer| {
-        let Answer::Explanation(found) = answer else {
-            return Err(stray());
-        };
-        let mut body = json!(found);
-        body["node"] = record::full(&found.node, &asking.base);
-        shown(&body)
-    })
+pub async fn explain(request: RequestContext) -> Result<Response, Fault> {
+    let found = request.rack.explain(request.any_node()).await?;
+    let mut body = json!(found);
+    body["node"] = record::full(&found.node, &request.base);
+    Ok(Response::ok(&body))
 }
 
 /// `POST /v1/nodes/{ident}/retry`
-pub fn retry(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    asking.json_or_default::<Nothing>()?;
-    let node = asking.any_node();
-    asking.permitted(Role::Operator, vec![node.clone()], move |asking| {
-        let call = Call::Retry {
-            node,
-            who: asking.who.clone(),
-        };
-        a_node(call, asking.base)
-    })
+pub async fn retry(request: RequestContext) -> Result<Response, Fault> {
+    request.json_or_default::<Nothing>()?;
+    let node = request.rack.retry(request.any_node()).await?;
+    Ok(Response::ok(&record::full(&node, &request.base)))
 }
 
 /// `POST /v1/nodes/{ident}/fresh`
-pub fn fresh(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    asking.json_or_default::<Nothing>()?;
-    a_node(Call::FreshNode(asking.any_node()), asking.base)
-}
-
-fn a_node(call: Call, base: String) -> Result<Plan, Fault> {
-    ask(call, move |answer| {
-        let Answer::Node(node) = answer else {
-            return Err(stray());
-        };
-        shown(&record::full(&node, &base))
-    })
+pub async fn fresh(request: RequestContext) -> Result<Response, Fault> {
+    request.json_or_default::<Nothing>()?;
+    let node = request.rack.fresh(request.any_node()).await?;
+    Ok(Response::ok(&record::full(&node, &request.base)))
 }

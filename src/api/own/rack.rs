@@ -2,15 +2,13 @@
 
 use super::WAIT_LIMIT;
 use super::tasks::Nothing;
-use crate::api::access::Role;
+use crate::api::dispatch::{Outcome, RequestContext};
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
+use crate::api::handle::EventFilter;
 use crate::api::message::Response;
 use crate::api::openapi as description;
-use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
-use crate::model::{EventId, PauseRequest, Pausing};
-use crate::rack::call::{Answer, Call};
-use http::StatusCode;
+use crate::model::{EventId, Hold, PauseRequest, Pausing};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -18,11 +16,8 @@ use std::time::Duration;
 pub const EVENTS_AT_ONCE: usize = 500;
 
 /// `GET /v1/events`: a long poll, or a stream where `Accept` asks for one.
-pub fn events(asking: Asking) -> Result<Plan, Fault> {
-    asking
-        .query
-        .only(&["since", "wait", "node", "limit", "snapshot"])?;
-    let stream = asking
+pub async fn events(request: RequestContext) -> Result<Outcome, Fault> {
+    let stream = request
         .headers
         .get_all(http::header::ACCEPT)
         .iter()
@@ -31,14 +26,14 @@ pub fn events(asking: Asking) -> Result<Plan, Fault> {
                 .to_ascii_lowercase()
                 .contains("text/event-stream")
         });
-    let last = asking
+    let last = request
         .headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok());
     // The header wins: a stream that was cut goes on from there, though its address still says where it began.
     let since = last
         .filter(|_| stream)
-        .or(asking.query.value("since"))
+        .or(request.query.value("since"))
         .filter(|text| !text.is_empty());
     let since = since
         .map(|text| {
@@ -46,7 +41,7 @@ pub fn events(asking: Asking) -> Result<Plan, Fault> {
                 .map_err(|error| Fault::bad(error).about("parameter", "since"))
         })
         .transpose()?;
-    let nodes: Vec<String> = asking
+    let nodes: Vec<String> = request
         .query
         .pairs()
         .iter()
@@ -55,101 +50,69 @@ pub fn events(asking: Asking) -> Result<Plan, Fault> {
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect();
-    if asking.query.value("node").is_some() && nodes.is_empty() {
+    if request.query.value("node").is_some() && nodes.is_empty() {
         return Err(Fault::bad("node= names no node").about("parameter", "node"));
     }
-    let snapshot = asking.query.flag("snapshot")?.unwrap_or(false);
+    let snapshot = request.query.flag("snapshot")?.unwrap_or(false);
     if stream {
-        return Ok(Plan::Stream(EventStream::new(
-            since,
-            nodes,
-            snapshot,
-            asking.base,
-        )));
+        let stream = EventStream::new(request.rack, since, nodes, snapshot, request.base);
+        return Ok(Outcome::Stream(stream));
     }
     // A snapshot comes with a stream: a poller reads nodes and tasks itself.
     // Without a position there is nothing to wait for yet: the answer says where to begin.
-    let wait = match asking.query.duration("wait", WAIT_LIMIT)? {
-        Some(wait) => wait,
-        None => Duration::ZERO,
-    };
-    let limit = asking.query.limit(EVENTS_AT_ONCE, EVENTS_AT_ONCE)?;
-    let call = Call::Events {
+    let wait = request.query.duration("wait", WAIT_LIMIT)?;
+    let wanted = EventFilter {
         since,
         nodes,
-        wait,
-        limit,
+        wait: wait.unwrap_or(Duration::ZERO),
+        limit: request.query.limit(EVENTS_AT_ONCE, EVENTS_AT_ONCE)?,
     };
-    ask(call, |answer| {
-        let Answer::Events(found) = answer else {
-            return Err(stray());
-        };
-        shown(&found)
-    })
+    let found = request.rack.events(wanted).await?;
+    Ok(Response::ok(&found).into())
 }
 
 /// `GET /v1/pause`
-pub fn pausing(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    about_pause(Call::Pausing)
+pub async fn pausing(request: RequestContext) -> Result<Response, Fault> {
+    Ok(told(request.rack.pausing().await?))
 }
 
 /// `POST /v1/pause`
-pub fn pause(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    let wanted: PauseRequest = asking.json()?;
+pub async fn pause(request: RequestContext) -> Result<Response, Fault> {
+    let wanted: PauseRequest = request.json()?;
     if wanted.reason.trim().is_empty() {
         return Err(Fault::bad(
             "reason is empty: everyone who is refused meanwhile will want to know",
         )
         .about("member", "reason"));
     }
-    asking.permitted(Role::Operator, Vec::new(), move |asking| {
-        about_pause(Call::Pause {
-            reason: wanted.reason,
-            who: asking.who.clone(),
-        })
-    })
+    Ok(told(request.rack.pause(wanted.reason).await?))
 }
 
 /// `POST /v1/release`
-pub fn release(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    asking.json_or_default::<Nothing>()?;
-    asking.permitted(Role::Operator, Vec::new(), |asking| {
-        about_pause(Call::Release {
-            who: asking.who.clone(),
-        })
-    })
+pub async fn release(request: RequestContext) -> Result<Response, Fault> {
+    request.json_or_default::<Nothing>()?;
+    Ok(told(request.rack.release().await?))
 }
 
-fn about_pause(call: Call) -> Result<Plan, Fault> {
-    ask(call, |answer| {
-        let Answer::Pausing(pause) = answer else {
-            return Err(stray());
-        };
-        shown(&Pausing {
-            paused: pause.is_some(),
-            pause,
-        })
+fn told(pause: Option<Hold>) -> Response {
+    Response::ok(&Pausing {
+        paused: pause.is_some(),
+        pause,
     })
 }
 
 /// `GET /healthz`
-pub fn health(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    ask(Call::Health, |answer| {
-        let Answer::Health(found) = answer else {
-            return Err(stray());
-        };
-        shown(&found)
-    })
+pub async fn health(request: RequestContext) -> Result<Response, Fault> {
+    Ok(Response::ok(&request.rack.health().await?))
 }
 
 /// `GET /metrics`
-pub fn metrics(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    Ok(Plan::Metrics)
+pub async fn metrics(request: RequestContext) -> Result<Response, Fault> {
+    let text = request.rack.metrics().await;
+    Ok(Response::text(
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        text,
+    ))
 }
 
 /// Records of the audit trail at once, where nobody says how many, and at most: each may be a kilobyte.
@@ -157,21 +120,16 @@ const RECORDS: usize = 100;
 const RECORDS_LIMIT: usize = 1000;
 
 /// `GET /v1/audit`
-pub fn audit(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&["after", "limit"])?;
-    let after = asking.query.number("after")?.unwrap_or(0);
-    let limit = asking.query.limit(RECORDS, RECORDS_LIMIT)?;
-    // It tells of all nodes: a role on some of them is not enough.
-    asking.permitted(Role::Admin, Vec::new(), move |_| {
-        Ok(Plan::Audit { after, limit })
-    })
+pub async fn audit(request: RequestContext) -> Result<Response, Fault> {
+    let after = request.query.number("after")?.unwrap_or(0);
+    let limit = request.query.limit(RECORDS, RECORDS_LIMIT)?;
+    Ok(Response::ok(&request.rack.trail(after, limit).await?))
 }
 
 /// `GET /v1/openapi.json`
-pub fn openapi(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
+pub async fn openapi(_: RequestContext) -> Result<Response, Fault> {
     // The same for everybody, and not quickly made.
     static DOCUMENT: OnceLock<Response> = OnceLock::new();
-    let made = DOCUMENT.get_or_init(|| Response::json(StatusCode::OK, &description::document()));
-    done(made.clone())
+    let made = DOCUMENT.get_or_init(|| Response::ok(&description::document()));
+    Ok(made.clone())
 }

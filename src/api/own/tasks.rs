@@ -1,12 +1,11 @@
 //! Tasks: listing, starting, watching, and the five controls.
 
 use super::WAIT_LIMIT;
-use crate::api::access::Role;
+use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
+use crate::api::handle::TaskFilter;
 use crate::api::message::Response;
-use crate::api::plan::{Asking, Plan, ask, done, shown, stray};
-use crate::model::{Control, Task, TaskList, TaskStart};
-use crate::rack::call::{Answer, Call};
+use crate::model::{Control, TaskList, TaskStart};
 use http::StatusCode;
 use uuid::Uuid;
 
@@ -16,44 +15,36 @@ const LISTED: usize = 100;
 const LIST_LIMIT: usize = 1000;
 
 /// `GET /v1/tasks`
-pub fn list(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&["node", "batch", "active", "limit"])?;
-    let node = asking.query.value("node").map(str::to_owned);
-    listing(&asking, node)
+pub async fn list(request: RequestContext) -> Result<Response, Fault> {
+    let node = request.query.value("node").map(str::to_owned);
+    listing(&request, node).await
 }
 
 /// `GET /v1/nodes/{ident}/tasks`
-pub fn of_node(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&["batch", "active", "limit"])?;
-    listing(&asking, Some(asking.any_node()))
+pub async fn of_node(request: RequestContext) -> Result<Response, Fault> {
+    listing(&request, Some(request.any_node().to_owned())).await
 }
 
-fn listing(asking: &Asking, node: Option<String>) -> Result<Plan, Fault> {
-    let batch = asking.query.value("batch").map(|text| {
+async fn listing(request: &RequestContext, node: Option<String>) -> Result<Response, Fault> {
+    let batch = request.query.value("batch").map(|text| {
         Uuid::try_parse(text).map_err(|_| {
             Fault::bad(format!("batch is a uuid, not '{text}'")).about("parameter", "batch")
         })
     });
-    let limit = asking.query.limit(LISTED, LIST_LIMIT)?;
-    let call = Call::Tasks {
+    let wanted = TaskFilter {
         node,
         batch: batch.transpose()?,
-        active: asking.query.flag("active")?.unwrap_or(false),
-        limit,
+        active: request.query.flag("active")?.unwrap_or(false),
+        limit: request.query.limit(LISTED, LIST_LIMIT)?,
     };
-    ask(call, |answer| {
-        let Answer::Tasks(tasks) = answer else {
-            return Err(stray());
-        };
-        shown(&TaskList { tasks })
-    })
+    let tasks = request.rack.tasks(wanted).await?;
+    Ok(Response::ok(&TaskList { tasks }))
 }
 
 /// `POST /v1/tasks`
-pub fn start(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    let wanted: TaskStart = asking.json()?;
-    let wishes = super::wishes(
+pub async fn start(request: RequestContext) -> Result<Response, Fault> {
+    let wanted: TaskStart = request.json()?;
+    let options = super::wishes(
         wanted.timeout,
         wanted.on_soft_timeout,
         wanted.repeat_soft_after,
@@ -62,85 +53,39 @@ pub fn start(asking: Asking) -> Result<Plan, Fault> {
     if wanted.node.is_empty() {
         return Err(Fault::bad("node names no node").about("member", "node"));
     }
-    let node = wanted.node;
-    asking.permitted(Role::Operator, vec![node.clone()], move |asking| {
-        let call = Call::Start {
-            node,
-            operation: wanted.operation,
-            wishes,
-            who: asking.who.clone(),
-        };
-        ask(call, move |answer| {
-            let Answer::Task(task) = answer else {
-                return Err(stray());
-            };
-            let place = format!("{}/v1/tasks/{}", asking.base, task.id);
-            done(Response::json(StatusCode::ACCEPTED, &task).with("location", place))
-        })
-    })
+    let started = request.rack.start(&wanted.node, wanted.operation, options);
+    let task = started.await?;
+    let place = format!("{}/v1/tasks/{}", request.base, task.id);
+    Ok(Response::json(StatusCode::ACCEPTED, &task).with("location", place))
 }
 
 /// `GET /v1/tasks/{id}`
-pub fn show(asking: Asking) -> Result<Plan, Fault> {
-    asking.query.only(&["wait", "version"])?;
-    let task = asking.id("task")?;
-    let version = asking.query.number("version")?;
-    let call = match asking.query.duration("wait", WAIT_LIMIT)? {
-        Some(wait) => Call::AwaitTask {
-            task,
-            version,
-            wait,
-        },
-        None => Call::Task(task),
+pub async fn show(request: RequestContext) -> Result<Response, Fault> {
+    let id = request.id("task")?;
+    let version = request.query.number("version")?;
+    let task = match request.query.duration("wait", WAIT_LIMIT)? {
+        Some(wait) => request.rack.await_task(id, version, wait).await?,
+        None => request.rack.task(id).await?,
     };
-    ask(call, |answer| {
-        let Answer::Task(task) = answer else {
-            return Err(stray());
-        };
-        shown(&task)
-    })
+    Ok(Response::ok(&task))
 }
 
 /// `DELETE /v1/tasks/{id}`
-pub fn cancel(asking: Asking) -> Result<Plan, Fault> {
-    use_control(asking, Control::Cancel)
+pub async fn cancel(request: RequestContext) -> Result<Response, Fault> {
+    use_control(&request, Control::Cancel).await
 }
 
 /// `POST /v1/tasks/{id}/{control}`
-pub fn control(asking: Asking) -> Result<Plan, Fault> {
-    let control = super::control(asking.param("control"))?;
-    use_control(asking, control)
+pub async fn control(request: RequestContext) -> Result<Response, Fault> {
+    let control = super::control(request.param("control"))?;
+    use_control(&request, control).await
 }
 
-fn use_control(asking: Asking, control: Control) -> Result<Plan, Fault> {
-    asking.query.only(&[])?;
-    asking.json_or_default::<Nothing>()?;
-    let task = asking.id("task")?;
-    let go = move |asking: Asking| {
-        ask(
-            Call::Control {
-                task,
-                control,
-                who: asking.who,
-            },
-            |answer| {
-                let Answer::Task(task) = answer else {
-                    return Err(stray());
-                };
-                shown(&task)
-            },
-        )
-    };
-    if asking.rights.everywhere(Role::Operator) {
-        return go(asking);
-    }
-    // Whose node it is decides.
-    ask(Call::Task(task), move |answer| {
-        let Answer::Task(Task { node, .. }) = answer else {
-            return Err(stray());
-        };
-        asking.permitted(Role::Operator, vec![node], go)
-    })
+async fn use_control(request: &RequestContext, control: Control) -> Result<Response, Fault> {
+    request.json_or_default::<Nothing>()?;
+    let id = request.id("task")?;
+    let task = request.rack.control(id, control).await?;
+    Ok(Response::ok(&task))
 }
 
 /// A body that says nothing: `{}`.

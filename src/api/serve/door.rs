@@ -1,8 +1,8 @@
 //! The kinds of listeners: how a connection comes in, what is said before HTTP begins, and how one too many is sent away.
 
 use super::{Context, Later, Peer};
+use crate::api::dispatch::Frame;
 use crate::api::fault::Fault;
-use crate::api::plan::Frame;
 use crate::model::ErrorKind;
 use http::HeaderMap;
 use smol::future::FutureExt;

@@ -1,14 +1,17 @@
-//! One request on one connection: read its body, find out who asks, carry the plan's calls to the rack, write the answer.
+//! One request on one connection: read its body, find out who asks, run its handler, carry its calls to the rack, write
+//! the answer.
 
 use super::guard::Hangup;
 use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
-use super::{Asked, Audit, Context, Reply};
-use crate::api::access::{CHALLENGE, Entry, Peer};
-use crate::api::deed::deed;
+use super::{Asked, Audit, Context, Noted, Reply};
+use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
+use crate::api::dispatch::{Frame, Outcome, handle};
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
+use crate::api::handle::{Daemon, Later};
 use crate::api::message::{Request, Response};
-use crate::api::plan::{Frame, Plan, plan};
+use crate::api::route;
+use crate::model::AuditPage;
 use crate::model::ErrorKind;
 use crate::rack::call::{Answer, Call, Refused, Who};
 use bytes::Bytes;
@@ -70,8 +73,9 @@ pub async fn respond(
     // the former: what comes after this request on the connection is not to be trusted (RFC 9112 §6.1).
     let doubtful = head.headers.contains_key(http::header::TRANSFER_ENCODING);
     let mut record = Record::open(&connection, &head.method, &path, &id);
-    let outcome = async {
-        let peer = enter(&connection, &path, &head.headers).await?;
+    let outcome: Result<End, Fault> = async {
+        let public = route::is_public(&head.method, &path);
+        let peer = enter(&connection, public, &head.headers).await?;
         record.audit.who = Who {
             name: peer.name(),
             uid: peer.uid,
@@ -90,13 +94,26 @@ pub async fn respond(
             id,
             scheme: connection.scheme,
         };
-        let (dress, first) = plan(request, &context.policy());
+        let rights = context.policy().rights(&request.peer);
+        let daemon = Rc::new(ThroughLoop {
+            connection: connection.clone(),
+            peer: Rc::new(request.peer.clone()),
+            noted: record.noted.clone(),
+        });
+        let (dress, outcome) = handle(request, &rights, daemon).await;
         frame = dress;
-        carry_out(first, &connection, &mut record.audit).await
+        match outcome? {
+            Outcome::Whole(response) => Ok(End::Whole(response)),
+            Outcome::Stream(mut events) => {
+                let ticket = StreamTicket::take(context)?;
+                let text = events.next().await?.unwrap_or_default();
+                Ok(End::Stream(text, events, ticket))
+            }
+        }
     }
     .await;
     record.audit.error = outcome.as_ref().err().map(|fault| fault.message.clone());
-    if let (None, Err(fault)) = (&record.audit.nodes, &outcome) {
+    if let Err(fault) = &outcome {
         record.audit.nodes = fault.node().map(str::to_owned);
     }
     let (mut response, stream) = match outcome {
@@ -108,11 +125,6 @@ pub async fn respond(
         }
         Err(fault) => (frame.finish(Err(fault)), None),
     };
-    let task = response
-        .headers
-        .iter()
-        .find(|(name, _)| *name == "x-rackbmcd-task");
-    record.audit.task = task.map(|(_, id)| id.clone());
     record.audit.status = response.status.as_u16();
     drop(record);
     let bytes = Bytes::from(std::mem::take(&mut response.body));
@@ -134,6 +146,7 @@ struct Record {
     context: Rc<Context>,
     changes: bool,
     audit: Audit,
+    noted: Rc<Noted>,
 }
 
 /// The status in the trail of a request that was not answered.
@@ -156,19 +169,30 @@ impl Record {
                 what: None,
                 status: UNANSWERED,
                 task: None,
+                batch: None,
                 error: Some(
                     "it ended before it was answered: what was asked may have been done".to_owned(),
                 ),
             },
+            noted: Rc::default(),
         }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.changes {
-            (self.context.audit)(std::mem::take(&mut self.audit));
+        if !self.changes {
+            return;
         }
+        let mut audit = std::mem::take(&mut self.audit);
+        if let Some(deed) = self.noted.deed.take() {
+            // What the rack found is more than what a refusal names.
+            audit.nodes = deed.nodes.or(audit.nodes);
+            audit.what = Some(deed.what);
+        }
+        audit.task = self.noted.task.take();
+        audit.batch = self.noted.batch.take();
+        (self.context.audit)(audit);
     }
 }
 
@@ -213,17 +237,16 @@ fn dressed<B>(response: Response, body: B, last: bool) -> hyper::Response<B> {
 /// Who asks, once their credentials were looked at.
 async fn enter(
     connection: &Connection,
-    path: &str,
+    public: bool,
     headers: &http::HeaderMap,
 ) -> Result<Peer, Fault> {
     let context = &connection.context;
     let mut peer = connection.peer.clone();
-    match context.policy().enter(peer.transport, path, headers)? {
+    match context.policy().enter(peer.transport, public, headers)? {
         Entry::Open => {}
-        Entry::Token { name, role, nodes } => {
+        Entry::Token { name, sha256 } => {
             peer.user = Some(name);
-            peer.token_role = Some(role);
-            peer.token_nodes = nodes;
+            peer.credential = Some(Credential::Token(sha256));
         }
         Entry::CheckPassword {
             user,
@@ -232,9 +255,10 @@ async fn enter(
         } => {
             let login = &context.state.login;
             login
-                .check(&user, password, hash, CHALLENGE, &context.entropy)
+                .check(&user, password, hash.clone(), CHALLENGE, &context.entropy)
                 .await?;
-            peer.user = Some(user);
+            peer.user = Some(user.clone());
+            peer.credential = Some(Credential::Password { user, hash });
         }
     }
     Ok(peer)
@@ -284,53 +308,33 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
     reading.or(late).await
 }
 
-/// Carries calls to the rack until the plan has an end.
-async fn carry_out(
-    first: Result<Plan, Fault>,
-    connection: &Connection,
-    audit: &mut Audit,
-) -> Result<End, Fault> {
-    let mut plan = first?;
-    loop {
-        plan = match plan {
-            Plan::Done(response) => return Ok(End::Whole(response)),
-            Plan::Metrics => {
-                let text = (connection.context.metrics)().await;
-                return Ok(End::Whole(Response::text(
-                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                    text,
-                )));
+/// The daemon as the handlers of one request see it: calls go to the loop over a channel.
+struct ThroughLoop {
+    connection: Rc<Connection>,
+    peer: Rc<Peer>,
+    noted: Rc<Noted>,
+}
+
+impl Daemon for ThroughLoop {
+    fn call(&self, call: Call) -> Later<Result<Result<Answer, Refused>, Fault>> {
+        let connection = self.connection.clone();
+        let (peer, noted) = (self.peer.clone(), self.noted.clone());
+        Box::pin(async move {
+            noted.asked(&call);
+            let answer = asked(call, peer, noted.clone(), &connection).await?;
+            if let Ok(answer) = &answer {
+                noted.answered(answer);
             }
-            Plan::Audit { after, limit } => {
-                let page = (connection.context.trail)(after, limit).await;
-                let page = page.map_err(|why| {
-                    Fault::new(
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        ErrorKind::Store,
-                        format!("the audit trail cannot be read: {why}"),
-                    )
-                })?;
-                return Ok(End::Whole(Response::json(StatusCode::OK, &page)));
-            }
-            Plan::Ask(call, next) => {
-                if let Some(deed) = deed(&call) {
-                    (audit.nodes, audit.what) = (deed.nodes, Some(deed.what));
-                }
-                next(asked(call, connection).await?)?
-            }
-            Plan::Stream(events) => {
-                let ticket = StreamTicket::take(&connection.context)?;
-                let answer = asked(events.call(true), connection).await?;
-                let step = events.take(answer)?;
-                return Ok(match step.next {
-                    Some(next) => End::Stream(step.text, next, ticket),
-                    None => End::Whole(
-                        Response::text("text/event-stream", step.text)
-                            .with("cache-control", "no-store"),
-                    ),
-                });
-            }
-        };
+            Ok(answer)
+        })
+    }
+
+    fn metrics(&self) -> Later<String> {
+        (self.connection.context.metrics)()
+    }
+
+    fn trail(&self, after: u64, limit: usize) -> Later<Result<AuditPage, String>> {
+        (self.connection.context.trail)(after, limit)
     }
 }
 
@@ -341,7 +345,12 @@ const HANGUP_LOOK: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// It says nothing in time, or the client has gone away.
-pub async fn asked(call: Call, connection: &Connection) -> Result<Result<Answer, Refused>, Fault> {
+async fn asked(
+    call: Call,
+    peer: Rc<Peer>,
+    noted: Rc<Noted>,
+    connection: &Connection,
+) -> Result<Result<Answer, Refused>, Fault> {
     let context = &connection.context;
     let own_wait = match &call {
         Call::AwaitTask { wait, .. }
@@ -351,7 +360,13 @@ pub async fn asked(call: Call, connection: &Connection) -> Result<Result<Answer,
     };
     let (reply, answer) = Reply::new();
     let asking = async {
-        if context.asks.send(Asked { call, reply }).await.is_err() {
+        let asked = Asked {
+            call,
+            peer,
+            noted,
+            reply,
+        };
+        if context.asks.send(asked).await.is_err() {
             return Ok(Err(Refused::Stopping));
         }
         Ok(answer.recv().await.unwrap_or(Err(Refused::Stopping)))

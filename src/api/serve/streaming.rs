@@ -5,7 +5,7 @@
 //! (RFC 9112 §7.1) are then written here.
 
 use super::guard::Guarded;
-use super::respond::{Connection, asked};
+use super::respond::Connection;
 use super::{Context, until_shutdown};
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
@@ -59,7 +59,7 @@ impl Drop for StreamTicket {
 /// A stream and where it stands.
 pub struct Streaming {
     text: String,
-    events: Option<EventStream>,
+    events: EventStream,
     connection: Rc<Connection>,
     _ticket: StreamTicket,
 }
@@ -74,7 +74,7 @@ impl Streaming {
     ) -> Self {
         Streaming {
             text,
-            events: Some(events),
+            events,
             connection,
             _ticket: ticket,
         }
@@ -83,16 +83,13 @@ impl Streaming {
     /// What the client is to be sent next; `None` ends the stream.
     async fn next(&mut self) -> Option<String> {
         while self.text.is_empty() {
-            let events = self.events.take()?;
-            let ask = async { asked(events.call(false), &self.connection).await.ok() };
             let down = async {
                 until_shutdown(&self.connection.context.shutdown).await;
                 None
             };
-            let answer = ask.or(down).await?;
-            let step = events.take(answer).ok()?;
-            self.text = step.text;
-            self.events = step.next;
+            // Refused is the end as well: the reader has lost its role, or the rack is stopping.
+            let next = async { self.events.next().await.ok().flatten() };
+            self.text = next.or(down).await?;
         }
         Some(std::mem::take(&mut self.text))
     }

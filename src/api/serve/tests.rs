@@ -18,7 +18,19 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// What the rack does with a call.
-type Rack = fn(Asked);
+type Rack = fn(&Call) -> Reaction;
+
+/// See [`Rack`].
+enum Reaction {
+    /// It answers at once.
+    Now(Result<Answer, Refused>),
+    /// After a while; others are answered meanwhile.
+    Late(Result<Answer, Refused>),
+    /// Never.
+    Silence,
+    /// It throws the call away: the daemon goes down.
+    Gone,
+}
 
 /// A daemon's API without the daemon.
 struct House {
@@ -46,13 +58,13 @@ fn short() -> Limits {
 }
 
 /// Answers at once.
-fn obliging(asked: Asked) {
+fn obliging(call: &Call) -> Reaction {
     let health = Health {
         status: HealthStatus::Ok.into(),
         rack: "r1".into(),
         ..Health::default()
     };
-    let answer = match asked.call {
+    Reaction::Now(match call.clone() {
         Call::Nodes => Ok(Answer::Nodes(Vec::new())),
         Call::SetPower { .. } => Ok(Answer::Taken(None)),
         Call::Pause { .. } | Call::Release { .. } => Ok(Answer::Pausing(None)),
@@ -60,8 +72,7 @@ fn obliging(asked: Asked) {
         Call::Node(ident) => Err(Refused::NoSuchNode(ident)),
         Call::Events { since, .. } => Ok(Answer::Events(next_event(since))),
         other => Err(Refused::Invalid(format!("{other:?}"))),
-    };
-    asked.reply.send(answer);
+    })
 }
 
 /// Always one more event: a flood.
@@ -96,19 +107,21 @@ fn next_event(since: Option<EventId>) -> EventsView {
     }
 }
 
-/// Answers late, each call on a thread of its own.
-fn slow(asked: Asked) {
-    std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(150));
-        obliging(asked);
-    });
+/// Answers late.
+fn slow(call: &Call) -> Reaction {
+    match obliging(call) {
+        Reaction::Now(answer) => Reaction::Late(answer),
+        other => other,
+    }
 }
 
-/// Keeps what is asked and never answers.
-fn silent(asked: Asked) {
-    static KEPT: Mutex<Vec<Asked>> = Mutex::new(Vec::new());
-    KEPT.lock().expect("no test panics here").push(asked);
+/// Never answers.
+fn silent(_: &Call) -> Reaction {
+    Reaction::Silence
 }
+
+/// How late a slow rack is.
+const LATE: Duration = Duration::from_millis(150);
 
 fn policy() -> Policy {
     Policy {
@@ -131,12 +144,11 @@ impl House {
     fn with(rack: Rack, limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("api.sock");
-        let (asks, asked) = smol::channel::bounded::<Asked>(16);
         let (shutdown, down) = smol::channel::bounded(1);
         let calls = Arc::new(Mutex::new(Vec::new()));
         let audits = Arc::new(Mutex::new(Vec::new()));
         let (audit, seen) = (audits.clone(), calls.clone());
-        let context = move || Context {
+        let context = move |asks| Context {
             asks,
             entropy: Box::new(|bytes| bytes.fill(0x5a)),
             policy: RefCell::new(Rc::new(policy())),
@@ -162,23 +174,36 @@ impl House {
         let tcp = smol::block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = tcp.local_addr().expect("an address");
         let thread = std::thread::spawn(move || {
+            let (asks, asked) = smol::channel::bounded::<Asked>(16);
+            let executor = smol::LocalExecutor::new();
             let answering = async {
+                let mut kept = Vec::new();
                 while let Ok(asked) = asked.recv().await {
-                    seen.lock()
-                        .expect("no test panics here")
-                        .push(asked.call.clone());
-                    rack(asked);
+                    let reaction = rack(&asked.call);
+                    seen.lock().expect("no test panics here").push(asked.call);
+                    match reaction {
+                        Reaction::Now(answer) => asked.reply.send(answer),
+                        Reaction::Late(answer) => {
+                            let late = async move {
+                                smol::Timer::after(LATE).await;
+                                asked.reply.send(answer);
+                            };
+                            executor.spawn(late).detach();
+                        }
+                        Reaction::Silence => kept.push(asked.reply),
+                        Reaction::Gone => drop(asked.reply),
+                    }
                 }
             };
             let serving = async {
-                let context = Rc::new(context());
+                let context = Rc::new(context(asks));
                 future::zip(
                     serve_unix(listener, context.clone()),
                     serve_tcp(tcp, context),
                 )
                 .await;
             };
-            smol::block_on(serving.or(answering));
+            smol::block_on(executor.run(serving.or(answering)));
         });
         House {
             path,
@@ -340,9 +365,9 @@ fn what_was_asked_and_never_answered_is_in_the_trail() {
         ..short()
     };
     let house = House::with(
-        |asked| match asked.call {
-            Call::SetPower { .. } => silent(asked),
-            _ => obliging(asked),
+        |call| match call {
+            Call::SetPower { .. } => silent(call),
+            _ => obliging(call),
         },
         limits,
     );
@@ -529,10 +554,10 @@ fn more_connections_than_there_may_be_are_told_so_and_the_others_go_on() {
 
 #[test]
 fn a_rack_that_does_not_answer_costs_its_asker_only() {
-    let house = House::new(|asked| match asked.call {
-        Call::Health => silent(asked),
-        Call::Node(_) => drop(asked.reply),
-        _ => obliging(asked),
+    let house = House::new(|call| match call {
+        Call::Health => silent(call),
+        Call::Node(_) => Reaction::Gone,
+        _ => obliging(call),
     });
     let close =
         "HTTP/1.1\r\nhost: x\r\nx-openstack-ironic-api-version: 1.31\r\nconnection: close\r\n\r\n";

@@ -669,7 +669,8 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
         ),
         (Refused::Crowded(text()), 503, "crowded"),
     ] {
-        let exchange = request("GET /v1/tasks").send_to(|_| Err(refused.clone()));
+        let said = refused.clone();
+        let exchange = request("GET /v1/tasks").send_to(move |_| Err(said.clone()));
         assert_eq!(exchange.status(), status, "{refused:?}");
         assert_eq!(exchange.json()["error"]["kind"], kind, "{refused:?}");
         assert!(ErrorKind::from_word(kind).is_some());

@@ -1,7 +1,12 @@
 //! Who may do what.
 
+use super::real::RealRack;
 use super::*;
-use crate::api::access::{Entry, Grant, Role, Subject, TcpAuth, Token, Transport};
+use crate::api::access::{
+    Credential, Entry, Grant, Rights, Role, Subject, TcpAuth, Token, Transport,
+};
+use crate::api::route::is_public;
+use http::Method;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
@@ -24,11 +29,8 @@ fn granting(grants: &[(Subject, Role, Option<&[&str]>)]) -> Policy {
 }
 
 fn may(policy: &Policy, peer: Peer, line: &str, body: &str) -> u16 {
-    request(line)
-        .from(peer)
-        .body(body)
-        .send_under(policy, obliging)
-        .status()
+    let sent = request(line).from(peer).body(body);
+    sent.send_to_real(policy, &RealRack::new()).status()
 }
 
 const ON: &str = r#"{"target": "power on"}"#;
@@ -60,7 +62,7 @@ fn with_roles_each_has_its_own_and_strangers_have_none() {
     let policy = granting(&[
         (Subject::Uid(1), Role::Reader, None),
         (Subject::Gid(20), Role::Operator, None),
-        (Subject::User("carol".into()), Role::Admin, None),
+        (Subject::Http("carol".into()), Role::Admin, None),
     ]);
     let reader = Peer::unix(1, 1, None);
     assert_eq!(may(&policy, reader.clone(), "GET /v1/nodes", ""), 200);
@@ -74,8 +76,16 @@ fn with_roles_each_has_its_own_and_strangers_have_none() {
     assert_eq!(may(&policy, stranger.clone(), "GET /v1/nodes", ""), 403);
     assert_eq!(may(&policy, stranger.clone(), "GET /v1", ""), 200);
     assert_eq!(may(&policy, stranger, "GET /healthz", ""), 200);
+    let policy = Policy {
+        passwords: [("carol".to_owned(), "a hash".to_owned())].into(),
+        ..policy
+    };
     let carol = Peer {
         user: Some("carol".into()),
+        credential: Some(Credential::Password {
+            user: "carol".into(),
+            hash: "a hash".into(),
+        }),
         ..Peer::tcp()
     };
     assert_eq!(
@@ -101,55 +111,67 @@ fn with_roles_each_has_its_own_and_strangers_have_none() {
 #[test]
 fn a_role_on_some_nodes_ends_at_them() {
     let policy = granting(&[(Subject::Uid(5), Role::Operator, Some(&["r1n02"]))]);
-    let peer = || Peer::unix(5, 5, None);
-    let two = |call| match call {
-        Call::Nodes => Ok(Answer::Nodes(vec![node(), numbered(2)])),
-        other => obliging(other),
+    let rack = RealRack::new();
+    let send = |line: &str, body: &str| {
+        let sent = request(line).from(Peer::unix(5, 5, None)).body(body);
+        sent.send_to_real(&policy, &rack)
     };
-    let put = |ident: &str| {
-        let line = format!("PUT /v1/nodes/{ident}/states/power");
-        let exchange = request(&line)
-            .from(peer())
-            .body(ON)
-            .send_under(&policy, two);
-        (
-            exchange.status(),
-            exchange
-                .calls
-                .iter()
-                .any(|call| matches!(call, Call::SetPower { .. })),
-        )
-    };
-    // The obliging rack knows the first node only: 404 means that the call got through to it.
-    assert_eq!(put("r1n02"), (404, true));
-    assert_eq!(put(&Uuid::from_u128(2).to_string()), (404, true));
-    assert_eq!(put("r1n01"), (403, false));
-    assert_eq!(put(UUID), (403, false));
-    let control = request(&format!("POST /v1/tasks/{TASK}/abort"))
-        .from(peer())
-        .send_under(&policy, two);
-    assert_eq!(control.status(), 403);
-    assert!(
-        !control
-            .calls
-            .iter()
-            .any(|call| matches!(call, Call::Control { .. }))
-    );
-    let batch = request("POST /v1/batches")
-        .from(peer())
-        .body(r#"{"nodes": ["r1n02", "r1n01"], "operation": "power off"}"#);
-    assert_eq!(batch.send_under(&policy, two).status(), 403);
-    let pause = request("POST /v1/pause")
-        .from(peer())
-        .body(r#"{"reason": "x"}"#);
-    assert_eq!(pause.send_under(&policy, two).status(), 403);
+    let foreign = send("PUT /v1/nodes/r1n01/states/power", ON);
+    assert_eq!(foreign.status(), 403);
     assert_eq!(
-        request("GET /v1/nodes")
-            .from(peer())
-            .send_under(&policy, two)
-            .status(),
-        200
+        foreign.complaint(),
+        "uid 5 is not permitted: this needs the role operator"
     );
+    assert_eq!(send("PUT /v1/nodes/r1n02/states/power", ON).status(), 202);
+    assert_eq!(send("PUT /v1/nodes/r1n03/states/power", ON).status(), 404);
+    let batch = r#"{"nodes": ["r1n02", "r1n01"], "operation": "power off"}"#;
+    assert_eq!(send("POST /v1/batches", batch).status(), 403);
+    assert_eq!(send("POST /v1/pause", r#"{"reason": "x"}"#).status(), 403);
+    assert_eq!(send("GET /v1/nodes", "").status(), 200);
+}
+
+#[test]
+fn a_user_of_the_tcp_port_and_a_user_of_this_host_are_two_though_their_names_are_one() {
+    let policy = granting(&[(Subject::Http("nobody".into()), Role::Admin, None)]);
+    let local = Peer {
+        user: Some("nobody".into()),
+        ..Peer::unix(65534, 65534, None)
+    };
+    assert_eq!(policy.rights(&local), Rights::default());
+    let claimed = Peer {
+        user: Some("nobody".into()),
+        ..Peer::tcp()
+    };
+    assert_eq!(
+        policy.rights(&claimed),
+        Rights::default(),
+        "a name is no credential"
+    );
+}
+
+#[test]
+fn what_the_configuration_no_longer_knows_is_worth_nothing() {
+    let before = tcp();
+    let peer = |credential| Peer {
+        credential: Some(credential),
+        ..Peer::tcp()
+    };
+    let token = peer(Credential::Token(Sha256::digest("tok-123").into()));
+    let alice = peer(Credential::Password {
+        user: "alice".into(),
+        hash: "$2b$04$somehash".into(),
+    });
+    for known in [&token, &alice] {
+        assert!(before.rights(known).somewhere(Role::Reader));
+    }
+    let after = Policy {
+        passwords: [("alice".to_owned(), "$2b$04$another".to_owned())].into(),
+        tokens: Vec::new(),
+        ..tcp()
+    };
+    for known in [&token, &alice] {
+        assert_eq!(after.rights(known), Rights::default());
+    }
 }
 
 fn tcp() -> Policy {
@@ -173,7 +195,7 @@ fn enter(policy: &Policy, path: &str, headers: &[(&'static str, &str)]) -> Resul
         map.insert(*name, value.parse().expect("a header"));
     }
     policy
-        .enter(Transport::Tcp, path, &map)
+        .enter(Transport::Tcp, is_public(&Method::GET, path), &map)
         .map_err(|fault| fault.status.as_u16())
 }
 
@@ -229,9 +251,9 @@ fn credentials_that_are_missing_or_unreadable() {
 #[test]
 fn a_401_is_the_one_of_ironics_http_basic() {
     let fault = tcp()
-        .enter(Transport::Tcp, "/v1/nodes", &request("GET /").headers)
+        .enter(Transport::Tcp, false, &request("GET /").headers)
         .expect_err("no credentials");
-    let frame = crate::api::plan::Frame::plain(&request("GET /v1/nodes"));
+    let frame = crate::api::dispatch::Frame::plain(&request("GET /v1/nodes"));
     let response = frame.finish(Err(fault));
     insta::assert_snapshot!(Exchange { calls: Vec::new(), response }.transcript(), @r####"
 401 Unauthorized
@@ -277,18 +299,26 @@ fn a_browser_and_a_bent_name_are_refused_on_tcp_and_any_host_is_fine_on_the_unix
     let mut headers = HeaderMap::new();
     headers.insert("host", "whatever".parse().expect("a header"));
     assert_eq!(
-        open.enter(Transport::Unix, "/v1/nodes", &headers).ok(),
+        open.enter(Transport::Unix, false, &headers).ok(),
         Some(Entry::Open)
     );
 }
 
+fn token_peer(policy: &Policy) -> Peer {
+    let entry = enter(policy, "/v1/nodes", &[("authorization", "Bearer tok-123")]);
+    let Ok(Entry::Token { name, sha256 }) = entry else {
+        panic!("{entry:?}");
+    };
+    Peer {
+        user: Some(name),
+        credential: Some(Credential::Token(sha256)),
+        ..Peer::tcp()
+    }
+}
+
 #[test]
 fn a_token_brings_its_own_role() {
-    let peer = Peer {
-        user: Some("ci".into()),
-        token_role: Some(Role::Reader),
-        ..Peer::tcp()
-    };
+    let peer = token_peer(&tcp());
     assert_eq!(may(&tcp(), peer.clone(), "GET /v1/nodes", ""), 200);
     assert_eq!(may(&tcp(), peer, POWER, ON), 403);
 }
@@ -304,24 +334,10 @@ fn a_token_for_some_nodes_reaches_no_other() {
         }],
         ..tcp()
     };
-    let entry = enter(&policy, "/v1/nodes", &[("authorization", "Bearer tok-123")]);
-    let Ok(Entry::Token { name, role, nodes }) = entry else {
-        panic!("{entry:?}");
-    };
-    let peer = Peer {
-        user: Some(name),
-        token_role: Some(role),
-        token_nodes: nodes,
-        ..Peer::tcp()
-    };
+    let peer = token_peer(&policy);
     assert_eq!(may(&policy, peer.clone(), POWER, ON), 202);
     let other = "PUT /v1/nodes/r1n02/states/power";
-    let two = |call: Call| match call {
-        Call::Nodes => Ok(Answer::Nodes(vec![numbered(1), numbered(2)])),
-        other => obliging(other),
-    };
-    let refused = request(other).from(peer.clone()).body(ON);
-    assert_eq!(refused.send_under(&policy, two).status(), 403);
+    assert_eq!(may(&policy, peer.clone(), other, ON), 403);
     // What is about the whole rack is not for it either, though it is admin on its nodes.
     assert_eq!(may(&policy, peer.clone(), "GET /v1/audit", ""), 403);
     assert_eq!(may(&policy, peer, "POST /v1/release", ""), 403);

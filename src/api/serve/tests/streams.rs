@@ -26,12 +26,9 @@ fn a_client_that_reads_nothing_is_let_go() {
 
 #[test]
 fn streams_are_counted_and_end_when_the_daemon_goes_down() {
-    let mut house = House::new(|asked| {
-        if let Call::Events { since: Some(_), .. } = asked.call {
-            silent(asked)
-        } else {
-            obliging(asked)
-        }
+    let mut house = House::new(|call| match call {
+        Call::Events { since: Some(_), .. } => silent(call),
+        _ => obliging(call),
     });
     let open = |house: &House| {
         let mut stream = house.connect();
@@ -67,12 +64,9 @@ fn streams_are_counted_and_end_when_the_daemon_goes_down() {
 #[test]
 fn a_stream_reads_the_same_whether_it_is_the_first_on_its_connection_or_not() {
     let read = |before: &str| {
-        let mut house = House::new(|asked| {
-            if let Call::Events { since: Some(_), .. } = asked.call {
-                silent(asked)
-            } else {
-                obliging(asked)
-            }
+        let mut house = House::new(|call| match call {
+            Call::Events { since: Some(_), .. } => silent(call),
+            _ => obliging(call),
         });
         let mut stream = house.connect();
         let ask = "GET /v1/events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n";

@@ -1,40 +1,19 @@
-//! What a request means: an answer at once, or a call to the rack and what to make of its answer. Pure: no socket, no
-//! clock, no randomness (the request's id is part of it).
+//! From a request to its endpoint's handler, and from what that makes of it to the response. Pure: no socket, no clock,
+//! no randomness (the request's id is part of it); what a handler needs of the world is a [`Daemon`].
 //!
-//! Driven by `serve`, which carries the calls to the rack and the response back.
+//! What all endpoints have in common is checked here, from their rows in the table: version, method, `Accept`, role and
+//! the names of query parameters. Which nodes the role has to be good for is the rack's to check.
 
-use super::access::{Policy, Rights, Role};
 use super::events::EventStream;
 use super::fault::{Fault, Surface};
+use super::handle::{Daemon, RackHandle};
 use super::message::{self, Query, Request, Response};
-use super::route::{self, Found, Route};
+use super::route::{self, Endpoint, Found, Media};
 use super::version::{self, Version};
-use crate::model::ErrorKind;
-use crate::rack::call::{Answer, Call, Refused, Who};
-use http::{HeaderMap, Method, StatusCode};
-use std::collections::BTreeSet;
-
-/// What comes next for a request.
-pub enum Plan {
-    /// The answer.
-    Done(Response),
-    /// A call to the rack, and what to make of what it brings.
-    Ask(Call, Next),
-    /// Server-sent events until one side has enough.
-    Stream(EventStream),
-    /// The daemon's figures as OpenMetrics text.
-    Metrics,
-    /// A stretch of the audit trail.
-    Audit {
-        /// Records after this number.
-        after: u64,
-        /// At most so many.
-        limit: usize,
-    },
-}
-
-/// What to make of the rack's answer.
-pub type Next = Box<dyn FnOnce(Result<Answer, Refused>) -> Result<Plan, Fault>>;
+use crate::model::{ErrorKind, Who};
+use crate::rack::rights::Rights;
+use http::{HeaderMap, StatusCode};
+use std::rc::Rc;
 
 /// The largest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -50,8 +29,8 @@ pub struct Frame {
     pretty: bool,
 }
 
-/// One request on its way through a handler.
-pub struct Asking {
+/// One request on its way through its handler.
+pub struct RequestContext {
     /// The parts of the path that stand for something, by name.
     pub params: Vec<(String, String)>,
     /// The microversion.
@@ -62,24 +41,49 @@ pub struct Asking {
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
-    /// Who asks.
-    pub who: Who,
-    /// What they may do.
-    pub rights: Rights,
     /// `http://<host>`.
     pub base: String,
     /// The path as asked, without a slash at its end, and with its version.
     pub path: String,
+    /// The rack, asked in the name of whoever made the request.
+    pub rack: RackHandle,
 }
 
-/// The first step for `request`, and what its answer will be dressed in.
-pub fn plan(request: Request, policy: &Policy) -> (Frame, Result<Plan, Fault>) {
+/// What a handler makes of a request.
+pub enum Outcome {
+    /// One response.
+    Whole(Response),
+    /// Server-sent events until one side has enough.
+    Stream(EventStream),
+}
+
+impl From<Response> for Outcome {
+    fn from(response: Response) -> Self {
+        Outcome::Whole(response)
+    }
+}
+
+/// Handles `request` of somebody who has `rights`: what its answer is dressed in, and what came of it.
+pub async fn handle(
+    request: Request,
+    rights: &Rights,
+    daemon: Rc<dyn Daemon>,
+) -> (Frame, Result<Outcome, Fault>) {
     let mut frame = Frame::plain(&request);
-    let outcome = step(request, policy, &mut frame);
-    (frame, outcome)
+    let found = match admit(request, rights, daemon, &mut frame) {
+        Ok((endpoint, context)) => (endpoint.handler)(context).await,
+        Err(fault) => Err(fault),
+    };
+    (frame, found)
 }
 
-fn step(request: Request, policy: &Policy, frame: &mut Frame) -> Result<Plan, Fault> {
+/// The endpoint that a request is for, and the request as its handler takes it.
+fn admit(
+    request: Request,
+    rights: &Rights,
+    daemon: Rc<dyn Daemon>,
+    frame: &mut Frame,
+) -> Result<(&'static Endpoint, RequestContext), Fault> {
     if request.path.len() + request.query.len() > PATH_LIMIT {
         return Err(Fault::new(
             StatusCode::URI_TOO_LONG,
@@ -106,51 +110,48 @@ fn step(request: Request, policy: &Policy, frame: &mut Frame) -> Result<Plan, Fa
     if route.surface == Surface::Ironic && route.path != "/" {
         asked.as_ref().map_err(Fault::not_acceptable)?;
     }
-    let rights = policy.rights(&request.peer);
     let endpoint = route
         .endpoint(&request.method)
         .ok_or_else(|| Fault::no_method(&request.method, &route.allowed()))?;
-    if !endpoint.speaks_more_than_json && !takes_json(&request.headers) {
+    if endpoint.media == Media::Json && !takes_json(&request.headers) {
         return Err(Fault::not_acceptable(
             "the answer is application/json, and the Accept header does not take it",
         ));
     }
-    if endpoint.role.is_some_and(|role| !rights.somewhere(role)) {
-        return Err(no_role(
-            endpoint.role.unwrap_or(Role::Admin),
-            &request.peer.name(),
-        ));
+    let who = Who {
+        name: request.peer.name(),
+        uid: request.peer.uid,
+        gid: request.peer.gid,
+        pid: request.peer.pid,
+        request: request.id.clone(),
+    };
+    // Somewhere at least: where, is known once the rack has found what the request is about.
+    let held = |role| match endpoint.whole_rack {
+        true => rights.everywhere(role),
+        false => rights.somewhere(role),
+    };
+    if let Some(role) = endpoint.role.filter(|role| !held(*role)) {
+        return Err(Fault::no_role(role, &who.name));
     }
-    let asking = Asking {
+    let query = Query::parse(&request.query)?;
+    if !endpoint.refusing {
+        query.only(|name| endpoint.knows(name))?;
+    }
+    let context = RequestContext {
         params,
         version: frame.version.unwrap_or(version::MAXIMUM),
-        query: Query::parse(&request.query)?,
+        query,
         base: message::base(&request),
         path,
-        who: Who {
-            name: request.peer.name(),
-            uid: request.peer.uid,
-            gid: request.peer.gid,
-            pid: request.peer.pid,
-            request: request.id,
-        },
         headers: request.headers,
         body: request.body,
-        rights,
+        rack: RackHandle::new(daemon, who),
     };
-    (endpoint.handler)(asking)
+    Ok((endpoint, context))
 }
 
 fn under_v1(path: &str) -> bool {
     path == "/v1" || path.starts_with("/v1/")
-}
-
-/// 403, with the role that is missing.
-fn no_role(role: Role, name: &str) -> Fault {
-    Fault::not_permitted(format!(
-        "{name} is not permitted: this needs the role {role}"
-    ))
-    .about("role", &role.to_string())
 }
 
 /// Whether the `Accept` header takes JSON.
@@ -235,7 +236,7 @@ impl Frame {
     }
 }
 
-impl Asking {
+impl RequestContext {
     /// A part of the path.
     pub fn param(&self, name: &str) -> &str {
         let found = self.params.iter().find(|(known, _)| known == name);
@@ -247,21 +248,24 @@ impl Asking {
     /// # Errors
     /// 404: below 1.5 a name is no name.
     pub fn node(&self) -> Result<String, Fault> {
-        let asked = self.param("ident");
-        // Ironic takes `.json` behind a node for an old habit of its clients.
-        let ident = asked
-            .strip_suffix(".json")
-            .filter(|rest| !rest.is_empty())
-            .unwrap_or(asked);
+        let ident = self.named_node();
         if self.version < version::NAMES && uuid::Uuid::try_parse(ident).is_err() {
-            return Err(Fault::no_node(asked));
+            return Err(Fault::no_node(self.param("ident")));
         }
         Ok(ident.to_owned())
     }
 
+    /// The node that a path of Ironic's names, where names work at every microversion.
+    pub fn named_node(&self) -> &str {
+        let asked = self.param("ident");
+        // Ironic takes `.json` behind a node for an old habit of its clients.
+        let ident = asked.strip_suffix(".json");
+        ident.filter(|rest| !rest.is_empty()).unwrap_or(asked)
+    }
+
     /// The node that the path of one of our own answers names: names always work there.
-    pub fn any_node(&self) -> String {
-        self.param("ident").to_owned()
+    pub fn any_node(&self) -> &str {
+        self.param("ident")
     }
 
     /// The uuid that the path names.
@@ -302,102 +306,5 @@ impl Asking {
         } else {
             self.json()
         }
-    }
-
-    /// Goes on with `then` if the asker holds `role` on the whole rack or on each of `nodes` (names or uuids).
-    ///
-    /// # Errors
-    /// 403; what `then` refuses.
-    pub fn permitted(
-        self,
-        role: Role,
-        nodes: Vec<String>,
-        then: impl FnOnce(Asking) -> Result<Plan, Fault> + Send + 'static,
-    ) -> Result<Plan, Fault> {
-        if self.rights.everywhere(role) {
-            return then(self);
-        }
-        if !self.rights.somewhere(role) || nodes.is_empty() {
-            return Err(no_role(role, &self.who.name));
-        }
-        if nodes.iter().all(|node| self.rights.on(role, node)) {
-            return then(self);
-        }
-        // Some are uuids, or out of reach: only the rack knows their names.
-        ask(Call::Nodes, move |answer| {
-            let Answer::Nodes(views) = answer else {
-                return Err(stray());
-            };
-            let wanted: BTreeSet<&str> = nodes.iter().map(String::as_str).collect();
-            for view in &views {
-                let uuid = view.uuid.to_string();
-                let meant = wanted.contains(&*view.name) || wanted.contains(uuid.as_str());
-                if meant && !self.rights.on(role, &view.name) {
-                    return Err(no_role(role, &self.who.name).on_node(&view.name));
-                }
-            }
-            then(self)
-        })
-    }
-}
-
-/// A call whose refusal is the request's refusal.
-///
-/// # Errors
-/// None yet: it is a `Result` so that handlers can end with it.
-pub fn ask(
-    call: Call,
-    then: impl FnOnce(Answer) -> Result<Plan, Fault> + Send + 'static,
-) -> Result<Plan, Fault> {
-    Ok(Plan::Ask(call, Box::new(move |outcome| then(outcome?))))
-}
-
-/// An answer at once.
-///
-/// # Errors
-/// None: it is a `Result` so that handlers can end with it.
-pub fn done(response: Response) -> Result<Plan, Fault> {
-    Ok(Plan::Done(response))
-}
-
-/// An answer at once, with a JSON body and status 200.
-///
-/// # Errors
-/// None: it is a `Result` so that handlers can end with it.
-pub fn shown(value: &impl serde::Serialize) -> Result<Plan, Fault> {
-    done(Response::json(StatusCode::OK, value))
-}
-
-/// The rack answered with something that was not asked for: a mistake of ours.
-pub fn stray() -> Fault {
-    Fault::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        ErrorKind::Internal,
-        "the rack's answer does not belong to the question; please report this",
-    )
-}
-
-impl Route {
-    /// The endpoint for `method`; HEAD is GET without its body.
-    fn endpoint(&self, method: &Method) -> Option<&'static route::Endpoint> {
-        let name = if method == Method::HEAD {
-            "GET"
-        } else {
-            method.as_str()
-        };
-        self.endpoints
-            .iter()
-            .find(|endpoint| endpoint.method.name() == name)
-    }
-
-    /// The methods that there are, for the `Allow` header.
-    fn allowed(&self) -> String {
-        let names: Vec<&str> = self
-            .endpoints
-            .iter()
-            .filter(|endpoint| !endpoint.refusing)
-            .map(|endpoint| endpoint.method.name())
-            .collect();
-        names.join(", ")
     }
 }

@@ -1,0 +1,375 @@
+//! The rack as handlers see it: questions as methods, each with the type of its answer.
+//!
+//! Behind them is one [`Daemon`]: the real one carries a call to the loop and waits, a test's answers at once. What the
+//! asker may do is held by the rack itself against the nodes that it finds a call to mean, in the turn that acts on them.
+
+use super::fault::Fault;
+use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
+use crate::model::{AuditPage, BootDevice, Control, Operation, PowerOptions};
+use crate::rack::call::{
+    Answer, BatchId, BatchRequest, BatchView, Call, EventId, EventsView, Explanation, HealthView,
+    HistoryEntry, HoldView, NodeView, PowerTarget, Refused, TaskId, TaskView, Who,
+};
+use http::StatusCode;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A future that somebody else wrote.
+pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// What handlers need of the world.
+pub trait Daemon {
+    /// Asks the rack, for whoever made the request. The fault says why it was not even asked, or did not answer.
+    fn call(&self, call: Call) -> Later<Result<Result<Answer, Refused>, Fault>>;
+    /// The text of `/metrics`.
+    fn metrics(&self) -> Later<String>;
+    /// The records of the audit trail after a number, at most so many, or why they cannot be read.
+    fn trail(&self, after: u64, limit: usize) -> Later<Result<AuditPage, String>>;
+}
+
+/// See the head of this file.
+#[derive(Clone)]
+pub struct RackHandle {
+    daemon: Rc<dyn Daemon>,
+    who: Who,
+}
+
+/// Which tasks are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// Of this node alone.
+    pub node: Option<String>,
+    /// Of this batch alone.
+    pub batch: Option<BatchId>,
+    /// Only those that have not ended.
+    pub active: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which events are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// After this position; from now on where `None`.
+    pub since: Option<EventId>,
+    /// About these nodes alone; all where empty.
+    pub nodes: Vec<String>,
+    /// How long to wait for the first one.
+    pub wait: Duration,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A boot device override as a BMC has it.
+#[derive(Clone, Copy, Debug)]
+pub struct BootDeviceReading {
+    /// The device, `None` where nothing is overridden.
+    pub device: Option<BootDevice>,
+    /// For every boot, or for the next one only.
+    pub persistent: bool,
+    /// In UEFI mode.
+    pub uefi: bool,
+}
+
+/// What a question brings: its answer, or the rack's refusal as the client is told it.
+type Asked<T> = Result<T, Fault>;
+
+impl RackHandle {
+    /// The rack behind `daemon`, for `who`.
+    pub fn new(daemon: Rc<dyn Daemon>, who: Who) -> Self {
+        RackHandle { daemon, who }
+    }
+
+    /// Every node.
+    pub async fn nodes(&self) -> Asked<Vec<NodeView>> {
+        self.ask(Call::Nodes).await
+    }
+
+    /// One node.
+    pub async fn node(&self, ident: &str) -> Asked<NodeView> {
+        self.ask(Call::Node(ident.to_owned())).await
+    }
+
+    /// One node, its power state read from the BMC now.
+    pub async fn fresh(&self, ident: &str) -> Asked<NodeView> {
+        self.ask(Call::FreshNode(ident.to_owned())).await
+    }
+
+    /// The same after forgetting failed log-ins and an open breaker.
+    pub async fn retry(&self, ident: &str) -> Asked<NodeView> {
+        let (node, who) = (ident.to_owned(), self.who.clone());
+        self.ask(Call::Retry { node, who }).await
+    }
+
+    /// All that is known of a node's BMC and why.
+    pub async fn explain(&self, ident: &str) -> Asked<Explanation> {
+        let found: Box<Explanation> = self.ask(Call::Explain(ident.to_owned())).await?;
+        Ok(*found)
+    }
+
+    /// What happened to a node, newest first.
+    pub async fn history(&self, ident: &str, limit: usize) -> Asked<Vec<HistoryEntry>> {
+        let node = ident.to_owned();
+        self.ask(Call::History { node, limit }).await
+    }
+
+    /// Takes a node into maintenance (`Some`, with or without a reason), or out of it.
+    pub async fn set_maintenance(
+        &self,
+        ident: &str,
+        hold: Option<Option<String>>,
+    ) -> Asked<NodeView> {
+        let (node, who) = (ident.to_owned(), self.who.clone());
+        self.ask(Call::SetMaintenance { node, hold, who }).await
+    }
+
+    /// One of Ironic's nine targets: the task that was started or aborted, `None` where there was nothing to abort.
+    pub async fn set_power(
+        &self,
+        ident: &str,
+        target: PowerTarget,
+        wishes: PowerOptions,
+    ) -> Asked<Option<TaskView>> {
+        self.ask(Call::SetPower {
+            node: ident.to_owned(),
+            target,
+            wishes,
+            who: self.who.clone(),
+        })
+        .await
+    }
+
+    /// Starts a task.
+    pub async fn start(
+        &self,
+        ident: &str,
+        operation: Operation,
+        wishes: PowerOptions,
+    ) -> Asked<TaskView> {
+        self.ask(Call::Start {
+            node: ident.to_owned(),
+            operation,
+            wishes,
+            who: self.who.clone(),
+        })
+        .await
+    }
+
+    /// Injects an NMI; answered when the BMC has answered it.
+    pub async fn inject_nmi(&self, ident: &str) -> Asked<TaskView> {
+        let (node, who) = (ident.to_owned(), self.who.clone());
+        self.ask(Call::InjectNmi { node, who }).await
+    }
+
+    /// The tasks that are wanted, newest first.
+    pub async fn tasks(&self, wanted: TaskFilter) -> Asked<Vec<TaskView>> {
+        self.ask(Call::Tasks {
+            node: wanted.node,
+            batch: wanted.batch,
+            active: wanted.active,
+            limit: wanted.limit,
+        })
+        .await
+    }
+
+    /// One task.
+    pub async fn task(&self, task: TaskId) -> Asked<TaskView> {
+        self.ask(Call::Task(task)).await
+    }
+
+    /// One task, once its version is above `version` (once it has ended, where `None`), or after `wait`.
+    pub async fn await_task(
+        &self,
+        task: TaskId,
+        version: Option<u64>,
+        wait: Duration,
+    ) -> Asked<TaskView> {
+        self.ask(Call::AwaitTask {
+            task,
+            version,
+            wait,
+        })
+        .await
+    }
+
+    /// Uses a control on a task.
+    pub async fn control(&self, task: TaskId, control: Control) -> Asked<TaskView> {
+        let who = self.who.clone();
+        self.ask(Call::Control { task, control, who }).await
+    }
+
+    /// Starts a batch, or plans it.
+    pub async fn start_batch(&self, request: BatchRequest) -> Asked<BatchView> {
+        let who = self.who.clone();
+        self.ask(Call::StartBatch { request, who }).await
+    }
+
+    /// All batches, newest first.
+    pub async fn batches(&self) -> Asked<Vec<BatchView>> {
+        self.ask(Call::Batches).await
+    }
+
+    /// One batch.
+    pub async fn batch(&self, batch: BatchId) -> Asked<BatchView> {
+        self.ask(Call::Batch(batch)).await
+    }
+
+    /// One batch, once it has ended or after `wait`.
+    pub async fn await_batch(&self, batch: BatchId, wait: Duration) -> Asked<BatchView> {
+        self.ask(Call::AwaitBatch { batch, wait }).await
+    }
+
+    /// Uses a control on a batch, or on some of its nodes.
+    pub async fn control_batch(
+        &self,
+        batch: BatchId,
+        control: Control,
+        nodes: Vec<String>,
+    ) -> Asked<BatchView> {
+        self.ask(Call::ControlBatch {
+            batch,
+            control,
+            nodes,
+            who: self.who.clone(),
+        })
+        .await
+    }
+
+    /// The events that are wanted.
+    pub async fn events(&self, wanted: EventFilter) -> Asked<EventsView> {
+        self.ask(Call::Events {
+            since: wanted.since,
+            nodes: wanted.nodes,
+            wait: wanted.wait,
+            limit: wanted.limit,
+        })
+        .await
+    }
+
+    /// Suspends everything until released.
+    pub async fn pause(&self, reason: String) -> Asked<Option<HoldView>> {
+        let who = self.who.clone();
+        self.ask(Call::Pause { reason, who }).await
+    }
+
+    /// Ends the pause.
+    pub async fn release(&self) -> Asked<Option<HoldView>> {
+        let who = self.who.clone();
+        self.ask(Call::Release { who }).await
+    }
+
+    /// The pause that is on.
+    pub async fn pausing(&self) -> Asked<Option<HoldView>> {
+        self.ask(Call::Pausing).await
+    }
+
+    /// Figures about the daemon itself.
+    pub async fn health(&self) -> Asked<HealthView> {
+        self.ask(Call::Health).await
+    }
+
+    /// Has a BMC carry out one order outside any task.
+    pub async fn order(&self, ident: &str, order: Order) -> Asked<Reading> {
+        self.ask(Call::Order {
+            node: ident.to_owned(),
+            order,
+            who: self.who.clone(),
+        })
+        .await
+    }
+
+    /// The boot device override, read from the BMC.
+    pub async fn boot_device(&self, ident: &str) -> Asked<BootDeviceReading> {
+        match self.order(ident, Order::ReadBootDevice).await? {
+            Reading::BootDevice {
+                device,
+                persistent,
+                uefi,
+            } => Ok(BootDeviceReading {
+                device,
+                persistent,
+                uefi,
+            }),
+            _ => Err(unexpected_answer()),
+        }
+    }
+
+    /// The newest entries of the BMC's event log, read from the BMC.
+    pub async fn event_log(&self, ident: &str, entries: u16) -> Asked<Vec<EventLogEntry>> {
+        match self.order(ident, Order::ReadEventLog(entries)).await? {
+            Reading::EventLog(entries) => Ok(entries),
+            _ => Err(unexpected_answer()),
+        }
+    }
+
+    /// The text of `/metrics`.
+    pub async fn metrics(&self) -> String {
+        self.daemon.metrics().await
+    }
+
+    /// The records of the audit trail after a number, at most so many.
+    ///
+    /// # Errors
+    /// 503 where the disk cannot be read.
+    pub async fn trail(&self, after: u64, limit: usize) -> Asked<AuditPage> {
+        self.daemon.trail(after, limit).await.map_err(|why| {
+            Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                crate::model::ErrorKind::Store,
+                format!("the audit trail cannot be read: {why}"),
+            )
+        })
+    }
+
+    /// The one place where a call meets its answer; the methods above say which belong together.
+    async fn ask<T: FromAnswer>(&self, call: Call) -> Asked<T> {
+        match self.daemon.call(call).await? {
+            Ok(answer) => T::from_answer(answer).ok_or_else(unexpected_answer),
+            Err(refused) => Err(Fault::refused(refused, &self.who.name)),
+        }
+    }
+}
+
+/// The rack answered with something that was not asked for: a mistake of ours.
+pub fn unexpected_answer() -> Fault {
+    Fault::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        crate::model::ErrorKind::Internal,
+        "the rack's answer does not belong to the question; please report this",
+    )
+}
+
+/// What an answer holds.
+trait FromAnswer: Sized {
+    fn from_answer(answer: Answer) -> Option<Self>;
+}
+
+macro_rules! answers {
+    ($($variant:ident holds $held:ty),+ $(,)?) => {
+        $(impl FromAnswer for $held {
+            fn from_answer(answer: Answer) -> Option<Self> {
+                match answer {
+                    Answer::$variant(held) => Some(held),
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+answers! {
+    Nodes holds Vec<NodeView>,
+    Node holds NodeView,
+    Taken holds Option<TaskView>,
+    Task holds TaskView,
+    Tasks holds Vec<TaskView>,
+    Batch holds BatchView,
+    Batches holds Vec<BatchView>,
+    Events holds EventsView,
+    Pausing holds Option<HoldView>,
+    Reading holds Reading,
+    Explanation holds Box<Explanation>,
+    History holds Vec<HistoryEntry>,
+    Health holds HealthView,
+}

@@ -1,0 +1,215 @@
+//! Who may ask for what: roles on the whole rack or on some of its nodes, asked of the node that a call was found to
+//! mean, in the turn that acts on it.
+//!
+//! Which role somebody holds is not decided here: whoever makes a call says what its asker may do ([`Rights`]).
+
+use super::Rack;
+use super::call::{BatchId, Call, Refused, TaskId};
+use crate::bmc::vocabulary::Order;
+pub use crate::model::Role;
+use std::collections::BTreeSet;
+
+/// What somebody may do: on the whole rack, and more on some nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rights {
+    /// On the whole rack.
+    pub everywhere: Option<Role>,
+    /// On some nodes, by their names.
+    pub limited: Vec<(Role, BTreeSet<String>)>,
+}
+
+impl Rights {
+    /// A role on the whole rack and nothing else.
+    pub fn everywhere_as(role: Role) -> Self {
+        Rights {
+            everywhere: Some(role),
+            limited: Vec::new(),
+        }
+    }
+
+    /// Whether `role` is held on the whole rack. Who may do anything at all may look at everything.
+    pub fn everywhere(&self, role: Role) -> bool {
+        self.everywhere.is_some_and(|held| held >= role)
+            || (role == Role::Reader && !self.limited.is_empty())
+    }
+
+    /// Whether `role` is held on the node of that name.
+    pub fn on(&self, role: Role, node: &str) -> bool {
+        let here = |(held, nodes): &(Role, BTreeSet<String>)| *held >= role && nodes.contains(node);
+        self.everywhere(role) || self.limited.iter().any(here)
+    }
+
+    /// Whether `role` is held on some node at least.
+    pub fn somewhere(&self, role: Role) -> bool {
+        self.everywhere(role) || self.limited.iter().any(|(held, _)| *held >= role)
+    }
+}
+
+/// What a call acts on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope<'a> {
+    /// The rack as a whole.
+    Rack,
+    /// These nodes, by name or uuid.
+    Nodes(&'a [String]),
+    /// The node of a task.
+    Task(TaskId),
+    /// These nodes of a batch, all of its nodes where none is named.
+    Batch(BatchId, &'a [String]),
+}
+
+impl Call {
+    /// Whether it is for readers: it changes nothing.
+    pub fn only_looks(&self) -> bool {
+        self.needs().is_some_and(|(role, _)| role == Role::Reader)
+    }
+
+    /// The role that it takes, and what it acts on; `None` where anybody may.
+    ///
+    /// Without a default: a new call says it here, or does not compile.
+    pub fn needs(&self) -> Option<(Role, Scope<'_>)> {
+        use std::slice::from_ref;
+        let reader = Some((Role::Reader, Scope::Rack));
+        let operator = |node| Some((Role::Operator, Scope::Nodes(from_ref(node))));
+        match self {
+            Call::Health => None,
+            Call::Nodes
+            | Call::Node(_)
+            | Call::Tasks { .. }
+            | Call::Task(_)
+            | Call::AwaitTask { .. }
+            | Call::Batches
+            | Call::Batch(_)
+            | Call::AwaitBatch { .. }
+            | Call::Events { .. }
+            | Call::Pausing
+            | Call::Explain(_)
+            | Call::History { .. } => reader,
+            Call::FreshNode(node)
+            | Call::SetPower { node, .. }
+            | Call::Start { node, .. }
+            | Call::InjectNmi { node, .. }
+            | Call::SetMaintenance { node, .. }
+            | Call::Retry { node, .. } => operator(node),
+            Call::Order { node, order, .. } => {
+                Some((role_for(order), Scope::Nodes(from_ref(node))))
+            }
+            Call::Control { task, .. } => Some((Role::Operator, Scope::Task(*task))),
+            Call::StartBatch { request, .. } => {
+                Some((Role::Operator, Scope::Nodes(&request.nodes)))
+            }
+            Call::ControlBatch { batch, nodes, .. } => {
+                Some((Role::Operator, Scope::Batch(*batch, nodes)))
+            }
+            Call::Pause { .. } | Call::Release { .. } => Some((Role::Operator, Scope::Rack)),
+        }
+    }
+}
+
+/// The role that an order outside any task takes.
+fn role_for(order: &Order) -> Role {
+    match order {
+        Order::ReadPower
+        | Order::ReadRestartCause
+        | Order::ReadEventLogInfo
+        | Order::ReadEventLogEntry(_)
+        | Order::ReadBootDevice
+        | Order::ReadIdentity
+        | Order::ReadPowerUse
+        | Order::ReadAcpiState
+        | Order::ReadGuid
+        | Order::ReadSessions
+        | Order::ReadEventLog(_) => Role::Reader,
+        Order::PowerOn
+        | Order::PowerOff
+        | Order::SoftOff
+        | Order::Cycle
+        | Order::Reset
+        | Order::Nmi
+        | Order::Identify(_)
+        | Order::SetBootDevice { .. }
+        | Order::ClearEventLog => Role::Operator,
+        Order::ResetBmc { .. } | Order::Raw { .. } => Role::Admin,
+    }
+}
+
+impl Rack {
+    /// The names of the nodes that `call` acts on, if whoever has `rights` may make it.
+    ///
+    /// # Errors
+    /// What it names is not there, or is not theirs. Nothing that was not found is ever permitted.
+    pub(super) fn permit(&self, call: &Call, rights: &Rights) -> Result<Vec<String>, Refused> {
+        let Some((role, scope)) = call.needs() else {
+            return Ok(Vec::new());
+        };
+        let nodes = self.nodes_in(scope)?;
+        if rights.everywhere(role) {
+            return Ok(nodes);
+        }
+        let foreign = nodes.iter().find(|node| !rights.on(role, node));
+        if nodes.is_empty() || foreign.is_some() {
+            return Err(Refused::NotPermitted {
+                role,
+                node: foreign.cloned(),
+            });
+        }
+        Ok(nodes)
+    }
+
+    /// The names of the nodes that a scope means, as the configuration has them now.
+    fn nodes_in(&self, scope: Scope<'_>) -> Result<Vec<String>, Refused> {
+        match scope {
+            Scope::Rack => Ok(Vec::new()),
+            Scope::Nodes(idents) => idents
+                .iter()
+                .map(|ident| {
+                    let node = self.inventory.named(ident)?;
+                    Ok(self.inventory[node].settings.name.clone())
+                })
+                .collect(),
+            Scope::Task(task) => match self.tasks.contains_key(&task) {
+                true => Ok(self.node_of_task(task).into_iter().collect()),
+                false => Err(Refused::NoSuchTask(task)),
+            },
+            Scope::Batch(batch, idents) => {
+                let tasks = self.members_named(batch, idents)?;
+                let nodes = tasks.into_iter().filter_map(|task| self.node_of_task(task));
+                Ok(nodes.collect())
+            }
+        }
+    }
+
+    /// The name of a task's node, as the configuration has it now; that of then where the node is gone.
+    fn node_of_task(&self, task: TaskId) -> Option<String> {
+        let identity = &self.tasks.get(&task)?.identity;
+        let node = self.inventory.with_uuid(identity.node_uuid);
+        Some(match node {
+            Some(node) => self.inventory[node].settings.name.clone(),
+            None => identity.node.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limited(role: Role, nodes: &[&str]) -> Rights {
+        Rights {
+            everywhere: None,
+            limited: vec![(role, nodes.iter().map(|node| (*node).to_owned()).collect())],
+        }
+    }
+
+    #[test]
+    fn a_role_on_some_nodes_is_one_there_and_lets_look_everywhere() {
+        let rights = limited(Role::Operator, &["n1"]);
+        assert!(rights.on(Role::Operator, "n1"));
+        assert!(!rights.on(Role::Admin, "n1"));
+        assert!(!rights.on(Role::Operator, "n2"));
+        assert!(rights.on(Role::Reader, "n2"));
+        assert!(!rights.everywhere(Role::Operator));
+        assert!(rights.somewhere(Role::Operator));
+        assert!(!Rights::default().somewhere(Role::Reader));
+    }
+}
