@@ -17,8 +17,8 @@ use crate::config::{ApiSettings, Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
 use crate::model::AuditPage;
 use crate::rack::Rack;
-use crate::rack::call::{Answer, Call, CallId, Refused};
-use crate::rack::rights::{Rights, Role};
+use crate::rack::call::{CallId, Refused};
+use crate::rack::rights::Role;
 use crate::time::Instant;
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
@@ -350,33 +350,10 @@ impl Shell {
         }
     }
 
-    fn snapshot(&mut self, now: Instant) -> metrics::Snapshot {
-        let mut ask = |call| {
-            let id = CallId(self.next_call);
-            self.next_call += 1;
-            let rights = Rights::everywhere_as(Role::Reader);
-            self.rack.handle_call(id, call, &rights, now);
-            std::iter::from_fn(|| self.rack.poll_answer()).collect::<Vec<_>>()
-        };
-        let answers = [ask(Call::Nodes), ask(Call::Health)].concat();
-        let mut nodes = Vec::new();
-        let mut health = None;
-        for (call, answer) in answers {
-            match answer {
-                Ok(Answer::Nodes(views)) if !self.replies.contains_key(&call) => nodes = views,
-                Ok(Answer::Health(view)) if !self.replies.contains_key(&call) => {
-                    health = Some(view)
-                }
-                answer => {
-                    if let Some(waiting) = self.replies.remove(&call) {
-                        waiting.reply.send(answer);
-                    }
-                }
-            }
-        }
+    fn snapshot(&self, now: Instant) -> metrics::Snapshot {
         metrics::Snapshot {
-            health: health.expect("the rack answers for its health at once"),
-            nodes,
+            health: self.rack.health(now),
+            nodes: self.rack.nodes(now),
             counters: self.rack.counters().clone(),
             figures: self.rack.figures(now),
             sockets: self.sockets.len(),

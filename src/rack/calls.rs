@@ -1,223 +1,311 @@
-//! Doing what is asked: every [`Call`] leads to one answer, at once or later. Starting, controlling, holding and side
-//! orders have files of their own.
+//! Doing what is asked: every [`Call`] leads to one answer, at once or later. What only reads is answered from a
+//! snapshot; starting and controlling tasks is here; batches, holds and orders outside tasks have files of their own.
 
 use super::Rack;
-use super::batch::Rooms;
-use super::call::{Answer, BatchId, Call, CallId, Refused, Wishes};
-use super::rights::Rights;
-use super::run::{Parked, Reply};
-use super::task::{NMI_ANSWER, Task};
-use super::waits::Awaited;
-use crate::power::Operation;
-use crate::time::Instant;
+use super::call::{Answer, Call, CallId, PowerTarget, Refused, TaskId, Who, Wishes};
+use super::clock::Moment;
+use super::inventory::NodeId;
+use super::ledger::{Owner, Parked, Reply};
+use super::start::{self, Asked};
+use super::task::NMI_ANSWER;
+use super::views::Snapshot;
+use super::waits::{self, Awaited};
+use crate::power::{self, Control, Operation, Target};
+use std::time::Duration;
 
 impl Rack {
-    /// Somebody who has `rights` asks for something. The answer carries `id`.
-    ///
-    /// Gives back the names of the nodes that the call was found to mean, for the audit trail; none for a call that only
-    /// looks, or that was refused for what it names.
-    pub fn handle_call(
-        &mut self,
-        id: CallId,
-        call: Call,
-        rights: &Rights,
-        now: Instant,
-    ) -> Vec<String> {
-        let permitted = self.permit(&call, rights);
-        let taken = match &permitted {
-            Ok(_) => self.take_call(id, call, now),
-            Err(refused) => Err(refused.clone()),
-        };
-        if let Err(refused) = taken {
-            self.answer(id, Err(refused));
-        }
-        self.wind_up(now);
-        permitted.unwrap_or_default()
-    }
-
-    fn take_call(&mut self, id: CallId, call: Call, now: Instant) -> Result<(), Refused> {
-        let answer = match call {
-            Call::Nodes => Answer::Nodes(
-                self.inventory
-                    .ids()
-                    .into_iter()
-                    .map(|node| self.node_view(node, now))
-                    .collect(),
-            ),
-            Call::Node(ident) => Answer::Node(self.node_view(self.inventory.named(&ident)?, now)),
+    pub(super) fn take_call(&mut self, id: CallId, call: Call, at: Moment) -> Result<(), Refused> {
+        match call {
             Call::FreshNode(ident) => {
-                self.read_fresh(self.inventory.named(&ident)?, id, now);
-                return Ok(());
+                let node = self.inventory.named(&ident)?;
+                self.read_fresh(node, id, at);
             }
             Call::SetPower {
                 node,
                 target,
                 wishes,
                 who,
-            } => {
-                return self.set_power(id, &node, target, &wishes, who, now);
-            }
+            } => self.set_power(id, &node, target, &wishes, &who, at)?,
             Call::Start {
                 node,
                 operation,
                 wishes,
                 who,
             } => {
-                let node = self.inventory.named(&node)?;
-                let task = self.start(node, operation, &wishes, who, now)?;
-                self.journal
-                    .park(Parked::Admit(vec![task], id, Reply::Task(task)));
-                return Ok(());
+                let task = self.start(&node, operation, &wishes, &who, at)?;
+                self.admit(vec![task], id, Reply::Task(task));
             }
-            Call::InjectNmi { node, who } => {
-                let node = self.inventory.named(&node)?;
-                let task = self.start(node, Operation::InjectNmi, &Wishes::default(), who, now)?;
-                let until = now + NMI_ANSWER;
-                self.tasks.get_mut(&task).expect("just made").nmi_call = Some((id, until));
-                self.set_timer(node);
-                self.journal.park(Parked::Admit(vec![task], id, Reply::Nmi));
-                return Ok(());
-            }
+            Call::InjectNmi { node, who } => self.inject_nmi(id, &node, &who, at)?,
             Call::Control { task, control, who } => {
-                return self.control(id, task, control, &who, now);
-            }
-            Call::Tasks {
-                node,
-                batch,
-                active,
-                limit,
-            } => Answer::Tasks(self.tasks_where(node.as_deref(), batch, active, limit, now)?),
-            Call::Task(task) => {
-                Answer::Task(self.task_view(task, now).ok_or(Refused::NoSuchTask(task))?)
+                self.control_task(id, task, control, &who, at)?
             }
             Call::AwaitTask {
                 task,
                 version,
                 wait,
-            } => {
-                self.wait(id, Awaited::Task(task, version), now + wait, now);
-                return Ok(());
-            }
-            Call::StartBatch { request, who } => {
-                self.start_batch(id, request, who, now);
-                return Ok(());
-            }
-            Call::Batches => Answer::Batches(self.batch_views(now)),
-            Call::Batch(batch) => Answer::Batch(
-                self.batch_view(batch, now)
-                    .ok_or(Refused::NoSuchBatch(batch))?,
-            ),
-            Call::AwaitBatch { batch, wait } => {
-                self.wait(id, Awaited::Batch(batch), now + wait, now);
-                return Ok(());
-            }
+            } => self.wait(id, Awaited::Task(task, version), wait, at),
+            Call::StartBatch { request, who } => self.start_batch(id, request, who, at)?,
+            Call::AwaitBatch { batch, wait } => self.wait(id, Awaited::Batch(batch), wait, at),
             Call::ControlBatch {
                 batch,
                 control,
                 nodes,
                 who,
-            } => {
-                self.control_batch(id, batch, control, &nodes, &who, now);
-                return Ok(());
-            }
+            } => self.control_batch(id, batch, control, &nodes, &who, at)?,
             Call::Events {
                 since,
                 nodes,
                 wait,
                 limit,
             } => {
-                let since = since.unwrap_or_else(|| self.events.position());
-                self.wait(
-                    id,
-                    Awaited::Events {
-                        since,
-                        nodes,
-                        limit,
-                    },
-                    now + wait,
-                    now,
-                );
-                return Ok(());
+                let since = since.unwrap_or_else(|| self.outbox.events.position());
+                let what = Awaited::Events {
+                    since,
+                    nodes,
+                    limit,
+                };
+                self.wait(id, what, wait, at);
             }
             Call::SetMaintenance { node, hold, who } => {
                 let node = self.inventory.named(&node)?;
-                self.set_maintenance(node, hold, &who, now);
-                let uuid = self.inventory[node].settings.uuid;
-                self.reply_when_durable(id, Reply::Node(uuid), now);
-                return Ok(());
+                if let Some(uuid) = self.set_maintenance(node, hold, &who, at) {
+                    self.reply_when_durable(id, Reply::Node(uuid), at);
+                }
             }
             Call::Pause { reason, who } => {
-                self.begin_pause(reason, &who, now);
-                self.reply_when_durable(id, Reply::Pausing, now);
-                return Ok(());
+                self.begin_pause(reason, &who, at);
+                self.reply_when_durable(id, Reply::Pausing, at);
             }
             Call::Release { who } => {
-                self.end_pause(&who, now);
-                self.reply_when_durable(id, Reply::Pausing, now);
-                return Ok(());
+                self.end_pause(&who, at);
+                self.reply_when_durable(id, Reply::Pausing, at);
             }
-            Call::Pausing => Answer::Pausing(self.pause.as_ref().map(|pause| pause.hold.clone())),
-            Call::Order { node, order, who } => return self.order(id, &node, order, &who, now),
-            Call::Retry { node, who } => {
-                let node = self.inventory.named(&node)?;
-                log::info!(
-                    "{}: {} says that its BMC is worth a try",
-                    self.inventory[node].settings.name,
-                    who.name
-                );
-                self.inventory[node].bmc.retry(now, &mut *self.entropy);
-                self.read_fresh(node, id, now);
-                return Ok(());
+            Call::Order { node, order, who } => self.order(id, &node, order, &who, at)?,
+            Call::Retry { node, who } => self.retry(id, &node, &who, at)?,
+            Call::Nodes
+            | Call::Node(_)
+            | Call::Tasks { .. }
+            | Call::Task(_)
+            | Call::Batches
+            | Call::Batch(_)
+            | Call::Pausing
+            | Call::Explain(_)
+            | Call::History { .. }
+            | Call::Health => {
+                let answer = look(call, &self.snapshot(at))?;
+                self.outbox.answer(id, Ok(answer));
             }
-            Call::Explain(ident) => {
-                let node = self.inventory.named(&ident)?;
-                Answer::Explanation(Box::new(self.explanation(node, now)))
-            }
-            Call::History { node, limit } => {
-                let node = self.inventory.named(&node)?;
-                Answer::History(
-                    self.history
-                        .of(self.inventory[node].settings.uuid)
-                        .take(limit)
-                        .cloned()
-                        .collect(),
-                )
-            }
-            Call::Health => Answer::Health(self.health(now)),
-        };
-        self.answer(id, Ok(answer));
+        }
         Ok(())
     }
 
-    fn tasks_where(
-        &self,
-        node: Option<&str>,
-        batch: Option<BatchId>,
-        active: bool,
-        limit: usize,
-        now: Instant,
-    ) -> Result<Vec<super::call::TaskView>, Refused> {
-        let node = node.map(|ident| self.inventory.named(ident)).transpose()?;
-        let node = node.map(|node| self.inventory[node].settings.uuid);
-        let wanted = |task: &&Task| {
-            node.is_none_or(|node| task.identity.node_uuid == node)
-                && (batch.is_none() || task.identity.batch == batch)
-                && (!active || task.is_active())
-        };
-        let mut rooms = Rooms::new();
-        let tasks = self.tasks.values().rev().filter(wanted).take(limit);
-        Ok(tasks
-            .map(|task| self.view_of(task, &mut rooms, now))
-            .collect())
+    /// Answers at once where there is something to tell, else when there is or the wait is over.
+    fn wait(&mut self, call: CallId, what: Awaited, wait: Duration, at: Moment) {
+        let until = at.now + wait;
+        let anyhow = until <= at.now || self.gate.stopping;
+        let told = waits::told(&what, anyhow, &self.snapshot(at), &self.outbox.events);
+        match told {
+            Some(answer) => self.outbox.answer(call, answer),
+            None => self.outbox.waits.add(call, what, until),
+        }
     }
 
-    /// The last part of every input: who may begin now begins, and who waited hears of it.
-    pub(super) fn wind_up(&mut self, now: Instant) {
-        while std::mem::take(&mut self.unscheduled) {
-            self.schedule(now);
+    /// Somebody wants a reading that is not older than the request.
+    fn read_fresh(&mut self, id: NodeId, call: CallId, at: Moment) {
+        let Some(node) = self.inventory.get_mut(id) else {
+            return;
+        };
+        if node.wants_fresh(call, at.now) {
+            self.read_power(id, Owner::Fresh, at);
         }
-        if std::mem::take(&mut self.woken) {
-            self.wake_waits(now);
+        self.settle(id, at);
+    }
+
+    /// An operator says that the node's BMC is worth a try.
+    fn retry(&mut self, call: CallId, ident: &str, who: &Who, at: Moment) -> Result<(), Refused> {
+        let id = self.inventory.named(ident)?;
+        if let Some(node) = self.inventory.get_mut(id) {
+            let name = &node.settings.name;
+            log::info!("{name}: {} says that its BMC is worth a try", who.name);
+            node.bmc.retry(at.now, &mut *self.entropy);
         }
+        self.read_fresh(id, call, at);
+        Ok(())
+    }
+
+    /// Ironic's `PUT states/power`.
+    fn set_power(
+        &mut self,
+        call: CallId,
+        ident: &str,
+        target: PowerTarget,
+        wishes: &Wishes,
+        who: &Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        match Asked::from(target) {
+            Asked::Start(operation) => {
+                let task = self.start(ident, operation, wishes, who, at)?;
+                self.admit(vec![task], call, Reply::Taken(task));
+                Ok(())
+            }
+            Asked::Abort(target) => {
+                let node = self.inventory.named(ident)?;
+                self.abort_target(call, node, target, who, at)
+            }
+        }
+    }
+
+    /// An abort target acts on what `target_power_state` shows; where that is something else there is nothing to abort,
+    /// and that is a success (design, section 3).
+    fn abort_target(
+        &mut self,
+        call: CallId,
+        node: NodeId,
+        target: Target,
+        who: &Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        let task = self.inventory.get(node).and_then(|node| node.task);
+        let task = task.and_then(|task| self.tasks.get(task));
+        let Some(task) = task.filter(|task| task.target() == Some(target)) else {
+            self.outbox.answer(call, Ok(Answer::Taken(None)));
+            return Ok(());
+        };
+        let task = task.identity.id;
+        self.control(task, Control::Abort, &who.name, at)
+            .map_err(|why| refused(task, why, &self.snapshot(at)))?;
+        self.reply_when_durable(call, Reply::Taken(task), at);
+        Ok(())
+    }
+
+    /// An NMI whose caller waits for what the BMC says to it.
+    fn inject_nmi(
+        &mut self,
+        call: CallId,
+        ident: &str,
+        who: &Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        let task = self.start(ident, Operation::InjectNmi, &Wishes::default(), who, at)?;
+        if let Some(task) = self.tasks.get_mut(task) {
+            task.nmi_call = Some((call, at.now + NMI_ANSWER));
+            let node = task.node;
+            node.into_iter().for_each(|node| self.set_timer(node));
+        }
+        self.admit(vec![task], call, Reply::Nmi);
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        ident: &str,
+        operation: Operation,
+        wishes: &Wishes,
+        who: &Who,
+        at: Moment,
+    ) -> Result<TaskId, Refused> {
+        let id = self.inventory.named(ident)?;
+        let node = self.inventory.get(id);
+        let node = node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))?;
+        let rack = &self.settings.name;
+        start::check(node, operation, &self.gate, &self.ledger, rack, at)?;
+        let request = start::Request {
+            operation,
+            wishes,
+            who,
+            batch: None,
+        };
+        self.make_task(id, &request, at)
+            .ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
+    }
+
+    /// Uses a control on a task.
+    fn control_task(
+        &mut self,
+        call: CallId,
+        id: TaskId,
+        control: Control,
+        who: &Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        let task = self.tasks.get(id).ok_or(Refused::NoSuchTask(id))?;
+        if control == Control::Resume {
+            self.gate.check_pause()?;
+            if let Some(node) = task.node.and_then(|node| self.inventory.get(node)) {
+                node.check_maintenance(&self.gate)?;
+            }
+        }
+        self.control(id, control, &who.name, at)
+            .map_err(|why| refused(id, why, &self.snapshot(at)))?;
+        self.reply_when_durable(call, Reply::Task(id), at);
+        Ok(())
+    }
+
+    /// New tasks may begin, and their caller is answered, when their records are durable.
+    fn admit(&mut self, tasks: Vec<TaskId>, call: CallId, reply: Reply) {
+        self.ledger.journal.park(Parked::Admit(tasks, call, reply));
+    }
+}
+
+/// What only looks.
+fn look(call: Call, rack: &Snapshot<'_>) -> Result<Answer, Refused> {
+    let named = |ident: &str| {
+        let id = rack.inventory.named(ident)?;
+        let node = rack.inventory.get(id);
+        node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
+    };
+    Ok(match call {
+        Call::Nodes => Answer::Nodes(rack.nodes()),
+        Call::Node(ident) => Answer::Node(rack.view_of_node(named(&ident)?)),
+        Call::Tasks {
+            node,
+            batch,
+            active,
+            limit,
+        } => Answer::Tasks(rack.tasks_where(node.as_deref(), batch, active, limit)?),
+        Call::Task(id) => Answer::Task(rack.task(id).ok_or(Refused::NoSuchTask(id))?),
+        Call::Batches => Answer::Batches(rack.batches()),
+        Call::Batch(id) => Answer::Batch(rack.batch(id).ok_or(Refused::NoSuchBatch(id))?),
+        Call::Pausing => {
+            let pause = rack.gate.pause.as_ref();
+            Answer::Pausing(pause.map(|pause| pause.hold.clone()))
+        }
+        Call::Explain(ident) => Answer::Explanation(Box::new(rack.explanation(named(&ident)?))),
+        Call::History { node, limit } => {
+            let uuid = named(&node)?.settings.uuid;
+            let entries = rack.tasks.history.of(uuid).take(limit);
+            Answer::History(entries.cloned().collect())
+        }
+        Call::Health => Answer::Health(rack.health()),
+        Call::FreshNode(_)
+        | Call::SetPower { .. }
+        | Call::Start { .. }
+        | Call::InjectNmi { .. }
+        | Call::Control { .. }
+        | Call::AwaitTask { .. }
+        | Call::StartBatch { .. }
+        | Call::AwaitBatch { .. }
+        | Call::ControlBatch { .. }
+        | Call::Events { .. }
+        | Call::SetMaintenance { .. }
+        | Call::Pause { .. }
+        | Call::Release { .. }
+        | Call::Order { .. }
+        | Call::Retry { .. } => {
+            return Err(Refused::Invalid("this call does more than look".to_owned()));
+        }
+    })
+}
+
+/// A control that the task does not allow, with the task as it is.
+fn refused(task: TaskId, why: power::Refusal, rack: &Snapshot<'_>) -> Refused {
+    match rack.task(task) {
+        Some(view) => Refused::Control {
+            control: why.control.name().to_owned(),
+            why: why.to_string(),
+            task: Box::new(view),
+        },
+        None => Refused::NoSuchTask(task),
     }
 }

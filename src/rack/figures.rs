@@ -1,7 +1,7 @@
 //! Figures for the metrics: what only grows, and how things stand at the moment of a scrape.
 
-use super::Rack;
-use crate::time::Instant;
+use crate::bmc::vocabulary::Report;
+use crate::power::{Operation, State};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -69,27 +69,28 @@ pub struct Figures {
     pub resends: u64,
 }
 
-impl Rack {
-    /// Figures that only grow.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+impl Counters {
+    /// A BMC reported.
+    pub(super) fn reported(&mut self, report: &Report) {
+        let kind = match report {
+            Report::Accepted(_) => "accepted",
+            Report::Refused(refusal) => {
+                *self.refusals.entry(refusal.code).or_default() += 1;
+                "refused"
+            }
+            Report::Unanswered(silence) => {
+                let trouble = silence.trouble.words();
+                *self.troubles.entry(trouble).or_default() += 1;
+                "unanswered"
+            }
+        };
+        *self.reports.entry(kind).or_default() += 1;
     }
 
-    /// How things stand.
-    pub fn figures(&self, _now: Instant) -> Figures {
-        let mut figures = Figures::default();
-        for task in self.active.iter().filter_map(|id| self.tasks.get(id)) {
-            *figures.tasks.entry(task.state().name()).or_default() += 1;
-        }
-        for node in self.inventory.iter() {
-            let statistics = node.bmc.session().statistics();
-            figures.waiting_orders += node.bmc.backlog() as u64;
-            figures.handshakes += statistics.handshakes;
-            figures.opened += statistics.opened;
-            figures.lost += statistics.lost;
-            figures.resends += statistics.resends;
-        }
-        figures
+    /// A task has ended.
+    pub(super) fn ended(&mut self, operation: Operation, state: State, took: Duration) {
+        let durations = self.tasks.entry((operation.name(), state.name()));
+        durations.or_default().add(took);
     }
 }
 

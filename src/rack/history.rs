@@ -1,12 +1,15 @@
 //! What happened to nodes: ended tasks, drifts, faults, maintenance. Kept for a while, and so many per node.
 
-use super::Rack;
-use super::call::{HistoryEntry, TaskId};
-use super::inventory::NodeId;
+use super::call::HistoryEntry;
+use super::clock::Moment;
+use super::ledger::Ledger;
 use super::record::Table;
+use super::settings::RackSettings;
+use super::stored;
 use crate::model::{HistoryKind, Severity};
-use crate::time::Instant;
+use crate::time::WallTime;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The history of every node, oldest first.
@@ -37,97 +40,58 @@ impl History {
             .rev()
             .map(|(_, entry)| entry)
     }
-}
 
-impl Rack {
-    #[allow(clippy::too_many_arguments, reason = "one entry, each part once")]
-    pub(super) fn note_history(
+    /// One more entry of a node; the oldest ones make place where there are too many or they are too old.
+    pub(super) fn note(
         &mut self,
-        node: NodeId,
-        kind: HistoryKind,
-        text: String,
-        task: Option<TaskId>,
-        by: Option<String>,
-        error: bool,
-        now: Instant,
+        node: Uuid,
+        entry: HistoryEntry,
+        settings: &RackSettings,
+        ledger: &mut Ledger,
     ) {
-        let at = self.wall(now);
-        let uuid = self.inventory[node].settings.uuid;
-        let entry = HistoryEntry {
-            at,
-            kind: kind.into(),
-            text,
-            task,
-            by,
-            severity: Severity::of(error).into(),
-            more: Default::default(),
-        };
-        let number = self.history.next;
-        self.history.next += 1;
-        self.journal.put(
-            Table::History,
-            key(number),
-            super::stored::history(uuid, &entry),
-        );
-        let entries = self.history.nodes.entry(uuid).or_default();
+        let wall = entry.at;
+        let number = self.next;
+        self.next += 1;
+        let value = stored::history(node, &entry);
+        ledger.journal.put(Table::History, key(number), value);
+        let entries = self.nodes.entry(node).or_default();
         entries.push_back((number, entry));
-        let too_old =
-            |(_, entry): &(u64, HistoryEntry)| at.since(entry.at) > self.settings.history_keep;
-        while entries.len() > self.settings.history_entries as usize
+        let keep = settings.history_keep;
+        let too_old = |(_, entry): &(u64, HistoryEntry)| wall.since(entry.at) > keep;
+        while entries.len() > settings.history_entries as usize
             || entries.front().is_some_and(too_old)
         {
-            let (number, _) = entries.pop_front().expect("there is one");
-            self.journal.delete(Table::History, key(number));
+            let Some((number, _)) = entries.pop_front() else {
+                break;
+            };
+            ledger.journal.delete(Table::History, key(number));
         }
     }
 
     /// Entries that are too old are forgotten, of nodes that are gone too.
-    pub(super) fn forget_old_history(&mut self, now: Instant) {
-        let (wall, keep) = (self.wall(now), self.settings.history_keep);
-        self.history.nodes.retain(|_, entries| {
+    pub(super) fn forget_old(&mut self, keep: Duration, wall: WallTime, ledger: &mut Ledger) {
+        self.nodes.retain(|_, entries| {
             let old = |(_, entry): &(u64, HistoryEntry)| wall.since(entry.at) > keep;
-            while entries.front().is_some_and(old) {
-                let (number, _) = entries.pop_front().expect("just seen");
-                self.journal.delete(Table::History, key(number));
+            while entries.front().is_some_and(old)
+                && let Some((number, _)) = entries.pop_front()
+            {
+                ledger.journal.delete(Table::History, key(number));
             }
             !entries.is_empty()
         });
     }
+}
 
-    /// Ended tasks are forgotten when they are too old or too many, and batches with their last task.
-    pub(super) fn forget_old_tasks(&mut self, now: Instant) {
-        let wall = self.wall(now);
-        let ended = self.tasks.len() - self.active.len();
-        let mut surplus = ended.saturating_sub(ENDED_TASKS_KEPT);
-        let keep = self.settings.history_keep;
-        let mut forgotten = Vec::new();
-        for (id, task) in &self.tasks {
-            let Some(ended_at) = task.identity.ended_at.filter(|_| !task.is_active()) else {
-                continue;
-            };
-            // Tasks of a batch stay as long as it runs: its view counts them.
-            let batch = task
-                .identity
-                .batch
-                .and_then(|batch| self.batches.get(&batch));
-            if batch.is_some_and(|batch| batch.ended_at.is_none()) {
-                continue;
-            }
-            if surplus == 0 && wall.since(ended_at) <= keep {
-                break;
-            }
-            surplus = surplus.saturating_sub(1);
-            forgotten.push((*id, task.identity.batch));
-        }
-        for (id, batch) in forgotten {
-            self.tasks.remove(&id);
-            self.journal.delete(Table::Tasks, id.to_string());
-            let empty =
-                |batch: &super::Batch| !batch.tasks().any(|task| self.tasks.contains_key(&task));
-            if let Some(batch) = batch.filter(|batch| self.batches.get(batch).is_some_and(empty)) {
-                self.drop_batch(batch);
-            }
-        }
+/// Something that happened at a moment, of no task and by nobody.
+pub(super) fn entry(kind: HistoryKind, text: String, error: bool, at: Moment) -> HistoryEntry {
+    HistoryEntry {
+        at: at.wall,
+        kind: kind.into(),
+        text,
+        task: None,
+        by: None,
+        severity: Severity::of(error).into(),
+        more: Default::default(),
     }
 }
 
@@ -136,5 +100,48 @@ fn key(number: u64) -> String {
     format!("{number:020}")
 }
 
-/// Ended tasks that are kept in memory, beside those that are active.
-const ENDED_TASKS_KEPT: usize = 2000;
+#[cfg(test)]
+mod tests {
+    use super::super::tests::at;
+    use super::*;
+    use crate::rack::record::Write;
+
+    fn entry(second: u64) -> HistoryEntry {
+        super::entry(HistoryKind::Drift, second.to_string(), false, at(second))
+    }
+
+    fn texts(history: &History, node: Uuid) -> Vec<&str> {
+        history.of(node).map(|entry| entry.text.as_str()).collect()
+    }
+
+    #[test]
+    fn the_newest_entries_are_kept_and_the_journal_forgets_the_others() {
+        let settings = RackSettings {
+            history_entries: 2,
+            ..RackSettings::default()
+        };
+        let (mut history, mut ledger) = (History::default(), Ledger::new());
+        let node = Uuid::from_u128(1);
+        for second in 1..=4 {
+            history.note(node, entry(second), &settings, &mut ledger);
+        }
+        assert_eq!(texts(&history, node), ["4", "3"]);
+        let (_, writes) = ledger.journal.poll_writes().unwrap();
+        let kept = writes
+            .iter()
+            .filter(|write| matches!(write, Write::Put { .. }));
+        assert_eq!(kept.count(), 2);
+    }
+
+    #[test]
+    fn what_is_too_old_is_forgotten_of_every_node() {
+        let settings = RackSettings::default();
+        let (mut history, mut ledger) = (History::default(), Ledger::new());
+        let (left, right) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        history.note(left, entry(1), &settings, &mut ledger);
+        history.note(right, entry(50), &settings, &mut ledger);
+        history.forget_old(Duration::from_secs(60), at(90).wall, &mut ledger);
+        assert!(texts(&history, left).is_empty());
+        assert_eq!(texts(&history, right), ["50"]);
+    }
+}

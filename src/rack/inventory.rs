@@ -7,7 +7,6 @@ use super::node::Node;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::ops::{Index, IndexMut};
 use uuid::Uuid;
 
 /// A node of this life of the daemon. The number is never given to another node, so that whoever still holds that of a
@@ -61,6 +60,12 @@ impl Inventory {
         self.by_name = self.nodes.iter().map(named).collect();
     }
 
+    /// How many BMCs are being logged in to.
+    pub(super) fn log_ins(&self) -> usize {
+        let nodes = self.nodes.values();
+        nodes.filter(|node| node.bmc.is_logging_in()).count()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
@@ -79,8 +84,12 @@ impl Inventory {
         self.nodes.values_mut()
     }
 
-    pub(super) fn contains(&self, id: NodeId) -> bool {
-        self.nodes.contains_key(&id)
+    pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(&id)
     }
 
     /// The node with that name or uuid.
@@ -149,23 +158,77 @@ impl Inventory {
     }
 }
 
-impl Index<NodeId> for Inventory {
-    type Output = Node;
-
-    fn index(&self, id: NodeId) -> &Node {
-        &self.nodes[&id]
-    }
-}
-
-impl IndexMut<NodeId> for Inventory {
-    fn index_mut(&mut self, id: NodeId) -> &mut Node {
-        self.nodes
-            .get_mut(&id)
-            .expect("whoever goes on with a node has it")
-    }
-}
-
 /// An IPv4 address that is written as an IPv6 one is the IPv4 address; scopes and flow labels do not tell BMCs apart.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, inventory, node};
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_free_again_is_given_to_nobody() {
+        let mut inventory = inventory(2);
+        let second = inventory.ids()[1];
+        inventory.remove(second).unwrap();
+        let back = inventory.add(node(1));
+        assert_ne!(back, second);
+        assert!(inventory.get(second).is_none());
+        assert_eq!(inventory.named("n02").unwrap(), back);
+    }
+
+    #[test]
+    fn a_node_that_is_gone_is_found_by_nothing() {
+        let mut inventory = inventory(2);
+        let second = inventory.ids()[1];
+        let (uuid, address) = {
+            let node = inventory.get(second).unwrap();
+            (node.settings.uuid, node.noted.unwrap())
+        };
+        inventory.set_timer(second, Some(at(1).now));
+        inventory.remove(second);
+        assert!(inventory.named("n02").is_err());
+        assert!(inventory.named(&uuid.to_string()).is_err());
+        assert!(inventory.at(address).is_empty());
+        assert_eq!(inventory.next_timer(), None);
+        assert_eq!(inventory.len(), 1);
+    }
+
+    #[test]
+    fn nodes_that_swap_their_names_are_found_by_the_new_ones() {
+        let mut inventory = inventory(2);
+        let ids = inventory.ids();
+        for (id, name) in ids.iter().zip(["n02", "n01"]) {
+            inventory.get_mut(*id).unwrap().settings.name = name.to_owned();
+        }
+        let uuids: Vec<Uuid> = inventory.iter().map(|node| node.settings.uuid).collect();
+        inventory.arrange(&[uuids[1], uuids[0]]);
+        assert_eq!(inventory.named("n01").unwrap(), ids[1]);
+        assert_eq!(inventory.ids(), [ids[1], ids[0]]);
+    }
+
+    #[test]
+    fn timers_come_in_their_order_and_each_node_has_one() {
+        let mut inventory = inventory(2);
+        let ids = inventory.ids();
+        inventory.set_timer(ids[0], Some(at(9).now));
+        inventory.set_timer(ids[0], Some(at(5).now));
+        inventory.set_timer(ids[1], Some(at(3).now));
+        assert_eq!(inventory.take_due(at(4).now), Some(ids[1]));
+        assert_eq!(inventory.take_due(at(4).now), None);
+        assert_eq!(inventory.next_timer(), Some(at(5).now));
+        assert_eq!(inventory.take_due(at(9).now), Some(ids[0]));
+        assert_eq!(inventory.take_due(at(99).now), None);
+    }
+
+    #[test]
+    fn an_address_that_is_written_in_another_way_is_the_same_one() {
+        let inventory = inventory(1);
+        let mapped: SocketAddr = "[::ffff:10.0.1.1]:623".parse().unwrap();
+        assert_eq!(inventory.at(mapped), inventory.ids());
+        let elsewhere: SocketAddr = "10.0.1.1:624".parse().unwrap();
+        assert!(inventory.at(elsewhere).is_empty());
+    }
 }

@@ -1,15 +1,15 @@
 //! Nodes that the configuration names no more: their sessions are closed politely, and what was learned of them is kept
 //! for a while, in case they come back.
-//!
-//! Driven by `restore` at a start and a reload, and by the entrances of the rack for what is still under way.
 
-use super::Rack;
+use super::clock::Moment;
 use super::inventory::canonical;
-use super::node::{Memory, Node};
+use super::ledger::Ledger;
+use super::node::Memory;
 use super::record::Table;
 use super::stored;
-use crate::bmc::{Bmc, LocalPort};
-use crate::time::Instant;
+use crate::bmc::{Bmc, LocalPort, Outgoing};
+use crate::entropy::Entropy;
+use crate::time::{Instant, WallTime};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,18 +21,17 @@ pub(super) struct Leaving {
     /// BMCs whose sessions are being closed, and until when that may take.
     closing: Vec<(Bmc, Instant)>,
     /// What is remembered of nodes that are configured no more.
-    pub(super) memories: BTreeMap<Uuid, Memory>,
-    next_pruning: Instant,
+    memories: BTreeMap<Uuid, Memory>,
 }
 
 impl Leaving {
-    /// When [`Rack::handle_timeout`] has to be called for this.
+    /// When [`Leaving::handle_timeout`] has to be called.
     pub(super) fn next(&self) -> Option<Instant> {
-        let closing = self.closing.iter().flat_map(|(bmc, until)| {
-            let timeout = bmc.poll_timeout().map_or(*until, |at| at.min(*until));
-            [timeout]
-        });
-        closing.chain([self.next_pruning]).min()
+        let next = |(bmc, until): &(Bmc, Instant)| {
+            let timeout = bmc.poll_timeout();
+            timeout.map_or(*until, |at| at.min(*until))
+        };
+        self.closing.iter().map(next).min()
     }
 
     /// Whether every session is closed.
@@ -43,110 +42,100 @@ impl Leaving {
     pub(super) fn ports(&self) -> impl Iterator<Item = LocalPort> {
         self.closing.iter().flat_map(|(bmc, _)| bmc.local_ports())
     }
-}
-
-impl Rack {
-    /// The configuration names this node no more.
-    pub(super) fn take_leave(&mut self, node: Node, now: Instant) {
-        let Node {
-            settings,
-            bmc,
-            mut memory,
-            ..
-        } = node;
-        memory.knowledge = bmc.knowledge().clone();
-        self.remember_gone(settings.uuid, memory, now);
-        self.close(bmc, now);
-    }
 
     /// Nobody asks this BMC for anything any more: its session is closed.
-    pub(super) fn close(&mut self, mut bmc: Bmc, now: Instant) {
-        bmc.stop(now, &mut *self.entropy);
-        self.leaving.closing.push((bmc, now + CLOSING));
-        self.wave_off(now);
+    pub(super) fn close(&mut self, mut bmc: Bmc, now: Instant, entropy: &mut dyn Entropy) {
+        bmc.stop(now, entropy);
+        self.closing.push((bmc, now + CLOSING));
     }
 
     /// What is known of a node that is not configured stays for as long as history does.
-    pub(super) fn remember_gone(&mut self, node: Uuid, mut memory: Memory, now: Instant) {
-        let wall = self.wall(now);
+    pub(super) fn remember(
+        &mut self,
+        node: Uuid,
+        mut memory: Memory,
+        ledger: &mut Ledger,
+        at: Moment,
+    ) {
         if memory.gone_since.is_none() {
-            memory.gone_since = Some(wall);
+            memory.gone_since = Some(at.wall);
             let value = stored::node(&memory);
-            self.journal.put(Table::Nodes, node.to_string(), value);
+            ledger.journal.put(Table::Nodes, node.to_string(), value);
         }
-        self.leaving.memories.insert(node, memory);
+        self.memories.insert(node, memory);
     }
 
-    pub(super) fn leaving_datagram(
+    /// What is known of a node that comes.
+    pub(super) fn recall(&mut self, node: Uuid) -> Option<Memory> {
+        self.memories.remove(&node)
+    }
+
+    /// Whether the datagram was for one of these BMCs.
+    pub(super) fn handle_datagram(
         &mut self,
         from: SocketAddr,
         port: LocalPort,
         datagram: &[u8],
         now: Instant,
+        entropy: &mut dyn Entropy,
     ) -> bool {
-        let from = canonical(from);
         let mut known = false;
-        for (bmc, _) in &mut self.leaving.closing {
-            if bmc.address().map(canonical) == Some(from) && bmc.has_port(port) {
-                known = true;
-                bmc.handle_datagram(port, datagram, now, &mut *self.entropy);
-            }
+        for bmc in self.at(from).filter(|bmc| bmc.has_port(port)) {
+            known = true;
+            bmc.handle_datagram(port, datagram, now, entropy);
         }
-        self.wave_off(now);
         known
     }
 
-    pub(super) fn leaving_unreachable(&mut self, to: SocketAddr, port: LocalPort, now: Instant) {
-        let to = canonical(to);
-        for (bmc, _) in &mut self.leaving.closing {
-            if bmc.address().map(canonical) == Some(to) {
-                bmc.handle_unreachable(port, now, &mut *self.entropy);
-            }
+    pub(super) fn handle_unreachable(
+        &mut self,
+        to: SocketAddr,
+        port: LocalPort,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        for bmc in self.at(to) {
+            bmc.handle_unreachable(port, now, entropy);
         }
-        self.wave_off(now);
     }
 
-    pub(super) fn leaving_timeout(&mut self, now: Instant) {
-        for (bmc, _) in &mut self.leaving.closing {
+    pub(super) fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        for (bmc, _) in &mut self.closing {
             if bmc.poll_timeout().is_some_and(|at| at <= now) {
-                bmc.handle_timeout(now, &mut *self.entropy);
+                bmc.handle_timeout(now, entropy);
             }
-        }
-        self.wave_off(now);
-        if now >= self.leaving.next_pruning {
-            self.leaving.next_pruning = now + PRUNING;
-            self.prune(now);
         }
     }
 
-    /// Carries off what the leaving BMCs have, and forgets those that are done.
-    fn wave_off(&mut self, now: Instant) {
-        for (bmc, _) in &mut self.leaving.closing {
+    /// What these BMCs have to send; those that are done are forgotten.
+    pub(super) fn drain(&mut self, now: Instant) -> Vec<Outgoing> {
+        let mut outgoing = Vec::new();
+        for (bmc, _) in &mut self.closing {
             while bmc.poll_report().is_some() {}
-            self.transmits
-                .extend(std::iter::from_fn(|| bmc.poll_transmit()));
+            outgoing.extend(std::iter::from_fn(|| bmc.poll_transmit()));
         }
         let closes = |(bmc, until): &(Bmc, Instant)| now < *until && !bmc.is_quiet();
-        self.leaving.closing.retain(closes);
+        self.closing.retain(closes);
+        outgoing
     }
 
-    /// What is older than history is kept is forgotten: entries of all nodes, ended tasks, nodes that are gone.
-    fn prune(&mut self, now: Instant) {
-        let (wall, keep) = (self.wall(now), self.settings.history_keep);
-        self.forget_old_history(now);
-        self.forget_old_tasks(now);
-        let journal = &mut self.journal;
-        self.leaving.memories.retain(|node, memory| {
+    /// Nodes that have been gone for longer than history is kept are forgotten.
+    pub(super) fn forget_old(&mut self, keep: Duration, wall: WallTime, ledger: &mut Ledger) {
+        self.memories.retain(|node, memory| {
             let gone = memory.gone_since.is_some_and(|at| wall.since(at) > keep);
             if gone {
-                journal.delete(Table::Nodes, node.to_string());
+                ledger.journal.delete(Table::Nodes, node.to_string());
             }
             !gone
         });
+    }
+
+    fn at(&mut self, address: SocketAddr) -> impl Iterator<Item = &mut Bmc> {
+        let address = canonical(address);
+        let here = move |bmc: &&mut Bmc| bmc.address().map(canonical) == Some(address);
+        self.closing.iter_mut().map(|(bmc, _)| bmc).filter(here)
     }
 }
 
 /// How long the session of a node that is gone may take to close.
 const CLOSING: Duration = Duration::from_secs(10);
-/// How often what is too old is looked for, beside when something is added.
-const PRUNING: Duration = Duration::from_secs(3600);

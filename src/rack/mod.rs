@@ -4,41 +4,56 @@
 //! output (`poll_*`) until all are empty, then wait for the next input or [`Rack::poll_timeout`]. Datagrams must be
 //! drained before answers, so that an answer never overtakes what it speaks of.
 //!
+//! # The parts, and the turn
+//!
+//! [`Rack`] is made of parts that own what they know and know nothing of one another's insides: the inventory (nodes,
+//! and how they are found), the tasks (with batches and history), the gate (what keeps back), the ledger (orders under
+//! way, the journal) and the outbox (what goes out, and who waits for it). One input is one turn: it changes the parts,
+//! `turn` carries out what follows until nothing does, and the outputs are drained.
+//!
 //! | file | subject |
 //! | --- | --- |
-//! | `call` | what may be asked and what is answered |
-//! | `views` | snapshots, as they are answered |
+//! | `inventory`, `node`, `leaving` | the nodes; what is known of one; BMCs that are left |
+//! | `sync`, `drift` | what one node makes of a reading: shown, fault, drift |
+//! | `tasks`, `task`, `batch`, `history` | what is under way and what was |
+//! | `gate`, `schedule`, `reason` | what keeps back; who begins next; why somebody waits |
+//! | `ledger`, `journal` | orders on their way, written ahead |
+//! | `record`, `stored`, `restore` | what is remembered, in types of its own, and taken up again |
+//! | `outbox`, `events`, `waits` | what goes out |
+//! | `call`, `views`, `plan`, `figures` | what is asked and shown |
+//! | `calls`, `batches`, `side`, `holds`, `reload` | how a turn begins: what each input changes |
 //! | `rights` | who may ask for it, asked of the node that is meant |
-//! | `calls` | doing it: each call to its file |
-//! | `start`, `control`, `holds`, `side` | new tasks; controls; maintenance and pause; orders outside tasks |
-//! | `run` | driving tasks: orders, reports, write-ahead, ends |
-//! | `schedule` | who may begin: places, stagger, batches, pause |
-//! | `sync`, `drift` | reading idle nodes, faults; changes that no task explains |
-//! | `reason` | what a task that stands still waits for |
-//! | `waits` | calls that wait for something |
-//! | `leaving` | nodes that the configuration names no more |
-//! | `journal`, `restore` | what must be remembered, and taking it up again |
+//! | `start` | what stands against a new task, and what it begins with |
+//! | `turn` | how it goes on: reports, orders of tasks, ends, who may begin |
+//! | `notes`, `orders` | what is told and remembered; orders on their way |
+//!
+//! Calls go down this last list only, and no part calls one of these files back.
 
 mod batch;
+mod batches;
 pub mod call;
 mod calls;
-mod control;
+mod clock;
 mod drift;
 mod events;
 mod figures;
+mod gate;
 mod history;
 mod holds;
 mod inventory;
 mod journal;
 mod leaving;
+mod ledger;
 mod node;
+mod notes;
+mod orders;
+mod outbox;
 mod plan;
 mod reason;
 pub mod record;
 mod reload;
 mod restore;
 pub mod rights;
-mod run;
 mod schedule;
 pub mod settings;
 mod side;
@@ -46,89 +61,173 @@ mod start;
 pub mod stored;
 mod sync;
 mod task;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod turn;
 mod views;
 mod waits;
 
-use crate::bmc::vocabulary::OrderId;
 use crate::bmc::{LocalPort, Outgoing};
 use crate::entropy::Entropy;
 use crate::time::{Instant, WallTime};
 use batch::Batch;
-use call::{Answer, BatchId, CallId, HoldView, Refused, TaskId};
-use events::Events;
+use call::{Answer, Call, CallId, HealthView, NodeView, Refused};
+use clock::{Clock, Moment};
 pub use figures::{Counters, Durations, Figures};
-use history::History;
-use inventory::{Inventory, NodeId};
-use journal::Journal;
+use gate::Gate;
+use inventory::Inventory;
 use leaving::Leaving;
-use plan::Plan;
+use ledger::Ledger;
+use outbox::Outbox;
+use plan::Plans;
 use record::Write;
-use run::{Owner, Parked};
-use schedule::Gate;
-use settings::RackSettings;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use restore::Shelf;
+use rights::Rights;
+use settings::{NodeSettings, RackSettings};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use task::{Ids, Task};
+use std::time::Duration;
+use tasks::Tasks;
 use uuid::Uuid;
-use waits::Waits;
 
 pub use restore::{Remembered, RestoreError};
 
 /// One rack with all that belongs to it.
 pub struct Rack {
     settings: RackSettings,
-    inventory: Inventory,
-    tasks: BTreeMap<TaskId, Task>,
-    /// Tasks that have not ended, in the order of their requests.
-    active: BTreeSet<TaskId>,
-    batches: BTreeMap<BatchId, Batch>,
-    /// Dry runs that wait for readings, by their calls.
-    plans: BTreeMap<CallId, Plan>,
-    /// Who gets the report of an order that is under way.
-    owners: BTreeMap<OrderId, Owner>,
-    next_order: u64,
-    ids: Ids,
-    /// Tasks that take a place among the power changes of the rack: `schedule` keeps the count.
-    transitions: usize,
-    /// Tasks that wait for their beginning, or for a place to go on, likewise.
-    waiting: BTreeSet<TaskId>,
-    gate: Gate,
-    pause: Option<Pause>,
-    history: History,
-    leaving: Leaving,
-    journal: Journal<Parked>,
-    events: Events,
-    waits: Waits,
-    next_heartbeat: Option<Instant>,
-    transmits: VecDeque<Outgoing>,
-    answers: VecDeque<(CallId, Result<Answer, Refused>)>,
-    resolves: VecDeque<(Uuid, String)>,
     clock: Clock,
     entropy: Box<dyn Entropy + Send>,
-    stopping: bool,
-    /// Something happened after which somebody may begin.
-    unscheduled: bool,
-    /// Something happened that somebody may wait for.
-    woken: bool,
+    inventory: Inventory,
+    leaving: Leaving,
+    tasks: Tasks,
+    gate: Gate,
+    ledger: Ledger,
+    outbox: Outbox,
+    plans: Plans,
     counters: Counters,
-}
-
-/// The rack-wide hold, and the tasks that it brought to a stand.
-#[derive(Clone, Debug)]
-struct Pause {
-    hold: HoldView,
-    tasks: BTreeSet<TaskId>,
-}
-
-/// What the calendar said at a moment.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    at: Instant,
-    wall: WallTime,
-    started: WallTime,
+    /// When what is too old is looked for.
+    next_pruning: Instant,
 }
 
 impl Rack {
+    /// The rack that the configuration describes, with what a former life remembered of it.
+    ///
+    /// # Errors
+    /// An entry that cannot be read: then the daemon must not run, lest it repeats what it does not know of.
+    pub fn new(
+        settings: RackSettings,
+        nodes: Vec<NodeSettings>,
+        remembered: Vec<Remembered>,
+        wall: WallTime,
+        now: Instant,
+        mut entropy: Box<dyn Entropy + Send>,
+    ) -> Result<Rack, RestoreError> {
+        // The calendar tells lives of the daemon apart, and the random part two within its resolution.
+        let epoch = (wall.unix_micros() << 8) | entropy.below(256);
+        let mut rack = Rack {
+            clock: Clock::new(wall, now),
+            entropy,
+            inventory: Inventory::default(),
+            leaving: Leaving::default(),
+            tasks: Tasks::default(),
+            gate: Gate::new(&settings),
+            ledger: Ledger::new(),
+            outbox: Outbox::new(epoch),
+            plans: Plans::default(),
+            counters: Counters::default(),
+            next_pruning: Instant::START,
+            settings,
+        };
+        let mut shelf = Shelf::sort(remembered)?;
+        let at = rack.at(now);
+        for settings in nodes {
+            let memory = shelf.nodes.remove(&settings.uuid);
+            rack.add_node(settings, memory, at);
+        }
+        for (node, memory) in std::mem::take(&mut shelf.nodes) {
+            rack.leaving.remember(node, memory, &mut rack.ledger, at);
+        }
+        rack.take_up(shelf, at);
+        Ok(rack)
+    }
+
+    /// Takes tasks, batches and the pause up where they were.
+    fn take_up(&mut self, shelf: Shelf, at: Moment) {
+        self.tasks.history = shelf.history;
+        self.gate.pause = shelf.pause;
+        self.gate.close_for_stagger(at.now);
+        for batch in shelf.batches.into_values() {
+            self.tasks.insert_batch(Batch::restore(batch));
+        }
+        for record in shelf.tasks {
+            let node = self.inventory.with_uuid(record.identity.node_uuid);
+            let task = record.take_up(node, shelf.alive, at);
+            // The record of what was sent knows orders by their ids: those of this life must be others.
+            for sent in task.sequence.sent() {
+                self.ledger.pass(sent.id);
+            }
+            if let Some(node) = node.and_then(|id| self.inventory.get_mut(id)) {
+                node.take_up(&task, at.now);
+            }
+            self.tasks.insert(task);
+        }
+        self.tasks.take_up_batches(at, &mut self.ledger);
+        // Only now: the end of a batch's task asks for its others.
+        for id in self.tasks.active_ids() {
+            if !self.has_its_node(id) {
+                self.tasks.give_up(id, at);
+                self.note_milestone(id, at);
+            }
+        }
+        if self.gate.pause.is_some() {
+            // One that was being rolled back may have been put down last before the pause.
+            for id in self.tasks.active_ids() {
+                self.hold_back(id, at);
+            }
+        }
+        for node in self.inventory.ids() {
+            self.apply_maintenance(node, at);
+            self.settle(node, at);
+        }
+        if self.tasks.count_active() > 0 {
+            self.ledger.heartbeat_at_once(at.now);
+        }
+        self.finish(at);
+    }
+
+    /// Somebody who has `rights` asks for something. The answer carries `id`.
+    ///
+    /// Gives back the names of the nodes that the call was found to mean, for the audit trail; none for a call that only
+    /// looks, or that was refused for what it names.
+    pub fn handle_call(
+        &mut self,
+        id: CallId,
+        call: Call,
+        rights: &Rights,
+        now: Instant,
+    ) -> Vec<String> {
+        let at = self.at(now);
+        let permitted = rights::permit(&call, rights, &self.inventory, &self.tasks);
+        let taken = match &permitted {
+            Ok(_) => self.take_call(id, call, at),
+            Err(refused) => Err(refused.clone()),
+        };
+        if let Err(refused) = taken {
+            self.outbox.answer(id, Err(refused));
+        }
+        self.finish(at);
+        permitted.unwrap_or_default()
+    }
+
+    /// The caller has gone away: nobody waits for its answer.
+    pub fn forget_call(&mut self, call: CallId) {
+        self.outbox.waits.forget(call);
+        for node in self.inventory.iter_mut() {
+            node.fresh_calls.retain(|(waiting, _)| *waiting != call);
+        }
+    }
+
     /// A datagram arrived from `from` at our port number `port`.
     pub fn handle_datagram(
         &mut self,
@@ -137,29 +236,36 @@ impl Rack {
         datagram: &[u8],
         now: Instant,
     ) {
+        let at = self.at(now);
         self.counters.received += 1;
         let nodes = self.inventory.at(from);
-        let leaving = self.leaving_datagram(from, port, datagram, now);
+        let entropy = &mut *self.entropy;
+        let leaving = self
+            .leaving
+            .handle_datagram(from, port, datagram, now, entropy);
         self.counters.strangers += u64::from(nodes.is_empty() && !leaving);
-        for node in nodes {
-            self.inventory[node]
-                .bmc
-                .handle_datagram(port, datagram, now, &mut *self.entropy);
-            self.settle(node, now);
+        for id in nodes {
+            if let Some(node) = self.inventory.get_mut(id) {
+                node.bmc
+                    .handle_datagram(port, datagram, now, &mut *self.entropy);
+            }
+            self.settle(id, at);
         }
-        self.wind_up(now);
+        self.finish(at);
     }
 
     /// The network said to our port number `port` that nothing listens at `to`.
     pub fn handle_unreachable(&mut self, to: SocketAddr, port: LocalPort, now: Instant) {
-        self.leaving_unreachable(to, port, now);
-        for node in self.inventory.at(to) {
-            self.inventory[node]
-                .bmc
-                .handle_unreachable(port, now, &mut *self.entropy);
-            self.settle(node, now);
+        let at = self.at(now);
+        self.leaving
+            .handle_unreachable(to, port, now, &mut *self.entropy);
+        for id in self.inventory.at(to) {
+            if let Some(node) = self.inventory.get_mut(id) {
+                node.bmc.handle_unreachable(port, now, &mut *self.entropy);
+            }
+            self.settle(id, at);
         }
-        self.wind_up(now);
+        self.finish(at);
     }
 
     /// The name `host` of a node's BMC was looked up: its addresses, the one to try first in front; ports do not matter.
@@ -170,88 +276,100 @@ impl Rack {
         answer: Result<Vec<SocketAddr>, String>,
         now: Instant,
     ) {
+        let at = self.at(now);
+        let Some(id) = self.inventory.with_uuid(node) else {
+            return;
+        };
         // A name that was configured when the question left may not be the node's any more.
-        let asked = |node: &NodeId| self.inventory[*node].bmc.settings().host == host;
-        if let Some(node) = self.inventory.with_uuid(node).filter(asked) {
-            self.inventory[node]
-                .bmc
-                .handle_resolved(answer, now, &mut *self.entropy);
-            self.settle(node, now);
-            self.wind_up(now);
+        let node = self.inventory.get_mut(id);
+        if let Some(node) = node.filter(|node| node.bmc.settings().host == host) {
+            node.bmc.handle_resolved(answer, now, &mut *self.entropy);
+            self.settle(id, at);
+            self.finish(at);
         }
     }
 
     /// The time has come that [`Rack::poll_timeout`] named, or later.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(node) = self.inventory.take_due(now) {
-            self.inventory[node]
-                .bmc
-                .handle_timeout(now, &mut *self.entropy);
-            self.time_out_node(node, now);
-            self.settle(node, now);
+        let at = self.at(now);
+        while let Some(id) = self.inventory.take_due(now) {
+            self.time_out_node(id, at);
         }
-        self.leaving_timeout(now);
-        self.heartbeat(now);
-        self.schedule(now);
-        self.wind_up(now);
-        self.time_out_waits(now);
+        self.leaving.handle_timeout(now, &mut *self.entropy);
+        if now >= self.next_pruning {
+            self.next_pruning = now + PRUNING;
+            self.prune(at.wall);
+        }
+        self.ledger.heartbeat(self.tasks.count_active() > 0, at);
+        self.finish(at);
+        self.answer_waits(false, at);
+    }
+
+    /// What is older than history is kept is forgotten: entries of all nodes, ended tasks, nodes that are gone.
+    fn prune(&mut self, wall: WallTime) {
+        let keep = self.settings.history_keep;
+        let ledger = &mut self.ledger;
+        self.tasks.history.forget_old(keep, wall, ledger);
+        self.tasks.forget_old(keep, wall, ledger);
+        self.leaving.forget_old(keep, wall, ledger);
     }
 
     /// The calendar says `wall`: said at the start, and again when the clock was set.
     pub fn handle_wall(&mut self, wall: WallTime, now: Instant) {
-        self.clock.at = now;
-        self.clock.wall = wall;
+        self.clock.set(wall, now);
     }
 
     /// Everything up to `ticket` is durable.
     pub fn handle_durable(&mut self, ticket: u64, now: Instant) {
-        for parked in self.journal.durable(ticket) {
-            self.release(parked, now);
+        let at = self.at(now);
+        for parked in self.ledger.journal.durable(ticket) {
+            self.release(parked, at);
         }
-        self.wind_up(now);
+        self.finish(at);
     }
 
     /// What `ticket` and those before it held could not be written.
     pub fn handle_store_trouble(&mut self, ticket: u64, why: &str, now: Instant) {
+        let at = self.at(now);
         log::error!("the journal cannot be written: {why}");
-        for parked in self.journal.failed(ticket, why.to_owned()) {
-            self.refuse_parked(parked, why, now);
+        for parked in self.ledger.journal.failed(ticket, why.to_owned()) {
+            self.refuse_parked(parked, why, at);
         }
-        // What was not written goes with the next heartbeat.
-        self.next_heartbeat = Some(now + schedule::HEARTBEAT);
-        self.wind_up(now);
+        self.ledger.heartbeat_anew(now);
+        self.finish(at);
     }
 
     /// The next datagram to send. Asking for it is handing it to the network.
     pub fn poll_transmit(&mut self) -> Option<Outgoing> {
-        let outgoing = self.transmits.pop_front()?;
+        let outgoing = self.outbox.transmits.pop_front()?;
         self.counters.sent += 1;
         Some(outgoing)
     }
 
     /// The next answer. Drain [`Rack::poll_transmit`] first.
     pub fn poll_answer(&mut self) -> Option<(CallId, Result<Answer, Refused>)> {
-        self.answers.pop_front()
+        self.outbox.answers.pop_front()
     }
 
     /// What must be remembered, under a ticket.
     pub fn poll_writes(&mut self) -> Option<(u64, Vec<Write>)> {
-        self.journal.poll_writes()
+        self.ledger.journal.poll_writes()
     }
 
     /// A host name to look up, and the node that wants it.
     pub fn poll_resolve(&mut self) -> Option<(Uuid, String)> {
-        self.resolves.pop_front()
+        self.outbox.resolves.pop_front()
     }
 
     /// When [`Rack::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [
             self.inventory.next_timer(),
-            self.next_heartbeat,
+            self.ledger.next_heartbeat(),
             self.gate.next(),
-            self.waits.next(),
+            self.outbox.waits.next(),
             self.leaving.next(),
+            Some(self.next_pruning),
         ]
         .into_iter()
         .flatten()
@@ -260,33 +378,39 @@ impl Rack {
 
     /// The numbers of the local ports that are in use: others may be closed.
     pub fn ports_in_use(&self) -> BTreeSet<LocalPort> {
-        self.inventory
-            .iter()
-            .flat_map(|node| node.bmc.local_ports())
-            .chain(self.leaving.ports())
-            .collect()
+        let nodes = self.inventory.iter();
+        let ports = nodes.flat_map(|node| node.bmc.local_ports());
+        ports.chain(self.leaving.ports()).collect()
     }
 
     /// Begins to stop: takes no more tasks, sends no more orders, closes the sessions. Tasks stay in the journal and
     /// are taken up at the next start.
     pub fn stop(&mut self, now: Instant) {
-        self.stopping = true;
-        for task in self.active.clone() {
-            self.take_back_unsent(task, now);
+        let at = self.at(now);
+        self.gate.stopping = true;
+        for task in self.tasks.active_ids() {
+            self.take_back_unsent(task, at);
         }
-        for node in self.inventory.ids() {
-            self.inventory[node].bmc.stop(now, &mut *self.entropy);
-            self.settle(node, now);
+        for id in self.inventory.ids() {
+            if let Some(node) = self.inventory.get_mut(id) {
+                node.bmc.stop(now, &mut *self.entropy);
+            }
+            self.settle(id, at);
         }
-        self.save_active(now);
-        self.end_waits(now);
+        for task in self.tasks.active_ids() {
+            self.tasks.save(task, &mut self.ledger, at);
+        }
+        for id in self.inventory.ids() {
+            self.save_node(id);
+        }
+        self.answer_waits(true, at);
     }
 
     /// Whether everything is closed and written, after [`Rack::stop`].
     pub fn is_quiet(&self) -> bool {
-        let closed =
-            self.inventory.iter().all(|node| node.bmc.is_quiet()) && self.leaving.is_quiet();
-        closed && !self.journal.is_pending()
+        let mut nodes = self.inventory.iter();
+        let closed = nodes.all(|node| node.bmc.is_quiet()) && self.leaving.is_quiet();
+        closed && !self.ledger.journal.is_pending()
     }
 
     /// The rack's name.
@@ -296,20 +420,29 @@ impl Rack {
 
     /// Nodes, tasks that have not ended, and BMCs in trouble: for a line of status.
     pub fn summary(&self, now: Instant) -> (usize, usize, usize) {
-        let troubled = self
-            .inventory
-            .iter()
-            .filter(|node| node.bmc.trouble(now).is_some())
-            .count();
-        (self.inventory.len(), self.active.len(), troubled)
+        self.snapshot(self.at(now)).summary()
     }
 
-    /// The calendar time of `now`.
-    fn wall(&self, now: Instant) -> WallTime {
-        self.clock.wall + (now - self.clock.at)
+    /// All nodes as they are shown.
+    pub fn nodes(&self, now: Instant) -> Vec<NodeView> {
+        self.snapshot(self.at(now)).nodes()
     }
 
-    fn answer(&mut self, call: CallId, answer: Result<Answer, Refused>) {
-        self.answers.push_back((call, answer));
+    /// Figures about the daemon itself.
+    pub fn health(&self, now: Instant) -> HealthView {
+        self.snapshot(self.at(now)).health()
+    }
+
+    /// How things stand.
+    pub fn figures(&self, now: Instant) -> Figures {
+        self.snapshot(self.at(now)).figures()
+    }
+
+    /// Figures that only grow.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 }
+
+/// How often what is too old is looked for, beside when something is added.
+const PRUNING: Duration = Duration::from_secs(3600);

@@ -1,12 +1,18 @@
 //! One node: its BMC, what was read of it, what is shown of it, and what the journal keeps of it.
 
-use super::call::{CallId, HoldView, NodeView, PowerState, ReadingView, TaskId};
+use super::call::{
+    CallId, HistoryEntry, HoldView, NodeView, PowerState, ReadingView, Refused, TaskId,
+};
+use super::clock::Moment;
 use super::drift::Late;
+use super::gate::Gate;
 use super::settings::NodeSettings;
+use super::stored;
+use super::task::Task;
 use crate::bmc::vocabulary::{OrderId, Power};
 use crate::bmc::{self, Bmc, Knowledge};
 use crate::model::{BmcHealth, BmcSummary, Lack, LackReason, NodeDetail, Operation, Word};
-use crate::power::{self, Target};
+use crate::power::{self, State, Target};
 use crate::time::{Instant, WallTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +39,17 @@ pub(super) struct Node {
     pub(super) fresh_calls: Vec<(CallId, Instant)>,
     /// The knowledge that was journaled.
     pub(super) journaled: Knowledge,
+}
+
+/// What is to be remembered and told of a node after something happened to it.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Effect {
+    /// The journal is to keep it as it is.
+    Save,
+    /// Its history has one more entry.
+    History(HistoryEntry),
+    /// An event says so.
+    Event(String),
 }
 
 /// What is remembered of a node over a restart.
@@ -98,9 +115,31 @@ impl Node {
         }
     }
 
-    /// Whether the power sync wants to read it.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        now >= self.next_sync && self.sync.is_none()
+    /// What is said to whoever wants it while a task has it.
+    pub(super) fn locked(&self, task: TaskId, rack: &str) -> Refused {
+        Refused::Locked {
+            node: self.settings.uuid.to_string(),
+            host: rack.to_owned(),
+            task,
+        }
+    }
+
+    /// The maintenance that keeps power orders from it, by the policy.
+    pub(super) fn maintenance_block(&self, gate: &Gate) -> Option<&HoldView> {
+        let hold = self.memory.maintenance.as_ref();
+        hold.filter(|_| gate.maintenance_blocks())
+    }
+
+    /// A power order is refused where it is in maintenance and the policy says so.
+    pub(super) fn check_maintenance(&self, gate: &Gate) -> Result<(), Refused> {
+        let Some(hold) = self.maintenance_block(gate) else {
+            return Ok(());
+        };
+        let unnamed = || format!("set by {}", hold.by);
+        Err(Refused::Maintenance {
+            node: self.settings.name.clone(),
+            reason: hold.reason.clone().unwrap_or_else(unnamed),
+        })
     }
 
     /// The operations that it does not take.
@@ -135,6 +174,21 @@ impl Node {
         (self.failed_syncs, self.next_sync) = (0, now);
     }
 
+    /// A task of a former life goes on: it has the node, unless another one has it.
+    pub(super) fn take_up(&mut self, task: &Task, now: Instant) {
+        if task.is_active() && self.task.is_none() {
+            self.task = Some(task.identity.id);
+            self.bmc.set_wanted(task.state() != State::Suspended, now);
+            let name = &self.settings.name;
+            log::info!("{name}: taking up task {}", task.identity.id);
+        }
+    }
+
+    /// Whether the power sync wants to read it.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.next_sync && self.sync.is_none()
+    }
+
     /// When its own timers want attention.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let fresh = self.fresh_calls.iter().map(|(_, until)| *until).min();
@@ -145,7 +199,39 @@ impl Node {
             .min()
     }
 
-    pub(super) fn view(&self, target: Option<Target>, now: Instant, wall: WallTime) -> NodeView {
+    pub(super) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// What was learned of its BMC since the journal was told.
+    pub(super) fn learned(&mut self) -> bool {
+        let news = *self.bmc.knowledge() != self.journaled;
+        if news {
+            self.journaled = self.bmc.knowledge().clone();
+        }
+        news
+    }
+
+    /// What the journal keeps of it, as of now.
+    pub(super) fn record(&mut self) -> Vec<u8> {
+        self.memory.knowledge = self.bmc.knowledge().clone();
+        stored::node(&self.memory)
+    }
+
+    /// The calls for a fresh reading that have waited long enough.
+    pub(super) fn take_late_calls(&mut self, now: Instant) -> Vec<CallId> {
+        let late = self.fresh_calls.extract_if(.., |(_, until)| now >= *until);
+        late.map(|(call, _)| call).collect()
+    }
+
+    /// Everybody who waits for a fresh reading.
+    pub(super) fn take_calls(&mut self) -> Vec<CallId> {
+        let calls = std::mem::take(&mut self.fresh_calls).into_iter();
+        calls.map(|(call, _)| call).collect()
+    }
+
+    pub(super) fn view(&self, target: Option<Target>, at: Moment) -> NodeView {
+        let Moment { now, wall } = at;
         NodeView {
             name: self.labels.name.clone(),
             uuid: self.settings.uuid,

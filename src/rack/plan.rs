@@ -1,20 +1,24 @@
 //! Dry runs: look at every node of a batch, change nothing, and say what would come of it and when.
-//!
-//! Driven by `batch`, which turns a request into nodes with their ranks.
 
-use super::Rack;
-use super::call::{Answer, BatchNodeView, BatchRequest, BatchView, CallId, Refused, Who};
+use super::call::{BatchId, BatchNodeView, BatchRequest, BatchView, CallId, Refused, Who};
 use super::inventory::NodeId;
-use super::run::Owner;
+use super::node::Node;
 use super::settings::RackSettings;
+use super::start;
+use super::views::Snapshot;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
 use crate::model::{BatchNodeState, BatchState, Prospect};
 use crate::power::Operation;
-use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A dry run that waits for its readings.
+/// Dry runs that wait for their readings, by their calls.
+#[derive(Debug, Default)]
+pub(super) struct Plans {
+    open: BTreeMap<CallId, Plan>,
+}
+
+/// A dry run.
 #[derive(Debug)]
 pub(super) struct Plan {
     request: BatchRequest,
@@ -25,152 +29,149 @@ pub(super) struct Plan {
 
 /// One node of a dry run.
 #[derive(Debug)]
-struct Look {
-    node: NodeId,
-    name: String,
-    rank: usize,
+pub(super) struct Look {
+    pub(super) node: NodeId,
+    pub(super) name: String,
+    pub(super) rank: usize,
     /// What its BMC said.
-    report: Option<Report>,
+    pub(super) report: Option<Report>,
 }
 
-impl Rack {
-    /// A dry run logs in to every BMC, reads its power state and changes nothing.
-    pub(super) fn begin_plan(
+impl Plans {
+    /// A dry run begins; every look wants a reading.
+    pub(super) fn begin(
         &mut self,
         call: CallId,
         request: BatchRequest,
         who: Who,
-        members: Vec<(NodeId, usize)>,
-        now: Instant,
+        looks: Vec<Look>,
     ) {
-        let asked: Vec<NodeId> = members.iter().map(|(node, _)| *node).collect();
-        let unread = |(node, rank)| Look {
-            node,
-            name: self.inventory[node].settings.name.clone(),
-            rank,
-            report: None,
-        };
-        let plan = Plan {
-            request,
-            who,
-            looks: members.into_iter().map(unread).collect(),
-        };
-        self.plans.insert(call, plan);
-        for (slot, node) in asked.into_iter().enumerate() {
-            self.read_power(node, Owner::Plan(call, node, slot), now);
-            self.settle(node, now);
-        }
+        self.open.insert(
+            call,
+            Plan {
+                request,
+                who,
+                looks,
+            },
+        );
     }
 
-    /// One of a dry run's readings is there.
-    pub(super) fn planned(&mut self, call: CallId, slot: usize, report: &Report, now: Instant) {
-        let plan = self.plans.get_mut(&call);
-        let Some(look) = plan.and_then(|plan| plan.looks.get_mut(slot)) else {
-            return;
-        };
-        look.report = Some(report.clone());
-        if let Report::Accepted(Reading::Power(power)) = report {
-            let node = look.node;
-            self.note_reading(node, *power, now);
-        }
-        if self
-            .plans
-            .get(&call)
-            .is_some_and(|plan| plan.looks.iter().all(|look| look.report.is_some()))
-        {
-            let plan = self.plans.remove(&call).expect("just seen");
-            let view = self.plan_view(plan, now);
-            self.answer(call, Ok(Answer::Batch(view)));
+    /// One of a dry run's readings is there. The plan comes back when it was the last one.
+    pub(super) fn report(&mut self, call: CallId, slot: usize, report: Report) -> Option<Plan> {
+        let plan = self.open.get_mut(&call)?;
+        plan.looks.get_mut(slot)?.report = Some(report);
+        let complete = plan.looks.iter().all(|look| look.report.is_some());
+        if complete {
+            self.open.remove(&call)
+        } else {
+            None
         }
     }
+}
 
-    fn plan_view(&mut self, plan: Plan, now: Instant) -> BatchView {
-        let Plan {
-            request,
-            who,
-            looks,
-        } = plan;
-        let wall = self.wall(now);
+impl Plan {
+    /// What came of it, under an id of its own.
+    pub(super) fn view(self, id: BatchId, rack: &Snapshot<'_>) -> BatchView {
+        let request = self.request;
         let mut counts = BTreeMap::new();
-        let mut table = Timetable::of(&request, &self.settings);
-        let mut views = Vec::new();
-        for look in looks {
-            let (name, rank) = (look.name.clone(), look.rank);
-            let (state, note, plan, takes) = if self.inventory.contains(look.node) {
-                let (state, note, plan) =
-                    self.prospect(look.node, request.operation, look.report, now);
-                let settings =
-                    self.sequence_settings(look.node, request.operation, &request.wishes);
-                // One that cannot be reached now is tried all the same.
-                let takes = if plan.is_empty() && state != Prospect::Unreachable {
-                    Duration::ZERO
-                } else {
-                    settings.longest(request.operation)
-                };
-                (state, note, plan, takes)
-            } else {
+        let mut table = Timetable::of(&request, rack.settings);
+        let mut nodes = Vec::new();
+        for look in self.looks {
+            let seen = match rack.inventory.get(look.node) {
+                Some(node) => Outlook::of(node, &request, look.report, rack),
                 // The configuration took it away while the others were looked at.
-                let note = Refused::NoSuchNode(look.name).to_string();
-                (Prospect::Refused, Some(note), Vec::new(), Duration::ZERO)
+                None => Outlook::refused(Refused::NoSuchNode(look.name.clone()).to_string()),
             };
-            *counts.entry(state.name().to_owned()).or_insert(0) += 1;
-            views.push(BatchNodeView {
-                node: name,
+            *counts.entry(seen.state.name().to_owned()).or_insert(0) += 1;
+            nodes.push(BatchNodeView {
+                node: look.name,
                 task: None,
-                state: BatchNodeState::Found(state).into(),
-                note,
-                begins_after: Some(table.place(rank, takes)),
-                takes_at_most: Some(takes),
-                plan,
+                state: BatchNodeState::Found(seen.state).into(),
+                note: seen.note,
+                begins_after: Some(table.place(look.rank, seen.takes)),
+                takes_at_most: Some(seen.takes),
+                plan: seen.orders,
             });
         }
         BatchView {
-            id: self.ids.make(wall, &mut *self.entropy),
+            id,
             version: 1,
-            rack: self.settings.name.clone(),
+            rack: rack.settings.name.clone(),
             operation: request.operation.into(),
             state: BatchState::Planned.into(),
-            requested_by: who,
-            requested_at: wall,
-            ended_at: Some(wall),
+            requested_by: self.who,
+            requested_at: rack.at.wall,
+            ended_at: Some(rack.at.wall),
             max_parallel: request.max_parallel,
             stagger: request.stagger,
             on_failure: request.on_failure.into(),
-            nodes: views,
+            nodes,
             counts,
         }
     }
+}
 
-    /// What would come of a node: the state and a note for the plan, and the orders that it would be sent.
-    fn prospect(
-        &self,
-        node: NodeId,
-        operation: Operation,
-        report: Option<Report>,
-        now: Instant,
-    ) -> (Prospect, Option<String>, Vec<String>) {
-        if let Err(refused) = self.check_start(node, operation, now) {
-            return (Prospect::Refused, Some(refused.to_string()), Vec::new());
+/// What would come of a node.
+struct Outlook {
+    state: Prospect,
+    note: Option<String>,
+    /// What it would be sent.
+    orders: Vec<String>,
+    /// How long that takes at most.
+    takes: Duration,
+}
+
+impl Outlook {
+    fn refused(note: String) -> Self {
+        Outlook {
+            state: Prospect::Refused,
+            note: Some(note),
+            orders: Vec::new(),
+            takes: Duration::ZERO,
         }
+    }
+
+    fn of(
+        node: &Node,
+        request: &BatchRequest,
+        report: Option<Report>,
+        rack: &Snapshot<'_>,
+    ) -> Self {
+        let operation = request.operation;
+        let name = &rack.settings.name;
+        if let Err(refused) = start::check(node, operation, rack.gate, rack.ledger, name, rack.at) {
+            return Outlook::refused(refused.to_string());
+        }
+        let settings = start::sequence_settings(node, operation, &request.wishes);
+        let longest = settings.longest(operation);
         let power = match report {
             Some(Report::Accepted(Reading::Power(power))) => power,
+            // One that cannot be reached now is tried all the same.
             report => {
-                let note = report.map(|report| report.to_string());
-                return (Prospect::Unreachable, note, Vec::new());
+                return Outlook {
+                    state: Prospect::Unreachable,
+                    note: report.map(|report| report.to_string()),
+                    orders: Vec::new(),
+                    takes: longest,
+                };
             }
         };
-        if let Some(privilege) = self.inventory[node].bmc.too_low_to_switch() {
-            let note =
-                format!("the log-in has privilege {privilege}, which may read but not switch");
-            return (Prospect::Refused, Some(note), Vec::new());
+        if let Some(privilege) = node.bmc.too_low_to_switch() {
+            return Outlook::refused(format!(
+                "the log-in has privilege {privilege}, which may read but not switch"
+            ));
         }
         let orders = steps(operation, power);
-        let state = if orders.is_empty() {
-            Prospect::NothingToDo
-        } else {
-            Prospect::Ready
+        let (state, takes) = match orders.is_empty() {
+            true => (Prospect::NothingToDo, Duration::ZERO),
+            false => (Prospect::Ready, longest),
         };
-        (state, Some(format!("power is {power}")), orders)
+        Outlook {
+            state,
+            note: Some(format!("power is {power}")),
+            orders,
+            takes,
+        }
     }
 }
 

@@ -5,13 +5,15 @@
 
 use super::Rack;
 use super::call::{PowerState, Refused};
-use super::inventory::NodeId;
+use super::clock::Moment;
+use super::inventory::{Inventory, NodeId};
+use super::ledger::{Open, Owner};
 use super::node::{Labels, Memory, Node, bmc_settings};
-use super::run::{Owner, Parked, withdrawn};
 use super::settings::{NodeSettings, RackSettings};
-use crate::bmc::vocabulary::{Delivery, OrderId, Trouble};
+use super::turn::withdrawn;
+use crate::bmc::vocabulary::{Delivery, Trouble};
 use crate::bmc::{Bmc, Knowledge};
-use crate::model::HistoryKind;
+use crate::entropy::Entropy;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,6 +48,67 @@ impl Change {
     }
 }
 
+/// The nodes that go or move.
+fn changes(inventory: &Inventory, nodes: &[NodeSettings]) -> BTreeMap<NodeId, Change> {
+    let new: BTreeMap<Uuid, &NodeSettings> = nodes.iter().map(|node| (node.uuid, node)).collect();
+    let change = |id: NodeId| {
+        let old = &inventory.get(id)?.settings;
+        match new.get(&old.uuid) {
+            None => Some((id, Change::Gone)),
+            Some(new) if new.address != old.address => Some((id, Change::Moved)),
+            Some(_) => None,
+        }
+    };
+    inventory.ids().into_iter().filter_map(change).collect()
+}
+
+/// A task is never cut off by a configuration: whoever wants that aborts it.
+fn check(inventory: &Inventory, changes: &BTreeMap<NodeId, Change>) -> Result<(), String> {
+    for (id, change) in changes {
+        let node = inventory.get(*id);
+        let Some((node, task)) = node.and_then(|node| Some((node, node.task?))) else {
+            continue;
+        };
+        let what = match change {
+            Change::Gone => "is gone",
+            Change::Moved => "has a BMC at another address now",
+        };
+        let name = &node.settings.name;
+        return Err(format!(
+            "node {name} {what}, but task {task} runs on it: wait for its end or abort it"
+        ));
+    }
+    Ok(())
+}
+
+impl Node {
+    /// A node that stays where it is takes its new settings.
+    fn change(
+        &mut self,
+        settings: NodeSettings,
+        rack: &str,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        if self.settings != settings {
+            let bmc = bmc_settings(&settings);
+            self.bmc.replace_settings(bmc, now, entropy);
+            self.settings = settings;
+        }
+        self.labels = Labels::new(&self.settings, rack);
+    }
+
+    /// Its BMC is to be found elsewhere, and may be another one, of another machine: nothing that was learned or read of
+    /// the old one is taken for true. The old one comes back.
+    fn moves(&mut self, settings: NodeSettings, rack: &str, now: Instant) -> Bmc {
+        let bmc = Bmc::new(bmc_settings(&settings), Knowledge::default(), now);
+        self.labels = Labels::new(&settings, rack);
+        self.settings = settings;
+        self.forget_machine(now);
+        std::mem::replace(&mut self.bmc, bmc)
+    }
+}
+
 impl Rack {
     /// Takes a new configuration. Nodes that are new are added, changed ones take their new settings, those that are
     /// gone are dropped: their sessions are closed, and what was learned of them is kept as long as history is.
@@ -59,87 +122,62 @@ impl Rack {
         nodes: Vec<NodeSettings>,
         now: Instant,
     ) -> Result<(), String> {
-        let changes = self.changes(&nodes);
-        self.check_changes(&changes)?;
-        let stagger = self.settings.power_on_stagger;
-        self.gate.change_stagger(stagger, settings.power_on_stagger);
+        let changes = changes(&self.inventory, &nodes);
+        check(&self.inventory, &changes)?;
+        let at = self.at(now);
+        self.gate.replace_settings(&settings);
         self.settings = settings;
         for (id, change) in &changes {
             if *change == Change::Gone {
-                self.remove_node(*id, now);
+                self.remove_node(*id, at);
             }
         }
         let order: Vec<Uuid> = nodes.iter().map(|node| node.uuid).collect();
         for settings in nodes {
+            let rack = &self.settings.name;
             match self.inventory.with_uuid(settings.uuid) {
-                None => self.add_node(settings, now),
-                Some(id) if changes.contains_key(&id) => self.move_node(id, settings, now),
-                Some(id) => self.change_node(id, settings, now),
+                Some(id) if changes.contains_key(&id) => self.move_node(id, settings, at),
+                Some(id) => {
+                    if let Some(node) = self.inventory.get_mut(id) {
+                        node.change(settings, rack, now, &mut *self.entropy);
+                    }
+                }
+                None => {
+                    let memory = self.leaving.recall(settings.uuid);
+                    self.add_node(settings, memory, at);
+                }
             }
         }
         self.inventory.arrange(&order);
         for node in self.inventory.ids() {
-            self.apply_maintenance(node, now);
-            self.settle(node, now);
+            self.apply_maintenance(node, at);
+            self.settle(node, at);
         }
-        self.unscheduled = true;
-        self.wind_up(now);
-        Ok(())
-    }
-
-    /// The nodes that go or move.
-    fn changes(&self, nodes: &[NodeSettings]) -> BTreeMap<NodeId, Change> {
-        let new: BTreeMap<Uuid, &NodeSettings> =
-            nodes.iter().map(|node| (node.uuid, node)).collect();
-        let change = |id: NodeId| {
-            let old = &self.inventory[id].settings;
-            match new.get(&old.uuid) {
-                None => Some((id, Change::Gone)),
-                Some(new) if new.address != old.address => Some((id, Change::Moved)),
-                Some(_) => None,
-            }
-        };
-        self.inventory
-            .ids()
-            .into_iter()
-            .filter_map(change)
-            .collect()
-    }
-
-    /// A task is never cut off by a configuration: whoever wants that aborts it.
-    fn check_changes(&self, changes: &BTreeMap<NodeId, Change>) -> Result<(), String> {
-        for (id, change) in changes {
-            let node = &self.inventory[*id];
-            let Some(task) = node.task else { continue };
-            let what = match change {
-                Change::Gone => "is gone",
-                Change::Moved => "has a BMC at another address now",
-            };
-            let name = &node.settings.name;
-            return Err(format!(
-                "node {name} {what}, but task {task} runs on it: wait for its end or abort it"
-            ));
-        }
+        self.finish(at);
         Ok(())
     }
 
     /// A node that was there before is known still.
-    pub(super) fn add_node(&mut self, settings: NodeSettings, now: Instant) {
-        let mut known = self.leaving.memories.remove(&settings.uuid);
-        let back = known.as_mut().and_then(|memory| {
+    pub(super) fn add_node(
+        &mut self,
+        settings: NodeSettings,
+        mut memory: Option<Memory>,
+        at: Moment,
+    ) {
+        let back = memory.as_mut().and_then(|memory| {
             let gone = memory.gone_since.take();
             // What was read before it went is shown as a reading with its age.
             gone.inspect(|_| memory.shown = PowerState::Unknown)
         });
-        let is_new = known.is_none() || back.is_some();
-        let created = Memory {
-            created_at: self.wall(now),
+        let is_new = memory.is_none() || back.is_some();
+        let memory = memory.unwrap_or_else(|| Memory {
+            created_at: at.wall,
             ..Memory::default()
-        };
-        let mut node = Node::new(settings, &self.settings.name, known.unwrap_or(created), now);
+        });
+        let mut node = Node::new(settings, &self.settings.name, memory, at.now);
         // First readings are spread, so that a rack's BMCs are not all asked in one instant.
         let before = u32::try_from(self.inventory.len()).unwrap_or(u32::MAX);
-        node.next_sync = now + (FIRST_SYNC_APART * before).min(self.settings.sync_interval);
+        node.next_sync = at.now + (FIRST_SYNC_APART * before).min(self.settings.sync_interval);
         let id = self.inventory.add(node);
         if is_new {
             self.save_node(id);
@@ -147,112 +185,89 @@ impl Rack {
         self.set_timer(id);
     }
 
-    /// A node that stays where it is takes its new settings.
-    fn change_node(&mut self, id: NodeId, settings: NodeSettings, now: Instant) {
-        let node = &mut self.inventory[id];
-        if node.settings != settings {
-            let bmc = bmc_settings(&settings);
-            node.bmc.replace_settings(bmc, now, &mut *self.entropy);
-            node.settings = settings;
+    /// The node's BMC is to be found elsewhere.
+    fn move_node(&mut self, id: NodeId, settings: NodeSettings, at: Moment) {
+        let withdrawn = self.withdraw_side_orders(id, at);
+        let rack = &self.settings.name;
+        let node = self.inventory.get_mut(id);
+        if let Some(old) = node.map(|node| node.moves(settings, rack, at.now)) {
+            self.leaving.close(old, at.now, &mut *self.entropy);
         }
-        node.labels = Labels::new(&node.settings, &self.settings.name);
-    }
-
-    /// The node's BMC is to be found elsewhere, and may be another one, of another machine: nothing that was learned or
-    /// read of the old one is taken for true.
-    fn move_node(&mut self, id: NodeId, settings: NodeSettings, now: Instant) {
-        let withdrawn = self.withdraw_side_orders(id, now);
-        let node = &mut self.inventory[id];
-        let bmc = Bmc::new(bmc_settings(&settings), Knowledge::default(), now);
-        let old = std::mem::replace(&mut node.bmc, bmc);
-        node.labels = Labels::new(&settings, &self.settings.name);
-        node.settings = settings;
-        node.forget_machine(now);
         self.inventory.forget_address(id);
-        self.close(old, now);
         self.save_node(id);
-        for (owner, delivery) in withdrawn {
+        for (open, delivery) in withdrawn {
             // A reading is made again where the node is now; what was asked of the old BMC is not asked of another one.
-            match owner {
-                Owner::Sync(_) | Owner::Fresh(_) | Owner::Plan(..) => {
-                    self.read_power(id, owner, now);
+            match open.owner {
+                owner @ (Owner::Sync | Owner::Fresh | Owner::Plan(..)) => {
+                    self.read_power(id, owner, at);
                 }
-                owner => self.end_side_order(owner, Change::Moved, delivery, now),
+                Owner::Call(_) | Owner::Task(_) => {
+                    self.end_side_order(open, Change::Moved, delivery, at);
+                }
             }
         }
     }
 
     /// The configuration names this node no more.
-    fn remove_node(&mut self, id: NodeId, now: Instant) {
-        let withdrawn = self.withdraw_side_orders(id, now);
+    fn remove_node(&mut self, id: NodeId, at: Moment) {
+        let withdrawn = self.withdraw_side_orders(id, at);
         // A dry run that this completes is to find the node gone.
-        let is_look = |(owner, _): &(Owner, Delivery)| matches!(owner, Owner::Plan(..));
+        let is_look = |(open, _): &(Open, Delivery)| matches!(open.owner, Owner::Plan(..));
         let (looks, others): (Vec<_>, Vec<_>) = withdrawn.into_iter().partition(is_look);
-        for (owner, delivery) in others {
-            self.end_side_order(owner, Change::Gone, delivery, now);
+        for (open, delivery) in others {
+            self.end_side_order(open, Change::Gone, delivery, at);
         }
-        for task in self.tasks.values_mut() {
-            task.node.take_if(|node| *node == id);
-        }
+        self.tasks.forget_node(id);
         if let Some(node) = self.inventory.remove(id) {
-            self.take_leave(node, now);
+            let mut memory = node.memory;
+            memory.knowledge = node.bmc.knowledge().clone();
+            let ledger = &mut self.ledger;
+            self.leaving
+                .remember(node.settings.uuid, memory, ledger, at);
+            self.leaving.close(node.bmc, at.now, &mut *self.entropy);
         }
-        for (owner, delivery) in looks {
-            self.end_side_order(owner, Change::Gone, delivery, now);
+        for (open, delivery) in looks {
+            self.end_side_order(open, Change::Gone, delivery, at);
         }
     }
 
-    /// Orders outside tasks that are under way to the node's BMC are taken back: whose they were, and whether they can
+    /// Orders outside tasks that are under way to the node's BMC are taken back: what they were, and whether they can
     /// have arrived.
-    fn withdraw_side_orders(&mut self, node: NodeId, now: Instant) -> Vec<(Owner, Delivery)> {
-        let here: Vec<OrderId> = self
-            .owners
-            .iter()
-            .filter(|(_, owner)| owner.side_node() == Some(node))
-            .map(|(id, _)| *id)
-            .collect();
-        let mut withdrawn = Vec::new();
-        for id in here {
-            let Some(owner) = self.owners.remove(&id) else {
-                continue;
-            };
-            self.journal
-                .unpark(|parked| matches!(parked, Parked::Expert(parked, _) if *parked == id));
-            self.transmits.retain(|outgoing| outgoing.order != Some(id));
-            let bmc = &mut self.inventory[node].bmc;
-            withdrawn.push((owner, bmc.withdraw(id, now, &mut *self.entropy)));
-        }
-        withdrawn
+    fn withdraw_side_orders(&mut self, id: NodeId, at: Moment) -> Vec<(Open, Delivery)> {
+        let orders = self.ledger.side_orders_of(id).into_iter();
+        orders
+            .filter_map(|order| self.withdraw(order, at))
+            .collect()
     }
 
     /// Whoever asked for an order that was taken back hears what is known of it.
-    fn end_side_order(&mut self, owner: Owner, change: Change, delivery: Delivery, now: Instant) {
-        match owner {
-            Owner::Task(_) | Owner::Sync(_) => {}
-            Owner::Fresh(node) => {
-                let place = &mut self.inventory[node];
-                let name = place.settings.name.clone();
-                for (call, _) in std::mem::take(&mut place.fresh_calls) {
-                    self.answer(call, Err(Refused::NoSuchNode(name.clone())));
+    fn end_side_order(&mut self, open: Open, change: Change, delivery: Delivery, at: Moment) {
+        let node = self.inventory.get_mut(open.node);
+        match open.owner {
+            Owner::Task(_) | Owner::Sync => {}
+            Owner::Fresh => {
+                let Some(node) = node else { return };
+                for call in node.take_calls() {
+                    let refused = Refused::NoSuchNode(node.settings.name.clone());
+                    self.outbox.answer(call, Err(refused));
                 }
             }
-            Owner::Plan(call, _, slot) => {
+            Owner::Plan(call, slot) => {
                 let report = withdrawn(delivery, change.words(delivery));
-                self.planned(call, slot, &report, now);
+                self.planned(call, slot, report, at);
             }
-            Owner::Call(call, node, what) | Owner::Expert(call, node, what) => {
-                let text = change.words(delivery);
-                if matches!(owner, Owner::Expert(..)) {
-                    let text = format!("{what}: {text}");
-                    self.note_history(node, HistoryKind::Order, text, None, None, true, now);
-                }
+            Owner::Call(call) => {
+                let (what, text) = (open.order.name(), change.words(delivery));
                 let answer = Refused::Unanswered {
-                    node: self.inventory[node].settings.name.clone(),
+                    node: node.map_or_else(String::new, |node| node.settings.name.clone()),
                     what: what.to_owned(),
                     trouble: Trouble::Withdrawn,
                     text: text.to_owned(),
                 };
-                self.answer(call, Err(answer));
+                self.outbox.answer(call, Err(answer));
+                if open.order.changes_machine() {
+                    self.note_order(open.node, format!("{what}: {text}"), None, true, at);
+                }
             }
         }
     }

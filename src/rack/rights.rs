@@ -3,8 +3,11 @@
 //!
 //! Which role somebody holds is not decided here: whoever makes a call says what its asker may do ([`Rights`]).
 
-use super::Rack;
 use super::call::{BatchId, Call, Refused, TaskId};
+use super::inventory::Inventory;
+use super::node::Node;
+use super::task::Task;
+use super::tasks::Tasks;
 use crate::bmc::vocabulary::Order;
 pub use crate::model::Role;
 use std::collections::BTreeSet;
@@ -133,60 +136,64 @@ fn role_for(order: &Order) -> Role {
     }
 }
 
-impl Rack {
-    /// The names of the nodes that `call` acts on, if whoever has `rights` may make it.
-    ///
-    /// # Errors
-    /// What it names is not there, or is not theirs. Nothing that was not found is ever permitted.
-    pub(super) fn permit(&self, call: &Call, rights: &Rights) -> Result<Vec<String>, Refused> {
-        let Some((role, scope)) = call.needs() else {
-            return Ok(Vec::new());
-        };
-        let nodes = self.nodes_in(scope)?;
-        if rights.everywhere(role) {
-            return Ok(nodes);
-        }
-        let foreign = nodes.iter().find(|node| !rights.on(role, node));
-        if nodes.is_empty() || foreign.is_some() {
-            return Err(Refused::NotPermitted {
-                role,
-                node: foreign.cloned(),
-            });
-        }
-        Ok(nodes)
+/// The names of the nodes that `call` acts on, if whoever has `rights` may make it.
+///
+/// # Errors
+/// What it names is not there, or is not theirs. Nothing that was not found is ever permitted.
+pub(super) fn permit(
+    call: &Call,
+    rights: &Rights,
+    inventory: &Inventory,
+    tasks: &Tasks,
+) -> Result<Vec<String>, Refused> {
+    let Some((role, scope)) = call.needs() else {
+        return Ok(Vec::new());
+    };
+    let nodes = nodes_in(scope, inventory, tasks)?;
+    if rights.everywhere(role) {
+        return Ok(nodes);
     }
-
-    /// The names of the nodes that a scope means, as the configuration has them now.
-    fn nodes_in(&self, scope: Scope<'_>) -> Result<Vec<String>, Refused> {
-        match scope {
-            Scope::Rack => Ok(Vec::new()),
-            Scope::Nodes(idents) => idents
-                .iter()
-                .map(|ident| {
-                    let node = self.inventory.named(ident)?;
-                    Ok(self.inventory[node].settings.name.clone())
-                })
-                .collect(),
-            Scope::Task(task) => match self.tasks.contains_key(&task) {
-                true => Ok(self.node_of_task(task).into_iter().collect()),
-                false => Err(Refused::NoSuchTask(task)),
-            },
-            Scope::Batch(batch, idents) => {
-                let tasks = self.members_named(batch, idents)?;
-                let nodes = tasks.into_iter().filter_map(|task| self.node_of_task(task));
-                Ok(nodes.collect())
-            }
-        }
+    let foreign = nodes.iter().find(|node| !rights.on(role, node));
+    if nodes.is_empty() || foreign.is_some() {
+        return Err(Refused::NotPermitted {
+            role,
+            node: foreign.cloned(),
+        });
     }
+    Ok(nodes)
+}
 
-    /// The name of a task's node, as the configuration has it now; that of then where the node is gone.
-    fn node_of_task(&self, task: TaskId) -> Option<String> {
-        let identity = &self.tasks.get(&task)?.identity;
-        let node = self.inventory.with_uuid(identity.node_uuid);
-        Some(match node {
-            Some(node) => self.inventory[node].settings.name.clone(),
-            None => identity.node.clone(),
-        })
+/// The names of the nodes that a scope means, as the configuration has them now.
+fn nodes_in(
+    scope: Scope<'_>,
+    inventory: &Inventory,
+    tasks: &Tasks,
+) -> Result<Vec<String>, Refused> {
+    let of_task = |task: &Task| {
+        let node = inventory.with_uuid(task.identity.node_uuid);
+        // That of then where the node is gone.
+        let name = node.and_then(|id| inventory.get(id)).map(Node::name);
+        name.unwrap_or(&task.identity.node).to_owned()
+    };
+    match scope {
+        Scope::Rack => Ok(Vec::new()),
+        Scope::Nodes(idents) => {
+            let name = |ident: &String| {
+                let node = inventory.get(inventory.named(ident)?);
+                let name = node.map(|node| node.name().to_owned());
+                name.ok_or_else(|| Refused::NoSuchNode(ident.clone()))
+            };
+            idents.iter().map(name).collect()
+        }
+        Scope::Task(id) => {
+            let task = tasks.get(id).ok_or(Refused::NoSuchTask(id))?;
+            Ok(vec![of_task(task)])
+        }
+        Scope::Batch(batch, idents) => {
+            let members = tasks.members_named(batch, idents, inventory)?;
+            let members = members.into_iter().filter_map(|id| tasks.get(id));
+            Ok(members.map(of_task).collect())
+        }
     }
 }
 

@@ -1,334 +1,289 @@
 //! Who may begin, and when: places for power changes, power-ons apart from each other, batches, the pause.
+//!
+//! A function over what there is: it changes nothing, and whoever asks lets the task begin that it names.
 
-use super::Rack;
-use super::batch::Rooms;
-use super::call::TaskId;
-use super::record::Table;
-use super::task::Stage;
-use crate::bmc::Outgoing;
-use crate::bmc::vocabulary::{Order, OrderId};
-use crate::power::{Control, Operation, State};
-use crate::time::{Instant, WallTime};
-use std::collections::VecDeque;
-use std::time::Duration;
+use super::batch::{Allowed, Room};
+use super::call::{BatchId, TaskId};
+use super::gate::Gate;
+use super::inventory::Inventory;
+use super::task::Task;
+use super::tasks::Tasks;
+use crate::power::Operation;
+use crate::time::Instant;
+use std::collections::BTreeMap;
 
-/// Keeps power-ons apart: orders wait here before they are written down, and their first datagrams before they leave.
+/// What the scheduler says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// This task begins, or goes on, now.
+    Begin(TaskId),
+    /// Nobody does, before something happens or this moment has come.
+    Wait(Option<Instant>),
+}
+
+/// What was counted once for several questions.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
-    /// Before this no power-on is written down.
-    next_order: Instant,
-    /// Before this no power-on leaves.
-    next_wire: Instant,
-    /// Before this no task that begins with a power-on begins.
-    next_start: Instant,
-    waiting: VecDeque<TaskId>,
-    /// First datagrams that came too early, because a session opened at an unlucky moment.
-    held: VecDeque<Outgoing>,
-    /// The power-on order whose first datagram left last.
-    passed: Option<OrderId>,
-    /// When the scheduler wants to look again.
-    wake: Option<Instant>,
+pub(super) struct Rooms {
+    full: Option<bool>,
+    batches: BTreeMap<BatchId, Room>,
 }
 
-impl Gate {
-    pub(super) fn is_free(&self, now: Instant) -> bool {
-        self.waiting.is_empty() && now >= self.next_order
-    }
-
-    pub(super) fn wait(&mut self, task: TaskId) {
-        self.waiting.push_back(task);
-        self.wake_at(self.next_order);
-    }
-
-    pub(super) fn pass(&mut self, stagger: Duration, now: Instant) {
-        self.next_order = now + stagger;
-    }
-
-    /// An order is not wanted any more.
-    pub(super) fn forget(&mut self, task: TaskId, order: OrderId) {
-        self.waiting.retain(|waiting| *waiting != task);
-        self.drop_held(order);
-    }
-
-    /// An order has its report, or is not wanted any more: what is held of it must not leave.
-    pub(super) fn drop_held(&mut self, order: OrderId) {
-        self.held.retain(|outgoing| outgoing.order != Some(order));
-    }
-
-    /// Keeps a datagram until its turn. A later copy takes the place of the one before it: only one of them leaves.
-    fn hold(&mut self, outgoing: Outgoing) {
-        match self
-            .held
-            .iter_mut()
-            .find(|held| held.order == outgoing.order)
-        {
-            Some(held) => *held = outgoing,
-            None => self.held.push_back(outgoing),
-        }
-    }
-
-    /// Nothing is powered on before `at`: a former life of the daemon may have powered something on a moment ago.
-    pub(super) fn close_until(&mut self, at: Instant) {
-        (self.next_order, self.next_wire, self.next_start) = (at, at, at);
-    }
-
-    /// The distance between power-ons is another one from now on, and counts from the last one, too.
-    pub(super) fn change_stagger(&mut self, from: Duration, to: Duration) {
-        let longer = to.saturating_sub(from);
-        for next in [
-            &mut self.next_order,
-            &mut self.next_wire,
-            &mut self.next_start,
-        ] {
-            *next += longer;
-        }
-    }
-
-    pub(super) fn next(&self) -> Option<Instant> {
-        let held = (!self.held.is_empty()).then_some(self.next_wire);
-        [self.wake, held].into_iter().flatten().min()
-    }
-
-    fn wake_at(&mut self, at: Instant) {
-        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-    }
-}
-
-/// Whether the order draws the inrush current of a machine that starts.
-pub(super) fn is_inrush(order: &Order) -> bool {
-    match order {
-        Order::PowerOn | Order::Cycle => true,
-        Order::PowerOff
-        | Order::SoftOff
-        | Order::Reset
-        | Order::Nmi
-        | Order::Identify(_)
-        | Order::SetBootDevice { .. }
-        | Order::ClearEventLog
-        | Order::ResetBmc { .. }
-        | Order::Raw { .. }
-        | Order::ReadPower
-        | Order::ReadRestartCause
-        | Order::ReadEventLogInfo
-        | Order::ReadEventLogEntry(_)
-        | Order::ReadBootDevice
-        | Order::ReadIdentity
-        | Order::ReadPowerUse
-        | Order::ReadAcpiState
-        | Order::ReadGuid
-        | Order::ReadSessions
-        | Order::ReadEventLog(_) => false,
-    }
-}
-
-impl Rack {
-    /// Begins whatever may begin now.
-    pub(super) fn schedule(&mut self, now: Instant) {
-        self.gate.wake = None;
-        self.release_held(now);
-        self.release_gated(now);
-        if self.pause.is_some() || self.stopping {
-            return;
-        }
-        self.check_counts();
-        let mut rooms = Rooms::new();
-        for id in self.waiting.iter().copied().collect::<Vec<_>>() {
-            // One that began a line above may have ended at once, and its batch with it.
-            if !self.waiting.contains(&id) {
-                continue;
-            }
-            let identity = &self.tasks[&id].identity;
-            let (operation, batch) = (identity.operation, identity.batch);
-            if operation != Operation::InjectNmi && self.is_full()
-                || !self.may_begin(id, &mut rooms, now)
-            {
-                continue;
-            }
-            self.begin(id, now);
-            batch.map(|batch| rooms.remove(&batch));
-        }
-    }
-
+impl Rooms {
     /// Whether all places for power changes are taken.
-    pub(super) fn is_full(&self) -> bool {
-        self.transitions >= self.settings.max_transitions as usize
+    pub(super) fn is_full(&mut self, tasks: &Tasks, gate: &Gate) -> bool {
+        let full = || tasks.transitions() >= gate.places;
+        *self.full.get_or_insert_with(full)
     }
 
-    /// Counts a task anew among those that have a place and those that wait for one. To be called when its state may
-    /// have changed, before the scheduler looks.
-    pub(super) fn count_task(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(&id) else {
-            return;
-        };
-        if task.waits() {
-            self.waiting.insert(id);
-        } else {
-            self.waiting.remove(&id);
-        }
-        match (task.counted, task.is_transition()) {
-            (false, true) => self.transitions += 1,
-            (true, false) => self.transitions -= 1,
-            _ => {}
-        }
-        task.counted = task.is_transition();
+    /// How far the batch has come.
+    pub(super) fn of(&mut self, batch: BatchId, tasks: &Tasks) -> &Room {
+        let count = || tasks.room(batch);
+        self.batches.entry(batch).or_insert_with(count)
     }
+}
 
-    /// What is counted as it goes along is what a recount finds.
-    fn check_counts(&self) {
-        let of = |wanted: fn(&super::Task) -> bool| {
-            let active = self.active.iter();
-            active.filter(move |id| wanted(&self.tasks[id])).copied()
-        };
-        debug_assert_eq!(self.transitions, of(super::Task::is_transition).count());
-        debug_assert!(of(super::Task::waits).eq(self.waiting.iter().copied()));
+/// Who begins next.
+pub(super) fn next(tasks: &Tasks, inventory: &Inventory, gate: &Gate, now: Instant) -> Next {
+    if gate.is_shut() {
+        return Next::Wait(None);
     }
-
-    /// Whether nothing but the number of places stands against the task's beginning.
-    fn may_begin(&mut self, id: TaskId, rooms: &mut Rooms, now: Instant) -> bool {
-        let task = &self.tasks[&id];
-        let free = |node| self.maintenance_block(node).is_none();
-        if !task.node.is_some_and(free) {
-            return false;
+    let (mut rooms, mut look_again) = (Rooms::default(), None::<Instant>);
+    for task in tasks.waiting() {
+        if takes_place(task) && rooms.is_full(tasks, gate) {
+            continue;
         }
-        if task.wants_place() {
-            return true;
-        }
-        let not_before = match task.identity.operation {
-            Operation::PowerOn => self.gate.next_start,
-            _ => now,
-        };
-        let not_before = match task.identity.batch {
-            None => not_before,
-            Some(batch) => {
-                let room = rooms.entry(batch).or_insert_with(|| self.batch_room(batch));
-                match self.batch_allows(batch, room, id, now) {
-                    Some(at) => not_before.max(at),
-                    None => return false,
-                }
-            }
-        };
-        if now < not_before {
-            self.gate.wake_at(not_before);
-        }
-        now >= not_before
-    }
-
-    fn begin(&mut self, id: TaskId, now: Instant) {
-        let wall = self.wall(now);
-        let Some(task) = self.tasks.get_mut(&id) else {
-            return;
-        };
-        let node = task.node.expect("an active task has its node");
-        if let Some(by) = task.resuming.take() {
-            // Its state may have changed since: then there is nothing to resume any more.
-            let _ = task.sequence.control(Control::Resume, &by, now);
-            // One that was suspended while it was queued is queued again.
-            self.unscheduled |= task.state() == State::Queued;
-        } else if let Some(by) = task.returning.take() {
-            let _ = task.sequence.control(Control::Rollback, &by, now);
-        } else {
-            task.sequence.begin(now);
-            task.identity.started_at = Some(wall);
-            if task.identity.operation == Operation::PowerOn {
-                self.gate.next_start = now + self.settings.power_on_stagger;
-            }
-            let batch = task.identity.batch;
-            if let Some(batch) = batch.and_then(|batch| self.batches.get_mut(&batch)) {
-                batch.last_start = Some(now);
-            }
-        }
-        self.inventory[node].bmc.set_wanted(true, now);
-        self.settle(node, now);
-    }
-
-    /// The next power-on order in the row is written down when its time has come.
-    fn release_gated(&mut self, now: Instant) {
-        while let Some(&id) = self.gate.waiting.front() {
-            if now < self.gate.next_order {
-                self.gate.wake_at(self.gate.next_order);
-                return;
-            }
-            self.gate.waiting.pop_front();
-            let gated = |task: &super::Task| {
-                task.pending
-                    .as_ref()
-                    .is_some_and(|p| p.stage == Stage::Gated)
-            };
-            if self.tasks.get(&id).is_some_and(gated) && !self.stopping {
-                self.write_ahead(id, now);
-            }
-        }
-    }
-
-    fn release_held(&mut self, now: Instant) {
-        while now >= self.gate.next_wire
-            && let Some(outgoing) = self.gate.held.pop_front()
-        {
-            self.gate.next_wire = now + self.settings.power_on_stagger;
-            self.gate.passed = outgoing.order;
-            self.leave(outgoing, now);
-        }
-    }
-
-    /// A datagram of a BMC's room goes to the network, a power-on's first one not too soon after that of another.
-    pub(super) fn hand_over(&mut self, outgoing: Outgoing, now: Instant) {
-        if let Some(order) = outgoing.order
-            && let Some(super::run::Owner::Task(id)) = self.owners.get(&order)
-            && let Some(task) = self.tasks.get(id)
-        {
-            let pending = task.pending.as_ref();
-            let inrush =
-                pending.is_some_and(|pending| pending.id == order && is_inrush(&pending.order));
-            if inrush && self.gate.passed != Some(order) {
-                if now < self.gate.next_wire || !self.gate.held.is_empty() {
-                    self.gate.hold(outgoing);
-                    return;
-                }
-                self.gate.next_wire = now + self.settings.power_on_stagger;
-                self.gate.passed = Some(order);
-            }
-        }
-        self.leave(outgoing, now);
-    }
-
-    /// Nothing holds the datagram back any more, and its task knows that its order is out.
-    fn leave(&mut self, outgoing: Outgoing, now: Instant) {
-        if let Some(order) = outgoing.order
-            && let Some(super::run::Owner::Task(id)) = self.owners.get(&order)
-            && let Some(task) = self.tasks.get_mut(id)
-        {
-            task.sequence.handle_sent(order, now);
-        }
-        self.transmits.push_back(outgoing);
-    }
-
-    /// A sign of life while tasks are active, so that the next life knows how long it was away.
-    pub(super) fn heartbeat(&mut self, now: Instant) {
-        match self.next_heartbeat {
-            Some(at) if now < at => return,
-            Some(_) => {
-                let wall = self.wall(now).unix_micros().to_string();
-                self.journal
-                    .put(Table::Rack, ALIVE.to_owned(), wall.into_bytes());
-            }
+        match may_begin(task, tasks, inventory, gate, &mut rooms, now) {
+            Some(at) if at <= now => return Next::Begin(task.identity.id),
+            Some(at) => look_again = Some(look_again.map_or(at, |other| other.min(at))),
             None => {}
         }
-        // Writes that were refused go with it.
-        let wanted = !self.active.is_empty() || self.journal.trouble().is_some();
-        self.next_heartbeat = wanted.then_some(now + HEARTBEAT);
+    }
+    Next::Wait(look_again)
+}
+
+/// Whether it needs a place to begin.
+pub(super) fn takes_place(task: &Task) -> bool {
+    task.identity.operation != Operation::InjectNmi
+}
+
+/// From when on nothing but the number of places stands against the task's beginning; `None` while something else has
+/// to happen first.
+fn may_begin(
+    task: &Task,
+    tasks: &Tasks,
+    inventory: &Inventory,
+    gate: &Gate,
+    rooms: &mut Rooms,
+    now: Instant,
+) -> Option<Instant> {
+    let node = task.node.and_then(|node| inventory.get(node))?;
+    if node.maintenance_block(gate).is_some() {
+        return None;
+    }
+    if task.wants_place() {
+        return Some(now);
+    }
+    let identity = &task.identity;
+    let not_before = gate.may_start_at(identity.operation, now);
+    let Some((id, batch)) = identity.batch.and_then(|id| Some((id, tasks.batch(id)?))) else {
+        return Some(not_before);
+    };
+    match batch.allows(rooms.of(id, tasks), identity.id, now) {
+        Allowed::From(at) => Some(not_before.max(at)),
+        Allowed::GroupFirst | Allowed::NoRoom => None,
     }
 }
 
-/// A calendar time as the journal keeps it under [`ALIVE`].
-pub(super) fn wall_from(value: &[u8]) -> Option<WallTime> {
-    std::str::from_utf8(value)
-        .ok()?
-        .parse()
-        .ok()
-        .map(WallTime::from_unix_micros)
-}
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Batch;
+    use super::super::call::OnFailure;
+    use super::super::settings::{MaintenancePolicy, RackSettings};
+    use super::super::tests::{at, batch_record, id, inventory, secs, task};
+    use super::*;
+    use crate::power::Control;
 
-/// The key of the last sign of life.
-pub(super) const ALIVE: &str = "alive";
-/// How often a sign of life is given while tasks are active.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
+    /// Tasks of one operation that wait, one per node, and a gate by these settings.
+    struct Rack {
+        tasks: Tasks,
+        inventory: Inventory,
+        gate: Gate,
+    }
+
+    impl Rack {
+        fn new(operations: &[Operation], settings: &RackSettings) -> Self {
+            let inventory = inventory(operations.len());
+            let mut tasks = Tasks::default();
+            for ((number, operation), node) in (1..).zip(operations).zip(inventory.ids()) {
+                let mut task = task(number, *operation);
+                task.node = Some(node);
+                task.admitted = true;
+                tasks.insert(task);
+            }
+            Rack {
+                tasks,
+                inventory,
+                gate: Gate::new(settings),
+            }
+        }
+
+        fn next(&self, second: u64) -> Next {
+            next(&self.tasks, &self.inventory, &self.gate, at(second).now)
+        }
+
+        fn begin(&mut self, number: u128, second: u64) {
+            let task = self.tasks.get_mut(id(number)).unwrap();
+            let operation = task.identity.operation;
+            let batch = task.identity.batch;
+            assert!(task.go_on(at(second)));
+            self.gate.started(operation, at(second).now);
+            if let Some(batch) = batch {
+                self.tasks.batch_mut(batch).unwrap().last_start = Some(at(second).now);
+            }
+        }
+
+        fn end(&mut self, number: u128, second: u64) {
+            let task = self.tasks.get_mut(id(number)).unwrap();
+            task.control(Control::Abort, "alice", at(second)).unwrap();
+            self.tasks.close(id(number), at(second).wall);
+        }
+
+        /// The tasks are those of one batch.
+        fn batch(&mut self, max_parallel: u32, stagger: u64, ranks: &[usize]) {
+            let batch = id(1000);
+            for (number, _) in (1..).zip(ranks) {
+                self.tasks.get_mut(id(number)).unwrap().identity.batch = Some(batch);
+            }
+            let on_failure = OnFailure::Continue;
+            let record = batch_record(batch, max_parallel, secs(stagger), on_failure, ranks);
+            self.tasks.insert_batch(Batch::restore(record));
+        }
+    }
+
+    fn settings(places: u32, stagger: u64) -> RackSettings {
+        RackSettings {
+            max_transitions: places,
+            power_on_stagger: secs(stagger),
+            ..RackSettings::default()
+        }
+    }
+
+    #[test]
+    fn who_asked_first_begins_first_and_a_full_rack_lets_nobody_begin() {
+        let mut rack = Rack::new(&[Operation::PowerOff; 3], &settings(2, 0));
+        assert_eq!(rack.next(1), Next::Begin(id(1)));
+        rack.begin(1, 1);
+        assert_eq!(rack.next(1), Next::Begin(id(2)));
+        rack.begin(2, 1);
+        assert_eq!(rack.next(1), Next::Wait(None));
+        rack.end(1, 5);
+        assert_eq!(rack.next(5), Next::Begin(id(3)));
+    }
+
+    #[test]
+    fn an_nmi_needs_no_place() {
+        let operations = [Operation::PowerOff, Operation::InjectNmi];
+        let mut rack = Rack::new(&operations, &settings(1, 0));
+        rack.begin(1, 1);
+        assert_eq!(rack.next(1), Next::Begin(id(2)));
+        rack.begin(2, 1);
+        rack.end(1, 2);
+        assert_eq!(rack.tasks.transitions(), 0, "and takes none");
+    }
+
+    #[test]
+    fn a_task_whose_record_is_not_durable_does_not_begin() {
+        let mut rack = Rack::new(&[Operation::PowerOff], &settings(2, 0));
+        rack.tasks.get_mut(id(1)).unwrap().admitted = false;
+        assert_eq!(rack.next(1), Next::Wait(None));
+    }
+
+    #[test]
+    fn tasks_that_switch_on_begin_apart_and_others_pass_them() {
+        let operations = [Operation::PowerOn, Operation::PowerOn, Operation::PowerOff];
+        let mut rack = Rack::new(&operations, &settings(9, 4));
+        rack.begin(1, 10);
+        assert_eq!(rack.next(11), Next::Begin(id(3)));
+        rack.begin(3, 11);
+        assert_eq!(rack.next(11), Next::Wait(Some(at(14).now)));
+        assert_eq!(rack.next(14), Next::Begin(id(2)));
+    }
+
+    #[test]
+    fn nothing_begins_while_the_rack_is_paused_or_stops() {
+        let mut rack = Rack::new(&[Operation::InjectNmi], &settings(9, 0));
+        rack.gate.stopping = true;
+        assert_eq!(rack.next(1), Next::Wait(None));
+        rack.gate.stopping = false;
+        rack.gate.pause = Some(super::super::tests::pause());
+        assert_eq!(rack.next(1), Next::Wait(None));
+        rack.gate.pause = None;
+        assert_eq!(rack.next(1), Next::Begin(id(1)));
+    }
+
+    #[test]
+    fn maintenance_keeps_a_task_back_only_where_the_policy_says_so() {
+        for (policy, waits) in [
+            (MaintenancePolicy::Allow, false),
+            (MaintenancePolicy::Block, true),
+        ] {
+            let settings = RackSettings {
+                maintenance_policy: policy,
+                ..settings(9, 0)
+            };
+            let mut rack = Rack::new(&[Operation::PowerOff; 2], &settings);
+            let node = rack.inventory.ids()[0];
+            let held = Some(super::super::tests::pause().hold);
+            rack.inventory.get_mut(node).unwrap().memory.maintenance = held;
+            let first = if waits { id(2) } else { id(1) };
+            assert_eq!(rack.next(1), Next::Begin(first));
+        }
+    }
+
+    #[test]
+    fn a_batch_begins_no_more_than_it_may_have_under_way() {
+        let mut rack = Rack::new(&[Operation::PowerOff; 3], &settings(9, 0));
+        rack.batch(1, 0, &[0, 0, 0]);
+        assert_eq!(rack.next(1), Next::Begin(id(1)));
+        rack.begin(1, 1);
+        assert_eq!(rack.next(1), Next::Wait(None));
+        rack.end(1, 2);
+        assert_eq!(rack.next(2), Next::Begin(id(2)));
+    }
+
+    #[test]
+    fn the_starts_of_a_batch_are_apart_and_say_when_to_look_again() {
+        let mut rack = Rack::new(&[Operation::PowerOff; 2], &settings(9, 0));
+        rack.batch(0, 7, &[0, 0]);
+        rack.begin(1, 10);
+        assert_eq!(rack.next(12), Next::Wait(Some(at(17).now)));
+        assert_eq!(rack.next(17), Next::Begin(id(2)));
+    }
+
+    #[test]
+    fn a_group_begins_when_the_one_before_has_ended() {
+        let mut rack = Rack::new(&[Operation::PowerOff; 3], &settings(9, 0));
+        rack.batch(0, 0, &[0, 0, 1]);
+        rack.begin(1, 1);
+        rack.begin(2, 1);
+        rack.end(1, 2);
+        assert_eq!(rack.next(2), Next::Wait(None));
+        rack.end(2, 3);
+        assert_eq!(rack.next(3), Next::Begin(id(3)));
+    }
+
+    #[test]
+    fn what_goes_on_takes_a_place_but_waits_for_no_stagger_and_no_batch() {
+        let mut rack = Rack::new(&[Operation::PowerOn; 2], &settings(1, 60));
+        rack.batch(1, 60, &[0, 0]);
+        rack.begin(1, 10);
+        let suspend = |rack: &mut Rack, control| {
+            let task = rack.tasks.get_mut(id(1)).unwrap();
+            task.control(control, "alice", at(11)).unwrap();
+        };
+        suspend(&mut rack, Control::Suspend);
+        assert_eq!(rack.tasks.transitions(), 0);
+        suspend(&mut rack, Control::Resume);
+        assert_eq!(rack.next(11), Next::Begin(id(1)));
+    }
+}

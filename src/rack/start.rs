@@ -1,213 +1,211 @@
-//! Starting a task: what stands against it, how patient it is, and its first record.
+//! Starting a task: what stands against it, how patient it is, and what it is to begin with.
 //!
-//! Driven by `calls` and `batch`; who may begin and when is `schedule`'s.
+//! Everything here is decided from one node and what holds the rack back; who may begin and when is `schedule`'s.
 
-use super::Rack;
-use super::call::{Answer, BatchId, CallId, PowerTarget, Refused, TaskId, Who, Wishes};
-use super::inventory::NodeId;
-use super::run::{Parked, Reply};
+use super::call::{BatchId, PowerTarget, Refused, TaskId, Who, Wishes};
+use super::clock::Moment;
+use super::gate::Gate;
+use super::ledger::Ledger;
+use super::node::Node;
 use super::task::{Identity, Task};
-use crate::power::{self, Control, Operation, Sequence, Target};
-use crate::time::Instant;
+use crate::power::{self, Operation, Sequence, Target};
 
-impl Rack {
-    /// Ironic's `PUT states/power`.
-    pub(super) fn set_power(
-        &mut self,
-        id: CallId,
-        ident: &str,
-        target: PowerTarget,
-        wishes: &Wishes,
-        who: Who,
-        now: Instant,
-    ) -> Result<(), Refused> {
-        let node = self.inventory.named(ident)?;
-        let operation = match target {
-            PowerTarget::PowerOn => Operation::PowerOn,
-            PowerTarget::PowerOff => Operation::PowerOff,
-            PowerTarget::Rebooting => Operation::Reboot,
-            PowerTarget::SoftRebooting => Operation::SoftReboot,
-            PowerTarget::SoftPowerOff => Operation::SoftPowerOff,
-            PowerTarget::InjectNmi => Operation::InjectNmi,
+/// What one of Ironic's nine targets asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asked {
+    /// A new task.
+    Start(Operation),
+    /// The end of the task that leads there.
+    Abort(Target),
+}
+
+impl From<PowerTarget> for Asked {
+    fn from(target: PowerTarget) -> Self {
+        match target {
+            PowerTarget::PowerOn => Asked::Start(Operation::PowerOn),
+            PowerTarget::PowerOff => Asked::Start(Operation::PowerOff),
+            PowerTarget::Rebooting => Asked::Start(Operation::Reboot),
+            PowerTarget::SoftRebooting => Asked::Start(Operation::SoftReboot),
+            PowerTarget::SoftPowerOff => Asked::Start(Operation::SoftPowerOff),
+            PowerTarget::InjectNmi => Asked::Start(Operation::InjectNmi),
             PowerTarget::AbortSoftRebooting | PowerTarget::AbortSoftPowerOff => {
-                return self.abort_target(id, node, Target::SoftPowerOff, &who, now);
+                Asked::Abort(Target::SoftPowerOff)
             }
-            PowerTarget::AbortInjectNmi => {
-                return self.abort_target(id, node, Target::InjectNmi, &who, now);
-            }
+            PowerTarget::AbortInjectNmi => Asked::Abort(Target::InjectNmi),
+        }
+    }
+}
+
+/// Everything that stands against a new task on a node; `rack` is the rack's name.
+pub(super) fn check(
+    node: &Node,
+    operation: Operation,
+    gate: &Gate,
+    ledger: &Ledger,
+    rack: &str,
+    at: Moment,
+) -> Result<(), Refused> {
+    if gate.stopping {
+        return Err(Refused::Stopping);
+    }
+    gate.check_pause()?;
+    if let Some(trouble) = ledger.journal.trouble() {
+        return Err(Refused::Store(trouble.to_owned()));
+    }
+    if let Some(task) = node.task {
+        return Err(node.locked(task, rack));
+    }
+    node.check_maintenance(gate)?;
+    if node.forbids(operation) {
+        return Err(Refused::NotSupported {
+            node: node.settings.name.clone(),
+            target: operation.name().to_owned(),
+            why: "the configuration says nmi = false for this node".to_owned(),
+        });
+    }
+    if operation == Operation::InjectNmi {
+        check_nmi_interval(node, at)?;
+    }
+    Ok(())
+}
+
+fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {
+    let Some(last) = node.memory.last_nmi else {
+        return Ok(());
+    };
+    let (since, least) = (at.wall.since(last), node.settings.nmi_min_interval);
+    if since >= least {
+        return Ok(());
+    }
+    Err(Refused::WrongState {
+        action: Operation::InjectNmi.name().to_owned(),
+        node: node.settings.name.clone(),
+        state: "inject nmi".to_owned(),
+        why: format!(
+            "an NMI was injected {} s ago; the next one is allowed after {} s (nmi_min_interval)",
+            since.as_secs(),
+            least.as_secs()
+        ),
+    })
+}
+
+/// How patient this operation is on this node, by its settings and the request's wishes.
+pub(super) fn sequence_settings(
+    node: &Node,
+    operation: Operation,
+    wishes: &Wishes,
+) -> power::Settings {
+    let mut settings = node.settings.power.clone();
+    if let Some(timeout) = wishes.timeout {
+        if operation.is_soft() {
+            settings.patience = timeout;
+            // The way back on is never cut short below its own time: a machine must not stay off for a short wait.
+        } else {
+            settings.change_timeout = timeout;
+        }
+    }
+    if let Some(policy) = wishes.on_soft_timeout {
+        settings.on_soft_timeout = policy;
+    }
+    settings.repeat_soft_after = wishes.repeat_soft_after.or(settings.repeat_soft_after);
+    settings.hard_after = wishes.hard_after.or(settings.hard_after);
+    settings
+}
+
+/// A task that is to be begun.
+#[derive(Clone, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) operation: Operation,
+    pub(super) wishes: &'a Wishes,
+    pub(super) who: &'a Who,
+    pub(super) batch: Option<BatchId>,
+}
+
+/// Makes the task of a request; the node is its own from now on.
+pub(super) fn make(
+    id: TaskId,
+    request: &Request<'_>,
+    node_id: super::inventory::NodeId,
+    node: &mut Node,
+    at: Moment,
+) -> Task {
+    let operation = request.operation;
+    let name = &node.settings.name;
+    log::info!(
+        "{name}: {operation} asked for by {}: task {id}",
+        request.who.name
+    );
+    let identity = Identity {
+        id,
+        node: name.clone(),
+        node_uuid: node.settings.uuid,
+        batch: request.batch,
+        operation,
+        requested_by: request.who.clone(),
+        requested_at: at.wall,
+        started_at: None,
+        ended_at: None,
+        version: 0,
+        controls: Vec::new(),
+    };
+    node.task = Some(id);
+    node.memory.last_error = None;
+    let settings = sequence_settings(node, operation, request.wishes);
+    Task::new(identity, node_id, Sequence::new(operation, settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::RackSettings;
+    use super::super::tests::{at, id, node, pause, secs};
+    use super::*;
+
+    fn refusal(node: &Node, operation: Operation, gate: &Gate) -> Option<Refused> {
+        check(node, operation, gate, &Ledger::new(), "r1", at(100)).err()
+    }
+
+    #[test]
+    fn what_holds_the_whole_rack_back_is_said_first() {
+        let mut gate = Gate::new(&RackSettings::default());
+        let mut busy = node(0);
+        busy.task = Some(id(1));
+        let locked = refusal(&busy, Operation::PowerOn, &gate);
+        assert!(matches!(locked, Some(Refused::Locked { .. })));
+        gate.pause = Some(pause());
+        let paused = refusal(&busy, Operation::PowerOn, &gate);
+        assert!(matches!(paused, Some(Refused::Paused { .. })));
+        gate.stopping = true;
+        let stopping = refusal(&busy, Operation::PowerOn, &gate);
+        assert_eq!(stopping, Some(Refused::Stopping));
+    }
+
+    #[test]
+    fn an_nmi_is_refused_by_the_configuration_and_too_soon_after_another() {
+        let gate = Gate::new(&RackSettings::default());
+        let mut node = node(0);
+        node.settings.nmi_min_interval = secs(60);
+        node.memory.last_nmi = Some(at(41).wall);
+        let soon = refusal(&node, Operation::InjectNmi, &gate);
+        assert!(matches!(soon, Some(Refused::WrongState { .. })));
+        node.memory.last_nmi = Some(at(40).wall);
+        assert_eq!(refusal(&node, Operation::InjectNmi, &gate), None);
+        node.settings.nmi = false;
+        let forbidden = refusal(&node, Operation::InjectNmi, &gate);
+        assert!(matches!(forbidden, Some(Refused::NotSupported { .. })));
+    }
+
+    #[test]
+    fn a_timeout_is_the_patience_of_a_soft_operation_and_the_time_of_a_hard_one() {
+        let node = node(0);
+        let wishes = Wishes {
+            timeout: Some(secs(7)),
+            ..Wishes::default()
         };
-        let task = self.start(node, operation, wishes, who, now)?;
-        self.journal
-            .park(Parked::Admit(vec![task], id, Reply::Taken(task)));
-        Ok(())
-    }
-
-    /// An abort target acts on what `target_power_state` shows; where that is something else there is nothing to abort,
-    /// and that is a success (design, section 3).
-    fn abort_target(
-        &mut self,
-        id: CallId,
-        node: NodeId,
-        target: Target,
-        who: &Who,
-        now: Instant,
-    ) -> Result<(), Refused> {
-        let task = self.inventory[node]
-            .task
-            .filter(|task| self.tasks[task].target() == Some(target));
-        let Some(task) = task else {
-            self.answer(id, Ok(Answer::Taken(None)));
-            return Ok(());
-        };
-        self.control_task(task, Control::Abort, &who.name, now)
-            .map_err(|why| self.refused(task, Control::Abort, why, now))?;
-        self.reply_when_durable(id, Reply::Taken(task), now);
-        Ok(())
-    }
-
-    pub(super) fn start(
-        &mut self,
-        node: NodeId,
-        operation: Operation,
-        wishes: &Wishes,
-        who: Who,
-        now: Instant,
-    ) -> Result<TaskId, Refused> {
-        self.check_start(node, operation, now)?;
-        Ok(self.make_task(node, operation, wishes, who, None, now))
-    }
-
-    /// Everything that stands against a new task on a node.
-    pub(super) fn check_start(
-        &self,
-        node: NodeId,
-        operation: Operation,
-        now: Instant,
-    ) -> Result<(), Refused> {
-        let place = &self.inventory[node];
-        if self.stopping {
-            return Err(Refused::Stopping);
-        }
-        self.check_pause()?;
-        if let Some(trouble) = self.journal.trouble() {
-            return Err(Refused::Store(trouble.to_owned()));
-        }
-        if let Some(task) = place.task {
-            let node = place.settings.uuid.to_string();
-            return Err(Refused::Locked {
-                node,
-                host: self.settings.name.clone(),
-                task,
-            });
-        }
-        self.check_maintenance(node)?;
-        if place.forbids(operation) {
-            return Err(Refused::NotSupported {
-                node: place.settings.name.clone(),
-                target: operation.name().to_owned(),
-                why: "the configuration says nmi = false for this node".to_owned(),
-            });
-        }
-        if operation == Operation::InjectNmi {
-            self.check_nmi_interval(node, now)?;
-        }
-        Ok(())
-    }
-
-    fn check_nmi_interval(&self, node: NodeId, now: Instant) -> Result<(), Refused> {
-        let place = &self.inventory[node];
-        let Some(last) = place.memory.last_nmi else {
-            return Ok(());
-        };
-        let (since, least) = (self.wall(now).since(last), place.settings.nmi_min_interval);
-        if since >= least {
-            return Ok(());
-        }
-        Err(Refused::WrongState {
-            action: Operation::InjectNmi.name().to_owned(),
-            node: place.settings.name.clone(),
-            state: "inject nmi".to_owned(),
-            why: format!(
-                "an NMI was injected {} s ago; the next one is allowed after {} s (nmi_min_interval)",
-                since.as_secs(),
-                least.as_secs()
-            ),
-        })
-    }
-
-    /// How patient this operation is on this node, by its settings and the request's wishes.
-    pub(super) fn sequence_settings(
-        &self,
-        node: NodeId,
-        operation: Operation,
-        wishes: &Wishes,
-    ) -> power::Settings {
-        let mut settings = self.inventory[node].settings.power.clone();
-        if let Some(timeout) = wishes.timeout {
-            if operation.is_soft() {
-                settings.patience = timeout;
-                // The way back on is never cut short below its own time: a machine must not stay off for a short wait.
-            } else {
-                settings.change_timeout = timeout;
-            }
-        }
-        if let Some(policy) = wishes.on_soft_timeout {
-            settings.on_soft_timeout = policy;
-        }
-        settings.repeat_soft_after = wishes.repeat_soft_after.or(settings.repeat_soft_after);
-        settings.hard_after = wishes.hard_after.or(settings.hard_after);
-        settings
-    }
-
-    /// Makes a task and puts it down; it may begin when that is durable.
-    pub(super) fn make_task(
-        &mut self,
-        node: NodeId,
-        operation: Operation,
-        wishes: &Wishes,
-        who: Who,
-        batch: Option<BatchId>,
-        now: Instant,
-    ) -> TaskId {
-        let wall = self.wall(now);
-        let id = self.ids.make(wall, &mut *self.entropy);
-        let settings = self.sequence_settings(node, operation, wishes);
-        let place = &mut self.inventory[node];
-        log::info!(
-            "{}: {operation} asked for by {}: task {id}",
-            place.settings.name,
-            who.name
-        );
-        place.task = Some(id);
-        place.memory.last_error = None;
-        let identity = Identity {
-            id,
-            node: place.settings.name.clone(),
-            node_uuid: place.settings.uuid,
-            batch,
-            operation,
-            requested_by: who,
-            requested_at: wall,
-            started_at: None,
-            ended_at: None,
-            version: 0,
-            controls: Vec::new(),
-        };
-        let task = Task {
-            identity,
-            node: Some(node),
-            sequence: Sequence::new(operation, settings),
-            pending: None,
-            admitted: false,
-            resuming: None,
-            returning: None,
-            nmi_call: None,
-            journaled: None,
-            counted: false,
-        };
-        self.tasks.insert(id, task);
-        self.active.insert(id);
-        self.note_milestone(id, now);
-        id
+        let soft = sequence_settings(&node, Operation::SoftReboot, &wishes);
+        assert_eq!(soft.patience, secs(7));
+        assert_eq!(soft.change_timeout, node.settings.power.change_timeout);
+        let hard = sequence_settings(&node, Operation::PowerOff, &wishes);
+        assert_eq!(hard.change_timeout, secs(7));
+        assert_eq!(hard.patience, node.settings.power.patience);
     }
 }

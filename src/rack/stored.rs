@@ -10,8 +10,8 @@ mod node;
 mod pause;
 mod task;
 
+use super::ledger::{ALIVE, wall_from};
 use super::record::Table;
-use super::schedule::{ALIVE, wall_from};
 use crate::time::WallTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +26,7 @@ pub(super) enum Entry {
     Node(Uuid, Box<super::node::Memory>),
     /// Its number, the node and what happened to it.
     History(u64, Uuid, super::call::HistoryEntry),
-    Pause(super::Pause),
+    Pause(super::gate::Pause),
     Alive(WallTime),
     /// Of another room.
     Foreign,
@@ -95,7 +95,7 @@ pub(super) fn history(node: Uuid, entry: &super::call::HistoryEntry) -> Vec<u8> 
 }
 
 /// The value of the entry [`PAUSE`].
-pub(super) fn pause(pause: &super::Pause) -> Vec<u8> {
+pub(super) fn pause(pause: &super::gate::Pause) -> Vec<u8> {
     to_json(&pause::Pause::from(pause))
 }
 

@@ -1,179 +1,135 @@
-//! Reading idle nodes: the periodic power sync, fresh readings on request, and faults.
+//! Reading idle nodes: the periodic power sync, readings that failed, and what is shown of a node.
+//!
+//! What is decided here for one node is decided from that node alone; the turn asks its BMC and carries out what
+//! follows.
 
-use super::Rack;
-use super::call::{Answer, CallId, PowerState, TaskId};
-use super::inventory::NodeId;
-use super::run::Owner;
-use crate::bmc::Bmc;
-use crate::bmc::Purpose;
-use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
+use super::call::{CallId, PowerState};
+use super::clock::Moment;
+use super::history::entry;
+use super::node::{Effect, Node};
+use super::settings::RackSettings;
+use crate::bmc::vocabulary::{Power, Report};
 use crate::model::HistoryKind;
+use crate::power::{Operation, Outcome, State};
 use crate::time::Instant;
 use std::time::Duration;
 
-impl Rack {
-    /// The node's own timers: its sync, and fresh readings that took too long.
-    pub(super) fn time_out_node(&mut self, node: NodeId, now: Instant) {
-        if let Some(id) = self.inventory[node].task {
-            if let Some(task) = self.tasks.get_mut(&id) {
-                task.sequence.handle_timeout(now);
-            }
-            self.answer_nmi(id, now);
+impl Node {
+    /// Whether its power is to be read now. `busy` where a task reads the machine itself, or nobody is to; `log_ins` is
+    /// how many BMCs of the rack are being logged in to.
+    pub(super) fn sync_is_due(
+        &mut self,
+        busy: bool,
+        log_ins: usize,
+        interval: Duration,
+        now: Instant,
+    ) -> bool {
+        if !self.is_due(now) {
+            return false;
         }
-        let logs_in = |bmc: &Bmc| bmc.is_logging_in();
-        let crowded = self.inventory[node].is_due(now)
-            && !self.inventory[node].bmc.is_open()
-            && self
-                .inventory
-                .iter()
-                .filter(|other| logs_in(&other.bmc))
-                .count()
-                >= LOG_INS;
-        let place = &mut self.inventory[node];
-        if crowded {
-            place.next_sync = now + WHEN_CROWDED;
-        } else if place.is_due(now) {
-            let held = |id: TaskId| self.tasks.get(&id).is_some_and(|t| t.sequence.is_held());
-            if place.task.is_some_and(|id| !held(id)) || self.stopping {
-                // The task reads the machine itself, unless it is held back.
-                place.next_sync = now + self.settings.sync_interval;
-            } else {
-                self.read_power(node, Owner::Sync(node), now);
-            }
+        if !self.bmc.is_open() && log_ins >= LOG_INS {
+            self.next_sync = now + WHEN_CROWDED;
+            return false;
         }
-        let late = |(_, until): &(CallId, Instant)| now >= *until;
-        for (call, _) in self.inventory[node]
-            .fresh_calls
-            .extract_if(.., |call| late(call))
-            .collect::<Vec<_>>()
-        {
-            let view = self.node_view(node, now);
-            self.answer(call, Ok(Answer::Node(view)));
+        if busy {
+            self.next_sync = now + interval;
         }
-    }
-
-    pub(super) fn read_power(&mut self, node: NodeId, owner: Owner, now: Instant) {
-        let id = OrderId(self.next_order);
-        self.next_order += 1;
-        let place = &mut self.inventory[node];
-        match owner {
-            Owner::Sync(_) => place.sync = Some(id),
-            Owner::Fresh(_) => place.fresh = Some(id),
-            _ => {}
-        }
-        self.owners.insert(id, owner);
-        place.bmc.submit(
-            id,
-            Order::ReadPower,
-            Purpose::PowerState,
-            now,
-            &mut *self.entropy,
-        );
-    }
-
-    /// Somebody wants a reading that is not older than the request.
-    pub(super) fn read_fresh(&mut self, node: NodeId, call: CallId, now: Instant) {
-        self.inventory[node]
-            .fresh_calls
-            .push((call, now + FRESH_ANSWER));
-        if self.inventory[node].fresh.is_none() {
-            self.read_power(node, Owner::Fresh(node), now);
-        }
-        self.settle(node, now);
-    }
-
-    pub(super) fn freshly_read(&mut self, node: NodeId, report: &Report, now: Instant) {
-        self.inventory[node].fresh = None;
-        if let Report::Accepted(Reading::Power(power)) = report {
-            self.note_reading(node, *power, now);
-            let task = self.inventory[node]
-                .task
-                .and_then(|id| self.tasks.get_mut(&id));
-            match task {
-                Some(task) => task.sequence.observe_power(*power, now),
-                // `error` stays until the periodic sync.
-                None if self.inventory[node].memory.shown != PowerState::Error => {
-                    self.show(node, *power, now)
-                }
-                None => {}
-            }
-        }
-        for (call, _) in std::mem::take(&mut self.inventory[node].fresh_calls) {
-            let view = self.node_view(node, now);
-            self.answer(call, Ok(Answer::Node(view)));
-        }
-    }
-
-    /// The periodic sync of a node has its report.
-    pub(super) fn synced(&mut self, node: NodeId, report: &Report, now: Instant) {
-        let place = &mut self.inventory[node];
-        place.sync = None;
-        place.next_sync = now + self.settings.sync_interval;
-        let Report::Accepted(Reading::Power(power)) = report else {
-            self.sync_failed(node, report, now);
-            return;
-        };
-        let task = place.task.and_then(|id| self.tasks.get_mut(&id));
-        if let Some(task) = task {
-            task.sequence.observe_power(*power, now);
-        }
-        self.note_reading(node, *power, now);
-        if self.inventory[node].task.is_some() {
-            return;
-        }
-        self.show(node, *power, now);
-    }
-
-    pub(super) fn show(&mut self, node: NodeId, power: Power, now: Instant) {
-        let wall = self.wall(now);
-        let place = &mut self.inventory[node];
-        let shown = PowerState::from(power);
-        if place.memory.shown != shown {
-            let text = format!("power is {power}");
-            place.memory.shown = shown;
-            place.memory.updated_at = Some(wall);
-            self.save_node(node);
-            self.announce_node(node, text, now);
-        }
+        !busy
     }
 
     /// A session came about after its callers were told that the BMC does not answer yet: a reading that failed of that
     /// is made up for.
-    pub(super) fn reached_late(&mut self, node: NodeId, now: Instant) {
-        let place = &mut self.inventory[node];
-        let late = place.bmc.take_reached_late();
+    pub(super) fn reached_late(&mut self, now: Instant) {
+        let late = self.bmc.take_reached_late();
         // `error` stays for its time.
-        if late && place.failed_syncs > 0 && place.memory.shown != PowerState::Error {
-            place.next_sync = now;
+        if late && self.failed_syncs > 0 && self.memory.shown != PowerState::Error {
+            self.next_sync = now;
         }
     }
 
-    fn sync_failed(&mut self, node: NodeId, report: &Report, now: Instant) {
-        let place = &mut self.inventory[node];
-        place.failed_syncs += 1;
-        let faulty = place.failed_syncs >= self.settings.fault_after;
+    /// Somebody wants a reading that is not older than the request. Whether one has to be asked for.
+    pub(super) fn wants_fresh(&mut self, call: CallId, now: Instant) -> bool {
+        self.fresh_calls.push((call, now + FRESH_ANSWER));
+        self.fresh.is_none()
+    }
+
+    /// What is shown is what was read.
+    pub(super) fn show(&mut self, power: Power, at: Moment) -> Vec<Effect> {
+        let shown = PowerState::from(power);
+        if self.memory.shown == shown {
+            return Vec::new();
+        }
+        self.memory.shown = shown;
+        self.memory.updated_at = Some(at.wall);
+        vec![Effect::Save, Effect::Event(format!("power is {power}"))]
+    }
+
+    /// The periodic reading is not under way any more; the next one comes an interval later.
+    pub(super) fn sync_ended(&mut self, interval: Duration, now: Instant) {
+        self.sync = None;
+        self.next_sync = now + interval;
+    }
+
+    /// One more periodic reading brought nothing: after so many in a row the node has a fault.
+    pub(super) fn sync_failed(
+        &mut self,
+        report: &Report,
+        settings: &RackSettings,
+        at: Moment,
+    ) -> Vec<Effect> {
+        self.failed_syncs += 1;
+        let faulty = self.failed_syncs >= settings.fault_after;
         // Whoever was never read, or is in fault, is read as soon as its BMC may be spoken to again.
-        let error = place.memory.shown == PowerState::Error;
-        if (faulty || place.memory.reading.is_none()) && !error {
-            let next = place.bmc.next_attempt().unwrap_or(now).max(now + SOON);
-            place.next_sync = place.next_sync.min(next);
+        let error = self.memory.shown == PowerState::Error;
+        if (faulty || self.memory.reading.is_none()) && !error {
+            let next = self.bmc.next_attempt().unwrap_or(at.now);
+            self.next_sync = self.next_sync.min(next.max(at.now + SOON));
         }
-        if place.failed_syncs != self.settings.fault_after {
-            return;
+        if self.failed_syncs != settings.fault_after {
+            return Vec::new();
         }
-        let text = format!("{} readings failed in a row: {report}", place.failed_syncs);
-        log::warn!("{}: {text}", place.settings.name);
-        place.memory.fault = Some(POWER_FAILURE.to_owned());
-        place.memory.shown = PowerState::Unknown;
-        place.memory.last_error = Some(text.clone());
-        self.save_node(node);
-        self.note_history(node, HistoryKind::Fault, text, None, None, true, now);
-        self.announce_node(node, "its BMC does not answer".to_owned(), now);
+        let text = format!("{} readings failed in a row: {report}", self.failed_syncs);
+        log::warn!("{}: {text}", self.settings.name);
+        self.memory.fault = Some(POWER_FAILURE.to_owned());
+        self.memory.shown = PowerState::Unknown;
+        self.memory.last_error = Some(text.clone());
+        let entry = entry(HistoryKind::Fault, text, true, at);
+        vec![
+            Effect::Save,
+            Effect::History(entry),
+            Effect::Event("its BMC does not answer".to_owned()),
+        ]
+    }
+
+    /// The node belongs to nobody again, and shows what the task left behind.
+    pub(super) fn free(
+        &mut self,
+        operation: Operation,
+        outcome: &Outcome,
+        interval: Duration,
+        at: Moment,
+    ) -> Vec<Effect> {
+        self.task = None;
+        self.next_sync = at.now + interval;
+        self.bmc.set_wanted(false, at.now);
+        match (outcome.error, outcome.power) {
+            (true, _) => self.memory.shown = PowerState::Error,
+            (false, Some(power)) if outcome.state != State::Cancelled => {
+                self.memory.shown = power.into();
+            }
+            _ => {}
+        }
+        if outcome.error || matches!(outcome.state, State::Failed | State::Stuck | State::Aborted) {
+            let text = format!("{operation} {}: {}", outcome.state, outcome.text);
+            self.memory.last_error = Some(text);
+        }
+        self.memory.updated_at = Some(at.wall);
+        vec![Effect::Save, Effect::Event("power state shown".to_owned())]
     }
 }
 
 /// How long a fresh reading is waited for; then the last one is shown, with its age and the trouble.
-pub(super) const FRESH_ANSWER: Duration = Duration::from_secs(5);
+const FRESH_ANSWER: Duration = Duration::from_secs(5);
 /// Log-ins under way at once for the sake of readings, rack-wide; a BMC that does not answer at first counts no more.
 const LOG_INS: usize = 32;
 /// When to look again for a place among them.
@@ -182,3 +138,118 @@ const WHEN_CROWDED: Duration = Duration::from_millis(10);
 const SOON: Duration = Duration::from_secs(1);
 /// Ironic's word for a node whose BMC cannot be read.
 const POWER_FAILURE: &str = "power failure";
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, node, secs};
+    use super::*;
+    use crate::bmc::vocabulary::{Delivery, Silence, Trouble};
+
+    fn silent() -> Report {
+        Report::Unanswered(Silence {
+            delivery: Delivery::Unknown,
+            trouble: Trouble::Silent,
+            text: "no answer".to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_node_is_read_when_its_time_has_come_and_not_while_a_reading_is_under_way() {
+        let mut node = node(0);
+        node.next_sync = at(10).now;
+        assert!(!node.sync_is_due(false, 0, secs(60), at(9).now));
+        assert!(node.sync_is_due(false, 0, secs(60), at(10).now));
+        node.sync = Some(crate::bmc::vocabulary::OrderId(1));
+        assert!(!node.sync_is_due(false, 0, secs(60), at(11).now));
+        node.sync_ended(secs(60), at(12).now);
+        assert!(!node.sync_is_due(false, 0, secs(60), at(71).now));
+        assert!(node.sync_is_due(false, 0, secs(60), at(72).now));
+    }
+
+    #[test]
+    fn a_busy_node_is_not_read_and_asked_again_an_interval_later() {
+        let mut node = node(0);
+        node.next_sync = at(10).now;
+        assert!(!node.sync_is_due(true, 0, secs(60), at(10).now));
+        assert!(!node.sync_is_due(false, 0, secs(60), at(69).now));
+        assert!(node.sync_is_due(false, 0, secs(60), at(70).now));
+    }
+
+    #[test]
+    fn the_fault_comes_with_the_reading_that_is_one_too_many_and_is_told_once() {
+        let settings = RackSettings::default();
+        let mut node = node(0);
+        node.memory.shown = PowerState::On;
+        for failed in 1..=5 {
+            let effects = node.sync_failed(&silent(), &settings, at(failed));
+            assert_eq!(effects.is_empty(), failed != 3, "{failed}: {effects:?}");
+        }
+        assert_eq!(node.memory.fault.as_deref(), Some("power failure"));
+        assert_eq!(node.memory.shown, PowerState::Unknown);
+    }
+
+    #[test]
+    fn a_node_in_fault_is_read_again_soon_and_one_that_shows_an_error_in_its_time() {
+        let settings = RackSettings::default();
+        for (shown, next) in [(PowerState::On, 11), (PowerState::Error, 70)] {
+            let mut node = node(0);
+            node.memory.reading = Some((Power::On, at(0).wall));
+            node.memory.shown = shown;
+            node.failed_syncs = settings.fault_after;
+            node.sync_ended(secs(60), at(10).now);
+            node.sync_failed(&silent(), &settings, at(10));
+            assert_eq!(node.next_sync, at(next).now, "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_reading_that_needs_a_log_in_waits_while_many_are_under_way() {
+        let mut node = node(0);
+        node.next_sync = at(1).now;
+        assert!(!node.sync_is_due(false, LOG_INS, secs(60), at(1).now));
+        assert_eq!(node.next_sync, at(1).now + WHEN_CROWDED);
+        assert!(node.sync_is_due(false, LOG_INS - 1, secs(60), at(2).now));
+    }
+
+    #[test]
+    fn what_is_shown_already_is_no_news() {
+        let mut node = node(0);
+        assert_eq!(node.show(Power::On, at(1)).len(), 2);
+        assert_eq!(node.show(Power::On, at(2)), []);
+        assert_eq!(node.memory.updated_at, Some(at(1).wall));
+    }
+
+    #[test]
+    fn one_reading_serves_everybody_who_wants_a_fresh_one() {
+        let mut node = node(0);
+        assert!(node.wants_fresh(CallId(1), at(0).now));
+        node.fresh = Some(crate::bmc::vocabulary::OrderId(7));
+        assert!(!node.wants_fresh(CallId(2), at(2).now));
+        assert_eq!(node.take_late_calls(at(5).now), [CallId(1)]);
+        assert_eq!(node.take_calls(), [CallId(2)]);
+    }
+
+    #[test]
+    fn a_cancelled_task_leaves_what_is_shown_as_it_was_and_an_aborted_one_shows_an_error() {
+        let outcome = |state, error| Outcome {
+            state,
+            power: Some(Power::Off),
+            power_at_start: None,
+            text: "by alice".to_owned(),
+            error,
+            took: secs(1),
+        };
+        let free = |outcome: &Outcome| {
+            let mut node = node(0);
+            node.memory.shown = PowerState::On;
+            node.free(Operation::SoftPowerOff, outcome, secs(60), at(1));
+            (node.memory.shown, node.memory.last_error.is_some())
+        };
+        let cancelled = free(&outcome(State::Cancelled, false));
+        assert_eq!(cancelled, (PowerState::On, false));
+        let aborted = free(&outcome(State::Aborted, true));
+        assert_eq!(aborted, (PowerState::Error, true));
+        let ended = free(&outcome(State::Succeeded, false));
+        assert_eq!(ended, (PowerState::Off, false));
+    }
+}

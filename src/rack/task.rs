@@ -1,9 +1,10 @@
 //! A task: a sequence with its identity, and what the journal keeps of it.
 
-use super::call::{BatchId, CallId, ControlView, OrderView, TaskId, TaskView, Who};
+use super::call::{BatchId, CallId, ControlView, OrderView, Refused, TaskId, TaskView, Who};
+use super::clock::Moment;
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
-use crate::bmc::vocabulary::{Order, OrderId, Report};
+use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
 use crate::model::Word;
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
@@ -14,10 +15,9 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) identity: Identity,
-    /// The node's place in the inventory; `None` for an ended task of a node that is configured no more.
+    /// `None` for an ended task of a node that is configured no more.
     pub(super) node: Option<NodeId>,
     pub(super) sequence: Sequence,
-    pub(super) pending: Option<Pending>,
     /// Whether its first record is durable: before that it does not begin.
     pub(super) admitted: bool,
     /// Resume was asked for and waits for a place among the transitions.
@@ -28,8 +28,6 @@ pub(super) struct Task {
     pub(super) nmi_call: Option<(CallId, Instant)>,
     /// What was journaled last: compared to see whether there is something new.
     pub(super) journaled: Option<Milestone>,
-    /// Whether the rack counts it among its transitions.
-    pub(super) counted: bool,
 }
 
 /// What stays the same, or changes at the start and the end only.
@@ -66,23 +64,13 @@ impl From<&UsedControl> for ControlView {
     }
 }
 
-/// The order that the sequence gave and that has no report yet.
-#[derive(Clone, Debug)]
-pub(super) struct Pending {
-    pub(super) id: OrderId,
-    pub(super) order: Order,
-    pub(super) stage: Stage,
-}
-
-/// How far an order has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stage {
-    /// It waits for its turn among the power-ons of the rack.
-    Gated,
-    /// It is being written down.
-    Journaled,
-    /// The BMC's room has it.
-    Submitted,
+/// That a task has come on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct News {
+    /// `running: waiting for the operating system to shut down`
+    pub(super) text: String,
+    /// Whether it has just ended.
+    pub(super) ended: bool,
 }
 
 /// The part of a task whose change is worth a record and an event.
@@ -99,6 +87,20 @@ pub(super) struct Milestone {
 }
 
 impl Task {
+    /// A task that begins when its first record is durable and its turn has come.
+    pub(super) fn new(identity: Identity, node: NodeId, sequence: Sequence) -> Self {
+        Task {
+            identity,
+            node: Some(node),
+            sequence,
+            admitted: false,
+            resuming: None,
+            returning: None,
+            nmi_call: None,
+            journaled: None,
+        }
+    }
+
     pub(super) fn state(&self) -> State {
         self.sequence.state()
     }
@@ -151,16 +153,158 @@ impl Task {
         }
     }
 
-    /// What the journal keeps of it.
-    pub(super) fn record(&mut self, now: Instant, wall: WallTime) -> TaskRecord {
-        let gated = |pending: &&Pending| pending.stage == Stage::Gated;
+    /// Where it has come on since this was asked last: what an event says of it.
+    pub(super) fn news(&mut self) -> Option<News> {
+        let milestone = self.milestone();
+        if self.journaled.as_ref() == Some(&milestone) {
+            return None;
+        }
+        let had_ended = self
+            .journaled
+            .as_ref()
+            .is_some_and(|old| old.state.is_end());
+        let ended = milestone.state.is_end() && !had_ended;
+        let text = match self.sequence.outcome() {
+            Some(outcome) => format!("{}: {}", milestone.state, outcome.text),
+            None => format!("{}: {}", milestone.state, milestone.phase),
+        };
+        self.identity.version += 1;
+        self.journaled = Some(milestone);
+        let Identity {
+            id,
+            node,
+            operation,
+            ..
+        } = &self.identity;
+        log::debug!("{node}: {operation} {id}: {text}");
+        Some(News { text, ended })
+    }
+
+    /// Uses a control on it. To go on from a stand needs a place among the power changes: the scheduler gives it, at
+    /// once as a rule.
+    pub(super) fn control(
+        &mut self,
+        control: Control,
+        by: &str,
+        at: Moment,
+    ) -> Result<(), Refusal> {
+        self.may(control)?;
+        let suspended = self.state() == State::Suspended;
+        match control {
+            // It stands still already, and is not to go on after all.
+            Control::Suspend if self.wants_place() => {
+                (self.resuming, self.returning) = (None, None)
+            }
+            Control::Resume => (self.resuming, self.returning) = (Some(by.to_owned()), None),
+            Control::Rollback if suspended => {
+                (self.resuming, self.returning) = (None, Some(by.to_owned()));
+            }
+            Control::Abort | Control::Cancel | Control::Rollback | Control::Suspend => {
+                self.sequence.control(control, by, at.now)?;
+                (self.resuming, self.returning) = (None, None);
+            }
+        }
+        self.identity.controls.push(UsedControl {
+            control,
+            by: by.to_owned(),
+            at: at.wall,
+        });
+        let Identity { id, node, .. } = &self.identity;
+        log::info!("{node}: {control} of task {id} by {by}");
+        Ok(())
+    }
+
+    /// It has its place, and goes on or begins: whether this is its beginning.
+    pub(super) fn go_on(&mut self, at: Moment) -> bool {
+        if let Some(by) = self.resuming.take() {
+            // Its state may have changed since: then there is nothing to resume any more.
+            let _ = self.sequence.control(Control::Resume, &by, at.now);
+            return false;
+        }
+        if let Some(by) = self.returning.take() {
+            let _ = self.sequence.control(Control::Rollback, &by, at.now);
+            return false;
+        }
+        self.sequence.begin(at.now);
+        self.identity.started_at = Some(at.wall);
+        true
+    }
+
+    /// Whether it has given an order that changes power.
+    pub(super) fn has_ordered(&self) -> bool {
+        let mut sent = self.sequence.sent().iter();
+        sent.any(|sent| sent.order.changes_power())
+    }
+
+    /// The answer for the caller of an NMI, where there is one by now: what the BMC said to it, or that the task ended
+    /// before.
+    pub(super) fn nmi_answer(&self, now: Instant) -> Option<(CallId, Result<(), Refused>)> {
+        let (call, until) = self.nmi_call?;
+        let mut sent = self.sequence.sent().iter();
+        let pulse = sent.rfind(|sent| sent.order == Order::Nmi);
+        // One that did not leave, or met a refusal, may still be given again.
+        let is_final = |report: &Report| match report {
+            Report::Accepted(_) => true,
+            Report::Unanswered(silence) if silence.delivery == Delivery::Unknown => true,
+            _ => self.state().is_end() || now >= until,
+        };
+        let said = pulse.and_then(|sent| sent.answer.as_ref());
+        let answer = match said.filter(|(_, report)| is_final(report)) {
+            Some((_, report)) => self.nmi_said(report),
+            None if self.state().is_end() => Err(self.nmi_not_sent()),
+            None if now >= until => Err(Refused::Unanswered {
+                node: self.identity.node.clone(),
+                what: Order::Nmi.name().to_owned(),
+                trouble: Trouble::Silent,
+                text: format!(
+                    "not answered within 5 s; task {} goes on watching",
+                    self.identity.id
+                ),
+            }),
+            None => return None,
+        };
+        Some((call, answer))
+    }
+
+    fn nmi_said(&self, report: &Report) -> Result<(), Refused> {
+        let (node, what) = (self.identity.node.clone(), Order::Nmi.name().to_owned());
+        match report {
+            Report::Accepted(_) => Ok(()),
+            Report::Refused(refusal) => Err(Refused::Bmc {
+                node,
+                what,
+                text: refusal.text.clone(),
+                code: refusal.code,
+            }),
+            Report::Unanswered(silence) => Err(Refused::Unanswered {
+                node,
+                what,
+                trouble: silence.trouble,
+                text: silence.text.clone(),
+            }),
+        }
+    }
+
+    fn nmi_not_sent(&self) -> Refused {
+        let why = self.sequence.outcome().map(|outcome| outcome.text.clone());
+        let power = self.sequence.power();
+        Refused::WrongState {
+            action: Order::Nmi.name().to_owned(),
+            node: self.identity.node.clone(),
+            state: power.map_or("unknown".to_owned(), |power| format!("power {power}")),
+            why: why.unwrap_or_default(),
+        }
+    }
+
+    /// What the journal keeps of it. `unsent` is the order that it gave and that certainly has not left.
+    pub(super) fn record(&mut self, unsent: Option<OrderId>, at: Moment) -> TaskRecord {
         TaskRecord {
             identity: self.identity.clone(),
-            sequence: self.sequence.record(now),
-            written_at: wall,
+            sequence: self.sequence.record(at.now),
+            written_at: at.wall,
             resuming: self.resuming.clone(),
             returning: self.returning.clone(),
-            unsent: self.pending.as_ref().filter(gated).map(|order| order.id),
+            unsent,
         }
     }
 
@@ -316,3 +460,67 @@ const COUNTER_END: u16 = 0xFFF;
 
 /// How long a call waits for the BMC's answer to an NMI.
 pub(super) const NMI_ANSWER: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, task};
+    use super::*;
+
+    #[test]
+    fn a_task_tells_once_that_it_has_come_on() {
+        let mut task = task(1, Operation::PowerOff);
+        let news = task.news().expect("it is new");
+        assert_eq!(news.text, "queued: queued");
+        assert!(!news.ended);
+        assert_eq!(task.news(), None);
+        assert!(task.go_on(at(1)));
+        assert!(task.news().is_some());
+        task.control(Control::Abort, "alice", at(2)).unwrap();
+        assert!(task.news().expect("it was aborted").ended);
+        assert_eq!(task.identity.version, 3);
+    }
+
+    #[test]
+    fn a_resume_waits_for_its_place_and_a_suspension_takes_the_wish_back() {
+        let mut task = task(1, Operation::PowerOff);
+        task.admitted = true;
+        task.go_on(at(1));
+        task.control(Control::Suspend, "alice", at(2)).unwrap();
+        assert!(!task.waits() && !task.is_transition());
+        task.control(Control::Resume, "alice", at(3)).unwrap();
+        assert!(task.waits() && !task.is_transition());
+        assert!(task.may(Control::Resume).is_err(), "it waits already");
+        task.control(Control::Suspend, "alice", at(4)).unwrap();
+        assert!(!task.waits());
+        task.control(Control::Resume, "alice", at(5)).unwrap();
+        assert!(!task.go_on(at(6)), "it has begun before");
+        assert!(task.is_transition());
+    }
+
+    #[test]
+    fn whoever_waits_for_the_answer_to_an_nmi_hears_that_the_task_ended_before() {
+        let mut task = task(1, Operation::InjectNmi);
+        task.nmi_call = Some((CallId(3), at(5).now));
+        assert!(task.nmi_answer(at(4).now).is_none());
+        let (_, late) = task.nmi_answer(at(5).now).expect("its time is over");
+        assert!(late.unwrap_err().to_string().contains("goes on watching"));
+        task.control(Control::Cancel, "alice", at(4)).unwrap();
+        let (call, answer) = task.nmi_answer(at(4).now).expect("it has ended");
+        assert_eq!(call, CallId(3));
+        assert!(matches!(answer, Err(Refused::WrongState { .. })));
+    }
+
+    #[test]
+    fn ids_sort_in_the_order_in_which_they_were_made_also_where_the_calendar_goes_back() {
+        let mut entropy = crate::entropy::Seeded::new(1);
+        let mut ids = Ids::default();
+        let mut made = Vec::new();
+        for second in [9, 9, 5, 9, 10] {
+            made.push(ids.make(at(second).wall, &mut entropy));
+        }
+        assert!(made.is_sorted());
+        let mut next_life = Ids::default();
+        next_life.pass(made[4]);
+        assert!(next_life.make(at(1).wall, &mut entropy) > made[4]);
+    }
+}

@@ -1,35 +1,137 @@
 //! Snapshots of what there is, for those who ask.
 
-use super::batch::Rooms;
-use super::call::{Explanation, HealthView, NodeView, TaskId, TaskView};
-use super::inventory::NodeId;
-use super::{Rack, Task};
+use super::call::{
+    Answer, BatchId, BatchView, Explanation, HealthView, NodeView, Refused, TaskId, TaskView,
+};
+use super::clock::Moment;
+use super::figures::Figures;
+use super::gate::Gate;
+use super::inventory::{Inventory, NodeId};
+use super::ledger::{Ledger, Reply};
+use super::node::Node;
+use super::reason;
+use super::schedule::Rooms;
+use super::settings::RackSettings;
+use super::task::Task;
+use super::tasks::Tasks;
 use crate::bmc::PresenceAnswer;
 use crate::model::{Fact, Failure, HealthStatus};
-use crate::time::Instant;
+use crate::time::WallTime;
+use std::time::Duration;
 
-impl Rack {
-    pub(super) fn node_view(&self, node: NodeId, now: Instant) -> NodeView {
-        let place = &self.inventory[node];
-        let task = place.task.and_then(|id| self.tasks.get(&id));
-        let target = task.and_then(|task| task.target());
-        place.view(target, now, self.wall(now))
+/// The rack as it is at one moment: to be read, and nothing else.
+#[derive(Clone, Copy)]
+pub(super) struct Snapshot<'a> {
+    pub(super) settings: &'a RackSettings,
+    pub(super) inventory: &'a Inventory,
+    pub(super) tasks: &'a Tasks,
+    pub(super) gate: &'a Gate,
+    pub(super) ledger: &'a Ledger,
+    pub(super) started: WallTime,
+    pub(super) at: Moment,
+}
+
+impl Snapshot<'_> {
+    pub(super) fn nodes(&self) -> Vec<NodeView> {
+        let nodes = self.inventory.iter();
+        nodes.map(|node| self.view_of_node(node)).collect()
     }
 
-    pub(super) fn task_view(&self, task: TaskId, now: Instant) -> Option<TaskView> {
-        let task = self.tasks.get(&task)?;
-        Some(self.view_of(task, &mut Rooms::new(), now))
+    pub(super) fn node(&self, id: NodeId) -> Option<NodeView> {
+        self.inventory.get(id).map(|node| self.view_of_node(node))
     }
 
-    pub(super) fn view_of(&self, task: &Task, rooms: &mut Rooms, now: Instant) -> TaskView {
-        let waits_for = self.waits_for(task, rooms, now);
-        task.view(&self.settings.name, waits_for, now)
+    pub(super) fn view_of_node(&self, node: &Node) -> NodeView {
+        let task = node.task.and_then(|id| self.tasks.get(id));
+        node.view(task.and_then(|task| task.target()), self.at)
     }
 
-    pub(super) fn health(&self, now: Instant) -> HealthView {
-        let (nodes, active, troubled) = self.summary(now);
-        let store_trouble = self.journal.trouble().map(str::to_owned);
-        let pause = self.pause.as_ref().map(|pause| pause.hold.clone());
+    pub(super) fn task(&self, id: TaskId) -> Option<TaskView> {
+        let task = self.tasks.get(id)?;
+        Some(self.view_of(task, &mut Rooms::default()))
+    }
+
+    pub(super) fn view_of(&self, task: &Task, rooms: &mut Rooms) -> TaskView {
+        let waits_for = reason::waits_for(task, self, rooms);
+        task.view(&self.settings.name, waits_for, self.at.now)
+    }
+
+    /// Tasks, newest first: of a node, of a batch, those that have not ended, at most so many.
+    pub(super) fn tasks_where(
+        &self,
+        node: Option<&str>,
+        batch: Option<BatchId>,
+        active: bool,
+        limit: usize,
+    ) -> Result<Vec<TaskView>, Refused> {
+        let node = node.map(|ident| self.inventory.named(ident)).transpose()?;
+        let node = node.and_then(|id| self.inventory.get(id));
+        let uuid = node.map(|node| node.settings.uuid);
+        let wanted = |task: &&Task| {
+            uuid.is_none_or(|node| task.identity.node_uuid == node)
+                && (batch.is_none() || task.identity.batch == batch)
+                && (!active || task.is_active())
+        };
+        let mut rooms = Rooms::default();
+        let tasks = self.tasks.newest_first().filter(wanted).take(limit);
+        Ok(tasks.map(|task| self.view_of(task, &mut rooms)).collect())
+    }
+
+    pub(super) fn batch(&self, id: BatchId) -> Option<BatchView> {
+        let batch = self.tasks.batch(id)?;
+        Some(batch.view(&self.settings.name, |task| self.tasks.get(task)))
+    }
+
+    pub(super) fn batches(&self) -> Vec<BatchView> {
+        let batches = self.tasks.batches();
+        let view = |batch: &super::batch::Batch| {
+            batch.view(&self.settings.name, |task| self.tasks.get(task))
+        };
+        batches.map(view).collect()
+    }
+
+    /// An answer that was promised, as it is to be given now. `None` where somebody else gives it.
+    pub(super) fn reply(&self, reply: &Reply) -> Option<Result<Answer, Refused>> {
+        Some(match reply {
+            Reply::Taken(task) => Ok(Answer::Taken(self.task(*task))),
+            Reply::Task(task) => self
+                .task(*task)
+                .map(Answer::Task)
+                .ok_or(Refused::NoSuchTask(*task)),
+            Reply::Nmi => return None,
+            Reply::Node(uuid) => {
+                let node = self.inventory.with_uuid(*uuid);
+                node.and_then(|id| self.node(id))
+                    .map(Answer::Node)
+                    .ok_or_else(|| Refused::NoSuchNode(uuid.to_string()))
+            }
+            Reply::Batch(batch) => self
+                .batch(*batch)
+                .map(Answer::Batch)
+                .ok_or(Refused::NoSuchBatch(*batch)),
+            Reply::Pausing => {
+                let pause = self.gate.pause.as_ref();
+                Ok(Answer::Pausing(pause.map(|pause| pause.hold.clone())))
+            }
+        })
+    }
+
+    /// Nodes, tasks that have not ended, and BMCs in trouble.
+    pub(super) fn summary(&self) -> (usize, usize, usize) {
+        let now = self.at.now;
+        let troubled = self.inventory.iter();
+        let troubled = troubled.filter(|node| node.bmc.trouble(now).is_some());
+        (
+            self.inventory.len(),
+            self.tasks.count_active(),
+            troubled.count(),
+        )
+    }
+
+    pub(super) fn health(&self) -> HealthView {
+        let (nodes, active, troubled) = self.summary();
+        let store_trouble = self.ledger.journal.trouble().map(str::to_owned);
+        let pause = self.gate.pause.as_ref().map(|pause| pause.hold.clone());
         let status = match (&store_trouble, &pause) {
             (Some(_), _) => HealthStatus::Failing,
             (None, Some(_)) => HealthStatus::Paused,
@@ -42,15 +144,31 @@ impl Rack {
             nodes: u32::try_from(nodes).unwrap_or(u32::MAX),
             active_tasks: u32::try_from(active).unwrap_or(u32::MAX),
             troubled: u32::try_from(troubled).unwrap_or(u32::MAX),
-            started_at: self.clock.started,
+            started_at: self.started,
             store_trouble,
             pause,
         }
     }
 
+    pub(super) fn figures(&self) -> Figures {
+        let mut figures = Figures::default();
+        for task in self.tasks.active() {
+            *figures.tasks.entry(task.state().name()).or_default() += 1;
+        }
+        for node in self.inventory.iter() {
+            let statistics = node.bmc.session().statistics();
+            figures.waiting_orders += node.bmc.backlog() as u64;
+            figures.handshakes += statistics.handshakes;
+            figures.opened += statistics.opened;
+            figures.lost += statistics.lost;
+            figures.resends += statistics.resends;
+        }
+        figures
+    }
+
     /// Everything that is known of a node's BMC, and where it comes from.
-    pub(super) fn explanation(&self, node: NodeId, now: Instant) -> Explanation {
-        let place = &self.inventory[node];
+    pub(super) fn explanation(&self, place: &Node) -> Explanation {
+        let Moment { now, wall } = self.at;
         let session = place.bmc.session();
         let login = &place.settings.login;
         let knowledge = place.bmc.knowledge();
@@ -146,27 +264,26 @@ impl Rack {
             let age = (now - at).as_secs();
             fact("presence ping", format!("{words} ({age} s ago)"));
         }
-        let wall = self.wall(now);
-        let ago = |at: Instant| {
-            crate::time::WallTime::from_unix_micros(
-                wall.unix_micros()
-                    .saturating_sub(u64::try_from((now - at).as_micros()).unwrap_or(u64::MAX)),
-            )
-        };
         Explanation {
-            node: self.node_view(node, now),
+            node: self.view_of_node(place),
             facts,
             failures: place
                 .bmc
                 .failures()
                 .map(|(at, text)| Failure {
-                    at: ago(*at),
+                    at: before(wall, now - *at),
                     text: text.clone(),
                 })
                 .collect(),
             boot_device: None,
         }
     }
+}
+
+/// The calendar time so long before `wall`.
+fn before(wall: WallTime, ago: Duration) -> WallTime {
+    let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
+    WallTime::from_unix_micros(wall.unix_micros().saturating_sub(ago))
 }
 
 /// The BMC's own list of cipher suites, as advice.

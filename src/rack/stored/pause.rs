@@ -21,9 +21,9 @@ pub(super) struct Hold {
     since: WallTime,
 }
 
-impl From<&crate::rack::Pause> for Pause {
-    fn from(running: &crate::rack::Pause) -> Self {
-        let crate::rack::Pause { hold, tasks } = running;
+impl From<&crate::rack::gate::Pause> for Pause {
+    fn from(running: &crate::rack::gate::Pause) -> Self {
+        let crate::rack::gate::Pause { hold, tasks } = running;
         Pause {
             hold: hold.into(),
             tasks: tasks.clone(),
@@ -31,10 +31,10 @@ impl From<&crate::rack::Pause> for Pause {
     }
 }
 
-impl From<Pause> for crate::rack::Pause {
+impl From<Pause> for crate::rack::gate::Pause {
     fn from(stored: Pause) -> Self {
         let Pause { hold, tasks } = stored;
-        crate::rack::Pause {
+        crate::rack::gate::Pause {
             hold: hold.into(),
             tasks,
         }

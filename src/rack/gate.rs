@@ -1,0 +1,304 @@
+//! What keeps tasks and orders back: the pause, the number of places, and the distance between power-ons.
+//!
+//! Knows no tasks and no nodes. Power-ons are kept apart at three points: tasks that begin with one begin apart, orders
+//! wait here before they are written down, and their first datagrams before they leave.
+
+use super::call::{HoldView, Refused, TaskId};
+use super::settings::{MaintenancePolicy, RackSettings};
+use crate::bmc::Outgoing;
+use crate::bmc::vocabulary::{Order, OrderId};
+use crate::power::Operation;
+use crate::time::Instant;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// Power changes that may be under way at once.
+    pub(super) places: usize,
+    /// The least time between two power-ons.
+    stagger: Duration,
+    maintenance: MaintenancePolicy,
+    pub(super) pause: Option<Pause>,
+    /// The daemon goes down: nothing new begins.
+    pub(super) stopping: bool,
+    /// Before this no power-on is written down.
+    next_order: Instant,
+    /// Before this no power-on leaves.
+    next_wire: Instant,
+    /// Before this no task that begins with a power-on begins.
+    next_start: Instant,
+    /// Power-ons that wait to be written down.
+    waiting: VecDeque<OrderId>,
+    /// First datagrams that came too early, because a session opened at an unlucky moment.
+    held: VecDeque<Outgoing>,
+    /// The power-on whose first datagram left last.
+    passed: Option<OrderId>,
+    /// When the scheduler wants to look again.
+    look_again: Option<Instant>,
+}
+
+/// The rack-wide hold, and the tasks that it brought to a stand.
+#[derive(Clone, Debug)]
+pub(super) struct Pause {
+    pub(super) hold: HoldView,
+    pub(super) tasks: BTreeSet<TaskId>,
+}
+
+impl Gate {
+    pub(super) fn new(settings: &RackSettings) -> Self {
+        let start = Instant::START;
+        Gate {
+            places: settings.max_transitions as usize,
+            stagger: settings.power_on_stagger,
+            maintenance: settings.maintenance_policy,
+            pause: None,
+            stopping: false,
+            next_order: start,
+            next_wire: start,
+            next_start: start,
+            waiting: VecDeque::new(),
+            held: VecDeque::new(),
+            passed: None,
+            look_again: None,
+        }
+    }
+
+    /// The limits are others from now on. Another distance between power-ons counts from the last one, too.
+    pub(super) fn replace_settings(&mut self, settings: &RackSettings) {
+        let longer = settings.power_on_stagger.saturating_sub(self.stagger);
+        for next in [
+            &mut self.next_order,
+            &mut self.next_wire,
+            &mut self.next_start,
+        ] {
+            *next += longer;
+        }
+        self.places = settings.max_transitions as usize;
+        self.stagger = settings.power_on_stagger;
+        self.maintenance = settings.maintenance_policy;
+    }
+
+    /// The whole distance is kept from now on: a former life of the daemon may have powered something on a moment ago.
+    pub(super) fn close_for_stagger(&mut self, now: Instant) {
+        let at = now + self.stagger;
+        (self.next_order, self.next_wire, self.next_start) = (at, at, at);
+    }
+
+    /// Whether nothing at all begins.
+    pub(super) fn is_shut(&self) -> bool {
+        self.pause.is_some() || self.stopping
+    }
+
+    /// Nothing new is begun while the rack is paused.
+    pub(super) fn check_pause(&self) -> Result<(), Refused> {
+        let Some(pause) = &self.pause else {
+            return Ok(());
+        };
+        Err(Refused::Paused {
+            by: pause.hold.by.clone(),
+            reason: pause.hold.reason.clone().unwrap_or_default(),
+        })
+    }
+
+    /// Maintenance keeps power orders from a node.
+    pub(super) fn maintenance_blocks(&self) -> bool {
+        self.maintenance == MaintenancePolicy::Block
+    }
+
+    /// When a task of this operation may begin, as far as power-ons of others are concerned.
+    pub(super) fn may_start_at(&self, operation: Operation, now: Instant) -> Instant {
+        match operation {
+            Operation::PowerOn => self.next_start.max(now),
+            Operation::PowerOff
+            | Operation::Reboot
+            | Operation::SoftPowerOff
+            | Operation::SoftReboot
+            | Operation::InjectNmi
+            | Operation::Reset
+            | Operation::Cycle => now,
+        }
+    }
+
+    /// A task of this operation begins.
+    pub(super) fn started(&mut self, operation: Operation, now: Instant) {
+        if operation == Operation::PowerOn {
+            self.next_start = now + self.stagger;
+        }
+    }
+
+    /// Whether a power-on may be written down now: `true` takes its turn, with `false` it waits for it here.
+    pub(super) fn take_turn(&mut self, order: OrderId, now: Instant) -> bool {
+        let free = self.waiting.is_empty() && now >= self.next_order;
+        if free {
+            self.next_order = now + self.stagger;
+        } else {
+            self.waiting.push_back(order);
+        }
+        free
+    }
+
+    /// A power-on that waited and has its turn now.
+    pub(super) fn next_turn(&mut self, now: Instant) -> Option<OrderId> {
+        if now < self.next_order {
+            return None;
+        }
+        self.waiting.pop_front()
+    }
+
+    /// The order that [`Gate::next_turn`] gave takes its turn.
+    pub(super) fn turn_taken(&mut self, now: Instant) {
+        self.next_order = now + self.stagger;
+    }
+
+    /// A datagram of a power-on is to leave: the first one comes back where it has to wait for its turn. A later copy
+    /// takes the place of the one before it: only one of them leaves.
+    pub(super) fn pass(&mut self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
+        if self.passed == outgoing.order {
+            return Some(outgoing);
+        }
+        if now >= self.next_wire && self.held.is_empty() {
+            self.next_wire = now + self.stagger;
+            self.passed = outgoing.order;
+            return Some(outgoing);
+        }
+        let mut held = self.held.iter_mut();
+        match held.find(|held| held.order == outgoing.order) {
+            Some(held) => *held = outgoing,
+            None => self.held.push_back(outgoing),
+        }
+        None
+    }
+
+    /// A datagram that was held and may leave now.
+    pub(super) fn next_held(&mut self, now: Instant) -> Option<Outgoing> {
+        if now < self.next_wire {
+            return None;
+        }
+        let outgoing = self.held.pop_front()?;
+        self.next_wire = now + self.stagger;
+        self.passed = outgoing.order;
+        Some(outgoing)
+    }
+
+    /// An order is not wanted any more.
+    pub(super) fn forget(&mut self, order: OrderId) {
+        self.waiting.retain(|waiting| *waiting != order);
+        self.drop_held(order);
+    }
+
+    /// An order has its report: what is held of it must not leave.
+    pub(super) fn drop_held(&mut self, order: OrderId) {
+        self.held.retain(|outgoing| outgoing.order != Some(order));
+    }
+
+    /// The scheduler wants to look again then.
+    pub(super) fn look_again_at(&mut self, at: Option<Instant>) {
+        self.look_again = at;
+    }
+
+    /// When something is due here.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let held = (!self.held.is_empty()).then_some(self.next_wire);
+        let waiting = (!self.waiting.is_empty()).then_some(self.next_order);
+        [self.look_again, held, waiting].into_iter().flatten().min()
+    }
+}
+
+/// Whether the order draws the inrush current of a machine that starts.
+pub(super) fn is_inrush(order: &Order) -> bool {
+    match order {
+        Order::PowerOn | Order::Cycle => true,
+        Order::PowerOff
+        | Order::SoftOff
+        | Order::Reset
+        | Order::Nmi
+        | Order::Identify(_)
+        | Order::SetBootDevice { .. }
+        | Order::ClearEventLog
+        | Order::ResetBmc { .. }
+        | Order::Raw { .. }
+        | Order::ReadPower
+        | Order::ReadRestartCause
+        | Order::ReadEventLogInfo
+        | Order::ReadEventLogEntry(_)
+        | Order::ReadBootDevice
+        | Order::ReadIdentity
+        | Order::ReadPowerUse
+        | Order::ReadAcpiState
+        | Order::ReadGuid
+        | Order::ReadSessions
+        | Order::ReadEventLog(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, outgoing, secs};
+    use super::*;
+
+    fn gate(stagger: u64) -> Gate {
+        Gate::new(&RackSettings {
+            power_on_stagger: secs(stagger),
+            ..RackSettings::default()
+        })
+    }
+
+    #[test]
+    fn power_ons_are_written_down_apart_in_the_order_in_which_they_came() {
+        let mut gate = gate(4);
+        assert!(gate.take_turn(OrderId(1), at(10).now));
+        assert!(!gate.take_turn(OrderId(2), at(11).now));
+        assert!(!gate.take_turn(OrderId(3), at(20).now), "behind another");
+        assert_eq!(gate.next(), Some(at(14).now));
+        assert_eq!(gate.next_turn(at(13).now), None);
+        assert_eq!(gate.next_turn(at(14).now), Some(OrderId(2)));
+        gate.turn_taken(at(14).now);
+        assert_eq!(gate.next_turn(at(15).now), None);
+        gate.forget(OrderId(3));
+        assert_eq!(gate.next_turn(at(18).now), None);
+        assert!(gate.take_turn(OrderId(4), at(18).now));
+    }
+
+    #[test]
+    fn the_first_datagrams_of_two_power_ons_leave_apart_and_copies_follow_freely() {
+        let mut gate = gate(4);
+        assert!(gate.pass(outgoing(1, 0), at(10).now).is_some());
+        assert!(gate.pass(outgoing(1, 1), at(10).now).is_some(), "a copy");
+        assert!(gate.pass(outgoing(2, 0), at(11).now).is_none());
+        assert!(gate.pass(outgoing(2, 1), at(12).now).is_none());
+        assert!(gate.next_held(at(13).now).is_none());
+        let held = gate.next_held(at(14).now).expect("its turn has come");
+        assert_eq!(held.datagram, [1], "the later copy, and only that");
+        assert!(gate.next_held(at(99).now).is_none());
+    }
+
+    #[test]
+    fn what_is_held_of_an_order_that_is_not_wanted_any_more_never_leaves() {
+        let mut gate = gate(4);
+        gate.pass(outgoing(1, 0), at(10).now);
+        gate.pass(outgoing(2, 0), at(10).now);
+        gate.forget(OrderId(2));
+        assert!(gate.next_held(at(20).now).is_none());
+        assert_eq!(gate.next(), None);
+    }
+
+    #[test]
+    fn a_longer_stagger_counts_from_the_last_power_on_and_a_new_life_keeps_the_whole_of_it() {
+        let mut gate = gate(4);
+        gate.take_turn(OrderId(1), at(10).now);
+        gate.replace_settings(&RackSettings {
+            power_on_stagger: secs(9),
+            ..RackSettings::default()
+        });
+        assert!(!gate.take_turn(OrderId(2), at(18).now));
+        assert_eq!(gate.next_turn(at(19).now), Some(OrderId(2)));
+        gate.close_for_stagger(at(30).now);
+        assert!(!gate.take_turn(OrderId(3), at(38).now));
+        let start = gate.may_start_at(Operation::PowerOn, at(30).now);
+        assert_eq!(start, at(39).now);
+        let off = gate.may_start_at(Operation::PowerOff, at(30).now);
+        assert_eq!(off, at(30).now);
+    }
+}

@@ -1,0 +1,466 @@
+//! Orders that are under way: whose they are, how far they have come, and what must be durable before they leave
+//! (design, rule 1).
+//!
+//! Every order enters here, is handed to its BMC in [`Ledger::submit`] and nowhere else, and ends with its report or in
+//! [`Ledger::withdraw`]. The journal is here too: what has to be written down before an order leaves is put down first.
+
+use super::call::{BatchId, CallId, TaskId};
+use super::clock::Moment;
+use super::gate::Gate;
+use super::inventory::NodeId;
+use super::journal::Journal;
+use super::outbox::Outbox;
+use super::record::Table;
+use crate::bmc::vocabulary::{Delivery, Order, OrderId};
+use crate::bmc::{Bmc, Purpose};
+use crate::entropy::Entropy;
+use crate::time::{Instant, WallTime};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) journal: Journal<Parked>,
+    open: BTreeMap<OrderId, Open>,
+    /// The one order that a task may have under way.
+    of_task: BTreeMap<TaskId, OrderId>,
+    next: u64,
+    next_heartbeat: Option<Instant>,
+}
+
+/// An order that has no report yet.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) node: NodeId,
+    pub(super) owner: Owner,
+    pub(super) order: Order,
+    pub(super) stage: Stage,
+    /// A datagram of it went to the network.
+    pub(super) left: bool,
+}
+
+/// Who gets the report of an order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Owner {
+    /// A task's sequence.
+    Task(TaskId),
+    /// The power sync of the node.
+    Sync,
+    /// Those who asked for a fresh reading of the node.
+    Fresh,
+    /// A call.
+    Call(CallId),
+    /// A batch's dry run: its call, and the number of the node in the plan.
+    Plan(CallId, usize),
+}
+
+impl Owner {
+    /// What the order is for, so that its BMC knows who goes first.
+    fn purpose(self) -> Purpose {
+        match self {
+            Owner::Task(_) => Purpose::Task,
+            Owner::Sync | Owner::Fresh | Owner::Plan(..) => Purpose::PowerState,
+            Owner::Call(_) => Purpose::Aside,
+        }
+    }
+}
+
+/// How far an order has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// It changes nothing: its BMC may have it.
+    Ready,
+    /// It changes something, and is not written down yet.
+    Unwritten,
+    /// It is being written down.
+    Journaled,
+    /// The BMC's room has it.
+    Submitted,
+}
+
+/// What waits for the journal.
+#[derive(Debug)]
+pub(super) enum Parked {
+    /// An order that changes something.
+    Order(OrderId),
+    /// New tasks, which then may begin, and the answer to the call that made them.
+    Admit(Vec<TaskId>, CallId, Reply),
+    /// An answer.
+    Reply(CallId, Reply),
+}
+
+/// An answer that is made when it is given, so that it tells the present.
+#[derive(Clone, Debug)]
+pub(super) enum Reply {
+    /// To `SetPower`.
+    Taken(TaskId),
+    /// A task.
+    Task(TaskId),
+    /// The answer comes when the BMC has answered the NMI.
+    Nmi,
+    /// A node, which may be gone by then.
+    Node(Uuid),
+    /// A batch.
+    Batch(BatchId),
+    /// The pause.
+    Pausing,
+}
+
+impl Ledger {
+    pub(super) fn new() -> Self {
+        Ledger {
+            journal: Journal::new(),
+            open: BTreeMap::new(),
+            of_task: BTreeMap::new(),
+            next: 1,
+            next_heartbeat: None,
+        }
+    }
+
+    /// The number of the order that enters next.
+    pub(super) fn next_id(&self) -> OrderId {
+        OrderId(self.next)
+    }
+
+    /// An earlier life has used this number.
+    pub(super) fn pass(&mut self, used: OrderId) {
+        self.next = self.next.max(used.0 + 1);
+    }
+
+    /// Enters an order; it has not been handed to anybody.
+    pub(super) fn enter(&mut self, node: NodeId, owner: Owner, order: Order) -> OrderId {
+        let id = self.next_id();
+        self.next += 1;
+        let stage = if order.changes_power() || order.changes_machine() {
+            Stage::Unwritten
+        } else {
+            Stage::Ready
+        };
+        if let Owner::Task(task) = owner {
+            self.of_task.insert(task, id);
+        }
+        let left = false;
+        self.open.insert(
+            id,
+            Open {
+                node,
+                owner,
+                order,
+                stage,
+                left,
+            },
+        );
+        id
+    }
+
+    pub(super) fn get(&self, id: OrderId) -> Option<&Open> {
+        self.open.get(&id)
+    }
+
+    /// The order that a task has under way.
+    pub(super) fn of_task(&self, task: TaskId) -> Option<(OrderId, &Open)> {
+        let id = *self.of_task.get(&task)?;
+        Some((id, self.open.get(&id)?))
+    }
+
+    /// The order of a task that certainly has not left and is not even written down.
+    pub(super) fn unwritten_of(&self, task: TaskId) -> Option<OrderId> {
+        let (id, open) = self.of_task(task)?;
+        (open.stage == Stage::Unwritten).then_some(id)
+    }
+
+    /// Orders outside tasks that are under way to a node's BMC.
+    pub(super) fn side_orders_of(&self, node: NodeId) -> Vec<OrderId> {
+        self.side_orders(|open| open.node == node)
+    }
+
+    /// Orders outside tasks that may change a machine.
+    pub(super) fn expert_orders(&self) -> Vec<OrderId> {
+        self.side_orders(|open| open.order.changes_machine())
+    }
+
+    fn side_orders(&self, wanted: impl Fn(&Open) -> bool) -> Vec<OrderId> {
+        let side = |open: &Open| !matches!(open.owner, Owner::Task(_));
+        let found = self.open.iter();
+        let found = found.filter(|(_, open)| side(open) && wanted(open));
+        found.map(|(id, _)| *id).collect()
+    }
+
+    /// Writes an order down: `put_down` puts what is to be remembered of it into the journal, and the order goes to its
+    /// BMC when that is durable. Whether it was one that is to be written down.
+    pub(super) fn write_ahead(&mut self, id: OrderId, put_down: impl FnOnce(&mut Self)) -> bool {
+        let Some(open) = self.open.get_mut(&id) else {
+            return false;
+        };
+        if open.stage != Stage::Unwritten {
+            return false;
+        }
+        open.stage = Stage::Journaled;
+        put_down(self);
+        self.journal.park(Parked::Order(id));
+        true
+    }
+
+    /// Hands an order to its BMC: one that changes nothing, or one of which the journal said that it is durable.
+    pub(super) fn submit(
+        &mut self,
+        id: OrderId,
+        bmc: &mut Bmc,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
+        match open.stage {
+            Stage::Ready | Stage::Journaled => {
+                open.stage = Stage::Submitted;
+                let purpose = open.owner.purpose();
+                bmc.submit(id, open.order.clone(), purpose, now, entropy);
+            }
+            // Rule 1: nothing that changes something leaves before it is written down; and nothing leaves twice.
+            Stage::Unwritten | Stage::Submitted => {}
+        }
+    }
+
+    /// A datagram of the order goes to the network: for whom it is.
+    pub(super) fn leaves(&mut self, id: OrderId) -> Option<Owner> {
+        let open = self.open.get_mut(&id)?;
+        open.left = true;
+        Some(open.owner)
+    }
+
+    /// The order has its report.
+    pub(super) fn close(&mut self, id: OrderId) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        if let Owner::Task(task) = open.owner {
+            self.of_task.remove(&task);
+        }
+        Some(open)
+    }
+
+    /// Takes an order back, wherever it is, and says whether it can have left: when this returns, no further datagram of
+    /// it is handed out.
+    pub(super) fn withdraw(
+        &mut self,
+        id: OrderId,
+        bmc: &mut Bmc,
+        gate: &mut Gate,
+        outbox: &mut Outbox,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Option<(Open, Delivery)> {
+        let open = self.close(id)?;
+        gate.forget(id);
+        self.journal
+            .unpark(|parked| matches!(parked, Parked::Order(parked) if *parked == id));
+        outbox.drop_order(id);
+        let mut delivery = Delivery::NotSent;
+        if open.stage == Stage::Submitted {
+            let counted = bmc.withdraw(id, now, entropy);
+            // The BMC's room counts a datagram as sent that the gate still held.
+            if open.left {
+                delivery = counted;
+            }
+        }
+        Some((open, delivery))
+    }
+
+    /// There is something to remember: signs of life are wanted from now on.
+    pub(super) fn begin_heartbeat(&mut self, now: Instant) {
+        self.next_heartbeat.get_or_insert(now + HEARTBEAT);
+    }
+
+    /// A sign of life is wanted at once.
+    pub(super) fn heartbeat_at_once(&mut self, now: Instant) {
+        self.next_heartbeat = Some(now);
+    }
+
+    /// What was not written goes with the next sign of life.
+    pub(super) fn heartbeat_anew(&mut self, now: Instant) {
+        self.next_heartbeat = Some(now + HEARTBEAT);
+    }
+
+    /// A sign of life while tasks are active, so that the next life knows how long it was away.
+    pub(super) fn heartbeat(&mut self, active: bool, at: Moment) {
+        match self.next_heartbeat {
+            Some(due) if at.now < due => return,
+            Some(_) => {
+                let wall = at.wall.unix_micros().to_string();
+                self.journal
+                    .put(Table::Rack, ALIVE.to_owned(), wall.into_bytes());
+            }
+            None => {}
+        }
+        // Writes that were refused go with it.
+        let wanted = active || self.journal.trouble().is_some();
+        self.next_heartbeat = wanted.then_some(at.now + HEARTBEAT);
+    }
+
+    pub(super) fn next_heartbeat(&self) -> Option<Instant> {
+        self.next_heartbeat
+    }
+}
+
+/// A calendar time as the journal keeps it under [`ALIVE`].
+pub(super) fn wall_from(value: &[u8]) -> Option<WallTime> {
+    let micros = std::str::from_utf8(value).ok()?.parse().ok();
+    micros.map(WallTime::from_unix_micros)
+}
+
+/// The key of the last sign of life.
+pub(super) const ALIVE: &str = "alive";
+/// How often a sign of life is given while tasks are active.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Write;
+    use super::super::settings::RackSettings;
+    use super::super::tests::{at, id, inventory, outgoing};
+    use super::*;
+    use crate::bmc::vocabulary::Route;
+    use crate::entropy::Seeded;
+
+    struct Parts {
+        ledger: Ledger,
+        inventory: super::super::inventory::Inventory,
+        gate: Gate,
+        outbox: Outbox,
+        entropy: Seeded,
+    }
+
+    impl Parts {
+        fn new() -> Self {
+            Parts {
+                ledger: Ledger::new(),
+                inventory: inventory(1),
+                gate: Gate::new(&RackSettings::default()),
+                outbox: Outbox::new(1),
+                entropy: Seeded::new(1),
+            }
+        }
+
+        fn enter(&mut self, owner: Owner, order: Order) -> OrderId {
+            let node = self.inventory.ids()[0];
+            self.ledger.enter(node, owner, order)
+        }
+
+        /// Hands it to the BMC, and says how many orders that has then.
+        fn submit(&mut self, order: OrderId) -> usize {
+            let node = self.inventory.ids()[0];
+            let bmc = &mut self.inventory.get_mut(node).unwrap().bmc;
+            self.ledger.submit(order, bmc, at(1).now, &mut self.entropy);
+            bmc.backlog()
+        }
+
+        fn withdraw(&mut self, order: OrderId) -> Option<Delivery> {
+            let node = self.inventory.ids()[0];
+            let bmc = &mut self.inventory.get_mut(node).unwrap().bmc;
+            let (gate, outbox) = (&mut self.gate, &mut self.outbox);
+            let entropy = &mut self.entropy;
+            let taken = self
+                .ledger
+                .withdraw(order, bmc, gate, outbox, at(2).now, entropy);
+            taken.map(|(_, delivery)| delivery)
+        }
+    }
+
+    fn raw() -> Order {
+        Order::Raw {
+            net_fn: 0x30,
+            lun: 0,
+            command: 1,
+            data: Vec::new(),
+            route: Route::Direct,
+        }
+    }
+
+    #[test]
+    fn nothing_that_changes_something_is_handed_over_before_it_is_written_down() {
+        for order in [Order::PowerOff, Order::Nmi, raw()] {
+            let mut parts = Parts::new();
+            let order = parts.enter(Owner::Task(id(1)), order);
+            assert_eq!(parts.submit(order), 0);
+            assert!(parts.ledger.write_ahead(order, |ledger| {
+                ledger.journal.put(Table::Tasks, "1".into(), vec![1]);
+            }));
+            let (ticket, writes) = parts.ledger.journal.poll_writes().unwrap();
+            assert!(matches!(&writes[..], [Write::Put { .. }]));
+            let durable = parts.ledger.journal.durable(ticket);
+            assert!(matches!(&durable[..], [Parked::Order(parked)] if *parked == order));
+            assert_eq!(parts.submit(order), 1);
+            assert_eq!(parts.submit(order), 1, "and once only");
+        }
+    }
+
+    #[test]
+    fn an_order_is_written_down_once() {
+        let mut parts = Parts::new();
+        let order = parts.enter(Owner::Task(id(1)), Order::PowerOff);
+        assert_eq!(parts.ledger.unwritten_of(id(1)), Some(order));
+        assert!(parts.ledger.write_ahead(order, |_| {}));
+        assert_eq!(parts.ledger.unwritten_of(id(1)), None);
+        assert!(!parts.ledger.write_ahead(order, |_| panic!("once")));
+    }
+
+    #[test]
+    fn what_is_withdrawn_while_it_is_written_down_is_not_sent_and_waits_no_more() {
+        let mut parts = Parts::new();
+        let order = parts.enter(Owner::Call(CallId(1)), raw());
+        parts.ledger.write_ahead(order, |ledger| {
+            ledger.journal.put(Table::History, "1".into(), vec![1]);
+        });
+        assert_eq!(parts.withdraw(order), Some(Delivery::NotSent));
+        let (ticket, _) = parts.ledger.journal.poll_writes().unwrap();
+        assert!(parts.ledger.journal.durable(ticket).is_empty());
+        assert_eq!(parts.submit(order), 0);
+        assert_eq!(parts.withdraw(order), None);
+    }
+
+    #[test]
+    fn what_still_lies_in_the_outbox_goes_with_its_order() {
+        let mut parts = Parts::new();
+        let order = parts.enter(Owner::Sync, Order::ReadPower);
+        let other = outgoing(order.0 + 1, 0);
+        parts.outbox.transmits.extend([outgoing(order.0, 0), other]);
+        parts.withdraw(order);
+        assert_eq!(parts.outbox.transmits.len(), 1);
+    }
+
+    #[test]
+    fn a_task_has_one_order_and_none_after_its_report() {
+        let mut parts = Parts::new();
+        let order = parts.enter(Owner::Task(id(1)), Order::ReadPower);
+        assert_eq!(parts.ledger.of_task(id(1)).map(|(id, _)| id), Some(order));
+        let owner = parts.ledger.close(order).unwrap().owner;
+        assert_eq!(owner, Owner::Task(id(1)));
+        assert!(parts.ledger.of_task(id(1)).is_none());
+        assert!(parts.ledger.close(order).is_none());
+    }
+
+    #[test]
+    fn numbers_of_a_former_life_are_not_used_again() {
+        let mut parts = Parts::new();
+        parts.ledger.pass(OrderId(41));
+        assert_eq!(parts.enter(Owner::Sync, Order::ReadPower), OrderId(42));
+        parts.ledger.pass(OrderId(7));
+        assert_eq!(parts.enter(Owner::Sync, Order::ReadPower), OrderId(43));
+    }
+
+    #[test]
+    fn signs_of_life_are_given_while_tasks_are_active_and_once_more() {
+        let mut ledger = Ledger::new();
+        ledger.begin_heartbeat(at(1).now);
+        ledger.heartbeat(true, at(3));
+        assert!(ledger.journal.poll_writes().is_none());
+        ledger.heartbeat(true, at(6));
+        assert!(ledger.journal.poll_writes().is_some());
+        assert_eq!(ledger.next_heartbeat(), Some(at(11).now));
+        ledger.heartbeat(false, at(11));
+        assert!(ledger.journal.poll_writes().is_some());
+        assert_eq!(ledger.next_heartbeat(), None);
+    }
+}

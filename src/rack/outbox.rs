@@ -1,0 +1,57 @@
+//! What goes out: datagrams, answers, names to look up, events, and the calls that wait for one of them.
+//!
+//! Knows nothing of tasks and nodes: what an answer says is made elsewhere.
+
+use super::call::{Answer, CallId, Refused};
+use super::clock::Moment;
+use super::events::{Events, Happening};
+use super::waits::Waits;
+use crate::bmc::Outgoing;
+use crate::bmc::vocabulary::OrderId;
+use std::collections::VecDeque;
+use uuid::Uuid;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    pub(super) transmits: VecDeque<Outgoing>,
+    pub(super) answers: VecDeque<(CallId, Result<Answer, Refused>)>,
+    pub(super) resolves: VecDeque<(Uuid, String)>,
+    pub(super) events: Events,
+    pub(super) waits: Waits,
+    /// The number of events of which those who wait have heard.
+    told: u64,
+}
+
+impl Outbox {
+    pub(super) fn new(epoch: u64) -> Self {
+        let events = Events::new(epoch);
+        Outbox {
+            transmits: VecDeque::new(),
+            answers: VecDeque::new(),
+            resolves: VecDeque::new(),
+            told: events.position().sequence,
+            events,
+            waits: Waits::default(),
+        }
+    }
+
+    pub(super) fn answer(&mut self, call: CallId, answer: Result<Answer, Refused>) {
+        self.answers.push_back((call, answer));
+    }
+
+    /// What of the order has not been taken to the network yet never is.
+    pub(super) fn drop_order(&mut self, id: OrderId) {
+        self.transmits.retain(|outgoing| outgoing.order != Some(id));
+    }
+
+    pub(super) fn announce(&mut self, happening: Happening, at: Moment) {
+        self.events.push(at.wall, happening);
+    }
+
+    /// Whether something happened since this was asked last.
+    pub(super) fn has_news(&mut self) -> bool {
+        let position = self.events.position().sequence;
+        std::mem::replace(&mut self.told, position) != position
+    }
+}

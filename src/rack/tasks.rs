@@ -1,0 +1,302 @@
+//! All tasks that are remembered, their batches, and the history of nodes.
+//!
+//! What is counted here is counted when somebody asks: how many take a place, which ones wait. Knows no BMC and no
+//! journal's turn; what is to be remembered goes to the ledger that is handed in.
+
+use super::batch::{Batch, Member, Room};
+use super::call::{BatchId, Refused, TaskId};
+use super::clock::Moment;
+use super::history::History;
+use super::inventory::{Inventory, NodeId};
+use super::ledger::Ledger;
+use super::record::Table;
+use super::stored;
+use super::task::{Ids, Task};
+use crate::entropy::Entropy;
+use crate::power::{Control, State};
+use crate::time::WallTime;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    /// Those that have not ended, in the order of their requests.
+    active: BTreeMap<TaskId, Task>,
+    ended: BTreeMap<TaskId, Task>,
+    batches: BTreeMap<BatchId, Batch>,
+    pub(super) history: History,
+    ids: Ids,
+}
+
+impl Tasks {
+    /// An id that sorts after all before.
+    pub(super) fn make_id(&mut self, wall: WallTime, entropy: &mut dyn Entropy) -> TaskId {
+        self.ids.make(wall, entropy)
+    }
+
+    pub(super) fn get(&self, id: TaskId) -> Option<&Task> {
+        self.active.get(&id).or_else(|| self.ended.get(&id))
+    }
+
+    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        let active = self.active.get_mut(&id);
+        active.or_else(|| self.ended.get_mut(&id))
+    }
+
+    /// Adds a task, or takes one up from an earlier life.
+    pub(super) fn insert(&mut self, task: Task) {
+        let id = task.identity.id;
+        self.ids.pass(id);
+        let tasks = match task.is_active() {
+            true => &mut self.active,
+            false => &mut self.ended,
+        };
+        tasks.insert(id, task);
+    }
+
+    /// The task has ended, and what follows from its end is done.
+    pub(super) fn close(&mut self, id: TaskId, wall: WallTime) {
+        if let Some(mut task) = self.active.remove(&id) {
+            task.identity.ended_at = Some(wall);
+            (task.resuming, task.returning) = (None, None);
+            self.ended.insert(id, task);
+        }
+    }
+
+    /// A task that was never taken on leaves no trace, and neither does its batch.
+    pub(super) fn drop_task(&mut self, id: TaskId, ledger: &mut Ledger) -> Option<Task> {
+        let active = self.active.remove(&id);
+        let task = active.or_else(|| self.ended.remove(&id))?;
+        ledger.journal.delete(Table::Tasks, id.to_string());
+        if let Some(batch) = task.identity.batch {
+            self.drop_batch(batch, ledger);
+        }
+        Some(task)
+    }
+
+    /// Those that have not ended, in the order of their requests.
+    pub(super) fn active(&self) -> impl Iterator<Item = &Task> {
+        self.active.values()
+    }
+
+    pub(super) fn active_ids(&self) -> Vec<TaskId> {
+        self.active.keys().copied().collect()
+    }
+
+    pub(super) fn count_active(&self) -> usize {
+        self.active.len()
+    }
+
+    pub(super) fn is_active(&self, id: TaskId) -> bool {
+        self.active.contains_key(&id)
+    }
+
+    /// All of them, newest first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Task> {
+        let mut active = self.active.values().rev().peekable();
+        let mut ended = self.ended.values().rev().peekable();
+        std::iter::from_fn(move || {
+            let id = |task: Option<&&Task>| task.map(|task| task.identity.id);
+            match id(active.peek()) > id(ended.peek()) {
+                true => active.next(),
+                false => ended.next(),
+            }
+        })
+    }
+
+    /// How many take a place among the power changes of the rack.
+    pub(super) fn transitions(&self) -> usize {
+        self.active().filter(|task| task.is_transition()).count()
+    }
+
+    /// Those that wait for their beginning, or for a place to go on, in the order of their requests.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Task> {
+        self.active().filter(|task| task.waits())
+    }
+
+    /// Nobody is at this node any more.
+    pub(super) fn forget_node(&mut self, node: NodeId) {
+        for task in self.active.values_mut().chain(self.ended.values_mut()) {
+            task.node.take_if(|other| *other == node);
+        }
+    }
+
+    /// Puts the task down as it is.
+    pub(super) fn save(&mut self, id: TaskId, ledger: &mut Ledger, at: Moment) {
+        let active = self.is_active(id);
+        let Some(task) = self.get_mut(id) else {
+            return;
+        };
+        let record = stored::task(task.record(ledger.unwritten_of(id), at));
+        ledger.journal.put(Table::Tasks, id.to_string(), record);
+        if active {
+            ledger.begin_heartbeat(at.now);
+        }
+    }
+
+    pub(super) fn batch(&self, id: BatchId) -> Option<&Batch> {
+        self.batches.get(&id)
+    }
+
+    pub(super) fn batch_mut(&mut self, id: BatchId) -> Option<&mut Batch> {
+        self.batches.get_mut(&id)
+    }
+
+    /// All batches, newest first.
+    pub(super) fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.batches.values().rev()
+    }
+
+    pub(super) fn insert_batch(&mut self, batch: Batch) {
+        self.batches.insert(batch.id(), batch);
+    }
+
+    pub(super) fn save_batch(&self, id: BatchId, ledger: &mut Ledger) {
+        if let Some(batch) = self.batches.get(&id) {
+            let record = batch.record();
+            ledger.journal.put(Table::Batches, id.to_string(), record);
+        }
+    }
+
+    fn drop_batch(&mut self, id: BatchId, ledger: &mut Ledger) {
+        if self.batches.remove(&id).is_some() {
+            ledger.journal.delete(Table::Batches, id.to_string());
+        }
+    }
+
+    /// How far a batch has come, for all of its tasks that want to know.
+    pub(super) fn room(&self, batch: BatchId) -> Room {
+        let batch = self.batches.get(&batch);
+        batch.map_or_else(Room::default, |batch| batch.room(|id| self.active.get(id)))
+    }
+
+    /// The tasks of a batch that have not begun, where a failure has just stopped it.
+    pub(super) fn stop_batch(&mut self, id: BatchId, failed: bool) -> Option<Vec<TaskId>> {
+        let batch = self.batches.get_mut(&id)?;
+        if !(failed && batch.stop()) {
+            return None;
+        }
+        // Queued, or suspended while it was queued: a resume would let it begin.
+        let waits = |task: &Task| task.is_active() && task.identity.started_at.is_none();
+        let waits = |id: &TaskId| self.active.get(id).is_some_and(waits);
+        Some(batch.tasks().filter(waits).collect())
+    }
+
+    /// One task of the batch has ended. Whether it was the last one.
+    pub(super) fn batch_went_on(&mut self, id: BatchId, wall: WallTime) -> bool {
+        let Some(batch) = self.batches.get_mut(&id) else {
+            return false;
+        };
+        let open = batch.tasks().any(|task| self.active.contains_key(&task));
+        batch.went_on(open, wall)
+    }
+
+    /// The tasks of a batch on these nodes, all of its tasks where no node is named.
+    ///
+    /// # Errors
+    /// There is no such batch, or a node of that name is not in it.
+    pub(super) fn members_named(
+        &self,
+        id: BatchId,
+        nodes: &[String],
+        inventory: &Inventory,
+    ) -> Result<Vec<TaskId>, Refused> {
+        let batch = self.batches.get(&id).ok_or(Refused::NoSuchBatch(id))?;
+        if nodes.is_empty() {
+            return Ok(batch.tasks().collect());
+        }
+        let mut named = BTreeSet::new();
+        for ident in nodes {
+            let node = inventory.named(ident).ok();
+            let node = node.and_then(|id| inventory.get(id));
+            let uuid = node.map(|node| node.settings.uuid);
+            let meant = |member: &&Member| {
+                let of_task = self.get(member.task);
+                match (uuid, of_task.map(|task| task.identity.node_uuid)) {
+                    (Some(uuid), Some(of_task)) => uuid == of_task,
+                    // A node that is gone, or a task: both are still in the batch, by the name of then.
+                    _ => member.node == *ident,
+                }
+            };
+            let found = batch.members().iter().find(meant);
+            let found = found.ok_or_else(|| Refused::NoSuchNode(ident.clone()))?;
+            named.insert(found.task);
+        }
+        Ok(batch.tasks().filter(|task| named.contains(task)).collect())
+    }
+
+    /// The tasks of a batch in the order in which a control reaches them: those that wait come first, because a place
+    /// that becomes free in between must not let one of them begin.
+    pub(super) fn in_order_of_control(&self, mut tasks: Vec<TaskId>) -> Vec<TaskId> {
+        let queued = |id: &TaskId| {
+            let task = self.active.get(id);
+            task.is_some_and(|task| task.state() == State::Queued)
+        };
+        tasks.sort_by_key(|task| !queued(task));
+        tasks
+    }
+
+    /// What of the tasks has begun in a former life, and when each batch began its last one.
+    pub(super) fn take_up_batches(&mut self, at: Moment, ledger: &mut Ledger) {
+        let mut empty = Vec::new();
+        for (id, batch) in &mut self.batches {
+            let known = |task| self.active.get(&task).or_else(|| self.ended.get(&task));
+            let tasks: Vec<&Task> = batch.tasks().filter_map(known).collect();
+            let begun = tasks.iter().filter_map(|task| task.identity.started_at);
+            let begun = begun.max();
+            // One whose tasks are all forgotten says nothing any more.
+            if tasks.is_empty() {
+                empty.push(*id);
+            }
+            batch.last_start = begun.map(|begun| at.now.before(at.wall.since(begun)));
+        }
+        empty.into_iter().for_each(|id| self.drop_batch(id, ledger));
+    }
+
+    /// Ends a task for which there is nothing left to do, because its node is not there for it any more.
+    pub(super) fn give_up(&mut self, id: TaskId, at: Moment) {
+        let Some(task) = self.active.get_mut(&id) else {
+            return;
+        };
+        let why = match task.node.take() {
+            None => "rackbmcd: the node is configured no more",
+            Some(_) => "rackbmcd: the node has another task",
+        };
+        let _ = task.sequence.control(Control::Abort, why, at.now);
+    }
+
+    /// Ended tasks are forgotten when they are too old or too many, and batches with their last task.
+    pub(super) fn forget_old(&mut self, keep: Duration, wall: WallTime, ledger: &mut Ledger) {
+        let mut surplus = self.ended.len().saturating_sub(ENDED_TASKS_KEPT);
+        let mut forgotten = Vec::new();
+        for (id, task) in &self.ended {
+            let Some(ended_at) = task.identity.ended_at else {
+                continue;
+            };
+            // Tasks of a batch stay as long as it runs: its view counts them.
+            let batch = task.identity.batch.and_then(|id| self.batches.get(&id));
+            if batch.is_some_and(|batch| !batch.has_ended()) {
+                continue;
+            }
+            if surplus == 0 && wall.since(ended_at) <= keep {
+                break;
+            }
+            surplus = surplus.saturating_sub(1);
+            forgotten.push((*id, task.identity.batch));
+        }
+        for (id, batch) in forgotten {
+            self.ended.remove(&id);
+            ledger.journal.delete(Table::Tasks, id.to_string());
+            let Some(of) = batch.and_then(|batch| self.batches.get(&batch)) else {
+                continue;
+            };
+            if !of.tasks().any(|task| self.get(task).is_some()) {
+                self.drop_batch(of.id(), ledger);
+            }
+        }
+    }
+}
+
+/// Ended tasks that are kept in memory, beside those that are active.
+const ENDED_TASKS_KEPT: usize = 2000;
