@@ -31,6 +31,12 @@ impl Files for World<'_> {
         })
     }
 
+    fn user_id(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn group_id(&self, _: &str) -> Option<u32> {
+        None
+    }
     fn credentials(&self) -> Option<PathBuf> {
         Some("/run/credentials".into())
     }

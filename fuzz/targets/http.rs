@@ -3,13 +3,14 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rackbmcd::api::access::{Peer, Policy};
-use rackbmcd::api::dispatch::{BODY_LIMIT, Outcome, handle};
+use rackbmcd::api::dispatch::{Outcome, handle};
 use rackbmcd::api::fault::Fault;
 use rackbmcd::api::handle::{Daemon, Later};
 use rackbmcd::api::message::{JSON, Request, Response};
 
 use rackbmcd::entropy::Seeded;
 use rackbmcd::model::AuditPage;
+use rackbmcd::model::Limits;
 use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::rack::rights::Rights;
@@ -29,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Asks what `data` says: a request line, header lines, an empty line, a body.
 pub fn run(data: &[u8]) {
-    if data.len() > BODY_LIMIT {
+    if data.len() > (Limits::default().body_bytes as usize) {
         return;
     }
     let Some(request) = request(data) else { return };

@@ -4,11 +4,10 @@
 use super::fault::Fault;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use subtle::ConstantTimeEq;
 
-pub use crate::model::Role;
+pub use crate::model::{Grant, Policy, Role, Subject, TcpAuth, Token};
 pub use crate::rack::rights::Rights;
 
 /// The kind of socket that a request came over.
@@ -100,85 +99,6 @@ impl Peer {
     }
 }
 
-/// To whom a grant speaks.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Subject {
-    /// A user id on the Unix socket.
-    Uid(u32),
-    /// A group on the Unix socket, main or supplementary.
-    Gid(u32),
-    /// A user of http_basic on the TCP port. A login name on this host is another thing.
-    Http(String),
-}
-
-/// A role given to somebody.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Grant {
-    /// To whom.
-    pub to: Subject,
-    /// What.
-    pub role: Role,
-    /// On these nodes alone (names, expanded); on the whole rack where `None`.
-    pub nodes: Option<BTreeSet<String>>,
-}
-
-/// How a client on TCP says who it is.
-#[derive(Clone, Debug, Default)]
-pub enum TcpAuth {
-    /// Not at all: every local user may switch the rack. On loopback only.
-    None,
-    /// A user and password (bcrypt hashes by user), or a bearer token.
-    #[default]
-    Credentials,
-}
-
-/// A bearer token as it is stored.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token {
-    /// The name to show for it.
-    pub name: String,
-    /// SHA-256 of the token.
-    pub sha256: [u8; 32],
-    /// What it may do.
-    pub role: Role,
-    /// On these nodes alone (names, expanded); on the whole rack where `None`.
-    pub nodes: Option<BTreeSet<String>>,
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({}, {}, ***)", self.name, self.role)
-    }
-}
-
-/// Who may do what, as configured.
-#[derive(Clone, Default)]
-pub struct Policy {
-    /// The roles given. Where there is none, whoever may open the Unix socket, and whoever has a password, is operator.
-    pub grants: Vec<Grant>,
-    /// The daemon's own user: admin on the Unix socket, as is uid 0.
-    pub daemon_uid: Option<u32>,
-    /// How TCP clients say who they are.
-    pub tcp_auth: TcpAuth,
-    /// bcrypt hashes by user.
-    pub passwords: BTreeMap<String, String>,
-    /// Bearer tokens.
-    pub tokens: Vec<Token>,
-    /// Host names that a TCP client may address us by, beside the loopback ones.
-    pub hosts: BTreeSet<String>,
-}
-
-impl fmt::Debug for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy")
-            .field("grants", &self.grants)
-            .field("tcp_auth", &self.tcp_auth)
-            .field("users", &self.passwords.len())
-            .field("tokens", &self.tokens)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Policy {
     /// What `peer` may do, as the configuration has it now.
     pub fn rights(&self, peer: &Peer) -> Rights {
@@ -186,7 +106,7 @@ impl Policy {
             (Transport::Unix, _) => self.rights_on_unix(peer),
             (Transport::Tcp, None) => match self.tcp_auth {
                 TcpAuth::None => Rights::everywhere_as(Role::Operator),
-                TcpAuth::Credentials => Rights::default(),
+                TcpAuth::HttpBasic | TcpAuth::Token => Rights::default(),
             },
             (Transport::Tcp, Some(Credential::Token(sha256))) => {
                 let known = self.tokens.iter().find(|token| token.sha256 == *sha256);
@@ -196,7 +116,10 @@ impl Policy {
                 if self.passwords.get(user) != Some(hash) {
                     return Rights::default();
                 }
-                self.granted(|to| matches!(to, Subject::Http(name) if name == user))
+                self.granted(|to| match to {
+                    Subject::Http(name) => name == user,
+                    Subject::Uid(_) | Subject::Gid(_) | Subject::Unknown(_) => false,
+                })
             }
         }
     }
@@ -209,7 +132,7 @@ impl Policy {
         self.granted(|to| match to {
             Subject::Uid(uid) => peer.uid == Some(*uid),
             Subject::Gid(gid) => peer.gid == Some(*gid) || peer.groups.contains(gid),
-            Subject::Http(_) => false,
+            Subject::Http(_) | Subject::Unknown(_) => false,
         })
     }
 
@@ -294,7 +217,7 @@ impl Policy {
             return Ok(Entry::Open);
         }
         self.check_origin(headers)?;
-        if public || matches!(self.tcp_auth, TcpAuth::None) {
+        if public || self.tcp_auth == TcpAuth::None {
             return Ok(Entry::Open);
         }
         let Some(header) = headers.get(http::header::AUTHORIZATION) else {

@@ -15,8 +15,6 @@ use crate::rack::rights::Rights;
 use http::{HeaderMap, StatusCode};
 use std::rc::Rc;
 
-/// The largest body that is read.
-pub const BODY_LIMIT: usize = 64 * 1024;
 /// The longest path and query that are looked at.
 pub const PATH_LIMIT: usize = 8 * 1024;
 

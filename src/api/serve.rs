@@ -16,9 +16,8 @@ mod tls;
 
 use super::access::{Peer, Policy};
 use super::deed::{Deed, deed};
-use super::dispatch::BODY_LIMIT;
 pub use super::handle::Later;
-use crate::model::{AuditPage, Who};
+use crate::model::{AuditPage, Limits, Who};
 use crate::nodeset;
 use crate::rack::call::{Answer, Call, Refused};
 use door::Door;
@@ -111,45 +110,6 @@ impl Reply {
     /// Whether nobody waits for the answer any more.
     pub fn is_gone(&self) -> bool {
         self.0.is_closed()
-    }
-}
-
-/// Limits and deadlines.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Connections of one listener. More are told 503 at once.
-    pub connections: usize,
-    /// Streams of events of one daemon. More are told 503.
-    pub streams: usize,
-    /// Bytes of a request's head, at least 8192: more are told 431.
-    pub head_bytes: usize,
-    /// Bytes of a request's body: more are told 413.
-    pub body_bytes: usize,
-    /// A request's headers, and an idle connection's next request, come within this.
-    pub headers: Duration,
-    /// A request's body comes within this.
-    pub body: Duration,
-    /// A client that reads nothing for so long is let go.
-    pub write: Duration,
-    /// The rack answers within this, beyond what a call waits for by itself.
-    pub answer: Duration,
-    /// When the daemon goes down, requests under way have so long.
-    pub grace: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            connections: 512,
-            streams: 256,
-            head_bytes: 32 * 1024,
-            body_bytes: BODY_LIMIT,
-            headers: Duration::from_secs(15),
-            body: Duration::from_secs(10),
-            write: Duration::from_secs(20),
-            answer: Duration::from_secs(30),
-            grace: Duration::from_secs(5),
-        }
     }
 }
 
@@ -253,7 +213,7 @@ async fn serve<D: Door>(door: D, context: &Rc<Context>) {
             match door.accept(context).await {
                 Ok((raw, peer)) => {
                     let counted = Counted::new(&open);
-                    if counted.others >= context.limits.connections {
+                    if counted.others >= context.limits.connections as usize {
                         let sent_away = async move {
                             D::turn_away(raw).await;
                             drop(counted);
@@ -348,7 +308,7 @@ async fn exchange<S>(
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + 'static,
 {
-    let guarded = Guarded::new(stream, context.limits.write);
+    let guarded = Guarded::new(stream, context.limits.write_timeout);
     let shared = Rc::new(Connection {
         peer,
         scheme,
@@ -364,9 +324,9 @@ where
     let mut http = http1::Builder::new();
     // Without a timer there is no header deadline at all. The same deadline ends idle connections.
     http.timer(SmolTimer::new())
-        .header_read_timeout(context.limits.headers)
+        .header_read_timeout(context.limits.header_timeout)
         .max_headers(HEADERS_LIMIT)
-        .max_buf_size(context.limits.head_bytes)
+        .max_buf_size(context.limits.header_bytes as usize)
         // A client that has said all (`nc -N`) still wants its answer.
         .half_close(true)
         .keep_alive(true);

@@ -4,7 +4,8 @@ use super::complaint::{At, Findings};
 use super::files::{Secrets, hex};
 use super::section::{Section, wrong_type};
 use super::tls::{self, Tls};
-use std::fmt;
+use crate::model::{Grant, Limits, Policy, Role, Subject, TcpAuth, Token};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,139 +23,12 @@ pub struct ApiSettings {
     pub socket_mode: u32,
     /// The TCP address; off unless set.
     pub tcp: Option<SocketAddr>,
-    /// How TCP clients say who they are.
-    pub auth: Auth,
-    /// The users of http_basic; empty unless `tcp` and `auth` ask for them.
-    pub users: Vec<HttpUser>,
-    /// Bearer tokens, which TCP clients may use beside http_basic.
-    pub tokens: Vec<Token>,
-    /// Names that a TCP request's `Host` may have, beside `localhost` and the address itself.
-    pub hosts: Vec<String>,
     /// What TCP is spoken with, where it is not plain HTTP.
     pub tls: Option<Tls>,
-    /// Who may do what. Where it is empty, everybody whom the socket's mode or a password lets in may do everything.
-    /// The user root always may.
-    pub roles: Vec<RoleRule>,
+    /// Who may do what. The user root always may do everything, and so may the daemon's own.
+    pub policy: Policy,
     /// What a client may cost.
     pub limits: Limits,
-}
-
-/// How TCP clients say who they are.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Auth {
-    /// User and password, checked against bcrypt hashes; or a bearer token.
-    #[default]
-    HttpBasic,
-    /// A bearer token alone.
-    Token,
-    /// Not at all: loopback only.
-    None,
-}
-
-/// A user of http_basic.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HttpUser {
-    /// The name.
-    pub name: String,
-    /// The bcrypt hash of the password.
-    pub hash: String,
-}
-
-impl fmt::Debug for HttpUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:***", self.name)
-    }
-}
-
-/// A bearer token.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token {
-    /// The name that the audit trail shows.
-    pub name: String,
-    /// The SHA-256 of the token.
-    pub sha256: [u8; 32],
-    /// What it may do.
-    pub role: Role,
-    /// The names of the nodes that it may do it to; all where `None`.
-    pub nodes: Option<Vec<String>>,
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("name", &self.name)
-            .field("role", &self.role)
-            .field("nodes", &self.nodes)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What somebody may do; a higher role may do all that a lower one may.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Role {
-    /// Look.
-    Reader,
-    /// Press buttons and control tasks.
-    Operator,
-    /// Everything.
-    Admin,
-}
-
-/// A role for whoever is named in it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RoleRule {
-    /// The role.
-    pub role: Role,
-    /// Users of the host.
-    pub unix_users: Vec<Account>,
-    /// Groups of the host.
-    pub unix_groups: Vec<Account>,
-    /// Users of http_basic.
-    pub http_users: Vec<String>,
-    /// The names of the nodes that it holds for; all where `None`.
-    pub nodes: Option<Vec<String>>,
-}
-
-/// A user or a group of the host, as typed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Account {
-    /// By name.
-    Name(String),
-    /// By number.
-    Id(u32),
-}
-
-/// What a client may cost.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// Connections at once.
-    pub connections: u32,
-    /// Event streams among them.
-    pub streams: u32,
-    /// Bytes of a request's head.
-    pub header_bytes: u32,
-    /// Bytes of a request's body.
-    pub body_bytes: u32,
-    /// Time for a request's head to arrive; also how long an unused connection is kept.
-    pub header_timeout: Duration,
-    /// Time for a request's body to arrive.
-    pub body_timeout: Duration,
-    /// Time for an answer to be taken.
-    pub write_timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            connections: 512,
-            streams: 256,
-            header_bytes: 16 * 1024,
-            body_bytes: 64 * 1024,
-            header_timeout: Duration::from_secs(30),
-            body_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(10),
-        }
-    }
 }
 
 /// Resolves a node set typed somewhere to names of nodes, or complains.
@@ -172,36 +46,31 @@ pub(super) fn read(
         socket_group: None,
         socket_mode: 0o660,
         tcp: None,
-        auth: Auth::default(),
-        users: Vec::new(),
-        tokens: Vec::new(),
-        hosts: Vec::new(),
         tls: None,
-        roles: Vec::new(),
+        policy: Policy::default(),
         limits: Limits::default(),
     };
     let Some(mut whole) = section else {
         return usual;
     };
     let section = &mut whole;
-    let words = [
-        ("http_basic", Auth::HttpBasic),
-        ("token", Auth::Token),
-        ("none", Auth::None),
-    ];
     let socket = section.nonempty("socket", findings);
     let socket_group = section.nonempty("socket_group", findings);
     let socket_mode = socket_mode(section, findings);
     let tcp = tcp(section, findings);
-    let auth = section.word("auth", &words, findings);
+    let auth = section.word(
+        "auth",
+        &TcpAuth::ALL.map(|auth| (auth.name(), auth)),
+        findings,
+    );
     let htpasswd = section.nonempty("htpasswd", findings);
     let hosts = section.texts("hosts", findings);
     let tls = tls::read(section, secrets, findings);
     let tokens = tokens(section, resolve, findings);
     let roles = section.tables("role", "[[api.role]]", findings);
-    let roles: Vec<RoleRule> = roles
+    let grants: Vec<Grant> = roles
         .into_iter()
-        .filter_map(|section| role_rule(section, resolve, findings))
+        .flat_map(|section| grants(section, resolve, secrets, findings))
         .collect();
     let limits = section.table("limits", "[api.limits]", findings);
     let mut settings = ApiSettings {
@@ -209,14 +78,17 @@ pub(super) fn read(
         socket_group: socket_group.map(|at| at.value),
         socket_mode,
         tcp: tcp.as_ref().map(|at| at.value),
-        auth: auth.as_ref().map_or(usual.auth, |at| at.value),
-        users: Vec::new(),
-        tokens,
-        hosts: hosts.map_or_else(Vec::new, |at| {
-            at.value.into_iter().map(|at| at.value).collect()
-        }),
         tls: tls.as_ref().map(|at| at.value.clone()),
-        roles,
+        policy: Policy {
+            grants,
+            daemon_uid: None,
+            tcp_auth: auth.as_ref().map_or_else(TcpAuth::default, |at| at.value),
+            passwords: BTreeMap::new(),
+            tokens,
+            hosts: hosts.map_or_else(BTreeSet::new, |at| {
+                at.value.into_iter().map(|at| at.value).collect()
+            }),
+        },
         limits: limits.map_or_else(Limits::default, |section| read_limits(section, findings)),
     };
     whole.finish(
@@ -231,10 +103,11 @@ pub(super) fn read(
     }
     if let Some(tcp) = tcp {
         check_tcp(&tcp, &auth, &settings, findings);
-        if settings.auth == Auth::HttpBasic {
+        if settings.policy.tcp_auth == TcpAuth::HttpBasic {
             let named =
                 htpasswd.unwrap_or_else(|| At::new("/etc/rackbmcd/htpasswd".into(), tcp.span));
-            settings.users = users(&secrets.path(&named.value), &named.span, secrets, findings);
+            settings.policy.passwords =
+                users(&secrets.path(&named.value), &named.span, secrets, findings);
         }
     }
     settings
@@ -282,23 +155,23 @@ fn tcp(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<At<Sock
 
 fn check_tcp(
     tcp: &At<SocketAddr>,
-    auth: &Option<At<Auth>>,
+    auth: &Option<At<TcpAuth>>,
     settings: &ApiSettings,
     findings: &mut Findings<'_>,
 ) {
     let loopback = tcp.value.ip().to_canonical().is_loopback();
     let span = auth.as_ref().map_or(&tcp.span, |at| &at.span);
-    match settings.auth {
-        Auth::None if !loopback => findings.complain(
+    match settings.policy.tcp_auth {
+        TcpAuth::None if !loopback => findings.complain(
             span,
             format!("auth = \"none\" would open the rack to the network on {}: write \"http_basic\" or \"token\", \
                      or a tcp address on loopback", tcp.value),
         ),
-        Auth::None => findings.warn(span, "auth = \"none\": every user of this host may switch every node off"),
-        Auth::Token if settings.tokens.is_empty() => {
+        TcpAuth::None => findings.warn(span, "auth = \"none\": every user of this host may switch every node off"),
+        TcpAuth::Token if settings.policy.tokens.is_empty() => {
             findings.missing(span, "auth = \"token\" without a token: write [[api.token]] with name, sha256 and role");
         }
-        _ => {}
+        TcpAuth::Token | TcpAuth::HttpBasic => {}
     }
     if !loopback && settings.tls.is_none() {
         let remedy = if cfg!(feature = "tls") {
@@ -317,12 +190,12 @@ fn users(
     span: &Range<usize>,
     secrets: &Secrets<'_>,
     findings: &mut Findings<'_>,
-) -> Vec<HttpUser> {
+) -> BTreeMap<String, String> {
     let Some(content) = secrets.private(path, span, findings) else {
-        return Vec::new();
+        return BTreeMap::new();
     };
     let text = String::from_utf8_lossy(&content.bytes);
-    let mut users: Vec<HttpUser> = Vec::new();
+    let mut users = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -345,13 +218,10 @@ fn users(
             let complaint =
                 format!("the password of {name} is no bcrypt hash: make it with htpasswd -B");
             findings.complain_in(path, number, complaint);
-        } else if users.iter().any(|user| user.name == name) {
+        } else if users.contains_key(name) {
             findings.complain_in(path, number, format!("the user {name} stands there twice"));
         } else {
-            users.push(HttpUser {
-                name: name.into(),
-                hash: hash.into(),
-            });
+            users.insert(name.to_owned(), hash.to_owned());
         }
     }
     if users.is_empty() {
@@ -363,12 +233,6 @@ fn users(
     users
 }
 
-const ROLES: [(&str, Role); 3] = [
-    ("reader", Role::Reader),
-    ("operator", Role::Operator),
-    ("admin", Role::Admin),
-];
-
 fn role(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<Role> {
     if section.value("role").is_none() {
         let missing = format!(
@@ -377,7 +241,11 @@ fn role(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<Role> 
         );
         findings.missing(&section.span, missing);
     }
-    Some(section.word("role", &ROLES, findings)?.value)
+    Some(
+        section
+            .word("role", &Role::ALL.map(|role| (role.name(), role)), findings)?
+            .value,
+    )
 }
 
 /// The nodes that a rule is for: all where the key is missing, none of the rule where it is wrong.
@@ -385,10 +253,10 @@ fn nodes(
     section: &mut Section<'_>,
     resolve: Resolve<'_>,
     findings: &mut Findings<'_>,
-) -> Option<Option<Vec<String>>> {
+) -> Option<Option<BTreeSet<String>>> {
     section.value("nodes").map_or(Some(None), |_| {
         let typed = section.text("nodes", findings)?;
-        resolve(&typed, findings).map(Some)
+        resolve(&typed, findings).map(|nodes| Some(nodes.into_iter().collect()))
     })
 }
 
@@ -446,19 +314,29 @@ fn tokens(
     tokens
 }
 
-fn role_rule(
+/// The grants of one `[[api.role]]`.
+fn grants(
     mut section: Section<'_>,
     resolve: Resolve<'_>,
+    secrets: &Secrets<'_>,
     findings: &mut Findings<'_>,
-) -> Option<RoleRule> {
+) -> Vec<Grant> {
     let role = role(&mut section, findings);
-    let unix_users = accounts(&mut section, "unix_users", findings);
-    let unix_groups = accounts(&mut section, "unix_groups", findings);
-    let http_users = section
-        .texts("http_users", findings)
-        .map_or_else(Vec::new, |at| at.value);
+    let user = |name: &str| secrets.user_id(name).map(Subject::Uid);
+    let mut subjects = accounts(&mut section, "unix_users", Subject::Uid, user, findings);
+    let group = |name: &str| secrets.group_id(name).map(Subject::Gid);
+    subjects.extend(accounts(
+        &mut section,
+        "unix_groups",
+        Subject::Gid,
+        group,
+        findings,
+    ));
+    let http_users = section.texts("http_users", findings);
+    let http_users = http_users.map_or_else(Vec::new, |at| at.value);
+    subjects.extend(http_users.into_iter().map(|at| Subject::Http(at.value)));
     let nodes = nodes(&mut section, resolve, findings);
-    if unix_users.is_empty() && unix_groups.is_empty() && http_users.is_empty() {
+    if subjects.is_empty() {
         let missing = "the role is nobody's: write unix_users, unix_groups or http_users";
         findings.missing(&section.span, missing);
     }
@@ -469,26 +347,40 @@ fn role_rule(
         ],
         findings,
     );
-    Some(RoleRule {
-        role: role?,
-        unix_users,
-        unix_groups,
-        http_users: http_users.into_iter().map(|at| at.value).collect(),
-        nodes: nodes?,
-    })
+    let (Some(role), Some(nodes)) = (role, nodes) else {
+        return Vec::new();
+    };
+    let grant = |to| Grant {
+        to,
+        role,
+        nodes: nodes.clone(),
+    };
+    subjects.into_iter().map(grant).collect()
 }
 
+/// Accounts of this host, by number or by name; `known` finds the name's number.
 fn accounts(
     section: &mut Section<'_>,
     key: &'static str,
+    numbered: fn(u32) -> Subject,
+    known: impl Fn(&str) -> Option<Subject>,
     findings: &mut Findings<'_>,
-) -> Vec<Account> {
+) -> Vec<Subject> {
     let accounts = section.list(key, findings, |element, findings| {
         let account = match element.get_ref() {
-            DeValue::String(name) if !name.is_empty() => Some(Account::Name(name.to_string())),
+            DeValue::String(name) if !name.is_empty() => {
+                let found = known(name);
+                if found.is_none() {
+                    findings.warn(
+                        &element.span(),
+                        format!("{key}: this host has no '{name}': nobody gets this role by it"),
+                    );
+                }
+                Some(found.unwrap_or_else(|| Subject::Unknown(name.to_string())))
+            }
             DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix())
                 .ok()
-                .map(Account::Id),
+                .map(numbered),
             _ => None,
         };
         if account.is_none() {
@@ -530,5 +422,6 @@ fn read_limits(mut section: Section<'_>, findings: &mut Findings<'_>) -> Limits 
         header_timeout,
         body_timeout,
         write_timeout,
+        ..usual
     }
 }

@@ -2,6 +2,7 @@
 
 use super::complaint::{At, Findings};
 use crate::session::secret::{BmcKey, Password};
+use nix::unistd::{Group, User};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,6 +26,12 @@ pub trait Files {
     fn state_directory(&self) -> Option<PathBuf> {
         None
     }
+
+    /// The number of a user of this host.
+    fn user_id(&self, name: &str) -> Option<u32>;
+
+    /// The number of a group of this host.
+    fn group_id(&self, name: &str) -> Option<u32>;
 }
 
 /// A file's content and who may read it.
@@ -63,6 +70,16 @@ impl Files for Disk {
     fn state_directory(&self) -> Option<PathBuf> {
         std::env::var_os("STATE_DIRECTORY").map(PathBuf::from)
     }
+
+    fn user_id(&self, name: &str) -> Option<u32> {
+        let found = User::from_name(name).ok().flatten();
+        found.map(|user| user.uid.as_raw())
+    }
+
+    fn group_id(&self, name: &str) -> Option<u32> {
+        let found = Group::from_name(name).ok().flatten();
+        found.map(|group| group.gid.as_raw())
+    }
 }
 
 /// Where a secret stands.
@@ -99,6 +116,16 @@ impl<'f> Secrets<'f> {
     /// Where things are remembered, unless the configuration says.
     pub fn state_directory(&self) -> Option<PathBuf> {
         self.files.state_directory()
+    }
+
+    /// The number of a user of this host.
+    pub fn user_id(&self, name: &str) -> Option<u32> {
+        self.files.user_id(name)
+    }
+
+    /// The number of a group of this host.
+    pub fn group_id(&self, name: &str) -> Option<u32> {
+        self.files.group_id(name)
     }
 
     /// A file of which others may read nothing; a complaint at the place that names it.

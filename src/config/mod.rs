@@ -11,7 +11,7 @@ mod node;
 mod section;
 mod tls;
 
-pub use api::{Account, ApiSettings, Auth, HttpUser, Limits, Role, RoleRule, Token};
+pub use api::ApiSettings;
 pub use complaint::Complaint;
 pub use files::{Content, Disk, Files};
 pub use node::uuid_of;

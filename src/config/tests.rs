@@ -5,7 +5,7 @@ mod node;
 
 use super::*;
 use crate::ipmi::{PrivilegeLevel, SuiteId};
-use crate::power::OnSoftTimeout;
+use crate::model::{Grant, OnSoftTimeout, Role, Subject, TcpAuth};
 use crate::rack::settings::Address;
 use crate::session::quirk::Quirk;
 use crate::session::settings::Protocol;
@@ -36,6 +36,12 @@ impl Files for World {
     }
     fn state_directory(&self) -> Option<PathBuf> {
         self.state_directory.clone()
+    }
+    fn user_id(&self, name: &str) -> Option<u32> {
+        (name == "ops").then_some(1001)
+    }
+    fn group_id(&self, name: &str) -> Option<u32> {
+        (name == "wheel").then_some(10)
     }
 }
 
@@ -150,8 +156,8 @@ fn the_example_of_the_design_means_what_it_says() {
     assert_eq!(config.nodes.len(), 17);
     assert_eq!(config.daemon, DaemonSettings::default());
     assert_eq!(config.api.tcp, Some("127.0.0.1:6385".parse().unwrap()));
-    assert_eq!(config.api.auth, Auth::HttpBasic);
-    assert_eq!(config.api.users[0].name, "ops");
+    assert_eq!(config.api.policy.tcp_auth, TcpAuth::HttpBasic);
+    assert!(config.api.policy.passwords.contains_key("ops"));
     assert_eq!(config.rack.name, "r1");
     let node = &config.nodes[15];
     assert_eq!(node.name, "r1n16");
@@ -349,7 +355,7 @@ fn groups_are_node_sets() {
         groups = ["rack"]
         [[api.role]]
         role = "operator"
-        unix_groups = ["ops", 1000]
+        unix_groups = ["wheel", 1000]
         nodes = "@even"
         "#,
     );
@@ -359,15 +365,13 @@ fn groups_are_node_sets() {
         .map(|node| node.groups.join("+"))
         .collect();
     assert_eq!(groups, ["odd+rack", "even+rack", "odd+rack", "even+rack"]);
-    let rule = &config.api.roles[0];
-    assert_eq!(
-        rule.unix_groups,
-        [Account::Name("ops".into()), Account::Id(1000)]
-    );
-    assert_eq!(
-        rule.nodes.as_deref(),
-        Some(&["n2".to_owned(), "n4".to_owned()][..])
-    );
+    let nodes = ["n2".to_owned(), "n4".to_owned()];
+    let granted = [Subject::Gid(10), Subject::Gid(1000)].map(|to| Grant {
+        to,
+        role: Role::Operator,
+        nodes: Some(nodes.clone().into()),
+    });
+    assert_eq!(config.api.policy.grants, granted);
 }
 
 #[test]

@@ -9,7 +9,6 @@
 //! | `listen` | the API's sockets: systemd's or our own |
 //! | `store` | the journal on the disk |
 //! | `audit` | who changed what, chained by hash |
-//! | `policy` | the configuration's roles as the API wants them |
 //! | `metrics` | OpenMetrics text |
 //! | `kernel` | the only `unsafe`: calls without a safe wrapper |
 //! | `pages` | the man pages rackbmcd(8) and rackbmcd.toml(5) |
@@ -26,7 +25,6 @@ mod logging;
 mod metrics;
 mod names;
 mod pages;
-mod policy;
 mod shell;
 mod signals;
 pub mod store;

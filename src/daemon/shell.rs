@@ -8,14 +8,14 @@ use super::store::Store;
 use super::store::committer::{self, Batch, Committed, Look};
 use super::thread::Executor;
 use super::udp::{Received, Sockets};
-use super::{Failure, kernel, metrics, names, policy};
+use super::{Failure, kernel, metrics, names};
 use crate::api::access::Peer;
-use crate::api::serve::{Asked, Audit, Context, Limits, Reply, State, serve_unix};
+use crate::api::serve::{Asked, Audit, Context, Reply, State, serve_unix};
 #[cfg(feature = "tls")]
 use crate::config::Tls;
 use crate::config::{ApiSettings, Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
-use crate::model::AuditPage;
+use crate::model::{AuditPage, Policy};
 use crate::rack::Rack;
 use crate::rack::call::{CallId, Refused};
 use crate::rack::rights::Role;
@@ -388,7 +388,7 @@ impl Shell {
                     .warnings
                     .iter()
                     .for_each(|warning| log::warn!("{warning}"));
-                let policy = Rc::new(policy::policy(&configuration.api));
+                let policy = Rc::new(policy(&configuration.api));
                 let api = configuration.api;
                 match self
                     .rack
@@ -460,21 +460,11 @@ fn context(
     executor: Executor,
 ) -> Rc<Context> {
     let (for_audit, for_metrics) = (inputs.clone(), inputs.clone());
-    let configured = &configuration.api.limits;
-    let limits = Limits {
-        connections: configured.connections as usize,
-        streams: configured.streams as usize,
-        head_bytes: configured.header_bytes as usize,
-        body_bytes: configured.body_bytes as usize,
-        headers: configured.header_timeout,
-        body: configured.body_timeout,
-        write: configured.write_timeout,
-        ..Limits::default()
-    };
+    let limits = configuration.api.limits.clone();
     Rc::new(Context {
         asks,
         entropy: Box::new(|bytes| Kernel.fill(bytes)),
-        policy: RefCell::new(Rc::new(policy::policy(&configuration.api))),
+        policy: RefCell::new(Rc::new(policy(&configuration.api))),
         #[cfg(feature = "tls")]
         identity: RefCell::new(configuration.api.tls.as_ref().map(Tls::server)),
         metrics: Box::new(move || {
@@ -577,3 +567,11 @@ const CALLS: usize = 256;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How long sessions may take to close.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who may do what, this process's own user included.
+fn policy(settings: &ApiSettings) -> Policy {
+    Policy {
+        daemon_uid: Some(nix::unistd::getuid().as_raw()),
+        ..settings.policy.clone()
+    }
+}

@@ -1,6 +1,6 @@
 //! A batch: tasks over many nodes under one policy, as it is shown and as it is asked for.
 
-use super::words::{self, Word, Words, words};
+use super::words::{Word, Words, words};
 use super::{
     BatchId, OnFailure, OnSoftTimeout, Operation, Seconds, TaskId, TaskState, Who, seconds, stamp,
     whole,
@@ -144,17 +144,12 @@ pub struct BatchStart {
     /// Names or uuids; never empty.
     pub nodes: Vec<String>,
     /// What to do.
-    #[serde(with = "words::asked")]
     pub operation: Operation,
     /// Patience for each node's operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Seconds>,
     /// As in [`TaskStart`](super::TaskStart).
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "words::asked::maybe"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_soft_timeout: Option<OnSoftTimeout>,
     /// As in [`TaskStart`](super::TaskStart).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,11 +168,7 @@ pub struct BatchStart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stagger: Option<Seconds>,
     /// What a failure means for the nodes that have not begun.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "words::asked::maybe"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
     /// Groups in the order in which they are taken; nodes of none of them come last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -6,8 +6,6 @@ use std::fmt;
 
 words! {
     /// A boot device in Ironic's words.
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "lowercase")]
     pub enum BootDevice ("boot device") {
         /// Network boot.
         Pxe = "pxe",
@@ -83,8 +81,6 @@ pub enum Delivery {
 
 words! {
     /// What stands between us and a BMC, in the one stable word that scripts may match.
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
     pub enum Trouble ("trouble") {
         /// Its name does not resolve.
         NoAddress = "no_address",

@@ -1,6 +1,6 @@
 //! What an expert asks of a BMC outside any task, as bodies.
 
-use super::words::{self, Word, words};
+use super::words::{Word, words};
 use super::{BootDevice, Seconds, stamp, whole};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -137,7 +137,6 @@ pub struct EventLogEntry {
 #[serde(deny_unknown_fields)]
 pub struct BmcResetRequest {
     /// How thoroughly.
-    #[serde(with = "words::asked")]
     pub kind: BmcReset,
 }
 
@@ -168,7 +167,7 @@ pub struct BootOverride {
 #[serde(deny_unknown_fields)]
 pub struct BootOverrideRequest {
     /// The device; null to clear the override. It has to be said.
-    #[serde(with = "words::asked::maybe")]
+    #[serde(deserialize_with = "Option::deserialize")]
     pub device: Option<BootDevice>,
     /// For every boot, or for the next one only.
     #[serde(default)]

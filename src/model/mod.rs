@@ -3,6 +3,7 @@
 //!
 //! Plain data with serde as the API writes it; no behaviour, and no other room but `time`.
 
+mod access;
 mod audit;
 mod batch;
 mod bmc;
@@ -19,6 +20,7 @@ mod who;
 mod whole;
 mod words;
 
+pub use access::{Grant, Limits, Policy, Subject, TcpAuth, Token};
 pub use audit::{AuditHead, AuditPage};
 pub use batch::{
     Batch, BatchControl, BatchList, BatchNode, BatchNodeState, BatchStart, BatchState, Prospect,

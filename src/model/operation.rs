@@ -2,12 +2,9 @@
 
 use super::words::words;
 use super::{Power, Target};
-use serde::{Deserialize, Serialize};
 
 words! {
     /// What a task does to its node.
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
     pub enum Operation ("operation") {
         /// Switch on and read it back.
         PowerOn = "power on",
@@ -45,8 +42,6 @@ impl Operation {
 
 words! {
     /// What a person may do to a running task.
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
     pub enum Control ("control") {
         /// Stop now, leave the machine as it is.
         Abort = "abort",
@@ -63,8 +58,6 @@ words! {
 
 words! {
     /// Where a task stands.
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
     pub enum TaskState ("state of a task") {
         /// Not begun.
         Queued = "queued",
@@ -112,8 +105,7 @@ impl TaskState {
 
 words! {
     /// What happens when the operating system has not shut down within the patience.
-    #[derive(Default, Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
+    #[derive(Default)]
     pub enum OnSoftTimeout ("on_soft_timeout") {
         /// The task fails; the machine is left as it is.
         #[default]
@@ -125,8 +117,7 @@ words! {
 
 words! {
     /// What a batch does when a node fails.
-    #[derive(Default, Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
+    #[derive(Default)]
     pub enum OnFailure ("on_failure") {
         /// Go on with the others.
         #[default]

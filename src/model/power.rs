@@ -1,13 +1,12 @@
 //! Power: as it is read, as it is shown, and where a task leads.
 
-use super::words::{Words, words};
+use super::words::{Words, as_words, word_list, words};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 
 /// Whether a machine has power, as a BMC reads it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Power {
     /// Power is on.
     On,
@@ -46,7 +45,9 @@ impl Words for Power {
     }
 }
 
-words! {
+as_words!(Power);
+
+word_list! {
     /// What `power_state` shows.
     #[derive(Default)]
     pub enum PowerState ("power state") {
@@ -91,8 +92,6 @@ impl From<Power> for PowerState {
 
 words! {
     /// What `target_power_state` shows while a task runs.
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
     pub enum Target ("target") {
         /// The node is to be on.
         PowerOn = "power on",

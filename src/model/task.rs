@@ -1,6 +1,6 @@
 //! A task: as it is shown and as it is asked for.
 
-use super::words::{self, Word};
+use super::words::Word;
 use super::{
     BatchId, Control, OnSoftTimeout, Operation, Power, Seconds, Target, TaskId, TaskState, Who,
     seconds, stamp,
@@ -144,17 +144,12 @@ pub struct TaskStart {
     /// Name or uuid.
     pub node: String,
     /// What to do.
-    #[serde(with = "words::asked")]
     pub operation: Operation,
     /// Patience for the whole operation; the node's own where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Seconds>,
     /// What to do when the operating system does not go down in time.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "words::asked::maybe"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_soft_timeout: Option<OnSoftTimeout>,
     /// Press the button once more after so long.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -41,7 +41,7 @@ pub trait Words: Copy + PartialEq + fmt::Debug + 'static {
 
 /// Declares an enum with its words, and short words that requests may use as well: `ALL`, `name()`, `Display` and
 /// [`Words`] come with it.
-macro_rules! words {
+macro_rules! word_list {
     (
         $(#[$about:meta])*
         pub enum $name:ident ($what:literal) {
@@ -95,7 +95,39 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use word_list;
+
+/// The same with serde.
+macro_rules! words {
+    ( $(#[$about:meta])* pub enum $name:ident $($rest:tt)* ) => {
+        $crate::model::words::word_list! { $(#[$about])* pub enum $name $($rest)* }
+        $crate::model::words::as_words!($name);
+    };
+}
 pub(crate) use words;
+
+/// Writes an enum of [`Words`] as its word and reads it back; a word that names nothing is a mistake, as it has to be in
+/// a request. What an answer holds is a [`Word`] instead.
+macro_rules! as_words {
+    ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str($crate::model::words::Words::word(*self))
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let word = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(from)?;
+                <$name as $crate::model::words::Words>::from_asked(&word).ok_or_else(|| {
+                    let complaint = <$name as $crate::model::words::Words>::complaint(&word);
+                    serde::de::Error::custom(complaint)
+                })
+            }
+        }
+    };
+}
+pub(crate) use as_words;
 
 /// A word in an answer. A reader that is older than the writer may not know it: it keeps the text, to show it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -170,50 +202,6 @@ impl<'de, T: Words> Deserialize<'de> for Word<T> {
             Some(value) => Word::Known(value),
             None => Word::Other(text),
         })
-    }
-}
-
-/// A word in a request, for `#[serde(with)]`: one that we do not know is a mistake.
-pub(super) mod asked {
-    use super::*;
-    use serde::de::Error;
-
-    pub(in crate::model) fn serialize<T: Words, S: Serializer>(
-        value: &T,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.serialize_str(value.word())
-    }
-
-    pub(in crate::model) fn deserialize<'de, T: Words, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<T, D::Error> {
-        let word = String::deserialize(from)?;
-        T::from_asked(&word).ok_or_else(|| D::Error::custom(T::complaint(&word)))
-    }
-
-    /// The same where there may be none.
-    pub(in crate::model) mod maybe {
-        use super::*;
-
-        pub(in crate::model) fn serialize<T: Words, S: Serializer>(
-            value: &Option<T>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            value.map(T::word).serialize(to)
-        }
-
-        pub(in crate::model) fn deserialize<'de, T: Words, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<T>, D::Error> {
-            let Some(word) = Option::<String>::deserialize(from)? else {
-                return Ok(None);
-            };
-            match T::from_asked(&word) {
-                Some(value) => Ok(Some(value)),
-                None => Err(D::Error::custom(T::complaint(&word))),
-            }
-        }
     }
 }
 

@@ -272,7 +272,7 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
     if body.is_end_stream() {
         return Ok(Vec::new());
     }
-    let limit = context.limits.body_bytes;
+    let limit = context.limits.body_bytes as usize;
     let announced = body.size_hint().lower();
     let reading = async {
         let mut bytes = Vec::new();
@@ -297,7 +297,7 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
         }
     };
     let late = async {
-        smol::Timer::after(context.limits.body).await;
+        smol::Timer::after(context.limits.body_timeout).await;
         let large = announced > limit as u64;
         Err(if large {
             Fault::too_large(limit)

@@ -33,7 +33,7 @@ impl StreamTicket {
     /// 503 where there are as many as there may be.
     pub fn take(context: &Rc<Context>) -> Result<Self, Fault> {
         let streams = &context.state.streams;
-        if streams.get() < context.limits.streams {
+        if streams.get() < context.limits.streams as usize {
             streams.set(streams.get() + 1);
             return Ok(StreamTicket(context.clone()));
         }

@@ -47,11 +47,11 @@ fn short() -> Limits {
     Limits {
         connections: 32,
         streams: 2,
-        head_bytes: 32 * 1024,
+        header_bytes: 32 * 1024,
         body_bytes: 64 * 1024,
-        headers: Duration::from_millis(400),
-        body: Duration::from_millis(400),
-        write: Duration::from_millis(600),
+        header_timeout: Duration::from_millis(400),
+        body_timeout: Duration::from_millis(400),
+        write_timeout: Duration::from_millis(600),
         answer: Duration::from_millis(800),
         grace: Duration::from_millis(800),
     }
@@ -528,7 +528,7 @@ fn what_is_no_http_is_told_so() {
 #[test]
 fn more_connections_than_there_may_be_are_told_so_and_the_others_go_on() {
     let limits = Limits {
-        headers: Duration::from_secs(3),
+        header_timeout: Duration::from_secs(3),
         ..short()
     };
     let house = House::with(obliging, limits);

@@ -34,7 +34,7 @@ impl Door for TlsListener {
 
     fn greet(&self, raw: TcpStream, context: &Context) -> Later<Option<Encrypted>> {
         let identity = context.identity.borrow().clone();
-        let patience = HANDSHAKE.min(context.limits.headers);
+        let patience = HANDSHAKE.min(context.limits.header_timeout);
         let shutdown = context.shutdown.clone();
         Box::pin(async move {
             let acceptor = TlsAcceptor::from(identity?);

@@ -155,6 +155,12 @@ impl Files for InMemory {
         Ok(Content { bytes, mode: 0o600 })
     }
 
+    fn user_id(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn group_id(&self, _: &str) -> Option<u32> {
+        None
+    }
     fn credentials(&self) -> Option<PathBuf> {
         None
     }

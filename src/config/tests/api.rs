@@ -97,14 +97,14 @@ fn tokens_are_read_and_a_port_that_all_can_reach_is_warned_about() {
         "tcp = \"[::]:6385\"\nauth = \"token\"\nhosts = [\"mgmt\"]\n\
          [[api.token]]\nname = \"ci\"\nrole = \"reader\"\nsha256 = \"{hash}\""
     )));
-    let token = &config.api.tokens[0];
+    let token = &config.api.policy.tokens[0];
     assert_eq!(
         (token.name.as_str(), token.role, &token.nodes),
         ("ci", Role::Reader, &None)
     );
     // The first and the last byte of SHA-256("test").
     assert_eq!((token.sha256[0], token.sha256[31]), (0x9f, 0x08));
-    assert_eq!(config.api.hosts, ["mgmt"]);
+    assert!(config.api.policy.hosts.contains("mgmt"));
     assert!(
         matches!(&config.warnings[..], [warning] if warning.contains("cross the network readable")),
         "{:?}",
@@ -127,4 +127,29 @@ fn mistakes_in_htpasswd_are_said_with_their_lines() {
         "/etc/rackbmcd/rackbmcd.toml:2:7: /etc/rackbmcd/htpasswd has no user: make one with htpasswd -B",
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_role_of_an_account_that_is_not_there_is_nobodys_and_is_said() {
+    // Where there is no grant at all everybody is operator: one that speaks to nobody must not be lost.
+    let config = load(&api(
+        "[[api.role]]\nrole = \"admin\"\nunix_users = [\"gone\", \"ops\"]",
+    ));
+    let granted: Vec<&Subject> = config
+        .api
+        .policy
+        .grants
+        .iter()
+        .map(|grant| &grant.to)
+        .collect();
+    assert_eq!(
+        granted,
+        [&Subject::Unknown("gone".into()), &Subject::Uid(1001)]
+    );
+    assert_eq!(
+        config.warnings,
+        [
+            "/etc/rackbmcd/rackbmcd.toml:4:15: unix_users: this host has no 'gone': nobody gets this role by it"
+        ]
+    );
 }
