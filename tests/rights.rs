@@ -144,6 +144,19 @@ fn a_right_that_is_taken_away_ends_streams_and_long_polls() {
     let tcp = free_tcp();
     let mut bed = bed_on(tcp);
     bed.start();
+    // Every node has been read: nothing happens any more that the long poll below would answer with.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let mut answer = String::new();
+        ask(tcp, "token-of-all", "GET /v1/nodes", "")
+            .read_to_string(&mut answer)
+            .expect("an answer");
+        if !answer.contains("\"power_state\":null") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{answer}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let mut stream = ask(tcp, "token-of-all", "GET /v1/events", "");
     let mut first = [0; 64];
     let count = stream.read(&mut first).expect("an answer");
