@@ -101,7 +101,8 @@ fn no_power_on_that_was_held_back_leaves_after_its_task_was_aborted() {
             let _ = world.control(*task, Control::Abort);
         }
         let answered = world.left.len();
-        world.run_for(secs(25));
+        // Before the first reading that follows an abort.
+        world.run_for(secs(11));
         let late = world.left[answered..]
             .iter()
             .filter(|left| left.order.is_some())
@@ -483,4 +484,85 @@ fn a_bad_network_is_seldom_taken_for_a_wrong_password_over_ipmi_1_5() {
     }
     // Each log-in fails with 0.36, and four in a row count as a wrong password.
     assert!(succeeded >= 38, "{succeeded} of 40");
+}
+
+#[test]
+fn an_abort_that_names_a_soft_reboot_ends_it_also_where_the_first_reading_said_off() {
+    let mut world = World::new(60, 1);
+    let now = world.now;
+    world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
+    world.run_for(secs(70));
+    let (asked, before) = (world.now, world.power_state("n01"));
+    let task = world.put_power("n01", "soft rebooting", Wishes::default());
+    let task = task.unwrap().expect("it begins").id;
+    let said_off = |world: &mut World| {
+        let target = world.node("n01").target_power_state;
+        target == Some(Target::PowerOn.into())
+    };
+    assert!(world.run_until(asked + secs(1), said_off));
+    let answer = world.put_power("n01", "abort soft rebooting", Wishes::default());
+    let aborted = answer.unwrap().expect("there was something to abort");
+    assert_eq!((aborted.id, aborted.state), (task, State::Aborted.into()));
+    let left = world.left.len();
+    assert_eq!(world.power_state("n01"), before);
+    world.run_for(secs(10));
+    let late = world.left[left..].iter();
+    assert_eq!(late.filter(|left| left.order.is_some()).count(), 0);
+    assert!(!world.is_on("n01"));
+    let nothing = world.put_power("n01", "abort soft rebooting", Wishes::default());
+    assert_eq!(nothing, Ok(None));
+}
+
+#[test]
+fn a_node_is_read_soon_after_an_abort_and_after_a_soft_operation_that_failed() {
+    for control in [true, false] {
+        let mut world = World::new(61, 1);
+        world.mood("n01").os = OsMood::Hangs;
+        world.run_for(secs(3));
+        let wishes = Wishes {
+            timeout: Some(secs(12)),
+            ..Wishes::default()
+        };
+        let task = world.start_task("n01", Operation::SoftPowerOff, wishes);
+        world.run_for(secs(3));
+        if control {
+            world.control(task, Control::Abort).unwrap();
+        }
+        world.run_task(task, secs(15));
+        let ended = world.now;
+        assert_eq!(world.power_state("n01"), PowerState::Error);
+        let known = |world: &mut World| world.power_state("n01") == PowerState::On;
+        assert!(world.run_until(ended + secs(25), known));
+        let took = world.now - ended;
+        assert!(took >= millis(11_900) && took <= secs(19), "{took:?}");
+    }
+}
+
+#[test]
+fn whoever_wants_a_busy_node_hears_whose_it_is_and_a_batch_names_every_one() {
+    let mut world = World::new(62, 3);
+    for node in ["n01", "n02"] {
+        world.mood(node).os = OsMood::Hangs;
+        world.start_task(node, Operation::SoftPowerOff, Wishes::default());
+    }
+    world.run_for(secs(5));
+    let refused = world.put_power("n01", "power off", Wishes::default());
+    let said = refused.unwrap_err().to_string();
+    let ironic = "is locked by host r1, please retry after the current operation is completed.";
+    assert!(said.contains(ironic), "{said}");
+    for word in [
+        "n01: soft power off by alice",
+        "s left",
+        "rackbmc abort n01",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let request = batch_of(&["n01", "n02", "n03"], Operation::PowerOff);
+    let who = who();
+    let said = world.call(Call::StartBatch { request, who }).unwrap_err();
+    let said = said.to_string();
+    for node in ["rackbmc abort n01", "rackbmc abort n02"] {
+        assert!(said.contains(node), "{said}");
+    }
+    assert!(!said.contains("n03"), "{said}");
 }

@@ -129,3 +129,21 @@ fn a_change_that_the_aborted_task_does_not_lead_to_is_not_put_down_to_it() {
     assert_eq!(said.len(), before + 1);
     assert!(said[0].text.contains("nobody asked"), "{said:?}");
 }
+
+#[test]
+fn a_task_that_sends_nothing_leaves_the_late_effect_of_the_one_before_explained() {
+    let mut world = switched_off(6);
+    // The first reading after the switch is no task's doing.
+    world.run_for(secs(70));
+    world.mood("n01").on_delay = secs(7);
+    let first = world.start_task("n01", Operation::PowerOn, Wishes::default());
+    world.run_for(secs(2));
+    world.control(first, Control::Abort).unwrap();
+    let second = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let ended = world.run_task(second, secs(4));
+    assert!(ended.orders.iter().all(|order| !order.changes_power));
+    world.run_for(secs(100));
+    assert!(world.is_on("n01"));
+    let last = drifts(&mut world).remove(0);
+    assert_eq!(last.task, Some(first), "{}", last.text);
+}

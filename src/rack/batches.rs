@@ -26,12 +26,7 @@ impl Rack {
             self.begin_plan(call, request, who, members, at);
             return Ok(());
         }
-        let (gate, ledger, rack) = (&self.gate, &self.ledger, &self.settings.name);
-        for (node, _) in &members {
-            if let Some(node) = self.inventory.get(*node) {
-                start::check(node, request.operation, gate, ledger, rack, at)?;
-            }
-        }
+        self.check_members(&members, &request, at)?;
         let id = self.tasks.make_id(at.wall, &mut *self.entropy);
         let mut made = Vec::new();
         for (node, rank) in members {
@@ -67,6 +62,37 @@ impl Rack {
         let admit = Parked::Admit(tasks, call, Reply::Batch(id));
         self.ledger.journal.park(admit);
         Ok(())
+    }
+
+    /// Whether a batch may begin, all of it: every busy node is named, not the first one alone.
+    fn check_members(
+        &self,
+        members: &[(NodeId, usize)],
+        request: &BatchRequest,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        let (gate, ledger, tasks) = (&self.gate, &self.ledger, &self.tasks);
+        let rack = &self.settings.name;
+        let mut busy: Option<Refused> = None;
+        for (node, _) in members {
+            let Some(node) = self.inventory.get(*node) else {
+                continue;
+            };
+            let checked = start::check(node, request.operation, gate, ledger, tasks, rack, at);
+            match (checked, &mut busy) {
+                (Ok(()), _) => {}
+                (
+                    Err(Refused::Locked { detail, .. }),
+                    Some(Refused::Locked { detail: all, .. }),
+                ) => {
+                    all.push(';');
+                    all.push_str(&detail);
+                }
+                (Err(refused @ Refused::Locked { .. }), _) => busy = Some(refused),
+                (Err(refused), _) => return Err(refused),
+            }
+        }
+        busy.map_or(Ok(()), Err)
     }
 
     /// A dry run logs in to every BMC, reads its power state and changes nothing.

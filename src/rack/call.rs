@@ -339,7 +339,7 @@ pub enum Refused {
     NoSuchBatch(BatchId),
     /// Another task has the node. Ironic's words.
     #[error(
-        "Node {node} is locked by host {host}, please retry after the current operation is completed."
+        "Node {node} is locked by host {host}, please retry after the current operation is completed.{detail}"
     )]
     Locked {
         /// The node's uuid.
@@ -348,6 +348,8 @@ pub enum Refused {
         host: String,
         /// The task that has it.
         task: TaskId,
+        /// What it does, for whom and for how long, and what to do about it; empty, or begins with a blank.
+        detail: String,
     },
     /// This node does not have that target.
     #[error("node {node} does not support '{target}': {why}")]

@@ -7,7 +7,7 @@ use super::clock::Moment;
 use super::inventory::NodeId;
 use super::ledger::{Owner, Parked, Reply};
 use super::start::{self, Asked};
-use super::task::NMI_ANSWER;
+use super::task::{NMI_ANSWER, Task};
 use super::views::Snapshot;
 use super::waits::{self, Awaited};
 use crate::power::{self, Control, Operation, Target};
@@ -149,9 +149,9 @@ impl Rack {
                 self.admit(vec![task], call, Reply::Taken(task));
                 Ok(())
             }
-            Asked::Abort(target) => {
+            Asked::Abort(aim) => {
                 let node = self.inventory.named(ident)?;
-                self.abort_target(call, node, target, who, at)
+                self.abort_target(call, node, target, aim, who, at)
             }
         }
     }
@@ -162,13 +162,20 @@ impl Rack {
         &mut self,
         call: CallId,
         node: NodeId,
-        target: Target,
+        target: PowerTarget,
+        aim: Target,
         who: &Who,
         at: Moment,
     ) -> Result<(), Refused> {
         let task = self.inventory.get(node).and_then(|node| node.task);
         let task = task.and_then(|task| self.tasks.get(task));
-        let Some(task) = task.filter(|task| task.target() == Some(target)) else {
+        // One that shows another target because a first reading said so has not begun with anything: what is named is
+        // ended all the same, lest it leaves after the answer.
+        let meant = |task: &&Task| {
+            task.target() == Some(aim)
+                || task.identity.operation == target.operation() && !task.has_ordered()
+        };
+        let Some(task) = task.filter(meant) else {
             self.outbox.answer(call, Ok(Answer::Taken(None)));
             return Ok(());
         };
@@ -209,7 +216,8 @@ impl Rack {
         let node = self.inventory.get(id);
         let node = node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))?;
         let rack = &self.settings.name;
-        start::check(node, operation, &self.gate, &self.ledger, rack, at)?;
+        let (gate, ledger, tasks) = (&self.gate, &self.ledger, &self.tasks);
+        start::check(node, operation, gate, ledger, tasks, rack, at)?;
         let request = start::Request {
             operation,
             wishes,

@@ -9,6 +9,7 @@ use super::gate::Gate;
 use super::settings::NodeSettings;
 use super::stored;
 use super::task::Task;
+use super::tasks::Tasks;
 use crate::bmc::vocabulary::{OrderId, Power};
 use crate::bmc::{self, Bmc, Knowledge};
 use crate::model::{BmcHealth, BmcSummary, Lack, LackReason, NodeDetail, Operation, Word};
@@ -116,11 +117,14 @@ impl Node {
     }
 
     /// What is said to whoever wants it while a task has it.
-    pub(super) fn locked(&self, task: TaskId, rack: &str) -> Refused {
+    pub(super) fn locked(&self, task: TaskId, tasks: &Tasks, rack: &str, at: Moment) -> Refused {
+        let holder = tasks.get(task);
+        let detail = holder.map(|task| format!(" {}", task.holds_in_words(at.now)));
         Refused::Locked {
             node: self.settings.uuid.to_string(),
             host: rack.to_owned(),
             task,
+            detail: detail.unwrap_or_default(),
         }
     }
 

@@ -139,7 +139,15 @@ impl Outlook {
     ) -> Self {
         let operation = request.operation;
         let name = &rack.settings.name;
-        if let Err(refused) = start::check(node, operation, rack.gate, rack.ledger, name, rack.at) {
+        if let Err(refused) = start::check(
+            node,
+            operation,
+            rack.gate,
+            rack.ledger,
+            rack.tasks,
+            name,
+            rack.at,
+        ) {
             return Outlook::refused(refused.to_string());
         }
         let settings = start::sequence_settings(node, operation, &request.wishes);

@@ -23,7 +23,7 @@ impl Rack {
         let node = node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))?;
         if let (Order::ResetBmc { .. }, Some(task)) = (&order, node.task) {
             // Deaf for a minute or more, in the middle of a power change.
-            return Err(node.locked(task, &self.settings.name));
+            return Err(node.locked(task, &self.tasks, &self.settings.name, at));
         }
         if self.gate.stopping {
             return Err(Refused::Stopping);

@@ -8,6 +8,7 @@ use super::gate::Gate;
 use super::ledger::Ledger;
 use super::node::Node;
 use super::task::{Identity, Task};
+use super::tasks::Tasks;
 use crate::power::{self, Operation, Sequence, Target};
 
 /// What one of Ironic's nine targets asks for.
@@ -42,6 +43,7 @@ pub(super) fn check(
     operation: Operation,
     gate: &Gate,
     ledger: &Ledger,
+    tasks: &Tasks,
     rack: &str,
     at: Moment,
 ) -> Result<(), Refused> {
@@ -53,7 +55,7 @@ pub(super) fn check(
         return Err(Refused::Store(trouble.to_owned()));
     }
     if let Some(task) = node.task {
-        return Err(node.locked(task, rack));
+        return Err(node.locked(task, tasks, rack, at));
     }
     node.check_maintenance(gate)?;
     if node.forbids(operation) {
@@ -161,7 +163,8 @@ mod tests {
     use super::*;
 
     fn refusal(node: &Node, operation: Operation, gate: &Gate) -> Option<Refused> {
-        check(node, operation, gate, &Ledger::new(), "r1", at(100)).err()
+        let tasks = Tasks::default();
+        check(node, operation, gate, &Ledger::new(), &tasks, "r1", at(100)).err()
     }
 
     #[test]

@@ -101,20 +101,22 @@ impl Node {
         ]
     }
 
-    /// The node belongs to nobody again, and shows what the task left behind.
+    /// The node belongs to nobody again, and shows what the task left behind; what it showed before where the task did
+    /// nothing and said so.
     pub(super) fn free(
         &mut self,
         operation: Operation,
         outcome: &Outcome,
-        interval: Duration,
+        keeps_shown: bool,
+        next_sync: Duration,
         at: Moment,
     ) -> Vec<Effect> {
         self.task = None;
-        self.next_sync = at.now + interval;
+        self.next_sync = at.now + next_sync;
         self.bmc.set_wanted(false, at.now);
         match (outcome.error, outcome.power) {
             (true, _) => self.memory.shown = PowerState::Error,
-            (false, Some(power)) if outcome.state != State::Cancelled => {
+            (false, Some(power)) if !keeps_shown => {
                 self.memory.shown = power.into();
             }
             _ => {}
@@ -128,6 +130,13 @@ impl Node {
     }
 }
 
+/// Whether the machine is to be looked at soon after the end of a task: its outcome leaves open what it does now.
+pub(super) fn is_open(outcome: &Outcome) -> bool {
+    outcome.error || outcome.state == State::Aborted
+}
+
+/// When a node is read after such an end, give or take a fifth.
+pub(super) const SOON_AFTER: Duration = Duration::from_secs(15);
 /// How long a fresh reading is waited for; then the last one is shown, with its age and the trouble.
 const FRESH_ANSWER: Duration = Duration::from_secs(5);
 /// Log-ins under way at once for the sake of readings, rack-wide; a BMC that does not answer at first counts no more.
@@ -242,7 +251,8 @@ mod tests {
         let free = |outcome: &Outcome| {
             let mut node = node(0);
             node.memory.shown = PowerState::On;
-            node.free(Operation::SoftPowerOff, outcome, secs(60), at(1));
+            let keeps = outcome.state == State::Cancelled;
+            node.free(Operation::SoftPowerOff, outcome, keeps, secs(60), at(1));
             (node.memory.shown, node.memory.last_error.is_some())
         };
         let cancelled = free(&outcome(State::Cancelled, false));

@@ -230,6 +230,30 @@ impl Task {
         true
     }
 
+    /// That it has its node, for whoever wants it: `n02: soft power off by alice is running, 590 s left (task ...); to
+    /// end it: rackbmc abort n02`.
+    pub(super) fn holds_in_words(&self, now: Instant) -> String {
+        let Identity {
+            id,
+            node,
+            operation,
+            requested_by,
+            ..
+        } = &self.identity;
+        let by = &requested_by.name;
+        let left = self.sequence.progress(now).time_left;
+        let left = left.map(|left| format!(", {} s left at most", left.as_secs()));
+        let left = left.unwrap_or_default();
+        let advice = match self.state() {
+            State::Suspended => format!("to go on: rackbmc resume {node}; to end it: "),
+            _ => "to end it: ".to_owned(),
+        };
+        format!(
+            "{node}: {operation} by {by} is {}{left} (task {id}); {advice}rackbmc abort {node}",
+            self.state()
+        )
+    }
+
     /// Whether it has given an order that changes power.
     pub(super) fn has_ordered(&self) -> bool {
         let mut sent = self.sequence.sent().iter();
@@ -508,6 +532,22 @@ mod tests {
         let (call, answer) = task.nmi_answer(at(4).now).expect("it has ended");
         assert_eq!(call, CallId(3));
         assert!(matches!(answer, Err(Refused::WrongState { .. })));
+    }
+
+    #[test]
+    fn whoever_wants_its_node_hears_whose_it_is_and_what_to_type() {
+        let mut task = task(1, Operation::SoftPowerOff);
+        task.identity.requested_by.name = "alice".to_owned();
+        task.go_on(at(1));
+        let id = task.identity.id;
+        let said = task.holds_in_words(at(11).now);
+        let expected = format!(
+            "n01: soft power off by alice is running, 590 s left at most (task {id}); to end it: rackbmc abort n01"
+        );
+        assert_eq!(said, expected);
+        task.control(Control::Suspend, "bob", at(12)).unwrap();
+        let said = task.holds_in_words(at(13).now);
+        assert!(said.contains("to go on: rackbmc resume n01"), "{said}");
     }
 
     #[test]

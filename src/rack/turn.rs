@@ -15,10 +15,13 @@ use super::node::{Effect, Node};
 use super::orders::{leave, pass};
 use super::schedule::{self, Next};
 use super::start::{self, Request};
+use super::sync;
 use super::task::Task;
 use crate::bmc::vocabulary::{Delivery, OrderId, Reading, Report, Silence, Trouble};
+use crate::entropy::Entropy;
 use crate::model::{EventKind, HistoryKind};
 use crate::power::{Control, Refusal, State};
+use std::time::Duration;
 
 impl Rack {
     /// The last part of every input: who may begin now begins, and who waited hears of it.
@@ -425,10 +428,17 @@ impl Rack {
         };
         let text = format!("{operation} {}: {}", outcome.state, outcome.text);
         log::log!(level, "{}: {text}", task.identity.node);
+        let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
+        let keeps_shown = stopped && !task.has_ordered();
+        let next_sync = match sync::is_open(&outcome) {
+            true => jittered(sync::SOON_AFTER, &mut *self.entropy),
+            false => self.settings.sync_interval,
+        };
         if let Some(node_id) = node
             && let Some(node) = self.inventory.get_mut(node_id)
         {
-            if outcome.state != State::Cancelled {
+            // One that sent nothing says nothing of what another one may still do.
+            if outcome.state != State::Cancelled && task.has_ordered() {
                 node.memory.late = Late::of(task, at.wall);
             }
             let entry = HistoryEntry {
@@ -436,7 +446,7 @@ impl Rack {
                 by: Some(task.identity.requested_by.name.clone()),
                 ..entry(HistoryKind::Task, text, failed || outcome.error, at)
             };
-            let mut effects = node.free(operation, &outcome, self.settings.sync_interval, at);
+            let mut effects = node.free(operation, &outcome, keeps_shown, next_sync, at);
             effects.push(Effect::History(entry));
             self.carry_out(node_id, effects, at);
         }
@@ -464,6 +474,12 @@ impl Rack {
             self.announce(EventKind::Batch, format!("batch {id} ended"), at);
         }
     }
+}
+
+/// Within a fifth of `duration` on either side.
+fn jittered(duration: Duration, entropy: &mut dyn Entropy) -> Duration {
+    let spread = u64::try_from(duration.as_millis() / 5).unwrap_or(u64::MAX / 4);
+    duration - Duration::from_millis(spread) + Duration::from_millis(entropy.below(2 * spread + 1))
 }
 
 pub(super) fn withdrawn(delivery: Delivery, text: &str) -> Report {

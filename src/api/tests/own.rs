@@ -614,6 +614,7 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
                 node: text(),
                 host: "r1".into(),
                 task: id,
+                detail: String::new(),
             },
             409,
             "node_locked",

@@ -142,6 +142,7 @@ fn a_locked_node_is_409_in_the_words_that_clients_match() {
             node: UUID.into(),
             host: "r1".into(),
             task: TASK.parse().expect("a uuid"),
+            detail: " n01: power on by bob".into(),
         })
     };
     let exchange = request("PUT /v1/nodes/r1n01/states/power")
@@ -151,7 +152,7 @@ fn a_locked_node_is_409_in_the_words_that_clients_match() {
     assert_eq!(
         exchange.complaint(),
         format!(
-            "Node {UUID} is locked by host r1, please retry after the current operation is completed."
+            "Node {UUID} is locked by host r1, please retry after the current operation is completed. n01: power on by bob"
         )
     );
 }
