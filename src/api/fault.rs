@@ -287,6 +287,7 @@ impl Fault {
         let waits_for_a_person = [
             ErrorKind::WrongState,
             ErrorKind::Maintenance,
+            ErrorKind::UnreadableEntry,
             ErrorKind::Paused,
             ErrorKind::ControlRefused,
         ]
@@ -346,6 +347,9 @@ impl From<Refused> for Fault {
             }
             Refused::Maintenance { node, .. } => {
                 fault(StatusCode::CONFLICT, ErrorKind::Maintenance).on_node(node)
+            }
+            Refused::Unreadable { node, .. } => {
+                fault(StatusCode::CONFLICT, ErrorKind::UnreadableEntry).on_node(node)
             }
             Refused::Paused { .. } => fault(StatusCode::CONFLICT, ErrorKind::Paused),
             Refused::Control { task, .. } => fault(StatusCode::CONFLICT, ErrorKind::ControlRefused)

@@ -50,18 +50,18 @@ impl Trail {
     pub(super) fn open(store: &mut Store) -> Result<Self, StoreError> {
         let last = store.last(Table::Audit)?;
         let head = store.entry(Table::Rack, HEAD)?;
-        Ok(Trail::after(last.as_deref(), head.as_deref()))
+        Ok(Trail::after(last, head.as_deref()))
     }
 
     /// The trail that goes on after `last`, the newest record there is, and `head`, what is remembered of the newest
     /// record that was written. Where they differ the trail was tampered with: it goes on after the later of the two,
     /// so that the gap stays to be seen.
-    fn after(last: Option<&[u8]>, head: Option<&[u8]>) -> Self {
-        let record = last.and_then(|bytes| {
-            let record = serde_json::from_slice::<Record>(bytes).ok()?;
+    fn after(last: Option<(String, Vec<u8>)>, head: Option<&[u8]>) -> Self {
+        // By its key: a record that cannot be read is not written over either.
+        let record = last.and_then(|(key, bytes)| {
             Some(AuditHead {
-                number: record.number,
-                hash: hash(bytes),
+                number: key.parse().ok()?,
+                hash: hash(&bytes),
             })
         });
         let found = record.unwrap_or_default();
@@ -261,6 +261,22 @@ mod tests {
         store.commit(&[drop_record(1), drop_record(4)]).unwrap();
         let all = Breach::Truncated { last: 0, head: 4 };
         assert_eq!(verify(&mut store).unwrap().1, [all]);
+    }
+
+    #[test]
+    fn records_that_cannot_be_read_are_not_written_over() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path()).unwrap();
+        written(&mut store, &["/a", "/b"]);
+        let head = Write::Delete {
+            table: Table::Rack,
+            key: HEAD.to_owned(),
+        };
+        store.commit(&[put(2, b"garbage"), head]).unwrap();
+        written(&mut store, &["/c"]);
+        let records = read(&mut store, 0, 10).unwrap().records;
+        assert_eq!(records.len(), 3);
+        assert!(records[0].contains("/a") && records[2].contains("/c"));
     }
 
     #[test]

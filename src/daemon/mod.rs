@@ -9,6 +9,7 @@
 //! | `listen` | the API's sockets: systemd's or our own |
 //! | `store` | the journal on the disk |
 //! | `audit` | who changed what, chained by hash |
+//! | `discard` | entries of the journal that cannot be read |
 //! | `metrics` | OpenMetrics text |
 //! | `kernel` | the only `unsafe`: calls without a safe wrapper |
 //! | `pages` | the man pages rackbmcd(8) and rackbmcd.toml(5) |
@@ -18,6 +19,7 @@
 
 mod audit;
 mod clock;
+mod discard;
 mod kernel;
 mod limits;
 mod listen;
@@ -57,6 +59,15 @@ struct Arguments {
     /// was).
     #[arg(long, conflicts_with = "check_config")]
     verify_audit: bool,
+    /// Discard an entry of the journal that cannot be read, while the daemon is stopped: what it was about takes power
+    /// orders again. A copy goes into the audit trail.
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["TABLE", "KEY"],
+        conflicts_with_all = ["check_config", "verify_audit"]
+    )]
+    discard: Option<Vec<String>>,
     /// What is logged: error, warn, info, debug or trace. The configuration's log_level where not given.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<log::LevelFilter>,
@@ -94,6 +105,19 @@ pub fn main() -> ExitCode {
     }
     if arguments.verify_audit {
         return verify_audit(&configuration.daemon.state_dir);
+    }
+    if let Some([table, key]) = arguments.discard.as_deref() {
+        let state_dir = &configuration.daemon.state_dir;
+        return match discard::discard(state_dir, table, key) {
+            Ok(done) => {
+                println!("{done}");
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::FAILURE
+            }
+        };
     }
     logging::start(
         arguments

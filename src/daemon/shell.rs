@@ -74,8 +74,7 @@ pub(super) async fn run(
         clock.wall(),
         clock.now(),
         Box::new(Kernel),
-    )
-    .map_err(Failure::new)?;
+    );
     let listeners = Listeners::open(&configuration.api)?;
     let (to_inputs, inputs) = smol::channel::bounded(INPUTS);
     let (journal, batches) = smol::channel::unbounded();

@@ -251,13 +251,14 @@ impl Store {
             .map_err(|error| self.failed(error))
     }
 
-    /// The entry with the last key of a table.
+    /// The entry with the last key of a table, and that key.
     ///
     /// # Errors
     /// The disk's.
-    pub fn last(&mut self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn last(&mut self, table: Table) -> Result<Option<(String, Vec<u8>)>, StoreError> {
         let found = read_table(self.database()?, table, |entries| {
-            Ok(entries.last()?.map(|(_, value)| value.value().to_vec()))
+            let last = entries.last()?;
+            Ok(last.map(|(key, value)| (key.value().to_owned(), value.value().to_vec())))
         });
         found
             .map(Option::flatten)

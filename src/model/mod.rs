@@ -39,6 +39,7 @@ pub use operation::{Control, OnFailure, OnSoftTimeout, Operation, TaskState};
 pub use power::{Power, PowerState, Target};
 pub use rack::{
     Error, ErrorBody, ErrorKind, Health, HealthStatus, MaintenanceRequest, PauseRequest, Pausing,
+    UnreadableEntry,
 };
 pub use seconds::Seconds;
 pub use task::{ControlUse, OrderUse, PowerOptions, Task, TaskList, TaskStart};

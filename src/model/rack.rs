@@ -28,6 +28,22 @@ pub struct Health {
     pub store_trouble: Option<String>,
     /// The pause that is on.
     pub pause: Option<Hold>,
+    /// Entries of the journal that cannot be read, and the nodes that take no power order because of them.
+    pub unreadable: Vec<UnreadableEntry>,
+}
+
+/// An entry of the journal that cannot be read: `rackbmcd --discard TABLE KEY` discards it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnreadableEntry {
+    /// The table's name.
+    pub table: String,
+    /// The entry's key.
+    pub key: String,
+    /// Why it cannot be read.
+    pub why: String,
+    /// The names of the nodes that take no order that changes power until it is discarded.
+    pub nodes: Vec<String>,
 }
 
 words! {
@@ -121,6 +137,8 @@ words! {
         WrongState = "wrong_state",
         /// The node is in maintenance.
         Maintenance = "maintenance",
+        /// What the journal says of the node cannot be read.
+        UnreadableEntry = "unreadable_entry",
         /// The rack is paused.
         Paused = "paused",
         /// The task does not allow that control now.

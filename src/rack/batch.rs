@@ -12,7 +12,7 @@ use super::task::Task;
 use crate::model::{BatchNodeState, BatchState, Words};
 use crate::power::{Operation, State};
 use crate::time::{Instant, WallTime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// One batch.
@@ -131,15 +131,25 @@ impl Batch {
         }
     }
 
-    /// How far it has come; `active` finds a task that has not ended.
-    pub(super) fn room<'a>(&self, active: impl Fn(&TaskId) -> Option<&'a Task>) -> Room {
+    /// How far it has come; `active` finds a task that has not ended, and of the lost ones nobody knows it.
+    pub(super) fn room<'a>(
+        &self,
+        active: impl Fn(&TaskId) -> Option<&'a Task>,
+        lost: &BTreeSet<TaskId>,
+    ) -> Room {
         let mut room = Room::default();
         for member in &self.record.members {
-            let Some(task) = active(&member.task).filter(|task| task.is_active()) else {
+            let task = active(&member.task).filter(|task| task.is_active());
+            if task.is_none() && !lost.contains(&member.task) {
                 continue;
-            };
+            }
             let open = room.open_rank.unwrap_or(member.rank);
             room.open_rank = Some(open.min(member.rank));
+            let Some(task) = task else {
+                // Nobody knows how far it came: it counts as under way.
+                room.running += 1;
+                continue;
+            };
             // One that was suspended before it began has no part in it yet.
             let begun = task.identity.started_at.is_some();
             room.running += u32::from(begun && task.state() != State::Queued);
@@ -336,7 +346,7 @@ mod tests {
                 .into_iter()
                 .find(|task| task.identity.id == *wanted)
         };
-        let room = batch.room(find);
+        let room = batch.room(find, &BTreeSet::new());
         assert_eq!(room.running, 0);
         assert_eq!(
             batch.allows(&room, id(2), at(1).now),

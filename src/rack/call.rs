@@ -15,7 +15,7 @@ pub use crate::model::{
     Event as EventView, EventId, Events as EventsView, Explanation, Health as HealthView,
     HistoryEntry, Hold as HoldView, Node as NodeView, OnFailure, OrderUse as OrderView,
     PowerOptions as Wishes, PowerReading as ReadingView, PowerState, Task as TaskView, TaskId,
-    TaskState, Who,
+    TaskState, UnreadableEntry as UnreadableView, Who,
 };
 
 /// What one call is known by, chosen by whoever makes it.
@@ -382,6 +382,20 @@ pub enum Refused {
         node: String,
         /// Why.
         reason: String,
+    },
+    /// What the journal says of the node cannot be read.
+    #[error(
+        "node {node} takes no order that changes power: the journal's entry {entry} cannot be read ({why}), and nobody \
+         knows what is under way there. Look at the machine; then stop rackbmcd, discard the entry with 'rackbmcd \
+         --discard {entry}', and start it again"
+    )]
+    Unreadable {
+        /// The node's name.
+        node: String,
+        /// Table and key of the entry.
+        entry: String,
+        /// Why it cannot be read.
+        why: String,
     },
     /// The rack is paused.
     #[error("the rack is paused by {by}: {reason}; release it first")]

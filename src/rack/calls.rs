@@ -68,6 +68,7 @@ impl Rack {
             }
             Call::SetMaintenance { node, hold, who } => {
                 let node = self.inventory.named(&node)?;
+                self.check_rememberable(node)?;
                 if let Some(uuid) = self.set_maintenance(node, hold, &who, at) {
                     self.reply_when_durable(id, Reply::Node(uuid), at);
                 }
@@ -241,6 +242,7 @@ impl Rack {
         if control == Control::Resume {
             self.gate.check_pause()?;
             if let Some(node) = task.node.and_then(|node| self.inventory.get(node)) {
+                node.check_quarantine()?;
                 node.check_maintenance(&self.gate)?;
             }
         }

@@ -11,6 +11,7 @@ use super::inventory::NodeId;
 use super::ledger::Owner;
 use super::node::{Effect, Node};
 use super::reason::maintenance_in_words;
+use super::record::Table;
 use crate::bmc::vocabulary::{Delivery, Trouble};
 use crate::model::{EventKind, HistoryKind};
 use crate::power::{Control, State};
@@ -49,6 +50,19 @@ impl Node {
 }
 
 impl Rack {
+    /// What is said of a node is refused where it cannot be remembered, because its own entry cannot be read and is not
+    /// written over.
+    pub(super) fn check_rememberable(&self, id: NodeId) -> Result<(), Refused> {
+        let Some(node) = self.inventory.get(id) else {
+            return Ok(());
+        };
+        let key = node.settings.uuid.to_string();
+        if self.ledger.journal.is_sealed(Table::Nodes, &key) {
+            return node.check_quarantine();
+        }
+        Ok(())
+    }
+
     /// Maintenance of a node; its uuid comes back.
     pub(super) fn set_maintenance(
         &mut self,
@@ -165,9 +179,7 @@ impl Rack {
             let _ = self.control(task, Control::Resume, &by, at);
         }
         // Rollbacks were not suspended, but held back: nothing else drives them on.
-        for task in self.tasks.active_ids() {
-            self.hold_task(task, false, at);
-        }
+        self.unhold_returns(at);
     }
 }
 

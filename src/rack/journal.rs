@@ -7,7 +7,7 @@
 //! the disk was full is not forgotten.
 
 use super::record::{Table, Write};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Counts what was put down and what is durable, and keeps what waits in between.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Journal<P> {
     /// The last ticket that was settled, one way or the other.
     durable: u64,
     parked: VecDeque<(u64, P)>,
+    /// Entries that cannot be read: they stay as they are until a person discards them.
+    sealed: BTreeSet<(Table, String)>,
     trouble: Option<String>,
 }
 
@@ -36,20 +38,39 @@ impl<P> Journal<P> {
             next: 1,
             durable: 0,
             parked: VecDeque::new(),
+            sealed: BTreeSet::new(),
             trouble: None,
         }
     }
 
     /// Remembers `value` under `key`. Within one ticket the last value wins.
     pub(super) fn put(&mut self, table: Table, key: String, value: Vec<u8>) {
-        self.replace(table, &key);
-        self.gathered.push(Write::Put { table, key, value });
+        self.write(Write::Put { table, key, value });
     }
 
     /// Forgets `key`.
     pub(super) fn delete(&mut self, table: Table, key: String) {
+        self.write(Write::Delete { table, key });
+    }
+
+    fn write(&mut self, write: Write) {
+        let (table, key) = write.place();
+        if self.is_sealed(table, key) {
+            return;
+        }
+        let key = key.to_owned();
         self.replace(table, &key);
-        self.gathered.push(Write::Delete { table, key });
+        self.gathered.push(write);
+    }
+
+    /// From now on nothing changes this entry.
+    pub(super) fn seal(&mut self, table: Table, key: String) {
+        self.sealed.insert((table, key));
+    }
+
+    /// Whether nothing may change this entry.
+    pub(super) fn is_sealed(&self, table: Table, key: &str) -> bool {
+        !self.sealed.is_empty() && self.sealed.contains(&(table, key.to_owned()))
     }
 
     /// Keeps `parked` until all that was put down by now is durable.

@@ -10,6 +10,7 @@ use super::gate::Gate;
 use super::inventory::NodeId;
 use super::journal::Journal;
 use super::outbox::Outbox;
+use super::quarantine::Quarantine;
 use super::record::Table;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId};
 use crate::bmc::{Bmc, Purpose};
@@ -23,6 +24,7 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) journal: Journal<Parked>,
+    pub(super) quarantine: Quarantine,
     open: BTreeMap<OrderId, Open>,
     /// The one order that a task may have under way.
     of_task: BTreeMap<TaskId, OrderId>,
@@ -112,6 +114,7 @@ impl Ledger {
     pub(super) fn new() -> Self {
         Ledger {
             journal: Journal::new(),
+            quarantine: Quarantine::default(),
             open: BTreeMap::new(),
             of_task: BTreeMap::new(),
             next: 1,

@@ -19,6 +19,7 @@
 //! | `gate`, `schedule`, `reason` | what keeps back; who begins next; why somebody waits |
 //! | `ledger`, `journal` | orders on their way, written ahead |
 //! | `record`, `stored`, `restore` | what is remembered, in types of its own, and taken up again |
+//! | `quarantine` | entries of the journal that cannot be read, and whom they hold |
 //! | `outbox`, `events`, `waits` | what goes out |
 //! | `call`, `views`, `plan`, `figures` | what is asked and shown |
 //! | `calls`, `batches`, `side`, `holds`, `reload` | how a turn begins: what each input changes |
@@ -49,6 +50,7 @@ mod notes;
 mod orders;
 mod outbox;
 mod plan;
+mod quarantine;
 mod reason;
 pub mod record;
 mod reload;
@@ -72,7 +74,7 @@ use crate::bmc::{LocalPort, Outgoing};
 use crate::entropy::Entropy;
 use crate::time::{Instant, WallTime};
 use batch::Batch;
-use call::{Answer, Call, CallId, HealthView, NodeView, Refused};
+use call::{Answer, Call, CallId, HealthView, NodeView, Refused, Who};
 use clock::{Clock, Moment};
 pub use figures::{Counters, Durations, Figures};
 use gate::Gate;
@@ -91,7 +93,7 @@ use std::time::Duration;
 use tasks::Tasks;
 use uuid::Uuid;
 
-pub use restore::{Remembered, RestoreError};
+pub use restore::Remembered;
 
 /// One rack with all that belongs to it.
 pub struct Rack {
@@ -111,10 +113,8 @@ pub struct Rack {
 }
 
 impl Rack {
-    /// The rack that the configuration describes, with what a former life remembered of it.
-    ///
-    /// # Errors
-    /// An entry that cannot be read: then the daemon must not run, lest it repeats what it does not know of.
+    /// The rack that the configuration describes, with what a former life remembered of it. An entry that cannot be read
+    /// keeps power orders from whom it may be about: see `quarantine`.
     pub fn new(
         settings: RackSettings,
         nodes: Vec<NodeSettings>,
@@ -122,7 +122,7 @@ impl Rack {
         wall: WallTime,
         now: Instant,
         mut entropy: Box<dyn Entropy + Send>,
-    ) -> Result<Rack, RestoreError> {
+    ) -> Rack {
         // The calendar tells lives of the daemon apart, and the random part two within its resolution.
         let epoch = (wall.unix_micros() << 8) | entropy.below(256);
         let mut rack = Rack {
@@ -139,7 +139,8 @@ impl Rack {
             next_pruning: Instant::START,
             settings,
         };
-        let mut shelf = Shelf::sort(remembered)?;
+        let mut shelf = Shelf::sort(remembered);
+        let without_entry = shelf.seal_unreadable(&nodes, &mut rack.ledger);
         let at = rack.at(now);
         for settings in nodes {
             let memory = shelf.nodes.remove(&settings.uuid);
@@ -148,12 +149,13 @@ impl Rack {
         for (node, memory) in std::mem::take(&mut shelf.nodes) {
             rack.leaving.remember(node, memory, &mut rack.ledger, at);
         }
-        rack.take_up(shelf, at);
-        Ok(rack)
+        rack.take_up(shelf, &without_entry, at);
+        rack
     }
 
     /// Takes tasks, batches and the pause up where they were.
-    fn take_up(&mut self, shelf: Shelf, at: Moment) {
+    fn take_up(&mut self, shelf: Shelf, without_entry: &BTreeSet<Uuid>, at: Moment) {
+        let pause_lost = shelf.lost_pause();
         self.tasks.history = shelf.history;
         self.gate.pause = shelf.pause;
         self.gate.close_for_stagger(at.now);
@@ -172,6 +174,7 @@ impl Rack {
             }
             self.tasks.insert(task);
         }
+        self.take_note_of(shelf.unreadable, without_entry, at);
         self.tasks.take_up_batches(at, &mut self.ledger);
         // Only now: the end of a batch's task asks for its others.
         for id in self.tasks.active_ids() {
@@ -180,12 +183,21 @@ impl Rack {
                 self.note_milestone(id, at);
             }
         }
-        if self.gate.pause.is_some() {
+        if let Some(why) = pause_lost {
+            let who = Who {
+                name: "rackbmcd".to_owned(),
+                ..Who::default()
+            };
+            self.begin_pause(why, &who, at);
+        } else if self.gate.pause.is_some() {
             // One that was being rolled back may have been put down last before the pause.
             for id in self.tasks.active_ids() {
                 self.hold_back(id, at);
             }
+        } else {
+            self.unhold_returns(at);
         }
+        self.end_finished_batches(at);
         for node in self.inventory.ids() {
             self.apply_maintenance(node, at);
             self.settle(node, at);

@@ -6,6 +6,7 @@ use super::call::{
 use super::clock::Moment;
 use super::drift::Late;
 use super::gate::Gate;
+use super::quarantine::Hold;
 use super::settings::NodeSettings;
 use super::stored;
 use super::task::Task;
@@ -28,6 +29,8 @@ pub(super) struct Node {
     /// When it wants attention, as the inventory has it.
     pub(super) timer: Option<Instant>,
     pub(super) memory: Memory,
+    /// An entry of the journal that cannot be read and may be about it.
+    pub(super) quarantine: Option<Hold>,
     /// The reading that the power sync waits for.
     pub(super) sync: Option<OrderId>,
     pub(super) next_sync: Instant,
@@ -112,6 +115,7 @@ impl Node {
             fresh_calls: Vec::new(),
             journaled: memory.knowledge.clone(),
             memory,
+            quarantine: None,
             settings,
         }
     }

@@ -72,6 +72,7 @@ impl Rack {
     }
 
     pub(super) fn save_pause(&mut self) {
+        self.ledger.quarantine.forget(Table::Rack, stored::PAUSE);
         let (journal, key) = (&mut self.ledger.journal, stored::PAUSE.to_owned());
         match &self.gate.pause {
             Some(pause) => journal.put(Table::Rack, key, stored::pause(pause)),

@@ -26,7 +26,12 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
             return Some(format!("the end of {}", maintenance_in_words(hold)));
         }
         State::RollingBack if task.sequence.is_held() => {
-            return Some(format!("the end of {}", pause_in_words(&pause?.hold)));
+            let quarantine = node.and_then(|node| node.quarantine.as_ref());
+            return match (pause, quarantine) {
+                (Some(pause), _) => Some(format!("the end of {}", pause_in_words(&pause.hold))),
+                (None, Some(hold)) => Some(format!("the discarding of {}", hold.in_words())),
+                (None, None) => None,
+            };
         }
         _ if rack.ledger.unwritten_of(identity.id).is_some() => {
             return Some(POWER_ON_TURN.to_owned());
@@ -35,6 +40,9 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
     }
     if let Some(pause) = pause {
         return Some(format!("the end of {}", pause_in_words(&pause.hold)));
+    }
+    if let Some(hold) = node.and_then(|node| node.quarantine.as_ref()) {
+        return Some(format!("the discarding of {}", hold.in_words()));
     }
     if let Some(hold) = node.and_then(|node| node.maintenance_block(rack.gate)) {
         return Some(format!("the end of {}", maintenance_in_words(hold)));

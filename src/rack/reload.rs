@@ -178,6 +178,7 @@ impl Rack {
         // First readings are spread, so that a rack's BMCs are not all asked in one instant.
         let before = u32::try_from(self.inventory.len()).unwrap_or(u32::MAX);
         node.next_sync = at.now + (FIRST_SYNC_APART * before).min(self.settings.sync_interval);
+        node.quarantine = self.ledger.quarantine.hold_on(node.settings.uuid);
         let id = self.inventory.add(node);
         if is_new {
             self.save_node(id);

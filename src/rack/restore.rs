@@ -6,33 +6,21 @@ use super::clock::Moment;
 use super::gate::Pause;
 use super::history::History;
 use super::inventory::NodeId;
+use super::ledger::Ledger;
 use super::node::Memory;
+use super::quarantine::Unreadable;
 use super::record::Table;
+use super::settings::NodeSettings;
 use super::stored::{self, Entry, TaskRecord};
 use super::task::Task;
 use crate::power::{Saved, Sequence};
 use crate::time::WallTime;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
 /// One remembered entry: its table, key and value.
 pub type Remembered = (Table, String, Vec<u8>);
-
-/// Why what was remembered cannot be taken up.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// An entry cannot be read. Nothing was changed.
-    #[error("the journal's entry {key} in table {table} cannot be read: {why}")]
-    Unreadable {
-        /// The table's name.
-        table: &'static str,
-        /// The entry's key.
-        key: String,
-        /// What is wrong with it.
-        why: String,
-    },
-}
 
 impl TaskRecord {
     /// The task as it goes on. Patience ran on while the daemon lived (its last sign of life was at `alive`), and stood
@@ -70,21 +58,64 @@ pub(super) struct Shelf {
     pub(super) history: History,
     pub(super) pause: Option<Pause>,
     pub(super) alive: Option<WallTime>,
+    pub(super) unreadable: Vec<Unreadable>,
 }
 
 impl Shelf {
-    pub(super) fn sort(remembered: Vec<Remembered>) -> Result<Self, RestoreError> {
+    pub(super) fn sort(remembered: Vec<Remembered>) -> Self {
         let mut shelf = Shelf::default();
         for (table, key, value) in remembered {
-            let entry = stored::read(table, &key, &value);
-            let unreadable = |why: String| RestoreError::Unreadable {
-                table: table.name(),
-                key,
-                why,
-            };
-            shelf.put(entry.map_err(unreadable)?);
+            match stored::read(table, &key, &value) {
+                Ok(entry) => shelf.put(entry),
+                Err(why) => shelf.unreadable.push(Unreadable {
+                    table,
+                    key,
+                    value,
+                    why,
+                }),
+            }
         }
-        Ok(shelf)
+        shelf
+    }
+
+    /// What cannot be read is not written over. Gives the nodes that have no entry: where an entry's key cannot be read,
+    /// it is that of one of them, which must not get another one then.
+    pub(super) fn seal_unreadable(
+        &self,
+        nodes: &[NodeSettings],
+        ledger: &mut Ledger,
+    ) -> BTreeSet<Uuid> {
+        let mut nobodys = false;
+        let mut without: BTreeSet<Uuid> = nodes.iter().map(|node| node.uuid).collect();
+        without.retain(|uuid| !self.nodes.contains_key(uuid));
+        for Unreadable { table, key, .. } in &self.unreadable {
+            if *table == Table::Nodes {
+                match key.parse() {
+                    Ok(uuid) => drop(without.remove(&uuid)),
+                    Err(_) => nobodys = true,
+                }
+            }
+            // The pause is replaced by the next one, and the sign of life by the next.
+            if *table != Table::Rack {
+                ledger.journal.seal(*table, key.clone());
+            }
+        }
+        for uuid in without.iter().filter(|_| nobodys) {
+            ledger.journal.seal(Table::Nodes, uuid.to_string());
+        }
+        without
+    }
+
+    /// Why the rack counts as paused, where the entry of its pause cannot be read.
+    pub(super) fn lost_pause(&self) -> Option<String> {
+        let is_pause =
+            |entry: &&Unreadable| entry.table == Table::Rack && entry.key == stored::PAUSE;
+        let entry = self.unreadable.iter().find(is_pause)?;
+        Some(format!(
+            "the rack was paused, and what the journal says of it cannot be read ({}); tasks that the pause had suspended \
+             stay so when it is released",
+            entry.why
+        ))
     }
 
     fn put(&mut self, entry: Entry) {

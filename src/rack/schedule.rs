@@ -77,7 +77,7 @@ fn may_begin(
     now: Instant,
 ) -> Option<Instant> {
     let node = task.node.and_then(|node| inventory.get(node))?;
-    if node.maintenance_block(gate).is_some() {
+    if node.quarantine.is_some() || node.maintenance_block(gate).is_some() {
         return None;
     }
     if task.wants_place() {

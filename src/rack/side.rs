@@ -40,6 +40,10 @@ impl Rack {
             return Ok(());
         }
         self.gate.check_pause()?;
+        if let Order::Raw { .. } = order {
+            // Nobody knows what it does to the power.
+            node.check_quarantine()?;
+        }
         if let Some(trouble) = self.ledger.journal.trouble() {
             return Err(Refused::Store(trouble.to_owned()));
         }

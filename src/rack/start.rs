@@ -54,6 +54,7 @@ pub(super) fn check(
     if let Some(trouble) = ledger.journal.trouble() {
         return Err(Refused::Store(trouble.to_owned()));
     }
+    node.check_quarantine()?;
     if let Some(task) = node.task {
         return Err(node.locked(task, tasks, rack, at));
     }

@@ -25,6 +25,8 @@ pub(super) struct Tasks {
     active: BTreeMap<TaskId, Task>,
     ended: BTreeMap<TaskId, Task>,
     batches: BTreeMap<BatchId, Batch>,
+    /// Those whose records cannot be read: nobody knows whether they have ended.
+    pub(super) lost: BTreeSet<TaskId>,
     pub(super) history: History,
     ids: Ids,
 }
@@ -168,7 +170,9 @@ impl Tasks {
     /// How far a batch has come, for all of its tasks that want to know.
     pub(super) fn room(&self, batch: BatchId) -> Room {
         let batch = self.batches.get(&batch);
-        batch.map_or_else(Room::default, |batch| batch.room(|id| self.active.get(id)))
+        batch.map_or_else(Room::default, |batch| {
+            batch.room(|id| self.active.get(id), &self.lost)
+        })
     }
 
     /// The tasks of a batch that have not begun, where a failure has just stopped it.
@@ -188,7 +192,8 @@ impl Tasks {
         let Some(batch) = self.batches.get_mut(&id) else {
             return false;
         };
-        let open = batch.tasks().any(|task| self.active.contains_key(&task));
+        let open = |task| self.active.contains_key(&task) || self.lost.contains(&task);
+        let open = batch.tasks().any(open);
         batch.went_on(open, wall)
     }
 
@@ -246,7 +251,7 @@ impl Tasks {
             let begun = tasks.iter().filter_map(|task| task.identity.started_at);
             let begun = begun.max();
             // One whose tasks are all forgotten says nothing any more.
-            if tasks.is_empty() {
+            if tasks.is_empty() && !batch.tasks().any(|task| self.lost.contains(&task)) {
                 empty.push(*id);
             }
             batch.last_start = begun.map(|begun| at.now.before(at.wall.since(begun)));
@@ -291,7 +296,8 @@ impl Tasks {
             let Some(of) = batch.and_then(|batch| self.batches.get(&batch)) else {
                 continue;
             };
-            if !of.tasks().any(|task| self.get(task).is_some()) {
+            let there = |task| self.get(task).is_some() || self.lost.contains(&task);
+            if !of.tasks().any(there) {
                 self.drop_batch(of.id(), ledger);
             }
         }

@@ -459,7 +459,7 @@ impl Rack {
     }
 
     /// One of the batch's tasks has ended.
-    fn batch_went_on(&mut self, id: BatchId, failed: bool, at: Moment) {
+    pub(super) fn batch_went_on(&mut self, id: BatchId, failed: bool, at: Moment) {
         let by = format!("batch {id}, which stops at the first failure");
         let cancelled = self.tasks.stop_batch(id, failed);
         let stops = cancelled.is_some();

@@ -147,6 +147,7 @@ impl Snapshot<'_> {
             started_at: self.started,
             store_trouble,
             pause,
+            unreadable: self.ledger.quarantine.views(self.inventory),
         }
     }
 
@@ -184,6 +185,9 @@ impl Snapshot<'_> {
                 text,
             })
         };
+        if let Err(refused) = place.check_quarantine() {
+            fact("cannot be read", refused.to_string());
+        }
         let address = place
             .bmc
             .address()

@@ -52,7 +52,6 @@ fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Ra
         Instant::after_start(secs(10)),
         Box::new(Seeded::new(1)),
     )
-    .expect("a frozen record can be restored")
 }
 
 fn ask(rack: &mut Rack, call: Call) -> Answer {

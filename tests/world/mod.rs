@@ -137,7 +137,7 @@ impl World {
         ));
         let (settings, nodes) = (self.settings.clone(), self.nodes.clone());
         let rack = Rack::new(settings, nodes, remembered, self.wall(), self.now, entropy);
-        self.rack = Some(rack.expect("the journal is ours"));
+        self.rack = Some(rack);
         self.drain();
     }
 
@@ -339,6 +339,16 @@ impl World {
             .iter()
             .filter(move |((other, _), _)| *other == table)
             .map(|((_, key), value)| (key.as_str(), value.as_slice()))
+    }
+
+    /// Something damages an entry of the journal, or puts one there.
+    pub fn damage(&mut self, table: Table, key: &str, value: &[u8]) {
+        self.disk.insert((table, key.to_owned()), value.to_vec());
+    }
+
+    /// A person discards an entry while the daemon is down.
+    pub fn discard(&mut self, table: Table, key: &str) {
+        assert!(!self.is_running() && self.disk.remove(&(table, key.to_owned())).is_some());
     }
 
     /// The answer to a call, if it is there.

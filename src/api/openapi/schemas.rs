@@ -169,7 +169,11 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer(
         "Health",
         "status:string rack:string version:string nodes:natural active_tasks:natural troubled:natural \
-         started_at:time store_trouble:string? pause:Hold?",
+         started_at:time store_trouble:string? pause:Hold? unreadable:[UnreadableEntry]",
+    ),
+    answer(
+        "UnreadableEntry",
+        "table:string key:string why:string nodes:[string]",
     ),
     answer("AuditPage", "records:[string] head:AuditHead"),
     answer("AuditHead", "number:natural hash:string"),

@@ -149,6 +149,7 @@ fn health() -> Health {
         started_at: at(0),
         store_trouble: None,
         pause: None,
+        unreadable: Vec::new(),
     }
 }
 

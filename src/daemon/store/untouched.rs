@@ -4,6 +4,7 @@
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -84,11 +85,10 @@ impl StorageBackend for Untouched {
         let mut changes = self.changes();
         for (number, within, part) in parts(offset, data.len()) {
             let data = &data[part];
-            if !changes.blocks.contains_key(&number) {
-                let block = self.block(number)?;
-                changes.blocks.insert(number, block);
-            }
-            let block = changes.blocks.get_mut(&number).expect("just put there");
+            let block = match changes.blocks.entry(number) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.block(number)?),
+            };
             block[within..within + data.len()].copy_from_slice(data);
         }
         Ok(())

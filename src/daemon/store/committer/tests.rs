@@ -188,7 +188,7 @@ fn a_look_sees_what_was_committed_before_it() {
     looks.try_send(look).unwrap();
     let (after, last, all) = smol::block_on(found.recv()).unwrap();
     assert_eq!(after, [b"2".to_vec(), b"3".to_vec()]);
-    assert_eq!(last, Some(b"3".to_vec()));
+    assert_eq!(last.map(|(_, value)| value), Some(b"3".to_vec()));
     assert_eq!(all, 0, "the trail is not loaded with the rest");
     drop(batches);
     thread.join().unwrap();
