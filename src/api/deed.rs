@@ -24,7 +24,7 @@ pub fn deed(call: &Call) -> Option<Deed> {
         })
     };
     match call {
-        Call::SetPower { node, target, .. } => of(node, target.words().to_owned()),
+        Call::SetPower { node, change, .. } => of(node, change.to_string()),
         Call::Start {
             node, operation, ..
         } => of(node, operation.to_string()),
@@ -79,13 +79,14 @@ pub fn deed(call: &Call) -> Option<Deed> {
 mod tests {
     use super::*;
     use crate::bmc::vocabulary::Order;
-    use crate::rack::call::{PowerTarget, Who, Wishes};
+    use crate::model::Operation;
+    use crate::rack::call::{PowerChange, Who, Wishes};
 
     #[test]
     fn a_change_is_told_with_its_node_and_a_look_is_none() {
         let call = Call::SetPower {
             node: "r1n01".into(),
-            target: PowerTarget::SoftPowerOff,
+            change: PowerChange::Start(Operation::SoftPowerOff),
             wishes: Wishes::default(),
             who: Who::default(),
         };

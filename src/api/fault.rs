@@ -1,6 +1,7 @@
 //! What a client is told when something is refused: one value, written in Ironic's shape on Ironic's paths and in ours
 //! elsewhere. Also the one place where a refusal of the rack gets its HTTP status.
 
+use super::ironic::sentences::sentence;
 use super::message::Response;
 use crate::model::{Error, ErrorBody, ErrorKind};
 use crate::rack::call::Refused;
@@ -23,7 +24,7 @@ pub enum Surface {
 pub struct Fault {
     /// The status.
     pub status: StatusCode,
-    /// The stable word for our own surface .
+    /// The stable word for our own surface.
     pub kind: ErrorKind,
     /// One line for people.
     pub message: String,
@@ -39,6 +40,8 @@ struct More {
     node: Option<String>,
     task: Option<String>,
     detail: Option<Value>,
+    /// What Ironic says instead of the message, on its paths.
+    ironic: Option<String>,
     /// Headers of the answer.
     headers: Vec<(&'static str, String)>,
 }
@@ -242,9 +245,10 @@ impl Fault {
         } else {
             "Client"
         };
+        let ironic = self.more.ironic.as_ref().unwrap_or(&self.message);
         let fault = IronicFault {
             faultcode: side,
-            faultstring: &self.message,
+            faultstring: ironic,
             debuginfo: None,
         };
         let mut response = match (surface, self.form) {
@@ -255,7 +259,7 @@ impl Fault {
                 &RouterFault {
                     code: self.status.as_u16(),
                     title: self.status.canonical_reason().unwrap_or_default(),
-                    description: &self.message,
+                    description: ironic,
                 },
             ),
             (Surface::Ironic, Form::Basic) => Response::json(
@@ -286,6 +290,7 @@ impl Fault {
     pub(super) fn fit(mut self, surface: Surface) -> Self {
         let waits_for_a_person = [
             ErrorKind::WrongState,
+            ErrorKind::ForbiddenByConfiguration,
             ErrorKind::Maintenance,
             ErrorKind::UnreadableEntry,
             ErrorKind::Paused,
@@ -323,7 +328,11 @@ struct RouterFault<'a> {
 
 impl From<Refused> for Fault {
     fn from(refused: Refused) -> Self {
-        let fault = |status, kind| Fault::new(status, kind, refused.to_string());
+        let fault = |status, kind| {
+            let mut fault = Fault::new(status, kind, refused.to_string());
+            fault.more.ironic = sentence(&refused);
+            fault
+        };
         match &refused {
             Refused::NoSuchNode(ident) => {
                 fault(StatusCode::NOT_FOUND, ErrorKind::NodeNotFound).on_node(ident)
@@ -334,13 +343,13 @@ impl From<Refused> for Fault {
             }
             Refused::NoSuchBatch(id) => fault(StatusCode::NOT_FOUND, ErrorKind::BatchNotFound)
                 .about("batch", &id.to_string()),
-            Refused::Locked { node, task, .. } => {
+            Refused::Locked { uuid, task, .. } => {
                 fault(StatusCode::CONFLICT, ErrorKind::NodeLocked)
-                    .on_node(node)
+                    .on_node(&uuid.to_string())
                     .on_task(task)
             }
-            Refused::NotSupported { node, .. } => {
-                fault(StatusCode::BAD_REQUEST, ErrorKind::NotSupported).on_node(node)
+            Refused::Forbidden { node, .. } => {
+                fault(StatusCode::CONFLICT, ErrorKind::ForbiddenByConfiguration).on_node(node)
             }
             Refused::WrongState { node, .. } => {
                 fault(StatusCode::CONFLICT, ErrorKind::WrongState).on_node(node)

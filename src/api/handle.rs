@@ -8,7 +8,7 @@ use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
 use crate::model::{AuditPage, BootDevice, Control, Operation, PowerOptions};
 use crate::rack::call::{
     Answer, BatchId, BatchRequest, BatchView, Call, EventId, EventsView, Explanation, HealthView,
-    HistoryEntry, HoldView, NodeView, PowerTarget, Refused, TaskId, TaskView, Who,
+    HistoryEntry, HoldView, NodeView, PowerChange, Refused, TaskId, TaskView, Who,
 };
 use http::StatusCode;
 use std::pin::Pin;
@@ -124,16 +124,16 @@ impl RackHandle {
         self.ask(Call::SetMaintenance { node, hold, who }).await
     }
 
-    /// One of Ironic's nine targets: the task that was started or aborted, `None` where there was nothing to abort.
+    /// A change of power as Ironic asks for it: the task that was started or aborted, `None` where there was nothing to abort.
     pub async fn set_power(
         &self,
         ident: &str,
-        target: PowerTarget,
+        change: PowerChange,
         wishes: PowerOptions,
     ) -> Asked<Option<TaskView>> {
         self.ask(Call::SetPower {
             node: ident.to_owned(),
-            target,
+            change,
             wishes,
             who: self.who.clone(),
         })

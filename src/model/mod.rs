@@ -18,7 +18,7 @@ mod stamp;
 mod task;
 mod who;
 mod whole;
-mod words;
+pub(crate) mod words;
 
 pub use access::{Grant, Limits, Policy, Subject, TcpAuth, Token};
 pub use audit::{AuditHead, AuditPage};

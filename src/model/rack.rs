@@ -147,8 +147,10 @@ words! {
         BodyTooLarge = "body_too_large",
         /// The body is no JSON.
         MediaType = "media_type",
-        /// The node's BMC does not have that.
+        /// The API does not do that.
         NotSupported = "not_supported",
+        /// The configuration forbids it for this node.
+        ForbiddenByConfiguration = "forbidden_by_configuration",
         /// The BMC refused.
         BmcRefused = "bmc_refused",
         /// The BMC did not answer.

@@ -4,11 +4,11 @@
 //! Views are snapshots: plain data, complete, with ages and calendar times already worked out.
 
 use crate::bmc::vocabulary::{Order, Trouble};
-use crate::power::{Control, Operation};
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
-
 use crate::model::Role;
+use crate::power::{Control, Operation};
+use std::fmt;
+use std::time::Duration;
+use uuid::Uuid;
 
 pub use crate::model::{
     Batch as BatchView, BatchId, BatchNode as BatchNodeView, ControlUse as ControlView,
@@ -21,82 +21,21 @@ pub use crate::model::{
 /// What one call is known by, chosen by whoever makes it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(pub u64);
-/// The nine power targets of Ironic's API as this daemon extends it (design, section 3).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub enum PowerTarget {
-    /// Switch on.
-    #[serde(rename = "power on")]
-    PowerOn,
-    /// Switch off hard.
-    #[serde(rename = "power off")]
-    PowerOff,
-    /// Off hard, then on.
-    #[serde(rename = "rebooting")]
-    Rebooting,
-    /// Shut the operating system down, then on.
-    #[serde(rename = "soft rebooting")]
-    SoftRebooting,
-    /// Shut the operating system down.
-    #[serde(rename = "soft power off")]
-    SoftPowerOff,
-    /// Diagnostic interrupt.
-    #[serde(rename = "inject nmi")]
-    InjectNmi,
-    /// Take a soft reboot back.
-    #[serde(rename = "abort soft rebooting")]
-    AbortSoftRebooting,
-    /// Take a soft power off back.
-    #[serde(rename = "abort soft power off")]
-    AbortSoftPowerOff,
-    /// Stop following an NMI.
-    #[serde(rename = "abort inject nmi")]
-    AbortInjectNmi,
+/// A change of a node's power as Ironic asks for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PowerChange {
+    /// A new task.
+    Start(Operation),
+    /// The end of the task that does so; none is fine.
+    Abort(Operation),
 }
 
-impl PowerTarget {
-    /// All nine, in the order of the specification's examples.
-    pub const ALL: [PowerTarget; 9] = [
-        PowerTarget::PowerOn,
-        PowerTarget::PowerOff,
-        PowerTarget::Rebooting,
-        PowerTarget::SoftRebooting,
-        PowerTarget::SoftPowerOff,
-        PowerTarget::InjectNmi,
-        PowerTarget::AbortSoftRebooting,
-        PowerTarget::AbortSoftPowerOff,
-        PowerTarget::AbortInjectNmi,
-    ];
-
-    /// The words of the API.
-    pub fn words(self) -> &'static str {
+impl fmt::Display for PowerChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PowerTarget::PowerOn => "power on",
-            PowerTarget::PowerOff => "power off",
-            PowerTarget::Rebooting => "rebooting",
-            PowerTarget::SoftRebooting => "soft rebooting",
-            PowerTarget::SoftPowerOff => "soft power off",
-            PowerTarget::InjectNmi => "inject nmi",
-            PowerTarget::AbortSoftRebooting => "abort soft rebooting",
-            PowerTarget::AbortSoftPowerOff => "abort soft power off",
-            PowerTarget::AbortInjectNmi => "abort inject nmi",
+            PowerChange::Start(operation) => write!(f, "{operation}"),
+            PowerChange::Abort(operation) => write!(f, "abort {operation}"),
         }
-    }
-
-    /// The operation that it starts or ends.
-    pub fn operation(self) -> Operation {
-        match self {
-            PowerTarget::PowerOn => Operation::PowerOn,
-            PowerTarget::PowerOff => Operation::PowerOff,
-            PowerTarget::Rebooting => Operation::Reboot,
-            PowerTarget::SoftRebooting | PowerTarget::AbortSoftRebooting => Operation::SoftReboot,
-            PowerTarget::SoftPowerOff | PowerTarget::AbortSoftPowerOff => Operation::SoftPowerOff,
-            PowerTarget::InjectNmi | PowerTarget::AbortInjectNmi => Operation::InjectNmi,
-        }
-    }
-
-    /// The target that `words` name; case and blanks matter, as in Ironic.
-    pub fn from_words(words: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|target| target.words() == words)
     }
 }
 
@@ -134,8 +73,8 @@ pub enum Call {
     SetPower {
         /// Name or uuid.
         node: String,
-        /// One of the nine.
-        target: PowerTarget,
+        /// What is wanted.
+        change: PowerChange,
         /// Patience.
         wishes: Wishes,
         /// Who asks.
@@ -320,8 +259,8 @@ pub enum Answer {
 /// Why a call was not done. The HTTP status is chosen in `api`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refused {
-    /// No such node. Ironic's words.
-    #[error("Node {0} could not be found.")]
+    /// No such node.
+    #[error("node {0} could not be found")]
     NoSuchNode(String),
     /// Whoever asks has not the role for it.
     #[error("this needs the role {role}")]
@@ -337,34 +276,32 @@ pub enum Refused {
     /// No such batch.
     #[error("batch {0} could not be found: it never was, or its history has run out")]
     NoSuchBatch(BatchId),
-    /// Another task has the node. Ironic's words.
-    #[error(
-        "Node {node} is locked by host {host}, please retry after the current operation is completed.{detail}"
-    )]
+    /// Another task has the node.
+    #[error("node {node} is busy.{detail}")]
     Locked {
-        /// The node's uuid.
+        /// The node's name.
         node: String,
+        /// The node's uuid.
+        uuid: Uuid,
         /// This rack's name.
-        host: String,
+        rack: String,
         /// The task that has it.
         task: TaskId,
         /// What it does, for whom and for how long, and what to do about it; empty, or begins with a blank.
         detail: String,
     },
-    /// This node does not have that target.
-    #[error("node {node} does not support '{target}': {why}")]
-    NotSupported {
+    /// The configuration forbids it.
+    #[error("node {node} takes no {operation}: the configuration says {key} = false for this node")]
+    Forbidden {
         /// The node's name.
         node: String,
-        /// The target's words.
-        target: String,
-        /// Why.
-        why: String,
+        /// What was asked.
+        operation: Operation,
+        /// The key of the configuration.
+        key: &'static str,
     },
-    /// Not in the node's present state. Ironic's words, with the reason.
-    #[error(
-        "The requested action \"{action}\" can not be performed on node \"{node}\" while it is in state \"{state}\". {why}"
-    )]
+    /// Not in the node's present state.
+    #[error("node {node} is in state {state}: {action} is not possible. {why}")]
     WrongState {
         /// What was asked.
         action: String,

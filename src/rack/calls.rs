@@ -2,11 +2,11 @@
 //! snapshot; starting and controlling tasks is here; batches, holds and orders outside tasks have files of their own.
 
 use super::Rack;
-use super::call::{Answer, Call, CallId, PowerTarget, Refused, TaskId, Who, Wishes};
+use super::call::{Answer, Call, CallId, PowerChange, Refused, TaskId, Who, Wishes};
 use super::clock::Moment;
 use super::inventory::NodeId;
 use super::ledger::{Owner, Parked, Reply};
-use super::start::{self, Asked};
+use super::start;
 use super::task::{NMI_ANSWER, Task};
 use super::views::Snapshot;
 use super::waits::{self, Awaited};
@@ -22,10 +22,10 @@ impl Rack {
             }
             Call::SetPower {
                 node,
-                target,
+                change,
                 wishes,
                 who,
-            } => self.set_power(id, &node, target, &wishes, &who, at)?,
+            } => self.set_power(id, &node, change, &wishes, &who, at)?,
             Call::Start {
                 node,
                 operation,
@@ -139,20 +139,20 @@ impl Rack {
         &mut self,
         call: CallId,
         ident: &str,
-        target: PowerTarget,
+        change: PowerChange,
         wishes: &Wishes,
         who: &Who,
         at: Moment,
     ) -> Result<(), Refused> {
-        match Asked::from(target) {
-            Asked::Start(operation) => {
+        match change {
+            PowerChange::Start(operation) => {
                 let task = self.start(ident, operation, wishes, who, at)?;
                 self.admit(vec![task], call, Reply::Taken(task));
                 Ok(())
             }
-            Asked::Abort(aim) => {
+            PowerChange::Abort(operation) => {
                 let node = self.inventory.named(ident)?;
-                self.abort_target(call, node, target, aim, who, at)
+                self.abort_target(call, node, operation, who, at)
             }
         }
     }
@@ -163,8 +163,7 @@ impl Rack {
         &mut self,
         call: CallId,
         node: NodeId,
-        target: PowerTarget,
-        aim: Target,
+        operation: Operation,
         who: &Who,
         at: Moment,
     ) -> Result<(), Refused> {
@@ -172,9 +171,10 @@ impl Rack {
         let task = task.and_then(|task| self.tasks.get(task));
         // One that shows another target because a first reading said so has not begun with anything: what is named is
         // ended all the same, lest it leaves after the answer.
+        let aim = aim_of(operation);
         let meant = |task: &&Task| {
             task.target() == Some(aim)
-                || task.identity.operation == target.operation() && !task.has_ordered()
+                || task.identity.operation == operation && !task.has_ordered()
         };
         let Some(task) = task.filter(meant) else {
             self.outbox.answer(call, Ok(Answer::Taken(None)));
@@ -306,6 +306,18 @@ fn look(call: Call, rack: &Snapshot<'_>) -> Result<Answer, Refused> {
             return Err(Refused::Invalid("this call does more than look".to_owned()));
         }
     })
+}
+
+/// What `target_power_state` shows while a task of that operation can be ended by its name.
+fn aim_of(operation: Operation) -> Target {
+    match operation {
+        Operation::SoftPowerOff | Operation::SoftReboot => Target::SoftPowerOff,
+        Operation::InjectNmi => Target::InjectNmi,
+        Operation::PowerOff => Target::PowerOff,
+        Operation::PowerOn | Operation::Reboot | Operation::Reset | Operation::Cycle => {
+            Target::PowerOn
+        }
+    }
 }
 
 /// A control that the task does not allow, with the task as it is.

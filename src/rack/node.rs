@@ -125,8 +125,9 @@ impl Node {
         let holder = tasks.get(task);
         let detail = holder.map(|task| format!(" {}", task.holds_in_words(at.now)));
         Refused::Locked {
-            node: self.settings.uuid.to_string(),
-            host: rack.to_owned(),
+            node: self.settings.name.clone(),
+            uuid: self.settings.uuid,
+            rack: rack.to_owned(),
             task,
             detail: detail.unwrap_or_default(),
         }

@@ -2,40 +2,14 @@
 //!
 //! Everything here is decided from one node and what holds the rack back; who may begin and when is `schedule`'s.
 
-use super::call::{BatchId, PowerTarget, Refused, TaskId, Who, Wishes};
+use super::call::{BatchId, Refused, TaskId, Who, Wishes};
 use super::clock::Moment;
 use super::gate::Gate;
 use super::ledger::Ledger;
 use super::node::Node;
 use super::task::{Identity, Task};
 use super::tasks::Tasks;
-use crate::power::{self, Operation, Sequence, Target};
-
-/// What one of Ironic's nine targets asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Asked {
-    /// A new task.
-    Start(Operation),
-    /// The end of the task that leads there.
-    Abort(Target),
-}
-
-impl From<PowerTarget> for Asked {
-    fn from(target: PowerTarget) -> Self {
-        match target {
-            PowerTarget::PowerOn => Asked::Start(Operation::PowerOn),
-            PowerTarget::PowerOff => Asked::Start(Operation::PowerOff),
-            PowerTarget::Rebooting => Asked::Start(Operation::Reboot),
-            PowerTarget::SoftRebooting => Asked::Start(Operation::SoftReboot),
-            PowerTarget::SoftPowerOff => Asked::Start(Operation::SoftPowerOff),
-            PowerTarget::InjectNmi => Asked::Start(Operation::InjectNmi),
-            PowerTarget::AbortSoftRebooting | PowerTarget::AbortSoftPowerOff => {
-                Asked::Abort(Target::SoftPowerOff)
-            }
-            PowerTarget::AbortInjectNmi => Asked::Abort(Target::InjectNmi),
-        }
-    }
-}
+use crate::power::{self, Operation, Sequence};
 
 /// Everything that stands against a new task on a node; `rack` is the rack's name.
 pub(super) fn check(
@@ -60,10 +34,10 @@ pub(super) fn check(
     }
     node.check_maintenance(gate)?;
     if node.forbids(operation) {
-        return Err(Refused::NotSupported {
+        return Err(Refused::Forbidden {
             node: node.settings.name.clone(),
-            target: operation.name().to_owned(),
-            why: "the configuration says nmi = false for this node".to_owned(),
+            operation,
+            key: "nmi",
         });
     }
     if operation == Operation::InjectNmi {
@@ -195,7 +169,7 @@ mod tests {
         assert_eq!(refusal(&node, Operation::InjectNmi, &gate), None);
         node.settings.nmi = false;
         let forbidden = refusal(&node, Operation::InjectNmi, &gate);
-        assert!(matches!(forbidden, Some(Refused::NotSupported { .. })));
+        assert!(matches!(forbidden, Some(Refused::Forbidden { .. })));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::frozen::Line;
 use crate::world::{node, secs};
+use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::entropy::Seeded;
 use rackbmcd::model::{BatchState, NodeDetail, Power, Severity, Word};
 use rackbmcd::rack::Rack;
-use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, NodeView, PowerTarget, TaskView};
+use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, NodeView, TaskView};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{NodeSettings, RackSettings};
@@ -233,7 +234,7 @@ fn node_of(text: &mut String, format: u64, line: &Line) {
     let targets: Vec<_> = PowerTarget::ALL
         .into_iter()
         .filter(|target| view.takes(target.operation()))
-        .map(PowerTarget::words)
+        .map(PowerTarget::name)
         .collect();
     let _ = writeln!(text, "  takes {}", targets.join(", "));
 }

@@ -17,9 +17,10 @@ mod watch;
 mod world;
 
 use mischief::{Dice, Mischief};
+use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
 use rackbmcd::rack::call::{
-    Answer, BatchId, BatchRequest, Call, CallId, OnFailure, PowerTarget, TaskId, Wishes,
+    Answer, BatchId, BatchRequest, Call, CallId, OnFailure, TaskId, Wishes,
 };
 use rackbmcd::rack::settings::NodeSettings;
 use std::collections::BTreeMap;
@@ -123,7 +124,7 @@ impl Storm {
                         let target = dice.pick(&PowerTarget::ALL);
                         Call::SetPower {
                             node,
-                            target,
+                            change: target.change(),
                             wishes,
                             who,
                         }

@@ -4,13 +4,15 @@
 //! crash loses what was not; the network is that of `sim`.
 #![allow(dead_code, reason = "each journey uses its part of the world")]
 
+use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::bmc::vocabulary::OrderId;
 use rackbmcd::entropy::{Entropy, Seeded};
+use rackbmcd::model::Words;
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{
-    Answer, BatchRequest, BatchView, Call, CallId, NodeView, OnFailure, PowerState, PowerTarget,
-    Refused, TaskId, TaskView, Who, Wishes,
+    Answer, BatchRequest, BatchView, Call, CallId, NodeView, OnFailure, PowerState, Refused,
+    TaskId, TaskView, Who, Wishes,
 };
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
@@ -373,10 +375,10 @@ impl World {
         target: &str,
         wishes: Wishes,
     ) -> Result<Option<TaskView>, Refused> {
-        let target = PowerTarget::from_words(target).expect("one of the nine");
+        let target = PowerTarget::from_word(target).expect("one of the nine");
         match self.call(Call::SetPower {
             node: node.into(),
-            target,
+            change: target.change(),
             wishes,
             who: who(),
         })? {

@@ -4,4 +4,6 @@ pub mod management;
 pub mod nodes;
 pub mod record;
 pub mod root;
+pub mod sentences;
 pub mod states;
+pub mod target;

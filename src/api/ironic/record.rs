@@ -1,8 +1,8 @@
 //! A node's record member by member: which microversion shows which, and what stands in it.
 
+use super::target::PowerTarget;
 use crate::api::version::{self, Version};
 use crate::model::Node;
-use crate::rack::call::PowerTarget;
 use serde::ser::SerializeTuple;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -241,7 +241,7 @@ impl Serialize for Member<'_> {
                 PowerTarget::ALL
                     .into_iter()
                     .filter(|target| node.takes(target.operation()))
-                    .map(PowerTarget::words),
+                    .map(PowerTarget::name),
             ),
             "last_error" => node.last_error.serialize(to),
             "maintenance" => node.rackbmcd.maintenance.is_some().serialize(to),

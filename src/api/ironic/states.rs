@@ -1,12 +1,13 @@
 //! A node's states, and the nine words that change them.
 
 use super::record::{Members, STATES};
+use super::target::PowerTarget;
 use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::message::{self, Response};
 use crate::api::version::SOFT_POWER;
+use crate::model::Words;
 use crate::model::{PowerOptions, Seconds};
-use crate::rack::call::PowerTarget;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -37,7 +38,10 @@ pub async fn set_power(request: RequestContext) -> Result<Response, Fault> {
         request.rack.node(&ident).await?;
     }
     let (target, options) = wish?;
-    let task = request.rack.set_power(&ident, target, options).await?;
+    let task = request
+        .rack
+        .set_power(&ident, target.change(), options)
+        .await?;
     let place = format!(
         "{}{}",
         request.base,
@@ -83,7 +87,7 @@ fn wish(
     target: &str,
     timeout: Option<&Value>,
 ) -> Result<(PowerTarget, PowerOptions), Fault> {
-    let known = PowerTarget::from_words(target);
+    let known = PowerTarget::from_word(target);
     let newer = known.is_some_and(|target| {
         !matches!(
             target,
@@ -103,10 +107,7 @@ fn wish(
     }
     let timeout = timeout.map(patience).transpose()?;
     let Some(target) = known else {
-        let words: Vec<&str> = PowerTarget::ALL
-            .iter()
-            .map(|target| target.words())
-            .collect();
+        let words = PowerTarget::words();
         return Err(Fault::bad(format!(
             "The requested action \"{target}\" is not known. Valid targets are: {}.",
             words.join(", ")

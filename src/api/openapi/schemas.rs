@@ -313,7 +313,7 @@ pub(super) fn typed(kind: &str) -> Value {
             json!({ "enum": known.map(PowerState::name).collect::<Vec<_>>() })
         }
         "target" => {
-            json!({ "enum": crate::rack::call::PowerTarget::ALL.map(|target| target.words()) })
+            json!({ "enum": crate::api::ironic::target::PowerTarget::words() })
         }
         "operation" => {
             json!({ "enum": Operation::words() })

@@ -16,11 +16,12 @@ use super::dispatch::{Outcome, handle};
 use super::fault::Fault;
 use super::handle::{Daemon, Later};
 use super::message::{Request, Response};
+use crate::api::ironic::target::PowerTarget;
 use crate::model::{
     AuditPage, BmcHealth, BmcSummary, Health, HealthStatus, Hold, Node, NodeDetail, Operation,
     OrderUse, Power, PowerReading, PowerState, Target, Task, TaskState, Who,
 };
-use crate::rack::call::{Answer, Call, PowerTarget, Refused};
+use crate::rack::call::{Answer, Call, Refused};
 use crate::time::WallTime;
 use http::HeaderMap;
 use std::cell::{Cell, RefCell};

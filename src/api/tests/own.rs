@@ -612,7 +612,8 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
         (
             Refused::Locked {
                 node: text(),
-                host: "r1".into(),
+                uuid: id,
+                rack: "r1".into(),
                 task: id,
                 detail: String::new(),
             },
@@ -620,13 +621,13 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
             "node_locked",
         ),
         (
-            Refused::NotSupported {
+            Refused::Forbidden {
                 node: text(),
-                target: text(),
-                why: text(),
+                operation: Operation::InjectNmi,
+                key: "nmi",
             },
-            400,
-            "not_supported",
+            409,
+            "forbidden_by_configuration",
         ),
         (
             Refused::WrongState {
@@ -676,4 +677,38 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
         assert_eq!(exchange.json()["error"]["kind"], kind, "{refused:?}");
         assert!(ErrorKind::from_word(kind).is_some());
     }
+}
+
+#[test]
+fn a_refusal_is_said_in_our_words_here_and_in_ironics_there() {
+    let locked = |_| {
+        Err(Refused::Locked {
+            node: "r1n01".into(),
+            uuid: UUID.parse().expect("a uuid"),
+            rack: "r1".into(),
+            task: TASK.parse().expect("a uuid"),
+            detail: " r1n01: power on by bob".into(),
+        })
+    };
+    let ours = request("POST /v1/tasks")
+        .body(r#"{"node": "r1n01", "operation": "power on"}"#)
+        .send_to(locked);
+    assert_eq!(
+        ours.json()["error"]["message"],
+        "node r1n01 is busy. r1n01: power on by bob"
+    );
+    let forbidden = |_| {
+        Err(Refused::Forbidden {
+            node: "r1n01".into(),
+            operation: Operation::InjectNmi,
+            key: "nmi",
+        })
+    };
+    let said = "node r1n01 takes no inject nmi: the configuration says nmi = false for this node";
+    let theirs = request("PUT /v1/nodes/r1n01/states/power").body(r#"{"target": "inject nmi"}"#);
+    let theirs = theirs.send_to(forbidden);
+    assert_eq!(
+        (theirs.status(), theirs.complaint()),
+        (400, said.to_owned())
+    );
 }

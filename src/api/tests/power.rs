@@ -14,7 +14,7 @@ fn power(body: &str) -> Exchange {
 #[test]
 fn all_nine_targets_are_taken_with_202_and_the_place_of_the_states() {
     for target in PowerTarget::ALL {
-        let exchange = power(&json!({ "target": target.words() }).to_string());
+        let exchange = power(&json!({ "target": target.name() }).to_string());
         assert_eq!(exchange.status(), 202, "{target:?}");
         assert!(exchange.text().is_empty());
         assert_eq!(
@@ -31,7 +31,7 @@ fn all_nine_targets_are_taken_with_202_and_the_place_of_the_states() {
         };
         let call = Call::SetPower {
             node: "r1n01".into(),
-            target,
+            change: target.change(),
             wishes: Wishes::default(),
             who,
         };
@@ -139,8 +139,9 @@ fn a_node_that_is_not_there_comes_before_a_bad_wish() {
 fn a_locked_node_is_409_in_the_words_that_clients_match() {
     let locked = |_| {
         Err(Refused::Locked {
-            node: UUID.into(),
-            host: "r1".into(),
+            node: "r1n01".into(),
+            uuid: UUID.parse().expect("a uuid"),
+            rack: "r1".into(),
             task: TASK.parse().expect("a uuid"),
             detail: " n01: power on by bob".into(),
         })
@@ -178,10 +179,10 @@ fn only_busy_is_409_or_503_to_ironics_clients_because_they_try_those_again() {
         400
     );
     assert_eq!(
-        status(Refused::NotSupported {
+        status(Refused::Forbidden {
             node: "r1n01".into(),
-            target: "inject nmi".into(),
-            why: "no".into()
+            operation: Operation::InjectNmi,
+            key: "nmi",
         }),
         400
     );
