@@ -225,6 +225,7 @@ fn an_address_that_the_network_cannot_reach_is_left_for_the_next_at_once() {
     world.run_for(secs(30));
     world.mood("n01").dead = true;
     let call = world.ask(Call::FreshNode("n01".into()));
+    run_resolving(&mut world, millis(100));
     for address in [world::address(0), world::address(7)] {
         undeliverable(&mut world, address);
     }

@@ -200,6 +200,7 @@ fn node(name: &str, number: u8) -> NodeSettings {
         pace: Pace::default(),
         keepalive: Duration::from_secs(25),
         idle_close: Duration::from_secs(10),
+        identity: rackbmcd::model::Identity::Strict,
         auth_failures: 2,
         auth_hold: Duration::from_secs(600),
         breaker_after: Duration::from_secs(5),

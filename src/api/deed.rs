@@ -58,6 +58,7 @@ pub fn deed(call: &Call) -> Option<Deed> {
         }),
         Call::Order { node, order, .. } => of(node, order.in_words()),
         Call::Retry { node, .. } => of(node, "retry".to_owned()),
+        Call::Accept { node, guid, .. } => of(node, format!("accept the BMC with GUID {guid}")),
         Call::FreshNode(node) => of(node, "read the power state".to_owned()),
         Call::Nodes
         | Call::Node(_)

@@ -102,6 +102,12 @@ impl RackHandle {
         self.ask(Call::Retry { node, who }).await
     }
 
+    /// The BMC that is there now shall be the node's.
+    pub async fn accept_bmc(&self, ident: &str, guid: uuid::Uuid) -> Asked<NodeView> {
+        let (node, who) = (ident.to_owned(), self.who.clone());
+        self.ask(Call::Accept { node, guid, who }).await
+    }
+
     /// All that is known of a node's BMC and why.
     pub async fn explain(&self, ident: &str) -> Asked<Explanation> {
         let found: Box<Explanation> = self.ask(Call::Explain(ident.to_owned())).await?;

@@ -454,6 +454,15 @@ pub static ROUTES: &[Route] = &[
         .brings("Node")],
     ),
     own(
+        "/v1/nodes/{ident}/bmc_accept",
+        &[post(
+            "say that the BMC that is there now shall be the node's",
+            by!(own::nodes::accept),
+        )
+        .takes("AcceptRequest")
+        .brings("Node")],
+    ),
+    own(
         "/v1/nodes/{ident}/fresh",
         &[post(
             "read the power state from the BMC now",

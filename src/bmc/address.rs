@@ -81,12 +81,20 @@ impl Bmc {
             Addresses::of(found).ok_or_else(|| "it has no address".to_owned())
         });
         match found {
+            Ok(found) if self.leads_to_the_same(&found) => {
+                // Whose turn it is stays.
+                if let Resolution::Known(_, since) = &mut self.address {
+                    *since = Some(now);
+                }
+            }
             Ok(found) => {
                 if self.address().is_some_and(|old| old != found.current()) {
                     self.lose_session(now, entropy);
                 }
                 self.address = Resolution::Known(found, Some(now));
             }
+            // What it led to before is good for as long as nothing better is known.
+            Err(_) if matches!(self.address, Resolution::Known(..)) => {}
             Err(why) => {
                 self.address = Resolution::Unknown;
                 let text = format!("the name {} does not resolve: {why}", self.settings.host);
@@ -94,6 +102,18 @@ impl Bmc {
             }
         }
         self.advance(now, entropy);
+    }
+
+    fn leads_to_the_same(&self, found: &Addresses) -> bool {
+        let Resolution::Known(known, Some(_)) = &self.address else {
+            return false;
+        };
+        let sorted = |addresses: &Addresses| {
+            let mut all: Vec<_> = addresses.all.iter().copied().collect();
+            all.sort();
+            all
+        };
+        sorted(known) == sorted(found)
     }
 
     /// Nobody answers where we asked: the next try is for the name's next address. Whether that is worth one at once,
@@ -115,11 +135,14 @@ impl Bmc {
 
     /// The host name that wants to be looked up. Asking is promising to look it up.
     pub fn poll_resolve(&mut self) -> Option<String> {
+        // A name is asked for once more beside the use of what it led to.
+        let again = std::mem::take(&mut self.address_stale)
+            && matches!(self.address, Resolution::Known(_, Some(_)));
         if let Resolution::Wanted = self.address {
             self.address = Resolution::Asked;
             return Some(self.settings.host.clone());
         }
-        None
+        again.then(|| self.settings.host.clone())
     }
 
     /// The BMC's address, where it is known.
@@ -157,4 +180,4 @@ impl Bmc {
 }
 
 /// A name is looked up again for a handshake when the last look-up is so old.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(300);
+const RESOLVE_AGAIN: Duration = Duration::from_secs(30);

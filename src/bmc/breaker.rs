@@ -6,11 +6,24 @@ use super::vocabulary::Trouble;
 use crate::time::Instant;
 use std::time::Duration;
 
+/// Log-ins that were refused in a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogIns {
+    /// How many.
+    pub count: u32,
+    /// What the last one was refused for.
+    pub trouble: Trouble,
+    /// It in words.
+    pub text: String,
+}
+
 /// The breaker of one BMC.
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: State,
     failed_logins: u32,
+    /// What the last of them was refused for.
+    refused: Option<LogIns>,
     /// How often in a row its sessions were found full.
     found_full: u32,
     /// How often in a row it was found silent while an operation ran.
@@ -37,11 +50,40 @@ impl Breaker {
         Breaker {
             state: State::Closed,
             failed_logins: 0,
+            refused: None,
             found_full: 0,
             found_silent: 0,
             login_limit: login_limit.max(1),
             login_hold,
             retry,
+        }
+    }
+
+    /// The breaker of a BMC that refused log-ins in an earlier life: where no more are allowed, the hold begins anew.
+    pub(super) fn recalled(mut self, known: Option<LogIns>, now: Instant) -> Self {
+        let Some(known) = known else { return self };
+        self.failed_logins = known.count;
+        if known.count >= self.login_limit {
+            self.state = State::Open {
+                until: now + self.login_hold,
+                trouble: known.trouble,
+                text: known.text.clone(),
+            };
+        }
+        self.refused = Some(known);
+        self
+    }
+
+    /// The log-ins that were refused in a row.
+    pub(super) fn log_ins(&self) -> Option<LogIns> {
+        self.refused.clone().filter(|_| self.failed_logins > 0)
+    }
+
+    /// Somebody says so who may not be the BMC: it is no log-in that was refused, and holds nothing.
+    pub(super) fn heard_of(&mut self, trouble: Trouble, text: &str, wanted: bool, now: Instant) {
+        self.failed(Trouble::Protocol, text, wanted, now);
+        if let State::Open { trouble: shown, .. } = &mut self.state {
+            *shown = trouble;
         }
     }
 
@@ -55,7 +97,9 @@ impl Breaker {
             } if now < *until => {
                 let left = (*until - now).as_secs_f64().ceil();
                 let (trouble, next) = match trouble {
-                    Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => {
+                    Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege
+                        if self.failed_logins >= self.login_limit =>
+                    {
                         (Trouble::Held, "no log-in is tried for")
                     }
                     _ => (*trouble, "next attempt in"),
@@ -93,7 +137,7 @@ impl Breaker {
         let (rest, text) = match trouble {
             Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => {
                 self.failed_logins += 1;
-                if self.failed_logins < self.login_limit {
+                let (rest, text) = if self.failed_logins < self.login_limit {
                     // One more is allowed, and it may come at once.
                     (Duration::ZERO, text.to_owned())
                 } else {
@@ -101,7 +145,13 @@ impl Breaker {
                         self.login_hold,
                         format!("{text} ({} log-ins refused)", self.failed_logins),
                     )
-                }
+                };
+                self.refused = Some(LogIns {
+                    count: self.failed_logins,
+                    trouble,
+                    text: text.clone(),
+                });
+                (rest, text)
             }
             Trouble::SessionsFull => {
                 // Half-open sessions of our own log-ins over a bad network go soon, others' take their time.
@@ -144,6 +194,11 @@ impl Breaker {
     pub(super) fn doubtful(&mut self) -> Trouble {
         if self.failed_logins + 1 < self.login_limit {
             self.failed_logins += 1;
+            self.refused = Some(LogIns {
+                count: self.failed_logins,
+                trouble: Trouble::WrongPassword,
+                text: "no answer to a log-in, as to a wrong password".to_owned(),
+            });
             return Trouble::Silent;
         }
         Trouble::WrongPassword
@@ -157,6 +212,7 @@ impl Breaker {
     /// Everything is forgotten.
     pub(super) fn reset(&mut self) {
         self.state = State::Closed;
+        self.refused = None;
         self.failed_logins = 0;
         self.found_full = 0;
         self.found_silent = 0;

@@ -27,6 +27,8 @@ impl Bmc {
                     self.forget_presence();
                     self.keepalive_after = jittered(self.settings.keepalive, entropy);
                     self.breaker.succeeded();
+                    self.knowledge.log_ins = None;
+                    self.note_guid(opened.guid, now);
                     self.knowledge.suite = opened.suite().map(|suite| suite.0);
                     let configured = self.settings.login.quirks;
                     let found = opened.quirks.iter().filter(|quirk| !configured.has(*quirk));
@@ -54,13 +56,16 @@ impl Bmc {
                         continue;
                     }
                     self.used_at = now;
-                    if self.keepalive == Some(id) {
+                    if self.asks_level(id) {
+                        self.level_answered(completion, &data, now);
+                    } else if self.keepalive == Some(id) {
                         self.kept_alive(completion, &data, now);
                     } else {
                         self.answered(id, completion, &data, now);
                     }
                 }
                 Event::Unanswered { id, .. } if self.inquires(id) => self.inquiry_unanswered(),
+                Event::Unanswered { id, .. } if self.asks_level(id) => self.level_unanswered(now),
                 Event::Unanswered {
                     id,
                     datagrams,
@@ -134,6 +139,12 @@ impl Bmc {
             self.refuse_queue(trouble, &text);
             return;
         }
+        if let OpenError::Unsigned(_) = error {
+            self.note(now, text.clone());
+            self.breaker.heard_of(trouble, &text, self.wanted, now);
+            self.refuse_queue(trouble, &text);
+            return;
+        }
         self.give_up(trouble, &text, now);
         // With several addresses the next one has its turn instead.
         if trouble == Trouble::Silent && self.other_addresses().next().is_none() {
@@ -145,6 +156,9 @@ impl Bmc {
     pub(super) fn give_up(&mut self, trouble: Trouble, text: &str, now: Instant) {
         self.note(now, text.to_owned());
         self.breaker.failed(trouble, text, self.wanted, now);
+        self.note_log_ins();
+        // Perhaps it is not there any more.
+        self.address_stale |= matches!(trouble, Trouble::Silent | Trouble::Unreachable);
         self.refuse_queue(trouble, text);
     }
 
@@ -168,6 +182,12 @@ impl Bmc {
             return;
         };
         let mut job = current.job;
+        if completion == CompletionCode::INSUFFICIENT_PRIVILEGE {
+            match self.level_lost(job, now) {
+                Some(back) => job = back,
+                None => return,
+            }
+        }
         match job.script.handle(completion, data) {
             Step::Next { pause } => {
                 self.queue.put_back(Job {

@@ -2,6 +2,8 @@
 //!
 //! Kept by `bmc`, written down by `rack`'s journal, shown by `rackbmc explain`.
 
+use super::breaker::LogIns;
+use super::identity::Known;
 use super::settings::Settings;
 use crate::ipmi::SuiteId;
 use crate::session::{Quirks, Session};
@@ -21,6 +23,36 @@ pub struct Knowledge {
     /// Orders, by name, that change the machine's power and that the BMC carried out: a later "I do not have this" is not
     /// believed.
     pub carried_out: Vec<String>,
+    /// Log-ins that were refused in a row.
+    pub log_ins: Option<RefusedLogIns>,
+    /// Who the BMC is.
+    pub identity: Known,
+}
+
+/// Refused log-ins that are remembered over a restart, so that no number of restarts makes a BMC lock us out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedLogIns {
+    /// How many, and what was said.
+    pub refused: LogIns,
+    /// Of which credentials: a mark of eight bits, too few to learn anything from, enough to see that they were changed.
+    pub credentials: u8,
+}
+
+/// The refused log-ins of an earlier life, where they were with the credentials of this one.
+pub(super) fn log_ins_of(settings: &Settings, knowledge: &Knowledge) -> Option<LogIns> {
+    let known = knowledge.log_ins.as_ref()?;
+    (known.credentials == settings.login.mark()).then(|| known.refused.clone())
+}
+
+impl super::Bmc {
+    /// Remembers how many log-ins were refused.
+    pub(super) fn note_log_ins(&mut self) {
+        let credentials = self.settings.login.mark();
+        self.knowledge.log_ins = self.breaker.log_ins().map(|refused| RefusedLogIns {
+            refused,
+            credentials,
+        });
+    }
 }
 
 /// A session that begins with what an earlier life learned.

@@ -8,8 +8,10 @@
 mod address;
 mod breaker;
 mod events;
+pub mod identity;
 mod inquiry;
 mod knowledge;
+mod level;
 mod pace;
 mod presence;
 mod privilege;
@@ -26,9 +28,10 @@ use crate::session::{self, RequestId, Session};
 use crate::time::Instant;
 use address::Resolution;
 use breaker::Breaker;
+pub use breaker::LogIns;
 use inquiry::Inquiry;
-pub use knowledge::Knowledge;
-use knowledge::recalled;
+pub use knowledge::{Knowledge, RefusedLogIns};
+use knowledge::{log_ins_of, recalled};
 use pace::Pace;
 pub use presence::Answer as PresenceAnswer;
 use presence::Presence;
@@ -80,6 +83,12 @@ pub struct Bmc {
     reached_late: bool,
     queue: Queue,
     current: Option<Current>,
+    /// The question for the session's level that is under way.
+    level_request: Option<RequestId>,
+    /// Whether it is to be told that the BMC is another one.
+    alarmed: bool,
+    /// Whether the name is to be looked up again, whenever that was done last.
+    address_stale: bool,
     /// A keep-alive that is under way, and nobody's order.
     keepalive: Option<RequestId>,
     inquiry: Inquiry,
@@ -115,6 +124,9 @@ impl Bmc {
             reached_late: false,
             queue: Queue::default(),
             current: None,
+            level_request: None,
+            alarmed: false,
+            address_stale: false,
             keepalive: None,
             inquiry: Inquiry::default(),
             refusals: Refusals::default(),
@@ -125,7 +137,8 @@ impl Bmc {
                 settings.auth_failures,
                 settings.auth_hold,
                 settings.breaker_retry,
-            ),
+            )
+            .recalled(log_ins_of(&settings, &knowledge), now),
             wanted: false,
             used_at: now,
             keepalive_after: settings.keepalive,
@@ -188,6 +201,11 @@ impl Bmc {
     /// Forgets failed log-ins and an open breaker: an operator says that it is worth a try.
     pub fn retry(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.breaker.reset();
+        self.address_stale = true;
+        self.knowledge.log_ins = None;
+        self.knowledge.suite = None;
+        self.knowledge.quirks.clear();
+        self.session.unlearn();
         self.refusals.forget();
         self.forget_listed();
         self.advance(now, entropy);
@@ -211,6 +229,7 @@ impl Bmc {
                 settings.auth_hold,
                 settings.breaker_retry,
             );
+            self.knowledge.log_ins = None;
         }
         if moved {
             self.lose_session(now, entropy);
@@ -362,7 +381,8 @@ impl Bmc {
 
     /// What stands between us and the BMC now, with the figures.
     pub fn trouble(&self, now: Instant) -> Option<(Trouble, String)> {
-        self.breaker.trouble(now)
+        let other = self.other_bmc().map(|text| (Trouble::Protocol, text));
+        self.breaker.trouble(now).or(other)
     }
 
     /// When the next attempt to reach it is allowed, where the last one failed.
@@ -396,7 +416,8 @@ impl Bmc {
     }
 
     fn is_idle(&self) -> bool {
-        self.current.is_none() && self.queue.is_empty() && self.keepalive.is_none()
+        let asks = self.keepalive.is_some() || self.level_request.is_some();
+        self.current.is_none() && self.queue.is_empty() && !asks
     }
 
     fn report(&mut self, id: OrderId, report: Report) {
@@ -440,6 +461,7 @@ impl Bmc {
         }
         self.earlier_ports.clear();
         self.keepalive = None;
+        self.level_request = None;
         self.requeue_current();
     }
 

@@ -47,6 +47,8 @@ pub(super) struct Job {
     pub(super) sent: bool,
     /// How often its present command was begun anew in another session.
     pub(super) renewals: u32,
+    /// Whether the session's level was asked for again for its sake.
+    pub(super) leveled: bool,
     /// How often in a row the BMC was too busy for its present command.
     pub(super) setbacks: u32,
     /// Its next command does not leave before.
@@ -65,6 +67,7 @@ impl Job {
             begun: false,
             sent: false,
             renewals: 0,
+            leveled: false,
             setbacks: 0,
             not_before: now,
             until: purpose.patience().map(|patience| now + patience),
@@ -157,6 +160,13 @@ impl Queue {
         self.jobs.remove(at)
     }
 
+    /// Takes the orders that change the machine's power.
+    pub(super) fn take_acting(&mut self) -> Vec<Job> {
+        let (acting, left): (VecDeque<Job>, _) = self.take_all().into_iter().partition(Job::acts);
+        self.jobs = left;
+        acting.into()
+    }
+
     pub(super) fn take_all(&mut self) -> VecDeque<Job> {
         std::mem::take(&mut self.jobs)
     }
@@ -183,6 +193,10 @@ impl Queue {
 impl Bmc {
     /// Hands the next command of the order whose turn it is to the session, if the pace allows it.
     pub(super) fn begin_next(&mut self, now: Instant) {
+        self.refuse_for_identity(now);
+        if self.lacks_level(now) {
+            return;
+        }
         let Some(urgent) = self.queue.next(now).map(Job::acts) else {
             return;
         };
@@ -204,7 +218,7 @@ impl Bmc {
 
     /// When the next command may leave, or the one under way gives way.
     pub(super) fn next_turn(&self) -> Option<Instant> {
-        if !self.is_open() {
+        if !self.is_open() || self.level_request.is_some() {
             return None;
         }
         if self.current.is_some() {

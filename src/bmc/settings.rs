@@ -24,6 +24,8 @@ pub struct Settings {
     pub auth_failures: u32,
     /// How long none is tried then.
     pub auth_hold: Duration,
+    /// What is done where the BMC is another one than before.
+    pub identity: crate::model::Identity,
     /// How often a BMC that was found dead is tried again.
     pub breaker_retry: Duration,
 }

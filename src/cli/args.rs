@@ -6,7 +6,7 @@
 mod expert;
 mod press;
 
-pub use expert::{Audit, AuditVerb, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
+pub use expert::{Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
 pub use press::{ChassisNoun, InjectNoun, NounVerb, PowerVerb, Press};
 
 use crate::model::BootDevice;

@@ -326,6 +326,16 @@ impl Client {
             .await
     }
 
+    /// The BMC that is there now shall be the node's.
+    pub async fn accept_bmc(&self, ident: &str, guid: uuid::Uuid) -> Result<model::Node, Failure> {
+        let wish = model::AcceptRequest { guid };
+        self.post(
+            &format!("/v1/nodes/{}/bmc_accept", path_word(ident)),
+            Some(&json!(wish)),
+        )
+        .await
+    }
+
     /// Suspends everything.
     pub async fn pause(&self, reason: &str) -> Result<model::Pausing, Failure> {
         self.post("/v1/pause", Some(&json!({ "reason": reason })))

@@ -14,6 +14,7 @@ pub async fn bmc(app: &App, verb: BmcVerb) -> Result<Exit, Failure> {
     match verb {
         BmcVerb::Info(nodes) => info(app, &nodes).await,
         BmcVerb::Reset(args) => reset(app, args).await,
+        BmcVerb::Accept(args) => accept(app, args).await,
     }
 }
 
@@ -111,6 +112,42 @@ async fn reset(app: &App, args: args::BmcReset) -> Result<Exit, Failure> {
         Ok((
             format!("its BMC restarts ({kind})"),
             json!({ "reset": kind.name() }),
+        ))
+    })
+    .await
+}
+
+/// Shows what has changed, asks, and accepts each BMC by the GUID that was shown.
+async fn accept(app: &App, args: args::BmcAccept) -> Result<Exit, Failure> {
+    let mut changed = std::collections::BTreeMap::new();
+    for node in select::nodes(&app.client, &args.nodes, Unnamed::Mistake).await? {
+        let name = select::name(&node).to_owned();
+        let found = app.client.explain(&name).await?;
+        if let Some(change) = found.identity {
+            app.out.data(&format!(
+                "{name}: the BMC at {} has GUID {}, it was {}",
+                found.node.rackbmcd.bmc.address, change.is, change.was
+            ));
+            changed.insert(name, change.is);
+        }
+    }
+    if changed.is_empty() {
+        app.out.data("no BMC is another one than before");
+        return Ok(Exit::Done);
+    }
+    let names: Vec<&str> = changed.keys().map(String::as_str).collect();
+    select::confirm_above(0, "accept the BMC", &names, args.yes)?;
+    let wanted = Nodes {
+        nodes: changed.keys().cloned().collect(),
+        ..Nodes::default()
+    };
+    let changed = &changed;
+    each(app, &wanted, async move |node| {
+        let guid = changed.get(&node).copied().unwrap_or_default();
+        app.client.accept_bmc(&node, guid).await?;
+        Ok((
+            "its BMC is accepted; tasks that stood still for it are resumed by hand".to_owned(),
+            json!({ "guid": guid }),
         ))
     })
     .await

@@ -6,6 +6,7 @@ use super::node::check_group;
 use super::section::{Section, integer_of, text_of};
 use crate::ipmi::session15::AuthType;
 use crate::ipmi::{PrivilegeLevel, SuiteId};
+use crate::model::Identity;
 use crate::power::{self, OnSoftTimeout};
 use crate::session;
 use crate::session::quirk::{Quirk, Quirks};
@@ -68,6 +69,7 @@ pub(super) struct Keys {
     pub burst: Option<At<u32>>,
     pub keepalive: Option<At<Duration>>,
     pub idle_close: Option<At<Duration>>,
+    pub identity: Option<At<Identity>>,
     pub auth_failures: Option<At<u32>>,
     pub auth_hold: Option<At<Duration>>,
     pub breaker_after: Option<At<Duration>>,
@@ -111,6 +113,8 @@ impl Keys {
             ("fail", OnSoftTimeout::Fail),
             ("hard power off", OnSoftTimeout::HardPowerOff),
         ];
+        let identities = [Identity::Strict, Identity::Warn, Identity::Off]
+            .map(|identity| (identity.name(), identity));
         let protocols = [
             ("2.0", Protocol::V20),
             ("1.5", Protocol::V15(AuthChoice::Strongest)),
@@ -157,6 +161,7 @@ impl Keys {
             burst: section.count("burst", 1..=100, findings),
             keepalive,
             idle_close,
+            identity: section.word("bmc_identity", &identities, findings),
             auth_failures: section.count("auth_failures", 1..=10, findings),
             auth_hold,
             breaker_after,
@@ -174,7 +179,8 @@ impl Keys {
         over!(
             username password bmc_key privilege suites protocol auth_choice quirks port groups patience change_timeout
             min_off_time on_soft_timeout repeat_soft_after hard_after settle rollback_settle nmi nmi_min_interval
-            nmi_watch orders_per_second burst keepalive idle_close auth_failures auth_hold breaker_after breaker_retry
+            nmi_watch orders_per_second burst keepalive idle_close identity auth_failures auth_hold
+            breaker_after breaker_retry
         )
     }
 

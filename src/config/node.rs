@@ -4,6 +4,7 @@ use super::complaint::{At, Findings};
 use super::files::Secrets;
 use super::keys::{BREAKER_AFTER, HINTS, Keys, seconds, value};
 use super::section::Section;
+use crate::model::Identity;
 use crate::nodeset;
 use crate::rack::settings::{Address, NodeSettings, Pace};
 use std::collections::BTreeMap;
@@ -157,6 +158,7 @@ impl NodeEntry {
                         idle_close: value(&keys.idle_close, seconds(10)),
                         auth_failures: value(&keys.auth_failures, 2),
                         auth_hold: value(&keys.auth_hold, seconds(600)),
+                        identity: value(&keys.identity, Identity::default()),
                         breaker_after: value(&keys.breaker_after, BREAKER_AFTER),
                         breaker_retry: value(&keys.breaker_retry, seconds(30)),
                         power: power.clone(),

@@ -69,6 +69,20 @@ impl fmt::Display for RestartCause {
     }
 }
 
+words! {
+    /// What is done where a BMC has another GUID than before.
+    #[derive(Default)]
+    pub enum Identity ("BMC identity") {
+        /// No order that changes power leaves until a person accepts it.
+        #[default]
+        Strict = "strict",
+        /// It is told.
+        Warn = "warn",
+        /// Nothing.
+        Off = "off",
+    }
+}
+
 /// Whether an unanswered order can have reached the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -25,21 +25,21 @@ pub use audit::{AuditHead, AuditPage};
 pub use batch::{
     Batch, BatchControl, BatchList, BatchNode, BatchNodeState, BatchStart, BatchState, Prospect,
 };
-pub use bmc::{BootDevice, Delivery, RestartCause, Trouble};
+pub use bmc::{BootDevice, Delivery, Identity, RestartCause, Trouble};
 pub use event::{Event, EventId, EventKind, Events};
 pub use expert::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
     EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest,
 };
 pub use node::{
-    BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry, HistoryKind, Hold,
-    Lack, LackReason, Node, NodeDetail, NodeList, PowerReading, Severity,
+    BmcChange, BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry,
+    HistoryKind, Hold, Lack, LackReason, Node, NodeDetail, NodeList, PowerReading, Severity,
 };
 pub use operation::{Control, OnFailure, OnSoftTimeout, Operation, TaskState};
 pub use power::{Power, PowerState, Target};
 pub use rack::{
-    Error, ErrorBody, ErrorKind, Health, HealthStatus, MaintenanceRequest, PauseRequest, Pausing,
-    UnreadableEntry,
+    AcceptRequest, Error, ErrorBody, ErrorKind, Health, HealthStatus, MaintenanceRequest,
+    PauseRequest, Pausing, UnreadableEntry,
 };
 pub use seconds::Seconds;
 pub use task::{ControlUse, OrderUse, PowerOptions, Task, TaskList, TaskStart};

@@ -198,6 +198,18 @@ pub struct Explanation {
     pub failures: Vec<Failure>,
     /// The boot device override last read.
     pub boot_device: Option<Word<BootDevice>>,
+    /// The GUIDs of the BMC, where it is another one than before.
+    pub identity: Option<BmcChange>,
+}
+
+/// A BMC is another one than before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BmcChange {
+    /// The GUID that was there, or was accepted.
+    pub was: uuid::Uuid,
+    /// The one that is there now.
+    pub is: uuid::Uuid,
 }
 
 /// One line of an explanation.

@@ -85,6 +85,14 @@ pub struct MaintenanceRequest {
     pub reason: Option<String>,
 }
 
+/// Body of `POST /v1/nodes/{ident}/bmc_accept`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// The GUID of the BMC that shall be the node's from now on.
+    pub guid: uuid::Uuid,
+}
+
 /// The body of every refusal outside Ironic's paths: `{"error": {...}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBody {

@@ -208,6 +208,15 @@ pub enum Call {
         /// Who asks.
         who: Who,
     },
+    /// The BMC that is there now shall be the node's, though it is another one than before.
+    Accept {
+        /// Name or uuid.
+        node: String,
+        /// The GUID of that BMC.
+        guid: uuid::Uuid,
+        /// Who says so.
+        who: Who,
+    },
     /// What is known of a node's BMC and why, in full.
     Explain(String),
     /// What happened to a node: ended tasks, drifts, faults, newest first.
@@ -230,7 +239,7 @@ pub enum Call {
 pub enum Answer {
     /// To `Nodes`.
     Nodes(Vec<NodeView>),
-    /// To `Node`, `FreshNode`, `SetMaintenance`, `Retry`.
+    /// To `Node`, `FreshNode`, `SetMaintenance`, `Retry`, `Accept`.
     Node(NodeView),
     /// To `SetPower`: taken. The task that it started or aborted, `None` where there was nothing to abort.
     Taken(Option<TaskView>),

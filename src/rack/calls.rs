@@ -83,6 +83,11 @@ impl Rack {
             }
             Call::Order { node, order, who } => self.order(id, &node, order, &who, at)?,
             Call::Retry { node, who } => self.retry(id, &node, &who, at)?,
+            Call::Accept { node, guid, who } => {
+                let node = self.inventory.named(&node)?;
+                self.accept_bmc(node, guid, &who, at)?;
+                self.read_fresh(node, id, at);
+            }
             Call::Nodes
             | Call::Node(_)
             | Call::Tasks { .. }
@@ -302,7 +307,8 @@ fn look(call: Call, rack: &Snapshot<'_>) -> Result<Answer, Refused> {
         | Call::Pause { .. }
         | Call::Release { .. }
         | Call::Order { .. }
-        | Call::Retry { .. } => {
+        | Call::Retry { .. }
+        | Call::Accept { .. } => {
             return Err(Refused::Invalid("this call does more than look".to_owned()));
         }
     })

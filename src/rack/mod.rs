@@ -26,6 +26,7 @@
 //! | `rights` | who may ask for it, asked of the node that is meant |
 //! | `start` | what stands against a new task, and what it begins with |
 //! | `turn` | how it goes on: reports, orders of tasks, ends, who may begin |
+//! | `identity` | BMCs that are others than before, until somebody accepts them |
 //! | `notes`, `orders` | what is told and remembered; orders on their way |
 //!
 //! Calls go down this last list only, and no part calls one of these files back.
@@ -41,6 +42,7 @@ mod figures;
 mod gate;
 mod history;
 mod holds;
+mod identity;
 mod inventory;
 mod journal;
 mod leaving;

@@ -301,6 +301,7 @@ pub(super) fn bmc_settings(settings: &NodeSettings) -> bmc::Settings {
         idle_close: settings.idle_close,
         auth_failures: settings.auth_failures,
         auth_hold: settings.auth_hold,
+        identity: settings.identity,
         breaker_retry: settings.breaker_retry,
     }
 }

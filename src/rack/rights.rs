@@ -93,7 +93,8 @@ impl Call {
             | Call::Start { node, .. }
             | Call::InjectNmi { node, .. }
             | Call::SetMaintenance { node, .. }
-            | Call::Retry { node, .. } => operator(node),
+            | Call::Retry { node, .. }
+            | Call::Accept { node, .. } => operator(node),
             Call::Order { node, order, .. } => {
                 Some((role_for(order), Scope::Nodes(from_ref(node))))
             }

@@ -3,6 +3,7 @@
 //! Made by `config` (or by a test), read by `rack` and `bmc`. Nothing here checks anything: a value that stands here
 //! was found good where it was typed.
 
+use crate::model::Identity;
 use crate::{power, session};
 use std::time::Duration;
 use uuid::Uuid;
@@ -81,6 +82,8 @@ pub struct NodeSettings {
     pub auth_failures: u32,
     /// How long none is tried then, unless the credentials change or an operator says so.
     pub auth_hold: Duration,
+    /// What is done where its BMC is another one than before.
+    pub identity: Identity,
     /// How long a BMC may be silent before it is called dead.
     pub breaker_after: Duration,
     /// How often a dead BMC is tried again.

@@ -49,6 +49,7 @@ pub(super) fn node(place: usize) -> Node {
         pace: Pace::default(),
         keepalive: secs(25),
         idle_close: secs(10),
+        identity: crate::model::Identity::Strict,
         auth_failures: 2,
         auth_hold: secs(600),
         breaker_after: secs(5),

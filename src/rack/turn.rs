@@ -102,6 +102,7 @@ impl Rack {
                 break;
             }
         }
+        self.watch_identity(id, at);
         let Some(node) = self.inventory.get_mut(id) else {
             return;
         };

@@ -15,7 +15,7 @@ use super::settings::RackSettings;
 use super::task::Task;
 use super::tasks::Tasks;
 use crate::bmc::PresenceAnswer;
-use crate::model::{Fact, Failure, HealthStatus};
+use crate::model::{BmcChange, Fact, Failure, HealthStatus};
 use crate::time::WallTime;
 use std::time::Duration;
 
@@ -206,6 +206,13 @@ impl Snapshot<'_> {
             "user",
             format!("{}, privilege {}", login.username, login.privilege),
         );
+        fact("privilege level", place.bmc.level_in_words());
+        if let Some(guid) = knowledge.identity.guid {
+            fact("GUID", guid.to_string());
+        }
+        if let Some((_, new)) = place.bmc.guids() {
+            fact("other GUID now", new.to_string());
+        }
         fact(
             "cipher suites",
             format!("{} configured, in this order", suites.join(", ")),
@@ -280,6 +287,7 @@ impl Snapshot<'_> {
                 })
                 .collect(),
             boot_device: None,
+            identity: place.bmc.guids().map(|(was, is)| BmcChange { was, is }),
         }
     }
 }

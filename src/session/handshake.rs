@@ -80,6 +80,8 @@ pub(super) struct Handshake {
     pub(super) earlier: Vec<Earlier>,
     /// Whether the next datagram leaves from a fresh port.
     pub(super) fresh: bool,
+    /// The GUID of the BMC that was logged in to.
+    pub(super) guid: Option<[u8; 16]>,
     /// Whether an error was believed that carried no number of ours.
     pub(super) hearsay: bool,
 }
@@ -182,6 +184,7 @@ impl Handshake {
             blind: 0,
             earlier: Vec::new(),
             fresh: true,
+            guid: None,
             hearsay: false,
         });
         ctx.memory.statistics.handshakes += 1;

@@ -129,6 +129,15 @@ impl Session {
         self.memory.quirks = quirks;
     }
 
+    /// Forgets what was learned of the BMC: the next log-in begins as the configuration says.
+    pub fn unlearn(&mut self) {
+        self.memory.spoken = None;
+        self.memory.quirks = Quirks::NONE;
+        self.memory.capabilities = None;
+        self.memory.capabilities_ignored = false;
+        self.memory.codes_refused = 0;
+    }
+
     /// New credentials or quirks: closes an open session, gives up a handshake, and forgets what was learned about the
     /// BMC. Queued requests stay queued. Nothing is opened.
     pub fn replace_settings(

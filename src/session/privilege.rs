@@ -232,10 +232,14 @@ impl Handshake {
             }
         }
         ctx.memory.quirks = self.quirks;
+        // Late answers come; none at all means that it never answers.
+        ctx.memory.capabilities_ignored =
+            ctx.memory.capabilities.is_none() && !self.questions.is_empty();
         ctx.memory.spoken = Some(privilege.spoken);
         let opened = Opened {
             protocol: privilege.spoken,
             privilege: granted,
+            guid: self.guid,
             round_trip: ctx.memory.round_trip.smoothed(),
             quirks: self.quirks,
             evidence: self.evidence,

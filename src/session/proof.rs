@@ -269,7 +269,9 @@ impl Handshake {
         let Step::Rakp4(proof) = &mut self.step else {
             return None;
         };
-        let suite = proof.verified.transcript().suite;
+        let transcript = proof.verified.transcript();
+        let suite = transcript.suite;
+        self.guid = (!proof.verified.rakp3_code().is_empty()).then_some(transcript.guid);
         Some((proof.link.take()?, Spoken::V20(suite.id)))
     }
 

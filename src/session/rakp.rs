@@ -11,7 +11,7 @@ use super::vocabulary::{Dropped, OpenError};
 use crate::ipmi::open_session::{self, Refused};
 use crate::ipmi::payload::PayloadType;
 use crate::ipmi::rakp::{NAME_LIMIT, NAME_ONLY, Rakp2};
-use crate::ipmi::{Status, Wire, message, session20};
+use crate::ipmi::{Status, SuiteId, Wire, message, session20};
 
 /// Stands for the status of a reply that ends before it; no BMC has one so high.
 const NO_STATUS: Status = Status(0xFF);
@@ -211,7 +211,7 @@ impl Handshake {
                 NO_STATUS => format!("suite {} refused without a status", suite.id),
                 status => format!("suite {} refused: {status}", suite.id),
             });
-            self.verdicts.push((suite.id, Verdict::Refused(status)));
+            self.strike(suite.id, Verdict::Refused(status), ctx);
         }
         self.open_session(ctx)
     }
@@ -226,9 +226,17 @@ impl Handshake {
         self.leave_log_in(ctx);
         if let Some(suite) = self.plan.pop_front() {
             self.evidence.push(format!("suite {}: {error}", suite.id));
-            self.verdicts.push((suite.id, Verdict::Failed(error)));
+            self.strike(suite.id, Verdict::Failed(error), ctx);
         }
         self.open_session(ctx)
+    }
+
+    /// A suite that did not work is not the one that worked last any more.
+    pub(super) fn strike(&mut self, id: SuiteId, verdict: Verdict, ctx: &mut Context<'_>) {
+        if ctx.memory.suite() == Some(id) {
+            ctx.memory.spoken = None;
+        }
+        self.verdicts.push((id, verdict));
     }
 
     pub(super) fn no_common_suite(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {

@@ -201,7 +201,7 @@ impl Handshake {
         self.leave_log_in(ctx);
         if let Some(suite) = self.plan.pop_front() {
             self.evidence.push(format!("suite {}: no answer", suite.id));
-            self.verdicts.push((suite.id, Verdict::Silent));
+            self.strike(suite.id, Verdict::Silent, ctx);
         }
         self.open_session(ctx)
     }

@@ -96,6 +96,23 @@ impl Default for Timing {
 }
 
 impl Settings {
+    /// Eight bits of the credentials, by which a change of them is noticed; too few to learn anything from.
+    pub fn mark(&self) -> u8 {
+        let key = self.bmc_key.as_ref().map_or(&[][..], BmcKey::expose);
+        let code = super::crypto::hmac(
+            crate::ipmi::suite::Authentication::HmacSha256,
+            b"rackbmcd credentials",
+            &[
+                self.username.as_bytes(),
+                &[0],
+                self.password.expose(),
+                &[0],
+                key,
+            ],
+        );
+        code[0]
+    }
+
     /// Settings with the defaults: suites 17 and 3, operator, v2.0, no quirks.
     pub fn new(username: impl Into<String>, password: Password) -> Self {
         Settings {

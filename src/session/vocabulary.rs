@@ -159,6 +159,8 @@ pub struct Opened {
     pub protocol: Spoken,
     /// The privilege level in force.
     pub privilege: PrivilegeLevel,
+    /// The GUID in RAKP 2, which the password vouches for; none with IPMI 1.5 and without authentication.
+    pub guid: Option<[u8; 16]>,
     /// The smoothed round-trip time.
     pub round_trip: Option<Duration>,
     /// The quirks in force, configured and found out.

@@ -117,7 +117,8 @@ impl Bmc {
                 self.acknowledge(from, acknowledge, now);
                 // FFh is a message without an answer.
                 if tag != 0xFF && !self.mood.ignores_ping {
-                    self.send(from, wire::pong(tag), now);
+                    let swapped = self.mood.quirks.pong_little_endian;
+                    self.send(from, wire::pong(tag, swapped), now);
                 }
             }
             Some(Received::OtherAsf { acknowledge }) => self.acknowledge(from, acknowledge, now),
@@ -256,6 +257,13 @@ impl Bmc {
     /// Forgets all sessions and log-ins without a word.
     pub fn forget_sessions(&mut self) {
         self.sessions = Sessions::default();
+    }
+
+    /// Sets all sessions back to level user, as OpenBMC does where the network makes a copy of RAKP 1.
+    pub fn demote_sessions(&mut self) {
+        for session in self.sessions.open.values_mut() {
+            session.privilege = session.privilege.min(super::settings::Privilege::User);
+        }
     }
 
     /// Whether datagrams are lost on it now.

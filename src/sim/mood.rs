@@ -176,6 +176,18 @@ pub struct Quirks {
     pub refuses_extended_capabilities: bool,
     /// Get Channel Authentication Capabilities names no authentication type and no users (`authcap`).
     pub empty_capabilities: bool,
+    /// Open Session with this cipher suite is met with silence.
+    pub silent_suite: Option<u8>,
+    /// RAKP 2 of this cipher suite is made with something else than the password (an update of the firmware that kept
+    /// what the other suites need only).
+    pub mismatching_suite: Option<u8>,
+    /// RAKP 1 and 3 of a session that is open already are answered: the former sets the session back to level user, the
+    /// latter ruins its keys (OpenBMC).
+    pub answers_copies_of_rakp: bool,
+    /// Any level is taken in Open Session (OpenBMC).
+    pub unchecked_open_level: bool,
+    /// The enterprise number in pongs has its least significant byte first (OpenBMC).
+    pub pong_little_endian: bool,
     /// What a controller behind the BMC answered is in the reply to Send Message, instead of following it.
     pub bridged_answer_inside: bool,
 }
@@ -233,6 +245,8 @@ pub struct Mood {
     pub ignores_capabilities: bool,
     /// Does not answer Get Channel Cipher Suites.
     pub ignores_cipher_suites: bool,
+    /// So many times a level above user is refused with 81h.
+    pub level_refusals: u32,
     /// Does not answer Close Session.
     pub ignores_close: bool,
     /// How long the BMC is away after a cold or warm reset, or after [`super::Bmc::reboot_bmc`].
@@ -280,6 +294,7 @@ impl Default for Mood {
             ignores_ping: false,
             ignores_capabilities: false,
             ignores_cipher_suites: false,
+            level_refusals: 0,
             ignores_close: false,
             reset_takes: Duration::from_secs(60),
             sees_late: false,

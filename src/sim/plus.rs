@@ -64,6 +64,7 @@ impl Bmc {
         let console_id = reader.double()?;
         let opened = self.open_session(level, console_id, reader, now);
         let (id, suite, highest) = match opened {
+            Ok((_, suite, _)) if self.mood.quirks.silent_suite == Some(suite.id) => return None,
             Ok(opened) => opened,
             Err(status) => return Some(self.refuse_set_up(tag, console_id, status)),
         };
@@ -128,6 +129,9 @@ impl Bmc {
             .ok_or(NO_SUITE)?;
         let highest = match level {
             0 => self.settings.channel_limit,
+            level if self.mood.quirks.unchecked_open_level => {
+                Privilege::by_number(level).unwrap_or(self.settings.channel_limit)
+            }
             level => Privilege::by_number(level)
                 .filter(|level| *level <= self.settings.channel_limit)
                 .ok_or(INVALID_ROLE)?,
@@ -154,6 +158,12 @@ impl Bmc {
         let tag = reader.byte()?;
         reader.take(3)?;
         let id = reader.double()?;
+        if self.mood.quirks.answers_copies_of_rakp
+            && let Some(session) = self.sessions.open.get_mut(&id)
+        {
+            session.privilege = session.privilege.min(Privilege::User);
+            return None;
+        }
         let Some(log_in) = self.sessions.half_open.get(&id).cloned() else {
             return Some(self.refuse_set_up(tag, 0, INVALID_SESSION_ID));
         };
@@ -286,6 +296,9 @@ impl Bmc {
                 &challenge.name,
             ],
         );
+        if self.mood.quirks.mismatching_suite == Some(log_in.suite.id) {
+            code[0] ^= 0xFF;
+        }
         if self.mood.quirks.rakp2_extra_byte {
             code.push(0);
         }
@@ -298,6 +311,13 @@ impl Bmc {
         let console_status = reader.byte()?;
         reader.take(2)?;
         let id = reader.double()?;
+        if self.mood.quirks.answers_copies_of_rakp
+            && let Some(session) = self.sessions.open.get_mut(&id)
+            && let Sealing::Plus { integrity_key, .. } = &mut session.sealing
+        {
+            integrity_key.reverse();
+            return None;
+        }
         // A log-in that is over, or whose RAKP 1 never came, has no RAKP 3.
         let Some((log_in, challenge)) = (self.sessions.half_open.get(&id))
             .and_then(|log_in| Some((log_in.clone(), log_in.challenge.clone()?)))

@@ -189,12 +189,16 @@ fn read_plus(guarded_on: &[u8]) -> Option<Received<'_>> {
 }
 
 /// The answer to a presence ping (§13.2.4): IPMI is supported.
-pub fn pong(tag: u8) -> Vec<u8> {
+pub fn pong(tag: u8, swapped: bool) -> Vec<u8> {
+    let mut enterprise = ASF_ENTERPRISE;
+    if swapped {
+        enterprise.reverse();
+    }
     let mut sent = vec![RMCP_VERSION, 0, NO_ACKNOWLEDGE, CLASS_ASF];
-    sent.extend(ASF_ENTERPRISE);
+    sent.extend(enterprise);
     sent.extend([ASF_PONG, tag, 0, 16]);
     // Enterprise number and OEM word: no OEM functions.
-    sent.extend(ASF_ENTERPRISE);
+    sent.extend(enterprise);
     sent.extend([0; 4]);
     // Supported entities: IPMI (bit 7), ASF version 1.0; supported interactions: none; six reserved bytes.
     sent.extend([0x81, 0x00, 0, 0, 0, 0, 0, 0]);
@@ -389,7 +393,7 @@ mod tests {
             0x00, 0x00, 0x11, 0xBE, 0x00, 0x00, 0x00, 0x00, // no OEM
             0x81, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // IPMI supported
         ];
-        assert_eq!(pong(0x2A), PONG);
+        assert_eq!(pong(0x2A, false), PONG);
     }
 
     #[test]

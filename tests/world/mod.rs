@@ -445,6 +445,14 @@ impl World {
         }
     }
 
+    /// The GUIDs of a BMC that is another one than before.
+    pub fn bmc_change(&mut self, name: &str) -> Option<rackbmcd::model::BmcChange> {
+        match self.call(Call::Explain(name.into())) {
+            Ok(Answer::Explanation(found)) => found.identity,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub fn power_state(&mut self, name: &str) -> PowerState {
         self.node(name).power_state
     }
@@ -546,6 +554,7 @@ pub fn node(place: usize) -> NodeSettings {
         pace: Pace::default(),
         keepalive: secs(25),
         idle_close: secs(10),
+        identity: rackbmcd::model::Identity::Strict,
         auth_failures: 2,
         auth_hold: secs(600),
         breaker_after: secs(5),

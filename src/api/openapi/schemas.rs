@@ -111,8 +111,9 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     answer(
         "Explanation",
-        "node:Node facts:[Fact] failures:[Failure] boot_device:string?",
+        "node:Node facts:[Fact] failures:[Failure] boot_device:string? identity:BmcChange?",
     ),
+    answer("BmcChange", "was:uuid is:uuid"),
     answer("Fact", "head:string text:string"),
     answer("Failure", "at:time text:string"),
     answer("OrderAnswer", "order:string data:[byte]?"),
@@ -193,6 +194,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "boot_device!:device persistent:boolean?",
     ),
     request("MaintenanceRequest", "reason:string?"),
+    request("AcceptRequest", "guid!:uuid"),
     request("IdentifyRequest", "for:duration?"),
     request(
         "RawRequest",

@@ -149,6 +149,11 @@ fn the_shapes_have_the_members_of_the_types() {
     same_as(&reading, "Reading");
     same::<types::BatchControl>("BatchControl");
     same::<types::MaintenanceRequest>("MaintenanceRequest");
+    same::<types::BmcChange>("BmcChange");
+    let accept = types::AcceptRequest {
+        guid: Default::default(),
+    };
+    same_as(&accept, "AcceptRequest");
     same::<types::IdentifyRequest>("IdentifyRequest");
 }
 

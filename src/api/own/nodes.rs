@@ -5,6 +5,7 @@ use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::ironic::record;
 use crate::api::message::Response;
+use crate::model::AcceptRequest;
 use serde_json::json;
 
 /// `GET /v1/nodes/{ident}/explain`
@@ -19,6 +20,16 @@ pub async fn explain(request: RequestContext) -> Result<Response, Fault> {
 pub async fn retry(request: RequestContext) -> Result<Response, Fault> {
     request.json_or_default::<Nothing>()?;
     let node = request.rack.retry(request.any_node()).await?;
+    Ok(Response::ok(&record::full(&node, &request.base)))
+}
+
+/// `POST /v1/nodes/{ident}/bmc_accept`
+pub async fn accept(request: RequestContext) -> Result<Response, Fault> {
+    let wanted: AcceptRequest = request.json()?;
+    let node = request
+        .rack
+        .accept_bmc(request.any_node(), wanted.guid)
+        .await?;
     Ok(Response::ok(&record::full(&node, &request.base)))
 }
 

@@ -181,6 +181,7 @@ fn needed_body(shape: &str, ident: &str, about: &mut About) -> String {
         "BootOverrideRequest" => json!({ "device": "pxe" }),
         "RawRequest" => json!({ "net_fn": 6, "command": 1 }),
         "BmcResetRequest" => json!({ "kind": "cold" }),
+        "AcceptRequest" => json!({ "guid": "00000000-0000-0000-0000-000000000001" }),
         "PauseRequest" => json!({ "reason": "a test" }),
         "TaskStart" => {
             *about = About::Node;

@@ -11,6 +11,19 @@ pub enum BmcVerb {
     Info(Nodes),
     /// Restart the BMCs themselves; the machines go on, but are out of reach for a minute or more.
     Reset(BmcReset),
+    /// Say that the BMCs that are there now shall be the nodes', where they are others than before.
+    Accept(BmcAccept),
+}
+
+/// `bmc accept`.
+#[derive(Args, Debug)]
+pub struct BmcAccept {
+    /// Of which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// `bmc reset`.

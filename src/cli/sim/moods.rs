@@ -37,6 +37,7 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
             .ok()
             .filter(|c: &f64| (0.0..=1.0).contains(c))
     };
+    let count = || value?.parse::<u32>().ok();
     let byte = || u8::from_str_radix(value?.trim_start_matches("0x"), 16).ok();
     let quirks = &mut mood.quirks;
     match name {
@@ -99,6 +100,17 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
             quirks.exact_level_lookup = true;
             quirks.pad_1_5 = true;
             quirks.aes_pad_16_for_0 = true;
+            quirks.answers_copies_of_rakp = true;
+            quirks.unchecked_open_level = true;
+            quirks.pong_little_endian = true;
+            mood.executes_copies = true;
+        }
+        "level-refused" => mood.level_refusals = value.map_or(Some(1), |_| count())?,
+        "silent-suite" => {
+            quirks.silent_suite = value.map_or(Some(17), |_| count())?.try_into().ok()
+        }
+        "mismatching-suite" => {
+            quirks.mismatching_suite = value.map_or(Some(3), |_| count())?.try_into().ok();
         }
         "errors-zeroed" => quirks.error_replies_zeroed = true,
         "tag-zero" => quirks.tag_always_zero = true,
@@ -178,7 +190,7 @@ machine:          on-delay:TIME off-delay:TIME min-off:TIME stale[:TIME] strict
 interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused nmi-off
 BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf loses-first-reply
                   reply-delay:TIME babbles[:EVERY] pings-only ignores-ping ignores-capabilities ignores-cipher-suites
-                  ignores-close
+                  ignores-close level-refused[:N] silent-suite[:N] mismatching-suite[:N]
 firmware:         openbmc authcap intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
                   short-errors extra-status-byte key-digest integrity-sik nochecksum skips-numbers no-name-only
                   plain-replies silent-close-after-reset

@@ -4,10 +4,11 @@ use super::super::drift;
 use super::super::node::Memory;
 use super::pause::Hold;
 use crate::bmc;
-use crate::power::stored::words::{Operation, Power, State, stored_words};
+use crate::power::stored::words::{Operation, Power, State, Trouble, stored_words};
 use crate::rack::call::{self, TaskId};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +56,30 @@ struct Knowledge {
     evidence: Vec<String>,
     listed: Option<Vec<String>>,
     carried_out: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_ins: Option<LogIns>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
+}
+
+/// Log-ins that were refused in a row.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogIns {
+    count: u32,
+    trouble: Trouble,
+    text: String,
+    credentials: u8,
+}
+
+/// Who a BMC is.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    guid: Option<Uuid>,
+    other: Option<Uuid>,
+    changed: bool,
+    unstable: bool,
 }
 
 impl From<&Memory> for Node {
@@ -169,8 +194,29 @@ impl From<&bmc::Knowledge> for Knowledge {
             evidence,
             listed,
             carried_out,
+            log_ins,
+            identity,
         } = running;
+        let log_ins = log_ins.as_ref().map(|known| LogIns {
+            count: known.refused.count,
+            trouble: known.refused.trouble.into(),
+            text: known.refused.text.clone(),
+            credentials: known.credentials,
+        });
+        let bmc::identity::Known {
+            guid,
+            other,
+            changed,
+            unstable,
+        } = *identity;
         Knowledge {
+            log_ins,
+            identity: guid.map(|_| Identity {
+                guid,
+                other,
+                changed,
+                unstable,
+            }),
             suite: *suite,
             quirks: quirks.clone(),
             evidence: evidence.clone(),
@@ -188,8 +234,26 @@ impl From<Knowledge> for bmc::Knowledge {
             evidence,
             listed,
             carried_out,
+            log_ins,
+            identity,
         } = stored;
         bmc::Knowledge {
+            log_ins: log_ins.map(|known| bmc::RefusedLogIns {
+                refused: bmc::LogIns {
+                    count: known.count,
+                    trouble: known.trouble.into(),
+                    text: known.text,
+                },
+                credentials: known.credentials,
+            }),
+            identity: identity
+                .map(|known| bmc::identity::Known {
+                    guid: known.guid,
+                    other: known.other,
+                    changed: known.changed,
+                    unstable: known.unstable,
+                })
+                .unwrap_or_default(),
             suite,
             quirks,
             evidence,

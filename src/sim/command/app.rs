@@ -225,7 +225,11 @@ fn set_session_privilege(bmc: &mut Bmc, asker: &Asker, data: &[u8]) -> Reply {
             let level = (Privilege::by_number(number))
                 .filter(|level| *level > Privilege::Callback)
                 .ok_or(FIELD_INVALID)?;
-            if level > session.limit {
+            let refused = level > Privilege::User && bmc.mood.level_refusals > 0;
+            if refused {
+                bmc.mood.level_refusals -= 1;
+            }
+            if refused || level > session.limit {
                 // 81h: exceeds the limit of the user or channel.
                 return Err(0x81);
             }

@@ -1,0 +1,187 @@
+//! Logging in to simulated BMCs in virtual time: one verdict over all cipher suites, one count that restarts do not
+//! forget, and a level that is never too low for the order that leaves.
+
+mod world;
+
+use rackbmcd::power::{Operation, State};
+use rackbmcd::rack::call::{Call, Wishes};
+use rackbmcd::sim::ChassisOrder;
+use world::{World, millis, name, secs, who};
+
+#[test]
+fn a_suite_that_worked_and_does_not_match_any_more_is_left_for_one_that_does() {
+    for order in [[17, 3], [3, 17]] {
+        let mut world = World::new(1, 1);
+        world.crash();
+        world.nodes[0].login.suites = order.map(rackbmcd::ipmi::SuiteId).to_vec();
+        world.bmc("n01").settings_mut().suites = vec![3];
+        world.start();
+        world.run_for(secs(20));
+        assert_eq!(world.node("n01").rackbmcd.bmc.cipher_suite, Some(3));
+        // An update keeps what suite 17 needs only.
+        world.bmc("n01").settings_mut().suites = vec![3, 17];
+        world.mood("n01").quirks.mismatching_suite = Some(3);
+        world.bmc("n01").forget_sessions();
+        world.run_for(secs(130));
+        let bmc = world.node("n01").rackbmcd.bmc;
+        assert_eq!(
+            (bmc.trouble, bmc.cipher_suite),
+            (None, Some(17)),
+            "{order:?}"
+        );
+    }
+}
+
+#[test]
+fn a_suite_that_is_met_with_silence_leads_to_the_next() {
+    let mut world = World::new(2, 1);
+    world.mood("n01").quirks.silent_suite = Some(17);
+    world.run_for(secs(20));
+    let node = world.node("n01").rackbmcd;
+    assert_eq!(node.bmc.cipher_suite, Some(3));
+    assert!(node.reading.is_some());
+}
+
+#[test]
+fn a_wrong_password_is_one_failed_log_in_for_all_suites_and_is_not_forgotten_by_restarts() {
+    let mut world = World::new(3, 1);
+    world.crash();
+    world.bmc("n01").settings_mut().users[0].password = b"another".to_vec();
+    world.start();
+    world.run_for(secs(100));
+    let opens = |world: &mut World| world.bmc("n01").counters().open_requests;
+    // Two log-ins, with two suites each.
+    let before = opens(&mut world);
+    assert_eq!(before, 4);
+    let trouble = world.node("n01").rackbmcd.bmc.trouble_text.expect("held");
+    assert!(trouble.contains("2 log-ins refused"), "{trouble}");
+    for _ in 0..5 {
+        world.crash();
+        world.start();
+        world.run_for(secs(90));
+    }
+    assert_eq!(opens(&mut world), before, "no log-in after the hold began");
+    // Other credentials are another matter.
+    world.crash();
+    world.nodes[0].login.password = rackbmcd::session::secret::Password::new(*b"another").unwrap();
+    world.start();
+    world.run_for(secs(20));
+    assert!(world.node("n01").rackbmcd.reading.is_some());
+}
+
+#[test]
+fn a_level_that_was_refused_for_a_moment_is_asked_for_again_before_an_order_that_needs_it() {
+    let mut world = World::new(4, 1);
+    world.crash();
+    world.mood("n01").level_refusals = 1;
+    world.bmc("n01").forget_sessions();
+    world.start();
+    world.run_for(secs(2));
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let view = world.run_task(task, secs(60));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert!(!world.is_on("n01"));
+}
+
+#[test]
+fn a_session_that_lost_its_level_on_the_way_gets_it_back_and_the_pulse_is_carried_out_once() {
+    let mut world = World::new(5, 1);
+    world.run_for(secs(2));
+    world.bmc("n01").demote_sessions();
+    let task = world.start_task("n01", Operation::Reset, Wishes::default());
+    let view = world.run_task(task, secs(90));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(world.executed("n01", ChassisOrder::Reset), 1);
+}
+
+#[test]
+fn no_order_that_changes_power_leaves_with_a_level_that_is_too_low() {
+    let mut world = World::new(6, 1);
+    world.crash();
+    world.mood("n01").level_refusals = 1000;
+    world.bmc("n01").forget_sessions();
+    world.start();
+    world.run_for(secs(2));
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    world.run_for(secs(70));
+    let view = world.task(task);
+    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert!(world.is_on("n01"));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+    let why = view.outcome.clone().unwrap_or_default();
+    assert!(
+        why.contains("level user") && why.contains("operator"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_bmc_that_needs_seconds_for_each_answer_is_logged_in_to_and_read() {
+    for seconds in [2, 4, 8] {
+        let mut world = World::new(7, 1);
+        world.crash();
+        world.bmc("n01").forget_sessions();
+        world.bmc("n01").settings_mut().half_open_timeout = secs(60);
+        world.mood("n01").reply_delay = secs(seconds);
+        let before = world.bmc("n01").counters().open_requests;
+        world.start();
+        world.run_for(millis(5500));
+        let bmc = world.node("n01").rackbmcd.bmc;
+        let text = bmc.trouble_text.unwrap_or_default();
+        assert!(text.contains("still trying"), "{seconds}: {text}");
+        let end = world.now + secs(90);
+        let read = world.run_until(end, |world| world.bmc("n01").counters().requests >= 2);
+        assert!(read, "{seconds}: {:?}", world.node("n01").rackbmcd.bmc);
+        world.run_for(secs(20));
+        assert!(world.node("n01").rackbmcd.reading.is_some(), "{seconds}");
+        let opens = world.bmc("n01").counters().open_requests - before;
+        assert!(opens <= 2, "{seconds}: {opens} sessions begun");
+    }
+}
+
+#[test]
+fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepted() {
+    let mut world = World::new(8, 2);
+    world.run_for(secs(30));
+    let (old, new) = (*b"simulated-bmc-00", *b"simulated-bmc-99");
+    let task = {
+        world.mood("n01").os = rackbmcd::sim::OsMood::Hangs;
+        world.start_task("n01", Operation::SoftPowerOff, Wishes::default())
+    };
+    world.run_for(secs(3));
+    // Somebody swaps the BMCs' addresses.
+    world.bmc("n01").settings_mut().guid = new;
+    world.bmc("n01").forget_sessions();
+    world.run_for(secs(60));
+    let view = world.task(task);
+    assert_eq!(view.state, State::Suspended, "{view:#?}");
+    let left = world.executed("n01", ChassisOrder::Off);
+    let off = world.start_task("n02", Operation::PowerOff, Wishes::default());
+    world.run_task(off, secs(60));
+    let guids = world.bmc_change("n01").expect("told");
+    assert_eq!((guids.was.into_bytes(), guids.is.into_bytes()), (old, new));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), left);
+    // `retry` is no acceptance, nor is another GUID.
+    let retry = Call::Retry {
+        node: name(0),
+        who: who(),
+    };
+    world.call(retry).unwrap();
+    world.run_for(secs(20));
+    assert!(world.bmc_change("n01").is_some());
+    let accept = |guid| Call::Accept {
+        node: name(0),
+        guid,
+        who: who(),
+    };
+    world.call(accept(guids.was)).unwrap_err();
+    world.call(accept(guids.is)).unwrap();
+    assert_eq!(world.bmc_change("n01"), None);
+    // Over a restart, too.
+    world.run_for(secs(1));
+    world.crash();
+    world.start();
+    world.run_for(secs(30));
+    assert_eq!(world.bmc_change("n01"), None);
+    assert_eq!(world.node("n01").rackbmcd.bmc.trouble, None);
+}
