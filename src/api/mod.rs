@@ -9,6 +9,7 @@ pub mod audit;
 pub mod deed;
 pub mod dispatch;
 pub mod events;
+pub mod exposition;
 pub mod fault;
 pub mod handle;
 pub mod ironic;

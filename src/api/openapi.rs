@@ -93,8 +93,7 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
     query.push(json!({ "name": "pretty", "in": "query", "required": false, "description": "answer with indents", "schema": { "enum": ["", "true", "1", "false", "0"] } }));
     let mut success = json!({ "description": endpoint.summary });
     if endpoint.media == Media::Figures {
-        success["content"] =
-            json!({ "application/openmetrics-text": { "schema": { "type": "string" } } });
+        success["content"] = json!({ "text/plain": { "schema": { "type": "string" } }, "application/openmetrics-text": { "schema": { "type": "string" } } });
     } else if !endpoint.brings.is_empty() {
         let schema = reference(endpoint.brings);
         success["content"] = json!({ "application/json": { "schema": schema } });

@@ -391,6 +391,9 @@ pub struct Check {
     /// Warn where a reading is older.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m")]
     pub max_age: Duration,
+    /// Critical where the daemon does not answer in time. NRPE itself gives up after 10 s.
+    #[arg(short, long, value_name = "DURATION", value_parser = duration, default_value = "8s")]
+    pub timeout: Duration,
 }
 
 /// On or off.

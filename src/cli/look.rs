@@ -371,6 +371,15 @@ pub enum Nagios {
 
 /// The check: its verdict, and the line to print.
 pub async fn check(app: &App, args: &Check) -> (Nagios, String) {
+    let late = async {
+        smol::Timer::after(args.timeout).await;
+        let text = format!("no answer within {} s", args.timeout.as_secs());
+        (Nagios::Critical, format!("RACKBMC CRITICAL - {text}"))
+    };
+    smol::future::or(look(app, args), late).await
+}
+
+async fn look(app: &App, args: &Check) -> (Nagios, String) {
     let nodes = match select::nodes(&app.client, &args.nodes, Unnamed::All).await {
         Ok(nodes) => nodes,
         Err(failure) if failure.exit() == Exit::Unreachable => {
@@ -417,11 +426,12 @@ fn judge(
     // Grouped by what is wrong with them, so that one line stays readable.
     let mut wrong: std::collections::BTreeMap<(std::cmp::Reverse<Nagios>, String), Vec<&str>> =
         std::collections::BTreeMap::new();
-    let mut oldest = Duration::ZERO;
+    // Unknown (U, as Nagios has it) as long as one was never read.
+    let mut oldest = Some(Duration::ZERO);
     for node in nodes {
         let ours = ours(node);
         let reading_age = ours.reading.as_ref().map(|reading| reading.age);
-        oldest = oldest.max(reading_age.unwrap_or_default());
+        oldest = oldest.zip(reading_age).map(|(oldest, age)| oldest.max(age));
         let old = reading_age.is_none_or(|age| age > args.max_age);
         let fault = ours
             .fault
@@ -470,14 +480,14 @@ fn judge(
         Nagios::Unknown => "UNKNOWN",
     };
     let line = format!(
-        "RACKBMC {word} - {} | nodes={} on={} off={} error={} unknown={} tasks={busy} oldest={:.0}s",
+        "RACKBMC {word} - {} | nodes={} on={} off={} error={} unknown={} tasks={busy} oldest={}",
         words.join("; ").replace(['|', '\n'], " "),
         nodes.len(),
         count(PowerState::On),
         count(PowerState::Off),
         count(PowerState::Error),
         count(PowerState::Unknown),
-        oldest.as_secs_f64(),
+        oldest.map_or("U".to_owned(), |age| format!("{:.0}s", age.as_secs_f64())),
     );
     (verdict, line)
 }
@@ -511,6 +521,7 @@ mod tests {
             nodes: Nodes::default(),
             expect: Some(OnOff::On),
             max_age: Duration::from_secs(300),
+            timeout: Duration::from_secs(8),
         }
     }
 
@@ -579,6 +590,11 @@ mod tests {
     fn a_node_that_is_not_read_any_more_is_no_ok() {
         let (verdict, _) = judge(&[node("n", On, 301.0)], &wish(), None, None);
         assert_eq!(verdict, Nagios::Warning);
+        let mut never = node("n", Unknown, 0.0);
+        never.rackbmcd.reading = None;
+        let (verdict, line) = judge(&[never, node("m", On, 1.0)], &wish(), None, None);
+        assert_eq!(verdict, Nagios::Warning);
+        assert!(line.ends_with("oldest=U"), "{line}");
         let (verdict, line) = judge(
             &[node("n", On, 1.0)],
             &wish(),

@@ -55,7 +55,17 @@ pub(super) fn read(
     };
     let section = &mut whole;
     let socket = section.nonempty("socket", findings);
+    if let Some(socket) = &socket {
+        check_socket(socket, secrets, findings);
+    }
     let socket_group = section.nonempty("socket_group", findings);
+    if let Some(group) = socket_group
+        .as_ref()
+        .filter(|at| !secrets.is_group(&at.value))
+    {
+        let complaint = format!("there is no group '{}' on this host", group.value);
+        findings.complain(&group.span, complaint);
+    }
     let socket_mode = socket_mode(section, findings);
     let tcp = tcp(section, findings);
     let auth = section.word(
@@ -111,6 +121,18 @@ pub(super) fn read(
         }
     }
     settings
+}
+
+/// The longest path that a Unix socket can have, without the zero at its end.
+const SOCKET_PATH: usize = 107;
+
+fn check_socket(socket: &At<String>, secrets: &Secrets<'_>, findings: &mut Findings<'_>) {
+    let length = secrets.path(&socket.value).as_os_str().len();
+    if length > SOCKET_PATH {
+        let complaint =
+            format!("the path of the socket has {length} bytes: a socket takes {SOCKET_PATH}");
+        findings.complain(&socket.span, complaint);
+    }
 }
 
 fn socket_mode(section: &mut Section<'_>, findings: &mut Findings<'_>) -> u32 {

@@ -22,6 +22,11 @@ pub trait Files {
     /// `$CREDENTIALS_DIRECTORY`, where systemd puts credentials.
     fn credentials(&self) -> Option<PathBuf>;
 
+    /// Whether a configuration is only looked at, maybe by somebody who may not see the service's credentials.
+    fn checks_only(&self) -> bool {
+        false
+    }
+
     /// `$STATE_DIRECTORY`, where systemd has made a place for what is remembered.
     fn state_directory(&self) -> Option<PathBuf> {
         None
@@ -82,6 +87,36 @@ impl Files for Disk {
     }
 }
 
+/// The real ones, for a look at a configuration that is not used: systemd shows credentials to the running service alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Check;
+
+impl Files for Check {
+    fn read(&self, path: &Path) -> io::Result<Content> {
+        Disk.read(path)
+    }
+
+    fn credentials(&self) -> Option<PathBuf> {
+        Disk.credentials()
+    }
+
+    fn checks_only(&self) -> bool {
+        true
+    }
+
+    fn user_id(&self, name: &str) -> Option<u32> {
+        Disk.user_id(name)
+    }
+
+    fn group_id(&self, name: &str) -> Option<u32> {
+        Disk.group_id(name)
+    }
+
+    fn state_directory(&self) -> Option<PathBuf> {
+        Disk.state_directory()
+    }
+}
+
 /// Where a secret stands.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum From {
@@ -111,6 +146,11 @@ impl<'f> Secrets<'f> {
     /// A file name as typed, from the configuration's directory.
     pub fn path(&self, typed: &str) -> PathBuf {
         self.directory.join(typed)
+    }
+
+    /// Whether the system has a group of this name or number.
+    pub fn is_group(&self, name: &str) -> bool {
+        name.parse::<u32>().is_ok() || self.files.group_id(name).is_some()
     }
 
     /// Where things are remembered, unless the configuration says.
@@ -179,6 +219,15 @@ impl<'f> Secrets<'f> {
         line
     }
 
+    /// Whether a credential is not to be seen by whoever only checks.
+    fn is_hidden(&self, name: &str) -> bool {
+        let seen = || {
+            let directory = self.files.credentials()?;
+            self.files.read(&directory.join(name)).ok()
+        };
+        self.files.checks_only() && seen().is_none()
+    }
+
     fn read_line(
         &self,
         from: &At<From>,
@@ -192,6 +241,13 @@ impl<'f> Secrets<'f> {
                     format!("'{name}' is no credential's name: leave out any path"),
                 );
                 return None;
+            }
+            From::Credential(name) if self.is_hidden(name) => {
+                let warning = format!(
+                    "the credential '{name}' is for the running service: it was not looked at"
+                );
+                findings.warn(&from.span, warning);
+                return Some(Zeroizing::new(b"unseen".to_vec()));
             }
             From::Credential(name) => match self.files.credentials() {
                 Some(directory) => directory.join(name),

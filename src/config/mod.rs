@@ -13,7 +13,7 @@ mod tls;
 
 pub use api::ApiSettings;
 pub use complaint::Complaint;
-pub use files::{Content, Disk, Files};
+pub use files::{Check, Content, Disk, Files};
 pub use node::uuid_of;
 pub use tls::Tls;
 

@@ -20,6 +20,7 @@ struct World {
     files: BTreeMap<PathBuf, (Vec<u8>, u32)>,
     credentials: Option<PathBuf>,
     state_directory: Option<PathBuf>,
+    checks_only: bool,
 }
 
 impl Files for World {
@@ -41,7 +42,14 @@ impl Files for World {
         (name == "ops").then_some(1001)
     }
     fn group_id(&self, name: &str) -> Option<u32> {
-        (name == "wheel").then_some(10)
+        match name {
+            "wheel" => Some(10),
+            "rackbmc" => Some(11),
+            _ => None,
+        }
+    }
+    fn checks_only(&self) -> bool {
+        self.checks_only
     }
 }
 
@@ -52,6 +60,7 @@ impl World {
             files: BTreeMap::new(),
             credentials: Some("/run/credentials".into()),
             state_directory: None,
+            checks_only: false,
         };
         let hash = format!("ops:$2y$05${}\n", "a".repeat(53));
         world
@@ -177,6 +186,19 @@ fn the_example_of_the_design_means_what_it_says() {
         storage.uuid.to_string(),
         "5b9a1a3e-5d0a-4c0e-9c55-0f6f0f4f1b11"
     );
+}
+
+#[test]
+fn a_check_says_that_it_cannot_see_the_credentials_of_the_service() {
+    let mut world = World::new(&node("password_credential = \"bmc\""));
+    world.credentials = None;
+    assert!(world.load().unwrap_err()[0].contains("$CREDENTIALS_DIRECTORY is not set"));
+    world.checks_only = true;
+    let warnings = world.load().unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("it was not looked at"), "{warnings:?}");
+    world.credentials = Some("/run/credentials".into());
+    assert!(world.load().unwrap().warnings.is_empty());
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Listeners {
 }
 
 /// The socket that systemd passed under the name `api`, or the only one.
-fn passed() -> Result<Option<UnixListener>, Failure> {
+pub(super) fn passed() -> Result<Option<UnixListener>, Failure> {
     let Ok(passed) = sd_notify::listen_fds_with_names() else {
         return Ok(None);
     };

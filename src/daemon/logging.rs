@@ -1,4 +1,4 @@
-//! Log lines: for the journal of systemd with its `<N>` prefix, else plain on standard error.
+//! Log lines: for the journal of systemd with its `<N>` prefix, else with time and level on standard error.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::sys::stat::fstat;
@@ -6,13 +6,13 @@ use std::io::Write;
 
 /// Starts logging.
 pub(super) fn start(level: LevelFilter) {
-    let outcome = if is_journal() {
-        log::set_boxed_logger(Box::new(Journal)).map(|()| log::set_max_level(level))
-    } else {
-        simple_logger::SimpleLogger::new().with_level(level).init()
+    let logger: Box<dyn Log> = match is_journal() {
+        true => Box::new(Journal),
+        false => Box::new(Plain),
     };
-    if let Err(error) = outcome {
-        eprintln!("rackbmcd: log lines are lost: {error}");
+    match log::set_boxed_logger(logger) {
+        Ok(()) => log::set_max_level(level),
+        Err(error) => eprintln!("rackbmcd: log lines are lost: {error}"),
     }
 }
 
@@ -44,6 +44,25 @@ impl Log for Journal {
         };
         // A log that cannot be written has nowhere to say so.
         let _ = writeln!(std::io::stderr().lock(), "<{priority}>{}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Writes lines for a person, who has no journal that would add the time.
+struct Plain;
+
+impl Log for Plain {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        // To the second, and marked as UTC.
+        let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        let (level, text) = (record.level(), record.args());
+        // A log that cannot be written has nowhere to say so.
+        let _ = writeln!(std::io::stderr().lock(), "{time} {level:<5} {text}");
     }
 
     fn flush(&self) {}

@@ -1,7 +1,9 @@
 //! The text of `/metrics` (OpenMetrics), made from what the daemon knows already: a scrape never touches a BMC.
 
+use crate::model::{Trouble, Word};
 use crate::rack::call::{HealthView, NodeView, PowerState};
 use crate::rack::{Counters, Durations, Figures};
+use crate::time::WallTime;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -81,26 +83,47 @@ impl Snapshot {
             i64::from(self.health.store_trouble.is_some()),
         )?;
         gauge(
+            "configuration_refused",
+            "Whether the configuration on the disk is wrong, and an older one in force.",
+            i64::from(self.health.configuration_refused.is_some()),
+        )?;
+        gauge(
             "udp_sockets",
             "Open UDP sockets.",
             i64::try_from(self.sockets).unwrap_or(i64::MAX),
+        )?;
+        let refused: Vec<_> = self.health.configuration_refused.iter().collect();
+        let refused: Vec<_> = refused
+            .iter()
+            .map(|refused| (rack, seconds(refused.since)))
+            .collect();
+        family(
+            encoder,
+            "configuration_refused_timestamp",
+            "Since when the configuration on the disk is known to be wrong.",
+            Some(&Unit::Seconds),
+            &refused,
         )
     }
 
     fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
         let counters = &self.counters;
+        let rack = ("rack", self.health.rack.as_str());
         let tasks: Vec<_> = counters
             .tasks
             .iter()
             .map(|((operation, state), took)| {
-                ([("operation", *operation), ("outcome", *state)], took.count)
+                (
+                    [("operation", *operation), ("outcome", *state), rack],
+                    took.count,
+                )
             })
             .collect();
         counted(encoder, "tasks_ended", "Tasks that ended.", &tasks)?;
         let reports: Vec<_> = counters
             .reports
             .iter()
-            .map(|(kind, count)| ([("kind", *kind)], *count))
+            .map(|(kind, count)| ([("kind", *kind), rack], *count))
             .collect();
         counted(
             encoder,
@@ -115,7 +138,7 @@ impl Snapshot {
             .collect();
         let codes: Vec<_> = codes
             .iter()
-            .map(|(code, count)| ([("code", code.as_str())], *count))
+            .map(|(code, count)| ([("code", code.as_str()), rack], *count))
             .collect();
         counted(
             encoder,
@@ -126,7 +149,7 @@ impl Snapshot {
         let troubles: Vec<_> = counters
             .troubles
             .iter()
-            .map(|(why, count)| ([("cause", *why)], *count))
+            .map(|(why, count)| ([("cause", *why), rack], *count))
             .collect();
         counted(
             encoder,
@@ -134,7 +157,7 @@ impl Snapshot {
             "Orders without an answer, by cause.",
             &troubles,
         )?;
-        let way = |direction, count| ([("direction", direction)], count);
+        let way = |direction, count| ([("direction", direction), rack], count);
         let datagrams = [
             way("sent", counters.sent),
             way("received", counters.received),
@@ -145,6 +168,12 @@ impl Snapshot {
             "datagrams",
             "Datagrams handed to and taken from the network.",
             &datagrams,
+        )?;
+        counted(
+            encoder,
+            "unasked_power_changes",
+            "Changes of a power state that nobody asked this daemon for.",
+            &[([rack], counters.unasked)],
         )
     }
 
@@ -152,6 +181,7 @@ impl Snapshot {
         if self.counters.tasks.is_empty() {
             return Ok(());
         }
+        let rack = ("rack", self.health.rack.as_str());
         let mut metric = encoder.encode_descriptor(
             "task_duration",
             "From the request for a task to its end.",
@@ -159,7 +189,7 @@ impl Snapshot {
             MetricType::Histogram,
         )?;
         for ((operation, outcome), took) in &self.counters.tasks {
-            let labels = [("operation", *operation), ("outcome", *outcome)];
+            let labels = [("operation", *operation), ("outcome", *outcome), rack];
             let bounds = Durations::BOUNDS.iter().map(|bound| *bound as f64);
             let mut buckets: Vec<(f64, u64)> = bounds.zip(took.within).collect();
             // What took longer than the last bound: the bucket of all the rest.
@@ -186,7 +216,10 @@ impl Snapshot {
             .into_iter()
             .map(|state| {
                 let count = figures.tasks.get(state).copied().unwrap_or_default();
-                ([("state", state)], i64::try_from(count).unwrap_or(i64::MAX))
+                (
+                    [("state", state), rack[0]],
+                    i64::try_from(count).unwrap_or(i64::MAX),
+                )
             })
             .collect();
         family(
@@ -205,9 +238,9 @@ impl Snapshot {
             &[(rack, waiting)],
         )?;
         let sessions = [
-            ([("event", "handshake")], figures.handshakes),
-            ([("event", "opened")], figures.opened),
-            ([("event", "lost")], figures.lost),
+            ([("event", "handshake"), rack[0]], figures.handshakes),
+            ([("event", "opened"), rack[0]], figures.opened),
+            ([("event", "lost"), rack[0]], figures.lost),
         ];
         counted(
             encoder,
@@ -247,17 +280,74 @@ impl Snapshot {
             None,
             &powers,
         )?;
-        let up: Vec<_> = self
+        let mut flag = |name, help, is: fn(&NodeView) -> bool| {
+            let values: Vec<_> = self
+                .nodes
+                .iter()
+                .map(|node| (label(node), i64::from(is(node))))
+                .collect();
+            family(encoder, name, help, None, &values)
+        };
+        flag(
+            "bmc_up",
+            "Whether nothing stands in the way of the BMC.",
+            |node| node.rackbmcd.bmc.trouble.is_none(),
+        )?;
+        flag(
+            "bmc_log_in_held",
+            "Whether log-ins failed and none is tried for a while.",
+            |node| {
+                matches!(
+                    node.rackbmcd.bmc.trouble,
+                    Some(Word::Known(
+                        Trouble::Held | Trouble::WrongPassword | Trouble::UnknownUser
+                    ))
+                )
+            },
+        )?;
+        flag(
+            "node_fault",
+            "Whether the last readings of the power state all failed.",
+            |node| node.rackbmcd.fault.is_some(),
+        )?;
+        flag(
+            "node_error",
+            "Whether the last operation left the power state open.",
+            |node| node.power_state == PowerState::Error,
+        )?;
+        flag(
+            "node_maintenance",
+            "Whether the node is in maintenance.",
+            |node| node.rackbmcd.maintenance.is_some(),
+        )?;
+        let read: Vec<_> = self
             .nodes
             .iter()
-            .map(|node| (label(node), i64::from(node.rackbmcd.bmc.trouble.is_none())))
+            .filter_map(|node| Some((label(node), seconds(node.rackbmcd.reading.as_ref()?.at))))
             .collect();
         family(
             encoder,
-            "bmc_up",
-            "Whether nothing stands in the way of the BMC.",
+            "last_reading_timestamp",
+            "When the power state was last read.",
+            Some(&Unit::Seconds),
+            &read,
+        )?;
+        let watts: Vec<_> = self
+            .nodes
+            .iter()
+            .filter_map(|node| {
+                Some((
+                    label(node),
+                    i64::from(*self.counters.watts.get(&*node.name)?),
+                ))
+            })
+            .collect();
+        family(
+            encoder,
+            "power_use_watts",
+            "The power use last read, which is read only when somebody asks for it.",
             None,
-            &up,
+            &watts,
         )?;
         let ages: Vec<_> = self
             .nodes
@@ -289,6 +379,11 @@ impl Snapshot {
             &trips,
         )
     }
+}
+
+/// A moment as Prometheus writes it.
+fn seconds(at: WallTime) -> f64 {
+    at.unix_micros() as f64 / 1e6
 }
 
 /// One gauge with its labelled values.
@@ -371,18 +466,20 @@ mod tests {
         for line in [
             "# TYPE rackbmc_task_duration_seconds histogram",
             "# UNIT rackbmc_task_duration_seconds seconds",
-            "rackbmc_task_duration_seconds_sum{operation=\"power on\",outcome=\"succeeded\"} 4002.5",
-            "rackbmc_task_duration_seconds_count{operation=\"power on\",outcome=\"succeeded\"} 3",
-            "rackbmc_task_duration_seconds_bucket{le=\"1.0\",operation=\"power on\",outcome=\"succeeded\"} 1",
-            "rackbmc_task_duration_seconds_bucket{le=\"5.0\",operation=\"power on\",outcome=\"succeeded\"} 2",
-            "rackbmc_task_duration_seconds_bucket{le=\"3600.0\",operation=\"power on\",outcome=\"succeeded\"} 2",
-            "rackbmc_task_duration_seconds_bucket{le=\"+Inf\",operation=\"power on\",outcome=\"succeeded\"} 3",
-            "rackbmc_tasks_ended_total{operation=\"power on\",outcome=\"succeeded\"} 3",
-            "rackbmc_refusals_total{code=\"c1\"} 2",
-            "rackbmc_tasks{state=\"queued\"} 4",
-            "rackbmc_tasks{state=\"running\"} 0",
+            "rackbmc_task_duration_seconds_sum{operation=\"power on\",outcome=\"succeeded\",rack=\"r1\"} 4002.5",
+            "rackbmc_task_duration_seconds_count{operation=\"power on\",outcome=\"succeeded\",rack=\"r1\"} 3",
+            "rackbmc_task_duration_seconds_bucket{le=\"1.0\",operation=\"power on\",outcome=\"succeeded\",rack=\"r1\"} 1",
+            "rackbmc_task_duration_seconds_bucket{le=\"5.0\",operation=\"power on\",outcome=\"succeeded\",rack=\"r1\"} 2",
+            "rackbmc_task_duration_seconds_bucket{le=\"3600.0\",operation=\"power on\",outcome=\"succeeded\",rack=\"r1\"} 2",
+            "rackbmc_task_duration_seconds_bucket{le=\"+Inf\",operation=\"power on\",outcome=\"succeeded\",rack=\"r1\"} 3",
+            "rackbmc_tasks_ended_total{operation=\"power on\",outcome=\"succeeded\",rack=\"r1\"} 3",
+            "rackbmc_refusals_total{code=\"c1\",rack=\"r1\"} 2",
+            "rackbmc_tasks{state=\"queued\",rack=\"r1\"} 4",
+            "rackbmc_tasks{state=\"running\",rack=\"r1\"} 0",
             "rackbmc_waiting_orders{rack=\"r1\"} 5",
-            "rackbmc_sessions_total{event=\"lost\"} 0",
+            "rackbmc_sessions_total{event=\"lost\",rack=\"r1\"} 0",
+            "rackbmc_unasked_power_changes_total{rack=\"r1\"} 0",
+            "rackbmc_configuration_refused{rack=\"r1\"} 0",
             "rackbmc_resends_total{rack=\"r1\"} 6",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");

@@ -10,6 +10,8 @@
 //! | `store` | the journal on the disk |
 //! | `audit` | who changed what, chained by hash |
 //! | `discard` | entries of the journal that cannot be read |
+//! | `refuse` | what is said to those who wait while the configuration is wrong |
+//! | `on_disk` | whether the configuration on the disk would be taken |
 //! | `metrics` | OpenMetrics text |
 //! | `kernel` | the only `unsafe`: calls without a safe wrapper |
 //! | `pages` | the man pages rackbmcd(8) and rackbmcd.toml(5) |
@@ -26,14 +28,16 @@ mod listen;
 mod logging;
 mod metrics;
 mod names;
+mod on_disk;
 mod pages;
+mod refuse;
 mod shell;
 mod signals;
 pub mod store;
 mod thread;
 mod udp;
 
-use crate::config::{Configuration, Disk};
+use crate::config::{Check, Complaint, Configuration, Disk, Files};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -86,18 +90,22 @@ pub fn main() -> ExitCode {
         print!("{}", pages::text(page));
         return ExitCode::SUCCESS;
     }
-    let configuration = match load(&arguments.config) {
+    let files: &dyn Files = match arguments.check_config {
+        true => &Check,
+        false => &Disk,
+    };
+    let configuration = match Configuration::load(&arguments.config, files) {
         Ok(configuration) => configuration,
-        Err(code) => return code,
+        Err(complaints) => return refuse(&arguments, &complaints),
     };
     if arguments.check_config {
-        let nodes = configuration.nodes.len();
+        let nodes = count(configuration.nodes.len(), "node");
         configuration
             .warnings
             .iter()
             .for_each(|warning| eprintln!("{warning}"));
         println!(
-            "{}: good, {nodes} nodes in rack {}",
+            "{}: good, {nodes} in rack {}",
             arguments.config.display(),
             configuration.rack.name
         );
@@ -145,14 +153,30 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Reads the configuration; says every mistake in it, a line each, where there are some.
-fn load(path: &Path) -> Result<Configuration, ExitCode> {
-    Configuration::load(path, &Disk).map_err(|complaints| {
+/// Says every mistake in the configuration, a line each; also to those who wait for a daemon, where one was to start.
+fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
+    if arguments.check_config || arguments.verify_audit {
         complaints
             .iter()
             .for_each(|complaint| eprintln!("{complaint}"));
-        ExitCode::from(EXIT_CONFIG)
-    })
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    logging::start(log::LevelFilter::Info);
+    complaints
+        .iter()
+        .for_each(|complaint| log::error!("{complaint}"));
+    if let Some(first) = complaints.first() {
+        refuse::answer_waiting(&first.to_string());
+    }
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// "1 node", "2 nodes".
+fn count(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
 }
 
 /// Looks at the audit trail on the disk.

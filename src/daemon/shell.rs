@@ -3,12 +3,13 @@
 use super::audit::{self, Trail};
 use super::clock::Clock;
 use super::listen::{self, Listeners};
+use super::on_disk::OnDisk;
 use super::signals::Signals;
 use super::store::Store;
 use super::store::committer::{self, Batch, Committed, Look};
 use super::thread::Executor;
 use super::udp::{Received, Sockets};
-use super::{Failure, kernel, metrics, names};
+use super::{Failure, count, kernel, metrics, names};
 use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Reply, State, serve_unix};
 #[cfg(feature = "tls")]
@@ -17,7 +18,7 @@ use crate::config::{ApiSettings, Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
 use crate::model::{AuditPage, Policy};
 use crate::rack::Rack;
-use crate::rack::call::{CallId, Refused};
+use crate::rack::call::{Answer, CallId, HealthView, Refused};
 use crate::rack::rights::Role;
 use crate::time::Instant;
 use nix::sys::signal::Signal;
@@ -47,6 +48,8 @@ pub(super) enum Input {
     Audit(Audit),
     /// Somebody wants the metrics.
     Metrics(Sender<String>),
+    /// The configuration on the disk has changed, and was looked at.
+    Judged(Box<Result<Configuration, Vec<Complaint>>>),
     /// The configuration was read again.
     Reloaded(Box<Result<Configuration, Vec<Complaint>>>),
 }
@@ -101,8 +104,9 @@ pub(super) async fn run(
     }
     let (nodes, ..) = rack.summary(clock.now());
     log::info!(
-        "rack {}: {nodes} nodes, state in {}",
+        "rack {}: {}, state in {}",
         rack.name(),
+        count(nodes, "node"),
         state_dir.display()
     );
     let shell = Shell {
@@ -115,7 +119,7 @@ pub(super) async fn run(
         replies: BTreeMap::new(),
         next_call: 0,
         to_inputs,
-        path,
+        on_disk: OnDisk::new(path),
         executor,
         context,
         api: configuration.api,
@@ -147,7 +151,7 @@ struct Shell {
     replies: BTreeMap<CallId, Waiting>,
     next_call: u64,
     to_inputs: Sender<Input>,
-    path: PathBuf,
+    on_disk: OnDisk,
     executor: Executor,
     context: Rc<Context>,
     /// What the listeners were made with.
@@ -265,7 +269,11 @@ impl Shell {
                 // Nobody waits any more where this fails.
                 let _ = reply.try_send(metrics::text(self.snapshot(now)));
             }
-            Input::Reloaded(outcome) => self.reload(*outcome, now),
+            Input::Judged(outcome) => self.judge(&outcome),
+            Input::Reloaded(outcome) => {
+                self.judge(&outcome);
+                self.reload(*outcome, now);
+            }
         }
     }
 
@@ -307,6 +315,11 @@ impl Shell {
         }
         while let Some((call, answer)) = self.rack.poll_answer() {
             if let Some(waiting) = self.replies.remove(&call) {
+                let answer = answer.map(|answer| match answer {
+                    // The rack knows of no file.
+                    Answer::Health(health) => Answer::Health(self.with_disk(health)),
+                    other => other,
+                });
                 waiting.reply.send(answer);
             }
         }
@@ -338,20 +351,42 @@ impl Shell {
             self.rack.forget_call(call);
         }
         self.sockets.keep(&self.rack.ports_in_use());
+        if self.on_disk.wants_judging(now) {
+            self.load(Input::Judged);
+        }
         if self.watchdog.is_some() {
             notify(&[NotifyState::Watchdog]);
         }
         let (nodes, tasks, troubled) = self.rack.summary(now);
-        let status = format!("{nodes} nodes, {tasks} tasks running, {troubled} BMCs in trouble");
+        let mut status = match nodes {
+            0 => "no nodes yet: its configuration wants a [[node]], then a reload".to_owned(),
+            _ => format!(
+                "{}, {} running, {} in trouble",
+                count(nodes, "node"),
+                count(tasks, "task"),
+                count(troubled, "BMC")
+            ),
+        };
+        if let Some(refused) = self.on_disk.refused() {
+            let (since, why) = (refused.since, &refused.why);
+            status += &format!("; the configuration on disk is refused since {since}: {why}");
+        }
         if self.status != status && self.stop_by.is_none() {
             notify(&[NotifyState::Status(&status)]);
             self.status = status;
         }
     }
 
+    fn with_disk(&self, health: HealthView) -> HealthView {
+        HealthView {
+            configuration_refused: self.on_disk.refused().cloned(),
+            ..health
+        }
+    }
+
     fn snapshot(&self, now: Instant) -> metrics::Snapshot {
         metrics::Snapshot {
-            health: self.rack.health(now),
+            health: self.with_disk(self.rack.health(now)),
             nodes: self.rack.nodes(now),
             counters: self.rack.counters().clone(),
             figures: self.rack.figures(now),
@@ -360,18 +395,37 @@ impl Shell {
     }
 
     fn begin_reload(&mut self) {
-        log::info!("reloading {}", self.path.display());
+        log::info!("reloading {}", self.on_disk.path().display());
         match NotifyState::monotonic_usec_now() {
             Ok(monotonic) => notify(&[NotifyState::Reloading, monotonic]),
             Err(error) => log::warn!("systemd does not hear of the reload: {error}"),
         }
-        let (path, inputs) = (self.path.clone(), self.to_inputs.clone());
+        self.load(Input::Reloaded);
+    }
+
+    /// Reads the configuration off the loop.
+    fn load(&self, bring: fn(Box<Result<Configuration, Vec<Complaint>>>) -> Input) {
+        let (path, inputs) = (self.on_disk.path().to_owned(), self.to_inputs.clone());
         let read = async move {
             let outcome = smol::unblock(move || Configuration::load(&path, &Disk)).await;
             // The loop has ended where this fails.
-            let _ = inputs.send(Input::Reloaded(Box::new(outcome))).await;
+            let _ = inputs.send(bring(Box::new(outcome))).await;
         };
         self.executor.spawn(read).detach();
+    }
+
+    /// Says where the configuration on the disk became wrong, or good again.
+    fn judge(&mut self, outcome: &Result<Configuration, Vec<Complaint>>) {
+        if !self.on_disk.judged(outcome, self.clock.wall()) {
+            return;
+        }
+        match self.on_disk.refused() {
+            Some(refused) => log::error!(
+                "the configuration on disk is wrong, the one in force stays, a start would fail: {}",
+                refused.why
+            ),
+            None => log::info!("the configuration on disk is good again"),
+        }
     }
 
     fn reload(&mut self, outcome: Result<Configuration, Vec<Complaint>>, now: Instant) {
@@ -381,6 +435,12 @@ impl Shell {
                     .iter()
                     .for_each(|complaint| log::error!("{complaint}"));
                 log::error!("the new configuration is wrong: the old one stays in force");
+            }
+            // A file that was cut off, more likely than a rack that was taken away.
+            Ok(configuration) if configuration.nodes.is_empty() && self.rack.summary(now).0 > 0 => {
+                log::error!(
+                    "not reloaded, the old configuration stays in force: there are no nodes in it any more"
+                );
             }
             Ok(configuration) => {
                 configuration
@@ -440,8 +500,9 @@ impl Shell {
             return;
         }
         let (_, tasks, _) = self.rack.summary(now);
-        log::info!("{signal}: stopping; {tasks} tasks stay in the journal");
-        let status = format!("stopping; {tasks} tasks are taken up at the next start");
+        let tasks = count(tasks, "task");
+        log::info!("{signal}: stopping; {tasks} to go on with at the next start");
+        let status = format!("stopping; {tasks} to go on with at the next start");
         notify(&[NotifyState::Stopping, NotifyState::Status(&status)]);
         self.stop_by = Some(now + STOP_PATIENCE);
         self.going_down = None;

@@ -38,8 +38,8 @@ pub use node::{
 pub use operation::{Control, OnFailure, OnSoftTimeout, Operation, TaskState};
 pub use power::{Power, PowerState, Target};
 pub use rack::{
-    AcceptRequest, Error, ErrorBody, ErrorKind, Health, HealthStatus, MaintenanceRequest,
-    PauseRequest, Pausing, UnreadableEntry,
+    AcceptRequest, ConfigurationRefused, Error, ErrorBody, ErrorKind, Health, HealthStatus,
+    MaintenanceRequest, PauseRequest, Pausing, UnreadableEntry,
 };
 pub use seconds::Seconds;
 pub use task::{ControlUse, OrderUse, PowerOptions, Task, TaskList, TaskStart};

@@ -30,6 +30,8 @@ pub struct Health {
     pub pause: Option<Hold>,
     /// Entries of the journal that cannot be read, and the nodes that take no power order because of them.
     pub unreadable: Vec<UnreadableEntry>,
+    /// The configuration on the disk, where it is wrong: an older one is in force.
+    pub configuration_refused: Option<ConfigurationRefused>,
 }
 
 /// An entry of the journal that cannot be read: `rackbmcd --discard TABLE KEY` discards it.
@@ -44,6 +46,17 @@ pub struct UnreadableEntry {
     pub why: String,
     /// The names of the nodes that take no order that changes power until it is discarded.
     pub nodes: Vec<String>,
+}
+
+/// A configuration that was not taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigurationRefused {
+    /// Since when it is known to be wrong.
+    #[serde(with = "stamp")]
+    pub since: WallTime,
+    /// The first mistake, with file, line and column.
+    pub why: String,
 }
 
 words! {
@@ -173,6 +186,8 @@ words! {
         Unremembered = "unremembered",
         /// The daemon is going down.
         Stopping = "stopping",
+        /// The daemon was started with a wrong configuration.
+        Configuration = "configuration",
         /// A mistake of the daemon's own.
         Internal = "internal",
     }

@@ -22,6 +22,10 @@ pub struct Counters {
     pub received: u64,
     /// Datagrams from addresses that are no BMC's.
     pub strangers: u64,
+    /// Changes of a power state that nobody asked this daemon for.
+    pub unasked: u64,
+    /// The power use last read, in watts, by the name of the node.
+    pub watts: BTreeMap<String, u16>,
 }
 
 /// How long things took.

@@ -94,6 +94,8 @@ impl Rack {
             match effect {
                 Effect::Save => self.save_node(id),
                 Effect::History(entry) => {
+                    let unasked = entry.kind == HistoryKind::Drift && entry.task.is_none();
+                    self.counters.unasked += u64::from(unasked);
                     let (uuid, ledger) = (node.settings.uuid, &mut self.ledger);
                     self.tasks.history.note(uuid, entry, &self.settings, ledger);
                 }

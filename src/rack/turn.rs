@@ -182,6 +182,12 @@ impl Rack {
             Owner::Fresh => self.freshly_read(open.node, &report, at),
             Owner::Call(call) => {
                 let what = open.order.name();
+                if let (Report::Accepted(Reading::PowerUse { watts }), Some(node)) =
+                    (&report, self.inventory.get(open.node))
+                {
+                    let name = node.settings.name.clone();
+                    self.counters.watts.insert(name, *watts);
+                }
                 if open.order.changes_machine() {
                     let error = !matches!(report, Report::Accepted(_));
                     self.note_order(open.node, format!("{what}: {report}"), None, error, at);

@@ -148,6 +148,7 @@ impl Snapshot<'_> {
             store_trouble,
             pause,
             unreadable: self.ledger.quarantine.views(self.inventory),
+            configuration_refused: None,
         }
     }
 

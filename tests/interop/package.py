@@ -8,6 +8,7 @@ Root only.
 import pathlib
 import shutil
 import sys
+import time
 
 from bare import SOCKET, Bare
 from bed import Bed, Checks, free_port, until
@@ -109,6 +110,65 @@ def https(c, bare, bmc):
     bare.run("systemctl", "restart", "rackbmcd")
 
 
+def wrong(c, bare, bmc):
+    """A configuration that becomes wrong under a daemon that runs, and before one that starts."""
+    bare.configure({"n1": bmc}, more="[rack\n")
+    status, said = bare.run("systemctl", "reload", "rackbmcd")
+    c.check("a reload of a wrong file fails", status != 0, said)
+    seen = until(15, lambda: bare.get("/healthz").get("configuration_refused"), every=0.5)
+    c.check("/healthz says since when the file is refused, and why", seen and "rackbmcd.toml:" in seen["why"] and seen["since"], seen)
+    until(5, lambda: "is refused since" in bare.show("StatusText"))
+    c.check("so does the status line", "is refused since" in bare.show("StatusText") and "rackbmcd.toml:" in bare.show("StatusText"), bare.show("StatusText"))
+    said = bare.sh(f"curl -s --unix-socket {SOCKET} http://localhost/metrics | grep '^rackbmc_configuration_refused'")[1]
+    c.check("and the metrics", 'rackbmc_configuration_refused{rack="bare"} 1' in said and "timestamp_seconds" in said, said)
+    c.check("the daemon serves on", bare.get("/v1/nodes/n1/states").get("power_state") == "power on")
+
+    status, said = bare.run("systemctl", "restart", "rackbmcd.service")
+    c.check("a start fails with 78", status != 0 and bare.show("ExecMainStatus") == "78", (said, bare.show("ExecMainStatus")))
+    answers = [bare.run("rackbmc", "status") for _ in range(8)]
+    c.check("each client is told file and line", all(status not in (0, 3) and "rackbmcd.toml:" in said for status, said in answers), answers[-1])
+    said = bare.sh(f"for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}} ' --unix-socket {SOCKET} -X PUT -d '{{}}' http://localhost/v1/nodes/n1/states/power & done; wait")[1]
+    c.check("also those that come at once, with 503", said.split() == ["503"] * 6, said)
+    time.sleep(6)
+    c.check("the socket still listens", bare.show("ActiveState", "rackbmcd.socket") == "active", bare.show("Result", "rackbmcd.socket"))
+    bare.configure({"n1": bmc})
+    status, said = bare.run("rackbmc", "status")
+    c.check("once it is right the next client brings the daemon up", "n1: " in said and bare.show("ActiveState") == "active", (status, said))
+    status, said = bare.run("systemctl", "stop", "rackbmcd.socket", "rackbmcd.service")
+    after = bare.run("rackbmc", "status")
+    c.check("stopped with its socket it stays stopped", status == 0 and after[0] == 3 and bare.show("ActiveState") == "inactive", (said, after))
+    status, said = bare.run("systemctl", "start", "rackbmcd.service")
+    c.check("and starts again", status == 0 and bare.show("ActiveState", "rackbmcd.socket") == "active", said)
+
+    # The last file was cut off: no reload takes all nodes away.
+    bare.write("/etc/rackbmcd/rackbmcd.toml", '[rack]\nname = "bare"\n')
+    bare.run("systemctl", "reload", "rackbmcd")
+    time.sleep(1)
+    c.check("a reload does not take away all nodes at once", "n1" in bare.run("rackbmc", "status")[1], bare.journal()[-400:])
+    bare.configure({"n1": bmc})
+    bare.run("systemctl", "reload", "rackbmcd")
+
+
+def credential(c, bare, bmc):
+    """The recipe with a systemd credential."""
+    bare.run("mkdir", "-p", "/etc/systemd/system/rackbmcd.service.d")
+    bare.write("/etc/systemd/system/rackbmcd.service.d/password.conf", "[Service]\nLoadCredential=bmc:/etc/rackbmcd/bmc.pw\n", group="root")
+    bare.configure({"n1": bmc})
+    bare.run("sed", "-i", 's/^password_file.*/password_credential = "bmc"/', "/etc/rackbmcd/rackbmcd.toml")
+    bare.run("chmod", "600", "/etc/rackbmcd/bmc.pw")
+    bare.run("systemctl", "daemon-reload")
+    status, said = bare.run("systemctl", "restart", "rackbmcd")
+    power = until(20, lambda: bare.get("/v1/nodes/n1/states").get("power_state") == "power on")
+    c.check("a password comes as a systemd credential", status == 0 and power, (said, bare.journal()[-400:]))
+    status, said = bare.run("systemctl", "reload", "rackbmcd")
+    c.check("and a reload finds it", status == 0, (said, bare.journal()[-400:]))
+    bare.run("rm", "-r", "/etc/systemd/system/rackbmcd.service.d")
+    bare.run("systemctl", "daemon-reload")
+    bare.configure({"n1": bmc})
+    bare.run("chmod", "640", "/etc/rackbmcd/bmc.pw")
+    bare.run("systemctl", "restart", "rackbmcd")
+
+
 def racks(c, bare, one, two):
     """A second rack beside the first."""
     bare.configure({"m1": two}, rack="r2", file="r2.toml")
@@ -154,6 +214,8 @@ def main():
         pages(c, bare)
         upgrade(c, bare, one, old, new)
         https(c, bare, one)
+        wrong(c, bare, one)
+        credential(c, bare, one)
         racks(c, bare, one, two)
         gone(c, bare, new)
     c.end()

@@ -19,6 +19,9 @@ DROP_IN = f"""\
 [Service]
 ExecStart=
 ExecStart={KEEP}/rackbmcd --config {KEEP}/rackbmcd.toml
+ExecReload=
+ExecReload={KEEP}/rackbmcd --config {KEEP}/rackbmcd.toml --check-config
+ExecReload=/bin/kill -HUP $MAINPID
 WatchdogSec=4
 """
 
@@ -115,9 +118,10 @@ def main():
         power = until(20, lambda: inside.get("/v1/nodes/n2/states").get("power_state"))
         c.check("a reload takes a new node in", status == 0 and power == "power on", (said, power))
         inside.configure({"n1": one}, more="[rack\n")
-        inside.run("systemctl", "reload", "rackbmcd.service")
+        status, said = inside.run("systemctl", "reload", "rackbmcd.service")
         power = inside.get("/v1/nodes/n2/states").get("power_state")
-        c.check("a wrong file changes nothing", power == "power on" and inside.show("ActiveState") == "active", power)
+        c.check("a wrong file fails the reload and changes nothing", status != 0 and power == "power on"
+                and inside.show("ActiveState") == "active", (said, power))
         c.check("and the journal says where it is wrong", "rackbmcd.toml:" in inside.journal(), inside.journal()[-500:])
         inside.configure({"n1": one, "n2": two})
 

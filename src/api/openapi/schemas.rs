@@ -170,12 +170,14 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer(
         "Health",
         "status:string rack:string version:string nodes:natural active_tasks:natural troubled:natural \
-         started_at:time store_trouble:string? pause:Hold? unreadable:[UnreadableEntry]",
+         started_at:time store_trouble:string? pause:Hold? unreadable:[UnreadableEntry] \
+         configuration_refused:ConfigurationRefused?",
     ),
     answer(
         "UnreadableEntry",
         "table:string key:string why:string nodes:[string]",
     ),
+    answer("ConfigurationRefused", "since:time why:string"),
     answer("AuditPage", "records:[string] head:AuditHead"),
     answer("AuditHead", "number:natural hash:string"),
     answer("Refusal", "error:Error"),

@@ -137,6 +137,7 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::AuditHead>("AuditHead");
     same::<types::Health>("Health");
     same::<types::UnreadableEntry>("UnreadableEntry");
+    same::<types::ConfigurationRefused>("ConfigurationRefused");
     same::<types::Error>("Error");
     let operation = types::Operation::PowerOn;
     same_as(&types::TaskStart::new("n1", operation), "TaskStart");

@@ -4,6 +4,7 @@ use super::WAIT_LIMIT;
 use super::tasks::Nothing;
 use crate::api::dispatch::{Outcome, RequestContext};
 use crate::api::events::EventStream;
+use crate::api::exposition::Exposition;
 use crate::api::fault::Fault;
 use crate::api::handle::EventFilter;
 use crate::api::message::Response;
@@ -108,11 +109,9 @@ pub async fn health(request: RequestContext) -> Result<Response, Fault> {
 
 /// `GET /metrics`
 pub async fn metrics(request: RequestContext) -> Result<Response, Fault> {
+    let form = Exposition::asked(&request.headers);
     let text = request.rack.metrics().await;
-    Ok(Response::text(
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        text,
-    ))
+    Ok(Response::text(form.media_type(), form.of(text)))
 }
 
 /// Records of the audit trail at once, where nobody says how many, and at most: each may be a kilobyte.

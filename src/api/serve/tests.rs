@@ -606,15 +606,22 @@ fn on_tcp_a_password_or_a_token_opens_and_guessing_is_slowed_down() {
 #[test]
 fn the_figures_are_served_as_the_daemon_gives_them() {
     let house = House::new(obliging);
-    let answer = house.send(
-        "GET /metrics HTTP/1.1\r\nhost: x\r\naccept: text/plain\r\nconnection: close\r\n\r\n",
-    );
-    assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with("# EOF\n"),
-        "{answer}"
-    );
-    assert!(
-        answer.contains("content-type: application/openmetrics-text"),
-        "{answer}"
-    );
+    for (accept, ends, kind) in [
+        ("text/plain", false, "text/plain; version=0.0.4"),
+        (
+            "application/openmetrics-text",
+            true,
+            "application/openmetrics-text",
+        ),
+    ] {
+        let answer = house.send(&format!(
+            "GET /metrics HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(answer.ends_with("# EOF\n"), ends, "{answer}");
+        assert!(
+            answer.contains(&format!("content-type: {kind}")),
+            "{answer}"
+        );
+    }
 }

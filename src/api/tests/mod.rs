@@ -151,6 +151,7 @@ fn health() -> Health {
         store_trouble: None,
         pause: None,
         unreadable: Vec::new(),
+        configuration_refused: None,
     }
 }
 

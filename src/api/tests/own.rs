@@ -3,8 +3,8 @@
 use super::*;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
 use crate::model::{
-    BatchNodeState, BatchState, BootDevice, Control, ErrorKind, EventKind, Fact, Failure,
-    OnSoftTimeout, RestartCause, Words,
+    BatchNodeState, BatchState, BootDevice, ConfigurationRefused, Control, ErrorKind, EventKind,
+    Fact, Failure, OnSoftTimeout, RestartCause, Words,
 };
 use crate::rack::call::{
     BatchNodeView, BatchRequest, BatchView, EventId, EventView, EventsView, Explanation, OnFailure,
@@ -599,6 +599,21 @@ fn health_says_what_stands_in_the_way() {
     assert_eq!(
         request("GET /healthz").send_to(full).json()["status"],
         "failing"
+    );
+    let wrong = |_| {
+        Ok(Answer::Health(Health {
+            configuration_refused: Some(ConfigurationRefused {
+                since: WallTime::from_unix_micros(0),
+                why: "rackbmcd.toml:3:1: no".into(),
+            }),
+            ..health()
+        }))
+    };
+    let answer = request("GET /healthz").send_to(wrong).json();
+    assert_eq!(answer["status"], "ok");
+    assert_eq!(
+        answer["configuration_refused"],
+        json!({ "since": "1970-01-01T00:00:00.000000+00:00", "why": "rackbmcd.toml:3:1: no" })
     );
 }
 

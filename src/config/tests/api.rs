@@ -56,6 +56,11 @@ fn wrong_values_of_the_api_are_said() {
         ),
         ("socket_mode = \"999\"", "write octal digits"),
         ("socket = \"\"", "socket is empty"),
+        (
+            "socket = \"/run/rackbmcd/a-name-that-is-so-long-that-no-socket-of-unix-can-have-it-since-its-address-has-room-for-108-bytes-only\"",
+            "a socket takes 107",
+        ),
+        ("socket_group = \"nosuch\"", "there is no group 'nosuch'"),
         ("sockets = \"x\"", "did you mean 'socket'?"),
         ("[api.limits]\nconnections = 0", "from 4 to 100000"),
         ("[api.limits]\nbody_timeout = \"0s\"", "from \"1s\""),
