@@ -231,6 +231,19 @@ fn the_first_configuration_of_the_package_has_no_nodes_and_says_so() {
     assert_eq!(load(&full).nodes.len(), 16);
 }
 
+/// A configuration outlives the version that it was written for.
+#[test]
+fn every_key_that_once_was_is_taken_for_ever() {
+    let text = include_str!("tests/keys-0.1.0.toml");
+    assert_eq!(load(text).nodes.len(), 18);
+    // Nor may one be there that today's example has not.
+    let shown = include_str!("../../etc/rackbmcd.toml");
+    for line in text.lines().filter(|line| line.contains(" = ")) {
+        let key = line.split(' ').next().unwrap();
+        assert!(shown.contains(&format!("{key} = ")), "{key}");
+    }
+}
+
 /// The installed example with the commented keys that `wanted` picks.
 fn installed(wanted: impl Fn(&str) -> bool) -> String {
     let is_key = |line: &&str| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase());

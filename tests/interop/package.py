@@ -6,12 +6,13 @@
 Root only.
 """
 import pathlib
+import re
 import shutil
 import sys
 import time
 
 from bare import SOCKET, Bare
-from bed import Bed, Checks, free_port, until
+from bed import ROOT, Bed, Checks, free_port, until
 
 
 def first(c, bare, old):
@@ -186,6 +187,25 @@ def racks(c, bare, one, two):
     c.check("a rack that is not there is named", status == 3 and "/run/rackbmcd/r3.sock" in said, said)
 
 
+def operations(c, bare, old, new):
+    """The lines of docs/operations.md for a backup, its restoring, and the way back to an older version."""
+    history = bare.get("/v1/nodes/n1/history")
+    for number, (root, line) in enumerate(typed("docs/operations.md", "## Backup")):
+        status, said = bare.sh(line)
+        c.check(f"backup: {line}", root and status == 0, said)
+        if number == 2:
+            # What comes next happens on another host, where nothing is yet and the users have other numbers.
+            bare.sh("systemctl stop rackbmcd.socket rackbmcd.service; rm -rf /var/lib/rackbmcd/journal.redb /etc/rackbmcd/rackbmcd.toml")
+    c.check("what was restored is what was saved", bare.show("ActiveState") == "active" and bare.get("/v1/nodes/n1/history") == history,
+            bare.journal()[-400:])
+    for root, line in typed("docs/operations.md", "## Going back"):
+        status, said = bare.sh(line.replace("install", "install -y").replace("./rackbmcd_OLD_amd64.deb", f"/srv/{old.name}"))
+        c.check(f"going back: {line}", root and status == 0, said)
+    c.check("the older version runs", bare.show("ActiveState") == "active"
+            and bare.run("dpkg-query", "-W", "-f=${Version}", "rackbmcd")[1].startswith("0.1.0"), bare.run("systemctl", "status", "rackbmcd"))
+    bare.run("dpkg", "-i", f"/srv/{new.name}")
+
+
 def gone(c, bare, new):
     """Remove, install again, purge."""
     status, said = bare.run("dpkg", "-r", "rackbmcd")
@@ -195,11 +215,53 @@ def gone(c, bare, new):
     c.check("and keeps configuration and journal", kept[0] == 0, kept)
     status, said = bare.run("dpkg", "-i", f"/srv/{new.name}")
     tasks = bare.get("/v1/tasks?node=n1").get("tasks")
-    c.check("installed again it goes on with them", status == 0 and tasks and bare.show("ActiveState") == "active", (said, tasks))
+    c.check("installed again it goes on with them", status == 0 and tasks is not None and bare.show("ActiveState") == "active", (said, tasks))
     status, said = bare.run("dpkg", "-P", "rackbmcd")
     left = bare.sh("ls -d /etc/rackbmcd /var/lib/rackbmcd /run/rackbmcd/*.sock /etc/systemd/system/*/rackbmcd* /lib/systemd/system/rackbmcd* 2>/dev/null")[1]
     c.check("a purge leaves nothing", status == 0 and left == "", (said, left))
     c.check("the whole system is well", bare.run("systemctl", "is-system-running")[1].strip() == "running", bare.run("systemctl", "--failed"))
+
+
+def typed(document, after):
+    """The lines that a document tells people to type, below a heading: (by root, command)."""
+    text = (ROOT / document).read_text().split(after, 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(r"```console\n(.*?)```", text, re.S)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line[:2] in ("# ", "$ ")]
+    return [(line[0] == "#", re.sub(r"\s+#.*", "", line[2:]).strip()) for line in lines]
+
+
+# What a person types into the files that the documents open in an editor.
+EDITOR = """#!/bin/sh
+case $1 in
+*.pw) printf 'secret\\n' >"$1" ;;
+*.toml) cat /srv/nodes >>"$1" ;;
+esac
+"""
+
+
+def documents(c, bed, base, new, bmc):
+    """README's lines and those of the first ten minutes, typed in a bare Debian of their own."""
+    block = re.search(r"The smallest configuration:\n\n```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    nodes = block.split("[defaults]", 1)[1].replace('"r1n[01-16]"', '"r1n01"').replace('"10.0.1.[1-16]"', f'"127.0.0.1"\nport = {bmc.port}')
+    for document, after in (("README.md", "## On a real rack"), ("docs/start.md", "# From nothing")):
+        bare = bed.add(Bare(base))
+        shutil.copy(new, bare.share / new.name)
+        (bare.share / "nodes").write_text("\n[defaults]" + nodes)
+        bare.write("/usr/local/bin/editor", EDITOR, mode="755", group="root")
+        bare.run("useradd", "anna")
+        text = (ROOT / document).read_text()
+        lines = typed(document, after) if document == "README.md" else [line for part in text.split("\n## ")[1:] for line in typed(document, part.split("\n", 1)[0])]
+        # The first two of README build what is installed here.
+        lines = [(root, line) for root, line in lines if "cargo" not in line and "packaging/build" not in line]
+        c.check(f"{document} has lines to type", len(lines) >= 6, lines)
+        for root, line in lines:
+            line = line.replace("./rackbmcd_0.2.0-1_amd64.deb", f"/srv/{new.name}").replace("USER", "anna")
+            if "rackbmc" in line.split()[0] and not root or "status" in line:
+                until(15, lambda: "power o" in bare.run("rackbmc", "status")[1])
+            if line.startswith("rackbmcd --check") and "[[node]]" not in bare.run("cat", "/etc/rackbmcd/rackbmcd.toml")[1].replace("#[[node]]", ""):
+                bare.sh("editor /etc/rackbmcd/rackbmcd.toml")
+            status, said = bare.sh(line) if root else bare.run("bash", "-c", line, user="anna")
+            c.check(f"{document}: {line}", status == 0, said)
 
 
 def main():
@@ -217,7 +279,9 @@ def main():
         wrong(c, bare, one)
         credential(c, bare, one)
         racks(c, bare, one, two)
+        operations(c, bare, old, new)
         gone(c, bare, new)
+        documents(c, bed, base, new, two)
     c.end()
 
 
