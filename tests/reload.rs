@@ -242,7 +242,11 @@ fn an_order_of_a_node_that_stays_goes_on_and_its_caller_hears_what_the_bmc_said(
                     assert!(matches!(answer, Err(Refused::Bmc { .. })), "{words}")
                 }
                 Order::ReadEventLog(_) => assert!(
-                    matches!(answer, Ok(Answer::Reading(Reading::EventLog(_)))),
+                    matches!(answer, Ok(Answer::Reading(Reading::EventLog { .. }))),
+                    "{words}"
+                ),
+                Order::SetBootDevice { .. } => assert!(
+                    matches!(answer, Ok(Answer::Reading(Reading::BootDevice { .. }))),
                     "{words}"
                 ),
                 _ => assert_eq!(answer, Ok(Answer::Reading(Reading::Done)), "{words}"),

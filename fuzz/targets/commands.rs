@@ -5,9 +5,10 @@ use super::packet::settles;
 use rackbmcd::ipmi::command::{
     Command, activate_session, chassis_control, chassis_identify, clear_sel, close_session,
     cold_reset, get_acpi_power_state, get_channel_auth_capabilities, get_channel_cipher_suites,
-    get_chassis_status, get_dcmi_power_reading, get_device_guid, get_device_id, get_sel_entry,
-    get_sel_info, get_session_challenge, get_session_info, get_system_boot_options,
-    get_system_restart_cause, reserve_sel, send_message, set_session_privilege,
+    get_chassis_capabilities, get_chassis_status, get_dcmi_power_reading, get_device_guid,
+    get_device_id, get_sel_entry, get_sel_info, get_self_test_results, get_session_challenge,
+    get_session_info, get_system_boot_options, get_system_guid, get_system_restart_cause,
+    reserve_sel, send_message, set_power_restore_policy, set_session_privilege,
     set_system_boot_options, warm_reset,
 };
 use rackbmcd::ipmi::event::{RECORD_LENGTH, Record};
@@ -25,7 +26,11 @@ pub fn run(data: &[u8]) {
     both::<get_acpi_power_state::Request>(data);
     both::<get_channel_auth_capabilities::Request>(data);
     both::<get_channel_cipher_suites::Request>(data);
+    both::<get_chassis_capabilities::Request>(data);
     both::<get_chassis_status::Request>(data);
+    both::<get_self_test_results::Request>(data);
+    both::<get_system_guid::Request>(data);
+    both::<set_power_restore_policy::Request>(data);
     both::<get_dcmi_power_reading::Request>(data);
     both::<get_device_guid::Request>(data);
     both::<get_device_id::Request>(data);
@@ -43,6 +48,9 @@ pub fn run(data: &[u8]) {
 
     // A record is at least a tag and an id.
     assert!(get_channel_cipher_suites::records(data).len() <= data.len() / 2 + 1);
+    if let Ok(answer) = get_self_test_results::Response::decode(data) {
+        assert!(!answer.words().is_empty());
+    }
     if let Ok(power) = get_acpi_power_state::Response::decode(data) {
         assert!(!power.words().is_empty());
     }

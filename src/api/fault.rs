@@ -376,11 +376,17 @@ impl From<Refused> for Fault {
                     .on_node(node)
                     .detailed(json!({ "completion_code": code }))
             }
-            Refused::Unanswered { node, trouble, .. } => {
-                fault(StatusCode::GATEWAY_TIMEOUT, ErrorKind::BmcUnanswered)
-                    .on_node(node)
-                    .detailed(json!({ "trouble": trouble }))
+            Refused::NotAsAsked { node, .. } => {
+                fault(StatusCode::BAD_GATEWAY, ErrorKind::BmcRefused).on_node(node)
             }
+            Refused::Unanswered {
+                node,
+                trouble,
+                delivery,
+                ..
+            } => fault(StatusCode::GATEWAY_TIMEOUT, ErrorKind::BmcUnanswered)
+                .on_node(node)
+                .detailed(json!({ "trouble": trouble, "delivery": delivery })),
             Refused::Crowded(node) => fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Crowded)
                 .on_node(node)
                 .with("retry-after", "1"),

@@ -72,6 +72,17 @@ pub struct BootDeviceReading {
     pub uefi: bool,
 }
 
+/// The newest entries of a BMC's event log.
+#[derive(Clone, Debug)]
+pub struct EventLogReading {
+    /// Oldest first.
+    pub entries: Vec<EventLogEntry>,
+    /// How many the log has, where the BMC says.
+    pub total: Option<u16>,
+    /// Where fewer than asked for could be read: how many, and why.
+    pub left_out: Option<String>,
+}
+
 /// What a question brings: its answer, or the rack's refusal as the client is told it.
 type Asked<T> = Result<T, Fault>;
 
@@ -302,9 +313,17 @@ impl RackHandle {
     }
 
     /// The newest entries of the BMC's event log, read from the BMC.
-    pub async fn event_log(&self, ident: &str, entries: u16) -> Asked<Vec<EventLogEntry>> {
+    pub async fn event_log(&self, ident: &str, entries: u16) -> Asked<EventLogReading> {
         match self.order(ident, Order::ReadEventLog(entries)).await? {
-            Reading::EventLog(entries) => Ok(entries),
+            Reading::EventLog {
+                entries,
+                total,
+                left_out,
+            } => Ok(EventLogReading {
+                entries,
+                total,
+                left_out,
+            }),
             _ => Err(unexpected_answer()),
         }
     }

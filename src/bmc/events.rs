@@ -5,8 +5,8 @@
 use super::Bmc;
 use super::queue::Job;
 use super::report::{is_doubtful, silence, trouble_of};
+use super::script::Step;
 use super::settings::GRACE;
-use super::translate::Step;
 use super::upkeep::jittered;
 use super::vocabulary::{self, Delivery, Report, Trouble};
 use crate::entropy::Entropy;
@@ -204,7 +204,7 @@ impl Bmc {
                     ..job
                 }),
                 None => {
-                    let report = job.script.refused(completion);
+                    let report = job.script.given_up(completion);
                     self.finish(&job, report, now);
                 }
             },

@@ -7,6 +7,7 @@
 
 mod address;
 mod breaker;
+mod event_log;
 mod events;
 pub mod identity;
 mod inquiry;
@@ -18,6 +19,7 @@ mod privilege;
 mod queue;
 mod refusals;
 mod report;
+mod script;
 pub mod settings;
 mod translate;
 mod upkeep;

@@ -5,7 +5,7 @@
 
 use super::Bmc;
 use super::report::silence;
-use super::translate::Script;
+use super::script::Script;
 use super::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
 use crate::ipmi::CompletionCode;
 use crate::session::{RequestId, Withdrawn};

@@ -1,176 +1,32 @@
-//! Orders as IPMI commands, and IPMI answers as readings: the one place where both vocabularies meet.
+//! Orders as IPMI commands, and IPMI answers as readings: the one place where both vocabularies meet, but for the event
+//! log's.
 
+use super::script::{Need, Part, READ_PATIENCE, command};
 use super::vocabulary::{
-    BootDevice, EventLogEntry, Order, Power, Reading, Refusal, RefusalKind, Repeat, Report,
-    RestartCause, Route,
+    BootDevice, Chassis, EventLogEntry, Order, Power, Reading, RefusalKind, Repeat, RestartCause,
+    RestorePolicy, Route,
 };
 use crate::ipmi::command::set_system_boot_options::{
     BootFlags, Device, FlagValidClearing, Parameter,
 };
 use crate::ipmi::command::{
-    Command, chassis_control, chassis_identify, clear_sel, cold_reset, get_acpi_power_state,
-    get_chassis_status, get_dcmi_power_reading, get_device_guid, get_device_id, get_sel_entry,
-    get_sel_info, get_session_info, get_system_boot_options, get_system_restart_cause, reserve_sel,
-    send_message, set_system_boot_options, warm_reset,
+    Command, chassis_control, chassis_identify, cold_reset, get_acpi_power_state,
+    get_chassis_capabilities, get_chassis_status, get_dcmi_power_reading, get_device_guid,
+    get_device_id, get_sel_entry, get_sel_info, get_self_test_results, get_session_info,
+    get_system_boot_options, get_system_guid, get_system_restart_cause, set_power_restore_policy,
+    set_system_boot_options, warm_reset,
 };
-use crate::ipmi::{CompletionCode, Wire};
+use crate::ipmi::{CompletionCode, Wire, guid};
+use crate::model::Light;
 use crate::session::{Bridge, Request, Resend};
-use std::collections::VecDeque;
 use std::time::Duration;
-
-/// The commands of one order, and what becomes of their answers.
-#[derive(Debug)]
-pub(super) struct Script {
-    order: Order,
-    /// The commands to come after the one under way.
-    rest: VecDeque<Part>,
-    /// The one under way.
-    now: Part,
-    /// The newest entries of the event log among those that were walked over so far.
-    entries: VecDeque<EventLogEntry>,
-    /// How many those are.
-    walked: u32,
-}
-
-/// One command of an order.
-#[derive(Clone, Debug)]
-struct Part {
-    request: Request,
-    /// Whether a refusal of it lets the order go on.
-    optional: bool,
-}
-
-/// What follows an answer.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// The next command, [`Script::request`], after a pause.
-    Next {
-        /// How long the BMC is left alone before.
-        pause: Duration,
-    },
-    /// The BMC was too busy, and the same command may be sent again.
-    Busy,
-    /// The order has its report.
-    Done(Report),
-}
-
-impl Script {
-    /// The commands of `order`, of which the first is to be sent now.
-    pub(super) fn begin(order: &Order) -> Script {
-        let mut rest = VecDeque::from(parts(order));
-        let now = rest.pop_front().expect("every order has a first command");
-        Script {
-            order: order.clone(),
-            rest,
-            now,
-            entries: VecDeque::new(),
-            walked: 0,
-        }
-    }
-
-    /// The command that is to be sent now, or was.
-    pub(super) fn request(&self) -> Request {
-        self.now.request.clone()
-    }
-
-    /// What an order that is ended early has brought so far, where that is of use.
-    pub(super) fn so_far(&mut self, _why: &str) -> Option<Reading> {
-        None
-    }
-
-    /// Takes the answer to the command under way.
-    pub(super) fn handle(&mut self, completion: CompletionCode, data: &[u8]) -> Step {
-        if completion == CompletionCode::NOT_PRESENT && matches!(self.order, Order::ReadEventLog(_))
-        {
-            // An empty log has no first entry, and one that was cleared meanwhile no next one.
-            return Step::Done(Report::Accepted(Reading::EventLog(
-                self.entries.drain(..).collect(),
-            )));
-        }
-        if !completion.is_ok() && !self.now.optional {
-            let harmless = self.order.repeat() == Repeat::Harmless;
-            return match harmless && passes(completion) {
-                true => Step::Busy,
-                false => Step::Done(self.refused(completion)),
-            };
-        }
-        match self.follow(completion, data) {
-            Ok(Some(next)) => self.rest.push_front(next),
-            Ok(None) => {}
-            Err(text) => return Step::Done(unreadable(text)),
-        }
-        if let Some(next) = self.rest.pop_front() {
-            self.now = next;
-            return Step::Next {
-                pause: Duration::ZERO,
-            };
-        }
-        if let Order::ReadEventLog(_) = self.order {
-            return Step::Done(Report::Accepted(Reading::EventLog(
-                self.entries.drain(..).collect(),
-            )));
-        }
-        Step::Done(reading(&self.order, data).map_or_else(unreadable, Report::Accepted))
-    }
-
-    /// The next command, where it depends on the answer to the one before.
-    fn follow(&mut self, completion: CompletionCode, data: &[u8]) -> Result<Option<Part>, String> {
-        match (&self.order, self.now.request.command) {
-            (Order::ClearEventLog, <reserve_sel::Request as Command>::NUMBER)
-                if completion.is_ok() =>
-            {
-                let reservation = decode::<reserve_sel::Response>(data)?.reservation;
-                let clear = clear_sel::Request {
-                    reservation,
-                    action: clear_sel::Action::Initiate,
-                };
-                Ok(Some(part(Request::of(
-                    &clear,
-                    Resend::Allowed,
-                    READ_PATIENCE,
-                ))))
-            }
-            (Order::ReadEventLog(limit), _) => {
-                let answer: get_sel_entry::Response = decode(data)?;
-                let limit = usize::from(*limit).clamp(1, LOG_LIMIT);
-                self.entries.push_back(entry(&answer)?);
-                if self.entries.len() > limit {
-                    self.entries.pop_front();
-                }
-                // FFFFh follows the last one; a BMC that goes round in circles is not followed for ever.
-                self.walked += 1;
-                let on = answer.next != LAST_RECORD && self.walked < LOG_WALK;
-                let next = get_sel_entry::Request::whole(answer.next);
-                Ok(on.then(|| part(Request::of(&next, Resend::Allowed, READ_PATIENCE))))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// The report of a refusal of the command under way.
-    pub(super) fn refused(&self, completion: CompletionCode) -> Report {
-        let request = &self.now.request;
-        // §22.7: these are the BMC's words about the way, not the controller's about the command.
-        let on_the_way = request.bridge != Bridge::None && (0x81..=0x83).contains(&completion.0);
-        let (net_fn, command) = match on_the_way {
-            true => (send_message::Request::NET_FN, send_message::Request::NUMBER),
-            false => (request.net_fn, request.command),
-        };
-        let text = completion.words_for(net_fn, command).to_owned();
-        Report::Refused(Refusal {
-            code: completion.0,
-            kind: kind(completion),
-            text,
-        })
-    }
-}
 
 /// The reading that keeps a session alive.
 pub(super) fn keepalive() -> Request {
     Request::of(&get_device_id::Request, Resend::Allowed, READ_PATIENCE)
 }
 
-fn parts(order: &Order) -> Vec<Part> {
+pub(super) fn parts(order: &Order) -> Vec<Part> {
     let control = |what: chassis_control::Request| {
         let (resend, patience) = match order.repeat() {
             Repeat::Harmless => (Resend::Allowed, READ_PATIENCE),
@@ -191,11 +47,7 @@ fn parts(order: &Order) -> Vec<Part> {
         Order::ReadEventLogInfo => read(&get_sel_info::Request),
         Order::ReadEventLogEntry(record) => read(&get_sel_entry::Request::whole(*record)),
         Order::Identify(duration) => read(&identify(*duration)),
-        Order::ReadBootDevice => read(&get_system_boot_options::Request {
-            number: 5,
-            set: 0,
-            block: 0,
-        }),
+        Order::ReadBootDevice => read(&BOOT_FLAGS),
         Order::SetBootDevice {
             device,
             persistent,
@@ -204,10 +56,29 @@ fn parts(order: &Order) -> Vec<Part> {
         Order::ReadIdentity => read(&get_device_id::Request),
         Order::ReadPowerUse => read(&get_dcmi_power_reading::Request),
         Order::ReadAcpiState => read(&get_acpi_power_state::Request),
-        Order::ReadGuid => read(&get_device_guid::Request),
+        // The machine's own, or where the BMC does not have that, its.
+        Order::ReadGuid => vec![
+            optional(command(&get_system_guid::Request)),
+            Part {
+                request: command(&get_device_guid::Request),
+                need: Need::Otherwise,
+            },
+        ],
+        Order::ReadChassis => vec![
+            part(command(&get_chassis_status::Request)),
+            optional(command(&get_chassis_capabilities::Request)),
+            optional(command(&get_self_test_results::Request)),
+        ],
+        Order::SetRestorePolicy(policy) => {
+            let policy = set_power_restore_policy::Request(restore_policy(*policy));
+            let mut parts = read(&policy);
+            parts.extend(read(&get_chassis_status::Request));
+            parts
+        }
         Order::ReadSessions => read(&get_session_info::Request::Current),
-        Order::ReadEventLog(_) => read(&get_sel_entry::Request::whole(0)),
-        Order::ClearEventLog => read(&reserve_sel::Request),
+        Order::ReadEventLog(_) | Order::ClearEventLog => {
+            unreachable!("these have commands of their own: `event_log`")
+        }
         Order::ResetBmc { cold: true } => once(&cold_reset::Request),
         Order::ResetBmc { cold: false } => once(&warm_reset::Request),
         Order::Raw {
@@ -231,7 +102,14 @@ fn parts(order: &Order) -> Vec<Part> {
 fn part(request: Request) -> Part {
     Part {
         request,
-        optional: false,
+        need: Need::Always,
+    }
+}
+
+fn optional(request: Request) -> Part {
+    Part {
+        request,
+        need: Need::Optional,
     }
 }
 
@@ -287,39 +165,19 @@ fn set_boot_device(device: Option<BootDevice>, persistent: bool, uefi: bool) -> 
         valid: device.is_some(),
         persistent,
         uefi,
-        device: device.map_or(Device::NONE, selector),
+        device: device.map_or(Device::NONE, |device| Device(device.selector())),
         ..BootFlags::default()
     };
     // Many BMCs have only the flags themselves (§28.12 lets them): the rest may be refused.
     vec![
-        Part {
-            request: set(Parameter::FlagValidClearing(keep)),
-            optional: true,
-        },
+        optional(set(Parameter::FlagValidClearing(keep))),
         part(set(Parameter::BootFlags(flags))),
+        optional(command(&BOOT_FLAGS)),
     ]
-}
-
-fn selector(device: BootDevice) -> Device {
-    match device {
-        BootDevice::Pxe => Device::PXE,
-        BootDevice::Disk => Device::DISK,
-        BootDevice::Cdrom => Device::CDROM,
-        BootDevice::Bios => Device::BIOS,
-        BootDevice::Safe => Device::SAFE,
-    }
 }
 
 fn decode<T: Wire>(data: &[u8]) -> Result<T, String> {
     T::decode(data).map_err(|error| format!("its answer cannot be read: {error}"))
-}
-
-fn unreadable(text: String) -> Report {
-    Report::Refused(Refusal {
-        code: 0,
-        kind: RefusalKind::Failed,
-        text,
-    })
 }
 
 fn entry(answer: &get_sel_entry::Response) -> Result<EventLogEntry, String> {
@@ -335,16 +193,15 @@ fn entry(answer: &get_sel_entry::Response) -> Result<EventLogEntry, String> {
     })
 }
 
-/// What the data of the last answer says.
-fn reading(order: &Order, data: &[u8]) -> Result<Reading, String> {
+/// What the answers to an order's commands say; `None` is one that was refused and could be.
+pub(super) fn reading(order: &Order, answers: &[Option<Vec<u8>>]) -> Result<Reading, String> {
+    let answer = |at: usize| answers.get(at).and_then(Option::as_deref);
+    let last = answers.last().and_then(Option::as_deref);
+    let data = last.or(answer(0)).unwrap_or_default();
     Ok(match order {
         Order::ReadPower => {
             let status: get_chassis_status::Response = decode(data)?;
-            Reading::Power(if status.is_on() {
-                Power::On
-            } else {
-                Power::Off
-            })
+            Reading::Power(power(&status))
         }
         Order::ReadRestartCause => {
             let answer: get_system_restart_cause::Response = decode(data)?;
@@ -358,18 +215,25 @@ fn reading(order: &Order, data: &[u8]) -> Result<Reading, String> {
             }
         }
         Order::ReadEventLogEntry(_) => Reading::EventLogEntry(entry(&decode(data)?)?),
-        Order::ReadBootDevice => {
-            let answer: get_system_boot_options::Response = decode(data)?;
-            let Parameter::BootFlags(flags) = answer.parameter else {
-                return Err("its answer is not about boot flags".to_owned());
-            };
-            let usable = flags.valid && !answer.invalid;
-            let device = boot_device(flags.device).filter(|_| usable);
-            Reading::BootDevice {
-                device,
-                persistent: flags.persistent && device.is_some(),
-                uefi: flags.uefi && device.is_some(),
+        Order::ReadBootDevice => boot_device(&boot_flags(data)?),
+        Order::SetBootDevice {
+            device,
+            persistent,
+            uefi,
+        } => match last {
+            Some(data) => as_asked(*device, *persistent, *uefi, &boot_flags(data)?)?,
+            // It was taken, and cannot be read back.
+            None => Reading::Done,
+        },
+        Order::ReadChassis => Reading::Chassis(Box::new(chassis(data_of(answers)?)?)),
+        Order::SetRestorePolicy(policy) => {
+            let status: get_chassis_status::Response = decode(data)?;
+            let shown = status.restore_policy();
+            if shown != restore_policy(*policy) {
+                let shown = policy_word(shown).map_or("an unknown one", RestorePolicy::name);
+                return Err(format!("asked for {policy}, and the BMC shows {shown}"));
             }
+            Reading::Done
         }
         Order::ReadIdentity => {
             let answer: get_device_id::Response = decode(data)?;
@@ -379,19 +243,16 @@ fn reading(order: &Order, data: &[u8]) -> Result<Reading, String> {
                 firmware: answer.firmware(),
             }
         }
-        Order::ReadPowerUse => {
-            let answer: get_dcmi_power_reading::Response = decode(data)?;
-            Reading::PowerUse {
-                watts: answer.current,
-            }
-        }
+        Order::ReadPowerUse => Reading::PowerUse {
+            watts: watts(&decode(data)?)?,
+        },
         Order::ReadAcpiState => {
             let state: get_acpi_power_state::Response = decode(data)?;
             Reading::AcpiState(state.words().to_owned())
         }
         Order::ReadGuid => {
             let answer: get_device_guid::Response = decode(data)?;
-            Reading::Guid(uuid::Uuid::from_bytes(answer.reversed()))
+            Reading::Guid(uuid::Uuid::from_bytes(guid::as_written(answer.guid)))
         }
         Order::ReadSessions => {
             let answer: get_session_info::Response = decode(data)?;
@@ -408,23 +269,133 @@ fn reading(order: &Order, data: &[u8]) -> Result<Reading, String> {
         | Order::Reset
         | Order::Nmi
         | Order::Identify(_)
-        | Order::SetBootDevice { .. }
+        | Order::ReadEventLog(_)
         | Order::ClearEventLog
         | Order::ResetBmc { .. } => Reading::Done,
-        // `Script::handle` has collected its entries one by one.
-        Order::ReadEventLog(_) => Reading::EventLog(Vec::new()),
     })
 }
 
-fn boot_device(device: Device) -> Option<BootDevice> {
-    match device {
-        Device::PXE => Some(BootDevice::Pxe),
-        Device::DISK => Some(BootDevice::Disk),
-        Device::SAFE => Some(BootDevice::Safe),
-        Device::CDROM | Device::REMOTE_CDROM => Some(BootDevice::Cdrom),
-        Device::BIOS => Some(BootDevice::Bios),
-        _ => None,
+fn power(status: &get_chassis_status::Response) -> Power {
+    match status.is_on() {
+        true => Power::On,
+        false => Power::Off,
     }
+}
+
+/// The answers to status, capabilities and self test.
+fn data_of(answers: &[Option<Vec<u8>>]) -> Result<[Option<&[u8]>; 3], String> {
+    match answers {
+        [status, capabilities, test] => Ok([status, capabilities, test].map(Option::as_deref)),
+        _ => Err("an answer is missing".to_owned()),
+    }
+}
+
+fn chassis([status, capabilities, test]: [Option<&[u8]>; 3]) -> Result<Chassis, String> {
+    let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
+    let status: get_chassis_status::Response = decode(status.unwrap_or_default())?;
+    // What cannot be read of the two that not every BMC has is not known.
+    let capabilities = capabilities.and_then(|data| decode(data).ok());
+    let test = test.and_then(|data| decode(data).ok());
+    Ok(Chassis {
+        power: power(&status),
+        restore_policy: policy_word(status.restore_policy()),
+        identify: status.light().map(|light| match light {
+            get_chassis_status::Light::Off => Light::Off,
+            get_chassis_status::Light::Timed => Light::Timed,
+            get_chassis_status::Light::Indefinite => Light::On,
+        }),
+        faults: owned(status.faults()),
+        last_power_event: owned(status.last_event_words()),
+        locked_buttons: status.locked_buttons().map(owned),
+        capabilities: capabilities
+            .map(|answer: get_chassis_capabilities::Response| owned(answer.words())),
+        self_test: test.map(|answer: get_self_test_results::Response| answer.words()),
+    })
+}
+
+fn policy_word(policy: get_chassis_status::RestorePolicy) -> Option<RestorePolicy> {
+    match policy {
+        get_chassis_status::RestorePolicy::StayOff => Some(RestorePolicy::AlwaysOff),
+        get_chassis_status::RestorePolicy::Previous => Some(RestorePolicy::Previous),
+        get_chassis_status::RestorePolicy::AlwaysOn => Some(RestorePolicy::AlwaysOn),
+        get_chassis_status::RestorePolicy::Unknown => None,
+    }
+}
+
+fn restore_policy(policy: RestorePolicy) -> get_chassis_status::RestorePolicy {
+    match policy {
+        RestorePolicy::AlwaysOff => get_chassis_status::RestorePolicy::StayOff,
+        RestorePolicy::Previous => get_chassis_status::RestorePolicy::Previous,
+        RestorePolicy::AlwaysOn => get_chassis_status::RestorePolicy::AlwaysOn,
+    }
+}
+
+/// Watts now, where the BMC measures them.
+fn watts(answer: &get_dcmi_power_reading::Response) -> Result<u16, String> {
+    match (answer.active, answer.current) {
+        (false, _) => Err("its power measurement is not active".to_owned()),
+        (true, u16::MAX) => Err("its power measurement has no figure".to_owned()),
+        (true, watts) => Ok(watts),
+    }
+}
+
+/// The boot flags of an answer, where they count.
+fn boot_flags(data: &[u8]) -> Result<BootFlags, String> {
+    let answer: get_system_boot_options::Response = decode(data)?;
+    match answer.parameter {
+        Parameter::BootFlags(flags) if flags.valid && !answer.invalid => Ok(flags),
+        Parameter::BootFlags(_) => Ok(BootFlags::default()),
+        _ => Err("its answer is not about boot flags".to_owned()),
+    }
+}
+
+fn boot_device(flags: &BootFlags) -> Reading {
+    Reading::BootDevice {
+        device: BootDevice::of_selector(flags.device.0),
+        persistent: flags.persistent,
+        uefi: flags.uefi,
+    }
+}
+
+/// The boot device as it was read back, where it is as asked for.
+fn as_asked(
+    device: Option<BootDevice>,
+    persistent: bool,
+    uefi: bool,
+    flags: &BootFlags,
+) -> Result<Reading, String> {
+    let shown = boot_device(flags);
+    let asked = Reading::BootDevice {
+        device,
+        persistent,
+        uefi,
+    };
+    let cleared = device.is_none() && flags.device == Device::NONE;
+    if cleared || shown == asked {
+        return Ok(shown);
+    }
+    Err(format!(
+        "asked for {}, and the BMC shows {}",
+        boot_words(device, persistent, uefi),
+        boot_words(
+            BootDevice::of_selector(flags.device.0),
+            flags.persistent,
+            flags.uefi
+        )
+    ))
+}
+
+/// `pxe for the next boot, in UEFI mode`
+fn boot_words(device: Option<BootDevice>, persistent: bool, uefi: bool) -> String {
+    let Some(device) = device else {
+        return "no override".to_owned();
+    };
+    let often = match persistent {
+        true => "for every boot",
+        false => "for the next boot",
+    };
+    let mode = if uefi { ", in UEFI mode" } else { "" };
+    format!("{device} {often}{mode}")
 }
 
 fn restart_cause(cause: get_system_restart_cause::Cause) -> RestartCause {
@@ -445,13 +416,8 @@ fn restart_cause(cause: get_system_restart_cause::Cause) -> RestartCause {
     }
 }
 
-/// Whether the same command may well be taken a moment later.
-fn passes(completion: CompletionCode) -> bool {
-    kind(completion) == RefusalKind::Busy
-}
-
 /// What each completion code leads to: docs/protocol.md, "Completion codes".
-fn kind(completion: CompletionCode) -> RefusalKind {
+pub(super) fn kind(completion: CompletionCode) -> RefusalKind {
     match completion {
         CompletionCode::BUSY
         | CompletionCode::TIMEOUT
@@ -474,141 +440,11 @@ fn kind(completion: CompletionCode) -> RefusalKind {
     }
 }
 
-/// The record id that follows the last entry of the event log (§31.5).
-const LAST_RECORD: u16 = 0xFFFF;
-/// Entries that one reading of the event log returns at most.
-const LOG_LIMIT: usize = 256;
-/// Entries that one reading of the event log walks over at most.
-const LOG_WALK: u32 = 512;
-/// How long one session waits for the answer to a harmless command before it is not trusted any more.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// Parameter 5.
+const BOOT_FLAGS: get_system_boot_options::Request = get_system_boot_options::Request {
+    number: 5,
+    set: 0,
+    block: 0,
+};
 /// How long the answer to a pulse is waited for: a slow BMC's, not a lost one's.
 const PULSE_PATIENCE: Duration = Duration::from_secs(4);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_status_is_told_with_its_code_and_meaning() {
-        let mut script = Script::begin(&Order::SoftOff);
-        let request = script.request();
-        assert_eq!(
-            (request.net_fn, request.command, request.data.as_slice()),
-            (0x00, 0x02, &[5][..])
-        );
-        assert_eq!(request.resend, Resend::Never);
-        let Step::Done(Report::Refused(refusal)) = script.handle(CompletionCode(0xD5), &[]) else {
-            panic!()
-        };
-        assert_eq!(
-            (refusal.code, refusal.kind),
-            (0xD5, RefusalKind::NotInPresentState)
-        );
-    }
-
-    #[test]
-    fn a_chassis_status_of_three_four_or_more_bytes_is_a_power_state() {
-        // §28.2: byte 1 bit 0 is the power; bits 6:5 (here "always on") do not matter.
-        for data in [
-            &[0x41, 0, 0x40][..],
-            &[0x41, 0, 0x40, 0],
-            &[0x41, 0, 0x40, 0, 9, 9],
-        ] {
-            let mut script = Script::begin(&Order::ReadPower);
-            let Step::Done(report) = script.handle(CompletionCode::OK, data) else {
-                panic!()
-            };
-            assert_eq!(report, Report::Accepted(Reading::Power(Power::On)));
-        }
-    }
-
-    #[test]
-    fn an_answer_cut_short_is_a_refusal_and_not_a_guess() {
-        let mut script = Script::begin(&Order::ReadPower);
-        assert!(matches!(
-            script.handle(CompletionCode::OK, &[]),
-            Step::Done(Report::Refused(_))
-        ));
-    }
-
-    #[test]
-    fn a_bmc_without_the_boot_flag_timeout_still_gets_its_boot_device() {
-        let order = Order::SetBootDevice {
-            device: Some(BootDevice::Pxe),
-            persistent: false,
-            uefi: true,
-        };
-        let mut script = Script::begin(&order);
-        assert_eq!(script.request().data, [3, 0x08]);
-        let step = script.handle(CompletionCode(0x80), &[]);
-        assert!(matches!(step, Step::Next { .. }));
-        // §28.14: parameter 5; valid + UEFI (A0h); PXE (1 in bits 5:2).
-        assert_eq!(script.request().data, [5, 0xA0, 0x04, 0, 0, 0]);
-        assert!(matches!(
-            script.handle(CompletionCode::OK, &[]),
-            Step::Done(Report::Accepted(Reading::Done))
-        ));
-    }
-
-    #[test]
-    fn the_newest_entries_of_an_event_log_are_kept_and_an_empty_log_is_no_error() {
-        // §31.5: next record id, then the 16 bytes of §32.1: id, type 02h, timestamp, generator, ...
-        let answer = |id: u8, next: u16| {
-            let mut data = next.to_le_bytes().to_vec();
-            data.extend([
-                id, 0, 0x02, 0, 0, 0, 0, 0x20, 0, 0x04, 0x20, 0, 0x6F, 0xA1, 0xFF, 0xFF,
-            ]);
-            data
-        };
-        let mut script = Script::begin(&Order::ReadEventLog(2));
-        let first = script.request();
-        assert_eq!(
-            (first.net_fn, first.command, &first.data[2..4]),
-            (0x0A, 0x43, &[0, 0][..])
-        );
-        for (id, next) in [(1, 2u16), (2, 3)] {
-            let step = script.handle(CompletionCode::OK, &answer(id, next));
-            assert!(matches!(step, Step::Next { .. }));
-            assert_eq!(script.request().data[2..4], next.to_le_bytes());
-        }
-        let Step::Done(Report::Accepted(Reading::EventLog(entries))) =
-            script.handle(CompletionCode::OK, &answer(3, 0xFFFF))
-        else {
-            panic!()
-        };
-        assert_eq!(
-            entries.iter().map(|entry| entry.id).collect::<Vec<_>>(),
-            [2, 3]
-        );
-        let mut script = Script::begin(&Order::ReadEventLog(2));
-        let step = script.handle(CompletionCode::NOT_PRESENT, &[]);
-        assert!(
-            matches!(step, Step::Done(Report::Accepted(Reading::EventLog(entries))) if entries.is_empty())
-        );
-    }
-
-    #[test]
-    fn a_log_is_cleared_with_the_reservation_that_was_given() {
-        let mut script = Script::begin(&Order::ClearEventLog);
-        let reserve = script.request();
-        assert_eq!((reserve.net_fn, reserve.command), (0x0A, 0x42));
-        let step = script.handle(CompletionCode::OK, &[0x34, 0x12]);
-        assert!(matches!(step, Step::Next { .. }));
-        assert_eq!(script.request().data, [0x34, 0x12, b'C', b'L', b'R', 0xAA]);
-        assert!(matches!(
-            script.handle(CompletionCode::OK, &[0]),
-            Step::Done(Report::Accepted(Reading::Done))
-        ));
-    }
-
-    #[test]
-    fn what_passes_is_asked_again_for_readings_and_levels_only() {
-        let answer = |order| Script::begin(&order).handle(CompletionCode(0xFF), &[]);
-        assert!(matches!(answer(Order::PowerOn), Step::Busy));
-        assert!(matches!(
-            answer(Order::Reset),
-            Step::Done(Report::Refused(_))
-        ));
-    }
-}

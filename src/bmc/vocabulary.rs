@@ -1,7 +1,9 @@
 //! The words between the rooms above (`power`, `rack`) and one BMC: what is asked ([`Order`]) and the one answer that
 //! every order brings ([`Report`]). No word of IPMI in here, so that another way to a BMC could stand behind it.
 
-pub use crate::model::{BootDevice, Delivery, Power, RestartCause, Trouble};
+pub use crate::model::{
+    BootDevice, Chassis, Delivery, Power, RestartCause, RestorePolicy, Trouble,
+};
 use std::fmt;
 use std::time::Duration;
 
@@ -45,6 +47,10 @@ pub enum Order {
         /// Boot in UEFI mode.
         uefi: bool,
     },
+    /// Read what the BMC says of the chassis: status, capabilities, its test of itself.
+    ReadChassis,
+    /// Say what the machine shall do when mains power comes back.
+    SetRestorePolicy(RestorePolicy),
     /// Read the identity of the BMC (maker, product, firmware).
     ReadIdentity,
     /// Read the node's power use in watts.
@@ -161,11 +167,12 @@ impl Order {
                 persistent,
                 uefi,
             } => {
-                let device = device.map_or("none".to_owned(), |device| format!("{device:?}"));
+                let device = device.map_or("none", BootDevice::name);
                 let often = if *persistent { "for good" } else { "once" };
                 let mode = if *uefi { ", UEFI" } else { "" };
-                format!("set boot device {} {often}{mode}", device.to_lowercase())
+                format!("set boot device {device} {often}{mode}")
             }
+            Order::SetRestorePolicy(policy) => format!("set power restore policy {policy}"),
             other => other.name().to_owned(),
         }
     }
@@ -195,6 +202,7 @@ impl Order {
             Order::Cycle | Order::Reset | Order::Nmi => Effect::Pulse,
             // Of a raw command nobody knows what it does.
             Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
             | Order::ClearEventLog
             | Order::ResetBmc { .. }
             | Order::Raw { .. } => Effect::Machine,
@@ -204,6 +212,7 @@ impl Order {
             | Order::ReadEventLogInfo
             | Order::ReadEventLogEntry(_)
             | Order::ReadBootDevice
+            | Order::ReadChassis
             | Order::ReadIdentity
             | Order::ReadPowerUse
             | Order::ReadAcpiState
@@ -228,12 +237,14 @@ impl Order {
             | Order::PowerOff
             | Order::Identify(_)
             | Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
             | Order::ClearEventLog
             | Order::ReadPower
             | Order::ReadRestartCause
             | Order::ReadEventLogInfo
             | Order::ReadEventLogEntry(_)
             | Order::ReadBootDevice
+            | Order::ReadChassis
             | Order::ReadIdentity
             | Order::ReadPowerUse
             | Order::ReadAcpiState
@@ -259,6 +270,8 @@ impl Order {
             Order::Identify(_) => "identify",
             Order::ReadBootDevice => "read boot device",
             Order::SetBootDevice { .. } => "set boot device",
+            Order::ReadChassis => "read chassis",
+            Order::SetRestorePolicy(_) => "set power restore policy",
             Order::ReadIdentity => "read BMC identity",
             Order::ReadPowerUse => "read power use",
             Order::ReadAcpiState => "read ACPI state",
@@ -336,8 +349,22 @@ pub enum Reading {
         /// How many there can be.
         possible: u8,
     },
-    /// Entries of the event log, oldest first.
-    EventLog(Vec<EventLogEntry>),
+    /// What the BMC says of the chassis.
+    Chassis(Box<Chassis>),
+    /// The newest entries of the event log.
+    EventLog {
+        /// Oldest first.
+        entries: Vec<EventLogEntry>,
+        /// How many the log has, where the BMC says.
+        total: Option<u16>,
+        /// Where fewer than asked for could be read: how many, and why, in words.
+        left_out: Option<String>,
+    },
+    /// The event log was cleared, and looked at afterwards.
+    EventLogCleared {
+        /// The entries in it since, where that could be read: many BMCs write down that it was cleared.
+        left: Option<u16>,
+    },
     /// The data of the answer to a raw command.
     Raw(Vec<u8>),
 }
@@ -409,6 +436,8 @@ impl fmt::Display for Report {
             }
             Report::Accepted(Reading::EventLogEntry(entry)) => f.write_str(&entry.text),
             Report::Accepted(_) => f.write_str("accepted"),
+            // Without a completion code it is about what the BMC answered.
+            Report::Refused(refusal) if refusal.code == 0 => f.write_str(&refusal.text),
             Report::Refused(refusal) => {
                 write!(f, "refused: {} ({:02X}h)", refusal.text, refusal.code)
             }

@@ -1,5 +1,6 @@
 //! Completion codes (§5.2), with what each means in words.
 
+use super::message::net_fn;
 use std::fmt;
 
 /// How a command went, as its response says.
@@ -61,6 +62,11 @@ impl CompletionCode {
     /// Whether the command was carried out.
     pub fn is_ok(self) -> bool {
         self == Self::OK
+    }
+
+    /// Whether it says that the event log is being erased, as an answer to a storage command.
+    pub fn is_erasing(self, net_fn: u8) -> bool {
+        net_fn == net_fn::STORAGE && self.0 == 0x81
     }
 
     /// What it means, whatever the command.

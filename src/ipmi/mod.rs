@@ -7,6 +7,7 @@
 pub mod command;
 pub mod completion;
 pub mod event;
+pub mod guid;
 pub mod message;
 pub mod open_session;
 pub mod payload;

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 words! {
-    /// A boot device in Ironic's words.
+    /// What a machine boots from: Ironic's words, those of ipmitool, and a word for each selector that has neither
+    /// (IPMI v2.0 §28.14, parameter 5).
     pub enum BootDevice ("boot device") {
         /// Network boot.
         Pxe = "pxe",
@@ -17,6 +18,80 @@ words! {
         Bios = "bios",
         /// Safe mode of the disk's system.
         Safe = "safe",
+        /// The diagnostic partition.
+        Diag = "diag",
+        /// A floppy disk or other removable medium, such as a USB stick.
+        Floppy = "floppy",
+        /// A removable medium that the BMC presents from afar.
+        RemoteFloppy = "remote_floppy",
+        /// A CD or DVD that the BMC presents from afar.
+        RemoteCdrom = "remote_cdrom",
+        /// Another medium that the BMC presents from afar. Some makers mean a UEFI disk by it.
+        RemoteMedia = "remote_media",
+        /// A hard disk that the BMC presents from afar.
+        RemoteDisk = "remote_disk",
+        /// A selector without a name.
+        Selector10 = "0xa",
+        /// A selector without a name.
+        Selector12 = "0xc",
+        /// A selector without a name.
+        Selector13 = "0xd",
+        /// A selector without a name.
+        Selector14 = "0xe",
+    }
+}
+
+impl BootDevice {
+    /// Those that Ironic has words for.
+    pub const IRONIC: [BootDevice; 5] = [
+        BootDevice::Pxe,
+        BootDevice::Disk,
+        BootDevice::Cdrom,
+        BootDevice::Bios,
+        BootDevice::Safe,
+    ];
+
+    /// Its number in the boot flags, 1 to 15.
+    pub fn selector(self) -> u8 {
+        match self {
+            BootDevice::Pxe => 0x1,
+            BootDevice::Disk => 0x2,
+            BootDevice::Safe => 0x3,
+            BootDevice::Diag => 0x4,
+            BootDevice::Cdrom => 0x5,
+            BootDevice::Bios => 0x6,
+            BootDevice::RemoteFloppy => 0x7,
+            BootDevice::RemoteCdrom => 0x8,
+            BootDevice::RemoteMedia => 0x9,
+            BootDevice::Selector10 => 0xA,
+            BootDevice::RemoteDisk => 0xB,
+            BootDevice::Selector12 => 0xC,
+            BootDevice::Selector13 => 0xD,
+            BootDevice::Selector14 => 0xE,
+            BootDevice::Floppy => 0xF,
+        }
+    }
+
+    /// The device of a selector; 0 is none.
+    pub fn of_selector(selector: u8) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|device| device.selector() == selector)
+    }
+
+    /// The device as people write it: by its word, `usb` for removable media, or by its selector (`9`, `0x9`).
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = match text.strip_prefix("0x") {
+            Some(hex) => u8::from_str_radix(hex, 16).ok(),
+            None => text.parse().ok(),
+        };
+        match (text, number) {
+            ("usb", _) => Some(BootDevice::Floppy),
+            (_, Some(selector)) => Self::of_selector(selector),
+            (word, None) => Self::ALL
+                .into_iter()
+                .find(|device| device.name() == word.replace('-', "_")),
+        }
     }
 }
 
@@ -146,5 +221,31 @@ impl Trouble {
             Trouble::Protocol => "answers against the protocol",
             Trouble::Withdrawn => "withdrawn",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_selector_of_the_boot_flags_has_one_device_and_every_device_its_word() {
+        for selector in 1..=15 {
+            let device = BootDevice::of_selector(selector).expect("all fifteen");
+            assert_eq!(device.selector(), selector);
+            assert_eq!(BootDevice::parse(device.name()), Some(device));
+            assert_eq!(BootDevice::parse(&selector.to_string()), Some(device));
+            let json = serde_json::to_string(&device).expect("a word");
+            assert_eq!(json, format!("\"{}\"", device.name()));
+        }
+        assert_eq!(BootDevice::parse("usb"), Some(BootDevice::Floppy));
+        assert_eq!(
+            BootDevice::parse("remote-cdrom"),
+            Some(BootDevice::RemoteCdrom)
+        );
+        assert_eq!(
+            [BootDevice::parse("0"), BootDevice::parse("16")],
+            [None, None]
+        );
     }
 }

@@ -113,6 +113,10 @@ pub struct BmcAnswer {
 pub struct EventLog {
     /// Oldest first.
     pub entries: Vec<EventLogEntry>,
+    /// How many entries the log has; null where its BMC does not say.
+    pub total: Option<u16>,
+    /// Where fewer than asked for could be read: how many, and why.
+    pub left_out: Option<String>,
 }
 
 /// One entry of a BMC's event log.

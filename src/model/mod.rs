@@ -7,6 +7,7 @@ mod access;
 mod audit;
 mod batch;
 mod bmc;
+mod chassis;
 mod event;
 mod expert;
 mod node;
@@ -26,6 +27,7 @@ pub use batch::{
     Batch, BatchControl, BatchList, BatchNode, BatchNodeState, BatchStart, BatchState, Prospect,
 };
 pub use bmc::{BootDevice, Delivery, Identity, RestartCause, Trouble};
+pub use chassis::{Chassis, Light, RestorePolicy};
 pub use event::{Event, EventId, EventKind, Events};
 pub use expert::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,

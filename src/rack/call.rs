@@ -3,7 +3,7 @@
 //! Every [`Call`] brings exactly one [`Answer`] or [`Refused`]; some (waits, NMI, fresh readings) bring it later.
 //! Views are snapshots: plain data, complete, with ages and calendar times already worked out.
 
-use crate::bmc::vocabulary::{Order, Trouble};
+use crate::bmc::vocabulary::{Delivery, Order, Trouble};
 use crate::model::Role;
 use crate::power::{Control, Operation};
 use std::fmt;
@@ -387,6 +387,16 @@ pub enum Refused {
         /// The completion code.
         code: u8,
     },
+    /// The BMC answered, and what it answered is not what was asked for.
+    #[error("node {node}: {what}: {text}")]
+    NotAsAsked {
+        /// The node's name.
+        node: String,
+        /// The order.
+        what: String,
+        /// What is wrong with the answer.
+        text: String,
+    },
     /// The BMC did not answer.
     #[error("node {node}: {what}: {text}")]
     Unanswered {
@@ -398,6 +408,8 @@ pub enum Refused {
         trouble: Trouble,
         /// It in words.
         text: String,
+        /// Whether the BMC may have received it.
+        delivery: Delivery,
     },
     /// Too much is waiting already.
     #[error("node {0}: too many requests are waiting for its BMC; try again")]

@@ -216,6 +216,7 @@ pub(super) fn is_inrush(order: &Order) -> bool {
         | Order::Nmi
         | Order::Identify(_)
         | Order::SetBootDevice { .. }
+        | Order::SetRestorePolicy(_)
         | Order::ClearEventLog
         | Order::ResetBmc { .. }
         | Order::Raw { .. }
@@ -224,6 +225,7 @@ pub(super) fn is_inrush(order: &Order) -> bool {
         | Order::ReadEventLogInfo
         | Order::ReadEventLogEntry(_)
         | Order::ReadBootDevice
+        | Order::ReadChassis
         | Order::ReadIdentity
         | Order::ReadPowerUse
         | Order::ReadAcpiState

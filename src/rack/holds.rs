@@ -157,6 +157,7 @@ impl Rack {
                     node: node.map_or_else(String::new, |node| node.settings.name.clone()),
                     what: what.to_owned(),
                     trouble: Trouble::Withdrawn,
+                    delivery: Delivery::Unknown,
                     text: "it had left when the rack was paused; its answer was not awaited".into(),
                 },
             };

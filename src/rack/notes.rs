@@ -238,6 +238,11 @@ impl Rack {
         let what = what.to_owned();
         match report {
             Report::Accepted(reading) => Ok(Answer::Reading(reading)),
+            Report::Refused(refusal) if refusal.code == 0 => Err(Refused::NotAsAsked {
+                node,
+                what,
+                text: refusal.text,
+            }),
             Report::Refused(refusal) => Err(Refused::Bmc {
                 node,
                 what,
@@ -248,6 +253,7 @@ impl Rack {
                 node,
                 what,
                 trouble: silence.trouble,
+                delivery: silence.delivery,
                 text: silence.text,
             }),
         }

@@ -263,6 +263,7 @@ impl Rack {
                     node: node.map_or_else(String::new, |node| node.settings.name.clone()),
                     what: what.to_owned(),
                     trouble: Trouble::Withdrawn,
+                    delivery,
                     text: text.to_owned(),
                 };
                 self.outbox.answer(call, Err(answer));

@@ -118,6 +118,7 @@ fn role_for(order: &Order) -> Role {
         | Order::ReadEventLogInfo
         | Order::ReadEventLogEntry(_)
         | Order::ReadBootDevice
+        | Order::ReadChassis
         | Order::ReadIdentity
         | Order::ReadPowerUse
         | Order::ReadAcpiState
@@ -132,6 +133,7 @@ fn role_for(order: &Order) -> Role {
         | Order::Nmi
         | Order::Identify(_)
         | Order::SetBootDevice { .. }
+        | Order::SetRestorePolicy(_)
         | Order::ClearEventLog => Role::Operator,
         Order::ResetBmc { .. } | Order::Raw { .. } => Role::Admin,
     }

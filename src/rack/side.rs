@@ -4,7 +4,8 @@ use super::Rack;
 use super::call::{CallId, Refused, Who};
 use super::clock::Moment;
 use super::ledger::Owner;
-use crate::bmc::vocabulary::Order;
+use crate::bmc::vocabulary::{Delivery, Order, Report};
+use std::time::Duration;
 
 impl Rack {
     /// One order outside any task. One that may change the machine is put down with who asked for it before it leaves,
@@ -64,6 +65,14 @@ fn check_order(order: &Order) -> Result<(), Refused> {
             "{name} is a task: start it as one"
         )));
     }
+    if let Order::Identify(Some(lasting)) = order
+        && *lasting > LONGEST_BLINK
+    {
+        return Err(Refused::Invalid(format!(
+            "the identify light blinks for at most {} s, or until further notice",
+            LONGEST_BLINK.as_secs()
+        )));
+    }
     if let Order::Raw {
         net_fn: 0,
         command: 2,
@@ -76,6 +85,24 @@ fn check_order(order: &Order) -> Result<(), Refused> {
     Ok(())
 }
 
+/// The report of an order that may change the machine, with what its silence means.
+pub(super) fn told(order: &Order, report: Report) -> Report {
+    let Report::Unanswered(mut silence) = report else {
+        return report;
+    };
+    let meaning = match (silence.delivery, order) {
+        (Delivery::NotSent, _) => "nothing was sent",
+        (Delivery::Unknown, Order::ResetBmc { .. }) => {
+            "it may have arrived: a BMC that restarts at once does not answer"
+        }
+        (Delivery::Unknown, _) => "it may have arrived, and been carried out",
+    };
+    silence.text = format!("{}; {meaning}", silence.text);
+    Report::Unanswered(silence)
+}
+
+/// What the one byte of Chassis Identify holds (IPMI v2.0 rev 1.1 §28.5).
+const LONGEST_BLINK: Duration = Duration::from_secs(255);
 /// Orders that may wait for one BMC before callers are sent away.
 const CROWDED: usize = 32;
 

@@ -280,6 +280,7 @@ impl Task {
                 node: self.identity.node.clone(),
                 what: Order::Nmi.name().to_owned(),
                 trouble: Trouble::Silent,
+                delivery: Delivery::Unknown,
                 text: format!(
                     "not answered within 5 s; task {} goes on watching",
                     self.identity.id
@@ -304,6 +305,7 @@ impl Task {
                 node,
                 what,
                 trouble: silence.trouble,
+                delivery: silence.delivery,
                 text: silence.text.clone(),
             }),
         }

@@ -14,6 +14,7 @@ use super::ledger::{Open, Owner, Parked, Reply};
 use super::node::{Effect, Node};
 use super::orders::{leave, pass};
 use super::schedule::{self, Next};
+use super::side::told;
 use super::start::{self, Request};
 use super::sync;
 use super::task::Task;
@@ -188,6 +189,10 @@ impl Rack {
                     let name = node.settings.name.clone();
                     self.counters.watts.insert(name, *watts);
                 }
+                let report = match open.order.changes_machine() {
+                    true => told(&open.order, report),
+                    false => report,
+                };
                 if open.order.changes_machine() {
                     let error = !matches!(report, Report::Accepted(_));
                     self.note_order(open.node, format!("{what}: {report}"), None, error, at);

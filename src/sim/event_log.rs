@@ -12,6 +12,10 @@ pub struct EventLog {
     reservation: u16,
     last_added: Option<Instant>,
     last_erased: Option<Instant>,
+    /// When the erasing that is under way is over.
+    erased_at: Option<Instant>,
+    /// By how much each record's id is above that of the one before; 0 is one, too.
+    pub id_step: u16,
     /// What the clock showed at the start, in seconds since 1970; set by Set SEL Time.
     pub clock_at_start: u32,
 }
@@ -40,10 +44,11 @@ impl EventLog {
 
     /// Adds a record; its id and, for system events, its time are filled in. The id.
     pub fn add(&mut self, mut record: [u8; 16], now: Instant) -> u16 {
-        self.last_id = match self.last_id {
+        let step = self.id_step.max(1);
+        self.last_id = match self.last_id.checked_add(step) {
             // 0000h and FFFFh mean the first and the last record.
-            0xFFFE => 1,
-            id => id + 1,
+            None | Some(0xFFFF) => 1,
+            Some(id) => id,
         };
         record[..2].copy_from_slice(&self.last_id.to_le_bytes());
         if record[2] < 0xE0 {
@@ -91,6 +96,24 @@ impl EventLog {
         self.last_erased = Some(now);
     }
 
+    /// Removes all records at `until`.
+    pub fn begin_erasing(&mut self, until: Instant, now: Instant) {
+        self.erased_at = Some(until);
+        self.finish_erasing(now);
+    }
+
+    /// Removes all records where it is time.
+    pub fn finish_erasing(&mut self, now: Instant) {
+        if self.erased_at.take_if(|at| *at <= now).is_some() {
+            self.clear(now);
+        }
+    }
+
+    /// Whether it is being erased.
+    pub fn is_erasing(&self) -> bool {
+        self.erased_at.is_some()
+    }
+
     /// A new reservation, which ends the earlier one.
     pub fn reserve(&mut self) -> u16 {
         self.reservation = self.reservation.wrapping_add(1).max(1);
@@ -133,7 +156,7 @@ fn system_event(sensor_type: u8, sensor: u8, offset: u8) -> [u8; 16] {
 }
 
 /// Records that fit; the oldest goes when one more comes.
-const CAPACITY: usize = 512;
+const CAPACITY: usize = 2048;
 
 #[cfg(test)]
 mod tests {

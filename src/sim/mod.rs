@@ -34,7 +34,10 @@ pub use boot_options::BootOptions;
 pub use event_log::EventLog;
 pub use host::{By, ChassisOrder, Effect, Executed, Host, Identify, PowerChange, RestorePolicy};
 pub use link::{Conditions, Direction, Link};
-pub use mood::{Babble, EarlyOn, Mood, NmiEffect, OsMood, Pointless, Quirks, Refusal, Repeated};
+pub use mood::{
+    Babble, BootMood, CommandRefusal, EarlyOn, LogMood, Mood, NmiEffect, OsMood, Pointless, Quirks,
+    Refusal, Repeated,
+};
 pub use rack::{Delivery, Rack};
 pub use satellite::Satellite;
 pub use settings::{BmcSettings, Privilege, User};

@@ -93,6 +93,48 @@ pub struct Refusal {
     pub times: Option<u32>,
 }
 
+/// A completion code instead of any command's execution.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommandRefusal {
+    /// Network function.
+    pub net_fn: u8,
+    /// Command number.
+    pub command: u8,
+    /// The code.
+    pub code: u8,
+    /// So many are carried out before.
+    pub after: u32,
+    /// How often it is refused then.
+    pub times: u32,
+}
+
+/// How the system event log behaves. The default is as the specification says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogMood {
+    /// More bytes at once than so many are refused with CAh; pieces need a reservation.
+    pub most_bytes: Option<u8>,
+    /// The entry that follows the last one is the first one.
+    pub ring: bool,
+    /// Erasing takes so long; meanwhile Clear SEL says "in progress".
+    pub erasing_takes: Duration,
+    /// Clear SEL says that it is done, and the entries stay.
+    pub keeps_entries: bool,
+}
+
+/// What becomes of boot flags that are set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BootMood {
+    /// They are kept.
+    #[default]
+    Kept,
+    /// Another device is kept: its selector.
+    OtherDevice(u8),
+    /// Nothing is kept.
+    Forgotten,
+    /// They are for the next boot, whatever was asked for.
+    OnceOnly,
+}
+
 /// Garbage sent unasked to everybody who has ever spoken to the BMC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Babble {
@@ -221,6 +263,16 @@ pub struct Mood {
     pub not_ready: Option<(Instant, u8)>,
     /// Get Device ID says that the BMC is not available, as during its start.
     pub says_unavailable: bool,
+    /// Refusals of any commands.
+    pub command_refusals: Vec<CommandRefusal>,
+    /// How the event log behaves.
+    pub log: LogMood,
+    /// What becomes of boot flags that are set.
+    pub boot: BootMood,
+    /// What Get Power Reading (DCMI) answers instead of the reading.
+    pub power_reading: Option<Vec<u8>>,
+    /// Set Power Restore Policy is answered well and changes nothing.
+    pub keeps_policy: bool,
     /// No replay protection: every copy of a packet is carried out and answered.
     pub executes_copies: bool,
     /// What becomes of requests with a used rqSeq in a fresh packet.
@@ -282,6 +334,11 @@ impl Default for Mood {
             refusals: Vec::new(),
             not_ready: None,
             says_unavailable: false,
+            command_refusals: Vec::new(),
+            log: LogMood::default(),
+            boot: BootMood::default(),
+            power_reading: None,
+            keeps_policy: false,
             executes_copies: false,
             repeated: Repeated::Executed,
             loses_first_reply: false,
@@ -306,6 +363,20 @@ impl Default for Mood {
 }
 
 impl Mood {
+    /// The code that refuses the command now, used up by one.
+    pub(super) fn take_command_refusal(&mut self, net_fn: u8, command: u8) -> Option<u8> {
+        let fits = |refusal: &&mut CommandRefusal| {
+            (refusal.net_fn, refusal.command) == (net_fn, command) && refusal.times > 0
+        };
+        let refusal = self.command_refusals.iter_mut().find(fits)?;
+        if refusal.after > 0 {
+            refusal.after -= 1;
+            return None;
+        }
+        refusal.times -= 1;
+        Some(refusal.code)
+    }
+
     /// The code that refuses `order` now, used up by one.
     pub(super) fn take_refusal(&mut self, order: ChassisOrder) -> Option<u8> {
         let place = self.refusals.iter().position(|refusal| {

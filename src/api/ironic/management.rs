@@ -5,7 +5,7 @@ use crate::api::fault::Fault;
 use crate::api::message::{self, Response};
 use crate::api::version::INJECT_NMI;
 use crate::bmc::vocabulary::Order;
-use crate::model::{BootDevice, History, HistoryEntry, MaintenanceRequest, Operation, Words};
+use crate::model::{BootDevice, History, HistoryEntry, MaintenanceRequest, Operation};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -45,7 +45,10 @@ pub(in crate::api) struct BootDeviceBody {
 pub async fn boot_device(request: RequestContext) -> Result<Response, Fault> {
     let found = request.rack.boot_device(&request.node()?).await?;
     Ok(Response::ok(&BootDeviceBody {
-        boot_device: found.device.map(|device| device.name().to_owned()),
+        boot_device: found
+            .device
+            .filter(|device| BootDevice::IRONIC.contains(device))
+            .map(|device| device.name().to_owned()),
         persistent: Some(found.persistent),
     }))
 }
@@ -55,12 +58,15 @@ pub async fn set_boot_device(request: RequestContext) -> Result<Response, Fault>
     let wanted: BootDeviceBody = request.json()?;
     let node = request.node()?;
     let name = wanted.boot_device.unwrap_or_default();
-    let Some(device) = BootDevice::from_word(&name) else {
+    let device = BootDevice::IRONIC
+        .into_iter()
+        .find(|device| device.name() == name);
+    let Some(device) = device else {
         // As everywhere on Ironic's paths: first whether the node is there.
         request.rack.node(&node).await?;
         return Err(Fault::bad(format!(
             "Invalid boot device '{name}' specified. Supported boot devices are: {}.",
-            BootDevice::words().join(", ")
+            BootDevice::IRONIC.map(BootDevice::name).join(", ")
         ))
         .about("member", "boot_device"));
     };
@@ -76,7 +82,7 @@ pub async fn set_boot_device(request: RequestContext) -> Result<Response, Fault>
 /// `GET /v1/nodes/{ident}/management/boot_device/supported`
 pub async fn supported_boot_devices(request: RequestContext) -> Result<Response, Fault> {
     request.rack.node(&request.node()?).await?;
-    let words = BootDevice::words();
+    let words = BootDevice::IRONIC.map(BootDevice::name);
     Ok(Response::ok(&json!({ "supported_boot_devices": words })))
 }
 

@@ -122,7 +122,10 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "order:string manufacturer:natural product:natural firmware:string guid:uuid sessions:byte \
          possible_sessions:byte acpi:string watts:natural restart_cause:string",
     ),
-    answer("EventLog", "entries:[EventLogEntry]"),
+    answer(
+        "EventLog",
+        "entries:[EventLogEntry] total:natural? left_out:string?",
+    ),
     answer(
         "EventLogEntry",
         "id:natural at:time? timestamp:natural text:string crash:boolean",

@@ -2,7 +2,7 @@
 
 use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
-use crate::api::handle::unexpected_answer;
+use crate::api::handle::{EventLogReading, unexpected_answer};
 use crate::api::message::Response;
 use crate::bmc::vocabulary::{self, Order, Reading, Route};
 use crate::model::{
@@ -43,8 +43,8 @@ pub async fn reading(request: RequestContext) -> Result<Response, Fault> {
 pub async fn event_log(request: RequestContext) -> Result<Response, Fault> {
     let limit = request.query.limit(LOG_ENTRIES, LOG_ENTRIES_LIMIT)?;
     let limit = u16::try_from(limit).unwrap_or(u16::MAX);
-    let entries = request.rack.event_log(request.any_node(), limit).await?;
-    Ok(Response::ok(&event_log_of(entries)))
+    let log = request.rack.event_log(request.any_node(), limit).await?;
+    Ok(Response::ok(&event_log_of(log)))
 }
 
 /// `DELETE /v1/nodes/{ident}/event_log`
@@ -202,13 +202,15 @@ fn bmc_answer(order: &str, reading: Reading) -> Option<BmcAnswer> {
         | Reading::EventLogInfo { .. }
         | Reading::EventLogEntry(_)
         | Reading::BootDevice { .. }
-        | Reading::EventLog(_)
+        | Reading::Chassis(_)
+        | Reading::EventLog { .. }
+        | Reading::EventLogCleared { .. }
         | Reading::Raw(_) => return None,
     })
 }
 
 /// A BMC's event log.
-fn event_log_of(entries: Vec<vocabulary::EventLogEntry>) -> EventLog {
+fn event_log_of(log: EventLogReading) -> EventLog {
     // §37.1: below 2^29 the clock counts from the BMC's start, and all ones is no time at all.
     let calendar = 0x2000_0000..u32::MAX;
     let entry = |entry: vocabulary::EventLogEntry| EventLogEntry {
@@ -221,6 +223,8 @@ fn event_log_of(entries: Vec<vocabulary::EventLogEntry>) -> EventLog {
         crash: entry.crash,
     };
     EventLog {
-        entries: entries.into_iter().map(entry).collect(),
+        entries: log.entries.into_iter().map(entry).collect(),
+        total: log.total,
+        left_out: log.left_out,
     }
 }

@@ -534,7 +534,11 @@ fn what_a_bmc_says_of_itself_has_only_what_was_asked_for() {
         text: "OS stop".into(),
         crash: true,
     };
-    let log = Reading::EventLog(vec![entry(1, 1_438_387_200), entry(2, 60)]);
+    let log = Reading::EventLog {
+        entries: vec![entry(1, 1_438_387_200), entry(2, 60)],
+        total: Some(9),
+        left_out: None,
+    };
     let log = answering("GET /v1/nodes/r1n01/event_log?limit=2", log);
     let wanted = Order::ReadEventLog(2);
     assert!(matches!(&log.calls[..], [Call::Order { order, .. }] if *order == wanted));
@@ -581,7 +585,7 @@ fn what_cannot_be_undone_wants_its_role_and_says_exactly_what() {
         })
     );
     // Nothing said is not the same as nothing wanted.
-    for bad in ["{}", r#"{"device": "floppy"}"#] {
+    for bad in ["{}", r#"{"device": "drum"}"#] {
         assert_eq!(boot(bad).send_to(done).status(), 400, "{bad}");
     }
 }

@@ -1,7 +1,7 @@
 //! What Ironic's clients ask of machines: power, NMI, boot device, maintenance.
 
 use super::*;
-use crate::bmc::vocabulary::{BootDevice, Order, Reading, Trouble};
+use crate::bmc::vocabulary::{BootDevice, Delivery, Order, Reading, Trouble};
 use crate::rack::call::Wishes;
 use serde_json::json;
 
@@ -221,6 +221,7 @@ fn the_nmi_button_is_there_from_1_29_and_tells_what_the_bmc_said() {
             node: "r1n01".into(),
             what: "inject nmi".into(),
             trouble: Trouble::Silent,
+            delivery: Delivery::NotSent,
             text: "no answer to RAKP 1, 4 attempts in 5 s".into(),
         })
     });

@@ -32,6 +32,17 @@ pub enum RestorePolicy {
     Unknown,
 }
 
+/// What the identify light does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Light {
+    /// It is off.
+    Off,
+    /// It blinks for a while.
+    Timed,
+    /// It blinks until it is switched off.
+    Indefinite,
+}
+
 impl Response {
     /// Whether system power is on.
     pub fn is_on(&self) -> bool {
@@ -63,6 +74,44 @@ impl Response {
         .filter(|(byte, bit, _)| byte & bit != 0)
         .map(|(_, _, words)| words)
         .collect()
+    }
+
+    /// What the identify light does, where the BMC says.
+    pub fn light(&self) -> Option<Light> {
+        match (self.misc & 0x40 != 0, self.misc >> 4 & 3) {
+            (true, 0) => Some(Light::Off),
+            (true, 1) => Some(Light::Timed),
+            (true, 2) => Some(Light::Indefinite),
+            _ => None,
+        }
+    }
+
+    /// What the last change of power came from, in words; empty where the BMC does not say.
+    pub fn last_event_words(&self) -> Vec<&'static str> {
+        [
+            (0x01, "mains power failed"),
+            (0x02, "power overload"),
+            (0x04, "power interlock"),
+            (0x08, "power fault"),
+            (0x10, "switched on by a command"),
+        ]
+        .into_iter()
+        .filter(|(bit, _)| self.last_event & bit != 0)
+        .map(|(_, words)| words)
+        .collect()
+    }
+
+    /// The buttons that are locked, where the BMC says.
+    pub fn locked_buttons(&self) -> Option<Vec<&'static str>> {
+        let panel = self.front_panel?;
+        let buttons = [
+            (0x01, "power"),
+            (0x02, "reset"),
+            (0x04, "diagnostic interrupt"),
+            (0x08, "standby"),
+        ];
+        let locked = buttons.into_iter().filter(|(bit, _)| panel & bit != 0);
+        Some(locked.map(|(_, words)| words).collect())
     }
 
     /// Whether the last power-on was by an IPMI command.
@@ -100,10 +149,20 @@ mod tests {
         assert!(on.is_on() && on.last_on_by_command());
         assert_eq!(on.restore_policy(), RestorePolicy::Unknown);
         assert_eq!(on.faults(), ["cooling fault"]);
+        assert_eq!(on.light(), Some(Light::Off));
+        assert_eq!(on.last_event_words(), ["switched on by a command"]);
+        assert_eq!(on.locked_buttons(), None);
         let off = Response::decode(&[0x20, 0x00, 0x40, 0x70, 0xEE]).unwrap();
         assert!(!off.is_on());
         assert_eq!(off.restore_policy(), RestorePolicy::Previous);
         assert_eq!(off.front_panel, Some(0x70));
+        assert_eq!(off.locked_buttons(), Some(vec![]));
+        let blinks = Response::decode(&[0x00, 0x00, 0x60, 0x03]).unwrap();
+        assert_eq!(blinks.light(), Some(Light::Indefinite));
+        assert_eq!(blinks.locked_buttons(), Some(vec!["power", "reset"]));
+        // Bit 6 says whether the BMC says anything of the light.
+        let silent = Response::decode(&[0x00, 0x00, 0x20]).unwrap();
+        assert_eq!(silent.light(), None);
         assert!(Response::decode(&[0x01, 0x00]).is_err());
     }
 }

@@ -53,13 +53,21 @@ impl Wire for Response {
     }
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
+        const WHAT: &str = "Get System Boot Options response";
         let mut reader = Reader::new(data);
-        let [version, number] = reader.array("Get System Boot Options response")?;
-        Ok(Response {
-            version: version & 0x0F,
-            invalid: number & 0x80 != 0,
-            parameter: Parameter::from_parts(number, reader.rest()),
-        })
+        let [version, number] = reader.array(WHAT)?;
+        let parameter = Parameter::from_parts(number, reader.rest());
+        match parameter {
+            Parameter::Other {
+                number: 0 | 3 | 4 | 5,
+                ..
+            } => Err(DecodeError::Short { what: WHAT }),
+            parameter => Ok(Response {
+                version: version & 0x0F,
+                invalid: number & 0x80 != 0,
+                parameter,
+            }),
+        }
     }
 }
 

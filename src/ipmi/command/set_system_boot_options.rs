@@ -31,7 +31,7 @@ pub enum Parameter {
     },
     /// 5: what to boot from.
     BootFlags(BootFlags),
-    /// Any other, or one whose data is not of the usual length.
+    /// Any other, or one with less data than it has.
     Other {
         /// Parameter number, 0 to 127.
         number: u8,
@@ -129,13 +129,13 @@ impl Parameter {
     /// The parameter `number` with `data`.
     pub fn from_parts(number: u8, data: &[u8]) -> Self {
         match (number & 0x7F, data) {
-            (0, [state]) => Parameter::SetInProgress(state & 3),
-            (3, [bits]) => Parameter::FlagValidClearing(FlagValidClearing(bits & 0x1F)),
-            (4, [mask, data]) => Parameter::Acknowledge {
+            (0, [state, ..]) => Parameter::SetInProgress(state & 3),
+            (3, [bits, ..]) => Parameter::FlagValidClearing(FlagValidClearing(bits & 0x1F)),
+            (4, [mask, data, ..]) => Parameter::Acknowledge {
                 mask: *mask,
                 data: *data,
             },
-            (5, [first, second, third, fourth, fifth]) => {
+            (5, [first, second, third, fourth, fifth, ..]) => {
                 Parameter::BootFlags(BootFlags::decode([
                     *first, *second, *third, *fourth, *fifth,
                 ]))

@@ -388,6 +388,9 @@ impl Knowledge {
 
 /// A refusal in words with its code.
 pub(super) fn refused(refusal: &vocabulary::Refusal) -> String {
+    if refusal.code == 0 {
+        return refusal.text.clone();
+    }
     if refusal.kind == vocabulary::RefusalKind::Updating {
         return format!(
             "the BMC is in a firmware update: {} ({:02X}h)",

@@ -392,6 +392,8 @@ impl Order {
             vocabulary::Order::Identify(_)
             | vocabulary::Order::ReadBootDevice
             | vocabulary::Order::SetBootDevice { .. }
+            | vocabulary::Order::ReadChassis
+            | vocabulary::Order::SetRestorePolicy(_)
             | vocabulary::Order::ReadIdentity
             | vocabulary::Order::ReadPowerUse
             | vocabulary::Order::ReadAcpiState
@@ -463,7 +465,9 @@ impl From<&vocabulary::Reading> for Reading {
             | vocabulary::Reading::AcpiState(_)
             | vocabulary::Reading::Guid(_)
             | vocabulary::Reading::Sessions { .. }
-            | vocabulary::Reading::EventLog(_)
+            | vocabulary::Reading::Chassis(_)
+            | vocabulary::Reading::EventLog { .. }
+            | vocabulary::Reading::EventLogCleared { .. }
             | vocabulary::Reading::Raw(_) => Reading::Done,
         }
     }

@@ -1,6 +1,7 @@
 //! Network function Chassis: power, identification, boot options (IPMI v2.0 rev 1.1 §28).
 
 use super::{Asker, FIELD_INVALID, INVALID_COMMAND, LENGTH_INVALID, Reply};
+use crate::sim::BootMood;
 use crate::sim::bmc::Bmc;
 use crate::sim::host::{By, ChassisOrder, Identify, RestorePolicy};
 use crate::sim::wire::Request;
@@ -42,7 +43,16 @@ pub(super) fn answer(bmc: &mut Bmc, asker: &Asker, request: &Request<'_>, now: I
         RESTART_CAUSE => Ok(vec![bmc.host.restart_cause & 0x0F, 0x01]),
         SET_BOOT_OPTIONS => {
             let (selector, rest) = data.split_first().ok_or(LENGTH_INVALID)?;
-            bmc.host.boot.set(selector & 0x7F, rest, now)?;
+            let mut flags = rest.to_vec();
+            if let (0x05, [how, device, ..]) = (selector & 0x7F, flags.as_mut_slice()) {
+                match bmc.mood.boot {
+                    BootMood::Kept => {}
+                    BootMood::OtherDevice(selector) => *device = *device & !0x3C | selector << 2,
+                    BootMood::Forgotten => *how = 0,
+                    BootMood::OnceOnly => *how &= !0x40,
+                }
+            }
+            bmc.host.boot.set(selector & 0x7F, &flags, now)?;
             Ok(Vec::new())
         }
         GET_BOOT_OPTIONS => {
@@ -106,6 +116,9 @@ fn set_restore_policy(bmc: &mut Bmc, data: &[u8]) -> Reply {
     let &[policy] = data else {
         return Err(LENGTH_INVALID);
     };
+    if bmc.mood.keeps_policy {
+        return Ok(vec![0x07]);
+    }
     bmc.host.restore_policy = match policy & 0x07 {
         0 => RestorePolicy::StayOff,
         1 => RestorePolicy::Previous,

@@ -18,7 +18,10 @@ pub(super) fn answer(bmc: &Bmc, request: &Request<'_>, now: Instant) -> Reply {
         // Parameter 1, version 1.5, revision 2: power management there is, and a LAN channel.
         (CAPABILITIES, [0x01]) => Ok(vec![DCMI, 0x01, 0x05, 0x02, 0x00, 0x01, 0x04]),
         (CAPABILITIES, [_]) => Err(super::FIELD_INVALID),
-        (POWER_READING, [_mode, _attributes, _reserved]) => Ok(power_reading(bmc, now)),
+        (POWER_READING, [_mode, _attributes, _reserved]) => match &bmc.mood.power_reading {
+            Some(reading) => Ok(reading.clone()),
+            None => Ok(power_reading(bmc, now)),
+        },
         (CAPABILITIES | POWER_READING, _) => Err(LENGTH_INVALID),
         _ => Err(INVALID_COMMAND),
     }

@@ -69,6 +69,12 @@ pub(super) fn execute(
         }
         return None;
     }
+    if let Some(code) = bmc
+        .mood
+        .take_command_refusal(request.net_fn, request.command)
+    {
+        return Some((code, Vec::new()));
+    }
     let not_ready = bmc.mood.not_ready.filter(|(until, _)| now < *until);
     let reply = may(asker, request).and_then(|()| match request.net_fn {
         NET_FN_CHASSIS if not_ready.is_some() => Err(not_ready.map_or(0, |(_, code)| code)),
@@ -155,6 +161,7 @@ const INVALID_FOR_LUN: u8 = 0xC2;
 const RESERVATION_CANCELLED: u8 = 0xC5;
 const LENGTH_INVALID: u8 = 0xC7;
 const OUT_OF_RANGE: u8 = 0xC9;
+const CANNOT_RETURN: u8 = 0xCA;
 const NOT_PRESENT: u8 = 0xCB;
 const FIELD_INVALID: u8 = 0xCC;
 const DUPLICATE_REQUEST: u8 = 0xCF;

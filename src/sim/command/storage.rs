@@ -1,7 +1,7 @@
 //! Network function Storage: the system event log (IPMI v2.0 rev 1.1 §31).
 
 use super::{
-    FIELD_INVALID, INVALID_COMMAND, LENGTH_INVALID, NOT_PRESENT, OUT_OF_RANGE,
+    CANNOT_RETURN, FIELD_INVALID, INVALID_COMMAND, LENGTH_INVALID, NOT_PRESENT, OUT_OF_RANGE,
     RESERVATION_CANCELLED, Reply,
 };
 use crate::sim::bmc::Bmc;
@@ -18,7 +18,9 @@ const GET_TIME: (u8, u8) = (0x0A, 0x48);
 pub(super) const SET_TIME: (u8, u8) = (0x0A, 0x49);
 
 pub(super) fn answer(bmc: &mut Bmc, request: &Request<'_>, now: Instant) -> Reply {
+    let mood = bmc.mood.log;
     let log = &mut bmc.host.event_log;
+    log.finish_erasing(now);
     let mut reader = Reader::new(request.data);
     match (request.net_fn, request.command) {
         INFO => Ok(log.info()),
@@ -32,7 +34,16 @@ pub(super) fn answer(bmc: &mut Bmc, request: &Request<'_>, now: Instant) -> Repl
             if offset != 0 && !log.is_reserved(reservation) {
                 return Err(RESERVATION_CANCELLED);
             }
-            let (next, record) = log.get(id).ok_or(NOT_PRESENT)?;
+            if mood
+                .most_bytes
+                .is_some_and(|most| count > usize::from(most))
+            {
+                return Err(CANNOT_RETURN);
+            }
+            let (mut next, record) = log.get(id).ok_or(NOT_PRESENT)?;
+            if let (true, 0xFFFF, Some((_, first))) = (mood.ring, next, log.get(0)) {
+                next = u16::from_le_bytes([first[0], first[1]]);
+            }
             let end = if count == 0xFF { 16 } else { offset + count };
             let part = record.get(offset..end).ok_or(OUT_OF_RANGE)?;
             let mut reply = next.to_le_bytes().to_vec();
@@ -63,12 +74,13 @@ pub(super) fn answer(bmc: &mut Bmc, request: &Request<'_>, now: Instant) -> Repl
                 return Err(RESERVATION_CANCELLED);
             }
             match action {
-                0xAA => log.clear(now),
+                0xAA if mood.keeps_entries => {}
+                0xAA => log.begin_erasing(now + mood.erasing_takes, now),
                 0x00 => {}
                 _ => return Err(FIELD_INVALID),
             }
-            // Erasure completed.
-            Ok(vec![0x01])
+            // Erasure completed, or in progress.
+            Ok(vec![u8::from(!log.is_erasing())])
         }
         GET_TIME => Ok(log.clock(now).to_le_bytes().to_vec()),
         SET_TIME => {

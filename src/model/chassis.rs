@@ -1,0 +1,51 @@
+//! What a BMC says of the chassis that it looks after.
+
+use super::Power;
+use super::words::words;
+use serde::{Deserialize, Serialize};
+
+words! {
+    /// What the machine does when mains power comes back (IPMI v2.0 §28.8), in ipmitool's words.
+    pub enum RestorePolicy ("restore policy") {
+        /// Powers up.
+        AlwaysOn = "always-on",
+        /// Goes to the state that it had.
+        Previous = "previous",
+        /// Stays off.
+        AlwaysOff = "always-off",
+    }
+}
+
+words! {
+    /// What the identify light does.
+    pub enum Light ("light") {
+        /// It is off.
+        Off = "off",
+        /// It blinks for a while.
+        Timed = "timed",
+        /// It blinks until it is switched off.
+        On = "on",
+    }
+}
+
+/// What a BMC says of its chassis: Get Chassis Status, Get Chassis Capabilities and Get Self Test Results. What it does
+/// not say is null.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Chassis {
+    /// Whether the machine has power.
+    pub power: Power,
+    /// What it does when mains power comes back.
+    pub restore_policy: Option<RestorePolicy>,
+    /// What the identify light does.
+    pub identify: Option<Light>,
+    /// What is wrong, in words; empty where nothing is.
+    pub faults: Vec<String>,
+    /// What the last change of power came from, in words.
+    pub last_power_event: Vec<String>,
+    /// Buttons of the front panel that are locked; null where the BMC does not say.
+    pub locked_buttons: Option<Vec<String>>,
+    /// What the chassis has, in words; null where the BMC does not say.
+    pub capabilities: Option<Vec<String>>,
+    /// What the BMC's test of itself came to, in words; null where the BMC does not say.
+    pub self_test: Option<String>,
+}

@@ -1,0 +1,220 @@
+//! The chassis of machines as their BMCs tell of it: what was set is read back, what is not known is said.
+
+mod world;
+
+use rackbmcd::bmc::vocabulary::{BootDevice, Order, Reading, RestorePolicy};
+use rackbmcd::model::{Chassis, Light};
+use rackbmcd::rack::call::{Answer, Call, Refused};
+use rackbmcd::sim::{BootMood, CommandRefusal};
+use world::{World, secs, who};
+
+fn world() -> World {
+    let mut world = World::new(1, 1);
+    world.run_for(secs(3));
+    world
+}
+
+fn order(world: &mut World, order: Order) -> Result<Reading, Refused> {
+    let answer = world.call(Call::Order {
+        node: "n01".into(),
+        order,
+        who: who(),
+    });
+    match answer {
+        Ok(Answer::Reading(reading)) => Ok(reading),
+        Ok(other) => panic!("{other:?}"),
+        Err(refused) => Err(refused),
+    }
+}
+
+fn set(device: Option<BootDevice>, persistent: bool, uefi: bool) -> Order {
+    Order::SetBootDevice {
+        device,
+        persistent,
+        uefi,
+    }
+}
+
+fn refuse(world: &mut World, net_fn: u8, command: u8, code: u8) {
+    world.mood("n01").command_refusals.push(CommandRefusal {
+        net_fn,
+        command,
+        code,
+        after: 0,
+        times: 99,
+    });
+}
+
+#[test]
+fn every_boot_device_is_set_and_read_back_as_itself() {
+    let mut world = world();
+    for device in BootDevice::ALL {
+        for (persistent, uefi) in [(false, false), (true, false), (false, true), (true, true)] {
+            let shown = Reading::BootDevice {
+                device: Some(device),
+                persistent,
+                uefi,
+            };
+            let answer = order(&mut world, set(Some(device), persistent, uefi));
+            assert_eq!(answer, Ok(shown.clone()), "{device}");
+            assert_eq!(order(&mut world, Order::ReadBootDevice), Ok(shown));
+        }
+    }
+    assert!(order(&mut world, set(None, false, false)).is_ok());
+    let none = Reading::BootDevice {
+        device: None,
+        persistent: false,
+        uefi: false,
+    };
+    assert_eq!(order(&mut world, Order::ReadBootDevice), Ok(none));
+}
+
+#[test]
+fn a_boot_device_that_is_not_kept_as_asked_for_is_an_error_that_names_both() {
+    for (mood, shown) in [
+        (
+            BootMood::OtherDevice(5),
+            "the BMC shows cdrom for every boot, in UEFI mode",
+        ),
+        (BootMood::Forgotten, "the BMC shows no override"),
+        (
+            BootMood::OnceOnly,
+            "the BMC shows pxe for the next boot, in UEFI mode",
+        ),
+    ] {
+        let mut world = world();
+        world.mood("n01").boot = mood;
+        let refused = order(&mut world, set(Some(BootDevice::Pxe), true, true)).unwrap_err();
+        let text = refused.to_string();
+        assert!(
+            text.contains("asked for pxe for every boot, in UEFI mode"),
+            "{text}"
+        );
+        assert!(text.contains(shown), "{text}");
+        assert!(!text.contains("completion code"), "{text}");
+    }
+    // A BMC that takes it and does not let it be read: accepted, and no more said than that.
+    let mut world = world();
+    refuse(&mut world, 0x00, 0x09, 0xC1);
+    assert_eq!(
+        order(&mut world, set(Some(BootDevice::Pxe), false, false)),
+        Ok(Reading::Done)
+    );
+}
+
+#[test]
+fn the_chassis_is_told_of_with_what_the_bmc_does_not_say_left_open() {
+    let mut world = world();
+    let chassis = |world: &mut World| match order(world, Order::ReadChassis) {
+        Ok(Reading::Chassis(chassis)) => *chassis,
+        other => panic!("{other:?}"),
+    };
+    let full: Chassis = chassis(&mut world);
+    assert_eq!(full.self_test.as_deref(), Some("passed"));
+    assert_eq!(full.identify, Some(Light::Off));
+    assert!(full.faults.is_empty());
+    assert!(
+        full.capabilities
+            .is_some_and(|has| has.contains(&"diagnostic interrupt".to_owned()))
+    );
+    for (lasting, light) in [
+        (Some(secs(60)), Light::Timed),
+        (None, Light::On),
+        (Some(secs(0)), Light::Off),
+    ] {
+        order(&mut world, Order::Identify(lasting)).unwrap();
+        assert_eq!(chassis(&mut world).identify, Some(light));
+    }
+    // A BMC counts to 255 s: nothing else is sent than what was asked for.
+    let too_long = order(&mut world, Order::Identify(Some(secs(256))));
+    assert!(matches!(too_long, Err(Refused::Invalid(_))), "{too_long:?}");
+    assert!(order(&mut world, Order::Identify(Some(secs(255)))).is_ok());
+    refuse(&mut world, 0x00, 0x00, 0xC1);
+    refuse(&mut world, 0x06, 0x04, 0xC1);
+    let bare = chassis(&mut world);
+    assert_eq!((bare.capabilities, bare.self_test), (None, None));
+}
+
+#[test]
+fn a_restore_policy_is_set_and_read_back() {
+    let mut world = world();
+    for policy in RestorePolicy::ALL {
+        order(&mut world, Order::SetRestorePolicy(policy)).unwrap();
+        let Ok(Reading::Chassis(chassis)) = order(&mut world, Order::ReadChassis) else {
+            panic!()
+        };
+        assert_eq!(chassis.restore_policy, Some(policy));
+    }
+    world.mood("n01").keeps_policy = true;
+    let refused = order(&mut world, Order::SetRestorePolicy(RestorePolicy::AlwaysOn)).unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        text.contains("asked for always-on, and the BMC shows always-off"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_power_reading_that_is_none_is_no_figure() {
+    let reading = |watts: u16, state: u8| {
+        let mut data = vec![0xDC];
+        for _ in 0..4 {
+            data.extend(watts.to_le_bytes());
+        }
+        data.extend([0; 8]);
+        data.push(state);
+        data
+    };
+    let cut = reading(200, 0x40)[..17].to_vec();
+    let without_group = reading(200, 0x40)[1..].to_vec();
+    for (data, said) in [
+        (reading(0, 0), "power measurement is not active"),
+        (reading(319, 0), "power measurement is not active"),
+        (reading(0xFFFF, 0x40), "power measurement has no figure"),
+        (cut, "ends too early"),
+        (without_group, "cannot be read"),
+    ] {
+        let mut world = world();
+        world.mood("n01").power_reading = Some(data);
+        let text = order(&mut world, Order::ReadPowerUse)
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains(said), "{text}");
+        assert!(!text.contains("completion code"), "{text}");
+    }
+    let mut world = world();
+    world.mood("n01").power_reading = Some(reading(353, 0x40));
+    assert_eq!(
+        order(&mut world, Order::ReadPowerUse),
+        Ok(Reading::PowerUse { watts: 353 })
+    );
+}
+
+#[test]
+fn the_guid_is_the_system_s_or_else_the_bmc_s() {
+    let guid = |world: &mut World| match order(world, Order::ReadGuid) {
+        Ok(Reading::Guid(guid)) => guid.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let written = "e53d9c7c-616d-48db-9dc2-26837ee0ec20";
+    let uuid = uuid::Uuid::parse_str(written).unwrap();
+    let mut reversed = *uuid.as_bytes();
+    reversed.reverse();
+    for sent in [reversed, *uuid.as_bytes(), uuid.to_bytes_le()] {
+        for missing in [None, Some(0x37), Some(0x08)] {
+            let mut world = world();
+            world.bmc("n01").settings_mut().guid = sent;
+            if let Some(command) = missing {
+                refuse(&mut world, 0x06, command, 0xC1);
+            }
+            assert_eq!(guid(&mut world), written, "{sent:02x?} {missing:?}");
+        }
+    }
+    let mut world = world();
+    refuse(&mut world, 0x06, 0x37, 0xC1);
+    refuse(&mut world, 0x06, 0x08, 0xC1);
+    assert!(matches!(
+        order(&mut world, Order::ReadGuid),
+        Err(Refused::Bmc { code: 0xC1, .. })
+    ));
+}
