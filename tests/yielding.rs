@@ -4,7 +4,7 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::Order;
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Call, CallId, Wishes};
+use rackbmcd::rack::call::{Call, CallId, Refused, Wishes};
 use world::{World, millis, secs, who};
 
 /// A node that takes so long for each answer, with so many entries in its event log.
@@ -52,6 +52,24 @@ fn a_power_off_goes_beside_a_reading_that_is_not_answered() {
     world.start_task("n01", Operation::PowerOff, Wishes::default());
     assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
     assert!(world.now - asked < millis(600), "{:?}", world.now - asked);
+}
+
+#[test]
+fn a_crowd_of_readers_holds_nobody_up() {
+    let mut world = world_with_log(5, 20, 500);
+    let calls: Vec<CallId> = (0..32).map(|_| read_log(&mut world, 1000)).collect();
+    world.run_for(secs(2));
+    let crowded = calls
+        .iter()
+        .filter_map(|call| world.take_answer(*call))
+        .filter(|answer| matches!(answer, Err(Refused::Crowded(_))))
+        .count();
+    assert_eq!(crowded, 30, "two of one user wait");
+    let asked = world.now;
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
+    assert!(world.now - asked < secs(1), "{:?}", world.now - asked);
+    assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
 }
 
 #[test]

@@ -446,7 +446,7 @@ pub struct Bootdev {
     #[command(flatten)]
     pub nodes: Nodes,
     /// Set it to this; only show it otherwise.
-    #[arg(long, value_enum, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", value_parser = boot_target)]
     pub set: Option<BootTarget>,
     /// For every boot, not only the next one.
     #[arg(long, requires = "set")]
@@ -456,35 +456,26 @@ pub struct Bootdev {
     pub uefi: bool,
 }
 
-/// What to boot from.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BootTarget {
-    /// Network.
-    Pxe,
-    /// First disk.
-    Disk,
-    /// CD or DVD.
-    Cdrom,
-    /// Firmware set-up.
-    Bios,
-    /// Safe mode.
-    Safe,
-    /// No override.
-    None,
-}
+/// What to boot from, as it is written on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootTarget(pub Option<BootDevice>);
 
-impl BootTarget {
-    /// The device; `None` for no override.
-    pub fn device(self) -> Option<BootDevice> {
-        match self {
-            BootTarget::Pxe => Some(BootDevice::Pxe),
-            BootTarget::Disk => Some(BootDevice::Disk),
-            BootTarget::Cdrom => Some(BootDevice::Cdrom),
-            BootTarget::Bios => Some(BootDevice::Bios),
-            BootTarget::Safe => Some(BootDevice::Safe),
-            BootTarget::None => None,
-        }
+fn boot_target(text: &str) -> Result<BootTarget, String> {
+    if text == "none" {
+        return Ok(BootTarget(None));
     }
+    let device = BootDevice::parse(text).ok_or_else(|| {
+        let named = |device: &BootDevice| !device.name().starts_with("0x");
+        let names = BootDevice::ALL.into_iter().filter(named);
+        let names: Vec<String> = names
+            .map(|device| device.name().replace('_', "-"))
+            .collect();
+        format!(
+            "there are {}, usb (as floppy), none, and selectors from 1 to 15",
+            names.join(", ")
+        )
+    })?;
+    Ok(BootTarget(Some(device)))
 }
 
 /// `maintenance`.

@@ -156,14 +156,20 @@ async fn accept(app: &App, args: args::BmcAccept) -> Result<Exit, Failure> {
 async fn list(app: &App, args: SelList) -> Result<Exit, Failure> {
     let limit = args.limit;
     each(app, &args.nodes, async move |node| {
-        let entries = app.client.event_log(&node, limit).await?.entries;
-        let lines: Vec<String> = entries.iter().map(line).collect();
-        let text = match lines.len() {
+        let log = app.client.event_log(&node, limit).await?;
+        let lines: Vec<String> = log.entries.iter().map(line).collect();
+        let mut text = match lines.len() {
             0 => "the event log is empty".to_owned(),
             1 => lines[0].clone(),
             _ => format!("{} entries\n  {}", lines.len(), lines.join("\n  ")),
         };
-        Ok((text, json!({ "entries": entries })))
+        if let Some(left_out) = &log.left_out {
+            text.push_str(&format!("\n  {left_out}"));
+        }
+        Ok((
+            text,
+            json!({ "entries": log.entries, "total": log.total, "left_out": log.left_out }),
+        ))
     })
     .await
 }

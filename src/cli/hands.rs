@@ -1,10 +1,10 @@
 //! The verbs for everything beside power: identify, bootdev, maintenance, pause, release, retry.
 
 use super::App;
-use super::args::{Bootdev, Identify, Lasting, Maintenance, Nodes};
+use super::args::{BootTarget, Bootdev, Identify, Lasting, Maintenance, Nodes};
 use super::exit::{Exit, Failure};
 use super::select::{self, Unnamed};
-use crate::model::{BootDevice, BootOverrideRequest, Node};
+use crate::model::{BootDevice, BootOverrideRequest, Node, Word};
 use comfy_table::Table;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -77,20 +77,21 @@ pub async fn identify(app: &App, args: Identify) -> Result<Exit, Failure> {
 
 /// Shows or sets the boot device.
 pub async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
-    let Some(target) = args.set else {
+    let Some(BootTarget(device)) = args.set else {
         return each(app, &args.nodes, async move |node| {
             let boot = app.client.boot_override(&node).await?;
             let text = match &boot.device {
                 None => "no override".to_owned(),
-                Some(device) if boot.persistent => format!("{device}, for every boot"),
-                Some(device) => format!("{device}, for the next boot"),
+                Some(device) if boot.persistent => {
+                    format!("{}, for every boot", of_word(device))
+                }
+                Some(device) => format!("{}, for the next boot", of_word(device)),
             };
             let shown = json!({ "boot_device": boot.device, "persistent": boot.persistent, "uefi": boot.uefi });
             Ok((text + uefi_words(boot.uefi), shown))
         })
         .await;
     };
-    let device = target.device();
     let boot = BootOverrideRequest {
         device,
         persistent: args.persistent && device.is_some(),
@@ -101,8 +102,8 @@ pub async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
         app.client.set_boot_override(&node, boot).await?;
         let text = match boot.device {
             None => "override cleared".to_owned(),
-            Some(device) if boot.persistent => format!("boots from {device} from now on"),
-            Some(device) => format!("boots from {device} next time"),
+            Some(device) if boot.persistent => format!("boots from {} from now on", named(device)),
+            Some(device) => format!("boots from {} next time", named(device)),
         };
         let device = boot.device.map(BootDevice::name);
         let shown =
@@ -110,6 +111,23 @@ pub async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
         Ok((text + uefi_words(boot.uefi), shown))
     })
     .await
+}
+
+fn of_word(word: &Word<BootDevice>) -> String {
+    match word.known() {
+        Some(device) => named(device),
+        None => format!("another device ({})", word.as_str()),
+    }
+}
+
+/// A boot device with its selector, where it has no name that everybody knows.
+fn named(device: BootDevice) -> String {
+    let (word, selector) = (device.name(), device.selector());
+    match (BootDevice::IRONIC.contains(&device), word.starts_with("0x")) {
+        (true, _) => word.to_owned(),
+        (false, true) => format!("another device (selector {selector})"),
+        (false, false) => format!("{} (selector {selector})", word.replace('_', " ")),
+    }
 }
 
 fn uefi_words(uefi: bool) -> &'static str {

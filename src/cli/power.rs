@@ -189,7 +189,13 @@ fn verdict(app: &App, task: &Task) -> String {
     let said = format!("{} ", task.operation);
     match task.outcome.as_deref() {
         Some(outcome) if !outcome.is_empty() => {
-            format!("{text}: {}", outcome.strip_prefix(&said).unwrap_or(outcome))
+            let rest = outcome.strip_prefix(&said).unwrap_or(outcome);
+            // So has the state.
+            let rest = ["failed: ", "done, "]
+                .into_iter()
+                .find_map(|word| rest.strip_prefix(word));
+            let rest = rest.unwrap_or_else(|| outcome.strip_prefix(&said).unwrap_or(outcome));
+            format!("{text}: {rest}")
         }
         _ => text,
     }

@@ -265,6 +265,15 @@ impl<'f> Secrets<'f> {
         let mut line = content.bytes.as_slice();
         line = line.strip_suffix(b"\n").unwrap_or(line);
         line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(encoding) = byte_order_mark(line) {
+            // Nobody sees it, and a BMC counts each log-in with it as a wrong password.
+            let complaint = format!(
+                "{} begins with a byte order mark ({encoding}): save it without, the mark would be part of the secret",
+                path.display()
+            );
+            findings.complain(&from.span, complaint);
+            return None;
+        }
         if line.contains(&b'\n') {
             let complaint = format!("{} has several lines: a secret is one line", path.display());
             findings.complain(&from.span, complaint);
@@ -308,6 +317,15 @@ impl<'f> Secrets<'f> {
     pub fn bmc_key(&mut self, from: &At<From>, findings: &mut Findings<'_>) -> Option<BmcKey> {
         let line = self.line(from, findings)?;
         bmc_key(&line, &from.span, findings)
+    }
+}
+
+/// The encoding whose byte order mark the bytes begin with.
+fn byte_order_mark(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xEF, 0xBB, 0xBF, ..] => Some("UTF-8"),
+        [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] => Some("UTF-16"),
+        _ => None,
     }
 }
 

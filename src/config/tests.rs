@@ -71,6 +71,7 @@ impl World {
             .with("/etc/rackbmcd/21.pw", "123456789012345678901", 0o600)
             .with("/etc/rackbmcd/zero.pw", "a\0b", 0o600)
             .with("/etc/rackbmcd/two.pw", "a\nb\n", 0o600)
+            .with("/etc/rackbmcd/mark.pw", "\u{feff}secret\n", 0o600)
             .with("/etc/rackbmcd/empty.pw", "\n", 0o600)
             .with("/run/credentials/bmc", "credential\n", 0o400)
             .with("/etc/rackbmcd/htpasswd", &hash, 0o640)

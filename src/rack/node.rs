@@ -41,6 +41,8 @@ pub(super) struct Node {
     /// A reading for those who asked for a fresh one.
     pub(super) fresh: Option<OrderId>,
     pub(super) fresh_calls: Vec<(CallId, Instant)>,
+    /// Readings outside tasks that may be under way, and who asked for each.
+    pub(super) readers: Vec<(OrderId, String)>,
     /// The knowledge that was journaled.
     pub(super) journaled: Knowledge,
 }
@@ -113,6 +115,7 @@ impl Node {
             task: None,
             fresh: None,
             fresh_calls: Vec::new(),
+            readers: Vec::new(),
             journaled: memory.knowledge.clone(),
             memory,
             quarantine: None,

@@ -4,7 +4,7 @@ use super::Rack;
 use super::call::{CallId, Refused, Who};
 use super::clock::Moment;
 use super::ledger::Owner;
-use crate::bmc::vocabulary::{Delivery, Order, Report};
+use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report};
 use std::time::Duration;
 
 impl Rack {
@@ -33,9 +33,22 @@ impl Rack {
         if node.bmc.backlog() >= CROWDED {
             return Err(Refused::Crowded(name.clone()));
         }
+        let waiting = |(order, reader): &&(OrderId, String)| {
+            *reader == who.name && self.ledger.get(*order).is_some()
+        };
+        if order.only_reads() && node.readers.iter().filter(waiting).count() >= READINGS_EACH {
+            return Err(Refused::Crowded(name.clone()));
+        }
         log::debug!("{name}: {} for {}", order.name(), who.name);
         if !order.changes_machine() {
+            let reads = order.only_reads();
             let order = self.ledger.enter(id, Owner::Call(call), order);
+            if let (true, Some(node)) = (reads, self.inventory.get_mut(id)) {
+                let ledger = &self.ledger;
+                node.readers
+                    .retain(|(order, _)| ledger.get(*order).is_some());
+                node.readers.push((order, who.name.clone()));
+            }
             self.submit(order, at);
             self.settle(id, at);
             return Ok(());
@@ -103,6 +116,8 @@ pub(super) fn told(order: &Order, report: Report) -> Report {
 
 /// What the one byte of Chassis Identify holds (IPMI v2.0 rev 1.1 §28.5).
 const LONGEST_BLINK: Duration = Duration::from_secs(255);
+/// Readings that may wait for one BMC and one user: a BMC is read no faster by asking more often.
+const READINGS_EACH: usize = 2;
 /// Orders that may wait for one BMC before callers are sent away.
 const CROWDED: usize = 32;
 

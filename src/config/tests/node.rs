@@ -134,6 +134,10 @@ fn secrets_are_read_and_judged() {
         ),
         ("password_file = \"zero.pw\"", "a zero byte at position 1"),
         ("password_file = \"two.pw\"", "several lines"),
+        (
+            "password_file = \"mark.pw\"",
+            "begins with a byte order mark (UTF-8)",
+        ),
         ("password_file = \"\"", "password_file is empty"),
         ("password_credential = \"../bmc\"", "no credential's name"),
         (
