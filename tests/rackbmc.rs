@@ -588,3 +588,22 @@ fn over_tcp_the_credentials_come_from_a_file_or_the_environment() {
         );
     }
 }
+
+#[test]
+fn a_remark_that_cannot_be_written_changes_no_exit_code() {
+    let full = || {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        full.expect("Linux has it")
+    };
+    for (state, words, code) in [
+        ("succeeded", &["soft", "r1n01"][..], 0),
+        ("failed", &["soft", "r1n01"], 1),
+        ("running", &["soft", "r1n01", "--wait=100ms"], 5),
+        ("succeeded", &["off", "r1n21"], 2),
+    ] {
+        let puppet = ending(state);
+        let status = puppet.command(words).stderr(full()).status();
+        let status = status.expect("rackbmc runs");
+        assert_eq!(status.code(), Some(code), "{words:?}, {state}");
+    }
+}

@@ -5,6 +5,7 @@
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
+use super::output::say;
 use super::output::{Out, cut, terminal_width};
 use crate::model::{Control, Task, TaskId, TaskState};
 use async_signal::{Signal, Signals};
@@ -258,9 +259,9 @@ async fn on_ctrl_c(
             ),
         },
     };
-    eprintln!("\nlet go: the task goes on. To stop it: {how}");
+    say!("\nlet go: the task goes on. To stop it: {how}");
     if out.live {
-        eprintln!(
+        say!(
             "(or press Ctrl-C once more within {} s)",
             SECOND_CTRL_C.as_secs()
         );
@@ -283,7 +284,7 @@ async fn on_ctrl_c(
             continue;
         }
         let aborted = client.control(task.id, Control::Abort).await?;
-        eprintln!("{}: abort: {}", aborted.node, aborted.state);
+        say!("{}: abort: {}", aborted.node, aborted.state);
         after.push(aborted);
     }
     if after.iter().all(|task| task.ended) {
@@ -349,7 +350,7 @@ impl Progress {
         let same =
             before.is_some_and(|before| before.phase == after.phase && before.state == after.state);
         if self.plain && !same && !after.ended {
-            eprintln!("{}", line(after, Duration::ZERO));
+            say!("{}", line(after, Duration::ZERO));
         }
     }
 
@@ -360,8 +361,8 @@ impl Progress {
 
     fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None if self.plain => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say!("{text}")),
+            None if self.plain => say!("{text}"),
             None => {}
         }
     }

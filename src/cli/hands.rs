@@ -3,6 +3,7 @@
 use super::App;
 use super::args::{BootTarget, Bootdev, Identify, Lasting, Maintenance, Nodes};
 use super::exit::{Exit, Failure};
+use super::output::say;
 use super::select::{self, Unnamed};
 use crate::model::{BootDevice, BootOverrideRequest, Node, Word};
 use comfy_table::Table;
@@ -25,7 +26,7 @@ where
         match order(name.clone()).await {
             Ok((text, value)) => said.push((name, text, value)),
             Err(Failure::Refused(refusal)) => {
-                eprintln!("{name}: {}", refusal.message);
+                say!("{name}: {}", refusal.message);
                 exits.push(Failure::Refused(refusal).exit());
             }
             Err(other) => return Err(other),

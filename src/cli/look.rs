@@ -5,6 +5,7 @@
 use super::App;
 use super::args::{Check, Events, Format, History, Nodes, OnOff, Status, Watch};
 use super::exit::{Exit, Failure};
+use super::output::say;
 use super::output::{date_and_time, power_cell, time_of_day, words};
 use super::select::{self, Unnamed};
 use crate::model::{Node, NodeDetail, PowerState, Word};
@@ -54,13 +55,13 @@ async fn fresh(app: &App, nodes: &mut [Node]) -> Result<Vec<Exit>, Failure> {
                 match read {
                     Ok(read) => {
                         if let Some(why) = not_fresh(&read, took) {
-                            eprintln!("{}: {why}", select::name(node));
+                            say!("{}: {why}", select::name(node));
                             exits.push(Exit::Failed);
                         }
                         *node = read;
                     }
                     Err(Failure::Refused(refusal)) => {
-                        eprintln!("{}: {}", select::name(node), refusal.message);
+                        say!("{}: {}", select::name(node), refusal.message);
                         exits.push(Failure::Refused(refusal).exit());
                     }
                     Err(other) => return Err(other),
@@ -244,7 +245,7 @@ pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
     loop {
         let news = app.client.events(since.as_deref(), &names, wait).await?;
         if news.reset {
-            eprintln!("events were missed here (the daemon restarted, or we were too slow)");
+            say!("events were missed here (the daemon restarted, or we were too slow)");
         }
         if !news.events.is_empty() {
             quiet_since = Instant::now();

@@ -28,6 +28,7 @@ use client::Client;
 use connect::{Credentials, Endpoint};
 use exit::{Exit, Failure};
 use output::Out;
+use output::say;
 use std::process::ExitCode;
 
 /// What every verb needs: a way to the daemon and a place for its answer.
@@ -66,7 +67,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => {
-            eprintln!("rackbmc: {failure}");
+            say!("rackbmc: {failure}");
             failure.exit().into()
         }
         Err(panic) if panic.is::<output::ReaderGone>() => Exit::Failed.into(),
@@ -82,7 +83,7 @@ fn simulate(args: sim::SimArgs) -> ExitCode {
     match sim::run(args) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
-            eprintln!("rackbmc: {error}");
+            say!("rackbmc: {error}");
             Exit::Failed.into()
         }
     }

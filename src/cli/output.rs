@@ -12,6 +12,16 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+/// Writes a line to stderr, as far as anybody takes it: a remark that cannot be written changes nothing of what was done,
+/// nor of the exit code.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+pub(super) use say;
+
 /// What the program unwinds with where nobody reads its answers any more.
 pub struct ReaderGone;
 
@@ -61,7 +71,7 @@ impl Out {
     /// Writes a remark to stderr, unless quiet.
     pub fn remark(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 

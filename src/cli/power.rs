@@ -6,6 +6,7 @@ use super::App;
 use super::args::Press;
 use super::exit::{Exit, Failure};
 use super::follow::{Ending, exit_of, follow};
+use super::output::say;
 use super::output::{batch_node_cell, task_cell, words};
 use super::select::{self, Unnamed};
 use crate::model::{
@@ -151,7 +152,7 @@ pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result
         tasks.push(app.client.task(id).await?);
     }
     for (node, why) in &without {
-        eprintln!("{node}: {why}");
+        say!("{node}: {why}");
     }
     let refused = if without.is_empty() {
         Exit::Done

@@ -8,7 +8,7 @@ use super::client::Client;
 use super::exit::Failure;
 use crate::model::Node;
 use crate::nodeset;
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 /// More nodes than this are asked about before their power is changed.
 pub const MANY: usize = 16;
@@ -127,7 +127,8 @@ pub fn confirm_above(many: usize, what: &str, names: &[&str], yes: bool) -> Resu
             "{question}: this wants --yes; nothing was done"
         )));
     }
-    eprint!("{question}: go on? [y/N] ");
+    // Nobody can be asked where the question cannot be written: no answer is no.
+    let _ = write!(io::stderr(), "{question}: go on? [y/N] ");
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
     match (read, answer.trim()) {

@@ -6,6 +6,7 @@ use super::App;
 use super::args::{self, BatchShow, TaskShow, Tasks};
 use super::exit::{Exit, Failure};
 use super::follow::{exit_of, follow};
+use super::output::say;
 use super::output::{batch_cell, date_and_time, time_of_day, words};
 use super::power::{Waiting, conclude, conclude_batch, show_tasks, task_table};
 use super::select::{self, Unnamed};
@@ -39,14 +40,14 @@ pub async fn control(app: &App, control: Control, args: args::Control) -> Result
         let running = app.client.tasks(Some(&node), None, true, 1).await?;
         let Some(task) = running.into_iter().next() else {
             let (word, exit) = nothing_to(control);
-            eprintln!("{node}: {word}");
+            say!("{node}: {word}");
             exits.push(exit);
             continue;
         };
         match app.client.control(task.id, control).await {
             Ok(task) => tasks.push(task),
             Err(Failure::Refused(refusal)) => {
-                eprintln!("{node}: {}", refusal.message);
+                say!("{node}: {}", refusal.message);
                 exits.push(Failure::Refused(refusal).exit());
             }
             Err(other) => return Err(other),

@@ -18,12 +18,8 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<WallTime
         fn visit_str<E: de::Error>(self, text: &str) -> Result<WallTime, E> {
             text.parse().map_err(E::custom)
         }
-        // The journal of 1.0 counts microseconds.
-        fn visit_u64<E: de::Error>(self, micros: u64) -> Result<WallTime, E> {
-            Ok(WallTime::from_unix_micros(micros))
-        }
     }
-    from.deserialize_any(Reader)
+    from.deserialize_str(Reader)
 }
 
 /// The same where there may be none.
