@@ -140,6 +140,19 @@ fn a_bmc_that_needs_seconds_for_each_answer_is_logged_in_to_and_read() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_a_handshake() {
+    let mut world = World::new(9, 1);
+    world.crash();
+    world.mood("n01").dead = true;
+    world.start();
+    world.run_for(secs(1));
+    let now = world.now;
+    world.rack().stop(now);
+    world.run_for(millis(500));
+    assert!(world.rack().is_quiet());
+}
+
+#[test]
 fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepted() {
     let mut world = World::new(8, 2);
     world.run_for(secs(30));

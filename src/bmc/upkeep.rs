@@ -29,6 +29,11 @@ impl Bmc {
                 not_sent(Trouble::Busy, "the daemon is shutting down"),
             );
         }
+        if !self.is_open() && self.current.is_none() {
+            // A handshake that may take a minute is not waited for.
+            self.session.close(now, entropy);
+            self.drain(now, entropy);
+        }
         self.advance(now, entropy);
     }
 
