@@ -59,7 +59,7 @@ pub struct Endpoint {
     pub whole_rack: bool,
     /// What it does, in a line for the OpenAPI document.
     pub summary: &'static str,
-    /// The query parameters, in the notation of [`super::openapi::schemas`].
+    /// The query parameters, in the notation of `openapi::schemas`.
     pub query: &'static str,
     /// Parameters that are taken for the sake of old clients and not described.
     pub tolerated: &'static [&'static str],

@@ -614,7 +614,7 @@ fn the_figures_are_served_as_the_daemon_gives_them() {
             "application/openmetrics-text",
         ),
     ] {
-        let answer = house.send(&format!(
+        let answer = house.send(format!(
             "GET /metrics HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
         ));
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
