@@ -549,8 +549,6 @@ fn whoever_wants_a_busy_node_hears_whose_it_is_and_a_batch_names_every_one() {
     world.run_for(secs(5));
     let refused = world.put_power("n01", "power off", Wishes::default());
     let said = refused.unwrap_err().to_string();
-    let ironic = "is locked by host r1, please retry after the current operation is completed.";
-    assert!(said.contains(ironic), "{said}");
     for word in [
         "n01: soft power off by alice",
         "s left",

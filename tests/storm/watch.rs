@@ -28,7 +28,19 @@ pub struct Identity {
     pub id: TaskId,
     pub node: String,
     pub batch: Option<BatchId>,
+    #[serde(deserialize_with = "stored")]
     pub operation: Operation,
+}
+
+/// An operation by its name in the journal: `soft_power_off`.
+fn stored<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Operation, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let is_named = |operation: &Operation| {
+        let plain = |name: &str| name.replace('_', "").to_lowercase();
+        plain(&format!("{operation:?}")) == plain(&name)
+    };
+    let found = Operation::ALL.into_iter().find(is_named);
+    found.ok_or_else(|| serde::de::Error::custom(format!("no operation is called {name}")))
 }
 
 /// A task as it was seen.
