@@ -198,6 +198,13 @@ impl Knowledge {
         })
     }
 
+    /// The pulse and all orders after it.
+    pub(super) fn since_pulse(&self) -> impl Iterator<Item = &Sent> {
+        let pulse = |sent: &Sent| matches!(sent.order, Order::Cycle | Order::Reset | Order::Nmi);
+        let at = self.sent.iter().rposition(pulse);
+        self.sent[at.unwrap_or(self.sent.len())..].iter()
+    }
+
     /// Whether one of these levels may have arrived.
     pub(super) fn level_handed(&self, order: &Order) -> bool {
         self.sent

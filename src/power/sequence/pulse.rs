@@ -7,7 +7,9 @@ use super::knowledge::{Finding, Knowledge, is_ambiguous, refused};
 use super::phase::{Fate, Next, Notes, Phase, Question, Signs};
 use crate::bmc::vocabulary::{Delivery, Power, Reading, RefusalKind, Report, RestartCause};
 use crate::power::Operation;
+use crate::power::outcome::seconds;
 use crate::power::settings::backoff;
+use std::time::Duration;
 
 /// Sends the pulse now.
 pub(super) fn send(until: Age, notes: Notes, age: Age) -> Phase {
@@ -82,8 +84,10 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             let (fate, on_since) = match knowledge.take_reading(report) {
                 Finding::Read(Power::On) => {
                     let since = on_since.unwrap_or(age);
-                    if age.since(since) >= steady(knowledge) && fate.is_arrived() {
-                        return done(&fate, knowledge);
+                    let seen = seen_since(&notes, knowledge);
+                    let held = age.since(since) >= steady(seen, knowledge);
+                    if held && fate.is_arrived() && is_done(seen, knowledge) {
+                        return done(&fate, seen, knowledge);
                     }
                     (fate, Some(since))
                 }
@@ -100,7 +104,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                         looks: looks.saturating_add(1),
                         on_since,
                         asked: Question::Power,
-                        next: Next::At(age + knowledge.settings.look_pause(looks)),
+                        next: Next::At(age + pause(looks, knowledge)),
                     };
                 }
                 Finding::Hopeless(why) => return knowledge.fail(&why),
@@ -129,9 +133,10 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 }
                 None => fate,
             };
-            let pause = knowledge.settings.look_pause(looks);
+            let pause = pause(looks, knowledge);
             // The moment at which "on" has held long enough is looked at, where it is still to come.
-            let steady = on_since.map(|since| since + steady(knowledge));
+            let seen = seen_since(&notes, knowledge);
+            let steady = on_since.map(|since| since + steady(seen, knowledge));
             let at = steady
                 .filter(|steady| *steady > age)
                 .map_or(age + pause, |steady| steady.min(age + pause));
@@ -146,7 +151,19 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             }
         }
         // An "on" that could not be confirmed may be the one from before: no success.
-        (Phase::Judging { fate, .. }, Input::Deadline) => match fate {
+        (Phase::Judging { fate, notes, .. }, Input::Deadline) => match fate {
+            Fate::Accepted
+                if knowledge.operation == Operation::Cycle
+                    && knowledge.power == Some(Power::On)
+                    && knowledge.is_fresh()
+                    && seen_since(&notes, knowledge) == Seen::Nothing =>
+            {
+                let time = seconds(knowledge.settings.change_timeout);
+                knowledge.fail(&format!(
+                    "it was accepted, but the node was never seen off within {time}{}",
+                    knowledge.and_trouble()
+                ))
+            }
             Fate::Accepted | Fate::Shown { .. } => knowledge.fail(&format!(
                 "it arrived, but the node was not read on for certain in time{}",
                 knowledge.and_trouble()
@@ -209,7 +226,6 @@ fn pulsed(
 /// Looks what it did.
 fn watch(until: Age, notes: Notes, fate: Fate, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
-    let next = Next::At(age + knowledge.settings.look_pause(0));
     if knowledge.operation == Operation::InjectNmi {
         return Phase::NmiWatching {
             until: age + knowledge.settings.nmi_watch,
@@ -218,9 +234,10 @@ fn watch(until: Age, notes: Notes, fate: Fate, knowledge: &Knowledge) -> Phase {
             signs: Signs::default(),
             looks: 1,
             asked: Question::Power,
-            next,
+            next: Next::At(age + knowledge.settings.look_pause(0)),
         };
     }
+    let next = Next::At(age + pause(0, knowledge));
     Phase::Judging {
         until,
         notes,
@@ -242,11 +259,11 @@ fn look_on(
     knowledge: &Knowledge,
 ) -> Phase {
     let age = knowledge.clock.age();
-    let (asked, next, looks) = if notes.cause.is_some() {
+    let (asked, next, looks) = if notes.cause.is_some() && !is_early(knowledge) {
         (Question::Cause, age, looks)
     } else {
-        let pause = knowledge.settings.look_pause(looks);
-        (Question::Power, age + pause, looks.saturating_add(1))
+        let next = age + pause(looks, knowledge);
+        (Question::Power, next, looks.saturating_add(1))
     };
     Phase::Judging {
         until,
@@ -259,7 +276,70 @@ fn look_on(
     }
 }
 
-fn done(fate: &Fate, knowledge: &Knowledge) -> Phase {
+/// What shows that the pulse did something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Seen {
+    Nothing,
+    /// Another restart cause, which some BMCs write down before they act.
+    Cause,
+    /// The node was off.
+    Off,
+}
+
+/// What was seen since the pulse left.
+fn seen_since(notes: &Notes, knowledge: &Knowledge) -> Seen {
+    let mut seen = Seen::Nothing;
+    for sent in knowledge.since_pulse() {
+        match &sent.answer {
+            Some((_, Report::Accepted(Reading::Power(Power::Off)))) => return Seen::Off,
+            Some((_, Report::Accepted(Reading::RestartCause(now))))
+                if changed_cause(notes, *now).is_some() =>
+            {
+                seen = Seen::Cause;
+            }
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// Whether "on" that has held is the end: a machine that was never seen off has not been through a cycle. A reset need
+/// not show.
+fn is_done(seen: Seen, knowledge: &Knowledge) -> bool {
+    seen != Seen::Nothing || knowledge.operation != Operation::Cycle
+}
+
+/// Whether the pulse was answered a moment ago (it may have waited for its turn before it left): a machine may be off
+/// for half a second only, so that nothing but the power is read, and often.
+fn is_early(knowledge: &Knowledge) -> bool {
+    let mut since = knowledge.since_pulse();
+    let left = since.next().map(|sent| {
+        let answered = sent.answer.as_ref();
+        answered.map_or(sent.at, |(answered, _)| *answered)
+    });
+    left.is_some_and(|at| knowledge.clock.since_begin().saturating_sub(at) < EARLY)
+}
+
+/// The pause before the next look.
+fn pause(looks: u32, knowledge: &Knowledge) -> Duration {
+    let patient = knowledge.settings.look_pause(looks);
+    if is_early(knowledge) {
+        patient.min(EARLY_PAUSE)
+    } else {
+        // The many looks at the beginning do not count for its patience.
+        let early = u32::try_from(EARLY.as_millis() / EARLY_PAUSE.as_millis()).unwrap_or(0);
+        knowledge.settings.look_pause(looks.saturating_sub(early))
+    }
+}
+
+fn done(fate: &Fate, seen: Seen, knowledge: &Knowledge) -> Phase {
+    if (seen, fate) == (Seen::Nothing, &Fate::Accepted) {
+        return knowledge.succeed(&format!(
+            "{} accepted; nothing shows that the machine restarted, read on at {}",
+            knowledge.operation.name(),
+            knowledge.at()
+        ));
+    }
     let how = match fate {
         Fate::Shown { how } => format!(" (not answered, but it arrived: {how})"),
         Fate::Accepted | Fate::Unknown { .. } => String::new(),
@@ -272,15 +352,18 @@ fn done(fate: &Fate, knowledge: &Knowledge) -> Phase {
 }
 
 /// How long "on" must hold: the "on" from before a cycle would not.
-fn steady(knowledge: &Knowledge) -> std::time::Duration {
-    match knowledge.operation {
-        Operation::Cycle => knowledge
-            .settings
-            .settle
-            .max(knowledge.settings.confirm_after),
-        _ => knowledge.settings.confirm_after,
+fn steady(seen: Seen, knowledge: &Knowledge) -> Duration {
+    let confirm = knowledge.settings.confirm_after;
+    match (seen, knowledge.operation) {
+        (Seen::Off, _) => confirm,
+        (Seen::Cause, operation) if operation != Operation::Cycle => confirm,
+        (Seen::Cause | Seen::Nothing, _) => knowledge.settings.settle.max(confirm),
     }
 }
+
+/// For so long after the pulse every look is early.
+const EARLY: Duration = Duration::from_secs(5);
+const EARLY_PAUSE: Duration = Duration::from_millis(250);
 
 fn shown(fate: Fate, how: &str) -> Fate {
     match fate {

@@ -4,6 +4,7 @@ use super::world::{Mishap, World, secs};
 use crate::bmc::vocabulary::{Order, Power, RefusalKind, RestartCause};
 use crate::power::{Operation, State};
 use crate::time::Instant;
+use std::time::Duration;
 
 const PULSES: [(Operation, Order); 3] = [
     (Operation::InjectNmi, Order::Nmi),
@@ -81,13 +82,12 @@ fn an_unanswered_reset_that_changed_the_restart_cause_arrived() {
         world.machine.mishaps = [Mishap::AnswerLost].into();
         let outcome = world.run_to_end();
         assert_eq!(outcome.state, State::Succeeded);
-        assert!(
-            outcome
-                .text
-                .contains("changed from power button to chassis control"),
-            "{}",
-            outcome.text
-        );
+        let shown = match operation {
+            // Its "off" is seen first.
+            Operation::Cycle => "it arrived: the node was off for a while",
+            _ => "changed from power button to chassis control",
+        };
+        assert!(outcome.text.contains(shown), "{}", outcome.text);
     }
 }
 
@@ -138,6 +138,58 @@ fn the_on_from_before_a_cycle_is_not_its_success_at_the_deadline_either() {
         "{}",
         outcome.text
     );
+}
+
+#[test]
+fn a_cycle_is_done_only_when_the_machine_was_seen_off() {
+    let millis = Duration::from_millis;
+    for (off, on) in [
+        (millis(100), millis(600)),
+        (millis(3000), millis(3500)),
+        (secs(40), secs(45)),
+    ] {
+        let mut world = World::begun(Operation::Cycle, Power::On);
+        // The restart cause tells nothing: it was the same before.
+        world.machine.cause = Some(RestartCause::ChassisControl);
+        world.machine.cycles = Some((off, on));
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Succeeded, "{off:?}: {}", outcome.text);
+        assert!(outcome.took >= on, "{off:?}: {:?}", outcome.took);
+        assert!(outcome.text.contains("it was off"), "{}", outcome.text);
+    }
+}
+
+#[test]
+fn a_cycle_that_never_switches_off_fails_and_says_what_was_seen() {
+    let mut world = World::begun(Operation::Cycle, Power::On);
+    world.machine.cycles = None;
+    let outcome = world.run_to_end();
+    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    let words = "it was accepted, but the node was never seen off within 60.0 s";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
+    assert_eq!(outcome.power, Some(Power::On));
+    assert_eq!(world.times(&Order::Cycle), 1);
+}
+
+#[test]
+fn a_reset_that_nothing_shows_is_accepted_and_no_more() {
+    let mut world = World::begun(Operation::Reset, Power::On);
+    world.machine.cause = Some(RestartCause::ChassisControl);
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    assert!(outcome.took >= secs(10), "{:?}", outcome.took);
+    let words = "hard reset accepted; nothing shows that the machine restarted";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
+    // With another restart cause it is done, and soon.
+    let mut world = World::begun(Operation::Reset, Power::On);
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    assert!(
+        outcome.text.contains("the restart cause changed"),
+        "{}",
+        outcome.text
+    );
+    assert!(outcome.took < secs(9), "{:?}", outcome.took);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Machine {
     pub mishaps: VecDeque<Mishap>,
     /// Levels are accepted and forgotten so many times.
     pub ignores: u32,
+    /// A cycle switches it off and on again so long after the order; `None`: it is accepted, and nothing happens.
+    pub cycles: Option<(Duration, Duration)>,
     /// An NMI makes it crash: entry in the log, restart cause.
     pub crashes: bool,
     /// What was carried out, and when.
@@ -69,6 +71,7 @@ impl Machine {
             log: Vec::new(),
             mishaps: VecDeque::new(),
             ignores: 0,
+            cycles: Some((secs(2), secs(7))),
             crashes: false,
             carried_out: Vec::new(),
             changes: Vec::new(),
@@ -132,8 +135,10 @@ impl Machine {
                 }
             }
             Order::Cycle => {
-                self.changes = vec![(now + secs(2), Power::Off), (now + secs(7), Power::On)];
-                self.cause = self.cause.map(|_| RestartCause::ChassisControl);
+                if let Some((off, on)) = self.cycles {
+                    self.changes = vec![(now + off, Power::Off), (now + on, Power::On)];
+                    self.cause = self.cause.map(|_| RestartCause::ChassisControl);
+                }
             }
             Order::Reset => self.cause = self.cause.map(|_| RestartCause::ChassisControl),
             Order::Nmi if self.crashes => {
