@@ -193,3 +193,34 @@ fn a_right_that_is_taken_away_ends_streams_and_long_polls() {
     let asked = ask(tcp, "token-of-all", "GET /v1/nodes", "");
     assert_eq!(status(asked), "401");
 }
+
+/// The class: a request was answered before its record was durable, and a kill in between left the deed alone.
+#[test]
+fn whoever_has_read_202_is_in_the_trail_though_the_daemon_is_killed() {
+    let mut bed = bed_on(free_tcp());
+    bed.start();
+    let mut started = Vec::new();
+    for round in 0..6 {
+        let node = ["r1n01", "r1n02"][round % 2];
+        let body = format!(r#"{{"node": "{node}", "operation": "power on"}}"#);
+        let (status, body) = bed.request("POST", "/v1/tasks", &body).expect("an answer");
+        bed.kill();
+        bed.start();
+        if status == 202 {
+            let task: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            started.push(task["id"].as_str().expect("an id").to_owned());
+        }
+    }
+    assert!(!started.is_empty());
+    let (_, body) = bed
+        .request("GET", "/v1/audit?limit=100", "")
+        .expect("an answer");
+    let page: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let records = page["records"].as_array().expect("records");
+    for task in started {
+        let with_it = records
+            .iter()
+            .filter(|record| record.as_str().is_some_and(|text| text.contains(&task)));
+        assert_eq!(with_it.count(), 1, "{task}: {body}");
+    }
+}

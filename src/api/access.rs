@@ -5,6 +5,7 @@ use super::fault::Fault;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
 pub use crate::model::{Grant, Policy, Role, Subject, TcpAuth, Token};
@@ -30,6 +31,8 @@ pub struct Peer {
     pub gid: Option<u32>,
     /// Process id (Unix socket).
     pub pid: Option<i32>,
+    /// The address that it came from (TCP).
+    pub address: Option<IpAddr>,
     /// All groups at the time of connecting (Unix socket).
     pub groups: Vec<u32>,
     /// The name to show: the login name of `uid`, or the user of http_basic, or the name of the token. It gives no rights.
@@ -69,6 +72,7 @@ impl Peer {
             uid: Some(uid),
             gid: Some(gid),
             pid,
+            address: None,
             groups: Vec::new(),
             user: None,
             credential: None,
@@ -82,10 +86,16 @@ impl Peer {
             uid: None,
             gid: None,
             pid: None,
+            address: None,
             groups: Vec::new(),
             user: None,
             credential: None,
         }
+    }
+
+    /// Whether it is known who it is: the kernel says so, or a credential.
+    pub fn is_known(&self) -> bool {
+        self.uid.is_some() || self.credential.is_some()
     }
 
     /// The name to show.
@@ -176,6 +186,8 @@ pub enum Entry {
         /// Its SHA-256.
         sha256: [u8; 32],
     },
+    /// A token that nobody has.
+    WrongToken,
     /// A password, to be compared with a bcrypt hash (a costly thing: not on the loop).
     CheckPassword {
         /// Who it claims to be.
@@ -191,6 +203,7 @@ impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Entry::Open => f.write_str("Open"),
+            Entry::WrongToken => f.write_str("WrongToken"),
             Entry::Token { name, .. } => write!(f, "Token({name})"),
             Entry::CheckPassword { user, .. } => write!(f, "CheckPassword({user}, ***)"),
         }
@@ -199,8 +212,6 @@ impl fmt::Debug for Entry {
 
 /// What Ironic asks with.
 pub const CHALLENGE: &str = "Basic realm=\"Baremetal API\"";
-/// A hash that no password has: its salt and sum were never computed from one.
-const NOBODY: &str = "$2b$05$......................OTbaGa5WKhyK.gqbkzjnSxwt.bq3JQi";
 
 impl Policy {
     /// Whether the request may come in at all, and what has to be checked for it; nothing for an endpoint that is `public`.
@@ -213,6 +224,9 @@ impl Policy {
         public: bool,
         headers: &HeaderMap,
     ) -> Result<Entry, Fault> {
+        if headers.get_all(http::header::HOST).iter().count() > 1 {
+            return Err(Fault::bad("there are two Host headers"));
+        }
         if transport == Transport::Unix {
             return Ok(Entry::Open);
         }
@@ -235,7 +249,7 @@ impl Policy {
             .ok_or_else(unreadable)?;
         let data = data.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
-            return self.enter_by_token(data);
+            return Ok(self.enter_by_token(data));
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(Fault::bad_credentials(
@@ -252,12 +266,12 @@ impl Policy {
             hash: self
                 .passwords
                 .get(user)
-                .map_or(NOBODY, String::as_str)
-                .to_owned(),
+                .cloned()
+                .unwrap_or_else(|| self.nobody()),
         })
     }
 
-    fn enter_by_token(&self, token: &str) -> Result<Entry, Fault> {
+    fn enter_by_token(&self, token: &str) -> Entry {
         let sum: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let found = self.tokens.iter().fold(None, |found, known| {
             if bool::from(known.sha256.ct_eq(&sum)) {
@@ -266,12 +280,21 @@ impl Policy {
                 found
             }
         });
-        let known =
-            found.ok_or_else(|| Fault::not_authenticated("Incorrect bearer token", "Bearer"))?;
-        Ok(Entry::Token {
-            name: known.name.clone(),
-            sha256: known.sha256,
-        })
+        match found {
+            Some(known) => Entry::Token {
+                name: known.name.clone(),
+                sha256: known.sha256,
+            },
+            None => Entry::WrongToken,
+        }
+    }
+
+    /// A hash that no password has, which takes as long to compare as the slowest of those that there are: its salt and
+    /// sum were never computed from one.
+    fn nobody(&self) -> String {
+        let costs = self.passwords.values().filter_map(|hash| hash.get(4..6));
+        let cost = costs.max().unwrap_or("05");
+        format!("$2b${cost}$......................OTbaGa5WKhyK.gqbkzjnSxwt.bq3JQi")
     }
 
     /// A page in somebody's browser, or a name that was bent to our address, must not switch machines.

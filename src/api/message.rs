@@ -4,6 +4,7 @@
 use super::access::Peer;
 use super::fault::Fault;
 use crate::model::ErrorKind;
+use crate::model::{REASON_LIMIT, is_hidden};
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -277,6 +278,21 @@ fn truth(text: &str) -> Option<bool> {
         "0" | "f" | "false" | "off" | "n" | "no" => Some(false),
         _ => None,
     }
+}
+
+/// A reason as people write it: short, and nothing in it but what can be seen.
+///
+/// # Errors
+/// 400.
+pub fn check_reason(reason: &str) -> Result<(), Fault> {
+    let what = if reason.chars().count() > REASON_LIMIT {
+        format!("reason is longer than {REASON_LIMIT} letters")
+    } else if reason.chars().any(is_hidden) {
+        "reason holds control characters, line breaks or marks of writing direction".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Fault::bad(what).about("member", "reason"))
 }
 
 /// What a body is: its bytes and what its sender called them.

@@ -8,11 +8,13 @@ mod door;
 mod guard;
 mod login;
 mod respond;
+mod share;
 mod streaming;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
 mod tls;
+mod trail;
 
 use super::access::{Peer, Policy};
 use super::deed::{Deed, deed};
@@ -25,9 +27,11 @@ use guard::Guarded;
 use hyper::server::conn::http1;
 use login::Login;
 use respond::Connection;
+use share::{Places, Unwritten};
 use smol::channel::{Receiver, Sender};
 use smol::future::{self, FutureExt};
 use smol::io::{AsyncRead, AsyncWrite};
+use smol::lock::Semaphore;
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 use smol_hyper::rt::SmolTimer;
@@ -35,12 +39,12 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
-#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 use streaming::Handover;
 #[cfg(feature = "tls")]
 use tls::TlsListener;
+pub use trail::{TrailQueue, Unrecorded};
 
 /// A call on its way to the rack.
 #[derive(Debug)]
@@ -61,9 +65,25 @@ pub struct Noted {
     deed: RefCell<Option<Deed>>,
     task: RefCell<Option<String>>,
     batch: RefCell<Option<String>>,
+    /// What the record says if all goes well, of a request that is meant to change something.
+    expected: RefCell<Option<Audit>>,
+    /// Whether that was written down.
+    written: Cell<bool>,
 }
 
 impl Noted {
+    /// The rack has accepted what was asked: the record, to be written down together with what was begun.
+    pub fn accepted(&self, task: Option<String>, batch: Option<String>) -> Option<Audit> {
+        let mut audit = self.expected.take()?;
+        if let Some(deed) = &*self.deed.borrow() {
+            audit.nodes.clone_from(&deed.nodes);
+            audit.what = Some(deed.what.clone());
+        }
+        (audit.task, audit.batch) = (task, batch);
+        self.written.set(true);
+        Some(audit)
+    }
+
     /// The rack found these nodes to be meant.
     pub fn nodes_are(&self, nodes: &[String]) {
         if let Some(deed) = &mut *self.deed.borrow_mut()
@@ -142,6 +162,9 @@ pub type Randomness = Box<dyn Fn(&mut [u8])>;
 /// Asks the kernel about the peer of a Unix socket.
 pub type LookUp = Box<dyn Fn(BorrowedFd<'_>, &mut Peer)>;
 
+/// Looks a login name up, or gives up soon.
+pub type UserName = Box<dyn Fn(u32) -> Later<Option<String>>>;
+
 /// Reads the audit trail, or says why it cannot.
 pub type Trail = Box<dyn Fn(u64, usize) -> Later<Result<AuditPage, String>>>;
 
@@ -158,10 +181,12 @@ pub struct Context {
     pub identity: RefCell<Option<Arc<rustls::ServerConfig>>>,
     /// The text of `/metrics`.
     pub metrics: Box<dyn Fn() -> Later<String>>,
-    /// Adds what the kernel knows of the peer of a Unix socket beyond its ids: groups, the login name.
+    /// Adds what the kernel knows of the peer of a Unix socket beyond its ids: its groups.
     pub look_up: LookUp,
-    /// Told of every request that was meant to change something.
-    pub audit: Box<dyn Fn(Audit)>,
+    /// The login name of a user id, to show: it may be missing.
+    pub user_name: UserName,
+    /// Told of every request of a known sender that was meant to change something.
+    pub audit: TrailQueue,
     /// Reads the audit trail: records after a number, at most so many.
     pub trail: Trail,
     /// Limits and deadlines.
@@ -180,11 +205,27 @@ impl Context {
 }
 
 /// What is counted and remembered across connections.
-#[derive(Default)]
 pub struct State {
-    streams: Cell<usize>,
+    streams: Rc<Places>,
+    unwritten: Unwritten,
+    /// Turns of the answers that are long: each is in memory several times while it is made.
+    long: Arc<Semaphore>,
     login: Login,
 }
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            streams: Rc::default(),
+            unwritten: Unwritten::default(),
+            long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+            login: Login::default(),
+        }
+    }
+}
+
+/// Long answers that are made at once.
+const LONG_AT_ONCE: usize = 4;
 
 /// Serves a Unix socket until the daemon goes down.
 pub async fn serve_unix(listener: UnixListener, context: Rc<Context>) {
@@ -202,33 +243,41 @@ pub async fn serve_tls(tcp: TcpListener, context: Rc<Context>) {
     serve(TlsListener(tcp), &context).await;
 }
 
+/// Connections that are told that there are too many, at once; more are closed without a word.
+const TURNED_AWAY: usize = 1024;
 /// The pause after an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 async fn serve<D: Door>(door: D, context: &Rc<Context>) {
     let connections = smol::LocalExecutor::new();
-    let open = Rc::new(Cell::new(0));
+    let (open, turned_away) = (Rc::new(Places::default()), Rc::new(Cell::new(0)));
     let accepting = async {
         loop {
             match door.accept(context).await {
                 Ok((raw, peer)) => {
-                    let counted = Counted::new(&open);
-                    if counted.others >= context.limits.connections as usize {
+                    let policy = context.policy();
+                    let place = open.take(context.limits.connections as usize, &peer, &policy);
+                    if let Some(place) = place {
+                        let greeting = door.greet(raw, context);
+                        let context = context.clone();
+                        let served = async move {
+                            if let Some(stream) = greeting.await {
+                                let mut peer = peer;
+                                if let Some(uid) = peer.uid {
+                                    peer.user = (context.user_name)(uid).await;
+                                }
+                                connection(stream, peer, D::SCHEME, context).await;
+                            }
+                            drop(place);
+                        };
+                        connections.spawn(served).detach();
+                    } else if turned_away.get() < TURNED_AWAY {
+                        let counted = Counted::new(&turned_away);
                         let sent_away = async move {
                             D::turn_away(raw).await;
                             drop(counted);
                         };
                         connections.spawn(sent_away).detach();
-                    } else {
-                        let greeting = door.greet(raw, context);
-                        let context = context.clone();
-                        let served = async move {
-                            if let Some(stream) = greeting.await {
-                                connection(stream, peer, D::SCHEME, context).await;
-                            }
-                            drop(counted);
-                        };
-                        connections.spawn(served).detach();
                     }
                 }
                 Err(error) => {
@@ -242,7 +291,7 @@ async fn serve<D: Door>(door: D, context: &Rc<Context>) {
         .run(accepting.or(until_shutdown(&context.shutdown)))
         .await;
     let drained = async {
-        while open.get() > 0 {
+        while open.taken() > 0 {
             smol::Timer::after(Duration::from_millis(10)).await;
         }
     };
@@ -258,25 +307,18 @@ async fn until_shutdown(shutdown: &Receiver<()>) {
 }
 
 /// One among several of something; it leaves when it is dropped.
-struct Counted {
-    count: Rc<Cell<usize>>,
-    others: usize,
-}
+struct Counted(Rc<Cell<usize>>);
 
 impl Counted {
     fn new(count: &Rc<Cell<usize>>) -> Self {
-        let others = count.get();
-        count.set(others + 1);
-        Counted {
-            count: count.clone(),
-            others,
-        }
+        count.set(count.get() + 1);
+        Counted(count.clone())
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.count.set(self.count.get() - 1);
+        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -88,6 +88,12 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// The number of a record.
+fn number_of(text: &str) -> Option<u64> {
+    let record = serde_json::from_str::<Value>(text).ok()?;
+    record["number"].as_u64()
+}
+
 async fn verify(app: &App, known: Option<AuditHead>) -> Result<Exit, Failure> {
     // What was the newest when we began: more may come while we read.
     let head = app.client.audit(u64::MAX, 1).await?.head;
@@ -98,18 +104,18 @@ async fn verify(app: &App, known: Option<AuditHead>) -> Result<Exit, Failure> {
         let page = app.client.audit(after, PAGE).await?;
         past = page.records.is_empty();
         for text in &page.records {
-            let number = serde_json::from_str::<Value>(text)
-                .ok()
-                .and_then(|record| record["number"].as_u64());
+            let number = number_of(text);
             if number.is_some_and(|number| number > head.number) && page.head.number > head.number {
                 past = true;
                 break;
             }
             chain.follow(text);
         }
-        // A page that leads nowhere would be read for ever.
-        past |= chain.number() <= after;
-        after = chain.number();
+        // A page that leads nowhere (copies of a record that was there before) would be read for ever.
+        let reached = page.records.iter().filter_map(|text| number_of(text)).max();
+        let reached = reached.unwrap_or(0);
+        past |= reached <= after;
+        after = reached;
     }
     let breaches = chain.finish(&head);
     match app.out.format {

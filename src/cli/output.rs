@@ -3,11 +3,12 @@
 //! Knows whether it writes to a terminal and whether colours are welcome (NO_COLOR), and nothing of what it writes.
 
 use super::args::Format;
-use crate::model::{BatchNodeState, BatchState, PowerState, TaskState, Word};
+use crate::model::{BatchNodeState, BatchState, PowerState, TaskState, Word, escaped, is_hidden};
 use crate::time::WallTime;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -59,6 +60,10 @@ impl Out {
     /// what has to be cleaned up is, but without a panic's message.
     pub fn data(&self, text: &str) {
         let text = text.trim_end_matches('\n');
+        let text = match io::stdout().is_terminal() {
+            true => Cow::Owned(harmless(text)),
+            false => Cow::Borrowed(text),
+        };
         let mut stdout = io::stdout().lock();
         if writeln!(stdout, "{text}")
             .and_then(|()| stdout.flush())
@@ -133,6 +138,31 @@ impl Out {
         }
         table
     }
+}
+
+/// The text as a terminal may have it: our own lines and colours, and anything else that would do something to the
+/// terminal, since somebody may have put it into a reason, as an escape to read.
+fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|letter| is_hidden(letter) && letter != '\n') {
+        harmless.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let colour = rest.strip_prefix("\x1b[").and_then(|sequence| {
+            let end = sequence.find(|letter: char| !letter.is_ascii_digit() && letter != ';')?;
+            sequence[end..]
+                .starts_with('m')
+                .then_some("\x1b[".len() + end + 1)
+        });
+        let length = colour.unwrap_or_else(|| rest.chars().next().map_or(0, char::len_utf8));
+        match colour {
+            Some(_) => harmless.push_str(&rest[..length]),
+            None => harmless.push_str(&escaped(&rest[..length])),
+        }
+        rest = &rest[length..];
+    }
+    harmless.push_str(rest);
+    harmless
 }
 
 /// The width of the terminal that stdout or stderr is, or what COLUMNS says.
@@ -325,6 +355,18 @@ pub fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_wrote_does_nothing_to_a_terminal() {
+        assert_eq!(
+            harmless("a\n\x1b[1;32mok\x1b[0m b"),
+            "a\n\x1b[1;32mok\x1b[0m b"
+        );
+        assert_eq!(
+            harmless("x\x1b]0;title\x07 \u{9b}2J \u{202e}y \x1b[2J"),
+            "x\\u{1b}]0;title\\u{7} \\u{9b}2J \\u{202e}y \\u{1b}[2J"
+        );
+    }
     use serde_json::json;
 
     fn lines(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -206,6 +206,9 @@ fn check_tcp(
     }
 }
 
+/// The highest bcrypt cost: about a second for each comparison.
+const COSTLIEST: u32 = 14;
+
 /// The users of a file that `htpasswd -B` made.
 fn users(
     path: &Path,
@@ -236,9 +239,16 @@ fn users(
         let bcrypt = ["$2a$", "$2b$", "$2y$"]
             .iter()
             .any(|kind| hash.starts_with(kind));
-        if !bcrypt || hash.len() != 60 {
+        let cost = hash.get(4..6).and_then(|digits| digits.parse::<u32>().ok());
+        if !bcrypt || hash.len() != 60 || cost.is_none() {
             let complaint =
                 format!("the password of {name} is no bcrypt hash: make it with htpasswd -B");
+            findings.complain_in(path, number, complaint);
+        } else if let Some(cost) = cost.filter(|cost| *cost > COSTLIEST) {
+            let complaint = format!(
+                "the password of {name} has a bcrypt cost of {cost}, too slow to compare at each log-in: make it with \
+                 htpasswd -B -C 10 ({COSTLIEST} at most)"
+            );
             findings.complain_in(path, number, complaint);
         } else if users.contains_key(name) {
             findings.complain_in(path, number, format!("the user {name} stands there twice"));

@@ -80,6 +80,18 @@ impl Trail {
                     found
                 }
             }
+            None if found.number > 0 => {
+                log::error!(
+                    "the audit trail is not as it was written: there are {} records, and nothing that says which was \
+                     the newest written; see rackbmc audit verify",
+                    found.number
+                );
+                // A number is left out, so that this stays to be seen.
+                AuditHead {
+                    number: found.number + 1,
+                    ..AuditHead::default()
+                }
+            }
             _ => found,
         };
         Trail { head }
@@ -277,6 +289,23 @@ mod tests {
         let records = read(&mut store, 0, 10).unwrap().records;
         assert_eq!(records.len(), 3);
         assert!(records[0].contains("/a") && records[2].contains("/c"));
+    }
+
+    #[test]
+    fn a_missing_head_is_said_and_does_not_heal() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path()).unwrap();
+        written(&mut store, &["/a", "/b"]);
+        let head = Write::Delete {
+            table: Table::Rack,
+            key: HEAD.to_owned(),
+        };
+        store.commit(&[head]).unwrap();
+        let beyond = Breach::BeyondHead { head: 0, last: 2 };
+        assert_eq!(verify(&mut store).unwrap().1, [beyond]);
+        written(&mut store, &["/c"]);
+        let cut = Breach::Cut { from: 3, found: 4 };
+        assert_eq!(verify(&mut store).unwrap().1, [cut]);
     }
 
     #[test]

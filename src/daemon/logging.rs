@@ -1,5 +1,6 @@
 //! Log lines: for the journal of systemd with its `<N>` prefix, else with time and level on standard error.
 
+use crate::model::escaped;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::sys::stat::fstat;
 use std::io::Write;
@@ -42,8 +43,10 @@ impl Log for Journal {
             Level::Info => 6,
             Level::Debug | Level::Trace => 7,
         };
+        // What clients wrote is data: a line break in it would begin a line of its own, with a priority of its choice.
+        let text = escaped(&record.args().to_string());
         // A log that cannot be written has nowhere to say so.
-        let _ = writeln!(std::io::stderr().lock(), "<{priority}>{}", record.args());
+        let _ = writeln!(std::io::stderr().lock(), "<{priority}>{text}");
     }
 
     fn flush(&self) {}
@@ -60,7 +63,7 @@ impl Log for Plain {
     fn log(&self, record: &Record<'_>) {
         // To the second, and marked as UTC.
         let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-        let (level, text) = (record.level(), record.args());
+        let (level, text) = (record.level(), escaped(&record.args().to_string()));
         // A log that cannot be written has nowhere to say so.
         let _ = writeln!(std::io::stderr().lock(), "{time} {level:<5} {text}");
     }

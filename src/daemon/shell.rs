@@ -3,28 +3,33 @@
 use super::audit::{self, Trail};
 use super::clock::Clock;
 use super::listen::{self, Listeners};
+use super::names::{self, UserNames};
 use super::on_disk::OnDisk;
 use super::signals::Signals;
 use super::store::Store;
 use super::store::committer::{self, Batch, Committed, Look};
 use super::thread::Executor;
 use super::udp::{Received, Sockets};
-use super::{Failure, count, kernel, metrics, names};
-use crate::api::access::Peer;
-use crate::api::serve::{Asked, Audit, Context, Reply, State, serve_unix};
+use super::{Failure, count, kernel, metrics};
+use crate::api::access::{Peer, Policy};
+use crate::api::serve::{
+    Asked, Audit, Context, Noted, Reply, State, TrailQueue, Unrecorded, serve_unix,
+};
 #[cfg(feature = "tls")]
 use crate::config::Tls;
 use crate::config::{ApiSettings, Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
-use crate::model::{AuditPage, Policy};
+use crate::model::AuditPage;
 use crate::rack::Rack;
 use crate::rack::call::{Answer, CallId, HealthView, Refused};
+use crate::rack::record::{Table, Write};
 use crate::rack::rights::Role;
 use crate::time::Instant;
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
+use smol::lock::Semaphore;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,8 +49,6 @@ pub(super) enum Input {
     Signal(Signal),
     /// A BMC's name was looked up.
     Resolved(Uuid, String, Result<Vec<SocketAddr>, String>),
-    /// Somebody changed something over the API.
-    Audit(Audit),
     /// Somebody wants the metrics.
     Metrics(Sender<String>),
     /// The configuration on the disk has changed, and was looked at.
@@ -85,14 +88,17 @@ pub(super) async fn run(
     let (looks, looked) = smol::channel::bounded(LOOKS);
     let committer = committer::spawn(store, batches, looked, committed).map_err(Failure::new)?;
     let (asks, asked) = smol::channel::bounded(CALLS);
+    let (audit, audits) = TrailQueue::new();
     let (going_down, shutdown) = smol::channel::bounded(1);
+    let names = UserNames::new().map_err(Failure::new)?;
     let context = context(
         asks,
         looks,
+        audit,
+        names,
         &to_inputs,
         &configuration,
         shutdown,
-        executor.clone(),
     );
     let mut tasks = vec![
         executor.spawn(pass_outcomes(outcomes, to_inputs.clone())),
@@ -116,12 +122,17 @@ pub(super) async fn run(
         journal: Some(journal),
         last_ticket: 0,
         trail,
+        unsynced_records: 0,
+        recorded_under: 0,
+        unrecorded_at: Instant::START,
         replies: BTreeMap::new(),
+        accepting: None,
         next_call: 0,
         to_inputs,
         on_disk: OnDisk::new(path),
         executor,
         context,
+        look_ups: Rc::new(Semaphore::new(LOOK_UPS)),
         api: configuration.api,
         going_down: Some(going_down),
         stop_by: None,
@@ -130,10 +141,14 @@ pub(super) async fn run(
         status: String::new(),
     };
     notify(&[NotifyState::Ready]);
-    shell.run(inputs, asked).await;
+    shell.run(inputs, asked, audits).await;
     listeners.remove();
     // The journal's thread ends when it has written all that it was given.
-    if smol::unblock(move || committer.join()).await.is_err() {
+    // No look-up that hangs is waited for.
+    while !committer.is_finished() {
+        smol::Timer::after(JOIN_LOOK).await;
+    }
+    if committer.join().is_err() {
         return Err(Failure::new("the journal's thread broke down"));
     }
     log::info!("stopped");
@@ -148,12 +163,21 @@ struct Shell {
     journal: Option<Sender<Batch>>,
     last_ticket: u64,
     trail: Trail,
+    /// Records of the trail that the disk has not confirmed, and the ticket of the newest.
+    unsynced_records: usize,
+    recorded_under: u64,
+    /// When it was last said what was not recorded.
+    unrecorded_at: Instant,
     replies: BTreeMap<CallId, Waiting>,
+    /// The call of this turn that is meant to change something.
+    accepting: Option<(CallId, Rc<Noted>)>,
     next_call: u64,
     to_inputs: Sender<Input>,
     on_disk: OnDisk,
     executor: Executor,
     context: Rc<Context>,
+    /// Turns of looking a BMC's name up.
+    look_ups: Rc<Semaphore>,
     /// What the listeners were made with.
     api: ApiSettings,
     /// Dropped to tell the API that the daemon goes down.
@@ -177,11 +201,17 @@ struct Waiting {
 enum Turn {
     Input(Input),
     Asked(Asked),
+    Audit(Audit),
     Time,
 }
 
 impl Shell {
-    async fn run(mut self, inputs: Receiver<Input>, asked: Receiver<Asked>) {
+    async fn run(
+        mut self,
+        inputs: Receiver<Input>,
+        asked: Receiver<Asked>,
+        audits: Receiver<Audit>,
+    ) {
         // One timer for all turns, set only where its time changes: each setting costs a system call.
         let (mut timer, mut set_for) = (smol::Timer::never(), None);
         loop {
@@ -200,12 +230,24 @@ impl Shell {
             if set_for.replace(wake) != Some(wake) {
                 timer.set_after(self.clock.until(wake));
             }
+            let room = self.unsynced_records < UNSYNCED_RECORDS;
             let turn = async { inputs.recv().await.map_or(Turn::Time, Turn::Input) }
                 .or(async {
                     match asked.recv().await {
                         Ok(asked) => Turn::Asked(asked),
                         // The API is gone: nobody asks any more.
                         Err(_) => smol::future::pending().await,
+                    }
+                })
+                .or(async {
+                    // Who is to be recorded waits for a disk that lags behind.
+                    let audits = audits.recv();
+                    match room.then_some(audits) {
+                        Some(next) => match next.await {
+                            Ok(audit) => Turn::Audit(audit),
+                            Err(_) => smol::future::pending().await,
+                        },
+                        None => smol::future::pending().await,
                     }
                 })
                 .or(async {
@@ -223,6 +265,7 @@ impl Shell {
                     }
                 }
                 Turn::Asked(asked) => self.ask(asked),
+                Turn::Audit(audit) => self.record(audit),
                 Turn::Time => set_for = None,
             }
             let now = self.clock.now();
@@ -232,10 +275,8 @@ impl Shell {
         }
         self.drain();
         // What the API said at the very end is audited, too.
-        while let Ok(input) = inputs.try_recv() {
-            if matches!(input, Input::Audit(_)) {
-                self.handle(input);
-            }
+        while let Ok(audit) = audits.try_recv() {
+            self.record(audit);
         }
         self.journal = None;
     }
@@ -252,7 +293,12 @@ impl Shell {
                         .handle_datagram(from, received.port, &datagram, now);
                 }
             }
-            Input::Committed(Committed::Durable(ticket)) => self.rack.handle_durable(ticket, now),
+            Input::Committed(Committed::Durable(ticket)) => {
+                if ticket >= self.recorded_under {
+                    self.unsynced_records = 0;
+                }
+                self.rack.handle_durable(ticket, now);
+            }
             Input::Committed(Committed::Failed { ticket, reason }) => {
                 self.rack.handle_store_trouble(ticket, &reason, now);
             }
@@ -260,10 +306,6 @@ impl Shell {
             Input::Signal(signal) => self.begin_stop(signal, now),
             Input::Resolved(node, host, answer) => {
                 self.rack.handle_resolved(node, &host, answer, now);
-            }
-            Input::Audit(audit) => {
-                let writes = self.trail.append(audit, self.clock.wall());
-                self.remember(self.last_ticket, writes);
             }
             Input::Metrics(reply) => {
                 // Nobody waits any more where this fails.
@@ -285,6 +327,9 @@ impl Shell {
         let now = self.clock.now();
         let nodes = self.rack.handle_call(id, asked.call, &rights, now);
         asked.noted.nodes_are(&nodes);
+        if !looks {
+            self.accepting = Some((id, asked.noted));
+        }
         let waiting = Waiting {
             reply: asked.reply,
             peer: asked.peer,
@@ -299,21 +344,35 @@ impl Shell {
         if !outgoing.is_empty() {
             self.sockets.send(outgoing);
         }
-        while let Some((ticket, writes)) = self.rack.poll_writes() {
+        let answers: Vec<_> = std::iter::from_fn(|| self.rack.poll_answer()).collect();
+        let mut batches: Vec<_> = std::iter::from_fn(|| self.rack.poll_writes()).collect();
+        let refused = |id| {
+            answers
+                .iter()
+                .any(|(call, answer)| *call == id && answer.is_err())
+        };
+        if let Some((id, noted)) = self.accepting.take()
+            && !refused(id)
+        {
+            self.record_with(&mut batches, &noted);
+        }
+        for (ticket, writes) in batches {
             self.last_ticket = ticket;
             self.remember(ticket, writes);
         }
         while let Some((node, host)) = self.rack.poll_resolve() {
-            let inputs = self.to_inputs.clone();
+            let (inputs, turns) = (self.to_inputs.clone(), self.look_ups.clone());
             let look_up = async move {
                 let name = host.clone();
+                // Resolvers that hang must not take all threads that others need.
+                let _turn = turns.acquire().await;
                 let answer = smol::unblock(move || names::resolve(&name)).await;
                 // The loop has ended where this fails.
                 let _ = inputs.send(Input::Resolved(node, host, answer)).await;
             };
             self.executor.spawn(look_up).detach();
         }
-        while let Some((call, answer)) = self.rack.poll_answer() {
+        for (call, answer) in answers {
             if let Some(waiting) = self.replies.remove(&call) {
                 let answer = answer.map(|answer| match answer {
                     // The rack knows of no file.
@@ -325,7 +384,58 @@ impl Shell {
         }
     }
 
-    fn remember(&self, ticket: u64, writes: Vec<crate::rack::record::Write>) {
+    /// Puts the record of an accepted request into the transaction of what it began: neither is there without the other.
+    fn record_with(&mut self, batches: &mut [(u64, Vec<Write>)], noted: &Noted) {
+        let key_in = |table: Table, writes: &[Write]| {
+            let mut keys = writes.iter().filter_map(|write| match write {
+                Write::Put { table: of, key, .. } if *of == table => Some(key.clone()),
+                _ => None,
+            });
+            // Of several tasks none is the one.
+            keys.next().filter(|_| keys.next().is_none())
+        };
+        let begins = |(_, writes): &(u64, Vec<Write>)| {
+            [Table::Tasks, Table::Batches]
+                .iter()
+                .any(|table| key_in(*table, writes).is_some())
+        };
+        let place = batches.iter().position(begins).unwrap_or(0);
+        let Some((ticket, writes)) = batches.get_mut(place) else {
+            return;
+        };
+        let task = key_in(Table::Tasks, writes);
+        let batch = key_in(Table::Batches, writes);
+        if let Some(audit) = noted.accepted(task, batch) {
+            writes.extend(self.trail.append(audit, self.clock.wall()));
+            self.unsynced_records += 1;
+            self.recorded_under = *ticket;
+        }
+    }
+
+    /// Appends to the audit trail.
+    fn record(&mut self, audit: Audit) {
+        let writes = self.trail.append(audit, self.clock.wall());
+        self.unsynced_records += 1;
+        self.recorded_under = self.last_ticket;
+        self.remember(self.last_ticket, writes);
+    }
+
+    /// Says now and then what leaves no record.
+    fn tell_unrecorded(&mut self, now: Instant) {
+        if now < self.unrecorded_at + UNRECORDED_EVERY {
+            return;
+        }
+        self.unrecorded_at = now;
+        let Unrecorded { strangers, lost } = self.context.audit.take_counts();
+        if strangers > 0 {
+            log::warn!("api: requests of unknown senders refused in the last minute: {strangers}");
+        }
+        if lost > 0 {
+            log::error!("the audit trail lacks records, for the disk was too slow: {lost}");
+        }
+    }
+
+    fn remember(&self, ticket: u64, writes: Vec<Write>) {
         let Some(journal) = &self.journal else { return };
         if journal.try_send(Batch { ticket, writes }).is_err() {
             log::error!("the journal's thread is gone");
@@ -340,6 +450,7 @@ impl Shell {
         }
         self.housekeeping_at = now + self.watchdog.unwrap_or(HOUSEKEEPING).min(HOUSEKEEPING);
         self.rack.handle_wall(self.clock.wall(), now);
+        self.tell_unrecorded(now);
         let gone: Vec<CallId> = self
             .replies
             .iter()
@@ -447,14 +558,14 @@ impl Shell {
                     .warnings
                     .iter()
                     .for_each(|warning| log::warn!("{warning}"));
-                let policy = Rc::new(policy(&configuration.api));
+                let policy = policy(&configuration.api);
                 let api = configuration.api;
                 match self
                     .rack
                     .reload(configuration.rack, configuration.nodes, now)
                 {
                     Ok(()) => {
-                        self.context.policy.replace(policy);
+                        self.context.policy.replace(Rc::new(policy));
                         self.end_lost_looks();
                         for key in listen::fixed(&self.api, &api) {
                             log::warn!("{key} has changed: that holds from the next start on");
@@ -514,12 +625,14 @@ impl Shell {
 fn context(
     asks: Sender<Asked>,
     looks: Sender<Look>,
+    audit: TrailQueue,
+    user_names: UserNames,
     inputs: &Sender<Input>,
     configuration: &Configuration,
     shutdown: Receiver<()>,
-    executor: Executor,
 ) -> Rc<Context> {
-    let (for_audit, for_metrics) = (inputs.clone(), inputs.clone());
+    let for_metrics = inputs.clone();
+    let user_names = Rc::new(user_names);
     let limits = configuration.api.limits.clone();
     Rc::new(Context {
         asks,
@@ -540,26 +653,15 @@ fn context(
                 text.unwrap_or_else(|| "# the daemon is shutting down\n# EOF\n".to_owned())
             })
         }),
-        look_up: Box::new(|socket, peer| {
-            peer.user = peer.uid.and_then(names::user);
-            match kernel::peer_groups(socket) {
-                Ok(groups) => peer.groups = groups,
-                Err(error) => log::warn!("the groups of a client cannot be read: {error}"),
-            }
+        look_up: Box::new(|socket, peer| match kernel::peer_groups(socket) {
+            Ok(groups) => peer.groups = groups,
+            Err(error) => log::warn!("the groups of a client cannot be read: {error}"),
         }),
-        audit: Box::new(move |audit| {
-            log::info!(
-                "audit: {} {} {} -> {}",
-                audit.who.name,
-                audit.method,
-                audit.path,
-                audit.status
-            );
-            let inputs = for_audit.clone();
-            // Waiting for room in the channel is no work for the one who answers a client.
-            let sent = async move { inputs.send(Input::Audit(audit)).await };
-            executor.spawn(sent).detach();
+        user_name: Box::new(move |uid| {
+            let names = user_names.clone();
+            Box::pin(async move { names.name(uid).await })
         }),
+        audit,
         trail: Box::new(move |after, limit| Box::pin(read_trail(looks.clone(), after, limit))),
         limits,
         shutdown,
@@ -618,12 +720,20 @@ impl Entropy for Kernel {
     }
 }
 
+/// Names of BMCs that are looked up at once.
+const LOOK_UPS: usize = 4;
 /// Inputs that may wait for the loop.
 const INPUTS: usize = 128;
 /// Looks at the store that may wait for its thread; more wait with their clients.
 const LOOKS: usize = 4;
 /// Calls that may wait for the loop; more wait with their clients.
 const CALLS: usize = 256;
+/// Records of the trail that may wait for the disk beyond those that wait for the loop.
+const UNSYNCED_RECORDS: usize = 256;
+/// How often it is said what was not recorded.
+const UNRECORDED_EVERY: Duration = Duration::from_secs(60);
+/// How often it is asked whether the journal's thread has ended.
+const JOIN_LOOK: Duration = Duration::from_millis(2);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How long sessions may take to close.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);

@@ -92,7 +92,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What a client may cost. All but the last two are the keys of `[api.limits]`.
+/// What a client may cost. All but the last three are the keys of `[api.limits]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Connections of one listener. More are told 503 at once.
@@ -109,6 +109,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// A client that reads nothing for so long is let go.
     pub write_timeout: Duration,
+    /// The wait after a first failed log-in; it doubles.
+    pub login_wait: Duration,
     /// The rack answers within this, beyond what a call waits for by itself.
     pub answer: Duration,
     /// When the daemon goes down, requests under way have so long.
@@ -125,6 +127,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
+            login_wait: Duration::from_secs(1),
             answer: Duration::from_secs(30),
             grace: Duration::from_secs(5),
         }

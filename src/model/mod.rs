@@ -17,6 +17,7 @@ mod rack;
 pub(crate) mod seconds;
 mod stamp;
 mod task;
+mod text;
 mod who;
 mod whole;
 pub(crate) mod words;
@@ -45,6 +46,7 @@ pub use rack::{
 };
 pub use seconds::Seconds;
 pub use task::{ControlUse, OrderUse, PowerOptions, Task, TaskList, TaskStart};
+pub use text::{REASON_LIMIT, escaped, is_hidden};
 pub use who::{Role, Who};
 pub use words::{Word, Words};
 

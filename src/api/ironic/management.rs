@@ -2,7 +2,7 @@
 
 use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
-use crate::api::message::{self, Response};
+use crate::api::message::{self, Response, check_reason};
 use crate::api::version::INJECT_NMI;
 use crate::bmc::vocabulary::Order;
 use crate::model::{BootDevice, History, HistoryEntry, MaintenanceRequest, Operation};
@@ -89,6 +89,7 @@ pub async fn supported_boot_devices(request: RequestContext) -> Result<Response,
 /// `PUT /v1/nodes/{ident}/maintenance`
 pub async fn set_maintenance(request: RequestContext) -> Result<Response, Fault> {
     let wanted: MaintenanceRequest = request.json_or_default()?;
+    check_reason(wanted.reason.as_deref().unwrap_or_default())?;
     maintenance(&request, Some(wanted.reason)).await
 }
 

@@ -4,7 +4,8 @@
 use crate::api::ironic::record::MEMBERS;
 use crate::model::seconds::{SECONDS_LIMIT, WORDS_LIMIT};
 use crate::model::{
-    BmcReset, BootDevice, OnFailure, OnSoftTimeout, Operation, PowerState, TaskState, Words,
+    BmcReset, BootDevice, OnFailure, OnSoftTimeout, Operation, PowerState, REASON_LIMIT, TaskState,
+    Words,
 };
 use serde_json::{Map, Value, json};
 
@@ -198,7 +199,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "BootDeviceRequest",
         "boot_device!:device persistent:boolean?",
     ),
-    request("MaintenanceRequest", "reason:string?"),
+    request("MaintenanceRequest", "reason:remark?"),
     request("AcceptRequest", "guid!:uuid"),
     request("IdentifyRequest", "for:duration?"),
     request(
@@ -331,7 +332,8 @@ pub(super) fn typed(kind: &str) -> Value {
         "failure" => json!({ "enum": OnFailure::words() }),
         "name" => json!({ "type": "string", "minLength": 1 }),
         "names" => json!({ "type": "array", "items": typed("name"), "minItems": 1 }),
-        "reason" => json!({ "type": "string", "pattern": r"\S" }),
+        "reason" => json!({ "type": "string", "pattern": r"\S", "maxLength": REASON_LIMIT }),
+        "remark" => json!({ "type": "string", "maxLength": REASON_LIMIT }),
         shape => super::reference(shape),
     }
 }

@@ -7,7 +7,7 @@ use crate::api::events::EventStream;
 use crate::api::exposition::Exposition;
 use crate::api::fault::Fault;
 use crate::api::handle::EventFilter;
-use crate::api::message::Response;
+use crate::api::message::{Response, check_reason};
 use crate::api::openapi as description;
 use crate::model::{EventId, Hold, PauseRequest, Pausing};
 use std::sync::OnceLock;
@@ -80,6 +80,7 @@ pub async fn pausing(request: RequestContext) -> Result<Response, Fault> {
 /// `POST /v1/pause`
 pub async fn pause(request: RequestContext) -> Result<Response, Fault> {
     let wanted: PauseRequest = request.json()?;
+    check_reason(&wanted.reason)?;
     if wanted.reason.trim().is_empty() {
         return Err(Fault::bad(
             "reason is empty: everyone who is refused meanwhile will want to know",

@@ -6,7 +6,7 @@ use crate::api::fault::Fault;
 use crate::model::ErrorKind;
 use http::HeaderMap;
 use smol::future::FutureExt;
-use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use smol::net::unix::{UnixListener, UnixStream};
 use smol::net::{TcpListener, TcpStream};
 use std::future::Future;
@@ -63,10 +63,14 @@ impl Door for TcpListener {
     const SCHEME: &'static str = "http";
 
     async fn accept(&self, _: &Context) -> io::Result<(TcpStream, Peer)> {
-        let (stream, _) = TcpListener::accept(self).await?;
+        let (stream, from) = TcpListener::accept(self).await?;
         // Answers are small and awaited: nothing is gained by holding them back.
         stream.set_nodelay(true)?;
-        Ok((stream, Peer::tcp()))
+        let peer = Peer {
+            address: Some(from.ip()),
+            ..Peer::tcp()
+        };
+        Ok((stream, peer))
     }
 
     fn greet(&self, raw: TcpStream, _: &Context) -> Later<Option<TcpStream>> {
@@ -78,8 +82,8 @@ impl Door for TcpListener {
     }
 }
 
-/// A plain 503.
-async fn say_no<S: AsyncWrite + Unpin>(mut stream: S) {
+/// A plain 503, once the request's head is there: a client that still writes would not read it.
+async fn say_no<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let fault = Fault::new(
         http::StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Crowded,
@@ -91,12 +95,37 @@ async fn say_no<S: AsyncWrite + Unpin>(mut stream: S) {
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
+    within(HEAD_PATIENCE, read_head(&mut stream)).await;
     let say = async {
         let _ = stream.write_all(text.as_bytes()).await;
         let _ = stream.close().await;
+        // What is left unread would make the kernel throw away what was written.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
     };
-    say.or(async {
-        smol::Timer::after(Duration::from_secs(1)).await;
-    })
-    .await;
+    within(Duration::from_secs(1), say).await;
 }
+
+/// Reads to the empty line that ends the head, or as far as a head may go.
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) {
+    let (mut head, mut read) = ([0; 4096], 0);
+    while read < head.len() {
+        match stream.read(&mut head[read..]).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => read += count,
+        }
+        if head[..read].windows(4).any(|four| four == b"\r\n\r\n") {
+            return;
+        }
+    }
+}
+
+async fn within(patience: Duration, what: impl Future<Output = ()>) {
+    let late = async {
+        smol::Timer::after(patience).await;
+    };
+    what.or(late).await;
+}
+
+/// How long a client that is sent away has for its request's head.
+const HEAD_PATIENCE: Duration = Duration::from_millis(500);

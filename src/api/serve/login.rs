@@ -1,5 +1,6 @@
-//! Passwords of http_basic: compared off the executor, few at a time, with failures slowed down and successes remembered
-//! for a while, so that a script's hundredth request does not cost its hundredth bcrypt.
+//! Passwords of http_basic and bearer tokens: passwords are compared off the loop, few at a time; after a wrong one the
+//! next check of that name from that peer waits, a right one too; successes are remembered for a while, so that a
+//! script's hundredth request does not cost its hundredth bcrypt.
 
 use crate::api::fault::Fault;
 use crate::model::ErrorKind;
@@ -7,19 +8,24 @@ use http::StatusCode;
 use sha2::{Digest, Sha256};
 use smol::lock::Semaphore;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// How many comparisons run at once: each keeps a core busy.
 const AT_ONCE: usize = 2;
-/// How many failures of one user pass without delay.
-const BURST: u32 = 5;
-/// After so long one failure is forgiven.
-const FORGIVE: Duration = Duration::from_secs(5);
+/// How many failures of one peer, whatever names it tries, pass without delay.
+const BURST: u32 = 10;
+/// The longest wait after a failure.
+const LONGEST: Duration = Duration::from_secs(30);
+/// After so long without another one, failures are forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(600);
 /// How long a password that was right stays right without another comparison.
 const REMEMBERED: Duration = Duration::from_secs(300);
-/// How many users are remembered, in either way.
-const USERS: usize = 256;
+/// How long a peer that logged in with a name does not wait for failures with other names.
+const TRUSTED: Duration = Duration::from_secs(24 * 3600);
+/// How many entries of each kind are remembered.
+const KEPT: usize = 256;
 
 /// What is remembered of log-ins.
 pub struct Login {
@@ -27,12 +33,40 @@ pub struct Login {
     memory: RefCell<Memory>,
 }
 
+/// A name tried by a peer; no name is that of tokens.
+type Key = (IpAddr, String);
+
 #[derive(Default)]
 struct Memory {
-    failures: BTreeMap<String, (u32, Instant)>,
+    failures: BTreeMap<Key, Failures>,
+    /// Of one peer with whatever names: no list of names empties it.
+    of_peers: BTreeMap<IpAddr, Failures>,
+    /// Checks that wait, or are under way, after a failure.
+    waiting: BTreeSet<Key>,
+    trusted: BTreeMap<Key, Instant>,
     successes: BTreeMap<[u8; 32], Instant>,
     /// What makes the sums of passwords worthless outside this process.
     pepper: [u8; 32],
+}
+
+#[derive(Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+/// A check that is to be made.
+pub struct Attempt<'a> {
+    /// Where it comes from.
+    pub peer: IpAddr,
+    /// The name that is claimed.
+    pub user: &'a str,
+    /// What it says.
+    pub password: String,
+    /// What it must match.
+    pub hash: String,
+    /// What a refusal asks with.
+    pub challenge: &'a str,
 }
 
 impl Default for Login {
@@ -45,43 +79,83 @@ impl Default for Login {
 }
 
 impl Login {
-    /// Whether `password` is the one that `hash` was made of.
+    /// Whether the password is right. The first wait after a failure is `first_wait`; it doubles.
     ///
     /// # Errors
-    /// 401 where it is not, 429 after too many of those.
+    /// 401 where it is not, 429 while another check of that name from that peer waits.
     pub async fn check(
         &self,
-        user: &str,
-        password: String,
-        hash: String,
-        challenge: &str,
+        attempt: Attempt<'_>,
+        first_wait: Duration,
         entropy: impl Fn(&mut [u8]),
     ) -> Result<(), Fault> {
+        let Attempt {
+            peer,
+            user,
+            password,
+            hash,
+            challenge,
+        } = attempt;
         let sum = self.sum(user, &password, &hash, entropy);
         if self.remembered(&sum, Instant::now()) {
             return Ok(());
         }
+        let key = (network(peer), user.to_owned());
+        let _alone = self.wait_alone(&key, first_wait).await?;
         let _turn = self.comparing.acquire().await;
-        if let Some(wait) = self.must_wait(user, Instant::now()) {
+        let right = smol::unblock(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
+        if right {
+            self.succeeded(key, sum, Instant::now());
+            return Ok(());
+        }
+        // Not the name: people type passwords there.
+        log::warn!("api: a log-in from {peer} failed");
+        self.failed(key, Instant::now());
+        Err(Fault::not_authenticated(
+            "Incorrect username or password",
+            challenge,
+        ))
+    }
+
+    /// A wrong token: its refusal waits. A right one never does: it is no word that can be guessed.
+    ///
+    /// # Errors
+    /// 429 while the refusal of another one from that peer waits, else what `refusal` is.
+    pub async fn wrong_token<T>(
+        &self,
+        peer: IpAddr,
+        first_wait: Duration,
+        refusal: Fault,
+    ) -> Result<T, Fault> {
+        let key = (network(peer), String::new());
+        let _alone = self.wait_alone(&key, first_wait).await?;
+        log::warn!("api: a wrong bearer token from {peer}");
+        self.failed(key, Instant::now());
+        Err(refusal)
+    }
+
+    /// Waits for what failures before demand, alone.
+    async fn wait_alone(&self, key: &Key, first_wait: Duration) -> Result<Alone<'_>, Fault> {
+        let wait = self.must_wait(key, first_wait, Instant::now());
+        if wait.is_zero() {
+            let (login, key) = (self, None);
+            return Ok(Alone { login, key });
+        }
+        if !self.memory.borrow_mut().waiting.insert(key.clone()) {
             let seconds = wait.as_secs() + 1;
             return Err(Fault::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 ErrorKind::TooManyRequests,
-                format!("too many failed log-ins of {user}: try again in {seconds} s"),
+                format!("log-ins failed, and another one waits: try again in {seconds} s"),
             )
             .with("retry-after", seconds.to_string()));
         }
-        let right = smol::unblock(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
-        self.remember(user, sum, right, Instant::now());
-        if right {
-            Ok(())
-        } else {
-            log::warn!("api: a log-in of {user:?} failed");
-            Err(Fault::not_authenticated(
-                "Incorrect username or password",
-                challenge,
-            ))
-        }
+        let alone = Alone {
+            login: self,
+            key: Some(key.clone()),
+        };
+        smol::Timer::after(wait).await;
+        Ok(alone)
     }
 
     fn sum(&self, user: &str, password: &str, hash: &str, entropy: impl Fn(&mut [u8])) -> [u8; 32] {
@@ -99,52 +173,109 @@ impl Login {
     }
 
     fn remembered(&self, sum: &[u8; 32], now: Instant) -> bool {
-        self.memory
-            .borrow()
-            .successes
-            .get(sum)
-            .is_some_and(|since| now.duration_since(*since) < REMEMBERED)
-    }
-
-    fn must_wait(&self, user: &str, now: Instant) -> Option<Duration> {
         let memory = self.memory.borrow();
-        let (failures, last) = memory.failures.get(user)?;
-        let over = failures.saturating_sub(BURST);
-        let open = *last + FORGIVE * over;
-        (over > 0 && open > now).then(|| open - now)
+        let since = memory.successes.get(sum);
+        since.is_some_and(|since| now.duration_since(*since) < REMEMBERED)
     }
 
-    fn remember(&self, user: &str, sum: [u8; 32], right: bool, now: Instant) {
+    fn must_wait(&self, key: &Key, first_wait: Duration, now: Instant) -> Duration {
+        let memory = self.memory.borrow();
+        let own = memory.failures.get(key);
+        let own = own.map_or(Duration::ZERO, |own| own.wait(0, first_wait, now));
+        let trusted = memory.trusted.get(key);
+        if trusted.is_some_and(|since| now.duration_since(*since) < TRUSTED) {
+            return own;
+        }
+        let of_peer = [key.0, SHARED].map(|peer| memory.of_peers.get(&peer));
+        let of_peer = of_peer.into_iter().flatten();
+        let of_peer = of_peer.map(|peer| peer.wait(BURST, first_wait, now)).max();
+        own.max(of_peer.unwrap_or(Duration::ZERO))
+    }
+
+    fn succeeded(&self, key: Key, sum: [u8; 32], now: Instant) {
         let mut memory = self.memory.borrow_mut();
-        if right {
+        memory
+            .successes
+            .retain(|_, since| now.duration_since(*since) < REMEMBERED);
+        if memory.successes.len() >= KEPT {
+            memory.successes.clear();
+        }
+        memory.successes.insert(sum, now);
+        memory.failures.remove(&key);
+        if memory.trusted.len() >= KEPT {
             memory
-                .successes
-                .retain(|_, since| now.duration_since(*since) < REMEMBERED);
-            if memory.successes.len() >= USERS {
-                memory.successes.clear();
+                .trusted
+                .retain(|_, since| now.duration_since(*since) < TRUSTED);
+        }
+        if memory.trusted.len() < KEPT {
+            memory.trusted.insert(key, now);
+        }
+    }
+
+    fn failed(&self, key: Key, now: Instant) {
+        let mut memory = self.memory.borrow_mut();
+        let Memory {
+            failures, of_peers, ..
+        } = &mut *memory;
+        let fresh = |failures: &mut Failures| now.duration_since(failures.last) < FORGOTTEN;
+        failures.retain(|_, failures| fresh(failures));
+        of_peers.retain(|_, failures| fresh(failures));
+        // Beyond the room that there is, peers share an entry, and names are counted with their peer alone.
+        let shared = of_peers.len() >= KEPT && !of_peers.contains_key(&key.0);
+        let peer = if shared { SHARED } else { key.0 };
+        Failures::count(of_peers.entry(peer), now);
+        if failures.len() < KEPT || failures.contains_key(&key) {
+            Failures::count(failures.entry(key), now);
+        }
+    }
+}
+
+/// Peers that there is no room for.
+const SHARED: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+impl Failures {
+    fn count<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Failures>, now: Instant) {
+        let failures = entry.or_insert(Failures {
+            count: 0,
+            last: now,
+        });
+        failures.count = failures.count.saturating_add(1);
+        failures.last = now;
+    }
+
+    /// How long the next check waits, where so many failures pass.
+    fn wait(&self, pass: u32, first: Duration, now: Instant) -> Duration {
+        let since = now.duration_since(self.last);
+        match self.count.saturating_sub(pass) {
+            0 => Duration::ZERO,
+            _ if since >= FORGOTTEN => Duration::ZERO,
+            over => {
+                let doubled = first.saturating_mul(1 << (over - 1).min(16));
+                doubled.min(LONGEST).saturating_sub(since)
             }
-            memory.successes.insert(sum, now);
-            memory.failures.remove(user);
-            return;
         }
-        if memory.failures.len() >= USERS {
-            memory
-                .failures
-                .retain(|_, (count, last)| now.duration_since(*last) < FORGIVE * *count);
+    }
+}
+
+/// A check that waits, alone with its name and peer.
+struct Alone<'a> {
+    login: &'a Login,
+    key: Option<Key>,
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            self.login.memory.borrow_mut().waiting.remove(key);
         }
-        // Names that nobody has would fill the memory: beyond its size they share one entry.
-        let shared = memory.failures.len() >= USERS && !memory.failures.contains_key(user);
-        let key = if shared {
-            String::new()
-        } else {
-            user.to_owned()
-        };
-        let (count, last) = memory.failures.entry(key).or_insert((0, now));
-        let forgiven = now.duration_since(*last).as_secs() / FORGIVE.as_secs();
-        *count = count
-            .saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
-            .saturating_add(1);
-        *last = now;
+    }
+}
+
+/// What one person has of addresses: one of IPv4, a /64 of IPv6.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
     }
 }
 
@@ -152,18 +283,71 @@ impl Login {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn key(peer: u8, user: &str) -> Key {
+        (IpAddr::from([10, 0, 0, peer]), user.to_owned())
+    }
+
     #[test]
-    fn failures_are_slowed_down_and_forgiven_with_time() {
+    fn the_wait_after_a_failure_doubles_is_bounded_and_over_some_time() {
         let login = Login::default();
         let start = Instant::now();
-        for _ in 0..BURST {
-            login.remember("eve", [0; 32], false, start);
+        let wait = |now| login.must_wait(&key(1, "eve"), SECOND, now);
+        assert_eq!(wait(start), Duration::ZERO);
+        for expected in [1, 2, 4, 8, 16, 30, 30] {
+            login.failed(key(1, "eve"), start);
+            assert_eq!(wait(start), Duration::from_secs(expected));
         }
-        assert_eq!(login.must_wait("eve", start), None);
-        login.remember("eve", [0; 32], false, start);
-        assert_eq!(login.must_wait("eve", start), Some(FORGIVE));
-        assert_eq!(login.must_wait("alice", start), None);
-        assert_eq!(login.must_wait("eve", start + FORGIVE), None);
+        assert_eq!(wait(start + Duration::from_secs(29)), SECOND);
+        assert_eq!(wait(start + Duration::from_secs(30)), Duration::ZERO);
+        assert_eq!(
+            login.must_wait(&key(2, "eve"), SECOND, start),
+            Duration::ZERO
+        );
+        assert_eq!(wait(start + FORGOTTEN), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_list_of_names_does_not_make_room_for_another_guess() {
+        let login = Login::default();
+        let start = Instant::now();
+        for number in 0..1000 {
+            login.failed(key(1, &format!("name{number}")), start);
+        }
+        assert_eq!(login.must_wait(&key(1, "anna"), SECOND, start), LONGEST);
+        assert_eq!(
+            login.must_wait(&key(2, "anna"), SECOND, start),
+            Duration::ZERO
+        );
+        assert!(login.memory.borrow().failures.len() <= KEPT);
+    }
+
+    #[test]
+    fn a_peer_that_logged_in_with_a_name_waits_for_its_own_failures_only() {
+        let login = Login::default();
+        let start = Instant::now();
+        login.succeeded(key(1, "anna"), [0; 32], start);
+        for _ in 0..100 {
+            login.failed(key(1, "eve"), start);
+        }
+        let wait = |user: &str| login.must_wait(&key(1, user), SECOND, start);
+        assert_eq!(wait("anna"), Duration::ZERO);
+        assert_eq!(wait("berta"), LONGEST);
+        login.failed(key(1, "anna"), start);
+        assert_eq!(wait("anna"), SECOND);
+    }
+
+    #[test]
+    fn many_peers_share_what_there_is_no_room_for() {
+        let login = Login::default();
+        let start = Instant::now();
+        let far = |number: u32| (IpAddr::from(number.to_be_bytes()), "eve".to_owned());
+        for number in 0..1000 {
+            login.failed(far(0x0a00_0000 + number), start);
+        }
+        assert_eq!(login.must_wait(&far(0x0b00_0000), SECOND, start), LONGEST);
+        assert!(login.memory.borrow().of_peers.len() <= KEPT + 1);
     }
 
     #[test]
@@ -172,8 +356,8 @@ mod tests {
         let start = Instant::now();
         let sum = login.sum("alice", "secret", "hash", |bytes| bytes.fill(7));
         assert!(!login.remembered(&sum, start));
-        login.remember("alice", sum, true, start);
-        assert!(login.remembered(&sum, start + Duration::from_secs(1)));
+        login.succeeded(key(1, "alice"), sum, start);
+        assert!(login.remembered(&sum, start + SECOND));
         assert!(!login.remembered(&sum, start + REMEMBERED));
         let other = login.sum("alice", "secret", "another hash", |bytes| bytes.fill(7));
         assert!(!login.remembered(&other, start));

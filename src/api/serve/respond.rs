@@ -2,6 +2,7 @@
 //! the answer.
 
 use super::guard::Hangup;
+use super::login::Attempt;
 use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Noted, Reply};
 use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
@@ -19,8 +20,10 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
 use smol::future::FutureExt;
+use smol::lock::SemaphoreGuardArc;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 /// The body of every answer: whole, or a stream.
@@ -65,6 +68,7 @@ pub async fn respond(
         && head.method == Method::GET
         && head.version == Version::HTTP_11
         && body.is_end_stream();
+    let looks = matches!(head.method, Method::GET | Method::HEAD);
     let id = request_id(context);
     let path = head.uri.path().to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
@@ -72,10 +76,12 @@ pub async fn respond(
     // hyper hides a Content-Length beside a Transfer-Encoding and follows the latter. A proxy before us may have followed
     // the former: what comes after this request on the connection is not to be trusted (RFC 9112 §6.1).
     let doubtful = head.headers.contains_key(http::header::TRANSFER_ENCODING);
+    let turn = Rc::new(RefCell::new(None));
     let mut record = Record::open(&connection, &head.method, &path, &id);
     let outcome: Result<End, Fault> = async {
         let public = route::is_public(&head.method, &path);
         let peer = enter(&connection, public, &head.headers).await?;
+        record.known = peer.is_known();
         record.audit.who = Who {
             name: peer.name(),
             uid: peer.uid,
@@ -83,6 +89,7 @@ pub async fn respond(
             pid: peer.pid,
             request: id.clone(),
         };
+        record.expect(&head.method, &path);
         let body = read_body(body, context).await?;
         let request = Request {
             method: head.method.clone(),
@@ -95,17 +102,19 @@ pub async fn respond(
             scheme: connection.scheme,
         };
         let rights = context.policy().rights(&request.peer);
+        let peer = Rc::new(request.peer.clone());
         let daemon = Rc::new(ThroughLoop {
             connection: connection.clone(),
-            peer: Rc::new(request.peer.clone()),
+            peer: peer.clone(),
             noted: record.noted.clone(),
+            turn: Rc::downgrade(&turn),
         });
         let (dress, outcome) = handle(request, &rights, daemon).await;
         frame = dress;
         match outcome? {
             Outcome::Whole(response) => Ok(End::Whole(response)),
             Outcome::Stream(mut events) => {
-                let ticket = StreamTicket::take(context)?;
+                let ticket = StreamTicket::take(context, &peer)?;
                 let text = events.next().await?.unwrap_or_default();
                 Ok(End::Stream(text, events, ticket))
             }
@@ -126,8 +135,14 @@ pub async fn respond(
         Err(fault) => (frame.finish(Err(fault)), None),
     };
     record.audit.status = response.status.as_u16();
-    drop(record);
-    let bytes = Bytes::from(std::mem::take(&mut response.body));
+    record.close().await;
+    let unwritten = &context.state.unwritten;
+    if looks && unwritten.refuses(response.body.len()) {
+        response = frame.finish(Err(too_much_unwritten()));
+    }
+    let body = std::mem::take(&mut response.body);
+    let bytes = Bytes::from_owner(unwritten.count(body));
+    turn.replace(None);
     let Some((text, events, ticket)) = stream else {
         return Ok(dressed(response, Either::Left(Full::new(bytes)), doubtful));
     };
@@ -144,10 +159,16 @@ pub async fn respond(
 /// answer (its connection broke, the daemon went down), since what was asked may have been done.
 struct Record {
     context: Rc<Context>,
-    changes: bool,
+    /// Whether there is anything to say, and it was not said yet.
+    due: bool,
+    /// Whether it is known who asks: what strangers ask for is counted and leaves nothing that lasts.
+    known: bool,
     audit: Audit,
     noted: Rc<Noted>,
 }
+
+/// As much of a path is recorded.
+const PATH_RECORDED: usize = 256;
 
 /// The status in the trail of a request that was not answered.
 const UNANSWERED: u16 = 499;
@@ -156,7 +177,8 @@ impl Record {
     fn open(connection: &Connection, method: &Method, path: &str, id: &str) -> Self {
         Record {
             context: connection.context.clone(),
-            changes: !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),
+            due: !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),
+            known: connection.peer.is_known(),
             audit: Audit {
                 who: Who {
                     name: connection.peer.name(),
@@ -164,7 +186,7 @@ impl Record {
                     ..Who::default()
                 },
                 method: method.to_string(),
-                path: path.to_owned(),
+                path: beginning(path, PATH_RECORDED),
                 nodes: None,
                 what: None,
                 status: UNANSWERED,
@@ -179,10 +201,36 @@ impl Record {
     }
 }
 
-impl Drop for Record {
-    fn drop(&mut self) {
-        if !self.changes {
-            return;
+impl Record {
+    /// Hands the rack's turn what is to be written if it accepts what is asked.
+    fn expect(&self, method: &Method, path: &str) {
+        let found = route::find(path).ok();
+        let endpoint = found.and_then(|found| found.route.endpoint(method));
+        if let (Some(endpoint), true) = (endpoint, self.due && self.known) {
+            let expected = Audit {
+                status: endpoint.status,
+                error: None,
+                ..self.audit.clone()
+            };
+            self.noted.expected.replace(Some(expected));
+        }
+    }
+
+    /// Says it, before the request is answered.
+    async fn close(mut self) {
+        if let Some(audit) = self.take() {
+            self.context.audit.record(audit).await;
+        }
+    }
+
+    /// What there is to say, once.
+    fn take(&mut self) -> Option<Audit> {
+        if !std::mem::take(&mut self.due) {
+            return None;
+        }
+        if !self.known {
+            self.context.audit.count_stranger();
+            return None;
         }
         let mut audit = std::mem::take(&mut self.audit);
         if let Some(deed) = self.noted.deed.take() {
@@ -192,8 +240,34 @@ impl Drop for Record {
         }
         audit.task = self.noted.task.take();
         audit.batch = self.noted.batch.take();
-        (self.context.audit)(audit);
+        log::info!(
+            "audit: {} {} {} -> {}",
+            audit.who.name,
+            audit.method,
+            audit.path,
+            audit.status
+        );
+        // Written down when it was accepted: only what came of it differently is still to be said.
+        let as_expected = self.noted.written.get() && audit.error.is_none();
+        (!as_expected).then_some(audit)
     }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some(audit) = self.take() {
+            self.context.audit.record_at_once(audit);
+        }
+    }
+}
+
+/// At most so many bytes of a text.
+fn beginning(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let whole = (0..=most).rev().find(|at| text.is_char_boundary(*at));
+    format!("{}...", &text[..whole.unwrap_or(0)])
 }
 
 /// `req-<uuid>`
@@ -242,8 +316,15 @@ async fn enter(
 ) -> Result<Peer, Fault> {
     let context = &connection.context;
     let mut peer = connection.peer.clone();
+    let address = peer.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let first_wait = context.limits.login_wait;
     match context.policy().enter(peer.transport, public, headers)? {
         Entry::Open => {}
+        Entry::WrongToken => {
+            let refusal = Fault::not_authenticated("Incorrect bearer token", "Bearer");
+            let login = &context.state.login;
+            return login.wrong_token(address, first_wait, refusal).await;
+        }
         Entry::Token { name, sha256 } => {
             peer.user = Some(name);
             peer.credential = Some(Credential::Token(sha256));
@@ -254,9 +335,14 @@ async fn enter(
             hash,
         } => {
             let login = &context.state.login;
-            login
-                .check(&user, password, hash.clone(), CHALLENGE, &context.entropy)
-                .await?;
+            let attempt = Attempt {
+                peer: address,
+                user: &user,
+                password,
+                hash: hash.clone(),
+                challenge: CHALLENGE,
+            };
+            login.check(attempt, first_wait, &context.entropy).await?;
             peer.user = Some(user.clone());
             peer.credential = Some(Credential::Password { user, hash });
         }
@@ -308,22 +394,51 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
     reading.or(late).await
 }
 
+/// Whether the answer to a call tells of everything there is.
+fn is_long(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Nodes | Call::Tasks { .. } | Call::Batches | Call::History { .. }
+    )
+}
+
+/// 503 for a long answer where so many wait already to be read.
+fn too_much_unwritten() -> Fault {
+    Fault::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Crowded,
+        "too many long answers wait for clients that do not read them: try again",
+    )
+    .with("retry-after", "2")
+}
+
 /// The daemon as the handlers of one request see it: calls go to the loop over a channel.
 struct ThroughLoop {
     connection: Rc<Connection>,
     peer: Rc<Peer>,
     noted: Rc<Noted>,
+    /// The turn of a long answer, kept until that is made. A stream, which goes on after its request, keeps none.
+    turn: Weak<RefCell<Option<SemaphoreGuardArc>>>,
 }
 
 impl Daemon for ThroughLoop {
     fn call(&self, call: Call) -> Later<Result<Result<Answer, Refused>, Fault>> {
         let connection = self.connection.clone();
         let (peer, noted) = (self.peer.clone(), self.noted.clone());
+        let turn = self.turn.clone();
         Box::pin(async move {
             noted.asked(&call);
+            let has_turn = |turn: Rc<RefCell<Option<_>>>| turn.borrow().is_some();
+            let mut taken = None;
+            if is_long(&call) && !turn.upgrade().is_some_and(has_turn) {
+                taken = Some(connection.context.state.long.acquire_arc().await);
+            }
             let answer = asked(call, peer, noted.clone(), &connection).await?;
             if let Ok(answer) = &answer {
                 noted.answered(answer);
+            }
+            if let (Some(turn), Some(taken)) = (turn.upgrade(), taken) {
+                turn.replace(Some(taken));
             }
             Ok(answer)
         })

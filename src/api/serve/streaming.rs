@@ -6,7 +6,9 @@
 
 use super::guard::Guarded;
 use super::respond::Connection;
+use super::share::Place;
 use super::{Context, until_shutdown};
+use crate::api::access::Peer;
 use crate::api::events::EventStream;
 use crate::api::fault::Fault;
 use crate::model::ErrorKind;
@@ -24,18 +26,18 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 /// One of the streams that there may be.
-pub struct StreamTicket(Rc<Context>);
+pub struct StreamTicket(#[allow(dead_code, reason = "held, and given back when dropped")] Place);
 
 impl StreamTicket {
     /// A place among them.
     ///
     /// # Errors
     /// 503 where there are as many as there may be.
-    pub fn take(context: &Rc<Context>) -> Result<Self, Fault> {
+    pub fn take(context: &Context, peer: &Peer) -> Result<Self, Fault> {
         let streams = &context.state.streams;
-        if streams.get() < context.limits.streams as usize {
-            streams.set(streams.get() + 1);
-            return Ok(StreamTicket(context.clone()));
+        let place = streams.take(context.limits.streams as usize, peer, &context.policy());
+        if let Some(place) = place {
+            return Ok(StreamTicket(place));
         }
         Err(Fault::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -46,13 +48,6 @@ impl StreamTicket {
             ),
         )
         .with("retry-after", "5"))
-    }
-}
-
-impl Drop for StreamTicket {
-    fn drop(&mut self) {
-        let streams = &self.0.state.streams;
-        streams.set(streams.get() - 1);
     }
 }
 

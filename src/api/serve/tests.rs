@@ -52,6 +52,7 @@ fn short() -> Limits {
         header_timeout: Duration::from_millis(400),
         body_timeout: Duration::from_millis(400),
         write_timeout: Duration::from_millis(600),
+        login_wait: Duration::from_millis(1),
         answer: Duration::from_millis(800),
         grace: Duration::from_millis(800),
     }
@@ -132,6 +133,7 @@ fn policy() -> Policy {
             role: Role::Operator,
             nodes: None,
         }],
+        daemon_uid: Some(nix::unistd::getuid().as_raw()),
         ..Policy::default()
     }
 }
@@ -148,15 +150,16 @@ impl House {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let audits = Arc::new(Mutex::new(Vec::new()));
         let (audit, seen) = (audits.clone(), calls.clone());
-        let context = move |asks| Context {
+        let context = move |asks, queue| Context {
             asks,
             entropy: Box::new(|bytes| bytes.fill(0x5a)),
             policy: RefCell::new(Rc::new(policy())),
             #[cfg(feature = "tls")]
             identity: RefCell::default(),
             metrics: Box::new(|| Box::pin(async { "# EOF\n".to_owned() })),
-            look_up: Box::new(|_, peer| peer.user = Some("tester".into())),
-            audit: Box::new(move |entry| audit.lock().expect("no test panics here").push(entry)),
+            look_up: Box::new(|_, _| {}),
+            user_name: Box::new(|_| Box::pin(async { Some("tester".to_owned()) })),
+            audit: queue,
             trail: Box::new(|after, limit| {
                 Box::pin(async move {
                     let records = vec![format!("{{\"number\":{}}}", after + 1); limit.min(1)];
@@ -175,7 +178,14 @@ impl House {
         let address = tcp.local_addr().expect("an address");
         let thread = std::thread::spawn(move || {
             let (asks, asked) = smol::channel::bounded::<Asked>(16);
+            let (queue, records) = TrailQueue::new();
             let executor = smol::LocalExecutor::new();
+            let keep = |entry| audit.lock().expect("no test panics here").push(entry);
+            let recording = async {
+                while let Ok(entry) = records.recv().await {
+                    keep(entry);
+                }
+            };
             let answering = async {
                 let mut kept = Vec::new();
                 while let Ok(asked) = asked.recv().await {
@@ -196,14 +206,17 @@ impl House {
                 }
             };
             let serving = async {
-                let context = Rc::new(context(asks));
+                let context = Rc::new(context(asks, queue));
                 future::zip(
                     serve_unix(listener, context.clone()),
                     serve_tcp(tcp, context),
                 )
                 .await;
             };
-            smol::block_on(executor.run(serving.or(answering)));
+            smol::block_on(executor.run(serving.or(answering).or(recording)));
+            while let Ok(entry) = records.try_recv() {
+                keep(entry);
+            }
         });
         House {
             path,
@@ -234,6 +247,17 @@ impl House {
 
     fn calls(&self) -> Vec<Call> {
         self.calls.lock().expect("no test panics here").clone()
+    }
+
+    /// What the trail was told, once it was told anything.
+    fn recorded(&self) -> Vec<Audit> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let audits = || self.audits.lock().expect("no test panics here").clone();
+        while audits().is_empty() {
+            assert!(Instant::now() < deadline, "never recorded");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        audits()
     }
 
     /// That others are served whatever else goes on.
@@ -308,7 +332,7 @@ fn the_kernel_says_who_asks_and_the_audit_hears_of_it() {
     assert_eq!(who.uid, Some(nix::unistd::getuid().as_raw()));
     assert_eq!(who.pid, Some(nix::unistd::getpid().as_raw()));
     assert_eq!(who.name, "tester");
-    let audits = house.audits.lock().expect("no test panics here");
+    let audits = house.recorded();
     assert_eq!(
         (
             audits.len(),
@@ -597,8 +621,20 @@ fn on_tcp_a_password_or_a_token_opens_and_guessing_is_slowed_down() {
         "403"
     );
     let statuses: Vec<String> = (0..8).map(|_| status(&send(wrong)).to_owned()).collect();
-    assert_eq!(statuses.first().map(String::as_str), Some("401"));
-    assert_eq!(statuses.last().map(String::as_str), Some("429"));
+    assert_eq!(statuses, ["401"; 8], "one at a time, each waits");
+    // Of two at once one waits, and the other is told to.
+    let both = std::thread::scope(|scope| {
+        let sent: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| status(&send(wrong)).to_owned()))
+            .collect();
+        let mut both: Vec<String> = sent
+            .into_iter()
+            .map(|sent| sent.join().expect("no panic"))
+            .collect();
+        both.sort();
+        both
+    });
+    assert_eq!(both, ["401", "429"]);
     // Who was let in a moment ago is not locked out by somebody else's guesses.
     assert_eq!(status(&send(right)), "200");
 }
@@ -624,4 +660,23 @@ fn the_figures_are_served_as_the_daemon_gives_them() {
             "{answer}"
         );
     }
+}
+
+#[test]
+fn who_was_not_let_in_leaves_nothing_that_lasts_and_a_long_path_is_cut() {
+    let house = House::new(obliging);
+    let long = format!("/v1/nodes/{}/states/power", "x".repeat(4000));
+    let mut stream = std::net::TcpStream::connect(house.tcp).expect("connected");
+    let text = format!(
+        "PUT {long} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    );
+    stream.write_all(text.as_bytes()).expect("sent");
+    assert_eq!(status(&read_all(&mut stream)), "401");
+    house.send(&text);
+    let audits = house.recorded();
+    let [audit] = &audits[..] else {
+        panic!("{audits:?}")
+    };
+    assert_eq!(audit.who.name, "tester");
+    assert!(audit.path.len() < 300, "{}", audit.path.len());
 }

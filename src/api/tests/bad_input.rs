@@ -333,3 +333,24 @@ fn a_host_that_is_no_host_does_not_get_into_links() {
         );
     }
 }
+
+#[test]
+fn a_reason_is_short_and_moves_no_cursor() {
+    let long = "x".repeat(501);
+    for reason in [
+        "two\nlines",
+        "\u{1b}]0;title\u{7}",
+        "\u{9b}31m",
+        "turned \u{202e}round",
+        &long,
+    ] {
+        let body = serde_json::json!({ "reason": reason }).to_string();
+        for line in ["POST /v1/pause", "PUT /v1/nodes/r1n01/maintenance"] {
+            let refused = request(line).body(&body).send();
+            assert_eq!(refused.status(), 400, "{line}: {reason:?}");
+            assert!(refused.calls.is_empty());
+        }
+    }
+    let fine = serde_json::json!({ "reason": "Lüfter 風扇 é" }).to_string();
+    assert_eq!(request("POST /v1/pause").body(&fine).send().status(), 200);
+}

@@ -231,7 +231,10 @@ fn credentials_that_are_missing_or_unreadable() {
     assert_eq!(status(&[("authorization", "Basic")]), Some(400));
     assert_eq!(status(&[("authorization", "Basic !!!")]), Some(400));
     assert_eq!(status(&[("authorization", "Basic YWxpY2U")]), Some(400));
-    assert_eq!(status(&[("authorization", "Bearer nonsense")]), Some(401));
+    assert_eq!(
+        enter(&tcp(), "/v1/nodes", &[("authorization", "Bearer nonsense")]),
+        Ok(Entry::WrongToken)
+    );
     assert_eq!(status(&[("authorization", "Bearer tok-123")]), None);
     // Ironic's CLI with auth type none sends a token that means nothing.
     assert_eq!(status(&[("x-auth-token", "notused")]), Some(401));
@@ -286,6 +289,10 @@ fn a_browser_and_a_bent_name_are_refused_on_tcp_and_any_host_is_fine_on_the_unix
     ] {
         assert_eq!(status(&[("host", host)]), None, "{host}");
     }
+    let mut two = HeaderMap::new();
+    two.append("host", "localhost".parse().expect("a header"));
+    two.append("host", "evil.example".parse().expect("a header"));
+    assert!(open.enter(Transport::Tcp, false, &two).is_err());
     for host in [
         "evil.example",
         "localhost.evil.example",

@@ -121,7 +121,10 @@ fn tokens_are_read_and_a_port_that_all_can_reach_is_warned_about() {
 fn mistakes_in_htpasswd_are_said_with_their_lines() {
     let world = World::new(&api("tcp = \"127.0.0.1:1\"")).with(
         "/etc/rackbmcd/htpasswd",
-        "# users\nops\nweak:$apr1$x$yz\n\n:x\n",
+        &format!(
+            "# users\nops\nweak:$apr1$x$yz\n\n:x\nslow:$2y$31${}\n",
+            "a".repeat(53)
+        ),
         0o640,
     );
     let found = world.load().unwrap_err();
@@ -129,6 +132,7 @@ fn mistakes_in_htpasswd_are_said_with_their_lines() {
         "/etc/rackbmcd/htpasswd:2:1: this is no user: write name:hash, as htpasswd -B makes it",
         "/etc/rackbmcd/htpasswd:3:1: the password of weak is no bcrypt hash: make it with htpasswd -B",
         "/etc/rackbmcd/htpasswd:5:1: this is no user: write name:hash, as htpasswd -B makes it",
+        "/etc/rackbmcd/htpasswd:6:1: the password of slow has a bcrypt cost of 31, too slow to compare at each log-in: make it with htpasswd -B -C 10 (14 at most)",
         "/etc/rackbmcd/rackbmcd.toml:2:7: /etc/rackbmcd/htpasswd has no user: make one with htpasswd -B",
     ];
     assert_eq!(found, expected);
