@@ -72,11 +72,11 @@ fn a_control_of_a_batch_says_which_of_its_tasks_refused_it_and_why() {
     for place in 0..3 {
         world.mood(&name(place)).os = OsMood::Hangs;
     }
-    world.crash();
-    world.settings.max_transitions = 2;
-    world.start();
     world.run_for(secs(5));
-    let batch = world.start_batch(batch_of(&["n01", "n02", "n03"], Operation::SoftPowerOff));
+    let batch = world.start_batch(BatchRequest {
+        max_parallel: 2,
+        ..batch_of(&["n01", "n02", "n03"], Operation::SoftPowerOff)
+    });
     world.run_for(secs(10));
     let call = Call::ControlBatch {
         batch: batch.id,

@@ -6,7 +6,7 @@ use rackbmcd::bmc::vocabulary::Trouble;
 use rackbmcd::ipmi::SuiteId;
 use rackbmcd::power::{Control, Operation, State, Target};
 use rackbmcd::rack::call::{
-    Answer, BatchRequest, BatchView, Call, OnFailure, PowerState, Refused, Wishes,
+    Answer, BatchRequest, BatchView, Call, OnFailure, PowerState, Refused, TaskId, Wishes,
 };
 use rackbmcd::rack::record::Table;
 use rackbmcd::session::{AuthChoice, Protocol};
@@ -403,36 +403,6 @@ fn what_a_bmc_counts_as_wrong_log_ins_stops_before_it_locks_anybody_out() {
 }
 
 #[test]
-fn resuming_twice_takes_no_place_that_is_not_there() {
-    let wishes = Wishes {
-        timeout: Some(secs(600)),
-        ..Wishes::default()
-    };
-    let mut world = World::new(31, 3);
-    world.crash();
-    world.settings.max_transitions = 1;
-    world.start();
-    for node in ["n01", "n02"] {
-        world.mood(node).os = OsMood::Hangs;
-    }
-    world.run_for(secs(3));
-    let first = world.start_task("n01", Operation::SoftPowerOff, wishes.clone());
-    world.run_for(secs(3));
-    world.control(first, Control::Suspend).unwrap();
-    let second = world.start_task("n02", Operation::SoftPowerOff, wishes.clone());
-    world.run_for(secs(3));
-    assert_eq!(world.state(second), State::Running);
-    world.control(first, Control::Resume).unwrap();
-    world.run_for(secs(1));
-    world.control(first, Control::Resume).unwrap_err();
-    world.run_for(secs(1));
-    assert_eq!(world.state(first), State::Suspended, "the place is taken");
-    world.control(second, Control::Abort).unwrap();
-    world.run_for(secs(1));
-    assert_eq!(world.state(first), State::Running);
-}
-
-#[test]
 fn the_suite_and_the_quirks_that_worked_are_known_after_a_restart() {
     let mut world = World::new(79, 1);
     world.bmc("n01").settings_mut().suites = vec![8];
@@ -564,4 +534,126 @@ fn whoever_wants_a_busy_node_hears_whose_it_is_and_a_batch_names_every_one() {
         assert!(said.contains(node), "{said}");
     }
     assert!(!said.contains("n03"), "{said}");
+}
+
+/// A rack in which one machine may switch on at a time.
+fn one_place(seed: u64, count: usize) -> World {
+    let mut world = World::new(seed, count);
+    world.crash();
+    world.settings.max_transitions = 1;
+    world.start();
+    world.run_for(secs(5));
+    world
+}
+
+fn named(timeout: u64) -> Wishes {
+    Wishes {
+        timeout: Some(secs(timeout)),
+        ..Wishes::default()
+    }
+}
+
+#[test]
+fn what_waits_for_a_system_or_a_dead_bmc_keeps_nobody_from_being_switched() {
+    let mut world = one_place(63, 7);
+    for node in ["n01", "n02"] {
+        world.mood(node).os = OsMood::Hangs;
+        world.start_task(node, Operation::SoftReboot, Wishes::default());
+    }
+    let deaf = Conditions {
+        loss: 1.0,
+        ..Conditions::default()
+    };
+    world.link("n03", deaf);
+    world.start_task("n03", Operation::PowerOn, Wishes::default());
+    world.run_for(secs(2));
+    let off = world.start_task("n04", Operation::PowerOff, named(5));
+    let on_already = world.start_task("n05", Operation::PowerOn, named(5));
+    let reset = world.start_task("n06", Operation::Reset, Wishes::default());
+    for task in [off, on_already] {
+        let view = world.run_task(task, secs(6));
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    }
+    let now = world.now;
+    world.bmc("n07").order_by_somebody(ChassisOrder::Off, now);
+    let on = world.start_task("n07", Operation::PowerOn, Wishes::default());
+    assert_eq!(world.run_task(on, secs(60)).state, State::Succeeded);
+    assert_eq!(world.executed("n06", ChassisOrder::Reset), 1);
+    world.run_task(reset, secs(60));
+}
+
+/// n01 takes the one place for some 9 s, because its machine takes so long to switch on.
+fn place_taken(seed: u64, count: usize) -> (World, TaskId) {
+    let mut world = one_place(seed, count);
+    let now = world.now;
+    world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
+    world.mood("n01").on_delay = secs(9);
+    world.run_for(secs(70));
+    let first = world.start_task("n01", Operation::PowerOn, Wishes::default());
+    let on = |world: &mut World| world.executed("n01", ChassisOrder::On) == 1;
+    let end = world.now + secs(5);
+    assert!(world.run_until(end, on));
+    (world, first)
+}
+
+#[test]
+fn a_power_on_that_waits_for_a_place_says_so_and_its_patience_stands_still() {
+    let (mut world, first) = place_taken(64, 2);
+    let now = world.now;
+    world.bmc("n02").order_by_somebody(ChassisOrder::Off, now);
+    let second = world.start_task("n02", Operation::PowerOn, Wishes::default());
+    world.run_for(secs(2));
+    let before = world.task(second);
+    assert!(
+        before
+            .phase
+            .ends_with("a place among the rack's 1 power-ons"),
+        "{}",
+        before.phase
+    );
+    world.run_for(secs(4));
+    assert_eq!(world.task(second).time_left, before.time_left);
+    assert_eq!(world.executed("n02", ChassisOrder::On), 0);
+    assert_eq!(world.run_task(first, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
+}
+
+#[test]
+fn a_timeout_that_the_request_names_runs_while_a_place_is_waited_for() {
+    let (mut world, _) = place_taken(65, 2);
+    let now = world.now;
+    world.bmc("n02").order_by_somebody(ChassisOrder::Off, now);
+    let asked = world.now;
+    let second = world.start_task("n02", Operation::PowerOn, named(4));
+    let view = world.run_task(second, secs(6));
+    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert!(world.now - asked <= secs(5));
+    world.run_for(secs(90));
+    assert_eq!(
+        world.executed("n02", ChassisOrder::On),
+        0,
+        "and never leaves"
+    );
+}
+
+#[test]
+fn a_machine_that_was_switched_off_comes_back_before_every_new_power_on() {
+    let (mut world, first) = place_taken(66, 3);
+    world.crash();
+    for node in &mut world.nodes {
+        node.power.min_off_time = secs(1);
+        node.power.change_timeout = secs(60);
+    }
+    world.start();
+    let now = world.now;
+    world.bmc("n03").order_by_somebody(ChassisOrder::Off, now);
+    let new = world.start_task("n03", Operation::PowerOn, Wishes::default());
+    let reboot = world.start_task("n02", Operation::Reboot, named(20));
+    world.run_for(secs(6));
+    assert!(!world.is_on("n02"), "it waits for its place");
+    let view = world.run_task(reboot, secs(100));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert!(!world.task(new).ended, "it came later");
+    assert_eq!(world.run_task(new, secs(60)).state, State::Succeeded);
+    assert!(world.task(first).ended);
 }

@@ -27,17 +27,20 @@ fn maintenance(world: &mut World, node: &str, hold: Option<&str>) {
     world.call(call).unwrap();
 }
 
-/// A rack with one place, which n01 has for a long time, and a task that waits for it on n02.
+/// A batch that has one node under way at a time: n01 for a long time, and n02 waits.
 fn one_waits(seed: u64) -> (World, TaskId, TaskId) {
     let mut world = World::new(seed, 2);
     world.crash();
-    world.settings.max_transitions = 1;
     world.settings.maintenance_policy = MaintenancePolicy::Block;
     world.start();
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(5));
-    let first = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
-    let second = world.start_task("n02", Operation::PowerOff, Wishes::default());
+    let batch = world.start_batch(BatchRequest {
+        max_parallel: 1,
+        ..batch_of(&["n01", "n02"], Operation::SoftPowerOff)
+    });
+    let task = |at: usize| batch.nodes[at].task.unwrap();
+    let (first, second) = (task(0), task(1));
     world.run_for(secs(1));
     (world, first, second)
 }
@@ -178,36 +181,16 @@ fn a_release_does_not_begin_what_maintenance_blocks() {
 }
 
 #[test]
-fn a_second_resume_takes_no_place_that_is_not_there() {
-    let (mut world, first, second) = one_waits(76);
-    world.control(first, Control::Suspend).unwrap();
-    world.run_for(millis(300));
-    assert_eq!(world.state(second), State::Running);
-    world.control(first, Control::Resume).unwrap();
-    let refused = world.control(first, Control::Resume).unwrap_err();
-    assert!(refused.to_string().contains("waits already"), "{refused}");
-    let view = world.task(first);
-    assert_eq!(view.state, State::Suspended);
-    assert!(!view.may_resume && view.may_suspend && view.may_abort);
-    // To suspend it again takes the wish back.
-    world.control(first, Control::Suspend).unwrap();
-    assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
-    world.run_for(secs(10));
-    assert_eq!(world.state(first), State::Suspended);
-}
-
-#[test]
 fn a_task_that_waits_says_for_what() {
     let (mut world, first, second) = one_waits(77);
     let phase = world.task(second).phase;
     assert_eq!(
         phase,
-        "queued, waiting for a place among the rack's 1 transitions"
+        "queued, waiting for a place among the 1 of its batch"
     );
     world.control(first, Control::Abort).unwrap();
     world.run_task(second, secs(60));
     world.crash();
-    world.settings.max_transitions = 16;
     world.nodes[1].groups = vec!["storage".into()];
     world.start();
     world.run_for(secs(5));
@@ -409,7 +392,7 @@ fn a_reload_that_lets_maintenance_block_suspends_what_waits_and_another_lets_it_
     let phase = world.task(second).phase;
     assert_eq!(
         phase,
-        "waiting to resume, for a place among the rack's 1 transitions"
+        "queued, waiting for a place among the 1 of its batch"
     );
     world.control(first, Control::Abort).unwrap();
     assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);

@@ -642,29 +642,3 @@ fn a_raw_command_is_bridged_once_and_twice_however_the_answer_comes_back() {
         ));
     }
 }
-
-#[test]
-fn a_rollback_of_a_suspended_task_waits_for_a_place_among_the_transitions() {
-    let mut world = World::new(15, 2);
-    world.crash();
-    world.settings.max_transitions = 1;
-    world.start();
-    world.mood("n02").os = OsMood::Hangs;
-    world.run_for(secs(3));
-    let first = world.start_task("n01", Operation::SoftPowerOff, patience(120));
-    let end = world.now + secs(10);
-    assert!(world.run_until(end, |world| world.executed("n01", ChassisOrder::Soft) == 1));
-    world.control(first, Control::Suspend).unwrap();
-    let second = world.start_task("n02", Operation::SoftPowerOff, patience(60));
-    world.run_for(secs(5));
-    assert_eq!(world.state(second), State::Running);
-    let view = world.control(first, Control::Rollback).unwrap();
-    assert_eq!(view.state, State::Suspended, "{view:#?}");
-    assert!(view.phase.contains("to roll back"), "{view:#?}");
-    world.crash();
-    world.start();
-    assert_eq!(world.run_task(second, secs(70)).state, State::Failed);
-    let view = world.run_task(first, secs(120));
-    assert_eq!(view.state, State::RolledBack, "{view:#?}");
-    assert!(world.is_on("n01"));
-}

@@ -106,26 +106,49 @@ impl Batch {
     }
 
     /// Whether this task may begin, as far as its batch is concerned.
-    pub(super) fn allows(&self, room: &Room, task: TaskId, now: Instant) -> Allowed {
+    pub(super) fn allows(&self, room: &Room, task: TaskId, places: usize, now: Instant) -> Allowed {
         let record = &self.record;
         let rank = self.ranks.get(&task).copied().unwrap_or(0);
         if room.open_rank.is_some_and(|open| open < rank) {
             return Allowed::GroupFirst;
         }
-        if record.max_parallel > 0 && room.running >= record.max_parallel {
+        if room.running as usize >= self.most(places) {
             return Allowed::NoRoom;
         }
         Allowed::From(self.last_start.map_or(now, |last| last + record.stagger))
     }
 
+    /// How many of its tasks may be under way. Machines that are to come on again need a place each: without a limit of
+    /// its own, such a batch has no more of them off at once than there are `places`.
+    fn most(&self, places: usize) -> usize {
+        match (self.record.max_parallel, self.record.operation) {
+            (0, Operation::Reboot | Operation::SoftReboot | Operation::Cycle) => places,
+            (
+                0,
+                Operation::PowerOn
+                | Operation::PowerOff
+                | Operation::SoftPowerOff
+                | Operation::Reset
+                | Operation::InjectNmi,
+            ) => usize::MAX,
+            (wanted, _) => wanted as usize,
+        }
+    }
+
     /// What of its batch a task waits for, in words.
-    pub(super) fn reason(&self, room: &Room, task: TaskId, now: Instant) -> Option<String> {
-        match self.allows(room, task, now) {
+    pub(super) fn reason(
+        &self,
+        room: &Room,
+        task: TaskId,
+        places: usize,
+        now: Instant,
+    ) -> Option<String> {
+        match self.allows(room, task, places, now) {
             Allowed::From(at) if at <= now => None,
             Allowed::From(_) => Some("the stagger of its batch".to_owned()),
             Allowed::GroupFirst => Some("the group before it in its batch".to_owned()),
             Allowed::NoRoom => {
-                let places = self.record.max_parallel;
+                let places = self.most(places);
                 Some(format!("a place among the {places} of its batch"))
             }
         }
@@ -349,7 +372,7 @@ mod tests {
         let room = batch.room(find, &BTreeSet::new());
         assert_eq!(room.running, 0);
         assert_eq!(
-            batch.allows(&room, id(2), at(1).now),
+            batch.allows(&room, id(2), 16, at(1).now),
             Allowed::From(at(1).now)
         );
     }

@@ -1,13 +1,12 @@
 //! What keeps tasks and orders back: the pause, the number of places, and the distance between power-ons.
 //!
-//! Knows no tasks and no nodes. Power-ons are kept apart at three points: tasks that begin with one begin apart, orders
-//! wait here before they are written down, and their first datagrams before they leave.
+//! Knows no tasks and no nodes. Only what draws inrush current is kept back by place and distance: its orders wait here
+//! before they are written down, and their first datagrams before they leave.
 
 use super::call::{HoldView, Refused, TaskId};
 use super::settings::{MaintenancePolicy, RackSettings};
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::{Order, OrderId};
-use crate::power::Operation;
 use crate::time::Instant;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -15,8 +14,10 @@ use std::time::Duration;
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Gate {
-    /// Power changes that may be under way at once.
+    /// Power-ons and cycles that may be under way at once.
     pub(super) places: usize,
+    /// Whether they are, as the turn has counted last.
+    pub(super) full: bool,
     /// The least time between two power-ons.
     stagger: Duration,
     maintenance: MaintenancePolicy,
@@ -27,10 +28,8 @@ pub(super) struct Gate {
     next_order: Instant,
     /// Before this no power-on leaves.
     next_wire: Instant,
-    /// Before this no task that begins with a power-on begins.
-    next_start: Instant,
-    /// Power-ons that wait to be written down.
-    waiting: VecDeque<OrderId>,
+    /// Orders that wait to be written down; those that bring a machine back on stand first.
+    waiting: VecDeque<(Turn, OrderId)>,
     /// First datagrams that came too early, because a session opened at an unlucky moment.
     held: VecDeque<Outgoing>,
     /// The power-on whose first datagram left last.
@@ -46,18 +45,27 @@ pub(super) struct Pause {
     pub(super) tasks: BTreeSet<TaskId>,
 }
 
+/// Whose turn comes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Turn {
+    /// A machine that is off by our doing comes back on.
+    WayBack,
+    /// Another one is switched on.
+    New,
+}
+
 impl Gate {
     pub(super) fn new(settings: &RackSettings) -> Self {
         let start = Instant::START;
         Gate {
             places: settings.max_transitions as usize,
+            full: false,
             stagger: settings.power_on_stagger,
             maintenance: settings.maintenance_policy,
             pause: None,
             stopping: false,
             next_order: start,
             next_wire: start,
-            next_start: start,
             waiting: VecDeque::new(),
             held: VecDeque::new(),
             passed: None,
@@ -68,13 +76,8 @@ impl Gate {
     /// The limits are others from now on. Another distance between power-ons counts from the last one, too.
     pub(super) fn replace_settings(&mut self, settings: &RackSettings) {
         let longer = settings.power_on_stagger.saturating_sub(self.stagger);
-        for next in [
-            &mut self.next_order,
-            &mut self.next_wire,
-            &mut self.next_start,
-        ] {
-            *next += longer;
-        }
+        self.next_order += longer;
+        self.next_wire += longer;
         self.places = settings.max_transitions as usize;
         self.stagger = settings.power_on_stagger;
         self.maintenance = settings.maintenance_policy;
@@ -83,7 +86,7 @@ impl Gate {
     /// The whole distance is kept from now on: a former life of the daemon may have powered something on a moment ago.
     pub(super) fn close_for_stagger(&mut self, now: Instant) {
         let at = now + self.stagger;
-        (self.next_order, self.next_wire, self.next_start) = (at, at, at);
+        (self.next_order, self.next_wire) = (at, at);
     }
 
     /// Whether nothing at all begins.
@@ -107,44 +110,25 @@ impl Gate {
         self.maintenance == MaintenancePolicy::Block
     }
 
-    /// When a task of this operation may begin, as far as power-ons of others are concerned.
-    pub(super) fn may_start_at(&self, operation: Operation, now: Instant) -> Instant {
-        match operation {
-            Operation::PowerOn => self.next_start.max(now),
-            Operation::PowerOff
-            | Operation::Reboot
-            | Operation::SoftPowerOff
-            | Operation::SoftReboot
-            | Operation::InjectNmi
-            | Operation::Reset
-            | Operation::Cycle => now,
-        }
-    }
-
-    /// A task of this operation begins.
-    pub(super) fn started(&mut self, operation: Operation, now: Instant) {
-        if operation == Operation::PowerOn {
-            self.next_start = now + self.stagger;
-        }
-    }
-
-    /// Whether a power-on may be written down now: `true` takes its turn, with `false` it waits for it here.
-    pub(super) fn take_turn(&mut self, order: OrderId, now: Instant) -> bool {
-        let free = self.waiting.is_empty() && now >= self.next_order;
+    /// Whether an order may be written down now: `true` takes its turn, with `false` it waits for it here.
+    pub(super) fn take_turn(&mut self, turn: Turn, order: OrderId, now: Instant) -> bool {
+        let before = self.waiting.iter().take_while(|(other, _)| *other <= turn);
+        let behind = before.count();
+        let free = behind == 0 && !self.full && now >= self.next_order;
         if free {
             self.next_order = now + self.stagger;
         } else {
-            self.waiting.push_back(order);
+            self.waiting.insert(behind, (turn, order));
         }
         free
     }
 
-    /// A power-on that waited and has its turn now.
+    /// An order that waited and has its turn now.
     pub(super) fn next_turn(&mut self, now: Instant) -> Option<OrderId> {
-        if now < self.next_order {
+        if self.full || now < self.next_order {
             return None;
         }
-        self.waiting.pop_front()
+        self.waiting.pop_front().map(|(_, order)| order)
     }
 
     /// The order that [`Gate::next_turn`] gave takes its turn.
@@ -184,7 +168,7 @@ impl Gate {
 
     /// An order is not wanted any more.
     pub(super) fn forget(&mut self, order: OrderId) {
-        self.waiting.retain(|waiting| *waiting != order);
+        self.waiting.retain(|(_, waiting)| *waiting != order);
         self.drop_held(order);
     }
 
@@ -201,7 +185,9 @@ impl Gate {
     /// When something is due here.
     pub(super) fn next(&self) -> Option<Instant> {
         let held = (!self.held.is_empty()).then_some(self.next_wire);
-        let waiting = (!self.waiting.is_empty()).then_some(self.next_order);
+        // Where all places are taken, the end of one is waited for, and no time.
+        let waiting = !self.waiting.is_empty() && !self.full;
+        let waiting = waiting.then_some(self.next_order);
         [self.look_again, held, waiting].into_iter().flatten().min()
     }
 }
@@ -250,9 +236,12 @@ mod tests {
     #[test]
     fn power_ons_are_written_down_apart_in_the_order_in_which_they_came() {
         let mut gate = gate(4);
-        assert!(gate.take_turn(OrderId(1), at(10).now));
-        assert!(!gate.take_turn(OrderId(2), at(11).now));
-        assert!(!gate.take_turn(OrderId(3), at(20).now), "behind another");
+        assert!(gate.take_turn(Turn::New, OrderId(1), at(10).now));
+        assert!(!gate.take_turn(Turn::New, OrderId(2), at(11).now));
+        assert!(
+            !gate.take_turn(Turn::New, OrderId(3), at(20).now),
+            "behind another"
+        );
         assert_eq!(gate.next(), Some(at(14).now));
         assert_eq!(gate.next_turn(at(13).now), None);
         assert_eq!(gate.next_turn(at(14).now), Some(OrderId(2)));
@@ -260,7 +249,7 @@ mod tests {
         assert_eq!(gate.next_turn(at(15).now), None);
         gate.forget(OrderId(3));
         assert_eq!(gate.next_turn(at(18).now), None);
-        assert!(gate.take_turn(OrderId(4), at(18).now));
+        assert!(gate.take_turn(Turn::New, OrderId(4), at(18).now));
     }
 
     #[test]
@@ -289,18 +278,35 @@ mod tests {
     #[test]
     fn a_longer_stagger_counts_from_the_last_power_on_and_a_new_life_keeps_the_whole_of_it() {
         let mut gate = gate(4);
-        gate.take_turn(OrderId(1), at(10).now);
+        gate.take_turn(Turn::New, OrderId(1), at(10).now);
         gate.replace_settings(&RackSettings {
             power_on_stagger: secs(9),
             ..RackSettings::default()
         });
-        assert!(!gate.take_turn(OrderId(2), at(18).now));
+        assert!(!gate.take_turn(Turn::New, OrderId(2), at(18).now));
         assert_eq!(gate.next_turn(at(19).now), Some(OrderId(2)));
         gate.close_for_stagger(at(30).now);
-        assert!(!gate.take_turn(OrderId(3), at(38).now));
-        let start = gate.may_start_at(Operation::PowerOn, at(30).now);
-        assert_eq!(start, at(39).now);
-        let off = gate.may_start_at(Operation::PowerOff, at(30).now);
-        assert_eq!(off, at(30).now);
+        assert!(!gate.take_turn(Turn::New, OrderId(3), at(38).now));
+        gate.full = true;
+        assert_eq!(gate.next_turn(at(99).now), None);
+    }
+
+    #[test]
+    fn whoever_comes_back_on_goes_before_every_new_power_on() {
+        let mut gate = gate(4);
+        gate.full = true;
+        for (turn, order) in [
+            (Turn::New, 1),
+            (Turn::WayBack, 2),
+            (Turn::New, 3),
+            (Turn::WayBack, 4),
+        ] {
+            assert!(!gate.take_turn(turn, OrderId(order), at(1).now));
+        }
+        assert_eq!(gate.next(), None, "a place is waited for, and no time");
+        gate.full = false;
+        let next = std::iter::from_fn(|| gate.next_turn(at(9).now));
+        let order: Vec<u64> = next.map(|order| order.0).collect();
+        assert_eq!(order, [2, 4, 1, 3]);
     }
 }

@@ -3,6 +3,7 @@
 //! A low part of the turn: reports and tasks are not looked at here.
 
 use super::Rack;
+use super::call::TaskId;
 use super::clock::Moment;
 use super::gate::{Gate, is_inrush};
 use super::inventory::NodeId;
@@ -47,6 +48,37 @@ impl Rack {
             .withdraw(order, bmc, gate, outbox, at.now, entropy)
     }
 
+    /// Counts anew whether all places for what draws inrush current are taken.
+    pub(super) fn count_places(&mut self) {
+        self.gate.full = self.tasks.inrushes(&self.ledger) >= self.gate.places;
+    }
+
+    /// Whether an order that draws inrush current goes now; else it waits for its turn, and its task's patience with it.
+    pub(super) fn has_turn(&mut self, id: TaskId, order: OrderId, at: Moment) -> bool {
+        self.count_places();
+        let Some(task) = self.tasks.get_mut(id) else {
+            return false;
+        };
+        let now = self.gate.take_turn(task.turn(), order, at.now);
+        if !now && task.stands_still() {
+            task.sequence.await_turn(true, at.now);
+        }
+        now
+    }
+
+    /// Orders that waited for their turn go, as many as may.
+    pub(super) fn give_turns(&mut self, at: Moment) {
+        self.count_places();
+        while let Some(order) = self.gate.next_turn(at.now) {
+            let node = self.ledger.get(order).map(|open| open.node);
+            if !self.gate.stopping && self.write_ahead(order, at) {
+                self.gate.turn_taken(at.now);
+                node.into_iter().for_each(|node| self.set_timer(node));
+            }
+            self.count_places();
+        }
+    }
+
     /// Writes the order of a task down; it leaves when that is durable. Whether it was one that waited for that.
     pub(super) fn write_ahead(&mut self, order: OrderId, at: Moment) -> bool {
         let Some(open) = self.ledger.get(order) else {
@@ -63,6 +95,9 @@ impl Rack {
             self.ledger.journal.put(Table::Nodes, key, value);
         }
         let tasks = &mut self.tasks;
+        if let Some(task) = tasks.get_mut(task) {
+            task.sequence.await_turn(false, at.now);
+        }
         self.ledger
             .write_ahead(order, |ledger| tasks.save(task, ledger, at))
     }

@@ -202,11 +202,12 @@ impl Timetable {
         let places = settings.max_transitions as usize;
         Timetable {
             running: Vec::new(),
-            places: match request.max_parallel as usize {
-                0 => places,
-                wanted => wanted.min(places),
-            }
-            .max(1),
+            places: match (request.max_parallel as usize, request.operation) {
+                (0, Operation::PowerOff | Operation::SoftPowerOff) => usize::MAX,
+                (0, Operation::Reset | Operation::InjectNmi) => usize::MAX,
+                (0, _) => places.max(1),
+                (wanted, _) => wanted,
+            },
             apart: match request.operation {
                 Operation::PowerOn => request.stagger.max(settings.power_on_stagger),
                 _ => request.stagger,

@@ -3,10 +3,10 @@
 //! What really keeps a task from beginning is decided in `schedule`, and told here.
 
 use super::call::HoldView;
-use super::schedule::{Rooms, takes_place};
+use super::schedule::Rooms;
 use super::task::Task;
 use super::views::Snapshot;
-use crate::power::{Operation, State};
+use crate::power::State;
 
 /// What a task waits for that is neither its machine nor its BMC.
 pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> Option<String> {
@@ -34,7 +34,11 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
             };
         }
         _ if rack.ledger.unwritten_of(identity.id).is_some() => {
-            return Some(POWER_ON_TURN.to_owned());
+            let places = rack.gate.places;
+            return Some(match rack.gate.full {
+                true => format!("a place among the rack's {places} power-ons"),
+                false => "its turn among the rack's power-ons".to_owned(),
+            });
         }
         _ => return None,
     }
@@ -53,16 +57,11 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
     let batch = identity.batch.filter(|_| !task.wants_place());
     if let Some(batch) = batch.and_then(|batch| rack.tasks.batch(batch)) {
         let room = rooms.of(batch.id(), rack.tasks);
-        if let Some(reason) = batch.reason(room, identity.id, rack.at.now) {
+        if let Some(reason) = batch.reason(room, identity.id, rack.gate.places, rack.at.now) {
             return Some(reason);
         }
     }
-    if takes_place(task) && rooms.is_full(rack.tasks, rack.gate) {
-        let places = rack.gate.places;
-        return Some(format!("a place among the rack's {places} transitions"));
-    }
-    let staggered = identity.operation == Operation::PowerOn && !task.wants_place();
-    staggered.then(|| POWER_ON_TURN.to_owned())
+    None
 }
 
 fn pause_in_words(hold: &HoldView) -> String {
@@ -75,5 +74,3 @@ pub(super) fn maintenance_in_words(hold: &HoldView) -> String {
     let reason = hold.reason.as_deref().unwrap_or("no reason given");
     format!("the maintenance by {}: {reason}", hold.by)
 }
-
-const POWER_ON_TURN: &str = "its turn among the rack's power-ons";

@@ -39,6 +39,7 @@ impl TaskRecord {
             admitted: true,
             resuming: self.resuming,
             returning: self.returning,
+            named_timeout: false,
             nmi_call: None,
             journaled: None,
         };

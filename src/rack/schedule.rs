@@ -1,4 +1,4 @@
-//! Who may begin, and when: places for power changes, power-ons apart from each other, batches, the pause.
+//! Who may begin, and when: batches, maintenance, the pause. Places and distances are for orders (`gate`).
 //!
 //! A function over what there is: it changes nothing, and whoever asks lets the task begin that it names.
 
@@ -8,7 +8,6 @@ use super::gate::Gate;
 use super::inventory::Inventory;
 use super::task::Task;
 use super::tasks::Tasks;
-use crate::power::Operation;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 
@@ -21,20 +20,13 @@ pub(super) enum Next {
     Wait(Option<Instant>),
 }
 
-/// What was counted once for several questions.
+/// How far the batches have come that somebody asked for.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
-    full: Option<bool>,
     batches: BTreeMap<BatchId, Room>,
 }
 
 impl Rooms {
-    /// Whether all places for power changes are taken.
-    pub(super) fn is_full(&mut self, tasks: &Tasks, gate: &Gate) -> bool {
-        let full = || tasks.transitions() >= gate.places;
-        *self.full.get_or_insert_with(full)
-    }
-
     /// How far the batch has come.
     pub(super) fn of(&mut self, batch: BatchId, tasks: &Tasks) -> &Room {
         let count = || tasks.room(batch);
@@ -49,9 +41,6 @@ pub(super) fn next(tasks: &Tasks, inventory: &Inventory, gate: &Gate, now: Insta
     }
     let (mut rooms, mut look_again) = (Rooms::default(), None::<Instant>);
     for task in tasks.waiting() {
-        if takes_place(task) && rooms.is_full(tasks, gate) {
-            continue;
-        }
         match may_begin(task, tasks, inventory, gate, &mut rooms, now) {
             Some(at) if at <= now => return Next::Begin(task.identity.id),
             Some(at) => look_again = Some(look_again.map_or(at, |other| other.min(at))),
@@ -61,13 +50,7 @@ pub(super) fn next(tasks: &Tasks, inventory: &Inventory, gate: &Gate, now: Insta
     Next::Wait(look_again)
 }
 
-/// Whether it needs a place to begin.
-pub(super) fn takes_place(task: &Task) -> bool {
-    task.identity.operation != Operation::InjectNmi
-}
-
-/// From when on nothing but the number of places stands against the task's beginning; `None` while something else has
-/// to happen first.
+/// From when on nothing stands against the task's beginning; `None` while something else has to happen first.
 fn may_begin(
     task: &Task,
     tasks: &Tasks,
@@ -84,12 +67,11 @@ fn may_begin(
         return Some(now);
     }
     let identity = &task.identity;
-    let not_before = gate.may_start_at(identity.operation, now);
     let Some((id, batch)) = identity.batch.and_then(|id| Some((id, tasks.batch(id)?))) else {
-        return Some(not_before);
+        return Some(now);
     };
-    match batch.allows(rooms.of(id, tasks), identity.id, now) {
-        Allowed::From(at) => Some(not_before.max(at)),
+    match batch.allows(rooms.of(id, tasks), identity.id, gate.places, now) {
+        Allowed::From(at) => Some(now.max(at)),
         Allowed::GroupFirst | Allowed::NoRoom => None,
     }
 }
@@ -101,7 +83,7 @@ mod tests {
     use super::super::settings::{MaintenancePolicy, RackSettings};
     use super::super::tests::{at, batch_record, id, inventory, secs, task};
     use super::*;
-    use crate::power::Control;
+    use crate::power::{Control, Operation};
 
     /// Tasks of one operation that wait, one per node, and a gate by these settings.
     struct Rack {
@@ -133,10 +115,8 @@ mod tests {
 
         fn begin(&mut self, number: u128, second: u64) {
             let task = self.tasks.get_mut(id(number)).unwrap();
-            let operation = task.identity.operation;
             let batch = task.identity.batch;
             assert!(task.go_on(at(second)));
-            self.gate.started(operation, at(second).now);
             if let Some(batch) = batch {
                 self.tasks.batch_mut(batch).unwrap().last_start = Some(at(second).now);
             }
@@ -150,12 +130,23 @@ mod tests {
 
         /// The tasks are those of one batch.
         fn batch(&mut self, max_parallel: u32, stagger: u64, ranks: &[usize]) {
+            self.batch_of(Operation::PowerOff, max_parallel, stagger, ranks);
+        }
+
+        fn batch_of(
+            &mut self,
+            operation: Operation,
+            max_parallel: u32,
+            stagger: u64,
+            ranks: &[usize],
+        ) {
             let batch = id(1000);
             for (number, _) in (1..).zip(ranks) {
                 self.tasks.get_mut(id(number)).unwrap().identity.batch = Some(batch);
             }
             let on_failure = OnFailure::Continue;
-            let record = batch_record(batch, max_parallel, secs(stagger), on_failure, ranks);
+            let mut record = batch_record(batch, max_parallel, secs(stagger), on_failure, ranks);
+            record.operation = operation;
             self.tasks.insert_batch(Batch::restore(record));
         }
     }
@@ -169,26 +160,29 @@ mod tests {
     }
 
     #[test]
-    fn who_asked_first_begins_first_and_a_full_rack_lets_nobody_begin() {
-        let mut rack = Rack::new(&[Operation::PowerOff; 3], &settings(2, 0));
-        assert_eq!(rack.next(1), Next::Begin(id(1)));
-        rack.begin(1, 1);
-        assert_eq!(rack.next(1), Next::Begin(id(2)));
-        rack.begin(2, 1);
+    fn who_asked_first_begins_first_and_nobody_needs_a_place_to_begin() {
+        let operations = [
+            Operation::SoftPowerOff,
+            Operation::PowerOff,
+            Operation::PowerOn,
+        ];
+        let mut rack = Rack::new(&operations, &settings(1, 9));
+        for number in 1..=3 {
+            assert_eq!(rack.next(1), Next::Begin(id(number)));
+            rack.begin(number, 1);
+        }
         assert_eq!(rack.next(1), Next::Wait(None));
-        rack.end(1, 5);
-        assert_eq!(rack.next(5), Next::Begin(id(3)));
     }
 
     #[test]
-    fn an_nmi_needs_no_place() {
-        let operations = [Operation::PowerOff, Operation::InjectNmi];
-        let mut rack = Rack::new(&operations, &settings(1, 0));
+    fn a_batch_that_takes_machines_off_has_no_more_of_them_off_than_there_are_places() {
+        let mut rack = Rack::new(&[Operation::Reboot; 3], &settings(2, 0));
+        rack.batch_of(Operation::Reboot, 0, 0, &[0, 0, 0]);
         rack.begin(1, 1);
-        assert_eq!(rack.next(1), Next::Begin(id(2)));
         rack.begin(2, 1);
-        rack.end(1, 2);
-        assert_eq!(rack.tasks.transitions(), 0, "and takes none");
+        assert_eq!(rack.next(1), Next::Wait(None));
+        rack.end(2, 2);
+        assert_eq!(rack.next(2), Next::Begin(id(3)));
     }
 
     #[test]
@@ -196,17 +190,6 @@ mod tests {
         let mut rack = Rack::new(&[Operation::PowerOff], &settings(2, 0));
         rack.tasks.get_mut(id(1)).unwrap().admitted = false;
         assert_eq!(rack.next(1), Next::Wait(None));
-    }
-
-    #[test]
-    fn tasks_that_switch_on_begin_apart_and_others_pass_them() {
-        let operations = [Operation::PowerOn, Operation::PowerOn, Operation::PowerOff];
-        let mut rack = Rack::new(&operations, &settings(9, 4));
-        rack.begin(1, 10);
-        assert_eq!(rack.next(11), Next::Begin(id(3)));
-        rack.begin(3, 11);
-        assert_eq!(rack.next(11), Next::Wait(Some(at(14).now)));
-        assert_eq!(rack.next(14), Next::Begin(id(2)));
     }
 
     #[test]
@@ -273,17 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_takes_a_place_but_waits_for_no_stagger_and_no_batch() {
+    fn what_goes_on_waits_for_no_stagger_and_no_batch() {
         let mut rack = Rack::new(&[Operation::PowerOn; 2], &settings(1, 60));
         rack.batch(1, 60, &[0, 0]);
         rack.begin(1, 10);
-        let suspend = |rack: &mut Rack, control| {
+        for control in [Control::Suspend, Control::Resume] {
             let task = rack.tasks.get_mut(id(1)).unwrap();
             task.control(control, "alice", at(11)).unwrap();
-        };
-        suspend(&mut rack, Control::Suspend);
-        assert_eq!(rack.tasks.transitions(), 0);
-        suspend(&mut rack, Control::Resume);
+        }
         assert_eq!(rack.next(11), Next::Begin(id(1)));
     }
 }

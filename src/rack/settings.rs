@@ -17,7 +17,7 @@ pub struct RackSettings {
     pub sync_interval: Duration,
     /// The least time between two power-ons of the rack.
     pub power_on_stagger: Duration,
-    /// Power changes under way at once, rack-wide; at least 1.
+    /// Power-ons and cycles under way at once, rack-wide; at least 1.
     pub max_transitions: u32,
     /// Groups in the order in which batches that name none switch on, storage before compute, say; they switch off in
     /// the reverse. Nodes of none of them come last, and first on the way off.

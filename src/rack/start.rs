@@ -128,7 +128,9 @@ pub(super) fn make(
     node.task = Some(id);
     node.memory.last_error = None;
     let settings = sequence_settings(node, operation, request.wishes);
-    Task::new(identity, node_id, Sequence::new(operation, settings))
+    let mut task = Task::new(identity, node_id, Sequence::new(operation, settings));
+    task.named_timeout = request.wishes.timeout.is_some();
+    task
 }
 
 #[cfg(test)]

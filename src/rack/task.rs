@@ -2,6 +2,7 @@
 
 use super::call::{BatchId, CallId, ControlView, OrderView, Refused, TaskId, TaskView, Who};
 use super::clock::Moment;
+use super::gate::{Turn, is_inrush};
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
@@ -20,10 +21,12 @@ pub(super) struct Task {
     pub(super) sequence: Sequence,
     /// Whether its first record is durable: before that it does not begin.
     pub(super) admitted: bool,
-    /// Resume was asked for and waits for a place among the transitions.
+    /// Resume was asked for, and nothing has kept it back or let it go on yet.
     pub(super) resuming: Option<String>,
-    /// Rollback was asked for while it stood still, and waits for a place likewise.
+    /// Rollback was asked for while it stood still, likewise.
     pub(super) returning: Option<String>,
+    /// The request named how long it may take.
+    pub(super) named_timeout: bool,
     /// A call that wants to know what the BMC says to the NMI, and until when it waits.
     pub(super) nmi_call: Option<(CallId, Instant)>,
     /// What was journaled last: compared to see whether there is something new.
@@ -96,6 +99,7 @@ impl Task {
             admitted: false,
             resuming: None,
             returning: None,
+            named_timeout: false,
             nmi_call: None,
             journaled: None,
         }
@@ -114,13 +118,40 @@ impl Task {
         self.sequence.target()
     }
 
-    /// Whether it takes one of the rack's places for power changes.
-    pub(super) fn is_transition(&self) -> bool {
-        let moving = matches!(
-            self.state(),
-            State::Running | State::Aborting | State::RollingBack
-        );
-        moving && self.identity.operation != Operation::InjectNmi
+    /// Whether the inrush current of an order of it may flow: one that switches on was handed to the network, and what
+    /// became of it is not known yet.
+    pub(super) fn draws_inrush(&self) -> bool {
+        let moving = match self.state() {
+            State::Running | State::Aborting | State::RollingBack => true,
+            State::Queued
+            | State::Suspended
+            | State::Succeeded
+            | State::Failed
+            | State::Aborted
+            | State::Cancelled
+            | State::RolledBack
+            | State::Stuck => false,
+        };
+        let mut sent = self.sequence.sent().iter();
+        let last = sent.rfind(|sent| sent.order.changes_power());
+        moving && last.is_some_and(|sent| sent.handed && is_inrush(&sent.order))
+    }
+
+    /// Whose turn an order of it is that switches on.
+    pub(super) fn turn(&self) -> Turn {
+        let mut sent = self.sequence.sent().iter();
+        let begun = sent.any(|sent| sent.order.changes_power() && sent.handed);
+        if begun || self.identity.operation.is_soft() || self.state() == State::RollingBack {
+            Turn::WayBack
+        } else {
+            Turn::New
+        }
+    }
+
+    /// Whether its patience stands still while an order of it waits for its turn. What the request named counts from the
+    /// request, but a machine never stays off for that.
+    pub(super) fn stands_still(&self) -> bool {
+        !self.named_timeout || self.turn() == Turn::WayBack
     }
 
     /// Whether the scheduler is to look at it.
@@ -128,7 +159,7 @@ impl Task {
         self.admitted && (self.state() == State::Queued || self.wants_place())
     }
 
-    /// Whether it stands still and waits for a place to go on, forward or back.
+    /// Whether it stands still and is to go on, forward or back.
     pub(super) fn wants_place(&self) -> bool {
         self.resuming.is_some() || self.returning.is_some()
     }
@@ -180,8 +211,7 @@ impl Task {
         Some(News { text, ended })
     }
 
-    /// Uses a control on it. To go on from a stand needs a place among the power changes: the scheduler gives it, at
-    /// once as a rule.
+    /// Uses a control on it. Whether it may go on from a stand is the scheduler's to say: at once, as a rule.
     pub(super) fn control(
         &mut self,
         control: Control,
@@ -214,7 +244,7 @@ impl Task {
         Ok(())
     }
 
-    /// It has its place, and goes on or begins: whether this is its beginning.
+    /// Nothing keeps it back, and it goes on or begins: whether this is its beginning.
     pub(super) fn go_on(&mut self, at: Moment) -> bool {
         if let Some(by) = self.resuming.take() {
             // Its state may have changed since: then there is nothing to resume any more.
@@ -512,15 +542,15 @@ mod tests {
         task.admitted = true;
         task.go_on(at(1));
         task.control(Control::Suspend, "alice", at(2)).unwrap();
-        assert!(!task.waits() && !task.is_transition());
+        assert!(!task.waits());
         task.control(Control::Resume, "alice", at(3)).unwrap();
-        assert!(task.waits() && !task.is_transition());
+        assert!(task.waits());
         assert!(task.may(Control::Resume).is_err(), "it waits already");
         task.control(Control::Suspend, "alice", at(4)).unwrap();
         assert!(!task.waits());
         task.control(Control::Resume, "alice", at(5)).unwrap();
         assert!(!task.go_on(at(6)), "it has begun before");
-        assert!(task.is_transition());
+        assert_eq!(task.state(), State::Running);
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! All tasks that are remembered, their batches, and the history of nodes.
 //!
-//! What is counted here is counted when somebody asks: how many take a place, which ones wait. Knows no BMC and no
+//! What is counted here is counted when somebody asks: how many draw inrush current, which ones wait. Knows no BMC and no
 //! journal's turn; what is to be remembered goes to the ledger that is handed in.
 
 use super::batch::{Batch, Member, Room};
 use super::call::{BatchId, Refused, TaskId};
 use super::clock::Moment;
+use super::gate::is_inrush;
 use super::history::History;
 use super::inventory::{Inventory, NodeId};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Stage};
 use super::record::Table;
 use super::stored;
 use super::task::{Ids, Task};
@@ -107,12 +108,17 @@ impl Tasks {
         })
     }
 
-    /// How many take a place among the power changes of the rack.
-    pub(super) fn transitions(&self) -> usize {
-        self.active().filter(|task| task.is_transition()).count()
+    /// How many take a place among what draws inrush current: their order is on its way, or its effect is.
+    pub(super) fn inrushes(&self, ledger: &Ledger) -> usize {
+        let on_its_way = |task: &Task| {
+            let order = ledger.of_task(task.identity.id);
+            order.is_some_and(|(_, open)| open.stage != Stage::Unwritten && is_inrush(&open.order))
+        };
+        let takes = |task: &&Task| task.draws_inrush() || on_its_way(task);
+        self.active().filter(takes).count()
     }
 
-    /// Those that wait for their beginning, or for a place to go on, in the order of their requests.
+    /// Those that wait for their beginning, or are to go on, in the order of their requests.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Task> {
         self.active().filter(|task| task.waits())
     }

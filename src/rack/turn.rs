@@ -37,11 +37,7 @@ impl Rack {
                 at.now,
             );
         }
-        while let Some(order) = self.gate.next_turn(at.now) {
-            if !self.gate.stopping && self.write_ahead(order, at) {
-                self.gate.turn_taken(at.now);
-            }
-        }
+        self.give_turns(at);
         loop {
             match schedule::next(&self.tasks, &self.inventory, &self.gate, at.now) {
                 Next::Begin(task) => self.begin(task, at),
@@ -51,6 +47,7 @@ impl Rack {
                 }
             }
         }
+        self.count_places();
         if self.outbox.has_news() {
             self.answer_waits(false, at);
         }
@@ -74,9 +71,8 @@ impl Rack {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        let (operation, batch, node) = (task.identity.operation, task.identity.batch, task.node);
+        let (batch, node) = (task.identity.batch, task.node);
         if task.go_on(at) {
-            self.gate.started(operation, at.now);
             if let Some(batch) = batch.and_then(|batch| self.tasks.batch_mut(batch)) {
                 batch.last_start = Some(at.now);
             }
@@ -218,6 +214,7 @@ impl Rack {
             Report::Accepted(Reading::Power(power)) => Some(*power),
             _ => None,
         };
+        task.sequence.await_turn(false, at.now);
         task.sequence.handle_report(order, report, at.now);
         if let (Some(power), Some(node)) = (power, node) {
             self.note_reading(node, power, at);
@@ -286,7 +283,7 @@ impl Rack {
             let order = self.ledger.enter(node, Owner::Task(id), order);
             if self.ledger.unwritten_of(id).is_none() {
                 self.submit(order, at);
-            } else if !inrush || self.gate.take_turn(order, at.now) {
+            } else if !inrush || self.has_turn(id, order, at) {
                 self.write_ahead(order, at);
             }
         }

@@ -21,6 +21,8 @@ pub struct Record {
     pub sequence: SequenceRecord,
     pub resuming: Option<String>,
     pub returning: Option<String>,
+    /// The order that waits for its turn: no patience runs out by that.
+    pub unsent: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +58,8 @@ pub struct Seen {
     ran: Duration,
     returned: Duration,
     crashes: u32,
+    /// An order of it waits for its turn.
+    gated: bool,
     /// What the disk has of it.
     durable: Option<State>,
     /// It waits for a place to go on, forward or back.
@@ -173,6 +177,7 @@ impl Watch {
             ran: Duration::ZERO,
             returned: Duration::ZERO,
             crashes: 0,
+            gated: false,
             durable: None,
             resuming: false,
             durable_resuming: false,
@@ -185,6 +190,7 @@ impl Watch {
             return Err(format!("{id} had {before} and is {} now", sequence.state()));
         }
         seen.pass(now, paused);
+        seen.gated = record.unsent.is_some();
         seen.state = sequence.state();
         let begun = before == State::Queued && seen.state == State::Running;
         let batch = seen.batch;
@@ -277,12 +283,23 @@ impl Watch {
             )
         };
         let active = || self.active.iter().map(|id| &self.tasks[id]).filter(moving);
-        let taken = active()
-            .filter(|seen| seen.operation != Operation::InjectNmi)
+        // Of each task that is under way: its last order that changes power, which draws inrush current and has left.
+        let mut last = BTreeMap::new();
+        for issued in self.issued.values() {
+            last.insert(issued.task, issued);
+        }
+        let draws = |issued: &Issued| {
+            let inrush = matches!(issued.order, Order::PowerOn | Order::Cycle);
+            inrush && issued.first_left.is_some()
+        };
+        let moves = |id: &TaskId| self.tasks.get(id).is_some_and(|seen| moving(&seen));
+        let taken = last.iter();
+        let taken = taken
+            .filter(|(id, issued)| moves(id) && draws(issued))
             .count();
         let most = self.grace.max(world.settings.max_transitions as usize);
         if taken > most {
-            return Err(format!("{taken} tasks are in transition, and {most} may"));
+            return Err(format!("{taken} tasks switch on, and {most} may"));
         }
         let grace = self.grace.min(taken);
         for (id, batch) in self
@@ -574,6 +591,7 @@ impl Seen {
     fn pass(&mut self, now: Instant, paused: bool) {
         let passed = now - self.since;
         match self.state {
+            State::Running | State::Aborting if self.gated => {}
             State::Running | State::Aborting => self.ran += passed,
             State::RollingBack if !paused => self.returned += passed,
             _ => {}

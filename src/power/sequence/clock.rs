@@ -54,6 +54,8 @@ pub(crate) struct Clock {
     begun: Option<Duration>,
     /// A way back stands still: see [`super::Sequence::hold`].
     pub(super) held: bool,
+    /// A step waits for its turn: see [`super::Sequence::await_turn`].
+    pub(super) waits: bool,
     seen: Option<Instant>,
 }
 
@@ -85,6 +87,7 @@ impl Clock {
             elapsed,
             begun,
             held,
+            waits: _,
             seen: _,
         } = *self;
         stored::Clock {
@@ -113,6 +116,7 @@ impl Clock {
             elapsed,
             begun,
             held,
+            waits: false,
             seen: None,
         }
     }

@@ -195,7 +195,7 @@ impl Sequence {
     /// polled does not count.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let clock = &self.knowledge.clock;
-        if self.is_held() {
+        if self.is_held() || clock.waits {
             return None;
         }
         if let Phase::Suspended {
@@ -373,6 +373,14 @@ impl Sequence {
         }
     }
 
+    /// The order that it gave waits for its turn among those of other nodes: no patience runs out by that. To be taken
+    /// back when the turn has come, or with the order.
+    pub fn await_turn(&mut self, waits: bool, now: Instant) {
+        self.advance(now);
+        self.expire();
+        self.knowledge.clock.waits = waits;
+    }
+
     /// Whether it is a rollback that is held.
     pub fn is_held(&self) -> bool {
         self.knowledge.clock.held && self.phase.is_return()
@@ -380,7 +388,7 @@ impl Sequence {
 
     fn pace(&self) -> Pace {
         match self.phase {
-            _ if self.is_held() => Pace::Standing,
+            _ if self.is_held() || self.knowledge.clock.waits => Pace::Standing,
             Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => Pace::Standing,
             _ => Pace::Running,
         }
