@@ -72,10 +72,10 @@ impl Rack {
             return;
         };
         let (batch, node) = (task.identity.batch, task.node);
-        if task.go_on(at) {
-            if let Some(batch) = batch.and_then(|batch| self.tasks.batch_mut(batch)) {
-                batch.last_start = Some(at.now);
-            }
+        if task.go_on(at)
+            && let Some(batch) = batch.and_then(|batch| self.tasks.batch_mut(batch))
+        {
+            batch.last_start = Some(at.now);
         }
         let Some(id) = node else { return };
         if let Some(node) = self.inventory.get_mut(id) {

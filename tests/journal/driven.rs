@@ -111,8 +111,10 @@ impl Driven {
     /// Takes a record as the rack would put it down now.
     fn keep(&mut self) {
         let id = Uuid::from_u128(0x01a0_ca46_4e71_7000_9ac9_bed1_d55d_84a4);
-        let operation = serde_json::to_string(&self.sequence.operation()).expect("a word");
         let sequence = serde_json::to_string(&self.sequence.record(self.now)).expect("plain");
+        // The journal has its own name for it, apart from the API's.
+        let stored: serde_json::Value = serde_json::from_str(&sequence).expect("just written");
+        let operation = &stored["knowledge"]["operation"];
         let record = format!(
             "{{\"identity\":{{\"id\":\"{id}\",\"node\":\"n01\",\"node_uuid\":\"{}\",\"batch\":null,\
              \"operation\":{operation},\"requested_by\":{{\"name\":\"alice\",\"uid\":1000,\"gid\":100,\"pid\":4711,\
