@@ -127,7 +127,7 @@ fn a_bmc_reset_is_refused_to_operators_and_in_the_middle_of_a_task() {
     bed.reached("r1n01", 1);
     let busy = bed.rackbmc(&["bmc", "reset", "--warm", "r1n01", "--yes"]);
     assert_eq!(busy.code, 1, "{}{}", busy.out, busy.err);
-    assert!(busy.err.contains("locked"), "{}", busy.err);
+    assert!(busy.err.contains("is busy"), "{}", busy.err);
     bed.expect(0, &["abort", "r1n01"]);
 }
 
