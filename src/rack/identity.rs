@@ -46,11 +46,19 @@ impl Rack {
         };
         let name = node.settings.name.clone();
         if !node.bmc.accept_guid(guid) {
-            let why = match node.bmc.guids() {
-                Some((_, new)) => format!("the BMC that is there has GUID {new}"),
-                None => "its BMC is the one that it was".to_owned(),
+            let (state, why) = match node.bmc.guids() {
+                Some((_, new)) => (
+                    "changed BMC",
+                    format!("The BMC that is there has GUID {new}"),
+                ),
+                None => ("same BMC", "There is nothing to accept".to_owned()),
             };
-            return Err(Refused::Invalid(format!("{name}: {why}")));
+            return Err(Refused::WrongState {
+                action: "bmc accept".to_owned(),
+                node: name,
+                state: state.to_owned(),
+                why,
+            });
         }
         let text = format!("the BMC with GUID {guid} is accepted by {}", who.name);
         log::info!("{name}: {text}");

@@ -71,9 +71,10 @@ def command_line(c, d, url, bmc):
     c.check("... with one NMI", bmc.words() == ["diag"], bmc.words())
     journeys.settle(d, "n1")
     bmc.forget()
-    run("node", "boot", "device", "set", "n1", "pxe")
+    # ipmi_sim takes the flags and forgets that they are valid: what was set is read back, and this is told.
+    status, _, complaint = baremetal(url, "node", "boot", "device", "set", "n1", "pxe")
+    c.check("baremetal node boot device set n1 pxe is not believed", status != 0 and "the BMC shows no override" in complaint, complaint)
     c.check("... and the host's BMC was told", bmc.words() == ["boot-pxe"], bmc.words())
-    # ipmi_sim forgets that its boot flags are valid: what is read back comes from our simulator.
     run("node", "boot", "device", "set", "n2", "pxe")
     out = run("node", "boot", "device", "show", "n2", "-f", "json")
     c.check("... shows the boot device that was set", out.get("boot_device") == "pxe", out)

@@ -197,11 +197,11 @@ pub(super) const SCHEMAS: &[Schema] = &[
     request("PowerRequest", "target!:target timeout:patience?"),
     request(
         "BootDeviceRequest",
-        "boot_device!:device persistent:boolean?",
+        "boot_device!:ironic_device persistent:boolean?",
     ),
     request("MaintenanceRequest", "reason:remark?"),
     request("AcceptRequest", "guid!:uuid"),
-    request("IdentifyRequest", "for:duration?"),
+    request("IdentifyRequest", "for:blinking?"),
     request(
         "RawRequest",
         "net_fn!:netfn lun:lun command!:byte data:raw bridge:bridge?",
@@ -328,12 +328,29 @@ pub(super) fn typed(kind: &str) -> Value {
         }
         "state" => json!({ "enum": TaskState::words() }),
         "device" => json!({ "enum": BootDevice::words() }),
+        "ironic_device" => json!({ "enum": BootDevice::IRONIC.map(BootDevice::name) }),
+        // One byte of seconds (§28.5).
+        "blinking" => json!({ "anyOf": [
+            { "type": "number", "minimum": 0, "maximum": 255 },
+            { "type": "string", "pattern": "^([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])s$" },
+        ] }),
         "policy" => json!({ "enum": OnSoftTimeout::words() }),
         "failure" => json!({ "enum": OnFailure::words() }),
         "name" => json!({ "type": "string", "minLength": 1 }),
         "names" => json!({ "type": "array", "items": typed("name"), "minItems": 1 }),
-        "reason" => json!({ "type": "string", "pattern": r"\S", "maxLength": REASON_LIMIT }),
-        "remark" => json!({ "type": "string", "maxLength": REASON_LIMIT }),
+        "reason" => json!({
+            "type": "string",
+            "pattern": format!("^[^{HIDDEN}]*[^{HIDDEN}\\s][^{HIDDEN}]*$"),
+            "maxLength": REASON_LIMIT,
+        }),
+        "remark" => json!({
+            "type": "string",
+            "pattern": format!("^[^{HIDDEN}]*$"),
+            "maxLength": REASON_LIMIT,
+        }),
         shape => super::reference(shape),
     }
 }
+
+/// What `text::is_hidden` refuses, as the inside of a bracket expression.
+const HIDDEN: &str = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff";
