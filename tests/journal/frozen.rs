@@ -1,6 +1,7 @@
 //! The directories of frozen records: one entry a line, `{"table":"tasks","key":"...","value":...}`, the value byte for
 //! byte as it was written.
 
+use rackbmcd::rack::stored::migrate::FORMAT;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
@@ -31,6 +32,11 @@ impl Line {
 /// The directory of a format.
 pub fn directory(format: u64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/journal/v{format}"))
+}
+
+/// The formats that are frozen.
+pub fn formats() -> impl Iterator<Item = u64> {
+    (1..=FORMAT).filter(|format| directory(*format).exists())
 }
 
 /// All lines of a format's files, file by file.

@@ -29,7 +29,7 @@ const WHAT_TO_DO: &str = "Records of this format lie on disks: do not edit the f
 /// the words do that people see; the facts in it may not.
 #[test]
 fn every_frozen_record_is_restored_to_what_it_was() {
-    for format in 1..=FORMAT {
+    for format in frozen::formats() {
         let told = restored::told(format, &frozen::lines(format));
         let path = frozen::directory(format).with_file_name(format!("restored/v{format}.txt"));
         if std::env::var_os("RESTORED").is_some() {
@@ -45,6 +45,10 @@ fn every_frozen_record_is_restored_to_what_it_was() {
 
 #[test]
 fn the_daemon_writes_no_field_that_the_newest_frozen_records_do_not_show() {
+    // A format that no release has is frozen when its work is done.
+    if frozen::formats().last() != Some(FORMAT) {
+        return;
+    }
     let shown: BTreeSet<String> = frozen::lines(FORMAT)
         .iter()
         .flat_map(|line| features::names(&line.table, &line.json()))

@@ -264,14 +264,18 @@ fn a_newer_journal_is_refused_with_both_versions_and_not_touched() {
 
 #[test]
 fn an_older_journal_is_brought_to_the_newest_format_as_a_whole() {
-    for format in 1..=FORMAT {
-        let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/journal/v{format}"));
+    let directory =
+        |format| Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/journal/v{format}"));
+    // A format in work has none yet.
+    for format in (1..=FORMAT).filter(|format| directory(*format).exists()) {
+        let frozen = directory(format);
         let home = tempfile::tempdir().unwrap();
         fs::copy(frozen.join(FILE), home.path().join(FILE)).unwrap();
         let trail = |store: &mut Store| store.after_with_keys(Table::Audit, "", 100).unwrap();
         let mut store = Store::open(home.path()).unwrap();
         let (first, audit) = (store.load().unwrap(), trail(&mut store));
-        assert_eq!((first.len(), audit.len()), (12, 6));
+        let lines = fs::read_to_string(frozen.join("journal.redb.jsonl")).unwrap();
+        assert_eq!(first.len() + audit.len(), lines.lines().count());
         for (table, key, value) in &first {
             let why = crate::rack::stored::unreadable(*table, key, value);
             assert_eq!(why, None, "v{format}: {}/{key}", table.name());

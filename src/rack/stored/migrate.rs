@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 type Step = fn(Table, &mut Value) -> Result<(), String>;
 
 /// The steps, the first one from format 1 to 2. One is added for each release that changes what is stored.
-const STEPS: &[Step] = &[refusals_are_repeated];
+const STEPS: &[Step] = &[refusals_are_repeated, third];
 
 /// The format of what this program writes.
 pub const FORMAT: u64 = 1 + STEPS.len() as u64;
@@ -24,6 +24,11 @@ fn refusals_are_repeated(table: Table, entry: &mut Value) -> Result<(), String> 
     let knowledge = knowledge.ok_or("nothing is known of the BMC")?;
     knowledge.remove("unsupported");
     knowledge.insert("carried_out".to_owned(), json!([]));
+    Ok(())
+}
+
+/// Format 3: only fields that may be missing have been added.
+fn third(_: Table, _: &mut Value) -> Result<(), String> {
     Ok(())
 }
 
