@@ -22,7 +22,7 @@ const GAP: usize = 7;
 /// How many probes must have brought nothing before a session is given up.
 const PROBES: usize = 2;
 /// How long no other probe follows the first one that was answered; after the next twice as long, and so on.
-const PROBE_REST: Duration = Duration::from_secs(1);
+const PROBE_REST: Duration = Duration::from_millis(500);
 /// How often a probe's answer brings the next copy of a request forward.
 const HURRIED: u32 = 4;
 /// A request that may take no longer than that is worth no question whether the session is there.
@@ -149,6 +149,11 @@ impl Link {
             heard_at: None,
             probe: Probe::default(),
         }
+    }
+
+    /// The BMC says that it has the session. What was sent before may have come too early to be answered.
+    pub(super) fn begins_now(&mut self) {
+        self.silent = 0;
     }
 
     pub(super) fn exchange(&self) -> Option<&Exchange> {
@@ -363,7 +368,8 @@ impl Link {
     /// copy or two are worth it now.
     fn alive(&mut self, now: Instant) {
         self.probe.hurried += 1;
-        self.probe.due = Some(now + PROBE_REST * self.probe.hurried);
+        let doubled = (self.probe.hurried - 1).min(8);
+        self.probe.due = Some(now + PROBE_REST * 2u32.pow(doubled));
         if let Some(exchange) = &mut self.exchange
             && self.probe.hurried <= HURRIED
         {

@@ -77,7 +77,9 @@ impl Handshake {
     }
 
     pub(super) fn tick_privilege(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
-        let can_probe = self.may_probe_constants();
+        let probe_after = self.constants_probed_after();
+        let can_probe = probe_after.is_some();
+        let probing = self.probed.has(Quirk::ConstantsOfDigestLength);
         let Step::Privilege(privilege) = &mut self.step else {
             return Progress::Going(self);
         };
@@ -90,11 +92,11 @@ impl Handshake {
         }
         let mut timing = ctx.settings.timing;
         // Several copies, for packets get lost: a session that is there is worth more than a new one. A BMC with other
-        // keys never answers: find that out sooner.
-        timing.lost_after = if can_probe {
-            PROBE_AFTER
-        } else {
-            GIVEN_UP_AFTER
+        // keys never answers: find that out sooner where such BMCs were seen.
+        timing.lost_after = match probe_after {
+            Some(copies) => copies,
+            None if probing => PROBED_FOR,
+            None => GIVEN_UP_AFTER,
         };
         timing.resend_cap = ctx.memory.round_trip.wait(&timing);
         let pace = Pace {
@@ -136,22 +138,28 @@ impl Handshake {
         }
     }
 
-    /// Whether the length of K1's and K2's constants could be why an open session stays silent: only where they are
-    /// used and the digest is not 20 bytes long.
-    pub(super) fn may_probe_constants(&self) -> bool {
+    /// After how many copies the length of K1's and K2's constants could be why an open session stays silent: only where
+    /// they are used and the digest is not 20 bytes long.
+    fn constants_probed_after(&self) -> Option<u32> {
         let probe = Quirk::ConstantsOfDigestLength;
         let Step::Privilege(privilege) = &self.step else {
-            return false;
+            return None;
         };
         let Spoken::V20(id) = privilege.spoken else {
-            return false;
+            return None;
         };
-        let matters = id.suite().is_some_and(|suite| {
-            suite.authentication != Authentication::HmacSha1
-                && (suite.confidentiality != Confidentiality::None
-                    || !matches!(suite.integrity, Integrity::None | Integrity::Md5_128))
-        });
-        matters && !self.quirks.has(probe) && !self.probed.has(probe)
+        let suite = id.suite()?;
+        let matters = suite.confidentiality != Confidentiality::None
+            || !matches!(suite.integrity, Integrity::None | Integrity::Md5_128);
+        if !matters || self.quirks.has(probe) || self.probed.has(probe) {
+            return None;
+        }
+        match suite.authentication {
+            Authentication::HmacMd5 => Some(PROBED_FOR),
+            // No such BMC was seen.
+            Authentication::HmacSha256 => Some(GIVEN_UP_AFTER),
+            Authentication::None | Authentication::HmacSha1 => None,
+        }
     }
 
     pub(super) fn handle_privilege(
@@ -286,7 +294,8 @@ fn is_passing(completion: CompletionCode) -> bool {
     )
 }
 
-/// Copies without an answer after which other keys are probed.
-const PROBE_AFTER: u32 = 4;
+/// Copies without an answer after which keys are taken for the wrong ones, where such BMCs were seen (OpenIPMI's with
+/// MD5).
+const PROBED_FOR: u32 = 5;
 /// Copies without an answer after which the session is given up.
 const GIVEN_UP_AFTER: u32 = 8;

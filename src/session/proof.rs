@@ -2,7 +2,7 @@
 //!
 //! The keys are known since RAKP 2. After silence Set Session Privilege Level is sent under them, twice, and never an
 //! order: its answer verifies under K1 only where the BMC has the same keys, which is what RAKP 4 would have said. Only
-//! then RAKP 3 is sent once more, because a copy of it ruins the keys at OpenBMC.
+//! then RAKP 3 is sent once more, because a copy of it ruins the keys at OpenBMC; and once more after that.
 
 use super::handshake::{Context, Handshake, Progress, Step};
 use super::key_exchange::{Rakp2Verified, Transcript};
@@ -106,7 +106,7 @@ impl Handshake {
             code: proof.verified.rakp3_code().to_vec(),
         };
         self.send_setup(PayloadType::Rakp3, tag, &rakp3.encode(), ctx);
-        self.await_answer(ctx);
+        self.await_proof(ctx);
     }
 
     /// No RAKP 4 yet.
@@ -127,8 +127,8 @@ impl Handshake {
         proof.turn += 1;
         let provable = proof.link.is_some() && proof.is_provable(ctx.settings);
         match (provable, proof.turn) {
-            (true, 1 | 2 | 4 | 5) => self.ask_under_the_keys(ctx),
-            (true, 3) | (false, 1) => {
+            (true, 1 | 2 | 4 | 5 | 7 | 8) => self.ask_under_the_keys(ctx),
+            (true, 3 | 6) | (false, 1) => {
                 if let Some(rumour) = self.copies.rumour.take() {
                     self.hearsay = true;
                     return self.rakp_failed(rumour, "RAKP 4", ctx);
@@ -154,8 +154,27 @@ impl Handshake {
         }
     }
 
+    /// RAKP 4, or an answer under the keys, is waited for. A BMC without the session drops what comes under its keys, so
+    /// that this may go to a BMC that is known to be fast sooner than what begins a session.
+    fn await_proof(&mut self, ctx: &Context<'_>) {
+        let floor = ctx.settings.timing.resend_floor;
+        let wait = match ctx.memory.round_trip.expected() {
+            Some(expected) if self.is_provable(ctx) => expected.max(floor / 2),
+            Some(expected) => expected.max(floor),
+            None => floor,
+        };
+        self.deadline = (ctx.now + wait).min(self.limit(ctx));
+    }
+
+    fn is_provable(&self, ctx: &Context<'_>) -> bool {
+        let Step::Rakp4(proof) = &self.step else {
+            return false;
+        };
+        proof.link.is_some() && proof.is_provable(ctx.settings)
+    }
+
     fn ask_under_the_keys(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
-        self.await_answer(ctx);
+        self.await_proof(ctx);
         let until = self.limit(ctx).max(self.deadline);
         let Step::Rakp4(proof) = &mut self.step else {
             return Progress::Going(self);
@@ -259,9 +278,10 @@ impl Handshake {
                 }
             }
         }
-        let Some((link, spoken)) = self.take_link() else {
+        let Some((mut link, spoken)) = self.take_link() else {
             return self.dropped(Dropped::Stale, ctx);
         };
+        link.begins_now();
         self.set_privilege(link, spoken, ctx)
     }
 

@@ -83,14 +83,19 @@ impl RoundTrip {
         }
     }
 
-    /// How long to wait after the `copies`th copy (1 or more): doubled each time, with jitter of a fifth.
+    /// How long to wait after the `copies`th copy (1 or more): doubled each time, with jitter of a fifth; from the third
+    /// on where the BMC is known to be faster than the shortest wait, so that a packet was lost.
     pub(super) fn wait_after(
         &self,
         copies: u32,
         timing: &Timing,
         entropy: &mut dyn Entropy,
     ) -> Duration {
-        let doubled = self.wait(timing) * (1 << copies.saturating_sub(1).min(8));
+        let fast = self
+            .expected()
+            .is_some_and(|expected| expected < timing.resend_floor);
+        let first_doubled = if fast { 2 } else { 1 };
+        let doubled = self.wait(timing) * (1 << copies.saturating_sub(first_doubled).min(8));
         let wait = doubled.min(timing.resend_cap.max(self.wait(timing)));
         // 80 % to 120 % in thousandths, so that many BMCs are not asked again in one breath.
         wait * (800 + entropy.below(401) as u32) / 1000
