@@ -241,6 +241,12 @@ fn a_node_whose_own_entry_cannot_be_read_is_held_and_the_entry_stays() {
     works(&mut world, "n02");
 }
 
+/// The key of the entry that came after that one.
+fn next_in_history(key: &str) -> String {
+    let (node, number) = key.split_once('/').expect("a node and a number");
+    format!("{node}/{:020}", number.parse::<u64>().unwrap() + 1)
+}
+
 #[test]
 fn history_decides_nothing_but_is_kept_too() {
     let mut world = World::new(6, 2);
@@ -253,11 +259,7 @@ fn history_decides_nothing_but_is_kept_too() {
     restart_with(&mut world, Table::History, &key, "nothing");
     works(&mut world, "n01");
     assert_eq!(entry(&world, Table::History, &key), "nothing");
-    let whole = entry(
-        &world,
-        Table::History,
-        &format!("{:020}", key.parse::<u64>().unwrap() + 1),
-    );
+    let whole = entry(&world, Table::History, &next_in_history(&key));
     restart_with(
         &mut world,
         Table::History,

@@ -172,6 +172,9 @@ impl World {
             while let Some((ticket, _)) = self.rack.poll_writes() {
                 self.rack.handle_durable(ticket, self.now);
             }
+            while let Some((look, _)) = self.rack.poll_look() {
+                self.rack.handle_found(look, Ok(Vec::new()), self.now);
+            }
             while let Some((answered, answer)) = self.rack.poll_answer() {
                 if answered == id {
                     return answer;

@@ -366,7 +366,9 @@ impl From<Refused> for Fault {
                 .on_task(&task.id)
                 .detailed(json!(task)),
             Refused::Invalid(_) => fault(StatusCode::BAD_REQUEST, ErrorKind::BadRequest),
-            Refused::Store(_) => fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Store),
+            Refused::Store(_) | Refused::NotRead(_) => {
+                fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Store)
+            }
             Refused::Unremembered(_) => {
                 fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unremembered)
             }

@@ -6,8 +6,8 @@ use super::listen::{self, Listeners};
 use super::names::{self, UserNames};
 use super::on_disk::OnDisk;
 use super::signals::Signals;
-use super::store::Store;
 use super::store::committer::{self, Batch, Committed, Look};
+use super::store::{Store, StoreError};
 use super::thread::Executor;
 use super::udp::{Received, Sockets};
 use super::{Failure, count, kernel, metrics};
@@ -22,7 +22,7 @@ use crate::entropy::Entropy;
 use crate::model::AuditPage;
 use crate::rack::Rack;
 use crate::rack::call::{Answer, CallId, HealthView, Refused};
-use crate::rack::record::{Table, Write};
+use crate::rack::record::{Stretch, Table, Write};
 use crate::rack::rights::Role;
 use crate::time::Instant;
 use nix::sys::signal::Signal;
@@ -47,6 +47,8 @@ pub(super) enum Input {
     Committed(Committed),
     /// A signal came.
     Signal(Signal),
+    /// Entries of the journal that the rack wanted to see.
+    Found(u64, Result<Vec<(String, Vec<u8>)>, String>),
     /// A BMC's name was looked up.
     Resolved(Uuid, String, Result<Vec<SocketAddr>, String>),
     /// Somebody wants the metrics.
@@ -93,7 +95,7 @@ pub(super) async fn run(
     let names = UserNames::new().map_err(Failure::new)?;
     let context = context(
         asks,
-        looks,
+        looks.clone(),
         audit,
         names,
         &to_inputs,
@@ -132,6 +134,8 @@ pub(super) async fn run(
         on_disk: OnDisk::new(path),
         executor,
         context,
+        looks,
+        look_turns: Rc::new(Semaphore::new(LOOKS)),
         look_ups: Rc::new(Semaphore::new(LOOK_UPS)),
         api: configuration.api,
         going_down: Some(going_down),
@@ -176,6 +180,10 @@ struct Shell {
     on_disk: OnDisk,
     executor: Executor,
     context: Rc<Context>,
+    /// The way to the thread that has the store, for looks at it.
+    looks: Sender<Look>,
+    /// Turns of looking at it.
+    look_turns: Rc<Semaphore>,
     /// Turns of looking a BMC's name up.
     look_ups: Rc<Semaphore>,
     /// What the listeners were made with.
@@ -307,6 +315,7 @@ impl Shell {
             Input::Resolved(node, host, answer) => {
                 self.rack.handle_resolved(node, &host, answer, now);
             }
+            Input::Found(look, found) => self.rack.handle_found(look, found, now),
             Input::Metrics(reply) => {
                 // Nobody waits any more where this fails.
                 let _ = reply.try_send(metrics::text(self.snapshot(now)));
@@ -359,6 +368,18 @@ impl Shell {
         for (ticket, writes) in batches {
             self.last_ticket = ticket;
             self.remember(ticket, writes);
+        }
+        while let Some((look, stretch)) = self.rack.poll_look() {
+            let (inputs, looks) = (self.to_inputs.clone(), self.looks.clone());
+            let turns = self.look_turns.clone();
+            let find = async move {
+                // Until the loop has it: each may be half a megabyte.
+                let _turn = turns.acquire().await;
+                let found = find(looks, stretch).await;
+                // The loop has ended where this fails.
+                let _ = inputs.send(Input::Found(look, found)).await;
+            };
+            self.executor.spawn(find).detach();
         }
         while let Some((node, host)) = self.rack.poll_resolve() {
             let (inputs, turns) = (self.to_inputs.clone(), self.look_ups.clone());
@@ -669,17 +690,30 @@ fn context(
     })
 }
 
-/// A stretch of the audit trail, read by the thread that has the store.
+/// A stretch of the audit trail.
 async fn read_trail(looks: Sender<Look>, after: u64, limit: usize) -> Result<AuditPage, String> {
-    let (reply, page) = smol::channel::bounded(1);
+    ask_store(looks, move |store| audit::read(store, after, limit)).await
+}
+
+/// Entries of the journal, with their keys.
+async fn find(looks: Sender<Look>, stretch: Stretch) -> Result<Vec<(String, Vec<u8>)>, String> {
+    ask_store(looks, move |store| store.stretch(&stretch)).await
+}
+
+/// What the thread that has the store finds in it.
+async fn ask_store<T: Send + 'static>(
+    looks: Sender<Look>,
+    question: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, String> {
+    let (reply, answer) = smol::channel::bounded(1);
     let look: Look = Box::new(move |store| {
         // Nobody waits any more where this fails.
-        let _ = reply.try_send(audit::read(store, after, limit));
+        let _ = reply.try_send(question(store));
     });
     let stopping = || "the daemon is shutting down".to_owned();
     looks.send(look).await.map_err(|_| stopping())?;
-    let page = page.recv().await.map_err(|_| stopping())?;
-    page.map_err(|error| error.to_string())
+    let answer = answer.recv().await.map_err(|_| stopping())?;
+    answer.map_err(|error| error.to_string())
 }
 
 /// Passes what the journal's thread says on to the loop.

@@ -6,12 +6,12 @@
 pub mod committer;
 mod untouched;
 
-use crate::rack::record::{Table, Write};
+use crate::rack::record::{End, Stretch, Table, Write};
 use crate::rack::stored::migrate;
 use nix::fcntl::{Flock, FlockArg};
 use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    AccessGuard, Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable,
     TableDefinition, TableError,
 };
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -228,13 +228,13 @@ impl Store {
         }
     }
 
-    /// Everything that is remembered but the audit trail, which grows for ever and is read by pieces: table by table,
-    /// sorted by key.
+    /// Everything that is remembered but what stays on the disk until it is asked for: table by table, sorted by key.
+    /// Nothing of the audit trail is loaded, and of each node's history the first and the last entry.
     ///
     /// # Errors
     /// The disk's.
     pub fn load(&mut self) -> Result<Vec<(Table, String, Vec<u8>)>, StoreError> {
-        let loaded = read_all(self.database()?);
+        let loaded = read_most(self.database()?);
         loaded.map_err(|error| self.failed(error))
     }
 
@@ -297,6 +297,29 @@ impl Store {
                 values.push((key.value().to_owned(), value.value().to_vec()));
             }
             Ok(values)
+        });
+        found
+            .map(Option::unwrap_or_default)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The entries of a stretch, in the order that it wants.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn stretch(&mut self, stretch: &Stretch) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let found = read_table(self.database()?, stretch.table, |entries| {
+            let mut all = with_prefix(&entries, &stretch.prefix)?;
+            let mut found = Vec::new();
+            while found.len() < stretch.limit {
+                let entry = match stretch.end {
+                    End::Oldest => all.next(),
+                    End::Newest => all.next_back(),
+                };
+                let Some(entry) = entry else { break };
+                found.push(owned(entry?));
+            }
+            Ok(found)
         });
         found
             .map(Option::unwrap_or_default)
@@ -434,12 +457,25 @@ fn checked() -> Builder {
 /// Brings every entry to the newest format, all of them or none. The audit trail stays as it is: its records are chained
 /// by their bytes.
 fn upgrade(database: &Database, found: u64) -> Result<(), redb::Error> {
-    let all = read_all(database)?;
     let writing = database.begin_write()?;
-    for (table, key, value) in all {
-        let value = migrate::newest(found, table, value);
-        let mut entries = writing.open_table(definition(table))?;
-        entries.insert(key.as_str(), value.as_slice())?;
+    let mut upgrade = migrate::Upgrade::from(found);
+    for table in Table::ALL {
+        if table == Table::Audit {
+            continue;
+        }
+        // One by one: a journal may hold more than the memory that the daemon is given.
+        read_table(database, table, |before| {
+            let mut after = writing.open_table(definition(table))?;
+            for entry in before.iter()? {
+                let (old, value) = owned(entry?);
+                let (new, value) = upgrade.entry(table, &old, value);
+                if new != old {
+                    after.remove(old.as_str())?;
+                }
+                after.insert(new.as_str(), value.as_slice())?;
+            }
+            Ok(())
+        })?;
     }
     writing.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
     writing.commit()?;
@@ -450,32 +486,81 @@ fn definition(table: Table) -> TableDefinition<'static, &'static str, &'static [
     TableDefinition::new(table.name())
 }
 
-fn read_all(database: &Database) -> Result<Vec<(Table, String, Vec<u8>)>, redb::Error> {
-    let reading = database.begin_read()?;
+fn read_most(database: &Database) -> Result<Vec<(Table, String, Vec<u8>)>, redb::Error> {
     let mut all = Vec::new();
-    for table in Table::ALL
-        .into_iter()
-        .filter(|table| *table != Table::Audit)
-    {
-        let entries = match reading.open_table(definition(table)) {
-            Ok(entries) => entries,
-            // Nothing was put there yet.
-            Err(TableError::TableDoesNotExist(_)) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        for entry in entries.iter()? {
-            let (key, value) = entry?;
-            all.push((table, key.value().to_owned(), value.value().to_vec()));
-        }
+    for table in Table::ALL {
+        let mut add = |(key, value)| all.push((table, key, value));
+        read_table(database, table, |entries| {
+            match table {
+                Table::Audit => {}
+                Table::History => read_ends(&entries, add)?,
+                Table::Tasks | Table::Batches | Table::Nodes | Table::Rack => {
+                    for entry in entries.iter()? {
+                        add(owned(entry?));
+                    }
+                }
+            }
+            Ok(())
+        })?;
     }
     Ok(all)
 }
+
+/// The first and the last of all entries whose keys begin alike, up to a `/`.
+fn read_ends(entries: &Entries, mut add: impl FnMut((String, Vec<u8>))) -> Result<(), redb::Error> {
+    let mut from = Bound::Unbounded;
+    loop {
+        let ahead = (from.as_ref().map(String::as_str), Bound::Unbounded);
+        let Some(entry) = entries.range::<&str>(ahead)?.next() else {
+            return Ok(());
+        };
+        let first = owned(entry?);
+        let end = first.0.find('/').map_or(first.0.len(), |slash| slash + 1);
+        let prefix = first.0[..end].to_owned();
+        if let Some(entry) = with_prefix(entries, &prefix)?.next_back() {
+            let last = owned(entry?);
+            if last.0 != first.0 {
+                add(last);
+            }
+        }
+        add(first);
+        from = Bound::Included(beyond(prefix));
+    }
+}
+
+fn with_prefix<'a>(
+    entries: &'a Entries,
+    prefix: &str,
+) -> Result<redb::Range<'a, &'static str, &'static [u8]>, redb::Error> {
+    let end = beyond(prefix.to_owned());
+    Ok(entries.range::<&str>(prefix..end.as_str())?)
+}
+
+/// The least text that comes after all those that begin with `prefix`.
+fn beyond(mut prefix: String) -> String {
+    let last = prefix
+        .pop()
+        .and_then(|last| char::from_u32(u32::from(last) + 1));
+    prefix.push(last.unwrap_or(char::MAX));
+    prefix
+}
+
+fn owned(
+    (key, value): (
+        AccessGuard<'_, &'static str>,
+        AccessGuard<'_, &'static [u8]>,
+    ),
+) -> (String, Vec<u8>) {
+    (key.value().to_owned(), value.value().to_vec())
+}
+
+type Entries = ReadOnlyTable<&'static str, &'static [u8]>;
 
 /// What `look` finds in a table, `None` where nothing was put there yet.
 fn read_table<T>(
     database: &Database,
     table: Table,
-    look: impl FnOnce(ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, redb::Error>,
+    look: impl FnOnce(Entries) -> Result<T, redb::Error>,
 ) -> Result<Option<T>, redb::Error> {
     match database.begin_read()?.open_table(definition(table)) {
         Ok(entries) => look(entries).map(Some),

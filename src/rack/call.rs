@@ -367,6 +367,9 @@ pub enum Refused {
     /// The journal cannot be written.
     #[error("no new task is taken: the journal cannot be written: {0}")]
     Store(String),
+    /// The journal cannot be read.
+    #[error("the journal cannot be read: {0}")]
+    NotRead(String),
     /// It was done, and may not outlive the daemon, because the journal cannot be written.
     #[error(
         "it was done and holds as long as this daemon runs, but after a restart it may be as before: the journal cannot be written: {0}"

@@ -88,6 +88,10 @@ impl Rack {
                 self.accept_bmc(node, guid, &who, at)?;
                 self.read_fresh(node, id, at);
             }
+            Call::History { node, limit } => {
+                let node = self.inventory.named(&node)?;
+                self.read_history(node, limit, id);
+            }
             Call::Nodes
             | Call::Node(_)
             | Call::Tasks { .. }
@@ -96,7 +100,6 @@ impl Rack {
             | Call::Batch(_)
             | Call::Pausing
             | Call::Explain(_)
-            | Call::History { .. }
             | Call::Health => {
                 let answer = look(call, &self.snapshot(at))?;
                 self.outbox.answer(id, Ok(answer));
@@ -113,6 +116,20 @@ impl Rack {
         match told {
             Some(answer) => self.outbox.answer(call, answer),
             None => self.outbox.waits.add(call, what, until),
+        }
+    }
+
+    /// Somebody wants to read what happened to a node, with all that was put down by now.
+    fn read_history(&mut self, id: NodeId, limit: usize, call: CallId) {
+        let Some(node) = self.inventory.get(id) else {
+            return;
+        };
+        let node = node.settings.uuid;
+        if self.ledger.journal.is_pending() {
+            let parked = Parked::ReadHistory { node, limit, call };
+            self.ledger.journal.park(parked);
+        } else {
+            self.tasks.history.read(node, limit, call);
         }
     }
 
@@ -287,11 +304,6 @@ fn look(call: Call, rack: &Snapshot<'_>) -> Result<Answer, Refused> {
             Answer::Pausing(pause.map(|pause| pause.hold.clone()))
         }
         Call::Explain(ident) => Answer::Explanation(Box::new(rack.explanation(named(&ident)?))),
-        Call::History { node, limit } => {
-            let uuid = named(&node)?.settings.uuid;
-            let entries = rack.tasks.history.of(uuid).take(limit);
-            Answer::History(entries.cloned().collect())
-        }
         Call::Health => Answer::Health(rack.health()),
         Call::FreshNode(_)
         | Call::SetPower { .. }
@@ -308,6 +320,7 @@ fn look(call: Call, rack: &Snapshot<'_>) -> Result<Answer, Refused> {
         | Call::Release { .. }
         | Call::Order { .. }
         | Call::Retry { .. }
+        | Call::History { .. }
         | Call::Accept { .. } => {
             return Err(Refused::Invalid("this call does more than look".to_owned()));
         }

@@ -14,18 +14,31 @@ pub(super) struct Moment {
 pub(super) struct Clock {
     at: Instant,
     wall: WallTime,
+    began: Instant,
     pub(super) started: WallTime,
 }
 
 impl Clock {
     pub(super) fn new(wall: WallTime, now: Instant) -> Self {
-        let (at, started) = (now, wall);
-        Clock { at, wall, started }
+        let (at, began, started) = (now, now, wall);
+        Clock {
+            at,
+            wall,
+            began,
+            started,
+        }
     }
 
     /// The calendar says `wall`: it may have been set.
     pub(super) fn set(&mut self, wall: WallTime, now: Instant) {
         (self.at, self.wall) = (now, wall);
+    }
+
+    /// What the calendar says, or would say if nobody had set it forward since the daemon began: what is forgotten for
+    /// its age is old by both.
+    pub(super) fn at_least(&self, now: Instant) -> WallTime {
+        let unset = self.started + (now - self.began);
+        unset.min(self.moment(now).wall)
     }
 
     pub(super) fn moment(&self, now: Instant) -> Moment {

@@ -91,6 +91,12 @@ pub(super) enum Parked {
     Admit(Vec<TaskId>, CallId, Reply),
     /// An answer.
     Reply(CallId, Reply),
+    /// A look at the newest entries of a node's history.
+    ReadHistory {
+        node: Uuid,
+        limit: usize,
+        call: CallId,
+    },
 }
 
 /// An answer that is made when it is given, so that it tells the present.

@@ -85,7 +85,7 @@ use leaving::Leaving;
 use ledger::Ledger;
 use outbox::Outbox;
 use plan::Plans;
-use record::Write;
+use record::{Stretch, Write};
 use restore::Shelf;
 use rights::Rights;
 use settings::{NodeSettings, RackSettings};
@@ -138,7 +138,7 @@ impl Rack {
             outbox: Outbox::new(epoch),
             plans: Plans::default(),
             counters: Counters::default(),
-            next_pruning: Instant::START,
+            next_pruning: now + PRUNING,
             settings,
         };
         let mut shelf = Shelf::sort(remembered);
@@ -237,6 +237,7 @@ impl Rack {
     /// The caller has gone away: nobody waits for its answer.
     pub fn forget_call(&mut self, call: CallId) {
         self.outbox.waits.forget(call);
+        self.tasks.history.forget_call(call);
         for node in self.inventory.iter_mut() {
             node.fresh_calls.retain(|(waiting, _)| *waiting != call);
         }
@@ -312,7 +313,7 @@ impl Rack {
         self.leaving.handle_timeout(now, &mut *self.entropy);
         if now >= self.next_pruning {
             self.next_pruning = now + PRUNING;
-            self.prune(at.wall);
+            self.prune(now);
         }
         self.ledger.heartbeat(self.tasks.count_active() > 0, at);
         self.finish(at);
@@ -320,10 +321,11 @@ impl Rack {
     }
 
     /// What is older than history is kept is forgotten: entries of all nodes, ended tasks, nodes that are gone.
-    fn prune(&mut self, wall: WallTime) {
+    fn prune(&mut self, now: Instant) {
         let keep = self.settings.history_keep;
+        let wall = self.clock.at_least(now);
         let ledger = &mut self.ledger;
-        self.tasks.history.forget_old(keep, wall, ledger);
+        self.tasks.history.forget_old(keep, wall);
         self.tasks.forget_old(keep, wall, ledger);
         self.leaving.forget_old(keep, wall, ledger);
     }
@@ -353,6 +355,23 @@ impl Rack {
         self.finish(at);
     }
 
+    /// What the look `look` at the journal found, in the order that was asked for.
+    pub fn handle_found(
+        &mut self,
+        look: u64,
+        found: Result<Vec<(String, Vec<u8>)>, String>,
+        now: Instant,
+    ) {
+        let at = self.at(now);
+        let (wall, keep) = (self.clock.at_least(now), self.settings.history_keep);
+        let old = |at| wall.since(at) > keep;
+        let (history, ledger) = (&mut self.tasks.history, &mut self.ledger);
+        if let Some((call, answer)) = history.found(look, found, old, ledger) {
+            self.outbox.answer(call, answer);
+        }
+        self.finish(at);
+    }
+
     /// The next datagram to send. Asking for it is handing it to the network.
     pub fn poll_transmit(&mut self) -> Option<Outgoing> {
         let outgoing = self.outbox.transmits.pop_front()?;
@@ -368,6 +387,12 @@ impl Rack {
     /// What must be remembered, under a ticket.
     pub fn poll_writes(&mut self) -> Option<(u64, Vec<Write>)> {
         self.ledger.journal.poll_writes()
+    }
+
+    /// Entries to look for in the journal, under the number that [`Rack::handle_found`] wants. What was put down before
+    /// must be in what is found, where the disk takes it.
+    pub fn poll_look(&mut self) -> Option<(u64, Stretch)> {
+        self.tasks.history.poll_look()
     }
 
     /// A host name to look up, and the node that wants it.

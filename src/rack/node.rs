@@ -41,6 +41,8 @@ pub(super) struct Node {
     /// A reading for those who asked for a fresh one.
     pub(super) fresh: Option<OrderId>,
     pub(super) fresh_calls: Vec<(CallId, Instant)>,
+    /// When the last NMI went out, on our own clock: nobody sets that.
+    pub(super) nmi_at: Option<Instant>,
     /// Readings outside tasks that may be under way, and who asked for each.
     pub(super) readers: Vec<(OrderId, String)>,
     /// The knowledge that was journaled.
@@ -102,7 +104,9 @@ impl Labels {
 }
 
 impl Node {
-    pub(super) fn new(settings: NodeSettings, rack: &str, memory: Memory, now: Instant) -> Self {
+    pub(super) fn new(settings: NodeSettings, rack: &str, memory: Memory, at: Moment) -> Self {
+        let now = at.now;
+        let nmi_at = memory.last_nmi.map(|last| now.before(at.wall.since(last)));
         let bmc = Bmc::new(bmc_settings(&settings), memory.knowledge.clone(), now);
         Node {
             labels: Labels::new(&settings, rack),
@@ -115,12 +119,19 @@ impl Node {
             task: None,
             fresh: None,
             fresh_calls: Vec::new(),
+            nmi_at,
             readers: Vec::new(),
             journaled: memory.knowledge.clone(),
             memory,
             quarantine: None,
             settings,
         }
+    }
+
+    /// An NMI is on its way.
+    pub(super) fn note_nmi(&mut self, at: Moment) {
+        self.nmi_at = Some(at.now);
+        self.memory.last_nmi = Some(at.wall);
     }
 
     /// What is said to whoever wants it while a task has it.

@@ -97,7 +97,9 @@ impl Rack {
                     let unasked = entry.kind == HistoryKind::Drift && entry.task.is_none();
                     self.counters.unasked += u64::from(unasked);
                     let (uuid, ledger) = (node.settings.uuid, &mut self.ledger);
-                    self.tasks.history.note(uuid, entry, &self.settings, ledger);
+                    self.tasks
+                        .history
+                        .note(uuid, &entry, &self.settings, ledger);
                 }
                 Effect::Event(text) => {
                     let happening = Happening {

@@ -90,7 +90,7 @@ impl Rack {
         if open.order == Order::Nmi
             && let Some(node) = self.inventory.get_mut(node)
         {
-            node.memory.last_nmi = Some(at.wall);
+            node.note_nmi(at);
             let (key, value) = (node.settings.uuid.to_string(), node.record());
             self.ledger.journal.put(Table::Nodes, key, value);
         }

@@ -9,7 +9,7 @@
 //! | a task's | the node that what is left of it names, or that its batch or a node's own entry names; else all nodes |
 //! | a batch's | the nodes of its tasks that have not ended: without it nobody knows what they wait for |
 //! | a node's | that node; where its key is damaged, each node without an entry |
-//! | history | the node that it names; it decides nothing, so that it holds nobody where it names none |
+//! | history | the node that it names; it decides nothing, so that it holds nobody where it names none. (only a node's first and last are read at the start; another is found when somebody reads the history) |
 //! | the pause | the rack counts as paused; releasing it replaces the entry |
 //! | the last sign of life, an unknown one | nobody: patience stands still over the restart, which harms nobody |
 
@@ -146,9 +146,10 @@ impl Rack {
     ) {
         for entry in unreadable {
             if entry.table == Table::History
-                && let Ok(number) = entry.key.parse()
+                && let Some((node, number)) = entry.key.split_once('/')
+                && let (Ok(node), Ok(number)) = (node.parse(), number.parse())
             {
-                self.tasks.history.pass(number);
+                self.tasks.history.restore(number, node, at.wall);
             }
             let held = held_by(&entry, &self.tasks, &self.inventory, without_entry);
             let names = names_of(&held, &self.inventory).join(", ");

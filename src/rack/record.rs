@@ -70,6 +70,28 @@ pub enum Write {
     },
 }
 
+/// Entries that the core wants to see again: those of a table whose keys begin with `prefix`, from one end on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stretch {
+    /// Where.
+    pub table: Table,
+    /// How their keys begin.
+    pub prefix: String,
+    /// From which end on, in that order.
+    pub end: End,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// One end of entries that are sorted by key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The first keys.
+    Oldest,
+    /// The last keys.
+    Newest,
+}
+
 impl Write {
     /// The table and the key.
     pub fn place(&self) -> (Table, &str) {

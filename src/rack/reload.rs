@@ -174,7 +174,7 @@ impl Rack {
             created_at: at.wall,
             ..Memory::default()
         });
-        let mut node = Node::new(settings, &self.settings.name, memory, at.now);
+        let mut node = Node::new(settings, &self.settings.name, memory, at);
         // First readings are spread, so that a rack's BMCs are not all asked in one instant.
         let before = u32::try_from(self.inventory.len()).unwrap_or(u32::MAX);
         node.next_sync = at.now + (FIRST_SYNC_APART * before).min(self.settings.sync_interval);

@@ -130,7 +130,7 @@ impl Shelf {
                 }
                 self.nodes.insert(id, *memory);
             }
-            Entry::History(number, node, entry) => self.history.restore(number, node, entry),
+            Entry::History(number, node, entry) => self.history.restore(number, node, entry.at),
             Entry::Pause(pause) => self.pause = Some(pause),
             Entry::Alive(at) => self.alive = Some(at),
             Entry::Foreign => {}

@@ -47,10 +47,10 @@ pub(super) fn check(
 }
 
 fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {
-    let Some(last) = node.memory.last_nmi else {
+    let Some(last) = node.nmi_at else {
         return Ok(());
     };
-    let (since, least) = (at.wall.since(last), node.settings.nmi_min_interval);
+    let (since, least) = (at.now.since(last), node.settings.nmi_min_interval);
     if since >= least {
         return Ok(());
     }
@@ -164,10 +164,10 @@ mod tests {
         let gate = Gate::new(&RackSettings::default());
         let mut node = node(0);
         node.settings.nmi_min_interval = secs(60);
-        node.memory.last_nmi = Some(at(41).wall);
+        node.note_nmi(at(41));
         let soon = refusal(&node, Operation::InjectNmi, &gate);
         assert!(matches!(soon, Some(Refused::WrongState { .. })));
-        node.memory.last_nmi = Some(at(40).wall);
+        node.note_nmi(at(40));
         assert_eq!(refusal(&node, Operation::InjectNmi, &gate), None);
         node.settings.nmi = false;
         let forbidden = refusal(&node, Operation::InjectNmi, &gate);

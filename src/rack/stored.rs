@@ -52,9 +52,8 @@ fn entry(table: Table, key: &str, value: &[u8]) -> Result<Entry, String> {
         Table::Batches => Entry::Batch(id(key)?, from_json::<batch::Batch>(value)?.into()),
         Table::Nodes => Entry::Node(id(key)?, Box::new(from_json::<node::Node>(value)?.into())),
         Table::History => {
-            let number = key.parse().map_err(|_| "its key is no number".to_owned())?;
-            let history::History { node, entry } = from_json(value)?;
-            Entry::History(number, node, entry.into())
+            let (number, node, entry) = happened(key, value)?;
+            Entry::History(number, node, entry)
         }
         Table::Rack => match key {
             PAUSE => Entry::Pause(from_json::<pause::Pause>(value)?.into()),
@@ -92,6 +91,41 @@ pub(super) fn history(node: Uuid, entry: &super::call::HistoryEntry) -> Vec<u8> 
         node,
         entry: entry.into(),
     })
+}
+
+/// The key of an entry of a node's history: keys sort by node, and then as the numbers do.
+pub(super) fn history_key(node: Uuid, number: u64) -> String {
+    format!("{}{number:020}", history_prefix(node))
+}
+
+/// How the keys of a node's history begin.
+pub(super) fn history_prefix(node: Uuid) -> String {
+    format!("{node}/")
+}
+
+/// An entry of a node's history, and its number.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(super) fn history_entry(
+    key: &str,
+    value: &[u8],
+) -> Result<(u64, super::call::HistoryEntry), String> {
+    let read = happened(key, value).map(|(number, _, entry)| (number, entry));
+    read.map_err(|why| migrate::not_brought(value).unwrap_or(why))
+}
+
+fn happened(key: &str, value: &[u8]) -> Result<(u64, Uuid, super::call::HistoryEntry), String> {
+    let place = key.split_once('/').and_then(|(node, number)| {
+        let (node, number): (Uuid, u64) = (node.parse().ok()?, number.parse().ok()?);
+        Some((node, number))
+    });
+    let (node, number) = place.ok_or("its key is no node and number")?;
+    let stored: history::History = from_json(value)?;
+    if stored.node != node {
+        return Err(format!("it is about the node {}", stored.node));
+    }
+    Ok((number, node, stored.entry.into()))
 }
 
 /// The value of the entry [`PAUSE`].

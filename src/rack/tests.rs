@@ -57,7 +57,7 @@ pub(super) fn node(place: usize) -> Node {
         nmi: true,
         nmi_min_interval: secs(60),
     };
-    Node::new(settings, "r1", Memory::default(), at(0).now)
+    Node::new(settings, "r1", Memory::default(), at(0))
 }
 
 pub(super) fn inventory(count: usize) -> Inventory {

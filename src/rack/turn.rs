@@ -303,6 +303,9 @@ impl Rack {
                 self.reply(call, &reply, at);
             }
             Parked::Reply(call, reply) => self.reply(call, &reply, at),
+            Parked::ReadHistory { node, limit, call } => {
+                self.tasks.history.read(node, limit, call);
+            }
         }
     }
 
@@ -352,6 +355,10 @@ impl Rack {
             Parked::Reply(call, _) => {
                 let refused = Refused::Unremembered(why.to_owned());
                 self.outbox.answer(call, Err(refused));
+            }
+            // What is on the disk can still be read.
+            Parked::ReadHistory { node, limit, call } => {
+                self.tasks.history.read(node, limit, call);
             }
         }
     }

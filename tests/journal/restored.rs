@@ -5,12 +5,12 @@ use crate::world::{node, secs};
 use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::entropy::Seeded;
 use rackbmcd::model::{BatchState, NodeDetail, Power, Severity, Word};
-use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, NodeView, TaskView};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{NodeSettings, RackSettings};
 use rackbmcd::rack::stored::migrate;
+use rackbmcd::rack::{Rack, Remembered};
 use rackbmcd::time::{Instant, WallTime};
 use serde_json::Value;
 use std::fmt::Write;
@@ -35,11 +35,7 @@ pub fn told(format: u64, lines: &[Line]) -> String {
 
 /// A rack that was given these lines, brought to the newest format, with a node for each of these uuids.
 fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Rack {
-    let remembered = lines.iter().map(|line| {
-        let table = Table::from_name(&line.table).expect("one of ours");
-        let value = migrate::newest(format, table, line.value.clone());
-        (table, line.key.clone(), value)
-    });
+    let remembered = brought(format, lines);
     let settings = |(uuid, name): &(Uuid, String)| NodeSettings {
         uuid: *uuid,
         name: name.clone(),
@@ -48,16 +44,31 @@ fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Ra
     Rack::new(
         RackSettings::default(),
         nodes.iter().map(settings).collect(),
-        remembered.collect(),
+        remembered,
         WallTime::from_unix_micros(wall),
         Instant::after_start(secs(10)),
         Box::new(Seeded::new(1)),
     )
 }
 
+/// These lines in the newest format.
+fn brought(format: u64, lines: &[&Line]) -> Vec<Remembered> {
+    let mut upgrade = migrate::Upgrade::from(format);
+    let brought = lines.iter().map(|line| {
+        let table = Table::from_name(&line.table).expect("one of ours");
+        let (key, value) = upgrade.entry(table, &line.key, line.value.clone());
+        (table, key, value)
+    });
+    brought.collect()
+}
+
 fn ask(rack: &mut Rack, call: Call) -> Answer {
     let rights = Rights::everywhere_as(Role::Reader);
     rack.handle_call(CallId(1), call, &rights, Instant::after_start(secs(10)));
+    answer(rack)
+}
+
+fn answer(rack: &mut Rack) -> Answer {
     let (_, answer) = rack.poll_answer().expect("it is answered at once");
     answer.expect("it is not refused")
 }
@@ -246,7 +257,19 @@ fn history(text: &mut String, format: u64, line: &Line, value: &Value) {
         node: "n01".to_owned(),
         limit: 10,
     };
-    let Answer::History(entries) = ask(&mut rack, call) else {
+    let (rights, now) = (
+        Rights::everywhere_as(Role::Reader),
+        Instant::after_start(secs(10)),
+    );
+    rack.handle_call(CallId(1), call, &rights, now);
+    while let Some((ticket, _)) = rack.poll_writes() {
+        rack.handle_durable(ticket, now);
+    }
+    let (look, _) = rack.poll_look().expect("the journal is looked at");
+    let found = brought(format, &[line]).into_iter();
+    let found = found.map(|(_, key, value)| (key, value)).collect();
+    rack.handle_found(look, Ok(found), now);
+    let Answer::History(entries) = answer(&mut rack) else {
         panic!("that is no history");
     };
     for entry in entries {

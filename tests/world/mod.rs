@@ -14,7 +14,7 @@ use rackbmcd::rack::call::{
     Answer, BatchRequest, BatchView, Call, CallId, NodeView, OnFailure, PowerState, Refused,
     TaskId, TaskView, Who, Wishes,
 };
-use rackbmcd::rack::record::{Table, Write};
+use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
 use rackbmcd::session;
@@ -33,6 +33,18 @@ pub fn secs(seconds: u64) -> Duration {
 
 pub fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+/// What a look at the journal finds.
+fn found(disk: &BTreeMap<(Table, String), Vec<u8>>, stretch: &Stretch) -> Vec<(String, Vec<u8>)> {
+    let entries = disk.iter().filter(|((table, key), _)| {
+        (*table, key.starts_with(&stretch.prefix)) == (stretch.table, true)
+    });
+    let entries = entries.map(|((_, key), value)| (key.clone(), value.clone()));
+    match stretch.end {
+        End::Oldest => entries.take(stretch.limit).collect(),
+        End::Newest => entries.rev().take(stretch.limit).collect(),
+    }
 }
 
 /// A datagram as it left us.
@@ -264,6 +276,9 @@ impl World {
             });
             self.sim
                 .send(from, outgoing.to, &outgoing.datagram, self.now);
+        }
+        while let Some((look, stretch)) = rack.poll_look() {
+            rack.handle_found(look, Ok(found(&self.disk, &stretch)), self.now);
         }
         while let Some((ticket, writes)) = rack.poll_writes() {
             if let Some(log) = &mut self.log {

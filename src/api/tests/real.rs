@@ -6,8 +6,10 @@ use crate::config::{Configuration, Content, Files};
 use crate::entropy::Seeded;
 use crate::rack::Rack;
 use crate::rack::call::CallId;
+use crate::rack::record::{Stretch, Table, Write};
 use crate::rack::rights::Rights;
 use crate::time::Instant;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The uuid of the second node.
@@ -16,6 +18,8 @@ pub const SECOND: &str = "7c1b7b1e-2f4e-4c0a-9d5e-00000000a002";
 /// See the head of this file.
 pub struct RealRack {
     rack: RefCell<Rack>,
+    /// What was put down.
+    disk: RefCell<BTreeMap<(Table, String), Vec<u8>>>,
     now: Cell<Instant>,
     calls: Cell<u64>,
 }
@@ -29,6 +33,7 @@ impl RealRack {
         let rack = Rack::new(rack, nodes, Vec::new(), at(0), now, entropy);
         Rc::new(RealRack {
             rack: RefCell::new(rack),
+            disk: RefCell::default(),
             now: Cell::new(now),
             calls: Cell::new(0),
         })
@@ -41,8 +46,12 @@ impl RealRack {
         let nodes = rack.handle_call(id, call, rights, self.now.get());
         for _ in 0..100_000 {
             while rack.poll_transmit().is_some() {}
-            while let Some((ticket, _)) = rack.poll_writes() {
+            while let Some((ticket, writes)) = rack.poll_writes() {
+                writes.into_iter().for_each(|write| self.write(write));
                 rack.handle_durable(ticket, self.now.get());
+            }
+            while let Some((look, stretch)) = rack.poll_look() {
+                rack.handle_found(look, Ok(self.find(&stretch)), self.now.get());
             }
             while let Some((answered, answer)) = rack.poll_answer() {
                 if answered == id {
@@ -54,6 +63,26 @@ impl RealRack {
             rack.handle_timeout(self.now.get());
         }
         panic!("no answer");
+    }
+
+    fn write(&self, write: Write) {
+        let mut disk = self.disk.borrow_mut();
+        match write {
+            Write::Put { table, key, value } => drop(disk.insert((table, key), value)),
+            Write::Delete { table, key } => drop(disk.remove(&(table, key))),
+        }
+    }
+
+    /// Always from the newest on.
+    fn find(&self, stretch: &Stretch) -> Vec<(String, Vec<u8>)> {
+        let disk = self.disk.borrow();
+        let wanted = |((table, key), _): &(&(Table, String), _)| {
+            *table == stretch.table && key.starts_with(&stretch.prefix)
+        };
+        let found = disk.iter().rev().filter(wanted).take(stretch.limit);
+        found
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     /// The same of somebody who may do everything.

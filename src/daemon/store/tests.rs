@@ -2,6 +2,7 @@
 
 use super::*;
 use redb::StorageBackend;
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -275,7 +276,9 @@ fn an_older_journal_is_brought_to_the_newest_format_as_a_whole() {
         let mut store = Store::open(home.path()).unwrap();
         let (first, audit) = (store.load().unwrap(), trail(&mut store));
         let lines = fs::read_to_string(frozen.join("journal.redb.jsonl")).unwrap();
-        assert_eq!(first.len() + audit.len(), lines.lines().count());
+        let entries = |table| store.keys(table).unwrap().len();
+        let entries: usize = Table::ALL.into_iter().map(entries).sum();
+        assert_eq!(entries, lines.lines().count());
         for (table, key, value) in &first {
             let why = crate::rack::stored::unreadable(*table, key, value);
             assert_eq!(why, None, "v{format}: {}/{key}", table.name());
@@ -284,6 +287,45 @@ fn an_older_journal_is_brought_to_the_newest_format_as_a_whole() {
         let mut again = Store::open(home.path()).unwrap();
         assert_eq!((again.load().unwrap(), trail(&mut again)), (first, audit));
         assert_eq!(crate::daemon::audit::verify(&mut again).unwrap().1, []);
+    }
+}
+
+#[test]
+fn of_history_the_ends_are_loaded_and_the_rest_is_found_when_it_is_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Store::open(home.path()).unwrap();
+    let nodes = ["410b8fd9", "7c1b7b1e", "ffffffff"];
+    let entries = nodes
+        .iter()
+        .flat_map(|node| (0..9).map(move |at| format!("{node}/{at:020}")));
+    let mut writes: Vec<Write> = entries.map(|key| put(Table::History, &key, &key)).collect();
+    writes.push(put(Table::History, "no such key", "x"));
+    writes.push(put(Table::Tasks, "t", "x"));
+    store.commit(&writes).unwrap();
+    let loaded = store.load().unwrap();
+    let loaded: BTreeSet<&str> = loaded.iter().map(|(_, key, _)| key.as_str()).collect();
+    let mut ends: BTreeSet<String> = nodes
+        .iter()
+        .flat_map(|node| [format!("{node}/{:020}", 0), format!("{node}/{:020}", 8)])
+        .collect();
+    ends.extend(["no such key".to_owned(), "t".to_owned()]);
+    assert_eq!(loaded, ends.iter().map(String::as_str).collect());
+    for node in nodes {
+        let mut found = |end, limit| {
+            let (table, prefix) = (Table::History, format!("{node}/"));
+            let stretch = Stretch {
+                table,
+                prefix,
+                end,
+                limit,
+            };
+            let found = store.stretch(&stretch).unwrap().into_iter();
+            let number = |(key, _): (String, Vec<u8>)| key[node.len() + 1..].parse().unwrap();
+            found.map(number).collect::<Vec<u64>>()
+        };
+        assert_eq!(found(End::Newest, 3), [8, 7, 6]);
+        assert_eq!(found(End::Oldest, 2), [0, 1]);
+        assert_eq!(found(End::Newest, 100).len(), 9);
     }
 }
 

@@ -5,6 +5,8 @@
 
 use crate::rack::record::Table;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// From one format to the next: changes the value of an entry of this table, or says why that cannot be done.
 type Step = fn(Table, &mut Value) -> Result<(), String>;
@@ -27,15 +29,43 @@ fn refusals_are_repeated(table: Table, entry: &mut Value) -> Result<(), String> 
     Ok(())
 }
 
-/// Format 3: only fields that may be missing have been added.
+/// Format 3: in values, only fields that may be missing have been added; see [`Upgrade`] for the keys of history.
 fn third(_: Table, _: &mut Value) -> Result<(), String> {
     Ok(())
 }
 
-/// The value of an entry of format `from` in the newest format. One that cannot be brought there stands behind the words
-/// that say so, and is found unreadable, with them, wherever it is read.
-pub fn newest(from: u64, table: Table, value: Vec<u8>) -> Vec<u8> {
-    bring(STEPS, from, table, value)
+/// A journal of an older format on its way to the newest, entry by entry, sorted by key.
+#[derive(Debug)]
+pub struct Upgrade {
+    from: u64,
+    /// How many entries each node's history has by now.
+    histories: BTreeMap<Uuid, u64>,
+}
+
+impl Upgrade {
+    /// Of a journal of format `from`.
+    pub fn from(from: u64) -> Self {
+        let histories = BTreeMap::new();
+        Upgrade { from, histories }
+    }
+
+    /// The key and the value of an entry in the newest format. A value that cannot be brought there stands behind the
+    /// words that say so, and is found unreadable, with them, wherever it is read.
+    pub fn entry(&mut self, table: Table, key: &str, value: Vec<u8>) -> (String, Vec<u8>) {
+        let moved = (table == Table::History && self.from < 3).then(|| self.move_history(&value));
+        let key = moved.flatten().unwrap_or_else(|| key.to_owned());
+        (key, bring(STEPS, self.from, table, value))
+    }
+
+    /// Format 3: entries of a node's history stand together, numbered without a gap.
+    fn move_history(&mut self, value: &[u8]) -> Option<String> {
+        let json: Value = serde_json::from_slice(value).ok()?;
+        let node: Uuid = json.get("node")?.as_str()?.parse().ok()?;
+        let number = self.histories.entry(node).or_default();
+        let key = format!("{node}/{number:020}");
+        *number += 1;
+        Some(key)
+    }
 }
 
 fn bring(steps: &[Step], from: u64, table: Table, value: Vec<u8>) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! What is written now against what was frozen (`tests/journal`): byte for byte, and every word of it.
 
 use super::super::record::Table;
-use super::migrate::{self, FORMAT};
+use super::migrate::{FORMAT, Upgrade};
 use super::{Entry, batch, node, read};
 use crate::power::stored::{knowledge, phase, words};
 use serde::de::DeserializeOwned;
@@ -60,12 +60,16 @@ const FROZEN_FILES: [&str; 6] = frozen_in!("v2");
 fn frozen() -> Vec<(Table, String, Vec<u8>)> {
     let unfrozen = (FROZEN < FORMAT).then_some(FORMAT);
     assert_eq!(unfrozen, IN_WORK, "formats are frozen: {WHAT_TO_DO}");
+    let mut upgrade = Upgrade::from(FROZEN);
     let lines = FROZEN_FILES.iter().flat_map(|text| text.lines());
     lines
         .map(parts)
         .map(|(table, key, value)| match FROZEN {
             FORMAT => (table, key, value),
-            _ => (table, key, migrate::newest(FROZEN, table, value)),
+            _ => {
+                let (key, value) = upgrade.entry(table, &key, value);
+                (table, key, value)
+            }
         })
         .collect()
 }
