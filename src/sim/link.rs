@@ -5,6 +5,7 @@
 
 use crate::entropy::{Entropy, Seeded};
 use crate::time::Instant;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How one direction of a link treats datagrams. Chances are 0.0 to 1.0.
@@ -35,6 +36,17 @@ pub enum Direction {
     TowardsConsole,
 }
 
+/// What befalls one datagram that was named beforehand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mishap {
+    /// It never arrives.
+    Lost,
+    /// It arrives twice.
+    Doubled,
+    /// It is under way for so much longer.
+    Late(Duration),
+}
+
 /// A link with its two directions.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -43,6 +55,9 @@ pub struct Link {
     /// From the BMC to consoles.
     pub towards_console: Conditions,
     entropy: Seeded,
+    /// Datagrams that were given to it, both ways.
+    carried: u64,
+    mishaps: BTreeMap<u64, Mishap>,
 }
 
 impl Link {
@@ -52,7 +67,20 @@ impl Link {
             towards_bmc: Conditions::default(),
             towards_console: Conditions::default(),
             entropy: Seeded::new(seed),
+            carried: 0,
+            mishaps: BTreeMap::new(),
         }
+    }
+
+    /// How many datagrams were given to it, both ways together.
+    pub fn carried(&self) -> u64 {
+        self.carried
+    }
+
+    /// Something is going to befall the datagram with this number: the first one of all has number 0, and both ways
+    /// are counted together.
+    pub fn befall(&mut self, number: u64, mishap: Mishap) {
+        self.mishaps.insert(number, mishap);
     }
 
     /// The same conditions both ways.
@@ -72,19 +100,23 @@ impl Link {
             Direction::TowardsBmc => self.towards_bmc,
             Direction::TowardsConsole => self.towards_console,
         };
-        let entropy = &mut self.entropy;
-        let copies = if entropy.chance(conditions.duplicate) {
-            2
-        } else {
-            1
+        let mishap = self.mishaps.remove(&self.carried);
+        self.carried += 1;
+        let late = match mishap {
+            Some(Mishap::Lost) => return Vec::new(),
+            Some(Mishap::Late(time)) => time,
+            Some(Mishap::Doubled) | None => Duration::ZERO,
         };
+        let entropy = &mut self.entropy;
+        let doubled = entropy.chance(conditions.duplicate) || mishap == Some(Mishap::Doubled);
+        let copies = if doubled { 2 } else { 1 };
         let mut arrivals = Vec::with_capacity(copies);
         for _ in 0..copies {
             if entropy.chance(conditions.loss) {
                 continue;
             }
             let jitter = Duration::from_nanos(entropy.below(conditions.jitter.as_nanos() as u64));
-            let mut delay = conditions.delay + jitter;
+            let mut delay = conditions.delay + jitter + late;
             if entropy.chance(conditions.reorder) {
                 delay += conditions.held_back;
             }
@@ -164,6 +196,26 @@ mod tests {
                 .sum();
             assert_eq!(turned, 1);
         }
+    }
+
+    #[test]
+    fn a_mishap_befalls_the_datagram_that_was_named_and_no_other() {
+        let sent = Instant::after_start(Duration::from_secs(3));
+        let late = Duration::from_secs(1);
+        let mut link = Link::new(1);
+        link.befall(1, Mishap::Lost);
+        link.befall(2, Mishap::Doubled);
+        link.befall(3, Mishap::Late(late));
+        let mut carry = |direction| {
+            let arrived = link.carry(direction, b"abc", sent).into_iter();
+            arrived.map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        assert_eq!(carry(Direction::TowardsBmc), [sent]);
+        assert_eq!(carry(Direction::TowardsConsole), []);
+        assert_eq!(carry(Direction::TowardsBmc), [sent, sent]);
+        assert_eq!(carry(Direction::TowardsBmc), [sent + late]);
+        assert_eq!(carry(Direction::TowardsConsole), [sent]);
+        assert_eq!(link.carried(), 5);
     }
 
     #[test]

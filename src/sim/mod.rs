@@ -33,7 +33,7 @@ pub use bmc::{Bmc, Counters};
 pub use boot_options::BootOptions;
 pub use event_log::EventLog;
 pub use host::{By, ChassisOrder, Effect, Executed, Host, Identify, PowerChange, RestorePolicy};
-pub use link::{Conditions, Direction, Link};
+pub use link::{Conditions, Direction, Link, Mishap};
 pub use mood::{
     Babble, BootMood, CommandRefusal, EarlyOn, LogMood, Mood, NmiEffect, OsMood, Pointless, Quirks,
     Refusal, Repeated,

@@ -265,6 +265,11 @@ pub struct Mood {
     pub says_unavailable: bool,
     /// Refusals of any commands.
     pub command_refusals: Vec<CommandRefusal>,
+    /// One request in a session, by its number ([`super::Counters::requests`], the first one is 1), that is answered
+    /// with this code instead of being carried out.
+    pub refused_request: Option<(u64, u8)>,
+    /// One request by its number: where it asks for the power state, it is told the other one.
+    pub wrong_reading: Option<u64>,
     /// How the event log behaves.
     pub log: LogMood,
     /// What becomes of boot flags that are set.
@@ -335,6 +340,8 @@ impl Default for Mood {
             not_ready: None,
             says_unavailable: false,
             command_refusals: Vec::new(),
+            refused_request: None,
+            wrong_reading: None,
             log: LogMood::default(),
             boot: BootMood::default(),
             power_reading: None,

@@ -72,6 +72,11 @@ impl Rack {
         Some(bmc)
     }
 
+    /// The link to an address.
+    pub fn link(&self, address: SocketAddr) -> Option<&Link> {
+        self.nodes.get(&address).map(|(_, link)| link)
+    }
+
     /// The link to an address, to be changed.
     pub fn link_mut(&mut self, address: SocketAddr) -> Option<&mut Link> {
         self.nodes.get_mut(&address).map(|(_, link)| link)

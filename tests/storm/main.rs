@@ -9,9 +9,10 @@
 //! STORM_SEEDS=10000 cargo test --release --test storm -- --nocapture
 //! ```
 //!
-//! `watch` says what must hold; `mischief` makes BMCs and people misbehave.
+//! `tests/watch` says what must hold; `mischief` makes BMCs and people misbehave.
 
 mod mischief;
+#[path = "../watch/mod.rs"]
 mod watch;
 #[path = "../world/mod.rs"]
 mod world;
@@ -19,34 +20,19 @@ mod world;
 use mischief::{Dice, Mischief};
 use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
-use rackbmcd::rack::call::{
-    Answer, BatchId, BatchRequest, Call, CallId, OnFailure, TaskId, Wishes,
-};
+use rackbmcd::rack::call::{BatchRequest, Call, OnFailure, TaskId, Wishes};
 use rackbmcd::rack::settings::NodeSettings;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use watch::Watch;
+use watch::{Asked, Watched};
 use world::{World, millis, name, secs, who};
 
-/// What was asked for and is to be noted when it is answered.
-enum Asked {
-    /// A control on one task, and the place in the list of datagrams at which it was asked for.
-    Control(TaskId, Control, usize),
-    Batch(u32, Duration),
-    Pause(usize),
-    Other,
-}
-
 struct Storm {
-    world: World,
+    watched: Watched,
     /// All the nodes that there ever are: a configuration may leave some of them out.
     all: Vec<NodeSettings>,
-    watch: Watch,
     dice: Dice,
-    asked: BTreeMap<CallId, Asked>,
-    batches: Vec<BatchId>,
-    broken: Option<String>,
 }
 
 /// What a story came to.
@@ -78,41 +64,15 @@ impl Storm {
         world.start();
         Storm {
             all: world.nodes.clone(),
-            world,
-            watch: Watch::default(),
+            watched: Watched::new(world),
             dice,
-            asked: BTreeMap::new(),
-            batches: Vec::new(),
-            broken: None,
         }
-    }
-
-    /// Lets the world go on, looking at every instant.
-    fn run(&mut self, time: Duration) -> Result<(), String> {
-        let end = self.world.now + time;
-        let (watch, asked, broken) = (&mut self.watch, &mut self.asked, &mut self.broken);
-        let batches = &mut self.batches;
-        self.world.run_until(end, |world| {
-            let looked =
-                take_answers(world, watch, asked, batches).and_then(|()| watch.look(world));
-            *broken = looked.err();
-            broken.is_some()
-        });
-        match self.broken.take() {
-            Some(why) => Err(format!("at {:?}: {why}", self.world.now)),
-            None => Ok(()),
-        }
-    }
-
-    fn ask(&mut self, call: Call, asked: Asked) {
-        let id = self.world.ask(call);
-        self.asked.insert(id, asked);
     }
 
     fn turn(&mut self) -> Result<(), String> {
         let dice = &mut self.dice;
         let nodes = self.all.len() as u64;
-        let active: Vec<TaskId> = self.watch.active.iter().copied().collect();
+        let active: Vec<TaskId> = self.watched.watch.active.iter().copied().collect();
         match dice.below(100) {
             0..35 => {
                 let node = name(dice.below(nodes) as usize);
@@ -139,7 +99,7 @@ impl Storm {
                         }
                     }
                 };
-                self.ask(call, Asked::Other);
+                self.watched.ask(call, Asked::Other);
             }
             35..42 => self.start_batch(),
             42..68 if !active.is_empty() => {
@@ -155,33 +115,32 @@ impl Storm {
                     Control::Resume,
                     Control::Resume,
                 ]);
-                self.control(task, control);
+                self.watched.control(task, control);
             }
-            68..72 if !self.batches.is_empty() => {
-                let batch = dice.pick(&self.batches);
+            68..72 if !self.watched.batches.is_empty() => {
+                let batch = dice.pick(&self.watched.batches);
                 let control = dice.pick(&Control::ALL);
-                self.unquiet_all();
+                self.watched.unquiet_all();
                 let call = Call::ControlBatch {
                     batch,
                     control,
                     nodes: Vec::new(),
                     who: who(),
                 };
-                self.ask(call, Asked::Other);
+                self.watched.ask(call, Asked::Other);
             }
             72..74 => {
-                let from = Watch::quiet_from(&self.world);
-                let reason = "a storm".to_owned();
-                self.ask(Call::Pause { reason, who: who() }, Asked::Pause(from));
+                self.watched.pause("a storm");
                 let pause = millis(self.dice.below(20_000));
-                self.run(pause)?;
-                self.release();
+                self.watched.run(pause)?;
+                self.watched.release();
             }
             74..77 => {
                 let node = name(dice.below(nodes) as usize);
                 let hold = dice.chance(0.5).then(|| Some("being looked at".to_owned()));
                 let who = who();
-                self.ask(Call::SetMaintenance { node, hold, who }, Asked::Other);
+                self.watched
+                    .ask(Call::SetMaintenance { node, hold, who }, Asked::Other);
             }
             77..82 => self.crash()?,
             82..83 => self.stop()?,
@@ -189,45 +148,23 @@ impl Storm {
             84 => self.fill_the_disk()?,
             85..88 => {
                 let node = name(dice.below(nodes) as usize);
-                self.ask(Call::FreshNode(node), Asked::Other);
+                self.watched.ask(Call::FreshNode(node), Asked::Other);
             }
             _ => {
                 let place = dice.below(nodes) as usize;
                 let mischief = Mischief::new(dice);
                 if mischief.is_anothers_hand() {
-                    self.watch.disturbed.insert(place, self.world.now);
+                    self.watched
+                        .watch
+                        .disturbed
+                        .insert(place, self.watched.world.now);
                 }
-                mischief.befall(&mut self.world, place);
+                mischief.befall(&mut self.watched.world, place);
             }
         }
         let most = self.dice.peek(2_500);
         let pause = millis(self.dice.below(most));
-        self.run(pause)
-    }
-
-    fn control(&mut self, task: TaskId, control: Control) {
-        let from = Watch::quiet_from(&self.world);
-        if matches!(control, Control::Resume | Control::Rollback) {
-            self.watch.unquiet(task);
-            // A suspension whose answer is still to come promises nothing for the time after this.
-            self.asked
-                .retain(|_, asked| !matches!(asked, Asked::Control(of, ..) if *of == task));
-        }
-        let who = who();
-        self.ask(
-            Call::Control { task, control, who },
-            Asked::Control(task, control, from),
-        );
-    }
-
-    /// A batch's control may make any of its tasks go on.
-    fn unquiet_all(&mut self) {
-        let active: Vec<TaskId> = self.watch.active.iter().copied().collect();
-        for id in active {
-            self.watch.unquiet(id);
-        }
-        self.asked
-            .retain(|_, asked| !matches!(asked, Asked::Control(..)));
+        self.watched.run(pause)
     }
 
     fn start_batch(&mut self) {
@@ -254,39 +191,31 @@ impl Storm {
             false => Asked::Batch(request.max_parallel, request.stagger),
         };
         let who = who();
-        self.ask(Call::StartBatch { request, who }, asked);
-    }
-
-    fn release(&mut self) {
-        self.watch.pause(None, self.world.now);
-        self.asked
-            .retain(|_, asked| !matches!(asked, Asked::Pause(_)));
-        self.unquiet_all();
-        self.ask(Call::Release { who: who() }, Asked::Other);
+        self.watched.ask(Call::StartBatch { request, who }, asked);
     }
 
     /// The disk has no room for some time, in which it may be that nothing, or a crash, happens.
     fn fill_the_disk(&mut self) -> Result<(), String> {
-        self.world.disk_full = Some("no space left on device");
-        self.watch.disk_fails(true, self.world.now);
+        self.watched.world.disk_full = Some("no space left on device");
+        self.watched.watch.disk_fails(true, self.watched.world.now);
         let before = millis(self.dice.below(20_000));
-        let mut run = self.run(before);
+        let mut run = self.watched.run(before);
         if run.is_ok() && self.dice.chance(0.3) {
             run = self.crash();
         }
         if run.is_ok() {
             let after = millis(self.dice.below(20_000));
-            run = self.run(after);
+            run = self.watched.run(after);
         }
-        self.world.disk_full = None;
-        self.watch.disk_fails(false, self.world.now);
+        self.watched.world.disk_full = None;
+        self.watched.watch.disk_fails(false, self.watched.world.now);
         run
     }
 
     /// The configuration changes: limits, and nodes that come and go.
     fn reload(&mut self) -> Result<(), String> {
         let dice = &mut self.dice;
-        let mut settings = self.world.settings.clone();
+        let mut settings = self.watched.world.settings.clone();
         settings.max_transitions = 3 + dice.below(14) as u32;
         settings.power_on_stagger = millis(100 + dice.below(900));
         let nodes: Vec<NodeSettings> = match dice.below(3) {
@@ -301,133 +230,63 @@ impl Storm {
             }
         };
         let busy = nodes.len() < self.all.len();
-        match self.world.reload(settings, nodes) {
-            Ok(()) => self.watch.reloaded(),
+        match self.watched.world.reload(settings, nodes) {
+            Ok(()) => self.watched.watch.reloaded(),
             // A node with a task stays.
             Err(why) if busy && why.contains("is gone, but task") => {}
             Err(why) => return Err(format!("the configuration is not taken: {why}")),
         }
-        self.run(millis(1))
-    }
-
-    /// A stop as the service manager makes it: all that there was is there at the next start.
-    fn stop(&mut self) -> Result<(), String> {
-        self.watch.stopping = Some(Watch::quiet_from(&self.world));
-        let now = self.world.now;
-        self.world.rack().stop(now);
-        // A BMC that says nothing is not waited for any longer.
-        let end = now + secs(10);
-        while !self.world.rack().is_quiet() && self.world.now < end {
-            self.run(millis(50))?;
-        }
-        if self.world.rack().is_quiet() {
-            self.watch.all_is_durable()?;
-        }
-        self.crash()
+        self.watched.run(millis(1))
     }
 
     fn crash(&mut self) -> Result<(), String> {
-        self.watch.look(&mut self.world)?;
-        self.watch.before_crash(self.world.now);
-        self.world.crash();
-        self.watch.stopping = None;
-        self.asked.clear();
-        if self.dice.chance(0.6) {
-            let away = millis(self.dice.below(30_000));
-            self.world.run_for(away);
-        }
-        self.world.start();
-        let call = Call::Tasks {
-            node: None,
-            batch: None,
-            active: false,
-            limit: usize::MAX,
-        };
-        let id = self.world.ask(call);
-        let Some(Ok(Answer::Tasks(tasks))) = self.world.take_answer(id) else {
-            return Err("the tasks are not told".to_owned());
-        };
-        let there = tasks
-            .into_iter()
-            .filter_map(|task| Some((task.id, task.state.known()?)))
-            .collect();
-        self.watch.after_crash(&self.world, &there)?;
-        self.watch.look(&mut self.world)?;
-        // A release that the disk did not take is not known any more.
-        let id = self.world.ask(Call::Pausing);
-        if let Some(Ok(Answer::Pausing(Some(_)))) = self.world.take_answer(id) {
-            self.release();
-        }
-        Ok(())
+        let away = self.away();
+        self.watched.crash(away)
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        let away = self.away();
+        self.watched.stop(away)
+    }
+
+    /// How long the daemon is away.
+    fn away(&mut self) -> Option<Duration> {
+        let dice = &mut self.dice;
+        dice.chance(0.6).then(|| millis(dice.below(30_000)))
     }
 
     /// The storm is over: everybody may go on, and everything must end.
     fn clear_up(&mut self) -> Result<(), String> {
-        let settings = self.world.settings.clone();
-        self.world.reload(settings, self.all.clone())?;
-        self.release();
+        let settings = self.watched.world.settings.clone();
+        self.watched.world.reload(settings, self.all.clone())?;
+        self.watched.release();
         for place in 0..self.all.len() {
             let (node, who) = (name(place), who());
             let hold = None;
-            self.ask(Call::SetMaintenance { node, hold, who }, Asked::Other);
+            self.watched
+                .ask(Call::SetMaintenance { node, hold, who }, Asked::Other);
         }
-        let end = self.world.now + secs(3 * 3600);
-        while !self.watch.active.is_empty() {
-            if self.world.now >= end {
-                let id = self.watch.active.first().expect("there is one");
-                let view = self.world.task(*id);
+        let end = self.watched.world.now + secs(3 * 3600);
+        while !self.watched.watch.active.is_empty() {
+            if self.watched.world.now >= end {
+                let id = self.watched.watch.active.first().expect("there is one");
+                let view = self.watched.world.task(*id);
                 return Err(format!("{id} does not end: {view:#?}"));
             }
-            let suspended: Vec<TaskId> = self.watch.active.iter().copied().collect();
+            let suspended: Vec<TaskId> = self.watched.watch.active.iter().copied().collect();
             for id in suspended {
-                let seen = &self.watch.tasks[&id];
+                let seen = &self.watched.watch.tasks[&id];
                 if seen.state == State::Suspended && !seen.resuming {
-                    self.control(id, Control::Resume);
+                    self.watched.control(id, Control::Resume);
                 }
             }
-            self.run(secs(5))?;
+            self.watched.run(secs(5))?;
         }
-        self.run(secs(10))?;
+        self.watched.run(secs(10))?;
         // What was said at the end is what is known after a restart.
-        self.watch.all_is_durable()?;
+        self.watched.watch.all_is_durable()?;
         self.crash()
     }
-}
-
-fn take_answers(
-    world: &mut World,
-    watch: &mut Watch,
-    asked: &mut BTreeMap<CallId, Asked>,
-    batches: &mut Vec<BatchId>,
-) -> Result<(), String> {
-    let ids: Vec<CallId> = asked.keys().copied().collect();
-    for id in ids {
-        let Some(answer) = world.take_answer(id) else {
-            continue;
-        };
-        match (asked.remove(&id).expect("it was asked"), answer) {
-            (Asked::Control(task, control, from), Ok(Answer::Task(view))) => match control {
-                Control::Abort | Control::Cancel => {
-                    if !view.ended {
-                        return Err(format!(
-                            "{task}: {control} answered, and it is {}",
-                            view.state
-                        ));
-                    }
-                    watch.quieted(task, control, from)?;
-                }
-                Control::Suspend => watch.quieted(task, control, from)?,
-                Control::Resume | Control::Rollback => {}
-            },
-            (Asked::Batch(max_parallel, stagger), Ok(Answer::Batch(view))) => {
-                watch.batch(view.id, max_parallel, stagger);
-                batches.push(view.id);
-            }
-            (Asked::Pause(from), Ok(_)) => watch.pause(Some(from), world.now),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn wishes(dice: &mut Dice) -> Wishes {
@@ -445,19 +304,22 @@ fn wishes(dice: &mut Dice) -> Wishes {
 
 fn storm(seed: u64, nodes: usize, turns: u64) -> Result<Story, String> {
     let mut storm = Storm::new(seed, nodes);
-    let began = storm.world.now;
-    storm.run(millis(5_000))?;
+    let began = storm.watched.world.now;
+    storm.watched.run(millis(5_000))?;
     for _ in 0..turns {
         storm.turn()?;
     }
     storm.clear_up()?;
-    storm.watch.judge_machines(&mut storm.world)?;
+    storm
+        .watched
+        .watch
+        .judge_machines(&mut storm.watched.world)?;
     Ok(Story {
-        tasks: storm.watch.tasks.len() as u64,
-        crashes: storm.watch.crashes,
-        datagrams: storm.world.left.len() as u64,
-        virtual_time: storm.world.now - began,
-        ends: storm.watch.ends,
+        tasks: storm.watched.watch.tasks.len() as u64,
+        crashes: storm.watched.watch.crashes,
+        datagrams: storm.watched.world.left.len() as u64,
+        virtual_time: storm.watched.world.now - began,
+        ends: storm.watched.watch.ends,
     })
 }
 

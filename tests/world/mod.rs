@@ -11,8 +11,8 @@ use rackbmcd::model::Words;
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{
-    Answer, BatchRequest, BatchView, Call, CallId, NodeView, OnFailure, PowerState, Refused,
-    TaskId, TaskView, Who, Wishes,
+    Answer, BatchRequest, BatchView, Call, CallId, HistoryEntry, NodeView, OnFailure, PowerState,
+    Refused, TaskId, TaskView, Who, Wishes,
 };
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
@@ -81,7 +81,13 @@ pub struct World {
     pub commit_takes: Duration,
     /// Why the disk refuses, if it does.
     pub disk_full: Option<&'static str>,
+    /// Commits that are durable.
     pub commits: usize,
+    /// Commits that were tried: the disk refuses the one with this number (the first is 1), and takes it again later.
+    pub tried: usize,
+    pub refuses_commit: Option<usize>,
+    /// The daemon is killed when this commit is durable, before it is told so.
+    pub killed_at_commit: Option<usize>,
     next_call: u64,
     answers: BTreeMap<CallId, Result<Answer, Refused>>,
     /// Everything that left us.
@@ -125,6 +131,9 @@ impl World {
             commit_takes: millis(2),
             disk_full: None,
             commits: 0,
+            tried: 0,
+            refuses_commit: None,
+            killed_at_commit: None,
             next_call: 0,
             answers: BTreeMap::new(),
             left: Vec::new(),
@@ -233,7 +242,9 @@ impl World {
         while self.writing.front().is_some_and(|(at, ..)| *at <= now) {
             let (_, ticket, writes) = self.writing.pop_front().expect("just seen");
             let Some(rack) = &mut self.rack else { continue };
-            if let Some(why) = self.disk_full {
+            self.tried += 1;
+            let refused = (self.refuses_commit == Some(self.tried)).then_some("input/output error");
+            if let Some(why) = self.disk_full.or(refused) {
                 rack.handle_store_trouble(ticket, why, now);
             } else {
                 self.commits += 1;
@@ -247,6 +258,10 @@ impl World {
                         }
                         Write::Delete { table, key } => drop(self.disk.remove(&(table, key))),
                     }
+                }
+                if self.killed_at_commit == Some(self.commits) {
+                    self.crash();
+                    return;
                 }
                 rack.handle_durable(ticket, now);
             }
@@ -368,6 +383,10 @@ impl World {
         assert!(!self.is_running() && self.disk.remove(&(table, key.to_owned())).is_some());
     }
 
+    pub fn has_answered(&self, call: CallId) -> bool {
+        self.answers.contains_key(&call)
+    }
+
     /// The answer to a call, if it is there.
     pub fn take_answer(&mut self, call: CallId) -> Option<Result<Answer, Refused>> {
         self.answers.remove(&call)
@@ -378,7 +397,7 @@ impl World {
         let id = self.ask(call);
         let end = self.now + secs(10);
         assert!(
-            self.run_until(end, |world| world.answers.contains_key(&id)),
+            self.run_until(end, |world| world.has_answered(id)),
             "no answer within ten seconds"
         );
         self.take_answer(id).expect("just seen")
@@ -456,6 +475,15 @@ impl World {
     pub fn node(&mut self, name: &str) -> NodeView {
         match self.call(Call::Node(name.into())) {
             Ok(Answer::Node(node)) => node,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What happened to a node, newest first.
+    pub fn history(&mut self, name: &str) -> Vec<HistoryEntry> {
+        let (node, limit) = (name.to_owned(), usize::MAX);
+        match self.call(Call::History { node, limit }) {
+            Ok(Answer::History(entries)) => entries,
             other => panic!("{other:?}"),
         }
     }

@@ -82,8 +82,9 @@ fn status(bmc: &Bmc, now: Instant) -> Vec<u8> {
         Identify::Until(_) => 0x10,
         Identify::Indefinitely => 0x20,
     };
+    let wrong = bmc.mood.wrong_reading == Some(bmc.counters().requests);
     let mut reply = vec![
-        policy | u8::from(host.shows_on(&bmc.mood, now)),
+        policy | u8::from(host.shows_on(&bmc.mood, now) != wrong),
         if host.on_by_command { 0x10 } else { 0x00 },
         // Identification is supported, and its state is said.
         0x40 | light,

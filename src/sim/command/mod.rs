@@ -114,6 +114,11 @@ pub(super) fn execute_in_session(
         (Some(_), Repeated::Executed) | (None, _) => {}
     }
     bmc.counters_mut().requests += 1;
+    let number = bmc.counters().requests;
+    let refused = bmc.mood.refused_request;
+    if let Some((_, code)) = refused.filter(|(refused, _)| *refused == number) {
+        return Some((code, Vec::new()));
+    }
     let (code, data) = execute(bmc, &asker, request, now)?;
     if let Some(session) = bmc.sessions.open.get_mut(&id) {
         session.note(key, code, &data);

@@ -1,14 +1,24 @@
-//! What must hold at every instant of a storm, judged from outside: by the datagrams that left, by what was put down
+//! What must hold at every instant of a story, judged from outside: by the datagrams that left, by what was put down
 //! and became durable, and by what the simulated machines did.
 //!
-//! A broken promise is a line of text; the storm ends with the first one and names its seed.
+//! A broken promise is a line of text; the story ends with the first one. `tests/storm` and `tests/exhaustive` tell
+//! their stories under this watch: `watched` puts it over a world, `truth` and `machines` are what is asked of ends.
+#![allow(
+    dead_code,
+    reason = "each teller of stories uses its part of the watch"
+)]
 
-use crate::world::{Logged, World, millis, name, place, secs};
+mod machines;
+mod truth;
+mod watched;
+
+pub use watched::{Asked, Watched};
+
+use crate::world::{Logged, World, place};
 use rackbmcd::bmc::vocabulary::{Order, OrderId, Power};
 use rackbmcd::power::{Control, Operation, Sequence, SequenceRecord, Settings, State};
 use rackbmcd::rack::call::{BatchId, TaskId};
 use rackbmcd::rack::record::{Table, Write};
-use rackbmcd::sim::{By, ChassisOrder, Effect};
 use rackbmcd::time::Instant;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +79,10 @@ pub struct Seen {
     /// An accepted abort, cancel or suspension: from this place in the list of datagrams on nothing may leave.
     quiet: Option<(usize, Control)>,
     lefts: Vec<usize>,
+    /// When it ended.
+    ended_at: Option<Instant>,
+    /// The state of the machine on which its success rests, for as long as nothing else is asked for.
+    rests_on: Option<Power>,
 }
 
 struct Issued {
@@ -183,6 +197,8 @@ impl Watch {
             durable_resuming: false,
             quiet: None,
             lefts: Vec::new(),
+            ended_at: None,
+            rests_on: None,
         });
         seen.resuming = record.resuming.is_some() || record.returning.is_some();
         let before = seen.state;
@@ -341,106 +357,11 @@ impl Watch {
         Ok(())
     }
 
-    fn ended(
-        &mut self,
-        id: TaskId,
-        sequence: &Sequence,
-        now: Instant,
-        world: &mut World,
-    ) -> Result<(), String> {
-        let seen = &self.tasks[&id];
-        let outcome = sequence.outcome().expect("it has ended");
-        let text = &outcome.text;
-        *self.ends.entry(seen.state.name()).or_default() += 1;
-        // A life knows how long the one before it lived to within a sign of life (5 s) and a commit.
-        let mut unknown = (secs(5) + millis(100)) * seen.crashes;
-        if seen.crashes > 0 {
-            // Nor does it know of what the disk did not take.
-            let refuses = self
-                .disk_refuses
-                .map_or(Duration::ZERO, |since| now - since);
-            unknown += self.disk_refused + refuses;
-        }
-        let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
-        if seen.ran > longest {
-            return Err(format!(
-                "{id} ran {:?}, longer than {longest:?}: {text}",
-                seen.ran
-            ));
-        }
-        let longest = seen.settings.longest_rollback() + secs(1) + unknown;
-        if seen.returned > longest {
-            return Err(format!("{id} rolled back for {:?}: {text}", seen.returned));
-        }
-        self.truth(id, sequence, now, world)
-            .map_err(|why| format!("{id} ({}): {why}: {text}", seen.operation))
-    }
-
-    /// Whether what an end says is true of the machine, where nobody else had a hand in it.
-    fn truth(
-        &self,
-        id: TaskId,
-        sequence: &Sequence,
-        now: Instant,
-        world: &mut World,
-    ) -> Result<(), String> {
-        let seen = &self.tasks[&id];
-        let outcome = sequence.outcome().expect("it has ended");
-        let disturbed = self.disturbed.get(&seen.node);
-        if disturbed.is_some_and(|at| *at + secs(15) > seen.created) {
-            return Ok(());
-        }
-        let bmc = world.bmc(&name(seen.node));
-        let host = bmc.host();
-        // A reading is a moment old when it is here, may be a copy of the one before, and counts for three seconds.
-        let window = bmc.mood().stale_for + bmc.mood().reply_delay + secs(4);
-        let was = |power: Power| {
-            let on = power == Power::On;
-            let recent = |change: &&rackbmcd::sim::PowerChange| now - change.at <= window;
-            host.is_on() == on || host.power_changes().iter().rev().any(|c| recent(&c))
-        };
-        let done = |order: ChassisOrder| {
-            host.executed().iter().any(|done| {
-                done.order == order && matches!(done.by, By::Console(_)) && done.at >= seen.created
-            })
-        };
-        match outcome.state {
-            State::Succeeded => {}
-            State::RolledBack => {
-                let handed =
-                    |sent: &rackbmcd::power::Sent| sent.handed && sent.order.changes_power();
-                let undone = sequence.sent().iter().any(handed) && !is_pulse(seen.operation);
-                return match outcome.power_at_start.filter(|_| undone) {
-                    Some(power) if !was(power) => Err(format!("it is not {power}")),
-                    _ => Ok(()),
-                };
-            }
-            _ => return Ok(()),
-        }
-        let wanted = match seen.operation {
-            Operation::PowerOff | Operation::SoftPowerOff => Some(Power::Off),
-            Operation::InjectNmi => None,
-            _ => Some(Power::On),
-        };
-        if let Some(power) = wanted.filter(|power| !was(*power)) {
-            return Err(format!("it is not {power}"));
-        }
-        let went_off = || {
-            host.power_changes()
-                .iter()
-                .any(|change| !change.on && change.at >= seen.created)
-        };
-        match seen.operation {
-            Operation::Reset if !done(ChassisOrder::Reset) => Err("no reset came".to_owned()),
-            Operation::Cycle if !done(ChassisOrder::Cycle) => Err("no cycle came".to_owned()),
-            Operation::InjectNmi if !done(ChassisOrder::Nmi) => Err("no NMI came".to_owned()),
-            Operation::Reboot | Operation::SoftReboot
-                if outcome.power_at_start == Some(Power::On) && !went_off() =>
-            {
-                Err("it was never off".to_owned())
-            }
-            _ => Ok(()),
-        }
+    /// Whether an order of the task that changes power has left.
+    pub fn has_left(&self, id: TaskId) -> bool {
+        self.tasks
+            .get(&id)
+            .is_some_and(|seen| !seen.lefts.is_empty())
     }
 
     /// A control is about to be asked for: nothing may leave from here on, if it is accepted.
@@ -533,57 +454,6 @@ impl Watch {
         };
         self.batches.insert(id, seen);
     }
-
-    /// At the end: every pulse that a machine carried out belongs to one order, and no order was carried out twice;
-    /// no soft request twice within ten seconds of one task.
-    pub fn judge_machines(&mut self, world: &mut World) -> Result<(), String> {
-        assert!(!std::mem::replace(&mut self.judged_pulses, true));
-        let mut lefts: BTreeMap<usize, Vec<(Instant, TaskId, Order)>> = BTreeMap::new();
-        for left in &world.left {
-            if let Some(issued) = left.order.and_then(|order| self.issued.get(&order)) {
-                let row = (left.at, issued.task, issued.order.clone());
-                lefts.entry(left.node).or_default().push(row);
-            }
-        }
-        for node in 0..world.nodes.len() {
-            let lefts = lefts.remove(&node).unwrap_or_default();
-            let mut used: BTreeSet<(TaskId, u8)> = BTreeSet::new();
-            let mut soft: BTreeMap<TaskId, Instant> = BTreeMap::new();
-            for done in world.bmc(&name(node)).host().executed().to_vec() {
-                if !matches!(done.by, By::Console(_)) {
-                    continue;
-                }
-                let order = match done.order {
-                    ChassisOrder::Cycle => Order::Cycle,
-                    ChassisOrder::Reset => Order::Reset,
-                    ChassisOrder::Nmi => Order::Nmi,
-                    ChassisOrder::Soft => Order::SoftOff,
-                    ChassisOrder::On | ChassisOrder::Off => continue,
-                };
-                // The newest datagram of such an order that can have been the one.
-                let by = lefts
-                    .iter()
-                    .rev()
-                    .find(|(at, _, what)| *what == order && *at <= done.at);
-                let Some((_, task, _)) = by else {
-                    return Err(format!("{}: {order:?} came from nowhere", name(node)));
-                };
-                if order == Order::SoftOff {
-                    let last = soft.insert(*task, done.at);
-                    if last.is_some_and(|last| done.at - last < secs(10)) {
-                        return Err(format!("{task}: two soft requests at {:?}", done.at));
-                    }
-                } else if !used.insert((*task, done.order as u8)) {
-                    return Err(format!(
-                        "{task}: {order:?} was carried out twice, at {:?} ({:?})",
-                        done.at,
-                        Effect::Done
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Seen {
@@ -600,9 +470,5 @@ impl Seen {
     }
 }
 
-fn is_pulse(operation: Operation) -> bool {
-    matches!(
-        operation,
-        Operation::InjectNmi | Operation::Reset | Operation::Cycle
-    )
-}
+/// A life knows how long the one before it lived to within a sign of life and a commit.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(5_100);

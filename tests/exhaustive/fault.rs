@@ -1,0 +1,141 @@
+//! What goes wrong in a story, and where: every placement has a name.
+
+use crate::world::{millis, secs};
+use rackbmcd::api::ironic::target::PowerTarget;
+use rackbmcd::power::{Control, Operation};
+use rackbmcd::sim::Mishap;
+use std::fmt;
+
+/// One fault in one place. Everything is counted from the request, from 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// A datagram, both ways together.
+    Datagram(u64, Mishap),
+    /// A command in a session is answered with this completion code and not carried out.
+    Answered(u64, u8),
+    /// A command in a session, where it asks for the power state, is told the other one.
+    WrongReading(u64),
+    /// A commit is refused by the disk, which takes it when it is tried again.
+    Refused(usize),
+    /// The daemon is killed when a commit is on the disk, before it knows.
+    KilledAt(usize),
+    /// Somebody does something after an event: a datagram that left or came, a commit that was tried.
+    Act(u64, Act),
+}
+
+/// What somebody does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// The daemon is killed and started again.
+    Kill,
+    /// The daemon is stopped and started again.
+    Stop,
+    /// It is given a configuration.
+    Reload,
+    /// A control on the task; one that is suspended is resumed later.
+    Use(Control),
+    /// One of Ironic's words to abort.
+    Word(PowerTarget),
+    /// A second request.
+    Ask(Operation),
+    /// The task is aborted, and a moment later something else is asked for.
+    AbortThen(Operation),
+}
+
+/// How long a story is without a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Length {
+    pub datagrams: u64,
+    pub commands: u64,
+    pub commits: usize,
+    pub events: u64,
+}
+
+impl Length {
+    /// How many placements of a fault there are.
+    pub fn places(self) -> usize {
+        Fault::placements(self).len()
+    }
+}
+
+impl Act {
+    fn all() -> Vec<Act> {
+        let words = [
+            PowerTarget::AbortSoftRebooting,
+            PowerTarget::AbortSoftPowerOff,
+            PowerTarget::AbortInjectNmi,
+        ];
+        let controls = [
+            Control::Abort,
+            Control::Cancel,
+            Control::Rollback,
+            Control::Suspend,
+        ];
+        let levels = [Operation::PowerOn, Operation::PowerOff];
+        let mut acts = vec![Act::Kill, Act::Stop, Act::Reload];
+        acts.extend(controls.map(Act::Use));
+        acts.extend(words.map(Act::Word));
+        acts.extend(levels.map(Act::Ask));
+        acts.extend(levels.map(Act::AbortThen));
+        acts
+    }
+}
+
+impl Fault {
+    /// Every placement in a story that is so long.
+    pub fn placements(length: Length) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for number in 1..=length.datagrams {
+            for mishap in [
+                Mishap::Lost,
+                Mishap::Doubled,
+                Mishap::Late(millis(700)),
+                Mishap::Late(secs(12)),
+            ] {
+                faults.push(Fault::Datagram(number, mishap));
+            }
+        }
+        for number in 1..=length.commands {
+            faults.extend([0xC0, 0xC1].map(|code| Fault::Answered(number, code)));
+            faults.push(Fault::WrongReading(number));
+        }
+        for number in 1..=length.commits {
+            faults.extend([Fault::Refused(number), Fault::KilledAt(number)]);
+        }
+        for number in 0..=length.events {
+            faults.extend(Act::all().into_iter().map(|act| Fault::Act(number, act)));
+        }
+        faults
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Datagram(number, Mishap::Lost) => write!(f, "datagram {number} lost"),
+            Fault::Datagram(number, Mishap::Doubled) => write!(f, "datagram {number} doubled"),
+            Fault::Datagram(number, Mishap::Late(late)) => {
+                write!(f, "datagram {number} late by {late:?}")
+            }
+            Fault::Answered(number, code) => write!(f, "command {number} answered {code:02X}h"),
+            Fault::WrongReading(number) => write!(f, "reading {number} wrong"),
+            Fault::Refused(number) => write!(f, "record {number} refused by the disk"),
+            Fault::KilledAt(number) => write!(f, "killed at record {number}"),
+            Fault::Act(number, act) => write!(f, "{act} after event {number}"),
+        }
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Kill => f.write_str("killed"),
+            Act::Stop => f.write_str("stopped"),
+            Act::Reload => f.write_str("reloaded"),
+            Act::Use(control) => write!(f, "{control}"),
+            Act::Word(word) => write!(f, "'{}'", word.name()),
+            Act::Ask(operation) => write!(f, "{operation} too"),
+            Act::AbortThen(operation) => write!(f, "abort and {operation}"),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What is told without any fault: one operation, on one machine that does as such machines do.
+
+use crate::watch::Watched;
+use crate::world::{World, millis, secs};
+use rackbmcd::power::{Control, OnSoftTimeout, Operation};
+use rackbmcd::rack::call::Wishes;
+use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
+use std::fmt;
+use std::time::Duration;
+
+/// One operation and what is special about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scene {
+    pub operation: Operation,
+    /// The machine is on at the beginning.
+    pub on: bool,
+    pub turn: Turn,
+}
+
+/// What is special about a scene.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    Plain,
+    /// The daemon has just been started.
+    Cold,
+    /// A timeout ends it first: the system hangs, or the machine is slow.
+    TooSlow,
+    /// The system hears the second request only.
+    AskedTwice,
+    /// The system hangs, and hard is allowed after a while.
+    Escalates,
+    /// Somebody uses a control while it is under way.
+    Used(Control),
+}
+
+impl Scene {
+    /// All scenes, with every operation that there is.
+    pub fn all() -> Vec<Scene> {
+        let mut scenes = Vec::new();
+        for operation in Operation::ALL {
+            for on in [true, false] {
+                let mut add = |turn| {
+                    scenes.push(Scene {
+                        operation,
+                        on,
+                        turn,
+                    });
+                };
+                add(Turn::Plain);
+                add(Turn::Used(Control::Rollback));
+                add(Turn::Used(Control::Suspend));
+                add(Turn::TooSlow);
+                if on {
+                    add(Turn::Cold);
+                }
+                if on && operation.is_soft() {
+                    add(Turn::AskedTwice);
+                    add(Turn::Escalates);
+                }
+            }
+        }
+        scenes
+    }
+
+    /// The world in which it is told, up to the request.
+    pub fn open(self) -> Result<Watched, String> {
+        let mut world = World::new(7, 1);
+        world.crash();
+        world.nodes[0].nmi_min_interval = secs(10);
+        world.link(
+            "n01",
+            Conditions {
+                delay: millis(5),
+                ..Conditions::default()
+            },
+        );
+        let now = world.now;
+        if !self.on {
+            world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
+        }
+        let mood = world.mood("n01");
+        mood.on_delay = secs(2);
+        mood.off_delay = secs(2);
+        mood.cycle_off_time = secs(3);
+        mood.boot_time = secs(1);
+        mood.os = match self.turn {
+            Turn::TooSlow | Turn::Escalates => OsMood::Hangs,
+            Turn::AskedTwice => OsMood::IgnoresFirst {
+                ignored: 1,
+                after: secs(4),
+            },
+            Turn::Plain | Turn::Cold | Turn::Used(_) => OsMood::ObeysAfter(secs(6)),
+        };
+        if self.turn == Turn::TooSlow {
+            mood.on_delay = secs(20);
+            mood.off_delay = secs(20);
+        }
+        world.log = Some(Vec::new());
+        world.start();
+        let mut watched = Watched::new(world);
+        if self.turn != Turn::Cold {
+            watched.run(secs(4))?;
+        }
+        Ok(watched)
+    }
+
+    /// What the request asks for beside the operation.
+    pub fn wishes(self) -> Wishes {
+        let mut wishes = Wishes::default();
+        match self.turn {
+            Turn::TooSlow => wishes.timeout = Some(secs(15)),
+            Turn::AskedTwice => wishes.repeat_soft_after = Some(secs(11)),
+            Turn::Escalates => {
+                wishes.hard_after = Some(secs(12));
+                wishes.on_soft_timeout = Some(OnSoftTimeout::HardPowerOff);
+            }
+            Turn::Plain | Turn::Cold | Turn::Used(_) => {}
+        }
+        wishes
+    }
+
+    /// The control that is part of the scene, and how long after the request it is used.
+    pub fn control(self) -> Option<(Duration, Control)> {
+        match self.turn {
+            Turn::Used(control) => Some((millis(1_200), control)),
+            Turn::Plain | Turn::Cold | Turn::TooSlow | Turn::AskedTwice | Turn::Escalates => None,
+        }
+    }
+
+    /// Whether the request or the node's policy allows a hard order after the soft one.
+    pub fn may_turn_hard(self) -> bool {
+        self.turn == Turn::Escalates || !self.operation.is_soft()
+    }
+}
+
+impl fmt::Display for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let power = if self.on { "on" } else { "off" };
+        write!(f, "{} from {power}", self.operation)?;
+        match self.turn {
+            Turn::Plain => Ok(()),
+            Turn::Cold => f.write_str(", just started"),
+            Turn::TooSlow => f.write_str(", too slow"),
+            Turn::AskedTwice => f.write_str(", asked twice"),
+            Turn::Escalates => f.write_str(", turning hard"),
+            Turn::Used(control) => write!(f, ", with {control}"),
+        }
+    }
+}

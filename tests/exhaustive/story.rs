@@ -1,0 +1,309 @@
+//! One story: a scene with its faults, told to its end under the watch, and what must be so afterwards.
+
+use crate::fault::{Act, Fault, Length};
+use crate::scene::Scene;
+use crate::watch::{Asked, Watched};
+use crate::world::{World, address, millis, secs, who};
+use rackbmcd::bmc::vocabulary::Power;
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::call::{Answer, Call, CallId, PowerState, Refused, TaskId};
+use rackbmcd::sim::ChassisOrder;
+use rackbmcd::time::Instant;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// See the head of this file.
+pub struct Story {
+    pub scene: Scene,
+    pub watched: Watched,
+    /// Counts at the moment of the request.
+    base: Length,
+    events: u64,
+    mark: (usize, u32, usize),
+    acts: VecDeque<(u64, Act)>,
+    /// What somebody does at a moment.
+    due: Vec<(Instant, Due)>,
+    pub wrong_readings: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Due {
+    Use(Control),
+    Resume(TaskId),
+    Ask(Operation),
+}
+
+/// What a call brought.
+pub type Answered = Result<Answer, Refused>;
+
+/// Tells a story: how long it was, or which promise was broken.
+pub fn tell(scene: Scene, faults: &[Fault]) -> Result<Length, String> {
+    let mut story = Story::begin(scene, faults)?;
+    story.go_on()?;
+    let length = story.length();
+    story.settle()?;
+    Ok(length)
+}
+
+impl Story {
+    fn begin(scene: Scene, faults: &[Fault]) -> Result<Self, String> {
+        let watched = scene.open()?;
+        let base = count(&watched.world);
+        let mut story = Story {
+            scene,
+            watched,
+            base,
+            events: 0,
+            mark: (0, 0, 0),
+            acts: VecDeque::new(),
+            due: Vec::new(),
+            wrong_readings: false,
+        };
+        story.mark = mark(&story.watched.world);
+        let mut acts = Vec::new();
+        for fault in faults {
+            match *fault {
+                Fault::Act(number, act) => acts.push((number, act)),
+                other => story.place(other),
+            }
+        }
+        acts.sort_by_key(|(number, _)| *number);
+        story.acts = acts.into();
+        if let Some((after, control)) = scene.control() {
+            let at = story.watched.world.now + after;
+            story.due.push((at, Due::Use(control)));
+        }
+        Ok(story)
+    }
+
+    /// Prepares a fault that happens by itself.
+    fn place(&mut self, fault: Fault) {
+        let (base, world) = (self.base, &mut self.watched.world);
+        match fault {
+            Fault::Datagram(number, mishap) => {
+                let link = world.sim.link_mut(address(0)).expect("one of ours");
+                link.befall(base.datagrams + number - 1, mishap);
+            }
+            Fault::Answered(number, code) => {
+                world.mood("n01").refused_request = Some((base.commands + number, code));
+            }
+            Fault::WrongReading(number) => {
+                world.mood("n01").wrong_reading = Some(base.commands + number);
+                self.wrong_readings = true;
+            }
+            Fault::Refused(number) => world.refuses_commit = Some(base.commits + number),
+            Fault::KilledAt(number) => world.killed_at_commit = Some(base.commits + number),
+            Fault::Act(..) => {}
+        }
+    }
+
+    /// From the request until nothing is under way any more.
+    fn go_on(&mut self) -> Result<(), String> {
+        let limit = self.watched.world.now + LONGEST;
+        self.ask(self.scene.operation);
+        loop {
+            let acted = self.act_where_due()?;
+            let before = self.events;
+            let now = self.watched.world.now;
+            if now >= limit {
+                let active: Vec<_> = self.watched.watch.active.iter().copied().collect();
+                let task = self.watched.world.task(active[0]);
+                return Err(format!("it does not end: {task:#?}"));
+            }
+            let due = self.due.iter().map(|(at, _)| *at).min();
+            let end = due.map_or(now + secs(1), |at| at.min(now + secs(1)));
+            let next = self.acts.front().map(|(number, _)| *number);
+            let reached = |events: u64| next.is_some_and(|number| events >= number);
+            self.run_until(end, |_, events| reached(events))?;
+            let still = self.watched.watch.active.is_empty() && self.due.is_empty();
+            if still && !acted && self.events == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets the world go on, counting events; a daemon that was killed is started again.
+    fn run_until(
+        &mut self,
+        end: Instant,
+        mut done: impl FnMut(&World, u64) -> bool,
+    ) -> Result<bool, String> {
+        let (events, seen) = (&mut self.events, &mut self.mark);
+        let ended = self.watched.run_until(end, |world| {
+            let now = mark(world);
+            *events += u64::from(now != *seen);
+            *seen = now;
+            !world.is_running() || done(world, *events)
+        })?;
+        if !self.watched.world.is_running() {
+            self.watched.crash(Some(AWAY))?;
+            self.mark = mark(&self.watched.world);
+        }
+        Ok(ended)
+    }
+
+    /// Does what is due now; whether there was anything.
+    fn act_where_due(&mut self) -> Result<bool, String> {
+        let mut acted = false;
+        while let Some((number, act)) = self.acts.front().copied() {
+            if number > self.events {
+                break;
+            }
+            self.acts.pop_front();
+            self.act(act)?;
+            acted = true;
+        }
+        let now = self.watched.world.now;
+        while let Some(place) = self.due.iter().position(|(at, _)| *at <= now) {
+            match self.due.remove(place).1 {
+                Due::Use(control) => self.control(control)?,
+                Due::Resume(task) => self.watched.control(task, Control::Resume),
+                Due::Ask(operation) => self.ask(operation),
+            }
+            acted = true;
+        }
+        let tasks = &self.watched.watch.tasks;
+        let stands = tasks
+            .iter()
+            .find(|(_, seen)| seen.state == State::Suspended && !seen.resuming);
+        if let Some((id, _)) = stands
+            && self.due.is_empty()
+        {
+            self.due.push((now + SUSPENDED_FOR, Due::Resume(*id)));
+        }
+        Ok(acted)
+    }
+
+    fn act(&mut self, act: Act) -> Result<(), String> {
+        self.watched.watch.look(&mut self.watched.world)?;
+        match act {
+            Act::Kill => self.watched.crash(Some(AWAY))?,
+            Act::Stop => self.watched.stop(Some(AWAY))?,
+            Act::Reload => {
+                let mut settings = self.watched.world.settings.clone();
+                settings.max_transitions = 3;
+                settings.power_on_stagger = millis(700);
+                let nodes = self.watched.world.nodes.clone();
+                self.watched.world.reload(settings, nodes)?;
+                self.watched.watch.reloaded();
+            }
+            Act::Use(control) => self.control(control)?,
+            Act::Word(word) => self.abort(Some(word))?,
+            Act::Ask(operation) => self.ask(operation),
+            Act::AbortThen(operation) => {
+                self.abort(None)?;
+                let at = self.watched.world.now + millis(300);
+                self.due.push((at, Due::Ask(operation)));
+            }
+        }
+        self.mark = mark(&self.watched.world);
+        Ok(())
+    }
+
+    fn ask(&mut self, operation: Operation) {
+        let call = Call::Start {
+            node: "n01".to_owned(),
+            operation,
+            wishes: self.scene.wishes(),
+            who: who(),
+        };
+        self.watched.ask(call, Asked::Other);
+    }
+
+    fn control(&mut self, control: Control) -> Result<(), String> {
+        if control == Control::Abort {
+            return self.abort(None);
+        }
+        if let Some(task) = self.task() {
+            self.watched.control(task, control);
+        }
+        Ok(())
+    }
+
+    /// The task that has the node.
+    pub fn task(&self) -> Option<TaskId> {
+        self.watched.watch.active.first().copied()
+    }
+
+    /// Waits for an answer, as long as a person would; `None` where the daemon was killed meanwhile.
+    pub fn answer(&mut self, call: CallId) -> Result<Option<Answered>, String> {
+        let lives = self.watched.world.lives;
+        let end = self.watched.world.now + secs(5);
+        self.run_until(end, |world, _| world.has_answered(call))?;
+        match self.watched.world.take_answer(call) {
+            Some(answer) => Ok(Some(answer)),
+            None if self.watched.world.lives > lives => Ok(None),
+            None => Err("there was no answer within 5 s".to_owned()),
+        }
+    }
+
+    /// Some time later: what is shown is so, what was done has stayed, and the disk knows it.
+    fn settle(&mut self) -> Result<(), String> {
+        self.watched.run(secs(80))?;
+        let node = self.watched.world.node("n01");
+        let on = self.watched.world.is_on("n01");
+        let shown = node.power_state;
+        let wanted = PowerState::from(if on { Power::On } else { Power::Off });
+        if shown != wanted {
+            return Err(format!(
+                "at last {shown:?} is shown, and the machine is on: {on}"
+            ));
+        }
+        if node.target_power_state.is_some() || node.rackbmcd.task.is_some() {
+            return Err("the node is still held by a task that has ended".to_owned());
+        }
+        if let Some(fault) = node.rackbmcd.fault {
+            return Err(format!("at last there is a fault: {fault}"));
+        }
+        if !self.wrong_readings {
+            self.watched.nothing_is_unexplained("n01")?;
+        }
+        let Watched { world, watch, .. } = &mut self.watched;
+        // A cycle is over when the machine was seen off: who is told so wrongly cannot know better.
+        if !(self.wrong_readings && self.scene.operation == Operation::Cycle) {
+            watch.judge_rest(world)?;
+        }
+        watch.judge_machines(world)?;
+        let hard = world.executed("n01", ChassisOrder::Off);
+        if self.scene.on && !self.scene.may_turn_hard() && watch.tasks.len() == 1 && hard > 0 {
+            return Err("it was switched off hard, and nobody had asked for that".to_owned());
+        }
+        watch.all_is_durable()?;
+        self.watched.crash(None)
+    }
+
+    fn length(&self) -> Length {
+        let now = count(&self.watched.world);
+        Length {
+            datagrams: now.datagrams - self.base.datagrams,
+            commands: now.commands - self.base.commands,
+            commits: now.commits - self.base.commits,
+            events: self.events,
+        }
+    }
+}
+
+/// What has happened so far.
+fn count(world: &World) -> Length {
+    let address = address(0);
+    let bmc = world.sim.bmc(address).expect("one of ours");
+    let link = world.sim.link(address).expect("one of ours");
+    Length {
+        datagrams: link.carried(),
+        commands: bmc.counters().requests,
+        commits: world.tried,
+        events: 0,
+    }
+}
+
+/// Changes with every event: a datagram that leaves or comes, a commit that is tried.
+fn mark(world: &World) -> (usize, u32, usize) {
+    (world.left.len(), world.arrived, world.tried)
+}
+
+/// No operation may take longer, whatever befalls it.
+const LONGEST: Duration = Duration::from_secs(1_500);
+/// For so long the daemon is away.
+const AWAY: Duration = Duration::from_secs(3);
+/// For so long a task is left suspended.
+const SUSPENDED_FOR: Duration = Duration::from_secs(8);

@@ -1,0 +1,223 @@
+//! Whether what a task says at its end is true of the machine, and whether it ended in time.
+
+use super::{SIGN_OF_LIFE, Watch};
+use crate::world::{World, name, secs};
+use rackbmcd::bmc::vocabulary::{Order, Power, Report};
+use rackbmcd::power::{Operation, Outcome, Sequence, State};
+use rackbmcd::rack::call::TaskId;
+use rackbmcd::sim::{By, ChassisOrder, Executed};
+use rackbmcd::time::Instant;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Watch {
+    pub(super) fn ended(
+        &mut self,
+        id: TaskId,
+        sequence: &Sequence,
+        now: Instant,
+        world: &mut World,
+    ) -> Result<(), String> {
+        let seen = &self.tasks[&id];
+        let outcome = sequence.outcome().expect("it has ended");
+        let text = &outcome.text;
+        *self.ends.entry(seen.state.name()).or_default() += 1;
+        let rests_on = rests_on(seen.operation, outcome);
+        let mut unknown = SIGN_OF_LIFE * seen.crashes;
+        if seen.crashes > 0 {
+            // Nor does it know of what the disk did not take.
+            let refuses = self
+                .disk_refuses
+                .map_or(Duration::ZERO, |since| now - since);
+            unknown += self.disk_refused + refuses;
+        }
+        let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
+        if seen.ran > longest {
+            return Err(format!(
+                "{id} ran {:?}, longer than {longest:?}: {text}",
+                seen.ran
+            ));
+        }
+        let longest = seen.settings.longest_rollback() + secs(1) + unknown;
+        if seen.returned > longest {
+            return Err(format!("{id} rolled back for {:?}: {text}", seen.returned));
+        }
+        let seen = self.tasks.get_mut(&id).expect("just seen");
+        (seen.ended_at, seen.rests_on) = (Some(now), rests_on);
+        let seen = &self.tasks[&id];
+        self.words(id, sequence, world)
+            .and_then(|()| self.truth(id, sequence, now, world))
+            .map_err(|why| format!("{id} ({}): {why}: {text}", seen.operation))
+    }
+
+    /// Whether what is said of the orders is so: what did not leave, what left, and what was accepted.
+    fn words(&self, id: TaskId, sequence: &Sequence, world: &mut World) -> Result<(), String> {
+        let seen = &self.tasks[&id];
+        let host = world.bmc(&name(seen.node)).host();
+        let mut accepted: BTreeMap<ChassisOrder, usize> = BTreeMap::new();
+        for sent in sequence.sent() {
+            let Some(order) = chassis_order(&sent.order) else {
+                continue;
+            };
+            let issued = self.issued.get(&sent.id);
+            let left = issued.is_some_and(|issued| issued.first_left.is_some());
+            if left && !sent.handed {
+                return Err(format!(
+                    "{} left, and is said not to have",
+                    sent.order.name()
+                ));
+            }
+            if matches!(sent.answer, Some((_, Report::Accepted(_)))) {
+                *accepted.entry(order).or_default() += 1;
+            }
+        }
+        for (order, accepted) in accepted {
+            let done = |done: &&Executed| {
+                done.order == order && matches!(done.by, By::Console(_)) && done.at >= seen.created
+            };
+            let executed = host.executed().iter().filter(done).count();
+            if executed < accepted {
+                return Err(format!(
+                    "{order:?} is said to have been accepted {accepted} times and reached the machine {executed} times"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// At the end of a story: a machine to which nothing else was done has stayed as its task said.
+    pub fn judge_rest(&self, world: &mut World) -> Result<(), String> {
+        for (id, seen) in &self.tasks {
+            let (Some(at), Some(power)) = (seen.ended_at, seen.rests_on) else {
+                continue;
+            };
+            let others = self.tasks.iter().filter(|(other, _)| *other != id);
+            let alone = others.into_iter().all(|(_, other)| other.node != seen.node);
+            let disturbed = self
+                .disturbed
+                .get(&seen.node)
+                .is_some_and(|when| *when + secs(15) > at);
+            if !alone || disturbed {
+                continue;
+            }
+            let on = power == Power::On;
+            let host = world.bmc(&name(seen.node)).host();
+            let moved = host
+                .power_changes()
+                .iter()
+                .find(|change| change.at > at && change.on != on);
+            if let Some(moved) = moved {
+                return Err(format!(
+                    "{id} ({}) said {power} and the machine moved {:?} later",
+                    seen.operation,
+                    moved.at - at
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what an end says is true of the machine, where nobody else had a hand in it.
+    fn truth(
+        &self,
+        id: TaskId,
+        sequence: &Sequence,
+        now: Instant,
+        world: &mut World,
+    ) -> Result<(), String> {
+        let seen = &self.tasks[&id];
+        let outcome = sequence.outcome().expect("it has ended");
+        let disturbed = self.disturbed.get(&seen.node);
+        if disturbed.is_some_and(|at| *at + secs(15) > seen.created) {
+            return Ok(());
+        }
+        let bmc = world.bmc(&name(seen.node));
+        let host = bmc.host();
+        // A reading is a moment old when it is here, may be a copy of the one before, and counts for three seconds.
+        let window = bmc.mood().stale_for + bmc.mood().reply_delay + secs(4);
+        let was = |power: Power| {
+            let on = power == Power::On;
+            let recent = |change: &&rackbmcd::sim::PowerChange| now - change.at <= window;
+            host.is_on() == on || host.power_changes().iter().rev().any(|c| recent(&c))
+        };
+        let done = |order: ChassisOrder| {
+            host.executed().iter().any(|done| {
+                done.order == order && matches!(done.by, By::Console(_)) && done.at >= seen.created
+            })
+        };
+        match outcome.state {
+            State::Succeeded => {}
+            State::RolledBack => {
+                let handed =
+                    |sent: &rackbmcd::power::Sent| sent.handed && sent.order.changes_power();
+                let undone = sequence.sent().iter().any(handed) && !is_pulse(seen.operation);
+                return match outcome.power_at_start.filter(|_| undone) {
+                    Some(power) if !was(power) => Err(format!("it is not {power}")),
+                    _ => Ok(()),
+                };
+            }
+            _ => return Ok(()),
+        }
+        let wanted = wanted(seen.operation);
+        if let Some(power) = wanted.filter(|power| !was(*power)) {
+            return Err(format!("it is not {power}"));
+        }
+        let went_off = || {
+            host.power_changes()
+                .iter()
+                .any(|change| !change.on && change.at >= seen.created)
+        };
+        match seen.operation {
+            Operation::Reset if !done(ChassisOrder::Reset) => Err("no reset came".to_owned()),
+            Operation::Cycle if !done(ChassisOrder::Cycle) => Err("no cycle came".to_owned()),
+            Operation::InjectNmi if !done(ChassisOrder::Nmi) => Err("no NMI came".to_owned()),
+            Operation::Reboot | Operation::SoftReboot
+                if outcome.power_at_start == Some(Power::On) && !went_off() =>
+            {
+                Err("it was never off".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The state that an operation leads to.
+fn wanted(operation: Operation) -> Option<Power> {
+    match operation {
+        Operation::PowerOff | Operation::SoftPowerOff => Some(Power::Off),
+        Operation::InjectNmi => None,
+        Operation::PowerOn
+        | Operation::Reboot
+        | Operation::SoftReboot
+        | Operation::Reset
+        | Operation::Cycle => Some(Power::On),
+    }
+}
+
+/// The state of the machine on which a success rests, unless it says itself that this may change.
+fn rests_on(operation: Operation, outcome: &Outcome) -> Option<Power> {
+    let doubted = outcome.text.contains(" may still ");
+    match outcome.state {
+        State::Succeeded if !doubted => wanted(operation),
+        _ => None,
+    }
+}
+
+fn chassis_order(order: &Order) -> Option<ChassisOrder> {
+    match order {
+        Order::PowerOn => Some(ChassisOrder::On),
+        Order::PowerOff => Some(ChassisOrder::Off),
+        Order::Cycle => Some(ChassisOrder::Cycle),
+        Order::Reset => Some(ChassisOrder::Reset),
+        Order::Nmi => Some(ChassisOrder::Nmi),
+        Order::SoftOff => Some(ChassisOrder::Soft),
+        _ => None,
+    }
+}
+
+fn is_pulse(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::InjectNmi | Operation::Reset | Operation::Cycle
+    )
+}
