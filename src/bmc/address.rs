@@ -90,6 +90,7 @@ impl Bmc {
             Ok(found) => {
                 if self.address().is_some_and(|old| old != found.current()) {
                     self.lose_session(now, entropy);
+                    self.session.moves();
                 }
                 self.address = Resolution::Known(found, Some(now));
             }

@@ -235,6 +235,7 @@ impl Bmc {
         }
         if moved {
             self.lose_session(now, entropy);
+            self.session.moves();
             self.forget_listed();
             self.forget_presence();
             self.address = Resolution::of(&settings);
@@ -388,8 +389,8 @@ impl Bmc {
     }
 
     /// When the next attempt to reach it is allowed, where the last one failed.
-    pub fn next_attempt(&self) -> Option<Instant> {
-        self.breaker.next_attempt()
+    pub fn next_attempt(&self, now: Instant) -> Option<Instant> {
+        self.breaker.next_attempt().max(self.session.room_at(now))
     }
 
     /// The last failures, newest first.
@@ -479,7 +480,10 @@ impl Bmc {
             self.begin_next(now);
         } else if let Some((trouble, text)) = self.breaker.verdict(now) {
             self.refuse_queue(trouble, &text);
+        } else if let Some(text) = self.waits_for_room(now) {
+            self.refuse_queue(Trouble::SessionsFull, &text);
         } else {
+            self.session.press(self.is_pressed());
             self.open(now, entropy);
         }
     }

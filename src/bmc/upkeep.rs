@@ -2,6 +2,7 @@
 //!
 //! Driven by the rest of `bmc`, each time that something happened.
 
+use super::queue::Purpose;
 use super::report::not_sent;
 use super::vocabulary::Trouble;
 use super::{Bmc, translate};
@@ -35,6 +36,31 @@ impl Bmc {
             self.drain(now, entropy);
         }
         self.advance(now, entropy);
+    }
+
+    /// An earlier life of the daemon was last heard of so long ago: it may have left a session at the BMC.
+    pub fn inherit_session(&mut self, ago: Duration, now: Instant) {
+        self.session.inherit(ago, now);
+    }
+
+    /// Whether a task waits: it may open a session beside any others of ours, for it changes the machine's power, or looks
+    /// at it for the sake of that.
+    pub(super) fn is_pressed(&self) -> bool {
+        let mut waiting = self.queue.iter();
+        waiting.any(|job| job.acts() || job.purpose == Purpose::Task)
+    }
+
+    /// Why no session is opened for the readings that wait, where the BMC has enough of ours for all that is known.
+    pub(super) fn waits_for_room(&self, now: Instant) -> Option<String> {
+        let room_at = self
+            .session
+            .room_at(now)
+            .filter(|_| self.is_closed() && !self.is_pressed())?;
+        let left = (room_at - now).as_secs_f64().ceil();
+        let count = self.session.left_behind(now);
+        Some(format!(
+            "{count} sessions of ours may still be open at the BMC, given up without an answer; next log-in in {left} s"
+        ))
     }
 
     /// Whether nothing is under way any more, after [`Bmc::stop`].

@@ -322,7 +322,7 @@ pub(super) fn wall_from(value: &[u8]) -> Option<WallTime> {
 /// The key of the last sign of life.
 pub(super) const ALIVE: &str = "alive";
 /// How often a sign of life is given while tasks are active.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -107,6 +107,16 @@ impl Shelf {
         without
     }
 
+    /// When the journal was last written, as far as its entries say.
+    pub(super) fn last_sign_of_life(&self) -> Option<WallTime> {
+        let tasks = self.tasks.iter().map(|task| task.written_at);
+        let nodes = self.nodes.values().flat_map(|memory| {
+            let read = memory.reading.map(|(_, at)| at);
+            [memory.updated_at, read].into_iter().flatten()
+        });
+        self.alive.into_iter().chain(tasks).chain(nodes).max()
+    }
+
     /// Why the rack counts as paused, where the entry of its pause cannot be read.
     pub(super) fn lost_pause(&self) -> Option<String> {
         let is_pause =

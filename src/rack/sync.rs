@@ -82,7 +82,7 @@ impl Node {
         // Whoever was never read, or is in fault, is read as soon as its BMC may be spoken to again.
         let error = self.memory.shown == PowerState::Error;
         if (faulty || self.memory.reading.is_none()) && !error {
-            let next = self.bmc.next_attempt().unwrap_or(at.now);
+            let next = self.bmc.next_attempt(at.now).unwrap_or(at.now);
             self.next_sync = self.next_sync.min(next.max(at.now + SOON));
         }
         if self.failed_syncs != settings.fault_after {

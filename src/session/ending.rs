@@ -35,11 +35,13 @@ impl Session {
         self.transmits.clear();
         self.dummy_due = false;
         match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Closed | Phase::Closing { .. } => {}
+            Phase::Closed => {}
+            Phase::Closing { link, .. } => self.memory.ledger.leaves(link, now),
             Phase::Opening(handshake) => self.leave(handshake, now, entropy),
             Phase::Open(open) => self.part(open, now, entropy),
             Phase::ToClose { mut link, .. } => {
-                let datagram = link.farewell(entropy);
+                let datagram = link.farewell(now, entropy);
+                self.memory.ledger.leaves(link, now);
                 self.transmits.push_back(Transmit::upkeep(datagram));
             }
         }
@@ -69,11 +71,12 @@ impl Session {
         if open.has_reset && self.has(Quirk::NoCloseAfterReset) {
             return;
         }
-        if !open.link.is_gone() {
-            self.memory.gave_up(now);
-        }
-        let datagram = open.link.farewell(entropy);
+        let gone = open.link.is_gone();
+        let datagram = open.link.farewell(now, entropy);
         self.transmits.push_back(Transmit::upkeep(datagram));
+        if !gone {
+            self.memory.ledger.leaves(Box::new(open.link), now);
+        }
     }
 
     /// The network says that nothing listens at the BMC's port. Anybody can say so, and it may pass at once: the next copy
@@ -90,6 +93,7 @@ impl Session {
             Phase::Closed => {}
             Phase::Opening(handshake) if gone => {
                 self.leave(handshake, now, entropy);
+                self.memory.ledger.undelivered();
                 self.events
                     .push_back(Event::OpenFailed(OpenError::Unreachable));
             }
@@ -171,8 +175,6 @@ impl Session {
     pub(super) fn send_close(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::ToClose { mut link, .. } => {
-                // Until its answer came it may still be there.
-                self.memory.gave_up(now);
                 let pace = Pace {
                     timing: &self.settings.timing,
                     round_trip: &self.memory.round_trip,

@@ -72,8 +72,6 @@ pub(super) struct Handshake {
     pub(super) evidence: Vec<String>,
     /// Questions for capabilities: their numbers, and when they left.
     pub(super) questions: Vec<(u8, Instant)>,
-    /// When each Open Session Request left that may have become a half-open session.
-    pub(super) opens: Vec<Instant>,
     /// Open Session Requests that left before the BMC was heard.
     pub(super) blind: u32,
     /// Log-ins whose Open Session Request was left for the next one's: their answers may still come.
@@ -180,7 +178,6 @@ impl Handshake {
             probed: Quirks::NONE,
             evidence: Vec::new(),
             questions: Vec::new(),
-            opens: Vec::new(),
             blind: 0,
             earlier: Vec::new(),
             fresh: true,
@@ -299,14 +296,24 @@ impl Handshake {
 
     /// Sends Close Session for a session that is given up, where there may be one: under the keys that RAKP 2 gave.
     pub(super) fn farewell(&mut self, ctx: &mut Context<'_>) {
-        let link = match &mut self.step {
-            Step::Rakp4(proof) => proof.link.as_mut(),
-            Step::Privilege(privilege) => Some(&mut privilege.link),
-            _ => None,
+        let link = match std::mem::replace(&mut self.step, Step::NONE) {
+            Step::Rakp4(mut proof) => {
+                let link = proof.link.take();
+                self.step = Step::Rakp4(proof);
+                link
+            }
+            Step::Privilege(privilege) => Some(privilege.link),
+            step => {
+                if let Step::Rakp2(_) = step {
+                    ctx.memory.ledger.leaves_half_open(ctx.now);
+                }
+                self.step = step;
+                None
+            }
         };
-        if let Some(link) = link {
-            let datagram = link.farewell(ctx.entropy);
-            ctx.memory.gave_up(ctx.now);
+        if let Some(mut link) = link {
+            let datagram = link.farewell(ctx.now, ctx.entropy);
+            ctx.memory.ledger.leaves(Box::new(link), ctx.now);
             ctx.out.push_back(Transmit::upkeep(datagram));
         }
     }
@@ -386,7 +393,20 @@ impl Handshake {
         } else {
             timing.handshake_attempts
         };
-        self.attempts < attempts && ctx.now < self.limit(ctx)
+        self.attempts < attempts && ctx.now < self.limit(ctx) && self.finds_room(ctx)
+    }
+
+    /// Whether the BMC has room for another session of ours before this handshake is given up.
+    fn finds_room(&self, ctx: &Context<'_>) -> bool {
+        let ledger = &ctx.memory.ledger;
+        // The present one is left for it, and counts from then on.
+        let leaves = match &self.step {
+            Step::Rakp4(proof) => proof.link.is_some(),
+            Step::Privilege(_) => true,
+            _ => false,
+        };
+        let room = ledger.room_after(usize::from(leaves), ctx.now);
+        ledger.pressing || room.is_none_or(|at| at < self.limit(ctx))
     }
 
     /// What silence amounts to.
@@ -413,7 +433,6 @@ impl Handshake {
         if self.may_restart(ctx) && !self.is_doubtful(ctx) {
             self.attempts += 1;
             ctx.memory.statistics.handshakes += 1;
-            self.opens.push(ctx.now);
             self.leave_log_in(ctx);
             return self.open_session(ctx);
         }

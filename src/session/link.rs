@@ -250,18 +250,30 @@ impl Link {
         Some(datagram)
     }
 
-    /// Close Session for a session that nobody waits for any more: one datagram, whose answer is nobody's.
-    pub(super) fn farewell(&mut self, entropy: &mut dyn Entropy) -> Vec<u8> {
+    /// Close Session for a session that nobody waits for any more: one datagram. Its answer, if it comes, says that the
+    /// BMC has it no more.
+    pub(super) fn farewell(&mut self, now: Instant, entropy: &mut dyn Entropy) -> Vec<u8> {
         self.give_up();
         let close = close_session::Request {
             session_id: self.bmc_id,
             handle: None,
         };
         let request = Request::of(&close, Resend::Never, Duration::ZERO);
-        let sequence = self.next_sequence(&request);
-        self.number();
-        self.seal
-            .seal(self.outbound, &encode(&request, sequence), entropy)
+        let exchange = Exchange {
+            id: None,
+            sequence: self.next_sequence(&request),
+            copies: 1,
+            handed: 0,
+            began: now,
+            sent_at: now,
+            resend_at: now,
+            until: now,
+            duplicate: false,
+            request,
+        };
+        let datagram = self.datagram(&exchange, entropy);
+        self.exchange = Some(exchange);
+        datagram
     }
 
     fn number(&mut self) {

@@ -1,5 +1,6 @@
 //! What a session keeps of one BMC from handshake to handshake, until its settings change.
 
+use super::ledger::Ledger;
 use super::link::Reply;
 use super::quirk::Quirks;
 use super::round_trip::RoundTrip;
@@ -7,8 +8,6 @@ use super::settings::Timing;
 use super::vocabulary::{Dropped, Spoken, Statistics};
 use crate::ipmi::SuiteId;
 use crate::ipmi::command::get_channel_auth_capabilities;
-use crate::time::Instant;
-use std::time::Duration;
 
 /// What was learned about a BMC.
 #[derive(Default)]
@@ -23,8 +22,8 @@ pub(super) struct Memory {
     pub(super) codes_refused: u32,
     /// Whether it never answers the question for them.
     pub(super) capabilities_ignored: bool,
-    /// When sessions were given up that the BMC may still have.
-    pub(super) given_up: Vec<Instant>,
+    /// Our sessions there beside the one in use.
+    pub(super) ledger: Ledger,
     /// What the BMC said of itself.
     pub(super) capabilities: Option<get_channel_auth_capabilities::Response>,
     pub(super) statistics: Statistics,
@@ -53,20 +52,12 @@ impl Memory {
         }
     }
 
-    /// A session was given up, and nobody knows whether the BMC has closed it.
-    pub(super) fn gave_up(&mut self, now: Instant) {
-        self.given_up.retain(|at| now < *at + SESSION_LIFE);
-        self.given_up.push(now);
-    }
-
-    /// Forgets the BMC, and keeps the counters.
+    /// Forgets what the BMC is like, and keeps the counters and what it has of ours.
     pub(super) fn forget(&mut self) {
         *self = Memory {
             statistics: std::mem::take(&mut self.statistics),
+            ledger: std::mem::take(&mut self.ledger),
             ..Memory::default()
         };
     }
 }
-
-/// How long BMCs keep a session that nobody uses: 60 s and three more (§6.12.15).
-pub(super) const SESSION_LIFE: Duration = Duration::from_secs(63);

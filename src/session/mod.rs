@@ -12,6 +12,7 @@ mod ending;
 mod handshake;
 mod handshake15;
 mod key_exchange;
+mod ledger;
 mod link;
 mod memory;
 mod privilege;
@@ -44,6 +45,7 @@ use link::{Exchange, Link, Pace, Tick};
 use memory::Memory;
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 /// The longest request data that fits the length byte of an IPMI v1.5 packet when bridged twice.
 const DATA_LIMIT: usize = 200;
@@ -211,10 +213,31 @@ impl Session {
         Withdrawn::Unknown
     }
 
-    /// How many sessions were given up in the last minute that the BMC may still have.
+    /// How many sessions of ours the BMC may have beside the one in use: given up, half-open, of an earlier life.
     pub fn left_behind(&self, now: Instant) -> usize {
-        let lives = |at: &&Instant| now < **at + memory::SESSION_LIFE;
-        self.memory.given_up.iter().filter(lives).count()
+        self.memory.ledger.known(now)
+    }
+
+    /// When there is room at the BMC for another session of ours that only reads; `None` where that is now.
+    pub fn room_at(&self, now: Instant) -> Option<Instant> {
+        self.memory.ledger.room_at(now)
+    }
+
+    /// Whether an order that changes power waits for a session: it may always open one.
+    pub fn press(&mut self, pressing: bool) {
+        self.memory.ledger.pressing = pressing;
+    }
+
+    /// An earlier life of the daemon was last heard of so long ago: it may have left a session.
+    pub fn inherit(&mut self, ago: Duration, now: Instant) {
+        if let Some(left) = ledger::SESSION_LIFE.checked_sub(ago) {
+            self.memory.ledger.inherits(now + left);
+        }
+    }
+
+    /// Another BMC is spoken to from now on, which has none of our sessions.
+    pub fn moves(&mut self) {
+        self.memory.ledger.clear();
     }
 
     /// The level of the open session is another one than was granted at first: it was asked for again.
@@ -233,6 +256,9 @@ impl Session {
         entropy: &mut dyn Entropy,
     ) {
         self.memory.statistics.received += 1;
+        if self.memory.ledger.hears(datagram, now) {
+            return;
+        }
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Opening(handshake) => {
                 self.progress(now, entropy, |ctx| handshake.handle_late(datagram, ctx));
@@ -248,6 +274,9 @@ impl Session {
     /// Takes in a datagram from the BMC's address.
     pub fn handle_datagram(&mut self, datagram: &[u8], now: Instant, entropy: &mut dyn Entropy) {
         self.memory.statistics.received += 1;
+        if self.memory.ledger.hears(datagram, now) {
+            return;
+        }
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Closed => self.memory.count_dropped(Dropped::NotExpected),
             Phase::Opening(handshake) => {
@@ -281,10 +310,7 @@ impl Session {
             to_close @ Phase::ToClose { .. } => self.phase = to_close,
             Phase::Closing { mut link, until } => match link.receive(datagram, now) {
                 // Whatever it says: some BMCs answer a close with an odd code.
-                Ok(Some(_)) => {
-                    self.memory.given_up.pop();
-                    self.closed(now, entropy);
-                }
+                Ok(Some(_)) => self.closed(now, entropy),
                 Ok(None) => self.phase = Phase::Closing { link, until },
                 Err(reason) => {
                     self.memory.count_dropped(reason);
@@ -331,7 +357,10 @@ impl Session {
                 self.phase = to_close;
                 self.send_close(now, entropy);
             }
-            Phase::Closing { until, .. } if until <= now => self.closed(now, entropy),
+            Phase::Closing { link, until } if until <= now => {
+                self.memory.ledger.leaves(link, now);
+                self.closed(now, entropy);
+            }
             other => self.phase = other,
         }
         self.pump(now, entropy);

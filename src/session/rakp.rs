@@ -191,7 +191,7 @@ impl Handshake {
         status: Status,
         ctx: &mut Context<'_>,
     ) -> Progress {
-        self.opens.pop();
+        ctx.memory.ledger.refused();
         self.leave_log_in(ctx);
         let about_role = matches!(
             status,
@@ -302,7 +302,8 @@ impl Handshake {
             return self.dropped(Dropped::Malformed, ctx);
         }
         self.heard_copy(accepted.tag, ctx);
-        self.opens.clear();
+        let asked_at = self.copies.sent_at(accepted.tag);
+        ctx.memory.ledger.goes_on(asked_at);
         if accepted.algorithms != suite.algorithms() {
             // No silent downgrade: what was chosen is only used where it is configured, and then asked for.
             let (asked, got) = (suite.algorithms().to_string(), accepted.algorithms);
@@ -428,7 +429,10 @@ impl Handshake {
                 OpenError::UnknownUser { found_in }
             }
             Status::INVALID_INTEGRITY_CHECK => match self.code_refused(ctx) {
-                Some(true) => return self.restart(ctx),
+                Some(true) => {
+                    self.forget_session();
+                    return self.restart(ctx);
+                }
                 Some(false) => OpenError::Refused {
                     step: "RAKP 3",
                     status,

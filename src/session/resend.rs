@@ -7,6 +7,7 @@
 //! [`Timing::resend_floor`]: super::settings::Timing::resend_floor
 
 use super::handshake::{Context, Earlier, Handshake, Progress, Step, Verdict};
+use super::ledger::HALF_OPEN;
 use super::quirk::Quirk;
 use super::vocabulary::OpenError;
 use crate::ipmi::open_session;
@@ -136,8 +137,21 @@ impl Handshake {
         if let Some(status) = self.believed_rumour() {
             return self.suite_refused(status, ctx);
         }
-        self.opens.retain(|at| now < *at + HALF_OPEN);
-        let most = if self.is_slow(ctx) { MOST_SLOW } else { MOST };
+        let slow = self.is_slow(ctx);
+        let expected = ctx.memory.round_trip.expected().unwrap_or_default();
+        let ledger = &mut ctx.memory.ledger;
+        ledger.expire(HALF_OPEN.max(expected), now);
+        if let Some(room_at) = ledger.room_at(now).filter(|_| !ledger.pressing) {
+            if room_at >= self.limit(ctx) {
+                return self.silent_to_the_end(ctx);
+            }
+            self.deadline = room_at;
+            return Progress::Going(self);
+        }
+        let most = match slow || ledger.known(now) > 0 {
+            true => MOST_SLOW,
+            false => MOST,
+        };
         if self.heard.is_none() {
             let known = ctx.memory.capabilities.is_some() || ctx.memory.capabilities_ignored;
             if !known || self.copies.len() >= most {
@@ -147,8 +161,10 @@ impl Handshake {
         if self.copies.len() >= most {
             return self.suite_silent(ctx);
         }
-        if self.opens.len() >= most {
-            self.deadline = self.opens[0] + HALF_OPEN;
+        if let (unanswered, Some(first_ends)) = ctx.memory.ledger.unanswered()
+            && unanswered >= most
+        {
+            self.deadline = first_ends.max(now + self.wait(ctx));
             return Progress::Going(self);
         }
         self.send_open(ctx);
@@ -188,7 +204,7 @@ impl Handshake {
             console_id,
             algorithms: suite.algorithms(),
         };
-        self.opens.push(ctx.now);
+        ctx.memory.ledger.asks(ctx.now);
         ctx.memory.statistics.opens += 1;
         self.send_setup(PayloadType::OpenSessionRequest, tag, &request.encode(), ctx);
     }
@@ -295,11 +311,9 @@ impl Handshake {
     }
 }
 
-/// How long a BMC keeps a session that was not opened to the end, as far as we count (OpenBMC: 3 s).
-pub(super) const HALF_OPEN: Duration = Duration::from_secs(3);
 /// How many Open Session Requests may be unanswered at once.
 const MOST: usize = 4;
-/// The same for a BMC that answers later than after a second.
+/// The same for a BMC that answers later than after a second, or has a session of ours.
 const MOST_SLOW: usize = 2;
 /// Copies after which the waits are doubled.
 const QUICK_COPIES: u32 = 4;

@@ -147,8 +147,9 @@ fn a_bmc_that_stops_answering_in_the_handshake_is_called_stalled_with_the_step()
             panic!("{error:?}");
         };
         assert_eq!((step, over.as_secs_f64()), (expected, took));
-        // It answered something: it gets more time than a dead one, and an end.
-        assert!((4.5..=60.0).contains(&took), "{step}: {took} s");
+        // It gets its time, and an end: after RAKP 3 the BMC may have a session, and more than two of ours are not made.
+        let least = if kind == PayloadType::Rakp4 { 2.0 } else { 4.5 };
+        assert!((least..=60.0).contains(&took), "{step}: {took} s");
         assert!((2..=8).contains(&attempts), "{step}: {attempts} log-ins");
         // Each log-in is new: as many console ids; and at most four Open Session Requests in three seconds.
         let ids: std::collections::BTreeSet<_> =
