@@ -84,6 +84,28 @@ impl Batch {
         }
     }
 
+    /// The batch of a request whose tasks are made.
+    pub(super) fn new(
+        id: BatchId,
+        request: BatchRequest,
+        requested_by: Who,
+        requested_at: WallTime,
+        members: Vec<Member>,
+    ) -> Self {
+        Batch::restore(BatchRecord {
+            id,
+            operation: request.operation,
+            requested_by,
+            requested_at,
+            ended_at: None,
+            max_parallel: request.max_parallel,
+            stagger: request.stagger,
+            on_failure: request.on_failure,
+            members,
+            stopped: false,
+        })
+    }
+
     pub(super) fn id(&self) -> BatchId {
         self.record.id
     }

@@ -1,18 +1,26 @@
-//! Doing what is asked: every [`Call`] leads to one answer, at once or later. What only reads is answered from a
-//! snapshot; starting and controlling tasks is here; batches, holds and orders outside tasks have files of their own.
+//! What is asked, and how a turn begins with it: every [`Call`] leads to one answer, at once or later.
+//!
+//! The first step of each call, put together from the parts; what follows from it is `turn`'s.
 
-use super::Rack;
-use super::call::{Answer, Call, CallId, PowerChange, Refused, TaskId, Who, Wishes};
+use super::batch::{self, Batch, Member};
+use super::call::{
+    Answer, BatchId, BatchRequest, Call, CallId, PowerChange, Refused, TaskId, Who, Wishes,
+};
 use super::clock::Moment;
 use super::inventory::NodeId;
 use super::ledger::{Owner, Parked, Reply};
-use super::start;
-use super::task::{NMI_ANSWER, Task};
-use super::views::Snapshot;
+use super::start::{self, Request};
+use super::task::NMI_ANSWER;
 use super::waits::{self, Awaited};
-use crate::power::{self, Control, Operation, Target};
+use super::{Rack, holds, look, orders, quarantine, side};
+use crate::bmc::vocabulary::Order;
+use crate::model::EventKind;
+use crate::power::{Control, Operation};
+use std::collections::BTreeMap;
 use std::time::Duration;
+use uuid::Uuid;
 
+/// What is asked: one answer to every call, at once or later.
 impl Rack {
     pub(super) fn take_call(&mut self, id: CallId, call: Call, at: Moment) -> Result<(), Refused> {
         match call {
@@ -22,10 +30,19 @@ impl Rack {
             }
             Call::SetPower {
                 node,
-                change,
+                change: PowerChange::Start(operation),
                 wishes,
                 who,
-            } => self.set_power(id, &node, change, &wishes, &who, at)?,
+            } => {
+                let task = self.start(&node, operation, &wishes, &who, at)?;
+                self.ledger.admit(vec![task], id, Reply::Taken(task));
+            }
+            Call::SetPower {
+                node,
+                change: PowerChange::Abort(operation),
+                who,
+                ..
+            } => self.abort_target(id, &node, operation, &who, at)?,
             Call::Start {
                 node,
                 operation,
@@ -33,7 +50,7 @@ impl Rack {
                 who,
             } => {
                 let task = self.start(&node, operation, &wishes, &who, at)?;
-                self.admit(vec![task], id, Reply::Task(task));
+                self.ledger.admit(vec![task], id, Reply::Task(task));
             }
             Call::InjectNmi { node, who } => self.inject_nmi(id, &node, &who, at)?,
             Call::Control { task, control, who } => {
@@ -67,11 +84,7 @@ impl Rack {
                 self.wait(id, what, wait, at);
             }
             Call::SetMaintenance { node, hold, who } => {
-                let node = self.inventory.named(&node)?;
-                self.check_rememberable(node)?;
-                if let Some(uuid) = self.set_maintenance(node, hold, &who, at) {
-                    self.reply_when_durable(id, Reply::Node(uuid), at);
-                }
+                self.set_maintenance(id, &node, hold, &who, at)?
             }
             Call::Pause { reason, who } => {
                 self.begin_pause(reason, &who, at);
@@ -83,14 +96,10 @@ impl Rack {
             }
             Call::Order { node, order, who } => self.order(id, &node, order, &who, at)?,
             Call::Retry { node, who } => self.retry(id, &node, &who, at)?,
-            Call::Accept { node, guid, who } => {
-                let node = self.inventory.named(&node)?;
-                self.accept_bmc(node, guid, &who, at)?;
-                self.read_fresh(node, id, at);
-            }
+            Call::Accept { node, guid, who } => self.accept(id, &node, guid, &who, at)?,
             Call::History { node, limit } => {
-                let node = self.inventory.named(&node)?;
-                self.read_history(node, limit, id);
+                let (_, node) = self.inventory.find(&node)?;
+                self.read_history(node.settings.uuid, limit, id);
             }
             Call::Nodes
             | Call::Node(_)
@@ -101,7 +110,7 @@ impl Rack {
             | Call::Pausing
             | Call::Explain(_)
             | Call::Health => {
-                let answer = look(call, &self.snapshot(at))?;
+                let answer = look::look(call, &self.snapshot(at))?;
                 self.outbox.answer(id, Ok(answer));
             }
         }
@@ -120,11 +129,7 @@ impl Rack {
     }
 
     /// Somebody wants to read what happened to a node, with all that was put down by now.
-    fn read_history(&mut self, id: NodeId, limit: usize, call: CallId) {
-        let Some(node) = self.inventory.get(id) else {
-            return;
-        };
-        let node = node.settings.uuid;
+    fn read_history(&mut self, node: Uuid, limit: usize, call: CallId) {
         if self.ledger.journal.is_pending() {
             let parked = Parked::ReadHistory { node, limit, call };
             self.ledger.journal.park(parked);
@@ -148,63 +153,50 @@ impl Rack {
     fn retry(&mut self, call: CallId, ident: &str, who: &Who, at: Moment) -> Result<(), Refused> {
         let id = self.inventory.named(ident)?;
         if let Some(node) = self.inventory.get_mut(id) {
-            let name = &node.settings.name;
-            log::info!("{name}: {} says that its BMC is worth a try", who.name);
+            log::info!(
+                "{}: {} says that its BMC is worth a try",
+                node.name(),
+                who.name
+            );
             node.bmc.retry(at.now, &mut *self.entropy);
         }
         self.read_fresh(id, call, at);
         Ok(())
     }
 
-    /// Ironic's `PUT states/power`.
-    fn set_power(
+    /// An operator says that the BMC that is there now shall be the node's.
+    fn accept(
         &mut self,
         call: CallId,
         ident: &str,
-        change: PowerChange,
-        wishes: &Wishes,
+        guid: Uuid,
         who: &Who,
         at: Moment,
     ) -> Result<(), Refused> {
-        match change {
-            PowerChange::Start(operation) => {
-                let task = self.start(ident, operation, wishes, who, at)?;
-                self.admit(vec![task], call, Reply::Taken(task));
-                Ok(())
-            }
-            PowerChange::Abort(operation) => {
-                let node = self.inventory.named(ident)?;
-                self.abort_target(call, node, operation, who, at)
-            }
+        let id = self.inventory.named(ident)?;
+        if let Some(node) = self.inventory.get_mut(id) {
+            let effects = node.accept_bmc(guid, who, at)?;
+            self.carry_out(id, effects, at);
         }
+        self.read_fresh(id, call, at);
+        Ok(())
     }
 
-    /// An abort target acts on what `target_power_state` shows; where that is something else there is nothing to abort,
-    /// and that is a success (design, section 3).
     fn abort_target(
         &mut self,
         call: CallId,
-        node: NodeId,
+        ident: &str,
         operation: Operation,
         who: &Who,
         at: Moment,
     ) -> Result<(), Refused> {
-        let task = self.inventory.get(node).and_then(|node| node.task);
-        let task = task.and_then(|task| self.tasks.get(task));
-        // One that shows another target because a first reading said so has not begun with anything: what is named is
-        // ended all the same, lest it leaves after the answer.
-        let aim = aim_of(operation);
-        let meant = |task: &&Task| {
-            task.target() == Some(aim)
-                || task.identity.operation == operation && !task.has_ordered()
-        };
-        let Some(task) = task.filter(meant) else {
+        let (_, node) = self.inventory.find(ident)?;
+        let Some(task) = look::to_abort(node, operation, &self.tasks) else {
             self.outbox.answer(call, Ok(Answer::Taken(None)));
             return Ok(());
         };
-        let task = task.identity.id;
         self.control(task, Control::Abort, &who.name, at)
-            .map_err(|why| refused(task, why, &self.snapshot(at)))?;
+            .map_err(|why| look::refused(task, why, &self.snapshot(at)))?;
         self.reply_when_durable(call, Reply::Taken(task), at);
         Ok(())
     }
@@ -217,13 +209,14 @@ impl Rack {
         who: &Who,
         at: Moment,
     ) -> Result<(), Refused> {
-        let task = self.start(ident, Operation::InjectNmi, &Wishes::default(), who, at)?;
-        if let Some(task) = self.tasks.get_mut(task) {
+        let id = self.start(ident, Operation::InjectNmi, &Wishes::default(), who, at)?;
+        if let Some(task) = self.tasks.get_mut(id) {
             task.nmi_call = Some((call, at.now + NMI_ANSWER));
-            let node = task.node;
-            node.into_iter().for_each(|node| self.set_timer(node));
+            if let Some(node) = task.node {
+                orders::set_timer(node, &mut self.inventory, &self.tasks);
+            }
         }
-        self.admit(vec![task], call, Reply::Nmi);
+        self.ledger.admit(vec![id], call, Reply::Nmi);
         Ok(())
     }
 
@@ -235,13 +228,9 @@ impl Rack {
         who: &Who,
         at: Moment,
     ) -> Result<TaskId, Refused> {
-        let id = self.inventory.named(ident)?;
-        let node = self.inventory.get(id);
-        let node = node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))?;
-        let rack = &self.settings.name;
-        let (gate, ledger, tasks) = (&self.gate, &self.ledger, &self.tasks);
-        start::check(node, operation, gate, ledger, tasks, rack, at)?;
-        let request = start::Request {
+        let (id, node) = self.inventory.find(ident)?;
+        start::check(node, operation, &self.snapshot(at))?;
+        let request = Request {
             operation,
             wishes,
             who,
@@ -249,6 +238,15 @@ impl Rack {
         };
         self.make_task(id, &request, at)
             .ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
+    }
+
+    /// Makes a task and puts it down; it may begin when that is durable.
+    fn make_task(&mut self, id: NodeId, request: &Request<'_>, at: Moment) -> Option<TaskId> {
+        let node = self.inventory.get_mut(id)?;
+        let task = self.tasks.make_id(at.wall, &mut *self.entropy);
+        self.tasks.insert(start::make(task, request, id, node, at));
+        self.note_milestone(task, at);
+        Some(task)
     }
 
     /// Uses a control on a task.
@@ -262,91 +260,219 @@ impl Rack {
     ) -> Result<(), Refused> {
         let task = self.tasks.get(id).ok_or(Refused::NoSuchTask(id))?;
         if control == Control::Resume {
-            self.gate.check_pause()?;
-            if let Some(node) = task.node.and_then(|node| self.inventory.get(node)) {
-                node.check_quarantine()?;
-                node.check_maintenance(&self.gate)?;
-            }
+            look::check_resume(task, &self.inventory, &self.gate)?;
         }
         self.control(id, control, &who.name, at)
-            .map_err(|why| refused(id, why, &self.snapshot(at)))?;
+            .map_err(|why| look::refused(id, why, &self.snapshot(at)))?;
         self.reply_when_durable(call, Reply::Task(id), at);
         Ok(())
     }
 
-    /// New tasks may begin, and their caller is answered, when their records are durable.
-    fn admit(&mut self, tasks: Vec<TaskId>, call: CallId, reply: Reply) {
-        self.ledger.journal.park(Parked::Admit(tasks, call, reply));
+    /// Starts a batch, all of it or nothing, or begins to plan it.
+    fn start_batch(
+        &mut self,
+        call: CallId,
+        request: BatchRequest,
+        who: Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        let members = batch::members(&request, &self.inventory, &self.settings)?;
+        if request.dry_run {
+            self.plans
+                .begin(call, request, who, &members, &self.inventory);
+            // A dry run logs in to every BMC, reads its power state and changes nothing.
+            for (slot, (node, _)) in members.into_iter().enumerate() {
+                self.read_power(node, Owner::Plan(call, slot), at);
+                self.settle(node, at);
+            }
+            return Ok(());
+        }
+        start::check_members(&members, request.operation, &self.snapshot(at))?;
+        let id = self.tasks.make_id(at.wall, &mut *self.entropy);
+        let mut made = Vec::new();
+        for (node, rank) in members {
+            let request = Request {
+                operation: request.operation,
+                wishes: &request.wishes,
+                who: &who,
+                batch: Some(id),
+            };
+            let task = self.make_task(node, &request, at);
+            if let Some(task) = task.and_then(|task| self.tasks.get(task)) {
+                let (node, task) = (task.identity.node.clone(), task.identity.id);
+                made.push(Member { node, task, rank });
+            }
+        }
+        let tasks = made.iter().map(|member| member.task).collect();
+        self.tasks
+            .insert_batch(Batch::new(id, request, who, at.wall, made));
+        self.tasks.save_batch(id, &mut self.ledger);
+        self.announce(EventKind::Batch, format!("batch {id} begun"), at);
+        self.ledger.admit(tasks, call, Reply::Batch(id));
+        Ok(())
+    }
+
+    /// Uses a control on the tasks of a batch, or of some of its nodes. Those that do not allow it are left as
+    /// they are, and the view of the batch says why.
+    fn control_batch(
+        &mut self,
+        call: CallId,
+        id: BatchId,
+        control: Control,
+        nodes: &[String],
+        who: &Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        let tasks = self.tasks.members_named(id, nodes, &self.inventory)?;
+        let mut refusals = BTreeMap::new();
+        for task in self.tasks.in_order_of_control(tasks) {
+            if let Err(refusal) = self.control(task, control, &who.name, at)
+                && self.tasks.is_active(task)
+            {
+                refusals.insert(task, refusal.to_string());
+            }
+        }
+        if let Some(batch) = self.tasks.batch_mut(id) {
+            batch.controlled(refusals);
+        }
+        self.reply_when_durable(call, Reply::Batch(id), at);
+        Ok(())
+    }
+
+    /// One order outside any task. One that may change the machine is put down with who asked for it before it leaves.
+    fn order(
+        &mut self,
+        call: CallId,
+        ident: &str,
+        order: Order,
+        who: &Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        let (id, node) = self.inventory.find(ident)?;
+        side::check(&order, node, who, &self.snapshot(at))?;
+        if order.changes_machine() {
+            let text = format!("{} asked for", order.in_words());
+            self.note_order(id, text, Some(who.name.clone()), false, at);
+            let order = self.ledger.enter(id, Owner::Call(call), order);
+            // The entry of the history is what is to be durable first.
+            self.ledger.write_ahead(order, |_| {});
+            return Ok(());
+        }
+        let reads = order.only_reads();
+        let order = self.ledger.enter(id, Owner::Call(call), order);
+        if let (true, Some(node)) = (reads, self.inventory.get_mut(id)) {
+            node.reads_for(order, who, &self.ledger);
+        }
+        self.submit(order, at);
+        self.settle(id, at);
+        Ok(())
+    }
+
+    fn set_maintenance(
+        &mut self,
+        call: CallId,
+        ident: &str,
+        hold: Option<Option<String>>,
+        who: &Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        let (id, node) = self.inventory.find(ident)?;
+        holds::check_rememberable(node, &self.ledger)?;
+        if let Some(node) = self.inventory.get_mut(id) {
+            let uuid = node.settings.uuid;
+            let effects = node.set_maintenance(hold, who, at);
+            self.carry_out(id, effects, at);
+            self.apply_maintenance(id, at);
+            self.reply_when_durable(call, Reply::Node(uuid), at);
+        }
+        Ok(())
     }
 }
 
-/// What only looks.
-fn look(call: Call, rack: &Snapshot<'_>) -> Result<Answer, Refused> {
-    let named = |ident: &str| {
-        let id = rack.inventory.named(ident)?;
-        let node = rack.inventory.get(id);
-        node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
-    };
-    Ok(match call {
-        Call::Nodes => Answer::Nodes(rack.nodes()),
-        Call::Node(ident) => Answer::Node(rack.view_of_node(named(&ident)?)),
-        Call::Tasks {
-            node,
-            batch,
-            active,
-            limit,
-        } => Answer::Tasks(rack.tasks_where(node.as_deref(), batch, active, limit)?),
-        Call::Task(id) => Answer::Task(rack.task(id).ok_or(Refused::NoSuchTask(id))?),
-        Call::Batches => Answer::Batches(rack.batches()),
-        Call::Batch(id) => Answer::Batch(rack.batch(id).ok_or(Refused::NoSuchBatch(id))?),
-        Call::Pausing => {
-            let pause = rack.gate.pause.as_ref();
-            Answer::Pausing(pause.map(|pause| pause.hold.clone()))
+/// What keeps back: maintenance, the pause, another BMC.
+impl Rack {
+    /// The node's task does what the maintenance of the node, or its end, wants of it.
+    pub(super) fn apply_maintenance(&mut self, id: NodeId, at: Moment) {
+        let Some(node) = self.inventory.get_mut(id) else {
+            return;
+        };
+        let suspends = holds::to_suspend(node, &self.tasks, &self.gate);
+        let resumes = holds::to_resume(node, &self.gate, &mut self.ledger);
+        if let Some((task, by)) = suspends
+            && self.control(task, Control::Suspend, &by, at).is_ok()
+        {
+            if let Some(node) = self.inventory.get_mut(id) {
+                node.memory.suspended = Some(task);
+                node.save(&mut self.ledger);
+            }
+            self.announce_task(task, format!("suspended by {by}"), at);
         }
-        Call::Explain(ident) => Answer::Explanation(Box::new(rack.explanation(named(&ident)?))),
-        Call::Health => Answer::Health(rack.health()),
-        Call::FreshNode(_)
-        | Call::SetPower { .. }
-        | Call::Start { .. }
-        | Call::InjectNmi { .. }
-        | Call::Control { .. }
-        | Call::AwaitTask { .. }
-        | Call::StartBatch { .. }
-        | Call::AwaitBatch { .. }
-        | Call::ControlBatch { .. }
-        | Call::Events { .. }
-        | Call::SetMaintenance { .. }
-        | Call::Pause { .. }
-        | Call::Release { .. }
-        | Call::Order { .. }
-        | Call::Retry { .. }
-        | Call::History { .. }
-        | Call::Accept { .. } => {
-            return Err(Refused::Invalid("this call does more than look".to_owned()));
-        }
-    })
-}
-
-/// What `target_power_state` shows while a task of that operation can be ended by its name.
-fn aim_of(operation: Operation) -> Target {
-    match operation {
-        Operation::SoftPowerOff | Operation::SoftReboot => Target::SoftPowerOff,
-        Operation::InjectNmi => Target::InjectNmi,
-        Operation::PowerOff => Target::PowerOff,
-        Operation::PowerOn | Operation::Reboot | Operation::Reset | Operation::Cycle => {
-            Target::PowerOn
+        if let Some(task) = resumes {
+            // One that was aborted or cancelled in between has nothing to resume.
+            let by = "the end of the maintenance";
+            let _ = self.control(task, Control::Resume, by, at);
         }
     }
-}
 
-/// A control that the task does not allow, with the task as it is.
-fn refused(task: TaskId, why: power::Refusal, rack: &Snapshot<'_>) -> Refused {
-    match rack.task(task) {
-        Some(view) => Refused::Control {
-            control: why.control.name().to_owned(),
-            why: why.to_string(),
-            task: Box::new(view),
-        },
-        None => Refused::NoSuchTask(task),
+    /// The big red button: every task that can stand still does, and nothing new begins.
+    pub(super) fn begin_pause(&mut self, reason: String, who: &Who, at: Moment) {
+        let (mut pause, text) = self.gate.take_pause(reason, who, at);
+        let by = format!("{} (pause)", who.name);
+        for task in self.tasks.active_ids() {
+            if self.control(task, Control::Suspend, &by, at).is_ok() {
+                pause.tasks.insert(task);
+            }
+        }
+        self.announce(EventKind::Rack, text, at);
+        self.gate.pause = Some(pause);
+        for task in self.tasks.active_ids() {
+            self.hold_back(task, at);
+        }
+        self.take_experts_back(at);
+        self.gate.save_pause(&mut self.ledger);
+    }
+
+    /// What may change a machine and has not left by now does not leave.
+    fn take_experts_back(&mut self, at: Moment) {
+        let Err(paused) = self.gate.check_pause() else {
+            return;
+        };
+        for order in self.ledger.expert_orders() {
+            let Some((open, delivery)) = self.withdraw(order, at) else {
+                continue;
+            };
+            let Owner::Call(call) = open.owner else {
+                continue;
+            };
+            let node = self.inventory.get(open.node);
+            let answer = holds::taken_back(&open, delivery, node, &paused);
+            let text = format!("{}: {answer}", open.order.name());
+            self.note_order(open.node, text, None, true, at);
+            self.outbox.answer(call, Err(answer));
+            self.settle(open.node, at);
+        }
+    }
+
+    fn end_pause(&mut self, who: &Who, at: Moment) {
+        let Some(pause) = self.gate.pause.take() else {
+            return;
+        };
+        log::warn!("the pause is ended by {}", who.name);
+        self.announce(EventKind::Rack, format!("released by {}", who.name), at);
+        self.gate.save_pause(&mut self.ledger);
+        let by = format!("{} (release)", who.name);
+        for task in pause.tasks {
+            // One that was aborted or resumed by hand in between has nothing to resume.
+            let _ = self.control(task, Control::Resume, &by, at);
+        }
+        // Rollbacks were not suspended, but held back: nothing else drives them on.
+        self.unhold_returns(at);
+    }
+
+    /// Lets rollbacks go on that were held, where nothing holds them any more.
+    pub(super) fn unhold_returns(&mut self, at: Moment) {
+        for task in quarantine::free_returns(&self.tasks, &self.inventory) {
+            self.hold_task(task, false, at);
+        }
     }
 }

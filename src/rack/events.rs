@@ -1,6 +1,7 @@
 //! The stream of events: numbered, kept for a while, resumable, and never silently lossy.
 
 use super::call::{EventId, EventView, EventsView, PowerState, TaskView};
+use super::node::Node;
 use crate::model::EventKind;
 use crate::time::WallTime;
 use std::collections::VecDeque;
@@ -21,6 +22,39 @@ pub(super) struct Happening {
     pub(super) text: String,
     pub(super) task: Option<Box<TaskView>>,
     pub(super) power_state: Option<PowerState>,
+}
+
+impl Happening {
+    /// Something happened to the rack as a whole, or to a batch.
+    pub(super) fn of_rack(kind: EventKind, text: String) -> Self {
+        Happening {
+            kind,
+            node: None,
+            text,
+            task: None,
+            power_state: None,
+        }
+    }
+
+    pub(super) fn of_node(node: &Node, text: String) -> Self {
+        Happening {
+            kind: EventKind::Node,
+            node: Some(node.name().to_owned()),
+            text,
+            task: None,
+            power_state: Some(node.memory.shown),
+        }
+    }
+
+    pub(super) fn of_task(task: TaskView, text: String) -> Self {
+        Happening {
+            kind: EventKind::Task,
+            node: Some(task.node.clone()),
+            text,
+            task: Some(Box::new(task)),
+            power_state: None,
+        }
+    }
 }
 
 impl Events {

@@ -1,7 +1,11 @@
 //! Figures for the metrics: what only grows, and how things stand at the moment of a scrape.
 
+use super::call::HistoryEntry;
+use super::task::Task;
 use crate::bmc::vocabulary::Report;
-use crate::power::{Operation, State};
+use crate::model::HistoryKind;
+use crate::power::State;
+use crate::time::WallTime;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -92,9 +96,17 @@ impl Counters {
     }
 
     /// A task has ended.
-    pub(super) fn ended(&mut self, operation: Operation, state: State, took: Duration) {
-        let durations = self.tasks.entry((operation.name(), state.name()));
+    pub(super) fn ended(&mut self, task: &Task, state: State, wall: WallTime) {
+        let identity = &task.identity;
+        let durations = self.tasks.entry((identity.operation.name(), state.name()));
+        let took = wall.since(identity.requested_at);
         durations.or_default().add(took);
+    }
+
+    /// The history of a node has one more entry.
+    pub(super) fn noted(&mut self, entry: &HistoryEntry) {
+        let unasked = entry.kind == HistoryKind::Drift && entry.task.is_none();
+        self.unasked += u64::from(unasked);
     }
 }
 

@@ -2,20 +2,20 @@
 //!
 //! What a hold keeps from beginning is `schedule`'s.
 
-use super::Rack;
 use super::call::{HistoryEntry, HoldView, Refused, TaskId, Who};
 use super::clock::Moment;
-use super::gate::Pause;
+use super::gate::{Gate, Pause};
 use super::history::entry;
-use super::inventory::NodeId;
-use super::ledger::Owner;
+use super::ledger::{Ledger, Open};
 use super::node::{Effect, Node};
 use super::reason::maintenance_in_words;
 use super::record::Table;
-use crate::bmc::vocabulary::{Delivery, Trouble};
-use crate::model::{EventKind, HistoryKind};
-use crate::power::{Control, State};
-use uuid::Uuid;
+use super::side;
+use super::stored;
+use super::tasks::Tasks;
+use crate::bmc::vocabulary::Delivery;
+use crate::model::HistoryKind;
+use crate::power::State;
 
 impl Node {
     /// It goes into maintenance, or out of it.
@@ -49,138 +49,75 @@ impl Node {
     }
 }
 
-impl Rack {
-    /// What is said of a node is refused where it cannot be remembered, because its own entry cannot be read and is not
-    /// written over.
-    pub(super) fn check_rememberable(&self, id: NodeId) -> Result<(), Refused> {
-        let Some(node) = self.inventory.get(id) else {
-            return Ok(());
-        };
-        let key = node.settings.uuid.to_string();
-        if self.ledger.journal.is_sealed(Table::Nodes, &key) {
-            return node.check_quarantine();
-        }
-        Ok(())
+/// What is said of a node is refused where it cannot be remembered, because its own entry cannot be read and is not
+/// written over.
+pub(super) fn check_rememberable(node: &Node, ledger: &Ledger) -> Result<(), Refused> {
+    let key = node.settings.uuid.to_string();
+    match ledger.journal.is_sealed(Table::Nodes, &key) {
+        true => node.check_quarantine(),
+        false => Ok(()),
     }
+}
 
-    /// Maintenance of a node; its uuid comes back.
-    pub(super) fn set_maintenance(
-        &mut self,
-        id: NodeId,
-        hold: Option<Option<String>>,
-        who: &Who,
-        at: Moment,
-    ) -> Option<Uuid> {
-        let node = self.inventory.get_mut(id)?;
-        let uuid = node.settings.uuid;
-        let effects = node.set_maintenance(hold, who, at);
-        self.carry_out(id, effects, at);
-        self.apply_maintenance(id, at);
-        Some(uuid)
+/// Maintenance that blocks suspends the task that has not begun yet: which one, and by whom. One that runs goes on: to
+/// stop it is the business of whoever works on the machine.
+pub(super) fn to_suspend(node: &Node, tasks: &Tasks, gate: &Gate) -> Option<(TaskId, String)> {
+    let by = maintenance_in_words(node.maintenance_block(gate)?);
+    let task = tasks.get(node.task?)?;
+    (task.state() == State::Queued).then_some((task.identity.id, by))
+}
+
+/// The end of maintenance lets the task that it had suspended wait for its place again.
+pub(super) fn to_resume(node: &mut Node, gate: &Gate, ledger: &mut Ledger) -> Option<TaskId> {
+    if node.maintenance_block(gate).is_some() {
+        return None;
     }
+    let suspended = node.memory.suspended.take()?;
+    node.save(ledger);
+    // The node may have another task by now.
+    node.task.filter(|task| *task == suspended)
+}
 
-    /// Maintenance that blocks suspends the task that has not begun yet, and its end lets that task wait for its place
-    /// again. One that runs goes on: to stop it is the business of whoever works on the machine.
-    pub(super) fn apply_maintenance(&mut self, id: NodeId, at: Moment) {
-        let Some(node) = self.inventory.get_mut(id) else {
-            return;
-        };
-        let task = node.task;
-        if let Some(hold) = node.maintenance_block(&self.gate) {
-            let by = maintenance_in_words(hold);
-            let queued = |id: &TaskId| {
-                let task = self.tasks.get(*id);
-                task.is_some_and(|task| task.state() == State::Queued)
-            };
-            if let Some(task) = task.filter(queued)
-                && self.control(task, Control::Suspend, &by, at).is_ok()
-            {
-                if let Some(node) = self.inventory.get_mut(id) {
-                    node.memory.suspended = Some(task);
-                }
-                self.save_node(id);
-                self.announce_task(task, format!("suspended by {by}"), at);
-            }
-        } else if let Some(suspended) = node.memory.suspended.take() {
-            self.save_node(id);
-            if task == Some(suspended) {
-                // One that was aborted or cancelled in between has nothing to resume.
-                let by = "the end of the maintenance";
-                let _ = self.control(suspended, Control::Resume, by, at);
-            }
-        }
-    }
-
-    /// The big red button: every task that can stand still does, and nothing new begins.
-    pub(super) fn begin_pause(&mut self, reason: String, who: &Who, at: Moment) {
+impl Gate {
+    /// The pause that takes the place of the one before, which does not hold any more, and what is said of it. It holds
+    /// when it is put back.
+    pub(super) fn take_pause(&mut self, reason: String, who: &Who, at: Moment) -> (Pause, String) {
         let text = format!("paused by {}: {reason}", who.name);
+        log::warn!("the rack is {text}");
         let hold = HoldView {
             reason: Some(reason),
             by: who.name.clone(),
             since: at.wall,
         };
-        let before = self.gate.pause.take();
-        let mut tasks = before.map(|pause| pause.tasks).unwrap_or_default();
-        let by = format!("{} (pause)", who.name);
-        for task in self.tasks.active_ids() {
-            if self.control(task, Control::Suspend, &by, at).is_ok() {
-                tasks.insert(task);
-            }
-        }
-        log::warn!("the rack is {text}");
-        self.announce(EventKind::Rack, text, at);
-        self.gate.pause = Some(Pause { hold, tasks });
-        for task in self.tasks.active_ids() {
-            self.hold_back(task, at);
-        }
-        self.take_experts_back(at);
-        self.save_pause();
+        let before = self.pause.take();
+        let tasks = before.map(|pause| pause.tasks).unwrap_or_default();
+        (Pause { hold, tasks }, text)
     }
 
-    /// What may change a machine and has not left by now does not leave.
-    fn take_experts_back(&mut self, at: Moment) {
-        let Err(paused) = self.gate.check_pause() else {
-            return;
-        };
-        for order in self.ledger.expert_orders() {
-            let Some((open, delivery)) = self.withdraw(order, at) else {
-                continue;
-            };
-            let Owner::Call(call) = open.owner else {
-                continue;
-            };
-            let what = open.order.name();
-            let node = self.inventory.get(open.node);
-            let answer = match delivery {
-                Delivery::NotSent => paused.clone(),
-                Delivery::Unknown => Refused::Unanswered {
-                    node: node.map_or_else(String::new, |node| node.settings.name.clone()),
-                    what: what.to_owned(),
-                    trouble: Trouble::Withdrawn,
-                    delivery: Delivery::Unknown,
-                    text: "it had left when the rack was paused; its answer was not awaited".into(),
-                },
-            };
-            self.note_order(open.node, format!("{what}: {answer}"), None, true, at);
-            self.outbox.answer(call, Err(answer));
-            self.settle(open.node, at);
+    /// Puts the pause down as it is, or that there is none.
+    pub(super) fn save_pause(&self, ledger: &mut Ledger) {
+        ledger.quarantine.forget(Table::Rack, stored::PAUSE);
+        let (journal, key) = (&mut ledger.journal, stored::PAUSE.to_owned());
+        match &self.pause {
+            Some(pause) => journal.put(Table::Rack, key, stored::pause(pause)),
+            None => journal.delete(Table::Rack, key),
         }
     }
+}
 
-    pub(super) fn end_pause(&mut self, who: &Who, at: Moment) {
-        let Some(pause) = self.gate.pause.take() else {
-            return;
-        };
-        log::warn!("the pause is ended by {}", who.name);
-        self.announce(EventKind::Rack, format!("released by {}", who.name), at);
-        self.save_pause();
-        let by = format!("{} (release)", who.name);
-        for task in pause.tasks {
-            // One that was aborted or resumed by hand in between has nothing to resume.
-            let _ = self.control(task, Control::Resume, &by, at);
+/// What the caller of an order hears that the pause took back; `paused` where it had not left.
+pub(super) fn taken_back(
+    open: &Open,
+    delivery: Delivery,
+    node: Option<&Node>,
+    paused: &Refused,
+) -> Refused {
+    match delivery {
+        Delivery::NotSent => paused.clone(),
+        Delivery::Unknown => {
+            let text = "it had left when the rack was paused; its answer was not awaited";
+            side::unanswered(open, delivery, node, text)
         }
-        // Rollbacks were not suspended, but held back: nothing else drives them on.
-        self.unhold_returns(at);
     }
 }
 

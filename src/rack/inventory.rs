@@ -99,6 +99,14 @@ impl Inventory {
         node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
     }
 
+    /// The node with that name or uuid.
+    pub(super) fn find(&self, ident: &str) -> Result<(NodeId, &Node), Refused> {
+        let id = self.named(ident)?;
+        let node = self.get(id);
+        node.map(|node| (id, node))
+            .ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
+    }
+
     pub(super) fn with_uuid(&self, uuid: Uuid) -> Option<NodeId> {
         self.by_uuid.get(&uuid).copied()
     }

@@ -277,6 +277,20 @@ impl Ledger {
         Some((open, delivery))
     }
 
+    /// New tasks may begin, and their caller is answered, when their records are durable.
+    pub(super) fn admit(&mut self, tasks: Vec<TaskId>, call: CallId, reply: Reply) {
+        self.journal.park(Parked::Admit(tasks, call, reply));
+    }
+
+    /// Keeps an answer until all that was put down by now is durable; gives it back where that is so.
+    pub(super) fn reply_when_durable(&mut self, call: CallId, reply: Reply) -> Option<Reply> {
+        if !self.journal.is_pending() {
+            return Some(reply);
+        }
+        self.journal.park(Parked::Reply(call, reply));
+        None
+    }
+
     /// There is something to remember: signs of life are wanted from now on.
     pub(super) fn begin_heartbeat(&mut self, now: Instant) {
         self.next_heartbeat.get_or_insert(now + HEARTBEAT);

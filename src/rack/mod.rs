@@ -21,18 +21,17 @@
 //! | `record`, `stored`, `restore` | what is remembered, in types of its own, and taken up again |
 //! | `quarantine` | entries of the journal that cannot be read, and whom they hold |
 //! | `outbox`, `events`, `waits` | what goes out |
-//! | `call`, `views`, `plan`, `figures` | what is asked and shown |
-//! | `calls`, `batches`, `side`, `holds`, `reload` | how a turn begins: what each input changes |
+//! | `call`, `views`, `look`, `plan`, `figures` | what is asked and shown |
 //! | `rights` | who may ask for it, asked of the node that is meant |
-//! | `start` | what stands against a new task, and what it begins with |
-//! | `turn` | how it goes on: reports, orders of tasks, ends, who may begin |
-//! | `identity` | BMCs that are others than before, until somebody accepts them |
-//! | `notes`, `orders` | what is told and remembered; orders on their way |
+//! | `start`, `side` | what stands against a new task or another order, and what it begins with |
+//! | `orders` | orders on their way: functions over the parts that they touch |
+//! | `holds`, `identity`, `reload` | maintenance and pause; BMCs that are others than before; nodes that come and go |
+//! | `mod`, `calls`, `turn` | the rack: inputs and outputs, what is asked, what follows |
 //!
-//! Calls go down this last list only, and no part calls one of these files back.
+//! Only the last three see the whole [`Rack`], and they call one another downwards only. All others are parts, or functions
+//! over exactly the parts that they need, and none of them calls back.
 
 mod batch;
-mod batches;
 pub mod call;
 mod calls;
 mod clock;
@@ -47,8 +46,8 @@ mod inventory;
 mod journal;
 mod leaving;
 mod ledger;
+mod look;
 mod node;
-mod notes;
 mod orders;
 mod outbox;
 mod plan;
@@ -72,20 +71,24 @@ mod turn;
 mod views;
 mod waits;
 
+use crate::bmc::vocabulary::Delivery;
 use crate::bmc::{LocalPort, Outgoing};
 use crate::entropy::Entropy;
+use crate::power::Control;
 use crate::time::{Instant, WallTime};
 use batch::Batch;
 use call::{Answer, Call, CallId, HealthView, NodeView, Refused, Who};
 use clock::{Clock, Moment};
 pub use figures::{Counters, Durations, Figures};
 use gate::Gate;
-use inventory::Inventory;
+use inventory::{Inventory, NodeId};
 use leaving::Leaving;
-use ledger::Ledger;
+use ledger::{Ledger, Open, Owner};
+use node::Memory;
 use outbox::Outbox;
 use plan::Plans;
 use record::{Stretch, Write};
+use reload::Change;
 use restore::Shelf;
 use rights::Rights;
 use settings::{NodeSettings, RackSettings};
@@ -94,6 +97,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tasks::Tasks;
 use uuid::Uuid;
+use views::Snapshot;
 
 pub use restore::Remembered;
 
@@ -182,11 +186,25 @@ impl Rack {
             }
             self.tasks.insert(task);
         }
-        self.take_note_of(shelf.unreadable, without_entry, at);
+        let held = quarantine::take_note_of(
+            shelf.unreadable,
+            without_entry,
+            &mut self.inventory,
+            &mut self.tasks,
+            &mut self.ledger,
+            at,
+        );
+        for (id, by) in held {
+            // It goes on by itself when a later life of the daemon finds the entry discarded.
+            if self.control(id, Control::Suspend, &by, at).is_ok() {
+                let _ = self.control(id, Control::Resume, &by, at);
+            }
+            self.hold_back(id, at);
+        }
         self.tasks.take_up_batches(at, &mut self.ledger);
         // Only now: the end of a batch's task asks for its others.
         for id in self.tasks.active_ids() {
-            if !self.has_its_node(id) {
+            if !self.tasks.has_its_node(id, &self.inventory) {
                 self.tasks.give_up(id, at);
                 self.note_milestone(id, at);
             }
@@ -205,7 +223,10 @@ impl Rack {
         } else {
             self.unhold_returns(at);
         }
-        self.end_finished_batches(at);
+        // The record of the last task of a batch may have been discarded.
+        for batch in self.tasks.open_batches() {
+            self.batch_went_on(batch, false, at);
+        }
         for node in self.inventory.ids() {
             self.apply_maintenance(node, at);
             self.settle(node, at);
@@ -214,6 +235,107 @@ impl Rack {
             self.ledger.heartbeat_at_once(at.now);
         }
         self.finish(at);
+    }
+
+    /// Takes a new configuration. Nodes that are new are added, changed ones take their new settings, those that are
+    /// gone are dropped: their sessions are closed, and what was learned of them is kept as long as history is.
+    ///
+    /// # Errors
+    /// A node that is gone, or whose BMC has another address, has a task: nothing is changed, and the text says what
+    /// to do.
+    pub fn reload(
+        &mut self,
+        settings: RackSettings,
+        nodes: Vec<NodeSettings>,
+        now: Instant,
+    ) -> Result<(), String> {
+        let changes = reload::changes(&self.inventory, &nodes);
+        reload::check(&self.inventory, &changes)?;
+        let at = self.at(now);
+        self.gate.replace_settings(&settings);
+        self.settings = settings;
+        for (id, change) in &changes {
+            if *change == Change::Gone {
+                self.remove_node(*id, at);
+            }
+        }
+        let order: Vec<Uuid> = nodes.iter().map(|node| node.uuid).collect();
+        for settings in nodes {
+            match self.inventory.with_uuid(settings.uuid) {
+                Some(id) if changes.contains_key(&id) => self.move_node(id, settings, at),
+                Some(id) => {
+                    let rack = &self.settings.name;
+                    if let Some(node) = self.inventory.get_mut(id) {
+                        node.change(settings, rack, now, &mut *self.entropy);
+                    }
+                }
+                None => {
+                    let memory = self.leaving.recall(settings.uuid);
+                    self.add_node(settings, memory, at);
+                }
+            }
+        }
+        self.inventory.arrange(&order);
+        for node in self.inventory.ids() {
+            self.apply_maintenance(node, at);
+            self.settle(node, at);
+        }
+        self.finish(at);
+        Ok(())
+    }
+
+    fn add_node(&mut self, settings: NodeSettings, memory: Option<Memory>, at: Moment) {
+        let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
+        reload::add_node(settings, memory, &self.settings, inventory, ledger, at);
+    }
+
+    /// The node's BMC is to be found elsewhere.
+    fn move_node(&mut self, id: NodeId, settings: NodeSettings, at: Moment) {
+        let withdrawn = self.withdraw_side_orders(id, at);
+        if let Some(node) = self.inventory.get_mut(id) {
+            let old = node.moves(settings, &self.settings.name, at.now);
+            node.save(&mut self.ledger);
+            self.leaving.close(old, at.now, &mut *self.entropy);
+        }
+        self.inventory.forget_address(id);
+        for (open, delivery) in withdrawn {
+            // A reading is made again where the node is now; what was asked of the old BMC is not asked of another one.
+            match open.owner {
+                owner @ (Owner::Sync | Owner::Fresh | Owner::Plan(..)) => {
+                    self.read_power(id, owner, at);
+                }
+                Owner::Call(_) | Owner::Task(_) => {
+                    self.end_side_order(&open, Change::Moved, delivery, at);
+                }
+            }
+        }
+    }
+
+    /// The configuration names this node no more.
+    fn remove_node(&mut self, id: NodeId, at: Moment) {
+        let withdrawn = self.withdraw_side_orders(id, at);
+        // A dry run that this completes is to find the node gone.
+        let is_look = |(open, _): &(Open, Delivery)| matches!(open.owner, Owner::Plan(..));
+        let (looks, others): (Vec<_>, Vec<_>) = withdrawn.into_iter().partition(is_look);
+        for (open, delivery) in others {
+            self.end_side_order(&open, Change::Gone, delivery, at);
+        }
+        self.tasks.forget_node(id);
+        let entropy = &mut *self.entropy;
+        let (inventory, leaving) = (&mut self.inventory, &mut self.leaving);
+        reload::take_out(id, inventory, leaving, &mut self.ledger, at, entropy);
+        for (open, delivery) in looks {
+            self.end_side_order(&open, Change::Gone, delivery, at);
+        }
+    }
+
+    /// Orders outside tasks that are under way to the node's BMC are taken back: what they were, and whether they can
+    /// have arrived.
+    fn withdraw_side_orders(&mut self, id: NodeId, at: Moment) -> Vec<(Open, Delivery)> {
+        let orders = self.ledger.side_orders_of(id).into_iter();
+        orders
+            .filter_map(|order| self.withdraw(order, at))
+            .collect()
     }
 
     /// Somebody who has `rights` asks for something. The answer carries `id`.
@@ -445,8 +567,8 @@ impl Rack {
         for task in self.tasks.active_ids() {
             self.tasks.save(task, &mut self.ledger, at);
         }
-        for id in self.inventory.ids() {
-            self.save_node(id);
+        for node in self.inventory.iter_mut() {
+            node.save(&mut self.ledger);
         }
         self.answer_waits(true, at);
     }
@@ -456,6 +578,24 @@ impl Rack {
         let mut nodes = self.inventory.iter();
         let closed = nodes.all(|node| node.bmc.is_quiet()) && self.leaving.is_quiet();
         closed && !self.ledger.journal.is_pending()
+    }
+
+    /// The moment `now` on both clocks.
+    fn at(&self, now: Instant) -> Moment {
+        self.clock.moment(now)
+    }
+
+    /// The rack as it is, to be read.
+    fn snapshot(&self, at: Moment) -> Snapshot<'_> {
+        Snapshot {
+            settings: &self.settings,
+            inventory: &self.inventory,
+            tasks: &self.tasks,
+            gate: &self.gate,
+            ledger: &self.ledger,
+            started: self.clock.started,
+            at,
+        }
     }
 
     /// The rack's name.

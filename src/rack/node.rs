@@ -6,7 +6,9 @@ use super::call::{
 use super::clock::Moment;
 use super::drift::Late;
 use super::gate::Gate;
+use super::ledger::Ledger;
 use super::quarantine::Hold;
+use super::record::Table;
 use super::settings::NodeSettings;
 use super::stored;
 use super::task::Task;
@@ -235,10 +237,11 @@ impl Node {
         news
     }
 
-    /// What the journal keeps of it, as of now.
-    pub(super) fn record(&mut self) -> Vec<u8> {
+    /// Puts it down as it is now.
+    pub(super) fn save(&mut self, ledger: &mut Ledger) {
         self.memory.knowledge = self.bmc.knowledge().clone();
-        stored::node(&self.memory)
+        let (key, value) = (self.settings.uuid.to_string(), stored::node(&self.memory));
+        ledger.journal.put(Table::Nodes, key, value);
     }
 
     /// The calls for a fresh reading that have waited long enough.

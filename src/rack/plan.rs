@@ -1,7 +1,7 @@
 //! Dry runs: look at every node of a batch, change nothing, and say what would come of it and when.
 
 use super::call::{BatchId, BatchNodeView, BatchRequest, BatchView, CallId, Refused, Who};
-use super::inventory::NodeId;
+use super::inventory::{Inventory, NodeId};
 use super::node::Node;
 use super::settings::RackSettings;
 use super::start;
@@ -29,31 +29,40 @@ pub(super) struct Plan {
 
 /// One node of a dry run.
 #[derive(Debug)]
-pub(super) struct Look {
-    pub(super) node: NodeId,
-    pub(super) name: String,
-    pub(super) rank: usize,
+struct Look {
+    node: NodeId,
+    name: String,
+    rank: usize,
     /// What its BMC said.
-    pub(super) report: Option<Report>,
+    report: Option<Report>,
 }
 
 impl Plans {
-    /// A dry run begins; every look wants a reading.
+    /// A dry run begins; every member wants a reading.
     pub(super) fn begin(
         &mut self,
         call: CallId,
         request: BatchRequest,
         who: Who,
-        looks: Vec<Look>,
+        members: &[(NodeId, usize)],
+        inventory: &Inventory,
     ) {
-        self.open.insert(
-            call,
-            Plan {
-                request,
-                who,
-                looks,
-            },
-        );
+        let look = |&(node, rank): &(NodeId, usize)| {
+            let name = inventory.get(node)?.settings.name.clone();
+            Some(Look {
+                node,
+                name,
+                rank,
+                report: None,
+            })
+        };
+        let looks = members.iter().filter_map(look).collect();
+        let plan = Plan {
+            request,
+            who,
+            looks,
+        };
+        self.open.insert(call, plan);
     }
 
     /// One of a dry run's readings is there. The plan comes back when it was the last one.
@@ -138,16 +147,7 @@ impl Outlook {
         rack: &Snapshot<'_>,
     ) -> Self {
         let operation = request.operation;
-        let name = &rack.settings.name;
-        if let Err(refused) = start::check(
-            node,
-            operation,
-            rack.gate,
-            rack.ledger,
-            rack.tasks,
-            name,
-            rack.at,
-        ) {
+        if let Err(refused) = start::check(node, operation, rack) {
             return Outlook::refused(refused.to_string());
         }
         let settings = start::sequence_settings(node, operation, &request.wishes);

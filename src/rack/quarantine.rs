@@ -13,14 +13,15 @@
 //! | the pause | the rack counts as paused; releasing it replaces the entry |
 //! | the last sign of life, an unknown one | nobody: patience stands still over the restart, which harms nobody |
 
-use super::Rack;
 use super::call::{Refused, TaskId, UnreadableView};
 use super::clock::Moment;
 use super::inventory::Inventory;
+use super::ledger::Ledger;
 use super::node::Node;
 use super::record::Table;
+use super::task::Task;
 use super::tasks::Tasks;
-use crate::power::{Control, State};
+use crate::power::State;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -135,72 +136,58 @@ impl Node {
     }
 }
 
-impl Rack {
-    /// Takes note of the entries that cannot be read, and of whom they hold; `without_entry` are the nodes that have no
-    /// entry of their own. To be called when everything else has been taken up, and before anything leaves.
-    pub(super) fn take_note_of(
-        &mut self,
-        unreadable: Vec<Unreadable>,
-        without_entry: &BTreeSet<Uuid>,
-        at: Moment,
-    ) {
-        for entry in unreadable {
-            if entry.table == Table::History
-                && let Some((node, number)) = entry.key.split_once('/')
-                && let (Ok(node), Ok(number)) = (node.parse(), number.parse())
-            {
-                self.tasks.history.restore(number, node, at.wall);
+/// Takes note of the entries that cannot be read, and of whom they hold; `without_entry` are the nodes that have no
+/// entry of their own. To be called when everything else has been taken up, and before anything leaves. Gives the tasks
+/// that are to stand still, each with the reason.
+pub(super) fn take_note_of(
+    unreadable: Vec<Unreadable>,
+    without_entry: &BTreeSet<Uuid>,
+    inventory: &mut Inventory,
+    tasks: &mut Tasks,
+    ledger: &mut Ledger,
+    at: Moment,
+) -> Vec<(TaskId, String)> {
+    for entry in unreadable {
+        if entry.table == Table::History
+            && let Some((node, number)) = entry.key.split_once('/')
+            && let (Ok(node), Ok(number)) = (node.parse(), number.parse())
+        {
+            tasks.history.restore(number, node, at.wall);
+        }
+        let held = held_by(&entry, tasks, inventory, without_entry);
+        let names = names_of(&held, inventory).join(", ");
+        let holds = match &held {
+            Held::Nobody => "it holds no node".to_owned(),
+            Held::Nodes(_) | Held::All => {
+                format!("no power order for {names} until it is discarded")
             }
-            let held = held_by(&entry, &self.tasks, &self.inventory, without_entry);
-            let names = names_of(&held, &self.inventory).join(", ");
-            let holds = match &held {
-                Held::Nobody => "it holds no node".to_owned(),
-                Held::Nodes(_) | Held::All => {
-                    format!("no power order for {names} until it is discarded")
-                }
-            };
-            let (place, why) = (entry.place(), &entry.why);
-            log::error!("the journal's entry {place} cannot be read: {why}; {holds}");
-            self.ledger.quarantine.entries.push((entry, held));
-        }
-        self.tasks.lost = self.ledger.quarantine.tasks();
-        for node in self.inventory.iter_mut() {
-            node.quarantine = self.ledger.quarantine.hold_on(node.settings.uuid);
-        }
-        for id in self.tasks.active_ids() {
-            let node = self.tasks.get(id).and_then(|task| task.node);
-            let hold = node.and_then(|node| self.inventory.get(node)?.quarantine.as_ref());
-            let Some(by) = hold.map(|hold| format!("rackbmcd, because of {}", hold.in_words()))
-            else {
-                continue;
-            };
-            // It goes on by itself when a later life of the daemon finds the entry discarded.
-            if self.control(id, Control::Suspend, &by, at).is_ok() {
-                let _ = self.control(id, Control::Resume, &by, at);
-            }
-            self.hold_back(id, at);
-        }
+        };
+        let (place, why) = (entry.place(), &entry.why);
+        log::error!("the journal's entry {place} cannot be read: {why}; {holds}");
+        ledger.quarantine.entries.push((entry, held));
     }
+    tasks.lost = ledger.quarantine.tasks();
+    for node in inventory.iter_mut() {
+        node.quarantine = ledger.quarantine.hold_on(node.settings.uuid);
+    }
+    let stands_still = |task: &Task| {
+        let hold = inventory.get(task.node?)?.quarantine.as_ref()?;
+        let by = format!("rackbmcd, because of {}", hold.in_words());
+        Some((task.identity.id, by))
+    };
+    tasks.active().filter_map(stands_still).collect()
+}
 
-    /// Lets rollbacks go on that were held, where nothing holds them any more.
-    pub(super) fn unhold_returns(&mut self, at: Moment) {
-        for id in self.tasks.active_ids() {
-            let task = self.tasks.get(id);
-            let returns = task.filter(|task| task.state() == State::RollingBack);
-            let node = returns.and_then(|task| self.inventory.get(task.node?));
-            if node.is_some_and(|node| node.quarantine.is_none()) {
-                self.hold_task(id, false, at);
-            }
-        }
-    }
-
-    /// Ends batches of which no task is under way: the record of the last one may have been discarded.
-    pub(super) fn end_finished_batches(&mut self, at: Moment) {
-        let open = self.tasks.batches().filter(|batch| !batch.has_ended());
-        for id in open.map(|batch| batch.id()).collect::<Vec<_>>() {
-            self.batch_went_on(id, false, at);
-        }
-    }
+/// Rollbacks whose node no entry holds: once the rack is not paused, nothing holds them back.
+pub(super) fn free_returns(tasks: &Tasks, inventory: &Inventory) -> Vec<TaskId> {
+    let returns = tasks.active();
+    let returns = returns.filter(|task| task.state() == State::RollingBack);
+    let is_free = |task: &&Task| {
+        let node = task.node.and_then(|node| inventory.get(node));
+        node.is_some_and(|node| node.quarantine.is_none())
+    };
+    let free = returns.filter(is_free);
+    free.map(|task| task.identity.id).collect()
 }
 
 /// Whom an entry holds; `without_entry` are the nodes that have none of their own.

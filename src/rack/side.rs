@@ -1,72 +1,108 @@
-//! Orders outside any task: identify, boot device, raw commands and the like. Their reports come back in the turn.
+//! Orders outside any task: identify, boot device, raw commands and the like: what stands against one, and what its
+//! caller hears of it.
 
-use super::Rack;
-use super::call::{CallId, Refused, Who};
-use super::clock::Moment;
-use super::ledger::Owner;
-use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report};
+use super::call::{Answer, Refused, Who};
+use super::ledger::{Ledger, Open};
+use super::node::Node;
+use super::views::Snapshot;
+use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
 use std::time::Duration;
 
-impl Rack {
-    /// One order outside any task. One that may change the machine is put down with who asked for it before it leaves,
-    /// and waits for nothing while the rack is paused.
-    pub(super) fn order(
-        &mut self,
-        call: CallId,
-        ident: &str,
-        order: Order,
-        who: &Who,
-        at: Moment,
-    ) -> Result<(), Refused> {
-        let id = self.inventory.named(ident)?;
-        check_order(&order)?;
-        let node = self.inventory.get(id);
-        let node = node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))?;
-        if let (Order::ResetBmc { .. }, Some(task)) = (&order, node.task) {
-            // Deaf for a minute or more, in the middle of a power change.
-            return Err(node.locked(task, &self.tasks, &self.settings.name, at));
-        }
-        if self.gate.stopping {
-            return Err(Refused::Stopping);
-        }
-        let name = &node.settings.name;
-        if node.bmc.backlog() >= CROWDED {
-            return Err(Refused::Crowded(name.clone()));
-        }
-        let waiting = |(order, reader): &&(OrderId, String)| {
-            *reader == who.name && self.ledger.get(*order).is_some()
-        };
-        if order.only_reads() && node.readers.iter().filter(waiting).count() >= READINGS_EACH {
-            return Err(Refused::Crowded(name.clone()));
-        }
-        log::debug!("{name}: {} for {}", order.name(), who.name);
-        if !order.changes_machine() {
-            let reads = order.only_reads();
-            let order = self.ledger.enter(id, Owner::Call(call), order);
-            if let (true, Some(node)) = (reads, self.inventory.get_mut(id)) {
-                let ledger = &self.ledger;
-                node.readers
-                    .retain(|(order, _)| ledger.get(*order).is_some());
-                node.readers.push((order, who.name.clone()));
-            }
-            self.submit(order, at);
-            self.settle(id, at);
-            return Ok(());
-        }
-        self.gate.check_pause()?;
-        if let Order::Raw { .. } = order {
-            // Nobody knows what it does to the power.
-            node.check_quarantine()?;
-        }
-        if let Some(trouble) = self.ledger.journal.trouble() {
-            return Err(Refused::Store(trouble.to_owned()));
-        }
-        let text = format!("{} asked for", order.in_words());
-        self.note_order(id, text, Some(who.name.clone()), false, at);
-        let order = self.ledger.enter(id, Owner::Call(call), order);
-        // The entry of the history is what is to be durable first.
-        self.ledger.write_ahead(order, |_| {});
-        Ok(())
+/// Everything that stands against an order outside any task. One that may change the machine waits for nothing while the
+/// rack is paused.
+pub(super) fn check(
+    order: &Order,
+    node: &Node,
+    who: &Who,
+    rack: &Snapshot<'_>,
+) -> Result<(), Refused> {
+    check_order(order)?;
+    if let (Order::ResetBmc { .. }, Some(task)) = (order, node.task) {
+        // Deaf for a minute or more, in the middle of a power change.
+        return Err(node.locked(task, rack.tasks, &rack.settings.name, rack.at));
+    }
+    if rack.gate.stopping {
+        return Err(Refused::Stopping);
+    }
+    check_crowd(order, node, who, rack.ledger)?;
+    log::debug!("{}: {} for {}", node.name(), order.name(), who.name);
+    if !order.changes_machine() {
+        return Ok(());
+    }
+    rack.gate.check_pause()?;
+    if let Order::Raw { .. } = order {
+        // Nobody knows what it does to the power.
+        node.check_quarantine()?;
+    }
+    match rack.ledger.journal.trouble() {
+        Some(trouble) => Err(Refused::Store(trouble.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// One BMC is not asked for more than it can answer, and by one caller for no more than that caller's share.
+fn check_crowd(order: &Order, node: &Node, who: &Who, ledger: &Ledger) -> Result<(), Refused> {
+    let crowded = Err(Refused::Crowded(node.name().to_owned()));
+    if node.bmc.backlog() >= CROWDED {
+        return crowded;
+    }
+    let waiting =
+        |(order, reader): &&(OrderId, String)| *reader == who.name && ledger.get(*order).is_some();
+    if order.only_reads() && node.readers.iter().filter(waiting).count() >= READINGS_EACH {
+        return crowded;
+    }
+    Ok(())
+}
+
+impl Node {
+    /// A reading for that caller is under way.
+    pub(super) fn reads_for(&mut self, order: OrderId, who: &Who, ledger: &Ledger) {
+        self.readers
+            .retain(|(order, _)| ledger.get(*order).is_some());
+        self.readers.push((order, who.name.clone()));
+    }
+}
+
+/// What a BMC said to an order outside tasks, for its caller.
+pub(super) fn answer(open: &Open, report: Report, node: Option<&Node>) -> Result<Answer, Refused> {
+    let name = node.map_or_else(String::new, |node| node.name().to_owned());
+    let (node, what) = (name, open.order.name().to_owned());
+    match report {
+        Report::Accepted(reading) => Ok(Answer::Reading(reading)),
+        Report::Refused(refusal) if refusal.code == 0 => Err(Refused::NotAsAsked {
+            node,
+            what,
+            text: refusal.text,
+        }),
+        Report::Refused(refusal) => Err(Refused::Bmc {
+            node,
+            what,
+            text: refusal.text,
+            code: refusal.code,
+        }),
+        Report::Unanswered(silence) => Err(Refused::Unanswered {
+            node,
+            what,
+            trouble: silence.trouble,
+            delivery: silence.delivery,
+            text: silence.text,
+        }),
+    }
+}
+
+/// What the caller of an order hears that was taken back.
+pub(super) fn unanswered(
+    open: &Open,
+    delivery: Delivery,
+    node: Option<&Node>,
+    text: &str,
+) -> Refused {
+    Refused::Unanswered {
+        node: node.map_or_else(String::new, |node| node.name().to_owned()),
+        what: open.order.name().to_owned(),
+        trouble: Trouble::Withdrawn,
+        delivery,
+        text: text.to_owned(),
     }
 }
 

@@ -4,35 +4,26 @@
 
 use super::call::{BatchId, Refused, TaskId, Who, Wishes};
 use super::clock::Moment;
-use super::gate::Gate;
-use super::ledger::Ledger;
+use super::inventory::NodeId;
 use super::node::Node;
 use super::task::{Identity, Task};
-use super::tasks::Tasks;
+use super::views::Snapshot;
 use crate::power::{self, Operation, Sequence};
 
-/// Everything that stands against a new task on a node; `rack` is the rack's name.
-pub(super) fn check(
-    node: &Node,
-    operation: Operation,
-    gate: &Gate,
-    ledger: &Ledger,
-    tasks: &Tasks,
-    rack: &str,
-    at: Moment,
-) -> Result<(), Refused> {
-    if gate.stopping {
+/// Everything that stands against a new task on a node.
+pub(super) fn check(node: &Node, operation: Operation, rack: &Snapshot<'_>) -> Result<(), Refused> {
+    if rack.gate.stopping {
         return Err(Refused::Stopping);
     }
-    gate.check_pause()?;
-    if let Some(trouble) = ledger.journal.trouble() {
+    rack.gate.check_pause()?;
+    if let Some(trouble) = rack.ledger.journal.trouble() {
         return Err(Refused::Store(trouble.to_owned()));
     }
     node.check_quarantine()?;
     if let Some(task) = node.task {
-        return Err(node.locked(task, tasks, rack, at));
+        return Err(node.locked(task, rack.tasks, &rack.settings.name, rack.at));
     }
-    node.check_maintenance(gate)?;
+    node.check_maintenance(rack.gate)?;
     if node.forbids(operation) {
         return Err(Refused::Forbidden {
             node: node.settings.name.clone(),
@@ -41,7 +32,7 @@ pub(super) fn check(
         });
     }
     if operation == Operation::InjectNmi {
-        check_nmi_interval(node, at)?;
+        check_nmi_interval(node, rack.at)?;
     }
     Ok(())
 }
@@ -89,6 +80,28 @@ pub(super) fn sequence_settings(
     settings
 }
 
+/// Whether a batch may begin, all of it: every busy node is named, not the first one alone.
+pub(super) fn check_members(
+    members: &[(NodeId, usize)],
+    operation: Operation,
+    rack: &Snapshot<'_>,
+) -> Result<(), Refused> {
+    let mut busy: Option<Refused> = None;
+    let nodes = members.iter();
+    for node in nodes.filter_map(|(node, _)| rack.inventory.get(*node)) {
+        match (check(node, operation, rack), &mut busy) {
+            (Ok(()), _) => {}
+            (Err(Refused::Locked { detail, .. }), Some(Refused::Locked { detail: all, .. })) => {
+                all.push(';');
+                all.push_str(&detail);
+            }
+            (Err(refused @ Refused::Locked { .. }), _) => busy = Some(refused),
+            (Err(refused), _) => return Err(refused),
+        }
+    }
+    busy.map_or(Ok(()), Err)
+}
+
 /// A task that is to be begun.
 #[derive(Clone, Debug)]
 pub(super) struct Request<'a> {
@@ -102,7 +115,7 @@ pub(super) struct Request<'a> {
 pub(super) fn make(
     id: TaskId,
     request: &Request<'_>,
-    node_id: super::inventory::NodeId,
+    node_id: NodeId,
     node: &mut Node,
     at: Moment,
 ) -> Task {
@@ -135,13 +148,25 @@ pub(super) fn make(
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate::Gate;
+    use super::super::inventory::Inventory;
+    use super::super::ledger::Ledger;
     use super::super::settings::RackSettings;
+    use super::super::tasks::Tasks;
     use super::super::tests::{at, id, node, pause, secs};
     use super::*;
 
     fn refusal(node: &Node, operation: Operation, gate: &Gate) -> Option<Refused> {
-        let tasks = Tasks::default();
-        check(node, operation, gate, &Ledger::new(), &tasks, "r1", at(100)).err()
+        let rack = Snapshot {
+            settings: &RackSettings::default(),
+            inventory: &Inventory::default(),
+            tasks: &Tasks::default(),
+            gate,
+            ledger: &Ledger::new(),
+            started: at(0).wall,
+            at: at(100),
+        };
+        check(node, operation, &rack).err()
     }
 
     #[test]

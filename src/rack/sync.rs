@@ -3,12 +3,16 @@
 //! What is decided here for one node is decided from that node alone; the turn asks its BMC and carries out what
 //! follows.
 
-use super::call::{CallId, PowerState};
+use super::call::{CallId, HistoryEntry, PowerState};
 use super::clock::Moment;
+use super::drift::Late;
 use super::history::entry;
+use super::ledger::Owner;
 use super::node::{Effect, Node};
 use super::settings::RackSettings;
+use super::task::Task;
 use crate::bmc::vocabulary::{Power, Report};
+use crate::entropy::Entropy;
 use crate::model::HistoryKind;
 use crate::power::{Operation, Outcome, State};
 use crate::time::Instant;
@@ -101,9 +105,36 @@ impl Node {
         ]
     }
 
+    /// A task of the node has ended.
+    pub(super) fn task_ended(
+        &mut self,
+        task: &Task,
+        outcome: &Outcome,
+        next_sync: Duration,
+        at: Moment,
+    ) -> Vec<Effect> {
+        let operation = task.identity.operation;
+        let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
+        let keeps_shown = stopped && !task.has_ordered();
+        // One that sent nothing says nothing of what another one may still do.
+        if outcome.state != State::Cancelled && task.has_ordered() {
+            self.memory.late = Late::of(task, at.wall);
+        }
+        let text = format!("{operation} {}: {}", outcome.state, outcome.text);
+        let error = is_failure(outcome) || outcome.error;
+        let entry = HistoryEntry {
+            task: Some(task.identity.id),
+            by: Some(task.identity.requested_by.name.clone()),
+            ..entry(HistoryKind::Task, text, error, at)
+        };
+        let mut effects = self.free(operation, outcome, keeps_shown, next_sync, at);
+        effects.push(Effect::History(entry));
+        effects
+    }
+
     /// The node belongs to nobody again, and shows what the task left behind; what it showed before where the task did
     /// nothing and said so.
-    pub(super) fn free(
+    fn free(
         &mut self,
         operation: Operation,
         outcome: &Outcome,
@@ -130,13 +161,43 @@ impl Node {
     }
 }
 
-/// Whether the machine is to be looked at soon after the end of a task: its outcome leaves open what it does now.
-pub(super) fn is_open(outcome: &Outcome) -> bool {
-    outcome.error || outcome.state == State::Aborted
+/// Whether a reading that came for `owner` is shown at once; `busy` while a task has the node.
+pub(super) fn shows(owner: Owner, busy: bool, shown: PowerState) -> bool {
+    match owner {
+        Owner::Sync => !busy,
+        // `error` stays until the periodic sync.
+        Owner::Fresh => !busy && shown != PowerState::Error,
+        // No sync comes while a task runs: what was not known before is known from here on.
+        Owner::Task(_) => shown == PowerState::Unknown,
+        Owner::Call(_) | Owner::Plan(..) => false,
+    }
+}
+
+/// Within a fifth of `duration` on either side.
+fn jittered(duration: Duration, entropy: &mut dyn Entropy) -> Duration {
+    let spread = u64::try_from(duration.as_millis() / 5).unwrap_or(u64::MAX / 4);
+    duration - Duration::from_millis(spread) + Duration::from_millis(entropy.below(2 * spread + 1))
+}
+
+/// How long after the end of a task the machine is looked at: soon where the outcome leaves open what it does now.
+pub(super) fn next_after(
+    outcome: &Outcome,
+    interval: Duration,
+    entropy: &mut dyn Entropy,
+) -> Duration {
+    match outcome.error || outcome.state == State::Aborted {
+        true => jittered(SOON_AFTER, entropy),
+        false => interval,
+    }
+}
+
+/// Whether a task did not reach what it was to reach, and nobody wanted it to stop.
+pub(super) fn is_failure(outcome: &Outcome) -> bool {
+    matches!(outcome.state, State::Failed | State::Stuck)
 }
 
 /// When a node is read after such an end, give or take a fifth.
-pub(super) const SOON_AFTER: Duration = Duration::from_secs(15);
+const SOON_AFTER: Duration = Duration::from_secs(15);
 /// How long a fresh reading is waited for; then the last one is shown, with its age and the trouble.
 const FRESH_ANSWER: Duration = Duration::from_secs(5);
 /// Log-ins under way at once for the sake of readings, rack-wide; a BMC that does not answer at first counts no more.
@@ -236,6 +297,24 @@ mod tests {
         assert!(!node.wants_fresh(CallId(2), at(2).now));
         assert_eq!(node.take_late_calls(at(5).now), [CallId(1)]);
         assert_eq!(node.take_calls(), [CallId(2)]);
+    }
+
+    #[test]
+    fn a_reading_is_shown_where_nobody_else_says_what_the_node_does() {
+        let on = PowerState::On;
+        assert!(shows(Owner::Sync, false, PowerState::Error));
+        assert!(!shows(Owner::Sync, true, on));
+        assert!(shows(Owner::Fresh, false, on));
+        assert!(!shows(Owner::Fresh, false, PowerState::Error));
+        assert!(!shows(Owner::Fresh, true, on));
+        let task = Owner::Task(super::super::tests::id(1));
+        assert!(shows(task, true, PowerState::Unknown));
+        assert!(!shows(task, true, PowerState::Error));
+        assert!(!shows(
+            Owner::Plan(CallId(1), 0),
+            false,
+            PowerState::Unknown
+        ));
     }
 
     #[test]

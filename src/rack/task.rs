@@ -5,6 +5,7 @@ use super::clock::Moment;
 use super::gate::{Turn, is_inrush};
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
+use super::sync;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
 use crate::model::Word;
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
@@ -209,6 +210,20 @@ impl Task {
         } = &self.identity;
         log::debug!("{node}: {operation} {id}: {text}");
         Some(News { text, ended })
+    }
+
+    /// Tells the log how it ended.
+    pub(super) fn log_end(&self) {
+        let Some(outcome) = self.sequence.outcome() else {
+            return;
+        };
+        let level = match sync::is_failure(outcome) {
+            true => log::Level::Warn,
+            false => log::Level::Info,
+        };
+        let (node, operation) = (&self.identity.node, self.identity.operation);
+        let (state, text) = (outcome.state, &outcome.text);
+        log::log!(level, "{node}: {operation} {state}: {text}");
     }
 
     /// Uses a control on it. Whether it may go on from a stand is the scheduler's to say: at once, as a rule.

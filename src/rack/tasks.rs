@@ -63,6 +63,7 @@ impl Tasks {
         if let Some(mut task) = self.active.remove(&id) {
             task.identity.ended_at = Some(wall);
             (task.resuming, task.returning) = (None, None);
+            task.log_end();
             self.ended.insert(id, task);
         }
     }
@@ -123,6 +124,13 @@ impl Tasks {
         self.active().filter(|task| task.waits())
     }
 
+    /// Whether the task is the one that has its node.
+    pub(super) fn has_its_node(&self, id: TaskId, inventory: &Inventory) -> bool {
+        let node = self.get(id).and_then(|task| task.node);
+        let node = node.and_then(|node| inventory.get(node));
+        node.is_some_and(|node| node.task == Some(id))
+    }
+
     /// Nobody is at this node any more.
     pub(super) fn forget_node(&mut self, node: NodeId) {
         for task in self.active.values_mut().chain(self.ended.values_mut()) {
@@ -154,6 +162,12 @@ impl Tasks {
     /// All batches, newest first.
     pub(super) fn batches(&self) -> impl Iterator<Item = &Batch> {
         self.batches.values().rev()
+    }
+
+    /// Those that have not ended, newest first.
+    pub(super) fn open_batches(&self) -> Vec<BatchId> {
+        let open = self.batches().filter(|batch| !batch.has_ended());
+        open.map(Batch::id).collect()
     }
 
     pub(super) fn insert_batch(&mut self, batch: Batch) {

@@ -1,29 +1,28 @@
-//! The end of a turn: whatever follows from its input, until nothing does.
+//! The turn: what an input leads to, until nothing more follows. Calls are taken, reports go to whoever asked, tasks
+//! give their orders, ends are told, and who may begin now begins.
 //!
-//! Reports go to whoever asked, tasks give their orders, ends are told, and who may begin now begins. Calls nothing of
-//! what begins a turn.
+//! With `mod` the only file that sees all parts: here their work is put together, and none of them calls back. Reports,
+//! orders, controls and ends lead to one another, over all nodes of a batch, which is why they are together in one place.
 
-use super::Rack;
-use super::call::{BatchId, HistoryEntry, PowerState, Refused, TaskId};
+use super::call::{Answer, BatchId, CallId, HistoryEntry, Refused, TaskId};
 use super::clock::Moment;
-use super::drift::Late;
+use super::events::Happening;
 use super::gate::is_inrush;
 use super::history::entry;
-use super::inventory::NodeId;
+use super::inventory::{Inventory, NodeId};
 use super::ledger::{Open, Owner, Parked, Reply};
 use super::node::{Effect, Node};
-use super::orders::{leave, pass};
+use super::orders::{self, leave, pass, withdrawn};
+use super::reload::Change;
 use super::schedule::{self, Next};
-use super::side::told;
-use super::start::{self, Request};
-use super::sync;
 use super::task::Task;
-use crate::bmc::vocabulary::{Delivery, OrderId, Reading, Report, Silence, Trouble};
-use crate::entropy::Entropy;
+use super::tasks::Tasks;
+use super::{Rack, identity, side, sync};
+use crate::bmc::vocabulary::{Delivery, OrderId, Power, Reading, Report};
 use crate::model::{EventKind, HistoryKind};
 use crate::power::{Control, Refusal, State};
-use std::time::Duration;
 
+/// What follows, over and over until nothing does.
 impl Rack {
     /// The last part of every input: who may begin now begins, and who waited hears of it.
     pub(super) fn finish(&mut self, at: Moment) {
@@ -37,7 +36,13 @@ impl Rack {
                 at.now,
             );
         }
-        self.give_turns(at);
+        orders::give_turns(
+            &mut self.inventory,
+            &mut self.tasks,
+            &mut self.ledger,
+            &mut self.gate,
+            at,
+        );
         loop {
             match schedule::next(&self.tasks, &self.inventory, &self.gate, at.now) {
                 Next::Begin(task) => self.begin(task, at),
@@ -47,24 +52,10 @@ impl Rack {
                 }
             }
         }
-        self.count_places();
+        orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
         if self.outbox.has_news() {
             self.answer_waits(false, at);
         }
-    }
-
-    /// Makes a task and puts it down; it may begin when that is durable.
-    pub(super) fn make_task(
-        &mut self,
-        id: NodeId,
-        request: &Request<'_>,
-        at: Moment,
-    ) -> Option<TaskId> {
-        let node = self.inventory.get_mut(id)?;
-        let task = self.tasks.make_id(at.wall, &mut *self.entropy);
-        self.tasks.insert(start::make(task, request, id, node, at));
-        self.note_milestone(task, at);
-        Some(task)
     }
 
     fn begin(&mut self, id: TaskId, at: Moment) {
@@ -118,12 +109,11 @@ impl Rack {
                 at.now,
             );
         }
-        let learned = node.learned();
-        self.inventory.note_address(id);
-        if learned {
-            self.save_node(id);
+        if node.learned() {
+            node.save(&mut self.ledger);
         }
-        self.set_timer(id);
+        self.inventory.note_address(id);
+        orders::set_timer(id, &mut self.inventory, &self.tasks);
     }
 
     pub(super) fn settle_task(&mut self, task: TaskId, at: Moment) {
@@ -138,19 +128,17 @@ impl Rack {
 
     /// Something of the node is due.
     pub(super) fn time_out_node(&mut self, id: NodeId, at: Moment) {
-        let Some(node) = self.inventory.get_mut(id) else {
+        let Some((node, task)) = node_and_task(id, &mut self.inventory, &mut self.tasks) else {
             return;
         };
         node.bmc.handle_timeout(at.now, &mut *self.entropy);
-        let task = node.task;
-        if let Some(task) = task.and_then(|task| self.tasks.get_mut(task)) {
-            task.sequence.handle_timeout(at.now);
-        }
         // A task reads the machine itself, unless it is held back.
-        let held = task.and_then(|task| self.tasks.get(task));
-        let reads = held.map_or(task.is_some(), |task| !task.sequence.is_held());
-        let busy = reads || self.gate.stopping;
-        let due = node.is_due(at.now);
+        let mut busy = self.gate.stopping;
+        if let Some(task) = task {
+            task.sequence.handle_timeout(at.now);
+            busy |= !task.sequence.is_held();
+        }
+        let (due, task) = (node.is_due(at.now), node.task);
         let log_ins = if due { self.inventory.log_ins() } else { 0 };
         let interval = self.settings.sync_interval;
         if let Some(node) = self.inventory.get_mut(id)
@@ -173,58 +161,96 @@ impl Rack {
         let Some(open) = self.ledger.close(id) else {
             return;
         };
+        let power = match &report {
+            Report::Accepted(Reading::Power(power)) => Some(*power),
+            Report::Accepted(_) | Report::Refused(_) | Report::Unanswered(_) => None,
+        };
         match open.owner {
             Owner::Task(task) => self.report_to_task(task, id, report, at),
-            Owner::Sync => self.synced(open.node, &report, at),
-            Owner::Fresh => self.freshly_read(open.node, &report, at),
-            Owner::Call(call) => {
-                let what = open.order.name();
-                if let (Report::Accepted(Reading::PowerUse { watts }), Some(node)) =
-                    (&report, self.inventory.get(open.node))
-                {
-                    let name = node.settings.name.clone();
-                    self.counters.watts.insert(name, *watts);
+            Owner::Sync => self.synced(open.node, power, &report, at),
+            Owner::Fresh => {
+                if let Some(node) = self.inventory.get_mut(open.node) {
+                    node.fresh = None;
                 }
-                let report = match open.order.changes_machine() {
-                    true => told(&open.order, report),
-                    false => report,
-                };
-                if open.order.changes_machine() {
-                    let error = !matches!(report, Report::Accepted(_));
-                    self.note_order(open.node, format!("{what}: {report}"), None, error, at);
-                }
-                let answer = self.answer_of(open.node, what, report);
-                self.outbox.answer(call, answer);
+                self.note_reading(open.node, power, open.owner, at);
+                let calls = self.inventory.get_mut(open.node);
+                let calls = calls.map(|node| node.take_calls());
+                self.answer_fresh(open.node, calls.unwrap_or_default(), at);
             }
+            Owner::Call(call) => self.answer_order(call, &open, report, at),
             Owner::Plan(call, slot) => {
-                if let Report::Accepted(Reading::Power(power)) = report {
-                    self.note_reading(open.node, power, at);
-                }
+                self.note_reading(open.node, power, open.owner, at);
                 self.planned(call, slot, report, at);
             }
         }
+    }
+
+    fn answer_order(&mut self, call: CallId, open: &Open, report: Report, at: Moment) {
+        let node = self.inventory.get(open.node);
+        if let (Report::Accepted(Reading::PowerUse { watts }), Some(node)) = (&report, node) {
+            let name = node.name().to_owned();
+            self.counters.watts.insert(name, *watts);
+        }
+        let changes = open.order.changes_machine();
+        let report = match changes {
+            true => side::told(&open.order, report),
+            false => report,
+        };
+        let error = !matches!(report, Report::Accepted(_));
+        let text = format!("{}: {report}", open.order.name());
+        let answer = side::answer(open, report, node);
+        if changes {
+            self.note_order(open.node, text, None, error, at);
+        }
+        self.outbox.answer(call, answer);
+    }
+
+    /// The periodic sync of a node has its report.
+    fn synced(&mut self, id: NodeId, power: Option<Power>, report: &Report, at: Moment) {
+        let Some(node) = self.inventory.get_mut(id) else {
+            return;
+        };
+        node.sync_ended(self.settings.sync_interval, at.now);
+        if power.is_none() {
+            let effects = node.sync_failed(report, &self.settings, at);
+            self.carry_out(id, effects, at);
+        }
+        self.note_reading(id, power, Owner::Sync, at);
     }
 
     fn report_to_task(&mut self, id: TaskId, order: OrderId, report: Report, at: Moment) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        let node = task.node;
         let power = match &report {
             Report::Accepted(Reading::Power(power)) => Some(*power),
-            _ => None,
+            Report::Accepted(_) | Report::Refused(_) | Report::Unanswered(_) => None,
         };
         task.sequence.await_turn(false, at.now);
         task.sequence.handle_report(order, report, at.now);
-        if let (Some(power), Some(node)) = (power, node) {
-            self.note_reading(node, power, at);
-            // No sync comes while a task runs: what was not known before is known from here on.
-            let unknown = |node: &Node| node.memory.shown == PowerState::Unknown;
-            if self.inventory.get(node).is_some_and(unknown) {
-                self.show(node, power, at);
-            }
+        if let Some(node) = task.node {
+            self.note_reading(node, power, Owner::Task(id), at);
         }
         self.answer_nmi(id, at);
+    }
+
+    /// A reading is remembered, whoever asked for it; the node's task takes it in, and it is shown where that is right.
+    fn note_reading(&mut self, id: NodeId, power: Option<Power>, owner: Owner, at: Moment) {
+        let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
+        let (Some(power), Some((node, task))) = (power, node_and_task(id, inventory, tasks)) else {
+            return;
+        };
+        let shows = sync::shows(owner, task.is_some(), node.memory.shown);
+        let explained = task.as_ref().is_some_and(|task| task.has_ordered());
+        if let (Owner::Sync | Owner::Fresh, Some(task)) = (owner, task) {
+            task.sequence.observe_power(power, at.now);
+        }
+        let effects = node.note_reading(power, explained, self.settings.sync_interval, at);
+        self.carry_out(id, effects, at);
+        if shows && let Some(node) = self.inventory.get_mut(id) {
+            let effects = node.show(power, at);
+            self.carry_out(id, effects, at);
+        }
     }
 
     /// Takes the order of a task back: it knows whether it can have left.
@@ -265,6 +291,21 @@ impl Rack {
         self.settle_task(id, at);
     }
 
+    /// The task of a node whose BMC is another one stands still.
+    fn watch_identity(&mut self, id: NodeId, at: Moment) {
+        let Some(node) = self.inventory.get_mut(id) else {
+            return;
+        };
+        let alarm = node.take_alarm(at);
+        let suspends = identity::to_suspend(node, &self.tasks);
+        self.carry_out(id, alarm, at);
+        if let Some((task, why)) = suspends
+            && self.control(task, Control::Suspend, &why, at).is_ok()
+        {
+            self.announce_task(task, format!("suspended: {why}"), at);
+        }
+    }
+
     /// Lets the task's sequence give its orders, and takes back those that it does not want any more.
     fn run_task(&mut self, id: TaskId, at: Moment) {
         while let Some(task) = self.tasks.get_mut(id) {
@@ -284,7 +325,8 @@ impl Rack {
             if self.ledger.unwritten_of(id).is_none() {
                 self.submit(order, at);
             } else if !inrush || self.has_turn(id, order, at) {
-                self.write_ahead(order, at);
+                let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
+                orders::write_ahead(order, inventory, tasks, &mut self.ledger, at);
             }
         }
         self.note_milestone(id, at);
@@ -405,13 +447,6 @@ impl Rack {
         Ok(())
     }
 
-    /// Whether the task is the one that has its node.
-    pub(super) fn has_its_node(&self, id: TaskId) -> bool {
-        let node = self.tasks.get(id).and_then(|task| task.node);
-        let node = node.and_then(|node| self.inventory.get(node));
-        node.is_some_and(|node| node.task == Some(id))
-    }
-
     /// Where a task has come on, its record and an event say so; where it has ended, everything that follows is done.
     pub(super) fn note_milestone(&mut self, id: TaskId, at: Moment) {
         let Some(news) = self.tasks.get_mut(id).and_then(Task::news) else {
@@ -426,45 +461,21 @@ impl Rack {
 
     fn end_task(&mut self, id: TaskId, at: Moment) {
         self.tasks.close(id, at.wall);
-        let Some(task) = self.tasks.get(id) else {
+        let task = self.tasks.get(id);
+        let Some((task, outcome)) = task.and_then(|task| Some((task, task.sequence.outcome()?)))
+        else {
             return;
         };
-        let Some(outcome) = task.sequence.outcome().cloned() else {
-            return;
-        };
-        let (node, batch) = (task.node, task.identity.batch);
-        let operation = task.identity.operation;
-        let took = at.wall.since(task.identity.requested_at);
-        self.counters.ended(operation, outcome.state, took);
-        let failed = matches!(outcome.state, State::Failed | State::Stuck);
-        let level = if failed {
-            log::Level::Warn
-        } else {
-            log::Level::Info
-        };
-        let text = format!("{operation} {}: {}", outcome.state, outcome.text);
-        log::log!(level, "{}: {text}", task.identity.node);
-        let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
-        let keeps_shown = stopped && !task.has_ordered();
-        let next_sync = match sync::is_open(&outcome) {
-            true => jittered(sync::SOON_AFTER, &mut *self.entropy),
-            false => self.settings.sync_interval,
-        };
-        if let Some(node_id) = node
-            && let Some(node) = self.inventory.get_mut(node_id)
+        let failed = sync::is_failure(outcome);
+        self.counters.ended(task, outcome.state, at.wall);
+        let batch = task.identity.batch;
+        let interval = self.settings.sync_interval;
+        let next_sync = sync::next_after(outcome, interval, &mut *self.entropy);
+        if let Some(id) = task.node
+            && let Some(node) = self.inventory.get_mut(id)
         {
-            // One that sent nothing says nothing of what another one may still do.
-            if outcome.state != State::Cancelled && task.has_ordered() {
-                node.memory.late = Late::of(task, at.wall);
-            }
-            let entry = HistoryEntry {
-                task: Some(id),
-                by: Some(task.identity.requested_by.name.clone()),
-                ..entry(HistoryKind::Task, text, failed || outcome.error, at)
-            };
-            let mut effects = node.free(operation, &outcome, keeps_shown, next_sync, at);
-            effects.push(Effect::History(entry));
-            self.carry_out(node_id, effects, at);
+            let effects = node.task_ended(task, outcome, next_sync, at);
+            self.carry_out(id, effects, at);
         }
         self.answer_nmi(id, at);
         if let Some(batch) = batch {
@@ -490,18 +501,176 @@ impl Rack {
             self.announce(EventKind::Batch, format!("batch {id} ended"), at);
         }
     }
+
+    /// The node is gone or its BMC is elsewhere: whoever asked for an order that was taken back hears what is known of it.
+    pub(super) fn end_side_order(
+        &mut self,
+        open: &Open,
+        change: Change,
+        delivery: Delivery,
+        at: Moment,
+    ) {
+        let text = change.words(delivery);
+        let node = self.inventory.get_mut(open.node);
+        match open.owner {
+            Owner::Task(_) | Owner::Sync => {}
+            Owner::Fresh => {
+                let Some(node) = node else { return };
+                for call in node.take_calls() {
+                    let refused = Refused::NoSuchNode(node.settings.name.clone());
+                    self.outbox.answer(call, Err(refused));
+                }
+            }
+            Owner::Plan(call, slot) => self.planned(call, slot, withdrawn(delivery, text), at),
+            Owner::Call(call) => {
+                let answer = side::unanswered(open, delivery, node.as_deref(), text);
+                self.outbox.answer(call, Err(answer));
+                if open.order.changes_machine() {
+                    let text = format!("{}: {text}", open.order.name());
+                    self.note_order(open.node, text, None, true, at);
+                }
+            }
+        }
+    }
+
+    pub(super) fn read_power(&mut self, id: NodeId, owner: Owner, at: Moment) {
+        let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
+        orders::read_power(id, owner, inventory, ledger, at.now, &mut *self.entropy);
+    }
+
+    pub(super) fn submit(&mut self, order: OrderId, at: Moment) {
+        let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
+        orders::submit(order, inventory, ledger, at.now, &mut *self.entropy);
+    }
+
+    fn has_turn(&mut self, id: TaskId, order: OrderId, at: Moment) -> bool {
+        let (tasks, gate) = (&mut self.tasks, &mut self.gate);
+        orders::has_turn(id, order, tasks, &self.ledger, gate, at.now)
+    }
+
+    /// Takes an order back, wherever it is, and says whether it can have left.
+    pub(super) fn withdraw(&mut self, order: OrderId, at: Moment) -> Option<(Open, Delivery)> {
+        let node = self.ledger.get(order)?.node;
+        let bmc = &mut self.inventory.get_mut(node)?.bmc;
+        let (gate, outbox) = (&mut self.gate, &mut self.outbox);
+        self.ledger
+            .withdraw(order, bmc, gate, outbox, at.now, &mut *self.entropy)
+    }
 }
 
-/// Within a fifth of `duration` on either side.
-fn jittered(duration: Duration, entropy: &mut dyn Entropy) -> Duration {
-    let spread = u64::try_from(duration.as_millis() / 5).unwrap_or(u64::MAX / 4);
-    duration - Duration::from_millis(spread) + Duration::from_millis(entropy.below(2 * spread + 1))
+/// What is told and remembered.
+impl Rack {
+    /// What happened to a node is remembered and told.
+    pub(super) fn carry_out(
+        &mut self,
+        id: NodeId,
+        effects: impl IntoIterator<Item = Effect>,
+        at: Moment,
+    ) {
+        let Some(node) = self.inventory.get_mut(id) else {
+            return;
+        };
+        for effect in effects {
+            match effect {
+                Effect::Save => node.save(&mut self.ledger),
+                Effect::History(entry) => {
+                    self.counters.noted(&entry);
+                    let (uuid, ledger) = (node.settings.uuid, &mut self.ledger);
+                    self.tasks
+                        .history
+                        .note(uuid, &entry, &self.settings, ledger);
+                }
+                Effect::Event(text) => self.outbox.announce(Happening::of_node(node, text), at),
+            }
+        }
+    }
+
+    /// An order outside tasks, in the history of its node.
+    pub(super) fn note_order(
+        &mut self,
+        id: NodeId,
+        text: String,
+        by: Option<String>,
+        error: bool,
+        at: Moment,
+    ) {
+        let entry = HistoryEntry {
+            by,
+            ..entry(HistoryKind::Order, text, error, at)
+        };
+        self.carry_out(id, [Effect::History(entry)], at);
+    }
+
+    pub(super) fn announce_task(&mut self, id: TaskId, text: String, at: Moment) {
+        if let Some(task) = self.snapshot(at).task(id) {
+            self.outbox.announce(Happening::of_task(task, text), at);
+        }
+    }
+
+    pub(super) fn announce(&mut self, kind: EventKind, text: String, at: Moment) {
+        self.outbox.announce(Happening::of_rack(kind, text), at);
+    }
+
+    fn answer_fresh(&mut self, id: NodeId, calls: Vec<CallId>, at: Moment) {
+        for call in calls {
+            if let Some(view) = self.snapshot(at).node(id) {
+                self.outbox.answer(call, Ok(Answer::Node(view)));
+            }
+        }
+    }
+
+    /// An NMI's caller hears what the BMC said to it, or that the task ended before.
+    fn answer_nmi(&mut self, id: TaskId, at: Moment) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let Some((call, answer)) = task.nmi_answer(at.now) else {
+            return;
+        };
+        task.nmi_call = None;
+        let task = self.snapshot(at).task(id).ok_or(Refused::NoSuchTask(id));
+        let answer = answer.and(task).map(Answer::Task);
+        self.outbox.answer(call, answer);
+    }
+
+    /// Those who waited for something that has come, or long enough, hear it; everybody where `all`.
+    pub(super) fn answer_waits(&mut self, all: bool, at: Moment) {
+        let mut waits = std::mem::take(&mut self.outbox.waits);
+        let answers = waits.take_answers(all, &self.snapshot(at), &self.outbox.events);
+        self.outbox.waits = waits;
+        self.outbox.answers.extend(answers);
+    }
+
+    /// One of a dry run's readings is there, or never will be.
+    fn planned(&mut self, call: CallId, slot: usize, report: Report, at: Moment) {
+        if let Some(plan) = self.plans.report(call, slot, report) {
+            let id = self.tasks.make_id(at.wall, &mut *self.entropy);
+            let view = plan.view(id, &self.snapshot(at));
+            self.outbox.answer(call, Ok(Answer::Batch(view)));
+        }
+    }
+
+    /// Gives the call its answer as soon as all that was put down by now is durable.
+    pub(super) fn reply_when_durable(&mut self, call: CallId, reply: Reply, at: Moment) {
+        if let Some(reply) = self.ledger.reply_when_durable(call, reply) {
+            self.reply(call, &reply, at);
+        }
+    }
+
+    fn reply(&mut self, call: CallId, reply: &Reply, at: Moment) {
+        if let Some(answer) = self.snapshot(at).reply(reply) {
+            self.outbox.answer(call, answer);
+        }
+    }
 }
 
-pub(super) fn withdrawn(delivery: Delivery, text: &str) -> Report {
-    Report::Unanswered(Silence {
-        delivery,
-        trouble: Trouble::Withdrawn,
-        text: text.to_owned(),
-    })
+/// A node, and the task that has it.
+fn node_and_task<'a>(
+    id: NodeId,
+    inventory: &'a mut Inventory,
+    tasks: &'a mut Tasks,
+) -> Option<(&'a mut Node, Option<&'a mut Task>)> {
+    let node = inventory.get_mut(id)?;
+    let task = node.task.and_then(|task| tasks.get_mut(task));
+    Some((node, task))
 }

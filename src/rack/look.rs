@@ -1,0 +1,98 @@
+//! What single calls mean: those that only look, and what others find when they look for their task.
+
+use super::call::{Answer, Call, Refused, TaskId};
+use super::gate::Gate;
+use super::inventory::Inventory;
+use super::node::Node;
+use super::task::Task;
+use super::tasks::Tasks;
+use super::views::Snapshot;
+use crate::power::{self, Operation, Target};
+
+/// What only looks.
+pub(super) fn look(call: Call, rack: &Snapshot<'_>) -> Result<Answer, Refused> {
+    let named = |ident: &str| rack.inventory.find(ident).map(|(_, node)| node);
+    Ok(match call {
+        Call::Nodes => Answer::Nodes(rack.nodes()),
+        Call::Node(ident) => Answer::Node(rack.view_of_node(named(&ident)?)),
+        Call::Tasks {
+            node,
+            batch,
+            active,
+            limit,
+        } => Answer::Tasks(rack.tasks_where(node.as_deref(), batch, active, limit)?),
+        Call::Task(id) => Answer::Task(rack.task(id).ok_or(Refused::NoSuchTask(id))?),
+        Call::Batches => Answer::Batches(rack.batches()),
+        Call::Batch(id) => Answer::Batch(rack.batch(id).ok_or(Refused::NoSuchBatch(id))?),
+        Call::Pausing => {
+            let pause = rack.gate.pause.as_ref();
+            Answer::Pausing(pause.map(|pause| pause.hold.clone()))
+        }
+        Call::Explain(ident) => Answer::Explanation(Box::new(rack.explanation(named(&ident)?))),
+        Call::Health => Answer::Health(rack.health()),
+        Call::FreshNode(_)
+        | Call::SetPower { .. }
+        | Call::Start { .. }
+        | Call::InjectNmi { .. }
+        | Call::Control { .. }
+        | Call::AwaitTask { .. }
+        | Call::StartBatch { .. }
+        | Call::AwaitBatch { .. }
+        | Call::ControlBatch { .. }
+        | Call::Events { .. }
+        | Call::SetMaintenance { .. }
+        | Call::Pause { .. }
+        | Call::Release { .. }
+        | Call::Order { .. }
+        | Call::Retry { .. }
+        | Call::History { .. }
+        | Call::Accept { .. } => {
+            return Err(Refused::Invalid("this call does more than look".to_owned()));
+        }
+    })
+}
+
+/// The task that an abort target ends: it acts on what `target_power_state` shows; where that is something else there is
+/// nothing to abort, and that is a success (design, section 3).
+pub(super) fn to_abort(node: &Node, operation: Operation, tasks: &Tasks) -> Option<TaskId> {
+    let task = tasks.get(node.task?)?;
+    // One that shows another target because a first reading said so has not begun with anything: what is named is
+    // ended all the same, lest it leaves after the answer.
+    let named = task.identity.operation == operation && !task.has_ordered();
+    let meant = named || task.target() == Some(aim_of(operation));
+    meant.then_some(task.identity.id)
+}
+
+/// Whether anything holds the task's node back, so that it cannot go on.
+pub(super) fn check_resume(task: &Task, inventory: &Inventory, gate: &Gate) -> Result<(), Refused> {
+    gate.check_pause()?;
+    if let Some(node) = task.node.and_then(|node| inventory.get(node)) {
+        node.check_quarantine()?;
+        node.check_maintenance(gate)?;
+    }
+    Ok(())
+}
+
+/// What `target_power_state` shows while a task of that operation can be ended by its name.
+fn aim_of(operation: Operation) -> Target {
+    match operation {
+        Operation::SoftPowerOff | Operation::SoftReboot => Target::SoftPowerOff,
+        Operation::InjectNmi => Target::InjectNmi,
+        Operation::PowerOff => Target::PowerOff,
+        Operation::PowerOn | Operation::Reboot | Operation::Reset | Operation::Cycle => {
+            Target::PowerOn
+        }
+    }
+}
+
+/// A control that the task does not allow, with the task as it is.
+pub(super) fn refused(task: TaskId, why: power::Refusal, rack: &Snapshot<'_>) -> Refused {
+    match rack.task(task) {
+        Some(view) => Refused::Control {
+            control: why.control.name().to_owned(),
+            why: why.to_string(),
+            task: Box::new(view),
+        },
+        None => Refused::NoSuchTask(task),
+    }
+}
