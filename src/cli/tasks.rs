@@ -263,6 +263,9 @@ pub fn full(task: &Task) -> String {
             ),
         );
     }
+    if let Some(text) = left_out(task.orders_left_out) {
+        line("sent", text);
+    }
     for control in &task.controls {
         line(
             "control",
@@ -273,6 +276,9 @@ pub fn full(task: &Task) -> String {
                 control.by
             ),
         );
+    }
+    if let Some(text) = left_out(task.controls_left_out) {
+        line("control", text);
     }
     if let Some(outcome) = &task.outcome {
         line("outcome", outcome.clone());
@@ -369,6 +375,11 @@ fn counts(batch: &Batch) -> String {
         .map(|(state, count)| format!("{count} {state}"))
         .collect();
     counts.join(", ")
+}
+
+/// What is said of what lies between the first fifty and the last.
+fn left_out(count: u32) -> Option<String> {
+    (count > 0).then(|| format!("({count} more, between the first fifty and the last)"))
 }
 
 #[cfg(test)]

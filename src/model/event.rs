@@ -1,11 +1,12 @@
 //! What happens: the stream of events.
 
 use super::words::{Word, words};
-use super::{PowerState, Task, stamp};
+use super::{BatchId, Operation, Power, PowerState, Target, Task, TaskId, TaskState, stamp};
 use crate::time::WallTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
+use uuid::Uuid;
 
 /// A position in the stream of events: the life of the daemon, and a number in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -78,9 +79,61 @@ pub struct Event {
     /// What happened, in words.
     pub text: String,
     /// The task after the event, where it is about one.
-    pub task: Option<Box<Task>>,
+    pub task: Option<Box<TaskNews>>,
     /// The power state after the event, where it is about that.
     pub power_state: PowerState,
+}
+
+/// What an event says of a task: what it has come to. `GET /v1/tasks/{id}` has the rest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskNews {
+    /// Its id.
+    pub id: TaskId,
+    /// Its version after the event.
+    pub version: u64,
+    /// The node's uuid.
+    pub node_uuid: Uuid,
+    /// The batch it belongs to.
+    pub batch: Option<BatchId>,
+    /// What it does.
+    pub operation: Word<Operation>,
+    /// How it stands.
+    pub state: Word<TaskState>,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// What it does, in words.
+    pub phase: String,
+    /// The present step, from 1.
+    pub step: u32,
+    /// All steps.
+    pub steps: u32,
+    /// What `target_power_state` of the node shows for it.
+    pub target_power_state: Option<Word<Target>>,
+    /// The power state read last.
+    pub power_state: Option<Word<Power>>,
+    /// How it ended, in words.
+    pub outcome: Option<String>,
+}
+
+impl From<Task> for TaskNews {
+    fn from(task: Task) -> Self {
+        TaskNews {
+            id: task.id,
+            version: task.version,
+            node_uuid: task.node_uuid,
+            batch: task.batch,
+            operation: task.operation,
+            state: task.state,
+            ended: task.ended,
+            phase: task.phase,
+            step: task.step,
+            steps: task.steps,
+            target_power_state: task.target_power_state,
+            power_state: task.power_state,
+            outcome: task.outcome,
+        }
+    }
 }
 
 words! {

@@ -29,7 +29,7 @@ pub use batch::{
 };
 pub use bmc::{BootDevice, Delivery, Identity, RestartCause, Trouble};
 pub use chassis::{Chassis, Light, RestorePolicy};
-pub use event::{Event, EventId, EventKind, Events};
+pub use event::{Event, EventId, EventKind, Events, TaskNews};
 pub use expert::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
     EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest,
@@ -45,7 +45,7 @@ pub use rack::{
     MaintenanceRequest, PauseRequest, Pausing, UnreadableEntry,
 };
 pub use seconds::Seconds;
-pub use task::{ControlUse, OrderUse, PowerOptions, Task, TaskList, TaskStart};
+pub use task::{ControlUse, ENDS_KEPT, OrderUse, PowerOptions, Task, TaskList, TaskStart};
 pub use text::{REASON_LIMIT, escaped, is_hidden};
 pub use who::{Role, Who};
 pub use words::{Word, Words};

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
 
+/// Of a task's orders, and of its controls, so many of the first are kept and so many of the last.
+pub const ENDS_KEPT: usize = 50;
+
 /// One task: `GET /v1/tasks/{id}`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -61,12 +64,16 @@ pub struct Task {
     pub power_at_start: Option<Word<Power>>,
     /// The power state read last.
     pub power_state: Option<Word<Power>>,
-    /// Every order sent, with its answer.
+    /// The orders sent, with their answers: the first fifty and the last fifty.
     pub orders: Vec<OrderUse>,
+    /// Orders between those.
+    pub orders_left_out: u32,
     /// How it ended, in words.
     pub outcome: Option<String>,
-    /// The controls used on it.
+    /// The controls used on it: the first fifty and the last fifty.
     pub controls: Vec<ControlUse>,
+    /// Controls between those.
+    pub controls_left_out: u32,
     /// May it be aborted now.
     pub may_abort: bool,
     /// May it be cancelled now.

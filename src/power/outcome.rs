@@ -41,6 +41,15 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// How much memory the words of its answer take.
+    pub fn text_bytes(&self) -> usize {
+        match &self.answer {
+            Some((_, Report::Unanswered(silence))) => silence.text.len(),
+            Some((_, Report::Refused(refusal))) => refusal.text.len(),
+            Some((_, Report::Accepted(_))) | None => 0,
+        }
+    }
+
     /// Whether this is a reading whose answer says the same as that of `other`.
     pub(super) fn says_the_same(&self, other: &Sent) -> bool {
         if self.order.changes_power() || self.order != other.order {

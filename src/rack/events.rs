@@ -2,7 +2,7 @@
 
 use super::call::{EventId, EventView, EventsView, PowerState, TaskView};
 use super::node::Node;
-use crate::model::EventKind;
+use crate::model::{EventKind, TaskNews};
 use crate::time::WallTime;
 use std::collections::VecDeque;
 
@@ -12,6 +12,8 @@ pub(super) struct Events {
     epoch: u64,
     next: u64,
     kept: VecDeque<EventView>,
+    /// How much memory those take, about.
+    bytes: usize,
 }
 
 /// What an event says beside its number and time.
@@ -20,7 +22,7 @@ pub(super) struct Happening {
     pub(super) kind: EventKind,
     pub(super) node: Option<String>,
     pub(super) text: String,
-    pub(super) task: Option<Box<TaskView>>,
+    pub(super) task: Option<Box<TaskNews>>,
     pub(super) power_state: Option<PowerState>,
 }
 
@@ -51,7 +53,7 @@ impl Happening {
             kind: EventKind::Task,
             node: Some(task.node.clone()),
             text,
-            task: Some(Box::new(task)),
+            task: Some(Box::new(task.into())),
             power_state: None,
         }
     }
@@ -64,6 +66,7 @@ impl Events {
             epoch,
             next: 1,
             kept: VecDeque::new(),
+            bytes: 0,
         }
     }
 
@@ -80,10 +83,7 @@ impl Events {
             sequence: self.next,
         };
         self.next += 1;
-        if self.kept.len() == KEPT {
-            self.kept.pop_front();
-        }
-        self.kept.push_back(EventView {
+        let event = EventView {
             id,
             at,
             kind: kind.into(),
@@ -91,7 +91,15 @@ impl Events {
             text,
             task,
             power_state: power_state.unwrap_or_default(),
-        });
+        };
+        self.bytes += bytes_of(&event);
+        self.kept.push_back(event);
+        while self.kept.len() > KEPT || self.bytes > BYTES_KEPT {
+            let Some(oldest) = self.kept.pop_front() else {
+                break;
+            };
+            self.bytes -= bytes_of(&oldest);
+        }
     }
 
     /// The position after the last event.
@@ -141,8 +149,19 @@ impl Events {
     }
 }
 
-/// Events that are kept: some hours of a busy rack, a few megabytes.
+/// How much memory an event takes, about.
+fn bytes_of(event: &EventView) -> usize {
+    let texts = event.text.len() + event.node.as_ref().map_or(0, String::len);
+    let of_task = |task: &TaskNews| {
+        size_of::<TaskNews>() + task.phase.len() + task.outcome.as_ref().map_or(0, String::len)
+    };
+    size_of::<EventView>() + texts + event.task.as_deref().map_or(0, of_task)
+}
+
+/// Events that are kept: some hours of a busy rack.
 const KEPT: usize = 4096;
+/// How much memory they may take, however long their texts are.
+const BYTES_KEPT: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -204,6 +223,22 @@ mod tests {
             "a position that is not there yet"
         );
         assert!(events.after(id(u64::MAX), &[], 3).unwrap().reset);
+    }
+
+    #[test]
+    fn long_texts_leave_place_for_fewer_events() {
+        let mut events = Events::new(7);
+        for _ in 0..KEPT {
+            let text = "x".repeat(10_000);
+            let happening = Happening { text, ..event("a") };
+            events.push(WallTime::default(), happening);
+        }
+        assert!(events.bytes <= BYTES_KEPT && events.bytes > BYTES_KEPT / 2);
+        assert!(events.kept.len() < BYTES_KEPT / 10_000);
+        assert!(events.after(id(1), &[], 3).unwrap().reset);
+        let last = KEPT as u64;
+        let seen = events.after(id(last - 1), &[], 3).unwrap();
+        assert_eq!((seen.reset, seen.next), (false, id(last)));
     }
 
     #[test]

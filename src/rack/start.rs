@@ -137,6 +137,7 @@ pub(super) fn make(
         ended_at: None,
         version: 0,
         controls: Vec::new(),
+        controls_left_out: 0,
     };
     node.task = Some(id);
     node.memory.last_error = None;

@@ -7,7 +7,7 @@ use super::inventory::NodeId;
 use super::stored::TaskRecord;
 use super::sync;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
-use crate::model::Word;
+use crate::model::{ENDS_KEPT, Word};
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
@@ -47,7 +47,20 @@ pub(super) struct Identity {
     pub(super) started_at: Option<WallTime>,
     pub(super) ended_at: Option<WallTime>,
     pub(super) version: u64,
+    /// The first and the last ones that were used.
     pub(super) controls: Vec<UsedControl>,
+    /// How many were used between those.
+    pub(super) controls_left_out: u32,
+}
+
+impl Identity {
+    fn note_control(&mut self, used: UsedControl) {
+        self.controls.push(used);
+        if self.controls.len() > 2 * ENDS_KEPT {
+            self.controls.remove(ENDS_KEPT);
+            self.controls_left_out = self.controls_left_out.saturating_add(1);
+        }
+    }
 }
 
 /// A control that was used.
@@ -249,7 +262,7 @@ impl Task {
                 (self.resuming, self.returning) = (None, None);
             }
         }
-        self.identity.controls.push(UsedControl {
+        self.identity.note_control(UsedControl {
             control,
             by: by.to_owned(),
             at: at.wall,
@@ -408,8 +421,10 @@ impl Task {
             power_at_start: self.sequence.power_at_start().map(Word::Known),
             power_state: self.sequence.power().map(Word::Known),
             orders: self.orders(),
+            orders_left_out: self.sequence.left_out(),
             outcome: outcome.map(|outcome| outcome.text.clone()),
             controls: identity.controls.iter().map(ControlView::from).collect(),
+            controls_left_out: identity.controls_left_out,
             may_abort: may(Control::Abort),
             may_cancel: may(Control::Cancel),
             may_rollback: may(Control::Rollback),
@@ -462,6 +477,15 @@ impl Task {
             possible: possible(),
             ..refusal
         })
+    }
+
+    /// How much memory it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        let sent = self.sequence.sent().iter();
+        let sent: usize = sent.map(|sent| size_of_val(sent) + sent.text_bytes()).sum();
+        let controls = self.identity.controls.iter();
+        let controls: usize = controls.map(|used| size_of_val(used) + used.by.len()).sum();
+        size_of::<Task>() + sent + controls
     }
 
     fn orders(&self) -> Vec<OrderView> {

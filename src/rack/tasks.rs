@@ -291,9 +291,11 @@ impl Tasks {
         let _ = task.sequence.control(Control::Abort, why, at.now);
     }
 
-    /// Ended tasks are forgotten when they are too old or too many, and batches with their last task.
+    /// Ended tasks are forgotten when they are too old, too many or too much, and batches with their last task.
     pub(super) fn forget_old(&mut self, keep: Duration, wall: WallTime, ledger: &mut Ledger) {
+        let bytes: usize = self.ended.values().map(Task::bytes).sum();
         let mut surplus = self.ended.len().saturating_sub(ENDED_TASKS_KEPT);
+        let mut too_much = bytes.saturating_sub(ENDED_BYTES_KEPT);
         let mut forgotten = Vec::new();
         for (id, task) in &self.ended {
             let Some(ended_at) = task.identity.ended_at else {
@@ -304,10 +306,11 @@ impl Tasks {
             if batch.is_some_and(|batch| !batch.has_ended()) {
                 continue;
             }
-            if surplus == 0 && wall.since(ended_at) <= keep {
+            if surplus == 0 && too_much == 0 && wall.since(ended_at) <= keep {
                 break;
             }
             surplus = surplus.saturating_sub(1);
+            too_much = too_much.saturating_sub(task.bytes());
             forgotten.push((*id, task.identity.batch));
         }
         for (id, batch) in forgotten {
@@ -326,3 +329,5 @@ impl Tasks {
 
 /// Ended tasks that are kept in memory, beside those that are active.
 const ENDED_TASKS_KEPT: usize = 2000;
+/// How much memory those may take, about.
+const ENDED_BYTES_KEPT: usize = 16 << 20;

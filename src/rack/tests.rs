@@ -83,6 +83,7 @@ pub(super) fn task(number: u128, operation: Operation) -> Task {
         ended_at: None,
         version: 0,
         controls: Vec::new(),
+        controls_left_out: 0,
     };
     Task::new(
         identity,

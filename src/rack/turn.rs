@@ -482,7 +482,8 @@ impl Rack {
             self.batch_went_on(batch, failed, at);
         }
         let keep = self.settings.history_keep;
-        self.tasks.forget_old(keep, at.wall, &mut self.ledger);
+        let wall = self.clock.at_least(at.now);
+        self.tasks.forget_old(keep, wall, &mut self.ledger);
     }
 
     /// One of the batch's tasks has ended.

@@ -141,7 +141,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "id:uuid version:natural rack:string node:string node_uuid:uuid batch:uuid? operation:operation state:state \
          ended:boolean phase:string step:natural steps:natural target_power_state:string? requested_by:Requester \
          requested_at:time started_at:time? ended_at:time? elapsed:number time_left:number? power_at_start:power? \
-         power_state:power? orders:[OrderUse] outcome:string? controls:[ControlUse] may_abort:boolean \
+         power_state:power? orders:[OrderUse] orders_left_out:natural outcome:string? controls:[ControlUse] controls_left_out:natural may_abort:boolean \
          may_cancel:boolean may_rollback:boolean may_suspend:boolean may_resume:boolean",
     ),
     answer(
@@ -168,7 +168,12 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer("Events", "events:[Event] next:event reset:boolean"),
     answer(
         "Event",
-        "id:event at:time kind:string node:string? text:string task:Task? power_state:power?",
+        "id:event at:time kind:string node:string? text:string task:TaskNews? power_state:power?",
+    ),
+    answer(
+        "TaskNews",
+        "id:uuid version:natural node_uuid:uuid batch:uuid? operation:operation state:state ended:boolean phase:string \
+         step:natural steps:natural target_power_state:string? power_state:power? outcome:string?",
     ),
     answer("Pausing", "paused:boolean pause:Hold?"),
     answer(

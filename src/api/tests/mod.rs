@@ -131,6 +131,8 @@ fn task() -> Task {
         }],
         outcome: None,
         controls: Vec::new(),
+        controls_left_out: 0,
+        orders_left_out: 0,
         may_abort: true,
         may_cancel: false,
         may_rollback: true,

@@ -19,6 +19,7 @@ fn a_task_as_it_is_shown() {
 {
   "batch": null,
   "controls": [],
+  "controls_left_out": 0,
   "elapsed": 12.5,
   "ended": false,
   "ended_at": null,
@@ -43,6 +44,7 @@ fn a_task_as_it_is_shown() {
       "times": 1
     }
   ],
+  "orders_left_out": 0,
   "outcome": null,
   "phase": "waiting for the operating system to go down",
   "power_at_start": "power on",

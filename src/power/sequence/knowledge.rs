@@ -6,6 +6,7 @@ use super::phase::Phase;
 use crate::bmc::vocabulary::{
     self, Delivery, Effect, Order, OrderId, Power, Reading, Report, Silence, Trouble,
 };
+use crate::model::ENDS_KEPT;
 use crate::power::outcome::seconds;
 use crate::power::settings::SOFT_GAP;
 use crate::power::{Operation, Outcome, Sent, Settings, State};
@@ -21,7 +22,10 @@ pub(crate) struct Knowledge {
     pub(crate) power: Option<Power>,
     /// The last own reading before the first order that can change it.
     pub(crate) power_at_start: Option<Power>,
+    /// The first and the last orders.
     pub(crate) sent: Vec<Sent>,
+    /// How many were sent between those.
+    pub(crate) left_out: u32,
     /// What was noticed on the way and belongs into the outcome.
     pub(crate) remarks: Vec<String>,
     /// The silence or refusal that the last order met, cleared by an answer.
@@ -46,6 +50,7 @@ impl Knowledge {
             power: None,
             power_at_start: None,
             sent: Vec::new(),
+            left_out: 0,
             remarks: Vec::new(),
             trouble: None,
         }
@@ -53,15 +58,7 @@ impl Knowledge {
 
     /// An order was issued.
     pub(super) fn record_order(&mut self, id: OrderId, order: Order) {
-        // Only readings are dropped, and only when a task goes on for days: the changing orders are the record.
-        if self.sent.len() >= MOST_SENT
-            && let Some(oldest) = self
-                .sent
-                .iter()
-                .position(|sent| !sent.order.changes_power() && sent.answer.is_some())
-        {
-            self.sent.remove(oldest);
-        }
+        self.leave_out();
         self.sent.push(Sent {
             id,
             order,
@@ -70,6 +67,31 @@ impl Knowledge {
             times: 1,
             answer: None,
         });
+    }
+
+    /// Makes place where there are too many orders: between the first and the last ones, readings go before what changes
+    /// power, and what is not answered stays.
+    fn leave_out(&mut self) {
+        if self.sent.len() < 2 * ENDS_KEPT {
+            return;
+        }
+        let last_soft = self
+            .sent
+            .iter()
+            .rposition(|sent| sent.order == Order::SoftOff);
+        let goes = |place: usize, changes: bool| {
+            let sent = &self.sent[place];
+            // Later steps ask for the pulses and for the last soft request.
+            let asked_for = sent.order.effect() == Effect::Pulse || Some(place) == last_soft;
+            sent.answer.is_some() && sent.order.changes_power() == changes && !asked_for
+        };
+        let between = ENDS_KEPT..self.sent.len();
+        let reading = between.clone().find(|place| goes(*place, false));
+        let place = reading.or_else(|| between.clone().find(|place| goes(*place, true)));
+        if let Some(place) = place {
+            self.sent.remove(place);
+            self.left_out = self.left_out.saturating_add(1);
+        }
     }
 
     pub(super) fn record_handed(&mut self, id: OrderId) {
@@ -414,8 +436,6 @@ pub(super) fn is_ambiguous(refusal: &vocabulary::Refusal) -> bool {
     matches!(refusal.code, 0xC3 | 0xCE | 0xCF | 0xFF)
 }
 
-/// Entries of the record of one task; beyond it old readings are dropped.
-const MOST_SENT: usize = 256;
 const MOST_REMARKS: usize = 16;
 /// How old a reading may be, beside the time for its confirmation, that counts although it was not confirmed.
 const YOUNG: Duration = Duration::from_secs(2);

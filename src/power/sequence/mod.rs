@@ -345,6 +345,11 @@ impl Sequence {
         &self.knowledge.sent
     }
 
+    /// How many orders were sent between the first and the last ones of those.
+    pub fn left_out(&self) -> u32 {
+        self.knowledge.left_out
+    }
+
     pub(super) fn advance(&mut self, now: Instant) {
         let pace = self.pace();
         self.knowledge.clock.advance(now, pace);

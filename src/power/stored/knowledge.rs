@@ -16,6 +16,8 @@ pub(crate) struct Knowledge {
     power: Option<Power>,
     power_at_start: Option<Power>,
     sent: Vec<Sent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left_out: Option<u32>,
     remarks: Vec<String>,
     trouble: Option<String>,
 }
@@ -182,6 +184,7 @@ impl From<&sequence::Knowledge> for Knowledge {
             power,
             power_at_start,
             sent,
+            left_out,
             remarks,
             trouble,
         } = running;
@@ -192,6 +195,7 @@ impl From<&sequence::Knowledge> for Knowledge {
             power: power.map(Into::into),
             power_at_start: power_at_start.map(Into::into),
             sent: sent.iter().filter_map(Sent::of).collect(),
+            left_out: (*left_out > 0).then_some(*left_out),
             remarks: remarks.clone(),
             trouble: trouble.clone(),
         }
@@ -207,6 +211,7 @@ impl From<Knowledge> for sequence::Knowledge {
             power,
             power_at_start,
             sent,
+            left_out,
             remarks,
             trouble,
         } = stored;
@@ -217,6 +222,7 @@ impl From<Knowledge> for sequence::Knowledge {
             power: power.map(Into::into),
             power_at_start: power_at_start.map(Into::into),
             sent: sent.into_iter().map(Into::into).collect(),
+            left_out: left_out.unwrap_or(0),
             remarks,
             trouble,
         }

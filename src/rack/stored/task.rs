@@ -48,6 +48,8 @@ struct StoredIdentity {
     ended_at: Option<WallTime>,
     version: u64,
     controls: Vec<StoredControl>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    controls_left_out: Option<u32>,
 }
 
 /// Who asked.
@@ -125,6 +127,7 @@ impl From<Identity> for StoredIdentity {
             ended_at,
             version,
             controls,
+            controls_left_out,
         } = running;
         StoredIdentity {
             id,
@@ -138,6 +141,7 @@ impl From<Identity> for StoredIdentity {
             ended_at,
             version,
             controls: controls.into_iter().map(Into::into).collect(),
+            controls_left_out: (controls_left_out > 0).then_some(controls_left_out),
         }
     }
 }
@@ -156,6 +160,7 @@ impl From<StoredIdentity> for Identity {
             ended_at,
             version,
             controls,
+            controls_left_out,
         } = stored;
         Identity {
             id,
@@ -169,6 +174,7 @@ impl From<StoredIdentity> for Identity {
             ended_at,
             version,
             controls: controls.into_iter().map(Into::into).collect(),
+            controls_left_out: controls_left_out.unwrap_or(0),
         }
     }
 }

@@ -1,0 +1,113 @@
+//! What somebody can ask for again and again leaves a rack as large as it was.
+
+mod world;
+
+use rackbmcd::model::ENDS_KEPT;
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::call::{Answer, Call, EventId, EventsView, Wishes};
+use rackbmcd::rack::record::Table;
+use rackbmcd::sim::OsMood;
+use world::{World, secs};
+
+fn patient(seconds: u64) -> Wishes {
+    Wishes {
+        timeout: Some(secs(seconds)),
+        ..Wishes::default()
+    }
+}
+
+fn events(world: &mut World, since: Option<EventId>) -> EventsView {
+    let call = Call::Events {
+        since,
+        nodes: Vec::new(),
+        wait: secs(0),
+        limit: 10_000,
+    };
+    match world.call(call) {
+        Ok(Answer::Events(events)) => events,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The largest record of a task.
+fn largest_task(world: &World) -> usize {
+    let sizes = world.remembered(Table::Tasks).map(|(_, value)| value.len());
+    sizes.max().expect("a task")
+}
+
+#[test]
+fn a_task_that_is_suspended_and_resumed_for_ever_stays_as_large_as_it_is() {
+    let mut world = World::new(1, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(10));
+    let task = world.start_task("n01", Operation::SoftPowerOff, patient(100_000));
+    world.run_for(secs(5));
+    let start = events(&mut world, None).next;
+    let mut sizes = Vec::new();
+    for pair in 0..200 {
+        for control in [Control::Suspend, Control::Resume] {
+            world.control(task, control).expect("allowed");
+        }
+        world.run_for(secs(1));
+        if pair == 100 {
+            sizes.push(largest_task(&world));
+            world.crash();
+            world.start();
+            world.run_for(secs(5));
+        }
+    }
+    sizes.push(largest_task(&world));
+    assert!(sizes[1] < sizes[0] + 500, "{sizes:?}");
+    let view = world.task(task);
+    assert_eq!(view.controls.len(), 2 * ENDS_KEPT);
+    assert_eq!(view.controls_left_out, 400 - 2 * ENDS_KEPT as u32);
+    assert_eq!(view.controls[0].control, Control::Suspend);
+    assert_eq!(view.controls[99].control, Control::Resume);
+    assert!(
+        view.orders.len() <= 2 * ENDS_KEPT + 1,
+        "{}",
+        view.orders.len()
+    );
+    assert!(
+        view.orders
+            .iter()
+            .any(|order| order.order == "soft power off")
+    );
+    assert!(
+        events(&mut world, Some(start)).reset,
+        "it was of another life"
+    );
+    world.control(task, Control::Abort).expect("allowed");
+    assert_eq!(world.task(task).state, State::Aborted);
+}
+
+#[test]
+fn events_of_a_task_say_what_it_has_come_to_and_not_its_whole_record() {
+    let mut world = World::new(2, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(10));
+    let start = events(&mut world, None).next;
+    let task = world.start_task("n01", Operation::SoftPowerOff, patient(3600));
+    for _ in 0..200 {
+        world.control(task, Control::Suspend).expect("allowed");
+        world.control(task, Control::Resume).expect("allowed");
+        world.run_for(secs(1));
+    }
+    let told = events(&mut world, Some(start)).events;
+    let of_task = |event: &&rackbmcd::model::Event| event.task.is_some();
+    let longest = told.iter().filter(of_task).map(|event| {
+        let text = serde_json::to_string(event).expect("JSON");
+        text.len()
+    });
+    let (count, longest) = longest.fold((0, 0), |(count, most), length| {
+        (count + 1, length.max(most))
+    });
+    assert!(count > 350, "{count}");
+    assert!(longest < 1500, "{longest} bytes");
+    let version = world.task(task).version;
+    let last = told
+        .iter()
+        .rfind(of_task)
+        .and_then(|event| event.task.as_ref());
+    assert_eq!(last.expect("there are some").version, version);
+}
