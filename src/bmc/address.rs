@@ -173,7 +173,7 @@ impl Bmc {
             {
                 self.address = Resolution::Wanted;
             }
-            Resolution::Known(..) => self.session.open(now, entropy),
+            Resolution::Known(..) => self.log_in(now, entropy),
             Resolution::Unknown => self.address = Resolution::Wanted,
             Resolution::Wanted | Resolution::Asked => {}
         }

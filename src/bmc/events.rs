@@ -7,8 +7,9 @@ use super::queue::Job;
 use super::report::{is_doubtful, silence, trouble_of};
 use super::script::Step;
 use super::settings::GRACE;
+use super::translate::kind;
 use super::upkeep::jittered;
-use super::vocabulary::{self, Delivery, Report, Trouble};
+use super::vocabulary::{self, Delivery, Order, RefusalKind, Report, Trouble};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
 use crate::session::{Event, OpenError, RequestId};
@@ -58,7 +59,7 @@ impl Bmc {
                     self.used_at = now;
                     if self.asks_level(id) {
                         self.level_answered(completion, &data, now);
-                    } else if self.keepalive == Some(id) {
+                    } else if self.keeps_alive(id) {
                         self.kept_alive(completion, &data, now);
                     } else {
                         self.answered(id, completion, &data, now);
@@ -75,6 +76,7 @@ impl Bmc {
                 }
                 Event::Lost(reason) => {
                     self.note(now, format!("session lost: {reason}"));
+                    self.fell_over("the session was lost", now);
                     self.lose_session(now, entropy);
                 }
                 Event::Closed => {}
@@ -181,6 +183,8 @@ impl Bmc {
         let Some(current) = self.current.take_if(|current| current.request == id) else {
             return;
         };
+        let busy = kind(completion) == RefusalKind::Busy;
+        self.pace.answered(now - current.asked_at, busy, now);
         let mut job = current.job;
         if completion == CompletionCode::INSUFFICIENT_PRIVILEGE {
             match self.level_lost(job, now) {
@@ -216,6 +220,9 @@ impl Bmc {
         if current.order.changes_power() && matches!(report, Report::Accepted(_)) {
             self.grace_until = now + GRACE;
         }
+        if matches!(current.order, Order::ResetBmc { .. }) {
+            self.pace.forget_burst();
+        }
         if let Report::Refused(refusal) = &report {
             self.note(
                 now,
@@ -229,7 +236,7 @@ impl Bmc {
     /// A command got no answer: what is harmless is tried once more. That is no proof against the session, which says
     /// itself when it is lost.
     fn unanswered(&mut self, id: RequestId, datagrams: u32, reason: &str, now: Instant) {
-        if self.keepalive == Some(id) {
+        if self.keeps_alive(id) {
             self.note(now, format!("keep-alive: {reason}"));
             self.keepalive = None;
             return;
@@ -242,6 +249,9 @@ impl Bmc {
         job.sent |= datagrams > 0;
         self.note(now, format!("{}: {reason}", job.order.name()));
         let harmless = job.order.repeat() == vocabulary::Repeat::Harmless;
+        if harmless && job.sent {
+            self.fell_over("silence", now);
+        }
         if job.acts() && job.sent {
             self.grace_until = now + GRACE;
         }

@@ -4,6 +4,7 @@
 
 use super::breaker::LogIns;
 use super::identity::Known;
+use super::pace::Lowered;
 use super::settings::Settings;
 use crate::ipmi::SuiteId;
 use crate::session::{Quirks, Session};
@@ -27,6 +28,8 @@ pub struct Knowledge {
     pub log_ins: Option<RefusedLogIns>,
     /// Who the BMC is.
     pub identity: Known,
+    /// What it bears, where that is less than the configured pace.
+    pub pace: Option<Lowered>,
 }
 
 /// Refused log-ins that are remembered over a restart, so that no number of restarts makes a BMC lock us out.

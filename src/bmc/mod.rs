@@ -34,6 +34,7 @@ pub use breaker::LogIns;
 use inquiry::Inquiry;
 pub use knowledge::{Knowledge, RefusedLogIns};
 use knowledge::{log_ins_of, recalled};
+pub use pace::Lowered;
 use pace::Pace;
 pub use presence::Answer as PresenceAnswer;
 use presence::Presence;
@@ -91,13 +92,15 @@ pub struct Bmc {
     alarmed: bool,
     /// Whether the name is to be looked up again, whenever that was done last.
     address_stale: bool,
-    /// A keep-alive that is under way, and nobody's order.
-    keepalive: Option<RequestId>,
+    /// A keep-alive that is under way, and nobody's order; when it was asked for.
+    keepalive: Option<(RequestId, Instant)>,
     inquiry: Inquiry,
     refusals: Refusals,
     presence: Presence,
     reports: VecDeque<(OrderId, Report)>,
     pace: Pace,
+    /// When the log-in may begin that waits for its pace.
+    log_in_at: Option<Instant>,
     breaker: Breaker,
     /// An operation runs on the node: keep the session.
     wanted: bool,
@@ -134,7 +137,13 @@ impl Bmc {
             refusals: Refusals::default(),
             presence: Presence::default(),
             reports: VecDeque::new(),
-            pace: Pace::new(settings.orders_per_second, settings.burst, now),
+            pace: Pace::new(
+                settings.orders_per_second,
+                settings.burst,
+                knowledge.pace,
+                now,
+            ),
+            log_in_at: None,
             breaker: Breaker::new(
                 settings.auth_failures,
                 settings.auth_hold,
@@ -207,6 +216,7 @@ impl Bmc {
         self.knowledge.log_ins = None;
         self.knowledge.suite = None;
         self.knowledge.quirks.clear();
+        self.pace.forget();
         self.session.unlearn();
         self.refusals.forget();
         self.forget_listed();
@@ -244,7 +254,8 @@ impl Bmc {
             self.session
                 .replace_settings(settings.login.clone(), now, entropy);
         }
-        self.pace = Pace::new(settings.orders_per_second, settings.burst, now);
+        self.pace
+            .configure(settings.orders_per_second, settings.burst, now);
         self.settings = settings;
         self.drain(now, entropy);
         self.advance(now, entropy);
@@ -342,7 +353,7 @@ impl Bmc {
     /// When [`Bmc::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let upkeep = (self.is_open() && self.is_idle()).then(|| self.used_at + self.upkeep_after());
-        let curious = [self.inquiry_due(), self.presence_due()];
+        let curious = [self.inquiry_due(), self.presence_due(), self.log_in_at];
         [self.session.poll_timeout(), self.next_turn(), upkeep]
             .into_iter()
             .chain(curious)
@@ -396,6 +407,11 @@ impl Bmc {
     /// The last failures, newest first.
     pub fn failures(&self) -> impl Iterator<Item = &(Instant, String)> {
         self.failures.iter().rev()
+    }
+
+    /// How often it is asked, and why, for explanations.
+    pub fn pace_in_words(&self) -> String {
+        self.pace.in_words()
     }
 
     /// How many orders wait or are under way.
@@ -470,9 +486,11 @@ impl Bmc {
 
     /// Takes the next step that is due: upkeep, opening, the next command.
     fn advance(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.log_in_at = None;
         self.upkeep(now, entropy);
         self.inquire(now);
         self.give_way(now);
+        self.knowledge.pace = self.pace.lowered();
         if self.current.is_some() || self.queue.is_empty() {
             return;
         }

@@ -4,6 +4,7 @@
 //! that what acts, and what a task wants to know, never waits for more than one command of it.
 
 use super::Bmc;
+use super::pace::Turn;
 use super::report::silence;
 use super::script::Script;
 use super::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
@@ -94,6 +95,15 @@ impl Job {
     /// Whether it changes the machine's power.
     pub(super) fn acts(&self) -> bool {
         self.order.changes_power()
+    }
+
+    /// Whose turn it is when it is this one's.
+    pub(super) fn turn(&self) -> Turn {
+        match (self.acts(), self.purpose) {
+            (true, _) => Turn::Acting,
+            (false, Purpose::Task) => Turn::Looking,
+            (false, Purpose::PowerState | Purpose::Aside) => Turn::Aside,
+        }
     }
 
     /// Whether others may go first after each of its commands: it only reads.
@@ -197,11 +207,15 @@ impl Bmc {
         if self.lacks_level(now) {
             return;
         }
-        let Some(urgent) = self.queue.next(now).map(Job::acts) else {
+        let Some(turn) = self.queue.next(now).map(Job::turn) else {
             return;
         };
-        if !self.pace.take(urgent, now) {
+        if self.keepalive_holds(turn).is_some_and(|until| now < until) || !self.pace.take(turn, now)
+        {
             return;
+        }
+        if let Some((request, _)) = self.keepalive.take_if(|_| turn == Turn::Acting) {
+            self.session.withdraw(request);
         }
         let Some(mut job) = self.queue.take_next(now) else {
             return;
@@ -224,17 +238,33 @@ impl Bmc {
         if self.current.is_some() {
             return self.gives_way_at();
         }
-        let ready = |job: &Job| job.not_before.max(self.pace.ready_at(job.acts()));
+        let ready = |job: &Job| {
+            let ready = job.not_before.max(self.pace.ready_at(job.turn()));
+            self.keepalive_holds(job.turn())
+                .map_or(ready, |until| ready.max(until))
+        };
         self.queue.iter().map(ready).min()
+    }
+
+    /// Until when what acts waits for the answer to a keep-alive. Whatever else is asked waits behind that in the
+    /// session.
+    fn keepalive_holds(&self, turn: Turn) -> Option<Instant> {
+        let (_, asked_at) = self.keepalive?;
+        (turn == Turn::Acting).then(|| asked_at + self.one_round_trip())
+    }
+
+    /// How long an answer that only tells something is waited for while something waits to act.
+    pub(super) fn one_round_trip(&self) -> Duration {
+        let usual = self.session.statistics().round_trip;
+        usual.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
     /// When the reading under way is taken back for what waits to act: an answer that did not come within one round
     /// trip may never come, and power must not wait for that.
     fn gives_way_at(&self) -> Option<Instant> {
         let current = self.current.as_ref()?;
-        let usual = self.session.statistics().round_trip.unwrap_or(LONGEST_WAIT);
         (self.queue.wants_to_act() && current.job.gives_way())
-            .then(|| current.asked_at + usual.min(LONGEST_WAIT))
+            .then(|| current.asked_at + self.one_round_trip())
     }
 
     pub(super) fn give_way(&mut self, now: Instant) {

@@ -6,11 +6,13 @@
 //! before. The belief ends with silence (it may come back with other firmware), after a day, and with `rackbmc retry`.
 //! It is for words and for tasks that wait: an order that somebody asks for is sent all the same.
 
+use super::pace::Turn;
 use super::queue::Job;
 use super::vocabulary::{Order, RefusalKind, Report};
 use super::{Bmc, translate};
 use crate::ipmi::command::get_device_id;
 use crate::ipmi::{CompletionCode, Wire};
+use crate::session::RequestId;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -113,14 +115,22 @@ impl Bmc {
     /// The question doubles as a keep-alive: one of the two is under way at most.
     fn ask_whether_available(&mut self, now: Instant) {
         if self.is_open() && self.keepalive.is_none() {
-            self.pace.take(true, now);
-            self.keepalive = Some(self.session.request(translate::keepalive(), now));
+            self.pace.take(Turn::Acting, now);
+            let request = self.session.request(translate::keepalive(), now);
+            self.keepalive = Some((request, now));
         }
+    }
+
+    /// Whether `request` is a keep-alive.
+    pub(super) fn keeps_alive(&self, request: RequestId) -> bool {
+        self.keepalive.is_some_and(|(asked, _)| asked == request)
     }
 
     /// The answer to a keep-alive, or to the question above.
     pub(super) fn kept_alive(&mut self, completion: CompletionCode, data: &[u8], now: Instant) {
-        self.keepalive = None;
+        if let Some((_, asked_at)) = self.keepalive.take() {
+            self.pace.answered(now - asked_at, false, now);
+        }
         let answer = get_device_id::Response::decode(data).ok();
         let available = answer.is_some_and(|answer| completion.is_ok() && !answer.unavailable);
         self.refusals.checked(available, now);

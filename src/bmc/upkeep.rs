@@ -2,7 +2,8 @@
 //!
 //! Driven by the rest of `bmc`, each time that something happened.
 
-use super::queue::Purpose;
+use super::pace::Turn;
+use super::queue::{Job, Purpose};
 use super::report::not_sent;
 use super::vocabulary::Trouble;
 use super::{Bmc, translate};
@@ -87,7 +88,30 @@ impl Bmc {
         } else {
             self.used_at = now;
             self.keepalive_after = jittered(self.settings.keepalive, entropy);
-            self.keepalive = Some(self.session.request(translate::keepalive(), now));
+            self.pace.take(Turn::Acting, now);
+            let request = self.session.request(translate::keepalive(), now);
+            self.keepalive = Some((request, now));
+        }
+    }
+
+    /// Opens the session, when the pace of log-ins allows it.
+    pub(super) fn log_in(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        let turn = self.queue.iter().map(Job::turn).min();
+        let turn = turn.unwrap_or(Turn::Aside);
+        if !self.is_closed() || self.pace.take_log_in(turn, now) {
+            self.session.open(now, entropy);
+        } else {
+            self.log_in_at = Some(self.pace.log_in_at(turn));
+        }
+    }
+
+    /// The BMC fell silent, or its session is gone: perhaps because it was asked too much.
+    pub(super) fn fell_over(&mut self, what: &str, now: Instant) {
+        if self.pace.fell_over(now < self.grace_until, now) {
+            self.note(
+                now,
+                format!("{what} after a burst of commands: half as many from now on"),
+            );
         }
     }
 }

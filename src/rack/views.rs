@@ -246,6 +246,7 @@ impl Snapshot<'_> {
                 format!("{:.1} ms, smoothed", round_trip.as_secs_f64() * 1000.0),
             );
         }
+        fact("pace", place.bmc.pace_in_words());
         fact(
             "sessions",
             format!(

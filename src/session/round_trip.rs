@@ -8,6 +8,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RoundTrip {
     measured: Option<Measured>,
+    /// How often in a row an answer came that may be to any of several copies, and late for the last one: the wait is
+    /// doubled as often (Karn), or a BMC that needs a little longer than the wait gets two copies of everything for ever.
+    unclear: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +23,7 @@ impl RoundTrip {
     /// Takes in a measurement. Only of requests that were sent once: an answer to a repeated one may be to either copy
     /// (Karn).
     pub(super) fn observe(&mut self, sample: Duration) {
+        self.unclear = 0;
         self.measured = Some(match self.measured {
             None => Measured {
                 smoothed: sample,
@@ -46,6 +50,8 @@ impl RoundTrip {
         let expected = self.expected().unwrap_or_default();
         if shortest > expected.max(timing.resend_floor) {
             self.observe(longest);
+        } else if self.expected().is_some_and(|usual| shortest > usual) {
+            self.unclear += 1;
         }
     }
 
@@ -70,16 +76,23 @@ impl RoundTrip {
 
     /// How long to wait for an answer to the first copy.
     pub(super) fn wait(&self, timing: &Timing) -> Duration {
+        let wait = self.measured_wait(timing);
+        let doubled = wait * 2u32.pow(self.unclear.min(4));
+        doubled.min(timing.resend_cap.max(wait))
+    }
+
+    fn measured_wait(&self, timing: &Timing) -> Duration {
         match self.measured {
             None => timing.resend_first,
-            Some(measured) => (measured.smoothed + measured.variation * 4)
-                .max(timing.resend_floor)
-                // A BMC that needs longer than that gets its time.
-                .min(
-                    timing
-                        .resend_cap
-                        .max((measured.smoothed * 3 / 2).min(LONGEST)),
-                ),
+            Some(measured) => (measured.smoothed
+                + (measured.variation * 4).max(measured.smoothed / LEAST_MARGIN))
+            .max(timing.resend_floor)
+            // A BMC that needs longer than that gets its time.
+            .min(
+                timing
+                    .resend_cap
+                    .max((measured.smoothed * 3 / 2).min(LONGEST)),
+            ),
         }
     }
 
@@ -102,6 +115,8 @@ impl RoundTrip {
     }
 }
 
+/// A BMC that always takes the same time gets that share of it as a margin.
+const LEAST_MARGIN: u32 = 4;
 /// No single answer is waited for longer than that.
 const LONGEST: Duration = Duration::from_secs(20);
 /// Round trips from the first message to the answer to a reading, and one more.
@@ -129,6 +144,20 @@ mod tests {
         round_trip.observe(Duration::from_secs(60));
         let wait = round_trip.wait(&timing);
         assert!(wait > Duration::from_secs(10) && wait < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_bmc_that_is_a_little_slower_than_the_wait_gets_one_copy_again() {
+        let timing = Timing::default();
+        let mut round_trip = RoundTrip::default();
+        for _ in 0..20 {
+            round_trip.observe(Duration::from_millis(1));
+        }
+        let (longest, shortest) = (Duration::from_millis(500), Duration::from_millis(100));
+        round_trip.observe_one_of(longest, shortest, &timing);
+        assert!(round_trip.wait(&timing) > longest);
+        round_trip.observe(longest);
+        assert!(round_trip.wait(&timing) > longest);
     }
 
     #[test]

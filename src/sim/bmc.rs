@@ -29,6 +29,8 @@ pub struct Bmc {
     /// Messages that go to who asked after the reply: what came back from satellites.
     pub(super) follow_ups: Vec<Vec<u8>>,
     away_until: Option<Instant>,
+    /// When the commands of the last second came.
+    lately: VecDeque<Instant>,
     unplugged: bool,
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
     delayed: BTreeMap<(Instant, u64), (SocketAddr, Vec<u8>)>,
@@ -57,6 +59,8 @@ pub struct Counters {
     pub log_ins_refused: u64,
     /// Requests carried out in sessions.
     pub requests: u64,
+    /// How often the BMC went away to start again.
+    pub restarts: u64,
 }
 
 impl Bmc {
@@ -74,6 +78,7 @@ impl Bmc {
             reset_due: None,
             follow_ups: Vec::new(),
             away_until: None,
+            lately: VecDeque::new(),
             unplugged: false,
             outbox: VecDeque::new(),
             delayed: BTreeMap::new(),
@@ -254,6 +259,13 @@ impl Bmc {
         self.go_away(self.mood.reset_takes, now);
     }
 
+    /// A command came: how many that makes within a second.
+    pub(super) fn count_command(&mut self, now: Instant) -> u32 {
+        self.lately.retain(|at| *at + Duration::from_secs(1) > now);
+        self.lately.push_back(now);
+        u32::try_from(self.lately.len()).unwrap_or(u32::MAX)
+    }
+
     /// Forgets all sessions and log-ins without a word.
     pub fn forget_sessions(&mut self) {
         self.sessions = Sessions::default();
@@ -335,6 +347,7 @@ impl Bmc {
     fn go_away(&mut self, takes: Duration, now: Instant) {
         self.forget_sessions();
         self.failures.clear();
+        self.counters.restarts += 1;
         self.away_until = Some(now + takes);
     }
 

@@ -311,6 +311,10 @@ pub struct Mood {
     /// A datagram is seen when the next one arrives, as if the network card said of each that it was there only then;
     /// pings the card answers by itself. A guess at what ipmitool's `intelwv2` is for, from the packets that it sends.
     pub sees_late: bool,
+    /// More commands in one second than so many make the BMC restart.
+    pub dies_above: Option<u32>,
+    /// More commands in one second than so many are answered with C0h, node busy.
+    pub busy_above: Option<u32>,
     /// Sends garbage unasked.
     pub babble: Option<Babble>,
     /// Log-ins with a wrong password after which the user is locked out, and for how long.
@@ -362,6 +366,8 @@ impl Default for Mood {
             ignores_close: false,
             reset_takes: Duration::from_secs(60),
             sees_late: false,
+            dies_above: None,
+            busy_above: None,
             babble: None,
             lock_out: None,
             quirks: Quirks::default(),

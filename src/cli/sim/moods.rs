@@ -86,6 +86,8 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
         "dead" => mood.dead = true,
         "full" => mood.session_table_full = Some(value.map_or(Some(0x01), |_| byte())?),
         "forgets" => mood.session_life = Some(time_or(30)?),
+        "dies-above" => mood.dies_above = value.map_or(Some(5), |_| count()).map(Some)?,
+        "busy-above" => mood.busy_above = value.map_or(Some(5), |_| count()).map(Some)?,
         "pings-only" => mood.pings_only = true,
         "ignores-ping" => mood.ignores_ping = true,
         "ignores-capabilities" => mood.ignores_capabilities = true,
@@ -189,7 +191,7 @@ operating system: obeys[:TIME] hangs ignores-first[:N] comes-back[:TIME] boot:TI
 machine:          on-delay:TIME off-delay:TIME min-off:TIME stale[:TIME] strict
 interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused nmi-off
 BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf loses-first-reply
-                  reply-delay:TIME babbles[:EVERY] pings-only ignores-ping ignores-capabilities ignores-cipher-suites
+                  dies-above[:N] busy-above[:N] reply-delay:TIME babbles[:EVERY] pings-only ignores-ping ignores-capabilities ignores-cipher-suites
                   ignores-close level-refused[:N] silent-suite[:N] mismatching-suite[:N]
 firmware:         openbmc authcap intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
                   short-errors extra-status-byte key-digest integrity-sik nochecksum skips-numbers no-name-only

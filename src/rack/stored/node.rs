@@ -60,6 +60,16 @@ struct Knowledge {
     log_ins: Option<LogIns>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<Identity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pace: Option<Pace>,
+}
+
+/// What a BMC bears, where that is less than the configured pace.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pace {
+    percent: u8,
+    times: u32,
 }
 
 /// Log-ins that were refused in a row.
@@ -196,6 +206,7 @@ impl From<&bmc::Knowledge> for Knowledge {
             carried_out,
             log_ins,
             identity,
+            pace,
         } = running;
         let log_ins = log_ins.as_ref().map(|known| LogIns {
             count: known.refused.count,
@@ -211,6 +222,7 @@ impl From<&bmc::Knowledge> for Knowledge {
         } = *identity;
         Knowledge {
             log_ins,
+            pace: pace.map(|bmc::Lowered { percent, times }| Pace { percent, times }),
             identity: guid.map(|_| Identity {
                 guid,
                 other,
@@ -236,6 +248,7 @@ impl From<Knowledge> for bmc::Knowledge {
             carried_out,
             log_ins,
             identity,
+            pace,
         } = stored;
         bmc::Knowledge {
             log_ins: log_ins.map(|known| bmc::RefusedLogIns {
@@ -254,6 +267,7 @@ impl From<Knowledge> for bmc::Knowledge {
                     unstable: known.unstable,
                 })
                 .unwrap_or_default(),
+            pace: pace.map(|Pace { percent, times }| bmc::Lowered { percent, times }),
             suite,
             quirks,
             evidence,

@@ -119,6 +119,14 @@ pub(super) fn execute_in_session(
     if let Some((_, code)) = refused.filter(|(refused, _)| *refused == number) {
         return Some((code, Vec::new()));
     }
+    let lately = bmc.count_command(now);
+    if bmc.mood.dies_above.is_some_and(|most| lately > most) {
+        bmc.reboot_bmc(now);
+        return None;
+    }
+    if bmc.mood.busy_above.is_some_and(|most| lately > most) {
+        return Some((NODE_BUSY, Vec::new()));
+    }
     let (code, data) = execute(bmc, &asker, request, now)?;
     if let Some(session) = bmc.sessions.open.get_mut(&id) {
         session.note(key, code, &data);
@@ -170,4 +178,5 @@ const CANNOT_RETURN: u8 = 0xCA;
 const NOT_PRESENT: u8 = 0xCB;
 const FIELD_INVALID: u8 = 0xCC;
 const DUPLICATE_REQUEST: u8 = 0xCF;
+const NODE_BUSY: u8 = 0xC0;
 const INSUFFICIENT_PRIVILEGE: u8 = 0xD4;
