@@ -56,9 +56,9 @@ pub(super) fn look(call: Call, rack: &Snapshot<'_>) -> Result<Answer, Refused> {
 /// nothing to abort, and that is a success (design, section 3).
 pub(super) fn to_abort(node: &Node, operation: Operation, tasks: &Tasks) -> Option<TaskId> {
     let task = tasks.get(node.task?)?;
-    // One that shows another target because a first reading said so has not begun with anything: what is named is
+    // One that shows another target because a first reading said so, and of which nothing has left: what is named is
     // ended all the same, lest it leaves after the answer.
-    let named = task.identity.operation == operation && !task.has_ordered();
+    let named = task.identity.operation == operation && !task.has_left();
     let meant = named || task.target() == Some(aim_of(operation));
     meant.then_some(task.identity.id)
 }

@@ -115,9 +115,9 @@ impl Node {
     ) -> Vec<Effect> {
         let operation = task.identity.operation;
         let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
-        let keeps_shown = stopped && !task.has_ordered();
+        let keeps_shown = stopped && !task.has_left();
         // One that sent nothing says nothing of what another one may still do.
-        if outcome.state != State::Cancelled && task.has_ordered() {
+        if outcome.state != State::Cancelled && task.has_left() {
             self.memory.late = Late::of(task, at.wall);
         }
         let text = format!("{operation} {}: {}", outcome.state, outcome.text);

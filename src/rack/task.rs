@@ -312,10 +312,10 @@ impl Task {
         )
     }
 
-    /// Whether it has given an order that changes power.
-    pub(super) fn has_ordered(&self) -> bool {
+    /// Whether an order of it that changes power has left, or may have.
+    pub(super) fn has_left(&self) -> bool {
         let mut sent = self.sequence.sent().iter();
-        sent.any(|sent| sent.order.changes_power())
+        sent.any(|sent| sent.order.changes_power() && sent.handed)
     }
 
     /// The answer for the caller of an NMI, where there is one by now: what the BMC said to it, or that the task ended

@@ -241,7 +241,7 @@ impl Rack {
             return;
         };
         let shows = sync::shows(owner, task.is_some(), node.memory.shown);
-        let explained = task.as_ref().is_some_and(|task| task.has_ordered());
+        let explained = task.as_ref().is_some_and(|task| task.has_left());
         if let (Owner::Sync | Owner::Fresh, Some(task)) = (owner, task) {
             task.sequence.observe_power(power, at.now);
         }

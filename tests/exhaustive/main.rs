@@ -13,6 +13,7 @@
 //! `scene` says what is told, `fault` what can go wrong, `story` how it is told and judged, `table` what an abort does.
 
 mod fault;
+mod found;
 mod scene;
 mod story;
 mod table;

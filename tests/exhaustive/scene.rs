@@ -98,6 +98,7 @@ impl Scene {
         world.log = Some(Vec::new());
         world.start();
         let mut watched = Watched::new(world);
+        watched.watch.most_sessions = Some(2);
         if self.turn != Turn::Cold {
             watched.run(secs(4))?;
         }

@@ -1,7 +1,7 @@
 //! One story: a scene with its faults, told to its end under the watch, and what must be so afterwards.
 
 use crate::fault::{Act, Fault, Length};
-use crate::scene::Scene;
+use crate::scene::{Scene, Turn};
 use crate::watch::{Asked, Watched};
 use crate::world::{World, address, millis, secs, who};
 use rackbmcd::bmc::vocabulary::Power;
@@ -201,13 +201,18 @@ impl Story {
     }
 
     fn ask(&mut self, operation: Operation) {
+        let wishes = self.scene.wishes();
+        let asked = match wishes.timeout {
+            Some(_) => Asked::Timed,
+            None => Asked::Other,
+        };
         let call = Call::Start {
             node: "n01".to_owned(),
             operation,
-            wishes: self.scene.wishes(),
+            wishes,
             who: who(),
         };
-        self.watched.ask(call, Asked::Other);
+        self.watched.ask(call, asked);
     }
 
     fn control(&mut self, control: Control) -> Result<(), String> {
@@ -279,6 +284,7 @@ impl Story {
             commands: now.commands - self.base.commands,
             commits: now.commits - self.base.commits,
             events: self.events,
+            no_wrong_readings: self.scene.turn == Turn::TooSlow,
         }
     }
 }
@@ -292,7 +298,7 @@ fn count(world: &World) -> Length {
         datagrams: link.carried(),
         commands: bmc.counters().requests,
         commits: world.tried,
-        events: 0,
+        ..Length::default()
     }
 }
 

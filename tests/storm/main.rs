@@ -20,7 +20,7 @@ mod world;
 use mischief::{Dice, Mischief};
 use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
-use rackbmcd::rack::call::{BatchRequest, Call, OnFailure, TaskId, Wishes};
+use rackbmcd::rack::call::{BatchRequest, Call, OnFailure, PowerChange, TaskId, Wishes};
 use rackbmcd::rack::settings::NodeSettings;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,13 +78,24 @@ impl Storm {
                 let node = name(dice.below(nodes) as usize);
                 let wishes = wishes(dice);
                 let who = who();
+                let mut asked = match wishes.timeout {
+                    Some(_) => Asked::Timed,
+                    None => Asked::Other,
+                };
                 let call = match dice.below(6) {
-                    0 => Call::InjectNmi { node, who },
+                    0 => {
+                        asked = Asked::Other;
+                        Call::InjectNmi { node, who }
+                    }
                     1 | 2 => {
                         let target = dice.pick(&PowerTarget::ALL);
+                        let change = target.change();
+                        if matches!(change, PowerChange::Abort(_)) {
+                            asked = Asked::Other;
+                        }
                         Call::SetPower {
                             node,
-                            change: target.change(),
+                            change,
                             wishes,
                             who,
                         }
@@ -99,7 +110,7 @@ impl Storm {
                         }
                     }
                 };
-                self.watched.ask(call, Asked::Other);
+                self.watched.ask(call, asked);
             }
             35..42 => self.start_batch(),
             42..68 if !active.is_empty() => {

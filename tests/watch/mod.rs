@@ -2,23 +2,26 @@
 //! and became durable, and by what the simulated machines did.
 //!
 //! A broken promise is a line of text; the story ends with the first one. `tests/storm` and `tests/exhaustive` tell
-//! their stories under this watch: `watched` puts it over a world, `truth` and `machines` are what is asked of ends.
+//! their stories under this watch: `watched` puts it over a world, `truth`, `time` and `machines` are what
+//! is asked of ends.
 #![allow(
     dead_code,
     reason = "each teller of stories uses its part of the watch"
 )]
 
 mod machines;
+mod time;
 mod truth;
 mod watched;
 
 pub use watched::{Asked, Watched};
 
-use crate::world::{Logged, World, place};
-use rackbmcd::bmc::vocabulary::{Order, OrderId, Power};
+use crate::world::{Logged, World, address, name, place, secs};
+use rackbmcd::bmc::vocabulary::{Effect, Order, OrderId, Power};
 use rackbmcd::power::{Control, Operation, Sequence, SequenceRecord, Settings, State};
 use rackbmcd::rack::call::{BatchId, TaskId};
 use rackbmcd::rack::record::{Table, Write};
+use rackbmcd::sim::Bmc;
 use rackbmcd::time::Instant;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,11 +65,16 @@ pub struct Seen {
     pub operation: Operation,
     pub settings: Settings,
     pub created: Instant,
+    /// The machine itself was on when it was asked for.
+    pub was_on: bool,
     pub state: State,
     since: Instant,
-    /// Time under way, and time on the way back.
+    /// Time under way, time on the way back, and time in which it or its order waited for its turn.
     ran: Duration,
     returned: Duration,
+    queued: Duration,
+    /// Its timeout was named by the request.
+    pub named: bool,
     crashes: u32,
     /// An order of it waits for its turn.
     gated: bool,
@@ -122,6 +130,9 @@ pub struct Watch {
     pub disturbed: BTreeMap<usize, Instant>,
     pub ends: BTreeMap<&'static str, u64>,
     pub crashes: u64,
+    last_crash: Option<Instant>,
+    /// Where the network is kind enough for such a promise.
+    pub most_sessions: Option<usize>,
     judged_pulses: bool,
 }
 
@@ -156,10 +167,21 @@ impl Watch {
         }
         while self.seen_left < world.left.len() {
             self.left(self.seen_left, world)?;
+            self.sessions(world.left[self.seen_left].node, world)?;
             self.seen_left += 1;
         }
         if news {
             self.limits(world)?;
+        }
+        self.nothing_queues(world.now)
+    }
+
+    /// So many sessions at a BMC are ours at most, where no life before this one has left any there.
+    fn sessions(&self, node: usize, world: &World) -> Result<(), String> {
+        let open = world.sim.bmc(address(node)).map_or(0, Bmc::open_sessions);
+        let alone = self.last_crash.is_none_or(|at| world.now - at > secs(65));
+        if alone && self.most_sessions.is_some_and(|most| open > most) {
+            return Err(format!("{open} sessions are open at {}", name(node)));
         }
         Ok(())
     }
@@ -180,16 +202,20 @@ impl Watch {
             }
         }
         let paused = self.paused.is_some();
+        let was_on = world.is_on(&record.identity.node);
         let seen = self.tasks.entry(id).or_insert_with(|| Seen {
             node: place(&record.identity.node),
             batch: record.identity.batch,
             operation: record.identity.operation,
             settings: sequence.settings().clone(),
             created: now,
+            was_on,
             state: State::Queued,
             since: now,
             ran: Duration::ZERO,
             returned: Duration::ZERO,
+            queued: Duration::ZERO,
+            named: false,
             crashes: 0,
             gated: false,
             durable: None,
@@ -276,6 +302,9 @@ impl Watch {
         }
         // The answer to an order that left before is still awaited, and it is repeated where that is harmless.
         let begun = issued.first_left.is_some();
+        if begun && matches!(issued.order.effect(), Effect::Pulse | Effect::Soft) {
+            return Err(format!("{what} of {id} left twice"));
+        }
         if !begun && self.stopping.is_some_and(|from| index >= from) {
             return Err(format!("{what} of {id} left from a daemon that stops"));
         }
@@ -364,6 +393,13 @@ impl Watch {
             .is_some_and(|seen| !seen.lefts.is_empty())
     }
 
+    /// The request of the task named its timeout.
+    pub fn is_timed(&mut self, id: TaskId) {
+        if let Some(seen) = self.tasks.get_mut(&id) {
+            seen.named = true;
+        }
+    }
+
     /// A control is about to be asked for: nothing may leave from here on, if it is accepted.
     pub fn quiet_from(world: &World) -> usize {
         world.left.len()
@@ -405,6 +441,7 @@ impl Watch {
     /// The daemon is about to be killed.
     pub fn before_crash(&mut self, now: Instant) {
         self.crashes += 1;
+        self.last_crash = Some(now);
         self.pass(now);
     }
 
@@ -453,20 +490,6 @@ impl Watch {
             last_start: None,
         };
         self.batches.insert(id, seen);
-    }
-}
-
-impl Seen {
-    /// Counts the time since the last look.
-    fn pass(&mut self, now: Instant, paused: bool) {
-        let passed = now - self.since;
-        match self.state {
-            State::Running | State::Aborting if self.gated => {}
-            State::Running | State::Aborting => self.ran += passed,
-            State::RollingBack if !paused => self.returned += passed,
-            _ => {}
-        }
-        self.since = now;
     }
 }
 

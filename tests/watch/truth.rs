@@ -1,6 +1,6 @@
 //! Whether what a task says at its end is true of the machine, and whether it ended in time.
 
-use super::{SIGN_OF_LIFE, Watch};
+use super::Watch;
 use crate::world::{World, name, secs};
 use rackbmcd::bmc::vocabulary::{Order, Power, Report};
 use rackbmcd::power::{Operation, Outcome, Sequence, State};
@@ -8,7 +8,6 @@ use rackbmcd::rack::call::TaskId;
 use rackbmcd::sim::{By, ChassisOrder, Executed};
 use rackbmcd::time::Instant;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 impl Watch {
     pub(super) fn ended(
@@ -18,30 +17,11 @@ impl Watch {
         now: Instant,
         world: &mut World,
     ) -> Result<(), String> {
-        let seen = &self.tasks[&id];
         let outcome = sequence.outcome().expect("it has ended");
         let text = &outcome.text;
-        *self.ends.entry(seen.state.name()).or_default() += 1;
-        let rests_on = rests_on(seen.operation, outcome);
-        let mut unknown = SIGN_OF_LIFE * seen.crashes;
-        if seen.crashes > 0 {
-            // Nor does it know of what the disk did not take.
-            let refuses = self
-                .disk_refuses
-                .map_or(Duration::ZERO, |since| now - since);
-            unknown += self.disk_refused + refuses;
-        }
-        let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
-        if seen.ran > longest {
-            return Err(format!(
-                "{id} ran {:?}, longer than {longest:?}: {text}",
-                seen.ran
-            ));
-        }
-        let longest = seen.settings.longest_rollback() + secs(1) + unknown;
-        if seen.returned > longest {
-            return Err(format!("{id} rolled back for {:?}: {text}", seen.returned));
-        }
+        *self.ends.entry(sequence.state().name()).or_default() += 1;
+        let rests_on = rests_on(sequence.operation(), outcome);
+        self.in_time(id, text, now)?;
         let seen = self.tasks.get_mut(&id).expect("just seen");
         (seen.ended_at, seen.rests_on) = (Some(now), rests_on);
         let seen = &self.tasks[&id];
@@ -172,7 +152,7 @@ impl Watch {
             Operation::Cycle if !done(ChassisOrder::Cycle) => Err("no cycle came".to_owned()),
             Operation::InjectNmi if !done(ChassisOrder::Nmi) => Err("no NMI came".to_owned()),
             Operation::Reboot | Operation::SoftReboot
-                if outcome.power_at_start == Some(Power::On) && !went_off() =>
+                if outcome.power_at_start == Some(Power::On) && seen.was_on && !went_off() =>
             {
                 Err("it was never off".to_owned())
             }

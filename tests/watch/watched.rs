@@ -14,6 +14,8 @@ pub enum Asked {
     /// A control on one task, and the place in the list of datagrams at which it was asked for.
     Control(TaskId, Control, usize),
     Batch(u32, Duration),
+    /// A task with a timeout of its own.
+    Timed,
     Pause(usize),
     Other,
 }
@@ -201,6 +203,9 @@ fn take_answers(
             (Asked::Batch(max_parallel, stagger), Ok(Answer::Batch(view))) => {
                 watch.batch(view.id, max_parallel, stagger);
                 batches.push(view.id);
+            }
+            (Asked::Timed, Ok(Answer::Task(view) | Answer::Taken(Some(view)))) => {
+                watch.is_timed(view.id);
             }
             (Asked::Pause(from), Ok(_)) => watch.pause(Some(from), world.now),
             _ => {}

@@ -1,0 +1,39 @@
+//! What the walk has found, kept as tests of their own: all placements of one kind in the scene where it was.
+
+use crate::Plan;
+use crate::fault::{Act, Fault};
+use crate::scene::{Scene, Turn};
+use rackbmcd::api::ironic::target::PowerTarget;
+use rackbmcd::power::Operation;
+
+/// Tells the scene with each of these faults.
+fn tell(scene: Scene, wanted: impl Fn(Fault) -> bool) {
+    let plan = Plan {
+        scene,
+        faults: Vec::new(),
+    };
+    let length = plan.tell().unwrap_or_else(|why| panic!("{why}"));
+    let faults = Fault::placements(length).into_iter();
+    let mut told = 0;
+    for fault in faults.filter(|fault| wanted(*fault)) {
+        let told_so = plan.with(fault).tell();
+        told_so.unwrap_or_else(|why| panic!("{why}"));
+        told += 1;
+    }
+    assert!(told > 0, "there is no such place");
+}
+
+#[test]
+fn a_power_on_that_is_being_written_down_does_not_leave_after_its_soft_reboot_was_aborted_by_name()
+{
+    let scene = Scene {
+        operation: Operation::SoftReboot,
+        on: false,
+        turn: Turn::Plain,
+    };
+    let word = Act::Word(PowerTarget::AbortSoftRebooting);
+    tell(
+        scene,
+        |fault| matches!(fault, Fault::Act(_, act) if act == word),
+    );
+}

@@ -1,0 +1,72 @@
+//! How long a task may take, and for what it may wait.
+
+use super::{SIGN_OF_LIFE, Seen, Watch};
+use crate::world::{millis, secs};
+use rackbmcd::power::{Operation, State};
+use rackbmcd::rack::call::TaskId;
+use rackbmcd::time::Instant;
+use std::time::Duration;
+
+impl Watch {
+    /// Whether a task that has just ended did so within its time.
+    pub(super) fn in_time(&self, id: TaskId, text: &str, now: Instant) -> Result<(), String> {
+        let seen = &self.tasks[&id];
+        let mut unknown = SIGN_OF_LIFE * seen.crashes;
+        if seen.crashes > 0 {
+            // Nor does it know of what the disk did not take.
+            let refuses = self
+                .disk_refuses
+                .map_or(Duration::ZERO, |since| now - since);
+            unknown += self.disk_refused + refuses;
+        }
+        let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
+        if seen.ran > longest {
+            return Err(format!(
+                "{id} ran {:?}, longer than {longest:?}: {text}",
+                seen.ran
+            ));
+        }
+        let longest = seen.settings.longest_rollback() + secs(1) + unknown;
+        if seen.returned > longest {
+            return Err(format!("{id} rolled back for {:?}: {text}", seen.returned));
+        }
+        // What a request names runs from the request, wherever the task waits; what holds it back is not its time.
+        let waited = seen.ran + seen.queued;
+        let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
+        if seen.named && seen.batch.is_none() && waited > longest {
+            return Err(format!(
+                "{id} ended {waited:?} after the request, which named a timeout: longer than {longest:?}: {text}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A hard off waits for no place: only a pause, a maintenance or its own batch keeps it back.
+    pub(super) fn nothing_queues(&self, now: Instant) -> Result<(), String> {
+        for id in &self.active {
+            let seen = &self.tasks[id];
+            let waits = seen.state == State::Queued || seen.gated;
+            let held = self.paused.is_some() || seen.batch.is_some() || seen.crashes > 0;
+            let off = seen.operation == Operation::PowerOff && seen.state != State::RollingBack;
+            if waits && off && !held && seen.durable.is_some() && now - seen.since > millis(500) {
+                return Err(format!("{id} is to switch off hard, and waits"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    /// Counts the time since the last look.
+    pub(super) fn pass(&mut self, now: Instant, paused: bool) {
+        let passed = now - self.since;
+        match self.state {
+            State::Running | State::Aborting if self.gated => self.queued += passed,
+            State::Running | State::Aborting => self.ran += passed,
+            State::RollingBack if !paused => self.returned += passed,
+            State::Queued if !paused => self.queued += passed,
+            _ => {}
+        }
+        self.since = now;
+    }
+}
