@@ -3,7 +3,7 @@
 //! Driven by the rest of `bmc` after each input to the session. Here an order becomes its report.
 
 use super::Bmc;
-use super::queue::Job;
+use super::queue::{Job, OVERDUE, Overdue};
 use super::report::{is_doubtful, silence, trouble_of};
 use super::script::Step;
 use super::settings::GRACE;
@@ -63,6 +63,17 @@ impl Bmc {
                         self.kept_alive(completion, &data, now);
                     } else {
                         self.answered(id, completion, &data, now);
+                    }
+                }
+                Event::AnsweredLate {
+                    id,
+                    completion,
+                    data,
+                } => {
+                    self.breaker.succeeded();
+                    self.used_at = now;
+                    if let Some(late) = self.take_overdue(id) {
+                        self.answered_late(late, completion, &data, now);
                     }
                 }
                 Event::Unanswered { id, .. } if self.inquires(id) => self.inquiry_unanswered(),
@@ -266,5 +277,40 @@ impl Bmc {
             false => Delivery::NotSent,
         };
         self.report(job.id, silence(delivery, Trouble::Silent, reason));
+        if job.sent && !harmless {
+            if self.overdue.len() == OVERDUE {
+                self.overdue.pop_front();
+            }
+            self.overdue.push_back(Overdue { job, request: id });
+        }
+    }
+
+    fn take_overdue(&mut self, request: RequestId) -> Option<Job> {
+        let at = self
+            .overdue
+            .iter()
+            .position(|late| late.request == request)?;
+        self.overdue.remove(at).map(|late| late.job)
+    }
+
+    /// An order was answered after it had been reported unanswered: where it was accepted, that is worth a word. A late
+    /// refusal leaves open what another copy of it did, which a network may have made.
+    fn answered_late(
+        &mut self,
+        mut job: Job,
+        completion: CompletionCode,
+        data: &[u8],
+        now: Instant,
+    ) {
+        let Step::Done(report) = job.script.handle(completion, data) else {
+            return;
+        };
+        self.note(
+            now,
+            format!("{}: answered late: {report}", job.order.name()),
+        );
+        if matches!(report, Report::Accepted(_)) {
+            self.finish(&job, report, now);
+        }
     }
 }

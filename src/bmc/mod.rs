@@ -39,7 +39,7 @@ use pace::Pace;
 pub use presence::Answer as PresenceAnswer;
 use presence::Presence;
 pub use queue::Purpose;
-use queue::{Current, Job, Queue};
+use queue::{Current, Job, Overdue, Queue};
 use refusals::Refusals;
 use report::{not_sent, unknown_fate};
 use settings::QUEUE_LIMIT;
@@ -86,6 +86,7 @@ pub struct Bmc {
     reached_late: bool,
     queue: Queue,
     current: Option<Current>,
+    overdue: VecDeque<Overdue>,
     /// The question for the session's level that is under way.
     level_request: Option<RequestId>,
     /// Whether it is to be told that the BMC is another one.
@@ -129,6 +130,7 @@ impl Bmc {
             reached_late: false,
             queue: Queue::default(),
             current: None,
+            overdue: VecDeque::new(),
             level_request: None,
             alarmed: false,
             address_stale: false,
@@ -345,7 +347,8 @@ impl Bmc {
         !self.reports.is_empty()
     }
 
-    /// The next report.
+    /// The next report. An order that is sent once may have another one after that it was unanswered: that it was
+    /// accepted after all.
     pub fn poll_report(&mut self) -> Option<(OrderId, Report)> {
         self.reports.pop_front()
     }
@@ -481,6 +484,7 @@ impl Bmc {
         self.earlier_ports.clear();
         self.keepalive = None;
         self.level_request = None;
+        self.overdue.clear();
         self.requeue_current();
     }
 

@@ -121,6 +121,16 @@ pub(super) struct Current {
     pub(super) asked_at: Instant,
 }
 
+/// An order that was reported unanswered, and may be answered yet.
+#[derive(Debug)]
+pub(super) struct Overdue {
+    pub(super) job: Job,
+    pub(super) request: RequestId,
+}
+
+/// How many of these are remembered.
+pub(super) const OVERDUE: usize = 4;
+
 /// The orders that wait.
 #[derive(Debug, Default)]
 pub(super) struct Queue {

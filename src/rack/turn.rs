@@ -79,7 +79,7 @@ impl Rack {
     pub(super) fn settle(&mut self, id: NodeId, at: Moment) {
         loop {
             while let Some((order, report)) = self.next_report(id) {
-                self.take_report(order, report, at);
+                self.take_report(id, order, report, at);
             }
             if let Some(task) = self.inventory.get(id).and_then(|node| node.task) {
                 self.run_task(task, at);
@@ -155,12 +155,12 @@ impl Rack {
         self.settle(id, at);
     }
 
-    fn take_report(&mut self, id: OrderId, report: Report, at: Moment) {
-        self.counters.reported(&report);
+    fn take_report(&mut self, node: NodeId, id: OrderId, report: Report, at: Moment) {
         self.gate.drop_held(id);
         let Some(open) = self.ledger.close(id) else {
-            return;
+            return self.take_late_report(node, id, report, at);
         };
+        self.counters.reported(&report);
         let power = match &report {
             Report::Accepted(Reading::Power(power)) => Some(*power),
             Report::Accepted(_) | Report::Refused(_) | Report::Unanswered(_) => None,
@@ -183,6 +183,18 @@ impl Rack {
                 self.planned(call, slot, report, at);
             }
         }
+    }
+
+    /// The order was reported unanswered before, and accepted after all: its task knows more now, if it is under way.
+    fn take_late_report(&mut self, node: NodeId, id: OrderId, report: Report, at: Moment) {
+        let node = self.inventory.get(node);
+        let Some(task) = node.and_then(|node| node.task) else {
+            return;
+        };
+        if let Some(task) = self.tasks.get_mut(task) {
+            task.sequence.handle_report(id, report, at.now);
+        }
+        self.answer_nmi(task, at);
     }
 
     fn answer_order(&mut self, call: CallId, open: &Open, report: Report, at: Moment) {

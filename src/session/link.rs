@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How many answers that may still come late are remembered: half of the 64 sequence numbers.
 const TABOO: usize = 32;
+/// How many requests that were sent once are remembered after their time, until another one has their number.
+const OVERDUE: usize = 4;
 /// How many sequence numbers in a row may be left out (pyghmi: BMCs mind more).
 const GAP: usize = 7;
 
@@ -55,6 +57,8 @@ pub(super) struct Link {
     /// Whose answers may still come late: response's network function, command, request sequence.
     taboo: VecDeque<(u8, u8, u8)>,
     exchange: Option<Exchange>,
+    /// Requests that were sent once, whose answer did not come within their time: it is taken late.
+    overdue: VecDeque<Exchange>,
     /// Datagrams sent since the BMC was heard last.
     silent: u32,
     /// When the first of these left.
@@ -79,6 +83,7 @@ struct Probe {
 }
 
 /// The request under way.
+#[derive(Clone)]
 pub(super) struct Exchange {
     /// Whose it is, `None` for session upkeep.
     pub(super) id: Option<RequestId>,
@@ -109,6 +114,8 @@ pub(super) struct Reply {
     pub(super) longest: Duration,
     /// How long it took if it answers the last one.
     pub(super) shortest: Duration,
+    /// Whether the request had been given up as unanswered.
+    pub(super) late: bool,
 }
 
 /// What the passing of time brought.
@@ -144,6 +151,7 @@ impl Link {
             sequence: 0,
             taboo: VecDeque::new(),
             exchange: None,
+            overdue: VecDeque::new(),
             silent: 0,
             silent_since: Instant::START,
             heard_at: None,
@@ -217,10 +225,11 @@ impl Link {
             duplicate: false,
             request,
         };
+        self.overdue.retain(|overdue| overdue.sequence != sequence);
         if self.silent == 0 {
             self.silent_since = now;
         }
-        let matters = exchange.id.is_some() && exchange.request.patience > TRIFLE;
+        let matters = exchange.id.is_some() && is_worth_waiting(&exchange.request);
         self.probe.due = matters.then(|| now + wait * 2);
         self.probe.hurried = 0;
         let datagram = self.datagram(&exchange, entropy);
@@ -300,6 +309,15 @@ impl Link {
         };
         if exchange.until <= now && !self.grants_more(&mut exchange, pace, now) {
             self.forbid(&exchange);
+            if exchange.id.is_some()
+                && exchange.request.resend == Resend::Never
+                && exchange.handed > 0
+            {
+                if self.overdue.len() == OVERDUE {
+                    self.overdue.pop_front();
+                }
+                self.overdue.push_back(exchange.clone());
+            }
             return Tick::OutOfPatience(exchange);
         }
         if self.is_lost(&exchange, pace, now) {
@@ -329,7 +347,7 @@ impl Link {
             Resend::Never => LONGEST_PULSE,
         };
         let alive = self.heard_at.is_some_and(|at| at > exchange.began);
-        let matters = exchange.id.is_some() && exchange.request.patience > TRIFLE;
+        let matters = exchange.id.is_some() && is_worth_waiting(&exchange.request);
         let more = matters && alive && now < exchange.began + longest;
         if more {
             let wait = pace.round_trip.wait(pace.timing) * 2;
@@ -431,6 +449,9 @@ impl Link {
             self.alive(now);
             return Ok(None);
         }
+        if let Some(late) = self.take_late(&response, now) {
+            return Ok(Some(late));
+        }
         // Nothing answers what did not leave yet, whatever numbers it guessed.
         let left = |exchange: &&mut Exchange| exchange.id.is_none() || exchange.handed > 0;
         let exchange = self.exchange.as_mut().filter(left).ok_or(Dropped::Stale)?;
@@ -454,7 +475,33 @@ impl Link {
             round_trip: (exchange.copies == 1).then(|| now - exchange.sent_at),
             longest: now - exchange.began,
             shortest: now - exchange.sent_at,
+            late: false,
         }))
+    }
+}
+
+impl Link {
+    /// The answer to a request whose time was over: its number was not used since.
+    fn take_late(&mut self, response: &message::Response, now: Instant) -> Option<Reply> {
+        let answer = |exchange: &Exchange| exchange.answer(response.clone(), self.checksums);
+        let answers = self.overdue.iter().map(answer);
+        let (place, (completion, data)) = answers
+            .enumerate()
+            .find_map(|(place, answer)| Some((place, answer.ok().flatten()?)))?;
+        if completion == CompletionCode::DUPLICATE {
+            return None;
+        }
+        let exchange = self.overdue.remove(place)?;
+        let took = now - exchange.began;
+        Some(Reply {
+            id: exchange.id,
+            completion,
+            data,
+            round_trip: Some(took),
+            longest: took,
+            shortest: took,
+            late: true,
+        })
     }
 }
 
@@ -515,6 +562,11 @@ impl Exchange {
         }
         Err(Dropped::Stale)
     }
+}
+
+/// Whether a request is of those that somebody waits for.
+pub(super) fn is_worth_waiting(request: &Request) -> bool {
+    request.patience > TRIFLE
 }
 
 /// The message of a request, wrapped in Send Message as often as its way needs (§6.13, §22.7).

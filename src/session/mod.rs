@@ -169,7 +169,8 @@ impl Session {
     }
 
     /// Takes a request. It waits until the session is open and those before it are over; it does not open the session.
-    /// Exactly one `Answered` or `Unanswered` will come of it, unless it is withdrawn or the session abandoned.
+    /// Exactly one `Answered` or `Unanswered` will come of it, unless it is withdrawn or the session abandoned; after the
+    /// latter an `AnsweredLate` may follow.
     pub fn request(&mut self, request: Request, now: Instant) -> RequestId {
         let id = RequestId(self.next_id);
         self.next_id += 1;
@@ -287,7 +288,13 @@ impl Session {
                     Ok(Some(reply)) => {
                         self.memory.observe(&reply, &self.settings.timing);
                         self.unreachable = 0;
-                        if let Some(id) = reply.id {
+                        if let (Some(id), true) = (reply.id, reply.late) {
+                            self.events.push_back(Event::AnsweredLate {
+                                id,
+                                completion: reply.completion,
+                                data: reply.data,
+                            });
+                        } else if let Some(id) = reply.id {
                             self.transmits
                                 .retain(|transmit| transmit.request != Some(id));
                             self.events.push_back(Event::Answered {
@@ -514,14 +521,16 @@ impl Session {
             timing: &self.settings.timing,
             round_trip: &self.memory.round_trip,
         };
-        let datagram = open.link.begin(
-            Some(waiting.id),
-            waiting.request,
-            waiting.until,
-            pace,
-            now,
-            entropy,
-        );
+        // A BMC that is known to be slow gets its time.
+        let until = match link::is_worth_waiting(&waiting.request) {
+            true => waiting
+                .until
+                .max(now + pace.round_trip.wait(pace.timing) * 2),
+            false => waiting.until,
+        };
+        let datagram =
+            open.link
+                .begin(Some(waiting.id), waiting.request, until, pace, now, entropy);
         self.transmits.push_back(Transmit {
             datagram,
             fresh_port: false,

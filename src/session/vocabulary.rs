@@ -137,6 +137,15 @@ pub enum Event {
         /// How long it took, where only one datagram was sent.
         round_trip: Option<Duration>,
     },
+    /// The answer to a request that was sent once, and was `Unanswered` before.
+    AnsweredLate {
+        /// Which.
+        id: RequestId,
+        /// How it went.
+        completion: CompletionCode,
+        /// The response's data.
+        data: Vec<u8>,
+    },
     /// A request brought no answer.
     Unanswered {
         /// Which.

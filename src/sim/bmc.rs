@@ -38,6 +38,8 @@ pub struct Bmc {
     peers: BTreeSet<SocketAddr>,
     /// A datagram that the next one will show to the BMC.
     unseen: Option<(SocketAddr, Vec<u8>)>,
+    /// The reply under way leaves then.
+    pub(super) late_until: Option<Instant>,
     babble_at: Option<Instant>,
     counters: Counters,
 }
@@ -61,6 +63,8 @@ pub struct Counters {
     pub requests: u64,
     /// How often the BMC went away to start again.
     pub restarts: u64,
+    /// Log-ins under way and open sessions, the most that there were at once.
+    pub most_sessions: usize,
 }
 
 impl Bmc {
@@ -85,6 +89,7 @@ impl Bmc {
             sent: 0,
             peers: BTreeSet::new(),
             unseen: None,
+            late_until: None,
             babble_at: None,
             counters: Counters::default(),
         }
@@ -131,6 +136,8 @@ impl Bmc {
             Some(Received::Plus(packet)) => self.on_plus(from, &packet, now),
             None => self.drop_packet(),
         }
+        let taken = self.sessions.taken();
+        self.counters.most_sessions = self.counters.most_sessions.max(taken);
         if let Some(takes) = self.reset_due.take() {
             self.go_away(takes, now);
         }
@@ -139,17 +146,16 @@ impl Bmc {
     /// Time has passed: timers run out, the machine goes on, delayed replies leave.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.host.advance(&self.mood, now);
-        let settings = &self.settings;
+        let (half_open, idle) = (self.half_open_life(), self.idle_life());
         self.sessions
             .half_open
-            .retain(|_, log_in| log_in.since + settings.half_open_timeout > now);
+            .retain(|_, log_in| log_in.since + half_open > now);
         self.sessions
             .challenges
-            .retain(|_, log_in| log_in.since + settings.half_open_timeout > now);
+            .retain(|_, log_in| log_in.since + half_open > now);
         let life = self.mood.session_life;
         self.sessions.open.retain(|_, session| {
-            session.heard_at + settings.idle_timeout > now
-                && life.is_none_or(|life| session.opened_at + life > now)
+            session.heard_at + idle > now && life.is_none_or(|life| session.opened_at + life > now)
         });
         if self.away_until.is_some_and(|until| until <= now) {
             self.away_until = None;
@@ -172,9 +178,10 @@ impl Bmc {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let log_ins = (self.sessions.half_open.values().map(|log_in| log_in.since))
             .chain(self.sessions.challenges.values().map(|log_in| log_in.since))
-            .map(|since| since + self.settings.half_open_timeout);
+            .map(|since| since + self.half_open_life());
+        let idle = self.idle_life();
         let sessions = self.sessions.open.values().map(|session| {
-            let idle = session.heard_at + self.settings.idle_timeout;
+            let idle = session.heard_at + idle;
             let life = self.mood.session_life;
             life.map_or(idle, |life| idle.min(session.opened_at + life))
         });
@@ -287,11 +294,12 @@ impl Bmc {
     }
 
     pub(super) fn send(&mut self, to: SocketAddr, bytes: Vec<u8>, now: Instant) {
-        if self.mood.reply_delay.is_zero() {
+        let late = self.late_until.take().unwrap_or(now);
+        let at = late + self.mood.reply_delay;
+        if at <= now {
             self.outbox.push_back((to, bytes));
         } else {
             self.sent += 1;
-            let at = now + self.mood.reply_delay;
             self.delayed.insert((at, self.sent), (to, bytes));
         }
     }

@@ -18,6 +18,7 @@ mod event_log;
 mod host;
 mod link;
 mod mood;
+mod openbmc;
 mod plus;
 mod rack;
 mod satellite;
@@ -38,6 +39,7 @@ pub use mood::{
     Babble, BootMood, CommandRefusal, EarlyOn, LogMood, Mood, NmiEffect, OsMood, Pointless, Quirks,
     Refusal, Repeated,
 };
+pub use openbmc::{Ipmid, OpenBmc};
 pub use rack::{Delivery, Rack};
 pub use satellite::Satellite;
 pub use settings::{BmcSettings, Privilege, User};

@@ -4,7 +4,9 @@
 //! The default is a good BMC that does as the specification says, with an operating system that obeys after 5 s.
 
 use super::host::ChassisOrder;
+use super::openbmc::OpenBmc;
 use crate::time::Instant;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How the operating system takes a soft power off.
@@ -206,6 +208,8 @@ pub struct Quirks {
     pub user_field_16: bool,
     /// There is no Set Session Privilege Level: silence; a session begins with its highest level (`i82571spt`).
     pub no_set_privilege: bool,
+    /// Replies are enciphered and carry no integrity code, though the suite has both (OpenBMC of 2018).
+    pub unsigned_replies: bool,
     /// Replies are authenticated and not enciphered, though the suite does both.
     pub plain_replies: bool,
     /// After a reset or cycle of the machine, Close Session is not answered (Intel Tiger 4).
@@ -286,6 +290,14 @@ pub struct Mood {
     pub loses_first_reply: bool,
     /// From a request to its reply.
     pub reply_delay: Duration,
+    /// The same for commands about the machine, beside that; the machine does them at once.
+    pub chassis_delay: Duration,
+    /// Replies come from this address, not from the one that was asked.
+    pub answers_from: Option<SocketAddr>,
+    /// RAKP 4, and all answers inside of sessions, get lost.
+    pub silent_sessions: bool,
+    /// What is OpenBMC's.
+    pub openbmc: OpenBmc,
     /// Hears nothing until then.
     pub deaf_until: Option<Instant>,
     /// Hears nothing at all.
@@ -354,6 +366,10 @@ impl Default for Mood {
             repeated: Repeated::Executed,
             loses_first_reply: false,
             reply_delay: Duration::ZERO,
+            chassis_delay: Duration::ZERO,
+            answers_from: None,
+            silent_sessions: false,
+            openbmc: OpenBmc::default(),
             deaf_until: None,
             dead: false,
             session_table_full: None,

@@ -117,8 +117,10 @@ impl Bmc {
             }
         }
         let fits = |have: u8, asked: Option<u8>| asked.is_none_or(|asked| asked == have);
+        let only = self.mood.openbmc.only_suite;
         let suite = (self.settings.suites.iter())
             .filter_map(|id| Suite::by_id(*id))
+            .filter(|suite| only.is_none_or(|only| only == suite.id))
             .filter(|suite| {
                 fits(suite.authentication.number(), asked[0])
                     && fits(suite.integrity.number(), asked[1])
@@ -387,6 +389,9 @@ impl Bmc {
         let session = self.session(from, &log_in, &challenge, &session_key, now);
         self.sessions.open.insert(id, session);
         self.counters_mut().sessions_opened += 1;
+        if self.mood.silent_sessions {
+            return None;
+        }
         let mut reply = vec![self.tag(tag), 0x00, 0, 0];
         reply.extend(log_in.console_id.to_le_bytes());
         reply.extend(check_value);
@@ -462,7 +467,10 @@ impl Bmc {
         let reply = self.response(&request, code, &data);
         let follow_ups = std::mem::take(&mut self.follow_ups);
         for message in [reply].into_iter().chain(follow_ups) {
-            if let Some(sent) = self.seal(id, &message) {
+            if let Some(sent) = self
+                .seal(id, &message)
+                .filter(|_| !self.mood.silent_sessions)
+            {
                 self.send(from, sent, now);
             }
         }
@@ -537,12 +545,13 @@ impl Bmc {
         if confidentiality.number() != 0 {
             flags |= wire::ENCRYPTED;
         }
-        if suite.integrity != Integrity::None {
+        let signs = suite.integrity != Integrity::None && !quirks.unsigned_replies;
+        if signs {
             flags |= wire::AUTHENTICATED;
         }
         let payload = confidentiality.hide(cipher_key, vector, message, quirks.aes_pad_16_for_0);
         let mut inner = wire::write_plus_inner(flags, IPMI, *console_id, sequence, &payload);
-        if suite.integrity != Integrity::None {
+        if signs {
             wire::push_pad(&mut inner, quirks.icts_pad);
             let password = &self.settings.users.get(session.user)?.password;
             let code = suite.integrity.code(integrity_key, password, &inner);

@@ -107,9 +107,10 @@ impl Rack {
             let ((at, _), flight) = self.flights.pop_first()?;
             match flight.direction {
                 Direction::TowardsConsole => {
+                    let other = self.bmc(flight.bmc).and_then(|bmc| bmc.mood().answers_from);
                     return Some(Delivery {
                         at,
-                        from: flight.bmc,
+                        from: other.unwrap_or(flight.bmc),
                         to: flight.console,
                         bytes: flight.bytes,
                     });

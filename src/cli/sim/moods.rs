@@ -3,7 +3,9 @@
 //! Pure: text to [`Mood`] and link conditions.
 
 use super::arguments::SimError;
-use crate::sim::{Babble, Conditions, EarlyOn, Mood, NmiEffect, OsMood, Pointless, Repeated};
+use crate::sim::{
+    Babble, Conditions, EarlyOn, Ipmid, Mood, NmiEffect, OsMood, Pointless, Repeated,
+};
 use std::time::Duration;
 
 /// Applies `words`, joined by `+` or `,`, to a mood and the conditions of its link.
@@ -106,7 +108,16 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
             quirks.unchecked_open_level = true;
             quirks.pong_little_endian = true;
             mood.executes_copies = true;
+            mood.openbmc.only_suite = Some(17);
+            mood.openbmc.forgets_half_open = true;
         }
+        "crowded" => mood.openbmc.others = value.map_or(Some(18), |_| count())?,
+        "ipmid-gone" => mood.openbmc.ipmid = Ipmid::Gone,
+        "ipmid-hung" => mood.openbmc.ipmid = Ipmid::Hung,
+        "no-ipmi-account" => mood.openbmc.no_ipmi_account = true,
+        "chassis-delay" => mood.chassis_delay = time()?,
+        "silent-sessions" => mood.silent_sessions = true,
+        "unsigned-replies" => quirks.unsigned_replies = true,
         "level-refused" => mood.level_refusals = value.map_or(Some(1), |_| count())?,
         "silent-suite" => {
             quirks.silent_suite = value.map_or(Some(17), |_| count())?.try_into().ok()
@@ -192,10 +203,10 @@ machine:          on-delay:TIME off-delay:TIME min-off:TIME stale[:TIME] strict
 interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused nmi-off
 BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf loses-first-reply
                   dies-above[:N] busy-above[:N] reply-delay:TIME babbles[:EVERY] pings-only ignores-ping ignores-capabilities ignores-cipher-suites
-                  ignores-close level-refused[:N] silent-suite[:N] mismatching-suite[:N]
+                  ignores-close level-refused[:N] silent-suite[:N] mismatching-suite[:N] chassis-delay:TIME silent-sessions
 firmware:         openbmc authcap intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
                   short-errors extra-status-byte key-digest integrity-sik nochecksum skips-numbers no-name-only
-                  plain-replies silent-close-after-reset
+                  plain-replies silent-close-after-reset unsigned-replies crowded[:N] ipmid-gone ipmid-hung no-ipmi-account
 IPMI 1.5:         pad-1.5 idzero noauthcode endianseq unexpectedauth forcepermsg quanta supermicro intelwv2
 network:          loss:CHANCE duplicate:CHANCE reorder:CHANCE corrupt:CHANCE delay:TIME jitter:TIME
 Join several with +, as in hangs+stale:3s+loss:0.1. TIME is 5s, 200ms or 2m, CHANCE 0 to 1.";

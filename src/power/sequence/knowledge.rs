@@ -102,6 +102,21 @@ impl Knowledge {
         }
     }
 
+    /// Notes that an order was accepted which was reported unanswered before; whether it was one.
+    pub(super) fn record_late_answer(&mut self, id: OrderId, report: &Report) -> bool {
+        let sent = self.sent.iter_mut().rev().find(|sent| sent.id == id);
+        let Some(sent) = sent.filter(|sent| sent.order.changes_power()) else {
+            return false;
+        };
+        let unanswered = matches!(sent.answer, Some((_, Report::Unanswered(_))));
+        if !unanswered || !matches!(report, Report::Accepted(_)) {
+            return false;
+        }
+        sent.handed = true;
+        sent.answer = Some((self.clock.since_begin(), report.clone()));
+        true
+    }
+
     /// Notes an answer; false where the order is unknown or was answered before.
     pub(super) fn record_answer(&mut self, id: OrderId, report: &Report) -> bool {
         let at = self.clock.since_begin();

@@ -20,7 +20,7 @@ use super::{Control, Operation, Outcome, Sent, Settings, State, Target};
 use crate::bmc::vocabulary::{Order, OrderId, Power, Report};
 use crate::time::Instant;
 use clock::Pace;
-use phase::{Aim, Next, Phase, SlowLook, Then};
+use phase::{Aim, Fate, Next, Phase, SlowLook, Then};
 use std::collections::VecDeque;
 
 /// One operation on one node.
@@ -98,9 +98,16 @@ impl Sequence {
     }
 
     /// The one report of an order. A late one, of an order that was left behind, goes into the record of what was
-    /// sent and changes nothing else; an unknown id changes nothing at all.
+    /// sent and changes nothing else; an unknown id changes nothing at all. After a report that a pulse was unanswered
+    /// another one may say that it was accepted: then it is known that it arrived.
     pub fn handle_report(&mut self, id: OrderId, report: Report, now: Instant) {
         self.advance(now);
+        if self.knowledge.record_late_answer(id, &report) {
+            if let Some(fate @ Fate::Unknown { .. }) = self.phase.fate_mut() {
+                *fate = Fate::Accepted;
+            }
+            return self.expire();
+        }
         if !self.knowledge.record_answer(id, &report) {
             return;
         }

@@ -309,6 +309,15 @@ impl Phase {
         }
     }
 
+    /// What is thought of a pulse that was sent.
+    pub(in crate::power) fn fate_mut(&mut self) -> Option<&mut Fate> {
+        match self {
+            Phase::Judging { fate, .. } | Phase::NmiWatching { fate, .. } => Some(fate),
+            Phase::Suspended { inner, .. } => inner.fate_mut(),
+            _ => None,
+        }
+    }
+
     /// The place of its order; see [`Phase::next_mut`].
     pub(in crate::power) fn next(&self) -> Option<Next> {
         match self {

@@ -75,6 +75,12 @@ pub(super) fn execute(
     {
         return Some((code, Vec::new()));
     }
+    if let Some(code) = bmc.kept_from_ipmid(asker, key, now) {
+        return Some((code, Vec::new()));
+    }
+    if request.net_fn == NET_FN_CHASSIS && asker.session.is_some() {
+        bmc.late_until = Some(now + bmc.mood.chassis_delay);
+    }
     let not_ready = bmc.mood.not_ready.filter(|(until, _)| now < *until);
     let reply = may(asker, request).and_then(|()| match request.net_fn {
         NET_FN_CHASSIS if not_ready.is_some() => Err(not_ready.map_or(0, |(_, code)| code)),
@@ -179,4 +185,4 @@ const NOT_PRESENT: u8 = 0xCB;
 const FIELD_INVALID: u8 = 0xCC;
 const DUPLICATE_REQUEST: u8 = 0xCF;
 const NODE_BUSY: u8 = 0xC0;
-const INSUFFICIENT_PRIVILEGE: u8 = 0xD4;
+pub(super) const INSUFFICIENT_PRIVILEGE: u8 = 0xD4;

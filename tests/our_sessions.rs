@@ -1,0 +1,105 @@
+//! How many sessions of ours a simulated BMC has at once, in virtual time: never more than two, half-open ones and those of
+//! an earlier life of the daemon included; and an order that changes power is never kept waiting for that.
+
+mod world;
+
+use rackbmcd::power::Operation;
+use rackbmcd::rack::call::{Call, Wishes};
+use rackbmcd::sim::Conditions;
+use std::time::Duration;
+use world::{World, millis, secs};
+
+/// A rack whose BMC keeps every session for a minute, half-open ones as well, and answers nothing inside of them.
+fn forgetful_of_nothing(seed: u64) -> World {
+    let mut world = World::new(seed, 1);
+    world.run_for(secs(200));
+    world.crash();
+    world.bmc("n01").forget_sessions();
+    world.bmc("n01").settings_mut().half_open_timeout = secs(60);
+    world
+}
+
+#[test]
+fn readings_never_make_more_than_two_sessions_at_a_bmc_that_answers_nothing_in_them() {
+    let mut world = forgetful_of_nothing(1);
+    world.run_for(secs(100));
+    world.mood("n01").silent_sessions = true;
+    // It cannot be told that they are closed either.
+    world.mood("n01").ignores_close = true;
+    world.start();
+    for _ in 0..60 {
+        world.ask(Call::FreshNode("n01".into()));
+        world.run_for(secs(10));
+    }
+    let counters = world.bmc("n01").counters();
+    assert!(counters.most_sessions <= 2, "{counters:?}");
+    assert!(
+        counters.sessions_opened >= 6,
+        "it goes on trying: {counters:?}"
+    );
+}
+
+#[test]
+fn what_keeps_readings_waiting_is_said_and_a_task_does_not_wait_for_it() {
+    let mut world = forgetful_of_nothing(2);
+    world.run_for(secs(100));
+    world.start();
+    world.run_for(secs(2));
+    // From now on nothing arrives at the BMC inside of sessions: each one that is opened is left there.
+    world.mood("n01").silent_sessions = true;
+    world.bmc("n01").forget_sessions();
+    let call = world.ask(Call::FreshNode("n01".into()));
+    world.run_for(secs(40));
+    drop(world.take_answer(call));
+    let call = world.ask(Call::FreshNode("n01".into()));
+    world.run_for(secs(6));
+    drop(world.take_answer(call));
+    let opens = |world: &mut World| world.bmc("n01").counters().open_requests;
+    let before = opens(&mut world);
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    world.run_for(secs(35));
+    assert!(opens(&mut world) > before, "{:#?}", world.task(task));
+}
+
+#[test]
+fn a_life_that_has_just_ended_counts_as_one_session() {
+    let mut world = forgetful_of_nothing(3);
+    world.run_for(secs(100));
+    world.start();
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    world.run_task(task, secs(9));
+    assert_eq!(world.bmc("n01").open_sessions(), 1);
+    world.crash();
+    world.mood("n01").silent_sessions = true;
+    world.mood("n01").ignores_close = true;
+    world.start();
+    // One beside the one that may be there.
+    let opened = |world: &mut World| world.bmc("n01").counters().sessions_opened;
+    let before = opened(&mut world);
+    for _ in 0..4 {
+        world.ask(Call::FreshNode("n01".into()));
+        world.run_for(secs(10));
+    }
+    assert_eq!(opened(&mut world) - before, 1);
+    assert!(world.bmc("n01").counters().most_sessions <= 2);
+    world.run_for(secs(120));
+    assert!(opened(&mut world) - before >= 2, "its time is over");
+}
+
+#[test]
+fn a_network_that_is_slow_leaves_no_more_than_two_half_open() {
+    for seconds in [1, 2, 3, 4, 8] {
+        let mut world = forgetful_of_nothing(4);
+        world.run_for(secs(100));
+        let conditions = Conditions {
+            delay: Duration::from_millis(500 * seconds),
+            ..Conditions::default()
+        };
+        world.link("n01", conditions);
+        world.start();
+        world.run_for(secs(200));
+        let counters = world.bmc("n01").counters();
+        assert!(counters.most_sessions <= 2, "{seconds} s: {counters:?}");
+        assert!(world.node("n01").rackbmcd.reading.is_some(), "{seconds} s");
+    }
+}

@@ -1,0 +1,100 @@
+//! Simulated BMCs that need seconds for an answer, in virtual time: their sessions are kept, and what they answer late counts.
+
+mod world;
+
+use rackbmcd::power::{Operation, State};
+use rackbmcd::rack::call::{TaskId, Wishes};
+use rackbmcd::sim::{ChassisOrder, Conditions};
+use std::time::Duration;
+use world::{World, millis, secs};
+
+fn wishes(timeout: Duration) -> Wishes {
+    Wishes {
+        timeout: Some(timeout),
+        ..Wishes::default()
+    }
+}
+
+#[test]
+fn bmcs_that_take_seconds_for_each_chassis_command_are_read_and_switched_in_one_session() {
+    for (seconds, slots) in [(3, 8), (5, 8), (10, 8), (3, 1), (10, 1)] {
+        let mut world = World::new(1, 1);
+        world.crash();
+        world.bmc("n01").forget_sessions();
+        world.bmc("n01").settings_mut().session_limit = slots;
+        world.mood("n01").chassis_delay = secs(seconds);
+        let before = world.bmc("n01").counters();
+        world.start();
+        world.run_for(secs(30));
+        assert!(world.node("n01").rackbmcd.reading.is_some(), "{seconds} s");
+        // From here on there is something to do all the time, so that the session is wanted all the time.
+        for (operation, on) in [
+            (Operation::SoftPowerOff, false),
+            (Operation::PowerOn, true),
+            (Operation::PowerOff, false),
+            (Operation::PowerOn, true),
+        ] {
+            let task = world.start_task("n01", operation, wishes(secs(120)));
+            let view = world.run_task(task, secs(121));
+            assert_eq!(view.state, State::Succeeded, "{seconds} s: {view:#?}");
+            assert_eq!(world.is_on("n01"), on);
+        }
+        let after = world.bmc("n01").counters();
+        let opened = after.sessions_opened - before.sessions_opened;
+        assert!(
+            opened <= 2,
+            "{seconds} s: {opened} sessions, one of the first reading alone"
+        );
+        assert_eq!(after.most_sessions, 1, "{seconds} s");
+        assert_eq!(world.executed("n01", ChassisOrder::Soft), 1, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_late_answer_to_a_pulse_says_that_it_arrived() {
+    for (operation, order) in [
+        (Operation::Reset, ChassisOrder::Reset),
+        (Operation::Cycle, ChassisOrder::Cycle),
+        (Operation::InjectNmi, ChassisOrder::Nmi),
+    ] {
+        let mut world = World::new(2, 1);
+        let conditions = Conditions {
+            delay: millis(50),
+            ..Conditions::default()
+        };
+        world.link("n01", conditions);
+        // Long enough to be seen.
+        world.mood("n01").cycle_off_time = secs(20);
+        world.run_for(secs(2));
+        let task = world.start_task("n01", operation, wishes(secs(60)));
+        // It has the pulse, and answers that and what follows after six seconds: nothing before the pulse's time is over.
+        while !pulse_left(&mut world, task) {
+            world.run_for(millis(10));
+        }
+        world.mood("n01").reply_delay = secs(6);
+        world.run_until(world.now + secs(5), |world| unanswered(world, task));
+        assert!(unanswered(&mut world, task), "{operation}");
+        let view = world.run_task(task, secs(61));
+        assert_eq!(view.state, State::Succeeded, "{operation}: {view:#?}");
+        let said = view.outcome.unwrap_or_default();
+        assert!(said.contains("accepted"), "{operation}: {said}");
+        assert_eq!(world.executed("n01", order), 1);
+    }
+}
+
+fn pulse_left(world: &mut World, task: TaskId) -> bool {
+    let orders = world.task(task).orders;
+    orders.iter().any(|order| order.changes_power && order.left)
+}
+
+/// Whether the pulse's answer is not waited for any more.
+fn unanswered(world: &mut World, task: TaskId) -> bool {
+    let orders = world.task(task).orders;
+    let pulse = orders.iter().find(|order| order.changes_power);
+    pulse.is_some_and(|pulse| {
+        pulse
+            .answer
+            .as_ref()
+            .is_some_and(|answer| answer != "accepted")
+    })
+}
