@@ -7,7 +7,7 @@ use rackbmcd::power::Operation;
 use rackbmcd::rack::call::{Call, Wishes};
 use rackbmcd::sim::Conditions;
 use std::time::Duration;
-use world::{World, millis, secs};
+use world::{World, secs};
 
 /// A rack whose BMC keeps every session for a minute, half-open ones as well, and answers nothing inside of them.
 fn forgetful_of_nothing(seed: u64) -> World {
