@@ -130,3 +130,31 @@ fn a_session_whose_level_is_refused_is_closed() {
     let counters = world.bmc.counters();
     assert_eq!(counters.sessions_opened, counters.sessions_closed);
 }
+
+#[test]
+fn a_refused_rakp_3_after_two_valid_rakp_2_is_a_restart_and_never_a_failed_log_in() {
+    // The BMC makes a new number for each copy of RAKP 1, so that RAKP 3 answers an old one: 0Fh.
+    for times in [1, 2, 3, u32::MAX] {
+        let mut seen = 0;
+        let mut world = world(move |way, kind| match (way, kind) {
+            (Way::There, Kind::Setup(RAKP_1)) => {
+                seen += 1;
+                if seen <= times {
+                    Fate::Twice
+                } else {
+                    Fate::Arrives
+                }
+            }
+            _ => Fate::Arrives,
+        });
+        match world.open() {
+            Ok(_) => assert_eq!(world.bmc.counters().sessions_opened, 1, "{times}"),
+            Err(error) => {
+                assert_eq!(times, u32::MAX, "{error}");
+                let told = error.to_string();
+                assert!(!told.contains("password"), "{told}");
+                assert!(matches!(error, OpenError::Stalled { .. }), "{told}");
+            }
+        }
+    }
+}

@@ -23,6 +23,7 @@ impl Bmc {
                 Event::Opened(opened) => {
                     self.used_at = now;
                     self.earlier_ports.clear();
+                    self.elsewhere = None;
                     self.reached_late |= std::mem::take(&mut self.told);
                     self.answered_at = self.address();
                     self.forget_presence();
@@ -105,7 +106,10 @@ impl Bmc {
             return self.open_failed(error, now, entropy);
         }
         self.told = true;
-        let text = format!("no answer yet, still trying: {error}");
+        let text = format!(
+            "no answer yet, still trying: {}",
+            self.with_elsewhere(error)
+        );
         if now < self.grace_until {
             self.note(now, text.clone());
             self.refuse_queue(Trouble::Silent, &text);
@@ -114,6 +118,19 @@ impl Bmc {
         self.give_up(Trouble::Silent, &text, now);
         if silent {
             self.look_for_presence(now, entropy);
+        }
+    }
+
+    /// The words of an error, with where answers came from that were not taken.
+    fn with_elsewhere(&self, error: &OpenError) -> String {
+        match self.elsewhere {
+            Some(from) if matches!(error, OpenError::Silent { .. } | OpenError::Stalled { .. }) => {
+                format!(
+                    "{error}; answers come from {from} instead, and are not taken (a BMC with two addresses, or address \
+                 translation: configure the address that answers)"
+                )
+            }
+            _ => error.to_string(),
         }
     }
 
@@ -129,7 +146,7 @@ impl Bmc {
         if matches!(trouble, Trouble::Silent | Trouble::Unreachable) {
             self.refusals.forget();
         }
-        let mut text = error.to_string();
+        let mut text = self.with_elsewhere(error);
         if let Some(address) = self.address()
             && self.other_addresses().next().is_some()
         {

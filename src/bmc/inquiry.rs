@@ -134,6 +134,7 @@ fn name(record: &Record) -> String {
     let id = record.id;
     let standard = id.suite().map(|suite| suite.algorithms());
     match (record.oem, standard) {
+        _ if record.is_cut() => format!("{id} (its record is cut short)"),
         (Some(maker), _) => format!("{id} (of maker {maker})"),
         (None, Some(standard)) if !record.combinations().contains(&standard) => {
             format!("{id} (with other algorithms than the standard's)")

@@ -80,6 +80,8 @@ pub struct Bmc {
     earlier_ports: Vec<LocalPort>,
     /// What tells the BMC of a session that was given up: to where that was.
     partings: VecDeque<Outgoing>,
+    /// From where answers to this handshake come that are not taken, because they should come from the BMC's address.
+    elsewhere: Option<SocketAddr>,
     /// Whether those who waited were told that there is no session yet.
     told: bool,
     /// Whether a session came about after that.
@@ -126,6 +128,7 @@ impl Bmc {
             port: 0,
             earlier_ports: Vec::new(),
             partings: VecDeque::new(),
+            elsewhere: None,
             told: false,
             reached_late: false,
             queue: Queue::default(),
@@ -284,6 +287,14 @@ impl Bmc {
         }
         self.drain(now, entropy);
         self.advance(now, entropy);
+    }
+
+    /// A datagram came to one of our ports from where no BMC is known to be.
+    pub fn handle_stranger(&mut self, from: SocketAddr, port: LocalPort, datagram: &[u8]) {
+        let opening = matches!(self.session.state(), session::State::Opening { .. });
+        if opening && self.has_port(port) && self.session.is_meant(datagram) {
+            self.elsewhere = Some(from);
+        }
     }
 
     /// The network said of our port number `port` that nothing listens at the BMC's address and port. It counts for the
@@ -502,11 +513,12 @@ impl Bmc {
             self.begin_next(now);
         } else if let Some((trouble, text)) = self.breaker.verdict(now) {
             self.refuse_queue(trouble, &text);
-        } else if let Some(text) = self.waits_for_room(now) {
-            self.refuse_queue(Trouble::SessionsFull, &text);
         } else {
-            self.session.press(self.is_pressed());
-            self.open(now, entropy);
+            self.session.needed_for(self.need());
+            match self.waits_for_room(now) {
+                Some(text) => self.refuse_queue(Trouble::SessionsFull, &text),
+                None => self.open(now, entropy),
+            }
         }
     }
 

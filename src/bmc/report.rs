@@ -44,6 +44,7 @@ pub(super) fn trouble_of(error: &OpenError) -> Trouble {
             Trouble::WrongPassword
         }
         OpenError::Downgrade { .. }
+        | OpenError::Unusable { .. }
         | OpenError::Refused { .. }
         | OpenError::RefusedCommand { .. }
         | OpenError::Settings(_) => Trouble::Protocol,

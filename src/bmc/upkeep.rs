@@ -8,6 +8,7 @@ use super::report::not_sent;
 use super::vocabulary::Trouble;
 use super::{Bmc, translate};
 use crate::entropy::Entropy;
+use crate::session::Need;
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -44,19 +45,19 @@ impl Bmc {
         self.session.inherit(ago, now);
     }
 
-    /// Whether a task waits: it may open a session beside any others of ours, for it changes the machine's power, or looks
-    /// at it for the sake of that.
-    pub(super) fn is_pressed(&self) -> bool {
-        let mut waiting = self.queue.iter();
-        waiting.any(|job| job.acts() || job.purpose == Purpose::Task)
+    /// For what the next session is opened: the most urgent of what waits.
+    pub(super) fn need(&self) -> Need {
+        let has = |wanted: fn(&Job) -> bool| self.queue.iter().any(wanted);
+        match (has(Job::acts), has(|job| job.purpose == Purpose::Task)) {
+            (true, _) => Need::Order,
+            (false, true) => Need::Task,
+            (false, false) => Need::Reading,
+        }
     }
 
     /// Why no session is opened for the readings that wait, where the BMC has enough of ours for all that is known.
     pub(super) fn waits_for_room(&self, now: Instant) -> Option<String> {
-        let room_at = self
-            .session
-            .room_at(now)
-            .filter(|_| self.is_closed() && !self.is_pressed())?;
+        let room_at = self.session.room_at(now).filter(|_| self.is_closed())?;
         let left = (room_at - now).as_secs_f64().ceil();
         let count = self.session.left_behind(now);
         Some(format!(

@@ -386,7 +386,11 @@ impl Rack {
         let leaving = self
             .leaving
             .handle_datagram(from, port, datagram, now, entropy);
-        self.counters.strangers += u64::from(nodes.is_empty() && !leaving);
+        if nodes.is_empty() && !leaving {
+            self.counters.strangers += 1;
+            let bmcs = self.inventory.iter_mut().map(|node| &mut node.bmc);
+            bmcs.for_each(|bmc| bmc.handle_stranger(from, port, datagram));
+        }
         for id in nodes {
             if let Some(node) = self.inventory.get_mut(id) {
                 node.bmc

@@ -32,7 +32,10 @@ impl Session {
     pub fn give_up(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.reopen = false;
         self.queue.clear();
-        self.transmits.clear();
+        if !matches!(self.phase, Phase::Closed) {
+            // What waits to leave of a session that was lost a moment ago is the word that it is given up.
+            self.transmits.clear();
+        }
         self.dummy_due = false;
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Closed => {}

@@ -19,6 +19,8 @@ use crate::entropy::Entropy;
 use crate::ipmi::command::get_channel_auth_capabilities::{self as capabilities, THIS_CHANNEL};
 use crate::ipmi::command::{Command, set_session_privilege};
 use crate::ipmi::message::{self, Checksums};
+use crate::ipmi::open_session;
+use crate::ipmi::payload::PayloadType;
 use crate::ipmi::rakp::NAME_LIMIT;
 use crate::ipmi::rmcp::{self, Class};
 use crate::ipmi::suite::Suite;
@@ -78,6 +80,8 @@ pub(super) struct Handshake {
     pub(super) earlier: Vec<Earlier>,
     /// Whether the next datagram leaves from a fresh port.
     pub(super) fresh: bool,
+    /// What is wrong with answers that came in the session.
+    pub(super) unusable: Option<Dropped>,
     /// The GUID of the BMC that was logged in to.
     pub(super) guid: Option<[u8; 16]>,
     /// Whether an error was believed that carried no number of ours.
@@ -181,6 +185,7 @@ impl Handshake {
             blind: 0,
             earlier: Vec::new(),
             fresh: true,
+            unusable: None,
             guid: None,
             hearsay: false,
         });
@@ -215,13 +220,22 @@ impl Handshake {
             return match privilege.link.receive(datagram, ctx.now) {
                 Ok(Some(reply)) => self.handle_privilege(reply, ctx),
                 Ok(None) => Progress::Going(self),
-                Err(reason) => self.dropped(reason, ctx),
+                Err(reason) => {
+                    self.unusable = self
+                        .unusable
+                        .or(Some(reason).filter(|why| why.is_about_protection()));
+                    self.dropped(reason, ctx)
+                }
             };
         }
-        if let Step::Rakp4(proof) = &mut self.step
-            && let Some(reply) = proof.receive(datagram, ctx.now)
-        {
-            return self.proved(reply, ctx);
+        if let Step::Rakp4(proof) = &mut self.step {
+            match proof.receive(datagram, ctx.now) {
+                Ok(Some(reply)) => return self.proved(reply, ctx),
+                Err(why) if why.is_about_protection() => {
+                    self.unusable = self.unusable.or(Some(why));
+                }
+                Ok(None) | Err(_) => {}
+            }
         }
         let Ok(rmcp::Packet {
             class: Class::Ipmi,
@@ -257,6 +271,22 @@ impl Handshake {
                 None => self.dropped(Dropped::Malformed, ctx),
             }
         }
+    }
+
+    /// Whether a datagram carries the number of one of its log-ins, wherever it came from.
+    pub(super) fn is_meant(&self, datagram: &[u8]) -> bool {
+        let packet = rmcp::Packet::decode(datagram).ok();
+        let packet = packet.and_then(|packet| session20::Packet::decode(packet.body).ok());
+        let answer =
+            packet.filter(|packet| packet.header.payload_type == PayloadType::OpenSessionResponse);
+        let Some(Ok(open_session::Response::Accepted(accepted))) =
+            answer.map(|packet| open_session::Response::decode(packet.payload))
+        else {
+            return false;
+        };
+        let earlier = self.earlier.iter().map(|earlier| earlier.console_id);
+        let mut ours = earlier.chain(self.console_id());
+        ours.any(|console_id| console_id == accepted.console_id)
     }
 
     /// The time that the last step waited for is over, or that of those who wait for the session.
@@ -406,7 +436,7 @@ impl Handshake {
             _ => false,
         };
         let room = ledger.room_after(usize::from(leaves), ctx.now);
-        ledger.pressing || room.is_none_or(|at| at < self.limit(ctx))
+        room.is_none_or(|at| at < self.limit(ctx))
     }
 
     /// What silence amounts to.
@@ -418,6 +448,10 @@ impl Handshake {
             return OpenError::Refused { step, status };
         }
         let over = ctx.now - self.began;
+        if let (Step::Rakp4(_) | Step::Privilege(_), Some(why)) = (&self.step, self.unusable) {
+            let step = set_session_privilege::Request::NAME;
+            return OpenError::Unusable { step, why };
+        }
         match self.heard {
             None => OpenError::Silent { over },
             Some(_) => OpenError::Stalled {

@@ -1,8 +1,7 @@
 //! Our sessions at the BMC beside the one in use: half-open ones, those that were given up without a word that they are
 //! closed, and the one that an earlier life of the daemon may have left (design, rule 10: never more than two).
 //!
-//! Asked before an Open Session Request leaves. A reading waits until there is room; an order that changes power may
-//! always open one.
+//! Asked before an Open Session Request leaves: see [`Need`].
 
 use super::link::Link;
 use crate::time::Instant;
@@ -13,8 +12,20 @@ use std::time::Duration;
 pub(super) struct Ledger {
     half_open: Vec<HalfOpen>,
     left: Vec<Left>,
-    /// Whether an order that changes power waits for the session that is being opened.
-    pub(super) pressing: bool,
+    /// For what the next session is opened.
+    pub(super) need: Need,
+}
+
+/// For what a session is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Need {
+    /// A reading: it waits while two of ours are there.
+    #[default]
+    Reading,
+    /// A reading that a task waits for: it may open one more.
+    Task,
+    /// An order that changes power: it may always open one.
+    Order,
 }
 
 /// An Open Session Request that may have made a session which nobody goes on with.
@@ -118,7 +129,7 @@ impl Ledger {
         (unanswered.count(), first)
     }
 
-    /// When another one may be opened for a reading; `None` where that is now.
+    /// When another one may be opened; `None` where that is now.
     pub(super) fn room_at(&self, now: Instant) -> Option<Instant> {
         self.room_after(0, now)
     }
@@ -133,15 +144,20 @@ impl Ledger {
             .chain(std::iter::repeat_n(now + SESSION_LIFE, more))
             .collect();
         ends.sort();
+        let most = match self.need {
+            Need::Reading => MOST_OF_OURS,
+            Need::Task => MOST_OF_OURS + 1,
+            Need::Order => return None,
+        };
         // As many have to end as there are too many.
-        let too_many = (ends.len() + 1).saturating_sub(MOST_OF_OURS);
+        let too_many = (ends.len() + 1).saturating_sub(most);
         too_many.checked_sub(1).map(|place| ends[place])
     }
 
     /// Whoever is at the BMC's address now has none of them.
     pub(super) fn clear(&mut self) {
         *self = Ledger {
-            pressing: self.pressing,
+            need: self.need,
             ..Ledger::default()
         };
     }

@@ -41,6 +41,7 @@ use crate::ipmi::message::{Checksums, net_fn};
 use crate::ipmi::{PrivilegeLevel, SuiteId, rmcp};
 use crate::time::Instant;
 use handshake::{Context, Handshake, Progress};
+pub use ledger::Need;
 use link::{Exchange, Link, Pace, Tick};
 use memory::Memory;
 use std::collections::VecDeque;
@@ -101,6 +102,8 @@ struct Open {
     privilege: PrivilegeLevel,
     /// Whether there was an order after which some BMCs never answer a Close Session.
     has_reset: bool,
+    /// What is wrong with the answers since the last one that was taken.
+    unusable: Option<Dropped>,
 }
 
 impl Session {
@@ -214,19 +217,27 @@ impl Session {
         Withdrawn::Unknown
     }
 
+    /// Whether a datagram from elsewhere is an answer to what was asked of the BMC: it carries our random number.
+    pub fn is_meant(&self, datagram: &[u8]) -> bool {
+        match &self.phase {
+            Phase::Opening(handshake) => handshake.is_meant(datagram),
+            Phase::Closed | Phase::Open(_) | Phase::ToClose { .. } | Phase::Closing { .. } => false,
+        }
+    }
+
     /// How many sessions of ours the BMC may have beside the one in use: given up, half-open, of an earlier life.
     pub fn left_behind(&self, now: Instant) -> usize {
         self.memory.ledger.known(now)
     }
 
-    /// When there is room at the BMC for another session of ours that only reads; `None` where that is now.
+    /// When there is room at the BMC for another session of ours; `None` where that is now.
     pub fn room_at(&self, now: Instant) -> Option<Instant> {
         self.memory.ledger.room_at(now)
     }
 
-    /// Whether an order that changes power waits for a session: it may always open one.
-    pub fn press(&mut self, pressing: bool) {
-        self.memory.ledger.pressing = pressing;
+    /// For what the next session is opened.
+    pub fn needed_for(&mut self, need: Need) {
+        self.memory.ledger.need = need;
     }
 
     /// An earlier life of the daemon was last heard of so long ago: it may have left a session.
@@ -286,6 +297,7 @@ impl Session {
             Phase::Open(mut open) => {
                 match open.link.receive(datagram, now) {
                     Ok(Some(reply)) => {
+                        open.unusable = None;
                         self.memory.observe(&reply, &self.settings.timing);
                         self.unreachable = 0;
                         if let (Some(id), true) = (reply.id, reply.late) {
@@ -310,7 +322,11 @@ impl Session {
                         self.unreachable = 0;
                         open.link.heard_outside();
                     }
-                    Err(reason) => self.memory.count_dropped(reason),
+                    Err(reason) => {
+                        let why = Some(reason).filter(|why| why.is_about_protection());
+                        open.unusable = why.or(open.unusable);
+                        self.memory.count_dropped(reason);
+                    }
                 }
                 self.phase = Phase::Open(open);
             }
@@ -496,6 +512,7 @@ impl Session {
                     spoken: opened.protocol,
                     privilege: opened.privilege,
                     has_reset: false,
+                    unusable: None,
                 }));
                 self.events.push_back(Event::Opened(opened));
             }
@@ -566,7 +583,8 @@ impl Session {
                 self.ask_outside(entropy);
             }
             Tick::Silent(exchange, datagrams) => {
-                let reason = LostReason::Silent { datagrams };
+                let silent = LostReason::Silent { datagrams };
+                let reason = open.unusable.map_or(silent, LostReason::Unusable);
                 self.lost(open, Some(exchange), reason, now, entropy);
                 return;
             }

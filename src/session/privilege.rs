@@ -273,12 +273,17 @@ pub(super) fn ask(
 }
 
 fn refusal(completion: CompletionCode) -> String {
-    completion
-        .words_for(
-            set_session_privilege::Request::NET_FN,
-            set_session_privilege::Request::NUMBER,
-        )
-        .to_string()
+    let words = completion.words_for(
+        set_session_privilege::Request::NET_FN,
+        set_session_privilege::Request::NUMBER,
+    );
+    match completion {
+        // OpenBMC answers so to everything in the session of such an account.
+        CompletionCode::INSUFFICIENT_PRIVILEGE => {
+            format!("{words}; perhaps the account is not enabled for IPMI over LAN")
+        }
+        _ => words.to_string(),
+    }
 }
 
 /// Whether the refusal may be another one in a second.

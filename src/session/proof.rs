@@ -50,10 +50,15 @@ impl Proof {
     }
 
     /// The answer to what was sent under the keys, if it is one.
-    pub(super) fn receive(&mut self, datagram: &[u8], now: Instant) -> Option<Reply> {
-        let link = self.link.as_mut()?;
-        link.exchange()?;
-        link.receive(datagram, now).ok().flatten()
+    pub(super) fn receive(
+        &mut self,
+        datagram: &[u8],
+        now: Instant,
+    ) -> Result<Option<Reply>, Dropped> {
+        match self.link.as_mut().filter(|link| link.exchange().is_some()) {
+            Some(link) => link.receive(datagram, now),
+            None => Ok(None),
+        }
     }
 
     /// Whether an answer under the keys proves that the BMC has them.

@@ -123,7 +123,16 @@ impl Handshake {
 
     /// An error that anybody could have sent: what comes after it counts for more.
     pub(super) fn rumour(mut self: Box<Self>, status: Status, ctx: &mut Context<'_>) -> Progress {
-        self.copies.rumour = Some(status);
+        // The answer to a copy of what was refused before is that there is no such session.
+        let forgotten = |status: Status| {
+            matches!(
+                status,
+                Status::INVALID_SESSION_ID | Status::INACTIVE_SESSION_ID
+            )
+        };
+        if self.copies.rumour.is_none() || !forgotten(status) {
+            self.copies.rumour = Some(status);
+        }
         self.dropped(Dropped::Rumour, ctx)
     }
 
@@ -439,7 +448,12 @@ impl Handshake {
                 },
                 None => OpenError::WrongPassword { found_in },
             },
-            Status::INVALID_ROLE | Status::UNAUTHORISED_ROLE => OpenError::NoPrivilege {
+            // OpenBMC says "invalid role" of a user that is disabled, too.
+            Status::INVALID_ROLE => OpenError::NoPrivilege {
+                asked: ctx.settings.privilege,
+                reason: format!("{status}, or the user is disabled at the BMC"),
+            },
+            Status::UNAUTHORISED_ROLE => OpenError::NoPrivilege {
                 asked: ctx.settings.privilege,
                 reason: status.to_string(),
             },

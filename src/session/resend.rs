@@ -141,7 +141,7 @@ impl Handshake {
         let expected = ctx.memory.round_trip.expected().unwrap_or_default();
         let ledger = &mut ctx.memory.ledger;
         ledger.expire(HALF_OPEN.max(expected), now);
-        if let Some(room_at) = ledger.room_at(now).filter(|_| !ledger.pressing) {
+        if let Some(room_at) = ledger.room_at(now) {
             if room_at >= self.limit(ctx) {
                 return self.silent_to_the_end(ctx);
             }

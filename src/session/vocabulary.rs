@@ -241,6 +241,9 @@ pub enum LostReason {
     /// The network says that nothing listens there.
     #[error("port unreachable")]
     Unreachable,
+    /// The BMC answers, in a way that is not taken.
+    #[error("its answers come {}: not taken", unusable_words(*.0))]
+    Unusable(Dropped),
 }
 
 /// Why a session could not be opened.
@@ -265,6 +268,14 @@ pub enum OpenError {
     /// The network says that nothing listens there.
     #[error("port unreachable")]
     Unreachable,
+    /// The BMC answers in the session, in a way that is not taken.
+    #[error("the answers to {step} come {}: not taken", unusable_words(*why))]
+    Unusable {
+        /// What was sent last.
+        step: &'static str,
+        /// What is wrong with them.
+        why: Dropped,
+    },
     /// The BMC's proof was made with another password.
     #[error("wrong password ({found_in})")]
     WrongPassword {
@@ -272,7 +283,7 @@ pub enum OpenError {
         found_in: &'static str,
     },
     /// The BMC does not know the user.
-    #[error("unknown user ({found_in})")]
+    #[error("unknown user, or locked, or without a password for IPMI at the BMC ({found_in})")]
     UnknownUser {
         /// Where it showed.
         found_in: &'static str,
@@ -374,6 +385,35 @@ fn tried_words(tried: &[(SuiteId, String)], offered: &[SuiteId]) -> String {
         words.push(format!("the BMC offers {}", ids.join(", ")));
     }
     words.join("; ")
+}
+
+fn unusable_words(why: Dropped) -> &'static str {
+    match why {
+        Dropped::NotAuthenticated => "without an integrity code, which the cipher suite has",
+        Dropped::NotEncrypted => "in clear, though the cipher suite encrypts",
+        Dropped::WrongCode => "with a wrong integrity code",
+        Dropped::WrongPad => "with other padding than the specification's",
+        Dropped::Malformed
+        | Dropped::NotExpected
+        | Dropped::Rumour
+        | Dropped::OtherSession
+        | Dropped::OutOfWindow
+        | Dropped::WrongMessage
+        | Dropped::Stale => "in a form that is not understood",
+    }
+}
+
+impl Dropped {
+    /// Whether a packet that carries the number of our session was dropped for how it is protected.
+    pub(super) fn is_about_protection(self) -> bool {
+        matches!(
+            self,
+            Dropped::NotAuthenticated
+                | Dropped::NotEncrypted
+                | Dropped::WrongCode
+                | Dropped::WrongPad
+        )
+    }
 }
 
 /// Why a datagram was dropped.

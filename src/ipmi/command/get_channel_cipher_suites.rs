@@ -76,8 +76,21 @@ impl Record {
         })
     }
 
-    /// Every combination that it names.
+    /// Whether its end is missing: it names no authentication algorithm, as each has to, or is the beginning of the
+    /// standard's record and no more.
+    pub fn is_cut(&self) -> bool {
+        let ours = self.encode();
+        let standard = Record::standard(self.id).filter(|_| self.oem.is_none());
+        let standard = standard.map(|standard| standard.encode());
+        let shorter = |whole: Vec<u8>| whole.len() > ours.len() && whole.starts_with(&ours);
+        self.authentication.is_empty() || standard.is_some_and(shorter)
+    }
+
+    /// Every combination that it names; none where it is cut short.
     pub fn combinations(&self) -> Vec<Algorithms> {
+        if self.is_cut() {
+            return Vec::new();
+        }
         let or_none = |list: &[u8]| {
             if list.is_empty() {
                 vec![0]
@@ -228,6 +241,20 @@ mod tests {
         );
         let again: Vec<u8> = records.iter().flat_map(Record::encode).collect();
         assert_eq!(again, list);
+    }
+
+    #[test]
+    fn a_record_that_is_cut_short_is_no_suite_without_protection() {
+        let whole = [0xC0, 0x11, 0x03, 0x44, 0x81];
+        assert!(!records(&whole)[0].is_cut());
+        for length in 2..whole.len() {
+            let cut = records(&whole[..length]).remove(0);
+            assert!(cut.is_cut(), "{length}");
+            assert_eq!(cut.combinations(), []);
+        }
+        // A maker's own, and a suite whose standard is as short.
+        assert!(records(&[0xC1, 0x80, 0x57, 0x01, 0x00])[0].is_cut());
+        assert!(!records(&[0xC0, 0x0F, 0x03])[0].is_cut());
     }
 
     #[test]

@@ -50,7 +50,11 @@ fn each_status_of_rakp_2_and_4_ends_the_handshake_with_its_meaning() {
             let status = Status(code);
             let expected = match code {
                 0x01 | 0x0B => OpenError::SessionsFull(status.to_string()),
-                0x09 | 0x0A => OpenError::NoPrivilege {
+                0x09 => OpenError::NoPrivilege {
+                    asked: PrivilegeLevel::Operator,
+                    reason: format!("{status}, or the user is disabled at the BMC"),
+                },
+                0x0A => OpenError::NoPrivilege {
                     asked: PrivilegeLevel::Operator,
                     reason: status.to_string(),
                 },
