@@ -152,13 +152,13 @@ fn an_account_that_may_not_use_ipmi_is_told_as_that_with_the_level_that_is_confi
 }
 
 #[test]
-fn a_disabled_user_and_an_unknown_one_are_told_with_what_else_it_may_be() {
+fn the_first_refusal_counts_and_not_that_of_a_copy_after_it() {
     let mut world = openbmc(7);
     world.bmc("n01").settings_mut().users[0].enabled = false;
     world.start();
     world.run_for(secs(5));
     let text = trouble(&mut world);
-    assert!(text.contains("locked"), "{text}");
+    assert!(text.contains("unknown user"), "{text}");
 }
 
 #[test]

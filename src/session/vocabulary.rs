@@ -283,7 +283,7 @@ pub enum OpenError {
         found_in: &'static str,
     },
     /// The BMC does not know the user.
-    #[error("unknown user, or locked, or without a password for IPMI at the BMC ({found_in})")]
+    #[error("unknown user ({found_in})")]
     UnknownUser {
         /// Where it showed.
         found_in: &'static str,
