@@ -90,6 +90,12 @@ impl WallTime {
         self.0
     }
 
+    /// `12:03 UTC`
+    pub fn hour_and_minute(self) -> String {
+        let text = self.to_string();
+        format!("{} UTC", text.get(11..16).unwrap_or(&text))
+    }
+
     /// The time since `earlier`, zero where that lies ahead.
     pub fn since(self, earlier: WallTime) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

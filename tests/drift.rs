@@ -139,7 +139,7 @@ fn a_task_that_sends_nothing_leaves_the_late_effect_of_the_one_before_explained(
     let first = world.start_task("n01", Operation::PowerOn, Wishes::default());
     world.run_for(secs(2));
     world.control(first, Control::Abort).unwrap();
-    let second = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let second = world.start_task("n01", Operation::Reset, Wishes::default());
     let ended = world.run_task(second, secs(4));
     assert!(ended.orders.iter().all(|order| !order.changes_power));
     world.run_for(secs(100));

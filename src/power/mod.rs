@@ -5,6 +5,7 @@
 //! is outstanding), then sleep until [`Sequence::poll_timeout`]. Speaks orders and reports only: no IPMI, no nodes,
 //! no sockets, no journal. What it must not forget is in [`Saved`], and in [`SequenceRecord`] as the journal keeps it.
 
+mod earlier;
 mod outcome;
 mod progress;
 mod saved;
@@ -15,6 +16,8 @@ pub(crate) mod stored;
 mod tests;
 
 pub use crate::model::{Control, OnSoftTimeout, Operation, Target, TaskState as State};
+pub use earlier::Earlier;
+pub(crate) use earlier::take_effect;
 pub use outcome::{Outcome, Sent};
 pub use progress::Progress;
 pub use saved::Saved;

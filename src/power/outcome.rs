@@ -1,7 +1,7 @@
 //! What a task remembers of its orders ([`Sent`]) and how it ended ([`Outcome`]).
 
 use super::State;
-use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Report, Silence};
+use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Refusal, Report, Silence};
 use std::fmt;
 use std::time::Duration;
 
@@ -50,6 +50,15 @@ impl Sent {
         }
     }
 
+    /// Whether it changes power and may have had its effect, or have it yet: handed over and not plainly refused.
+    pub fn may_have_acted(&self) -> bool {
+        let refused = match &self.answer {
+            Some((_, Report::Refused(refusal))) => !is_ambiguous(refusal),
+            Some((_, Report::Accepted(_) | Report::Unanswered(_))) | None => false,
+        };
+        self.order.changes_power() && self.handed && !refused
+    }
+
     /// Whether this is a reading whose answer says the same as that of `other`.
     pub(super) fn says_the_same(&self, other: &Sent) -> bool {
         if self.order.changes_power() || self.order != other.order {
@@ -90,6 +99,13 @@ impl fmt::Display for Sent {
             },
         }
     }
+}
+
+/// Completion codes that do not say whether the command was carried out (IPMI v2.0 table 5-2: C3h timeout while
+/// processing, CEh no response could be provided, CFh duplicate of a request that was accepted, FFh unspecified). For
+/// a level that does not matter; a pulse with such an answer may have happened.
+pub(super) fn is_ambiguous(refusal: &Refusal) -> bool {
+    matches!(refusal.code, 0xC3 | 0xCE | 0xCF | 0xFF)
 }
 
 /// A duration as messages show it: `12.3 s`.

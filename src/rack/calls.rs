@@ -240,8 +240,20 @@ impl Rack {
             .ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
     }
 
+    /// Ends a task that only watches the node, because something else is asked of it.
+    fn end_watch(&mut self, id: NodeId, request: &Request<'_>, at: Moment) {
+        let task = self.inventory.get(id).and_then(|node| node.task);
+        let Some(task) = task.and_then(|task| self.tasks.get_mut(task)) else {
+            return;
+        };
+        let why = format!("{} asked for {}", request.who.name, request.operation);
+        task.sequence.supersede(&why, at.now);
+        self.settle(id, at);
+    }
+
     /// Makes a task and puts it down; it may begin when that is durable.
     fn make_task(&mut self, id: NodeId, request: &Request<'_>, at: Moment) -> Option<TaskId> {
+        self.end_watch(id, request, at);
         let node = self.inventory.get_mut(id)?;
         let task = self.tasks.make_id(at.wall, &mut *self.entropy);
         self.tasks.insert(start::make(task, request, id, node, at));

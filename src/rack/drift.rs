@@ -7,56 +7,80 @@ use super::clock::Moment;
 use super::history::entry;
 use super::node::{Effect, Node};
 use super::task::Task;
-use crate::bmc::vocabulary::{Order, Power, Report};
+use crate::bmc::vocabulary::{Order, Power, Reading, Report};
 use crate::model::HistoryKind;
-use crate::power::{Operation, State};
+use crate::power::{self, Earlier, Operation, State, take_effect};
 use crate::time::WallTime;
 use std::time::Duration;
 
-/// A task that ended although what it had sent may still have its effect: an operating system takes its time.
-#[derive(Clone, Debug)]
+/// An order of a task that has ended, and that may still have its effect: a machine, or its operating system, takes its
+/// time.
+#[derive(Clone, PartialEq, Debug)]
 pub(super) struct Late {
     pub(super) task: TaskId,
     pub(super) operation: Operation,
     pub(super) state: State,
+    /// When the task ended.
+    pub(super) ended: WallTime,
+    pub(super) order: Order,
+    /// When it was given.
     pub(super) at: WallTime,
-    /// The states that its orders lead to.
+    /// As long as this, "already in that state" is not said against it.
+    pub(super) until: WallTime,
+    /// The states that it has yet to lead to, in their order.
     pub(super) to: Vec<Power>,
 }
 
 impl Late {
-    /// Of a task that has just ended; `None` where nothing that it sent can come as a surprise.
-    pub(super) fn of(task: &Task, at: WallTime) -> Option<Self> {
-        let state = task.state();
-        if matches!(state, State::Succeeded | State::Cancelled) {
-            return None;
-        }
-        let refused = |answer: &(Duration, Report)| matches!(answer.1, Report::Refused(_));
-        let mut to = Vec::new();
+    /// What of the orders of a task that has just ended may still act: handed over, not refused, and not seen to have
+    /// had its effect since.
+    fn of(task: &Task, configured: &power::Settings, ended: WallTime) -> Vec<Self> {
+        let patience = task.sequence.settings().patience.max(configured.patience);
+        let begun = task.identity.started_at.unwrap_or(ended);
+        let mut late: Vec<Late> = Vec::new();
         for sent in task.sequence.sent() {
-            if sent.handed && !sent.answer.as_ref().is_some_and(refused) {
-                to.extend_from_slice(match sent.order {
-                    Order::SoftOff | Order::PowerOff => &[Power::Off],
-                    Order::PowerOn => &[Power::On],
-                    Order::Cycle => &[Power::Off, Power::On],
-                    _ => &[],
-                });
+            if let Some((_, Report::Accepted(Reading::Power(power)))) = sent.answer {
+                take_effect(&mut late, power, |late| &mut late.to);
             }
+            if !sent.may_have_acted() {
+                continue;
+            }
+            let at = begun + sent.at;
+            let time = match sent.order {
+                Order::SoftOff => patience,
+                _ => configured.change_timeout,
+            };
+            // One that has used up its time takes longer than was thought.
+            let from = match task.state() {
+                State::Failed | State::Stuck => ended,
+                _ => at,
+            };
+            late.push(Late {
+                task: task.identity.id,
+                operation: task.identity.operation,
+                state: task.state(),
+                ended,
+                order: sent.order.clone(),
+                at,
+                until: from + time,
+                to: leads_to(&sent.order).to_vec(),
+            });
         }
-        (!to.is_empty()).then_some(Late {
-            task: task.identity.id,
-            operation: task.identity.operation,
-            state,
-            at,
-            to,
-        })
+        late.retain(|late| !late.to.is_empty());
+        late
     }
 
-    /// What it was, where it may have led to this state: once for each state.
-    fn explain(&mut self, power: Power, wall: WallTime) -> Option<Self> {
-        let fits = self.to.contains(&power) && wall.since(self.at) <= LATE;
-        self.to.retain(|to| *to != power);
-        fits.then(|| self.clone())
+    /// What a new task on the node is told of it; `None` where its time is over.
+    pub(super) fn for_another_task(&self, wall: WallTime) -> Option<Earlier> {
+        let left = self.until.since(wall);
+        // What a crashed system does is no order of ours.
+        let ordered = !matches!(self.order, Order::Nmi | Order::Reset);
+        (ordered && !left.is_zero()).then(|| Earlier {
+            what: format!("{} of {}", self.order.name(), self.at.hour_and_minute()),
+            to: self.to.clone(),
+            soft: self.order == Order::SoftOff,
+            until: left,
+        })
     }
 
     fn words(&self, wall: WallTime) -> String {
@@ -65,8 +89,19 @@ impl Late {
             self.task,
             self.operation,
             self.state,
-            wall.since(self.at).as_secs()
+            wall.since(self.ended).as_secs()
         )
+    }
+}
+
+/// The states that an order may lead to, in their order.
+fn leads_to(order: &Order) -> &'static [Power] {
+    match order {
+        Order::SoftOff | Order::PowerOff => &[Power::Off],
+        Order::PowerOn => &[Power::On],
+        // A system that crashed, or was reset, may switch the machine off, or off and on again.
+        Order::Cycle | Order::Nmi | Order::Reset => &[Power::Off, Power::On],
+        _ => &[],
     }
 }
 
@@ -92,16 +127,35 @@ impl Node {
             effects.extend([Effect::Save, Effect::History(entry), Effect::Event(text)]);
         }
         let changed = before.filter(|(before, _)| *before != power);
+        let acted = take_effect(&mut self.memory.late, power, |late| &mut late.to);
+        let is_young = |late: &&Late| at.wall.since(late.ended) <= LATE;
+        let late = acted.iter().rev().find(is_young);
         if let Some((before, _)) = changed.filter(|_| !explained) {
-            effects.extend(self.drifted(before, power, at));
+            effects.extend(self.drifted(late, before, power, at));
+        } else if !acted.is_empty() {
+            effects.push(Effect::Save);
         }
         effects
     }
 
-    fn drifted(&mut self, before: Power, power: Power, at: Moment) -> [Effect; 3] {
-        let late = self.memory.late.as_mut();
-        let late = late.and_then(|late| late.explain(power, at.wall));
-        let why = match &late {
+    /// What the node's tasks have sent that may still act, after one of them has ended.
+    pub(super) fn note_late(&mut self, task: &Task, wall: WallTime) {
+        let late = &mut self.memory.late;
+        late.retain(|late| wall.since(late.ended) <= LATE || late.until > wall);
+        late.extend(Late::of(task, &self.settings.power, wall));
+        let surplus = late.len().saturating_sub(MOST_LATE);
+        late.drain(..surplus);
+    }
+
+    /// What of its earlier tasks may still act, for a new one.
+    pub(super) fn earlier(&self, wall: WallTime) -> Vec<Earlier> {
+        let late = self.memory.late.iter();
+        late.filter_map(|late| late.for_another_task(wall))
+            .collect()
+    }
+
+    fn drifted(&self, late: Option<&Late>, before: Power, power: Power, at: Moment) -> [Effect; 3] {
+        let why = match late {
             Some(late) => late.words(at.wall),
             None => "nobody asked this daemon for it".to_owned(),
         };
@@ -118,6 +172,8 @@ impl Node {
 /// For so long a change is put down to the task that may have caused it: systems that install updates before they
 /// shut down take the better part of it.
 const LATE: Duration = Duration::from_secs(3600);
+/// So many orders are remembered of one node.
+const MOST_LATE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -164,23 +220,76 @@ mod tests {
         assert_eq!(node.next_sync, at(65).now);
     }
 
-    #[test]
-    fn a_late_effect_is_put_down_to_its_task_once_and_not_for_ever() {
-        let late = |at: WallTime| Late {
+    fn late(order: Order, ended: u64) -> Late {
+        Late {
             task: TaskId::nil(),
             operation: Operation::SoftPowerOff,
             state: State::Aborted,
-            at,
-            to: vec![Power::Off],
+            ended: at(ended).wall,
+            to: leads_to(&order).to_vec(),
+            order,
+            at: at(ended).wall,
+            until: at(ended + 60).wall,
+        }
+    }
+
+    /// What its history says of a reading.
+    fn said(node: &mut Node, power: Power, second: u64) -> Option<String> {
+        let effects = node.note_reading(power, false, secs(60), at(second));
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::History(entry) => Some(entry.text),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_late_effect_is_put_down_to_its_task_once_and_not_for_ever() {
+        let mut node = node(0);
+        node.memory.late = vec![late(Order::SoftOff, 0)];
+        assert_eq!(said(&mut node, Power::On, 10), None);
+        let text = said(&mut node, Power::Off, 20).expect("it changed");
+        assert!(text.contains("most likely the late effect"), "{text}");
+        said(&mut node, Power::On, 30);
+        let text = said(&mut node, Power::Off, 40).expect("it changed");
+        assert!(text.contains("nobody asked"), "{text}");
+        node.memory.late = vec![late(Order::PowerOn, 0)];
+        let text = said(&mut node, Power::On, 3601).expect("it changed");
+        assert!(text.contains("nobody asked"), "{text}");
+    }
+
+    #[test]
+    fn a_cycle_explains_the_off_and_then_the_on() {
+        let mut node = node(0);
+        node.note_reading(Power::On, false, secs(60), at(1));
+        node.memory.late = vec![late(Order::Cycle, 2)];
+        for (power, second) in [(Power::Off, 5), (Power::On, 9)] {
+            let text = said(&mut node, power, second).expect("it changed");
+            assert!(text.contains("most likely"), "{text}");
+        }
+        assert_eq!(node.memory.late, []);
+    }
+
+    #[test]
+    fn a_new_task_hears_of_what_may_still_act_and_of_nothing_else() {
+        let mut node = node(0);
+        node.memory.late = vec![
+            late(Order::SoftOff, 0),
+            late(Order::Nmi, 30),
+            late(Order::PowerOn, 30),
+        ];
+        let told = |node: &Node, second| -> Vec<String> {
+            let told = node.earlier(at(second).wall);
+            told.iter().map(ToString::to_string).collect()
         };
-        let mut fits = late(at(0).wall);
-        assert!(fits.explain(Power::On, at(10).wall).is_none());
-        assert!(fits.explain(Power::Off, at(20).wall).is_some());
-        assert!(fits.explain(Power::Off, at(30).wall).is_none());
-        assert!(
-            late(at(0).wall)
-                .explain(Power::Off, at(3601).wall)
-                .is_none()
+        assert_eq!(
+            told(&node, 40),
+            [
+                "the soft power off of 14:13 UTC may still switch it off",
+                "the power on of 14:13 UTC may still switch it on"
+            ]
         );
+        assert_eq!(told(&node, 60).len(), 1, "its time is over");
+        node.note_reading(Power::On, false, secs(60), at(65));
+        assert_eq!(told(&node, 66).len(), 0, "it was seen on");
     }
 }

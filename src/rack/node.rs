@@ -75,8 +75,8 @@ pub(super) struct Memory {
     pub(super) fault: Option<String>,
     pub(super) last_nmi: Option<WallTime>,
     pub(super) reading: Option<(Power, WallTime)>,
-    /// The last task that may have its effect yet.
-    pub(super) late: Option<Late>,
+    /// What its tasks have sent and that may still act.
+    pub(super) late: Vec<Late>,
     /// Since when the node is configured no more.
     pub(super) gone_since: Option<WallTime>,
     pub(super) knowledge: Knowledge,
@@ -192,7 +192,8 @@ impl Node {
         let memory = &mut self.memory;
         memory.knowledge = Knowledge::default();
         self.journaled = Knowledge::default();
-        (memory.reading, memory.late, memory.fault) = (None, None, None);
+        (memory.reading, memory.fault) = (None, None);
+        memory.late.clear();
         if memory.shown != PowerState::Error {
             memory.shown = PowerState::Unknown;
         }

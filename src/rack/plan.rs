@@ -9,6 +9,7 @@ use super::views::Snapshot;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
 use crate::model::{BatchNodeState, BatchState, Prospect};
 use crate::power::Operation;
+use crate::time::WallTime;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -150,7 +151,7 @@ impl Outlook {
         if let Err(refused) = start::check(node, operation, rack) {
             return Outlook::refused(refused.to_string());
         }
-        let settings = start::sequence_settings(node, operation, &request.wishes);
+        let settings = start::sequence_settings(node, operation, &request.wishes, rack.at.wall);
         let longest = settings.longest(operation);
         let power = match report {
             Some(Report::Accepted(Reading::Power(power))) => power,
@@ -169,14 +170,21 @@ impl Outlook {
                 "the log-in has privilege {privilege}, which may read but not switch"
             ));
         }
-        let orders = steps(operation, power);
+        let against = against(operation, power, node, rack.at.wall);
+        let orders = match against.is_empty() {
+            true => steps(operation, power),
+            false => steps(operation, other(power)),
+        };
         let (state, takes) = match orders.is_empty() {
             true => (Prospect::NothingToDo, Duration::ZERO),
             false => (Prospect::Ready, longest),
         };
         Outlook {
             state,
-            note: Some(format!("power is {power}")),
+            note: Some(match against.is_empty() {
+                true => format!("power is {power}"),
+                false => format!("power is {power}; {}", against.join(", ")),
+            }),
             orders,
             takes,
         }
@@ -235,6 +243,25 @@ impl Timetable {
         self.last = Some(begins);
         self.end = self.end.max(begins + takes);
         begins
+    }
+}
+
+/// What earlier tasks have sent and what may still end the state that a hard operation asks for, and that is there.
+fn against(operation: Operation, power: Power, node: &Node, wall: WallTime) -> Vec<String> {
+    let asked = match operation {
+        Operation::PowerOn => Power::On,
+        Operation::PowerOff => Power::Off,
+        _ => return Vec::new(),
+    };
+    let earlier = node.earlier(wall).into_iter();
+    let against = earlier.filter(|earlier| asked == power && earlier.to.contains(&other(power)));
+    against.map(|earlier| earlier.to_string()).collect()
+}
+
+fn other(power: Power) -> Power {
+    match power {
+        Power::On => Power::Off,
+        Power::Off => Power::On,
     }
 }
 

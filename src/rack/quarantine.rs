@@ -232,8 +232,8 @@ fn node_with_task(id: TaskId, tasks: &Tasks, inventory: &Inventory) -> Option<Uu
     let member = members.find(|member| member.task == id);
     let named = member.and_then(|member| inventory.named(&member.node).ok());
     let remembers = |node: &&Node| {
-        let late = node.memory.late.as_ref().map(|late| late.task);
-        node.memory.suspended == Some(id) || late == Some(id)
+        let late = node.memory.late.iter().any(|late| late.task == id);
+        node.memory.suspended == Some(id) || late
     };
     let node = named.and_then(|id| inventory.get(id));
     let node = node.or_else(|| inventory.iter().find(remembers));

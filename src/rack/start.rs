@@ -9,6 +9,7 @@ use super::node::Node;
 use super::task::{Identity, Task};
 use super::views::Snapshot;
 use crate::power::{self, Operation, Sequence};
+use crate::time::WallTime;
 
 /// Everything that stands against a new task on a node.
 pub(super) fn check(node: &Node, operation: Operation, rack: &Snapshot<'_>) -> Result<(), Refused> {
@@ -20,7 +21,9 @@ pub(super) fn check(node: &Node, operation: Operation, rack: &Snapshot<'_>) -> R
         return Err(Refused::Store(trouble.to_owned()));
     }
     node.check_quarantine()?;
-    if let Some(task) = node.task {
+    if let Some(task) = node.task
+        && !rack.tasks.get(task).is_some_and(Task::gives_way)
+    {
         return Err(node.locked(task, rack.tasks, &rack.settings.name, rack.at));
     }
     node.check_maintenance(rack.gate)?;
@@ -62,8 +65,15 @@ pub(super) fn sequence_settings(
     node: &Node,
     operation: Operation,
     wishes: &Wishes,
+    wall: WallTime,
 ) -> power::Settings {
     let mut settings = node.settings.power.clone();
+    // Where the operating system may still go down, the machine is watched before it is called on.
+    let watches = operation == Operation::PowerOn && wishes.timeout.is_none();
+    if watches && node.earlier(wall).iter().any(|earlier| earlier.soft) {
+        let rest = settings.min_off_time;
+        settings.change_timeout += settings.rollback_settle + rest;
+    }
     if let Some(timeout) = wishes.timeout {
         if operation.is_soft() {
             settings.patience = timeout;
@@ -141,8 +151,9 @@ pub(super) fn make(
     };
     node.task = Some(id);
     node.memory.last_error = None;
-    let settings = sequence_settings(node, operation, request.wishes);
-    let mut task = Task::new(identity, node_id, Sequence::new(operation, settings));
+    let settings = sequence_settings(node, operation, request.wishes, at.wall);
+    let sequence = Sequence::new(operation, settings).with_earlier(node.earlier(at.wall));
+    let mut task = Task::new(identity, node_id, sequence);
     task.named_timeout = request.wishes.timeout.is_some();
     task
 }
@@ -207,10 +218,11 @@ mod tests {
             timeout: Some(secs(7)),
             ..Wishes::default()
         };
-        let soft = sequence_settings(&node, Operation::SoftReboot, &wishes);
+        let wall = at(0).wall;
+        let soft = sequence_settings(&node, Operation::SoftReboot, &wishes, wall);
         assert_eq!(soft.patience, secs(7));
         assert_eq!(soft.change_timeout, node.settings.power.change_timeout);
-        let hard = sequence_settings(&node, Operation::PowerOff, &wishes);
+        let hard = sequence_settings(&node, Operation::PowerOff, &wishes, wall);
         assert_eq!(hard.change_timeout, secs(7));
         assert_eq!(hard.patience, node.settings.power.patience);
     }

@@ -5,7 +5,6 @@
 
 use super::call::{CallId, HistoryEntry, PowerState};
 use super::clock::Moment;
-use super::drift::Late;
 use super::history::entry;
 use super::ledger::Owner;
 use super::node::{Effect, Node};
@@ -116,10 +115,7 @@ impl Node {
         let operation = task.identity.operation;
         let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
         let keeps_shown = stopped && !task.has_left();
-        // One that sent nothing says nothing of what another one may still do.
-        if outcome.state != State::Cancelled && task.has_left() {
-            self.memory.late = Late::of(task, at.wall);
-        }
+        self.note_late(task, at.wall);
         let text = format!("{operation} {}: {}", outcome.state, outcome.text);
         let error = is_failure(outcome) || outcome.error;
         let entry = HistoryEntry {

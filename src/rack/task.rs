@@ -312,6 +312,11 @@ impl Task {
         )
     }
 
+    /// Whether a new request on its node ends it, because it only watches.
+    pub(super) fn gives_way(&self) -> bool {
+        self.admitted && self.sequence.only_watches()
+    }
+
     /// Whether an order of it that changes power has left, or may have.
     pub(super) fn has_left(&self) -> bool {
         let mut sent = self.sequence.sent().iter();

@@ -368,6 +368,9 @@ impl Host {
     }
 
     fn order_off(&mut self, mood: &Mood, now: Instant) -> Effect {
+        if !self.on && mood.heedless {
+            return Effect::NothingToDo;
+        }
         self.plan.clear();
         if !self.on {
             return Effect::NothingToDo;

@@ -261,6 +261,8 @@ pub struct Mood {
     pub nmi: NmiEffect,
     /// What becomes of orders without sense.
     pub pointless: Pointless,
+    /// An order off while the machine is off leaves an order on that is under way alone.
+    pub heedless: bool,
     /// Refusals of chassis orders: the first that fits counts.
     pub refusals: Vec<Refusal>,
     /// Refuses every chassis command with this code until then, as a BMC does while its other half starts.
@@ -352,6 +354,7 @@ impl Default for Mood {
                 restart_cause: 0x0A,
             },
             pointless: Pointless::AsRecommended,
+            heedless: false,
             refusals: Vec::new(),
             not_ready: None,
             says_unavailable: false,

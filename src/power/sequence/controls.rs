@@ -3,7 +3,7 @@
 use super::clock::Age;
 use super::knowledge::Knowledge;
 use super::phase::{Leg, Look, Next, Phase, Question, SlowLook, Then};
-use super::{Input, Sequence, level};
+use super::{Input, Sequence, level, nmi, soft};
 use crate::bmc::vocabulary::{Delivery, OrderId, Report, Silence, Trouble};
 use crate::power::settings::WITHDRAWAL;
 use crate::power::{Control, Operation, State};
@@ -185,6 +185,28 @@ fn stopped(then: Then, knowledge: &Knowledge) -> Phase {
             )
         }
         Then::Rollback { by } => level::go_back(by, knowledge),
+    }
+}
+
+/// The end of a task that only watches, because of another request.
+pub(super) fn superseded(phase: Phase, why: &str, knowledge: &mut Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    match phase {
+        Phase::Queued | Phase::Recording { .. } => knowledge.end(
+            State::Cancelled,
+            false,
+            &format!("withdrawn before anything was done, because {why}"),
+        ),
+        phase => {
+            knowledge.remark(format!("not watched any longer, because {why}"));
+            match phase {
+                Phase::Watching { leg, seen, .. } => {
+                    level::reached(leg, seen.unwrap_or(age), knowledge)
+                }
+                Phase::SoftWaiting { seen, .. } => soft::went_down(seen.unwrap_or(age), knowledge),
+                phase => nmi::over(phase, knowledge),
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::bmc::vocabulary::{
     self, Delivery, Effect, Order, OrderId, Power, Reading, Report, Silence, Trouble,
 };
 use crate::model::ENDS_KEPT;
+use crate::power::earlier::{Earlier, take_effect};
 use crate::power::outcome::seconds;
 use crate::power::settings::SOFT_GAP;
 use crate::power::{Operation, Outcome, Sent, Settings, State};
@@ -26,6 +27,8 @@ pub(crate) struct Knowledge {
     pub(crate) sent: Vec<Sent>,
     /// How many were sent between those.
     pub(crate) left_out: u32,
+    /// Orders of earlier tasks that may still act.
+    pub(crate) earlier: Vec<Earlier>,
     /// What was noticed on the way and belongs into the outcome.
     pub(crate) remarks: Vec<String>,
     /// The silence or refusal that the last order met, cleared by an answer.
@@ -51,6 +54,7 @@ impl Knowledge {
             power_at_start: None,
             sent: Vec::new(),
             left_out: 0,
+            earlier: Vec::new(),
             remarks: Vec::new(),
             trouble: None,
         }
@@ -185,10 +189,7 @@ impl Knowledge {
 
     /// Whether an order that changes power may have had its effect: handed over and not plainly refused.
     pub(super) fn may_have_acted(&self) -> bool {
-        let refused = |sent: &Sent| matches!(&sent.answer, Some((_, Report::Refused(refusal))) if !is_ambiguous(refusal));
-        self.sent
-            .iter()
-            .any(|sent| sent.order.changes_power() && sent.handed && !refused(sent))
+        self.sent.iter().any(Sent::may_have_acted)
     }
 
     /// Whether the last order that changes power was refused.
@@ -228,11 +229,10 @@ impl Knowledge {
 
     /// Whether a pulse that cannot be undone or repeated may have had its effect: handed and not plainly refused.
     pub(super) fn pulse_handed(&self) -> bool {
-        self.sent.iter().any(|sent| {
-            sent.order.effect() == Effect::Pulse
-                && sent.handed
-                && !matches!(&sent.answer, Some((_, Report::Refused(refusal))) if !is_ambiguous(refusal))
-        })
+        let pulse = |sent: &Sent| sent.order.effect() == Effect::Pulse;
+        self.sent
+            .iter()
+            .any(|sent| pulse(sent) && sent.may_have_acted())
     }
 
     /// The pulse and all orders after it.
@@ -249,11 +249,60 @@ impl Knowledge {
             .any(|sent| sent.order == *order && sent.handed)
     }
 
+    /// Whether the BMC has said to one of these levels that it is done, or that the node is in that state.
+    pub(super) fn level_answered(&self, order: &Order) -> bool {
+        self.sent.iter().any(|sent| {
+            let done = match sent.answer.as_ref().map(|(_, report)| report) {
+                Some(Report::Accepted(_)) => true,
+                Some(Report::Refused(refusal)) => {
+                    refusal.kind == vocabulary::RefusalKind::NotInPresentState
+                }
+                Some(Report::Unanswered(_)) | None => false,
+            };
+            done && sent.order == *order
+        })
+    }
+
+    /// The orders of earlier tasks that may still bring the node out of this state.
+    pub(super) fn against(&self, state: Power) -> impl Iterator<Item = &Earlier> {
+        let elapsed = self.clock.elapsed();
+        let against = move |earlier: &&Earlier| earlier.ends(state, elapsed);
+        self.earlier.iter().filter(against)
+    }
+
+    /// For how long this state has to hold: longer where an earlier order may still end it.
+    pub(super) fn has_to_hold(&self, state: Power) -> Duration {
+        let watch = self.against(state).map(|earlier| match earlier.soft {
+            true => self.settings.rollback_settle,
+            false => self.settings.settle,
+        });
+        watch
+            .max()
+            .unwrap_or_default()
+            .max(self.settings.confirm_after)
+    }
+
+    /// `on now; the soft power off of 12:03 UTC may still switch it off`, where an earlier order may.
+    pub(super) fn may_still_move(&self, state: Power) -> Option<String> {
+        let may: Vec<String> = self.against(state).map(Earlier::to_string).collect();
+        (!may.is_empty()).then(|| format!("{} now; {}", state.name(), may.join(", ")))
+    }
+
+    /// The node was read, by whomever: an earlier order that was to lead there has had its effect.
+    pub(super) fn note_power(&mut self, power: Power) {
+        self.power = Some(power);
+        for acted in take_effect(&mut self.earlier, power, |earlier| &mut earlier.to) {
+            let (what, at) = (acted.what, self.at());
+            let power = power.name();
+            self.remark(format!("at {at} it was {power}, most likely by the {what}"));
+        }
+    }
+
     /// Takes note of what an own power reading brought.
     pub(super) fn take_reading(&mut self, report: &Report) -> Finding {
         match report {
             Report::Accepted(Reading::Power(power)) => {
-                self.power = Some(*power);
+                self.note_power(*power);
                 if !self.changing_issued() {
                     self.power_at_start = Some(*power);
                 }
@@ -442,13 +491,6 @@ pub(super) fn refused(refusal: &vocabulary::Refusal) -> String {
         );
     }
     format!("{} ({:02X}h)", refusal.text, refusal.code)
-}
-
-/// Completion codes that do not say whether the command was carried out (IPMI v2.0 table 5-2: C3h timeout while
-/// processing, CEh no response could be provided, CFh duplicate of a request that was accepted, FFh unspecified). For
-/// a level that does not matter; a pulse with such an answer may have happened.
-pub(super) fn is_ambiguous(refusal: &vocabulary::Refusal) -> bool {
-    matches!(refusal.code, 0xC3 | 0xCE | 0xCF | 0xFF)
 }
 
 const MOST_REMARKS: usize = 16;

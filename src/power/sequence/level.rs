@@ -3,10 +3,10 @@
 
 use super::Input;
 use super::clock::Age;
-use super::knowledge::{Finding, Knowledge, is_ambiguous, refused};
+use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{Aim, Leg, Look, Next, Phase};
 use crate::bmc::vocabulary::{Delivery, Order, Power, RefusalKind, Report};
-use crate::power::outcome::seconds;
+use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::backoff;
 use crate::power::{Operation, State};
 use std::time::Duration;
@@ -23,10 +23,32 @@ pub(super) fn forward(to: Power, found: Power, knowledge: &Knowledge) -> Phase {
         until: Age::default() + knowledge.settings.change_timeout,
         ..leg(to, aim, Duration::ZERO, knowledge)
     };
-    if found == to {
+    if found == to && !is_guarded(&leg, knowledge) {
         already(leg, knowledge)
     } else {
         press(leg, knowledge)
+    }
+}
+
+/// Whether an order of an earlier task may still bring the node out of the state that was asked for. Then the level is
+/// sent although the node is in that state, and has to hold for longer.
+fn is_guarded(leg: &Leg, knowledge: &Knowledge) -> bool {
+    leg.aim == Aim::Final && knowledge.against(leg.to).next().is_some()
+}
+
+/// Whether nothing is left but looks at a state that is there: a guarded one whose level was taken, or one for which
+/// nothing had to be sent.
+pub(super) fn only_watches(leg: &Leg, knowledge: &Knowledge) -> bool {
+    let sent_nothing = !knowledge.changing_issued() && knowledge.operation != Operation::SoftReboot;
+    let guards = is_guarded(leg, knowledge) && knowledge.level_answered(&level(leg.to));
+    leg.aim == Aim::Final && (sent_nothing || guards)
+}
+
+/// For how long the state has to hold.
+fn steady(leg: &Leg, knowledge: &Knowledge) -> Duration {
+    match is_guarded(leg, knowledge) {
+        true => leg.steady.max(knowledge.has_to_hold(leg.to)),
+        false => leg.steady,
     }
 }
 
@@ -170,16 +192,19 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 ..
             },
             Input::Report(report),
-        ) => match knowledge.take_reading(report) {
-            Finding::Read(power) => watched(leg, looks, seen, press_again, power, knowledge),
-            Finding::Nothing => Phase::Watching {
+        ) => match take_reading(&leg, seen, report, knowledge) {
+            (Finding::Read(power), moved) => {
+                let press_again = moved.unwrap_or(press_again);
+                watched(leg, looks, seen, press_again, power, knowledge)
+            }
+            (Finding::Nothing, _) => Phase::Watching {
                 leg,
                 looks: looks.saturating_add(1),
                 seen,
                 press_again,
                 next: Next::At(age + knowledge.settings.look_pause(looks)),
             },
-            Finding::Hopeless(why) => give_up(&leg, &why, knowledge),
+            (Finding::Hopeless(why), _) => give_up(&leg, &why, knowledge),
         },
         // Somebody else's reading makes us look ourselves, a moment later.
         (
@@ -294,6 +319,25 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
     }
 }
 
+/// Takes note of a reading. Where it shows that an order of an earlier task ended a state that was there already: from
+/// when on the level is sent once more. A node that is off now may have gone off just now.
+fn take_reading(
+    leg: &Leg,
+    seen: Option<Age>,
+    report: &Report,
+    knowledge: &mut Knowledge,
+) -> (Finding, Option<Age>) {
+    let orders = |knowledge: &Knowledge| knowledge.against(leg.to).count();
+    let before = orders(knowledge);
+    let finding = knowledge.take_reading(report);
+    let moved = seen.is_some() && orders(knowledge) < before;
+    let rest = match leg.to {
+        Power::On => knowledge.settings.min_off_time,
+        Power::Off => Duration::ZERO,
+    };
+    (finding, moved.then(|| knowledge.clock.age() + rest))
+}
+
 /// The report of a level that was sent.
 fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase {
     let age = knowledge.clock.age();
@@ -337,7 +381,7 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
                 | RefusalKind::NotSupported
                 | RefusalKind::NotPermitted => give_up(
                     &leg,
-                    &format!("{} was refused: {}", level_name(leg.to), refused(refusal)),
+                    &format!("{} was refused: {}", level(leg.to).name(), refused(refusal)),
                     knowledge,
                 ),
             }
@@ -392,13 +436,23 @@ fn watched(
     let age = knowledge.clock.age();
     if power == leg.to {
         let since = seen.unwrap_or(age);
-        if age.since(since) >= leg.steady {
+        let (guarded, steady) = (is_guarded(&leg, knowledge), steady(&leg, knowledge));
+        if guarded && age >= press_again && !knowledge.level_answered(&level(leg.to)) {
+            return press(leg, knowledge);
+        }
+        if age.since(since) >= steady {
             return reached(leg, since, knowledge);
         }
-        // The last look falls on the moment from which the state has held long enough.
+        // The last look falls on the moment from which the state has held long enough. One that may end any moment is
+        // looked at often.
         let pause = knowledge.settings.look_pause(looks);
+        let pause = if guarded {
+            pause.min(GUARD_PAUSE)
+        } else {
+            pause
+        };
         return Phase::Watching {
-            next: Next::At((age + pause).min(since + leg.steady)),
+            next: Next::At((age + pause).min(since + steady)),
             leg,
             looks: looks.saturating_add(1),
             seen: Some(since),
@@ -427,8 +481,13 @@ fn watched(
 }
 
 /// The level was read back.
-fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
+pub(super) fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
     let state = leg.to.name();
+    if leg.aim == Aim::Final
+        && let Some(may) = knowledge.may_still_move(leg.to)
+    {
+        return knowledge.succeed(&format!("{}: {may}", knowledge.operation.name()));
+    }
     match (leg.aim, knowledge.operation) {
         (Aim::Return { by }, _) => knowledge.end(
             State::RolledBack,
@@ -466,6 +525,10 @@ fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
         if !goes_on && !knowledge.is_fresh() {
             return give_up(leg, &knowledge.not_confirmed(), knowledge);
         }
+        if is_guarded(leg, knowledge) && !knowledge.level_answered(&level(leg.to)) {
+            let may = knowledge.may_still_move(leg.to).unwrap_or_default();
+            return give_up(leg, &format!("the BMC did not take it: {may}"), knowledge);
+        }
         return reached(leg.clone(), since, knowledge);
     }
     let refusal = leg
@@ -493,9 +556,12 @@ fn give_up(leg: &Leg, why: &str, knowledge: &Knowledge) -> Phase {
     }
 }
 
-fn level_name(to: Power) -> &'static str {
+fn level(to: Power) -> Order {
     match to {
-        Power::On => Order::PowerOn.name(),
-        Power::Off => Order::PowerOff.name(),
+        Power::On => Order::PowerOn,
+        Power::Off => Order::PowerOff,
     }
 }
+
+/// The longest pause between two looks at a state that an earlier order may still end.
+const GUARD_PAUSE: Duration = Duration::from_secs(2);

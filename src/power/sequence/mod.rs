@@ -16,7 +16,7 @@ pub(super) use clock::{Age, Clock};
 pub use controls::{Refusal, RefusalKind};
 pub(super) use knowledge::Knowledge;
 
-use super::{Control, Operation, Outcome, Sent, Settings, State, Target};
+use super::{Control, Earlier, Operation, Outcome, Sent, Settings, State, Target};
 use crate::bmc::vocabulary::{Order, OrderId, Power, Report};
 use crate::time::Instant;
 use clock::Pace;
@@ -57,6 +57,12 @@ impl Sequence {
             knowledge: Knowledge::new(operation, settings),
             withdrawn: VecDeque::new(),
         }
+    }
+
+    /// Tells it of the orders of earlier tasks that may still act on its node.
+    pub fn with_earlier(mut self, earlier: Vec<Earlier>) -> Self {
+        self.knowledge.earlier = earlier;
+        self
     }
 
     /// The sequence as it goes on at `now` after a restart of the daemon.
@@ -138,7 +144,7 @@ impl Sequence {
     pub fn observe_power(&mut self, power: Power, now: Instant) {
         self.advance(now);
         if !self.state().is_end() {
-            self.knowledge.power = Some(power);
+            self.knowledge.note_power(power);
             self.step(Input::Observed(power));
             self.expire();
         }
@@ -327,6 +333,49 @@ impl Sequence {
     /// Whether a control is allowed now; `Err` says why not and what is still possible.
     pub fn may(&self, control: Control) -> Result<(), Refusal> {
         controls::may(control, self)
+    }
+
+    /// Whether nothing is left to it but to watch, or nothing but one more look at what is there already: then a new
+    /// request on the node ends it.
+    pub fn only_watches(&self) -> bool {
+        let knowledge = &self.knowledge;
+        match &self.phase {
+            Phase::NmiWatching { .. } => true,
+            Phase::Queued | Phase::Recording { .. } => self.target().is_none(),
+            Phase::Watching { leg, seen, .. } => {
+                seen.is_some() && level::only_watches(leg, knowledge)
+            }
+            Phase::SoftWaiting { seen, .. } => {
+                seen.is_some()
+                    && knowledge.operation == Operation::SoftPowerOff
+                    && !knowledge.changing_issued()
+            }
+            Phase::SoftPressing { .. }
+            | Phase::Switching { .. }
+            | Phase::Resting { .. }
+            | Phase::Noting { .. }
+            | Phase::LastLook { .. }
+            | Phase::Pulsing { .. }
+            | Phase::Judging { .. }
+            | Phase::Explaining { .. }
+            | Phase::Yielding { .. }
+            | Phase::Suspended { .. }
+            | Phase::Withdrawing { .. }
+            | Phase::Ended(_) => false,
+        }
+    }
+
+    /// Ends it where it [only watches](Self::only_watches), because of another request: `bob asked for power off`.
+    pub fn supersede(&mut self, why: &str, now: Instant) {
+        self.advance(now);
+        self.expire();
+        if !self.only_watches() {
+            return;
+        }
+        let before = self.phase.outstanding();
+        let phase = std::mem::replace(&mut self.phase, Phase::Queued);
+        self.phase = controls::superseded(phase, why, &mut self.knowledge);
+        self.leave_behind(before);
     }
 
     /// How it ended, once it did.

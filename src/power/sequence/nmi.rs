@@ -45,6 +45,11 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
     }
 }
 
+/// The end of a watch that somebody else's request ends.
+pub(super) fn over(phase: Phase, knowledge: &mut Knowledge) -> Phase {
+    on(phase, Input::Deadline, knowledge)
+}
+
 impl Watch {
     fn ask(self, asked: Question, next: Next) -> Phase {
         Phase::NmiWatching {

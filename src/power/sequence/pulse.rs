@@ -3,11 +3,11 @@
 
 use super::Input;
 use super::clock::Age;
-use super::knowledge::{Finding, Knowledge, is_ambiguous, refused};
+use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{Fate, Next, Notes, Phase, Question, Signs};
 use crate::bmc::vocabulary::{Delivery, Power, Reading, RefusalKind, Report, RestartCause};
 use crate::power::Operation;
-use crate::power::outcome::seconds;
+use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::backoff;
 use std::time::Duration;
 

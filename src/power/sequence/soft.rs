@@ -3,11 +3,11 @@
 
 use super::Input;
 use super::clock::Age;
-use super::knowledge::{Finding, Knowledge, is_ambiguous, refused};
+use super::knowledge::{Finding, Knowledge, refused};
 use super::level;
 use super::phase::{Next, Phase, Soft};
 use crate::bmc::vocabulary::{Delivery, Power, RefusalKind, Report};
-use crate::power::outcome::seconds;
+use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::{SOFT_GAP, backoff};
 use crate::power::{OnSoftTimeout, Operation};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) fn begin(found: Power, knowledge: &mut Knowledge) -> Phase {
     match found {
         Power::On => press(soft, age),
         // Off already: a second reading confirms it, a contradiction starts the work.
-        Power::Off if knowledge.settings.confirm_after.is_zero() => went_down(age, knowledge),
+        Power::Off if off_has_to_hold(knowledge).is_zero() => went_down(age, knowledge),
         Power::Off => Phase::SoftWaiting {
             soft,
             looks: 0,
@@ -55,7 +55,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         ) => match knowledge.take_reading(report) {
             Finding::Read(Power::Off) => {
                 let since = seen.unwrap_or(age);
-                let confirmed = since + knowledge.settings.confirm_after;
+                let confirmed = since + off_has_to_hold(knowledge);
                 if age >= confirmed {
                     return went_down(since, knowledge);
                 }
@@ -146,6 +146,14 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         }
         (Phase::SoftWaiting { soft, .. }, Input::Deadline) => out_of_time(&soft, knowledge),
         (phase, _) => phase,
+    }
+}
+
+/// For how long "off" has to hold: a reboot goes on from there anyway.
+fn off_has_to_hold(knowledge: &Knowledge) -> Duration {
+    match knowledge.operation {
+        Operation::SoftReboot => knowledge.settings.confirm_after,
+        _ => knowledge.has_to_hold(Power::Off),
     }
 }
 
@@ -253,18 +261,19 @@ fn look(
 }
 
 /// Off was read and confirmed.
-fn went_down(since: Age, knowledge: &Knowledge) -> Phase {
+pub(super) fn went_down(since: Age, knowledge: &Knowledge) -> Phase {
     match (knowledge.operation, knowledge.changing_issued()) {
         (Operation::SoftReboot, true) => level::rest(since, knowledge),
         (Operation::SoftReboot, false) => level::switch_on(knowledge),
-        (operation, true) => knowledge.succeed(&format!(
-            "{} done, read back off at {}",
-            operation.name(),
-            knowledge.at()
-        )),
-        (operation, false) => {
-            knowledge.succeed(&format!("{}: the node was off already", operation.name()))
-        }
+        (operation, issued) => knowledge.succeed(&match knowledge.may_still_move(Power::Off) {
+            Some(may) => format!("{}: {may}", operation.name()),
+            None if issued => format!(
+                "{} done, read back off at {}",
+                operation.name(),
+                knowledge.at()
+            ),
+            None => format!("{}: the node was off already", operation.name()),
+        }),
     }
 }
 

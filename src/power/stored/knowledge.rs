@@ -20,6 +20,17 @@ pub(crate) struct Knowledge {
     left_out: Option<u32>,
     remarks: Vec<String>,
     trouble: Option<String>,
+    earlier: Vec<Earlier>,
+}
+
+/// An order of an earlier task that may still act.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Earlier {
+    what: String,
+    to: Vec<Power>,
+    soft: bool,
+    until: Duration,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -185,6 +196,7 @@ impl From<&sequence::Knowledge> for Knowledge {
             power_at_start,
             sent,
             left_out,
+            earlier,
             remarks,
             trouble,
         } = running;
@@ -198,6 +210,7 @@ impl From<&sequence::Knowledge> for Knowledge {
             left_out: (*left_out > 0).then_some(*left_out),
             remarks: remarks.clone(),
             trouble: trouble.clone(),
+            earlier: earlier.iter().map(Into::into).collect(),
         }
     }
 }
@@ -214,6 +227,7 @@ impl From<Knowledge> for sequence::Knowledge {
             left_out,
             remarks,
             trouble,
+            earlier,
         } = stored;
         sequence::Knowledge {
             operation: operation.into(),
@@ -225,6 +239,41 @@ impl From<Knowledge> for sequence::Knowledge {
             left_out: left_out.unwrap_or(0),
             remarks,
             trouble,
+            earlier: earlier.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&running::Earlier> for Earlier {
+    fn from(running: &running::Earlier) -> Self {
+        let running::Earlier {
+            what,
+            to,
+            soft,
+            until,
+        } = running;
+        Earlier {
+            what: what.clone(),
+            to: to.iter().map(|to| (*to).into()).collect(),
+            soft: *soft,
+            until: *until,
+        }
+    }
+}
+
+impl From<Earlier> for running::Earlier {
+    fn from(stored: Earlier) -> Self {
+        let Earlier {
+            what,
+            to,
+            soft,
+            until,
+        } = stored;
+        running::Earlier {
+            what,
+            to: to.into_iter().map(Into::into).collect(),
+            soft,
+            until,
         }
     }
 }
@@ -383,7 +432,8 @@ impl From<Sent> for running::Sent {
 }
 
 impl Order {
-    fn of(running: &vocabulary::Order) -> Option<Self> {
+    /// `None` for an order that no sequence gives.
+    pub(crate) fn of(running: &vocabulary::Order) -> Option<Self> {
         match running {
             vocabulary::Order::ReadPower => Some(Order::ReadPower),
             vocabulary::Order::PowerOn => Some(Order::PowerOn),

@@ -1,6 +1,7 @@
 //! Tests of the sequences through their public face, against a little simulated machine ([`world`]).
 
 mod controls;
+mod earlier;
 mod operations;
 mod pulses;
 mod restart;

@@ -52,6 +52,8 @@ pub struct Machine {
     pub cycles: Option<(Duration, Duration)>,
     /// An NMI makes it crash: entry in the log, restart cause.
     pub crashes: bool,
+    /// What is under way goes on, whatever level is ordered meanwhile.
+    pub heedless: bool,
     /// What was carried out, and when.
     pub carried_out: Vec<(Instant, Order)>,
     changes: Vec<(Instant, Power)>,
@@ -73,6 +75,7 @@ impl Machine {
             ignores: 0,
             cycles: Some((secs(2), secs(7))),
             crashes: false,
+            heedless: false,
             carried_out: Vec::new(),
             changes: Vec::new(),
             history: vec![(Instant::START, power)],
@@ -125,8 +128,8 @@ impl Machine {
         self.carried_out.push((now, order.clone()));
         match order {
             Order::PowerOn | Order::PowerOff if self.ignores > 0 => self.ignores -= 1,
-            Order::PowerOn => self.changes = vec![(now + secs(2), Power::On)],
-            Order::PowerOff => self.changes = vec![(now + secs(1), Power::Off)],
+            Order::PowerOn => self.change_level(Power::On, now + secs(2)),
+            Order::PowerOff => self.change_level(Power::Off, now + secs(1)),
             Order::SoftOff => {
                 if let Some(after) = self.obeys
                     && self.power == Power::On
@@ -147,6 +150,18 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    fn change_level(&mut self, power: Power, at: Instant) {
+        if !self.heedless {
+            self.changes.clear();
+        }
+        self.changes.push((at, power));
+    }
+
+    /// What somebody ordered takes effect then.
+    pub fn changes_at(&mut self, power: Power, at: Instant) {
+        self.changes.push((at, power));
     }
 
     pub fn add_entry(&mut self, id: u16, text: &str, crash: bool) {

@@ -29,8 +29,53 @@ fn refusals_are_repeated(table: Table, entry: &mut Value) -> Result<(), String> 
     Ok(())
 }
 
-/// Format 3: in values, only fields that may be missing have been added; see [`Upgrade`] for the keys of history.
-fn third(_: Table, _: &mut Value) -> Result<(), String> {
+/// Format 3: fields that may be missing, and what is named here; see [`Upgrade`] for the keys of history.
+fn third(table: Table, entry: &mut Value) -> Result<(), String> {
+    match table {
+        Table::Nodes => each_order_acts_late(entry),
+        Table::Tasks => tasks_know_of_earlier_ones(entry),
+        _ => Ok(()),
+    }
+}
+
+/// What may still act is kept order by order, with its time. Of an older one only the task and its end are known: it
+/// explains a change, and stands against nothing.
+fn each_order_acts_late(entry: &mut Value) -> Result<(), String> {
+    let late = entry
+        .get_mut("late")
+        .ok_or("it says nothing of late effects")?;
+    let fields = late.take();
+    *late = json!([]);
+    if fields.is_null() {
+        return Ok(());
+    }
+    let to = fields.get("to").and_then(Value::as_array).cloned();
+    let to = to.ok_or("its late effect leads nowhere")?;
+    if to.is_empty() {
+        return Ok(());
+    }
+    let soft = fields.get("operation").and_then(Value::as_str);
+    let soft = soft.is_some_and(|operation| operation.starts_with("soft"));
+    let leads_to = |power: &str| to.iter().any(|to| to == power);
+    let order = match (leads_to("off"), leads_to("on")) {
+        (true, true) => "cycle",
+        (false, _) => "power_on",
+        (true, false) if soft => "soft_off",
+        (true, false) => "power_off",
+    };
+    let (task, ended) = (fields["task"].clone(), fields["at"].clone());
+    *late = json!([{
+        "task": task, "operation": fields["operation"], "state": fields["state"],
+        "ended": ended, "order": order, "at": ended, "until": ended, "to": to,
+    }]);
+    Ok(())
+}
+
+fn tasks_know_of_earlier_ones(entry: &mut Value) -> Result<(), String> {
+    let knowledge = entry.pointer_mut("/sequence/knowledge");
+    let knowledge = knowledge.and_then(Value::as_object_mut);
+    let knowledge = knowledge.ok_or("its sequence knows nothing")?;
+    knowledge.insert("earlier".to_owned(), json!([]));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::super::drift;
 use super::super::node::Memory;
 use super::pause::Hold;
 use crate::bmc;
+use crate::power::stored::knowledge::Order;
 use crate::power::stored::words::{Operation, Power, State, Trouble, stored_words};
 use crate::rack::call::{self, TaskId};
 use crate::time::WallTime;
@@ -22,7 +23,7 @@ pub(super) struct Node {
     fault: Option<String>,
     last_nmi: Option<WallTime>,
     reading: Option<(Power, WallTime)>,
-    late: Option<Late>,
+    late: Vec<Late>,
     gone_since: Option<WallTime>,
     knowledge: Knowledge,
 }
@@ -43,7 +44,10 @@ struct Late {
     task: TaskId,
     operation: Operation,
     state: State,
+    ended: WallTime,
+    order: Order,
     at: WallTime,
+    until: WallTime,
     to: Vec<Power>,
 }
 
@@ -118,7 +122,7 @@ impl From<&Memory> for Node {
             fault: fault.clone(),
             last_nmi: *last_nmi,
             reading: reading.map(|(power, at)| (power.into(), at)),
-            late: late.as_ref().map(Into::into),
+            late: late.iter().filter_map(Late::of).collect(),
             gone_since: *gone_since,
             knowledge: knowledge.into(),
         }
@@ -151,29 +155,36 @@ impl From<Node> for Memory {
             fault,
             last_nmi,
             reading: reading.map(|(power, at)| (power.into(), at)),
-            late: late.map(Into::into),
+            late: late.into_iter().map(Into::into).collect(),
             gone_since,
             knowledge: knowledge.into(),
         }
     }
 }
 
-impl From<&drift::Late> for Late {
-    fn from(running: &drift::Late) -> Self {
+impl Late {
+    /// `None` for an order that no task gives, so that there is nothing to store.
+    fn of(running: &drift::Late) -> Option<Self> {
         let drift::Late {
             task,
             operation,
             state,
+            ended,
+            order,
             at,
+            until,
             to,
         } = running;
-        Late {
+        Some(Late {
             task: *task,
             operation: (*operation).into(),
             state: (*state).into(),
+            ended: *ended,
+            order: Order::of(order)?,
             at: *at,
+            until: *until,
             to: to.iter().map(|power| (*power).into()).collect(),
-        }
+        })
     }
 }
 
@@ -183,14 +194,20 @@ impl From<Late> for drift::Late {
             task,
             operation,
             state,
+            ended,
+            order,
             at,
+            until,
             to,
         } = stored;
         drift::Late {
             task,
             operation: operation.into(),
             state: state.into(),
+            ended,
+            order: order.into(),
             at,
+            until,
             to: to.into_iter().map(Into::into).collect(),
         }
     }

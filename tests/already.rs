@@ -1,0 +1,285 @@
+//! Journeys in which a node is in the state that is asked for while an order of an earlier task may still end that, in
+//! virtual time: nobody is told "already", and whoever asks for something else does not wait for the watch.
+
+mod world;
+
+use rackbmcd::model::HistoryKind;
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, TaskId, TaskView, Wishes};
+use rackbmcd::sim::{ChassisOrder, OsMood};
+use std::time::Duration;
+use world::{World, batch_of, millis, secs, who};
+
+/// A node that is off, and whose machine takes its time to switch on.
+fn slow_to_come_on(seed: u64, takes: Duration) -> World {
+    let mut world = World::new(seed, 1);
+    let now = world.now;
+    world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
+    world.mood("n01").on_delay = takes;
+    world.run_for(secs(70));
+    world
+}
+
+/// Starts it, waits for its order to be carried out, and ends it.
+fn started_and_aborted(world: &mut World, operation: Operation, order: ChassisOrder) -> TaskId {
+    let task = world.start_task("n01", operation, Wishes::default());
+    let before = world.executed("n01", order);
+    let end = world.now + secs(5);
+    let done = |world: &mut World| world.executed("n01", order) > before;
+    assert!(world.run_until(end, done));
+    world.run_for(millis(200));
+    world.control(task, Control::Abort).unwrap();
+    task
+}
+
+fn run(world: &mut World, operation: Operation) -> TaskView {
+    let task = world.start_task("n01", operation, Wishes::default());
+    world.run_task(task, secs(200))
+}
+
+fn outcome(view: &TaskView) -> &str {
+    view.outcome.as_deref().expect("it has ended")
+}
+
+fn drifts(world: &mut World) -> Vec<String> {
+    let call = Call::History {
+        node: "n01".into(),
+        limit: 100,
+    };
+    match world.call(call) {
+        Ok(Answer::History(entries)) => entries
+            .into_iter()
+            .filter(|entry| entry.kind == HistoryKind::Drift)
+            .map(|entry| entry.text)
+            .collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_off_after_an_aborted_on_is_sent_and_the_machine_stays_off() {
+    let mut world = slow_to_come_on(1, secs(7));
+    started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
+    let off = run(&mut world, Operation::PowerOff);
+    assert_eq!(off.state, State::Succeeded);
+    let words = "power off: off now; the power on of ";
+    assert!(outcome(&off).starts_with(words), "{}", outcome(&off));
+    assert!(outcome(&off).contains(" UTC may still switch it on"));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
+    world.run_for(secs(100));
+    assert!(!world.is_on("n01"));
+}
+
+#[test]
+fn a_machine_that_comes_on_in_the_watch_is_switched_off_once_more() {
+    for killed in [false, true] {
+        let mut world = slow_to_come_on(2, secs(7));
+        world.mood("n01").heedless = true;
+        let aborted = started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
+        if killed {
+            world.crash();
+            world.start();
+        }
+        let off = run(&mut world, Operation::PowerOff);
+        assert_eq!(off.state, State::Succeeded, "{off:#?}");
+        assert!(!world.is_on("n01"));
+        let words = "it was on, most likely by the power on of ";
+        assert!(outcome(&off).contains(words), "{}", outcome(&off));
+        assert_eq!(world.executed("n01", ChassisOrder::Off), 2);
+        world.run_for(secs(100));
+        assert!(!world.is_on("n01"));
+        let drifts = drifts(&mut world);
+        let of_the_on = format!("late effect of task {aborted}");
+        let nobody = drifts.iter().filter(|text| text.contains("nobody asked"));
+        assert!(nobody.count() <= 1, "{of_the_on}: {drifts:?}");
+    }
+}
+
+#[test]
+fn an_off_after_an_on_that_ran_out_of_time_is_no_different() {
+    let mut world = slow_to_come_on(3, secs(75));
+    world.mood("n01").heedless = true;
+    let on = run(&mut world, Operation::PowerOn);
+    assert_eq!(on.state, State::Failed);
+    let off = run(&mut world, Operation::PowerOff);
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
+    assert!(
+        outcome(&off).contains("may still switch it on"),
+        "{}",
+        outcome(&off)
+    );
+    // It comes on after all: that is put down to the task that did it, though another one came between.
+    world.run_for(secs(120));
+    assert!(world.is_on("n01"));
+    let drifts = drifts(&mut world);
+    let last = &drifts[0];
+    assert!(
+        last.contains(&format!("late effect of task {}", on.id)),
+        "{drifts:?}"
+    );
+}
+
+#[test]
+fn an_on_after_a_soft_off_is_sent_watched_for_a_minute_and_put_right() {
+    for (timed_out, reboot) in [(false, false), (true, false), (false, true)] {
+        let mut world = World::new(4, 1);
+        world.run_for(secs(3));
+        world.mood("n01").os = OsMood::ObeysAfter(secs(40));
+        let operation = match reboot {
+            true => Operation::SoftReboot,
+            false => Operation::SoftPowerOff,
+        };
+        if timed_out {
+            let wishes = Wishes {
+                timeout: Some(secs(5)),
+                ..Wishes::default()
+            };
+            let soft = world.start_task("n01", operation, wishes);
+            assert_eq!(world.run_task(soft, secs(20)).state, State::Failed);
+        } else {
+            started_and_aborted(&mut world, operation, ChassisOrder::Soft);
+        }
+        let on = run(&mut world, Operation::PowerOn);
+        assert_eq!(on.state, State::Succeeded, "{on:#?}");
+        assert!(world.is_on("n01"));
+        let words = "it was off, most likely by the soft power off of ";
+        assert!(outcome(&on).contains(words), "{}", outcome(&on));
+        world.run_for(secs(300));
+        assert!(world.is_on("n01"), "nothing follows");
+    }
+}
+
+#[test]
+fn an_on_after_a_soft_off_that_hangs_says_what_may_still_come() {
+    let mut world = World::new(5, 1);
+    world.run_for(secs(3));
+    world.mood("n01").os = OsMood::ObeysAfter(secs(200));
+    let soft = started_and_aborted(&mut world, Operation::SoftPowerOff, ChassisOrder::Soft);
+    let on = run(&mut world, Operation::PowerOn);
+    assert_eq!(on.state, State::Succeeded);
+    assert!(
+        outcome(&on).starts_with("power on: on now; the soft power off of "),
+        "{}",
+        outcome(&on)
+    );
+    assert_eq!(world.executed("n01", ChassisOrder::On), 1);
+    world.run_for(secs(200));
+    let drifts = drifts(&mut world);
+    assert_eq!(drifts.len(), 1, "{drifts:?}");
+    assert!(drifts[0].contains(&soft.to_string()), "{drifts:?}");
+}
+
+#[test]
+fn an_aborted_cycle_may_still_go_either_way() {
+    for (operation, order) in [
+        (Operation::PowerOff, ChassisOrder::Off),
+        (Operation::PowerOn, ChassisOrder::On),
+    ] {
+        let mut world = World::new(6, 1);
+        world.run_for(secs(3));
+        world.mood("n01").off_delay = secs(8);
+        world.mood("n01").cycle_off_time = secs(8);
+        started_and_aborted(&mut world, Operation::Cycle, ChassisOrder::Cycle);
+        if operation == Operation::PowerOff {
+            world.run_for(secs(10));
+            world.call(Call::FreshNode("n01".into())).unwrap();
+            assert!(!world.is_on("n01"));
+        }
+        let view = run(&mut world, operation);
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert!(world.executed("n01", order) >= 1);
+        world.run_for(secs(60));
+        assert_eq!(world.is_on("n01"), operation == Operation::PowerOn);
+    }
+}
+
+#[test]
+fn what_took_effect_or_is_old_stands_against_nothing() {
+    let mut world = slow_to_come_on(7, Duration::ZERO);
+    started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
+    // It was seen on, and somebody switched it off since.
+    world.run_for(secs(30));
+    let now = world.now;
+    world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
+    let off = run(&mut world, Operation::PowerOff);
+    assert!(
+        outcome(&off).contains("was off already"),
+        "{}",
+        outcome(&off)
+    );
+    let mut world = World::new(8, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(3));
+    started_and_aborted(&mut world, Operation::SoftPowerOff, ChassisOrder::Soft);
+    world.run_for(secs(601));
+    let on = run(&mut world, Operation::PowerOn);
+    assert!(outcome(&on).contains("was on already"), "{}", outcome(&on));
+    assert_eq!(world.executed("n01", ChassisOrder::On), 0);
+}
+
+#[test]
+fn ironics_put_and_batches_hear_of_it_as_well() {
+    let mut world = slow_to_come_on(9, secs(7));
+    started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
+    let put = world.put_power("n01", "power off", Wishes::default());
+    let put = put.unwrap().expect("it begins").id;
+    let view = world.run_task(put, secs(60));
+    assert!(
+        outcome(&view).contains("may still switch it on"),
+        "{view:#?}"
+    );
+    let mut world = slow_to_come_on(10, secs(7));
+    started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
+    let planned = world.start_batch(BatchRequest {
+        dry_run: true,
+        ..batch_of(&["n01"], Operation::PowerOff)
+    });
+    world.run_for(secs(1));
+    assert_eq!(planned.nodes[0].plan, ["power off"]);
+    let batch = world.start_batch(batch_of(&["n01"], Operation::PowerOff));
+    let member = batch.nodes[0].task.expect("it has a task");
+    let view = world.run_task(member, secs(60));
+    assert!(
+        outcome(&view).contains("may still switch it on"),
+        "{view:#?}"
+    );
+}
+
+#[test]
+fn a_new_request_ends_the_watch() {
+    for operation in [Operation::PowerOn, Operation::PowerOff, Operation::Reboot] {
+        let mut world = slow_to_come_on(11, secs(7));
+        started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
+        let off = world.start_task("n01", Operation::PowerOff, Wishes::default());
+        world.run_for(secs(3));
+        assert_eq!(world.state(off), State::Running);
+        let next = world.start_task("n01", operation, Wishes::default());
+        let off = world.task(off);
+        assert_eq!(off.state, State::Succeeded, "{off:#?}");
+        let words = format!("not watched any longer, because alice asked for {operation}");
+        assert!(outcome(&off).contains(&words), "{}", outcome(&off));
+        assert_eq!(world.run_task(next, secs(100)).state, State::Succeeded);
+    }
+}
+
+#[test]
+fn where_nothing_is_to_be_done_the_node_is_free_as_soon_as_its_target_is_gone() {
+    let mut world = World::new(12, 1);
+    world.run_for(secs(3));
+    world.start_task("n01", Operation::PowerOn, Wishes::default());
+    for pause in 0..40 {
+        let gone = |world: &mut World| world.node("n01").target_power_state.is_none();
+        let end = world.now + secs(3);
+        assert!(world.run_until(end, gone));
+        world.run_for(millis(pause * 30));
+        let call = Call::Start {
+            node: "n01".into(),
+            operation: Operation::PowerOn,
+            wishes: Wishes::default(),
+            who: who(),
+        };
+        assert!(world.call(call).is_ok());
+    }
+    world.run_for(secs(10));
+    assert_eq!(world.executed("n01", ChassisOrder::On), 0);
+}
