@@ -17,7 +17,7 @@ use redb::{
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use untouched::Untouched;
 
@@ -103,10 +103,8 @@ pub struct Store {
     /// The transactions that the journal counts, as of the last one that is known to be durable.
     commits: u64,
     open_database: OpenDatabase,
-    /// Whether nothing on the disk is ever changed.
-    looks_only: bool,
-    /// Held to the end, also while the database is closed. A look needs none where there never was one.
-    _lock: Option<Flock<File>>,
+    /// Held to the end, also while the database is closed.
+    _lock: Flock<File>,
 }
 
 impl Store {
@@ -119,30 +117,6 @@ impl Store {
         Self::open_with(directory, Box::new(open_on_disk))
     }
 
-    /// Opens the memory in a directory to look at it: nothing is made or changed there, whoever looks and whatever
-    /// format it has.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_to_look(directory: &Path) -> Result<Self, StoreError> {
-        let lock = match File::open(directory.join(LOCK)) {
-            Ok(file) => Some(locked(file, directory)?),
-            Err(reason) if reason.kind() == io::ErrorKind::NotFound => None,
-            Err(reason) => return Err(at(&directory.join(LOCK), reason)),
-        };
-        let untouched = |file| checked().create_with_backend(Untouched::new(file)?);
-        let mut store = Store {
-            path: directory.join(FILE),
-            database: None,
-            commits: 0,
-            open_database: Box::new(untouched),
-            looks_only: true,
-            _lock: lock,
-        };
-        store.reopen()?;
-        Ok(store)
-    }
-
     fn open_with(directory: &Path, open_database: OpenDatabase) -> Result<Self, StoreError> {
         DirBuilder::new()
             .recursive(true)
@@ -151,30 +125,25 @@ impl Store {
             .map_err(|reason| at(directory, reason))?;
         let lock_path = directory.join(LOCK);
         let lock_file = private_file(&lock_path).map_err(|reason| at(&lock_path, reason))?;
-        let lock = locked(lock_file, directory)?;
+        let lock =
+            Flock::lock(lock_file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+                match errno {
+                    nix::errno::Errno::EWOULDBLOCK => StoreError::Locked(directory.to_owned()),
+                    other => at(&lock_path, other.into()),
+                }
+            })?;
         let mut store = Store {
             path: directory.join(FILE),
             database: None,
             commits: 0,
             open_database,
-            looks_only: false,
-            _lock: Some(lock),
+            _lock: lock,
         };
         if !store.path.exists() {
             store.create(directory)?;
         }
         store.reopen()?;
         store.commits = store.count()?;
-        for (path, private) in [(directory, "0700"), (&store.path, "0600")] {
-            let mode = fs::metadata(path).map_err(|reason| at(path, reason))?;
-            let mode = mode.permissions().mode() & 0o777;
-            if mode & 0o027 != 0 {
-                log::warn!(
-                    "{} has mode {mode:04o}: others can read or replace what is remembered; chmod it to {private}",
-                    path.display()
-                );
-            }
-        }
         Ok(store)
     }
 
@@ -212,7 +181,7 @@ impl Store {
         self.database = None;
         let file = OpenOptions::new()
             .read(true)
-            .write(!self.looks_only)
+            .write(true)
             .open(&self.path)
             .map_err(|reason| at(&self.path, reason))?;
         let empty = file.metadata().map(|metadata| metadata.len() == 0);
@@ -223,7 +192,7 @@ impl Store {
         let clone = file.try_clone().map_err(|reason| at(&self.path, reason))?;
         let found = self.look_at(clone)?;
         let database = (self.open_database)(file).map_err(|error| self.fault(error))?;
-        if found < FORMAT && !self.looks_only {
+        if found < FORMAT {
             upgrade(&database, found).map_err(|error| self.fault(error))?;
             log::info!(
                 "{}: brought from format {found} to {FORMAT}",
@@ -450,13 +419,6 @@ impl Store {
             reason: reason.to_owned(),
         }
     }
-}
-
-fn locked(file: File, directory: &Path) -> Result<Flock<File>, StoreError> {
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => StoreError::Locked(directory.to_owned()),
-        other => at(&directory.join(LOCK), other.into()),
-    })
 }
 
 fn at(path: &Path, reason: io::Error) -> StoreError {

@@ -54,13 +54,6 @@ pub struct Length {
     pub no_wrong_readings: bool,
 }
 
-impl Length {
-    /// How many placements of a fault there are.
-    pub fn places(self) -> usize {
-        Fault::placements(self).len()
-    }
-}
-
 impl Act {
     fn all() -> Vec<Act> {
         let words = [
@@ -85,6 +78,11 @@ impl Act {
 }
 
 impl Fault {
+    /// Whether somebody does something, rather than that something goes wrong by itself.
+    pub fn is_act(self) -> bool {
+        matches!(self, Fault::Act(..))
+    }
+
     /// Every placement in a story that is so long.
     pub fn placements(length: Length) -> Vec<Fault> {
         let mut faults = Vec::new();

@@ -1,4 +1,5 @@
-//! What the walk has found, kept as tests of their own: all placements of one kind in the scene where it was.
+//! What the walk has found, or what a few stories may miss, as tests of their own: all placements of one kind in the
+//! scenes where it matters.
 
 use crate::Plan;
 use crate::fault::{Act, Fault};
@@ -36,4 +37,18 @@ fn a_power_on_that_is_being_written_down_does_not_leave_after_its_soft_reboot_wa
         scene,
         |fault| matches!(fault, Fault::Act(_, act) if act == word),
     );
+}
+
+#[test]
+fn one_reading_is_not_believed() {
+    for operation in Operation::ALL {
+        for on in [true, false] {
+            let scene = Scene {
+                operation,
+                on,
+                turn: Turn::Plain,
+            };
+            tell(scene, |fault| matches!(fault, Fault::WrongReading(1..=4)));
+        }
+    }
 }

@@ -86,22 +86,29 @@ fn tell_all(plans: &[Plan], most_failures: usize) -> Vec<Result<Length, String>>
     told.into_iter().map(|(_, came)| came).collect()
 }
 
-/// The stories with one more fault than these, which were so long: how many there are, and about `most` of them,
-/// evenly chosen.
+/// The stories with one more fault than these, which were so long: how many there are, and about `most` of them: evenly
+/// chosen, half of them with what somebody does, of which there are many more.
 fn with_one_more(plans: &[Plan], lengths: &[Length], most: usize) -> (usize, Vec<Plan>) {
-    let all: usize = lengths.iter().map(|length| length.places()).sum();
-    let most = most.min(all);
-    let (mut chosen, mut share) = (Vec::new(), 0);
-    for (plan, length) in plans.iter().zip(lengths) {
-        for fault in Fault::placements(*length) {
-            share += most;
-            if share >= all {
-                share -= all;
-                chosen.push(plan.with(fault));
-            }
+    let placements = || {
+        let told = plans.iter().zip(lengths);
+        told.flat_map(|(plan, length)| {
+            let faults = Fault::placements(*length).into_iter();
+            faults.map(move |fault| (plan, fault))
+        })
+    };
+    let mut all = [0, 0];
+    placements().for_each(|(_, fault)| all[usize::from(fault.is_act())] += 1);
+    let most = all.map(|all: usize| all.min(most.div_ceil(2)));
+    let (mut chosen, mut share) = (Vec::new(), [0, 0]);
+    for (plan, fault) in placements() {
+        let kind = usize::from(fault.is_act());
+        share[kind] += most[kind];
+        if share[kind] >= all[kind] {
+            share[kind] -= all[kind];
+            chosen.push(plan.with(fault));
         }
     }
-    (all, chosen)
+    (all[0] + all[1], chosen)
 }
 
 fn variable(name: &str) -> Option<String> {

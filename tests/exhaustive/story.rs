@@ -79,6 +79,7 @@ impl Story {
     /// Prepares a fault that happens by itself.
     fn place(&mut self, fault: Fault) {
         let (base, world) = (self.base, &mut self.watched.world);
+        self.watched.watch.refuses_once |= matches!(fault, Fault::Answered(..));
         match fault {
             Fault::Datagram(number, mishap) => {
                 let link = world.sim.link_mut(address(0)).expect("one of ours");

@@ -133,6 +133,8 @@ pub struct Watch {
     last_crash: Option<Instant>,
     /// Where the network is kind enough for such a promise.
     pub most_sessions: Option<usize>,
+    /// The BMC refuses something once: what was refused for want of a level may be sent again.
+    pub refuses_once: bool,
     judged_pulses: bool,
 }
 
@@ -302,7 +304,8 @@ impl Watch {
         }
         // The answer to an order that left before is still awaited, and it is repeated where that is harmless.
         let begun = issued.first_left.is_some();
-        if begun && matches!(issued.order.effect(), Effect::Pulse | Effect::Soft) {
+        let once = matches!(issued.order.effect(), Effect::Pulse | Effect::Soft);
+        if begun && once && !self.refuses_once {
             return Err(format!("{what} of {id} left twice"));
         }
         if !begun && self.stopping.is_some_and(|from| index >= from) {

@@ -65,19 +65,20 @@ impl Watch {
         Ok(())
     }
 
-    /// At the end of a story: a machine to which nothing else was done has stayed as its task said.
+    /// At the end of a story: a machine has stayed as the last of its tasks said, or that task said that it may not.
     pub fn judge_rest(&self, world: &mut World) -> Result<(), String> {
         for (id, seen) in &self.tasks {
             let (Some(at), Some(power)) = (seen.ended_at, seen.rests_on) else {
                 continue;
             };
             let others = self.tasks.iter().filter(|(other, _)| *other != id);
-            let alone = others.into_iter().all(|(_, other)| other.node != seen.node);
+            let mut others = others.filter(|(_, other)| other.node == seen.node);
+            let is_last = !others.any(|(_, other)| other.ended_at.is_none_or(|ended| ended >= at));
             let disturbed = self
                 .disturbed
                 .get(&seen.node)
                 .is_some_and(|when| *when + secs(15) > at);
-            if !alone || disturbed {
+            if !is_last || disturbed {
                 continue;
             }
             let on = power == Power::On;
