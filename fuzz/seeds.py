@@ -110,6 +110,28 @@ def requests():
         write("http", f"{line}{head}{body}")
 
 
+def roles():
+    """What changes something, of each node and task that there is, asked by everybody."""
+    batch, first, second = "01a0c450-6c00-7000-bcf4-d73c4c04022a", "01a0c450-6c00-7001-be67-70eb3a95da21", "01a0c450-6c00-7002-becb-86beda3ff6d0"
+    uuid = "00000000-0000-0000-0000-000000000001"
+    head = "\nhost: localhost\nX-OpenStack-Ironic-API-Version: 1.31\ncontent-type: application/json\n\n"
+    asked = [("GET /v1/audit", ""), ("GET /v1/nodes/detail", ""), ("GET /v1/events?snapshot=true", ""), ("GET /healthz", ""),
+             ("POST /v1/pause", '{"reason": "storm"}'), ("POST /v1/release", "{}"),
+             ("POST /v1/batches", '{"operation": "power off", "nodes": ["r1n02", "r1n01"]}'),
+             (f"POST /v1/batches/{batch}/abort", ""), (f"POST /v1/batches/{batch}/cancel", '{"nodes": ["r1n01"]}')]
+    for task in (first, second):
+        asked += [(f"POST /v1/tasks/{task}/{control}", "") for control in ("abort", "cancel", "rollback", "suspend", "resume")]
+    for node in ("r1n01", "r1n02", uuid, uuid.replace("-", ""), "urn:uuid:" + uuid, "%7B" + uuid + "%7D", "r1n01.json"):
+        asked += [(f"PUT /v1/nodes/{node}/states/power", '{"target": "abort soft power off"}'),
+                  (f"PUT /v1/nodes/{node}/maintenance", '{"reason": "fan"}'), (f"POST /v1/nodes/{node}/raw", '{"netfn": 6, "command": 1, "data": []}'),
+                  (f"POST /v1/nodes/{node}/bmc_reset", '{"kind": "cold"}'), (f"POST /v1/nodes/{node}/retry", "{}"),
+                  (f"GET /v1/nodes/{node}/fresh", ""), (f"PUT /v1/nodes/{node}/management/inject_nmi", "{}")]
+    who = ("none", "reader", "operator", "operator r1n02", "admin r1n02", "admin")
+    for number, (line, body) in enumerate(asked):
+        for role in who[number % 2::2]:
+            write("roles", f"{role}\n{line}{head}{body}")
+
+
 def configurations():
     for example in sorted((HERE.parent / "etc").glob("*.toml*")):
         write("config", example.read_bytes())
@@ -138,5 +160,6 @@ if __name__ == "__main__":
     sessions()
     commands()
     requests()
+    roles()
     configurations()
     node_sets()

@@ -116,6 +116,11 @@ fn any_request_gets_an_answer() {
 }
 
 #[test]
+fn nobody_gets_more_than_the_own_role() {
+    replay("roles", targets::roles::run, 2_000);
+}
+
+#[test]
 fn any_configuration_loads_or_is_complained_about() {
     replay("config", targets::config::run, 2_000);
 }

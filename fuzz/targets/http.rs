@@ -1,5 +1,5 @@
-//! One HTTP request, as text, through the pure part of the API to a real rack and back. The rack's one BMC is away;
-//! time passes as it must until there is an answer.
+//! One HTTP request, as text, through the pure part of the API to a real rack and back. The rack's BMCs are away; time
+//! passes as it must until there is an answer.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rackbmcd::api::access::{Peer, Policy};
@@ -13,6 +13,7 @@ use rackbmcd::model::AuditPage;
 use rackbmcd::model::Limits;
 use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
+use rackbmcd::rack::record::Write;
 use rackbmcd::rack::rights::Rights;
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
 use rackbmcd::session::{Settings, secret::Password};
@@ -33,8 +34,26 @@ pub fn run(data: &[u8]) {
     if data.len() > (Limits::default().body_bytes as usize) {
         return;
     }
-    let Some(request) = request(data) else { return };
-    let response = send(request);
+    let Some(request) = request(data, root()) else {
+        return;
+    };
+    let rights = Policy::default().rights(&request.peer);
+    let asker = Asker {
+        world: RefCell::new(World::new()),
+        rights,
+    };
+    check(&send(request, Rc::new(asker)));
+}
+
+fn root() -> Peer {
+    Peer {
+        user: Some("root".into()),
+        ..Peer::unix(0, 0, Some(42))
+    }
+}
+
+/// What is true of every answer.
+pub fn check(response: &Response) {
     let status = response.status.as_u16();
     assert!(
         (200..600).contains(&status) && status != 500,
@@ -51,7 +70,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn request(data: &[u8]) -> Option<Request> {
+/// The request that a text is, of this peer.
+pub fn request(data: &[u8], peer: Peer) -> Option<Request> {
     let end = data.windows(2).position(|two| two == b"\n\n");
     let (head, body) = match end {
         Some(at) => (&data[..at], &data[at + 2..]),
@@ -76,24 +96,17 @@ fn request(data: &[u8]) -> Option<Request> {
         query: uri.query().unwrap_or_default().to_owned(),
         headers,
         body: body.to_vec(),
-        peer: Peer {
-            user: Some("root".into()),
-            ..Peer::unix(0, 0, Some(42))
-        },
+        peer,
         id: "req-0".into(),
         scheme: "http",
     })
 }
 
 /// What is answered, of a stream its first words.
-fn send(request: Request) -> Response {
-    let rights = Policy::default().rights(&request.peer);
-    let daemon = Rc::new(Asker {
-        world: RefCell::new(World::new()),
-        rights: rights.clone(),
-    });
+pub fn send(request: Request, asker: Rc<Asker>) -> Response {
+    let rights = asker.rights.clone();
     at_once(async {
-        let (frame, outcome) = handle(request, &rights, daemon).await;
+        let (frame, outcome) = handle(request, &rights, asker).await;
         let outcome = match outcome {
             Ok(Outcome::Whole(response)) => Ok(response),
             Ok(Outcome::Stream(mut stream)) => stream
@@ -115,9 +128,10 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-struct Asker {
-    world: RefCell<World>,
-    rights: Rights,
+/// Somebody who asks a rack of his own.
+pub struct Asker {
+    pub world: RefCell<World>,
+    pub rights: Rights,
 }
 
 impl Daemon for Asker {
@@ -131,18 +145,26 @@ impl Daemon for Asker {
     }
 
     fn trail(&self, _: u64, _: usize) -> Later<Result<AuditPage, String>> {
+        self.world.borrow_mut().trail_read = true;
         Box::pin(ready(Ok(AuditPage::default())))
     }
 }
 
-struct World {
+/// A rack of two nodes, and what became of it.
+pub struct World {
     rack: Rack,
     now: Instant,
     calls: u64,
+    /// What was put down.
+    pub written: Vec<Write>,
+    /// Calls that were done, but for those that anybody may make.
+    pub done: u64,
+    /// Whether the audit trail was read.
+    pub trail_read: bool,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let now = Instant::after_start(Duration::from_secs(100_000));
         let wall = WallTime::from_unix_micros(1_790_000_000_000_000);
         let nodes = vec![node("r1n01", 1), node("r1n02", 2)];
@@ -156,20 +178,25 @@ impl World {
             rack,
             now,
             calls: 0,
+            written: Vec::new(),
+            done: 0,
+            trail_read: false,
         }
     }
 
     /// The rack's answer, however long it takes, within reason.
-    fn ask(&mut self, call: Call, rights: &Rights) -> Result<Answer, Refused> {
+    pub fn ask(&mut self, call: Call, rights: &Rights) -> Result<Answer, Refused> {
         self.calls += 1;
         assert!(self.calls < 100, "it asks and asks");
         let id = CallId(self.calls);
         let end = self.now + PATIENCE;
+        let anybodys = call.needs().is_none();
         self.rack.handle_call(id, call, rights, self.now);
         let mut turns = 0;
         loop {
             while self.rack.poll_transmit().is_some() {}
-            while let Some((ticket, _)) = self.rack.poll_writes() {
+            while let Some((ticket, mut writes)) = self.rack.poll_writes() {
+                self.written.append(&mut writes);
                 self.rack.handle_durable(ticket, self.now);
             }
             while let Some((look, _)) = self.rack.poll_look() {
@@ -177,6 +204,7 @@ impl World {
             }
             while let Some((answered, answer)) = self.rack.poll_answer() {
                 if answered == id {
+                    self.done += u64::from(answer.is_ok() && !anybodys);
                     return answer;
                 }
             }

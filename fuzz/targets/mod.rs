@@ -8,6 +8,7 @@ pub mod config;
 pub mod http;
 pub mod nodeset;
 pub mod packet;
+pub mod roles;
 pub mod session;
 pub mod session_sim;
 
