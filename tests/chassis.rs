@@ -2,11 +2,11 @@
 
 mod world;
 
-use rackbmcd::bmc::vocabulary::{BootDevice, Order, Reading, RestorePolicy};
+use rackbmcd::bmc::vocabulary::{BootDevice, Delivery, Order, Reading, RestorePolicy, Route};
 use rackbmcd::model::{Chassis, Light};
 use rackbmcd::rack::call::{Answer, Call, Refused};
 use rackbmcd::sim::{BootMood, CommandRefusal};
-use world::{World, secs, who};
+use world::{World, millis, secs, who};
 
 fn world() -> World {
     let mut world = World::new(1, 1);
@@ -217,4 +217,95 @@ fn the_guid_is_the_system_s_or_else_the_bmc_s() {
         order(&mut world, Order::ReadGuid),
         Err(Refused::Bmc { code: 0xC1, .. })
     ));
+}
+
+fn history(world: &mut World) -> Vec<String> {
+    let call = Call::History {
+        node: "n01".into(),
+        limit: 20,
+    };
+    match world.call(call) {
+        Ok(Answer::History(entries)) => entries.iter().map(|entry| entry.text.clone()).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_became_of_an_order_that_is_not_answered_is_said_as_far_as_it_is_known() {
+    let raw = Order::Raw {
+        net_fn: 6,
+        lun: 0,
+        command: 1,
+        data: Vec::new(),
+        route: Route::Direct,
+    };
+    for (asked, said) in [
+        (raw, "it may have arrived, and been carried out"),
+        (
+            Order::ResetBmc { cold: true },
+            "it may have arrived: a BMC that restarts at once",
+        ),
+        (
+            Order::ResetBmc { cold: false },
+            "it may have arrived: a BMC that restarts at once",
+        ),
+        (
+            Order::ClearEventLog,
+            "it may have arrived, and been carried out",
+        ),
+    ] {
+        let mut world = world();
+        order(&mut world, Order::ReadPower).expect("a session");
+        world.mood("n01").dead = true;
+        let id = world.ask(Call::Order {
+            node: "n01".into(),
+            order: asked.clone(),
+            who: who(),
+        });
+        world.run_for(secs(40));
+        match world.take_answer(id) {
+            Some(Err(Refused::Unanswered { delivery, text, .. })) => {
+                assert_eq!(delivery, Delivery::Unknown, "{asked:?}");
+                assert!(text.contains(said), "{asked:?}: {text}");
+            }
+            other => panic!("{asked:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn whether_a_bmc_that_was_told_to_restart_did_so_is_told_later() {
+    for (silent_for, said) in [
+        (Some(secs(45)), "s after it was told to restart"),
+        (None, "it does not seem to have done so"),
+    ] {
+        let mut world = World::new(2, 1);
+        world.crash();
+        world.nodes[0].login.privilege = rackbmcd::ipmi::PrivilegeLevel::Administrator;
+        world.start();
+        world.run_for(secs(3));
+        if silent_for.is_none() {
+            // It says yes, and does nothing.
+            refuse(&mut world, 6, 2, 0);
+        }
+        let id = world.ask(Call::Order {
+            node: "n01".into(),
+            order: Order::ResetBmc { cold: true },
+            who: who(),
+        });
+        world.run_for(millis(100));
+        if let Some(time) = silent_for {
+            world.mood("n01").dead = true;
+            world.bmc("n01").forget_sessions();
+            world.run_for(time);
+            world.mood("n01").dead = false;
+        }
+        world.run_for(secs(120));
+        drop(world.take_answer(id));
+        let told = history(&mut world);
+        let found = told.iter().filter(|text| text.contains(said)).count();
+        assert_eq!(found, 1, "{told:#?}");
+        let faults = told.iter().filter(|text| text.contains("in a row")).count();
+        assert_eq!(faults, 0, "{told:#?}");
+    }
 }

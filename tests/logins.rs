@@ -156,7 +156,7 @@ fn a_stop_does_not_wait_for_a_handshake() {
 fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepted() {
     let mut world = World::new(8, 2);
     world.run_for(secs(30));
-    let (old, new) = (*b"simulated-bmc-00", *b"simulated-bmc-99");
+    let [old, new] = ["n01", "n99"].map(rackbmcd::sim::guid_of);
     let task = {
         world.mood("n01").os = rackbmcd::sim::OsMood::Hangs;
         world.start_task("n01", Operation::SoftPowerOff, Wishes::default())
@@ -164,6 +164,7 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
     world.run_for(secs(3));
     // Somebody swaps the BMCs' addresses.
     world.bmc("n01").settings_mut().guid = new;
+    world.bmc("n01").settings_mut().manufacturer = 674;
     world.bmc("n01").forget_sessions();
     world.run_for(secs(60));
     let view = world.task(task);
@@ -173,6 +174,12 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
     world.run_task(off, secs(60));
     let guids = world.bmc_change("n01").expect("told");
     assert_eq!((guids.was.into_bytes(), guids.is.into_bytes()), (old, new));
+    assert_eq!((guids.maker_was, guids.maker_is), (Some(0), Some(674)));
+    let address = Some(world::address(0).to_string());
+    assert_eq!(
+        [guids.address_was, guids.address_is],
+        [address.clone(), address]
+    );
     assert_eq!(world.executed("n01", ChassisOrder::Off), left);
     // `retry` is no acceptance, nor is another GUID.
     let retry = Call::Retry {

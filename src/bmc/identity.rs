@@ -8,8 +8,9 @@ use super::address::Resolution;
 use super::queue::Job;
 use super::report::not_sent;
 use super::vocabulary::Trouble;
-use crate::model::Identity;
+use crate::model::{BmcChange, Identity};
 use crate::time::Instant;
+use std::net::SocketAddr;
 use uuid::Uuid;
 
 /// What is remembered of a BMC's identity.
@@ -23,6 +24,19 @@ pub struct Known {
     pub changed: bool,
     /// Whether it went back and forth at one address: then it says nothing of who is there.
     pub unstable: bool,
+    /// What else is known of the first one.
+    pub traits: Traits,
+    /// And of the other one.
+    pub other_traits: Traits,
+}
+
+/// What tells people apart which BMC it is, beside its GUID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traits {
+    /// The maker's enterprise number.
+    pub maker: Option<u32>,
+    /// Where it was found last.
+    pub address: Option<SocketAddr>,
 }
 
 impl Known {
@@ -36,24 +50,44 @@ impl Known {
                 // It was there before, went, and is back.
                 self.unstable = !self.changed && self.other == Some(guid);
                 self.changed = !self.unstable;
-                self.other = Some(guid);
+                if self.other.replace(guid) != Some(guid) {
+                    self.other_traits = Traits::default();
+                }
             }
+        }
+    }
+
+    /// What else is known of the BMC that is there.
+    fn present_traits(&mut self) -> &mut Traits {
+        match self.changed {
+            true => &mut self.other_traits,
+            false => &mut self.traits,
+        }
+    }
+
+    /// The GUID of the BMC that was there last, where it says who that is.
+    fn present(&self) -> Option<Uuid> {
+        match (self.unstable, self.changed) {
+            (true, _) => None,
+            (false, true) => self.other,
+            (false, false) => self.guid,
         }
     }
 
     fn accept(&mut self, guid: Uuid) {
         *self = Known {
             guid: Some(guid),
+            traits: self.other_traits,
             ..Known::default()
         };
     }
 }
 
-/// A GUID that tells BMCs apart: not the ones of BMCs that have none (OpenBMC: 01h to 10h; others all zero, all ones).
+/// A GUID that tells BMCs apart: not the ones of BMCs that have none (OpenBMC counts from 01h to 10h; others have sixteen
+/// times the same byte).
 fn telling(bytes: [u8; 16]) -> Option<Uuid> {
-    let counted: [u8; 16] = std::array::from_fn(|at| at as u8 + 1);
-    let same = bytes.iter().all(|byte| *byte == bytes[0]);
-    (!same && bytes != counted).then(|| Uuid::from_bytes(bytes))
+    let counts_by = |step: u8| bytes.is_sorted_by(|a, b| a.checked_add(step) == Some(*b));
+    (!counts_by(0) && !counts_by(1)).then(|| Uuid::from_bytes(bytes))
 }
 
 impl Bmc {
@@ -64,6 +98,7 @@ impl Bmc {
         };
         let before = self.knowledge.identity.clone();
         self.knowledge.identity.found(guid);
+        self.knowledge.identity.present_traits().address = self.address();
         let known = &self.knowledge.identity;
         if known.unstable && !before.unstable {
             self.note(
@@ -94,6 +129,32 @@ impl Bmc {
         self.change_in_words().filter(|_| strict)
     }
 
+    /// Why no order that changes power leaves, where it is not sure that the BMC is this node's.
+    pub fn wrong_bmc(&self) -> Option<String> {
+        self.shared.clone().or_else(|| self.other_bmc())
+    }
+
+    /// The GUID of the BMC that was logged in to last, where it tells BMCs apart.
+    pub fn present_guid(&self) -> Option<Uuid> {
+        self.knowledge.identity.present()
+    }
+
+    /// Whether it was seen who is there, or that nobody can be reached now.
+    pub fn was_tried(&self, now: Instant) -> bool {
+        let known = self.knowledge.identity.guid.is_some();
+        known || self.session.statistics().opened > 0 || self.breaker.trouble(now).is_some()
+    }
+
+    /// Whether the BMC is another node's, too, in words: then no order that changes power leaves.
+    pub fn set_shared(&mut self, shared: Option<String>) {
+        self.shared = shared;
+    }
+
+    /// What [`Bmc::set_shared`] said last.
+    pub fn shared(&self) -> Option<&str> {
+        self.shared.as_deref()
+    }
+
     /// What is to be told where the BMC was just found to be another one. Asking resets it.
     pub fn take_alarm(&mut self) -> Option<String> {
         let alarmed = std::mem::take(&mut self.alarmed) && self.settings.identity != Identity::Off;
@@ -104,6 +165,40 @@ impl Bmc {
     pub fn guids(&self) -> Option<(Uuid, Uuid)> {
         let known = &self.knowledge.identity;
         known.guid.zip(known.other).filter(|_| known.changed)
+    }
+
+    /// The GUID, maker and address of the BMC that was there and of the one that is, where these differ.
+    pub fn change(&self) -> Option<BmcChange> {
+        let (was, is) = self.guids()?;
+        let known = &self.knowledge.identity;
+        let address = |traits: &Traits| traits.address.map(|address| address.to_string());
+        Some(BmcChange {
+            was,
+            is,
+            maker_was: known.traits.maker,
+            maker_is: known.other_traits.maker,
+            address_was: address(&known.traits),
+            address_is: address(&known.other_traits),
+        })
+    }
+
+    /// Whether it is not known yet who made the BMC that is there.
+    pub(super) fn maker_is_unknown(&self) -> bool {
+        let known = &self.knowledge.identity;
+        let traits = if known.changed {
+            known.other_traits
+        } else {
+            known.traits
+        };
+        known.guid.is_some() && traits.maker.is_none()
+    }
+
+    /// The BMC said who made it.
+    pub(super) fn note_maker(&mut self, maker: u32) {
+        let known = &mut self.knowledge.identity;
+        if known.guid.is_some() {
+            known.present_traits().maker = Some(maker);
+        }
     }
 
     /// A person says that the BMC with this GUID shall be the node's. Whether it is the one that is there.
@@ -118,11 +213,11 @@ impl Bmc {
     /// Whether the next order must not leave because the BMC is another one; the orders that change power are told so.
     pub(super) fn refuse_for_identity(&mut self, now: Instant) {
         let acts = self.queue.next(now).is_some_and(Job::acts);
-        let Some(text) = self.other_bmc().filter(|_| acts) else {
+        let Some(text) = self.wrong_bmc().filter(|_| acts) else {
             return;
         };
         for job in self.queue.take_acting() {
-            self.report(job.id, not_sent(Trouble::Protocol, &text));
+            self.report(job.id, not_sent(Trouble::WrongBmc, &text));
         }
     }
 }
@@ -154,7 +249,9 @@ mod tests {
     fn a_guid_of_a_bmc_that_has_none_says_nothing() {
         assert_eq!(telling([0; 16]), None);
         assert_eq!(telling([0xFF; 16]), None);
-        assert_eq!(telling(std::array::from_fn(|at| at as u8 + 1)), None);
+        for first in [0, 1, 0x40] {
+            assert_eq!(telling(std::array::from_fn(|at| at as u8 + first)), None);
+        }
         assert!(telling(*b"simulated-bmc-00").is_some());
     }
 }

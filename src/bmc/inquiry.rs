@@ -1,4 +1,5 @@
-//! The BMC's own list of cipher suites (Get Channel Cipher Suites, §22.15), asked for once and remembered.
+//! What is asked of a BMC once and remembered: who made it (Get Device ID, §20.1), and its own list of cipher suites (Get
+//! Channel Cipher Suites, §22.15).
 //!
 //! Driven by the rest of `bmc`, on a short leash: inside an open session that nobody uses, because some BMCs choke on
 //! the question before a log-in; never while an operation runs; taken back for any order; at most [`PACKETS`] packets.
@@ -7,6 +8,7 @@
 
 use super::Bmc;
 use crate::ipmi::command::get_channel_cipher_suites::{CHUNK, Record, Request, Response, records};
+use crate::ipmi::command::get_device_id;
 use crate::ipmi::{CompletionCode, SuiteId, Wire};
 use crate::session::{self, RequestId, Resend, Spoken, State};
 use crate::time::Instant;
@@ -25,6 +27,10 @@ pub(super) struct Inquiry {
     unanswered: u8,
     /// Packets asked for, in all.
     packets: u8,
+    /// Whether what is under way is the question for the maker.
+    about_maker: bool,
+    /// How often that was asked.
+    maker_asked: u8,
 }
 
 /// How much of the list came.
@@ -44,7 +50,8 @@ impl Bmc {
             _ => return None,
         };
         let free = self.is_idle() && !self.wanted && !self.stopping;
-        let open_question = self.knowledge.listed.is_none() && self.inquiry.asked.is_none();
+        let open_question = self.knowledge.listed.is_none() || self.wonders_who_made_it();
+        let open_question = open_question && self.inquiry.asked.is_none();
         (free && open_question && matches!(spoken, Spoken::V20(_)))
             .then(|| (self.used_at + REST).max(self.pace.spare_at()))
     }
@@ -54,17 +61,29 @@ impl Bmc {
         if self.inquiry_due().is_none_or(|due| now < due) || !self.pace.take_spare(now) {
             return;
         }
-        let chunk = Request::chunk(self.inquiry.index);
-        let request = session::Request::of(&chunk, Resend::Never, PATIENCE);
-        self.inquiry.packets += 1;
+        self.inquiry.about_maker = self.wonders_who_made_it();
+        let request = if self.inquiry.about_maker {
+            self.inquiry.maker_asked += 1;
+            session::Request::of(&get_device_id::Request, Resend::Never, PATIENCE)
+        } else {
+            self.inquiry.packets += 1;
+            let chunk = Request::chunk(self.inquiry.index);
+            session::Request::of(&chunk, Resend::Never, PATIENCE)
+        };
         self.inquiry.asked = Some(self.session.request(request, now));
+    }
+
+    fn wonders_who_made_it(&self) -> bool {
+        self.maker_is_unknown() && self.inquiry.maker_asked < TRIES
     }
 
     /// Takes the question back: there is something to do. It is asked again when there is not.
     pub(super) fn hush(&mut self) {
         if let Some(request) = self.inquiry.asked.take() {
             self.session.withdraw(request);
-            self.inquiry_left_open();
+            if !self.inquiry.about_maker {
+                self.inquiry_left_open();
+            }
         }
     }
 
@@ -76,6 +95,13 @@ impl Bmc {
     /// A piece came, or a refusal.
     pub(super) fn inquiry_answered(&mut self, completion: CompletionCode, data: &[u8]) {
         self.inquiry.asked = None;
+        if self.inquiry.about_maker {
+            let answer = get_device_id::Response::decode(data).ok();
+            if let Some(answer) = answer.filter(|_| completion.is_ok()) {
+                self.note_maker(answer.manufacturer);
+            }
+            return;
+        }
         let piece = Response::decode(data).ok().filter(|_| completion.is_ok());
         let Some(Response { records, .. }) = piece else {
             return self.settle_inquiry(Ending::Whole);
@@ -92,6 +118,9 @@ impl Bmc {
     /// No piece came.
     pub(super) fn inquiry_unanswered(&mut self) {
         self.inquiry.asked = None;
+        if self.inquiry.about_maker {
+            return;
+        }
         self.inquiry.unanswered += 1;
         self.inquiry_left_open();
     }
@@ -104,7 +133,12 @@ impl Bmc {
     }
 
     fn settle_inquiry(&mut self, ending: Ending) {
-        let list = std::mem::take(&mut self.inquiry).list;
+        let maker_asked = self.inquiry.maker_asked;
+        let begun_anew = Inquiry {
+            maker_asked,
+            ..Inquiry::default()
+        };
+        let list = std::mem::replace(&mut self.inquiry, begun_anew).list;
         let mut listed: Vec<String> = records(&list).iter().map(name).collect();
         if ending == Ending::Cut {
             // Its last record may lack algorithms.

@@ -93,6 +93,8 @@ pub struct Bmc {
     level_request: Option<RequestId>,
     /// Whether it is to be told that the BMC is another one.
     alarmed: bool,
+    /// Why the BMC is taken for another node's, too.
+    shared: Option<String>,
     /// Whether the name is to be looked up again, whenever that was done last.
     address_stale: bool,
     /// A keep-alive that is under way, and nobody's order; when it was asked for.
@@ -136,6 +138,7 @@ impl Bmc {
             overdue: VecDeque::new(),
             level_request: None,
             alarmed: false,
+            shared: None,
             address_stale: false,
             keepalive: None,
             inquiry: Inquiry::default(),
@@ -409,8 +412,8 @@ impl Bmc {
 
     /// What stands between us and the BMC now, with the figures.
     pub fn trouble(&self, now: Instant) -> Option<(Trouble, String)> {
-        let other = self.other_bmc().map(|text| (Trouble::Protocol, text));
-        self.breaker.trouble(now).or(other)
+        let wrong = self.wrong_bmc().map(|text| (Trouble::WrongBmc, text));
+        self.breaker.trouble(now).or(wrong)
     }
 
     /// When the next attempt to reach it is allowed, where the last one failed.

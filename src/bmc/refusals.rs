@@ -132,6 +132,9 @@ impl Bmc {
             self.pace.answered(now - asked_at, false, now);
         }
         let answer = get_device_id::Response::decode(data).ok();
+        if let Some(answer) = answer.as_ref().filter(|_| completion.is_ok()) {
+            self.note_maker(answer.manufacturer);
+        }
         let available = answer.is_some_and(|answer| completion.is_ok() && !answer.unavailable);
         self.refusals.checked(available, now);
     }

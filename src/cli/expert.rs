@@ -6,7 +6,7 @@ use super::exit::{Exit, Failure};
 use super::hands::each;
 use super::output::date_and_time;
 use super::select::{self, Unnamed};
-use crate::model::{BmcAnswer, BmcReset, ErrorKind, EventLogEntry, RawRequest};
+use crate::model::{BmcAnswer, BmcChange, BmcReset, ErrorKind, EventLogEntry, RawRequest};
 use serde_json::{Value, json};
 
 /// `bmc info` and `bmc reset`.
@@ -124,10 +124,7 @@ async fn accept(app: &App, args: args::BmcAccept) -> Result<Exit, Failure> {
         let name = select::name(&node).to_owned();
         let found = app.client.explain(&name).await?;
         if let Some(change) = found.identity {
-            app.out.data(&format!(
-                "{name}: the BMC at {} has GUID {}, it was {}",
-                found.node.rackbmcd.bmc.address, change.is, change.was
-            ));
+            app.out.data(&other_bmc(&name, &change));
             changed.insert(name, change.is);
         }
     }
@@ -151,6 +148,18 @@ async fn accept(app: &App, args: args::BmcAccept) -> Result<Exit, Failure> {
         ))
     })
     .await
+}
+
+/// The BMC that was there and the one that is, for a person who is to say whether that is right.
+fn other_bmc(name: &str, change: &BmcChange) -> String {
+    let maker = |maker: Option<u32>| maker.map_or("unknown".to_owned(), |maker| maker.to_string());
+    let row = |head: &str, guid: uuid::Uuid, by: Option<u32>, at: &Option<String>| {
+        let at = at.as_deref().unwrap_or("unknown");
+        format!("\n  {head}  GUID {guid}, maker {}, address {at}", maker(by))
+    };
+    let was = row("was", change.was, change.maker_was, &change.address_was);
+    let is = row("is ", change.is, change.maker_is, &change.address_is);
+    format!("{name}: its BMC is another one than before{was}{is}")
 }
 
 async fn list(app: &App, args: SelList) -> Result<Exit, Failure> {

@@ -332,6 +332,15 @@ pub fn words(duration: Duration) -> String {
     }
 }
 
+/// To whole seconds where it is one or more: the words of outcomes have tenths, and two figures for one moment must not
+/// contradict each other.
+pub fn rounded(duration: Duration) -> Duration {
+    match duration.as_secs() {
+        0 => duration,
+        _ => Duration::from_secs(duration.as_secs_f64().round() as u64),
+    }
+}
+
 /// The time of day (UTC), in seconds.
 pub fn time_of_day(at: WallTime) -> String {
     at.to_string()[11..19].to_owned()

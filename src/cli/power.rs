@@ -7,10 +7,11 @@ use super::args::Press;
 use super::exit::{Exit, Failure};
 use super::follow::{Ending, exit_of, follow};
 use super::output::say;
-use super::output::{batch_node_cell, task_cell, words};
+use super::output::{batch_node_cell, rounded, task_cell, words};
 use super::select::{self, Unnamed};
 use crate::model::{
     Batch, BatchNodeState, BatchStart, Operation, Prospect, Seconds, Task, TaskStart, TaskState,
+    after_state,
 };
 use comfy_table::{Cell, Table};
 use std::time::Duration;
@@ -185,21 +186,10 @@ fn verdict(app: &App, task: &Task) -> String {
     if app.out.fold && task.state == TaskState::Succeeded {
         return text;
     }
-    let text = format!("{text} after {}", words(task.elapsed));
-    // The outcome's own words begin with the operation, which has been said.
-    let said = format!("{} ", task.operation);
-    match task.outcome.as_deref() {
-        Some(outcome) if !outcome.is_empty() => {
-            let rest = outcome.strip_prefix(&said).unwrap_or(outcome);
-            // So has the state.
-            let rest = ["failed: ", "done, "]
-                .into_iter()
-                .find_map(|word| rest.strip_prefix(word));
-            let rest = rest.unwrap_or_else(|| outcome.strip_prefix(&said).unwrap_or(outcome));
-            format!("{text}: {rest}")
-        }
-        _ => text,
-    }
+    let outcome = task.outcome.as_deref().unwrap_or_default();
+    let (operation, state) = (task.operation.as_str(), task.state.as_str());
+    let rest = after_state(operation, state, outcome);
+    format!("{text} after {}{rest}", words(rounded(task.elapsed)))
 }
 
 /// Tasks as a table.

@@ -10,7 +10,7 @@ use super::output::say;
 use super::output::{batch_cell, date_and_time, time_of_day, words};
 use super::power::{Waiting, conclude, conclude_batch, show_tasks, task_table};
 use super::select::{self, Unnamed};
-use crate::model::{Batch, Control, Power, Task, TaskState, Word};
+use crate::model::{Batch, Control, Power, Task, TaskState, Word, after_state};
 use comfy_table::Cell;
 
 /// Uses a control on what is named.
@@ -161,7 +161,11 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
                     words(task.elapsed),
                     task.phase
                 ),
-                (true, Some(outcome)) => format!("{} {}: {outcome}", task.operation, task.state),
+                (true, Some(outcome)) => {
+                    let (operation, state) = (task.operation.as_str(), task.state.as_str());
+                    let rest = after_state(operation, state, outcome);
+                    format!("{operation} {state}{rest}")
+                }
                 (true, None) => format!("{} {}", task.operation, task.state),
             };
             let at = date_and_time(task.requested_at);

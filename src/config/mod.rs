@@ -366,7 +366,7 @@ fn check_unique(settled: &[Settled], findings: &mut Findings<'_>) {
             uuids.meet("the uuid", uuid, &uuid, &node.uuid.span, findings);
         }
         if let Some(address) = &node.address {
-            let place = (address.value.host.to_lowercase(), address.value.port);
+            let place = (node::place(&address.value.host), address.value.port);
             let shown = format!("{} port {}", address.value.host, address.value.port);
             addresses.meet("the address", place, &shown, &address.span, findings);
         }

@@ -8,7 +8,7 @@ use crate::model::Identity;
 use crate::nodeset;
 use crate::rack::settings::{Address, NodeSettings, Pace};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use uuid::Uuid;
 
@@ -270,12 +270,35 @@ fn hosts(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<At<Ve
     Some(At::new(hosts, typed.span))
 }
 
+/// Where the BMC is, as one text however it was typed: two nodes with the same one have one BMC.
+pub(super) fn place(host: &str) -> String {
+    let (address, scope) = host.split_once('%').unwrap_or((host, ""));
+    match address.parse::<IpAddr>() {
+        Ok(address) => format!("{}%{scope}", address.to_canonical()),
+        // A name that ends with a dot is the same name.
+        Err(_) => host.strip_suffix('.').unwrap_or(host).to_lowercase(),
+    }
+}
+
+/// Why no single machine has this address, if none can.
+fn no_machine(address: IpAddr) -> Option<&'static str> {
+    let everybody = IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.is_unspecified() {
+        Some("it stands for every address of this host; write that of the BMC")
+    } else if address.is_multicast() || address == everybody {
+        Some("many machines listen there; write that of the BMC")
+    } else {
+        None
+    }
+}
+
 fn host_fault(host: &str) -> Option<String> {
     const FORMS: &str = "write a host name, an IPv4 or an IPv6 address";
     // fe80::1%eth0: the scope is the system's affair.
     let address = host.split_once('%').map_or(host, |(address, _)| address);
-    if host.parse::<IpAddr>().is_ok() || address.parse::<Ipv6Addr>().is_ok() {
-        return None;
+    let v6 = address.parse::<Ipv6Addr>().map(IpAddr::V6);
+    if let Ok(address) = host.parse::<IpAddr>().or(v6) {
+        return no_machine(address.to_canonical()).map(str::to_owned);
     }
     if host.matches(':').count() == 1 {
         return Some("write the port apart, as port = ...".into());

@@ -58,7 +58,8 @@ impl Status {
             0x06 => "no matching authentication payload",
             0x07 => "no matching integrity payload",
             0x08 => "inactive session id",
-            0x09 => "invalid role",
+            // OpenBMC says it of a user that is switched off.
+            0x09 => "invalid role, or the user is disabled",
             0x0A => "unauthorised role or privilege level requested",
             0x0B => "insufficient resources to create a session at the requested role",
             0x0C => "invalid name length",

@@ -197,6 +197,8 @@ words! {
         BreakerOpen = "breaker_open",
         /// It answered something that is against the protocol.
         Protocol = "protocol",
+        /// It is not sure to be the BMC of this node: another one than before, or that of another node, too.
+        WrongBmc = "wrong_bmc",
         /// The order was withdrawn.
         Withdrawn = "withdrawn",
     }
@@ -219,6 +221,7 @@ impl Trouble {
             Trouble::Held => "log-ins held back",
             Trouble::BreakerOpen => "found dead a moment ago",
             Trouble::Protocol => "answers against the protocol",
+            Trouble::WrongBmc => "perhaps not this node's BMC",
             Trouble::Withdrawn => "withdrawn",
         }
     }

@@ -45,7 +45,9 @@ pub use rack::{
     MaintenanceRequest, PauseRequest, Pausing, UnreadableEntry,
 };
 pub use seconds::Seconds;
-pub use task::{ControlUse, ENDS_KEPT, OrderUse, PowerOptions, Task, TaskList, TaskStart};
+pub use task::{
+    ControlUse, ENDS_KEPT, OrderUse, PowerOptions, Task, TaskList, TaskStart, after_state,
+};
 pub use text::{REASON_LIMIT, escaped, is_hidden};
 pub use who::{Role, Who};
 pub use words::{Word, Words};

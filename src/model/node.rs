@@ -203,13 +203,21 @@ pub struct Explanation {
 }
 
 /// A BMC is another one than before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BmcChange {
     /// The GUID that was there, or was accepted.
     pub was: uuid::Uuid,
     /// The one that is there now.
     pub is: uuid::Uuid,
+    /// The maker's enterprise number of the BMC that was there, where it is known.
+    pub maker_was: Option<u32>,
+    /// And of the one that is there now.
+    pub maker_is: Option<u32>,
+    /// Where the BMC that was there was found last.
+    pub address_was: Option<String>,
+    /// Where the one is that is there now.
+    pub address_is: Option<String>,
 }
 
 /// One line of an explanation.

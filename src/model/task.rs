@@ -13,6 +13,26 @@ use uuid::Uuid;
 /// Of a task's orders, and of its controls, so many of the first are kept and so many of the last.
 pub const ENDS_KEPT: usize = 50;
 
+/// What a task's outcome says beside its operation and its state, which people have read already: `soft power off failed:
+/// no answer` is `: no answer` after these, and `aborted by alice` is ` by alice`.
+pub fn after_state(operation: &str, state: &str, outcome: &str) -> String {
+    let strip = |text: &str, word: &str| {
+        let rest = text.strip_prefix(word)?;
+        rest.starts_with([' ', ':', ',']).then(|| rest.to_owned())
+    };
+    let rest = strip(outcome, operation).unwrap_or_else(|| format!(" {outcome}"));
+    let said = [state, "done"].into_iter();
+    let rest = said
+        .into_iter()
+        .find_map(|word| strip(rest.trim_start(), word))
+        .unwrap_or(rest);
+    match rest.trim_start_matches([' ', ':', ',']) {
+        "" => String::new(),
+        rest if rest.starts_with("by ") => format!(" {rest}"),
+        rest => format!(": {rest}"),
+    }
+}
+
 /// One task: `GET /v1/tasks/{id}`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -176,6 +196,57 @@ impl TaskStart {
             on_soft_timeout: None,
             repeat_soft_after: None,
             hard_after: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after_state;
+
+    #[test]
+    fn an_outcome_says_nothing_twice() {
+        for (operation, state, outcome, rest) in [
+            (
+                "soft power off",
+                "failed",
+                "soft power off failed: no answer",
+                ": no answer",
+            ),
+            (
+                "power on",
+                "succeeded",
+                "power on done, read back on at 3.0 s: ...",
+                ": read back on at 3.0 s: ...",
+            ),
+            (
+                "power off",
+                "succeeded",
+                "power off: the node was off already",
+                ": the node was off already",
+            ),
+            (
+                "rebooting",
+                "aborted",
+                "aborted by alice: nothing was sent",
+                " by alice: nothing was sent",
+            ),
+            (
+                "rebooting",
+                "rolled back",
+                "rolled back by bob: read back on",
+                " by bob: read back on",
+            ),
+            (
+                "power off",
+                "stuck",
+                "rollback asked for by bob is stuck",
+                ": rollback asked for by bob is stuck",
+            ),
+            ("power on", "failed", "power once more", ": power once more"),
+            ("power on", "failed", "", ""),
+        ] {
+            assert_eq!(after_state(operation, state, outcome), rest, "{outcome}");
         }
     }
 }

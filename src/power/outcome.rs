@@ -86,9 +86,11 @@ impl fmt::Display for Sent {
         match &self.answer {
             None => write!(f, ", not answered yet"),
             Some((_, Report::Accepted(_))) => write!(f, " and accepted"),
-            Some((_, Report::Refused(refusal))) => {
-                write!(f, " and refused: {} ({:02X}h)", refusal.text, refusal.code)
-            }
+            Some((_, report @ Report::Refused(refusal))) => match refusal.code {
+                // The BMC took it, and its answer says something else than was asked for.
+                0 => write!(f, " and answered: {}", refusal.text),
+                _ => write!(f, " and {report}"),
+            },
             Some((_, Report::Unanswered(silence))) => match silence.delivery {
                 Delivery::NotSent => write!(f, ", but did not leave: {}", silence.text),
                 Delivery::Unknown => write!(

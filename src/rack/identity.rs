@@ -1,12 +1,14 @@
-//! BMCs that are others than before (design, rule 12): told, and until somebody accepts them their nodes' tasks stand
-//! still. The GUIDs are `bmc`'s to compare.
+//! BMCs of which it is not sure that they are their node's (design, rule 12): others than before, until somebody accepts
+//! them, and those that two nodes have, until the configuration or a name says otherwise. It is told, and tasks of such
+//! nodes stand still. `bmc` compares the GUIDs of one BMC, `inventory` those of several.
 
 use super::call::{Refused, TaskId, Who};
 use super::clock::Moment;
 use super::history::entry;
+use super::inventory::{Inventory, NodeId, Shared};
 use super::node::{Effect, Node};
 use super::tasks::Tasks;
-use crate::model::HistoryKind;
+use crate::model::{HistoryKind, Identity};
 use crate::power::State;
 use uuid::Uuid;
 
@@ -19,6 +21,28 @@ impl Node {
         log::warn!("{}: {text}", self.settings.name);
         let told = entry(HistoryKind::Fault, text.clone(), true, at);
         vec![Effect::History(told), Effect::Event(text)]
+    }
+
+    /// Tells that its BMC is another node's, too, or no more, and lets it take no order that changes power. `shared` is
+    /// that in words, and whether orders are refused for it.
+    fn note_shared(&mut self, shared: Option<(String, bool)>, at: Moment) -> Vec<Effect> {
+        let refuses = shared.as_ref().is_some_and(|(_, refuses)| *refuses);
+        let text = shared.map(|(text, _)| text);
+        if self.bmc.shared() != text.as_deref().filter(|_| refuses) {
+            self.bmc.set_shared(text.clone().filter(|_| refuses));
+        }
+        if self.told_shared == text {
+            return Vec::new();
+        }
+        let over = || "its BMC is no other node's any more".to_owned();
+        let (kind, told) = match &text {
+            Some(text) => (HistoryKind::Fault, text.clone()),
+            None => (HistoryKind::Recovered, over()),
+        };
+        self.told_shared = text;
+        log::warn!("{}: {told}", self.settings.name);
+        let kept = entry(kind, told.clone(), kind == HistoryKind::Fault, at);
+        vec![Effect::History(kept), Effect::Event(told)]
     }
 
     /// Somebody says that the BMC that is there now shall be the node's.
@@ -51,11 +75,79 @@ impl Node {
     }
 }
 
-/// The task that is to stand still because its node's BMC is another one, and why.
+/// Looks who has the same BMC as the node `id`, and tells what is new of that: for it, and for the nodes whose case it
+/// changes.
+pub(super) fn watch_twins(
+    inventory: &mut Inventory,
+    id: NodeId,
+    at: Moment,
+) -> Vec<(NodeId, Vec<Effect>)> {
+    let mut touched = inventory.note_address(id);
+    touched.extend(inventory.note_guid(id, at.now));
+    touched.push(id);
+    let mut effects = Vec::new();
+    for id in touched {
+        let shared = twin_in_words(inventory, id);
+        if let Some(node) = inventory.get_mut(id) {
+            let told = node.note_shared(shared, at);
+            effects.push((id, told));
+        }
+    }
+    effects.retain(|(_, told)| !told.is_empty());
+    effects
+}
+
+/// Which other node has the BMC of this one, in words, and whether its orders are refused for that.
+fn twin_in_words(inventory: &Inventory, id: NodeId) -> Option<(String, bool)> {
+    let node = inventory.get(id)?;
+    let twins = inventory.twins(id).into_iter();
+    let mut twins = twins.filter_map(|(other, shared)| {
+        let other = inventory.get(other)?;
+        let weakest = weaker(node.settings.identity, other.settings.identity);
+        // Where they are is no matter of opinion.
+        let counts = shared == Shared::Address || weakest != Identity::Off;
+        counts.then_some((other.name(), shared, weakest))
+    });
+    let (name, shared, weakest) = twins.next()?;
+    let found = format!("{} {name}", same(node, shared));
+    let remedy = match (shared, weakest) {
+        (Shared::Address, _) => "give one of them another address",
+        (Shared::Guid, Identity::Strict) => {
+            "if these are two BMCs, write bmc_identity = \"warn\" for both"
+        }
+        (Shared::Guid, Identity::Warn | Identity::Off) => return Some((found, false)),
+    };
+    let refused = "neither takes an order that changes power";
+    Some((format!("{found}: {refused}; {remedy}"), true))
+}
+
+/// What a node's BMC has in common with that of another.
+fn same(node: &Node, shared: Shared) -> String {
+    match (shared, node.noted, node.noted_guid) {
+        (Shared::Address, Some(address), _) => {
+            format!("its BMC is at {address}, as is that of")
+        }
+        (Shared::Guid, _, Some(guid)) => {
+            format!("its BMC has the GUID {guid}, as has that of")
+        }
+        (Shared::Address | Shared::Guid, _, _) => "its BMC is that of".to_owned(),
+    }
+}
+
+/// What both nodes' settings allow.
+fn weaker(one: Identity, other: Identity) -> Identity {
+    match (one, other) {
+        (Identity::Off, _) | (_, Identity::Off) => Identity::Off,
+        (Identity::Warn, _) | (_, Identity::Warn) => Identity::Warn,
+        (Identity::Strict, Identity::Strict) => Identity::Strict,
+    }
+}
+
+/// The task that is to stand still because it is not sure that the BMC is its node's, and why.
 pub(super) fn to_suspend(node: &Node, tasks: &Tasks) -> Option<(TaskId, String)> {
     let task = tasks.get(node.task?)?;
     match task.state() {
-        State::Queued | State::Running => Some((task.identity.id, node.bmc.other_bmc()?)),
+        State::Queued | State::Running => Some((task.identity.id, node.bmc.wrong_bmc()?)),
         State::Suspended
         | State::Aborting
         | State::RollingBack

@@ -14,6 +14,15 @@ use uuid::Uuid;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct NodeId(u64);
 
+/// What two nodes have in common that have one BMC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shared {
+    /// The address and port.
+    Address,
+    /// The GUID.
+    Guid,
+}
+
 /// See the head of this file.
 #[derive(Default)]
 pub(super) struct Inventory {
@@ -24,6 +33,10 @@ pub(super) struct Inventory {
     by_uuid: BTreeMap<Uuid, NodeId>,
     /// Where BMCs are; two nodes may share one address, where names say so.
     by_address: BTreeSet<(SocketAddr, NodeId)>,
+    /// The GUIDs of BMCs.
+    by_guid: BTreeSet<(Uuid, NodeId)>,
+    /// Nodes of whose BMC nobody knows yet who it is.
+    untried: BTreeSet<NodeId>,
     timers: BTreeSet<(Instant, NodeId)>,
     next: u64,
 }
@@ -37,6 +50,7 @@ impl Inventory {
         self.by_uuid.insert(node.settings.uuid, id);
         self.order.push(id);
         self.nodes.insert(id, node);
+        self.untried.insert(id);
         self.note_address(id);
         id
     }
@@ -48,6 +62,8 @@ impl Inventory {
         self.by_name.retain(|_, other| *other != id);
         self.by_uuid.remove(&node.settings.uuid);
         self.by_address.retain(|(_, other)| *other != id);
+        self.by_guid.retain(|(_, other)| *other != id);
+        self.untried.remove(&id);
         self.timers.retain(|(_, other)| *other != id);
         Some(node)
     }
@@ -119,26 +135,84 @@ impl Inventory {
         here.map(|(_, node)| *node).collect()
     }
 
-    /// The node's BMC may have another address than before: that is where it is found from now on.
-    pub(super) fn note_address(&mut self, id: NodeId) {
+    /// The other nodes that have the same BMC, as far as is known: those at its address, and the one that has its GUID.
+    /// A GUID that more than two nodes have is their firmware's and says nothing, so it is looked at once every BMC was
+    /// tried.
+    pub(super) fn twins(&self, id: NodeId) -> Vec<(NodeId, Shared)> {
+        let Some(node) = self.nodes.get(&id) else {
+            return Vec::new();
+        };
+        let others = |all: Vec<NodeId>| all.into_iter().filter(move |other| *other != id);
+        let here = node.noted.map(|address| self.at(address));
+        let here = others(here.unwrap_or_default()).map(|other| (other, Shared::Address));
+        let alike = node.noted_guid.map(|guid| self.with_guid(guid));
+        let alike = alike.unwrap_or_default();
+        let pair = alike.len() == 2 && self.untried.is_empty();
+        let alike = others(alike).filter(|_| pair);
+        let mut twins: Vec<_> = here
+            .chain(alike.map(|other| (other, Shared::Guid)))
+            .collect();
+        twins.dedup_by_key(|(other, _)| *other);
+        twins
+    }
+
+    /// The node's BMC may have another GUID than before, or may have been tried for the first time. The nodes whose twins
+    /// may be others for that.
+    pub(super) fn note_guid(&mut self, id: NodeId, now: Instant) -> Vec<NodeId> {
         let Some(node) = self.nodes.get_mut(&id) else {
-            return;
+            return Vec::new();
+        };
+        let guid = node.bmc.present_guid();
+        let last_one = node.bmc.was_tried(now) && self.untried.remove(&id);
+        let old = std::mem::replace(&mut node.noted_guid, guid);
+        let mut touched = Vec::new();
+        if old != guid {
+            self.by_guid.retain(|(_, other)| *other != id);
+            touched.extend(
+                old.iter()
+                    .chain(&guid)
+                    .flat_map(|guid| self.with_guid(*guid)),
+            );
+            self.by_guid.extend(guid.map(|guid| (guid, id)));
+        }
+        match last_one && self.untried.is_empty() {
+            true => self.ids(),
+            false => touched,
+        }
+    }
+
+    fn with_guid(&self, guid: Uuid) -> Vec<NodeId> {
+        let ends = (guid, NodeId(0))..=(guid, NodeId(u64::MAX));
+        self.by_guid.range(ends).map(|(_, node)| *node).collect()
+    }
+
+    /// The node's BMC may have another address than before: that is where it is found from now on. The nodes whose twins
+    /// may be others for that.
+    pub(super) fn note_address(&mut self, id: NodeId) -> Vec<NodeId> {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return Vec::new();
         };
         let address = node.bmc.address().map(canonical);
         if address.is_none() || address == node.noted {
-            return;
+            return Vec::new();
         }
-        if let Some(old) = std::mem::replace(&mut node.noted, address) {
+        let old = std::mem::replace(&mut node.noted, address);
+        let places = old.iter().chain(&address);
+        let touched = places.flat_map(|place| self.at(*place)).collect();
+        if let Some(old) = old {
             self.by_address.remove(&(old, id));
         }
         self.by_address.extend(address.map(|address| (address, id)));
+        touched
     }
 
     /// The node's BMC is to be found elsewhere, perhaps nobody knows yet where.
     pub(super) fn forget_address(&mut self, id: NodeId) {
         self.by_address.retain(|(_, other)| *other != id);
+        self.by_guid.retain(|(_, other)| *other != id);
+        self.untried.insert(id);
         if let Some(node) = self.nodes.get_mut(&id) {
-            node.noted = None;
+            (node.noted, node.noted_guid) = (None, None);
         }
     }
 

@@ -14,7 +14,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `inventory`, `node`, `leaving` | the nodes; what is known of one; BMCs that are left |
-//! | `sync`, `drift` | what one node makes of a reading: shown, fault, drift |
+//! | `sync`, `drift`, `restart` | what one node makes of a reading: shown, fault, drift, whether its BMC restarted |
 //! | `tasks`, `task`, `batch`, `history` | what is under way and what was |
 //! | `gate`, `schedule`, `reason` | what keeps back; who begins next; why somebody waits |
 //! | `ledger`, `journal` | orders on their way, written ahead |
@@ -55,6 +55,7 @@ mod quarantine;
 mod reason;
 pub mod record;
 mod reload;
+mod restart;
 mod restore;
 pub mod rights;
 mod schedule;

@@ -9,6 +9,7 @@ use super::gate::Gate;
 use super::ledger::Ledger;
 use super::quarantine::Hold;
 use super::record::Table;
+use super::restart::Restart;
 use super::settings::NodeSettings;
 use super::stored;
 use super::task::Task;
@@ -20,6 +21,7 @@ use crate::power::{self, State, Target};
 use crate::time::{Instant, WallTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A machine and its BMC.
 pub(super) struct Node {
@@ -28,6 +30,10 @@ pub(super) struct Node {
     pub(super) bmc: Bmc,
     /// The address of its BMC under which datagrams find it.
     pub(super) noted: Option<SocketAddr>,
+    /// The GUID of its BMC, as the inventory has it.
+    pub(super) noted_guid: Option<Uuid>,
+    /// What was told of other nodes that have the same BMC.
+    pub(super) told_shared: Option<String>,
     /// When it wants attention, as the inventory has it.
     pub(super) timer: Option<Instant>,
     pub(super) memory: Memory,
@@ -45,6 +51,8 @@ pub(super) struct Node {
     pub(super) fresh_calls: Vec<(CallId, Instant)>,
     /// When the last NMI went out, on our own clock: nobody sets that.
     pub(super) nmi_at: Option<Instant>,
+    /// Its BMC was told to restart, and it is not known yet whether it did.
+    pub(super) restart: Option<Restart>,
     /// Readings outside tasks that may be under way, and who asked for each.
     pub(super) readers: Vec<(OrderId, String)>,
     /// The knowledge that was journaled.
@@ -114,6 +122,8 @@ impl Node {
             labels: Labels::new(&settings, rack),
             bmc,
             noted: None,
+            noted_guid: None,
+            told_shared: None,
             timer: None,
             sync: None,
             next_sync: now,
@@ -122,6 +132,7 @@ impl Node {
             fresh: None,
             fresh_calls: Vec::new(),
             nmi_at,
+            restart: None,
             readers: Vec::new(),
             journaled: memory.knowledge.clone(),
             memory,
@@ -164,6 +175,19 @@ impl Node {
         Err(Refused::Maintenance {
             node: self.settings.name.clone(),
             reason: hold.reason.clone().unwrap_or_else(unnamed),
+        })
+    }
+
+    /// Nothing is changed through a BMC that is another node's, too: nobody knows which machine it would be.
+    pub(super) fn check_shared(&self, action: &str) -> Result<(), Refused> {
+        let Some(why) = self.bmc.shared() else {
+            return Ok(());
+        };
+        Err(Refused::WrongState {
+            action: action.to_owned(),
+            node: self.settings.name.clone(),
+            state: "shared BMC".to_owned(),
+            why: why.to_owned(),
         })
     }
 

@@ -30,6 +30,7 @@ pub(super) fn check(
         return Ok(());
     }
     rack.gate.check_pause()?;
+    node.check_shared(order.name())?;
     if let Order::Raw { .. } = order {
         // Nobody knows what it does to the power.
         node.check_quarantine()?;

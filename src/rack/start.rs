@@ -21,6 +21,7 @@ pub(super) fn check(node: &Node, operation: Operation, rack: &Snapshot<'_>) -> R
         return Err(Refused::Store(trouble.to_owned()));
     }
     node.check_quarantine()?;
+    node.check_shared(operation.name())?;
     if let Some(task) = node.task
         && !rack.tasks.get(task).is_some_and(Task::gives_way)
     {

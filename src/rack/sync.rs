@@ -12,7 +12,7 @@ use super::settings::RackSettings;
 use super::task::Task;
 use crate::bmc::vocabulary::{Power, Report};
 use crate::entropy::Entropy;
-use crate::model::HistoryKind;
+use crate::model::{HistoryKind, after_state};
 use crate::power::{Operation, Outcome, State};
 use crate::time::Instant;
 use std::time::Duration;
@@ -116,7 +116,7 @@ impl Node {
         let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
         let keeps_shown = stopped && !task.has_left();
         self.note_late(task, at.wall);
-        let text = format!("{operation} {}: {}", outcome.state, outcome.text);
+        let text = told(operation, outcome);
         let error = is_failure(outcome) || outcome.error;
         let entry = HistoryEntry {
             task: Some(task.identity.id),
@@ -149,7 +149,7 @@ impl Node {
             _ => {}
         }
         if outcome.error || matches!(outcome.state, State::Failed | State::Stuck | State::Aborted) {
-            let text = format!("{operation} {}: {}", outcome.state, outcome.text);
+            let text = told(operation, outcome);
             self.memory.last_error = Some(text);
         }
         self.memory.updated_at = Some(at.wall);
@@ -190,6 +190,13 @@ pub(super) fn next_after(
 /// Whether a task did not reach what it was to reach, and nobody wanted it to stop.
 pub(super) fn is_failure(outcome: &Outcome) -> bool {
     matches!(outcome.state, State::Failed | State::Stuck)
+}
+
+/// How an operation ended, in a sentence.
+fn told(operation: Operation, outcome: &Outcome) -> String {
+    let (operation, state) = (operation.name(), outcome.state.name());
+    let rest = after_state(operation, state, &outcome.text);
+    format!("{operation} {state}{rest}")
 }
 
 /// When a node is read after such an end, give or take a fifth.

@@ -7,7 +7,7 @@ use super::inventory::NodeId;
 use super::stored::TaskRecord;
 use super::sync;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
-use crate::model::{ENDS_KEPT, Word};
+use crate::model::{ENDS_KEPT, Word, after_state};
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
@@ -210,7 +210,10 @@ impl Task {
             .is_some_and(|old| old.state.is_end());
         let ended = milestone.state.is_end() && !had_ended;
         let text = match self.sequence.outcome() {
-            Some(outcome) => format!("{}: {}", milestone.state, outcome.text),
+            Some(outcome) => {
+                let (operation, state) = (self.identity.operation.name(), milestone.state.name());
+                format!("{state}{}", after_state(operation, state, &outcome.text))
+            }
             None => format!("{}: {}", milestone.state, milestone.phase),
         };
         self.identity.version += 1;

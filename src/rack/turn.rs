@@ -90,6 +90,9 @@ impl Rack {
                 break;
             }
         }
+        for (node, told) in identity::watch_twins(&mut self.inventory, id, at) {
+            self.carry_out(node, told, at);
+        }
         self.watch_identity(id, at);
         let Some(node) = self.inventory.get_mut(id) else {
             return;
@@ -112,7 +115,6 @@ impl Rack {
         if node.learned() {
             node.save(&mut self.ledger);
         }
-        self.inventory.note_address(id);
         orders::set_timer(id, &mut self.inventory, &self.tasks);
     }
 
@@ -198,6 +200,9 @@ impl Rack {
     }
 
     fn answer_order(&mut self, call: CallId, open: &Open, report: Report, at: Moment) {
+        if let Some(node) = self.inventory.get_mut(open.node) {
+            node.watch_restart(&open.order, &report, at);
+        }
         let node = self.inventory.get(open.node);
         if let (Report::Accepted(Reading::PowerUse { watts }), Some(node)) = (&report, node) {
             let name = node.name().to_owned();
@@ -223,10 +228,12 @@ impl Rack {
             return;
         };
         node.sync_ended(self.settings.sync_interval, at.now);
-        if power.is_none() {
-            let effects = node.sync_failed(report, &self.settings, at);
-            self.carry_out(id, effects, at);
+        let mut effects = node.look_at_restart(report, at);
+        // That a BMC is silent which restarts is no fault.
+        if power.is_none() && node.restart.is_none() {
+            effects.extend(node.sync_failed(report, &self.settings, at));
         }
+        self.carry_out(id, effects, at);
         self.note_reading(id, power, Owner::Sync, at);
     }
 

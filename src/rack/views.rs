@@ -15,7 +15,7 @@ use super::settings::RackSettings;
 use super::task::Task;
 use super::tasks::Tasks;
 use crate::bmc::PresenceAnswer;
-use crate::model::{BmcChange, Fact, Failure, HealthStatus};
+use crate::model::{Fact, Failure, HealthStatus};
 use crate::time::WallTime;
 use std::time::Duration;
 
@@ -211,8 +211,11 @@ impl Snapshot<'_> {
         if let Some(guid) = knowledge.identity.guid {
             fact("GUID", guid.to_string());
         }
-        if let Some((_, new)) = place.bmc.guids() {
-            fact("other GUID now", new.to_string());
+        if let Some(maker) = knowledge.identity.traits.maker {
+            fact("maker", format!("IANA enterprise number {maker}"));
+        }
+        if let Some(change) = place.bmc.change() {
+            fact("other GUID now", change.is.to_string());
         }
         fact(
             "cipher suites",
@@ -289,7 +292,7 @@ impl Snapshot<'_> {
                 })
                 .collect(),
             boot_device: None,
-            identity: place.bmc.guids().map(|(was, is)| BmcChange { was, is }),
+            identity: place.bmc.change(),
         }
     }
 }

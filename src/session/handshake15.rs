@@ -162,7 +162,10 @@ impl Handshake {
         const STEP: &str = get_session_challenge::Request::NAME;
         if !response.completion.is_ok() {
             let error = match response.completion.0 {
-                0x81 | 0x82 => OpenError::UnknownUser { found_in: STEP },
+                0x81 | 0x82 => OpenError::UnknownUser {
+                    found_in: STEP,
+                    asked: ctx.settings.privilege,
+                },
                 _ => OpenError::RefusedCommand {
                     step: STEP,
                     completion: response.completion,

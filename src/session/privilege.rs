@@ -187,7 +187,7 @@ impl Handshake {
                 return self.opened(*privilege, asked, ctx);
             }
             CompletionCode(0x80 | 0x81 | 0x86) | CompletionCode::INSUFFICIENT_PRIVILEGE => {
-                let reason = refusal(reply.completion);
+                let mut reason = refusal(reply.completion);
                 if let Some(lower) = asked.lower().filter(|_| !privilege.stepped_down) {
                     self.evidence
                         .push(format!("privilege level {asked} refused: {reason}"));
@@ -196,6 +196,10 @@ impl Handshake {
                     self.step = Step::Privilege(privilege);
                     return self.ask_privilege(ctx);
                 }
+                if privilege.stepped_down {
+                    reason = format!("{reason}; level {asked} is refused, too");
+                }
+                reason.push_str("; the user may not be enabled for IPMI over LAN");
                 OpenError::NoPrivilege {
                     asked: ctx.settings.privilege,
                     reason,

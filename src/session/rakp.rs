@@ -434,9 +434,10 @@ impl Handshake {
             Status::INVALID_SESSION_ID | Status::INACTIVE_SESSION_ID => {
                 return self.session_unknown(status, ctx);
             }
-            Status::UNAUTHORISED_NAME | Status::INVALID_NAME_LENGTH => {
-                OpenError::UnknownUser { found_in }
-            }
+            Status::UNAUTHORISED_NAME | Status::INVALID_NAME_LENGTH => OpenError::UnknownUser {
+                found_in,
+                asked: ctx.settings.privilege,
+            },
             Status::INVALID_INTEGRITY_CHECK => match self.code_refused(ctx) {
                 Some(true) => {
                     self.forget_session();

@@ -282,11 +282,15 @@ pub enum OpenError {
         /// Where it showed.
         found_in: &'static str,
     },
-    /// The BMC does not know the user.
-    #[error("unknown user ({found_in})")]
+    /// The BMC does not know the user, or will not for the level: many have one status for both (OpenBMC, pyghmi).
+    #[error(
+        "unknown user ({found_in}), or one that is locked, has no IPMI password or may not have privilege level {asked}"
+    )]
     UnknownUser {
         /// Where it showed.
         found_in: &'static str,
+        /// The level asked for.
+        asked: PrivilegeLevel,
     },
     /// The password is right, the BMC key K_G is not.
     #[error("wrong BMC key: {}", key_words(*configured, *bmc_has_one))]

@@ -42,7 +42,7 @@ pub use mood::{
 pub use openbmc::{Ipmid, OpenBmc};
 pub use rack::{Delivery, Rack};
 pub use satellite::Satellite;
-pub use settings::{BmcSettings, Privilege, User};
+pub use settings::{BmcSettings, Privilege, User, guid_of};
 
 /// The numbers of the cipher suites that a simulated BMC can speak.
 pub fn cipher_suites() -> impl Iterator<Item = u8> {

@@ -157,6 +157,17 @@ impl Default for BmcSettings {
     }
 }
 
+/// A GUID that BMCs of other names do not have, where their last eight letters differ.
+pub fn guid_of(name: &str) -> [u8; 16] {
+    let mut guid = *b"simulated-bmc-00";
+    let letters = name.bytes().rev().take(8);
+    guid.iter_mut()
+        .rev()
+        .zip(letters)
+        .for_each(|(byte, letter)| *byte = letter);
+    guid
+}
+
 impl fmt::Debug for BmcSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BmcSettings")

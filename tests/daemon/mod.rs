@@ -269,6 +269,7 @@ pub fn plan(name: &str, mood: Mood) -> NodePlan {
         settings: BmcSettings {
             name: name.to_owned(),
             users: vec![User::new("admin", "secret", Privilege::Operator)],
+            guid: rackbmcd::sim::guid_of(name),
             ..BmcSettings::default()
         },
         mood,

@@ -110,6 +110,7 @@ impl World {
             let settings = BmcSettings {
                 name: name(place),
                 users: vec![User::new("admin", "secret", Privilege::Administrator)],
+                guid: sim::guid_of(&name(place)),
                 ..BmcSettings::default()
             };
             let bmc = sim::Bmc::new(settings, Mood::default(), entropy.next_u64());

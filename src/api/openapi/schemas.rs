@@ -114,7 +114,10 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "Explanation",
         "node:Node facts:[Fact] failures:[Failure] boot_device:string? identity:BmcChange?",
     ),
-    answer("BmcChange", "was:uuid is:uuid"),
+    answer(
+        "BmcChange",
+        "was:uuid is:uuid maker_was:natural? maker_is:natural? address_was:string? address_is:string?",
+    ),
     answer("Fact", "head:string text:string"),
     answer("Failure", "at:time text:string"),
     answer("OrderAnswer", "order:string data:[byte]?"),

@@ -73,6 +73,14 @@ fn addresses_are_addresses() {
         ("bmc 1", "write a host name"),
         ("http://bmc", "write the port apart"),
         ("10.0.0.[1-", "never closed"),
+        ("0.0.0.0", "write that of the BMC"),
+        ("::", "write that of the BMC"),
+        ("[::]", "write that of the BMC"),
+        ("::ffff:0.0.0.0", "write that of the BMC"),
+        ("255.255.255.255", "many machines listen there"),
+        ("224.0.0.1", "many machines listen there"),
+        ("::ffff:239.1.2.3", "many machines listen there"),
+        ("ff02::1%eth0", "many machines listen there"),
     ] {
         let found = load_address(bad).expect_err(bad);
         assert_eq!(found.len(), 1, "{found:#?}");
@@ -105,6 +113,22 @@ fn uuids_and_addresses_are_nobody_elses() {
         found,
         ["9:11: the address x port 623 is taken by the node of line 6"]
     );
+    for (one, other) in [
+        ("127.0.0.1", "::ffff:127.0.0.1"),
+        ("::ffff:7f00:1", "127.0.0.1"),
+        ("fd00::1", "FD00:0:0::1"),
+        ("[fd00::1]", "fd00:0000::0.0.0.1"),
+        ("FE80::1%eth0", "fe80:0::1%eth0"),
+        ("bmc.example", "BMC.example."),
+    ] {
+        let [one, other] = [one, other].map(|host| format!("address = \"{host}\""));
+        let found = complaints(&both(&one, &other));
+        assert!(
+            found.len() == 1 && found[0].contains("is taken by the node of line 6"),
+            "{one} {other}: {found:#?}"
+        );
+    }
+    load(&both("address = \"fe80::1%a\"", "address = \"fe80::1%b\""));
     load(&both("address = \"x\"", "address = \"x\"\nport = 624"));
     complains("uuid = \"no\"", "'no' is no uuid");
     let several = with_password("uuid = \"5b9a1a3e-5d0a-4c0e-9c55-0f6f0f4f1b11\"")

@@ -354,6 +354,7 @@ impl Knowledge {
             | Trouble::Busy
             | Trouble::BreakerOpen
             | Trouble::Protocol
+            | Trouble::WrongBmc
             | Trouble::Withdrawn => false,
         };
         lasting && !self.changing_handed()

@@ -128,6 +128,7 @@ stored_words! {
         "held" = Held,
         "breaker_open" = BreakerOpen,
         "protocol" = Protocol,
+        "wrong_bmc" = WrongBmc,
         "withdrawn" = Withdrawn,
     }
 }

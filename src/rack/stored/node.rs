@@ -9,6 +9,7 @@ use crate::power::stored::words::{Operation, Power, State, Trouble, stored_words
 use crate::rack::call::{self, TaskId};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use uuid::Uuid;
 
 #[derive(Serialize, Deserialize)]
@@ -94,6 +95,38 @@ struct Identity {
     other: Option<Uuid>,
     changed: bool,
     unstable: bool,
+    #[serde(default, skip_serializing_if = "Traits::say_nothing")]
+    traits: Traits,
+    #[serde(default, skip_serializing_if = "Traits::say_nothing")]
+    other_traits: Traits,
+}
+
+/// What else is known of one.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Traits {
+    maker: Option<u32>,
+    address: Option<SocketAddr>,
+}
+
+impl Traits {
+    fn say_nothing(&self) -> bool {
+        self.maker.is_none() && self.address.is_none()
+    }
+}
+
+impl From<bmc::identity::Traits> for Traits {
+    fn from(running: bmc::identity::Traits) -> Self {
+        let bmc::identity::Traits { maker, address } = running;
+        Traits { maker, address }
+    }
+}
+
+impl From<Traits> for bmc::identity::Traits {
+    fn from(stored: Traits) -> Self {
+        let Traits { maker, address } = stored;
+        bmc::identity::Traits { maker, address }
+    }
 }
 
 impl From<&Memory> for Node {
@@ -236,6 +269,8 @@ impl From<&bmc::Knowledge> for Knowledge {
             other,
             changed,
             unstable,
+            traits,
+            other_traits,
         } = *identity;
         Knowledge {
             log_ins,
@@ -245,6 +280,8 @@ impl From<&bmc::Knowledge> for Knowledge {
                 other,
                 changed,
                 unstable,
+                traits: traits.into(),
+                other_traits: other_traits.into(),
             }),
             suite: *suite,
             quirks: quirks.clone(),
@@ -282,6 +319,8 @@ impl From<Knowledge> for bmc::Knowledge {
                     other: known.other,
                     changed: known.changed,
                     unstable: known.unstable,
+                    traits: known.traits.into(),
+                    other_traits: known.other_traits.into(),
                 })
                 .unwrap_or_default(),
             pace: pace.map(|Pace { percent, times }| bmc::Lowered { percent, times }),

@@ -58,7 +58,10 @@ fn each_status_of_rakp_2_and_4_ends_the_handshake_with_its_meaning() {
                     asked: PrivilegeLevel::Operator,
                     reason: status.to_string(),
                 },
-                0x0C | 0x0D => OpenError::UnknownUser { found_in },
+                0x0C | 0x0D => OpenError::UnknownUser {
+                    found_in,
+                    asked: PrivilegeLevel::Operator,
+                },
                 0x0F => OpenError::WrongPassword { found_in },
                 _ => OpenError::Refused { step, status },
             };

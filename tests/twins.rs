@@ -1,0 +1,158 @@
+//! Two nodes with one BMC, in virtual time: found by the address that a name leads to, or by the GUID, told, and refused
+//! for both.
+
+mod world;
+
+use rackbmcd::bmc::vocabulary::{Order, Route};
+use rackbmcd::model::{Identity, Trouble};
+use rackbmcd::power::{Operation, State};
+use rackbmcd::rack::call::{Call, Refused, Wishes};
+use rackbmcd::sim::{ChassisOrder, OsMood};
+use std::net::SocketAddr;
+use world::{World, address, name, node, secs, who};
+
+/// A rack whose last node has a name for its address, not looked up yet.
+fn with_a_name(seed: u64, count: usize) -> World {
+    let mut world = World::new(seed, count);
+    world.crash();
+    let last = world.nodes.last_mut().expect("a node");
+    last.address.host = "bmc.example".to_owned();
+    world.start();
+    world.run_for(secs(1));
+    world
+}
+
+/// The name is looked up, and leads to the BMC of the node at `place`.
+fn resolve(world: &mut World, place: usize) {
+    let (node, host) = world.rack().poll_resolve().expect("the name is looked up");
+    let (now, found) = (world.now, vec![address(place)]);
+    world.rack().handle_resolved(node, &host, Ok(found), now);
+}
+
+fn start(world: &mut World, node: &str, operation: Operation) -> Result<(), Refused> {
+    let call = Call::Start {
+        node: node.to_owned(),
+        operation,
+        wishes: Wishes::default(),
+        who: who(),
+    };
+    world.call(call).map(drop)
+}
+
+fn trouble(world: &mut World, node: &str) -> (Option<Trouble>, String) {
+    let bmc = world.node(node).rackbmcd.bmc;
+    let trouble = bmc.trouble.and_then(|word| word.known());
+    (trouble, bmc.trouble_text.unwrap_or_default())
+}
+
+#[test]
+fn a_name_that_leads_to_the_bmc_of_another_node_is_trouble_of_both() {
+    let mut world = with_a_name(1, 2);
+    world.mood("n01").os = OsMood::Hangs;
+    let soft = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    world.run_for(secs(3));
+    resolve(&mut world, 0);
+    world.run_for(secs(3));
+    for (node, other) in [("n01", "n02"), ("n02", "n01")] {
+        let (trouble, text) = trouble(&mut world, node);
+        assert_eq!(trouble, Some(Trouble::WrongBmc), "{node}");
+        assert!(
+            text.contains("is at 10.0.1.1:623") && text.contains(other),
+            "{text}"
+        );
+    }
+    assert_eq!(world.state(soft), State::Suspended);
+    let refused = start(&mut world, "n02", Operation::PowerOff).unwrap_err();
+    assert!(refused.to_string().contains("shared BMC"), "{refused}");
+    // Nor does anything else leave that may change a machine.
+    let raw = Call::Order {
+        node: "n02".to_owned(),
+        order: Order::Raw {
+            net_fn: 6,
+            lun: 0,
+            command: 1,
+            data: Vec::new(),
+            route: Route::Direct,
+        },
+        who: who(),
+    };
+    assert!(matches!(world.call(raw), Err(Refused::WrongState { .. })));
+    world.run_for(secs(60));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+}
+
+#[test]
+fn it_is_over_once_the_name_leads_elsewhere_or_the_other_node_is_gone() {
+    for gone in [false, true] {
+        let mut world = with_a_name(2, 2);
+        resolve(&mut world, 0);
+        world.run_for(secs(3));
+        assert_eq!(trouble(&mut world, "n01").0, Some(Trouble::WrongBmc));
+        let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
+        match gone {
+            true => drop(nodes.remove(1)),
+            false => nodes[1].address.host = address(1).ip().to_string(),
+        }
+        world.reload(settings, nodes).expect("taken");
+        world.run_for(secs(3));
+        assert_eq!(trouble(&mut world, "n01"), (None, String::new()), "{gone}");
+        start(&mut world, "n01", Operation::PowerOff).expect("taken");
+        world.run_for(secs(30));
+        assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
+    }
+}
+
+/// The machine of two nodes has a BMC with two addresses.
+fn with_one_guid(seed: u64, count: usize, alike: usize, identity: [Identity; 2]) -> World {
+    let mut world = World::new(seed, count);
+    world.crash();
+    for place in 0..alike {
+        let name = name(place);
+        world.bmc(&name).settings_mut().guid = rackbmcd::sim::guid_of("one");
+        world.nodes[place].identity = identity[place.min(1)];
+    }
+    world.start();
+    world.run_for(secs(10));
+    world
+}
+
+#[test]
+fn two_bmcs_with_one_guid_are_taken_for_one_until_the_configuration_says_otherwise() {
+    for (identity, refuses) in [
+        ([Identity::Strict, Identity::Strict], true),
+        ([Identity::Strict, Identity::Warn], false),
+        ([Identity::Warn, Identity::Warn], false),
+        ([Identity::Off, Identity::Strict], false),
+    ] {
+        let mut world = with_one_guid(3, 3, 2, identity);
+        let answer = start(&mut world, "n01", Operation::PowerOff);
+        assert_eq!(answer.is_err(), refuses, "{identity:?}: {answer:?}");
+        let (trouble, text) = trouble(&mut world, "n02");
+        assert_eq!(trouble.is_some(), refuses, "{text}");
+        assert!(!refuses || text.contains("bmc_identity"), "{text}");
+        start(&mut world, "n03", Operation::PowerOff).expect("alone");
+    }
+}
+
+#[test]
+fn a_guid_that_all_bmcs_of_a_maker_have_says_nothing() {
+    let mut world = with_one_guid(4, 4, 3, [Identity::Strict; 2]);
+    for node in ["n01", "n02", "n03", "n04"] {
+        start(&mut world, node, Operation::PowerOff).expect("taken");
+    }
+}
+
+#[test]
+fn an_address_of_another_family_is_the_same_address() {
+    let mut world = World::new(5, 1);
+    let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
+    let mut second = node(1);
+    let SocketAddr::V4(first) = address(0) else {
+        panic!("an IPv4 address");
+    };
+    second.address.host = first.ip().to_ipv6_mapped().to_string();
+    nodes.push(second);
+    world.reload(settings, nodes).expect("taken");
+    let refused = start(&mut world, "n01", Operation::PowerOff).unwrap_err();
+    assert!(matches!(refused, Refused::WrongState { .. }), "{refused}");
+}
