@@ -501,6 +501,15 @@ pub static ROUTES: &[Route] = &[
         ],
     ),
     own(
+        "/v1/nodes/{ident}/restore_policy",
+        &[put(
+            "say what the machine does when mains power comes back",
+            by!(own::bmc::set_restore_policy),
+        )
+        .takes("RestorePolicyRequest")
+        .brings("OrderAnswer")],
+    ),
+    own(
         "/v1/nodes/{ident}/bmc/{what}",
         &[get(
             "ask the BMC about itself or its machine now",

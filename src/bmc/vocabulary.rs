@@ -227,6 +227,11 @@ impl Order {
         self.effect() == Effect::Nothing
     }
 
+    /// Whether the machine boots after it.
+    pub fn boots(&self) -> bool {
+        matches!(self, Order::PowerOn | Order::Cycle | Order::Reset)
+    }
+
     /// Whether it may be repeated.
     pub fn repeat(&self) -> Repeat {
         match self {

@@ -7,7 +7,7 @@ mod expert;
 mod press;
 
 pub use expert::{Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
-pub use press::{ChassisNoun, InjectNoun, NounVerb, PowerVerb, Press};
+pub use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press};
 
 use crate::model::BootDevice;
 use clap::error::ErrorKind;
@@ -168,10 +168,10 @@ pub enum Verb {
         #[command(subcommand)]
         verb: NounVerb,
     },
-    /// `chassis power on` ...: ipmitool's way.
-    #[command(hide = true)]
+    /// The chassis: what it says of itself, what it does when mains power comes back, and `chassis power on` ... as
+    /// ipmitool has it.
     Chassis {
-        /// `power`.
+        /// What.
         #[command(subcommand)]
         noun: ChassisNoun,
     },
@@ -464,17 +464,7 @@ fn boot_target(text: &str) -> Result<BootTarget, String> {
     if text == "none" {
         return Ok(BootTarget(None));
     }
-    let device = BootDevice::parse(text).ok_or_else(|| {
-        let named = |device: &BootDevice| !device.name().starts_with("0x");
-        let names = BootDevice::ALL.into_iter().filter(named);
-        let names: Vec<String> = names
-            .map(|device| device.name().replace('_', "-"))
-            .collect();
-        format!(
-            "there are {}, usb (as floppy), none, and selectors from 1 to 15",
-            names.join(", ")
-        )
-    })?;
+    let device = press::boot_device(text)?;
     Ok(BootTarget(Some(device)))
 }
 

@@ -260,6 +260,19 @@ impl Client {
             .map(drop)
     }
 
+    /// Says what a machine does when mains power comes back.
+    pub async fn set_restore_policy(
+        &self,
+        ident: &str,
+        policy: model::RestorePolicy,
+    ) -> Result<(), Failure> {
+        let path = of_node(ident, "restore_policy");
+        let wanted = model::RestorePolicyRequest { policy };
+        self.ask(Method::PUT, &path, Some(&body(&wanted)))
+            .await
+            .map(drop)
+    }
+
     /// What a BMC says of itself or of its machine.
     pub async fn bmc_reading(&self, ident: &str, what: &str) -> Result<model::BmcAnswer, Failure> {
         let path = of_node(ident, &format!("bmc/{what}"));

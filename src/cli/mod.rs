@@ -5,6 +5,7 @@
 
 mod args;
 mod audit;
+mod chassis;
 mod client;
 mod connect;
 mod demo;
@@ -125,6 +126,12 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
             NounVerb::Press(verb) => press(app, verb).await,
             NounVerb::Status(args) => look::status(app, args).await,
         },
+        Verb::Chassis {
+            noun: ChassisNoun::Status(nodes),
+        } => chassis::status(app, &nodes).await,
+        Verb::Chassis {
+            noun: ChassisNoun::Policy(args),
+        } => chassis::policy(app, args).await,
         Verb::Inject {
             noun: InjectNoun::Nmi(args),
         } => press(app, PowerVerb::Nmi(args)).await,

@@ -96,6 +96,9 @@ fn task_start(operation: Operation, node: &str, press: &Press) -> TaskStart {
         timeout: press.timeout.map(Seconds),
         repeat_soft_after: press.press_again_after.map(Seconds),
         hard_after: press.hard_after.map(Seconds),
+        boot_device: press.boot.map(|(device, _)| device),
+        uefi: press.boot.is_some_and(|(_, uefi)| uefi),
+        on_if_off: press.on_if_off,
         ..TaskStart::new(node, operation)
     }
 }
@@ -106,6 +109,9 @@ fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStar
         timeout: press.timeout.map(Seconds),
         repeat_soft_after: press.press_again_after.map(Seconds),
         hard_after: press.hard_after.map(Seconds),
+        boot_device: press.boot.map(|(device, _)| device),
+        uefi: press.boot.is_some_and(|(_, uefi)| uefi),
+        on_if_off: press.on_if_off,
         max_parallel: press.max_parallel,
         stagger: press.stagger.map(Seconds),
         on_failure: press.on_failure,

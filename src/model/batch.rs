@@ -2,8 +2,8 @@
 
 use super::words::{Word, Words, words};
 use super::{
-    BatchId, OnFailure, OnSoftTimeout, Operation, Seconds, TaskId, TaskState, Who, seconds, stamp,
-    whole,
+    BatchId, BootDevice, OnFailure, OnSoftTimeout, Operation, Seconds, TaskId, TaskState, Who,
+    seconds, stamp, whole,
 };
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -157,6 +157,15 @@ pub struct BatchStart {
     /// As in [`TaskStart`](super::TaskStart).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hard_after: Option<Seconds>,
+    /// As in [`TaskStart`](super::TaskStart).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_device: Option<BootDevice>,
+    /// As in [`TaskStart`](super::TaskStart).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uefi: bool,
+    /// As in [`TaskStart`](super::TaskStart).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_if_off: bool,
     /// How many nodes at once; 0 or absent is as many as the rack allows.
     #[serde(
         default,
@@ -188,6 +197,9 @@ impl BatchStart {
             on_soft_timeout: None,
             repeat_soft_after: None,
             hard_after: None,
+            boot_device: None,
+            uefi: false,
+            on_if_off: false,
             max_parallel: None,
             stagger: None,
             on_failure: None,

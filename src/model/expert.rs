@@ -1,7 +1,7 @@
 //! What an expert asks of a BMC outside any task, as bodies.
 
 use super::words::{Word, words};
-use super::{BootDevice, Seconds, stamp, whole};
+use super::{BootDevice, Chassis, RestorePolicy, Seconds, stamp, whole};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -105,6 +105,9 @@ pub struct BmcAnswer {
     /// `restart_cause`: why the system restarted last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_cause: Option<String>,
+    /// `chassis`: what the BMC says of the chassis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chassis: Option<Chassis>,
 }
 
 /// The newest entries of a BMC's event log: `GET /v1/nodes/{ident}/event_log`.
@@ -164,6 +167,14 @@ pub struct BootOverride {
     pub persistent: bool,
     /// Boot in UEFI mode, not as a PC of old.
     pub uefi: bool,
+}
+
+/// Body of `PUT /v1/nodes/{ident}/restore_policy`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestorePolicyRequest {
+    /// What the machine shall do when mains power comes back.
+    pub policy: RestorePolicy,
 }
 
 /// Body of `PUT /v1/nodes/{ident}/boot_override`.

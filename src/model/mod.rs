@@ -32,7 +32,7 @@ pub use chassis::{Chassis, Light, RestorePolicy};
 pub use event::{Event, EventId, EventKind, Events, TaskNews};
 pub use expert::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
-    EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest,
+    EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest, RestorePolicyRequest,
 };
 pub use node::{
     BmcChange, BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry,

@@ -2,8 +2,8 @@
 
 use super::words::Word;
 use super::{
-    BatchId, Control, OnSoftTimeout, Operation, Power, Seconds, Target, TaskId, TaskState, Who,
-    seconds, stamp,
+    BatchId, BootDevice, Control, OnSoftTimeout, Operation, Power, Seconds, Target, TaskId,
+    TaskState, Who, seconds, stamp,
 };
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -162,6 +162,12 @@ pub struct PowerOptions {
     pub repeat_soft_after: Option<Duration>,
     /// Switch off hard after so long.
     pub hard_after: Option<Duration>,
+    /// What the machine boots from next: set, and read back, directly before it starts.
+    pub boot_device: Option<BootDevice>,
+    /// In UEFI mode.
+    pub uefi: bool,
+    /// A reset or a cycle switches on a machine that is off.
+    pub on_if_off: bool,
 }
 
 /// Body of `POST /v1/tasks`.
@@ -184,6 +190,15 @@ pub struct TaskStart {
     /// Switch off hard after so long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hard_after: Option<Seconds>,
+    /// What the machine boots from next: set, and read back, directly before it starts. What cannot be set stops the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_device: Option<BootDevice>,
+    /// Boot that in UEFI mode.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uefi: bool,
+    /// A reset or a cycle switches on a machine that is off, instead of failing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_if_off: bool,
 }
 
 impl TaskStart {
@@ -196,6 +211,9 @@ impl TaskStart {
             on_soft_timeout: None,
             repeat_soft_after: None,
             hard_after: None,
+            boot_device: None,
+            uefi: false,
+            on_if_off: false,
         }
     }
 }

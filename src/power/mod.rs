@@ -22,7 +22,7 @@ pub use outcome::{Outcome, Sent};
 pub use progress::Progress;
 pub use saved::Saved;
 pub use sequence::{Refusal, RefusalKind, Sequence};
-pub use settings::Settings;
+pub use settings::{Boot, Settings};
 pub use stored::SequenceRecord;
 
 use crate::bmc::vocabulary::Order;

@@ -1,6 +1,8 @@
 //! How patient a sequence is and what it was allowed to do: given by `rack` from the configuration and the request.
 
 use super::{OnSoftTimeout, Operation};
+use crate::bmc::vocabulary::Order;
+use crate::model::BootDevice;
 use std::time::Duration;
 
 /// The settings of one sequence; they are kept with it through a restart.
@@ -32,6 +34,30 @@ pub struct Settings {
     pub suspended_look: Duration,
     /// How long a machine is watched after an NMI: 60 s.
     pub nmi_watch: Duration,
+    /// What the machine is to boot from, once, where that was asked for.
+    pub boot: Option<Boot>,
+    /// A reset or a cycle switches on a machine that is off.
+    pub on_if_off: bool,
+}
+
+/// What a machine boots from next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Boot {
+    /// The device.
+    pub device: BootDevice,
+    /// In UEFI mode.
+    pub uefi: bool,
+}
+
+impl Boot {
+    /// The order that says so to the BMC.
+    pub fn setting(self) -> Order {
+        Order::SetBootDevice {
+            device: Some(self.device),
+            persistent: false,
+            uefi: self.uefi,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -49,6 +75,8 @@ impl Default for Settings {
             look_schedule: [1, 2, 3, 5].map(Duration::from_secs).to_vec(),
             suspended_look: Duration::from_secs(30),
             nmi_watch: Duration::from_secs(60),
+            boot: None,
+            on_if_off: false,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::start;
 use super::views::Snapshot;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
 use crate::model::{BatchNodeState, BatchState, Prospect};
-use crate::power::Operation;
+use crate::power::{self, Operation};
 use crate::time::WallTime;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -172,8 +172,8 @@ impl Outlook {
         }
         let against = against(operation, power, node, rack.at.wall);
         let orders = match against.is_empty() {
-            true => steps(operation, power),
-            false => steps(operation, other(power)),
+            true => steps(operation, power, &settings),
+            false => steps(operation, other(power), &settings),
         };
         let (state, takes) = match orders.is_empty() {
             true => (Prospect::NothingToDo, Duration::ZERO),
@@ -266,7 +266,7 @@ fn other(power: Power) -> Power {
 }
 
 /// The orders that change something, in their order, for a node found in that state.
-fn steps(operation: Operation, power: Power) -> Vec<String> {
+fn steps(operation: Operation, power: Power, settings: &power::Settings) -> Vec<String> {
     let orders: &[Order] = match (operation, power) {
         (Operation::PowerOn, Power::Off) => &[Order::PowerOn],
         (Operation::PowerOff, Power::On) => &[Order::PowerOff],
@@ -277,9 +277,27 @@ fn steps(operation: Operation, power: Power) -> Vec<String> {
         (Operation::InjectNmi, Power::On) => &[Order::Nmi],
         (Operation::Reset, Power::On) => &[Order::Reset],
         (Operation::Cycle, Power::On) => &[Order::Cycle],
-        _ => &[],
+        (Operation::Reset | Operation::Cycle, Power::Off) if settings.on_if_off => {
+            &[Order::PowerOn]
+        }
+        (Operation::PowerOn, Power::On)
+        | (
+            Operation::PowerOff
+            | Operation::SoftPowerOff
+            | Operation::InjectNmi
+            | Operation::Reset
+            | Operation::Cycle,
+            Power::Off,
+        ) => &[],
     };
-    orders.iter().map(|order| order.name().to_owned()).collect()
+    let mut steps = Vec::new();
+    for order in orders {
+        if let Some(boot) = settings.boot.filter(|_| steps.is_empty() || order.boots()) {
+            steps.push(boot.setting().in_words());
+        }
+        steps.push(order.name().to_owned());
+    }
+    steps
 }
 
 #[cfg(test)]

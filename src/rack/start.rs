@@ -88,6 +88,11 @@ pub(super) fn sequence_settings(
     }
     settings.repeat_soft_after = wishes.repeat_soft_after.or(settings.repeat_soft_after);
     settings.hard_after = wishes.hard_after.or(settings.hard_after);
+    settings.boot = wishes.boot_device.map(|device| power::Boot {
+        device,
+        uefi: wishes.uefi,
+    });
+    settings.on_if_off |= wishes.on_if_off || wishes.boot_device.is_some();
     settings
 }
 

@@ -198,6 +198,7 @@ fn wishes(dice: &mut Dice) -> Wishes {
         repeat_soft_after: some(0.3, 1, 20),
         hard_after: some(0.3, 3, 40),
         on_soft_timeout: some(0.4, 0, 1).map(|_| OnSoftTimeout::HardPowerOff),
+        ..Wishes::default()
     }
 }
 

@@ -310,6 +310,7 @@ fn wishes(dice: &mut Dice) -> Wishes {
         repeat_soft_after: some(0.2, 1, 40),
         hard_after: some(0.2, 5, 80),
         on_soft_timeout: some(0.2, 0, 1).map(|_| OnSoftTimeout::HardPowerOff),
+        ..Wishes::default()
     }
 }
 

@@ -4,8 +4,8 @@
 use crate::api::ironic::record::MEMBERS;
 use crate::model::seconds::{SECONDS_LIMIT, WORDS_LIMIT};
 use crate::model::{
-    BmcReset, BootDevice, OnFailure, OnSoftTimeout, Operation, PowerState, REASON_LIMIT, TaskState,
-    Words,
+    BmcReset, BootDevice, Light, OnFailure, OnSoftTimeout, Operation, PowerState, REASON_LIMIT,
+    RestorePolicy, TaskState, Words,
 };
 use serde_json::{Map, Value, json};
 
@@ -124,7 +124,12 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer(
         "BmcAnswer",
         "order:string manufacturer:natural product:natural firmware:string guid:uuid sessions:byte \
-         possible_sessions:byte acpi:string watts:natural restart_cause:string",
+         possible_sessions:byte acpi:string watts:natural restart_cause:string chassis:ChassisFacts",
+    ),
+    answer(
+        "ChassisFacts",
+        "power:string restore_policy:restore? identify:light? faults:[string] last_power_event:[string] \
+         locked_buttons:[string]? capabilities:[string]? self_test:string?",
     ),
     answer(
         "EventLog",
@@ -224,15 +229,16 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "BootOverrideRequest",
         "device!:device? persistent:boolean uefi:boolean",
     ),
+    request("RestorePolicyRequest", "policy!:restore"),
     request(
         "TaskStart",
         "node!:name operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
-         hard_after:patience?",
+         hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean",
     ),
     request(
         "BatchStart",
         "nodes!:names operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
-         hard_after:patience? max_parallel:natural32? stagger:duration? on_failure:failure? order:[string] \
+         hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean max_parallel:natural32? stagger:duration? on_failure:failure? order:[string] \
          dry_run:boolean",
     ),
     request("BatchControl", "nodes:names?"),
@@ -342,6 +348,8 @@ pub(super) fn typed(kind: &str) -> Value {
             { "type": "number", "minimum": 0, "maximum": 255 },
             { "type": "string", "pattern": "^([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])s$" },
         ] }),
+        "restore" => json!({ "enum": RestorePolicy::words() }),
+        "light" => json!({ "enum": Light::words() }),
         "policy" => json!({ "enum": OnSoftTimeout::words() }),
         "failure" => json!({ "enum": OnFailure::words() }),
         "name" => json!({ "type": "string", "minLength": 1 }),

@@ -75,6 +75,9 @@ fn same_as(value: &impl Serialize, name: &str) {
         "on_soft_timeout",
         "repeat_soft_after",
         "hard_after",
+        "boot_device",
+        "uefi",
+        "on_if_off",
         "max_parallel",
         "stagger",
         "on_failure",
@@ -118,6 +121,21 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::Failure>("Failure");
     same::<types::OrderAnswer>("OrderAnswer");
     same::<types::BmcAnswer>("BmcAnswer");
+    let chassis = types::Chassis {
+        power: types::Power::On,
+        restore_policy: None,
+        identify: None,
+        faults: Vec::new(),
+        last_power_event: Vec::new(),
+        locked_buttons: None,
+        capabilities: None,
+        self_test: None,
+    };
+    same_as(&chassis, "ChassisFacts");
+    let policy = types::RestorePolicyRequest {
+        policy: types::RestorePolicy::Previous,
+    };
+    same_as(&policy, "RestorePolicyRequest");
     same::<types::EventLog>("EventLog");
     same::<types::EventLogEntry>("EventLogEntry");
     same::<types::BootOverride>("BootOverride");

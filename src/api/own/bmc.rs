@@ -7,7 +7,7 @@ use crate::api::message::Response;
 use crate::bmc::vocabulary::{self, Order, Reading, Route};
 use crate::model::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
-    EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest, Word,
+    EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest, RestorePolicyRequest, Word,
 };
 use crate::time::WallTime;
 
@@ -19,13 +19,14 @@ const LOG_ENTRIES: usize = 20;
 const LOG_ENTRIES_LIMIT: usize = 1000;
 
 /// What may be read of a BMC: the word in the path, and the order.
-pub const READINGS: [(&str, Order); 6] = [
+pub const READINGS: [(&str, Order); 7] = [
     ("identity", Order::ReadIdentity),
     ("guid", Order::ReadGuid),
     ("sessions", Order::ReadSessions),
     ("acpi", Order::ReadAcpiState),
     ("power_use", Order::ReadPowerUse),
     ("restart_cause", Order::ReadRestartCause),
+    ("chassis", Order::ReadChassis),
 ];
 
 /// `GET /v1/nodes/{ident}/bmc/{what}`
@@ -81,6 +82,12 @@ pub async fn set_boot_override(request: RequestContext) -> Result<Response, Faul
         uefi: wanted.uefi,
     };
     carried_out(&request, order).await
+}
+
+/// `PUT /v1/nodes/{ident}/restore_policy`
+pub async fn set_restore_policy(request: RequestContext) -> Result<Response, Fault> {
+    let wanted: RestorePolicyRequest = request.json()?;
+    carried_out(&request, Order::SetRestorePolicy(wanted.policy)).await
 }
 
 /// `POST /v1/nodes/{ident}/identify`
@@ -197,12 +204,15 @@ fn bmc_answer(order: &str, reading: Reading) -> Option<BmcAnswer> {
             restart_cause: Some(cause.to_string()),
             ..empty
         },
+        Reading::Chassis(chassis) => BmcAnswer {
+            chassis: Some(*chassis),
+            ..empty
+        },
         Reading::Done
         | Reading::Power(_)
         | Reading::EventLogInfo { .. }
         | Reading::EventLogEntry(_)
         | Reading::BootDevice { .. }
-        | Reading::Chassis(_)
         | Reading::EventLog { .. }
         | Reading::EventLogCleared { .. }
         | Reading::Raw(_) => return None,

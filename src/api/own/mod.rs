@@ -7,7 +7,7 @@ pub mod rack;
 pub mod tasks;
 
 use crate::api::fault::Fault;
-use crate::model::{Control, OnSoftTimeout, PowerOptions, Seconds, Words};
+use crate::model::{BootDevice, Control, OnSoftTimeout, Operation, PowerOptions, Seconds, Words};
 use std::time::Duration;
 
 /// The longest wait of one request: long polls are repeated, not held for ever.
@@ -24,13 +24,15 @@ fn control(word: &str) -> Result<Control, Fault> {
 /// What a body asks beside the operation.
 ///
 /// # Errors
-/// 400 for a timeout of zero.
+/// 400 for a timeout of zero, and for a boot device where nothing boots.
 fn wishes(
     timeout: Option<Seconds>,
     on_soft_timeout: Option<OnSoftTimeout>,
     repeat_soft_after: Option<Seconds>,
     hard_after: Option<Seconds>,
+    boot: BootWishes,
 ) -> Result<PowerOptions, Fault> {
+    boot.check()?;
     let positive = |name: &str, value: Option<Seconds>| match value {
         Some(Seconds(zero)) if zero.is_zero() => {
             Err(Fault::bad(format!("{name} has to be positive")).about("member", name))
@@ -42,5 +44,46 @@ fn wishes(
         on_soft_timeout,
         repeat_soft_after: positive("repeat_soft_after", repeat_soft_after)?,
         hard_after: positive("hard_after", hard_after)?,
+        boot_device: boot.device,
+        uefi: boot.uefi,
+        on_if_off: boot.on_if_off,
     })
+}
+
+/// What a body says of the next boot.
+struct BootWishes {
+    operation: Operation,
+    device: Option<BootDevice>,
+    uefi: bool,
+    on_if_off: bool,
+}
+
+impl BootWishes {
+    /// Refuses what can have no effect.
+    fn check(&self) -> Result<(), Fault> {
+        let boots = match self.operation {
+            Operation::PowerOn
+            | Operation::Reboot
+            | Operation::SoftReboot
+            | Operation::Reset
+            | Operation::Cycle => true,
+            Operation::PowerOff | Operation::SoftPowerOff | Operation::InjectNmi => false,
+        };
+        let asked = match self {
+            BootWishes {
+                device: Some(_), ..
+            } => "boot_device",
+            BootWishes {
+                on_if_off: true, ..
+            } => "on_if_off",
+            BootWishes { uefi: true, .. } => {
+                return Err(Fault::bad("uefi goes with boot_device").about("member", "uefi"));
+            }
+            _ => return Ok(()),
+        };
+        if boots {
+            return Ok(());
+        }
+        Err(Fault::bad(format!("'{}' boots nothing", self.operation)).about("member", asked))
+    }
 }

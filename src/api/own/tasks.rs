@@ -49,6 +49,12 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
         wanted.on_soft_timeout,
         wanted.repeat_soft_after,
         wanted.hard_after,
+        super::BootWishes {
+            operation: wanted.operation,
+            device: wanted.boot_device,
+            uefi: wanted.uefi,
+            on_if_off: wanted.on_if_off,
+        },
     )?;
     if wanted.node.is_empty() {
         return Err(Fault::bad("node names no node").about("member", "node"));

@@ -100,6 +100,7 @@ fn a_task_is_started_with_its_wishes_and_answered_with_its_place() {
         on_soft_timeout: Some(OnSoftTimeout::HardPowerOff),
         repeat_soft_after: Some(Duration::from_secs(60)),
         hard_after: Some(Duration::from_secs(90)),
+        ..Wishes::default()
     };
     assert_eq!(*wishes, wanted);
 }

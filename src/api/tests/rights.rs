@@ -178,6 +178,7 @@ fn needed_body(shape: &str, ident: &str, about: &mut About) -> String {
     let body = match shape {
         "PowerRequest" => json!({ "target": "power off" }),
         "BootDeviceRequest" => json!({ "boot_device": "pxe" }),
+        "RestorePolicyRequest" => json!({ "policy": "previous" }),
         "BootOverrideRequest" => json!({ "device": "pxe" }),
         "RawRequest" => json!({ "net_fn": 6, "command": 1 }),
         "BmcResetRequest" => json!({ "kind": "cold" }),

@@ -1,7 +1,7 @@
 //! The verbs that change power and their options, with the words that other tools taught people for them.
 
 use super::{Nodes, Status, duration};
-use crate::model::{OnFailure, Operation};
+use crate::model::{BootDevice, OnFailure, Operation, RestorePolicy, Words};
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use std::time::Duration;
@@ -19,8 +19,11 @@ pub enum PowerVerb {
     #[command(name = "soft", visible_aliases = ["softoff", "shutdown"], aliases = ["soft-off", "GracefulShutdown", "soft power off", "acpi"])]
     Soft(Press),
     /// Switch nodes off and on again, or softly with --soft.
-    #[command(name = "reboot", visible_alias = "boot", aliases = ["rebooting", "restart"])]
+    #[command(name = "reboot", aliases = ["rebooting", "restart"])]
     Reboot(PressMaybeSoft),
+    /// Boot nodes: on where they are off, else off and on again; with --from, from that device this once.
+    #[command(name = "boot")]
+    Boot(PressBoot),
     /// The same as reboot --soft.
     #[command(name = "soft-reboot", hide = true, aliases = ["softreboot", "GracefulRestart", "soft rebooting"])]
     SoftReboot(Press),
@@ -54,6 +57,26 @@ pub enum ChassisNoun {
         #[command(subcommand)]
         verb: NounVerb,
     },
+    /// Show what BMCs say of their chassis: faults, identify light, restore policy, self test.
+    Status(Nodes),
+    /// Show what machines do when mains power comes back, or set it.
+    Policy(Policy),
+}
+
+/// `chassis policy`.
+#[derive(Args, Debug)]
+pub struct Policy {
+    /// Which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Set it to this; only show it otherwise.
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    pub set: Option<RestorePolicy>,
+}
+
+fn policy(text: &str) -> Result<RestorePolicy, String> {
+    RestorePolicy::from_word(text)
+        .ok_or_else(|| format!("there are {}", RestorePolicy::words().join(", ")))
 }
 
 /// What may follow `inject`.
@@ -66,6 +89,12 @@ pub enum InjectNoun {
 /// How a power verb is carried out.
 #[derive(Args, Debug, Clone, Default)]
 pub struct Press {
+    /// What to boot from, and whether in UEFI mode.
+    #[arg(skip)]
+    pub boot: Option<(BootDevice, bool)>,
+    /// Whether a machine that is off is switched on instead of reset.
+    #[arg(skip)]
+    pub on_if_off: bool,
     /// On what.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -115,6 +144,42 @@ pub struct PressMaybeSoft {
     pub press: Press,
 }
 
+/// `boot`.
+#[derive(Args, Debug, Clone)]
+pub struct PressBoot {
+    /// From this device, this once: by name (pxe, disk, cdrom, usb ...) or selector. It is set and read back directly
+    /// before the machine starts; where that fails, nothing is switched.
+    #[arg(long, value_name = "DEVICE", value_parser = boot_device)]
+    pub from: Option<BootDevice>,
+    /// In UEFI mode.
+    #[arg(long, requires = "from")]
+    pub uefi: bool,
+    /// Ask the operating system to go down, instead of cutting the power.
+    #[arg(long)]
+    pub soft: bool,
+    /// Reset a machine that is on, instead of switching it off and on.
+    #[arg(long, conflicts_with = "soft")]
+    pub reset: bool,
+    /// How.
+    #[command(flatten)]
+    pub press: Press,
+}
+
+/// A boot device by name or selector.
+pub(super) fn boot_device(text: &str) -> Result<BootDevice, String> {
+    BootDevice::parse(text).ok_or_else(|| {
+        let named = |device: &BootDevice| !device.name().starts_with("0x");
+        let names = BootDevice::ALL.into_iter().filter(named);
+        let names: Vec<String> = names
+            .map(|device| device.name().replace('_', "-"))
+            .collect();
+        format!(
+            "there are {}, usb (as floppy), and selectors from 1 to 15",
+            names.join(", ")
+        )
+    })
+}
+
 /// What a failure of one node means for those that have not begun.
 impl ValueEnum for OnFailure {
     fn value_variants<'a>() -> &'a [Self] {
@@ -142,6 +207,19 @@ impl PowerVerb {
             PowerVerb::Reboot(PressMaybeSoft { soft: false, press }) => (Operation::Reboot, press),
             PowerVerb::SoftReboot(press) | PowerVerb::Reboot(PressMaybeSoft { press, .. }) => {
                 (Operation::SoftReboot, press)
+            }
+            PowerVerb::Boot(boot) => {
+                let operation = match (boot.soft, boot.reset) {
+                    (true, _) => Operation::SoftReboot,
+                    (false, true) => Operation::Reset,
+                    (false, false) => Operation::Reboot,
+                };
+                let press = Press {
+                    boot: boot.from.map(|device| (device, boot.uefi)),
+                    on_if_off: boot.reset,
+                    ..boot.press
+                };
+                (operation, press)
             }
             PowerVerb::Reset(press) => (Operation::Reset, press),
             PowerVerb::Cycle(press) => (Operation::Cycle, press),

@@ -180,16 +180,23 @@ impl Knowledge {
             .any(|sent| sent.order.changes_power() && sent.handed)
     }
 
-    /// The first order that changes power and reached the network.
+    /// The first order that changes something and reached the network.
     pub(super) fn first_handed(&self) -> Option<&Sent> {
         self.sent
             .iter()
-            .find(|sent| sent.order.changes_power() && sent.handed)
+            .find(|sent| !sent.order.only_reads() && sent.handed)
     }
 
     /// Whether an order that changes power may have had its effect: handed over and not plainly refused.
     pub(super) fn may_have_acted(&self) -> bool {
         self.sent.iter().any(Sent::may_have_acted)
+    }
+
+    /// Whether it was answered a moment ago: a BMC forgets boot flags 60 s after they were set, where it does not take
+    /// the word that it shall keep them.
+    pub(super) fn is_recent(&self, sent: &Sent) -> bool {
+        let answered = sent.answer.as_ref().map(|(at, _)| *at);
+        answered.is_some_and(|at| self.clock.since_begin().saturating_sub(at) <= RECENT)
     }
 
     /// Whether the last order that changes power was refused.
@@ -409,7 +416,7 @@ impl Knowledge {
         let changing: Vec<String> = self
             .sent
             .iter()
-            .filter(|sent| sent.order.changes_power())
+            .filter(|sent| !sent.order.only_reads())
             .map(Sent::to_string)
             .collect();
         if changing.is_empty() {
@@ -495,6 +502,8 @@ pub(super) fn refused(refusal: &vocabulary::Refusal) -> String {
 }
 
 const MOST_REMARKS: usize = 16;
+/// How old a setting may be on which the next order relies.
+const RECENT: Duration = Duration::from_secs(30);
 /// How old a reading may be, beside the time for its confirmation, that counts although it was not confirmed.
 const YOUNG: Duration = Duration::from_secs(2);
 /// Changing orders that an outcome tells of.

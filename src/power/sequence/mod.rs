@@ -2,6 +2,7 @@
 //! turns one into another in `record`, `level`, `soft`, `pulse`, `nmi` and `controls`, what it knows beside its
 //! phase in `knowledge`.
 
+mod boot;
 mod clock;
 mod controls;
 mod knowledge;
@@ -118,7 +119,10 @@ impl Sequence {
             return;
         }
         if self.phase.outstanding() == Some(id) {
-            self.step(Input::Report(&report));
+            match self.sets_boot(id) {
+                true => self.boot_reported(&report),
+                false => self.step(Input::Report(&report)),
+            }
         }
         self.knowledge.merge_readings(id);
         self.expire();
@@ -165,11 +169,11 @@ impl Sequence {
                 matches!(phase.next(), Some(Next::At(at)) if at <= self.knowledge.clock.age())
             }
         };
-        if due {
-            self.phase.order(self.knowledge.operation)
-        } else {
-            None
+        if !due {
+            return None;
         }
+        let order = self.phase.order(self.knowledge.operation)?;
+        Some(self.boot_setting(&order).unwrap_or(order))
     }
 
     /// The next order, to be issued under `id`, as of the last moment that was told; `None` if there is none now. At

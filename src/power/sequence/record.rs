@@ -138,6 +138,10 @@ fn recorded(power: Power, until: Age, knowledge: &mut Knowledge) -> Phase {
             level::forward(Power::Off, power, knowledge)
         }
         (Operation::SoftPowerOff | Operation::SoftReboot, _) => soft::begin(power, knowledge),
+        // Asked for as a way to boot it: what is off is switched on.
+        (Operation::Reset | Operation::Cycle, Power::Off) if knowledge.settings.on_if_off => {
+            level::forward(Power::On, power, knowledge)
+        }
         (Operation::InjectNmi | Operation::Reset | Operation::Cycle, Power::Off) => {
             refuse_off(knowledge)
         }

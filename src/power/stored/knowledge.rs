@@ -2,7 +2,7 @@
 
 use super::phase::{Moment, Number};
 use super::words::{Delivery, OnSoftTimeout, Operation, Power, RefusalKind, State, Trouble};
-use crate::bmc::vocabulary::{self, OrderId};
+use crate::bmc::vocabulary::{self, BootDevice, OrderId};
 use crate::power::{self as running, sequence};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -48,6 +48,18 @@ pub(crate) struct Settings {
     look_schedule: Vec<Duration>,
     suspended_look: Duration,
     nmi_watch: Duration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<Boot>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    on_if_off: bool,
+}
+
+/// What the machine is to boot from: the selector of its boot flags.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Boot {
+    selector: u8,
+    uefi: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -104,6 +116,9 @@ pub(crate) enum Order {
     ReadEventLogInfo,
     #[serde(rename = "read_event_log_entry")]
     ReadEventLogEntry(u16),
+    /// For the next boot.
+    #[serde(rename = "set_boot_device")]
+    SetBootDevice { selector: u8, uefi: bool },
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -130,6 +145,13 @@ pub(crate) enum Reading {
     EventLogInfo { entries: u16, last_added: u32 },
     #[serde(rename = "event_log_entry")]
     EventLogEntry(EventLogEntry),
+    /// Selector 0 is no override.
+    #[serde(rename = "boot_device")]
+    BootDevice {
+        selector: u8,
+        persistent: bool,
+        uefi: bool,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -293,6 +315,8 @@ impl From<&running::Settings> for Settings {
             look_schedule,
             suspended_look,
             nmi_watch,
+            boot,
+            on_if_off,
         } = running;
         Settings {
             patience: *patience,
@@ -307,6 +331,11 @@ impl From<&running::Settings> for Settings {
             look_schedule: look_schedule.clone(),
             suspended_look: *suspended_look,
             nmi_watch: *nmi_watch,
+            on_if_off: *on_if_off,
+            boot: boot.map(|boot| Boot {
+                selector: boot.device.selector(),
+                uefi: boot.uefi,
+            }),
         }
     }
 }
@@ -326,6 +355,8 @@ impl From<Settings> for running::Settings {
             look_schedule,
             suspended_look,
             nmi_watch,
+            boot,
+            on_if_off,
         } = stored;
         running::Settings {
             patience,
@@ -340,6 +371,14 @@ impl From<Settings> for running::Settings {
             look_schedule,
             suspended_look,
             nmi_watch,
+            on_if_off,
+            boot: boot.and_then(|boot| {
+                let device = BootDevice::of_selector(boot.selector)?;
+                Some(running::Boot {
+                    device,
+                    uefi: boot.uefi,
+                })
+            }),
         }
     }
 }
@@ -445,6 +484,14 @@ impl Order {
             vocabulary::Order::ReadRestartCause => Some(Order::ReadRestartCause),
             vocabulary::Order::ReadEventLogInfo => Some(Order::ReadEventLogInfo),
             vocabulary::Order::ReadEventLogEntry(id) => Some(Order::ReadEventLogEntry(*id)),
+            vocabulary::Order::SetBootDevice {
+                device: Some(device),
+                persistent: false,
+                uefi,
+            } => Some(Order::SetBootDevice {
+                selector: device.selector(),
+                uefi: *uefi,
+            }),
             vocabulary::Order::Identify(_)
             | vocabulary::Order::ReadBootDevice
             | vocabulary::Order::SetBootDevice { .. }
@@ -476,6 +523,11 @@ impl From<Order> for vocabulary::Order {
             Order::ReadRestartCause => vocabulary::Order::ReadRestartCause,
             Order::ReadEventLogInfo => vocabulary::Order::ReadEventLogInfo,
             Order::ReadEventLogEntry(id) => vocabulary::Order::ReadEventLogEntry(id),
+            Order::SetBootDevice { selector, uefi } => vocabulary::Order::SetBootDevice {
+                device: BootDevice::of_selector(selector),
+                persistent: false,
+                uefi,
+            },
         }
     }
 }
@@ -514,8 +566,16 @@ impl From<&vocabulary::Reading> for Reading {
             },
             vocabulary::Reading::EventLogEntry(entry) => Reading::EventLogEntry(entry.into()),
             // A sequence asks for none of the others: one would tell it no more than that there was an answer.
+            vocabulary::Reading::BootDevice {
+                device,
+                persistent,
+                uefi,
+            } => Reading::BootDevice {
+                selector: device.map_or(0, BootDevice::selector),
+                persistent: *persistent,
+                uefi: *uefi,
+            },
             vocabulary::Reading::Done
-            | vocabulary::Reading::BootDevice { .. }
             | vocabulary::Reading::Identity { .. }
             | vocabulary::Reading::PowerUse { .. }
             | vocabulary::Reading::AcpiState(_)
@@ -532,6 +592,15 @@ impl From<&vocabulary::Reading> for Reading {
 impl From<Reading> for vocabulary::Reading {
     fn from(stored: Reading) -> Self {
         match stored {
+            Reading::BootDevice {
+                selector,
+                persistent,
+                uefi,
+            } => vocabulary::Reading::BootDevice {
+                device: BootDevice::of_selector(selector),
+                persistent,
+                uefi,
+            },
             Reading::Done => vocabulary::Reading::Done,
             Reading::Power(power) => vocabulary::Reading::Power(power.into()),
             Reading::RestartCause(cause) => vocabulary::Reading::RestartCause(cause.into()),

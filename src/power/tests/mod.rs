@@ -1,5 +1,6 @@
 //! Tests of the sequences through their public face, against a little simulated machine ([`world`]).
 
+mod boot;
 mod controls;
 mod earlier;
 mod operations;

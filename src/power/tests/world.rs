@@ -26,6 +26,8 @@ pub enum Mishap {
     Lost,
     /// It was carried out, the answer was lost.
     AnswerLost,
+    /// A boot device is taken, and cannot be read back.
+    NotReadBack,
 }
 
 /// The machine and its BMC.
@@ -46,6 +48,8 @@ pub struct Machine {
     pub log: Vec<EventLogEntry>,
     /// What the next orders that change power meet, in their turn.
     pub mishaps: VecDeque<Mishap>,
+    /// What the next settings of the boot device meet, in their turn.
+    pub boot_mishaps: VecDeque<Mishap>,
     /// Levels are accepted and forgotten so many times.
     pub ignores: u32,
     /// A cycle switches it off and on again so long after the order; `None`: it is accepted, and nothing happens.
@@ -72,6 +76,7 @@ impl Machine {
             cause: Some(RestartCause::PowerButton),
             log: Vec::new(),
             mishaps: VecDeque::new(),
+            boot_mishaps: VecDeque::new(),
             ignores: 0,
             cycles: Some((secs(2), secs(7))),
             crashes: false,
@@ -204,6 +209,15 @@ impl Machine {
                     None => return refused(0xCB, RefusalKind::Failed),
                 }
             }
+            Order::SetBootDevice {
+                device,
+                persistent,
+                uefi,
+            } => Reading::BootDevice {
+                device: *device,
+                persistent: *persistent,
+                uefi: *uefi,
+            },
             _ => Reading::Done,
         };
         Report::Accepted(reading)
@@ -396,10 +410,10 @@ impl World {
         if way.report.is_some() || way.leaves > self.now {
             return;
         }
-        let mishap = if way.order.changes_power() {
-            self.machine.mishaps.pop_front()
-        } else {
-            None
+        let mishap = match way.order {
+            Order::SetBootDevice { .. } => self.machine.boot_mishaps.pop_front(),
+            ref order if order.changes_power() => self.machine.mishaps.pop_front(),
+            _ => None,
         };
         let lost = silent(Delivery::Unknown, Trouble::Silent);
         if self.machine.is_deaf(self.now) {
@@ -416,6 +430,7 @@ impl World {
                     way.answers = self.now + secs(4);
                     lost
                 }
+                Some(Mishap::NotReadBack) => Report::Accepted(Reading::Done),
                 Some(Mishap::AnswerLost) => {
                     self.machine.carry_out(&way.order, self.now);
                     way.answers = self.now + secs(4);
