@@ -98,3 +98,23 @@ fn unanswered(world: &mut World, task: TaskId) -> bool {
             .is_some_and(|answer| answer != "accepted")
     })
 }
+
+#[test]
+fn a_bmc_that_comes_back_from_silence_is_found_within_three_seconds() {
+    for seconds in [3, 8, 11] {
+        let mut world = World::new(3, 1);
+        world.run_for(secs(200));
+        let back = world.now + secs(seconds);
+        world.bmc("n01").forget_sessions();
+        world.mood("n01").deaf_until = Some(back);
+        let task = world.start_task("n01", Operation::PowerOff, wishes(secs(25)));
+        world.run_until(back + secs(20), |world| !world.is_on("n01"));
+        assert!(
+            world.now < back + secs(4),
+            "{seconds} s: {:?}",
+            world.now - back
+        );
+        let view = world.run_task(task, secs(26));
+        assert_eq!(view.state, State::Succeeded, "{seconds} s: {view:#?}");
+    }
+}

@@ -586,6 +586,13 @@ impl Handshake {
                 self.ask_capabilities(false, ctx)
             }
             Step::Capabilities { .. } => self.after_capabilities(ctx),
+            // An answer to what left before may be on its way, for as long as this one took.
+            Step::Open { .. } => {
+                let expected = ctx.memory.round_trip.expected().unwrap_or_default();
+                let due = self.copies.last_sent_at().map(|left| left + expected);
+                self.deadline = due.unwrap_or(ctx.now).max(ctx.now);
+                Progress::Going(self)
+            }
             _ => {
                 self.deadline = self.deadline.max(ctx.now);
                 Progress::Going(self)

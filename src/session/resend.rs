@@ -44,6 +44,10 @@ impl Copies {
         self.sent.iter().any(|(sent, _)| *sent == tag)
     }
 
+    pub(super) fn last_sent_at(&self) -> Option<Instant> {
+        self.sent.last().map(|(_, at)| *at)
+    }
+
     /// When the copy left that an answer with this tag is for. Tag 0 is no copy's, so that it is only known where there
     /// is but one.
     pub(super) fn sent_at(&self, tag: u8) -> Option<Instant> {
@@ -182,9 +186,8 @@ impl Handshake {
         if !self.quirks.has(Quirk::NoCapabilities) {
             self.send_question(true, ctx);
         }
-        let wait = ctx.settings.timing.resend_floor * 2u32.pow(1 + self.blind.min(8));
-        self.deadline = (ctx.now + wait).min(self.limit(ctx));
-        self.blind += u32::from(self.blind >= MOST_SLOW as u32);
+        let wait = ctx.settings.timing.resend_floor * 2u32.pow(1 + self.blind);
+        self.deadline = (ctx.now + wait.min(KNOCKS_APART)).min(self.limit(ctx));
         Progress::Going(self)
     }
 
@@ -315,6 +318,9 @@ impl Handshake {
 const MOST: usize = 4;
 /// The same for a BMC that answers later than after a second, or has a session of ours.
 const MOST_SLOW: usize = 2;
+/// How long it takes at most until a BMC that says nothing is asked again: what costs it no session may be asked often, so
+/// that one that comes back is found at once.
+const KNOCKS_APART: Duration = Duration::from_secs(2);
 /// Copies after which the waits are doubled.
 const QUICK_COPIES: u32 = 4;
 /// Copies of RAKP 1: as many as fit the time for which BMCs keep half-open sessions.
