@@ -11,11 +11,11 @@ use rackbmcd::api::message::{JSON, Request, Response};
 use rackbmcd::entropy::Seeded;
 use rackbmcd::model::AuditPage;
 use rackbmcd::model::Limits;
-use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::rights::Rights;
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
+use rackbmcd::rack::{Birth, Rack};
 use rackbmcd::session::{Settings, secret::Password};
 use rackbmcd::time::{Instant, WallTime};
 use std::cell::RefCell;
@@ -173,7 +173,12 @@ impl World {
             ..RackSettings::default()
         };
         let entropy = Box::new(Seeded::new(7));
-        let rack = Rack::new(settings, nodes, Vec::new(), wall, now, entropy);
+        let birth = Birth {
+            wall,
+            now,
+            boot: None,
+        };
+        let rack = Rack::new(settings, nodes, Vec::new(), birth, entropy);
         World {
             rack,
             now,

@@ -1,38 +1,45 @@
-//! The clocks: the monotonic one as the core's [`Instant`], the calendar as [`WallTime`].
+//! The clocks: the machine's own one as the core's [`Instant`], the calendar as [`WallTime`].
 
+use crate::rack::Birth;
 use crate::time::{Instant, WallTime};
+use nix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime};
+use uuid::Uuid;
 
-/// The daemon's clock.
+/// The daemon's clock: it counts from the boot of the machine, the time in which that slept included, and nobody can set
+/// it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    started: std::time::Instant,
-}
+pub(super) struct Clock;
 
 impl Clock {
-    pub(super) fn start() -> Self {
-        Clock {
-            started: std::time::Instant::now(),
-        }
-    }
-
-    pub(super) fn now(&self) -> Instant {
-        Instant::after_start(HEAD_START + self.started.elapsed())
+    pub(super) fn now(self) -> Instant {
+        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock");
+        Instant::after_start(HEAD_START + Duration::from(since_boot))
     }
 
     /// How long it is until `at`.
-    pub(super) fn until(&self, at: Instant) -> Duration {
+    pub(super) fn until(self, at: Instant) -> Duration {
         at - self.now()
     }
 
-    pub(super) fn wall(&self) -> WallTime {
+    pub(super) fn wall(self) -> WallTime {
         let since_epoch = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         WallTime::from_unix_micros(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
     }
+
+    /// The life that begins now.
+    pub(super) fn birth(self) -> Birth {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        Birth {
+            wall: self.wall(),
+            now: self.now(),
+            boot: boot.and_then(|boot| Uuid::try_parse(boot.trim()).ok()),
+        }
+    }
 }
 
-/// The core's clock does not begin at zero, so that moments of a former life can be named: a task that is taken up
-/// began before this daemon did.
+/// The core's clock does not begin at zero, so that moments before the boot can be named: a task that is taken up may have
+/// begun then.
 const HEAD_START: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -47,7 +47,7 @@ pub(super) fn discard(state_dir: &Path, table: &str, key: &str) -> Result<String
         batch: None,
         error: None,
     };
-    let mut writes = trail.append(audit, Clock::start().wall());
+    let mut writes = trail.append(audit, Clock.wall());
     writes.push(Write::Delete {
         table,
         key: key.to_owned(),

@@ -68,7 +68,7 @@ pub(super) async fn run(
     signals: Signals,
     executor: Executor,
 ) -> Result<(), Failure> {
-    let clock = Clock::start();
+    let clock = Clock;
     let state_dir = configuration.daemon.state_dir.clone();
     let mut store = Store::open(&state_dir).map_err(Failure::new)?;
     let mut remembered = store.load().map_err(Failure::new)?;
@@ -79,8 +79,7 @@ pub(super) async fn run(
         rack_settings,
         nodes,
         remembered,
-        clock.wall(),
-        clock.now(),
+        clock.birth(),
         Box::new(Kernel),
     );
     let listeners = Listeners::open(&configuration.api)?;
@@ -143,6 +142,8 @@ pub(super) async fn run(
         watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
         housekeeping_at: Instant::START,
         status: String::new(),
+        awake_at: clock.now(),
+        listen_until: Instant::START,
     };
     notify(&[NotifyState::Ready]);
     shell.run(inputs, asked, audits).await;
@@ -195,6 +196,10 @@ struct Shell {
     watchdog: Option<Duration>,
     housekeeping_at: Instant,
     status: String,
+    /// When the loop looked at the clock last.
+    awake_at: Instant,
+    /// After a time in which the loop stood still: what came in meanwhile is read before anything counts as missing.
+    listen_until: Instant,
 }
 
 /// Somebody who waits for an answer.
@@ -214,6 +219,18 @@ enum Turn {
 }
 
 impl Shell {
+    /// The time; the rack is told first where the loop stood still since it was asked last.
+    fn now(&mut self) -> Instant {
+        let now = self.clock.now();
+        let gap = now - self.awake_at;
+        self.awake_at = now;
+        if gap > STOOD_STILL {
+            self.listen_until = now + LISTEN;
+            self.rack.handle_absence(gap, now);
+        }
+        now
+    }
+
     async fn run(
         mut self,
         inputs: Receiver<Input>,
@@ -225,16 +242,16 @@ impl Shell {
         loop {
             self.keep_house();
             self.drain();
-            if self
-                .stop_by
-                .is_some_and(|by| self.rack.is_quiet() || self.clock.now() >= by)
-            {
+            let now = self.now();
+            let over = |by| self.rack.is_quiet() || now >= by;
+            if self.stop_by.is_some_and(over) {
                 break;
             }
             let wake = self
                 .rack
                 .poll_timeout()
-                .map_or(self.housekeeping_at, |at| at.min(self.housekeeping_at));
+                .map_or(self.housekeeping_at, |at| at.min(self.housekeeping_at))
+                .max(self.listen_until);
             if set_for.replace(wake) != Some(wake) {
                 timer.set_after(self.clock.until(wake));
             }
@@ -276,8 +293,9 @@ impl Shell {
                 Turn::Audit(audit) => self.record(audit),
                 Turn::Time => set_for = None,
             }
-            let now = self.clock.now();
-            if self.rack.poll_timeout().is_some_and(|at| at <= now) {
+            let now = self.now();
+            let due = self.rack.poll_timeout().is_some_and(|at| at <= now);
+            if due && now >= self.listen_until {
                 self.rack.handle_timeout(now);
             }
         }
@@ -290,7 +308,7 @@ impl Shell {
     }
 
     fn handle(&mut self, input: Input) {
-        let now = self.clock.now();
+        let now = self.now();
         match input {
             Input::Datagrams(received) => {
                 for address in received.unreachable {
@@ -333,7 +351,7 @@ impl Shell {
         self.next_call += 1;
         let rights = self.context.policy().rights(&asked.peer);
         let looks = asked.call.only_looks();
-        let now = self.clock.now();
+        let now = self.now();
         let nodes = self.rack.handle_call(id, asked.call, &rights, now);
         asked.noted.nodes_are(&nodes);
         if !looks {
@@ -465,7 +483,7 @@ impl Shell {
 
     /// What is due now and then: a sign of life for systemd, clients that went away, sockets that nobody uses.
     fn keep_house(&mut self) {
-        let now = self.clock.now();
+        let now = self.now();
         if now < self.housekeeping_at {
             return;
         }
@@ -769,6 +787,10 @@ const UNRECORDED_EVERY: Duration = Duration::from_secs(60);
 /// How often it is asked whether the journal's thread has ended.
 const JOIN_LOOK: Duration = Duration::from_millis(2);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// The loop looks at the clock each second: where that took longer than this, the process was stopped or the machine slept.
+const STOOD_STILL: Duration = Duration::from_secs(3);
+/// How long it listens then before it judges.
+const LISTEN: Duration = Duration::from_millis(200);
 /// How long sessions may take to close.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 

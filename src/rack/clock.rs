@@ -1,68 +1,241 @@
 //! Moments: our own time, in which all waits are counted, and what the calendar says, side by side.
+//!
+//! The calendar may be set while we live, by hours or by years. What was stamped with it is therefore never compared with
+//! what it says later: [`Moment::age`] knows how it ran in this life, and counts by our own time.
 
 use crate::time::{Instant, WallTime};
+use std::time::Duration;
+use uuid::Uuid;
 
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) now: Instant,
     pub(super) wall: WallTime,
+    life: u64,
+    calendar: Calendar,
 }
 
-/// What the calendar said at a moment, from which all others follow.
+/// How the calendar ran in this life: the first stretch, and the last few after it was set.
+#[derive(Clone, Copy, Debug)]
+struct Calendar {
+    stretches: [Stretch; STRETCHES],
+    count: usize,
+}
+
+/// A time in which the calendar was not set.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    from: Instant,
+    wall: WallTime,
+}
+
+/// A moment of a life as it is put down: comparable with another one of the same life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stamp {
+    /// Which life.
+    pub(super) life: u64,
+    /// What our own clock said.
+    pub(super) at: Duration,
+}
+
+/// The last sign of life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Alive {
+    pub(super) wall: WallTime,
+    /// Not put down before format 3.
+    pub(super) stamp: Option<Stamp>,
+    /// The boot of the machine: as long as it lasts our own clock goes on over lives.
+    pub(super) boot: Option<Uuid>,
+}
+
+/// The beginning of a life.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth {
+    /// What the calendar says.
+    pub wall: WallTime,
+    /// What our own clock says. Lives of one boot have one clock.
+    pub now: Instant,
+    /// The boot of the machine, where it is known.
+    pub boot: Option<Uuid>,
+}
+
+/// The clock of one life.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     at: Instant,
     wall: WallTime,
-    began: Instant,
+    calendar: Calendar,
     pub(super) started: WallTime,
+    life: u64,
+    pub(super) boot: Option<Uuid>,
 }
 
-impl Clock {
-    pub(super) fn new(wall: WallTime, now: Instant) -> Self {
-        let (at, began, started) = (now, now, wall);
-        Clock {
-            at,
-            wall,
-            began,
-            started,
+impl Moment {
+    /// The time since the calendar time `stamp` was written, by our own clock where that was in this life.
+    pub(super) fn age(&self, stamp: WallTime) -> Duration {
+        self.calendar.age(stamp, self.now)
+    }
+
+    /// As it is put down.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            life: self.life,
+            at: self.now.since_start(),
         }
     }
 
-    /// The calendar says `wall`: it may have been set.
-    pub(super) fn set(&mut self, wall: WallTime, now: Instant) {
-        (self.at, self.wall) = (now, wall);
+    #[cfg(test)]
+    pub(super) fn new(now: Instant, wall: WallTime) -> Self {
+        Clock::new(wall, now, 1, None).moment(now)
+    }
+}
+
+impl Calendar {
+    fn new(from: Instant, wall: WallTime) -> Self {
+        Calendar {
+            stretches: [Stretch { from, wall }; STRETCHES],
+            count: 1,
+        }
     }
 
-    /// What the calendar says, or would say if nobody had set it forward since the daemon began: what is forgotten for
-    /// its age is old by both.
-    pub(super) fn at_least(&self, now: Instant) -> WallTime {
-        let unset = self.started + (now - self.began);
-        unset.min(self.moment(now).wall)
+    fn push(&mut self, stretch: Stretch) {
+        if self.count == STRETCHES {
+            // The first one tells what was before this life.
+            self.stretches.copy_within(2.., 1);
+            self.count -= 1;
+        }
+        self.stretches[self.count] = stretch;
+        self.count += 1;
+    }
+
+    fn age(&self, stamp: WallTime, now: Instant) -> Duration {
+        let stretches = &self.stretches[..self.count];
+        let mut until = now;
+        for stretch in stretches.iter().rev() {
+            let ahead = stretch.from + stamp.since(stretch.wall);
+            if stamp + SLACK >= stretch.wall && ahead <= until + SLACK {
+                return now - ahead;
+            }
+            until = stretch.from;
+        }
+        let first = stretches[0];
+        (now - first.from) + first.wall.since(stamp)
+    }
+}
+
+impl Clock {
+    pub(super) fn new(wall: WallTime, now: Instant, life: u64, boot: Option<Uuid>) -> Self {
+        Clock {
+            at: now,
+            wall,
+            calendar: Calendar::new(now, wall),
+            started: wall,
+            life,
+            boot,
+        }
+    }
+
+    /// The calendar says `wall`. Gives what it was set by, forward and back, where that is worth a word.
+    pub(super) fn set(&mut self, wall: WallTime, now: Instant) -> Option<(Duration, Duration)> {
+        let expected = self.moment(now).wall;
+        (self.at, self.wall) = (now, wall);
+        let (forward, back) = (wall.since(expected), expected.since(wall));
+        if forward.max(back) <= SLACK {
+            return None;
+        }
+        self.calendar.push(Stretch { from: now, wall });
+        (forward.max(back) > WORTH_A_WORD).then_some((forward, back))
     }
 
     pub(super) fn moment(&self, now: Instant) -> Moment {
         Moment {
             now,
             wall: self.wall + (now - self.at),
+            life: self.life,
+            calendar: self.calendar,
+        }
+    }
+
+    /// A sign of life.
+    pub(super) fn alive(&self, now: Instant) -> Alive {
+        let at = self.moment(now);
+        Alive {
+            wall: at.wall,
+            stamp: Some(at.stamp()),
+            boot: self.boot,
         }
     }
 }
 
+/// Stretches that are known; of more the older ones but the first are forgotten.
+const STRETCHES: usize = 6;
+/// What a calendar is off by when it is kept in step and not set.
+const SLACK: Duration = Duration::from_secs(1);
+/// By more than this our clock and the calendar do not differ without a word.
+pub(super) const WORTH_A_WORD: Duration = Duration::from_secs(60);
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn now(second: u64) -> Instant {
+        Instant::after_start(secs(1000 + second))
+    }
+
+    fn wall(second: u64) -> WallTime {
+        WallTime::from_unix_micros(second * 1_000_000)
+    }
 
     #[test]
     fn the_calendar_goes_on_from_where_it_was_set() {
-        let second = Duration::from_secs(1);
-        let start = Instant::after_start(second);
-        let mut clock = Clock::new(WallTime::from_unix_micros(5_000_000), start);
-        let wall = |clock: &Clock, after: u32| clock.moment(start + second * after).wall;
-        assert_eq!(wall(&clock, 2), WallTime::from_unix_micros(7_000_000));
-        clock.set(WallTime::from_unix_micros(1_000_000), start + second);
-        assert_eq!(wall(&clock, 2), WallTime::from_unix_micros(2_000_000));
-        assert_eq!(clock.started, WallTime::from_unix_micros(5_000_000));
+        let mut clock = Clock::new(wall(5), now(1), 1, None);
+        assert_eq!(clock.moment(now(3)).wall, wall(7));
+        assert_eq!(clock.set(wall(1), now(2)), None, "not worth a word");
+        assert_eq!(clock.moment(now(3)).wall, wall(2));
+        assert_eq!(clock.started, wall(5));
+        let (year, day) = (365 * 86_400, 86_400);
+        let forward = (secs(year - 2), secs(0));
+        assert_eq!(clock.set(wall(year), now(3)), Some(forward));
+        let back = (secs(0), secs(year + 1 - day));
+        assert_eq!(clock.set(wall(day), now(4)), Some(back));
+        assert_eq!(clock.set(wall(day + 10), now(14)), None);
+    }
+
+    #[test]
+    fn an_age_is_counted_by_our_own_clock_however_the_calendar_is_set() {
+        let day = 86_400;
+        let mut clock = Clock::new(wall(100 * day), now(0), 1, None);
+        let (before, first) = (wall(99 * day), wall(100 * day + 10));
+        assert_eq!(clock.moment(now(20)).age(first), secs(10));
+        clock.set(wall(4000 * day), now(20));
+        let second = wall(4000 * day + 5);
+        clock.set(wall(day), now(30));
+        let third = wall(day + 1);
+        clock.set(wall(100 * day + 40), now(40));
+        let at = clock.moment(now(50));
+        assert_eq!(at.age(first), secs(40));
+        assert_eq!(at.age(second), secs(25));
+        assert_eq!(at.age(third), secs(19));
+        assert_eq!(at.age(wall(100 * day + 45)), secs(5));
+        assert_eq!(at.age(before), secs(50 + day));
+        assert_eq!(at.age(wall(90_000 * day)), secs(50), "not of this life");
+    }
+
+    #[test]
+    fn of_many_settings_the_first_calendar_and_the_last_ones_are_known() {
+        let day = 86_400;
+        let mut clock = Clock::new(wall(100 * day), now(0), 1, None);
+        for step in 1..50 {
+            clock.set(wall((100 + 10 * step) * day), now(10 * step));
+        }
+        let at = clock.moment(now(500));
+        assert_eq!(at.age(wall(590 * day + 3)), secs(7));
+        assert_eq!(at.age(wall(580 * day + 3)), secs(17));
+        assert_eq!(at.age(wall(100 * day + 3)), secs(497));
     }
 }

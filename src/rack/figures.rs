@@ -1,11 +1,11 @@
 //! Figures for the metrics: what only grows, and how things stand at the moment of a scrape.
 
 use super::call::HistoryEntry;
+use super::clock::Moment;
 use super::task::Task;
 use crate::bmc::vocabulary::Report;
 use crate::model::HistoryKind;
 use crate::power::State;
-use crate::time::WallTime;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -96,10 +96,10 @@ impl Counters {
     }
 
     /// A task has ended.
-    pub(super) fn ended(&mut self, task: &Task, state: State, wall: WallTime) {
+    pub(super) fn ended(&mut self, task: &Task, state: State, at: Moment) {
         let identity = &task.identity;
         let durations = self.tasks.entry((identity.operation.name(), state.name()));
-        let took = wall.since(identity.requested_at);
+        let took = at.age(identity.requested_at);
         durations.or_default().add(took);
     }
 

@@ -91,8 +91,8 @@ impl History {
     }
 
     /// Looks for entries that are too old, of nodes that are gone too.
-    pub(super) fn forget_old(&mut self, keep: Duration, wall: WallTime) {
-        let old = |span: &Span| wall.since(span.oldest) > keep;
+    pub(super) fn forget_old(&mut self, keep: Duration, at: Moment) {
+        let old = |span: &Span| at.age(span.oldest) > keep;
         let nodes = self.nodes.iter().filter(|(_, span)| old(span));
         let nodes: Vec<Uuid> = nodes.map(|(node, _)| *node).collect();
         for node in nodes {
@@ -328,8 +328,7 @@ mod tests {
         (1..=200).for_each(|second| kept.note(left, second));
         (150..=250).for_each(|second| kept.note(right, second));
         kept.settle(0);
-        kept.history
-            .forget_old(Duration::from_secs(60), at(261).wall);
+        kept.history.forget_old(Duration::from_secs(60), at(261));
         kept.settle(201);
         assert!(kept.texts(left).is_empty());
         assert_eq!(kept.texts(right).len(), 50);
@@ -348,7 +347,7 @@ mod tests {
         let texts = kept.texts(node);
         let said = format!("the journal's entry history {key} cannot be read");
         assert!(texts[1].starts_with(&said), "{texts:?}");
-        kept.history.forget_old(Duration::ZERO, at(100).wall);
+        kept.history.forget_old(Duration::ZERO, at(100));
         kept.settle(100);
         assert_eq!(kept.disk.into_keys().collect::<Vec<_>>(), [key]);
     }

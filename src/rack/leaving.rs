@@ -9,7 +9,7 @@ use super::record::Table;
 use super::stored;
 use crate::bmc::{Bmc, LocalPort, Outgoing};
 use crate::entropy::Entropy;
-use crate::time::{Instant, WallTime};
+use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -120,9 +120,9 @@ impl Leaving {
     }
 
     /// Nodes that have been gone for longer than history is kept are forgotten.
-    pub(super) fn forget_old(&mut self, keep: Duration, wall: WallTime, ledger: &mut Ledger) {
+    pub(super) fn forget_old(&mut self, keep: Duration, moment: Moment, ledger: &mut Ledger) {
         self.memories.retain(|node, memory| {
-            let gone = memory.gone_since.is_some_and(|at| wall.since(at) > keep);
+            let gone = memory.gone_since.is_some_and(|at| moment.age(at) > keep);
             if gone {
                 ledger.journal.delete(Table::Nodes, node.to_string());
             }

@@ -5,17 +5,18 @@
 //! [`Ledger::withdraw`]. The journal is here too: what has to be written down before an order leaves is put down first.
 
 use super::call::{BatchId, CallId, TaskId};
-use super::clock::Moment;
+use super::clock::{Alive, Moment};
 use super::gate::Gate;
 use super::inventory::NodeId;
 use super::journal::Journal;
 use super::outbox::Outbox;
 use super::quarantine::Quarantine;
 use super::record::Table;
+use super::stored;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId};
 use crate::bmc::{Bmc, Purpose};
 use crate::entropy::Entropy;
-use crate::time::{Instant, WallTime};
+use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -307,13 +308,12 @@ impl Ledger {
     }
 
     /// A sign of life while tasks are active, so that the next life knows how long it was away.
-    pub(super) fn heartbeat(&mut self, active: bool, at: Moment) {
+    pub(super) fn heartbeat(&mut self, active: bool, alive: Alive, at: Moment) {
         match self.next_heartbeat {
             Some(due) if at.now < due => return,
             Some(_) => {
-                let wall = at.wall.unix_micros().to_string();
                 self.journal
-                    .put(Table::Rack, ALIVE.to_owned(), wall.into_bytes());
+                    .put(Table::Rack, ALIVE.to_owned(), stored::alive(&alive));
             }
             None => {}
         }
@@ -325,12 +325,6 @@ impl Ledger {
     pub(super) fn next_heartbeat(&self) -> Option<Instant> {
         self.next_heartbeat
     }
-}
-
-/// A calendar time as the journal keeps it under [`ALIVE`].
-pub(super) fn wall_from(value: &[u8]) -> Option<WallTime> {
-    let micros = std::str::from_utf8(value).ok()?.parse().ok();
-    micros.map(WallTime::from_unix_micros)
 }
 
 /// The key of the last sign of life.
@@ -475,14 +469,19 @@ mod tests {
 
     #[test]
     fn signs_of_life_are_given_while_tasks_are_active_and_once_more() {
+        let alive = |at: Moment| Alive {
+            wall: at.wall,
+            stamp: None,
+            boot: None,
+        };
         let mut ledger = Ledger::new();
         ledger.begin_heartbeat(at(1).now);
-        ledger.heartbeat(true, at(3));
+        ledger.heartbeat(true, alive(at(3)), at(3));
         assert!(ledger.journal.poll_writes().is_none());
-        ledger.heartbeat(true, at(6));
+        ledger.heartbeat(true, alive(at(6)), at(6));
         assert!(ledger.journal.poll_writes().is_some());
         assert_eq!(ledger.next_heartbeat(), Some(at(11).now));
-        ledger.heartbeat(false, at(11));
+        ledger.heartbeat(false, alive(at(11)), at(11));
         assert!(ledger.journal.poll_writes().is_some());
         assert_eq!(ledger.next_heartbeat(), None);
     }

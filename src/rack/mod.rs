@@ -75,10 +75,12 @@ mod waits;
 use crate::bmc::vocabulary::Delivery;
 use crate::bmc::{LocalPort, Outgoing};
 use crate::entropy::Entropy;
+use crate::model::EventKind;
 use crate::power::Control;
 use crate::time::{Instant, WallTime};
 use batch::Batch;
 use call::{Answer, Call, CallId, HealthView, NodeView, Refused, Who};
+pub use clock::Birth;
 use clock::{Clock, Moment};
 pub use figures::{Counters, Durations, Figures};
 use gate::Gate;
@@ -90,7 +92,7 @@ use outbox::Outbox;
 use plan::Plans;
 use record::{Stretch, Write};
 use reload::Change;
-use restore::Shelf;
+use restore::{Shelf, Since};
 use rights::Rights;
 use settings::{NodeSettings, RackSettings};
 use std::collections::BTreeSet;
@@ -126,14 +128,14 @@ impl Rack {
         settings: RackSettings,
         nodes: Vec<NodeSettings>,
         remembered: Vec<Remembered>,
-        wall: WallTime,
-        now: Instant,
+        birth: Birth,
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Rack {
         // The calendar tells lives of the daemon apart, and the random part two within its resolution.
+        let Birth { wall, now, boot } = birth;
         let epoch = (wall.unix_micros() << 8) | entropy.below(256);
         let mut rack = Rack {
-            clock: Clock::new(wall, now),
+            clock: Clock::new(wall, now, epoch, boot),
             entropy,
             inventory: Inventory::default(),
             leaving: Leaving::default(),
@@ -177,7 +179,9 @@ impl Rack {
         }
         for record in shelf.tasks {
             let node = self.inventory.with_uuid(record.identity.node_uuid);
-            let task = record.take_up(node, shelf.alive, at);
+            let written = (record.written, record.written_at);
+            let since = Since::of(written, shelf.alive, self.clock.boot, at);
+            let task = record.take_up(node, since, at);
             // The record of what was sent knows orders by their ids: those of this life must be others.
             for sent in task.sequence.sent() {
                 self.ledger.pass(sent.id);
@@ -446,26 +450,58 @@ impl Rack {
         self.leaving.handle_timeout(now, &mut *self.entropy);
         if now >= self.next_pruning {
             self.next_pruning = now + PRUNING;
-            self.prune(now);
+            self.prune(at);
         }
-        self.ledger.heartbeat(self.tasks.count_active() > 0, at);
+        let alive = self.clock.alive(now);
+        self.ledger
+            .heartbeat(self.tasks.count_active() > 0, alive, at);
         self.finish(at);
         self.answer_waits(false, at);
     }
 
     /// What is older than history is kept is forgotten: entries of all nodes, ended tasks, nodes that are gone.
-    fn prune(&mut self, now: Instant) {
+    fn prune(&mut self, at: Moment) {
         let keep = self.settings.history_keep;
-        let wall = self.clock.at_least(now);
         let ledger = &mut self.ledger;
-        self.tasks.history.forget_old(keep, wall);
-        self.tasks.forget_old(keep, wall, ledger);
-        self.leaving.forget_old(keep, wall, ledger);
+        self.tasks.history.forget_old(keep, at);
+        self.tasks.forget_old(keep, at, ledger);
+        self.leaving.forget_old(keep, at, ledger);
     }
 
-    /// The calendar says `wall`: said at the start, and again when the clock was set.
+    /// The calendar says `wall`: said again and again, for it may have been set.
     pub fn handle_wall(&mut self, wall: WallTime, now: Instant) {
-        self.clock.set(wall, now);
+        let Some((forward, back)) = self.clock.set(wall, now) else {
+            return;
+        };
+        let (by, way) = match back.is_zero() {
+            true => (forward, "forward"),
+            false => (back, "back"),
+        };
+        log::warn!(
+            "the calendar was set {way} by {} s, to {wall}: patience and intervals go on by the machine's own clock",
+            by.as_secs()
+        );
+    }
+
+    /// The daemon stood still for `gap` until `now`, because its process was stopped or the machine slept. That time is no
+    /// patience, as over a restart, and the machines are looked at before anything is judged.
+    pub fn handle_absence(&mut self, gap: Duration, now: Instant) {
+        let at = self.at(now);
+        let text = format!(
+            "the daemon stood still for {} s: no patience ran out meanwhile, and the machines of all tasks are looked at first",
+            gap.as_secs()
+        );
+        log::warn!("{text}");
+        self.announce(EventKind::Rack, text, at);
+        for id in self.tasks.active_ids() {
+            if let Some(task) = self.tasks.get_mut(id) {
+                task.sequence.handle_absence(now);
+            }
+            self.settle_task(id, at);
+            // The next life counts from here.
+            self.tasks.save(id, &mut self.ledger, at);
+        }
+        self.finish(at);
     }
 
     /// Everything up to `ticket` is durable.
@@ -496,8 +532,8 @@ impl Rack {
         now: Instant,
     ) {
         let at = self.at(now);
-        let (wall, keep) = (self.clock.at_least(now), self.settings.history_keep);
-        let old = |at| wall.since(at) > keep;
+        let keep = self.settings.history_keep;
+        let old = |time| at.age(time) > keep;
         let (history, ledger) = (&mut self.tasks.history, &mut self.ledger);
         if let Some((call, answer)) = history.found(look, found, old, ledger) {
             self.outbox.answer(call, answer);

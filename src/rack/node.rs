@@ -282,7 +282,7 @@ impl Node {
     }
 
     pub(super) fn view(&self, target: Option<Target>, at: Moment) -> NodeView {
-        let Moment { now, wall } = at;
+        let (at_now, now) = (at, at.now);
         NodeView {
             name: self.labels.name.clone(),
             uuid: self.settings.uuid,
@@ -298,7 +298,7 @@ impl Node {
                 reading: self.memory.reading.map(|(power, at)| ReadingView {
                     power_state: power.into(),
                     at,
-                    age: wall.since(at),
+                    age: at_now.age(at),
                 }),
                 fault: self.memory.fault.clone(),
                 maintenance: self.memory.maintenance.clone(),

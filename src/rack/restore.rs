@@ -2,7 +2,7 @@
 
 use super::batch::BatchRecord;
 use super::call::PowerState;
-use super::clock::Moment;
+use super::clock::{Alive, Moment, Stamp, WORTH_A_WORD};
 use super::gate::Pause;
 use super::history::History;
 use super::inventory::NodeId;
@@ -22,12 +22,74 @@ use uuid::Uuid;
 /// One remembered entry: its table, key and value.
 pub type Remembered = (Table, String, Vec<u8>);
 
+/// How long ago a record was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Since {
+    /// So long the daemon lived after that: patience ran on.
+    pub(super) lived: Duration,
+    /// So long it was away: patience stood still.
+    pub(super) away: Duration,
+    /// By the calendar it lived so much longer or shorter, where that is worth a word.
+    pub(super) off_by: Option<Duration>,
+}
+
+impl Since {
+    /// `written` and `written_at` are of the record, `alive` is the last sign of life, and the new life begins at `at` in
+    /// the `boot` of the machine.
+    ///
+    /// What is of one life is compared by its own clock; only what is of an older format by the calendar.
+    pub(super) fn of(
+        (written, written_at): (Option<Stamp>, WallTime),
+        alive: Option<Alive>,
+        boot: Option<Uuid>,
+        at: Moment,
+    ) -> Self {
+        let by_calendar = alive.map_or(Duration::ZERO, |alive| alive.wall.since(written_at));
+        let lived = match (written, alive.and_then(|alive| alive.stamp)) {
+            (Some(written), Some(alive)) if written.life == alive.life => {
+                alive.at.saturating_sub(written.at)
+            }
+            // The sign is of another life: it says nothing of this one.
+            (Some(_), Some(_)) => Duration::ZERO,
+            _ => by_calendar,
+        };
+        let one_life = |alive: &Alive| alive.stamp.map(|of| of.life) == written.map(|of| of.life);
+        let alive = alive.filter(one_life);
+        let stamp = alive.and_then(|alive| alive.stamp);
+        let one_boot = alive.is_some_and(|alive| alive.boot.is_some() && alive.boot == boot);
+        let away = match (stamp, alive) {
+            (Some(stamp), _) if one_boot => at.now.since_start().saturating_sub(stamp.at),
+            (_, Some(alive)) if alive.wall > written_at => at.wall.since(alive.wall),
+            _ => at.wall.since(written_at),
+        };
+        let set_back = alive.map_or(Duration::ZERO, |alive| written_at.since(alive.wall));
+        let off_by = by_calendar.abs_diff(lived + set_back);
+        Since {
+            lived,
+            away,
+            off_by: (alive.is_some() && off_by > WORTH_A_WORD).then_some(off_by),
+        }
+    }
+}
+
 impl TaskRecord {
-    /// The task as it goes on. Patience ran on while the daemon lived (its last sign of life was at `alive`), and stood
-    /// still while it did not.
-    pub(super) fn take_up(self, node: Option<NodeId>, alive: Option<WallTime>, at: Moment) -> Task {
-        let lived = alive.map_or(Duration::ZERO, |alive| alive.since(self.written_at));
-        let away = at.wall.since(self.written_at).saturating_sub(lived);
+    /// The task as it goes on. Patience ran on while the daemon lived, and stood still while it did not.
+    pub(super) fn take_up(self, node: Option<NodeId>, since: Since, at: Moment) -> Task {
+        let Since {
+            lived,
+            away,
+            off_by,
+        } = since;
+        if let Some(off_by) = off_by {
+            log::warn!(
+                "{}: the calendar was set by about {} s while task {} ran: its patience is counted by the machine's own \
+                 clock, which says that {} s of it passed after its last record",
+                self.identity.node,
+                off_by.as_secs(),
+                self.identity.id,
+                lived.as_secs()
+            );
+        }
         let saved = Saved::from(self.sequence).after_absence(away);
         let saved = saved.with_unsent(self.unsent);
         let mut sequence = Sequence::restore(saved, at.now.before(lived));
@@ -58,7 +120,7 @@ pub(super) struct Shelf {
     pub(super) nodes: BTreeMap<Uuid, Memory>,
     pub(super) history: History,
     pub(super) pause: Option<Pause>,
-    pub(super) alive: Option<WallTime>,
+    pub(super) alive: Option<Alive>,
     pub(super) unreadable: Vec<Unreadable>,
 }
 
@@ -114,7 +176,8 @@ impl Shelf {
             let read = memory.reading.map(|(_, at)| at);
             [memory.updated_at, read].into_iter().flatten()
         });
-        self.alive.into_iter().chain(tasks).chain(nodes).max()
+        let alive = self.alive.map(|alive| alive.wall);
+        alive.into_iter().chain(tasks).chain(nodes).max()
     }
 
     /// Why the rack counts as paused, where the entry of its pause cannot be read.
@@ -142,8 +205,74 @@ impl Shelf {
             }
             Entry::History(number, node, entry) => self.history.restore(number, node, entry.at),
             Entry::Pause(pause) => self.pause = Some(pause),
-            Entry::Alive(at) => self.alive = Some(at),
+            Entry::Alive(alive) => self.alive = Some(alive),
             Entry::Foreign => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, secs};
+    use super::*;
+
+    const BOOT: Option<Uuid> = Some(Uuid::from_u128(1));
+
+    fn stamp(life: u64, second: u64) -> Option<Stamp> {
+        let at = secs(second);
+        Some(Stamp { life, at })
+    }
+
+    fn alive(life: u64, second: u64, calendar: u64) -> Option<Alive> {
+        Some(Alive {
+            wall: at(calendar).wall,
+            stamp: stamp(life, second),
+            boot: BOOT,
+        })
+    }
+
+    fn since(written: Option<Stamp>, alive: Option<Alive>, boot: Option<Uuid>) -> Since {
+        Since::of((written, at(100).wall), alive, boot, at(1000))
+    }
+
+    #[test]
+    fn patience_of_a_former_life_is_counted_by_the_clock_of_that_life() {
+        let (lived, away, off_by) = (secs(6), secs(894), None);
+        let right = Since {
+            lived,
+            away,
+            off_by,
+        };
+        assert_eq!(since(stamp(7, 100), alive(7, 106, 106), BOOT), right);
+        // The calendar was set 15 minutes forward in between, or a day back.
+        let off_by = Some(secs(894));
+        let forward = since(stamp(7, 100), alive(7, 106, 1000), BOOT);
+        assert_eq!(forward, Since { off_by, ..right });
+        let back = since(stamp(7, 100), alive(7, 106, 40), BOOT);
+        let off_by = Some(secs(66));
+        assert_eq!(back, Since { off_by, ..right });
+    }
+
+    #[test]
+    fn the_sign_of_another_life_says_nothing_and_records_without_a_stamp_go_by_the_calendar() {
+        let since = |written, alive| since(written, alive, BOOT);
+        let other = since(stamp(8, 100), alive(7, 90, 90));
+        assert_eq!((other.lived, other.away), (secs(0), secs(900)));
+        let old = Some(Alive {
+            wall: at(130).wall,
+            stamp: None,
+            boot: None,
+        });
+        let other = since(None, old);
+        assert_eq!((other.lived, other.away), (secs(30), secs(870)));
+        let none = since(stamp(7, 100), None);
+        assert_eq!((none.lived, none.away), (secs(0), secs(900)));
+    }
+
+    #[test]
+    fn after_a_boot_the_calendar_says_how_long_the_machine_was_away() {
+        let boot = Some(Uuid::from_u128(2));
+        let booted = since(stamp(7, 5000), alive(7, 5006, 106), boot);
+        assert_eq!((booted.lived, booted.away), (secs(6), secs(894)));
     }
 }

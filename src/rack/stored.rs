@@ -3,6 +3,7 @@
 //! Every name in here stands on disks. A change of any of them raises the format: `migrate` has the steps, and
 //! `tests/journal/README.md` says how. Programs write the newest format only; what they read was brought to it before.
 
+mod alive;
 mod batch;
 mod history;
 pub mod migrate;
@@ -10,9 +11,9 @@ mod node;
 mod pause;
 mod task;
 
-use super::ledger::{ALIVE, wall_from};
+use super::clock;
+use super::ledger::ALIVE;
 use super::record::Table;
-use crate::time::WallTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -27,7 +28,7 @@ pub(super) enum Entry {
     /// Its number, the node and what happened to it.
     History(u64, Uuid, super::call::HistoryEntry),
     Pause(super::gate::Pause),
-    Alive(WallTime),
+    Alive(clock::Alive),
     /// Of another room.
     Foreign,
 }
@@ -57,7 +58,7 @@ fn entry(table: Table, key: &str, value: &[u8]) -> Result<Entry, String> {
         }
         Table::Rack => match key {
             PAUSE => Entry::Pause(from_json::<pause::Pause>(value)?.into()),
-            ALIVE => Entry::Alive(wall_from(value).ok_or("it is no calendar time")?),
+            ALIVE => Entry::Alive(from_json::<alive::Alive>(value)?.into()),
             AUDIT => Entry::Foreign,
             _ => return Err("this rackbmcd knows no such entry".to_owned()),
         },
@@ -131,6 +132,11 @@ fn happened(key: &str, value: &[u8]) -> Result<(u64, Uuid, super::call::HistoryE
 /// The value of the entry [`PAUSE`].
 pub(super) fn pause(pause: &super::gate::Pause) -> Vec<u8> {
     to_json(&pause::Pause::from(pause))
+}
+
+/// The value of the entry [`ALIVE`].
+pub(super) fn alive(alive: &clock::Alive) -> Vec<u8> {
+    to_json(&alive::Alive::from(alive))
 }
 
 fn id(key: &str) -> Result<Uuid, String> {

@@ -394,6 +394,7 @@ impl Task {
             identity: self.identity.clone(),
             sequence: self.sequence.record(at.now),
             written_at: at.wall,
+            written: Some(at.stamp()),
             resuming: self.resuming.clone(),
             returning: self.returning.clone(),
             unsent,

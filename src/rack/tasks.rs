@@ -274,7 +274,7 @@ impl Tasks {
             if tasks.is_empty() && !batch.tasks().any(|task| self.lost.contains(&task)) {
                 empty.push(*id);
             }
-            batch.last_start = begun.map(|begun| at.now.before(at.wall.since(begun)));
+            batch.last_start = begun.map(|begun| at.now.before(at.age(begun)));
         }
         empty.into_iter().for_each(|id| self.drop_batch(id, ledger));
     }
@@ -292,7 +292,7 @@ impl Tasks {
     }
 
     /// Ended tasks are forgotten when they are too old, too many or too much, and batches with their last task.
-    pub(super) fn forget_old(&mut self, keep: Duration, wall: WallTime, ledger: &mut Ledger) {
+    pub(super) fn forget_old(&mut self, keep: Duration, at: Moment, ledger: &mut Ledger) {
         let bytes: usize = self.ended.values().map(Task::bytes).sum();
         let mut surplus = self.ended.len().saturating_sub(ENDED_TASKS_KEPT);
         let mut too_much = bytes.saturating_sub(ENDED_BYTES_KEPT);
@@ -306,7 +306,7 @@ impl Tasks {
             if batch.is_some_and(|batch| !batch.has_ended()) {
                 continue;
             }
-            if surplus == 0 && too_much == 0 && wall.since(ended_at) <= keep {
+            if surplus == 0 && too_much == 0 && at.age(ended_at) <= keep {
                 break;
             }
             surplus = surplus.saturating_sub(1);

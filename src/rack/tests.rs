@@ -24,10 +24,10 @@ pub(super) fn secs(seconds: u64) -> Duration {
 
 /// A second on both clocks.
 pub(super) fn at(second: u64) -> Moment {
-    Moment {
-        now: Instant::after_start(secs(second)),
-        wall: WallTime::from_unix_micros(1_790_000_000_000_000) + secs(second),
-    }
+    Moment::new(
+        Instant::after_start(secs(second)),
+        WallTime::from_unix_micros(1_790_000_000_000_000) + secs(second),
+    )
 }
 
 pub(super) fn id(number: u128) -> TaskId {

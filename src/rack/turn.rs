@@ -486,7 +486,7 @@ impl Rack {
             return;
         };
         let failed = sync::is_failure(outcome);
-        self.counters.ended(task, outcome.state, at.wall);
+        self.counters.ended(task, outcome.state, at);
         let batch = task.identity.batch;
         let interval = self.settings.sync_interval;
         let next_sync = sync::next_after(outcome, interval, &mut *self.entropy);
@@ -501,8 +501,7 @@ impl Rack {
             self.batch_went_on(batch, failed, at);
         }
         let keep = self.settings.history_keep;
-        let wall = self.clock.at_least(at.now);
-        self.tasks.forget_old(keep, wall, &mut self.ledger);
+        self.tasks.forget_old(keep, at, &mut self.ledger);
     }
 
     /// One of the batch's tasks has ended.

@@ -170,7 +170,7 @@ impl Snapshot<'_> {
 
     /// Everything that is known of a node's BMC, and where it comes from.
     pub(super) fn explanation(&self, place: &Node) -> Explanation {
-        let Moment { now, wall } = self.at;
+        let Moment { now, wall, .. } = self.at;
         let session = place.bmc.session();
         let login = &place.settings.login;
         let knowledge = place.bmc.knowledge();

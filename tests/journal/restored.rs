@@ -10,7 +10,7 @@ use rackbmcd::rack::record::Table;
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{NodeSettings, RackSettings};
 use rackbmcd::rack::stored::migrate;
-use rackbmcd::rack::{Rack, Remembered};
+use rackbmcd::rack::{Birth, Rack, Remembered};
 use rackbmcd::time::{Instant, WallTime};
 use serde_json::Value;
 use std::fmt::Write;
@@ -45,8 +45,11 @@ fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Ra
         RackSettings::default(),
         nodes.iter().map(settings).collect(),
         remembered,
-        WallTime::from_unix_micros(wall),
-        Instant::after_start(secs(10)),
+        Birth {
+            wall: WallTime::from_unix_micros(wall),
+            now: Instant::after_start(secs(10)),
+            boot: None,
+        },
         Box::new(Seeded::new(1)),
     )
 }

@@ -9,7 +9,6 @@ use rackbmcd::bmc::vocabulary::OrderId;
 use rackbmcd::entropy::{Entropy, Seeded};
 use rackbmcd::model::Words;
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::Rack;
 use rackbmcd::rack::call::{
     Answer, BatchRequest, BatchView, Call, CallId, HistoryEntry, NodeView, OnFailure, PowerState,
     Refused, TaskId, TaskView, Who, Wishes,
@@ -17,6 +16,7 @@ use rackbmcd::rack::call::{
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
+use rackbmcd::rack::{Birth, Rack};
 use rackbmcd::session;
 use rackbmcd::session::secret::Password;
 use rackbmcd::sim;
@@ -98,6 +98,8 @@ pub struct World {
     pub log: Option<Vec<(Instant, Logged)>>,
     seed: u64,
     pub lives: u64,
+    /// What the calendar says while the world's own time is zero.
+    calendar: WallTime,
 }
 
 impl World {
@@ -142,6 +144,7 @@ impl World {
             log: None,
             seed,
             lives: 0,
+            calendar: WallTime::from_unix_micros(1_790_000_000_000_000),
         };
         world.start();
         world
@@ -160,7 +163,12 @@ impl World {
             self.seed.wrapping_mul(31).wrapping_add(self.lives),
         ));
         let (settings, nodes) = (self.settings.clone(), self.nodes.clone());
-        let rack = Rack::new(settings, nodes, remembered, self.wall(), self.now, entropy);
+        let birth = Birth {
+            wall: self.wall(),
+            now: self.now,
+            boot: None,
+        };
+        let rack = Rack::new(settings, nodes, remembered, birth, entropy);
         self.rack = Some(rack);
         self.drain();
     }
@@ -193,7 +201,29 @@ impl World {
     }
 
     fn wall(&self) -> WallTime {
-        WallTime::from_unix_micros(1_790_000_000_000_000) + self.now.since_start()
+        self.calendar + self.now.since_start()
+    }
+
+    /// The calendar is set forward by so many seconds, or back where they are negative.
+    pub fn set_calendar(&mut self, by: i64) {
+        let micros = self.calendar.unix_micros();
+        let micros = micros.saturating_add_signed(by * 1_000_000);
+        self.calendar = WallTime::from_unix_micros(micros);
+        let (wall, now) = (self.wall(), self.now);
+        if let Some(rack) = &mut self.rack {
+            rack.handle_wall(wall, now);
+            self.drain();
+        }
+    }
+
+    /// The daemon's process is stopped for so long; what comes in meanwhile is lost.
+    pub fn stand_still(&mut self, gap: Duration) {
+        let rack = self.rack.take();
+        self.run_for(gap);
+        self.rack = rack;
+        let now = self.now;
+        self.rack().handle_absence(gap, now);
+        self.drain();
     }
 
     /// Lets the world go on for so long.

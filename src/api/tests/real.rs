@@ -4,10 +4,10 @@
 use super::*;
 use crate::config::{Configuration, Content, Files};
 use crate::entropy::Seeded;
-use crate::rack::Rack;
 use crate::rack::call::CallId;
 use crate::rack::record::{Stretch, Table, Write};
 use crate::rack::rights::Rights;
+use crate::rack::{Birth, Rack};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,12 @@ impl RealRack {
         let now = Instant::after_start(Duration::from_secs(100_000));
         let Configuration { rack, nodes, .. } = configuration();
         let entropy = Box::new(Seeded::new(7));
-        let rack = Rack::new(rack, nodes, Vec::new(), at(0), now, entropy);
+        let birth = Birth {
+            wall: at(0),
+            now,
+            boot: None,
+        };
+        let rack = Rack::new(rack, nodes, Vec::new(), birth, entropy);
         Rc::new(RealRack {
             rack: RefCell::new(rack),
             disk: RefCell::default(),

@@ -1,6 +1,7 @@
 //! The clock of one task. Its [`Age`] stands still while the task is queued or suspended, so that every deadline of
 //! every phase keeps the time that was left without anybody rewriting it; the elapsed time runs on.
 
+use crate::bmc::vocabulary::OrderId;
 use crate::power::stored::knowledge as stored;
 use crate::time::Instant;
 use std::ops::Add;
@@ -45,6 +46,18 @@ pub(super) enum Pace {
     Standing,
 }
 
+/// The look that comes before any verdict after the daemon stood still. Until it is answered the age stands still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum FirstLook {
+    /// None is wanted.
+    #[default]
+    None,
+    /// It comes when this order, which may be on its way, has its report.
+    After(OrderId),
+    /// It comes now.
+    Now,
+}
+
 /// See the head of this file. All of it but the last moment seen outlives a restart.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Clock {
@@ -56,6 +69,8 @@ pub(crate) struct Clock {
     pub(super) held: bool,
     /// A step waits for its turn: see [`super::Sequence::await_turn`].
     pub(super) waits: bool,
+    /// The daemon stood still, and the machine is to be looked at before anything is judged.
+    pub(super) look: FirstLook,
     seen: Option<Instant>,
 }
 
@@ -88,6 +103,7 @@ impl Clock {
             begun,
             held,
             waits: _,
+            look: _,
             seen: _,
         } = *self;
         stored::Clock {
@@ -117,6 +133,7 @@ impl Clock {
             begun,
             held,
             waits: false,
+            look: FirstLook::None,
             seen: None,
         }
     }

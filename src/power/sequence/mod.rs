@@ -20,7 +20,7 @@ pub(super) use knowledge::Knowledge;
 use super::{Control, Earlier, Operation, Outcome, Sent, Settings, State, Target};
 use crate::bmc::vocabulary::{Order, OrderId, Power, Report};
 use crate::time::Instant;
-use clock::Pace;
+use clock::{FirstLook, Pace};
 use phase::{Aim, Fate, Next, Phase, SlowLook, Then};
 use std::collections::VecDeque;
 
@@ -119,13 +119,52 @@ impl Sequence {
             return;
         }
         if self.phase.outstanding() == Some(id) {
+            if self.knowledge.clock.look == FirstLook::Now {
+                self.knowledge.clock.look = FirstLook::None;
+            }
             match self.sets_boot(id) {
                 true => self.boot_reported(&report),
                 false => self.step(Input::Report(&report)),
             }
         }
         self.knowledge.merge_readings(id);
+        if self.knowledge.clock.look == FirstLook::After(id) {
+            self.look_first();
+        }
         self.expire();
+    }
+
+    /// The daemon stood still until `now` (its process was stopped, the machine slept): no patience ran out by that, and
+    /// the machine is looked at before anything is judged.
+    pub fn handle_absence(&mut self, now: Instant) {
+        self.knowledge.clock.advance(now, Pace::Standing);
+        match self.phase.outstanding() {
+            // It may have arrived: what the BMC says to it is worth waiting for.
+            Some(id) if self.knowledge.changes_power(id) => {
+                self.knowledge.clock.look = FirstLook::After(id);
+            }
+            _ => self.look_first(),
+        }
+    }
+
+    /// A reading from before counts no more: the next one decides.
+    fn look_first(&mut self) {
+        self.knowledge.clock.look = FirstLook::None;
+        let before = self.phase.outstanding();
+        match &mut self.phase {
+            Phase::Queued | Phase::Withdrawing { .. } | Phase::Ended(_) => return,
+            Phase::Suspended { look, .. } => {
+                *look = SlowLook::At(self.knowledge.clock.elapsed());
+            }
+            phase => {
+                let phase = std::mem::replace(phase, Phase::Queued);
+                self.phase = controls::refreshed(phase, &self.knowledge);
+                if self.phase.next().is_some() {
+                    self.knowledge.clock.look = FirstLook::Now;
+                }
+            }
+        }
+        self.leave_behind(before);
     }
 
     /// The order's first packet was handed to the network: from here on it cannot be cancelled. To be told before
@@ -454,6 +493,7 @@ impl Sequence {
     fn pace(&self) -> Pace {
         match self.phase {
             _ if self.is_held() || self.knowledge.clock.waits => Pace::Standing,
+            _ if self.knowledge.clock.look == FirstLook::Now => Pace::Standing,
             Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => Pace::Standing,
             _ => Pace::Running,
         }

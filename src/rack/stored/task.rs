@@ -1,6 +1,8 @@
 //! A task as it is stored.
 
+use super::super::clock;
 use super::super::task::Identity;
+use super::alive::Stamp;
 use crate::bmc::vocabulary::OrderId;
 use crate::power::SequenceRecord;
 use crate::power::stored::words::{Control, Operation};
@@ -16,6 +18,8 @@ pub(in crate::rack) struct TaskRecord {
     pub(in crate::rack) sequence: SequenceRecord,
     /// When this was written: time away is counted from the last sign of life after it.
     pub(in crate::rack) written_at: WallTime,
+    /// The same by our own clock, and in which life. Not put down before format 3.
+    pub(in crate::rack) written: Option<clock::Stamp>,
     pub(in crate::rack) resuming: Option<String>,
     pub(in crate::rack) returning: Option<String>,
     /// The outstanding order, while it certainly has not left: it waits for its turn, and is written down once more
@@ -32,6 +36,8 @@ pub(super) struct Task {
     resuming: Option<String>,
     returning: Option<String>,
     unsent: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    written: Option<Stamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,6 +86,7 @@ impl From<TaskRecord> for Task {
             resuming,
             returning,
             unsent,
+            written,
         } = running;
         Task {
             identity: identity.into(),
@@ -88,6 +95,7 @@ impl From<TaskRecord> for Task {
             resuming,
             returning,
             unsent: unsent.map(|order| order.0),
+            written: written.map(Into::into),
         }
     }
 }
@@ -101,6 +109,7 @@ impl From<Task> for TaskRecord {
             resuming,
             returning,
             unsent,
+            written,
         } = stored;
         TaskRecord {
             identity: identity.into(),
@@ -109,6 +118,7 @@ impl From<Task> for TaskRecord {
             resuming,
             returning,
             unsent: unsent.map(OrderId),
+            written: written.map(Into::into),
         }
     }
 }

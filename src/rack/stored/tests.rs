@@ -103,7 +103,7 @@ fn written(entry: Entry) -> Option<Vec<u8>> {
         Entry::Node(_, memory) => super::node(&memory),
         Entry::History(_, node, entry) => super::history(node, &entry),
         Entry::Pause(pause) => super::pause(&pause),
-        Entry::Alive(at) => at.unix_micros().to_string().into_bytes(),
+        Entry::Alive(alive) => super::alive(&alive),
         Entry::Foreign => return None,
     })
 }

@@ -1,0 +1,223 @@
+//! Time that is not as it should be: a calendar that is set while tasks run, and a daemon that stands still.
+
+mod world;
+
+use rackbmcd::model::HistoryKind;
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::call::{Answer, Call, Wishes};
+use rackbmcd::sim::{ChassisOrder, OsMood};
+use std::time::Duration;
+use world::{World, secs};
+
+const DAY: i64 = 86_400;
+
+fn wishes(timeout: u64, hard_after: Option<u64>) -> Wishes {
+    Wishes {
+        timeout: Some(secs(timeout)),
+        hard_after: hard_after.map(secs),
+        ..Wishes::default()
+    }
+}
+
+fn kinds(world: &mut World, node: &str) -> Vec<HistoryKind> {
+    let call = Call::History {
+        node: node.to_owned(),
+        limit: 100,
+    };
+    let Ok(Answer::History(entries)) = world.call(call) else {
+        panic!("no history");
+    };
+    let kinds = entries.iter().filter_map(|entry| entry.kind.known());
+    kinds.collect()
+}
+
+#[test]
+fn patience_is_not_the_calendars_over_a_crash() {
+    for by in [16 * 60, 2 * 3600, 400 * DAY, -16 * 60, -400 * DAY] {
+        let mut world = World::new(40, 1);
+        world.mood("n01").os = OsMood::Hangs;
+        world.run_for(secs(20));
+        let asked = world.now;
+        let wishes = wishes(1800, Some(900));
+        let task = world.start_task("n01", Operation::SoftPowerOff, wishes);
+        world.run_for(secs(6));
+        world.set_calendar(by);
+        world.run_for(secs(6));
+        world.crash();
+        world.run_for(secs(2));
+        world.start();
+        world.run_until(asked + secs(895), |_| false);
+        assert_eq!(world.executed("n01", ChassisOrder::Off), 0, "set by {by} s");
+        let view = world.run_task(task, secs(60));
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        let took = world.now - asked;
+        assert!(took > secs(898) && took < secs(920), "{by}: {took:?}");
+        assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
+    }
+}
+
+#[test]
+fn a_calendar_that_is_set_again_and_again_ends_no_task_and_hurries_none() {
+    let mut world = World::new(41, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(20));
+    let asked = world.now;
+    let task = world.start_task("n01", Operation::SoftPowerOff, wishes(120, None));
+    for by in [3600, -7200, 500 * DAY, -800 * DAY, 61, -61, 300 * DAY] {
+        world.set_calendar(by);
+        world.run_for(secs(7));
+        world.crash();
+        world.run_for(secs(1));
+        world.set_calendar(-by / 2);
+        world.start();
+    }
+    let view = world.run_task(task, secs(120));
+    assert_eq!(view.state, State::Failed, "{view:#?}");
+    let took = world.now - asked;
+    // Away for seven seconds, and the last sign of life before each crash was up to five seconds old.
+    assert!(took >= secs(125) && took < secs(170), "{took:?}");
+}
+
+#[test]
+fn the_interval_of_nmis_is_not_the_calendars() {
+    let mut world = World::new(42, 1);
+    world.run_for(secs(20));
+    let task = world.start_task("n01", Operation::InjectNmi, Wishes::default());
+    let view = world.run_task(task, secs(60));
+    assert_eq!(world.executed("n01", ChassisOrder::Nmi), 1, "{view:#?}");
+    let asked = world.now;
+    world.set_calendar(3600);
+    assert!(
+        world
+            .put_power("n01", "inject nmi", Wishes::default())
+            .is_err(),
+        "too soon"
+    );
+    world.set_calendar(-100 * DAY);
+    world.run_until(asked + secs(61), |_| false);
+    let again = world.put_power("n01", "inject nmi", Wishes::default());
+    assert!(again.is_ok(), "a minute has passed: {again:?}");
+}
+
+#[test]
+fn nothing_is_forgotten_because_the_calendar_was_set() {
+    let mut world = World::new(43, 1);
+    world.settings.history_keep = secs(2 * 3600);
+    world.crash();
+    world.start();
+    world.run_for(secs(20));
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+    for by in [30 * DAY, -60 * DAY, 4000 * DAY] {
+        world.set_calendar(by);
+        world.run_for(secs(1500));
+        assert!(kinds(&mut world, "n01").contains(&HistoryKind::Task));
+        assert_eq!(world.state(task), State::Succeeded, "it is still known");
+        let age = world.node("n01").rackbmcd.reading.expect("read").age;
+        assert!(age < secs(200), "{age:?}");
+    }
+    world.run_for(secs(2 * 3600));
+    assert!(!kinds(&mut world, "n01").contains(&HistoryKind::Task));
+}
+
+/// A soft power off of a node that went off while the daemon stood still.
+#[test]
+fn who_stood_still_looks_before_it_judges() {
+    for left in [39_000, 1_000, 200, 1] {
+        let mut world = World::new(44, 1);
+        world.mood("n01").os = OsMood::ObeysAfter(secs(41));
+        world.run_for(secs(20));
+        let task = world.start_task("n01", Operation::SoftPowerOff, wishes(40, None));
+        world.run_for(secs(40) - Duration::from_millis(left));
+        assert_eq!(world.state(task), State::Running);
+        world.stand_still(secs(60));
+        let view = world.run_task(task, secs(15));
+        assert_eq!(view.state, State::Succeeded, "{left} ms left: {view:#?}");
+        assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+    }
+}
+
+#[test]
+fn the_second_half_of_a_reboot_is_looked_at_before_it_is_judged() {
+    for operation in [Operation::Reboot, Operation::PowerOff, Operation::Cycle] {
+        for after in [50, 300, 1_200, 3_000] {
+            let mut world = World::new(45, 1);
+            world.run_for(secs(20));
+            let task = world.start_task("n01", operation, Wishes::default());
+            world.run_for(Duration::from_millis(after));
+            world.stand_still(secs(600));
+            let view = world.run_task(task, secs(120));
+            // A cycle that nobody saw off is not called done.
+            let unseen = operation == Operation::Cycle && after == 50;
+            let expected = if unseen {
+                State::Failed
+            } else {
+                State::Succeeded
+            };
+            assert_eq!(view.state, expected, "{operation} {after}: {view:#?}");
+            let cycles = world.executed("n01", ChassisOrder::Cycle);
+            assert_eq!(cycles, usize::from(operation == Operation::Cycle));
+        }
+    }
+}
+
+#[test]
+fn a_hard_order_that_fell_due_meanwhile_waits_for_its_time_and_a_look() {
+    let mut world = World::new(46, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(20));
+    let task = world.start_task("n01", Operation::SoftPowerOff, wishes(100, Some(30)));
+    world.run_for(secs(10));
+    world.stand_still(secs(3600));
+    world.run_for(secs(15));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+    let view = world.run_task(task, secs(30));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
+}
+
+#[test]
+fn where_nothing_can_be_read_after_that_it_is_not_known() {
+    let mut world = World::new(47, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(20));
+    let task = world.start_task("n01", Operation::SoftPowerOff, wishes(40, None));
+    world.run_for(secs(39));
+    world.mood("n01").dead = true;
+    world.stand_still(secs(60));
+    let view = world.run_task(task, secs(60));
+    assert_eq!(view.state, State::Failed);
+    let outcome = view.outcome.expect("it ended");
+    assert!(outcome.contains("it is not known whether"), "{outcome}");
+}
+
+#[test]
+fn a_crash_after_it_stood_still_counts_from_there() {
+    let mut world = World::new(48, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(20));
+    let task = world.start_task("n01", Operation::SoftPowerOff, wishes(100, None));
+    world.run_for(secs(10));
+    world.stand_still(secs(3600));
+    world.run_for(secs(10));
+    world.crash();
+    world.start();
+    world.run_for(secs(60));
+    assert_eq!(world.state(task), State::Running);
+    let view = world.run_task(task, secs(40));
+    assert_eq!(view.state, State::Failed, "{view:#?}");
+}
+
+#[test]
+fn what_is_suspended_stays_so_when_the_daemon_stood_still() {
+    let mut world = World::new(49, 1);
+    world.run_for(secs(20));
+    let task = world.start_task("n01", Operation::SoftReboot, Wishes::default());
+    world.run_for(secs(1));
+    world.control(task, Control::Suspend).expect("it may");
+    world.stand_still(secs(600));
+    world.run_for(secs(600));
+    assert_eq!(world.state(task), State::Suspended);
+    world.control(task, Control::Resume).expect("it may");
+    assert_eq!(world.run_task(task, secs(600)).state, State::Succeeded);
+}
