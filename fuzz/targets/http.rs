@@ -177,6 +177,7 @@ impl World {
             wall,
             now,
             boot: None,
+            behind: 0,
         };
         let rack = Rack::new(settings, nodes, Vec::new(), birth, entropy);
         World {

@@ -29,12 +29,13 @@ impl Clock {
         WallTime::from_unix_micros(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// The life that begins now.
-    pub(super) fn birth(self) -> Birth {
+    /// The life that begins now, on a journal that lacks so many transactions.
+    pub(super) fn birth(self, behind: u64) -> Birth {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
         Birth {
             wall: self.wall(),
             now: self.now(),
+            behind,
             boot: boot.and_then(|boot| Uuid::try_parse(boot.trim()).ok()),
         }
     }

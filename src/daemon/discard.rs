@@ -92,7 +92,7 @@ mod tests {
         let mut store = Store::open(home.path()).unwrap();
         let writes = [
             put(Table::Tasks, ID, "{\"half\":"),
-            put(Table::Rack, "alive", "1790100005369000"),
+            put(Table::Rack, "alive", "{\"wall\":1790100005369000}"),
         ];
         store.commit(&writes).unwrap();
         let running = discard(home.path(), "tasks", ID).unwrap_err();

@@ -72,6 +72,9 @@ struct Arguments {
         conflicts_with_all = ["check_config", "verify_audit"]
     )]
     discard: Option<Vec<String>>,
+    /// Begin with a new journal where the one that was there before is missing.
+    #[arg(long, conflicts_with_all = ["check_config", "verify_audit", "discard"])]
+    new_journal: bool,
     /// What is logged: error, warn, info, debug or trace. The configuration's log_level where not given.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<log::LevelFilter>,
@@ -142,7 +145,15 @@ pub fn main() -> ExitCode {
     limits::open_files(configuration.api.limits.connections, listeners);
     // Before any thread is started: all of them must have our signals blocked.
     let ended = signals::Signals::new().and_then(|signals| {
-        thread::run(move |executor| shell::run(arguments.config, configuration, signals, executor))
+        thread::run(move |executor| {
+            shell::run(
+                arguments.config,
+                configuration,
+                arguments.new_journal,
+                signals,
+                executor,
+            )
+        })
     });
     match ended.map_err(Failure::new).and_then(|ended| ended) {
         Ok(()) => ExitCode::SUCCESS,
@@ -216,6 +227,18 @@ impl Failure {
         Failure {
             text: text.to_string(),
             code: 1,
+        }
+    }
+
+    /// What a person has to see to first is not tried again.
+    fn of_store(error: store::StoreError) -> Self {
+        let code = match error {
+            store::StoreError::Missing(_) | store::StoreError::Dangling { .. } => EXIT_CONFIG,
+            _ => 1,
+        };
+        Failure {
+            code,
+            ..Failure::new(error)
         }
     }
 }

@@ -65,12 +65,18 @@ pub(super) enum Input {
 pub(super) async fn run(
     path: PathBuf,
     configuration: Configuration,
+    new_journal: bool,
     signals: Signals,
     executor: Executor,
 ) -> Result<(), Failure> {
     let clock = Clock;
     let state_dir = configuration.daemon.state_dir.clone();
-    let mut store = Store::open(&state_dir).map_err(Failure::new)?;
+    let store = match new_journal {
+        true => Store::open_anew(&state_dir),
+        false => Store::open(&state_dir),
+    };
+    let mut store = store.map_err(Failure::of_store)?;
+    let behind = store.behind();
     let mut remembered = store.load().map_err(Failure::new)?;
     remembered.retain(|(table, key, _)| !audit::is_ours(*table, key));
     let trail = Trail::open(&mut store).map_err(Failure::new)?;
@@ -79,7 +85,7 @@ pub(super) async fn run(
         rack_settings,
         nodes,
         remembered,
-        clock.birth(),
+        clock.birth(behind),
         Box::new(Kernel),
     );
     let listeners = Listeners::open(&configuration.api)?;

@@ -4,11 +4,12 @@
 //! they mean is the core's affair. Every call blocks on the disk: use it off the executor.
 
 pub mod committer;
+mod place;
 mod untouched;
 
 use crate::rack::record::{End, Stretch, Table, Write};
 use crate::rack::stored::migrate;
-use nix::fcntl::{Flock, FlockArg};
+use place::{Lock, Opened};
 use redb::backends::FileBackend;
 use redb::{
     AccessGuard, Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable,
@@ -17,7 +18,7 @@ use redb::{
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use untouched::Untouched;
 
@@ -57,7 +58,7 @@ pub enum StoreError {
     #[error(
         "{path} has format {found} and was written by a newer rackbmcd; this one, version {version}, knows formats up \
          to {FORMAT}. Nothing was changed in it: start the newer version again. To go on with this one all the same, \
-         move the file away: tasks, holds, history and the audit trail begin anew then",
+         move the file away and start with --new-journal: tasks, holds, history and the audit trail begin anew then",
         version = env!("CARGO_PKG_VERSION")
     )]
     Newer {
@@ -67,7 +68,9 @@ pub enum StoreError {
         found: u64,
     },
     /// Something else than a journal of ours.
-    #[error("{path} is no journal of rackbmcd ({reason}): move it away")]
+    #[error(
+        "{path} is no journal of rackbmcd ({reason}): move it away, and start with --new-journal"
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -75,12 +78,42 @@ pub enum StoreError {
         reason: String,
     },
     /// Its checksums or its structure are broken.
-    #[error("{path} is damaged ({reason}): move it away and restore it from a backup")]
+    #[error(
+        "{path} is damaged ({reason}). Nothing was changed in it: move it away, and start with --new-journal to begin \
+         anew. A copy from before knows nothing of what was done since; with one in its place all tasks come up suspended"
+    )]
     Damaged {
         /// The journal.
         path: PathBuf,
         /// How that was seen.
         reason: String,
+    },
+    /// There was one before.
+    #[error(
+        "{0} has no journal, and there was one: is its file system mounted? Put it back, or begin anew with --new-journal: \
+         tasks, holds, history and the audit trail are lost then"
+    )]
+    Missing(PathBuf),
+    /// A link that leads nowhere.
+    #[error(
+        "{path} is a link to {target}, which is not there: is that file system mounted? Nothing was changed"
+    )]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// Somebody took the file away from under the daemon.
+    #[error(
+        "{path} {how} while the daemon runs: nothing can be remembered. Move the same file back and it goes on; a copy \
+         wants a restart"
+    )]
+    Gone {
+        /// The journal.
+        path: PathBuf,
+        /// How it went.
+        how: &'static str,
     },
     /// Reading or writing failed; what was there before is unharmed.
     #[error("{path}: {reason}")]
@@ -103,8 +136,14 @@ pub struct Store {
     /// The transactions that the journal counts, as of the last one that is known to be durable.
     commits: u64,
     open_database: OpenDatabase,
-    /// Held to the end, also while the database is closed.
-    _lock: Flock<File>,
+    /// Whether nothing on the disk is ever changed.
+    looks_only: bool,
+    /// The file, while it is the one that was opened first.
+    opened: Option<Opened>,
+    /// So many transactions were written after what is in the journal: it was put back from a copy.
+    behind: u64,
+    /// Held to the end, also while the database is closed. A look needs none where there never was one.
+    lock: Option<Lock>,
 }
 
 impl Store {
@@ -114,37 +153,105 @@ impl Store {
     /// [`StoreError::Locked`] while another daemon has it, [`StoreError::Newer`] for the format of a newer one and
     /// [`StoreError::Foreign`] for anything else: the file was not changed then.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        Self::open_with(directory, Box::new(open_on_disk))
+        Self::open_with(directory, false, Box::new(open_on_disk))
     }
 
-    fn open_with(directory: &Path, open_database: OpenDatabase) -> Result<Self, StoreError> {
+    /// Opens the memory in a directory to look at it: nothing is made or changed there, whoever looks and whatever
+    /// format it has.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_to_look(directory: &Path) -> Result<Self, StoreError> {
+        let lock = Lock::of_a_look(directory)?;
+        let untouched = |file| checked().create_with_backend(Untouched::new(file)?);
+        let mut store = Store {
+            path: directory.join(FILE),
+            database: None,
+            commits: 0,
+            open_database: Box::new(untouched),
+            looks_only: true,
+            opened: None,
+            behind: 0,
+            lock,
+        };
+        store.reopen()?;
+        Ok(store)
+    }
+
+    /// The same, where a person said that a journal which was there before may be missing.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_anew(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_with(directory, true, Box::new(open_on_disk))
+    }
+
+    fn open_with(
+        directory: &Path,
+        anew: bool,
+        open_database: OpenDatabase,
+    ) -> Result<Self, StoreError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
             .map_err(|reason| at(directory, reason))?;
-        let lock_path = directory.join(LOCK);
-        let lock_file = private_file(&lock_path).map_err(|reason| at(&lock_path, reason))?;
-        let lock =
-            Flock::lock(lock_file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-                match errno {
-                    nix::errno::Errno::EWOULDBLOCK => StoreError::Locked(directory.to_owned()),
-                    other => at(&lock_path, other.into()),
-                }
-            })?;
+        let lock = Lock::take(directory)?;
         let mut store = Store {
             path: directory.join(FILE),
             database: None,
             commits: 0,
             open_database,
-            _lock: lock,
+            looks_only: false,
+            opened: None,
+            behind: 0,
+            lock: None,
         };
-        if !store.path.exists() {
-            store.create(directory)?;
+        if place::wants_making(&store.path, &lock, directory, anew)? {
+            let made = store.create(directory);
+            if made.is_err() && !lock.was_there {
+                // Nothing is there that the next start could miss.
+                let _ = fs::remove_file(place::lock_path(directory));
+            }
+            made?;
+            lock.note(0);
         }
         store.reopen()?;
-        store.commits = store.count()?;
+        let counted = store.count()?;
+        let noted = lock.noted();
+        store.behind = noted.saturating_sub(counted);
+        store.commits = noted.max(counted);
+        for (path, private) in [(directory, "0700"), (&store.path, "0600")] {
+            let mode = fs::metadata(path).map_err(|reason| at(path, reason))?;
+            let mode = mode.permissions().mode() & 0o777;
+            if mode & 0o027 != 0 {
+                log::warn!(
+                    "{} has mode {mode:04o}: others can read or replace what is remembered; chmod it to {private}",
+                    path.display()
+                );
+            }
+        }
+        store.lock = Some(lock);
         Ok(store)
+    }
+
+    /// How many transactions were written that are not in the journal: where there are any, it was put back from a copy.
+    pub fn behind(&self) -> u64 {
+        self.behind
+    }
+
+    /// Whether the journal is still the file that was opened.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`].
+    pub fn check_there(&self) -> Result<(), StoreError> {
+        let opened = self.opened.as_ref();
+        opened.map_or(Ok(()), |opened| opened.check(&self.path))
+    }
+
+    /// The bytes of the journal's file.
+    pub fn bytes(&self) -> u64 {
+        self.opened.as_ref().map_or(0, Opened::bytes)
     }
 
     /// Makes an empty journal beside its place and moves it there when it is complete: a journal never lacks its
@@ -181,7 +288,7 @@ impl Store {
         self.database = None;
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(!self.looks_only)
             .open(&self.path)
             .map_err(|reason| at(&self.path, reason))?;
         let empty = file.metadata().map(|metadata| metadata.len() == 0);
@@ -189,10 +296,16 @@ impl Store {
         if empty.map_err(|reason| at(&self.path, reason))? {
             return Err(self.foreign("the file is empty"));
         }
+        if let Some(opened) = &self.opened {
+            opened.check(&self.path)?;
+        } else {
+            let kept = file.try_clone().and_then(Opened::new);
+            self.opened = Some(kept.map_err(|reason| at(&self.path, reason))?);
+        }
         let clone = file.try_clone().map_err(|reason| at(&self.path, reason))?;
         let found = self.look_at(clone)?;
         let database = (self.open_database)(file).map_err(|error| self.fault(error))?;
-        if found < FORMAT {
+        if found < FORMAT && !self.looks_only {
             upgrade(&database, found).map_err(|error| self.fault(error))?;
             log::info!(
                 "{}: brought from format {found} to {FORMAT}",
@@ -339,9 +452,10 @@ impl Store {
     /// call opens the journal anew. Only where the journal can then not even be read, or syncing fails again, it cannot
     /// be known whether the changes are there; writing them again is harmless.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.check_there()?;
         let number = self.commits + 1;
         let Err(error) = write_all(self.database()?, writes, number) else {
-            self.commits = number;
+            self.made(number);
             return Ok(());
         };
         let error = self.failed(error);
@@ -350,10 +464,17 @@ impl Store {
         if self.count().ok() == Some(number) {
             let sealed = write_all(self.database()?, &[], number + 1);
             sealed.map_err(|error| self.failed(error))?;
-            self.commits = number + 1;
+            self.made(number + 1);
             return Ok(());
         }
         Err(error)
+    }
+
+    fn made(&mut self, number: u64) {
+        self.commits = number;
+        if let Some(lock) = &self.lock {
+            lock.note(number);
+        }
     }
 
     /// The transactions that the journal counts.

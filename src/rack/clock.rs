@@ -58,6 +58,8 @@ pub struct Birth {
     pub now: Instant,
     /// The boot of the machine, where it is known.
     pub boot: Option<Uuid>,
+    /// What is remembered was put back from a copy: so many transactions were written after it.
+    pub behind: u64,
 }
 
 /// The clock of one life.

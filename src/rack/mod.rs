@@ -76,7 +76,7 @@ use crate::bmc::vocabulary::Delivery;
 use crate::bmc::{LocalPort, Outgoing};
 use crate::entropy::Entropy;
 use crate::model::EventKind;
-use crate::power::Control;
+use crate::power::{Control, State};
 use crate::time::{Instant, WallTime};
 use batch::Batch;
 use call::{Answer, Call, CallId, HealthView, NodeView, Refused, Who};
@@ -92,7 +92,7 @@ use outbox::Outbox;
 use plan::Plans;
 use record::{Stretch, Write};
 use reload::Change;
-use restore::{Shelf, Since};
+use restore::{Shelf, Since, Stale};
 use rights::Rights;
 use settings::{NodeSettings, RackSettings};
 use std::collections::BTreeSet;
@@ -132,7 +132,12 @@ impl Rack {
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Rack {
         // The calendar tells lives of the daemon apart, and the random part two within its resolution.
-        let Birth { wall, now, boot } = birth;
+        let Birth {
+            wall,
+            now,
+            boot,
+            behind,
+        } = birth;
         let epoch = (wall.unix_micros() << 8) | entropy.below(256);
         let mut rack = Rack {
             clock: Clock::new(wall, now, epoch, boot),
@@ -159,7 +164,7 @@ impl Rack {
         for (node, memory) in std::mem::take(&mut shelf.nodes) {
             rack.leaving.remember(node, memory, &mut rack.ledger, at);
         }
-        rack.take_up(shelf, &without_entry, at);
+        rack.take_up(shelf, &without_entry, behind, at);
         if let Some(last_heard) = last_heard {
             let ago = wall.since(last_heard).saturating_sub(ledger::HEARTBEAT);
             let nodes = rack.inventory.iter_mut();
@@ -169,7 +174,7 @@ impl Rack {
     }
 
     /// Takes tasks, batches and the pause up where they were.
-    fn take_up(&mut self, shelf: Shelf, without_entry: &BTreeSet<Uuid>, at: Moment) {
+    fn take_up(&mut self, shelf: Shelf, without_entry: &BTreeSet<Uuid>, behind: u64, at: Moment) {
         let pause_lost = shelf.lost_pause();
         self.tasks.history = shelf.history;
         self.gate.pause = shelf.pause;
@@ -177,11 +182,15 @@ impl Rack {
         for batch in shelf.batches.into_values() {
             self.tasks.insert_batch(Batch::restore(batch));
         }
+        let mut longest = Duration::ZERO;
         for record in shelf.tasks {
             let node = self.inventory.with_uuid(record.identity.node_uuid);
             let written = (record.written, record.written_at);
             let since = Since::of(written, shelf.alive, self.clock.boot, at);
             let task = record.take_up(node, since, at);
+            if task.is_active() {
+                longest = longest.max(since.away);
+            }
             // The record of what was sent knows orders by their ids: those of this life must be others.
             for sent in task.sequence.sent() {
                 self.ledger.pass(sent.id);
@@ -214,6 +223,7 @@ impl Rack {
                 self.note_milestone(id, at);
             }
         }
+        self.hold_stale(restore::stale(behind, longest), at);
         if let Some(why) = pause_lost {
             let who = Who {
                 name: "rackbmcd".to_owned(),
@@ -341,6 +351,28 @@ impl Rack {
         orders
             .filter_map(|order| self.withdraw(order, at))
             .collect()
+    }
+
+    /// What was asked for long ago, or may have been done since, is a person's to decide anew: such tasks are suspended.
+    fn hold_stale(&mut self, stale: Option<Stale>, at: Moment) {
+        let Some(stale) = stale else { return };
+        let mut held = 0;
+        for id in self.tasks.active_ids() {
+            let Some(task) = self.tasks.get(id).filter(|task| stale.concerns(task)) else {
+                continue;
+            };
+            // A way back cannot stand still for itself.
+            let control = match task.state() {
+                State::RollingBack => Control::Abort,
+                _ => Control::Suspend,
+            };
+            held += usize::from(self.control(id, control, &stale.by(), at).is_ok());
+        }
+        if held > 0 {
+            let text = format!("{stale}: {held} tasks are suspended, to be resumed or cancelled");
+            log::warn!("{text}");
+            self.announce(EventKind::Rack, text, at);
+        }
     }
 
     /// Somebody who has `rights` asks for something. The answer carries `id`.

@@ -13,9 +13,10 @@ use super::record::Table;
 use super::settings::NodeSettings;
 use super::stored::{self, Entry, TaskRecord};
 use super::task::Task;
-use crate::power::{Saved, Sequence};
+use crate::power::{Saved, Sequence, State};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -68,6 +69,55 @@ impl Since {
             lived,
             away,
             off_by: (alive.is_some() && off_by > WORTH_A_WORD).then_some(off_by),
+        }
+    }
+}
+
+/// Why tasks are not simply gone on with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stale {
+    /// The daemon was away for so long.
+    Away(Duration),
+    /// The journal lacks so many transactions.
+    Behind(u64),
+}
+
+/// Whether what the journal says is too old to go on with it.
+pub(super) fn stale(behind: u64, away: Duration) -> Option<Stale> {
+    match behind {
+        0 => (away > LONG).then_some(Stale::Away(away)),
+        _ => Some(Stale::Behind(behind)),
+    }
+}
+
+impl Stale {
+    /// Whether a person is to decide about this task. Waits and the way back on go on after an absence, but nothing is
+    /// begun; of a journal that is older than the world nothing is believed.
+    pub(super) fn concerns(&self, task: &Task) -> bool {
+        match self {
+            Stale::Behind(_) => task.state() != State::Suspended,
+            Stale::Away(_) => {
+                let mut sent = task.sequence.sent().iter();
+                let has_left = sent.any(|sent| sent.order.changes_power() && sent.handed);
+                !has_left && task.state() != State::Suspended
+            }
+        }
+    }
+
+    /// Who suspends it.
+    pub(super) fn by(&self) -> String {
+        format!("rackbmcd ({self})")
+    }
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stale::Away(away) => write!(f, "no sign of life for {} min", away.as_secs() / 60),
+            Stale::Behind(count) => write!(
+                f,
+                "the journal is a copy from before: {count} later transactions are not in it"
+            ),
         }
     }
 }
@@ -210,6 +260,9 @@ impl Shelf {
         }
     }
 }
+
+/// After such an absence nothing is begun that was asked for before it.
+const LONG: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

@@ -49,6 +49,7 @@ fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Ra
             wall: WallTime::from_unix_micros(wall),
             now: Instant::after_start(secs(10)),
             boot: None,
+            behind: 0,
         },
         Box::new(Seeded::new(1)),
     )

@@ -100,6 +100,8 @@ pub struct World {
     pub lives: u64,
     /// What the calendar says while the world's own time is zero.
     calendar: WallTime,
+    /// So many transactions are missing from the disk when the daemon starts next.
+    pub behind: u64,
 }
 
 impl World {
@@ -145,6 +147,7 @@ impl World {
             seed,
             lives: 0,
             calendar: WallTime::from_unix_micros(1_790_000_000_000_000),
+            behind: 0,
         };
         world.start();
         world
@@ -167,6 +170,7 @@ impl World {
             wall: self.wall(),
             now: self.now,
             boot: None,
+            behind: self.behind,
         };
         let rack = Rack::new(settings, nodes, remembered, birth, entropy);
         self.rack = Some(rack);
@@ -214,6 +218,16 @@ impl World {
             rack.handle_wall(wall, now);
             self.drain();
         }
+    }
+
+    /// A copy of what the disk has.
+    pub fn disk(&self) -> BTreeMap<(Table, String), Vec<u8>> {
+        self.disk.clone()
+    }
+
+    /// Puts a copy in the place of what the disk has.
+    pub fn put_back(&mut self, copy: BTreeMap<(Table, String), Vec<u8>>) {
+        self.disk = copy;
     }
 
     /// The daemon's process is stopped for so long; what comes in meanwhile is lost.

@@ -34,6 +34,7 @@ impl RealRack {
             wall: at(0),
             now,
             boot: None,
+            behind: 0,
         };
         let rack = Rack::new(rack, nodes, Vec::new(), birth, entropy);
         Rc::new(RealRack {

@@ -43,6 +43,8 @@ pub type Look = Box<dyn FnOnce(&mut Store) + Send>;
 
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the file is still there while nothing is to be written.
+const LOOK_AFTER_FILE: Duration = Duration::from_secs(2);
 
 /// Starts the committer's thread. It ends, after a last attempt, when the senders of `inbox` are gone, and gives the
 /// store back.
@@ -156,12 +158,27 @@ async fn run(
         durable: durable.into_iter().collect(),
         refused: BTreeSet::new(),
     };
+    // The file was found to be missing, and that was said.
+    let mut missed = false;
     loop {
         let mut open = true;
-        match next(&inbox, &looks, waiting.ticket.map(|_| retry)).await {
+        let after = waiting.ticket.map_or(LOOK_AFTER_FILE, |_| retry);
+        match next(&inbox, &looks, after).await {
             Next::Batch(batch) => waiting.add(batch, &mut admitted),
             Next::Look(look) => {
                 look(&mut store);
+                continue;
+            }
+            Next::Retry if waiting.ticket.is_none() => {
+                let lost = store.check_there().err();
+                if let Some(error) = lost.as_ref().filter(|_| !missed) {
+                    let failed = Committed::Failed {
+                        ticket: 0,
+                        reason: error.to_string(),
+                    };
+                    let _ = outbox.send(failed).await;
+                }
+                missed = lost.is_some();
                 continue;
             }
             Next::Retry => {}
@@ -210,7 +227,7 @@ enum Next {
     End,
 }
 
-async fn next(inbox: &Receiver<Batch>, looks: &Receiver<Look>, retry: Option<Duration>) -> Next {
+async fn next(inbox: &Receiver<Batch>, looks: &Receiver<Look>, retry: Duration) -> Next {
     let batch = async { inbox.recv().await.map_or(Next::End, Next::Batch) };
     let look = async {
         match looks.recv().await {
@@ -220,16 +237,11 @@ async fn next(inbox: &Receiver<Batch>, looks: &Receiver<Look>, retry: Option<Dur
         }
     };
     let batch = future::or(batch, look);
-    match retry {
-        None => batch.await,
-        Some(after) => {
-            let timer = async {
-                Timer::after(after).await;
-                Next::Retry
-            };
-            future::or(batch, timer).await
-        }
-    }
+    let timer = async {
+        Timer::after(retry).await;
+        Next::Retry
+    };
+    future::or(batch, timer).await
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Disk {
             let condition = Arc::clone(&condition);
             Builder::new().create_with_backend(Failing { file, condition })
         };
-        Store::open_with(directory, Box::new(open))
+        Store::open_with(directory, false, Box::new(open))
     }
 }
 
@@ -327,6 +327,25 @@ fn of_history_the_ends_are_loaded_and_the_rest_is_found_when_it_is_asked_for() {
         assert_eq!(found(End::Oldest, 2), [0, 1]);
         assert_eq!(found(End::Newest, 100).len(), 9);
     }
+}
+
+#[test]
+fn a_look_makes_and_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Store::open(home.path()).unwrap();
+    store.commit(&[put(Table::Tasks, "t", "x")]).unwrap();
+    let locked = Store::open_to_look(home.path()).err();
+    assert!(matches!(locked, Some(StoreError::Locked(_))), "{locked:?}");
+    drop(store);
+    let path = home.path().join(FILE);
+    fs::remove_file(home.path().join(LOCK)).unwrap();
+    set_format(&path, 1);
+    let before = fs::read(&path).unwrap();
+    let mut store = Store::open_to_look(home.path()).unwrap();
+    assert_eq!(texts(&mut store), ["tasks/t=x"]);
+    drop(store);
+    assert!(fs::read(&path).unwrap() == before);
+    assert!(!home.path().join(LOCK).exists());
 }
 
 #[test]

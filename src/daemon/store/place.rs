@@ -1,0 +1,141 @@
+//! The place of the journal: whether there was one before, whether the file is still the one that was opened, and whether
+//! it is older than what was written.
+//!
+//! The lock's file beside it keeps the number of the last transaction. A journal that was put back alone from a copy
+//! counts fewer; where the whole directory or disk was put back, both do, and nothing here can tell.
+
+use super::{FILE, LOCK, StoreError, at, private_file};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// The lock of a state directory, and the number that is kept in it.
+pub(super) struct Lock {
+    file: Flock<File>,
+    /// There was a lock before: a journal too, then.
+    pub(super) was_there: bool,
+}
+
+impl Lock {
+    /// Takes the lock, which says that a daemon uses the directory.
+    pub(super) fn take(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join(LOCK);
+        let was_there = path.exists();
+        let file = private_file(&path).map_err(|reason| at(&path, reason))?;
+        let file = locked(file, directory)?;
+        Ok(Lock { file, was_there })
+    }
+
+    /// The same for a look, which makes nothing and needs none where there never was one.
+    pub(super) fn of_a_look(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let path = directory.join(LOCK);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(Lock {
+                file: locked(file, directory)?,
+                was_there: true,
+            })),
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(reason) => Err(at(&path, reason)),
+        }
+    }
+
+    /// The last transaction that was noted.
+    pub(super) fn noted(&self) -> u64 {
+        let mut text = [0; DIGITS];
+        let read = self.file.read_exact_at(&mut text, 0);
+        let text = std::str::from_utf8(&text).ok().filter(|_| read.is_ok());
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Notes a transaction that is durable. Without a sync: a number that is lost is a smaller one.
+    pub(super) fn note(&self, commits: u64) {
+        let text = format!("{commits:0width$}\n", width = DIGITS);
+        if let Err(reason) = self.file.write_all_at(text.as_bytes(), 0) {
+            log::debug!("the number of the last transaction is not noted: {reason}");
+        }
+    }
+}
+
+fn locked(file: File, directory: &Path) -> Result<Flock<File>, StoreError> {
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => StoreError::Locked(directory.to_owned()),
+        other => at(&directory.join(LOCK), other.into()),
+    })
+}
+
+/// Whether a journal is to be made: there is none, and there was none, or one is wanted `anew`.
+pub(super) fn wants_making(
+    path: &Path,
+    lock: &Lock,
+    directory: &Path,
+    anew: bool,
+) -> Result<bool, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() && !path.exists() => Err(StoreError::Dangling {
+            path: path.to_owned(),
+            target: fs::read_link(path).unwrap_or_default(),
+        }),
+        Ok(_) => Ok(false),
+        Err(reason) if reason.kind() != io::ErrorKind::NotFound => Err(at(path, reason)),
+        Err(_) => {
+            // One that was being made when the power went.
+            let half_made = directory.join(format!("{FILE}.new")).exists();
+            if lock.was_there && !half_made && !anew {
+                return Err(StoreError::Missing(directory.to_owned()));
+            }
+            log::warn!("no journal in {}: beginning anew", directory.display());
+            Ok(true)
+        }
+    }
+}
+
+/// The file that was opened as the journal.
+pub(super) struct Opened {
+    file: File,
+    identity: (u64, u64),
+}
+
+impl Opened {
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let identity = identity(&file.metadata()?);
+        Ok(Opened { file, identity })
+    }
+
+    /// Whether that file is still there, under its name.
+    pub(super) fn check(&self, path: &Path) -> Result<(), StoreError> {
+        let gone = |how: &'static str| {
+            let path = path.to_owned();
+            Err(StoreError::Gone { path, how })
+        };
+        let links = self.file.metadata().map_err(|reason| at(path, reason))?;
+        if links.nlink() == 0 {
+            return gone("was deleted");
+        }
+        match fs::metadata(path) {
+            Ok(found) if identity(&found) == self.identity => Ok(()),
+            Ok(_) => gone("was replaced by another file"),
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound => gone("was moved away"),
+            Err(reason) => Err(at(path, reason)),
+        }
+    }
+
+    /// The bytes of the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |found| found.len())
+    }
+}
+
+fn identity(of: &fs::Metadata) -> (u64, u64) {
+    (of.dev(), of.ino())
+}
+
+/// Where a directory has its lock.
+pub(super) fn lock_path(directory: &Path) -> PathBuf {
+    directory.join(LOCK)
+}
+
+/// Digits of the largest number.
+const DIGITS: usize = 20;
