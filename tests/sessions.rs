@@ -185,12 +185,20 @@ fn ipmi_1_5_follows_2_0_where_that_is_allowed_and_there_is_no_2_0() {
         suites: vec![],
         ..settings()
     };
-    let mut world = World::new(no_suite, Mood::default(), login.clone());
+    let mut world = World::new(no_suite.clone(), Mood::default(), login.clone());
     let opened = world.open().expect("a session");
     assert_eq!(opened.protocol, Spoken::V15(AuthType::Md5));
     let evidence = opened.evidence.join("; ");
     assert!(evidence.contains("fell back to IPMI 1.5"), "{evidence}");
     assert!(evidence.contains("suite 17 refused"), "{evidence}");
+
+    // Where 2.0 worked once, whoever answers with less is not the BMC.
+    for weaker in [only_15.clone(), no_suite] {
+        let mut world = World::new(weaker, Mood::default(), login.clone());
+        world.session.recall(Some(SuiteId(17)), Quirks::NONE);
+        world.open().expect_err("no session");
+        assert_eq!(challenges(&world), 0);
+    }
 
     // Where 2.0 works, it is 2.0.
     let mut world = World::new(settings(), Mood::default(), login);

@@ -92,6 +92,11 @@ impl RackHandle {
         RackHandle { daemon, who }
     }
 
+    /// Whether it is a user of this host who asks, over the Unix socket.
+    pub fn is_asked_on_this_host(&self) -> bool {
+        self.who.uid.is_some()
+    }
+
     /// Every node.
     pub async fn nodes(&self) -> Asked<Vec<NodeView>> {
         self.ask(Call::Nodes).await

@@ -241,6 +241,14 @@ impl Keys {
     /// Which IPMI, with the authentication of 1.5.
     fn protocol(&self, findings: &mut Findings<'_>) -> Protocol {
         let protocol = value(&self.protocol, Protocol::V20);
+        if let Some(typed) = &self.protocol
+            && typed.value != Protocol::V20
+        {
+            findings.warn(
+                &typed.span,
+                "IPMI 1.5 encrypts nothing, and its codes can be guessed offline: use it where a BMC has no other",
+            );
+        }
         let Some(choice) = &self.auth_choice else {
             return protocol;
         };

@@ -139,6 +139,11 @@ pub fn main() -> ExitCode {
         .warnings
         .iter()
         .for_each(|warning| log::warn!("{warning}"));
+    if nix::unistd::geteuid().is_root() {
+        log::warn!(
+            "running as root, which nothing here needs: a service of its own user can do less harm (User=rackbmcd)"
+        );
+    }
     limits::harden();
     kernel::share_one_heap();
     let listeners = 1 + u64::from(configuration.api.tcp.is_some());
@@ -196,7 +201,7 @@ fn verify_audit(state_dir: &Path) -> ExitCode {
         eprintln!("{}: there is no journal", state_dir.display());
         return ExitCode::FAILURE;
     }
-    match Store::open(state_dir).and_then(|mut store| audit::verify(&mut store)) {
+    match Store::open_to_look(state_dir).and_then(|mut store| audit::verify(&mut store)) {
         Ok((head, breaches)) if breaches.is_empty() => {
             println!(
                 "the audit trail is whole: {} records, the newest {}",

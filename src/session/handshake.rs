@@ -481,7 +481,7 @@ impl Handshake {
 
     /// Gives up after silence.
     pub(super) fn silent_to_the_end(self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
-        if ctx.settings.protocol == Protocol::V20ThenV15 && self.heard.is_some() {
+        if may_fall_back(ctx) && self.heard.is_some() {
             return self.fall_back(ctx);
         }
         let error = match self.is_doubtful(ctx) {
@@ -613,7 +613,7 @@ impl Handshake {
         let no_v20 = ctx.memory.capabilities.is_some_and(|offers| !offers.v20());
         match ctx.settings.protocol {
             Protocol::V15(_) => self.login(ctx),
-            Protocol::V20ThenV15 if no_v20 && believed => self.login(ctx),
+            Protocol::V20ThenV15 if no_v20 && believed && may_fall_back(ctx) => self.login(ctx),
             _ => self.open_session(ctx),
         }
     }
@@ -649,6 +649,12 @@ pub(super) fn outside_response(body: &[u8], checksums: Checksums) -> Option<mess
 /// Whether `response` answers a command of this kind.
 pub(super) fn is_answer<C: Command>(response: &message::Response) -> bool {
     response.net_fn == C::NET_FN | 1 && response.command == C::NUMBER
+}
+
+/// Whether IPMI 1.5 may follow: never where 2.0 worked once, or whoever answers in the BMC's place could choose the weaker
+/// one.
+pub(super) fn may_fall_back(ctx: &Context<'_>) -> bool {
+    ctx.settings.protocol == Protocol::V20ThenV15 && !ctx.memory.had_v20
 }
 
 /// How many copies of the question for capabilities leave before the handshake goes on without.

@@ -17,6 +17,8 @@ pub(super) struct Memory {
     pub(super) quirks: Quirks,
     /// What the last session that opened spoke.
     pub(super) spoken: Option<Spoken>,
+    /// A session of IPMI 2.0 opened once.
+    pub(super) had_v20: bool,
     /// How often the BMC refused our RAKP 3 although its own RAKP 2 showed that the password is right, since the last
     /// session. It counts them, too.
     pub(super) codes_refused: u32,

@@ -131,12 +131,14 @@ impl Session {
     /// Both are tried first, and given up where they do not hold any more.
     pub fn recall(&mut self, suite: Option<SuiteId>, quirks: Quirks) {
         self.memory.spoken = suite.map(Spoken::V20);
+        self.memory.had_v20 = suite.is_some();
         self.memory.quirks = quirks;
     }
 
     /// Forgets what was learned of the BMC: the next log-in begins as the configuration says.
     pub fn unlearn(&mut self) {
         self.memory.spoken = None;
+        self.memory.had_v20 = false;
         self.memory.quirks = Quirks::NONE;
         self.memory.capabilities = None;
         self.memory.capabilities_ignored = false;

@@ -248,6 +248,7 @@ impl Handshake {
         ctx.memory.capabilities_ignored =
             ctx.memory.capabilities.is_none() && !self.questions.is_empty();
         ctx.memory.spoken = Some(privilege.spoken);
+        ctx.memory.had_v20 |= matches!(privilege.spoken, Spoken::V20(_));
         let opened = Opened {
             protocol: privilege.spoken,
             privilege: granted,

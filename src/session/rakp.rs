@@ -1,12 +1,11 @@
 //! Open Session and RAKP 1 to 4 (§13.17 to §13.23): what each reply leads to, and what each refusal means. Sending them
 //! again is in `resend`, what follows RAKP 3 in `proof`.
 
-use super::handshake::{Context, Handshake, Progress, Step, Verdict};
+use super::handshake::{Context, Handshake, Progress, Step, Verdict, may_fall_back};
 use super::key_exchange::Transcript;
 use super::proof::Proof;
 use super::quirk::Quirk;
 use super::resend::Whose;
-use super::settings::Protocol;
 use super::vocabulary::{Dropped, OpenError};
 use crate::ipmi::open_session::{self, Refused};
 use crate::ipmi::payload::PayloadType;
@@ -282,7 +281,7 @@ impl Handshake {
             };
             return self.fail(error, ctx);
         }
-        if ctx.settings.protocol == Protocol::V20ThenV15 {
+        if may_fall_back(ctx) {
             return self.fall_back(ctx);
         }
         let words = |(id, verdict): &(_, Verdict)| match verdict {

@@ -283,5 +283,6 @@ fn what_is_weak_is_allowed_and_warned_about() {
     let config = load(&with_password(
         "protocol = \"1.5\"\nipmi15_auth = \"password\"",
     ));
-    assert!(config.warnings[0].contains("7:15: this authentication protects nothing"));
+    assert!(config.warnings[0].contains("6:12: IPMI 1.5 encrypts nothing"));
+    assert!(config.warnings[1].contains("7:15: this authentication protects nothing"));
 }
