@@ -309,3 +309,28 @@ fn whether_a_bmc_that_was_told_to_restart_did_so_is_told_later() {
         assert_eq!(faults, 0, "{told:#?}");
     }
 }
+
+#[test]
+fn each_reading_of_the_power_tells_of_the_chassis_too() {
+    let mut world = world();
+    order(&mut world, Order::Identify(None)).expect("accepted");
+    order(&mut world, Order::SetRestorePolicy(RestorePolicy::AlwaysOn)).expect("accepted");
+    order(&mut world, Order::ReadPower).expect("read");
+    let explanation = match world.call(Call::Explain("n01".into())) {
+        Ok(Answer::Explanation(found)) => found,
+        other => panic!("{other:?}"),
+    };
+    let chassis = explanation.chassis.expect("it was read");
+    assert_eq!(chassis.restore_policy, Some(RestorePolicy::AlwaysOn));
+    assert_eq!(chassis.identify, Some(Light::On));
+    let facts: Vec<&str> = explanation
+        .facts
+        .iter()
+        .map(|fact| fact.head.as_str())
+        .collect();
+    for head in ["chassis faults", "identify light", "last power event"] {
+        assert!(facts.contains(&head), "{facts:?}");
+    }
+    let figures = world.rack().figures(rackbmcd::time::Instant::START);
+    assert_eq!(figures.chassis, [("n01".to_owned(), chassis)]);
+}

@@ -2,7 +2,6 @@
 //!
 //! Driven by the rest of `bmc` after each input to the session. Here an order becomes its report.
 
-use super::Bmc;
 use super::queue::{Job, OVERDUE, Overdue};
 use super::report::{is_doubtful, silence, trouble_of};
 use super::script::Step;
@@ -10,6 +9,7 @@ use super::settings::GRACE;
 use super::translate::kind;
 use super::upkeep::jittered;
 use super::vocabulary::{self, Delivery, Order, RefusalKind, Report, Trouble};
+use super::{Bmc, translate};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
 use crate::session::{Event, OpenError, RequestId};
@@ -219,6 +219,9 @@ impl Bmc {
                 Some(back) => job = back,
                 None => return,
             }
+        }
+        if completion.is_ok() && translate::is_chassis_status(&job.script.request()) {
+            self.chassis_status = Some((now, data.to_vec()));
         }
         match job.script.handle(completion, data) {
             Step::Next { pause } => {

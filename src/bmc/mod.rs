@@ -93,6 +93,8 @@ pub struct Bmc {
     level_request: Option<RequestId>,
     /// Whether it is to be told that the BMC is another one.
     alarmed: bool,
+    /// The last answer to Get Chassis Status, and when it came.
+    chassis_status: Option<(Instant, Vec<u8>)>,
     /// Why the BMC is taken for another node's, too.
     shared: Option<String>,
     /// Whether the name is to be looked up again, whenever that was done last.
@@ -138,6 +140,7 @@ impl Bmc {
             overdue: VecDeque::new(),
             level_request: None,
             alarmed: false,
+            chassis_status: None,
             shared: None,
             address_stale: false,
             keepalive: None,
@@ -429,6 +432,12 @@ impl Bmc {
     /// How often it is asked, and why, for explanations.
     pub fn pace_in_words(&self) -> String {
         self.pace.in_words()
+    }
+
+    /// What the last answer about the chassis said, and when it came: each reading of the power brings one.
+    pub fn chassis(&self) -> Option<(Instant, vocabulary::Chassis)> {
+        let (at, status) = self.chassis_status.as_ref()?;
+        Some((*at, translate::chassis_status(status)?))
     }
 
     /// How many orders wait or are under way.

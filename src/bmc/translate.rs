@@ -313,6 +313,18 @@ fn chassis([status, capabilities, test]: [Option<&[u8]>; 3]) -> Result<Chassis, 
     })
 }
 
+/// Whether the request asks for the status of the chassis.
+pub(super) fn is_chassis_status(request: &Request) -> bool {
+    type Asked = get_chassis_status::Request;
+    (request.net_fn, request.command) == (Asked::NET_FN, Asked::NUMBER)
+        && request.bridge == Bridge::None
+}
+
+/// What an answer about the chassis says, without what is asked for apart.
+pub(super) fn chassis_status(data: &[u8]) -> Option<Chassis> {
+    chassis([Some(data), None, None]).ok()
+}
+
 fn policy_word(policy: get_chassis_status::RestorePolicy) -> Option<RestorePolicy> {
     match policy {
         get_chassis_status::RestorePolicy::StayOff => Some(RestorePolicy::AlwaysOff),

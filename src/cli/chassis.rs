@@ -4,7 +4,7 @@ use super::App;
 use super::args::{Nodes, Policy};
 use super::exit::{Exit, Failure};
 use super::hands::each;
-use crate::model::{Chassis, Light, RestorePolicy};
+use crate::model::{Chassis, RestorePolicy};
 use serde_json::{Value, json};
 
 /// `chassis status`.
@@ -21,39 +21,11 @@ pub async fn status(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
 }
 
 fn chassis_in_words(chassis: &Chassis) -> String {
-    let listed = |words: &[String]| match words {
-        [] => "none".to_owned(),
-        words => words.join(", "),
-    };
-    let mut words = vec![
-        format!("power {}", chassis.power),
-        format!("faults: {}", listed(&chassis.faults)),
-    ];
-    words.extend(
-        chassis
-            .self_test
-            .as_ref()
-            .map(|test| format!("self test: {test}")),
-    );
-    let policy = chassis
-        .restore_policy
-        .map_or("not known", RestorePolicy::name);
-    words.push(format!("when mains power comes back: {policy}"));
-    words.extend(chassis.identify.map(|light| {
-        let light = match light {
-            Light::Off => "off",
-            Light::Timed => "on for a while",
-            Light::On => "on",
-        };
-        format!("identify light {light}")
-    }));
-    if let Some(locked) = chassis
-        .locked_buttons
-        .as_ref()
-        .filter(|locked| !locked.is_empty())
-    {
-        words.push(format!("locked buttons: {}", listed(locked)));
-    }
+    let facts = chassis.facts().into_iter();
+    let words: Vec<String> = [format!("power {}", chassis.power)]
+        .into_iter()
+        .chain(facts.map(|(head, text)| format!("{head}: {text}")))
+        .collect();
     words.join("; ")
 }
 

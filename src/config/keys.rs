@@ -63,6 +63,7 @@ pub(super) struct Keys {
     settle: Option<At<Duration>>,
     rollback_settle: Option<At<Duration>>,
     pub nmi: Option<At<bool>>,
+    power_off: Option<At<bool>>,
     pub nmi_min_interval: Option<At<Duration>>,
     nmi_watch: Option<At<Duration>>,
     pub orders_per_second: Option<At<f64>>,
@@ -155,6 +156,7 @@ impl Keys {
             settle,
             rollback_settle,
             nmi: section.flag("nmi", findings),
+            power_off: section.flag("power_off", findings),
             nmi_min_interval,
             nmi_watch,
             orders_per_second: section.number("orders_per_second", 0.01..=100.0, findings),
@@ -178,7 +180,7 @@ impl Keys {
         }
         over!(
             username password bmc_key privilege suites protocol auth_choice quirks port groups patience change_timeout
-            min_off_time on_soft_timeout repeat_soft_after hard_after settle rollback_settle nmi nmi_min_interval
+            min_off_time on_soft_timeout repeat_soft_after hard_after settle rollback_settle nmi power_off nmi_min_interval
             nmi_watch orders_per_second burst keepalive idle_close identity auth_failures auth_hold
             breaker_after breaker_retry
         )
@@ -295,6 +297,7 @@ impl Keys {
             repeat_soft_after: self.repeat_soft_after.as_ref().map(|at| at.value),
             hard_after: self.hard_after.as_ref().map(|at| at.value),
             nmi_watch: value(&self.nmi_watch, usual.nmi_watch),
+            never_off: !value(&self.power_off, true),
             ..usual
         };
         for (key, at) in [

@@ -1,6 +1,6 @@
 //! The text of `/metrics` (OpenMetrics), made from what the daemon knows already: a scrape never touches a BMC.
 
-use crate::model::{Trouble, Word};
+use crate::model::{Chassis, Light, Trouble, Word};
 use crate::rack::call::{HealthView, NodeView, PowerState};
 use crate::rack::{Counters, Durations, Figures};
 use crate::time::WallTime;
@@ -41,7 +41,8 @@ impl Collector for Snapshot {
         self.encode_counters(&mut encoder)?;
         self.encode_durations(&mut encoder)?;
         self.encode_figures(&mut encoder)?;
-        self.encode_nodes(&mut encoder)
+        self.encode_nodes(&mut encoder)?;
+        self.encode_chassis(&mut encoder)
     }
 }
 
@@ -381,6 +382,70 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// What BMCs say of the chassis: a series for each thing that is wrong, and for each word that stands.
+    fn encode_chassis(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+        let rack = self.health.rack.as_str();
+        let said = |name: &'static str, words: &dyn Fn(&Chassis) -> Vec<String>| {
+            let mut values = Vec::new();
+            for (node, chassis) in &self.figures.chassis {
+                let words = words(chassis).into_iter();
+                values.extend(words.map(|word| {
+                    let labels = [("node", node.clone()), (name, word)];
+                    let [node, said] = labels;
+                    ([node, said, ("rack", rack.to_owned())], 1i64)
+                }));
+            }
+            values
+        };
+        let faults = said("fault", &|chassis| chassis.faults.clone());
+        family(
+            encoder,
+            "chassis_fault",
+            "Faults that the BMC tells of.",
+            None,
+            &faults,
+        )?;
+        let policies = said("policy", &|chassis| {
+            let policy = chassis
+                .restore_policy
+                .map(|policy| policy.name().to_owned());
+            policy.into_iter().collect()
+        });
+        family(
+            encoder,
+            "restore_policy",
+            "What the machine does when mains power comes back.",
+            None,
+            &policies,
+        )?;
+        let events = said("event", &|chassis| chassis.last_power_event.clone());
+        family(
+            encoder,
+            "last_power_event",
+            "What the last change of power came from, as the BMC says.",
+            None,
+            &events,
+        )?;
+        let lights: Vec<_> = self
+            .figures
+            .chassis
+            .iter()
+            .filter_map(|(node, chassis)| {
+                let labels = [("node", node.as_str()), ("rack", rack)];
+                Some((labels, i64::from(chassis.identify? != Light::Off)))
+            })
+            .collect();
+        family(
+            encoder,
+            "identify_light",
+            "Whether the identify light is on; nothing where the BMC does not say.",
+            None,
+            &lights,
+        )
+    }
+}
+
 /// A moment as Prometheus writes it.
 fn seconds(at: WallTime) -> f64 {
     at.unix_micros() as f64 / 1e6
@@ -453,6 +518,19 @@ mod tests {
                 tasks: [("queued", 4)].into(),
                 waiting_orders: 5,
                 resends: 6,
+                chassis: vec![(
+                    "n1".to_owned(),
+                    Chassis {
+                        power: crate::model::Power::On,
+                        restore_policy: Some(crate::model::RestorePolicy::Previous),
+                        identify: Some(Light::Timed),
+                        faults: vec!["fan".to_owned()],
+                        last_power_event: vec!["overload".to_owned()],
+                        locked_buttons: None,
+                        capabilities: None,
+                        self_test: None,
+                    },
+                )],
                 ..Figures::default()
             },
             sockets: 1,
@@ -481,6 +559,10 @@ mod tests {
             "rackbmc_unasked_power_changes_total{rack=\"r1\"} 0",
             "rackbmc_configuration_refused{rack=\"r1\"} 0",
             "rackbmc_resends_total{rack=\"r1\"} 6",
+            "rackbmc_chassis_fault{node=\"n1\",fault=\"fan\",rack=\"r1\"} 1",
+            "rackbmc_restore_policy{node=\"n1\",policy=\"previous\",rack=\"r1\"} 1",
+            "rackbmc_last_power_event{node=\"n1\",event=\"overload\",rack=\"r1\"} 1",
+            "rackbmc_identify_light{node=\"n1\",rack=\"r1\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }

@@ -49,3 +49,33 @@ pub struct Chassis {
     /// What the BMC's test of itself came to, in words; null where the BMC does not say.
     pub self_test: Option<String>,
 }
+
+impl Chassis {
+    /// What is said of faults, power and light, a head and words each; nothing of what is not known.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let listed = |words: &[String]| match words {
+            [] => "none".to_owned(),
+            words => words.join(", "),
+        };
+        let light = self.identify.map(|light| match light {
+            Light::Off => "off",
+            Light::Timed => "on for a while",
+            Light::On => "on",
+        });
+        let locked = self.locked_buttons.as_ref().filter(|all| !all.is_empty());
+        [
+            ("chassis faults", Some(listed(&self.faults))),
+            ("self test", self.self_test.clone()),
+            (
+                "when mains power comes back",
+                self.restore_policy.map(|policy| policy.name().to_owned()),
+            ),
+            ("last power event", Some(listed(&self.last_power_event))),
+            ("identify light", light.map(str::to_owned)),
+            ("locked buttons", locked.map(|all| listed(all))),
+        ]
+        .into_iter()
+        .filter_map(|(head, text)| Some((head, text?)))
+        .collect()
+    }
+}

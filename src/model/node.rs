@@ -1,7 +1,9 @@
 //! A node and its BMC as they are shown.
 
 use super::words::{Word, Words, words};
-use super::{BootDevice, Operation, Power, PowerState, Target, TaskId, Trouble, seconds, stamp};
+use super::{
+    BootDevice, Chassis, Operation, Power, PowerState, Target, TaskId, Trouble, seconds, stamp,
+};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -200,6 +202,8 @@ pub struct Explanation {
     pub boot_device: Option<Word<BootDevice>>,
     /// The GUIDs of the BMC, where it is another one than before.
     pub identity: Option<BmcChange>,
+    /// What the BMC said last of the chassis, without what it does not say with each reading of the power.
+    pub chassis: Option<Chassis>,
 }
 
 /// A BMC is another one than before.

@@ -38,6 +38,8 @@ pub struct Settings {
     pub boot: Option<Boot>,
     /// A reset or a cycle switches on a machine that is off.
     pub on_if_off: bool,
+    /// The machine is never to be switched off, because its BMC would go with it.
+    pub never_off: bool,
 }
 
 /// What a machine boots from next.
@@ -77,6 +79,7 @@ impl Default for Settings {
             nmi_watch: Duration::from_secs(60),
             boot: None,
             on_if_off: false,
+            never_off: false,
         }
     }
 }

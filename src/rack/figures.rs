@@ -4,7 +4,7 @@ use super::call::HistoryEntry;
 use super::clock::Moment;
 use super::task::Task;
 use crate::bmc::vocabulary::Report;
-use crate::model::HistoryKind;
+use crate::model::{Chassis, HistoryKind};
 use crate::power::State;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,6 +75,8 @@ pub struct Figures {
     pub lost: u64,
     /// Copies of requests that were sent to them.
     pub resends: u64,
+    /// What BMCs said last of the chassis, by the name of the node.
+    pub chassis: Vec<(String, Chassis)>,
 }
 
 impl Counters {

@@ -194,9 +194,12 @@ impl Node {
     /// The operations that it does not take.
     pub(super) fn lacks(&self, now: Instant) -> Vec<Lack> {
         let lacks = |operation| {
-            let because = if self.forbids(operation) {
+            let because = if self.forbids(operation).is_some() {
                 LackReason::Configuration
-            } else if self.bmc.lacks(&power::special_order(operation)?, now) {
+            } else if self
+                .bmc
+                .lacks(&power::special_order(self.carries_out(operation))?, now)
+            {
                 LackReason::Bmc
             } else {
                 return None;
@@ -206,9 +209,23 @@ impl Node {
         Operation::ALL.into_iter().filter_map(lacks).collect()
     }
 
-    /// Whether the configuration forbids an operation on it.
-    pub(super) fn forbids(&self, operation: Operation) -> bool {
-        operation == Operation::InjectNmi && !self.settings.nmi
+    /// The key of the configuration that forbids an operation on it.
+    pub(super) fn forbids(&self, operation: Operation) -> Option<&'static str> {
+        match operation {
+            Operation::InjectNmi => (!self.settings.nmi).then_some("nmi"),
+            Operation::PowerOff | Operation::SoftPowerOff | Operation::SoftReboot => {
+                self.settings.power.never_off.then_some("power_off")
+            }
+            Operation::PowerOn | Operation::Reboot | Operation::Reset | Operation::Cycle => None,
+        }
+    }
+
+    /// How an operation is carried out on it: where the BMC goes off with the machine, a reboot is the BMC's own cycle.
+    pub(super) fn carries_out(&self, operation: Operation) -> Operation {
+        match operation {
+            Operation::Reboot if self.settings.power.never_off => Operation::Cycle,
+            other => other,
+        }
     }
 
     /// Its BMC may be that of another machine from now on: what was learned of it and read of it is not known.

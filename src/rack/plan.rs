@@ -152,6 +152,7 @@ impl Outlook {
             return Outlook::refused(refused.to_string());
         }
         let settings = start::sequence_settings(node, operation, &request.wishes, rack.at.wall);
+        let operation = node.carries_out(operation);
         let longest = settings.longest(operation);
         let power = match report {
             Some(Report::Accepted(Reading::Power(power))) => power,

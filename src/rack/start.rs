@@ -28,11 +28,11 @@ pub(super) fn check(node: &Node, operation: Operation, rack: &Snapshot<'_>) -> R
         return Err(node.locked(task, rack.tasks, &rack.settings.name, rack.at));
     }
     node.check_maintenance(rack.gate)?;
-    if node.forbids(operation) {
+    if let Some(key) = node.forbids(operation) {
         return Err(Refused::Forbidden {
             node: node.settings.name.clone(),
             operation,
-            key: "nmi",
+            key,
         });
     }
     if operation == Operation::InjectNmi {
@@ -92,6 +92,8 @@ pub(super) fn sequence_settings(
         device,
         uefi: wishes.uefi,
     });
+    // A reboot is that, however it is carried out.
+    settings.on_if_off |= operation == Operation::Reboot;
     settings.on_if_off |= wishes.on_if_off || wishes.boot_device.is_some();
     settings
 }
@@ -135,10 +137,11 @@ pub(super) fn make(
     node: &mut Node,
     at: Moment,
 ) -> Task {
-    let operation = request.operation;
+    let operation = node.carries_out(request.operation);
     let name = &node.settings.name;
     log::info!(
-        "{name}: {operation} asked for by {}: task {id}",
+        "{name}: {} asked for by {}: task {id}",
+        request.operation,
         request.who.name
     );
     let identity = Identity {
@@ -157,7 +160,7 @@ pub(super) fn make(
     };
     node.task = Some(id);
     node.memory.last_error = None;
-    let settings = sequence_settings(node, operation, request.wishes, at.wall);
+    let settings = sequence_settings(node, request.operation, request.wishes, at.wall);
     let sequence = Sequence::new(operation, settings).with_earlier(node.earlier(at.wall));
     let mut task = Task::new(identity, node_id, sequence);
     task.named_timeout = request.wishes.timeout.is_some();

@@ -158,6 +158,9 @@ impl Snapshot<'_> {
             *figures.tasks.entry(task.state().name()).or_default() += 1;
         }
         for node in self.inventory.iter() {
+            if let Some((_, chassis)) = node.bmc.chassis() {
+                figures.chassis.push((node.name().to_owned(), chassis));
+            }
             let statistics = node.bmc.session().statistics();
             figures.waiting_orders += node.bmc.backlog() as u64;
             figures.handshakes += statistics.handshakes;
@@ -233,6 +236,15 @@ impl Snapshot<'_> {
         for evidence in &knowledge.evidence {
             fact("found out", evidence.clone());
         }
+        if let Some((at, chassis)) = place.bmc.chassis() {
+            for (head, text) in chassis.facts() {
+                fact(head, format!("{text} ({} s ago)", (now - at).as_secs()));
+            }
+        }
+        if place.settings.power.never_off {
+            let text = "refused: its BMC goes off with the machine (power_off = false)";
+            fact("power off", text.to_owned());
+        }
         for order in place.bmc.lacking(now) {
             fact(
                 "not supported",
@@ -293,6 +305,7 @@ impl Snapshot<'_> {
                 .collect(),
             boot_device: None,
             identity: place.bmc.change(),
+            chassis: place.bmc.chassis().map(|(_, chassis)| chassis),
         }
     }
 }

@@ -112,7 +112,8 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     answer(
         "Explanation",
-        "node:Node facts:[Fact] failures:[Failure] boot_device:string? identity:BmcChange?",
+        "node:Node facts:[Fact] failures:[Failure] boot_device:string? identity:BmcChange? \
+         chassis:ChassisFacts?",
     ),
     answer(
         "BmcChange",

@@ -455,6 +455,7 @@ fn a_closer_look_and_what_is_asked_of_a_bmc() {
                 at: at(3),
                 text: "no answer to RAKP 1, 4 attempts in 5 s".into(),
             }],
+            chassis: None,
             identity: None,
             boot_device: None,
         })))

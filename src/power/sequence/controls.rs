@@ -95,6 +95,13 @@ fn decide(control: Control, sequence: &Sequence) -> Result<(), (RefusalKind, Str
                     format!("{name} was sent and cannot be undone"),
                 ));
             }
+            if knowledge.return_is_forbidden() {
+                return Err((
+                    RefusalKind::CannotBeUndone,
+                    "the node was off at the start, and is never switched off (power_off = false)"
+                        .to_owned(),
+                ));
+            }
             Ok(())
         }
         (Control::Suspend, State::Suspended) => Err((
@@ -184,6 +191,13 @@ fn stopped(then: Then, knowledge: &Knowledge) -> Phase {
                 &format!("rolled back by {by}, with nothing to undo"),
             )
         }
+        Then::Rollback { by } if knowledge.return_is_forbidden() => knowledge.end(
+            State::Aborted,
+            false,
+            &format!(
+                "rollback asked for by {by} while the order was leaving: the node is never switched off (power_off = false), so that it counts as aborted"
+            ),
+        ),
         Then::Rollback { by } => level::go_back(by, knowledge),
     }
 }

@@ -199,6 +199,12 @@ impl Knowledge {
         answered.is_some_and(|at| self.clock.since_begin().saturating_sub(at) <= RECENT)
     }
 
+    /// Whether the way back would switch off a machine that is never to be.
+    pub(super) fn return_is_forbidden(&self) -> bool {
+        let was_off = self.power_at_start == Some(Power::Off);
+        self.settings.never_off && was_off && self.changing_handed()
+    }
+
     /// Whether the last order that changes power was refused.
     pub(super) fn was_refused(&self) -> bool {
         let mut changing = self

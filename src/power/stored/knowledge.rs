@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     boot: Option<Boot>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     on_if_off: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    never_off: bool,
 }
 
 /// What the machine is to boot from: the selector of its boot flags.
@@ -317,6 +319,7 @@ impl From<&running::Settings> for Settings {
             nmi_watch,
             boot,
             on_if_off,
+            never_off,
         } = running;
         Settings {
             patience: *patience,
@@ -332,6 +335,7 @@ impl From<&running::Settings> for Settings {
             suspended_look: *suspended_look,
             nmi_watch: *nmi_watch,
             on_if_off: *on_if_off,
+            never_off: *never_off,
             boot: boot.map(|boot| Boot {
                 selector: boot.device.selector(),
                 uefi: boot.uefi,
@@ -357,6 +361,7 @@ impl From<Settings> for running::Settings {
             nmi_watch,
             boot,
             on_if_off,
+            never_off,
         } = stored;
         running::Settings {
             patience,
@@ -372,6 +377,7 @@ impl From<Settings> for running::Settings {
             suspended_look,
             nmi_watch,
             on_if_off,
+            never_off,
             boot: boot.and_then(|boot| {
                 let device = BootDevice::of_selector(boot.selector)?;
                 Some(running::Boot {
