@@ -248,6 +248,12 @@ impl Node {
             self.bmc.set_wanted(task.state() != State::Suspended, now);
             let name = &self.settings.name;
             log::info!("{name}: taking up task {}", task.identity.id);
+            // The task may have read the machine after the node was last written down.
+            let reading = task.last_reading();
+            let before = self.memory.reading.map(|(_, at)| at);
+            if reading.map(|(_, at)| at) > before {
+                self.memory.reading = reading;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use super::gate::{Turn, is_inrush};
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
 use super::sync;
-use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
+use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Reading, Report, Trouble};
 use crate::model::{ENDS_KEPT, Word, after_state};
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
@@ -324,6 +324,16 @@ impl Task {
     pub(super) fn has_left(&self) -> bool {
         let mut sent = self.sequence.sent().iter();
         sent.any(|sent| sent.order.changes_power() && sent.handed)
+    }
+
+    /// The power state that it has read last, and when.
+    pub(super) fn last_reading(&self) -> Option<(Power, WallTime)> {
+        let begun = self.identity.started_at?;
+        let mut sent = self.sequence.sent().iter().rev();
+        sent.find_map(|sent| match sent.answer {
+            Some((at, Report::Accepted(Reading::Power(power)))) => Some((power, begun + at)),
+            _ => None,
+        })
     }
 
     /// The answer for the caller of an NMI, where there is one by now: what the BMC said to it, or that the task ended

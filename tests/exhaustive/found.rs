@@ -5,7 +5,7 @@ use crate::Plan;
 use crate::fault::{Act, Fault};
 use crate::scene::{Scene, Turn};
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::power::Operation;
+use rackbmcd::power::{Control, Operation};
 
 /// Tells the scene with each of these faults.
 fn tell(scene: Scene, wanted: impl Fn(Fault) -> bool) {
@@ -50,5 +50,23 @@ fn one_reading_is_not_believed() {
             };
             tell(scene, |fault| matches!(fault, Fault::WrongReading(1..=4)));
         }
+    }
+}
+
+#[test]
+fn what_a_task_read_before_a_kill_is_known_after_it_and_put_down_to_nobody_else() {
+    let plan = Plan {
+        scene: Scene {
+            operation: Operation::SoftReboot,
+            on: true,
+            turn: Turn::Used(Control::Suspend),
+        },
+        faults: Vec::new(),
+    };
+    let length = plan.tell().unwrap_or_else(|why| panic!("{why}"));
+    for event in 0..length.events {
+        let killed = plan.with(Fault::Act(event, Act::Kill));
+        let aborted = killed.with(Fault::Act(event + 4, Act::Use(Control::Abort)));
+        aborted.tell().unwrap_or_else(|why| panic!("{why}"));
     }
 }

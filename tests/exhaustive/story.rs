@@ -245,7 +245,10 @@ impl Story {
 
     /// Some time later: what is shown is so, what was done has stayed, and the disk knows it.
     fn settle(&mut self) -> Result<(), String> {
-        self.watched.run(secs(80))?;
+        let end = self.watched.world.now + secs(80);
+        while self.watched.world.now < end {
+            self.run_until(end, |_, _| false)?;
+        }
         let node = self.watched.world.node("n01");
         let on = self.watched.world.is_on("n01");
         let shown = node.power_state;

@@ -101,6 +101,8 @@ impl Story {
             Ok(Answer::Task(task)) => Some(task),
             // It holds as long as this daemon runs.
             Err(Refused::Unremembered(_)) => return Ok(()),
+            // The disk has refused the task itself.
+            Err(Refused::NoSuchTask(_)) if self.task().is_none() => return Ok(()),
             other => return Err(format!("an abort was answered {other:?}")),
         };
         let wrong = |what: &str| {
@@ -124,7 +126,9 @@ impl Story {
         if ended.state.known() != Some(State::Aborted) {
             return wrong(&format!("the task is {}", ended.state));
         }
-        if (shown == PowerState::Error) != (row == Row::Error) {
+        // An error of an abort before it stays until the next sync.
+        let error = row == Row::Error || before.shown == PowerState::Error;
+        if (shown == PowerState::Error) != error {
             return wrong(&format!("{shown:?} is shown"));
         }
         self.watched

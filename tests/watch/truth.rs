@@ -51,6 +51,18 @@ impl Watch {
                 *accepted.entry(order).or_default() += 1;
             }
         }
+        let outcome = sequence.outcome().expect("it has ended");
+        let level = match sequence.operation() {
+            Operation::PowerOn => Some(ChassisOrder::On),
+            Operation::PowerOff => Some(ChassisOrder::Off),
+            _ => None,
+        };
+        if outcome.state == State::Succeeded
+            && may_still_move(outcome)
+            && level.is_some_and(|level| !accepted.contains_key(&level))
+        {
+            return Err("it may still move, and nothing was sent against that".to_owned());
+        }
         for (order, accepted) in accepted {
             let done = |done: &&Executed| {
                 done.order == order && matches!(done.by, By::Console(_)) && done.at >= seen.created
@@ -175,13 +187,18 @@ fn wanted(operation: Operation) -> Option<Power> {
     }
 }
 
-/// The state of the machine on which a success rests, unless it says itself that this may change.
+/// The state of the machine on which a success rests, unless it says itself that this may change. A hard off has the
+/// last word: whoever fences relies on it.
 fn rests_on(operation: Operation, outcome: &Outcome) -> Option<Power> {
-    let doubted = outcome.text.contains(" may still ");
+    let may = may_still_move(outcome) && operation != Operation::PowerOff;
     match outcome.state {
-        State::Succeeded if !doubted => wanted(operation),
+        State::Succeeded if !may => wanted(operation),
         _ => None,
     }
+}
+
+fn may_still_move(outcome: &Outcome) -> bool {
+    outcome.text.contains(" may still ")
 }
 
 fn chassis_order(order: &Order) -> Option<ChassisOrder> {
