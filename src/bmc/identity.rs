@@ -67,11 +67,13 @@ impl Known {
 
     /// The GUID of the BMC that was there last, where it says who that is.
     fn present(&self) -> Option<Uuid> {
-        match (self.unstable, self.changed) {
+        let there = match (self.unstable, self.changed) {
             (true, _) => None,
             (false, true) => self.other,
             (false, false) => self.guid,
-        }
+        };
+        // Where all bytes are alike two BMCs may well have the same one and be two.
+        there.filter(|guid| !counts_by(0, guid.as_bytes()))
     }
 
     fn accept(&mut self, guid: Uuid) {
@@ -83,11 +85,16 @@ impl Known {
     }
 }
 
-/// A GUID that tells BMCs apart: not the ones of BMCs that have none (OpenBMC counts from 01h to 10h; others have sixteen
-/// times the same byte).
+/// A GUID whose change tells of another BMC: not the ones of BMCs that have none (OpenBMC counts from 01h to 10h; others
+/// have zeros or ones only).
 fn telling(bytes: [u8; 16]) -> Option<Uuid> {
-    let counts_by = |step: u8| bytes.is_sorted_by(|a, b| a.checked_add(step) == Some(*b));
-    (!counts_by(0) && !counts_by(1)).then(|| Uuid::from_bytes(bytes))
+    let empty = [[0; 16], [0xFF; 16]].contains(&bytes);
+    (!empty && !counts_by(1, &bytes)).then(|| Uuid::from_bytes(bytes))
+}
+
+/// Whether each byte is the one before and so much more.
+fn counts_by(step: u8, bytes: &[u8; 16]) -> bool {
+    bytes.is_sorted_by(|a, b| a.checked_add(step) == Some(*b))
 }
 
 impl Bmc {
@@ -252,6 +259,8 @@ mod tests {
         for first in [0, 1, 0x40] {
             assert_eq!(telling(std::array::from_fn(|at| at as u8 + first)), None);
         }
-        assert!(telling(*b"simulated-bmc-00").is_some());
+        for guid in [*b"simulated-bmc-00", [b'A'; 16]] {
+            assert!(telling(guid).is_some(), "{guid:?}");
+        }
     }
 }
