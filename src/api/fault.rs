@@ -372,6 +372,13 @@ impl From<Refused> for Fault {
             Refused::Unremembered(_) => {
                 fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unremembered)
             }
+            Refused::Withdrawn { task, .. } => {
+                let fault = fault(StatusCode::GATEWAY_TIMEOUT, ErrorKind::Store);
+                match task {
+                    Some(task) => fault.on_task(task),
+                    None => fault,
+                }
+            }
             Refused::Stopping => fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Stopping),
             Refused::Bmc { node, code, .. } => {
                 fault(StatusCode::BAD_GATEWAY, ErrorKind::BmcRefused)

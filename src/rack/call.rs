@@ -375,6 +375,18 @@ pub enum Refused {
         "it was done and holds as long as this daemon runs, but after a restart it may be as before: the journal cannot be written: {0}"
     )]
     Unremembered(String),
+    /// The disk hung before the record of what was asked for was durable, and it was withdrawn.
+    #[error(
+        "withdrawn, nothing was sent: {why}. What was written of it may be on the disk all the same: if the daemon dies \
+         before that answers, it may still happen after the next start{}",
+        .task.map(|task| format!(" (rackbmc task {task})")).unwrap_or_default()
+    )]
+    Withdrawn {
+        /// The task, where it is one.
+        task: Option<TaskId>,
+        /// What the disk does.
+        why: String,
+    },
     /// The daemon is going down.
     #[error("the daemon is shutting down; ask again when it is back")]
     Stopping,

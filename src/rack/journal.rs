@@ -7,7 +7,9 @@
 //! the disk was full is not forgotten.
 
 use super::record::{Table, Write};
+use crate::time::Instant;
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// Counts what was put down and what is durable, and keeps what waits in between.
 #[derive(Debug)]
@@ -26,6 +28,9 @@ pub(super) struct Journal<P> {
     /// Entries that cannot be read: they stay as they are until a person discards them.
     sealed: BTreeSet<(Table, String)>,
     trouble: Option<String>,
+    /// Since when a ticket has been waiting for the disk, and whether that is too long.
+    waiting: Option<Instant>,
+    hangs: bool,
 }
 
 impl<P> Journal<P> {
@@ -40,6 +45,8 @@ impl<P> Journal<P> {
             parked: VecDeque::new(),
             sealed: BTreeSet::new(),
             trouble: None,
+            waiting: None,
+            hangs: false,
         }
     }
 
@@ -100,6 +107,7 @@ impl<P> Journal<P> {
 
     /// What may happen now that every ticket up to `ticket` is durable.
     pub(super) fn durable(&mut self, ticket: u64) -> Vec<P> {
+        self.answered();
         self.trouble = None;
         self.taken_again = true;
         self.settled(ticket);
@@ -108,6 +116,7 @@ impl<P> Journal<P> {
 
     /// What must not happen, because the tickets up to `ticket` could not be written.
     pub(super) fn failed(&mut self, ticket: u64, why: String) -> Vec<P> {
+        self.answered();
         self.trouble = Some(why);
         for write in self.settled(ticket) {
             let newer = self.under_way.iter().flat_map(|(_, writes)| writes);
@@ -119,6 +128,57 @@ impl<P> Journal<P> {
             }
         }
         self.take_parked(ticket)
+    }
+
+    fn answered(&mut self) {
+        if std::mem::take(&mut self.hangs) {
+            log::warn!("the disk answers again");
+        }
+        self.waiting = None;
+    }
+
+    /// Looks at the disk's time. One that hangs is trouble until it answers; the time in which the daemon stood still is
+    /// nobody's: see [`Journal::watch_anew`].
+    pub(super) fn watch(&mut self, now: Instant) {
+        if self.under_way.is_empty() && self.gathered.is_empty() {
+            self.waiting = None;
+            return;
+        }
+        let since = *self.waiting.get_or_insert(now);
+        if !self.hangs && now >= since + HANGS {
+            self.hangs = true;
+            let text = format!("the disk has not answered for {} s", HANGS.as_secs());
+            log::error!("the journal cannot be written: {text}");
+            self.trouble.get_or_insert(text);
+        }
+    }
+
+    /// The disk has its time once more.
+    pub(super) fn watch_anew(&mut self, now: Instant) {
+        self.waiting = self.waiting.map(|_| now);
+    }
+
+    /// When a disk that has not answered yet hangs.
+    pub(super) fn next_watch(&self) -> Option<Instant> {
+        let waiting = self.waiting.filter(|_| !self.hangs);
+        waiting.map(|since| since + HANGS)
+    }
+
+    /// Takes out what waits for a disk that hangs, and is not to wait any longer.
+    pub(super) fn take_hanging(&mut self, tired: impl Fn(&P) -> bool) -> Vec<P> {
+        match self.hangs {
+            true => self.take_parked_if(tired),
+            false => Vec::new(),
+        }
+    }
+
+    /// Takes out what is not to wait any longer.
+    pub(super) fn take_parked_if(&mut self, wanted: impl Fn(&P) -> bool) -> Vec<P> {
+        let parked = std::mem::take(&mut self.parked);
+        let (taken, left): (VecDeque<_>, _) =
+            parked.into_iter().partition(|(_, parked)| wanted(parked));
+        self.parked = left;
+        taken.into_iter().map(|(_, parked)| parked).collect()
     }
 
     /// Why nothing can be written at the moment.
@@ -166,6 +226,9 @@ impl<P> Journal<P> {
         self.refused.retain(others);
     }
 }
+
+/// A commit that takes longer is trouble.
+const HANGS: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -402,6 +402,7 @@ impl Rack {
     /// The caller has gone away: nobody waits for its answer.
     pub fn forget_call(&mut self, call: CallId) {
         self.outbox.waits.forget(call);
+        self.withdraw_for(call);
         self.tasks.history.forget_call(call);
         for node in self.inventory.iter_mut() {
             node.fresh_calls.retain(|(waiting, _)| *waiting != call);
@@ -525,6 +526,7 @@ impl Rack {
         );
         log::warn!("{text}");
         self.announce(EventKind::Rack, text, at);
+        self.ledger.journal.watch_anew(now);
         for id in self.tasks.active_ids() {
             if let Some(task) = self.tasks.get_mut(id) {
                 task.sequence.handle_absence(now);
@@ -606,6 +608,7 @@ impl Rack {
         [
             self.inventory.next_timer(),
             self.ledger.next_heartbeat(),
+            self.ledger.journal.next_watch(),
             self.gate.next(),
             self.outbox.waits.next(),
             self.leaving.next(),

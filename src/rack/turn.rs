@@ -26,6 +26,7 @@ use crate::power::{Control, Refusal, State};
 impl Rack {
     /// The last part of every input: who may begin now begins, and who waited hears of it.
     pub(super) fn finish(&mut self, at: Moment) {
+        self.give_up_hanging(at);
         self.outbox.transmits.extend(self.leaving.drain(at.now));
         while let Some(outgoing) = self.gate.next_held(at.now) {
             leave(
@@ -401,13 +402,7 @@ impl Rack {
                 Some(Owner::Sync | Owner::Fresh | Owner::Plan(..)) | None => {}
             },
             Parked::Admit(tasks, call, reply) => {
-                // The caller of an NMI may have its answer: it waits five seconds only.
-                let waits = |id: &TaskId| self.tasks.get(*id).is_some_and(|t| t.nmi_call.is_some());
-                let answered = matches!(reply, Reply::Nmi) && !tasks.iter().any(waits);
-                for id in tasks {
-                    self.drop_task(id);
-                }
-                if !answered {
+                if self.withdraw_unadmitted(tasks, &reply) {
                     self.outbox
                         .answer(call, Err(Refused::Store(why.to_owned())));
                 }
@@ -420,6 +415,52 @@ impl Rack {
             // What is on the disk can still be read.
             Parked::ReadHistory { node, limit, call } => {
                 self.tasks.history.read(node, limit, call);
+            }
+        }
+    }
+
+    /// Nobody waits for a disk that hangs: what was asked for is withdrawn, and what was done is said to be unremembered.
+    /// Orders of tasks wait on.
+    fn give_up_hanging(&mut self, at: Moment) {
+        self.ledger.journal.watch(at.now);
+        let tired = |parked: &Parked| !matches!(parked, Parked::Order(_));
+        for parked in self.ledger.journal.take_hanging(tired) {
+            let why = self.ledger.journal.trouble().unwrap_or_default().to_owned();
+            match parked {
+                // What is under way to the disk may be written yet: its forgetting goes after it.
+                Parked::Admit(tasks, call, reply) => {
+                    let task = tasks.first().copied().filter(|_| tasks.len() == 1);
+                    let refused = Refused::Withdrawn { task, why };
+                    if self.withdraw_unadmitted(tasks, &reply) {
+                        self.outbox.answer(call, Err(refused));
+                    }
+                }
+                parked => self.refuse_parked(parked, &why, at),
+            }
+        }
+    }
+
+    /// Takes tasks back whose first record is not durable; whether their caller still waits for an answer.
+    fn withdraw_unadmitted(&mut self, tasks: Vec<TaskId>, reply: &Reply) -> bool {
+        // The caller of an NMI may have its answer: it waits five seconds only.
+        let waits = |id: &TaskId| self.tasks.get(*id).is_some_and(|t| t.nmi_call.is_some());
+        let answered = matches!(reply, Reply::Nmi) && !tasks.iter().any(waits);
+        for id in tasks {
+            self.drop_task(id);
+        }
+        !answered
+    }
+
+    /// The caller of new tasks has gone before the first record of them was durable: nobody was told yes, and nothing
+    /// comes of them.
+    pub(super) fn withdraw_for(&mut self, call: CallId) {
+        let of_call = |parked: &Parked| matches!(parked, Parked::Admit(_, of, _) if *of == call);
+        for parked in self.ledger.journal.take_parked_if(of_call) {
+            if let Parked::Admit(tasks, _, reply) = parked {
+                log::warn!(
+                    "a client went away before its task was remembered: the task is withdrawn"
+                );
+                self.withdraw_unadmitted(tasks, &reply);
             }
         }
     }

@@ -1,0 +1,218 @@
+//! A disk that hangs, look-ups that hang, and a calendar and a process that do not go on as they should: told in virtual
+//! time where that can show it, and by the real daemon under a shim (`tests/shim/hang.c`) where it cannot.
+
+#[path = "daemon/mod.rs"]
+mod daemon;
+mod world;
+
+use daemon::{Bed, DAEMON, Keys, plan};
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::call::{Call, Refused, Wishes};
+use rackbmcd::sim::{ChassisOrder, Mood, OsMood};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use world::{World, batch_of, secs, who};
+
+#[test]
+fn what_hangs_on_its_way_to_the_disk_is_withdrawn_after_five_seconds_and_named() {
+    let mut world = World::new(70, 2);
+    world.run_for(secs(20));
+    world.commit_takes = secs(36);
+    let asked = world.now;
+    let call = Call::Start {
+        node: "n01".into(),
+        operation: Operation::PowerOff,
+        wishes: Wishes::default(),
+        who: who(),
+    };
+    let refused = world.call(call).expect_err("not remembered");
+    assert!(world.now - asked <= secs(6), "{:?}", world.now - asked);
+    let Refused::Withdrawn { task: Some(_), .. } = refused else {
+        panic!("{refused:?}");
+    };
+    let told = refused.to_string();
+    assert!(
+        told.contains("may still happen") && told.contains("rackbmc task"),
+        "{told}"
+    );
+    world.commit_takes = Duration::from_millis(2);
+    world.run_for(secs(120));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+    // The disk answers: the next one is taken.
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+    // Nothing of the first one is left on the disk.
+    world.crash();
+    world.start();
+    world.run_for(secs(60));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
+}
+
+#[test]
+fn a_batch_whose_caller_has_gone_before_it_was_durable_does_not_begin() {
+    let mut world = World::new(71, 2);
+    world.run_for(secs(20));
+    world.commit_takes = secs(3);
+    let request = batch_of(&["n01", "n02"], Operation::Cycle);
+    let call = world.ask(Call::StartBatch {
+        request,
+        who: who(),
+    });
+    world.run_for(secs(1));
+    world.rack().forget_call(call);
+    world.run_for(secs(60));
+    for node in ["n01", "n02"] {
+        assert_eq!(world.executed(node, ChassisOrder::Cycle), 0);
+    }
+    world.commit_takes = Duration::from_millis(2);
+    let task = world.start_task("n01", Operation::Cycle, Wishes::default());
+    assert_eq!(world.run_task(task, secs(120)).state, State::Succeeded);
+}
+
+#[test]
+fn an_abort_while_the_disk_hangs_holds_and_says_that_it_is_not_remembered() {
+    let mut world = World::new(72, 1);
+    world.mood("n01").os = OsMood::Hangs;
+    world.run_for(secs(20));
+    let task = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    world.run_for(secs(3));
+    world.commit_takes = secs(36);
+    let asked = world.now;
+    let refused = world
+        .control(task, Control::Abort)
+        .expect_err("not remembered");
+    assert!(matches!(refused, Refused::Unremembered(_)), "{refused}");
+    assert!(world.now - asked <= secs(11), "{:?}", world.now - asked);
+    assert_eq!(world.state(task), State::Aborted, "it holds");
+}
+
+/// The shim, built once by each test into the bed's folder.
+fn shimmed(bed: &Bed) -> Command {
+    let library = bed.path("hang.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim/hang.c");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status()
+        .expect("cc is there");
+    assert!(built.success());
+    let mut command = Command::new(DAEMON);
+    command
+        .env("LD_PRELOAD", library)
+        .env("SHIM_DIR", bed.path(""));
+    command
+}
+
+fn set(bed: &Bed, name: &str, number: i64) {
+    let new = bed.path("new");
+    fs::write(&new, number.to_string()).expect("it can be written");
+    fs::rename(new, bed.path(name)).expect("it can be moved");
+}
+
+fn bed() -> Bed {
+    let mood = Mood {
+        os: OsMood::Hangs,
+        ..Mood::default()
+    };
+    Bed::of(
+        [plan("n01", mood.clone()), plan("n02", mood)],
+        &Keys::default(),
+    )
+}
+
+fn json(answer: Option<(u16, String)>) -> (u16, Value) {
+    let (status, text) = answer.expect("an answer");
+    (status, serde_json::from_str(&text).unwrap_or_default())
+}
+
+fn wait_for(bed: &Bed, what: &str, done: impl Fn(&Bed) -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !done(bed) {
+        assert!(Instant::now() < end, "{what}: {}", bed.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_real_disk_that_hangs_is_said_and_nothing_happens_that_was_refused() {
+    let mut bed = bed();
+    let command = shimmed(&bed);
+    bed.start_by(command);
+    set(&bed, "disk", 60_000);
+    let asked = Instant::now();
+    let body = r#"{"node":"n01","operation":"power off"}"#;
+    let (status, said) = json(bed.request("POST", "/v1/tasks", body));
+    assert_eq!(status, 504, "{said}");
+    assert!(said.to_string().contains("it may still happen"), "{said}");
+    assert!(asked.elapsed() < Duration::from_secs(15));
+    let (_, health) = json(bed.request("GET", "/healthz", ""));
+    assert_eq!(health["status"], "failing", "{health}");
+    assert!(
+        bed.log().contains("the disk has not answered for 5 s"),
+        "{}",
+        bed.log()
+    );
+    set(&bed, "disk", 0);
+    wait_for(&bed, "it is well", |bed| {
+        json(bed.request("GET", "/healthz", "")).1["status"] == "ok"
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(bed.count("n01", ChassisOrder::Off), 0);
+}
+
+#[test]
+fn look_ups_of_users_that_hang_slow_nobody_else() {
+    let mut bed = bed();
+    let command = shimmed(&bed);
+    set(&bed, "names", 8_000);
+    bed.start_by(command);
+    let asked = Instant::now();
+    for _ in 0..3 {
+        let (status, _) = json(bed.request("GET", "/v1/nodes", ""));
+        assert_eq!(status, 200);
+    }
+    assert!(
+        asked.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        asked.elapsed()
+    );
+}
+
+#[test]
+fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
+    let mut bed = bed();
+    let command = shimmed(&bed);
+    bed.start_by(command);
+    let body = r#"{"node":"n01","operation":"soft power off","timeout":12,"hard_after":9}"#;
+    let (status, task) = json(bed.request("POST", "/v1/tasks", body));
+    assert_eq!(status, 202, "{task}");
+    wait_for(&bed, "it leaves", |bed| {
+        bed.count("n01", ChassisOrder::Soft) == 1
+    });
+    set(&bed, "calendar", 7200);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(bed.pid()).expect("a process id"));
+    let send = |signal| nix::sys::signal::kill(pid, signal).expect("it is ours");
+    send(nix::sys::signal::Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_secs(14));
+    send(nix::sys::signal::Signal::SIGCONT);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(bed.count("n01", ChassisOrder::Off), 0, "{}", bed.log());
+    assert!(
+        bed.log().contains("the daemon stood still for"),
+        "{}",
+        bed.log()
+    );
+    assert!(
+        bed.log().contains("the calendar was set forward by"),
+        "{}",
+        bed.log()
+    );
+    wait_for(&bed, "its time", |bed| {
+        bed.count("n01", ChassisOrder::Off) == 1
+    });
+}

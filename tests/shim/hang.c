@@ -1,0 +1,63 @@
+/* What tests put before a real daemon (LD_PRELOAD): a disk and look-ups that hang, and a calendar that is set.
+ *
+ * The directory in SHIM_DIR has one file for each, read anew at each call: `disk` and `names` hold milliseconds,
+ * `calendar` seconds. A file that is not there changes nothing. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static long number(const char *name)
+{
+    char path[512], text[32] = "";
+    const char *directory = getenv("SHIM_DIR");
+    if (!directory)
+        return 0;
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    ssize_t length = read(file, text, sizeof text - 1);
+    close(file);
+    return length > 0 ? atol(text) : 0;
+}
+
+/* Until the time is over, or the file says otherwise. */
+static void hang(const char *name)
+{
+    struct timespec pause = {0, 20 * 1000 * 1000};
+    for (long waited = 0; waited < number(name); waited += 20)
+        nanosleep(&pause, NULL);
+}
+
+int fsync(int file)
+{
+    hang("disk");
+    return (int)syscall(SYS_fsync, file);
+}
+
+int fdatasync(int file)
+{
+    hang("disk");
+    return (int)syscall(SYS_fdatasync, file);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, now);
+    if (result == 0 && clock == CLOCK_REALTIME)
+        now->tv_sec += number("calendar");
+    return result;
+}
+
+int getpwuid_r(uid_t uid, struct passwd *entry, char *buffer, size_t size, struct passwd **found)
+{
+    int (*next)(uid_t, struct passwd *, char *, size_t, struct passwd **) = dlsym(RTLD_NEXT, "getpwuid_r");
+    hang("names");
+    return next(uid, entry, buffer, size, found);
+}
