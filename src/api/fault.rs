@@ -365,6 +365,10 @@ impl From<Refused> for Fault {
                 .on_node(&task.node)
                 .on_task(&task.id)
                 .detailed(json!(task)),
+            Refused::BatchEnded { batch, .. } => {
+                fault(StatusCode::CONFLICT, ErrorKind::ControlRefused)
+                    .about("batch", &batch.to_string())
+            }
             Refused::Invalid(_) => fault(StatusCode::BAD_REQUEST, ErrorKind::BadRequest),
             Refused::Store(_) | Refused::NotRead(_) => {
                 fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Store)

@@ -107,6 +107,11 @@ impl RackHandle {
         self.ask(Call::Node(ident.to_owned())).await
     }
 
+    /// Whether this very request asked for what `who` asked for.
+    pub fn asked_for(&self, who: &Who) -> bool {
+        *who == self.who
+    }
+
     /// One node, its power state read from the BMC now.
     pub async fn fresh(&self, ident: &str) -> Asked<NodeView> {
         self.ask(Call::FreshNode(ident.to_owned())).await

@@ -7,7 +7,7 @@ mod expert;
 mod press;
 
 pub use expert::{Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
-pub use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press};
+pub use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};
 
 use crate::model::BootDevice;
 use clap::error::ErrorKind;
@@ -192,6 +192,8 @@ pub enum Verb {
     Suspend(Control),
     /// Let suspended tasks go on, after a look at the machine.
     Resume(Control),
+    /// Wait until nodes are on, or off, without doing anything about it (exit 5 where the time ran out before).
+    Wait(Until),
     /// List tasks: those that run, and the last that ended.
     Tasks(Tasks),
     /// Show one task in full: steps, orders sent, answers, what may still be done with it.

@@ -7,6 +7,7 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::say;
 use super::output::{Out, cut, terminal_width};
+use super::patience::{RESTART_BUDGET, RESTART_RETRY};
 use crate::model::{Control, Task, TaskId, TaskState};
 use async_signal::{Signal, Signals};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,10 +16,6 @@ use smol::future::FutureExt;
 use smol::stream::StreamExt;
 use std::time::{Duration, Instant};
 
-/// How long a daemon may be away (restart, upgrade) before we give up on it.
-const RESTART_BUDGET: Duration = Duration::from_secs(60);
-/// Time between two attempts to reach it.
-const RESTART_RETRY: Duration = Duration::from_millis(500);
 /// How long after the first Ctrl-C a second one aborts.
 const SECOND_CTRL_C: Duration = Duration::from_secs(3);
 /// How long one long poll asks the daemon to wait.

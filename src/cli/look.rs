@@ -7,6 +7,7 @@ use super::args::{Check, Events, Format, History, Nodes, OnOff, Status, Watch};
 use super::exit::{Exit, Failure};
 use super::output::say;
 use super::output::{date_and_time, power_cell, time_of_day, words};
+use super::patience::Patience;
 use super::select::{self, Unnamed};
 use crate::model::{Node, NodeDetail, PowerState, Word};
 use comfy_table::{Cell, Table};
@@ -182,10 +183,15 @@ pub fn status_table(app: &App, nodes: &[Node]) -> Table {
 pub async fn watch(app: &App, args: Watch) -> Result<Exit, Failure> {
     let live = app.out.live && app.out.colour && app.out.format == Format::Text;
     let mut last: Vec<Node> = Vec::new();
+    let mut patience = Patience::default();
     loop {
-        let nodes = select::nodes(&app.client, &args.nodes, Unnamed::All).await?;
+        let nodes = patience
+            .ask(async || select::nodes(&app.client, &args.nodes, Unnamed::All).await)
+            .await?;
         if live {
-            let tasks = app.client.tasks(None, None, true, 50).await?;
+            let tasks = patience
+                .ask(async || app.client.tasks(None, None, true, 50).await)
+                .await?;
             let mut picture = status_table(app, &nodes).trim_fmt();
             for task in tasks {
                 if nodes.iter().any(|node| *node.name == *task.node) {
@@ -242,9 +248,13 @@ pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
         .idle
         .unwrap_or(Duration::from_secs(20))
         .min(Duration::from_secs(20));
+    let mut patience = Patience::default();
     loop {
-        let news = app.client.events(since.as_deref(), &names, wait).await?;
-        if news.reset {
+        let news = patience
+            .ask(async || app.client.events(since.as_deref(), &names, wait).await)
+            .await?;
+        // That the daemon was away has been said.
+        if news.reset && !patience.was_away() {
             say!("events were missed here (the daemon restarted, or we were too slow)");
         }
         if !news.events.is_empty() {

@@ -16,12 +16,14 @@ mod hands;
 mod ironic;
 mod look;
 mod output;
+mod patience;
 mod power;
 mod select;
 mod shell;
 pub mod sim;
 mod tasks;
 mod tls;
+mod until;
 
 use crate::model::Control;
 use args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
@@ -143,6 +145,7 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::Tasks(args) => tasks::list(app, args).await,
         Verb::Task(args) => tasks::show(app, args).await,
         Verb::Batch(args) => tasks::batch(app, args).await,
+        Verb::Wait(args) => until::until(app, args).await,
         Verb::Events(args) => look::events(app, args).await,
         Verb::Watch(args) => look::watch(app, args).await,
         Verb::Explain(nodes) => look::explain(app, &nodes).await,

@@ -10,8 +10,8 @@ use super::output::say;
 use super::output::{batch_node_cell, rounded, task_cell, words};
 use super::select::{self, Unnamed};
 use crate::model::{
-    Batch, BatchNodeState, BatchStart, Operation, Prospect, Seconds, Task, TaskStart, TaskState,
-    after_state,
+    Batch, BatchNode, BatchNodeState, BatchStart, OnBusy, Operation, Prospect, Seconds, Task,
+    TaskStart, TaskState, after_state,
 };
 use comfy_table::{Cell, Table};
 use std::time::Duration;
@@ -63,7 +63,8 @@ pub async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit
     }
     select::confirm(operation.name(), &names, press.yes)?;
     let waiting = Waiting::of(press.wait, press.no_wait);
-    if let [name] = names[..] {
+    let skips = press.on_busy == Some(OnBusy::Skip);
+    if let ([name], false) = (&names[..], skips) {
         let task = app
             .client
             .start(&task_start(operation, name, &press))
@@ -99,6 +100,8 @@ fn task_start(operation: Operation, node: &str, press: &Press) -> TaskStart {
         boot_device: press.boot.map(|(device, _)| device),
         uefi: press.boot.is_some_and(|(_, uefi)| uefi),
         on_if_off: press.on_if_off,
+        on_busy: press.on_busy,
+        take_over: press.take_over,
         ..TaskStart::new(node, operation)
     }
 }
@@ -112,6 +115,8 @@ fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStar
         boot_device: press.boot.map(|(device, _)| device),
         uefi: press.boot.is_some_and(|(_, uefi)| uefi),
         on_if_off: press.on_if_off,
+        on_busy: press.on_busy,
+        take_over: press.take_over,
         max_parallel: press.max_parallel,
         stagger: press.stagger.map(Seconds),
         on_failure: press.on_failure,
@@ -151,6 +156,10 @@ pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result
         .filter(|node| node.task.is_none())
         .map(|node| {
             let why = node.note.clone().unwrap_or_else(|| node.state.to_string());
+            let why = match node.state == BatchNodeState::Found(Prospect::Busy) {
+                true => format!("busy, left as it is: {why}"),
+                false => why,
+            };
             (node.node.clone(), why)
         })
         .collect();
@@ -161,7 +170,12 @@ pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result
     for (node, why) in &without {
         say!("{node}: {why}");
     }
-    let refused = if without.is_empty() {
+    let left_out = |node: &BatchNode| node.state == BatchNodeState::Found(Prospect::Busy);
+    let refused = if batch
+        .nodes
+        .iter()
+        .all(|node| node.task.is_some() || left_out(node))
+    {
         Exit::Done
     } else {
         Exit::Failed
@@ -282,7 +296,7 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
     let ready = |state: Option<BatchNodeState>| match state {
         Some(BatchNodeState::Found(Prospect::Ready | Prospect::NothingToDo)) => true,
         Some(
-            BatchNodeState::Found(Prospect::Refused | Prospect::Unreachable)
+            BatchNodeState::Found(Prospect::Refused | Prospect::Unreachable | Prospect::Busy)
             | BatchNodeState::Forgotten
             | BatchNodeState::Task(_),
         )

@@ -26,7 +26,10 @@ pub async fn control(app: &App, control: Control, args: args::Control) -> Result
     let mut nodes = Vec::new();
     for id in ids {
         match use_on_id(app, control, &id).await? {
-            Some(controlled) => tasks.extend(controlled),
+            Some((controlled, refused)) => {
+                tasks.extend(controlled);
+                exits.extend(refused);
+            }
             None => nodes.push(id),
         }
     }
@@ -100,18 +103,38 @@ fn is_id(word: &str) -> bool {
             .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Uses a control on the task or the batch of that id; `None` where it is neither (so perhaps a node's uuid).
-async fn use_on_id(app: &App, control: Control, id: &str) -> Result<Option<Vec<Task>>, Failure> {
+/// Uses a control on the task or the batch of that id: the tasks, and a failure where a node of the batch refused, which
+/// is told. `None` where it is neither (so perhaps a node's uuid).
+async fn use_on_id(
+    app: &App,
+    control: Control,
+    id: &str,
+) -> Result<Option<(Vec<Task>, Option<Exit>)>, Failure> {
     match app.client.control(id, control).await {
-        Ok(task) => return Ok(Some(vec![task])),
+        Ok(task) => return Ok(Some((vec![task], None))),
         Err(failure) if !is_missing(&failure) => return Err(failure),
         Err(_) => {}
     }
     match app.client.control_batch(id, control).await {
-        Ok(batch) => Ok(Some(tasks_of(app, &batch).await?)),
+        Ok(batch) => {
+            let refused = tell_refusals(&batch);
+            Ok(Some((tasks_of(app, &batch).await?, refused)))
+        }
         Err(failure) if is_missing(&failure) => Ok(None),
         Err(failure) => Err(failure),
     }
+}
+
+/// Says which nodes of a batch refused its last control, and why.
+fn tell_refusals(batch: &Batch) -> Option<Exit> {
+    let mut exit = None;
+    for node in &batch.nodes {
+        if let Some(why) = &node.refused {
+            say!("{}: {why}", node.node);
+            exit = Some(Exit::Failed);
+        }
+    }
+    exit
 }
 
 fn is_missing(failure: &Failure) -> bool {

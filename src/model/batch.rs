@@ -2,8 +2,8 @@
 
 use super::words::{Word, Words, words};
 use super::{
-    BatchId, BootDevice, OnFailure, OnSoftTimeout, Operation, Seconds, TaskId, TaskState, Who,
-    seconds, stamp, whole,
+    BatchId, BootDevice, OnBusy, OnFailure, OnSoftTimeout, Operation, Seconds, TakeOver, TaskId,
+    TaskState, Who, seconds, stamp, whole,
 };
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -67,12 +67,14 @@ words! {
 pub struct BatchNode {
     /// Its name.
     pub node: String,
-    /// Its task (null in a dry run).
+    /// Its task (null in a dry run, and of a busy node that was left as it is).
     pub task: Option<TaskId>,
     /// The task's state, or what the look at the node found.
     pub state: Word<BatchNodeState>,
     /// What was found or went wrong.
     pub note: Option<String>,
+    /// Why it refused the control that was used on the batch last.
+    pub refused: Option<String>,
     /// In a dry run: when it would begin, from the start.
     #[serde(with = "seconds::maybe")]
     pub begins_after: Option<Duration>,
@@ -103,6 +105,8 @@ words! {
         NothingToDo = "nothing to do",
         /// It would not be begun.
         Refused = "refused",
+        /// Another task has it, and it is left as it is.
+        Busy = "busy",
         /// The node's power state could not be read.
         Unreachable = "unreachable",
     }
@@ -141,8 +145,11 @@ pub struct BatchList {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchStart {
-    /// Names or uuids; never empty.
+    /// Names, uuids, sets of names (`r1n[01-16]`) and groups (`@storage`); never empty.
     pub nodes: Vec<String>,
+    /// Of these not those, written likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// What to do.
     pub operation: Operation,
     /// Patience for each node's operation.
@@ -166,6 +173,12 @@ pub struct BatchStart {
     /// As in [`TaskStart`](super::TaskStart).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_if_off: bool,
+    /// As in [`TaskStart`](super::TaskStart); where all of the nodes are busy there is nothing to leave them out of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_busy: Option<OnBusy>,
+    /// As in [`TaskStart`](super::TaskStart).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_over: Option<TakeOver>,
     /// How many nodes at once; 0 or absent is as many as the rack allows.
     #[serde(
         default,
@@ -192,6 +205,7 @@ impl BatchStart {
     pub fn new(nodes: Vec<String>, operation: Operation) -> Self {
         BatchStart {
             nodes,
+            exclude: Vec::new(),
             operation,
             timeout: None,
             on_soft_timeout: None,
@@ -200,6 +214,8 @@ impl BatchStart {
             boot_device: None,
             uefi: false,
             on_if_off: false,
+            on_busy: None,
+            take_over: None,
             max_parallel: None,
             stagger: None,
             on_failure: None,
@@ -213,7 +229,7 @@ impl BatchStart {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchControl {
-    /// These nodes alone; the whole batch where absent. An empty list is a mistake.
+    /// These nodes alone, by name, uuid, set or group; the whole batch where absent. An empty list is a mistake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<String>>,
 }

@@ -38,7 +38,7 @@ pub use node::{
     BmcChange, BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry,
     HistoryKind, Hold, Lack, LackReason, Node, NodeDetail, NodeList, PowerReading, Severity,
 };
-pub use operation::{Control, OnFailure, OnSoftTimeout, Operation, TaskState};
+pub use operation::{Control, OnBusy, OnFailure, OnSoftTimeout, Operation, TakeOver, TaskState};
 pub use power::{Power, PowerState, Target};
 pub use rack::{
     AcceptRequest, ConfigurationRefused, Error, ErrorBody, ErrorKind, Health, HealthStatus,

@@ -127,6 +127,32 @@ words! {
     }
 }
 
+words! {
+    /// What a request does where a task has the node.
+    #[derive(Default)]
+    pub enum OnBusy ("on_busy") {
+        /// It is refused.
+        #[default]
+        Fail = "fail",
+        /// The node is left as it is.
+        Skip = "skip",
+        /// That task is ended, and the new one has the node.
+        TakeOver = "take_over",
+    }
+}
+
+words! {
+    /// Which tasks a request may take a node over from.
+    #[derive(Default)]
+    pub enum TakeOver ("take_over") {
+        /// Those that wait for their turn or run.
+        #[default]
+        Running = "running",
+        /// Also those that are suspended or rolling back, and of a node in maintenance; only to switch off.
+        Suspended = "suspended",
+    }
+}
+
 impl From<Power> for Target {
     fn from(power: Power) -> Self {
         match power {

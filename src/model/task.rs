@@ -2,8 +2,8 @@
 
 use super::words::Word;
 use super::{
-    BatchId, BootDevice, Control, OnSoftTimeout, Operation, Power, Seconds, Target, TaskId,
-    TaskState, Who, seconds, stamp,
+    BatchId, BootDevice, Control, OnBusy, OnSoftTimeout, Operation, Power, Seconds, TakeOver,
+    Target, TaskId, TaskState, Who, seconds, stamp,
 };
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,10 @@ pub struct Task {
     pub controls: Vec<ControlUse>,
     /// Controls between those.
     pub controls_left_out: u32,
+    /// The task that it took its node over from.
+    pub took_over: Option<TaskId>,
+    /// The task that took its node over.
+    pub taken_over_by: Option<TaskId>,
     /// May it be aborted now.
     pub may_abort: bool,
     /// May it be cancelled now.
@@ -168,6 +172,10 @@ pub struct PowerOptions {
     pub uefi: bool,
     /// A reset or a cycle switches on a machine that is off.
     pub on_if_off: bool,
+    /// What to do where a task has the node.
+    pub on_busy: OnBusy,
+    /// Which tasks the node may be taken over from.
+    pub take_over: TakeOver,
 }
 
 /// Body of `POST /v1/tasks`.
@@ -199,6 +207,12 @@ pub struct TaskStart {
     /// A reset or a cycle switches on a machine that is off, instead of failing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_if_off: bool,
+    /// What to do where a task has the node: fail (where absent), leave the node as it is, or take it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_busy: Option<OnBusy>,
+    /// Which tasks the node may be taken over from; given alone it means `on_busy` take_over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_over: Option<TakeOver>,
 }
 
 impl TaskStart {
@@ -214,6 +228,8 @@ impl TaskStart {
             boot_device: None,
             uefi: false,
             on_if_off: false,
+            on_busy: None,
+            take_over: None,
         }
     }
 }

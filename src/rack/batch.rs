@@ -7,9 +7,10 @@ use super::call::{
 };
 use super::inventory::{Inventory, NodeId};
 use super::settings::RackSettings;
+use super::start;
 use super::stored;
 use super::task::Task;
-use crate::model::{BatchNodeState, BatchState, Words};
+use crate::model::{BatchNodeState, BatchState, Prospect, Words};
 use crate::power::{Operation, State};
 use crate::time::{Instant, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,8 @@ pub(super) struct BatchRecord {
     pub(super) stagger: Duration,
     pub(super) on_failure: OnFailure,
     pub(super) members: Vec<Member>,
+    /// Busy nodes that were left as they are.
+    pub(super) left_out: Vec<LeftOut>,
     pub(super) stopped: bool,
 }
 
@@ -50,6 +53,14 @@ pub(super) struct Member {
     pub(super) task: TaskId,
     /// The place of its group in the order; members of a rank begin when all of the ranks before have ended.
     pub(super) rank: usize,
+}
+
+/// A busy node that a batch left as it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct LeftOut {
+    pub(super) node: String,
+    /// What has it.
+    pub(super) why: String,
 }
 
 /// How far a batch has come.
@@ -91,6 +102,7 @@ impl Batch {
         requested_by: Who,
         requested_at: WallTime,
         members: Vec<Member>,
+        left_out: Vec<LeftOut>,
     ) -> Self {
         Batch::restore(BatchRecord {
             id,
@@ -102,12 +114,19 @@ impl Batch {
             stagger: request.stagger,
             on_failure: request.on_failure,
             members,
+            left_out,
             stopped: false,
         })
     }
 
     pub(super) fn id(&self) -> BatchId {
         self.record.id
+    }
+
+    /// Whether the same request began it.
+    pub(super) fn is_again(&self, request: &BatchRequest, who: &Who) -> bool {
+        request.operation == self.record.operation
+            && start::is_again(&self.record.requested_by, &request.wishes, who)
     }
 
     /// What the journal keeps of it.
@@ -252,9 +271,20 @@ impl Batch {
                     Some(outcome) => Some(outcome.text.clone()),
                     None => self.refusals.get(&member.task).cloned(),
                 },
+                refused: self.refusals.get(&member.task).cloned(),
                 begins_after: None,
                 takes_at_most: None,
                 plan: Vec::new(),
+            });
+        }
+        for LeftOut { node, why } in &record.left_out {
+            let state = BatchNodeState::Found(Prospect::Busy);
+            *counts.entry(state.word().to_owned()).or_insert(0) += 1;
+            nodes.push(BatchNodeView {
+                node: node.clone(),
+                state: state.into(),
+                note: Some(why.clone()),
+                ..BatchNodeView::default()
             });
         }
         let state = match (record.ended_at, record.stopped) {

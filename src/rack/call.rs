@@ -361,6 +361,14 @@ pub enum Refused {
         /// The task as it is.
         task: Box<TaskView>,
     },
+    /// A control on a batch, or on members of it, of which nothing is under way any more.
+    #[error("{why}")]
+    BatchEnded {
+        /// The batch.
+        batch: BatchId,
+        /// Why.
+        why: String,
+    },
     /// A value that makes no sense.
     #[error("{0}")]
     Invalid(String),

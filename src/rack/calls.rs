@@ -14,7 +14,7 @@ use super::task::NMI_ANSWER;
 use super::waits::{self, Awaited};
 use super::{Rack, holds, look, orders, quarantine, side};
 use crate::bmc::vocabulary::Order;
-use crate::model::EventKind;
+use crate::model::{EventKind, OnBusy};
 use crate::power::{Control, Operation};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Rack {
                 who,
             } => {
                 let task = self.start(&node, operation, &wishes, &who, at)?;
-                self.ledger.admit(vec![task], id, Reply::Taken(task));
+                self.admit(task, id, Reply::Taken(task), at);
             }
             Call::SetPower {
                 node,
@@ -50,7 +50,7 @@ impl Rack {
                 who,
             } => {
                 let task = self.start(&node, operation, &wishes, &who, at)?;
-                self.ledger.admit(vec![task], id, Reply::Task(task));
+                self.admit(task, id, Reply::Task(task), at);
             }
             Call::InjectNmi { node, who } => self.inject_nmi(id, &node, &who, at)?,
             Call::Control { task, control, who } => {
@@ -229,12 +229,19 @@ impl Rack {
         at: Moment,
     ) -> Result<TaskId, Refused> {
         let (id, node) = self.inventory.find(ident)?;
-        start::check(node, operation, &self.snapshot(at))?;
+        if let Some(task) = start::again(node, operation, wishes, who, &self.tasks) {
+            return Ok(task);
+        }
+        match start::check(node, operation, wishes, &self.snapshot(at)) {
+            Err(Refused::Locked { task, .. }) if wishes.on_busy == OnBusy::Skip => return Ok(task),
+            checked => checked?,
+        }
         let request = Request {
             operation,
             wishes,
             who,
             batch: None,
+            took_over: None,
         };
         self.make_task(id, &request, at)
             .ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
@@ -251,12 +258,45 @@ impl Rack {
         self.settle(id, at);
     }
 
+    /// Answers the request for a task once it is written down. It may have been asked for before, or left to another.
+    fn admit(&mut self, task: TaskId, call: CallId, reply: Reply, at: Moment) {
+        match self.tasks.get(task).is_some_and(|task| task.admitted) {
+            true => self.reply_when_durable(call, reply, at),
+            false => self.ledger.admit(vec![task], call, reply),
+        }
+    }
+
+    /// Ends the task that has a node, which `start` allowed, for the sake of the one that is to have it next. When this
+    /// returns, nothing more of it leaves.
+    fn take_over(
+        &mut self,
+        id: NodeId,
+        successor: TaskId,
+        request: &Request<'_>,
+        at: Moment,
+    ) -> Option<TaskId> {
+        let old = self.inventory.get(id)?.task?;
+        let task = self.tasks.get_mut(old)?;
+        task.identity.taken_over_by = Some(successor);
+        let (who, operation) = (&request.who.name, request.operation);
+        let by = format!("{who}, who asked for {operation} (task {successor})");
+        match self.control(old, Control::Abort, &by, at) {
+            Ok(()) => Some(old),
+            Err(_) => None,
+        }
+    }
+
     /// Makes a task and puts it down; it may begin when that is durable.
     fn make_task(&mut self, id: NodeId, request: &Request<'_>, at: Moment) -> Option<TaskId> {
         self.end_watch(id, request, at);
-        let node = self.inventory.get_mut(id)?;
         let task = self.tasks.make_id(at.wall, &mut *self.entropy);
-        self.tasks.insert(start::make(task, request, id, node, at));
+        let took_over = self.take_over(id, task, request, at);
+        let request = Request {
+            took_over,
+            ..request.clone()
+        };
+        let node = self.inventory.get_mut(id)?;
+        self.tasks.insert(start::make(task, &request, id, node, at));
         self.note_milestone(task, at);
         Some(task)
     }
@@ -299,15 +339,25 @@ impl Rack {
             }
             return Ok(());
         }
-        start::check_members(&members, request.operation, &self.snapshot(at))?;
+        if let Some(batch) = self.tasks.batch_again(&request, &who) {
+            self.reply_when_durable(call, Reply::Batch(batch), at);
+            return Ok(());
+        }
+        let rack = self.snapshot(at);
+        let left_out = start::check_members(&members, request.operation, &request.wishes, &rack)?;
         let id = self.tasks.make_id(at.wall, &mut *self.entropy);
         let mut made = Vec::new();
         for (node, rank) in members {
+            let name = self.inventory.get(node).map(|node| node.name());
+            if left_out.iter().any(|left| Some(left.node.as_str()) == name) {
+                continue;
+            }
             let request = Request {
                 operation: request.operation,
                 wishes: &request.wishes,
                 who: &who,
                 batch: Some(id),
+                took_over: None,
             };
             let task = self.make_task(node, &request, at);
             if let Some(task) = task.and_then(|task| self.tasks.get(task)) {
@@ -317,7 +367,7 @@ impl Rack {
         }
         let tasks = made.iter().map(|member| member.task).collect();
         self.tasks
-            .insert_batch(Batch::new(id, request, who, at.wall, made));
+            .insert_batch(Batch::new(id, request, who, at.wall, made, left_out));
         self.tasks.save_batch(id, &mut self.ledger);
         self.announce(EventKind::Batch, format!("batch {id} begun"), at);
         self.ledger.admit(tasks, call, Reply::Batch(id));
@@ -325,7 +375,7 @@ impl Rack {
     }
 
     /// Uses a control on the tasks of a batch, or of some of its nodes. Those that do not allow it are left as
-    /// they are, and the view of the batch says why.
+    /// they are, and the view of the batch says why. Where all of them have ended it is refused, as it is of one task.
     fn control_batch(
         &mut self,
         call: CallId,
@@ -336,12 +386,30 @@ impl Rack {
         at: Moment,
     ) -> Result<(), Refused> {
         let tasks = self.tasks.members_named(id, nodes, &self.inventory)?;
+        if !tasks.iter().any(|task| self.tasks.is_active(*task)) {
+            return Err(look::batch_has_ended(id, control, nodes.is_empty()));
+        }
         let mut refusals = BTreeMap::new();
-        for task in self.tasks.in_order_of_control(tasks) {
-            if let Err(refusal) = self.control(task, control, &who.name, at)
-                && self.tasks.is_active(task)
-            {
-                refusals.insert(task, refusal.to_string());
+        for id in self.tasks.in_order_of_control(tasks) {
+            let Some(task) = self.tasks.get(id) else {
+                continue;
+            };
+            let held = match control {
+                Control::Resume => look::check_resume(task, &self.inventory, &self.gate).err(),
+                Control::Abort | Control::Cancel | Control::Rollback | Control::Suspend => None,
+            };
+            let ended = !task.is_active();
+            let refusal = match held {
+                Some(refused) => Some(refused.to_string()),
+                None => {
+                    let used = self.control(id, control, &who.name, at);
+                    used.err().map(|refusal| refusal.to_string())
+                }
+            };
+            // One that has ended has nothing to stop or to go on with. It is neither withdrawn nor undone.
+            let matters = !ended || matches!(control, Control::Cancel | Control::Rollback);
+            if let Some(refusal) = refusal.filter(|_| matters) {
+                refusals.insert(id, refusal);
             }
         }
         if let Some(batch) = self.tasks.batch_mut(id) {

@@ -1,13 +1,13 @@
 //! What single calls mean: those that only look, and what others find when they look for their task.
 
-use super::call::{Answer, Call, Refused, TaskId};
+use super::call::{Answer, BatchId, Call, Refused, TaskId};
 use super::gate::Gate;
 use super::inventory::Inventory;
 use super::node::Node;
 use super::task::Task;
 use super::tasks::Tasks;
 use super::views::Snapshot;
-use crate::power::{self, Operation, Target};
+use crate::power::{self, Control, Operation, Target};
 
 /// What only looks.
 pub(super) fn look(call: Call, rack: &Snapshot<'_>) -> Result<Answer, Refused> {
@@ -82,6 +82,18 @@ fn aim_of(operation: Operation) -> Target {
         Operation::PowerOn | Operation::Reboot | Operation::Reset | Operation::Cycle => {
             Target::PowerOn
         }
+    }
+}
+
+/// A control on a batch of which nothing is under way any more, or on such members of it.
+pub(super) fn batch_has_ended(batch: BatchId, control: Control, whole: bool) -> Refused {
+    let what = match whole {
+        true => format!("batch {batch} has ended"),
+        false => format!("the tasks of these nodes in batch {batch} have ended"),
+    };
+    Refused::BatchEnded {
+        batch,
+        why: format!("{control} refused: {what}"),
     }
 }
 

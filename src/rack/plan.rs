@@ -7,7 +7,7 @@ use super::settings::RackSettings;
 use super::start;
 use super::views::Snapshot;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
-use crate::model::{BatchNodeState, BatchState, Prospect};
+use crate::model::{BatchNodeState, BatchState, OnBusy, Prospect};
 use crate::power::{self, Operation};
 use crate::time::WallTime;
 use std::collections::BTreeMap;
@@ -98,6 +98,7 @@ impl Plan {
                 task: None,
                 state: BatchNodeState::Found(seen.state).into(),
                 note: seen.note,
+                refused: None,
                 begins_after: Some(table.place(look.rank, seen.takes)),
                 takes_at_most: Some(seen.takes),
                 plan: seen.orders,
@@ -148,8 +149,16 @@ impl Outlook {
         rack: &Snapshot<'_>,
     ) -> Self {
         let operation = request.operation;
-        if let Err(refused) = start::check(node, operation, rack) {
-            return Outlook::refused(refused.to_string());
+        let wishes = &request.wishes;
+        match start::check(node, operation, wishes, rack) {
+            Ok(()) => {}
+            Err(busy @ Refused::Locked { .. }) if wishes.on_busy == OnBusy::Skip => {
+                return Outlook {
+                    state: Prospect::Busy,
+                    ..Outlook::refused(busy.to_string())
+                };
+            }
+            Err(refused) => return Outlook::refused(refused.to_string()),
         }
         let settings = start::sequence_settings(node, operation, &request.wishes, rack.at.wall);
         let operation = node.carries_out(operation);

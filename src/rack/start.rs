@@ -2,17 +2,25 @@
 //!
 //! Everything here is decided from one node and what holds the rack back; who may begin and when is `schedule`'s.
 
+use super::batch::LeftOut;
 use super::call::{BatchId, Refused, TaskId, Who, Wishes};
 use super::clock::Moment;
 use super::inventory::NodeId;
 use super::node::Node;
 use super::task::{Identity, Task};
+use super::tasks::Tasks;
 use super::views::Snapshot;
-use crate::power::{self, Operation, Sequence};
+use crate::model::{OnBusy, TakeOver};
+use crate::power::{self, Operation, Sequence, State};
 use crate::time::WallTime;
 
 /// Everything that stands against a new task on a node.
-pub(super) fn check(node: &Node, operation: Operation, rack: &Snapshot<'_>) -> Result<(), Refused> {
+pub(super) fn check(
+    node: &Node,
+    operation: Operation,
+    wishes: &Wishes,
+    rack: &Snapshot<'_>,
+) -> Result<(), Refused> {
     if rack.gate.stopping {
         return Err(Refused::Stopping);
     }
@@ -23,11 +31,16 @@ pub(super) fn check(node: &Node, operation: Operation, rack: &Snapshot<'_>) -> R
     node.check_quarantine()?;
     node.check_shared(operation.name())?;
     if let Some(task) = node.task
-        && !rack.tasks.get(task).is_some_and(Task::gives_way)
+        && !rack
+            .tasks
+            .get(task)
+            .is_some_and(|task| task.gives_way() || may_take_over(node, task, operation, wishes))
     {
         return Err(node.locked(task, rack.tasks, &rack.settings.name, rack.at));
     }
-    node.check_maintenance(rack.gate)?;
+    if !switches_off_anyhow(operation, wishes) {
+        node.check_maintenance(rack.gate)?;
+    }
     if let Some(key) = node.forbids(operation) {
         return Err(Refused::Forbidden {
             node: node.settings.name.clone(),
@@ -39,6 +52,64 @@ pub(super) fn check(node: &Node, operation: Operation, rack: &Snapshot<'_>) -> R
         check_nmi_interval(node, rack.at)?;
     }
     Ok(())
+}
+
+/// Whether a request may end the task that has the node, and have the node for itself. A task that people made stand
+/// still, one that goes back, and whatever maintenance keeps are ended by name only, and only to switch off.
+fn may_take_over(node: &Node, task: &Task, operation: Operation, wishes: &Wishes) -> bool {
+    let anyhow = switches_off_anyhow(operation, wishes);
+    let may = match task.state() {
+        State::Queued | State::Running => anyhow || node.memory.maintenance.is_none(),
+        State::Suspended | State::RollingBack => anyhow,
+        State::Aborting
+        | State::Succeeded
+        | State::Failed
+        | State::Aborted
+        | State::Cancelled
+        | State::RolledBack
+        | State::Stuck => false,
+    };
+    wishes.on_busy == OnBusy::TakeOver && may
+}
+
+/// Whether a request switches the machine off whoever keeps it as it is.
+fn switches_off_anyhow(operation: Operation, wishes: &Wishes) -> bool {
+    let off = match operation {
+        Operation::PowerOff | Operation::SoftPowerOff => true,
+        Operation::PowerOn
+        | Operation::Reboot
+        | Operation::SoftReboot
+        | Operation::Cycle
+        | Operation::Reset
+        | Operation::InjectNmi => false,
+    };
+    off && wishes.on_busy == OnBusy::TakeOver && wishes.take_over == TakeOver::Suspended
+}
+
+/// The task that the same request began already: asked for twice, a take-over ends nothing of its own.
+pub(super) fn again(
+    node: &Node,
+    operation: Operation,
+    wishes: &Wishes,
+    who: &Who,
+    tasks: &Tasks,
+) -> Option<TaskId> {
+    let same = |task: &Task| {
+        let identity = &task.identity;
+        identity.node_uuid == node.settings.uuid
+            && identity.operation == operation
+            && identity.batch.is_none()
+            && is_again(&identity.requested_by, wishes, who)
+    };
+    let mut tasks = tasks.newest_first();
+    tasks.find(|task| same(task)).map(|task| task.identity.id)
+}
+
+/// Whether a request that takes nodes over has been made before, by its id.
+pub(super) fn is_again(before: &Who, wishes: &Wishes, who: &Who) -> bool {
+    wishes.on_busy == OnBusy::TakeOver
+        && !who.request.is_empty()
+        && (&before.request, &before.name) == (&who.request, &who.name)
 }
 
 fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {
@@ -98,26 +169,41 @@ pub(super) fn sequence_settings(
     settings
 }
 
-/// Whether a batch may begin, all of it: every busy node is named, not the first one alone.
+/// Whether a batch may begin, all of it: every busy node is named, not the first one alone. The busy nodes that are left
+/// as they are, where that was asked for and others remain.
 pub(super) fn check_members(
     members: &[(NodeId, usize)],
     operation: Operation,
+    wishes: &Wishes,
     rack: &Snapshot<'_>,
-) -> Result<(), Refused> {
+) -> Result<Vec<LeftOut>, Refused> {
     let mut busy: Option<Refused> = None;
+    let mut left_out = Vec::new();
     let nodes = members.iter();
     for node in nodes.filter_map(|(node, _)| rack.inventory.get(*node)) {
-        match (check(node, operation, rack), &mut busy) {
-            (Ok(()), _) => {}
-            (Err(Refused::Locked { detail, .. }), Some(Refused::Locked { detail: all, .. })) => {
-                all.push(';');
-                all.push_str(&detail);
-            }
-            (Err(refused @ Refused::Locked { .. }), _) => busy = Some(refused),
-            (Err(refused), _) => return Err(refused),
+        let refused = match check(node, operation, wishes, rack) {
+            Ok(()) => continue,
+            Err(refused) => refused,
+        };
+        let Refused::Locked { detail, .. } = &refused else {
+            return Err(refused);
+        };
+        left_out.push(LeftOut {
+            node: node.settings.name.clone(),
+            why: detail.trim().to_owned(),
+        });
+        if let Some(Refused::Locked { detail: all, .. }) = &mut busy {
+            all.push(';');
+            all.push_str(detail);
+        } else {
+            busy = Some(refused);
         }
     }
-    busy.map_or(Ok(()), Err)
+    match busy {
+        Some(_) if wishes.on_busy == OnBusy::Skip && left_out.len() < members.len() => Ok(left_out),
+        Some(refused) => Err(refused),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// A task that is to be begun.
@@ -127,6 +213,8 @@ pub(super) struct Request<'a> {
     pub(super) wishes: &'a Wishes,
     pub(super) who: &'a Who,
     pub(super) batch: Option<BatchId>,
+    /// The task that had the node until now.
+    pub(super) took_over: Option<TaskId>,
 }
 
 /// Makes the task of a request; the node is its own from now on.
@@ -157,6 +245,8 @@ pub(super) fn make(
         version: 0,
         controls: Vec::new(),
         controls_left_out: 0,
+        took_over: request.took_over,
+        taken_over_by: None,
     };
     node.task = Some(id);
     node.memory.last_error = None;
@@ -173,7 +263,6 @@ mod tests {
     use super::super::inventory::Inventory;
     use super::super::ledger::Ledger;
     use super::super::settings::RackSettings;
-    use super::super::tasks::Tasks;
     use super::super::tests::{at, id, node, pause, secs};
     use super::*;
 
@@ -187,7 +276,7 @@ mod tests {
             started: at(0).wall,
             at: at(100),
         };
-        check(node, operation, &rack).err()
+        check(node, operation, &Wishes::default(), &rack).err()
     }
 
     #[test]

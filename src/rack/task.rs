@@ -51,6 +51,10 @@ pub(super) struct Identity {
     pub(super) controls: Vec<UsedControl>,
     /// How many were used between those.
     pub(super) controls_left_out: u32,
+    /// The task that it took its node over from.
+    pub(super) took_over: Option<TaskId>,
+    /// The task that took its node over.
+    pub(super) taken_over_by: Option<TaskId>,
 }
 
 impl Identity {
@@ -305,12 +309,28 @@ impl Task {
         let left = self.sequence.progress(now).time_left;
         let left = left.map(|left| format!(", {} s left at most", left.as_secs()));
         let left = left.unwrap_or_default();
-        let advice = match self.state() {
-            State::Suspended => format!("to go on: rackbmc resume {node}; to end it: "),
-            _ => "to end it: ".to_owned(),
+        let (go_on, take_over) = match self.state() {
+            State::Suspended => (
+                format!("to go on: rackbmc resume {node}; "),
+                "; to switch off all the same: --take-over=suspended",
+            ),
+            State::RollingBack => (
+                String::new(),
+                "; to switch off all the same: --take-over=suspended",
+            ),
+            State::Queued | State::Running => {
+                (String::new(), "; to take the node over: --take-over")
+            }
+            State::Aborting
+            | State::Succeeded
+            | State::Failed
+            | State::Aborted
+            | State::Cancelled
+            | State::RolledBack
+            | State::Stuck => (String::new(), ""),
         };
         format!(
-            "{node}: {operation} by {by} is {}{left} (task {id}); {advice}rackbmc abort {node}",
+            "{node}: {operation} by {by} is {}{left} (task {id}); {go_on}to end it: rackbmc abort {node}{take_over}",
             self.state()
         )
     }
@@ -444,6 +464,8 @@ impl Task {
             outcome: outcome.map(|outcome| outcome.text.clone()),
             controls: identity.controls.iter().map(ControlView::from).collect(),
             controls_left_out: identity.controls_left_out,
+            took_over: identity.took_over,
+            taken_over_by: identity.taken_over_by,
             may_abort: may(Control::Abort),
             may_cancel: may(Control::Cancel),
             may_rollback: may(Control::Rollback),
@@ -632,7 +654,8 @@ mod tests {
         let id = task.identity.id;
         let said = task.holds_in_words(at(11).now);
         let expected = format!(
-            "n01: soft power off by alice is running, 590 s left at most (task {id}); to end it: rackbmc abort n01"
+            "n01: soft power off by alice is running, 590 s left at most (task {id}); to end it: rackbmc abort n01; \
+             to take the node over: --take-over"
         );
         assert_eq!(said, expected);
         task.control(Control::Suspend, "bob", at(12)).unwrap();

@@ -4,7 +4,7 @@
 //! journal's turn; what is to be remembered goes to the ledger that is handed in.
 
 use super::batch::{Batch, Member, Room};
-use super::call::{BatchId, Refused, TaskId};
+use super::call::{BatchId, BatchRequest, Refused, TaskId, Who};
 use super::clock::Moment;
 use super::gate::is_inrush;
 use super::history::History;
@@ -249,6 +249,13 @@ impl Tasks {
             named.insert(found.task);
         }
         Ok(batch.tasks().filter(|task| named.contains(task)).collect())
+    }
+
+    /// The batch that the same request began already.
+    pub(super) fn batch_again(&self, request: &BatchRequest, who: &Who) -> Option<BatchId> {
+        let mut batches = self.batches.values().rev();
+        let same = batches.find(|batch| batch.is_again(request, who));
+        same.map(Batch::id)
     }
 
     /// The tasks of a batch in the order in which a control reaches them: those that wait come first, because a place

@@ -84,6 +84,8 @@ pub(super) fn task(number: u128, operation: Operation) -> Task {
         version: 0,
         controls: Vec::new(),
         controls_left_out: 0,
+        took_over: None,
+        taken_over_by: None,
     };
     Task::new(
         identity,
@@ -115,6 +117,7 @@ pub(super) fn batch_record(
         stagger,
         on_failure,
         members: (1..).zip(ranks).map(member).collect(),
+        left_out: Vec::new(),
         stopped: false,
     }
 }

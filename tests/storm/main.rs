@@ -19,6 +19,7 @@ mod world;
 
 use mischief::{Dice, Mischief};
 use rackbmcd::api::ironic::target::PowerTarget;
+use rackbmcd::model::{OnBusy, TakeOver};
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
 use rackbmcd::rack::call::{BatchRequest, Call, OnFailure, PowerChange, TaskId, Wishes};
 use rackbmcd::rack::settings::NodeSettings;
@@ -310,6 +311,11 @@ fn wishes(dice: &mut Dice) -> Wishes {
         repeat_soft_after: some(0.2, 1, 40),
         hard_after: some(0.2, 5, 80),
         on_soft_timeout: some(0.2, 0, 1).map(|_| OnSoftTimeout::HardPowerOff),
+        on_busy: match dice.chance(0.1) {
+            true => OnBusy::TakeOver,
+            false => OnBusy::Fail,
+        },
+        take_over: TakeOver::Running,
         ..Wishes::default()
     }
 }

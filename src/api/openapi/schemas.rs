@@ -4,8 +4,8 @@
 use crate::api::ironic::record::MEMBERS;
 use crate::model::seconds::{SECONDS_LIMIT, WORDS_LIMIT};
 use crate::model::{
-    BmcReset, BootDevice, Light, OnFailure, OnSoftTimeout, Operation, PowerState, REASON_LIMIT,
-    RestorePolicy, TaskState, Words,
+    BmcReset, BootDevice, Light, OnBusy, OnFailure, OnSoftTimeout, Operation, PowerState,
+    REASON_LIMIT, RestorePolicy, TakeOver, TaskState, Words,
 };
 use serde_json::{Map, Value, json};
 
@@ -150,7 +150,8 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "id:uuid version:natural rack:string node:string node_uuid:uuid batch:uuid? operation:operation state:state \
          ended:boolean phase:string step:natural steps:natural target_power_state:string? requested_by:Requester \
          requested_at:time started_at:time? ended_at:time? elapsed:number time_left:number? power_at_start:power? \
-         power_state:power? orders:[OrderUse] orders_left_out:natural outcome:string? controls:[ControlUse] controls_left_out:natural may_abort:boolean \
+         power_state:power? orders:[OrderUse] orders_left_out:natural outcome:string? controls:[ControlUse] controls_left_out:natural \
+         took_over:uuid? taken_over_by:uuid? may_abort:boolean \
          may_cancel:boolean may_rollback:boolean may_suspend:boolean may_resume:boolean",
     ),
     answer(
@@ -172,7 +173,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     answer(
         "BatchNode",
-        "node:string task:uuid? state:string note:string? begins_after:number? takes_at_most:number? plan:[string]",
+        "node:string task:uuid? state:string note:string? refused:string? begins_after:number? takes_at_most:number? plan:[string]",
     ),
     answer("Events", "events:[Event] next:event reset:boolean"),
     answer(
@@ -234,12 +235,13 @@ pub(super) const SCHEMAS: &[Schema] = &[
     request(
         "TaskStart",
         "node!:name operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
-         hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean",
+         hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean on_busy:busy? take_over:taking?",
     ),
     request(
         "BatchStart",
-        "nodes!:names operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
-         hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean max_parallel:natural32? stagger:duration? on_failure:failure? order:[string] \
+        "nodes!:names exclude:[string] operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
+         hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean on_busy:busy? take_over:taking? \
+         max_parallel:natural32? stagger:duration? on_failure:failure? order:[string] \
          dry_run:boolean",
     ),
     request("BatchControl", "nodes:names?"),
@@ -353,6 +355,8 @@ pub(super) fn typed(kind: &str) -> Value {
         "light" => json!({ "enum": Light::words() }),
         "policy" => json!({ "enum": OnSoftTimeout::words() }),
         "failure" => json!({ "enum": OnFailure::words() }),
+        "busy" => json!({ "enum": OnBusy::words() }),
+        "taking" => json!({ "enum": TakeOver::words() }),
         "name" => json!({ "type": "string", "minLength": 1 }),
         "names" => json!({ "type": "array", "items": typed("name"), "minItems": 1 }),
         "reason" => json!({

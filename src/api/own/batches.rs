@@ -4,8 +4,9 @@ use super::WAIT_LIMIT;
 use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::message::Response;
-use crate::model::{BatchControl, BatchList, BatchStart, Control};
-use crate::rack::call::BatchRequest;
+use crate::model::{BatchControl, BatchList, BatchStart, Control, Node};
+use crate::nodeset::{self, NodeSetError};
+use crate::rack::call::{BatchRequest, Refused};
 use http::StatusCode;
 
 /// `GET /v1/batches`
@@ -28,6 +29,7 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
             uefi: wanted.uefi,
             on_if_off: wanted.on_if_off,
         },
+        (wanted.on_busy, wanted.take_over),
     )?;
     if wanted.nodes.is_empty() {
         return Err(Fault::bad(
@@ -38,7 +40,7 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
     let dry_run = wanted.dry_run;
     let batch = request.rack.start_batch(BatchRequest {
         operation: wanted.operation,
-        nodes: wanted.nodes,
+        nodes: meant(&request, wanted.nodes, &wanted.exclude).await?,
         wishes,
         max_parallel: wanted.max_parallel.unwrap_or(0),
         stagger: wanted.stagger.map(|stagger| stagger.0).unwrap_or_default(),
@@ -53,6 +55,43 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
     }
     let place = format!("{}/v1/batches/{}", request.base, batch.id);
     Ok(Response::json(StatusCode::ACCEPTED, &batch).with("location", place))
+}
+
+/// The nodes that sets, groups and exclusions mean, as the client has them. Who named nodes one by one is taken at the
+/// word: whether they are there is the rack's to say.
+async fn meant(
+    request: &RequestContext,
+    named: Vec<String>,
+    excluded: &[String],
+) -> Result<Vec<String>, Fault> {
+    let is_set =
+        |text: &String| text.contains(['[', ']', '@', ',', '!', '&']) || text.contains(' ');
+    if excluded.is_empty() && !named.iter().any(is_set) {
+        return Ok(named);
+    }
+    let known = request.rack.nodes().await?;
+    let groups = |group: &str| {
+        let of = |node: &&Node| group == "all" || node.rackbmcd.groups.iter().any(|g| g == group);
+        let names: Vec<String> = known
+            .iter()
+            .filter(of)
+            .map(|node| node.name.to_string())
+            .collect();
+        (!names.is_empty()).then_some(names)
+    };
+    let wrong = |member: &str, error: NodeSetError| {
+        Fault::bad(format!("{member}: {error}")).about("member", member)
+    };
+    // A typing error among the excluded names would press buttons that were meant to be spared.
+    for name in excluded {
+        let names = nodeset::expand(name, &groups).map_err(|error| wrong("exclude", error))?;
+        let is = |node: &Node, name: &str| *node.name == *name || node.uuid.to_string() == name;
+        let missing = |name: &&String| !known.iter().any(|node| is(node, name));
+        if let Some(missing) = names.iter().find(missing) {
+            return Err(Refused::NoSuchNode(missing.clone()).into());
+        }
+    }
+    nodeset::expand_all(&named, excluded, &groups).map_err(|error| wrong("nodes", error))
 }
 
 /// `GET /v1/batches/{id}`
@@ -85,7 +124,10 @@ async fn use_control(request: &RequestContext, control: Control) -> Result<Respo
                 .about("member", "nodes"),
         );
     }
-    let nodes = wanted.nodes.unwrap_or_default();
+    let nodes = match wanted.nodes {
+        Some(nodes) => meant(request, nodes, &[]).await?,
+        None => Vec::new(),
+    };
     let batch = request.rack.control_batch(id, control, nodes).await?;
     Ok(Response::ok(&batch))
 }

@@ -7,7 +7,9 @@ pub mod rack;
 pub mod tasks;
 
 use crate::api::fault::Fault;
-use crate::model::{BootDevice, Control, OnSoftTimeout, Operation, PowerOptions, Seconds, Words};
+use crate::model::{
+    BootDevice, Control, OnBusy, OnSoftTimeout, Operation, PowerOptions, Seconds, TakeOver, Words,
+};
 use std::time::Duration;
 
 /// The longest wait of one request: long polls are repeated, not held for ever.
@@ -24,13 +26,14 @@ fn control(word: &str) -> Result<Control, Fault> {
 /// What a body asks beside the operation.
 ///
 /// # Errors
-/// 400 for a timeout of zero, and for a boot device where nothing boots.
+/// 400 for a timeout of zero, for a boot device where nothing boots, and for a take-over that `on_busy` says nothing of.
 fn wishes(
     timeout: Option<Seconds>,
     on_soft_timeout: Option<OnSoftTimeout>,
     repeat_soft_after: Option<Seconds>,
     hard_after: Option<Seconds>,
     boot: BootWishes,
+    (on_busy, take_over): (Option<OnBusy>, Option<TakeOver>),
 ) -> Result<PowerOptions, Fault> {
     boot.check()?;
     let positive = |name: &str, value: Option<Seconds>| match value {
@@ -39,7 +42,17 @@ fn wishes(
         }
         value => Ok(value.map(|seconds| seconds.0)),
     };
+    let on_busy = match (on_busy, take_over) {
+        (Some(OnBusy::Fail | OnBusy::Skip), Some(_)) => {
+            let text = "take_over goes with on_busy take_over, or stands alone";
+            return Err(Fault::bad(text).about("member", "take_over"));
+        }
+        (None, Some(_)) => OnBusy::TakeOver,
+        (on_busy, _) => on_busy.unwrap_or_default(),
+    };
     Ok(PowerOptions {
+        on_busy,
+        take_over: take_over.unwrap_or_default(),
         timeout: positive("timeout", timeout)?,
         on_soft_timeout,
         repeat_soft_after: positive("repeat_soft_after", repeat_soft_after)?,

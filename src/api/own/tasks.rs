@@ -5,7 +5,7 @@ use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::handle::TaskFilter;
 use crate::api::message::Response;
-use crate::model::{Control, TaskList, TaskStart};
+use crate::model::{Control, OnBusy, TaskList, TaskStart};
 use http::StatusCode;
 use uuid::Uuid;
 
@@ -55,12 +55,18 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
             uefi: wanted.uefi,
             on_if_off: wanted.on_if_off,
         },
+        (wanted.on_busy, wanted.take_over),
     )?;
     if wanted.node.is_empty() {
         return Err(Fault::bad("node names no node").about("member", "node"));
     }
+    let skips = options.on_busy == OnBusy::Skip;
     let started = request.rack.start(&wanted.node, wanted.operation, options);
     let task = started.await?;
+    if skips && !request.rack.asked_for(&task.requested_by) {
+        // The node was busy and is left as it is: nothing was started, and this is what has it.
+        return Ok(Response::ok(&task));
+    }
     let place = format!("{}/v1/tasks/{}", request.base, task.id);
     Ok(Response::json(StatusCode::ACCEPTED, &task).with("location", place))
 }

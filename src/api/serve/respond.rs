@@ -69,7 +69,7 @@ pub async fn respond(
         && head.version == Version::HTTP_11
         && body.is_end_stream();
     let looks = matches!(head.method, Method::GET | Method::HEAD);
-    let id = request_id(context);
+    let id = request_id(context, &head.headers);
     let path = head.uri.path().to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
     let mut frame = Frame::of(&id, &path, &query, &head.headers);
@@ -270,8 +270,13 @@ fn beginning(text: &str, most: usize) -> String {
     format!("{}...", &text[..whole.unwrap_or(0)])
 }
 
-/// `req-<uuid>`
-fn request_id(context: &Context) -> String {
+/// `req-<uuid>`: the one that the client gave, where it has that form, so that a request which is made again is known.
+fn request_id(context: &Context, headers: &http::HeaderMap) -> String {
+    let given = headers.get("x-openstack-request-id");
+    let given = given.and_then(|value| value.to_str().ok()?.strip_prefix("req-"));
+    if let Some(uuid) = given.and_then(|text| uuid::Uuid::try_parse(text).ok()) {
+        return format!("req-{uuid}");
+    }
     let mut random = [0; 16];
     (context.entropy)(&mut random);
     format!(

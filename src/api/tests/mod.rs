@@ -133,6 +133,8 @@ fn task() -> Task {
         controls: Vec::new(),
         controls_left_out: 0,
         orders_left_out: 0,
+        took_over: None,
+        taken_over_by: None,
         may_abort: true,
         may_cancel: false,
         may_rollback: true,

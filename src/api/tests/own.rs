@@ -62,8 +62,10 @@ fn a_task_as_it_is_shown() {
   "state": "running",
   "step": 2,
   "steps": 2,
+  "taken_over_by": null,
   "target_power_state": "soft power off",
   "time_left": 587.5,
+  "took_over": null,
   "version": 3
 }
 "####);
@@ -275,6 +277,7 @@ fn batch() -> BatchView {
             task: TASK.parse().ok(),
             state: BatchNodeState::Task(TaskState::Running).into(),
             note: None,
+            refused: None,
             begins_after: None,
             takes_at_most: Some(Duration::from_secs(60)),
             plan: vec!["power on".into()],
@@ -310,7 +313,7 @@ fn a_batch_is_started_with_its_policy() {
         matches!(&exchange.calls[..], [Call::StartBatch { request, .. }] if *request == wanted)
     );
     insta::assert_snapshot!(exchange.text(), @r####"
-{"id":"1be26c0b-03f2-4d2e-ae87-c02d7f33c123","version":1,"rack":"r1","operation":"power on","state":"running","requested_by":{"name":"","uid":null,"gid":null,"pid":null,"request":""},"requested_at":"2015-08-01T00:00:01.000000+00:00","ended_at":null,"max_parallel":4,"stagger":0.5,"on_failure":"stop","nodes":[{"node":"r1n01","task":"01890a5d-ac96-774b-bcce-b302099a8057","state":"running","note":null,"begins_after":null,"takes_at_most":60,"plan":["power on"]}],"counts":{"running":1}}
+{"id":"1be26c0b-03f2-4d2e-ae87-c02d7f33c123","version":1,"rack":"r1","operation":"power on","state":"running","requested_by":{"name":"","uid":null,"gid":null,"pid":null,"request":""},"requested_at":"2015-08-01T00:00:01.000000+00:00","ended_at":null,"max_parallel":4,"stagger":0.5,"on_failure":"stop","nodes":[{"node":"r1n01","task":"01890a5d-ac96-774b-bcce-b302099a8057","state":"running","note":null,"refused":null,"begins_after":null,"takes_at_most":60,"plan":["power on"]}],"counts":{"running":1}}
 "####);
 }
 
@@ -337,6 +340,68 @@ fn a_dry_run_has_no_place_and_no_nodes_is_never_all() {
         .body(r#"{"nodes": []}"#)
         .send();
     assert_eq!((empty.status(), empty.calls.len()), (400, 0));
+}
+
+#[test]
+fn a_batch_takes_sets_groups_and_exclusions_as_the_client_does() {
+    let named = |body: &str| {
+        let exchange = request("POST /v1/batches")
+            .body(body)
+            .send_to(|call| match call {
+                Call::Nodes => Ok(Answer::Nodes(rack())),
+                _ => Ok(Answer::Batch(batch())),
+            });
+        match exchange.calls.last() {
+            Some(Call::StartBatch { request, .. }) => Ok(request.nodes.clone()),
+            _ => Err(exchange.status()),
+        }
+    };
+    let body = |nodes: &str, rest: &str| {
+        format!(r#"{{"nodes": [{nodes}], "operation": "power off"{rest}}}"#)
+    };
+    let all = ["r1n01", "r1n02", "r1n03", "r1n04"];
+    assert_eq!(named(&body(r#""r1n[01-04]""#, "")).unwrap(), all);
+    assert_eq!(named(&body(r#""@all""#, "")).unwrap(), all);
+    assert_eq!(
+        named(&body(r#""@storage", "r1n01""#, "")).unwrap(),
+        ["r1n03", "r1n04", "r1n01"]
+    );
+    let without = r#", "exclude": ["@storage"]"#;
+    assert_eq!(named(&body(r#""@all""#, without)).unwrap(), all[..2]);
+    // Names that are written one by one are the rack's to find.
+    assert_eq!(named(&body(r#""r1n77""#, "")).unwrap(), ["r1n77"]);
+    assert_eq!(named(&body(r#""@compute""#, "")), Err(400));
+    assert_eq!(named(&body(r#""r1n[01-""#, "")), Err(400));
+    assert_eq!(
+        named(&body(r#""r1n01""#, r#", "exclude": ["r1n01"]"#)),
+        Err(400)
+    );
+    assert_eq!(
+        named(&body(r#""@all""#, r#", "exclude": ["r1n09"]"#)),
+        Err(404)
+    );
+    assert_eq!(
+        named(&body(
+            r#""@all""#,
+            r#", "on_busy": "skip", "take_over": "running""#
+        )),
+        Err(400)
+    );
+}
+
+/// Four nodes, two of them for storage.
+fn rack() -> Vec<crate::rack::call::NodeView> {
+    let node = |number: u128| {
+        let mut node = super::node();
+        node.name = format!("r1n{number:02}").into();
+        node.uuid = uuid::Uuid::from_u128(number);
+        node.rackbmcd.groups = match number > 2 {
+            true => ["storage".to_owned()].into(),
+            false => [].into(),
+        };
+        node
+    };
+    (1..=4).map(node).collect()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The verbs that change power and their options, with the words that other tools taught people for them.
 
 use super::{Nodes, Status, duration};
-use crate::model::{BootDevice, OnFailure, Operation, RestorePolicy, Words};
+use crate::model::{BootDevice, OnBusy, OnFailure, Operation, RestorePolicy, TakeOver, Words};
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use std::time::Duration;
@@ -119,6 +119,13 @@ pub struct Press {
     /// Soft operations: switch off hard after so long. Never happens unless asked for.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub hard_after: Option<Duration>,
+    /// What to do with nodes that another task has: fail and do nothing at all (the default), skip them, take them over.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub on_busy: Option<OnBusy>,
+    /// Take busy nodes over: end the task that waits or runs there. "suspended" means also tasks that stand still or go
+    /// back, and nodes in maintenance; only to switch off.
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "running")]
+    pub take_over: Option<TakeOver>,
     /// How many nodes at once; as many as the rack allows where 0.
     #[arg(long, visible_alias = "fanout", value_name = "N")]
     pub max_parallel: Option<u32>,
@@ -131,6 +138,24 @@ pub struct Press {
     /// Groups in the order in which they are taken (storage,compute); other nodes come last.
     #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
     pub order: Vec<String>,
+}
+
+/// What is waited for, and how long.
+#[derive(Args, Debug, Clone, Default)]
+#[command(group = clap::ArgGroup::new("state").required(true).args(["on", "off"]))]
+pub struct Until {
+    /// Of which nodes.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// Until they are on.
+    #[arg(long)]
+    pub on: bool,
+    /// Until they are off.
+    #[arg(long)]
+    pub off: bool,
+    /// No longer than DURATION.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
 }
 
 /// A power verb with a soft form.
@@ -190,6 +215,41 @@ impl ValueEnum for OnFailure {
         let help = match self {
             OnFailure::Continue => "Go on with the others",
             OnFailure::Stop => "Begin no further node",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for OnBusy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[OnBusy::Fail, OnBusy::Skip, OnBusy::TakeOver]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            OnBusy::Fail => "Name every busy node, and do nothing at all",
+            OnBusy::Skip => "Leave busy nodes as they are",
+            OnBusy::TakeOver => "End the tasks that have them",
+        };
+        let typed = match self {
+            OnBusy::TakeOver => "take-over",
+            OnBusy::Fail | OnBusy::Skip => self.name(),
+        };
+        Some(PossibleValue::new(typed).alias(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for TakeOver {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[TakeOver::Running, TakeOver::Suspended]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            TakeOver::Running => "From tasks that wait or run",
+            TakeOver::Suspended => {
+                "Also from those that stand still or go back, and in maintenance; only to switch off"
+            }
         };
         Some(PossibleValue::new(self.name()).help(help))
     }

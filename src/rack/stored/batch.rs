@@ -1,6 +1,6 @@
 //! A batch as it is stored; its tasks are stored by themselves.
 
-use super::super::batch::{BatchRecord, Member};
+use super::super::batch::{BatchRecord, LeftOut, Member};
 use super::task::Requester;
 use crate::power::stored::words::{Operation, stored_words};
 use crate::rack::call::{self, BatchId, TaskId};
@@ -20,7 +20,17 @@ pub(super) struct Batch {
     stagger: Duration,
     on_failure: OnFailure,
     members: Vec<StoredMember>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<StoredLeftOut>,
     stopped: bool,
+}
+
+/// A busy node that was left as it is.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredLeftOut {
+    node: String,
+    why: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +61,7 @@ impl From<&BatchRecord> for Batch {
             stagger,
             on_failure,
             members,
+            left_out,
             stopped,
         } = running;
         Batch {
@@ -63,6 +74,13 @@ impl From<&BatchRecord> for Batch {
             stagger: *stagger,
             on_failure: (*on_failure).into(),
             members: members.iter().map(Into::into).collect(),
+            left_out: left_out
+                .iter()
+                .map(|LeftOut { node, why }| StoredLeftOut {
+                    node: node.clone(),
+                    why: why.clone(),
+                })
+                .collect(),
             stopped: *stopped,
         }
     }
@@ -80,6 +98,7 @@ impl From<Batch> for BatchRecord {
             stagger,
             on_failure,
             members,
+            left_out,
             stopped,
         } = stored;
         BatchRecord {
@@ -92,6 +111,10 @@ impl From<Batch> for BatchRecord {
             stagger,
             on_failure: on_failure.into(),
             members: members.into_iter().map(Into::into).collect(),
+            left_out: left_out
+                .into_iter()
+                .map(|StoredLeftOut { node, why }| LeftOut { node, why })
+                .collect(),
             stopped,
         }
     }

@@ -56,6 +56,10 @@ struct StoredIdentity {
     controls: Vec<StoredControl>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     controls_left_out: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    took_over: Option<TaskId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken_over_by: Option<TaskId>,
 }
 
 /// Who asked.
@@ -138,6 +142,8 @@ impl From<Identity> for StoredIdentity {
             version,
             controls,
             controls_left_out,
+            took_over,
+            taken_over_by,
         } = running;
         StoredIdentity {
             id,
@@ -152,6 +158,8 @@ impl From<Identity> for StoredIdentity {
             version,
             controls: controls.into_iter().map(Into::into).collect(),
             controls_left_out: (controls_left_out > 0).then_some(controls_left_out),
+            took_over,
+            taken_over_by,
         }
     }
 }
@@ -171,6 +179,8 @@ impl From<StoredIdentity> for Identity {
             version,
             controls,
             controls_left_out,
+            took_over,
+            taken_over_by,
         } = stored;
         Identity {
             id,
@@ -185,6 +195,8 @@ impl From<StoredIdentity> for Identity {
             version,
             controls: controls.into_iter().map(Into::into).collect(),
             controls_left_out: controls_left_out.unwrap_or(0),
+            took_over,
+            taken_over_by,
         }
     }
 }

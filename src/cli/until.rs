@@ -1,0 +1,136 @@
+//! `wait`: until nodes are on, or off, without doing anything about it.
+//!
+//! Asks for fresh readings, a few nodes at a time and none more often than every two seconds; the daemon paces what
+//! reaches each BMC, and may be restarted meanwhile.
+
+use super::App;
+use super::args::Until;
+use super::exit::{Exit, Failure};
+use super::output::words;
+use super::patience::Patience;
+use super::select::{self, Unnamed};
+use crate::model::{Node, Power};
+use smol::stream::{self, StreamExt};
+use std::time::{Duration, Instant};
+
+/// Waits until every node was read as wanted, each of them once. Exit 5 where the time ran out before.
+pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
+    let wanted = if args.on { Power::On } else { Power::Off };
+    let began = Instant::now();
+    let until = args.timeout.map(|timeout| began + timeout);
+    let mut patience = Patience::default();
+    let nodes = patience
+        .ask(async || select::nodes(&app.client, &args.nodes, Unnamed::Mistake).await)
+        .await?;
+    let mut left: Vec<String> = nodes
+        .iter()
+        .map(|node| select::name(node).to_owned())
+        .collect();
+    loop {
+        let round = Instant::now();
+        let mut still = Vec::new();
+        let mut last = Vec::new();
+        for some in left.chunks(AT_ONCE) {
+            let read = patience.ask(async || read(app, some).await).await?;
+            for (name, node) in some.iter().zip(read) {
+                if is(&node, wanted, round.elapsed()) {
+                    let text = format!("power {wanted} after {}", words(began.elapsed()));
+                    app.out.data(&format!("{name}: {text}"));
+                } else {
+                    still.push(name.clone());
+                    last.push(node);
+                }
+            }
+        }
+        left = still;
+        if left.is_empty() {
+            return Ok(Exit::Done);
+        }
+        let now = Instant::now();
+        if until.is_some_and(|until| now >= until) {
+            for (name, node) in left.iter().zip(&last) {
+                app.out.data(&format!("{name}: {}", found(node, wanted)));
+            }
+            return Ok(Exit::StillRunning);
+        }
+        let next = round + EVERY;
+        smol::Timer::at(until.map_or(next, |until| until.min(next))).await;
+    }
+}
+
+/// Reads these nodes now, all at the same time.
+async fn read(app: &App, names: &[String]) -> Result<Vec<Node>, Failure> {
+    let executor = smol::LocalExecutor::new();
+    let readings: Vec<_> = names
+        .iter()
+        .map(|name| executor.spawn(app.client.fresh(name)))
+        .collect();
+    let mut all = stream::iter(readings).then(|reading| reading);
+    executor
+        .run(async {
+            let mut nodes = Vec::new();
+            while let Some(node) = all.next().await {
+                nodes.push(node?);
+            }
+            Ok(nodes)
+        })
+        .await
+}
+
+/// Whether a reading of the last round says so. What is shown may be `error` beside it.
+fn is(node: &Node, wanted: Power, round: Duration) -> bool {
+    let reading = node.rackbmcd.reading.as_ref();
+    reading.is_some_and(|reading| reading.power_state == wanted && reading.age <= round)
+}
+
+/// How a node stands that is not as wanted.
+fn found(node: &Node, wanted: Power) -> String {
+    let known = &node.rackbmcd;
+    let seen = match (&known.bmc.trouble_text, &known.reading) {
+        (Some(trouble), _) => trouble.clone(),
+        (None, Some(reading)) => {
+            format!("{}, read {} ago", reading.power_state, words(reading.age))
+        }
+        (None, None) => "not read yet".to_owned(),
+    };
+    format!("not power {wanted} in time: {seen}")
+}
+
+/// Nodes that are read at the same time.
+const AT_ONCE: usize = 32;
+/// A node is not read more often than that.
+const EVERY: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NodeDetail, PowerReading, PowerState};
+    use crate::time::WallTime;
+
+    fn node(power: Power, age: u64) -> Node {
+        Node {
+            power_state: PowerState::Error,
+            rackbmcd: NodeDetail {
+                reading: Some(PowerReading {
+                    power_state: power.into(),
+                    at: WallTime::from_unix_micros(0),
+                    age: Duration::from_secs(age),
+                }),
+                ..NodeDetail::default()
+            },
+            ..Node::default()
+        }
+    }
+
+    #[test]
+    fn what_was_read_counts_whatever_is_shown_and_an_old_reading_does_not() {
+        let round = Duration::from_secs(1);
+        assert!(is(&node(Power::Off, 0), Power::Off, round));
+        assert!(!is(&node(Power::On, 0), Power::Off, round));
+        assert!(!is(&node(Power::Off, 60), Power::Off, round));
+        assert_eq!(
+            found(&node(Power::On, 1), Power::Off),
+            "not power off in time: power on, read 1 s ago"
+        );
+    }
+}

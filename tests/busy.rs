@@ -1,0 +1,419 @@
+//! Requests for nodes that a task has: refused, left out, or taken over; controls of batches and what their members say.
+
+mod world;
+
+use rackbmcd::model::{OnBusy, TakeOver};
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, Refused, TaskId, Who, Wishes};
+use rackbmcd::sim::{ChassisOrder, OsMood};
+use world::{World, batch_of, millis, secs, who};
+
+fn take_over(take_over: TakeOver) -> Wishes {
+    Wishes {
+        on_busy: OnBusy::TakeOver,
+        take_over,
+        ..Wishes::default()
+    }
+}
+
+fn start(world: &mut World, operation: Operation, wishes: Wishes) -> Result<TaskId, Refused> {
+    start_as(world, operation, wishes, who())
+}
+
+fn start_as(
+    world: &mut World,
+    operation: Operation,
+    wishes: Wishes,
+    who: Who,
+) -> Result<TaskId, Refused> {
+    let node = "n01".to_owned();
+    match world.call(Call::Start {
+        node,
+        operation,
+        wishes,
+        who,
+    })? {
+        Answer::Task(task) => Ok(task.id),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A node whose operating system ignores the power button, and the soft power off that waits for it.
+fn hanging(seed: u64, count: usize) -> (World, TaskId) {
+    let mut world = World::new(seed, count);
+    world.run_for(secs(3));
+    world.mood("n01").os = OsMood::Hangs;
+    let soft = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    world.run_for(secs(2));
+    (world, soft)
+}
+
+#[test]
+fn a_hard_off_takes_a_hanging_soft_off_over_and_both_say_so() {
+    let (mut world, soft) = hanging(1, 1);
+    let refused = start(&mut world, Operation::PowerOff, Wishes::default()).unwrap_err();
+    let Refused::Locked { detail, task, .. } = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(task, soft);
+    assert!(
+        detail.contains("soft power off by alice is running"),
+        "{detail}"
+    );
+    assert!(
+        detail.contains("to take the node over: --take-over"),
+        "{detail}"
+    );
+    let hard = start(
+        &mut world,
+        Operation::PowerOff,
+        take_over(TakeOver::Running),
+    )
+    .expect("a take-over");
+    let view = world.task(soft);
+    assert_eq!(view.state, State::Aborted);
+    assert_eq!(view.taken_over_by, Some(hard));
+    let outcome = view.outcome.unwrap_or_default();
+    let said = format!("alice, who asked for power off (task {hard})");
+    assert!(outcome.contains(&said), "{outcome}");
+    let view = world.run_task(hard, secs(30));
+    assert_eq!(
+        (view.state.clone(), view.took_over),
+        (State::Succeeded.into(), Some(soft))
+    );
+    assert!(!world.is_on("n01"));
+    assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+}
+
+#[test]
+fn nothing_of_the_old_task_leaves_after_the_answer() {
+    let (mut world, soft) = hanging(2, 1);
+    let orders = world.task(soft).orders.len();
+    start(
+        &mut world,
+        Operation::PowerOff,
+        take_over(TakeOver::Running),
+    )
+    .expect("a take-over");
+    world.run_for(secs(700));
+    assert_eq!(world.task(soft).orders.len(), orders);
+    assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+}
+
+#[test]
+fn a_task_that_still_waits_for_its_turn_is_taken_over_too() {
+    let mut world = World::new(3, 2);
+    world.run_for(secs(3));
+    let batch = world.start_batch(BatchRequest {
+        max_parallel: 1,
+        ..batch_of(&["n02", "n01"], Operation::Reboot)
+    });
+    let queued = batch.nodes[1].task.expect("a task");
+    assert_eq!(world.state(queued), State::Queued);
+    let off = start(
+        &mut world,
+        Operation::PowerOff,
+        take_over(TakeOver::Running),
+    )
+    .unwrap();
+    assert_eq!(world.state(queued), State::Aborted);
+    assert_eq!(world.run_task(off, secs(30)).state, State::Succeeded);
+    assert_eq!(world.executed("n01", ChassisOrder::On), 0);
+}
+
+#[test]
+fn what_people_made_stand_still_is_taken_over_by_name_only_and_only_to_switch_off() {
+    let (mut world, soft) = hanging(4, 1);
+    world.control(soft, Control::Suspend).expect("a suspension");
+    for wishes in [Wishes::default(), take_over(TakeOver::Running)] {
+        let refused = start(&mut world, Operation::PowerOff, wishes).unwrap_err();
+        assert!(
+            refused.to_string().contains("--take-over=suspended"),
+            "{refused}"
+        );
+    }
+    let anyhow = take_over(TakeOver::Suspended);
+    for operation in [Operation::PowerOn, Operation::Reboot, Operation::Reset] {
+        assert!(
+            start(&mut world, operation, anyhow.clone()).is_err(),
+            "{operation}"
+        );
+    }
+    let off = start(&mut world, Operation::PowerOff, anyhow).expect("a take-over");
+    assert_eq!(world.state(soft), State::Aborted);
+    assert_eq!(world.run_task(off, secs(30)).state, State::Succeeded);
+}
+
+#[test]
+fn a_rollback_is_taken_over_by_name_only() {
+    let (mut world, soft) = hanging(5, 1);
+    world.control(soft, Control::Rollback).expect("a rollback");
+    assert_eq!(world.state(soft), State::RollingBack);
+    assert!(
+        start(
+            &mut world,
+            Operation::PowerOff,
+            take_over(TakeOver::Running)
+        )
+        .is_err()
+    );
+    let off = start(
+        &mut world,
+        Operation::PowerOff,
+        take_over(TakeOver::Suspended),
+    )
+    .unwrap();
+    assert_eq!(world.state(soft), State::Aborted);
+    assert_eq!(world.run_task(off, secs(30)).state, State::Succeeded);
+    world.run_for(secs(120));
+    assert!(!world.is_on("n01"), "the rollback is over");
+}
+
+#[test]
+fn a_node_in_maintenance_is_taken_over_by_name_only() {
+    let (mut world, soft) = hanging(6, 1);
+    world
+        .call(Call::SetMaintenance {
+            node: "n01".into(),
+            hold: Some(Some("fan".into())),
+            who: who(),
+        })
+        .expect("maintenance");
+    assert!(
+        start(
+            &mut world,
+            Operation::PowerOff,
+            take_over(TakeOver::Running)
+        )
+        .is_err()
+    );
+    let off = start(
+        &mut world,
+        Operation::PowerOff,
+        take_over(TakeOver::Suspended),
+    )
+    .unwrap();
+    assert_eq!(world.state(soft), State::Aborted);
+    assert_eq!(world.run_task(off, secs(30)).state, State::Succeeded);
+}
+
+#[test]
+fn a_request_that_is_made_again_ends_nothing_of_its_own() {
+    let (mut world, soft) = hanging(7, 1);
+    let fencer = Who {
+        name: "fencer".into(),
+        request: "req-7d8e1a52-6c0f-4b7a-9a51-3d1f0e6a7b10".into(),
+        ..Who::default()
+    };
+    let over = take_over(TakeOver::Running);
+    let first = start_as(
+        &mut world,
+        Operation::PowerOff,
+        over.clone(),
+        fencer.clone(),
+    )
+    .unwrap();
+    let again = start_as(
+        &mut world,
+        Operation::PowerOff,
+        over.clone(),
+        fencer.clone(),
+    )
+    .unwrap();
+    assert_eq!(first, again);
+    assert_eq!(world.run_task(first, secs(30)).state, State::Succeeded);
+    world.crash();
+    world.start();
+    let again = start_as(&mut world, Operation::PowerOff, over.clone(), fencer).unwrap();
+    assert_eq!(first, again, "over a restart, and after its end");
+    let other = start(&mut world, Operation::PowerOff, over).unwrap();
+    assert_ne!(first, other);
+    assert_eq!(world.state(soft), State::Aborted);
+}
+
+#[test]
+fn a_take_over_holds_over_a_crash_at_every_moment_around_it() {
+    for after in (0..60).map(|step| millis(step * 3)) {
+        let (mut world, soft) = hanging(8, 1);
+        world.ask(Call::Start {
+            node: "n01".into(),
+            operation: Operation::Cycle,
+            wishes: take_over(TakeOver::Running),
+            who: who(),
+        });
+        world.run_for(after);
+        world.crash();
+        world.start();
+        world.run_for(secs(700));
+        let cycles = world.executed("n01", ChassisOrder::Cycle);
+        assert!(cycles <= 1, "{cycles} after {after:?}");
+        assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+        let soft = world.task(soft);
+        if let Some(successor) = soft.taken_over_by {
+            assert_eq!(soft.state, State::Aborted);
+            assert_eq!(world.task(successor).took_over, Some(soft.id));
+            assert!(world.task(successor).ended);
+        } else {
+            assert_eq!(
+                soft.state,
+                State::Failed,
+                "it went on, out of time: {after:?}"
+            );
+            assert_eq!(cycles, 0);
+        }
+    }
+}
+
+#[test]
+fn a_member_that_is_taken_over_counts_as_aborted_and_stops_nothing() {
+    let mut world = World::new(9, 3);
+    world.run_for(secs(3));
+    world.mood("n01").os = OsMood::Hangs;
+    let batch = world.start_batch(BatchRequest {
+        on_failure: OnFailure::Stop,
+        max_parallel: 1,
+        ..batch_of(&["n01", "n02", "n03"], Operation::SoftPowerOff)
+    });
+    world.run_for(secs(2));
+    start(
+        &mut world,
+        Operation::PowerOff,
+        take_over(TakeOver::Running),
+    )
+    .unwrap();
+    world.run_for(secs(60));
+    let states: Vec<State> = batch
+        .nodes
+        .iter()
+        .map(|node| world.state(node.task.unwrap()))
+        .collect();
+    assert_eq!(states, [State::Aborted, State::Succeeded, State::Succeeded]);
+}
+
+#[test]
+fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
+    let (mut world, soft) = hanging(10, 3);
+    let nodes = ["n01", "n02", "n03"];
+    let all = |wishes| BatchRequest {
+        wishes,
+        ..batch_of(&nodes, Operation::PowerOff)
+    };
+    let request = all(Wishes::default());
+    let refused = world.call(Call::StartBatch {
+        request,
+        who: who(),
+    });
+    assert!(
+        matches!(refused, Err(Refused::Locked { .. })),
+        "{refused:?}"
+    );
+    assert!(world.is_on("n02"), "all or none");
+    let skip = Wishes {
+        on_busy: OnBusy::Skip,
+        ..Wishes::default()
+    };
+    let batch = world.start_batch(all(skip.clone()));
+    let left: Vec<_> = batch
+        .nodes
+        .iter()
+        .filter(|node| node.task.is_none())
+        .collect();
+    assert_eq!(left.len(), 1);
+    assert_eq!(
+        (left[0].node.as_str(), left[0].state.as_str()),
+        ("n01", "busy")
+    );
+    assert!(
+        left[0]
+            .note
+            .as_ref()
+            .unwrap()
+            .contains("soft power off by alice")
+    );
+    world.run_for(secs(20));
+    assert!(world.is_on("n01") && !world.is_on("n02") && !world.is_on("n03"));
+    world.crash();
+    world.start();
+    let Ok(Answer::Batch(seen)) = world.call(Call::Batch(batch.id)) else {
+        panic!("the batch is remembered");
+    };
+    assert_eq!(
+        seen.nodes.iter().filter(|node| node.task.is_none()).count(),
+        1
+    );
+    // Where all of them are busy there is nothing to leave them out of.
+    let request = BatchRequest {
+        wishes: skip,
+        ..batch_of(&["n01"], Operation::PowerOff)
+    };
+    let refused = world.call(Call::StartBatch {
+        request,
+        who: who(),
+    });
+    assert!(
+        matches!(refused, Err(Refused::Locked { .. })),
+        "{refused:?}"
+    );
+    world.start_batch(all(take_over(TakeOver::Running)));
+    assert_eq!(world.state(soft), State::Aborted);
+    world.run_for(secs(20));
+    assert!(!world.is_on("n01"));
+}
+
+#[test]
+fn a_control_of_a_batch_tells_each_members_refusal() {
+    let mut world = World::new(11, 3);
+    world.run_for(secs(3));
+    world.mood("n01").os = OsMood::Hangs;
+    let batch = world.start_batch(BatchRequest {
+        max_parallel: 2,
+        ..batch_of(&["n01", "n02", "n03"], Operation::SoftPowerOff)
+    });
+    world.run_for(secs(2));
+    let control = |world: &mut World, control| {
+        let nodes = Vec::new();
+        let (batch, who) = (batch.id, who());
+        world.call(Call::ControlBatch {
+            batch,
+            control,
+            nodes,
+            who,
+        })
+    };
+    let refusals = |answer: Result<Answer, Refused>| match answer {
+        Ok(Answer::Batch(view)) => {
+            let nodes = view.nodes.into_iter();
+            nodes
+                .filter_map(|node| Some((node.node, node.refused?)))
+                .collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    let refused = refusals(control(&mut world, Control::Cancel));
+    let names: Vec<&str> = refused.iter().map(|(node, _)| node.as_str()).collect();
+    assert_eq!(names, ["n01", "n02"], "n03 had not begun");
+    assert!(
+        refused[0].1.contains("soft power off was sent"),
+        "{refused:?}"
+    );
+    let resumed = refusals(control(&mut world, Control::Resume));
+    assert!(
+        resumed.iter().all(|(_, why)| why.contains("not suspended")),
+        "{resumed:?}"
+    );
+    assert_eq!(refusals(control(&mut world, Control::Suspend)), []);
+    assert_eq!(refusals(control(&mut world, Control::Suspend)).len(), 2);
+    assert_eq!(refusals(control(&mut world, Control::Abort)), []);
+    for ended in [
+        Control::Abort,
+        Control::Cancel,
+        Control::Resume,
+        Control::Rollback,
+    ] {
+        let answer = control(&mut world, ended);
+        assert!(
+            matches!(answer, Err(Refused::BatchEnded { .. })),
+            "{answer:?}"
+        );
+    }
+}
