@@ -4,7 +4,7 @@
 mod world;
 
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Call, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Wishes};
 use rackbmcd::sim::ChassisOrder;
 use world::{World, millis, name, secs, who};
 
@@ -204,4 +204,34 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
     world.run_for(secs(30));
     assert_eq!(world.bmc_change("n01"), None);
     assert_eq!(world.node("n01").rackbmcd.bmc.trouble, None);
+}
+
+#[test]
+fn a_session_that_somebody_else_has_with_a_bmc_is_told() {
+    let mut world = World::new(10, 1);
+    let others = |world: &mut World| {
+        let Ok(Answer::Explanation(found)) = world.call(Call::Explain(name(0))) else {
+            panic!("no explanation");
+        };
+        let mut facts = found.facts.into_iter();
+        let told = facts.find(|fact| fact.head == "sessions of others");
+        told.map(|fact| fact.text)
+    };
+    world.run_for(secs(20));
+    assert_eq!(others(&mut world), None);
+    world.run_for(secs(60));
+    // A daemon that is killed while its session is open leaves it there for others to see.
+    let fresh = Call::FreshNode(name(0));
+    world.call(fresh).expect("read");
+    world.bmc("n01").settings_mut().idle_timeout = secs(3600);
+    world.crash();
+    world.start();
+    world.run_for(secs(20));
+    let told = others(&mut world).unwrap_or_default();
+    assert!(told.starts_with("1 beside ours"), "{told}");
+    let now = world.now;
+    assert_eq!(world.rack().figures(now).strangers, [(name(0), 1)]);
+    world.bmc("n01").forget_sessions();
+    world.run_for(secs(800));
+    assert_eq!(others(&mut world), None);
 }

@@ -1,5 +1,5 @@
 //! What is asked of a BMC once and remembered: who made it (Get Device ID, §20.1), and its own list of cipher suites (Get
-//! Channel Cipher Suites, §22.15).
+//! Channel Cipher Suites, §22.15); and now and then, how many sessions it has (Get Session Info, §22.20).
 //!
 //! Driven by the rest of `bmc`, on a short leash: inside an open session that nobody uses, because some BMCs choke on
 //! the question before a log-in; never while an operation runs; taken back for any order; at most [`PACKETS`] packets.
@@ -8,7 +8,7 @@
 
 use super::Bmc;
 use crate::ipmi::command::get_channel_cipher_suites::{CHUNK, Record, Request, Response, records};
-use crate::ipmi::command::get_device_id;
+use crate::ipmi::command::{get_device_id, get_session_info};
 use crate::ipmi::{CompletionCode, SuiteId, Wire};
 use crate::session::{self, RequestId, Resend, Spoken, State};
 use crate::time::Instant;
@@ -27,10 +27,24 @@ pub(super) struct Inquiry {
     unanswered: u8,
     /// Packets asked for, in all.
     packets: u8,
-    /// Whether what is under way is the question for the maker.
-    about_maker: bool,
-    /// How often that was asked.
+    /// What is asked for now.
+    about: Question,
+    /// How often the maker was asked for.
     maker_asked: u8,
+    /// When the sessions were counted last.
+    counted_at: Option<Instant>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Question {
+    /// Who made the BMC.
+    Maker,
+    /// The list of cipher suites.
+    #[default]
+    Suites,
+    /// How many sessions it has, which says whether others than we are logged in (Get Session Info, §22.20).
+    Sessions,
 }
 
 /// How much of the list came.
@@ -50,10 +64,14 @@ impl Bmc {
             _ => return None,
         };
         let free = self.is_idle() && !self.wanted && !self.stopping;
-        let open_question = self.knowledge.listed.is_none() || self.wonders_who_made_it();
-        let open_question = open_question && self.inquiry.asked.is_none();
-        (free && open_question && matches!(spoken, Spoken::V20(_)))
-            .then(|| (self.used_at + REST).max(self.pace.spare_at()))
+        let asks = free && self.inquiry.asked.is_none() && matches!(spoken, Spoken::V20(_));
+        let counted_at = self.inquiry.counted_at;
+        let not_before = match self.question() {
+            Question::Maker | Question::Suites => None,
+            Question::Sessions => counted_at.map(|at| at + COUNTED_EVERY),
+        };
+        let rested = (self.used_at + REST).max(self.pace.spare_at());
+        asks.then(|| not_before.map_or(rested, |at| rested.max(at)))
     }
 
     /// Asks for the next piece where it is time.
@@ -61,27 +79,42 @@ impl Bmc {
         if self.inquiry_due().is_none_or(|due| now < due) || !self.pace.take_spare(now) {
             return;
         }
-        self.inquiry.about_maker = self.wonders_who_made_it();
-        let request = if self.inquiry.about_maker {
-            self.inquiry.maker_asked += 1;
-            session::Request::of(&get_device_id::Request, Resend::Never, PATIENCE)
-        } else {
-            self.inquiry.packets += 1;
-            let chunk = Request::chunk(self.inquiry.index);
-            session::Request::of(&chunk, Resend::Never, PATIENCE)
+        self.inquiry.about = self.question();
+        let request = match self.inquiry.about {
+            Question::Maker => {
+                self.inquiry.maker_asked += 1;
+                session::Request::of(&get_device_id::Request, Resend::Never, PATIENCE)
+            }
+            Question::Suites => {
+                self.inquiry.packets += 1;
+                let chunk = Request::chunk(self.inquiry.index);
+                session::Request::of(&chunk, Resend::Never, PATIENCE)
+            }
+            Question::Sessions => {
+                self.inquiry.counted_at = Some(now);
+                let ours = get_session_info::Request::Current;
+                session::Request::of(&ours, Resend::Never, PATIENCE)
+            }
         };
         self.inquiry.asked = Some(self.session.request(request, now));
     }
 
-    fn wonders_who_made_it(&self) -> bool {
-        self.maker_is_unknown() && self.inquiry.maker_asked < TRIES
+    /// What is to be asked next.
+    fn question(&self) -> Question {
+        if self.maker_is_unknown() && self.inquiry.maker_asked < TRIES {
+            Question::Maker
+        } else if self.knowledge.listed.is_none() {
+            Question::Suites
+        } else {
+            Question::Sessions
+        }
     }
 
     /// Takes the question back: there is something to do. It is asked again when there is not.
     pub(super) fn hush(&mut self) {
         if let Some(request) = self.inquiry.asked.take() {
             self.session.withdraw(request);
-            if !self.inquiry.about_maker {
+            if self.inquiry.about == Question::Suites {
                 self.inquiry_left_open();
             }
         }
@@ -95,12 +128,22 @@ impl Bmc {
     /// A piece came, or a refusal.
     pub(super) fn inquiry_answered(&mut self, completion: CompletionCode, data: &[u8]) {
         self.inquiry.asked = None;
-        if self.inquiry.about_maker {
-            let answer = get_device_id::Response::decode(data).ok();
-            if let Some(answer) = answer.filter(|_| completion.is_ok()) {
-                self.note_maker(answer.manufacturer);
+        match self.inquiry.about {
+            Question::Maker => {
+                let answer = get_device_id::Response::decode(data).ok();
+                if let Some(answer) = answer.filter(|_| completion.is_ok()) {
+                    self.note_maker(answer.manufacturer);
+                }
+                return;
             }
-            return;
+            Question::Sessions => {
+                let answer = get_session_info::Response::decode(data).ok();
+                let answer = answer.filter(|_| completion.is_ok());
+                // One of them is the one that this was asked in.
+                self.strangers = answer.map(|answer| answer.active.saturating_sub(1));
+                return;
+            }
+            Question::Suites => {}
         }
         let piece = Response::decode(data).ok().filter(|_| completion.is_ok());
         let Some(Response { records, .. }) = piece else {
@@ -118,7 +161,7 @@ impl Bmc {
     /// No piece came.
     pub(super) fn inquiry_unanswered(&mut self) {
         self.inquiry.asked = None;
-        if self.inquiry.about_maker {
+        if self.inquiry.about != Question::Suites {
             return;
         }
         self.inquiry.unanswered += 1;
@@ -133,9 +176,9 @@ impl Bmc {
     }
 
     fn settle_inquiry(&mut self, ending: Ending) {
-        let maker_asked = self.inquiry.maker_asked;
         let begun_anew = Inquiry {
-            maker_asked,
+            maker_asked: self.inquiry.maker_asked,
+            counted_at: self.inquiry.counted_at,
             ..Inquiry::default()
         };
         let list = std::mem::replace(&mut self.inquiry, begun_anew).list;
@@ -177,6 +220,8 @@ fn name(record: &Record) -> String {
     }
 }
 
+/// How often a BMC's sessions are counted at most.
+const COUNTED_EVERY: Duration = Duration::from_secs(600);
 /// How long the session has to be unused before.
 const REST: Duration = Duration::from_secs(1);
 /// How long each piece is waited for (docs/protocol.md, "Finding out what a BMC has": a second, and once more).

@@ -95,6 +95,8 @@ pub struct Bmc {
     alarmed: bool,
     /// The last answer to Get Chassis Status, and when it came.
     chassis_status: Option<(Instant, Vec<u8>)>,
+    /// Sessions of others at the BMC when these were counted last, where it says.
+    strangers: Option<u8>,
     /// Why the BMC is taken for another node's, too.
     shared: Option<String>,
     /// Whether the name is to be looked up again, whenever that was done last.
@@ -141,6 +143,7 @@ impl Bmc {
             level_request: None,
             alarmed: false,
             chassis_status: None,
+            strangers: None,
             shared: None,
             address_stale: false,
             keepalive: None,
@@ -432,6 +435,11 @@ impl Bmc {
     /// How often it is asked, and why, for explanations.
     pub fn pace_in_words(&self) -> String {
         self.pace.in_words()
+    }
+
+    /// How many sessions of others the BMC had when they were counted last, where it says.
+    pub fn strangers(&self) -> Option<u8> {
+        self.strangers
     }
 
     /// What the last answer about the chassis said, and when it came: each reading of the power brings one.

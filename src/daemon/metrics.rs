@@ -442,6 +442,17 @@ impl Snapshot {
             "Whether the identify light is on; nothing where the BMC does not say.",
             None,
             &lights,
+        )?;
+        let others = self.figures.strangers.iter();
+        let others: Vec<_> = others
+            .map(|(node, count)| ([("node", node.as_str()), ("rack", rack)], i64::from(*count)))
+            .collect();
+        family(
+            encoder,
+            "bmc_sessions_of_others",
+            "Sessions that somebody else had with the BMC when they were counted last.",
+            None,
+            &others,
         )
     }
 }
@@ -518,6 +529,7 @@ mod tests {
                 tasks: [("queued", 4)].into(),
                 waiting_orders: 5,
                 resends: 6,
+                strangers: vec![("n1".to_owned(), 2)],
                 chassis: vec![(
                     "n1".to_owned(),
                     Chassis {
@@ -562,6 +574,7 @@ mod tests {
             "rackbmc_chassis_fault{node=\"n1\",fault=\"fan\",rack=\"r1\"} 1",
             "rackbmc_restore_policy{node=\"n1\",policy=\"previous\",rack=\"r1\"} 1",
             "rackbmc_last_power_event{node=\"n1\",event=\"overload\",rack=\"r1\"} 1",
+            "rackbmc_bmc_sessions_of_others{node=\"n1\",rack=\"r1\"} 2",
             "rackbmc_identify_light{node=\"n1\",rack=\"r1\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");

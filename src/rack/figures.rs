@@ -75,6 +75,8 @@ pub struct Figures {
     pub lost: u64,
     /// Copies of requests that were sent to them.
     pub resends: u64,
+    /// Sessions of others that BMCs had when these were counted last, by the name of the node.
+    pub strangers: Vec<(String, u8)>,
     /// What BMCs said last of the chassis, by the name of the node.
     pub chassis: Vec<(String, Chassis)>,
 }

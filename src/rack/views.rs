@@ -158,6 +158,9 @@ impl Snapshot<'_> {
             *figures.tasks.entry(task.state().name()).or_default() += 1;
         }
         for node in self.inventory.iter() {
+            if let Some(others) = node.bmc.strangers() {
+                figures.strangers.push((node.name().to_owned(), others));
+            }
             if let Some((_, chassis)) = node.bmc.chassis() {
                 figures.chassis.push((node.name().to_owned(), chassis));
             }
@@ -235,6 +238,12 @@ impl Snapshot<'_> {
         }
         for evidence in &knowledge.evidence {
             fact("found out", evidence.clone());
+        }
+        if let Some(others) = place.bmc.strangers().filter(|others| *others > 0) {
+            let text = format!(
+                "{others} beside ours: somebody else is logged in, or one of ours was not closed"
+            );
+            fact("sessions of others", text);
         }
         if let Some((at, chassis)) = place.bmc.chassis() {
             for (head, text) in chassis.facts() {
