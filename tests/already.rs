@@ -6,7 +6,7 @@ mod world;
 use rackbmcd::model::HistoryKind;
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Answer, BatchRequest, Call, TaskId, TaskView, Wishes};
-use rackbmcd::sim::{ChassisOrder, OsMood};
+use rackbmcd::sim::{ChassisOrder, NmiEffect, OsMood};
 use std::time::Duration;
 use world::{World, batch_of, millis, secs, who};
 
@@ -282,4 +282,36 @@ fn where_nothing_is_to_be_done_the_node_is_free_as_soon_as_its_target_is_gone() 
     }
     world.run_for(secs(10));
     assert_eq!(world.executed("n01", ChassisOrder::On), 0);
+}
+
+#[test]
+fn whoever_wants_something_else_does_not_wait_for_the_watch_of_an_nmi() {
+    for operation in [Operation::Reset, Operation::PowerOff, Operation::SoftReboot] {
+        let mut world = World::new(13, 1);
+        world.run_for(secs(3));
+        world.mood("n01").nmi = NmiEffect::Ignored;
+        let nmi = world.start_task("n01", Operation::InjectNmi, Wishes::default());
+        world.run_for(secs(2));
+        assert_eq!(world.state(nmi), State::Running);
+        let next = world.start_task("n01", operation, Wishes::default());
+        let nmi = world.task(nmi);
+        assert_eq!(nmi.state, State::Succeeded, "{nmi:#?}");
+        let words = format!("not watched any longer, because alice asked for {operation}");
+        assert!(outcome(&nmi).contains(&words), "{}", outcome(&nmi));
+        let view = world.run_task(next, secs(100));
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(world.executed("n01", ChassisOrder::Nmi), 1);
+    }
+}
+
+#[test]
+fn an_nmi_that_the_bmc_refused_was_not_injected() {
+    let mut world = World::new(14, 1);
+    world.run_for(secs(3));
+    world.mood("n01").nmi = NmiEffect::Refused(0xCC);
+    let refused = run(&mut world, Operation::InjectNmi);
+    assert_eq!(refused.state, State::Failed);
+    world.mood("n01").nmi = NmiEffect::Ignored;
+    let nmi = run(&mut world, Operation::InjectNmi);
+    assert_eq!(nmi.state, State::Succeeded, "{nmi:#?}");
 }

@@ -60,7 +60,7 @@ pub fn run(data: &[u8]) {
         assert!(!record.words().is_empty());
         if let Some(event) = record.event() {
             assert!(!event.words().is_empty());
-            assert_eq!(event.is_crash(), record.is_crash());
+            assert_eq!(event.sign(), record.sign());
         }
     }
     if let [net_fn, command, code, ..] = *data {

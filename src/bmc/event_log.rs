@@ -6,6 +6,7 @@
 //! walked over from its first entry.
 
 use super::script::{Turn, command};
+use super::translate;
 use super::vocabulary::{EventLogEntry, Reading};
 use crate::ipmi::command::{clear_sel, get_sel_entry, get_sel_info, reserve_sel};
 use crate::ipmi::event::{RECORD_LENGTH, Record};
@@ -328,7 +329,7 @@ impl Fetch {
             next: self.next,
             timestamp: record.timestamp(),
             text: record.words(),
-            crash: record.is_crash(),
+            sign: translate::sign(&record),
         })
     }
 

@@ -4,7 +4,7 @@
 use super::script::{Need, Part, READ_PATIENCE, command};
 use super::vocabulary::{
     BootDevice, Chassis, EventLogEntry, Order, Power, Reading, RefusalKind, Repeat, RestartCause,
-    RestorePolicy, Route,
+    RestorePolicy, Route, Sign,
 };
 use crate::ipmi::command::set_system_boot_options::{
     BootFlags, Device, FlagValidClearing, Parameter,
@@ -16,7 +16,7 @@ use crate::ipmi::command::{
     get_system_boot_options, get_system_guid, get_system_restart_cause, set_power_restore_policy,
     set_system_boot_options, warm_reset,
 };
-use crate::ipmi::{CompletionCode, Wire, guid};
+use crate::ipmi::{CompletionCode, Wire, event, guid};
 use crate::model::Light;
 use crate::session::{Bridge, Request, Resend};
 use std::time::Duration;
@@ -189,8 +189,18 @@ fn entry(answer: &get_sel_entry::Response) -> Result<EventLogEntry, String> {
         next: answer.next,
         timestamp: record.timestamp(),
         text: record.words(),
-        crash: record.is_crash(),
+        sign: sign(&record),
     })
+}
+
+/// What an entry of the event log tells of the machine.
+pub(super) fn sign(record: &event::Record) -> Sign {
+    match record.sign() {
+        event::Sign::None => Sign::None,
+        event::Sign::Interrupt => Sign::Interrupt,
+        event::Sign::Crash => Sign::Crash,
+        event::Sign::Restart => Sign::Restart,
+    }
 }
 
 /// What the answers to an order's commands say; `None` is one that was refused and could be.

@@ -385,8 +385,21 @@ pub struct EventLogEntry {
     pub timestamp: u32,
     /// What it says, in words ("OS stop: run-time critical stop").
     pub text: String,
-    /// Whether it tells of a crash, a critical interrupt or a watchdog.
-    pub crash: bool,
+    /// What it tells of the machine.
+    pub sign: Sign,
+}
+
+/// What an entry of the event log tells of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sign {
+    /// Nothing of these.
+    None,
+    /// A diagnostic interrupt was delivered, whatever came of it.
+    Interrupt,
+    /// The system crashed.
+    Crash,
+    /// The machine started, or its power went.
+    Restart,
 }
 
 /// An answer that is a no.

@@ -35,7 +35,24 @@ pub struct Event {
     pub data: [u8; 3],
 }
 
-// The sensor types that tell of a crash.
+/// What an entry tells of the machine, for those who watch what became of an order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sign {
+    /// Nothing of that kind.
+    None,
+    /// A diagnostic interrupt was delivered.
+    Interrupt,
+    /// The system crashed: an OS stop, a fatal interrupt, or the watchdog taking action.
+    Crash,
+    /// The machine started, or its power went.
+    Restart,
+}
+
+// The sensor types that tell of crashes and restarts.
+const POWER_UNIT: u8 = 0x09;
+const SYSTEM_FIRMWARE: u8 = 0x0F;
+const SYSTEM_BOOT: u8 = 0x1D;
+const OS_BOOT: u8 = 0x1F;
 const CRITICAL_INTERRUPT: u8 = 0x13;
 const OS_STOP: u8 = 0x20;
 const WATCHDOG_2: u8 = 0x23;
@@ -129,9 +146,9 @@ impl Record {
         u32::from_le_bytes([t0, t1, t2, t3])
     }
 
-    /// Whether it tells of a crash: an OS stop, a critical interrupt or the watchdog taking action.
-    pub fn is_crash(&self) -> bool {
-        self.event().is_some_and(|event| event.is_crash())
+    /// What it tells of the machine.
+    pub fn sign(&self) -> Sign {
+        self.event().map_or(Sign::None, |event| event.sign())
     }
 
     /// What it says, in words.
@@ -149,16 +166,25 @@ impl Event {
         self.data[0] & 0x0F
     }
 
-    /// Whether it tells of a crash.
-    pub fn is_crash(&self) -> bool {
-        self.asserted
-            && self.event_type == SENSOR_SPECIFIC
-            && match self.sensor_type {
-                OS_STOP => matches!(self.offset(), 0x00 | 0x01),
-                CRITICAL_INTERRUPT => self.offset() != 0x08,
-                WATCHDOG_2 => matches!(self.offset(), 0x01..=0x03 | 0x08),
-                _ => false,
-            }
+    /// What it tells of the machine (table 42-3).
+    pub fn sign(&self) -> Sign {
+        if !self.asserted || self.event_type != SENSOR_SPECIFIC {
+            return Sign::None;
+        }
+        match (self.sensor_type, self.offset()) {
+            // A front panel or software NMI is the interrupt itself, as the BMC writes it down.
+            (CRITICAL_INTERRUPT, 0x00 | 0x03) => Sign::Interrupt,
+            // Errors that were corrected.
+            (CRITICAL_INTERRUPT, 0x07 | 0x0B) => Sign::None,
+            (CRITICAL_INTERRUPT, _) => Sign::Crash,
+            (OS_STOP, 0x00 | 0x01) => Sign::Crash,
+            (WATCHDOG_2, 0x01..=0x03 | 0x08) => Sign::Crash,
+            (POWER_UNIT, 0x00 | 0x01) => Sign::Restart,
+            (SYSTEM_FIRMWARE, 0x02) => Sign::Restart,
+            (SYSTEM_BOOT, 0x00..=0x02 | 0x05..=0x07) => Sign::Restart,
+            (OS_BOOT, 0x00..=0x06) => Sign::Restart,
+            _ => Sign::None,
+        }
     }
 
     /// What it says, in words: `OS stop: run-time critical stop`.
@@ -195,19 +221,19 @@ fn sensor_type_words(sensor_type: u8) -> Option<&'static str> {
         0x06 => "platform security",
         0x07 => "processor",
         0x08 => "power supply",
-        0x09 => "power unit",
+        POWER_UNIT => "power unit",
         0x0C => "memory",
         0x0D => "drive slot",
-        0x0F => "system firmware",
+        SYSTEM_FIRMWARE => "system firmware",
         0x10 => "event logging",
         0x11 => "watchdog 1",
         0x12 => "system event",
         CRITICAL_INTERRUPT => "critical interrupt",
         0x14 => "button",
         0x19 => "chip set",
-        0x1D => "system boot",
+        SYSTEM_BOOT => "system boot",
         0x1E => "boot error",
-        0x1F => "OS boot",
+        OS_BOOT => "OS boot",
         OS_STOP => "OS stop",
         0x21 => "slot or connector",
         0x22 => "ACPI power state",
@@ -222,7 +248,7 @@ fn sensor_type_words(sensor_type: u8) -> Option<&'static str> {
 /// Sensor-specific offsets of table 42-3, for the sensor types that matter to power and crashes.
 fn offset_words(sensor_type: u8, offset: u8) -> Option<&'static str> {
     let words: &[&'static str] = match sensor_type {
-        0x09 => &[
+        POWER_UNIT => &[
             "power off or down",
             "power cycle",
             "240 VA power down",
@@ -251,7 +277,7 @@ fn offset_words(sensor_type: u8, offset: u8) -> Option<&'static str> {
             "sleep button pressed",
             "reset button pressed",
         ],
-        0x1D => &[
+        SYSTEM_BOOT => &[
             "power-up",
             "hard reset",
             "warm reset",
@@ -314,25 +340,37 @@ mod tests {
         assert_eq!(record.id, 42);
         assert_eq!(record.timestamp(), 0x5234_5678);
         assert_eq!(record.words(), "OS stop: run-time critical stop");
-        assert!(record.is_crash());
+        assert!(record.sign() == Sign::Crash);
         assert_eq!(record.encode(), PANIC);
         assert_eq!(Record::of_event(42, record.event().unwrap()), record);
     }
 
     #[test]
-    fn an_nmi_and_a_watchdog_are_crashes_and_a_graceful_shutdown_is_none() {
+    fn an_nmi_is_an_interrupt_a_watchdog_a_crash_and_a_graceful_shutdown_neither() {
         let with = |sensor_type, offset| {
             let mut bytes = PANIC;
             bytes[10] = sensor_type;
             bytes[13] = offset;
             Record::decode(bytes)
         };
-        assert!(with(0x13, 0x00).is_crash());
         assert_eq!(with(0x13, 0x03).words(), "critical interrupt: software NMI");
-        assert!(with(0x23, 0x03).is_crash());
         assert_eq!(with(0x23, 0x01).words(), "watchdog: hard reset");
-        assert!(!with(0x20, 0x03).is_crash());
-        assert!(!with(0x04, 0x01).is_crash());
+        for (sensor_type, offset, sign) in [
+            (0x13, 0x00, Sign::Interrupt),
+            (0x13, 0x03, Sign::Interrupt),
+            (0x13, 0x07, Sign::None),
+            (0x13, 0x09, Sign::Crash),
+            (0x20, 0x01, Sign::Crash),
+            (0x23, 0x03, Sign::Crash),
+            (0x1D, 0x01, Sign::Restart),
+            (0x1F, 0x01, Sign::Restart),
+            (0x09, 0x00, Sign::Restart),
+            (0x20, 0x03, Sign::None),
+            (0x04, 0x01, Sign::None),
+        ] {
+            let told = with(sensor_type, offset).sign();
+            assert_eq!(told, sign, "{sensor_type:02X}h {offset:02X}h");
+        }
     }
 
     #[test]
@@ -340,7 +378,7 @@ mod tests {
         let mut bytes = PANIC;
         bytes[12] |= 0x80;
         let record = Record::decode(bytes);
-        assert!(!record.is_crash());
+        assert_eq!(record.sign(), Sign::None);
         assert!(record.words().ends_with("(over)"));
         bytes[2] = 0xE0;
         let record = Record::decode(bytes);

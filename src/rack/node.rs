@@ -147,6 +147,12 @@ impl Node {
         self.memory.last_nmi = Some(at.wall);
     }
 
+    /// The one that was on its way was refused, or never left: nobody has to wait for that.
+    pub(super) fn forget_nmi(&mut self) {
+        self.nmi_at = None;
+        self.memory.last_nmi = None;
+    }
+
     /// What is said to whoever wants it while a task has it.
     pub(super) fn locked(&self, task: TaskId, tasks: &Tasks, rack: &str, at: Moment) -> Refused {
         let holder = tasks.get(task);

@@ -13,7 +13,7 @@ use super::task::Task;
 use crate::bmc::vocabulary::{Power, Report};
 use crate::entropy::Entropy;
 use crate::model::{HistoryKind, after_state};
-use crate::power::{Operation, Outcome, State};
+use crate::power::{Operation, Outcome, Sent, State};
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -116,6 +116,10 @@ impl Node {
         let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
         let keeps_shown = stopped && !task.has_left();
         self.note_late(task, at.wall);
+        let acted = task.sequence.sent().iter().any(Sent::may_have_acted);
+        if operation == Operation::InjectNmi && !acted {
+            self.forget_nmi();
+        }
         let text = told(operation, outcome);
         let error = is_failure(outcome) || outcome.error;
         let entry = HistoryEntry {

@@ -5,7 +5,7 @@ use crate::frozen::Line;
 use crate::world::{millis, secs};
 use rackbmcd::bmc::vocabulary::{
     Delivery, EventLogEntry, Order, OrderId, Power, Reading, Refusal, RefusalKind, Report,
-    RestartCause, Silence, Trouble,
+    RestartCause, Sign, Silence, Trouble,
 };
 use rackbmcd::power::{Control, Operation, Sequence, Settings};
 use rackbmcd::time::Instant;
@@ -211,7 +211,7 @@ fn drive(driven: &mut Driven, cause: RestartCause, most: usize) {
                         "fan 3: lower critical"
                     }
                     .to_owned(),
-                    crash: id == 3,
+                    sign: if id == 3 { Sign::Crash } else { Sign::None },
                 }));
             }
             _ => {

@@ -230,7 +230,7 @@ fn event_log_of(log: EventLogReading) -> EventLog {
             .then(|| WallTime::from_unix_micros(u64::from(entry.timestamp) * 1_000_000)),
         timestamp: entry.timestamp,
         text: entry.text,
-        crash: entry.crash,
+        crash: entry.sign == vocabulary::Sign::Crash,
     };
     EventLog {
         entries: log.entries.into_iter().map(entry).collect(),

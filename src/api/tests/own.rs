@@ -1,7 +1,7 @@
 //! Our own surface.
 
 use super::*;
-use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
+use crate::bmc::vocabulary::{EventLogEntry, Order, Reading, Sign};
 use crate::model::{
     BatchNodeState, BatchState, BootDevice, ConfigurationRefused, Control, ErrorKind, EventKind,
     Fact, Failure, OnSoftTimeout, RestartCause, Words,
@@ -601,7 +601,7 @@ fn what_a_bmc_says_of_itself_has_only_what_was_asked_for() {
         next: id + 1,
         timestamp,
         text: "OS stop".into(),
-        crash: true,
+        sign: Sign::Crash,
     };
     let log = Reading::EventLog {
         entries: vec![entry(1, 1_438_387_200), entry(2, 60)],

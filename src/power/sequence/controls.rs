@@ -348,12 +348,14 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
             until,
             notes,
             fate,
+            signs,
             looks,
             ..
         } => Phase::Judging {
             until,
             notes,
             fate,
+            signs,
             looks,
             on_since: None,
             asked: Question::Power,

@@ -5,6 +5,7 @@
 mod boot;
 mod clock;
 mod controls;
+mod evidence;
 mod knowledge;
 mod level;
 mod nmi;

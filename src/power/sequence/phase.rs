@@ -80,6 +80,7 @@ pub(crate) enum Phase {
         until: Age,
         notes: Notes,
         fate: Fate,
+        signs: Signs,
         looks: u32,
         /// Since when "on" was read without contradiction.
         on_since: Option<Age>,
@@ -235,12 +236,30 @@ pub(crate) enum Fate {
 /// What was seen after a pulse.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Signs {
-    /// Effects: a crash entry, another restart cause, the power gone.
+    /// Effects: a crash entry, another restart cause, an entry of a start, the power gone.
     pub(in crate::power) effects: Vec<String>,
     /// One of them is a crash entry: the others may have been anybody's doing.
     pub(in crate::power) crash: bool,
+    /// How they show that the machine was off, or started.
+    pub(in crate::power) restart: Restart,
+    /// The event log's word for it that an interrupt was delivered.
+    pub(in crate::power) delivered: Option<String>,
     /// New entries of the event log that tell of no crash.
     pub(in crate::power) entries: Vec<String>,
+}
+
+/// What shows that the machine was off, or started: the surer the later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) enum Restart {
+    /// Nothing.
+    #[default]
+    NotSeen,
+    /// Another restart cause, which some BMCs write down before they act.
+    Cause,
+    /// An entry of the event log, likewise.
+    Entry,
+    /// The node was off.
+    Off,
 }
 
 impl Fate {

@@ -3,9 +3,10 @@
 
 use super::Input;
 use super::clock::Age;
+use super::evidence::Evidence;
 use super::knowledge::{Finding, Knowledge, refused};
-use super::phase::{Fate, Next, Notes, Phase, Question, Signs};
-use crate::bmc::vocabulary::{Delivery, Power, Reading, RefusalKind, Report, RestartCause};
+use super::phase::{Fate, Next, Notes, Phase, Question, Restart, Signs};
+use crate::bmc::vocabulary::{Delivery, Power, RefusalKind, Report};
 use crate::power::Operation;
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::backoff;
@@ -74,102 +75,26 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 until,
                 notes,
                 fate,
+                signs,
                 looks,
                 on_since,
-                asked: Question::Power,
+                asked,
                 ..
             },
-            Input::Report(report),
+            input @ (Input::Report(_) | Input::Deadline),
         ) => {
-            let (fate, on_since) = match knowledge.take_reading(report) {
-                Finding::Read(Power::On) => {
-                    let since = on_since.unwrap_or(age);
-                    let seen = seen_since(&notes, knowledge);
-                    let held = age.since(since) >= steady(seen, knowledge);
-                    if held && fate.is_arrived() && is_done(seen, knowledge) {
-                        return done(&fate, seen, knowledge);
-                    }
-                    (fate, Some(since))
-                }
-                Finding::Read(Power::Off) => {
-                    knowledge.remark(format!("at {} it was off", knowledge.at()));
-                    (shown(fate, "the node was off for a while"), None)
-                }
-                // A BMC that says nothing about the power says nothing about the rest.
-                Finding::Nothing => {
-                    return Phase::Judging {
-                        until,
-                        notes,
-                        fate,
-                        looks: looks.saturating_add(1),
-                        on_since,
-                        asked: Question::Power,
-                        next: Next::At(age + pause(looks, knowledge)),
-                    };
-                }
-                Finding::Hopeless(why) => return knowledge.fail(&why),
-            };
-            look_on(until, notes, fate, looks, on_since, knowledge)
-        }
-        (
-            Phase::Judging {
+            let judge = Judge {
                 until,
-                notes,
+                evidence: Evidence { notes, signs },
                 fate,
                 looks,
                 on_since,
-                ..
-            },
-            Input::Report(report),
-        ) => {
-            let change = match report {
-                Report::Accepted(Reading::RestartCause(now)) => changed_cause(&notes, *now),
-                _ => None,
             };
-            let fate = match change {
-                Some(change) => {
-                    knowledge.remark(change.clone());
-                    shown(fate, &change)
-                }
-                None => fate,
-            };
-            let pause = pause(looks, knowledge);
-            // The moment at which "on" has held long enough is looked at, where it is still to come.
-            let seen = seen_since(&notes, knowledge);
-            let steady = on_since.map(|since| since + steady(seen, knowledge));
-            let at = steady
-                .filter(|steady| *steady > age)
-                .map_or(age + pause, |steady| steady.min(age + pause));
-            Phase::Judging {
-                until,
-                notes,
-                fate,
-                looks: looks.saturating_add(1),
-                on_since,
-                asked: Question::Power,
-                next: Next::At(at),
+            match input {
+                Input::Report(report) => judge.answered(asked, report, knowledge),
+                Input::Observed(_) | Input::Deadline => judge.over(knowledge),
             }
         }
-        // An "on" that could not be confirmed may be the one from before: no success.
-        (Phase::Judging { fate, notes, .. }, Input::Deadline) => match fate {
-            Fate::Accepted
-                if knowledge.operation == Operation::Cycle
-                    && knowledge.power == Some(Power::On)
-                    && knowledge.is_fresh()
-                    && seen_since(&notes, knowledge) == Seen::Nothing =>
-            {
-                let time = seconds(knowledge.settings.change_timeout);
-                knowledge.fail(&format!(
-                    "it was accepted, but the node was never seen off within {time}{}",
-                    knowledge.and_trouble()
-                ))
-            }
-            Fate::Accepted | Fate::Shown { .. } => knowledge.fail(&format!(
-                "it arrived, but the node was not read on for certain in time{}",
-                knowledge.and_trouble()
-            )),
-            Fate::Unknown { why } => knowledge.fail(&format!("unknown whether it arrived: {why}")),
-        },
         (phase, _) => phase,
     }
 }
@@ -237,76 +162,144 @@ fn watch(until: Age, notes: Notes, fate: Fate, knowledge: &Knowledge) -> Phase {
             next: Next::At(age + knowledge.settings.look_pause(0)),
         };
     }
-    let next = Next::At(age + pause(0, knowledge));
     Phase::Judging {
         until,
         notes,
         fate,
+        signs: Signs::default(),
         looks: 1,
         on_since: None,
         asked: Question::Power,
-        next,
+        next: Next::At(age + pause(0, knowledge)),
     }
 }
 
-/// After a look at the power that decided nothing: on to the restart cause, or to the next look.
-fn look_on(
+/// One look at what a reset or a cycle did, taken apart so that its rounds read as such.
+struct Judge {
     until: Age,
-    notes: Notes,
+    evidence: Evidence,
     fate: Fate,
     looks: u32,
     on_since: Option<Age>,
-    knowledge: &Knowledge,
-) -> Phase {
-    let age = knowledge.clock.age();
-    let (asked, next, looks) = if notes.cause.is_some() && !is_early(knowledge) {
-        (Question::Cause, age, looks)
-    } else {
-        let next = age + pause(looks, knowledge);
-        (Question::Power, next, looks.saturating_add(1))
-    };
-    Phase::Judging {
-        until,
-        notes,
-        fate,
-        looks,
-        on_since,
-        asked,
-        next: Next::At(next),
-    }
 }
 
-/// What shows that the pulse did something.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Seen {
-    Nothing,
-    /// Another restart cause, which some BMCs write down before they act.
-    Cause,
-    /// The node was off.
-    Off,
-}
-
-/// What was seen since the pulse left.
-fn seen_since(notes: &Notes, knowledge: &Knowledge) -> Seen {
-    let mut seen = Seen::Nothing;
-    for sent in knowledge.since_pulse() {
-        match &sent.answer {
-            Some((_, Report::Accepted(Reading::Power(Power::Off)))) => return Seen::Off,
-            Some((_, Report::Accepted(Reading::RestartCause(now))))
-                if changed_cause(notes, *now).is_some() =>
-            {
-                seen = Seen::Cause;
-            }
-            _ => {}
+impl Judge {
+    fn ask(self, asked: Question, at: Age) -> Phase {
+        Phase::Judging {
+            until: self.until,
+            notes: self.evidence.notes,
+            fate: self.fate,
+            signs: self.evidence.signs,
+            looks: self.looks,
+            on_since: self.on_since,
+            asked,
+            next: Next::At(at),
         }
     }
-    seen
-}
 
-/// Whether "on" that has held is the end: a machine that was never seen off has not been through a cycle. A reset need
-/// not show.
-fn is_done(seen: Seen, knowledge: &Knowledge) -> bool {
-    seen != Seen::Nothing || knowledge.operation != Operation::Cycle
+    fn answered(mut self, asked: Question, report: &Report, knowledge: &mut Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        let before = knowledge.power;
+        let known = self.evidence.signs.effects.len();
+        let mut more = None;
+        if asked == Question::Power {
+            match knowledge.take_reading(report) {
+                Finding::Read(Power::On) => {
+                    let since = self.on_since.unwrap_or(age);
+                    let held = age.since(since) >= self.steady(knowledge);
+                    if held && self.fate.is_arrived() && self.is_done(knowledge) {
+                        return self.done(knowledge);
+                    }
+                    self.on_since = Some(since);
+                }
+                Finding::Read(Power::Off) => {
+                    self.evidence.take_power(Power::Off, before, knowledge);
+                    self.on_since = None;
+                }
+                // A BMC that says nothing about the power says nothing about the rest.
+                Finding::Nothing => return self.look_again(knowledge),
+                Finding::Hopeless(why) => return knowledge.fail(&why),
+            }
+            if !is_early(knowledge) {
+                more = self.evidence.after_power();
+            }
+        } else {
+            more = self.evidence.answered(asked, report, knowledge);
+        }
+        for effect in &self.evidence.signs.effects[known..] {
+            knowledge.remark(effect.clone());
+        }
+        self.fate = match self.evidence.signs.effects.last() {
+            Some(effect) => shown(self.fate, effect),
+            None => self.fate,
+        };
+        match more {
+            Some(asked) => self.ask(asked, age),
+            None => self.look_again(knowledge),
+        }
+    }
+
+    /// The next look at the power: at the moment at which "on" has held long enough, where that is still to come.
+    fn look_again(mut self, knowledge: &Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        let next = age + pause(self.looks, knowledge);
+        let steady = self.on_since.map(|since| since + self.steady(knowledge));
+        let at = steady.filter(|steady| *steady > age);
+        self.looks = self.looks.saturating_add(1);
+        self.ask(Question::Power, at.map_or(next, |steady| steady.min(next)))
+    }
+
+    /// How long "on" must hold: the "on" from before a cycle would not, and some BMCs write down that they act before
+    /// they do.
+    fn steady(&self, knowledge: &Knowledge) -> Duration {
+        let confirm = knowledge.settings.confirm_after;
+        match (self.evidence.signs.restart, knowledge.operation) {
+            (Restart::Off, _) => confirm,
+            (Restart::Cause | Restart::Entry, Operation::Reset) => confirm,
+            (Restart::Cause | Restart::Entry | Restart::NotSeen, _) => {
+                knowledge.settings.settle.max(confirm)
+            }
+        }
+    }
+
+    /// Whether "on" that has held is the end: a machine that was never seen to go has not been through a cycle. A reset
+    /// need not show.
+    fn is_done(&self, knowledge: &Knowledge) -> bool {
+        self.evidence.signs.restart != Restart::NotSeen || knowledge.operation != Operation::Cycle
+    }
+
+    fn done(&self, knowledge: &Knowledge) -> Phase {
+        let (name, at) = (knowledge.operation.name(), knowledge.at());
+        let seen = self.evidence.signs.restart != Restart::NotSeen;
+        let how = match &self.fate {
+            Fate::Accepted if !seen => {
+                return knowledge.succeed(&format!(
+                    "{name} accepted; nothing shows that the machine restarted, read on at {at}"
+                ));
+            }
+            Fate::Shown { how } => format!(" (not answered, but it arrived: {how})"),
+            Fate::Accepted | Fate::Unknown { .. } => String::new(),
+        };
+        knowledge.succeed(&format!("{name} done{how}, read back on at {at}"))
+    }
+
+    /// An "on" that could not be confirmed may be the one from before: no success.
+    fn over(&self, knowledge: &Knowledge) -> Phase {
+        let trouble = knowledge.and_trouble();
+        let read_on = knowledge.power == Some(Power::On) && knowledge.unread_since().is_none();
+        match &self.fate {
+            Fate::Accepted if read_on && !self.is_done(knowledge) => {
+                let time = seconds(knowledge.settings.change_timeout);
+                knowledge.fail(&format!(
+                    "it was accepted, but the node was never seen off within {time}{trouble}"
+                ))
+            }
+            Fate::Accepted | Fate::Shown { .. } => knowledge.fail(&format!(
+                "it arrived, but the node was not read on for certain in time{trouble}"
+            )),
+            Fate::Unknown { why } => knowledge.fail(&format!("unknown whether it arrived: {why}")),
+        }
+    }
 }
 
 /// Whether the pulse was answered a moment ago (it may have waited for its turn before it left): a machine may be off
@@ -332,35 +325,6 @@ fn pause(looks: u32, knowledge: &Knowledge) -> Duration {
     }
 }
 
-fn done(fate: &Fate, seen: Seen, knowledge: &Knowledge) -> Phase {
-    if (seen, fate) == (Seen::Nothing, &Fate::Accepted) {
-        return knowledge.succeed(&format!(
-            "{} accepted; nothing shows that the machine restarted, read on at {}",
-            knowledge.operation.name(),
-            knowledge.at()
-        ));
-    }
-    let how = match fate {
-        Fate::Shown { how } => format!(" (not answered, but it arrived: {how})"),
-        Fate::Accepted | Fate::Unknown { .. } => String::new(),
-    };
-    knowledge.succeed(&format!(
-        "{} done{how}, read back on at {}",
-        knowledge.operation.name(),
-        knowledge.at()
-    ))
-}
-
-/// How long "on" must hold: the "on" from before a cycle would not.
-fn steady(seen: Seen, knowledge: &Knowledge) -> Duration {
-    let confirm = knowledge.settings.confirm_after;
-    match (seen, knowledge.operation) {
-        (Seen::Off, _) => confirm,
-        (Seen::Cause, operation) if operation != Operation::Cycle => confirm,
-        (Seen::Cause | Seen::Nothing, _) => knowledge.settings.settle.max(confirm),
-    }
-}
-
 /// For so long after the pulse every look is early.
 const EARLY: Duration = Duration::from_secs(5);
 const EARLY_PAUSE: Duration = Duration::from_millis(250);
@@ -371,34 +335,5 @@ fn shown(fate: Fate, how: &str) -> Fate {
             how: how.to_owned(),
         },
         fate => fate,
-    }
-}
-
-/// In words, where the restart cause is another one than before the pulse.
-pub(super) fn changed_cause(notes: &Notes, now: RestartCause) -> Option<String> {
-    let before = notes.cause?;
-    (before != now).then(|| {
-        format!(
-            "the restart cause changed from {} to {}",
-            cause_name(before),
-            cause_name(now)
-        )
-    })
-}
-
-fn cause_name(cause: RestartCause) -> String {
-    match cause {
-        RestartCause::Unknown => "unknown".to_owned(),
-        RestartCause::ChassisControl => "chassis control".to_owned(),
-        RestartCause::ResetButton => "reset button".to_owned(),
-        RestartCause::PowerButton => "power button".to_owned(),
-        RestartCause::Watchdog => "watchdog".to_owned(),
-        RestartCause::AlwaysRestore => "power restored, always on".to_owned(),
-        RestartCause::RestorePrevious => "power restored, former state".to_owned(),
-        RestartCause::PlatformEventReset => "reset by event filter".to_owned(),
-        RestartCause::PlatformEventCycle => "power cycle by event filter".to_owned(),
-        RestartCause::SoftReset => "soft reset".to_owned(),
-        RestartCause::RealTimeClock => "real-time clock".to_owned(),
-        RestartCause::Other(number) => format!("other ({number:02X}h)"),
     }
 }

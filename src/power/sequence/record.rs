@@ -179,7 +179,7 @@ fn noting(
     let following = match (asked, report) {
         (Question::Cause, Report::Accepted(Reading::RestartCause(cause))) => {
             notes.cause = Some(*cause);
-            after_cause(knowledge.operation)
+            Some(Question::LogInfo)
         }
         (
             Question::LogInfo,
@@ -221,7 +221,7 @@ fn noting(
             return again(notes);
         }
         // The BMC does not say: the pulse is sent without that mark.
-        (Question::Cause, _) => after_cause(knowledge.operation),
+        (Question::Cause, _) => Some(Question::LogInfo),
         (_, _) => None,
     };
     match following {
@@ -240,11 +240,6 @@ fn noting(
         },
         None => pulse::send(until, notes, age),
     }
-}
-
-/// Only after an NMI the event log is watched.
-fn after_cause(operation: Operation) -> Option<Question> {
-    (operation == Operation::InjectNmi).then_some(Question::LogInfo)
 }
 
 /// The record id that stands for the last entry of the event log.

@@ -1,7 +1,8 @@
 //! Phases between their running and their stored form.
 
 use super::phase::{
-    Aim, Fate, Leg, LogMark, Look, Next, Notes, Phase, Question, Signs, SlowLook, Soft, Then,
+    Aim, Fate, Leg, LogMark, Look, Next, Notes, Phase, Question, Restart, Signs, SlowLook, Soft,
+    Then,
 };
 use crate::bmc::vocabulary::OrderId;
 use crate::power::sequence::phase as running;
@@ -92,6 +93,7 @@ impl From<&running::Phase> for Phase {
                 until,
                 notes,
                 fate,
+                signs,
                 looks,
                 on_since,
                 asked,
@@ -100,6 +102,7 @@ impl From<&running::Phase> for Phase {
                 until: (*until).into(),
                 notes: notes.into(),
                 fate: fate.into(),
+                signs: (*signs != running::Signs::default()).then(|| signs.into()),
                 looks: *looks,
                 on_since: on_since.map(Into::into),
                 asked: (*asked).into(),
@@ -246,6 +249,7 @@ impl From<Phase> for running::Phase {
                 until,
                 notes,
                 fate,
+                signs,
                 looks,
                 on_since,
                 asked,
@@ -254,6 +258,7 @@ impl From<Phase> for running::Phase {
                 until: until.into(),
                 notes: notes.into(),
                 fate: fate.into(),
+                signs: signs.map(Into::into).unwrap_or_default(),
                 looks,
                 on_since: on_since.map(Into::into),
                 asked: asked.into(),
@@ -606,11 +611,20 @@ impl From<&running::Signs> for Signs {
         let running::Signs {
             effects,
             crash,
+            restart,
+            delivered,
             entries,
         } = running;
         Signs {
             effects: effects.clone(),
             crash: *crash,
+            restart: match restart {
+                running::Restart::NotSeen => None,
+                running::Restart::Cause => Some(Restart::Cause),
+                running::Restart::Entry => Some(Restart::Entry),
+                running::Restart::Off => Some(Restart::Off),
+            },
+            delivered: delivered.clone(),
             entries: entries.clone(),
         }
     }
@@ -621,11 +635,20 @@ impl From<Signs> for running::Signs {
         let Signs {
             effects,
             crash,
+            restart,
+            delivered,
             entries,
         } = stored;
         running::Signs {
             effects,
             crash,
+            restart: match restart {
+                None => running::Restart::NotSeen,
+                Some(Restart::Cause) => running::Restart::Cause,
+                Some(Restart::Entry) => running::Restart::Entry,
+                Some(Restart::Off) => running::Restart::Off,
+            },
+            delivered,
             entries,
         }
     }

@@ -192,6 +192,17 @@ pub(crate) struct EventLogEntry {
     timestamp: u32,
     text: String,
     crash: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sign: Option<Sign>,
+}
+
+/// What an entry tells beside a crash.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Sign {
+    #[serde(rename = "interrupt")]
+    Interrupt,
+    #[serde(rename = "restart")]
+    Restart,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -667,14 +678,19 @@ impl From<&vocabulary::EventLogEntry> for EventLogEntry {
             next,
             timestamp,
             text,
-            crash,
+            sign,
         } = running;
         EventLogEntry {
             id: *id,
             next: *next,
             timestamp: *timestamp,
             text: text.clone(),
-            crash: *crash,
+            crash: *sign == vocabulary::Sign::Crash,
+            sign: match sign {
+                vocabulary::Sign::None | vocabulary::Sign::Crash => None,
+                vocabulary::Sign::Interrupt => Some(Sign::Interrupt),
+                vocabulary::Sign::Restart => Some(Sign::Restart),
+            },
         }
     }
 }
@@ -687,13 +703,19 @@ impl From<EventLogEntry> for vocabulary::EventLogEntry {
             timestamp,
             text,
             crash,
+            sign,
         } = stored;
         vocabulary::EventLogEntry {
             id,
             next,
             timestamp,
             text,
-            crash,
+            sign: match sign {
+                Some(Sign::Interrupt) => vocabulary::Sign::Interrupt,
+                Some(Sign::Restart) => vocabulary::Sign::Restart,
+                None if crash => vocabulary::Sign::Crash,
+                None => vocabulary::Sign::None,
+            },
         }
     }
 }

@@ -78,6 +78,8 @@ pub(crate) enum Phase {
         until: Moment,
         notes: Notes,
         fate: Fate,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signs: Option<Signs>,
         looks: u32,
         on_since: Option<Moment>,
         asked: Question,
@@ -228,5 +230,20 @@ pub(crate) enum Fate {
 pub(crate) struct Signs {
     pub(super) effects: Vec<String>,
     pub(super) crash: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) restart: Option<Restart>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) delivered: Option<String>,
     pub(super) entries: Vec<String>,
+}
+
+/// What shows that the machine was off, or started.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Restart {
+    #[serde(rename = "cause")]
+    Cause,
+    #[serde(rename = "entry")]
+    Entry,
+    #[serde(rename = "off")]
+    Off,
 }

@@ -1,7 +1,7 @@
 //! NMI, reset and cycle: at most once, followed by looking, and no more said than is known.
 
 use super::world::{Mishap, World, secs};
-use crate::bmc::vocabulary::{Order, Power, RefusalKind, RestartCause};
+use crate::bmc::vocabulary::{Order, Power, RefusalKind, RestartCause, Sign};
 use crate::power::{Operation, State};
 use crate::time::Instant;
 use std::time::Duration;
@@ -26,7 +26,9 @@ fn a_pulse_is_refused_for_a_node_that_is_off() {
 #[test]
 fn the_marks_are_read_before_the_pulse() {
     let mut world = World::begun(Operation::InjectNmi, Power::On);
-    world.machine.add_entry(7, "fan: lower critical", false);
+    world
+        .machine
+        .add_entry(7, "fan: lower critical", Sign::None);
     world.run_for(secs(1));
     let orders: Vec<Order> = world
         .polled
@@ -84,7 +86,7 @@ fn an_unanswered_reset_that_changed_the_restart_cause_arrived() {
         assert_eq!(outcome.state, State::Succeeded);
         let shown = match operation {
             // Its "off" is seen first.
-            Operation::Cycle => "it arrived: the node was off for a while",
+            Operation::Cycle => "it arrived: it was off (at ",
             _ => "changed from power button to chassis control",
         };
         assert!(outcome.text.contains(shown), "{}", outcome.text);
@@ -211,7 +213,9 @@ fn a_refusal_in_the_present_state_is_explained_by_looking() {
 #[test]
 fn an_nmi_that_crashes_the_machine_is_seen_in_the_event_log() {
     let mut world = World::begun(Operation::InjectNmi, Power::On);
-    world.machine.add_entry(1, "fan: lower critical", false);
+    world
+        .machine
+        .add_entry(1, "fan: lower critical", Sign::None);
     world.machine.crashes = true;
     let outcome = world.run_to_end();
     assert_eq!((outcome.state, outcome.error), (State::Succeeded, false));
@@ -248,13 +252,13 @@ fn an_nmi_that_restarts_the_machine_is_seen_in_the_restart_cause() {
 fn an_nmi_without_effect_is_said_to_have_none() {
     let mut world = World::begun(Operation::InjectNmi, Power::On);
     world.run_for(secs(10));
-    world.machine.add_entry(1, "door: open", false);
+    world.machine.add_entry(1, "door: open", Sign::None);
     let outcome = world.run_to_end();
     assert_eq!(outcome.state, State::Succeeded);
     assert!(
-        outcome.text.contains(
-            "accepted, no visible effect within 60.0 s; new in the event log: door: open"
-        ),
+        outcome
+            .text
+            .contains("accepted, no crash seen within 60.0 s; new in the event log: door: open"),
         "{}",
         outcome.text
     );
@@ -270,7 +274,7 @@ fn an_unanswered_nmi_is_followed_and_told_as_far_as_it_is_known() {
     assert!(
         outcome
             .text
-            .contains("not answered: unknown whether it was delivered"),
+            .contains("not answered, unknown whether it was delivered"),
         "{}",
         outcome.text
     );
@@ -281,7 +285,7 @@ fn an_unanswered_nmi_is_followed_and_told_as_far_as_it_is_known() {
     let outcome = world.run_to_end();
     assert_eq!(outcome.state, State::Succeeded);
     assert!(
-        outcome.text.contains("not answered, but a crash was seen"),
+        outcome.text.contains("not answered, but crash seen"),
         "{}",
         outcome.text
     );
@@ -327,11 +331,13 @@ fn a_pulse_is_not_sent_into_silence() {
 #[test]
 fn an_emptied_event_log_is_read_from_its_first_entry() {
     let mut world = World::begun(Operation::InjectNmi, Power::On);
-    world.machine.add_entry(1, "one", false);
-    world.machine.add_entry(2, "two", false);
+    world.machine.add_entry(1, "one", Sign::None);
+    world.machine.add_entry(2, "two", Sign::None);
     world.run_for(secs(3));
     world.machine.log.clear();
-    world.machine.add_entry(1, "watchdog: hard reset", true);
+    world
+        .machine
+        .add_entry(1, "watchdog: hard reset", Sign::Crash);
     let outcome = world.run_to_end();
     assert!(
         outcome.text.contains("crash seen: event log: watchdog"),
@@ -345,9 +351,11 @@ fn a_long_burst_of_entries_is_read_to_its_end() {
     let mut world = World::begun(Operation::InjectNmi, Power::On);
     world.run_for(secs(3));
     for id in 1..40 {
-        world.machine.add_entry(id, "corrected memory error", false);
+        world
+            .machine
+            .add_entry(id, "corrected memory error", Sign::None);
     }
-    world.machine.add_entry(40, "OS stop", true);
+    world.machine.add_entry(40, "OS stop", Sign::Crash);
     let outcome = world.run_to_end();
     assert!(
         outcome.text.contains("crash seen: event log: OS stop"),
@@ -406,6 +414,158 @@ fn silence_at_once_and_for_ever_never_makes_anybody_ask_in_a_tight_loop() {
                     "{operation}, {answered} answered: ten orders in one instant"
                 );
             }
+        }
+    }
+}
+
+/// An NMI that the machine takes in a way of its own, and its end.
+fn nmi(lost: bool, then: impl FnOnce(&mut World)) -> crate::power::Outcome {
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    if lost {
+        world.machine.mishaps = [Mishap::AnswerLost].into();
+    }
+    while world.times(&Order::Nmi) == 0 {
+        world.run_for(Duration::from_millis(10));
+    }
+    then(&mut world);
+    let outcome = world.run_to_end();
+    assert_eq!(world.times(&Order::Nmi), 1);
+    assert!(
+        outcome.took >= secs(60),
+        "the watch lasts: {:?}",
+        outcome.took
+    );
+    outcome
+}
+
+const DELIVERED: &str = "critical interrupt: front panel NMI or diagnostic interrupt";
+
+fn written_down(world: &mut World) {
+    world.machine.add_entry(1, DELIVERED, Sign::Interrupt);
+}
+
+#[test]
+fn an_nmi_that_the_bmc_writes_down_and_nobody_heeds_is_delivered_and_no_crash() {
+    let outcome = nmi(false, written_down);
+    assert_eq!(outcome.state, State::Succeeded);
+    let words =
+        format!("inject nmi: delivered, no crash seen within 60.0 s; event log: {DELIVERED} (at ");
+    assert!(outcome.text.starts_with(&words), "{}", outcome.text);
+}
+
+#[test]
+fn an_nmi_whose_answer_was_lost_and_that_the_bmc_wrote_down_was_delivered_and_is_no_crash() {
+    let outcome = nmi(true, written_down);
+    assert_eq!(outcome.state, State::Succeeded);
+    let words = "inject nmi: not answered, but delivered, no crash seen within 60.0 s";
+    assert!(outcome.text.starts_with(words), "{}", outcome.text);
+}
+
+#[test]
+fn a_machine_that_dumps_and_restarts_after_the_nmi_is_watched_until_then() {
+    let restarts = |world: &mut World| {
+        written_down(world);
+        world.run_for(secs(6));
+        world.machine.cause = Some(RestartCause::SoftReset);
+    };
+    let outcome = nmi(false, restarts);
+    let words = "inject nmi: delivered, crash seen: the restart cause changed from power button to soft reset (at ";
+    assert!(outcome.text.starts_with(words), "{}", outcome.text);
+    // One that shows it in its event log alone.
+    let outcome = nmi(false, |world| {
+        world.machine.cause = None;
+        written_down(world);
+        world.run_for(secs(30));
+        world
+            .machine
+            .add_entry(2, "system boot: hard reset", Sign::Restart);
+    });
+    let words = "inject nmi: delivered, crash seen: event log: system boot: hard reset (at ";
+    assert!(outcome.text.starts_with(words), "{}", outcome.text);
+}
+
+#[test]
+fn a_machine_that_panics_and_stays_so_is_not_said_to_have_restarted() {
+    let outcome = nmi(false, |world| {
+        written_down(world);
+        world
+            .machine
+            .add_entry(2, "OS stop: run-time critical stop", Sign::Crash);
+    });
+    let words =
+        "inject nmi: delivered, crash seen: event log: OS stop: run-time critical stop (at ";
+    assert!(outcome.text.starts_with(words), "{}", outcome.text);
+    let words = ", and no restart within 60.0 s; event log: ";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
+}
+
+#[test]
+fn a_machine_that_goes_off_after_an_nmi_is_told_once_and_a_lost_answer_stays_unknown() {
+    let goes_off = |world: &mut World| {
+        world.run_for(secs(5));
+        let now = world.now;
+        world.machine.press(Power::Off, now);
+    };
+    let outcome = nmi(false, goes_off);
+    assert_eq!(outcome.power, Some(Power::Off));
+    assert_eq!(
+        outcome.text.matches("it was off").count(),
+        1,
+        "{}",
+        outcome.text
+    );
+    let outcome = nmi(true, goes_off);
+    assert_eq!(outcome.state, State::Failed);
+    let words = "unknown whether it was delivered";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
+    assert!(
+        outcome.text.contains("restart seen: it was off"),
+        "{}",
+        outcome.text
+    );
+}
+
+#[test]
+fn a_new_request_ends_the_watch_of_an_nmi_and_what_was_seen_till_then_is_told() {
+    let mut world = World::begun(Operation::InjectNmi, Power::On);
+    while world.times(&Order::Nmi) == 0 {
+        assert!(!world.sequence.only_watches());
+        world.run_for(Duration::from_millis(10));
+    }
+    world.run_for(secs(3));
+    assert!(world.sequence.only_watches());
+    world
+        .sequence
+        .supersede("bob asked for power off", world.now);
+    let outcome = world.outcome();
+    assert_eq!(outcome.state, State::Succeeded);
+    for words in [
+        "accepted, no crash seen within 3.0 s",
+        "not watched any longer, because bob asked for power off",
+    ] {
+        assert!(outcome.text.contains(words), "{}", outcome.text);
+    }
+}
+
+#[test]
+fn a_reset_or_a_cycle_that_only_the_event_log_shows_is_done() {
+    for (operation, _) in [&PULSES[1], &PULSES[2]] {
+        for lost in [false, true] {
+            let mut world = World::begun(*operation, Power::On);
+            world.machine.cause = None;
+            world.machine.cycles = None;
+            if lost {
+                world.machine.mishaps = [Mishap::AnswerLost].into();
+            }
+            world.run_for(secs(3));
+            world
+                .machine
+                .add_entry(1, "system boot: hard reset", Sign::Restart);
+            let outcome = world.run_to_end();
+            assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+            let words = "event log: system boot: hard reset";
+            assert!(outcome.text.contains(words), "{}", outcome.text);
+            assert!(outcome.took < secs(25), "{:?}", outcome.took);
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::world::{refused, secs, silent};
 use crate::bmc::vocabulary::{
     Delivery, EventLogEntry, Order, OrderId, Power, Reading, RefusalKind, Report, RestartCause,
-    Trouble,
+    Sign, Trouble,
 };
 use crate::power::sequence::phase::{Next, Phase};
 use crate::power::{Control, OnSoftTimeout, Operation, Sequence, SequenceRecord, Settings, State};
@@ -51,12 +51,12 @@ fn inputs(order: Option<&Order>) -> Vec<Input> {
     ];
     inputs.extend(Control::ALL.map(Input::Control));
     let Some(order) = order else { return inputs };
-    let entry = |id, next, crash| EventLogEntry {
+    let entry = |id, next, sign| EventLogEntry {
         id,
         next,
         timestamp: 1,
         text: "entry".to_owned(),
-        crash,
+        sign,
     };
     let accepted = match order {
         Order::ReadPower => vec![
@@ -83,10 +83,10 @@ fn inputs(order: Option<&Order>) -> Vec<Input> {
             },
         ],
         Order::ReadEventLogEntry(_) => vec![
-            Reading::EventLogEntry(entry(1, 2, false)),
-            Reading::EventLogEntry(entry(2, 0xFFFF, false)),
-            Reading::EventLogEntry(entry(3, 0xFFFF, true)),
-            Reading::EventLogEntry(entry(4, 4, false)),
+            Reading::EventLogEntry(entry(1, 2, Sign::Interrupt)),
+            Reading::EventLogEntry(entry(2, 0xFFFF, Sign::None)),
+            Reading::EventLogEntry(entry(3, 0xFFFF, Sign::Crash)),
+            Reading::EventLogEntry(entry(4, 4, Sign::Restart)),
         ],
         _ => vec![Reading::Done],
     };

@@ -2,7 +2,7 @@
 
 use crate::bmc::vocabulary::{
     self, Delivery, EventLogEntry, Order, OrderId, Power, Reading, RefusalKind, Report,
-    RestartCause, Silence, Trouble,
+    RestartCause, Sign, Silence, Trouble,
 };
 use crate::power::{
     Control, Operation, Outcome, Refusal, Saved, Sequence, SequenceRecord, Settings, State,
@@ -151,7 +151,7 @@ impl Machine {
             Order::Reset => self.cause = self.cause.map(|_| RestartCause::ChassisControl),
             Order::Nmi if self.crashes => {
                 let id = u16::try_from(self.log.len()).expect("a short log") + 1;
-                self.add_entry(id, "OS stop: run-time critical stop", true);
+                self.add_entry(id, "OS stop: run-time critical stop", Sign::Crash);
             }
             _ => {}
         }
@@ -169,7 +169,7 @@ impl Machine {
         self.changes.push((at, power));
     }
 
-    pub fn add_entry(&mut self, id: u16, text: &str, crash: bool) {
+    pub fn add_entry(&mut self, id: u16, text: &str, sign: Sign) {
         if let Some(last) = self.log.last_mut() {
             last.next = id;
         }
@@ -178,7 +178,7 @@ impl Machine {
             next: 0xFFFF,
             timestamp: 1000 + u32::from(id),
             text: text.to_owned(),
-            crash,
+            sign,
         });
     }
 
