@@ -255,6 +255,36 @@ impl Knowledge {
         self.sent[at.unwrap_or(self.sent.len())..].iter()
     }
 
+    /// Whether the node was read on since the operating system was first asked, and not otherwise since.
+    pub(super) fn read_on_since_soft(&self) -> bool {
+        let mut sent = self.sent.iter();
+        let asked = sent.any(|sent| sent.order == Order::SoftOff);
+        let mut powers = sent.filter_map(|sent| match sent.answer {
+            Some((_, Report::Accepted(Reading::Power(power)))) => Some(power),
+            _ => None,
+        });
+        asked && powers.next_back() == Some(Power::On)
+    }
+
+    /// Why the last soft request was refused, where that forbids every other order as well.
+    pub(super) fn forbids_hard(&self) -> Option<String> {
+        let last = self.sent.iter().rev();
+        let mut last = last.filter(|sent| sent.order == Order::SoftOff);
+        match &last.next()?.answer {
+            Some((_, Report::Refused(refusal))) => match refusal.kind {
+                vocabulary::RefusalKind::NotPermitted | vocabulary::RefusalKind::Updating => {
+                    Some(refused(refusal))
+                }
+                vocabulary::RefusalKind::NotSupported
+                | vocabulary::RefusalKind::Doubted
+                | vocabulary::RefusalKind::Busy
+                | vocabulary::RefusalKind::NotInPresentState
+                | vocabulary::RefusalKind::Failed => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether one of these levels may have arrived.
     pub(super) fn level_handed(&self, order: &Order) -> bool {
         self.sent

@@ -55,13 +55,12 @@ fn steady(leg: &Leg, knowledge: &Knowledge) -> Duration {
 /// The hard power off after a soft one that was in vain.
 pub(super) fn escalate(knowledge: &mut Knowledge, why: &str) -> Phase {
     knowledge.remark(format!("{why}, so that it was switched off hard"));
-    let leg = leg(
-        Power::Off,
-        Aim::Escalated,
-        knowledge.settings.change_timeout,
-        knowledge,
-    );
-    press(leg, knowledge)
+    let time = knowledge.settings.change_timeout;
+    let leg = leg(Power::Off, Aim::Escalated, time, knowledge);
+    // However late the reading came that allows it, the whole ends in its time.
+    let latest = Age::default() + knowledge.settings.patience + time;
+    let until = leg.until.min(latest);
+    press(Leg { until, ..leg }, knowledge)
 }
 
 /// Off was read back and the node is to be on again: keep it off for its minimum time.

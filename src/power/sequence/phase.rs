@@ -179,6 +179,8 @@ pub(crate) struct Soft {
     pub(in crate::power) until: Age,
     /// T2, counted from the first request.
     pub(in crate::power) hard_at: Option<Age>,
+    /// It is to be switched off hard as soon as it is read on.
+    pub(in crate::power) due: bool,
     /// Requests that were accepted: T1 repeats one, once.
     pub(in crate::power) accepted: u32,
     /// Requests in a row that brought silence or a refusal: the pauses grow with them.

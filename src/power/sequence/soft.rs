@@ -18,6 +18,7 @@ pub(super) fn begin(found: Power, knowledge: &mut Knowledge) -> Phase {
     let soft = Soft {
         until: Age::default() + knowledge.settings.patience,
         hard_at: None,
+        due: false,
         accepted: 0,
         setbacks: 0,
         failures: 0,
@@ -72,6 +73,9 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 if seen.is_some() {
                     knowledge.remark(format!("at {} it was on again", knowledge.at()));
                 }
+                if soft.due {
+                    return escalate(&soft, knowledge);
+                }
                 if press_again.is_some_and(|from| age >= from) {
                     return press(soft, age);
                 }
@@ -111,7 +115,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             press_again: Some(at),
             next: Next::At(age),
         },
-        (Phase::SoftPressing { soft, .. }, Input::Deadline) => out_of_time(&soft, knowledge),
+        (Phase::SoftPressing { soft, .. }, Input::Deadline) => out_of_time(soft, knowledge),
         (
             Phase::SoftWaiting {
                 soft,
@@ -129,7 +133,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                     return went_down(since, knowledge);
                 }
                 return match knowledge.settings.on_soft_timeout {
-                    OnSoftTimeout::HardPowerOff => out_of_time(&soft, knowledge),
+                    OnSoftTimeout::HardPowerOff => out_of_time(soft, knowledge),
                     OnSoftTimeout::Fail => knowledge.fail(&knowledge.not_confirmed()),
                 };
             }
@@ -144,7 +148,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 next,
             }
         }
-        (Phase::SoftWaiting { soft, .. }, Input::Deadline) => out_of_time(&soft, knowledge),
+        (Phase::SoftWaiting { soft, .. }, Input::Deadline) => out_of_time(soft, knowledge),
         (phase, _) => phase,
     }
 }
@@ -170,11 +174,11 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
     // Each silence or refusal in a row doubles the pause, up to eight times.
     let patient_gap = SOFT_GAP * (1 << soft.setbacks.min(3));
     let pause = backoff(soft.setbacks);
+    start_hard(&mut soft, knowledge);
     match report {
         Report::Accepted(_) => {
             soft.accepted = soft.accepted.saturating_add(1);
             soft.setbacks = 0;
-            start_hard(&mut soft, knowledge);
             let press_again = knowledge
                 .settings
                 .repeat_soft_after
@@ -196,7 +200,7 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
                     press_again: Some(age + patient_gap),
                     next: Next::At(age),
                 },
-                RefusalKind::Failed if soft.failures == 0 => {
+                RefusalKind::Failed if soft.failures == 0 || may_turn_hard(knowledge) => {
                     soft.failures = 1;
                     look(soft, 0, None, Some(age + patient_gap), knowledge)
                 }
@@ -208,6 +212,10 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
                     if knowledge.may_have_acted() =>
                 {
                     look(soft, 0, None, Some(age + patient_gap), knowledge)
+                }
+                // The BMC has no soft power off, and is believed: what was asked for in that case comes at once.
+                RefusalKind::NotSupported if may_turn_hard(knowledge) => {
+                    hard_is_due(soft, knowledge)
                 }
                 RefusalKind::Failed
                 | RefusalKind::Updating
@@ -225,16 +233,22 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
             soft.setbacks = soft.setbacks.saturating_add(1);
             match silence.delivery {
                 Delivery::NotSent => press(soft, age + pause),
-                Delivery::Unknown => {
-                    start_hard(&mut soft, knowledge);
-                    look(soft, 0, None, Some(age + patient_gap), knowledge)
-                }
+                Delivery::Unknown => look(soft, 0, None, Some(age + patient_gap), knowledge),
             }
         }
     }
 }
 
-/// T2 counts from the first request that may have arrived.
+/// Whether the request or the node's policy allows a hard power off where the soft one fails.
+fn may_turn_hard(knowledge: &Knowledge) -> bool {
+    let settings = &knowledge.settings;
+    let by_time = settings
+        .hard_after
+        .is_some_and(|after| after < settings.patience);
+    by_time || settings.on_soft_timeout == OnSoftTimeout::HardPowerOff
+}
+
+/// T2 counts from the first request, whatever became of it.
 fn start_hard(soft: &mut Soft, knowledge: &Knowledge) {
     if soft.hard_at.is_none() {
         soft.hard_at = knowledge
@@ -278,35 +292,80 @@ pub(super) fn went_down(since: Age, knowledge: &Knowledge) -> Phase {
 }
 
 /// T2 or the end of the patience, and the node is not off.
-fn out_of_time(soft: &Soft, knowledge: &mut Knowledge) -> Phase {
+fn out_of_time(mut soft: Soft, knowledge: &mut Knowledge) -> Phase {
     let age = knowledge.clock.age();
-    if age < soft.until {
-        let after = knowledge.settings.hard_after.unwrap_or_default();
-        return level::escalate(
-            knowledge,
-            &format!("it was not off {} after the request", seconds(after)),
-        );
+    let patience = Age::default() + knowledge.settings.patience;
+    let hard = age < patience
+        || soft.until == patience
+            && knowledge.settings.on_soft_timeout == OnSoftTimeout::HardPowerOff;
+    if !hard {
+        return fail(&soft, knowledge);
     }
-    let patience = seconds(knowledge.settings.patience);
-    match knowledge.settings.on_soft_timeout {
-        OnSoftTimeout::HardPowerOff => level::escalate(
-            knowledge,
-            &format!("the operating system did not shut down within {patience}"),
-        ),
-        OnSoftTimeout::Fail => {
-            let refusal = soft
-                .refused
-                .as_ref()
-                .map_or(String::new(), |text| format!(", last refused: {text}"));
-            let what = match knowledge.unread_since() {
-                None => format!("the node did not go off within {patience}"),
-                Some(since) => {
-                    format!("it is not known whether the node went off within {patience}: {since}")
-                }
-            };
-            knowledge.fail(&format!("{what}{refusal}{}", knowledge.and_trouble()))
+    if let Some(why) = knowledge.forbids_hard() {
+        return knowledge.fail(&format!("nothing hard was sent either: {why}"));
+    }
+    if knowledge.read_on_since_soft() {
+        return escalate(&soft, knowledge);
+    }
+    if age >= patience {
+        // The time of the hard power off goes by with looking.
+        soft.until = age + knowledge.settings.change_timeout;
+    }
+    hard_is_due(soft, knowledge)
+}
+
+/// Looks, and switches off hard as soon as the node is read on. A node that nobody has read since the request may be off,
+/// or somewhere between.
+fn hard_is_due(soft: Soft, knowledge: &Knowledge) -> Phase {
+    Phase::SoftWaiting {
+        soft: Soft {
+            hard_at: None,
+            due: true,
+            ..soft
+        },
+        looks: 0,
+        seen: None,
+        press_again: None,
+        next: Next::At(knowledge.clock.age()),
+    }
+}
+
+fn escalate(soft: &Soft, knowledge: &mut Knowledge) -> Phase {
+    let settings = &knowledge.settings;
+    let patience = Age::default() + settings.patience;
+    let why = match (&soft.refused, settings.hard_after) {
+        (Some(refused), _) if soft.accepted == 0 => {
+            format!("soft power off was refused ({refused})")
         }
-    }
+        (_, Some(after)) if knowledge.clock.age() < patience => {
+            format!("it was not off {} after the request", seconds(after))
+        }
+        _ => {
+            let patience = seconds(settings.patience);
+            format!("the operating system did not shut down within {patience}")
+        }
+    };
+    level::escalate(knowledge, &why)
+}
+
+/// The time is over, and nothing hard may follow.
+fn fail(soft: &Soft, knowledge: &Knowledge) -> Phase {
+    let patience = seconds(knowledge.settings.patience);
+    let refusal = soft
+        .refused
+        .as_ref()
+        .map_or(String::new(), |text| format!(", last refused: {text}"));
+    let what = match knowledge.unread_since() {
+        None => format!("the node did not go off within {patience}"),
+        Some(since) => {
+            format!("it is not known whether the node went off within {patience}: {since}")
+        }
+    };
+    let hard = match soft.due {
+        true => ", and it was not read on since the request, so that nothing hard was sent",
+        false => "",
+    };
+    knowledge.fail(&format!("{what}{hard}{refusal}{}", knowledge.and_trouble()))
 }
 
 /// How long a hard order waits for the look that confirms "off".

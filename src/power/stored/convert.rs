@@ -513,6 +513,7 @@ impl From<&running::Soft> for Soft {
         let running::Soft {
             until,
             hard_at,
+            due,
             accepted,
             setbacks,
             failures,
@@ -521,6 +522,7 @@ impl From<&running::Soft> for Soft {
         Soft {
             until: (*until).into(),
             hard_at: hard_at.map(Into::into),
+            due: *due,
             accepted: *accepted,
             setbacks: *setbacks,
             failures: *failures,
@@ -534,6 +536,7 @@ impl From<Soft> for running::Soft {
         let Soft {
             until,
             hard_at,
+            due,
             accepted,
             setbacks,
             failures,
@@ -542,6 +545,7 @@ impl From<Soft> for running::Soft {
         running::Soft {
             until: until.into(),
             hard_at: hard_at.map(Into::into),
+            due,
             accepted,
             setbacks,
             failures,

@@ -178,6 +178,8 @@ pub(crate) enum Aim {
 pub(crate) struct Soft {
     pub(super) until: Moment,
     pub(super) hard_at: Option<Moment>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) due: bool,
     pub(super) accepted: u32,
     pub(super) setbacks: u32,
     pub(super) failures: u32,

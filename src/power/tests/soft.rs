@@ -340,3 +340,138 @@ fn an_off_that_nobody_could_confirm_for_long_is_no_success() {
         outcome.text
     );
 }
+
+/// A soft operation that may turn hard after so long, on a machine that does not go down.
+fn hard_after(operation: Operation, after: u64) -> World {
+    let settings = Settings {
+        patience: secs(120),
+        hard_after: Some(secs(after)),
+        ..Settings::default()
+    };
+    let mut world = World::new(operation, Power::On, settings);
+    world.sequence.begin(world.now);
+    world.machine.obeys = None;
+    world
+}
+
+fn hard_at(world: &World) -> Option<Duration> {
+    let off = |(_, order): &&(Instant, Order)| *order == Order::PowerOff;
+    let at = world.polled.iter().find(off).map(|(at, _)| *at)?;
+    Some(at - presses(world)[0])
+}
+
+#[test]
+fn every_way_in_which_soft_fails_turns_hard_in_its_time_where_that_was_asked_for() {
+    for (mishap, times) in [
+        (Mishap::Refuse(0xFF, RefusalKind::Failed), 40),
+        (Mishap::Refuse(0x80, RefusalKind::Failed), 40),
+        (Mishap::Refuse(0xC0, RefusalKind::Busy), 40),
+        (Mishap::Refuse(0xC3, RefusalKind::Busy), 40),
+        (Mishap::Refuse(0xC1, RefusalKind::Doubted), 40),
+        (Mishap::Refuse(0xD5, RefusalKind::NotInPresentState), 40),
+        (Mishap::Lost, 40),
+        (Mishap::AnswerLost, 1),
+    ] {
+        for operation in [Operation::SoftPowerOff, Operation::SoftReboot] {
+            let mut world = hard_after(operation, 30);
+            world.machine.mishaps = vec![mishap.clone(); times].into();
+            while hard_at(&world).is_none() {
+                assert!(world.sequence.outcome().is_none(), "{mishap:?}");
+                world.run_for(Duration::from_millis(500));
+            }
+            world.machine.mishaps.clear();
+            let after = hard_at(&world).expect("just seen");
+            assert!(
+                after >= secs(30) && after < secs(36),
+                "{mishap:?}: {after:?}"
+            );
+            let outcome = world.run_to_end();
+            assert_eq!(
+                outcome.state,
+                State::Succeeded,
+                "{mishap:?}: {}",
+                outcome.text
+            );
+        }
+    }
+}
+
+#[test]
+fn a_bmc_without_soft_power_off_turns_hard_at_once_where_that_was_asked_for_and_says_why() {
+    let mut world = hard_after(Operation::SoftPowerOff, 30);
+    world.machine.mishaps = [Mishap::Refuse(0xC1, RefusalKind::NotSupported)].into();
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded);
+    assert!(outcome.took < secs(5), "{:?}", outcome.took);
+    let words = "soft power off was refused (NotSupported (C1h)), so that it was switched off hard";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
+    // The node was looked at in between.
+    let orders: Vec<&Order> = world.polled.iter().map(|(_, order)| order).collect();
+    assert_eq!(
+        orders[..4],
+        [
+            &Order::ReadPower,
+            &Order::SoftOff,
+            &Order::ReadPower,
+            &Order::PowerOff
+        ]
+    );
+    // Nobody asked for it here.
+    let mut world = soft(Settings::default());
+    world.machine.mishaps = [Mishap::Refuse(0xC1, RefusalKind::NotSupported)].into();
+    assert_eq!(world.run_to_end().state, State::Failed);
+    assert_eq!(world.changing(), [Order::SoftOff]);
+}
+
+#[test]
+fn nothing_hard_follows_a_level_that_is_too_low_or_an_update() {
+    for (code, kind) in [
+        (0xD4, RefusalKind::NotPermitted),
+        (0xD1, RefusalKind::Updating),
+    ] {
+        for first in [None, Some(Mishap::Refuse(0xC0, RefusalKind::Busy))] {
+            let mut world = hard_after(Operation::SoftPowerOff, 30);
+            let refusal = Mishap::Refuse(code, kind);
+            world.machine.mishaps = first.into_iter().chain([refusal]).collect();
+            let outcome = world.run_to_end();
+            assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+            assert_eq!(world.times(&Order::PowerOff), 0);
+        }
+    }
+}
+
+#[test]
+fn nothing_hard_is_sent_to_a_node_that_was_not_read_on_since_the_request() {
+    for policy in [false, true] {
+        let settings = Settings {
+            patience: secs(60),
+            hard_after: (!policy).then_some(secs(30)),
+            on_soft_timeout: match policy {
+                true => OnSoftTimeout::HardPowerOff,
+                false => OnSoftTimeout::Fail,
+            },
+            ..Settings::default()
+        };
+        let mut world = soft(settings.clone());
+        world.machine.obeys = None;
+        world.run_for(Duration::from_millis(200));
+        assert_eq!(world.times(&Order::SoftOff), 1);
+        let now = world.now;
+        world.machine.deaf = vec![(now, now + secs(5000))];
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+        assert_eq!(world.changing(), [Order::SoftOff]);
+        assert!(outcome.took <= settings.longest(Operation::SoftPowerOff) + secs(1));
+        let words = "not read on since the request, so that nothing hard was sent";
+        assert!(outcome.text.contains(words), "{}", outcome.text);
+        // It answers again in time.
+        let mut world = soft(settings);
+        world.machine.obeys = None;
+        world.run_for(Duration::from_millis(200));
+        let now = world.now;
+        world.machine.deaf = vec![(now, now + secs(if policy { 70 } else { 40 }))];
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+        assert_eq!(world.changing(), [Order::SoftOff, Order::PowerOff]);
+    }
+}
