@@ -7,7 +7,7 @@ use rackbmcd::power::{Operation, Outcome, Sequence, State};
 use rackbmcd::rack::call::TaskId;
 use rackbmcd::sim::{By, ChassisOrder, Executed};
 use rackbmcd::time::Instant;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Watch {
     pub(super) fn ended(
@@ -35,6 +35,7 @@ impl Watch {
         let seen = &self.tasks[&id];
         let host = world.bmc(&name(seen.node)).host();
         let mut accepted: BTreeMap<ChassisOrder, usize> = BTreeMap::new();
+        let mut heard = BTreeSet::new();
         for sent in sequence.sent() {
             let Some(order) = chassis_order(&sent.order) else {
                 continue;
@@ -47,7 +48,14 @@ impl Watch {
                     sent.order.name()
                 ));
             }
+            // "On when on" is refused by some: then the BMC has heard it.
+            let stands =
+                matches!(&sent.answer, Some((_, Report::Refused(refusal))) if refusal.code == 0xD5);
+            if stands {
+                heard.insert(order);
+            }
             if matches!(sent.answer, Some((_, Report::Accepted(_)))) {
+                heard.insert(order);
                 *accepted.entry(order).or_default() += 1;
             }
         }
@@ -59,7 +67,7 @@ impl Watch {
         };
         if outcome.state == State::Succeeded
             && may_still_move(outcome)
-            && level.is_some_and(|level| !accepted.contains_key(&level))
+            && level.is_some_and(|level| !heard.contains(&level))
         {
             return Err("it may still move, and nothing was sent against that".to_owned());
         }
