@@ -24,6 +24,7 @@ use files::Secrets;
 use keys::{HINTS, Keys};
 use node::{NodeEntry, Settled, check_group};
 use section::{Section, text_of};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
@@ -44,6 +45,8 @@ pub struct Configuration {
     pub nodes: Vec<NodeSettings>,
     /// What is allowed, but better not so: a line each, with its place.
     pub warnings: Vec<String>,
+    /// The SHA-256 of the file, in hexadecimal.
+    pub digest: String,
 }
 
 /// What concerns the daemon itself.
@@ -123,8 +126,14 @@ impl Configuration {
             rack,
             nodes,
             warnings,
+            digest: digest(&content.bytes),
         })
     }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(

@@ -281,7 +281,11 @@ fn the_example_that_is_installed_shows_the_defaults() {
         line == "[api.limits]" || keys.any(|key| line.starts_with(&format!("{key} =")))
     });
     assert!(shown.contains("\nburst = 10\n"), "{shown}");
-    assert_eq!(load(&shown), load(&installed(|_| false)));
+    let says = |text: &str| Configuration {
+        digest: String::new(),
+        ..load(text)
+    };
+    assert_eq!(says(&shown), says(&installed(|_| false)));
 }
 
 #[test]

@@ -8,9 +8,11 @@ use super::store::{Store, StoreError};
 use crate::api::audit::{Breach, Chain, hash};
 use crate::api::serve::Audit;
 use crate::model::{AuditHead, AuditPage};
+use crate::rack::call::Who;
 use crate::rack::record::{Table, Write};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// One record. Its hash covers the hash of the one before and everything in it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -150,6 +152,26 @@ impl Trail {
     }
 }
 
+/// What the daemon did itself, by a signal: `deed` is `START`, `STOP` or `RELOAD`, `path` the configuration's.
+pub(super) fn of_the_daemon(deed: &str, path: &Path, what: String, error: Option<String>) -> Audit {
+    Audit {
+        who: Who {
+            name: "rackbmcd".to_owned(),
+            uid: Some(nix::unistd::getuid().as_raw()),
+            pid: Some(nix::unistd::getpid().as_raw()),
+            ..Who::default()
+        },
+        method: deed.to_owned(),
+        path: path.display().to_string(),
+        nodes: None,
+        what: Some(what),
+        status: if error.is_some() { 409 } else { 200 },
+        task: None,
+        batch: None,
+        error,
+    }
+}
+
 /// A stretch of the trail as the store has it.
 ///
 /// # Errors
@@ -205,7 +227,6 @@ const PAGE: usize = 500;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rack::call::Who;
 
     fn audit(path: &str) -> Audit {
         Audit {

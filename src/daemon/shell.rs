@@ -122,7 +122,7 @@ pub(super) async fn run(
         count(nodes, "node"),
         state_dir.display()
     );
-    let shell = Shell {
+    let mut shell = Shell {
         clock,
         rack,
         sockets: Sockets::new(to_inputs.clone(), executor.clone()),
@@ -151,6 +151,12 @@ pub(super) async fn run(
         awake_at: clock.now(),
         listen_until: Instant::START,
     };
+    let what = format!(
+        "rackbmcd {}, configuration sha256:{}",
+        env!("CARGO_PKG_VERSION"),
+        configuration.digest
+    );
+    shell.record_own("START", what, None);
     notify(&[NotifyState::Ready]);
     shell.run(inputs, asked, audits).await;
     listeners.remove();
@@ -465,6 +471,14 @@ impl Shell {
         self.remember(self.last_ticket, writes);
     }
 
+    /// Appends what the daemon does by itself or by a signal.
+    fn record_own(&mut self, deed: &str, what: String, error: Option<String>) {
+        // What the rack has put down comes first.
+        self.drain();
+        let own = audit::of_the_daemon(deed, self.on_disk.path(), what, error);
+        self.record(own);
+    }
+
     /// Says now and then what leaves no record.
     fn tell_unrecorded(&mut self, now: Instant) {
         if now < self.unrecorded_at + UNRECORDED_EVERY {
@@ -604,6 +618,7 @@ impl Shell {
                     .iter()
                     .for_each(|warning| log::warn!("{warning}"));
                 let policy = policy(&configuration.api);
+                let what = format!("configuration sha256:{}", configuration.digest);
                 let api = configuration.api;
                 match self
                     .rack
@@ -620,9 +635,11 @@ impl Shell {
                             self.context.identity.replace(Some(tls.server()));
                         }
                         log::info!("reloaded");
+                        self.record_own("RELOAD", what, None);
                     }
                     Err(why) => {
-                        log::error!("not reloaded, the old configuration stays in force: {why}")
+                        log::error!("not reloaded, the old configuration stays in force: {why}");
+                        self.record_own("RELOAD", what, Some(why));
                     }
                 }
             }
@@ -663,6 +680,7 @@ impl Shell {
         self.stop_by = Some(now + STOP_PATIENCE);
         self.going_down = None;
         self.rack.stop(now);
+        self.record_own("STOP", format!("{signal}; {tasks} to go on with"), None);
     }
 }
 

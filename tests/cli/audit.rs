@@ -39,17 +39,21 @@ fn every_change_is_recorded_and_a_cut_or_an_edit_shows() {
     bed.expect(0, &["status", "r1n01"]);
     let listed = bed.expect(0, &["audit"]);
     let lines: Vec<&str> = listed.lines().collect();
-    assert_eq!(lines.len(), 3, "looking is not recorded: {listed}");
+    assert_eq!(lines.len(), 4, "looking is not recorded: {listed}");
     assert!(
-        lines[0].contains("POST /v1/tasks -> 202: power off r1n01"),
+        lines[0].contains(" START ") && lines[0].contains("configuration sha256:"),
         "{listed}"
     );
     assert!(
-        lines[1].contains("POST /v1/nodes/r1n01/identify -> 200: identify r1n01"),
+        lines[1].contains("POST /v1/tasks -> 202: power off r1n01"),
         "{listed}"
     );
     assert!(
-        lines[2].contains("-> 400: raw command 02h of network function 00h, unit 0, 1 byte r1n01 (a raw Chassis Control is refused"),
+        lines[2].contains("POST /v1/nodes/r1n01/identify -> 200: identify r1n01"),
+        "{listed}"
+    );
+    assert!(
+        lines[3].contains("-> 400: raw command 02h of network function 00h, unit 0, 1 byte r1n01 (a raw Chassis Control is refused"),
         "{listed}"
     );
     assert_eq!(bed.expect(0, &["audit", "-n", "1"]).lines().count(), 1);
@@ -60,7 +64,7 @@ fn every_change_is_recorded_and_a_cut_or_an_edit_shows() {
         .expect("a number and a hash")
         .1
         .to_owned();
-    assert!(known.starts_with("3:"), "{whole}");
+    assert!(known.starts_with("4:"), "{whole}");
 
     bed.kill();
     assert_eq!(bed.verify_offline().0, Some(0));
@@ -71,32 +75,32 @@ fn every_change_is_recorded_and_a_cut_or_an_edit_shows() {
 
     bed.tamper(|store| {
         let record = store
-            .after(Table::Audit, "", 1)
+            .after(Table::Audit, "", 2)
             .expect("it is there")
-            .remove(0);
+            .remove(1);
         let text = String::from_utf8(record).expect("JSON");
         vec![Write::Put {
             table: Table::Audit,
-            key: format!("{:020}", 1),
+            key: format!("{:020}", 2),
             value: text.replace("/v1/tasks", "/v1/other").into_bytes(),
         }]
     });
     let (code, said) = bed.verify_offline();
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.starts_with("record 1 was changed"), "{said}");
+    assert!(said.starts_with("record 2 was changed"), "{said}");
 
-    bed.tamper(|_| vec![drop_record(4), drop_record(3)]);
+    bed.tamper(|_| vec![drop_record(6), drop_record(5)]);
     let (code, said) = bed.verify_offline();
     assert_eq!(code, Some(1));
     assert!(
-        said.contains("records 3 to 4, the newest, are missing"),
+        said.contains("records 5 to 6, the newest, are missing"),
         "{said}"
     );
     bed.start();
     bed.expect(0, &["identify", "r1n01", "--off"]);
     let said = bed.expect(1, &["audit", "verify"]);
     assert!(
-        said.contains("record 1 was changed") && said.contains("records 3 to 4 are missing"),
+        said.contains("record 2 was changed") && said.contains("records 5 to 6 are missing"),
         "{said}"
     );
 }
