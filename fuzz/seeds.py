@@ -123,7 +123,7 @@ def roles():
         asked += [(f"POST /v1/tasks/{task}/{control}", "") for control in ("abort", "cancel", "rollback", "suspend", "resume")]
     for node in ("r1n01", "r1n02", uuid, uuid.replace("-", ""), "urn:uuid:" + uuid, "%7B" + uuid + "%7D", "r1n01.json"):
         asked += [(f"PUT /v1/nodes/{node}/states/power", '{"target": "abort soft power off"}'),
-                  (f"PUT /v1/nodes/{node}/maintenance", '{"reason": "fan"}'), (f"POST /v1/nodes/{node}/raw", '{"netfn": 6, "command": 1, "data": []}'),
+                  (f"PUT /v1/nodes/{node}/maintenance", '{"reason": "fan"}'), (f"POST /v1/nodes/{node}/raw", '{"net_fn": 6, "command": 1, "data": []}'),
                   (f"POST /v1/nodes/{node}/bmc_reset", '{"kind": "cold"}'), (f"POST /v1/nodes/{node}/retry", "{}"),
                   (f"GET /v1/nodes/{node}/fresh", ""), (f"PUT /v1/nodes/{node}/management/inject_nmi", "{}")]
     who = ("none", "reader", "operator", "operator r1n02", "admin r1n02", "admin")

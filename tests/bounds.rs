@@ -4,7 +4,7 @@ mod world;
 
 use rackbmcd::model::ENDS_KEPT;
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, Call, EventId, EventsView, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, EventId, EventsView, Wishes};
 use rackbmcd::rack::record::Table;
 use rackbmcd::sim::OsMood;
 use world::{World, secs};
@@ -27,6 +27,53 @@ fn events(world: &mut World, since: Option<EventId>) -> EventsView {
         Ok(Answer::Events(events)) => events,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn no_request_names_a_time_that_never_ends() {
+    let mut world = World::new(3, 1);
+    world.run_for(secs(10));
+    let longest = world.settings.longest_timeout;
+    let late = longest + secs(1);
+    let start = |wishes| Call::Start {
+        node: "n01".into(),
+        operation: Operation::SoftPowerOff,
+        wishes,
+        who: world::who(),
+    };
+    let (none, some) = (Wishes::default(), Some(late));
+    for wishes in [
+        Wishes {
+            timeout: some,
+            ..none.clone()
+        },
+        Wishes {
+            hard_after: some,
+            ..none.clone()
+        },
+        Wishes {
+            repeat_soft_after: some,
+            ..none.clone()
+        },
+    ] {
+        let refused = world.call(start(wishes)).expect_err("too long").to_string();
+        assert!(refused.contains("(longest_timeout)"), "{refused}");
+    }
+    let batch = BatchRequest {
+        stagger: late,
+        ..world::batch_of(&["n01"], Operation::SoftPowerOff)
+    };
+    let call = Call::StartBatch {
+        request: batch,
+        who: world::who(),
+    };
+    let refused = world.call(call).expect_err("too long").to_string();
+    assert!(refused.starts_with("stagger is longer"), "{refused}");
+    let most = Wishes {
+        timeout: Some(longest),
+        ..none
+    };
+    assert!(world.call(start(most)).is_ok());
 }
 
 /// The largest record of a task.

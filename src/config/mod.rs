@@ -265,6 +265,7 @@ fn read_rack(
     let max_transitions = section.count("max_transitions", 1..=4096, findings);
     let order = section.texts("power_order", findings);
     let fault_after = section.count("fault_after", 1..=1000, findings);
+    let longest_timeout = section.duration("longest_timeout", second * 60..=day * 3650, findings);
     let history_keep = section.duration("history_keep", second * 3600..=day * 3650, findings);
     let history_entries = section.count("history_entries", 1..=1_000_000, findings);
     let policy = section.word("maintenance_policy", &policies, findings);
@@ -282,6 +283,7 @@ fn read_rack(
         max_transitions: max_transitions.map_or(usual.max_transitions, |at| at.value),
         power_order: usual.power_order,
         fault_after: fault_after.map_or(usual.fault_after, |at| at.value),
+        longest_timeout: longest_timeout.map_or(usual.longest_timeout, |at| at.value),
         history_keep: history_keep.map_or(usual.history_keep, |at| at.value),
         history_entries: history_entries.map_or(usual.history_entries, |at| at.value),
         maintenance_policy: policy.map_or(usual.maintenance_policy, |at| at.value),

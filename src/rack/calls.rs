@@ -236,6 +236,7 @@ impl Rack {
             Err(Refused::Locked { task, .. }) if wishes.on_busy == OnBusy::Skip => return Ok(task),
             checked => checked?,
         }
+        start::check_patience(wishes, self.settings.longest_timeout)?;
         let request = Request {
             operation,
             wishes,
@@ -329,6 +330,9 @@ impl Rack {
         at: Moment,
     ) -> Result<(), Refused> {
         let members = batch::members(&request, &self.inventory, &self.settings)?;
+        let longest = self.settings.longest_timeout;
+        start::check_patience(&request.wishes, longest)?;
+        start::check_time("stagger", Some(request.stagger), longest)?;
         if request.dry_run {
             self.plans
                 .begin(call, request, who, &members, &self.inventory);

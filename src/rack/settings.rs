@@ -24,6 +24,8 @@ pub struct RackSettings {
     pub power_order: Vec<String>,
     /// After so many failed readings in a row a node is marked with a fault; at least 1.
     pub fault_after: u32,
+    /// The longest patience that a request may name.
+    pub longest_timeout: Duration,
     /// How long ended tasks, batches and the history of nodes are remembered.
     pub history_keep: Duration,
     /// Entries of history that are kept per node, the newest ones; at least 1.
@@ -41,6 +43,7 @@ impl Default for RackSettings {
             max_transitions: 16,
             power_order: Vec::new(),
             fault_after: 3,
+            longest_timeout: Duration::from_secs(30 * 24 * 3600),
             history_keep: Duration::from_secs(30 * 24 * 3600),
             history_entries: 1000,
             maintenance_policy: MaintenancePolicy::Allow,

@@ -13,6 +13,7 @@ use super::views::Snapshot;
 use crate::model::{OnBusy, TakeOver};
 use crate::power::{self, Operation, Sequence, State};
 use crate::time::WallTime;
+use std::time::Duration;
 
 /// Everything that stands against a new task on a node.
 pub(super) fn check(
@@ -130,6 +131,28 @@ fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {
             least.as_secs()
         ),
     })
+}
+
+/// Every task ends: no request may name a longer time than `longest`.
+pub(super) fn check_patience(wishes: &Wishes, longest: Duration) -> Result<(), Refused> {
+    check_time("timeout", wishes.timeout, longest)?;
+    check_time("repeat_soft_after", wishes.repeat_soft_after, longest)?;
+    check_time("hard_after", wishes.hard_after, longest)
+}
+
+/// One of the times that a request names.
+pub(super) fn check_time(
+    name: &str,
+    time: Option<Duration>,
+    longest: Duration,
+) -> Result<(), Refused> {
+    if time.is_none_or(|time| time <= longest) {
+        return Ok(());
+    }
+    Err(Refused::Invalid(format!(
+        "{name} is longer than the {} s that the configuration allows (longest_timeout)",
+        longest.as_secs()
+    )))
 }
 
 /// How patient this operation is on this node, by its settings and the request's wishes.
