@@ -7,7 +7,7 @@ use crate::world::{World, address, millis, secs, who};
 use rackbmcd::bmc::vocabulary::Power;
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Answer, Call, CallId, PowerState, Refused, TaskId};
-use rackbmcd::sim::ChassisOrder;
+use rackbmcd::sim::{ChassisOrder, Mishap};
 use rackbmcd::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -82,6 +82,7 @@ impl Story {
         self.watched.watch.refuses_once |= matches!(fault, Fault::Answered(..));
         match fault {
             Fault::Datagram(number, mishap) => {
+                self.watched.watch.held_back |= matches!(mishap, Mishap::Late(_));
                 let link = world.sim.link_mut(address(0)).expect("one of ours");
                 link.befall(base.datagrams + number - 1, mishap);
             }
@@ -245,6 +246,7 @@ impl Story {
 
     /// Some time later: what is shown is so, what was done has stayed, and the disk knows it.
     fn settle(&mut self) -> Result<(), String> {
+        self.watched.world.mood("n01").wrong_reading = None;
         let end = self.watched.world.now + secs(80);
         while self.watched.world.now < end {
             self.run_until(end, |_, _| false)?;

@@ -126,9 +126,9 @@ impl Story {
         if ended.state.known() != Some(State::Aborted) {
             return wrong(&format!("the task is {}", ended.state));
         }
-        // An error of an abort before it stays until the next sync.
-        let error = row == Row::Error || before.shown == PowerState::Error;
-        if (shown == PowerState::Error) != error {
+        // An error of an abort before this one may stay until the next sync.
+        let stays = before.shown == PowerState::Error && row == Row::Quiet;
+        if !stays && (shown == PowerState::Error) != (row == Row::Error) {
             return wrong(&format!("{shown:?} is shown"));
         }
         self.watched

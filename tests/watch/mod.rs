@@ -135,6 +135,8 @@ pub struct Watch {
     pub most_sessions: Option<usize>,
     /// The BMC refuses something once: what was refused for want of a level may be sent again.
     pub refuses_once: bool,
+    /// The network holds a datagram back: an order that was taken back may arrive after the one that followed it.
+    pub held_back: bool,
     judged_pulses: bool,
 }
 

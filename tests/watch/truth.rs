@@ -93,6 +93,9 @@ impl Watch {
             };
             let others = self.tasks.iter().filter(|(other, _)| *other != id);
             let mut others = others.filter(|(_, other)| other.node == seen.node);
+            if self.held_back && others.clone().next().is_some() {
+                continue;
+            }
             let is_last = !others.any(|(_, other)| other.ended_at.is_none_or(|ended| ended >= at));
             let disturbed = self
                 .disturbed
