@@ -72,27 +72,24 @@ mod turn;
 mod views;
 mod waits;
 
-use crate::bmc::vocabulary::Delivery;
+use crate::bmc::vocabulary::OrderId;
 use crate::bmc::{LocalPort, Outgoing};
 use crate::entropy::Entropy;
 use crate::model::EventKind;
 use crate::power::{Control, State};
 use crate::time::{Instant, WallTime};
-use batch::Batch;
-use call::{Answer, Call, CallId, HealthView, NodeView, Refused, Who};
+use call::{Answer, Call, CallId, HealthView, NodeView, Refused, TaskId, Who};
 pub use clock::Birth;
 use clock::{Clock, Moment};
 pub use figures::{Counters, Durations, Figures};
 use gate::Gate;
-use inventory::{Inventory, NodeId};
+use inventory::Inventory;
 use leaving::Leaving;
-use ledger::{Ledger, Open, Owner};
-use node::Memory;
+use ledger::{Ledger, Open};
 use outbox::Outbox;
 use plan::Plans;
 use record::{Stretch, Write};
-use reload::Change;
-use restore::{Shelf, Since, Stale};
+use restore::{Shelf, Stale};
 use rights::Rights;
 use settings::{NodeSettings, RackSettings};
 use std::collections::BTreeSet;
@@ -174,34 +171,22 @@ impl Rack {
     }
 
     /// Takes tasks, batches and the pause up where they were.
-    fn take_up(&mut self, shelf: Shelf, without_entry: &BTreeSet<Uuid>, behind: u64, at: Moment) {
+    fn take_up(
+        &mut self,
+        mut shelf: Shelf,
+        without_entry: &BTreeSet<Uuid>,
+        behind: u64,
+        at: Moment,
+    ) {
         let pause_lost = shelf.lost_pause();
-        self.tasks.history = shelf.history;
-        self.gate.pause = shelf.pause;
+        let unreadable = std::mem::take(&mut shelf.unreadable);
+        self.gate.pause = shelf.pause.take();
         self.gate.close_for_stagger(at.now);
-        for batch in shelf.batches.into_values() {
-            self.tasks.insert_batch(Batch::restore(batch));
-        }
-        let mut longest = Duration::ZERO;
-        for record in shelf.tasks {
-            let node = self.inventory.with_uuid(record.identity.node_uuid);
-            let written = (record.written, record.written_at);
-            let since = Since::of(written, shelf.alive, self.clock.boot, at);
-            let task = record.take_up(node, since, at);
-            if task.is_active() {
-                longest = longest.max(since.away);
-            }
-            // The record of what was sent knows orders by their ids: those of this life must be others.
-            for sent in task.sequence.sent() {
-                self.ledger.pass(sent.id);
-            }
-            if let Some(node) = node.and_then(|id| self.inventory.get_mut(id)) {
-                node.take_up(&task, at.now);
-            }
-            self.tasks.insert(task);
-        }
+        let boot = self.clock.boot;
+        let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
+        let longest = shelf.take_up(boot, inventory, tasks, &mut self.ledger, at);
         let held = quarantine::take_note_of(
-            shelf.unreadable,
+            unreadable,
             without_entry,
             &mut self.inventory,
             &mut self.tasks,
@@ -250,107 +235,6 @@ impl Rack {
             self.ledger.heartbeat_at_once(at.now);
         }
         self.finish(at);
-    }
-
-    /// Takes a new configuration. Nodes that are new are added, changed ones take their new settings, those that are
-    /// gone are dropped: their sessions are closed, and what was learned of them is kept as long as history is.
-    ///
-    /// # Errors
-    /// A node that is gone, or whose BMC has another address, has a task: nothing is changed, and the text says what
-    /// to do.
-    pub fn reload(
-        &mut self,
-        settings: RackSettings,
-        nodes: Vec<NodeSettings>,
-        now: Instant,
-    ) -> Result<(), String> {
-        let changes = reload::changes(&self.inventory, &nodes);
-        reload::check(&self.inventory, &changes)?;
-        let at = self.at(now);
-        self.gate.replace_settings(&settings);
-        self.settings = settings;
-        for (id, change) in &changes {
-            if *change == Change::Gone {
-                self.remove_node(*id, at);
-            }
-        }
-        let order: Vec<Uuid> = nodes.iter().map(|node| node.uuid).collect();
-        for settings in nodes {
-            match self.inventory.with_uuid(settings.uuid) {
-                Some(id) if changes.contains_key(&id) => self.move_node(id, settings, at),
-                Some(id) => {
-                    let rack = &self.settings.name;
-                    if let Some(node) = self.inventory.get_mut(id) {
-                        node.change(settings, rack, now, &mut *self.entropy);
-                    }
-                }
-                None => {
-                    let memory = self.leaving.recall(settings.uuid);
-                    self.add_node(settings, memory, at);
-                }
-            }
-        }
-        self.inventory.arrange(&order);
-        for node in self.inventory.ids() {
-            self.apply_maintenance(node, at);
-            self.settle(node, at);
-        }
-        self.finish(at);
-        Ok(())
-    }
-
-    fn add_node(&mut self, settings: NodeSettings, memory: Option<Memory>, at: Moment) {
-        let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
-        reload::add_node(settings, memory, &self.settings, inventory, ledger, at);
-    }
-
-    /// The node's BMC is to be found elsewhere.
-    fn move_node(&mut self, id: NodeId, settings: NodeSettings, at: Moment) {
-        let withdrawn = self.withdraw_side_orders(id, at);
-        if let Some(node) = self.inventory.get_mut(id) {
-            let old = node.moves(settings, &self.settings.name, at.now);
-            node.save(&mut self.ledger);
-            self.leaving.close(old, at.now, &mut *self.entropy);
-        }
-        self.inventory.forget_address(id);
-        for (open, delivery) in withdrawn {
-            // A reading is made again where the node is now; what was asked of the old BMC is not asked of another one.
-            match open.owner {
-                owner @ (Owner::Sync | Owner::Fresh | Owner::Plan(..)) => {
-                    self.read_power(id, owner, at);
-                }
-                Owner::Call(_) | Owner::Task(_) => {
-                    self.end_side_order(&open, Change::Moved, delivery, at);
-                }
-            }
-        }
-    }
-
-    /// The configuration names this node no more.
-    fn remove_node(&mut self, id: NodeId, at: Moment) {
-        let withdrawn = self.withdraw_side_orders(id, at);
-        // A dry run that this completes is to find the node gone.
-        let is_look = |(open, _): &(Open, Delivery)| matches!(open.owner, Owner::Plan(..));
-        let (looks, others): (Vec<_>, Vec<_>) = withdrawn.into_iter().partition(is_look);
-        for (open, delivery) in others {
-            self.end_side_order(&open, Change::Gone, delivery, at);
-        }
-        self.tasks.forget_node(id);
-        let entropy = &mut *self.entropy;
-        let (inventory, leaving) = (&mut self.inventory, &mut self.leaving);
-        reload::take_out(id, inventory, leaving, &mut self.ledger, at, entropy);
-        for (open, delivery) in looks {
-            self.end_side_order(&open, Change::Gone, delivery, at);
-        }
-    }
-
-    /// Orders outside tasks that are under way to the node's BMC are taken back: what they were, and whether they can
-    /// have arrived.
-    fn withdraw_side_orders(&mut self, id: NodeId, at: Moment) -> Vec<(Open, Delivery)> {
-        let orders = self.ledger.side_orders_of(id).into_iter();
-        orders
-            .filter_map(|order| self.withdraw(order, at))
-            .collect()
     }
 
     /// What was asked for long ago, or may have been done since, is a person's to decide anew: such tasks are suspended.
@@ -647,6 +531,15 @@ impl Rack {
             node.save(&mut self.ledger);
         }
         self.answer_waits(true, at);
+    }
+
+    /// The daemon goes down: an order that changes power and has not left by now never will, and its task knows it.
+    fn take_back_unsent(&mut self, id: TaskId, at: Moment) {
+        let unsent = |(_, open): &(OrderId, &Open)| open.order.changes_power() && !open.left;
+        if let Some((order, _)) = self.ledger.of_task(id).filter(unsent) {
+            self.take_back(id, order, "the daemon stopped before it was sent", at);
+            self.settle_task(id, at);
+        }
     }
 
     /// Whether everything is closed and written, after [`Rack::stop`].

@@ -1,11 +1,11 @@
 //! What a former life remembered, read from the journal's entries, and the tasks that go on.
 
-use super::batch::BatchRecord;
+use super::batch::{Batch, BatchRecord};
 use super::call::PowerState;
 use super::clock::{Alive, Moment, Stamp, WORTH_A_WORD};
 use super::gate::Pause;
 use super::history::History;
-use super::inventory::NodeId;
+use super::inventory::{Inventory, NodeId};
 use super::ledger::Ledger;
 use super::node::Memory;
 use super::quarantine::Unreadable;
@@ -13,6 +13,7 @@ use super::record::Table;
 use super::settings::NodeSettings;
 use super::stored::{self, Entry, TaskRecord};
 use super::task::Task;
+use super::tasks::Tasks;
 use crate::power::{Saved, Sequence, State};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,6 +241,40 @@ impl Shelf {
              stay so when it is released",
             entry.why
         ))
+    }
+
+    /// Tasks, batches and history go on where they were. Gives the longest time for which one of the tasks stood still.
+    pub(super) fn take_up(
+        self,
+        boot: Option<Uuid>,
+        inventory: &mut Inventory,
+        tasks: &mut Tasks,
+        ledger: &mut Ledger,
+        at: Moment,
+    ) -> Duration {
+        tasks.history = self.history;
+        for batch in self.batches.into_values() {
+            tasks.insert_batch(Batch::restore(batch));
+        }
+        let mut longest = Duration::ZERO;
+        for record in self.tasks {
+            let node = inventory.with_uuid(record.identity.node_uuid);
+            let written = (record.written, record.written_at);
+            let since = Since::of(written, self.alive, boot, at);
+            let task = record.take_up(node, since, at);
+            if task.is_active() {
+                longest = longest.max(since.away);
+            }
+            // The record of what was sent knows orders by their ids: those of this life must be others.
+            for sent in task.sequence.sent() {
+                ledger.pass(sent.id);
+            }
+            if let Some(node) = node.and_then(|id| inventory.get_mut(id)) {
+                node.take_up(&task, at.now);
+            }
+            tasks.insert(task);
+        }
+        longest
     }
 
     fn put(&mut self, entry: Entry) {

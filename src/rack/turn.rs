@@ -280,15 +280,6 @@ impl Rack {
         self.report_to_task(id, order, withdrawn(delivery, text), at);
     }
 
-    /// The daemon goes down: an order that changes power and has not left by now never will, and its task knows it.
-    pub(super) fn take_back_unsent(&mut self, id: TaskId, at: Moment) {
-        let unsent = |(_, open): &(OrderId, &Open)| open.order.changes_power() && !open.left;
-        if let Some((order, _)) = self.ledger.of_task(id).filter(unsent) {
-            self.take_back(id, order, "the daemon stopped before it was sent", at);
-            self.settle_task(id, at);
-        }
-    }
-
     /// A rollback cannot be suspended. While the rack is paused it gives no order, its patience stands still, and the
     /// order that it gave before is taken back where it has not been answered.
     pub(super) fn hold_back(&mut self, id: TaskId, at: Moment) {
@@ -717,7 +708,7 @@ impl Rack {
         }
     }
 
-    fn reply(&mut self, call: CallId, reply: &Reply, at: Moment) {
+    pub(super) fn reply(&mut self, call: CallId, reply: &Reply, at: Moment) {
         if let Some(answer) = self.snapshot(at).reply(reply) {
             self.outbox.answer(call, answer);
         }
