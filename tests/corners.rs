@@ -6,7 +6,7 @@ use rackbmcd::bmc::vocabulary::Trouble;
 use rackbmcd::ipmi::SuiteId;
 use rackbmcd::power::{Control, Operation, State, Target};
 use rackbmcd::rack::call::{
-    Answer, BatchRequest, BatchView, Call, OnFailure, PowerState, Refused, TaskId, Wishes,
+    Answer, BatchRequest, BatchView, Call, Look, OnFailure, PowerState, Refused, TaskId, Wishes,
 };
 use rackbmcd::rack::record::Table;
 use rackbmcd::session::{AuthChoice, Protocol};
@@ -36,7 +36,7 @@ fn batch(nodes: &[&str], timeout: u64) -> BatchRequest {
 }
 
 fn look_at_batch(world: &mut World, batch: &BatchView) -> BatchView {
-    match world.call(Call::Batch(batch.id)) {
+    match world.call(Call::Look(Look::Batch(batch.id))) {
         Ok(Answer::Batch(view)) => view,
         other => panic!("{other:?}"),
     }
@@ -286,12 +286,12 @@ fn a_task_that_was_suspended_in_the_queue_begins_with_its_resume() {
         wishes: Wishes::default(),
         who: who(),
     });
-    let Ok(Answer::Tasks(tasks)) = world.call(Call::Tasks {
+    let Ok(Answer::Tasks(tasks)) = world.call(Call::Look(Look::Tasks {
         node: None,
         batch: None,
         active: true,
         limit: 9,
-    }) else {
+    })) else {
         panic!()
     };
     let task = tasks[0].id;

@@ -4,7 +4,7 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Route};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, Refused, TaskId, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, Refused, TaskId, Wishes};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs, who};
@@ -415,7 +415,7 @@ fn a_batch_that_waits_for_a_node_in_maintenance_says_so_and_goes_on_with_the_oth
         assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
     }
     assert!(world.is_on("n02"));
-    let Ok(Answer::Batch(view)) = world.call(Call::Batch(batch.id)) else {
+    let Ok(Answer::Batch(view)) = world.call(Call::Look(Look::Batch(batch.id))) else {
         panic!()
     };
     assert_eq!((view.state.as_str(), view.ended_at), ("suspended", None));

@@ -67,6 +67,50 @@ fn every_file_that_a_comment_or_a_document_names_is_there() {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
+/// `mod` has the inputs and outputs, `calls` how a turn begins, `turn` what follows. Every other file of the room is a part
+/// of the rack or functions over some parts.
+const WHOLE_RACK: [&str; 3] = ["src/rack/mod.rs", "src/rack/calls.rs", "src/rack/turn.rs"];
+
+#[test]
+fn the_whole_rack_is_seen_in_three_files_and_they_call_downwards_only() {
+    let mut complaints = Vec::new();
+    for (file, text) in sources() {
+        if file.starts_with("src/rack/") && !WHOLE_RACK.contains(&file.as_str()) {
+            let sees = ["\nimpl Rack {", "super::Rack;", "super::{Rack", "&mut Rack"];
+            let seen = sees.iter().find(|sight| text.contains(**sight));
+            complaints.extend(seen.map(|sight| format!("{file}: has '{}'", sight.trim())));
+        }
+    }
+    for (place, upper) in WHOLE_RACK.iter().enumerate() {
+        let changing = changing_methods(&read(upper));
+        assert!(
+            !changing.is_empty(),
+            "{upper} has no method that changes the rack"
+        );
+        for lower in &WHOLE_RACK[place + 1..] {
+            let text = read(lower);
+            let calls = changing.iter();
+            let calls = calls.filter(|method| text.contains(&format!("self.{method}(")));
+            complaints.extend(calls.map(|method| format!("{lower}: calls '{method}' of {upper}")));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The methods of a file that take `&mut self`.
+fn changing_methods(text: &str) -> Vec<String> {
+    let functions = text.split("\n    fn ").skip(1);
+    let shared = text.split("\n    pub(super) fn ").skip(1);
+    let public = text.split("\n    pub fn ").skip(1);
+    let all = functions.chain(shared).chain(public);
+    let changing = all.filter(|function| {
+        let arguments = function.split(')').next().unwrap_or_default();
+        arguments.contains("&mut self")
+    });
+    let name = |function: &str| function.split('(').next().unwrap_or_default().to_owned();
+    changing.map(name).collect()
+}
+
 #[test]
 fn pointers_are_seen_where_they_stand() {
     assert_eq!(

@@ -4,7 +4,7 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
 use rackbmcd::power::{Control, Operation, State, Target};
-use rackbmcd::rack::call::{Answer, Call, Explanation, PowerState, Refused, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Explanation, Look, PowerState, Refused, Wishes};
 use rackbmcd::sim::{ChassisOrder, Conditions, Mood, OsMood};
 use world::{World, millis, secs, who};
 
@@ -247,7 +247,7 @@ fn a_wrong_password_is_said_and_tried_twice_only() {
 }
 
 fn explain(world: &mut World) -> Explanation {
-    match world.call(Call::Explain("n01".into())) {
+    match world.call(Call::Look(Look::Explain("n01".into()))) {
         Ok(Answer::Explanation(explained)) => *explained,
         other => panic!("{other:?}"),
     }

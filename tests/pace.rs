@@ -4,7 +4,7 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::Order;
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Look, Wishes};
 use rackbmcd::sim::ChassisOrder;
 use std::time::Duration;
 use world::{World, millis, secs, who};
@@ -39,7 +39,7 @@ fn rested(seed: u64) -> World {
 }
 
 fn pace_of(world: &mut World) -> String {
-    match world.call(Call::Explain("n01".into())) {
+    match world.call(Call::Look(Look::Explain("n01".into()))) {
         Ok(Answer::Explanation(explained)) => {
             let fact = explained.facts.iter().find(|fact| fact.head == "pace");
             fact.expect("the pace is explained").text.clone()

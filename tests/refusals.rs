@@ -4,7 +4,7 @@
 mod world;
 
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Look, Wishes};
 use rackbmcd::sim::{ChassisOrder, Refusal};
 use world::{World, millis, secs};
 
@@ -28,7 +28,7 @@ fn refuse(world: &mut World, order: ChassisOrder, times: Option<u32>) {
 }
 
 fn explained(world: &mut World, fact: &str) -> Vec<String> {
-    match world.call(Call::Explain("n01".into())) {
+    match world.call(Call::Look(Look::Explain("n01".into()))) {
         Ok(Answer::Explanation(explanation)) => explanation
             .facts
             .into_iter()

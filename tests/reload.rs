@@ -5,7 +5,9 @@ mod world;
 use rackbmcd::bmc::vocabulary::{BootDevice, Order, Power, Reading, Route, Trouble};
 use rackbmcd::model::{Fact, HistoryKind, Severity};
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, CallId, HistoryEntry, Refused, Wishes};
+use rackbmcd::rack::call::{
+    Answer, BatchRequest, Call, CallId, HistoryEntry, Look, Refused, Wishes,
+};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::settings::NodeSettings;
 use rackbmcd::sim::{ChassisOrder, Conditions};
@@ -25,7 +27,7 @@ fn reload(world: &mut World, places: &[usize]) {
 }
 
 fn facts(world: &mut World, node: &str) -> Vec<Fact> {
-    match world.call(Call::Explain(node.into())) {
+    match world.call(Call::Look(Look::Explain(node.into()))) {
         Ok(Answer::Explanation(explained)) => explained.facts,
         other => panic!("{other:?}"),
     }
@@ -48,7 +50,7 @@ fn the_session_of_a_node_that_is_gone_is_closed_politely() {
     world.run_for(secs(1));
     assert_eq!(world.bmc("n02").open_sessions(), 0);
     assert!(matches!(
-        world.call(Call::Node("n02".into())),
+        world.call(Call::Look(Look::Node("n02".into()))),
         Err(Refused::NoSuchNode(_))
     ));
     let left = world.left.len();

@@ -7,7 +7,7 @@ mod world;
 use daemon::{Bed, DAEMON, Keys, Said, plan};
 use rackbmcd::daemon::store::Store;
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, Call, OnFailure, Refused, TaskId, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Look, OnFailure, Refused, TaskId, Wishes};
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::sim::{ChassisOrder, Mood, OsMood};
 use std::process::Command;
@@ -85,7 +85,7 @@ fn a_task_that_cannot_be_read_holds_its_node_and_no_other() {
     works(&mut world, "n03");
     // It is still looked at, and everybody can see what is wrong.
     assert!(world.node("n02").rackbmcd.reading.is_some());
-    let Ok(Answer::Health(health)) = world.call(Call::Health) else {
+    let Ok(Answer::Health(health)) = world.call(Call::Look(Look::Health)) else {
         panic!("no health")
     };
     let found = &health.unreadable[..];
@@ -95,7 +95,7 @@ fn a_task_that_cannot_be_read_holds_its_node_and_no_other() {
         ("tasks", &key[..])
     );
     assert_eq!(found[0].nodes, ["n02"]);
-    let Ok(Answer::Explanation(told)) = world.call(Call::Explain("n02".into())) else {
+    let Ok(Answer::Explanation(told)) = world.call(Call::Look(Look::Explain("n02".into()))) else {
         panic!("no answer")
     };
     let fact = told.facts.iter().find(|fact| fact.head == "cannot be read");
@@ -178,7 +178,7 @@ fn a_batch_goes_not_past_a_member_that_cannot_be_read() {
     world.start();
     world.run_for(secs(60));
     assert_eq!(world.state(tasks[2]), State::Succeeded);
-    let Ok(Answer::Batch(view)) = world.call(Call::Batch(batch.id)) else {
+    let Ok(Answer::Batch(view)) = world.call(Call::Look(Look::Batch(batch.id))) else {
         panic!("no batch")
     };
     assert!(view.ended_at.is_some());
@@ -280,7 +280,7 @@ fn a_pause_that_cannot_be_read_is_a_pause() {
     };
     assert!(world.call(call).is_ok());
     restart_with(&mut world, Table::Rack, "pause", "{\"hold\":1}");
-    let Ok(Answer::Pausing(Some(hold))) = world.call(Call::Pausing) else {
+    let Ok(Answer::Pausing(Some(hold))) = world.call(Call::Look(Look::Pausing)) else {
         panic!("not paused")
     };
     let reason = hold.reason.expect("a reason");
@@ -303,7 +303,7 @@ fn a_pause_that_cannot_be_read_is_a_pause() {
     assert!(world.control(before, Control::Resume).is_ok());
     world.crash();
     world.start();
-    let Ok(Answer::Health(health)) = world.call(Call::Health) else {
+    let Ok(Answer::Health(health)) = world.call(Call::Look(Look::Health)) else {
         panic!("no health")
     };
     assert_eq!((health.pause, health.unreadable), (None, vec![]));

@@ -60,19 +60,11 @@ pub fn deed(call: &Call) -> Option<Deed> {
         Call::Retry { node, .. } => of(node, "retry".to_owned()),
         Call::Accept { node, guid, .. } => of(node, format!("accept the BMC with GUID {guid}")),
         Call::FreshNode(node) => of(node, "read the power state".to_owned()),
-        Call::Nodes
-        | Call::Node(_)
-        | Call::Tasks { .. }
-        | Call::Task(_)
+        Call::Look(_)
         | Call::AwaitTask { .. }
-        | Call::Batches
-        | Call::Batch(_)
         | Call::AwaitBatch { .. }
         | Call::Events { .. }
-        | Call::Pausing
-        | Call::Explain(_)
-        | Call::History { .. }
-        | Call::Health => None,
+        | Call::History { .. } => None,
     }
 }
 
@@ -81,6 +73,7 @@ mod tests {
     use super::*;
     use crate::bmc::vocabulary::Order;
     use crate::model::Operation;
+    use crate::rack::call::Look;
     use crate::rack::call::{PowerChange, Who, Wishes};
 
     #[test]
@@ -94,7 +87,7 @@ mod tests {
         let found = deed(&call).expect("a change");
         assert_eq!(found.nodes.as_deref(), Some("r1n01"));
         assert_eq!(found.what, "soft power off");
-        assert_eq!(deed(&Call::Nodes), None);
+        assert_eq!(deed(&Call::Look(Look::Nodes)), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
 use crate::model::{AuditPage, BootDevice, Control, Operation, PowerOptions};
 use crate::rack::call::{
     Answer, BatchId, BatchRequest, BatchView, Call, EventId, EventsView, Explanation, HealthView,
-    HistoryEntry, HoldView, NodeView, PowerChange, Refused, TaskId, TaskView, Who,
+    HistoryEntry, HoldView, Look, NodeView, PowerChange, Refused, Taken, TaskId, TaskView, Who,
 };
 use http::StatusCode;
 use std::pin::Pin;
@@ -99,12 +99,12 @@ impl RackHandle {
 
     /// Every node.
     pub async fn nodes(&self) -> Asked<Vec<NodeView>> {
-        self.ask(Call::Nodes).await
+        self.ask(Call::Look(Look::Nodes)).await
     }
 
     /// One node.
     pub async fn node(&self, ident: &str) -> Asked<NodeView> {
-        self.ask(Call::Node(ident.to_owned())).await
+        self.ask(Call::Look(Look::Node(ident.to_owned()))).await
     }
 
     /// Whether this very request asked for what `who` asked for.
@@ -131,7 +131,9 @@ impl RackHandle {
 
     /// All that is known of a node's BMC and why.
     pub async fn explain(&self, ident: &str) -> Asked<Explanation> {
-        let found: Box<Explanation> = self.ask(Call::Explain(ident.to_owned())).await?;
+        let found: Box<Explanation> = self
+            .ask(Call::Look(Look::Explain(ident.to_owned())))
+            .await?;
         Ok(*found)
     }
 
@@ -157,7 +159,7 @@ impl RackHandle {
         ident: &str,
         change: PowerChange,
         wishes: PowerOptions,
-    ) -> Asked<Option<TaskView>> {
+    ) -> Asked<Option<Taken>> {
         self.ask(Call::SetPower {
             node: ident.to_owned(),
             change,
@@ -191,18 +193,18 @@ impl RackHandle {
 
     /// The tasks that are wanted, newest first.
     pub async fn tasks(&self, wanted: TaskFilter) -> Asked<Vec<TaskView>> {
-        self.ask(Call::Tasks {
+        self.ask(Call::Look(Look::Tasks {
             node: wanted.node,
             batch: wanted.batch,
             active: wanted.active,
             limit: wanted.limit,
-        })
+        }))
         .await
     }
 
     /// One task.
     pub async fn task(&self, task: TaskId) -> Asked<TaskView> {
-        self.ask(Call::Task(task)).await
+        self.ask(Call::Look(Look::Task(task))).await
     }
 
     /// One task, once its version is above `version` (once it has ended, where `None`), or after `wait`.
@@ -234,12 +236,12 @@ impl RackHandle {
 
     /// All batches, newest first.
     pub async fn batches(&self) -> Asked<Vec<BatchView>> {
-        self.ask(Call::Batches).await
+        self.ask(Call::Look(Look::Batches)).await
     }
 
     /// One batch.
     pub async fn batch(&self, batch: BatchId) -> Asked<BatchView> {
-        self.ask(Call::Batch(batch)).await
+        self.ask(Call::Look(Look::Batch(batch))).await
     }
 
     /// One batch, once it has ended or after `wait`.
@@ -288,12 +290,12 @@ impl RackHandle {
 
     /// The pause that is on.
     pub async fn pausing(&self) -> Asked<Option<HoldView>> {
-        self.ask(Call::Pausing).await
+        self.ask(Call::Look(Look::Pausing)).await
     }
 
     /// Figures about the daemon itself.
     pub async fn health(&self) -> Asked<HealthView> {
-        self.ask(Call::Health).await
+        self.ask(Call::Look(Look::Health)).await
     }
 
     /// Has a BMC carry out one order outside any task.
@@ -396,7 +398,7 @@ macro_rules! answers {
 answers! {
     Nodes holds Vec<NodeView>,
     Node holds NodeView,
-    Taken holds Option<TaskView>,
+    Taken holds Option<Taken>,
     Task holds TaskView,
     Tasks holds Vec<TaskView>,
     Batch holds BatchView,

@@ -102,7 +102,8 @@ impl Noted {
     /// What was started, or touched.
     fn answered(&self, answer: &Answer) {
         let (task, batch) = match answer {
-            Answer::Task(task) | Answer::Taken(Some(task)) => (Some(task.id), task.batch),
+            Answer::Task(task) => (Some(task.id), task.batch),
+            Answer::Taken(Some(taken)) => (Some(taken.task), taken.batch),
             Answer::Batch(batch) => (None, Some(batch.id)),
             _ => return,
         };

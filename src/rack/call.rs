@@ -63,10 +63,8 @@ pub struct BatchRequest {
 /// What may be asked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
-    /// All nodes.
-    Nodes,
-    /// One node, by name or uuid.
-    Node(String),
+    /// Something that is answered at once, from what is known.
+    Look(Look),
     /// One node, after reading its power state from the BMC (answered within 5 s; the view says what came of it).
     FreshNode(String),
     /// Ironic's `PUT states/power`: start an operation, or abort one.
@@ -107,19 +105,6 @@ pub enum Call {
         /// Who asks.
         who: Who,
     },
-    /// All tasks that are remembered, newest first.
-    Tasks {
-        /// Of this node alone.
-        node: Option<String>,
-        /// Of this batch alone.
-        batch: Option<BatchId>,
-        /// Only those that have not ended.
-        active: bool,
-        /// At most so many.
-        limit: usize,
-    },
-    /// One task.
-    Task(TaskId),
     /// One task, answered when its `version` is above the one given or so much time has passed.
     AwaitTask {
         /// Which.
@@ -136,10 +121,6 @@ pub enum Call {
         /// Who asks.
         who: Who,
     },
-    /// All batches that are remembered, newest first.
-    Batches,
-    /// One batch.
-    Batch(BatchId),
     /// One batch, answered when it has ended or so much time has passed.
     AwaitBatch {
         /// Which.
@@ -190,8 +171,6 @@ pub enum Call {
         /// Who asks.
         who: Who,
     },
-    /// Is the rack paused, and why.
-    Pausing,
     /// Carry out one order now, outside any task: identify, boot device, raw command, power use and the like.
     Order {
         /// Name or uuid.
@@ -217,8 +196,6 @@ pub enum Call {
         /// Who says so.
         who: Who,
     },
-    /// What is known of a node's BMC and why, in full.
-    Explain(String),
     /// What happened to a node: ended tasks, drifts, faults, newest first.
     History {
         /// Name or uuid.
@@ -226,8 +203,47 @@ pub enum Call {
         /// At most so many.
         limit: usize,
     },
+}
+
+/// What is answered at once, from what is known.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Look {
+    /// All nodes.
+    Nodes,
+    /// One node, by name or uuid.
+    Node(String),
+    /// All tasks that are remembered, newest first.
+    Tasks {
+        /// Of this node alone.
+        node: Option<String>,
+        /// Of this batch alone.
+        batch: Option<BatchId>,
+        /// Only those that have not ended.
+        active: bool,
+        /// At most so many.
+        limit: usize,
+    },
+    /// One task.
+    Task(TaskId),
+    /// All batches that are remembered, newest first.
+    Batches,
+    /// One batch.
+    Batch(BatchId),
+    /// Is the rack paused, and why.
+    Pausing,
+    /// What is known of a node's BMC and why, in full.
+    Explain(String),
     /// Figures about the daemon itself.
     Health,
+}
+
+/// The task that a change of power started or aborted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// Its id.
+    pub task: TaskId,
+    /// Its batch.
+    pub batch: Option<BatchId>,
 }
 
 /// What a call brings.
@@ -242,7 +258,7 @@ pub enum Answer {
     /// To `Node`, `FreshNode`, `SetMaintenance`, `Retry`, `Accept`.
     Node(NodeView),
     /// To `SetPower`: taken. The task that it started or aborted, `None` where there was nothing to abort.
-    Taken(Option<TaskView>),
+    Taken(Option<Taken>),
     /// To `Start`, `Control`, `Task`, `AwaitTask`, `InjectNmi`.
     Task(TaskView),
     /// To `Tasks`.

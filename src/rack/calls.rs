@@ -1,6 +1,6 @@
-//! What is asked, and how a turn begins with it: every [`Call`] leads to one answer, at once or later.
+//! How a turn begins with what is asked: every [`Call`] leads to one answer, at once or later. So does a new configuration.
 //!
-//! The first step of each call, put together from the parts; what follows from it is `turn`'s.
+//! The first step of each, put together from the parts; what follows from it is `turn`'s.
 
 use super::batch::{self, Batch, Member};
 use super::call::{
@@ -105,16 +105,8 @@ impl Rack {
                 let (_, node) = self.inventory.find(&node)?;
                 self.read_history(node.settings.uuid, limit, id);
             }
-            Call::Nodes
-            | Call::Node(_)
-            | Call::Tasks { .. }
-            | Call::Task(_)
-            | Call::Batches
-            | Call::Batch(_)
-            | Call::Pausing
-            | Call::Explain(_)
-            | Call::Health => {
-                let answer = look::look(call, &self.snapshot(at))?;
+            Call::Look(look) => {
+                let answer = look::answer(look, &self.snapshot(at))?;
                 self.outbox.answer(id, Ok(answer));
             }
         }

@@ -21,7 +21,7 @@
 //! | `record`, `stored`, `restore` | what is remembered, in types of its own, and taken up again |
 //! | `quarantine` | entries of the journal that cannot be read, and whom they hold |
 //! | `outbox`, `events`, `waits` | what goes out |
-//! | `call`, `views`, `look`, `plan`, `figures` | what is asked and shown |
+//! | `call`, `views`, `explain`, `look`, `plan`, `figures` | what is asked and shown |
 //! | `rights` | who may ask for it, asked of the node that is meant |
 //! | `start`, `side` | what stands against a new task or another order, and what it begins with |
 //! | `orders` | orders on their way: functions over the parts that they touch |
@@ -37,6 +37,7 @@ mod calls;
 mod clock;
 mod drift;
 mod events;
+mod explain;
 mod figures;
 mod gate;
 mod history;

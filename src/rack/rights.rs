@@ -3,7 +3,7 @@
 //!
 //! Which role somebody holds is not decided here: whoever makes a call says what its asker may do ([`Rights`]).
 
-use super::call::{BatchId, Call, Refused, TaskId};
+use super::call::{BatchId, Call, Look, Refused, TaskId};
 use super::inventory::Inventory;
 use super::node::Node;
 use super::task::Task;
@@ -75,18 +75,11 @@ impl Call {
         let reader = Some((Role::Reader, Scope::Rack));
         let operator = |node| Some((Role::Operator, Scope::Nodes(from_ref(node))));
         match self {
-            Call::Health => None,
-            Call::Nodes
-            | Call::Node(_)
-            | Call::Tasks { .. }
-            | Call::Task(_)
+            Call::Look(Look::Health) => None,
+            Call::Look(_)
             | Call::AwaitTask { .. }
-            | Call::Batches
-            | Call::Batch(_)
             | Call::AwaitBatch { .. }
             | Call::Events { .. }
-            | Call::Pausing
-            | Call::Explain(_)
             | Call::History { .. } => reader,
             Call::FreshNode(node)
             | Call::SetPower { node, .. }

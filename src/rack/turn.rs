@@ -1,8 +1,8 @@
-//! The turn: what an input leads to, until nothing more follows. Calls are taken, reports go to whoever asked, tasks
-//! give their orders, ends are told, and who may begin now begins.
+//! The turn: what an input leads to, until nothing more follows. Reports go to whoever asked, tasks give their orders,
+//! ends are told, and who may begin now begins.
 //!
-//! With `mod` the only file that sees all parts: here their work is put together, and none of them calls back. Reports,
-//! orders, controls and ends lead to one another, over all nodes of a batch, which is why they are together in one place.
+//! Here the work of the parts is put together. Reports, orders, controls and ends lead to one another, over all nodes of a
+//! batch, which is why they are in one file.
 
 use super::call::{Answer, BatchId, CallId, HistoryEntry, Refused, TaskId};
 use super::clock::Moment;

@@ -1,7 +1,7 @@
 //! Snapshots of what there is, for those who ask.
 
 use super::call::{
-    Answer, BatchId, BatchView, Explanation, HealthView, NodeView, Refused, TaskId, TaskView,
+    Answer, BatchId, BatchView, HealthView, NodeView, Refused, Taken, TaskId, TaskView,
 };
 use super::clock::Moment;
 use super::figures::Figures;
@@ -14,10 +14,8 @@ use super::schedule::Rooms;
 use super::settings::RackSettings;
 use super::task::Task;
 use super::tasks::Tasks;
-use crate::bmc::PresenceAnswer;
-use crate::model::{Fact, Failure, HealthStatus};
+use crate::model::HealthStatus;
 use crate::time::WallTime;
-use std::time::Duration;
 
 /// The rack as it is at one moment: to be read, and nothing else.
 #[derive(Clone, Copy)]
@@ -93,7 +91,13 @@ impl Snapshot<'_> {
     /// An answer that was promised, as it is to be given now. `None` where somebody else gives it.
     pub(super) fn reply(&self, reply: &Reply) -> Option<Result<Answer, Refused>> {
         Some(match reply {
-            Reply::Taken(task) => Ok(Answer::Taken(self.task(*task))),
+            Reply::Taken(task) => {
+                let task = self.tasks.get(*task).map(|task| &task.identity);
+                Ok(Answer::Taken(task.map(|task| Taken {
+                    task: task.id,
+                    batch: task.batch,
+                })))
+            }
             Reply::Task(task) => self
                 .task(*task)
                 .map(Answer::Task)
@@ -173,166 +177,4 @@ impl Snapshot<'_> {
         }
         figures
     }
-
-    /// Everything that is known of a node's BMC, and where it comes from.
-    pub(super) fn explanation(&self, place: &Node) -> Explanation {
-        let Moment { now, wall, .. } = self.at;
-        let session = place.bmc.session();
-        let login = &place.settings.login;
-        let knowledge = place.bmc.knowledge();
-        let suites: Vec<String> = login
-            .suites
-            .iter()
-            .map(|suite| suite.0.to_string())
-            .collect();
-        let mut facts: Vec<Fact> = Vec::new();
-        let mut fact = |head: &str, text: String| {
-            facts.push(Fact {
-                head: head.to_owned(),
-                text,
-            })
-        };
-        if let Err(refused) = place.check_quarantine() {
-            fact("cannot be read", refused.to_string());
-        }
-        let address = place
-            .bmc
-            .address()
-            .map_or("not resolved".to_owned(), |address| address.to_string());
-        fact(
-            "address",
-            format!(
-                "{} port {} ({address})",
-                place.settings.address.host, place.settings.address.port
-            ),
-        );
-        for other in place.bmc.other_addresses() {
-            fact("or at", other.ip().to_string());
-        }
-        fact(
-            "user",
-            format!("{}, privilege {}", login.username, login.privilege),
-        );
-        fact("privilege level", place.bmc.level_in_words());
-        if let Some(guid) = knowledge.identity.guid {
-            fact("GUID", guid.to_string());
-        }
-        if let Some(maker) = knowledge.identity.traits.maker {
-            fact("maker", format!("IANA enterprise number {maker}"));
-        }
-        if let Some(change) = place.bmc.change() {
-            fact("other GUID now", change.is.to_string());
-        }
-        fact(
-            "cipher suites",
-            format!("{} configured, in this order", suites.join(", ")),
-        );
-        fact(
-            "suite that works",
-            knowledge
-                .suite
-                .map_or("not known yet".to_owned(), |suite| suite.to_string()),
-        );
-        if let Some(listed) = &knowledge.listed {
-            fact("suites listed", listed_words(listed));
-        }
-        for evidence in &knowledge.evidence {
-            fact("found out", evidence.clone());
-        }
-        if let Some(others) = place.bmc.strangers().filter(|others| *others > 0) {
-            let text = format!(
-                "{others} beside ours: somebody else is logged in, or one of ours was not closed"
-            );
-            fact("sessions of others", text);
-        }
-        if let Some((at, chassis)) = place.bmc.chassis() {
-            for (head, text) in chassis.facts() {
-                fact(head, format!("{text} ({} s ago)", (now - at).as_secs()));
-            }
-        }
-        if place.settings.power.never_off {
-            let text = "refused: its BMC goes off with the machine (power_off = false)";
-            fact("power off", text.to_owned());
-        }
-        for order in place.bmc.lacking(now) {
-            fact(
-                "not supported",
-                format!("{order}: the BMC said so again and again"),
-            );
-        }
-        let statistics = session.statistics();
-        if let Some(spoken) = statistics.spoken {
-            fact("last session", spoken.to_string());
-        }
-        if let Some(round_trip) = statistics.round_trip {
-            fact(
-                "round trip",
-                format!("{:.1} ms, smoothed", round_trip.as_secs_f64() * 1000.0),
-            );
-        }
-        fact("pace", place.bmc.pace_in_words());
-        fact(
-            "sessions",
-            format!(
-                "{} opened, {} lost, {} handshakes",
-                statistics.opened, statistics.lost, statistics.handshakes
-            ),
-        );
-        fact(
-            "datagrams",
-            format!(
-                "{} sent ({} copies), {} received",
-                statistics.sent, statistics.resends, statistics.received
-            ),
-        );
-        for (reason, count) in &statistics.dropped {
-            fact("dropped", format!("{count}: {reason:?}"));
-        }
-        fact("waiting orders", place.bmc.backlog().to_string());
-        if let Some((trouble, text)) = place.bmc.trouble(now) {
-            fact("trouble", format!("{}: {text}", trouble.words()));
-        }
-        if let Some((answer, at)) = place.bmc.presence() {
-            let words = match answer {
-                PresenceAnswer::Pong { ipmi: true } => "answered",
-                PresenceAnswer::Pong { ipmi: false } => "answered, without a word of IPMI",
-                PresenceAnswer::Nothing => "not answered; some BMCs never do",
-            };
-            let age = (now - at).as_secs();
-            fact("presence ping", format!("{words} ({age} s ago)"));
-        }
-        Explanation {
-            node: self.view_of_node(place),
-            facts,
-            failures: place
-                .bmc
-                .failures()
-                .map(|(at, text)| Failure {
-                    at: before(wall, now - *at),
-                    text: text.clone(),
-                })
-                .collect(),
-            boot_device: None,
-            identity: place.bmc.change(),
-            chassis: place.bmc.chassis().map(|(_, chassis)| chassis),
-        }
-    }
-}
-
-/// The calendar time so long before `wall`.
-fn before(wall: WallTime, ago: Duration) -> WallTime {
-    let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
-    WallTime::from_unix_micros(wall.unix_micros().saturating_sub(ago))
-}
-
-/// The BMC's own list of cipher suites, as advice.
-fn listed_words(listed: &[String]) -> String {
-    if listed.is_empty() {
-        return "the BMC does not say".into();
-    }
-    let mut words = format!("{}, says the BMC", listed.join(", "));
-    if listed.iter().any(|suite| suite == "0") {
-        words.push_str("; 0 lets in who knows a user's name");
-    }
-    words
 }

@@ -97,7 +97,7 @@ impl Story {
         let row = before.row();
         let shown = self.watched.world.power_state("n01");
         let ended: Option<TaskView> = match answer {
-            Ok(Answer::Taken(task)) => task,
+            Ok(Answer::Taken(taken)) => taken.map(|taken| self.watched.world.task(taken.task)),
             Ok(Answer::Task(task)) => Some(task),
             // It holds as long as this daemon runs.
             Err(Refused::Unremembered(_)) => return Ok(()),

@@ -5,7 +5,7 @@ use crate::world::{node, secs};
 use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::entropy::Seeded;
 use rackbmcd::model::{BatchState, NodeDetail, Power, Severity, Word};
-use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, NodeView, TaskView};
+use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, Look, NodeView, TaskView};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{NodeSettings, RackSettings};
@@ -91,7 +91,7 @@ fn task(text: &mut String, format: u64, line: &Line, value: &Value) {
     let written = value["written_at"].as_u64().expect("a time");
     let nodes = [(uuid(&identity["node_uuid"]), name)];
     let mut rack = rack(format, &[line], &nodes, written + 10_000_000);
-    let Answer::Task(view) = ask(&mut rack, Call::Task(uuid(&identity["id"]))) else {
+    let Answer::Task(view) = ask(&mut rack, Call::Look(Look::Task(uuid(&identity["id"])))) else {
         panic!("that is no task");
     };
     let TaskView {
@@ -171,7 +171,7 @@ fn batch(text: &mut String, format: u64, line: &Line) {
     };
     let nodes = [(uuid(&json["identity"]["node_uuid"]), "n01".to_owned())];
     let mut rack = rack(format, &[&member, line], &nodes, 1_790_200_000_000_000);
-    let Answer::Batch(view) = ask(&mut rack, Call::Batch(uuid(&value["id"]))) else {
+    let Answer::Batch(view) = ask(&mut rack, Call::Look(Look::Batch(uuid(&value["id"])))) else {
         panic!("that is no batch");
     };
     let BatchView {
@@ -210,7 +210,7 @@ fn batch(text: &mut String, format: u64, line: &Line) {
 fn node_of(text: &mut String, format: u64, line: &Line) {
     let nodes = [(line.key.parse().expect("a uuid"), "n01".to_owned())];
     let mut rack = rack(format, &[line], &nodes, 1_790_200_000_000_000);
-    let Answer::Node(view) = ask(&mut rack, Call::Node("n01".to_owned())) else {
+    let Answer::Node(view) = ask(&mut rack, Call::Look(Look::Node("n01".to_owned()))) else {
         panic!("that is no node");
     };
     let NodeView {
@@ -288,7 +288,7 @@ fn history(text: &mut String, format: u64, line: &Line, value: &Value) {
 
 fn pause(text: &mut String, format: u64, line: &Line) {
     let mut rack = rack(format, &[line], &[], 1_790_200_000_000_000);
-    let Answer::Pausing(Some(hold)) = ask(&mut rack, Call::Pausing) else {
+    let Answer::Pausing(Some(hold)) = ask(&mut rack, Call::Look(Look::Pausing)) else {
         panic!("it is not paused");
     };
     let _ = writeln!(

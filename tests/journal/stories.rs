@@ -6,7 +6,7 @@ use crate::mischief::{self, Dice, Mischief};
 use crate::world::{Logged, World, millis, name, secs};
 use rackbmcd::bmc::vocabulary::{BootDevice, Order};
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, TaskId, Who, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, OnFailure, TaskId, Who, Wishes};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::session::secret::Password;
@@ -172,12 +172,12 @@ fn batch(world: &mut World, dice: &mut Dice) {
 }
 
 fn tasks(world: &mut World) -> Vec<TaskId> {
-    let call = Call::Tasks {
+    let call = Call::Look(Look::Tasks {
         node: None,
         batch: None,
         active: true,
         limit: usize::MAX,
-    };
+    });
     let id = world.ask(call);
     match world.take_answer(id) {
         Some(Ok(Answer::Tasks(tasks))) => {

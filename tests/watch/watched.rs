@@ -4,7 +4,7 @@ use super::Watch;
 use crate::world::{World, millis, secs, who};
 use rackbmcd::model::HistoryKind;
 use rackbmcd::power::{Control, State};
-use rackbmcd::rack::call::{Answer, BatchId, Call, CallId, TaskId};
+use rackbmcd::rack::call::{Answer, BatchId, Call, CallId, Look, TaskId};
 use rackbmcd::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -150,12 +150,12 @@ impl Watched {
             self.world.run_for(away);
         }
         self.world.start();
-        let call = Call::Tasks {
+        let call = Call::Look(Look::Tasks {
             node: None,
             batch: None,
             active: false,
             limit: usize::MAX,
-        };
+        });
         let id = self.world.ask(call);
         let Some(Ok(Answer::Tasks(tasks))) = self.world.take_answer(id) else {
             return Err("the tasks are not told".to_owned());
@@ -167,7 +167,7 @@ impl Watched {
         self.watch.after_crash(&self.world, &there)?;
         self.watch.look(&mut self.world)?;
         // A release that the disk did not take is not known any more.
-        let id = self.world.ask(Call::Pausing);
+        let id = self.world.ask(Call::Look(Look::Pausing));
         if let Some(Ok(Answer::Pausing(Some(_)))) = self.world.take_answer(id) {
             self.release();
         }
@@ -204,9 +204,8 @@ fn take_answers(
                 watch.batch(view.id, max_parallel, stagger);
                 batches.push(view.id);
             }
-            (Asked::Timed, Ok(Answer::Task(view) | Answer::Taken(Some(view)))) => {
-                watch.is_timed(view.id);
-            }
+            (Asked::Timed, Ok(Answer::Task(view))) => watch.is_timed(view.id),
+            (Asked::Timed, Ok(Answer::Taken(Some(taken)))) => watch.is_timed(taken.task),
             (Asked::Pause(from), Ok(_)) => watch.pause(Some(from), world.now),
             _ => {}
         }

@@ -10,8 +10,8 @@ use rackbmcd::entropy::{Entropy, Seeded};
 use rackbmcd::model::Words;
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{
-    Answer, BatchRequest, BatchView, Call, CallId, HistoryEntry, NodeView, OnFailure, PowerState,
-    Refused, TaskId, TaskView, Who, Wishes,
+    Answer, BatchRequest, BatchView, Call, CallId, HistoryEntry, Look, NodeView, OnFailure,
+    PowerState, Refused, TaskId, TaskView, Who, Wishes,
 };
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
@@ -461,7 +461,7 @@ impl World {
             wishes,
             who: who(),
         })? {
-            Answer::Taken(task) => Ok(task),
+            Answer::Taken(taken) => Ok(taken.map(|taken| self.task(taken.task))),
             other => panic!("{other:?}"),
         }
     }
@@ -498,7 +498,7 @@ impl World {
     }
 
     pub fn task(&mut self, id: TaskId) -> TaskView {
-        match self.call(Call::Task(id)) {
+        match self.call(Call::Look(Look::Task(id))) {
             Ok(Answer::Task(task)) => task,
             other => panic!("{other:?}"),
         }
@@ -518,7 +518,7 @@ impl World {
     }
 
     pub fn node(&mut self, name: &str) -> NodeView {
-        match self.call(Call::Node(name.into())) {
+        match self.call(Call::Look(Look::Node(name.into()))) {
             Ok(Answer::Node(node)) => node,
             other => panic!("{other:?}"),
         }
@@ -535,7 +535,7 @@ impl World {
 
     /// The GUIDs of a BMC that is another one than before.
     pub fn bmc_change(&mut self, name: &str) -> Option<rackbmcd::model::BmcChange> {
-        match self.call(Call::Explain(name.into())) {
+        match self.call(Call::Look(Look::Explain(name.into()))) {
             Ok(Answer::Explanation(found)) => found.identity,
             other => panic!("{other:?}"),
         }

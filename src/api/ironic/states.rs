@@ -49,7 +49,7 @@ pub async fn set_power(request: RequestContext) -> Result<Response, Fault> {
     );
     let response = Response::empty(StatusCode::ACCEPTED).with("location", place);
     Ok(match task {
-        Some(task) => response.with("x-rackbmcd-task", task.id.to_string()),
+        Some(taken) => response.with("x-rackbmcd-task", taken.task.to_string()),
         None => response,
     })
 }

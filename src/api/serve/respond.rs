@@ -14,7 +14,7 @@ use crate::api::message::{Request, Response};
 use crate::api::route;
 use crate::model::AuditPage;
 use crate::model::ErrorKind;
-use crate::rack::call::{Answer, Call, Refused, Who};
+use crate::rack::call::{Answer, Call, Look, Refused, Who};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version};
 use http_body_util::{BodyExt, Either, Full};
@@ -403,7 +403,7 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
 fn is_long(call: &Call) -> bool {
     matches!(
         call,
-        Call::Nodes | Call::Tasks { .. } | Call::Batches | Call::History { .. }
+        Call::Look(Look::Nodes | Look::Tasks { .. } | Look::Batches) | Call::History { .. }
     )
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::api::access::{Role, Token};
 use crate::model::AuditPage;
 use crate::model::{EventKind, Health, HealthStatus, PowerState};
+use crate::rack::call::Look;
 use crate::rack::call::{EventId, EventView, EventsView};
 use crate::time::WallTime;
 use sha2::{Digest, Sha256};
@@ -66,11 +67,11 @@ fn obliging(call: &Call) -> Reaction {
         ..Health::default()
     };
     Reaction::Now(match call.clone() {
-        Call::Nodes => Ok(Answer::Nodes(Vec::new())),
+        Call::Look(Look::Nodes) => Ok(Answer::Nodes(Vec::new())),
         Call::SetPower { .. } => Ok(Answer::Taken(None)),
         Call::Pause { .. } | Call::Release { .. } => Ok(Answer::Pausing(None)),
-        Call::Health => Ok(Answer::Health(health)),
-        Call::Node(ident) => Err(Refused::NoSuchNode(ident)),
+        Call::Look(Look::Health) => Ok(Answer::Health(health)),
+        Call::Look(Look::Node(ident)) => Err(Refused::NoSuchNode(ident)),
         Call::Events { since, .. } => Ok(Answer::Events(next_event(since))),
         other => Err(Refused::Invalid(format!("{other:?}"))),
     })
@@ -579,8 +580,8 @@ fn more_connections_than_there_may_be_are_told_so_and_the_others_go_on() {
 #[test]
 fn a_rack_that_does_not_answer_costs_its_asker_only() {
     let house = House::new(|call| match call {
-        Call::Health => silent(call),
-        Call::Node(_) => Reaction::Gone,
+        Call::Look(Look::Health) => silent(call),
+        Call::Look(Look::Node(_)) => Reaction::Gone,
         _ => obliging(call),
     });
     let close =

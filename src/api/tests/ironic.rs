@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{HistoryEntry, HistoryKind, Severity, Trouble};
+use crate::rack::call::Look;
 use serde_json::{Value, json};
 
 #[test]
@@ -23,7 +24,7 @@ x-openstack-ironic-api-version: 1.31
 #[test]
 fn the_list_has_ironics_members_and_links_that_follow_the_host() {
     let exchange = request("GET /v1/nodes").send();
-    assert_eq!(exchange.calls, [Call::Nodes]);
+    assert_eq!(exchange.calls, [Call::Look(Look::Nodes)]);
     insta::assert_snapshot!(exchange.transcript(), @r####"
 200 OK
 content-type: application/json
@@ -238,7 +239,7 @@ fn a_password_is_six_asterisks() {
 #[test]
 fn each_state_is_the_member_of_the_record() {
     let running = |call| match call {
-        Call::Node(_) => {
+        Call::Look(Look::Node(_)) => {
             let mut node = Node {
                 power_state: PowerState::Error,
                 target_power_state: Some(Target::SoftPowerOff.into()),

@@ -21,7 +21,7 @@ use crate::model::{
     AuditPage, BmcHealth, BmcSummary, Health, HealthStatus, Hold, Node, NodeDetail, Operation,
     OrderUse, Power, PowerReading, PowerState, Target, Task, TaskState, Who,
 };
-use crate::rack::call::{Answer, Call, Refused};
+use crate::rack::call::{Answer, Call, Look, Refused, Taken};
 use crate::time::WallTime;
 use http::HeaderMap;
 use std::cell::{Cell, RefCell};
@@ -177,8 +177,10 @@ fn obliging(call: Call) -> Result<Answer, Refused> {
         }
     };
     Ok(match call {
-        Call::Nodes => Answer::Nodes(vec![node()]),
-        Call::Node(ident) | Call::FreshNode(ident) | Call::Retry { node: ident, .. } => {
+        Call::Look(Look::Nodes) => Answer::Nodes(vec![node()]),
+        Call::Look(Look::Node(ident))
+        | Call::FreshNode(ident)
+        | Call::Retry { node: ident, .. } => {
             known(&ident)?;
             Answer::Node(node())
         }
@@ -194,18 +196,21 @@ fn obliging(call: Call) -> Result<Answer, Refused> {
         }
         Call::SetPower { node: ident, .. } => {
             known(&ident)?;
-            Answer::Taken(Some(task()))
+            let (task, batch) = (task().id, task().batch);
+            Answer::Taken(Some(Taken { task, batch }))
         }
         Call::Start { node: ident, .. } | Call::InjectNmi { node: ident, .. } => {
             known(&ident)?;
             Answer::Task(task())
         }
-        Call::Task(_) | Call::AwaitTask { .. } | Call::Control { .. } => Answer::Task(task()),
-        Call::Tasks { .. } => Answer::Tasks(vec![task()]),
-        Call::Health => Answer::Health(health()),
-        Call::Pausing | Call::Release { .. } => Answer::Pausing(None),
+        Call::Look(Look::Task(_)) | Call::AwaitTask { .. } | Call::Control { .. } => {
+            Answer::Task(task())
+        }
+        Call::Look(Look::Tasks { .. }) => Answer::Tasks(vec![task()]),
+        Call::Look(Look::Health) => Answer::Health(health()),
+        Call::Look(Look::Pausing) | Call::Release { .. } => Answer::Pausing(None),
         Call::Pause { .. } => Answer::Pausing(Some(hold())),
-        Call::Batches => Answer::Batches(Vec::new()),
+        Call::Look(Look::Batches) => Answer::Batches(Vec::new()),
         other => {
             return Err(Refused::Invalid(format!(
                 "this rack does not know {other:?}"

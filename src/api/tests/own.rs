@@ -6,6 +6,7 @@ use crate::model::{
     BatchNodeState, BatchState, BootDevice, ConfigurationRefused, Control, ErrorKind, EventKind,
     Fact, Failure, OnSoftTimeout, RestartCause, Words,
 };
+use crate::rack::call::Look;
 use crate::rack::call::{
     BatchNodeView, BatchRequest, BatchView, EventId, EventView, EventsView, Explanation, OnFailure,
     Wishes,
@@ -244,16 +245,16 @@ fn tasks_are_listed_by_node_batch_and_state() {
         "GET /v1/tasks?node=r1n01&batch={UUID}&active=true&limit=5"
     ))
     .send();
-    let wanted = Call::Tasks {
+    let wanted = Call::Look(Look::Tasks {
         node: Some("r1n01".into()),
         batch: UUID.parse().ok(),
         active: true,
         limit: 5,
-    };
+    });
     assert_eq!(exchange.calls, [wanted]);
     let exchange = request("GET /v1/nodes/r1n01/tasks").version("1.1").send();
     assert!(
-        matches!(&exchange.calls[..], [Call::Tasks { node: Some(node), .. }] if node == "r1n01")
+        matches!(&exchange.calls[..], [Call::Look(Look::Tasks { node: Some(node), .. })] if node == "r1n01")
     );
     assert_eq!(request("GET /v1/tasks?batch=x").send().status(), 400);
     assert_eq!(request("GET /v1/tasks?limit=0").send().status(), 400);

@@ -5,6 +5,7 @@ use super::*;
 use crate::config::{Configuration, Content, Files};
 use crate::entropy::Seeded;
 use crate::rack::call::CallId;
+use crate::rack::call::Look;
 use crate::rack::record::{Stretch, Table, Write};
 use crate::rack::rights::Rights;
 use crate::rack::{Birth, Rack};
@@ -100,17 +101,17 @@ impl RealRack {
 
 /// Everything that can be seen of what requests did: tasks with their controls, holds, the pause, and the history.
 pub fn state(rack: &RealRack) -> String {
-    let all = Call::Tasks {
+    let all = Call::Look(Look::Tasks {
         node: None,
         batch: None,
         active: false,
         limit: 1000,
-    };
+    });
     let Answer::Tasks(tasks) = rack.ask_as_admin(all) else {
         panic!("no tasks")
     };
     let tasks: Vec<_> = tasks.iter().map(|task| (task.id, &task.controls)).collect();
-    let Answer::Nodes(nodes) = rack.ask_as_admin(Call::Nodes) else {
+    let Answer::Nodes(nodes) = rack.ask_as_admin(Call::Look(Look::Nodes)) else {
         panic!("no nodes")
     };
     let held = nodes.iter().map(|node| &node.rackbmcd.maintenance);
@@ -124,7 +125,7 @@ pub fn state(rack: &RealRack) -> String {
             })
         })
         .collect();
-    let pause = rack.ask_as_admin(Call::Pausing);
+    let pause = rack.ask_as_admin(Call::Look(Look::Pausing));
     format!("{tasks:?} {held:?} {pause:?} {history:?}")
 }
 

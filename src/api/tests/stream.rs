@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::events::{EventStream, HEARTBEAT};
 use crate::model::EventKind;
+use crate::rack::call::Look;
 use crate::rack::call::{EventId, EventView, EventsView};
 use std::collections::VecDeque;
 
@@ -165,7 +166,10 @@ fn a_snapshot_comes_first_and_loses_no_event_after_its_position() {
     let (text, calls) = reader.next([nodes, tasks]);
     assert!(matches!(
         calls[..],
-        [Call::Nodes, Call::Tasks { active: true, .. }]
+        [
+            Call::Look(Look::Nodes),
+            Call::Look(Look::Tasks { active: true, .. })
+        ]
     ));
     let text = text.expect("not refused").expect("it goes on");
     assert!(
