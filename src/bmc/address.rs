@@ -123,7 +123,7 @@ impl Bmc {
         let Resolution::Known(addresses, _) = &mut self.address else {
             return false;
         };
-        if !matches!(trouble, Trouble::Silent | Trouble::Unreachable) || addresses.all.len() < 2 {
+        if !trouble.is_silence() || addresses.all.len() < 2 {
             return false;
         }
         addresses.turn();
@@ -150,7 +150,7 @@ impl Bmc {
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.address {
             Resolution::Known(addresses, _) => Some(addresses.current()),
-            _ => None,
+            Resolution::Unknown | Resolution::Wanted | Resolution::Asked => None,
         }
     }
 
@@ -158,7 +158,7 @@ impl Bmc {
     pub fn other_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let known = match &self.address {
             Resolution::Known(addresses, _) => Some(addresses),
-            _ => None,
+            Resolution::Unknown | Resolution::Wanted | Resolution::Asked => None,
         };
         known
             .into_iter()

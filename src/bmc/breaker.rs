@@ -96,20 +96,17 @@ impl Breaker {
                 text,
             } if now < *until => {
                 let left = (*until - now).as_secs_f64().ceil();
-                let (trouble, next) = match trouble {
-                    Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege
-                        if self.failed_logins >= self.login_limit =>
-                    {
-                        (Trouble::Held, "no log-in is tried for")
-                    }
-                    _ => (*trouble, "next attempt in"),
+                let held = trouble.is_log_in() && self.failed_logins >= self.login_limit;
+                let (trouble, next) = match held {
+                    true => (Trouble::Held, "no log-in is tried for"),
+                    false => (*trouble, "next attempt in"),
                 };
                 Some((
                     trouble,
                     format!("{text}; {next} {left} s (rackbmc retry: at once)"),
                 ))
             }
-            _ => None,
+            State::Open { .. } | State::Closed => None,
         }
     }
 
@@ -167,7 +164,17 @@ impl Breaker {
                 self.found_silent += 1;
                 (rest.min(self.retry), text.to_owned())
             }
-            _ => (self.retry, text.to_owned()),
+            Trouble::Silent
+            | Trouble::Unreachable
+            | Trouble::Protocol
+            | Trouble::NoAddress
+            | Trouble::NoCommonSuite
+            | Trouble::NoProtocol
+            | Trouble::Busy
+            | Trouble::Held
+            | Trouble::BreakerOpen
+            | Trouble::WrongBmc
+            | Trouble::Withdrawn => (self.retry, text.to_owned()),
         };
         self.state = State::Open {
             until: now + rest,

@@ -143,7 +143,7 @@ impl Bmc {
             true => self.breaker.doubtful(),
             false => trouble_of(error),
         };
-        if matches!(trouble, Trouble::Silent | Trouble::Unreachable) {
+        if trouble.is_silence() {
             self.refusals.forget();
         }
         let mut text = self.with_elsewhere(error);
@@ -163,7 +163,7 @@ impl Bmc {
             self.refuse_queue(trouble, &text);
             return;
         }
-        if matches!(trouble, Trouble::Silent | Trouble::Unreachable) && now < self.grace_until {
+        if trouble.is_silence() && now < self.grace_until {
             // A BMC that went deaf with its host: its callers hear of it, and the next one tries again at once.
             self.note(now, text.clone());
             self.refuse_queue(trouble, &text);
@@ -188,7 +188,7 @@ impl Bmc {
         self.breaker.failed(trouble, text, self.wanted, now);
         self.note_log_ins();
         // Perhaps it is not there any more.
-        self.address_stale |= matches!(trouble, Trouble::Silent | Trouble::Unreachable);
+        self.address_stale |= trouble.is_silence();
         self.refuse_queue(trouble, text);
     }
 

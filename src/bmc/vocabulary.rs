@@ -129,8 +129,10 @@ pub enum Effect {
     Nothing,
     /// The identify light, which is no change of the machine: people find it by its light.
     Light,
-    /// Something of the machine or its BMC other than its power.
-    Machine,
+    /// One thing of the machine or its BMC other than its power, which has a name.
+    Setting,
+    /// Nobody can say what: the BMC is to begin anew, or to carry out bytes.
+    Anything,
     /// The machine's power: a level, harmless when repeated.
     Level,
     /// The machine's power, if its operating system goes along.
@@ -181,7 +183,7 @@ impl Order {
     pub fn changes_power(&self) -> bool {
         match self.effect() {
             Effect::Level | Effect::Soft | Effect::Pulse => true,
-            Effect::Nothing | Effect::Light | Effect::Machine => false,
+            Effect::Nothing | Effect::Light | Effect::Setting | Effect::Anything => false,
         }
     }
 
@@ -189,7 +191,7 @@ impl Order {
     /// before they leave, and none leaves while the rack is paused.
     pub fn changes_machine(&self) -> bool {
         match self.effect() {
-            Effect::Machine => true,
+            Effect::Setting | Effect::Anything => true,
             Effect::Nothing | Effect::Light | Effect::Level | Effect::Soft | Effect::Pulse => false,
         }
     }
@@ -200,12 +202,11 @@ impl Order {
             Order::PowerOn | Order::PowerOff => Effect::Level,
             Order::SoftOff => Effect::Soft,
             Order::Cycle | Order::Reset | Order::Nmi => Effect::Pulse,
+            Order::SetBootDevice { .. } | Order::SetRestorePolicy(_) | Order::ClearEventLog => {
+                Effect::Setting
+            }
             // Of a raw command nobody knows what it does.
-            Order::SetBootDevice { .. }
-            | Order::SetRestorePolicy(_)
-            | Order::ClearEventLog
-            | Order::ResetBmc { .. }
-            | Order::Raw { .. } => Effect::Machine,
+            Order::ResetBmc { .. } | Order::Raw { .. } => Effect::Anything,
             Order::Identify(_) => Effect::Light,
             Order::ReadPower
             | Order::ReadRestartCause

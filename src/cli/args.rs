@@ -9,6 +9,7 @@ mod press;
 pub use expert::{Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
 pub use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};
 
+use crate::api::ironic::target::PowerTarget;
 use crate::model::BootDevice;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -518,17 +519,17 @@ pub enum PowerStateWord {
 
 impl PowerStateWord {
     /// The target of `PUT states/power`.
-    pub fn target(self) -> &'static str {
+    pub fn target(self) -> PowerTarget {
         match self {
-            PowerStateWord::On => "power on",
-            PowerStateWord::Off => "power off",
-            PowerStateWord::Reboot => "rebooting",
-            PowerStateWord::SoftReboot => "soft rebooting",
-            PowerStateWord::SoftOff => "soft power off",
-            PowerStateWord::InjectNmi => "inject nmi",
-            PowerStateWord::AbortSoftReboot => "abort soft rebooting",
-            PowerStateWord::AbortSoftOff => "abort soft power off",
-            PowerStateWord::AbortInjectNmi => "abort inject nmi",
+            PowerStateWord::On => PowerTarget::PowerOn,
+            PowerStateWord::Off => PowerTarget::PowerOff,
+            PowerStateWord::Reboot => PowerTarget::Rebooting,
+            PowerStateWord::SoftReboot => PowerTarget::SoftRebooting,
+            PowerStateWord::SoftOff => PowerTarget::SoftPowerOff,
+            PowerStateWord::InjectNmi => PowerTarget::InjectNmi,
+            PowerStateWord::AbortSoftReboot => PowerTarget::AbortSoftRebooting,
+            PowerStateWord::AbortSoftOff => PowerTarget::AbortSoftPowerOff,
+            PowerStateWord::AbortInjectNmi => PowerTarget::AbortInjectNmi,
         }
     }
 }
@@ -699,7 +700,7 @@ mod tests {
                 .verb
             {
                 Verb::NodeSetPowerState { power_state, .. } => {
-                    assert_eq!(power_state.target(), target);
+                    assert_eq!(power_state.target().name(), target);
                 }
                 other => panic!("{other:?}"),
             }

@@ -57,7 +57,7 @@ pub async fn states(app: &App, node: &str) -> Result<Exit, Failure> {
 
 /// Asks for a power state and returns at once, without a word, as the old client did.
 pub async fn set(app: &App, node: &str, state: PowerStateWord) -> Result<Exit, Failure> {
-    app.client.set_power(node, state.target()).await?;
+    app.client.set_power(node, state.target().name()).await?;
     Ok(Exit::Done)
 }
 

@@ -110,12 +110,6 @@ impl Keys {
         let auth_hold = duration("auth_hold", seconds(60), day, findings);
         let breaker_after = duration("breaker_after", seconds(1), seconds(60), findings);
         let breaker_retry = duration("breaker_retry", seconds(5), hour, findings);
-        let soft_timeouts = [
-            ("fail", OnSoftTimeout::Fail),
-            ("hard power off", OnSoftTimeout::HardPowerOff),
-        ];
-        let identities = [Identity::Strict, Identity::Warn, Identity::Off]
-            .map(|identity| (identity.name(), identity));
         let protocols = [
             ("2.0", Protocol::V20),
             ("1.5", Protocol::V15(AuthChoice::Strongest)),
@@ -150,7 +144,7 @@ impl Keys {
             patience,
             change_timeout,
             min_off_time,
-            on_soft_timeout: section.word("on_soft_timeout", &soft_timeouts, findings),
+            on_soft_timeout: section.known("on_soft_timeout", findings),
             repeat_soft_after,
             hard_after,
             settle,
@@ -163,7 +157,7 @@ impl Keys {
             burst: section.count("burst", 1..=100, findings),
             keepalive,
             idle_close,
-            identity: section.word("bmc_identity", &identities, findings),
+            identity: section.known("bmc_identity", findings),
             auth_failures: section.count("auth_failures", 1..=10, findings),
             auth_hold,
             breaker_after,

@@ -2,6 +2,7 @@
 //! for is unknown.
 
 use super::complaint::{At, Findings, nearest};
+use crate::model::Words;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -177,6 +178,19 @@ impl<'t> Section<'t> {
             );
         }
         Some(At::new(meant?.1, text.span))
+    }
+
+    /// A word of the vocabulary.
+    pub fn known<T: Words>(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings<'_>,
+    ) -> Option<At<T>> {
+        let words: Vec<(&str, T)> = T::all()
+            .into_iter()
+            .map(|known| (known.word(), known))
+            .collect();
+        self.word(key, &words, findings)
     }
 
     /// A list, each element read by `read`; elements that are wrong are left out.

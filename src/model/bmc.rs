@@ -205,6 +205,45 @@ words! {
 }
 
 impl Trouble {
+    /// Whether nobody answered where we asked.
+    pub fn is_silence(self) -> bool {
+        match self {
+            Trouble::Silent | Trouble::Unreachable => true,
+            Trouble::NoAddress
+            | Trouble::WrongPassword
+            | Trouble::UnknownUser
+            | Trouble::NoPrivilege
+            | Trouble::NoCommonSuite
+            | Trouble::NoProtocol
+            | Trouble::SessionsFull
+            | Trouble::Busy
+            | Trouble::Held
+            | Trouble::BreakerOpen
+            | Trouble::Protocol
+            | Trouble::WrongBmc
+            | Trouble::Withdrawn => false,
+        }
+    }
+
+    /// Whether the BMC refused the log-in: after two of these no more are tried for a while (rule 10).
+    pub fn is_log_in(self) -> bool {
+        match self {
+            Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => true,
+            Trouble::NoAddress
+            | Trouble::Unreachable
+            | Trouble::Silent
+            | Trouble::NoCommonSuite
+            | Trouble::NoProtocol
+            | Trouble::SessionsFull
+            | Trouble::Busy
+            | Trouble::Held
+            | Trouble::BreakerOpen
+            | Trouble::Protocol
+            | Trouble::WrongBmc
+            | Trouble::Withdrawn => false,
+        }
+    }
+
     /// It in a few words for people.
     pub fn words(self) -> &'static str {
         match self {

@@ -101,7 +101,25 @@ fn leads_to(order: &Order) -> &'static [Power] {
         Order::PowerOn => &[Power::On],
         // A system that crashed, or was reset, may switch the machine off, or off and on again.
         Order::Cycle | Order::Nmi | Order::Reset => &[Power::Off, Power::On],
-        _ => &[],
+        // They do not touch its power. What a raw command does nobody knows, and it is no order of a task.
+        Order::Identify(_)
+        | Order::SetBootDevice { .. }
+        | Order::SetRestorePolicy(_)
+        | Order::ClearEventLog
+        | Order::ResetBmc { .. }
+        | Order::Raw { .. }
+        | Order::ReadPower
+        | Order::ReadRestartCause
+        | Order::ReadEventLogInfo
+        | Order::ReadEventLogEntry(_)
+        | Order::ReadBootDevice
+        | Order::ReadChassis
+        | Order::ReadIdentity
+        | Order::ReadPowerUse
+        | Order::ReadAcpiState
+        | Order::ReadGuid
+        | Order::ReadSessions
+        | Order::ReadEventLog(_) => &[],
     }
 }
 

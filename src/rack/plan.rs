@@ -228,7 +228,13 @@ impl Timetable {
             },
             apart: match request.operation {
                 Operation::PowerOn => request.stagger.max(settings.power_on_stagger),
-                _ => request.stagger,
+                Operation::PowerOff
+                | Operation::SoftPowerOff
+                | Operation::Reboot
+                | Operation::SoftReboot
+                | Operation::Cycle
+                | Operation::Reset
+                | Operation::InjectNmi => request.stagger,
             },
             last: None,
             rank: 0,

@@ -8,7 +8,7 @@ use super::inventory::Inventory;
 use super::node::Node;
 use super::task::Task;
 use super::tasks::Tasks;
-use crate::bmc::vocabulary::Order;
+use crate::bmc::vocabulary::{Effect, Order};
 pub use crate::model::Role;
 use std::collections::BTreeSet;
 
@@ -105,30 +105,12 @@ impl Call {
 
 /// The role that an order outside any task takes.
 fn role_for(order: &Order) -> Role {
-    match order {
-        Order::ReadPower
-        | Order::ReadRestartCause
-        | Order::ReadEventLogInfo
-        | Order::ReadEventLogEntry(_)
-        | Order::ReadBootDevice
-        | Order::ReadChassis
-        | Order::ReadIdentity
-        | Order::ReadPowerUse
-        | Order::ReadAcpiState
-        | Order::ReadGuid
-        | Order::ReadSessions
-        | Order::ReadEventLog(_) => Role::Reader,
-        Order::PowerOn
-        | Order::PowerOff
-        | Order::SoftOff
-        | Order::Cycle
-        | Order::Reset
-        | Order::Nmi
-        | Order::Identify(_)
-        | Order::SetBootDevice { .. }
-        | Order::SetRestorePolicy(_)
-        | Order::ClearEventLog => Role::Operator,
-        Order::ResetBmc { .. } | Order::Raw { .. } => Role::Admin,
+    match order.effect() {
+        Effect::Nothing => Role::Reader,
+        Effect::Light | Effect::Setting | Effect::Level | Effect::Soft | Effect::Pulse => {
+            Role::Operator
+        }
+        Effect::Anything => Role::Admin,
     }
 }
 
