@@ -4,11 +4,12 @@
 //! What all endpoints have in common is checked here, from their rows in the table: version, method, `Accept`, role and
 //! the names of query parameters. Which nodes the role has to be good for is the rack's to check.
 
+use super::endpoint::{Endpoint, Media};
 use super::events::EventStream;
 use super::fault::{Fault, Surface};
 use super::handle::{Daemon, RackHandle};
 use super::message::{self, Query, Request, Response};
-use super::route::{self, Endpoint, Found, Media};
+use super::route::{self, Found};
 use super::version::{self, Version};
 use crate::model::{ErrorKind, Who};
 use crate::rack::rights::Rights;

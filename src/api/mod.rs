@@ -8,6 +8,7 @@ pub mod access;
 pub mod audit;
 pub mod deed;
 pub mod dispatch;
+pub mod endpoint;
 pub mod events;
 pub mod exposition;
 pub mod fault;

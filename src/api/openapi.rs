@@ -7,9 +7,10 @@ mod tests;
 #[cfg(test)]
 pub(super) use tests::misfit;
 
+use super::endpoint::{Body, Endpoint, Media, Route};
 use super::fault::Surface;
 use super::own::bmc;
-use super::route::{Body, Endpoint, Media, ROUTES, Route};
+use super::route::ROUTES;
 use super::version;
 use schemas::{SCHEMAS, members, typed};
 use serde_json::{Map, Value, json};

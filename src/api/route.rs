@@ -1,105 +1,14 @@
 //! The table of endpoints: every path and method there is, who may use it, what goes in, what comes out, and who answers.
 //! The OpenAPI document is made from this table, too, and tests walk it.
 
-use super::dispatch::{Outcome, RequestContext};
+use super::dispatch::Outcome;
+use super::endpoint::{Media, Route, Verb, delete, endpoint, get, ironic, own, post, put};
 use super::fault::{Fault, Surface};
-use super::handle::Later;
 use super::message::percent_decode;
-use super::openapi::schemas::members;
 use super::{ironic, own};
 use crate::rack::rights::Role;
 use http::Method;
 use std::sync::LazyLock;
-
-/// One path.
-pub struct Route {
-    /// With `{name}` for what varies.
-    pub path: &'static str,
-    /// Whose conventions it follows.
-    pub surface: Surface,
-    /// What may be done there.
-    pub endpoints: &'static [Endpoint],
-}
-
-/// The methods that there are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verb {
-    /// Look.
-    Get,
-    /// Set.
-    Put,
-    /// Begin something.
-    Post,
-    /// Change a record.
-    Patch,
-    /// Take back.
-    Delete,
-}
-
-impl Verb {
-    /// As it stands in a request.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verb::Get => "GET",
-            Verb::Put => "PUT",
-            Verb::Post => "POST",
-            Verb::Patch => "PATCH",
-            Verb::Delete => "DELETE",
-        }
-    }
-}
-
-/// One method of one path: all that there is to know of it.
-pub struct Endpoint {
-    /// The method.
-    pub method: Verb,
-    /// The role that it needs on some node at least; `None` where anyone may. Which node, the rack finds out.
-    pub role: Option<Role>,
-    /// Whether the role has to be good for the whole rack: what is told is about all of it.
-    pub whole_rack: bool,
-    /// What it does, in a line for the OpenAPI document.
-    pub summary: &'static str,
-    /// The query parameters, in the notation of `openapi::schemas`.
-    pub query: &'static str,
-    /// Parameters that are taken for the sake of old clients and not described.
-    pub tolerated: &'static [&'static str],
-    /// The body that goes in.
-    pub body: Option<Body>,
-    /// The status of success.
-    pub status: u16,
-    /// Another status of success, and what it means.
-    pub other_status: Option<(u16, &'static str)>,
-    /// The shape that success brings; nothing where empty.
-    pub brings: &'static str,
-    /// What else than JSON it answers with.
-    pub media: Media,
-    /// Whether it exists only to say why not: such ones are not in the OpenAPI document.
-    pub refusing: bool,
-    /// Who answers.
-    pub handler: Handler,
-}
-
-/// A body that goes in, by the name of its shape.
-#[derive(Clone, Copy)]
-pub enum Body {
-    /// It must be there.
-    Needed(&'static str),
-    /// It may be left out.
-    Optional(&'static str),
-}
-
-/// What an endpoint answers with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Media {
-    /// JSON, whatever the request accepts must include it.
-    Json,
-    /// JSON, or a stream of events where the request accepts one.
-    Events,
-    /// OpenMetrics text.
-    Figures,
-}
-
-type Handler = fn(RequestContext) -> Later<Result<Outcome, Fault>>;
 
 /// An `async fn` as the table holds it.
 macro_rules! by {
@@ -116,127 +25,6 @@ pub struct Found {
     pub path: String,
     /// What stands where it varies, decoded.
     pub params: Vec<(String, String)>,
-}
-
-const fn endpoint(method: Verb, role: Role, summary: &'static str, handler: Handler) -> Endpoint {
-    Endpoint {
-        method,
-        role: Some(role),
-        whole_rack: false,
-        summary,
-        query: "",
-        tolerated: &[],
-        body: None,
-        status: 200,
-        other_status: None,
-        brings: "",
-        media: Media::Json,
-        refusing: false,
-        handler,
-    }
-}
-
-const fn get(summary: &'static str, handler: Handler) -> Endpoint {
-    endpoint(Verb::Get, Role::Reader, summary, handler)
-}
-
-const fn put(summary: &'static str, handler: Handler) -> Endpoint {
-    endpoint(Verb::Put, Role::Operator, summary, handler)
-}
-
-const fn post(summary: &'static str, handler: Handler) -> Endpoint {
-    endpoint(Verb::Post, Role::Operator, summary, handler)
-}
-
-const fn delete(summary: &'static str, handler: Handler) -> Endpoint {
-    endpoint(Verb::Delete, Role::Operator, summary, handler)
-}
-
-impl Endpoint {
-    /// Whether it knows a query parameter of that name.
-    pub fn knows(&self, parameter: &str) -> bool {
-        self.tolerated.contains(&parameter)
-            || members(self.query).any(|(name, _)| name == parameter)
-    }
-
-    const fn needs(mut self, role: Role) -> Self {
-        self.role = Some(role);
-        self
-    }
-
-    /// A role on some nodes is not enough.
-    const fn of_whole_rack(mut self) -> Self {
-        self.whole_rack = true;
-        self
-    }
-
-    /// Open to anyone who reached us.
-    const fn public(mut self) -> Self {
-        self.role = None;
-        self
-    }
-
-    const fn query(mut self, query: &'static str) -> Self {
-        self.query = query;
-        self
-    }
-
-    const fn tolerates(mut self, parameters: &'static [&'static str]) -> Self {
-        self.tolerated = parameters;
-        self
-    }
-
-    const fn takes(mut self, shape: &'static str) -> Self {
-        self.body = Some(Body::Needed(shape));
-        self
-    }
-
-    const fn may_take(mut self, shape: &'static str) -> Self {
-        self.body = Some(Body::Optional(shape));
-        self
-    }
-
-    const fn answers(mut self, status: u16) -> Self {
-        self.status = status;
-        self
-    }
-
-    const fn or_answers(mut self, status: u16, meaning: &'static str) -> Self {
-        self.other_status = Some((status, meaning));
-        self
-    }
-
-    const fn brings(mut self, shape: &'static str) -> Self {
-        self.brings = shape;
-        self
-    }
-
-    const fn speaks(mut self, media: Media) -> Self {
-        self.media = media;
-        self
-    }
-
-    /// Only says why not.
-    const fn refusing(mut self) -> Self {
-        self.refusing = true;
-        self
-    }
-}
-
-const fn ironic(path: &'static str, endpoints: &'static [Endpoint]) -> Route {
-    Route {
-        path,
-        surface: Surface::Ironic,
-        endpoints,
-    }
-}
-
-const fn own(path: &'static str, endpoints: &'static [Endpoint]) -> Route {
-    Route {
-        path,
-        surface: Surface::Own,
-        endpoints,
-    }
 }
 
 /// The parameters of the list of nodes.
@@ -695,31 +483,6 @@ pub fn find(path: &str) -> Result<Found, Fault> {
         path: path.to_owned(),
         params: params.collect::<Result<_, Fault>>()?,
     })
-}
-
-impl Route {
-    /// The endpoint for `method`; HEAD is GET without its body.
-    pub fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
-        let name = if method == Method::HEAD {
-            "GET"
-        } else {
-            method.as_str()
-        };
-        self.endpoints
-            .iter()
-            .find(|endpoint| endpoint.method.name() == name)
-    }
-
-    /// The methods that there are, for the `Allow` header.
-    pub fn allowed(&self) -> String {
-        let names: Vec<&str> = self
-            .endpoints
-            .iter()
-            .filter(|endpoint| !endpoint.refusing)
-            .map(|endpoint| endpoint.method.name())
-            .collect();
-        names.join(", ")
-    }
 }
 
 /// Whether a request is for an endpoint that anyone may use. What is no endpoint is not.

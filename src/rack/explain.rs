@@ -29,6 +29,7 @@ impl Snapshot<'_> {
             failures: failures.collect(),
             boot_device: None,
             identity: node.bmc.change(),
+            chassis: node.bmc.chassis().map(|(_, chassis)| chassis),
         }
     }
 }
@@ -50,7 +51,7 @@ fn place(node: &Node) -> Vec<Fact> {
     let found = found.map_or("not resolved".to_owned(), |address| address.to_string());
     let (host, port) = (&node.settings.address.host, node.settings.address.port);
     facts.push(fact("address", format!("{host} port {port} ({found})")));
-    let others = node.bmc.other_addresses().into_iter();
+    let others = node.bmc.other_addresses();
     facts.extend(others.map(|other| fact("or at", other.ip().to_string())));
     facts
 }
@@ -113,6 +114,10 @@ fn found_out(node: &Node, now: Instant) -> Vec<Fact> {
         let age = (now - at).as_secs();
         let told = chassis.facts().into_iter();
         facts.extend(told.map(|(head, text)| fact(head, format!("{text} ({age} s ago)"))));
+    }
+    if node.settings.power.never_off {
+        let text = "refused: its BMC goes off with the machine (power_off = false)";
+        facts.push(fact("power off", text));
     }
     facts.extend(node.bmc.lacking(now).map(|order| {
         let text = format!("{order}: the BMC said so again and again");

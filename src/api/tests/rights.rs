@@ -4,7 +4,8 @@
 use super::real::{RealRack, SECOND, state};
 use super::*;
 use crate::api::access::{Credential, Grant, Subject, Token};
-use crate::api::route::{Body, Endpoint, ROUTES, Route};
+use crate::api::endpoint::{Body, Endpoint, Route};
+use crate::api::route::ROUTES;
 use serde_json::json;
 use std::collections::BTreeSet;
 
