@@ -4,7 +4,7 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::{BootDevice, Delivery, Order, Reading, RestorePolicy, Route};
 use rackbmcd::model::{Chassis, Light};
-use rackbmcd::rack::call::{Answer, Call, Refused};
+use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::sim::{BootMood, CommandRefusal};
 use world::{World, millis, secs, who};
 
@@ -316,7 +316,7 @@ fn each_reading_of_the_power_tells_of_the_chassis_too() {
     order(&mut world, Order::Identify(None)).expect("accepted");
     order(&mut world, Order::SetRestorePolicy(RestorePolicy::AlwaysOn)).expect("accepted");
     order(&mut world, Order::ReadPower).expect("read");
-    let explanation = match world.call(Call::Explain("n01".into())) {
+    let explanation = match world.call(Call::Look(Look::Explain("n01".into()))) {
         Ok(Answer::Explanation(found)) => found,
         other => panic!("{other:?}"),
     };
