@@ -4,7 +4,9 @@ mod world;
 
 use rackbmcd::model::{OnBusy, TakeOver};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, OnFailure, Refused, TaskId, Who, Wishes};
+use rackbmcd::rack::call::{
+    Answer, BatchRequest, Call, Look, OnFailure, Refused, TaskId, Who, Wishes,
+};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs, who};
 
@@ -334,7 +336,7 @@ fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
     assert!(world.is_on("n01") && !world.is_on("n02") && !world.is_on("n03"));
     world.crash();
     world.start();
-    let Ok(Answer::Batch(seen)) = world.call(Call::Batch(batch.id)) else {
+    let Ok(Answer::Batch(seen)) = world.call(Call::Look(Look::Batch(batch.id))) else {
         panic!("the batch is remembered");
     };
     assert_eq!(

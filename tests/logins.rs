@@ -4,7 +4,7 @@
 mod world;
 
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Look, Wishes};
 use rackbmcd::sim::ChassisOrder;
 use world::{World, millis, name, secs, who};
 
@@ -210,7 +210,7 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
 fn a_session_that_somebody_else_has_with_a_bmc_is_told() {
     let mut world = World::new(10, 1);
     let others = |world: &mut World| {
-        let Ok(Answer::Explanation(found)) = world.call(Call::Explain(name(0))) else {
+        let Ok(Answer::Explanation(found)) = world.call(Call::Look(Look::Explain(name(0)))) else {
             panic!("no explanation");
         };
         let mut facts = found.facts.into_iter();

@@ -349,7 +349,7 @@ fn a_batch_takes_sets_groups_and_exclusions_as_the_client_does() {
         let exchange = request("POST /v1/batches")
             .body(body)
             .send_to(|call| match call {
-                Call::Nodes => Ok(Answer::Nodes(rack())),
+                Call::Look(Look::Nodes) => Ok(Answer::Nodes(rack())),
                 _ => Ok(Answer::Batch(batch())),
             });
         match exchange.calls.last() {
