@@ -120,6 +120,14 @@ fn state_line(node: &Node, folded: bool) -> String {
     }
     let ours = ours(node);
     text.push_str(&match &ours.reading {
+        // What was read is known, whatever the last operation left open.
+        Some(reading) if node.power_state == PowerState::Error => {
+            let power = &reading.power_state;
+            format!(
+                ", {}",
+                age(reading.age).replacen("read", &format!("read as {power}"), 1)
+            )
+        }
         Some(reading) => format!(" ({})", age(reading.age)),
         None => " (never read)".to_owned(),
     });
@@ -160,6 +168,12 @@ pub fn status_table(app: &App, nodes: &[Node]) -> Table {
             Some(reading) if reading.age < A_MOMENT => "just now".to_owned(),
             Some(reading) => format!("{} ago", words(reading.age)),
             None => "never".to_owned(),
+        };
+        let read = match &ours.reading {
+            Some(reading) if node.power_state == PowerState::Error => {
+                format!("{}, {read}", reading.power_state)
+            }
+            Some(_) | None => read,
         };
         let address = if ours.bmc.port == 623 {
             ours.bmc.address.to_string()
@@ -453,7 +467,12 @@ fn judge(
         } else if let Some(fault) = fault {
             Some((Nagios::Critical, fault.to_owned()))
         } else if node.power_state == PowerState::Error {
-            Some((Nagios::Critical, "error".to_owned()))
+            let read = ours.reading.as_ref();
+            let read = read.map(|reading| format!(", read as {}", reading.power_state));
+            Some((
+                Nagios::Critical,
+                format!("error{}", read.unwrap_or_default()),
+            ))
         } else if old {
             Some((Nagios::Warning, "reading too old".to_owned()))
         } else if expected.is_some_and(|expected| expected != node.power_state) {
@@ -555,6 +574,14 @@ mod tests {
             "unknown (never read), BMC: no answer, 4 attempts in 5 s"
         );
         assert_eq!(state_line(&silent, true), "unknown");
+        assert_eq!(
+            state_line(&node("n", Error, 0.1), false),
+            "error, read as power on just now"
+        );
+        assert_eq!(
+            state_line(&node("n", Error, 12.3), false),
+            "error, read as power on 12 s ago"
+        );
     }
 
     #[test]
@@ -594,7 +621,7 @@ mod tests {
             None,
         );
         assert_eq!(verdict as i32, 2);
-        insta::assert_snapshot!(line, @"RACKBMC CRITICAL - the rack is paused by ops: power work; r1n03 error; r1n[01-02] power off; r1n05 in maintenance; r1n04 reading too old | nodes=5 on=1 off=3 error=1 unknown=0 tasks=0 oldest=900s");
+        insta::assert_snapshot!(line, @"RACKBMC CRITICAL - the rack is paused by ops: power work; r1n03 error, read as power on; r1n[01-02] power off; r1n05 in maintenance; r1n04 reading too old | nodes=5 on=1 off=3 error=1 unknown=0 tasks=0 oldest=900s");
     }
 
     #[test]
@@ -642,9 +669,9 @@ mod tests {
         }
         let table = status_table(&app, &[going, failed]).trim_fmt();
         insta::assert_snapshot!(table, @r"
-        NODE   POWER     TARGET          READ           BMC    ADDRESS   NOTE
-        r1n01  power on  soft power off  3 s ago        ready  10.0.1.1
-        r1n02  error     -               1 min 1 s ago  ready  10.0.1.1  aborted by ops
+        NODE   POWER     TARGET          READ                     BMC    ADDRESS   NOTE
+        r1n01  power on  soft power off  3 s ago                  ready  10.0.1.1
+        r1n02  error     -               power on, 1 min 1 s ago  ready  10.0.1.1  aborted by ops
         ");
     }
 }

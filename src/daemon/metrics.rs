@@ -1,6 +1,6 @@
 //! The text of `/metrics` (OpenMetrics), made from what the daemon knows already: a scrape never touches a BMC.
 
-use crate::model::{Chassis, Light, Trouble, Word};
+use crate::model::{Chassis, Light, Power, Trouble, Word};
 use crate::rack::call::{HealthView, NodeView, PowerState};
 use crate::rack::{Counters, Durations, Figures};
 use crate::time::WallTime;
@@ -267,7 +267,13 @@ impl Snapshot {
         let power = |node: &NodeView| match node.power_state {
             PowerState::On => Some(1i64),
             PowerState::Off => Some(0),
-            PowerState::Error | PowerState::Unknown => None,
+            // What the last operation left open may have been read since.
+            PowerState::Error => {
+                let reading = node.rackbmcd.reading.as_ref();
+                let power = reading.and_then(|reading| reading.power_state.known());
+                power.map(|power| i64::from(power == Power::On))
+            }
+            PowerState::Unknown => None,
         };
         let powers: Vec<_> = self
             .nodes
