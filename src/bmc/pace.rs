@@ -252,14 +252,9 @@ impl Pace {
         }
         self.lately.push_back(now);
         self.spoken_at = Some(now);
-        if self.lately.len() >= self.called_a_burst() {
+        if self.lately.len() >= CALLED_A_BURST {
             self.burst_at = Some(now);
         }
-    }
-
-    /// So many commands in one second may be too many for a weak BMC.
-    fn called_a_burst(&self) -> usize {
-        ((self.depth() / 2.0).ceil() as usize).max(3)
     }
 
     fn share(&self) -> f64 {
@@ -338,6 +333,8 @@ fn plain(number: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// So many commands in one second may be too many for a weak BMC, beside what opened the session.
+const CALLED_A_BURST: usize = 3;
 const SECOND: Duration = Duration::from_secs(1);
 /// A look of a task does not wait longer than that after what was said last.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
@@ -455,8 +452,8 @@ mod tests {
     #[test]
     fn silence_after_a_burst_halves_the_pace_and_silence_alone_does_not() {
         let mut pace = pace(5.0, 10);
-        taken(&mut pace, Turn::Aside, 0, 3);
-        assert!(!pace.fell_over(false, at(5)), "three are no burst");
+        taken(&mut pace, Turn::Aside, 0, 2);
+        assert!(!pace.fell_over(false, at(5)), "two are no burst");
         taken(&mut pace, Turn::Aside, 100, 110);
         pace.answered(Duration::from_millis(1), false, at(120));
         assert!(pace.fell_over(false, at(15_000)), "silent since then");
