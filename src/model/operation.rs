@@ -38,6 +38,18 @@ impl Operation {
             | Operation::Cycle => false,
         }
     }
+
+    /// Whether a machine that does it starts its operating system at the end.
+    pub fn boots(self) -> bool {
+        match self {
+            Operation::PowerOn
+            | Operation::Reboot
+            | Operation::SoftReboot
+            | Operation::Reset
+            | Operation::Cycle => true,
+            Operation::PowerOff | Operation::SoftPowerOff | Operation::InjectNmi => false,
+        }
+    }
 }
 
 words! {

@@ -2,11 +2,11 @@
 //! for a list, a capital letter for another shape. In bodies of requests a `!` behind the name says that it must be there.
 
 use crate::api::ironic::record::MEMBERS;
-use crate::model::seconds::{SECONDS_LIMIT, WORDS_LIMIT};
 use crate::model::{
     BmcReset, BootDevice, Light, OnBusy, OnFailure, OnSoftTimeout, Operation, PowerState,
     REASON_LIMIT, RestorePolicy, TakeOver, TaskState, Words,
 };
+use crate::rack::settings::RackSettings;
 use serde_json::{Map, Value, json};
 
 /// One shape.
@@ -241,7 +241,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "BatchStart",
         "nodes!:names exclude:[string] operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
          hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean on_busy:busy? take_over:taking? \
-         max_parallel:natural32? stagger:duration? on_failure:failure? order:[string] \
+         max_parallel:natural32? stagger:spacing? on_failure:failure? order:[string] \
          dry_run:boolean",
     ),
     request("BatchControl", "nodes:names?"),
@@ -275,8 +275,35 @@ impl Schema {
         if self.request {
             document["additionalProperties"] = false.into();
         }
+        if document["properties"].get("boot_device").is_some()
+            && document["properties"].get("operation").is_some()
+        {
+            document["not"] = refused_together();
+        }
         document
     }
+}
+
+/// The longest time that a request may name, in seconds, where the configuration says nothing else.
+fn longest() -> u64 {
+    RackSettings::default().longest_timeout.as_secs()
+}
+
+/// Members that a request for a task refuses beside one another, since they would have no effect.
+fn refused_together() -> Value {
+    let idle: Vec<&str> = Operation::ALL
+        .into_iter()
+        .filter(|operation| !operation.boots())
+        .map(Operation::name)
+        .collect();
+    json!({ "anyOf": [
+        { "required": ["uefi"], "properties": { "uefi": { "const": true }, "boot_device": { "type": "null" } } },
+        { "required": ["on_if_off"], "properties": { "on_if_off": { "const": true }, "operation": { "enum": idle } } },
+        { "required": ["boot_device"],
+          "properties": { "boot_device": { "type": "string" }, "operation": { "enum": idle } } },
+        { "required": ["on_busy", "take_over"], "properties": {
+            "on_busy": { "enum": [OnBusy::Fail.word(), OnBusy::Skip.word()] }, "take_over": { "type": "string" } } },
+    ] })
 }
 
 /// A kind as JSON Schema.
@@ -290,7 +317,6 @@ pub(super) fn typed(kind: &str) -> Value {
     {
         return json!({ "type": "array", "items": typed(kind) });
     }
-    let words = r"^([0-9]{1,6}(ms|s|m|h|d)){1,3}$";
     match kind {
         "any" => json!({}),
         "string" | "boolean" | "integer" | "number" | "object" => json!({ "type": kind }),
@@ -313,7 +339,7 @@ pub(super) fn typed(kind: &str) -> Value {
         // In a query everything is text.
         "seconds" => json!({ "anyOf": [
             { "type": "number", "minimum": 0 },
-            { "type": "string", "pattern": words },
+            { "type": "string", "pattern": r"^([0-9]{1,6}(ms|s|m|h|d)){1,3}$" },
         ] }),
         "nodes" => json!({ "type": "string", "pattern": r"^[^,\x00]+(,[^,\x00]+)*$" }),
         "direction" => json!({ "enum": ["asc", "desc"] }),
@@ -323,13 +349,13 @@ pub(super) fn typed(kind: &str) -> Value {
             let one = known.join("|");
             json!({ "type": "string", "pattern": format!("^({one})(,({one}))*$") })
         }
-        "duration" => json!({ "anyOf": [
-            { "type": "number", "minimum": 0, "maximum": SECONDS_LIMIT as f64 },
-            { "type": "string", "pattern": words, "maxLength": WORDS_LIMIT },
+        "spacing" => json!({ "anyOf": [
+            { "type": "number", "minimum": 0, "maximum": longest() },
+            { "type": "string", "pattern": r"^([0-9]{1,6}(ms|s)|[0-9]{1,4}m|[0-9]{1,2}h|[0-9]d|[12][0-9]d|30d)$" },
         ] }),
         "patience" => json!({ "anyOf": [
-            { "type": "number", "minimum": 0.001, "maximum": 1e12 },
-            { "type": "string", "pattern": r"^[1-9][0-9]{0,8}(ms|s|m|h|d)$" },
+            { "type": "number", "minimum": 0.001, "maximum": longest() },
+            { "type": "string", "pattern": r"^([1-9][0-9]{0,5}(ms|s)|[1-9][0-9]{0,3}m|[1-9][0-9]?h|[1-9]d|[12][0-9]d|30d)$" },
         ] }),
         "power" => {
             let known = PowerState::ALL

@@ -74,14 +74,6 @@ struct BootWishes {
 impl BootWishes {
     /// Refuses what can have no effect.
     fn check(&self) -> Result<(), Fault> {
-        let boots = match self.operation {
-            Operation::PowerOn
-            | Operation::Reboot
-            | Operation::SoftReboot
-            | Operation::Reset
-            | Operation::Cycle => true,
-            Operation::PowerOff | Operation::SoftPowerOff | Operation::InjectNmi => false,
-        };
         let asked = match self {
             BootWishes {
                 device: Some(_), ..
@@ -94,7 +86,7 @@ impl BootWishes {
             }
             _ => return Ok(()),
         };
-        if boots {
+        if self.operation.boots() {
             return Ok(());
         }
         Err(Fault::bad(format!("'{}' boots nothing", self.operation)).about("member", asked))
