@@ -4,10 +4,10 @@
 use crate::frozen::Line;
 use crate::world::{millis, secs};
 use rackbmcd::bmc::vocabulary::{
-    Delivery, EventLogEntry, Order, OrderId, Power, Reading, Refusal, RefusalKind, Report,
-    RestartCause, Sign, Silence, Trouble,
+    BootDevice, Delivery, EventLogEntry, Order, OrderId, Power, Reading, Refusal, RefusalKind,
+    Report, RestartCause, Sign, Silence, Trouble,
 };
-use rackbmcd::power::{Control, Operation, Sequence, Settings};
+use rackbmcd::power::{Boot, Control, Operation, Sequence, Settings};
 use rackbmcd::time::Instant;
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ pub const CAUSES: [RestartCause; 12] = [
     RestartCause::Other(0x0D),
 ];
 
-pub const TROUBLES: [Trouble; 14] = [
+pub const TROUBLES: [Trouble; 15] = [
     Trouble::NoAddress,
     Trouble::Unreachable,
     Trouble::Silent,
@@ -41,6 +41,7 @@ pub const TROUBLES: [Trouble; 14] = [
     Trouble::BreakerOpen,
     Trouble::Protocol,
     Trouble::Withdrawn,
+    Trouble::WrongBmc,
 ];
 
 pub const REFUSALS: [RefusalKind; 7] = [
@@ -63,8 +64,12 @@ struct Driven {
 
 impl Driven {
     fn new(operation: Operation) -> Self {
+        Driven::by(operation, Settings::default())
+    }
+
+    fn by(operation: Operation, settings: Settings) -> Self {
         let now = Instant::after_start(secs(50));
-        let mut sequence = Sequence::new(operation, Settings::default());
+        let mut sequence = Sequence::new(operation, settings);
         sequence.begin(now);
         Driven {
             sequence,
@@ -156,6 +161,7 @@ pub fn all() -> Vec<Line> {
     for control in [Control::Abort, Control::Cancel, Control::Rollback] {
         entries.append(&mut withdrawing(control));
     }
+    entries.append(&mut booting());
     for cause in CAUSES {
         for operation in [Operation::InjectNmi, Operation::Cycle, Operation::Reset] {
             let mut driven = Driven::new(operation);
@@ -177,6 +183,41 @@ fn withdrawing(control: Control) -> Vec<Line> {
     done.expect("nothing has left");
     driven.entries.clear();
     driven.keep();
+    driven.entries
+}
+
+/// A machine is switched on to boot from a device, which its BMC reads back.
+fn booting() -> Vec<Line> {
+    let boot = Some(Boot {
+        device: BootDevice::Pxe,
+        uefi: true,
+    });
+    let settings = Settings {
+        boot,
+        ..Settings::default()
+    };
+    let mut driven = Driven::by(Operation::PowerOn, settings);
+    let mut looks = 0;
+    for _ in 0..6 {
+        match driven.next() {
+            None => break,
+            Some(Order::ReadPower) => {
+                looks += 1;
+                let power = if looks > 1 { Power::On } else { Power::Off };
+                driven.say(Reading::Power(power));
+            }
+            Some(Order::SetBootDevice {
+                device,
+                persistent,
+                uefi,
+            }) => driven.say(Reading::BootDevice {
+                device,
+                persistent,
+                uefi,
+            }),
+            Some(_) => driven.say(Reading::Done),
+        }
+    }
     driven.entries
 }
 
