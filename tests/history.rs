@@ -3,7 +3,7 @@
 mod world;
 
 use rackbmcd::power::Operation;
-use rackbmcd::rack::call::{Answer, Call, Refused, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Wishes};
 use rackbmcd::rack::record::Table;
 use rackbmcd::time::WallTime;
 use world::{World, secs};
@@ -67,26 +67,4 @@ fn a_clock_set_forward_forgets_nothing() {
     world.run_for(secs(2 * 3600));
     assert_eq!(told(&mut world, "n01"), before);
     assert_eq!(world.remembered(Table::Tasks).count(), tasks);
-}
-
-#[test]
-fn a_clock_set_forward_allows_no_nmi_before_its_time() {
-    let mut world = World::new(3, 1);
-    world.run_for(secs(10));
-    let nmi = world.start_task("n01", Operation::InjectNmi, Wishes::default());
-    world.run_task(nmi, secs(20));
-    jump(&mut world);
-    let mut again = || {
-        world.run_for(secs(20));
-        let answer = world.call(Call::Start {
-            node: "n01".into(),
-            operation: Operation::InjectNmi,
-            wishes: Wishes::default(),
-            who: world::who(),
-        });
-        answer.map(drop)
-    };
-    assert!(matches!(again(), Err(Refused::WrongState { .. })));
-    assert!(matches!(again(), Err(Refused::WrongState { .. })));
-    assert_eq!(again(), Ok(()), "a minute has gone by");
 }
