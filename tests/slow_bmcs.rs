@@ -66,7 +66,7 @@ fn a_late_answer_to_a_pulse_says_that_it_arrived() {
         // Long enough to be seen.
         world.mood("n01").cycle_off_time = secs(20);
         world.run_for(secs(2));
-        let task = world.start_task("n01", operation, wishes(secs(60)));
+        let task = world.start_task("n01", operation, wishes(secs(120)));
         // It has the pulse, and answers that and what follows after six seconds: nothing before the pulse's time is over.
         while !pulse_left(&mut world, task) {
             world.run_for(millis(10));
@@ -74,7 +74,7 @@ fn a_late_answer_to_a_pulse_says_that_it_arrived() {
         world.mood("n01").reply_delay = secs(6);
         world.run_until(world.now + secs(5), |world| unanswered(world, task));
         assert!(unanswered(&mut world, task), "{operation}");
-        let view = world.run_task(task, secs(61));
+        let view = world.run_task(task, secs(121));
         assert_eq!(view.state, State::Succeeded, "{operation}: {view:#?}");
         let said = view.outcome.unwrap_or_default();
         assert!(said.contains("accepted"), "{operation}: {said}");

@@ -31,7 +31,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 use smol::lock::Semaphore;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -437,25 +437,12 @@ impl Shell {
 
     /// Puts the record of an accepted request into the transaction of what it began: neither is there without the other.
     fn record_with(&mut self, batches: &mut [(u64, Vec<Write>)], noted: &Noted) {
-        let key_in = |table: Table, writes: &[Write]| {
-            let mut keys = writes.iter().filter_map(|write| match write {
-                Write::Put { table: of, key, .. } if *of == table => Some(key.clone()),
-                _ => None,
-            });
-            // Of several tasks none is the one.
-            keys.next().filter(|_| keys.next().is_none())
-        };
-        let begins = |(_, writes): &(u64, Vec<Write>)| {
-            [Table::Tasks, Table::Batches]
-                .iter()
-                .any(|table| key_in(*table, writes).is_some())
-        };
-        let place = batches.iter().position(begins).unwrap_or(0);
+        let (place, task) = begun_in(batches, Table::Tasks, |value| !has_ended(value));
+        let (of_batch, batch) = begun_in(batches, Table::Batches, |_| true);
+        let place = place.or(of_batch).unwrap_or(0);
         let Some((ticket, writes)) = batches.get_mut(place) else {
             return;
         };
-        let task = key_in(Table::Tasks, writes);
-        let batch = key_in(Table::Batches, writes);
         if let Some(audit) = noted.accepted(task, batch) {
             writes.extend(self.trail.append(audit, self.clock.wall()));
             self.unsynced_records += 1;
@@ -778,6 +765,53 @@ async fn pass_signals(signals: Signals, to: Sender<Input>) {
             }
         }
     }
+}
+
+/// Where a table gets what somebody began, and its key where it is one thing: of several none is the one. What a request
+/// ends to make room for what it begins is written down beside it, and is not meant.
+fn begun_in(
+    batches: &[(u64, Vec<Write>)],
+    of: Table,
+    begun: impl Fn(&[u8]) -> bool,
+) -> (Option<usize>, Option<String>) {
+    let puts = |begun: &dyn Fn(&[u8]) -> bool| {
+        let mut found = Vec::new();
+        for (place, (_, writes)) in batches.iter().enumerate() {
+            for write in writes {
+                if let Write::Put { table, key, value } = write
+                    && *table == of
+                    && begun(value)
+                {
+                    found.push((place, key.clone()));
+                }
+            }
+        }
+        found
+    };
+    let mut found = puts(&begun);
+    if found.is_empty() {
+        found = puts(&|_| true);
+    }
+    let place = found.first().map(|(place, _)| *place);
+    let keys: BTreeSet<String> = found.into_iter().map(|(_, key)| key).collect();
+    let mut keys = keys.into_iter();
+    (place, keys.next().filter(|_| keys.next().is_none()))
+}
+
+/// Whether a task's record is of one that has ended or was ended for another one's sake.
+fn has_ended(value: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        identity: Identity,
+    }
+    #[derive(serde::Deserialize)]
+    struct Identity {
+        ended_at: Option<serde::de::IgnoredAny>,
+        taken_over_by: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice(value).is_ok_and(|record: Record| {
+        record.identity.ended_at.is_some() || record.identity.taken_over_by.is_some()
+    })
 }
 
 /// Tells systemd, where it listens.
