@@ -91,7 +91,9 @@ def main():
         dead = type("Bmc", (), {"port": free_port()})
         port, prometheus = free_port(), free_port()
         nodes = {"n1": bmcs[0], "n2": bmcs[1], "n3": wrong, "n4": dead}
-        d = Daemon(bed, nodes, api={"tcp": f"127.0.0.1:{port}", "auth": "none"}, defaults=BRISK, sync="5s")
+        # Two simulators name their BMCs alike, and so give their first ones the same GUID.
+        defaults = {**BRISK, "bmc_identity": "off"}
+        d = Daemon(bed, nodes, api={"tcp": f"127.0.0.1:{port}", "auth": "none"}, defaults=defaults, sync="5s")
         until(30, lambda: d.states("n1").get("power_state") == "power on")
 
         scrape = (ETC / "prometheus/scrape.yml").read_text().replace("127.0.0.1:6385", f"127.0.0.1:{port}").replace("30s", "1s")
