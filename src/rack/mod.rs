@@ -93,7 +93,7 @@ use record::{Stretch, Write};
 use restore::{Shelf, Stale};
 use rights::Rights;
 use settings::{NodeSettings, RackSettings};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tasks::Tasks;
@@ -362,8 +362,16 @@ impl Rack {
     /// The time has come that [`Rack::poll_timeout`] named, or later.
     pub fn handle_timeout(&mut self, now: Instant) {
         let at = self.at(now);
+        let mut turns = BTreeMap::new();
         while let Some(id) = self.inventory.take_due(now) {
             self.time_out_node(id, at);
+            // One node that is due again and again must not keep all others from their turn.
+            let count = turns.entry(id).or_insert(0_u32);
+            *count += 1;
+            if *count >= TURNS_AT_ONCE {
+                log::warn!("a node is due again and again: it waits for {TURN_REST:?}");
+                self.inventory.set_timer(id, Some(now + TURN_REST));
+            }
         }
         self.leaving.handle_timeout(now, &mut *self.entropy);
         if now >= self.next_pruning {
@@ -601,3 +609,6 @@ impl Rack {
 
 /// How often what is too old is looked for, beside when something is added.
 const PRUNING: Duration = Duration::from_secs(3600);
+/// How often one node may be due within one turn, and how long it rests then: in what was ever seen, a handful.
+const TURNS_AT_ONCE: u32 = 1000;
+const TURN_REST: Duration = Duration::from_millis(10);
