@@ -253,7 +253,17 @@ impl Bmc {
             self.keepalive_holds(job.turn())
                 .map_or(ready, |until| ready.max(until))
         };
-        self.queue.iter().map(ready).min()
+        // An order has its turn only until one before it does: what waits for that one wakes nobody.
+        let mut others_from = None;
+        let mut turns = Vec::new();
+        for job in self.queue.iter() {
+            let ready = ready(job);
+            if others_from.is_none_or(|from| ready < from) {
+                turns.push(ready);
+            }
+            others_from = others_from.into_iter().chain([job.not_before]).min();
+        }
+        turns.into_iter().min()
     }
 
     /// Until when what acts waits for the answer to a keep-alive. Whatever else is asked waits behind that in the
