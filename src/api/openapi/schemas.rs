@@ -239,7 +239,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     request(
         "BatchStart",
-        "nodes!:names exclude:[string] operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
+        "nodes!:names exclude:[name] operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
          hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean on_busy:busy? take_over:taking? \
          max_parallel:natural32? stagger:spacing? on_failure:failure? order:[string] \
          dry_run:boolean",
