@@ -239,7 +239,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     request(
         "BatchStart",
-        "nodes!:names exclude:[name] operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
+        "nodes!:sets exclude:[set] operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
          hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean on_busy:busy? take_over:taking? \
          max_parallel:natural32? stagger:spacing? on_failure:failure? order:[string] \
          dry_run:boolean",
@@ -384,6 +384,12 @@ pub(super) fn typed(kind: &str) -> Value {
         "busy" => json!({ "enum": OnBusy::words() }),
         "taking" => json!({ "enum": TakeOver::words() }),
         "name" => json!({ "type": "string", "minLength": 1 }),
+        "set" => json!({
+            "type": "string",
+            "pattern": "^[A-Za-z0-9]{1,63}$",
+            "description": "A node. Sets (r1n[01-16]) and groups (@compute), too, as `rackbmc` takes them.",
+        }),
+        "sets" => json!({ "type": "array", "items": typed("set"), "minItems": 1 }),
         "names" => json!({ "type": "array", "items": typed("name"), "minItems": 1 }),
         "reason" => json!({
             "type": "string",
