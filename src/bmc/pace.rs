@@ -262,10 +262,10 @@ impl Pace {
             .map_or(1.0, |lowered| f64::from(lowered.percent) / 100.0)
     }
 
-    /// Commands that may leave at once after a rest. A BMC that did not bear a burst gets none: no more at once than it
-    /// gets in a second.
+    /// Commands that may leave at once after a rest: at most half of what may leave in ten seconds, so that the rest of
+    /// these earns something. A BMC that did not bear a burst gets none: no more at once than it gets in a second.
     fn depth(&self) -> f64 {
-        let all = f64::from(self.burst).min(1.0 + self.per_second * 5.0);
+        let all = f64::from(self.burst).min((self.per_second * 5.0).max(1.0));
         match self.lowered {
             None => all,
             Some(_) => (all * self.share())
@@ -395,6 +395,31 @@ mod tests {
             assert!(within.count() <= 50, "from {start}");
         }
         assert!(all.len() > 155, "{}", all.len());
+    }
+
+    #[test]
+    fn whatever_may_be_configured_goes_on() {
+        let lowered = Some(Lowered {
+            percent: LEAST_PERCENT,
+            times: 3,
+        });
+        for per_second in [0.01, 0.1, 0.2, 0.3, 1.0, 5.0, 100.0] {
+            for (burst, lowered) in [1, 2, 10, 100]
+                .map(|burst| [(burst, None), (burst, lowered)])
+                .concat()
+            {
+                let mut pace = Pace::new(per_second, burst, lowered, at(0));
+                for _ in 0..200 {
+                    let ready = pace.ready_at(Turn::Aside).max(pace.spare_at());
+                    let wait = ready.since_start();
+                    assert!(
+                        wait < Duration::from_secs(30 * 24 * 3600),
+                        "{per_second} {burst}"
+                    );
+                    assert!(pace.take(Turn::Aside, ready), "{per_second} {burst}");
+                }
+            }
+        }
     }
 
     #[test]
