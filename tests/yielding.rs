@@ -2,9 +2,10 @@
 
 mod world;
 
-use rackbmcd::bmc::vocabulary::Order;
+use rackbmcd::bmc::vocabulary::{BootDevice, Order};
 use rackbmcd::power::{Operation, State};
 use rackbmcd::rack::call::{Call, CallId, Refused, Wishes};
+use rackbmcd::rack::settings::Pace;
 use world::{World, millis, secs, who};
 
 /// A node that takes so long for each answer, with so many entries in its event log.
@@ -89,4 +90,43 @@ fn a_reading_that_takes_too_long_ends_before_its_caller_gives_up() {
     let call = read_log(&mut world, 100);
     world.run_for(secs(26));
     assert!(world.take_answer(call).is_some());
+}
+
+/// The class: the first of an order's commands had left, the pace was spent, and what acts behind it was due at once and
+/// could not go: within one moment the daemon looked at it for ever.
+#[test]
+fn a_power_off_does_not_wait_for_the_pace_of_an_order_that_is_carried_through() {
+    for spent in 0..4 {
+        let mut world = World::new(6, 1);
+        world.crash();
+        world.nodes[0].pace = Pace {
+            orders_per_second: 0.1,
+            burst: 4,
+        };
+        world.start();
+        world.run_for(secs(90));
+        for _ in 0..spent {
+            world.ask(Call::Order {
+                node: "n01".into(),
+                order: Order::ReadGuid,
+                who: who(),
+            });
+            world.run_for(millis(300));
+        }
+        world.ask(Call::Order {
+            node: "n01".into(),
+            order: Order::SetBootDevice {
+                device: Some(BootDevice::Pxe),
+                persistent: false,
+                uefi: false,
+            },
+            who: who(),
+        });
+        world.run_for(millis(5));
+        let asked = world.now;
+        let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+        assert!(world.run_until(asked + secs(4), |world| !world.is_on("n01")));
+        assert!(world.now - asked < secs(3), "{:?}", world.now - asked);
+        assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
+    }
 }

@@ -97,7 +97,7 @@ impl Job {
         self.order.changes_power()
     }
 
-    /// Whose turn it is when it is this one's.
+    /// How urgent it is by itself.
     pub(super) fn turn(&self) -> Turn {
         match (self.acts(), self.purpose) {
             (true, _) => Turn::Acting,
@@ -165,6 +165,12 @@ impl Queue {
         self.jobs.iter().find(|job| job.not_before <= now)
     }
 
+    /// For whom the next command leaves: what goes first goes as soon as the most urgent of those behind it may, so that
+    /// an order that is carried through keeps none that acts waiting for the pace.
+    fn turn(&self) -> Option<Turn> {
+        self.jobs.iter().map(Job::turn).min()
+    }
+
     /// Takes the order whose turn it is.
     pub(super) fn take_next(&mut self, now: Instant) -> Option<Job> {
         let at = self.jobs.iter().position(|job| job.not_before <= now)?;
@@ -217,7 +223,7 @@ impl Bmc {
         if self.lacks_level(now) {
             return;
         }
-        let Some(turn) = self.queue.next(now).map(Job::turn) else {
+        let Some(turn) = self.queue.turn().filter(|_| self.queue.next(now).is_some()) else {
             return;
         };
         if self.keepalive_holds(turn).is_some_and(|until| now < until) || !self.pace.take(turn, now)
@@ -248,22 +254,13 @@ impl Bmc {
         if self.current.is_some() {
             return self.gives_way_at();
         }
-        let ready = |job: &Job| {
-            let ready = job.not_before.max(self.pace.ready_at(job.turn()));
-            self.keepalive_holds(job.turn())
-                .map_or(ready, |until| ready.max(until))
-        };
-        // An order has its turn only until one before it does: what waits for that one wakes nobody.
-        let mut others_from = None;
-        let mut turns = Vec::new();
-        for job in self.queue.iter() {
-            let ready = ready(job);
-            if others_from.is_none_or(|from| ready < from) {
-                turns.push(ready);
-            }
-            others_from = others_from.into_iter().chain([job.not_before]).min();
-        }
-        turns.into_iter().min()
+        let turn = self.queue.turn()?;
+        let first = self.queue.iter().map(|job| job.not_before).min();
+        first
+            .into_iter()
+            .chain([self.pace.ready_at(turn)])
+            .chain(self.keepalive_holds(turn))
+            .max()
     }
 
     /// Until when what acts waits for the answer to a keep-alive. Whatever else is asked waits behind that in the
