@@ -5,10 +5,10 @@
 mod daemon;
 mod world;
 
-use daemon::{Bed, DAEMON, Keys, plan};
+use daemon::{Bed, DAEMON};
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Call, Refused, Wishes};
-use rackbmcd::sim::{ChassisOrder, Mood, OsMood};
+use rackbmcd::sim::{ChassisOrder, OsMood};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -114,33 +114,14 @@ fn set(bed: &Bed, name: &str, number: i64) {
     fs::rename(new, bed.path(name)).expect("it can be moved");
 }
 
-fn bed() -> Bed {
-    let mood = Mood {
-        os: OsMood::Hangs,
-        ..Mood::default()
-    };
-    Bed::of(
-        [plan("n01", mood.clone()), plan("n02", mood)],
-        &Keys::default(),
-    )
-}
-
 fn json(answer: Option<(u16, String)>) -> (u16, Value) {
     let (status, text) = answer.expect("an answer");
     (status, serde_json::from_str(&text).unwrap_or_default())
 }
 
-fn wait_for(bed: &Bed, what: &str, done: impl Fn(&Bed) -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !done(bed) {
-        assert!(Instant::now() < end, "{what}: {}", bed.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn a_real_disk_that_hangs_is_said_and_nothing_happens_that_was_refused() {
-    let mut bed = bed();
+    let mut bed = Bed::of_hanging_systems();
     let command = shimmed(&bed);
     bed.start_by(command);
     set(&bed, "disk", 60_000);
@@ -158,7 +139,7 @@ fn a_real_disk_that_hangs_is_said_and_nothing_happens_that_was_refused() {
         bed.log()
     );
     set(&bed, "disk", 0);
-    wait_for(&bed, "it is well", |bed| {
+    bed.wait_for("it is well", |bed| {
         json(bed.request("GET", "/healthz", "")).1["status"] == "ok"
     });
     std::thread::sleep(Duration::from_secs(2));
@@ -167,7 +148,7 @@ fn a_real_disk_that_hangs_is_said_and_nothing_happens_that_was_refused() {
 
 #[test]
 fn look_ups_of_users_that_hang_slow_nobody_else() {
-    let mut bed = bed();
+    let mut bed = Bed::of_hanging_systems();
     let command = shimmed(&bed);
     set(&bed, "names", 8_000);
     bed.start_by(command);
@@ -185,15 +166,13 @@ fn look_ups_of_users_that_hang_slow_nobody_else() {
 
 #[test]
 fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
-    let mut bed = bed();
+    let mut bed = Bed::of_hanging_systems();
     let command = shimmed(&bed);
     bed.start_by(command);
     let body = r#"{"node":"n01","operation":"soft power off","timeout":12,"hard_after":9}"#;
     let (status, task) = json(bed.request("POST", "/v1/tasks", body));
     assert_eq!(status, 202, "{task}");
-    wait_for(&bed, "it leaves", |bed| {
-        bed.count("n01", ChassisOrder::Soft) == 1
-    });
+    bed.wait_for("it leaves", |bed| bed.count("n01", ChassisOrder::Soft) == 1);
     set(&bed, "calendar", 7200);
     let pid = nix::unistd::Pid::from_raw(i32::try_from(bed.pid()).expect("a process id"));
     let send = |signal| nix::sys::signal::kill(pid, signal).expect("it is ours");
@@ -212,7 +191,5 @@ fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
         "{}",
         bed.log()
     );
-    wait_for(&bed, "its time", |bed| {
-        bed.count("n01", ChassisOrder::Off) == 1
-    });
+    bed.wait_for("its time", |bed| bed.count("n01", ChassisOrder::Off) == 1);
 }

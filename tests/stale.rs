@@ -4,13 +4,12 @@
 mod daemon;
 mod world;
 
-use daemon::{Bed, DAEMON, Keys, plan};
+use daemon::{Bed, DAEMON};
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{BatchRequest, Wishes};
-use rackbmcd::sim::{ChassisOrder, Mood, OsMood};
+use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
 use world::{World, batch_of, secs};
 
 #[test]
@@ -115,17 +114,6 @@ fn after_a_long_absence_nothing_begins_that_was_asked_for_before_it() {
     }
 }
 
-fn bed() -> Bed {
-    let mood = Mood {
-        os: OsMood::Hangs,
-        ..Mood::default()
-    };
-    Bed::of(
-        [plan("n01", mood.clone()), plan("n02", mood)],
-        &Keys::default(),
-    )
-}
-
 /// Starts the daemon, which is to refuse; its exit code and what it said.
 fn refused(bed: &Bed) -> (i32, String) {
     let output = Command::new(DAEMON)
@@ -138,21 +126,13 @@ fn refused(bed: &Bed) -> (i32, String) {
     (output.status.code().expect("a code"), said)
 }
 
-fn wait_for(bed: &Bed, what: &str, done: impl Fn(&Bed) -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !done(bed) {
-        assert!(Instant::now() < end, "{what}: {}", bed.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn health(bed: &Bed) -> String {
     bed.request("GET", "/healthz", "").expect("an answer").1
 }
 
 #[test]
 fn a_journal_that_is_missing_where_there_was_one_is_refused() {
-    let mut bed = bed();
+    let mut bed = Bed::of_hanging_systems();
     bed.start();
     bed.terminate();
     let journal = bed.path("state").join("journal.redb");
@@ -179,7 +159,7 @@ fn a_journal_that_is_missing_where_there_was_one_is_refused() {
 
 #[test]
 fn a_journal_that_goes_away_under_the_daemon_is_noticed_and_may_come_back() {
-    let mut bed = bed();
+    let mut bed = Bed::of_hanging_systems();
     bed.start();
     let journal = bed.path("state").join("journal.redb");
     for how in ["moved", "replaced", "deleted"] {
@@ -193,13 +173,13 @@ fn a_journal_that_goes_away_under_the_daemon_is_noticed_and_may_come_back() {
             }
             _ => fs::remove_file(&journal).expect("it is there"),
         }
-        wait_for(&bed, how, |bed| health(bed).contains("failing"));
+        bed.wait_for(how, |bed| health(bed).contains("failing"));
         let body = r#"{"node":"n01","operation":"power off"}"#;
         let (status, said) = bed.request("POST", "/v1/tasks", body).expect("an answer");
         assert_eq!(status, 503, "{said}");
         if how != "deleted" {
             fs::rename(bed.path("kept"), &journal).expect("it is there");
-            wait_for(&bed, how, |bed| !health(bed).contains("failing"));
+            bed.wait_for(how, |bed| !health(bed).contains("failing"));
         }
     }
     assert_eq!(bed.count("n01", ChassisOrder::Off), 0);
@@ -207,16 +187,14 @@ fn a_journal_that_goes_away_under_the_daemon_is_noticed_and_may_come_back() {
 
 #[test]
 fn a_journal_that_was_put_back_alone_is_found_out() {
-    let mut bed = bed();
+    let mut bed = Bed::of_hanging_systems();
     bed.start();
     let body = r#"{"node":"n01","operation":"soft power off","timeout":600}"#;
     let (status, said) = bed.request("POST", "/v1/tasks", body).expect("an answer");
     assert_eq!(status, 202, "{said}");
     let task: serde_json::Value = serde_json::from_str(&said).expect("a task");
     let id = task["id"].as_str().expect("an id").to_owned();
-    wait_for(&bed, "it leaves", |bed| {
-        bed.count("n01", ChassisOrder::Soft) == 1
-    });
+    bed.wait_for("it leaves", |bed| bed.count("n01", ChassisOrder::Soft) == 1);
     bed.kill();
     let journal = bed.path("state").join("journal.redb");
     fs::copy(&journal, bed.path("kept")).expect("it is there");

@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "each test uses its part of the bed")]
 
 use rackbmcd::cli::sim::{NodePlan, Served, serve};
-use rackbmcd::sim::{BmcSettings, ChassisOrder, Conditions, Mood, Privilege, User};
+use rackbmcd::sim::{BmcSettings, ChassisOrder, Conditions, Mood, OsMood, Privilege, User};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -45,7 +45,17 @@ impl Bed {
         })
     }
 
-    /// The same, with the `[[node]]` of each BMC in the test's own words.
+    /// Two nodes, n01 and n02, whose operating systems do not go down.
+    pub fn of_hanging_systems() -> Self {
+        let mood = Mood {
+            os: OsMood::Hangs,
+            ..Mood::default()
+        };
+        let plans = ["n01", "n02"].map(|name| plan(name, mood.clone()));
+        Bed::of(plans, &Keys::default())
+    }
+
+    /// As [`Bed::of`], with the `[[node]]` of each BMC in the test's own words.
     pub fn with_nodes(
         plans: impl IntoIterator<Item = NodePlan>,
         keys: &Keys<'_>,
@@ -111,6 +121,16 @@ impl Bed {
             let pid = nix::unistd::Pid::from_raw(pid);
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is ours");
             let _ = daemon.wait();
+        }
+    }
+
+    /// Waits until something is so, a while that is long on a busy machine.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, done: impl Fn(&Bed) -> bool) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !done(self) {
+            assert!(Instant::now() < end, "{what}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
