@@ -172,6 +172,26 @@ pub(super) fn of_the_daemon(deed: &str, path: &Path, what: String, error: Option
     }
 }
 
+/// Where a table gets what is meant, and its key where it is one thing: of several none is the one.
+pub(super) fn put_in(
+    batches: &[(u64, Vec<Write>)],
+    of: Table,
+    meant: impl Fn(&str) -> bool,
+) -> (Option<usize>, Option<String>) {
+    let mut found = batches.iter().enumerate().flat_map(|(place, (_, writes))| {
+        let meant = &meant;
+        writes.iter().filter_map(move |write| match write {
+            Write::Put { table, key, .. } if *table == of && meant(key) => Some((place, key)),
+            _ => None,
+        })
+    });
+    let Some((place, first)) = found.next() else {
+        return (None, None);
+    };
+    let one = found.all(|(_, key)| key == first);
+    (Some(place), one.then(|| first.clone()))
+}
+
 /// A stretch of the trail as the store has it.
 ///
 /// # Errors

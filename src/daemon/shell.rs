@@ -31,7 +31,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 use smol::lock::Semaphore;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -393,7 +393,7 @@ impl Shell {
         if let Some((id, noted)) = self.accepting.take()
             && !refused(id)
         {
-            self.record_with(&mut batches, &noted);
+            self.record_with(&mut batches, id, &noted);
         }
         for (ticket, writes) in batches {
             self.last_ticket = ticket;
@@ -436,9 +436,12 @@ impl Shell {
     }
 
     /// Puts the record of an accepted request into the transaction of what it began: neither is there without the other.
-    fn record_with(&mut self, batches: &mut [(u64, Vec<Write>)], noted: &Noted) {
-        let (place, task) = begun_in(batches, Table::Tasks, |value| !has_ended(value));
-        let (of_batch, batch) = begun_in(batches, Table::Batches, |_| true);
+    fn record_with(&mut self, batches: &mut [(u64, Vec<Write>)], call: CallId, noted: &Noted) {
+        let begun: Vec<String> = self.rack.begun_by(call).map(|id| id.to_string()).collect();
+        // What a request ends to make room for what it begins is put down beside it, and is not meant.
+        let meant = |task: &str| begun.is_empty() || begun.iter().any(|id| id == task);
+        let (place, task) = audit::put_in(batches, Table::Tasks, meant);
+        let (of_batch, batch) = audit::put_in(batches, Table::Batches, |_| true);
         let place = place.or(of_batch).unwrap_or(0);
         let Some((ticket, writes)) = batches.get_mut(place) else {
             return;
@@ -765,53 +768,6 @@ async fn pass_signals(signals: Signals, to: Sender<Input>) {
             }
         }
     }
-}
-
-/// Where a table gets what somebody began, and its key where it is one thing: of several none is the one. What a request
-/// ends to make room for what it begins is written down beside it, and is not meant.
-fn begun_in(
-    batches: &[(u64, Vec<Write>)],
-    of: Table,
-    begun: impl Fn(&[u8]) -> bool,
-) -> (Option<usize>, Option<String>) {
-    let puts = |begun: &dyn Fn(&[u8]) -> bool| {
-        let mut found = Vec::new();
-        for (place, (_, writes)) in batches.iter().enumerate() {
-            for write in writes {
-                if let Write::Put { table, key, value } = write
-                    && *table == of
-                    && begun(value)
-                {
-                    found.push((place, key.clone()));
-                }
-            }
-        }
-        found
-    };
-    let mut found = puts(&begun);
-    if found.is_empty() {
-        found = puts(&|_| true);
-    }
-    let place = found.first().map(|(place, _)| *place);
-    let keys: BTreeSet<String> = found.into_iter().map(|(_, key)| key).collect();
-    let mut keys = keys.into_iter();
-    (place, keys.next().filter(|_| keys.next().is_none()))
-}
-
-/// Whether a task's record is of one that has ended or was ended for another one's sake.
-fn has_ended(value: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Record {
-        identity: Identity,
-    }
-    #[derive(serde::Deserialize)]
-    struct Identity {
-        ended_at: Option<serde::de::IgnoredAny>,
-        taken_over_by: Option<serde::de::IgnoredAny>,
-    }
-    serde_json::from_slice(value).is_ok_and(|record: Record| {
-        record.identity.ended_at.is_some() || record.identity.taken_over_by.is_some()
-    })
 }
 
 /// Tells systemd, where it listens.

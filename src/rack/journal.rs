@@ -172,6 +172,11 @@ impl<P> Journal<P> {
         }
     }
 
+    /// What waits for its ticket.
+    pub(super) fn parked(&self) -> impl Iterator<Item = &P> {
+        self.parked.iter().map(|(_, parked)| parked)
+    }
+
     /// Takes out what is not to wait any longer.
     pub(super) fn take_parked_if(&mut self, wanted: impl Fn(&P) -> bool) -> Vec<P> {
         let parked = std::mem::take(&mut self.parked);

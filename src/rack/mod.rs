@@ -284,6 +284,16 @@ impl Rack {
         permitted.unwrap_or_default()
     }
 
+    /// The tasks that the call began, until they are durable.
+    pub fn begun_by(&self, call: CallId) -> impl Iterator<Item = TaskId> {
+        let parked = self.ledger.journal.parked();
+        let begun = parked.filter_map(move |parked| match parked {
+            ledger::Parked::Admit(tasks, of, _) if *of == call => Some(tasks),
+            _ => None,
+        });
+        begun.flatten().copied()
+    }
+
     /// The caller has gone away: nobody waits for its answer.
     pub fn forget_call(&mut self, call: CallId) {
         self.outbox.waits.forget(call);
