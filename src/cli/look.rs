@@ -82,7 +82,7 @@ fn not_fresh(node: &Node, took: Duration) -> Option<String> {
     }
     Some(ours.bmc.trouble_text.clone().unwrap_or_else(|| {
         let took = super::output::words(took);
-        format!("no fresh reading from its BMC within {took} (rackbmc explain says why); the last one is shown")
+        format!("no answer with a power state from its BMC within {took} (rackbmc explain says why); the last one is shown")
     }))
 }
 
@@ -591,7 +591,7 @@ mod tests {
         let why = not_fresh(&node("n", On, 5.2), took).expect("too old");
         assert_eq!(
             why,
-            "no fresh reading from its BMC within 5 s (rackbmc explain says why); the last one is shown"
+            "no answer with a power state from its BMC within 5 s (rackbmc explain says why); the last one is shown"
         );
     }
 

@@ -33,7 +33,7 @@ def dead(c, d, bmc):
     d.wait_power("dead", "power on", 20)
     bmc.pause()
     status, said, took = d.rackbmc("status", "dead", "--fresh", seconds=30)
-    c.check("a dead BMC is said within 5 s", took < 5.5 and "no fresh reading from its BMC within 5 s" in said, (status, took, said))
+    c.check("a dead BMC is said within 5 s", took < 5.5 and "no answer" in said, (status, took, said))
     began = time.monotonic()
     seen = d.wait_power("alive", "power on", 2)
     c.check("the others do not wait for it", seen.get("power_state") == "power on" and time.monotonic() - began < 1, seen)
