@@ -315,3 +315,27 @@ fn an_nmi_that_the_bmc_refused_was_not_injected() {
     let nmi = run(&mut world, Operation::InjectNmi);
     assert_eq!(nmi.state, State::Succeeded, "{nmi:#?}");
 }
+
+/// The class: what an earlier order may still do was forgotten when somebody set the calendar.
+#[test]
+fn a_calendar_that_is_set_ends_the_time_of_no_earlier_order() {
+    for by in [-400 * 24 * 3600, 400 * 24 * 3600] {
+        let mut world = slow_to_come_on(31, secs(7));
+        started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
+        world.set_calendar(by);
+        let view = run(&mut world, Operation::PowerOff);
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(
+            world.executed("n01", ChassisOrder::Off),
+            1,
+            "{by}: {view:#?}"
+        );
+        world.run_for(secs(30));
+        assert!(!world.is_on("n01"), "{by}");
+        assert!(
+            drifts(&mut world)
+                .iter()
+                .all(|text| !text.contains("nobody"))
+        );
+    }
+}

@@ -34,8 +34,9 @@ pub(super) struct Late {
 impl Late {
     /// What of the orders of a task that has just ended may still act: handed over, not refused, and not seen to have
     /// had its effect since.
-    fn of(task: &Task, configured: &power::Settings, ended: WallTime) -> Vec<Self> {
+    fn of(task: &Task, configured: &power::Settings, at_end: Moment) -> Vec<Self> {
         let patience = task.sequence.settings().patience.max(configured.patience);
+        let ended = at_end.wall;
         let begun = task.identity.started_at.unwrap_or(ended);
         let mut late: Vec<Late> = Vec::new();
         for sent in task.sequence.sent() {
@@ -45,15 +46,14 @@ impl Late {
             if !sent.may_have_acted() {
                 continue;
             }
-            let at = begun + sent.at;
             let time = match sent.order {
                 Order::SoftOff => patience,
                 _ => configured.change_timeout,
             };
             // One that has used up its time takes longer than was thought.
-            let from = match task.state() {
-                State::Failed | State::Stuck => ended,
-                _ => at,
+            let used_up = match task.state() {
+                State::Failed | State::Stuck => Duration::ZERO,
+                _ => at_end.age(begun).saturating_sub(sent.at),
             };
             late.push(Late {
                 task: task.identity.id,
@@ -61,8 +61,8 @@ impl Late {
                 state: task.state(),
                 ended,
                 order: sent.order.clone(),
-                at,
-                until: from + time,
+                at: begun + sent.at,
+                until: ended + time.saturating_sub(used_up),
                 to: leads_to(&sent.order).to_vec(),
             });
         }
@@ -71,8 +71,8 @@ impl Late {
     }
 
     /// What a new task on the node is told of it; `None` where its time is over.
-    pub(super) fn for_another_task(&self, wall: WallTime) -> Option<Earlier> {
-        let left = self.until.since(wall);
+    pub(super) fn for_another_task(&self, at: Moment) -> Option<Earlier> {
+        let left = self.left(at);
         // What a crashed system does is no order of ours.
         let ordered = !matches!(self.order, Order::Nmi | Order::Reset);
         (ordered && !left.is_zero()).then(|| Earlier {
@@ -83,13 +83,19 @@ impl Late {
         })
     }
 
-    fn words(&self, wall: WallTime) -> String {
+    /// How much of its time is left, whatever the calendar was set to since.
+    fn left(&self, at: Moment) -> Duration {
+        let given = self.until.since(self.ended);
+        given.saturating_sub(at.age(self.ended))
+    }
+
+    fn words(&self, at: Moment) -> String {
         format!(
             "most likely the late effect of task {} ({}, {} {} s before)",
             self.task,
             self.operation,
             self.state,
-            wall.since(self.ended).as_secs()
+            at.age(self.ended).as_secs()
         )
     }
 }
@@ -146,7 +152,7 @@ impl Node {
         }
         let changed = before.filter(|(before, _)| *before != power);
         let acted = take_effect(&mut self.memory.late, power, |late| &mut late.to);
-        let is_young = |late: &&Late| at.wall.since(late.ended) <= LATE;
+        let is_young = |late: &&Late| at.age(late.ended) <= LATE;
         let late = acted.iter().rev().find(is_young);
         if let Some((before, _)) = changed.filter(|_| !explained) {
             effects.extend(self.drifted(late, before, power, at));
@@ -157,24 +163,23 @@ impl Node {
     }
 
     /// What the node's tasks have sent that may still act, after one of them has ended.
-    pub(super) fn note_late(&mut self, task: &Task, wall: WallTime) {
+    pub(super) fn note_late(&mut self, task: &Task, at: Moment) {
         let late = &mut self.memory.late;
-        late.retain(|late| wall.since(late.ended) <= LATE || late.until > wall);
-        late.extend(Late::of(task, &self.settings.power, wall));
+        late.retain(|late| at.age(late.ended) <= LATE || !late.left(at).is_zero());
+        late.extend(Late::of(task, &self.settings.power, at));
         let surplus = late.len().saturating_sub(MOST_LATE);
         late.drain(..surplus);
     }
 
     /// What of its earlier tasks may still act, for a new one.
-    pub(super) fn earlier(&self, wall: WallTime) -> Vec<Earlier> {
+    pub(super) fn earlier(&self, at: Moment) -> Vec<Earlier> {
         let late = self.memory.late.iter();
-        late.filter_map(|late| late.for_another_task(wall))
-            .collect()
+        late.filter_map(|late| late.for_another_task(at)).collect()
     }
 
     fn drifted(&self, late: Option<&Late>, before: Power, power: Power, at: Moment) -> [Effect; 3] {
         let why = match late {
-            Some(late) => late.words(at.wall),
+            Some(late) => late.words(at),
             None => "nobody asked this daemon for it".to_owned(),
         };
         let text = format!("found {power}, was {before}: {why}");
@@ -296,7 +301,7 @@ mod tests {
             late(Order::PowerOn, 30),
         ];
         let told = |node: &Node, second| -> Vec<String> {
-            let told = node.earlier(at(second).wall);
+            let told = node.earlier(at(second));
             told.iter().map(ToString::to_string).collect()
         };
         assert_eq!(

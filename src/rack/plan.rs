@@ -1,6 +1,7 @@
 //! Dry runs: look at every node of a batch, change nothing, and say what would come of it and when.
 
 use super::call::{BatchId, BatchNodeView, BatchRequest, BatchView, CallId, Refused, Who};
+use super::clock::Moment;
 use super::inventory::{Inventory, NodeId};
 use super::node::Node;
 use super::settings::RackSettings;
@@ -9,7 +10,6 @@ use super::views::Snapshot;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
 use crate::model::{BatchNodeState, BatchState, OnBusy, Prospect};
 use crate::power::{self, Operation};
-use crate::time::WallTime;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -160,7 +160,7 @@ impl Outlook {
             }
             Err(refused) => return Outlook::refused(refused.to_string()),
         }
-        let settings = start::sequence_settings(node, operation, &request.wishes, rack.at.wall);
+        let settings = start::sequence_settings(node, operation, &request.wishes, rack.at);
         let operation = node.carries_out(operation);
         let longest = settings.longest(operation);
         let power = match report {
@@ -180,7 +180,7 @@ impl Outlook {
                 "the log-in has privilege {privilege}, which may read but not switch"
             ));
         }
-        let against = against(operation, power, node, rack.at.wall);
+        let against = against(operation, power, node, rack.at);
         let orders = match against.is_empty() {
             true => steps(operation, power, &settings),
             false => steps(operation, other(power), &settings),
@@ -263,13 +263,13 @@ impl Timetable {
 }
 
 /// What earlier tasks have sent and what may still end the state that a hard operation asks for, and that is there.
-fn against(operation: Operation, power: Power, node: &Node, wall: WallTime) -> Vec<String> {
+fn against(operation: Operation, power: Power, node: &Node, at: Moment) -> Vec<String> {
     let asked = match operation {
         Operation::PowerOn => Power::On,
         Operation::PowerOff => Power::Off,
         _ => return Vec::new(),
     };
-    let earlier = node.earlier(wall).into_iter();
+    let earlier = node.earlier(at).into_iter();
     let against = earlier.filter(|earlier| asked == power && earlier.to.contains(&other(power)));
     against.map(|earlier| earlier.to_string()).collect()
 }

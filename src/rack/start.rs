@@ -12,7 +12,6 @@ use super::tasks::Tasks;
 use super::views::Snapshot;
 use crate::model::{OnBusy, TakeOver};
 use crate::power::{self, Operation, Sequence, State};
-use crate::time::WallTime;
 use std::time::Duration;
 
 /// Everything that stands against a new task on a node.
@@ -160,12 +159,12 @@ pub(super) fn sequence_settings(
     node: &Node,
     operation: Operation,
     wishes: &Wishes,
-    wall: WallTime,
+    at: Moment,
 ) -> power::Settings {
     let mut settings = node.settings.power.clone();
     // Where the operating system may still go down, the machine is watched before it is called on.
     let watches = operation == Operation::PowerOn && wishes.timeout.is_none();
-    if watches && node.earlier(wall).iter().any(|earlier| earlier.soft) {
+    if watches && node.earlier(at).iter().any(|earlier| earlier.soft) {
         let rest = settings.min_off_time;
         settings.change_timeout += settings.rollback_settle + rest;
     }
@@ -273,8 +272,8 @@ pub(super) fn make(
     };
     node.task = Some(id);
     node.memory.last_error = None;
-    let settings = sequence_settings(node, request.operation, request.wishes, at.wall);
-    let sequence = Sequence::new(operation, settings).with_earlier(node.earlier(at.wall));
+    let settings = sequence_settings(node, request.operation, request.wishes, at);
+    let sequence = Sequence::new(operation, settings).with_earlier(node.earlier(at));
     let mut task = Task::new(identity, node_id, sequence);
     task.named_timeout = request.wishes.timeout.is_some();
     task
@@ -339,11 +338,11 @@ mod tests {
             timeout: Some(secs(7)),
             ..Wishes::default()
         };
-        let wall = at(0).wall;
-        let soft = sequence_settings(&node, Operation::SoftReboot, &wishes, wall);
+        let now = at(0);
+        let soft = sequence_settings(&node, Operation::SoftReboot, &wishes, now);
         assert_eq!(soft.patience, secs(7));
         assert_eq!(soft.change_timeout, node.settings.power.change_timeout);
-        let hard = sequence_settings(&node, Operation::PowerOff, &wishes, wall);
+        let hard = sequence_settings(&node, Operation::PowerOff, &wishes, now);
         assert_eq!(hard.change_timeout, secs(7));
         assert_eq!(hard.patience, node.settings.power.patience);
     }

@@ -115,7 +115,7 @@ impl Node {
         let operation = task.identity.operation;
         let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
         let keeps_shown = stopped && !task.has_left();
-        self.note_late(task, at.wall);
+        self.note_late(task, at);
         let acted = task.sequence.sent().iter().any(Sent::may_have_acted);
         if operation == Operation::InjectNmi && !acted {
             self.forget_nmi();
