@@ -125,7 +125,7 @@ pub async fn respond(
     if let Err(fault) = &outcome {
         record.audit.nodes = fault.node().map(str::to_owned);
     }
-    let (mut response, stream) = match outcome {
+    let (mut response, mut stream) = match outcome {
         Ok(End::Whole(response)) => (frame.finish(Ok(response)), None),
         Ok(End::Stream(text, events, ticket)) => {
             let head = Response::text("text/event-stream", String::new())
@@ -137,8 +137,10 @@ pub async fn respond(
     record.audit.status = response.status.as_u16();
     record.close().await;
     let unwritten = &context.state.unwritten;
-    if looks && unwritten.refuses(response.body.len()) {
+    let begins = stream.as_ref().map_or(0, |(text, ..)| text.len());
+    if looks && unwritten.refuses(response.body.len() + begins) {
         response = frame.finish(Err(too_much_unwritten()));
+        stream = None;
     }
     let body = std::mem::take(&mut response.body);
     let bytes = Bytes::from_owner(unwritten.count(body));
@@ -146,6 +148,7 @@ pub async fn respond(
     let Some((text, events, ticket)) = stream else {
         return Ok(dressed(response, Either::Left(Full::new(bytes)), doubtful));
     };
+    let text = unwritten.count(text.into_bytes());
     let streaming = Streaming::new(text, events, ticket, connection.clone());
     if !fresh {
         return Ok(dressed(response, Either::Right(streaming.body()), doubtful));

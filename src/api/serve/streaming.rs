@@ -6,7 +6,7 @@
 
 use super::guard::Guarded;
 use super::respond::Connection;
-use super::share::Place;
+use super::share::{Counted, Place};
 use super::{Context, until_shutdown};
 use crate::api::access::Peer;
 use crate::api::events::EventStream;
@@ -53,7 +53,8 @@ impl StreamTicket {
 
 /// A stream and where it stands.
 pub struct Streaming {
-    text: String,
+    /// What waits to be written: counted, for a snapshot of the rack is a long answer like any other.
+    text: Option<Counted>,
     events: EventStream,
     connection: Rc<Connection>,
     _ticket: StreamTicket,
@@ -62,13 +63,13 @@ pub struct Streaming {
 impl Streaming {
     /// A stream that begins with `text`.
     pub fn new(
-        text: String,
+        text: Counted,
         events: EventStream,
         ticket: StreamTicket,
         connection: Rc<Connection>,
     ) -> Self {
         Streaming {
-            text,
+            text: Some(text).filter(|text| !text.as_ref().is_empty()),
             events,
             connection,
             _ticket: ticket,
@@ -76,24 +77,34 @@ impl Streaming {
     }
 
     /// What the client is to be sent next; `None` ends the stream.
-    async fn next(&mut self) -> Option<String> {
-        while self.text.is_empty() {
+    async fn next(&mut self) -> Option<Counted> {
+        if let Some(text) = self.text.take() {
+            return Some(text);
+        }
+        let mut text = String::new();
+        while text.is_empty() {
             let down = async {
                 until_shutdown(&self.connection.context.shutdown).await;
                 None
             };
             // Refused is the end as well: the reader has lost its role, or the rack is stopping.
             let next = async { self.events.next().await.ok().flatten() };
-            self.text = next.or(down).await?;
+            text = next.or(down).await?;
         }
-        Some(std::mem::take(&mut self.text))
+        // Too much waits already for clients that do not read: it ends, and begins again where it was left.
+        let unwritten = &self.connection.context.state.unwritten;
+        (!unwritten.refuses(text.len())).then(|| self.count(text.into_bytes()))
+    }
+
+    fn count(&self, bytes: Vec<u8>) -> Counted {
+        self.connection.context.state.unwritten.count(bytes)
     }
 
     /// As the body of an answer that hyper writes.
     pub fn body(self) -> Chunks {
         let frames = stream::unfold(self, |mut at| async move {
             let text = at.next().await?;
-            Some((Ok(BodyFrame::data(Bytes::from(text))), at))
+            Some((Ok(BodyFrame::data(Bytes::from_owner(text))), at))
         });
         StreamBody::new(Box::pin(frames))
     }
@@ -141,8 +152,11 @@ impl Handover {
         to.write_all(head.as_bytes()).await?;
         drop(head);
         while let Some(text) = streaming.next().await {
-            to.write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes())
-                .await?;
+            let size = format!("{:x}\r\n", text.as_ref().len());
+            let chunk = [size.as_bytes(), text.as_ref(), b"\r\n"].concat();
+            // One of the two is enough while the client takes its time.
+            drop(text);
+            to.write_all(streaming.count(chunk).as_ref()).await?;
         }
         to.write_all(b"0\r\n\r\n").await?;
         to.close().await
