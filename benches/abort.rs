@@ -5,8 +5,8 @@
 #[path = "../tests/world/mod.rs"]
 mod world;
 
+use rackbmcd::model::{PowerOptions, TaskId};
 use rackbmcd::power::Operation;
-use rackbmcd::rack::call::{TaskId, Wishes};
 use rackbmcd::sim::OsMood;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -42,11 +42,11 @@ impl Busy {
     }
 
     fn begin(&mut self, node: usize) {
-        let wishes = Wishes {
+        let options = PowerOptions {
             timeout: Some(secs(3_600)),
-            ..Wishes::default()
+            ..PowerOptions::default()
         };
-        let task = (self.world).start_task(&name(node), Operation::SoftPowerOff, wishes);
+        let task = (self.world).start_task(&name(node), Operation::SoftPowerOff, options);
         self.tasks.push_back(task);
     }
 

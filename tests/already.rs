@@ -3,9 +3,9 @@
 
 mod world;
 
-use rackbmcd::model::HistoryKind;
+use rackbmcd::model::{HistoryKind, PowerOptions, Task, TaskId};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, TaskId, TaskView, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call};
 use rackbmcd::sim::{ChassisOrder, NmiEffect, OsMood};
 use std::time::Duration;
 use world::{World, batch_of, millis, secs, who};
@@ -22,7 +22,7 @@ fn slow_to_come_on(seed: u64, takes: Duration) -> World {
 
 /// Starts it, waits for its order to be carried out, and ends it.
 fn started_and_aborted(world: &mut World, operation: Operation, order: ChassisOrder) -> TaskId {
-    let task = world.start_task("n01", operation, Wishes::default());
+    let task = world.start_task("n01", operation, PowerOptions::default());
     let before = world.executed("n01", order);
     let end = world.now + secs(5);
     let done = |world: &mut World| world.executed("n01", order) > before;
@@ -32,12 +32,12 @@ fn started_and_aborted(world: &mut World, operation: Operation, order: ChassisOr
     task
 }
 
-fn run(world: &mut World, operation: Operation) -> TaskView {
-    let task = world.start_task("n01", operation, Wishes::default());
+fn run(world: &mut World, operation: Operation) -> Task {
+    let task = world.start_task("n01", operation, PowerOptions::default());
     world.run_task(task, secs(200))
 }
 
-fn outcome(view: &TaskView) -> &str {
+fn outcome(view: &Task) -> &str {
     view.outcome.as_deref().expect("it has ended")
 }
 
@@ -130,11 +130,11 @@ fn an_on_after_a_soft_off_is_sent_watched_for_a_minute_and_put_right() {
             false => Operation::SoftPowerOff,
         };
         if timed_out {
-            let wishes = Wishes {
+            let options = PowerOptions {
                 timeout: Some(secs(5)),
-                ..Wishes::default()
+                ..PowerOptions::default()
             };
-            let soft = world.start_task("n01", operation, wishes);
+            let soft = world.start_task("n01", operation, options);
             assert_eq!(world.run_task(soft, secs(20)).state, State::Failed);
         } else {
             started_and_aborted(&mut world, operation, ChassisOrder::Soft);
@@ -221,7 +221,7 @@ fn what_took_effect_or_is_old_stands_against_nothing() {
 fn ironics_put_and_batches_hear_of_it_as_well() {
     let mut world = slow_to_come_on(9, secs(7));
     started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
-    let put = world.put_power("n01", "power off", Wishes::default());
+    let put = world.put_power("n01", "power off", PowerOptions::default());
     let put = put.unwrap().expect("it begins").id;
     let view = world.run_task(put, secs(60));
     assert!(
@@ -250,10 +250,10 @@ fn a_new_request_ends_the_watch() {
     for operation in [Operation::PowerOn, Operation::PowerOff, Operation::Reboot] {
         let mut world = slow_to_come_on(11, secs(7));
         started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
-        let off = world.start_task("n01", Operation::PowerOff, Wishes::default());
+        let off = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         world.run_for(secs(3));
         assert_eq!(world.state(off), State::Running);
-        let next = world.start_task("n01", operation, Wishes::default());
+        let next = world.start_task("n01", operation, PowerOptions::default());
         let off = world.task(off);
         assert_eq!(off.state, State::Succeeded, "{off:#?}");
         let words = format!("not watched any longer, because alice asked for {operation}");
@@ -266,7 +266,7 @@ fn a_new_request_ends_the_watch() {
 fn where_nothing_is_to_be_done_the_node_is_free_as_soon_as_its_target_is_gone() {
     let mut world = World::new(12, 1);
     world.run_for(secs(3));
-    world.start_task("n01", Operation::PowerOn, Wishes::default());
+    world.start_task("n01", Operation::PowerOn, PowerOptions::default());
     for pause in 0..40 {
         let gone = |world: &mut World| world.node("n01").target_power_state.is_none();
         let end = world.now + secs(3);
@@ -275,7 +275,7 @@ fn where_nothing_is_to_be_done_the_node_is_free_as_soon_as_its_target_is_gone() 
         let call = Call::Start {
             node: "n01".into(),
             operation: Operation::PowerOn,
-            wishes: Wishes::default(),
+            options: PowerOptions::default(),
             who: who(),
         };
         assert!(world.call(call).is_ok());
@@ -290,10 +290,10 @@ fn whoever_wants_something_else_does_not_wait_for_the_watch_of_an_nmi() {
         let mut world = World::new(13, 1);
         world.run_for(secs(3));
         world.mood("n01").nmi = NmiEffect::Ignored;
-        let nmi = world.start_task("n01", Operation::InjectNmi, Wishes::default());
+        let nmi = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
         world.run_for(secs(2));
         assert_eq!(world.state(nmi), State::Running);
-        let next = world.start_task("n01", operation, Wishes::default());
+        let next = world.start_task("n01", operation, PowerOptions::default());
         let nmi = world.task(nmi);
         assert_eq!(nmi.state, State::Succeeded, "{nmi:#?}");
         let words = format!("not watched any longer, because alice asked for {operation}");

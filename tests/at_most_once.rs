@@ -11,8 +11,8 @@
 mod world;
 
 use rackbmcd::entropy::{Entropy, Seeded};
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::Wishes;
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood, Repeated};
 use rackbmcd::time::Instant;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,17 +52,17 @@ fn run(seed: u64) -> Result<State, String> {
         spoil(&mut world, executes_copies);
     }
     world.run_for(millis(500));
-    let wishes = Wishes {
+    let options = PowerOptions {
         timeout: operation.is_soft().then(|| secs(20 + dice.below(40))),
         repeat_soft_after: dice.chance(0.3).then(|| secs(1 + dice.below(20))),
-        ..Wishes::default()
+        ..PowerOptions::default()
     };
     let longest = rackbmcd::power::Settings {
-        patience: wishes.timeout.unwrap_or(secs(600)),
+        patience: options.timeout.unwrap_or(secs(600)),
         ..world.nodes[0].power.clone()
     }
     .longest(operation);
-    let task = world.start_task("n01", operation, wishes);
+    let task = world.start_task("n01", operation, options);
     if !early {
         world.run_for(millis(dice.below(200)));
         spoil(&mut world, executes_copies);

@@ -2,15 +2,14 @@
 
 mod world;
 
+use rackbmcd::model::{Batch, BatchNode, PowerOptions, PowerState};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{
-    Answer, BatchNodeView, BatchRequest, BatchView, Call, PowerState, Wishes,
-};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call};
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood, Privilege};
 use std::time::Duration;
 use world::{World, batch_of, name, secs, who};
 
-fn of<'a>(view: &'a BatchView, node: &str) -> &'a BatchNodeView {
+fn of<'a>(view: &'a Batch, node: &str) -> &'a BatchNode {
     view.nodes.iter().find(|one| one.node == node).unwrap()
 }
 
@@ -118,7 +117,7 @@ fn a_node_whose_bmc_failed_recovers_with_the_first_reading_whoever_asked_for_it(
         let node = "n01".into();
         world.call(Call::Retry { node, who: who() }).unwrap();
         if by_task {
-            let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+            let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
             assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
         } else {
             world.call(Call::FreshNode("n01".into())).unwrap();

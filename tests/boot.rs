@@ -2,28 +2,27 @@
 
 mod world;
 
-use rackbmcd::model::BootDevice;
+use rackbmcd::model::{BootDevice, PowerOptions, Task};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{TaskView, Wishes};
 use rackbmcd::sim::{BootMood, ChassisOrder, CommandRefusal};
 use world::{World, millis, secs};
 
 fn world(seed: u64, on: bool) -> World {
     let mut world = World::new(seed, 1);
     if !on {
-        let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         world.run_task(task, secs(60));
     }
     world.run_for(secs(3));
     world
 }
 
-fn from_pxe() -> Wishes {
-    Wishes {
+fn from_pxe() -> PowerOptions {
+    PowerOptions {
         boot_device: Some(BootDevice::Pxe),
         uefi: true,
         on_if_off: true,
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 
@@ -50,7 +49,7 @@ fn used(world: &mut World) -> Option<[u8; 2]> {
 
 const PXE_ONCE_UEFI: Option<[u8; 2]> = Some([0xA0, 0x04]);
 
-fn outcome(view: &TaskView) -> String {
+fn outcome(view: &Task) -> String {
     view.outcome.clone().unwrap_or_default()
 }
 
@@ -185,11 +184,11 @@ fn a_crash_between_the_steps_loses_nothing_and_switches_nothing_twice() {
 fn a_machine_that_is_off_is_switched_on_instead_of_reset_where_that_was_asked_for() {
     for (on_if_off, state) in [(true, State::Succeeded), (false, State::Failed)] {
         let mut world = world(8, false);
-        let wishes = Wishes {
+        let options = PowerOptions {
             on_if_off,
-            ..Wishes::default()
+            ..PowerOptions::default()
         };
-        let task = world.start_task("n01", Operation::Reset, wishes);
+        let task = world.start_task("n01", Operation::Reset, options);
         assert_eq!(world.run_task(task, secs(100)).state, state);
         assert_eq!(world.is_on("n01"), on_if_off);
     }

@@ -2,21 +2,21 @@
 
 mod world;
 
-use rackbmcd::model::ENDS_KEPT;
+use rackbmcd::model::{ENDS_KEPT, EventId, Events, PowerOptions};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, EventId, EventsView, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call};
 use rackbmcd::rack::record::Table;
 use rackbmcd::sim::OsMood;
 use world::{World, secs};
 
-fn patient(seconds: u64) -> Wishes {
-    Wishes {
+fn patient(seconds: u64) -> PowerOptions {
+    PowerOptions {
         timeout: Some(secs(seconds)),
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 
-fn events(world: &mut World, since: Option<EventId>) -> EventsView {
+fn events(world: &mut World, since: Option<EventId>) -> Events {
     let call = Call::Events {
         since,
         nodes: Vec::new(),
@@ -35,28 +35,31 @@ fn no_request_names_a_time_that_never_ends() {
     world.run_for(secs(10));
     let longest = world.settings.longest_timeout;
     let late = longest + secs(1);
-    let start = |wishes| Call::Start {
+    let start = |options| Call::Start {
         node: "n01".into(),
         operation: Operation::SoftPowerOff,
-        wishes,
+        options,
         who: world::who(),
     };
-    let (none, some) = (Wishes::default(), Some(late));
-    for wishes in [
-        Wishes {
+    let (none, some) = (PowerOptions::default(), Some(late));
+    for options in [
+        PowerOptions {
             timeout: some,
             ..none.clone()
         },
-        Wishes {
+        PowerOptions {
             hard_after: some,
             ..none.clone()
         },
-        Wishes {
+        PowerOptions {
             repeat_soft_after: some,
             ..none.clone()
         },
     ] {
-        let refused = world.call(start(wishes)).expect_err("too long").to_string();
+        let refused = world
+            .call(start(options))
+            .expect_err("too long")
+            .to_string();
         assert!(refused.contains("(longest_timeout)"), "{refused}");
     }
     let batch = BatchRequest {
@@ -69,7 +72,7 @@ fn no_request_names_a_time_that_never_ends() {
     };
     let refused = world.call(call).expect_err("too long").to_string();
     assert!(refused.starts_with("stagger is longer"), "{refused}");
-    let most = Wishes {
+    let most = PowerOptions {
         timeout: Some(longest),
         ..none
     };

@@ -2,37 +2,39 @@
 
 mod world;
 
-use rackbmcd::model::{OnBusy, TakeOver};
+use rackbmcd::model::{OnBusy, OnFailure, PowerOptions, TakeOver, TaskId, Who};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{
-    Answer, BatchRequest, Call, Look, OnFailure, Refused, TaskId, Who, Wishes,
-};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs, who};
 
-fn take_over(take_over: TakeOver) -> Wishes {
-    Wishes {
+fn take_over(take_over: TakeOver) -> PowerOptions {
+    PowerOptions {
         on_busy: OnBusy::TakeOver,
         take_over,
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 
-fn start(world: &mut World, operation: Operation, wishes: Wishes) -> Result<TaskId, Refused> {
-    start_as(world, operation, wishes, who())
+fn start(
+    world: &mut World,
+    operation: Operation,
+    options: PowerOptions,
+) -> Result<TaskId, Refused> {
+    start_as(world, operation, options, who())
 }
 
 fn start_as(
     world: &mut World,
     operation: Operation,
-    wishes: Wishes,
+    options: PowerOptions,
     who: Who,
 ) -> Result<TaskId, Refused> {
     let node = "n01".to_owned();
     match world.call(Call::Start {
         node,
         operation,
-        wishes,
+        options,
         who,
     })? {
         Answer::Task(task) => Ok(task.id),
@@ -45,7 +47,7 @@ fn hanging(seed: u64, count: usize) -> (World, TaskId) {
     let mut world = World::new(seed, count);
     world.run_for(secs(3));
     world.mood("n01").os = OsMood::Hangs;
-    let soft = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let soft = world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(2));
     (world, soft)
 }
@@ -53,7 +55,7 @@ fn hanging(seed: u64, count: usize) -> (World, TaskId) {
 #[test]
 fn a_hard_off_takes_a_hanging_soft_off_over_and_both_say_so() {
     let (mut world, soft) = hanging(1, 1);
-    let refused = start(&mut world, Operation::PowerOff, Wishes::default()).unwrap_err();
+    let refused = start(&mut world, Operation::PowerOff, PowerOptions::default()).unwrap_err();
     let Refused::Locked { detail, task, .. } = refused else {
         panic!("{refused:?}");
     };
@@ -127,8 +129,8 @@ fn a_task_that_still_waits_for_its_turn_is_taken_over_too() {
 fn what_people_made_stand_still_is_taken_over_by_name_only_and_only_to_switch_off() {
     let (mut world, soft) = hanging(4, 1);
     world.control(soft, Control::Suspend).expect("a suspension");
-    for wishes in [Wishes::default(), take_over(TakeOver::Running)] {
-        let refused = start(&mut world, Operation::PowerOff, wishes).unwrap_err();
+    for options in [PowerOptions::default(), take_over(TakeOver::Running)] {
+        let refused = start(&mut world, Operation::PowerOff, options).unwrap_err();
         assert!(
             refused.to_string().contains("--take-over=suspended"),
             "{refused}"
@@ -240,7 +242,7 @@ fn a_take_over_holds_over_a_crash_at_every_moment_around_it() {
         world.ask(Call::Start {
             node: "n01".into(),
             operation: Operation::Cycle,
-            wishes: take_over(TakeOver::Running),
+            options: take_over(TakeOver::Running),
             who: who(),
         });
         world.run_for(after);
@@ -296,11 +298,11 @@ fn a_member_that_is_taken_over_counts_as_aborted_and_stops_nothing() {
 fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
     let (mut world, soft) = hanging(10, 3);
     let nodes = ["n01", "n02", "n03"];
-    let all = |wishes| BatchRequest {
-        wishes,
+    let all = |options| BatchRequest {
+        options,
         ..batch_of(&nodes, Operation::PowerOff)
     };
-    let request = all(Wishes::default());
+    let request = all(PowerOptions::default());
     let refused = world.call(Call::StartBatch {
         request,
         who: who(),
@@ -310,9 +312,9 @@ fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
         "{refused:?}"
     );
     assert!(world.is_on("n02"), "all or none");
-    let skip = Wishes {
+    let skip = PowerOptions {
         on_busy: OnBusy::Skip,
-        ..Wishes::default()
+        ..PowerOptions::default()
     };
     let batch = world.start_batch(all(skip.clone()));
     let left: Vec<_> = batch
@@ -345,7 +347,7 @@ fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
     );
     // Where all of them are busy there is nothing to leave them out of.
     let request = BatchRequest {
-        wishes: skip,
+        options: skip,
         ..batch_of(&["n01"], Operation::PowerOff)
     };
     let refused = world.call(Call::StartBatch {

@@ -2,20 +2,20 @@
 
 mod world;
 
-use rackbmcd::model::HistoryKind;
+use rackbmcd::model::{HistoryKind, PowerOptions};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Wishes};
+use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::time::Duration;
 use world::{World, secs};
 
 const DAY: i64 = 86_400;
 
-fn wishes(timeout: u64, hard_after: Option<u64>) -> Wishes {
-    Wishes {
+fn options(timeout: u64, hard_after: Option<u64>) -> PowerOptions {
+    PowerOptions {
         timeout: Some(secs(timeout)),
         hard_after: hard_after.map(secs),
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 
@@ -38,8 +38,8 @@ fn patience_is_not_the_calendars_over_a_crash() {
         world.mood("n01").os = OsMood::Hangs;
         world.run_for(secs(20));
         let asked = world.now;
-        let wishes = wishes(1800, Some(900));
-        let task = world.start_task("n01", Operation::SoftPowerOff, wishes);
+        let options = options(1800, Some(900));
+        let task = world.start_task("n01", Operation::SoftPowerOff, options);
         world.run_for(secs(6));
         world.set_calendar(by);
         world.run_for(secs(6));
@@ -62,7 +62,7 @@ fn a_calendar_that_is_set_again_and_again_ends_no_task_and_hurries_none() {
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(20));
     let asked = world.now;
-    let task = world.start_task("n01", Operation::SoftPowerOff, wishes(120, None));
+    let task = world.start_task("n01", Operation::SoftPowerOff, options(120, None));
     for by in [3600, -7200, 500 * DAY, -800 * DAY, 61, -61, 300 * DAY] {
         world.set_calendar(by);
         world.run_for(secs(7));
@@ -86,19 +86,19 @@ fn the_interval_of_nmis_is_not_the_calendars() {
     world.start();
     world.run_for(secs(20));
     let asked = world.now;
-    let task = world.start_task("n01", Operation::InjectNmi, Wishes::default());
+    let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
     let view = world.run_task(task, secs(300));
     assert_eq!(world.executed("n01", ChassisOrder::Nmi), 1, "{view:#?}");
     world.set_calendar(3600);
     assert!(
         world
-            .put_power("n01", "inject nmi", Wishes::default())
+            .put_power("n01", "inject nmi", PowerOptions::default())
             .is_err(),
         "too soon"
     );
     world.set_calendar(-100 * DAY);
     world.run_until(asked + secs(602), |_| false);
-    let again = world.put_power("n01", "inject nmi", Wishes::default());
+    let again = world.put_power("n01", "inject nmi", PowerOptions::default());
     assert!(again.is_ok(), "ten minutes have passed: {again:?}");
 }
 
@@ -109,7 +109,7 @@ fn nothing_is_forgotten_because_the_calendar_was_set() {
     world.crash();
     world.start();
     world.run_for(secs(20));
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
     for by in [30 * DAY, -60 * DAY, 4000 * DAY] {
         world.set_calendar(by);
@@ -130,7 +130,7 @@ fn who_stood_still_looks_before_it_judges() {
         let mut world = World::new(44, 1);
         world.mood("n01").os = OsMood::ObeysAfter(secs(41));
         world.run_for(secs(20));
-        let task = world.start_task("n01", Operation::SoftPowerOff, wishes(40, None));
+        let task = world.start_task("n01", Operation::SoftPowerOff, options(40, None));
         world.run_for(secs(40) - Duration::from_millis(left));
         assert_eq!(world.state(task), State::Running);
         world.stand_still(secs(60));
@@ -146,7 +146,7 @@ fn the_second_half_of_a_reboot_is_looked_at_before_it_is_judged() {
         for after in [50, 300, 1_200, 3_000] {
             let mut world = World::new(45, 1);
             world.run_for(secs(20));
-            let task = world.start_task("n01", operation, Wishes::default());
+            let task = world.start_task("n01", operation, PowerOptions::default());
             world.run_for(Duration::from_millis(after));
             world.stand_still(secs(600));
             let view = world.run_task(task, secs(120));
@@ -169,7 +169,7 @@ fn a_hard_order_that_fell_due_meanwhile_waits_for_its_time_and_a_look() {
     let mut world = World::new(46, 1);
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(20));
-    let task = world.start_task("n01", Operation::SoftPowerOff, wishes(100, Some(30)));
+    let task = world.start_task("n01", Operation::SoftPowerOff, options(100, Some(30)));
     world.run_for(secs(10));
     world.stand_still(secs(3600));
     world.run_for(secs(15));
@@ -184,7 +184,7 @@ fn where_nothing_can_be_read_after_that_it_is_not_known() {
     let mut world = World::new(47, 1);
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(20));
-    let task = world.start_task("n01", Operation::SoftPowerOff, wishes(40, None));
+    let task = world.start_task("n01", Operation::SoftPowerOff, options(40, None));
     world.run_for(secs(39));
     world.mood("n01").dead = true;
     world.stand_still(secs(60));
@@ -199,7 +199,7 @@ fn a_crash_after_it_stood_still_counts_from_there() {
     let mut world = World::new(48, 1);
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(20));
-    let task = world.start_task("n01", Operation::SoftPowerOff, wishes(100, None));
+    let task = world.start_task("n01", Operation::SoftPowerOff, options(100, None));
     world.run_for(secs(10));
     world.stand_still(secs(3600));
     world.run_for(secs(10));
@@ -215,7 +215,7 @@ fn a_crash_after_it_stood_still_counts_from_there() {
 fn what_is_suspended_stays_so_when_the_daemon_stood_still() {
     let mut world = World::new(49, 1);
     world.run_for(secs(20));
-    let task = world.start_task("n01", Operation::SoftReboot, Wishes::default());
+    let task = world.start_task("n01", Operation::SoftReboot, PowerOptions::default());
     world.run_for(secs(1));
     world.control(task, Control::Suspend).expect("it may");
     world.stand_still(secs(600));

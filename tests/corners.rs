@@ -4,10 +4,9 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::Trouble;
 use rackbmcd::ipmi::SuiteId;
+use rackbmcd::model::{Batch, OnFailure, PowerOptions, PowerState, TaskId};
 use rackbmcd::power::{Control, Operation, State, Target};
-use rackbmcd::rack::call::{
-    Answer, BatchRequest, BatchView, Call, Look, OnFailure, PowerState, Refused, TaskId, Wishes,
-};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, Refused};
 use rackbmcd::rack::record::Table;
 use rackbmcd::session::{AuthChoice, Protocol};
 use rackbmcd::sim::{Babble, ChassisOrder, Conditions, OsMood};
@@ -19,23 +18,23 @@ fn a_task_on_a_bmc_that_was_found_dead_hears_of_it_at_once() {
     let mut world = World::new(31, 1);
     world.bmc("n01").settings_mut().users[0].password = b"another".to_vec();
     world.run_for(secs(130));
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     let view = world.run_task(task, secs(1));
     assert_eq!(view.state, State::Failed, "{view:#?}");
 }
 
 fn batch(nodes: &[&str], timeout: u64) -> BatchRequest {
-    let wishes = Wishes {
+    let options = PowerOptions {
         timeout: Some(secs(timeout)),
-        ..Wishes::default()
+        ..PowerOptions::default()
     };
     BatchRequest {
-        wishes,
+        options,
         ..batch_of(nodes, Operation::SoftPowerOff)
     }
 }
 
-fn look_at_batch(world: &mut World, batch: &BatchView) -> BatchView {
+fn look_at_batch(world: &mut World, batch: &Batch) -> Batch {
     match world.call(Call::Look(Look::Batch(batch.id))) {
         Ok(Answer::Batch(view)) => view,
         other => panic!("{other:?}"),
@@ -47,7 +46,7 @@ fn a_rollback_gives_no_order_while_the_rack_is_paused_and_goes_on_after_the_rele
     for step in 0..24 {
         let mut world = World::new(40 + step, 1);
         world.run_for(secs(3));
-        let task = world.start_task("n01", Operation::SoftReboot, Wishes::default());
+        let task = world.start_task("n01", Operation::SoftReboot, PowerOptions::default());
         while world.is_on("n01") {
             world.run_for(millis(100));
         }
@@ -91,7 +90,11 @@ fn no_power_on_that_was_held_back_leaves_after_its_task_was_aborted() {
         world.run_for(secs(5));
         let tasks: Vec<_> = (0..5)
             .map(|place| {
-                world.start_task(&world::name(place), Operation::PowerOn, Wishes::default())
+                world.start_task(
+                    &world::name(place),
+                    Operation::PowerOn,
+                    PowerOptions::default(),
+                )
             })
             .collect();
         (0..5).for_each(|place| world.link(&world::name(place), conditions));
@@ -125,7 +128,7 @@ fn the_late_look_up_of_a_former_name_leads_to_no_other_machine() {
     world.rack().reload(settings, right, now).unwrap();
     let elsewhere = Ok(vec![world::address(1)]);
     world.rack().handle_resolved(node, &host, elsewhere, now);
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_task(task, secs(60));
     assert!(!world.is_on("n01"));
     assert!(world.is_on("n02"), "that is another machine");
@@ -283,7 +286,7 @@ fn a_task_that_was_suspended_in_the_queue_begins_with_its_resume() {
     let call = world.ask(Call::Start {
         node: "n01".into(),
         operation: Operation::PowerOff,
-        wishes: Wishes::default(),
+        options: PowerOptions::default(),
         who: who(),
     });
     let Ok(Answer::Tasks(tasks)) = world.call(Call::Look(Look::Tasks {
@@ -307,7 +310,7 @@ fn a_task_that_was_suspended_in_the_queue_begins_with_its_resume() {
 fn a_task_that_begins_before_the_first_sync_shows_what_it_read() {
     let mut world = World::new(38, 1);
     world.mood("n01").os = OsMood::Hangs;
-    world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(5));
     let node = world.node("n01");
     assert_eq!(
@@ -359,7 +362,7 @@ fn switch_eight_off(babbles: bool) -> (Vec<(Duration, usize, bool)>, World) {
     }
     let nodes = (0..8).map(world::name);
     let tasks: Vec<_> = nodes
-        .map(|node| world.start_task(&node, Operation::PowerOff, Wishes::default()))
+        .map(|node| world.start_task(&node, Operation::PowerOff, PowerOptions::default()))
         .collect();
     world.run_for(secs(40));
     for task in tasks {
@@ -450,7 +453,7 @@ fn a_bad_network_is_seldom_taken_for_a_wrong_password_over_ipmi_1_5() {
         world.link("n01", lossy);
         world.start();
         world.run_for(secs(20));
-        let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         let view = world.run_task(task, secs(200));
         succeeded += u32::from(view.state == State::Succeeded);
     }
@@ -465,14 +468,14 @@ fn an_abort_that_names_a_soft_reboot_ends_it_also_where_the_first_reading_said_o
     world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
     world.run_for(secs(70));
     let (asked, before) = (world.now, world.power_state("n01"));
-    let task = world.put_power("n01", "soft rebooting", Wishes::default());
+    let task = world.put_power("n01", "soft rebooting", PowerOptions::default());
     let task = task.unwrap().expect("it begins").id;
     let said_off = |world: &mut World| {
         let target = world.node("n01").target_power_state;
         target == Some(Target::PowerOn.into())
     };
     assert!(world.run_until(asked + secs(1), said_off));
-    let answer = world.put_power("n01", "abort soft rebooting", Wishes::default());
+    let answer = world.put_power("n01", "abort soft rebooting", PowerOptions::default());
     let aborted = answer.unwrap().expect("there was something to abort");
     assert_eq!((aborted.id, aborted.state), (task, State::Aborted.into()));
     let left = world.left.len();
@@ -481,7 +484,7 @@ fn an_abort_that_names_a_soft_reboot_ends_it_also_where_the_first_reading_said_o
     let late = world.left[left..].iter();
     assert_eq!(late.filter(|left| left.order.is_some()).count(), 0);
     assert!(!world.is_on("n01"));
-    let nothing = world.put_power("n01", "abort soft rebooting", Wishes::default());
+    let nothing = world.put_power("n01", "abort soft rebooting", PowerOptions::default());
     assert_eq!(nothing, Ok(None));
 }
 
@@ -491,11 +494,11 @@ fn a_node_is_read_soon_after_an_abort_and_after_a_soft_operation_that_failed() {
         let mut world = World::new(61, 1);
         world.mood("n01").os = OsMood::Hangs;
         world.run_for(secs(3));
-        let wishes = Wishes {
+        let options = PowerOptions {
             timeout: Some(secs(12)),
-            ..Wishes::default()
+            ..PowerOptions::default()
         };
-        let task = world.start_task("n01", Operation::SoftPowerOff, wishes);
+        let task = world.start_task("n01", Operation::SoftPowerOff, options);
         world.run_for(secs(3));
         if control {
             world.control(task, Control::Abort).unwrap();
@@ -515,10 +518,10 @@ fn whoever_wants_a_busy_node_hears_whose_it_is_and_a_batch_names_every_one() {
     let mut world = World::new(62, 3);
     for node in ["n01", "n02"] {
         world.mood(node).os = OsMood::Hangs;
-        world.start_task(node, Operation::SoftPowerOff, Wishes::default());
+        world.start_task(node, Operation::SoftPowerOff, PowerOptions::default());
     }
     world.run_for(secs(5));
-    let refused = world.put_power("n01", "power off", Wishes::default());
+    let refused = world.put_power("n01", "power off", PowerOptions::default());
     let said = refused.unwrap_err().to_string();
     for word in [
         "n01: soft power off by alice",
@@ -547,10 +550,10 @@ fn one_place(seed: u64, count: usize) -> World {
     world
 }
 
-fn named(timeout: u64) -> Wishes {
-    Wishes {
+fn named(timeout: u64) -> PowerOptions {
+    PowerOptions {
         timeout: Some(secs(timeout)),
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 
@@ -559,25 +562,25 @@ fn what_waits_for_a_system_or_a_dead_bmc_keeps_nobody_from_being_switched() {
     let mut world = one_place(63, 7);
     for node in ["n01", "n02"] {
         world.mood(node).os = OsMood::Hangs;
-        world.start_task(node, Operation::SoftReboot, Wishes::default());
+        world.start_task(node, Operation::SoftReboot, PowerOptions::default());
     }
     let deaf = Conditions {
         loss: 1.0,
         ..Conditions::default()
     };
     world.link("n03", deaf);
-    world.start_task("n03", Operation::PowerOn, Wishes::default());
+    world.start_task("n03", Operation::PowerOn, PowerOptions::default());
     world.run_for(secs(2));
     let off = world.start_task("n04", Operation::PowerOff, named(5));
     let on_already = world.start_task("n05", Operation::PowerOn, named(5));
-    let reset = world.start_task("n06", Operation::Reset, Wishes::default());
+    let reset = world.start_task("n06", Operation::Reset, PowerOptions::default());
     for task in [off, on_already] {
         let view = world.run_task(task, secs(6));
         assert_eq!(view.state, State::Succeeded, "{view:#?}");
     }
     let now = world.now;
     world.bmc("n07").order_by_somebody(ChassisOrder::Off, now);
-    let on = world.start_task("n07", Operation::PowerOn, Wishes::default());
+    let on = world.start_task("n07", Operation::PowerOn, PowerOptions::default());
     assert_eq!(world.run_task(on, secs(60)).state, State::Succeeded);
     assert_eq!(world.executed("n06", ChassisOrder::Reset), 1);
     world.run_task(reset, secs(60));
@@ -590,7 +593,7 @@ fn place_taken(seed: u64, count: usize) -> (World, TaskId) {
     world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
     world.mood("n01").on_delay = secs(9);
     world.run_for(secs(70));
-    let first = world.start_task("n01", Operation::PowerOn, Wishes::default());
+    let first = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
     let on = |world: &mut World| world.executed("n01", ChassisOrder::On) == 1;
     let end = world.now + secs(5);
     assert!(world.run_until(end, on));
@@ -602,7 +605,7 @@ fn a_power_on_that_waits_for_a_place_says_so_and_its_patience_stands_still() {
     let (mut world, first) = place_taken(64, 2);
     let now = world.now;
     world.bmc("n02").order_by_somebody(ChassisOrder::Off, now);
-    let second = world.start_task("n02", Operation::PowerOn, Wishes::default());
+    let second = world.start_task("n02", Operation::PowerOn, PowerOptions::default());
     world.run_for(secs(2));
     let before = world.task(second);
     assert!(
@@ -648,7 +651,7 @@ fn a_machine_that_was_switched_off_comes_back_before_every_new_power_on() {
     world.start();
     let now = world.now;
     world.bmc("n03").order_by_somebody(ChassisOrder::Off, now);
-    let new = world.start_task("n03", Operation::PowerOn, Wishes::default());
+    let new = world.start_task("n03", Operation::PowerOn, PowerOptions::default());
     let reboot = world.start_task("n02", Operation::Reboot, named(20));
     world.run_for(secs(6));
     assert!(!world.is_on("n02"), "it waits for its place");

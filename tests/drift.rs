@@ -2,9 +2,9 @@
 
 mod world;
 
-use rackbmcd::model::HistoryKind;
+use rackbmcd::model::{HistoryEntry, HistoryKind, PowerOptions};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, HistoryEntry, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, secs};
 
@@ -70,10 +70,10 @@ fn a_change_that_a_dry_run_sees_first_is_said_once() {
 #[test]
 fn a_change_that_a_task_sees_first_is_said_once_and_its_own_changes_are_none() {
     let mut world = switched_off(93);
-    let task = world.start_task("n01", Operation::PowerOn, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
     assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
     assert_said_once(&mut world);
-    let task = world.start_task("n01", Operation::Reboot, Wishes::default());
+    let task = world.start_task("n01", Operation::Reboot, PowerOptions::default());
     assert_eq!(world.run_task(task, secs(90)).state, State::Succeeded);
     assert_said_once(&mut world);
 }
@@ -84,7 +84,7 @@ fn a_system_that_obeys_after_the_abort_is_put_down_to_the_task_also_over_a_crash
         let mut world = World::new(94, 1);
         world.mood("n01").os = OsMood::ObeysAfter(secs(100));
         world.run_for(secs(3));
-        let task = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+        let task = world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
         world.run_for(secs(20));
         world.control(task, Control::Abort).unwrap();
         if crash {
@@ -116,7 +116,7 @@ fn a_change_that_the_aborted_task_does_not_lead_to_is_not_put_down_to_it() {
     let now = world.now;
     world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
     world.run_for(secs(3));
-    let task = world.start_task("n01", Operation::PowerOn, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
     let end = world.now + secs(10);
     assert!(world.run_until(end, |world| world.executed("n01", ChassisOrder::On) == 1));
     world.control(task, Control::Abort).unwrap();
@@ -136,10 +136,10 @@ fn a_task_that_sends_nothing_leaves_the_late_effect_of_the_one_before_explained(
     // The first reading after the switch is no task's doing.
     world.run_for(secs(70));
     world.mood("n01").on_delay = secs(7);
-    let first = world.start_task("n01", Operation::PowerOn, Wishes::default());
+    let first = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
     world.run_for(secs(2));
     world.control(first, Control::Abort).unwrap();
-    let second = world.start_task("n01", Operation::Reset, Wishes::default());
+    let second = world.start_task("n01", Operation::Reset, PowerOptions::default());
     let ended = world.run_task(second, secs(4));
     assert!(ended.orders.iter().all(|order| !order.changes_power));
     world.run_for(secs(100));

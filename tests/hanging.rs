@@ -6,8 +6,9 @@ mod daemon;
 mod world;
 
 use daemon::{Bed, DAEMON};
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Call, Refused, Wishes};
+use rackbmcd::rack::call::{Call, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use serde_json::Value;
 use std::fs;
@@ -25,7 +26,7 @@ fn what_hangs_on_its_way_to_the_disk_is_withdrawn_after_five_seconds_and_named()
     let call = Call::Start {
         node: "n01".into(),
         operation: Operation::PowerOff,
-        wishes: Wishes::default(),
+        options: PowerOptions::default(),
         who: who(),
     };
     let refused = world.call(call).expect_err("not remembered");
@@ -42,7 +43,7 @@ fn what_hangs_on_its_way_to_the_disk_is_withdrawn_after_five_seconds_and_named()
     world.run_for(secs(120));
     assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
     // The disk answers: the next one is taken.
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
     // Nothing of the first one is left on the disk.
     world.crash();
@@ -68,7 +69,7 @@ fn a_batch_whose_caller_has_gone_before_it_was_durable_does_not_begin() {
         assert_eq!(world.executed(node, ChassisOrder::Cycle), 0);
     }
     world.commit_takes = Duration::from_millis(2);
-    let task = world.start_task("n01", Operation::Cycle, Wishes::default());
+    let task = world.start_task("n01", Operation::Cycle, PowerOptions::default());
     assert_eq!(world.run_task(task, secs(120)).state, State::Succeeded);
 }
 
@@ -77,7 +78,7 @@ fn an_abort_while_the_disk_hangs_holds_and_says_that_it_is_not_remembered() {
     let mut world = World::new(72, 1);
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(20));
-    let task = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(3));
     world.commit_takes = secs(36);
     let asked = world.now;

@@ -2,8 +2,9 @@
 
 mod world;
 
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::Operation;
-use rackbmcd::rack::call::{Answer, Call, Wishes};
+use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::rack::record::Table;
 use rackbmcd::time::WallTime;
 use world::{World, secs};
@@ -28,7 +29,7 @@ fn jump(world: &mut World) {
 /// Switches the node off and on, which its history tells.
 fn flap(world: &mut World, node: &str) {
     for operation in [Operation::PowerOff, Operation::PowerOn] {
-        let task = world.start_task(node, operation, Wishes::default());
+        let task = world.start_task(node, operation, PowerOptions::default());
         world.run_task(task, secs(120));
         world.run_for(secs(20));
     }

@@ -3,8 +3,9 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Route};
+use rackbmcd::model::{PowerOptions, TaskId};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, Refused, TaskId, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, Refused};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs, who};
@@ -50,7 +51,7 @@ fn the_patience_of_a_rollback_stands_still_while_the_rack_is_paused_also_over_a_
     for crash in [false, true] {
         let mut world = World::new(70, 1);
         world.run_for(secs(3));
-        let task = world.start_task("n01", Operation::SoftReboot, Wishes::default());
+        let task = world.start_task("n01", Operation::SoftReboot, PowerOptions::default());
         while world.is_on("n01") {
             world.run_for(millis(100));
         }
@@ -95,7 +96,7 @@ fn the_patience_of_a_rollback_stands_still_while_the_rack_is_paused_also_over_a_
 fn a_rollback_that_goes_on_after_a_pause_looks_before_it_sends() {
     let mut world = World::new(71, 1);
     world.run_for(secs(3));
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     while world.is_on("n01") {
         world.run_for(millis(100));
     }

@@ -3,15 +3,16 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
+use rackbmcd::model::{Explanation, PowerOptions, PowerState};
 use rackbmcd::power::{Control, Operation, State, Target};
-use rackbmcd::rack::call::{Answer, Call, Explanation, Look, PowerState, Refused, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::sim::{ChassisOrder, Conditions, Mood, OsMood};
 use world::{World, millis, secs, who};
 
-fn patience(seconds: u64) -> Wishes {
-    Wishes {
+fn patience(seconds: u64) -> PowerOptions {
+    PowerOptions {
         timeout: Some(secs(seconds)),
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 
@@ -64,7 +65,7 @@ fn a_soft_power_off_of_a_hanging_system_is_aborted_and_the_machine_left_as_it_is
         .unwrap();
     world.run_for(secs(30));
     let aborted = world
-        .put_power("n01", "abort soft power off", Wishes::default())
+        .put_power("n01", "abort soft power off", PowerOptions::default())
         .unwrap()
         .unwrap();
     assert_eq!(
@@ -134,7 +135,7 @@ fn every_plain_operation_does_what_it_says() {
             world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
         }
         world.run_for(secs(3));
-        let task = world.start_task("n01", operation, Wishes::default());
+        let task = world.start_task("n01", operation, PowerOptions::default());
         let view = world.run_task(task, secs(90));
         assert_eq!(view.state, State::Succeeded, "{operation}: {view:#?}");
         assert_eq!(world.is_on("n01"), after, "{operation}");
@@ -151,7 +152,7 @@ fn a_second_request_is_told_at_once_that_the_node_is_taken() {
         .unwrap();
     let before = world.now;
     let refused = world
-        .put_power("n01", "power off", Wishes::default())
+        .put_power("n01", "power off", PowerOptions::default())
         .unwrap_err();
     assert!(matches!(refused, Refused::Locked { .. }), "{refused}");
     assert_eq!(world.now, before, "at once");
@@ -167,7 +168,9 @@ fn abort_targets_with_nothing_to_abort_are_a_success() {
         "abort inject nmi",
     ] {
         assert_eq!(
-            world.put_power("n01", target, Wishes::default()).unwrap(),
+            world
+                .put_power("n01", target, PowerOptions::default())
+                .unwrap(),
             None
         );
         assert_eq!(world.power_state("n01"), PowerState::On);
@@ -186,7 +189,7 @@ fn an_nmi_reaches_the_machine_once_and_its_crash_is_seen() {
     };
     world.run_for(secs(20));
     let refused = world
-        .put_power("n01", "inject nmi", Wishes::default())
+        .put_power("n01", "inject nmi", PowerOptions::default())
         .unwrap_err();
     assert!(
         matches!(refused, Refused::WrongState { .. }),
@@ -299,7 +302,7 @@ fn the_list_of_suites_is_not_waited_for_and_not_asked_for_without_end() {
     };
     asking(&mut world);
     let asked_at = world.now;
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_for(millis(300));
     let ordered = world.left.iter().filter(|left| left.order.is_some());
     let after = ordered.filter(|left| left.at >= asked_at).count();
@@ -463,7 +466,7 @@ fn what_a_full_disk_cannot_remember_is_not_begun() {
     world.run_for(secs(5));
     world.disk_full = Some("no space left on device");
     let refused = world
-        .put_power("n02", "power off", Wishes::default())
+        .put_power("n02", "power off", PowerOptions::default())
         .unwrap_err();
     assert!(matches!(refused, Refused::Store(_)), "{refused}");
     world.run_for(secs(20));
@@ -482,7 +485,7 @@ fn what_a_full_disk_cannot_remember_is_not_begun() {
     world.start();
     assert_eq!(world.state(running), State::Aborted, "remembered late");
     let task = world
-        .put_power("n02", "power off", Wishes::default())
+        .put_power("n02", "power off", PowerOptions::default())
         .unwrap()
         .unwrap();
     assert_eq!(world.run_task(task.id, secs(60)).state, State::Succeeded);
@@ -506,7 +509,7 @@ fn the_whole_journey_holds_at_thirty_percent_loss_over_many_seeds() {
         world.run_for(secs(20));
         let down = world.start_task("n01", Operation::SoftPowerOff, patience(120));
         let hung = world.start_task("n02", Operation::SoftReboot, patience(300));
-        let reset = world.start_task("n03", Operation::Reset, Wishes::default());
+        let reset = world.start_task("n03", Operation::Reset, PowerOptions::default());
         world.run_for(secs(25));
         world
             .control(hung, Control::Abort)
@@ -557,8 +560,8 @@ fn power_ons_keep_their_distance_over_a_crash_even_where_the_disk_was_slow() {
         world.bmc(name).order_by_somebody(ChassisOrder::Off, now);
     }
     world.run_for(secs(5));
-    let first = world.start_task("n01", Operation::PowerOn, Wishes::default());
-    let second = world.start_task("n02", Operation::PowerOn, Wishes::default());
+    let first = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
+    let second = world.start_task("n02", Operation::PowerOn, PowerOptions::default());
     world.commit_takes = secs(3);
     let end = world.now + secs(10);
     assert!(world.run_until(end, |world| world.executed("n01", ChassisOrder::On) == 1));

@@ -3,8 +3,9 @@
 
 mod world;
 
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Look, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::sim::ChassisOrder;
 use world::{World, millis, name, secs, who};
 
@@ -77,7 +78,7 @@ fn a_level_that_was_refused_for_a_moment_is_asked_for_again_before_an_order_that
     world.bmc("n01").forget_sessions();
     world.start();
     world.run_for(secs(2));
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     let view = world.run_task(task, secs(60));
     assert_eq!(view.state, State::Succeeded, "{view:#?}");
     assert!(!world.is_on("n01"));
@@ -88,7 +89,7 @@ fn a_session_that_lost_its_level_on_the_way_gets_it_back_and_the_pulse_is_carrie
     let mut world = World::new(5, 1);
     world.run_for(secs(2));
     world.bmc("n01").demote_sessions();
-    let task = world.start_task("n01", Operation::Reset, Wishes::default());
+    let task = world.start_task("n01", Operation::Reset, PowerOptions::default());
     let view = world.run_task(task, secs(90));
     assert_eq!(view.state, State::Succeeded, "{view:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Reset), 1);
@@ -102,7 +103,7 @@ fn no_order_that_changes_power_leaves_with_a_level_that_is_too_low() {
     world.bmc("n01").forget_sessions();
     world.start();
     world.run_for(secs(2));
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_for(secs(70));
     let view = world.task(task);
     assert_eq!(view.state, State::Failed, "{view:#?}");
@@ -159,7 +160,7 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
     let [old, new] = ["n01", "n99"].map(rackbmcd::sim::guid_of);
     let task = {
         world.mood("n01").os = rackbmcd::sim::OsMood::Hangs;
-        world.start_task("n01", Operation::SoftPowerOff, Wishes::default())
+        world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default())
     };
     world.run_for(secs(3));
     // Somebody swaps the BMCs' addresses.
@@ -170,7 +171,7 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
     let view = world.task(task);
     assert_eq!(view.state, State::Suspended, "{view:#?}");
     let left = world.executed("n01", ChassisOrder::Off);
-    let off = world.start_task("n02", Operation::PowerOff, Wishes::default());
+    let off = world.start_task("n02", Operation::PowerOff, PowerOptions::default());
     world.run_task(off, secs(60));
     let guids = world.bmc_change("n01").expect("told");
     assert_eq!((guids.was.into_bytes(), guids.is.into_bytes()), (old, new));

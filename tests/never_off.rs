@@ -2,16 +2,16 @@
 
 mod world;
 
-use rackbmcd::model::BatchNodeState;
+use rackbmcd::model::{BatchNodeState, PowerOptions};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, Refused, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, Refused};
 use rackbmcd::sim::ChassisOrder;
 use world::{World, batch_of, millis, secs, who};
 
 fn world(seed: u64, count: usize, on: bool) -> World {
     let mut world = World::new(seed, count);
     if !on {
-        let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         world.run_task(task, secs(60));
     }
     world.crash();
@@ -21,11 +21,15 @@ fn world(seed: u64, count: usize, on: bool) -> World {
     world
 }
 
-fn start(world: &mut World, operation: Operation, wishes: Wishes) -> Result<Answer, Refused> {
+fn start(
+    world: &mut World,
+    operation: Operation,
+    options: PowerOptions,
+) -> Result<Answer, Refused> {
     world.call(Call::Start {
         node: "n01".to_owned(),
         operation,
-        wishes,
+        options,
         who: who(),
     })
 }
@@ -33,17 +37,17 @@ fn start(world: &mut World, operation: Operation, wishes: Wishes) -> Result<Answ
 #[test]
 fn whatever_would_leave_it_off_is_refused_with_the_reason() {
     let mut world = world(1, 2, true);
-    let soon = Wishes {
+    let soon = PowerOptions {
         hard_after: Some(secs(5)),
-        ..Wishes::default()
+        ..PowerOptions::default()
     };
-    for (operation, wishes) in [
-        (Operation::PowerOff, Wishes::default()),
-        (Operation::SoftPowerOff, Wishes::default()),
+    for (operation, options) in [
+        (Operation::PowerOff, PowerOptions::default()),
+        (Operation::SoftPowerOff, PowerOptions::default()),
         (Operation::SoftPowerOff, soon.clone()),
         (Operation::SoftReboot, soon),
     ] {
-        let refused = start(&mut world, operation, wishes).expect_err("refused");
+        let refused = start(&mut world, operation, options).expect_err("refused");
         let said = refused.to_string();
         assert!(said.contains("power_off = false"), "{said}");
         let batch = world.call(Call::StartBatch {
@@ -74,7 +78,7 @@ fn a_reboot_is_one_power_cycle_and_switches_on_what_is_off() {
             planned.nodes[0].state.known(),
             Some(BatchNodeState::Task(_))
         ));
-        let task = world.start_task("n01", Operation::Reboot, Wishes::default());
+        let task = world.start_task("n01", Operation::Reboot, PowerOptions::default());
         let view = world.run_task(task, secs(120));
         assert_eq!(view.state, State::Succeeded, "{view:#?}");
         assert!(world.is_on("n01"));
@@ -93,7 +97,7 @@ fn its_cycle_is_sent_once_whatever_becomes_of_the_answer() {
             ..rackbmcd::sim::Conditions::default()
         };
         world.link("n01", lossy);
-        let task = world.start_task("n01", Operation::Reboot, Wishes::default());
+        let task = world.start_task("n01", Operation::Reboot, PowerOptions::default());
         world.run_task(task, secs(300));
         assert!(world.executed("n01", ChassisOrder::Cycle) <= 1, "{seed}");
     }
@@ -102,7 +106,7 @@ fn its_cycle_is_sent_once_whatever_becomes_of_the_answer() {
 #[test]
 fn a_rollback_that_would_switch_it_off_is_refused() {
     let mut world = world(3, 1, false);
-    let task = world.start_task("n01", Operation::PowerOn, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
     // Before anything left there is nothing to undo.
     let view = world.task(task);
     assert!(view.may_rollback, "{view:#?}");

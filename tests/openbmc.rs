@@ -2,8 +2,9 @@
 
 mod world;
 
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Call, Wishes};
+use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, Conditions, Ipmid, Mood};
 use std::time::Duration;
 use world::{World, millis, name, secs};
@@ -25,10 +26,10 @@ fn openbmc(seed: u64) -> World {
     world
 }
 
-fn wishes(timeout: Duration) -> Wishes {
-    Wishes {
+fn options(timeout: Duration) -> PowerOptions {
+    PowerOptions {
         timeout: Some(timeout),
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 
@@ -54,7 +55,7 @@ fn its_one_suite_is_found_behind_another_and_it_is_switched_over_a_slow_way() {
     world.start();
     world.run_for(secs(60));
     assert_eq!(world.node("n01").rackbmcd.bmc.cipher_suite, Some(17));
-    let task = world.start_task("n01", Operation::PowerOff, wishes(secs(60)));
+    let task = world.start_task("n01", Operation::PowerOff, options(secs(60)));
     let view = world.run_task(task, secs(61));
     assert_eq!(view.state, State::Succeeded, "{view:#?}");
 }
@@ -91,7 +92,7 @@ fn among_many_others_each_look_costs_a_session_and_everything_is_done() {
         world.start();
         world.run_for(secs(5));
         for (operation, on) in [(Operation::SoftPowerOff, false), (Operation::PowerOn, true)] {
-            let task = world.start_task("n01", operation, wishes(secs(90)));
+            let task = world.start_task("n01", operation, options(secs(90)));
             let view = world.run_task(task, secs(91));
             assert_eq!(view.state, State::Succeeded, "{others}: {view:#?}");
             assert_eq!(world.is_on("n01"), on);
@@ -109,7 +110,7 @@ fn an_ipmid_that_is_gone_for_a_while_is_waited_for_and_what_it_says_is_told() {
     world.run_for(secs(5));
     let reading = world.call(Call::FreshNode(name(0)));
     drop(reading);
-    let task = world.start_task("n01", Operation::PowerOff, wishes(secs(60)));
+    let task = world.start_task("n01", Operation::PowerOff, options(secs(60)));
     world.run_for(secs(20));
     world.mood("n01").openbmc.ipmid = Ipmid::Here;
     let view = world.run_task(task, secs(60));
@@ -123,7 +124,7 @@ fn an_ipmid_that_hangs_for_a_while_costs_no_second_pulse_and_fills_no_table() {
         let mut world = openbmc(5);
         world.start();
         world.run_for(secs(5));
-        let task = world.start_task("n01", Operation::SoftPowerOff, wishes(secs(120)));
+        let task = world.start_task("n01", Operation::SoftPowerOff, options(secs(120)));
         world.run_until(world.now + secs(5), |world| {
             world.executed("n01", ChassisOrder::Soft) == 1
         });

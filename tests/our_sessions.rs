@@ -3,8 +3,9 @@
 
 mod world;
 
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::Operation;
-use rackbmcd::rack::call::{Call, Wishes};
+use rackbmcd::rack::call::Call;
 use rackbmcd::sim::Conditions;
 use std::time::Duration;
 use world::{World, secs};
@@ -56,7 +57,7 @@ fn what_keeps_readings_waiting_is_said_and_a_task_does_not_wait_for_it() {
     drop(world.take_answer(call));
     let opens = |world: &mut World| world.bmc("n01").counters().open_requests;
     let before = opens(&mut world);
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_for(secs(35));
     assert!(opens(&mut world) > before, "{:#?}", world.task(task));
 }
@@ -66,7 +67,7 @@ fn a_life_that_has_just_ended_counts_as_one_session() {
     let mut world = forgetful_of_nothing(3);
     world.run_for(secs(100));
     world.start();
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_task(task, secs(9));
     assert_eq!(world.bmc("n01").open_sessions(), 1);
     world.crash();

@@ -3,8 +3,9 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::Order;
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Look, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::sim::ChassisOrder;
 use std::time::Duration;
 use world::{World, millis, secs, who};
@@ -78,7 +79,7 @@ fn a_bmc_that_needs_half_a_second_gets_half_of_that_as_a_rest() {
     assert!(pace_of(&mut world).contains("ms of rest after an answer, a share of its round trip"));
     // What acts does not wait for that: the answer under way, and its own.
     let asked = world.now;
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert!(world.run_until(asked + secs(5), |world| !world.is_on("n01")));
     assert!(world.now - asked < millis(2_200), "{:?}", world.now - asked);
     assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
@@ -90,7 +91,7 @@ fn a_busy_bmc_is_left_alone_between_two_commands() {
     world.mood("n01").busy_above = Some(2);
     let most = read_on_and_on(&mut world, secs(20));
     assert!(most <= 6, "{most} in a second");
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
     // One that says so to everything for a while is asked with growing pauses.
     read_on_and_on(&mut world, secs(5));
@@ -113,7 +114,7 @@ fn a_bmc_that_dies_above_five_commands_a_second_dies_once() {
     assert!(pace.contains("50 % of what is configured"), "{pace}");
     // Nor do tasks kill it, nor the next life of the daemon.
     for operation in [Operation::PowerOff, Operation::PowerOn, Operation::Reboot] {
-        let task = world.start_task("n01", operation, Wishes::default());
+        let task = world.start_task("n01", operation, PowerOptions::default());
         read_on_and_on(&mut world, secs(5));
         assert_eq!(world.run_task(task, secs(120)).state, State::Succeeded);
     }
@@ -140,7 +141,7 @@ fn a_bmc_that_died_of_the_looks_of_a_task_is_looked_at_less() {
     let mut world = rested(5);
     world.mood("n01").dies_above = Some(3);
     world.mood("n01").reset_takes = secs(5);
-    let task = world.start_task("n01", Operation::Cycle, Wishes::default());
+    let task = world.start_task("n01", Operation::Cycle, PowerOptions::default());
     read_on_and_on(&mut world, secs(10));
     world.run_task(task, secs(120));
     assert!(world.executed("n01", ChassisOrder::Cycle) <= 1);
@@ -158,7 +159,7 @@ fn log_ins_have_a_pace_of_their_own() {
     assert!(opened <= 18, "{opened} log-ins in a minute");
     // And a power off does not wait for them.
     let asked = world.now;
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     let off = world.run_until(asked + secs(20), |world| !world.is_on("n01"));
     assert!(off, "{:#?}", world.task(task));
 }
@@ -168,7 +169,7 @@ fn a_power_off_does_not_wait_behind_a_keep_alive_that_is_not_answered() {
     let mut world = rested(7);
     // A session that is kept alive: a task waits for an operating system.
     world.mood("n01").os = rackbmcd::sim::OsMood::Hangs;
-    let task = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(20));
     world
         .control(task, rackbmcd::power::Control::Abort)
@@ -177,7 +178,7 @@ fn a_power_off_does_not_wait_behind_a_keep_alive_that_is_not_answered() {
     world.mood("n01").deaf_until = Some(asked + millis(30));
     world.ask(Call::FreshNode("n01".into()));
     world.run_for(millis(31));
-    world.start_task("n01", Operation::PowerOff, Wishes::default());
+    world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert!(world.run_until(asked + secs(5), |world| !world.is_on("n01")));
     assert!(world.now - asked < millis(1_200), "{:?}", world.now - asked);
 }

@@ -3,8 +3,9 @@
 
 mod world;
 
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Look, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::sim::{ChassisOrder, Refusal};
 use world::{World, millis, secs};
 
@@ -15,10 +16,10 @@ const OPERATIONS: [Operation; 4] = [
     Operation::InjectNmi,
 ];
 
-fn wishes(seconds: u64) -> Wishes {
-    Wishes {
+fn options(seconds: u64) -> PowerOptions {
+    PowerOptions {
         timeout: Some(secs(seconds)),
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 
@@ -52,7 +53,7 @@ fn what_a_bmc_refuses_while_it_starts_is_done_when_it_has_started() {
             world.run_for(secs(3));
             let until = world.now + secs(3);
             world.mood("n01").not_ready = Some((until, code));
-            let task = world.start_task("n01", operation, wishes(60));
+            let task = world.start_task("n01", operation, options(60));
             let view = world.run_task(task, secs(80));
             assert_eq!(
                 view.state,
@@ -68,7 +69,7 @@ fn readings_that_are_refused_in_the_middle_of_a_task_do_not_end_it() {
     for code in [0xC1, 0xD4, 0xFF, 0xD2] {
         let mut world = World::new(2, 1);
         world.run_for(secs(3));
-        let task = world.start_task("n01", Operation::SoftPowerOff, wishes(40));
+        let task = world.start_task("n01", Operation::SoftPowerOff, options(40));
         world.run_until(world.now + secs(2), |world| {
             world.executed("n01", ChassisOrder::Soft) == 1
         });
@@ -84,12 +85,12 @@ fn one_refusal_takes_nothing_away_and_a_repeated_one_is_shown_and_still_tried() 
     let mut world = World::new(3, 1);
     world.run_for(secs(3));
     refuse(&mut world, ChassisOrder::Nmi, None);
-    let first = world.start_task("n01", Operation::InjectNmi, wishes(20));
+    let first = world.start_task("n01", Operation::InjectNmi, options(20));
     assert_eq!(world.run_task(first, secs(30)).state, State::Failed);
     assert_eq!(explained(&mut world, "not supported"), [""; 0]);
     world.run_for(secs(180));
     for _ in 0..2 {
-        let again = world.start_task("n01", Operation::InjectNmi, wishes(20));
+        let again = world.start_task("n01", Operation::InjectNmi, options(20));
         assert_eq!(world.run_task(again, secs(30)).state, State::Failed);
         world.run_for(secs(61));
     }
@@ -97,7 +98,7 @@ fn one_refusal_takes_nothing_away_and_a_repeated_one_is_shown_and_still_tried() 
     assert!(said[0].starts_with("inject nmi"), "{said:?}");
     // It is asked for all the same, and when it is carried out the belief is gone.
     refuse(&mut world, ChassisOrder::Nmi, Some(0));
-    let at_last = world.start_task("n01", Operation::InjectNmi, wishes(20));
+    let at_last = world.start_task("n01", Operation::InjectNmi, options(20));
     world.run_task(at_last, secs(90));
     assert_eq!(world.executed("n01", ChassisOrder::Nmi), 1);
     assert_eq!(explained(&mut world, "not supported"), [""; 0]);
@@ -108,12 +109,12 @@ fn a_believed_refusal_ends_a_task_at_once() {
     let mut world = World::new(4, 1);
     world.run_for(secs(3));
     refuse(&mut world, ChassisOrder::Soft, None);
-    let task = world.start_task("n01", Operation::SoftPowerOff, wishes(600));
+    let task = world.start_task("n01", Operation::SoftPowerOff, options(600));
     let view = world.run_task(task, secs(300));
     assert_eq!(view.state, State::Failed);
     assert!(world.now.since_start() < secs(100_000 + 200), "{view:#?}");
     let asked = world.now;
-    let again = world.start_task("n01", Operation::SoftPowerOff, wishes(600));
+    let again = world.start_task("n01", Operation::SoftPowerOff, options(600));
     let view = world.run_task(again, secs(300));
     assert!(world.now - asked < secs(2), "{view:#?}");
 }
@@ -122,14 +123,14 @@ fn a_believed_refusal_ends_a_task_at_once() {
 fn an_order_that_was_carried_out_once_is_never_called_missing() {
     let mut world = World::new(5, 1);
     world.run_for(secs(3));
-    let task = world.start_task("n01", Operation::Reset, wishes(60));
+    let task = world.start_task("n01", Operation::Reset, options(60));
     assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
     world.crash();
     world.start();
     world.run_for(secs(3));
     refuse(&mut world, ChassisOrder::Reset, None);
     for _ in 0..3 {
-        let task = world.start_task("n01", Operation::Reset, wishes(10));
+        let task = world.start_task("n01", Operation::Reset, options(10));
         assert_eq!(world.run_task(task, secs(30)).state, State::Failed);
         world.run_for(secs(150));
     }
@@ -144,7 +145,7 @@ fn a_bmc_that_is_not_available_or_was_silent_is_not_believed() {
         world.mood("n01").says_unavailable = !silent;
         refuse(&mut world, ChassisOrder::Cycle, None);
         for _ in 0..3 {
-            let task = world.start_task("n01", Operation::Cycle, wishes(10));
+            let task = world.start_task("n01", Operation::Cycle, options(10));
             assert_eq!(world.run_task(task, secs(30)).state, State::Failed);
             world.run_for(secs(100));
             if silent {
@@ -164,7 +165,7 @@ fn a_level_that_no_reason_is_given_for_is_tried_until_the_deadline() {
     world.run_for(secs(3));
     let until = world.now + secs(40);
     world.mood("n01").not_ready = Some((until, 0xFF));
-    let task = world.start_task("n01", Operation::PowerOff, wishes(60));
+    let task = world.start_task("n01", Operation::PowerOff, options(60));
     world.run_for(millis(500));
     let view = world.run_task(task, secs(61));
     assert_eq!(view.state, State::Succeeded, "{view:#?}");

@@ -3,11 +3,9 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{BootDevice, Order, Power, Reading, Route, Trouble};
-use rackbmcd::model::{Fact, HistoryKind, Severity};
+use rackbmcd::model::{Fact, HistoryEntry, HistoryKind, PowerOptions, Severity};
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{
-    Answer, BatchRequest, Call, CallId, HistoryEntry, Look, Refused, Wishes,
-};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, CallId, Look, Refused};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::settings::NodeSettings;
 use rackbmcd::sim::{ChassisOrder, Conditions};
@@ -88,7 +86,7 @@ fn a_node_that_comes_back_is_known_still_also_over_a_restart() {
     for crash in [false, true] {
         let mut world = World::new(102, 2);
         world.run_for(secs(70));
-        let task = world.start_task("n02", Operation::PowerOff, Wishes::default());
+        let task = world.start_task("n02", Operation::PowerOff, PowerOptions::default());
         world.run_task(task, secs(60));
         let learned = |world: &mut World| -> Vec<Fact> {
             let known = ["suite that works", "suites listed", "found out"];
@@ -120,7 +118,7 @@ fn what_is_known_of_a_node_that_stays_away_is_forgotten_with_its_history() {
     world.settings.history_keep = secs(4 * 3600);
     world.start();
     world.run_for(secs(70));
-    let task = world.start_task("n02", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n02", Operation::PowerOff, PowerOptions::default());
     world.run_task(task, secs(60));
     reload(&mut world, &[0]);
     let uuid = node(1).uuid.to_string();
@@ -505,7 +503,7 @@ fn a_bmc_is_not_given_another_address_under_a_task() {
     let mut world = slow_second(122);
     reload(&mut world, &[0, 1]);
     world.mood("n02").off_delay = secs(20);
-    let task = world.start_task("n02", Operation::SoftPowerOff, Wishes::default());
+    let task = world.start_task("n02", Operation::SoftPowerOff, PowerOptions::default());
     let settings = world.settings.clone();
     let refused = world.reload(settings, moved()).unwrap_err();
     assert!(

@@ -2,8 +2,9 @@
 
 mod world;
 
+use rackbmcd::model::{PowerOptions, TaskId};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{BatchRequest, Refused, TaskId, Wishes};
+use rackbmcd::rack::call::{BatchRequest, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs};
 
@@ -35,10 +36,10 @@ fn a_cycle_waits(seed: u64, further: std::time::Duration) -> (World, TaskId) {
     world.settings.power_on_stagger = secs(15);
     world.start();
     world.run_for(secs(20));
-    world.start_task("n01", Operation::PowerOn, Wishes::default());
+    world.start_task("n01", Operation::PowerOn, PowerOptions::default());
     let end = world.now + secs(10);
     assert!(world.run_until(end, |world| world.executed("n01", ChassisOrder::On) == 1));
-    let task = world.start_task("n02", Operation::Cycle, Wishes::default());
+    let task = world.start_task("n02", Operation::Cycle, PowerOptions::default());
     world.run_for(further);
     assert_eq!(world.executed("n02", ChassisOrder::Cycle), 0);
     (world, task)
@@ -68,7 +69,7 @@ fn a_cycle_that_waited_for_its_turn_is_known_not_to_have_left_and_goes_on() {
 fn a_cycle_that_is_stopped_while_it_is_written_down_is_known_not_to_have_left() {
     let mut world = World::new(81, 1);
     world.run_for(secs(3));
-    let task = world.start_task("n01", Operation::Cycle, Wishes::default());
+    let task = world.start_task("n01", Operation::Cycle, PowerOptions::default());
     world.commit_takes = millis(700);
     let end = world.now + secs(30);
     let issued = |world: &mut World| {
@@ -118,7 +119,7 @@ fn a_reboot_meets_a_full_disk(seed: u64) -> (World, TaskId) {
     let mut world = World::new(seed, 2);
     world.mood("n01").os = OsMood::ObeysAfter(secs(20));
     world.run_for(secs(3));
-    let task = world.start_task("n01", Operation::SoftReboot, Wishes::default());
+    let task = world.start_task("n01", Operation::SoftReboot, PowerOptions::default());
     world.run_for(secs(5));
     assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
     world.disk_full = Some("No space left on device");
@@ -130,7 +131,7 @@ fn a_reboot_meets_a_full_disk(seed: u64) -> (World, TaskId) {
     assert_eq!(world.executed("n01", ChassisOrder::On), 0);
     assert_eq!(world.state(task), State::Running);
     let refused = world
-        .put_power("n02", "power off", Wishes::default())
+        .put_power("n02", "power off", PowerOptions::default())
         .unwrap_err();
     assert!(refused.to_string().contains("No space left"), "{refused}");
     (world, task)
@@ -146,7 +147,7 @@ fn a_task_that_meets_a_full_disk_on_its_way_goes_on_when_there_is_room_again() {
     assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
     assert!(
         world
-            .put_power("n02", "power off", Wishes::default())
+            .put_power("n02", "power off", PowerOptions::default())
             .is_ok()
     );
 }
@@ -176,7 +177,7 @@ fn what_was_suspended_before_the_disk_was_full_is_suspended_in_the_next_life() {
     let mut world = World::new(85, 1);
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(3));
-    let task = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(5));
     world.control(task, Control::Suspend).unwrap();
     world.disk_full = Some("Read-only file system");
@@ -205,7 +206,7 @@ fn a_crash_at_every_step_of_the_journal_loses_no_task_and_repeats_no_pulse() {
             let mut world = World::new(90, 1);
             world.run_for(secs(3));
             let wanted = world.commits + step;
-            let task = world.start_task("n01", operation, Wishes::default());
+            let task = world.start_task("n01", operation, PowerOptions::default());
             let end = world.now + secs(600);
             let ended = |world: &mut World| world.state(task).is_end();
             world.run_until(end, |world| world.commits >= wanted);

@@ -2,16 +2,16 @@
 
 mod world;
 
+use rackbmcd::model::{PowerOptions, TaskId};
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{TaskId, Wishes};
 use rackbmcd::sim::{ChassisOrder, Conditions};
 use std::time::Duration;
 use world::{World, millis, secs};
 
-fn wishes(timeout: Duration) -> Wishes {
-    Wishes {
+fn options(timeout: Duration) -> PowerOptions {
+    PowerOptions {
         timeout: Some(timeout),
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 
@@ -34,7 +34,7 @@ fn bmcs_that_take_seconds_for_each_chassis_command_are_read_and_switched_in_one_
             (Operation::PowerOff, false),
             (Operation::PowerOn, true),
         ] {
-            let task = world.start_task("n01", operation, wishes(secs(120)));
+            let task = world.start_task("n01", operation, options(secs(120)));
             let view = world.run_task(task, secs(121));
             assert_eq!(view.state, State::Succeeded, "{seconds} s: {view:#?}");
             assert_eq!(world.is_on("n01"), on);
@@ -66,7 +66,7 @@ fn a_late_answer_to_a_pulse_says_that_it_arrived() {
         // Long enough to be seen.
         world.mood("n01").cycle_off_time = secs(20);
         world.run_for(secs(2));
-        let task = world.start_task("n01", operation, wishes(secs(120)));
+        let task = world.start_task("n01", operation, options(secs(120)));
         // It has the pulse, and answers that and what follows after six seconds: nothing before the pulse's time is over.
         while !pulse_left(&mut world, task) {
             world.run_for(millis(10));
@@ -107,7 +107,7 @@ fn a_bmc_that_comes_back_from_silence_is_found_within_three_seconds() {
         let back = world.now + secs(seconds);
         world.bmc("n01").forget_sessions();
         world.mood("n01").deaf_until = Some(back);
-        let task = world.start_task("n01", Operation::PowerOff, wishes(secs(25)));
+        let task = world.start_task("n01", Operation::PowerOff, options(secs(25)));
         world.run_until(back + secs(20), |world| !world.is_on("n01"));
         assert!(
             world.now < back + secs(4),

@@ -5,8 +5,9 @@ mod daemon;
 mod world;
 
 use daemon::{Bed, DAEMON};
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{BatchRequest, Wishes};
+use rackbmcd::rack::call::BatchRequest;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::fs;
 use std::process::Command;
@@ -67,7 +68,7 @@ fn a_way_back_out_of_a_copy_is_left_as_it_is() {
     let mut world = World::new(61, 1);
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(20));
-    let task = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(5));
     world.control(task, Control::Rollback).expect("it may");
     world.crash();
@@ -83,11 +84,11 @@ fn after_a_long_absence_nothing_begins_that_was_asked_for_before_it() {
         let mut world = World::new(62, 3);
         world.mood("n01").os = OsMood::Hangs;
         world.run_for(secs(20));
-        let wishes = Wishes {
+        let options = PowerOptions {
             timeout: Some(secs(1200)),
-            ..Wishes::default()
+            ..PowerOptions::default()
         };
-        let waits = world.start_task("n01", Operation::SoftPowerOff, wishes);
+        let waits = world.start_task("n01", Operation::SoftPowerOff, options);
         let batch = BatchRequest {
             stagger: secs(300),
             ..batch_of(&["n02", "n03"], Operation::Cycle)

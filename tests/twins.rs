@@ -4,9 +4,9 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Route};
-use rackbmcd::model::{Identity, Trouble};
+use rackbmcd::model::{Identity, PowerOptions, Trouble};
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Call, Refused, Wishes};
+use rackbmcd::rack::call::{Call, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::net::SocketAddr;
 use world::{World, address, name, node, secs, who};
@@ -33,7 +33,7 @@ fn start(world: &mut World, node: &str, operation: Operation) -> Result<(), Refu
     let call = Call::Start {
         node: node.to_owned(),
         operation,
-        wishes: Wishes::default(),
+        options: PowerOptions::default(),
         who: who(),
     };
     world.call(call).map(drop)
@@ -49,7 +49,7 @@ fn trouble(world: &mut World, node: &str) -> (Option<Trouble>, String) {
 fn a_name_that_leads_to_the_bmc_of_another_node_is_trouble_of_both() {
     let mut world = with_a_name(1, 2);
     world.mood("n01").os = OsMood::Hangs;
-    let soft = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let soft = world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(3));
     resolve(&mut world, 0);
     world.run_for(secs(3));

@@ -6,8 +6,9 @@ mod world;
 
 use daemon::{Bed, DAEMON, Keys, Said, plan};
 use rackbmcd::daemon::store::Store;
+use rackbmcd::model::{OnFailure, PowerOptions, TaskId};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Look, OnFailure, Refused, TaskId, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::sim::{ChassisOrder, Mood, OsMood};
 use std::process::Command;
@@ -34,12 +35,12 @@ fn restart_with(world: &mut World, table: Table, key: &str, value: &str) {
 #[track_caller]
 fn refusal(world: &mut World, node: &str) -> String {
     let operation = Operation::PowerOff;
-    let wishes = Wishes::default();
+    let options = PowerOptions::default();
     let node = node.to_owned();
     match world.call(Call::Start {
         node,
         operation,
-        wishes,
+        options,
         who: who(),
     }) {
         Err(refused @ Refused::Unreadable { .. }) => refused.to_string(),
@@ -49,16 +50,16 @@ fn refusal(world: &mut World, node: &str) -> String {
 
 #[track_caller]
 fn works(world: &mut World, node: &str) {
-    let task = world.start_task(node, Operation::PowerOff, Wishes::default());
+    let task = world.start_task(node, Operation::PowerOff, PowerOptions::default());
     let ended = world.run_task(task, secs(120));
     assert_eq!(ended.state, State::Succeeded, "{:?}", ended.outcome);
-    let task = world.start_task(node, Operation::PowerOn, Wishes::default());
+    let task = world.start_task(node, Operation::PowerOn, PowerOptions::default());
     assert_eq!(world.run_task(task, secs(120)).state, State::Succeeded);
 }
 
 fn hanging(world: &mut World, node: &str) -> TaskId {
     world.mood(node).os = OsMood::Hangs;
-    let task = world.start_task(node, Operation::SoftPowerOff, Wishes::default());
+    let task = world.start_task(node, Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(5));
     task
 }
@@ -288,7 +289,7 @@ fn a_pause_that_cannot_be_read_is_a_pause() {
         reason.contains("what the journal says of it cannot be read (invalid type"),
         "{reason}"
     );
-    let refused = world.put_power("n02", "power off", Wishes::default());
+    let refused = world.put_power("n02", "power off", PowerOptions::default());
     assert!(
         matches!(refused, Err(Refused::Paused { .. })),
         "{refused:?}"
@@ -313,7 +314,7 @@ fn a_pause_that_cannot_be_read_is_a_pause() {
 fn a_rollback_stands_still_beside_an_unreadable_entry_and_goes_on_without_it() {
     let mut world = World::new(8, 1);
     world.mood("n01").os = OsMood::ObeysAfter(secs(40));
-    let task = world.start_task("n01", Operation::SoftPowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(10));
     assert!(world.control(task, Control::Rollback).is_ok());
     world.run_for(millis(500));

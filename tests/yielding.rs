@@ -3,8 +3,9 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{BootDevice, Order};
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Call, CallId, Refused, Wishes};
+use rackbmcd::rack::call::{Call, CallId, Refused};
 use rackbmcd::rack::settings::Pace;
 use world::{World, millis, secs, who};
 
@@ -34,7 +35,7 @@ fn a_power_off_waits_for_no_more_than_one_command_of_a_long_reading() {
     read_log(&mut world, 250);
     world.run_for(secs(2));
     let asked = world.now;
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
     assert!(world.now - asked < millis(700), "{:?}", world.now - asked);
     assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
@@ -50,7 +51,7 @@ fn a_power_off_goes_beside_a_reading_that_is_not_answered() {
     world.mood("n01").deaf_until = Some(now + millis(40));
     world.run_for(millis(40));
     let asked = world.now;
-    world.start_task("n01", Operation::PowerOff, Wishes::default());
+    world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
     assert!(world.now - asked < millis(600), "{:?}", world.now - asked);
 }
@@ -67,7 +68,7 @@ fn a_crowd_of_readers_holds_nobody_up() {
         .count();
     assert_eq!(crowded, 30, "two of one user wait");
     let asked = world.now;
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
     assert!(world.now - asked < secs(1), "{:?}", world.now - asked);
     assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
@@ -124,7 +125,7 @@ fn a_power_off_does_not_wait_for_the_pace_of_an_order_that_is_carried_through() 
         });
         world.run_for(millis(5));
         let asked = world.now;
-        let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         assert!(world.run_until(asked + secs(4), |world| !world.is_on("n01")));
         assert!(world.now - asked < secs(3), "{:?}", world.now - asked);
         assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);

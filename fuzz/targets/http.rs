@@ -9,8 +9,7 @@ use rackbmcd::api::handle::{Daemon, Later};
 use rackbmcd::api::message::{JSON, Request, Response};
 
 use rackbmcd::entropy::Seeded;
-use rackbmcd::model::AuditPage;
-use rackbmcd::model::Limits;
+use rackbmcd::model::{AuditPage, Limits};
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::rights::Rights;

@@ -7,8 +7,8 @@
 
 use super::http::{Asker, World, check, request, send};
 use rackbmcd::api::access::{Grant, Peer, Policy, Subject};
-use rackbmcd::model::{Operation, PowerOptions};
-use rackbmcd::rack::call::{BatchRequest, Call, OnFailure, Who};
+use rackbmcd::model::{OnFailure, Operation, PowerOptions, Who};
+use rackbmcd::rack::call::{BatchRequest, Call};
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
 use serde_json::Value;
@@ -106,7 +106,7 @@ fn busy_world() -> World {
     let request = BatchRequest {
         operation: Operation::SoftPowerOff,
         nodes: vec!["r1n01".into(), "r1n02".into()],
-        wishes: PowerOptions::default(),
+        options: PowerOptions::default(),
         max_parallel: 0,
         stagger: Duration::ZERO,
         on_failure: OnFailure::Continue,

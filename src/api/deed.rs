@@ -72,16 +72,16 @@ pub fn deed(call: &Call) -> Option<Deed> {
 mod tests {
     use super::*;
     use crate::bmc::vocabulary::Order;
-    use crate::model::Operation;
+    use crate::model::{Operation, PowerOptions, Who};
     use crate::rack::call::Look;
-    use crate::rack::call::{PowerChange, Who, Wishes};
+    use crate::rack::call::PowerChange;
 
     #[test]
     fn a_change_is_told_with_its_node_and_a_look_is_none() {
         let call = Call::SetPower {
             node: "r1n01".into(),
             change: PowerChange::Start(Operation::SoftPowerOff),
-            wishes: Wishes::default(),
+            options: PowerOptions::default(),
             who: Who::default(),
         };
         let found = deed(&call).expect("a change");

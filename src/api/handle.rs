@@ -5,11 +5,11 @@
 
 use super::fault::Fault;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
-use crate::model::{AuditPage, BootDevice, Control, Operation, PowerOptions};
-use crate::rack::call::{
-    Answer, BatchId, BatchRequest, BatchView, Call, EventId, EventsView, Explanation, HealthView,
-    HistoryEntry, HoldView, Look, NodeView, PowerChange, Refused, Taken, TaskId, TaskView, Who,
+use crate::model::{
+    AuditPage, Batch, BatchId, BootDevice, Control, EventId, Events, Explanation, Health,
+    HistoryEntry, Hold, Node, Operation, PowerOptions, Task, TaskId, Who,
 };
+use crate::rack::call::{Answer, BatchRequest, Call, Look, PowerChange, Refused, Taken};
 use http::StatusCode;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -98,12 +98,12 @@ impl RackHandle {
     }
 
     /// Every node.
-    pub async fn nodes(&self) -> Asked<Vec<NodeView>> {
+    pub async fn nodes(&self) -> Asked<Vec<Node>> {
         self.ask(Call::Look(Look::Nodes)).await
     }
 
     /// One node.
-    pub async fn node(&self, ident: &str) -> Asked<NodeView> {
+    pub async fn node(&self, ident: &str) -> Asked<Node> {
         self.ask(Call::Look(Look::Node(ident.to_owned()))).await
     }
 
@@ -113,18 +113,18 @@ impl RackHandle {
     }
 
     /// One node, its power state read from the BMC now.
-    pub async fn fresh(&self, ident: &str) -> Asked<NodeView> {
+    pub async fn fresh(&self, ident: &str) -> Asked<Node> {
         self.ask(Call::FreshNode(ident.to_owned())).await
     }
 
     /// The same after forgetting failed log-ins and an open breaker.
-    pub async fn retry(&self, ident: &str) -> Asked<NodeView> {
+    pub async fn retry(&self, ident: &str) -> Asked<Node> {
         let (node, who) = (ident.to_owned(), self.who.clone());
         self.ask(Call::Retry { node, who }).await
     }
 
     /// The BMC that is there now shall be the node's.
-    pub async fn accept_bmc(&self, ident: &str, guid: uuid::Uuid) -> Asked<NodeView> {
+    pub async fn accept_bmc(&self, ident: &str, guid: uuid::Uuid) -> Asked<Node> {
         let (node, who) = (ident.to_owned(), self.who.clone());
         self.ask(Call::Accept { node, guid, who }).await
     }
@@ -144,11 +144,7 @@ impl RackHandle {
     }
 
     /// Takes a node into maintenance (`Some`, with or without a reason), or out of it.
-    pub async fn set_maintenance(
-        &self,
-        ident: &str,
-        hold: Option<Option<String>>,
-    ) -> Asked<NodeView> {
+    pub async fn set_maintenance(&self, ident: &str, hold: Option<Option<String>>) -> Asked<Node> {
         let (node, who) = (ident.to_owned(), self.who.clone());
         self.ask(Call::SetMaintenance { node, hold, who }).await
     }
@@ -158,12 +154,12 @@ impl RackHandle {
         &self,
         ident: &str,
         change: PowerChange,
-        wishes: PowerOptions,
+        options: PowerOptions,
     ) -> Asked<Option<Taken>> {
         self.ask(Call::SetPower {
             node: ident.to_owned(),
             change,
-            wishes,
+            options,
             who: self.who.clone(),
         })
         .await
@@ -174,25 +170,25 @@ impl RackHandle {
         &self,
         ident: &str,
         operation: Operation,
-        wishes: PowerOptions,
-    ) -> Asked<TaskView> {
+        options: PowerOptions,
+    ) -> Asked<Task> {
         self.ask(Call::Start {
             node: ident.to_owned(),
             operation,
-            wishes,
+            options,
             who: self.who.clone(),
         })
         .await
     }
 
     /// Injects an NMI; answered when the BMC has answered it.
-    pub async fn inject_nmi(&self, ident: &str) -> Asked<TaskView> {
+    pub async fn inject_nmi(&self, ident: &str) -> Asked<Task> {
         let (node, who) = (ident.to_owned(), self.who.clone());
         self.ask(Call::InjectNmi { node, who }).await
     }
 
     /// The tasks that are wanted, newest first.
-    pub async fn tasks(&self, wanted: TaskFilter) -> Asked<Vec<TaskView>> {
+    pub async fn tasks(&self, wanted: TaskFilter) -> Asked<Vec<Task>> {
         self.ask(Call::Look(Look::Tasks {
             node: wanted.node,
             batch: wanted.batch,
@@ -203,7 +199,7 @@ impl RackHandle {
     }
 
     /// One task.
-    pub async fn task(&self, task: TaskId) -> Asked<TaskView> {
+    pub async fn task(&self, task: TaskId) -> Asked<Task> {
         self.ask(Call::Look(Look::Task(task))).await
     }
 
@@ -213,7 +209,7 @@ impl RackHandle {
         task: TaskId,
         version: Option<u64>,
         wait: Duration,
-    ) -> Asked<TaskView> {
+    ) -> Asked<Task> {
         self.ask(Call::AwaitTask {
             task,
             version,
@@ -223,29 +219,29 @@ impl RackHandle {
     }
 
     /// Uses a control on a task.
-    pub async fn control(&self, task: TaskId, control: Control) -> Asked<TaskView> {
+    pub async fn control(&self, task: TaskId, control: Control) -> Asked<Task> {
         let who = self.who.clone();
         self.ask(Call::Control { task, control, who }).await
     }
 
     /// Starts a batch, or plans it.
-    pub async fn start_batch(&self, request: BatchRequest) -> Asked<BatchView> {
+    pub async fn start_batch(&self, request: BatchRequest) -> Asked<Batch> {
         let who = self.who.clone();
         self.ask(Call::StartBatch { request, who }).await
     }
 
     /// All batches, newest first.
-    pub async fn batches(&self) -> Asked<Vec<BatchView>> {
+    pub async fn batches(&self) -> Asked<Vec<Batch>> {
         self.ask(Call::Look(Look::Batches)).await
     }
 
     /// One batch.
-    pub async fn batch(&self, batch: BatchId) -> Asked<BatchView> {
+    pub async fn batch(&self, batch: BatchId) -> Asked<Batch> {
         self.ask(Call::Look(Look::Batch(batch))).await
     }
 
     /// One batch, once it has ended or after `wait`.
-    pub async fn await_batch(&self, batch: BatchId, wait: Duration) -> Asked<BatchView> {
+    pub async fn await_batch(&self, batch: BatchId, wait: Duration) -> Asked<Batch> {
         self.ask(Call::AwaitBatch { batch, wait }).await
     }
 
@@ -255,7 +251,7 @@ impl RackHandle {
         batch: BatchId,
         control: Control,
         nodes: Vec<String>,
-    ) -> Asked<BatchView> {
+    ) -> Asked<Batch> {
         self.ask(Call::ControlBatch {
             batch,
             control,
@@ -266,7 +262,7 @@ impl RackHandle {
     }
 
     /// The events that are wanted.
-    pub async fn events(&self, wanted: EventFilter) -> Asked<EventsView> {
+    pub async fn events(&self, wanted: EventFilter) -> Asked<Events> {
         self.ask(Call::Events {
             since: wanted.since,
             nodes: wanted.nodes,
@@ -277,24 +273,24 @@ impl RackHandle {
     }
 
     /// Suspends everything until released.
-    pub async fn pause(&self, reason: String) -> Asked<Option<HoldView>> {
+    pub async fn pause(&self, reason: String) -> Asked<Option<Hold>> {
         let who = self.who.clone();
         self.ask(Call::Pause { reason, who }).await
     }
 
     /// Ends the pause.
-    pub async fn release(&self) -> Asked<Option<HoldView>> {
+    pub async fn release(&self) -> Asked<Option<Hold>> {
         let who = self.who.clone();
         self.ask(Call::Release { who }).await
     }
 
     /// The pause that is on.
-    pub async fn pausing(&self) -> Asked<Option<HoldView>> {
+    pub async fn pausing(&self) -> Asked<Option<Hold>> {
         self.ask(Call::Look(Look::Pausing)).await
     }
 
     /// Figures about the daemon itself.
-    pub async fn health(&self) -> Asked<HealthView> {
+    pub async fn health(&self) -> Asked<Health> {
         self.ask(Call::Look(Look::Health)).await
     }
 
@@ -396,17 +392,17 @@ macro_rules! answers {
 }
 
 answers! {
-    Nodes holds Vec<NodeView>,
-    Node holds NodeView,
+    Nodes holds Vec<Node>,
+    Node holds Node,
     Taken holds Option<Taken>,
-    Task holds TaskView,
-    Tasks holds Vec<TaskView>,
-    Batch holds BatchView,
-    Batches holds Vec<BatchView>,
-    Events holds EventsView,
-    Pausing holds Option<HoldView>,
+    Task holds Task,
+    Tasks holds Vec<Task>,
+    Batch holds Batch,
+    Batches holds Vec<Batch>,
+    Events holds Events,
+    Pausing holds Option<Hold>,
     Reading holds Reading,
     Explanation holds Box<Explanation>,
     History holds Vec<HistoryEntry>,
-    Health holds HealthView,
+    Health holds Health,
 }

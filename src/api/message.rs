@@ -3,8 +3,7 @@
 
 use super::access::Peer;
 use super::fault::Fault;
-use crate::model::ErrorKind;
-use crate::model::{REASON_LIMIT, is_hidden};
+use crate::model::{ErrorKind, REASON_LIMIT, is_hidden};
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -7,8 +7,7 @@
 use super::store::{Store, StoreError};
 use crate::api::audit::{Breach, Chain, hash};
 use crate::api::serve::Audit;
-use crate::model::{AuditHead, AuditPage};
-use crate::rack::call::Who;
+use crate::model::{AuditHead, AuditPage, Who};
 use crate::rack::record::{Table, Write};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};

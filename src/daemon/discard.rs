@@ -5,7 +5,7 @@ use super::audit::Trail;
 use super::clock::Clock;
 use super::store::{Store, StoreError};
 use crate::api::serve::Audit;
-use crate::rack::call::Who;
+use crate::model::Who;
 use crate::rack::record::{Table, Write};
 use crate::rack::stored;
 use nix::unistd::{Gid, Uid, User, getpid};

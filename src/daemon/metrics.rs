@@ -1,7 +1,6 @@
 //! The text of `/metrics` (OpenMetrics), made from what the daemon knows already: a scrape never touches a BMC.
 
-use crate::model::{Chassis, Light, Power, Trouble, Word};
-use crate::rack::call::{HealthView, NodeView, PowerState};
+use crate::model::{Chassis, Health, Light, Node, Power, PowerState, Trouble, Word};
 use crate::rack::{Counters, Durations, Figures};
 use crate::time::WallTime;
 use prometheus_client::collector::Collector;
@@ -15,8 +14,8 @@ use std::collections::BTreeSet;
 /// Everything that one scrape shows.
 #[derive(Clone, Debug)]
 pub(super) struct Snapshot {
-    pub(super) health: HealthView,
-    pub(super) nodes: Vec<NodeView>,
+    pub(super) health: Health,
+    pub(super) nodes: Vec<Node>,
     pub(super) counters: Counters,
     pub(super) figures: Figures,
     pub(super) sockets: usize,
@@ -258,13 +257,13 @@ impl Snapshot {
     }
 
     fn encode_nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
-        let label = |node: &NodeView| {
+        let label = |node: &Node| {
             [
                 ("node", node.name.clone()),
                 ("rack", node.rackbmcd.rack.clone()),
             ]
         };
-        let power = |node: &NodeView| match node.power_state {
+        let power = |node: &Node| match node.power_state {
             PowerState::On => Some(1i64),
             PowerState::Off => Some(0),
             // What the last operation left open may have been read since.
@@ -287,7 +286,7 @@ impl Snapshot {
             None,
             &powers,
         )?;
-        let mut flag = |name, help, is: fn(&NodeView) -> bool| {
+        let mut flag = |name, help, is: fn(&Node) -> bool| {
             let values: Vec<_> = self
                 .nodes
                 .iter()
@@ -525,9 +524,9 @@ mod tests {
         counters.tasks.insert(("power on", "succeeded"), took);
         counters.refusals.insert(0xc1, 2);
         Snapshot {
-            health: HealthView {
+            health: Health {
                 rack: "r1".into(),
-                ..HealthView::default()
+                ..Health::default()
             },
             nodes: Vec::new(),
             counters,

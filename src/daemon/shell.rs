@@ -19,9 +19,9 @@ use crate::api::serve::{
 use crate::config::Tls;
 use crate::config::{ApiSettings, Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
-use crate::model::AuditPage;
+use crate::model::{AuditPage, Health};
 use crate::rack::Rack;
-use crate::rack::call::{Answer, CallId, HealthView, Refused};
+use crate::rack::call::{Answer, CallId, Refused};
 use crate::rack::record::{Stretch, Table, Write};
 use crate::rack::rights::Role;
 use crate::time::Instant;
@@ -537,8 +537,8 @@ impl Shell {
         }
     }
 
-    fn with_disk(&self, health: HealthView) -> HealthView {
-        HealthView {
+    fn with_disk(&self, health: Health) -> Health {
+        Health {
             configuration_refused: self.on_disk.refused().cloned(),
             ..health
         }

@@ -2,15 +2,15 @@
 //!
 //! A batch says which of its tasks may begin and how it stands; the tasks themselves are in `tasks`.
 
-use super::call::{
-    BatchId, BatchNodeView, BatchRequest, BatchView, OnFailure, Refused, TaskId, Who,
-};
+use super::call::{BatchRequest, Refused};
 use super::inventory::{Inventory, NodeId};
 use super::settings::RackSettings;
 use super::start;
 use super::stored;
 use super::task::Task;
-use crate::model::{BatchNodeState, BatchState, Prospect, Words};
+use crate::model::{
+    self, BatchId, BatchNodeState, BatchState, OnFailure, Prospect, TaskId, Who, Words,
+};
 use crate::power::{Operation, State};
 use crate::time::{Instant, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,7 +126,7 @@ impl Batch {
     /// Whether the same request began it.
     pub(super) fn is_again(&self, request: &BatchRequest, who: &Who) -> bool {
         request.operation == self.record.operation
-            && start::is_again(&self.record.requested_by, &request.wishes, who)
+            && start::is_again(&self.record.requested_by, &request.options, who)
     }
 
     /// What the journal keeps of it.
@@ -249,7 +249,7 @@ impl Batch {
         &self,
         rack: &str,
         task: impl Fn(TaskId) -> Option<&'a Task>,
-    ) -> BatchView {
+    ) -> model::Batch {
         let record = &self.record;
         let mut counts = BTreeMap::new();
         let mut suspended = true;
@@ -263,7 +263,7 @@ impl Batch {
             suspended &= task
                 .filter(|task| task.is_active())
                 .is_none_or(|task| task.state() == State::Suspended);
-            nodes.push(BatchNodeView {
+            nodes.push(model::BatchNode {
                 node: member.node.clone(),
                 task: Some(member.task),
                 state: state.into(),
@@ -280,11 +280,11 @@ impl Batch {
         for LeftOut { node, why } in &record.left_out {
             let state = BatchNodeState::Found(Prospect::Busy);
             *counts.entry(state.word().to_owned()).or_insert(0) += 1;
-            nodes.push(BatchNodeView {
+            nodes.push(model::BatchNode {
                 node: node.clone(),
                 state: state.into(),
                 note: Some(why.clone()),
-                ..BatchNodeView::default()
+                ..model::BatchNode::default()
             });
         }
         let state = match (record.ended_at, record.stopped) {
@@ -293,7 +293,7 @@ impl Batch {
             (None, false) if suspended => BatchState::Suspended,
             (None, false) => BatchState::Running,
         };
-        BatchView {
+        model::Batch {
             id: record.id,
             version: self.version,
             rack: rack.to_owned(),
@@ -384,7 +384,7 @@ mod tests {
         BatchRequest {
             operation,
             nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
-            wishes: super::super::call::Wishes::default(),
+            options: crate::model::PowerOptions::default(),
             max_parallel: 0,
             stagger: Duration::ZERO,
             on_failure: OnFailure::Continue,

@@ -4,23 +4,18 @@
 //! Views are snapshots: plain data, complete, with ages and calendar times already worked out.
 
 use crate::bmc::vocabulary::{Delivery, Order, Trouble};
-use crate::model::Role;
+use crate::model::{
+    self, BatchId, EventId, Explanation, HistoryEntry, OnFailure, PowerOptions, Role, TaskId, Who,
+};
 use crate::power::{Control, Operation};
 use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;
 
-pub use crate::model::{
-    Batch as BatchView, BatchId, BatchNode as BatchNodeView, ControlUse as ControlView,
-    Event as EventView, EventId, Events as EventsView, Explanation, Health as HealthView,
-    HistoryEntry, Hold as HoldView, Node as NodeView, OnFailure, OrderUse as OrderView,
-    PowerOptions as Wishes, PowerReading as ReadingView, PowerState, Task as TaskView, TaskId,
-    TaskState, UnreadableEntry as UnreadableView, Who,
-};
-
 /// What one call is known by, chosen by whoever makes it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(pub u64);
+
 /// A change of a node's power as Ironic asks for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PowerChange {
@@ -47,7 +42,7 @@ pub struct BatchRequest {
     /// Names or uuids of nodes; never empty (rule 7).
     pub nodes: Vec<String>,
     /// How.
-    pub wishes: Wishes,
+    pub options: PowerOptions,
     /// How many nodes at once; 0 is as many as the rack allows.
     pub max_parallel: u32,
     /// Time between the starts of two nodes.
@@ -74,7 +69,7 @@ pub enum Call {
         /// What is wanted.
         change: PowerChange,
         /// Patience.
-        wishes: Wishes,
+        options: PowerOptions,
         /// Who asks.
         who: Who,
     },
@@ -85,7 +80,7 @@ pub enum Call {
         /// What.
         operation: Operation,
         /// How.
-        wishes: Wishes,
+        options: PowerOptions,
         /// Who asks.
         who: Who,
     },
@@ -254,23 +249,23 @@ pub struct Taken {
 )]
 pub enum Answer {
     /// To `Nodes`.
-    Nodes(Vec<NodeView>),
+    Nodes(Vec<model::Node>),
     /// To `Node`, `FreshNode`, `SetMaintenance`, `Retry`, `Accept`.
-    Node(NodeView),
+    Node(model::Node),
     /// To `SetPower`: taken. The task that it started or aborted, `None` where there was nothing to abort.
     Taken(Option<Taken>),
     /// To `Start`, `Control`, `Task`, `AwaitTask`, `InjectNmi`.
-    Task(TaskView),
+    Task(model::Task),
     /// To `Tasks`.
-    Tasks(Vec<TaskView>),
+    Tasks(Vec<model::Task>),
     /// To `StartBatch`, `Batch`, `AwaitBatch`, `ControlBatch`.
-    Batch(BatchView),
+    Batch(model::Batch),
     /// To `Batches`.
-    Batches(Vec<BatchView>),
+    Batches(Vec<model::Batch>),
     /// To `Events`.
-    Events(EventsView),
+    Events(model::Events),
     /// To `Pause`, `Release`, `Pausing`.
-    Pausing(Option<HoldView>),
+    Pausing(Option<model::Hold>),
     /// To `Order`.
     Reading(crate::bmc::vocabulary::Reading),
     /// To `Explain`.
@@ -278,7 +273,7 @@ pub enum Answer {
     /// To `History`.
     History(Vec<HistoryEntry>),
     /// To `Health`.
-    Health(HealthView),
+    Health(model::Health),
 }
 
 /// Why a call was not done. The HTTP status is chosen in `api`.
@@ -375,7 +370,7 @@ pub enum Refused {
         /// Why, and what is still possible.
         why: String,
         /// The task as it is.
-        task: Box<TaskView>,
+        task: Box<model::Task>,
     },
     /// A control on a batch, or on members of it, of which nothing is under way any more.
     #[error("{why}")]

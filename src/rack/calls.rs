@@ -3,9 +3,7 @@
 //! The first step of each, put together from the parts; what follows from it is `turn`'s.
 
 use super::batch::{self, Batch, Member};
-use super::call::{
-    Answer, BatchId, BatchRequest, Call, CallId, PowerChange, Refused, TaskId, Who, Wishes,
-};
+use super::call::{Answer, BatchRequest, Call, CallId, PowerChange, Refused};
 use super::clock::Moment;
 use super::inventory::NodeId;
 use super::ledger::{Open, Owner, Parked, Reply};
@@ -17,7 +15,7 @@ use super::task::NMI_ANSWER;
 use super::waits::{self, Awaited};
 use super::{Rack, holds, look, orders, quarantine, reload, side};
 use crate::bmc::vocabulary::{Delivery, Order};
-use crate::model::{EventKind, OnBusy};
+use crate::model::{self, BatchId, EventKind, OnBusy, TaskId, Who};
 use crate::power::{Control, Operation};
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -35,10 +33,10 @@ impl Rack {
             Call::SetPower {
                 node,
                 change: PowerChange::Start(operation),
-                wishes,
+                options,
                 who,
             } => {
-                let task = self.start(&node, operation, &wishes, &who, at)?;
+                let task = self.start(&node, operation, &options, &who, at)?;
                 self.admit(task, id, Reply::Taken(task), at);
             }
             Call::SetPower {
@@ -50,10 +48,10 @@ impl Rack {
             Call::Start {
                 node,
                 operation,
-                wishes,
+                options,
                 who,
             } => {
-                let task = self.start(&node, operation, &wishes, &who, at)?;
+                let task = self.start(&node, operation, &options, &who, at)?;
                 self.admit(task, id, Reply::Task(task), at);
             }
             Call::InjectNmi { node, who } => self.inject_nmi(id, &node, &who, at)?,
@@ -205,7 +203,13 @@ impl Rack {
         who: &Who,
         at: Moment,
     ) -> Result<(), Refused> {
-        let id = self.start(ident, Operation::InjectNmi, &Wishes::default(), who, at)?;
+        let id = self.start(
+            ident,
+            Operation::InjectNmi,
+            &model::PowerOptions::default(),
+            who,
+            at,
+        )?;
         if let Some(task) = self.tasks.get_mut(id) {
             task.nmi_call = Some((call, at.now + NMI_ANSWER));
             if let Some(node) = task.node {
@@ -220,22 +224,24 @@ impl Rack {
         &mut self,
         ident: &str,
         operation: Operation,
-        wishes: &Wishes,
+        options: &model::PowerOptions,
         who: &Who,
         at: Moment,
     ) -> Result<TaskId, Refused> {
         let (id, node) = self.inventory.find(ident)?;
-        if let Some(task) = start::again(node, operation, wishes, who, &self.tasks) {
+        if let Some(task) = start::again(node, operation, options, who, &self.tasks) {
             return Ok(task);
         }
-        match start::check(node, operation, wishes, &self.snapshot(at)) {
-            Err(Refused::Locked { task, .. }) if wishes.on_busy == OnBusy::Skip => return Ok(task),
+        match start::check(node, operation, options, &self.snapshot(at)) {
+            Err(Refused::Locked { task, .. }) if options.on_busy == OnBusy::Skip => {
+                return Ok(task);
+            }
             checked => checked?,
         }
-        start::check_patience(wishes, self.settings.longest_timeout)?;
+        start::check_patience(options, self.settings.longest_timeout)?;
         let request = Request {
             operation,
-            wishes,
+            options,
             who,
             batch: None,
             took_over: None,
@@ -327,7 +333,7 @@ impl Rack {
     ) -> Result<(), Refused> {
         let members = batch::members(&request, &self.inventory, &self.settings)?;
         let longest = self.settings.longest_timeout;
-        start::check_patience(&request.wishes, longest)?;
+        start::check_patience(&request.options, longest)?;
         start::check_time("stagger", Some(request.stagger), longest)?;
         if request.dry_run {
             self.plans
@@ -344,7 +350,7 @@ impl Rack {
             return Ok(());
         }
         let rack = self.snapshot(at);
-        let left_out = start::check_members(&members, request.operation, &request.wishes, &rack)?;
+        let left_out = start::check_members(&members, request.operation, &request.options, &rack)?;
         let id = self.tasks.make_id(at.wall, &mut *self.entropy);
         let mut made = Vec::new();
         for (node, rank) in members {
@@ -354,7 +360,7 @@ impl Rack {
             }
             let request = Request {
                 operation: request.operation,
-                wishes: &request.wishes,
+                options: &request.options,
                 who: &who,
                 batch: Some(id),
                 took_over: None,

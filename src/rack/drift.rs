@@ -2,13 +2,12 @@
 //!
 //! Whoever brings a reading drives this: a sync, a caller's look, a dry run, a task. Nothing is ever "corrected".
 
-use super::call::{HistoryEntry, TaskId};
 use super::clock::Moment;
 use super::history::entry;
 use super::node::{Effect, Node};
 use super::task::Task;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
-use crate::model::HistoryKind;
+use crate::model::{HistoryEntry, HistoryKind, TaskId};
 use crate::power::{self, Earlier, Operation, State, take_effect};
 use crate::time::WallTime;
 use std::time::Duration;

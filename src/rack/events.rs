@@ -1,8 +1,7 @@
 //! The stream of events: numbered, kept for a while, resumable, and never silently lossy.
 
-use super::call::{EventId, EventView, EventsView, PowerState, TaskView};
 use super::node::Node;
-use crate::model::{EventKind, TaskNews};
+use crate::model::{self, EventId, EventKind, PowerState, TaskNews};
 use crate::time::WallTime;
 use std::collections::VecDeque;
 
@@ -11,7 +10,7 @@ use std::collections::VecDeque;
 pub(super) struct Events {
     epoch: u64,
     next: u64,
-    kept: VecDeque<EventView>,
+    kept: VecDeque<model::Event>,
     /// How much memory those take, about.
     bytes: usize,
 }
@@ -48,7 +47,7 @@ impl Happening {
         }
     }
 
-    pub(super) fn of_task(task: TaskView, text: String) -> Self {
+    pub(super) fn of_task(task: model::Task, text: String) -> Self {
         Happening {
             kind: EventKind::Task,
             node: Some(task.node.clone()),
@@ -83,7 +82,7 @@ impl Events {
             sequence: self.next,
         };
         self.next += 1;
-        let event = EventView {
+        let event = model::Event {
             id,
             at,
             kind: kind.into(),
@@ -116,23 +115,23 @@ impl Events {
         since: EventId,
         nodes: &[String],
         limit: usize,
-    ) -> Option<EventsView> {
+    ) -> Option<model::Events> {
         let oldest = self.next - self.kept.len() as u64;
         if since.epoch != self.epoch
             || since.sequence.saturating_add(1) < oldest
             || since.sequence >= self.next
         {
-            return Some(EventsView {
+            return Some(model::Events {
                 events: Vec::new(),
                 next: self.position(),
                 reset: true,
             });
         }
-        let wanted = |event: &&EventView| {
+        let wanted = |event: &&model::Event| {
             nodes.is_empty() || event.node.as_ref().is_none_or(|node| nodes.contains(node))
         };
         let from = (since.sequence + 1 - oldest) as usize;
-        let events: Vec<EventView> = self
+        let events: Vec<model::Event> = self
             .kept
             .iter()
             .skip(from)
@@ -141,7 +140,7 @@ impl Events {
             .cloned()
             .collect();
         let next = events.last()?.id;
-        Some(EventsView {
+        Some(model::Events {
             events,
             next,
             reset: false,
@@ -150,12 +149,12 @@ impl Events {
 }
 
 /// How much memory an event takes, about.
-fn bytes_of(event: &EventView) -> usize {
+fn bytes_of(event: &model::Event) -> usize {
     let texts = event.text.len() + event.node.as_ref().map_or(0, String::len);
     let of_task = |task: &TaskNews| {
         size_of::<TaskNews>() + task.phase.len() + task.outcome.as_ref().map_or(0, String::len)
     };
-    size_of::<EventView>() + texts + event.task.as_deref().map_or(0, of_task)
+    size_of::<model::Event>() + texts + event.task.as_deref().map_or(0, of_task)
 }
 
 /// Events that are kept: some hours of a busy rack.

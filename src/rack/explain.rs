@@ -1,11 +1,10 @@
 //! Everything that is known of a node's BMC, and where it comes from: `rackbmc explain`.
 
-use super::call::Explanation;
 use super::clock::Moment;
 use super::node::Node;
 use super::views::Snapshot;
 use crate::bmc::PresenceAnswer;
-use crate::model::{Fact, Failure};
+use crate::model::{Explanation, Fact, Failure};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
 

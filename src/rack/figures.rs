@@ -1,10 +1,9 @@
 //! Figures for the metrics: what only grows, and how things stand at the moment of a scrape.
 
-use super::call::HistoryEntry;
 use super::clock::Moment;
 use super::task::Task;
 use crate::bmc::vocabulary::Report;
-use crate::model::{Chassis, HistoryKind};
+use crate::model::{Chassis, HistoryEntry, HistoryKind};
 use crate::power::State;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,10 +3,11 @@
 //! Knows no tasks and no nodes. Only what draws inrush current is kept back by place and distance: its orders wait here
 //! before they are written down, and their first datagrams before they leave.
 
-use super::call::{HoldView, Refused, TaskId};
+use super::call::Refused;
 use super::settings::{MaintenancePolicy, RackSettings};
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::{Order, OrderId};
+use crate::model::{self, TaskId};
 use crate::time::Instant;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub(super) struct Gate {
 /// The rack-wide hold, and the tasks that it brought to a stand.
 #[derive(Clone, Debug)]
 pub(super) struct Pause {
-    pub(super) hold: HoldView,
+    pub(super) hold: model::Hold,
     pub(super) tasks: BTreeSet<TaskId>,
 }
 

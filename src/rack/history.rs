@@ -3,13 +3,13 @@
 //! The entries stay on the disk and are asked for when somebody wants to read them. All that is kept here is which
 //! numbers a node's entries have: they follow one another without a gap, so that the oldest is forgotten unread.
 
-use super::call::{Answer, CallId, HistoryEntry, Refused};
+use super::call::{Answer, CallId, Refused};
 use super::clock::Moment;
 use super::ledger::Ledger;
 use super::record::{End, Stretch, Table};
 use super::settings::RackSettings;
 use super::stored;
-use crate::model::{HistoryKind, Severity};
+use crate::model::{HistoryEntry, HistoryKind, Severity};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

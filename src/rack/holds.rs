@@ -2,7 +2,7 @@
 //!
 //! What a hold keeps from beginning is `schedule`'s.
 
-use super::call::{HistoryEntry, HoldView, Refused, TaskId, Who};
+use super::call::Refused;
 use super::clock::Moment;
 use super::gate::{Gate, Pause};
 use super::history::entry;
@@ -14,7 +14,7 @@ use super::side;
 use super::stored;
 use super::tasks::Tasks;
 use crate::bmc::vocabulary::Delivery;
-use crate::model::HistoryKind;
+use crate::model::{self, HistoryEntry, HistoryKind, TaskId, Who};
 use crate::power::State;
 
 impl Node {
@@ -35,7 +35,7 @@ impl Node {
             }
             None => "maintenance ended".to_owned(),
         };
-        self.memory.maintenance = hold.map(|reason| HoldView {
+        self.memory.maintenance = hold.map(|reason| model::Hold {
             reason,
             by: who.name.clone(),
             since: at.wall,
@@ -84,7 +84,7 @@ impl Gate {
     pub(super) fn take_pause(&mut self, reason: String, who: &Who, at: Moment) -> (Pause, String) {
         let text = format!("paused by {}: {reason}", who.name);
         log::warn!("the rack is {text}");
-        let hold = HoldView {
+        let hold = model::Hold {
             reason: Some(reason),
             by: who.name.clone(),
             since: at.wall,

@@ -2,13 +2,13 @@
 //! them, and those that two nodes have, until the configuration or a name says otherwise. It is told, and tasks of such
 //! nodes stand still. `bmc` compares the GUIDs of one BMC, `inventory` those of several.
 
-use super::call::{Refused, TaskId, Who};
+use super::call::Refused;
 use super::clock::Moment;
 use super::history::entry;
 use super::inventory::{Inventory, NodeId, Shared};
 use super::node::{Effect, Node};
 use super::tasks::Tasks;
-use crate::model::{HistoryKind, Identity};
+use crate::model::{HistoryKind, Identity, TaskId, Who};
 use crate::power::State;
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@
 //! Every order enters here, is handed to its BMC in [`Ledger::submit`] and nowhere else, and ends with its report or in
 //! [`Ledger::withdraw`]. The journal is here too: what has to be written down before an order leaves is put down first.
 
-use super::call::{BatchId, CallId, TaskId};
+use super::call::CallId;
 use super::clock::{Alive, Moment};
 use super::gate::Gate;
 use super::inventory::NodeId;
@@ -16,6 +16,7 @@ use super::stored;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId};
 use crate::bmc::{Bmc, Purpose};
 use crate::entropy::Entropy;
+use crate::model::{BatchId, TaskId};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,12 +1,13 @@
 //! What single calls mean: those that only look, and what others find when they look for their task.
 
-use super::call::{Answer, BatchId, Look, Refused, TaskId};
+use super::call::{Answer, Look, Refused};
 use super::gate::Gate;
 use super::inventory::Inventory;
 use super::node::Node;
 use super::task::Task;
 use super::tasks::Tasks;
 use super::views::Snapshot;
+use crate::model::{BatchId, TaskId};
 use crate::power::{self, Control, Operation, Target};
 
 /// The answer to what only looks.

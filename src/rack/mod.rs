@@ -76,10 +76,10 @@ mod waits;
 use crate::bmc::vocabulary::OrderId;
 use crate::bmc::{LocalPort, Outgoing};
 use crate::entropy::Entropy;
-use crate::model::EventKind;
+use crate::model::{EventKind, Health, Node, TaskId, Who};
 use crate::power::{Control, State};
 use crate::time::{Instant, WallTime};
-use call::{Answer, Call, CallId, HealthView, NodeView, Refused, TaskId, Who};
+use call::{Answer, Call, CallId, Refused};
 pub use clock::Birth;
 use clock::{Clock, Moment};
 pub use figures::{Counters, Durations, Figures};
@@ -597,12 +597,12 @@ impl Rack {
     }
 
     /// All nodes as they are shown.
-    pub fn nodes(&self, now: Instant) -> Vec<NodeView> {
+    pub fn nodes(&self, now: Instant) -> Vec<Node> {
         self.snapshot(self.at(now)).nodes()
     }
 
     /// Figures about the daemon itself.
-    pub fn health(&self, now: Instant) -> HealthView {
+    pub fn health(&self, now: Instant) -> Health {
         self.snapshot(self.at(now)).health()
     }
 

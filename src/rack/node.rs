@@ -1,8 +1,6 @@
 //! One node: its BMC, what was read of it, what is shown of it, and what the journal keeps of it.
 
-use super::call::{
-    CallId, HistoryEntry, HoldView, NodeView, PowerState, ReadingView, Refused, TaskId,
-};
+use super::call::{CallId, Refused};
 use super::clock::Moment;
 use super::drift::Late;
 use super::gate::Gate;
@@ -16,7 +14,10 @@ use super::task::Task;
 use super::tasks::Tasks;
 use crate::bmc::vocabulary::{OrderId, Power};
 use crate::bmc::{self, Bmc, Knowledge};
-use crate::model::{BmcHealth, BmcSummary, Lack, LackReason, NodeDetail, Operation, Word};
+use crate::model::{
+    self, BmcHealth, BmcSummary, HistoryEntry, Lack, LackReason, NodeDetail, Operation, PowerState,
+    TaskId, Word,
+};
 use crate::power::{self, State, Target};
 use crate::time::{Instant, WallTime};
 use std::net::SocketAddr;
@@ -77,7 +78,7 @@ pub(super) struct Memory {
     pub(super) updated_at: Option<WallTime>,
     pub(super) shown: PowerState,
     pub(super) last_error: Option<String>,
-    pub(super) maintenance: Option<HoldView>,
+    pub(super) maintenance: Option<model::Hold>,
     /// The task that the maintenance keeps from beginning.
     pub(super) suspended: Option<TaskId>,
     pub(super) fault: Option<String>,
@@ -167,7 +168,7 @@ impl Node {
     }
 
     /// The maintenance that keeps power orders from it, by the policy.
-    pub(super) fn maintenance_block(&self, gate: &Gate) -> Option<&HoldView> {
+    pub(super) fn maintenance_block(&self, gate: &Gate) -> Option<&model::Hold> {
         let hold = self.memory.maintenance.as_ref();
         hold.filter(|_| gate.maintenance_blocks())
     }
@@ -310,9 +311,9 @@ impl Node {
         calls.map(|(call, _)| call).collect()
     }
 
-    pub(super) fn view(&self, target: Option<Target>, at: Moment) -> NodeView {
+    pub(super) fn view(&self, target: Option<Target>, at: Moment) -> model::Node {
         let (at_now, now) = (at, at.now);
-        NodeView {
+        model::Node {
             name: self.labels.name.clone(),
             uuid: self.settings.uuid,
             created_at: self.memory.created_at,
@@ -324,7 +325,7 @@ impl Node {
                 rack: self.labels.rack.clone(),
                 groups: self.labels.groups.clone(),
                 task: self.task,
-                reading: self.memory.reading.map(|(power, at)| ReadingView {
+                reading: self.memory.reading.map(|(power, at)| model::PowerReading {
                     power_state: power.into(),
                     at,
                     age: at_now.age(at),

@@ -2,7 +2,6 @@
 //!
 //! Each function is handed exactly the parts that it touches. Reports and the ends of tasks are the turn's.
 
-use super::call::TaskId;
 use super::clock::Moment;
 use super::gate::{Gate, is_inrush};
 use super::inventory::{Inventory, NodeId};
@@ -12,6 +11,7 @@ use super::tasks::Tasks;
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Silence, Trouble};
 use crate::entropy::Entropy;
+use crate::model::TaskId;
 use crate::time::Instant;
 
 /// The BMC is asked for the power state of its node.

@@ -1,6 +1,6 @@
 //! Dry runs: look at every node of a batch, change nothing, and say what would come of it and when.
 
-use super::call::{BatchId, BatchNodeView, BatchRequest, BatchView, CallId, Refused, Who};
+use super::call::{BatchRequest, CallId, Refused};
 use super::clock::Moment;
 use super::inventory::{Inventory, NodeId};
 use super::node::Node;
@@ -8,7 +8,7 @@ use super::settings::RackSettings;
 use super::start;
 use super::views::Snapshot;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
-use crate::model::{BatchNodeState, BatchState, OnBusy, Prospect};
+use crate::model::{self, BatchId, BatchNodeState, BatchState, OnBusy, Prospect, Who};
 use crate::power::{self, Operation};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Plans {
 
 impl Plan {
     /// What came of it, under an id of its own.
-    pub(super) fn view(self, id: BatchId, rack: &Snapshot<'_>) -> BatchView {
+    pub(super) fn view(self, id: BatchId, rack: &Snapshot<'_>) -> model::Batch {
         let request = self.request;
         let mut counts = BTreeMap::new();
         let mut table = Timetable::of(&request, rack.settings);
@@ -93,7 +93,7 @@ impl Plan {
                 None => Outlook::refused(Refused::NoSuchNode(look.name.clone()).to_string()),
             };
             *counts.entry(seen.state.name().to_owned()).or_insert(0) += 1;
-            nodes.push(BatchNodeView {
+            nodes.push(model::BatchNode {
                 node: look.name,
                 task: None,
                 state: BatchNodeState::Found(seen.state).into(),
@@ -104,7 +104,7 @@ impl Plan {
                 plan: seen.orders,
             });
         }
-        BatchView {
+        model::Batch {
             id,
             version: 1,
             rack: rack.settings.name.clone(),
@@ -149,10 +149,10 @@ impl Outlook {
         rack: &Snapshot<'_>,
     ) -> Self {
         let operation = request.operation;
-        let wishes = &request.wishes;
-        match start::check(node, operation, wishes, rack) {
+        let options = &request.options;
+        match start::check(node, operation, options, rack) {
             Ok(()) => {}
-            Err(busy @ Refused::Locked { .. }) if wishes.on_busy == OnBusy::Skip => {
+            Err(busy @ Refused::Locked { .. }) if options.on_busy == OnBusy::Skip => {
                 return Outlook {
                     state: Prospect::Busy,
                     ..Outlook::refused(busy.to_string())
@@ -160,7 +160,7 @@ impl Outlook {
             }
             Err(refused) => return Outlook::refused(refused.to_string()),
         }
-        let settings = start::sequence_settings(node, operation, &request.wishes, rack.at);
+        let settings = start::sequence_settings(node, operation, &request.options, rack.at);
         let operation = node.carries_out(operation);
         let longest = settings.longest(operation);
         let power = match report {

@@ -13,7 +13,7 @@
 //! | the pause | the rack counts as paused; releasing it replaces the entry |
 //! | the last sign of life, an unknown one | nobody: patience stands still over the restart, which harms nobody |
 
-use super::call::{Refused, TaskId, UnreadableView};
+use super::call::Refused;
 use super::clock::Moment;
 use super::inventory::Inventory;
 use super::ledger::Ledger;
@@ -21,6 +21,7 @@ use super::node::Node;
 use super::record::Table;
 use super::task::Task;
 use super::tasks::Tasks;
+use crate::model::{self, TaskId};
 use crate::power::State;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -96,10 +97,10 @@ impl Quarantine {
     }
 
     /// Every entry, for those who look.
-    pub(super) fn views(&self, inventory: &Inventory) -> Vec<UnreadableView> {
+    pub(super) fn views(&self, inventory: &Inventory) -> Vec<model::UnreadableEntry> {
         let entries = self.entries.iter();
         entries
-            .map(|(entry, held)| UnreadableView {
+            .map(|(entry, held)| model::UnreadableEntry {
                 table: entry.table.name().to_owned(),
                 key: entry.key.clone(),
                 why: entry.why.clone(),

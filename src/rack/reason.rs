@@ -2,10 +2,10 @@
 //!
 //! What really keeps a task from beginning is decided in `schedule`, and told here.
 
-use super::call::HoldView;
 use super::schedule::Rooms;
 use super::task::Task;
 use super::views::Snapshot;
+use crate::model;
 use crate::power::State;
 
 /// What a task waits for that is neither its machine nor its BMC.
@@ -64,13 +64,13 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
     None
 }
 
-fn pause_in_words(hold: &HoldView) -> String {
+fn pause_in_words(hold: &model::Hold) -> String {
     let reason = hold.reason.as_deref().unwrap_or("no reason given");
     format!("the rack's pause by {}: {reason}", hold.by)
 }
 
 /// `the maintenance by alice: fan replaced`
-pub(super) fn maintenance_in_words(hold: &HoldView) -> String {
+pub(super) fn maintenance_in_words(hold: &model::Hold) -> String {
     let reason = hold.reason.as_deref().unwrap_or("no reason given");
     format!("the maintenance by {}: {reason}", hold.by)
 }

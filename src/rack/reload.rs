@@ -3,7 +3,6 @@
 //! What is under way for a node that stays goes on. Where the node goes, or its BMC has another address (which may be
 //! another machine), the orders to the old BMC are withdrawn, and whoever asked for them hears what is known of them.
 
-use super::call::PowerState;
 use super::clock::Moment;
 use super::inventory::{Inventory, NodeId};
 use super::leaving::Leaving;
@@ -13,6 +12,7 @@ use super::settings::{NodeSettings, RackSettings};
 use crate::bmc::vocabulary::Delivery;
 use crate::bmc::{Bmc, Knowledge};
 use crate::entropy::Entropy;
+use crate::model::PowerState;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;

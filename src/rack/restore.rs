@@ -1,7 +1,6 @@
 //! What a former life remembered, read from the journal's entries, and the tasks that go on.
 
 use super::batch::{Batch, BatchRecord};
-use super::call::PowerState;
 use super::clock::{Alive, Moment, Stamp, WORTH_A_WORD};
 use super::gate::Pause;
 use super::history::History;
@@ -14,6 +13,7 @@ use super::settings::NodeSettings;
 use super::stored::{self, Entry, TaskRecord};
 use super::task::Task;
 use super::tasks::Tasks;
+use crate::model::PowerState;
 use crate::power::{Saved, Sequence, State};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,13 +3,14 @@
 //!
 //! Which role somebody holds is not decided here: whoever makes a call says what its asker may do ([`Rights`]).
 
-use super::call::{BatchId, Call, Look, Refused, TaskId};
+use super::call::{Call, Look, Refused};
 use super::inventory::Inventory;
 use super::node::Node;
 use super::task::Task;
 use super::tasks::Tasks;
 use crate::bmc::vocabulary::{Effect, Order};
 pub use crate::model::Role;
+use crate::model::{BatchId, TaskId};
 use std::collections::BTreeSet;
 
 /// What somebody may do: on the whole rack, and more on some nodes.

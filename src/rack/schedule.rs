@@ -3,11 +3,11 @@
 //! A function over what there is: it changes nothing, and whoever asks lets the task begin that it names.
 
 use super::batch::{Allowed, Room};
-use super::call::{BatchId, TaskId};
 use super::gate::Gate;
 use super::inventory::Inventory;
 use super::task::Task;
 use super::tasks::Tasks;
+use crate::model::{BatchId, TaskId};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 
@@ -79,10 +79,10 @@ fn may_begin(
 #[cfg(test)]
 mod tests {
     use super::super::batch::Batch;
-    use super::super::call::OnFailure;
     use super::super::settings::{MaintenancePolicy, RackSettings};
     use super::super::tests::{at, batch_record, id, inventory, secs, task};
     use super::*;
+    use crate::model::OnFailure;
     use crate::power::{Control, Operation};
 
     /// Tasks of one operation that wait, one per node, and a gate by these settings.

@@ -1,11 +1,12 @@
 //! Orders outside any task: identify, boot device, raw commands and the like: what stands against one, and what its
 //! caller hears of it.
 
-use super::call::{Answer, Refused, Who};
+use super::call::{Answer, Refused};
 use super::ledger::{Ledger, Open};
 use super::node::Node;
 use super::views::Snapshot;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
+use crate::model::Who;
 use std::time::Duration;
 
 /// Everything that stands against an order outside any task. One that may change the machine waits for nothing while the

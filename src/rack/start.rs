@@ -3,14 +3,14 @@
 //! Everything here is decided from one node and what holds the rack back; who may begin and when is `schedule`'s.
 
 use super::batch::LeftOut;
-use super::call::{BatchId, Refused, TaskId, Who, Wishes};
+use super::call::Refused;
 use super::clock::Moment;
 use super::inventory::NodeId;
 use super::node::Node;
 use super::task::{Identity, Task};
 use super::tasks::Tasks;
 use super::views::Snapshot;
-use crate::model::{OnBusy, TakeOver};
+use crate::model::{self, BatchId, OnBusy, TakeOver, TaskId, Who};
 use crate::power::{self, Operation, Sequence, State};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(super) fn check(
     node: &Node,
     operation: Operation,
-    wishes: &Wishes,
+    options: &model::PowerOptions,
     rack: &Snapshot<'_>,
 ) -> Result<(), Refused> {
     if rack.gate.stopping {
@@ -34,11 +34,11 @@ pub(super) fn check(
         && !rack
             .tasks
             .get(task)
-            .is_some_and(|task| task.gives_way() || may_take_over(node, task, operation, wishes))
+            .is_some_and(|task| task.gives_way() || may_take_over(node, task, operation, options))
     {
         return Err(node.locked(task, rack.tasks, &rack.settings.name, rack.at));
     }
-    if !switches_off_anyhow(operation, wishes) {
+    if !switches_off_anyhow(operation, options) {
         node.check_maintenance(rack.gate)?;
     }
     if let Some(key) = node.forbids(operation) {
@@ -56,8 +56,13 @@ pub(super) fn check(
 
 /// Whether a request may end the task that has the node, and have the node for itself. A task that people made stand
 /// still, one that goes back, and whatever maintenance keeps are ended by name only, and only to switch off.
-fn may_take_over(node: &Node, task: &Task, operation: Operation, wishes: &Wishes) -> bool {
-    let anyhow = switches_off_anyhow(operation, wishes);
+fn may_take_over(
+    node: &Node,
+    task: &Task,
+    operation: Operation,
+    options: &model::PowerOptions,
+) -> bool {
+    let anyhow = switches_off_anyhow(operation, options);
     let may = match task.state() {
         State::Queued | State::Running => anyhow || node.memory.maintenance.is_none(),
         State::Suspended | State::RollingBack => anyhow,
@@ -69,11 +74,11 @@ fn may_take_over(node: &Node, task: &Task, operation: Operation, wishes: &Wishes
         | State::RolledBack
         | State::Stuck => false,
     };
-    wishes.on_busy == OnBusy::TakeOver && may
+    options.on_busy == OnBusy::TakeOver && may
 }
 
 /// Whether a request switches the machine off whoever keeps it as it is.
-fn switches_off_anyhow(operation: Operation, wishes: &Wishes) -> bool {
+fn switches_off_anyhow(operation: Operation, options: &model::PowerOptions) -> bool {
     let off = match operation {
         Operation::PowerOff | Operation::SoftPowerOff => true,
         Operation::PowerOn
@@ -83,14 +88,14 @@ fn switches_off_anyhow(operation: Operation, wishes: &Wishes) -> bool {
         | Operation::Reset
         | Operation::InjectNmi => false,
     };
-    off && wishes.on_busy == OnBusy::TakeOver && wishes.take_over == TakeOver::Suspended
+    off && options.on_busy == OnBusy::TakeOver && options.take_over == TakeOver::Suspended
 }
 
 /// The task that the same request began already: asked for twice, a take-over ends nothing of its own.
 pub(super) fn again(
     node: &Node,
     operation: Operation,
-    wishes: &Wishes,
+    options: &model::PowerOptions,
     who: &Who,
     tasks: &Tasks,
 ) -> Option<TaskId> {
@@ -99,15 +104,15 @@ pub(super) fn again(
         identity.node_uuid == node.settings.uuid
             && identity.operation == operation
             && identity.batch.is_none()
-            && is_again(&identity.requested_by, wishes, who)
+            && is_again(&identity.requested_by, options, who)
     };
     let mut tasks = tasks.newest_first();
     tasks.find(|task| same(task)).map(|task| task.identity.id)
 }
 
 /// Whether a request that takes nodes over has been made before, by its id.
-pub(super) fn is_again(before: &Who, wishes: &Wishes, who: &Who) -> bool {
-    wishes.on_busy == OnBusy::TakeOver
+pub(super) fn is_again(before: &Who, options: &model::PowerOptions, who: &Who) -> bool {
+    options.on_busy == OnBusy::TakeOver
         && !who.request.is_empty()
         && (&before.request, &before.name) == (&who.request, &who.name)
 }
@@ -133,10 +138,13 @@ fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {
 }
 
 /// Every task ends: no request may name a longer time than `longest`.
-pub(super) fn check_patience(wishes: &Wishes, longest: Duration) -> Result<(), Refused> {
-    check_time("timeout", wishes.timeout, longest)?;
-    check_time("repeat_soft_after", wishes.repeat_soft_after, longest)?;
-    check_time("hard_after", wishes.hard_after, longest)
+pub(super) fn check_patience(
+    options: &model::PowerOptions,
+    longest: Duration,
+) -> Result<(), Refused> {
+    check_time("timeout", options.timeout, longest)?;
+    check_time("repeat_soft_after", options.repeat_soft_after, longest)?;
+    check_time("hard_after", options.hard_after, longest)
 }
 
 /// One of the times that a request names.
@@ -154,21 +162,21 @@ pub(super) fn check_time(
     )))
 }
 
-/// How patient this operation is on this node, by its settings and the request's wishes.
+/// How patient this operation is on this node, by its settings and the request's options.
 pub(super) fn sequence_settings(
     node: &Node,
     operation: Operation,
-    wishes: &Wishes,
+    options: &model::PowerOptions,
     at: Moment,
 ) -> power::Settings {
     let mut settings = node.settings.power.clone();
     // Where the operating system may still go down, the machine is watched before it is called on.
-    let watches = operation == Operation::PowerOn && wishes.timeout.is_none();
+    let watches = operation == Operation::PowerOn && options.timeout.is_none();
     if watches && node.earlier(at).iter().any(|earlier| earlier.soft) {
         let rest = settings.min_off_time;
         settings.change_timeout += settings.rollback_settle + rest;
     }
-    if let Some(timeout) = wishes.timeout {
+    if let Some(timeout) = options.timeout {
         if operation.is_soft() {
             settings.patience = timeout;
             // The way back on is never cut short below its own time: a machine must not stay off for a short wait.
@@ -176,18 +184,18 @@ pub(super) fn sequence_settings(
             settings.change_timeout = timeout;
         }
     }
-    if let Some(policy) = wishes.on_soft_timeout {
+    if let Some(policy) = options.on_soft_timeout {
         settings.on_soft_timeout = policy;
     }
-    settings.repeat_soft_after = wishes.repeat_soft_after.or(settings.repeat_soft_after);
-    settings.hard_after = wishes.hard_after.or(settings.hard_after);
-    settings.boot = wishes.boot_device.map(|device| power::Boot {
+    settings.repeat_soft_after = options.repeat_soft_after.or(settings.repeat_soft_after);
+    settings.hard_after = options.hard_after.or(settings.hard_after);
+    settings.boot = options.boot_device.map(|device| power::Boot {
         device,
-        uefi: wishes.uefi,
+        uefi: options.uefi,
     });
     // A reboot is that, however it is carried out.
     settings.on_if_off |= operation == Operation::Reboot;
-    settings.on_if_off |= wishes.on_if_off || wishes.boot_device.is_some();
+    settings.on_if_off |= options.on_if_off || options.boot_device.is_some();
     settings
 }
 
@@ -196,14 +204,14 @@ pub(super) fn sequence_settings(
 pub(super) fn check_members(
     members: &[(NodeId, usize)],
     operation: Operation,
-    wishes: &Wishes,
+    options: &model::PowerOptions,
     rack: &Snapshot<'_>,
 ) -> Result<Vec<LeftOut>, Refused> {
     let mut busy: Option<Refused> = None;
     let mut left_out = Vec::new();
     let nodes = members.iter();
     for node in nodes.filter_map(|(node, _)| rack.inventory.get(*node)) {
-        let refused = match check(node, operation, wishes, rack) {
+        let refused = match check(node, operation, options, rack) {
             Ok(()) => continue,
             Err(refused) => refused,
         };
@@ -222,7 +230,9 @@ pub(super) fn check_members(
         }
     }
     match busy {
-        Some(_) if wishes.on_busy == OnBusy::Skip && left_out.len() < members.len() => Ok(left_out),
+        Some(_) if options.on_busy == OnBusy::Skip && left_out.len() < members.len() => {
+            Ok(left_out)
+        }
         Some(refused) => Err(refused),
         None => Ok(Vec::new()),
     }
@@ -232,7 +242,7 @@ pub(super) fn check_members(
 #[derive(Clone, Debug)]
 pub(super) struct Request<'a> {
     pub(super) operation: Operation,
-    pub(super) wishes: &'a Wishes,
+    pub(super) options: &'a model::PowerOptions,
     pub(super) who: &'a Who,
     pub(super) batch: Option<BatchId>,
     /// The task that had the node until now.
@@ -272,10 +282,10 @@ pub(super) fn make(
     };
     node.task = Some(id);
     node.memory.last_error = None;
-    let settings = sequence_settings(node, request.operation, request.wishes, at);
+    let settings = sequence_settings(node, request.operation, request.options, at);
     let sequence = Sequence::new(operation, settings).with_earlier(node.earlier(at));
     let mut task = Task::new(identity, node_id, sequence);
-    task.named_timeout = request.wishes.timeout.is_some();
+    task.named_timeout = request.options.timeout.is_some();
     task
 }
 
@@ -298,7 +308,7 @@ mod tests {
             started: at(0).wall,
             at: at(100),
         };
-        check(node, operation, &Wishes::default(), &rack).err()
+        check(node, operation, &model::PowerOptions::default(), &rack).err()
     }
 
     #[test]
@@ -334,15 +344,15 @@ mod tests {
     #[test]
     fn a_timeout_is_the_patience_of_a_soft_operation_and_the_time_of_a_hard_one() {
         let node = node(0);
-        let wishes = Wishes {
+        let options = model::PowerOptions {
             timeout: Some(secs(7)),
-            ..Wishes::default()
+            ..model::PowerOptions::default()
         };
         let now = at(0);
-        let soft = sequence_settings(&node, Operation::SoftReboot, &wishes, now);
+        let soft = sequence_settings(&node, Operation::SoftReboot, &options, now);
         assert_eq!(soft.patience, secs(7));
         assert_eq!(soft.change_timeout, node.settings.power.change_timeout);
-        let hard = sequence_settings(&node, Operation::PowerOff, &wishes, now);
+        let hard = sequence_settings(&node, Operation::PowerOff, &options, now);
         assert_eq!(hard.change_timeout, secs(7));
         assert_eq!(hard.patience, node.settings.power.patience);
     }

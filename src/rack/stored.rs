@@ -26,7 +26,7 @@ pub(super) enum Entry {
     Batch(Uuid, super::batch::BatchRecord),
     Node(Uuid, Box<super::node::Memory>),
     /// Its number, the node and what happened to it.
-    History(u64, Uuid, super::call::HistoryEntry),
+    History(u64, Uuid, crate::model::HistoryEntry),
     Pause(super::gate::Pause),
     Alive(clock::Alive),
     /// Of another room.
@@ -87,7 +87,7 @@ pub(super) fn node(memory: &super::node::Memory) -> Vec<u8> {
 }
 
 /// The value of an entry of a node's history.
-pub(super) fn history(node: Uuid, entry: &super::call::HistoryEntry) -> Vec<u8> {
+pub(super) fn history(node: Uuid, entry: &crate::model::HistoryEntry) -> Vec<u8> {
     to_json(&history::History {
         node,
         entry: entry.into(),
@@ -111,12 +111,12 @@ pub(super) fn history_prefix(node: Uuid) -> String {
 pub(super) fn history_entry(
     key: &str,
     value: &[u8],
-) -> Result<(u64, super::call::HistoryEntry), String> {
+) -> Result<(u64, crate::model::HistoryEntry), String> {
     let read = happened(key, value).map(|(number, _, entry)| (number, entry));
     read.map_err(|why| migrate::not_brought(value).unwrap_or(why))
 }
 
-fn happened(key: &str, value: &[u8]) -> Result<(u64, Uuid, super::call::HistoryEntry), String> {
+fn happened(key: &str, value: &[u8]) -> Result<(u64, Uuid, crate::model::HistoryEntry), String> {
     let place = key.split_once('/').and_then(|(node, number)| {
         let (node, number): (Uuid, u64) = (node.parse().ok()?, number.parse().ok()?);
         Some((node, number))

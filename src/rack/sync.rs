@@ -3,7 +3,7 @@
 //! What is decided here for one node is decided from that node alone; the turn asks its BMC and carries out what
 //! follows.
 
-use super::call::{CallId, HistoryEntry, PowerState};
+use super::call::CallId;
 use super::clock::Moment;
 use super::history::entry;
 use super::ledger::Owner;
@@ -12,7 +12,7 @@ use super::settings::RackSettings;
 use super::task::Task;
 use crate::bmc::vocabulary::{Power, Report};
 use crate::entropy::Entropy;
-use crate::model::{HistoryKind, after_state};
+use crate::model::{HistoryEntry, HistoryKind, PowerState, after_state};
 use crate::power::{Operation, Outcome, Sent, State};
 use crate::time::Instant;
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! A task: a sequence with its identity, and what the journal keeps of it.
 
-use super::call::{BatchId, CallId, ControlView, OrderView, Refused, TaskId, TaskView, Who};
+use super::call::{CallId, Refused};
 use super::clock::Moment;
 use super::gate::{Turn, is_inrush};
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
 use super::sync;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Reading, Report, Trouble};
-use crate::model::{ENDS_KEPT, Word, after_state};
+use crate::model::{self, BatchId, ENDS_KEPT, TaskId, Who, Word, after_state};
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
@@ -75,9 +75,9 @@ pub(super) struct UsedControl {
     pub(super) at: WallTime,
 }
 
-impl From<&UsedControl> for ControlView {
+impl From<&UsedControl> for model::ControlUse {
     fn from(used: &UsedControl) -> Self {
-        ControlView {
+        model::ControlUse {
             control: used.control.into(),
             by: used.by.clone(),
             at: used.at,
@@ -432,12 +432,12 @@ impl Task {
     }
 
     /// How it is shown; `waits_for` is what of the rack it waits for.
-    pub(super) fn view(&self, rack: &str, waits_for: Option<String>, now: Instant) -> TaskView {
+    pub(super) fn view(&self, rack: &str, waits_for: Option<String>, now: Instant) -> model::Task {
         let identity = &self.identity;
         let progress = self.sequence.progress(now);
         let outcome = self.sequence.outcome();
         let may = |control| self.may(control).is_ok();
-        TaskView {
+        model::Task {
             id: identity.id,
             version: identity.version,
             rack: rack.to_owned(),
@@ -462,7 +462,11 @@ impl Task {
             orders: self.orders(),
             orders_left_out: self.sequence.left_out(),
             outcome: outcome.map(|outcome| outcome.text.clone()),
-            controls: identity.controls.iter().map(ControlView::from).collect(),
+            controls: identity
+                .controls
+                .iter()
+                .map(model::ControlUse::from)
+                .collect(),
             controls_left_out: identity.controls_left_out,
             took_over: identity.took_over,
             taken_over_by: identity.taken_over_by,
@@ -529,13 +533,13 @@ impl Task {
         size_of::<Task>() + sent + controls
     }
 
-    fn orders(&self) -> Vec<OrderView> {
+    fn orders(&self) -> Vec<model::OrderUse> {
         // The sequence counts from its beginning, suspensions included, so calendar times follow from the start's.
         let begun = self
             .identity
             .started_at
             .unwrap_or(self.identity.requested_at);
-        let view = |sent: &crate::power::Sent| OrderView {
+        let view = |sent: &crate::power::Sent| model::OrderUse {
             order: sent.order.name().to_owned(),
             at: begun + sent.at,
             answered_at: sent.answer.as_ref().map(|(at, _)| begun + *at),

@@ -4,7 +4,7 @@
 //! journal's turn; what is to be remembered goes to the ledger that is handed in.
 
 use super::batch::{Batch, Member, Room};
-use super::call::{BatchId, BatchRequest, Refused, TaskId, Who};
+use super::call::{BatchRequest, Refused};
 use super::clock::Moment;
 use super::gate::is_inrush;
 use super::history::History;
@@ -14,6 +14,7 @@ use super::record::Table;
 use super::stored;
 use super::task::{Ids, Task};
 use crate::entropy::Entropy;
+use crate::model::{BatchId, TaskId, Who};
 use crate::power::{Control, State};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};

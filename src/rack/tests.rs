@@ -1,7 +1,6 @@
 //! What the unit tests of the parts are made of.
 
 use super::batch::{BatchRecord, Member};
-use super::call::{BatchId, HoldView, OnFailure, TaskId, Who};
 use super::clock::Moment;
 use super::gate::Pause;
 use super::inventory::Inventory;
@@ -10,6 +9,7 @@ use super::settings::{Address, NodeSettings, Pace};
 use super::task::{Identity, Task};
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::OrderId;
+use crate::model::{self, BatchId, OnFailure, TaskId, Who};
 use crate::power::{self, Operation, Sequence};
 use crate::session::Settings;
 use crate::session::secret::Password;
@@ -124,7 +124,7 @@ pub(super) fn batch_record(
 
 pub(super) fn pause() -> Pause {
     Pause {
-        hold: HoldView {
+        hold: model::Hold {
             reason: Some("smoke".to_owned()),
             by: "alice".to_owned(),
             since: at(0).wall,

@@ -4,7 +4,7 @@
 //! Here the work of the parts is put together. Reports, orders, controls and ends lead to one another, over all nodes of a
 //! batch, which is why they are in one file.
 
-use super::call::{Answer, BatchId, CallId, HistoryEntry, Refused, TaskId};
+use super::call::{Answer, CallId, Refused};
 use super::clock::Moment;
 use super::events::Happening;
 use super::gate::is_inrush;
@@ -19,7 +19,7 @@ use super::task::Task;
 use super::tasks::Tasks;
 use super::{Rack, identity, side, sync};
 use crate::bmc::vocabulary::{Delivery, OrderId, Power, Reading, Report};
-use crate::model::{EventKind, HistoryKind};
+use crate::model::{BatchId, EventKind, HistoryEntry, HistoryKind, TaskId};
 use crate::power::{Control, Refusal, State};
 
 /// What follows, over and over until nothing does.

@@ -1,8 +1,6 @@
 //! Snapshots of what there is, for those who ask.
 
-use super::call::{
-    Answer, BatchId, BatchView, HealthView, NodeView, Refused, Taken, TaskId, TaskView,
-};
+use super::call::{Answer, Refused, Taken};
 use super::clock::Moment;
 use super::figures::Figures;
 use super::gate::Gate;
@@ -14,7 +12,7 @@ use super::schedule::Rooms;
 use super::settings::RackSettings;
 use super::task::Task;
 use super::tasks::Tasks;
-use crate::model::HealthStatus;
+use crate::model::{self, BatchId, HealthStatus, TaskId};
 use crate::time::WallTime;
 
 /// The rack as it is at one moment: to be read, and nothing else.
@@ -30,26 +28,26 @@ pub(super) struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    pub(super) fn nodes(&self) -> Vec<NodeView> {
+    pub(super) fn nodes(&self) -> Vec<model::Node> {
         let nodes = self.inventory.iter();
         nodes.map(|node| self.view_of_node(node)).collect()
     }
 
-    pub(super) fn node(&self, id: NodeId) -> Option<NodeView> {
+    pub(super) fn node(&self, id: NodeId) -> Option<model::Node> {
         self.inventory.get(id).map(|node| self.view_of_node(node))
     }
 
-    pub(super) fn view_of_node(&self, node: &Node) -> NodeView {
+    pub(super) fn view_of_node(&self, node: &Node) -> model::Node {
         let task = node.task.and_then(|id| self.tasks.get(id));
         node.view(task.and_then(|task| task.target()), self.at)
     }
 
-    pub(super) fn task(&self, id: TaskId) -> Option<TaskView> {
+    pub(super) fn task(&self, id: TaskId) -> Option<model::Task> {
         let task = self.tasks.get(id)?;
         Some(self.view_of(task, &mut Rooms::default()))
     }
 
-    pub(super) fn view_of(&self, task: &Task, rooms: &mut Rooms) -> TaskView {
+    pub(super) fn view_of(&self, task: &Task, rooms: &mut Rooms) -> model::Task {
         let waits_for = reason::waits_for(task, self, rooms);
         task.view(&self.settings.name, waits_for, self.at.now)
     }
@@ -61,7 +59,7 @@ impl Snapshot<'_> {
         batch: Option<BatchId>,
         active: bool,
         limit: usize,
-    ) -> Result<Vec<TaskView>, Refused> {
+    ) -> Result<Vec<model::Task>, Refused> {
         let node = node.map(|ident| self.inventory.named(ident)).transpose()?;
         let node = node.and_then(|id| self.inventory.get(id));
         let uuid = node.map(|node| node.settings.uuid);
@@ -75,12 +73,12 @@ impl Snapshot<'_> {
         Ok(tasks.map(|task| self.view_of(task, &mut rooms)).collect())
     }
 
-    pub(super) fn batch(&self, id: BatchId) -> Option<BatchView> {
+    pub(super) fn batch(&self, id: BatchId) -> Option<model::Batch> {
         let batch = self.tasks.batch(id)?;
         Some(batch.view(&self.settings.name, |task| self.tasks.get(task)))
     }
 
-    pub(super) fn batches(&self) -> Vec<BatchView> {
+    pub(super) fn batches(&self) -> Vec<model::Batch> {
         let batches = self.tasks.batches();
         let view = |batch: &super::batch::Batch| {
             batch.view(&self.settings.name, |task| self.tasks.get(task))
@@ -132,7 +130,7 @@ impl Snapshot<'_> {
         )
     }
 
-    pub(super) fn health(&self) -> HealthView {
+    pub(super) fn health(&self) -> model::Health {
         let (nodes, active, troubled) = self.summary();
         let store_trouble = self.ledger.journal.trouble().map(str::to_owned);
         let pause = self.gate.pause.as_ref().map(|pause| pause.hold.clone());
@@ -141,7 +139,7 @@ impl Snapshot<'_> {
             (None, Some(_)) => HealthStatus::Paused,
             (None, None) => HealthStatus::Ok,
         };
-        HealthView {
+        model::Health {
             status: status.into(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rack: self.settings.name.clone(),

@@ -1,9 +1,10 @@
 //! Calls that are answered later: long polls on tasks, batches and events.
 
-use super::call::{Answer, BatchId, CallId, EventId, EventsView, Refused, TaskId};
+use super::call::{Answer, CallId, Refused};
 use super::events::Events;
 use super::schedule::Rooms;
 use super::views::Snapshot;
+use crate::model::{self, BatchId, EventId, TaskId};
 use crate::time::Instant;
 
 /// Everybody who waits.
@@ -103,7 +104,7 @@ pub(super) fn told(
             limit,
         } => {
             let view = events.after(*since, nodes, *limit);
-            let nothing = || EventsView {
+            let nothing = || model::Events {
                 events: Vec::new(),
                 next: events.position(),
                 reset: false,

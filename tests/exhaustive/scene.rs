@@ -2,8 +2,8 @@
 
 use crate::watch::Watched;
 use crate::world::{World, millis, secs};
+use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Control, OnSoftTimeout, Operation};
-use rackbmcd::rack::call::Wishes;
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
 use std::fmt;
 use std::time::Duration;
@@ -106,18 +106,18 @@ impl Scene {
     }
 
     /// What the request asks for beside the operation.
-    pub fn wishes(self) -> Wishes {
-        let mut wishes = Wishes::default();
+    pub fn options(self) -> PowerOptions {
+        let mut options = PowerOptions::default();
         match self.turn {
-            Turn::TooSlow => wishes.timeout = Some(secs(15)),
-            Turn::AskedTwice => wishes.repeat_soft_after = Some(secs(11)),
+            Turn::TooSlow => options.timeout = Some(secs(15)),
+            Turn::AskedTwice => options.repeat_soft_after = Some(secs(11)),
             Turn::Escalates => {
-                wishes.hard_after = Some(secs(12));
-                wishes.on_soft_timeout = Some(OnSoftTimeout::HardPowerOff);
+                options.hard_after = Some(secs(12));
+                options.on_soft_timeout = Some(OnSoftTimeout::HardPowerOff);
             }
             Turn::Plain | Turn::Cold | Turn::Used(_) => {}
         }
-        wishes
+        options
     }
 
     /// The control that is part of the scene, and how long after the request it is used.

@@ -5,8 +5,9 @@ use crate::scene::{Scene, Turn};
 use crate::watch::{Asked, Watched};
 use crate::world::{World, address, millis, secs, who};
 use rackbmcd::bmc::vocabulary::Power;
+use rackbmcd::model::{PowerState, TaskId};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, Call, CallId, PowerState, Refused, TaskId};
+use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::sim::{ChassisOrder, Mishap};
 use rackbmcd::time::Instant;
 use std::collections::VecDeque;
@@ -203,15 +204,15 @@ impl Story {
     }
 
     fn ask(&mut self, operation: Operation) {
-        let wishes = self.scene.wishes();
-        let asked = match wishes.timeout {
+        let options = self.scene.options();
+        let asked = match options.timeout {
             Some(_) => Asked::Timed,
             None => Asked::Other,
         };
         let call = Call::Start {
             node: "n01".to_owned(),
             operation,
-            wishes,
+            options,
             who: who(),
         };
         self.watched.ask(call, asked);

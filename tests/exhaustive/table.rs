@@ -4,9 +4,9 @@ use crate::story::{Answered, Story};
 use crate::watch::Watch;
 use crate::world::who;
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::Target;
+use rackbmcd::model::{PowerOptions, PowerState, Target, Task, TaskId};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, Call, PowerState, Refused, TaskId, TaskView, Wishes};
+use rackbmcd::rack::call::{Answer, Call, Refused};
 
 /// What was so when the abort was asked for.
 struct Before {
@@ -75,7 +75,7 @@ impl Story {
             (Some(word), _) => Call::SetPower {
                 node: "n01".to_owned(),
                 change: word.change(),
-                wishes: Wishes::default(),
+                options: PowerOptions::default(),
                 who,
             },
             (None, Some(task)) => Call::Control {
@@ -96,7 +96,7 @@ impl Story {
     fn judge(&mut self, before: &Before, answer: Answered) -> Result<(), String> {
         let row = before.row();
         let shown = self.watched.world.power_state("n01");
-        let ended: Option<TaskView> = match answer {
+        let ended: Option<Task> = match answer {
             Ok(Answer::Taken(taken)) => taken.map(|taken| self.watched.world.task(taken.task)),
             Ok(Answer::Task(task)) => Some(task),
             // It holds as long as this daemon runs.

@@ -4,8 +4,8 @@ use crate::frozen::Line;
 use crate::world::{node, secs};
 use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::entropy::Seeded;
-use rackbmcd::model::{BatchState, NodeDetail, Power, Severity, Word};
-use rackbmcd::rack::call::{Answer, BatchView, Call, CallId, Look, NodeView, TaskView};
+use rackbmcd::model::{Batch, BatchState, Node, NodeDetail, Power, Severity, Task, Word};
+use rackbmcd::rack::call::{Answer, Call, CallId, Look};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{NodeSettings, RackSettings};
@@ -94,7 +94,7 @@ fn task(text: &mut String, format: u64, line: &Line, value: &Value) {
     let Answer::Task(view) = ask(&mut rack, Call::Look(Look::Task(uuid(&identity["id"])))) else {
         panic!("that is no task");
     };
-    let TaskView {
+    let Task {
         node,
         operation,
         state,
@@ -174,7 +174,7 @@ fn batch(text: &mut String, format: u64, line: &Line) {
     let Answer::Batch(view) = ask(&mut rack, Call::Look(Look::Batch(uuid(&value["id"])))) else {
         panic!("that is no batch");
     };
-    let BatchView {
+    let Batch {
         operation,
         requested_by,
         requested_at,
@@ -213,7 +213,7 @@ fn node_of(text: &mut String, format: u64, line: &Line) {
     let Answer::Node(view) = ask(&mut rack, Call::Look(Look::Node("n01".to_owned()))) else {
         panic!("that is no node");
     };
-    let NodeView {
+    let Node {
         uuid,
         power_state,
         created_at,

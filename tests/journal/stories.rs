@@ -5,8 +5,9 @@ use crate::frozen::Line;
 use crate::mischief::{self, Dice, Mischief};
 use crate::world::{Logged, World, millis, name, secs};
 use rackbmcd::bmc::vocabulary::{BootDevice, Order};
+use rackbmcd::model::{OnFailure, PowerOptions, TaskId, Who};
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, OnFailure, TaskId, Who, Wishes};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::session::secret::Password;
@@ -78,12 +79,12 @@ fn turn(world: &mut World, dice: &mut Dice) {
     match dice.below(20) {
         0..9 => {
             let operation = dice.pick(&Operation::ALL);
-            let wishes = wishes(dice);
+            let options = options(dice);
             let who = who(dice);
             world.ask(Call::Start {
                 node,
                 operation,
-                wishes,
+                options,
                 who,
             });
         }
@@ -154,7 +155,7 @@ fn batch(world: &mut World, dice: &mut Dice) {
     let request = BatchRequest {
         operation: dice.pick(&Operation::ALL),
         nodes: (first..first + count).map(name).collect(),
-        wishes: wishes(dice),
+        options: options(dice),
         max_parallel: dice.below(3) as u32,
         stagger: millis(dice.below(2) * 700),
         on_failure: dice.pick(&[OnFailure::Continue, OnFailure::Stop]),
@@ -188,17 +189,17 @@ fn tasks(world: &mut World) -> Vec<TaskId> {
     }
 }
 
-fn wishes(dice: &mut Dice) -> Wishes {
+fn options(dice: &mut Dice) -> PowerOptions {
     let mut some = |chance: f64, from: u64, to: u64| {
         dice.chance(chance)
             .then(|| secs(from + dice.below(to - from)))
     };
-    Wishes {
+    PowerOptions {
         timeout: some(0.8, 3, 90),
         repeat_soft_after: some(0.3, 1, 20),
         hard_after: some(0.3, 3, 40),
         on_soft_timeout: some(0.4, 0, 1).map(|_| OnSoftTimeout::HardPowerOff),
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 

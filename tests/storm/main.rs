@@ -19,9 +19,9 @@ mod world;
 
 use mischief::{Dice, Mischief};
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::{OnBusy, TakeOver};
+use rackbmcd::model::{OnBusy, OnFailure, PowerOptions, TakeOver, TaskId};
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
-use rackbmcd::rack::call::{BatchRequest, Call, OnFailure, PowerChange, TaskId, Wishes};
+use rackbmcd::rack::call::{BatchRequest, Call, PowerChange};
 use rackbmcd::rack::settings::NodeSettings;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,9 +77,9 @@ impl Storm {
         match dice.below(100) {
             0..35 => {
                 let node = name(dice.below(nodes) as usize);
-                let wishes = wishes(dice);
+                let options = options(dice);
                 let who = who();
-                let mut asked = match wishes.timeout {
+                let mut asked = match options.timeout {
                     Some(_) => Asked::Timed,
                     None => Asked::Other,
                 };
@@ -97,7 +97,7 @@ impl Storm {
                         Call::SetPower {
                             node,
                             change,
-                            wishes,
+                            options,
                             who,
                         }
                     }
@@ -106,7 +106,7 @@ impl Storm {
                         Call::Start {
                             node,
                             operation,
-                            wishes,
+                            options,
                             who,
                         }
                     }
@@ -187,7 +187,7 @@ impl Storm {
         let request = BatchRequest {
             operation: dice.pick(&Operation::ALL),
             nodes: names.collect(),
-            wishes: wishes(dice),
+            options: options(dice),
             max_parallel: dice.below(5) as u32,
             stagger: millis(dice.below(3) * 700),
             on_failure: dice.pick(&[OnFailure::Continue, OnFailure::Stop]),
@@ -301,12 +301,12 @@ impl Storm {
     }
 }
 
-fn wishes(dice: &mut Dice) -> Wishes {
+fn options(dice: &mut Dice) -> PowerOptions {
     let mut some = |chance: f64, from: u64, to: u64| {
         dice.chance(chance)
             .then(|| secs(from + dice.below(to - from)))
     };
-    Wishes {
+    PowerOptions {
         timeout: some(0.8, 3, 120),
         repeat_soft_after: some(0.2, 1, 40),
         hard_after: some(0.2, 5, 80),
@@ -316,7 +316,7 @@ fn wishes(dice: &mut Dice) -> Wishes {
             false => OnBusy::Fail,
         },
         take_over: TakeOver::Running,
-        ..Wishes::default()
+        ..PowerOptions::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Watch;
 use crate::world::{World, name, secs};
 use rackbmcd::bmc::vocabulary::Order;
-use rackbmcd::rack::call::TaskId;
+use rackbmcd::model::TaskId;
 use rackbmcd::sim::{By, ChassisOrder, Effect};
 use rackbmcd::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};

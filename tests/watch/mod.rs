@@ -18,8 +18,8 @@ pub use watched::{Asked, Watched};
 
 use crate::world::{Logged, World, address, name, place, secs};
 use rackbmcd::bmc::vocabulary::{Effect, Order, OrderId, Power};
+use rackbmcd::model::{BatchId, TaskId};
 use rackbmcd::power::{Control, Operation, Sequence, SequenceRecord, Settings, State};
-use rackbmcd::rack::call::{BatchId, TaskId};
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::sim::Bmc;
 use rackbmcd::time::Instant;

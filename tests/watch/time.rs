@@ -2,8 +2,8 @@
 
 use super::{SIGN_OF_LIFE, Seen, Watch};
 use crate::world::{millis, secs};
+use rackbmcd::model::TaskId;
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::TaskId;
 use rackbmcd::time::Instant;
 use std::time::Duration;
 

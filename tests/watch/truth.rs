@@ -3,8 +3,8 @@
 use super::Watch;
 use crate::world::{World, name, secs};
 use rackbmcd::bmc::vocabulary::{Order, Power, Report};
+use rackbmcd::model::TaskId;
 use rackbmcd::power::{Operation, Outcome, Sequence, State};
-use rackbmcd::rack::call::TaskId;
 use rackbmcd::sim::{By, ChassisOrder, Executed};
 use rackbmcd::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};

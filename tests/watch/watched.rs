@@ -2,9 +2,9 @@
 
 use super::Watch;
 use crate::world::{World, millis, secs, who};
-use rackbmcd::model::HistoryKind;
+use rackbmcd::model::{BatchId, HistoryKind, TaskId};
 use rackbmcd::power::{Control, State};
-use rackbmcd::rack::call::{Answer, BatchId, Call, CallId, Look, TaskId};
+use rackbmcd::rack::call::{Answer, Call, CallId, Look};
 use rackbmcd::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;

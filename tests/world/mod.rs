@@ -7,12 +7,11 @@
 use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::bmc::vocabulary::OrderId;
 use rackbmcd::entropy::{Entropy, Seeded};
-use rackbmcd::model::Words;
-use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{
-    Answer, BatchRequest, BatchView, Call, CallId, HistoryEntry, Look, NodeView, OnFailure,
-    PowerState, Refused, TaskId, TaskView, Who, Wishes,
+use rackbmcd::model::{
+    Batch, HistoryEntry, Node, OnFailure, PowerOptions, PowerState, Task, TaskId, Who, Words,
 };
+use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::call::{Answer, BatchRequest, Call, CallId, Look, Refused};
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
@@ -452,13 +451,13 @@ impl World {
         &mut self,
         node: &str,
         target: &str,
-        wishes: Wishes,
-    ) -> Result<Option<TaskView>, Refused> {
+        options: PowerOptions,
+    ) -> Result<Option<Task>, Refused> {
         let target = PowerTarget::from_word(target).expect("one of the nine");
         match self.call(Call::SetPower {
             node: node.into(),
             change: target.change(),
-            wishes,
+            options,
             who: who(),
         })? {
             Answer::Taken(taken) => Ok(taken.map(|taken| self.task(taken.task))),
@@ -466,11 +465,16 @@ impl World {
         }
     }
 
-    pub fn start_task(&mut self, node: &str, operation: Operation, wishes: Wishes) -> TaskId {
+    pub fn start_task(
+        &mut self,
+        node: &str,
+        operation: Operation,
+        options: PowerOptions,
+    ) -> TaskId {
         match self.call(Call::Start {
             node: node.into(),
             operation,
-            wishes,
+            options,
             who: who(),
         }) {
             Ok(Answer::Task(task)) => task.id,
@@ -478,7 +482,7 @@ impl World {
         }
     }
 
-    pub fn start_batch(&mut self, request: BatchRequest) -> BatchView {
+    pub fn start_batch(&mut self, request: BatchRequest) -> Batch {
         let who = who();
         match self.call(Call::StartBatch { request, who }) {
             Ok(Answer::Batch(view)) => view,
@@ -486,7 +490,7 @@ impl World {
         }
     }
 
-    pub fn control(&mut self, task: TaskId, control: Control) -> Result<TaskView, Refused> {
+    pub fn control(&mut self, task: TaskId, control: Control) -> Result<Task, Refused> {
         match self.call(Call::Control {
             task,
             control,
@@ -497,7 +501,7 @@ impl World {
         }
     }
 
-    pub fn task(&mut self, id: TaskId) -> TaskView {
+    pub fn task(&mut self, id: TaskId) -> Task {
         match self.call(Call::Look(Look::Task(id))) {
             Ok(Answer::Task(task)) => task,
             other => panic!("{other:?}"),
@@ -505,7 +509,7 @@ impl World {
     }
 
     /// Lets the world go on until the task has ended, at most so long.
-    pub fn run_task(&mut self, id: TaskId, at_most: Duration) -> TaskView {
+    pub fn run_task(&mut self, id: TaskId, at_most: Duration) -> Task {
         let end = self.now + at_most;
         while self.now < end {
             let view = self.task(id);
@@ -517,7 +521,7 @@ impl World {
         panic!("{id} has not ended: {:#?}", self.task(id));
     }
 
-    pub fn node(&mut self, name: &str) -> NodeView {
+    pub fn node(&mut self, name: &str) -> Node {
         match self.call(Call::Look(Look::Node(name.into()))) {
             Ok(Answer::Node(node)) => node,
             other => panic!("{other:?}"),
@@ -591,12 +595,12 @@ pub fn who() -> Who {
     }
 }
 
-/// A batch over these nodes, with no more wishes.
+/// A batch over these nodes, with no more options.
 pub fn batch_of(nodes: &[&str], operation: Operation) -> BatchRequest {
     BatchRequest {
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
         operation,
-        wishes: Wishes::default(),
+        options: PowerOptions::default(),
         max_parallel: 0,
         stagger: Duration::ZERO,
         on_failure: OnFailure::Continue,

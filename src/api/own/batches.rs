@@ -18,12 +18,12 @@ pub async fn list(request: RequestContext) -> Result<Response, Fault> {
 /// `POST /v1/batches`
 pub async fn start(request: RequestContext) -> Result<Response, Fault> {
     let wanted: BatchStart = request.json()?;
-    let wishes = super::wishes(
+    let options = super::options(
         wanted.timeout,
         wanted.on_soft_timeout,
         wanted.repeat_soft_after,
         wanted.hard_after,
-        super::BootWishes {
+        super::BootOptions {
             operation: wanted.operation,
             device: wanted.boot_device,
             uefi: wanted.uefi,
@@ -41,7 +41,7 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
     let batch = request.rack.start_batch(BatchRequest {
         operation: wanted.operation,
         nodes: meant(&request, wanted.nodes, &wanted.exclude).await?,
-        wishes,
+        options,
         max_parallel: wanted.max_parallel.unwrap_or(0),
         stagger: wanted.stagger.map(|stagger| stagger.0).unwrap_or_default(),
         on_failure: wanted.on_failure.unwrap_or_default(),

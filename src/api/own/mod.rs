@@ -27,12 +27,12 @@ fn control(word: &str) -> Result<Control, Fault> {
 ///
 /// # Errors
 /// 400 for a timeout of zero, for a boot device where nothing boots, and for a take-over that `on_busy` says nothing of.
-fn wishes(
+fn options(
     timeout: Option<Seconds>,
     on_soft_timeout: Option<OnSoftTimeout>,
     repeat_soft_after: Option<Seconds>,
     hard_after: Option<Seconds>,
-    boot: BootWishes,
+    boot: BootOptions,
     (on_busy, take_over): (Option<OnBusy>, Option<TakeOver>),
 ) -> Result<PowerOptions, Fault> {
     boot.check()?;
@@ -64,24 +64,24 @@ fn wishes(
 }
 
 /// What a body says of the next boot.
-struct BootWishes {
+struct BootOptions {
     operation: Operation,
     device: Option<BootDevice>,
     uefi: bool,
     on_if_off: bool,
 }
 
-impl BootWishes {
+impl BootOptions {
     /// Refuses what can have no effect.
     fn check(&self) -> Result<(), Fault> {
         let asked = match self {
-            BootWishes {
+            BootOptions {
                 device: Some(_), ..
             } => "boot_device",
-            BootWishes {
+            BootOptions {
                 on_if_off: true, ..
             } => "on_if_off",
-            BootWishes { uefi: true, .. } => {
+            BootOptions { uefi: true, .. } => {
                 return Err(Fault::bad("uefi goes with boot_device").about("member", "uefi"));
             }
             _ => return Ok(()),

@@ -44,12 +44,12 @@ async fn listing(request: &RequestContext, node: Option<String>) -> Result<Respo
 /// `POST /v1/tasks`
 pub async fn start(request: RequestContext) -> Result<Response, Fault> {
     let wanted: TaskStart = request.json()?;
-    let options = super::wishes(
+    let options = super::options(
         wanted.timeout,
         wanted.on_soft_timeout,
         wanted.repeat_soft_after,
         wanted.hard_after,
-        super::BootWishes {
+        super::BootOptions {
             operation: wanted.operation,
             device: wanted.boot_device,
             uefi: wanted.uefi,

@@ -5,10 +5,10 @@ mod streams;
 
 use super::*;
 use crate::api::access::{Role, Token};
-use crate::model::AuditPage;
-use crate::model::{EventKind, Health, HealthStatus, PowerState};
+use crate::model::{
+    AuditPage, Event, EventId, EventKind, Events, Health, HealthStatus, PowerState,
+};
 use crate::rack::call::Look;
-use crate::rack::call::{EventId, EventView, EventsView};
 use crate::time::WallTime;
 use sha2::{Digest, Sha256};
 use std::io::{ErrorKind, Read, Write};
@@ -78,9 +78,9 @@ fn obliging(call: &Call) -> Reaction {
 }
 
 /// Always one more event: a flood.
-fn next_event(since: Option<EventId>) -> EventsView {
+fn next_event(since: Option<EventId>) -> Events {
     let Some(since) = since else {
-        return EventsView {
+        return Events {
             events: Vec::new(),
             next: EventId {
                 epoch: 1,
@@ -93,7 +93,7 @@ fn next_event(since: Option<EventId>) -> EventsView {
         epoch: 1,
         sequence: since.sequence + 1,
     };
-    let event = EventView {
+    let event = Event {
         id,
         at: WallTime::from_unix_micros(0),
         kind: EventKind::Node.into(),
@@ -102,7 +102,7 @@ fn next_event(since: Option<EventId>) -> EventsView {
         task: None,
         power_state: PowerState::Unknown,
     };
-    EventsView {
+    Events {
         events: vec![event],
         next: id,
         reset: false,

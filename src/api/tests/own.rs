@@ -3,14 +3,12 @@
 use super::*;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading, Sign};
 use crate::model::{
-    BatchNodeState, BatchState, BootDevice, ConfigurationRefused, Control, ErrorKind, EventKind,
-    Fact, Failure, OnSoftTimeout, RestartCause, Words,
+    Batch, BatchNode, BatchNodeState, BatchState, BootDevice, ConfigurationRefused, Control,
+    ErrorKind, Event, EventId, EventKind, Events, Explanation, Fact, Failure, OnFailure,
+    OnSoftTimeout, PowerOptions, RestartCause, Words,
 };
+use crate::rack::call::BatchRequest;
 use crate::rack::call::Look;
-use crate::rack::call::{
-    BatchNodeView, BatchRequest, BatchView, EventId, EventView, EventsView, Explanation, OnFailure,
-    Wishes,
-};
 use serde_json::json;
 
 #[test]
@@ -88,7 +86,7 @@ fn a_task_is_started_with_its_wishes_and_answered_with_its_place() {
     let Some(Call::Start {
         node,
         operation,
-        wishes,
+        options,
         ..
     }) = exchange.calls.first()
     else {
@@ -98,14 +96,14 @@ fn a_task_is_started_with_its_wishes_and_answered_with_its_place() {
         (node.as_str(), *operation),
         ("r1n01", Operation::SoftPowerOff)
     );
-    let wanted = Wishes {
+    let wanted = PowerOptions {
         timeout: Some(Duration::from_secs(600)),
         on_soft_timeout: Some(OnSoftTimeout::HardPowerOff),
         repeat_soft_after: Some(Duration::from_secs(60)),
         hard_after: Some(Duration::from_secs(90)),
-        ..Wishes::default()
+        ..PowerOptions::default()
     };
-    assert_eq!(*wishes, wanted);
+    assert_eq!(*options, wanted);
 }
 
 #[test]
@@ -260,8 +258,8 @@ fn tasks_are_listed_by_node_batch_and_state() {
     assert_eq!(request("GET /v1/tasks?limit=0").send().status(), 400);
 }
 
-fn batch() -> BatchView {
-    BatchView {
+fn batch() -> Batch {
+    Batch {
         id: UUID.parse().expect("a uuid"),
         version: 1,
         rack: "r1".into(),
@@ -273,7 +271,7 @@ fn batch() -> BatchView {
         max_parallel: 4,
         stagger: Duration::from_millis(500),
         on_failure: OnFailure::Stop.into(),
-        nodes: vec![BatchNodeView {
+        nodes: vec![BatchNode {
             node: "r1n01".into(),
             task: TASK.parse().ok(),
             state: BatchNodeState::Task(TaskState::Running).into(),
@@ -303,7 +301,7 @@ fn a_batch_is_started_with_its_policy() {
     let wanted = BatchRequest {
         operation: Operation::PowerOn,
         nodes: vec!["r1n01".into(), "r1n02".into()],
-        wishes: Wishes::default(),
+        options: PowerOptions::default(),
         max_parallel: 4,
         stagger: Duration::from_millis(500),
         on_failure: OnFailure::Stop,
@@ -391,7 +389,7 @@ fn a_batch_takes_sets_groups_and_exclusions_as_the_client_does() {
 }
 
 /// Four nodes, two of them for storage.
-fn rack() -> Vec<crate::rack::call::NodeView> {
+fn rack() -> Vec<crate::model::Node> {
     let node = |number: u128| {
         let mut node = super::node();
         node.name = format!("r1n{number:02}").into();
@@ -431,8 +429,8 @@ fn events_are_polled_from_a_position() {
         sequence,
     };
     let rack = move |_| {
-        Ok(Answer::Events(EventsView {
-            events: vec![EventView {
+        Ok(Answer::Events(Events {
+            events: vec![Event {
                 id: id(43),
                 at: at(9),
                 kind: EventKind::Node.into(),

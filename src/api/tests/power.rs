@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bmc::vocabulary::{BootDevice, Delivery, Order, Reading, Trouble};
-use crate::rack::call::Wishes;
+use crate::model::PowerOptions;
 use serde_json::json;
 
 fn power(body: &str) -> Exchange {
@@ -32,7 +32,7 @@ fn all_nine_targets_are_taken_with_202_and_the_place_of_the_states() {
         let call = Call::SetPower {
             node: "r1n01".into(),
             change: target.change(),
-            wishes: Wishes::default(),
+            options: PowerOptions::default(),
             who,
         };
         assert_eq!(exchange.calls, [call]);
@@ -62,11 +62,11 @@ fn a_timeout_is_taken_in_all_the_forms_that_ironic_takes() {
             r#"{{"target": "soft power off", "timeout": {timeout}}}"#
         ));
         assert_eq!(exchange.status(), 202, "{timeout}");
-        let Some(Call::SetPower { wishes, .. }) = exchange.calls.first() else {
+        let Some(Call::SetPower { options, .. }) = exchange.calls.first() else {
             panic!("{timeout}: not called")
         };
         assert_eq!(
-            wishes.timeout,
+            options.timeout,
             Some(Duration::from_secs_f64(seconds)),
             "{timeout}"
         );

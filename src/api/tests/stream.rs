@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::api::events::{EventStream, HEARTBEAT};
-use crate::model::EventKind;
+use crate::model::{Event, EventId, EventKind, Events};
 use crate::rack::call::Look;
-use crate::rack::call::{EventId, EventView, EventsView};
 use std::collections::VecDeque;
 
 fn id(sequence: u64) -> EventId {
@@ -15,7 +14,7 @@ fn id(sequence: u64) -> EventId {
 }
 
 fn events(numbers: &[u64], next: u64, reset: bool) -> Result<Answer, Refused> {
-    let events = numbers.iter().map(|number| EventView {
+    let events = numbers.iter().map(|number| Event {
         id: id(*number),
         at: at(*number),
         kind: EventKind::Node.into(),
@@ -24,7 +23,7 @@ fn events(numbers: &[u64], next: u64, reset: bool) -> Result<Answer, Refused> {
         task: None,
         power_state: PowerState::Off,
     });
-    Ok(Answer::Events(EventsView {
+    Ok(Answer::Events(Events {
         events: events.collect(),
         next: id(next),
         reset,

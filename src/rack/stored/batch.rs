@@ -2,8 +2,8 @@
 
 use super::super::batch::{BatchRecord, LeftOut, Member};
 use super::task::Requester;
+use crate::model::{BatchId, TaskId};
 use crate::power::stored::words::{Operation, stored_words};
-use crate::rack::call::{self, BatchId, TaskId};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -43,7 +43,7 @@ struct StoredMember {
 
 stored_words! {
     /// What a batch does when a node fails.
-    OnFailure = call::OnFailure {
+    OnFailure = crate::model::OnFailure {
         "continue" = Continue,
         "stop" = Stop,
     }

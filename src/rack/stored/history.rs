@@ -1,7 +1,6 @@
 //! What happened to a node, as it is stored.
 
-use crate::model::{Severity, Word};
-use crate::rack::call::{HistoryEntry, TaskId};
+use crate::model::{HistoryEntry, Severity, TaskId, Word};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -4,9 +4,9 @@ use super::super::drift;
 use super::super::node::Memory;
 use super::pause::Hold;
 use crate::bmc;
+use crate::model::TaskId;
 use crate::power::stored::knowledge::Order;
 use crate::power::stored::words::{Operation, Power, State, Trouble, stored_words};
-use crate::rack::call::{self, TaskId};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub(super) struct Node {
 
 stored_words! {
     /// What is shown of a node's power.
-    PowerState = call::PowerState {
+    PowerState = crate::model::PowerState {
         "power on" = On,
         "power off" = Off,
         "error" = Error,

@@ -1,6 +1,6 @@
 //! The pause of the rack as it is stored, and holds of every kind.
 
-use crate::rack::call::{HoldView, TaskId};
+use crate::model::{self, TaskId};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -41,9 +41,9 @@ impl From<Pause> for crate::rack::gate::Pause {
     }
 }
 
-impl From<&HoldView> for Hold {
-    fn from(running: &HoldView) -> Self {
-        let HoldView { reason, by, since } = running;
+impl From<&model::Hold> for Hold {
+    fn from(running: &model::Hold) -> Self {
+        let model::Hold { reason, by, since } = running;
         Hold {
             reason: reason.clone(),
             by: by.clone(),
@@ -52,9 +52,9 @@ impl From<&HoldView> for Hold {
     }
 }
 
-impl From<Hold> for HoldView {
+impl From<Hold> for model::Hold {
     fn from(stored: Hold) -> Self {
         let Hold { reason, by, since } = stored;
-        HoldView { reason, by, since }
+        model::Hold { reason, by, since }
     }
 }
