@@ -3,9 +3,9 @@
 
 mod world;
 
-use rackbmcd::model::{HistoryKind, PowerOptions, Task, TaskId};
+use rackbmcd::model::{BatchStart, HistoryKind, PowerOptions, Task, TaskId};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call};
+use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, NmiEffect, OsMood};
 use std::time::Duration;
 use world::{World, batch_of, millis, secs, who};
@@ -230,7 +230,7 @@ fn ironics_put_and_batches_hear_of_it_as_well() {
     );
     let mut world = slow_to_come_on(10, secs(7));
     started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
-    let planned = world.start_batch(BatchRequest {
+    let planned = world.start_batch(BatchStart {
         dry_run: true,
         ..batch_of(&["n01"], Operation::PowerOff)
     });

@@ -2,9 +2,9 @@
 
 mod world;
 
-use rackbmcd::model::{Batch, BatchNode, PowerOptions, PowerState};
+use rackbmcd::model::{Batch, BatchNode, BatchStart, PowerOptions, PowerState};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call};
+use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood, Privilege};
 use std::time::Duration;
 use world::{World, batch_of, name, secs, who};
@@ -28,7 +28,7 @@ fn a_dry_run_says_who_begins_when_looks_at_all_and_changes_nothing() {
         ..Conditions::default()
     };
     world.link("n01", deaf);
-    let plan = BatchRequest {
+    let plan = BatchStart {
         order: vec!["storage".into()],
         dry_run: true,
         ..batch_of(&["n01", "n02", "n03", "n04"], Operation::SoftPowerOff)
@@ -72,7 +72,7 @@ fn a_control_of_a_batch_says_which_of_its_tasks_refused_it_and_why() {
         world.mood(&name(place)).os = OsMood::Hangs;
     }
     world.run_for(secs(5));
-    let batch = world.start_batch(BatchRequest {
+    let batch = world.start_batch(BatchStart {
         max_parallel: 2,
         ..batch_of(&["n01", "n02", "n03"], Operation::SoftPowerOff)
     });
@@ -139,7 +139,7 @@ fn a_rack_that_has_an_order_switches_on_in_it_and_off_in_its_reverse() {
     world.run_for(secs(3));
     let nodes = ["n01", "n02", "n03"];
     let mut switched = |operation, order: &[&str]| -> Vec<String> {
-        let request = BatchRequest {
+        let request = BatchStart {
             order: order.iter().map(|group| (*group).to_owned()).collect(),
             ..batch_of(&nodes, operation)
         };

@@ -2,9 +2,9 @@
 
 mod world;
 
-use rackbmcd::model::{ENDS_KEPT, EventId, Events, PowerOptions};
+use rackbmcd::model::{BatchStart, ENDS_KEPT, EventId, Events, PowerOptions};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call};
+use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::rack::record::Table;
 use rackbmcd::sim::OsMood;
 use world::{World, secs};
@@ -62,7 +62,7 @@ fn no_request_names_a_time_that_never_ends() {
             .to_string();
         assert!(refused.contains("(longest_timeout)"), "{refused}");
     }
-    let batch = BatchRequest {
+    let batch = BatchStart {
         stagger: late,
         ..world::batch_of(&["n01"], Operation::SoftPowerOff)
     };

@@ -2,16 +2,16 @@
 
 mod world;
 
-use rackbmcd::model::{OnBusy, OnFailure, PowerOptions, TakeOver, TaskId, Who};
+use rackbmcd::model::{BatchStart, OnBusy, OnFailure, PowerOptions, TakeOver, TaskId, Who};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, Refused};
+use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs, who};
 
 fn take_over(take_over: TakeOver) -> PowerOptions {
     PowerOptions {
-        on_busy: OnBusy::TakeOver,
-        take_over,
+        on_busy: Some(OnBusy::TakeOver),
+        take_over: Some(take_over),
         ..PowerOptions::default()
     }
 }
@@ -108,7 +108,7 @@ fn nothing_of_the_old_task_leaves_after_the_answer() {
 fn a_task_that_still_waits_for_its_turn_is_taken_over_too() {
     let mut world = World::new(3, 2);
     world.run_for(secs(3));
-    let batch = world.start_batch(BatchRequest {
+    let batch = world.start_batch(BatchStart {
         max_parallel: 1,
         ..batch_of(&["n02", "n01"], Operation::Reboot)
     });
@@ -273,7 +273,7 @@ fn a_member_that_is_taken_over_counts_as_aborted_and_stops_nothing() {
     let mut world = World::new(9, 3);
     world.run_for(secs(3));
     world.mood("n01").os = OsMood::Hangs;
-    let batch = world.start_batch(BatchRequest {
+    let batch = world.start_batch(BatchStart {
         on_failure: OnFailure::Stop,
         max_parallel: 1,
         ..batch_of(&["n01", "n02", "n03"], Operation::SoftPowerOff)
@@ -298,7 +298,7 @@ fn a_member_that_is_taken_over_counts_as_aborted_and_stops_nothing() {
 fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
     let (mut world, soft) = hanging(10, 3);
     let nodes = ["n01", "n02", "n03"];
-    let all = |options| BatchRequest {
+    let all = |options| BatchStart {
         options,
         ..batch_of(&nodes, Operation::PowerOff)
     };
@@ -313,7 +313,7 @@ fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
     );
     assert!(world.is_on("n02"), "all or none");
     let skip = PowerOptions {
-        on_busy: OnBusy::Skip,
+        on_busy: Some(OnBusy::Skip),
         ..PowerOptions::default()
     };
     let batch = world.start_batch(all(skip.clone()));
@@ -346,7 +346,7 @@ fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
         1
     );
     // Where all of them are busy there is nothing to leave them out of.
-    let request = BatchRequest {
+    let request = BatchStart {
         options: skip,
         ..batch_of(&["n01"], Operation::PowerOff)
     };
@@ -369,7 +369,7 @@ fn a_control_of_a_batch_tells_each_members_refusal() {
     let mut world = World::new(11, 3);
     world.run_for(secs(3));
     world.mood("n01").os = OsMood::Hangs;
-    let batch = world.start_batch(BatchRequest {
+    let batch = world.start_batch(BatchStart {
         max_parallel: 2,
         ..batch_of(&["n01", "n02", "n03"], Operation::SoftPowerOff)
     });

@@ -4,9 +4,9 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::Trouble;
 use rackbmcd::ipmi::SuiteId;
-use rackbmcd::model::{Batch, OnFailure, PowerOptions, PowerState, TaskId};
+use rackbmcd::model::{Batch, BatchStart, OnFailure, PowerOptions, PowerState, TaskId};
 use rackbmcd::power::{Control, Operation, State, Target};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, Refused};
+use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::rack::record::Table;
 use rackbmcd::session::{AuthChoice, Protocol};
 use rackbmcd::sim::{Babble, ChassisOrder, Conditions, OsMood};
@@ -23,12 +23,12 @@ fn a_task_on_a_bmc_that_was_found_dead_hears_of_it_at_once() {
     assert_eq!(view.state, State::Failed, "{view:#?}");
 }
 
-fn batch(nodes: &[&str], timeout: u64) -> BatchRequest {
+fn batch(nodes: &[&str], timeout: u64) -> BatchStart {
     let options = PowerOptions {
         timeout: Some(secs(timeout)),
         ..PowerOptions::default()
     };
-    BatchRequest {
+    BatchStart {
         options,
         ..batch_of(nodes, Operation::SoftPowerOff)
     }
@@ -263,7 +263,7 @@ fn a_batch_that_was_stopped_by_a_failure_begins_nothing_after_a_resume() {
     let mut world = World::new(36, 2);
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(3));
-    let request = BatchRequest {
+    let request = BatchStart {
         max_parallel: 1,
         on_failure: OnFailure::Stop,
         ..batch(&["n01", "n02"], 20)

@@ -2,9 +2,9 @@
 
 mod world;
 
-use rackbmcd::model::{HistoryEntry, HistoryKind, PowerOptions};
+use rackbmcd::model::{BatchStart, HistoryEntry, HistoryKind, PowerOptions};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call};
+use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, secs};
 
@@ -60,7 +60,7 @@ fn a_change_that_a_callers_look_sees_first_is_said_once() {
 #[test]
 fn a_change_that_a_dry_run_sees_first_is_said_once() {
     let mut world = switched_off(92);
-    world.start_batch(BatchRequest {
+    world.start_batch(BatchStart {
         dry_run: true,
         ..batch_of(&["n01"], Operation::PowerOn)
     });

@@ -3,9 +3,9 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Route};
-use rackbmcd::model::{PowerOptions, TaskId};
+use rackbmcd::model::{BatchStart, PowerOptions, TaskId};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look, Refused};
+use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs, who};
@@ -36,7 +36,7 @@ fn one_waits(seed: u64) -> (World, TaskId, TaskId) {
     world.start();
     world.mood("n01").os = OsMood::Hangs;
     world.run_for(secs(5));
-    let batch = world.start_batch(BatchRequest {
+    let batch = world.start_batch(BatchStart {
         max_parallel: 1,
         ..batch_of(&["n01", "n02"], Operation::SoftPowerOff)
     });
@@ -195,7 +195,7 @@ fn a_task_that_waits_says_for_what() {
     world.nodes[1].groups = vec!["storage".into()];
     world.start();
     world.run_for(secs(5));
-    let batch = world.start_batch(BatchRequest {
+    let batch = world.start_batch(BatchStart {
         order: vec!["storage".into()],
         ..batch_of(&["n01", "n02"], Operation::SoftReboot)
     });
@@ -406,7 +406,7 @@ fn a_batch_that_waits_for_a_node_in_maintenance_says_so_and_goes_on_with_the_oth
     world.settings.maintenance_policy = MaintenancePolicy::Block;
     world.start();
     world.run_for(secs(5));
-    let batch = world.start_batch(BatchRequest {
+    let batch = world.start_batch(BatchStart {
         max_parallel: 1,
         ..batch_of(&["n01", "n02", "n03"], Operation::PowerOff)
     });

@@ -2,9 +2,9 @@
 
 mod world;
 
-use rackbmcd::model::{BatchNodeState, PowerOptions};
+use rackbmcd::model::{BatchNodeState, BatchStart, PowerOptions};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, Refused};
+use rackbmcd::rack::call::{Answer, Call, Refused};
 use rackbmcd::sim::ChassisOrder;
 use world::{World, batch_of, millis, secs, who};
 
@@ -68,7 +68,7 @@ fn a_reboot_is_one_power_cycle_and_switches_on_what_is_off() {
     for on in [true, false] {
         let mut world = world(2, 1, on);
         let off_before = world.executed("n01", ChassisOrder::Off);
-        let planned = world.start_batch(BatchRequest {
+        let planned = world.start_batch(BatchStart {
             dry_run: true,
             ..batch_of(&["n01"], Operation::Reboot)
         });

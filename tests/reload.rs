@@ -3,9 +3,9 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{BootDevice, Order, Power, Reading, Route, Trouble};
-use rackbmcd::model::{Fact, HistoryEntry, HistoryKind, PowerOptions, Severity};
+use rackbmcd::model::{BatchStart, Fact, HistoryEntry, HistoryKind, PowerOptions, Severity};
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, CallId, Look, Refused};
+use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::settings::NodeSettings;
 use rackbmcd::sim::{ChassisOrder, Conditions};
@@ -347,7 +347,7 @@ fn a_fresh_reading_goes_on_where_the_node_stays_and_is_refused_where_it_goes() {
 }
 
 fn plan_of(nodes: &[&str]) -> Call {
-    let request = BatchRequest {
+    let request = BatchStart {
         dry_run: true,
         ..batch_of(nodes, Operation::PowerOff)
     };

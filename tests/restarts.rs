@@ -2,9 +2,9 @@
 
 mod world;
 
-use rackbmcd::model::{PowerOptions, TaskId};
+use rackbmcd::model::{BatchStart, PowerOptions, TaskId};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{BatchRequest, Refused};
+use rackbmcd::rack::call::Refused;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs};
 
@@ -95,7 +95,7 @@ fn the_stagger_of_a_batch_holds_over_a_restart() {
     for end in [End::Stop, End::Kill] {
         let mut world = World::new(82, 2);
         world.run_for(secs(3));
-        let batch = world.start_batch(BatchRequest {
+        let batch = world.start_batch(BatchStart {
             stagger: secs(120),
             ..batch_of(&["n01", "n02"], Operation::PowerOff)
         });

@@ -5,9 +5,8 @@ mod daemon;
 mod world;
 
 use daemon::{Bed, DAEMON};
-use rackbmcd::model::PowerOptions;
+use rackbmcd::model::{BatchStart, PowerOptions};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::BatchRequest;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::fs;
 use std::process::Command;
@@ -25,7 +24,7 @@ fn a_copy_that_was_put_back_does_nothing_again_that_was_done_since() {
         let names = ["n01", "n02", "n03"];
         let mut world = World::new(60, 3);
         world.run_for(secs(20));
-        let batch = BatchRequest {
+        let batch = BatchStart {
             max_parallel: 1,
             ..batch_of(&names, operation)
         };
@@ -89,7 +88,7 @@ fn after_a_long_absence_nothing_begins_that_was_asked_for_before_it() {
             ..PowerOptions::default()
         };
         let waits = world.start_task("n01", Operation::SoftPowerOff, options);
-        let batch = BatchRequest {
+        let batch = BatchStart {
             stagger: secs(300),
             ..batch_of(&["n02", "n03"], Operation::Cycle)
         };

@@ -7,8 +7,8 @@
 
 use super::http::{Asker, World, check, request, send};
 use rackbmcd::api::access::{Grant, Peer, Policy, Subject};
-use rackbmcd::model::{OnFailure, Operation, PowerOptions, Who};
-use rackbmcd::rack::call::{BatchRequest, Call};
+use rackbmcd::model::{BatchStart, OnFailure, Operation, PowerOptions, Who};
+use rackbmcd::rack::call::Call;
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
 use serde_json::Value;
@@ -103,7 +103,7 @@ fn busy_world() -> World {
         name: "anna".into(),
         ..Who::default()
     };
-    let request = BatchRequest {
+    let request = BatchStart {
         operation: Operation::SoftPowerOff,
         nodes: vec!["r1n01".into(), "r1n02".into()],
         options: PowerOptions::default(),
@@ -111,6 +111,7 @@ fn busy_world() -> World {
         stagger: Duration::ZERO,
         on_failure: OnFailure::Continue,
         order: Vec::new(),
+        exclude: Vec::new(),
         dry_run: false,
     };
     let _ = world.ask(Call::StartBatch { request, who }, &admin);

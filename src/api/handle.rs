@@ -6,10 +6,10 @@
 use super::fault::Fault;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
 use crate::model::{
-    AuditPage, Batch, BatchId, BootDevice, Control, EventId, Events, Explanation, Health,
-    HistoryEntry, Hold, Node, Operation, PowerOptions, Task, TaskId, Who,
+    AuditPage, Batch, BatchId, BatchStart, BootDevice, Control, EventId, Events, Explanation,
+    Health, HistoryEntry, Hold, Node, Operation, PowerOptions, Task, TaskId, Who,
 };
-use crate::rack::call::{Answer, BatchRequest, Call, Look, PowerChange, Refused, Taken};
+use crate::rack::call::{Answer, Call, Look, PowerChange, Refused, Taken};
 use http::StatusCode;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -225,7 +225,7 @@ impl RackHandle {
     }
 
     /// Starts a batch, or plans it.
-    pub async fn start_batch(&self, request: BatchRequest) -> Asked<Batch> {
+    pub async fn start_batch(&self, request: BatchStart) -> Asked<Batch> {
         let who = self.who.clone();
         self.ask(Call::StartBatch { request, who }).await
     }

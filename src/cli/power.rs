@@ -10,7 +10,7 @@ use super::output::say;
 use super::output::{batch_node_cell, rounded, task_cell, words};
 use super::select::{self, Unnamed};
 use crate::model::{
-    Batch, BatchNode, BatchNodeState, BatchStart, OnBusy, Operation, Prospect, Seconds, Task,
+    Batch, BatchNode, BatchNodeState, BatchStart, OnBusy, Operation, PowerOptions, Prospect, Task,
     TaskStart, TaskState, after_state,
 };
 use comfy_table::{Cell, Table};
@@ -92,37 +92,39 @@ fn announce(app: &App, text: &str) {
     app.out.remark(text);
 }
 
-fn task_start(operation: Operation, node: &str, press: &Press) -> TaskStart {
-    TaskStart {
-        timeout: press.timeout.map(Seconds),
-        repeat_soft_after: press.press_again_after.map(Seconds),
-        hard_after: press.hard_after.map(Seconds),
+fn options(press: &Press) -> PowerOptions {
+    PowerOptions {
+        timeout: press.timeout,
+        on_soft_timeout: None,
+        repeat_soft_after: press.press_again_after,
+        hard_after: press.hard_after,
         boot_device: press.boot.map(|(device, _)| device),
         uefi: press.boot.is_some_and(|(_, uefi)| uefi),
         on_if_off: press.on_if_off,
         on_busy: press.on_busy,
         take_over: press.take_over,
-        ..TaskStart::new(node, operation)
+    }
+}
+
+fn task_start(operation: Operation, node: &str, press: &Press) -> TaskStart {
+    TaskStart {
+        node: node.to_owned(),
+        operation,
+        options: options(press),
     }
 }
 
 fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStart {
-    let nodes = nodes.iter().map(|node| (*node).to_owned()).collect();
     BatchStart {
-        timeout: press.timeout.map(Seconds),
-        repeat_soft_after: press.press_again_after.map(Seconds),
-        hard_after: press.hard_after.map(Seconds),
-        boot_device: press.boot.map(|(device, _)| device),
-        uefi: press.boot.is_some_and(|(_, uefi)| uefi),
-        on_if_off: press.on_if_off,
-        on_busy: press.on_busy,
-        take_over: press.take_over,
-        max_parallel: press.max_parallel,
-        stagger: press.stagger.map(Seconds),
-        on_failure: press.on_failure,
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+        exclude: Vec::new(),
+        operation,
+        options: options(press),
+        max_parallel: press.max_parallel.unwrap_or(0),
+        stagger: press.stagger.unwrap_or_default(),
+        on_failure: press.on_failure.unwrap_or_default(),
         order: press.order.clone(),
         dry_run: press.dry_run,
-        ..BatchStart::new(nodes, operation)
     }
 }
 

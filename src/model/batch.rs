@@ -1,10 +1,7 @@
 //! A batch: tasks over many nodes under one policy, as it is shown and as it is asked for.
 
 use super::words::{Word, Words, words};
-use super::{
-    BatchId, BootDevice, OnBusy, OnFailure, OnSoftTimeout, Operation, Seconds, TakeOver, TaskId,
-    TaskState, Who, seconds, stamp, whole,
-};
+use super::{BatchId, OnFailure, Operation, TaskId, TaskState, Who, seconds, stamp};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -139,90 +136,6 @@ impl Words for BatchNodeState {
 pub struct BatchList {
     /// Newest first.
     pub batches: Vec<Batch>,
-}
-
-/// Body of `POST /v1/batches`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BatchStart {
-    /// Names, uuids, sets of names (`r1n[01-16]`) and groups (`@storage`); never empty.
-    pub nodes: Vec<String>,
-    /// Of these not those, written likewise.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub exclude: Vec<String>,
-    /// What to do.
-    pub operation: Operation,
-    /// Patience for each node's operation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Seconds>,
-    /// As in [`TaskStart`](super::TaskStart).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_soft_timeout: Option<OnSoftTimeout>,
-    /// As in [`TaskStart`](super::TaskStart).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repeat_soft_after: Option<Seconds>,
-    /// As in [`TaskStart`](super::TaskStart).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hard_after: Option<Seconds>,
-    /// As in [`TaskStart`](super::TaskStart).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot_device: Option<BootDevice>,
-    /// As in [`TaskStart`](super::TaskStart).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub uefi: bool,
-    /// As in [`TaskStart`](super::TaskStart).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub on_if_off: bool,
-    /// As in [`TaskStart`](super::TaskStart); where all of the nodes are busy there is nothing to leave them out of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_busy: Option<OnBusy>,
-    /// As in [`TaskStart`](super::TaskStart).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub take_over: Option<TakeOver>,
-    /// How many nodes at once; 0 or absent is as many as the rack allows.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "whole::maybe"
-    )]
-    pub max_parallel: Option<u32>,
-    /// Time between the starts of two nodes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stagger: Option<Seconds>,
-    /// What a failure means for the nodes that have not begun.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_failure: Option<OnFailure>,
-    /// Groups in the order in which they are taken; nodes of none of them come last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub order: Vec<String>,
-    /// Only look, log in and plan.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
-}
-
-impl BatchStart {
-    /// Such an operation on such nodes, as their own settings have it.
-    pub fn new(nodes: Vec<String>, operation: Operation) -> Self {
-        BatchStart {
-            nodes,
-            exclude: Vec::new(),
-            operation,
-            timeout: None,
-            on_soft_timeout: None,
-            repeat_soft_after: None,
-            hard_after: None,
-            boot_device: None,
-            uefi: false,
-            on_if_off: false,
-            on_busy: None,
-            take_over: None,
-            max_parallel: None,
-            stagger: None,
-            on_failure: None,
-            order: Vec::new(),
-            dry_run: false,
-        }
-    }
 }
 
 /// Body of `POST /v1/batches/{id}/{control}`; an empty body is the whole batch.

@@ -16,6 +16,7 @@ mod power;
 mod rack;
 pub(crate) mod seconds;
 mod stamp;
+mod start;
 mod task;
 mod text;
 mod who;
@@ -24,9 +25,7 @@ pub(crate) mod words;
 
 pub use access::{Grant, Limits, Policy, Subject, TcpAuth, Token};
 pub use audit::{AuditHead, AuditPage};
-pub use batch::{
-    Batch, BatchControl, BatchList, BatchNode, BatchNodeState, BatchStart, BatchState, Prospect,
-};
+pub use batch::{Batch, BatchControl, BatchList, BatchNode, BatchNodeState, BatchState, Prospect};
 pub use bmc::{BootDevice, Delivery, Identity, RestartCause, Trouble};
 pub use chassis::{Chassis, Light, RestorePolicy};
 pub use event::{Event, EventId, EventKind, Events, TaskNews};
@@ -45,9 +44,8 @@ pub use rack::{
     MaintenanceRequest, PauseRequest, Pausing, UnreadableEntry,
 };
 pub use seconds::Seconds;
-pub use task::{
-    ControlUse, ENDS_KEPT, OrderUse, PowerOptions, Task, TaskList, TaskStart, after_state,
-};
+pub use start::{BatchStart, PowerOptions, TaskStart};
+pub use task::{ControlUse, ENDS_KEPT, OrderUse, Task, TaskList, after_state};
 pub use text::{REASON_LIMIT, escaped, is_hidden};
 pub use who::{Role, Who};
 pub use words::{Word, Words};

@@ -96,6 +96,24 @@ pub(super) mod maybe {
     }
 }
 
+/// The same where none is zero.
+pub(super) mod or_zero {
+    use super::*;
+
+    pub(in crate::model) fn serialize<S: Serializer>(
+        duration: &Duration,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        Seconds(*duration).serialize(to)
+    }
+
+    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Duration, D::Error> {
+        maybe::deserialize(from).map(Option::unwrap_or_default)
+    }
+}
+
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Microseconds are all that anybody may care for.

@@ -1,10 +1,7 @@
 //! A task: as it is shown and as it is asked for.
 
 use super::words::Word;
-use super::{
-    BatchId, BootDevice, Control, OnBusy, OnSoftTimeout, Operation, Power, Seconds, TakeOver,
-    Target, TaskId, TaskState, Who, seconds, stamp,
-};
+use super::{BatchId, Control, Operation, Power, Target, TaskId, TaskState, Who, seconds, stamp};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -153,85 +150,6 @@ pub struct ControlUse {
 pub struct TaskList {
     /// Newest first.
     pub tasks: Vec<Task>,
-}
-
-/// What a request may ask beside the operation itself.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PowerOptions {
-    /// Patience of the whole operation; the node's own setting where `None`.
-    pub timeout: Option<Duration>,
-    /// What to do when the operating system does not go down in time.
-    pub on_soft_timeout: Option<OnSoftTimeout>,
-    /// Press the button once more after so long.
-    pub repeat_soft_after: Option<Duration>,
-    /// Switch off hard after so long.
-    pub hard_after: Option<Duration>,
-    /// What the machine boots from next: set, and read back, directly before it starts.
-    pub boot_device: Option<BootDevice>,
-    /// In UEFI mode.
-    pub uefi: bool,
-    /// A reset or a cycle switches on a machine that is off.
-    pub on_if_off: bool,
-    /// What to do where a task has the node.
-    pub on_busy: OnBusy,
-    /// Which tasks the node may be taken over from.
-    pub take_over: TakeOver,
-}
-
-/// Body of `POST /v1/tasks`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TaskStart {
-    /// Name or uuid.
-    pub node: String,
-    /// What to do.
-    pub operation: Operation,
-    /// Patience for the whole operation; the node's own where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Seconds>,
-    /// What to do when the operating system does not go down in time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_soft_timeout: Option<OnSoftTimeout>,
-    /// Press the button once more after so long.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repeat_soft_after: Option<Seconds>,
-    /// Switch off hard after so long.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hard_after: Option<Seconds>,
-    /// What the machine boots from next: set, and read back, directly before it starts. What cannot be set stops the task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot_device: Option<BootDevice>,
-    /// Boot that in UEFI mode.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub uefi: bool,
-    /// A reset or a cycle switches on a machine that is off, instead of failing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub on_if_off: bool,
-    /// What to do where a task has the node: fail (where absent), leave the node as it is, or take it over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_busy: Option<OnBusy>,
-    /// Which tasks the node may be taken over from; given alone it means `on_busy` take_over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub take_over: Option<TakeOver>,
-}
-
-impl TaskStart {
-    /// Such an operation on such a node, as the node's own settings have it.
-    pub fn new(node: &str, operation: Operation) -> Self {
-        TaskStart {
-            node: node.to_owned(),
-            operation,
-            timeout: None,
-            on_soft_timeout: None,
-            repeat_soft_after: None,
-            hard_after: None,
-            boot_device: None,
-            uefi: false,
-            on_if_off: false,
-            on_busy: None,
-            take_over: None,
-        }
-    }
 }
 
 #[cfg(test)]

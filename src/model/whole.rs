@@ -33,6 +33,13 @@ pub(super) fn maybe<'de, T: TryFrom<u64>, D: Deserializer<'de>>(
         .transpose()
 }
 
+/// One number, 0 where there is none.
+pub(super) fn or_zero<'de, T: TryFrom<u64> + Default, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    maybe(from).map(Option::unwrap_or_default)
+}
+
 /// Several numbers.
 pub(super) fn many<'de, T: TryFrom<u64>, D: Deserializer<'de>>(
     from: D,
@@ -56,9 +63,9 @@ mod tests {
                 .map(|batch| batch.max_parallel)
                 .ok()
         };
-        assert_eq!(parallel("4"), Some(Some(4)));
-        assert_eq!(parallel("4.0"), Some(Some(4)));
-        assert_eq!(parallel("null"), Some(None));
+        assert_eq!(parallel("4"), Some(4));
+        assert_eq!(parallel("4.0"), Some(4));
+        assert_eq!(parallel("null"), Some(0));
         for bad in ["4.5", "-1", "-1.0", "1e300", "4294967296", "\"4\""] {
             assert_eq!(parallel(bad), None, "{bad}");
         }

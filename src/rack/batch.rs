@@ -2,14 +2,14 @@
 //!
 //! A batch says which of its tasks may begin and how it stands; the tasks themselves are in `tasks`.
 
-use super::call::{BatchRequest, Refused};
+use super::call::Refused;
 use super::inventory::{Inventory, NodeId};
 use super::settings::RackSettings;
 use super::start;
 use super::stored;
 use super::task::Task;
 use crate::model::{
-    self, BatchId, BatchNodeState, BatchState, OnFailure, Prospect, TaskId, Who, Words,
+    self, BatchId, BatchNodeState, BatchStart, BatchState, OnFailure, Prospect, TaskId, Who, Words,
 };
 use crate::power::{Operation, State};
 use crate::time::{Instant, WallTime};
@@ -98,7 +98,7 @@ impl Batch {
     /// The batch of a request whose tasks are made.
     pub(super) fn new(
         id: BatchId,
-        request: BatchRequest,
+        request: BatchStart,
         requested_by: Who,
         requested_at: WallTime,
         members: Vec<Member>,
@@ -124,7 +124,7 @@ impl Batch {
     }
 
     /// Whether the same request began it.
-    pub(super) fn is_again(&self, request: &BatchRequest, who: &Who) -> bool {
+    pub(super) fn is_again(&self, request: &BatchStart, who: &Who) -> bool {
         request.operation == self.record.operation
             && start::is_again(&self.record.requested_by, &request.options, who)
     }
@@ -313,7 +313,7 @@ impl Batch {
 
 /// The nodes of a request with their ranks, in the order of starting.
 pub(super) fn members(
-    request: &BatchRequest,
+    request: &BatchStart,
     inventory: &Inventory,
     settings: &RackSettings,
 ) -> Result<Vec<(NodeId, usize)>, Refused> {
@@ -323,9 +323,14 @@ pub(super) fn members(
         ));
     }
     let (order, reversed) = order_of(request, settings);
+    let spared = request.exclude.iter().map(|ident| inventory.named(ident));
+    let spared = spared.collect::<Result<Vec<_>, _>>()?;
     let mut members = Vec::new();
     for ident in &request.nodes {
         let id = inventory.named(ident)?;
+        if spared.contains(&id) {
+            continue;
+        }
         let groups = |group| {
             let node = inventory.get(id);
             node.is_some_and(|node| node.settings.groups.contains(group))
@@ -336,6 +341,11 @@ pub(super) fn members(
         if !members.contains(&member) {
             members.push(member);
         }
+    }
+    if members.is_empty() {
+        return Err(Refused::Invalid(
+            "every node of the batch is excluded from it".to_owned(),
+        ));
     }
     let has = |group: &String| {
         let mut nodes = inventory.iter();
@@ -350,7 +360,7 @@ pub(super) fn members(
 
 /// The groups in the order in which the request takes them, and whether that is to be read from its end: its own
 /// order as it stands, else the rack's, which is meant for switching on.
-fn order_of<'a>(request: &'a BatchRequest, settings: &'a RackSettings) -> (&'a [String], bool) {
+fn order_of<'a>(request: &'a BatchStart, settings: &'a RackSettings) -> (&'a [String], bool) {
     if !request.order.is_empty() {
         return (&request.order, false);
     }
@@ -380,17 +390,9 @@ mod tests {
         ))
     }
 
-    fn request(nodes: &[&str], operation: Operation) -> BatchRequest {
-        BatchRequest {
-            operation,
-            nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
-            options: crate::model::PowerOptions::default(),
-            max_parallel: 0,
-            stagger: Duration::ZERO,
-            on_failure: OnFailure::Continue,
-            order: Vec::new(),
-            dry_run: false,
-        }
+    fn request(nodes: &[&str], operation: Operation) -> BatchStart {
+        let nodes = nodes.iter().map(|node| (*node).to_owned());
+        BatchStart::new(nodes.collect(), operation)
     }
 
     #[test]
@@ -437,6 +439,23 @@ mod tests {
         assert!(matches!(of(&[]), Err(Refused::Invalid(_))));
         assert!(matches!(of(&["n09"]), Err(Refused::NoSuchNode(_))));
         assert_eq!(of(&["n02", "n01", "n02"]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn nodes_that_a_batch_excludes_are_not_of_it_and_a_mistake_among_them_ends_it() {
+        let (inventory, settings) = (inventory(3), RackSettings::default());
+        let of = |excluded: &[&str]| {
+            let exclude = excluded.iter().map(|node| (*node).to_owned()).collect();
+            let request = BatchStart {
+                exclude,
+                ..request(&["n01", "n02"], Operation::PowerOn)
+            };
+            members(&request, &inventory, &settings)
+        };
+        let ids = inventory.ids();
+        assert_eq!(of(&["n02", "n03"]).unwrap(), [(ids[0], 0)]);
+        assert!(matches!(of(&["n20"]), Err(Refused::NoSuchNode(_))));
+        assert!(matches!(of(&["n01", "n02"]), Err(Refused::Invalid(_))));
     }
 
     #[test]

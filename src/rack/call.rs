@@ -5,7 +5,7 @@
 
 use crate::bmc::vocabulary::{Delivery, Order, Trouble};
 use crate::model::{
-    self, BatchId, EventId, Explanation, HistoryEntry, OnFailure, PowerOptions, Role, TaskId, Who,
+    self, BatchId, BatchStart, EventId, Explanation, HistoryEntry, PowerOptions, Role, TaskId, Who,
 };
 use crate::power::{Control, Operation};
 use std::fmt;
@@ -32,27 +32,6 @@ impl fmt::Display for PowerChange {
             PowerChange::Abort(operation) => write!(f, "abort {operation}"),
         }
     }
-}
-
-/// A batch as it is asked for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BatchRequest {
-    /// What to do.
-    pub operation: Operation,
-    /// Names or uuids of nodes; never empty (rule 7).
-    pub nodes: Vec<String>,
-    /// How.
-    pub options: PowerOptions,
-    /// How many nodes at once; 0 is as many as the rack allows.
-    pub max_parallel: u32,
-    /// Time between the starts of two nodes.
-    pub stagger: Duration,
-    /// What a failure of one node means for those that have not begun.
-    pub on_failure: OnFailure,
-    /// Groups in the order in which they are taken; nodes of none of them come last.
-    pub order: Vec<String>,
-    /// Only look, log in and plan.
-    pub dry_run: bool,
 }
 
 /// What may be asked.
@@ -112,7 +91,7 @@ pub enum Call {
     /// Start a batch (or plan it).
     StartBatch {
         /// What.
-        request: BatchRequest,
+        request: BatchStart,
         /// Who asks.
         who: Who,
     },

@@ -3,7 +3,7 @@
 //! The first step of each, put together from the parts; what follows from it is `turn`'s.
 
 use super::batch::{self, Batch, Member};
-use super::call::{Answer, BatchRequest, Call, CallId, PowerChange, Refused};
+use super::call::{Answer, Call, CallId, PowerChange, Refused};
 use super::clock::Moment;
 use super::inventory::NodeId;
 use super::ledger::{Open, Owner, Parked, Reply};
@@ -15,7 +15,7 @@ use super::task::NMI_ANSWER;
 use super::waits::{self, Awaited};
 use super::{Rack, holds, look, orders, quarantine, reload, side};
 use crate::bmc::vocabulary::{Delivery, Order};
-use crate::model::{self, BatchId, EventKind, OnBusy, TaskId, Who};
+use crate::model::{BatchId, BatchStart, EventKind, OnBusy, PowerOptions, TaskId, Who};
 use crate::power::{Control, Operation};
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -206,7 +206,7 @@ impl Rack {
         let id = self.start(
             ident,
             Operation::InjectNmi,
-            &model::PowerOptions::default(),
+            &PowerOptions::default(),
             who,
             at,
         )?;
@@ -224,7 +224,7 @@ impl Rack {
         &mut self,
         ident: &str,
         operation: Operation,
-        options: &model::PowerOptions,
+        options: &PowerOptions,
         who: &Who,
         at: Moment,
     ) -> Result<TaskId, Refused> {
@@ -233,7 +233,7 @@ impl Rack {
             return Ok(task);
         }
         match start::check(node, operation, options, &self.snapshot(at)) {
-            Err(Refused::Locked { task, .. }) if options.on_busy == OnBusy::Skip => {
+            Err(Refused::Locked { task, .. }) if options.on_busy() == OnBusy::Skip => {
                 return Ok(task);
             }
             checked => checked?,
@@ -327,7 +327,7 @@ impl Rack {
     fn start_batch(
         &mut self,
         call: CallId,
-        request: BatchRequest,
+        request: BatchStart,
         who: Who,
         at: Moment,
     ) -> Result<(), Refused> {

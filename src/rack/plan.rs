@@ -1,6 +1,6 @@
 //! Dry runs: look at every node of a batch, change nothing, and say what would come of it and when.
 
-use super::call::{BatchRequest, CallId, Refused};
+use super::call::{CallId, Refused};
 use super::clock::Moment;
 use super::inventory::{Inventory, NodeId};
 use super::node::Node;
@@ -8,7 +8,7 @@ use super::settings::RackSettings;
 use super::start;
 use super::views::Snapshot;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
-use crate::model::{self, BatchId, BatchNodeState, BatchState, OnBusy, Prospect, Who};
+use crate::model::{self, BatchId, BatchNodeState, BatchStart, BatchState, OnBusy, Prospect, Who};
 use crate::power::{self, Operation};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) struct Plans {
 /// A dry run.
 #[derive(Debug)]
 pub(super) struct Plan {
-    request: BatchRequest,
+    request: BatchStart,
     who: Who,
     /// In the order of starting.
     looks: Vec<Look>,
@@ -43,7 +43,7 @@ impl Plans {
     pub(super) fn begin(
         &mut self,
         call: CallId,
-        request: BatchRequest,
+        request: BatchStart,
         who: Who,
         members: &[(NodeId, usize)],
         inventory: &Inventory,
@@ -142,17 +142,12 @@ impl Outlook {
         }
     }
 
-    fn of(
-        node: &Node,
-        request: &BatchRequest,
-        report: Option<Report>,
-        rack: &Snapshot<'_>,
-    ) -> Self {
+    fn of(node: &Node, request: &BatchStart, report: Option<Report>, rack: &Snapshot<'_>) -> Self {
         let operation = request.operation;
         let options = &request.options;
         match start::check(node, operation, options, rack) {
             Ok(()) => {}
-            Err(busy @ Refused::Locked { .. }) if options.on_busy == OnBusy::Skip => {
+            Err(busy @ Refused::Locked { .. }) if options.on_busy() == OnBusy::Skip => {
                 return Outlook {
                     state: Prospect::Busy,
                     ..Outlook::refused(busy.to_string())
@@ -216,7 +211,7 @@ struct Timetable {
 }
 
 impl Timetable {
-    fn of(request: &BatchRequest, settings: &RackSettings) -> Self {
+    fn of(request: &BatchStart, settings: &RackSettings) -> Self {
         let places = settings.max_transitions as usize;
         Timetable {
             running: Vec::new(),

@@ -10,7 +10,7 @@ use super::node::Node;
 use super::task::{Identity, Task};
 use super::tasks::Tasks;
 use super::views::Snapshot;
-use crate::model::{self, BatchId, OnBusy, TakeOver, TaskId, Who};
+use crate::model::{BatchId, OnBusy, PowerOptions, TakeOver, TaskId, Who};
 use crate::power::{self, Operation, Sequence, State};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(super) fn check(
     node: &Node,
     operation: Operation,
-    options: &model::PowerOptions,
+    options: &PowerOptions,
     rack: &Snapshot<'_>,
 ) -> Result<(), Refused> {
     if rack.gate.stopping {
@@ -56,12 +56,7 @@ pub(super) fn check(
 
 /// Whether a request may end the task that has the node, and have the node for itself. A task that people made stand
 /// still, one that goes back, and whatever maintenance keeps are ended by name only, and only to switch off.
-fn may_take_over(
-    node: &Node,
-    task: &Task,
-    operation: Operation,
-    options: &model::PowerOptions,
-) -> bool {
+fn may_take_over(node: &Node, task: &Task, operation: Operation, options: &PowerOptions) -> bool {
     let anyhow = switches_off_anyhow(operation, options);
     let may = match task.state() {
         State::Queued | State::Running => anyhow || node.memory.maintenance.is_none(),
@@ -74,11 +69,11 @@ fn may_take_over(
         | State::RolledBack
         | State::Stuck => false,
     };
-    options.on_busy == OnBusy::TakeOver && may
+    options.on_busy() == OnBusy::TakeOver && may
 }
 
 /// Whether a request switches the machine off whoever keeps it as it is.
-fn switches_off_anyhow(operation: Operation, options: &model::PowerOptions) -> bool {
+fn switches_off_anyhow(operation: Operation, options: &PowerOptions) -> bool {
     let off = match operation {
         Operation::PowerOff | Operation::SoftPowerOff => true,
         Operation::PowerOn
@@ -88,14 +83,14 @@ fn switches_off_anyhow(operation: Operation, options: &model::PowerOptions) -> b
         | Operation::Reset
         | Operation::InjectNmi => false,
     };
-    off && options.on_busy == OnBusy::TakeOver && options.take_over == TakeOver::Suspended
+    off && options.on_busy() == OnBusy::TakeOver && options.take_over() == TakeOver::Suspended
 }
 
 /// The task that the same request began already: asked for twice, a take-over ends nothing of its own.
 pub(super) fn again(
     node: &Node,
     operation: Operation,
-    options: &model::PowerOptions,
+    options: &PowerOptions,
     who: &Who,
     tasks: &Tasks,
 ) -> Option<TaskId> {
@@ -111,8 +106,8 @@ pub(super) fn again(
 }
 
 /// Whether a request that takes nodes over has been made before, by its id.
-pub(super) fn is_again(before: &Who, options: &model::PowerOptions, who: &Who) -> bool {
-    options.on_busy == OnBusy::TakeOver
+pub(super) fn is_again(before: &Who, options: &PowerOptions, who: &Who) -> bool {
+    options.on_busy() == OnBusy::TakeOver
         && !who.request.is_empty()
         && (&before.request, &before.name) == (&who.request, &who.name)
 }
@@ -138,10 +133,7 @@ fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {
 }
 
 /// Every task ends: no request may name a longer time than `longest`.
-pub(super) fn check_patience(
-    options: &model::PowerOptions,
-    longest: Duration,
-) -> Result<(), Refused> {
+pub(super) fn check_patience(options: &PowerOptions, longest: Duration) -> Result<(), Refused> {
     check_time("timeout", options.timeout, longest)?;
     check_time("repeat_soft_after", options.repeat_soft_after, longest)?;
     check_time("hard_after", options.hard_after, longest)
@@ -166,7 +158,7 @@ pub(super) fn check_time(
 pub(super) fn sequence_settings(
     node: &Node,
     operation: Operation,
-    options: &model::PowerOptions,
+    options: &PowerOptions,
     at: Moment,
 ) -> power::Settings {
     let mut settings = node.settings.power.clone();
@@ -204,7 +196,7 @@ pub(super) fn sequence_settings(
 pub(super) fn check_members(
     members: &[(NodeId, usize)],
     operation: Operation,
-    options: &model::PowerOptions,
+    options: &PowerOptions,
     rack: &Snapshot<'_>,
 ) -> Result<Vec<LeftOut>, Refused> {
     let mut busy: Option<Refused> = None;
@@ -230,7 +222,7 @@ pub(super) fn check_members(
         }
     }
     match busy {
-        Some(_) if options.on_busy == OnBusy::Skip && left_out.len() < members.len() => {
+        Some(_) if options.on_busy() == OnBusy::Skip && left_out.len() < members.len() => {
             Ok(left_out)
         }
         Some(refused) => Err(refused),
@@ -242,7 +234,7 @@ pub(super) fn check_members(
 #[derive(Clone, Debug)]
 pub(super) struct Request<'a> {
     pub(super) operation: Operation,
-    pub(super) options: &'a model::PowerOptions,
+    pub(super) options: &'a PowerOptions,
     pub(super) who: &'a Who,
     pub(super) batch: Option<BatchId>,
     /// The task that had the node until now.
@@ -308,7 +300,7 @@ mod tests {
             started: at(0).wall,
             at: at(100),
         };
-        check(node, operation, &model::PowerOptions::default(), &rack).err()
+        check(node, operation, &PowerOptions::default(), &rack).err()
     }
 
     #[test]
@@ -344,9 +336,9 @@ mod tests {
     #[test]
     fn a_timeout_is_the_patience_of_a_soft_operation_and_the_time_of_a_hard_one() {
         let node = node(0);
-        let options = model::PowerOptions {
+        let options = PowerOptions {
             timeout: Some(secs(7)),
-            ..model::PowerOptions::default()
+            ..PowerOptions::default()
         };
         let now = at(0);
         let soft = sequence_settings(&node, Operation::SoftReboot, &options, now);

@@ -4,7 +4,7 @@
 //! journal's turn; what is to be remembered goes to the ledger that is handed in.
 
 use super::batch::{Batch, Member, Room};
-use super::call::{BatchRequest, Refused};
+use super::call::Refused;
 use super::clock::Moment;
 use super::gate::is_inrush;
 use super::history::History;
@@ -14,7 +14,7 @@ use super::record::Table;
 use super::stored;
 use super::task::{Ids, Task};
 use crate::entropy::Entropy;
-use crate::model::{BatchId, TaskId, Who};
+use crate::model::{BatchId, BatchStart, TaskId, Who};
 use crate::power::{Control, State};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
@@ -253,7 +253,7 @@ impl Tasks {
     }
 
     /// The batch that the same request began already.
-    pub(super) fn batch_again(&self, request: &BatchRequest, who: &Who) -> Option<BatchId> {
+    pub(super) fn batch_again(&self, request: &BatchStart, who: &Who) -> Option<BatchId> {
         let mut batches = self.batches.values().rev();
         let same = batches.find(|batch| batch.is_again(request, who));
         same.map(Batch::id)

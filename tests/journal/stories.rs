@@ -5,9 +5,9 @@ use crate::frozen::Line;
 use crate::mischief::{self, Dice, Mischief};
 use crate::world::{Logged, World, millis, name, secs};
 use rackbmcd::bmc::vocabulary::{BootDevice, Order};
-use rackbmcd::model::{OnFailure, PowerOptions, TaskId, Who};
+use rackbmcd::model::{BatchStart, OnFailure, PowerOptions, TaskId, Who};
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, Look};
+use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::session::secret::Password;
@@ -152,7 +152,7 @@ fn turn(world: &mut World, dice: &mut Dice) {
 fn batch(world: &mut World, dice: &mut Dice) {
     let first = dice.below(NODES as u64 / 2) as usize;
     let count = 2 + dice.below(6) as usize;
-    let request = BatchRequest {
+    let request = BatchStart {
         operation: dice.pick(&Operation::ALL),
         nodes: (first..first + count).map(name).collect(),
         options: options(dice),
@@ -164,6 +164,7 @@ fn batch(world: &mut World, dice: &mut Dice) {
         } else {
             Vec::new()
         },
+        exclude: Vec::new(),
         dry_run: false,
     };
     world.ask(Call::StartBatch {

@@ -19,9 +19,9 @@ mod world;
 
 use mischief::{Dice, Mischief};
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::{OnBusy, OnFailure, PowerOptions, TakeOver, TaskId};
+use rackbmcd::model::{BatchStart, OnBusy, OnFailure, PowerOptions, TaskId};
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
-use rackbmcd::rack::call::{BatchRequest, Call, PowerChange};
+use rackbmcd::rack::call::{Call, PowerChange};
 use rackbmcd::rack::settings::NodeSettings;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -184,7 +184,7 @@ impl Storm {
         let nodes = self.all.len() as u64;
         let (first, count) = (dice.below(nodes), 2 + dice.below(nodes / 3 + 1));
         let names = (first..nodes.min(first + count)).map(|node| name(node as usize));
-        let request = BatchRequest {
+        let request = BatchStart {
             operation: dice.pick(&Operation::ALL),
             nodes: names.collect(),
             options: options(dice),
@@ -196,6 +196,7 @@ impl Storm {
             } else {
                 Vec::new()
             },
+            exclude: Vec::new(),
             dry_run: dice.chance(0.2),
         };
         let asked = match request.dry_run {
@@ -312,10 +313,9 @@ fn options(dice: &mut Dice) -> PowerOptions {
         hard_after: some(0.2, 5, 80),
         on_soft_timeout: some(0.2, 0, 1).map(|_| OnSoftTimeout::HardPowerOff),
         on_busy: match dice.chance(0.1) {
-            true => OnBusy::TakeOver,
-            false => OnBusy::Fail,
+            true => Some(OnBusy::TakeOver),
+            false => None,
         },
-        take_over: TakeOver::Running,
         ..PowerOptions::default()
     }
 }

@@ -8,10 +8,10 @@ use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::bmc::vocabulary::OrderId;
 use rackbmcd::entropy::{Entropy, Seeded};
 use rackbmcd::model::{
-    Batch, HistoryEntry, Node, OnFailure, PowerOptions, PowerState, Task, TaskId, Who, Words,
+    Batch, BatchStart, HistoryEntry, Node, PowerOptions, PowerState, Task, TaskId, Who, Words,
 };
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, BatchRequest, Call, CallId, Look, Refused};
+use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
@@ -482,7 +482,7 @@ impl World {
         }
     }
 
-    pub fn start_batch(&mut self, request: BatchRequest) -> Batch {
+    pub fn start_batch(&mut self, request: BatchStart) -> Batch {
         let who = who();
         match self.call(Call::StartBatch { request, who }) {
             Ok(Answer::Batch(view)) => view,
@@ -596,17 +596,9 @@ pub fn who() -> Who {
 }
 
 /// A batch over these nodes, with no more options.
-pub fn batch_of(nodes: &[&str], operation: Operation) -> BatchRequest {
-    BatchRequest {
-        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
-        operation,
-        options: PowerOptions::default(),
-        max_parallel: 0,
-        stagger: Duration::ZERO,
-        on_failure: OnFailure::Continue,
-        order: Vec::new(),
-        dry_run: false,
-    }
+pub fn batch_of(nodes: &[&str], operation: Operation) -> BatchStart {
+    let nodes = nodes.iter().map(|node| (*node).to_owned());
+    BatchStart::new(nodes.collect(), operation)
 }
 
 pub fn name(place: usize) -> String {

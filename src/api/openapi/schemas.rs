@@ -35,6 +35,14 @@ const fn request(name: &'static str, members: &'static str) -> Schema {
     }
 }
 
+/// The members that every request for tasks has.
+macro_rules! power_options {
+    () => {
+        "timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? hard_after:patience? boot_device:device? \
+         uefi:boolean on_if_off:boolean on_busy:busy? take_over:taking?"
+    };
+}
+
 /// Every shape.
 pub(super) const SCHEMAS: &[Schema] = &[
     answer("Anything", ""),
@@ -234,15 +242,15 @@ pub(super) const SCHEMAS: &[Schema] = &[
     request("RestorePolicyRequest", "policy!:restore"),
     request(
         "TaskStart",
-        "node!:name operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
-         hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean on_busy:busy? take_over:taking?",
+        concat!("node!:name operation!:operation ", power_options!()),
     ),
     request(
         "BatchStart",
-        "nodes!:sets exclude:[set] operation!:operation timeout:patience? on_soft_timeout:policy? repeat_soft_after:patience? \
-         hard_after:patience? boot_device:device? uefi:boolean on_if_off:boolean on_busy:busy? take_over:taking? \
-         max_parallel:natural32? stagger:spacing? on_failure:failure? order:[string] \
-         dry_run:boolean",
+        concat!(
+            "nodes!:sets exclude:[set] operation!:operation ",
+            power_options!(),
+            " max_parallel:natural32? stagger:spacing? on_failure:failure? order:[string] dry_run:boolean"
+        ),
     ),
     request("BatchControl", "nodes:names?"),
     request("PauseRequest", "reason!:reason"),

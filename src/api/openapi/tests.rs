@@ -161,7 +161,12 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::ConfigurationRefused>("ConfigurationRefused");
     same::<types::Error>("Error");
     let operation = types::Operation::PowerOn;
-    same_as(&types::TaskStart::new("n1", operation), "TaskStart");
+    let start = types::TaskStart {
+        node: "n1".to_owned(),
+        operation,
+        options: Default::default(),
+    };
+    same_as(&start, "TaskStart");
     same_as(&types::BatchStart::new(Vec::new(), operation), "BatchStart");
     let reading = types::PowerReading {
         power_state: types::Power::On.into(),

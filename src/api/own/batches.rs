@@ -6,7 +6,7 @@ use crate::api::fault::Fault;
 use crate::api::message::Response;
 use crate::model::{BatchControl, BatchList, BatchStart, Control, Node};
 use crate::nodeset::{self, NodeSetError};
-use crate::rack::call::{BatchRequest, Refused};
+use crate::rack::call::Refused;
 use http::StatusCode;
 
 /// `GET /v1/batches`
@@ -17,20 +17,8 @@ pub async fn list(request: RequestContext) -> Result<Response, Fault> {
 
 /// `POST /v1/batches`
 pub async fn start(request: RequestContext) -> Result<Response, Fault> {
-    let wanted: BatchStart = request.json()?;
-    let options = super::options(
-        wanted.timeout,
-        wanted.on_soft_timeout,
-        wanted.repeat_soft_after,
-        wanted.hard_after,
-        super::BootOptions {
-            operation: wanted.operation,
-            device: wanted.boot_device,
-            uefi: wanted.uefi,
-            on_if_off: wanted.on_if_off,
-        },
-        (wanted.on_busy, wanted.take_over),
-    )?;
+    let mut wanted: BatchStart = request.json()?;
+    super::check(wanted.operation, &wanted.options)?;
     if wanted.nodes.is_empty() {
         return Err(Fault::bad(
             "nodes names no node: a batch over nothing is a mistake, never all",
@@ -38,15 +26,11 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
         .about("member", "nodes"));
     }
     let dry_run = wanted.dry_run;
-    let batch = request.rack.start_batch(BatchRequest {
-        operation: wanted.operation,
-        nodes: meant(&request, wanted.nodes, &wanted.exclude).await?,
-        options,
-        max_parallel: wanted.max_parallel.unwrap_or(0),
-        stagger: wanted.stagger.map(|stagger| stagger.0).unwrap_or_default(),
-        on_failure: wanted.on_failure.unwrap_or_default(),
-        order: wanted.order,
-        dry_run,
+    let nodes = meant(&request, std::mem::take(&mut wanted.nodes), &wanted.exclude).await?;
+    let batch = request.rack.start_batch(BatchStart {
+        nodes,
+        exclude: Vec::new(),
+        ..wanted
     });
     let batch = batch.await?;
     if dry_run {

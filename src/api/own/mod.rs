@@ -7,9 +7,7 @@ pub mod rack;
 pub mod tasks;
 
 use crate::api::fault::Fault;
-use crate::model::{
-    BootDevice, Control, OnBusy, OnSoftTimeout, Operation, PowerOptions, Seconds, TakeOver, Words,
-};
+use crate::model::{Control, OnBusy, Operation, PowerOptions, Words};
 use std::time::Duration;
 
 /// The longest wait of one request: long polls are repeated, not held for ever.
@@ -23,72 +21,36 @@ fn control(word: &str) -> Result<Control, Fault> {
     Control::from_word(word).ok_or_else(Fault::no_route)
 }
 
-/// What a body asks beside the operation.
+/// Refuses options that can have no effect, and times of zero.
 ///
 /// # Errors
-/// 400 for a timeout of zero, for a boot device where nothing boots, and for a take-over that `on_busy` says nothing of.
-fn options(
-    timeout: Option<Seconds>,
-    on_soft_timeout: Option<OnSoftTimeout>,
-    repeat_soft_after: Option<Seconds>,
-    hard_after: Option<Seconds>,
-    boot: BootOptions,
-    (on_busy, take_over): (Option<OnBusy>, Option<TakeOver>),
-) -> Result<PowerOptions, Fault> {
-    boot.check()?;
-    let positive = |name: &str, value: Option<Seconds>| match value {
-        Some(Seconds(zero)) if zero.is_zero() => {
-            Err(Fault::bad(format!("{name} has to be positive")).about("member", name))
-        }
-        value => Ok(value.map(|seconds| seconds.0)),
-    };
-    let on_busy = match (on_busy, take_over) {
-        (Some(OnBusy::Fail | OnBusy::Skip), Some(_)) => {
-            let text = "take_over goes with on_busy take_over, or stands alone";
-            return Err(Fault::bad(text).about("member", "take_over"));
-        }
-        (None, Some(_)) => OnBusy::TakeOver,
-        (on_busy, _) => on_busy.unwrap_or_default(),
-    };
-    Ok(PowerOptions {
-        on_busy,
-        take_over: take_over.unwrap_or_default(),
-        timeout: positive("timeout", timeout)?,
-        on_soft_timeout,
-        repeat_soft_after: positive("repeat_soft_after", repeat_soft_after)?,
-        hard_after: positive("hard_after", hard_after)?,
-        boot_device: boot.device,
-        uefi: boot.uefi,
-        on_if_off: boot.on_if_off,
-    })
-}
-
-/// What a body says of the next boot.
-struct BootOptions {
-    operation: Operation,
-    device: Option<BootDevice>,
-    uefi: bool,
-    on_if_off: bool,
-}
-
-impl BootOptions {
-    /// Refuses what can have no effect.
-    fn check(&self) -> Result<(), Fault> {
-        let asked = match self {
-            BootOptions {
-                device: Some(_), ..
-            } => "boot_device",
-            BootOptions {
-                on_if_off: true, ..
-            } => "on_if_off",
-            BootOptions { uefi: true, .. } => {
-                return Err(Fault::bad("uefi goes with boot_device").about("member", "uefi"));
-            }
-            _ => return Ok(()),
-        };
-        if self.operation.boots() {
-            return Ok(());
-        }
-        Err(Fault::bad(format!("'{}' boots nothing", self.operation)).about("member", asked))
+/// 400.
+fn check(operation: Operation, options: &PowerOptions) -> Result<(), Fault> {
+    let refused = |member: &str, text: String| Err(Fault::bad(text).about("member", member));
+    let boots = [
+        ("boot_device", options.boot_device.is_some()),
+        ("on_if_off", options.on_if_off),
+    ];
+    if let Some((member, _)) = boots.into_iter().find(|(_, asked)| *asked)
+        && !operation.boots()
+    {
+        return refused(member, format!("'{operation}' boots nothing"));
+    }
+    if options.uefi && options.boot_device.is_none() {
+        return refused("uefi", "uefi goes with boot_device".to_owned());
+    }
+    if options.take_over.is_some() && options.on_busy() != OnBusy::TakeOver {
+        let text = "take_over goes with on_busy take_over, or stands alone";
+        return refused("take_over", text.to_owned());
+    }
+    let times = [
+        ("timeout", options.timeout),
+        ("repeat_soft_after", options.repeat_soft_after),
+        ("hard_after", options.hard_after),
+    ];
+    let mut times = times.into_iter();
+    match times.find(|(_, time)| time.is_some_and(|time| time.is_zero())) {
+        Some((member, _)) => refused(member, format!("{member} has to be positive")),
+        None => Ok(()),
     }
 }

@@ -44,24 +44,14 @@ async fn listing(request: &RequestContext, node: Option<String>) -> Result<Respo
 /// `POST /v1/tasks`
 pub async fn start(request: RequestContext) -> Result<Response, Fault> {
     let wanted: TaskStart = request.json()?;
-    let options = super::options(
-        wanted.timeout,
-        wanted.on_soft_timeout,
-        wanted.repeat_soft_after,
-        wanted.hard_after,
-        super::BootOptions {
-            operation: wanted.operation,
-            device: wanted.boot_device,
-            uefi: wanted.uefi,
-            on_if_off: wanted.on_if_off,
-        },
-        (wanted.on_busy, wanted.take_over),
-    )?;
+    super::check(wanted.operation, &wanted.options)?;
     if wanted.node.is_empty() {
         return Err(Fault::bad("node names no node").about("member", "node"));
     }
-    let skips = options.on_busy == OnBusy::Skip;
-    let started = request.rack.start(&wanted.node, wanted.operation, options);
+    let skips = wanted.options.on_busy() == OnBusy::Skip;
+    let started = request
+        .rack
+        .start(&wanted.node, wanted.operation, wanted.options);
     let task = started.await?;
     if skips && !request.rack.asked_for(&task.requested_by) {
         // The node was busy and is left as it is: nothing was started, and this is what has it.

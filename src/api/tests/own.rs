@@ -3,11 +3,10 @@
 use super::*;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading, Sign};
 use crate::model::{
-    Batch, BatchNode, BatchNodeState, BatchState, BootDevice, ConfigurationRefused, Control,
-    ErrorKind, Event, EventId, EventKind, Events, Explanation, Fact, Failure, OnFailure,
+    Batch, BatchNode, BatchNodeState, BatchStart, BatchState, BootDevice, ConfigurationRefused,
+    Control, ErrorKind, Event, EventId, EventKind, Events, Explanation, Fact, Failure, OnFailure,
     OnSoftTimeout, PowerOptions, RestartCause, Words,
 };
-use crate::rack::call::BatchRequest;
 use crate::rack::call::Look;
 use serde_json::json;
 
@@ -298,7 +297,7 @@ fn a_batch_is_started_with_its_policy() {
         exchange.header("location"),
         Some(format!("http://rack.example:6385/v1/batches/{UUID}").as_str())
     );
-    let wanted = BatchRequest {
+    let wanted = BatchStart {
         operation: Operation::PowerOn,
         nodes: vec!["r1n01".into(), "r1n02".into()],
         options: PowerOptions::default(),
@@ -306,6 +305,7 @@ fn a_batch_is_started_with_its_policy() {
         stagger: Duration::from_millis(500),
         on_failure: OnFailure::Stop,
         order: vec!["storage".into(), "compute".into()],
+        exclude: Vec::new(),
         dry_run: false,
     };
     assert!(
