@@ -2,6 +2,7 @@
 
 mod world;
 
+use rackbmcd::bmc::Undeliverable;
 use rackbmcd::bmc::vocabulary::Trouble;
 use rackbmcd::ipmi::SuiteId;
 use rackbmcd::model::{Batch, BatchStart, OnFailure, PowerOptions, PowerState, TaskId};
@@ -201,7 +202,9 @@ fn undeliverable(world: &mut World, address: std::net::SocketAddr) {
     for _ in 0..2 {
         let now = world.now;
         for port in world.rack().ports_in_use() {
-            world.rack().handle_unreachable(address, port, now);
+            world
+                .rack()
+                .handle_unreachable(address, port, Undeliverable::Port, now);
         }
         world.run_for(millis(450));
     }

@@ -10,7 +10,7 @@ use rackbmcd::session::quirk::{Quirk, Quirks};
 use rackbmcd::session::secret::{BmcKey, Password};
 use rackbmcd::session::{
     AuthChoice, Bridge, Event, Protocol, Request, RequestId, Resend, Session, Settings, State,
-    Transmit, Withdrawn,
+    Transmit, Undeliverable, Withdrawn,
 };
 use rackbmcd::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,7 +164,9 @@ impl Watched {
                 let settings = self.settings.clone();
                 self.session.replace_settings(settings, now, entropy);
             }
-            4 => self.session.handle_unreachable(now, entropy),
+            4 => self
+                .session
+                .handle_unreachable(Undeliverable::Port, now, entropy),
             5 => {
                 let at = usize::from(script.byte().unwrap_or(0));
                 let Some(id) = self.asked.keys().nth(at).copied() else {

@@ -26,6 +26,7 @@ mod upkeep;
 pub mod vocabulary;
 
 use crate::entropy::Entropy;
+pub use crate::session::Undeliverable;
 use crate::session::{self, RequestId, Session};
 use crate::time::Instant;
 use address::Resolution;
@@ -306,13 +307,19 @@ impl Bmc {
         }
     }
 
-    /// The network said of our port number `port` that nothing listens at the BMC's address and port. It counts for the
-    /// port in use only.
-    pub fn handle_unreachable(&mut self, port: LocalPort, now: Instant, entropy: &mut dyn Entropy) {
+    /// The network said of our port number `port` that what left there did not arrive at the BMC. It counts for the port
+    /// in use only.
+    pub fn handle_unreachable(
+        &mut self,
+        port: LocalPort,
+        why: Undeliverable,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
         if port != self.port {
             return;
         }
-        self.session.handle_unreachable(now, entropy);
+        self.session.handle_unreachable(why, now, entropy);
         self.drain(now, entropy);
         self.advance(now, entropy);
     }

@@ -30,7 +30,7 @@ pub(super) fn trouble_of(error: &OpenError) -> Trouble {
     match error {
         OpenError::Unsigned(error) => trouble_of(error),
         OpenError::Silent { .. } | OpenError::Stalled { .. } => Trouble::Silent,
-        OpenError::Unreachable => Trouble::Unreachable,
+        OpenError::Unreachable(_) => Trouble::Unreachable,
         OpenError::WrongPassword { .. } | OpenError::WrongKey { .. } => Trouble::WrongPassword,
         OpenError::UnknownUser { .. } => Trouble::UnknownUser,
         OpenError::NoPrivilege { .. } => Trouble::NoPrivilege,
@@ -45,6 +45,7 @@ pub(super) fn trouble_of(error: &OpenError) -> Trouble {
         }
         OpenError::Downgrade { .. }
         | OpenError::Unusable { .. }
+        | OpenError::SessionZero
         | OpenError::Refused { .. }
         | OpenError::RefusedCommand { .. }
         | OpenError::Settings(_) => Trouble::Protocol,

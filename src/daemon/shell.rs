@@ -323,8 +323,9 @@ impl Shell {
         let now = self.now();
         match input {
             Input::Datagrams(received) => {
-                for address in received.unreachable {
-                    self.rack.handle_unreachable(address, received.port, now);
+                for (address, why) in received.unreachable {
+                    self.rack
+                        .handle_unreachable(address, received.port, why, now);
                 }
                 for (from, datagram) in received.datagrams {
                     self.rack
@@ -378,11 +379,23 @@ impl Shell {
     }
 
     /// Carries every output of the rack to where it belongs: datagrams first, so that no answer overtakes them.
-    fn drain(&mut self) {
-        let outgoing: Vec<_> = std::iter::from_fn(|| self.rack.poll_transmit()).collect();
-        if !outgoing.is_empty() {
-            self.sockets.send(outgoing);
+    /// Sends what waits, and what comes of it where some of that could not leave this host.
+    fn send(&mut self) {
+        for round in 0.. {
+            let outgoing: Vec<_> = std::iter::from_fn(|| self.rack.poll_transmit()).collect();
+            if outgoing.is_empty() {
+                return;
+            }
+            let now = self.now();
+            let lost = self.sockets.send(outgoing).into_iter();
+            for (port, to, why) in lost.filter(|_| round < SENT_IN_A_TURN) {
+                self.rack.handle_unreachable(to, port, why, now);
+            }
         }
+    }
+
+    fn drain(&mut self) {
+        self.send();
         let answers: Vec<_> = std::iter::from_fn(|| self.rack.poll_answer()).collect();
         let mut batches: Vec<_> = std::iter::from_fn(|| self.rack.poll_writes()).collect();
         let refused = |id| {
@@ -800,6 +813,8 @@ const UNSYNCED_RECORDS: usize = 256;
 const UNRECORDED_EVERY: Duration = Duration::from_secs(60);
 /// How often it is asked whether the journal's thread has ended.
 const JOIN_LOOK: Duration = Duration::from_millis(2);
+/// Rounds of sending in one turn in which it counts what cannot leave this host: it leads to more that is sent.
+const SENT_IN_A_TURN: u32 = 8;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// The loop looks at the clock each second: where that took longer than this, the process was stopped or the machine slept.
 const STOOD_STILL: Duration = Duration::from_secs(3);

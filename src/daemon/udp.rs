@@ -5,7 +5,7 @@
 
 use super::shell::Input;
 use super::thread::Executor;
-use crate::bmc::{LocalPort, Outgoing};
+use crate::bmc::{LocalPort, Outgoing, Undeliverable};
 use async_io::Async;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf};
@@ -16,7 +16,7 @@ use nix::sys::socket::{
 use smol::channel::Sender;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
@@ -25,8 +25,8 @@ use std::rc::Rc;
 pub(super) struct Received {
     pub(super) port: LocalPort,
     pub(super) datagrams: Vec<(SocketAddr, Vec<u8>)>,
-    /// Where, the network says, nothing listens.
-    pub(super) unreachable: Vec<SocketAddr>,
+    /// Where something did not arrive, as the network says.
+    pub(super) unreachable: Vec<(SocketAddr, Undeliverable)>,
 }
 
 /// All of our UDP sockets.
@@ -57,8 +57,12 @@ impl Sockets {
         }
     }
 
-    /// Sends everything; what cannot be sent is lost and said.
-    pub(super) fn send(&mut self, outgoing: Vec<Outgoing>) {
+    /// Sends everything; what cannot be sent is lost. From which port nothing leaves for where, and why.
+    pub(super) fn send(
+        &mut self,
+        outgoing: Vec<Outgoing>,
+    ) -> Vec<(LocalPort, SocketAddr, Undeliverable)> {
+        let mut lost = Vec::new();
         let mut by_socket: BTreeMap<(LocalPort, Family), Vec<Outgoing>> = BTreeMap::new();
         for outgoing in outgoing {
             let family = if outgoing.to.is_ipv4() {
@@ -79,8 +83,10 @@ impl Sockets {
                     continue;
                 }
             };
-            send_batch(&socket, &batch);
+            let refused = send_batch(&socket, &batch).into_iter();
+            lost.extend(refused.map(|(to, why)| (key.0, to, why)));
         }
+        lost
     }
 
     /// Closes the sockets of ports that nobody uses any more.
@@ -121,14 +127,16 @@ impl Sockets {
     }
 }
 
-fn send_batch(socket: &Async<UdpSocket>, batch: &[Outgoing]) {
+/// Sends a batch; where to this host does not send, and why.
+fn send_batch(socket: &Async<UdpSocket>, batch: &[Outgoing]) -> Vec<(SocketAddr, Undeliverable)> {
     let slices: Vec<[IoSlice<'_>; 1]> = batch
         .iter()
         .map(|out| [IoSlice::new(&out.datagram)])
         .collect();
     let targets: Vec<Option<SockaddrStorage>> =
         batch.iter().map(|out| Some(out.to.into())).collect();
-    let mut next = 0;
+    let (mut next, mut tries) = (0, 0);
+    let mut refused = Vec::new();
     while next < batch.len() {
         let mut headers = MultiHeaders::preallocate(batch.len() - next, None);
         let outcome = sendmmsg(
@@ -140,16 +148,31 @@ fn send_batch(socket: &Async<UdpSocket>, batch: &[Outgoing]) {
             MsgFlags::MSG_DONTWAIT,
         );
         match outcome {
-            Ok(results) => next += results.count().max(1),
+            Ok(results) => (next, tries) = (next + results.count().max(1), 0),
+            // It may tell of an earlier datagram, which the error queue names: this one was not sent yet.
+            Err(_) if tries < TRIES => tries += 1,
             // The call stops at the first datagram that fails: that one is lost, the others are not.
             Err(error) => {
-                log::debug!("a datagram to {} was not sent: {error}", batch[next].to);
-                // ECONNREFUSED tells of an earlier datagram; the error queue names which.
-                if error != Errno::ECONNREFUSED {
-                    next += 1;
-                }
+                let to = batch[next].to;
+                log::debug!("a datagram to {to} was not sent: {error}");
+                refused.extend(undeliverable(error).map(|why| (to, why)));
+                (next, tries) = (next + 1, 0);
             }
         }
+    }
+    refused
+}
+
+/// What an error of the network means for the BMC; `None` where it means nothing.
+fn undeliverable(error: Errno) -> Option<Undeliverable> {
+    match error {
+        Errno::ECONNREFUSED => Some(Undeliverable::Port),
+        Errno::EHOSTUNREACH | Errno::EHOSTDOWN => Some(Undeliverable::Host),
+        Errno::ENETUNREACH | Errno::ENETDOWN | Errno::ENONET | Errno::EADDRNOTAVAIL => {
+            Some(Undeliverable::Network)
+        }
+        Errno::EPERM | Errno::EACCES => Some(Undeliverable::Forbidden),
+        _ => None,
     }
 }
 
@@ -207,8 +230,8 @@ fn drain_datagrams(socket: &Async<UdpSocket>) -> Vec<(SocketAddr, Vec<u8>)> {
     known.collect()
 }
 
-/// Where ICMP says that nothing listens.
-fn drain_errors(socket: &Async<UdpSocket>) -> Vec<SocketAddr> {
+/// Where, as ICMP says, something did not arrive.
+fn drain_errors(socket: &Async<UdpSocket>) -> Vec<(SocketAddr, Undeliverable)> {
     let mut found = Vec::new();
     loop {
         let mut buffer = [0; LARGEST];
@@ -218,21 +241,17 @@ fn drain_errors(socket: &Async<UdpSocket>) -> Vec<SocketAddr> {
         let message =
             recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags);
         let Ok(message) = message else { return found };
-        let refused = |error: &nix::libc::sock_extended_err| {
-            [Errno::ECONNREFUSED, Errno::EHOSTUNREACH]
-                .iter()
-                .any(|wanted| error.ee_errno == *wanted as u32)
-        };
-        let named = message.cmsgs().is_ok_and(|mut messages| {
-            messages.any(|message| match message {
+        let why = message.cmsgs().ok().and_then(|mut messages| {
+            messages.find_map(|message| match message {
                 ControlMessageOwned::Ipv4RecvErr(error, _)
-                | ControlMessageOwned::Ipv6RecvErr(error, _) => refused(&error),
-                _ => false,
+                | ControlMessageOwned::Ipv6RecvErr(error, _) => {
+                    undeliverable(Errno::from_raw(i32::try_from(error.ee_errno).ok()?))
+                }
+                _ => None,
             })
         });
-        if named {
-            found.extend(message.address.as_ref().and_then(internet));
-        }
+        let to = message.address.as_ref().and_then(internet);
+        found.extend(to.zip(why));
     }
 }
 
@@ -240,13 +259,62 @@ fn internet(address: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = address.as_sockaddr_in() {
         return Some(SocketAddr::from((v4.ip(), v4.port())));
     }
-    address
-        .as_sockaddr_in6()
-        .map(|v6| SocketAddr::from((v6.ip(), v6.port())))
+    let v6 = address.as_sockaddr_in6()?;
+    // The same link-local address may be on several links.
+    Some(SocketAddrV6::new(v6.ip(), v6.port(), 0, v6.scope_id()).into())
 }
 
+/// How often a datagram is sent again at once where the call fails.
+const TRIES: u32 = 3;
 /// Datagrams that are read with one system call.
 const BATCH: usize = 32;
 /// The longest datagram that is read: far more than any IPMI packet.
 const LARGEST: usize = 1024;
 const RECEIVE_BUFFER: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(to: SocketAddr) -> Outgoing {
+        Outgoing {
+            to,
+            port: 1,
+            datagram: vec![6, 0, 0xFF, 7],
+            order: None,
+        }
+    }
+
+    #[test]
+    fn what_this_host_does_not_send_is_told_and_keeps_back_nothing_else() {
+        let ours = Async::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).unwrap();
+        let bmc = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let there = bmc.local_addr().unwrap();
+        // To everybody: not without leave.
+        let nobody = SocketAddr::from((Ipv4Addr::BROADCAST, 623));
+        let batch = [there, nobody, there].map(outgoing);
+        let refused = send_batch(&ours, &batch);
+        assert_eq!(refused, [(nobody, Undeliverable::Forbidden)]);
+        let mut buffer = [0; 16];
+        for _ in 0..2 {
+            assert_eq!(bmc.recv(&mut buffer).unwrap(), 4);
+        }
+    }
+
+    #[test]
+    fn the_words_of_the_network_are_about_the_port_the_host_the_way_or_a_firewall() {
+        for (error, expected) in [
+            (Errno::ECONNREFUSED, Some(Undeliverable::Port)),
+            (Errno::EHOSTUNREACH, Some(Undeliverable::Host)),
+            (Errno::ENETUNREACH, Some(Undeliverable::Network)),
+            (Errno::EPERM, Some(Undeliverable::Forbidden)),
+            (Errno::EACCES, Some(Undeliverable::Forbidden)),
+            // These pass, and say nothing of the BMC.
+            (Errno::EAGAIN, None),
+            (Errno::ENOBUFS, None),
+            (Errno::EMSGSIZE, None),
+        ] {
+            assert_eq!(undeliverable(error), expected, "{error}");
+        }
+    }
+}

@@ -248,7 +248,7 @@ impl Trouble {
     pub fn words(self) -> &'static str {
         match self {
             Trouble::NoAddress => "name does not resolve",
-            Trouble::Unreachable => "nothing listens there",
+            Trouble::Unreachable => "unreachable",
             Trouble::Silent => "no answer",
             Trouble::WrongPassword => "wrong password",
             Trouble::UnknownUser => "unknown user",

@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 use super::node::Memory;
 use super::record::Table;
 use super::stored;
-use crate::bmc::{Bmc, LocalPort, Outgoing};
+use crate::bmc::{Bmc, LocalPort, Outgoing, Undeliverable};
 use crate::entropy::Entropy;
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -91,11 +91,12 @@ impl Leaving {
         &mut self,
         to: SocketAddr,
         port: LocalPort,
+        why: Undeliverable,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
         for bmc in self.at(to) {
-            bmc.handle_unreachable(port, now, entropy);
+            bmc.handle_unreachable(port, why, now, entropy);
         }
     }
 

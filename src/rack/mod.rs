@@ -74,7 +74,7 @@ mod views;
 mod waits;
 
 use crate::bmc::vocabulary::OrderId;
-use crate::bmc::{LocalPort, Outgoing};
+use crate::bmc::{LocalPort, Outgoing, Undeliverable};
 use crate::entropy::Entropy;
 use crate::model::{EventKind, Health, Node, TaskId, Who};
 use crate::power::{Control, State};
@@ -334,14 +334,21 @@ impl Rack {
         self.finish(at);
     }
 
-    /// The network said to our port number `port` that nothing listens at `to`.
-    pub fn handle_unreachable(&mut self, to: SocketAddr, port: LocalPort, now: Instant) {
+    /// The network said to our port number `port` that what left for `to` did not arrive.
+    pub fn handle_unreachable(
+        &mut self,
+        to: SocketAddr,
+        port: LocalPort,
+        why: Undeliverable,
+        now: Instant,
+    ) {
         let at = self.at(now);
         self.leaving
-            .handle_unreachable(to, port, now, &mut *self.entropy);
+            .handle_unreachable(to, port, why, now, &mut *self.entropy);
         for id in self.inventory.at(to) {
             if let Some(node) = self.inventory.get_mut(id) {
-                node.bmc.handle_unreachable(port, now, &mut *self.entropy);
+                node.bmc
+                    .handle_unreachable(port, why, now, &mut *self.entropy);
             }
             self.settle(id, at);
         }

@@ -5,7 +5,7 @@ use super::handshake::{Context, Handshake};
 use super::link::{Exchange, Pace};
 use super::quirk::Quirk;
 use super::vocabulary::{
-    Event, LostReason, OpenError, Request, Resend, Transmit, UnansweredReason,
+    Event, LostReason, OpenError, Request, Resend, Transmit, UnansweredReason, Undeliverable,
 };
 use super::{Open, Phase, Session};
 use crate::entropy::Entropy;
@@ -82,9 +82,14 @@ impl Session {
         }
     }
 
-    /// The network says that nothing listens at the BMC's port. Anybody can say so, and it may pass at once: the next copy
+    /// The network says that the last datagram did not arrive. Anybody can say so, and it may pass at once: the next copy
     /// leaves sooner, and only when that one is called undeliverable, too, nobody is there.
-    pub fn handle_unreachable(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+    pub fn handle_unreachable(
+        &mut self,
+        why: Undeliverable,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
         // One for each copy.
         if self.memory.statistics.sent == self.undelivered {
             return;
@@ -98,7 +103,7 @@ impl Session {
                 self.leave(handshake, now, entropy);
                 self.memory.ledger.undelivered();
                 self.events
-                    .push_back(Event::OpenFailed(OpenError::Unreachable));
+                    .push_back(Event::OpenFailed(OpenError::Unreachable(why)));
             }
             Phase::Opening(mut handshake) => {
                 let soon = now + self.settings.timing.resend_floor;
@@ -107,7 +112,7 @@ impl Session {
             }
             Phase::Open(mut open) if gone => {
                 let exchange = open.link.give_up();
-                self.lost(open, exchange, LostReason::Unreachable, now, entropy);
+                self.lost(open, exchange, LostReason::Unreachable(why), now, entropy);
             }
             Phase::Open(mut open) => {
                 let pace = Pace {
@@ -122,7 +127,7 @@ impl Session {
                 self.events.push_back(Event::Closed);
                 if std::mem::take(&mut self.reopen) {
                     self.events
-                        .push_back(Event::OpenFailed(OpenError::Unreachable));
+                        .push_back(Event::OpenFailed(OpenError::Unreachable(why)));
                 }
             }
         }

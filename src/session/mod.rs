@@ -31,7 +31,7 @@ pub use quirk::{Quirk, Quirks};
 pub use settings::{AuthChoice, Protocol, Settings, Timing};
 pub use vocabulary::{
     Bridge, Dropped, Event, LostReason, OpenError, Opened, Request, RequestId, Resend, Spoken,
-    State, Statistics, Transmit, UnansweredReason, Withdrawn,
+    State, Statistics, Transmit, UnansweredReason, Undeliverable, Withdrawn,
 };
 
 use crate::entropy::Entropy;

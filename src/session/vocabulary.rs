@@ -229,6 +229,23 @@ pub enum UnansweredReason {
     TooLong,
 }
 
+/// What the network, or this host, says of a datagram that did not arrive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum Undeliverable {
+    /// Nothing listens at the BMC's port.
+    #[error("port unreachable")]
+    Port,
+    /// Nobody has the BMC's address.
+    #[error("host unreachable")]
+    Host,
+    /// There is no way to the BMC's network.
+    #[error("network unreachable")]
+    Network,
+    /// A firewall refuses it.
+    #[error("sending is not permitted: a firewall, here or on the way")]
+    Forbidden,
+}
+
 /// Why a session is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum LostReason {
@@ -238,9 +255,9 @@ pub enum LostReason {
         /// How many.
         datagrams: u32,
     },
-    /// The network says that nothing listens there.
-    #[error("port unreachable")]
-    Unreachable,
+    /// The network says that nobody is there.
+    #[error("{0}")]
+    Unreachable(Undeliverable),
     /// The BMC answers, in a way that is not taken.
     #[error("its answers come {}: not taken", unusable_words(*.0))]
     Unusable(Dropped),
@@ -265,9 +282,9 @@ pub enum OpenError {
         /// Over how long.
         over: Duration,
     },
-    /// The network says that nothing listens there.
-    #[error("port unreachable")]
-    Unreachable,
+    /// The network says that nobody is there.
+    #[error("{0}")]
+    Unreachable(Undeliverable),
     /// The BMC answers in the session, in a way that is not taken.
     #[error("the answers to {step} come {}: not taken", unusable_words(*why))]
     Unusable {
@@ -330,6 +347,9 @@ pub enum OpenError {
         /// What came.
         got: String,
     },
+    /// The BMC gave the session a number that packets outside of sessions carry (§13.6): nothing in it would reach it.
+    #[error("the BMC opened a session with the number 0, which stands for no session")]
+    SessionZero,
     /// The BMC refused a step with a status that means nothing better.
     #[error("{step} refused: {status}")]
     Refused {
@@ -396,7 +416,7 @@ fn unusable_words(why: Dropped) -> &'static str {
         Dropped::NotAuthenticated => "without an integrity code, which the cipher suite has",
         Dropped::NotEncrypted => "in clear, though the cipher suite encrypts",
         Dropped::WrongCode => "with a wrong integrity code",
-        Dropped::WrongPad => "with other padding than the specification's",
+        Dropped::WrongPad => "with a pad that is longer than the packet",
         Dropped::Malformed
         | Dropped::NotExpected
         | Dropped::Rumour

@@ -517,22 +517,26 @@ fn one_undeliverable_datagram_ends_nothing_and_two_in_a_row_end_a_handshake_and_
     session.poll_transmit();
     // However often it is said of one datagram.
     for _ in 0..9 {
-        session.handle_unreachable(at(0.1), &mut entropy);
+        session.handle_unreachable(Undeliverable::Port, at(0.1), &mut entropy);
     }
     assert_eq!(session.poll_event(), None);
     session.handle_timeout(at(0.5), &mut entropy);
     session.poll_transmit();
-    session.handle_unreachable(at(0.6), &mut entropy);
+    session.handle_unreachable(Undeliverable::Port, at(0.6), &mut entropy);
     assert_eq!(
         session.poll_event(),
-        Some(Event::OpenFailed(OpenError::Unreachable))
+        Some(Event::OpenFailed(OpenError::Unreachable(
+            Undeliverable::Port
+        )))
     );
     let mut world = World::opened();
     let id = world.ask(Resend::Allowed, 10.0);
     world.take();
     let unreachable = |world: &mut World| {
         let now = world.now;
-        world.session.handle_unreachable(now, &mut world.entropy);
+        world
+            .session
+            .handle_unreachable(Undeliverable::Host, now, &mut world.entropy);
     };
     unreachable(&mut world);
     assert_eq!(world.events(), []);
@@ -546,7 +550,7 @@ fn one_undeliverable_datagram_ends_nothing_and_two_in_a_row_end_a_handshake_and_
             datagrams: 2,
             reason: UnansweredReason::SessionLost,
         },
-        Event::Lost(LostReason::Unreachable),
+        Event::Lost(LostReason::Unreachable(Undeliverable::Host)),
     ];
     assert_eq!(world.events(), expected);
 }

@@ -76,7 +76,7 @@ proptest! {
                 Act::Close => session.close(now, &mut entropy),
                 Act::Abandon => session.give_up(now, &mut entropy),
                 Act::Replace => session.replace_settings(recorded.settings.clone(), now, &mut entropy),
-                Act::Unreachable => session.handle_unreachable(now, &mut entropy),
+                Act::Unreachable => session.handle_unreachable(Undeliverable::Port, now, &mut entropy),
                 Act::Status => {
                     let command = get_chassis_status::Request;
                     let request = Request::of(&command, Resend::Allowed, Duration::from_secs(9));
