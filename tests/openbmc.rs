@@ -146,7 +146,7 @@ fn an_account_that_may_not_use_ipmi_is_told_as_that_with_the_level_that_is_confi
     world.start();
     world.run_for(secs(5));
     let text = trouble(&mut world);
-    for words in ["operator", "not enabled for IPMI over LAN"] {
+    for words in ["operator", "not be enabled for IPMI over LAN"] {
         assert!(text.contains(words), "{text}");
     }
     assert!(world.bmc("n01").counters().most_sessions <= 2);

@@ -4,9 +4,9 @@
 mod world;
 
 use rackbmcd::model::PowerOptions;
-use rackbmcd::power::Operation;
+use rackbmcd::power::{Operation, State};
 use rackbmcd::rack::call::Call;
-use rackbmcd::sim::Conditions;
+use rackbmcd::sim::{ChassisOrder, Conditions};
 use std::time::Duration;
 use world::{World, secs};
 
@@ -102,5 +102,87 @@ fn a_network_that_is_slow_leaves_no_more_than_two_half_open() {
         let counters = world.bmc("n01").counters();
         assert!(counters.most_sessions <= 2, "{seconds} s: {counters:?}");
         assert!(world.node("n01").rackbmcd.reading.is_some(), "{seconds} s");
+    }
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_a_log_in_at_a_bmc_with_one_session_waits_for_it_and_goes_on() {
+    let mut world = forgetful_of_nothing(5);
+    world.run_for(secs(100));
+    world.bmc("n01").settings_mut().session_limit = 1;
+    let conditions = Conditions {
+        delay: Duration::from_millis(50),
+        ..Conditions::default()
+    };
+    world.link("n01", conditions);
+    let opens = |world: &mut World| world.bmc("n01").counters().open_requests;
+    let before = opens(&mut world);
+    world.start();
+    world.run_until(world.now + secs(5), |world| opens(world) > before);
+    // The BMC has a half-open session, which nobody goes on with.
+    world.crash();
+    world.start();
+    let wishes = PowerOptions {
+        timeout: Some(secs(150)),
+        ..PowerOptions::default()
+    };
+    let task = world.start_task("n01", Operation::PowerOff, wishes);
+    let view = world.run_task(task, secs(151));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(world.bmc("n01").counters().most_sessions, 1);
+}
+
+#[test]
+fn a_session_that_is_forgotten_right_after_a_pulse_costs_another_session_and_no_other_pulse() {
+    for (operation, order) in [
+        (Operation::Reset, ChassisOrder::Reset),
+        (Operation::Cycle, ChassisOrder::Cycle),
+        (Operation::InjectNmi, ChassisOrder::Nmi),
+        (Operation::SoftPowerOff, ChassisOrder::Soft),
+    ] {
+        let mut world = World::new(6, 1);
+        world.run_for(secs(3));
+        world.mood("n01").cycle_off_time = secs(15);
+        let task = world.start_task("n01", operation, PowerOptions::default());
+        world.run_until(world.now + secs(20), |world| {
+            world.executed("n01", order) == 1
+        });
+        world.bmc("n01").forget_sessions();
+        let view = world.run_task(task, secs(700));
+        assert_eq!(view.state, State::Succeeded, "{operation}: {view:#?}");
+        assert_eq!(world.executed("n01", order), 1);
+        assert!(world.bmc("n01").counters().most_sessions <= 2);
+    }
+}
+
+#[test]
+fn a_network_that_makes_copies_is_logged_in_over_though_each_copy_of_rakp_1_counts_anew() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 1);
+        world.crash();
+        world.bmc("n01").forget_sessions();
+        let conditions = Conditions {
+            duplicate: 1.0,
+            delay: Duration::from_millis(2),
+            jitter: Duration::from_millis(3),
+            ..Conditions::default()
+        };
+        world.link("n01", conditions);
+        let before = world.now;
+        world.start();
+        let read = |world: &mut World| world.node("n01").rackbmcd.reading.is_some();
+        while !read(&mut world) && world.now - before < secs(20) {
+            world.run_for(Duration::from_millis(500));
+        }
+        let bmc = world.node("n01").rackbmcd.bmc;
+        assert!(read(&mut world), "{seed}: {bmc:#?}");
+        assert!(
+            world.now - before < secs(4),
+            "{seed}: {:?}",
+            world.now - before
+        );
+        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+        let view = world.run_task(task, secs(61));
+        assert_eq!(view.state, State::Succeeded, "{seed}: {view:#?}");
     }
 }

@@ -86,6 +86,10 @@ pub(super) struct Handshake {
     pub(super) guid: Option<[u8; 16]>,
     /// Whether an error was believed that carried no number of ours.
     pub(super) hearsay: bool,
+    /// The tag of the Open Session Response that is gone on with.
+    pub(super) opened_by: Option<u8>,
+    /// Whether the network makes copies of packets, or the BMC answers each copy anew.
+    pub(super) doubled: bool,
 }
 
 /// A log-in that did not come beyond its Open Session Request.
@@ -188,6 +192,8 @@ impl Handshake {
             unusable: None,
             guid: None,
             hearsay: false,
+            opened_by: None,
+            doubled: false,
         });
         ctx.memory.statistics.handshakes += 1;
         let known = ctx.memory.capabilities.is_some() || ctx.memory.capabilities_ignored;

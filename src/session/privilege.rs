@@ -187,7 +187,7 @@ impl Handshake {
                 return self.opened(*privilege, asked, ctx);
             }
             CompletionCode(0x80 | 0x81 | 0x86) | CompletionCode::INSUFFICIENT_PRIVILEGE => {
-                let mut reason = refusal(reply.completion);
+                let mut reason = refusal(reply.completion).to_owned();
                 if let Some(lower) = asked.lower().filter(|_| !privilege.stepped_down) {
                     self.evidence
                         .push(format!("privilege level {asked} refused: {reason}"));
@@ -277,18 +277,11 @@ pub(super) fn ask(
     link.begin(None, request, until, pace, ctx.now, ctx.entropy)
 }
 
-fn refusal(completion: CompletionCode) -> String {
-    let words = completion.words_for(
+fn refusal(completion: CompletionCode) -> &'static str {
+    completion.words_for(
         set_session_privilege::Request::NET_FN,
         set_session_privilege::Request::NUMBER,
-    );
-    match completion {
-        // OpenBMC answers so to everything in the session of such an account.
-        CompletionCode::INSUFFICIENT_PRIVILEGE => {
-            format!("{words}; perhaps the account is not enabled for IPMI over LAN")
-        }
-        _ => words.to_string(),
-    }
+    )
 }
 
 /// Whether the refusal may be another one in a second.

@@ -18,9 +18,12 @@ use crate::ipmi::rakp::{Rakp2, Rakp3, Rakp4};
 use crate::ipmi::suite::Integrity;
 use crate::ipmi::{Status, Wire};
 use crate::time::Instant;
+use std::time::Duration;
 
-/// A log-in whose RAKP 3 has left.
+/// A log-in whose RAKP 3 has left, or is about to.
 pub(super) struct Proof {
+    /// Whether RAKP 3 waits for other answers to RAKP 1.
+    held: bool,
     pub(super) verified: Rakp2Verified,
     /// The session's traffic under the keys that RAKP 2 gave; `None` once the BMC said that there is no such session.
     pub(super) link: Option<Link>,
@@ -41,6 +44,7 @@ impl Proof {
     ) -> Self {
         let link = Some(link(&verified, settings, checksums));
         Proof {
+            held: false,
             verified,
             link,
             newer: None,
@@ -99,6 +103,26 @@ fn link(verified: &Rakp2Verified, settings: &Settings, checksums: Checksums) -> 
 }
 
 impl Handshake {
+    /// Packets are doubled, and a BMC that draws a new number for each copy of RAKP 1 takes a RAKP 3 that is made with the
+    /// newest one only: its other answers are waited for, which are on the way.
+    pub(super) fn hold_rakp3(&mut self, ctx: &mut Context<'_>) {
+        self.deadline = (ctx.now + COPIES_WITHIN).min(self.limit(ctx));
+        if let Step::Rakp4(proof) = &mut self.step {
+            proof.held = true;
+        }
+    }
+
+    /// The answer to RAKP 1 that came last is the one to go on with.
+    fn turn_to_newest(&mut self, ctx: &Context<'_>) {
+        let checksums = self.checksums();
+        if let Step::Rakp4(proof) = &mut self.step
+            && let Some(newer) = proof.newer.take()
+        {
+            proof.link = Some(link(&newer, ctx.settings, checksums));
+            proof.verified = newer;
+        }
+    }
+
     pub(super) fn send_rakp3(&mut self, ctx: &mut Context<'_>) {
         let tag = self.next_tag();
         let Step::Rakp4(proof) = &self.step else {
@@ -125,10 +149,14 @@ impl Handshake {
         {
             return self.restart(ctx);
         }
-        let checksums = self.checksums();
         let Step::Rakp4(proof) = &mut self.step else {
             return Progress::Going(self);
         };
+        if std::mem::take(&mut proof.held) {
+            self.turn_to_newest(ctx);
+            self.send_rakp3(ctx);
+            return Progress::Going(self);
+        }
         proof.turn += 1;
         let provable = proof.link.is_some() && proof.is_provable(ctx.settings);
         match (provable, proof.turn) {
@@ -138,10 +166,7 @@ impl Handshake {
                     self.hearsay = true;
                     return self.rakp_failed(rumour, "RAKP 4", ctx);
                 }
-                if let Some(newer) = proof.newer.take() {
-                    proof.link = Some(link(&newer, ctx.settings, checksums));
-                    proof.verified = newer;
-                }
+                self.turn_to_newest(ctx);
                 self.send_rakp3(ctx);
                 Progress::Going(self)
             }
@@ -236,6 +261,7 @@ impl Handshake {
         };
         if let Ok(verified) = transcript.verify_rakp2(&code, &ctx.settings.password) {
             proof.newer = Some(verified);
+            self.doubled = true;
         }
         self.dropped(Dropped::Stale, ctx)
     }
@@ -319,14 +345,14 @@ impl Handshake {
         Some(ctx.memory.codes_refused < CODES_REFUSED_LIMIT)
     }
 
-    /// Whether "no such session" is the answer to a copy of RAKP 3: then the first one was taken, and what is asked under
+    /// Whether "no such session" is the answer to a copy of RAKP 3, ours or the network's: then the first one was taken, and what is asked under
     /// the keys shows it.
     pub(super) fn finished_before(&mut self, ctx: &mut Context<'_>) -> bool {
-        let copies = self.copies.len();
+        let copied = self.copies.len() > 1 || self.doubled;
         let Step::Rakp4(proof) = &mut self.step else {
             return false;
         };
-        let before = copies > 1 && proof.is_provable(ctx.settings);
+        let before = copied && proof.is_provable(ctx.settings);
         if before && proof.turn < ASKED_AGAIN_FROM {
             proof.turn = ASKED_AGAIN_FROM;
             self.deadline = ctx.now;
@@ -344,6 +370,8 @@ impl Handshake {
 
 /// The turn after the second RAKP 3.
 const ASKED_AGAIN_FROM: u32 = 3;
+/// Copies that a network makes are no further apart.
+const COPIES_WITHIN: Duration = Duration::from_millis(50);
 /// Refusals of RAKP 3 after which the handshake is given up, and then each later one at the next: BMCs count them
 /// towards a lock-out, after five often.
 const CODES_REFUSED_LIMIT: u32 = 3;

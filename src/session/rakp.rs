@@ -97,10 +97,23 @@ impl Handshake {
                     Err(_) => self.dropped(Dropped::Malformed, ctx),
                 }
             }
+            (Step::Rakp2(_) | Step::Rakp4(_), PayloadType::OpenSessionResponse) => {
+                self.note_doubled_opening(packet.payload);
+                self.dropped(Dropped::Stale, ctx)
+            }
             (Step::Rakp2(_), PayloadType::Rakp2) => self.handle_rakp2(packet.payload, ctx),
             (Step::Rakp4(_), PayloadType::Rakp2) => self.handle_another_rakp2(packet.payload, ctx),
             (Step::Rakp4(_), PayloadType::Rakp4) => self.handle_rakp4(packet.payload, ctx),
             _ => self.dropped(Dropped::Stale, ctx),
+        }
+    }
+
+    /// The answer that is gone on with came once more: the network makes copies.
+    fn note_doubled_opening(&mut self, payload: &[u8]) {
+        if let Ok(open_session::Response::Accepted(again)) = open_session::Response::decode(payload)
+        {
+            let ours = Some(again.console_id) == self.console_id();
+            self.doubled |= ours && Some(again.tag) == self.opened_by;
         }
     }
 
@@ -306,10 +319,12 @@ impl Handshake {
         if !self.is_ours_for_sure(accepted.tag, accepted.console_id) {
             return self.take_late(accepted, ctx);
         }
-        if accepted.bmc_id == 0 {
-            return self.dropped(Dropped::Malformed, ctx);
-        }
         self.heard_copy(accepted.tag, ctx);
+        if accepted.bmc_id == 0 {
+            ctx.memory.ledger.refused();
+            return self.suite_failed(OpenError::SessionZero, ctx);
+        }
+        self.opened_by = Some(accepted.tag);
         let asked_at = self.copies.sent_at(accepted.tag);
         ctx.memory.ledger.goes_on(asked_at);
         if accepted.algorithms != suite.algorithms() {
@@ -400,7 +415,10 @@ impl Handshake {
         let rakp1 = std::mem::take(&mut self.copies);
         let proof = Proof::new(verified, rakp1, ctx.settings, self.checksums());
         self.step = Step::Rakp4(Box::new(proof));
-        self.send_rakp3(ctx);
+        match self.doubled {
+            true => self.hold_rakp3(ctx),
+            false => self.send_rakp3(ctx),
+        }
         Progress::Going(self)
     }
 

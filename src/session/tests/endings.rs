@@ -1,8 +1,8 @@
 //! How a handshake that fails ends: with the reason that the BMC gave, and when.
 
 use super::*;
-use crate::ipmi::Status;
 use crate::ipmi::payload::PayloadType;
+use crate::ipmi::{CompletionCode, Status};
 
 use super::world::{OUR_TAG, World};
 
@@ -166,4 +166,69 @@ fn a_bmc_that_stops_answering_in_the_handshake_is_called_stalled_with_the_step()
             assert!(four[4] - four[0] >= Duration::from_secs(3), "{four:?}");
         }
     }
+}
+
+#[test]
+fn a_session_with_the_number_zero_is_no_session_and_said() {
+    let mut world = World::new();
+    world.open = |request| {
+        let mut reply = super::world::accept(request);
+        // The BMC's number follows ours.
+        reply[8..12].fill(0);
+        reply
+    };
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    assert_eq!(world.opens.len(), 1);
+    assert_eq!(world.events(), [Event::OpenFailed(OpenError::SessionZero)]);
+}
+
+#[test]
+fn a_level_that_was_granted_and_is_another_one_than_asked_for_is_known_as_that() {
+    for (granted, known) in [
+        (2, PrivilegeLevel::User),
+        (4, PrivilegeLevel::Administrator),
+        // Not a level: the one that was asked for.
+        (0, PrivilegeLevel::Operator),
+    ] {
+        let mut world = World::new();
+        world.privilege = match granted {
+            2 => |_| (CompletionCode::OK, vec![2]),
+            4 => |_| (CompletionCode::OK, vec![4]),
+            _ => |_| (CompletionCode::OK, vec![0]),
+        };
+        world.session.open(world.now, &mut world.entropy);
+        world.serve();
+        let State::Open { privilege, .. } = world.session.state() else {
+            panic!("open");
+        };
+        assert_eq!(privilege, known);
+    }
+}
+
+#[test]
+fn a_log_in_that_late_answers_keep_alive_ends_after_ninety_seconds() {
+    let mut world = World::new();
+    // Questions are answered each time, and what begins a session never.
+    world.open = |_| vec![];
+    world.session.open(world.now, &mut world.entropy);
+    let mut told_at = None;
+    loop {
+        world.take();
+        let events = world.events();
+        let told = |event: &Event| matches!(event, Event::StillOpening(_));
+        if events.iter().any(told) {
+            told_at = Some(world.now);
+        }
+        if events
+            .iter()
+            .any(|event| matches!(event, Event::OpenFailed(_)))
+        {
+            break;
+        }
+        assert!(world.step(), "it waits for something");
+    }
+    assert!(told_at.expect("told") <= at(5.0), "{told_at:?}");
+    assert!(world.now <= at(91.0), "{:?}", world.now);
+    assert!(world.now >= at(9.0), "{:?}", world.now);
 }
