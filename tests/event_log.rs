@@ -230,3 +230,133 @@ fn a_bmc_that_is_busy_for_a_moment_is_asked_again() {
         assert!(order(&mut world, raw).is_err());
     }
 }
+
+#[test]
+fn bytes_that_follow_an_entry_or_a_piece_of_one_are_none_of_it() {
+    let whole = list(&mut world(5, 1), 5);
+    for most in [None, Some(16), Some(8), Some(5)] {
+        for trailing_bytes in [1, 2, 9] {
+            let mut world = world(5, 1);
+            world.mood("n01").log = LogMood {
+                most_bytes: most,
+                trailing_bytes,
+                ..LogMood::default()
+            };
+            let read = list(&mut world, 5);
+            assert_eq!(read, whole, "{most:?}, {trailing_bytes} more");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_changes_while_it_is_read_is_read_to_an_end() {
+    // What others do to it meanwhile, after each command that is answered.
+    type Meddling = fn(&mut World);
+    let meddling: [(&str, Meddling); 4] = [
+        ("entries are added", |world| {
+            let now = world.now;
+            let mut record = [0xFF; 16];
+            record[2] = 0x02;
+            world.bmc("n01").host_mut().event_log.add(record, now);
+        }),
+        ("the newest is deleted", |world| {
+            let now = world.now;
+            world.bmc("n01").host_mut().event_log.delete(0xFFFF, now);
+        }),
+        ("the oldest is deleted", |world| {
+            let now = world.now;
+            world.bmc("n01").host_mut().event_log.delete(0, now);
+        }),
+        ("it is cleared", |world| {
+            let now = world.now;
+            world.bmc("n01").host_mut().event_log.clear(now);
+        }),
+    ];
+    for (what, meddle) in meddling {
+        let mut world = world(30, 1);
+        let call = world.ask(Call::Order {
+            node: "n01".into(),
+            order: Order::ReadEventLog(10),
+            who: who(),
+        });
+        let (mut seen, end) = (requests(&mut world), world.now + secs(30));
+        let ended = world.run_until(end, |world| {
+            let now = requests(world);
+            if now > seen {
+                seen = now;
+                meddle(world);
+            }
+            world.has_answered(call)
+        });
+        assert!(ended, "{what}");
+        let answer = world.take_answer(call).expect("just seen");
+        if let Ok(Answer::Reading(Reading::EventLog { entries, .. })) = &answer {
+            let ids: Vec<u16> = entries.iter().map(|entry| entry.id).collect();
+            assert!(ids.is_sorted_by(|a, b| a < b), "{what}: {ids:?}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_notes_its_own_clearing_was_cleared() {
+    for entries in [1, 5] {
+        let mut world = world(entries, 1);
+        world.mood("n01").log.notes_clearing = true;
+        let answer = order(&mut world, Order::ClearEventLog);
+        assert!(
+            matches!(answer, Ok(Reading::EventLogCleared { left: Some(1) })),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn an_erasure_that_somebody_else_began_is_waited_for_some_seconds() {
+    let erasing = |world: &mut World, command: u8, times: u32| {
+        world.mood("n01").command_refusals = vec![CommandRefusal {
+            net_fn: 0x0A,
+            command,
+            code: 0x81,
+            after: 0,
+            times,
+        }];
+    };
+    for (read_or_clear, command) in [
+        (Order::ReadEventLog(3), 0x43),
+        (Order::ClearEventLog, 0x42),
+        (Order::ClearEventLog, 0x47),
+    ] {
+        let mut world = world(5, 1);
+        erasing(&mut world, command, 6);
+        let answer = order(&mut world, read_or_clear.clone());
+        assert!(
+            answer.is_ok(),
+            "{read_or_clear:?} {command:02X}h: {answer:?}"
+        );
+        // One that never ends is said.
+        let began = world.now;
+        erasing(&mut world, command, 1000);
+        let refused = order(&mut world, read_or_clear).unwrap_err();
+        assert!(world.now - began < secs(26));
+        assert!(refused.to_string().contains("erased"), "{refused}");
+    }
+}
+
+#[test]
+fn a_bmc_that_stays_busy_is_said_to_be_so_within_seconds() {
+    for code in [0xC0, 0xC3, 0xC4, 0xCE, 0xD2, 0xFF] {
+        let mut world = world(5, 1);
+        world.mood("n01").command_refusals = vec![CommandRefusal {
+            net_fn: 0x06,
+            command: 0x01,
+            code,
+            after: 0,
+            times: 1000,
+        }];
+        let began = world.now;
+        let refused = order(&mut world, Order::ReadIdentity).unwrap_err();
+        assert!(world.now - began < secs(5), "{code:02X}h");
+        let said = format!("completion code 0x{code:02x}");
+        assert!(refused.to_string().contains(&said), "{refused}");
+    }
+}

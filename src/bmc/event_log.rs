@@ -315,7 +315,9 @@ impl Fetch {
             return self.smaller();
         }
         self.next = answer.next;
-        self.bytes.extend_from_slice(&answer.data);
+        // What follows the bytes that were asked for is none of the entry.
+        let asked = usize::from(self.size).min(RECORD_LENGTH - self.bytes.len().min(RECORD_LENGTH));
+        self.bytes.extend(answer.data.iter().take(asked));
         let Some(record) = self.bytes.first_chunk::<RECORD_LENGTH>() else {
             if let (get_sel_entry::LAST, [low, high, ..]) = (self.record, self.bytes.as_slice()) {
                 // Another entry may become the last one before the next piece.

@@ -87,6 +87,7 @@ impl Job {
         let (tries, pause) = match self.purpose {
             Purpose::Task if completion == CompletionCode::UNSPECIFIED => (1, Duration::ZERO),
             Purpose::Task => (0, Duration::ZERO),
+            _ if completion.is_erasing(self.script.request().net_fn) => (ERASING, BUSY_PAUSE),
             Purpose::PowerState | Purpose::Aside => (2, BUSY_PAUSE),
         };
         (self.setbacks < tries).then_some(pause)
@@ -340,6 +341,8 @@ impl Bmc {
 
 /// How long a busy BMC is left alone before it is asked again.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// How often a BMC that erases its event log is asked again.
+const ERASING: u32 = 10;
 /// How long a reading is waited for at most while something waits to act.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How long an order outside of tasks may take as a whole: its caller hears what there is before it goes away.

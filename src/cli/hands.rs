@@ -58,7 +58,9 @@ where
 /// Blinks the identify light.
 pub async fn identify(app: &App, args: Identify) -> Result<Exit, Failure> {
     let (lasting, text) = match (args.off, args.lasting) {
-        (true, _) => (Some(Duration::ZERO), "identify light off".to_owned()),
+        (true, _) | (false, Lasting::For(Duration::ZERO)) => {
+            (Some(Duration::ZERO), "identify light off".to_owned())
+        }
         (false, Lasting::Forever) => (None, "identify light on until further notice".to_owned()),
         (false, Lasting::For(time)) => (
             Some(time),

@@ -121,6 +121,10 @@ pub struct LogMood {
     pub erasing_takes: Duration,
     /// Clear SEL says that it is done, and the entries stay.
     pub keeps_entries: bool,
+    /// So many bytes too many follow each entry, or each piece of one.
+    pub trailing_bytes: usize,
+    /// That the log was cleared is its first entry.
+    pub notes_clearing: bool,
 }
 
 /// What becomes of boot flags that are set.

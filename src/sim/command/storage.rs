@@ -48,6 +48,7 @@ pub(super) fn answer(bmc: &mut Bmc, request: &Request<'_>, now: Instant) -> Repl
             let part = record.get(offset..end).ok_or(OUT_OF_RANGE)?;
             let mut reply = next.to_le_bytes().to_vec();
             reply.extend(part);
+            reply.extend(std::iter::repeat_n(0xA5, mood.trailing_bytes));
             Ok(reply)
         }
         ADD_ENTRY => {
@@ -75,7 +76,12 @@ pub(super) fn answer(bmc: &mut Bmc, request: &Request<'_>, now: Instant) -> Repl
             }
             match action {
                 0xAA if mood.keeps_entries => {}
-                0xAA => log.begin_erasing(now + mood.erasing_takes, now),
+                0xAA => {
+                    log.begin_erasing(now + mood.erasing_takes, now);
+                    if mood.notes_clearing {
+                        log.note_clearing(now);
+                    }
+                }
                 0x00 => {}
                 _ => return Err(FIELD_INVALID),
             }
