@@ -3,9 +3,10 @@
 
 mod world;
 
-use rackbmcd::model::PowerOptions;
+use rackbmcd::bmc::vocabulary::{BootDevice, Order};
+use rackbmcd::model::{Identity, PowerOptions};
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Look};
+use rackbmcd::rack::call::{Answer, Call, CallId, Look};
 use rackbmcd::sim::ChassisOrder;
 use world::{World, millis, name, secs, who};
 
@@ -235,4 +236,183 @@ fn a_session_that_somebody_else_has_with_a_bmc_is_told() {
     world.bmc("n01").forget_sessions();
     world.run_for(secs(800));
     assert_eq!(others(&mut world), None);
+}
+
+#[test]
+fn the_suite_that_worked_may_fall_silent_or_be_refused_and_the_other_takes_its_place() {
+    for silent in [true, false] {
+        let mut world = World::new(11, 1);
+        world.run_for(secs(20));
+        assert_eq!(world.node("n01").rackbmcd.bmc.cipher_suite, Some(17));
+        match silent {
+            true => world.mood("n01").quirks.silent_suite = Some(17),
+            false => world.bmc("n01").settings_mut().suites = vec![3],
+        }
+        world.bmc("n01").forget_sessions();
+        world.run_for(secs(130));
+        let bmc = world.node("n01").rackbmcd.bmc;
+        assert_eq!((bmc.trouble, bmc.cipher_suite), (None, Some(3)), "{silent}");
+    }
+}
+
+#[test]
+fn where_one_suite_is_silent_and_the_other_does_not_match_it_is_the_password_and_counted_once() {
+    let mut world = World::new(12, 1);
+    world.crash();
+    world.mood("n01").quirks.silent_suite = Some(17);
+    world.mood("n01").quirks.mismatching_suite = Some(3);
+    world.bmc("n01").forget_sessions();
+    world.start();
+    world.run_for(secs(120));
+    let trouble = world.node("n01").rackbmcd.bmc.trouble_text.expect("told");
+    assert!(trouble.contains("wrong password"), "{trouble}");
+    assert!(trouble.contains("2 log-ins refused"), "{trouble}");
+}
+
+/// Asks for the boot device to be set; the answer is not waited for.
+fn set_boot_device(world: &mut World) -> CallId {
+    let order = Order::SetBootDevice {
+        device: Some(BootDevice::Pxe),
+        persistent: false,
+        uefi: false,
+    };
+    world.ask(Call::Order {
+        node: name(0),
+        order,
+        who: who(),
+    })
+}
+
+#[test]
+fn a_level_that_is_lost_in_the_middle_of_an_order_is_asked_for_again_and_the_order_goes_on() {
+    for after in 0..3 {
+        let mut world = World::new(13, 1);
+        world.run_for(secs(3));
+        let before = world.bmc("n01").counters().requests;
+        let call = set_boot_device(&mut world);
+        let end = world.now + secs(20);
+        world.run_until(end, |world| {
+            world.bmc("n01").counters().requests >= before + after
+        });
+        world.bmc("n01").demote_sessions();
+        world.run_until(end, |world| world.has_answered(call));
+        let answer = world.take_answer(call).expect("within 20 s");
+        assert!(answer.is_ok(), "after {after} commands: {answer:?}");
+        assert!(world.bmc("n01").counters().requests - before <= 6);
+    }
+}
+
+#[test]
+fn a_level_that_is_lost_again_and_again_ends_in_words_and_in_no_pulse() {
+    let mut world = World::new(14, 1);
+    world.run_for(secs(3));
+    let call = set_boot_device(&mut world);
+    let end = world.now + secs(30);
+    let answered = world.run_until(end, |world| {
+        world.bmc("n01").demote_sessions();
+        world.has_answered(call)
+    });
+    assert!(answered);
+    let refused = world.take_answer(call).expect("just seen").unwrap_err();
+    assert!(refused.to_string().contains("privilege"), "{refused}");
+    let task = world.start_task(
+        "n01",
+        Operation::Reset,
+        PowerOptions {
+            timeout: Some(secs(30)),
+            ..PowerOptions::default()
+        },
+    );
+    let end = world.now + secs(32);
+    world.run_until(end, |world| {
+        world.bmc("n01").demote_sessions();
+        false
+    });
+    let view = world.task(task);
+    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(world.executed("n01", ChassisOrder::Reset), 0);
+}
+
+/// The BMC of the node is another one from now on, as far as its GUID tells.
+fn swap(world: &mut World, to: &str) {
+    world.bmc("n01").settings_mut().guid = rackbmcd::sim::guid_of(to);
+    world.bmc("n01").forget_sessions();
+}
+
+#[test]
+fn a_bmc_that_is_swapped_before_an_order_leaves_gets_none_of_it() {
+    for (operation, order) in [
+        (Operation::PowerOff, ChassisOrder::Off),
+        (Operation::SoftPowerOff, ChassisOrder::Soft),
+        (Operation::Reset, ChassisOrder::Reset),
+        (Operation::Cycle, ChassisOrder::Cycle),
+        (Operation::InjectNmi, ChassisOrder::Nmi),
+    ] {
+        let mut world = World::new(15, 1);
+        // Long enough for its session to be closed, and short of the next reading.
+        world.run_for(secs(40));
+        swap(&mut world, "other");
+        let task = world.start_task("n01", operation, PowerOptions::default());
+        world.run_for(secs(100));
+        assert_eq!(world.executed("n01", order), 0, "{operation}");
+        let view = world.task(task);
+        assert_eq!(view.state, State::Suspended, "{view:#?}");
+        assert!(view.phase.contains("another one than before"), "{view:#?}");
+        assert!(view.phase.contains("bmc accept"), "{view:#?}");
+    }
+}
+
+#[test]
+fn a_bmc_with_another_guid_at_each_log_in_gets_no_order_that_changes_power() {
+    let mut world = World::new(16, 1);
+    world.run_for(secs(20));
+    for round in 0..6 {
+        swap(&mut world, &format!("x{round}"));
+        drop(world.call(Call::FreshNode(name(0))));
+        world.run_for(secs(30));
+        assert!(world.bmc_change("n01").is_some(), "{round}");
+    }
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+    world.run_for(secs(60));
+    assert_eq!(world.state(task), State::Suspended);
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+}
+
+#[test]
+fn a_guid_that_changed_is_told_only_or_not_even_that_where_the_node_says_so() {
+    for (identity, told) in [(Identity::Warn, true), (Identity::Off, false)] {
+        let mut world = World::new(17, 1);
+        world.crash();
+        world.nodes[0].identity = identity;
+        world.start();
+        world.run_for(secs(20));
+        swap(&mut world, "other");
+        world.run_for(secs(90));
+        let history = world.history("n01");
+        let said = history
+            .iter()
+            .any(|entry| entry.text.contains("another one than before"));
+        assert_eq!(said, told, "{identity:?}");
+        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+        let view = world.run_task(task, secs(60));
+        assert_eq!(view.state, State::Succeeded, "{identity:?}: {view:#?}");
+    }
+}
+
+#[test]
+fn a_bmc_that_has_no_guid_for_a_while_is_the_same_one() {
+    let none = [[0; 16], [0xFF; 16], std::array::from_fn(|at| at as u8 + 1)];
+    let mut world = World::new(18, 1);
+    world.run_for(secs(20));
+    let own = world.bmc("n01").settings_mut().guid;
+    for guid in none.into_iter().flat_map(|none| [none, own]) {
+        world.bmc("n01").settings_mut().guid = guid;
+        world.bmc("n01").forget_sessions();
+        world.run_for(secs(90));
+        assert_eq!(world.bmc_change("n01"), None, "{guid:02x?}");
+    }
+    // And another one is still noticed after that.
+    swap(&mut world, "other");
+    world.run_for(secs(90));
+    assert!(world.bmc_change("n01").is_some());
 }

@@ -8,8 +8,9 @@ use rackbmcd::model::{Identity, PowerOptions, Trouble};
 use rackbmcd::power::{Operation, State};
 use rackbmcd::rack::call::{Call, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
-use std::net::SocketAddr;
-use world::{World, address, name, node, secs, who};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+use world::{World, address, millis, name, node, secs, who};
 
 /// A rack whose last node has a name for its address, not looked up yet.
 fn with_a_name(seed: u64, count: usize) -> World {
@@ -155,4 +156,71 @@ fn an_address_of_another_family_is_the_same_address() {
     world.reload(settings, nodes).expect("taken");
     let refused = start(&mut world, "n01", Operation::PowerOff).unwrap_err();
     assert!(matches!(refused, Refused::WrongState { .. }), "{refused}");
+}
+
+/// The daemon's look-ups are answered for so long: where the names of the first two nodes lead.
+fn run_resolving(world: &mut World, time: Duration, leads: [SocketAddr; 2]) {
+    let end = world.now + time;
+    while world.now < end {
+        world.run_for(millis(50));
+        let now = world.now;
+        while let Some((node, host)) = world.rack().poll_resolve() {
+            let at = usize::from(host.starts_with("second"));
+            world
+                .rack()
+                .handle_resolved(node, &host, Ok(vec![leads[at]]), now);
+        }
+    }
+}
+
+/// Two nodes whose BMCs have these names.
+fn named(seed: u64, hosts: [&str; 2]) -> World {
+    let mut world = World::new(seed, 2);
+    world.crash();
+    for (node, host) in world.nodes.iter_mut().zip(hosts) {
+        node.address.host = host.to_owned();
+    }
+    world.start();
+    world
+}
+
+#[test]
+fn bmcs_that_swap_their_addresses_are_found_by_their_names_and_are_no_twins() {
+    let mut world = named(6, ["first.example", "second.example"]);
+    run_resolving(&mut world, secs(20), [address(0), address(1)]);
+    for round in 0..3 {
+        // They swap, and so do their names.
+        let guids = ["n01", "n02"].map(|node| world.bmc(node).settings_mut().guid);
+        for (node, guid) in ["n02", "n01"].into_iter().zip(guids) {
+            world.bmc(node).settings_mut().guid = guid;
+            world.bmc(node).forget_sessions();
+        }
+        let leads = match round % 2 {
+            0 => [address(1), address(0)],
+            _ => [address(0), address(1)],
+        };
+        run_resolving(&mut world, secs(150), leads);
+        for node in ["n01", "n02"] {
+            assert_eq!(trouble(&mut world, node), (None, String::new()), "{round}");
+        }
+    }
+    // The name of the first leads to the other machine's place by now.
+    start(&mut world, "n01", Operation::PowerOff).expect("taken");
+    run_resolving(&mut world, secs(20), [address(1), address(0)]);
+    assert_eq!(world.executed("n02", ChassisOrder::Off), 1);
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+}
+
+#[test]
+fn the_same_link_local_address_on_two_links_is_two_bmcs() {
+    for (scopes, twins) in [([2, 3], false), ([2, 2], true)] {
+        let mut world = named(7, ["first%eth0", "second%eth1"]);
+        let leads = scopes.map(|scope| {
+            let ip = Ipv6Addr::new(0xFE80, 0, 0, 0, 0, 0, 0, 0x77);
+            SocketAddr::from(SocketAddrV6::new(ip, 623, 0, scope))
+        });
+        run_resolving(&mut world, secs(10), leads);
+        let refused = start(&mut world, "n01", Operation::PowerOff);
+        assert_eq!(refused.is_err(), twins, "{refused:?}");
+    }
 }

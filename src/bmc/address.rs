@@ -134,6 +134,11 @@ impl Bmc {
         at_once
     }
 
+    /// What its name led to may not be so any more: it is looked up again.
+    pub fn doubt_address(&mut self) {
+        self.address_stale = true;
+    }
+
     /// The host name that wants to be looked up. Asking is promising to look it up.
     pub fn poll_resolve(&mut self) -> Option<String> {
         // A name is asked for once more beside the use of what it led to.

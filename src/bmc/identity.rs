@@ -40,15 +40,17 @@ pub struct Traits {
 }
 
 impl Known {
-    /// A BMC with this GUID was logged in to.
-    fn found(&mut self, guid: Uuid) {
+    /// A BMC with this GUID was logged in to, there.
+    fn found(&mut self, guid: Uuid, at: Option<SocketAddr>) {
         match self.guid {
             _ if self.unstable => {}
             None => self.guid = Some(guid),
             Some(known) if known == guid => self.changed = false,
             Some(_) => {
-                // It was there before, went, and is back.
-                self.unstable = !self.changed && self.other == Some(guid);
+                // It was there before, went, and is back: at one address that is no other BMC.
+                let back = !self.changed && self.other == Some(guid);
+                let stayed = [self.traits, self.other_traits].map(|it| it.address) == [at, at];
+                self.unstable = back && stayed;
                 self.changed = !self.unstable;
                 if self.other.replace(guid) != Some(guid) {
                     self.other_traits = Traits::default();
@@ -104,8 +106,9 @@ impl Bmc {
             return;
         };
         let before = self.knowledge.identity.clone();
-        self.knowledge.identity.found(guid);
-        self.knowledge.identity.present_traits().address = self.address();
+        let at = self.address();
+        self.knowledge.identity.found(guid, at);
+        self.knowledge.identity.present_traits().address = at;
         let known = &self.knowledge.identity;
         if known.unstable && !before.unstable {
             self.note(
@@ -233,23 +236,46 @@ impl Bmc {
 mod tests {
     use super::*;
 
+    /// A log-in at the address with this last number.
+    fn log_in(known: &mut Known, guid: Uuid, at: u8) {
+        let at = Some(SocketAddr::from(([10, 0, 0, at], 623)));
+        known.found(guid, at);
+        known.present_traits().address = at;
+    }
+
     #[test]
     fn a_guid_that_goes_back_and_forth_says_nothing_any_more() {
         let [a, b] = [1u128, 2].map(Uuid::from_u128);
         let mut known = Known::default();
-        known.found(a);
-        known.found(a);
+        log_in(&mut known, a, 1);
+        log_in(&mut known, a, 1);
         assert!(!known.changed);
-        known.found(b);
+        log_in(&mut known, b, 1);
         assert!(known.changed && !known.unstable);
-        known.found(b);
+        log_in(&mut known, b, 1);
         assert!(known.changed && !known.unstable, "it stays changed");
-        known.found(a);
+        log_in(&mut known, a, 1);
         assert!(!known.changed);
-        known.found(b);
+        log_in(&mut known, b, 1);
         assert!(known.unstable && !known.changed);
         known.accept(b);
         assert_eq!((known.guid, known.changed), (Some(b), false));
+    }
+
+    #[test]
+    fn a_name_that_leads_back_and_forth_between_two_bmcs_makes_neither_guid_unstable() {
+        let [a, b] = [1u128, 2].map(Uuid::from_u128);
+        let mut known = Known::default();
+        for _ in 0..3 {
+            log_in(&mut known, a, 1);
+            assert!(!known.changed && !known.unstable);
+            log_in(&mut known, b, 2);
+            assert!(known.changed && !known.unstable);
+        }
+        // Nor do two BMCs that swap their addresses.
+        log_in(&mut known, a, 2);
+        log_in(&mut known, b, 1);
+        assert!(known.changed && !known.unstable);
     }
 
     #[test]

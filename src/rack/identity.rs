@@ -88,8 +88,14 @@ pub(super) fn watch_twins(
     let mut effects = Vec::new();
     for id in touched {
         let shared = twin_in_words(inventory, id);
+        let by_address = |(_, shared): &(NodeId, Shared)| *shared == Shared::Address;
+        let by_address = inventory.twins(id).iter().any(by_address);
         if let Some(node) = inventory.get_mut(id) {
             let told = node.note_shared(shared, at);
+            if by_address && !told.is_empty() {
+                // Addresses move: the other name may lead elsewhere by now.
+                node.bmc.doubt_address();
+            }
             effects.push((id, told));
         }
     }

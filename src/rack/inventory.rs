@@ -6,7 +6,7 @@ use super::call::Refused;
 use super::node::Node;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use uuid::Uuid;
 
 /// A node of this life of the daemon. The number is never given to another node, so that whoever still holds that of a
@@ -240,9 +240,15 @@ impl Inventory {
     }
 }
 
-/// An IPv4 address that is written as an IPv6 one is the IPv4 address; scopes and flow labels do not tell BMCs apart.
+/// An IPv4 address that is written as an IPv6 one is the IPv4 address. A scope tells BMCs apart where the address is one
+/// of a link, of which there may be several; flow labels never do.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into()
+        }
+        _ => SocketAddr::new(address.ip().to_canonical(), address.port()),
+    }
 }
 
 #[cfg(test)]

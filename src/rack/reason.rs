@@ -20,6 +20,9 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
             if let Some(pause) = pause.filter(|pause| pause.tasks.contains(&identity.id)) {
                 return Some(format!("the end of {}", pause_in_words(&pause.hold)));
             }
+            if let Some(why) = node.and_then(|node| node.bmc.wrong_bmc()) {
+                return Some(format!("the right BMC: {why}"));
+            }
             let memory = &node?.memory;
             let hold = memory.maintenance.as_ref();
             let hold = hold.filter(|_| memory.suspended == Some(identity.id))?;

@@ -93,15 +93,16 @@ impl Rack {
         }
         for (node, told) in identity::watch_twins(&mut self.inventory, id, at) {
             self.carry_out(node, told, at);
+            self.look_up(node);
         }
         self.watch_identity(id, at);
+        if let Some(node) = self.inventory.get_mut(id) {
+            node.reached_late(at.now);
+        }
+        self.look_up(id);
         let Some(node) = self.inventory.get_mut(id) else {
             return;
         };
-        node.reached_late(at.now);
-        if let Some(host) = node.bmc.poll_resolve() {
-            self.outbox.resolves.push_back((node.settings.uuid, host));
-        }
         while let Some(outgoing) = node.bmc.poll_transmit() {
             let (gate, ledger) = (&mut self.gate, &mut self.ledger);
             pass(
@@ -314,6 +315,15 @@ impl Rack {
             && self.control(task, Control::Suspend, &why, at).is_ok()
         {
             self.announce_task(task, format!("suspended: {why}"), at);
+        }
+    }
+
+    /// Passes the name of its BMC on, where that wants to be looked up.
+    fn look_up(&mut self, id: NodeId) {
+        if let Some(node) = self.inventory.get_mut(id)
+            && let Some(host) = node.bmc.poll_resolve()
+        {
+            self.outbox.resolves.push_back((node.settings.uuid, host));
         }
     }
 

@@ -620,7 +620,8 @@ fn place_of(address: SocketAddr) -> usize {
             let [_, _, row, place] = v4.ip().octets().map(usize::from);
             (row - 1) * 250 + place - 1
         }
-        SocketAddr::V6(_) => panic!("no such node"),
+        // Nobody's.
+        SocketAddr::V6(_) => usize::MAX,
     }
 }
 
