@@ -47,7 +47,9 @@ pub(super) struct Pace {
     heard_at: Option<Instant>,
     /// Until when the BMC is left alone after its last answer.
     rest_until: Instant,
-    /// How long that rest was.
+    /// The same for the looks of a task, which an order may wait for.
+    looks_from: Instant,
+    /// How long that rest is.
     rest: Duration,
     /// How long answers take, copies of the question included.
     round_trip: Option<Duration>,
@@ -79,6 +81,7 @@ impl Pace {
             spoken_at: None,
             heard_at: None,
             rest_until: now,
+            looks_from: now,
             rest: Duration::ZERO,
             round_trip: None,
             busy: 0,
@@ -135,14 +138,15 @@ impl Pace {
 
     /// When [`Pace::take`] will say yes.
     pub(super) fn ready_at(&self, turn: Turn) -> Instant {
-        let ready = self.holds_at(1.0).max(self.rest_until);
+        let ready = self.holds_at(1.0);
         match turn {
             Turn::Acting => self.counted_at,
-            Turn::Looking => match self.spoken_at {
-                Some(at) => ready.min(at + LONGEST_LOOK),
-                None => ready,
-            },
-            Turn::Aside => ready,
+            Turn::Looking => {
+                let ready = ready.max(self.looks_from);
+                self.spoken_at
+                    .map_or(ready, |at| ready.min(at + LONGEST_LOOK))
+            }
+            Turn::Aside => ready.max(self.rest_until),
         }
     }
 
@@ -164,6 +168,10 @@ impl Pace {
         };
         self.busy = if busy { self.busy + 1 } else { 0 };
         self.rest_until = now + self.rest;
+        self.looks_from = match busy {
+            true => self.rest_until,
+            false => now + round_trip / LOOKING_SHARE,
+        };
         self.spoken_at = Some(now);
         self.heard_at = Some(now);
     }
@@ -340,6 +348,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// The rest after an answer is the round trip divided by that.
 const SHARE: u32 = 2;
+/// The same for the looks of a task.
+const LOOKING_SHARE: u32 = 8;
 /// The rest after an answer "busy", twice and four times as long after the next ones.
 const BUSY_REST: Duration = Duration::from_millis(250);
 /// What happens to a BMC so soon after a burst is taken for its consequence.
@@ -445,6 +455,10 @@ mod tests {
         assert!(pace.take(Turn::Looking, at(0)));
         pace.answered(Duration::from_secs(4), false, at(4_000));
         assert!(!pace.take(Turn::Aside, at(5_500)), "half of 4 s");
+        assert!(
+            !pace.take(Turn::Looking, at(4_499)),
+            "an eighth of 4 s, if there were a command left"
+        );
         assert!(!pace.take(Turn::Looking, at(4_999)));
         assert!(pace.take(Turn::Looking, at(5_000)));
     }
@@ -455,10 +469,15 @@ mod tests {
         assert!(pace.take(Turn::Aside, at(0)));
         pace.answered(Duration::from_millis(500), false, at(500));
         assert_eq!(pace.ready_at(Turn::Aside), at(750));
+        assert_eq!(
+            pace.ready_at(Turn::Looking),
+            at(500) + Duration::from_micros(62_500)
+        );
         assert!(pace.take(Turn::Acting, at(500)));
         for (from, rest) in [(1000, 250), (2000, 500), (4000, 1000), (6000, 1000)] {
             pace.answered(Duration::from_millis(2), true, at(from));
             assert_eq!(pace.ready_at(Turn::Aside), at(from + rest));
+            assert_eq!(pace.ready_at(Turn::Looking), at(from + rest));
         }
         pace.answered(Duration::from_millis(2), false, at(9000));
         let rest = pace.ready_at(Turn::Aside) - at(9000);

@@ -18,8 +18,11 @@ pub struct Settings {
     /// How long a machine may contradict what it was told before a level is sent again, and how long a state must
     /// hold where a change may still be on its way (after a cycle, in a rollback): 10 s.
     pub settle: Duration,
-    /// The second reading that confirms a state comes so long after the first: 1 s. Zero trusts the first.
+    /// The second reading that confirms a state comes so long after the first: 1 s. Zero trusts the first. A state that
+    /// our own level brought about is confirmed sooner.
     pub confirm_after: Duration,
+    /// How long every state has to hold on this node, where one did not that had been called done.
+    pub holds_longer: Option<Duration>,
     /// In a rollback after a soft power off: a machine that stays on for so long is left alone: 60 s.
     pub rollback_settle: Duration,
     /// What to do when the patience is over.
@@ -70,11 +73,14 @@ impl Default for Settings {
             min_off_time: Duration::from_secs(10),
             settle: Duration::from_secs(10),
             confirm_after: Duration::from_secs(1),
+            holds_longer: None,
             rollback_settle: Duration::from_secs(60),
             on_soft_timeout: OnSoftTimeout::Fail,
             repeat_soft_after: None,
             hard_after: None,
-            look_schedule: [1, 2, 3, 5].map(Duration::from_secs).to_vec(),
+            look_schedule: [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 5]
+                .map(Duration::from_secs)
+                .to_vec(),
             suspended_look: Duration::from_secs(30),
             nmi_watch: Duration::from_secs(60),
             boot: None,
@@ -137,6 +143,14 @@ impl Settings {
     }
 }
 
+/// The pause before the look number `looks` (from 0) at a machine that has taken a level: early, because most machines obey
+/// at once, and each pause half as long again as the one before.
+pub(super) fn level_pause(looks: u32, round_trip: Duration) -> Duration {
+    let first = (round_trip * FIRST_LOOK).clamp(SOONEST_LOOK, LATEST_FIRST_LOOK);
+    let growth = 1.5f64.powi(i32::try_from(looks.min(32)).unwrap_or(0));
+    first.mul_f64(growth).min(LONGEST_LEVEL_PAUSE)
+}
+
 /// The pause after the `refusals`th "busy" (from 0): 1, 2, 4, 8 s and so on up to 8 s.
 pub(super) fn backoff(refusals: u32) -> Duration {
     Duration::from_secs(1 << refusals.min(3))
@@ -146,5 +160,19 @@ pub(super) fn backoff(refusals: u32) -> Duration {
 pub(super) const SOFT_GAP: Duration = Duration::from_secs(10);
 /// How long a withdrawn order may take to report; then it counts as sent.
 pub(super) const WITHDRAWAL: Duration = Duration::from_secs(1);
+/// How long a state that our own level brought about has to hold at least, and any state where time is over.
+pub(super) const SHORTEST_HOLD: Duration = Duration::from_millis(200);
+/// The same in round trips, for a BMC that is slower.
+pub(super) const HOLD_ROUND_TRIPS: u32 = 3;
+/// Where a state was read once when time is over, the second reading may still come: deadlines hold to within a second.
+pub(super) const LAST_READING: Duration = Duration::from_millis(800);
+/// The first look at a level comes after so many round trips,
+const FIRST_LOOK: u32 = 3;
+/// not sooner than this,
+const SOONEST_LOOK: Duration = Duration::from_millis(50);
+/// and not later.
+const LATEST_FIRST_LOOK: Duration = Duration::from_secs(1);
+/// And the longest pause between two looks at a level.
+pub(super) const LONGEST_LEVEL_PAUSE: Duration = Duration::from_secs(2);
 const FALLBACK_LOOK: Duration = Duration::from_secs(5);
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);

@@ -153,6 +153,7 @@ impl Rack {
                 who.name
             );
             node.bmc.retry(at.now, &mut *self.entropy);
+            node.memory.holds_longer = None;
         }
         self.read_fresh(id, call, at);
         Ok(())

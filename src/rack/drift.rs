@@ -9,7 +9,7 @@ use super::task::Task;
 use crate::bmc::vocabulary::{Order, Power, Reading, Report};
 use crate::model::{HistoryEntry, HistoryKind, TaskId};
 use crate::power::{self, Earlier, Operation, State, take_effect};
-use crate::time::WallTime;
+use crate::time::{Instant, WallTime};
 use std::time::Duration;
 
 /// An order of a task that has ended, and that may still have its effect: a machine, or its operating system, takes its
@@ -99,6 +99,19 @@ impl Late {
     }
 }
 
+/// The state that an operation leaves behind where it succeeds.
+pub(super) fn ends_in(operation: Operation) -> Option<Power> {
+    match operation {
+        Operation::PowerOff | Operation::SoftPowerOff => Some(Power::Off),
+        Operation::PowerOn
+        | Operation::Reboot
+        | Operation::SoftReboot
+        | Operation::Cycle
+        | Operation::Reset => Some(Power::On),
+        Operation::InjectNmi => None,
+    }
+}
+
 /// The states that an order may lead to, in their order.
 fn leads_to(order: &Order) -> &'static [Power] {
     match order {
@@ -151,6 +164,9 @@ impl Node {
         }
         let changed = before.filter(|(before, _)| *before != power);
         let acted = take_effect(&mut self.memory.late, power, |late| &mut late.to);
+        if self.is_contradicted(power, explained || !acted.is_empty(), at.now) {
+            effects.push(self.hold_longer());
+        }
         let is_young = |late: &&Late| at.age(late.ended) <= LATE;
         let late = acted.iter().rev().find(is_young);
         if let Some((before, _)) = changed.filter(|_| !explained) {
@@ -159,6 +175,23 @@ impl Node {
             effects.push(Effect::Save);
         }
         effects
+    }
+
+    /// Whether the node is in another state than a task called done a moment ago, and nothing is known that explains it.
+    fn is_contradicted(&mut self, power: Power, explained: bool, now: Instant) -> bool {
+        if explained {
+            self.done = None;
+        }
+        let other = self.done.take_if(|(done, _)| *done != power);
+        other.is_some_and(|(_, at)| now - at <= CONTRADICTED)
+    }
+
+    /// What is called done has to hold for longer on this node from now on.
+    fn hold_longer(&mut self) -> Effect {
+        let before = self.memory.holds_longer;
+        let longer = before.map_or(HOLDS_FIRST, |before| before * 2);
+        self.memory.holds_longer = Some(longer.min(self.settings.power.settle).max(HOLDS_FIRST));
+        Effect::Save
     }
 
     /// What the node's tasks have sent that may still act, after one of them has ended.
@@ -194,6 +227,10 @@ impl Node {
 /// For so long a change is put down to the task that may have caused it: systems that install updates before they
 /// shut down take the better part of it.
 const LATE: Duration = Duration::from_secs(3600);
+/// A state that did not hold for so long after it was called done was none.
+const CONTRADICTED: Duration = Duration::from_secs(60);
+/// So long it has to hold after that happened once, and twice as long each time that it happens again.
+const HOLDS_FIRST: Duration = Duration::from_secs(2);
 /// So many orders are remembered of one node.
 const MOST_LATE: usize = 16;
 
@@ -262,6 +299,21 @@ mod tests {
             Effect::History(entry) => Some(entry.text),
             _ => None,
         })
+    }
+
+    #[test]
+    fn what_did_not_hold_for_a_minute_after_it_was_called_done_has_to_hold_longer_from_then_on() {
+        let mut node = node(0);
+        let mut contradict = |after: u64, explained: bool| {
+            node.done = Some((Power::Off, at(100).now));
+            let effects = node.note_reading(Power::On, explained, secs(60), at(100 + after));
+            assert!(node.done.is_none() || effects.is_empty());
+            (node.memory.holds_longer, effects.contains(&Effect::Save))
+        };
+        assert_eq!(contradict(61, false).0, None, "too late");
+        assert_eq!(contradict(5, true).0, None, "a task explains it");
+        let longer = [2, 4, 8, 10, 10].map(|seconds| (Some(secs(seconds)), true));
+        assert_eq!([(); 5].map(|()| contradict(59, false)), longer);
     }
 
     #[test]

@@ -114,6 +114,14 @@ fn found_out(node: &Node, now: Instant) -> Vec<Fact> {
         let told = chassis.facts().into_iter();
         facts.extend(told.map(|(head, text)| fact(head, format!("{text} ({age} s ago)"))));
     }
+    if let Some(longer) = node.memory.holds_longer {
+        let text = format!(
+            "a state that a task had called done did not last a minute: {} s are waited for the next one; as usual after \
+             rackbmc retry",
+            longer.as_secs()
+        );
+        facts.push(fact("has to hold", text));
+    }
     if node.settings.power.never_off {
         let text = "refused: its BMC goes off with the machine (power_off = false)";
         facts.push(fact("power off", text));

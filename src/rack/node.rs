@@ -22,6 +22,7 @@ use crate::power::{self, State, Target};
 use crate::time::{Instant, WallTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A machine and its BMC.
@@ -47,6 +48,8 @@ pub(super) struct Node {
     pub(super) failed_syncs: u32,
     /// The task that has the node.
     pub(super) task: Option<TaskId>,
+    /// What its last task called done, and when.
+    pub(super) done: Option<(Power, Instant)>,
     /// A reading for those who asked for a fresh one.
     pub(super) fresh: Option<OrderId>,
     pub(super) fresh_calls: Vec<(CallId, Instant)>,
@@ -86,6 +89,8 @@ pub(super) struct Memory {
     pub(super) reading: Option<(Power, WallTime)>,
     /// What its tasks have sent and that may still act.
     pub(super) late: Vec<Late>,
+    /// How long a state has to hold on it, where one did not that a task had called done.
+    pub(super) holds_longer: Option<Duration>,
     /// Since when the node is configured no more.
     pub(super) gone_since: Option<WallTime>,
     pub(super) knowledge: Knowledge,
@@ -130,6 +135,7 @@ impl Node {
             next_sync: now,
             failed_syncs: 0,
             task: None,
+            done: None,
             fresh: None,
             fresh_calls: Vec::new(),
             nmi_at,
@@ -242,6 +248,7 @@ impl Node {
         self.journaled = Knowledge::default();
         (memory.reading, memory.fault) = (None, None);
         memory.late.clear();
+        (self.done, memory.holds_longer) = (None, None);
         if memory.shown != PowerState::Error {
             memory.shown = PowerState::Unknown;
         }

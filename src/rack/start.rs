@@ -162,6 +162,7 @@ pub(super) fn sequence_settings(
     at: Moment,
 ) -> power::Settings {
     let mut settings = node.settings.power.clone();
+    settings.holds_longer = node.memory.holds_longer;
     // Where the operating system may still go down, the machine is watched before it is called on.
     let watches = operation == Operation::PowerOn && options.timeout.is_none();
     if watches && node.earlier(at).iter().any(|earlier| earlier.soft) {

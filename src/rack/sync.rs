@@ -5,6 +5,7 @@
 
 use super::call::CallId;
 use super::clock::Moment;
+use super::drift;
 use super::history::entry;
 use super::ledger::Owner;
 use super::node::{Effect, Node};
@@ -116,6 +117,8 @@ impl Node {
         let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
         let keeps_shown = stopped && !task.has_left();
         self.note_late(task, at);
+        let done = drift::ends_in(operation).filter(|_| outcome.state == State::Succeeded);
+        self.done = done.map(|power| (power, at.now));
         let acted = task.sequence.sent().iter().any(Sent::may_have_acted);
         if operation == Operation::InjectNmi && !acted {
             self.forget_nmi();

@@ -1,7 +1,8 @@
 //! What a sequence knows beside its phase: the clock, the readings, what was sent and answered, and remarks on what
 //! it noticed. From here come the words of the outcome.
 
-use super::clock::Clock;
+use super::clock::{Age, Clock};
+use super::level::level;
 use super::phase::Phase;
 use crate::bmc::vocabulary::{
     self, Delivery, Effect, Order, OrderId, Power, Reading, Report, Silence, Trouble,
@@ -9,7 +10,7 @@ use crate::bmc::vocabulary::{
 use crate::model::ENDS_KEPT;
 use crate::power::earlier::{Earlier, take_effect};
 use crate::power::outcome::seconds;
-use crate::power::settings::SOFT_GAP;
+use crate::power::settings::{HOLD_ROUND_TRIPS, SHORTEST_HOLD, SOFT_GAP};
 use crate::power::{Operation, Outcome, Sent, Settings, State};
 use std::time::Duration;
 
@@ -313,6 +314,46 @@ impl Knowledge {
         self.earlier.iter().filter(against)
     }
 
+    /// How long the BMC takes for an answer: what waited for a session or the disk took longer.
+    pub(super) fn round_trip(&self) -> Duration {
+        let took = |sent: &Sent| match &sent.answer {
+            Some((at, Report::Accepted(_) | Report::Refused(_))) if sent.times == 1 => {
+                Some(at.saturating_sub(sent.at))
+            }
+            _ => None,
+        };
+        self.sent.iter().filter_map(took).min().unwrap_or_default()
+    }
+
+    /// Whether the last order that changes power is the level that leads to this state, and was accepted.
+    fn brought_about(&self, state: Power) -> bool {
+        let mut sent = self.sent.iter();
+        let last = sent.rfind(|sent| sent.order.changes_power());
+        last.is_some_and(|sent| {
+            let accepted = matches!(sent.answer, Some((_, Report::Accepted(_))));
+            accepted && sent.order == level(state)
+        })
+    }
+
+    /// How long this state has to hold before it is believed: less where our own level brought it about than where the
+    /// machine got there by itself.
+    pub(super) fn confirmed_after(&self, state: Power) -> Duration {
+        let patient = self.settings.confirm_after;
+        let hold = match self.brought_about(state) && !patient.is_zero() {
+            true => SHORTEST_HOLD.max(self.round_trip() * HOLD_ROUND_TRIPS),
+            false => patient,
+        };
+        hold.max(self.settings.holds_longer.unwrap_or_default())
+    }
+
+    /// Whether a state that was first read at `since` was read again, at least [`SHORTEST_HOLD`] later.
+    pub(super) fn is_read_twice(&self, since: Age) -> bool {
+        let now = self.clock.since_begin();
+        let unread = self.read_at().map_or(now, |at| now.saturating_sub(at));
+        let held = self.clock.age().since(since).saturating_sub(unread);
+        held >= SHORTEST_HOLD
+    }
+
     /// For how long this state has to hold: longer where an earlier order may still end it.
     pub(super) fn has_to_hold(&self, state: Power) -> Duration {
         let watch = self.against(state).map(|earlier| match earlier.soft {
@@ -322,7 +363,7 @@ impl Knowledge {
         watch
             .max()
             .unwrap_or_default()
-            .max(self.settings.confirm_after)
+            .max(self.confirmed_after(state))
     }
 
     /// `on now; the soft power off of 12:03 UTC may still switch it off`, where an earlier order may.

@@ -7,7 +7,7 @@ use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{Aim, Leg, Look, Next, Phase};
 use crate::bmc::vocabulary::{Delivery, Order, Power, RefusalKind, Report};
 use crate::power::outcome::{is_ambiguous, seconds};
-use crate::power::settings::backoff;
+use crate::power::settings::{LONGEST_LEVEL_PAUSE, SHORTEST_HOLD, backoff, level_pause};
 use crate::power::{Operation, State};
 use std::time::Duration;
 
@@ -46,9 +46,10 @@ pub(super) fn only_watches(leg: &Leg, knowledge: &Knowledge) -> bool {
 
 /// For how long the state has to hold.
 fn steady(leg: &Leg, knowledge: &Knowledge) -> Duration {
-    match is_guarded(leg, knowledge) {
-        true => leg.steady.max(knowledge.has_to_hold(leg.to)),
-        false => leg.steady,
+    match (leg.is_return(), is_guarded(leg, knowledge)) {
+        (true, _) => leg.steady,
+        (false, true) => leg.steady.max(knowledge.has_to_hold(leg.to)),
+        (false, false) => knowledge.confirmed_after(leg.to),
     }
 }
 
@@ -166,11 +167,12 @@ fn press(leg: Leg, knowledge: &Knowledge) -> Phase {
 /// It was read as wanted before anything was sent: a second reading confirms it, and a contradiction starts the work.
 fn already(leg: Leg, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
-    if leg.steady.is_zero() {
+    let steady = steady(&leg, knowledge);
+    if steady.is_zero() {
         return reached(leg, age, knowledge);
     }
     Phase::Watching {
-        next: Next::At(age + leg.steady),
+        next: Next::At(age + steady),
         leg,
         looks: 0,
         seen: Some(age),
@@ -217,7 +219,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             Input::Observed(power),
         ) => Phase::Watching {
             next: if power == leg.to && seen.is_none() {
-                Next::At(at.min(age + knowledge.settings.confirm_after))
+                Next::At(at.min(age + steady(&leg, knowledge)))
             } else {
                 Next::At(at)
             },
@@ -343,8 +345,13 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
     match report {
         Report::Accepted(_) => {
             leg.setbacks = 0;
-            let press_again = age + knowledge.settings.settle;
-            look_soon(leg, press_again, knowledge)
+            Phase::Watching {
+                leg,
+                looks: 1,
+                seen: None,
+                press_again: age + knowledge.settings.settle,
+                next: Next::At(age + level_pause(0, knowledge.round_trip())),
+            }
         }
         Report::Refused(refusal) => {
             let pause = backoff(leg.setbacks);
@@ -442,16 +449,17 @@ fn watched(
         if age.since(since) >= steady {
             return reached(leg, since, knowledge);
         }
-        // The last look falls on the moment from which the state has held long enough. One that may end any moment is
-        // looked at often.
-        let pause = knowledge.settings.look_pause(looks);
-        let pause = if guarded {
-            pause.min(GUARD_PAUSE)
-        } else {
-            pause
-        };
+        let over = !leg.is_return() && age >= leg.until;
+        if over && age.since(since) >= SHORTEST_HOLD {
+            return late(&leg, seen, knowledge);
+        }
+        // The last look falls on the moment from which the state has held long enough, or on the last one that there is.
+        let mut at = (age + LONGEST_LEVEL_PAUSE).min(since + steady);
+        if !leg.is_return() {
+            at = at.min(leg.until.max(since + SHORTEST_HOLD));
+        }
         return Phase::Watching {
-            next: Next::At((age + pause).min(since + steady)),
+            next: Next::At(at),
             leg,
             looks: looks.saturating_add(1),
             seen: Some(since),
@@ -469,7 +477,7 @@ fn watched(
     if age >= press_again {
         return press(leg, knowledge);
     }
-    let pause = knowledge.settings.look_pause(looks);
+    let pause = level_pause(looks, knowledge.round_trip());
     Phase::Watching {
         leg,
         looks: looks.saturating_add(1),
@@ -508,12 +516,19 @@ pub(super) fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
     }
 }
 
-/// Time is over. A state that was read a moment ago and never contradicted counts, even where its confirmation was
-/// still to come.
+/// Time is over. A state that was read twice, a moment ago, and never contradicted counts, even where it had to hold for
+/// longer.
 fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
+    if is_guarded(leg, knowledge)
+        && knowledge.power == Some(leg.to)
+        && !knowledge.level_answered(&level(leg.to))
+    {
+        let may = knowledge.may_still_move(leg.to).unwrap_or_default();
+        return give_up(leg, &format!("the BMC did not take it: {may}"), knowledge);
+    }
     if let Some(since) = seen
         && knowledge.power == Some(leg.to)
-        && !matches!(leg.aim, Aim::Return { .. })
+        && !leg.is_return()
     {
         // What goes on does so with a look; an end says nothing that may long be otherwise.
         let goes_on = match leg.aim {
@@ -521,12 +536,9 @@ fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
             Aim::Escalated => knowledge.operation == Operation::SoftReboot,
             Aim::Final | Aim::Return { .. } => false,
         };
-        if !goes_on && !knowledge.is_fresh() {
+        let counts = knowledge.is_fresh() && knowledge.is_read_twice(since);
+        if !goes_on && !counts {
             return give_up(leg, &knowledge.not_confirmed(), knowledge);
-        }
-        if is_guarded(leg, knowledge) && !knowledge.level_answered(&level(leg.to)) {
-            let may = knowledge.may_still_move(leg.to).unwrap_or_default();
-            return give_up(leg, &format!("the BMC did not take it: {may}"), knowledge);
         }
         return reached(leg.clone(), since, knowledge);
     }
@@ -555,12 +567,9 @@ fn give_up(leg: &Leg, why: &str, knowledge: &Knowledge) -> Phase {
     }
 }
 
-fn level(to: Power) -> Order {
+pub(super) fn level(to: Power) -> Order {
     match to {
         Power::On => Order::PowerOn,
         Power::Off => Order::PowerOff,
     }
 }
-
-/// The longest pause between two looks at a state that an earlier order may still end.
-const GUARD_PAUSE: Duration = Duration::from_secs(2);

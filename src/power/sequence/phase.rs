@@ -4,6 +4,7 @@
 
 use super::clock::Age;
 use crate::bmc::vocabulary::{self, Order, OrderId, Power, RestartCause};
+use crate::power::settings::LAST_READING;
 use crate::power::{Operation, Outcome};
 use std::time::Duration;
 
@@ -157,6 +158,12 @@ pub(crate) struct Leg {
     pub(in crate::power) failures: u32,
     /// The last refusal, for the message where time runs out.
     pub(in crate::power) refused: Option<String>,
+}
+
+impl Leg {
+    pub(in crate::power) fn is_return(&self) -> bool {
+        matches!(self.aim, Aim::Return { .. })
+    }
 }
 
 /// What a leg is for.
@@ -381,11 +388,13 @@ impl Phase {
     pub(in crate::power) fn deadline(&self) -> Option<Age> {
         match self {
             Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => None,
-            Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } => Some(
-                soft.hard_at
-                    .map_or(soft.until, |hard_at| hard_at.min(soft.until)),
-            ),
-            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => Some(leg.until),
+            Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } => {
+                let until = soft.until + self.second_reading();
+                Some(soft.hard_at.map_or(until, |hard_at| hard_at.min(until)))
+            }
+            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => {
+                Some(leg.until + self.second_reading())
+            }
             Phase::Resting { rested, .. } => Some(*rested),
             Phase::Recording { until, .. }
             | Phase::Noting { until, .. }
@@ -399,12 +408,21 @@ impl Phase {
         }
     }
 
+    /// How long after its time the reading may come that confirms what was read in the last moment.
+    fn second_reading(&self) -> Duration {
+        match self {
+            Phase::SoftWaiting { seen: Some(_), .. } => LAST_READING,
+            Phase::Watching {
+                seen: Some(_), leg, ..
+            } if !leg.is_return() => LAST_READING,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Whether it is on the way back to the state of the start.
     pub(in crate::power) fn is_return(&self) -> bool {
         match self {
-            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => {
-                matches!(leg.aim, Aim::Return { .. })
-            }
+            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => leg.is_return(),
             Phase::Yielding { .. } => true,
             Phase::Withdrawing { then, .. } => matches!(then, Then::Rollback { .. }),
             _ => false,

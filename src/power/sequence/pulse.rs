@@ -252,7 +252,7 @@ impl Judge {
     /// How long "on" must hold: the "on" from before a cycle would not, and some BMCs write down that they act before
     /// they do.
     fn steady(&self, knowledge: &Knowledge) -> Duration {
-        let confirm = knowledge.settings.confirm_after;
+        let confirm = knowledge.confirmed_after(Power::On);
         match (self.evidence.signs.restart, knowledge.operation) {
             (Restart::Off, _) => confirm,
             (Restart::Cause | Restart::Entry, Operation::Reset) => confirm,

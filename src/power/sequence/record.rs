@@ -142,12 +142,13 @@ fn recorded(power: Power, until: Age, knowledge: &mut Knowledge) -> Phase {
         (Operation::Reset | Operation::Cycle, Power::Off) if knowledge.settings.on_if_off => {
             level::forward(Power::On, power, knowledge)
         }
-        (Operation::InjectNmi | Operation::Reset | Operation::Cycle, Power::Off) => {
-            refuse_off(knowledge)
-        }
-        (Operation::InjectNmi | Operation::Reset | Operation::Cycle, Power::On) => Phase::Noting {
+        // One reading is not believed: the last look decides about a node that was read off.
+        (Operation::InjectNmi | Operation::Reset | Operation::Cycle, _) => Phase::Noting {
             until,
-            notes: Notes::default(),
+            notes: Notes {
+                unsure: power == Power::Off,
+                ..Notes::default()
+            },
             asked: Question::Cause,
             tries: 0,
             next: Next::At(knowledge.clock.age()),

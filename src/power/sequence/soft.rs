@@ -8,7 +8,7 @@ use super::level;
 use super::phase::{Next, Phase, Soft};
 use crate::bmc::vocabulary::{Delivery, Power, RefusalKind, Report};
 use crate::power::outcome::{is_ambiguous, seconds};
-use crate::power::settings::{SOFT_GAP, backoff};
+use crate::power::settings::{SHORTEST_HOLD, SOFT_GAP, backoff};
 use crate::power::{OnSoftTimeout, Operation};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) fn begin(found: Power, knowledge: &mut Knowledge) -> Phase {
             looks: 0,
             seen: Some(age),
             press_again: Some(age),
-            next: Next::At(age + knowledge.settings.confirm_after),
+            next: Next::At(age + knowledge.confirmed_after(Power::Off)),
         },
     }
 }
@@ -57,7 +57,9 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             Finding::Read(Power::Off) => {
                 let since = seen.unwrap_or(age);
                 let confirmed = since + off_has_to_hold(knowledge);
-                if age >= confirmed {
+                // Where time is over, any second reading has to do.
+                let latest = soft.until.max(since + SHORTEST_HOLD);
+                if age >= confirmed || age >= latest {
                     return went_down(since, knowledge);
                 }
                 let pause = knowledge.settings.look_pause(looks);
@@ -66,7 +68,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                     looks: looks.saturating_add(1),
                     seen: Some(since),
                     press_again,
-                    next: Next::At(confirmed.min(age + pause)),
+                    next: Next::At(confirmed.min(age + pause).min(latest)),
                 }
             }
             Finding::Read(Power::On) => {
@@ -129,7 +131,8 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             // It is off as far as anybody can tell: no hard order for want of the confirming look.
             if age >= soft.until {
                 // A reboot goes on with a look; an end says nothing that may long be otherwise.
-                if knowledge.operation == Operation::SoftReboot || knowledge.is_fresh() {
+                let counts = knowledge.is_fresh() && knowledge.is_read_twice(since);
+                if knowledge.operation == Operation::SoftReboot || counts {
                     return went_down(since, knowledge);
                 }
                 return match knowledge.settings.on_soft_timeout {
@@ -139,7 +142,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             }
             Phase::SoftWaiting {
                 soft: Soft {
-                    hard_at: Some(age + HARD_GRACE + knowledge.settings.confirm_after),
+                    hard_at: Some(age + HARD_GRACE + knowledge.confirmed_after(Power::Off)),
                     ..soft
                 },
                 looks,
@@ -156,7 +159,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
 /// For how long "off" has to hold: a reboot goes on from there anyway.
 fn off_has_to_hold(knowledge: &Knowledge) -> Duration {
     match knowledge.operation {
-        Operation::SoftReboot => knowledge.settings.confirm_after,
+        Operation::SoftReboot => knowledge.confirmed_after(Power::Off),
         _ => knowledge.has_to_hold(Power::Off),
     }
 }

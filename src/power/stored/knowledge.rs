@@ -54,6 +54,8 @@ pub(crate) struct Settings {
     on_if_off: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     never_off: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holds_longer: Option<Duration>,
 }
 
 /// What the machine is to boot from: the selector of its boot flags.
@@ -331,6 +333,7 @@ impl From<&running::Settings> for Settings {
             boot,
             on_if_off,
             never_off,
+            holds_longer,
         } = running;
         Settings {
             patience: *patience,
@@ -347,6 +350,7 @@ impl From<&running::Settings> for Settings {
             nmi_watch: *nmi_watch,
             on_if_off: *on_if_off,
             never_off: *never_off,
+            holds_longer: *holds_longer,
             boot: boot.map(|boot| Boot {
                 selector: boot.device.selector(),
                 uefi: boot.uefi,
@@ -373,6 +377,7 @@ impl From<Settings> for running::Settings {
             boot,
             on_if_off,
             never_off,
+            holds_longer,
         } = stored;
         running::Settings {
             patience,
@@ -389,6 +394,7 @@ impl From<Settings> for running::Settings {
             nmi_watch,
             on_if_off,
             never_off,
+            holds_longer,
             boot: boot.and_then(|boot| {
                 let device = BootDevice::of_selector(boot.selector)?;
                 Some(running::Boot {

@@ -224,7 +224,7 @@ fn a_rollback_of_a_pulse_is_refused_once_it_left() {
 #[test]
 fn a_rollback_that_fails_is_stuck_and_says_wanted_and_found() {
     let mut world = World::begun(Operation::PowerOff, Power::On);
-    world.run_for(secs(2));
+    world.run_for(secs(1));
     world.machine.ignores = 100;
     world.control(Control::Rollback).expect("it can be undone");
     let outcome = world.run_to_end();

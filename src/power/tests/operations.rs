@@ -33,17 +33,116 @@ fn a_stale_reading_at_the_start_does_not_pass_for_the_state_asked_for() {
     assert_eq!(outcome.power_at_start, Some(Power::Off));
 }
 
+/// How long after the first reading that led to the end the last one came, and how many there were.
+fn apart(world: &World, power: Power) -> (Duration, usize) {
+    let told = world.told.iter().rev();
+    let told: Vec<_> = told.take_while(|(_, told)| *told == power).collect();
+    (told[0].0 - told[told.len() - 1].0, told.len())
+}
+
 #[test]
-fn success_needs_two_readings_a_second_apart() {
+fn success_needs_two_readings_and_the_second_comes_sooner_after_our_own_level() {
+    for (round_trip, least) in [(50, 200), (20, 200), (400, 1200), (1500, 4500)] {
+        let mut world = World::begun(Operation::PowerOff, Power::On);
+        world.round_trip = Duration::from_millis(round_trip);
+        world.run_to_end();
+        let (apart, readings) = apart(&world, Power::Off);
+        let least = Duration::from_millis(least);
+        assert!(apart >= least, "{round_trip} ms: {apart:?}");
+        assert!(
+            apart <= least + world.round_trip,
+            "{round_trip} ms: {apart:?}"
+        );
+        assert!(readings == 2 || least > secs(2), "{readings} readings");
+    }
+    // The machine got there by itself, or it is not known by what.
+    for (operation, power) in [
+        (Operation::SoftPowerOff, Power::Off),
+        (Operation::Cycle, Power::On),
+        (Operation::Reset, Power::On),
+    ] {
+        let mut world = World::begun(operation, Power::On);
+        world.run_to_end();
+        assert!(apart(&world, power).0 >= secs(1), "{operation}");
+    }
     let mut world = World::begun(Operation::PowerOff, Power::On);
+    world.machine.mishaps = [Mishap::AnswerLost].into();
     world.run_to_end();
-    let off: Vec<_> = world
-        .told
-        .iter()
-        .filter(|(_, power)| *power == Power::Off)
-        .collect();
-    assert_eq!(off.len(), 2);
-    assert!(off[1].0 - off[0].0 >= secs(1));
+    assert!(apart(&world, Power::Off).0 >= secs(1));
+}
+
+#[test]
+fn where_a_state_did_not_hold_before_it_has_to_hold_longer() {
+    for operation in [Operation::PowerOff, Operation::SoftPowerOff] {
+        let settings = Settings {
+            holds_longer: Some(secs(4)),
+            ..Settings::default()
+        };
+        let mut world = World::new(operation, Power::On, settings);
+        world.sequence.begin(world.now);
+        world.run_to_end();
+        assert!(apart(&world, Power::Off).0 >= secs(4), "{operation}");
+    }
+}
+
+/// The pauses between the answer to `order` and the looks after it, in milliseconds, up to `count` of them.
+fn pauses(world: &World, order: &Order, count: usize) -> Vec<u128> {
+    let polled = world.polled.iter();
+    let from = polled.clone().position(|(_, polled)| polled == order);
+    let polled = &world.polled[from.expect("it was sent")..];
+    let apart = |pair: &[(Instant, Order)]| (pair[1].0 - pair[0].0 - world.round_trip).as_millis();
+    polled.windows(2).map(apart).take(count).collect()
+}
+
+#[test]
+fn a_level_is_looked_at_early_and_then_in_growing_pauses_up_to_two_seconds() {
+    let mut world = World::begun(Operation::PowerOn, Power::Off);
+    world.machine.ignores = 99;
+    world.run_for(secs(30));
+    let pauses = pauses(&world, &Order::PowerOn, 8);
+    assert_eq!(pauses, [150, 225, 337, 506, 759, 1139, 1708, 2000]);
+}
+
+#[test]
+fn a_soft_off_is_looked_at_every_second_or_two_at_first_and_later_every_five() {
+    let mut world = World::begun(Operation::SoftPowerOff, Power::On);
+    world.machine.obeys = None;
+    world.run_for(secs(60));
+    let pauses = pauses(&world, &Order::SoftOff, 14);
+    let (early, late) = pauses.split_at(11);
+    assert!(early.iter().all(|pause| (1000..=2000).contains(pause)));
+    assert_eq!(late, [5000, 5000, 5000]);
+}
+
+#[test]
+fn what_is_read_once_in_the_last_moment_is_read_again_before_it_counts() {
+    // It goes off shortly before the time is over, or is told to be off once, wrongly; or its BMC falls silent then.
+    for (off_at, back_after, silent, state) in [
+        (59_500, None, false, State::Succeeded),
+        (59_500, Some(350), false, State::Failed),
+        (59_500, None, true, State::Failed),
+    ] {
+        let mut world = World::begun(Operation::PowerOff, Power::On);
+        world.machine.ignores = 99;
+        let begun = world.now;
+        world
+            .machine
+            .changes_at(Power::Off, begun + Duration::from_millis(off_at));
+        world.machine.comes_back = back_after.map(Duration::from_millis);
+        world.run_until(begun + Duration::from_millis(off_at));
+        world.sequence.observe_power(Power::Off, world.now);
+        if silent {
+            let from = world.now + Duration::from_millis(250);
+            world.machine.deaf = vec![(from, from + secs(99))];
+        }
+        let outcome = world.run_to_end();
+        assert_eq!(
+            outcome.state, state,
+            "{off_at} {back_after:?}: {}",
+            outcome.text
+        );
+        assert!(outcome.took <= secs(61), "{:?}", outcome.took);
+    }
 }
 
 #[test]

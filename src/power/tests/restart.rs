@@ -131,7 +131,7 @@ fn a_soft_request_without_an_outcome_is_repeated_only_after_a_minute_and_a_look(
 #[test]
 fn a_restart_in_the_middle_of_a_rollback_or_an_abort_goes_through_with_it() {
     let mut world = World::begun(Operation::PowerOff, Power::On);
-    world.run_for(secs(2));
+    world.run_for(secs(1));
     world.control(Control::Rollback).expect("allowed");
     world.restart(secs(5));
     assert_eq!(world.run_to_end().state, State::RolledBack);

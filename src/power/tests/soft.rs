@@ -298,7 +298,7 @@ fn a_node_found_on_again_in_its_rest_is_not_switched_twice() {
 }
 
 #[test]
-fn off_that_was_read_once_before_the_time_ended_counts() {
+fn off_that_was_read_once_before_the_time_ended_counts_when_it_was_read_again() {
     let mut world = soft(Settings {
         patience: secs(30),
         look_schedule: vec![Duration::from_millis(29_700)],
@@ -306,12 +306,31 @@ fn off_that_was_read_once_before_the_time_ended_counts() {
         ..Settings::default()
     });
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.took), (State::Succeeded, secs(30)));
+    assert_eq!(outcome.state, State::Succeeded);
+    assert!(
+        (secs(30)..secs(31)).contains(&outcome.took),
+        "{:?}",
+        outcome.took
+    );
     assert_eq!(
         world.changing(),
         [Order::SoftOff],
         "no hard order for want of a confirmation"
     );
+}
+
+#[test]
+fn off_that_was_read_once_at_the_end_and_on_after_that_does_not_count() {
+    let mut world = soft(Settings {
+        patience: secs(30),
+        look_schedule: vec![Duration::from_millis(29_700)],
+        ..Settings::default()
+    });
+    world.machine.obeys = Some(Duration::from_millis(29_600));
+    world.machine.comes_back = Some(Duration::from_millis(250));
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+    assert!(outcome.took <= secs(31), "{:?}", outcome.took);
 }
 
 #[test]

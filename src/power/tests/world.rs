@@ -257,6 +257,8 @@ pub struct World {
     pub now: Instant,
     pub machine: Machine,
     pub sequence: Sequence,
+    /// How long an answer takes.
+    pub round_trip: Duration,
     /// How long an order waits before it leaves.
     pub queueing: Duration,
     /// Every order that was polled.
@@ -273,6 +275,7 @@ impl World {
             now: Instant::after_start(secs(100)),
             machine: Machine::new(power),
             sequence: Sequence::new(operation, settings),
+            round_trip: Duration::from_millis(50),
             queueing: Duration::ZERO,
             polled: Vec::new(),
             told: Vec::new(),
@@ -392,7 +395,7 @@ impl World {
                     order,
                     leaves: self.now + self.queueing,
                     handed: false,
-                    answers: self.now + self.queueing + Duration::from_millis(50),
+                    answers: self.now + self.queueing + self.round_trip,
                     report: None,
                 });
                 self.leave();

@@ -12,7 +12,7 @@ use uuid::Uuid;
 type Step = fn(Table, &mut Value) -> Result<(), String>;
 
 /// The steps, the first one from format 1 to 2. One is added for each release that changes what is stored.
-const STEPS: &[Step] = &[refusals_are_repeated, third];
+const STEPS: &[Step] = &[refusals_are_repeated, third, fourth];
 
 /// The format of what this program writes.
 pub const FORMAT: u64 = 1 + STEPS.len() as u64;
@@ -41,6 +41,11 @@ fn third(table: Table, entry: &mut Value) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Format 4: fields that may be missing.
+fn fourth(_: Table, _: &mut Value) -> Result<(), String> {
+    Ok(())
 }
 
 /// What may still act is kept order by order, with its time. Of an older one only the task and its end are known: it

@@ -10,6 +10,7 @@ use crate::power::stored::words::{Operation, Power, State, Trouble, stored_words
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::time::Duration;
 use uuid::Uuid;
 
 #[derive(Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub(super) struct Node {
     last_nmi: Option<WallTime>,
     reading: Option<(Power, WallTime)>,
     late: Vec<Late>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holds_longer: Option<Duration>,
     gone_since: Option<WallTime>,
     knowledge: Knowledge,
 }
@@ -142,6 +145,7 @@ impl From<&Memory> for Node {
             last_nmi,
             reading,
             late,
+            holds_longer,
             gone_since,
             knowledge,
         } = running;
@@ -156,6 +160,7 @@ impl From<&Memory> for Node {
             last_nmi: *last_nmi,
             reading: reading.map(|(power, at)| (power.into(), at)),
             late: late.iter().filter_map(Late::of).collect(),
+            holds_longer: *holds_longer,
             gone_since: *gone_since,
             knowledge: knowledge.into(),
         }
@@ -175,6 +180,7 @@ impl From<Node> for Memory {
             last_nmi,
             reading,
             late,
+            holds_longer,
             gone_since,
             knowledge,
         } = stored;
@@ -189,6 +195,7 @@ impl From<Node> for Memory {
             last_nmi,
             reading: reading.map(|(power, at)| (power.into(), at)),
             late: late.into_iter().map(Into::into).collect(),
+            holds_longer,
             gone_since,
             knowledge: knowledge.into(),
         }

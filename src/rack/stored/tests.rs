@@ -50,7 +50,7 @@ macro_rules! frozen_in {
 }
 
 /// The format that this program writes while no release has it and its directory is not frozen: `None` else.
-const IN_WORK: Option<u64> = None;
+const IN_WORK: Option<u64> = Some(4);
 
 /// The newest format that has a frozen directory.
 const FROZEN: u64 = 3;

@@ -1,0 +1,152 @@
+//! How soon a task looks, and how long what it calls done has to hold: in virtual time, on a line with a round trip of
+//! 20 ms and machines that obey at once.
+
+mod world;
+
+use rackbmcd::power::{Operation, State};
+use rackbmcd::rack::call::{Call, TaskView, Wishes};
+use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
+use rackbmcd::time::Instant;
+use std::time::Duration;
+use world::{World, millis, secs};
+
+/// A node whose BMC and machine take no time, at the end of a line with a round trip of 20 ms; it was read a moment ago,
+/// so that there is a session.
+fn obedient(change: impl FnOnce(&mut World)) -> World {
+    let mut world = World::new(3, 1);
+    world.crash();
+    world.nodes[0].power.min_off_time = Duration::ZERO;
+    let line = Conditions {
+        delay: millis(10),
+        ..Conditions::default()
+    };
+    world.link("n01", line);
+    let mood = world.mood("n01");
+    (mood.on_delay, mood.off_delay) = (Duration::ZERO, Duration::ZERO);
+    mood.os = OsMood::ObeysAfter(secs(4));
+    change(&mut world);
+    world.start();
+    world.run_for(secs(4));
+    world
+}
+
+/// Runs one operation to its end: how it ended, and how long after the request.
+fn run(world: &mut World, operation: Operation) -> (TaskView, Duration) {
+    let asked = world.now;
+    let task = world.start_task("n01", operation, Wishes::default());
+    let mut ended = None;
+    world.run_until(asked + secs(700), |world| {
+        let view = world.task(task);
+        ended = view.ended.then_some(view);
+        ended.is_some()
+    });
+    let view = ended.expect("it ends");
+    (view, world.now - asked)
+}
+
+fn done(world: &mut World, operation: Operation) -> Duration {
+    let (view, took) = run(world, operation);
+    let outcome = view.outcome.unwrap_or_default();
+    assert_eq!(view.state.known(), Some(State::Succeeded), "{outcome}");
+    took
+}
+
+#[test]
+fn off_and_on_again_takes_less_than_a_second() {
+    let mut world = obedient(|world| world.nodes[0].power.min_off_time = secs(10));
+    let off = done(&mut world, Operation::PowerOff);
+    let on = done(&mut world, Operation::PowerOn);
+    println!("off {off:?}, on {on:?}");
+    assert!(off + on < secs(1), "{off:?} {on:?}");
+}
+
+#[test]
+fn a_reboot_without_a_time_off_takes_less_than_a_second_and_a_half() {
+    let mut world = obedient(|_| {});
+    let took = done(&mut world, Operation::Reboot);
+    println!("reboot {took:?}");
+    assert!(took < millis(1_500), "{took:?}");
+}
+
+/// When the machine carried an order out.
+fn carried_out(world: &mut World, order: ChassisOrder) -> Instant {
+    let host = world.bmc("n01").host();
+    let done = host.executed().iter().rfind(|done| done.order == order);
+    done.expect("it was carried out").at
+}
+
+#[test]
+fn an_nmi_leaves_within_a_tenth_of_a_second_with_its_evidence() {
+    let mut world = obedient(|_| {});
+    let asked = world.now;
+    world.bmc("n01").host_mut().event_log.log_nmi_crash(asked);
+    let task = world.start_task("n01", Operation::InjectNmi, Wishes::default());
+    world.run_for(secs(1));
+    let view = world.task(task);
+    let before: Vec<&str> = view
+        .orders
+        .iter()
+        .map(|order| order.order.as_str())
+        .collect();
+    let arrived = carried_out(&mut world, ChassisOrder::Nmi) - asked;
+    println!("nmi arrived after {arrived:?}: {before:?}");
+    assert_eq!(
+        before
+            .iter()
+            .filter(|order| order.starts_with("read"))
+            .count(),
+        4
+    );
+    assert!(arrived < millis(110), "{arrived:?}: it leaves 10 ms before");
+}
+
+/// What the node's task said at its end, and how long the state had been read by then, in two readings.
+fn held(world: &mut World, operation: Operation) -> Duration {
+    let (view, _) = run(world, operation);
+    assert_eq!(view.state.known(), Some(State::Succeeded));
+    let orders = view.orders.iter().rev();
+    let reading = orders.take_while(|order| !order.changes_power).last();
+    let reading = reading.expect("it was read");
+    assert_eq!(reading.times, 2, "{reading:?}");
+    let first = reading.at + millis(20);
+    reading.answered_at.expect("it was answered").since(first)
+}
+
+#[test]
+fn a_node_that_contradicted_what_was_called_done_is_watched_for_longer_also_after_a_restart() {
+    let mut world = obedient(|_| {});
+    let usual = held(&mut world, Operation::PowerOff);
+    assert!((millis(200)..millis(300)).contains(&usual), "{usual:?}");
+    // It is on again within the minute, and nobody had asked for it.
+    let now = world.now;
+    world.bmc("n01").order_by_somebody(ChassisOrder::On, now);
+    world.call(Call::FreshNode("n01".to_owned())).unwrap();
+    world.run_for(secs(1));
+    let longer = held(&mut world, Operation::PowerOff);
+    assert!((secs(2)..millis(2_100)).contains(&longer), "{longer:?}");
+    world.crash();
+    world.start();
+    world.run_for(secs(4));
+    let longer = held(&mut world, Operation::PowerOn);
+    assert!((secs(2)..millis(2_100)).contains(&longer), "{longer:?}");
+    let who = world::who();
+    let node = "n01".to_owned();
+    world.call(Call::Retry { node, who }).unwrap();
+    let usual = held(&mut world, Operation::PowerOff);
+    assert!((millis(200)..millis(300)).contains(&usual), "{usual:?}");
+}
+
+#[test]
+fn looks_stay_within_the_pace_of_the_bmc() {
+    let mut world = obedient(|world| {
+        let mood = world.mood("n01");
+        (mood.on_delay, mood.off_delay) = (secs(20), secs(20));
+    });
+    let before = world.bmc("n01").counters().requests;
+    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    world.run_for(secs(10));
+    let asked = world.bmc("n01").counters().requests - before;
+    println!("{asked} commands in ten seconds");
+    assert!(asked <= 20, "{asked} commands in ten seconds");
+    assert!(!world.task(task).ended);
+}
