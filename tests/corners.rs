@@ -648,7 +648,7 @@ fn a_machine_that_was_switched_off_comes_back_before_every_new_power_on() {
     let (mut world, first) = place_taken(66, 3);
     world.crash();
     for node in &mut world.nodes {
-        node.power.min_off_time = secs(1);
+        node.power.min_off_time = secs(3);
         node.power.change_timeout = secs(60);
     }
     world.start();

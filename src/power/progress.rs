@@ -104,8 +104,8 @@ impl Sequence {
                 _,
             ) => Duration::ZERO,
         };
-        let deadline = self.phase.deadline()?;
-        Some(deadline.since(age).saturating_add(after))
+        let until = self.phase.until()?;
+        Some(until.since(age).saturating_add(after))
     }
 }
 

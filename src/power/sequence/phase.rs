@@ -384,17 +384,34 @@ impl Phase {
         }
     }
 
-    /// When the phase ends by itself, reports or not.
+    /// When the phase ends by itself, reports or not: when its time is over, or a moment later where the reading may still
+    /// come that confirms what was read in the last moment.
     pub(in crate::power) fn deadline(&self) -> Option<Age> {
         match self {
-            Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => None,
-            Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } => {
-                let until = soft.until + self.second_reading();
+            Phase::SoftWaiting {
+                seen: Some(_),
+                soft,
+                ..
+            } => {
+                let until = soft.until + LAST_READING;
                 Some(soft.hard_at.map_or(until, |hard_at| hard_at.min(until)))
             }
-            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => {
-                Some(leg.until + self.second_reading())
-            }
+            Phase::Watching {
+                seen: Some(_), leg, ..
+            } if !leg.is_return() => Some(leg.until + LAST_READING),
+            phase => phase.until(),
+        }
+    }
+
+    /// When its time is over.
+    pub(in crate::power) fn until(&self) -> Option<Age> {
+        match self {
+            Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => None,
+            Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } => Some(
+                soft.hard_at
+                    .map_or(soft.until, |hard_at| hard_at.min(soft.until)),
+            ),
+            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => Some(leg.until),
             Phase::Resting { rested, .. } => Some(*rested),
             Phase::Recording { until, .. }
             | Phase::Noting { until, .. }
@@ -405,17 +422,6 @@ impl Phase {
             | Phase::Explaining { until, .. }
             | Phase::Yielding { until, .. }
             | Phase::Withdrawing { until, .. } => Some(*until),
-        }
-    }
-
-    /// How long after its time the reading may come that confirms what was read in the last moment.
-    fn second_reading(&self) -> Duration {
-        match self {
-            Phase::SoftWaiting { seen: Some(_), .. } => LAST_READING,
-            Phase::Watching {
-                seen: Some(_), leg, ..
-            } if !leg.is_return() => LAST_READING,
-            _ => Duration::ZERO,
         }
     }
 
