@@ -3,8 +3,9 @@
 
 mod world;
 
+use rackbmcd::model::{PowerOptions, Task};
 use rackbmcd::power::{Operation, State};
-use rackbmcd::rack::call::{Call, TaskView, Wishes};
+use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
 use rackbmcd::time::Instant;
 use std::time::Duration;
@@ -31,9 +32,9 @@ fn obedient(change: impl FnOnce(&mut World)) -> World {
 }
 
 /// Runs one operation to its end: how it ended, and how long after the request.
-fn run(world: &mut World, operation: Operation) -> (TaskView, Duration) {
+fn run(world: &mut World, operation: Operation) -> (Task, Duration) {
     let asked = world.now;
-    let task = world.start_task("n01", operation, Wishes::default());
+    let task = world.start_task("n01", operation, PowerOptions::default());
     let mut ended = None;
     world.run_until(asked + secs(700), |world| {
         let view = world.task(task);
@@ -80,7 +81,7 @@ fn an_nmi_leaves_within_a_tenth_of_a_second_with_its_evidence() {
     let mut world = obedient(|_| {});
     let asked = world.now;
     world.bmc("n01").host_mut().event_log.log_nmi_crash(asked);
-    let task = world.start_task("n01", Operation::InjectNmi, Wishes::default());
+    let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
     world.run_for(secs(1));
     let view = world.task(task);
     let before: Vec<&str> = view
@@ -143,7 +144,7 @@ fn looks_stay_within_the_pace_of_the_bmc() {
         (mood.on_delay, mood.off_delay) = (secs(20), secs(20));
     });
     let before = world.bmc("n01").counters().requests;
-    let task = world.start_task("n01", Operation::PowerOff, Wishes::default());
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_for(secs(10));
     let asked = world.bmc("n01").counters().requests - before;
     println!("{asked} commands in ten seconds");
