@@ -21,7 +21,7 @@ fn far_away(seconds: u64) -> NodePlan {
 
 /// The node as `rackbmc status` has it; its exit code says that the BMC does not answer yet.
 fn shown(bed: &Bed, name: &str) -> serde_json::Value {
-    let said = bed.rackbmc(&["status", name, "-o", "json"]).out;
+    let said = bed.rackbmc(&["status", name, "--full", "-o", "json"]).out;
     let nodes: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     nodes[0].clone()
 }

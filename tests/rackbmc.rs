@@ -189,19 +189,18 @@ fn ending(state: &'static str) -> Puppet {
 
 #[test]
 fn a_verb_waits_for_the_end_and_exits_as_the_task_ended() {
-    for (state, code) in [
-        ("succeeded", 0),
-        ("failed", 1),
-        ("stuck", 1),
-        ("aborted", 6),
-        ("rolled back", 6),
+    for (state, line, code) in [
+        ("succeeded", "already off", 0),
+        ("failed", "soft power off failed", 1),
+        ("stuck", "soft power off stuck", 1),
+        ("aborted", "soft power off aborted", 6),
+        ("rolled back", "soft power off rolled back", 6),
     ] {
         let puppet = ending(state);
         let said = puppet.run(&["soft", "r1n01", "--timeout", "90s"]);
         assert_eq!(said.code, code, "{state}: {}{}", said.out, said.err);
         assert!(
-            said.out
-                .starts_with(&format!("r1n01: soft power off {state}")),
+            said.out.starts_with(&format!("r1n01: {line}")),
             "{}",
             said.out
         );
@@ -287,7 +286,10 @@ fn several_nodes_are_one_batch_with_its_policy() {
     ];
     let said = puppet.run(&words);
     assert_eq!(said.code, 1, "one node was refused: {}", said.err);
-    assert!(said.err.contains("r1n02: in maintenance"), "{}", said.err);
+    assert_eq!(
+        said.out,
+        "r1n02: not begun: in maintenance\nr1n01: already off\n"
+    );
     let body = r#"{"max_parallel":4,"nodes":["r1n01","r1n02"],"on_failure":"stop","operation":"power off","stagger":0.5}"#;
     assert_eq!(puppet.posts(), [format!("POST /v1/batches {body}")]);
 }
@@ -467,16 +469,15 @@ fn status_has_one_shape_in_json_and_folds_in_text() {
         "GET /v1/nodes/detail" => rack(4),
         _ => refuse(404, "not_found", "?"),
     });
-    let one: Vec<Node> = serde_json::from_str(&puppet.run(&["status", "r1n01", "-o", "json"]).out)
-        .expect("an array");
-    let all: Vec<Node> =
+    let full = puppet.run(&["status", "r1n01", "--full", "-o", "json"]).out;
+    let one: Vec<Node> = serde_json::from_str(&full).expect("an array");
+    let all: Vec<serde_json::Value> =
         serde_json::from_str(&puppet.run(&["status", "-o", "json"]).out).expect("an array");
+    let facts = all[0].as_object().expect("an object");
+    assert_eq!(facts.len(), 10, "{facts:?}");
     assert_eq!((one.len(), all.len()), (1, 4));
     assert_eq!(puppet.run(&["status", "-b"]).out, "r1n[01-04]: power on\n");
-    assert_eq!(
-        puppet.run(&["status", "r1n02"]).out,
-        "r1n02: power on (read 12 s ago)\n"
-    );
+    assert_eq!(puppet.run(&["status", "r1n02"]).out, "r1n02: power on\n");
     assert_eq!(
         puppet
             .run(&["status", "@compute", "-x", "r1n[02-04]", "-o", "name"])
@@ -605,5 +606,53 @@ fn a_remark_that_cannot_be_written_changes_no_exit_code() {
         let status = puppet.command(words).stderr(full()).status();
         let status = status.expect("rackbmc runs");
         assert_eq!(status.code(), Some(code), "{words:?}, {state}");
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_changes_the_exit_code_of_what_only_looks() {
+    let full = || {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        full.expect("Linux has it")
+    };
+    // A pipe whose reader went away.
+    let gone = || std::io::pipe().expect("a pipe").1;
+    let nodes = || {
+        Puppet::new(|request, _| match request {
+            "GET /v1/nodes/detail" => rack(4),
+            _ => refuse(404, "not_found", "?"),
+        })
+    };
+    for (puppet, words, on_full, on_gone) in [
+        (ending("succeeded"), &["soft", "r1n01"][..], 0, 0),
+        (ending("aborted"), &["soft", "r1n01"], 6, 6),
+        (ending("failed"), &["soft", "r1n01"], 1, 1),
+        (nodes(), &["status"], 1, 0),
+        (nodes(), &["status", "r1n09"], 2, 2),
+        (nodes(), &["--help"], 1, 0),
+        (nodes(), &["--version"], 1, 0),
+        (nodes(), &["completion", "bash"], 1, 0),
+    ] {
+        let out = puppet
+            .command(words)
+            .stdout(full())
+            .output()
+            .expect("rackbmc runs");
+        assert_eq!(out.status.code(), Some(on_full), "{words:?}");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(
+            on_full == 2 || said.contains("could not be written"),
+            "{words:?}: {said}"
+        );
+        let status = puppet
+            .command(words)
+            .stdout(gone())
+            .stderr(std::process::Stdio::null())
+            .status();
+        assert_eq!(
+            status.expect("rackbmc runs").code(),
+            Some(on_gone),
+            "{words:?}"
+        );
     }
 }

@@ -4,7 +4,10 @@
 //! and Ironic (docs/cli.md lists them).
 
 mod expert;
+mod fingers;
+pub mod help;
 mod press;
+mod verbs;
 
 pub use expert::{Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
 pub use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};
@@ -13,7 +16,7 @@ use crate::api::ironic::target::PowerTarget;
 use crate::model::BootDevice;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,7 +26,12 @@ use std::time::Duration;
 /// NODES are node sets: r1n03, r1n[01-16,20], @group, several of them, minus those of -x. Verbs that change something
 /// never mean "all nodes" unless --all says so.
 #[derive(Parser, Debug)]
-#[command(name = "rackbmc", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(
+    name = "rackbmc",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 pub struct CommandLine {
     /// What every verb takes.
     #[command(flatten)]
@@ -32,10 +40,6 @@ pub struct CommandLine {
     #[command(subcommand)]
     pub verb: Verb,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes: 0 done and read back; 1 some or all nodes failed; 2 usage; 3 daemon unreachable;
-4 not permitted; 5 the wait ran out, the task still runs; 6 aborted, cancelled or rolled back.";
 
 /// Options of every verb.
 #[derive(Args, Debug, Clone)]
@@ -73,10 +77,11 @@ pub struct Common {
         help_heading = "Connection"
     )]
     pub cacert: Option<PathBuf>,
-    /// How answers are written.
+    /// How answers are written: text, wide (a table with all there is), json, yaml, name.
     #[arg(
         short,
         long,
+        value_name = "FORMAT",
         global = true,
         env = "RACKBMC_OUTPUT",
         value_enum,
@@ -92,14 +97,65 @@ pub struct Common {
     pub quiet: bool,
 }
 
+impl Verb {
+    /// Whether something is done that matters when its answer is lost; else the answer is all that was asked for.
+    pub fn acts(&self) -> bool {
+        match self {
+            Verb::Power(_)
+            | Verb::PowerNoun {
+                verb: NounVerb::Press(_),
+            }
+            | Verb::Chassis {
+                noun:
+                    ChassisNoun::Power {
+                        verb: NounVerb::Press(_),
+                    },
+            }
+            | Verb::Inject { .. }
+            | Verb::Abort(_)
+            | Verb::Cancel(_)
+            | Verb::Rollback(_)
+            | Verb::Suspend(_)
+            | Verb::Resume(_)
+            | Verb::Wait(_)
+            | Verb::Identify(_)
+            | Verb::Raw(_)
+            | Verb::Maintenance(_)
+            | Verb::Pause { .. }
+            | Verb::Release
+            | Verb::Retry(_)
+            | Verb::NodeSetPowerState { .. }
+            | Verb::Sim(_)
+            | Verb::Demo(_)
+            | Verb::Sel {
+                verb: SelVerb::Clear(_),
+            }
+            | Verb::Bmc {
+                verb: BmcVerb::Reset(_) | BmcVerb::Accept(_),
+            } => true,
+            Verb::Chassis {
+                noun: ChassisNoun::Policy(policy),
+            } => policy.set.is_some(),
+            Verb::Bootdev(bootdev) => bootdev.set.is_some(),
+            _ => false,
+        }
+    }
+}
+
 impl CommandLine {
     /// What was typed, the daemon that is meant settled.
     ///
     /// # Errors
     /// clap's, ready to be printed.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut command = Self::command();
-        let matches = command.try_get_matches_from_mut(words)?;
+        let mut command = help::command();
+        let words = fingers::translated(words.into_iter().collect());
+        if words.len() < 2 {
+            return Err(help::bare(&mut command));
+        }
+        let matches = command
+            .try_get_matches_from_mut(&words)
+            .map_err(|mistake| help::explained(mistake, &command, &words))?;
         let mut line =
             Self::from_arg_matches(&matches).map_err(|mistake| mistake.format(&mut command))?;
         if let Err(why) = line.common.settle(&matches) {
@@ -158,7 +214,7 @@ pub enum Format {
 #[derive(Subcommand, Debug)]
 pub enum Verb {
     /// Show the power state of nodes (all of them where none is named), and how old the reading is.
-    #[command(visible_alias = "stat", alias = "query")]
+    #[command(visible_alias = "stat", aliases = ["query", "state", "list"])]
     Status(Status),
     #[command(flatten)]
     Power(PowerVerb),
@@ -321,6 +377,9 @@ pub struct Status {
     /// Read the power state from the BMCs now, instead of showing the last reading.
     #[arg(short, long)]
     pub fresh: bool,
+    /// With -o json or yaml: Ironic's whole record of each node, instead of the ten facts that people want.
+    #[arg(long)]
+    pub full: bool,
 }
 
 /// `tasks`.
@@ -549,163 +608,4 @@ fn lasting(text: &str) -> Result<Lasting, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Operation;
-
-    fn parse(line: &str) -> Result<CommandLine, clap::Error> {
-        CommandLine::try_parse_from(std::iter::once("rackbmc").chain(line.split(' ')))
-    }
-
-    #[test]
-    fn a_rack_is_a_socket_unless_the_line_says_otherwise() {
-        let read = |line: &str| {
-            let words = line.split(' ').map(OsString::from);
-            CommandLine::read(words).map(|line| line.common.socket)
-        };
-        let usual = std::path::Path::new(crate::cli::connect::DEFAULT_SOCKET);
-        assert_eq!(read("rackbmc status").unwrap(), usual);
-        let second = std::path::Path::new("/run/rackbmcd/r2.sock");
-        assert_eq!(read("rackbmc --rack r2 status").unwrap(), second);
-        assert_eq!(read("rackbmc status --rack r2").unwrap(), second);
-        assert_eq!(
-            read("rackbmc --rack r2 status --socket /x")
-                .unwrap_err()
-                .exit_code(),
-            2
-        );
-        assert!(read("rackbmc --rack ../x status").is_err());
-    }
-
-    fn operation(words: &[&str]) -> Operation {
-        let line =
-            CommandLine::try_parse_from(std::iter::once("rackbmc").chain(words.iter().copied()))
-                .unwrap_or_else(|e| panic!("{words:?}: {e}"));
-        let verb = match line.verb {
-            Verb::Power(verb)
-            | Verb::PowerNoun {
-                verb: NounVerb::Press(verb),
-            }
-            | Verb::Chassis {
-                noun:
-                    ChassisNoun::Power {
-                        verb: NounVerb::Press(verb),
-                    },
-            } => verb,
-            Verb::Inject {
-                noun: InjectNoun::Nmi(press),
-            } => PowerVerb::Nmi(press),
-            other => panic!("{words:?} is no power verb: {other:?}"),
-        };
-        verb.operation().0
-    }
-
-    #[test]
-    fn the_command_line_holds_together() {
-        use clap::CommandFactory;
-        CommandLine::command().debug_assert();
-    }
-
-    #[test]
-    fn the_documentation_names_every_verb_and_every_long_option() {
-        use clap::CommandFactory;
-        let text = include_str!("../../docs/cli.md");
-        let command = CommandLine::command();
-        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-            let name = verb.get_name();
-            assert!(
-                text.contains(&format!("`{name}")),
-                "{name} is not in docs/cli.md"
-            );
-            // The simulator explains its many options itself.
-            for option in verb.get_opts().filter(|_| name != "sim") {
-                if let Some(long) = option.get_long() {
-                    assert!(text.contains(&format!("--{long}")), "{name} --{long}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_words_that_fingers_know_lead_to_the_same_operations() {
-        for (words, means) in [
-            (&["on", "n1"][..], Operation::PowerOn),
-            (&["On", "n1"], Operation::PowerOn),
-            (&["power", "on", "n1"], Operation::PowerOn),
-            (&["chassis", "power", "on", "n1"], Operation::PowerOn),
-            (&["off", "n1"], Operation::PowerOff),
-            (&["ForceOff", "n1"], Operation::PowerOff),
-            (&["soft", "n1"], Operation::SoftPowerOff),
-            (&["softoff", "n1"], Operation::SoftPowerOff),
-            (&["shutdown", "n1"], Operation::SoftPowerOff),
-            (&["GracefulShutdown", "n1"], Operation::SoftPowerOff),
-            (&["soft power off", "n1"], Operation::SoftPowerOff),
-            (
-                &["power", "off", "--soft", "--power-timeout", "5", "n1"],
-                Operation::SoftPowerOff,
-            ),
-            (&["chassis", "power", "soft", "n1"], Operation::SoftPowerOff),
-            (&["reboot", "n1"], Operation::Reboot),
-            (&["boot", "n1"], Operation::Reboot),
-            (&["reboot", "--soft", "n1"], Operation::SoftReboot),
-            (&["GracefulRestart", "n1"], Operation::SoftReboot),
-            (&["soft rebooting", "n1"], Operation::SoftReboot),
-            (&["ForceRestart", "n1"], Operation::Reset),
-            (&["reset", "n1"], Operation::Reset),
-            (&["cycle", "n1"], Operation::Cycle),
-            (&["diag", "n1"], Operation::InjectNmi),
-            (&["Nmi", "n1"], Operation::InjectNmi),
-            (&["inject", "nmi", "n1"], Operation::InjectNmi),
-        ] {
-            assert_eq!(operation(words), means, "{words:?}");
-        }
-    }
-
-    #[test]
-    fn wait_takes_its_duration_only_with_an_equals_sign() {
-        let press = |line| match parse(line).unwrap().verb {
-            Verb::Power(verb) => verb.operation().1,
-            other => panic!("{other:?}"),
-        };
-        let plain = press("soft --wait n1");
-        assert_eq!(plain.wait, Some(None));
-        assert_eq!(plain.nodes.nodes, ["n1"]);
-        assert_eq!(
-            press("soft n1 --wait=10m").wait,
-            Some(Some(Duration::from_secs(600)))
-        );
-        assert_eq!(
-            press("soft n1 --timeout 1h30m").timeout,
-            Some(Duration::from_secs(5400))
-        );
-        assert!(parse("soft n1 --wait --no-wait").is_err());
-        assert!(parse("soft n1 --timeout soon").is_err());
-    }
-
-    #[test]
-    fn the_specifications_power_states_are_taken_and_nothing_else() {
-        for (word, target) in [
-            ("on", "power on"),
-            ("off", "power off"),
-            ("reboot", "rebooting"),
-            ("soft_reboot", "soft rebooting"),
-            ("soft_off", "soft power off"),
-            ("inject_nmi", "inject nmi"),
-            ("abort_soft_reboot", "abort soft rebooting"),
-            ("abort_soft_off", "abort soft power off"),
-            ("abort_inject_nmi", "abort inject nmi"),
-        ] {
-            match parse(&format!("node-set-power-state n1 {word}"))
-                .unwrap()
-                .verb
-            {
-                Verb::NodeSetPowerState { power_state, .. } => {
-                    assert_eq!(power_state.target().name(), target);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        let mistake = parse("node-set-power-state n1 soft").unwrap_err();
-        assert_eq!(mistake.exit_code(), 2);
-    }
-}
+mod tests;

@@ -3,7 +3,6 @@
 use super::App;
 use super::args::{Audit, AuditVerb, Format};
 use super::exit::{Exit, Failure};
-use super::output::date_and_time;
 use crate::api::audit::Chain;
 use crate::model::AuditHead;
 use serde_json::{Value, json};
@@ -44,7 +43,7 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
         |record| {
             let mut text = format!(
                 "{} {} {} {} -> {}",
-                at(record),
+                at(app, record),
                 word(record, "user"),
                 word(record, "method"),
                 word(record, "path"),
@@ -69,7 +68,7 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
             for record in records {
                 table.add_row([
                     word(record, "number"),
-                    at(record),
+                    at(app, record),
                     word(record, "user"),
                     word(record, "uid"),
                     word(record, "pid"),
@@ -139,7 +138,8 @@ async fn verify(app: &App, known: Option<AuditHead>) -> Result<Exit, Failure> {
     })
 }
 /// When a record was made, as it is shown.
-fn at(record: &Value) -> String {
+fn at(app: &App, record: &Value) -> String {
     let text = record["at"].as_str().unwrap_or_default();
-    text.parse().map_or_else(|_| text.to_owned(), date_and_time)
+    text.parse()
+        .map_or_else(|_| text.to_owned(), |at| app.out.date_and_time(at))
 }

@@ -8,7 +8,7 @@ use super::args::{CommandLine, Demo};
 use super::client::Client;
 use super::connect::Endpoint;
 use super::exit::{Exit, Failure};
-use super::output::Out;
+use super::output::{self, Out};
 use super::sim::{NodePlan, Served, serve};
 use super::{App, verb};
 use crate::model::PowerState;
@@ -183,6 +183,9 @@ async fn step(app: &App, text: &str, line: &str, expected: &[Exit]) -> Result<()
         },
     };
     let exit = verb(&app, parsed.verb).await?;
+    if output::is_lost() {
+        return Err(Failure::Here("demo: nobody reads any more".into()));
+    }
     if expected.contains(&exit) {
         Ok(())
     } else {

@@ -4,7 +4,6 @@ use super::App;
 use super::args::{self, BmcVerb, Nodes, Raw, SelClear, SelList, SelVerb};
 use super::exit::{Exit, Failure};
 use super::hands::each;
-use super::output::date_and_time;
 use super::select::{self, Unnamed};
 use crate::model::{BmcAnswer, BmcChange, BmcReset, ErrorKind, EventLogEntry, RawRequest};
 use serde_json::{Value, json};
@@ -166,7 +165,7 @@ async fn list(app: &App, args: SelList) -> Result<Exit, Failure> {
     let limit = args.limit;
     each(app, &args.nodes, async move |node| {
         let log = app.client.event_log(&node, limit).await?;
-        let lines: Vec<String> = log.entries.iter().map(line).collect();
+        let lines: Vec<String> = log.entries.iter().map(|entry| line(app, entry)).collect();
         let mut text = match lines.len() {
             0 => "the event log is empty".to_owned(),
             1 => lines[0].clone(),
@@ -183,8 +182,10 @@ async fn list(app: &App, args: SelList) -> Result<Exit, Failure> {
     .await
 }
 
-fn line(entry: &EventLogEntry) -> String {
-    let at = entry.at.map_or("(no date)".into(), date_and_time);
+fn line(app: &App, entry: &EventLogEntry) -> String {
+    let at = entry
+        .at
+        .map_or("(no date)".into(), |at| app.out.date_and_time(at));
     format!("{:#06x} {at} {}", entry.id, entry.text)
 }
 

@@ -21,9 +21,13 @@ where
     let nodes = select::nodes(&app.client, wanted, Unnamed::Mistake).await?;
     let mut said = Vec::new();
     let mut exits = Vec::new();
-    for node in &nodes {
-        let name = select::name(node).to_owned();
-        match order(name.clone()).await {
+    let names: Vec<String> = nodes
+        .iter()
+        .map(|node| select::name(node).to_owned())
+        .collect();
+    let answers = select::each_of(&names, async |name: &String| order(name.clone()).await).await;
+    for (name, answer) in names.into_iter().zip(answers) {
+        match answer {
             Ok((text, value)) => said.push((name, text, value)),
             Err(Failure::Refused(refusal)) => {
                 say!("{name}: {}", refusal.message);

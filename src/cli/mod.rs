@@ -6,6 +6,7 @@
 mod args;
 mod audit;
 mod chassis;
+mod check;
 mod client;
 mod connect;
 mod demo;
@@ -18,12 +19,16 @@ mod look;
 mod output;
 mod patience;
 mod power;
+mod results;
 mod select;
 mod shell;
 pub mod sim;
+mod status;
 mod tasks;
 mod tls;
 mod until;
+mod watch;
+mod when;
 
 use crate::model::Control;
 use args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
@@ -44,37 +49,61 @@ struct App {
 pub fn main() -> ExitCode {
     let line = match CommandLine::read(std::env::args_os()) {
         Ok(line) => line,
-        Err(mistake) => {
-            let _ = mistake.print();
-            // To Nagios a 2 would mean that the rack is in a critical state.
-            let is_check = std::env::args_os()
-                .nth(1)
-                .is_some_and(|verb| verb == "check");
-            let code = match mistake.exit_code() {
-                0 => 0,
-                _ if is_check => look::Nagios::Unknown as u8,
-                _ => Exit::Usage as u8,
-            };
-            return ExitCode::from(code);
-        }
+        Err(mistake) => return ExitCode::from(refused(&mistake)),
     };
     if let Verb::Sim(args) = line.verb {
         // Before the first thread is made: the simulator waits for its signals itself.
         return simulate(*args);
     }
-    // Where nobody reads our answers any more (`| head`), `Out` unwinds to here: a demo's daemon is stopped on the way.
-    let ended = std::panic::catch_unwind(|| match &line.verb {
-        Verb::Demo(args) => demo::run(args, out(&line.common)).map(ExitCode::from),
+    let looks = !line.verb.acts();
+    let ended = match &line.verb {
+        Verb::Demo(args) => demo::run(args, out(&line.common)).map(|exit| exit as u8),
         _ => smol::block_on(run(line)),
+    };
+    let code = ended.unwrap_or_else(|failure| {
+        say!("rackbmc: {failure}");
+        failure.exit() as u8
     });
-    match ended {
-        Ok(Ok(code)) => code,
-        Ok(Err(failure)) => {
-            say!("rackbmc: {failure}");
-            failure.exit().into()
+    ExitCode::from(kept(code, looks))
+}
+
+/// What a command line that makes no sense, or asks for help, is answered with.
+fn refused(mistake: &clap::Error) -> u8 {
+    // To Nagios a 2 would mean that the rack is in a critical state.
+    let is_check = std::env::args_os()
+        .nth(1)
+        .is_some_and(|verb| verb == "check");
+    if mistake.exit_code() != 0 {
+        let _ = mistake.print();
+        return match is_check {
+            true => check::Nagios::Unknown as u8,
+            false => Exit::Usage as u8,
+        };
+    }
+    let help = mistake.render();
+    let colour = Out::new(args::Format::Text, false, false).colour;
+    let text = if colour {
+        help.ansi().to_string()
+    } else {
+        help.to_string()
+    };
+    output::write(text.as_bytes());
+    kept(Exit::Done as u8, true)
+}
+
+/// The exit code holds whatever became of the answer: what was done was done. Only where the answer was all that was
+/// asked for, and nobody got it, that is a failure.
+fn kept(code: u8, looks: bool) -> u8 {
+    match output::loss() {
+        None => code,
+        Some(why) => {
+            say!("rackbmc: {why}");
+            if looks && code == Exit::Done as u8 {
+                Exit::Failed as u8
+            } else {
+                code
+            }
         }
-        Err(panic) if panic.is::<output::ReaderGone>() => Exit::Failed.into(),
-        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
@@ -92,16 +121,16 @@ fn simulate(args: sim::SimArgs) -> ExitCode {
     }
 }
 
-async fn run(line: CommandLine) -> Result<ExitCode, Failure> {
+async fn run(line: CommandLine) -> Result<u8, Failure> {
     // What needs no daemon comes first: it must work where there is none.
     match &line.verb {
-        Verb::Completion { shell } => return Ok(shell::completion(*shell).into()),
+        Verb::Completion { shell } => return Ok(shell::completion(*shell) as u8),
         Verb::Man { into, verb } => {
             let done = match into {
                 Some(directory) => shell::pages(directory),
                 None => shell::man(verb.as_deref()),
             };
-            return done.map(ExitCode::from);
+            return done.map(|exit| exit as u8);
         }
         _ => {}
     }
@@ -110,23 +139,23 @@ async fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         out: out(&line.common),
     };
     if let Verb::Check(check) = &line.verb {
-        let (verdict, text) = look::check(&app, check).await;
+        let (verdict, text) = check::check(&app, check).await;
         app.out.data(&text);
-        return Ok(ExitCode::from(verdict as u8));
+        return Ok(verdict as u8);
     }
-    verb(&app, line.verb).await.map(ExitCode::from)
+    verb(&app, line.verb).await.map(|exit| exit as u8)
 }
 
 async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
     match verb {
-        Verb::Status(args) => look::status(app, args).await,
+        Verb::Status(args) => status::status(app, args).await,
         Verb::Power(verb) => press(app, verb).await,
         Verb::PowerNoun { verb }
         | Verb::Chassis {
             noun: ChassisNoun::Power { verb },
         } => match verb {
             NounVerb::Press(verb) => press(app, verb).await,
-            NounVerb::Status(args) => look::status(app, args).await,
+            NounVerb::Status(args) => status::status(app, args).await,
         },
         Verb::Chassis {
             noun: ChassisNoun::Status(nodes),
@@ -147,7 +176,7 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::Batch(args) => tasks::batch(app, args).await,
         Verb::Wait(args) => until::until(app, args).await,
         Verb::Events(args) => look::events(app, args).await,
-        Verb::Watch(args) => look::watch(app, args).await,
+        Verb::Watch(args) => watch::watch(app, args).await,
         Verb::Explain(nodes) => look::explain(app, &nodes).await,
         Verb::History(args) => look::history(app, args).await,
         Verb::Identify(args) => hands::identify(app, args).await,

@@ -2,15 +2,21 @@
 //!
 //! Knows whether it writes to a terminal and whether colours are welcome (NO_COLOR), and nothing of what it writes.
 
+mod table;
+
+pub use table::{batch_cell, batch_node_cell, power_cell, power_tone, task_cell, toned};
+
 use super::args::Format;
-use crate::model::{BatchNodeState, BatchState, PowerState, TaskState, Word, escaped, is_hidden};
+use super::when;
+use crate::model::{escaped, is_hidden};
 use crate::time::WallTime;
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Writes a line to stderr, as far as anybody takes it: a remark that cannot be written changes nothing of what was done,
@@ -23,8 +29,35 @@ macro_rules! say {
 }
 pub(super) use say;
 
-/// What the program unwinds with where nobody reads its answers any more.
-pub struct ReaderGone;
+/// Why the first answer that nobody got could not be written.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Whether an answer could not be written: what goes on for ever may end then, what does something goes on.
+pub fn is_lost() -> bool {
+    LOST.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_some()
+}
+
+/// What goes beside the exit code where answers were lost; nothing where the reader only went away (`| head`).
+pub fn loss() -> Option<String> {
+    let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
+    let why = lost
+        .as_ref()
+        .filter(|why| why.kind() != io::ErrorKind::BrokenPipe)?;
+    Some(format!("the answer could not be written to stdout: {why}"))
+}
+
+/// Writes to stdout as far as anybody takes it.
+pub fn write(bytes: &[u8]) {
+    if is_lost() {
+        return;
+    }
+    let mut stdout = io::stdout().lock();
+    if let Err(why) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        *LOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+}
 
 /// Where and how answers are written.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +72,8 @@ pub struct Out {
     pub colour: bool,
     /// Whether stderr is a terminal that a line may be drawn on again and again.
     pub live: bool,
+    /// Whether stdout is a terminal: then a person reads, else most likely a program.
+    pub person: bool,
 }
 
 impl Out {
@@ -46,30 +81,59 @@ impl Out {
     pub fn new(format: Format, fold: bool, quiet: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let person = io::stdout().is_terminal();
         Out {
             format,
             fold,
             quiet,
-            colour: io::stdout().is_terminal() && !plain,
+            colour: person && !plain,
             live: io::stderr().is_terminal()
                 && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            person,
         }
     }
 
-    /// Writes data and a newline. Where the reader went away (`| head`) the program ends quietly: by unwinding, so that
-    /// what has to be cleaned up is, but without a panic's message.
+    /// As a person has it on a terminal, for tests.
+    #[cfg(test)]
+    pub fn of_a_person() -> Self {
+        Out {
+            format: Format::Text,
+            fold: false,
+            quiet: false,
+            colour: false,
+            live: false,
+            person: true,
+        }
+    }
+
+    /// Writes data and a newline. What cannot be written changes nothing of what was done (see [`is_lost`]).
     pub fn data(&self, text: &str) {
         let text = text.trim_end_matches('\n');
-        let text = match io::stdout().is_terminal() {
+        let text = match self.person {
             true => Cow::Owned(harmless(text)),
             false => Cow::Borrowed(text),
         };
-        let mut stdout = io::stdout().lock();
-        if writeln!(stdout, "{text}")
-            .and_then(|()| stdout.flush())
-            .is_err()
-        {
-            std::panic::resume_unwind(Box::new(ReaderGone));
+        write(format!("{text}\n").as_bytes());
+    }
+
+    /// Writes `name: text` for each, equal texts in one line where that was asked for.
+    pub fn lines<T>(&self, items: &[T], line: impl Fn(&T) -> (String, String)) {
+        let lines: Vec<_> = items.iter().map(line).collect();
+        if !lines.is_empty() {
+            self.data(&per_node(&lines, self.fold));
+        }
+    }
+
+    /// `names: text`; on a terminal a set that is too long for a line is broken behind commas.
+    pub fn node_line(&self, names: &str, text: &str) -> String {
+        match terminal_width().filter(|_| self.person) {
+            Some(width) if names.len() + 2 > usize::from(width) => {
+                format!(
+                    "{}:\n    {text}",
+                    broken_at_commas(names, usize::from(width))
+                )
+            }
+            _ => format!("{names}: {text}"),
         }
     }
 
@@ -88,13 +152,8 @@ impl Out {
         table: impl FnOnce(&[T]) -> Table,
     ) {
         match self.format {
-            Format::Text => {
-                let lines: Vec<_> = items.iter().map(lines).collect();
-                if !lines.is_empty() {
-                    self.data(&per_node(&lines, self.fold));
-                }
-            }
-            Format::Wide => self.data(&table(items).trim_fmt()),
+            Format::Text => self.lines(items, lines),
+            Format::Wide => self.data(&self.drawn(table(items))),
             Format::Json | Format::Yaml => self.structured(&items),
             Format::Name => {
                 for item in items {
@@ -113,23 +172,15 @@ impl Out {
         });
     }
 
-    /// A table in our style, as wide as the terminal at most (80 columns where there is none would cut: no limit).
+    /// A table in our style. On a terminal it is given its width by [`fit`] when it is full.
     pub fn table(&self, header: &[&str]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_content_arrangement(ContentArrangement::Disabled);
         if self.colour {
             table.enforce_styling();
         } else {
             table.force_no_tty();
-        }
-        match terminal_width() {
-            Some(width) if io::stdout().is_terminal() => {
-                table.set_width(width);
-            }
-            _ => {
-                table.set_content_arrangement(ContentArrangement::Disabled);
-            }
         }
         table.set_header(header.iter().copied());
         // Without lines between the columns the gap is all that parts them.
@@ -138,6 +189,46 @@ impl Out {
         }
         table
     }
+
+    /// The table as text, on a terminal no wider than that.
+    pub fn drawn(&self, mut table: Table) -> String {
+        if let Some(width) = terminal_width().filter(|_| self.person) {
+            table::fit(&mut table, width);
+        }
+        table.trim_fmt()
+    }
+
+    /// A moment as whoever reads wants it: by the clock on the wall for a person, else with its zone.
+    pub fn date_and_time(&self, at: WallTime) -> String {
+        if self.person {
+            when::local(at, "%Y-%m-%d %H:%M:%S")
+        } else {
+            when::zoned(at)
+        }
+    }
+
+    /// The time of day for a person; else the whole moment with its zone.
+    pub fn time_of_day(&self, at: WallTime) -> String {
+        if self.person {
+            when::local(at, "%H:%M:%S")
+        } else {
+            when::zoned(at)
+        }
+    }
+}
+
+/// A set of nodes with line ends behind commas where it is longer than `width`: never inside of a name.
+pub fn broken_at_commas(set: &str, width: usize) -> String {
+    let mut lines = vec![String::new()];
+    for part in set.split_inclusive(',') {
+        let line = lines.last_mut().expect("one at least");
+        if !line.is_empty() && line.len() + part.len() > width {
+            lines.push(part.to_owned());
+        } else {
+            line.push_str(part);
+        }
+    }
+    lines.join("\n")
 }
 
 /// The text as a terminal may have it: our own lines and colours, and anything else that would do something to the
@@ -177,80 +268,6 @@ pub fn terminal_width() -> Option<u16> {
     table.width()
 }
 
-/// How something is, in a colour.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tone {
-    /// As it is wanted.
-    Good,
-    /// Somebody should look.
-    Bad,
-    /// Stopped or held by a person.
-    Held,
-    /// Neither.
-    Plain,
-}
-
-/// A cell in the colour of what it says.
-pub fn toned(text: &str, tone: Tone) -> Cell {
-    let cell = Cell::new(text);
-    match tone {
-        Tone::Good => cell.fg(Color::Green),
-        Tone::Bad => cell.fg(Color::Red),
-        Tone::Held => cell.fg(Color::Yellow),
-        Tone::Plain => cell,
-    }
-}
-
-/// A power state as a cell.
-pub fn power_cell(state: PowerState) -> Cell {
-    let tone = match state {
-        PowerState::On => Tone::Good,
-        PowerState::Off => Tone::Plain,
-        PowerState::Error | PowerState::Unknown => Tone::Bad,
-    };
-    toned(state.name(), tone)
-}
-
-/// A task's state as a cell.
-pub fn task_cell(state: &Word<TaskState>) -> Cell {
-    toned(state.as_str(), state.known().map_or(Tone::Plain, task_tone))
-}
-
-fn task_tone(state: TaskState) -> Tone {
-    match state {
-        TaskState::Succeeded => Tone::Good,
-        TaskState::Failed | TaskState::Stuck => Tone::Bad,
-        TaskState::Suspended
-        | TaskState::Aborting
-        | TaskState::RollingBack
-        | TaskState::Aborted
-        | TaskState::Cancelled
-        | TaskState::RolledBack => Tone::Held,
-        TaskState::Queued | TaskState::Running => Tone::Plain,
-    }
-}
-
-/// A batch's state as a cell.
-pub fn batch_cell(state: &Word<BatchState>) -> Cell {
-    let tone = match state.known() {
-        Some(BatchState::Suspended) => Tone::Held,
-        Some(
-            BatchState::Running | BatchState::Stopped | BatchState::Ended | BatchState::Planned,
-        )
-        | None => Tone::Plain,
-    };
-    toned(state.as_str(), tone)
-}
-
-/// The state of one node of a batch as a cell.
-pub fn batch_node_cell(state: &Word<BatchNodeState>) -> Cell {
-    let tone = match state.known() {
-        Some(BatchNodeState::Task(state)) => task_tone(state),
-        Some(BatchNodeState::Forgotten | BatchNodeState::Found(_)) | None => Tone::Plain,
-    };
-    toned(state.as_str(), tone)
-}
-
 /// `name: text` for each, or one line for all with the same text, names folded; in the order of the first of each.
 fn per_node(lines: &[(String, String)], fold: bool) -> String {
     if !fold {
@@ -277,7 +294,7 @@ fn per_node(lines: &[(String, String)], fold: bool) -> String {
     lines.join("\n")
 }
 
-/// JSON written as YAML: block style, every text quoted as in JSON (which YAML 1.2 takes).
+/// JSON written as YAML: block style, names as they are and every text quoted as in JSON (which YAML 1.2 takes).
 fn yaml(value: &Value) -> String {
     let mut text = String::new();
     write_yaml(value, 0, &mut text);
@@ -298,7 +315,17 @@ fn write_yaml(value: &Value, depth: usize, text: &mut String) {
         }
         Value::Object(members) if !members.is_empty() => {
             for (key, member) in members {
-                let key = Value::from(key.as_str());
+                // Names of ours are words; a node's may be `on`, which old readers take for something else.
+                let plain = key.len() > 3
+                    && key
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                    && !["true", "false", "null"].contains(&key.as_str());
+                let key = if plain {
+                    key.clone()
+                } else {
+                    Value::from(key.as_str()).to_string()
+                };
                 match member {
                     Value::Array(inner) if !inner.is_empty() => {
                         text.push_str(&format!("{indent}{key}:\n"));
@@ -332,6 +359,19 @@ pub fn words(duration: Duration) -> String {
     }
 }
 
+/// So many nodes: `1 node`, `2 nodes`.
+pub fn nodes(count: usize) -> String {
+    counted(count, "node")
+}
+
+/// So many of something.
+pub fn counted(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    }
+}
+
 /// To whole seconds where it is one or more: the words of outcomes have tenths, and two figures for one moment must not
 /// contradict each other.
 pub fn rounded(duration: Duration) -> Duration {
@@ -339,16 +379,6 @@ pub fn rounded(duration: Duration) -> Duration {
         0 => duration,
         _ => Duration::from_secs(duration.as_secs_f64().round() as u64),
     }
-}
-
-/// The time of day (UTC), in seconds.
-pub fn time_of_day(at: WallTime) -> String {
-    at.to_string()[11..19].to_owned()
-}
-
-/// Date and time (UTC), in seconds.
-pub fn date_and_time(at: WallTime) -> String {
-    at.to_string()[..19].replace('T', " ")
 }
 
 /// `text` cut to `width` characters, with `…` where something was cut.
@@ -419,12 +449,12 @@ mod tests {
     fn yaml_nests_as_json_does() {
         let value = json!([{"name": "r1n01", "reading": {"age": 1.5}, "groups": ["a", "b: c"], "none": [], "x": null}, "y"]);
         insta::assert_snapshot!(yaml(&value), @r#"
-        - "groups":
+        - groups:
             - "a"
             - "b: c"
-          "name": "r1n01"
-          "none": []
-          "reading":
+          name: "r1n01"
+          none: []
+          reading:
             "age": 1.5
           "x": null
         - "y"
@@ -438,9 +468,10 @@ mod tests {
     }
 
     #[test]
-    fn times_of_the_api_are_shown_to_the_second() {
-        let time = "2026-11-22T16:40:31.123456+00:00".parse().expect("a time");
-        assert_eq!(time_of_day(time), "16:40:31");
-        assert_eq!(date_and_time(time), "2026-11-22 16:40:31");
+    fn a_long_set_is_broken_behind_commas_alone() {
+        assert_eq!(
+            broken_at_commas("r1n[01-03,05,07-09]", 11),
+            "r1n[01-03,\n05,07-09]"
+        );
     }
 }

@@ -5,13 +5,13 @@
 use super::App;
 use super::args::Press;
 use super::exit::{Exit, Failure};
-use super::follow::{Ending, exit_of, follow};
-use super::output::say;
-use super::output::{batch_node_cell, rounded, task_cell, words};
+use super::follow::{self, exit_of, follow};
+use super::output::{batch_node_cell, task_cell, words};
+use super::results::{self, Ending, Rank};
 use super::select::{self, Unnamed};
+use super::tasks::tasks_of;
 use crate::model::{
-    Batch, BatchNode, BatchNodeState, BatchStart, OnBusy, Operation, PowerOptions, Prospect, Task,
-    TaskStart, TaskState, after_state,
+    Batch, BatchNodeState, BatchStart, OnBusy, Operation, PowerOptions, Prospect, Task, TaskStart,
 };
 use comfy_table::{Cell, Table};
 use std::time::Duration;
@@ -47,11 +47,6 @@ impl Waiting {
 
 /// Carries out `operation` on the nodes that are meant.
 pub async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit, Failure> {
-    if !operation.is_soft() && (press.press_again_after.is_some() || press.hard_after.is_some()) {
-        return Err(Failure::Usage(format!(
-            "--press-again-after and --hard-after belong to soft operations, not to '{operation}'"
-        )));
-    }
     let nodes = select::nodes(&app.client, &press.nodes, Unnamed::Mistake).await?;
     let names: Vec<&str> = nodes.iter().map(select::name).collect();
     if press.dry_run {
@@ -96,8 +91,8 @@ fn options(press: &Press) -> PowerOptions {
     PowerOptions {
         timeout: press.timeout,
         on_soft_timeout: None,
-        repeat_soft_after: press.press_again_after,
-        hard_after: press.hard_after,
+        repeat_soft_after: press.more.press_again_after,
+        hard_after: press.more.hard_after,
         boot_device: press.boot.map(|(device, _)| device),
         uefi: press.boot.is_some_and(|(_, uefi)| uefi),
         on_if_off: press.on_if_off,
@@ -130,8 +125,18 @@ fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStar
 
 /// Waits as wished and shows how the tasks stand.
 pub async fn conclude(app: &App, tasks: Vec<Task>, waiting: Waiting) -> Result<Exit, Failure> {
+    conclude_with(app, tasks, Vec::new(), waiting).await
+}
+
+/// The same, where some nodes got no task.
+async fn conclude_with(
+    app: &App,
+    tasks: Vec<Task>,
+    without: Vec<Ending>,
+    waiting: Waiting,
+) -> Result<Exit, Failure> {
     if waiting == Waiting::No {
-        show_tasks(app, &tasks);
+        results::show(app, &tasks, without);
         return Ok(Exit::worst(tasks.iter().map(|task| match exit_of(task) {
             // Nobody wanted to wait for it: that it runs is what was asked for.
             Exit::StillRunning => Exit::Done,
@@ -139,12 +144,17 @@ pub async fn conclude(app: &App, tasks: Vec<Task>, waiting: Waiting) -> Result<E
         })));
     }
     let ending = follow(&app.client, &app.out, tasks, waiting.patience()).await?;
-    show_tasks(app, ending.tasks());
-    if let Ending::OutOfTime(tasks) = &ending {
-        let open = tasks.iter().filter(|task| !task.ended);
-        let open = crate::nodeset::fold(open.map(|task| task.node.as_str()));
+    results::show(app, ending.tasks(), without);
+    if let follow::Ending::OutOfTime(tasks) = &ending {
+        let open: Vec<&Task> = tasks.iter().filter(|task| !task.ended).collect();
+        let names = crate::nodeset::fold(open.iter().map(|task| task.node.as_str()));
+        let runs = if open.len() == 1 {
+            "task still runs"
+        } else {
+            "tasks still run"
+        };
         app.out.remark(&format!(
-            "{open}: the wait ran out, the task still runs (rackbmc watch {open}; rackbmc abort {open})"
+            "{names}: the wait ran out, the {runs} (rackbmc watch {names}; rackbmc abort {names})"
         ));
     }
     Ok(Exit::worst(ending.tasks().iter().map(exit_of)))
@@ -152,66 +162,20 @@ pub async fn conclude(app: &App, tasks: Vec<Task>, waiting: Waiting) -> Result<E
 
 /// The same for a batch, whose nodes may not all have got a task.
 pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result<Exit, Failure> {
-    let without: Vec<(String, String)> = batch
-        .nodes
-        .iter()
-        .filter(|node| node.task.is_none())
-        .map(|node| {
-            let why = node.note.clone().unwrap_or_else(|| node.state.to_string());
-            let why = match node.state == BatchNodeState::Found(Prospect::Busy) {
-                true => format!("busy, left as it is: {why}"),
-                false => why,
-            };
-            (node.node.clone(), why)
-        })
-        .collect();
-    let mut tasks = Vec::new();
-    for id in batch.nodes.iter().filter_map(|node| node.task) {
-        tasks.push(app.client.task(id).await?);
-    }
-    for (node, why) in &without {
-        say!("{node}: {why}");
-    }
-    let left_out = |node: &BatchNode| node.state == BatchNodeState::Found(Prospect::Busy);
-    let refused = if batch
-        .nodes
-        .iter()
-        .all(|node| node.task.is_some() || left_out(node))
-    {
-        Exit::Done
-    } else {
-        Exit::Failed
-    };
-    let exit = conclude(app, tasks, waiting).await?;
-    Ok(Exit::worst([refused, exit]))
-}
-
-/// Shows tasks: a line for each node says how it stands and why.
-pub fn show_tasks(app: &App, tasks: &[Task]) {
-    app.out.items(
-        tasks,
-        |task| (task.node.clone(), verdict(app, task)),
-        |t| task_table(app, t),
-    );
-}
-
-/// How a task stands, in words. Where equal answers are to be folded a success is short: its times differ everywhere.
-fn verdict(app: &App, task: &Task) -> String {
-    let text = format!("{} {}", task.operation, task.state);
-    if !task.ended {
-        return if task.phase == task.state.as_str() {
-            text
+    let mut refused = Exit::Done;
+    let mut without = Vec::new();
+    for node in batch.nodes.iter().filter(|node| node.task.is_none()) {
+        let why = node.note.clone().unwrap_or_else(|| node.state.to_string());
+        without.push(if node.state == BatchNodeState::Found(Prospect::Busy) {
+            Ending::without_task(&node.node, Rank::Withdrawn, "busy, left as it is", &why)
         } else {
-            format!("{text}: {}", task.phase)
-        };
+            refused = Exit::Failed;
+            Ending::without_task(&node.node, Rank::Failed, "not begun", &why)
+        });
     }
-    if app.out.fold && task.state == TaskState::Succeeded {
-        return text;
-    }
-    let outcome = task.outcome.as_deref().unwrap_or_default();
-    let (operation, state) = (task.operation.as_str(), task.state.as_str());
-    let rest = after_state(operation, state, outcome);
-    format!("{text} after {}{rest}", words(rounded(task.elapsed)))
+    let tasks = tasks_of(app, &batch).await?;
+    let exit = conclude_with(app, tasks, without, waiting).await?;
+    Ok(Exit::worst([refused, exit]))
 }
 
 /// Tasks as a table.

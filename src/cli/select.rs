@@ -8,7 +8,10 @@ use super::client::Client;
 use super::exit::Failure;
 use crate::model::Node;
 use crate::nodeset;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, IsTerminal, Write};
+use uuid::Uuid;
 
 /// More nodes than this are asked about before their power is changed.
 pub const MANY: usize = 16;
@@ -55,12 +58,22 @@ fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
         named = vec!["@all".into()];
     }
     let names = nodeset::expand_all(&named, &wanted.exclude, &groups).map_err(usage)?;
-    let find = |name: &str| known.iter().find(|node| is_called(node, name));
+    let by_name: HashMap<&str, &Node> = known.iter().map(|node| (name(node), node)).collect();
+    let by_uuid: HashMap<Uuid, &Node> = known.iter().map(|node| (node.uuid, node)).collect();
+    let find = |word: &str| {
+        let uuid = || {
+            Uuid::try_parse(word)
+                .ok()
+                .and_then(|uuid| by_uuid.get(&uuid))
+        };
+        by_name.get(word).or_else(uuid).copied()
+    };
     let mut chosen: Vec<Node> = Vec::new();
+    let mut taken = HashSet::new();
     let mut missing = Vec::new();
     for name in &names {
         match find(name) {
-            Some(node) if chosen.iter().any(|other| other.uuid == node.uuid) => {}
+            Some(node) if !taken.insert(node.uuid) => {}
             Some(node) => chosen.push(node.clone()),
             None => missing.push(name.as_str()),
         }
@@ -91,10 +104,6 @@ pub fn name(node: &Node) -> &str {
     &node.name
 }
 
-fn is_called(node: &Node, word: &str) -> bool {
-    *node.name == *word || node.uuid.to_string() == word
-}
-
 fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
     let in_group = |node: &&Node| group == "all" || node.rackbmcd.groups.iter().any(|g| g == group);
     let names: Vec<String> = known
@@ -103,6 +112,35 @@ fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
         .map(|node| name(node).to_owned())
         .collect();
     (!names.is_empty()).then_some(names)
+}
+
+/// Connections at the same time: more of them would be taken from others.
+const HANDFUL: usize = 8;
+
+/// Does something for each of many, a handful at a time; the answers in the order of the items.
+pub async fn each_of<I, T>(items: &[I], what: impl AsyncFn(&I) -> T) -> Vec<T> {
+    let next = Cell::new(0);
+    let answers = RefCell::new(Vec::from_iter(items.iter().map(|_| None)));
+    let worker = async || {
+        while let Some(item) = items.get(next.get()) {
+            let place = next.replace(next.get() + 1);
+            let answer = what(item).await;
+            answers.borrow_mut()[place] = Some(answer);
+        }
+    };
+    let executor = smol::LocalExecutor::new();
+    let workers: Vec<_> = (0..HANDFUL.min(items.len()))
+        .map(|_| executor.spawn(worker()))
+        .collect();
+    executor
+        .run(async {
+            for worker in workers {
+                worker.await;
+            }
+        })
+        .await;
+    drop(executor);
+    answers.into_inner().into_iter().flatten().collect()
 }
 
 /// Asks before the power of many nodes is changed.

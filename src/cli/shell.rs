@@ -3,11 +3,11 @@
 use super::App;
 use super::args::CommandLine;
 use super::exit::{Exit, Failure};
+use super::output;
 use super::select;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,7 +48,8 @@ pub fn completion(shell: Shell) -> Exit {
         }
         _ => {}
     }
-    write(script.as_bytes())
+    output::write(script.as_bytes());
+    Exit::Done
 }
 
 /// Prints the man page, or that of one verb.
@@ -66,7 +67,8 @@ pub fn man(verb: Option<&str>) -> Result<Exit, Failure> {
     clap_mangen::Man::new(command)
         .render(&mut page)
         .map_err(|e| Failure::Here(format!("the man page cannot be made: {e}")))?;
-    Ok(write(&page))
+    output::write(&page);
+    Ok(Exit::Done)
 }
 
 /// Writes the man page of the program and one of each verb into a directory: `rackbmc.1`, `rackbmc-soft.1` ...
@@ -77,13 +79,6 @@ pub fn pages(directory: &Path) -> Result<Exit, Failure> {
     clap_mangen::generate_to(CommandLine::command(), directory)
         .map(|()| Exit::Done)
         .map_err(|e| Failure::Here(format!("{}: {e}", directory.display())))
-}
-
-fn write(bytes: &[u8]) -> Exit {
-    match io::stdout().write_all(bytes) {
-        Ok(()) => Exit::Done,
-        Err(_) => Exit::Failed,
-    }
 }
 
 /// Prints the names of nodes and groups, for completion scripts: quickly, or nothing at all.

@@ -7,8 +7,9 @@ use super::args::{self, BatchShow, TaskShow, Tasks};
 use super::exit::{Exit, Failure};
 use super::follow::{exit_of, follow};
 use super::output::say;
-use super::output::{batch_cell, date_and_time, time_of_day, words};
-use super::power::{Waiting, conclude, conclude_batch, show_tasks, task_table};
+use super::output::{Out, batch_cell, words};
+use super::power::{Waiting, conclude, conclude_batch, task_table};
+use super::results;
 use super::select::{self, Unnamed};
 use crate::model::{Batch, Control, Power, Task, TaskState, Word, after_state};
 use comfy_table::Cell;
@@ -62,7 +63,7 @@ pub async fn control(app: &App, control: Control, args: args::Control) -> Result
         tasks = ending.tasks().to_vec();
         exits.extend(tasks.iter().map(|task| controlled_exit(control, task)));
     }
-    show_tasks(app, &tasks);
+    results::show(app, &tasks, Vec::new());
     Ok(Exit::worst(exits))
 }
 
@@ -141,7 +142,11 @@ fn is_missing(failure: &Failure) -> bool {
     matches!(failure, Failure::Refused(refusal) if refusal.status == 404)
 }
 
-async fn tasks_of(app: &App, batch: &Batch) -> Result<Vec<Task>, Failure> {
+/// The tasks of a batch.
+///
+/// # Errors
+/// As every request.
+pub async fn tasks_of(app: &App, batch: &Batch) -> Result<Vec<Task>, Failure> {
     let mut tasks = Vec::new();
     for id in batch.nodes.iter().filter_map(|node| node.task) {
         tasks.push(app.client.task(id).await?);
@@ -191,7 +196,7 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
                 }
                 (true, None) => format!("{} {}", task.operation, task.state),
             };
-            let at = date_and_time(task.requested_at);
+            let at = app.out.date_and_time(task.requested_at);
             (task.id.to_string(), format!("{} {} {text}", at, task.node))
         },
         |tasks| task_table(app, tasks),
@@ -218,15 +223,15 @@ pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
         app.out.format,
         super::args::Format::Text | super::args::Format::Wide
     ) {
-        app.out.data(&full(&task));
+        app.out.data(&full(&task, &app.out));
     } else {
-        show_tasks(app, std::slice::from_ref(&task));
+        results::show(app, std::slice::from_ref(&task), Vec::new());
     }
     Ok(if waited { exit_of(&task) } else { Exit::Done })
 }
 
 /// All that is known of a task, a line for each thing.
-pub fn full(task: &Task) -> String {
+pub fn full(task: &Task, out: &Out) -> String {
     let mut lines = Vec::new();
     let mut line = |head: &str, text: String| lines.push(format!("{head:<10} {text}"));
     line("task", task.id.to_string());
@@ -244,7 +249,7 @@ pub fn full(task: &Task) -> String {
         "asked",
         format!(
             "{} by {}",
-            date_and_time(task.requested_at),
+            out.date_and_time(task.requested_at),
             task.requested_by.name
         ),
     );
@@ -285,7 +290,7 @@ pub fn full(task: &Task) -> String {
             "sent",
             format!(
                 "{} {mark}{}: {answer}{code}{times}",
-                time_of_day(order.at),
+                out.time_of_day(order.at),
                 order.order
             ),
         );
@@ -298,7 +303,7 @@ pub fn full(task: &Task) -> String {
             "control",
             format!(
                 "{} {} by {}",
-                time_of_day(control.at),
+                out.time_of_day(control.at),
                 control.control,
                 control.by
             ),
@@ -335,7 +340,7 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
         }
         app.out.items(
             &batches,
-            |batch| (batch.id.to_string(), batch_line(batch)),
+            |batch| (batch.id.to_string(), batch_line(app, batch)),
             |batches| {
                 let mut table = app.out.table(&[
                     "ASKED",
@@ -348,7 +353,7 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
                 ]);
                 for batch in batches {
                     table.add_row([
-                        Cell::new(date_and_time(batch.requested_at)),
+                        Cell::new(app.out.date_and_time(batch.requested_at)),
                         Cell::new(&batch.operation),
                         batch_cell(&batch.state),
                         Cell::new(fold_nodes(batch)),
@@ -374,15 +379,15 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
         app.out.structured(&[&batch]);
         return Ok(Exit::Done);
     }
-    app.out.remark(&batch_line(&batch));
+    app.out.remark(&batch_line(app, &batch));
     let tasks = tasks_of(app, &batch).await?;
     conclude(app, tasks, Waiting::No).await.map(|_| Exit::Done)
 }
 
-fn batch_line(batch: &Batch) -> String {
+fn batch_line(app: &App, batch: &Batch) -> String {
     format!(
         "{} {} of {} by {}: {} ({})",
-        date_and_time(batch.requested_at),
+        app.out.date_and_time(batch.requested_at),
         batch.operation,
         fold_nodes(batch),
         batch.requested_by.name,
@@ -460,17 +465,21 @@ mod tests {
             may_resume: true,
             ..Task::default()
         };
-        insta::assert_snapshot!(full(&task), @r"
+        let out = Out {
+            person: false,
+            ..Out::of_a_person()
+        };
+        insta::assert_snapshot!(full(&task, &out), @r"
         task       0197a5c3-7d11-7b6e-8f3a-0123456789ab
         node       r1n03 (rack r1)
         operation  soft power off
         state      suspended
         phase      waiting for the machine to go down (step 3 of 4)
-        asked      2026-11-22 16:40:31 by ops
+        asked      2026-11-22T16:40:31Z by ops
         time       12 s gone, 9 min 48 s left
         power      power on at the start, not read last
-        sent       16:40:32 *soft power off: refused: busy (completion code 0xc0)
-        control    16:40:43 suspend by ops
+        sent       2026-11-22T16:40:32Z *soft power off: refused: busy (completion code 0xc0)
+        control    2026-11-22T16:40:43Z suspend by ops
         may        abort, resume
         ");
     }

@@ -10,14 +10,14 @@ use std::time::Duration;
 #[derive(Subcommand, Debug, Clone)]
 pub enum PowerVerb {
     /// Switch nodes on.
-    #[command(name = "on", alias = "On", alias = "up")]
+    #[command(name = "on", aliases = ["On", "up", "poweron", "start", "ForceOn", "wake"])]
     On(Press),
     /// Switch nodes off hard, or softly with --soft.
     #[command(name = "off", alias = "ForceOff", alias = "down")]
     Off(PressMaybeSoft),
     /// Ask the operating system to shut down, and wait until it is off.
-    #[command(name = "soft", visible_aliases = ["softoff", "shutdown"], aliases = ["soft-off", "GracefulShutdown", "soft power off", "acpi"])]
-    Soft(Press),
+    #[command(name = "soft", visible_aliases = ["softoff", "shutdown"], aliases = ["soft-off", "GracefulShutdown", "soft power off", "acpi", "poweroff", "halt"])]
+    Soft(PressSoft),
     /// Switch nodes off and on again, or softly with --soft.
     #[command(name = "reboot", aliases = ["rebooting", "restart"])]
     Reboot(PressMaybeSoft),
@@ -26,15 +26,15 @@ pub enum PowerVerb {
     Boot(PressBoot),
     /// The same as reboot --soft.
     #[command(name = "soft-reboot", hide = true, aliases = ["softreboot", "GracefulRestart", "soft rebooting"])]
-    SoftReboot(Press),
+    SoftReboot(PressSoft),
     /// Hard reset, once.
     #[command(name = "reset", alias = "ForceRestart")]
     Reset(Press),
     /// Power cycle by the BMC itself, once.
-    #[command(name = "cycle", alias = "PowerCycle")]
+    #[command(name = "cycle", aliases = ["PowerCycle", "powercycle", "FullPowerCycle"])]
     Cycle(Press),
     /// Diagnostic interrupt, once; then the machine is watched.
-    #[command(name = "nmi", visible_alias = "diag", aliases = ["Nmi", "inject nmi", "inject-nmi"])]
+    #[command(name = "nmi", visible_alias = "diag", aliases = ["Nmi", "inject nmi", "inject-nmi", "pulse"])]
     Nmi(Press),
 }
 
@@ -95,6 +95,9 @@ pub struct Press {
     /// Whether a machine that is off is switched on instead of reset.
     #[arg(skip)]
     pub on_if_off: bool,
+    /// What else may be done about an operating system that does not go down.
+    #[arg(skip)]
+    pub more: More,
     /// On what.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -113,12 +116,6 @@ pub struct Press {
     /// Do not ask, however many nodes it is.
     #[arg(short, long)]
     pub yes: bool,
-    /// Soft operations: press the button once more after so long.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub press_again_after: Option<Duration>,
-    /// Soft operations: switch off hard after so long. Never happens unless asked for.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub hard_after: Option<Duration>,
     /// What to do with nodes that another task has: fail and do nothing at all (the default), skip them, take them over.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_busy: Option<OnBusy>,
@@ -158,12 +155,41 @@ pub struct Until {
     pub timeout: Option<Duration>,
 }
 
-/// A power verb with a soft form.
+/// What may be done about an operating system that does not go down.
 #[derive(Args, Debug, Clone, Default)]
+pub struct More {
+    /// Press the button once more after so long.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub press_again_after: Option<Duration>,
+    /// Switch off hard after so long. Never happens unless asked for.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub hard_after: Option<Duration>,
+}
+
+/// A power verb that asks the operating system.
+#[derive(Args, Debug, Clone, Default)]
+pub struct PressSoft {
+    /// What more.
+    #[command(flatten)]
+    pub more: More,
+    /// How.
+    #[command(flatten)]
+    pub press: Press,
+}
+
+/// A power verb with a soft form; what belongs to that is refused without it.
+#[derive(Args, Debug, Clone, Default)]
+#[command(mut_args(|arg| match arg.get_id().as_str() {
+    "press_again_after" | "hard_after" => arg.requires("soft"),
+    _ => arg,
+}))]
 pub struct PressMaybeSoft {
     /// Ask the operating system instead of cutting the power.
     #[arg(long)]
     pub soft: bool,
+    /// What more.
+    #[command(flatten)]
+    pub more: More,
     /// How.
     #[command(flatten)]
     pub press: Press,
@@ -171,6 +197,10 @@ pub struct PressMaybeSoft {
 
 /// `boot`.
 #[derive(Args, Debug, Clone)]
+#[command(mut_args(|arg| match arg.get_id().as_str() {
+    "press_again_after" | "hard_after" => arg.requires("soft"),
+    _ => arg,
+}))]
 pub struct PressBoot {
     /// From this device, this once: by name (pxe, disk, cdrom, usb ...) or selector. It is set and read back directly
     /// before the machine starts; where that fails, nothing is switched.
@@ -185,6 +215,9 @@ pub struct PressBoot {
     /// Reset a machine that is on, instead of switching it off and on.
     #[arg(long, conflicts_with = "soft")]
     pub reset: bool,
+    /// What more.
+    #[command(flatten)]
+    pub more: More,
     /// How.
     #[command(flatten)]
     pub press: Press,
@@ -260,13 +293,19 @@ impl PowerVerb {
     pub fn operation(self) -> (Operation, Press) {
         match self {
             PowerVerb::On(press) => (Operation::PowerOn, press),
-            PowerVerb::Off(PressMaybeSoft { soft: false, press }) => (Operation::PowerOff, press),
-            PowerVerb::Soft(press) | PowerVerb::Off(PressMaybeSoft { press, .. }) => {
-                (Operation::SoftPowerOff, press)
+            PowerVerb::Off(PressMaybeSoft {
+                soft: false, press, ..
+            }) => (Operation::PowerOff, press),
+            PowerVerb::Soft(PressSoft { more, press })
+            | PowerVerb::Off(PressMaybeSoft { more, press, .. }) => {
+                (Operation::SoftPowerOff, Press { more, ..press })
             }
-            PowerVerb::Reboot(PressMaybeSoft { soft: false, press }) => (Operation::Reboot, press),
-            PowerVerb::SoftReboot(press) | PowerVerb::Reboot(PressMaybeSoft { press, .. }) => {
-                (Operation::SoftReboot, press)
+            PowerVerb::Reboot(PressMaybeSoft {
+                soft: false, press, ..
+            }) => (Operation::Reboot, press),
+            PowerVerb::SoftReboot(PressSoft { more, press })
+            | PowerVerb::Reboot(PressMaybeSoft { more, press, .. }) => {
+                (Operation::SoftReboot, Press { more, ..press })
             }
             PowerVerb::Boot(boot) => {
                 let operation = match (boot.soft, boot.reset) {
@@ -277,6 +316,7 @@ impl PowerVerb {
                 let press = Press {
                     boot: boot.from.map(|device| (device, boot.uefi)),
                     on_if_off: boot.reset,
+                    more: boot.more,
                     ..boot.press
                 };
                 (operation, press)

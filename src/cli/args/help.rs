@@ -1,0 +1,442 @@
+//! Help that helps: verbs in groups, three examples for each, and for a word that is no verb what was probably meant.
+
+use super::CommandLine;
+use super::verbs::{Entry, GROUPS};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Command, CommandFactory};
+use comfy_table::{ContentArrangement, Table, presets};
+use std::ffi::OsString;
+
+/// Words for things that we have under another name and that are no verbs themselves: what to look at.
+const MEANT: &[(&str, &[&str])] = &[
+    ("info", &["explain", "bmc info"]),
+    ("show", &["status", "explain"]),
+    ("ls", &["status"]),
+    ("nodes", &["status"]),
+    ("ps", &["tasks"]),
+    ("jobs", &["tasks"]),
+    ("kill", &["abort"]),
+    ("log", &["events", "history"]),
+    ("logs", &["events", "history"]),
+    ("top", &["watch"]),
+    ("ping", &["status --fresh", "explain"]),
+    ("sensor", &["chassis status"]),
+    ("sdr", &["chassis status"]),
+    ("fru", &["bmc info"]),
+    ("power-off", &["soft", "off"]),
+    ("stop", &["soft", "off"]),
+    ("unpause", &["release"]),
+    ("led", &["identify"]),
+];
+
+/// The command line as it is read and explained: options of every verb are shown by `rackbmc --help` alone.
+pub fn command() -> Command {
+    let mut command = CommandLine::command()
+        .disable_help_flag(true)
+        .arg(help_flag())
+        .mut_args(|arg| {
+            let global = arg.is_global_set() && arg.get_id() != "help";
+            arg.hide(global)
+        });
+    let text = all_verbs(&command);
+    for entry in entries() {
+        let (verb, _, examples) = entry;
+        let shown: Vec<String> = examples
+            .iter()
+            .map(|line| format!("  rackbmc {line}"))
+            .collect();
+        let text = format!("Examples:\n{}\n\n{POINTER}", shown.join("\n"));
+        command = command.mut_subcommand(verb, |sub| sub.after_help(text));
+    }
+    command.override_help(text)
+}
+
+/// As short as it can be for `-h` and `--help` alike.
+fn help_flag() -> Arg {
+    Arg::new("help")
+        .short('h')
+        .long("help")
+        .global(true)
+        .action(ArgAction::HelpShort)
+        .help("Print this help")
+}
+
+const POINTER: &str = "Options of every verb (-o, -b, -q, --rack, --socket ...): rackbmc --help";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done and read back; 1 some or all nodes failed; 2 usage; 3 daemon unreachable;
+4 not permitted; 5 the wait ran out, the task still runs; 6 aborted, cancelled or rolled back.";
+
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    GROUPS.iter().flat_map(|(_, entries)| entries.iter())
+}
+
+/// The help of the whole program.
+fn all_verbs(command: &Command) -> String {
+    let width = super::super::output::terminal_width()
+        .unwrap_or(80)
+        .clamp(40, 100);
+    let mut text = "The power of a rack's machines, through rackbmcd.\n\n\
+        Usage: rackbmc VERB [NODES] [OPTIONS]\n\n\
+        NODES are node sets: r1n03, r1n[01-16,20], @group, several of them, minus those of -x.\n\
+        Verbs that change something never mean \"all nodes\" unless --all says so.\n"
+        .to_owned();
+    for (heading, verbs) in GROUPS {
+        let rows = verbs
+            .iter()
+            .map(|(verb, text, _)| [format!("  {verb}"), (*text).to_owned()]);
+        text.push_str(&format!("\n{heading}\n{}\n", aligned(rows, width)));
+    }
+    let options = command
+        .get_arguments()
+        .filter(|arg| arg.is_global_set())
+        .map(|arg| {
+            let short = arg
+                .get_short()
+                .map_or("    ".to_owned(), |short| format!("-{short}, "));
+            let values = arg
+                .get_value_names()
+                .filter(|_| arg.get_action().takes_values());
+            let value = values
+                .and_then(|names| names.first())
+                .map_or(String::new(), |name| format!(" {name}"));
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            [
+                format!("  {short}--{}{value}", arg.get_long().unwrap_or_default()),
+                help,
+            ]
+        });
+    text.push_str(&format!(
+        "\nOptions of every verb\n{}\n",
+        aligned(options, width)
+    ));
+    text.push_str(&format!("\nOf a verb: rackbmc VERB --help\n{EXIT_CODES}\n"));
+    text
+}
+
+/// Two columns, the second one wrapped.
+fn aligned(rows: impl Iterator<Item = [String; 2]>, width: u16) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.force_no_tty();
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(width);
+    table.add_rows(rows);
+    if let Some(first) = table.column_mut(0) {
+        first.set_constraint(comfy_table::ColumnConstraint::Absolute(
+            comfy_table::Width::Fixed(27),
+        ));
+        first.set_padding((0, 1));
+    }
+    table.trim_fmt()
+}
+
+/// What `rackbmc` alone is answered with: the help, and no success.
+pub fn bare(command: &mut Command) -> clap::Error {
+    let help = command.render_help();
+    clap::Error::raw(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, help)
+}
+
+/// A mistake, where the first word is no verb with what was probably meant.
+pub fn explained(mistake: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
+    match mistake.kind() {
+        ErrorKind::InvalidSubcommand
+            if mistake
+                .context()
+                .any(|(_, value)| value.to_string() == first(words)) =>
+        {
+            let text = format!("{}\n\nAll verbs: rackbmc --help\n", no_verb(command, words));
+            clap::Error::raw(ErrorKind::InvalidSubcommand, text)
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            if first(words).is_empty() =>
+        {
+            clap::Error::raw(
+                ErrorKind::MissingSubcommand,
+                "a verb is missing\n\nAll verbs: rackbmc --help\n",
+            )
+        }
+        _ => mistake,
+    }
+}
+
+/// The first word that is no option.
+fn first(words: &[OsString]) -> String {
+    let plain = words.iter().skip(1).map(|word| word.to_string_lossy());
+    plain
+        .into_iter()
+        .find(|word| !word.starts_with('-'))
+        .unwrap_or_default()
+        .into_owned()
+}
+
+fn no_verb(command: &Command, words: &[OsString]) -> String {
+    let words: Vec<String> = words
+        .iter()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let Some(place) = words.iter().position(|word| !word.starts_with('-')) else {
+        return "a verb is missing".to_owned();
+    };
+    let word = &words[place];
+    let is_verb = |word: &String| command.find_subcommand(word).is_some();
+    if let Some(verb) = words.iter().skip(place + 1).find(|word| is_verb(word)) {
+        let others: Vec<&str> = words
+            .iter()
+            .filter(|word| *word != verb)
+            .map(String::as_str)
+            .collect();
+        return format!("the verb comes first: rackbmc {verb} {}", others.join(" "));
+    }
+    let tips = tips(command, word);
+    match tips.is_empty() {
+        true if word.contains(['[', '@']) || word.bytes().any(|byte| byte.is_ascii_digit()) => {
+            format!("'{word}' is no verb; the verb comes first: rackbmc status {word}")
+        }
+        true => format!("there is no verb '{word}'"),
+        false => {
+            let tips: Vec<String> = tips.iter().map(|tip| format!("'rackbmc {tip}'")).collect();
+            format!("there is no verb '{word}'; perhaps {}", tips.join(" or "))
+        }
+    }
+}
+
+/// At most two verbs that were probably meant, the best first. What changes something is named only where hardly a letter
+/// is wrong.
+fn tips(command: &Command, word: &str) -> Vec<String> {
+    let typed = word.to_ascii_lowercase();
+    if let Some((_, meant)) = MEANT.iter().find(|(theirs, _)| *theirs == typed) {
+        return meant.iter().map(|tip| (*tip).to_owned()).collect();
+    }
+    let harmless: Vec<&str> = GROUPS
+        .iter()
+        .filter(|(heading, _)| *heading == "Look")
+        .flat_map(|(_, verbs)| verbs.iter().map(|(verb, ..)| *verb))
+        .collect();
+    let mut near: Vec<(usize, &str)> = Vec::new();
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let name = verb.get_name();
+        let far = verb
+            .get_visible_aliases()
+            .chain([name])
+            .map(|word| strsim::osa_distance(&typed, word))
+            .min();
+        let far = far.unwrap_or(usize::MAX);
+        let begins = typed.len() >= 2 && name.starts_with(typed.as_str());
+        let close = match (harmless.contains(&name), typed.len()) {
+            (true, letters) => far <= (letters / 3).max(1),
+            (false, 4..) => far <= 1,
+            (false, _) => false,
+        };
+        if begins || close {
+            near.push((far, name));
+        }
+    }
+    near.sort();
+    near.into_iter()
+        .take(2)
+        .map(|(_, name)| name.to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn read(line: &str) -> Result<CommandLine, clap::Error> {
+        CommandLine::read(line.split(' ').map(OsString::from))
+    }
+
+    fn said(line: &str) -> String {
+        let mistake = read(line).expect_err(line);
+        mistake
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    #[test]
+    fn every_verb_is_in_one_group_and_its_examples_can_be_typed() {
+        let command = CommandLine::command();
+        let visible: BTreeSet<&str> = command
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+            .map(Command::get_name)
+            .collect();
+        let grouped: Vec<&str> = entries().map(|(verb, ..)| *verb).collect();
+        assert_eq!(grouped.len(), visible.len());
+        assert_eq!(visible, grouped.iter().copied().collect());
+        for (verb, text, examples) in entries() {
+            assert!(text.len() <= 50, "{verb}: {text}");
+            for example in examples {
+                assert!(example.starts_with(verb), "{example}");
+                let line = format!("rackbmc {}", example.replace("'new fans'", "fans"));
+                assert!(read(&line).is_ok(), "{line}: {}", read(&line).unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_verb_leads_to_what_was_meant_and_never_lightly_to_power() {
+        for (line, answer) in [
+            ("rackbmc config", "error: there is no verb 'config'"),
+            (
+                "rackbmc r1n01 off",
+                "error: the verb comes first: rackbmc off r1n01",
+            ),
+            (
+                "rackbmc r1n[01-04] soft --no-wait",
+                "error: the verb comes first: rackbmc soft r1n[01-04] --no-wait",
+            ),
+            (
+                "rackbmc r1n01",
+                "error: 'r1n01' is no verb; the verb comes first: rackbmc status r1n01",
+            ),
+            (
+                "rackbmc statsu",
+                "error: there is no verb 'statsu'; perhaps 'rackbmc status'",
+            ),
+            (
+                "rackbmc rebot n1",
+                "error: there is no verb 'rebot'; perhaps 'rackbmc reboot'",
+            ),
+            (
+                "rackbmc info n1",
+                "error: there is no verb 'info'; perhaps 'rackbmc explain' or 'rackbmc bmc info'",
+            ),
+            (
+                "rackbmc power-off n1",
+                "error: there is no verb 'power-off'; perhaps 'rackbmc soft' or 'rackbmc off'",
+            ),
+            ("rackbmc foo", "error: there is no verb 'foo'"),
+            ("rackbmc -q", "error: a verb is missing"),
+        ] {
+            assert_eq!(said(line), answer, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_verbs_help_is_its_own_and_short() {
+        let mut command = command();
+        command.build();
+        for (verb, ..) in entries() {
+            let sub = command.find_subcommand_mut(verb).expect("grouped");
+            let help = sub.render_help().to_string();
+            assert!(!help.contains("--socket <"), "{verb}: {help}");
+            assert!(
+                help.contains("Examples:") && help.contains(POINTER),
+                "{verb}: {help}"
+            );
+            let long = ["sim", "boot", "soft", "off", "reboot"].contains(verb);
+            assert!(
+                help.lines().count() <= if long { 64 } else { 52 },
+                "{verb}: {help}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_option_is_taken_only_where_it_holds() {
+        assert!(read("rackbmc soft n1 --hard-after 5m").is_ok());
+        assert!(read("rackbmc off n1 --soft --hard-after 5m").is_ok());
+        for line in [
+            "rackbmc off n1 --hard-after 5m",
+            "rackbmc on n1 --hard-after 5m",
+            "rackbmc reset n1 --press-again-after 5m",
+            "rackbmc boot n1 --hard-after 5m",
+        ] {
+            assert_eq!(read(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_the_program() {
+        insta::assert_snapshot!(command().render_help().to_string(), @r#"
+        The power of a rack's machines, through rackbmcd.
+
+        Usage: rackbmc VERB [NODES] [OPTIONS]
+
+        NODES are node sets: r1n03, r1n[01-16,20], @group, several of them, minus those of -x.
+        Verbs that change something never mean "all nodes" unless --all says so.
+
+        Look
+          status                    power states, and how old each reading is
+          watch                     the rack full screen, as it changes
+          events                    what happens, as it happens
+          explain                   all that is known of a BMC, and why
+          history                   what happened to nodes, newest first
+          check                     for Nagios: one line, its own exit codes
+          wait                      until nodes are on, or off; does nothing about it
+
+        Power
+          on                        switch on
+          off                       switch off hard; softly with --soft
+          soft                      ask the operating system to shut down
+          reboot                    off and on again; softly with --soft
+          boot                      start, from another device with --from
+          reset                     hard reset, once
+          cycle                     power cycle by the BMC, once
+          nmi                       diagnostic interrupt, once; then watch
+
+        Tasks
+          tasks                     those that run, and the last that ended
+          task                      one in full: what was sent, what may be done
+          batch                     batches, or one with all its nodes
+          abort                     stop now, leave the machine as it is
+          cancel                    withdraw what has not been sent yet
+          rollback                  stop, and bring the power state back
+          suspend                   hold still; no patience runs out
+          resume                    go on, after a look at the machine
+
+        The rack
+          pause                     the big red button: nothing new, all suspended
+          release                   end the pause
+          maintenance               mark nodes as being worked on
+          retry                     forget failed log-ins, try again
+          audit                     who changed what
+
+        BMCs
+          bmc                       who they are; restart them; accept another one
+          chassis                   faults, identify light, restore policy
+          sel                       their event logs
+          power-use                 watts now
+          identify                  blink the light
+          bootdev                   what nodes boot from next
+          raw                       one IPMI command in bytes (experts)
+
+        Try it, and tools
+          demo                      a simulated rack and the real daemon
+          sim                       simulated BMCs for any IPMI client
+          completion                completion for bash, zsh or fish
+          man                       the man page
+          node-show                 a node, as `ironic` showed it
+          node-show-states          its states, as `ironic` showed them
+          node-set-power-state      its power, as `ironic` set it
+
+        Options of every verb
+              --socket PATH         The daemon's socket
+              --rack RACK           Which rack's daemon, where this host has several:
+                                    the one whose socket is /run/rackbmcd/RACK.sock
+              --url URL             Reach the daemon over TCP instead, at
+                                    http://HOST:PORT (https://HOST:PORT in a build with
+                                    TLS)
+              --auth-file FILE      A file with user:password for --url (or put them
+                                    into RACKBMC_AUTH)
+              --cacert FILE         A file of those who vouch for an https:// daemon
+                                    (PEM); the system's authorities where not given
+          -o, --output FORMAT       How answers are written: text, wide (a table with
+                                    all there is), json, yaml, name
+          -b, --fold                Put nodes with the same answer into one line
+          -q, --quiet               No progress on stderr
+          -h, --help                Print this help
+
+        Of a verb: rackbmc VERB --help
+        Exit codes: 0 done and read back; 1 some or all nodes failed; 2 usage; 3 daemon unreachable;
+        4 not permitted; 5 the wait ran out, the task still runs; 6 aborted, cancelled or rolled back.
+        "#);
+    }
+}

@@ -1,0 +1,234 @@
+//! `check`: a plug-in for Nagios and Icinga: one line, performance data, and an exit code of its own.
+
+use super::App;
+use super::args::{Check, OnOff};
+use super::exit::Exit;
+use super::output;
+use super::select::{self, Unnamed};
+use super::status::{held, ours};
+use crate::model::{Node, PowerState, Word};
+use std::time::Duration;
+
+/// The four answers of a Nagios plug-in; they are not the exit codes of the other verbs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Nagios {
+    /// All is well.
+    Ok = 0,
+    /// Somebody should look.
+    Warning = 1,
+    /// Something is broken.
+    Critical = 2,
+    /// The check itself could not be made.
+    Unknown = 3,
+}
+
+/// The check: its verdict, and the line to print.
+pub async fn check(app: &App, args: &Check) -> (Nagios, String) {
+    let late = async {
+        smol::Timer::after(args.timeout).await;
+        let text = format!("no answer within {} s", args.timeout.as_secs());
+        (Nagios::Critical, format!("RACKBMC CRITICAL - {text}"))
+    };
+    smol::future::or(look(app, args), late).await
+}
+
+async fn look(app: &App, args: &Check) -> (Nagios, String) {
+    let nodes = match select::nodes(&app.client, &args.nodes, Unnamed::All).await {
+        Ok(nodes) => nodes,
+        Err(failure) if failure.exit() == Exit::Unreachable => {
+            return (Nagios::Critical, format!("RACKBMC CRITICAL - {failure}"));
+        }
+        Err(failure) => return (Nagios::Unknown, format!("RACKBMC UNKNOWN - {failure}")),
+    };
+    let health = app.client.health().await.unwrap_or_default();
+    let paused = health.pause.as_ref().map(|hold| {
+        format!(
+            "the rack is paused by {}: {}",
+            hold.by,
+            hold.reason.as_deref().unwrap_or("no reason given")
+        )
+    });
+    judge(&nodes, args, paused, health.store_trouble)
+}
+
+fn judge(
+    nodes: &[Node],
+    args: &Check,
+    paused: Option<String>,
+    store: Option<String>,
+) -> (Nagios, String) {
+    let mut verdict = Nagios::Ok;
+    let mut words: Vec<String> = Vec::new();
+    let mut find = |how: Nagios, text: String| {
+        verdict = verdict.max(how);
+        words.push(text);
+    };
+    if let Some(trouble) = store {
+        find(
+            Nagios::Critical,
+            format!("the journal cannot be written: {trouble}"),
+        );
+    }
+    if let Some(paused) = paused {
+        find(Nagios::Warning, paused);
+    }
+    let expected = args.expect.map(|state| match state {
+        OnOff::On => PowerState::On,
+        OnOff::Off => PowerState::Off,
+    });
+    // Grouped by what is wrong with them, so that one line stays readable.
+    let mut wrong: std::collections::BTreeMap<(std::cmp::Reverse<Nagios>, String), Vec<&str>> =
+        std::collections::BTreeMap::new();
+    // Unknown (U, as Nagios has it) as long as one was never read.
+    let mut oldest = Some(Duration::ZERO);
+    for node in nodes {
+        let ours = ours(node);
+        let reading_age = ours.reading.as_ref().map(|reading| reading.age);
+        oldest = oldest.zip(reading_age).map(|(oldest, age)| oldest.max(age));
+        let old = reading_age.is_none_or(|age| age > args.max_age);
+        let fault = ours
+            .fault
+            .as_deref()
+            .or(ours.bmc.trouble.as_ref().map(Word::as_str));
+        let found = if held(node).is_some() {
+            Some((Nagios::Warning, "in maintenance".to_owned()))
+        } else if let Some(fault) = fault {
+            Some((Nagios::Critical, fault.to_owned()))
+        } else if node.power_state == PowerState::Error {
+            let read = ours.reading.as_ref();
+            let read = read.map(|reading| format!(", read as {}", reading.power_state));
+            Some((
+                Nagios::Critical,
+                format!("error{}", read.unwrap_or_default()),
+            ))
+        } else if old {
+            Some((Nagios::Warning, "reading too old".to_owned()))
+        } else if expected.is_some_and(|expected| expected != node.power_state) {
+            Some((Nagios::Critical, node.power_state.to_string()))
+        } else {
+            None
+        };
+        if let Some((how, what)) = found {
+            let group = wrong.entry((std::cmp::Reverse(how), what)).or_default();
+            group.push(select::name(node));
+        }
+    }
+    for ((how, what), names) in wrong {
+        find(how.0, format!("{} {what}", crate::nodeset::fold(names)));
+    }
+    let count = |wanted| {
+        let as_wanted = nodes.iter().filter(|node| node.power_state == wanted);
+        as_wanted.count()
+    };
+    let busy = nodes
+        .iter()
+        .filter(|node| ours(node).task.is_some())
+        .count();
+    if words.is_empty() {
+        words.push(format!(
+            "{}, {} on",
+            output::nodes(nodes.len()),
+            count(PowerState::On)
+        ));
+    }
+    let word = match verdict {
+        Nagios::Ok => "OK",
+        Nagios::Warning => "WARNING",
+        Nagios::Critical => "CRITICAL",
+        Nagios::Unknown => "UNKNOWN",
+    };
+    let line = format!(
+        "RACKBMC {word} - {} | nodes={} on={} off={} error={} unknown={} tasks={busy} oldest={}",
+        words.join("; ").replace(['|', '\n'], " "),
+        nodes.len(),
+        count(PowerState::On),
+        count(PowerState::Off),
+        count(PowerState::Error),
+        count(PowerState::Unknown),
+        oldest.map_or("U".to_owned(), |age| format!("{:.0}s", age.as_secs_f64())),
+    );
+    (verdict, line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Nodes;
+    use crate::model::{Hold, NodeDetail, Power, PowerReading};
+    use crate::time::WallTime;
+
+    use PowerState::{Error, Off, On, Unknown};
+
+    fn node(name: &str, power_state: PowerState, age: f64) -> Node {
+        Node {
+            name: name.into(),
+            power_state,
+            rackbmcd: NodeDetail {
+                reading: Some(PowerReading {
+                    power_state: Power::On.into(),
+                    at: WallTime::default(),
+                    age: Duration::from_secs_f64(age),
+                }),
+                ..NodeDetail::default()
+            },
+            ..Node::default()
+        }
+    }
+
+    fn wish() -> Check {
+        Check {
+            nodes: Nodes::default(),
+            expect: Some(OnOff::On),
+            max_age: Duration::from_secs(300),
+            timeout: Duration::from_secs(8),
+        }
+    }
+
+    #[test]
+    fn a_check_says_ok_in_one_line_with_figures() {
+        let nodes = [node("r1n01", On, 3.0), node("r1n02", On, 12.0)];
+        let (verdict, line) = judge(&nodes, &wish(), None, None);
+        assert_eq!(verdict as i32, 0);
+        insta::assert_snapshot!(line, @"RACKBMC OK - 2 nodes, 2 on | nodes=2 on=2 off=0 error=0 unknown=0 tasks=0 oldest=12s");
+    }
+
+    #[test]
+    fn a_check_names_the_worst_first_and_folds_names() {
+        let mut held = node("r1n05", Off, 3.0);
+        held.rackbmcd.maintenance = Some(Hold::default());
+        let nodes = [
+            node("r1n01", Off, 3.0),
+            node("r1n02", Off, 3.0),
+            node("r1n03", Error, 3.0),
+            node("r1n04", On, 900.0),
+            held,
+        ];
+        let (verdict, line) = judge(
+            &nodes,
+            &wish(),
+            Some("the rack is paused by ops: power work".into()),
+            None,
+        );
+        assert_eq!(verdict as i32, 2);
+        insta::assert_snapshot!(line, @"RACKBMC CRITICAL - the rack is paused by ops: power work; r1n03 error, read as power on; r1n[01-02] power off; r1n05 in maintenance; r1n04 reading too old | nodes=5 on=1 off=3 error=1 unknown=0 tasks=0 oldest=900s");
+    }
+
+    #[test]
+    fn a_node_that_is_not_read_any_more_is_no_ok() {
+        let (verdict, _) = judge(&[node("n", On, 301.0)], &wish(), None, None);
+        assert_eq!(verdict, Nagios::Warning);
+        let mut never = node("n", Unknown, 0.0);
+        never.rackbmcd.reading = None;
+        let (verdict, line) = judge(&[never, node("m", On, 1.0)], &wish(), None, None);
+        assert_eq!(verdict, Nagios::Warning);
+        assert!(line.ends_with("oldest=U"), "{line}");
+        let (verdict, line) = judge(
+            &[node("n", On, 1.0)],
+            &wish(),
+            None,
+            Some("disk | full".into()),
+        );
+        assert_eq!(verdict, Nagios::Critical);
+        assert_eq!(line.matches('|').count(), 1, "{line}");
+    }
+}
