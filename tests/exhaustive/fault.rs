@@ -2,6 +2,7 @@
 
 use crate::world::{millis, secs};
 use rackbmcd::api::ironic::target::PowerTarget;
+use rackbmcd::model::TakeOver;
 use rackbmcd::power::{Control, Operation};
 use rackbmcd::sim::Mishap;
 use std::fmt;
@@ -38,6 +39,8 @@ pub enum Act {
     Word(PowerTarget),
     /// A second request.
     Ask(Operation),
+    /// A second request, which takes the node over.
+    TakeOver(Operation, TakeOver),
     /// The task is aborted, and a moment later something else is asked for.
     AbortThen(Operation),
 }
@@ -66,12 +69,15 @@ impl Act {
             Control::Cancel,
             Control::Rollback,
             Control::Suspend,
+            Control::Resume,
         ];
         let levels = [Operation::PowerOn, Operation::PowerOff];
         let mut acts = vec![Act::Kill, Act::Stop, Act::Reload];
         acts.extend(controls.map(Act::Use));
         acts.extend(words.map(Act::Word));
         acts.extend(levels.map(Act::Ask));
+        acts.extend(levels.map(|level| Act::TakeOver(level, TakeOver::Running)));
+        acts.push(Act::TakeOver(Operation::PowerOff, TakeOver::Suspended));
         acts.extend(levels.map(Act::AbortThen));
         acts
     }
@@ -138,6 +144,10 @@ impl fmt::Display for Act {
             Act::Use(control) => write!(f, "{control}"),
             Act::Word(word) => write!(f, "'{}'", word.name()),
             Act::Ask(operation) => write!(f, "{operation} too"),
+            Act::TakeOver(operation, TakeOver::Running) => write!(f, "{operation} instead"),
+            Act::TakeOver(operation, TakeOver::Suspended) => {
+                write!(f, "{operation} instead, whatever stands still")
+            }
             Act::AbortThen(operation) => write!(f, "abort and {operation}"),
         }
     }

@@ -10,13 +10,15 @@
 //! WALK_STORY='soft power off from on / datagram 7 lost' ...        that story alone
 //! ```
 //!
-//! `scene` says what is told, `fault` what can go wrong, `story` how it is told and judged, `table` what an abort does.
+//! `scene` says what is told, `fault` what can go wrong, `story` how it is told and judged, `table` what an abort
+//! does, `taken` what a request does that takes the node over.
 
 mod fault;
 mod found;
 mod scene;
 mod story;
 mod table;
+mod taken;
 #[path = "../watch/mod.rs"]
 mod watch;
 #[path = "../world/mod.rs"]

@@ -1,9 +1,10 @@
 //! What is told without any fault: one operation, on one machine that does as such machines do.
 
-use crate::watch::Watched;
-use crate::world::{World, millis, secs};
+use crate::watch::{Asked, Watched};
+use crate::world::{World, millis, secs, who};
 use rackbmcd::model::PowerOptions;
 use rackbmcd::power::{Control, OnSoftTimeout, Operation};
+use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
 use std::fmt;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub enum Turn {
     AskedTwice,
     /// The system hangs, and hard is allowed after a while.
     Escalates,
+    /// Another machine is being switched on, and has the rack's only place.
+    Crowded,
     /// Somebody uses a control while it is under way.
     Used(Control),
 }
@@ -50,6 +53,7 @@ impl Scene {
                 add(Turn::Used(Control::Rollback));
                 add(Turn::Used(Control::Suspend));
                 add(Turn::TooSlow);
+                add(Turn::Crowded);
                 if on {
                     add(Turn::Cold);
                 }
@@ -64,7 +68,7 @@ impl Scene {
 
     /// The world in which it is told, up to the request.
     pub fn open(self) -> Result<Watched, String> {
-        let mut world = World::new(7, 1);
+        let mut world = World::new(7, 2);
         world.crash();
         world.nodes[0].nmi_min_interval = secs(10);
         world.link(
@@ -89,11 +93,18 @@ impl Scene {
                 ignored: 1,
                 after: secs(4),
             },
-            Turn::Plain | Turn::Cold | Turn::Used(_) => OsMood::ObeysAfter(secs(6)),
+            Turn::Plain | Turn::Cold | Turn::Crowded | Turn::Used(_) => OsMood::ObeysAfter(secs(6)),
         };
         if self.turn == Turn::TooSlow {
             mood.on_delay = secs(20);
             mood.off_delay = secs(20);
+        }
+        if self.turn == Turn::Crowded {
+            world.settings.max_transitions = 1;
+            world.bmc("n02").order_by_somebody(ChassisOrder::Off, now);
+            world.mood("n02").on_delay = secs(8);
+        } else {
+            world.nodes.truncate(1);
         }
         world.log = Some(Vec::new());
         world.start();
@@ -101,6 +112,16 @@ impl Scene {
         watched.watch.most_sessions = Some(2);
         if self.turn != Turn::Cold {
             watched.run(secs(4))?;
+        }
+        if self.turn == Turn::Crowded {
+            let call = Call::Start {
+                node: "n02".to_owned(),
+                operation: Operation::PowerOn,
+                options: PowerOptions::default(),
+                who: who(),
+            };
+            watched.ask(call, Asked::Other);
+            watched.run(millis(500))?;
         }
         Ok(watched)
     }
@@ -115,7 +136,7 @@ impl Scene {
                 options.hard_after = Some(secs(12));
                 options.on_soft_timeout = Some(OnSoftTimeout::HardPowerOff);
             }
-            Turn::Plain | Turn::Cold | Turn::Used(_) => {}
+            Turn::Plain | Turn::Cold | Turn::Crowded | Turn::Used(_) => {}
         }
         options
     }
@@ -124,7 +145,12 @@ impl Scene {
     pub fn control(self) -> Option<(Duration, Control)> {
         match self.turn {
             Turn::Used(control) => Some((millis(1_200), control)),
-            Turn::Plain | Turn::Cold | Turn::TooSlow | Turn::AskedTwice | Turn::Escalates => None,
+            Turn::Plain
+            | Turn::Cold
+            | Turn::Crowded
+            | Turn::TooSlow
+            | Turn::AskedTwice
+            | Turn::Escalates => None,
         }
     }
 
@@ -142,6 +168,7 @@ impl fmt::Display for Scene {
             Turn::Plain => Ok(()),
             Turn::Cold => f.write_str(", just started"),
             Turn::TooSlow => f.write_str(", too slow"),
+            Turn::Crowded => f.write_str(", beside another power-on"),
             Turn::AskedTwice => f.write_str(", asked twice"),
             Turn::Escalates => f.write_str(", turning hard"),
             Turn::Used(control) => write!(f, ", with {control}"),

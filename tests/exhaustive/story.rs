@@ -193,6 +193,7 @@ impl Story {
             Act::Use(control) => self.control(control)?,
             Act::Word(word) => self.abort(Some(word))?,
             Act::Ask(operation) => self.ask(operation),
+            Act::TakeOver(operation, from) => self.take_over(operation, from)?,
             Act::AbortThen(operation) => {
                 self.abort(None)?;
                 let at = self.watched.world.now + millis(300);
@@ -230,7 +231,9 @@ impl Story {
 
     /// The task that has the node.
     pub fn task(&self) -> Option<TaskId> {
-        self.watched.watch.active.first().copied()
+        let watch = &self.watched.watch;
+        let mut active = watch.active.iter();
+        active.find(|id| watch.tasks[*id].node == 0).copied()
     }
 
     /// Waits for an answer, as long as a person would; `None` where the daemon was killed meanwhile.
@@ -277,7 +280,9 @@ impl Story {
         }
         watch.judge_machines(world)?;
         let hard = world.executed("n01", ChassisOrder::Off);
-        if self.scene.on && !self.scene.may_turn_hard() && watch.tasks.len() == 1 && hard > 0 {
+        let tasks = watch.tasks.values().filter(|seen| seen.node == 0);
+        let alone = tasks.count() == 1;
+        if self.scene.on && !self.scene.may_turn_hard() && alone && hard > 0 {
             return Err("it was switched off hard, and nobody had asked for that".to_owned());
         }
         watch.all_is_durable()?;

@@ -9,7 +9,9 @@
     reason = "each teller of stories uses its part of the watch"
 )]
 
+mod hard;
 mod machines;
+mod taken;
 mod time;
 mod truth;
 mod watched;
@@ -45,6 +47,10 @@ pub struct Identity {
     pub batch: Option<BatchId>,
     #[serde(deserialize_with = "stored")]
     pub operation: Operation,
+    #[serde(default)]
+    pub took_over: Option<TaskId>,
+    #[serde(default)]
+    pub taken_over_by: Option<TaskId>,
 }
 
 /// An operation by its name in the journal: `soft_power_off`.
@@ -87,6 +93,8 @@ pub struct Seen {
     /// An accepted abort, cancel or suspension: from this place in the list of datagrams on nothing may leave.
     quiet: Option<(usize, Control)>,
     lefts: Vec<usize>,
+    /// The task that took its node over.
+    taken_over_by: Option<TaskId>,
     /// When it ended.
     ended_at: Option<Instant>,
     /// The state of the machine on which its success rests, for as long as nothing else is asked for.
@@ -194,8 +202,9 @@ impl Watch {
         let record: Record = serde_json::from_slice(value).map_err(|error| error.to_string())?;
         let id = record.identity.id;
         let sequence = Sequence::restore(record.sequence.into(), now);
-        for sent in sequence.sent() {
+        for (place, sent) in sequence.sent().iter().enumerate() {
             if sent.order.changes_power() && !self.issued.contains_key(&sent.id) {
+                hard::is_allowed(&sequence, place).map_err(|why| format!("{id}: {why}"))?;
                 let issued = Issued {
                     task: id,
                     order: sent.order.clone(),
@@ -227,6 +236,7 @@ impl Watch {
             durable_resuming: false,
             quiet: None,
             lefts: Vec::new(),
+            taken_over_by: None,
             ended_at: None,
             rests_on: None,
         });
@@ -240,6 +250,8 @@ impl Watch {
         seen.state = sequence.state();
         let begun = before == State::Queued && seen.state == State::Running;
         let batch = seen.batch;
+        seen.is_taken_over(record.identity.taken_over_by, world.left.len())
+            .map_err(|why| format!("{id} {why}"))?;
         if seen.state.is_end() {
             self.active.remove(&id);
         } else {
@@ -254,6 +266,7 @@ impl Watch {
                 return Err(format!("{id} began too soon after another of its batch"));
             }
         }
+        self.took_over(id, record.identity.took_over)?;
         if !before.is_end() && self.tasks[&id].state.is_end() {
             self.ended(id, &sequence, now, world)?;
         }
@@ -466,6 +479,7 @@ impl Watch {
                 seen.crashes += 1;
             }
             (seen.state, seen.resuming) = (durable, seen.durable_resuming);
+            seen.forget_taking_over();
             let Some(state) = there.get(id) else {
                 return Err(format!("{id} was durable and is gone"));
             };

@@ -41,15 +41,23 @@ impl Watch {
         Ok(())
     }
 
-    /// A hard off waits for no place: only a pause, a maintenance or its own batch keeps it back.
+    /// Only what switches on waits for a place: nothing else is kept back but by a pause, a maintenance or its own batch, and
+    /// no task waits to begin.
     pub(super) fn nothing_queues(&self, now: Instant) -> Result<(), String> {
         for id in &self.active {
             let seen = &self.tasks[id];
             let waits = seen.state == State::Queued || seen.gated;
             let held = self.paused.is_some() || seen.batch.is_some() || seen.crashes > 0;
-            let off = seen.operation == Operation::PowerOff && seen.state != State::RollingBack;
-            if waits && off && !held && seen.durable.is_some() && now - seen.since > millis(500) {
-                return Err(format!("{id} is to switch off hard, and waits"));
+            let needs_none = match seen.operation {
+                Operation::PowerOff => seen.state != State::RollingBack,
+                _ => seen.state == State::Queued,
+            };
+            let long = seen.durable.is_some() && now - seen.since > millis(500);
+            if waits && needs_none && !held && long {
+                return Err(format!(
+                    "{id} ({}) needs no place, and waits",
+                    seen.operation
+                ));
             }
         }
         Ok(())
