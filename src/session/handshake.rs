@@ -99,6 +99,14 @@ pub(super) struct Earlier {
     pub(super) copies: Copies,
 }
 
+impl Earlier {
+    /// Whether this answers its Open Session Request: the number is ours, and so is the tag, or there is none (OpenBMC).
+    pub(super) fn asked(&self, accepted: &open_session::Accepted) -> bool {
+        self.console_id == accepted.console_id
+            && (accepted.tag == 0 || self.copies.has(accepted.tag))
+    }
+}
+
 /// What came of a cipher suite.
 pub(super) enum Verdict {
     /// Open Session was refused.

@@ -182,8 +182,11 @@ impl Handshake {
         accepted: open_session::Accepted,
         ctx: &mut Context<'_>,
     ) -> Progress {
-        let is = |earlier: &super::handshake::Earlier| earlier.console_id == accepted.console_id;
-        let Some(place) = self.earlier.iter().position(is) else {
+        let Some(place) = self
+            .earlier
+            .iter()
+            .position(|earlier| earlier.asked(&accepted))
+        else {
             return self.dropped(Dropped::OtherSession, ctx);
         };
         let sent_at = self.earlier[place].copies.sent_at(accepted.tag);
@@ -203,7 +206,10 @@ impl Handshake {
             console_id: earlier.console_id,
         };
         self.copies = earlier.copies;
-        self.handle_accepted(accepted, ctx)
+        if !self.is_ours_for_sure(accepted.tag, accepted.console_id) {
+            return self.dropped(Dropped::OtherSession, ctx);
+        }
+        self.accept(accepted, ctx)
     }
 
     /// Any refusal moves on to the next suite: BMCs say "no resources" or "invalid role" and mean the suite.
@@ -313,12 +319,21 @@ impl Handshake {
         accepted: open_session::Accepted,
         ctx: &mut Context<'_>,
     ) -> Progress {
-        let Step::Open { suite, console_id } = self.step else {
-            return self.dropped(Dropped::Stale, ctx);
-        };
         if !self.is_ours_for_sure(accepted.tag, accepted.console_id) {
             return self.take_late(accepted, ctx);
         }
+        self.accept(accepted, ctx)
+    }
+
+    /// The answer to the Open Session Request of this log-in.
+    fn accept(
+        mut self: Box<Self>,
+        accepted: open_session::Accepted,
+        ctx: &mut Context<'_>,
+    ) -> Progress {
+        let Step::Open { suite, console_id } = self.step else {
+            return self.dropped(Dropped::Stale, ctx);
+        };
         self.heard_copy(accepted.tag, ctx);
         if accepted.bmc_id == 0 {
             ctx.memory.ledger.refused();

@@ -273,8 +273,9 @@ fn a_lost_open_session_response_costs_one_copy_with_the_same_id() {
     assert!(matches!(world.events()[..], [Event::Opened(_)]));
 }
 
-#[test]
-fn a_late_answer_to_an_open_session_that_was_left_for_another_suite_s_is_taken() {
+/// A log-in whose first suite was not answered and was left for the next one; the answer to it comes now, with its tag
+/// changed by `tag`.
+fn answered_late(tag: impl FnOnce(u8) -> u8) -> World {
     let mut world = World::new();
     let mut settings = world.session.settings().clone();
     settings.suites = vec![SuiteId(0), SuiteId(17)];
@@ -295,23 +296,36 @@ fn a_late_answer_to_an_open_session_that_was_left_for_another_suite_s_is_taken()
     world.refusal = None;
     let first = world.opens[0];
     world.console_id = first.console_id;
-    let body = {
-        let body = crate::ipmi::session20::Header::outside(PayloadType::OpenSessionResponse);
-        crate::ipmi::rmcp::encode(
-            crate::ipmi::rmcp::Class::Ipmi,
-            &body.encode(&accept(&first)),
-        )
-    };
+    let mut answer = accept(&first);
+    answer[0] = tag(answer[0]);
+    let body = crate::ipmi::session20::Header::outside(PayloadType::OpenSessionResponse);
+    let datagram = crate::ipmi::rmcp::encode(crate::ipmi::rmcp::Class::Ipmi, &body.encode(&answer));
     let now = world.now;
     world
         .session
-        .handle_late_datagram(&body, now, &mut world.entropy);
-    world.serve();
-    let events = world.events();
-    assert!(
-        matches!(&events[..], [.., Event::Opened(opened)] if opened.suite() == Some(SuiteId(0))),
-        "{events:?}"
-    );
+        .handle_late_datagram(&datagram, now, &mut world.entropy);
+    world
+}
+
+#[test]
+fn a_late_answer_to_an_open_session_that_was_left_for_another_suite_s_is_taken() {
+    for tag in [|tag| tag, |_| 0] {
+        let mut world = answered_late(tag);
+        world.serve();
+        let events = world.events();
+        assert!(
+            matches!(&events[..], [.., Event::Opened(opened)] if opened.suite() == Some(SuiteId(0))),
+            "{events:?}"
+        );
+    }
+}
+
+#[test]
+fn a_late_answer_with_a_tag_that_was_never_sent_is_dropped() {
+    let world = answered_late(|tag| tag ^ 0x80);
+    let statistics = world.session.statistics();
+    assert_eq!(statistics.dropped[&Dropped::OtherSession], 1);
+    assert!(matches!(world.session.state(), State::Opening { .. }));
 }
 
 #[test]
