@@ -10,7 +10,9 @@ use rackbmcd::ipmi::command::{
     reserve_sel, send_message, set_power_restore_policy, set_session_privilege,
     set_system_boot_options, warm_reset,
 };
-use rackbmcd::ipmi::{DecodeError, Wire};
+use rackbmcd::ipmi::rakp::{Rakp2, Rakp4};
+use rackbmcd::ipmi::rmcp::Asf;
+use rackbmcd::ipmi::{DecodeError, Wire, open_session};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
@@ -194,4 +196,82 @@ fn no_command_is_left_out() {
         .collect();
     let walked: BTreeSet<String> = rows().iter().map(|row| row.command.to_owned()).collect();
     assert_eq!(walked, files);
+}
+
+/// What answers the messages of session set-up and the ping, laid out by hand (tables 13-10, 13-12, 13-14, 13-6).
+fn set_up() -> Vec<Row> {
+    const OPENED: [u8; 36] = [
+        5, 0, 4, 0, 0xA4, 0xA3, 0xA2, 0xA0, 0x44, 0x33, 0x22, 0x11, //
+        0, 0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 8, 4, 0, 0, 0, 2, 0, 0, 8, 1, 0, 0, 0,
+    ];
+    const RAKP_2: [u8; 40] = [
+        5, 0, 0, 0, 0xA4, 0xA3, 0xA2, 0xA0, //
+        1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, //
+        2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    ];
+    const RAKP_4: [u8; 8] = [5, 0, 0, 0, 0xA4, 0xA3, 0xA2, 0xA0];
+    const PONG: [u8; 24] = [
+        0, 0, 0x11, 0xBE, 0x40, 9, 0, 0x10, 0, 0, 0x11, 0xBE, 0, 0, 0, 0, 0x81, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    fn shown<T: Debug>(decoded: Result<T, DecodeError>) -> Result<String, DecodeError> {
+        decoded.map(|value| format!("{value:?}"))
+    }
+    let row = |command, shortest, whole, open_ended, decode| Row {
+        command,
+        shortest,
+        whole,
+        open_ended,
+        decode,
+    };
+    vec![
+        row("Open Session Response", 36, &OPENED, false, |bytes| {
+            shown(open_session::Response::decode(bytes))
+        }),
+        // The code follows, whose length is the algorithm's.
+        row("RAKP 2", 40, &RAKP_2, true, |bytes| {
+            shown(Rakp2::decode(bytes))
+        }),
+        row("RAKP 4", 8, &RAKP_4, true, |bytes| {
+            shown(Rakp4::decode(bytes))
+        }),
+        // The rest of it is reserved.
+        row("presence pong", 17, &PONG, false, |bytes| {
+            shown(Asf::decode(bytes))
+        }),
+    ]
+}
+
+#[test]
+fn answers_of_the_set_up_are_taken_when_they_are_longer_and_refused_when_they_are_cut() {
+    for row in set_up() {
+        let expected = (row.decode)(row.whole).expect(row.command);
+        for length in 0..row.whole.len() {
+            let value = (row.decode)(&row.whole[..length]);
+            // A tag alone is a refusal without a status: BMCs send such.
+            let taken = value.is_ok_and(|text| !text.starts_with("Refused"));
+            assert_eq!(taken, length >= row.shortest, "{}: {length}", row.command);
+        }
+        for extra in [&[0][..], &[0xFF; 9], &[0xA5; 40]] {
+            let longer = (row.decode)(&[row.whole, extra].concat());
+            let value = longer.unwrap_or_else(|error| panic!("{}: {error}", row.command));
+            assert!(row.open_ended || value == expected, "{}", row.command);
+        }
+    }
+}
+
+#[test]
+fn no_message_of_the_set_up_is_left_out() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ipmi");
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            let text = std::fs::read_to_string(path).expect("text");
+            let values = text.split("impl Wire for ").skip(1);
+            found.extend(values.filter_map(|rest| Some(rest.split(' ').next()?.to_owned())));
+        }
+    }
+    // Ours: Request, RAKP 1 and 3. The others are the rows above.
+    let expected = ["Rakp1", "Rakp2", "Rakp3", "Rakp4", "Request", "Response"];
+    assert_eq!(found, expected.map(str::to_owned).into());
 }

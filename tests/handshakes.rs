@@ -6,6 +6,7 @@ mod console;
 use console::{Fate, Kind, Way, World, login, users};
 use rackbmcd::ipmi::PrivilegeLevel;
 use rackbmcd::session::OpenError;
+use rackbmcd::session::secret::BmcKey;
 use rackbmcd::sim::{BmcSettings, Counters, Mood, Privilege};
 use std::time::Duration;
 
@@ -156,5 +157,39 @@ fn a_refused_rakp_3_after_two_valid_rakp_2_is_a_restart_and_never_a_failed_log_i
                 assert!(matches!(error, OpenError::Stalled { .. }), "{told}");
             }
         }
+    }
+}
+
+#[test]
+fn a_wrong_bmc_key_is_told_as_that_and_not_as_a_wrong_password() {
+    let key = |bytes: &[u8]| BmcKey::new(bytes.to_vec()).expect("short");
+    for (bmc_has, configured, said) in [
+        (
+            Some(b"theirs".to_vec()),
+            None,
+            "the BMC says that it has one, and none is configured",
+        ),
+        (
+            None,
+            Some(key(b"ours")),
+            "one is configured, and the BMC says that it has none",
+        ),
+        (
+            Some(b"theirs".to_vec()),
+            Some(key(b"ours")),
+            "the one configured is not the BMC's",
+        ),
+    ] {
+        let settings = BmcSettings {
+            users: users(),
+            bmc_key: bmc_has,
+            ..BmcSettings::default()
+        };
+        let mut login = login();
+        login.bmc_key = configured;
+        let mut world = World::new(settings, Mood::default(), login);
+        let error = world.open().expect_err("another key");
+        assert!(matches!(error, OpenError::WrongKey { .. }), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
     }
 }

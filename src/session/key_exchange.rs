@@ -257,3 +257,41 @@ impl Rakp2Verified {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipmi::SuiteId;
+
+    #[test]
+    fn a_longer_rakp_4_value_is_taken_by_its_beginning_and_a_shorter_or_another_one_is_not() {
+        for id in [3, 8, 17] {
+            let transcript = Transcript {
+                suite: SuiteId(id).suite().expect("a standard suite"),
+                quirks: Quirks::NONE,
+                console_id: 5,
+                bmc_id: 6,
+                console_random: [1; 16],
+                bmc_random: [2; 16],
+                guid: [3; 16],
+                role: 0x14,
+                name: b"admin".to_vec(),
+            };
+            let password = Password::new(*b"secret").expect("short");
+            let key = user_key(transcript.suite, transcript.quirks, &password);
+            let code = transcript.rakp2_code(&key);
+            let Ok(verified) = transcript.verify_rakp2(&code, &password) else {
+                panic!("its own code");
+            };
+            let value = verified.check_value(&verified.session_integrity_key(None));
+            let is_right = |value: &[u8]| verified.is_rakp4(value, None);
+            assert!(is_right(&value));
+            assert!(is_right(&[&value[..], &[9; 8]].concat()), "not cut");
+            assert!(!is_right(&value[..value.len() - 1]));
+            assert!(!is_right(&[]));
+            let mut other = value.clone();
+            other[0] ^= 1;
+            assert!(!is_right(&other));
+        }
+    }
+}
