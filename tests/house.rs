@@ -134,6 +134,127 @@ fn pointers_are_seen_where_they_stand() {
     );
 }
 
+#[test]
+fn every_line_of_the_protocol_names_a_test_that_is_there() {
+    let tests = tests_of_the_source();
+    let mut complaints = Vec::new();
+    let rows = rows_with(&read("docs/protocol.md"), "tested in");
+    assert!(rows.len() > 80, "{} rows", rows.len());
+    for (line, row, named) in rows {
+        let found: Vec<_> = named
+            .split([',', ';'])
+            .flat_map(|part| references(part.trim()))
+            .collect();
+        let is_missing = row.get(1).is_some_and(|what| what.starts_with("no:"));
+        if found.is_empty() && !is_missing {
+            complaints.push(format!("{line}: no test is named for '{}'", row[0]));
+        }
+        let lost = found
+            .iter()
+            .filter(|reference| !is_there(reference, &tests));
+        complaints.extend(lost.map(|reference| format!("{line}: there is no test {reference:?}")));
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// What a document says of where something is tested.
+#[derive(Debug)]
+enum Reference {
+    /// A file or folder with tests.
+    Place(String),
+    /// One test, by its name.
+    Test(String),
+    /// A stage of `tests/run`.
+    Stage(String),
+    /// Nothing can be otherwise.
+    Construction,
+}
+
+/// Words that stand for places.
+const PLACES: [(&str, &str); 7] = [
+    ("known answers", "src/session/tests/known_answers.rs"),
+    ("matrix", "tests/interop/matrix.py"),
+    ("quirks", "tests/quirks.rs"),
+    ("fuzz", "tests/fuzz_corpus.rs"),
+    ("storm", "tests/storm"),
+    ("chaos", "tests/interop/chaos.py"),
+    ("qemu", "tests/interop/qemu.py"),
+];
+
+fn references(part: &str) -> Vec<Reference> {
+    if part.starts_with("by construction") {
+        return vec![Reference::Construction];
+    }
+    let word = PLACES.iter().find(|(word, _)| part.starts_with(word));
+    let mut found: Vec<_> = word
+        .map(|(_, place)| Reference::Place((*place).to_owned()))
+        .into_iter()
+        .collect();
+    for quoted in part.split('`').skip(1).step_by(2) {
+        match quoted.strip_prefix("tests/run ") {
+            Some(stage) => found.push(Reference::Stage(stage.to_owned())),
+            None if quoted.ends_with(".rs") || quoted.contains('/') => {
+                found.push(Reference::Place(quoted.to_owned()));
+            }
+            None if quoted.matches('_').count() > 2 => {
+                found.push(Reference::Test(quoted.to_owned()));
+            }
+            None => {}
+        }
+    }
+    found
+}
+
+fn is_there(reference: &Reference, tests: &BTreeSet<String>) -> bool {
+    match reference {
+        Reference::Place(place) => ["", "tests/", "src/", "src/session/tests/"]
+            .iter()
+            .map(|folder| root().join(folder).join(place))
+            .any(|path| {
+                path.is_dir()
+                    || fs::read_to_string(path)
+                        .is_ok_and(|text| text.contains("#[test]") || text.contains("def "))
+            }),
+        Reference::Test(name) => tests.contains(name),
+        Reference::Stage(name) => read("tests/run").contains(&format!("stage_{name}()")),
+        Reference::Construction => true,
+    }
+}
+
+/// The names of all tests.
+fn tests_of_the_source() -> BTreeSet<String> {
+    let names = |text: &str| -> Vec<String> {
+        let after = text.split("#[test]").skip(1);
+        after
+            .filter_map(|rest| Some(rest.split_once("fn ")?.1.split('(').next()?.to_owned()))
+            .collect()
+    };
+    sources().iter().flat_map(|(_, text)| names(text)).collect()
+}
+
+/// Each row of each table that has a column of this name: its line, its cells and that cell.
+fn rows_with(text: &str, column: &str) -> Vec<(usize, Vec<String>, String)> {
+    let cells = |line: &str| -> Vec<String> {
+        let line = line.trim().trim_start_matches('|').trim_end_matches('|');
+        line.split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let (mut rows, mut place) = (Vec::new(), None);
+    let mut before = "";
+    for (number, line) in text.lines().enumerate() {
+        if line.starts_with("| ---") {
+            place = cells(before).iter().position(|cell| cell == column);
+        } else if !line.starts_with('|') {
+            place = None;
+        } else if let Some(place) = place {
+            let row = cells(line);
+            let cell = row.get(place).cloned().unwrap_or_default();
+            rows.push((number + 1, row, cell));
+        }
+        before = line;
+    }
+    rows
+}
+
 /// The numbers of the list in the section "Rules".
 fn rules_of(design: &str) -> BTreeSet<u32> {
     let rules = design
