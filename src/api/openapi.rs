@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document, made from the table of endpoints and the table of shapes. A test holds both together, another
 //! holds the shapes to what is really answered.
 
+mod refusals;
 pub(super) mod schemas;
 #[cfg(test)]
 mod tests;
@@ -112,10 +113,11 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
         success["description"] = meaning.into();
         responses.insert(status.to_string(), success);
     }
-    responses.insert(
-        "default".into(),
-        json!({ "description": "refused", "content": { "application/json": { "schema": reference(refusal) } } }),
-    );
+    let refused = |meaning: &str| json!({ "description": meaning, "content": { "application/json": { "schema": reference(refusal) } } });
+    for (status, meaning) in refusals::refusals(route, endpoint) {
+        responses.insert(status.to_string(), refused(meaning));
+    }
+    responses.insert("default".into(), refused("refused"));
     let mut operation = json!({
         "summary": endpoint.summary,
         "operationId": operation_id(route, endpoint),

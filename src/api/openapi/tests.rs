@@ -268,3 +268,65 @@ fn the_document_in_docs_is_this_one() {
         "docs/openapi.json is old: rackbmcd's GET /v1/openapi.json?pretty is the new one"
     );
 }
+
+/// Whatever the rack refuses, an endpoint that may be told so has its status in the document.
+#[test]
+fn every_refusal_of_the_rack_has_its_status_in_the_document() {
+    use crate::api::fault::Fault;
+    use crate::bmc::vocabulary::Delivery;
+    use crate::rack::call::Refused;
+    let text = String::new;
+    let refusals = [
+        Refused::NoSuchNode(text()),
+        Refused::Invalid(text()),
+        Refused::Store(text()),
+        Refused::NotRead(text()),
+        Refused::Unremembered(text()),
+        Refused::Withdrawn {
+            task: None,
+            why: text(),
+        },
+        Refused::Stopping,
+        Refused::Crowded(text()),
+        Refused::NotAsAsked {
+            node: text(),
+            what: text(),
+            text: text(),
+        },
+        Refused::Unanswered {
+            node: text(),
+            what: text(),
+            trouble: crate::model::Trouble::Silent,
+            text: text(),
+            delivery: Delivery::Unknown,
+        },
+    ];
+    let document = document();
+    for path in [
+        "/v1/nodes/{ident}/states/power",
+        "/v1/nodes/{ident}/identify",
+    ] {
+        for refused in refusals.clone() {
+            let route = ROUTES.iter().find(|route| route.path == path).expect(path);
+            let fault = Fault::from(refused.clone()).fit(route.surface);
+            let verb = route.endpoints[0].verb_key();
+            let status = fault.status.as_u16().to_string();
+            let named = &document["paths"][path][&verb]["responses"][&status];
+            assert!(named.is_object(), "{path}: {refused:?}");
+        }
+    }
+    // The disk may hang under whatever makes a task.
+    for (path, verb) in [
+        ("/v1/tasks", "post"),
+        ("/v1/batches", "post"),
+        ("/v1/nodes/{ident}/states/power", "put"),
+    ] {
+        let responses = &document["paths"][path][verb]["responses"];
+        assert!(
+            responses["504"]["description"]
+                .as_str()
+                .expect(path)
+                .contains("withdrawn")
+        );
+    }
+}

@@ -346,12 +346,12 @@ fn fits_the_document(method: &http::Method, path: &str, response: &Response) {
     let verb = method.as_str().to_ascii_lowercase();
     let operation = &document["paths"][found.route.path][&verb];
     let status = response.status.as_u16().to_string();
-    let Some(described) = operation["responses"]
-        .get(&status)
-        .or(operation["responses"].get("default"))
-    else {
+    if operation.is_null() {
         return;
-    };
+    }
+    let described = operation["responses"].get(&status);
+    let described =
+        described.unwrap_or_else(|| panic!("{method} {path}: {status} is undocumented"));
     let Some(media_type) = response.media_type else {
         assert!(
             described.get("content").is_none(),

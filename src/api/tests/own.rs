@@ -746,6 +746,14 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
         (Refused::Invalid(text()), 400, "bad_request"),
         (Refused::Store(text()), 503, "store"),
         (Refused::Unremembered(text()), 503, "unremembered"),
+        (
+            Refused::Withdrawn {
+                task: Some(id),
+                why: text(),
+            },
+            504,
+            "store",
+        ),
         (Refused::Stopping, 503, "stopping"),
         (
             Refused::Bmc {
@@ -760,7 +768,7 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
         (Refused::Crowded(text()), 503, "crowded"),
     ] {
         let said = refused.clone();
-        let exchange = request("GET /v1/tasks").send_to(move |_| Err(said.clone()));
+        let exchange = request("POST /v1/nodes/r1n01/identify").send_to(move |_| Err(said.clone()));
         assert_eq!(exchange.status(), status, "{refused:?}");
         assert_eq!(exchange.json()["error"]["kind"], kind, "{refused:?}");
         assert!(ErrorKind::from_word(kind).is_some());
