@@ -102,6 +102,32 @@ fn the_interval_of_nmis_is_not_the_calendars() {
     assert!(again.is_ok(), "ten minutes have passed: {again:?}");
 }
 
+/// While the daemon was away, too: the machine's own clock went on.
+#[test]
+fn the_interval_of_nmis_is_not_the_calendars_over_a_crash() {
+    for by in [100 * DAY, 3600, -100 * DAY] {
+        let mut world = World::new(44, 1);
+        world.boot = Some(uuid::Uuid::from_u128(1));
+        world.crash();
+        world.nodes[0].nmi_min_interval = secs(600);
+        world.start();
+        world.run_for(secs(20));
+        let asked = world.now;
+        let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
+        world.run_task(task, secs(300));
+        world.crash();
+        world.set_calendar(by);
+        world.run_for(secs(5));
+        world.start();
+        world.run_until(asked + secs(590), |_| false);
+        let again = world.put_power("n01", "inject nmi", PowerOptions::default());
+        assert!(again.is_err(), "set by {by} s: too soon");
+        world.run_until(asked + secs(602), |_| false);
+        let again = world.put_power("n01", "inject nmi", PowerOptions::default());
+        assert!(again.is_ok(), "set by {by} s: {again:?}");
+    }
+}
+
 #[test]
 fn nothing_is_forgotten_because_the_calendar_was_set() {
     let mut world = World::new(43, 1);

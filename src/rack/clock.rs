@@ -21,6 +21,9 @@ pub(super) struct Moment {
 struct Calendar {
     stretches: [Stretch; STRETCHES],
     count: usize,
+    /// The last sign of life before, where it was in this boot: what the calendar said, and how long that was before this
+    /// life.
+    last_sign: Option<(WallTime, Duration)>,
 }
 
 /// A time in which the calendar was not set.
@@ -98,6 +101,7 @@ impl Calendar {
         Calendar {
             stretches: [Stretch { from, wall }; STRETCHES],
             count: 1,
+            last_sign: None,
         }
     }
 
@@ -122,7 +126,13 @@ impl Calendar {
             until = stretch.from;
         }
         let first = stretches[0];
-        (now - first.from) + first.wall.since(stamp)
+        let before = first.wall.since(stamp);
+        let before = match self.last_sign {
+            Some((wall, ago)) if stamp <= wall => ago + wall.since(stamp),
+            Some((_, ago)) => before.min(ago),
+            None => before,
+        };
+        (now - first.from) + before
     }
 }
 
@@ -136,6 +146,17 @@ impl Clock {
             life,
             boot,
         }
+    }
+
+    /// The last sign of an earlier life: up to it what was stamped before this life is as old as the machine's own clock
+    /// says, which goes on over lives as long as the machine does.
+    pub(super) fn follow(&mut self, last: Option<Alive>) {
+        let of_this_boot = last.filter(|last| self.boot.is_some() && last.boot == self.boot);
+        let born = self.calendar.stretches[0].from.since_start();
+        self.calendar.last_sign = of_this_boot.and_then(|last| {
+            let stamp = last.stamp?;
+            Some((last.wall, born.saturating_sub(stamp.at)))
+        });
     }
 
     /// The calendar says `wall`. Gives what it was set by, forward and back, where that is worth a word.
@@ -226,6 +247,39 @@ mod tests {
         assert_eq!(at.age(wall(100 * day + 45)), secs(5));
         assert_eq!(at.age(before), secs(50 + day));
         assert_eq!(at.age(wall(90_000 * day)), secs(50), "not of this life");
+    }
+
+    #[test]
+    fn what_an_earlier_life_of_this_boot_stamped_is_as_old_as_the_machines_clock_says() {
+        let day = 86_400;
+        let boot = Some(Uuid::from_u128(1));
+        let alive = |boot| Alive {
+            wall: wall(100 * day),
+            stamp: Some(Stamp {
+                life: 1,
+                at: now(0).since_start(),
+            }),
+            boot,
+        };
+        // The calendar was set 50 days forward while nobody lived, which was a minute.
+        let born = |last| {
+            let mut clock = Clock::new(wall(150 * day), now(60), 2, boot);
+            clock.follow(Some(last));
+            clock.moment(now(70))
+        };
+        let at = born(alive(boot));
+        assert_eq!(at.age(wall(100 * day - 20)), secs(90));
+        assert_eq!(at.age(wall(100 * day)), secs(70));
+        assert_eq!(at.age(wall(100 * day + 3)), secs(70), "after the last sign");
+        assert_eq!(at.age(wall(150 * day + 4)), secs(6), "of this life");
+        for other in [None, Some(Uuid::from_u128(2))] {
+            let at = born(alive(other));
+            assert_eq!(
+                at.age(wall(100 * day)),
+                secs(50 * day + 10),
+                "only the calendar knows"
+            );
+        }
     }
 
     #[test]

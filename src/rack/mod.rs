@@ -154,6 +154,7 @@ impl Rack {
         let mut shelf = Shelf::sort(remembered);
         let without_entry = shelf.seal_unreadable(&nodes, &mut rack.ledger);
         let last_heard = shelf.last_sign_of_life();
+        rack.clock.follow(shelf.alive);
         let at = rack.at(now);
         for settings in nodes {
             let memory = shelf.nodes.remove(&settings.uuid);
@@ -164,7 +165,7 @@ impl Rack {
         }
         rack.take_up(shelf, &without_entry, behind, at);
         if let Some(last_heard) = last_heard {
-            let ago = wall.since(last_heard).saturating_sub(ledger::HEARTBEAT);
+            let ago = at.age(last_heard).saturating_sub(ledger::HEARTBEAT);
             let nodes = rack.inventory.iter_mut();
             nodes.for_each(|node| node.bmc.inherit_session(ago, now));
         }

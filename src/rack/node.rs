@@ -122,7 +122,7 @@ impl Labels {
 impl Node {
     pub(super) fn new(settings: NodeSettings, rack: &str, memory: Memory, at: Moment) -> Self {
         let now = at.now;
-        let nmi_at = memory.last_nmi.map(|last| now.before(at.wall.since(last)));
+        let nmi_at = memory.last_nmi.map(|last| now.before(at.age(last)));
         let bmc = Bmc::new(bmc_settings(&settings), memory.knowledge.clone(), now);
         Node {
             labels: Labels::new(&settings, rack),

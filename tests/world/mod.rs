@@ -97,6 +97,8 @@ pub struct World {
     pub log: Option<Vec<(Instant, Logged)>>,
     seed: u64,
     pub lives: u64,
+    /// The boot of the machine, where it says so: lives of one boot have one clock.
+    pub boot: Option<Uuid>,
     /// What the calendar says while the world's own time is zero.
     calendar: WallTime,
     /// So many transactions are missing from the disk when the daemon starts next.
@@ -145,6 +147,7 @@ impl World {
             log: None,
             seed,
             lives: 0,
+            boot: None,
             calendar: WallTime::from_unix_micros(1_790_000_000_000_000),
             behind: 0,
         };
@@ -168,7 +171,7 @@ impl World {
         let birth = Birth {
             wall: self.wall(),
             now: self.now,
-            boot: None,
+            boot: self.boot,
             behind: self.behind,
         };
         let rack = Rack::new(settings, nodes, remembered, birth, entropy);
