@@ -147,6 +147,30 @@ fn a_real_disk_that_hangs_is_said_and_nothing_happens_that_was_refused() {
     assert_eq!(bed.count("n01", ChassisOrder::Off), 0);
 }
 
+/// Whatever becomes of it, the log says that the disk failed.
+#[test]
+fn a_real_sync_that_fails_once_is_said() {
+    let mut bed = Bed::of_hanging_systems();
+    let command = shimmed(&bed);
+    bed.start_by(command);
+    for _ in 0..3 {
+        set(&bed, "fail", 1);
+        let body = r#"{"reason":"x"}"#;
+        let (status, said) = json(bed.request("POST", "/v1/pause", body));
+        assert!(status == 200 || status == 503, "{said}");
+        bed.wait_for("it is well", |bed| {
+            json(bed.request("GET", "/healthz", "")).1["status"] != "failing"
+        });
+    }
+    assert!(!bed.path("fail").exists(), "a sync has failed");
+    let log = bed.log();
+    let mended = log.contains("a second one made durable what was written");
+    assert!(
+        mended || log.contains("the journal cannot be written"),
+        "{log}"
+    );
+}
+
 #[test]
 fn look_ups_of_users_that_hang_slow_nobody_else() {
     let mut bed = Bed::of_hanging_systems();

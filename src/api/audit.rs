@@ -2,9 +2,13 @@
 //!
 //! Each record has a number, one more than that of the one before, and that one's SHA-256. Driven by `rackbmc audit
 //! verify` with what the daemon serves, and by `rackbmcd --verify-audit` with what is on the disk.
+//!
+//! The daemon removes the oldest records of a trail that is too long. A later record then has the [`Seal`] on them: the
+//! number and the hash of the last one that was removed, which the first that is left was written after. A beginning
+//! that is missing without such a seal was cut off by somebody else.
 
 use crate::model::AuditHead;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -13,6 +17,20 @@ use std::fmt;
 struct Link {
     number: u64,
     before: String,
+    #[serde(default)]
+    sealed: Option<Seal>,
+}
+
+/// What is remembered of records that were removed because the trail was too long.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Seal {
+    /// The number of the last one that was removed.
+    pub number: u64,
+    /// Its hash.
+    pub hash: String,
+    /// How much was found to be wrong with all those that ever were removed, when they were.
+    #[serde(default)]
+    pub breaches: u64,
 }
 
 /// How the trail was found not to be what was written.
@@ -54,6 +72,27 @@ pub enum Breach {
         /// Its number.
         number: u64,
     },
+    /// The record of which somebody wrote the hash down was removed with the oldest: it cannot be compared.
+    KnownRemoved {
+        /// Its number.
+        number: u64,
+        /// The last that was removed.
+        removed: u64,
+    },
+    /// Records are there that were removed.
+    Returned {
+        /// The first.
+        from: u64,
+        /// The last that was removed.
+        removed: u64,
+    },
+    /// Records that were removed were not whole when they were.
+    RemovedBroken {
+        /// The last that was removed.
+        removed: u64,
+        /// How much was wrong.
+        breaches: u64,
+    },
 }
 
 impl fmt::Display for Breach {
@@ -83,6 +122,20 @@ impl fmt::Display for Breach {
                 f,
                 "record {number} has not the hash that was written down: it, or one before it, was changed"
             ),
+            Breach::KnownRemoved { number, removed } => write!(
+                f,
+                "record {number}, whose hash was written down, cannot be compared: the daemon has removed the oldest \
+                 records, up to {removed}; write down a newer hash"
+            ),
+            Breach::Returned { from, removed } => write!(
+                f,
+                "records {from} to {removed} are there, though the daemon had removed them"
+            ),
+            Breach::RemovedBroken { removed, breaches } => write!(
+                f,
+                "among the records up to {removed}, which the daemon removed as the oldest, some were missing or \
+                 changed (places: {breaches}); its log told them when it did"
+            ),
         }
     }
 }
@@ -91,6 +144,12 @@ impl fmt::Display for Breach {
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     at: AuditHead,
+    /// Whether a record was looked at, or what comes before the first is known.
+    begun: bool,
+    /// What the first record says of the one before it, where it is not the first of all.
+    start: Option<AuditHead>,
+    /// The newest seal.
+    sealed: Option<Seal>,
     /// What somebody wrote down of the trail at another time.
     known: Option<AuditHead>,
     met_known: bool,
@@ -107,15 +166,49 @@ impl Chain {
         }
     }
 
-    /// The number of the last record that was looked at.
-    pub fn number(&self) -> u64 {
-        self.at.number
+    /// A check of records that follow those under a seal.
+    pub fn behind(seal: &Seal) -> Self {
+        Chain {
+            at: AuditHead {
+                number: seal.number,
+                hash: seal.hash.clone(),
+            },
+            begun: true,
+            ..Chain::default()
+        }
+    }
+
+    /// The last record that was removed, where the oldest were.
+    pub fn removed(&self) -> u64 {
+        self.sealed.as_ref().map_or(0, |seal| seal.number)
+    }
+
+    /// The last record that was looked at, and what was found to be wrong up to it.
+    pub fn so_far(mut self) -> (AuditHead, Vec<Breach>) {
+        if let Some(start) = &self.start {
+            let found = start.number + 1;
+            self.breaches.insert(0, Breach::Cut { from: 1, found });
+        }
+        (self.at, self.breaches)
     }
 
     /// Looks at the next record.
     pub fn follow(&mut self, text: &str) {
+        let link = serde_json::from_str::<Link>(text);
+        if let Ok(first) = &link
+            && !std::mem::replace(&mut self.begun, true)
+            && first.number > self.at.number + 1
+        {
+            let start = AuditHead {
+                number: first.number - 1,
+                hash: first.before.clone(),
+            };
+            self.at = start.clone();
+            self.start = Some(start);
+            self.compare();
+        }
         let next = self.at.number + 1;
-        let Ok(link) = serde_json::from_str::<Link>(text) else {
+        let Ok(link) = link else {
             self.breaches.push(Breach::Unreadable { number: next });
             self.at = AuditHead {
                 number: next,
@@ -139,7 +232,32 @@ impl Chain {
             number: link.number.max(next),
             hash: hash(text.as_bytes()),
         };
+        self.sealed = link.sealed.or(self.sealed.take());
         self.compare();
+    }
+
+    /// Whether what is missing at the beginning is what the daemon removed.
+    fn judge_start(&mut self) {
+        let removed = self.removed();
+        let missing = self.start.as_ref().map_or(0, |start| start.number);
+        let breach = match missing.cmp(&removed) {
+            std::cmp::Ordering::Less => Breach::Returned {
+                from: missing + 1,
+                removed,
+            },
+            std::cmp::Ordering::Greater => Breach::Cut {
+                from: removed + 1,
+                found: missing + 1,
+            },
+            std::cmp::Ordering::Equal => {
+                let hash = |at: &AuditHead| Some(&at.hash) == self.sealed.as_ref().map(|s| &s.hash);
+                if self.start.as_ref().is_none_or(hash) {
+                    return;
+                }
+                Breach::Changed { number: missing }
+            }
+        };
+        self.breaches.insert(0, breach);
     }
 
     fn compare(&mut self) {
@@ -160,6 +278,13 @@ impl Chain {
     /// The end of the records: what is wrong with them, given what was remembered apart from them as the newest.
     pub fn finish(mut self, head: &AuditHead) -> Vec<Breach> {
         let last = self.at.number;
+        self.judge_start();
+        if let Some(seal) = self.sealed.as_ref().filter(|seal| seal.breaches > 0) {
+            self.breaches.push(Breach::RemovedBroken {
+                removed: seal.number,
+                breaches: seal.breaches,
+            });
+        }
         match last.cmp(&head.number) {
             std::cmp::Ordering::Less => self.breaches.push(Breach::Truncated {
                 last,
@@ -184,7 +309,29 @@ impl Chain {
                 head: known.number,
             });
         }
+        let removed = self.removed();
+        if let Some(known) = &self.known
+            && known.number > 0
+            && known.number < removed
+        {
+            self.breaches.push(Breach::KnownRemoved {
+                number: known.number,
+                removed,
+            });
+        }
         self.breaches
+    }
+}
+
+/// How much there is of a trail that is whole, in words.
+pub fn extent(head: &AuditHead, removed: u64) -> String {
+    match removed {
+        0 => format!("{} records", head.number),
+        _ => format!(
+            "records {} to {}, those before were removed by the daemon",
+            removed + 1,
+            head.number
+        ),
     }
 }
 
@@ -272,6 +419,76 @@ mod tests {
         assert_eq!(breaches(&records[..3], &head), [end]);
         let all = Breach::Truncated { last: 0, head: 5 };
         assert_eq!(breaches(&[], &head), [all]);
+    }
+
+    /// A trail of `count` records, of which the newest seals the first `removed`, and those are gone.
+    fn pruned(removed: u64, count: u64) -> (Vec<String>, AuditHead) {
+        let (mut records, _) = trail(count - 1);
+        let before = hash(records[count as usize - 2].as_bytes());
+        let last = hash(records[removed as usize - 1].as_bytes());
+        let seal = format!(
+            r#"{{"number":{count},"user":"rackbmcd","sealed":{{"number":{removed},"hash":"{last}"}},"before":"{before}"}}"#
+        );
+        let number = count;
+        let head = AuditHead {
+            number,
+            hash: hash(seal.as_bytes()),
+        };
+        records.push(seal);
+        (records.split_off(removed as usize), head)
+    }
+
+    #[test]
+    fn a_beginning_that_was_removed_under_a_seal_is_no_breach_and_one_that_was_cut_off_is() {
+        let (records, head) = pruned(3, 8);
+        assert_eq!(breaches(&records, &head), []);
+        let cut = Breach::Cut { from: 4, found: 6 };
+        assert_eq!(breaches(&records[2..], &head), [cut]);
+        let mut edited = records.clone();
+        edited[0] = edited[0].replace("alice", "bob");
+        assert_eq!(
+            breaches(&edited, &head),
+            [Breach::Changed { number: 4 }],
+            "what is left is held as before"
+        );
+        let mut edited = records.clone();
+        edited[0] = edited[0].replace("\"before\":\"", "\"before\":\"0");
+        let changed = [Breach::Changed { number: 3 }, Breach::Changed { number: 4 }];
+        assert_eq!(breaches(&edited, &head), changed);
+        // Somebody puts a true record back, or cuts the seal away.
+        let returned = [vec![trail(3).0[2].clone()], records.clone()].concat();
+        let back = Breach::Returned {
+            from: 3,
+            removed: 3,
+        };
+        assert_eq!(breaches(&returned, &head), [back]);
+        let unsealed = breaches(&records[..4], &head);
+        let lost = Breach::Truncated { last: 7, head: 8 };
+        assert_eq!(unsealed, [Breach::Cut { from: 1, found: 4 }, lost]);
+        let mut broken = records.clone();
+        broken[0].truncate(9);
+        assert!(breaches(&broken, &head).contains(&Breach::Unreadable { number: 1 }));
+    }
+
+    #[test]
+    fn a_hash_that_was_written_down_of_a_record_that_is_gone_is_not_called_whole() {
+        let (records, head) = pruned(3, 8);
+        let whole = trail(7).0;
+        let with_known = |number: u64, text: &str| {
+            let hash = hash(text.as_bytes());
+            let mut chain = Chain::new(Some(AuditHead { number, hash }));
+            records.iter().for_each(|record| chain.follow(record));
+            chain.finish(&head)
+        };
+        assert_eq!(with_known(3, &whole[2]), [], "the seal has its hash");
+        let rewritten = Breach::Rewritten { number: 3 };
+        assert_eq!(with_known(3, "forged"), [rewritten]);
+        assert_eq!(with_known(5, &whole[4]), []);
+        let removed = Breach::KnownRemoved {
+            number: 2,
+            removed: 3,
+        };
+        assert_eq!(with_known(2, &whole[1]), [removed]);
     }
 
     #[test]

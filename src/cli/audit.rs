@@ -3,12 +3,14 @@
 use super::App;
 use super::args::{Audit, AuditVerb, Format};
 use super::exit::{Exit, Failure};
-use crate::api::audit::Chain;
+use crate::api::audit::{Breach, Chain, extent};
 use crate::model::AuditHead;
 use serde_json::{Value, json};
 
 /// Records read together.
 const PAGE: u64 = 500;
+/// How often the check begins again.
+const AGAIN: usize = 3;
 
 /// Shows the newest records, or checks all.
 pub async fn audit(app: &App, args: Audit) -> Result<Exit, Failure> {
@@ -20,12 +22,18 @@ pub async fn audit(app: &App, args: Audit) -> Result<Exit, Failure> {
 
 async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
     let newest = app.client.audit(u64::MAX, 1).await?.head.number;
-    let page = app
-        .client
-        .audit(newest.saturating_sub(limit), limit)
-        .await?;
-    let records: Vec<Value> = page
-        .records
+    let mut texts = Vec::new();
+    let mut after = newest.saturating_sub(limit);
+    while (texts.len() as u64) < limit {
+        let page = app.client.audit(after, limit - texts.len() as u64).await?;
+        let reached = page.records.iter().filter_map(|text| number_of(text)).max();
+        texts.extend(page.records);
+        match reached {
+            Some(reached) if (after + 1..newest).contains(&reached) => after = reached,
+            _ => break,
+        }
+    }
+    let records: Vec<Value> = texts
         .iter()
         .map(|text| serde_json::from_str(text).unwrap_or_else(|_| json!({ "unreadable": text })))
         .collect();
@@ -94,6 +102,61 @@ fn number_of(text: &str) -> Option<u64> {
 }
 
 async fn verify(app: &App, known: Option<AuditHead>) -> Result<Exit, Failure> {
+    let mut checked = check(app, known.clone()).await?;
+    for _ in 0..AGAIN {
+        // The daemon may have removed the oldest records while we read.
+        if checked.oldest == first(app).await? {
+            break;
+        }
+        checked = check(app, known.clone()).await?;
+    }
+    let Checked {
+        head,
+        removed,
+        breaches,
+        ..
+    } = checked;
+    match app.out.format {
+        Format::Json | Format::Yaml => {
+            let said: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+            app.out
+                .structured(&json!({ "whole": said.is_empty(), "head": head, "removed": removed, "breaches": said }));
+        }
+        _ if breaches.is_empty() => app.out.data(&format!(
+            "the audit trail is whole: {}, the newest is {}:{}",
+            extent(&head, removed),
+            head.number,
+            head.hash
+        )),
+        _ => breaches
+            .iter()
+            .for_each(|breach| app.out.data(&breach.to_string())),
+    }
+    Ok(if breaches.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+/// What a look at the whole trail found.
+struct Checked {
+    head: AuditHead,
+    /// The last record that the daemon has removed.
+    removed: u64,
+    breaches: Vec<Breach>,
+    /// The first record that there was.
+    oldest: Option<String>,
+}
+
+/// The first record that there is.
+async fn first(app: &App) -> Result<Option<String>, Failure> {
+    Ok(app.client.audit(0, 1).await?.records.pop())
+}
+
+/// Looks at the whole trail.
+async fn check(app: &App, known: Option<AuditHead>) -> Result<Checked, Failure> {
+    let oldest = first(app).await?;
     // What was the newest when we began: more may come while we read.
     let head = app.client.audit(u64::MAX, 1).await?.head;
     let mut chain = Chain::new(known);
@@ -116,27 +179,16 @@ async fn verify(app: &App, known: Option<AuditHead>) -> Result<Exit, Failure> {
         past |= reached <= after;
         after = reached;
     }
+    let removed = chain.removed();
     let breaches = chain.finish(&head);
-    match app.out.format {
-        Format::Json | Format::Yaml => {
-            let said: Vec<String> = breaches.iter().map(ToString::to_string).collect();
-            app.out
-                .structured(&json!({ "whole": said.is_empty(), "head": head, "breaches": said }));
-        }
-        _ if breaches.is_empty() => app.out.data(&format!(
-            "the audit trail is whole: {} records, the newest is {}:{}",
-            head.number, head.number, head.hash
-        )),
-        _ => breaches
-            .iter()
-            .for_each(|breach| app.out.data(&breach.to_string())),
-    }
-    Ok(if breaches.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Failed
+    Ok(Checked {
+        head,
+        removed,
+        breaches,
+        oldest,
     })
 }
+
 /// When a record was made, as it is shown.
 fn at(app: &App, record: &Value) -> String {
     let text = record["at"].as_str().unwrap_or_default();

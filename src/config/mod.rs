@@ -56,6 +56,15 @@ pub struct DaemonSettings {
     pub state_dir: PathBuf,
     /// What is logged, where the command line does not say.
     pub log_level: log::LevelFilter,
+    /// How long the audit trail may be.
+    pub audit_megabytes: u32,
+}
+
+impl DaemonSettings {
+    /// The bytes that the audit trail may have.
+    pub fn audit_limit(&self) -> u64 {
+        u64::from(self.audit_megabytes) << 20
+    }
 }
 
 impl Default for DaemonSettings {
@@ -63,6 +72,7 @@ impl Default for DaemonSettings {
         DaemonSettings {
             state_dir: PathBuf::from("/var/lib/rackbmcd"),
             log_level: log::LevelFilter::Info,
+            audit_megabytes: 64,
         }
     }
 }
@@ -234,6 +244,9 @@ fn read_daemon(
     }
     if let Some(typed) = section.word("log_level", &levels, findings) {
         settings.log_level = typed.value;
+    }
+    if let Some(typed) = section.count("audit_megabytes", 1..=1_000_000, findings) {
+        settings.audit_megabytes = typed.value;
     }
     section.finish(&[], findings);
     settings

@@ -3,9 +3,13 @@
 //!
 //! The newest record's number and hash stand a second time, in another table, written in the same transaction: so the
 //! loss of the newest records shows too.
+//!
+//! A trail that is longer than it may be loses its oldest records: [`limit`].
+
+pub(super) mod limit;
 
 use super::store::{Store, StoreError};
-use crate::api::audit::{Breach, Chain, hash};
+use crate::api::audit::{Breach, Chain, Seal, hash};
 use crate::api::serve::Audit;
 use crate::model::{AuditHead, AuditPage, Who};
 use crate::rack::record::{Table, Write};
@@ -33,14 +37,34 @@ pub(super) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) batch: Option<String>,
     pub(super) error: Option<String>,
+    /// On older records, which this one replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sealed: Option<Seal>,
     /// The hash of the record before, in hexadecimal; zeros for the first.
     pub(super) before: String,
 }
 
-/// The end of the chain.
+/// The end of the chain, and how much there is of it.
 #[derive(Debug)]
 pub(super) struct Trail {
     head: AuditHead,
+    /// The bytes of all records, with their keys.
+    bytes: u64,
+    /// On the records that were removed.
+    sealed: Option<Seal>,
+}
+
+/// What is remembered of the trail apart from its records.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Remembered {
+    #[serde(flatten)]
+    newest: AuditHead,
+    /// Not counted before the trail had a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed: Option<Seal>,
 }
 
 impl Trail {
@@ -50,56 +74,28 @@ impl Trail {
     /// The disk's.
     pub(super) fn open(store: &mut Store) -> Result<Self, StoreError> {
         let last = store.last(Table::Audit)?;
-        let head = store.entry(Table::Rack, HEAD)?;
-        Ok(Trail::after(last, head.as_deref()))
-    }
-
-    /// The trail that goes on after `last`, the newest record there is, and `head`, what is remembered of the newest
-    /// record that was written. Where they differ the trail was tampered with: it goes on after the later of the two,
-    /// so that the gap stays to be seen.
-    fn after(last: Option<(String, Vec<u8>)>, head: Option<&[u8]>) -> Self {
-        // By its key: a record that cannot be read is not written over either.
-        let record = last.and_then(|(key, bytes)| {
-            Some(AuditHead {
-                number: key.parse().ok()?,
-                hash: hash(&bytes),
-            })
-        });
-        let found = record.unwrap_or_default();
-        let head = head.and_then(|bytes| serde_json::from_slice::<AuditHead>(bytes).ok());
-        let head = match head {
-            Some(head) if head != found => {
-                log::error!(
-                    "the audit trail is not as it was written: its newest record is {}, and {} was the newest \
-                     written; see rackbmc audit verify",
-                    found.number,
-                    head.number
-                );
-                if head.number >= found.number {
-                    head
-                } else {
-                    found
-                }
-            }
-            None if found.number > 0 => {
-                log::error!(
-                    "the audit trail is not as it was written: there are {} records, and nothing that says which was \
-                     the newest written; see rackbmc audit verify",
-                    found.number
-                );
-                // A number is left out, so that this stays to be seen.
-                AuditHead {
-                    number: found.number + 1,
-                    ..AuditHead::default()
-                }
-            }
-            _ => found,
+        let remembered = store.entry(Table::Rack, HEAD)?;
+        let remembered =
+            remembered.and_then(|bytes| serde_json::from_slice::<Remembered>(&bytes).ok());
+        let newest = remembered.as_ref().map(|it| it.newest.clone());
+        let Remembered { bytes, sealed, .. } = remembered.unwrap_or_default();
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => store.bytes_of(Table::Audit)?,
         };
-        Trail { head }
+        Ok(Trail {
+            head: after(last, newest),
+            bytes,
+            sealed,
+        })
     }
 
     /// The writes that append what happened: the record, and what is remembered of it.
     pub(super) fn append(&mut self, audit: Audit, at: WallTime) -> Vec<Write> {
+        self.append_sealed(audit, None, at)
+    }
+
+    fn append_sealed(&mut self, audit: Audit, seal: Option<Seal>, at: WallTime) -> Vec<Write> {
         let Audit {
             who,
             method,
@@ -128,30 +124,81 @@ impl Trail {
             task,
             batch,
             error,
+            sealed: seal.clone(),
             before: self.head.hash.clone(),
         };
+        let key = key(number);
         let value = serde_json::to_vec(&record).expect("a record has string keys and no floats");
         self.head = AuditHead {
             number,
             hash: hash(&value),
         };
-        let head = serde_json::to_vec(&self.head).expect("a number and a text");
+        self.bytes += (key.len() + value.len()) as u64;
+        self.sealed = seal.or(self.sealed.take());
+        let remembered = Remembered {
+            newest: self.head.clone(),
+            bytes: Some(self.bytes),
+            sealed: self.sealed.clone(),
+        };
+        let remembered = serde_json::to_vec(&remembered).expect("numbers and texts");
         vec![
             Write::Put {
                 table: Table::Audit,
-                key: key(number),
+                key,
                 value,
             },
             Write::Put {
                 table: Table::Rack,
                 key: HEAD.to_owned(),
-                value: head,
+                value: remembered,
             },
         ]
     }
 }
 
-/// What the daemon did itself, by a signal: `deed` is `START`, `STOP` or `RELOAD`, `path` the configuration's.
+/// What the next record comes after: `last` is the newest record there is, `newest` what is remembered of the newest that
+/// was written. Where they differ the trail was tampered with: it goes on after the later of the two, so that the gap
+/// stays to be seen.
+fn after(last: Option<(String, Vec<u8>)>, newest: Option<AuditHead>) -> AuditHead {
+    // By its key: a record that cannot be read is not written over either.
+    let record = last.and_then(|(key, bytes)| {
+        Some(AuditHead {
+            number: key.parse().ok()?,
+            hash: hash(&bytes),
+        })
+    });
+    let found = record.unwrap_or_default();
+    match newest {
+        Some(newest) if newest != found => {
+            log::error!(
+                "the audit trail is not as it was written: its newest record is {}, and {} was the newest written; see \
+                 rackbmc audit verify",
+                found.number,
+                newest.number
+            );
+            if newest.number >= found.number {
+                newest
+            } else {
+                found
+            }
+        }
+        None if found.number > 0 => {
+            log::error!(
+                "the audit trail is not as it was written: there are {} records, and nothing that says which was the \
+                 newest written; see rackbmc audit verify",
+                found.number
+            );
+            // A number is left out, so that this stays to be seen.
+            AuditHead {
+                number: found.number + 1,
+                ..AuditHead::default()
+            }
+        }
+        _ => found,
+    }
+}
+
+/// What the daemon did itself: `deed` is `START`, `STOP`, `RELOAD` or `PRUNE`, `path` the configuration's.
 pub(super) fn of_the_daemon(deed: &str, path: &Path, what: String, error: Option<String>) -> Audit {
     Audit {
         who: Who {
@@ -208,11 +255,12 @@ pub(super) fn read(store: &mut Store, after: u64, limit: usize) -> Result<AuditP
     })
 }
 
-/// Looks at the whole trail of a store that no daemon uses: how many records it has, and what is wrong with them.
+/// Looks at the whole trail of a store that no daemon uses: its newest record, the last one that was removed with the
+/// oldest, and what is wrong with them.
 ///
 /// # Errors
 /// The disk's.
-pub(super) fn verify(store: &mut Store) -> Result<(AuditHead, Vec<Breach>), StoreError> {
+pub(super) fn verify(store: &mut Store) -> Result<(AuditHead, u64, Vec<Breach>), StoreError> {
     let mut chain = Chain::new(None);
     let mut last = String::new();
     loop {
@@ -226,7 +274,8 @@ pub(super) fn verify(store: &mut Store) -> Result<(AuditHead, Vec<Breach>), Stor
         }
     }
     let head = read(store, u64::MAX, 0)?.head;
-    Ok((head.clone(), chain.finish(&head)))
+    let removed = chain.removed();
+    Ok((head.clone(), removed, chain.finish(&head)))
 }
 
 fn key(number: u64) -> String {
@@ -247,7 +296,7 @@ const PAGE: usize = 500;
 mod tests {
     use super::*;
 
-    fn audit(path: &str) -> Audit {
+    pub(super) fn audit(path: &str) -> Audit {
         Audit {
             who: Who::default(),
             method: "PUT".into(),
@@ -270,7 +319,7 @@ mod tests {
         }
     }
 
-    fn put(number: u64, value: &[u8]) -> Write {
+    pub(super) fn put(number: u64, value: &[u8]) -> Write {
         Write::Put {
             table: Table::Audit,
             key: key(number),
@@ -278,7 +327,7 @@ mod tests {
         }
     }
 
-    fn drop_record(number: u64) -> Write {
+    pub(super) fn drop_record(number: u64) -> Write {
         Write::Delete {
             table: Table::Audit,
             key: key(number),
@@ -296,7 +345,7 @@ mod tests {
         assert_eq!(page.head.hash, hash(page.records[2].as_bytes()));
         assert_eq!(read(&mut store, 2, 10).unwrap().records, page.records[2..]);
         assert_eq!(read(&mut store, 0, 2).unwrap().records, page.records[..2]);
-        assert_eq!(verify(&mut store).unwrap(), (page.head, vec![]));
+        assert_eq!(verify(&mut store).unwrap(), (page.head, 0, vec![]));
     }
 
     #[test]
@@ -306,13 +355,13 @@ mod tests {
         written(&mut store, &["/a", "/b", "/c"]);
         store.commit(&[drop_record(3), drop_record(2)]).unwrap();
         let truncated = Breach::Truncated { last: 1, head: 3 };
-        assert_eq!(verify(&mut store).unwrap().1, [truncated]);
+        assert_eq!(verify(&mut store).unwrap().2, [truncated]);
         written(&mut store, &["/d"]);
         let cut = Breach::Cut { from: 2, found: 4 };
-        assert_eq!(verify(&mut store).unwrap().1, [cut]);
+        assert_eq!(verify(&mut store).unwrap().2, [cut]);
         store.commit(&[drop_record(1), drop_record(4)]).unwrap();
         let all = Breach::Truncated { last: 0, head: 4 };
-        assert_eq!(verify(&mut store).unwrap().1, [all]);
+        assert_eq!(verify(&mut store).unwrap().2, [all]);
     }
 
     #[test]
@@ -342,10 +391,10 @@ mod tests {
         };
         store.commit(&[head]).unwrap();
         let beyond = Breach::BeyondHead { head: 0, last: 2 };
-        assert_eq!(verify(&mut store).unwrap().1, [beyond]);
+        assert_eq!(verify(&mut store).unwrap().2, [beyond]);
         written(&mut store, &["/c"]);
         let cut = Breach::Cut { from: 3, found: 4 };
-        assert_eq!(verify(&mut store).unwrap().1, [cut]);
+        assert_eq!(verify(&mut store).unwrap().2, [cut]);
     }
 
     #[test]
@@ -357,9 +406,9 @@ mod tests {
             let true_text = read(&mut store, number - 1, 1).unwrap().records.remove(0);
             let edited = true_text.replace("202", "403");
             store.commit(&[put(number, edited.as_bytes())]).unwrap();
-            assert_eq!(verify(&mut store).unwrap().1, [Breach::Changed { number }]);
+            assert_eq!(verify(&mut store).unwrap().2, [Breach::Changed { number }]);
             store.commit(&[put(number, true_text.as_bytes())]).unwrap();
         }
-        assert_eq!(verify(&mut store).unwrap().1, []);
+        assert_eq!(verify(&mut store).unwrap().2, []);
     }
 }

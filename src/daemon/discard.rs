@@ -118,7 +118,7 @@ mod tests {
         assert!(done.ends_with("{\"half\":"), "{done}");
         let mut store = Store::open(home.path()).unwrap();
         assert_eq!(store.entry(Table::Tasks, ID).unwrap(), None);
-        assert_eq!(audit::verify(&mut store).unwrap().1, []);
+        assert_eq!(audit::verify(&mut store).unwrap().2, []);
         let trail = audit::read(&mut store, 0, 10).unwrap().records;
         assert_eq!(trail.len(), 1);
         assert!(trail[0].contains("{\\\"half\\\":"), "{}", trail[0]);

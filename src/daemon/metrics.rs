@@ -19,6 +19,8 @@ pub(super) struct Snapshot {
     pub(super) counters: Counters,
     pub(super) figures: Figures,
     pub(super) sockets: usize,
+    pub(super) journal_bytes: u64,
+    pub(super) audit_bytes: u64,
 }
 
 /// The text.
@@ -92,6 +94,21 @@ impl Snapshot {
             "Open UDP sockets.",
             i64::try_from(self.sockets).unwrap_or(i64::MAX),
         )?;
+        for (name, help, bytes) in [
+            (
+                "journal_size",
+                "The journal's file, which does not get smaller.",
+                self.journal_bytes,
+            ),
+            (
+                "audit_size",
+                "The records of the audit trail.",
+                self.audit_bytes,
+            ),
+        ] {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            family(encoder, name, help, Some(&Unit::Bytes), &[(rack, bytes)])?;
+        }
         let refused: Vec<_> = self.health.configuration_refused.iter().collect();
         let refused: Vec<_> = refused
             .iter()
@@ -551,6 +568,8 @@ mod tests {
                 ..Figures::default()
             },
             sockets: 1,
+            journal_bytes: 77,
+            audit_bytes: 33,
         }
     }
 
@@ -574,6 +593,8 @@ mod tests {
             "rackbmc_waiting_orders{rack=\"r1\"} 5",
             "rackbmc_sessions_total{event=\"lost\",rack=\"r1\"} 0",
             "rackbmc_unasked_power_changes_total{rack=\"r1\"} 0",
+            "rackbmc_journal_size_bytes{rack=\"r1\"} 77",
+            "rackbmc_audit_size_bytes{rack=\"r1\"} 33",
             "rackbmc_configuration_refused{rack=\"r1\"} 0",
             "rackbmc_resends_total{rack=\"r1\"} 6",
             "rackbmc_chassis_fault{node=\"n1\",fault=\"fan\",rack=\"r1\"} 1",

@@ -202,14 +202,15 @@ fn verify_audit(state_dir: &Path) -> ExitCode {
         return ExitCode::FAILURE;
     }
     match Store::open_to_look(state_dir).and_then(|mut store| audit::verify(&mut store)) {
-        Ok((head, breaches)) if breaches.is_empty() => {
+        Ok((head, removed, breaches)) if breaches.is_empty() => {
             println!(
-                "the audit trail is whole: {} records, the newest {}",
-                head.number, head.hash
+                "the audit trail is whole: {}, the newest {}",
+                crate::api::audit::extent(&head, removed),
+                head.hash
             );
             ExitCode::SUCCESS
         }
-        Ok((_, breaches)) => {
+        Ok((.., breaches)) => {
             breaches.iter().for_each(|breach| println!("{breach}"));
             ExitCode::FAILURE
         }
@@ -238,7 +239,9 @@ impl Failure {
     /// What a person has to see to first is not tried again.
     fn of_store(error: store::StoreError) -> Self {
         let code = match error {
-            store::StoreError::Missing(_) | store::StoreError::Dangling { .. } => EXIT_CONFIG,
+            store::StoreError::Missing(_)
+            | store::StoreError::Dangling { .. }
+            | store::StoreError::Unmounted { .. } => EXIT_CONFIG,
             _ => 1,
         };
         Failure {

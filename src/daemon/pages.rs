@@ -41,7 +41,7 @@ Told to stop, and stopped.
 Something failed that may be well again later.
 .TP
 78
-The configuration is wrong.
+The configuration is wrong, or the journal that was there before is missing or not mounted.
 .SH FILES
 .TP
 /etc/rackbmcd/rackbmcd.toml

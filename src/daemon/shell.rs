@@ -1,5 +1,8 @@
 //! The loop: one input, drain every output of the [`Rack`], wait for the next. The rack decides; this carries.
 
+mod recording;
+
+use super::audit::limit::Oldest;
 use super::audit::{self, Trail};
 use super::clock::Clock;
 use super::listen::{self, Listeners};
@@ -12,9 +15,7 @@ use super::thread::Executor;
 use super::udp::{Received, Sockets};
 use super::{Failure, count, kernel, metrics};
 use crate::api::access::{Peer, Policy};
-use crate::api::serve::{
-    Asked, Audit, Context, Noted, Reply, State, TrailQueue, Unrecorded, serve_unix,
-};
+use crate::api::serve::{Asked, Audit, Context, Noted, Reply, State, TrailQueue, serve_unix};
 #[cfg(feature = "tls")]
 use crate::config::Tls;
 use crate::config::{ApiSettings, Complaint, Configuration, Disk};
@@ -22,7 +23,7 @@ use crate::entropy::Entropy;
 use crate::model::{AuditPage, Health};
 use crate::rack::Rack;
 use crate::rack::call::{Answer, CallId, Refused};
-use crate::rack::record::{Stretch, Table, Write};
+use crate::rack::record::{Stretch, Write};
 use crate::rack::rights::Role;
 use crate::time::Instant;
 use nix::sys::signal::Signal;
@@ -35,6 +36,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -47,6 +50,8 @@ pub(super) enum Input {
     Committed(Committed),
     /// A signal came.
     Signal(Signal),
+    /// The oldest records of the audit trail, of which there are too many.
+    Oldest(Result<Option<Oldest>, String>),
     /// Entries of the journal that the rack wanted to see.
     Found(u64, Result<Vec<(String, Vec<u8>)>, String>),
     /// A BMC's name was looked up.
@@ -76,7 +81,7 @@ pub(super) async fn run(
         false => Store::open(&state_dir),
     };
     let mut store = store.map_err(Failure::of_store)?;
-    let behind = store.behind();
+    let (behind, journal_size) = (store.behind(), store.size());
     let mut remembered = store.load().map_err(Failure::new)?;
     remembered.retain(|(table, key, _)| !audit::is_ours(*table, key));
     let trail = Trail::open(&mut store).map_err(Failure::new)?;
@@ -132,6 +137,9 @@ pub(super) async fn run(
         unsynced_records: 0,
         recorded_under: 0,
         unrecorded_at: Instant::START,
+        audit_limit: configuration.daemon.audit_limit(),
+        shorten_at: Some(Instant::START),
+        journal_size,
         replies: BTreeMap::new(),
         accepting: None,
         next_call: 0,
@@ -185,6 +193,12 @@ struct Shell {
     recorded_under: u64,
     /// When it was last said what was not recorded.
     unrecorded_at: Instant,
+    /// The bytes that the trail may have.
+    audit_limit: u64,
+    /// When it may be made shorter; `None` while that is under way.
+    shorten_at: Option<Instant>,
+    /// The bytes of the journal's file.
+    journal_size: Arc<AtomicU64>,
     replies: BTreeMap<CallId, Waiting>,
     /// The call of this turn that is meant to change something.
     accepting: Option<(CallId, Rc<Noted>)>,
@@ -346,6 +360,7 @@ impl Shell {
             Input::Resolved(node, host, answer) => {
                 self.rack.handle_resolved(node, &host, answer, now);
             }
+            Input::Oldest(oldest) => self.shorten(oldest, now),
             Input::Found(look, found) => self.rack.handle_found(look, found, now),
             Input::Metrics(reply) => {
                 // Nobody waits any more where this fails.
@@ -412,6 +427,7 @@ impl Shell {
             self.last_ticket = ticket;
             self.remember(ticket, writes);
         }
+        self.look_for_surplus();
         while let Some((look, stretch)) = self.rack.poll_look() {
             let (inputs, looks) = (self.to_inputs.clone(), self.looks.clone());
             let turns = self.look_turns.clone();
@@ -445,55 +461,6 @@ impl Shell {
                 });
                 waiting.reply.send(answer);
             }
-        }
-    }
-
-    /// Puts the record of an accepted request into the transaction of what it began: neither is there without the other.
-    fn record_with(&mut self, batches: &mut [(u64, Vec<Write>)], call: CallId, noted: &Noted) {
-        let begun: Vec<String> = self.rack.begun_by(call).map(|id| id.to_string()).collect();
-        // What a request ends to make room for what it begins is put down beside it, and is not meant.
-        let meant = |task: &str| begun.is_empty() || begun.iter().any(|id| id == task);
-        let (place, task) = audit::put_in(batches, Table::Tasks, meant);
-        let (of_batch, batch) = audit::put_in(batches, Table::Batches, |_| true);
-        let place = place.or(of_batch).unwrap_or(0);
-        let Some((ticket, writes)) = batches.get_mut(place) else {
-            return;
-        };
-        if let Some(audit) = noted.accepted(task, batch) {
-            writes.extend(self.trail.append(audit, self.clock.wall()));
-            self.unsynced_records += 1;
-            self.recorded_under = *ticket;
-        }
-    }
-
-    /// Appends to the audit trail.
-    fn record(&mut self, audit: Audit) {
-        let writes = self.trail.append(audit, self.clock.wall());
-        self.unsynced_records += 1;
-        self.recorded_under = self.last_ticket;
-        self.remember(self.last_ticket, writes);
-    }
-
-    /// Appends what the daemon does by itself or by a signal.
-    fn record_own(&mut self, deed: &str, what: String, error: Option<String>) {
-        // What the rack has put down comes first.
-        self.drain();
-        let own = audit::of_the_daemon(deed, self.on_disk.path(), what, error);
-        self.record(own);
-    }
-
-    /// Says now and then what leaves no record.
-    fn tell_unrecorded(&mut self, now: Instant) {
-        if now < self.unrecorded_at + UNRECORDED_EVERY {
-            return;
-        }
-        self.unrecorded_at = now;
-        let Unrecorded { strangers, lost } = self.context.audit.take_counts();
-        if strangers > 0 {
-            log::warn!("api: requests of unknown senders refused in the last minute: {strangers}");
-        }
-        if lost > 0 {
-            log::error!("the audit trail lacks records, for the disk was too slow: {lost}");
         }
     }
 
@@ -564,6 +531,8 @@ impl Shell {
             counters: self.rack.counters().clone(),
             figures: self.rack.figures(now),
             sockets: self.sockets.len(),
+            journal_bytes: self.journal_size.load(Ordering::Relaxed),
+            audit_bytes: self.trail.bytes(),
         }
     }
 
@@ -623,6 +592,7 @@ impl Shell {
                 let policy = policy(&configuration.api);
                 let what = format!("configuration sha256:{}", configuration.digest);
                 let api = configuration.api;
+                self.audit_limit = configuration.daemon.audit_limit();
                 match self
                     .rack
                     .reload(configuration.rack, configuration.nodes, now)
@@ -809,8 +779,6 @@ const LOOKS: usize = 4;
 const CALLS: usize = 256;
 /// Records of the trail that may wait for the disk beyond those that wait for the loop.
 const UNSYNCED_RECORDS: usize = 256;
-/// How often it is said what was not recorded.
-const UNRECORDED_EVERY: Duration = Duration::from_secs(60);
 /// How often it is asked whether the journal's thread has ended.
 const JOIN_LOOK: Duration = Duration::from_millis(2);
 /// Rounds of sending in one turn in which it counts what cannot leave this host: it leads to more that is sent.

@@ -20,6 +20,8 @@ use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use untouched::Untouched;
 
 /// The format of what the core stores.
@@ -37,6 +39,8 @@ const FORMAT_KEY: &str = "format";
 const COMMITS_KEY: &str = "commits";
 /// redb's page cache. Everything is read once, at the start; after that it is written. Its own default is 1 GiB.
 const CACHE: usize = 1024 * 1024;
+/// Bytes of entries that are read together, and the rest of the one that goes beyond.
+const TOGETHER: usize = 1024 * 1024;
 
 /// Why the memory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +98,17 @@ pub enum StoreError {
          tasks, holds, history and the audit trail are lost then"
     )]
     Missing(PathBuf),
+    /// Its file system is not mounted.
+    #[error(
+        "there is no journal in {directory}, and nothing is mounted at {mount}, where /etc/fstab has a file system: mount \
+         it, or begin there with --new-journal"
+    )]
+    Unmounted {
+        /// Where the journal would be.
+        directory: PathBuf,
+        /// The mount point.
+        mount: PathBuf,
+    },
     /// A link that leads nowhere.
     #[error(
         "{path} is a link to {target}, which is not there: is that file system mounted? Nothing was changed"
@@ -140,8 +155,12 @@ pub struct Store {
     looks_only: bool,
     /// The file, while it is the one that was opened first.
     opened: Option<Opened>,
+    /// Its bytes, for those who have not the store.
+    size: Arc<AtomicU64>,
     /// So many transactions were written after what is in the journal: it was put back from a copy.
     behind: u64,
+    /// Whether the number in the lock is not yet durable.
+    unsynced: bool,
     /// Held to the end, also while the database is closed. A look needs none where there never was one.
     lock: Option<Lock>,
 }
@@ -171,7 +190,9 @@ impl Store {
             open_database: Box::new(untouched),
             looks_only: true,
             opened: None,
+            size: Arc::default(),
             behind: 0,
+            unsynced: false,
             lock,
         };
         store.reopen()?;
@@ -204,7 +225,9 @@ impl Store {
             open_database,
             looks_only: false,
             opened: None,
+            size: Arc::default(),
             behind: 0,
+            unsynced: true,
             lock: None,
         };
         if place::wants_making(&store.path, &lock, directory, anew)? {
@@ -231,8 +254,23 @@ impl Store {
                 );
             }
         }
+        if !lock.was_there {
+            sync_directory(directory)?;
+        }
         store.lock = Some(lock);
+        store.sync_count();
         Ok(store)
+    }
+
+    /// Makes the number in the lock durable, where it is not: when there is time.
+    pub fn sync_count(&mut self) {
+        let Some(lock) = self.lock.as_ref().filter(|_| self.unsynced) else {
+            return;
+        };
+        match lock.sync() {
+            Ok(()) => self.unsynced = false,
+            Err(reason) => log::warn!("{LOCK}: it cannot be synced: {reason}"),
+        }
     }
 
     /// How many transactions were written that are not in the journal: where there are any, it was put back from a copy.
@@ -249,9 +287,14 @@ impl Store {
         opened.map_or(Ok(()), |opened| opened.check(&self.path))
     }
 
-    /// The bytes of the journal's file.
-    pub fn bytes(&self) -> u64 {
-        self.opened.as_ref().map_or(0, Opened::bytes)
+    /// The bytes of the journal's file, as of the last commit.
+    pub fn size(&self) -> Arc<AtomicU64> {
+        self.size.clone()
+    }
+
+    fn note_size(&self) {
+        let bytes = self.opened.as_ref().map_or(0, Opened::bytes);
+        self.size.store(bytes, Ordering::Relaxed);
     }
 
     /// Makes an empty journal beside its place and moves it there when it is complete: a journal never lacks its
@@ -275,9 +318,7 @@ impl Store {
             });
         made.map_err(|error| self.fault(error))?;
         fs::rename(&new, &self.path).map_err(|reason| at(&self.path, reason))?;
-        File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|reason| at(directory, reason))
+        sync_directory(directory)
     }
 
     /// Closes the journal and opens it again, which is what redb asks for after an I/O error.
@@ -313,6 +354,7 @@ impl Store {
             );
         }
         self.database = Some(database);
+        self.note_size();
         Ok(())
     }
 
@@ -378,7 +420,8 @@ impl Store {
             .map_err(|error| self.failed(error))
     }
 
-    /// At most `limit` entries of a table whose keys come after `key`, in their order.
+    /// At most `limit` entries of a table whose keys come after `key`, in their order, and not much more than a megabyte of
+    /// them.
     ///
     /// # Errors
     /// The disk's.
@@ -405,13 +448,36 @@ impl Store {
         let beyond = (Bound::Excluded(key), Bound::Unbounded);
         let found = read_table(self.database()?, table, |entries| {
             let mut values = Vec::new();
+            let mut bytes = 0;
             for entry in entries.range::<&str>(beyond)?.take(limit) {
-                let (key, value) = entry?;
-                values.push((key.value().to_owned(), value.value().to_vec()));
+                let (key, value) = owned(entry?);
+                bytes += value.len();
+                values.push((key, value));
+                if bytes > TOGETHER {
+                    break;
+                }
             }
             Ok(values)
         });
         found
+            .map(Option::unwrap_or_default)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The bytes of all keys and values of a table.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn bytes_of(&mut self, table: Table) -> Result<u64, StoreError> {
+        let counted = read_table(self.database()?, table, |entries| {
+            let mut bytes = 0;
+            for entry in entries.iter()? {
+                let (key, value) = entry?;
+                bytes += key.value().len() + value.value().len();
+            }
+            Ok(bytes as u64)
+        });
+        counted
             .map(Option::unwrap_or_default)
             .map_err(|error| self.failed(error))
     }
@@ -464,6 +530,9 @@ impl Store {
         if self.count().ok() == Some(number) {
             let sealed = write_all(self.database()?, &[], number + 1);
             sealed.map_err(|error| self.failed(error))?;
+            log::warn!(
+                "the journal: a sync failed ({error}), and a second one made durable what was written"
+            );
             self.made(number + 1);
             return Ok(());
         }
@@ -472,8 +541,10 @@ impl Store {
 
     fn made(&mut self, number: u64) {
         self.commits = number;
+        self.note_size();
         if let Some(lock) = &self.lock {
             lock.note(number);
+            self.unsynced = true;
         }
     }
 
@@ -547,6 +618,11 @@ fn at(path: &Path, reason: io::Error) -> StoreError {
         path: path.to_owned(),
         reason,
     }
+}
+
+fn sync_directory(directory: &Path) -> Result<(), StoreError> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|reason| at(directory, reason))
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

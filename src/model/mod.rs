@@ -46,7 +46,7 @@ pub use rack::{
 pub use seconds::Seconds;
 pub use start::{BatchStart, PowerOptions, TaskStart};
 pub use task::{ControlUse, ENDS_KEPT, OrderUse, Task, TaskList, after_state};
-pub use text::{REASON_LIMIT, escaped, is_hidden};
+pub use text::{REASON_LIMIT, beginning, escaped, is_hidden};
 pub use who::{Role, Who};
 pub use words::{Word, Words};
 

@@ -33,6 +33,15 @@ pub fn escaped(text: &str) -> String {
     escaped
 }
 
+/// At most so many bytes of a text.
+pub fn beginning(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let whole = (0..=most).rev().find(|at| text.is_char_boundary(*at));
+    format!("{}...", &text[..whole.unwrap_or(0)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

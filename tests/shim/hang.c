@@ -1,9 +1,11 @@
-/* What tests put before a real daemon (LD_PRELOAD): a disk and look-ups that hang, and a calendar that is set.
+/* What tests put before a real daemon (LD_PRELOAD): a disk and look-ups that hang, a sync that fails, and a calendar that
+ * is set.
  *
  * The directory in SHIM_DIR has one file for each, read anew at each call: `disk` and `names` hold milliseconds,
- * `calendar` seconds. A file that is not there changes nothing. */
+ * `calendar` seconds; `fail` makes the next sync fail and goes away. A file that is not there changes nothing. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -35,15 +37,29 @@ static void hang(const char *name)
         nanosleep(&pause, NULL);
 }
 
+static int fails(void)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/fail", getenv("SHIM_DIR") ? getenv("SHIM_DIR") : "");
+    if (unlink(path) != 0)
+        return 0;
+    errno = EIO;
+    return 1;
+}
+
 int fsync(int file)
 {
     hang("disk");
+    if (fails())
+        return -1;
     return (int)syscall(SYS_fsync, file);
 }
 
 int fdatasync(int file)
 {
     hang("disk");
+    if (fails())
+        return -1;
     return (int)syscall(SYS_fdatasync, file);
 }
 

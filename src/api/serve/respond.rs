@@ -12,7 +12,7 @@ use crate::api::fault::Fault;
 use crate::api::handle::{Daemon, Later};
 use crate::api::message::{Request, Response};
 use crate::api::route;
-use crate::model::{AuditPage, ErrorKind, Who};
+use crate::model::{AuditPage, ErrorKind, Who, beginning};
 use crate::rack::call::{Answer, Call, Look, Refused};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -261,15 +261,6 @@ impl Drop for Record {
             self.context.audit.record_at_once(audit);
         }
     }
-}
-
-/// At most so many bytes of a text.
-fn beginning(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let whole = (0..=most).rev().find(|at| text.is_char_boundary(*at));
-    format!("{}...", &text[..whole.unwrap_or(0)])
 }
 
 /// `req-<uuid>`: the one that the client gave, where it has that form, so that a request which is made again is known.

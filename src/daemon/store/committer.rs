@@ -179,6 +179,7 @@ async fn run(
                     let _ = outbox.send(failed).await;
                 }
                 missed = lost.is_some();
+                store.sync_count();
                 continue;
             }
             Next::Retry => {}
@@ -214,6 +215,7 @@ async fn run(
             let _ = outbox.send(committed).await;
         }
         if !open {
+            store.sync_count();
             return store;
         }
     }

@@ -50,12 +50,21 @@ impl Lock {
         text.and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
-    /// Notes a transaction that is durable. Without a sync: a number that is lost is a smaller one.
+    /// Notes a transaction that is durable. Without a sync, which would double the cost of each: a number that is lost is a
+    /// smaller one, and [`Lock::sync`] comes when there is time.
     pub(super) fn note(&self, commits: u64) {
         let text = format!("{commits:0width$}\n", width = DIGITS);
         if let Err(reason) = self.file.write_all_at(text.as_bytes(), 0) {
-            log::debug!("the number of the last transaction is not noted: {reason}");
+            log::warn!(
+                "{LOCK}: the number of the last transaction is not noted, a copy put back from before would not be \
+                 known as one: {reason}"
+            );
         }
+    }
+
+    /// Makes what was noted durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
     }
 }
 
@@ -86,11 +95,44 @@ pub(super) fn wants_making(
             if lock.was_there && !half_made && !anew {
                 return Err(StoreError::Missing(directory.to_owned()));
             }
+            let fstab = fs::read_to_string(FSTAB).unwrap_or_default();
+            if let Some(mount) = unmounted(&fstab, directory, is_mounted).filter(|_| !anew) {
+                let directory = directory.to_owned();
+                return Err(StoreError::Unmounted { directory, mount });
+            }
             log::warn!("no journal in {}: beginning anew", directory.display());
             Ok(true)
         }
     }
 }
+
+/// The mount point in `fstab` that a directory is to be on, where nothing is mounted there: what was remembered is on that
+/// file system, more likely than that there never was anything.
+fn unmounted(fstab: &str, directory: &Path, is_mounted: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let lines = fstab.lines().map(str::trim_start);
+    let entries = lines.filter(|line| !line.starts_with('#'));
+    // fstab(5): spaces and tabs in a name are written in octal.
+    let points = entries.filter_map(|entry| entry.split_ascii_whitespace().nth(1));
+    let points =
+        points.map(|point| PathBuf::from(point.replace("\\040", " ").replace("\\011", "\t")));
+    let on = points.filter(|point| point.is_absolute() && directory.starts_with(point));
+    let nearest = on.max_by_key(|point| point.components().count())?;
+    (!is_mounted(&nearest)).then_some(nearest)
+}
+
+/// Whether a file system is mounted at a directory. Where that cannot be known it is taken as mounted.
+fn is_mounted(point: &Path) -> bool {
+    let Some(above) = point.parent() else {
+        return true;
+    };
+    match (fs::metadata(point), fs::metadata(above)) {
+        (Ok(here), Ok(above)) => here.dev() != above.dev(),
+        _ => true,
+    }
+}
+
+/// What is to be mounted where.
+const FSTAB: &str = "/etc/fstab";
 
 /// The file that was opened as the journal.
 pub(super) struct Opened {
@@ -139,3 +181,32 @@ pub(super) fn lock_path(directory: &Path) -> PathBuf {
 
 /// Digits of the largest number.
 const DIGITS: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_is_not_mounted_is_known_from_fstab() {
+        let fstab = "# a comment /var/lib/rackbmcd\n\
+                     UUID=1 / ext4 defaults 0 1\n\
+                     UUID=2\t/var/lib/rackbmcd\text4 defaults 0 2\n\
+                     UUID=3 /srv/my\\040racks ext4 defaults 0 2\n\
+                     UUID=4 none swap sw 0 0\n";
+        let nothing = |_: &Path| false;
+        let only_root = |point: &Path| point == Path::new("/");
+        let found = |directory: &str| unmounted(fstab, Path::new(directory), only_root);
+        let point = PathBuf::from("/var/lib/rackbmcd");
+        assert_eq!(found("/var/lib/rackbmcd"), Some(point.clone()));
+        assert_eq!(found("/var/lib/rackbmcd/r2"), Some(point));
+        assert_eq!(found("/srv/my racks/r1"), Some("/srv/my racks".into()));
+        assert_eq!(found("/var/lib/other"), None);
+        assert_eq!(found("/var/lib/rackbmcd2"), None);
+        let all = |_: &Path| true;
+        assert_eq!(unmounted(fstab, Path::new("/var/lib/rackbmcd"), all), None);
+        assert_eq!(unmounted("", Path::new("/var/lib/rackbmcd"), nothing), None);
+        assert!(is_mounted(Path::new("/proc")) && is_mounted(Path::new("/")));
+        let home = tempfile::tempdir().unwrap();
+        assert!(!is_mounted(home.path()));
+    }
+}

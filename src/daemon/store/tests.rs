@@ -286,7 +286,7 @@ fn an_older_journal_is_brought_to_the_newest_format_as_a_whole() {
         drop(store);
         let mut again = Store::open(home.path()).unwrap();
         assert_eq!((again.load().unwrap(), trail(&mut again)), (first, audit));
-        assert_eq!(crate::daemon::audit::verify(&mut again).unwrap().1, []);
+        assert_eq!(crate::daemon::audit::verify(&mut again).unwrap().2, []);
     }
 }
 

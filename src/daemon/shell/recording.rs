@@ -1,0 +1,125 @@
+//! What the loop writes into the audit trail, and how that is kept from growing.
+
+use super::{Shell, ask_store};
+use crate::api::serve::{Audit, Noted, Unrecorded};
+use crate::daemon::audit::{self, limit};
+use crate::rack::call::CallId;
+use crate::rack::record::{Table, Write};
+use crate::time::Instant;
+use std::time::Duration;
+
+impl Shell {
+    /// Puts the record of an accepted request into the transaction of what it began: neither is there without the other.
+    pub(super) fn record_with(
+        &mut self,
+        batches: &mut [(u64, Vec<Write>)],
+        call: CallId,
+        noted: &Noted,
+    ) {
+        let begun: Vec<String> = self.rack.begun_by(call).map(|id| id.to_string()).collect();
+        // What a request ends to make room for what it begins is put down beside it, and is not meant.
+        let meant = |task: &str| begun.is_empty() || begun.iter().any(|id| id == task);
+        let (place, task) = audit::put_in(batches, Table::Tasks, meant);
+        let (of_batch, batch) = audit::put_in(batches, Table::Batches, |_| true);
+        let place = place.or(of_batch).unwrap_or(0);
+        let Some((ticket, writes)) = batches.get_mut(place) else {
+            return;
+        };
+        if let Some(audit) = noted.accepted(task, batch) {
+            writes.extend(self.trail.append(audit, self.clock.wall()));
+            self.unsynced_records += 1;
+            self.recorded_under = *ticket;
+        }
+    }
+
+    /// Appends to the audit trail.
+    pub(super) fn record(&mut self, audit: Audit) {
+        let writes = self.trail.append(audit, self.clock.wall());
+        self.append(writes);
+    }
+
+    /// Appends what the daemon does by itself or by a signal.
+    pub(super) fn record_own(&mut self, deed: &str, what: String, error: Option<String>) {
+        // What the rack has put down comes first.
+        self.drain();
+        let own = audit::of_the_daemon(deed, self.on_disk.path(), what, error);
+        self.record(own);
+    }
+
+    /// Says now and then what leaves no record.
+    pub(super) fn tell_unrecorded(&mut self, now: Instant) {
+        if now < self.unrecorded_at + UNRECORDED_EVERY {
+            return;
+        }
+        self.unrecorded_at = now;
+        let Unrecorded {
+            strangers,
+            lost,
+            refused,
+        } = self.context.audit.take_counts();
+        if strangers > 0 {
+            log::warn!("api: requests of unknown senders refused in the last minute: {strangers}");
+        }
+        if !refused.is_empty() {
+            let said = refused
+                .iter()
+                .map(|(user, count)| format!("{user}: {count}"));
+            let said = said.collect::<Vec<_>>().join(", ");
+            let what = format!(
+                "more requests were refused in the last minute than are recorded one by one: {said}"
+            );
+            log::warn!("api: {what}");
+            self.record_own("REFUSED", what, None);
+        }
+        if lost > 0 {
+            log::error!("the audit trail lacks records, for the disk was too slow: {lost}");
+        }
+    }
+
+    /// Has the oldest records looked for where there are too many.
+    pub(super) fn look_for_surplus(&mut self) {
+        if self.shorten_at.is_none_or(|at| self.awake_at < at) {
+            return;
+        }
+        let Some(surplus) = self.trail.surplus(self.audit_limit) else {
+            return;
+        };
+        self.shorten_at = None;
+        let (inputs, looks) = (self.to_inputs.clone(), self.looks.clone());
+        let look = async move {
+            let oldest = ask_store(looks, move |store| limit::oldest(store, &surplus)).await;
+            // The loop has ended where this fails.
+            let _ = inputs.send(super::Input::Oldest(oldest)).await;
+        };
+        self.executor.spawn(look).detach();
+    }
+
+    /// Removes the oldest records.
+    pub(super) fn shorten(&mut self, oldest: Result<Option<limit::Oldest>, String>, now: Instant) {
+        self.shorten_at = Some(now);
+        match oldest {
+            Ok(Some(oldest)) => {
+                let wall = self.clock.wall();
+                let writes = self.trail.remove(oldest, self.on_disk.path(), wall);
+                self.append(writes);
+            }
+            // Nothing of it is on the disk yet.
+            Ok(None) => self.shorten_at = Some(now + SHORTEN_AGAIN),
+            Err(why) => {
+                log::error!("the audit trail is longer than it may be and cannot be read: {why}");
+                self.shorten_at = Some(now + SHORTEN_AGAIN);
+            }
+        }
+    }
+
+    fn append(&mut self, writes: Vec<Write>) {
+        self.unsynced_records += 1;
+        self.recorded_under = self.last_ticket;
+        self.remember(self.last_ticket, writes);
+    }
+}
+
+/// How often it is said what was not recorded.
+const UNRECORDED_EVERY: Duration = Duration::from_secs(60);
+/// When it is tried again to make the trail shorter where that was not possible.
+const SHORTEN_AGAIN: Duration = Duration::from_secs(60);
