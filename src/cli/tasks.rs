@@ -7,7 +7,7 @@ use super::args::{self, BatchShow, TaskShow, Tasks};
 use super::exit::{Exit, Failure};
 use super::follow::{exit_of, follow};
 use super::output::say;
-use super::output::{Out, batch_cell, words};
+use super::output::{Out, batch_cell, rounded, words};
 use super::power::{Waiting, conclude, conclude_batch, task_table};
 use super::results;
 use super::select::{self, Unnamed};
@@ -254,6 +254,10 @@ pub fn full(task: &Task, out: &Out) -> String {
         ),
     );
     let mut times = format!("{} gone", words(task.elapsed));
+    let waited = rounded(task.waited);
+    if waited.as_secs() > 0 {
+        times.push_str(&format!(", {} of them waiting for its turn", words(waited)));
+    }
     if let Some(left) = task.time_left.filter(|_| !task.ended) {
         times.push_str(&format!(", {} left", words(left)));
     }

@@ -21,7 +21,7 @@ where
 macro_rules! with_the_options {
     ($then:ident $given:tt) => {
         $then! { $given
-            /// Patience for the whole operation; the node's own where absent.
+            /// Patience for the whole operation, from the request on; the node's own, from its turn on, where absent.
             #[serde(default, with = "seconds::maybe", skip_serializing_if = "Option::is_none")]
             timeout: Option<Duration>,
             /// What to do when the operating system does not go down in time.

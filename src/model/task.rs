@@ -71,9 +71,13 @@ pub struct Task {
     /// When it ended.
     #[serde(with = "stamp::maybe")]
     pub ended_at: Option<WallTime>,
-    /// Time since it began, suspensions included; only the patience stands still meanwhile.
+    /// Time since the request, waits and suspensions included.
     #[serde(with = "seconds")]
     pub elapsed: Duration,
+    /// How much of that it waited for its turn: in the queue, or with a step for a place or the distance to another one.
+    /// A timeout that the request named runs meanwhile, the others do not.
+    #[serde(with = "seconds")]
+    pub waited: Duration,
     /// Patience left.
     #[serde(with = "seconds::maybe")]
     pub time_left: Option<Duration>,

@@ -18,7 +18,7 @@ pub struct Outcome {
     pub text: String,
     /// Whether `power_state` shows `error` until the next sync.
     pub error: bool,
-    /// Elapsed time since the beginning of the task, suspensions included.
+    /// Elapsed time since the request, waits and suspensions included.
     pub took: Duration,
 }
 

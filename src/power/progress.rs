@@ -15,8 +15,10 @@ pub struct Progress {
     pub step: u32,
     /// How many steps its operation (or its rollback) has.
     pub steps: u32,
-    /// Time since it began, suspensions included.
+    /// Time since the request, waits and suspensions included.
     pub elapsed: Duration,
+    /// How much of that it waited for its turn: in the queue, or with a step for a place or the distance to another one.
+    pub waited: Duration,
     /// The longest that it can still take if nothing more is done to it; `None` while it stands still and when it
     /// has ended.
     pub time_left: Option<Duration>,
@@ -33,8 +35,9 @@ impl Sequence {
             steps,
             elapsed: match self.outcome() {
                 Some(outcome) => outcome.took,
-                None => clock.since_begin(),
+                None => clock.elapsed(),
             },
+            waited: clock.waited(),
             time_left: self.time_left(clock.age()),
         }
     }
@@ -67,8 +70,10 @@ impl Sequence {
             .min_off_time
             .saturating_add(settings.change_timeout);
         let after = match (&self.phase, self.operation()) {
+            (Phase::Suspended { .. }, operation) if self.deadline().is_some() => {
+                return Some(settings.longest(operation).saturating_sub(age.into()));
+            }
             (Phase::Ended(_) | Phase::Suspended { .. }, _) => return None,
-            (Phase::Queued, operation) => return Some(settings.longest(operation)),
             (Phase::Resting { .. }, _) => settings.change_timeout,
             (Phase::Switching { leg, .. } | Phase::Watching { leg, .. }, operation) => {
                 match (&leg.aim, operation) {
@@ -78,7 +83,10 @@ impl Sequence {
             }
             // Before the end of the whole: what the operation may take from its beginning.
             (
-                Phase::Recording { .. } | Phase::Noting { .. } | Phase::LastLook { .. },
+                Phase::Queued
+                | Phase::Recording { .. }
+                | Phase::Noting { .. }
+                | Phase::LastLook { .. },
                 operation,
             )
             | (

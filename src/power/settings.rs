@@ -43,6 +43,8 @@ pub struct Settings {
     pub on_if_off: bool,
     /// The machine is never to be switched off, because its BMC would go with it.
     pub never_off: bool,
+    /// The request named its time, which runs from there: the queue counts, whatever keeps the task in it.
+    pub from_request: bool,
 }
 
 /// What a machine boots from next.
@@ -86,6 +88,7 @@ impl Default for Settings {
             boot: None,
             on_if_off: false,
             never_off: false,
+            from_request: false,
         }
     }
 }
@@ -117,6 +120,14 @@ impl Settings {
         ]
         .into_iter()
         .fold(WITHDRAWAL, Duration::saturating_add)
+    }
+
+    /// The time that a request names: of a soft operation the whole wait, of another one each change.
+    pub(super) fn nameable(&self, operation: Operation) -> Duration {
+        match operation.is_soft() {
+            true => self.patience,
+            false => self.change_timeout,
+        }
     }
 
     /// The patience, and the hard power off after it where that may come.

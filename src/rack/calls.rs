@@ -302,6 +302,7 @@ impl Rack {
         let node = self.inventory.get_mut(id)?;
         self.tasks.insert(start::make(task, &request, id, node, at));
         self.note_milestone(task, at);
+        orders::set_timer(id, &mut self.inventory, &self.tasks);
         Some(task)
     }
 
@@ -486,7 +487,7 @@ impl Rack {
         let suspends = holds::to_suspend(node, &self.tasks, &self.gate);
         let resumes = holds::to_resume(node, &self.gate, &mut self.ledger);
         if let Some((task, by)) = suspends
-            && self.control(task, Control::Suspend, &by, at).is_ok()
+            && self.keep(task, &by, at)
         {
             if let Some(node) = self.inventory.get_mut(id) {
                 node.memory.suspended = Some(task);
@@ -501,12 +502,25 @@ impl Rack {
         }
     }
 
+    /// Suspends a task that nobody wants to stand still for its own sake; whether that was possible.
+    fn keep(&mut self, id: TaskId, by: &str, at: Moment) -> bool {
+        if self.control(id, Control::Suspend, by, at).is_err() {
+            return false;
+        }
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.sequence.keep(at.now);
+        }
+        self.tasks.save(id, &mut self.ledger, at);
+        self.settle_task(id, at);
+        true
+    }
+
     /// The big red button: every task that can stand still does, and nothing new begins.
     pub(super) fn begin_pause(&mut self, reason: String, who: &Who, at: Moment) {
         let (mut pause, text) = self.gate.take_pause(reason, who, at);
         let by = format!("{} (pause)", who.name);
         for task in self.tasks.active_ids() {
-            if self.control(task, Control::Suspend, &by, at).is_ok() {
+            if self.keep(task, &by, at) {
                 pause.tasks.insert(task);
             }
         }

@@ -18,6 +18,7 @@ impl Snapshot<'_> {
         facts.extend(found_out(node, now));
         facts.extend(traffic(node));
         facts.extend(health(node, now));
+        facts.extend(self.task_in_words(node));
         let failures = node.bmc.failures().map(|(at, text)| Failure {
             at: before(wall, now - *at),
             text: text.clone(),
@@ -30,6 +31,25 @@ impl Snapshot<'_> {
             identity: node.bmc.change(),
             chassis: node.bmc.chassis().map(|(_, chassis)| chassis),
         }
+    }
+
+    /// What the task that has the node does, or waits for.
+    fn task_in_words(&self, node: &Node) -> Option<Fact> {
+        let task = self.task(node.task?)?;
+        let (by, state) = (&task.requested_by.name, &task.state);
+        let mut text = format!("{} by {by} is {state}", task.operation);
+        if task.phase != state.as_str() {
+            text.push_str(&format!(": {}", task.phase));
+        }
+        text.push_str(&format!("; asked for {} s ago", task.elapsed.as_secs()));
+        if task.waited.as_secs() > 0 {
+            let waited = task.waited.as_secs();
+            text.push_str(&format!(", {waited} s of them waiting for its turn"));
+        }
+        if let Some(left) = task.time_left {
+            text.push_str(&format!(", {} s left at most", left.as_secs()));
+        }
+        Some(fact("task", text))
     }
 }
 

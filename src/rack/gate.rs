@@ -49,6 +49,8 @@ pub(super) struct Pause {
 /// Whose turn comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Turn {
+    /// A machine is switched on once more, because it did not come: it has its place, and only the distance counts.
+    Again,
     /// A machine that is off by our doing comes back on.
     WayBack,
     /// Another one is switched on.
@@ -115,7 +117,7 @@ impl Gate {
     pub(super) fn take_turn(&mut self, turn: Turn, order: OrderId, now: Instant) -> bool {
         let before = self.waiting.iter().take_while(|(other, _)| *other <= turn);
         let behind = before.count();
-        let free = behind == 0 && !self.full && now >= self.next_order;
+        let free = behind == 0 && self.has_place(turn) && now >= self.next_order;
         if free {
             self.next_order = now + self.stagger;
         } else {
@@ -126,10 +128,21 @@ impl Gate {
 
     /// An order that waited and has its turn now.
     pub(super) fn next_turn(&mut self, now: Instant) -> Option<OrderId> {
-        if self.full || now < self.next_order {
+        if !self.waits_for_time() || now < self.next_order {
             return None;
         }
         self.waiting.pop_front().map(|(_, order)| order)
+    }
+
+    /// Whether there is a place for an order.
+    fn has_place(&self, turn: Turn) -> bool {
+        !self.full || turn == Turn::Again
+    }
+
+    /// Whether an order waits for nothing but the distance to the one before.
+    fn waits_for_time(&self) -> bool {
+        let first = self.waiting.front();
+        first.is_some_and(|(turn, _)| self.has_place(*turn))
     }
 
     /// The order that [`Gate::next_turn`] gave takes its turn.
@@ -187,8 +200,7 @@ impl Gate {
     pub(super) fn next(&self) -> Option<Instant> {
         let held = (!self.held.is_empty()).then_some(self.next_wire);
         // Where all places are taken, the end of one is waited for, and no time.
-        let waiting = !self.waiting.is_empty() && !self.full;
-        let waiting = waiting.then_some(self.next_order);
+        let waiting = self.waits_for_time().then_some(self.next_order);
         [self.look_again, held, waiting].into_iter().flatten().min()
     }
 }
@@ -305,6 +317,18 @@ mod tests {
             assert!(!gate.take_turn(turn, OrderId(order), at(1).now));
         }
         assert_eq!(gate.next(), None, "a place is waited for, and no time");
+        assert!(
+            gate.take_turn(Turn::Again, OrderId(5), at(1).now),
+            "it has one"
+        );
+        assert!(!gate.take_turn(Turn::Again, OrderId(6), at(1).now));
+        assert_eq!(
+            gate.next(),
+            Some(at(5).now),
+            "a time is waited for, and no place"
+        );
+        assert_eq!(gate.next_turn(at(5).now), Some(OrderId(6)));
+        assert_eq!(gate.next_turn(at(5).now), None);
         gate.full = false;
         let next = std::iter::from_fn(|| gate.next_turn(at(9).now));
         let order: Vec<u64> = next.map(|order| order.0).collect();

@@ -67,7 +67,7 @@ pub(super) fn has_turn(
         return false;
     };
     let goes = gate.take_turn(task.turn(), order, now);
-    if !goes && task.stands_still() {
+    if !goes {
         task.sequence.await_turn(true, now);
     }
     goes

@@ -143,8 +143,11 @@ impl TaskRecord {
         }
         let saved = Saved::from(self.sequence).after_absence(away);
         let saved = saved.with_unsent(self.unsent);
-        let mut sequence = Sequence::restore(saved, at.now.before(lived));
-        sequence.handle_timeout(at.now);
+        let then = at.now.before(lived);
+        let mut sequence = Sequence::restore(saved, then);
+        // An order that had not left waited for its turn.
+        sequence.await_turn(self.unsent.is_some(), then);
+        sequence.await_turn(false, at.now);
         let mut task = Task {
             identity: self.identity,
             node,
@@ -152,7 +155,6 @@ impl TaskRecord {
             admitted: true,
             resuming: self.resuming,
             returning: self.returning,
-            named_timeout: false,
             nmi_call: None,
             journaled: None,
         };

@@ -169,6 +169,7 @@ pub(super) fn sequence_settings(
         let rest = settings.min_off_time;
         settings.change_timeout += settings.rollback_settle + rest;
     }
+    settings.from_request = options.timeout.is_some();
     if let Some(timeout) = options.timeout {
         if operation.is_soft() {
             settings.patience = timeout;
@@ -276,10 +277,10 @@ pub(super) fn make(
     node.task = Some(id);
     node.memory.last_error = None;
     let settings = sequence_settings(node, request.operation, request.options, at);
-    let sequence = Sequence::new(operation, settings).with_earlier(node.earlier(at));
-    let mut task = Task::new(identity, node_id, sequence);
-    task.named_timeout = request.options.timeout.is_some();
-    task
+    let mut sequence = Sequence::new(operation, settings).with_earlier(node.earlier(at));
+    // Its time runs from here, or its wait does.
+    sequence.handle_timeout(at.now);
+    Task::new(identity, node_id, sequence)
 }
 
 #[cfg(test)]

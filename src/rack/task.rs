@@ -26,8 +26,6 @@ pub(super) struct Task {
     pub(super) resuming: Option<String>,
     /// Rollback was asked for while it stood still, likewise.
     pub(super) returning: Option<String>,
-    /// The request named how long it may take.
-    pub(super) named_timeout: bool,
     /// A call that wants to know what the BMC says to the NMI, and until when it waits.
     pub(super) nmi_call: Option<(CallId, Instant)>,
     /// What was journaled last: compared to see whether there is something new.
@@ -117,7 +115,6 @@ impl Task {
             admitted: false,
             resuming: None,
             returning: None,
-            named_timeout: false,
             nmi_call: None,
             journaled: None,
         }
@@ -136,8 +133,8 @@ impl Task {
         self.sequence.target()
     }
 
-    /// Whether the inrush current of an order of it may flow: one that switches on was handed to the network, and what
-    /// became of it is not known yet.
+    /// Whether the inrush current of an order of it may flow: one that switches on was handed to the network and not
+    /// refused, none that switches off followed, and what became of it is not known yet.
     pub(super) fn draws_inrush(&self) -> bool {
         let moving = match self.state() {
             State::Running | State::Aborting | State::RollingBack => true,
@@ -151,25 +148,17 @@ impl Task {
             | State::Stuck => false,
         };
         let mut sent = self.sequence.sent().iter();
-        let last = sent.rfind(|sent| sent.order.changes_power());
-        moving && last.is_some_and(|sent| sent.handed && is_inrush(&sent.order))
+        let last = sent.rfind(|sent| sent.may_have_acted());
+        moving && last.is_some_and(|sent| is_inrush(&sent.order))
     }
 
     /// Whose turn an order of it is that switches on.
     pub(super) fn turn(&self) -> Turn {
-        let mut sent = self.sequence.sent().iter();
-        let begun = sent.any(|sent| sent.order.changes_power() && sent.handed);
-        if begun || self.identity.operation.is_soft() || self.state() == State::RollingBack {
-            Turn::WayBack
-        } else {
-            Turn::New
+        match (self.draws_inrush(), self.sequence.comes_back()) {
+            (true, _) => Turn::Again,
+            (false, true) => Turn::WayBack,
+            (false, false) => Turn::New,
         }
-    }
-
-    /// Whether its patience stands still while an order of it waits for its turn. What the request named counts from the
-    /// request, but a machine never stays off for that.
-    pub(super) fn stands_still(&self) -> bool {
-        !self.named_timeout || self.turn() == Turn::WayBack
     }
 
     /// Whether the scheduler is to look at it.
@@ -456,6 +445,7 @@ impl Task {
             started_at: identity.started_at,
             ended_at: identity.ended_at,
             elapsed: progress.elapsed,
+            waited: progress.waited,
             time_left: progress.time_left,
             power_at_start: self.sequence.power_at_start().map(Word::Known),
             power_state: self.sequence.power().map(Word::Known),

@@ -157,7 +157,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "Task",
         "id:uuid version:natural rack:string node:string node_uuid:uuid batch:uuid? operation:operation state:state \
          ended:boolean phase:string step:natural steps:natural target_power_state:string? requested_by:Requester \
-         requested_at:time started_at:time? ended_at:time? elapsed:number time_left:number? power_at_start:power? \
+         requested_at:time started_at:time? ended_at:time? elapsed:number waited:number time_left:number? power_at_start:power? \
          power_state:power? orders:[OrderUse] orders_left_out:natural outcome:string? controls:[ControlUse] controls_left_out:natural \
          took_over:uuid? taken_over_by:uuid? may_abort:boolean \
          may_cancel:boolean may_rollback:boolean may_suspend:boolean may_resume:boolean",

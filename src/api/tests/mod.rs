@@ -116,6 +116,7 @@ fn task() -> Task {
         started_at: Some(at(10)),
         ended_at: None,
         elapsed: Duration::from_millis(12_500),
+        waited: Duration::ZERO,
         time_left: Some(Duration::from_millis(587_500)),
         power_at_start: Some(Power::On.into()),
         power_state: Some(Power::On.into()),

@@ -64,7 +64,8 @@ fn a_task_as_it_is_shown() {
   "target_power_state": "soft power off",
   "time_left": 587.5,
   "took_over": null,
-  "version": 3
+  "version": 3,
+  "waited": 0
 }
 "####);
 }

@@ -44,6 +44,14 @@ pub(super) enum Pace {
     Running,
     /// It stands still; the elapsed time runs on.
     Standing,
+    /// The task waits for its turn. Its age runs where its time was named by the request.
+    Waiting { runs: bool },
+}
+
+impl Pace {
+    pub(super) fn runs(self) -> bool {
+        matches!(self, Pace::Running | Pace::Waiting { runs: true })
+    }
 }
 
 /// The look that comes before any verdict after the daemon stood still. Until it is answered the age stands still.
@@ -69,6 +77,10 @@ pub(crate) struct Clock {
     pub(super) held: bool,
     /// A step waits for its turn: see [`super::Sequence::await_turn`].
     pub(super) waits: bool,
+    /// The rack made it stand still, and nobody asked for that: see [`super::Sequence::keep`].
+    pub(super) kept: bool,
+    /// How long it has waited in the queue, and with steps for their turn.
+    waited: Duration,
     /// The daemon stood still, and the machine is to be looked at before anything is judged.
     pub(super) look: FirstLook,
     seen: Option<Instant>,
@@ -80,8 +92,11 @@ impl Clock {
         let passed = self.seen.map_or(Duration::ZERO, |seen| now - seen);
         self.seen = Some(self.seen.map_or(now, |seen| seen.max(now)));
         self.elapsed = self.elapsed.saturating_add(passed);
-        if pace == Pace::Running {
+        if pace.runs() {
             self.age = self.age + passed;
+        }
+        if let Pace::Waiting { .. } = pace {
+            self.waited = self.waited.saturating_add(passed);
         }
     }
 
@@ -103,6 +118,8 @@ impl Clock {
             begun,
             held,
             waits: _,
+            kept,
+            waited,
             look: _,
             seen: _,
         } = *self;
@@ -111,6 +128,8 @@ impl Clock {
             elapsed,
             begun,
             held,
+            kept,
+            waited: Some(waited).filter(|waited| !waited.is_zero()),
         }
     }
 
@@ -126,6 +145,8 @@ impl Clock {
             elapsed,
             begun,
             held,
+            kept,
+            waited,
         } = stored;
         Clock {
             age: age.into(),
@@ -133,6 +154,8 @@ impl Clock {
             begun,
             held,
             waits: false,
+            kept,
+            waited: waited.unwrap_or_default(),
             look: FirstLook::None,
             seen: None,
         }
@@ -142,9 +165,14 @@ impl Clock {
         self.age
     }
 
-    /// Time since this clock was first told the time, suspensions included.
-    pub(super) fn elapsed(&self) -> Duration {
+    /// Time since this clock was first told the time (by the request), suspensions included.
+    pub(in crate::power) fn elapsed(&self) -> Duration {
         self.elapsed
+    }
+
+    /// How much of that it waited for its turn.
+    pub(in crate::power) fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// Time since the task began, suspensions included; zero while it is queued.

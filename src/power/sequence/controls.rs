@@ -5,6 +5,7 @@ use super::knowledge::Knowledge;
 use super::phase::{Leg, Look, Next, Phase, Question, SlowLook, Then};
 use super::{Input, Sequence, level, nmi, soft};
 use crate::bmc::vocabulary::{Delivery, OrderId, Report, Silence, Trouble};
+use crate::power::outcome::seconds;
 use crate::power::settings::WITHDRAWAL;
 use crate::power::{Control, Operation, State};
 use std::fmt;
@@ -136,6 +137,7 @@ pub(super) fn carry_out(
     knowledge: &mut Knowledge,
 ) -> Phase {
     let by = by.to_owned();
+    knowledge.clock.kept = false;
     match (control, phase) {
         (Control::Suspend, phase) => Phase::Suspended {
             inner: Box::new(stand_still(phase, knowledge)),
@@ -234,6 +236,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 look: SlowLook::At(knowledge.clock.elapsed() + knowledge.settings.suspended_look),
             }
         }
+        (Phase::Suspended { .. }, Input::Deadline) => no_turn(knowledge),
         (Phase::Withdrawing { then, .. }, Input::Report(_)) => stopped(then, knowledge),
         (Phase::Withdrawing { id, then, .. }, Input::Deadline) => {
             knowledge.record_handed(id);
@@ -241,6 +244,15 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         }
         (phase, _) => phase,
     }
+}
+
+/// The time that the request named is over, and its turn has not come.
+pub(super) fn no_turn(knowledge: &Knowledge) -> Phase {
+    let named = knowledge.settings.nameable(knowledge.operation);
+    knowledge.fail(&format!(
+        "its turn did not come within the {} that the request named",
+        seconds(named)
+    ))
 }
 
 /// The phase without its outstanding order: a reading is due again, a changing order counts as unanswered.

@@ -522,7 +522,7 @@ impl Knowledge {
             power_at_start: self.power_at_start,
             text,
             error,
-            took: self.clock.since_begin(),
+            took: self.clock.elapsed(),
         })
     }
 

@@ -194,8 +194,7 @@ impl Sequence {
         }
     }
 
-    /// The order that [`poll_order`](Self::poll_order) would give now, so that `rack` can hold back a power-on that
-    /// has to wait for its turn. The deadline runs meanwhile.
+    /// The order that [`poll_order`](Self::poll_order) would give now.
     pub fn wants(&self) -> Option<Order> {
         if self.is_held() {
             return None;
@@ -252,22 +251,24 @@ impl Sequence {
     /// polled does not count.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let clock = &self.knowledge.clock;
-        if self.is_held() || clock.waits {
-            return None;
-        }
-        if let Phase::Suspended {
-            look: SlowLook::At(at),
-            ..
-        } = &self.phase
-        {
-            return (*at > clock.elapsed()).then(|| clock.when_elapsed(*at));
+        let look = match &self.phase {
+            Phase::Suspended {
+                look: SlowLook::At(at),
+                ..
+            } => (*at > clock.elapsed()).then(|| clock.when_elapsed(*at)),
+            _ => None,
+        };
+        let waits = matches!(self.pace(), Pace::Waiting { runs: false });
+        if self.is_held() || waits {
+            return look;
         }
         let order = match self.phase.next() {
             Some(Next::At(at)) if at > clock.age() => Some(at),
             _ => None,
         };
-        let first = [order, self.phase.deadline()].into_iter().flatten().min();
-        first.map(|age| clock.when(age))
+        let first = [order, self.deadline()].into_iter().flatten().min();
+        let first = first.map(|age| clock.when(age));
+        [look, first].into_iter().flatten().min()
     }
 
     /// What `target_power_state` shows: `None` once it ended, or once the record shows that there is nothing to do.
@@ -478,12 +479,26 @@ impl Sequence {
         }
     }
 
-    /// The order that it gave waits for its turn among those of other nodes: no patience runs out by that. To be taken
-    /// back when the turn has come, or with the order.
+    /// The order that it gave waits for its turn among those of other nodes: no patience runs out by that, but for a time
+    /// that the request named. To be taken back when the turn has come, or with the order.
     pub fn await_turn(&mut self, waits: bool, now: Instant) {
         self.advance(now);
         self.expire();
         self.knowledge.clock.waits = waits;
+    }
+
+    /// It was suspended because the rack or its node takes no orders, and not because somebody wants it to stand still: a
+    /// time that the request named runs on until the first order has left, as in the queue. The next control ends that.
+    pub fn keep(&mut self, now: Instant) {
+        self.advance(now);
+        self.knowledge.clock.kept = true;
+        self.expire();
+    }
+
+    /// Whether it brings a machine back on, or may: one that is off by our doing, or goes down.
+    pub fn comes_back(&self) -> bool {
+        let knowledge = &self.knowledge;
+        knowledge.changing_handed() || knowledge.operation.is_soft() || self.phase.is_return()
     }
 
     /// Whether it is a rollback that is held.
@@ -492,11 +507,39 @@ impl Sequence {
     }
 
     fn pace(&self) -> Pace {
+        let Knowledge {
+            clock, settings, ..
+        } = &self.knowledge;
+        let runs = settings.from_request;
         match self.phase {
-            _ if self.is_held() || self.knowledge.clock.waits => Pace::Standing,
-            _ if self.knowledge.clock.look == FirstLook::Now => Pace::Standing,
-            Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => Pace::Standing,
+            Phase::Ended(_) => Pace::Standing,
+            _ if self.is_held() || clock.look == FirstLook::Now => Pace::Standing,
+            Phase::Queued => Pace::Waiting { runs },
+            // A machine never stays off for want of a place.
+            _ if clock.waits => Pace::Waiting {
+                runs: runs && !self.comes_back(),
+            },
+            Phase::Suspended { .. } if clock.kept && !self.knowledge.changing_handed() => {
+                Pace::Waiting { runs }
+            }
+            Phase::Suspended { .. } => Pace::Standing,
             _ => Pace::Running,
+        }
+    }
+
+    /// When something ends by itself: the phase, or the wait in the queue where the request named its time.
+    pub(super) fn deadline(&self) -> Option<Age> {
+        let Knowledge {
+            settings,
+            operation,
+            ..
+        } = &self.knowledge;
+        match self.phase {
+            Phase::Queued | Phase::Suspended { .. } => self
+                .pace()
+                .runs()
+                .then(|| Age::default() + settings.nameable(*operation)),
+            _ => self.phase.deadline(),
         }
     }
 
@@ -510,7 +553,6 @@ impl Sequence {
     /// Ends the phase whose deadline has come, and the next one if its deadline has come too.
     fn expire(&mut self) {
         while self
-            .phase
             .deadline()
             .is_some_and(|deadline| deadline <= self.knowledge.clock.age())
         {
@@ -536,6 +578,7 @@ impl Sequence {
 /// The one function that turns a phase and what it is told into the next phase.
 fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
     match (phase, input) {
+        (Phase::Queued, Input::Deadline) => controls::no_turn(knowledge),
         (phase @ (Phase::Queued | Phase::Ended(_)), _) => phase,
         (phase @ (Phase::Suspended { .. } | Phase::Withdrawing { .. }), input) => {
             controls::on(phase, input, knowledge)

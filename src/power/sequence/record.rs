@@ -17,8 +17,10 @@ pub(super) fn begin(knowledge: &Knowledge) -> Phase {
     } else {
         settings.change_timeout
     };
+    // A time that the request named has been running since then.
+    let latest = Age::default() + settings.nameable(knowledge.operation);
     Phase::Recording {
-        until: age + longest,
+        until: latest.min(age + longest),
         looks: 0,
         next: Next::At(age),
     }

@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     never_off: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     holds_longer: Option<Duration>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    from_request: bool,
 }
 
 /// What the machine is to boot from: the selector of its boot flags.
@@ -73,6 +75,10 @@ pub(crate) struct Clock {
     pub(crate) elapsed: Duration,
     pub(crate) begun: Option<Duration>,
     pub(crate) held: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) kept: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waited: Option<Duration>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -334,6 +340,7 @@ impl From<&running::Settings> for Settings {
             on_if_off,
             never_off,
             holds_longer,
+            from_request,
         } = running;
         Settings {
             patience: *patience,
@@ -351,6 +358,7 @@ impl From<&running::Settings> for Settings {
             on_if_off: *on_if_off,
             never_off: *never_off,
             holds_longer: *holds_longer,
+            from_request: *from_request,
             boot: boot.map(|boot| Boot {
                 selector: boot.device.selector(),
                 uefi: boot.uefi,
@@ -378,6 +386,7 @@ impl From<Settings> for running::Settings {
             on_if_off,
             never_off,
             holds_longer,
+            from_request,
         } = stored;
         running::Settings {
             patience,
@@ -395,6 +404,7 @@ impl From<Settings> for running::Settings {
             on_if_off,
             never_off,
             holds_longer,
+            from_request,
             boot: boot.and_then(|boot| {
                 let device = BootDevice::of_selector(boot.selector)?;
                 Some(running::Boot {
