@@ -1,7 +1,7 @@
 //! What a failed attempt to reach a BMC means for the next ones: a dead BMC answers at once for a while, and failed
 //! log-ins are counted before the BMC counts them (design, rule 10).
 
-use super::settings::SESSIONS_FULL_REST;
+use super::settings::{LOCKED_REST, SESSIONS_FULL_REST};
 use super::vocabulary::Trouble;
 use crate::time::Instant;
 use std::time::Duration;
@@ -164,6 +164,7 @@ impl Breaker {
                 self.found_silent += 1;
                 (rest.min(self.retry), text.to_owned())
             }
+            Trouble::Locked => (LOCKED_REST, text.to_owned()),
             Trouble::Silent
             | Trouble::Unreachable
             | Trouble::Protocol

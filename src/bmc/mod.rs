@@ -13,6 +13,7 @@ pub mod identity;
 mod inquiry;
 mod knowledge;
 mod level;
+pub mod lock;
 mod pace;
 mod presence;
 mod privilege;
@@ -35,6 +36,7 @@ pub use breaker::LogIns;
 use inquiry::Inquiry;
 pub use knowledge::{Knowledge, RefusedLogIns};
 use knowledge::{log_ins_of, recalled};
+pub use lock::Lock;
 pub use pace::Lowered;
 use pace::Pace;
 pub use presence::Answer as PresenceAnswer;
@@ -100,6 +102,7 @@ pub struct Bmc {
     strangers: Option<u8>,
     /// Why the BMC is taken for another node's, too.
     shared: Option<String>,
+    lock: Lock,
     /// Whether the name is to be looked up again, whenever that was done last.
     address_stale: bool,
     /// A keep-alive that is under way, and nobody's order; when it was asked for.
@@ -146,6 +149,7 @@ impl Bmc {
             chassis_status: None,
             strangers: None,
             shared: None,
+            lock: Lock::Ours,
             address_stale: false,
             keepalive: None,
             inquiry: Inquiry::default(),
@@ -263,6 +267,7 @@ impl Bmc {
             self.session.moves();
             self.forget_listed();
             self.forget_presence();
+            self.lock = Lock::Ours;
             self.address = Resolution::of(&settings);
         }
         if other_login {

@@ -32,6 +32,8 @@ pub struct Settings {
 
 /// How long a BMC that has no free session is left alone at most: then a session time-out (60 s, §6.12.15) has passed.
 pub(super) const SESSIONS_FULL_REST: Duration = Duration::from_secs(60);
+/// How often it is asked whether another daemon still has the BMC.
+pub(super) const LOCKED_REST: Duration = Duration::from_secs(10);
 /// How long silence is expected after a change of power (network cards and some BMCs restart with the host).
 pub(super) const GRACE: Duration = Duration::from_secs(60);
 /// Orders that may wait for one BMC.

@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::output;
 use super::select::{self, Unnamed};
 use super::status::{held, ours};
-use crate::model::{Node, PowerState, Word};
+use crate::model::{Node, PowerState, Trouble, Word};
 use std::time::Duration;
 
 /// The four answers of a Nagios plug-in; they are not the exit codes of the other verbs.
@@ -86,10 +86,12 @@ fn judge(
         let reading_age = ours.reading.as_ref().map(|reading| reading.age);
         oldest = oldest.zip(reading_age).map(|(oldest, age)| oldest.max(age));
         let old = reading_age.is_none_or(|age| age > args.max_age);
-        let fault = ours
-            .fault
-            .as_deref()
-            .or(ours.bmc.trouble.as_ref().map(Word::as_str));
+        let trouble = ours.bmc.trouble.as_ref();
+        let fault = match trouble {
+            // What it leads to says less.
+            Some(Word::Known(Trouble::Locked)) => Some(Trouble::Locked.words()),
+            _ => ours.fault.as_deref().or(trouble.map(Word::as_str)),
+        };
         let found = if held(node).is_some() {
             Some((Nagios::Warning, "in maintenance".to_owned()))
         } else if let Some(fault) = fault {

@@ -14,21 +14,25 @@ pub(super) fn harden() {
     }
 }
 
-/// Raises the number of open files to the most that is allowed, and says where `connections` of each of `listeners`
-/// will not fit.
+/// Raises the number of open files to the most that is allowed, and says where `connections` of each of `listeners`, and
+/// the locks of so many BMCs, will not fit.
 ///
 /// The usual 1024 is there for programs that call select(2): nothing here does. A crowd that used them up would keep out
 /// even the 503 that tells it so.
-pub(super) fn open_files(connections: u32, listeners: u64) {
+pub(super) fn open_files(connections: u32, listeners: u64, nodes: usize) {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| {
         setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
         Ok(most)
     });
-    let needed = (u64::from(connections) * listeners * FILES_EACH).saturating_add(FILES_BESIDE);
+    let for_clients = u64::from(connections) * listeners * FILES_EACH;
+    let locks = u64::try_from(nodes).unwrap_or(u64::MAX);
+    let needed = for_clients
+        .saturating_add(locks)
+        .saturating_add(FILES_BESIDE);
     match raised {
         Ok(most) if most >= needed => {}
         Ok(most) => log::warn!(
-            "only {most} files may be open: {connections} connections need up to {needed}"
+            "only {most} files may be open: {connections} connections and {nodes} nodes need up to {needed}"
         ),
         Err(error) => log::warn!("the number of open files cannot be raised: {error}"),
     }

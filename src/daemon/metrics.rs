@@ -329,6 +329,11 @@ impl Snapshot {
             },
         )?;
         flag(
+            "bmc_locked",
+            "Whether another daemon of this host has the BMC, so that nothing is sent to it.",
+            |node| node.rackbmcd.bmc.trouble == Some(Word::Known(Trouble::Locked)),
+        )?;
+        flag(
             "node_fault",
             "Whether the last readings of the power state all failed.",
             |node| node.rackbmcd.fault.is_some(),

@@ -6,6 +6,7 @@
 //! | `shell` | the loop: one input, drain every output, wait |
 //! | `thread` | the one thread of the loop and of the API |
 //! | `udp` | datagrams in batches, one socket per local port number |
+//! | `locks` | what keeps two daemons of one host off one BMC |
 //! | `listen` | the API's sockets: systemd's or our own |
 //! | `store` | the journal on the disk |
 //! | `audit` | who changed what, chained by hash |
@@ -25,6 +26,7 @@ mod discard;
 mod kernel;
 mod limits;
 mod listen;
+mod locks;
 mod logging;
 mod metrics;
 mod names;
@@ -147,7 +149,8 @@ pub fn main() -> ExitCode {
     limits::harden();
     kernel::share_one_heap();
     let listeners = 1 + u64::from(configuration.api.tcp.is_some());
-    limits::open_files(configuration.api.limits.connections, listeners);
+    let nodes = configuration.nodes.len();
+    limits::open_files(configuration.api.limits.connections, listeners, nodes);
     // Before any thread is started: all of them must have our signals blocked.
     let ended = signals::Signals::new().and_then(|signals| {
         thread::run(move |executor| {

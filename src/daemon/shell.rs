@@ -6,6 +6,7 @@ use super::audit::limit::Oldest;
 use super::audit::{self, Trail};
 use super::clock::Clock;
 use super::listen::{self, Listeners};
+use super::locks::Locks;
 use super::names::{self, UserNames};
 use super::on_disk::OnDisk;
 use super::signals::Signals;
@@ -16,6 +17,7 @@ use super::udp::{Received, Sockets};
 use super::{Failure, count, kernel, metrics};
 use crate::api::access::{Peer, Policy};
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply, State, TrailQueue, serve_unix};
+use crate::bmc::Outgoing;
 #[cfg(feature = "tls")]
 use crate::config::Tls;
 use crate::config::{ApiSettings, Complaint, Configuration, Disk};
@@ -131,6 +133,7 @@ pub(super) async fn run(
         clock,
         rack,
         sockets: Sockets::new(to_inputs.clone(), executor.clone()),
+        locks: Locks::new(),
         journal: Some(journal),
         last_ticket: 0,
         trail,
@@ -184,6 +187,7 @@ struct Shell {
     clock: Clock,
     rack: Rack,
     sockets: Sockets,
+    locks: Locks,
     /// Taken away at the end, so that the journal's thread ends.
     journal: Option<Sender<Batch>>,
     last_ticket: u64,
@@ -393,8 +397,8 @@ impl Shell {
         self.replies.insert(id, waiting);
     }
 
-    /// Carries every output of the rack to where it belongs: datagrams first, so that no answer overtakes them.
-    /// Sends what waits, and what comes of it where some of that could not leave this host.
+    /// Sends what waits, none of it to a BMC that another daemon has, and what comes of it where some of that could not
+    /// leave this host.
     fn send(&mut self) {
         for round in 0.. {
             let outgoing: Vec<_> = std::iter::from_fn(|| self.rack.poll_transmit()).collect();
@@ -402,6 +406,7 @@ impl Shell {
                 return;
             }
             let now = self.now();
+            let outgoing = self.withhold(outgoing, now);
             let lost = self.sockets.send(outgoing).into_iter();
             for (port, to, why) in lost.filter(|_| round < SENT_IN_A_TURN) {
                 self.rack.handle_unreachable(to, port, why, now);
@@ -409,6 +414,24 @@ impl Shell {
         }
     }
 
+    /// What may leave of this: nothing for a BMC that another daemon of this host has, of which the rack hears.
+    fn withhold(&mut self, mut outgoing: Vec<Outgoing>, now: Instant) -> Vec<Outgoing> {
+        let mut news = BTreeMap::new();
+        let locks = &mut self.locks;
+        outgoing.retain(|out| {
+            let (may_leave, told) = locks.take(out.to, now);
+            if let Some(lock) = told {
+                news.entry(out.to).or_insert(lock);
+            }
+            may_leave
+        });
+        for (to, lock) in news {
+            self.rack.handle_lock(to, &lock, now);
+        }
+        outgoing
+    }
+
+    /// Carries every output of the rack to where it belongs: datagrams first, so that no answer overtakes them.
     fn drain(&mut self) {
         self.send();
         let answers: Vec<_> = std::iter::from_fn(|| self.rack.poll_answer()).collect();
@@ -491,6 +514,8 @@ impl Shell {
             self.rack.forget_call(call);
         }
         self.sockets.keep(&self.rack.ports_in_use());
+        self.locks.keep(&self.rack.addresses_in_use());
+        self.locks.answer();
         if self.on_disk.wants_judging(now) {
             self.load(Input::Judged);
         }

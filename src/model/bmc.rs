@@ -199,6 +199,8 @@ words! {
         Protocol = "protocol",
         /// It is not sure to be the BMC of this node: another one than before, or that of another node, too.
         WrongBmc = "wrong_bmc",
+        /// Another daemon of this host has the BMC's lock: nothing is sent to it.
+        Locked = "locked",
         /// The order was withdrawn.
         Withdrawn = "withdrawn",
     }
@@ -221,6 +223,7 @@ impl Trouble {
             | Trouble::BreakerOpen
             | Trouble::Protocol
             | Trouble::WrongBmc
+            | Trouble::Locked
             | Trouble::Withdrawn => false,
         }
     }
@@ -240,6 +243,7 @@ impl Trouble {
             | Trouble::BreakerOpen
             | Trouble::Protocol
             | Trouble::WrongBmc
+            | Trouble::Locked
             | Trouble::Withdrawn => false,
         }
     }
@@ -261,6 +265,7 @@ impl Trouble {
             Trouble::BreakerOpen => "found dead a moment ago",
             Trouble::Protocol => "answers against the protocol",
             Trouble::WrongBmc => "perhaps not this node's BMC",
+            Trouble::Locked => "another daemon has it",
             Trouble::Withdrawn => "withdrawn",
         }
     }

@@ -70,6 +70,7 @@ fn place(node: &Node) -> Vec<Fact> {
     let found = found.map_or("not resolved".to_owned(), |address| address.to_string());
     let (host, port) = (&node.settings.address.host, node.settings.address.port);
     facts.push(fact("address", format!("{host} port {port} ({found})")));
+    facts.push(fact("lock", node.bmc.lock_in_words()));
     let others = node.bmc.other_addresses();
     facts.extend(others.map(|other| fact("or at", other.ip().to_string())));
     facts

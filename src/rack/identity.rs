@@ -8,6 +8,8 @@ use super::history::entry;
 use super::inventory::{Inventory, NodeId, Shared};
 use super::node::{Effect, Node};
 use super::tasks::Tasks;
+use crate::bmc::Lock;
+use crate::entropy::Entropy;
 use crate::model::{HistoryKind, Identity, TaskId, Who};
 use crate::power::State;
 use uuid::Uuid;
@@ -43,6 +45,26 @@ impl Node {
         log::warn!("{}: {told}", self.settings.name);
         let kept = entry(kind, told.clone(), kind == HistoryKind::Fault, at);
         vec![Effect::History(kept), Effect::Event(told)]
+    }
+
+    /// What became of the lock beside its BMC's address, told where it is new.
+    pub(super) fn take_lock(
+        &mut self,
+        lock: Lock,
+        at: Moment,
+        entropy: &mut dyn Entropy,
+    ) -> Vec<Effect> {
+        let bad = lock != Lock::Ours;
+        let Some(text) = self.bmc.handle_lock(lock, at.now, entropy) else {
+            return Vec::new();
+        };
+        let kind = match bad {
+            true => HistoryKind::Fault,
+            false => HistoryKind::Recovered,
+        };
+        log::warn!("{}: {text}", self.settings.name);
+        let told = entry(kind, text.clone(), bad, at);
+        vec![Effect::History(told), Effect::Event(text)]
     }
 
     /// Somebody says that the BMC that is there now shall be the node's.

@@ -43,6 +43,11 @@ impl Leaving {
         self.closing.iter().flat_map(|(bmc, _)| bmc.local_ports())
     }
 
+    /// Where these BMCs are.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.closing.iter().filter_map(|(bmc, _)| bmc.address())
+    }
+
     /// Nobody asks this BMC for anything any more: its session is closed.
     pub(super) fn close(&mut self, mut bmc: Bmc, now: Instant, entropy: &mut dyn Entropy) {
         bmc.stop(now, entropy);

@@ -74,7 +74,7 @@ mod views;
 mod waits;
 
 use crate::bmc::vocabulary::OrderId;
-use crate::bmc::{LocalPort, Outgoing, Undeliverable};
+use crate::bmc::{LocalPort, Lock, Outgoing, Undeliverable};
 use crate::entropy::Entropy;
 use crate::model::{EventKind, Health, Node, TaskId, Who};
 use crate::power::{Control, State};
@@ -354,6 +354,35 @@ impl Rack {
             self.settle(id, at);
         }
         self.finish(at);
+    }
+
+    /// The lock beside a BMC's address was asked for, when the first datagram was to go there.
+    pub fn handle_lock(&mut self, to: SocketAddr, lock: &Lock, now: Instant) {
+        let at = self.at(now);
+        let concerns = |node: &node::Node| {
+            // The same address on two links is two BMCs.
+            let here = node.bmc.address() == Some(to);
+            here && (*lock != Lock::Ours || *node.bmc.lock() != Lock::Ours)
+        };
+        let mut concerned = self.inventory.at(to);
+        concerned.retain(|id| self.inventory.get(*id).is_some_and(concerns));
+        for id in &concerned {
+            if let Some(node) = self.inventory.get_mut(*id) {
+                let told = node.take_lock(lock.clone(), at, &mut *self.entropy);
+                self.carry_out(*id, told, at);
+            }
+            self.settle(*id, at);
+        }
+        if !concerned.is_empty() {
+            self.finish(at);
+        }
+    }
+
+    /// Where BMCs are to which something is sent, or may be: locks beside other addresses may be given up.
+    pub fn addresses_in_use(&self) -> BTreeSet<SocketAddr> {
+        let nodes = self.inventory.iter();
+        let addresses = nodes.filter_map(|node| node.bmc.address());
+        addresses.chain(self.leaving.addresses()).collect()
     }
 
     /// The name `host` of a node's BMC was looked up: its addresses, the one to try first in front; ports do not matter.

@@ -204,6 +204,19 @@ impl Node {
         })
     }
 
+    /// Nothing is sent to a BMC that another daemon of this host has.
+    pub(super) fn check_lock(&self, action: &str) -> Result<(), Refused> {
+        let Some(why) = self.bmc.locked() else {
+            return Ok(());
+        };
+        Err(Refused::WrongState {
+            action: action.to_owned(),
+            node: self.settings.name.clone(),
+            state: "another daemon's BMC".to_owned(),
+            why,
+        })
+    }
+
     /// The operations that it does not take.
     pub(super) fn lacks(&self, now: Instant) -> Vec<Lack> {
         let lacks = |operation| {

@@ -25,6 +25,7 @@ pub(super) fn check(
     if rack.gate.stopping {
         return Err(Refused::Stopping);
     }
+    node.check_lock(order.name())?;
     check_crowd(order, node, who, rack.ledger)?;
     log::debug!("{}: {} for {}", node.name(), order.name(), who.name);
     if !order.changes_machine() {

@@ -30,6 +30,7 @@ pub(super) fn check(
     }
     node.check_quarantine()?;
     node.check_shared(operation.name())?;
+    node.check_lock(operation.name())?;
     if let Some(task) = node.task
         && !rack
             .tasks

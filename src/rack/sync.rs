@@ -85,7 +85,8 @@ impl Node {
         let faulty = self.failed_syncs >= settings.fault_after;
         // Whoever was never read, or is in fault, is read as soon as its BMC may be spoken to again.
         let error = self.memory.shown == PowerState::Error;
-        if (faulty || self.memory.reading.is_none()) && !error {
+        let locked = self.bmc.locked().is_some();
+        if (faulty || locked || self.memory.reading.is_none()) && !error {
             let next = self.bmc.next_attempt(at.now).unwrap_or(at.now);
             self.next_sync = self.next_sync.min(next.max(at.now + SOON));
         }

@@ -439,6 +439,7 @@ impl Knowledge {
             | Trouble::BreakerOpen
             | Trouble::Protocol
             | Trouble::WrongBmc
+            | Trouble::Locked
             | Trouble::Withdrawn => false,
         };
         lasting && !self.changing_handed()

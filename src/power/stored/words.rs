@@ -4,9 +4,10 @@ use crate::bmc::vocabulary;
 use crate::power;
 
 /// Defines a stored enumeration beside the running one: `"as stored" = RunningVariant`. The conversions are matches
-/// over every variant of both.
+/// over every variant of both. What `| Another` names is stored as the variant before it: its text, which is stored beside
+/// it, says the rest.
 macro_rules! stored_words {
-    ($(#[$doc:meta])* $name:ident = $running:ty { $($word:literal = $variant:ident,)* }) => {
+    ($(#[$doc:meta])* $name:ident = $running:ty { $($word:literal = $variant:ident $(| $also:ident)*,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
         pub(crate) enum $name {
@@ -16,7 +17,7 @@ macro_rules! stored_words {
         impl From<$running> for $name {
             fn from(running: $running) -> Self {
                 match running {
-                    $(<$running>::$variant => $name::$variant,)*
+                    $(<$running>::$variant $(| <$running>::$also)* => $name::$variant,)*
                 }
             }
         }
@@ -124,7 +125,7 @@ stored_words! {
         "no_common_suite" = NoCommonSuite,
         "no_protocol" = NoProtocol,
         "sessions_full" = SessionsFull,
-        "busy" = Busy,
+        "busy" = Busy | Locked,
         "held" = Held,
         "breaker_open" = BreakerOpen,
         "protocol" = Protocol,
