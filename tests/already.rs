@@ -3,10 +3,10 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, HistoryKind, PowerOptions, Task, TaskId};
+use rackbmcd::model::{BatchStart, HistoryKind, OnBusy, PowerOptions, TakeOver, Task, TaskId};
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Answer, Call};
-use rackbmcd::sim::{ChassisOrder, NmiEffect, OsMood};
+use rackbmcd::sim::{ChassisOrder, Mishap, NmiEffect, OsMood};
 use std::time::Duration;
 use world::{World, batch_of, millis, secs, who};
 
@@ -338,4 +338,87 @@ fn a_calendar_that_is_set_ends_the_time_of_no_earlier_order() {
                 .all(|text| !text.contains("nobody"))
         );
     }
+}
+
+/// Takes the node over from its task, and waits for the end.
+fn take_over(world: &mut World, operation: Operation, from: TakeOver) -> Task {
+    let options = PowerOptions {
+        on_busy: Some(OnBusy::TakeOver),
+        take_over: Some(from),
+        ..PowerOptions::default()
+    };
+    let task = world.start_task("n01", operation, options);
+    world.run_task(task, secs(200))
+}
+
+/// When the first datagram of an order of the task that has the node left.
+fn until_it_is_out(world: &mut World, order: ChassisOrder) {
+    let end = world.now + secs(5);
+    assert!(world.run_until(end, |world| world.executed("n01", order) > 0));
+}
+
+#[test]
+fn an_off_that_takes_the_node_over_from_an_on_is_sent_although_the_node_is_off() {
+    for answer_is_lost in [false, true] {
+        let mut world = slow_to_come_on(15, secs(7));
+        let on = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
+        if answer_is_lost {
+            until_it_is_out(&mut world, ChassisOrder::On);
+            let link = world.sim.link_mut(world::address(0)).unwrap();
+            let next = link.carried();
+            (next..next + 4).for_each(|number| link.befall(number, Mishap::Lost));
+        } else {
+            until_it_is_out(&mut world, ChassisOrder::On);
+            world.run_for(secs(1));
+        }
+        let off = take_over(&mut world, Operation::PowerOff, TakeOver::Running);
+        assert_eq!(off.took_over, Some(on));
+        assert_eq!(off.state, State::Succeeded, "{off:#?}");
+        assert!(world.executed("n01", ChassisOrder::Off) > 0, "{off:#?}");
+        world.run_for(secs(60));
+        assert!(!world.is_on("n01"), "lost: {answer_is_lost}, {off:#?}");
+        assert_eq!(drifts(&mut world), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_on_that_takes_the_node_over_from_a_soft_off_is_sent_watched_and_says_what_may_come() {
+    let mut world = World::new(16, 1);
+    world.run_for(secs(3));
+    world.mood("n01").os = OsMood::Hangs;
+    world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
+    until_it_is_out(&mut world, ChassisOrder::Soft);
+    world.run_for(secs(2));
+    let asked = world.now;
+    let on = take_over(&mut world, Operation::PowerOn, TakeOver::Running);
+    assert!(world.now - asked >= secs(60), "watched for rollback_settle");
+    assert_eq!(world.executed("n01", ChassisOrder::On), 1);
+    let words = "may still switch it off";
+    assert!(outcome(&on).contains(words), "{}", outcome(&on));
+    // One that does go down is on again at the end.
+    let mut world = World::new(17, 1);
+    world.run_for(secs(3));
+    world.mood("n01").os = OsMood::ObeysAfter(secs(20));
+    world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
+    until_it_is_out(&mut world, ChassisOrder::Soft);
+    let on = take_over(&mut world, Operation::PowerOn, TakeOver::Running);
+    assert_eq!(on.state, State::Succeeded, "{on:#?}");
+    assert!(world.is_on("n01"));
+    world.run_for(secs(100));
+    assert!(world.is_on("n01"));
+    assert_eq!(drifts(&mut world), Vec::<String>::new());
+}
+
+#[test]
+fn a_task_that_stood_still_hands_on_what_it_had_sent() {
+    let mut world = slow_to_come_on(18, secs(12));
+    let on = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
+    until_it_is_out(&mut world, ChassisOrder::On);
+    world.run_for(secs(1));
+    world.control(on, Control::Suspend).unwrap();
+    let off = take_over(&mut world, Operation::PowerOff, TakeOver::Suspended);
+    assert_eq!(off.state, State::Succeeded, "{off:#?}");
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
+    world.run_for(secs(60));
+    assert!(!world.is_on("n01"));
 }

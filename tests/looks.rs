@@ -151,3 +151,19 @@ fn looks_stay_within_the_pace_of_the_bmc() {
     assert!(asked <= 20, "{asked} commands in ten seconds");
     assert!(!world.task(task).ended);
 }
+
+#[test]
+fn a_cycle_that_leaves_the_machine_off_for_half_a_second_is_seen() {
+    for begins_in in [0, 130, 260] {
+        let mut world = obedient(|world| {
+            let mood = world.mood("n01");
+            (mood.cycle_off_time, mood.boot_time) = (millis(500), secs(1));
+        });
+        world.run_for(millis(begins_in));
+        let (view, took) = run(&mut world, Operation::Cycle);
+        let outcome = view.outcome.unwrap_or_default();
+        assert_eq!(view.state.known(), Some(State::Succeeded), "{outcome}");
+        assert!(outcome.contains("it was off"), "{outcome}");
+        assert!(took < secs(3), "{took:?}");
+    }
+}

@@ -52,9 +52,6 @@ pub struct Length {
     pub commands: u64,
     pub commits: usize,
     pub events: u64,
-    /// Nobody is told a wrong state here: what is read in the last moment of a timeout is believed for want of a second
-    /// reading.
-    pub no_wrong_readings: bool,
 }
 
 impl Act {
@@ -104,9 +101,7 @@ impl Fault {
         }
         for number in 1..=length.commands {
             faults.extend([0xC0, 0xC1].map(|code| Fault::Answered(number, code)));
-            if !length.no_wrong_readings {
-                faults.push(Fault::WrongReading(number));
-            }
+            faults.push(Fault::WrongReading(number));
         }
         for number in 1..=length.commits {
             faults.extend([Fault::Refused(number), Fault::KilledAt(number)]);

@@ -54,6 +54,21 @@ fn one_reading_is_not_believed() {
 }
 
 #[test]
+fn nor_is_one_in_the_last_moment_of_a_timeout() {
+    for operation in Operation::ALL {
+        for on in [true, false] {
+            let turn = Turn::TooSlow;
+            let scene = Scene {
+                operation,
+                on,
+                turn,
+            };
+            tell(scene, |fault| matches!(fault, Fault::WrongReading(_)));
+        }
+    }
+}
+
+#[test]
 fn what_a_task_read_before_a_kill_is_known_after_it_and_put_down_to_nobody_else() {
     let plan = Plan {
         scene: Scene {

@@ -1,7 +1,7 @@
 //! One story: a scene with its faults, told to its end under the watch, and what must be so afterwards.
 
 use crate::fault::{Act, Fault, Length};
-use crate::scene::{Scene, Turn};
+use crate::scene::Scene;
 use crate::watch::{Asked, Watched};
 use crate::world::{World, address, millis, secs, who};
 use rackbmcd::bmc::vocabulary::Power;
@@ -296,7 +296,6 @@ impl Story {
             commands: now.commands - self.base.commands,
             commits: now.commits - self.base.commits,
             events: self.events,
-            no_wrong_readings: self.scene.turn == Turn::TooSlow,
         }
     }
 }
