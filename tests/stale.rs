@@ -211,3 +211,21 @@ fn a_journal_that_was_put_back_alone_is_found_out() {
     assert!(shown.contains("suspended"), "{shown}");
     assert!(bed.log().contains("is a copy from before"), "{}", bed.log());
 }
+
+/// Its whole file is read before it is trusted, which takes its time on a slow disk.
+#[test]
+fn systemd_is_told_how_long_the_opening_of_a_journal_may_take() {
+    let mut bed = Bed::of_hanging_systems();
+    let path = bed.path("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    socket
+        .set_read_timeout(Some(std::time::Duration::from_secs(10)))
+        .expect("a socket that waits");
+    let mut command = Command::new(DAEMON);
+    command.env("NOTIFY_SOCKET", &path);
+    bed.start_by(command);
+    let mut said = [0; 4096];
+    let length = socket.recv(&mut said).expect("a message");
+    let said = String::from_utf8_lossy(&said[..length]);
+    assert!(said.contains("EXTEND_TIMEOUT_USEC=6"), "{said}");
+}

@@ -226,7 +226,7 @@ impl Default for State {
 }
 
 /// Long answers that are made at once.
-const LONG_AT_ONCE: usize = 4;
+const LONG_AT_ONCE: usize = 2;
 
 /// Serves a Unix socket until the daemon goes down.
 pub async fn serve_unix(listener: UnixListener, context: Rc<Context>) {

@@ -78,6 +78,10 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let clock = Clock;
     let state_dir = configuration.daemon.state_dir.clone();
+    // A large journal on a slow disk takes longer to read than a start may take otherwise.
+    let megabytes = u32::try_from(Store::length(&state_dir) >> 20).unwrap_or(u32::MAX);
+    let opening = OPENING.saturating_add(megabytes.saturating_mul(1_000_000));
+    notify(&[NotifyState::ExtendTimeoutUsec(opening)]);
     let store = match new_journal {
         true => Store::open_anew(&state_dir),
         false => Store::open(&state_dir),
@@ -808,6 +812,8 @@ const UNSYNCED_RECORDS: usize = 256;
 const JOIN_LOOK: Duration = Duration::from_millis(2);
 /// Rounds of sending in one turn in which it counts what cannot leave this host: it leads to more that is sent.
 const SENT_IN_A_TURN: u32 = 8;
+/// Microseconds that systemd gives the opening of the journal, beside one second for each of its megabytes.
+const OPENING: u32 = 60_000_000;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// The loop looks at the clock each second: where that took longer than this, the process was stopped or the machine slept.
 const STOOD_STILL: Duration = Duration::from_secs(3);

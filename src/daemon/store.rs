@@ -510,6 +510,11 @@ impl Store {
         directory.join(FILE).exists()
     }
 
+    /// The bytes of the journal in a directory, as far as they are known without opening it.
+    pub fn length(directory: &Path) -> u64 {
+        fs::metadata(directory.join(FILE)).map_or(0, |found| found.len())
+    }
+
     /// Makes these changes durable, all of them or none, with one transaction. None at all asks whether the disk can be
     /// written again.
     ///

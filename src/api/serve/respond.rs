@@ -443,7 +443,17 @@ impl Daemon for ThroughLoop {
     }
 
     fn metrics(&self) -> Later<String> {
-        (self.connection.context.metrics)()
+        let context = self.connection.context.clone();
+        let turn = self.turn.clone();
+        Box::pin(async move {
+            // The figures of a large rack are megabytes, too.
+            let taken = context.state.long.acquire_arc().await;
+            let text = (context.metrics)().await;
+            if let Some(turn) = turn.upgrade() {
+                turn.replace(Some(taken));
+            }
+            text
+        })
     }
 
     fn trail(&self, after: u64, limit: usize) -> Later<Result<AuditPage, String>> {
