@@ -295,6 +295,7 @@ fn a_task_that_was_suspended_in_the_queue_begins_with_its_resume() {
     let Ok(Answer::Tasks(tasks)) = world.call(Call::Look(Look::Tasks {
         node: None,
         batch: None,
+        short: None,
         active: true,
         limit: 9,
     })) else {

@@ -205,7 +205,7 @@ fn a_verb_waits_for_the_end_and_exits_as_the_task_ended() {
             said.out
         );
         assert!(
-            said.err.contains(TASK),
+            said.err.contains("task t:pf2db: "),
             "the task's id is said first: {}",
             said.err
         );

@@ -7,14 +7,15 @@
 use super::endpoint::{Endpoint, Media};
 use super::events::EventStream;
 use super::fault::{Fault, Surface};
-use super::handle::{Daemon, RackHandle};
+use super::handle::{Daemon, RackHandle, TaskFilter};
 use super::message::{self, Query, Request, Response};
 use super::route::{self, Found};
 use super::version::{self, Version};
-use crate::model::{ErrorKind, Who};
+use crate::model::{BatchId, ErrorKind, Short, TaskId, Who};
 use crate::rack::rights::Rights;
 use http::{HeaderMap, StatusCode};
 use std::rc::Rc;
+use uuid::Uuid;
 
 /// The longest path and query that are looked at.
 pub const PATH_LIMIT: usize = 8 * 1024;
@@ -267,24 +268,37 @@ impl RequestContext {
         self.param("ident")
     }
 
-    /// The uuid that the path names.
+    /// The task that the path names, by its id or its short one.
     ///
     /// # Errors
-    /// 404: what is no uuid names nothing.
-    pub fn id(&self, what: &str) -> Result<uuid::Uuid, Fault> {
+    /// 404.
+    pub async fn task_id(&self) -> Result<TaskId, Fault> {
         let text = self.param("id");
-        uuid::Uuid::try_parse(text).map_err(|_| {
-            let kind = if what == "batch" {
-                ErrorKind::BatchNotFound
-            } else {
-                ErrorKind::TaskNotFound
+        if let Some((true, short)) = Short::written(text) {
+            let wanted = TaskFilter {
+                short: Some(short),
+                limit: 2,
+                ..TaskFilter::default()
             };
-            Fault::new(
-                StatusCode::NOT_FOUND,
-                kind,
-                format!("{what} {text} could not be found: that is no uuid"),
-            )
-        })
+            let found = self.rack.tasks(wanted).await?;
+            return only(text, "task", found.iter().map(|task| task.id).collect());
+        }
+        Uuid::try_parse(text).map_err(|_| no_such("task", text, "that is no id"))
+    }
+
+    /// The batch that the path names.
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn batch_id(&self) -> Result<BatchId, Fault> {
+        let text = self.param("id");
+        if let Some((false, short)) = Short::written(text) {
+            let batches = self.rack.batches().await?;
+            let ids = batches.iter().map(|batch| batch.id);
+            let found = ids.filter(|id| Short::of(*id) == short).collect();
+            return only(text, "batch", found);
+        }
+        Uuid::try_parse(text).map_err(|_| no_such("batch", text, "that is no id"))
     }
 
     /// The body, which has to be there.
@@ -306,4 +320,30 @@ impl RequestContext {
             self.json()
         }
     }
+}
+
+/// The one that has a short id.
+fn only(text: &str, what: &str, found: Vec<Uuid>) -> Result<Uuid, Fault> {
+    match found[..] {
+        [id] => Ok(id),
+        [] => Err(no_such(
+            what,
+            text,
+            "none that is remembered has this short id",
+        )),
+        _ => Err(no_such(
+            what,
+            text,
+            "several have this short id: give the whole one",
+        )),
+    }
+}
+
+fn no_such(what: &str, text: &str, why: &str) -> Fault {
+    let kind = match what {
+        "batch" => ErrorKind::BatchNotFound,
+        _ => ErrorKind::TaskNotFound,
+    };
+    let said = format!("{what} {text} could not be found: {why}");
+    Fault::new(StatusCode::NOT_FOUND, kind, said)
 }

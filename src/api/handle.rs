@@ -7,7 +7,7 @@ use super::fault::Fault;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
 use crate::model::{
     AuditPage, Batch, BatchId, BatchStart, BootDevice, Control, EventId, Events, Explanation,
-    Health, HistoryEntry, Hold, Node, Operation, PowerOptions, Task, TaskId, Who,
+    Health, HistoryEntry, Hold, Node, Operation, PowerOptions, Short, Task, TaskId, Who,
 };
 use crate::rack::call::{Answer, Call, Look, PowerChange, Refused, Taken};
 use http::StatusCode;
@@ -42,6 +42,8 @@ pub struct TaskFilter {
     pub node: Option<String>,
     /// Of this batch alone.
     pub batch: Option<BatchId>,
+    /// Of this short id alone.
+    pub short: Option<Short>,
     /// Only those that have not ended.
     pub active: bool,
     /// At most so many.
@@ -192,6 +194,7 @@ impl RackHandle {
         self.ask(Call::Look(Look::Tasks {
             node: wanted.node,
             batch: wanted.batch,
+            short: wanted.short,
             active: wanted.active,
             limit: wanted.limit,
         }))

@@ -59,6 +59,14 @@ impl Endpoint {
     }
 }
 
+/// An id, or the short one of the same.
+fn id_schema(kind: &str) -> Value {
+    json!({ "anyOf": [
+        { "type": "string", "format": "uuid" },
+        { "type": "string", "pattern": format!("^{kind}:[0-9a-hjkmnp-tv-z]{{5}}$") },
+    ] })
+}
+
 fn path_parameters(route: &Route) -> Value {
     let mut parameters: Vec<Value> = route
         .path
@@ -66,7 +74,8 @@ fn path_parameters(route: &Route) -> Value {
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
         .map(|name| {
             let schema = match name {
-                "id" => json!({ "type": "string", "format": "uuid" }),
+                "id" if route.path.starts_with("/v1/batches") => id_schema("b"),
+                "id" => id_schema("t"),
                 "control" => {
                     json!({ "enum": crate::model::Control::ALL.map(crate::model::Control::name) })
                 }

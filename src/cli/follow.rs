@@ -8,7 +8,7 @@ use super::exit::{Exit, Failure};
 use super::output::say;
 use super::output::{Out, cut, terminal_width};
 use super::patience::{RESTART_BUDGET, RESTART_RETRY};
-use crate::model::{Control, Task, TaskId, TaskState};
+use crate::model::{Control, Short, Task, TaskId, TaskState};
 use async_signal::{Signal, Signals};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use smol::channel::{Receiver, Sender};
@@ -249,7 +249,7 @@ async fn on_ctrl_c(
     let how = match (open.first(), open.len()) {
         (Some(task), 1) => format!("rackbmc abort {}", task.node),
         (first, _) => match first.and_then(|task| task.batch) {
-            Some(batch) => format!("rackbmc abort {batch}"),
+            Some(batch) => format!("rackbmc abort {}", Short::batch(batch)),
             None => format!(
                 "rackbmc abort {}",
                 crate::nodeset::fold(open.iter().map(|task| task.node.as_str()))

@@ -11,7 +11,8 @@ use super::results::{self, Ending, Rank};
 use super::select::{self, Unnamed};
 use super::tasks::tasks_of;
 use crate::model::{
-    Batch, BatchNodeState, BatchStart, OnBusy, Operation, PowerOptions, Prospect, Task, TaskStart,
+    Batch, BatchNodeState, BatchStart, OnBusy, Operation, PowerOptions, Prospect, Short, Task,
+    TaskStart,
 };
 use comfy_table::{Cell, Table};
 use std::time::Duration;
@@ -64,7 +65,10 @@ pub async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit
             .client
             .start(&task_start(operation, name, &press))
             .await?;
-        announce(app, &format!("task {}: {operation} {name}", task.id));
+        announce(
+            app,
+            &format!("task {}: {operation} {name}", Short::task(task.id)),
+        );
         return conclude(app, vec![task], waiting).await;
     }
     let batch = app
@@ -75,7 +79,7 @@ pub async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit
         app,
         &format!(
             "batch {}: {operation} {}",
-            batch.id,
+            Short::batch(batch.id),
             crate::nodeset::fold(&names)
         ),
     );
@@ -210,7 +214,7 @@ pub fn task_table(app: &App, tasks: &[Task]) -> Table {
                     .unwrap_or_default(),
             ),
             Cell::new(&task.requested_by.name),
-            Cell::new(task.id),
+            Cell::new(Short::task(task.id)),
         ]);
     }
     table

@@ -4,7 +4,7 @@
 use super::App;
 use super::args::Format;
 use super::output::{self, Out, rounded, words};
-use crate::model::{Operation, Task, TaskState, after_state};
+use crate::model::{Operation, Short, Task, TaskState, after_state};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -183,7 +183,7 @@ pub fn show(app: &App, tasks: &[Task], mut endings: Vec<Ending>) {
             }
             app.out.items(
                 tasks,
-                |task| (task.id.to_string(), String::new()),
+                |task| (Short::task(task.id), String::new()),
                 |tasks| super::power::task_table(app, tasks),
             );
         }

@@ -99,6 +99,19 @@ fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
     )))
 }
 
+/// The name of the node that has that uuid.
+///
+/// # Errors
+/// What the way to the daemon may bring.
+pub async fn named_by_uuid(client: &Client, uuid: &str) -> Result<Option<String>, Failure> {
+    let Ok(uuid) = Uuid::try_parse(uuid) else {
+        return Ok(None);
+    };
+    let nodes = client.nodes().await?;
+    let found = nodes.iter().find(|node| node.uuid == uuid);
+    Ok(found.map(|node| name(node).to_owned()))
+}
+
 /// The name a person knows a node by.
 pub fn name(node: &Node) -> &str {
     &node.name

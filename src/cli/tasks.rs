@@ -11,7 +11,7 @@ use super::output::{Out, batch_cell, rounded, words};
 use super::power::{Waiting, conclude, conclude_batch, task_table};
 use super::results;
 use super::select::{self, Unnamed};
-use crate::model::{Batch, Control, Power, Task, TaskState, Word, after_state};
+use crate::model::{Batch, Control, Power, Short, Task, TaskState, Word, after_state};
 use comfy_table::Cell;
 
 /// Uses a control on what is named.
@@ -31,10 +31,16 @@ pub async fn control(app: &App, control: Control, args: args::Control) -> Result
                 tasks.extend(controlled);
                 exits.extend(refused);
             }
-            None => nodes.push(id),
+            None => match select::named_by_uuid(&app.client, &id).await? {
+                Some(node) => nodes.push(node),
+                None => {
+                    say!("{id}: no task, batch or node that is remembered has this id");
+                    exits.push(Exit::Failed);
+                }
+            },
         }
     }
-    if !sets.is_empty() || args.targets.all || (tasks.is_empty() && nodes.is_empty()) {
+    if !sets.is_empty() || args.targets.all || args.targets.nodes.is_empty() {
         let mut wanted = args.targets.clone();
         wanted.nodes = sets;
         let chosen = select::nodes(&app.client, &wanted, Unnamed::Mistake).await?;
@@ -94,8 +100,11 @@ fn nothing_to(control: Control) -> (String, Exit) {
     (format!("no task is running: nothing to {word}"), exit)
 }
 
-/// Whether a word has the form of an id: 8-4-4-4-12 hexadecimal digits.
+/// Whether a word has the form of an id: 8-4-4-4-12 hexadecimal digits, or that of a short one.
 fn is_id(word: &str) -> bool {
+    if Short::written(word).is_some() {
+        return true;
+    }
     let groups: Vec<&str> = word.split('-').collect();
     groups.len() == 5
         && groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
@@ -197,7 +206,7 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
                 (true, None) => format!("{} {}", task.operation, task.state),
             };
             let at = app.out.date_and_time(task.requested_at);
-            (task.id.to_string(), format!("{} {} {text}", at, task.node))
+            (Short::task(task.id), format!("{} {} {text}", at, task.node))
         },
         |tasks| task_table(app, tasks),
     );
@@ -234,10 +243,10 @@ pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
 pub fn full(task: &Task, out: &Out) -> String {
     let mut lines = Vec::new();
     let mut line = |head: &str, text: String| lines.push(format!("{head:<10} {text}"));
-    line("task", task.id.to_string());
+    line("task", format!("{} ({})", Short::task(task.id), task.id));
     line("node", format!("{} (rack {})", task.node, task.rack));
     if let Some(batch) = &task.batch {
-        line("batch", batch.to_string());
+        line("batch", format!("{} ({batch})", Short::batch(*batch)));
     }
     line("operation", task.operation.to_string());
     line("state", task.state.to_string());
@@ -344,7 +353,7 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
         }
         app.out.items(
             &batches,
-            |batch| (batch.id.to_string(), batch_line(app, batch)),
+            |batch| (Short::batch(batch.id), batch_line(app, batch)),
             |batches| {
                 let mut table = app.out.table(&[
                     "ASKED",
@@ -363,7 +372,7 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
                         Cell::new(fold_nodes(batch)),
                         Cell::new(counts(batch)),
                         Cell::new(&batch.requested_by.name),
-                        Cell::new(batch.id),
+                        Cell::new(Short::batch(batch.id)),
                     ]);
                 }
                 table
@@ -427,7 +436,8 @@ mod tests {
     #[test]
     fn an_id_is_told_from_a_node_set() {
         assert!(is_id("0197a5c3-7d11-7b6e-8f3a-0123456789ab"));
-        assert!(!is_id("r1n[01-04]"));
+        assert!(is_id("t:7k3f9") && is_id("b:4m2xz"));
+        assert!(!is_id("r1n[01-04]") && !is_id("t:7"));
         assert!(!is_id("a-b-c-d-e"));
     }
 
@@ -474,7 +484,7 @@ mod tests {
             ..Out::of_a_person()
         };
         insta::assert_snapshot!(full(&task, &out), @r"
-        task       0197a5c3-7d11-7b6e-8f3a-0123456789ab
+        task       t:pf2db (0197a5c3-7d11-7b6e-8f3a-0123456789ab)
         node       r1n03 (rack r1)
         operation  soft power off
         state      suspended

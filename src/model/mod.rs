@@ -15,6 +15,7 @@ mod operation;
 mod power;
 mod rack;
 pub(crate) mod seconds;
+mod short;
 mod stamp;
 mod start;
 mod task;
@@ -44,6 +45,7 @@ pub use rack::{
     MaintenanceRequest, PauseRequest, Pausing, UnreadableEntry,
 };
 pub use seconds::Seconds;
+pub use short::Short;
 pub use start::{BatchStart, PowerOptions, TaskStart};
 pub use task::{ControlUse, ENDS_KEPT, OrderUse, Task, TaskList, after_state};
 pub use text::{REASON_LIMIT, beginning, escaped, is_hidden};

@@ -5,7 +5,8 @@
 
 use crate::bmc::vocabulary::{Delivery, Order, Trouble};
 use crate::model::{
-    self, BatchId, BatchStart, EventId, Explanation, HistoryEntry, PowerOptions, Role, TaskId, Who,
+    self, BatchId, BatchStart, EventId, Explanation, HistoryEntry, PowerOptions, Role, Short,
+    TaskId, Who,
 };
 use crate::power::{Control, Operation};
 use std::fmt;
@@ -192,6 +193,8 @@ pub enum Look {
         node: Option<String>,
         /// Of this batch alone.
         batch: Option<BatchId>,
+        /// Of this short id alone.
+        short: Option<Short>,
         /// Only those that have not ended.
         active: bool,
         /// At most so many.

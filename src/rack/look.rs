@@ -19,9 +19,10 @@ pub(super) fn answer(look: Look, rack: &Snapshot<'_>) -> Result<Answer, Refused>
         Look::Tasks {
             node,
             batch,
+            short,
             active,
             limit,
-        } => Answer::Tasks(rack.tasks_where(node.as_deref(), batch, active, limit)?),
+        } => Answer::Tasks(rack.tasks_where(node.as_deref(), batch, short, active, limit)?),
         Look::Task(id) => Answer::Task(rack.task(id).ok_or(Refused::NoSuchTask(id))?),
         Look::Batches => Answer::Batches(rack.batches()),
         Look::Batch(id) => Answer::Batch(rack.batch(id).ok_or(Refused::NoSuchBatch(id))?),

@@ -7,7 +7,7 @@ use super::inventory::NodeId;
 use super::stored::TaskRecord;
 use super::sync;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Reading, Report, Trouble};
-use crate::model::{self, BatchId, ENDS_KEPT, TaskId, Who, Word, after_state};
+use crate::model::{self, BatchId, ENDS_KEPT, Short, TaskId, Who, Word, after_state};
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
@@ -319,8 +319,9 @@ impl Task {
             | State::Stuck => (String::new(), ""),
         };
         format!(
-            "{node}: {operation} by {by} is {}{left} (task {id}); {go_on}to end it: rackbmc abort {node}{take_over}",
-            self.state()
+            "{node}: {operation} by {by} is {}{left} (task {}); {go_on}to end it: rackbmc abort {node}{take_over}",
+            self.state(),
+            Short::task(*id)
         )
     }
 
@@ -645,7 +646,7 @@ mod tests {
         let mut task = task(1, Operation::SoftPowerOff);
         task.identity.requested_by.name = "alice".to_owned();
         task.go_on(at(1));
-        let id = task.identity.id;
+        let id = Short::task(task.identity.id);
         let said = task.holds_in_words(at(11).now);
         let expected = format!(
             "n01: soft power off by alice is running, 590 s left at most (task {id}); to end it: rackbmc abort n01; \

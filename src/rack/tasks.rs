@@ -14,7 +14,7 @@ use super::record::Table;
 use super::stored;
 use super::task::{Ids, Task};
 use crate::entropy::Entropy;
-use crate::model::{BatchId, BatchStart, TaskId, Who};
+use crate::model::{BatchId, BatchStart, Short, TaskId, Who};
 use crate::power::{Control, State};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,12 +31,27 @@ pub(super) struct Tasks {
     pub(super) lost: BTreeSet<TaskId>,
     pub(super) history: History,
     ids: Ids,
+    /// Short ids of tasks that are taken.
+    shorts: BTreeSet<Short>,
 }
 
+/// How often an id is made anew because its short one is taken.
+const SHORT_TRIES: usize = 16;
+
 impl Tasks {
-    /// An id that sorts after all before.
+    /// An id that sorts after all before, and whose short one nothing that is remembered has.
     pub(super) fn make_id(&mut self, wall: WallTime, entropy: &mut dyn Entropy) -> TaskId {
-        self.ids.make(wall, entropy)
+        let mut id = self.ids.make(wall, entropy);
+        // Chance has 33 million to choose from.
+        for _ in 0..SHORT_TRIES {
+            let short = Short::of(id);
+            let of_a_batch = |batch: &BatchId| Short::of(*batch) == short;
+            if !self.shorts.contains(&short) && !self.batches.keys().any(of_a_batch) {
+                break;
+            }
+            id = self.ids.make(wall, entropy);
+        }
+        id
     }
 
     pub(super) fn get(&self, id: TaskId) -> Option<&Task> {
@@ -52,6 +67,7 @@ impl Tasks {
     pub(super) fn insert(&mut self, task: Task) {
         let id = task.identity.id;
         self.ids.pass(id);
+        self.shorts.insert(Short::of(id));
         let tasks = match task.is_active() {
             true => &mut self.active,
             false => &mut self.ended,
@@ -73,6 +89,7 @@ impl Tasks {
     pub(super) fn drop_task(&mut self, id: TaskId, ledger: &mut Ledger) -> Option<Task> {
         let active = self.active.remove(&id);
         let task = active.or_else(|| self.ended.remove(&id))?;
+        self.shorts.remove(&Short::of(id));
         ledger.journal.delete(Table::Tasks, id.to_string());
         if let Some(batch) = task.identity.batch {
             self.drop_batch(batch, ledger);
@@ -323,6 +340,7 @@ impl Tasks {
         }
         for (id, batch) in forgotten {
             self.ended.remove(&id);
+            self.shorts.remove(&Short::of(id));
             ledger.journal.delete(Table::Tasks, id.to_string());
             let Some(of) = batch.and_then(|batch| self.batches.get(&batch)) else {
                 continue;
@@ -339,3 +357,32 @@ impl Tasks {
 const ENDED_TASKS_KEPT: usize = 2000;
 /// How much memory those may take, about.
 const ENDED_BYTES_KEPT: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, task};
+    use super::*;
+    use crate::power::Operation;
+
+    /// Chance that gives the same twice, then something else.
+    struct Stutters(u8);
+
+    impl Entropy for Stutters {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            self.0 += 1;
+            bytes.fill(self.0 / 3);
+        }
+    }
+
+    #[test]
+    fn no_two_tasks_that_are_remembered_have_the_same_short_id() {
+        let mut tasks = Tasks::default();
+        let mut entropy = Stutters(0);
+        let first = tasks.make_id(at(1).wall, &mut entropy);
+        let mut other = task(1, Operation::PowerOn);
+        other.identity.id = first;
+        tasks.insert(other);
+        let second = tasks.make_id(at(1).wall, &mut entropy);
+        assert_ne!(Short::of(first), Short::of(second));
+    }
+}

@@ -12,7 +12,7 @@ use super::schedule::Rooms;
 use super::settings::RackSettings;
 use super::task::Task;
 use super::tasks::Tasks;
-use crate::model::{self, BatchId, HealthStatus, TaskId};
+use crate::model::{self, BatchId, HealthStatus, Short, TaskId};
 use crate::time::WallTime;
 
 /// The rack as it is at one moment: to be read, and nothing else.
@@ -57,6 +57,7 @@ impl Snapshot<'_> {
         &self,
         node: Option<&str>,
         batch: Option<BatchId>,
+        short: Option<Short>,
         active: bool,
         limit: usize,
     ) -> Result<Vec<model::Task>, Refused> {
@@ -66,6 +67,7 @@ impl Snapshot<'_> {
         let wanted = |task: &&Task| {
             uuid.is_none_or(|node| task.identity.node_uuid == node)
                 && (batch.is_none() || task.identity.batch == batch)
+                && short.is_none_or(|short| Short::of(task.identity.id) == short)
                 && (!active || task.is_active())
         };
         let mut rooms = Rooms::default();

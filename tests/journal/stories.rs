@@ -177,6 +177,7 @@ fn tasks(world: &mut World) -> Vec<TaskId> {
     let call = Call::Look(Look::Tasks {
         node: None,
         batch: None,
+        short: None,
         active: true,
         limit: usize::MAX,
     });

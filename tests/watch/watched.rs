@@ -153,6 +153,7 @@ impl Watched {
         let call = Call::Look(Look::Tasks {
             node: None,
             batch: None,
+            short: None,
             active: false,
             limit: usize::MAX,
         });

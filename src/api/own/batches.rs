@@ -80,7 +80,7 @@ async fn meant(
 
 /// `GET /v1/batches/{id}`
 pub async fn show(request: RequestContext) -> Result<Response, Fault> {
-    let id = request.id("batch")?;
+    let id = request.batch_id().await?;
     let batch = match request.query.duration("wait", WAIT_LIMIT)? {
         Some(wait) => request.rack.await_batch(id, wait).await?,
         None => request.rack.batch(id).await?,
@@ -101,7 +101,7 @@ pub async fn control(request: RequestContext) -> Result<Response, Fault> {
 
 async fn use_control(request: &RequestContext, control: Control) -> Result<Response, Fault> {
     let wanted: BatchControl = request.json_or_default()?;
-    let id = request.id("batch")?;
+    let id = request.batch_id().await?;
     if wanted.nodes.as_ref().is_some_and(Vec::is_empty) {
         return Err(
             Fault::bad("nodes names no node: leave it out to mean the whole batch")

@@ -34,6 +34,7 @@ async fn listing(request: &RequestContext, node: Option<String>) -> Result<Respo
     let wanted = TaskFilter {
         node,
         batch: batch.transpose()?,
+        short: None,
         active: request.query.flag("active")?.unwrap_or(false),
         limit: request.query.limit(LISTED, LIST_LIMIT)?,
     };
@@ -63,7 +64,7 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
 
 /// `GET /v1/tasks/{id}`
 pub async fn show(request: RequestContext) -> Result<Response, Fault> {
-    let id = request.id("task")?;
+    let id = request.task_id().await?;
     let version = request.query.number("version")?;
     let task = match request.query.duration("wait", WAIT_LIMIT)? {
         Some(wait) => request.rack.await_task(id, version, wait).await?,
@@ -85,7 +86,7 @@ pub async fn control(request: RequestContext) -> Result<Response, Fault> {
 
 async fn use_control(request: &RequestContext, control: Control) -> Result<Response, Fault> {
     request.json_or_default::<Nothing>()?;
-    let id = request.id("task")?;
+    let id = request.task_id().await?;
     let task = request.rack.control(id, control).await?;
     Ok(Response::ok(&task))
 }

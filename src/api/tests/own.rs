@@ -246,6 +246,7 @@ fn tasks_are_listed_by_node_batch_and_state() {
     let wanted = Call::Look(Look::Tasks {
         node: Some("r1n01".into()),
         batch: UUID.parse().ok(),
+        short: None,
         active: true,
         limit: 5,
     });

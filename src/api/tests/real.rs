@@ -104,6 +104,7 @@ pub fn state(rack: &RealRack) -> String {
     let all = Call::Look(Look::Tasks {
         node: None,
         batch: None,
+        short: None,
         active: false,
         limit: 1000,
     });
