@@ -136,10 +136,20 @@ fn pointers_are_seen_where_they_stand() {
 
 #[test]
 fn every_line_of_the_protocol_names_a_test_that_is_there() {
+    hold_rows("docs/protocol.md", 80);
+}
+
+#[test]
+fn every_promise_of_security_names_a_test_that_is_there() {
+    hold_rows("docs/security.md", 14);
+}
+
+/// Each row of a document, of more than `least`, names tests that are there.
+fn hold_rows(document: &str, least: usize) {
     let tests = tests_of_the_source();
     let mut complaints = Vec::new();
-    let rows = rows_with(&read("docs/protocol.md"), "tested in");
-    assert!(rows.len() > 80, "{} rows", rows.len());
+    let rows = rows_with(&read(document), "tested in");
+    assert!(rows.len() > least, "{} rows", rows.len());
     for (line, row, named) in rows {
         let found: Vec<_> = named
             .split([',', ';'])
