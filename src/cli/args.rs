@@ -260,7 +260,7 @@ pub enum Verb {
     Batch(BatchShow),
     /// Print what happens, as it happens.
     Events(Events),
-    /// Follow the power states of nodes: a table that renews itself, or lines where stdout is no terminal.
+    /// Follow the power states of nodes: what changed is shown when it changes.
     Watch(Watch),
     /// Say all that is known of nodes' BMCs, and where it comes from.
     Explain(Nodes),

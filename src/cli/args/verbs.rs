@@ -22,7 +22,7 @@ pub const GROUPS: &[Group] = &[
             ),
             (
                 "watch",
-                "the rack full screen, as it changes",
+                "power states, as they change",
                 ["watch", "watch @compute", "watch r1n[01-04] --interval 5s"],
             ),
             (
