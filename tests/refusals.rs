@@ -42,10 +42,12 @@ fn explained(world: &mut World, fact: &str) -> Vec<String> {
 
 #[test]
 fn what_a_bmc_refuses_while_it_starts_is_done_when_it_has_started() {
-    for code in [0xC1, 0xFF, 0xD2, 0xC0] {
+    for code in [
+        0xC1, 0xC2, 0xC9, 0xCC, 0xD6, 0xFF, 0xD2, 0xC0, 0xC3, 0xC4, 0xCE,
+    ] {
         for operation in OPERATIONS {
             let pulse = operation != Operation::SoftPowerOff;
-            if pulse && code == 0xFF {
+            if pulse && [0xFF, 0xC3, 0xCE].contains(&code) {
                 // The pulse may have been carried out: it is not sent again.
                 continue;
             }
