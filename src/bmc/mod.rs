@@ -69,6 +69,8 @@ pub struct Outgoing {
     pub datagram: Vec<u8>,
     /// The order whose command it carries; `None` for session upkeep.
     pub order: Option<OrderId>,
+    /// Whether an operation waits for it: it goes before all others.
+    pub urgent: bool,
 }
 
 /// One BMC and the way to it.
@@ -350,6 +352,7 @@ impl Bmc {
                 port: self.port,
                 datagram,
                 order: None,
+                urgent: false,
             });
         }
         let transmit = self.session.poll_transmit()?;
@@ -371,6 +374,7 @@ impl Bmc {
             port: self.port,
             datagram: transmit.datagram,
             order,
+            urgent: self.wanted,
         })
     }
 
@@ -470,9 +474,10 @@ impl Bmc {
         matches!(self.session.state(), session::State::Open { .. })
     }
 
-    /// Whether a log-in is under way that nobody was told of as late.
-    pub fn is_logging_in(&self) -> bool {
-        matches!(self.session.state(), session::State::Opening { .. }) && !self.told
+    /// How many datagrams came from it by now, where it is being logged in to and nobody was told of that as late.
+    pub fn log_in_heard(&self) -> Option<u64> {
+        let opening = matches!(self.session.state(), session::State::Opening { .. });
+        (opening && !self.told).then(|| self.session.received())
     }
 
     /// Whether there is neither a session nor a handshake.
@@ -522,6 +527,7 @@ impl Bmc {
                 port,
                 datagram: transmit.datagram,
                 order: None,
+                urgent: false,
             }));
         }
         self.earlier_ports.clear();

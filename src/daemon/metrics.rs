@@ -21,6 +21,8 @@ pub(super) struct Snapshot {
     pub(super) sockets: usize,
     pub(super) journal_bytes: u64,
     pub(super) audit_bytes: u64,
+    /// Datagrams that the kernel dropped because our buffers were full.
+    pub(super) overflowed: u64,
 }
 
 /// The text.
@@ -179,11 +181,12 @@ impl Snapshot {
             way("sent", counters.sent),
             way("received", counters.received),
             way("stray", counters.strangers),
+            way("overflowed", self.overflowed),
         ];
         counted(
             encoder,
             "datagrams",
-            "Datagrams handed to and taken from the network.",
+            "Datagrams handed to and taken from the network; overflowed: dropped by the kernel because a receive buffer was full.",
             &datagrams,
         )?;
         counted(
@@ -575,6 +578,7 @@ mod tests {
             sockets: 1,
             journal_bytes: 77,
             audit_bytes: 33,
+            overflowed: 0,
         }
     }
 

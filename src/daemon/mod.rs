@@ -7,6 +7,8 @@
 //! | `thread` | the one thread of the loop and of the API |
 //! | `udp` | datagrams in batches, one socket per local port number |
 //! | `locks` | what keeps two daemons of one host off one BMC |
+//! | `spread` | how many datagrams leave within a millisecond |
+//! | `alarm` | the loop's timer |
 //! | `listen` | the API's sockets: systemd's or our own |
 //! | `store` | the journal on the disk |
 //! | `audit` | who changed what, chained by hash |
@@ -14,12 +16,14 @@
 //! | `refuse` | what is said to those who wait while the configuration is wrong |
 //! | `on_disk` | whether the configuration on the disk would be taken |
 //! | `metrics` | OpenMetrics text |
+//! | `randomness` | the kernel's randomness, in blocks that are wiped as they are used |
 //! | `kernel` | the only `unsafe`: calls without a safe wrapper |
 //! | `pages` | the man pages rackbmcd(8) and rackbmcd.toml(5) |
 //! | `logging`, `clock`, `signals`, `names`, `limits` | the rest of the world |
 //!
 //! [`Rack`]: crate::rack::Rack
 
+mod alarm;
 mod audit;
 mod clock;
 mod discard;
@@ -32,9 +36,11 @@ mod metrics;
 mod names;
 mod on_disk;
 mod pages;
+mod randomness;
 mod refuse;
 mod shell;
 mod signals;
+mod spread;
 pub mod store;
 mod thread;
 mod udp;

@@ -2,6 +2,7 @@
 
 mod recording;
 
+use super::alarm::Alarm;
 use super::audit::limit::Oldest;
 use super::audit::{self, Trail};
 use super::clock::Clock;
@@ -9,7 +10,9 @@ use super::listen::{self, Listeners};
 use super::locks::Locks;
 use super::names::{self, UserNames};
 use super::on_disk::OnDisk;
+use super::randomness::Kernel;
 use super::signals::Signals;
+use super::spread::Spread;
 use super::store::committer::{self, Batch, Committed, Look};
 use super::store::{Store, StoreError};
 use super::thread::Executor;
@@ -97,7 +100,7 @@ pub(super) async fn run(
         nodes,
         remembered,
         clock.birth(behind),
-        Box::new(Kernel),
+        Box::new(Kernel::new()),
     );
     let listeners = Listeners::open(&configuration.api)?;
     let (to_inputs, inputs) = smol::channel::bounded(INPUTS);
@@ -133,11 +136,14 @@ pub(super) async fn run(
         count(nodes, "node"),
         state_dir.display()
     );
+    let alarm = Alarm::new().map_err(Failure::new)?;
     let mut shell = Shell {
         clock,
         rack,
         sockets: Sockets::new(to_inputs.clone(), executor.clone()),
         locks: Locks::new(),
+        spread: Spread::new(configuration.rack.packets_per_ms),
+        send_more_at: None,
         journal: Some(journal),
         last_ticket: 0,
         trail,
@@ -173,7 +179,7 @@ pub(super) async fn run(
     );
     shell.record_own("START", what, None);
     notify(&[NotifyState::Ready]);
-    shell.run(inputs, asked, audits).await;
+    shell.run(inputs, asked, audits, alarm).await;
     listeners.remove();
     // The journal's thread ends when it has written all that it was given.
     // No look-up that hangs is waited for.
@@ -192,6 +198,9 @@ struct Shell {
     rack: Rack,
     sockets: Sockets,
     locks: Locks,
+    /// How datagrams are spread that nobody waits for, and when the next of those that wait may leave.
+    spread: Spread,
+    send_more_at: Option<Instant>,
     /// Taken away at the end, so that the journal's thread ends.
     journal: Option<Sender<Batch>>,
     last_ticket: u64,
@@ -265,14 +274,61 @@ impl Shell {
         now
     }
 
+    /// When the rack wants its time to be looked at. Regular readings may wait a moment for others, so that they leave, and
+    /// their answers come, together.
+    fn due_at(&self) -> Option<Instant> {
+        let reading = self.rack.poll_reading().map(|at| at + TOGETHER);
+        self.rack.poll_deadline().into_iter().chain(reading).min()
+    }
+
+    /// Sends what waits, none of it to a BMC that another daemon has, and what comes of it where some of that could not
+    /// leave this host.
+    fn send(&mut self) {
+        for round in 0.. {
+            let outgoing = self.take_outgoing();
+            if outgoing.is_empty() {
+                break;
+            }
+            let now = self.now();
+            let outgoing = self.withhold(outgoing, now);
+            let lost = self.sockets.send(outgoing).into_iter();
+            for (port, to, why) in lost.filter(|_| round < SENT_IN_A_TURN) {
+                self.rack.handle_unreachable(to, port, why, now);
+            }
+        }
+        self.sockets.gather(self.rack.is_at_leisure());
+    }
+
+    /// What operations wait for, and as much else as may leave now.
+    fn take_outgoing(&mut self) -> Vec<Outgoing> {
+        let mut outgoing: Vec<_> = std::iter::from_fn(|| self.rack.poll_urgent()).collect();
+        self.send_more_at = None;
+        if !self.rack.has_transmits() {
+            return outgoing;
+        }
+        let now = self.now();
+        // Who goes down is not asked again.
+        let room = match self.stop_by {
+            Some(_) => usize::MAX,
+            None => self.spread.room(now),
+        };
+        let urgent = outgoing.len();
+        let others = std::iter::from_fn(|| self.rack.poll_transmit());
+        outgoing.extend(others.take(room));
+        self.spread.sent(outgoing.len() - urgent);
+        if self.rack.has_transmits() {
+            self.send_more_at = Some(self.spread.next());
+        }
+        outgoing
+    }
+
     async fn run(
         mut self,
         inputs: Receiver<Input>,
         asked: Receiver<Asked>,
         audits: Receiver<Audit>,
+        mut alarm: Alarm,
     ) {
-        // One timer for all turns, set only where its time changes: each setting costs a system call.
-        let (mut timer, mut set_for) = (smol::Timer::never(), None);
         loop {
             self.keep_house();
             self.drain();
@@ -281,14 +337,10 @@ impl Shell {
             if self.stop_by.is_some_and(over) {
                 break;
             }
-            let wake = self
-                .rack
-                .poll_timeout()
-                .map_or(self.housekeeping_at, |at| at.min(self.housekeeping_at))
-                .max(self.listen_until);
-            if set_for.replace(wake) != Some(wake) {
-                timer.set_after(self.clock.until(wake));
-            }
+            let due = self.due_at().unwrap_or(self.housekeeping_at);
+            let wake = due.min(self.housekeeping_at).max(self.listen_until);
+            let wake = self.send_more_at.map_or(wake, |at| at.min(wake));
+            alarm.set(wake, self.clock);
             let room = self.unsynced_records < UNSYNCED_RECORDS;
             let turn = async { inputs.recv().await.map_or(Turn::Time, Turn::Input) }
                 .or(async {
@@ -310,7 +362,7 @@ impl Shell {
                     }
                 })
                 .or(async {
-                    (&mut timer).await;
+                    alarm.rung().await;
                     Turn::Time
                 })
                 .await;
@@ -325,10 +377,10 @@ impl Shell {
                 }
                 Turn::Asked(asked) => self.ask(asked),
                 Turn::Audit(audit) => self.record(audit),
-                Turn::Time => set_for = None,
+                Turn::Time => {}
             }
             let now = self.now();
-            let due = self.rack.poll_timeout().is_some_and(|at| at <= now);
+            let due = self.due_at().is_some_and(|at| at <= now);
             if due && now >= self.listen_until {
                 self.rack.handle_timeout(now);
             }
@@ -399,23 +451,6 @@ impl Shell {
             looks,
         };
         self.replies.insert(id, waiting);
-    }
-
-    /// Sends what waits, none of it to a BMC that another daemon has, and what comes of it where some of that could not
-    /// leave this host.
-    fn send(&mut self) {
-        for round in 0.. {
-            let outgoing: Vec<_> = std::iter::from_fn(|| self.rack.poll_transmit()).collect();
-            if outgoing.is_empty() {
-                return;
-            }
-            let now = self.now();
-            let outgoing = self.withhold(outgoing, now);
-            let lost = self.sockets.send(outgoing).into_iter();
-            for (port, to, why) in lost.filter(|_| round < SENT_IN_A_TURN) {
-                self.rack.handle_unreachable(to, port, why, now);
-            }
-        }
     }
 
     /// What may leave of this: nothing for a BMC that another daemon of this host has, of which the rack hears.
@@ -562,6 +597,7 @@ impl Shell {
             sockets: self.sockets.len(),
             journal_bytes: self.journal_size.load(Ordering::Relaxed),
             audit_bytes: self.trail.bytes(),
+            overflowed: self.sockets.overflowed(),
         }
     }
 
@@ -619,6 +655,7 @@ impl Shell {
                     .iter()
                     .for_each(|warning| log::warn!("{warning}"));
                 let policy = policy(&configuration.api);
+                let packets_per_ms = configuration.rack.packets_per_ms;
                 let what = format!("configuration sha256:{}", configuration.digest);
                 let api = configuration.api;
                 self.audit_limit = configuration.daemon.audit_limit();
@@ -628,6 +665,7 @@ impl Shell {
                 {
                     Ok(()) => {
                         self.context.policy.replace(Rc::new(policy));
+                        self.spread = Spread::new(packets_per_ms);
                         self.end_lost_looks();
                         for key in listen::fixed(&self.api, &api) {
                             log::warn!("{key} has changed: that holds from the next start on");
@@ -699,9 +737,10 @@ fn context(
     let for_metrics = inputs.clone();
     let user_names = Rc::new(user_names);
     let limits = configuration.api.limits.clone();
+    let randomness = RefCell::new(Kernel::new());
     Rc::new(Context {
         asks,
-        entropy: Box::new(|bytes| Kernel.fill(bytes)),
+        entropy: Box::new(move |bytes| randomness.borrow_mut().fill(bytes)),
         policy: RefCell::new(Rc::new(policy(&configuration.api))),
         #[cfg(feature = "tls")]
         identity: RefCell::new(configuration.api.tls.as_ref().map(Tls::server)),
@@ -789,15 +828,8 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// The kernel's randomness.
-struct Kernel;
-
-impl Entropy for Kernel {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the kernel has randomness once it is up");
-    }
-}
-
+/// So much later than it is due a regular reading may leave, together with others.
+const TOGETHER: Duration = Duration::from_millis(75);
 /// Names of BMCs that are looked up at once.
 const LOOK_UPS: usize = 4;
 /// Inputs that may wait for the loop.

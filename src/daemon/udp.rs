@@ -1,24 +1,28 @@
 //! Datagrams: one UDP socket per local port number and address family, shared by all BMCs, read and written in batches.
 //!
 //! Each socket has a reader of its own that waits and hands what came to the loop. Sending never waits: what the
-//! kernel does not take is lost, as datagrams are, so that none can leave after the core has taken it back.
+//! kernel does not take is lost, as datagrams are, so that none can leave after the core has taken it back. What the
+//! kernel had no room for on its way in is counted.
 
 use super::shell::Input;
 use super::thread::Executor;
 use crate::bmc::{LocalPort, Outgoing, Undeliverable};
 use async_io::Async;
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf};
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf, RxqOvfl};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, sendmmsg,
     setsockopt,
 };
-use smol::channel::Sender;
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Datagrams that came to one socket together.
 #[derive(Debug)]
@@ -34,6 +38,17 @@ pub(super) struct Sockets {
     open: BTreeMap<(LocalPort, Family), Socket>,
     inputs: Sender<Input>,
     executor: Executor,
+    incoming: Rc<Incoming>,
+}
+
+/// What all readers share.
+struct Incoming {
+    /// Where the kernel puts what came. Each reader uses it for as long as it does not wait.
+    buffers: RefCell<Vec<[u8; LARGEST]>>,
+    /// Datagrams that the kernel dropped because a socket's buffer was full.
+    overflowed: Cell<u64>,
+    /// How long what came may lie in the kernel for others to come.
+    gathering: Gathering,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -54,7 +69,22 @@ impl Sockets {
             open: BTreeMap::new(),
             inputs,
             executor,
+            incoming: Rc::new(Incoming {
+                buffers: RefCell::new(vec![[0; LARGEST]; BATCH]),
+                overflowed: Cell::new(0),
+                gathering: Gathering::new(),
+            }),
         }
+    }
+
+    /// How many datagrams the kernel had no room for.
+    pub(super) fn overflowed(&self) -> u64 {
+        self.incoming.overflowed.get()
+    }
+
+    /// Whether what comes may be taken together with what comes soon after, because nobody is in a hurry.
+    pub(super) fn gather(&self, leisure: bool) {
+        self.incoming.gathering.set(leisure);
     }
 
     /// Sends everything; what cannot be sent is lost. From which port nothing leaves for where, and why.
@@ -111,10 +141,12 @@ impl Sockets {
             Family::V4 => setsockopt(&socket, Ipv4RecvErr, &true)?,
             Family::V6 => setsockopt(&socket, Ipv6RecvErr, &true)?,
         }
-        // A whole rack may answer at once; the kernel caps this at its own limit.
+        // A whole rack may answer at once; the kernel caps this at its own limit (net.core.rmem_max).
         setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER)?;
+        setsockopt(&socket, RxqOvfl, &1)?;
         let socket = Rc::new(Async::new(socket)?);
-        let reader = read(socket.clone(), key.0, self.inputs.clone());
+        let incoming = self.incoming.clone();
+        let reader = read(socket.clone(), key.0, self.inputs.clone(), incoming);
         let reader = self.executor.spawn(reader);
         self.open.insert(
             key,
@@ -176,58 +208,135 @@ fn undeliverable(error: Errno) -> Option<Undeliverable> {
     }
 }
 
+/// Whether the answers to regular readings are awaited together: each wake-up costs more than the answer itself.
+struct Gathering {
+    leisure: Cell<bool>,
+    /// Something is said here when the leisure ends while somebody gathers.
+    hurry: (Sender<()>, Receiver<()>),
+}
+
+impl Gathering {
+    fn new() -> Self {
+        Gathering {
+            leisure: Cell::new(false),
+            hurry: smol::channel::bounded(1),
+        }
+    }
+
+    fn set(&self, leisure: bool) {
+        if self.leisure.replace(leisure) && !leisure {
+            // Said already where this fails.
+            let _ = self.hurry.0.try_send(());
+        }
+    }
+
+    /// Waits for others to come, where there is leisure.
+    async fn wait(&self) {
+        if !self.leisure.get() {
+            return;
+        }
+        // What was said before was meant for those who gathered then.
+        let _ = self.hurry.1.try_recv();
+        let over = async {
+            smol::Timer::after(GATHER).await;
+        };
+        let hurry = async {
+            let _ = self.hurry.1.recv().await;
+        };
+        over.or(hurry).await;
+    }
+}
+
 /// Hands what comes to the loop, for as long as there is one.
-async fn read(socket: Rc<Async<UdpSocket>>, port: LocalPort, inputs: Sender<Input>) {
+async fn read(
+    socket: Rc<Async<UdpSocket>>,
+    port: LocalPort,
+    inputs: Sender<Input>,
+    incoming: Rc<Incoming>,
+) {
+    // How many there were too many for this socket, as the kernel counts.
+    let mut overflowed = 0;
     loop {
         if let Err(error) = socket.readable().await {
             log::error!("UDP: {error}");
             return;
         }
-        let received = Received {
-            port,
-            unreachable: drain_errors(&socket),
-            datagrams: drain_datagrams(&socket),
-        };
-        if received.datagrams.is_empty() && received.unreachable.is_empty() {
+        incoming.gathering.wait().await;
+        let mut datagrams = incoming.drain(&socket, &mut overflowed);
+        let mut unreachable = Vec::new();
+        if datagrams.is_empty() {
+            // An error stands before datagrams until it is taken away.
+            unreachable = drain_errors(&socket);
+            datagrams = incoming.drain(&socket, &mut overflowed);
+        }
+        if datagrams.is_empty() && unreachable.is_empty() {
             continue;
         }
+        let received = Received {
+            port,
+            unreachable,
+            datagrams,
+        };
         if inputs.send(Input::Datagrams(received)).await.is_err() {
             return;
         }
     }
 }
 
-/// One batch of what waits in the kernel.
-fn drain_datagrams(socket: &Async<UdpSocket>) -> Vec<(SocketAddr, Vec<u8>)> {
-    let mut buffers = vec![[0u8; LARGEST]; BATCH];
-    let lengths: Vec<(Option<SocketAddr>, usize)> = {
-        let mut slices: Vec<_> = buffers
-            .iter_mut()
-            .map(|buffer| [IoSliceMut::new(buffer)])
-            .collect();
-        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let Ok(messages) = recvmmsg(
-            socket.as_raw_fd(),
-            &mut headers,
-            slices.iter_mut(),
-            flags,
-            None,
-        ) else {
-            return Vec::new();
-        };
-        messages
-            .map(|message| (message.address.as_ref().and_then(internet), message.bytes))
-            .collect()
-    };
-    let known = lengths
-        .into_iter()
-        .zip(&buffers)
-        .filter_map(|((from, length), buffer)| {
+impl Incoming {
+    /// One batch of what waits in the kernel.
+    fn drain(&self, socket: &Async<UdpSocket>, overflowed: &mut u32) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut buffers = self.buffers.borrow_mut();
+        let mut lengths = [(None, 0); BATCH];
+        let count = self.receive(socket, &mut buffers, &mut lengths, overflowed);
+        let known = lengths[..count].iter().zip(buffers.iter());
+        let known = known.filter_map(|((from, length), buffer)| {
             // A datagram that fills the buffer may have been cut: no IPMI packet is so long.
-            (length < LARGEST).then_some((from?, buffer[..length].to_vec()))
+            (*length < LARGEST).then_some(((*from)?, buffer[..*length].to_vec()))
         });
-    known.collect()
+        known.collect()
+    }
+
+    /// Fills buffers; from whom each datagram came and how long it is. How many there were.
+    fn receive(
+        &self,
+        socket: &Async<UdpSocket>,
+        buffers: &mut [[u8; LARGEST]],
+        lengths: &mut [(Option<SocketAddr>, usize)],
+        overflowed: &mut u32,
+    ) -> usize {
+        let slices = buffers.iter_mut();
+        let mut slices: Vec<_> = slices.map(|buffer| [IoSliceMut::new(buffer)]).collect();
+        let space = nix::cmsg_space!(u32);
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, Some(space));
+        let descriptor = socket.as_raw_fd();
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let Ok(messages) = recvmmsg(descriptor, &mut headers, slices.iter_mut(), flags, None)
+        else {
+            return 0;
+        };
+        let mut count = 0;
+        for (message, place) in messages.zip(lengths) {
+            *place = (message.address.as_ref().and_then(internet), message.bytes);
+            count += 1;
+            for control in message.cmsgs().into_iter().flatten() {
+                if let ControlMessageOwned::RxqOvfl(total) = control {
+                    let more = total.wrapping_sub(std::mem::replace(overflowed, total));
+                    self.note_overflow(more);
+                }
+            }
+        }
+        count
+    }
+
+    fn note_overflow(&self, more: u32) {
+        if more > 0 {
+            log::warn!(
+                "the kernel dropped {more} datagrams because a receive buffer was full: raise net.core.rmem_max, or lower packets_per_ms"
+            );
+            self.overflowed.set(self.overflowed.get() + u64::from(more));
+        }
+    }
 }
 
 /// Where, as ICMP says, something did not arrive.
@@ -270,7 +379,10 @@ const TRIES: u32 = 3;
 const BATCH: usize = 32;
 /// The longest datagram that is read: far more than any IPMI packet.
 const LARGEST: usize = 1024;
-const RECEIVE_BUFFER: usize = 1 << 20;
+/// Room for the answers of 4,096 BMCs, each of which the kernel counts as a kilobyte or more.
+const RECEIVE_BUFFER: usize = 8 << 20;
+/// How long the first of several answers waits for the others: less than what tells a fast BMC from a slow one.
+const GATHER: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
@@ -282,6 +394,7 @@ mod tests {
             port: 1,
             datagram: vec![6, 0, 0xFF, 7],
             order: None,
+            urgent: false,
         }
     }
 

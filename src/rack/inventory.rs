@@ -38,6 +38,8 @@ pub(super) struct Inventory {
     /// Nodes of whose BMC nobody knows yet who it is.
     untried: BTreeSet<NodeId>,
     timers: BTreeSet<(Instant, NodeId)>,
+    /// Those of regular readings, which may wait for others.
+    readings: BTreeSet<(Instant, NodeId)>,
     next: u64,
 }
 
@@ -65,6 +67,7 @@ impl Inventory {
         self.by_guid.retain(|(_, other)| *other != id);
         self.untried.remove(&id);
         self.timers.retain(|(_, other)| *other != id);
+        self.readings.retain(|(_, other)| *other != id);
         Some(node)
     }
 
@@ -74,12 +77,6 @@ impl Inventory {
         self.order = ids.copied().collect();
         let named = |(id, node): (&NodeId, &Node)| (node.settings.name.clone(), *id);
         self.by_name = self.nodes.iter().map(named).collect();
-    }
-
-    /// How many BMCs are being logged in to.
-    pub(super) fn log_ins(&self) -> usize {
-        let nodes = self.nodes.values();
-        nodes.filter(|node| node.bmc.is_logging_in()).count()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -167,7 +164,9 @@ impl Inventory {
         let old = std::mem::replace(&mut node.noted_guid, guid);
         let mut touched = Vec::new();
         if old != guid {
-            self.by_guid.retain(|(_, other)| *other != id);
+            if let Some(old) = old {
+                self.by_guid.remove(&(old, id));
+            }
             touched.extend(
                 old.iter()
                     .chain(&guid)
@@ -218,13 +217,21 @@ impl Inventory {
 
     /// The node wants attention at `at`.
     pub(super) fn set_timer(&mut self, id: NodeId, at: Option<Instant>) {
-        let Some(node) = self.nodes.get_mut(&id) else {
-            return;
-        };
-        if let Some(old) = std::mem::replace(&mut node.timer, at) {
-            self.timers.remove(&(old, id));
+        if let Some(node) = self.nodes.get_mut(&id) {
+            set(&mut self.timers, &mut node.timer, at, id);
         }
-        self.timers.extend(at.map(|at| (at, id)));
+    }
+
+    /// The node is to be read at `at`.
+    pub(super) fn set_reading(&mut self, id: NodeId, at: Option<Instant>) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            set(&mut self.readings, &mut node.reading_timer, at, id);
+        }
+    }
+
+    /// When the first node is to be read.
+    pub(super) fn next_reading(&self) -> Option<Instant> {
+        self.readings.first().map(|(at, _)| *at)
     }
 
     /// When the first node wants attention.
@@ -234,10 +241,31 @@ impl Inventory {
 
     /// A node that wants attention by now; its timer is over.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<NodeId> {
-        let (_, id) = *self.timers.first().filter(|(at, _)| *at <= now)?;
-        self.set_timer(id, None);
+        let due = |timers: &BTreeSet<_>| timers.first().copied().filter(|(at, _)| *at <= now);
+        if let Some((_, id)) = due(&self.timers) {
+            self.set_timer(id, None);
+            return Some(id);
+        }
+        let (_, id) = due(&self.readings)?;
+        self.set_reading(id, None);
         Some(id)
     }
+}
+
+/// Sets one of a node's timers.
+fn set(
+    timers: &mut BTreeSet<(Instant, NodeId)>,
+    timer: &mut Option<Instant>,
+    at: Option<Instant>,
+    id: NodeId,
+) {
+    if *timer == at {
+        return;
+    }
+    if let Some(old) = std::mem::replace(timer, at) {
+        timers.remove(&(old, id));
+    }
+    timers.extend(at.map(|at| (at, id)));
 }
 
 /// An IPv4 address that is written as an IPv6 one is the IPv4 address. A scope tells BMCs apart where the address is one

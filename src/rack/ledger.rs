@@ -28,6 +28,8 @@ pub(super) struct Ledger {
     pub(super) journal: Journal<Parked>,
     pub(super) quarantine: Quarantine,
     open: BTreeMap<OrderId, Open>,
+    /// How many of these are no regular readings.
+    others: usize,
     /// The one order that a task may have under way.
     of_task: BTreeMap<TaskId, OrderId>,
     next: u64,
@@ -124,6 +126,7 @@ impl Ledger {
             journal: Journal::new(),
             quarantine: Quarantine::default(),
             open: BTreeMap::new(),
+            others: 0,
             of_task: BTreeMap::new(),
             next: 1,
             next_heartbeat: None,
@@ -153,6 +156,7 @@ impl Ledger {
             self.of_task.insert(task, id);
         }
         let left = false;
+        self.others += usize::from(owner != Owner::Sync);
         self.open.insert(
             id,
             Open {
@@ -168,6 +172,11 @@ impl Ledger {
 
     pub(super) fn get(&self, id: OrderId) -> Option<&Open> {
         self.open.get(&id)
+    }
+
+    /// Whether only regular readings are under way, and at least so many.
+    pub(super) fn has_readings_only(&self, few: usize) -> bool {
+        self.others == 0 && self.open.len() >= few
     }
 
     /// The order that a task has under way.
@@ -246,6 +255,7 @@ impl Ledger {
     /// The order has its report.
     pub(super) fn close(&mut self, id: OrderId) -> Option<Open> {
         let open = self.open.remove(&id)?;
+        self.others -= usize::from(open.owner != Owner::Sync);
         if let Owner::Task(task) = open.owner {
             self.of_task.remove(&task);
         }
@@ -443,9 +453,14 @@ mod tests {
         let mut parts = Parts::new();
         let order = parts.enter(Owner::Sync, Order::ReadPower);
         let other = outgoing(order.0 + 1, 0);
-        parts.outbox.transmits.extend([outgoing(order.0, 0), other]);
+        parts.outbox.send(outgoing(order.0, 0));
+        parts.outbox.send(other);
         parts.withdraw(order);
-        assert_eq!(parts.outbox.transmits.len(), 1);
+        assert_eq!(
+            parts.outbox.poll_transmit().map(|left| left.order),
+            Some(Some(OrderId(order.0 + 1)))
+        );
+        assert!(!parts.outbox.has_transmits());
     }
 
     #[test]

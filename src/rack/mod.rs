@@ -17,6 +17,7 @@
 //! | `sync`, `drift`, `restart` | what one node makes of a reading: shown, fault, drift, whether its BMC restarted |
 //! | `tasks`, `task`, `batch`, `history` | what is under way and what was |
 //! | `gate`, `schedule`, `reason` | what keeps back; who begins next; why somebody waits |
+//! | `log_ins` | how many BMCs are logged in to at once for regular readings |
 //! | `ledger`, `journal` | orders on their way, written ahead |
 //! | `record`, `stored`, `restore` | what is remembered, in types of its own, and taken up again |
 //! | `quarantine` | entries of the journal that cannot be read, and whom they hold |
@@ -47,6 +48,7 @@ mod inventory;
 mod journal;
 mod leaving;
 mod ledger;
+mod log_ins;
 mod look;
 mod node;
 mod orders;
@@ -87,6 +89,7 @@ use gate::Gate;
 use inventory::Inventory;
 use leaving::Leaving;
 use ledger::{Ledger, Open};
+use log_ins::LogIns;
 use outbox::Outbox;
 use plan::Plans;
 use record::{Stretch, Write};
@@ -109,6 +112,7 @@ pub struct Rack {
     entropy: Box<dyn Entropy + Send>,
     inventory: Inventory,
     leaving: Leaving,
+    log_ins: LogIns,
     tasks: Tasks,
     gate: Gate,
     ledger: Ledger,
@@ -142,6 +146,7 @@ impl Rack {
             entropy,
             inventory: Inventory::default(),
             leaving: Leaving::default(),
+            log_ins: LogIns::default(),
             tasks: Tasks::default(),
             gate: Gate::new(&settings),
             ledger: Ledger::new(),
@@ -421,6 +426,7 @@ impl Rack {
             }
         }
         self.leaving.handle_timeout(now, &mut *self.entropy);
+        self.log_ins.handle_timeout(now);
         if now >= self.next_pruning {
             self.next_pruning = now + PRUNING;
             self.prune(at);
@@ -517,12 +523,25 @@ impl Rack {
 
     /// The next datagram to send. Asking for it is handing it to the network.
     pub fn poll_transmit(&mut self) -> Option<Outgoing> {
-        let outgoing = self.outbox.transmits.pop_front()?;
+        let outgoing = self.outbox.poll_transmit()?;
         self.counters.sent += 1;
         Some(outgoing)
     }
 
-    /// The next answer. Drain [`Rack::poll_transmit`] first.
+    /// The next datagram to send among those that an operation waits for: these must not wait for those of
+    /// [`Rack::poll_transmit`], which may be spread over some milliseconds.
+    pub fn poll_urgent(&mut self) -> Option<Outgoing> {
+        let outgoing = self.outbox.poll_urgent()?;
+        self.counters.sent += 1;
+        Some(outgoing)
+    }
+
+    /// Whether there is a datagram to send.
+    pub fn has_transmits(&self) -> bool {
+        self.outbox.has_transmits()
+    }
+
+    /// The next answer. Drain [`Rack::poll_urgent`] first.
     pub fn poll_answer(&mut self) -> Option<(CallId, Result<Answer, Refused>)> {
         self.outbox.answers.pop_front()
     }
@@ -543,10 +562,28 @@ impl Rack {
         self.outbox.resolves.pop_front()
     }
 
-    /// When [`Rack::handle_timeout`] wants to be called.
+    /// When [`Rack::handle_timeout`] wants to be called, and regular readings are due: see [`Rack::poll_reading`].
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let reading = self.inventory.next_reading();
+        self.poll_deadline().into_iter().chain(reading).min()
+    }
+
+    /// When the next regular reading is due. Its call may come later, so that several leave together.
+    pub fn poll_reading(&self) -> Option<Instant> {
+        self.inventory.next_reading()
+    }
+
+    /// Whether regular readings are all that is under way, several of them, and no BMC is being logged in to: then it
+    /// costs nobody anything to take their answers in together, a moment later.
+    pub fn is_at_leisure(&self) -> bool {
+        self.ledger.has_readings_only(FEW) && !self.log_ins.any()
+    }
+
+    /// When [`Rack::handle_timeout`] has to be called.
+    pub fn poll_deadline(&self) -> Option<Instant> {
         [
             self.inventory.next_timer(),
+            self.log_ins.next_timeout(),
             self.ledger.next_heartbeat(),
             self.ledger.journal.next_watch(),
             self.gate.next(),
@@ -656,6 +693,8 @@ impl Rack {
 
 /// How often what is too old is looked for, beside when something is added.
 const PRUNING: Duration = Duration::from_secs(3600);
+/// Fewer answers than these are not waited for together.
+const FEW: usize = 3;
 /// How often one node may be due within one turn, and how long it rests then: in what was ever seen, a handful.
 const TURNS_AT_ONCE: u32 = 1000;
 const TURN_REST: Duration = Duration::from_millis(10);

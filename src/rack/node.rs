@@ -36,14 +36,19 @@ pub(super) struct Node {
     pub(super) noted_guid: Option<Uuid>,
     /// What was told of other nodes that have the same BMC.
     pub(super) told_shared: Option<String>,
-    /// When it wants attention, as the inventory has it.
+    /// When it wants attention, and when it is to be read, as the inventory has it.
     pub(super) timer: Option<Instant>,
+    pub(super) reading_timer: Option<Instant>,
     pub(super) memory: Memory,
     /// An entry of the journal that cannot be read and may be about it.
     pub(super) quarantine: Option<Hold>,
     /// The reading that the power sync waits for.
     pub(super) sync: Option<OrderId>,
     pub(super) next_sync: Instant,
+    /// Whether that waits for a place among the log-ins.
+    pub(super) in_line: bool,
+    /// After which part of an interval the second one comes, as long as the first has not ended.
+    pub(super) second_sync: Option<f64>,
     /// Readings that failed in a row.
     pub(super) failed_syncs: u32,
     /// The task that has the node.
@@ -131,6 +136,9 @@ impl Node {
             noted_guid: None,
             told_shared: None,
             timer: None,
+            reading_timer: None,
+            in_line: false,
+            second_sync: None,
             sync: None,
             next_sync: now,
             failed_syncs: 0,
@@ -286,17 +294,18 @@ impl Node {
 
     /// Whether the power sync wants to read it.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        now >= self.next_sync && self.sync.is_none()
+        now >= self.next_sync && self.sync.is_none() && !self.in_line
     }
 
-    /// When its own timers want attention.
+    /// When its own timers want attention, the regular reading left aside.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let fresh = self.fresh_calls.iter().map(|(_, until)| *until).min();
-        let sync = self.sync.is_none().then_some(self.next_sync);
-        [self.bmc.poll_timeout(), fresh, sync]
-            .into_iter()
-            .flatten()
-            .min()
+        self.bmc.poll_timeout().into_iter().chain(fresh).min()
+    }
+
+    /// When it is to be read.
+    pub(super) fn next_reading(&self) -> Option<Instant> {
+        (self.sync.is_none() && !self.in_line).then_some(self.next_sync)
     }
 
     pub(super) fn name(&self) -> &str {

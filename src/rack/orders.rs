@@ -128,7 +128,13 @@ pub(super) fn set_timer(id: NodeId, inventory: &mut Inventory, tasks: &Tasks) {
     let sequence = task.and_then(|task| task.sequence.poll_timeout());
     let nmi = task.and_then(|task| task.nmi_call).map(|(_, until)| until);
     let next = [node.next_timeout(), sequence, nmi];
-    inventory.set_timer(id, next.into_iter().flatten().min());
+    // The first reading waits for no others: until it is there nobody knows what the machine does.
+    let (first, later) = match node.second_sync {
+        Some(_) => (node.next_reading(), None),
+        None => (None, node.next_reading()),
+    };
+    inventory.set_timer(id, next.into_iter().flatten().chain(first).min());
+    inventory.set_reading(id, later);
 }
 
 /// The report of an order that was taken back.
@@ -177,5 +183,5 @@ pub(super) fn leave(
     {
         task.sequence.handle_sent(order, now);
     }
-    outbox.transmits.push_back(outgoing);
+    outbox.send(outgoing);
 }

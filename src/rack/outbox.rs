@@ -14,7 +14,9 @@ use uuid::Uuid;
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    pub(super) transmits: VecDeque<Outgoing>,
+    /// Datagrams that an operation waits for, and all others.
+    urgent: VecDeque<Outgoing>,
+    transmits: VecDeque<Outgoing>,
     pub(super) answers: VecDeque<(CallId, Result<Answer, Refused>)>,
     pub(super) resolves: VecDeque<(Uuid, String)>,
     pub(super) events: Events,
@@ -27,6 +29,7 @@ impl Outbox {
     pub(super) fn new(epoch: u64) -> Self {
         let events = Events::new(epoch);
         Outbox {
+            urgent: VecDeque::new(),
             transmits: VecDeque::new(),
             answers: VecDeque::new(),
             resolves: VecDeque::new(),
@@ -36,13 +39,36 @@ impl Outbox {
         }
     }
 
+    pub(super) fn send(&mut self, outgoing: Outgoing) {
+        match outgoing.urgent {
+            true => self.urgent.push_back(outgoing),
+            false => self.transmits.push_back(outgoing),
+        }
+    }
+
+    /// The next datagram that an operation waits for.
+    pub(super) fn poll_urgent(&mut self) -> Option<Outgoing> {
+        self.urgent.pop_front()
+    }
+
+    /// The next datagram.
+    pub(super) fn poll_transmit(&mut self) -> Option<Outgoing> {
+        self.poll_urgent().or_else(|| self.transmits.pop_front())
+    }
+
+    pub(super) fn has_transmits(&self) -> bool {
+        !(self.urgent.is_empty() && self.transmits.is_empty())
+    }
+
     pub(super) fn answer(&mut self, call: CallId, answer: Result<Answer, Refused>) {
         self.answers.push_back((call, answer));
     }
 
     /// What of the order has not been taken to the network yet never is.
     pub(super) fn drop_order(&mut self, id: OrderId) {
-        self.transmits.retain(|outgoing| outgoing.order != Some(id));
+        let keeps = |outgoing: &Outgoing| outgoing.order != Some(id);
+        self.urgent.retain(keeps);
+        self.transmits.retain(keeps);
     }
 
     pub(super) fn announce(&mut self, happening: Happening, at: Moment) {

@@ -9,13 +9,13 @@ use super::leaving::Leaving;
 use super::ledger::Ledger;
 use super::node::{Labels, Memory, Node, bmc_settings};
 use super::settings::{NodeSettings, RackSettings};
+use super::sync;
 use crate::bmc::vocabulary::Delivery;
 use crate::bmc::{Bmc, Knowledge};
 use crate::entropy::Entropy;
 use crate::model::PowerState;
 use crate::time::Instant;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use uuid::Uuid;
 
 /// Why a node's orders are withdrawn.
@@ -131,16 +131,13 @@ pub(super) fn add_node(
         ..Memory::default()
     });
     let mut node = Node::new(settings, &rack.name, memory, at);
-    // First readings are spread, so that a rack's BMCs are not all asked in one instant.
-    let before = u32::try_from(inventory.len()).unwrap_or(u32::MAX);
-    node.next_sync = at.now + (FIRST_SYNC_APART * before).min(rack.sync_interval);
+    node.second_sync = Some(sync::share(inventory.len()));
     node.quarantine = ledger.quarantine.hold_on(node.settings.uuid);
     if is_new {
         node.save(ledger);
     }
-    let timer = node.next_timeout();
     let id = inventory.add(node);
-    inventory.set_timer(id, timer);
+    inventory.set_timer(id, Some(at.now));
     id
 }
 
@@ -160,6 +157,3 @@ pub(super) fn take_out(
         leaving.close(node.bmc, at.now, entropy);
     }
 }
-
-/// The time between the first readings of two nodes.
-const FIRST_SYNC_APART: Duration = Duration::from_millis(2);

@@ -32,6 +32,8 @@ pub struct RackSettings {
     pub history_entries: u32,
     /// What maintenance of a node means for requests.
     pub maintenance_policy: MaintenancePolicy,
+    /// Datagrams that may leave within a millisecond, beside those that an operation waits for; at least 1.
+    pub packets_per_ms: u32,
 }
 
 impl Default for RackSettings {
@@ -47,6 +49,7 @@ impl Default for RackSettings {
             history_keep: Duration::from_secs(30 * 24 * 3600),
             history_entries: 1000,
             maintenance_policy: MaintenancePolicy::Allow,
+            packets_per_ms: 50,
         }
     }
 }

@@ -19,20 +19,20 @@ use crate::time::Instant;
 use std::time::Duration;
 
 impl Node {
-    /// Whether its power is to be read now. `busy` where a task reads the machine itself, or nobody is to; `log_ins` is
-    /// how many BMCs of the rack are being logged in to.
+    /// Whether its power is to be read now. `busy` where a task reads the machine itself, or nobody is to; `crowded`
+    /// where the rack has no place for another log-in: then it waits in line for one.
     pub(super) fn sync_is_due(
         &mut self,
         busy: bool,
-        log_ins: usize,
+        crowded: bool,
         interval: Duration,
         now: Instant,
     ) -> bool {
         if !self.is_due(now) {
             return false;
         }
-        if !self.bmc.is_open() && log_ins >= LOG_INS {
-            self.next_sync = now + WHEN_CROWDED;
+        if crowded && !self.bmc.is_open() {
+            self.in_line = true;
             return false;
         }
         if busy {
@@ -68,10 +68,12 @@ impl Node {
         vec![Effect::Save, Effect::Event(format!("power is {power}"))]
     }
 
-    /// The periodic reading is not under way any more; the next one comes an interval later.
+    /// The periodic reading is not under way any more; the next one comes an interval later, but for the second of all:
+    /// that is where the readings of the rack part, which were made at once after the start.
     pub(super) fn sync_ended(&mut self, interval: Duration, now: Instant) {
         self.sync = None;
-        self.next_sync = now + interval;
+        let share = self.second_sync.take();
+        self.next_sync = now + share.map_or(interval, |share| interval.mul_f64(share));
     }
 
     /// One more periodic reading brought nothing: after so many in a row the node has a fault.
@@ -165,6 +167,12 @@ impl Node {
     }
 }
 
+/// The part of an interval after which the node with this number is read for the second time: as even as may be,
+/// however many there are (multiples of the golden ratio).
+pub(super) fn share(number: usize) -> f64 {
+    1.0 - 0.9 * (number as f64 * 0.618_033_988_749_895).fract()
+}
+
 /// Whether a reading that came for `owner` is shown at once; `busy` while a task has the node.
 pub(super) fn shows(owner: Owner, busy: bool, shown: PowerState) -> bool {
     match owner {
@@ -211,10 +219,6 @@ fn told(operation: Operation, outcome: &Outcome) -> String {
 const SOON_AFTER: Duration = Duration::from_secs(15);
 /// How long a fresh reading is waited for; then the last one is shown, with its age and the trouble.
 const FRESH_ANSWER: Duration = Duration::from_secs(5);
-/// Log-ins under way at once for the sake of readings, rack-wide; a BMC that does not answer at first counts no more.
-const LOG_INS: usize = 32;
-/// When to look again for a place among them.
-const WHEN_CROWDED: Duration = Duration::from_millis(10);
 /// No reading that failed is tried again sooner.
 const SOON: Duration = Duration::from_secs(1);
 /// Ironic's word for a node whose BMC cannot be read.
@@ -238,22 +242,22 @@ mod tests {
     fn a_node_is_read_when_its_time_has_come_and_not_while_a_reading_is_under_way() {
         let mut node = node(0);
         node.next_sync = at(10).now;
-        assert!(!node.sync_is_due(false, 0, secs(60), at(9).now));
-        assert!(node.sync_is_due(false, 0, secs(60), at(10).now));
+        assert!(!node.sync_is_due(false, false, secs(60), at(9).now));
+        assert!(node.sync_is_due(false, false, secs(60), at(10).now));
         node.sync = Some(crate::bmc::vocabulary::OrderId(1));
-        assert!(!node.sync_is_due(false, 0, secs(60), at(11).now));
+        assert!(!node.sync_is_due(false, false, secs(60), at(11).now));
         node.sync_ended(secs(60), at(12).now);
-        assert!(!node.sync_is_due(false, 0, secs(60), at(71).now));
-        assert!(node.sync_is_due(false, 0, secs(60), at(72).now));
+        assert!(!node.sync_is_due(false, false, secs(60), at(71).now));
+        assert!(node.sync_is_due(false, false, secs(60), at(72).now));
     }
 
     #[test]
     fn a_busy_node_is_not_read_and_asked_again_an_interval_later() {
         let mut node = node(0);
         node.next_sync = at(10).now;
-        assert!(!node.sync_is_due(true, 0, secs(60), at(10).now));
-        assert!(!node.sync_is_due(false, 0, secs(60), at(69).now));
-        assert!(node.sync_is_due(false, 0, secs(60), at(70).now));
+        assert!(!node.sync_is_due(true, false, secs(60), at(10).now));
+        assert!(!node.sync_is_due(false, false, secs(60), at(69).now));
+        assert!(node.sync_is_due(false, false, secs(60), at(70).now));
     }
 
     #[test]
@@ -284,12 +288,33 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_that_needs_a_log_in_waits_while_many_are_under_way() {
+    fn a_reading_that_needs_a_log_in_waits_in_line_while_many_are_under_way() {
         let mut node = node(0);
         node.next_sync = at(1).now;
-        assert!(!node.sync_is_due(false, LOG_INS, secs(60), at(1).now));
-        assert_eq!(node.next_sync, at(1).now + WHEN_CROWDED);
-        assert!(node.sync_is_due(false, LOG_INS - 1, secs(60), at(2).now));
+        assert!(!node.sync_is_due(false, true, secs(60), at(1).now));
+        assert!(node.in_line);
+        assert_eq!(node.next_reading(), None, "no timer wakes it");
+        node.in_line = false;
+        assert!(node.sync_is_due(false, false, secs(60), at(2).now));
+    }
+
+    #[test]
+    fn readings_that_were_made_at_once_part_with_the_second() {
+        let second = |number| {
+            let mut node = node(number);
+            node.second_sync = Some(share(number));
+            node.sync_ended(secs(60), at(0).now);
+            let second = node.next_sync - at(0).now;
+            node.sync_ended(secs(60), at(100).now);
+            assert_eq!(node.next_sync, at(160).now, "and then an interval apart");
+            second
+        };
+        assert_eq!(second(0), secs(60));
+        let mut seconds: Vec<u64> = (0..256).map(|number| second(number).as_secs()).collect();
+        seconds.sort_unstable();
+        assert!(seconds[0] >= 6 && seconds[255] <= 60, "{seconds:?}");
+        let most = seconds.chunk_by(|one, next| one == next).map(<[u64]>::len);
+        assert!(most.max() <= Some(7), "in one second: {seconds:?}");
     }
 
     #[test]

@@ -140,5 +140,6 @@ pub(super) fn outgoing(order: u64, byte: u8) -> Outgoing {
         port: 1,
         datagram: vec![byte],
         order: Some(OrderId(order)),
+        urgent: false,
     }
 }

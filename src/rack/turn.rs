@@ -27,7 +27,16 @@ impl Rack {
     /// The last part of every input: who may begin now begins, and who waited hears of it.
     pub(super) fn finish(&mut self, at: Moment) {
         self.give_up_hanging(at);
-        self.outbox.transmits.extend(self.leaving.drain(at.now));
+        while let Some(node) = self.log_ins.next() {
+            if let Some(node) = self.inventory.get_mut(node) {
+                node.in_line = false;
+            }
+            self.time_out_node(node, at);
+        }
+        let parting = self.leaving.drain(at.now);
+        parting
+            .into_iter()
+            .for_each(|outgoing| self.outbox.send(outgoing));
         while let Some(outgoing) = self.gate.next_held(at.now) {
             leave(
                 outgoing,
@@ -117,6 +126,7 @@ impl Rack {
         if node.learned() {
             node.save(&mut self.ledger);
         }
+        self.log_ins.note(id, node.bmc.log_in_heard(), at.now);
         orders::set_timer(id, &mut self.inventory, &self.tasks);
     }
 
@@ -142,13 +152,12 @@ impl Rack {
             task.sequence.handle_timeout(at.now);
             busy |= !task.sequence.is_held();
         }
-        let (due, task) = (node.is_due(at.now), node.task);
-        let log_ins = if due { self.inventory.log_ins() } else { 0 };
+        let (task, crowded) = (node.task, self.log_ins.is_full());
         let interval = self.settings.sync_interval;
-        if let Some(node) = self.inventory.get_mut(id)
-            && node.sync_is_due(busy, log_ins, interval, at.now)
-        {
+        if node.sync_is_due(busy, crowded, interval, at.now) {
             self.read_power(id, Owner::Sync, at);
+        } else if node.in_line {
+            self.log_ins.wait(id);
         }
         let late = self.inventory.get_mut(id);
         let late = late.map(|node| node.take_late_calls(at.now));

@@ -459,6 +459,11 @@ impl Session {
         }
     }
 
+    /// How many datagrams came from the BMC.
+    pub fn received(&self) -> u64 {
+        self.memory.statistics.received
+    }
+
     /// How many requests are queued or under way.
     pub fn pending(&self) -> usize {
         let under_way = match &self.phase {
