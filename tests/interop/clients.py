@@ -12,6 +12,7 @@ import openstack
 import requests_unixsocket
 from keystoneauth1 import noauth, session
 
+import gophercloud
 import journeys
 from daemon import BRISK, Daemon
 from simulator import simulator
@@ -160,6 +161,7 @@ def main():
         for name in ("n1", "n2"):
             d.wait_power(name, "power on", 20)
         command_line(c, d, url, bmc)
+        gophercloud.flow(c, url, "n1", bmc)
         cloud = openstack.connect(auth_type="none", endpoint=url, baremetal_endpoint_override=url)
         sdk(c, d, bmc, cloud.baremetal, "over TCP")
         local = "http+unix://" + urllib.parse.quote(str(d.socket), safe="")
