@@ -95,7 +95,7 @@ impl Bmc {
                 self.address = Resolution::Known(found, Some(now));
             }
             // What it led to before is good for as long as nothing better is known.
-            Err(_) if matches!(self.address, Resolution::Known(..)) => {}
+            Err(_) if self.leads_somewhere() => {}
             Err(why) => {
                 self.address = Resolution::Unknown;
                 let text = format!("the name {} does not resolve: {why}", self.settings.host);
@@ -103,6 +103,13 @@ impl Bmc {
             }
         }
         self.advance(now, entropy);
+    }
+
+    fn leads_somewhere(&self) -> bool {
+        match self.address {
+            Resolution::Known(..) => true,
+            Resolution::Wanted | Resolution::Asked | Resolution::Unknown => false,
+        }
     }
 
     fn leads_to_the_same(&self, found: &Addresses) -> bool {

@@ -8,7 +8,7 @@ use super::script::Step;
 use super::settings::GRACE;
 use super::translate::kind;
 use super::upkeep::jittered;
-use super::vocabulary::{self, Delivery, Order, RefusalKind, Report, Trouble};
+use super::vocabulary::{self, Delivery, RefusalKind, Report, Trouble};
 use super::{Bmc, translate};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
@@ -248,10 +248,10 @@ impl Bmc {
     }
 
     fn finish(&mut self, current: &Job, mut report: Report, now: Instant) {
-        if current.order.changes_power() && matches!(report, Report::Accepted(_)) {
+        if current.order.changes_power() && report.is_accepted() {
             self.grace_until = now + GRACE;
         }
-        if matches!(current.order, Order::ResetBmc { .. }) {
+        if current.order.restarts_bmc() {
             self.pace.forget_burst();
         }
         if let Report::Refused(refusal) = &report {
@@ -329,7 +329,7 @@ impl Bmc {
             now,
             format!("{}: answered late: {report}", job.order.name()),
         );
-        if matches!(report, Report::Accepted(_)) {
+        if report.is_accepted() {
             self.finish(&job, report, now);
         }
     }

@@ -230,7 +230,89 @@ impl Order {
 
     /// Whether the machine boots after it.
     pub fn boots(&self) -> bool {
-        matches!(self, Order::PowerOn | Order::Cycle | Order::Reset)
+        match self {
+            Order::PowerOn | Order::Cycle | Order::Reset => true,
+            Order::PowerOff
+            | Order::SoftOff
+            | Order::Nmi
+            | Order::Identify(_)
+            | Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
+            | Order::ClearEventLog
+            | Order::ResetBmc { .. }
+            | Order::Raw { .. }
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadChassis
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => false,
+        }
+    }
+
+    /// Whether it interrupts the system and leaves the power as it is.
+    pub fn leaves_power_on(&self) -> bool {
+        match self {
+            Order::Nmi | Order::Reset => true,
+            Order::PowerOn
+            | Order::PowerOff
+            | Order::SoftOff
+            | Order::Cycle
+            | Order::Identify(_)
+            | Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
+            | Order::ClearEventLog
+            | Order::ResetBmc { .. }
+            | Order::Raw { .. }
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadChassis
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => false,
+        }
+    }
+
+    /// Whether the BMC is away for a while after it.
+    pub fn restarts_bmc(&self) -> bool {
+        match self {
+            Order::ResetBmc { .. } => true,
+            Order::PowerOn
+            | Order::Cycle
+            | Order::Reset
+            | Order::PowerOff
+            | Order::SoftOff
+            | Order::Nmi
+            | Order::Identify(_)
+            | Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
+            | Order::ClearEventLog
+            | Order::Raw { .. }
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadChassis
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => false,
+        }
     }
 
     /// Whether it may be repeated.
@@ -301,6 +383,16 @@ pub enum Report {
     Refused(Refusal),
     /// No answer came.
     Unanswered(Silence),
+}
+
+impl Report {
+    /// Whether the BMC did it, or answered the question.
+    pub fn is_accepted(&self) -> bool {
+        match self {
+            Report::Accepted(_) => true,
+            Report::Refused(_) | Report::Unanswered(_) => false,
+        }
+    }
 }
 
 /// What an accepted order brought.

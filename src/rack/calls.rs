@@ -415,7 +415,11 @@ impl Rack {
                 }
             };
             // One that has ended has nothing to stop or to go on with. It is neither withdrawn nor undone.
-            let matters = !ended || matches!(control, Control::Cancel | Control::Rollback);
+            let undoes = match control {
+                Control::Cancel | Control::Rollback => true,
+                Control::Abort | Control::Suspend | Control::Resume => false,
+            };
+            let matters = !ended || undoes;
             if let Some(refusal) = refusal.filter(|_| matters) {
                 refusals.insert(id, refusal);
             }

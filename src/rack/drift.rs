@@ -6,7 +6,7 @@ use super::clock::Moment;
 use super::history::entry;
 use super::node::{Effect, Node};
 use super::task::Task;
-use crate::bmc::vocabulary::{Order, Power, Reading, Report};
+use crate::bmc::vocabulary::{self, Order, Power, Reading, Report};
 use crate::model::{HistoryEntry, HistoryKind, TaskId};
 use crate::power::{self, Earlier, Operation, State, take_effect};
 use crate::time::{Instant, WallTime};
@@ -45,14 +45,27 @@ impl Late {
             if !sent.may_have_acted() {
                 continue;
             }
-            let time = match sent.order {
-                Order::SoftOff => patience,
-                _ => configured.change_timeout,
+            let time = match sent.order.effect() {
+                vocabulary::Effect::Soft => patience,
+                vocabulary::Effect::Level
+                | vocabulary::Effect::Pulse
+                | vocabulary::Effect::Setting
+                | vocabulary::Effect::Light
+                | vocabulary::Effect::Anything
+                | vocabulary::Effect::Nothing => configured.change_timeout,
             };
             // One that has used up its time takes longer than was thought.
             let used_up = match task.state() {
                 State::Failed | State::Stuck => Duration::ZERO,
-                _ => at_end.age(begun).saturating_sub(sent.at),
+                State::Queued
+                | State::Running
+                | State::Suspended
+                | State::Aborting
+                | State::RollingBack
+                | State::Succeeded
+                | State::Aborted
+                | State::Cancelled
+                | State::RolledBack => at_end.age(begun).saturating_sub(sent.at),
             };
             late.push(Late {
                 task: task.identity.id,
@@ -72,9 +85,7 @@ impl Late {
     /// What a new task on the node is told of it; `None` where its time is over.
     pub(super) fn for_another_task(&self, at: Moment) -> Option<Earlier> {
         let left = self.left(at);
-        // What a crashed system does is no order of ours.
-        let ordered = !matches!(self.order, Order::Nmi | Order::Reset);
-        (ordered && !left.is_zero()).then(|| Earlier {
+        (is_ordered(&self.order) && !left.is_zero()).then(|| Earlier {
             what: format!("{} of {}", self.order.name(), self.at.hour_and_minute()),
             to: self.to.clone(),
             soft: self.order == Order::SoftOff,
@@ -109,6 +120,18 @@ pub(super) fn ends_in(operation: Operation) -> Option<Power> {
         | Operation::Cycle
         | Operation::Reset => Some(Power::On),
         Operation::InjectNmi => None,
+    }
+}
+
+/// Whether what it leads to is what it asked for: what a crashed or restarted system does is no order of ours.
+fn is_ordered(order: &Order) -> bool {
+    match order.effect() {
+        vocabulary::Effect::Level | vocabulary::Effect::Soft => true,
+        vocabulary::Effect::Pulse => !order.leaves_power_on(),
+        vocabulary::Effect::Setting
+        | vocabulary::Effect::Light
+        | vocabulary::Effect::Anything
+        | vocabulary::Effect::Nothing => false,
     }
 }
 

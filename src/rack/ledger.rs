@@ -202,7 +202,10 @@ impl Ledger {
     }
 
     fn side_orders(&self, wanted: impl Fn(&Open) -> bool) -> Vec<OrderId> {
-        let side = |open: &Open| !matches!(open.owner, Owner::Task(_));
+        let side = |open: &Open| match open.owner {
+            Owner::Task(_) => false,
+            Owner::Call(_) | Owner::Sync | Owner::Fresh | Owner::Plan(..) => true,
+        };
         let found = self.open.iter();
         let found = found.filter(|(_, open)| side(open) && wanted(open));
         found.map(|(id, _)| *id).collect()

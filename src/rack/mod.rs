@@ -255,7 +255,16 @@ impl Rack {
             // A way back cannot stand still for itself.
             let control = match task.state() {
                 State::RollingBack => Control::Abort,
-                _ => Control::Suspend,
+                State::Queued
+                | State::Running
+                | State::Suspended
+                | State::Aborting
+                | State::Succeeded
+                | State::Failed
+                | State::Aborted
+                | State::Cancelled
+                | State::RolledBack
+                | State::Stuck => Control::Suspend,
             };
             held += usize::from(self.control(id, control, &stale.by(), at).is_ok());
         }

@@ -262,7 +262,12 @@ fn against(operation: Operation, power: Power, node: &Node, at: Moment) -> Vec<S
     let asked = match operation {
         Operation::PowerOn => Power::On,
         Operation::PowerOff => Power::Off,
-        _ => return Vec::new(),
+        Operation::SoftPowerOff
+        | Operation::Reboot
+        | Operation::SoftReboot
+        | Operation::Cycle
+        | Operation::Reset
+        | Operation::InjectNmi => return Vec::new(),
     };
     let earlier = node.earlier(at).into_iter();
     let against = earlier.filter(|earlier| asked == power && earlier.to.contains(&other(power)));

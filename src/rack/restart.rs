@@ -30,7 +30,7 @@ impl Node {
             Report::Unanswered(silence) => silence.delivery == Delivery::Unknown,
             Report::Refused(_) => false,
         };
-        if matches!(order, Order::ResetBmc { .. }) && may_have_arrived {
+        if order.restarts_bmc() && may_have_arrived {
             self.restart = Some(Restart {
                 since: at.now,
                 lost: self.bmc.session().statistics().lost,
@@ -46,7 +46,7 @@ impl Node {
             return Vec::new();
         };
         let lost = self.bmc.session().statistics().lost > restart.lost;
-        let answers = matches!(report, Report::Accepted(_));
+        let answers = report.is_accepted();
         restart.silent |= lost || !answers;
         let passed = at.now - restart.since;
         let text = match (answers, restart.silent) {

@@ -117,7 +117,18 @@ impl Node {
         at: Moment,
     ) -> Vec<Effect> {
         let operation = task.identity.operation;
-        let stopped = matches!(outcome.state, State::Cancelled | State::Aborted);
+        let stopped = match outcome.state {
+            State::Cancelled | State::Aborted => true,
+            State::Queued
+            | State::Running
+            | State::Suspended
+            | State::Aborting
+            | State::RollingBack
+            | State::Succeeded
+            | State::Failed
+            | State::RolledBack
+            | State::Stuck => false,
+        };
         let keeps_shown = stopped && !task.has_left();
         self.note_late(task, at);
         let done = drift::ends_in(operation).filter(|_| outcome.state == State::Succeeded);
@@ -158,7 +169,7 @@ impl Node {
             }
             _ => {}
         }
-        if outcome.error || matches!(outcome.state, State::Failed | State::Stuck | State::Aborted) {
+        if outcome.error || is_failure(outcome) || outcome.state == State::Aborted {
             let text = told(operation, outcome);
             self.memory.last_error = Some(text);
         }
@@ -205,7 +216,18 @@ pub(super) fn next_after(
 
 /// Whether a task did not reach what it was to reach, and nobody wanted it to stop.
 pub(super) fn is_failure(outcome: &Outcome) -> bool {
-    matches!(outcome.state, State::Failed | State::Stuck)
+    match outcome.state {
+        State::Failed | State::Stuck => true,
+        State::Queued
+        | State::Running
+        | State::Suspended
+        | State::Aborting
+        | State::RollingBack
+        | State::Succeeded
+        | State::Aborted
+        | State::Cancelled
+        | State::RolledBack => false,
+    }
 }
 
 /// How an operation ended, in a sentence.

@@ -147,9 +147,14 @@ impl Task {
             | State::RolledBack
             | State::Stuck => false,
         };
+        moving && self.has_switched_on()
+    }
+
+    /// Whether the last order of it that changes power was handed to the network, and switches on.
+    pub(super) fn has_switched_on(&self) -> bool {
         let mut sent = self.sequence.sent().iter();
         let last = sent.rfind(|sent| sent.may_have_acted());
-        moving && last.is_some_and(|sent| is_inrush(&sent.order))
+        last.is_some_and(|sent| is_inrush(&sent.order))
     }
 
     /// Whose turn an order of it is that switches on.
@@ -356,7 +361,7 @@ impl Task {
         let is_final = |report: &Report| match report {
             Report::Accepted(_) => true,
             Report::Unanswered(silence) if silence.delivery == Delivery::Unknown => true,
-            _ => self.state().is_end() || now >= until,
+            Report::Refused(_) | Report::Unanswered(_) => self.state().is_end() || now >= until,
         };
         let said = pulse.and_then(|sent| sent.answer.as_ref());
         let answer = match said.filter(|(_, report)| is_final(report)) {
@@ -490,7 +495,11 @@ impl Task {
         let decide = |control| match control {
             Control::Resume if self.resuming.is_some() => Err("resume"),
             Control::Rollback if self.returning.is_some() => Err("roll back"),
-            _ => Ok(()),
+            Control::Resume
+            | Control::Rollback
+            | Control::Abort
+            | Control::Cancel
+            | Control::Suspend => Ok(()),
         };
         let allowed = |control: &Control| {
             let takes_back = *control == Control::Suspend && self.wants_place();

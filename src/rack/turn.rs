@@ -54,6 +54,7 @@ impl Rack {
             at,
         );
         loop {
+            orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
             match schedule::next(&self.tasks, &self.inventory, &self.gate, at.now) {
                 Next::Begin(task) => self.begin(task, at),
                 Next::Wait(look_again) => {
@@ -62,7 +63,6 @@ impl Rack {
                 }
             }
         }
-        orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
         if self.outbox.has_news() {
             self.answer_waits(false, at);
         }
@@ -224,7 +224,7 @@ impl Rack {
             true => side::told(&open.order, report),
             false => report,
         };
-        let error = !matches!(report, Report::Accepted(_));
+        let error = !report.is_accepted();
         let text = format!("{}: {report}", open.order.name());
         let answer = side::answer(open, report, node);
         if changes {
@@ -390,7 +390,9 @@ impl Rack {
             Owner::Task(task) if self.gate.stopping => {
                 self.take_back(task, order, "the daemon is shutting down", at);
             }
-            _ => self.submit(order, at),
+            Owner::Task(_) | Owner::Call(_) | Owner::Sync | Owner::Fresh | Owner::Plan(..) => {
+                self.submit(order, at)
+            }
         }
         self.settle(node, at);
     }

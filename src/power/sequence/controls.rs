@@ -124,7 +124,12 @@ fn ended(state: State) -> &'static str {
         State::Aborted => "been aborted",
         State::Cancelled => "been cancelled",
         State::RolledBack => "been rolled back",
-        _ => "ended stuck in its rollback",
+        State::Stuck => "ended stuck in its rollback",
+        State::Queued
+        | State::Running
+        | State::Suspended
+        | State::Aborting
+        | State::RollingBack => "not ended",
     }
 }
 

@@ -114,7 +114,7 @@ impl Knowledge {
             return false;
         };
         let unanswered = matches!(sent.answer, Some((_, Report::Unanswered(_))));
-        if !unanswered || !matches!(report, Report::Accepted(_)) {
+        if !unanswered || !report.is_accepted() {
             return false;
         }
         sent.handed = true;
@@ -251,7 +251,7 @@ impl Knowledge {
 
     /// The pulse and all orders after it.
     pub(super) fn since_pulse(&self) -> impl Iterator<Item = &Sent> {
-        let pulse = |sent: &Sent| matches!(sent.order, Order::Cycle | Order::Reset | Order::Nmi);
+        let pulse = |sent: &Sent| sent.order.effect() == Effect::Pulse;
         let at = self.sent.iter().rposition(pulse);
         self.sent[at.unwrap_or(self.sent.len())..].iter()
     }

@@ -345,7 +345,20 @@ impl Sequence {
             } => State::Aborting,
             Phase::Ended(outcome) => outcome.state,
             phase if phase.is_return() => State::RollingBack,
-            _ => State::Running,
+            Phase::Recording { .. }
+            | Phase::SoftPressing { .. }
+            | Phase::SoftWaiting { .. }
+            | Phase::Switching { .. }
+            | Phase::Watching { .. }
+            | Phase::Resting { .. }
+            | Phase::Noting { .. }
+            | Phase::LastLook { .. }
+            | Phase::Pulsing { .. }
+            | Phase::Judging { .. }
+            | Phase::NmiWatching { .. }
+            | Phase::Explaining { .. }
+            | Phase::Yielding { .. }
+            | Phase::Withdrawing { .. } => State::Running,
         }
     }
 
@@ -523,7 +536,20 @@ impl Sequence {
                 Pace::Waiting { runs }
             }
             Phase::Suspended { .. } => Pace::Standing,
-            _ => Pace::Running,
+            Phase::Recording { .. }
+            | Phase::SoftPressing { .. }
+            | Phase::SoftWaiting { .. }
+            | Phase::Switching { .. }
+            | Phase::Watching { .. }
+            | Phase::Resting { .. }
+            | Phase::Noting { .. }
+            | Phase::LastLook { .. }
+            | Phase::Pulsing { .. }
+            | Phase::Judging { .. }
+            | Phase::NmiWatching { .. }
+            | Phase::Explaining { .. }
+            | Phase::Yielding { .. }
+            | Phase::Withdrawing { .. } => Pace::Running,
         }
     }
 

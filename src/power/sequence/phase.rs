@@ -274,7 +274,10 @@ pub(crate) enum Restart {
 impl Fate {
     /// Whether it is known that the pulse arrived.
     pub(in crate::power) fn is_arrived(&self) -> bool {
-        !matches!(self, Fate::Unknown { .. })
+        match self {
+            Fate::Accepted | Fate::Shown { .. } => true,
+            Fate::Unknown { .. } => false,
+        }
     }
 }
 
@@ -430,8 +433,23 @@ impl Phase {
         match self {
             Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => leg.is_return(),
             Phase::Yielding { .. } => true,
-            Phase::Withdrawing { then, .. } => matches!(then, Then::Rollback { .. }),
-            _ => false,
+            Phase::Withdrawing { then, .. } => match then {
+                Then::Rollback { .. } => true,
+                Then::Abort { .. } | Then::Cancel { .. } => false,
+            },
+            Phase::Queued
+            | Phase::Recording { .. }
+            | Phase::SoftPressing { .. }
+            | Phase::SoftWaiting { .. }
+            | Phase::Resting { .. }
+            | Phase::Noting { .. }
+            | Phase::LastLook { .. }
+            | Phase::Pulsing { .. }
+            | Phase::Judging { .. }
+            | Phase::NmiWatching { .. }
+            | Phase::Explaining { .. }
+            | Phase::Suspended { .. }
+            | Phase::Ended(_) => false,
         }
     }
 }

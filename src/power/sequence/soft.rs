@@ -160,7 +160,13 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
 fn off_has_to_hold(knowledge: &Knowledge) -> Duration {
     match knowledge.operation {
         Operation::SoftReboot => knowledge.confirmed_after(Power::Off),
-        _ => knowledge.has_to_hold(Power::Off),
+        Operation::PowerOn
+        | Operation::PowerOff
+        | Operation::SoftPowerOff
+        | Operation::Reboot
+        | Operation::Cycle
+        | Operation::Reset
+        | Operation::InjectNmi => knowledge.has_to_hold(Power::Off),
     }
 }
 
