@@ -421,3 +421,54 @@ fn a_control_of_a_batch_tells_each_members_refusal() {
         );
     }
 }
+
+/// The same soft power off asked for again, with nothing but when it turns hard.
+fn hard_after(seconds: u64) -> PowerOptions {
+    PowerOptions {
+        hard_after: Some(secs(seconds)),
+        ..PowerOptions::default()
+    }
+}
+
+#[test]
+fn a_soft_off_that_runs_is_given_a_hard_one_by_the_same_request_with_a_time() {
+    for crash in [false, true] {
+        let (mut world, soft) = hanging(20, 1);
+        world.run_for(secs(10));
+        let given = start(&mut world, Operation::SoftPowerOff, hard_after(30)).unwrap();
+        assert_eq!(given, soft, "no second task");
+        if crash {
+            world.crash();
+            world.start();
+        }
+        world.run_for(secs(25));
+        assert_eq!(world.executed("n01", ChassisOrder::Off), 0, "not before");
+        let view = world.run_task(soft, secs(20));
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        let said = view.outcome.unwrap();
+        assert!(
+            said.contains("alice asked for a hard power off 30.0 s later"),
+            "{said}"
+        );
+        assert!(said.contains("so that it was switched off hard"), "{said}");
+        assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+    }
+}
+
+#[test]
+fn only_the_same_soft_operation_is_given_a_hard_one_and_no_task_that_stands_still_or_is_past_it() {
+    let (mut world, soft) = hanging(21, 1);
+    let other = start(&mut world, Operation::SoftReboot, hard_after(1)).unwrap_err();
+    assert!(matches!(other, Refused::Locked { .. }), "{other}");
+    let more = PowerOptions {
+        timeout: Some(secs(60)),
+        ..hard_after(1)
+    };
+    let more = start(&mut world, Operation::SoftPowerOff, more).unwrap_err();
+    assert!(matches!(more, Refused::Locked { .. }), "{more}");
+    world.control(soft, Control::Suspend).unwrap();
+    let still = start(&mut world, Operation::SoftPowerOff, hard_after(1)).unwrap_err();
+    assert!(matches!(still, Refused::Locked { .. }), "{still}");
+    world.run_for(secs(60));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+}

@@ -233,13 +233,20 @@ impl Rack {
         if let Some(task) = start::again(node, operation, options, who, &self.tasks) {
             return Ok(task);
         }
+        start::check_patience(options, self.settings.longest_timeout)?;
         match start::check(node, operation, options, &self.snapshot(at)) {
             Err(Refused::Locked { task, .. }) if options.on_busy() == OnBusy::Skip => {
                 return Ok(task);
             }
+            Err(Refused::Locked { task, .. })
+                if start::only_hardens(options)
+                    && node.check_maintenance(&self.gate).is_ok()
+                    && self.harden(task, operation, options, who, at) =>
+            {
+                return Ok(task);
+            }
             checked => checked?,
         }
-        start::check_patience(options, self.settings.longest_timeout)?;
         let request = Request {
             operation,
             options,
@@ -249,6 +256,34 @@ impl Rack {
         };
         self.make_task(id, &request, at)
             .ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
+    }
+
+    /// The soft operation that is asked for runs already: it turns hard when the request says, instead of another task.
+    /// Whether it can.
+    fn harden(
+        &mut self,
+        id: TaskId,
+        operation: Operation,
+        options: &PowerOptions,
+        who: &Who,
+        at: Moment,
+    ) -> bool {
+        let task = self.tasks.get_mut(id);
+        let task = task.filter(|task| task.identity.operation == operation);
+        let (Some(task), Some(after)) = (task, options.hard_after) else {
+            return false;
+        };
+        let hardens = task.sequence.harden(after, &who.name, at.now);
+        if hardens {
+            let name = &who.name;
+            log::info!(
+                "{}: {name} gives task {id} a hard power off",
+                task.identity.node
+            );
+            self.tasks.save(id, &mut self.ledger, at);
+            self.settle_task(id, at);
+        }
+        hardens
     }
 
     /// Ends a task that only watches the node, because something else is asked of it.

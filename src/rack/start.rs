@@ -73,6 +73,16 @@ fn may_take_over(node: &Node, task: &Task, operation: Operation, options: &Power
     options.on_busy() == OnBusy::TakeOver && may
 }
 
+/// Whether a request for a soft operation asks for nothing else than when it turns hard.
+pub(super) fn only_hardens(options: &PowerOptions) -> bool {
+    options.hard_after.is_some()
+        && *options
+            == PowerOptions {
+                hard_after: options.hard_after,
+                ..PowerOptions::default()
+            }
+}
+
 /// Whether a request switches the machine off whoever keeps it as it is.
 fn switches_off_anyhow(operation: Operation, options: &PowerOptions) -> bool {
     let off = match operation {

@@ -24,6 +24,7 @@ use crate::time::Instant;
 use clock::{FirstLook, Pace};
 use phase::{Aim, Fate, Next, Phase, SlowLook, Then};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// One operation on one node.
 ///
@@ -434,6 +435,16 @@ impl Sequence {
         let phase = std::mem::replace(&mut self.phase, Phase::Queued);
         self.phase = controls::superseded(phase, why, &mut self.knowledge);
         self.leave_behind(before);
+    }
+
+    /// A soft power off that was not to turn hard, or later, does so this long from now; whether it still can: the operating
+    /// system has yet to go down.
+    pub fn harden(&mut self, after: Duration, by: &str, now: Instant) -> bool {
+        self.advance(now);
+        self.expire();
+        let hardens = soft::harden(&mut self.phase, after, by, &mut self.knowledge);
+        self.expire();
+        hardens
     }
 
     /// How it ended, once it did.

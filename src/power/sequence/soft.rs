@@ -156,6 +156,36 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
     }
 }
 
+/// See [`super::Sequence::harden`].
+pub(super) fn harden(
+    phase: &mut Phase,
+    after: Duration,
+    by: &str,
+    knowledge: &mut Knowledge,
+) -> bool {
+    if !knowledge.operation.is_soft() {
+        return false;
+    }
+    let age = knowledge.clock.age();
+    let at = age + after;
+    match phase {
+        Phase::Queued | Phase::Recording { .. } => {
+            knowledge.settings.hard_after = Some(after);
+        }
+        Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } if !soft.due => {
+            soft.hard_at = Some(at);
+            knowledge.settings.hard_after = Some(at.into());
+        }
+        _ => return false,
+    }
+    knowledge.remark(format!(
+        "at {} {by} asked for a hard power off {} later",
+        knowledge.at(),
+        seconds(after)
+    ));
+    true
+}
+
 /// For how long "off" has to hold: a reboot goes on from there anyway.
 fn off_has_to_hold(knowledge: &Knowledge) -> Duration {
     match knowledge.operation {
