@@ -37,9 +37,8 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
             };
         }
         _ if rack.ledger.unwritten_of(identity.id).is_some() => {
-            let places = rack.gate.places;
             return Some(match rack.gate.full {
-                true => format!("a place among the rack's {places} power-ons"),
+                true => a_place(rack),
                 false => "its turn among the rack's power-ons".to_owned(),
             });
         }
@@ -57,7 +56,11 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
     if !task.admitted {
         return Some("the journal".to_owned());
     }
-    let batch = identity.batch.filter(|_| !task.wants_place());
+    if task.wants_place() {
+        let waits = rack.gate.full && task.has_switched_on();
+        return waits.then(|| a_place(rack));
+    }
+    let batch = identity.batch;
     if let Some(batch) = batch.and_then(|batch| rack.tasks.batch(batch)) {
         let room = rooms.of(batch.id(), rack.tasks);
         if let Some(reason) = batch.reason(room, identity.id, rack.gate.places, rack.at.now) {
@@ -65,6 +68,10 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
         }
     }
     None
+}
+
+fn a_place(rack: &Snapshot<'_>) -> String {
+    format!("a place among the rack's {} power-ons", rack.gate.places)
 }
 
 fn pause_in_words(hold: &model::Hold) -> String {

@@ -64,7 +64,9 @@ fn may_begin(
         return None;
     }
     if task.wants_place() {
-        return Some(now);
+        // Going on, a machine that was told to start takes a place again.
+        let takes_place = task.has_switched_on();
+        return (!takes_place || !gate.full).then_some(now);
     }
     let identity = &task.identity;
     let Some((id, batch)) = identity.batch.and_then(|id| Some((id, tasks.batch(id)?))) else {
@@ -79,9 +81,11 @@ fn may_begin(
 #[cfg(test)]
 mod tests {
     use super::super::batch::Batch;
+    use super::super::ledger::Ledger;
     use super::super::settings::{MaintenancePolicy, RackSettings};
     use super::super::tests::{at, batch_record, id, inventory, secs, task};
     use super::*;
+    use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
     use crate::model::OnFailure;
     use crate::power::{Control, Operation};
 
@@ -126,6 +130,30 @@ mod tests {
             let task = self.tasks.get_mut(id(number)).unwrap();
             task.control(Control::Abort, "alice", at(second)).unwrap();
             self.tasks.close(id(number), at(second).wall);
+        }
+
+        /// It begins, finds its machine off, and its power-on leaves.
+        fn switch_on(&mut self, number: u128, second: u64) {
+            self.begin(number, second);
+            let sequence = &mut self.tasks.get_mut(id(number)).unwrap().sequence;
+            let order = |more: u64| OrderId(10 * number as u64 + more);
+            assert_eq!(sequence.poll_order(order(0)), Some(Order::ReadPower));
+            let off = Report::Accepted(Reading::Power(Power::Off));
+            sequence.handle_report(order(0), off, at(second).now);
+            assert_eq!(sequence.poll_order(order(1)), Some(Order::PowerOn));
+            sequence.handle_sent(order(1), at(second).now);
+        }
+
+        fn control(&mut self, number: u128, control: Control, second: u64) {
+            let task = self.tasks.get_mut(id(number)).unwrap();
+            task.control(control, "alice", at(second)).unwrap();
+        }
+
+        /// Whether all places are taken.
+        fn count_places(&mut self) -> bool {
+            let drawing = self.tasks.inrushes(&Ledger::new());
+            self.gate.full = drawing >= self.gate.places;
+            self.gate.full
         }
 
         /// The tasks are those of one batch.
@@ -253,6 +281,22 @@ mod tests {
         assert_eq!(rack.next(2), Next::Wait(None));
         rack.end(2, 3);
         assert_eq!(rack.next(3), Next::Begin(id(3)));
+    }
+
+    #[test]
+    fn what_has_switched_on_goes_on_when_there_is_a_place_for_it() {
+        let mut rack = Rack::new(&[Operation::PowerOn; 2], &settings(1, 0));
+        rack.switch_on(1, 1);
+        assert!(rack.count_places());
+        rack.control(1, Control::Suspend, 2);
+        assert!(!rack.count_places());
+        rack.switch_on(2, 3);
+        rack.control(1, Control::Resume, 4);
+        assert!(rack.count_places());
+        assert_eq!(rack.next(4), Next::Wait(None));
+        rack.end(2, 5);
+        assert!(!rack.count_places());
+        assert_eq!(rack.next(5), Next::Begin(id(1)));
     }
 
     #[test]
