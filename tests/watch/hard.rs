@@ -25,7 +25,8 @@ pub(super) fn is_allowed(sequence: &Sequence, place: usize) -> Result<(), String
     let permits = settings.on_soft_timeout == OnSoftTimeout::HardPowerOff;
     let after = settings.hard_after;
     let in_time = after.is_some_and(|after| order.at >= before[asked].at + after)
-        || permits && order.at >= settings.patience
+        // A time that the request named counts from the request: how long it waited before it began is not told here.
+        || permits && (settings.from_request || order.at >= settings.patience)
         || (permits || after.is_some()) && before.iter().filter(soft).any(lacks);
     match in_time {
         true => Ok(()),
