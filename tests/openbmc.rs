@@ -190,3 +190,13 @@ fn answers_without_an_integrity_code_are_not_taken_and_not_called_silence() {
     assert!(text.contains("without an integrity code"), "{text}");
     assert!(world.bmc("n01").counters().most_sessions <= 2);
 }
+
+#[test]
+fn its_pong_is_understood_though_the_enterprise_number_in_it_stands_backwards() {
+    let mut world = openbmc(10);
+    world.mood("n01").pings_only = true;
+    world.start();
+    world.run_for(secs(20));
+    let text = trouble(&mut world);
+    assert!(text.contains("a presence ping is answered"), "{text}");
+}

@@ -7,7 +7,7 @@ use super::fault::Fault;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
 use crate::model::{
     AuditPage, Batch, BatchId, BatchStart, BootDevice, Control, EventId, Events, Explanation,
-    Health, HistoryEntry, Hold, Node, Operation, PowerOptions, Short, Task, TaskId, Who,
+    Health, HistoryEntry, Hold, Node, Operation, PowerOptions, Short, Task, TaskId, Trace, Who,
 };
 use crate::rack::call::{Answer, Call, Look, PowerChange, Refused, Taken};
 use http::StatusCode;
@@ -137,6 +137,11 @@ impl RackHandle {
             .ask(Call::Look(Look::Explain(ident.to_owned())))
             .await?;
         Ok(*found)
+    }
+
+    /// The last datagrams of a node's BMC.
+    pub async fn trace(&self, ident: &str) -> Asked<Trace> {
+        self.ask(Call::Look(Look::Trace(ident.to_owned()))).await
     }
 
     /// What happened to a node, newest first.
@@ -406,6 +411,7 @@ answers! {
     Pausing holds Option<Hold>,
     Reading holds Reading,
     Explanation holds Box<Explanation>,
+    Trace holds Trace,
     History holds Vec<HistoryEntry>,
     Health holds Health,
 }

@@ -233,6 +233,15 @@ pub static ROUTES: &[Route] = &[
         .brings("Explanation")],
     ),
     own(
+        "/v1/nodes/{ident}/trace",
+        &[get(
+            "the last datagrams of a node's BMC as text, without what is secret",
+            by!(own::nodes::trace),
+        )
+        .needs(Role::Operator)
+        .brings("Trace")],
+    ),
+    own(
         "/v1/nodes/{ident}/retry",
         &[post(
             "forget failed log-ins and an open breaker",

@@ -31,6 +31,7 @@ impl Bmc {
     ) -> Option<String> {
         if let Lock::Others(by) = &lock {
             let text = held_in_words(by);
+            self.note_withheld(now);
             self.lose_session(now, entropy);
             self.partings.clear();
             self.forget_presence();

@@ -22,13 +22,14 @@ mod refusals;
 mod report;
 mod script;
 pub mod settings;
+mod trace;
 mod translate;
 mod upkeep;
 pub mod vocabulary;
 
 use crate::entropy::Entropy;
 pub use crate::session::Undeliverable;
-use crate::session::{self, RequestId, Session};
+use crate::session::{self, RequestId, Session, Way};
 use crate::time::Instant;
 use address::Resolution;
 use breaker::Breaker;
@@ -50,6 +51,8 @@ pub use settings::Settings;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
+pub use trace::Shown;
+use trace::Trace;
 use vocabulary::{Delivery, Order, OrderId, Report, Trouble};
 
 /// The number of a local UDP port: the shell binds one socket per number, shared by all BMCs that use it.
@@ -105,6 +108,7 @@ pub struct Bmc {
     /// Why the BMC is taken for another node's, too.
     shared: Option<String>,
     lock: Lock,
+    trace: Trace,
     /// Whether the name is to be looked up again, whenever that was done last.
     address_stale: bool,
     /// A keep-alive that is under way, and nobody's order; when it was asked for.
@@ -152,6 +156,7 @@ impl Bmc {
             strangers: None,
             shared: None,
             lock: Lock::Ours,
+            trace: Trace::new(now),
             address_stale: false,
             keepalive: None,
             inquiry: Inquiry::default(),
@@ -291,15 +296,18 @@ impl Bmc {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
-        if self.presence_heard(datagram, now) {
-            return;
-        }
-        if port == self.port {
+        // With the keys that are there before it is taken in: it may end the session.
+        let clear = self.session.clear(datagram, Way::In);
+        self.session.take_dropped();
+        let pong = self.presence_heard(datagram, now);
+        if !pong && port == self.port {
             self.session.handle_datagram(datagram, now, entropy);
-        } else if self.earlier_ports.contains(&port) {
+        } else if !pong && self.earlier_ports.contains(&port) {
             self.session.handle_late_datagram(datagram, now, entropy);
-        } else {
-            // What comes to an older port belongs to a handshake that is over.
+        }
+        self.note_came(port, clear, now);
+        // What comes to an older port belongs to a handshake that is over.
+        if pong || !self.has_port(port) {
             return;
         }
         self.drain(now, entropy);
@@ -323,6 +331,7 @@ impl Bmc {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
+        self.note_unreachable(port, now);
         if port != self.port {
             return;
         }

@@ -220,6 +220,12 @@ impl Client {
         .await
     }
 
+    /// The last datagrams of a node's BMC.
+    pub async fn trace(&self, ident: &str) -> Result<model::Trace, Failure> {
+        let path = format!("/v1/nodes/{}/trace", path_word(ident));
+        self.read(&path, Duration::ZERO).await
+    }
+
     /// What happened to a node.
     pub async fn history(
         &self,

@@ -1,7 +1,7 @@
 //! The verbs of experts: the BMC itself, its event log, raw commands.
 
 use super::App;
-use super::args::{self, BmcVerb, Nodes, Raw, SelClear, SelList, SelVerb};
+use super::args::{self, BmcVerb, Format, Nodes, Raw, SelClear, SelList, SelVerb};
 use super::exit::{Exit, Failure};
 use super::hands::each;
 use super::select::{self, Unnamed};
@@ -14,6 +14,7 @@ pub async fn bmc(app: &App, verb: BmcVerb) -> Result<Exit, Failure> {
         BmcVerb::Info(nodes) => info(app, &nodes).await,
         BmcVerb::Reset(args) => reset(app, args).await,
         BmcVerb::Accept(args) => accept(app, args).await,
+        BmcVerb::Trace(args) => trace(app, &args.node).await,
     }
 }
 
@@ -114,6 +115,30 @@ async fn reset(app: &App, args: args::BmcReset) -> Result<Exit, Failure> {
         ))
     })
     .await
+}
+
+/// Writes the last datagrams of a BMC as text.
+async fn trace(app: &App, node: &str) -> Result<Exit, Failure> {
+    let trace = app.client.trace(node).await?;
+    if matches!(app.out.format, Format::Json | Format::Yaml) {
+        app.out.structured(&[trace]);
+        return Ok(Exit::Done);
+    }
+    let address = trace.address.as_deref().unwrap_or("an unknown address");
+    let mut lines = vec![format!(
+        "# {}: the last {} datagrams of its BMC at {address}, the oldest first; {} before them are not kept any more",
+        trace.node,
+        trace.lines.len(),
+        trace.forgotten
+    )];
+    lines.push(
+        "# > left this host, < came to it; numbers are those of our ports; [N left out] are N bytes of a name, password, code or \
+         key, or of data that may be one"
+            .to_owned(),
+    );
+    lines.extend(trace.lines);
+    app.out.data(&lines.join("\n"));
+    Ok(Exit::Done)
 }
 
 /// Shows what has changed, asks, and accepts each BMC by the GUID that was shown.

@@ -13,6 +13,7 @@ pub mod open_session;
 pub mod payload;
 pub mod privilege;
 pub mod rakp;
+pub mod reveal;
 pub mod rmcp;
 pub mod session15;
 pub mod session20;

@@ -48,7 +48,7 @@ impl PayloadType {
     }
 
     /// The type of a header without OEM fields; 02h gives OEM explicit with ids of zero.
-    pub(super) fn from_number(number: u8) -> Self {
+    pub fn from_number(number: u8) -> Self {
         match number & 0x3F {
             0x00 => PayloadType::Ipmi,
             0x01 => PayloadType::Sol,

@@ -36,7 +36,7 @@ pub use expert::{
 };
 pub use node::{
     BmcChange, BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry,
-    HistoryKind, Hold, Lack, LackReason, Node, NodeDetail, NodeList, PowerReading, Severity,
+    HistoryKind, Hold, Lack, LackReason, Node, NodeDetail, NodeList, PowerReading, Severity, Trace,
 };
 pub use operation::{Control, OnBusy, OnFailure, OnSoftTimeout, Operation, TakeOver, TaskState};
 pub use power::{Power, PowerState, Target};

@@ -206,6 +206,20 @@ pub struct Explanation {
     pub chassis: Option<Chassis>,
 }
 
+/// The last datagrams of a node's BMC, without names, passwords, codes and keys: `GET /v1/nodes/{ident}/trace`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trace {
+    /// The node's name.
+    pub node: String,
+    /// Where the BMC is, where that is known.
+    pub address: Option<String>,
+    /// A line for each datagram, the oldest first.
+    pub lines: Vec<String>,
+    /// How many there were before them, since the daemon was started.
+    pub forgotten: u64,
+}
+
 /// A BMC is another one than before.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

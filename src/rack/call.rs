@@ -210,6 +210,8 @@ pub enum Look {
     Pausing,
     /// What is known of a node's BMC and why, in full.
     Explain(String),
+    /// The last datagrams of a node's BMC as text.
+    Trace(String),
     /// Figures about the daemon itself.
     Health,
 }
@@ -252,6 +254,8 @@ pub enum Answer {
     Reading(crate::bmc::vocabulary::Reading),
     /// To `Explain`.
     Explanation(Box<Explanation>),
+    /// To `Trace`.
+    Trace(model::Trace),
     /// To `History`.
     History(Vec<HistoryEntry>),
     /// To `Health`.

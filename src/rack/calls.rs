@@ -658,6 +658,7 @@ impl Rack {
             }
         }
         self.inventory.arrange(&order);
+        self.share_traces();
         for node in self.inventory.ids() {
             self.apply_maintenance(node, at);
             self.settle(node, at);
@@ -669,6 +670,13 @@ impl Rack {
     pub(super) fn add_node(&mut self, settings: NodeSettings, memory: Option<Memory>, at: Moment) {
         let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
         reload::add_node(settings, memory, &self.settings, inventory, ledger, at);
+    }
+
+    /// Each BMC has its share of what is kept of datagrams.
+    pub(super) fn share_traces(&mut self) {
+        let share = TRACED_BYTES / self.inventory.len().max(1);
+        let nodes = self.inventory.iter_mut();
+        nodes.for_each(|node| node.bmc.limit_trace(share));
     }
 
     /// The node's BMC is to be found elsewhere.
@@ -720,3 +728,6 @@ impl Rack {
             .collect()
     }
 }
+
+/// How many bytes are kept of the datagrams of all BMCs: at 4096 nodes that is about 200 of each.
+const TRACED_BYTES: usize = 24 << 20;

@@ -4,7 +4,7 @@ use super::clock::Moment;
 use super::node::Node;
 use super::views::Snapshot;
 use crate::bmc::PresenceAnswer;
-use crate::model::{Explanation, Fact, Failure};
+use crate::model::{Explanation, Fact, Failure, Trace};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
 
@@ -50,6 +50,19 @@ impl Snapshot<'_> {
             text.push_str(&format!(", {} s left at most", left.as_secs()));
         }
         Some(fact("task", text))
+    }
+}
+
+impl Snapshot<'_> {
+    pub(super) fn trace(&self, node: &Node) -> Trace {
+        let (lines, forgotten) = node.bmc.trace(self.at.now, self.at.wall);
+        let address = node.bmc.address();
+        Trace {
+            node: node.settings.name.clone(),
+            address: address.map(|address| address.to_string()),
+            lines,
+            forgotten,
+        }
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn answer(look: Look, rack: &Snapshot<'_>) -> Result<Answer, Refused>
             Answer::Pausing(pause.map(|pause| pause.hold.clone()))
         }
         Look::Explain(ident) => Answer::Explanation(Box::new(rack.explanation(named(&ident)?))),
+        Look::Trace(ident) => Answer::Trace(rack.trace(named(&ident)?)),
         Look::Health => Answer::Health(rack.health()),
     })
 }

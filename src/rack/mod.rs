@@ -168,6 +168,7 @@ impl Rack {
         for (node, memory) in std::mem::take(&mut shelf.nodes) {
             rack.leaving.remember(node, memory, &mut rack.ledger, at);
         }
+        rack.share_traces();
         rack.take_up(shelf, &without_entry, behind, at);
         if let Some(last_heard) = last_heard {
             let ago = at.age(last_heard).saturating_sub(ledger::HEARTBEAT);

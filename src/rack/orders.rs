@@ -146,7 +146,8 @@ pub(super) fn withdrawn(delivery: Delivery, text: &str) -> Report {
     })
 }
 
-/// A datagram of a BMC's room goes to the network, a power-on's first one not too soon after that of another.
+/// A datagram of a BMC's room goes to the network, a power-on's first one not too soon after that of another. Whether it
+/// goes now.
 pub(super) fn pass(
     outgoing: Outgoing,
     gate: &mut Gate,
@@ -154,7 +155,7 @@ pub(super) fn pass(
     tasks: &mut Tasks,
     outbox: &mut Outbox,
     now: Instant,
-) {
+) -> bool {
     let open = outgoing.order.and_then(|order| ledger.get(order));
     let of_task = |open: &&Open| matches!(open.owner, Owner::Task(_));
     let inrush = open
@@ -164,9 +165,11 @@ pub(super) fn pass(
         true => gate.pass(outgoing, now),
         false => Some(outgoing),
     };
+    let goes = outgoing.is_some();
     if let Some(outgoing) = outgoing {
         leave(outgoing, ledger, tasks, outbox, now);
     }
+    goes
 }
 
 /// Nothing holds the datagram back any more, and its task knows that its order is out.

@@ -63,9 +63,10 @@ pub enum Scope<'a> {
 }
 
 impl Call {
-    /// Whether it is for readers: it changes nothing.
+    /// Whether it changes nothing.
     pub fn only_looks(&self) -> bool {
-        self.needs().is_some_and(|(role, _)| role == Role::Reader)
+        let looks = self.needs().is_some_and(|(role, _)| role == Role::Reader);
+        looks || matches!(self, Call::Look(Look::Trace(_)))
     }
 
     /// The role that it takes, and what it acts on; `None` where anybody may.
@@ -77,6 +78,8 @@ impl Call {
         let operator = |node| Some((Role::Operator, Scope::Nodes(from_ref(node))));
         match self {
             Call::Look(Look::Health) => None,
+            // What is asked of a BMC, and what it says, may be more than names and power states.
+            Call::Look(Look::Trace(node)) => operator(node),
             Call::Look(_)
             | Call::AwaitTask { .. }
             | Call::AwaitBatch { .. }

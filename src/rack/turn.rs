@@ -38,6 +38,13 @@ impl Rack {
             .into_iter()
             .for_each(|outgoing| self.outbox.send(outgoing));
         while let Some(outgoing) = self.gate.next_held(at.now) {
+            for id in self.inventory.at(outgoing.to) {
+                let node = self.inventory.get_mut(id);
+                if let Some(node) = node.filter(|node| node.bmc.has_port(outgoing.port)) {
+                    let shown = node.bmc.show(&outgoing);
+                    node.bmc.note_left(shown, at.now);
+                }
+            }
             leave(
                 outgoing,
                 &mut self.ledger,
@@ -114,14 +121,11 @@ impl Rack {
         };
         while let Some(outgoing) = node.bmc.poll_transmit() {
             let (gate, ledger) = (&mut self.gate, &mut self.ledger);
-            pass(
-                outgoing,
-                gate,
-                ledger,
-                &mut self.tasks,
-                &mut self.outbox,
-                at.now,
-            );
+            let (tasks, outbox) = (&mut self.tasks, &mut self.outbox);
+            let shown = node.bmc.show(&outgoing);
+            if pass(outgoing, gate, ledger, tasks, outbox, at.now) {
+                node.bmc.note_left(shown, at.now);
+            }
         }
         if node.learned() {
             node.save(&mut self.ledger);

@@ -108,6 +108,11 @@ impl Ledger {
         }
     }
 
+    /// The traffic of sessions that were given up, for as long as answers to it may come.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.left.iter().filter_map(|left| left.link.as_deref())
+    }
+
     /// Drops what the BMC has forgotten by now. It keeps a half-open session for `half_open`.
     pub(super) fn expire(&mut self, half_open: Duration, now: Instant) {
         self.left.retain(|left| now < left.until);

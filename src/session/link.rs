@@ -1,5 +1,6 @@
 //! An open session's traffic: numbers, windows, the one request under way, its resends, and answers matched to it.
 
+use super::clear::Way;
 use super::round_trip::RoundTrip;
 use super::seal::{Seal, Unsealed};
 use super::settings::Timing;
@@ -9,6 +10,7 @@ use crate::entropy::Entropy;
 use crate::ipmi::command::{Command, close_session, get_device_id, send_message};
 use crate::ipmi::message::{self, BMC_ADDRESS, CONSOLE_ADDRESS, Checksums, net_fn};
 use crate::ipmi::rmcp::{self, Class};
+use crate::ipmi::session20;
 use crate::ipmi::{CompletionCode, Wire};
 use crate::time::Instant;
 use std::collections::VecDeque;
@@ -418,6 +420,14 @@ impl Link {
         if let Some(exchange) = &mut self.exchange {
             exchange.resend_at = exchange.resend_at.min(soon);
             self.probe.due = self.probe.due.map(|due| due.min(soon));
+        }
+    }
+
+    /// What is encrypted in a packet of this session, one of ours or one of the BMC's; nothing of it is checked.
+    pub(super) fn read(&self, packet: &session20::Packet<'_>, way: Way) -> Option<Vec<u8>> {
+        match &self.seal {
+            Seal::V20(seal) => seal.read(packet, way),
+            Seal::V15(_) => None,
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Memory {
     /// What the BMC said of itself.
     pub(super) capabilities: Option<get_channel_auth_capabilities::Response>,
     pub(super) statistics: Statistics,
+    /// Why the last datagram that was dropped was.
+    pub(super) last_dropped: Option<Dropped>,
 }
 
 impl Memory {
@@ -44,6 +46,7 @@ impl Memory {
 
     pub(super) fn count_dropped(&mut self, reason: Dropped) {
         *self.statistics.dropped.entry(reason).or_default() += 1;
+        self.last_dropped = Some(reason);
     }
 
     /// The cipher suite that worked last.

@@ -7,6 +7,7 @@
 //! counted and dropped.
 
 mod advice;
+mod clear;
 mod crypto;
 mod ending;
 mod handshake;
@@ -27,6 +28,7 @@ pub mod settings;
 pub mod vocabulary;
 mod window;
 
+pub use clear::{Clear, Frame, Way};
 pub use quirk::{Quirk, Quirks};
 pub use settings::{AuthChoice, Protocol, Settings, Timing};
 pub use vocabulary::{

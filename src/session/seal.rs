@@ -1,6 +1,7 @@
 //! Sealing and unsealing of an open session's packets: integrity codes and encryption (§13.28.4, §13.29), and the codes
 //! of IPMI v1.5 (§22.17.1). Knows no sequence windows and no requests.
 
+use super::clear::Way;
 use super::crypto::{self, BLOCK, aes_cbc_decrypt, aes_cbc_encrypt, hmac, md2, md5};
 use super::key_exchange::SessionKeys;
 use super::quirk::{Quirk, Quirks};
@@ -115,6 +116,19 @@ impl Seal20 {
             sequence: header.sequence,
             message,
         })
+    }
+
+    /// What is encrypted in a packet of this session, whoever sent it. For people only: no code is checked.
+    pub(super) fn read(&self, packet: &session20::Packet<'_>, way: Way) -> Option<Vec<u8>> {
+        let session_id = match way {
+            Way::Out => self.bmc_id,
+            Way::In => self.console_id,
+        };
+        let ours = packet.header.session_id == session_id;
+        let encrypts = self.suite.confidentiality == Confidentiality::AesCbc128;
+        (ours && encrypts)
+            .then(|| self.decrypt(packet.payload).ok())
+            .flatten()
     }
 
     /// The integrity code over `covered`.

@@ -119,6 +119,10 @@ pub(super) const SCHEMAS: &[Schema] = &[
          task:uuid?",
     ),
     answer(
+        "Trace",
+        "node:string address:string? lines:[string] forgotten:integer",
+    ),
+    answer(
         "Explanation",
         "node:Node facts:[Fact] failures:[Failure] boot_device:string? identity:BmcChange? \
          chassis:ChassisFacts?",

@@ -120,6 +120,7 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::Hold>("Hold");
     same::<types::History>("History");
     same::<types::Explanation>("Explanation");
+    same::<types::Trace>("Trace");
     same::<types::Fact>("Fact");
     same::<types::Failure>("Failure");
     same::<types::OrderAnswer>("OrderAnswer");

@@ -16,6 +16,12 @@ pub async fn explain(request: RequestContext) -> Result<Response, Fault> {
     Ok(Response::ok(&body))
 }
 
+/// `GET /v1/nodes/{ident}/trace`
+pub async fn trace(request: RequestContext) -> Result<Response, Fault> {
+    let trace = request.rack.trace(request.any_node()).await?;
+    Ok(Response::ok(&trace))
+}
+
 /// `POST /v1/nodes/{ident}/retry`
 pub async fn retry(request: RequestContext) -> Result<Response, Fault> {
     request.json_or_default::<Nothing>()?;

@@ -11,8 +11,21 @@ pub enum BmcVerb {
     Info(Nodes),
     /// Restart the BMCs themselves; the machines go on, but are out of reach for a minute or more.
     Reset(BmcReset),
+    /// Write the last 200 datagrams of a BMC as text, decrypted, without names, passwords, codes and keys.
+    ///
+    /// For a report about a strange BMC. User names, passwords, authentication codes, keys and the data of commands that may
+    /// carry such things, makers' own among them, are left out: `[16 left out]` says how many bytes. Addresses, GUIDs
+    /// and the numbers of sessions are in it.
+    Trace(BmcTrace),
     /// Say that the BMCs that are there now shall be the nodes', where they are others than before.
     Accept(BmcAccept),
+}
+
+/// `bmc trace`.
+#[derive(Args, Debug)]
+pub struct BmcTrace {
+    /// Name or uuid of one node.
+    pub node: String,
 }
 
 /// `bmc accept`.
