@@ -233,7 +233,7 @@ pub fn broken_at_commas(set: &str, width: usize) -> String {
 
 /// The text as a terminal may have it: our own lines and colours, and anything else that would do something to the
 /// terminal, since somebody may have put it into a reason, as an escape to read.
-fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(|letter| is_hidden(letter) && letter != '\n') {

@@ -147,7 +147,7 @@ fn trouble(node: &Node) -> Option<&str> {
 }
 
 /// Those first that somebody should look at, equal ones in one line, counted at the end.
-fn for_people(app: &App, nodes: &[Node]) -> String {
+pub fn for_people(app: &App, nodes: &[Node]) -> String {
     type Key<'a> = (bool, String, String);
     let mut groups: BTreeMap<Key, Vec<&Node>> = BTreeMap::new();
     for node in nodes {

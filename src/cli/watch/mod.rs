@@ -1,7 +1,9 @@
-//! `watch`: the rack as it changes.
+//! `watch`: the rack as it changes; on a terminal one picture, elsewhere a line for every change.
+
+mod live;
 
 use super::App;
-use super::args::Watch;
+use super::args::{Format, Watch};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::patience::Patience;
@@ -9,10 +11,15 @@ use super::select::{self, Unnamed};
 use super::status;
 use crate::model::Node;
 use std::collections::HashMap;
+use std::io::{self, IsTerminal};
 use uuid::Uuid;
 
-/// Follows power states: a line for every change.
+/// Follows power states.
 pub async fn watch(app: &App, args: Watch) -> Result<Exit, Failure> {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if app.out.person && io::stdin().is_terminal() && !dumb && app.out.format == Format::Text {
+        return live::live(app, &args).await;
+    }
     let mut last: HashMap<Uuid, Node> = HashMap::new();
     let mut patience = Patience::default();
     while !output::is_lost() {
