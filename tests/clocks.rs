@@ -156,8 +156,11 @@ fn who_stood_still_looks_before_it_judges() {
         let mut world = World::new(44, 1);
         world.mood("n01").os = OsMood::ObeysAfter(secs(41));
         world.run_for(secs(20));
+        // The time that a request names runs from there.
+        let asked = world.now;
         let task = world.start_task("n01", Operation::SoftPowerOff, options(40, None));
-        world.run_for(secs(40) - Duration::from_millis(left));
+        let just_before = asked + (secs(40) - Duration::from_millis(left));
+        world.run_until(just_before, |_| false);
         assert_eq!(world.state(task), State::Running);
         world.stand_still(secs(60));
         let view = world.run_task(task, secs(15));

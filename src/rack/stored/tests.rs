@@ -50,11 +50,11 @@ macro_rules! frozen_in {
 }
 
 /// The format that this program writes while no release has it and its directory is not frozen: `None` else.
-const IN_WORK: Option<u64> = Some(4);
+const IN_WORK: Option<u64> = None;
 
 /// The newest format that has a frozen directory.
-const FROZEN: u64 = 3;
-const FROZEN_FILES: [&str; 6] = frozen_in!("v3");
+const FROZEN: u64 = 4;
+const FROZEN_FILES: [&str; 6] = frozen_in!("v4");
 
 /// The entries of the newest frozen directory, brought to the newest format.
 fn frozen() -> Vec<(Table, String, Vec<u8>)> {
