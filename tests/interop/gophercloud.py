@@ -6,8 +6,11 @@ its types. Go itself is not needed here; what is written down is what that clien
 import datetime
 import http.client
 import json
+import pathlib
+import sys
 import urllib.parse
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bed"))
 from bed import until
 
 # What a caller sets as `Microversion` goes out in both headers.

@@ -256,7 +256,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
             " max_parallel:natural32? stagger:spacing? on_failure:failure? order:[string] dry_run:boolean"
         ),
     ),
-    request("BatchControl", "nodes:names?"),
+    request("BatchControl", "nodes:sets?"),
     request("PauseRequest", "reason!:reason"),
 ];
 
@@ -402,7 +402,6 @@ pub(super) fn typed(kind: &str) -> Value {
             "description": "A node. Sets (r1n[01-16]) and groups (@compute), too, as `rackbmc` takes them.",
         }),
         "sets" => json!({ "type": "array", "items": typed("set"), "minItems": 1 }),
-        "names" => json!({ "type": "array", "items": typed("name"), "minItems": 1 }),
         "reason" => json!({
             "type": "string",
             "pattern": format!("^[^{HIDDEN}]*[^{HIDDEN}\\s][^{HIDDEN}]*$"),
