@@ -156,26 +156,10 @@ fn judge(
 mod tests {
     use super::*;
     use crate::cli::args::Nodes;
-    use crate::model::{Hold, NodeDetail, Power, PowerReading};
-    use crate::time::WallTime;
+    use crate::cli::fixtures::node;
+    use crate::model::Hold;
 
     use PowerState::{Error, Off, On, Unknown};
-
-    fn node(name: &str, power_state: PowerState, age: f64) -> Node {
-        Node {
-            name: name.into(),
-            power_state,
-            rackbmcd: NodeDetail {
-                reading: Some(PowerReading {
-                    power_state: Power::On.into(),
-                    at: WallTime::default(),
-                    age: Duration::from_secs_f64(age),
-                }),
-                ..NodeDetail::default()
-            },
-            ..Node::default()
-        }
-    }
 
     fn wish() -> Check {
         Check {

@@ -12,6 +12,8 @@ mod connect;
 mod demo;
 mod exit;
 mod expert;
+#[cfg(test)]
+mod fixtures;
 mod follow;
 mod hands;
 mod ironic;

@@ -333,27 +333,11 @@ pub fn status_table(app: &App, nodes: &[Node]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::fixtures::node;
     use crate::cli::output::Out;
-    use crate::model::{BmcSummary, Power};
-    use crate::time::WallTime;
+    use crate::model::BmcSummary;
 
     use PowerState::{Error, Off, On, Unknown};
-
-    fn node(name: &str, power_state: PowerState, age: f64) -> Node {
-        Node {
-            name: name.into(),
-            power_state,
-            rackbmcd: NodeDetail {
-                reading: Some(PowerReading {
-                    power_state: Power::On.into(),
-                    at: WallTime::default(),
-                    age: Duration::from_secs_f64(age),
-                }),
-                ..NodeDetail::default()
-            },
-            ..Node::default()
-        }
-    }
 
     fn app(out: Out) -> App {
         let nowhere = crate::cli::connect::Endpoint::Unix("/nowhere".into());
