@@ -141,6 +141,23 @@ pub enum Effect {
     Pulse,
 }
 
+/// An order to the machine's power, or to its system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PowerOrder {
+    /// On.
+    On,
+    /// Off, hard.
+    Off,
+    /// Off, if the operating system goes along.
+    SoftOff,
+    /// Off and on again.
+    Cycle,
+    /// A hard reset.
+    Reset,
+    /// A diagnostic interrupt.
+    Nmi,
+}
+
 impl Order {
     /// The order, for those who want to know later what was done. What a raw command carries may be a password.
     pub fn in_words(&self) -> String {
@@ -228,14 +245,17 @@ impl Order {
         self.effect() == Effect::Nothing
     }
 
-    /// Whether the machine boots after it.
-    pub fn boots(&self) -> bool {
+    /// Which order to the machine's power or system it is; none where it leaves both alone. What a raw command does nobody
+    /// knows.
+    pub fn power_order(&self) -> Option<PowerOrder> {
         match self {
-            Order::PowerOn | Order::Cycle | Order::Reset => true,
-            Order::PowerOff
-            | Order::SoftOff
-            | Order::Nmi
-            | Order::Identify(_)
+            Order::PowerOn => Some(PowerOrder::On),
+            Order::PowerOff => Some(PowerOrder::Off),
+            Order::SoftOff => Some(PowerOrder::SoftOff),
+            Order::Cycle => Some(PowerOrder::Cycle),
+            Order::Reset => Some(PowerOrder::Reset),
+            Order::Nmi => Some(PowerOrder::Nmi),
+            Order::Identify(_)
             | Order::SetBootDevice { .. }
             | Order::SetRestorePolicy(_)
             | Order::ClearEventLog
@@ -252,36 +272,33 @@ impl Order {
             | Order::ReadAcpiState
             | Order::ReadGuid
             | Order::ReadSessions
-            | Order::ReadEventLog(_) => false,
+            | Order::ReadEventLog(_) => None,
+        }
+    }
+
+    /// Whether the machine boots after it.
+    pub fn boots(&self) -> bool {
+        match self.power_order() {
+            Some(PowerOrder::On | PowerOrder::Cycle | PowerOrder::Reset) => true,
+            Some(PowerOrder::Off | PowerOrder::SoftOff | PowerOrder::Nmi) | None => false,
+        }
+    }
+
+    /// Whether it draws the inrush current of a machine that starts.
+    pub fn draws_inrush(&self) -> bool {
+        match self.power_order() {
+            Some(PowerOrder::On | PowerOrder::Cycle) => true,
+            Some(PowerOrder::Off | PowerOrder::SoftOff | PowerOrder::Reset | PowerOrder::Nmi)
+            | None => false,
         }
     }
 
     /// Whether it interrupts the system and leaves the power as it is.
     pub fn leaves_power_on(&self) -> bool {
-        match self {
-            Order::Nmi | Order::Reset => true,
-            Order::PowerOn
-            | Order::PowerOff
-            | Order::SoftOff
-            | Order::Cycle
-            | Order::Identify(_)
-            | Order::SetBootDevice { .. }
-            | Order::SetRestorePolicy(_)
-            | Order::ClearEventLog
-            | Order::ResetBmc { .. }
-            | Order::Raw { .. }
-            | Order::ReadPower
-            | Order::ReadRestartCause
-            | Order::ReadEventLogInfo
-            | Order::ReadEventLogEntry(_)
-            | Order::ReadBootDevice
-            | Order::ReadChassis
-            | Order::ReadIdentity
-            | Order::ReadPowerUse
-            | Order::ReadAcpiState
-            | Order::ReadGuid
-            | Order::ReadSessions
-            | Order::ReadEventLog(_) => false,
+        match self.power_order() {
+            Some(PowerOrder::Nmi | PowerOrder::Reset) => true,
+            Some(PowerOrder::On | PowerOrder::Off | PowerOrder::SoftOff | PowerOrder::Cycle)
+            | None => false,
         }
     }
 

@@ -113,6 +113,22 @@ impl TaskState {
             | TaskState::Stuck => true,
         }
     }
+
+    /// Whether it did not reach what it was to reach, and nobody wanted it to stop.
+    pub fn has_failed(self) -> bool {
+        match self {
+            TaskState::Failed | TaskState::Stuck => true,
+            TaskState::Queued
+            | TaskState::Running
+            | TaskState::Suspended
+            | TaskState::Aborting
+            | TaskState::RollingBack
+            | TaskState::Succeeded
+            | TaskState::Aborted
+            | TaskState::Cancelled
+            | TaskState::RolledBack => false,
+        }
+    }
 }
 
 words! {

@@ -6,7 +6,7 @@ use super::clock::Moment;
 use super::history::entry;
 use super::node::{Effect, Node};
 use super::task::Task;
-use crate::bmc::vocabulary::{self, Order, Power, Reading, Report};
+use crate::bmc::vocabulary::{self, Order, Power, PowerOrder, Reading, Report};
 use crate::model::{HistoryEntry, HistoryKind, TaskId};
 use crate::power::{self, Earlier, Operation, State, take_effect};
 use crate::time::{Instant, WallTime};
@@ -55,17 +55,9 @@ impl Late {
                 | vocabulary::Effect::Nothing => configured.change_timeout,
             };
             // One that has used up its time takes longer than was thought.
-            let used_up = match task.state() {
-                State::Failed | State::Stuck => Duration::ZERO,
-                State::Queued
-                | State::Running
-                | State::Suspended
-                | State::Aborting
-                | State::RollingBack
-                | State::Succeeded
-                | State::Aborted
-                | State::Cancelled
-                | State::RolledBack => at_end.age(begun).saturating_sub(sent.at),
+            let used_up = match task.state().has_failed() {
+                true => Duration::ZERO,
+                false => at_end.age(begun).saturating_sub(sent.at),
             };
             late.push(Late {
                 task: task.identity.id,
@@ -137,30 +129,13 @@ fn is_ordered(order: &Order) -> bool {
 
 /// The states that an order may lead to, in their order.
 fn leads_to(order: &Order) -> &'static [Power] {
-    match order {
-        Order::SoftOff | Order::PowerOff => &[Power::Off],
-        Order::PowerOn => &[Power::On],
+    match order.power_order() {
+        Some(PowerOrder::SoftOff | PowerOrder::Off) => &[Power::Off],
+        Some(PowerOrder::On) => &[Power::On],
         // A system that crashed, or was reset, may switch the machine off, or off and on again.
-        Order::Cycle | Order::Nmi | Order::Reset => &[Power::Off, Power::On],
-        // They do not touch its power. What a raw command does nobody knows, and it is no order of a task.
-        Order::Identify(_)
-        | Order::SetBootDevice { .. }
-        | Order::SetRestorePolicy(_)
-        | Order::ClearEventLog
-        | Order::ResetBmc { .. }
-        | Order::Raw { .. }
-        | Order::ReadPower
-        | Order::ReadRestartCause
-        | Order::ReadEventLogInfo
-        | Order::ReadEventLogEntry(_)
-        | Order::ReadBootDevice
-        | Order::ReadChassis
-        | Order::ReadIdentity
-        | Order::ReadPowerUse
-        | Order::ReadAcpiState
-        | Order::ReadGuid
-        | Order::ReadSessions
-        | Order::ReadEventLog(_) => &[],
+        Some(PowerOrder::Cycle | PowerOrder::Nmi | PowerOrder::Reset) => &[Power::Off, Power::On],
+        // What a raw command does nobody knows, and it is no order of a task.
+        None => &[],
     }
 }
 

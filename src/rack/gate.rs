@@ -6,7 +6,7 @@
 use super::call::Refused;
 use super::settings::{MaintenancePolicy, RackSettings};
 use crate::bmc::Outgoing;
-use crate::bmc::vocabulary::{Order, OrderId};
+use crate::bmc::vocabulary::OrderId;
 use crate::model::{self, TaskId};
 use crate::time::Instant;
 use std::collections::{BTreeSet, VecDeque};
@@ -202,35 +202,6 @@ impl Gate {
         // Where all places are taken, the end of one is waited for, and no time.
         let waiting = self.waits_for_time().then_some(self.next_order);
         [self.look_again, held, waiting].into_iter().flatten().min()
-    }
-}
-
-/// Whether the order draws the inrush current of a machine that starts.
-pub(super) fn is_inrush(order: &Order) -> bool {
-    match order {
-        Order::PowerOn | Order::Cycle => true,
-        Order::PowerOff
-        | Order::SoftOff
-        | Order::Reset
-        | Order::Nmi
-        | Order::Identify(_)
-        | Order::SetBootDevice { .. }
-        | Order::SetRestorePolicy(_)
-        | Order::ClearEventLog
-        | Order::ResetBmc { .. }
-        | Order::Raw { .. }
-        | Order::ReadPower
-        | Order::ReadRestartCause
-        | Order::ReadEventLogInfo
-        | Order::ReadEventLogEntry(_)
-        | Order::ReadBootDevice
-        | Order::ReadChassis
-        | Order::ReadIdentity
-        | Order::ReadPowerUse
-        | Order::ReadAcpiState
-        | Order::ReadGuid
-        | Order::ReadSessions
-        | Order::ReadEventLog(_) => false,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each function is handed exactly the parts that it touches. Reports and the ends of tasks are the turn's.
 
 use super::clock::Moment;
-use super::gate::{Gate, is_inrush};
+use super::gate::Gate;
 use super::inventory::{Inventory, NodeId};
 use super::ledger::{Ledger, Open, Owner};
 use super::outbox::Outbox;
@@ -160,7 +160,7 @@ pub(super) fn pass(
     let of_task = |open: &&Open| matches!(open.owner, Owner::Task(_));
     let inrush = open
         .filter(of_task)
-        .is_some_and(|open| is_inrush(&open.order));
+        .is_some_and(|open| open.order.draws_inrush());
     let outgoing = match inrush {
         true => gate.pass(outgoing, now),
         false => Some(outgoing),

@@ -138,7 +138,7 @@ impl Node {
             self.forget_nmi();
         }
         let text = told(operation, outcome);
-        let error = is_failure(outcome) || outcome.error;
+        let error = outcome.state.has_failed() || outcome.error;
         let entry = HistoryEntry {
             task: Some(task.identity.id),
             by: Some(task.identity.requested_by.name.clone()),
@@ -169,7 +169,7 @@ impl Node {
             }
             _ => {}
         }
-        if outcome.error || is_failure(outcome) || outcome.state == State::Aborted {
+        if outcome.error || outcome.state.has_failed() || outcome.state == State::Aborted {
             let text = told(operation, outcome);
             self.memory.last_error = Some(text);
         }
@@ -211,22 +211,6 @@ pub(super) fn next_after(
     match outcome.error || outcome.state == State::Aborted {
         true => jittered(SOON_AFTER, entropy),
         false => interval,
-    }
-}
-
-/// Whether a task did not reach what it was to reach, and nobody wanted it to stop.
-pub(super) fn is_failure(outcome: &Outcome) -> bool {
-    match outcome.state {
-        State::Failed | State::Stuck => true,
-        State::Queued
-        | State::Running
-        | State::Suspended
-        | State::Aborting
-        | State::RollingBack
-        | State::Succeeded
-        | State::Aborted
-        | State::Cancelled
-        | State::RolledBack => false,
     }
 }
 

@@ -2,10 +2,9 @@
 
 use super::call::{CallId, Refused};
 use super::clock::Moment;
-use super::gate::{Turn, is_inrush};
+use super::gate::Turn;
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
-use super::sync;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Reading, Report, Trouble};
 use crate::model::{self, BatchId, ENDS_KEPT, Short, TaskId, Who, Word, after_state};
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
@@ -154,7 +153,7 @@ impl Task {
     pub(super) fn has_switched_on(&self) -> bool {
         let mut sent = self.sequence.sent().iter();
         let last = sent.rfind(|sent| sent.may_have_acted());
-        last.is_some_and(|sent| is_inrush(&sent.order))
+        last.is_some_and(|sent| sent.order.draws_inrush())
     }
 
     /// Whose turn an order of it is that switches on.
@@ -231,7 +230,7 @@ impl Task {
         let Some(outcome) = self.sequence.outcome() else {
             return;
         };
-        let level = match sync::is_failure(outcome) {
+        let level = match outcome.state.has_failed() {
             true => log::Level::Warn,
             false => log::Level::Info,
         };

@@ -6,7 +6,6 @@
 use super::batch::{Batch, Member, Room};
 use super::call::Refused;
 use super::clock::Moment;
-use super::gate::is_inrush;
 use super::history::History;
 use super::inventory::{Inventory, NodeId};
 use super::ledger::{Ledger, Stage};
@@ -131,7 +130,9 @@ impl Tasks {
     pub(super) fn inrushes(&self, ledger: &Ledger) -> usize {
         let on_its_way = |task: &Task| {
             let order = ledger.of_task(task.identity.id);
-            order.is_some_and(|(_, open)| open.stage != Stage::Unwritten && is_inrush(&open.order))
+            order.is_some_and(|(_, open)| {
+                open.stage != Stage::Unwritten && open.order.draws_inrush()
+            })
         };
         let takes = |task: &&Task| task.draws_inrush() || on_its_way(task);
         self.active().filter(takes).count()

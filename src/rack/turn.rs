@@ -7,7 +7,6 @@
 use super::call::{Answer, CallId, Refused};
 use super::clock::Moment;
 use super::events::Happening;
-use super::gate::is_inrush;
 use super::history::entry;
 use super::inventory::{Inventory, NodeId};
 use super::ledger::{Open, Owner, Parked, Reply};
@@ -354,7 +353,7 @@ impl Rack {
             let Some(order) = task.sequence.poll_order(self.ledger.next_id()) else {
                 break;
             };
-            let inrush = is_inrush(&order);
+            let inrush = order.draws_inrush();
             let order = self.ledger.enter(node, Owner::Task(id), order);
             if self.ledger.unwritten_of(id).is_none() {
                 self.submit(order, at);
@@ -542,7 +541,7 @@ impl Rack {
         else {
             return;
         };
-        let failed = sync::is_failure(outcome);
+        let failed = outcome.state.has_failed();
         self.counters.ended(task, outcome.state, at);
         let batch = task.identity.batch;
         let interval = self.settings.sync_interval;
