@@ -535,32 +535,24 @@ impl Sequence {
             clock, settings, ..
         } = &self.knowledge;
         let runs = settings.from_request;
-        match self.phase {
-            Phase::Ended(_) => Pace::Standing,
+        match self.state() {
+            State::Succeeded
+            | State::Failed
+            | State::Aborted
+            | State::Cancelled
+            | State::RolledBack
+            | State::Stuck => Pace::Standing,
             _ if self.is_held() || clock.look == FirstLook::Now => Pace::Standing,
-            Phase::Queued => Pace::Waiting { runs },
+            State::Queued => Pace::Waiting { runs },
             // A machine never stays off for want of a place.
             _ if clock.waits => Pace::Waiting {
                 runs: runs && !self.comes_back(),
             },
-            Phase::Suspended { .. } if clock.kept && !self.knowledge.changing_handed() => {
+            State::Suspended if clock.kept && !self.knowledge.changing_handed() => {
                 Pace::Waiting { runs }
             }
-            Phase::Suspended { .. } => Pace::Standing,
-            Phase::Recording { .. }
-            | Phase::SoftPressing { .. }
-            | Phase::SoftWaiting { .. }
-            | Phase::Switching { .. }
-            | Phase::Watching { .. }
-            | Phase::Resting { .. }
-            | Phase::Noting { .. }
-            | Phase::LastLook { .. }
-            | Phase::Pulsing { .. }
-            | Phase::Judging { .. }
-            | Phase::NmiWatching { .. }
-            | Phase::Explaining { .. }
-            | Phase::Yielding { .. }
-            | Phase::Withdrawing { .. } => Pace::Running,
+            State::Suspended => Pace::Standing,
+            State::Running | State::Aborting | State::RollingBack => Pace::Running,
         }
     }
 
