@@ -158,9 +158,10 @@ fn an_nmi_is_sent_once_and_never_to_a_machine_that_is_off() {
 
 #[test]
 fn a_dead_bmc_fails_its_own_node_soon_and_no_other() {
-    let bed = Bed::new(&[("r1n01", obeys(1)), ("r1n02", obeys(1))]);
-    bed.rack
-        .with_bmc("r1n02", |bmc, _| bmc.mood_mut().dead = true);
+    // Dead from the beginning: it is never read.
+    let mut silent = obeys(1);
+    silent.dead = true;
+    let bed = Bed::new(&[("r1n01", obeys(1)), ("r1n02", silent)]);
     let began = Instant::now();
     let said = bed.rackbmc(&["status", "--fresh"]);
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
