@@ -7,7 +7,7 @@
 use super::fault::Fault;
 use super::handle::{EventFilter, RackHandle, TaskFilter};
 use super::ironic::record;
-use crate::model::EventId;
+use crate::model::{EventId, visible_json};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -152,6 +152,7 @@ impl EventStream {
 fn sent(kind: &str, id: EventId, data: &impl Serialize) -> String {
     let data =
         serde_json::to_string(data).expect("our JSON types have text keys and finite numbers");
+    let data = visible_json(data);
     let mut text = String::with_capacity(data.len() + 64);
     write!(text, "id: {id}\nevent: {kind}\ndata: {data}\n\n").expect("text grows");
     text

@@ -3,7 +3,7 @@
 
 use super::access::Peer;
 use super::fault::Fault;
-use crate::model::{ErrorKind, REASON_LIMIT, is_hidden};
+use crate::model::{ErrorKind, REASON_LIMIT, is_hidden, visible_json};
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,7 +76,7 @@ impl Response {
             status,
             headers: Vec::new(),
             media_type: Some(JSON),
-            body,
+            body: visible(body),
         }
     }
 
@@ -102,10 +102,16 @@ impl Response {
         if self.media_type == Some(JSON)
             && let Ok(value) = serde_json::from_slice::<serde_json::Value>(&self.body)
         {
-            self.body = serde_json::to_vec_pretty(&value).expect("a value read from JSON");
-            self.body.push(b'\n');
+            let mut body = serde_json::to_vec_pretty(&value).expect("a value read from JSON");
+            body.push(b'\n');
+            self.body = visible(body);
         }
     }
+}
+
+/// JSON as it leaves: whatever somebody wrote into it, a terminal and a page show all of it.
+fn visible(json: Vec<u8>) -> Vec<u8> {
+    visible_json(String::from_utf8(json).expect("JSON is text")).into_bytes()
 }
 
 /// The text that percent-encoding hides.

@@ -6,7 +6,7 @@
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::say;
-use super::output::{Out, cut, terminal_width};
+use super::output::{Out, cut, harmless, terminal_width};
 use super::patience::{RESTART_BUDGET, RESTART_RETRY};
 use crate::model::{Control, Short, Task, TaskId, TaskState};
 use async_signal::{Signal, Signals};
@@ -353,7 +353,8 @@ impl Progress {
 
     fn draw(&self, tasks: &[Task]) {
         let Some(bar) = &self.bar else { return };
-        bar.set_message(picture(tasks, self.seen.elapsed(), self.width));
+        let picture = picture(tasks, self.seen.elapsed(), self.width);
+        bar.set_message(harmless(&picture, false));
     }
 
     fn say(&self, text: &str) {

@@ -44,10 +44,7 @@ pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
         for event in &news.events {
             match app.out.format {
                 // One object a line, so that a reader need not wait for an end that never comes.
-                Format::Json => {
-                    let line = serde_json::to_string(event).expect("events are JSON");
-                    app.out.data(&line);
-                }
+                Format::Json => app.out.json_line(event),
                 Format::Yaml => app.out.structured(&[event]),
                 Format::Name => app.out.data(&event.id.to_string()),
                 Format::Text | Format::Wide => {

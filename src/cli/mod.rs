@@ -76,7 +76,8 @@ fn refused(mistake: &clap::Error) -> u8 {
         .nth(1)
         .is_some_and(|verb| verb == "check");
     if mistake.exit_code() != 0 {
-        let _ = mistake.print();
+        // The words of the command line stand in it, which a script may have from elsewhere.
+        output::told_in_colour(&mistake.render());
         return match is_check {
             true => check::Nagios::Unknown as u8,
             false => Exit::Usage as u8,

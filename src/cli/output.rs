@@ -8,26 +8,45 @@ pub use table::{batch_cell, batch_node_cell, power_cell, power_tone, task_cell, 
 
 use super::args::Format;
 use super::when;
-use crate::model::{escaped, is_hidden};
+use crate::model::{escaped, is_hidden, visible_json};
 use crate::time::WallTime;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Writes a line to stderr, as far as anybody takes it: a remark that cannot be written changes nothing of what was done,
-/// nor of the exit code.
+/// Writes a line to stderr: see [`told`].
 macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($text)*);
-    }};
+    ($($text:tt)*) => {
+        $crate::cli::output::told(&format!($($text)*))
+    };
 }
 pub(super) use say;
+
+/// Writes a line to stderr, as far as anybody takes it: a remark that cannot be written changes nothing of what was done,
+/// nor of the exit code. What somebody else wrote may be in it.
+pub fn told(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", harmless(text, false));
+}
+
+/// The same with the colours that clap has for it, where a terminal takes some.
+pub fn told_in_colour(text: &clap::builder::StyledStr) {
+    let colours = io::stderr().is_terminal() && !is_plain();
+    let text = match colours {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    };
+    let _ = write!(io::stderr(), "{}", harmless(&text, colours));
+}
+
+/// Whether the environment wants no colours.
+fn is_plain() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
 
 /// Why the first answer that nobody got could not be written.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -79,14 +98,12 @@ pub struct Out {
 impl Out {
     /// As this process finds its streams and its environment.
     pub fn new(format: Format, fold: bool, quiet: bool) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let person = io::stdout().is_terminal();
         Out {
             format,
             fold,
             quiet,
-            colour: person && !plain,
+            colour: person && !is_plain(),
             live: io::stderr().is_terminal()
                 && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
             person,
@@ -106,13 +123,10 @@ impl Out {
         }
     }
 
-    /// Writes data and a newline. What cannot be written changes nothing of what was done (see [`is_lost`]).
+    /// Writes data and a newline, harmless also where it goes into a pipe: a terminal may be at its other end. What
+    /// cannot be written changes nothing of what was done (see [`is_lost`]).
     pub fn data(&self, text: &str) {
-        let text = text.trim_end_matches('\n');
-        let text = match self.person {
-            true => Cow::Owned(harmless(text)),
-            false => Cow::Borrowed(text),
-        };
+        let text = harmless(text.trim_end_matches('\n'), self.colour);
         write(format!("{text}\n").as_bytes());
     }
 
@@ -166,10 +180,16 @@ impl Out {
     /// Writes a value as JSON, or as YAML where that was asked for.
     pub fn structured<T: Serialize + ?Sized>(&self, value: &T) {
         let value = serde_json::to_value(value).expect("answers are JSON");
-        self.data(&match self.format {
+        self.data(&visible_json(match self.format {
             Format::Yaml => yaml(&value),
             _ => serde_json::to_string_pretty(&value).expect("values are JSON"),
-        });
+        }));
+    }
+
+    /// Writes a value as JSON in one line.
+    pub fn json_line<T: Serialize + ?Sized>(&self, value: &T) {
+        let line = serde_json::to_string(value).expect("answers are JSON");
+        self.data(&visible_json(line));
     }
 
     /// A table in our style. On a terminal it is given its width by [`fit`] when it is full.
@@ -231,29 +251,48 @@ pub fn broken_at_commas(set: &str, width: usize) -> String {
     lines.join("\n")
 }
 
-/// The text as a terminal may have it: our own lines and colours, and anything else that would do something to the
-/// terminal, since somebody may have put it into a reason, as an escape to read.
-pub fn harmless(text: &str) -> String {
+/// The text as a terminal may have it: our own lines and, where there are any, our own colours, and anything else that would
+/// do something to the terminal, since somebody may have put it into a reason, as an escape to read.
+pub fn harmless(text: &str, colours: bool) -> String {
     let mut harmless = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(|letter| is_hidden(letter) && letter != '\n') {
         harmless.push_str(&rest[..at]);
         rest = &rest[at..];
-        let colour = rest.strip_prefix("\x1b[").and_then(|sequence| {
-            let end = sequence.find(|letter: char| !letter.is_ascii_digit() && letter != ';')?;
-            sequence[end..]
-                .starts_with('m')
-                .then_some("\x1b[".len() + end + 1)
-        });
-        let length = colour.unwrap_or_else(|| rest.chars().next().map_or(0, char::len_utf8));
-        match colour {
-            Some(_) => harmless.push_str(&rest[..length]),
-            None => harmless.push_str(&escaped(&rest[..length])),
-        }
+        let length = match colours.then(|| colour(rest)).flatten() {
+            Some(length) => {
+                harmless.push_str(&rest[..length]);
+                length
+            }
+            None => {
+                let length = rest.chars().next().map_or(0, char::len_utf8);
+                harmless.push_str(&escaped(&rest[..length]));
+                length
+            }
+        };
         rest = &rest[length..];
     }
     harmless.push_str(rest);
     harmless
+}
+
+/// The length of the sequence that a text begins with, where it is one of those that clap and comfy-table make: colours,
+/// bold, underlined and their ends, and nothing that hides letters or makes them blink.
+fn colour(text: &str) -> Option<usize> {
+    let numbers = text.strip_prefix("\x1b[")?;
+    let end = numbers.find('m')?;
+    let is_ours = |number: &str| {
+        matches!(
+            number.parse::<u8>(),
+            Ok(0 | 1 | 4 | 22 | 24 | 31..=39 | 91..=97)
+        )
+    };
+    let numbers = &numbers[..end];
+    let plain = numbers.split(';').all(is_ours);
+    let of_256 = numbers
+        .strip_prefix("38;5;")
+        .is_some_and(|number| number.parse::<u8>().is_ok());
+    (plain || of_256).then_some("\x1b[".len() + end + 1)
 }
 
 /// The width of the terminal that stdout or stderr is, or what COLUMNS says.
@@ -397,15 +436,18 @@ mod tests {
 
     #[test]
     fn what_somebody_wrote_does_nothing_to_a_terminal() {
+        let ours = "a\n\x1b[1m\x1b[38;5;10mok\x1b[39m\x1b[0m b";
+        assert_eq!(harmless(ours, true), ours);
         assert_eq!(
-            harmless("a\n\x1b[1;32mok\x1b[0m b"),
-            "a\n\x1b[1;32mok\x1b[0m b"
+            harmless(
+                "x\x1b]0;title\x07 \u{9b}2J \u{202e}y \x1b[2J \x1b[8mz\x1b[5m\x1b[30;47m",
+                true
+            ),
+            "x\\u{1b}]0;title\\u{7} \\u{9b}2J \\u{202e}y \\u{1b}[2J \\u{1b}[8mz\\u{1b}[5m\\u{1b}[30;47m"
         );
-        assert_eq!(
-            harmless("x\x1b]0;title\x07 \u{9b}2J \u{202e}y \x1b[2J"),
-            "x\\u{1b}]0;title\\u{7} \\u{9b}2J \\u{202e}y \\u{1b}[2J"
-        );
+        assert_eq!(harmless("\x1b[32mok", false), "\\u{1b}[32mok");
     }
+
     use serde_json::json;
 
     fn lines(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

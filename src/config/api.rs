@@ -2,9 +2,11 @@
 
 use super::complaint::{At, Findings};
 use super::files::{Secrets, hex};
-use super::section::{Section, wrong_type};
+use super::section::{Section, text_of, wrong_type};
 use super::tls::{self, Tls};
-use crate::model::{Grant, Limits, Policy, Role, Subject, TcpAuth, Token};
+use crate::model::{
+    Grant, LOGIN_NAME_LIMIT, Limits, Policy, Role, Subject, TcpAuth, Token, is_hidden,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -209,6 +211,17 @@ fn check_tcp(
 /// The highest bcrypt cost: about a second for each comparison.
 const COSTLIEST: u32 = 14;
 
+/// What is wrong with the name of a user or a token, which the trail and the log show, if anything.
+fn login_fault(name: &str) -> Option<String> {
+    if name.chars().any(is_hidden) {
+        Some("holds control characters or marks that are not seen".to_owned())
+    } else if name.len() > LOGIN_NAME_LIMIT {
+        Some(format!("is longer than {LOGIN_NAME_LIMIT} bytes"))
+    } else {
+        None
+    }
+}
+
 /// The users of a file that `htpasswd -B` made.
 fn users(
     path: &Path,
@@ -250,6 +263,8 @@ fn users(
                  htpasswd -B -C 10 ({COSTLIEST} at most)"
             );
             findings.complain_in(path, number, complaint);
+        } else if let Some(fault) = login_fault(name) {
+            findings.complain_in(path, number, format!("the name of a user {fault}"));
         } else if users.contains_key(name) {
             findings.complain_in(path, number, format!("the user {name} stands there twice"));
         } else {
@@ -300,6 +315,11 @@ fn tokens(
     let mut tokens: Vec<Token> = Vec::new();
     for mut section in section.tables("token", "[[api.token]]", findings) {
         let name = section.nonempty("name", findings);
+        if let Some(name) = &name
+            && let Some(fault) = login_fault(&name.value)
+        {
+            findings.complain(&name.span, format!("the name of a token {fault}"));
+        }
         let hash = section.text("sha256", findings);
         let role = role(&mut section, findings);
         let nodes = nodes(&mut section, resolve, findings);
@@ -401,14 +421,15 @@ fn accounts(
     let accounts = section.list(key, findings, |element, findings| {
         let account = match element.get_ref() {
             DeValue::String(name) if !name.is_empty() => {
-                let found = known(name);
+                let name = text_of(key, element, findings)?.value;
+                let found = known(&name);
                 if found.is_none() {
                     findings.warn(
                         &element.span(),
                         format!("{key}: this host has no '{name}': nobody gets this role by it"),
                     );
                 }
-                Some(found.unwrap_or_else(|| Subject::Unknown(name.to_string())))
+                Some(found.unwrap_or(Subject::Unknown(name)))
             }
             DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix())
                 .ok()

@@ -1,5 +1,6 @@
 //! Mistakes with their places, collected instead of stopping at the first, and the warnings beside them.
 
+use crate::model::escaped;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
@@ -61,7 +62,7 @@ pub(super) struct Findings<'t> {
 impl<'t> Findings<'t> {
     pub fn new(path: &Path, text: &'t str) -> Self {
         Findings {
-            file: path.display().to_string(),
+            file: escaped(&path.display().to_string()),
             text,
             complaints: BTreeSet::new(),
             warnings: BTreeSet::new(),
@@ -91,10 +92,10 @@ impl<'t> Findings<'t> {
     /// Something in another file is wrong.
     pub fn complain_in(&mut self, file: &Path, line: usize, text: impl Into<String>) {
         self.complaints.insert(Complaint {
-            file: file.display().to_string(),
+            file: escaped(&file.display().to_string()),
             line,
             column: 1,
-            text: one_line(&text.into()),
+            text: escaped(&text.into()),
         });
     }
 
@@ -125,18 +126,9 @@ impl<'t> Findings<'t> {
             file: self.file.clone(),
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            text: one_line(&text),
+            text: escaped(&text),
         }
     }
-}
-
-/// A text without line breaks and terminal escapes, whatever was typed into the file.
-fn one_line(text: &str) -> String {
-    let escape = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(escape).collect()
 }
 
 /// What to write instead of a word: the choice that looks most like it, or all of them where none does.

@@ -2,7 +2,7 @@
 //! for is unknown.
 
 use super::complaint::{At, Findings, nearest};
-use crate::model::Words;
+use crate::model::{Words, is_hidden};
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -279,13 +279,20 @@ impl<'t> Section<'t> {
     }
 }
 
-/// A text, or a complaint.
+/// A text, or a complaint. Names, addresses and paths are shown in many places: nothing may be in them that is not seen.
 pub(super) fn text_of(
     key: &str,
     value: &Spanned<DeValue<'_>>,
     findings: &mut Findings<'_>,
 ) -> Option<At<String>> {
     match value.get_ref() {
+        DeValue::String(text) if text.chars().any(is_hidden) => {
+            // Without the text: it may be a key.
+            let complaint =
+                format!("{key} holds control characters, line breaks or marks that are not seen");
+            findings.complain(&value.span(), complaint);
+            None
+        }
         DeValue::String(text) => Some(At::new(text.clone().into_owned(), value.span())),
         _ => {
             wrong_type(key, value, "a text in quotes", findings);

@@ -103,6 +103,100 @@ fn complaints(config: &str) -> Vec<String> {
     complaints.into_iter().map(bare).collect()
 }
 
+/// A file with a text in every key that takes one.
+const TEXTS: &str = r#"
+[daemon]
+state_dir = "/var/lib/rackbmcd"
+log_level = "info"
+[api]
+socket = "/run/s"
+socket_group = "rackbmc"
+socket_mode = "0660"
+tcp = "127.0.0.1:6385"
+auth = "http_basic"
+htpasswd = "htpasswd"
+hosts = ["rack1.example"]
+[[api.role]]
+role = "operator"
+unix_groups = ["wheel"]
+unix_users = ["ops", "nobody-of-this-host"]
+http_users = ["ops"]
+nodes = "n1"
+[[api.token]]
+name = "fencing"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+role = "reader"
+nodes = "@all"
+[api.limits]
+header_timeout = "30s"
+[rack]
+name = "r1"
+sync_interval = "60s"
+power_order = ["storage", "compute"]
+maintenance_policy = "allow"
+[groups]
+compute = "n1"
+[defaults]
+username = "admin"
+password_file = "bmc.pw"
+privilege = "operator"
+protocol = "2.0"
+ipmi15_auth = "strongest"
+quirks = ["no-lan-pings"]
+kg = "key"
+on_soft_timeout = "fail"
+bmc_identity = "guid"
+[[node]]
+name = "n1"
+address = "10.0.0.1"
+uuid = "410b8fd9-96cb-506e-b007-a73a7fe4fb6d"
+groups = ["storage"]
+password_credential = "bmc"
+"#;
+
+#[test]
+fn no_text_of_the_configuration_holds_what_is_not_seen() {
+    let places: Vec<usize> = TEXTS.match_indices('"').map(|(at, _)| at).collect();
+    let closing = places.chunks(2).map(|pair| pair[1]);
+    let mut tried = 0;
+    for at in closing {
+        for letter in [0x00, 0x0a, 0x1b, 0x7f, 0x9b, 0x202e, 0x2028, 0x2066, 0x200b] {
+            let (before, after) = TEXTS.split_at(at);
+            let spoilt = format!("{before}\\u{letter:04x}{after}");
+            let complaints = World::new(&spoilt).load().expect_err(&spoilt);
+            let shown = complaints.join("");
+            assert!(!shown.contains(crate::model::is_hidden), "{shown:?}");
+            let line = before.lines().count();
+            let place = format!("{CONFIG}:{line}:");
+            assert!(
+                complaints.iter().any(|said| said.starts_with(&place)),
+                "line {line}: {complaints:#?}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 300, "{tried}");
+}
+
+#[test]
+fn names_of_users_and_tokens_are_short_and_seen() {
+    let config =
+        node("password_file = \"bmc.pw\"\n[api]\ntcp = \"127.0.0.1:1\"\nhtpasswd = \"htpasswd\"");
+    for name in ["a\u{202e}b".to_owned(), "x".repeat(256)] {
+        let users = format!("{name}:$2y$05${}\n", "a".repeat(53));
+        let world = World::new(&config).with("/etc/rackbmcd/htpasswd", &users, 0o640);
+        let found = world.load().expect_err("a name that cannot be").join("");
+        assert!(found.contains("the name of a user"), "{found}");
+        assert!(!found.contains(crate::model::is_hidden), "{found:?}");
+    }
+    let token = format!(
+        "{config}\n[[api.token]]\nname = \"{}\"\nsha256 = \"{}\"\nrole = \"reader\"",
+        "x".repeat(256),
+        "0".repeat(64)
+    );
+    assert!(complaints(&token)[0].contains("the name of a token is longer than 255 bytes"));
+}
+
 /// A good file with one node that has some more lines; they begin at line 5.
 fn node(lines: &str) -> String {
     format!("[[node]]\nname = \"n1\"\naddress = \"10.0.0.1\"\nusername = \"u\"\n{lines}\n")

@@ -11,7 +11,7 @@ pub(super) mod limit;
 use super::store::{Store, StoreError};
 use crate::api::audit::{Breach, Chain, Seal, hash};
 use crate::api::serve::Audit;
-use crate::model::{AuditHead, AuditPage, Who};
+use crate::model::{AuditHead, AuditPage, Who, visible_json};
 use crate::rack::record::{Table, Write};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -128,7 +128,9 @@ impl Trail {
             before: self.head.hash.clone(),
         };
         let key = key(number);
-        let value = serde_json::to_vec(&record).expect("a record has string keys and no floats");
+        let value = serde_json::to_string(&record).expect("a record has string keys and no floats");
+        // Paths and refusals have what clients wrote in them, and whoever reads the trail may do so on a terminal.
+        let value = visible_json(value).into_bytes();
         self.head = AuditHead {
             number,
             hash: hash(&value),

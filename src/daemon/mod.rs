@@ -46,6 +46,7 @@ mod thread;
 mod udp;
 
 use crate::config::{Check, Complaint, Configuration, Disk, Files};
+use crate::model::escaped;
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -129,11 +130,11 @@ pub fn main() -> ExitCode {
         let state_dir = &configuration.daemon.state_dir;
         return match discard::discard(state_dir, table, key) {
             Ok(done) => {
-                println!("{done}");
+                done.lines().for_each(|line| println!("{}", escaped(line)));
                 ExitCode::SUCCESS
             }
             Err(why) => {
-                eprintln!("{why}");
+                eprintln!("{}", escaped(&why));
                 ExitCode::FAILURE
             }
         };
@@ -220,7 +221,9 @@ fn verify_audit(state_dir: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok((.., breaches)) => {
-            breaches.iter().for_each(|breach| println!("{breach}"));
+            for breach in breaches {
+                println!("{}", escaped(&breach.to_string()));
+            }
             ExitCode::FAILURE
         }
         Err(error) => {

@@ -1,5 +1,6 @@
 //! Names: of hosts (BMCs may be configured by name), of users and groups behind a Unix socket.
 
+use crate::model::{beginning, escaped};
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 use std::cell::RefCell;
@@ -98,13 +99,15 @@ impl UserNames {
     }
 }
 
-/// The login name of a user id, where the host knows one.
+/// The login name of a user id, where the host knows one. It comes from a directory, perhaps over a network, and is shown
+/// and remembered in many places.
 fn user(uid: u32) -> Option<String> {
-    nix::unistd::User::from_uid(uid.into())
-        .ok()
-        .flatten()
-        .map(|user| user.name)
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten()?;
+    Some(beginning(&escaped(&user.name), LONGEST))
 }
+
+/// The most bytes of a name that are shown.
+const LONGEST: usize = 64;
 
 /// Look-ups that may wait for the thread.
 const WANTED: usize = 16;

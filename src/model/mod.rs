@@ -48,7 +48,7 @@ pub use seconds::Seconds;
 pub use short::Short;
 pub use start::{BatchStart, PowerOptions, TaskStart};
 pub use task::{ControlUse, ENDS_KEPT, OrderUse, Task, TaskList, after_state};
-pub use text::{REASON_LIMIT, beginning, escaped, is_hidden};
+pub use text::{LOGIN_NAME_LIMIT, REASON_LIMIT, beginning, escaped, is_hidden, visible_json};
 pub use who::{Role, Who};
 pub use words::{Word, Words};
 

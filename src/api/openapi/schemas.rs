@@ -417,4 +417,4 @@ pub(super) fn typed(kind: &str) -> Value {
 }
 
 /// What `text::is_hidden` refuses, as the inside of a bracket expression.
-const HIDDEN: &str = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff";
+const HIDDEN: &str = r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb";

@@ -3,7 +3,7 @@
 //! script's hundredth request does not cost its hundredth bcrypt.
 
 use crate::api::fault::Fault;
-use crate::model::ErrorKind;
+use crate::model::{ErrorKind, LOGIN_NAME_LIMIT, beginning};
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 use smol::lock::Semaphore;
@@ -100,7 +100,8 @@ impl Login {
         if self.remembered(&sum, Instant::now()) {
             return Ok(());
         }
-        let key = (network(peer), user.to_owned());
+        // No user has a longer name: those who claim one share what is remembered.
+        let key = (network(peer), beginning(user, LOGIN_NAME_LIMIT));
         let _alone = self.wait_alone(&key, first_wait).await?;
         let _turn = self.comparing.acquire().await;
         let right = smol::unblock(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;

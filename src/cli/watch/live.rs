@@ -54,7 +54,8 @@ pub async fn live(app: &App, args: &Watch) -> Result<Exit, Failure> {
             Wake::Due => match self::picture(app, args).await {
                 Ok(next) => picture = next,
                 Err(failure) if failure.may_pass() => {
-                    picture.head = format!("{failure}; waiting for it to come back");
+                    let head = format!("{failure}; waiting for it to come back");
+                    picture.head = output::harmless(&head, false);
                 }
                 Err(failure) => return Err(failure),
             },
@@ -110,8 +111,8 @@ async fn picture(app: &App, args: &Watch) -> Result<Picture, Failure> {
         pause.unwrap_or_default(),
     );
     Ok(Picture {
-        head,
-        nodes: output::harmless(&status::for_people(app, &nodes)),
+        head: output::harmless(&head, false),
+        nodes: output::harmless(&status::for_people(app, &nodes), app.out.colour),
         tasks: task_lines(&nodes, &tasks),
     })
 }
@@ -133,7 +134,7 @@ fn task_lines(nodes: &[Node], tasks: &[Task]) -> Vec<String> {
             words(Duration::from_secs(task.elapsed.as_secs())),
             left.unwrap_or_default()
         );
-        output::harmless(&text)
+        output::harmless(&text, false)
     };
     here.map(line).collect()
 }
