@@ -8,6 +8,7 @@
 //! | [`time`], [`entropy`] | our `Instant` and our randomness: all that the core knows of the outside | nothing |
 //! | [`model`] | the words: what is asked, shown and remembered by name, as the API writes it; no behaviour | only `time` |
 //! | [`nodeset`] | `r1n[01-16,20]`: names of nodes as operators write them | nothing |
+//! | [`host`] | what there is to know of this host and process for a report | nothing |
 //! | [`ipmi`] | the wire: bytes and values, one file per command | the open rooms |
 //! | [`session`] | one RMCP+ or IPMI 1.5 session, sans-IO: handshake, keys, sealing, windows, retransmission | `ipmi` |
 //! | [`bmc`] | one BMC: session upkeep, pacing, breaker | `session`, `ipmi` |
@@ -17,10 +18,11 @@
 //! | [`rack::settings`] | the settings of a node, with those of its session, which the rest of `rack` does not look into | `rack`, `bmc`, `power`, `session` |
 //! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
 //! | [`api`] | HTTP: handlers are pure but for waiting for the rack; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset` |
-//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `config`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
+//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `config`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
 //! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | only `time`, `entropy` |
 //! | [`cli`] | `rackbmc`: a client like any other | `api::audit`, `api::ironic::target`, `nodeset` |
 //! | `cli::sim`, `cli::demo` | commands that carry a simulated rack with them | `cli`, `api`, `sim`, `ipmi` |
+//! | `cli::support` | what is packed for a report, also where no daemon runs | `cli`, `config`, `host` |
 //!
 //! The open rooms are `time`, `entropy` and `model`. The core rooms have no clock, socket, file, randomness or `async`.
 //! `tests/rooms.rs` reads this table and holds the source to it.
@@ -50,6 +52,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod entropy;
+pub mod host;
 pub mod ipmi;
 pub mod model;
 pub mod nodeset;

@@ -9,7 +9,7 @@ use rackbmcd::api::handle::{Daemon, Later};
 use rackbmcd::api::message::{JSON, Request, Response};
 
 use rackbmcd::entropy::Seeded;
-use rackbmcd::model::{AuditPage, Limits};
+use rackbmcd::model::{AuditPage, Limits, Support};
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::rights::Rights;
@@ -146,6 +146,12 @@ impl Daemon for Asker {
     fn trail(&self, _: u64, _: usize) -> Later<Result<AuditPage, String>> {
         self.world.borrow_mut().trail_read = true;
         Box::pin(ready(Ok(AuditPage::default())))
+    }
+
+    fn support(&self) -> Later<Support> {
+        // Wants as much of the asker as the trail does.
+        self.world.borrow_mut().trail_read = true;
+        Box::pin(ready(Support::default()))
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Endpoint {
     pub brings: &'static str,
     /// What else than JSON it answers with.
     pub media: Media,
+    /// Whether the audit trail tells of a look, as it does of all that changes something.
+    pub recorded: bool,
     /// Whether it exists only to say why not: such ones are not in the OpenAPI document.
     pub refusing: bool,
     /// Who answers.
@@ -142,6 +144,7 @@ pub(super) const fn endpoint(
         other_status: None,
         brings: "",
         media: Media::Json,
+        recorded: false,
         refusing: false,
         handler,
     }
@@ -224,6 +227,12 @@ impl Endpoint {
 
     pub(super) const fn speaks(mut self, media: Media) -> Self {
         self.media = media;
+        self
+    }
+
+    /// The audit trail tells of it, though it changes nothing.
+    pub(super) const fn recorded(mut self) -> Self {
+        self.recorded = true;
         self
     }
 

@@ -7,7 +7,8 @@ use super::fault::Fault;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
 use crate::model::{
     AuditPage, Batch, BatchId, BatchStart, BootDevice, Control, EventId, Events, Explanation,
-    Health, HistoryEntry, Hold, Node, Operation, PowerOptions, Short, Task, TaskId, Trace, Who,
+    Health, HistoryEntry, Hold, Node, Operation, PowerOptions, Short, Support, Task, TaskId, Trace,
+    Who,
 };
 use crate::rack::call::{Answer, Call, Look, PowerChange, Refused, Taken};
 use http::StatusCode;
@@ -26,6 +27,8 @@ pub trait Daemon {
     fn metrics(&self) -> Later<String>;
     /// The records of the audit trail after a number, at most so many, or why they cannot be read.
     fn trail(&self, after: u64, limit: usize) -> Later<Result<AuditPage, String>>;
+    /// What the daemon adds to a report about itself.
+    fn support(&self) -> Later<Support>;
 }
 
 /// See the head of this file.
@@ -361,6 +364,11 @@ impl RackHandle {
                 format!("the audit trail cannot be read: {why}"),
             )
         })
+    }
+
+    /// What the daemon adds to a report about itself.
+    pub async fn support(&self) -> Support {
+        self.daemon.support().await
     }
 
     /// The one place where a call meets its answer; the methods above say which belong together.

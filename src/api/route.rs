@@ -434,6 +434,17 @@ pub static ROUTES: &[Route] = &[
         .brings("AuditPage")],
     ),
     own(
+        "/v1/support",
+        &[get(
+            "what the daemon adds to a report: host, log, and configuration without secrets",
+            by!(own::rack::support),
+        )
+        .needs(Role::Admin)
+        .of_whole_rack()
+        .recorded()
+        .brings("Support")],
+    ),
+    own(
         "/v1/openapi.json",
         &[get("this API as an OpenAPI document", by!(own::rack::openapi)).brings("Anything")],
     ),
@@ -499,6 +510,17 @@ pub fn is_public(method: &Method, path: &str) -> bool {
     find(path).is_ok_and(|found| {
         let endpoint = found.route.endpoint(method);
         endpoint.is_some_and(|endpoint| endpoint.role.is_none())
+    })
+}
+
+/// Whether the audit trail tells of a request, whatever becomes of it.
+pub fn is_recorded(method: &Method, path: &str) -> bool {
+    if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return true;
+    }
+    find(path).is_ok_and(|found| {
+        let endpoint = found.route.endpoint(method);
+        endpoint.is_some_and(|endpoint| endpoint.recorded)
     })
 }
 

@@ -19,7 +19,7 @@ mod trail;
 use super::access::{Peer, Policy};
 use super::deed::{Deed, deed};
 pub use super::handle::Later;
-use crate::model::{AuditPage, Limits, Who};
+use crate::model::{AuditPage, Limits, Support, Who};
 use crate::nodeset;
 use crate::rack::call::{Answer, Call, Refused};
 use door::Door;
@@ -190,6 +190,8 @@ pub struct Context {
     pub audit: TrailQueue,
     /// Reads the audit trail: records after a number, at most so many.
     pub trail: Trail,
+    /// What the daemon adds to a report about itself.
+    pub support: Box<dyn Fn() -> Later<Support>>,
     /// Limits and deadlines.
     pub limits: Limits,
     /// The daemon goes down when this channel is closed.

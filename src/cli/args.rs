@@ -9,7 +9,9 @@ pub mod help;
 mod press;
 mod verbs;
 
-pub use expert::{Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb};
+pub use expert::{
+    Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb, Support,
+};
 pub use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};
 
 use crate::api::ironic::target::PowerTarget;
@@ -289,6 +291,14 @@ pub enum Verb {
     },
     /// Show who changed what, or check that the record of it is whole.
     Audit(Audit),
+    /// Pack all that helps to find out what is wrong into one file, without secrets.
+    ///
+    /// Versions, facts about the host, the configuration without secrets, the log, health, metrics, what is known of each node's
+    /// BMC, and the last datagrams of the nodes that are named, or else of those whose BMC is in trouble (64 at most).
+    /// Wants the role admin; whoever has less gets less, and where no daemon answers there is still something. What is missing
+    /// is said. Passwords, keys, tokens and the names by which BMCs are logged in to are left out; names and addresses of
+    /// nodes, and names of people who asked for something, are in it.
+    Support(Support),
     /// Send one IPMI command spelled out in bytes, once (for experts).
     Raw(Raw),
     /// Take nodes into maintenance, or out of it with --off.

@@ -2,13 +2,14 @@
 //!
 //! Knows paths and queries; how a request travels is `connect`'s affair, what is printed that of the verbs.
 
-use super::connect::{Endpoint, request};
+use super::connect::{Endpoint, request, text};
 use super::exit::Failure;
 use crate::model;
 use http::Method;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Display;
+use std::path::Path;
 use std::time::Duration;
 
 /// A way to one daemon.
@@ -218,6 +219,29 @@ impl Client {
             Duration::ZERO,
         )
         .await
+    }
+
+    /// What the daemon adds to a report about itself.
+    pub async fn support(&self) -> Result<model::Support, Failure> {
+        self.read("/v1/support", Duration::ZERO).await
+    }
+
+    /// An answer as it came, in JSON.
+    pub async fn value(&self, path: &str) -> Result<Value, Failure> {
+        request(&self.endpoint, Method::GET, path, None, Duration::ZERO).await
+    }
+
+    /// An answer as it came.
+    pub async fn text(&self, path: &str) -> Result<String, Failure> {
+        text(&self.endpoint, Method::GET, path, None, Duration::ZERO).await
+    }
+
+    /// The daemon's socket, where it is one of this host.
+    pub fn socket(&self) -> Option<&Path> {
+        match &self.endpoint {
+            Endpoint::Unix(socket) => Some(socket),
+            Endpoint::Tcp { .. } => None,
+        }
     }
 
     /// The last datagrams of a node's BMC.

@@ -121,6 +121,27 @@ pub async fn request(
     body: Option<&Value>,
     wait: Duration,
 ) -> Result<Value, Failure> {
+    let text = text(endpoint, method.clone(), path, body, wait).await?;
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&text).map_err(|e| Failure::Broken {
+        at: endpoint.name(),
+        why: format!("{method} {path}: the answer is no JSON: {e}"),
+    })
+}
+
+/// The same with the answer as it came.
+///
+/// # Errors
+/// Those of [`request`].
+pub async fn text(
+    endpoint: &Endpoint,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    wait: Duration,
+) -> Result<String, Failure> {
     let limit = PATIENCE + wait;
     let answer = exchange(endpoint, method.clone(), path, body);
     let timeout = async {
@@ -134,13 +155,7 @@ pub async fn request(
     if status.is_client_error() || status.is_server_error() {
         return Err(Failure::Refused(refusal(status, &text)));
     }
-    if text.trim().is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_json::from_str(&text).map_err(|e| Failure::Broken {
-        at: endpoint.name(),
-        why: format!("{method} {path}: the answer is no JSON: {e}"),
-    })
+    Ok(text)
 }
 
 async fn exchange(

@@ -5,7 +5,7 @@ use super::args::{self, BmcVerb, Format, Nodes, Raw, SelClear, SelList, SelVerb}
 use super::exit::{Exit, Failure};
 use super::hands::each;
 use super::select::{self, Unnamed};
-use crate::model::{BmcAnswer, BmcChange, BmcReset, ErrorKind, EventLogEntry, RawRequest};
+use crate::model::{BmcAnswer, BmcChange, BmcReset, ErrorKind, EventLogEntry, RawRequest, Trace};
 use serde_json::{Value, json};
 
 /// `bmc info` and `bmc reset`.
@@ -124,6 +124,12 @@ async fn trace(app: &App, node: &str) -> Result<Exit, Failure> {
         app.out.structured(&[trace]);
         return Ok(Exit::Done);
     }
+    app.out.data(&trace_as_text(&trace));
+    Ok(Exit::Done)
+}
+
+/// The text of a trace: what it is, and a line for each datagram.
+pub(super) fn trace_as_text(trace: &Trace) -> String {
     let address = trace.address.as_deref().unwrap_or("an unknown address");
     let mut lines = vec![format!(
         "# {}: the last {} datagrams of its BMC at {address}, the oldest first; {} before them are not kept any more",
@@ -136,9 +142,8 @@ async fn trace(app: &App, node: &str) -> Result<Exit, Failure> {
          key, or of data that may be one"
             .to_owned(),
     );
-    lines.extend(trace.lines);
-    app.out.data(&lines.join("\n"));
-    Ok(Exit::Done)
+    lines.extend(trace.lines.iter().cloned());
+    lines.join("\n") + "\n"
 }
 
 /// Shows what has changed, asks, and accepts each BMC by the GUID that was shown.

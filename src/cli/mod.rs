@@ -26,6 +26,7 @@ mod select;
 mod shell;
 pub mod sim;
 mod status;
+mod support;
 mod tasks;
 mod tls;
 mod until;
@@ -186,6 +187,7 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::Bootdev(args) => hands::bootdev(app, args).await,
         Verb::Raw(args) => expert::raw(app, args).await,
         Verb::Audit(args) => audit::audit(app, args).await,
+        Verb::Support(args) => support::support(app, args).await,
         Verb::Bmc { verb } => expert::bmc(app, verb).await,
         Verb::PowerUse(nodes) => expert::power_use(app, &nodes).await,
         Verb::Sel { verb } => expert::sel(app, verb).await,

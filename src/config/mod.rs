@@ -9,12 +9,14 @@ mod files;
 mod keys;
 mod node;
 mod section;
+mod shareable;
 mod tls;
 
 pub use api::ApiSettings;
 pub use complaint::Complaint;
 pub use files::{Check, Content, Disk, Files};
 pub use node::uuid_of;
+pub use shareable::shareable;
 pub use tls::Tls;
 
 use crate::nodeset;

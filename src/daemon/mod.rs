@@ -19,6 +19,7 @@
 //! | `randomness` | the kernel's randomness, in blocks that are wiped as they are used |
 //! | `kernel` | the only `unsafe`: calls without a safe wrapper |
 //! | `pages` | the man pages rackbmcd(8) and rackbmcd.toml(5) |
+//! | `support` | what the daemon adds to a report about itself |
 //! | `logging`, `clock`, `signals`, `names`, `limits` | the rest of the world |
 //!
 //! [`Rack`]: crate::rack::Rack
@@ -42,6 +43,7 @@ mod shell;
 mod signals;
 mod spread;
 pub mod store;
+mod support;
 mod thread;
 mod udp;
 

@@ -17,7 +17,7 @@ use super::store::committer::{self, Batch, Committed, Look};
 use super::store::{Store, StoreError};
 use super::thread::Executor;
 use super::udp::{Received, Sockets};
-use super::{Failure, count, kernel, metrics};
+use super::{Failure, count, kernel, metrics, support};
 use crate::api::access::{Peer, Policy};
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply, State, TrailQueue, serve_unix};
 use crate::bmc::Outgoing;
@@ -111,16 +111,15 @@ pub(super) async fn run(
     let (asks, asked) = smol::channel::bounded(CALLS);
     let (audit, audits) = TrailQueue::new();
     let (going_down, shutdown) = smol::channel::bounded(1);
-    let names = UserNames::new().map_err(Failure::new)?;
     let context = context(
         asks,
         looks.clone(),
         audit,
-        names,
         &to_inputs,
         &configuration,
+        path.clone(),
         shutdown,
-    );
+    )?;
     let mut tasks = vec![
         executor.spawn(pass_outcomes(outcomes, to_inputs.clone())),
         executor.spawn(pass_signals(signals, to_inputs.clone())),
@@ -729,16 +728,16 @@ fn context(
     asks: Sender<Asked>,
     looks: Sender<Look>,
     audit: TrailQueue,
-    user_names: UserNames,
     inputs: &Sender<Input>,
     configuration: &Configuration,
+    path: PathBuf,
     shutdown: Receiver<()>,
-) -> Rc<Context> {
+) -> Result<Rc<Context>, Failure> {
     let for_metrics = inputs.clone();
-    let user_names = Rc::new(user_names);
+    let user_names = Rc::new(UserNames::new().map_err(Failure::new)?);
     let limits = configuration.api.limits.clone();
     let randomness = RefCell::new(Kernel::new());
-    Rc::new(Context {
+    Ok(Rc::new(Context {
         asks,
         entropy: Box::new(move |bytes| randomness.borrow_mut().fill(bytes)),
         policy: RefCell::new(Rc::new(policy(&configuration.api))),
@@ -767,10 +766,11 @@ fn context(
         }),
         audit,
         trail: Box::new(move |after, limit| Box::pin(read_trail(looks.clone(), after, limit))),
+        support: Box::new(move || Box::pin(support::report(path.clone()))),
         limits,
         shutdown,
         state: State::default(),
-    })
+    }))
 }
 
 /// A stretch of the audit trail.

@@ -42,7 +42,7 @@ pub use operation::{Control, OnBusy, OnFailure, OnSoftTimeout, Operation, TakeOv
 pub use power::{Power, PowerState, Target};
 pub use rack::{
     AcceptRequest, ConfigurationRefused, Error, ErrorBody, ErrorKind, Health, HealthStatus,
-    MaintenanceRequest, PauseRequest, Pausing, UnreadableEntry,
+    MaintenanceRequest, PauseRequest, Pausing, Support, UnreadableEntry,
 };
 pub use seconds::Seconds;
 pub use short::Short;

@@ -4,6 +4,7 @@ use super::words::{Word, words};
 use super::{Hold, stamp};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Figures about the daemon itself: `GET /healthz`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,26 @@ pub struct Health {
     pub unreadable: Vec<UnreadableEntry>,
     /// The configuration on the disk, where it is wrong: an older one is in force.
     pub configuration_refused: Option<ConfigurationRefused>,
+}
+
+/// What the daemon adds to a report about itself: `GET /v1/support`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Support {
+    /// The daemon's version.
+    pub version: String,
+    /// What there is to know of its host and its process, by name.
+    pub host: BTreeMap<String, String>,
+    /// Where the configuration is.
+    pub configuration_file: String,
+    /// The file as it is now, as TOML without secrets, names of users and comments.
+    pub configuration: Option<String>,
+    /// Why it is missing.
+    pub configuration_trouble: Option<String>,
+    /// The last lines of the log, the oldest first.
+    pub log: Vec<String>,
+    /// How many there were before them, since the daemon was started.
+    pub log_forgotten: u64,
 }
 
 /// An entry of the journal that cannot be read: `rackbmcd --discard TABLE KEY` discards it.

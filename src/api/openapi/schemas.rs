@@ -211,6 +211,11 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer("ConfigurationRefused", "since:time why:string"),
     answer("AuditPage", "records:[string] head:AuditHead"),
     answer("AuditHead", "number:natural hash:string"),
+    answer(
+        "Support",
+        "version:string host:object configuration_file:string configuration:string? configuration_trouble:string? \
+         log:[string] log_forgotten:natural",
+    ),
     answer("Refusal", "error:Error"),
     answer(
         "Error",

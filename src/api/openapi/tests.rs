@@ -157,6 +157,7 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::Pausing>("Pausing");
     same::<types::AuditPage>("AuditPage");
     same::<types::AuditHead>("AuditHead");
+    same::<types::Support>("Support");
     same::<types::Health>("Health");
     same::<types::UnreadableEntry>("UnreadableEntry");
     same::<types::ConfigurationRefused>("ConfigurationRefused");

@@ -136,6 +136,11 @@ pub async fn audit(request: RequestContext) -> Result<Response, Fault> {
     Ok(Response::ok(&request.rack.trail(after, limit).await?))
 }
 
+/// `GET /v1/support`
+pub async fn support(request: RequestContext) -> Result<Response, Fault> {
+    Ok(Response::ok(&request.rack.support().await))
+}
+
 /// `GET /v1/openapi.json`
 pub async fn openapi(_: RequestContext) -> Result<Response, Fault> {
     // The same for everybody, and not quickly made.

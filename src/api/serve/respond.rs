@@ -4,7 +4,7 @@
 use super::guard::Hangup;
 use super::login::Attempt;
 use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
-use super::{Asked, Audit, Context, Noted, Reply};
+use super::{Asked, Audit, Context, Deed, Noted, Reply};
 use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
 use crate::api::dispatch::{Frame, Outcome, handle};
 use crate::api::events::EventStream;
@@ -12,7 +12,7 @@ use crate::api::fault::Fault;
 use crate::api::handle::{Daemon, Later};
 use crate::api::message::{Request, Response};
 use crate::api::route;
-use crate::model::{AuditPage, ErrorKind, Who, beginning};
+use crate::model::{AuditPage, ErrorKind, Support, Who, beginning};
 use crate::rack::call::{Answer, Call, Look, Refused};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -179,7 +179,7 @@ impl Record {
     fn open(connection: &Connection, method: &Method, path: &str, id: &str) -> Self {
         Record {
             context: connection.context.clone(),
-            due: !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),
+            due: route::is_recorded(method, path),
             known: connection.peer.is_known(),
             audit: Audit {
                 who: Who {
@@ -458,6 +458,23 @@ impl Daemon for ThroughLoop {
 
     fn trail(&self, after: u64, limit: usize) -> Later<Result<AuditPage, String>> {
         (self.connection.context.trail)(after, limit)
+    }
+
+    fn support(&self) -> Later<Support> {
+        let context = self.connection.context.clone();
+        let (turn, noted) = (self.turn.clone(), self.noted.clone());
+        Box::pin(async move {
+            noted.deed.replace(Some(Deed {
+                nodes: None,
+                what: "read log and configuration for a report".to_owned(),
+            }));
+            let taken = context.state.long.acquire_arc().await;
+            let support = (context.support)().await;
+            if let Some(turn) = turn.upgrade() {
+                turn.replace(Some(taken));
+            }
+            support
+        })
     }
 }
 

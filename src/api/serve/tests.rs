@@ -170,6 +170,7 @@ impl House {
                     })
                 })
             }),
+            support: Box::new(|| Box::pin(async { Support::default() })),
             limits,
             shutdown: down,
             state: State::default(),

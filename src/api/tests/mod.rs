@@ -19,7 +19,7 @@ use super::message::{Request, Response};
 use crate::api::ironic::target::PowerTarget;
 use crate::model::{
     AuditPage, BmcHealth, BmcSummary, Health, HealthStatus, Hold, Node, NodeDetail, Operation,
-    OrderUse, Power, PowerReading, PowerState, Target, Task, TaskState, Who,
+    OrderUse, Power, PowerReading, PowerState, Support, Target, Task, TaskState, Who,
 };
 use crate::rack::call::{Answer, Call, Look, Refused, Taken};
 use crate::time::WallTime;
@@ -247,6 +247,10 @@ impl<R: Fn(Call) -> Result<Answer, Refused>> Daemon for Double<R> {
 
     fn trail(&self, _: u64, _: usize) -> Later<Result<AuditPage, String>> {
         Box::pin(ready(Ok(AuditPage::default())))
+    }
+
+    fn support(&self) -> Later<Support> {
+        Box::pin(ready(Support::default()))
     }
 }
 

@@ -148,6 +148,10 @@ impl Daemon for Asker {
     fn trail(&self, _: u64, _: usize) -> Later<Result<AuditPage, String>> {
         Box::pin(ready(Ok(AuditPage::default())))
     }
+
+    fn support(&self) -> Later<Support> {
+        Box::pin(ready(Support::default()))
+    }
 }
 
 impl Request {

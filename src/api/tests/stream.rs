@@ -56,6 +56,10 @@ impl Daemon for Scripted {
     fn trail(&self, _: u64, _: usize) -> Later<Result<AuditPage, String>> {
         panic!("a stream wants no trail")
     }
+
+    fn support(&self) -> Later<Support> {
+        panic!("a stream wants no report")
+    }
 }
 
 impl Reader {

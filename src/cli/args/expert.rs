@@ -3,6 +3,7 @@
 use super::Nodes;
 use crate::model::{AuditHead, Bridge};
 use clap::{Args, Subcommand};
+use std::path::PathBuf;
 
 /// `bmc`.
 #[derive(Subcommand, Debug)]
@@ -86,6 +87,21 @@ pub struct SelClear {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `support`.
+#[derive(Args, Debug)]
+pub struct Support {
+    /// Which nodes; all where none is named.
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// The file that is written; it must not be there yet. In the present directory, with rack and time in its name, where
+    /// not given.
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// The configuration of a daemon that does not answer; /etc/rackbmcd/NAME.toml where not given.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `audit`.

@@ -398,6 +398,7 @@ mod tests {
           maintenance               mark nodes as being worked on
           retry                     forget failed log-ins, try again
           audit                     who changed what
+          support                   one file for whoever is to find out what is wrong
 
         BMCs
           bmc                       who they are; restart them; accept another one

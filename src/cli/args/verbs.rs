@@ -226,6 +226,15 @@ pub const GROUPS: &[Group] = &[
                 "who changed what",
                 ["audit", "audit -n 100", "audit verify"],
             ),
+            (
+                "support",
+                "one file for whoever is to find out what is wrong",
+                [
+                    "support",
+                    "support r1n03 r1n07",
+                    "support @storage --to r1.tar.gz",
+                ],
+            ),
         ],
     ),
     (
