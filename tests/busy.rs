@@ -466,6 +466,9 @@ fn only_the_same_soft_operation_is_given_a_hard_one_and_no_task_that_stands_stil
     };
     let more = start(&mut world, Operation::SoftPowerOff, more).unwrap_err();
     assert!(matches!(more, Refused::Locked { .. }), "{more}");
+    // Its time is over before that.
+    let longer = start(&mut world, Operation::SoftPowerOff, hard_after(601)).unwrap_err();
+    assert!(matches!(longer, Refused::Locked { .. }), "{longer}");
     world.control(soft, Control::Suspend).unwrap();
     let still = start(&mut world, Operation::SoftPowerOff, hard_after(1)).unwrap_err();
     assert!(matches!(still, Refused::Locked { .. }), "{still}");

@@ -229,6 +229,14 @@ impl Knowledge {
         self.sent.iter().any(|sent| sent.id == id && sent.handed)
     }
 
+    /// How long ago the operating system was asked for the first time, suspensions included.
+    pub(super) fn since_asked(&self) -> Duration {
+        let mut sent = self.sent.iter();
+        let first = sent.find(|sent| sent.order == Order::SoftOff);
+        let now = self.clock.since_begin();
+        first.map_or(Duration::ZERO, |sent| now.saturating_sub(sent.at))
+    }
+
     /// How long a further soft request has to wait for the last one that may have arrived.
     pub(super) fn soft_gap_left(&self) -> Duration {
         self.sent

@@ -135,9 +135,9 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 if knowledge.operation == Operation::SoftReboot || counts {
                     return went_down(since, knowledge);
                 }
-                return match knowledge.settings.on_soft_timeout {
-                    OnSoftTimeout::HardPowerOff => out_of_time(soft, knowledge),
-                    OnSoftTimeout::Fail => knowledge.fail(&knowledge.not_confirmed()),
+                return match may_turn_hard(knowledge) {
+                    true => out_of_time(soft, knowledge),
+                    false => knowledge.fail(&knowledge.not_confirmed()),
                 };
             }
             Phase::SoftWaiting {
@@ -168,13 +168,17 @@ pub(super) fn harden(
     }
     let age = knowledge.clock.age();
     let at = age + after;
+    // Its time is over before that.
+    if at >= Age::default() + knowledge.settings.patience {
+        return false;
+    }
     match phase {
         Phase::Queued | Phase::Recording { .. } => {
             knowledge.settings.hard_after = Some(after);
         }
         Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } if !soft.due => {
-            soft.hard_at = Some(at);
-            knowledge.settings.hard_after = Some(at.into());
+            soft.hard_at = knowledge.changing_handed().then_some(at);
+            knowledge.settings.hard_after = Some(knowledge.since_asked() + after);
         }
         _ => return false,
     }
@@ -287,13 +291,18 @@ fn may_turn_hard(knowledge: &Knowledge) -> bool {
     by_time || settings.on_soft_timeout == OnSoftTimeout::HardPowerOff
 }
 
-/// T2 counts from the first request, whatever became of it.
+/// How long an operating system has, counted from the first request that left, before it is switched off hard where that
+/// may come.
+fn given(knowledge: &Knowledge) -> Duration {
+    let settings = &knowledge.settings;
+    let after = settings.hard_after.unwrap_or(settings.patience);
+    after.min(settings.patience)
+}
+
+/// T2 counts from the first request that left, whatever became of it and however late its turn came.
 fn start_hard(soft: &mut Soft, knowledge: &Knowledge) {
-    if soft.hard_at.is_none() {
-        soft.hard_at = knowledge
-            .settings
-            .hard_after
-            .map(|after| knowledge.clock.age() + after);
+    if soft.hard_at.is_none() && may_turn_hard(knowledge) && knowledge.changing_handed() {
+        soft.hard_at = Some(knowledge.clock.age() + given(knowledge));
     }
 }
 
@@ -333,22 +342,33 @@ pub(super) fn went_down(since: Age, knowledge: &Knowledge) -> Phase {
 /// T2 or the end of the patience, and the node is not off.
 fn out_of_time(mut soft: Soft, knowledge: &mut Knowledge) -> Phase {
     let age = knowledge.clock.age();
-    let patience = Age::default() + knowledge.settings.patience;
-    let hard = age < patience
-        || soft.until == patience
-            && knowledge.settings.on_soft_timeout == OnSoftTimeout::HardPowerOff;
-    if !hard {
+    let settings = &knowledge.settings;
+    let patience = Age::default() + settings.patience;
+    let looked = soft.due && soft.until > patience;
+    if age >= patience && (looked || !may_turn_hard(knowledge)) {
         return fail(&soft, knowledge);
     }
     if let Some(why) = knowledge.forbids_hard() {
         return knowledge.fail(&format!("nothing hard was sent either: {why}"));
+    }
+    start_hard(&mut soft, knowledge);
+    let latest = patience + settings.change_timeout / 2;
+    match soft.hard_at {
+        _ if soft.due => {}
+        Some(at) if at <= age => {}
+        // It was asked late: it has its time all the same, and the hard power off has less.
+        Some(until) if until <= latest => {
+            let soft = Soft { until, ..soft };
+            return look(soft, 0, None, None, knowledge);
+        }
+        Some(_) | None => return fail(&soft, knowledge),
     }
     if knowledge.read_on_since_soft() {
         return escalate(&soft, knowledge);
     }
     if age >= patience {
         // The time of the hard power off goes by with looking.
-        soft.until = age + knowledge.settings.change_timeout;
+        soft.until = patience + settings.change_timeout;
     }
     hard_is_due(soft, knowledge)
 }
@@ -371,12 +391,11 @@ fn hard_is_due(soft: Soft, knowledge: &Knowledge) -> Phase {
 
 fn escalate(soft: &Soft, knowledge: &mut Knowledge) -> Phase {
     let settings = &knowledge.settings;
-    let patience = Age::default() + settings.patience;
     let why = match (&soft.refused, settings.hard_after) {
         (Some(refused), _) if soft.accepted == 0 => {
             format!("soft power off was refused ({refused})")
         }
-        (_, Some(after)) if knowledge.clock.age() < patience => {
+        (_, Some(after)) if after < settings.patience => {
             format!("it was not off {} after the request", seconds(after))
         }
         _ => {
@@ -400,9 +419,21 @@ fn fail(soft: &Soft, knowledge: &Knowledge) -> Phase {
             format!("it is not known whether the node went off within {patience}: {since}")
         }
     };
-    let hard = match soft.due {
-        true => ", and it was not read on since the request, so that nothing hard was sent",
-        false => "",
+    let hard = match (soft.due, soft.hard_at) {
+        (true, _) => ", and nothing hard was sent: it was not read on since the request".to_owned(),
+        (false, Some(at)) => {
+            let given = given(knowledge);
+            let asked = given.saturating_sub(at.since(knowledge.clock.age()));
+            format!(
+                ", and nothing hard was sent: the operating system was asked only {} before, and has {}",
+                seconds(asked),
+                seconds(given)
+            )
+        }
+        (false, None) if may_turn_hard(knowledge) => {
+            ", and nothing hard was sent: the operating system was never asked".to_owned()
+        }
+        (false, None) => String::new(),
     };
     knowledge.fail(&format!("{what}{hard}{refusal}{}", knowledge.and_trouble()))
 }

@@ -481,7 +481,7 @@ fn nothing_hard_is_sent_to_a_node_that_was_not_read_on_since_the_request() {
         assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
         assert_eq!(world.changing(), [Order::SoftOff]);
         assert!(outcome.took <= settings.longest(Operation::SoftPowerOff) + secs(1));
-        let words = "not read on since the request, so that nothing hard was sent";
+        let words = "nothing hard was sent: it was not read on since the request";
         assert!(outcome.text.contains(words), "{}", outcome.text);
         // It answers again in time.
         let mut world = soft(settings);
@@ -493,4 +493,69 @@ fn nothing_hard_is_sent_to_a_node_that_was_not_read_on_since_the_request() {
         assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
         assert_eq!(world.changing(), [Order::SoftOff, Order::PowerOff]);
     }
+}
+
+/// A soft power off with a time that its request names and that turns hard where it is over, whose turn comes so late, on a
+/// machine that does not go down.
+fn late_turn(timeout: u64, hard_after: Option<u64>, turn: u64) -> World {
+    let settings = Settings {
+        patience: secs(timeout),
+        from_request: true,
+        hard_after: hard_after.map(secs),
+        on_soft_timeout: OnSoftTimeout::HardPowerOff,
+        ..Settings::default()
+    };
+    let mut world = World::new(Operation::SoftPowerOff, Power::On, settings);
+    world.machine.obeys = None;
+    world.run_for(secs(turn));
+    world.sequence.begin(world.now);
+    world
+}
+
+#[test]
+fn an_operating_system_has_all_of_its_time_however_late_its_turn_came() {
+    for (timeout, after, turn, given) in [
+        (68, Some(20), 64, 20),
+        (30, None, 10, 30),
+        (30, None, 0, 30),
+    ] {
+        let mut world = late_turn(timeout, after, turn);
+        let outcome = world.run_to_end();
+        let waited = hard_at(&world).expect("it turns hard");
+        assert!(
+            waited >= secs(given) && waited < secs(given + 2),
+            "{turn}: {waited:?}"
+        );
+        assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+        assert!(outcome.took < secs(timeout + 60), "{:?}", outcome.took);
+        let words = match after {
+            Some(after) => format!("it was not off {after}.0 s after the request"),
+            None => format!("the operating system did not shut down within {timeout}.0 s"),
+        };
+        assert!(outcome.text.contains(&words), "{}", outcome.text);
+    }
+}
+
+#[test]
+fn a_turn_that_came_too_late_for_that_ends_in_time_and_with_nothing_hard() {
+    let mut world = late_turn(68, Some(60), 64);
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Failed);
+    assert_eq!(outcome.took, secs(68), "the time that the request named");
+    assert_eq!(world.changing(), [Order::SoftOff]);
+    let words = "did not go off within 68.0 s, and nothing hard was sent: the operating system was asked only 3.9 s \
+                 before, and has 60.0 s";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
+}
+
+#[test]
+fn what_was_never_asked_is_not_switched_off_hard() {
+    let mut world = late_turn(30, None, 0);
+    world.machine.mishaps = vec![Mishap::NotSent; 40].into();
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Failed);
+    assert_eq!(world.times(&Order::SoftOff), 0);
+    assert_eq!(world.times(&Order::PowerOff), 0);
+    let words = "nothing hard was sent: the operating system was never asked";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
 }

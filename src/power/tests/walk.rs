@@ -264,7 +264,8 @@ impl Place {
             let name = text.split([' ', '(']).next().unwrap_or_default().to_owned();
             let has = |word: &str| text.contains(word);
             format!(
-                "{name} {} {} {} {} {}",
+                "{name} {} {} {} {} {} {}",
+                has("due: true"),
                 has("seen: Some"),
                 has("Return"),
                 has("OffThenOn"),
