@@ -5,6 +5,7 @@ mod world;
 use rackbmcd::model::{BatchStart, OnBusy, OnFailure, PowerOptions, TakeOver, TaskId, Who};
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
+use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs, who};
 
@@ -362,6 +363,64 @@ fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
     assert_eq!(world.state(soft), State::Aborted);
     world.run_for(secs(20));
     assert!(!world.is_on("n01"));
+}
+
+#[test]
+fn a_batch_that_is_refused_names_every_node_that_stands_against_it_with_its_reason() {
+    let mut world = World::new(12, 5);
+    world.crash();
+    world.nodes[3].nmi = false;
+    world.settings.maintenance_policy = MaintenancePolicy::Block;
+    world.start();
+    world.run_for(secs(3));
+    for node in ["n01", "n02"] {
+        world.mood(node).os = OsMood::Hangs;
+        world.start_task(node, Operation::SoftPowerOff, PowerOptions::default());
+    }
+    let hold = Some(Some("fan".to_owned()));
+    let node = "n03".to_owned();
+    let who = who();
+    world
+        .call(Call::SetMaintenance { node, hold, who })
+        .unwrap();
+    let nodes = ["n01", "n02", "n03", "n04", "n05"];
+    let mut refused = |nodes: &[&str], on_busy| {
+        let options = PowerOptions {
+            on_busy: Some(on_busy),
+            ..PowerOptions::default()
+        };
+        let request = BatchStart {
+            options,
+            ..batch_of(nodes, Operation::InjectNmi)
+        };
+        let who = crate::who();
+        let call = Call::StartBatch { request, who };
+        world.call(call).unwrap_err().to_string()
+    };
+    let said = refused(&nodes, OnBusy::Fail);
+    for words in [
+        "nothing was begun, because of 4 of the 5 nodes: ",
+        "node n01 is busy. n01: soft power off by alice",
+        "node n02 is busy. n02: soft power off by alice",
+        "node n03 is in maintenance: fan",
+        "node n04 takes no inject nmi: the configuration says nmi = false",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    let said = refused(&nodes, OnBusy::Skip);
+    assert!(
+        said.contains("because of 2 of the 5 nodes: node n03"),
+        "{said}"
+    );
+    assert!(!said.contains("n01"), "{said}");
+    let said = refused(&["n05", "n07", "n08"], OnBusy::Fail);
+    let words =
+        "because of 2 of the 3 nodes: node n07 could not be found; node n08 could not be found";
+    assert!(said.contains(words), "{said}");
+    let said = refused(&["n04", "n05"], OnBusy::Fail);
+    assert!(said.starts_with("node n04 takes no inject nmi"), "{said}");
+    world.run_for(secs(20));
+    assert_eq!(world.executed("n05", ChassisOrder::Nmi), 0, "all or none");
 }
 
 #[test]

@@ -143,7 +143,15 @@ fn the_specifications_verbs_start_and_abort_at_once() {
         "{states}"
     );
     assert!(bed.expect(0, &["node-show", "r1n01"]).contains("| name "));
-    assert_eq!(bed.rackbmc(&["node-show", "r1n09"]).code, 1);
+    for verb in &[
+        &["node-show", "r1n09"][..],
+        &["node-show-states", "r1n09"],
+        &["node-set-power-state", "r1n09", "on"],
+        &["node-set-power-state", "r1n09", "abort_soft_off"],
+    ] {
+        let said = bed.rackbmc(verb);
+        assert_eq!(said.code, 2, "{verb:?}: {}", said.err);
+    }
 }
 
 #[test]

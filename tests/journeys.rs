@@ -178,6 +178,23 @@ fn abort_targets_with_nothing_to_abort_are_a_success() {
 }
 
 #[test]
+fn an_abort_of_what_the_configuration_forbids_is_refused_but_where_it_is_under_way() {
+    let mut world = World::new(7, 1);
+    world.run_for(secs(3));
+    world
+        .put_power("n01", "inject nmi", PowerOptions::default())
+        .unwrap();
+    world.run_for(secs(1));
+    let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
+    nodes[0].nmi = false;
+    world.reload(settings, nodes).unwrap();
+    let mut abort = || world.put_power("n01", "abort inject nmi", PowerOptions::default());
+    assert!(abort().unwrap().is_some());
+    let refused = abort().unwrap_err();
+    assert!(matches!(refused, Refused::Forbidden { .. }), "{refused}");
+}
+
+#[test]
 fn an_nmi_reaches_the_machine_once_and_its_crash_is_seen() {
     let mut world = World::new(8, 1);
     world.run_for(secs(3));

@@ -192,13 +192,15 @@ impl Fault {
     /// A refusal of the rack, as it is said to `name`, who asked.
     pub fn refused(refused: Refused, name: &str) -> Self {
         match refused {
-            Refused::NotPermitted { role, node } => {
-                let fault = Self::no_role(role, name);
-                match node {
-                    Some(node) => fault.on_node(&node),
-                    None => fault,
-                }
+            Refused::NotPermitted { role, nodes } if !nodes.is_empty() => {
+                let names = nodes.join(", ");
+                Self::not_permitted(format!(
+                    "{name} is not permitted on {names}: this needs the role {role}"
+                ))
+                .about("role", role.name())
+                .on_node(&names)
             }
+            Refused::NotPermitted { role, .. } => Self::no_role(role, name),
             refused => refused.into(),
         }
     }
@@ -338,6 +340,7 @@ impl From<Refused> for Fault {
                 fault(StatusCode::NOT_FOUND, ErrorKind::NodeNotFound).on_node(ident)
             }
             Refused::NotPermitted { .. } => Self::not_permitted(refused.to_string()),
+            Refused::Members { refused: all, .. } => several(all, refused.to_string()),
             Refused::NoSuchTask(id) => {
                 fault(StatusCode::NOT_FOUND, ErrorKind::TaskNotFound).on_task(id)
             }
@@ -405,4 +408,25 @@ impl From<Refused> for Fault {
                 .with("retry-after", "1"),
         }
     }
+}
+
+/// What several nodes say: the status of one that is not there, else of one that has another reason than a task, else of
+/// them all.
+fn several(refused: &[Refused], message: String) -> Fault {
+    let faults: Vec<Fault> = refused.iter().cloned().map(Fault::from).collect();
+    let rank = |fault: &&Fault| match fault.kind {
+        ErrorKind::NodeNotFound => 0,
+        ErrorKind::NodeLocked => 2,
+        _ => 1,
+    };
+    let lead = faults
+        .iter()
+        .min_by_key(rank)
+        .map(|lead| (lead.status, lead.kind));
+    let (status, kind) = lead.unwrap_or((StatusCode::CONFLICT, ErrorKind::WrongState));
+    let each = faults.iter().map(|fault| {
+        json!({ "kind": fault.kind, "node": fault.more.node, "task": fault.more.task, "message": fault.message })
+    });
+    let each: Vec<Value> = each.collect();
+    Fault::new(status, kind, message).detailed(json!({ "refused": each }))
 }

@@ -277,7 +277,7 @@ fn seconds(text: &str) -> Option<crate::model::Seconds> {
 }
 
 /// Yes and no in the spellings that OpenStack takes.
-fn truth(text: &str) -> Option<bool> {
+pub(super) fn truth(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "t" | "true" | "on" | "y" | "yes" => Some(true),
         "0" | "f" | "false" | "off" | "n" | "no" => Some(false),

@@ -5,6 +5,7 @@
 
 use super::exit::{Failure, Refusal};
 use super::tls::Trust;
+use crate::model::{ErrorKind, Word};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -304,7 +305,8 @@ fn refusal(status: StatusCode, text: &str) -> Refusal {
         other => other.clone(),
     });
     let ironic = ironic.unwrap_or_else(|| body.clone());
-    let message = word(ours, "message")
+    let message = each_on_its_line(ours)
+        .or_else(|| word(ours, "message"))
         .or_else(|| word(&ironic, "faultstring"))
         .or_else(|| word(&ironic, "description"))
         .or_else(|| ironic.as_str().map(str::to_owned))
@@ -313,11 +315,26 @@ fn refusal(status: StatusCode, text: &str) -> Refusal {
             "" => format!("the daemon answered {status}"),
             text => format!("the daemon answered {status}: {text}"),
         });
+    // On Ironic's paths there is no word for it, and what its handlers do not find there is a node.
+    let no_node = status == StatusCode::NOT_FOUND && word(&ironic, "faultstring").is_some();
+    let kind = match word(ours, "kind") {
+        None if no_node => Word::Known(ErrorKind::NodeNotFound),
+        kind => Word::of(&kind.unwrap_or_default()),
+    };
     Refusal {
         status: status.as_u16(),
-        kind: crate::model::Word::of(&word(ours, "kind").unwrap_or_default()),
+        kind,
         message,
     }
+}
+
+/// What several nodes say against one request, each on a line of its own.
+fn each_on_its_line(error: &Value) -> Option<String> {
+    let (head, _) = error.get("message")?.as_str()?.split_once(": ")?;
+    let refused = error.pointer("/detail/refused")?.as_array()?.iter();
+    let lines = refused.filter_map(|one| one.get("message")?.as_str());
+    let lines: String = lines.map(|line| format!("\n  {line}")).collect();
+    Some(format!("{head}:{lines}"))
 }
 
 /// Base 64 of RFC 4648 section 4, with padding: all that http_basic needs.

@@ -117,6 +117,7 @@ impl Failure {
             Failure::Refused(refusal) => match refusal.status {
                 401 | 403 => Exit::NotPermitted,
                 400 | 406 | 413 | 422 => Exit::Usage,
+                404 if refusal.kind == ErrorKind::NodeNotFound => Exit::Usage,
                 503 if refusal.kind == ErrorKind::Stopping => Exit::Unreachable,
                 _ => Exit::Failed,
             },
@@ -211,7 +212,8 @@ mod tests {
             .exit() as u8,
             4
         );
-        assert_eq!(refused(404, "no_such_node") as u8, 1);
+        assert_eq!(refused(404, "node_not_found") as u8, 2);
+        assert_eq!(refused(404, "batch_not_found") as u8, 1);
         assert_eq!(refused(409, "locked") as u8, 1);
         assert_eq!(refused(400, "invalid") as u8, 2);
         assert_eq!(refused(403, "role") as u8, 4);

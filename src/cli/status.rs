@@ -133,9 +133,10 @@ impl<'a> Facts<'a> {
 /// Where a node's BMC is, the port where it is not the usual one.
 fn address(node: &Node) -> String {
     let bmc = &ours(node).bmc;
-    match bmc.port {
-        623 => bmc.address.to_string(),
-        port => format!("{}:{port}", bmc.address),
+    match (bmc.port, bmc.address.contains(':')) {
+        (623, _) => bmc.address.to_string(),
+        (port, false) => format!("{}:{port}", bmc.address),
+        (port, true) => format!("[{}]:{port}", bmc.address),
     }
 }
 

@@ -698,10 +698,10 @@ impl Shell {
         self.replies = left;
         for (call, waiting) in gone {
             self.rack.forget_call(call);
-            let (role, node) = (Role::Reader, None);
-            waiting
-                .reply
-                .send(Err(Refused::NotPermitted { role, node }));
+            waiting.reply.send(Err(Refused::NotPermitted {
+                role: Role::Reader,
+                nodes: Vec::new(),
+            }));
         }
     }
 

@@ -323,11 +323,9 @@ pub(super) fn members(
         ));
     }
     let (order, reversed) = order_of(request, settings);
-    let spared = request.exclude.iter().map(|ident| inventory.named(ident));
-    let spared = spared.collect::<Result<Vec<_>, _>>()?;
+    let spared = inventory.all_named(&request.exclude)?;
     let mut members = Vec::new();
-    for ident in &request.nodes {
-        let id = inventory.named(ident)?;
+    for id in inventory.all_named(&request.nodes)? {
         if spared.contains(&id) {
             continue;
         }

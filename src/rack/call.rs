@@ -273,8 +273,20 @@ pub enum Refused {
     NotPermitted {
         /// The role.
         role: Role,
-        /// The node on which it is missing, where it is held on others.
-        node: Option<String>,
+        /// The nodes on which it is missing, where it is held on others.
+        nodes: Vec<String>,
+    },
+    /// Several nodes of one request stand against it: all of them, each with its reason.
+    #[error(
+        "nothing was begun, because of {} of the {of} nodes: {}",
+        .refused.len(),
+        in_words(refused)
+    )]
+    Members {
+        /// What each of them says.
+        refused: Vec<Refused>,
+        /// How many nodes the request named.
+        of: usize,
     },
     /// No such task.
     #[error("task {0} could not be found: it never was, or its history has run out")]
@@ -434,4 +446,19 @@ pub enum Refused {
     /// Too much is waiting already.
     #[error("node {0}: too many requests are waiting for its BMC; try again")]
     Crowded(String),
+}
+
+impl Refused {
+    /// What the nodes of a request say against it, all of it; one refusal stands for itself.
+    pub(super) fn together(mut refused: Vec<Refused>, of: usize) -> Option<Refused> {
+        match refused.len() {
+            0 | 1 => refused.pop(),
+            _ => Some(Refused::Members { refused, of }),
+        }
+    }
+}
+
+fn in_words(refused: &[Refused]) -> String {
+    let words: Vec<String> = refused.iter().map(Refused::to_string).collect();
+    words.join("; ")
 }

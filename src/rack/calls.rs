@@ -187,6 +187,8 @@ impl Rack {
     ) -> Result<(), Refused> {
         let (_, node) = self.inventory.find(ident)?;
         let Some(task) = look::to_abort(node, operation, &self.tasks) else {
+            // Where the node never takes the operation, its abort is a mistake as well.
+            node.check_allowed(operation)?;
             self.outbox.answer(call, Ok(Answer::Taken(None)));
             return Ok(());
         };

@@ -112,6 +112,18 @@ impl Inventory {
         node.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
     }
 
+    /// The nodes with those names or uuids; where some are not there, all of those are said.
+    pub(super) fn all_named(&self, idents: &[String]) -> Result<Vec<NodeId>, Refused> {
+        let (mut nodes, mut unknown) = (Vec::new(), Vec::new());
+        for ident in idents {
+            match self.named(ident) {
+                Ok(node) => nodes.push(node),
+                Err(refused) => unknown.push(refused),
+            }
+        }
+        Refused::together(unknown, idents.len()).map_or(Ok(nodes), Err)
+    }
+
     /// The node with that name or uuid.
     pub(super) fn find(&self, ident: &str) -> Result<(NodeId, &Node), Refused> {
         let id = self.named(ident)?;

@@ -254,6 +254,18 @@ impl Node {
         }
     }
 
+    /// An operation is refused where the configuration forbids it.
+    pub(super) fn check_allowed(&self, operation: Operation) -> Result<(), Refused> {
+        match self.forbids(operation) {
+            None => Ok(()),
+            Some(key) => Err(Refused::Forbidden {
+                node: self.settings.name.clone(),
+                operation,
+                key,
+            }),
+        }
+    }
+
     /// How an operation is carried out on it: where the BMC goes off with the machine, a reboot is the BMC's own cycle.
     pub(super) fn carries_out(&self, operation: Operation) -> Operation {
         match operation {

@@ -135,11 +135,12 @@ pub(super) fn permit(
     if rights.everywhere(role) {
         return Ok(nodes);
     }
-    let foreign = nodes.iter().find(|node| !rights.on(role, node));
-    if nodes.is_empty() || foreign.is_some() {
+    let foreign = nodes.iter().filter(|node| !rights.on(role, node));
+    let foreign: Vec<String> = foreign.cloned().collect();
+    if nodes.is_empty() || !foreign.is_empty() {
         return Err(Refused::NotPermitted {
             role,
-            node: foreign.cloned(),
+            nodes: foreign,
         });
     }
     Ok(nodes)
@@ -160,12 +161,9 @@ fn nodes_in(
     match scope {
         Scope::Rack => Ok(Vec::new()),
         Scope::Nodes(idents) => {
-            let name = |ident: &String| {
-                let node = inventory.get(inventory.named(ident)?);
-                let name = node.map(|node| node.name().to_owned());
-                name.ok_or_else(|| Refused::NoSuchNode(ident.clone()))
-            };
-            idents.iter().map(name).collect()
+            let nodes = inventory.all_named(idents)?;
+            let nodes = nodes.into_iter().filter_map(|id| inventory.get(id));
+            Ok(nodes.map(|node| node.name().to_owned()).collect())
         }
         Scope::Task(id) => {
             let task = tasks.get(id).ok_or(Refused::NoSuchTask(id))?;

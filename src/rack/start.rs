@@ -42,13 +42,7 @@ pub(super) fn check(
     if !switches_off_anyhow(operation, options) {
         node.check_maintenance(rack.gate)?;
     }
-    if let Some(key) = node.forbids(operation) {
-        return Err(Refused::Forbidden {
-            node: node.settings.name.clone(),
-            operation,
-            key,
-        });
-    }
+    node.check_allowed(operation)?;
     if operation == Operation::InjectNmi {
         check_nmi_interval(node, rack.at)?;
     }
@@ -204,43 +198,46 @@ pub(super) fn sequence_settings(
     settings
 }
 
-/// Whether a batch may begin, all of it: every busy node is named, not the first one alone. The busy nodes that are left
-/// as they are, where that was asked for and others remain.
+/// Whether a batch may begin, all of it: every node that stands against it is named, not the first one alone. The busy
+/// nodes that are left as they are, where that was asked for and others remain.
 pub(super) fn check_members(
     members: &[(NodeId, usize)],
     operation: Operation,
     options: &PowerOptions,
     rack: &Snapshot<'_>,
 ) -> Result<Vec<LeftOut>, Refused> {
-    let mut busy: Option<Refused> = None;
-    let mut left_out = Vec::new();
+    let (mut busy, mut others) = (Vec::new(), Vec::new());
     let nodes = members.iter();
     for node in nodes.filter_map(|(node, _)| rack.inventory.get(*node)) {
-        let refused = match check(node, operation, options, rack) {
-            Ok(()) => continue,
-            Err(refused) => refused,
-        };
-        let Refused::Locked { detail, .. } = &refused else {
-            return Err(refused);
-        };
-        left_out.push(LeftOut {
-            node: node.settings.name.clone(),
-            why: detail.trim().to_owned(),
-        });
-        if let Some(Refused::Locked { detail: all, .. }) = &mut busy {
-            all.push(';');
-            all.push_str(detail);
-        } else {
-            busy = Some(refused);
+        match check(node, operation, options, rack) {
+            Ok(()) => {}
+            // What holds the rack as a whole back is said once.
+            Err(all @ (Refused::Stopping | Refused::Paused { .. } | Refused::Store(_))) => {
+                return Err(all);
+            }
+            Err(locked @ Refused::Locked { .. }) => busy.push((node, locked)),
+            Err(other) => others.push(other),
         }
     }
-    match busy {
-        Some(_) if options.on_busy() == OnBusy::Skip && left_out.len() < members.len() => {
-            Ok(left_out)
-        }
+    let skips = options.on_busy() == OnBusy::Skip && busy.len() < members.len();
+    if !skips {
+        let busy = busy.drain(..);
+        others.splice(0..0, busy.map(|(_, locked)| locked));
+    }
+    match Refused::together(others, members.len()) {
         Some(refused) => Err(refused),
-        None => Ok(Vec::new()),
+        None => Ok(busy.iter().filter_map(left_out).collect()),
     }
+}
+
+fn left_out((node, refused): &(&Node, Refused)) -> Option<LeftOut> {
+    let Refused::Locked { detail, .. } = refused else {
+        return None;
+    };
+    Some(LeftOut {
+        node: node.settings.name.clone(),
+        why: detail.trim().to_owned(),
+    })
 }
 
 /// A task that is to be begun.

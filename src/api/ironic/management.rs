@@ -7,7 +7,8 @@ use crate::api::version::INJECT_NMI;
 use crate::bmc::vocabulary::Order;
 use crate::model::{BootDevice, History, HistoryEntry, MaintenanceRequest, Operation};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -37,8 +38,22 @@ pub(in crate::api) struct BootDeviceBody {
     /// One of Ironic's words; null where nothing is overridden.
     boot_device: Option<String>,
     /// For every boot, or for the next one only.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "spelled")]
     persistent: Option<bool>,
+}
+
+/// Yes or no, also in the words and numbers that Ironic takes for it.
+fn spelled<'de, D: Deserializer<'de>>(value: D) -> Result<Option<bool>, D::Error> {
+    let value = Value::deserialize(value)?;
+    let truth = match &value {
+        Value::Null => return Ok(None),
+        Value::Bool(truth) => Some(*truth),
+        Value::String(text) => message::truth(text.trim()),
+        Value::Number(number) => message::truth(&number.to_string()),
+        Value::Array(_) | Value::Object(_) => None,
+    };
+    let wrong = || D::Error::custom(format!("{value} is neither true nor false"));
+    truth.map(Some).ok_or_else(wrong)
 }
 
 /// `GET /v1/nodes/{ident}/management/boot_device`

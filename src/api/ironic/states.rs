@@ -7,6 +7,7 @@ use crate::api::fault::Fault;
 use crate::api::message::{self, Response};
 use crate::api::version::SOFT_POWER;
 use crate::model::{PowerOptions, Seconds, Words};
+use crate::rack::call::PowerChange;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -113,6 +114,11 @@ fn wish(
         ))
         .about("member", "target"));
     };
+    if let (PowerChange::Abort(_), Some(_)) = (target.change(), timeout) {
+        let word = target.name();
+        let text = format!("timeout goes with a change of power; '{word}' is done at once");
+        return Err(Fault::bad(text).about("member", "timeout"));
+    }
     Ok((
         target,
         PowerOptions {

@@ -120,7 +120,7 @@ fn a_role_on_some_nodes_ends_at_them() {
     assert_eq!(foreign.status(), 403);
     assert_eq!(
         foreign.complaint(),
-        "uid 5 is not permitted: this needs the role operator"
+        "uid 5 is not permitted on r1n01: this needs the role operator"
     );
     assert_eq!(send("PUT /v1/nodes/r1n02/states/power", ON).status(), 202);
     assert_eq!(send("PUT /v1/nodes/r1n03/states/power", ON).status(), 404);

@@ -87,6 +87,21 @@ fn a_timeout_is_taken_in_all_the_forms_that_ironic_takes() {
 }
 
 #[test]
+fn an_abort_takes_no_timeout_because_it_is_done_at_once() {
+    let exchange = request("PUT /v1/nodes/r1n01/states/power")
+        .body(r#"{"target": "abort soft power off", "timeout": 10}"#)
+        .send();
+    assert_eq!(exchange.status(), 400);
+    let said = exchange.complaint();
+    assert!(
+        said.contains("'abort soft power off' is done at once"),
+        "{said}"
+    );
+    let looks = |call: &Call| matches!(call, Call::Look(_));
+    assert!(exchange.calls.iter().all(looks), "{:?}", exchange.calls);
+}
+
+#[test]
 fn below_1_27_the_soft_words_and_the_timeout_are_not_acceptable() {
     for body in [
         r#"{"target": "soft power off"}"#,
@@ -261,8 +276,31 @@ fn the_boot_device_is_read_and_set() {
         uefi: false,
     };
     assert!(matches!(&set.calls[..], [Call::Order { order, .. }] if *order == wanted));
+    // In the words that Ironic takes for it.
+    for (spelled, meant) in [
+        ("\"yes\"", true),
+        ("\"Off\"", false),
+        ("1", true),
+        ("null", false),
+    ] {
+        let set = request(&format!("PUT {path}"))
+            .body(&format!(
+                r#"{{"boot_device": "disk", "persistent": {spelled}}}"#
+            ))
+            .send_to(rack);
+        assert_eq!(set.status(), 204, "{spelled}");
+        let [Call::Order { order, .. }] = &set.calls[..] else {
+            panic!("{:?}", set.calls);
+        };
+        let Order::SetBootDevice { persistent, .. } = order else {
+            panic!("{order:?}");
+        };
+        assert_eq!(*persistent, meant, "{spelled}");
+    }
     for body in [
         "{}",
+        r#"{"boot_device": "disk", "persistent": "maybe"}"#,
+        r#"{"boot_device": "disk", "persistent": [true]}"#,
         r#"{"boot_device": "floppy"}"#,
         r#"{"boot_device": 1}"#,
         r#"{"boot_device": "pxe", "x": 1}"#,
