@@ -14,6 +14,20 @@ use crate::ipmi::{Status, SuiteId, Wire, message, session20};
 
 /// Stands for the status of a reply that ends before it; no BMC has one so high.
 const NO_STATUS: Status = Status(0xFF);
+/// There is no room for a session.
+const FULL: [Status; 2] = [
+    Status::INSUFFICIENT_RESOURCES,
+    Status::INSUFFICIENT_RESOURCES_FOR_ROLE,
+];
+/// The BMC does not have the suite.
+const NO_SUCH_SUITE: [Status; 6] = [
+    Status::INVALID_AUTHENTICATION,
+    Status::INVALID_INTEGRITY,
+    Status::NO_MATCHING_AUTHENTICATION,
+    Status::NO_MATCHING_INTEGRITY,
+    Status::INVALID_CONFIDENTIALITY,
+    Status::NO_MATCHING_SUITE,
+];
 
 impl Handshake {
     // Open Session.
@@ -287,11 +301,11 @@ impl Handshake {
         let Some(first) = first else {
             return self.silent_to_the_end(ctx);
         };
-        if all(&[
-            Status::INSUFFICIENT_RESOURCES,
-            Status::INSUFFICIENT_RESOURCES_FOR_ROLE,
-        ]) {
-            return self.fail(OpenError::SessionsFull(first.to_string()), ctx);
+        // Where the BMC says of the others that it does not have them, it has this one, and no room.
+        let mut refused = self.verdicts.iter().filter_map(|(_, it)| refusal(it));
+        let full = refused.find(|status| FULL.contains(status));
+        if let Some(full) = full.filter(|_| all(&[&FULL[..], &NO_SUCH_SUITE[..]].concat())) {
+            return self.fail(OpenError::SessionsFull(full.to_string()), ctx);
         }
         if all(&[Status::INVALID_ROLE, Status::UNAUTHORISED_ROLE]) {
             let error = OpenError::NoPrivilege {

@@ -430,6 +430,41 @@ fn a_refused_suite_leads_to_the_next_and_another_algorithm_than_asked_is_no_answ
 }
 
 #[test]
+fn a_bmc_with_one_of_the_suites_and_no_room_is_full() {
+    for (room, expected) in [(0x01, true), (0x0B, true), (0x02, false)] {
+        let mut world = World::new();
+        let mut settings = world.session.settings().clone();
+        settings.suites = vec![SuiteId(17), SuiteId(3)];
+        world
+            .session
+            .replace_settings(settings, world.now, &mut world.entropy);
+        world.open = match room {
+            0x01 => |request| vec![request.tag, suite_or(request, 0x01)],
+            0x0B => |request| vec![request.tag, suite_or(request, 0x0B)],
+            _ => |request| vec![request.tag, suite_or(request, 0x02)],
+        };
+        world.session.open(world.now, &mut world.entropy);
+        world.serve();
+        while world.session.state() != State::Closed && world.step() {
+            world.serve();
+        }
+        let events = world.events();
+        let full = events
+            .iter()
+            .any(|event| matches!(event, Event::OpenFailed(OpenError::SessionsFull(_))));
+        assert_eq!(full, expected, "{room:02X}h: {events:?}");
+    }
+}
+
+/// The status of a BMC that has suite 17 and no other: there is something else about that one.
+fn suite_or(request: &open_session::Request, other: u8) -> u8 {
+    match request.algorithms.authentication {
+        3 => other,
+        _ => 0x04,
+    }
+}
+
+#[test]
 fn a_downgrade_alone_is_an_error_with_its_name() {
     let mut world = World::new();
     let mut settings = world.session.settings().clone();
