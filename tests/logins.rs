@@ -4,10 +4,10 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{BootDevice, Order};
-use rackbmcd::model::{Identity, PowerOptions};
+use rackbmcd::model::{Control, Identity, PowerOptions};
 use rackbmcd::power::{Operation, State};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look};
-use rackbmcd::sim::ChassisOrder;
+use rackbmcd::sim::{ChassisOrder, CommandRefusal};
 use world::{World, millis, name, secs, who};
 
 #[test]
@@ -415,4 +415,63 @@ fn a_bmc_that_has_no_guid_for_a_while_is_the_same_one() {
     swap(&mut world, "other");
     world.run_for(secs(90));
     assert!(world.bmc_change("n01").is_some());
+}
+
+#[test]
+fn a_bmc_without_a_guid_in_the_place_of_one_that_had_one_is_another_one_where_its_maker_is() {
+    for guid in [[0; 16], std::array::from_fn(|at| at as u8 + 1)] {
+        let mut world = World::new(19, 1);
+        world.run_for(secs(20));
+        // Somebody puts another board in.
+        world.bmc("n01").settings_mut().guid = guid;
+        world.bmc("n01").settings_mut().manufacturer = 674;
+        world.bmc("n01").forget_sessions();
+        // At once, before anything is asked while nobody waits.
+        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+        world.run_for(secs(60));
+        let view = world.task(task);
+        assert_eq!(view.state, State::Suspended, "{view:#?}");
+        assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+        let change = world.bmc_change("n01").expect("told");
+        assert_eq!((change.maker_was, change.maker_is), (Some(0), Some(674)));
+        assert!(change.is.is_nil());
+        let text = world.node("n01").rackbmcd.bmc.trouble_text;
+        assert!(text.is_some_and(|text| text.contains("no GUID, and another maker")));
+        // Over a restart, too; and a person may say that it shall be.
+        world.crash();
+        world.start();
+        world.run_for(secs(30));
+        let guid = world.bmc_change("n01").expect("still").is;
+        let (node, who) = (name(0), who());
+        world.call(Call::Accept { node, guid, who }).unwrap();
+        assert_eq!(world.bmc_change("n01"), None);
+        let resumed = world.control(task, Control::Resume);
+        resumed.expect("it may");
+        let view = world.run_task(task, secs(60));
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    }
+}
+
+#[test]
+fn a_bmc_that_lost_its_guid_and_does_not_say_who_made_it_gets_no_order_that_changes_power() {
+    let mut world = World::new(20, 1);
+    world.run_for(secs(20));
+    world.bmc("n01").settings_mut().guid = [0; 16];
+    world.bmc("n01").forget_sessions();
+    // Get Device ID.
+    let refusal = CommandRefusal {
+        net_fn: 6,
+        command: 1,
+        code: 0xC0,
+        after: 0,
+        times: u32::MAX,
+    };
+    world.mood("n01").command_refusals = vec![refusal];
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+    world.run_for(secs(20));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+    world.mood("n01").command_refusals.clear();
+    let view = world.run_task(task, secs(60));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
 }

@@ -54,10 +54,14 @@ impl Bmc {
                 } => {
                     self.breaker.succeeded();
                     if self.inquires(id) {
-                        self.inquiry_answered(completion, &data);
+                        self.inquiry_answered(completion, &data, now);
                         continue;
                     }
                     self.used_at = now;
+                    if self.asks_identity(id) {
+                        self.identity_answered(completion, &data, now);
+                        continue;
+                    }
                     if self.asks_level(id) {
                         self.level_answered(completion, &data, now);
                     } else if self.keeps_alive(id) {
@@ -79,6 +83,9 @@ impl Bmc {
                 }
                 Event::Unanswered { id, .. } if self.inquires(id) => self.inquiry_unanswered(),
                 Event::Unanswered { id, .. } if self.asks_level(id) => self.level_unanswered(now),
+                Event::Unanswered { id, .. } if self.asks_identity(id) => {
+                    self.identity_unknown(now);
+                }
                 Event::Unanswered {
                     id,
                     datagrams,

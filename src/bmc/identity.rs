@@ -5,6 +5,7 @@
 
 use super::Bmc;
 use super::address::Resolution;
+use super::doubt::Doubt;
 use super::queue::Job;
 use super::report::not_sent;
 use super::vocabulary::Trouble;
@@ -59,6 +60,20 @@ impl Known {
         }
     }
 
+    /// A BMC without a GUID was found there, made by this maker. Whether it is another one than before.
+    pub(super) fn found_maker(&mut self, maker: u32, at: Option<SocketAddr>) -> bool {
+        let is_other = self.traits.maker.is_some_and(|known| known != maker);
+        if is_other {
+            self.changed = true;
+            self.other = Some(Uuid::nil());
+            self.other_traits = Traits {
+                maker: Some(maker),
+                address: at,
+            };
+        }
+        is_other
+    }
+
     /// What else is known of the BMC that is there.
     fn present_traits(&mut self) -> &mut Traits {
         match self.changed {
@@ -80,7 +95,7 @@ impl Known {
 
     fn accept(&mut self, guid: Uuid) {
         *self = Known {
-            guid: Some(guid),
+            guid: Some(guid).filter(|guid| !guid.is_nil()),
             traits: self.other_traits,
             ..Known::default()
         };
@@ -102,9 +117,14 @@ fn counts_by(step: u8, bytes: &[u8; 16]) -> bool {
 impl Bmc {
     /// A session was opened with a BMC of this GUID.
     pub(super) fn note_guid(&mut self, guid: Option<[u8; 16]>, now: Instant) {
-        let Some(guid) = guid.and_then(telling) else {
+        // IPMI 1.5 has none.
+        let Some(bytes) = guid else {
             return;
         };
+        let Some(guid) = telling(bytes) else {
+            return self.doubt();
+        };
+        self.doubt = Doubt::None;
         let before = self.knowledge.identity.clone();
         let at = self.address();
         self.knowledge.identity.found(guid, at);
@@ -116,20 +136,29 @@ impl Bmc {
                 format!("its GUID goes back and forth ({guid}): it is ignored from now on"),
             );
         } else if known.changed && !before.changed {
-            let text = self.change_in_words().unwrap_or_default();
-            self.note(now, text);
-            self.alarmed = true;
-            // Its name may lead elsewhere by now.
-            if let Resolution::Known(_, Some(_)) = self.address {
-                self.address_stale = true;
-            }
+            self.tell_change(now);
+        }
+    }
+
+    /// It was just found to be another BMC.
+    pub(super) fn tell_change(&mut self, now: Instant) {
+        let text = self.change_in_words().unwrap_or_default();
+        self.note(now, text);
+        self.alarmed = true;
+        // Its name may lead elsewhere by now.
+        if let Resolution::Known(_, Some(_)) = self.address {
+            self.address_stale = true;
         }
     }
 
     fn change_in_words(&self) -> Option<String> {
         let (old, new) = self.guids()?;
+        let new = match new.is_nil() {
+            true => "no GUID, and another maker".to_owned(),
+            false => format!("GUID {new}"),
+        };
         Some(format!(
-            "its BMC is another one than before: GUID {new}, it was {old} (rackbmc bmc accept: so it shall be)"
+            "its BMC is another one than before: {new}, it was {old} (rackbmc bmc accept: so it shall be)"
         ))
     }
 
@@ -200,11 +229,13 @@ impl Bmc {
         } else {
             known.traits
         };
-        known.guid.is_some() && traits.maker.is_none()
+        let in_doubt = !matches!(self.doubt, Doubt::None);
+        known.guid.is_some() && (traits.maker.is_none() || in_doubt)
     }
 
     /// The BMC said who made it.
-    pub(super) fn note_maker(&mut self, maker: u32) {
+    pub(super) fn note_maker(&mut self, maker: u32, now: Instant) {
+        self.settle_doubt(maker, now);
         let known = &mut self.knowledge.identity;
         if known.guid.is_some() {
             known.present_traits().maker = Some(maker);
@@ -260,6 +291,22 @@ mod tests {
         assert!(known.unstable && !known.changed);
         known.accept(b);
         assert_eq!((known.guid, known.changed), (Some(b), false));
+    }
+
+    #[test]
+    fn a_bmc_without_a_guid_is_another_one_where_its_maker_is() {
+        let mut known = Known::default();
+        log_in(&mut known, Uuid::from_u128(1), 1);
+        known.traits.maker = Some(674);
+        assert!(!known.found_maker(674, None) && !known.changed);
+        assert!(known.found_maker(11, None) && known.changed);
+        assert_eq!(known.present().filter(|guid| !guid.is_nil()), None);
+        let mut accepted = known.clone();
+        accepted.accept(Uuid::nil());
+        assert_eq!((accepted.guid, accepted.changed), (None, false));
+        // The one that was there is back.
+        log_in(&mut known, Uuid::from_u128(1), 1);
+        assert!(!known.changed);
     }
 
     #[test]

@@ -120,19 +120,29 @@ impl Bmc {
         }
     }
 
+    /// Who made the BMC is asked once more.
+    pub(super) fn ask_maker_anew(&mut self) {
+        self.inquiry.maker_asked = 0;
+    }
+
     /// Whether `request` is the question's.
     pub(super) fn inquires(&self, request: RequestId) -> bool {
         self.inquiry.asked == Some(request)
     }
 
     /// A piece came, or a refusal.
-    pub(super) fn inquiry_answered(&mut self, completion: CompletionCode, data: &[u8]) {
+    pub(super) fn inquiry_answered(
+        &mut self,
+        completion: CompletionCode,
+        data: &[u8],
+        now: Instant,
+    ) {
         self.inquiry.asked = None;
         match self.inquiry.about {
             Question::Maker => {
                 let answer = get_device_id::Response::decode(data).ok();
                 if let Some(answer) = answer.filter(|_| completion.is_ok()) {
-                    self.note_maker(answer.manufacturer);
+                    self.note_maker(answer.manufacturer, now);
                 }
                 return;
             }

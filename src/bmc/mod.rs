@@ -7,6 +7,7 @@
 
 mod address;
 mod breaker;
+mod doubt;
 mod event_log;
 mod events;
 pub mod identity;
@@ -34,6 +35,7 @@ use crate::time::Instant;
 use address::Resolution;
 use breaker::Breaker;
 pub use breaker::LogIns;
+use doubt::Doubt;
 use inquiry::Inquiry;
 pub use knowledge::{Knowledge, RefusedLogIns};
 use knowledge::{log_ins_of, recalled};
@@ -99,6 +101,8 @@ pub struct Bmc {
     overdue: VecDeque<Overdue>,
     /// The question for the session's level that is under way.
     level_request: Option<RequestId>,
+    /// Whether it is in doubt who is there.
+    doubt: Doubt,
     /// Whether it is to be told that the BMC is another one.
     alarmed: bool,
     /// The last answer to Get Chassis Status, and when it came.
@@ -151,6 +155,7 @@ impl Bmc {
             current: None,
             overdue: VecDeque::new(),
             level_request: None,
+            doubt: Doubt::default(),
             alarmed: false,
             chassis_status: None,
             strangers: None,
@@ -495,7 +500,7 @@ impl Bmc {
     }
 
     fn is_idle(&self) -> bool {
-        let asks = self.keepalive.is_some() || self.level_request.is_some();
+        let asks = self.keepalive.is_some() || self.level_request.is_some() || self.is_doubting();
         self.current.is_none() && self.queue.is_empty() && !asks
     }
 
@@ -542,6 +547,9 @@ impl Bmc {
         self.earlier_ports.clear();
         self.keepalive = None;
         self.level_request = None;
+        if self.is_doubting() {
+            self.doubt = Doubt::Open;
+        }
         self.overdue.clear();
         self.requeue_current();
     }

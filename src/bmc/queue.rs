@@ -221,7 +221,7 @@ impl Bmc {
     /// Hands the next command of the order whose turn it is to the session, if the pace allows it.
     pub(super) fn begin_next(&mut self, now: Instant) {
         self.refuse_for_identity(now);
-        if self.lacks_level(now) {
+        if self.lacks_level(now) || self.lacks_identity(now) {
             return;
         }
         let Some(turn) = self.queue.turn().filter(|_| self.queue.next(now).is_some()) else {
@@ -249,7 +249,7 @@ impl Bmc {
 
     /// When the next command may leave, or the one under way gives way.
     pub(super) fn next_turn(&self) -> Option<Instant> {
-        if !self.is_open() || self.level_request.is_some() {
+        if !self.is_open() || self.level_request.is_some() || self.is_doubting() {
             return None;
         }
         if self.current.is_some() {

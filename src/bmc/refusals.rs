@@ -133,7 +133,7 @@ impl Bmc {
         }
         let answer = get_device_id::Response::decode(data).ok();
         if let Some(answer) = answer.as_ref().filter(|_| completion.is_ok()) {
-            self.note_maker(answer.manufacturer);
+            self.note_maker(answer.manufacturer, now);
         }
         let available = answer.is_some_and(|answer| completion.is_ok() && !answer.unavailable);
         self.refusals.checked(available, now);

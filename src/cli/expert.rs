@@ -184,7 +184,11 @@ fn other_bmc(name: &str, change: &BmcChange) -> String {
     let maker = |maker: Option<u32>| maker.map_or("unknown".to_owned(), |maker| maker.to_string());
     let row = |head: &str, guid: uuid::Uuid, by: Option<u32>, at: &Option<String>| {
         let at = at.as_deref().unwrap_or("unknown");
-        format!("\n  {head}  GUID {guid}, maker {}, address {at}", maker(by))
+        let guid = match guid.is_nil() {
+            true => "no GUID".to_owned(),
+            false => format!("GUID {guid}"),
+        };
+        format!("\n  {head}  {guid}, maker {}, address {at}", maker(by))
     };
     let was = row("was", change.was, change.maker_was, &change.address_was);
     let is = row("is ", change.is, change.maker_is, &change.address_is);

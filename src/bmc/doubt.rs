@@ -1,0 +1,107 @@
+//! A BMC that gave a GUID before and gives none any more: its firmware may have lost it for a while, or another BMC is
+//! there, which never had one. Who made it decides (Get Device ID, §20.1), and is asked before an order that changes power
+//! leaves.
+//!
+//! Driven by the rest of `bmc`. Two BMCs of one maker are not told apart: that the GUID is missing is said, and no more is
+//! known.
+
+use super::Bmc;
+use super::queue::Job;
+use super::report::silence;
+use super::vocabulary::{Delivery, Trouble};
+use crate::ipmi::command::get_device_id;
+use crate::ipmi::{CompletionCode, Wire};
+use crate::model::Identity;
+use crate::session::{Request, RequestId, Resend};
+use crate::time::Instant;
+use std::time::Duration;
+
+/// What is in doubt.
+#[derive(Debug, Default)]
+pub(super) enum Doubt {
+    /// Nothing.
+    #[default]
+    None,
+    /// Who is there.
+    Open,
+    /// The same, and an order waits for the answer to this.
+    Asked(RequestId),
+}
+
+impl Bmc {
+    /// It was logged in to, and gave no GUID that says who it is.
+    pub(super) fn doubt(&mut self) {
+        let known = &self.knowledge.identity;
+        if known.guid.is_some() && !known.unstable && !known.changed {
+            self.doubt = Doubt::Open;
+            self.ask_maker_anew();
+        }
+    }
+
+    /// Asks who made it where the next order changes power and that is in doubt. Whether it does so.
+    pub(super) fn lacks_identity(&mut self, now: Instant) -> bool {
+        let acts = self.queue.next(now).is_some_and(Job::acts);
+        match self.doubt {
+            Doubt::Asked(_) => return true,
+            Doubt::Open if acts && self.settings.identity == Identity::Strict => {}
+            Doubt::Open | Doubt::None => return false,
+        }
+        self.hush();
+        let request = Request::of(&get_device_id::Request, Resend::Allowed, PATIENCE);
+        self.used_at = now;
+        self.doubt = Doubt::Asked(self.session.request(request, now));
+        true
+    }
+
+    /// Whether an order waits for the answer to the question.
+    pub(super) fn is_doubting(&self) -> bool {
+        matches!(self.doubt, Doubt::Asked(_))
+    }
+
+    /// Whether `request` is the question.
+    pub(super) fn asks_identity(&self, request: RequestId) -> bool {
+        matches!(self.doubt, Doubt::Asked(asked) if asked == request)
+    }
+
+    pub(super) fn identity_answered(
+        &mut self,
+        completion: CompletionCode,
+        data: &[u8],
+        now: Instant,
+    ) {
+        self.used_at = now;
+        let answer = get_device_id::Response::decode(data).ok();
+        match answer.filter(|_| completion.is_ok()) {
+            Some(answer) => self.note_maker(answer.manufacturer, now),
+            None => self.identity_unknown(now),
+        }
+    }
+
+    /// It does not say who made it: the orders that change power were not sent.
+    pub(super) fn identity_unknown(&mut self, now: Instant) {
+        self.used_at = now;
+        self.doubt = Doubt::Open;
+        let text = "it gives no GUID any more, and does not say who made it: not sent";
+        for job in self.queue.take_acting() {
+            self.report(job.id, silence(Delivery::NotSent, Trouble::Silent, text));
+        }
+    }
+
+    /// It said who made it, which settles a doubt.
+    pub(super) fn settle_doubt(&mut self, maker: u32, now: Instant) {
+        if matches!(std::mem::take(&mut self.doubt), Doubt::None) {
+            return;
+        }
+        let at = self.address();
+        let is_other = self.knowledge.identity.found_maker(maker, at);
+        if is_other {
+            self.tell_change(now);
+        } else {
+            let text = "it gives no GUID any more; its maker is the same as before: taken for the same BMC";
+            self.note(now, text.to_owned());
+        }
+    }
+}
+
+/// How long the answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
