@@ -128,7 +128,7 @@ fn an_ipmid_that_hangs_for_a_while_costs_no_second_pulse_and_fills_no_table() {
         world.run_until(world.now + secs(5), |world| {
             world.executed("n01", ChassisOrder::Soft) == 1
         });
-        world.mood("n01").openbmc.ipmid = Ipmid::Hung;
+        world.mood("n01").openbmc.ipmid = Ipmid::Hung(None);
         world.run_for(secs(lasts));
         world.mood("n01").openbmc.ipmid = Ipmid::Here;
         let view = world.run_task(task, secs(121));
@@ -199,4 +199,144 @@ fn its_pong_is_understood_though_the_enterprise_number_in_it_stands_backwards() 
     world.run_for(secs(20));
     let text = trouble(&mut world);
     assert!(text.contains("a presence ping is answered"), "{text}");
+}
+
+/// Applies more words of `rackbmc sim --mood`.
+fn words(world: &mut World, node: &str, words: &str) {
+    let mut conditions = Conditions::default();
+    let mood = world.mood(node);
+    rackbmcd::cli::sim::parse_mood(words, mood, &mut conditions).expect("moods");
+}
+
+#[test]
+fn a_cycle_that_asks_the_operating_system_first_is_done_when_the_machine_was_off_and_not_before() {
+    let mut world = openbmc(11);
+    words(&mut world, "n01", "graceful-cycle+obeys:40s");
+    world.start();
+    world.run_for(secs(5));
+    let task = world.start_task("n01", Operation::Cycle, options(secs(60)));
+    world.run_for(secs(38));
+    assert_eq!(world.task(task).state, State::Running);
+    let view = world.run_task(task, secs(61));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(world.bmc("n01").host().power_changes().len(), 2);
+    assert_eq!(world.executed("n01", ChassisOrder::Cycle), 1);
+}
+
+#[test]
+fn a_cycle_that_never_comes_is_not_called_done() {
+    let mut world = openbmc(12);
+    words(&mut world, "n01", "graceful-cycle+hangs");
+    world.start();
+    world.run_for(secs(5));
+    let task = world.start_task("n01", Operation::Cycle, options(secs(60)));
+    let view = world.run_task(task, secs(62));
+    assert_eq!(view.state, State::Failed, "{view:#?}");
+    let outcome = view.outcome.unwrap_or_default();
+    assert!(outcome.contains("never seen off"), "{outcome}");
+    assert_eq!(world.executed("n01", ChassisOrder::Cycle), 1);
+    // What the BMC does in the end is its own: 45 minutes later it switches off hard, and on.
+    world.run_for(secs(2700));
+    assert_eq!(world.bmc("n01").host().power_changes().len(), 2);
+}
+
+#[test]
+fn orders_while_it_is_off_are_answered_as_by_openbmc_and_called_done_by_none_of_that() {
+    let mut world = openbmc(13);
+    world.start();
+    world.run_for(secs(5));
+    let off = world.start_task("n01", Operation::PowerOff, options(secs(60)));
+    world.run_task(off, secs(61));
+    // What somebody else's console would be told: 00h, 00h, D5h, FFh.
+    let now = world.now;
+    let mut mood = world.mood("n01").clone();
+    let orders = [
+        (ChassisOrder::Reset, Ok(())),
+        (ChassisOrder::Soft, Ok(())),
+        (ChassisOrder::Cycle, Err(0xD5)),
+        (ChassisOrder::Nmi, Err(0xFF)),
+    ];
+    let by = rackbmcd::sim::By::Console(world::address(77));
+    for (order, answer) in orders {
+        let host = world.bmc("n01").host_mut();
+        let said = host.execute(order, by, &mut mood, now).map(drop);
+        assert_eq!(said, answer, "{order:?}");
+    }
+}
+
+#[test]
+fn a_reset_that_is_accepted_by_a_machine_that_is_off_is_not_called_done() {
+    for (seed, operation) in [(17, Operation::Reset), (18, Operation::InjectNmi)] {
+        let mut world = openbmc(seed);
+        // Somebody else switches it off, and for a while it is still shown as on.
+        words(&mut world, "n01", "stale:8s");
+        world.start();
+        world.run_for(secs(20));
+        let (now, mut mood) = (world.now, world.mood("n01").clone());
+        let host = world.bmc("n01").host_mut();
+        let by = rackbmcd::sim::By::Somebody;
+        host.execute(ChassisOrder::Off, by, &mut mood, now)
+            .expect("it is on");
+        let task = world.start_task("n01", operation, options(secs(60)));
+        let view = world.run_task(task, secs(130));
+        assert_ne!(view.state, State::Succeeded, "{operation:?}: {view:#?}");
+        let outcome = view.outcome.unwrap_or_default();
+        let reason = match operation {
+            Operation::InjectNmi => "FFh",
+            _ => "off",
+        };
+        assert!(outcome.contains(reason), "{outcome}");
+    }
+}
+
+#[test]
+fn two_bmcs_that_count_instead_of_having_a_guid_are_two() {
+    let mut world = World::new(14, 2);
+    for node in ["n01", "n02"] {
+        firmware(world.mood(node));
+    }
+    world.run_for(secs(60));
+    for node in ["n01", "n02"] {
+        assert_eq!(world.node(node).rackbmcd.bmc.trouble, None);
+        let task = world.start_task(node, Operation::PowerOff, options(secs(60)));
+        let view = world.run_task(task, secs(61));
+        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    }
+}
+
+#[test]
+fn the_table_of_sessions_of_2020_has_room_for_ours_when_all_but_two_are_taken() {
+    for loss in [0.0, 0.2] {
+        let mut world = openbmc(15);
+        words(&mut world, "n01", "openbmc-2020+crowded:13");
+        let conditions = Conditions {
+            loss,
+            ..Conditions::default()
+        };
+        world.link("n01", conditions);
+        world.start();
+        world.run_for(secs(200));
+        for (operation, on) in [(Operation::SoftPowerOff, false), (Operation::PowerOn, true)] {
+            let task = world.start_task("n01", operation, options(secs(180)));
+            let view = world.run_task(task, secs(181));
+            assert_eq!(view.state, State::Succeeded, "{loss}: {view:#?}");
+            assert_eq!(world.is_on("n01"), on);
+        }
+    }
+}
+
+#[test]
+fn a_full_table_of_2020_is_told_and_waited_out() {
+    let mut world = openbmc(16);
+    words(&mut world, "n01", "openbmc-2020+crowded:15");
+    world.start();
+    world.run_for(secs(5));
+    let task = world.start_task("n01", Operation::PowerOff, options(secs(120)));
+    world.run_for(secs(25));
+    let text = trouble(&mut world);
+    assert!(text.contains("sessions of the BMC are taken"), "{text}");
+    world.mood("n01").openbmc.others = 13;
+    let view = world.run_task(task, secs(121));
+    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
 }

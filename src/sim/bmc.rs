@@ -146,6 +146,22 @@ impl Bmc {
     /// Time has passed: timers run out, the machine goes on, delayed replies leave.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.host.advance(&self.mood, now);
+        if self.forgets_in_time() {
+            self.forget_sessions_too_old(now);
+        }
+        if self.away_until.is_some_and(|until| until <= now) {
+            self.away_until = None;
+        }
+        while let Some(entry) = self.delayed.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            self.outbox.push_back(entry.remove());
+        }
+        self.babble(now);
+    }
+
+    pub(super) fn forget_sessions_too_old(&mut self, now: Instant) {
         let (half_open, idle) = (self.half_open_life(), self.idle_life());
         self.sessions
             .half_open
@@ -157,16 +173,6 @@ impl Bmc {
         self.sessions.open.retain(|_, session| {
             session.heard_at + idle > now && life.is_none_or(|life| session.opened_at + life > now)
         });
-        if self.away_until.is_some_and(|until| until <= now) {
-            self.away_until = None;
-        }
-        while let Some(entry) = self.delayed.first_entry() {
-            if entry.key().0 > now {
-                break;
-            }
-            self.outbox.push_back(entry.remove());
-        }
-        self.babble(now);
     }
 
     /// The next datagram that leaves, and for whom.
@@ -188,6 +194,7 @@ impl Bmc {
         let delayed = self.delayed.keys().next().map(|(at, _)| *at);
         log_ins
             .chain(sessions)
+            .filter(|_| self.forgets_in_time())
             .chain(delayed)
             .chain(self.babble_at)
             .chain(self.away_until)

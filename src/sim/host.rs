@@ -239,12 +239,7 @@ impl Host {
         let effect = match order {
             ChassisOrder::Off => self.order_off(mood, now),
             ChassisOrder::On => self.order_on(by, mood, now),
-            ChassisOrder::Cycle if self.on => {
-                self.order_off(mood, now);
-                let back_at = now + mood.off_delay + mood.cycle_off_time;
-                self.plan.push_back((back_at, Step::On { cause: 0x01 }));
-                Effect::Done
-            }
+            ChassisOrder::Cycle if self.on => self.order_cycle(mood, now),
             ChassisOrder::Reset if self.on => {
                 self.plan.clear();
                 self.start_os(0x01, mood, now);
@@ -359,6 +354,12 @@ impl Host {
             _ if self.on => true,
             // §28.3 recommends D5h for these while the machine is off.
             _ if pointless == Pointless::AsRecommended => return Err(NOT_IN_PRESENT_STATE),
+            ChassisOrder::Cycle if pointless == Pointless::AcceptedButCycle => {
+                return Err(NOT_IN_PRESENT_STATE);
+            }
+            ChassisOrder::Nmi if pointless == Pointless::AcceptedButCycle => {
+                return Err(UNSPECIFIED);
+            }
             _ => false,
         };
         match pointless {
@@ -376,6 +377,26 @@ impl Host {
             return Effect::NothingToDo;
         }
         self.plan.push_back((now + mood.off_delay, Step::Off));
+        Effect::Done
+    }
+
+    fn order_cycle(&mut self, mood: &Mood, now: Instant) -> Effect {
+        let mut off_at = now;
+        if let Some(limit) = mood.openbmc.graceful_cycle {
+            off_at += limit;
+            self.order_soft(mood, now);
+            if let Os::ShuttingDown { at, then_back } = &mut self.os
+                && *at < off_at
+            {
+                *then_back = Some(mood.cycle_off_time);
+                return Effect::Done;
+            }
+        }
+        self.plan.clear();
+        off_at += mood.off_delay;
+        self.plan.push_back((off_at, Step::Off));
+        let back_at = off_at + mood.cycle_off_time;
+        self.plan.push_back((back_at, Step::On { cause: 0x01 }));
         Effect::Done
     }
 
@@ -474,6 +495,7 @@ impl Host {
 
 /// Completion code D5h: not supported in the present state.
 const NOT_IN_PRESENT_STATE: u8 = 0xD5;
+const UNSPECIFIED: u8 = 0xFF;
 
 #[cfg(test)]
 mod tests {

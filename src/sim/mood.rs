@@ -62,6 +62,8 @@ pub enum Pointless {
     Refused,
     /// Accepted, and nothing happens.
     Accepted,
+    /// The same, but a cycle while off is refused with D5h, and an interrupt with FFh (OpenBMC).
+    AcceptedButCycle,
 }
 
 /// What becomes of a power on that arrives before the machine was off for [`Mood::min_off_time`].

@@ -19,6 +19,13 @@ pub struct OpenBmc {
     pub ipmid: Ipmid,
     /// The account may log in and may not use IPMI.
     pub no_ipmi_account: bool,
+    /// It has no UUID of its own: the GUID counts from 1 to 16, at each such BMC.
+    pub counts_for_guid: bool,
+    /// A power cycle asks the operating system to go down, and switches off hard when it has not after so long.
+    pub graceful_cycle: Option<Duration>,
+    /// The table of sessions is that of before June 2021: 15, log-ins under way and others' among them, and what is too old
+    /// is forgotten only when the next one is opened.
+    pub old_table: bool,
 }
 
 /// How ipmid is.
@@ -29,16 +36,23 @@ pub enum Ipmid {
     Here,
     /// It is not there: FFh at once.
     Gone,
-    /// It hangs: FFh after 25 s.
-    Hung,
+    /// It hangs, for ever or until then. What is asked is answered when it goes on, and with FFh where that takes more than
+    /// 25 s; what it goes on with is carried out all the same.
+    Hung(Option<Instant>),
 }
 
 impl Bmc {
     /// When a log-in that does not go on is forgotten.
     pub(super) fn half_open_life(&self) -> Duration {
-        match self.mood.openbmc.forgets_half_open {
-            true => HALF_OPEN,
-            false => self.settings.half_open_timeout,
+        match self.mood.openbmc {
+            OpenBmc {
+                old_table: true, ..
+            } => HALF_OPEN_BEFORE,
+            OpenBmc {
+                forgets_half_open: true,
+                ..
+            } => HALF_OPEN,
+            _ => self.settings.half_open_timeout,
         }
     }
 
@@ -48,8 +62,34 @@ impl Bmc {
         let open = u32::try_from(self.sessions.open.len()).unwrap_or(u32::MAX);
         let too_many = others.saturating_add(open).saturating_sub(CROWD);
         match others {
+            _ if self.mood.openbmc.old_table => self.settings.idle_timeout,
             0 => self.settings.idle_timeout,
             _ => self.settings.idle_timeout / (too_many.min(100) + 1).pow(3),
+        }
+    }
+
+    /// Whether sessions that are too old are forgotten when their time has come, and not only when there is a new one.
+    pub(super) fn forgets_in_time(&self) -> bool {
+        !self.mood.openbmc.old_table
+    }
+
+    /// How many sessions and log-ins there may be.
+    pub(super) fn session_limit(&self) -> usize {
+        match self.mood.openbmc {
+            OpenBmc {
+                old_table: true,
+                others,
+                ..
+            } => CROWD.saturating_sub(others) as usize,
+            _ => self.settings.session_limit,
+        }
+    }
+
+    /// The GUID as it is sent.
+    pub(super) fn guid(&self) -> [u8; 16] {
+        match self.mood.openbmc.counts_for_guid {
+            true => std::array::from_fn(|place| place as u8 + 1),
+            false => self.settings.guid,
         }
     }
 
@@ -69,7 +109,12 @@ impl Bmc {
         match self.mood.openbmc.ipmid {
             Ipmid::Here => None,
             Ipmid::Gone => Some(UNSPECIFIED),
-            Ipmid::Hung => {
+            Ipmid::Hung(Some(until)) if until <= now => None,
+            Ipmid::Hung(Some(until)) if until <= now + GIVES_UP_IPMID => {
+                self.late_until = Some(until);
+                None
+            }
+            Ipmid::Hung(_) => {
                 self.late_until = Some(now + GIVES_UP_IPMID);
                 Some(UNSPECIFIED)
             }
@@ -78,6 +123,8 @@ impl Bmc {
 }
 
 const HALF_OPEN: Duration = Duration::from_secs(3);
+/// The same before June 2021.
+const HALF_OPEN_BEFORE: Duration = Duration::from_secs(5);
 /// Sessions above which idle ones go sooner.
 const CROWD: u32 = 15;
 /// After so long netipmid does not wait for ipmid any more.

@@ -138,7 +138,10 @@ impl Bmc {
                 .filter(|level| *level <= self.settings.channel_limit)
                 .ok_or(INVALID_ROLE)?,
         };
-        if self.sessions.taken() >= self.settings.session_limit {
+        if !self.forgets_in_time() {
+            self.forget_sessions_too_old(now);
+        }
+        if self.sessions.taken() >= self.session_limit() {
             return Err(NO_RESOURCES);
         }
         let id = self.fresh_session_id();
@@ -176,7 +179,7 @@ impl Bmc {
                 let mut reply = vec![self.tag(tag), 0x00, 0, 0];
                 reply.extend(console_id.to_le_bytes());
                 reply.extend(challenge.bmc_random);
-                reply.extend(self.settings.guid);
+                reply.extend(self.guid());
                 reply.extend(code);
                 let log_in = HalfOpen {
                     since: now,
@@ -293,7 +296,7 @@ impl Bmc {
                 &id.to_le_bytes(),
                 &challenge.console_random,
                 &challenge.bmc_random,
-                &self.settings.guid,
+                &self.guid(),
                 &[self.hashed_role(challenge), challenge.name.len() as u8],
                 &challenge.name,
             ],
@@ -369,11 +372,7 @@ impl Bmc {
                 &challenge.name,
             ],
         );
-        let check: [&[u8]; 3] = [
-            &challenge.console_random,
-            &id.to_le_bytes(),
-            &self.settings.guid,
-        ];
+        let check: [&[u8]; 3] = [&challenge.console_random, &id.to_le_bytes(), &self.guid()];
         let check_value = if self.mood.quirks.rakp4_by_integrity {
             suite
                 .integrity

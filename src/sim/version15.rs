@@ -155,9 +155,7 @@ impl Bmc {
         let limit = (Privilege::by_number(level))
             .filter(|level| *level <= user_limit && *level <= self.settings.channel_limit)
             .ok_or(LEVEL_EXCEEDS_LIMIT)?;
-        if self.mood.session_table_full.is_some()
-            || self.sessions.taken() >= self.settings.session_limit
-        {
+        if self.mood.session_table_full.is_some() || self.sessions.taken() >= self.session_limit() {
             return Err(NO_SESSION_SLOT);
         }
         let id = self.fresh_session_id();

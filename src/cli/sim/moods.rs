@@ -67,7 +67,7 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
         }
         "stale" => mood.stale_for = time_or(3)?,
         "nmi-ignored" => mood.nmi = NmiEffect::Ignored,
-        "nmi-refused" => mood.nmi = NmiEffect::Refused(0xCC),
+        "nmi-refused" => mood.nmi = NmiEffect::Refused(value.map_or(Some(0xCC), |_| byte())?),
         "nmi-off" => mood.nmi = NmiEffect::PowersOff,
         "nmi-crash" => {
             mood.nmi = NmiEffect::Crash {
@@ -110,10 +110,23 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
             mood.executes_copies = true;
             mood.openbmc.only_suite = Some(17);
             mood.openbmc.forgets_half_open = true;
+            mood.openbmc.counts_for_guid = true;
+            mood.pointless = Pointless::AcceptedButCycle;
         }
+        "openbmc-2020" => {
+            apply("openbmc", mood, conditions)?;
+            mood.openbmc.old_table = true;
+        }
+        "graceful-cycle" => mood.openbmc.graceful_cycle = Some(time_or(2700)?),
         "crowded" => mood.openbmc.others = value.map_or(Some(18), |_| count())?,
         "ipmid-gone" => mood.openbmc.ipmid = Ipmid::Gone,
-        "ipmid-hung" => mood.openbmc.ipmid = Ipmid::Hung,
+        "ipmid-hung" => {
+            let until = value.map(|_| time().map(|time| crate::time::Instant::START + time));
+            mood.openbmc.ipmid = Ipmid::Hung(match until {
+                None => None,
+                Some(until) => Some(until?),
+            });
+        }
         "no-ipmi-account" => mood.openbmc.no_ipmi_account = true,
         "chassis-delay" => mood.chassis_delay = time()?,
         "silent-sessions" => mood.silent_sessions = true,
@@ -200,13 +213,14 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 pub(super) const WORDS: &str = "\
 operating system: obeys[:TIME] hangs ignores-first[:N] comes-back[:TIME] boot:TIME
 machine:          on-delay:TIME off-delay:TIME min-off:TIME stale[:TIME] strict
-interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused nmi-off
+interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused[:CODE] nmi-off
 BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf loses-first-reply
                   dies-above[:N] busy-above[:N] reply-delay:TIME babbles[:EVERY] pings-only ignores-ping ignores-capabilities ignores-cipher-suites
                   ignores-close level-refused[:N] silent-suite[:N] mismatching-suite[:N] chassis-delay:TIME silent-sessions
-firmware:         openbmc authcap intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
+OpenBMC:          openbmc openbmc-2020 crowded[:N] ipmid-gone ipmid-hung[:TIME] no-ipmi-account graceful-cycle[:TIME]
+firmware:         authcap intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
                   short-errors extra-status-byte key-digest integrity-sik nochecksum skips-numbers no-name-only
-                  plain-replies silent-close-after-reset unsigned-replies crowded[:N] ipmid-gone ipmid-hung no-ipmi-account
+                  plain-replies silent-close-after-reset unsigned-replies
 IPMI 1.5:         pad-1.5 idzero noauthcode endianseq unexpectedauth forcepermsg quanta supermicro intelwv2
 network:          loss:CHANCE duplicate:CHANCE reorder:CHANCE corrupt:CHANCE delay:TIME jitter:TIME
 Join several with +, as in hangs+stale:3s+loss:0.1. TIME is 5s, 200ms or 2m, CHANCE 0 to 1.";
@@ -243,6 +257,7 @@ mod tests {
                     .replace("[:N]", ":2")
                     .replace("[:REBOOTS-AFTER]", "")
                     .replace("[:STATUS]", ":0b")
+                    .replace("[:CODE]", ":ff")
                     .replace("[:EVERY]", ":10ms")
                     .replace("TIME", "2s")
                     .replace("CHANCE", "0.5");

@@ -51,7 +51,7 @@ pub(super) fn answer(bmc: &mut Bmc, asker: &Asker, request: &Request<'_>, now: I
         // 55h: no error.
         SELF_TEST => Ok(vec![0x55, 0x00]),
         ACPI_POWER_STATE => Ok(acpi_power_state(bmc, now)),
-        DEVICE_GUID | SYSTEM_GUID => Ok(bmc.settings.guid.to_vec()),
+        DEVICE_GUID | SYSTEM_GUID => Ok(bmc.guid().to_vec()),
         CHANNEL_AUTHENTICATION_CAPABILITIES => capabilities(bmc, data),
         SESSION_CHALLENGE => bmc.session_challenge(data, now),
         SET_SESSION_PRIVILEGE => set_session_privilege(bmc, asker, data),
@@ -169,10 +169,12 @@ fn cipher_suites(bmc: &Bmc, data: &[u8]) -> Reply {
         return Err(LENGTH_INVALID);
     };
     is_our_channel(channel)?;
+    let only = bmc.mood.openbmc.only_suite;
     let suites = bmc
         .settings
         .suites
         .iter()
+        .filter(|id| only.is_none_or(|only| only == **id))
         .filter_map(|id| Suite::by_id(*id));
     let mut records = Vec::new();
     if index & 0x80 != 0 {

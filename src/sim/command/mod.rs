@@ -79,7 +79,8 @@ pub(super) fn execute(
         return Some((code, Vec::new()));
     }
     if request.net_fn == NET_FN_CHASSIS && asker.session.is_some() {
-        bmc.late_until = Some(now + bmc.mood.chassis_delay);
+        let late = now + bmc.mood.chassis_delay;
+        bmc.late_until = Some(bmc.late_until.map_or(late, |other| other.max(late)));
     }
     let not_ready = bmc.mood.not_ready.filter(|(until, _)| now < *until);
     let reply = may(asker, request).and_then(|()| match request.net_fn {
