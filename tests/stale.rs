@@ -7,6 +7,7 @@ mod world;
 use daemon::{Bed, DAEMON};
 use rackbmcd::model::{BatchStart, PowerOptions};
 use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::rack::Copied;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::fs;
 use std::process::Command;
@@ -47,7 +48,7 @@ fn a_copy_that_was_put_back_does_nothing_again_that_was_done_since() {
         assert!(done >= 3, "{operation}: {done}");
         world.crash();
         world.put_back(copy);
-        world.behind = 7;
+        world.copied = Copied::Behind(7);
         world.start();
         world.run_for(secs(900));
         assert_eq!(count(&mut world), done, "{operation} was done again");
@@ -71,7 +72,7 @@ fn a_way_back_out_of_a_copy_is_left_as_it_is() {
     world.run_for(secs(5));
     world.control(task, Control::Rollback).expect("it may");
     world.crash();
-    world.behind = 1;
+    world.copied = Copied::Unknown;
     world.start();
     world.run_for(secs(2));
     assert_eq!(world.state(task), State::Aborted);
@@ -189,12 +190,7 @@ fn a_journal_that_goes_away_under_the_daemon_is_noticed_and_may_come_back() {
 fn a_journal_that_was_put_back_alone_is_found_out() {
     let mut bed = Bed::of_hanging_systems();
     bed.start();
-    let body = r#"{"node":"n01","operation":"soft power off","timeout":600}"#;
-    let (status, said) = bed.request("POST", "/v1/tasks", body).expect("an answer");
-    assert_eq!(status, 202, "{said}");
-    let task: serde_json::Value = serde_json::from_str(&said).expect("a task");
-    let id = task["id"].as_str().expect("an id").to_owned();
-    bed.wait_for("it leaves", |bed| bed.count("n01", ChassisOrder::Soft) == 1);
+    let id = waiting_task(&bed);
     bed.kill();
     let journal = bed.path("state").join("journal.redb");
     fs::copy(&journal, bed.path("kept")).expect("it is there");
@@ -210,6 +206,181 @@ fn a_journal_that_was_put_back_alone_is_found_out() {
     let shown = shown.expect("an answer").1;
     assert!(shown.contains("suspended"), "{shown}");
     assert!(bed.log().contains("is a copy from before"), "{}", bed.log());
+}
+
+/// Starts a soft power off that waits, and gives its id once the order has left.
+fn waiting_task(bed: &Bed) -> String {
+    let body = r#"{"node":"n01","operation":"soft power off","timeout":600}"#;
+    let (status, said) = bed.request("POST", "/v1/tasks", body).expect("an answer");
+    assert_eq!(status, 202, "{said}");
+    let task: serde_json::Value = serde_json::from_str(&said).expect("a task");
+    bed.wait_for("it leaves", |bed| bed.count("n01", ChassisOrder::Soft) == 1);
+    task["id"].as_str().expect("an id").to_owned()
+}
+
+fn task_state(bed: &Bed, id: &str) -> String {
+    let shown = bed.request("GET", &format!("/v1/tasks/{id}"), "");
+    let shown: serde_json::Value =
+        serde_json::from_str(&shown.expect("an answer").1).expect("a task");
+    shown["state"].as_str().expect("a state").to_owned()
+}
+
+/// What tells a copy is the number in the lock: where it cannot be read, or the journal came alone, nothing is believed.
+#[test]
+fn a_journal_without_the_number_that_would_tell_a_copy_is_taken_for_one() {
+    let mut bed = Bed::of_hanging_systems();
+    bed.start();
+    let id = waiting_task(&bed);
+    bed.kill();
+    let lock = bed.path("state").join("lock");
+    for (how, spoil) in [
+        ("gone", None),
+        ("no number", Some("0000000000000000000x\n")),
+        ("short", Some("7")),
+    ] {
+        match spoil {
+            None => fs::remove_file(&lock).expect("it is there"),
+            Some(text) => fs::write(&lock, text).expect("it can be written"),
+        }
+        bed.start();
+        assert_eq!(task_state(&bed, &id), "suspended", "{how}");
+        assert!(
+            bed.log().contains("may be a copy from before"),
+            "{how}: {}",
+            bed.log()
+        );
+        let resume = format!("/v1/tasks/{id}/resume");
+        let (status, said) = bed.request("POST", &resume, "{}").expect("an answer");
+        assert_eq!(status, 200, "{how}: {said}");
+        bed.kill();
+        // The number is there again, and tells that nothing is missing.
+        bed.start();
+        assert_eq!(task_state(&bed, &id), "running", "{how}");
+        bed.kill();
+    }
+    // A newer number than the journal's: that one was put back.
+    fs::write(&lock, format!("{:020}\n", 1_000_000)).expect("it can be written");
+    bed.start();
+    assert_eq!(task_state(&bed, &id), "suspended");
+    assert!(
+        bed.log().contains("later transactions are not in it"),
+        "{}",
+        bed.log()
+    );
+    bed.kill();
+    // One that cannot be read at all is said, and nothing begins.
+    fs::remove_file(&lock).expect("it is there");
+    fs::create_dir(&lock).expect("a folder");
+    let (code, said) = refused(&bed);
+    assert!(code != 0 && said.contains("lock: Is a directory"), "{said}");
+}
+
+/// `cp`, and not `mv`: the file is the same one, with other bytes in it.
+#[test]
+fn a_copy_that_is_written_into_the_journal_under_the_daemon_is_noticed() {
+    let mut bed = Bed::of_hanging_systems();
+    bed.start();
+    let journal = bed.path("state").join("journal.redb");
+    fs::copy(&journal, bed.path("kept")).expect("it is there");
+    let id = waiting_task(&bed);
+    // Only its time: nothing is wrong.
+    let now = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    let file = fs::File::options()
+        .write(true)
+        .open(&journal)
+        .expect("it is there");
+    file.set_modified(now).expect("a time");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(!health(&bed).contains("failing"), "{}", bed.log());
+    // Everything that was remembered since is gone from the file.
+    fs::copy(bed.path("kept"), &journal).expect("it is there");
+    bed.wait_for("copied", |bed| health(bed).contains("failing"));
+    let body = r#"{"node":"n02","operation":"power off"}"#;
+    let (status, said) = bed.request("POST", "/v1/tasks", body).expect("an answer");
+    assert_eq!(status, 503, "{said}");
+    assert_eq!(bed.count("n02", ChassisOrder::Off), 0);
+    assert_eq!(task_state(&bed, &id), "running", "it is not forgotten");
+    bed.kill();
+    bed.start();
+    assert!(!bed.log().contains("taking up"), "{}", bed.log());
+    // And cut off.
+    let file = fs::File::options()
+        .write(true)
+        .open(&journal)
+        .expect("it is there");
+    file.set_len(0).expect("a length");
+    bed.wait_for("empty", |bed| health(bed).contains("failing"));
+    let (status, said) = bed.request("POST", "/v1/tasks", body).expect("an answer");
+    assert_eq!(status, 503, "{said}");
+    assert_eq!(bed.count("n02", ChassisOrder::Off), 0);
+    bed.kill();
+    let (code, said) = refused(&bed);
+    assert!(code != 0 && said.contains("the file is empty"), "{said}");
+}
+
+#[test]
+fn a_state_directory_that_is_a_link_is_followed_and_never_made_where_it_leads_nowhere() {
+    let mut bed = Bed::of_hanging_systems();
+    bed.start();
+    let id = waiting_task(&bed);
+    let (state, elsewhere) = (bed.path("state"), bed.path("elsewhere"));
+    // Moved, with a link in its place, under the daemon: the journal is where it was.
+    fs::rename(&state, &elsewhere).expect("it is there");
+    std::os::unix::fs::symlink(&elsewhere, &state).expect("a link");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    bed.wait_for("it is well", |bed| !health(bed).contains("failing"));
+    bed.kill();
+    bed.start();
+    assert_eq!(task_state(&bed, &id), "running");
+    // The link is turned to a folder with a copy: another file.
+    let other = bed.path("other");
+    fs::create_dir(&other).expect("a folder");
+    fs::copy(elsewhere.join("journal.redb"), other.join("journal.redb")).expect("a copy");
+    fs::remove_file(&state).expect("a link");
+    std::os::unix::fs::symlink(&other, &state).expect("a link");
+    bed.wait_for("replaced", |bed| health(bed).contains("failing"));
+    bed.kill();
+    // It leads nowhere.
+    fs::remove_file(&state).expect("a link");
+    std::os::unix::fs::symlink(bed.path("nowhere"), &state).expect("a link");
+    let (code, said) = refused(&bed);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("which is not there"), "{said}");
+    assert!(!bed.path("nowhere").exists());
+}
+
+/// A second name of the same file keeps no second daemon from seeing that it is in use.
+#[test]
+fn a_journal_by_a_second_name_is_the_same_journal() {
+    let mut bed = Bed::of_hanging_systems();
+    bed.start();
+    let journal = bed.path("state").join("journal.redb");
+    let twin = bed.path("twin");
+    fs::create_dir(&twin).expect("a folder");
+    fs::hard_link(&journal, twin.join("journal.redb")).expect("a second name");
+    let configuration = fs::read_to_string(bed.path("rackbmcd.toml")).expect("text");
+    let other = configuration
+        .replace(&format!("{:?}", bed.path("state")), &format!("{twin:?}"))
+        .replace(
+            &format!("{:?}", bed.socket()),
+            &format!("{:?}", bed.path("s2")),
+        );
+    fs::write(bed.path("twin.toml"), other).expect("it can be written");
+    let output = Command::new(DAEMON)
+        .arg("--config")
+        .arg(bed.path("twin.toml"))
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("is in use by another rackbmcd"),
+        "{said}"
+    );
+    // The name that the daemon knows is the one that counts.
+    fs::remove_file(&journal).expect("it is there");
+    bed.wait_for("deleted", |bed| health(bed).contains("failing"));
+    fs::hard_link(twin.join("journal.redb"), &journal).expect("a name");
+    bed.wait_for("it is well", |bed| !health(bed).contains("failing"));
 }
 
 /// Its whole file is read before it is trusted, which takes its time on a slow disk.

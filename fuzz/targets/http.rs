@@ -14,7 +14,7 @@ use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::rights::Rights;
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
-use rackbmcd::rack::{Birth, Rack};
+use rackbmcd::rack::{Birth, Copied, Rack};
 use rackbmcd::session::{Settings, secret::Password};
 use rackbmcd::time::{Instant, WallTime};
 use std::cell::RefCell;
@@ -182,7 +182,7 @@ impl World {
             wall,
             now,
             boot: None,
-            behind: 0,
+            copied: Copied::No,
         };
         let rack = Rack::new(settings, nodes, Vec::new(), birth, entropy);
         World {

@@ -1,6 +1,6 @@
 //! The clocks: the machine's own one as the core's [`Instant`], the calendar as [`WallTime`].
 
-use crate::rack::Birth;
+use crate::rack::{Birth, Copied};
 use crate::time::{Instant, WallTime};
 use nix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime};
@@ -29,13 +29,13 @@ impl Clock {
         WallTime::from_unix_micros(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// The life that begins now, on a journal that lacks so many transactions.
-    pub(super) fn birth(self, behind: u64) -> Birth {
+    /// The life that begins now, on a journal of which this is known.
+    pub(super) fn birth(self, copied: Copied) -> Birth {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
         Birth {
             wall: self.wall(),
             now: self.now(),
-            behind,
+            copied,
             boot: boot.and_then(|boot| Uuid::try_parse(boot.trim()).ok()),
         }
     }

@@ -90,7 +90,7 @@ pub(super) async fn run(
         false => Store::open(&state_dir),
     };
     let mut store = store.map_err(Failure::of_store)?;
-    let (behind, journal_size) = (store.behind(), store.size());
+    let (copied, journal_size) = (store.copied(), store.size());
     let mut remembered = store.load().map_err(Failure::new)?;
     remembered.retain(|(table, key, _)| !audit::is_ours(*table, key));
     let trail = Trail::open(&mut store).map_err(Failure::new)?;
@@ -99,7 +99,7 @@ pub(super) async fn run(
         rack_settings,
         nodes,
         remembered,
-        clock.birth(behind),
+        clock.birth(copied),
         Box::new(Kernel::new()),
     );
     let listeners = Listeners::open(&configuration.api)?;

@@ -4,11 +4,14 @@
 //! they mean is the core's affair. Every call blocks on the disk: use it off the executor.
 
 pub mod committer;
+mod leaving;
 mod place;
 mod untouched;
 
+use crate::rack::Copied;
 use crate::rack::record::{End, Stretch, Table, Write};
 use crate::rack::stored::migrate;
+use leaving::{Leaving, LetGo};
 use place::{Lock, Opened};
 use redb::backends::FileBackend;
 use redb::{
@@ -151,14 +154,16 @@ pub struct Store {
     /// The transactions that the journal counts, as of the last one that is known to be durable.
     commits: u64,
     open_database: OpenDatabase,
+    /// Whether what is still written when the database is closed goes nowhere.
+    let_go: LetGo,
     /// Whether nothing on the disk is ever changed.
     looks_only: bool,
     /// The file, while it is the one that was opened first.
     opened: Option<Opened>,
     /// Its bytes, for those who have not the store.
     size: Arc<AtomicU64>,
-    /// So many transactions were written after what is in the journal: it was put back from a copy.
-    behind: u64,
+    /// Whether the journal was put back from a copy.
+    copied: Copied,
     /// Whether the number in the lock is not yet durable.
     unsynced: bool,
     /// Held to the end, also while the database is closed. A look needs none where there never was one.
@@ -172,7 +177,8 @@ impl Store {
     /// [`StoreError::Locked`] while another daemon has it, [`StoreError::Newer`] for the format of a newer one and
     /// [`StoreError::Foreign`] for anything else: the file was not changed then.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        Self::open_with(directory, false, Box::new(open_on_disk))
+        let let_go = LetGo::default();
+        Self::open_with(directory, false, on_disk(let_go.clone()), let_go)
     }
 
     /// Opens the memory in a directory to look at it: nothing is made or changed there, whoever looks and whatever
@@ -188,10 +194,11 @@ impl Store {
             database: None,
             commits: 0,
             open_database: Box::new(untouched),
+            let_go: LetGo::default(),
             looks_only: true,
             opened: None,
             size: Arc::default(),
-            behind: 0,
+            copied: Copied::No,
             unsynced: false,
             lock,
         };
@@ -204,14 +211,22 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_anew(directory: &Path) -> Result<Self, StoreError> {
-        Self::open_with(directory, true, Box::new(open_on_disk))
+        let let_go = LetGo::default();
+        Self::open_with(directory, true, on_disk(let_go.clone()), let_go)
     }
 
     fn open_with(
         directory: &Path,
         anew: bool,
         open_database: OpenDatabase,
+        let_go: LetGo,
     ) -> Result<Self, StoreError> {
+        if directory.is_symlink() && !directory.exists() {
+            return Err(StoreError::Dangling {
+                path: directory.to_owned(),
+                target: fs::read_link(directory).unwrap_or_default(),
+            });
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -223,13 +238,17 @@ impl Store {
             database: None,
             commits: 0,
             open_database,
+            let_go,
             looks_only: false,
             opened: None,
             size: Arc::default(),
-            behind: 0,
+            copied: Copied::No,
             unsynced: true,
             lock: None,
         };
+        if !lock.was_there && store.path.exists() {
+            lock.doubt();
+        }
         if place::wants_making(&store.path, &lock, directory, anew)? {
             let made = store.create(directory);
             if made.is_err() && !lock.was_there {
@@ -242,8 +261,12 @@ impl Store {
         store.reopen()?;
         let counted = store.count()?;
         let noted = lock.noted();
-        store.behind = noted.saturating_sub(counted);
-        store.commits = noted.max(counted);
+        store.copied = match noted {
+            Some(noted) if noted > counted => Copied::Behind(noted - counted),
+            None if counted > 0 => Copied::Unknown,
+            _ => Copied::No,
+        };
+        store.commits = noted.unwrap_or(0).max(counted);
         for (path, private) in [(directory, "0700"), (&store.path, "0600")] {
             let mode = fs::metadata(path).map_err(|reason| at(path, reason))?;
             let mode = mode.permissions().mode() & 0o777;
@@ -273,18 +296,28 @@ impl Store {
         }
     }
 
-    /// How many transactions were written that are not in the journal: where there are any, it was put back from a copy.
-    pub fn behind(&self) -> u64 {
-        self.behind
+    /// Whether the journal was put back from a copy.
+    pub fn copied(&self) -> Copied {
+        self.copied
     }
 
-    /// Whether the journal is still the file that was opened.
+    /// Whether the journal is still the file that was opened, with what we wrote in it.
     ///
     /// # Errors
-    /// [`StoreError::Gone`].
-    pub fn check_there(&self) -> Result<(), StoreError> {
-        let opened = self.opened.as_ref();
-        opened.map_or(Ok(()), |opened| opened.check(&self.path))
+    /// [`StoreError::Gone`]; what is wrong with what was put there.
+    pub fn check_there(&mut self) -> Result<(), StoreError> {
+        let Some(opened) = &self.opened else {
+            return Ok(());
+        };
+        opened.check(&self.path)?;
+        if self.database.is_some() && opened.is_touched() {
+            // A copy may have been written into it, which redb's last words would spoil, or only its time was set.
+            self.let_go.store(true, Ordering::Relaxed);
+            self.database = None;
+            self.let_go.store(false, Ordering::Relaxed);
+            self.reopen()?;
+        }
+        Ok(())
     }
 
     /// The bytes of the journal's file, as of the last commit.
@@ -292,7 +325,10 @@ impl Store {
         self.size.clone()
     }
 
-    fn note_size(&self) {
+    fn note_written(&mut self) {
+        if let Some(opened) = &mut self.opened {
+            opened.note_written();
+        }
         let bytes = self.opened.as_ref().map_or(0, Opened::bytes);
         self.size.store(bytes, Ordering::Relaxed);
     }
@@ -344,7 +380,14 @@ impl Store {
             self.opened = Some(kept.map_err(|reason| at(&self.path, reason))?);
         }
         let clone = file.try_clone().map_err(|reason| at(&self.path, reason))?;
-        let found = self.look_at(clone)?;
+        let (found, counted) = self.look_at(clone)?;
+        // What is written next would be counted as if nothing were missing.
+        if counted < self.commits {
+            return Err(StoreError::Gone {
+                path: self.path.clone(),
+                how: "was written over with a copy",
+            });
+        }
         let database = (self.open_database)(file).map_err(|error| self.fault(error))?;
         if found < FORMAT && !self.looks_only {
             upgrade(&database, found).map_err(|error| self.fault(error))?;
@@ -354,15 +397,18 @@ impl Store {
             );
         }
         self.database = Some(database);
-        self.note_size();
+        self.note_written();
         Ok(())
     }
 
-    /// The format of the file, without a change of it: even to be opened redb would put it in order.
-    fn look_at(&self, file: File) -> Result<u64, StoreError> {
+    /// The format of the file and the transactions that it counts, without a change of it: even to be opened redb would put
+    /// it in order.
+    fn look_at(&self, file: File) -> Result<(u64, u64), StoreError> {
         let looked_at = Untouched::new(file).and_then(|file| checked().create_with_backend(file));
         let database = looked_at.map_err(|error| self.fault(error))?;
-        self.format_of(&database)
+        let format = self.format_of(&database)?;
+        let counted = read_count(&database).map_err(|error| self.fault(error))?;
+        Ok((format, counted))
     }
 
     fn format_of(&self, database: &Database) -> Result<u64, StoreError> {
@@ -546,7 +592,7 @@ impl Store {
 
     fn made(&mut self, number: u64) {
         self.commits = number;
-        self.note_size();
+        self.note_written();
         if let Some(lock) = &self.lock {
             lock.note(number);
             self.unsynced = true;
@@ -640,11 +686,13 @@ fn private_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn open_on_disk(file: File) -> Result<Database, DatabaseError> {
-    let mut builder = Builder::new();
-    // Its integrity was checked when its format was looked at.
-    builder.set_cache_size(CACHE);
-    builder.create_with_backend(FileBackend::new(file)?)
+fn on_disk(let_go: LetGo) -> OpenDatabase {
+    Box::new(move |file| {
+        let mut builder = Builder::new();
+        // Its integrity was checked when its format was looked at.
+        builder.set_cache_size(CACHE);
+        builder.create_with_backend(Leaving::new(FileBackend::new(file)?, let_go.clone()))
+    })
 }
 
 /// A database that is looked at whole before it is trusted: else a file that something damaged could make redb panic.

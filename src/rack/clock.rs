@@ -61,8 +61,20 @@ pub struct Birth {
     pub now: Instant,
     /// The boot of the machine, where it is known.
     pub boot: Option<Uuid>,
-    /// What is remembered was put back from a copy: so many transactions were written after it.
-    pub behind: u64,
+    /// Whether what is remembered was put back from a copy.
+    pub copied: Copied,
+}
+
+/// Whether what is remembered is what was written last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Copied {
+    /// It is, as far as can be told.
+    #[default]
+    No,
+    /// It was put back from a copy: so many transactions were written after it.
+    Behind(u64),
+    /// Nothing is there that would tell.
+    Unknown,
 }
 
 /// The clock of one life.

@@ -82,7 +82,7 @@ use crate::model::{EventKind, Health, Node, TaskId, Who};
 use crate::power::{Control, State};
 use crate::time::{Instant, WallTime};
 use call::{Answer, Call, CallId, Refused};
-pub use clock::Birth;
+pub use clock::{Birth, Copied};
 use clock::{Clock, Moment};
 pub use figures::{Counters, Durations, Figures};
 use gate::Gate;
@@ -138,7 +138,7 @@ impl Rack {
             wall,
             now,
             boot,
-            behind,
+            copied,
         } = birth;
         let epoch = (wall.unix_micros() << 8) | entropy.below(256);
         let mut rack = Rack {
@@ -169,7 +169,7 @@ impl Rack {
             rack.leaving.remember(node, memory, &mut rack.ledger, at);
         }
         rack.share_traces();
-        rack.take_up(shelf, &without_entry, behind, at);
+        rack.take_up(shelf, &without_entry, copied, at);
         if let Some(last_heard) = last_heard {
             let ago = at.age(last_heard).saturating_sub(ledger::HEARTBEAT);
             let nodes = rack.inventory.iter_mut();
@@ -183,7 +183,7 @@ impl Rack {
         &mut self,
         mut shelf: Shelf,
         without_entry: &BTreeSet<Uuid>,
-        behind: u64,
+        copied: Copied,
         at: Moment,
     ) {
         let pause_lost = shelf.lost_pause();
@@ -216,7 +216,7 @@ impl Rack {
                 self.note_milestone(id, at);
             }
         }
-        self.hold_stale(restore::stale(behind, longest), at);
+        self.hold_stale(restore::stale(copied, longest), at);
         if let Some(why) = pause_lost {
             let who = Who {
                 name: "rackbmcd".to_owned(),

@@ -1,7 +1,7 @@
 //! What a former life remembered, read from the journal's entries, and the tasks that go on.
 
 use super::batch::{Batch, BatchRecord};
-use super::clock::{Alive, Moment, Stamp, WORTH_A_WORD};
+use super::clock::{Alive, Copied, Moment, Stamp, WORTH_A_WORD};
 use super::gate::Pause;
 use super::history::History;
 use super::inventory::{Inventory, NodeId};
@@ -81,13 +81,16 @@ pub(super) enum Stale {
     Away(Duration),
     /// The journal lacks so many transactions.
     Behind(u64),
+    /// It may lack some.
+    Unknown,
 }
 
 /// Whether what the journal says is too old to go on with it.
-pub(super) fn stale(behind: u64, away: Duration) -> Option<Stale> {
-    match behind {
-        0 => (away > LONG).then_some(Stale::Away(away)),
-        _ => Some(Stale::Behind(behind)),
+pub(super) fn stale(copied: Copied, away: Duration) -> Option<Stale> {
+    match copied {
+        Copied::No => (away > LONG).then_some(Stale::Away(away)),
+        Copied::Behind(behind) => Some(Stale::Behind(behind)),
+        Copied::Unknown => Some(Stale::Unknown),
     }
 }
 
@@ -96,7 +99,7 @@ impl Stale {
     /// begun; of a journal that is older than the world nothing is believed.
     pub(super) fn concerns(&self, task: &Task) -> bool {
         match self {
-            Stale::Behind(_) => task.state() != State::Suspended,
+            Stale::Behind(_) | Stale::Unknown => task.state() != State::Suspended,
             Stale::Away(_) => {
                 let mut sent = task.sequence.sent().iter();
                 let has_left = sent.any(|sent| sent.order.changes_power() && sent.handed);
@@ -118,6 +121,9 @@ impl fmt::Display for Stale {
             Stale::Behind(count) => write!(
                 f,
                 "the journal is a copy from before: {count} later transactions are not in it"
+            ),
+            Stale::Unknown => f.write_str(
+                "the journal may be a copy from before: the file that would tell, lock, is not as it was written",
             ),
         }
     }

@@ -10,7 +10,7 @@ use rackbmcd::rack::record::Table;
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{NodeSettings, RackSettings};
 use rackbmcd::rack::stored::migrate;
-use rackbmcd::rack::{Birth, Rack, Remembered};
+use rackbmcd::rack::{Birth, Copied, Rack, Remembered};
 use rackbmcd::time::{Instant, WallTime};
 use serde_json::Value;
 use std::fmt::Write;
@@ -49,7 +49,7 @@ fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Ra
             wall: WallTime::from_unix_micros(wall),
             now: Instant::after_start(secs(10)),
             boot: None,
-            behind: 0,
+            copied: Copied::No,
         },
         Box::new(Seeded::new(1)),
     )

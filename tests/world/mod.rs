@@ -15,7 +15,7 @@ use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::{Rights, Role};
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
-use rackbmcd::rack::{Birth, Rack};
+use rackbmcd::rack::{Birth, Copied, Rack};
 use rackbmcd::session;
 use rackbmcd::session::secret::Password;
 use rackbmcd::sim;
@@ -102,7 +102,7 @@ pub struct World {
     /// What the calendar says while the world's own time is zero.
     calendar: WallTime,
     /// So many transactions are missing from the disk when the daemon starts next.
-    pub behind: u64,
+    pub copied: Copied,
 }
 
 impl World {
@@ -149,7 +149,7 @@ impl World {
             lives: 0,
             boot: None,
             calendar: WallTime::from_unix_micros(1_790_000_000_000_000),
-            behind: 0,
+            copied: Copied::No,
         };
         world.start();
         world
@@ -172,7 +172,7 @@ impl World {
             wall: self.wall(),
             now: self.now,
             boot: self.boot,
-            behind: self.behind,
+            copied: self.copied,
         };
         let rack = Rack::new(settings, nodes, remembered, birth, entropy);
         self.rack = Some(rack);

@@ -8,7 +8,7 @@ use crate::rack::call::CallId;
 use crate::rack::call::Look;
 use crate::rack::record::{Stretch, Table, Write};
 use crate::rack::rights::Rights;
-use crate::rack::{Birth, Rack};
+use crate::rack::{Birth, Copied, Rack};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl RealRack {
             wall: at(0),
             now,
             boot: None,
-            behind: 0,
+            copied: Copied::No,
         };
         let rack = Rack::new(rack, nodes, Vec::new(), birth, entropy);
         Rc::new(RealRack {

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// The lock of a state directory, and the number that is kept in it.
 pub(super) struct Lock {
@@ -42,12 +43,14 @@ impl Lock {
         }
     }
 
-    /// The last transaction that was noted.
-    pub(super) fn noted(&self) -> u64 {
+    /// The last transaction that was noted; 0 where none ever was, `None` where what stands there is none of ours.
+    pub(super) fn noted(&self) -> Option<u64> {
         let mut text = [0; DIGITS];
-        let read = self.file.read_exact_at(&mut text, 0);
-        let text = std::str::from_utf8(&text).ok().filter(|_| read.is_ok());
-        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+        match self.file.read_at(&mut text, 0) {
+            Ok(0) => Some(0),
+            Ok(DIGITS) => std::str::from_utf8(&text).ok()?.parse().ok(),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// Notes a transaction that is durable. Without a sync, which would double the cost of each: a number that is lost is a
@@ -60,6 +63,12 @@ impl Lock {
                  known as one: {reason}"
             );
         }
+    }
+
+    /// Notes that nothing is known: for a journal that came without its lock.
+    pub(super) fn doubt(&self) {
+        // Where this cannot be written, only a second start before the first commit would believe the journal.
+        let _ = self.file.write_all_at(b"?", 0);
     }
 
     /// Makes what was noted durable.
@@ -138,12 +147,33 @@ const FSTAB: &str = "/etc/fstab";
 pub(super) struct Opened {
     file: File,
     identity: (u64, u64),
+    /// When it was written last, and its length, as of our own last write.
+    written: Option<(SystemTime, u64)>,
 }
 
 impl Opened {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let identity = identity(&file.metadata()?);
-        Ok(Opened { file, identity })
+        Ok(Opened {
+            file,
+            identity,
+            written: None,
+        })
+    }
+
+    /// Takes note of the file as we have written it.
+    pub(super) fn note_written(&mut self) {
+        self.written = self.written_last();
+    }
+
+    /// Whether something else than us seems to have written into it since.
+    pub(super) fn is_touched(&self) -> bool {
+        self.written_last() != self.written
+    }
+
+    fn written_last(&self) -> Option<(SystemTime, u64)> {
+        let found = self.file.metadata().ok()?;
+        Some((found.modified().ok()?, found.len()))
     }
 
     /// Whether that file is still there, under its name.

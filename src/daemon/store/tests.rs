@@ -40,7 +40,7 @@ impl Disk {
             let condition = Arc::clone(&condition);
             Builder::new().create_with_backend(Failing { file, condition })
         };
-        Store::open_with(directory, false, Box::new(open))
+        Store::open_with(directory, false, Box::new(open), LetGo::default())
     }
 }
 

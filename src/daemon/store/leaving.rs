@@ -1,0 +1,87 @@
+//! A file that can be left as it is: redb writes once more when it closes, which would spoil what somebody else has put
+//! into the file meanwhile.
+
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
+use std::io;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether nothing is written any more.
+pub(super) type LetGo = Arc<AtomicBool>;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    file: FileBackend,
+    let_go: LetGo,
+}
+
+impl Leaving {
+    pub(super) fn new(file: FileBackend, let_go: LetGo) -> Self {
+        Leaving { file, let_go }
+    }
+
+    /// Does it, unless the file is left.
+    fn change(&self, change: impl FnOnce(&FileBackend) -> io::Result<()>) -> io::Result<()> {
+        match self.let_go.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => change(&self.file),
+        }
+    }
+}
+
+impl StorageBackend for Leaving {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(|file| file.set_len(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.change(FileBackend::sync_data)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.change(|file| file.write(offset, data))
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
+        self.file.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.query_lock_range(start, end)
+    }
+}
