@@ -2,6 +2,7 @@
 //!
 //! `docs/design.md` has the rules by number and its sections by number; the source says "rule N" and "design, section N".
 
+use rackbmcd::session::quirk::{Quirk, Quirks};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,52 @@ fn pointers_are_seen_where_they_stand() {
 #[test]
 fn every_line_of_the_protocol_names_a_test_that_is_there() {
     hold_rows("docs/protocol.md", 80);
+}
+
+#[test]
+fn every_quirk_and_preset_stands_in_the_protocol_s_table_with_tests_that_name_it() {
+    let rows = rows_with(&read("docs/protocol.md"), "ours");
+    assert!(rows.len() > 20, "{} rows", rows.len());
+    let quoted = |cell: &str| -> Vec<String> {
+        let words = cell.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    };
+    let (mut listed, mut complaints) = (BTreeSet::new(), Vec::new());
+    for (line, row, ours) in rows {
+        let (presets, switches) = (row[0].clone(), quoted(&ours));
+        let presets = presets.split(", ").filter(|name| !name.is_empty());
+        let presets: Vec<String> = presets.map(str::to_owned).collect();
+        listed.extend(presets.iter().chain(&switches).cloned());
+        let texts: Vec<String> = row[4].split(", ").map(text_of_place).collect();
+        let named = |word: &&String| texts.iter().any(|text| text.contains(word.as_str()));
+        let wanted: Vec<String> = presets.into_iter().chain(switches).collect();
+        if !ours.starts_with("nothing") && wanted.iter().find(named).is_none() {
+            complaints.push(format!("{line}: no test in '{}' names {wanted:?}", row[4]));
+        }
+    }
+    let switches = Quirk::all().map(Quirk::name);
+    let presets = Quirks::presets().map(|preset| preset.name);
+    let missing = switches
+        .chain(presets)
+        .filter(|name| !listed.contains(*name));
+    complaints.extend(missing.map(|name| format!("{name} is not in the table")));
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The text of what a cell names.
+fn text_of_place(part: &str) -> String {
+    let places = references(part)
+        .into_iter()
+        .filter_map(|named| match named {
+            Reference::Place(place) => Some(place),
+            _ => None,
+        });
+    let paths = places.flat_map(|place| {
+        let folders = ["", "tests/", "src/", "src/session/tests/"];
+        folders.map(|folder| root().join(folder).join(&place))
+    });
+    let texts = paths.filter_map(|path| fs::read_to_string(path).ok());
+    texts.collect()
 }
 
 #[test]
