@@ -157,6 +157,71 @@ fn two_nodes_whose_names_lead_to_one_bmc_are_both_answered() {
     }
 }
 
+/// What came of a sweep over these nodes, in the order of its end, and how long it took.
+fn swept(world: &mut World, nodes: &[String]) -> (Vec<(String, bool)>, Duration) {
+    let began = world.now;
+    let nodes = nodes.to_vec();
+    let mut news = world.call(Call::Sweep { nodes });
+    let mut read = Vec::new();
+    loop {
+        let Ok(Answer::Sweep(found)) = news else {
+            panic!("{news:?}");
+        };
+        let lines = found.nodes.iter();
+        read.extend(lines.map(|line| (line.node.name.to_string(), line.fresh)));
+        if found.ended {
+            return (read, world.now - began);
+        }
+        news = world.call(Call::AwaitSweep {
+            sweep: found.sweep,
+            seen: found.seen,
+            wait: secs(9),
+        });
+    }
+}
+
+#[test]
+fn a_sweep_reads_many_nodes_and_the_dead_keep_nobody_waiting() {
+    let mut world = World::new(36, 8);
+    world.run_for(secs(3));
+    let names: Vec<String> = (0..8).map(world::name).collect();
+    let (read, took) = swept(&mut world, &names);
+    assert_eq!(read.len(), 8);
+    assert!(read.iter().all(|(_, fresh)| *fresh), "{read:?}");
+    assert!(took < secs(1), "{took:?}");
+    world.mood("n03").dead = true;
+    let (read, took) = swept(&mut world, &names);
+    assert_eq!(read.last(), Some(&("n03".to_owned(), false)));
+    assert_eq!(read.iter().filter(|(_, fresh)| *fresh).count(), 7);
+    assert!(took <= secs(6), "{took:?}");
+}
+
+#[test]
+fn a_sweep_leaves_out_what_the_configuration_has_not_any_more() {
+    let mut world = World::new(37, 3);
+    world.run_for(secs(3));
+    world.mood("n03").dead = true;
+    let names: Vec<String> = (0..3).map(world::name).collect();
+    let Ok(Answer::Sweep(begun)) = world.call(Call::Sweep { nodes: names }) else {
+        panic!("no sweep");
+    };
+    world.run_for(secs(1));
+    let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
+    nodes.truncate(2);
+    let now = world.now;
+    world.rack().reload(settings, nodes, now).unwrap();
+    let (sweep, seen, wait) = (begun.sweep, begun.seen, secs(9));
+    let news = world.call(Call::AwaitSweep { sweep, seen, wait });
+    let Ok(Answer::Sweep(news)) = news else {
+        panic!("{news:?}");
+    };
+    assert!(news.ended);
+    let named: Vec<_> = news.nodes.iter().map(|read| &*read.node.name).collect();
+    assert_eq!(named, ["n01", "n02"]);
+    let over = world.call(Call::AwaitSweep { sweep, seen, wait });
+    assert_eq!(over, Err(Refused::NoSuchSweep));
+}
+
 /// A node whose BMC has a name of two addresses, and answers at the second one only.
 fn behind_two_addresses(seed: u64) -> World {
     let mut world = World::new(seed, 1);

@@ -60,9 +60,11 @@ pub fn deed(call: &Call) -> Option<Deed> {
         Call::Retry { node, .. } => of(node, "retry".to_owned()),
         Call::Accept { node, guid, .. } => of(node, format!("accept the BMC with GUID {guid}")),
         Call::FreshNode(node) => of(node, "read the power state".to_owned()),
+        Call::Sweep { nodes } => of(&nodeset::fold(nodes), "read the power state".to_owned()),
         Call::Look(_)
         | Call::AwaitTask { .. }
         | Call::AwaitBatch { .. }
+        | Call::AwaitSweep { .. }
         | Call::Events { .. }
         | Call::History { .. } => None,
     }

@@ -5,11 +5,11 @@
 //! the names of query parameters. Which nodes the role has to be good for is the rack's to check.
 
 use super::endpoint::{Endpoint, Media};
-use super::events::EventStream;
 use super::fault::{Fault, Surface};
 use super::handle::{Daemon, RackHandle, TaskFilter};
 use super::message::{self, Query, Request, Response};
 use super::route::{self, Found};
+use super::stream::TextStream;
 use super::version::{self, Version};
 use crate::model::{BatchId, ErrorKind, Short, TaskId, Who};
 use crate::rack::rights::Rights;
@@ -53,8 +53,8 @@ pub struct RequestContext {
 pub enum Outcome {
     /// One response.
     Whole(Response),
-    /// Server-sent events until one side has enough.
-    Stream(EventStream),
+    /// Text that comes piece by piece.
+    Stream(TextStream),
 }
 
 impl From<Response> for Outcome {

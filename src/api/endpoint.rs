@@ -120,6 +120,8 @@ pub enum Media {
     Json,
     /// JSON, or a stream of events where the request accepts one.
     Events,
+    /// A line of JSON for each thing, as they come.
+    Lines,
     /// OpenMetrics text.
     Figures,
 }

@@ -403,6 +403,10 @@ impl From<Refused> for Fault {
             } => fault(StatusCode::GATEWAY_TIMEOUT, ErrorKind::BmcUnanswered)
                 .on_node(node)
                 .detailed(json!({ "trouble": trouble, "delivery": delivery })),
+            Refused::Sweeping => {
+                fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Crowded).with("retry-after", "1")
+            }
+            Refused::NoSuchSweep => fault(StatusCode::NOT_FOUND, ErrorKind::NotFound),
             Refused::Crowded(node) => fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Crowded)
                 .on_node(node)
                 .with("retry-after", "1"),

@@ -10,7 +10,7 @@ use crate::model::{
     Health, HistoryEntry, Hold, Node, Operation, PowerOptions, Short, Support, Task, TaskId, Trace,
     Who,
 };
-use crate::rack::call::{Answer, Call, Look, PowerChange, Refused, Taken};
+use crate::rack::call::{Answer, Call, Look, PowerChange, Refused, SweepId, SweepNews, Taken};
 use http::StatusCode;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -120,6 +120,21 @@ impl RackHandle {
     /// One node, its power state read from the BMC now.
     pub async fn fresh(&self, ident: &str) -> Asked<Node> {
         self.ask(Call::FreshNode(ident.to_owned())).await
+    }
+
+    /// A reading of each of these nodes, of which more is told by [`RackHandle::await_sweep`].
+    pub async fn sweep(&self, nodes: Vec<String>) -> Asked<SweepNews> {
+        self.ask(Call::Sweep { nodes }).await
+    }
+
+    /// What was read of such a sweep beyond the first `seen` nodes, once there is something or after `wait`.
+    pub async fn await_sweep(
+        &self,
+        sweep: SweepId,
+        seen: usize,
+        wait: Duration,
+    ) -> Asked<SweepNews> {
+        self.ask(Call::AwaitSweep { sweep, seen, wait }).await
     }
 
     /// The same after forgetting failed log-ins and an open breaker.
@@ -410,6 +425,7 @@ macro_rules! answers {
 answers! {
     Nodes holds Vec<Node>,
     Node holds Node,
+    Sweep holds SweepNews,
     Taken holds Option<Taken>,
     Task holds Task,
     Tasks holds Vec<Task>,

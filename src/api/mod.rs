@@ -17,8 +17,10 @@ pub mod ironic;
 pub mod message;
 pub mod openapi;
 pub mod own;
+pub mod readings;
 pub mod route;
 pub mod serve;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod version;

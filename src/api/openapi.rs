@@ -12,6 +12,7 @@ use super::endpoint::{Body, Endpoint, Media, Route};
 use super::fault::Surface;
 use super::own::bmc;
 use super::route::ROUTES;
+use super::stream;
 use super::version;
 use schemas::{SCHEMAS, members, typed};
 use serde_json::{Map, Value, json};
@@ -103,14 +104,17 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
         .collect();
     query.push(json!({ "name": "pretty", "in": "query", "required": false, "description": "answer with indents", "schema": { "enum": ["", "true", "1", "false", "0"] } }));
     let mut success = json!({ "description": endpoint.summary });
-    if endpoint.media == Media::Figures {
+    if endpoint.media == Media::Lines {
+        let schema = reference(endpoint.brings);
+        success["content"] = json!({ stream::LINES: { "schema": schema } });
+    } else if endpoint.media == Media::Figures {
         success["content"] = json!({ "text/plain": { "schema": { "type": "string" } }, "application/openmetrics-text": { "schema": { "type": "string" } } });
     } else if !endpoint.brings.is_empty() {
         let schema = reference(endpoint.brings);
         success["content"] = json!({ "application/json": { "schema": schema } });
     }
     if endpoint.media == Media::Events {
-        success["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
+        success["content"][stream::EVENTS] = json!({ "schema": { "type": "string" } });
     }
     let refusal = match route.surface {
         Surface::Ironic => "IronicRefusal",

@@ -395,6 +395,16 @@ pub static ROUTES: &[Route] = &[
         .brings("Batch")],
     ),
     own(
+        "/v1/readings",
+        &[post(
+            "read the power state of many nodes from their BMCs now: a line each, as they answer",
+            by!(own::readings::read),
+        )
+        .takes("ReadingsRequest")
+        .speaks(Media::Lines)
+        .brings("FreshReading")],
+    ),
+    own(
         "/v1/events",
         &[get(
             "events, by long poll or as a stream",

@@ -8,9 +8,16 @@ use crate::model;
 use http::Method;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Nodes that are read with one request: their names stay below the length of a body.
+const AT_ONCE: usize = 4096;
+/// How long readings of many nodes may take beyond what an answer may take: a rack of dead BMCs is read half a second each.
+const READINGS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A way to one daemon.
 #[derive(Clone, Debug)]
@@ -65,10 +72,25 @@ impl Client {
         }
     }
 
-    /// One node, after its power state was read from the BMC (at most 5 s later).
-    pub async fn fresh(&self, ident: &str) -> Result<model::Node, Failure> {
-        self.post(&format!("/v1/nodes/{}/fresh", path_word(ident)), None)
-            .await
+    /// These nodes, in the order of their names, after it was tried to read the power state of each from its BMC. `None` for
+    /// one that the configuration names no more.
+    pub async fn fresh_all(
+        &self,
+        names: &[String],
+    ) -> Result<Vec<Option<model::FreshReading>>, Failure> {
+        let mut found: HashMap<Arc<str>, model::FreshReading> = HashMap::with_capacity(names.len());
+        for names in names.chunks(AT_ONCE) {
+            let wanted = json!({ "nodes": [crate::nodeset::fold(names)] });
+            let (path, wait) = ("/v1/readings", READINGS_PATIENCE);
+            let lines = text(&self.endpoint, Method::POST, path, Some(&wanted), wait).await?;
+            for line in lines.lines() {
+                let read: model::FreshReading =
+                    serde_json::from_str(line).map_err(|e| not_understood(path, &e))?;
+                found.insert(read.node.name.clone(), read);
+            }
+        }
+        let read = |name: &String| found.remove(name.as_str());
+        Ok(names.iter().map(read).collect())
     }
 
     /// One node's record, as it came.
@@ -414,10 +436,14 @@ fn body<T: serde::Serialize>(value: &T) -> Value {
 }
 
 fn understand<T: DeserializeOwned>(path: &str, value: Value) -> Result<T, Failure> {
-    serde_path_to_error::deserialize(value).map_err(|e| Failure::Broken {
+    serde_path_to_error::deserialize(value).map_err(|e| not_understood(path, &e))
+}
+
+fn not_understood(path: &str, error: &dyn Display) -> Failure {
+    Failure::Broken {
         at: path.to_owned(),
-        why: format!("the answer is not as this rackbmc knows it: {e}"),
-    })
+        why: format!("the answer is not as this rackbmc knows it: {error}"),
+    }
 }
 
 /// A word as it may stand in a path or a query: everything but letters, digits and `-._~` escaped.

@@ -36,48 +36,40 @@ pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
     Ok(Exit::worst(exits))
 }
 
-/// Reads the nodes anew, some at a time: the daemon paces what reaches each BMC. A node that cannot be read stays as it
+/// Reads the nodes anew with one request: the daemon paces what reaches their BMCs. A node that cannot be read stays as it
 /// was known, and a line on stderr says why.
 async fn fresh(app: &App, nodes: &mut [Node]) -> Result<Vec<Exit>, Failure> {
     let names: Vec<String> = nodes
         .iter()
         .map(|node| select::name(node).to_owned())
         .collect();
-    let readings = select::each_of(&names, async |name: &String| {
-        let began = Instant::now();
-        (app.client.fresh(name).await, began.elapsed())
-    });
+    let began = Instant::now();
+    let readings = app.client.fresh_all(&names).await?;
+    let took = began.elapsed();
     let mut exits = Vec::new();
-    for (node, (read, took)) in nodes.iter_mut().zip(readings.await) {
-        match read {
-            Ok(read) => {
-                if let Some(why) = not_fresh(&read, took) {
-                    say!("{}: {why}", select::name(node));
-                    exits.push(Exit::Failed);
-                }
-                *node = read;
-            }
-            Err(Failure::Refused(refusal)) => {
-                say!("{}: {}", select::name(node), refusal.message);
-                exits.push(Failure::Refused(refusal).exit());
-            }
-            Err(other) => return Err(other),
+    for (node, read) in nodes.iter_mut().zip(readings) {
+        let why = match &read {
+            Some(read) if read.fresh => None,
+            Some(read) => Some(not_fresh(&read.node, took)),
+            None => Some("it was not read: the configuration names it no more".to_owned()),
+        };
+        if let Some(why) = why {
+            say!("{}: {why}", select::name(node));
+            exits.push(Exit::Failed);
+        }
+        if let Some(read) = read {
+            *node = read.node;
         }
     }
     Ok(exits)
 }
 
-/// Why a node that was to be read within the last `took` was not, if so: its reading is older than the question.
-fn not_fresh(node: &Node, took: Duration) -> Option<String> {
-    let ours = ours(node);
-    let age = ours.reading.as_ref().map(|reading| reading.age);
-    if age.is_some_and(|age| age <= took) {
-        return None;
-    }
-    Some(ours.bmc.trouble_text.clone().unwrap_or_else(|| {
+/// Why a node that was to be read within the last `took` was not.
+fn not_fresh(node: &Node, took: Duration) -> String {
+    ours(node).bmc.trouble_text.clone().unwrap_or_else(|| {
         let took = super::output::words(took);
         format!("no answer with a power state from its BMC within {took} (rackbmc explain says why); the last one is shown")
-    }))
+    })
 }
 
 /// Shows nodes: folded for a person, a line each for a program, the facts as data.
@@ -412,12 +404,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_older_than_the_question_is_no_fresh_one() {
+    fn it_is_said_why_a_node_was_not_read() {
         let took = Duration::from_millis(5010);
-        assert_eq!(not_fresh(&node("n", On, 5.0), took), None);
-        let why = not_fresh(&node("n", On, 5.2), took).expect("too old");
+        assert_eq!(not_fresh(&silent(), took), "no answer, 4 attempts in 5 s");
         assert_eq!(
-            why,
+            not_fresh(&node("n", On, 5.2), took),
             "no answer with a power state from its BMC within 5 s (rackbmc explain says why); the last one is shown"
         );
     }

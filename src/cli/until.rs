@@ -1,6 +1,6 @@
 //! `wait`: until nodes are on, or off, without doing anything about it.
 //!
-//! Asks for fresh readings, a few nodes at a time and none more often than every two seconds; the daemon paces what
+//! Asks for fresh readings of all of them with one request, and not more often than every two seconds; the daemon paces what
 //! reaches each BMC, and may be restarted meanwhile.
 
 use super::App;
@@ -9,8 +9,7 @@ use super::exit::{Exit, Failure};
 use super::output::words;
 use super::patience::Patience;
 use super::select::{self, Unnamed};
-use crate::model::{Node, Power};
-use smol::stream::{self, StreamExt};
+use crate::model::{FreshReading, Node, Power};
 use std::time::{Duration, Instant};
 
 /// Waits until every node was read as wanted, each of them once. Exit 5 where the time ran out before.
@@ -30,16 +29,15 @@ pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
         let round = Instant::now();
         let mut still = Vec::new();
         let mut last = Vec::new();
-        for some in left.chunks(AT_ONCE) {
-            let read = patience.ask(async || read(app, some).await).await?;
-            for (name, node) in some.iter().zip(read) {
-                if is(&node, wanted, round.elapsed()) {
-                    let text = format!("power {wanted} after {}", words(began.elapsed()));
-                    app.out.data(&format!("{name}: {text}"));
-                } else {
-                    still.push(name.clone());
-                    last.push(node);
-                }
+        let read = patience.ask(async || app.client.fresh_all(&left).await);
+        for (name, read) in left.iter().zip(read.await?) {
+            let read = read.ok_or_else(|| gone(name))?;
+            if is(&read, wanted) {
+                let text = format!("power {wanted} after {}", words(began.elapsed()));
+                app.out.data(&format!("{name}: {text}"));
+            } else {
+                still.push(name.clone());
+                last.push(read.node);
             }
         }
         left = still;
@@ -58,29 +56,15 @@ pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
     }
 }
 
-/// Reads these nodes now, all at the same time.
-async fn read(app: &App, names: &[String]) -> Result<Vec<Node>, Failure> {
-    let executor = smol::LocalExecutor::new();
-    let readings: Vec<_> = names
-        .iter()
-        .map(|name| executor.spawn(app.client.fresh(name)))
-        .collect();
-    let mut all = stream::iter(readings).then(|reading| reading);
-    executor
-        .run(async {
-            let mut nodes = Vec::new();
-            while let Some(node) = all.next().await {
-                nodes.push(node?);
-            }
-            Ok(nodes)
-        })
-        .await
+/// The configuration names a node no more: it will never be as wanted.
+fn gone(name: &str) -> Failure {
+    Failure::Usage(format!("the rack has no node {name} any more"))
 }
 
-/// Whether a reading of the last round says so. What is shown may be `error` beside it.
-fn is(node: &Node, wanted: Power, round: Duration) -> bool {
-    let reading = node.rackbmcd.reading.as_ref();
-    reading.is_some_and(|reading| reading.power_state == wanted && reading.age <= round)
+/// Whether the reading says so. What is shown may be `error` beside it.
+fn is(read: &FreshReading, wanted: Power) -> bool {
+    let reading = read.node.rackbmcd.reading.as_ref();
+    read.fresh && reading.is_some_and(|reading| reading.power_state == wanted)
 }
 
 /// How a node stands that is not as wanted.
@@ -96,8 +80,6 @@ fn found(node: &Node, wanted: Power) -> String {
     format!("not power {wanted} in time: {seen}")
 }
 
-/// Nodes that are read at the same time.
-const AT_ONCE: usize = 32;
 /// A node is not read more often than that.
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -124,10 +106,13 @@ mod tests {
 
     #[test]
     fn what_was_read_counts_whatever_is_shown_and_an_old_reading_does_not() {
-        let round = Duration::from_secs(1);
-        assert!(is(&node(Power::Off, 0), Power::Off, round));
-        assert!(!is(&node(Power::On, 0), Power::Off, round));
-        assert!(!is(&node(Power::Off, 60), Power::Off, round));
+        let read = |power, fresh| FreshReading {
+            fresh,
+            node: node(power, 0),
+        };
+        assert!(is(&read(Power::Off, true), Power::Off));
+        assert!(!is(&read(Power::On, true), Power::Off));
+        assert!(!is(&read(Power::Off, false), Power::Off));
         assert_eq!(
             found(&node(Power::On, 1), Power::Off),
             "not power off in time: power on, read 1 s ago"

@@ -1,7 +1,7 @@
 //! A batch: tasks over many nodes under one policy, as it is shown and as it is asked for.
 
 use super::words::{Word, Words, words};
-use super::{BatchId, OnFailure, Operation, TaskId, TaskState, Who, seconds, stamp};
+use super::{BatchId, Node, OnFailure, Operation, TaskId, TaskState, Who, seconds, stamp};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -136,6 +136,27 @@ impl Words for BatchNodeState {
 pub struct BatchList {
     /// Newest first.
     pub batches: Vec<Batch>,
+}
+
+/// Body of `POST /v1/readings`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadingsRequest {
+    /// By name, uuid, set or group. An empty list is a mistake.
+    pub nodes: Vec<String>,
+    /// Not these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+/// A line of the answer to `POST /v1/readings`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FreshReading {
+    /// Whether the power state was read after it was asked for. Else the node shows what is known, and why.
+    pub fresh: bool,
+    /// The node.
+    pub node: Node,
 }
 
 /// Body of `POST /v1/batches/{id}/{control}`; an empty body is the whole batch.

@@ -26,7 +26,10 @@ pub(crate) mod words;
 
 pub use access::{Grant, Limits, Policy, Subject, TcpAuth, Token};
 pub use audit::{AuditHead, AuditPage};
-pub use batch::{Batch, BatchControl, BatchList, BatchNode, BatchNodeState, BatchState, Prospect};
+pub use batch::{
+    Batch, BatchControl, BatchList, BatchNode, BatchNodeState, BatchState, FreshReading, Prospect,
+    ReadingsRequest,
+};
 pub use bmc::{BootDevice, Delivery, Identity, RestartCause, Trouble};
 pub use chassis::{Chassis, Light, RestorePolicy};
 pub use event::{Event, EventId, EventKind, Events, TaskNews};

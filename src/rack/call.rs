@@ -17,6 +17,24 @@ use uuid::Uuid;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(pub u64);
 
+/// What a sweep is known by: one reading of each of many nodes, for one asker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SweepId(pub u64);
+
+/// How far a sweep has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SweepNews {
+    /// Which.
+    pub sweep: SweepId,
+    /// The nodes that were read since the asker looked last, or tried in vain. One that was taken out of the configuration
+    /// meanwhile is left out.
+    pub nodes: Vec<model::FreshReading>,
+    /// How many nodes the asker has seen with these.
+    pub seen: usize,
+    /// Whether those are all.
+    pub ended: bool,
+}
+
 /// A change of a node's power as Ironic asks for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PowerChange {
@@ -42,6 +60,20 @@ pub enum Call {
     Look(Look),
     /// One node, after reading its power state from the BMC (answered within 5 s; the view says what came of it).
     FreshNode(String),
+    /// Read the power state of each of these nodes. Answered at once, and as the readings come by [`Call::AwaitSweep`].
+    Sweep {
+        /// Names or uuids.
+        nodes: Vec<String>,
+    },
+    /// The nodes of a sweep that were read by now: answered when there is one more, or after so much time.
+    AwaitSweep {
+        /// Which sweep.
+        sweep: SweepId,
+        /// How many of them the asker has seen.
+        seen: usize,
+        /// How long at most.
+        wait: Duration,
+    },
     /// Ironic's `PUT states/power`: start an operation, or abort one.
     SetPower {
         /// Name or uuid.
@@ -236,6 +268,8 @@ pub enum Answer {
     Nodes(Vec<model::Node>),
     /// To `Node`, `FreshNode`, `SetMaintenance`, `Retry`, `Accept`.
     Node(model::Node),
+    /// To `Sweep` and `AwaitSweep`.
+    Sweep(SweepNews),
     /// To `SetPower`: taken. The task that it started or aborted, `None` where there was nothing to abort.
     Taken(Option<Taken>),
     /// To `Start`, `Control`, `Task`, `AwaitTask`, `InjectNmi`.
@@ -443,6 +477,12 @@ pub enum Refused {
         /// Whether the BMC may have received it.
         delivery: Delivery,
     },
+    /// So many sweeps are under way that there is no place for another.
+    #[error("so many sets of nodes are being read that there is no place for another; try again")]
+    Sweeping,
+    /// No such sweep.
+    #[error("these readings are not there any more: nobody asked for them in time")]
+    NoSuchSweep,
     /// Too much is waiting already.
     #[error("node {0}: too many requests are waiting for its BMC; try again")]
     Crowded(String),

@@ -11,6 +11,7 @@ use super::node::Memory;
 use super::reload::Change;
 use super::settings::{NodeSettings, RackSettings};
 use super::start::{self, Request};
+use super::sweeps::Asker;
 use super::task::NMI_ANSWER;
 use super::waits::{self, Awaited};
 use super::{Rack, holds, look, orders, quarantine, reload, side};
@@ -28,7 +29,21 @@ impl Rack {
         match call {
             Call::FreshNode(ident) => {
                 let node = self.inventory.named(&ident)?;
-                self.read_fresh(node, id, at);
+                self.read_fresh(node, Asker::Call(id), at);
+            }
+            Call::Sweep { nodes } if nodes.is_empty() => {
+                let why = "nodes names no node: readings of nothing are a mistake, never all";
+                return Err(Refused::Invalid(why.to_owned()));
+            }
+            Call::Sweep { nodes } => {
+                let nodes = nodes.iter().map(|ident| self.inventory.named(ident));
+                let nodes = nodes.collect::<Result<_, _>>()?;
+                let sweep = self.sweeps.begin(nodes, at.now)?;
+                self.wait(id, Awaited::Sweep(sweep, 0), Duration::ZERO, at);
+            }
+            Call::AwaitSweep { sweep, seen, wait } => {
+                self.sweeps.watched(sweep, at.now + wait);
+                self.wait(id, Awaited::Sweep(sweep, seen), wait, at);
             }
             Call::SetPower {
                 node,
@@ -117,7 +132,7 @@ impl Rack {
         let anyhow = until <= at.now || self.gate.stopping;
         let told = waits::told(&what, anyhow, &self.snapshot(at), &self.outbox.events);
         match told {
-            Some(answer) => self.outbox.answer(call, answer),
+            Some(answer) => self.tell(call, answer),
             None => self.outbox.waits.add(call, what, until),
         }
     }
@@ -132,17 +147,6 @@ impl Rack {
         }
     }
 
-    /// Somebody wants a reading that is not older than the request.
-    fn read_fresh(&mut self, id: NodeId, call: CallId, at: Moment) {
-        let Some(node) = self.inventory.get_mut(id) else {
-            return;
-        };
-        if node.wants_fresh(call, at.now) {
-            self.read_power(id, Owner::Fresh, at);
-        }
-        self.settle(id, at);
-    }
-
     /// An operator says that the node's BMC is worth a try.
     fn retry(&mut self, call: CallId, ident: &str, who: &Who, at: Moment) -> Result<(), Refused> {
         let id = self.inventory.named(ident)?;
@@ -155,7 +159,7 @@ impl Rack {
             node.bmc.retry(at.now, &mut *self.entropy);
             node.memory.holds_longer = None;
         }
-        self.read_fresh(id, call, at);
+        self.read_fresh(id, Asker::Call(call), at);
         Ok(())
     }
 
@@ -173,7 +177,7 @@ impl Rack {
             let effects = node.accept_bmc(guid, who, at)?;
             self.carry_out(id, effects, at);
         }
-        self.read_fresh(id, call, at);
+        self.read_fresh(id, Asker::Call(call), at);
         Ok(())
     }
 

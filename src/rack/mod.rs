@@ -18,6 +18,7 @@
 //! | `tasks`, `task`, `batch`, `history` | what is under way and what was |
 //! | `gate`, `schedule`, `reason` | what keeps back; who begins next; why somebody waits |
 //! | `log_ins` | how many BMCs are logged in to at once for regular readings |
+//! | `sweeps` | readings of many nodes for one asker |
 //! | `ledger`, `journal` | orders on their way, written ahead |
 //! | `record`, `stored`, `restore` | what is remembered, in types of its own, and taken up again |
 //! | `quarantine` | entries of the journal that cannot be read, and whom they hold |
@@ -66,6 +67,7 @@ pub mod settings;
 mod side;
 mod start;
 pub mod stored;
+mod sweeps;
 mod sync;
 mod task;
 mod tasks;
@@ -99,6 +101,7 @@ use settings::{NodeSettings, RackSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
+use sweeps::{Asker, Sweeps};
 use tasks::Tasks;
 use uuid::Uuid;
 use views::Snapshot;
@@ -113,6 +116,7 @@ pub struct Rack {
     inventory: Inventory,
     leaving: Leaving,
     log_ins: LogIns,
+    sweeps: Sweeps,
     tasks: Tasks,
     gate: Gate,
     ledger: Ledger,
@@ -147,6 +151,7 @@ impl Rack {
             inventory: Inventory::default(),
             leaving: Leaving::default(),
             log_ins: LogIns::default(),
+            sweeps: Sweeps::default(),
             tasks: Tasks::default(),
             gate: Gate::new(&settings),
             ledger: Ledger::new(),
@@ -312,11 +317,14 @@ impl Rack {
 
     /// The caller has gone away: nobody waits for its answer.
     pub fn forget_call(&mut self, call: CallId) {
-        self.outbox.waits.forget(call);
+        for sweep in self.outbox.waits.forget(call) {
+            self.sweeps.forget(sweep);
+        }
         self.withdraw_for(call);
         self.tasks.history.forget_call(call);
         for node in self.inventory.iter_mut() {
-            node.fresh_calls.retain(|(waiting, _)| *waiting != call);
+            node.fresh_calls
+                .retain(|(waiting, _)| *waiting != Asker::Call(call));
         }
     }
 
@@ -437,6 +445,7 @@ impl Rack {
         }
         self.leaving.handle_timeout(now, &mut *self.entropy);
         self.log_ins.handle_timeout(now);
+        self.sweeps.handle_timeout(now);
         if now >= self.next_pruning {
             self.next_pruning = now + PRUNING;
             self.prune(at);
@@ -594,6 +603,7 @@ impl Rack {
         [
             self.inventory.next_timer(),
             self.log_ins.next_timeout(),
+            self.sweeps.next_timeout(),
             self.ledger.next_heartbeat(),
             self.ledger.journal.next_watch(),
             self.gate.next(),
@@ -663,6 +673,7 @@ impl Rack {
             settings: &self.settings,
             inventory: &self.inventory,
             tasks: &self.tasks,
+            sweeps: &self.sweeps,
             gate: &self.gate,
             ledger: &self.ledger,
             started: self.clock.started,

@@ -1,6 +1,6 @@
 //! One node: its BMC, what was read of it, what is shown of it, and what the journal keeps of it.
 
-use super::call::{CallId, Refused};
+use super::call::Refused;
 use super::clock::Moment;
 use super::drift::Late;
 use super::gate::Gate;
@@ -10,6 +10,7 @@ use super::record::Table;
 use super::restart::Restart;
 use super::settings::NodeSettings;
 use super::stored;
+use super::sweeps::Asker;
 use super::task::Task;
 use super::tasks::Tasks;
 use crate::bmc::vocabulary::{OrderId, Power};
@@ -57,7 +58,7 @@ pub(super) struct Node {
     pub(super) done: Option<(Power, Instant)>,
     /// A reading for those who asked for a fresh one.
     pub(super) fresh: Option<OrderId>,
-    pub(super) fresh_calls: Vec<(CallId, Instant)>,
+    pub(super) fresh_calls: Vec<(Asker, Instant)>,
     /// When the last NMI went out, on our own clock: nobody sets that.
     pub(super) nmi_at: Option<Instant>,
     /// Its BMC was told to restart, and it is not known yet whether it did.
@@ -340,16 +341,16 @@ impl Node {
         ledger.journal.put(Table::Nodes, key, value);
     }
 
-    /// The calls for a fresh reading that have waited long enough.
-    pub(super) fn take_late_calls(&mut self, now: Instant) -> Vec<CallId> {
+    /// Those who have waited long enough for a fresh reading.
+    pub(super) fn take_late_calls(&mut self, now: Instant) -> Vec<Asker> {
         let late = self.fresh_calls.extract_if(.., |(_, until)| now >= *until);
-        late.map(|(call, _)| call).collect()
+        late.map(|(asker, _)| asker).collect()
     }
 
     /// Everybody who waits for a fresh reading.
-    pub(super) fn take_calls(&mut self) -> Vec<CallId> {
+    pub(super) fn take_calls(&mut self) -> Vec<Asker> {
         let calls = std::mem::take(&mut self.fresh_calls).into_iter();
-        calls.map(|(call, _)| call).collect()
+        calls.map(|(asker, _)| asker).collect()
     }
 
     pub(super) fn view(&self, target: Option<Target>, at: Moment) -> model::Node {

@@ -83,8 +83,10 @@ impl Call {
             Call::Look(_)
             | Call::AwaitTask { .. }
             | Call::AwaitBatch { .. }
+            | Call::AwaitSweep { .. }
             | Call::Events { .. }
             | Call::History { .. } => reader,
+            Call::Sweep { nodes } => Some((Role::Operator, Scope::Nodes(nodes))),
             Call::FreshNode(node)
             | Call::SetPower { node, .. }
             | Call::Start { node, .. }

@@ -297,6 +297,7 @@ mod tests {
     use super::super::inventory::Inventory;
     use super::super::ledger::Ledger;
     use super::super::settings::RackSettings;
+    use super::super::sweeps::Sweeps;
     use super::super::tests::{at, id, node, pause, secs};
     use super::*;
 
@@ -305,6 +306,7 @@ mod tests {
             settings: &RackSettings::default(),
             inventory: &Inventory::default(),
             tasks: &Tasks::default(),
+            sweeps: &Sweeps::default(),
             gate,
             ledger: &Ledger::new(),
             started: at(0).wall,

@@ -3,13 +3,13 @@
 //! What is decided here for one node is decided from that node alone; the turn asks its BMC and carries out what
 //! follows.
 
-use super::call::CallId;
 use super::clock::Moment;
 use super::drift;
 use super::history::entry;
 use super::ledger::Owner;
 use super::node::{Effect, Node};
 use super::settings::RackSettings;
+use super::sweeps::Asker;
 use super::task::Task;
 use crate::bmc::vocabulary::{Power, Report};
 use crate::entropy::Entropy;
@@ -52,8 +52,8 @@ impl Node {
     }
 
     /// Somebody wants a reading that is not older than the request. Whether one has to be asked for.
-    pub(super) fn wants_fresh(&mut self, call: CallId, now: Instant) -> bool {
-        self.fresh_calls.push((call, now + FRESH_ANSWER));
+    pub(super) fn wants_fresh(&mut self, asker: Asker, now: Instant) -> bool {
+        self.fresh_calls.push((asker, now + FRESH_ANSWER));
         self.fresh.is_none()
     }
 
@@ -232,6 +232,7 @@ const POWER_FAILURE: &str = "power failure";
 
 #[cfg(test)]
 mod tests {
+    use super::super::call::CallId;
     use super::super::tests::{at, node, secs};
     use super::*;
     use crate::bmc::vocabulary::{Delivery, Silence, Trouble};
@@ -333,12 +334,13 @@ mod tests {
 
     #[test]
     fn one_reading_serves_everybody_who_wants_a_fresh_one() {
+        let call = |number| Asker::Call(CallId(number));
         let mut node = node(0);
-        assert!(node.wants_fresh(CallId(1), at(0).now));
+        assert!(node.wants_fresh(call(1), at(0).now));
         node.fresh = Some(crate::bmc::vocabulary::OrderId(7));
-        assert!(!node.wants_fresh(CallId(2), at(2).now));
-        assert_eq!(node.take_late_calls(at(5).now), [CallId(1)]);
-        assert_eq!(node.take_calls(), [CallId(2)]);
+        assert!(!node.wants_fresh(call(2), at(2).now));
+        assert_eq!(node.take_late_calls(at(5).now), [call(1)]);
+        assert_eq!(node.take_calls(), [call(2)]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::node::{Effect, Node};
 use super::orders::{self, leave, pass, withdrawn};
 use super::reload::Change;
 use super::schedule::{self, Next};
+use super::sweeps::Asker;
 use super::task::Task;
 use super::tasks::Tasks;
 use super::{Rack, identity, side, sync};
@@ -31,6 +32,12 @@ impl Rack {
                 node.in_line = false;
             }
             self.time_out_node(node, at);
+        }
+        while let Some((sweep, node)) = self.sweeps.take_next(at.now) {
+            match self.inventory.get(node) {
+                Some(_) => self.read_fresh(node, Asker::Sweep(sweep), at),
+                None => self.sweeps.note(sweep, node, false),
+            }
         }
         let parting = self.leaving.drain(at.now);
         parting
@@ -69,7 +76,7 @@ impl Rack {
                 }
             }
         }
-        if self.outbox.has_news() {
+        if self.outbox.has_news() | self.sweeps.has_news() {
             self.answer_waits(false, at);
         }
     }
@@ -164,7 +171,7 @@ impl Rack {
         }
         let late = self.inventory.get_mut(id);
         let late = late.map(|node| node.take_late_calls(at.now));
-        self.answer_fresh(id, late.unwrap_or_default(), at);
+        self.answer_fresh(id, late.unwrap_or_default(), false, at);
         if let Some(task) = task {
             self.answer_nmi(task, at);
         }
@@ -191,7 +198,7 @@ impl Rack {
                 self.note_reading(open.node, power, open.owner, at);
                 let calls = self.inventory.get_mut(open.node);
                 let calls = calls.map(|node| node.take_calls());
-                self.answer_fresh(open.node, calls.unwrap_or_default(), at);
+                self.answer_fresh(open.node, calls.unwrap_or_default(), power.is_some(), at);
             }
             Owner::Call(call) => self.answer_order(call, &open, report, at),
             Owner::Plan(call, slot) => {
@@ -591,9 +598,14 @@ impl Rack {
             Owner::Task(_) | Owner::Sync => {}
             Owner::Fresh => {
                 let Some(node) = node else { return };
-                for call in node.take_calls() {
-                    let refused = Refused::NoSuchNode(node.settings.name.clone());
-                    self.outbox.answer(call, Err(refused));
+                for asker in node.take_calls() {
+                    match asker {
+                        Asker::Call(call) => {
+                            let refused = Refused::NoSuchNode(node.settings.name.clone());
+                            self.outbox.answer(call, Err(refused));
+                        }
+                        Asker::Sweep(sweep) => self.sweeps.note(sweep, open.node, false),
+                    }
                 }
             }
             Owner::Plan(call, slot) => self.planned(call, slot, withdrawn(delivery, text), at),
@@ -686,10 +698,27 @@ impl Rack {
         self.outbox.announce(Happening::of_rack(kind, text), at);
     }
 
-    fn answer_fresh(&mut self, id: NodeId, calls: Vec<CallId>, at: Moment) {
-        for call in calls {
-            if let Some(view) = self.snapshot(at).node(id) {
-                self.outbox.answer(call, Ok(Answer::Node(view)));
+    /// Somebody wants a reading that is not older than the request.
+    pub(super) fn read_fresh(&mut self, id: NodeId, asker: Asker, at: Moment) {
+        let Some(node) = self.inventory.get_mut(id) else {
+            return;
+        };
+        if node.wants_fresh(asker, at.now) {
+            self.read_power(id, Owner::Fresh, at);
+        }
+        self.settle(id, at);
+    }
+
+    /// Those who wait for a fresh reading of the node hear what came of it: whether it was `read`.
+    fn answer_fresh(&mut self, id: NodeId, askers: Vec<Asker>, read: bool, at: Moment) {
+        for asker in askers {
+            match asker {
+                Asker::Call(call) => {
+                    if let Some(view) = self.snapshot(at).node(id) {
+                        self.outbox.answer(call, Ok(Answer::Node(view)));
+                    }
+                }
+                Asker::Sweep(sweep) => self.sweeps.note(sweep, id, read),
             }
         }
     }
@@ -713,7 +742,19 @@ impl Rack {
         let mut waits = std::mem::take(&mut self.outbox.waits);
         let answers = waits.take_answers(all, &self.snapshot(at), &self.outbox.events);
         self.outbox.waits = waits;
-        self.outbox.answers.extend(answers);
+        for (call, answer) in answers {
+            self.tell(call, answer);
+        }
+    }
+
+    /// Answers a call that waited, or might have. A sweep of which all was told is over.
+    pub(super) fn tell(&mut self, call: CallId, answer: Result<Answer, Refused>) {
+        if let Ok(Answer::Sweep(news)) = &answer
+            && news.ended
+        {
+            self.sweeps.forget(news.sweep);
+        }
+        self.outbox.answer(call, answer);
     }
 
     /// One of a dry run's readings is there, or never will be.

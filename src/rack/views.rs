@@ -1,6 +1,6 @@
 //! Snapshots of what there is, for those who ask.
 
-use super::call::{Answer, Refused, Taken};
+use super::call::{Answer, Refused, SweepId, SweepNews, Taken};
 use super::clock::Moment;
 use super::figures::Figures;
 use super::gate::Gate;
@@ -10,6 +10,7 @@ use super::node::Node;
 use super::reason;
 use super::schedule::Rooms;
 use super::settings::RackSettings;
+use super::sweeps::{Read, Sweeps};
 use super::task::Task;
 use super::tasks::Tasks;
 use crate::model::{self, BatchId, HealthStatus, Short, TaskId};
@@ -21,6 +22,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) settings: &'a RackSettings,
     pub(super) inventory: &'a Inventory,
     pub(super) tasks: &'a Tasks,
+    pub(super) sweeps: &'a Sweeps,
     pub(super) gate: &'a Gate,
     pub(super) ledger: &'a Ledger,
     pub(super) started: WallTime,
@@ -40,6 +42,21 @@ impl Snapshot<'_> {
     pub(super) fn view_of_node(&self, node: &Node) -> model::Node {
         let task = node.task.and_then(|id| self.tasks.get(id));
         node.view(task.and_then(|task| task.target()), self.at)
+    }
+
+    /// What was read of a sweep beyond the first `seen` nodes.
+    pub(super) fn sweep(&self, sweep: SweepId, seen: usize) -> Option<SweepNews> {
+        let (read, ended) = self.sweeps.look(sweep, seen)?;
+        let told = |read: &Read| {
+            let (fresh, node) = (read.fresh, self.node(read.node)?);
+            Some(model::FreshReading { fresh, node })
+        };
+        Some(SweepNews {
+            sweep,
+            nodes: read.iter().filter_map(told).collect(),
+            seen: seen + read.len(),
+            ended,
+        })
     }
 
     pub(super) fn task(&self, id: TaskId) -> Option<model::Task> {

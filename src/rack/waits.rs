@@ -1,6 +1,6 @@
 //! Calls that are answered later: long polls on tasks, batches and events.
 
-use super::call::{Answer, CallId, Refused};
+use super::call::{Answer, CallId, Refused, SweepId};
 use super::events::Events;
 use super::schedule::Rooms;
 use super::views::Snapshot;
@@ -27,6 +27,8 @@ pub(super) enum Awaited {
     Task(TaskId, Option<u64>),
     /// A batch at its end.
     Batch(BatchId),
+    /// Nodes of a sweep beyond so many.
+    Sweep(SweepId, usize),
     /// Events after a position.
     Events {
         since: EventId,
@@ -45,9 +47,14 @@ impl Waits {
         self.waiting.push(Wait { call, until, what });
     }
 
-    /// The caller has gone away.
-    pub(super) fn forget(&mut self, call: CallId) {
-        self.waiting.retain(|wait| wait.call != call);
+    /// The caller has gone away: the sweeps that it waited for, which nobody waits for now.
+    pub(super) fn forget(&mut self, call: CallId) -> Vec<SweepId> {
+        let gone = self.waiting.extract_if(.., |wait| wait.call == call);
+        let sweep = |wait: Wait| match wait.what {
+            Awaited::Sweep(sweep, _) => Some(sweep),
+            Awaited::Task(..) | Awaited::Batch(_) | Awaited::Events { .. } => None,
+        };
+        gone.filter_map(sweep).collect()
     }
 
     /// The answers for those who have waited long enough, or for what has come; for everybody where `all`.
@@ -97,6 +104,13 @@ pub(super) fn told(
             }
             let view = rack.batch(*id).ok_or(Refused::NoSuchBatch(*id));
             Some(view.map(Answer::Batch))
+        }
+        Awaited::Sweep(sweep, seen) => {
+            let Some(news) = rack.sweep(*sweep, *seen) else {
+                return Some(Err(Refused::NoSuchSweep));
+            };
+            let moved = news.seen > *seen || news.ended;
+            (anyhow || moved).then_some(Ok(Answer::Sweep(news)))
         }
         Awaited::Events {
             since,

@@ -74,6 +74,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
          raid_interface:string? vendor_interface:string? links:[Link] ports:[Link] portgroups:[Link] states:[Link] \
          rackbmcd:Extension?",
     ),
+    answer("FreshReading", "fresh:boolean node:Node"),
     answer(
         "Extension",
         "rack:string groups:[string] task:uuid? reading:Reading? fault:string? maintenance:Hold? bmc:Bmc",
@@ -262,6 +263,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
         ),
     ),
     request("BatchControl", "nodes:sets?"),
+    request("ReadingsRequest", "nodes!:sets exclude:[set]"),
     request("PauseRequest", "reason!:reason"),
 ];
 

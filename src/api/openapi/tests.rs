@@ -177,6 +177,7 @@ fn the_shapes_have_the_members_of_the_types() {
     };
     same_as(&reading, "Reading");
     same::<types::BatchControl>("BatchControl");
+    same::<types::ReadingsRequest>("ReadingsRequest");
     same::<types::MaintenanceRequest>("MaintenanceRequest");
     same::<types::BmcChange>("BmcChange");
     let accept = types::AcceptRequest {

@@ -1,9 +1,12 @@
-//! Our own surface beside Ironic's: tasks and their controls, batches, events, the pause, and a closer look at nodes.
+//! Our own surface beside Ironic's: tasks and their controls, batches, readings, events, the pause, and a closer look at
+//! nodes.
 
 pub mod batches;
 pub mod bmc;
 pub mod nodes;
 pub mod rack;
+pub mod readings;
+mod sets;
 pub mod tasks;
 
 use crate::api::fault::Fault;

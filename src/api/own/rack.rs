@@ -9,6 +9,7 @@ use crate::api::fault::Fault;
 use crate::api::handle::EventFilter;
 use crate::api::message::{Response, check_reason};
 use crate::api::openapi as description;
+use crate::api::stream::TextStream;
 use crate::model::{EventId, Hold, PauseRequest, Pausing};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub async fn events(request: RequestContext) -> Result<Outcome, Fault> {
     let snapshot = request.query.flag("snapshot")?.unwrap_or(false);
     if stream {
         let stream = EventStream::new(request.rack, since, nodes, snapshot, request.base);
-        return Ok(Outcome::Stream(stream));
+        return Ok(Outcome::Stream(TextStream::Events(stream)));
     }
     // A snapshot comes with a stream: a poller reads nodes and tasks itself.
     // Without a position there is nothing to wait for yet: the answer says where to begin.

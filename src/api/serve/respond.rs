@@ -7,11 +7,11 @@ use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Deed, Noted, Reply};
 use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
 use crate::api::dispatch::{Frame, Outcome, handle};
-use crate::api::events::EventStream;
 use crate::api::fault::Fault;
 use crate::api::handle::{Daemon, Later};
 use crate::api::message::{Request, Response};
 use crate::api::route;
+use crate::api::stream::TextStream;
 use crate::model::{AuditPage, ErrorKind, Support, Who, beginning};
 use crate::rack::call::{Answer, Call, Look, Refused};
 use bytes::Bytes;
@@ -48,8 +48,8 @@ pub struct Connection {
 enum End {
     /// With one response.
     Whole(Response),
-    /// With a stream of events.
-    Stream(String, EventStream, StreamTicket),
+    /// With a stream.
+    Stream(String, TextStream, StreamTicket),
 }
 
 /// The answer to one request.
@@ -112,10 +112,10 @@ pub async fn respond(
         frame = dress;
         match outcome? {
             Outcome::Whole(response) => Ok(End::Whole(response)),
-            Outcome::Stream(mut events) => {
+            Outcome::Stream(mut stream) => {
                 let ticket = StreamTicket::take(context, &peer)?;
-                let text = events.next().await?.unwrap_or_default();
-                Ok(End::Stream(text, events, ticket))
+                let text = stream.next().await?.unwrap_or_default();
+                Ok(End::Stream(text, stream, ticket))
             }
         }
     }
@@ -126,10 +126,10 @@ pub async fn respond(
     }
     let (mut response, mut stream) = match outcome {
         Ok(End::Whole(response)) => (frame.finish(Ok(response)), None),
-        Ok(End::Stream(text, events, ticket)) => {
-            let head = Response::text("text/event-stream", String::new())
+        Ok(End::Stream(text, stream, ticket)) => {
+            let head = Response::text(stream.media_type(), String::new())
                 .with("cache-control", "no-store");
-            (frame.finish(Ok(head)), Some((text, events, ticket)))
+            (frame.finish(Ok(head)), Some((text, stream, ticket)))
         }
         Err(fault) => (frame.finish(Err(fault)), None),
     };
@@ -144,11 +144,11 @@ pub async fn respond(
     let body = std::mem::take(&mut response.body);
     let bytes = Bytes::from_owner(unwritten.count(body));
     turn.replace(None);
-    let Some((text, events, ticket)) = stream else {
+    let Some((text, stream, ticket)) = stream else {
         return Ok(dressed(response, Either::Left(Full::new(bytes)), doubtful));
     };
     let text = unwritten.count(text.into_bytes());
-    let streaming = Streaming::new(text, events, ticket, connection.clone());
+    let streaming = Streaming::new(text, stream, ticket, connection.clone());
     if !fresh {
         return Ok(dressed(response, Either::Right(streaming.body()), doubtful));
     }
@@ -495,6 +495,7 @@ async fn asked(
     let own_wait = match &call {
         Call::AwaitTask { wait, .. }
         | Call::AwaitBatch { wait, .. }
+        | Call::AwaitSweep { wait, .. }
         | Call::Events { wait, .. } => *wait,
         _ => Duration::ZERO,
     };

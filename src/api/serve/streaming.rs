@@ -1,4 +1,4 @@
-//! Streams of events on their way to a client: read from the rack only as fast as the client reads from us.
+//! Streams of events and readings on their way to a client: read from the rack only as fast as the client reads from us.
 //!
 //! A connection on which nothing came before the stream is taken away from hyper, whose buffers and state are several
 //! times what a stream needs: a watcher is to cost next to nothing while nothing happens. The head and the chunks
@@ -9,8 +9,8 @@ use super::respond::Connection;
 use super::share::{Counted, Place};
 use super::{Context, until_shutdown};
 use crate::api::access::Peer;
-use crate::api::events::EventStream;
 use crate::api::fault::Fault;
+use crate::api::stream::TextStream;
 use crate::model::ErrorKind;
 use bytes::Bytes;
 use http::StatusCode;
@@ -43,7 +43,7 @@ impl StreamTicket {
             StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Crowded,
             format!(
-                "{} streams of events are open already: try again later, or poll",
+                "{} streams are open already: try again later, or poll",
                 context.limits.streams
             ),
         )
@@ -55,7 +55,7 @@ impl StreamTicket {
 pub struct Streaming {
     /// What waits to be written: counted, for a snapshot of the rack is a long answer like any other.
     text: Option<Counted>,
-    events: EventStream,
+    stream: TextStream,
     connection: Rc<Connection>,
     _ticket: StreamTicket,
 }
@@ -64,13 +64,13 @@ impl Streaming {
     /// A stream that begins with `text`.
     pub fn new(
         text: Counted,
-        events: EventStream,
+        stream: TextStream,
         ticket: StreamTicket,
         connection: Rc<Connection>,
     ) -> Self {
         Streaming {
             text: Some(text).filter(|text| !text.as_ref().is_empty()),
-            events,
+            stream,
             connection,
             _ticket: ticket,
         }
@@ -88,7 +88,7 @@ impl Streaming {
                 None
             };
             // Refused is the end as well: the reader has lost its role, or the rack is stopping.
-            let next = async { self.events.next().await.ok().flatten() };
+            let next = async { self.stream.next().await.ok().flatten() };
             text = next.or(down).await?;
         }
         // Too much waits already for clients that do not read: it ends, and begins again where it was left.

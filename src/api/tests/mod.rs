@@ -18,10 +18,10 @@ use super::handle::{Daemon, Later};
 use super::message::{Request, Response};
 use crate::api::ironic::target::PowerTarget;
 use crate::model::{
-    AuditPage, BmcHealth, BmcSummary, Health, HealthStatus, Hold, Node, NodeDetail, Operation,
-    OrderUse, Power, PowerReading, PowerState, Support, Target, Task, TaskState, Who,
+    AuditPage, BmcHealth, BmcSummary, FreshReading, Health, HealthStatus, Hold, Node, NodeDetail,
+    Operation, OrderUse, Power, PowerReading, PowerState, Support, Target, Task, TaskState, Who,
 };
-use crate::rack::call::{Answer, Call, Look, Refused, Taken};
+use crate::rack::call::{Answer, Call, Look, Refused, SweepId, SweepNews, Taken};
 use crate::time::WallTime;
 use http::HeaderMap;
 use std::cell::{Cell, RefCell};
@@ -185,6 +185,16 @@ fn obliging(call: Call) -> Result<Answer, Refused> {
             known(&ident)?;
             Answer::Node(node())
         }
+        Call::Sweep { nodes } => {
+            nodes.iter().try_for_each(|ident| known(ident))?;
+            let (fresh, node) = (true, node());
+            Answer::Sweep(SweepNews {
+                sweep: SweepId(1),
+                nodes: vec![FreshReading { fresh, node }],
+                seen: 1,
+                ended: true,
+            })
+        }
         Call::SetMaintenance {
             node: ident,
             hold: held,
@@ -332,14 +342,24 @@ impl Request {
             calls: RefCell::default(),
         });
         let (frame, outcome) = at_once(handle(self, &rights, double.clone()));
-        let response = frame.finish(outcome.map(|outcome| match outcome {
-            Outcome::Whole(response) => response,
-            Outcome::Stream(_) => panic!("no stream in this test"),
-        }));
+        let response = frame.finish(outcome.and_then(whole));
         let calls = double.calls.take();
         fits_the_document(&method, &path, &response);
         Exchange { calls, response }
     }
+}
+
+/// The whole of an answer: all that a stream brings.
+fn whole(outcome: Outcome) -> Result<Response, Fault> {
+    let mut stream = match outcome {
+        Outcome::Whole(response) => return Ok(response),
+        Outcome::Stream(stream) => stream,
+    };
+    let mut text = String::new();
+    while let Some(more) = at_once(stream.next())? {
+        text += &more;
+    }
+    Ok(Response::text(stream.media_type(), text))
 }
 
 /// Every answer of every test has the shape that the OpenAPI document promises.

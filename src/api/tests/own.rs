@@ -509,6 +509,32 @@ fn the_rack_is_paused_with_a_reason_and_released() {
 }
 
 #[test]
+fn readings_come_a_line_each_and_name_what_is_there() {
+    let ask = |body: &str| request("POST /v1/readings").body(body).send();
+    let read = ask(r#"{"nodes": ["r1n[01]"]}"#);
+    let lines: Vec<serde_json::Value> = read
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["fresh"], true);
+    assert_eq!(lines[0]["node"]["name"], "r1n01");
+    assert_eq!(lines[0]["node"]["driver"], "ipmi");
+    assert_eq!(read.response.media_type, Some("application/x-ndjson"));
+    assert_eq!(ask(r#"{"nodes": ["r1n01", "r1n07"]}"#).status(), 404);
+    let rack = real::RealRack::new();
+    let nothing = request("POST /v1/readings").body(r#"{"nodes": []}"#);
+    let nothing = nothing.send_to_real(&Policy::default(), &rack);
+    assert_eq!(nothing.status(), 400, "{}", nothing.text());
+    let silent = request("POST /v1/readings").body(r#"{"nodes": ["@all"], "exclude": ["r1n02"]}"#);
+    let silent = silent.send_to_real(&Policy::default(), &rack);
+    let line: serde_json::Value = serde_json::from_str(silent.text()).expect("one line");
+    assert_eq!(line["fresh"], false);
+    assert_eq!(line["node"]["name"], "r1n01");
+}
+
+#[test]
 fn a_closer_look_and_what_is_asked_of_a_bmc() {
     let explained = request("GET /v1/nodes/r1n01/explain").send_to(|_| {
         Ok(Answer::Explanation(Box::new(Explanation {

@@ -193,6 +193,10 @@ fn needed_body(shape: &str, ident: &str, about: &mut About) -> String {
             *about = About::Node;
             json!({ "nodes": [ident], "operation": "power cycle" })
         }
+        "ReadingsRequest" => {
+            *about = About::Node;
+            json!({ "nodes": [ident] })
+        }
         new => panic!("say here what a request with a {new} looks like"),
     };
     body.to_string()
@@ -254,7 +258,7 @@ fn every_endpoint_holds_every_spelling_against_everybodys_rights() {
             let in_path = route.path.contains("{ident}");
             let in_body = matches!(
                 endpoint.body,
-                Some(Body::Needed("TaskStart" | "BatchStart"))
+                Some(Body::Needed("TaskStart" | "BatchStart" | "ReadingsRequest"))
             );
             for (ident, everywhere) in spellings() {
                 // Where no node is named one spelling is as good as any.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::events::{EventStream, HEARTBEAT};
+use crate::api::stream::TextStream;
 use crate::model::{Event, EventId, EventKind, Events};
 use crate::rack::call::Look;
 use std::collections::VecDeque;
@@ -93,7 +94,7 @@ fn stream(line: &str, last_event_id: Option<&str>) -> Reader {
     let double = Rc::new(Scripted::default());
     let rights = Policy::default().rights(&asked.peer);
     match at_once(handle(asked, &rights, double.clone())).1 {
-        Ok(Outcome::Stream(stream)) => Reader { stream, double },
+        Ok(Outcome::Stream(TextStream::Events(stream))) => Reader { stream, double },
         Ok(_) => panic!("no stream"),
         Err(fault) => panic!("{fault:?}"),
     }
