@@ -12,6 +12,7 @@ use rackbmcd::rack::call::{Call, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -217,4 +218,213 @@ fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
         bed.log()
     );
     bed.wait_for("its time", |bed| bed.count("n01", ChassisOrder::Off) == 1);
+}
+
+fn signal(bed: &Bed, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(bed.pid()).expect("a process id"));
+    nix::sys::signal::kill(pid, signal).expect("it is ours");
+}
+
+/// The time that the daemon takes for an answer.
+fn answer_time(bed: &Bed, path: &str) -> Duration {
+    let asked = Instant::now();
+    let (status, said) = bed.request("GET", path, "").expect("an answer");
+    assert_eq!(status, 200, "{said}");
+    asked.elapsed()
+}
+
+/// A directory service and a resolver that hang while the configuration is read again, many times over: whoever needs none
+/// of them notices nothing, and a stop does not wait.
+#[test]
+fn reloads_that_hang_in_look_ups_hold_nobody_up() {
+    let plans = ["n01", "n02", "n03", "n04", "n05", "n06"]
+        .map(|name| daemon::plan(name, rackbmcd::sim::Mood::default()));
+    let keys = daemon::Keys {
+        api: "[[api.role]]\nrole = \"reader\"\nunix_users = [\"games\"]\nunix_groups = [\"games\"]",
+        ..daemon::Keys::default()
+    };
+    let mut bed = Bed::with_nodes(plans, &keys, |name, at| {
+        let host = if name == "n01" {
+            "127.0.0.1"
+        } else {
+            "localhost"
+        };
+        format!(
+            "[[node]]\nname = \"{name}\"\naddress = \"{host}\"\nport = {}\n",
+            at.port()
+        )
+    });
+    let command = shimmed(&bed);
+    bed.start_by(command);
+    bed.wait_for("all are read", |bed| {
+        bed.rackbmc(&["status"]).out.matches("power on").count() == 6
+    });
+    set(&bed, "names", 120_000);
+    set(&bed, "dns", 120_000);
+    for _ in 0..40 {
+        signal(&bed, nix::sys::signal::Signal::SIGHUP);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bed.wait_for("it reloads", |bed| {
+        bed.log().contains("a reload is under way")
+    });
+    for _ in 0..5 {
+        assert!(answer_time(&bed, "/v1/nodes") < Duration::from_secs(2));
+    }
+    bed.expect(0, &["off", "n01"]);
+    assert_eq!(bed.count("n01", ChassisOrder::Off), 1);
+    // Those with names have their addresses from before.
+    bed.expect(0, &["off", "n02"]);
+    let threads = fs::read_dir(format!("/proc/{}/task", bed.pid()))
+        .expect("it runs")
+        .count();
+    assert!(threads < 20, "{threads} threads");
+    set(&bed, "names", 0);
+    set(&bed, "dns", 0);
+    bed.wait_for("it is over", |bed| bed.log().contains(" reloaded"));
+    set(&bed, "names", 120_000);
+    signal(&bed, nix::sys::signal::Signal::SIGHUP);
+    std::thread::sleep(Duration::from_millis(200));
+    let asked = Instant::now();
+    bed.terminate();
+    assert!(
+        asked.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert!(bed.log().contains("stopped"), "{}", bed.log());
+}
+
+#[test]
+fn a_look_up_that_hangs_stops_no_stream_that_is_open() {
+    let mut bed = Bed::of_hanging_systems();
+    let command = shimmed(&bed);
+    bed.start_by(command);
+    let mut stream = std::os::unix::net::UnixStream::connect(bed.socket()).expect("it listens");
+    let head = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    std::io::Write::write_all(&mut stream, head.as_bytes()).expect("it is taken");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a timeout");
+    set(&bed, "names", 120_000);
+    let body = r#"{"node":"n01","operation":"power off"}"#;
+    let (status, said) = json(bed.request("POST", "/v1/tasks", body));
+    assert_eq!(status, 202, "{said}");
+    assert_eq!(
+        said["requested_by"]["name"]
+            .as_str()
+            .map(|name| name.starts_with("uid ") || name == "root"),
+        Some(true)
+    );
+    let (mut heard, mut bytes) = (String::new(), [0; 4096]);
+    while !heard.contains("succeeded") {
+        let count = std::io::Read::read(&mut stream, &mut bytes).expect("news");
+        assert!(count > 0, "the stream ended: {heard}");
+        heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    assert_eq!(bed.count("n01", ChassisOrder::Off), 1);
+}
+
+/// The hard power off would have left 10 s after the request. What was told is that the abort is not remembered.
+#[test]
+fn an_abort_on_a_real_disk_that_hangs_holds() {
+    let mut bed = Bed::of_hanging_systems();
+    let command = shimmed(&bed);
+    bed.start_by(command);
+    let body = r#"{"node":"n01","operation":"soft power off","timeout":60,"hard_after":10}"#;
+    let (status, task) = json(bed.request("POST", "/v1/tasks", body));
+    assert_eq!(status, 202, "{task}");
+    bed.wait_for("it leaves", |bed| bed.count("n01", ChassisOrder::Soft) == 1);
+    set(&bed, "disk", 120_000);
+    let id = task["id"].as_str().expect("an id");
+    let asked = Instant::now();
+    let (status, said) = json(bed.request("POST", &format!("/v1/tasks/{id}/abort"), ""));
+    assert_eq!(status, 503, "{said}");
+    assert_eq!(said["error"]["kind"], "unremembered", "{said}");
+    assert!(asked.elapsed() < Duration::from_secs(15));
+    std::thread::sleep(Duration::from_secs(13).saturating_sub(asked.elapsed()));
+    assert_eq!(bed.count("n01", ChassisOrder::Off), 0, "{}", bed.log());
+    set(&bed, "disk", 0);
+    bed.wait_for("it is well", |bed| {
+        json(bed.request("GET", "/healthz", "")).1["status"] == "ok"
+    });
+    bed.kill();
+    set(&bed, "disk", 0);
+    bed.start();
+    let (_, shown) = json(bed.request("GET", &format!("/v1/tasks/{id}"), ""));
+    assert_eq!(shown["state"], "aborted", "it is remembered now: {shown}");
+    assert_eq!(bed.count("n01", ChassisOrder::Off), 0);
+}
+
+/// A trail that is at its limit, on a disk without room: what could not be removed is removed later, and nobody is accused.
+#[test]
+fn a_trail_that_is_full_on_a_full_disk_stays_whole() {
+    let mut bed = Bed::of_hanging_systems();
+    let path = bed.path("rackbmcd.toml");
+    let text = fs::read_to_string(&path).expect("text");
+    let text = text.replace("[daemon]\n", "[daemon]\naudit_megabytes = 1\n");
+    fs::write(&path, text).expect("it can be written");
+    let command = shimmed(&bed);
+    bed.start_by(command);
+    let body = r#"{"reason":"x"}"#;
+    let pause = |bed: &Bed| json(bed.request("POST", "/v1/pause", body)).0;
+    let trail = |bed: &Bed| {
+        let metrics = bed.request("GET", "/metrics", "").expect("figures").1;
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("rackbmc_audit_size_bytes{"));
+        let size = line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        size.expect("a size")
+    };
+    let socket = bed.socket();
+    let ask = format!(
+        "POST /v1/pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    while trail(&bed) < (1 << 20) - 30_000 {
+        // One after the other each would wait for a sync of its own.
+        std::thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| {
+                    let mut stream =
+                        std::os::unix::net::UnixStream::connect(&socket).expect("it listens");
+                    stream
+                        .write_all(ask.repeat(10).as_bytes())
+                        .expect("it is taken");
+                    stream
+                        .shutdown(std::net::Shutdown::Write)
+                        .expect("it is open");
+                    let answers = std::io::read_to_string(stream).expect("answers");
+                    assert_eq!(answers.matches("HTTP/1.1 200").count(), 10, "{answers}");
+                });
+            }
+        });
+    }
+    set(&bed, "full", 1);
+    let mut refused = 0;
+    for _ in 0..15 {
+        refused += usize::from(pause(&bed) == 503);
+    }
+    assert!(refused > 10, "{refused}");
+    std::thread::sleep(Duration::from_secs(3));
+    set(&bed, "full", 0);
+    bed.wait_for("it is well", |bed| {
+        json(bed.request("GET", "/healthz", "")).1["status"] != "failing"
+    });
+    // On its way beyond the limit the disk is full again and again, also where the oldest are to be removed.
+    for round in 0..120 {
+        set(&bed, "full", i64::from(round % 30 == 29));
+        assert!([200, 503].contains(&pause(&bed)));
+    }
+    set(&bed, "full", 0);
+    let pruned = |bed: &Bed| bed.rackbmc(&["audit", "-n", "1000"]).out.contains("PRUNE");
+    let end = Instant::now() + Duration::from_secs(80);
+    while !pruned(&bed) {
+        assert!(Instant::now() < end, "{} bytes", trail(&bed));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(!bed.log().contains("they were not whole"));
+    let whole = bed.expect(0, &["audit", "verify"]);
+    assert!(whole.contains("whole"), "{whole}");
+    assert!(trail(&bed) <= 1 << 20);
 }

@@ -157,6 +157,7 @@ pub(super) async fn run(
         next_call: 0,
         to_inputs,
         on_disk: OnDisk::new(path),
+        reloading: None,
         executor,
         context,
         looks,
@@ -221,6 +222,8 @@ struct Shell {
     next_call: u64,
     to_inputs: Sender<Input>,
     on_disk: OnDisk,
+    /// While the configuration is being read again: whether that was asked for once more.
+    reloading: Option<bool>,
     executor: Executor,
     context: Rc<Context>,
     /// The way to the thread that has the store, for looks at it.
@@ -429,6 +432,9 @@ impl Shell {
             Input::Reloaded(outcome) => {
                 self.judge(&outcome);
                 self.reload(*outcome, now);
+                if self.reloading.take() == Some(true) {
+                    self.begin_reload();
+                }
             }
         }
     }
@@ -601,6 +607,13 @@ impl Shell {
     }
 
     fn begin_reload(&mut self) {
+        if let Some(again) = &mut self.reloading {
+            // One that hangs, in a directory service, is not joined by others.
+            log::info!("a reload is under way: another one follows it");
+            *again = true;
+            return;
+        }
+        self.reloading = Some(false);
         log::info!("reloading {}", self.on_disk.path().display());
         match NotifyState::monotonic_usec_now() {
             Ok(monotonic) => notify(&[NotifyState::Reloading, monotonic]),

@@ -1,12 +1,15 @@
-/* What tests put before a real daemon (LD_PRELOAD): a disk and look-ups that hang, a sync that fails, and a calendar that
- * is set.
+/* What tests put before a real daemon (LD_PRELOAD): a disk that hangs or is full, look-ups that hang, a sync that fails, and
+ * a calendar that is set.
  *
- * The directory in SHIM_DIR has one file for each, read anew at each call: `disk` and `names` hold milliseconds,
- * `calendar` seconds; `fail` makes the next sync fail and goes away. A file that is not there changes nothing. */
+ * The directory in SHIM_DIR has one file for each, read anew at each call: `disk`, `names` (users and groups) and `dns`
+ * hold milliseconds, `calendar` seconds; `fail` makes the next sync fail and goes away; with a number other than 0 in
+ * `full` nothing is written at a place in a file. A file that is not there changes nothing. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <netdb.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,4 +79,35 @@ int getpwuid_r(uid_t uid, struct passwd *entry, char *buffer, size_t size, struc
     int (*next)(uid_t, struct passwd *, char *, size_t, struct passwd **) = dlsym(RTLD_NEXT, "getpwuid_r");
     hang("names");
     return next(uid, entry, buffer, size, found);
+}
+
+int getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size, struct passwd **found)
+{
+    int (*next)(const char *, struct passwd *, char *, size_t, struct passwd **) = dlsym(RTLD_NEXT, "getpwnam_r");
+    hang("names");
+    return next(name, entry, buffer, size, found);
+}
+
+int getgrnam_r(const char *name, struct group *entry, char *buffer, size_t size, struct group **found)
+{
+    int (*next)(const char *, struct group *, char *, size_t, struct group **) = dlsym(RTLD_NEXT, "getgrnam_r");
+    hang("names");
+    return next(name, entry, buffer, size, found);
+}
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+        dlsym(RTLD_NEXT, "getaddrinfo");
+    hang("dns");
+    return next(node, service, hints, found);
+}
+
+ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t at)
+{
+    if (number("full")) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, file, bytes, count, at);
 }

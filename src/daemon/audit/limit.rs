@@ -92,8 +92,10 @@ pub(in crate::daemon) fn oldest(
     let mut chain = sealed.map_or_else(|| Chain::new(None), Chain::behind);
     let (mut keys, mut bytes): (Vec<String>, u64) = (Vec::new(), 0);
     let end = key(surplus.newest);
+    // Those before may still be there: a disk that refuses has not removed them yet.
+    let gone = sealed.map_or_else(String::new, |seal| key(seal.number));
     while bytes < surplus.bytes && keys.len() < AT_ONCE {
-        let last = keys.last().map_or("", String::as_str);
+        let last = keys.last().unwrap_or(&gone);
         let page = store.after_with_keys(Table::Audit, last, PAGE)?;
         let before = keys.len();
         for (key, value) in page {
@@ -155,6 +157,33 @@ mod tests {
     fn first(store: &mut Store) -> u64 {
         let keys = store.keys(Table::Audit).unwrap();
         keys[0].parse().unwrap()
+    }
+
+    /// A disk that is full when they are to be removed has them still when the next ones are looked for.
+    #[test]
+    fn what_is_not_yet_removed_is_no_breach() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path()).unwrap();
+        let mut trail = Trail::open(&mut store).unwrap();
+        for _ in 0..40 {
+            let writes = trail.append(audit("/v1/tasks"), WallTime::default());
+            store.commit(&writes).unwrap();
+        }
+        let mut waiting = Vec::new();
+        let mut limit = trail.bytes();
+        for _ in 0..3 {
+            limit -= limit / 4;
+            let surplus = trail.surplus(limit).expect("too much");
+            let oldest = oldest(&mut store, &surplus).unwrap().expect("some");
+            assert_eq!(oldest.breaches, []);
+            waiting.extend(trail.remove(oldest, Path::new("/etc/x"), WallTime::default()));
+        }
+        store.commit(&waiting).unwrap();
+        let (head, removed, breaches) = verify(&mut store).unwrap();
+        assert_eq!((head.number, breaches), (43, Vec::new()));
+        assert!(removed > 20, "{removed}");
+        let there = store.after(Table::Audit, "", 100).unwrap().len();
+        assert_eq!(there as u64, 43 - removed);
     }
 
     #[test]
