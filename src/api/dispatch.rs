@@ -47,6 +47,8 @@ pub struct RequestContext {
     pub path: String,
     /// The rack, asked in the name of whoever made the request.
     pub rack: RackHandle,
+    /// What that one may do.
+    pub rights: Rights,
 }
 
 /// What a handler makes of a request.
@@ -66,7 +68,7 @@ impl From<Response> for Outcome {
 /// Handles `request` of somebody who has `rights`: what its answer is dressed in, and what came of it.
 pub async fn handle(
     request: Request,
-    rights: &Rights,
+    rights: Rights,
     daemon: Rc<dyn Daemon>,
 ) -> (Frame, Result<Outcome, Fault>) {
     let mut frame = Frame::plain(&request);
@@ -80,7 +82,7 @@ pub async fn handle(
 /// The endpoint that a request is for, and the request as its handler takes it.
 fn admit(
     request: Request,
-    rights: &Rights,
+    rights: Rights,
     daemon: Rc<dyn Daemon>,
     frame: &mut Frame,
 ) -> Result<(&'static Endpoint, RequestContext), Fault> {
@@ -146,6 +148,7 @@ fn admit(
         headers: request.headers,
         body: request.body,
         rack: RackHandle::new(daemon, who),
+        rights,
     };
     Ok((endpoint, context))
 }

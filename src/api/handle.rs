@@ -102,6 +102,11 @@ impl RackHandle {
         self.who.uid.is_some()
     }
 
+    /// The name of whoever asks, as tasks and the audit trail show it.
+    pub fn asker(&self) -> &str {
+        &self.who.name
+    }
+
     /// Every node.
     pub async fn nodes(&self) -> Asked<Vec<Node>> {
         self.ask(Call::Look(Look::Nodes)).await

@@ -433,6 +433,10 @@ pub static ROUTES: &[Route] = &[
             .brings("Pausing")],
     ),
     own(
+        "/v1/whoami",
+        &[get("who asks, and what they may do", by!(own::rack::whoami)).brings("Asker")],
+    ),
+    own(
         "/v1/audit",
         &[get(
             "read the audit trail, and its newest hash",

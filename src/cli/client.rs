@@ -421,6 +421,11 @@ impl Client {
         .await
     }
 
+    /// Who we are to the daemon, and what we may do.
+    pub async fn whoami(&self) -> Result<model::Asker, Failure> {
+        self.read("/v1/whoami", Duration::ZERO).await
+    }
+
     /// Figures about the daemon.
     pub async fn health(&self) -> Result<model::Health, Failure> {
         self.read("/healthz", Duration::ZERO).await

@@ -52,7 +52,7 @@ pub use short::Short;
 pub use start::{BatchStart, PowerOptions, TaskStart};
 pub use task::{ControlUse, ENDS_KEPT, OrderUse, Task, TaskList, after_state};
 pub use text::{LOGIN_NAME_LIMIT, REASON_LIMIT, beginning, escaped, is_hidden, visible_json};
-pub use who::{Role, Who};
+pub use who::{Asker, Role, RoleOnNodes, Who};
 pub use words::{Word, Words};
 
 /// A task's id, unique over racks (a version 7 uuid: sorts by time of request).

@@ -1,6 +1,6 @@
 //! Who asks, and what they may do.
 
-use super::words::words;
+use super::words::{Word, words};
 use serde::{Deserialize, Serialize};
 
 /// Who asks: goes into tasks, messages and the audit trail.
@@ -27,5 +27,45 @@ words! {
         Operator = "operator",
         /// Everything, raw commands included.
         Admin = "admin",
+    }
+}
+
+/// Whoever asks, and what they may do: `GET /v1/whoami`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Asker {
+    /// The name that tasks and the audit trail show.
+    pub name: String,
+    /// The role on the whole rack; null where there is none.
+    pub role: Option<Word<Role>>,
+    /// Roles on some nodes beside it.
+    pub on_nodes: Vec<RoleOnNodes>,
+}
+
+/// A role on some nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoleOnNodes {
+    /// Which.
+    pub role: Word<Role>,
+    /// The nodes, by name.
+    pub nodes: Vec<String>,
+}
+
+impl Asker {
+    /// Whether `role` is held on the node of that name.
+    pub fn has(&self, role: Role, node: &str) -> bool {
+        let enough = |held: &Word<Role>| held.known().is_some_and(|held| held >= role);
+        self.role.as_ref().is_some_and(enough)
+            || self
+                .on_nodes
+                .iter()
+                .any(|on| enough(&on.role) && on.nodes.iter().any(|held| held == node))
+    }
+
+    /// Whether `role` is held on some node at least.
+    pub fn has_somewhere(&self, role: Role) -> bool {
+        let enough = |held: &Word<Role>| held.known().is_some_and(|held| held >= role);
+        self.role.as_ref().is_some_and(enough) || self.on_nodes.iter().any(|on| enough(&on.role))
     }
 }

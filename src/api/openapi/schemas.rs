@@ -198,6 +198,8 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "id:uuid version:natural node_uuid:uuid batch:uuid? operation:operation state:state ended:boolean phase:string \
          step:natural steps:natural target_power_state:string? power_state:power? outcome:string?",
     ),
+    answer("Asker", "name:string role:string? on_nodes:[RoleOnNodes]"),
+    answer("RoleOnNodes", "role:string nodes:[string]"),
     answer("Pausing", "paused:boolean pause:Hold?"),
     answer(
         "Health",

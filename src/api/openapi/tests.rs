@@ -154,6 +154,8 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::BatchNode>("BatchNode");
     same::<types::Events>("Events");
     same::<types::Event>("Event");
+    same::<types::Asker>("Asker");
+    same::<types::RoleOnNodes>("RoleOnNodes");
     same::<types::Pausing>("Pausing");
     same::<types::AuditPage>("AuditPage");
     same::<types::AuditHead>("AuditHead");

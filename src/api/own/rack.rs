@@ -10,7 +10,7 @@ use crate::api::handle::EventFilter;
 use crate::api::message::{Response, check_reason};
 use crate::api::openapi as description;
 use crate::api::stream::TextStream;
-use crate::model::{EventId, Hold, PauseRequest, Pausing};
+use crate::model::{Asker, EventId, Hold, PauseRequest, Pausing, RoleOnNodes, Word};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -102,6 +102,20 @@ fn told(pause: Option<Hold>) -> Response {
         paused: pause.is_some(),
         pause,
     })
+}
+
+/// `GET /v1/whoami`
+pub async fn whoami(request: RequestContext) -> Result<Response, Fault> {
+    let on_nodes = request.rights.limited.into_iter();
+    let on_nodes = on_nodes.map(|(role, nodes)| RoleOnNodes {
+        role: role.into(),
+        nodes: nodes.into_iter().collect(),
+    });
+    Ok(Response::ok(&Asker {
+        name: request.rack.asker().to_owned(),
+        role: request.rights.everywhere.map(Word::from),
+        on_nodes: on_nodes.collect(),
+    }))
 }
 
 /// `GET /healthz`. Nobody logs in for it: over TCP it tells nothing that a person wrote.

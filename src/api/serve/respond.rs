@@ -108,7 +108,7 @@ pub async fn respond(
             noted: record.noted.clone(),
             turn: Rc::downgrade(&turn),
         });
-        let (dress, outcome) = handle(request, &rights, daemon).await;
+        let (dress, outcome) = handle(request, rights, daemon).await;
         frame = dress;
         match outcome? {
             Outcome::Whole(response) => Ok(End::Whole(response)),

@@ -341,7 +341,7 @@ impl Request {
             rack,
             calls: RefCell::default(),
         });
-        let (frame, outcome) = at_once(handle(self, &rights, double.clone()));
+        let (frame, outcome) = at_once(handle(self, rights, double.clone()));
         let response = frame.finish(outcome.and_then(whole));
         let calls = double.calls.take();
         fits_the_document(&method, &path, &response);

@@ -58,6 +58,21 @@ fn without_roles_whoever_may_open_the_socket_is_operator_and_root_is_admin() {
 }
 
 #[test]
+fn whoever_asks_is_told_what_they_may_do() {
+    let policy = granting(&[
+        (Subject::Uid(1), Role::Reader, None),
+        (Subject::Uid(1), Role::Operator, Some(&["r1n01"])),
+    ]);
+    let asked = |uid| {
+        let sent = request("GET /v1/whoami").from(Peer::unix(uid, uid, None));
+        sent.send_to_real(&policy, &RealRack::new())
+    };
+    insta::assert_snapshot!(asked(1).text(), @r#"{"name":"uid 1","role":"reader","on_nodes":[{"role":"operator","nodes":["r1n01"]}]}"#);
+    insta::assert_snapshot!(asked(0).text(), @r#"{"name":"uid 0","role":"admin","on_nodes":[]}"#);
+    assert_eq!(asked(3).status(), 403);
+}
+
+#[test]
 fn with_roles_each_has_its_own_and_strangers_have_none() {
     let policy = granting(&[
         (Subject::Uid(1), Role::Reader, None),

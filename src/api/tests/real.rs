@@ -162,7 +162,7 @@ impl Request {
             rack: rack.clone(),
             rights: rights.clone(),
         });
-        let (frame, outcome) = at_once(handle(self, &rights, asker));
+        let (frame, outcome) = at_once(handle(self, rights, asker));
         let response = frame.finish(outcome.and_then(whole));
         Exchange {
             calls: Vec::new(),

@@ -93,7 +93,7 @@ fn stream(line: &str, last_event_id: Option<&str>) -> Reader {
     };
     let double = Rc::new(Scripted::default());
     let rights = Policy::default().rights(&asked.peer);
-    match at_once(handle(asked, &rights, double.clone())).1 {
+    match at_once(handle(asked, rights, double.clone())).1 {
         Ok(Outcome::Stream(TextStream::Events(stream))) => Reader { stream, double },
         Ok(_) => panic!("no stream"),
         Err(fault) => panic!("{fault:?}"),
