@@ -105,7 +105,7 @@ pub fn request(data: &[u8], peer: Peer) -> Option<Request> {
 pub fn send(request: Request, asker: Rc<Asker>) -> Response {
     let rights = asker.rights.clone();
     at_once(async {
-        let (frame, outcome) = handle(request, &rights, asker).await;
+        let (frame, outcome) = handle(request, rights, asker).await;
         let outcome = match outcome {
             Ok(Outcome::Whole(response)) => Ok(response),
             Ok(Outcome::Stream(mut stream)) => stream

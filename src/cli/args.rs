@@ -262,7 +262,8 @@ pub enum Verb {
     Batch(BatchShow),
     /// Print what happens, as it happens.
     Events(Events),
-    /// Follow the power states of nodes: what changed is shown when it changes.
+    /// Follow nodes, tasks and events on a full screen, with keys that act; a line for each change where stdout is no
+    /// terminal.
     Watch(Watch),
     /// Say all that is known of nodes' BMCs, and where it comes from.
     Explain(Nodes),

@@ -425,7 +425,7 @@ fn line(task: &Task, since_seen: Duration) -> String {
 }
 
 /// A duration as a clock shows it, `0:12` or `1:02:03`: a text that does not jump about while it is redrawn.
-fn clock(duration: Duration) -> String {
+pub fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {

@@ -3,7 +3,7 @@
 use super::App;
 use super::args::{Events, Format, History, Nodes};
 use super::exit::{Exit, Failure};
-use super::output::{self, say};
+use super::output::{self, Out, say};
 use super::patience::Patience;
 use super::select::{self, Unnamed};
 use super::status::state_line;
@@ -73,10 +73,10 @@ pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
 pub async fn explain(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
     let mut explanations = Vec::new();
     let nodes = select::nodes(&app.client, wanted, Unnamed::Mistake).await?;
-    let explained = select::each_of(&nodes, async |node: &Node| {
+    let asked = select::each_of(&nodes, async |node: &Node| {
         app.client.explain(select::name(node)).await
     });
-    for explanation in explained.await {
+    for explanation in asked.await {
         explanations.push(explanation?);
     }
     if matches!(app.out.format, Format::Json | Format::Yaml) {
@@ -84,30 +84,35 @@ pub async fn explain(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
         app.out.structured(&data);
         return Ok(Exit::Done);
     }
-    let mut parts = Vec::new();
-    for explanation in &explanations {
-        let mut lines = vec![format!(
-            "{}: {}",
-            select::name(&explanation.node),
-            state_line(&explanation.node)
-        )];
-        for fact in &explanation.facts {
-            lines.push(format!("  {:<20} {}", fact.head, fact.text));
-        }
-        if let Some(device) = &explanation.boot_device {
-            lines.push(format!("  {:<20} {device}", "boot device"));
-        }
-        for failure in &explanation.failures {
-            lines.push(format!(
-                "  failure {} {}",
-                app.out.date_and_time(failure.at),
-                failure.text
-            ));
-        }
-        parts.push(lines.join("\n"));
-    }
+    let parts: Vec<String> = explanations
+        .iter()
+        .map(|explanation| explained(&app.out, explanation))
+        .collect();
     app.out.data(&parts.join("\n\n"));
     Ok(Exit::Done)
+}
+
+/// An explanation in lines.
+pub fn explained(out: &Out, explanation: &Explanation) -> String {
+    let mut lines = vec![format!(
+        "{}: {}",
+        select::name(&explanation.node),
+        state_line(&explanation.node)
+    )];
+    for fact in &explanation.facts {
+        lines.push(format!("  {:<20} {}", fact.head, fact.text));
+    }
+    if let Some(device) = &explanation.boot_device {
+        lines.push(format!("  {:<20} {device}", "boot device"));
+    }
+    for failure in &explanation.failures {
+        lines.push(format!(
+            "  failure {} {}",
+            out.date_and_time(failure.at),
+            failure.text
+        ));
+    }
+    lines.join("\n")
 }
 
 /// An explanation as data: a member for each thing that is known, a list where there are several of a kind.

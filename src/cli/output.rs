@@ -430,9 +430,67 @@ pub fn cut(text: &str, width: usize) -> String {
     cut
 }
 
+/// A line in lines of at most `width` letters, parted at blanks; what follows is set in as the second column is, where there
+/// is one, else a little.
+pub fn folded(line: &str, width: usize) -> Vec<String> {
+    if line.chars().count() <= width {
+        return vec![line.to_owned()];
+    }
+    let second = second_column(line).filter(|column| *column <= width * 2 / 3);
+    let indent = second.unwrap_or_else(|| {
+        let before = line.chars().take_while(|letter| *letter == ' ').count();
+        (before + 4).min(width / 2)
+    });
+    let mut lines = Vec::new();
+    let mut rest: Vec<char> = line.chars().collect();
+    while rest.len() > width {
+        let from = if lines.is_empty() {
+            second.unwrap_or(0)
+        } else {
+            indent
+        };
+        let blank = (from + 1..=width).rev().find(|place| rest[*place] == ' ');
+        let at = blank.unwrap_or(width);
+        let tail = rest.split_off(at);
+        lines.push(rest.iter().collect::<String>().trim_end().to_owned());
+        let tail = tail.into_iter().skip_while(|letter| *letter == ' ');
+        rest = std::iter::repeat_n(' ', indent).chain(tail).collect();
+    }
+    lines.push(rest.into_iter().collect());
+    lines
+}
+
+/// Where the text behind the first gap of two blanks or more begins.
+fn second_column(line: &str) -> Option<usize> {
+    let letters: Vec<char> = line.chars().collect();
+    let first = letters.iter().position(|letter| *letter != ' ')?;
+    let gap = (first..letters.len().saturating_sub(1))
+        .find(|place| letters[*place] == ' ' && letters[place + 1] == ' ')?;
+    let behind = letters[gap..].iter().position(|letter| *letter != ' ')?;
+    Some(gap + behind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_line_goes_on_beneath_its_second_column() {
+        assert_eq!(
+            folded("  suite                17, offered by the BMC and", 40),
+            [
+                "  suite                17, offered by",
+                "                       the BMC and"
+            ]
+        );
+        assert_eq!(
+            folded("no columns at all here", 12),
+            ["no columns", "    at all", "    here"]
+        );
+        assert_eq!(folded("short", 12), ["short"]);
+        let unbroken = folded(&"x".repeat(30), 12);
+        assert!(unbroken.iter().all(|line| line.len() <= 12), "{unbroken:?}");
+    }
 
     #[test]
     fn what_somebody_wrote_does_nothing_to_a_terminal() {

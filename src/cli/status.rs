@@ -123,7 +123,7 @@ impl<'a> Facts<'a> {
 }
 
 /// Where a node's BMC is, the port where it is not the usual one.
-fn address(node: &Node) -> String {
+pub fn address(node: &Node) -> String {
     let bmc = &ours(node).bmc;
     match (bmc.port, bmc.address.contains(':')) {
         (623, _) => bmc.address.to_string(),
@@ -133,7 +133,7 @@ fn address(node: &Node) -> String {
 }
 
 /// What is wrong with a node, if anything is.
-fn trouble(node: &Node) -> Option<&str> {
+pub fn trouble(node: &Node) -> Option<&str> {
     node.last_error
         .as_deref()
         .or(ours(node).bmc.trouble_text.as_deref())

@@ -9,6 +9,11 @@ pub fn local(at: WallTime, form: &str) -> String {
     in_zone(at, TimeZone::system(), form)
 }
 
+/// By the clock on a wall in that zone.
+pub fn at(at: WallTime, zone: &TimeZone, form: &str) -> String {
+    in_zone(at, zone.clone(), form)
+}
+
 /// With its zone, which is always the same, so that texts sort as times do.
 pub fn zoned(at: WallTime) -> String {
     in_zone(at, TimeZone::UTC, "%Y-%m-%dT%H:%M:%SZ")

@@ -365,7 +365,7 @@ mod tests {
 
         Look
           status                    power states, and how old each reading is
-          watch                     power states, as they change
+          watch                     the rack on a full screen, as it changes
           events                    what happens, as it happens
           explain                   all that is known of a BMC, and why
           history                   what happened to nodes, newest first

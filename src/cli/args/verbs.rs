@@ -22,7 +22,7 @@ pub const GROUPS: &[Group] = &[
             ),
             (
                 "watch",
-                "power states, as they change",
+                "the rack on a full screen, as it changes",
                 ["watch", "watch @compute", "watch r1n[01-04] --interval 5s"],
             ),
             (
