@@ -26,10 +26,10 @@ use crate::config::Tls;
 use crate::config::{ApiSettings, Complaint, Configuration, Disk};
 use crate::entropy::Entropy;
 use crate::model::{AuditPage, Health};
-use crate::rack::Rack;
 use crate::rack::call::{Answer, CallId, Refused};
 use crate::rack::record::{Stretch, Write};
 use crate::rack::rights::Role;
+use crate::rack::{Rack, Unwritten};
 use crate::time::Instant;
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
@@ -145,6 +145,7 @@ pub(super) async fn run(
         send_more_at: None,
         journal: Some(journal),
         last_ticket: 0,
+        write_at: None,
         trail,
         unsynced_records: 0,
         recorded_under: 0,
@@ -204,6 +205,8 @@ struct Shell {
     /// Taken away at the end, so that the journal's thread ends.
     journal: Option<Sender<Batch>>,
     last_ticket: u64,
+    /// When what nobody waits for is written.
+    write_at: Option<Instant>,
     trail: Trail,
     /// Records of the trail that the disk has not confirmed, and the ticket of the newest.
     unsynced_records: usize,
@@ -341,7 +344,8 @@ impl Shell {
             }
             let due = self.due_at().unwrap_or(self.housekeeping_at);
             let wake = due.min(self.housekeeping_at).max(self.listen_until);
-            let wake = self.send_more_at.map_or(wake, |at| at.min(wake));
+            let more = self.send_more_at.into_iter().chain(self.write_at);
+            let wake = more.fold(wake, Instant::min);
             alarm.set(wake, self.clock);
             let room = self.unsynced_records < UNSYNCED_RECORDS;
             let turn = async { inputs.recv().await.map_or(Turn::Time, Turn::Input) }
@@ -425,8 +429,14 @@ impl Shell {
             Input::Oldest(oldest) => self.shorten(oldest, now),
             Input::Found(look, found) => self.rack.handle_found(look, found, now),
             Input::Metrics(reply) => {
-                // Nobody waits any more where this fails.
-                let _ = reply.try_send(metrics::text(self.snapshot(now)));
+                let snapshot = self.snapshot(now);
+                // Megabytes of text for a large rack: nobody else is to wait for them.
+                let write = async move {
+                    let text = smol::unblock(move || metrics::text(snapshot)).await;
+                    // Nobody waits any more where this fails.
+                    let _ = reply.try_send(text);
+                };
+                self.executor.spawn(write).detach();
             }
             Input::Judged(outcome) => self.judge(&outcome),
             Input::Reloaded(outcome) => {
@@ -479,7 +489,10 @@ impl Shell {
     fn drain(&mut self) {
         self.send();
         let answers: Vec<_> = std::iter::from_fn(|| self.rack.poll_answer()).collect();
-        let mut batches: Vec<_> = std::iter::from_fn(|| self.rack.poll_writes()).collect();
+        let mut batches = match self.writes_now() {
+            true => std::iter::from_fn(|| self.rack.poll_writes()).collect(),
+            false => Vec::new(),
+        };
         let refused = |id| {
             answers
                 .iter()
@@ -529,6 +542,21 @@ impl Shell {
                 waiting.reply.send(answer);
             }
         }
+    }
+
+    /// Whether what the rack has put down goes to the disk now. What nobody waits for waits a moment, and goes with the next
+    /// that somebody does wait for: a sync takes milliseconds, and an order waits until one that is under way is over.
+    fn writes_now(&mut self) -> bool {
+        let now = self.awake_at;
+        let at_once = self.accepting.is_some() || self.stop_by.is_some();
+        let due = match self.rack.unwritten() {
+            Unwritten::Nothing | Unwritten::Awaited => true,
+            Unwritten::Idle => at_once || *self.write_at.get_or_insert(now + GATHER) <= now,
+        };
+        if due {
+            self.write_at = None;
+        }
+        due
     }
 
     fn remember(&self, ticket: u64, writes: Vec<Write>) {
@@ -843,6 +871,8 @@ fn notify(states: &[NotifyState<'_>]) {
 
 /// So much later than it is due a regular reading may leave, together with others.
 const TOGETHER: Duration = Duration::from_millis(75);
+/// So long what nobody waits for may wait for others that go to the disk.
+const GATHER: Duration = Duration::from_millis(20);
 /// Names of BMCs that are looked up at once.
 const LOOK_UPS: usize = 4;
 /// Inputs that may wait for the loop.

@@ -33,6 +33,17 @@ pub(super) struct Journal<P> {
     hangs: bool,
 }
 
+/// What is put down and was not given to the shell yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unwritten {
+    /// Nothing.
+    Nothing,
+    /// Something that nobody waits for: it may be written a little later, together with other things.
+    Idle,
+    /// Something that an order or an answer waits for.
+    Awaited,
+}
+
 impl<P> Journal<P> {
     pub(super) fn new() -> Self {
         Journal {
@@ -88,6 +99,17 @@ impl<P> Journal<P> {
     /// Whether something put down by now is not durable yet.
     pub(super) fn is_pending(&self) -> bool {
         self.last() > self.durable
+    }
+
+    /// Whether [`Journal::poll_writes`] has something, and whether somebody waits for that.
+    pub(super) fn unwritten(&self) -> Unwritten {
+        let again = self.taken_again && !self.refused.is_empty();
+        let awaited = |(ticket, _): &(u64, P)| *ticket >= self.next;
+        match self.gathered.is_empty() && !again {
+            true => Unwritten::Nothing,
+            false if self.parked.back().is_some_and(awaited) => Unwritten::Awaited,
+            false => Unwritten::Idle,
+        }
     }
 
     /// Everything gathered, under its ticket.
@@ -251,6 +273,20 @@ mod tests {
         assert_eq!(journal.durable(first), ["a may leave"]);
         let (second, _) = journal.poll_writes().unwrap();
         assert_eq!(journal.durable(second), ["b may leave"]);
+    }
+
+    #[test]
+    fn it_is_told_whether_somebody_waits_for_what_is_not_written() {
+        let mut journal = Journal::new();
+        assert_eq!(journal.unwritten(), Unwritten::Nothing);
+        journal.put(Table::Tasks, "a".into(), vec![1]);
+        assert_eq!(journal.unwritten(), Unwritten::Idle);
+        journal.park("waits for a");
+        assert_eq!(journal.unwritten(), Unwritten::Awaited);
+        journal.poll_writes().unwrap();
+        assert_eq!(journal.unwritten(), Unwritten::Nothing);
+        journal.put(Table::Tasks, "b".into(), vec![2]);
+        assert_eq!(journal.unwritten(), Unwritten::Idle);
     }
 
     #[test]

@@ -89,6 +89,7 @@ use clock::{Clock, Moment};
 pub use figures::{Counters, Durations, Figures};
 use gate::Gate;
 use inventory::Inventory;
+pub use journal::Unwritten;
 use leaving::Leaving;
 use ledger::{Ledger, Open};
 use log_ins::LogIns;
@@ -563,6 +564,11 @@ impl Rack {
     /// The next answer. Drain [`Rack::poll_urgent`] first.
     pub fn poll_answer(&mut self) -> Option<(CallId, Result<Answer, Refused>)> {
         self.outbox.answers.pop_front()
+    }
+
+    /// Whether [`Rack::poll_writes`] has something, and whether somebody waits for that.
+    pub fn unwritten(&self) -> Unwritten {
+        self.ledger.journal.unwritten()
     }
 
     /// What must be remembered, under a ticket.
