@@ -30,7 +30,7 @@ pub mod vocabulary;
 
 use crate::entropy::Entropy;
 pub use crate::session::Undeliverable;
-use crate::session::{self, RequestId, Session, Way};
+use crate::session::{self, RequestId, Session, Way, take_first};
 use crate::time::Instant;
 use address::Resolution;
 use breaker::Breaker;
@@ -97,7 +97,7 @@ pub struct Bmc {
     /// Whether a session came about after that.
     reached_late: bool,
     queue: Queue,
-    current: Option<Current>,
+    current: Option<Box<Current>>,
     overdue: VecDeque<Overdue>,
     /// The question for the session's level that is under way.
     level_request: Option<RequestId>,
@@ -400,7 +400,7 @@ impl Bmc {
     /// The next report. An order that is sent once may have another one after that it was unanswered: that it was
     /// accepted after all.
     pub fn poll_report(&mut self) -> Option<(OrderId, Report)> {
-        self.reports.pop_front()
+        take_first(&mut self.reports)
     }
 
     /// When [`Bmc::handle_timeout`] wants to be called.

@@ -240,11 +240,11 @@ impl Bmc {
         self.hush();
         job.begun = true;
         self.used_at = now;
-        self.current = Some(Current {
+        self.current = Some(Box::new(Current {
             request: self.session.request(job.script.request(), now),
             asked_at: now,
             job,
-        });
+        }));
     }
 
     /// When the next command may leave, or the one under way gives way.
@@ -297,7 +297,7 @@ impl Bmc {
     pub(super) fn take_current_back(&mut self, now: Instant) -> Option<Job> {
         let Current {
             mut job, request, ..
-        } = self.current.take()?;
+        } = *self.current.take()?;
         let withdrawn = self.session.withdraw(request);
         job.sent |= matches!(withdrawn, Withdrawn::Sent { .. });
         self.used_at = now;

@@ -735,5 +735,5 @@ impl Rack {
     }
 }
 
-/// How many bytes are kept of the datagrams of all BMCs: at 4096 nodes that is about 200 of each.
-const TRACED_BYTES: usize = 24 << 20;
+/// How many bytes are kept of the datagrams of all BMCs: of each of 4096 about 40, of each of 700 all 200.
+const TRACED_BYTES: usize = 4 << 20;

@@ -26,7 +26,8 @@ pub(super) enum Shared {
 /// See the head of this file.
 #[derive(Default)]
 pub(super) struct Inventory {
-    nodes: BTreeMap<NodeId, Node>,
+    /// Each in a place of its own: a tree that grows at its end leaves half of its room empty, and these are large.
+    nodes: BTreeMap<NodeId, Box<Node>>,
     /// In the order of the configuration.
     order: Vec<NodeId>,
     by_name: BTreeMap<String, NodeId>,
@@ -51,7 +52,7 @@ impl Inventory {
         self.by_name.insert(node.settings.name.clone(), id);
         self.by_uuid.insert(node.settings.uuid, id);
         self.order.push(id);
-        self.nodes.insert(id, node);
+        self.nodes.insert(id, Box::new(node));
         self.untried.insert(id);
         self.note_address(id);
         id
@@ -68,15 +69,16 @@ impl Inventory {
         self.untried.remove(&id);
         self.timers.retain(|(_, other)| *other != id);
         self.readings.retain(|(_, other)| *other != id);
-        Some(node)
+        Some(*node)
     }
 
     /// The configuration names the nodes in this order, and perhaps by other names than before.
     pub(super) fn arrange(&mut self, order: &[Uuid]) {
         let ids = order.iter().filter_map(|uuid| self.by_uuid.get(uuid));
         self.order = ids.copied().collect();
-        let named = |(id, node): (&NodeId, &Node)| (node.settings.name.clone(), *id);
-        self.by_name = self.nodes.iter().map(named).collect();
+        let nodes = self.nodes.iter();
+        let named = nodes.map(|(id, node)| (node.settings.name.clone(), *id));
+        self.by_name = named.collect();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -90,19 +92,19 @@ impl Inventory {
 
     /// All of them, in the order of the configuration.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
-        self.order.iter().filter_map(|id| self.nodes.get(id))
+        self.order.iter().filter_map(|id| self.get(*id))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
-        self.nodes.values_mut()
+        self.nodes.values_mut().map(|node| &mut **node)
     }
 
     pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(&id)
+        self.nodes.get(&id).map(|node| &**node)
     }
 
     pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
-        self.nodes.get_mut(&id)
+        self.nodes.get_mut(&id).map(|node| &mut **node)
     }
 
     /// The node with that name or uuid.

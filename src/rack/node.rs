@@ -65,8 +65,6 @@ pub(super) struct Node {
     pub(super) restart: Option<Restart>,
     /// Readings outside tasks that may be under way, and who asked for each.
     pub(super) readers: Vec<(OrderId, String)>,
-    /// The knowledge that was journaled.
-    pub(super) journaled: Knowledge,
 }
 
 /// What is to be remembered and told of a node after something happened to it.
@@ -150,7 +148,6 @@ impl Node {
             nmi_at,
             restart: None,
             readers: Vec::new(),
-            journaled: memory.knowledge.clone(),
             memory,
             quarantine: None,
             settings,
@@ -279,7 +276,6 @@ impl Node {
     pub(super) fn forget_machine(&mut self, now: Instant) {
         let memory = &mut self.memory;
         memory.knowledge = Knowledge::default();
-        self.journaled = Knowledge::default();
         (memory.reading, memory.fault) = (None, None);
         memory.late.clear();
         (self.done, memory.holds_longer) = (None, None);
@@ -326,12 +322,8 @@ impl Node {
     }
 
     /// What was learned of its BMC since the journal was told.
-    pub(super) fn learned(&mut self) -> bool {
-        let news = *self.bmc.knowledge() != self.journaled;
-        if news {
-            self.journaled = self.bmc.knowledge().clone();
-        }
-        news
+    pub(super) fn learned(&self) -> bool {
+        *self.bmc.knowledge() != self.memory.knowledge
     }
 
     /// Puts it down as it is now.

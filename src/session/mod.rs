@@ -77,6 +77,16 @@ pub struct Session {
     probe_sequence: Option<u8>,
 }
 
+/// Takes the first one out. A queue that is empty keeps no room: there is one for each of thousands of BMCs, and it is used
+/// for a moment.
+pub(crate) fn take_first<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if queue.is_empty() {
+        queue.shrink_to_fit();
+    }
+    first
+}
+
 /// A request that was not sent yet.
 struct Waiting {
     id: RequestId,
@@ -403,7 +413,7 @@ impl Session {
                 request: None,
             });
         }
-        let transmit = self.transmits.pop_front()?;
+        let transmit = take_first(&mut self.transmits)?;
         self.memory.statistics.sent += 1;
         self.dummy_due = self.has(Quirk::DummyPackets);
         if let Phase::Open(open) = &mut self.phase
@@ -434,7 +444,7 @@ impl Session {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        take_first(&mut self.events)
     }
 
     /// Where the session is.
@@ -539,7 +549,7 @@ impl Session {
         if open.link.exchange().is_some() {
             return;
         }
-        let Some(waiting) = self.queue.pop_front() else {
+        let Some(waiting) = take_first(&mut self.queue) else {
             return;
         };
         open.has_reset |= is_reset(&waiting.request);
