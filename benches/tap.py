@@ -41,6 +41,11 @@ class Tap:
             source, target = struct.unpack("!HH", frame[begin:begin + 4])
             found.append(Seen(at, source, target, frame[begin + 8:]))
 
+    def missed(self):
+        """How many it had no room for since this was asked last (PACKET_STATISTICS)."""
+        _, dropped = struct.unpack("II", self.socket.getsockopt(263, 6, 8))
+        return dropped
+
     def close(self):
         self.socket.close()
 
