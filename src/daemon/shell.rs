@@ -74,7 +74,7 @@ pub(super) enum Input {
 /// `executor` is of the thread that this runs on: connections, timers and sockets are served there, too.
 pub(super) async fn run(
     path: PathBuf,
-    configuration: Configuration,
+    mut configuration: Configuration,
     new_journal: bool,
     signals: Signals,
     executor: Executor,
@@ -94,7 +94,9 @@ pub(super) async fn run(
     let mut remembered = store.load().map_err(Failure::new)?;
     remembered.retain(|(table, key, _)| !audit::is_ours(*table, key));
     let trail = Trail::open(&mut store).map_err(Failure::new)?;
-    let (rack_settings, nodes) = (configuration.rack.clone(), configuration.nodes.clone());
+    let rack_settings = configuration.rack.clone();
+    // Kept once: of thousands of nodes they are megabytes.
+    let nodes = std::mem::take(&mut configuration.nodes);
     let rack = Rack::new(
         rack_settings,
         nodes,
@@ -569,7 +571,8 @@ impl Shell {
     /// What is due now and then: a sign of life for systemd, clients that went away, sockets that nobody uses.
     fn keep_house(&mut self) {
         let now = self.now();
-        if now < self.housekeeping_at {
+        // A little early where the loop is awake anyway: else it would wake for this alone.
+        if now + EARLY < self.housekeeping_at {
             return;
         }
         self.housekeeping_at = now + self.watchdog.unwrap_or(HOUSEKEEPING).min(HOUSEKEEPING);
@@ -890,6 +893,7 @@ const SENT_IN_A_TURN: u32 = 8;
 /// Microseconds that systemd gives the opening of the journal, beside one second for each of its megabytes.
 const OPENING: u32 = 60_000_000;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+const EARLY: Duration = Duration::from_millis(400);
 /// The loop looks at the clock each second: where that took longer than this, the process was stopped or the machine slept.
 const STOOD_STILL: Duration = Duration::from_secs(3);
 /// How long it listens then before it judges.
