@@ -261,14 +261,15 @@ def put_to_wire(nodes=256, singly=24):
             tap.seen()
             began = time.time()
             ipmipower([port], "--on", 16)
-            theirs.append(orders(tap.seen())[port] - began)
+            theirs.append(until(5, lambda port=port, tap=tap: orders(tap.seen()).get(port), 0.005) - began)
         left = list(zip(names(nodes), sim.ports))[singly:]
         with concurrent.futures.ThreadPoolExecutor(len(left)) as pool:
             tap.seen()
             began = time.time()
             list(pool.map(lambda one: put(daemon.socket, one[0], "soft power off"), left))
-            until(10, lambda: time.sleep(0.5) or True)
-            wire = orders(tap.seen())
+            wire = {}
+            until(10, lambda: wire.update({port: min(at, wire.get(port, at)) for port, at in orders(tap.seen()).items()})
+                  or len(wire) >= len(left), 0.2)
         tap.close()
     late = sorted(wire[port] - began for _, port in left if port in wire)
     one, peer = sorted(ours)[len(ours) // 2], sorted(theirs)[len(theirs) // 2]
@@ -341,16 +342,10 @@ def bursts(nodes):
         daemon.until_known(nodes, every=0.5)
         time.sleep(1)
         tap, ports, counts = Tap(), set(sim.ports), {}
-        asked = subprocess.Popen([str(BIN / "rackbmc"), "--socket", daemon.socket, "status", "--fresh"],
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        over = False
-        while not over:
-            # Looked at again and again, since the tap has room for some hundred datagrams only.
-            over = asked.poll() is not None
-            for one in tap.seen():
-                if one.target in ports:
-                    counts[int(one.at * 1000)] = counts.get(int(one.at * 1000), 0) + 1
-            time.sleep(0.0005)
+        run([str(BIN / "rackbmc"), "--socket", daemon.socket, "status", "--fresh"])
+        for one in tap.seen():
+            if one.target in ports:
+                counts[int(one.at * 1000)] = counts.get(int(one.at * 1000), 0) + 1
         missed = tap.missed()
         tap.close()
         lost = figure(daemon.socket, "rackbmc_datagrams_total", 'direction="overflowed"')
