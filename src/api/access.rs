@@ -196,6 +196,8 @@ pub enum Entry {
         password: String,
         /// What it must match. A user that is not there has a hash that nothing matches, so that both take as long.
         hash: String,
+        /// The greatest cost of all hashes: a wrong password takes as long as with that, whoever's it is not.
+        costliest: u32,
     },
 }
 
@@ -208,6 +210,11 @@ impl fmt::Debug for Entry {
             Entry::CheckPassword { user, .. } => write!(f, "CheckPassword({user}, ***)"),
         }
     }
+}
+
+/// The cost of a bcrypt hash.
+pub fn cost(hash: &str) -> Option<u32> {
+    hash.get(4..6)?.parse().ok()
 }
 
 /// What Ironic asks with.
@@ -268,6 +275,7 @@ impl Policy {
                 .get(user)
                 .cloned()
                 .unwrap_or_else(|| self.nobody()),
+            costliest: self.costliest(),
         })
     }
 
@@ -292,9 +300,13 @@ impl Policy {
     /// A hash that no password has, which takes as long to compare as the slowest of those that there are: its salt and
     /// sum were never computed from one.
     fn nobody(&self) -> String {
-        let costs = self.passwords.values().filter_map(|hash| hash.get(4..6));
-        let cost = costs.max().unwrap_or("05");
-        format!("$2b${cost}$......................OTbaGa5WKhyK.gqbkzjnSxwt.bq3JQi")
+        let cost = self.costliest();
+        format!("$2b${cost:02}$......................OTbaGa5WKhyK.gqbkzjnSxwt.bq3JQi")
+    }
+
+    fn costliest(&self) -> u32 {
+        let costs = self.passwords.values().filter_map(|hash| cost(hash));
+        costs.max().unwrap_or(5)
     }
 
     /// A page in somebody's browser, or a name that was bent to our address, must not switch machines.

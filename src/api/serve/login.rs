@@ -2,6 +2,7 @@
 //! next check of that name from that peer waits, a right one too; successes are remembered for a while, so that a
 //! script's hundredth request does not cost its hundredth bcrypt.
 
+use crate::api::access::cost;
 use crate::api::fault::Fault;
 use crate::model::{ErrorKind, LOGIN_NAME_LIMIT, beginning};
 use http::StatusCode;
@@ -10,6 +11,7 @@ use smol::lock::Semaphore;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How many comparisons run at once: each keeps a core busy.
@@ -65,6 +67,8 @@ pub struct Attempt<'a> {
     pub password: String,
     /// What it must match.
     pub hash: String,
+    /// A wrong password takes as long as one of this bcrypt cost.
+    pub costliest: u32,
     /// What a refusal asks with.
     pub challenge: &'a str,
 }
@@ -94,6 +98,7 @@ impl Login {
             user,
             password,
             hash,
+            costliest,
             challenge,
         } = attempt;
         let sum = self.sum(user, &password, &hash, entropy);
@@ -104,7 +109,7 @@ impl Login {
         let key = (network(peer), beginning(user, LOGIN_NAME_LIMIT));
         let _alone = self.wait_alone(&key, first_wait).await?;
         let _turn = self.comparing.acquire().await;
-        let right = smol::unblock(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
+        let right = smol::unblock(move || matches(&password, &hash, costliest)).await;
         if right {
             self.succeeded(key, sum, Instant::now());
             return Ok(());
@@ -272,6 +277,24 @@ impl Drop for Alone<'_> {
     }
 }
 
+/// Whether the password is the hash's. A wrong one takes as long as with the costliest hash that there is, so that the time
+/// does not tell which users there are: each cost is twice the work of the one below.
+fn matches(password: &str, hash: &str, costliest: u32) -> bool {
+    if bcrypt::verify(password, hash).unwrap_or(false) {
+        return true;
+    }
+    for cost in padding(hash, costliest) {
+        // Only its time counts.
+        let _ = bcrypt::hash_with_salt(password, cost, [0; 16]);
+    }
+    false
+}
+
+/// The costs whose work, added to that of a hash, is that of the costliest one.
+fn padding(hash: &str, costliest: u32) -> Range<u32> {
+    cost(hash).unwrap_or(costliest)..costliest
+}
+
 /// What one person has of addresses: one of IPv4, a /64 of IPv6.
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
@@ -337,6 +360,21 @@ mod tests {
         assert_eq!(wait("berta"), LONGEST);
         login.failed(key(1, "anna"), start);
         assert_eq!(wait("anna"), SECOND);
+    }
+
+    /// How long it takes in fact: `benches/logins.py`.
+    #[test]
+    fn a_wrong_password_is_as_much_work_whoever_is_named() {
+        for own in [4, 5, 10] {
+            let hash = bcrypt::hash("right", 4).expect("a hash");
+            let hash = hash.replacen("$04$", &format!("${own:02}$"), 1);
+            let work: u64 = padding(&hash, 10).map(|cost| 1 << cost).sum();
+            assert_eq!(work + (1 << own), 1 << 10, "{own}");
+        }
+        let hash = bcrypt::hash("right", 4).expect("a hash");
+        assert!(matches("right", &hash, 5));
+        assert!(!matches("wrong", &hash, 5));
+        assert!(!matches("right", "no hash", 5));
     }
 
     #[test]

@@ -331,6 +331,7 @@ async fn enter(
             user,
             password,
             hash,
+            costliest,
         } => {
             let login = &context.state.login;
             let attempt = Attempt {
@@ -338,6 +339,7 @@ async fn enter(
                 user: &user,
                 password,
                 hash: hash.clone(),
+                costliest,
                 challenge: CHALLENGE,
             };
             login.check(attempt, first_wait, &context.entropy).await?;

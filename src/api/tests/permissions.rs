@@ -226,6 +226,7 @@ fn basic_credentials_are_handed_out_for_comparison() {
         user: "alice".into(),
         password: "pw".into(),
         hash: "$2b$04$somehash".into(),
+        costliest: 4,
     };
     assert_eq!(entry, Ok(wanted));
     let Ok(Entry::CheckPassword { password, hash, .. }) = enter(
