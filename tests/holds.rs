@@ -423,3 +423,42 @@ fn a_batch_that_waits_for_a_node_in_maintenance_says_so_and_goes_on_with_the_oth
     maintenance(&mut world, "n02", None);
     assert_eq!(world.run_task(tasks[1], secs(60)).state, State::Succeeded);
 }
+
+#[test]
+fn a_rack_that_is_to_start_paused_does_so_in_its_first_life_only() {
+    let pausing = |world: &mut World| match world.call(Call::Look(Look::Pausing)) {
+        Ok(Answer::Pausing(pause)) => pause,
+        other => panic!("{other:?}"),
+    };
+    let mut world = World::new(61, 1);
+    world.crash();
+    world.put_back(Default::default());
+    world.settings.start_paused = true;
+    world.start();
+    world.run_for(secs(5));
+    let pause = pausing(&mut world).expect("a pause");
+    assert!(pause.reason.is_some_and(|why| why.contains("first start")));
+    let start = Call::Start {
+        node: "n01".into(),
+        operation: Operation::PowerOff,
+        options: PowerOptions::default(),
+        who: who(),
+    };
+    assert!(matches!(
+        world.call(start.clone()),
+        Err(Refused::Paused { .. })
+    ));
+    assert!(world.left.len() > 1, "the power state is read all the same");
+    // A pause that nobody has ended outlives the daemon, and one that was ended does not come again.
+    world.crash();
+    world.start();
+    world.run_for(secs(1));
+    assert!(pausing(&mut world).is_some());
+    release(&mut world);
+    world.run_for(secs(1));
+    world.crash();
+    world.start();
+    world.run_for(secs(1));
+    assert_eq!(pausing(&mut world), None);
+    assert!(world.call(start).is_ok());
+}

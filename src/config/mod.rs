@@ -285,6 +285,7 @@ fn read_rack(
     let history_entries = section.count("history_entries", 1..=1_000_000, findings);
     let policy = section.word("maintenance_policy", &policies, findings);
     let packets = section.count("packets_per_ms", 1..=100_000, findings);
+    let start_paused = section.flag("start_paused", findings);
     section.finish(
         &[
             ("stagger", "write power_on_stagger"),
@@ -304,6 +305,7 @@ fn read_rack(
         history_entries: history_entries.map_or(usual.history_entries, |at| at.value),
         maintenance_policy: policy.map_or(usual.maintenance_policy, |at| at.value),
         packets_per_ms: packets.map_or(usual.packets_per_ms, |at| at.value),
+        start_paused: start_paused.map_or(usual.start_paused, |at| at.value),
     };
     (settings, order.map_or_else(Vec::new, |at| at.value))
 }

@@ -70,6 +70,7 @@ const SHOWN: &[&str] = &[
     "socket_group",
     "socket_mode",
     "soft_power_off_timeout",
+    "start_paused",
     "state_dir",
     "streams",
     "sync_interval",

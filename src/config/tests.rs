@@ -365,7 +365,7 @@ fn the_example_that_is_installed_is_good() {
 #[test]
 fn the_example_that_is_installed_shows_the_defaults() {
     let defaulted = "sync_interval power_on_stagger max_transitions fault_after longest_timeout history_keep history_entries \
-        maintenance_policy packets_per_ms privilege cipher_suites protocol quirks port soft_power_off_timeout power_change_timeout \
+        maintenance_policy packets_per_ms start_paused privilege cipher_suites protocol quirks port soft_power_off_timeout power_change_timeout \
         min_off_time on_soft_timeout settle rollback_settle nmi nmi_min_interval nmi_watch orders_per_second burst \
         keepalive idle_close auth_failures auth_hold bmc_identity breaker_after breaker_retry state_dir log_level audit_megabytes socket \
         socket_mode auth htpasswd connections streams header_bytes body_bytes header_timeout body_timeout \

@@ -162,6 +162,7 @@ impl Rack {
             next_pruning: now + PRUNING,
             settings,
         };
+        let first_life = remembered.is_empty();
         let mut shelf = Shelf::sort(remembered);
         let without_entry = shelf.seal_unreadable(&nodes, &mut rack.ledger);
         let last_heard = shelf.last_sign_of_life();
@@ -176,6 +177,13 @@ impl Rack {
         }
         rack.share_traces();
         rack.take_up(shelf, &without_entry, copied, at);
+        if first_life && rack.settings.start_paused {
+            let who = Who {
+                name: "rackbmcd".to_owned(),
+                ..Who::default()
+            };
+            rack.begin_pause(FIRST_PAUSE.to_owned(), &who, at);
+        }
         if let Some(last_heard) = last_heard {
             let ago = at.age(last_heard).saturating_sub(ledger::HEARTBEAT);
             let nodes = rack.inventory.iter_mut();
@@ -717,6 +725,9 @@ impl Rack {
         &self.counters
     }
 }
+
+/// Why a rack is paused of which the configuration says so.
+const FIRST_PAUSE: &str = "the first start of this rack, and its configuration says start_paused: power states are read, nothing is switched";
 
 /// How often what is too old is looked for, beside when something is added.
 const PRUNING: Duration = Duration::from_secs(3600);

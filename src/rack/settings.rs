@@ -34,6 +34,8 @@ pub struct RackSettings {
     pub maintenance_policy: MaintenancePolicy,
     /// Datagrams that may leave within a millisecond, beside those that an operation waits for; at least 1.
     pub packets_per_ms: u32,
+    /// Whether a rack of which no journal is there yet begins paused.
+    pub start_paused: bool,
 }
 
 impl Default for RackSettings {
@@ -50,6 +52,7 @@ impl Default for RackSettings {
             history_entries: 1000,
             maintenance_policy: MaintenancePolicy::Allow,
             packets_per_ms: 50,
+            start_paused: false,
         }
     }
 }
