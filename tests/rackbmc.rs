@@ -466,7 +466,7 @@ fn a_control_finds_the_task_of_a_node_and_aborting_nothing_is_a_success() {
 #[test]
 fn status_has_one_shape_in_json_and_folds_in_text() {
     let puppet = Puppet::new(|request, _| match request {
-        "GET /v1/nodes/detail" => rack(4),
+        "GET /v1/nodes/detail" | "GET /v1/nodes?fields=uuid,name" => rack(4),
         _ => refuse(404, "not_found", "?"),
     });
     let full = puppet.run(&["status", "r1n01", "--full", "-o", "json"]).out;
@@ -484,9 +484,23 @@ fn status_has_one_shape_in_json_and_folds_in_text() {
             .out,
         "r1n01\n"
     );
+    let completed = |words: &[&str]| {
+        let words = [&["__complete", "rackbmc"], words].concat();
+        puppet.run(&words).out
+    };
+    assert_eq!(completed(&["status", "@"]), "@compute\n");
     assert_eq!(
-        puppet.run(&["__names"]).out,
-        "@compute\nr1n01\nr1n02\nr1n03\nr1n04\n"
+        completed(&["off", "r1n01,r1n04,r"]),
+        "r1n01,r1n04,r1n02\nr1n01,r1n04,r1n03\n"
+    );
+    assert_eq!(
+        completed(&["off", "r1n[01-"]),
+        "r1n[01-02]\nr1n[01-03]\nr1n[01-04]\n"
+    );
+    assert_eq!(completed(&["off", "-x", "r1n04"]), "r1n04\n");
+    assert_eq!(
+        completed(&["status", "-o", "ya"]).split('\t').next(),
+        Some("yaml")
     );
 }
 
@@ -528,12 +542,10 @@ fn completion_and_man_page_need_no_daemon() {
         assert_eq!(said.code, 0, "{words:?}: {}", said.err);
         assert!(said.out.contains("rackbmc"), "{words:?}");
     }
-    assert!(
-        puppet
-            .run(&["completion", "zsh"])
-            .out
-            .contains("rackbmc __names")
-    );
+    let said = puppet.run(&["__complete", "rackbmc", "expl"]);
+    assert!(said.out.starts_with("explain\t"), "{}", said.out);
+    let said = puppet.run(&["__complete", "rackbmc", "status", "--fr"]);
+    assert!(said.out.starts_with("--fresh\t"), "{}", said.out);
     assert_eq!(puppet.asked(), [""; 0]);
 }
 

@@ -10,15 +10,18 @@ mod press;
 mod verbs;
 
 pub use expert::{
-    Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Raw, SelClear, SelList, SelVerb, Support,
+    Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Discover, Init, Level, Raw, SelClear, SelList,
+    SelVerb, Support,
 };
 pub use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};
 
 use crate::api::ironic::target::PowerTarget;
+use crate::cli::complete;
 use crate::model::BootDevice;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -127,6 +130,7 @@ impl Verb {
             | Verb::Release
             | Verb::Retry(_)
             | Verb::NodeSetPowerState { .. }
+            | Verb::Init(_)
             | Verb::Sim(_)
             | Verb::Demo(_)
             | Verb::Sel {
@@ -167,7 +171,29 @@ impl CommandLine {
     }
 }
 
+/// What completion asks of the command line.
+impl CommandLine {
+    /// The words of other tools put into ours.
+    pub fn in_our_words(words: Vec<OsString>) -> Vec<OsString> {
+        fingers::translated(words)
+    }
+
+    /// All that may be typed.
+    pub fn described() -> clap::Command {
+        CommandLine::command()
+    }
+}
+
 impl Common {
+    /// The options of every verb in a line that is not finished.
+    pub fn of_a_beginning(words: &[OsString]) -> Option<Self> {
+        let command = CommandLine::command().ignore_errors(true);
+        let matches = command.try_get_matches_from(words).ok()?;
+        let mut common = Common::from_arg_matches(&matches).ok()?;
+        common.settle(&matches).ok()?;
+        Some(common)
+    }
+
     /// A rack's name becomes its socket, unless a socket or a URL was given more directly.
     fn settle(&mut self, matches: &ArgMatches) -> Result<(), &'static str> {
         let Some(rack) = &self.rack else {
@@ -317,21 +343,28 @@ pub enum Verb {
     /// Show one node as the `ironic` client did.
     NodeShow {
         /// Name or uuid.
+        #[arg(add = ArgValueCompleter::new(complete::nodes))]
         node: String,
     },
     /// Show one node's states as the `ironic` client did.
     NodeShowStates {
         /// Name or uuid.
+        #[arg(add = ArgValueCompleter::new(complete::nodes))]
         node: String,
     },
     /// Power a node on, off or reboot it, gracefully or not, inject an NMI, or abort the latter: returns at once.
     NodeSetPowerState {
         /// Name or uuid.
+        #[arg(add = ArgValueCompleter::new(complete::nodes))]
         node: String,
         /// What to do.
         #[arg(value_enum)]
         power_state: PowerStateWord,
     },
+    /// Find BMCs on a network: a ping and a question to each address, and with --username one log-in to each that answers.
+    Discover(Discover),
+    /// Write a first configuration and the file with the BMCs' password, by questions. Its rack starts paused.
+    Init(Init),
     /// Simulate a rack of BMCs on UDP ports of this host, to try any IPMI client on. Needs no daemon.
     Sim(Box<crate::cli::sim::SimArgs>),
     /// A simulated rack, the real daemon, and a soft power off taken back: see what this is about.
@@ -349,19 +382,16 @@ pub enum Verb {
         #[arg(long, value_name = "DIRECTORY", conflicts_with = "verb")]
         into: Option<PathBuf>,
     },
-    /// Print node and group names for completion scripts; silent where the daemon is down.
-    #[command(name = "__names", hide = true)]
-    Names,
 }
 
 /// Nodes that must be named.
 #[derive(Args, Debug, Clone, Default)]
 pub struct Nodes {
     /// Node sets.
-    #[arg(value_name = "NODES")]
+    #[arg(value_name = "NODES", add = ArgValueCompleter::new(complete::nodes))]
     pub nodes: Vec<String>,
     /// Leave these nodes out.
-    #[arg(short = 'x', long, value_name = "NODES")]
+    #[arg(short = 'x', long, value_name = "NODES", add = ArgValueCompleter::new(complete::nodes))]
     pub exclude: Vec<String>,
     /// All nodes of the rack.
     #[arg(short, long)]
@@ -411,6 +441,7 @@ pub struct Tasks {
 #[derive(Args, Debug)]
 pub struct TaskShow {
     /// Task id, or a node: the task that has it, else its last.
+    #[arg(add = ArgValueCompleter::new(complete::tasks))]
     pub task: String,
     /// Wait until it has ended, but no longer than DURATION.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration)]
@@ -421,6 +452,7 @@ pub struct TaskShow {
 #[derive(Args, Debug)]
 pub struct BatchShow {
     /// Batch id.
+    #[arg(add = ArgValueCompleter::new(complete::batches))]
     pub batch: Option<String>,
     /// Wait until it has ended, but no longer than DURATION.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration)]

@@ -72,6 +72,31 @@ impl Client {
         }
     }
 
+    /// The name of every node.
+    pub async fn names(&self) -> Result<Vec<String>, Failure> {
+        let mut names = Vec::new();
+        let mut path = "/v1/nodes?fields=uuid,name".to_owned();
+        loop {
+            let page: model::NodeList = self.read(&path, Duration::ZERO).await?;
+            let last = page.nodes.last().map(|node| node.uuid);
+            names.extend(page.nodes.iter().map(|node| node.name.to_string()));
+            match (page.next, last) {
+                (Some(_), Some(marker)) => {
+                    path = format!("/v1/nodes?fields=uuid,name&marker={marker}");
+                }
+                _ => return Ok(names),
+            }
+        }
+    }
+
+    /// The groups that nodes are in, by name.
+    pub async fn groups(&self) -> Result<Vec<String>, Failure> {
+        let nodes = self.nodes().await?;
+        let groups = nodes.iter().flat_map(|node| node.rackbmcd.groups.iter());
+        let groups: std::collections::BTreeSet<&String> = groups.collect();
+        Ok(groups.into_iter().cloned().collect())
+    }
+
     /// These nodes, in the order of their names, after it was tried to read the power state of each from its BMC. `None` for
     /// one that the configuration names no more.
     pub async fn fresh_all(

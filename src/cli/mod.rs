@@ -8,21 +8,26 @@ mod audit;
 mod chassis;
 mod check;
 mod client;
+mod complete;
 mod connect;
 mod demo;
+pub mod discover;
 mod exit;
 mod expert;
 #[cfg(test)]
 mod fixtures;
 mod follow;
 mod hands;
+mod init;
 mod ironic;
 mod look;
 mod output;
 mod patience;
 mod power;
 mod results;
+mod secret;
 mod select;
+mod setup;
 mod shell;
 pub mod sim;
 mod status;
@@ -50,6 +55,11 @@ struct App {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    // Completion reads lines that are not finished: the parser of finished ones has no say in it.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|verb| verb == "__complete") {
+        return complete::complete(words.collect()).into();
+    }
     let line = match CommandLine::read(std::env::args_os()) {
         Ok(line) => line,
         Err(mistake) => return ExitCode::from(refused(&mistake)),
@@ -128,7 +138,8 @@ fn simulate(args: sim::SimArgs) -> ExitCode {
 async fn run(line: CommandLine) -> Result<u8, Failure> {
     // What needs no daemon comes first: it must work where there is none.
     match &line.verb {
-        Verb::Completion { shell } => return Ok(shell::completion(*shell) as u8),
+        Verb::Completion { shell } => return shell::completion(*shell).map(|exit| exit as u8),
+        Verb::Init(args) => return init::init(&out(&line.common), args).map(|exit| exit as u8),
         Verb::Man { into, verb } => {
             let done = match into {
                 Some(directory) => shell::pages(directory),
@@ -137,6 +148,10 @@ async fn run(line: CommandLine) -> Result<u8, Failure> {
             return done.map(|exit| exit as u8);
         }
         _ => {}
+    }
+    if let Verb::Discover(args) = line.verb {
+        let found = discover::discover(out(&line.common), args).await;
+        return found.map(|exit| exit as u8);
     }
     let app = App {
         client: Client::new(endpoint(&line.common)?),
@@ -198,10 +213,11 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::NodeShow { node } => ironic::show(app, &node).await,
         Verb::NodeShowStates { node } => ironic::states(app, &node).await,
         Verb::NodeSetPowerState { node, power_state } => ironic::set(app, &node, power_state).await,
-        Verb::Names => shell::names(app).await,
         // Answered above, before there was a client.
         Verb::Completion { .. }
         | Verb::Man { .. }
+        | Verb::Init(_)
+        | Verb::Discover(_)
         | Verb::Check(_)
         | Verb::Sim(_)
         | Verb::Demo(_) => Ok(Exit::Done),

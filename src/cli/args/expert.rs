@@ -1,8 +1,11 @@
 //! What may be written for the verbs of experts: the BMC itself, its event log, raw commands; and the audit trail.
 
 use super::Nodes;
+use crate::cli::complete;
+use crate::cli::discover::Network;
 use crate::model::{AuditHead, Bridge};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use std::path::PathBuf;
 
 /// `bmc`.
@@ -26,6 +29,7 @@ pub enum BmcVerb {
 #[derive(Args, Debug)]
 pub struct BmcTrace {
     /// Name or uuid of one node.
+    #[arg(add = ArgValueCompleter::new(complete::nodes))]
     pub node: String,
 }
 
@@ -56,6 +60,51 @@ pub struct BmcReset {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `discover`.
+#[derive(Args, Debug)]
+pub struct Discover {
+    /// Networks and addresses: 10.0.1.0/24, 10.0.2.7.
+    #[arg(required = true, value_name = "NETWORKS")]
+    pub networks: Vec<Network>,
+    /// The UDP port.
+    #[arg(long, default_value_t = 623, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+    /// Log in as this user, once to each BMC, and say who it is. Two refusals in a row and it asks before it goes on.
+    #[arg(short, long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// A file with the user's password; it is asked for otherwise.
+    #[arg(long, value_name = "FILE", requires = "username")]
+    pub password_file: Option<PathBuf>,
+    /// The privilege level to ask for.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "operator")]
+    pub privilege: Level,
+    /// At most so many datagrams a second.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+    /// Write a first configuration with what was found; its rack starts paused.
+    #[arg(long, value_name = "FILE")]
+    pub write_config: Option<PathBuf>,
+}
+
+/// A privilege level.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Reads.
+    User,
+    /// Switches.
+    Operator,
+    /// Everything.
+    Administrator,
+}
+
+/// `init`.
+#[derive(Args, Debug)]
+pub struct Init {
+    /// Where the files go.
+    #[arg(long, value_name = "DIRECTORY", default_value = "/etc/rackbmcd")]
+    pub directory: PathBuf,
 }
 
 /// `sel`.
@@ -131,6 +180,7 @@ pub enum AuditVerb {
 #[derive(Args, Debug)]
 pub struct Raw {
     /// Name or uuid of one node.
+    #[arg(add = ArgValueCompleter::new(complete::nodes))]
     pub node: String,
     /// Network function, command and data: 0x06 0x01.
     #[arg(required = true, num_args = 2.., value_name = "BYTE", value_parser = byte)]

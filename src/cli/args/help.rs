@@ -410,6 +410,8 @@ mod tests {
           raw                       one IPMI command in bytes (experts)
 
         Try it, and tools
+          discover                  which BMCs a network has
+          init                      a first configuration, by questions
           demo                      a simulated rack and the real daemon
           sim                       simulated BMCs for any IPMI client
           completion                completion for bash, zsh or fish

@@ -1,9 +1,11 @@
 //! The verbs that change power and their options, with the words that other tools taught people for them.
 
 use super::{Nodes, Status, duration};
+use crate::cli::complete;
 use crate::model::{BootDevice, OnBusy, OnFailure, Operation, RestorePolicy, TakeOver, Words};
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use std::time::Duration;
 
 /// Verbs that change power.
@@ -133,7 +135,7 @@ pub struct Press {
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_failure: Option<OnFailure>,
     /// Groups in the order in which they are taken (storage,compute); other nodes come last.
-    #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
+    #[arg(long, value_name = "GROUPS", value_delimiter = ',', add = ArgValueCompleter::new(complete::groups))]
     pub order: Vec<String>,
 }
 

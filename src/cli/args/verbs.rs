@@ -309,6 +309,20 @@ pub const GROUPS: &[Group] = &[
         "Try it, and tools",
         &[
             (
+                "discover",
+                "which BMCs a network has",
+                [
+                    "discover 10.0.1.0/24",
+                    "discover 10.0.1.0/24 --username admin",
+                    "discover 10.0.1.0/24 --write-config rack.toml",
+                ],
+            ),
+            (
+                "init",
+                "a first configuration, by questions",
+                ["init", "init --directory ./rack", "init -q"],
+            ),
+            (
                 "demo",
                 "a simulated rack and the real daemon",
                 ["demo", "demo --keep", "demo -q"],

@@ -1,0 +1,187 @@
+//! Completion: what may stand where the cursor is. Verbs, options and their values come from the command line's own
+//! description; nodes, groups, tasks and batches from the daemon, or from nowhere where it does not answer at once.
+//!
+//! The scripts of the shells ask `rackbmc __complete WORDS...`, the last of which is the one to be completed, and get a line
+//! for each candidate, with what it is behind a tab.
+
+mod sets;
+
+use super::args::{CommandLine, Common};
+use super::client::Client;
+use super::exit::Exit;
+use super::output;
+use crate::model::{Batch, BatchState, Short, Task};
+use clap_complete::Shell;
+use clap_complete::engine::{self, CompletionCandidate};
+use smol::future::or;
+use std::ffi::{OsStr, OsString};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How long the daemon has: nobody waits for a Tab.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Tasks and batches that are offered.
+const TASKS: u32 = 30;
+
+/// The daemon that the words of the line mean, and the verb.
+static LINE: OnceLock<(Option<Client>, String)> = OnceLock::new();
+
+/// Prints the candidates for the last of the words.
+pub fn complete(words: Vec<OsString>) -> Exit {
+    let mut words = CommandLine::in_our_words(words);
+    if words.len() < 2 {
+        words.push(OsString::new());
+    }
+    let client = daemon(&words);
+    let _ = LINE.set((client, verb(&words)));
+    let mut command = CommandLine::described();
+    let place = words.len() - 1;
+    let found = engine::complete(&mut command, words, place, None).unwrap_or_default();
+    let line = |candidate: &CompletionCandidate| {
+        let value = candidate.get_value().to_string_lossy();
+        let help = candidate.get_help().map(ToString::to_string);
+        let help = help.as_deref().and_then(|help| help.lines().next());
+        let help = help.map(|help| output::harmless(help.trim_end_matches('.'), false));
+        let help = help.map_or(String::new(), |help| format!("\t{help}"));
+        format!("{}{help}\n", output::harmless(&value, false))
+    };
+    let shown = found.iter().filter(|candidate| !candidate.is_hide_set());
+    output::write(shown.map(line).collect::<String>().as_bytes());
+    Exit::Done
+}
+
+/// The daemon that the line means, as far as it is written.
+fn daemon(words: &[OsString]) -> Option<Client> {
+    let common = Common::of_a_beginning(words)?;
+    super::endpoint(&common).ok().map(Client::new)
+}
+
+/// The first word that is no option.
+fn verb(words: &[OsString]) -> String {
+    let written = words[..words.len() - 1].iter().skip(1);
+    let mut written = written.map(|word| word.to_string_lossy());
+    let verb = written.find(|word| !word.starts_with('-'));
+    verb.unwrap_or_default().into_owned()
+}
+
+/// What the daemon says about a word, or nothing where it does not say it soon. It knows nothing of options.
+fn asked<T: Default>(word: &str, question: impl AsyncFn(&Client) -> Option<T>) -> T {
+    if word.starts_with('-') {
+        return T::default();
+    }
+    let Some((Some(client), _)) = LINE.get() else {
+        return T::default();
+    };
+    let answer = async { question(client).await.unwrap_or_default() };
+    let late = async {
+        smol::Timer::after(PATIENCE).await;
+        T::default()
+    };
+    smol::block_on(or(answer, late))
+}
+
+/// Node sets; for a control, the tasks and batches as well.
+pub fn nodes(current: &OsStr) -> Vec<CompletionCandidate> {
+    let word = current.to_string_lossy();
+    let mut found = Vec::new();
+    let verb = LINE.get().map(|(_, verb)| verb.as_str());
+    if matches!(
+        verb,
+        Some("abort" | "cancel" | "rollback" | "suspend" | "resume")
+    ) {
+        found.extend(task_ids(&word, true));
+        found.extend(batch_ids(&word, true));
+    }
+    found.extend(sets_for(&word));
+    found
+}
+
+/// A task, or a node.
+pub fn tasks(current: &OsStr) -> Vec<CompletionCandidate> {
+    let word = current.to_string_lossy();
+    let mut found = task_ids(&word, false);
+    found.extend(sets_for(&word));
+    found
+}
+
+/// A batch.
+pub fn batches(current: &OsStr) -> Vec<CompletionCandidate> {
+    batch_ids(&current.to_string_lossy(), false)
+}
+
+/// Groups, with commas between them.
+pub fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
+    let word = current.to_string_lossy();
+    let groups = asked(&word, async |client| client.groups().await.ok());
+    let fitting = groups.iter().filter(|group| group.starts_with(&*word));
+    fitting.map(CompletionCandidate::new).collect()
+}
+
+fn sets_for(word: &str) -> Vec<CompletionCandidate> {
+    let wants_groups = sets::last_part(word).starts_with('@');
+    let known = asked(word, async |client| match wants_groups {
+        true => client.groups().await.ok(),
+        false => client.names().await.ok(),
+    });
+    let found = match wants_groups {
+        true => sets::with_groups(word, &known),
+        false => sets::with_names(word, &known),
+    };
+    found.into_iter().map(CompletionCandidate::new).collect()
+}
+
+fn task_ids(word: &str, active: bool) -> Vec<CompletionCandidate> {
+    if !fits(word, "t:") {
+        return Vec::new();
+    }
+    let tasks = asked(word, async |client| {
+        client.tasks(None, None, active, TASKS).await.ok()
+    });
+    let candidate = |task: &Task| {
+        let help = format!("{} of {}, {}", task.operation, task.node, task.state);
+        (Short::task(task.id), help)
+    };
+    helped(word, tasks.iter().map(candidate))
+}
+
+fn batch_ids(word: &str, active: bool) -> Vec<CompletionCandidate> {
+    if !fits(word, "b:") {
+        return Vec::new();
+    }
+    let batches = asked(word, async |client| client.batches().await.ok());
+    let runs = |batch: &&Batch| {
+        !active || batch.state == BatchState::Running || batch.state == BatchState::Suspended
+    };
+    let candidate = |batch: &Batch| {
+        let nodes = output::nodes(batch.nodes.len());
+        let help = format!("{} of {nodes}, {}", batch.operation, batch.state);
+        (Short::batch(batch.id), help)
+    };
+    let some = batches.iter().filter(runs).take(TASKS as usize);
+    helped(word, some.map(candidate))
+}
+
+/// Whether a word may become an id that begins so: it is a beginning of that, or that of it.
+fn fits(word: &str, start: &str) -> bool {
+    start.starts_with(word) || word.starts_with(start)
+}
+
+fn helped(
+    word: &str,
+    candidates: impl Iterator<Item = (String, String)>,
+) -> Vec<CompletionCandidate> {
+    candidates
+        .filter(|(id, _)| id.starts_with(word))
+        .map(|(id, help)| CompletionCandidate::new(id).help(Some(help.into())))
+        .collect()
+}
+
+/// The script of a shell; `None` where we have none for it.
+pub fn script(shell: Shell) -> Option<&'static str> {
+    match shell {
+        Shell::Bash => Some(include_str!("complete/rackbmc.bash")),
+        Shell::Zsh => Some(include_str!("complete/rackbmc.zsh")),
+        Shell::Fish => Some(include_str!("complete/rackbmc.fish")),
+        _ => None,
+    }
+}
