@@ -1,7 +1,7 @@
 //! The abort table, row by row (docs/design.md, section 3), at whatever moment an abort comes.
 
 use crate::story::{Answered, Story};
-use crate::watch::Watch;
+use crate::watch::{Row, Watch, row};
 use crate::world::who;
 use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::model::{PowerOptions, PowerState, Target, Task, TaskId};
@@ -22,17 +22,6 @@ struct Before {
     from: usize,
 }
 
-/// What the table wants.
-#[derive(PartialEq, Debug)]
-enum Row {
-    /// The task ends, and an error is shown.
-    Error,
-    /// The task ends, and what is shown is no error.
-    Quiet,
-    /// There is nothing to abort.
-    Nothing,
-}
-
 impl Before {
     fn row(&self) -> Row {
         let Some((_, operation)) = self.task else {
@@ -42,18 +31,7 @@ impl Before {
             let soft = matches!(self.target, Some(Target::SoftPowerOff | Target::InjectNmi));
             return if soft { Row::Error } else { Row::Quiet };
         };
-        let aim = match word {
-            PowerTarget::AbortInjectNmi => Target::InjectNmi,
-            _ => Target::SoftPowerOff,
-        };
-        if self.target == Some(aim) {
-            return Row::Error;
-        }
-        // Nothing of what was named has left, and nothing shall.
-        if word.operation() == operation && !self.has_left {
-            return Row::Quiet;
-        }
-        Row::Nothing
+        row(word, operation, self.target, self.has_left)
     }
 }
 

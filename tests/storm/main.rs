@@ -19,7 +19,7 @@ mod world;
 
 use mischief::{Dice, Mischief};
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::{BatchStart, OnBusy, OnFailure, PowerOptions, TaskId};
+use rackbmcd::model::{BatchStart, OnBusy, OnFailure, PowerOptions, TakeOver, TaskId};
 use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
 use rackbmcd::rack::call::{Call, PowerChange};
 use rackbmcd::rack::settings::NodeSettings;
@@ -92,7 +92,7 @@ impl Storm {
                         let target = dice.pick(&PowerTarget::ALL);
                         let change = target.change();
                         if matches!(change, PowerChange::Abort(_)) {
-                            asked = Asked::Other;
+                            asked = self.watched.abort_by(&node, target);
                         }
                         Call::SetPower {
                             node,
@@ -312,10 +312,10 @@ fn options(dice: &mut Dice) -> PowerOptions {
         repeat_soft_after: some(0.2, 1, 40),
         hard_after: some(0.2, 5, 80),
         on_soft_timeout: some(0.2, 0, 1).map(|_| OnSoftTimeout::HardPowerOff),
-        on_busy: match dice.chance(0.1) {
-            true => Some(OnBusy::TakeOver),
-            false => None,
-        },
+        on_busy: dice.chance(0.1).then_some(OnBusy::TakeOver),
+        take_over: dice
+            .chance(0.1)
+            .then(|| dice.pick(&[TakeOver::Running, TakeOver::Suspended])),
         ..PowerOptions::default()
     }
 }

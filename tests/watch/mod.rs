@@ -9,18 +9,22 @@
     reason = "each teller of stories uses its part of the watch"
 )]
 
+mod already;
 mod hard;
 mod machines;
+mod table;
 mod taken;
 mod time;
 mod truth;
 mod watched;
 
+pub use table::{Row, row};
 pub use watched::{Asked, Watched};
 
 use crate::world::{Logged, World, address, name, place, secs};
+use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::bmc::vocabulary::{Effect, Order, OrderId, Power};
-use rackbmcd::model::{BatchId, TaskId};
+use rackbmcd::model::{BatchId, Target, TaskId};
 use rackbmcd::power::{Control, Operation, Sequence, SequenceRecord, Settings, State};
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::sim::Bmc;
@@ -84,6 +88,8 @@ pub struct Seen {
     crashes: u32,
     /// An order of it waits for its turn.
     gated: bool,
+    /// An order of it that switches off has left, or may have with the life before.
+    off_left: bool,
     /// What the disk has of it.
     durable: Option<State>,
     /// It waits for a place to go on, forward or back.
@@ -122,6 +128,7 @@ pub struct Watch {
     pub active: BTreeSet<TaskId>,
     pub batches: BTreeMap<BatchId, BatchSeen>,
     issued: BTreeMap<OrderId, Issued>,
+    refused: BTreeSet<OrderId>,
     /// Places in the list of datagrams.
     seen_left: usize,
     last_power_on: Option<Instant>,
@@ -214,6 +221,8 @@ impl Watch {
                 self.issued.insert(sent.id, issued);
             }
         }
+        let bmc = world.bmc(&record.identity.node);
+        self.note_refusals(&sequence, bmc.host());
         let paused = self.paused.is_some();
         let was_on = world.is_on(&record.identity.node);
         let seen = self.tasks.entry(id).or_insert_with(|| Seen {
@@ -231,6 +240,7 @@ impl Watch {
             named: false,
             crashes: 0,
             gated: false,
+            off_left: false,
             durable: None,
             resuming: false,
             durable_resuming: false,
@@ -306,6 +316,7 @@ impl Watch {
             return Err(format!("{what} of {id} left, and there is no such task"));
         };
         seen.lefts.push(index);
+        seen.off_left |= issued.order.switches_off();
         if seen.state.is_end() && seen.quiet.is_none() && seen.since < left.at {
             return Err(format!("{what} of {id} left after its end"));
         }
@@ -346,9 +357,11 @@ impl Watch {
             )
         };
         let active = || self.active.iter().map(|id| &self.tasks[id]).filter(moving);
-        // Of each task that is under way: its last order that changes power, which draws inrush current and has left.
+        // Of each task that is under way: its last order that changes power and was not refused, which draws inrush
+        // current and has left.
         let mut last = BTreeMap::new();
-        for issued in self.issued.values() {
+        let orders = self.issued.iter();
+        for (_, issued) in orders.filter(|(order, _)| !self.refused.contains(*order)) {
             last.insert(issued.task, issued);
         }
         let draws = |issued: &Issued| {
@@ -409,6 +422,22 @@ impl Watch {
         self.tasks
             .get(&id)
             .is_some_and(|seen| !seen.lefts.is_empty())
+    }
+
+    /// What the abort table wants of one of Ironic's words; `None` where that is not known from outside.
+    pub fn row_of(
+        &self,
+        word: PowerTarget,
+        task: Option<TaskId>,
+        target: Option<Target>,
+    ) -> Option<Row> {
+        let Some(id) = task else {
+            return Some(Row::Nothing);
+        };
+        let seen = self.tasks.get(&id)?;
+        // After a crash nobody knows of an order that was written down whether it had left.
+        let known = seen.crashes == 0 || self.has_left(id);
+        known.then(|| row(word, seen.operation, target, self.has_left(id)))
     }
 
     /// The request of the task named its timeout.
@@ -472,6 +501,11 @@ impl Watch {
         let now = world.now;
         self.tasks.retain(|_, seen| seen.durable.is_some());
         self.issued.retain(|_, issued| issued.durable);
+        for issued in self.issued.values() {
+            if let Some(seen) = self.tasks.get_mut(&issued.task) {
+                seen.off_left |= issued.order.switches_off();
+            }
+        }
         for (id, seen) in &mut self.tasks {
             seen.since = now;
             let durable = seen.durable.expect("the others were dropped");

@@ -47,7 +47,8 @@ impl Watch {
         for id in &self.active {
             let seen = &self.tasks[id];
             let waits = seen.state == State::Queued || seen.gated;
-            let held = self.paused.is_some() || seen.batch.is_some() || seen.crashes > 0;
+            let shut = self.paused.is_some() || self.stopping.is_some();
+            let held = shut || seen.batch.is_some() || seen.crashes > 0;
             let needs_none = match seen.operation {
                 Operation::PowerOff => seen.state != State::RollingBack,
                 _ => seen.state == State::Queued,
@@ -69,6 +70,9 @@ impl Seen {
     pub(super) fn pass(&mut self, now: Instant, paused: bool) {
         let passed = now - self.since;
         match self.state {
+            // A machine that is off by our doing waits for its place, however long that takes.
+            State::Running | State::Aborting if self.gated && self.off_left => {}
+            State::RollingBack if self.gated => {}
             State::Running | State::Aborting if self.gated => self.queued += passed,
             State::Running | State::Aborting => self.ran += passed,
             State::RollingBack if !paused => self.returned += passed,

@@ -1,6 +1,6 @@
 //! Whether what a task says at its end is true of the machine, and whether it ended in time.
 
-use super::Watch;
+use super::{Seen, Watch};
 use crate::world::{World, name, secs};
 use rackbmcd::bmc::vocabulary::{Order, Power, Report};
 use rackbmcd::model::TaskId;
@@ -27,6 +27,7 @@ impl Watch {
         let seen = &self.tasks[&id];
         self.words(id, sequence, world)
             .and_then(|()| self.truth(id, sequence, now, world))
+            .and_then(|()| self.already(id, sequence, now, world))
             .map_err(|why| format!("{id} ({}): {why}: {text}", seen.operation))
     }
 
@@ -121,6 +122,12 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether somebody else had a hand in the machine, from shortly before the task on.
+    pub(super) fn is_disturbed(&self, seen: &Seen) -> bool {
+        let disturbed = self.disturbed.get(&seen.node);
+        disturbed.is_some_and(|at| *at + secs(15) > seen.created)
+    }
+
     /// Whether what an end says is true of the machine, where nobody else had a hand in it.
     fn truth(
         &self,
@@ -131,8 +138,7 @@ impl Watch {
     ) -> Result<(), String> {
         let seen = &self.tasks[&id];
         let outcome = sequence.outcome().expect("it has ended");
-        let disturbed = self.disturbed.get(&seen.node);
-        if disturbed.is_some_and(|at| *at + secs(15) > seen.created) {
+        if self.is_disturbed(seen) {
             return Ok(());
         }
         let bmc = world.bmc(&name(seen.node));
@@ -208,11 +214,11 @@ fn rests_on(operation: Operation, outcome: &Outcome) -> Option<Power> {
     }
 }
 
-fn may_still_move(outcome: &Outcome) -> bool {
+pub(super) fn may_still_move(outcome: &Outcome) -> bool {
     outcome.text.contains(" may still ")
 }
 
-fn chassis_order(order: &Order) -> Option<ChassisOrder> {
+pub(super) fn chassis_order(order: &Order) -> Option<ChassisOrder> {
     match order {
         Order::PowerOn => Some(ChassisOrder::On),
         Order::PowerOff => Some(ChassisOrder::Off),

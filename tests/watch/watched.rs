@@ -1,7 +1,8 @@
 //! A world under watch: what is asked of it is noted, its answers are judged, and every instant is looked at.
 
-use super::Watch;
+use super::{Row, Watch};
 use crate::world::{World, millis, secs, who};
+use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::model::{BatchId, HistoryKind, TaskId};
 use rackbmcd::power::{Control, State};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look};
@@ -16,6 +17,8 @@ pub enum Asked {
     Batch(u32, Duration),
     /// A task with a timeout of its own.
     Timed,
+    /// One of Ironic's words to abort, and what the table wants of it.
+    Abort(Row),
     Pause(usize),
     Other,
 }
@@ -68,6 +71,17 @@ impl Watched {
     pub fn ask(&mut self, call: Call, asked: Asked) {
         let id = self.world.ask(call);
         self.asked.insert(id, asked);
+    }
+
+    /// One of Ironic's words to abort is about to be asked for on a node.
+    pub fn abort_by(&mut self, node: &str, word: PowerTarget) -> Asked {
+        let id = self.world.ask(Call::Look(Look::Node(node.to_owned())));
+        let Some(Ok(Answer::Node(view))) = self.world.take_answer(id) else {
+            return Asked::Other;
+        };
+        let target = view.target_power_state.and_then(|target| target.known());
+        let row = self.watch.row_of(word, view.rackbmcd.task, target);
+        row.map_or(Asked::Other, Asked::Abort)
     }
 
     pub fn control(&mut self, task: TaskId, control: Control) {
@@ -207,6 +221,14 @@ fn take_answers(
             }
             (Asked::Timed, Ok(Answer::Task(view))) => watch.is_timed(view.id),
             (Asked::Timed, Ok(Answer::Taken(Some(taken)))) => watch.is_timed(taken.task),
+            (Asked::Abort(row), Ok(Answer::Taken(taken)))
+                if taken.is_some() != (row != Row::Nothing) =>
+            {
+                let ended = taken.map(|taken| taken.task);
+                return Err(format!(
+                    "an abort ended {ended:?}, and the table wants {row:?}"
+                ));
+            }
             (Asked::Pause(from), Ok(_)) => watch.pause(Some(from), world.now),
             _ => {}
         }
