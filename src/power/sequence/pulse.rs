@@ -6,10 +6,10 @@ use super::clock::Age;
 use super::evidence::Evidence;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{Fate, Next, Notes, Phase, Question, Restart, Signs};
-use crate::bmc::vocabulary::{Delivery, Power, RefusalKind, Report};
-use crate::power::Operation;
+use crate::bmc::vocabulary::{Delivery, Power, Reading, RefusalKind, Report};
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::backoff;
+use crate::power::{Operation, Sent};
 use std::time::Duration;
 
 /// Sends the pulse now.
@@ -200,6 +200,7 @@ impl Judge {
     fn answered(mut self, asked: Question, report: &Report, knowledge: &mut Knowledge) -> Phase {
         let age = knowledge.clock.age();
         let before = knowledge.power;
+        let earlier = knowledge.against(Power::On).count();
         let known = self.evidence.signs.effects.len();
         let mut more = None;
         if asked == Question::Power {
@@ -213,7 +214,11 @@ impl Judge {
                     self.on_since = Some(since);
                 }
                 Finding::Read(Power::Off) => {
-                    self.evidence.take_power(Power::Off, before, knowledge);
+                    // Where an order of an earlier task may have done it, it does not show that the pulse arrived.
+                    let explained = knowledge.against(Power::On).count() < earlier;
+                    if self.fate.is_arrived() || !explained {
+                        self.evidence.take_power(Power::Off, before, knowledge);
+                    }
                     self.on_since = None;
                 }
                 // A BMC that says nothing about the power says nothing about the rest.
@@ -230,13 +235,24 @@ impl Judge {
             knowledge.remark(effect.clone());
         }
         self.fate = match self.evidence.signs.effects.last() {
-            Some(effect) => shown(self.fate, effect),
-            None => self.fate,
+            Some(effect) if !self.went_off_unsigned(knowledge) => shown(self.fate, effect),
+            Some(_) | None => self.fate,
         };
         match more {
             Some(asked) => self.ask(asked, age),
             None => self.look_again(knowledge),
         }
+    }
+
+    /// Whether it was off since the pulse, and that is no sign: then a start that is seen afterwards is none either.
+    fn went_off_unsigned(&self, knowledge: &Knowledge) -> bool {
+        let off = |sent: &Sent| {
+            matches!(
+                sent.answer,
+                Some((_, Report::Accepted(Reading::Power(Power::Off))))
+            )
+        };
+        self.evidence.signs.restart != Restart::Off && knowledge.since_pulse().any(off)
     }
 
     /// The next look at the power: at the moment at which "on" has held long enough, where that is still to come.

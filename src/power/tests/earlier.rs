@@ -1,7 +1,7 @@
 //! "Already in that state" is not said as long as an order of an earlier task may still end that state.
 
 use super::world::{Mishap, World, secs};
-use crate::bmc::vocabulary::{Order, Power, RefusalKind};
+use crate::bmc::vocabulary::{Order, Power, RefusalKind, RestartCause};
 use crate::power::{Control, Earlier, Operation, Sequence, Settings, State};
 use std::time::Duration;
 
@@ -198,4 +198,35 @@ fn an_abort_in_the_watch_sends_nothing_more() {
     world.run_for(secs(100));
     assert_eq!(world.changing(), [Order::PowerOff]);
     assert_eq!(world.state(), State::Aborted);
+}
+
+/// A reset gets no answer, and then the machine goes off and comes on again by itself.
+fn unanswered_reset(mishap: Mishap, before: Earlier) -> World {
+    let mut world = after(before, Operation::Reset, Power::On);
+    world.machine.heedless = false;
+    world.machine.mishaps = [mishap].into();
+    world.run_for(secs(7));
+    world.machine.press(Power::Off, world.now);
+    world.run_for(secs(8));
+    world.machine.cause = Some(RestartCause::Unknown);
+    world.machine.press(Power::On, world.now);
+    world
+}
+
+#[test]
+fn an_off_that_an_earlier_order_explains_does_not_show_that_an_unanswered_reset_arrived() {
+    let mut world = unanswered_reset(Mishap::Lost, late_soft());
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+    let words = "unknown whether it arrived";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
+    let words = "most likely by the soft power off of 12:03 UTC";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
+
+    let long_ago = earlier("soft power off", &[Power::Off], 0);
+    let mut world = unanswered_reset(Mishap::AnswerLost, long_ago);
+    let outcome = world.run_to_end();
+    assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    let words = "not answered, but it arrived: it was off";
+    assert!(outcome.text.contains(words), "{}", outcome.text);
 }
