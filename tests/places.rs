@@ -365,6 +365,19 @@ fn no_machine_stays_off_because_its_way_back_on_waited_longer_than_the_request_n
 }
 
 #[test]
+fn a_machine_that_was_off_before_does_not_come_back_and_its_time_runs_while_it_waits() {
+    let (mut world, _) = place_taken(17, 2, secs(55));
+    switched_off(&mut world, &["n02"]);
+    let asked = world.now;
+    let task = world.start_task("n02", Operation::Reboot, named(10));
+    let view = world.run_task(task, secs(30));
+    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert!(world.now - asked < secs(12), "{view:#?}");
+    world.run_for(secs(90));
+    assert_eq!(world.executed("n02", ChassisOrder::On), 0);
+}
+
+#[test]
 fn a_machine_that_is_switched_on_once_more_keeps_its_place_and_needs_no_other() {
     let (mut world, first) = place_taken(16, 2, secs(35));
     world.mood("n01").on_delay = secs(2);

@@ -3,7 +3,7 @@
 //! Driven by the rest of `bmc` after each input to the session. Here an order becomes its report.
 
 use super::queue::{Job, OVERDUE, Overdue};
-use super::report::{is_doubtful, silence, trouble_of};
+use super::report::{Failure, failure, is_doubtful, silence, trouble_of};
 use super::script::Step;
 use super::settings::GRACE;
 use super::translate::kind;
@@ -105,7 +105,7 @@ impl Bmc {
 
     /// There is no session yet: those who wait hear of it, and it goes on being opened, for late answers count.
     fn still_opening(&mut self, error: &OpenError, now: Instant, entropy: &mut dyn Entropy) {
-        let silent = matches!(error, OpenError::Silent { .. });
+        let silent = failure(error) == Failure::Silent;
         if silent && self.other_addresses().next().is_some() {
             // Perhaps somebody answers at another one.
             self.session.give_up(now, entropy);
@@ -130,14 +130,12 @@ impl Bmc {
 
     /// The words of an error, with where answers came from that were not taken.
     fn with_elsewhere(&self, error: &OpenError) -> String {
-        match self.elsewhere {
-            Some(from) if matches!(error, OpenError::Silent { .. } | OpenError::Stalled { .. }) => {
-                format!(
-                    "{error}; answers come from {from} instead, and are not taken (a BMC with two addresses, or address \
+        match (self.elsewhere, failure(error)) {
+            (Some(from), Failure::Silent | Failure::Stalled) => format!(
+                "{error}; answers come from {from} instead, and are not taken (a BMC with two addresses, or address \
                  translation: configure the address that answers)"
-                )
-            }
-            _ => error.to_string(),
+            ),
+            (Some(_), Failure::Unsigned | Failure::Refused) | (None, _) => error.to_string(),
         }
     }
 
@@ -176,7 +174,7 @@ impl Bmc {
             self.refuse_queue(trouble, &text);
             return;
         }
-        if let OpenError::Unsigned(_) = error {
+        if failure(error) == Failure::Unsigned {
             self.note(now, text.clone());
             self.breaker.heard_of(trouble, &text, self.wanted, now);
             self.refuse_queue(trouble, &text);

@@ -95,8 +95,7 @@ impl Bmc {
             }
             // One raw command that is refused says nothing of the next.
             Report::Refused(refusal)
-                if refusal.kind == RefusalKind::NotSupported
-                    && !matches!(job.order, Order::Raw { .. }) =>
+                if refusal.kind == RefusalKind::NotSupported && job.order.is_one_command() =>
             {
                 if self.refusals.believes(name, now) {
                     return;

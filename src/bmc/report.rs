@@ -25,6 +25,41 @@ pub(super) fn is_doubtful(error: &OpenError) -> bool {
     matches!(error, OpenError::Stalled { step, .. } if step.starts_with("Activate Session"))
 }
 
+/// How a log-in failed, as far as it says something of the way to the BMC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Failure {
+    /// Nothing came back at all.
+    Silent,
+    /// Answers came, up to some step.
+    Stalled,
+    /// The only word against it had no seal: anybody may have said it.
+    Unsigned,
+    /// The BMC or the network said no.
+    Refused,
+}
+
+pub(super) fn failure(error: &OpenError) -> Failure {
+    match error {
+        OpenError::Silent { .. } => Failure::Silent,
+        OpenError::Stalled { .. } => Failure::Stalled,
+        OpenError::Unsigned(_) => Failure::Unsigned,
+        OpenError::Unreachable(_)
+        | OpenError::WrongPassword { .. }
+        | OpenError::WrongKey { .. }
+        | OpenError::UnknownUser { .. }
+        | OpenError::NoPrivilege { .. }
+        | OpenError::NoCommonSuite { .. }
+        | OpenError::SessionsFull(_)
+        | OpenError::NoProtocol(_)
+        | OpenError::Downgrade { .. }
+        | OpenError::Unusable { .. }
+        | OpenError::SessionZero
+        | OpenError::Refused { .. }
+        | OpenError::RefusedCommand { .. }
+        | OpenError::Settings(_) => Failure::Refused,
+    }
+}
+
 /// What a failed log-in means for those above.
 pub(super) fn trouble_of(error: &OpenError) -> Trouble {
     match error {

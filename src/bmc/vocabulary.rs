@@ -293,12 +293,50 @@ impl Order {
         }
     }
 
+    /// Whether the machine goes off by it, be it for a moment.
+    pub fn switches_off(&self) -> bool {
+        match self.power_order() {
+            Some(PowerOrder::Off | PowerOrder::SoftOff | PowerOrder::Cycle) => true,
+            Some(PowerOrder::On | PowerOrder::Reset | PowerOrder::Nmi) | None => false,
+        }
+    }
+
     /// Whether it interrupts the system and leaves the power as it is.
     pub fn leaves_power_on(&self) -> bool {
         match self.power_order() {
             Some(PowerOrder::Nmi | PowerOrder::Reset) => true,
             Some(PowerOrder::On | PowerOrder::Off | PowerOrder::SoftOff | PowerOrder::Cycle)
             | None => false,
+        }
+    }
+
+    /// Whether all orders of its name ask for the same, so that the BMC has it or has it not.
+    pub fn is_one_command(&self) -> bool {
+        match self {
+            Order::Raw { .. } => false,
+            Order::PowerOn
+            | Order::Cycle
+            | Order::Reset
+            | Order::PowerOff
+            | Order::SoftOff
+            | Order::Nmi
+            | Order::Identify(_)
+            | Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
+            | Order::ClearEventLog
+            | Order::ResetBmc { .. }
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadChassis
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => true,
         }
     }
 

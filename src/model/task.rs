@@ -75,7 +75,7 @@ pub struct Task {
     #[serde(with = "seconds")]
     pub elapsed: Duration,
     /// How much of that it waited for its turn: in the queue, or with a step for a place or the distance to another one.
-    /// A timeout that the request named runs meanwhile, the others do not.
+    /// A timeout that the request named runs meanwhile, unless the machine is off by the task's doing; the others do not.
     #[serde(with = "seconds")]
     pub waited: Duration,
     /// Patience left.

@@ -299,8 +299,20 @@ impl Handshake {
             OpenError::WrongPassword { .. } => 0,
             OpenError::UnknownUser { .. } => 1,
             OpenError::NoPrivilege { .. } => 2,
+            OpenError::Unsigned(_)
+            | OpenError::WrongKey { .. }
+            | OpenError::Refused { .. }
+            | OpenError::RefusedCommand { .. }
+            | OpenError::SessionsFull(_)
+            | OpenError::NoProtocol(_)
+            | OpenError::NoCommonSuite { .. }
+            | OpenError::Silent { .. }
+            | OpenError::Stalled { .. }
+            | OpenError::Unreachable(_)
+            | OpenError::Unusable { .. }
+            | OpenError::SessionZero
+            | OpenError::Settings(_) => 3,
             OpenError::Downgrade { .. } => 4,
-            _ => 3,
         };
         let failures = self
             .verdicts

@@ -382,7 +382,19 @@ impl OpenError {
             | OpenError::UnknownUser { .. }
             | OpenError::NoPrivilege { .. }
             | OpenError::Refused { .. } => OpenError::Unsigned(Box::new(self)),
-            other => other,
+            OpenError::Silent { .. }
+            | OpenError::Stalled { .. }
+            | OpenError::Unreachable(_)
+            | OpenError::WrongKey { .. }
+            | OpenError::NoCommonSuite { .. }
+            | OpenError::SessionsFull(_)
+            | OpenError::NoProtocol(_)
+            | OpenError::Downgrade { .. }
+            | OpenError::Unusable { .. }
+            | OpenError::SessionZero
+            | OpenError::RefusedCommand { .. }
+            | OpenError::Settings(_)
+            | OpenError::Unsigned(_) => self,
         }
     }
 }

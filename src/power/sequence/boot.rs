@@ -49,10 +49,7 @@ impl Sequence {
                 "the boot device was taken, but its BMC does not let it be read back".to_owned()
             }
             Report::Unanswered(silence) if knowledge.is_hopeless(silence) => silence.text.clone(),
-            Report::Refused(refusal)
-                if !matches!(refusal.kind, RefusalKind::Busy | RefusalKind::Doubted)
-                    && !knowledge.may_have_acted() =>
-            {
+            Report::Refused(refusal) if is_final(refusal.kind) && !knowledge.may_have_acted() => {
                 format!("the boot device was not set: {}", refused(refusal))
             }
             // It may pass; the deadline of the phase goes on.
@@ -73,6 +70,18 @@ impl Sequence {
         if let Some(next) = self.phase.next_mut() {
             *next = at;
         }
+    }
+}
+
+/// Whether the BMC refuses it for good.
+fn is_final(kind: RefusalKind) -> bool {
+    match kind {
+        RefusalKind::Busy | RefusalKind::Doubted => false,
+        RefusalKind::Updating
+        | RefusalKind::NotSupported
+        | RefusalKind::NotInPresentState
+        | RefusalKind::NotPermitted
+        | RefusalKind::Failed => true,
     }
 }
 

@@ -181,6 +181,12 @@ impl Knowledge {
             .any(|sent| sent.order.changes_power() && sent.handed)
     }
 
+    /// Whether an order that switches the machine off reached the network, or may have.
+    pub(super) fn off_handed(&self) -> bool {
+        let mut sent = self.sent.iter();
+        sent.any(|sent| sent.handed && sent.order.switches_off())
+    }
+
     /// The first order that changes something and reached the network.
     pub(super) fn first_handed(&self) -> Option<&Sent> {
         self.sent

@@ -220,14 +220,7 @@ impl Sequence {
     /// most one is outstanding. `id` must be new; it is only used up where an order is returned.
     pub fn poll_order(&mut self, id: OrderId) -> Option<Order> {
         // Rule "once", held here a last time whatever the phases do: a pulse that may have arrived is not sent again.
-        let due = matches!(
-            self.phase,
-            Phase::Pulsing {
-                next: Next::At(_),
-                ..
-            }
-        );
-        if due && self.knowledge.pulse_handed() {
+        if self.phase.has_pulse_to_send() && self.knowledge.pulse_handed() {
             let phase = std::mem::replace(&mut self.phase, Phase::Queued);
             self.phase = pulse::after_possible_arrival(phase, &self.knowledge);
         }
@@ -504,7 +497,8 @@ impl Sequence {
     }
 
     /// The order that it gave waits for its turn among those of other nodes: no patience runs out by that, but for a time
-    /// that the request named. To be taken back when the turn has come, or with the order.
+    /// that the request named, and not even that where the machine [comes back](Self::comes_back). To be taken back when
+    /// the turn has come, or with the order.
     pub fn await_turn(&mut self, waits: bool, now: Instant) {
         self.advance(now);
         self.expire();
@@ -519,10 +513,9 @@ impl Sequence {
         self.expire();
     }
 
-    /// Whether it brings a machine back on, or may: one that is off by our doing, or goes down.
+    /// Whether what it switches on is a machine that is off by our doing, or goes down by it.
     pub fn comes_back(&self) -> bool {
-        let knowledge = &self.knowledge;
-        knowledge.changing_handed() || knowledge.operation.is_soft() || self.phase.is_return()
+        self.knowledge.off_handed() || self.phase.is_return()
     }
 
     /// Whether it is a rollback that is held.
@@ -542,12 +535,23 @@ impl Sequence {
             | State::Cancelled
             | State::RolledBack
             | State::Stuck => Pace::Standing,
-            _ if self.is_held() || clock.look == FirstLook::Now => Pace::Standing,
+            State::Queued
+            | State::Running
+            | State::Suspended
+            | State::Aborting
+            | State::RollingBack
+                if self.is_held() || clock.look == FirstLook::Now =>
+            {
+                Pace::Standing
+            }
             State::Queued => Pace::Waiting { runs },
-            // A machine never stays off for want of a place.
-            _ if clock.waits => Pace::Waiting {
-                runs: runs && !self.comes_back(),
-            },
+            // Rule 6: no machine that we switched off stays off for want of a place.
+            State::Running | State::Suspended | State::Aborting | State::RollingBack
+                if clock.waits =>
+            {
+                let runs = runs && !self.comes_back();
+                Pace::Waiting { runs }
+            }
             State::Suspended if clock.kept && !self.knowledge.changing_handed() => {
                 Pace::Waiting { runs }
             }

@@ -340,6 +340,32 @@ impl Phase {
         }
     }
 
+    /// Whether a pulse is its next order and has not been issued.
+    pub(in crate::power) fn has_pulse_to_send(&self) -> bool {
+        match self {
+            Phase::Pulsing { next, .. } => match next {
+                Next::At(_) => true,
+                Next::Out(_) => false,
+            },
+            Phase::Queued
+            | Phase::Recording { .. }
+            | Phase::SoftPressing { .. }
+            | Phase::SoftWaiting { .. }
+            | Phase::Switching { .. }
+            | Phase::Watching { .. }
+            | Phase::Resting { .. }
+            | Phase::Noting { .. }
+            | Phase::LastLook { .. }
+            | Phase::Judging { .. }
+            | Phase::NmiWatching { .. }
+            | Phase::Explaining { .. }
+            | Phase::Yielding { .. }
+            | Phase::Suspended { .. }
+            | Phase::Withdrawing { .. }
+            | Phase::Ended(_) => false,
+        }
+    }
+
     /// What is thought of a pulse that was sent.
     pub(in crate::power) fn fate_mut(&mut self) -> Option<&mut Fate> {
         match self {
