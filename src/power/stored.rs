@@ -1,13 +1,15 @@
 //! A sequence as the journal keeps it: types of their own, so that the running ones may change their names and shapes
 //! freely. Every name here stands on disks; `tests/journal/README.md` says how one is changed.
 //!
-//! `words` has the enumerations that are mere words, `phase` and `knowledge` the two halves of a sequence. The
-//! conversions are exhaustive both ways: a new variant or field of the running types does not compile before it was
+//! `words` has the enumerations that are mere words, `phase` and `knowledge` the two halves of a sequence, `sent` the orders
+//! and answers among what is known; `convert` and `parts` turn phases into each other. The conversions are exhaustive both ways: a new variant or field of the running types does not compile before it was
 //! decided how it is stored.
 
 mod convert;
 pub(crate) mod knowledge;
+mod parts;
 pub(crate) mod phase;
+pub(crate) mod sent;
 pub(crate) mod words;
 
 use super::Sequence;

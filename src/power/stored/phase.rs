@@ -1,6 +1,7 @@
 //! The phases as they are stored.
 
-use super::knowledge::{Outcome, Refusal, RestartCause};
+use super::knowledge::Outcome;
+use super::sent::{Refusal, RestartCause};
 use super::words::Power;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

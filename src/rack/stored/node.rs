@@ -5,7 +5,7 @@ use super::super::node::Memory;
 use super::pause::Hold;
 use crate::bmc;
 use crate::model::TaskId;
-use crate::power::stored::knowledge::Order;
+use crate::power::stored::sent::Order;
 use crate::power::stored::words::{Operation, Power, State, Trouble, stored_words};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};

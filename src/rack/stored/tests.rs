@@ -3,7 +3,7 @@
 use super::super::record::Table;
 use super::migrate::{FORMAT, Upgrade};
 use super::{Entry, batch, node, read};
-use crate::power::stored::{knowledge, phase, words};
+use crate::power::stored::{phase, sent, words};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -173,10 +173,10 @@ fn every_variant_of_what_is_stored_is_frozen() {
         (words_of::<phase::Aim>(), &["aim"]),
         (words_of::<phase::Question>(), &["asked"]),
         (words_of::<phase::Fate>(), &["fate"]),
-        (words_of::<knowledge::Order>(), &["order"]),
-        (words_of::<knowledge::Report>(), &["answer"]),
-        (words_of::<knowledge::Reading>(), &["accepted"]),
-        (words_of::<knowledge::RestartCause>(), &["cause"]),
+        (words_of::<sent::Order>(), &["order"]),
+        (words_of::<sent::Report>(), &["answer"]),
+        (words_of::<sent::Reading>(), &["accepted"]),
+        (words_of::<sent::RestartCause>(), &["cause"]),
         (words_of::<words::Operation>(), &["operation"]),
         (words_of::<words::Trouble>(), &["trouble"]),
         (words_of::<words::RefusalKind>(), &["kind"]),

@@ -1,0 +1,475 @@
+//! What a sequence sent and what was answered, as it is stored.
+
+use super::phase::Number;
+use super::words::{Delivery, Power, RefusalKind, Trouble};
+use crate::bmc::vocabulary::{self, BootDevice, OrderId};
+use crate::power as running;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sent {
+    id: Number,
+    order: Order,
+    at: Duration,
+    handed: bool,
+    times: u32,
+    answer: Option<(Duration, Report)>,
+}
+
+/// The orders that a sequence gives; those outside tasks are never stored.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    #[serde(rename = "read_power")]
+    ReadPower,
+    #[serde(rename = "power_on")]
+    PowerOn,
+    #[serde(rename = "power_off")]
+    PowerOff,
+    #[serde(rename = "soft_off")]
+    SoftOff,
+    #[serde(rename = "cycle")]
+    Cycle,
+    #[serde(rename = "reset")]
+    Reset,
+    #[serde(rename = "nmi")]
+    Nmi,
+    #[serde(rename = "read_restart_cause")]
+    ReadRestartCause,
+    #[serde(rename = "read_event_log_info")]
+    ReadEventLogInfo,
+    #[serde(rename = "read_event_log_entry")]
+    ReadEventLogEntry(u16),
+    /// For the next boot.
+    #[serde(rename = "set_boot_device")]
+    SetBootDevice { selector: u8, uefi: bool },
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    #[serde(rename = "accepted")]
+    Accepted(Reading),
+    #[serde(rename = "refused")]
+    Refused(Refusal),
+    #[serde(rename = "unanswered")]
+    Unanswered(Silence),
+}
+
+/// What the orders of a sequence bring.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) enum Reading {
+    #[serde(rename = "done")]
+    Done,
+    #[serde(rename = "power")]
+    Power(Power),
+    #[serde(rename = "restart_cause")]
+    RestartCause(RestartCause),
+    #[serde(rename = "event_log_info")]
+    EventLogInfo { entries: u16, last_added: u32 },
+    #[serde(rename = "event_log_entry")]
+    EventLogEntry(EventLogEntry),
+    /// Selector 0 is no override.
+    #[serde(rename = "boot_device")]
+    BootDevice {
+        selector: u8,
+        persistent: bool,
+        uefi: bool,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum RestartCause {
+    #[serde(rename = "unknown")]
+    Unknown,
+    #[serde(rename = "chassis_control")]
+    ChassisControl,
+    #[serde(rename = "reset_button")]
+    ResetButton,
+    #[serde(rename = "power_button")]
+    PowerButton,
+    #[serde(rename = "watchdog")]
+    Watchdog,
+    #[serde(rename = "always_restore")]
+    AlwaysRestore,
+    #[serde(rename = "restore_previous")]
+    RestorePrevious,
+    #[serde(rename = "platform_event_reset")]
+    PlatformEventReset,
+    #[serde(rename = "platform_event_cycle")]
+    PlatformEventCycle,
+    #[serde(rename = "soft_reset")]
+    SoftReset,
+    #[serde(rename = "real_time_clock")]
+    RealTimeClock,
+    #[serde(rename = "other")]
+    Other(u8),
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventLogEntry {
+    id: u16,
+    next: u16,
+    timestamp: u32,
+    text: String,
+    crash: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sign: Option<Sign>,
+}
+
+/// What an entry tells beside a crash.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Sign {
+    #[serde(rename = "interrupt")]
+    Interrupt,
+    #[serde(rename = "restart")]
+    Restart,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Refusal {
+    code: u8,
+    kind: RefusalKind,
+    text: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Silence {
+    delivery: Delivery,
+    trouble: Trouble,
+    text: String,
+}
+
+impl Sent {
+    /// `None` for an order that no sequence gives, so that there is nothing to store.
+    pub(super) fn of(running: &running::Sent) -> Option<Self> {
+        let running::Sent {
+            id,
+            order,
+            at,
+            handed,
+            times,
+            answer,
+        } = running;
+        Some(Sent {
+            id: id.0,
+            order: Order::of(order)?,
+            at: *at,
+            handed: *handed,
+            times: *times,
+            answer: answer
+                .as_ref()
+                .map(|(answered, report)| (*answered, report.into())),
+        })
+    }
+}
+
+impl From<Sent> for running::Sent {
+    fn from(stored: Sent) -> Self {
+        let Sent {
+            id,
+            order,
+            at,
+            handed,
+            times,
+            answer,
+        } = stored;
+        running::Sent {
+            id: OrderId(id),
+            order: order.into(),
+            at,
+            handed,
+            times,
+            answer: answer.map(|(answered, report)| (answered, report.into())),
+        }
+    }
+}
+
+impl Order {
+    /// `None` for an order that no sequence gives.
+    pub(crate) fn of(running: &vocabulary::Order) -> Option<Self> {
+        match running {
+            vocabulary::Order::ReadPower => Some(Order::ReadPower),
+            vocabulary::Order::PowerOn => Some(Order::PowerOn),
+            vocabulary::Order::PowerOff => Some(Order::PowerOff),
+            vocabulary::Order::SoftOff => Some(Order::SoftOff),
+            vocabulary::Order::Cycle => Some(Order::Cycle),
+            vocabulary::Order::Reset => Some(Order::Reset),
+            vocabulary::Order::Nmi => Some(Order::Nmi),
+            vocabulary::Order::ReadRestartCause => Some(Order::ReadRestartCause),
+            vocabulary::Order::ReadEventLogInfo => Some(Order::ReadEventLogInfo),
+            vocabulary::Order::ReadEventLogEntry(id) => Some(Order::ReadEventLogEntry(*id)),
+            vocabulary::Order::SetBootDevice {
+                device: Some(device),
+                persistent: false,
+                uefi,
+            } => Some(Order::SetBootDevice {
+                selector: device.selector(),
+                uefi: *uefi,
+            }),
+            vocabulary::Order::Identify(_)
+            | vocabulary::Order::ReadBootDevice
+            | vocabulary::Order::SetBootDevice { .. }
+            | vocabulary::Order::ReadChassis
+            | vocabulary::Order::SetRestorePolicy(_)
+            | vocabulary::Order::ReadIdentity
+            | vocabulary::Order::ReadPowerUse
+            | vocabulary::Order::ReadAcpiState
+            | vocabulary::Order::ReadGuid
+            | vocabulary::Order::ReadSessions
+            | vocabulary::Order::ReadEventLog(_)
+            | vocabulary::Order::ClearEventLog
+            | vocabulary::Order::ResetBmc { .. }
+            | vocabulary::Order::Raw { .. } => None,
+        }
+    }
+}
+
+impl From<Order> for vocabulary::Order {
+    fn from(stored: Order) -> Self {
+        match stored {
+            Order::ReadPower => vocabulary::Order::ReadPower,
+            Order::PowerOn => vocabulary::Order::PowerOn,
+            Order::PowerOff => vocabulary::Order::PowerOff,
+            Order::SoftOff => vocabulary::Order::SoftOff,
+            Order::Cycle => vocabulary::Order::Cycle,
+            Order::Reset => vocabulary::Order::Reset,
+            Order::Nmi => vocabulary::Order::Nmi,
+            Order::ReadRestartCause => vocabulary::Order::ReadRestartCause,
+            Order::ReadEventLogInfo => vocabulary::Order::ReadEventLogInfo,
+            Order::ReadEventLogEntry(id) => vocabulary::Order::ReadEventLogEntry(id),
+            Order::SetBootDevice { selector, uefi } => vocabulary::Order::SetBootDevice {
+                device: BootDevice::of_selector(selector),
+                persistent: false,
+                uefi,
+            },
+        }
+    }
+}
+
+impl From<&vocabulary::Report> for Report {
+    fn from(running: &vocabulary::Report) -> Self {
+        match running {
+            vocabulary::Report::Accepted(reading) => Report::Accepted(reading.into()),
+            vocabulary::Report::Refused(refusal) => Report::Refused(refusal.into()),
+            vocabulary::Report::Unanswered(silence) => Report::Unanswered(silence.into()),
+        }
+    }
+}
+
+impl From<Report> for vocabulary::Report {
+    fn from(stored: Report) -> Self {
+        match stored {
+            Report::Accepted(reading) => vocabulary::Report::Accepted(reading.into()),
+            Report::Refused(refusal) => vocabulary::Report::Refused(refusal.into()),
+            Report::Unanswered(silence) => vocabulary::Report::Unanswered(silence.into()),
+        }
+    }
+}
+
+impl From<&vocabulary::Reading> for Reading {
+    fn from(running: &vocabulary::Reading) -> Self {
+        match running {
+            vocabulary::Reading::Power(power) => Reading::Power((*power).into()),
+            vocabulary::Reading::RestartCause(cause) => Reading::RestartCause((*cause).into()),
+            vocabulary::Reading::EventLogInfo {
+                entries,
+                last_added,
+            } => Reading::EventLogInfo {
+                entries: *entries,
+                last_added: *last_added,
+            },
+            vocabulary::Reading::EventLogEntry(entry) => Reading::EventLogEntry(entry.into()),
+            // A sequence asks for none of the others: one would tell it no more than that there was an answer.
+            vocabulary::Reading::BootDevice {
+                device,
+                persistent,
+                uefi,
+            } => Reading::BootDevice {
+                selector: device.map_or(0, BootDevice::selector),
+                persistent: *persistent,
+                uefi: *uefi,
+            },
+            vocabulary::Reading::Done
+            | vocabulary::Reading::Identity { .. }
+            | vocabulary::Reading::PowerUse { .. }
+            | vocabulary::Reading::AcpiState(_)
+            | vocabulary::Reading::Guid(_)
+            | vocabulary::Reading::Sessions { .. }
+            | vocabulary::Reading::Chassis(_)
+            | vocabulary::Reading::EventLog { .. }
+            | vocabulary::Reading::EventLogCleared { .. }
+            | vocabulary::Reading::Raw(_) => Reading::Done,
+        }
+    }
+}
+
+impl From<Reading> for vocabulary::Reading {
+    fn from(stored: Reading) -> Self {
+        match stored {
+            Reading::BootDevice {
+                selector,
+                persistent,
+                uefi,
+            } => vocabulary::Reading::BootDevice {
+                device: BootDevice::of_selector(selector),
+                persistent,
+                uefi,
+            },
+            Reading::Done => vocabulary::Reading::Done,
+            Reading::Power(power) => vocabulary::Reading::Power(power.into()),
+            Reading::RestartCause(cause) => vocabulary::Reading::RestartCause(cause.into()),
+            Reading::EventLogInfo {
+                entries,
+                last_added,
+            } => vocabulary::Reading::EventLogInfo {
+                entries,
+                last_added,
+            },
+            Reading::EventLogEntry(entry) => vocabulary::Reading::EventLogEntry(entry.into()),
+        }
+    }
+}
+
+impl From<vocabulary::RestartCause> for RestartCause {
+    fn from(running: vocabulary::RestartCause) -> Self {
+        match running {
+            vocabulary::RestartCause::Unknown => RestartCause::Unknown,
+            vocabulary::RestartCause::ChassisControl => RestartCause::ChassisControl,
+            vocabulary::RestartCause::ResetButton => RestartCause::ResetButton,
+            vocabulary::RestartCause::PowerButton => RestartCause::PowerButton,
+            vocabulary::RestartCause::Watchdog => RestartCause::Watchdog,
+            vocabulary::RestartCause::AlwaysRestore => RestartCause::AlwaysRestore,
+            vocabulary::RestartCause::RestorePrevious => RestartCause::RestorePrevious,
+            vocabulary::RestartCause::PlatformEventReset => RestartCause::PlatformEventReset,
+            vocabulary::RestartCause::PlatformEventCycle => RestartCause::PlatformEventCycle,
+            vocabulary::RestartCause::SoftReset => RestartCause::SoftReset,
+            vocabulary::RestartCause::RealTimeClock => RestartCause::RealTimeClock,
+            vocabulary::RestartCause::Other(number) => RestartCause::Other(number),
+        }
+    }
+}
+
+impl From<RestartCause> for vocabulary::RestartCause {
+    fn from(stored: RestartCause) -> Self {
+        match stored {
+            RestartCause::Unknown => vocabulary::RestartCause::Unknown,
+            RestartCause::ChassisControl => vocabulary::RestartCause::ChassisControl,
+            RestartCause::ResetButton => vocabulary::RestartCause::ResetButton,
+            RestartCause::PowerButton => vocabulary::RestartCause::PowerButton,
+            RestartCause::Watchdog => vocabulary::RestartCause::Watchdog,
+            RestartCause::AlwaysRestore => vocabulary::RestartCause::AlwaysRestore,
+            RestartCause::RestorePrevious => vocabulary::RestartCause::RestorePrevious,
+            RestartCause::PlatformEventReset => vocabulary::RestartCause::PlatformEventReset,
+            RestartCause::PlatformEventCycle => vocabulary::RestartCause::PlatformEventCycle,
+            RestartCause::SoftReset => vocabulary::RestartCause::SoftReset,
+            RestartCause::RealTimeClock => vocabulary::RestartCause::RealTimeClock,
+            RestartCause::Other(number) => vocabulary::RestartCause::Other(number),
+        }
+    }
+}
+
+impl From<&vocabulary::EventLogEntry> for EventLogEntry {
+    fn from(running: &vocabulary::EventLogEntry) -> Self {
+        let vocabulary::EventLogEntry {
+            id,
+            next,
+            timestamp,
+            text,
+            sign,
+        } = running;
+        EventLogEntry {
+            id: *id,
+            next: *next,
+            timestamp: *timestamp,
+            text: text.clone(),
+            crash: *sign == vocabulary::Sign::Crash,
+            sign: match sign {
+                vocabulary::Sign::None | vocabulary::Sign::Crash => None,
+                vocabulary::Sign::Interrupt => Some(Sign::Interrupt),
+                vocabulary::Sign::Restart => Some(Sign::Restart),
+            },
+        }
+    }
+}
+
+impl From<EventLogEntry> for vocabulary::EventLogEntry {
+    fn from(stored: EventLogEntry) -> Self {
+        let EventLogEntry {
+            id,
+            next,
+            timestamp,
+            text,
+            crash,
+            sign,
+        } = stored;
+        vocabulary::EventLogEntry {
+            id,
+            next,
+            timestamp,
+            text,
+            sign: match sign {
+                Some(Sign::Interrupt) => vocabulary::Sign::Interrupt,
+                Some(Sign::Restart) => vocabulary::Sign::Restart,
+                None if crash => vocabulary::Sign::Crash,
+                None => vocabulary::Sign::None,
+            },
+        }
+    }
+}
+
+impl From<&vocabulary::Refusal> for Refusal {
+    fn from(running: &vocabulary::Refusal) -> Self {
+        let vocabulary::Refusal { code, kind, text } = running;
+        Refusal {
+            code: *code,
+            kind: (*kind).into(),
+            text: text.clone(),
+        }
+    }
+}
+
+impl From<Refusal> for vocabulary::Refusal {
+    fn from(stored: Refusal) -> Self {
+        let Refusal { code, kind, text } = stored;
+        vocabulary::Refusal {
+            code,
+            kind: kind.into(),
+            text,
+        }
+    }
+}
+
+impl From<&vocabulary::Silence> for Silence {
+    fn from(running: &vocabulary::Silence) -> Self {
+        let vocabulary::Silence {
+            delivery,
+            trouble,
+            text,
+        } = running;
+        Silence {
+            delivery: (*delivery).into(),
+            trouble: (*trouble).into(),
+            text: text.clone(),
+        }
+    }
+}
+
+impl From<Silence> for vocabulary::Silence {
+    fn from(stored: Silence) -> Self {
+        let Silence {
+            delivery,
+            trouble,
+            text,
+        } = stored;
+        vocabulary::Silence {
+            delivery: delivery.into(),
+            trouble: trouble.into(),
+            text,
+        }
+    }
+}
