@@ -146,6 +146,7 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::BootOverrideRequest>("BootOverrideRequest");
     same::<types::TaskList>("TaskList");
     same::<types::Task>("Task");
+    same::<types::TaskNews>("TaskNews");
     same::<types::Who>("Requester");
     same::<types::OrderUse>("OrderUse");
     same::<types::ControlUse>("ControlUse");
@@ -187,6 +188,65 @@ fn the_shapes_have_the_members_of_the_types() {
     };
     same_as(&accept, "AcceptRequest");
     same::<types::IdentifyRequest>("IdentifyRequest");
+}
+
+/// The kinds of a shape's members against the type that is really written, in a value where nothing is missing. What is
+/// missing in an empty one is null, and may be so in the shape, too.
+fn same_kinds<T: Serialize + Default>(full: &T, name: &str) {
+    let full = serde_json::to_value(full).expect("JSON");
+    let empty = serde_json::to_value(T::default()).expect("JSON");
+    let document = document();
+    let misfit = misfit(&full, &reference(name), &document, name);
+    assert_eq!(misfit, None);
+    let schema = SCHEMAS.iter().find(|schema| schema.name == name);
+    for (member, kind) in members(schema.expect(name).members) {
+        assert!(!full[member].is_null(), "{name}.{member} is missing here");
+        let missing = empty[member].is_null();
+        assert_eq!(kind.ends_with('?'), missing, "{name}.{member} is {kind}");
+    }
+}
+
+#[test]
+fn the_members_of_a_task_are_of_the_kinds_that_its_shapes_say() {
+    let control = types::ControlUse {
+        control: types::Control::Abort.into(),
+        ..Default::default()
+    };
+    same_kinds(&control, "ControlUse");
+    let order = types::OrderUse {
+        answered_at: Some(Default::default()),
+        answer: Some("accepted".to_owned()),
+        completion_code: Some(0xC0),
+        ..Default::default()
+    };
+    same_kinds(&order, "OrderUse");
+    let who = types::Who {
+        uid: Some(0),
+        gid: Some(0),
+        pid: Some(1),
+        ..Default::default()
+    };
+    same_kinds(&who, "Requester");
+    let task = types::Task {
+        batch: Some(Default::default()),
+        operation: types::Operation::PowerOn.into(),
+        state: types::TaskState::Running.into(),
+        target_power_state: Some(types::Target::PowerOn.into()),
+        requested_by: who,
+        started_at: Some(Default::default()),
+        ended_at: Some(Default::default()),
+        time_left: Some(Default::default()),
+        power_at_start: Some(types::Power::Off.into()),
+        power_state: Some(types::Power::On.into()),
+        orders: vec![order],
+        outcome: Some("done".to_owned()),
+        controls: vec![control],
+        took_over: Some(Default::default()),
+        taken_over_by: Some(Default::default()),
+        ..Default::default()
+    };
+    same_kinds(&task, "Task");
+    same_kinds(&types::TaskNews::from(task), "TaskNews");
 }
 
 /// What of `value` does not fit `schema`: the parts of JSON Schema that the document uses, and no more.
