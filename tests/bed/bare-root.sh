@@ -10,6 +10,7 @@
 # UTS, IPC and cgroup namespaces are its own, the network is that of the caller. Needs the Debian packages debootstrap,
 # util-linux and procps; overlayfs; a cgroup2 hierarchy.
 set -eu
+. "$(dirname "$0")/namespaces.sh"
 cmd=${1:?make, start, run or stop} dir=${2:?DIR}
 shift 2
 # What people have beside a minimal Debian, and what the tests ask with.
@@ -38,11 +39,6 @@ start)
     base=$(cd "${1:?BASE}" && pwd)
     mkdir -p "$dir/share" "$dir/root"
     dir=$(cd "$dir" && pwd)
-    cgroups=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
-    [ -n "$cgroups" ] || { echo "no cgroup2 hierarchy is mounted" >&2; exit 1; }
-    cg=$cgroups/rackbmcd-bare-$$
-    mkdir "$cg"
-    echo "$cg" >"$dir/cgroup"
     cat >"$dir/init.sh" <<'INIT'
 set -eu
 mount --make-rprivate /
@@ -78,39 +74,13 @@ hostname bare
 export container=rackbmcd-bed
 exec /lib/systemd/systemd --system
 INIT
-    (
-        echo $BASHPID >"$cg/cgroup.procs"
-        exec setsid env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin BASE="$base" DIR="$dir" \
-            unshare -m -p -f -u -i -C --kill-child /bin/sh "$dir/init.sh"
-    ) </dev/null >"$dir/console.log" 2>&1 &
-    outer=$!
-    for _ in $(seq 100); do
-        pid=$(pgrep -P "$outer" 2>/dev/null | head -n 1) || true
-        [ -z "${pid:-}" ] || break
-        sleep 0.05
-    done
-    [ -n "${pid:-}" ] || { cat "$dir/console.log" >&2; exit 1; }
-    echo "$pid" >"$dir/init.pid"
-    for _ in $(seq 600); do
-        state=$("$0" run "$dir" systemctl is-system-running 2>/dev/null) || true
-        case $state in running | degraded) exit 0 ;; esac
-        kill -0 "$pid" 2>/dev/null || break
-        sleep 0.05
-    done
-    echo "systemd did not come up (state: ${state:-none})" >&2
-    cat "$dir/console.log" >&2
-    exit 1
+    start_inside "$dir" rackbmcd-bare 600 BASE="$base"
     ;;
 run)
-    exec nsenter -t "$(cat "$dir/init.pid")" -m -u -i -p -C -- \
+    run_inside "$dir" \
         /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
         DEBIAN_FRONTEND=noninteractive "$@"
     ;;
-stop)
-    pid=$(cat "$dir/init.pid")
-    kill -KILL "$pid" 2>/dev/null || true # PID 1: everything inside dies with it
-    for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
-    find "$(cat "$dir/cgroup")" -depth -type d -exec rmdir {} + 2>/dev/null || true
-    ;;
+stop) stop_inside "$dir" ;;
 *) echo "make, start, run or stop" >&2; exit 2 ;;
 esac

@@ -11,6 +11,7 @@
 # inside as /run/keep/dir (put binaries there: /root is closed to services). The network is that of the caller.
 # Needs the Debian packages systemd, util-linux and procps; a cgroup2 hierarchy.
 set -eu
+. "$(dirname "$0")/namespaces.sh"
 cmd=${1:?start, run or stop} dir=${2:?DIR}
 shift 2
 mkdir -p "$dir"
@@ -19,12 +20,6 @@ dir=$(cd "$dir" && pwd)
 case $cmd in
 start)
     root=$(cd "${1:?ROOT}" && pwd)
-    # A cgroup of its own below the cgroup2 mount point, the root of all cgroups inside.
-    cgroups=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
-    [ -n "$cgroups" ] || { echo "no cgroup2 hierarchy is mounted" >&2; exit 1; }
-    cg=$cgroups/rackbmcd-bed-$$
-    mkdir "$cg"
-    echo "$cg" >"$dir/cgroup"
     cat >"$dir/init.sh" <<'INIT'
 set -eu
 mount --make-rprivate /
@@ -62,35 +57,9 @@ mount --make-rshared /
 export container=rackbmcd-bed
 exec /lib/systemd/systemd --system --unit=testbed.target
 INIT
-    (
-        echo $BASHPID >"$cg/cgroup.procs"
-        exec setsid env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin ROOT="$root" DIR="$dir" \
-            unshare -m -p -f -u -i -C --kill-child /bin/sh "$dir/init.sh"
-    ) </dev/null >"$dir/console.log" 2>&1 &
-    outer=$!
-    for _ in $(seq 100); do
-        pid=$(pgrep -P "$outer" 2>/dev/null | head -n 1) || true
-        [ -z "${pid:-}" ] || break
-        sleep 0.05
-    done
-    [ -n "${pid:-}" ] || { cat "$dir/console.log" >&2; exit 1; }
-    echo "$pid" >"$dir/init.pid"
-    for _ in $(seq 200); do
-        state=$("$0" run "$dir" systemctl is-system-running 2>/dev/null) || true
-        case $state in running | degraded) exit 0 ;; esac
-        kill -0 "$pid" 2>/dev/null || break
-        sleep 0.05
-    done
-    echo "systemd did not come up (state: ${state:-none})" >&2
-    cat "$dir/console.log" >&2
-    exit 1
+    start_inside "$dir" rackbmcd-bed 200 ROOT="$root"
     ;;
-run) exec nsenter -t "$(cat "$dir/init.pid")" -m -u -i -p -C -- "$@" ;;
-stop)
-    pid=$(cat "$dir/init.pid")
-    kill -KILL "$pid" 2>/dev/null || true # PID 1: everything inside dies with it
-    for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
-    find "$(cat "$dir/cgroup")" -depth -type d -exec rmdir {} + 2>/dev/null || true
-    ;;
+run) run_inside "$dir" "$@" ;;
+stop) stop_inside "$dir" ;;
 *) echo "start, run or stop" >&2; exit 2 ;;
 esac
