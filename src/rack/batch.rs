@@ -9,7 +9,7 @@ use super::start;
 use super::stored;
 use super::task::Task;
 use crate::model::{
-    self, BatchId, BatchNodeState, BatchStart, BatchState, OnFailure, Prospect, TaskId, Who, Words,
+    self, BatchId, BatchNodeState, BatchStart, BatchState, OnFailure, Prospect, TaskId, Who,
 };
 use crate::power::{Operation, State};
 use crate::time::{Instant, WallTime};
@@ -251,42 +251,16 @@ impl Batch {
         task: impl Fn(TaskId) -> Option<&'a Task>,
     ) -> model::Batch {
         let record = &self.record;
+        let members = record.members.iter();
+        let members = members.map(|member| self.member_in_view(member, task(member.task)));
+        let left_out = record.left_out.iter().map(left_out_in_view);
+        let nodes: Vec<model::BatchNode> = members.chain(left_out).collect();
         let mut counts = BTreeMap::new();
-        let mut suspended = true;
-        let mut nodes = Vec::new();
-        for member in &record.members {
-            let task = task(member.task);
-            let state = task.map_or(BatchNodeState::Forgotten, |task| {
-                BatchNodeState::Task(task.state())
-            });
-            *counts.entry(state.word().to_owned()).or_insert(0) += 1;
-            suspended &= task
-                .filter(|task| task.is_active())
-                .is_none_or(|task| task.state() == State::Suspended);
-            nodes.push(model::BatchNode {
-                node: member.node.clone(),
-                task: Some(member.task),
-                state: state.into(),
-                note: match task.and_then(|task| task.sequence.outcome()) {
-                    Some(outcome) => Some(outcome.text.clone()),
-                    None => self.refusals.get(&member.task).cloned(),
-                },
-                refused: self.refusals.get(&member.task).cloned(),
-                begins_after: None,
-                takes_at_most: None,
-                plan: Vec::new(),
-            });
+        for node in &nodes {
+            *counts.entry(node.state.to_string()).or_insert(0) += 1;
         }
-        for LeftOut { node, why } in &record.left_out {
-            let state = BatchNodeState::Found(Prospect::Busy);
-            *counts.entry(state.word().to_owned()).or_insert(0) += 1;
-            nodes.push(model::BatchNode {
-                node: node.clone(),
-                state: state.into(),
-                note: Some(why.clone()),
-                ..model::BatchNode::default()
-            });
-        }
+        let mut active = record.members.iter().filter_map(|member| task(member.task));
+        let suspended = active.all(|task| !task.is_active() || task.state() == State::Suspended);
         let state = match (record.ended_at, record.stopped) {
             (_, true) => BatchState::Stopped,
             (Some(_), false) => BatchState::Ended,
@@ -308,6 +282,35 @@ impl Batch {
             nodes,
             counts,
         }
+    }
+
+    /// A node of the batch, whose task may be forgotten by now.
+    fn member_in_view(&self, member: &Member, task: Option<&Task>) -> model::BatchNode {
+        let state = task.map_or(BatchNodeState::Forgotten, |task| {
+            BatchNodeState::Task(task.state())
+        });
+        let refused = self.refusals.get(&member.task).cloned();
+        let outcome = task.and_then(|task| task.sequence.outcome());
+        model::BatchNode {
+            node: member.node.clone(),
+            task: Some(member.task),
+            state: state.into(),
+            note: outcome
+                .map(|outcome| outcome.text.clone())
+                .or_else(|| refused.clone()),
+            refused,
+            ..model::BatchNode::default()
+        }
+    }
+}
+
+/// A node that was busy when the batch was asked for.
+fn left_out_in_view(left_out: &LeftOut) -> model::BatchNode {
+    model::BatchNode {
+        node: left_out.node.clone(),
+        state: BatchNodeState::Found(Prospect::Busy).into(),
+        note: Some(left_out.why.clone()),
+        ..model::BatchNode::default()
     }
 }
 

@@ -28,38 +28,19 @@ impl Rack {
     pub(super) fn take_call(&mut self, id: CallId, call: Call, at: Moment) -> Result<(), Refused> {
         match call {
             Call::FreshNode(ident) => {
-                let node = self.inventory.named(&ident)?;
-                self.read_fresh(node, Asker::Call(id), at);
+                self.read_fresh(self.inventory.named(&ident)?, Asker::Call(id), at);
             }
-            Call::Sweep { nodes } if nodes.is_empty() => {
-                let why = "nodes names no node: readings of nothing are a mistake, never all";
-                return Err(Refused::Invalid(why.to_owned()));
-            }
-            Call::Sweep { nodes } => {
-                let nodes = nodes.iter().map(|ident| self.inventory.named(ident));
-                let nodes = nodes.collect::<Result<_, _>>()?;
-                let sweep = self.sweeps.begin(nodes, at.now)?;
-                self.wait(id, Awaited::Sweep(sweep, 0), Duration::ZERO, at);
-            }
+            Call::Sweep { nodes } => self.begin_sweep(id, &nodes, at)?,
             Call::AwaitSweep { sweep, seen, wait } => {
                 self.sweeps.watched(sweep, at.now + wait);
                 self.wait(id, Awaited::Sweep(sweep, seen), wait, at);
             }
             Call::SetPower {
                 node,
-                change: PowerChange::Start(operation),
+                change,
                 options,
                 who,
-            } => {
-                let task = self.start(&node, operation, &options, &who, at)?;
-                self.admit(task, id, Reply::Taken(task), at);
-            }
-            Call::SetPower {
-                node,
-                change: PowerChange::Abort(operation),
-                who,
-                ..
-            } => self.abort_target(id, &node, operation, &who, at)?,
+            } => self.set_power(id, &node, change, &options, &who, at)?,
             Call::Start {
                 node,
                 operation,
@@ -92,9 +73,8 @@ impl Rack {
                 wait,
                 limit,
             } => {
-                let since = since.unwrap_or_else(|| self.outbox.events.position());
                 let what = Awaited::Events {
-                    since,
+                    since: since.unwrap_or_else(|| self.outbox.events.position()),
                     nodes,
                     limit,
                 };
@@ -114,16 +94,46 @@ impl Rack {
             Call::Order { node, order, who } => self.order(id, &node, order, &who, at)?,
             Call::Retry { node, who } => self.retry(id, &node, &who, at)?,
             Call::Accept { node, guid, who } => self.accept(id, &node, guid, &who, at)?,
-            Call::History { node, limit } => {
-                let (_, node) = self.inventory.find(&node)?;
-                self.read_history(node.settings.uuid, limit, id);
-            }
+            Call::History { node, limit } => self.read_history(id, &node, limit)?,
             Call::Look(look) => {
                 let answer = look::answer(look, &self.snapshot(at))?;
                 self.outbox.answer(id, Ok(answer));
             }
         }
         Ok(())
+    }
+
+    /// Readings of many nodes, told as they come.
+    fn begin_sweep(&mut self, call: CallId, nodes: &[String], at: Moment) -> Result<(), Refused> {
+        if nodes.is_empty() {
+            let why = "nodes names no node: readings of nothing are a mistake, never all";
+            return Err(Refused::Invalid(why.to_owned()));
+        }
+        let nodes = nodes.iter().map(|ident| self.inventory.named(ident));
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        let sweep = self.sweeps.begin(nodes, at.now)?;
+        self.wait(call, Awaited::Sweep(sweep, 0), Duration::ZERO, at);
+        Ok(())
+    }
+
+    /// One of Ironic's targets for the power of a node.
+    fn set_power(
+        &mut self,
+        call: CallId,
+        ident: &str,
+        change: PowerChange,
+        options: &PowerOptions,
+        who: &Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        match change {
+            PowerChange::Start(operation) => {
+                let task = self.start(ident, operation, options, who, at)?;
+                self.admit(task, call, Reply::Taken(task), at);
+                Ok(())
+            }
+            PowerChange::Abort(operation) => self.abort_target(call, ident, operation, who, at),
+        }
     }
 
     /// Answers at once where there is something to tell, else when there is or the wait is over.
@@ -138,13 +148,16 @@ impl Rack {
     }
 
     /// Somebody wants to read what happened to a node, with all that was put down by now.
-    fn read_history(&mut self, node: Uuid, limit: usize, call: CallId) {
+    fn read_history(&mut self, call: CallId, ident: &str, limit: usize) -> Result<(), Refused> {
+        let (_, node) = self.inventory.find(ident)?;
+        let node = node.settings.uuid;
         if self.ledger.journal.is_pending() {
             let parked = Parked::ReadHistory { node, limit, call };
             self.ledger.journal.park(parked);
         } else {
             self.tasks.history.read(node, limit, call);
         }
+        Ok(())
     }
 
     /// An operator says that the node's BMC is worth a try.
@@ -711,7 +724,7 @@ impl Rack {
     fn remove_node(&mut self, id: NodeId, at: Moment) {
         let withdrawn = self.withdraw_side_orders(id, at);
         // A dry run that this completes is to find the node gone.
-        let is_look = |(open, _): &(Open, Delivery)| matches!(open.owner, Owner::Plan(..));
+        let is_look = |(open, _): &(Open, Delivery)| open.owner.is_plan();
         let (looks, others): (Vec<_>, Vec<_>) = withdrawn.into_iter().partition(is_look);
         for (open, delivery) in others {
             self.end_side_order(&open, Change::Gone, delivery, at);

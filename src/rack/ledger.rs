@@ -71,6 +71,22 @@ impl Owner {
             Owner::Call(_) => Purpose::Aside,
         }
     }
+
+    /// The task whose order it is.
+    pub(super) fn task(self) -> Option<TaskId> {
+        match self {
+            Owner::Task(task) => Some(task),
+            Owner::Sync | Owner::Fresh | Owner::Call(_) | Owner::Plan(..) => None,
+        }
+    }
+
+    /// Whether a dry run waits for it.
+    pub(super) fn is_plan(self) -> bool {
+        match self {
+            Owner::Plan(..) => true,
+            Owner::Task(_) | Owner::Sync | Owner::Fresh | Owner::Call(_) => false,
+        }
+    }
 }
 
 /// How far an order has come.

@@ -15,7 +15,7 @@
 //! | --- | --- |
 //! | `inventory`, `node`, `leaving` | the nodes; what is known of one; BMCs that are left |
 //! | `sync`, `drift`, `restart` | what one node makes of a reading: shown, fault, drift, whether its BMC restarted |
-//! | `tasks`, `task`, `batch`, `history` | what is under way and what was |
+//! | `tasks`, `task`, `shown`, `ids`, `batch`, `history` | what is under way and what was |
 //! | `gate`, `schedule`, `reason` | what keeps back; who begins next; why somebody waits |
 //! | `log_ins` | how many BMCs are logged in to at once for regular readings |
 //! | `sweeps` | readings of many nodes for one asker |
@@ -26,13 +26,14 @@
 //! | `call`, `views`, `explain`, `look`, `plan`, `figures` | what is asked and shown |
 //! | `rights` | who may ask for it, asked of the node that is meant |
 //! | `start`, `side` | what stands against a new task or another order, and what it begins with |
-//! | `orders` | orders on their way: functions over the parts that they touch |
+//! | `admission`, `orders` | new tasks until they are durable, orders on their way: functions over the parts that they touch |
 //! | `holds`, `identity`, `reload` | maintenance and pause; BMCs that are others than before; nodes that come and go |
 //! | `mod`, `calls`, `turn` | the rack: inputs and outputs, what is asked, what follows |
 //!
 //! Only the last three see the whole [`Rack`], and they call one another downwards only. All others are parts, or functions
 //! over exactly the parts that they need, and none of them calls back.
 
+mod admission;
 mod batch;
 pub mod call;
 mod calls;
@@ -45,6 +46,7 @@ mod gate;
 mod history;
 mod holds;
 mod identity;
+mod ids;
 mod inventory;
 mod journal;
 mod leaving;
@@ -64,6 +66,7 @@ mod restore;
 pub mod rights;
 mod schedule;
 pub mod settings;
+mod shown;
 mod side;
 mod start;
 pub mod stored;
@@ -206,15 +209,10 @@ impl Rack {
         self.gate.close_for_stagger(at.now);
         let boot = self.clock.boot;
         let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
-        let longest = shelf.take_up(boot, inventory, tasks, &mut self.ledger, at);
-        let held = quarantine::take_note_of(
-            unreadable,
-            without_entry,
-            &mut self.inventory,
-            &mut self.tasks,
-            &mut self.ledger,
-            at,
-        );
+        let ledger = &mut self.ledger;
+        let longest = shelf.take_up(boot, inventory, tasks, ledger, at);
+        let held =
+            quarantine::take_note_of(unreadable, without_entry, inventory, tasks, ledger, at);
         for (id, by) in held {
             // It goes on by itself when a later life of the daemon finds the entry discarded.
             if self.control(id, Control::Suspend, &by, at).is_ok() {
@@ -231,7 +229,24 @@ impl Rack {
             }
         }
         self.hold_stale(restore::stale(copied, longest), at);
-        if let Some(why) = pause_lost {
+        self.take_up_pause(pause_lost, at);
+        // The record of the last task of a batch may have been discarded.
+        for batch in self.tasks.open_batches() {
+            self.batch_went_on(batch, false, at);
+        }
+        for node in self.inventory.ids() {
+            self.apply_maintenance(node, at);
+            self.settle(node, at);
+        }
+        if self.tasks.count_active() > 0 {
+            self.ledger.heartbeat_at_once(at.now);
+        }
+        self.finish(at);
+    }
+
+    /// The pause goes on, or begins where nobody can read whether there was one.
+    fn take_up_pause(&mut self, lost: Option<String>, at: Moment) {
+        if let Some(why) = lost {
             let who = Who {
                 name: "rackbmcd".to_owned(),
                 ..Who::default()
@@ -245,18 +260,6 @@ impl Rack {
         } else {
             self.unhold_returns(at);
         }
-        // The record of the last task of a batch may have been discarded.
-        for batch in self.tasks.open_batches() {
-            self.batch_went_on(batch, false, at);
-        }
-        for node in self.inventory.ids() {
-            self.apply_maintenance(node, at);
-            self.settle(node, at);
-        }
-        if self.tasks.count_active() > 0 {
-            self.ledger.heartbeat_at_once(at.now);
-        }
-        self.finish(at);
     }
 
     /// What was asked for long ago, or may have been done since, is a person's to decide anew: such tasks are suspended.
@@ -329,7 +332,8 @@ impl Rack {
         for sweep in self.outbox.waits.forget(call) {
             self.sweeps.forget(sweep);
         }
-        self.withdraw_for(call);
+        let (tasks, inventory) = (&mut self.tasks, &mut self.inventory);
+        admission::withdraw_for(call, tasks, inventory, &mut self.ledger);
         self.tasks.history.forget_call(call);
         for node in self.inventory.iter_mut() {
             node.fresh_calls

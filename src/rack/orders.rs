@@ -5,7 +5,7 @@
 use super::clock::Moment;
 use super::gate::Gate;
 use super::inventory::{Inventory, NodeId};
-use super::ledger::{Ledger, Open, Owner};
+use super::ledger::{Ledger, Owner};
 use super::outbox::Outbox;
 use super::tasks::Tasks;
 use crate::bmc::Outgoing;
@@ -104,7 +104,7 @@ pub(super) fn write_ahead(
     let Some(open) = ledger.get(order) else {
         return false;
     };
-    let (Owner::Task(task), node) = (open.owner, open.node) else {
+    let (Some(task), node) = (open.owner.task(), open.node) else {
         return false;
     };
     if open.order == Order::Nmi
@@ -157,10 +157,7 @@ pub(super) fn pass(
     now: Instant,
 ) -> bool {
     let open = outgoing.order.and_then(|order| ledger.get(order));
-    let of_task = |open: &&Open| matches!(open.owner, Owner::Task(_));
-    let inrush = open
-        .filter(of_task)
-        .is_some_and(|open| open.order.draws_inrush());
+    let inrush = open.is_some_and(|open| open.owner.task().is_some() && open.order.draws_inrush());
     let outgoing = match inrush {
         true => gate.pass(outgoing, now),
         false => Some(outgoing),
@@ -181,7 +178,7 @@ pub(super) fn leave(
     now: Instant,
 ) {
     if let Some(order) = outgoing.order
-        && let Some(Owner::Task(task)) = ledger.leaves(order)
+        && let Some(task) = ledger.leaves(order).and_then(Owner::task)
         && let Some(task) = tasks.get_mut(task)
     {
         task.sequence.handle_sent(order, now);

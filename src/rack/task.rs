@@ -6,7 +6,7 @@ use super::gate::Turn;
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
 use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Reading, Report, Trouble};
-use crate::model::{self, BatchId, ENDS_KEPT, Short, TaskId, Who, Word, after_state};
+use crate::model::{self, BatchId, ENDS_KEPT, TaskId, Who, after_state};
 use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
@@ -288,47 +288,6 @@ impl Task {
         true
     }
 
-    /// That it has its node, for whoever wants it: `n02: soft power off by alice is running, 590 s left (task ...); to
-    /// end it: rackbmc abort n02`.
-    pub(super) fn holds_in_words(&self, now: Instant) -> String {
-        let Identity {
-            id,
-            node,
-            operation,
-            requested_by,
-            ..
-        } = &self.identity;
-        let by = &requested_by.name;
-        let left = self.sequence.progress(now).time_left;
-        let left = left.map(|left| format!(", {} s left at most", left.as_secs()));
-        let left = left.unwrap_or_default();
-        let (go_on, take_over) = match self.state() {
-            State::Suspended => (
-                format!("to go on: rackbmc resume {node}; "),
-                "; to switch off all the same: --take-over=suspended",
-            ),
-            State::RollingBack => (
-                String::new(),
-                "; to switch off all the same: --take-over=suspended",
-            ),
-            State::Queued | State::Running => {
-                (String::new(), "; to take the node over: --take-over")
-            }
-            State::Aborting
-            | State::Succeeded
-            | State::Failed
-            | State::Aborted
-            | State::Cancelled
-            | State::RolledBack
-            | State::Stuck => (String::new(), ""),
-        };
-        format!(
-            "{node}: {operation} by {by} is {}{left} (task {}); {go_on}to end it: rackbmc abort {node}{take_over}",
-            self.state(),
-            Short::task(*id)
-        )
-    }
-
     /// Whether a new request on its node ends it, because it only watches.
     pub(super) fn gives_way(&self) -> bool {
         self.admitted && self.sequence.only_watches()
@@ -425,68 +384,6 @@ impl Task {
         }
     }
 
-    /// How it is shown; `waits_for` is what of the rack it waits for.
-    pub(super) fn view(&self, rack: &str, waits_for: Option<String>, now: Instant) -> model::Task {
-        let identity = &self.identity;
-        let progress = self.sequence.progress(now);
-        let outcome = self.sequence.outcome();
-        let may = |control| self.may(control).is_ok();
-        model::Task {
-            id: identity.id,
-            version: identity.version,
-            rack: rack.to_owned(),
-            node: identity.node.clone(),
-            node_uuid: identity.node_uuid,
-            batch: identity.batch,
-            operation: identity.operation.into(),
-            state: self.state().into(),
-            ended: self.state().is_end(),
-            phase: self.phase_in_words(progress.phase, waits_for),
-            step: progress.step,
-            steps: progress.steps,
-            target_power_state: self.target().map(Word::Known),
-            requested_by: identity.requested_by.clone(),
-            requested_at: identity.requested_at,
-            started_at: identity.started_at,
-            ended_at: identity.ended_at,
-            elapsed: progress.elapsed,
-            waited: progress.waited,
-            time_left: progress.time_left,
-            power_at_start: self.sequence.power_at_start().map(Word::Known),
-            power_state: self.sequence.power().map(Word::Known),
-            orders: self.orders(),
-            orders_left_out: self.sequence.left_out(),
-            outcome: outcome.map(|outcome| outcome.text.clone()),
-            controls: identity
-                .controls
-                .iter()
-                .map(model::ControlUse::from)
-                .collect(),
-            controls_left_out: identity.controls_left_out,
-            took_over: identity.took_over,
-            taken_over_by: identity.taken_over_by,
-            may_abort: may(Control::Abort),
-            may_cancel: may(Control::Cancel),
-            may_rollback: may(Control::Rollback),
-            may_suspend: may(Control::Suspend),
-            may_resume: may(Control::Resume),
-        }
-    }
-
-    fn phase_in_words(&self, phase: String, waits_for: Option<String>) -> String {
-        let aim = match (&self.resuming, &self.returning) {
-            (Some(_), _) => " to resume",
-            (None, Some(_)) => " to roll back",
-            (None, None) => "",
-        };
-        match waits_for {
-            Some(what) if aim.is_empty() => format!("{phase}, waiting for {what}"),
-            Some(what) => format!("waiting{aim}, for {what}"),
-            None if aim.is_empty() => phase,
-            None => format!("waiting{aim}"),
-        }
-    }
-
     /// Whether a control is allowed now; the refusal says why not and what is still possible. Beside what the sequence
     /// says, a task may be waiting for its place to go on: asking for that again changes nothing, and to suspend it
     /// takes the wish back.
@@ -531,71 +428,7 @@ impl Task {
         let controls: usize = controls.map(|used| size_of_val(used) + used.by.len()).sum();
         size_of::<Task>() + sent + controls
     }
-
-    fn orders(&self) -> Vec<model::OrderUse> {
-        // The sequence counts from its beginning, suspensions included, so calendar times follow from the start's.
-        let begun = self
-            .identity
-            .started_at
-            .unwrap_or(self.identity.requested_at);
-        let view = |sent: &crate::power::Sent| model::OrderUse {
-            order: sent.order.name().to_owned(),
-            at: begun + sent.at,
-            answered_at: sent.answer.as_ref().map(|(at, _)| begun + *at),
-            answer: sent.answer.as_ref().map(|(_, report)| report.to_string()),
-            completion_code: match &sent.answer {
-                Some((_, Report::Refused(refusal))) => Some(refusal.code),
-                _ => None,
-            },
-            changes_power: sent.order.changes_power(),
-            left: sent.handed,
-            times: sent.times,
-        };
-        self.sequence.sent().iter().map(view).collect()
-    }
 }
-
-/// Makes ids that sort in the order in which they were made, also within a millisecond and where the calendar was set
-/// back: tasks begin in that order.
-#[derive(Debug, Default)]
-pub(super) struct Ids {
-    millis: u64,
-    within: u16,
-}
-
-impl Ids {
-    /// A new id: version 7, from the calendar, a counter and random bytes.
-    pub(super) fn make(
-        &mut self,
-        wall: WallTime,
-        entropy: &mut dyn crate::entropy::Entropy,
-    ) -> Uuid {
-        let millis = wall.unix_micros() / 1000;
-        if millis > self.millis {
-            (self.millis, self.within) = (millis, 0);
-        } else if self.within < COUNTER_END {
-            self.within += 1;
-        } else {
-            (self.millis, self.within) = (self.millis + 1, 0);
-        }
-        let mut random = [0; 10];
-        entropy.fill(&mut random);
-        random[..2].copy_from_slice(&self.within.to_be_bytes());
-        uuid::Builder::from_unix_timestamp_millis(self.millis, &random).into_uuid()
-    }
-
-    /// Ids to come sort after this one.
-    pub(super) fn pass(&mut self, id: Uuid) {
-        let (millis, within) = (
-            id.as_u128() >> 80,
-            (id.as_u128() >> 64) as u16 & COUNTER_END,
-        );
-        (self.millis, self.within) = (self.millis, self.within).max((millis as u64, within));
-    }
-}
-
-/// The 12 bits between the time and the random part (RFC 9562, section 6.2, method 1).
-const COUNTER_END: u16 = 0xFFF;
 
 /// How long a call waits for the BMC's answer to an NMI.
 pub(super) const NMI_ANSWER: Duration = Duration::from_secs(5);
@@ -647,36 +480,5 @@ mod tests {
         let (call, answer) = task.nmi_answer(at(4).now).expect("it has ended");
         assert_eq!(call, CallId(3));
         assert!(matches!(answer, Err(Refused::WrongState { .. })));
-    }
-
-    #[test]
-    fn whoever_wants_its_node_hears_whose_it_is_and_what_to_type() {
-        let mut task = task(1, Operation::SoftPowerOff);
-        task.identity.requested_by.name = "alice".to_owned();
-        task.go_on(at(1));
-        let id = Short::task(task.identity.id);
-        let said = task.holds_in_words(at(11).now);
-        let expected = format!(
-            "n01: soft power off by alice is running, 590 s left at most (task {id}); to end it: rackbmc abort n01; \
-             to take the node over: --take-over"
-        );
-        assert_eq!(said, expected);
-        task.control(Control::Suspend, "bob", at(12)).unwrap();
-        let said = task.holds_in_words(at(13).now);
-        assert!(said.contains("to go on: rackbmc resume n01"), "{said}");
-    }
-
-    #[test]
-    fn ids_sort_in_the_order_in_which_they_were_made_also_where_the_calendar_goes_back() {
-        let mut entropy = crate::entropy::Seeded::new(1);
-        let mut ids = Ids::default();
-        let mut made = Vec::new();
-        for second in [9, 9, 5, 9, 10] {
-            made.push(ids.make(at(second).wall, &mut entropy));
-        }
-        assert!(made.is_sorted());
-        let mut next_life = Ids::default();
-        next_life.pass(made[4]);
-        assert!(next_life.make(at(1).wall, &mut entropy) > made[4]);
     }
 }

@@ -17,7 +17,7 @@ use super::schedule::{self, Next};
 use super::sweeps::Asker;
 use super::task::Task;
 use super::tasks::Tasks;
-use super::{Rack, identity, side, sync};
+use super::{Rack, admission, identity, side, sync};
 use crate::bmc::vocabulary::{Delivery, OrderId, Power, Reading, Report};
 use crate::model::{BatchId, EventKind, HistoryEntry, HistoryKind, TaskId};
 use crate::power::{Control, Refusal, State};
@@ -377,11 +377,7 @@ impl Rack {
         match parked {
             Parked::Order(order) => self.release_order(order, at),
             Parked::Admit(tasks, call, reply) => {
-                for id in tasks {
-                    if let Some(task) = self.tasks.get_mut(id) {
-                        task.admitted = true;
-                    }
-                }
+                admission::admit(tasks, &mut self.tasks);
                 self.reply(call, &reply, at);
             }
             Parked::Reply(call, reply) => self.reply(call, &reply, at),
@@ -424,7 +420,7 @@ impl Rack {
                 Some(Owner::Sync | Owner::Fresh | Owner::Plan(..)) | None => {}
             },
             Parked::Admit(tasks, call, reply) => {
-                if self.withdraw_unadmitted(tasks, &reply) {
+                if self.withdraw_tasks(tasks, &reply) {
                     self.outbox
                         .answer(call, Err(Refused::Store(why.to_owned())));
                 }
@@ -453,7 +449,7 @@ impl Rack {
                 Parked::Admit(tasks, call, reply) => {
                     let task = tasks.first().copied().filter(|_| tasks.len() == 1);
                     let refused = Refused::Withdrawn { task, why };
-                    if self.withdraw_unadmitted(tasks, &reply) {
+                    if self.withdraw_tasks(tasks, &reply) {
                         self.outbox.answer(call, Err(refused));
                     }
                 }
@@ -462,39 +458,10 @@ impl Rack {
         }
     }
 
-    /// Takes tasks back whose first record is not durable; whether their caller still waits for an answer.
-    fn withdraw_unadmitted(&mut self, tasks: Vec<TaskId>, reply: &Reply) -> bool {
-        // The caller of an NMI may have its answer: it waits five seconds only.
-        let waits = |id: &TaskId| self.tasks.get(*id).is_some_and(|t| t.nmi_call.is_some());
-        let answered = matches!(reply, Reply::Nmi) && !tasks.iter().any(waits);
-        for id in tasks {
-            self.drop_task(id);
-        }
-        !answered
-    }
-
-    /// The caller of new tasks has gone before the first record of them was durable: nobody was told yes, and nothing
-    /// comes of them.
-    pub(super) fn withdraw_for(&mut self, call: CallId) {
-        let of_call = |parked: &Parked| matches!(parked, Parked::Admit(_, of, _) if *of == call);
-        for parked in self.ledger.journal.take_parked_if(of_call) {
-            if let Parked::Admit(tasks, _, reply) = parked {
-                log::warn!(
-                    "a client went away before its task was remembered: the task is withdrawn"
-                );
-                self.withdraw_unadmitted(tasks, &reply);
-            }
-        }
-    }
-
-    /// A task that was never taken on leaves no trace.
-    fn drop_task(&mut self, id: TaskId) {
-        let task = self.tasks.drop_task(id, &mut self.ledger);
-        let node = task.and_then(|task| task.node);
-        if let Some(node) = node.and_then(|node| self.inventory.get_mut(node)) {
-            // One that was aborted meanwhile may have left the node to another.
-            node.task.take_if(|other| *other == id);
-        }
+    /// Takes new tasks back; whether their caller still waits for an answer.
+    fn withdraw_tasks(&mut self, ids: Vec<TaskId>, reply: &Reply) -> bool {
+        let (tasks, inventory) = (&mut self.tasks, &mut self.inventory);
+        admission::withdraw(ids, reply, tasks, inventory, &mut self.ledger)
     }
 
     /// Uses a control on a task. When this returns, what the control promises holds: after an abort, a cancel or a
