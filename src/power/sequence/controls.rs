@@ -2,11 +2,11 @@
 
 use super::clock::Age;
 use super::knowledge::Knowledge;
-use super::phase::{Leg, Look, Next, Phase, Question, SlowLook, Then};
+use super::phase::{Leg, Look, Next, Phase, Question, SlowLook, Soft, Then};
 use super::{Input, Sequence, level, nmi, soft};
 use crate::bmc::vocabulary::{Delivery, OrderId, Report, Silence, Trouble};
 use crate::power::outcome::seconds;
-use crate::power::settings::WITHDRAWAL;
+use crate::power::settings::{LAST_READING, WITHDRAWAL};
 use crate::power::{Control, Operation, State};
 use std::fmt;
 use std::time::Duration;
@@ -307,32 +307,6 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
             press_again: age,
             next: now,
         },
-        Phase::SoftWaiting {
-            soft,
-            looks,
-            seen,
-            press_again,
-            ..
-        } => Phase::SoftWaiting {
-            soft,
-            looks,
-            seen: still(seen),
-            press_again,
-            next: now,
-        },
-        Phase::Watching {
-            leg,
-            looks,
-            seen,
-            press_again,
-            ..
-        } => Phase::Watching {
-            leg,
-            looks,
-            seen: still(seen),
-            press_again,
-            next: now,
-        },
         Phase::Resting { rested, .. } => Phase::Resting {
             rested,
             look: Some(Look {
@@ -379,6 +353,9 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
             next: now,
         },
         mut phase => {
+            if let Phase::SoftWaiting { seen, .. } | Phase::Watching { seen, .. } = &mut phase {
+                *seen = still(*seen);
+            }
             if let Some(next) = phase.next_mut() {
                 *next = now;
             }
@@ -422,8 +399,26 @@ pub(super) fn restored(phase: Phase, unsent: Option<OrderId>, knowledge: &mut Kn
                 patient(phase, knowledge)
             }
         }
-        (phase, None) => refreshed(phase, knowledge),
+        (phase, None) => refreshed(with_last_reading(phase, knowledge), knowledge),
     }
+}
+
+/// A state that was read for the first time in the last moment of its time has its second reading still to come.
+fn with_last_reading(mut phase: Phase, knowledge: &Knowledge) -> Phase {
+    if let Phase::SoftWaiting {
+        soft: Soft { until, .. },
+        seen: Some(_),
+        ..
+    }
+    | Phase::Watching {
+        leg: Leg { until, .. },
+        seen: Some(_),
+        ..
+    } = &mut phase
+    {
+        *until = (*until).max(knowledge.clock.age() + LAST_READING);
+    }
+    phase
 }
 
 /// A soft request whose answer was lost with the daemon most likely arrived: the operating system is given a minute

@@ -148,3 +148,29 @@ fn a_restart_in_the_middle_of_a_rollback_or_an_abort_goes_through_with_it() {
     assert_eq!(world.state(), State::Aborted);
     assert!(world.outcome().text.contains("power off was sent"));
 }
+
+#[test]
+fn a_state_that_was_read_in_the_last_moment_is_read_again_after_a_restart() {
+    let mut met = 0;
+    for timeout in (9_000..12_000).step_by(20) {
+        let settings = Settings {
+            change_timeout: Duration::from_millis(timeout),
+            ..Settings::default()
+        };
+        let mut world = World::new(Operation::Reboot, Power::On, settings);
+        world.machine.ignores = 1;
+        world.sequence.begin(world.now);
+        world.run_for(secs(8));
+        world.machine.press(Power::Off, world.now);
+        world.run_for(Duration::from_millis(timeout - 7_900));
+        let waits = world.sequence.power() == Some(Power::Off) && world.state() == State::Running;
+        if !waits || world.sequence.step_of().0 != 3 {
+            continue;
+        }
+        met += 1;
+        world.restart(secs(3));
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    }
+    assert!(met > 0, "no story came to that moment");
+}
