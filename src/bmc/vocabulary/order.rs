@@ -1,0 +1,426 @@
+//! What is asked of a BMC.
+
+use crate::model::{BootDevice, RestorePolicy};
+use std::time::Duration;
+
+/// What one order is known by, unique in the life of one `Rack`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OrderId(pub u64);
+
+/// What we ask of a BMC.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Read the power state.
+    ReadPower,
+    /// Switch on: a level, harmless when repeated.
+    PowerOn,
+    /// Switch off hard: a level, harmless when repeated.
+    PowerOff,
+    /// Press the power button for the operating system (ACPI soft shutdown).
+    SoftOff,
+    /// Off and on by the BMC itself: a pulse.
+    Cycle,
+    /// Hard reset: a pulse.
+    Reset,
+    /// Diagnostic interrupt (NMI): a pulse that is never repeated.
+    Nmi,
+    /// Why the system restarted last.
+    ReadRestartCause,
+    /// How many entries the system event log has, and when the last one was added.
+    ReadEventLogInfo,
+    /// One entry of the system event log; `0` is the first, `0xFFFF` the last.
+    ReadEventLogEntry(u16),
+    /// Blink the chassis' identify light for so long; zero ends it, `None` is until further notice.
+    Identify(Option<Duration>),
+    /// Read the boot device override.
+    ReadBootDevice,
+    /// Set the boot device override.
+    SetBootDevice {
+        /// The device, `None` to clear the override.
+        device: Option<BootDevice>,
+        /// For every boot, or for the next one only.
+        persistent: bool,
+        /// Boot in UEFI mode.
+        uefi: bool,
+    },
+    /// Read what the BMC says of the chassis: status, capabilities, its test of itself.
+    ReadChassis,
+    /// Say what the machine shall do when mains power comes back.
+    SetRestorePolicy(RestorePolicy),
+    /// Read the identity of the BMC (maker, product, firmware).
+    ReadIdentity,
+    /// Read the node's power use in watts.
+    ReadPowerUse,
+    /// Read the ACPI power state.
+    ReadAcpiState,
+    /// Read the GUID of the managed system, as its BMC knows it.
+    ReadGuid,
+    /// Read how many of the BMC's sessions are taken.
+    ReadSessions,
+    /// Read the newest entries of the event log, at most so many.
+    ReadEventLog(u16),
+    /// Forget all entries of the event log.
+    ClearEventLog,
+    /// Restart the BMC itself; the machine goes on. A pulse: sent once.
+    ResetBmc {
+        /// Cold: its defaults come back; warm: what it does is interrupted only.
+        cold: bool,
+    },
+    /// A command that an expert spelled out. Treated as a pulse: sent once.
+    Raw {
+        /// Network function, 0 to 62, even.
+        net_fn: u8,
+        /// Logical unit, 0 to 3.
+        lun: u8,
+        /// Command number.
+        command: u8,
+        /// Request data.
+        data: Vec<u8>,
+        /// The way to whom it is for.
+        route: Route,
+    },
+}
+
+/// The way to whom a raw command is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Route {
+    /// The BMC itself.
+    #[default]
+    Direct,
+    /// A controller behind the BMC.
+    Behind {
+        /// The channel behind the BMC; 0 is the primary IPMB.
+        channel: u8,
+        /// The controller's slave address.
+        address: u8,
+    },
+    /// A controller behind another behind the BMC.
+    Beyond {
+        /// The channel to the one in between.
+        transit_channel: u8,
+        /// The slave address of the one in between.
+        transit_address: u8,
+        /// The channel behind that.
+        channel: u8,
+        /// The controller's slave address.
+        address: u8,
+    },
+}
+
+/// Whether an order may be sent again after silence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repeat {
+    /// A reading or a level: harmless.
+    Harmless,
+    /// A pulse: only after a look at the machine has shown that the first one did nothing.
+    AfterLook,
+    /// Never (NMI, raw commands).
+    Never,
+}
+
+/// What an order may change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Nothing: it reads.
+    Nothing,
+    /// The identify light, which is no change of the machine: people find it by its light.
+    Light,
+    /// One thing of the machine or its BMC other than its power, which has a name.
+    Setting,
+    /// Nobody can say what: the BMC is to begin anew, or to carry out bytes.
+    Anything,
+    /// The machine's power: a level, harmless when repeated.
+    Level,
+    /// The machine's power, if its operating system goes along.
+    Soft,
+    /// The machine's power or what its system does (an interrupt): it cannot be undone.
+    Pulse,
+}
+
+/// An order to the machine's power, or to its system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PowerOrder {
+    /// On.
+    On,
+    /// Off, hard.
+    Off,
+    /// Off, if the operating system goes along.
+    SoftOff,
+    /// Off and on again.
+    Cycle,
+    /// A hard reset.
+    Reset,
+    /// A diagnostic interrupt.
+    Nmi,
+}
+
+impl Order {
+    /// The order, for those who want to know later what was done. What a raw command carries may be a password.
+    pub fn in_words(&self) -> String {
+        match self {
+            Order::Raw {
+                net_fn,
+                lun,
+                command,
+                data,
+                route,
+            } => {
+                let to = match route {
+                    Route::Direct => String::new(),
+                    bridged => format!(", bridged ({bridged:?})"),
+                };
+                let bytes = match data.len() {
+                    1 => "1 byte".to_owned(),
+                    count => format!("{count} bytes"),
+                };
+                format!(
+                    "raw command {command:02X}h of network function {net_fn:02X}h, unit {lun}, {bytes}{to}"
+                )
+            }
+            Order::SetBootDevice {
+                device,
+                persistent,
+                uefi,
+            } => {
+                let device = device.map_or("none", BootDevice::name);
+                let often = if *persistent { "for good" } else { "once" };
+                let mode = if *uefi { ", UEFI" } else { "" };
+                format!("set boot device {device} {often}{mode}")
+            }
+            Order::SetRestorePolicy(policy) => format!("set power restore policy {policy}"),
+            other => other.name().to_owned(),
+        }
+    }
+
+    /// Whether the order changes the machine's power or runs an interrupt: such orders are written ahead.
+    pub fn changes_power(&self) -> bool {
+        match self.effect() {
+            Effect::Level | Effect::Soft | Effect::Pulse => true,
+            Effect::Nothing | Effect::Light | Effect::Setting | Effect::Anything => false,
+        }
+    }
+
+    /// Whether the order may change something else of the machine or its BMC than its power. Such orders are put down
+    /// before they leave, and none leaves while the rack is paused.
+    pub fn changes_machine(&self) -> bool {
+        match self.effect() {
+            Effect::Setting | Effect::Anything => true,
+            Effect::Nothing | Effect::Light | Effect::Level | Effect::Soft | Effect::Pulse => false,
+        }
+    }
+
+    /// What the order may change. Every order stands here by name: one that is forgotten does not compile.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Order::PowerOn | Order::PowerOff => Effect::Level,
+            Order::SoftOff => Effect::Soft,
+            Order::Cycle | Order::Reset | Order::Nmi => Effect::Pulse,
+            Order::SetBootDevice { .. } | Order::SetRestorePolicy(_) | Order::ClearEventLog => {
+                Effect::Setting
+            }
+            // Of a raw command nobody knows what it does.
+            Order::ResetBmc { .. } | Order::Raw { .. } => Effect::Anything,
+            Order::Identify(_) => Effect::Light,
+            Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadChassis
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => Effect::Nothing,
+        }
+    }
+
+    /// Whether it changes nothing at all, so that it may be put off between two of its commands.
+    pub fn only_reads(&self) -> bool {
+        self.effect() == Effect::Nothing
+    }
+
+    /// Which order to the machine's power or system it is; none where it leaves both alone. What a raw command does nobody
+    /// knows.
+    pub fn power_order(&self) -> Option<PowerOrder> {
+        match self {
+            Order::PowerOn => Some(PowerOrder::On),
+            Order::PowerOff => Some(PowerOrder::Off),
+            Order::SoftOff => Some(PowerOrder::SoftOff),
+            Order::Cycle => Some(PowerOrder::Cycle),
+            Order::Reset => Some(PowerOrder::Reset),
+            Order::Nmi => Some(PowerOrder::Nmi),
+            Order::Identify(_)
+            | Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
+            | Order::ClearEventLog
+            | Order::ResetBmc { .. }
+            | Order::Raw { .. }
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadChassis
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => None,
+        }
+    }
+
+    /// Whether the machine boots after it.
+    pub fn boots(&self) -> bool {
+        match self.power_order() {
+            Some(PowerOrder::On | PowerOrder::Cycle | PowerOrder::Reset) => true,
+            Some(PowerOrder::Off | PowerOrder::SoftOff | PowerOrder::Nmi) | None => false,
+        }
+    }
+
+    /// Whether it draws the inrush current of a machine that starts.
+    pub fn draws_inrush(&self) -> bool {
+        match self.power_order() {
+            Some(PowerOrder::On | PowerOrder::Cycle) => true,
+            Some(PowerOrder::Off | PowerOrder::SoftOff | PowerOrder::Reset | PowerOrder::Nmi)
+            | None => false,
+        }
+    }
+
+    /// Whether the machine goes off by it, be it for a moment.
+    pub fn switches_off(&self) -> bool {
+        match self.power_order() {
+            Some(PowerOrder::Off | PowerOrder::SoftOff | PowerOrder::Cycle) => true,
+            Some(PowerOrder::On | PowerOrder::Reset | PowerOrder::Nmi) | None => false,
+        }
+    }
+
+    /// Whether it interrupts the system and leaves the power as it is.
+    pub fn leaves_power_on(&self) -> bool {
+        match self.power_order() {
+            Some(PowerOrder::Nmi | PowerOrder::Reset) => true,
+            Some(PowerOrder::On | PowerOrder::Off | PowerOrder::SoftOff | PowerOrder::Cycle)
+            | None => false,
+        }
+    }
+
+    /// Whether all orders of its name ask for the same, so that the BMC has it or has it not.
+    pub fn is_one_command(&self) -> bool {
+        match self {
+            Order::Raw { .. } => false,
+            Order::PowerOn
+            | Order::Cycle
+            | Order::Reset
+            | Order::PowerOff
+            | Order::SoftOff
+            | Order::Nmi
+            | Order::Identify(_)
+            | Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
+            | Order::ClearEventLog
+            | Order::ResetBmc { .. }
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadChassis
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => true,
+        }
+    }
+
+    /// Whether the BMC is away for a while after it.
+    pub fn restarts_bmc(&self) -> bool {
+        match self {
+            Order::ResetBmc { .. } => true,
+            Order::PowerOn
+            | Order::Cycle
+            | Order::Reset
+            | Order::PowerOff
+            | Order::SoftOff
+            | Order::Nmi
+            | Order::Identify(_)
+            | Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
+            | Order::ClearEventLog
+            | Order::Raw { .. }
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadChassis
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => false,
+        }
+    }
+
+    /// Whether it may be repeated.
+    pub fn repeat(&self) -> Repeat {
+        match self {
+            Order::SoftOff | Order::Cycle | Order::Reset => Repeat::AfterLook,
+            Order::Nmi | Order::Raw { .. } | Order::ResetBmc { .. } => Repeat::Never,
+            // Levels: the second one finds what the first one made. (Clearing an event log names a reservation.)
+            Order::PowerOn
+            | Order::PowerOff
+            | Order::Identify(_)
+            | Order::SetBootDevice { .. }
+            | Order::SetRestorePolicy(_)
+            | Order::ClearEventLog
+            | Order::ReadPower
+            | Order::ReadRestartCause
+            | Order::ReadEventLogInfo
+            | Order::ReadEventLogEntry(_)
+            | Order::ReadBootDevice
+            | Order::ReadChassis
+            | Order::ReadIdentity
+            | Order::ReadPowerUse
+            | Order::ReadAcpiState
+            | Order::ReadGuid
+            | Order::ReadSessions
+            | Order::ReadEventLog(_) => Repeat::Harmless,
+        }
+    }
+
+    /// The order in words, as the journal, tasks and messages name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Order::ReadPower => "read power state",
+            Order::PowerOn => "power on",
+            Order::PowerOff => "power off",
+            Order::SoftOff => "soft power off",
+            Order::Cycle => "power cycle",
+            Order::Reset => "hard reset",
+            Order::Nmi => "inject nmi",
+            Order::ReadRestartCause => "read restart cause",
+            Order::ReadEventLogInfo => "read event log information",
+            Order::ReadEventLogEntry(_) => "read event log entry",
+            Order::Identify(_) => "identify",
+            Order::ReadBootDevice => "read boot device",
+            Order::SetBootDevice { .. } => "set boot device",
+            Order::ReadChassis => "read chassis",
+            Order::SetRestorePolicy(_) => "set power restore policy",
+            Order::ReadIdentity => "read BMC identity",
+            Order::ReadPowerUse => "read power use",
+            Order::ReadAcpiState => "read ACPI state",
+            Order::ReadGuid => "read GUID",
+            Order::ReadSessions => "read sessions",
+            Order::ReadEventLog(_) => "read event log",
+            Order::ClearEventLog => "clear event log",
+            Order::ResetBmc { cold: true } => "cold reset of the BMC",
+            Order::ResetBmc { cold: false } => "warm reset of the BMC",
+            Order::Raw { .. } => "raw command",
+        }
+    }
+}
