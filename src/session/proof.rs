@@ -98,6 +98,7 @@ fn link(verified: &Rakp2Verified, settings: &Settings, checksums: Checksums) -> 
         console_id,
         bmc_id,
         quirks,
+        last: Default::default(),
     }));
     Link::new(seal, bmc_id, 0, 0, checksums)
 }

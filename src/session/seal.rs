@@ -13,6 +13,7 @@ use crate::ipmi::rmcp::{self, Class};
 use crate::ipmi::session15::{self, AuthType};
 use crate::ipmi::session20::{self, Header, PadCount, encode_covered};
 use crate::ipmi::suite::{Authentication, Confidentiality, Integrity, Suite};
+use std::cell::Cell;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -55,6 +56,25 @@ pub(super) struct Seal20 {
     pub(super) console_id: u32,
     pub(super) bmc_id: u32,
     pub(super) quirks: Quirks,
+    pub(super) last: LastMessage,
+}
+
+/// The last message that was encrypted or decrypted, for whoever wants it a second time: each is shown to people, too
+/// (`session::clear`), and is not decrypted again for that. Whoever asks takes it away.
+#[derive(Default)]
+pub(super) struct LastMessage(Cell<Option<(Vec<u8>, Zeroizing<Vec<u8>>)>>);
+
+impl LastMessage {
+    fn keep(&self, encrypted: &[u8], message: &[u8]) {
+        let message = Zeroizing::new(message.to_vec());
+        self.0.set(Some((encrypted.to_vec(), message)));
+    }
+
+    /// The message of these very bytes.
+    fn take(&self, encrypted: &[u8]) -> Option<Vec<u8>> {
+        let (of, message) = self.0.take()?;
+        (of == encrypted).then(|| message.to_vec())
+    }
 }
 
 impl Seal20 {
@@ -69,7 +89,9 @@ impl Seal20 {
             sequence,
         };
         let mut packet = if encrypted {
-            header.encode(&self.encrypt(message, entropy))
+            let payload = self.encrypt(message, entropy);
+            self.last.keep(&payload, message);
+            header.encode(&payload)
         } else {
             header.encode(message)
         };
@@ -108,7 +130,7 @@ impl Seal20 {
         let message = match (self.suite.confidentiality, header.encrypted) {
             (Confidentiality::None, false) => packet.payload.to_vec(),
             (Confidentiality::None, true) => return Err(Dropped::Malformed),
-            (_, true) => self.decrypt(packet.payload)?,
+            (_, true) => self.message_of(packet.payload)?,
             (_, false) if self.quirks.has(Quirk::UnencryptedReplies) => packet.payload.to_vec(),
             (_, false) => return Err(Dropped::NotEncrypted),
         };
@@ -126,9 +148,22 @@ impl Seal20 {
         };
         let ours = packet.header.session_id == session_id;
         let encrypts = self.suite.confidentiality == Confidentiality::AesCbc128;
-        (ours && encrypts)
-            .then(|| self.decrypt(packet.payload).ok())
-            .flatten()
+        if !ours || !encrypts {
+            return None;
+        }
+        let message = self.message_of(packet.payload).ok()?;
+        if way == Way::In {
+            // It is taken in next.
+            self.last.keep(packet.payload, &message);
+        }
+        Some(message)
+    }
+
+    fn message_of(&self, payload: &[u8]) -> Result<Vec<u8>, Dropped> {
+        match self.last.take(payload) {
+            Some(message) => Ok(message),
+            None => self.decrypt(payload),
+        }
     }
 
     /// The integrity code over `covered`.
@@ -332,7 +367,31 @@ mod tests {
             console_id: 5,
             bmc_id: 6,
             quirks: Quirks::NONE,
+            last: LastMessage::default(),
         }
+    }
+
+    #[test]
+    fn what_is_shown_to_people_is_not_decrypted_a_second_time() {
+        let mut seal = seal();
+        let message = [0x20, 0x18, 0xC8, 0x81, 0x04, 0x01, 0x7A];
+        let ours = seal.seal(1, &message, &mut crate::entropy::Seeded::new(1));
+        let theirs = with_plaintext(
+            &seal,
+            &[&message[..], &[1, 2, 3, 4, 5, 6, 7, 8, 8]].concat(),
+            true,
+        );
+        let packet = session20::Packet::decode(&ours[4..]).expect("a packet");
+        let answer = session20::Packet::decode(&theirs).expect("a packet");
+        // With another key nothing could be decrypted: what is read was there already.
+        let key = std::mem::replace(&mut seal.keys.cipher, Zeroizing::new([0x99; 16]));
+        assert_eq!(seal.read(&packet, Way::Out).as_deref(), Some(&message[..]));
+        assert_ne!(seal.read(&packet, Way::Out).as_deref(), Some(&message[..]));
+        seal.keys.cipher = key;
+        assert_eq!(seal.read(&answer, Way::In).as_deref(), Some(&message[..]));
+        seal.keys.cipher = Zeroizing::new([0x99; 16]);
+        let taken = seal.unseal(&theirs).map(|unsealed| unsealed.message);
+        assert_eq!(taken.ok().as_deref(), Some(&message[..]));
     }
 
     /// A packet with a right code around this plaintext, pad and all.

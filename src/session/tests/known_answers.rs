@@ -196,6 +196,7 @@ fn a_session_of_ipmitool_with_ipmi_sim_is_understood_and_sealed_alike() {
             console_id: to,
             bmc_id: from,
             quirks: Quirks::NONE,
+            last: Default::default(),
         }))
     };
     // The BMC's side reads what ipmitool sends: the ids change places.
