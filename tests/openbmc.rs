@@ -159,7 +159,14 @@ fn the_first_refusal_counts_and_not_that_of_a_copy_after_it() {
     world.start();
     world.run_for(secs(5));
     let text = trouble(&mut world);
-    assert!(text.contains("unknown user"), "{text}");
+    for words in [
+        "unknown user",
+        "locked",
+        "no IPMI password",
+        "level operator",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
 }
 
 #[test]

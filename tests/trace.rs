@@ -162,3 +162,22 @@ fn the_last_200_are_kept_with_their_moments_and_the_others_counted() {
     let directions = |way: &str| trace.lines.iter().filter(|line| line.contains(way)).count();
     assert!(directions(" > port ") > 80 && directions(" < port ") > 80);
 }
+
+/// A log-in, a reading and an order, as `vectors/trace.txt` has them: what people send us has to be read by people.
+#[test]
+fn a_trace_reads_as_it_is_written_down_here() {
+    let mut world = world(72, false);
+    world.start();
+    world.run_for(secs(2));
+    let options = rackbmcd::model::PowerOptions::default();
+    world.start_task("n01", rackbmcd::power::Operation::Reset, options);
+    world.run_until(world.now + secs(5), |world| {
+        world.executed("n01", rackbmcd::sim::ChassisOrder::Reset) == 1
+    });
+    world.run_for(world::millis(20));
+    let text = trace(&mut world).lines.join("\n") + "\n";
+    if let Ok(place) = std::env::var("TRACE_INTO") {
+        std::fs::write(place, &text).expect("written");
+    }
+    assert_eq!(text, include_str!("vectors/trace.txt"));
+}

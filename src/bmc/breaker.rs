@@ -118,14 +118,17 @@ impl Breaker {
         }
     }
 
-    /// What stands in the way, also while the next attempt is due already.
-    pub(super) fn trouble(&self, now: Instant) -> Option<(Trouble, String)> {
+    /// What stands in the way, without a word of the next attempt.
+    pub(super) fn in_the_way(&self) -> Option<(Trouble, String)> {
         match &self.state {
             State::Closed => None,
-            State::Open { trouble, text, .. } => {
-                self.verdict(now).or_else(|| Some((*trouble, text.clone())))
-            }
+            State::Open { trouble, text, .. } => Some((*trouble, text.clone())),
         }
+    }
+
+    /// What stands in the way, also while the next attempt is due already.
+    pub(super) fn trouble(&self, now: Instant) -> Option<(Trouble, String)> {
+        self.verdict(now).or_else(|| self.in_the_way())
     }
 
     /// An attempt failed. While an operation wants the BMC, a silent one is tried again sooner at first: its patience is
@@ -182,6 +185,13 @@ impl Breaker {
             trouble,
             text,
         };
+    }
+
+    /// Other words for a verdict that stands.
+    pub(super) fn reword(&mut self, with: &str) {
+        if let State::Open { text, .. } = &mut self.state {
+            with.clone_into(text);
+        }
     }
 
     /// Adds to the words of a verdict of silence.

@@ -163,8 +163,10 @@ impl Bmc {
         }
         let silent = trouble == Trouble::Silent;
         if silent && told && self.breaker.verdict(now).is_some() {
-            // It was said before.
+            // It was said before, but that it is still tried is not so any more.
             self.note(now, text.clone());
+            self.breaker.reword(&text);
+            self.remark_presence();
             self.refuse_queue(trouble, &text);
             return;
         }

@@ -449,7 +449,17 @@ impl Bmc {
     /// What stands between us and the BMC now, with the figures.
     pub fn trouble(&self, now: Instant) -> Option<(Trouble, String)> {
         let wrong = self.wrong_bmc().map(|text| (Trouble::WrongBmc, text));
-        self.breaker.trouble(now).or(wrong)
+        let found = match self.is_trying() {
+            true => self.breaker.in_the_way(),
+            false => self.breaker.trouble(now),
+        };
+        found.or(wrong)
+    }
+
+    /// Whether those who waited were told that there is no session yet, while the log-in goes on: there is no next attempt
+    /// to wait for.
+    fn is_trying(&self) -> bool {
+        self.told && matches!(self.session.state(), session::State::Opening { .. })
     }
 
     /// When the next attempt to reach it is allowed, where the last one failed.
@@ -566,7 +576,9 @@ impl Bmc {
         }
         if self.is_open() {
             self.begin_next(now);
-        } else if let Some((trouble, text)) = self.breaker.verdict(now) {
+        } else if let Some(verdict) = self.breaker.verdict(now) {
+            let trying = self.breaker.in_the_way().filter(|_| self.is_trying());
+            let (trouble, text) = trying.unwrap_or(verdict);
             self.refuse_queue(trouble, &text);
         } else {
             self.session.needed_for(self.need());

@@ -69,10 +69,7 @@ impl Bmc {
             return;
         }
         if self.presence.asked_at.is_some_and(lately) {
-            if let Some((answer, _)) = self.presence.found {
-                self.breaker.remark(answer.words());
-            }
-            return;
+            return self.remark_presence();
         }
         self.presence.asked_at = Some(now);
         self.presence.asking = Some(Asking {
@@ -132,6 +129,13 @@ impl Bmc {
         self.presence.asking = None;
         self.presence.found = Some((answer, now));
         self.breaker.remark(answer.words());
+    }
+
+    /// Says beside a verdict of silence what the last ping found.
+    pub(super) fn remark_presence(&mut self) {
+        if let Some((answer, _)) = self.presence.found {
+            self.breaker.remark(answer.words());
+        }
     }
 
     /// The BMC speaks: what pings found is past.

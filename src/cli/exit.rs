@@ -219,6 +219,12 @@ mod tests {
         assert_eq!(refused(403, "role") as u8, 4);
         assert_eq!(refused(503, "stopping") as u8, 3);
         assert_eq!(refused(503, "store") as u8, 1);
+        // A BMC that is slow or silent is no daemon that cannot be reached.
+        for kind in ErrorKind::ALL.map(ErrorKind::name) {
+            for status in [502, 504] {
+                assert_eq!(refused(status, kind), Exit::Failed, "{status} {kind}");
+            }
+        }
     }
 
     #[test]

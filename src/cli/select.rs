@@ -172,7 +172,10 @@ pub fn confirm_above(many: usize, what: &str, names: &[&str], yes: bool) -> Resu
     if yes || names.len() <= many {
         return Ok(());
     }
-    let question = format!("{what}: {} nodes ({})", names.len(), nodeset::fold(names));
+    let question = match names {
+        [name] => format!("{what}: {name}"),
+        _ => format!("{what}: {} nodes ({})", names.len(), nodeset::fold(names)),
+    };
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(format!(
             "{question}: this wants --yes; nothing was done"

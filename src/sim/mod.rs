@@ -36,8 +36,8 @@ pub use event_log::EventLog;
 pub use host::{By, ChassisOrder, Effect, Executed, Host, Identify, PowerChange, RestorePolicy};
 pub use link::{Conditions, Direction, Link, Mishap};
 pub use mood::{
-    Babble, BootMood, CommandRefusal, EarlyOn, LogMood, Mood, NmiEffect, OsMood, Pointless, Quirks,
-    Refusal, Repeated,
+    Babble, BootMood, CommandRefusal, EarlyOn, LogMood, Mood, NmiEffect, OsMood, OtherAnswer,
+    Pointless, Quirks, Refusal, Repeated,
 };
 pub use openbmc::{Ipmid, OpenBmc};
 pub use rack::{Delivery, Rack};

@@ -112,6 +112,17 @@ pub struct CommandRefusal {
     pub times: u32,
 }
 
+/// What is answered instead of a command's answer, with 00h.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OtherAnswer {
+    /// Network function.
+    pub net_fn: u8,
+    /// Command number.
+    pub command: u8,
+    /// The data.
+    pub data: Vec<u8>,
+}
+
 /// How the system event log behaves. The default is as the specification says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LogMood {
@@ -277,6 +288,8 @@ pub struct Mood {
     pub says_unavailable: bool,
     /// Refusals of any commands.
     pub command_refusals: Vec<CommandRefusal>,
+    /// A command that is answered with something else, and not carried out.
+    pub other_answer: Option<OtherAnswer>,
     /// One request in a session, by its number ([`super::Counters::requests`], the first one is 1), that is answered
     /// with this code instead of being carried out.
     pub refused_request: Option<(u64, u8)>,
@@ -365,6 +378,7 @@ impl Default for Mood {
             not_ready: None,
             says_unavailable: false,
             command_refusals: Vec::new(),
+            other_answer: None,
             refused_request: None,
             wrong_reading: None,
             log: LogMood::default(),

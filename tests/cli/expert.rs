@@ -1,6 +1,7 @@
 //! The small orders, from the command line to the simulated BMC and back.
 
 use super::{Bed, obeys};
+use rackbmcd::model::TaskState;
 use rackbmcd::sim::Identify;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -178,4 +179,101 @@ fn events_tell_a_task_s_course_and_watch_shows_the_change() {
         text.contains("power on") && text.contains("power off"),
         "{text}"
     );
+}
+
+#[test]
+fn the_last_datagrams_of_a_bmc_are_written_as_text_for_a_report() {
+    let bed = Bed::new(&[("r1n01", obeys(1))]);
+    bed.expect(0, &["status", "r1n01", "--fresh"]);
+    let text = bed.expect(0, &["bmc", "trace", "r1n01"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[0].starts_with("# r1n01: the last ") && lines[0].contains("its BMC at 127.0.0.1:"),
+        "{text}"
+    );
+    assert!(lines[1].starts_with("# > left this host"), "{text}");
+    for wanted in [
+        "Get Channel Authentication Capabilities 06h/38h request",
+        "Open Session Request",
+        "RAKP 2 (status 00h, no errors)",
+        "Get Chassis Status 00h/01h answer to request",
+        "left out]",
+    ] {
+        assert!(text.contains(wanted), "{wanted}:\n{text}");
+    }
+    let letters = |word: &str| -> String {
+        let bytes: Vec<String> = word.bytes().map(|byte| format!("{byte:02x}")).collect();
+        bytes.join(" ")
+    };
+    for secret in ["admin", "secret"] {
+        assert!(
+            !text.contains(secret) && !text.contains(&letters(secret)),
+            "{text}"
+        );
+    }
+    let shown = json(&bed.expect(0, &["bmc", "trace", "r1n01", "-o", "json"]));
+    assert_eq!(shown["node"], "r1n01");
+    assert!(
+        shown["lines"]
+            .as_array()
+            .is_some_and(|lines| lines.len() > 8)
+    );
+    assert_eq!(bed.rackbmc(&["bmc", "trace", "r1n77"]).code, 2);
+}
+
+#[test]
+fn another_bmc_is_shown_with_its_guid_maker_and_address_and_accepted_when_a_person_says_so() {
+    let bed = Bed::new(&[("r1n01", obeys(1))]);
+    bed.expect(0, &["status", "r1n01", "--fresh"]);
+    let accept = ["bmc", "accept", "r1n01"];
+    assert_eq!(
+        bed.expect(0, &accept),
+        "no BMC is another one than before\n"
+    );
+    let maker = |bed: &Bed| {
+        bed.rackbmc(&["explain", "r1n01"])
+            .out
+            .contains("enterprise number")
+    };
+    bed.wait_for("its maker is known", maker);
+    bed.rack.with_bmc("r1n01", |bmc, _| {
+        bmc.settings_mut().guid = rackbmcd::sim::guid_of("another");
+        bmc.settings_mut().manufacturer = 674;
+        bmc.forget_sessions();
+    });
+    bed.wait_for("it was noticed", |bed| {
+        bed.rackbmc(&["status", "r1n01", "--fresh"]);
+        bed.rackbmc(&["explain", "r1n01"])
+            .out
+            .contains("other GUID now")
+    });
+    bed.wait_for("its maker is known, too", |bed| {
+        bed.rackbmc(&accept).out.contains("maker 674")
+    });
+    // Nobody is there to be asked.
+    let asked = bed.rackbmc(&accept);
+    assert_eq!(asked.code, 2, "{}{}", asked.out, asked.err);
+    assert!(asked.err.contains("--yes"), "{}", asked.err);
+    let lines: Vec<&str> = asked.out.lines().collect();
+    assert_eq!(lines[0], "r1n01: its BMC is another one than before");
+    for (line, beginning, maker) in [
+        (lines[1], "  was  GUID ", "maker 0, address 127.0.0.1:"),
+        (lines[2], "  is   GUID ", "maker 674, address 127.0.0.1:"),
+    ] {
+        assert!(
+            line.starts_with(beginning) && line.contains(maker),
+            "{}",
+            asked.out
+        );
+    }
+    bed.rackbmc(&["off", "r1n01", "--no-wait"]);
+    bed.wait_for("its task stands still", |bed| {
+        bed.last_task("r1n01").state == TaskState::Suspended
+    });
+    assert!(bed.is_on("r1n01"));
+    bed.expect(0, &["abort", "r1n01"]);
+    let said = bed.expect(0, &["bmc", "accept", "r1n01", "--yes"]);
+    assert!(said.contains("its BMC is accepted"), "{said}");
+    bed.expect(0, &["off", "r1n01"]);
+    assert!(!bed.is_on("r1n01"));
 }

@@ -7,7 +7,7 @@ import time
 import bridging
 import journeys
 from daemon import BRISK, Daemon
-from bed import Bed, Checks, ipmitool, until
+from bed import PASSWORD, USER, Bed, Checks, ipmitool, until
 
 
 def strangers(c, bed, bmc):
@@ -146,6 +146,15 @@ def listed(c, d, node, bmc):
     c.check("and begins with what ipmitool reads", len(theirs) >= 12 and ours[:len(theirs)] == theirs, (ours, theirs))
 
 
+def traced(c, d, node):
+    """What was said last, for a report: readable, and without the user's name and the password in letters and in bytes."""
+    status, said, _ = d.rackbmc("bmc", "trace", node)
+    for wanted in ("Open Session Request", "RAKP 2 (status 00h, no errors)", "Get Chassis Status 00h/01h answer"):
+        c.check(f"the trace shows {wanted}", status == 0 and wanted in said, said[-600:])
+    secrets = [form for word in (USER, PASSWORD) for form in (word, word.encode().hex(" "), word.encode().hex())]
+    c.check("and nothing secret", not [secret for secret in secrets if secret in said], said[-600:])
+
+
 def trouble(d, node):
     return ((d.node(node).get("rackbmcd") or {}).get("bmc") or {}).get("trouble")
 
@@ -160,6 +169,7 @@ def main():
         small_orders(c, d, "alive", bmc)
         listed(c, d, "alive", bmc)
         lost_sessions(c, d, bmc)
+        traced(c, d, "alive")
         dead(c, d, mute)
         c.check("the daemon ends when told", d.stop() == 0, d.process.said()[-300:])
         strangers(c, bed, bmc)

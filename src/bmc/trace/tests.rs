@@ -76,3 +76,23 @@ fn no_more_datagrams_and_bytes_are_kept_than_may_be() {
     );
     assert_eq!(trace.records().last().expect("one").0, at(1_100));
 }
+
+#[test]
+fn the_traces_of_4096_bmcs_stay_within_their_bytes() {
+    let nodes = 4096;
+    let share = (24 << 20) / nodes;
+    let mut bytes = 0;
+    for node in 0..nodes {
+        let mut trace = Trace::new(at(0));
+        trace.limit(share);
+        for number in 0..40 + node as u64 % 7 {
+            let answer = [0x81; 200];
+            let shown = if number % 2 == 0 { STATUS } else { &answer[..] };
+            trace.add(1, datagram(Way::In, clear(shown), None), at(number));
+        }
+        assert!(trace.bytes.len() <= share && trace.count > 20);
+        bytes += trace.bytes.capacity() + size_of::<Trace>();
+    }
+    let room = nodes * (GROWTH + 300 + size_of::<Trace>());
+    assert!(bytes <= (24 << 20) + room, "{bytes} bytes");
+}

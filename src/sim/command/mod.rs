@@ -75,6 +75,11 @@ pub(super) fn execute(
     {
         return Some((code, Vec::new()));
     }
+    if let Some(other) = &bmc.mood.other_answer
+        && (other.net_fn, other.command) == key
+    {
+        return Some((0x00, other.data.clone()));
+    }
     if let Some(code) = bmc.kept_from_ipmid(asker, key, now) {
         return Some((code, Vec::new()));
     }
