@@ -62,18 +62,25 @@ pub(super) struct Seal20 {
 /// The last message that was encrypted or decrypted, for whoever wants it a second time: each is shown to people, too
 /// (`session::clear`), and is not decrypted again for that. Whoever asks takes it away.
 #[derive(Default)]
-pub(super) struct LastMessage(Cell<Option<(Vec<u8>, Zeroizing<Vec<u8>>)>>);
+pub(super) struct LastMessage(Cell<Option<Kept>>);
+
+struct Kept {
+    encrypted: Vec<u8>,
+    message: Zeroizing<Vec<u8>>,
+}
 
 impl LastMessage {
     fn keep(&self, encrypted: &[u8], message: &[u8]) {
-        let message = Zeroizing::new(message.to_vec());
-        self.0.set(Some((encrypted.to_vec(), message)));
+        self.0.set(Some(Kept {
+            encrypted: encrypted.to_vec(),
+            message: Zeroizing::new(message.to_vec()),
+        }));
     }
 
     /// The message of these very bytes.
     fn take(&self, encrypted: &[u8]) -> Option<Vec<u8>> {
-        let (of, message) = self.0.take()?;
-        (of == encrypted).then(|| message.to_vec())
+        let kept = self.0.take()?;
+        (kept.encrypted == encrypted).then(|| kept.message.to_vec())
     }
 }
 
