@@ -235,7 +235,7 @@ impl Judge {
             knowledge.remark(effect.clone());
         }
         self.fate = match self.evidence.signs.effects.last() {
-            Some(effect) if !self.went_off_unsigned(knowledge) => shown(self.fate, effect),
+            Some(effect) if !self.may_be_anothers(knowledge) => shown(self.fate, effect),
             Some(_) | None => self.fate,
         };
         match more {
@@ -244,15 +244,18 @@ impl Judge {
         }
     }
 
-    /// Whether it was off since the pulse, and that is no sign: then a start that is seen afterwards is none either.
-    fn went_off_unsigned(&self, knowledge: &Knowledge) -> bool {
+    /// Whether what was seen may come from an order of an earlier task: one that has switched the machine off since the pulse,
+    /// or may have done so unseen.
+    fn may_be_anothers(&self, knowledge: &Knowledge) -> bool {
         let off = |sent: &Sent| {
             matches!(
                 sent.answer,
                 Some((_, Report::Accepted(Reading::Power(Power::Off))))
             )
         };
-        self.evidence.signs.restart != Restart::Off && knowledge.since_pulse().any(off)
+        let unsigned = self.evidence.signs.restart != Restart::Off;
+        let went_off = unsigned && knowledge.since_pulse().any(off);
+        went_off || knowledge.against(Power::On).next().is_some()
     }
 
     /// The next look at the power: at the moment at which "on" has held long enough, where that is still to come.

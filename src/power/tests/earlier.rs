@@ -200,12 +200,16 @@ fn an_abort_in_the_watch_sends_nothing_more() {
     assert_eq!(world.state(), State::Aborted);
 }
 
-/// A reset gets no answer, and then the machine goes off and comes on again by itself.
-fn unanswered_reset(mishap: Mishap, before: Earlier) -> World {
+/// A reset gets no answer, and then the machine goes off and comes on again by itself, seen or unseen.
+fn unanswered_reset(mishap: Mishap, before: Earlier, unseen: bool) -> World {
     let mut world = after(before, Operation::Reset, Power::On);
     world.machine.heedless = false;
     world.machine.mishaps = [mishap].into();
-    world.run_for(secs(7));
+    world.run_for(secs(6));
+    if unseen {
+        world.machine.deaf = vec![(world.now, world.now + secs(12))];
+    }
+    world.run_for(secs(1));
     world.machine.press(Power::Off, world.now);
     world.run_for(secs(8));
     world.machine.cause = Some(RestartCause::Unknown);
@@ -215,16 +219,18 @@ fn unanswered_reset(mishap: Mishap, before: Earlier) -> World {
 
 #[test]
 fn an_off_that_an_earlier_order_explains_does_not_show_that_an_unanswered_reset_arrived() {
-    let mut world = unanswered_reset(Mishap::Lost, late_soft());
-    let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
-    let words = "unknown whether it arrived";
-    assert!(outcome.text.contains(words), "{}", outcome.text);
-    let words = "most likely by the soft power off of 12:03 UTC";
-    assert!(outcome.text.contains(words), "{}", outcome.text);
+    for unseen in [false, true] {
+        let mut world = unanswered_reset(Mishap::Lost, late_soft(), unseen);
+        let outcome = world.run_to_end();
+        assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+        let words = "unknown whether it arrived";
+        assert!(outcome.text.contains(words), "{}", outcome.text);
+        let words = "most likely by the soft power off of 12:03 UTC";
+        assert_eq!(outcome.text.contains(words), !unseen, "{}", outcome.text);
+    }
 
     let long_ago = earlier("soft power off", &[Power::Off], 0);
-    let mut world = unanswered_reset(Mishap::AnswerLost, long_ago);
+    let mut world = unanswered_reset(Mishap::AnswerLost, long_ago, false);
     let outcome = world.run_to_end();
     assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
     let words = "not answered, but it arrived: it was off";
