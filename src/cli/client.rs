@@ -59,14 +59,26 @@ impl Client {
     /// # Errors
     /// As every function here: [`Failure`].
     pub async fn nodes(&self) -> Result<Vec<model::Node>, Failure> {
+        self.pages("/v1/nodes/detail?").await
+    }
+
+    /// Every node of the rack by name, uuid and groups: enough to choose by.
+    pub async fn nodes_to_choose(&self, groups: bool) -> Result<Vec<model::Node>, Failure> {
+        match groups {
+            true => self.pages("/v1/nodes?fields=name,uuid,rackbmcd&").await,
+            false => self.pages("/v1/nodes?fields=name,uuid&").await,
+        }
+    }
+
+    async fn pages(&self, list: &str) -> Result<Vec<model::Node>, Failure> {
         let mut nodes = Vec::new();
-        let mut path = "/v1/nodes/detail".to_owned();
+        let mut path = list.trim_end_matches(['?', '&']).to_owned();
         loop {
             let page: model::NodeList = self.read(&path, Duration::ZERO).await?;
             let last = page.nodes.last().map(|node| node.uuid);
             nodes.extend(page.nodes);
             match (page.next, last) {
-                (Some(_), Some(marker)) => path = format!("/v1/nodes/detail?marker={marker}"),
+                (Some(_), Some(marker)) => path = format!("{list}marker={marker}"),
                 _ => return Ok(nodes),
             }
         }

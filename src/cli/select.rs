@@ -43,6 +43,17 @@ pub async fn nodes(
     choose(client.nodes().await?, wanted)
 }
 
+/// The same for whoever asks the daemon for these nodes next: their names are all that is told of them.
+///
+/// # Errors
+/// As [`nodes`], where no node at all means all.
+pub async fn names(client: &Client, wanted: &Nodes) -> Result<Vec<String>, Failure> {
+    let mut words = wanted.nodes.iter().chain(&wanted.exclude);
+    let groups = words.any(|word| word.contains('@'));
+    let chosen = choose(client.nodes_to_choose(groups).await?, wanted)?;
+    Ok(chosen.iter().map(|node| name(node).to_owned()).collect())
+}
+
 /// The part of `nodes` that needs no daemon.
 fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
     if known.is_empty() {

@@ -21,11 +21,13 @@ const YOUNG: Duration = Duration::from_secs(120);
 
 /// Shows power states.
 pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
-    let mut nodes = select::nodes(&app.client, &args.nodes, Unnamed::All).await?;
-    let mut exits = Vec::new();
-    if args.fresh {
-        exits = fresh(app, &mut nodes).await?;
-    }
+    let (nodes, mut exits) = match args.fresh {
+        true => fresh(app, &select::names(&app.client, &args.nodes).await?).await?,
+        false => {
+            let nodes = select::nodes(&app.client, &args.nodes, Unnamed::All);
+            (nodes.await?, Vec::new())
+        }
+    };
     show(app, &nodes, args.full);
     if nodes
         .iter()
@@ -36,32 +38,26 @@ pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
     Ok(Exit::worst(exits))
 }
 
-/// Reads the nodes anew with one request: the daemon paces what reaches their BMCs. A node that cannot be read stays as it
-/// was known, and a line on stderr says why.
-async fn fresh(app: &App, nodes: &mut [Node]) -> Result<Vec<Exit>, Failure> {
-    let names: Vec<String> = nodes
-        .iter()
-        .map(|node| select::name(node).to_owned())
-        .collect();
+/// Reads the nodes anew with one request: the daemon paces what reaches their BMCs. A node that cannot be read is shown as it
+/// is known, and a line on stderr says why.
+async fn fresh(app: &App, names: &[String]) -> Result<(Vec<Node>, Vec<Exit>), Failure> {
     let began = Instant::now();
-    let readings = app.client.fresh_all(&names).await?;
+    let readings = app.client.fresh_all(names).await?;
     let took = began.elapsed();
-    let mut exits = Vec::new();
-    for (node, read) in nodes.iter_mut().zip(readings) {
+    let (mut nodes, mut exits) = (Vec::new(), Vec::new());
+    for (name, read) in names.iter().zip(readings) {
         let why = match &read {
             Some(read) if read.fresh => None,
             Some(read) => Some(not_fresh(&read.node, took)),
             None => Some("it was not read: the configuration names it no more".to_owned()),
         };
         if let Some(why) = why {
-            say!("{}: {why}", select::name(node));
+            say!("{name}: {why}");
             exits.push(Exit::Failed);
         }
-        if let Some(read) = read {
-            *node = read.node;
-        }
+        nodes.extend(read.map(|read| read.node));
     }
-    Ok(exits)
+    Ok((nodes, exits))
 }
 
 /// Why a node that was to be read within the last `took` was not.
