@@ -21,6 +21,7 @@
 //! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `config`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
 //! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | only `time`, `entropy` |
 //! | [`cli`] | `rackbmc`: a client like any other | `api::audit`, `api::ironic::target`, `nodeset` |
+//! | `cli::check_bmcs` | the BMCs of a configuration are looked at | `cli`, `config`, `ipmi`, `rack::settings` |
 //! | `cli::discover` | a network is asked for its BMCs | `cli`, `session`, `ipmi` |
 //! | `cli::sim`, `cli::demo` | commands that carry a simulated rack with them | `cli`, `api`, `sim`, `ipmi` |
 //! | `cli::support` | what is packed for a report, also where no daemon runs | `cli`, `config`, `host` |

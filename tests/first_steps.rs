@@ -217,3 +217,59 @@ fn a_first_configuration_is_asked_for_and_the_password_is_not_shown() {
     let mut again = Console::start(&command(&["init", "--directory", directory]), 100, 40);
     assert_eq!(again.ends_clean("a second time"), Some(1));
 }
+
+#[test]
+fn every_bmc_of_a_configuration_is_checked_with_the_daemon_and_without() {
+    let mut bed = Bed::of(
+        [plan("n01", Mood::default()), plan("n02", Mood::default())],
+        &Keys::default(),
+    );
+    let config = bed.path("rackbmcd.toml").to_str().expect("text").to_owned();
+    let look = || {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_rackbmcd"));
+        let said = check.args(["--config", &config, "--check-bmcs"]).output();
+        daemon::Said::of(said.expect("rackbmcd runs"))
+    };
+    let good = |said: &daemon::Said| {
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        for name in ["n01", "n02"] {
+            let line = said
+                .out
+                .lines()
+                .find(|line| line.starts_with(&format!("{name}: ")));
+            let line = line.unwrap_or_else(|| panic!("{name}: {}", said.out));
+            assert!(
+                line.contains("power on; admin with privilege level operator, cipher suite 17"),
+                "{line}"
+            );
+        }
+    };
+    good(&look());
+    bed.start();
+    good(&look());
+    assert_eq!(bed.rackbmc(&["tasks"]).out, "", "nothing was switched");
+    bed.terminate();
+    // The password is wrong now: each BMC is asked once, and says no.
+    std::fs::write(bed.path("bmc.pw"), "another\n").expect("a file");
+    let said = look();
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(
+        said.out
+            .contains("n01: the proof of the password was not taken"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out
+            .contains("write the right password into its password_file"),
+        "{}",
+        said.out
+    );
+    let orders = ["n01", "n02"].map(|name| {
+        let orders = bed
+            .rack
+            .with_bmc(name, |bmc, _| bmc.host().executed().len());
+        orders.expect("it is there")
+    });
+    assert_eq!(orders, [0, 0]);
+}

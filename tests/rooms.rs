@@ -13,7 +13,8 @@ const MAP: &str = include_str!("../src/lib.rs");
 const OPEN: &[&str] = &["time", "entropy", "model"];
 /// The programs: a few lines each, no rooms of the library.
 const PROGRAMS: &[(&str, &[&str])] = &[
-    ("bin::rackbmcd", &["daemon", "config"]),
+    // `rackbmcd --check-bmcs` asks a running daemon as any client does.
+    ("bin::rackbmcd", &["daemon", "config", "cli"]),
     // Under the name `rackbmcd` it is the daemon: what `cli::demo` starts.
     ("bin::rackbmc", &["cli", "daemon"]),
 ];

@@ -6,7 +6,7 @@ use std::path::Path;
 fn main() -> std::process::ExitCode {
     let called = std::env::args_os().next().unwrap_or_default();
     if Path::new(&called).file_name() == Some(OsStr::new("rackbmcd")) {
-        return rackbmcd::daemon::main();
+        return rackbmcd::daemon::main(rackbmcd::cli::check_bmcs::run);
     }
     rackbmcd::cli::main()
 }

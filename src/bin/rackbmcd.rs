@@ -1,5 +1,5 @@
 //! The daemon.
 
 fn main() -> std::process::ExitCode {
-    rackbmcd::daemon::main()
+    rackbmcd::daemon::main(rackbmcd::cli::check_bmcs::run)
 }

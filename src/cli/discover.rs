@@ -3,7 +3,7 @@
 //!
 //! After two refusals in a row a person is asked before it goes on: BMCs lock users out.
 
-mod login;
+pub mod login;
 mod network;
 mod scan;
 
@@ -16,7 +16,7 @@ use crate::ipmi::PrivilegeLevel;
 use crate::session::Settings;
 use crate::session::secret::Password;
 use comfy_table::Cell;
-use login::{Found, LogIn};
+use login::{Asks, Found, LogIn};
 use scan::Heard;
 use serde::Serialize;
 use std::io::IsTerminal;
@@ -156,17 +156,17 @@ async fn log_in_to_all(
             }
             refused = 0;
         }
-        let ended = login::log_in((heard.address, args.port).into(), settings).await;
+        let ended = login::log_in((heard.address, args.port).into(), settings, Asks::Who).await;
         match ended.map_err(|e| Failure::Here(format!("{}: {e}", heard.address)))? {
             LogIn::In(found) => {
                 refused = 0;
                 tell(shown, &found);
             }
-            LogIn::Refused(why) => {
+            LogIn::Refused(why, _) => {
                 refused += 1;
                 add(shown, &format!("log-in refused: {why}"));
             }
-            LogIn::Failed(why) => add(shown, &format!("no log-in: {why}")),
+            LogIn::Failed(why, _) => add(shown, &format!("no log-in: {why}")),
         }
     }
     Ok(())

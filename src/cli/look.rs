@@ -7,7 +7,8 @@ use super::output::{self, Out, say};
 use super::patience::Patience;
 use super::select::{self, Unnamed};
 use super::status::state_line;
-use crate::model::{Explanation, Node};
+use crate::model::{Explanation, Fact, HistoryEntry, Node};
+use crate::nodeset;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
@@ -84,12 +85,41 @@ pub async fn explain(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
         app.out.structured(&data);
         return Ok(Exit::Done);
     }
-    let parts: Vec<String> = explanations
-        .iter()
-        .map(|explanation| explained(&app.out, explanation))
-        .collect();
-    app.out.data(&parts.join("\n\n"));
+    let shared = match app.out.folds() {
+        true => shared(&explanations),
+        false => Vec::new(),
+    };
+    let mut parts = Vec::new();
+    if !shared.is_empty() {
+        let names = nodeset::fold(explanations.iter().map(|it| select::name(&it.node)));
+        let facts = shared.iter().map(fact_line);
+        let lines: Vec<String> = std::iter::once(format!("{names}: all of them"))
+            .chain(facts)
+            .collect();
+        parts.push(lines.join("\n"));
+        for explanation in &mut explanations {
+            explanation.facts.retain(|fact| !shared.contains(fact));
+        }
+    }
+    parts.extend(explanations.iter().map(|it| explained(&app.out, it)));
+    app.out.prose(&parts.join("\n\n"));
     Ok(Exit::Done)
+}
+
+/// What is known of several nodes alike.
+fn shared(explanations: &[Explanation]) -> Vec<Fact> {
+    let [first, others @ ..] = explanations else {
+        return Vec::new();
+    };
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let everywhere = |fact: &&Fact| others.iter().all(|other| other.facts.contains(fact));
+    first.facts.iter().filter(everywhere).cloned().collect()
+}
+
+fn fact_line(fact: &Fact) -> String {
+    format!("  {:<20} {}", fact.head, fact.text)
 }
 
 /// An explanation in lines.
@@ -100,7 +130,7 @@ pub fn explained(out: &Out, explanation: &Explanation) -> String {
         state_line(&explanation.node)
     )];
     for fact in &explanation.facts {
-        lines.push(format!("  {:<20} {}", fact.head, fact.text));
+        lines.push(fact_line(fact));
     }
     if let Some(device) = &explanation.boot_device {
         lines.push(format!("  {:<20} {device}", "boot device"));
@@ -174,18 +204,93 @@ pub async fn history(app: &App, args: History) -> Result<Exit, Failure> {
         app.out.structured(&entries);
         return Ok(Exit::Done);
     }
-    for (node, entry) in &entries {
-        let by = entry
-            .by
-            .as_deref()
-            .map(|user| format!(" (by {user})"))
-            .unwrap_or_default();
-        app.out.data(&format!(
-            "{} {node}: {}: {}{by}",
-            app.out.date_and_time(entry.at),
-            entry.kind,
-            entry.text
-        ));
+    let lines: Vec<String> = happened(&entries, app.out.folds())
+        .iter()
+        .map(|(nodes, entry)| {
+            let by = entry.by.as_deref().map(|user| format!(" (by {user})"));
+            format!(
+                "{} {}: {}: {}{}",
+                app.out.date_and_time(entry.at),
+                nodeset::fold(nodes),
+                entry.kind,
+                entry.text,
+                by.unwrap_or_default()
+            )
+        })
+        .collect();
+    if !lines.is_empty() {
+        app.out.prose(&lines.join("\n"));
     }
     Ok(Exit::Done)
+}
+
+/// Entries with their nodes; the same of several nodes at the same second is one.
+fn happened(entries: &[(String, HistoryEntry)], fold: bool) -> Vec<(Vec<&str>, &HistoryEntry)> {
+    let mut lines: Vec<(Vec<&str>, &HistoryEntry)> = Vec::new();
+    for (node, entry) in entries {
+        let second = |entry: &HistoryEntry| entry.at.unix_micros() / 1_000_000;
+        let same = |(_, other): &&mut (Vec<&str>, &HistoryEntry)| {
+            second(other) == second(entry)
+                && (&other.kind, &other.text, &other.by) == (&entry.kind, &entry.text, &entry.by)
+        };
+        // They are in order of time: what is equal is near.
+        let found = lines.iter_mut().rev().take(256).find(same);
+        match found.filter(|_| fold) {
+            Some((nodes, _)) => nodes.push(node),
+            None => lines.push((vec![node], entry)),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{HistoryKind, Severity};
+    use serde_json::Map;
+
+    fn entry(node: &str, second: u64, text: &str) -> (String, HistoryEntry) {
+        let entry = HistoryEntry {
+            at: crate::time::WallTime::from_unix_micros(second * 1_000_000 + 7),
+            kind: HistoryKind::Drift.into(),
+            text: text.to_owned(),
+            task: None,
+            by: None,
+            severity: Severity::Info.into(),
+            more: Map::new(),
+        };
+        (node.to_owned(), entry)
+    }
+
+    #[test]
+    fn what_happened_to_several_nodes_at_once_is_one_line() {
+        let entries = [
+            entry("n1", 9, "power off"),
+            entry("n2", 9, "power off"),
+            entry("n3", 9, "power on"),
+            entry("n1", 8, "power off"),
+        ];
+        let lines = |fold| {
+            let lines = happened(&entries, fold);
+            let names = lines.iter().map(|(nodes, _)| nodeset::fold(nodes));
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(lines(true), ["n[1-2]", "n3", "n1"]);
+        assert_eq!(lines(false).len(), 4);
+    }
+
+    #[test]
+    fn what_is_known_of_all_alike_is_said_once() {
+        let fact = |head: &str, text: &str| Fact {
+            head: head.to_owned(),
+            text: text.to_owned(),
+        };
+        let of = |address: &str| Explanation {
+            facts: vec![fact("address", address), fact("suite", "17")],
+            ..Explanation::default()
+        };
+        let both = [of("10.0.1.1"), of("10.0.1.2")];
+        assert_eq!(shared(&both), [fact("suite", "17")]);
+        assert_eq!(shared(&both[..1]), []);
+    }
 }

@@ -7,6 +7,7 @@ mod args;
 mod audit;
 mod chassis;
 mod check;
+pub mod check_bmcs;
 mod client;
 mod complete;
 mod connect;

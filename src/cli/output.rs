@@ -130,11 +130,27 @@ impl Out {
         write(format!("{text}\n").as_bytes());
     }
 
-    /// Writes `name: text` for each, equal texts in one line where that was asked for.
+    /// Whether equal answers are put into one line: where that was asked for, and where a person reads.
+    pub fn folds(&self) -> bool {
+        self.fold || self.person
+    }
+
+    /// Writes lines of which some may be long: on a terminal what does not fit goes on beneath its column.
+    pub fn prose(&self, text: &str) {
+        match terminal_width().filter(|_| self.person) {
+            None => self.data(text),
+            Some(width) => {
+                let lines = text.lines().flat_map(|line| folded(line, width.into()));
+                self.data(&lines.collect::<Vec<_>>().join("\n"));
+            }
+        }
+    }
+
+    /// Writes `name: text` for each, equal texts in one line where that was asked for, or where a person reads.
     pub fn lines<T>(&self, items: &[T], line: impl Fn(&T) -> (String, String)) {
         let lines: Vec<_> = items.iter().map(line).collect();
         if !lines.is_empty() {
-            self.data(&per_node(&lines, self.fold));
+            self.data(&per_node(&lines, self.folds()));
         }
     }
 

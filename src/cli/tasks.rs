@@ -232,7 +232,7 @@ pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
         app.out.format,
         super::args::Format::Text | super::args::Format::Wide
     ) {
-        app.out.data(&full(&task, &app.out));
+        app.out.prose(&full(&task, &app.out));
     } else {
         results::show(app, std::slice::from_ref(&task), Vec::new());
     }

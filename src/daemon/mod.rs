@@ -83,6 +83,10 @@ struct Arguments {
         conflicts_with_all = ["check_config", "verify_audit"]
     )]
     discard: Option<Vec<String>>,
+    /// Log in to every BMC of the configuration, switch nothing, and say of each in a line how it is and what to do. Through the
+    /// daemon where it runs. Exit 1 where one of them is not as it has to be.
+    #[arg(long, conflicts_with_all = ["check_config", "verify_audit", "discard"])]
+    check_bmcs: bool,
     /// Begin with a new journal where the one that was there before is missing.
     #[arg(long, conflicts_with_all = ["check_config", "verify_audit", "discard"])]
     new_journal: bool,
@@ -97,8 +101,9 @@ struct Arguments {
 /// The exit code for a wrong configuration (`EX_CONFIG`): systemd does not restart for it.
 pub const EXIT_CONFIG: u8 = 78;
 
-/// The daemon's whole life, from its arguments to its exit code.
-pub fn main() -> ExitCode {
+/// The daemon's whole life, from its arguments to its exit code. `check_bmcs` is what a look at all BMCs is done by: it asks
+/// a running daemon, as any client does.
+pub fn main(check_bmcs: fn(&Configuration) -> ExitCode) -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(page) = arguments.man {
         print!("{}", pages::text(page));
@@ -124,6 +129,9 @@ pub fn main() -> ExitCode {
             configuration.rack.name
         );
         return ExitCode::SUCCESS;
+    }
+    if arguments.check_bmcs {
+        return check_bmcs(&configuration);
     }
     if arguments.verify_audit {
         return verify_audit(&configuration.daemon.state_dir);
@@ -183,7 +191,7 @@ pub fn main() -> ExitCode {
 
 /// Says every mistake in the configuration, a line each; also to those who wait for a daemon, where one was to start.
 fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
-    if arguments.check_config || arguments.verify_audit {
+    if arguments.check_config || arguments.check_bmcs || arguments.verify_audit {
         complaints
             .iter()
             .for_each(|complaint| eprintln!("{complaint}"));

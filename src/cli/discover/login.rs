@@ -4,8 +4,11 @@
 //! session is asked for.
 
 use crate::entropy::Entropy;
-use crate::ipmi::command::{get_chassis_status, get_device_guid, get_device_id};
+use crate::ipmi::command::{
+    get_chassis_capabilities, get_chassis_status, get_device_guid, get_device_id, get_sel_time,
+};
 use crate::ipmi::{Wire, guid};
+use crate::model::Trouble;
 use crate::session::{Event, OpenError, Request, RequestId, Resend, Session, Settings, State};
 use crate::time;
 use smol::future::FutureExt;
@@ -28,9 +31,9 @@ pub enum LogIn {
     /// It was let in.
     In(Found),
     /// The BMC refused the user, the password or the level.
-    Refused(String),
+    Refused(String, Trouble),
     /// There was no answer, or none that leads to a session.
-    Failed(String),
+    Failed(String, Trouble),
 }
 
 /// What a BMC said of itself.
@@ -44,6 +47,10 @@ pub struct Found {
     pub on: Option<bool>,
     /// The cipher suite.
     pub suite: Option<u8>,
+    /// Whether the chassis takes an NMI, as it says.
+    pub nmi: Option<bool>,
+    /// What the clock of the event log shows.
+    pub clock: Option<u32>,
     /// What else there is to say.
     pub notes: Vec<String>,
 }
@@ -57,11 +64,20 @@ impl Entropy for Kernel {
     }
 }
 
+/// What is asked once we are in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asks {
+    /// Who it is, and whether its machine is on.
+    Who,
+    /// Whether it takes an NMI, and what its clock shows, as well.
+    All,
+}
+
 /// Logs in once.
 ///
 /// # Errors
 /// There is no socket, or the datagrams cannot be sent.
-pub async fn log_in(at: SocketAddr, settings: &Settings) -> io::Result<LogIn> {
+pub async fn log_in(at: SocketAddr, settings: &Settings, asks: Asks) -> io::Result<LogIn> {
     let mut visit = Visit {
         session: Session::new(settings.clone()),
         socket: socket(at).await?,
@@ -70,6 +86,7 @@ pub async fn log_in(at: SocketAddr, settings: &Settings) -> io::Result<LogIn> {
         asked_to_open: None,
         proved: false,
         answered_proof: false,
+        asks,
         asked: Vec::new(),
         found: Found::default(),
     };
@@ -89,18 +106,37 @@ pub async fn log_in(at: SocketAddr, settings: &Settings) -> io::Result<LogIn> {
                 }
                 Some(over) => return Ok(over),
                 None if visit.is_over() => {
-                    return Ok(end.unwrap_or(LogIn::Failed("the session was lost".into())));
+                    return Ok(end.unwrap_or(lost()));
                 }
                 None => {}
             }
         }
         if Instant::now() >= until {
-            return Ok(end.unwrap_or(LogIn::Failed(format!(
-                "not done within {} s",
-                PATIENCE.as_secs()
-            ))));
+            let late = format!("not done within {} s", PATIENCE.as_secs());
+            return Ok(end.unwrap_or(LogIn::Failed(late, Trouble::Silent)));
         }
         visit.wait(until).await;
+    }
+}
+
+fn lost() -> LogIn {
+    LogIn::Failed("the session was lost".to_owned(), Trouble::Protocol)
+}
+
+/// Why there is no session: the BMC said no, or it did not come to that.
+fn refused(error: &OpenError) -> LogIn {
+    let no = |trouble| LogIn::Refused(error.to_string(), trouble);
+    let other = |trouble| LogIn::Failed(error.to_string(), trouble);
+    match error {
+        OpenError::WrongPassword { .. } | OpenError::WrongKey { .. } => no(Trouble::WrongPassword),
+        OpenError::UnknownUser { .. } => no(Trouble::UnknownUser),
+        OpenError::NoPrivilege { .. } => no(Trouble::NoPrivilege),
+        OpenError::NoCommonSuite { .. } => other(Trouble::NoCommonSuite),
+        OpenError::SessionsFull(_) => other(Trouble::SessionsFull),
+        OpenError::NoProtocol(_) => other(Trouble::NoProtocol),
+        OpenError::Unreachable(_) => other(Trouble::Unreachable),
+        OpenError::Silent { .. } | OpenError::Stalled { .. } => other(Trouble::Silent),
+        _ => other(Trouble::Protocol),
     }
 }
 
@@ -125,6 +161,7 @@ struct Visit {
     proved: bool,
     /// Whether it was answered.
     answered_proof: bool,
+    asks: Asks,
     asked: Vec<(RequestId, What)>,
     found: Found,
 }
@@ -134,6 +171,8 @@ enum What {
     Device,
     Guid,
     Power,
+    Capabilities,
+    Clock,
 }
 
 /// Payload types of session set-up (§13.27.3), where an RMCP+ packet has them.
@@ -159,10 +198,11 @@ impl Visit {
             match payload_type(&transmit.datagram) {
                 Some(OPEN_SESSION) if self.proved => {
                     return Ok(Some(match self.answered_proof {
-                        true => {
-                            LogIn::Refused("the proof of the password was not taken".to_owned())
-                        }
-                        false => LogIn::Failed("no answer to RAKP 1".to_owned()),
+                        true => LogIn::Refused(
+                            "the proof of the password was not taken".to_owned(),
+                            Trouble::WrongPassword,
+                        ),
+                        false => LogIn::Failed("no answer to RAKP 1".to_owned(), Trouble::Silent),
                     }));
                 }
                 Some(OPEN_SESSION) => self.asked_to_open = Some(transmit.datagram.clone()),
@@ -221,18 +261,16 @@ impl Visit {
                     self.ask(&get_device_guid::Request, What::Guid);
                 }
                 self.ask(&get_chassis_status::Request, What::Power);
+                if self.asks == Asks::All {
+                    self.ask(&get_chassis_capabilities::Request, What::Capabilities);
+                    self.ask(&get_sel_time::Request, What::Clock);
+                }
                 // A call that needs randomness to go on makes the moment come at once.
                 let now = self.now();
                 self.session.handle_timeout(now, &mut Kernel);
                 None
             }
-            Event::OpenFailed(error) => Some(match error {
-                OpenError::WrongPassword { .. }
-                | OpenError::UnknownUser { .. }
-                | OpenError::WrongKey { .. }
-                | OpenError::NoPrivilege { .. } => LogIn::Refused(error.to_string()),
-                error => LogIn::Failed(error.to_string()),
-            }),
+            Event::OpenFailed(error) => Some(refused(&error)),
             Event::Answered {
                 id,
                 completion,
@@ -243,7 +281,7 @@ impl Visit {
                 self.answered(id, good)
             }
             Event::Unanswered { id, .. } => self.answered(id, None),
-            Event::Lost(_) => Some(LogIn::Failed("the session was lost".to_owned())),
+            Event::Lost(_) => Some(lost()),
             Event::Closed | Event::StillOpening(_) | Event::AnsweredLate { .. } => None,
         }
     }
@@ -271,11 +309,19 @@ impl Visit {
                     .ok()
                     .map(|it| it.is_on());
             }
+            (What::Capabilities, Some(data)) => {
+                let answer = get_chassis_capabilities::Response::decode(data).ok();
+                self.found.nmi = answer.map(|it| it.words().contains(&"diagnostic interrupt"));
+            }
+            (What::Clock, Some(data)) => {
+                let answer = get_sel_time::Response::decode(data).ok();
+                self.found.clock = answer.map(|answer| answer.seconds);
+            }
             (What::Power, None) => self
                 .found
                 .notes
                 .push("does not say its power state".to_owned()),
-            (What::Device | What::Guid, None) => {}
+            (_, None) => {}
         }
         self.asked
             .is_empty()

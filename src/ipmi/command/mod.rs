@@ -18,6 +18,7 @@ pub mod get_device_guid;
 pub mod get_device_id;
 pub mod get_sel_entry;
 pub mod get_sel_info;
+pub mod get_sel_time;
 pub mod get_self_test_results;
 pub mod get_session_challenge;
 pub mod get_session_info;

@@ -1,0 +1,308 @@
+//! `rackbmcd --check-bmcs`: every BMC of a configuration logged in to, nothing switched, a line each with what to do.
+//!
+//! Where the daemon of that configuration runs it is asked, with its sessions and its pace. Elsewhere each BMC is logged in to
+//! once, one after the other, and after two refusals in a row a person is asked before it goes on.
+
+use super::client::Client;
+use super::connect::Endpoint;
+use super::discover::login::{self, Found, LogIn};
+use super::exit::{Exit, Failure};
+use super::output::{harmless, say, words, write};
+use super::secret;
+use super::select;
+use crate::config::Configuration;
+use crate::ipmi::command::{Command, get_sel_time};
+use crate::model::{Chassis, FreshReading, RawRequest, Trouble};
+use crate::rack::settings::NodeSettings;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A clock of an event log that is off by more than this makes its entries hard to read beside a log of ours.
+const CLOCK: u64 = 60;
+/// Below this the clock counts from the start of the BMC (§37).
+const UNSET: u32 = 0x2000_0000;
+/// What is said of what a BMC does not say.
+const SILENT: &str = "it does not say";
+/// Refusals in a row after which nothing more is tried without asking.
+const REFUSALS: usize = 2;
+
+/// Looks at all of them; fails where one of them is not as it has to be.
+pub fn run(configuration: &Configuration) -> ExitCode {
+    let all_good = smol::block_on(async {
+        let client = Client::new(Endpoint::Unix(configuration.api.socket.clone()));
+        match client.health().await {
+            Ok(health) if health.rack == configuration.rack.name => {
+                through_daemon(&client, configuration, health.pause.is_some()).await
+            }
+            Ok(health) => Err(Failure::Here(format!(
+                "{}: there the daemon of rack {} answers, not that of {}",
+                configuration.api.socket.display(),
+                health.rack,
+                configuration.rack.name
+            ))),
+            Err(Failure::NoSocket { .. } | Failure::NobodyListens { .. }) => {
+                by_ourselves(configuration).await
+            }
+            // Somebody is there: two of us at one BMC would be one too many.
+            Err(failure) => Err(failure),
+        }
+    });
+    match all_good {
+        Ok(true) => Exit::Done.into(),
+        Ok(false) => Exit::Failed.into(),
+        Err(failure) => {
+            say!("rackbmcd: {failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+fn tell(name: &str, text: &str) {
+    write(format!("{}\n", harmless(&format!("{name}: {text}"), false)).as_bytes());
+}
+
+async fn through_daemon(
+    client: &Client,
+    configuration: &Configuration,
+    paused: bool,
+) -> Result<bool, Failure> {
+    let names: Vec<String> = configuration
+        .nodes
+        .iter()
+        .map(|node| node.name.clone())
+        .collect();
+    let readings = client.fresh_all(&names).await?;
+    let looked = select::each_of(&names, async |name: &String| {
+        let chassis = client.bmc_reading(name, "chassis").await;
+        let clock = match paused {
+            true => Err("not asked while the rack is paused"),
+            false => clock(client, name).await.ok_or(SILENT),
+        };
+        (chassis.ok().and_then(|answer| answer.chassis), clock)
+    });
+    let mut good = true;
+    for ((name, read), (chassis, clock)) in names.iter().zip(readings).zip(looked.await) {
+        let (is_good, text) = match read {
+            Some(read) => of_daemon(&read, chassis, clock),
+            None => (
+                false,
+                "the running daemon does not have it: systemctl reload rackbmcd".to_owned(),
+            ),
+        };
+        good &= is_good;
+        tell(name, &text);
+    }
+    Ok(good)
+}
+
+/// What the clock of the event log shows, where we may ask and the BMC says so.
+async fn clock(client: &Client, name: &str) -> Option<u32> {
+    let raw = RawRequest {
+        net_fn: get_sel_time::Request::NET_FN,
+        lun: 0,
+        command: get_sel_time::Request::NUMBER,
+        data: Vec::new(),
+        bridge: None,
+    };
+    let answer = client.raw(name, &raw).await.ok()?;
+    let bytes: [u8; 4] = answer.data?.try_into().ok()?;
+    Some(u32::from_le_bytes(bytes))
+}
+
+fn of_daemon(
+    read: &FreshReading,
+    chassis: Option<Chassis>,
+    clock: Result<u32, &str>,
+) -> (bool, String) {
+    let bmc = &read.node.rackbmcd.bmc;
+    if let Some(trouble) = &bmc.trouble {
+        let text = bmc.trouble_text.as_deref().unwrap_or(trouble.as_str());
+        let remedy = trouble.known().map_or("", remedy);
+        return (false, with_remedy(text, remedy));
+    }
+    let capabilities = chassis.and_then(|chassis| chassis.capabilities);
+    let nmi = capabilities.map(|all| all.iter().any(|one| one == "diagnostic interrupt"));
+    let power = read.fresh.then(|| read.node.power_state.to_string());
+    let login = format!("{} with privilege level {}", bmc.username, bmc.privilege);
+    facts(power, &login, bmc.cipher_suite, nmi, clock)
+}
+
+async fn by_ourselves(configuration: &Configuration) -> Result<bool, Failure> {
+    let (mut good, mut refused) = (true, 0);
+    for node in &configuration.nodes {
+        if refused >= REFUSALS {
+            if !goes_on(refused)? {
+                return Ok(false);
+            }
+            refused = 0;
+        }
+        let (is_good, text) = match visit(node).await {
+            Ok(LogIn::In(found)) => {
+                refused = 0;
+                of_visit(node, found)
+            }
+            Ok(LogIn::Refused(why, trouble)) => {
+                refused += 1;
+                (false, with_remedy(&why, remedy(trouble)))
+            }
+            Ok(LogIn::Failed(why, trouble)) => (false, with_remedy(&why, remedy(trouble))),
+            Err(why) => (false, why),
+        };
+        good &= is_good;
+        tell(&node.name, &text);
+    }
+    Ok(good)
+}
+
+async fn visit(node: &NodeSettings) -> Result<LogIn, String> {
+    let place = (node.address.host.as_str(), node.address.port);
+    let found = smol::net::resolve(place).await;
+    let found = found.ok().and_then(|all| all.first().copied());
+    let Some(at) = found else {
+        return Err(with_remedy(
+            &format!("{} does not resolve", node.address.host),
+            remedy(Trouble::NoAddress),
+        ));
+    };
+    let visit = login::log_in(at, &node.login, login::Asks::All).await;
+    visit.map_err(|error| error.to_string())
+}
+
+fn goes_on(refused: usize) -> Result<bool, Failure> {
+    let text =
+        format!("{refused} log-ins in a row were refused: more of them may lock the user out");
+    if !std::io::stdin().is_terminal() {
+        say!("{text}; nobody can be asked, so no further one is tried");
+        return Ok(false);
+    }
+    secret::yes(&format!("{text}. Go on? [y/N] "))
+}
+
+fn of_visit(node: &NodeSettings, found: Found) -> (bool, String) {
+    let power = found
+        .on
+        .map(|on| if on { "power on" } else { "power off" }.to_owned());
+    let login = format!(
+        "{} with privilege level {}",
+        node.login.username, node.login.privilege
+    );
+    facts(
+        power,
+        &login,
+        found.suite,
+        found.nmi,
+        found.clock.ok_or(SILENT),
+    )
+}
+
+/// A BMC that lets us in, in one line.
+fn facts(
+    power: Option<String>,
+    login: &str,
+    suite: Option<u8>,
+    nmi: Option<bool>,
+    clock: Result<u32, &str>,
+) -> (bool, String) {
+    let good = power.is_some();
+    let power = power.unwrap_or_else(|| {
+        "lets us in and does not say its power state: rackbmc explain says more".to_owned()
+    });
+    let suite = suite.map_or("no RMCP+".to_owned(), |suite| {
+        format!("cipher suite {suite}")
+    });
+    let nmi = match nmi {
+        Some(true) => "NMI: yes",
+        Some(false) => "NMI: it says no (nmi = false in its [[node]] if so)",
+        None => "NMI: it does not say",
+    };
+    let clock = match clock {
+        Ok(shown) => clock_words(shown),
+        Err(why) => format!("clock of its event log: {why}"),
+    };
+    (good, format!("{power}; {login}, {suite}; {nmi}; {clock}"))
+}
+
+fn clock_words(shown: u32) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    off_by(shown, now.map_or(0, |now| now.as_secs()))
+}
+
+fn off_by(shown: u32, now: u64) -> String {
+    if shown < UNSET {
+        return "clock of its event log: never set (set it at the BMC, or by NTP)".to_owned();
+    }
+    let apart = now.abs_diff(u64::from(shown));
+    match apart {
+        0..=CLOCK => "clock of its event log: right".to_owned(),
+        _ => format!(
+            "clock of its event log: {} off (set it at the BMC, or by NTP)",
+            words(Duration::from_secs(apart))
+        ),
+    }
+}
+
+fn with_remedy(text: &str, remedy: &str) -> String {
+    match remedy {
+        "" => text.to_owned(),
+        remedy => format!("{text}: {remedy}"),
+    }
+}
+
+/// What to do about a trouble.
+fn remedy(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::NoAddress => "correct address in its [[node]], or the name service",
+        Trouble::Unreachable | Trouble::Silent | Trouble::BreakerOpen => {
+            "address, port, cable, firewall, or IPMI over LAN is off at the BMC (docs/bmcs.md)"
+        }
+        Trouble::WrongPassword => {
+            "write the right password into its password_file (or K_G into kg_file)"
+        }
+        Trouble::UnknownUser => {
+            "make the user at the BMC, with IPMI and the level on the LAN channel, or correct username"
+        }
+        Trouble::NoPrivilege => "raise the user's level at the BMC, or lower privilege",
+        Trouble::NoCommonSuite => {
+            "switch on cipher suite 17 or 3 at the BMC, or name one that it has in cipher_suites"
+        }
+        Trouble::NoProtocol => "the BMC has no RMCP+: protocol in its [[node]]",
+        Trouble::SessionsFull => "end other sessions, or wait until they run out",
+        Trouble::Busy => "wait, and look again",
+        Trouble::Held => "correct the credentials, then: rackbmc retry",
+        Trouble::WrongBmc => "look which machine it is, then: rackbmc bmc accept",
+        Trouble::Locked => "another daemon of this host has it: one of them is enough",
+        Trouble::Protocol | Trouble::Withdrawn => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_there_is_and_what_to_do() {
+        let login = "admin with privilege level operator";
+        let (good, text) = facts(
+            Some("power on".into()),
+            login,
+            Some(17),
+            Some(true),
+            Err(SILENT),
+        );
+        assert!(good);
+        assert_eq!(
+            text,
+            "power on; admin with privilege level operator, cipher suite 17; NMI: yes; \
+             clock of its event log: it does not say"
+        );
+        assert!(!facts(None, "admin", None, None, Err(SILENT)).0);
+        let now = 1_795_000_000;
+        assert_eq!(off_by(1_795_000_030, now), "clock of its event log: right");
+        assert!(off_by(1_794_996_400, now).contains("1 h off"));
+        assert!(off_by(1000, now).contains("never set"));
+        for trouble in Trouble::ALL {
+            assert!(!remedy(trouble).ends_with('.'), "{trouble}");
+        }
+    }
+}
