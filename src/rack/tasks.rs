@@ -355,14 +355,15 @@ impl Tasks {
     }
 }
 
-/// Ended tasks that are kept in memory, beside those that are active.
-const ENDED_TASKS_KEPT: usize = 2000;
+/// Ended tasks that are kept in memory, beside those that are active: those of a batch over the largest rack, which its
+/// client still asks for when the last of them has ended, and some more.
+const ENDED_TASKS_KEPT: usize = 5000;
 /// How much memory those may take, about.
 const ENDED_BYTES_KEPT: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, task};
+    use super::super::tests::{at, id, task};
     use super::*;
     use crate::power::Operation;
 
@@ -386,5 +387,19 @@ mod tests {
         tasks.insert(other);
         let second = tasks.make_id(at(1).wall, &mut entropy);
         assert_ne!(Short::of(first), Short::of(second));
+    }
+
+    #[test]
+    fn the_tasks_of_a_batch_over_the_largest_rack_are_there_when_it_has_ended() {
+        let mut tasks = Tasks::default();
+        for number in 1..=5100 {
+            let mut ended = task(number, Operation::PowerOff);
+            ended.identity.ended_at = Some(at(10).wall);
+            tasks.ended.insert(ended.identity.id, ended);
+        }
+        let day = Duration::from_secs(86_400);
+        tasks.forget_old(day, at(20), &mut Ledger::new());
+        assert_eq!(tasks.ended.len(), ENDED_TASKS_KEPT);
+        assert!(tasks.get(id(5100 - 4096 + 1)).is_some());
     }
 }
