@@ -87,27 +87,30 @@ impl Breaker {
         }
     }
 
-    /// Why no attempt is made now, if so.
+    /// Why no attempt is made now, if so: words that stay true, because they may be kept.
     pub(super) fn verdict(&self, now: Instant) -> Option<(Trouble, String)> {
-        match &self.state {
-            State::Open {
-                until,
-                trouble,
-                text,
-            } if now < *until => {
-                let left = (*until - now).as_secs_f64().ceil();
-                let held = trouble.is_log_in() && self.failed_logins >= self.login_limit;
-                let (trouble, next) = match held {
-                    true => (Trouble::Held, "no log-in is tried for"),
-                    false => (*trouble, "next attempt in"),
-                };
-                Some((
-                    trouble,
-                    format!("{text}; {next} {left} s (rackbmc retry: at once)"),
-                ))
-            }
-            State::Open { .. } | State::Closed => None,
-        }
+        let (trouble, text, _) = self.shut(now)?;
+        let words = match trouble {
+            Trouble::Held => "no log-in is tried for a while",
+            _ => "it is not asked again yet",
+        };
+        Some((trouble, format!("{text}; {words} (rackbmc retry: at once)")))
+    }
+
+    /// What the attempts failed of, what that says, and for how many seconds none is made.
+    fn shut(&self, now: Instant) -> Option<(Trouble, &str, f64)> {
+        let State::Open {
+            until,
+            trouble,
+            text,
+        } = &self.state
+        else {
+            return None;
+        };
+        let held = trouble.is_log_in() && self.failed_logins >= self.login_limit;
+        let trouble = if held { Trouble::Held } else { *trouble };
+        let left = (*until - now).as_secs_f64().ceil();
+        (now < *until).then_some((trouble, text, left))
     }
 
     /// When the next attempt is allowed, where one failed.
@@ -126,9 +129,17 @@ impl Breaker {
         }
     }
 
-    /// What stands in the way, also while the next attempt is due already.
+    /// What stands in the way at this moment, also while the next attempt is due already.
     pub(super) fn trouble(&self, now: Instant) -> Option<(Trouble, String)> {
-        self.verdict(now).or_else(|| self.in_the_way())
+        let Some((trouble, text, left)) = self.shut(now) else {
+            return self.in_the_way();
+        };
+        let next = match trouble {
+            Trouble::Held => "no log-in is tried for",
+            _ => "next attempt in",
+        };
+        let text = format!("{text}; {next} {left} s (rackbmc retry: at once)");
+        Some((trouble, text))
     }
 
     /// An attempt failed. While an operation wants the BMC, a silent one is tried again sooner at first: its patience is
@@ -305,6 +316,11 @@ mod tests {
         breaker.failed(Trouble::WrongPassword, "wrong password", false, at(1));
         let (trouble, text) = breaker.verdict(at(600)).unwrap();
         assert_eq!(trouble, Trouble::Held);
+        assert!(
+            text.starts_with("wrong password (2 log-ins refused); no log-in is tried for a while"),
+            "kept, and so without a countdown: {text}"
+        );
+        let (_, text) = breaker.trouble(at(600)).unwrap();
         assert!(
             text.starts_with("wrong password (2 log-ins refused); no log-in is tried for 1 s"),
             "{text}"

@@ -57,11 +57,14 @@ impl Bmc {
 
     /// Why no session is opened for the readings that wait, where the BMC has enough of ours for all that is known.
     pub(super) fn waits_for_room(&self, now: Instant) -> Option<String> {
-        let room_at = self.session.room_at(now).filter(|_| self.is_closed())?;
-        let left = (room_at - now).as_secs_f64().ceil();
+        self.session.room_at(now).filter(|_| self.is_closed())?;
         let count = self.session.left_behind(now);
+        let sessions = match count {
+            1 => "1 session of ours".to_owned(),
+            count => format!("{count} sessions of ours"),
+        };
         Some(format!(
-            "{count} sessions of ours may still be open at the BMC, given up without an answer; next log-in in {left} s"
+            "{sessions} may still be open at the BMC, given up without an answer; the next log-in waits until there is room"
         ))
     }
 
