@@ -34,6 +34,8 @@ pub struct Ending {
     pub text: String,
     /// How long it took, where something was done.
     pub took: Option<Duration>,
+    /// How much of that it waited for its turn.
+    pub waited: Duration,
     /// What is to be said beside it.
     pub why: String,
 }
@@ -47,6 +49,7 @@ impl Ending {
             word: word.to_owned(),
             text: word.to_owned(),
             took: None,
+            waited: Duration::ZERO,
             why: why.to_owned(),
         }
     }
@@ -91,19 +94,13 @@ impl Ending {
             word,
             text,
             took: (task.ended && changed(task)).then(|| rounded(task.elapsed)),
+            waited: rounded(task.waited),
             why,
         }
     }
 
     fn line(&self) -> String {
-        joined(
-            &self.text,
-            &self
-                .took
-                .map(|took| format!(" after {}", words(took)))
-                .unwrap_or_default(),
-            &self.why,
-        )
+        joined(&self.text, &times(&[self]), &self.why)
     }
 }
 
@@ -209,15 +206,24 @@ fn for_people(out: &Out, endings: &[Ending]) -> String {
     lines.join("\n")
 }
 
-/// ` after 3 s`, ` after 2 s to 5 s`.
+/// ` after 3 s`, ` after 2 s to 5 s`, ` after 1 min 7 s, 1 min 4 s of them waiting for its turn`.
 fn times(members: &[&Ending]) -> String {
-    let times = || members.iter().filter_map(|ending| ending.took);
-    match (times().min(), times().max()) {
-        (Some(least), Some(most)) if words(least) == words(most) => {
-            format!(" after {}", words(most))
+    let took = || members.iter().filter_map(|ending| ending.took);
+    let (Some(least), Some(most)) = (took().min(), took().max()) else {
+        return String::new();
+    };
+    let waited = members.iter().filter(|ending| ending.took.is_some());
+    let waited = waited.map(|ending| ending.waited).max();
+    let waited = match waited.filter(|waited| waited.as_secs() > 0) {
+        Some(waited) if members.len() == 1 => {
+            format!(", {} of them waiting for its turn", words(waited))
         }
-        (Some(least), Some(most)) => format!(" after {} to {}", words(least), words(most)),
-        _ => String::new(),
+        Some(waited) => format!(", up to {} of them waiting for their turn", words(waited)),
+        None => String::new(),
+    };
+    match words(least) == words(most) {
+        true => format!(" after {}{waited}", words(most)),
+        false => format!(" after {} to {}{waited}", words(least), words(most)),
     }
 }
 
@@ -349,5 +355,27 @@ mod tests {
             shown(&[taken_back]),
             "n1: rebooting aborted by alice: nothing was sent"
         );
+    }
+    #[test]
+    fn how_much_of_the_time_was_waiting_is_said_beside_it() {
+        let waited = |node: &str, seconds| Task {
+            waited: Duration::from_secs(seconds),
+            elapsed: Duration::from_secs(seconds + 3),
+            ..task(
+                node,
+                Operation::PowerOn,
+                TaskState::Succeeded,
+                "power on done, read back on at 2.6 s",
+                &["power on"],
+            )
+        };
+        assert_eq!(
+            shown(&[waited("n1", 64)]),
+            "n1: switched on after 1 min 7 s, 1 min 4 s of them waiting for its turn"
+        );
+        insta::assert_snapshot!(shown(&[waited("n1", 0), waited("n2", 64)]), @r"
+        n[1-2]: switched on after 3 s to 1 min 7 s, up to 1 min 4 s of them waiting for their turn
+        2 nodes: 2 switched on
+        ");
     }
 }
