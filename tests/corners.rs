@@ -680,7 +680,7 @@ fn a_power_on_that_waits_for_a_place_says_so_and_its_patience_stands_still() {
     assert!(
         before
             .phase
-            .ends_with("a place among the rack's 1 power-ons"),
+            .ends_with("the rack's only place for a power-on"),
         "{}",
         before.phase
     );

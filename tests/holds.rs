@@ -185,10 +185,7 @@ fn a_release_does_not_begin_what_maintenance_blocks() {
 fn a_task_that_waits_says_for_what() {
     let (mut world, first, second) = one_waits(77);
     let phase = world.task(second).phase;
-    assert_eq!(
-        phase,
-        "queued, waiting for a place among the 1 of its batch"
-    );
+    assert_eq!(phase, "queued, waiting for the only place of its batch");
     world.control(first, Control::Abort).unwrap();
     world.run_task(second, secs(60));
     world.crash();
@@ -391,10 +388,7 @@ fn a_reload_that_lets_maintenance_block_suspends_what_waits_and_another_lets_it_
     assert_eq!(world.state(second), State::Suspended);
     with(&mut world, MaintenancePolicy::Allow);
     let phase = world.task(second).phase;
-    assert_eq!(
-        phase,
-        "queued, waiting for a place among the 1 of its batch"
-    );
+    assert_eq!(phase, "queued, waiting for the only place of its batch");
     world.control(first, Control::Abort).unwrap();
     assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
 }

@@ -269,7 +269,7 @@ fn the_wait_for_a_place_is_shown_and_explained() {
     let said = &task.expect("its task is told").text;
     assert!(
         said.starts_with(
-            "power on by alice is running: switching on, waiting for a place among the rack's 1 power-ons; asked for 12 s \
+            "power on by alice is running: switching on, waiting for the rack's only place for a power-on; asked for 12 s \
              ago, 12 s of them waiting for its turn, "
         ),
         "{said}"

@@ -33,10 +33,12 @@ impl fmt::Display for Earlier {
     }
 }
 
-/// The node was read as `power`: whoever was to bring that about has done so. Gives what has.
+/// The node was read as `power`, and `twice` in a row where that is said: whoever was to bring that about has done so. One
+/// reading may be wrong, but an "off" that leads to an "on" may be too short for a second one. Gives what has.
 pub(crate) fn take_effect<T>(
     orders: &mut Vec<T>,
     power: Power,
+    twice: bool,
     to: impl Fn(&mut T) -> &mut Vec<Power>,
 ) -> Vec<T>
 where
@@ -44,7 +46,8 @@ where
 {
     let mut acted = Vec::new();
     orders.retain_mut(|order| {
-        if to(order).first() == Some(&power) {
+        let believed = twice || to(order).len() > 1;
+        if believed && to(order).first() == Some(&power) {
             acted.push(order.clone());
             to(order).remove(0);
         }

@@ -141,11 +141,11 @@ fn words(phase: &Phase, operation: Operation) -> String {
         } => "reading the restart cause".to_owned(),
         Phase::Noting { .. } => "reading the event log".to_owned(),
         Phase::LastLook { .. } => {
-            format!("reading the power state before the {}", operation.name())
+            format!("reading the power state before the {}", noun(operation))
         }
-        Phase::Pulsing { .. } => format!("sending {}", operation.name()),
-        Phase::Judging { .. } => format!("looking what the {} did", operation.name()),
-        Phase::NmiWatching { .. } => "watching what the nmi does".to_owned(),
+        Phase::Pulsing { .. } => format!("sending {}", noun(operation)),
+        Phase::Judging { .. } => format!("looking what the {} did", noun(operation)),
+        Phase::NmiWatching { .. } => "watching what the NMI does".to_owned(),
         Phase::Explaining { .. } => "refused, reading the power state".to_owned(),
         Phase::Yielding { .. } => "rolling back: watching whether it goes down".to_owned(),
         Phase::Suspended { inner, .. } => {
@@ -153,6 +153,14 @@ fn words(phase: &Phase, operation: Operation) -> String {
         }
         Phase::Withdrawing { .. } => "withdrawing the outstanding order".to_owned(),
         Phase::Ended(outcome) => outcome.state.name().to_owned(),
+    }
+}
+
+/// An operation that is one order, as people speak of that.
+fn noun(operation: Operation) -> &'static str {
+    match operation {
+        Operation::InjectNmi => "NMI",
+        operation => operation.name(),
     }
 }
 

@@ -188,10 +188,10 @@ impl Batch {
             Allowed::From(at) if at <= now => None,
             Allowed::From(_) => Some("the stagger of its batch".to_owned()),
             Allowed::GroupFirst => Some("the group before it in its batch".to_owned()),
-            Allowed::NoRoom => {
-                let places = self.most(places);
-                Some(format!("a place among the {places} of its batch"))
-            }
+            Allowed::NoRoom => Some(match self.most(places) {
+                1 => "the only place of its batch".to_owned(),
+                places => format!("a place among the {places} of its batch"),
+            }),
         }
     }
 

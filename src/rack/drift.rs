@@ -38,9 +38,11 @@ impl Late {
         let ended = at_end.wall;
         let begun = task.identity.started_at.unwrap_or(ended);
         let mut late: Vec<Late> = Vec::new();
+        let mut before = None;
         for sent in task.sequence.sent() {
             if let Some((_, Report::Accepted(Reading::Power(power)))) = sent.answer {
-                take_effect(&mut late, power, |late| &mut late.to);
+                let twice = before.replace(power) == Some(power) || sent.times > 1;
+                take_effect(&mut late, power, twice, |late| &mut late.to);
             }
             if !sent.may_have_acted() {
                 continue;
@@ -161,13 +163,17 @@ impl Node {
             effects.extend([Effect::Save, Effect::History(entry), Effect::Event(text)]);
         }
         let changed = before.filter(|(before, _)| *before != power);
-        let acted = take_effect(&mut self.memory.late, power, |late| &mut late.to);
-        if self.is_contradicted(power, explained || !acted.is_empty(), at.now) {
+        // It may have acted with the first reading that says so, and is believed to have with the second.
+        let leads_here = |late: &&Late| late.to.first() == Some(&power);
+        let is_young = |late: &&Late| at.age(late.ended) <= LATE;
+        let late = self.memory.late.iter().rfind(leads_here).cloned();
+        let twice = before.is_some_and(|(before, _)| before == power);
+        let acted = take_effect(&mut self.memory.late, power, twice, |late| &mut late.to);
+        if self.is_contradicted(power, explained || late.is_some(), at.now) {
             effects.push(self.hold_longer());
         }
-        let is_young = |late: &&Late| at.age(late.ended) <= LATE;
-        let late = acted.iter().rev().find(is_young);
         if let Some((before, _)) = changed.filter(|_| !explained) {
+            let late = late.as_ref().filter(is_young);
             effects.extend(self.drifted(late, before, power, at));
         } else if !acted.is_empty() {
             effects.push(Effect::Save);
@@ -321,6 +327,7 @@ mod tests {
         assert_eq!(said(&mut node, Power::On, 10), None);
         let text = said(&mut node, Power::Off, 20).expect("it changed");
         assert!(text.contains("most likely the late effect"), "{text}");
+        assert_eq!(said(&mut node, Power::Off, 25), None);
         said(&mut node, Power::On, 30);
         let text = said(&mut node, Power::Off, 40).expect("it changed");
         assert!(text.contains("nobody asked"), "{text}");
@@ -338,6 +345,8 @@ mod tests {
             let text = said(&mut node, power, second).expect("it changed");
             assert!(text.contains("most likely"), "{text}");
         }
+        assert_eq!(node.memory.late.len(), 1, "one reading may be wrong");
+        node.note_reading(Power::On, false, secs(60), at(10));
         assert_eq!(node.memory.late, []);
     }
 
@@ -361,7 +370,8 @@ mod tests {
             ]
         );
         assert_eq!(told(&node, 60).len(), 1, "its time is over");
+        node.note_reading(Power::On, false, secs(60), at(64));
         node.note_reading(Power::On, false, secs(60), at(65));
-        assert_eq!(told(&node, 66).len(), 0, "it was seen on");
+        assert_eq!(told(&node, 66).len(), 0, "it was seen on, twice");
     }
 }

@@ -194,7 +194,7 @@ fn traffic(node: &Node) -> Vec<Fact> {
         ),
     ));
     let dropped = statistics.dropped.iter();
-    facts.extend(dropped.map(|(reason, count)| fact("dropped", format!("{count}: {reason:?}"))));
+    facts.extend(dropped.map(|(reason, count)| fact("dropped", format!("{count} {reason}"))));
     facts
 }
 

@@ -71,7 +71,10 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
 }
 
 fn a_place(rack: &Snapshot<'_>) -> String {
-    format!("a place among the rack's {} power-ons", rack.gate.places)
+    match rack.gate.places {
+        1 => "the rack's only place for a power-on".to_owned(),
+        places => format!("a place among the rack's {places} power-ons"),
+    }
 }
 
 fn pause_in_words(hold: &model::Hold) -> String {

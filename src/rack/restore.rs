@@ -118,6 +118,10 @@ impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stale::Away(away) => write!(f, "no sign of life for {} min", away.as_secs() / 60),
+            Stale::Behind(1) => write!(
+                f,
+                "the journal is a copy from before: 1 later transaction is not in it"
+            ),
             Stale::Behind(count) => write!(
                 f,
                 "the journal is a copy from before: {count} later transactions are not in it"

@@ -130,7 +130,7 @@ fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {
         node: node.settings.name.clone(),
         state: "inject nmi".to_owned(),
         why: format!(
-            "an NMI was injected {} s ago; the next one is allowed after {} s (nmi_min_interval)",
+            "an NMI was sent {} s ago; the next one is allowed after {} s (nmi_min_interval)",
             since.as_secs(),
             least.as_secs()
         ),

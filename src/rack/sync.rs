@@ -95,7 +95,10 @@ impl Node {
         if self.failed_syncs != settings.fault_after {
             return Vec::new();
         }
-        let text = format!("{} readings failed in a row: {report}", self.failed_syncs);
+        let text = match self.failed_syncs {
+            1 => format!("a reading failed: {report}"),
+            failed => format!("{failed} readings failed in a row: {report}"),
+        };
         log::warn!("{}: {text}", self.settings.name);
         self.memory.fault = Some(POWER_FAILURE.to_owned());
         self.memory.shown = PowerState::Unknown;
@@ -174,7 +177,12 @@ impl Node {
             self.memory.last_error = Some(text);
         }
         self.memory.updated_at = Some(at.wall);
-        vec![Effect::Save, Effect::Event("power state shown".to_owned())]
+        let text = match self.memory.shown {
+            shown @ (PowerState::On | PowerState::Off) => format!("shown as {}", shown.name()),
+            PowerState::Error => "shown as error until it is read again".to_owned(),
+            PowerState::Unknown => "its power state is not known".to_owned(),
+        };
+        vec![Effect::Save, Effect::Event(text)]
     }
 }
 

@@ -479,6 +479,25 @@ pub enum Dropped {
     Stale,
 }
 
+/// `of another session, or of an earlier attempt`
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Dropped::Malformed => "no RMCP, or not to be read",
+            Dropped::NotExpected => "not expected by anybody",
+            Dropped::Rumour => "errors that name no session",
+            Dropped::OtherSession => "of another session, or of an earlier attempt",
+            Dropped::NotAuthenticated => "not authenticated",
+            Dropped::NotEncrypted => "not encrypted",
+            Dropped::WrongCode => "with a wrong integrity code",
+            Dropped::OutOfWindow => "seen before, or with a number that is too far away",
+            Dropped::WrongPad => "not to be decrypted",
+            Dropped::WrongMessage => "with a message that is not to be read",
+            Dropped::Stale => "answers that nobody waited for any more",
+        })
+    }
+}
+
 /// What a session has seen so far, since it was made.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Statistics {

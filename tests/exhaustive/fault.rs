@@ -43,6 +43,10 @@ pub enum Act {
     TakeOver(Operation, TakeOver),
     /// The task is aborted, and a moment later something else is asked for.
     AbortThen(Operation),
+    /// Another BMC is at the address, and after a while the first one again.
+    Swap,
+    /// Our user may only read, for a while.
+    Lower,
 }
 
 /// How long a story is without a fault.
@@ -69,7 +73,7 @@ impl Act {
             Control::Resume,
         ];
         let levels = [Operation::PowerOn, Operation::PowerOff];
-        let mut acts = vec![Act::Kill, Act::Stop, Act::Reload];
+        let mut acts = vec![Act::Kill, Act::Stop, Act::Reload, Act::Swap, Act::Lower];
         acts.extend(controls.map(Act::Use));
         acts.extend(words.map(Act::Word));
         acts.extend(levels.map(Act::Ask));
@@ -144,6 +148,8 @@ impl fmt::Display for Act {
                 write!(f, "{operation} instead, whatever stands still")
             }
             Act::AbortThen(operation) => write!(f, "abort and {operation}"),
+            Act::Swap => f.write_str("another BMC"),
+            Act::Lower => f.write_str("the level too low"),
         }
     }
 }

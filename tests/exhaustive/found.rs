@@ -5,6 +5,7 @@ use crate::Plan;
 use crate::fault::{Act, Fault};
 use crate::scene::{Scene, Turn};
 use rackbmcd::api::ironic::target::PowerTarget;
+use rackbmcd::model::TakeOver;
 use rackbmcd::power::{Control, Operation};
 
 /// Tells the scene with each of these faults.
@@ -83,5 +84,53 @@ fn what_a_task_read_before_a_kill_is_known_after_it_and_put_down_to_nobody_else(
         let killed = plan.with(Fault::Act(event, Act::Kill));
         let aborted = killed.with(Fault::Act(event + 4, Act::Use(Control::Abort)));
         aborted.tell().unwrap_or_else(|why| panic!("{why}"));
+    }
+}
+
+#[test]
+fn nor_does_one_say_that_an_earlier_order_has_had_its_effect() {
+    let off = Scene {
+        operation: Operation::PowerOff,
+        on: true,
+        turn: Turn::TooSlow,
+    };
+    let soft = Scene {
+        operation: Operation::SoftReboot,
+        on: false,
+        turn: Turn::TooSlow,
+    };
+    for (scene, wanted) in [(off, Operation::PowerOn), (soft, Operation::PowerOff)] {
+        let plan = Plan {
+            scene,
+            faults: Vec::new(),
+        };
+        for event in [20, 36, 40, 60] {
+            for act in [
+                Act::TakeOver(wanted, TakeOver::Running),
+                Act::AbortThen(wanted),
+            ] {
+                let taken = plan.with(Fault::Act(event, act));
+                let length = taken.tell().unwrap_or_else(|why| panic!("{why}"));
+                for reading in 1..=length.commands.min(24) {
+                    let misread = taken.with(Fault::WrongReading(reading));
+                    misread.tell().unwrap_or_else(|why| panic!("{why}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_sent_to_another_bmc_or_with_a_level_that_is_too_low_wherever_that_comes() {
+    let soft = Scene {
+        operation: Operation::SoftPowerOff,
+        on: true,
+        turn: Turn::Escalates,
+    };
+    for act in [Act::Swap, Act::Lower] {
+        tell(
+            soft,
+            |fault| matches!(fault, Fault::Act(_, found) if found == act),
+        );
     }
 }

@@ -8,7 +8,7 @@ use rackbmcd::bmc::vocabulary::Power;
 use rackbmcd::model::{PowerState, TaskId};
 use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
-use rackbmcd::sim::{ChassisOrder, Mishap};
+use rackbmcd::sim::{ChassisOrder, Mishap, Privilege, guid_of};
 use rackbmcd::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct Story {
     /// What somebody does at a moment.
     due: Vec<(Instant, Due)>,
     pub wrong_readings: bool,
+    /// How many orders the machine had carried out when its BMC became another one to us.
+    other_since: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -32,6 +34,8 @@ enum Due {
     Use(Control),
     Resume(TaskId),
     Ask(Operation),
+    /// The BMC is the right one again, and our user may switch.
+    PutRight,
 }
 
 /// What a call brought.
@@ -59,6 +63,7 @@ impl Story {
             acts: VecDeque::new(),
             due: Vec::new(),
             wrong_readings: false,
+            other_since: None,
         };
         story.mark = mark(&story.watched.world);
         let mut acts = Vec::new();
@@ -93,8 +98,12 @@ impl Story {
             Fault::WrongReading(number) => {
                 world.mood("n01").wrong_reading = Some(base.commands + number);
                 self.wrong_readings = true;
+                self.watched.watch.misread = true;
             }
-            Fault::Refused(number) => world.refuses_commit = Some(base.commits + number),
+            Fault::Refused(number) => {
+                world.refuses_commit = Some(base.commits + number);
+                self.watched.watch.record_refused();
+            }
             Fault::KilledAt(number) => world.killed_at_commit = Some(base.commits + number),
             Fault::Act(..) => {}
         }
@@ -162,6 +171,7 @@ impl Story {
                 Due::Use(control) => self.control(control)?,
                 Due::Resume(task) => self.watched.control(task, Control::Resume),
                 Due::Ask(operation) => self.ask(operation),
+                Due::PutRight => self.put_right()?,
             }
             acted = true;
         }
@@ -194,6 +204,15 @@ impl Story {
             Act::Word(word) => self.abort(Some(word))?,
             Act::Ask(operation) => self.ask(operation),
             Act::TakeOver(operation, from) => self.take_over(operation, from)?,
+            Act::Swap => {
+                self.watched.world.bmc("n01").settings_mut().guid = guid_of("n99");
+                self.other();
+            }
+            Act::Lower => {
+                let bmc = self.watched.world.bmc("n01");
+                bmc.settings_mut().users[0].privilege = Privilege::User;
+                self.other();
+            }
             Act::AbortThen(operation) => {
                 self.abort(None)?;
                 let at = self.watched.world.now + millis(300);
@@ -202,6 +221,32 @@ impl Story {
         }
         self.mark = mark(&self.watched.world);
         Ok(())
+    }
+
+    /// From now on the BMC is another one to us, for a while: nothing that it is told may be carried out.
+    fn other(&mut self) {
+        let now = self.watched.world.now;
+        let bmc = self.watched.world.bmc("n01");
+        bmc.forget_sessions();
+        self.other_since = Some(bmc.host().executed().len());
+        self.due.push((now + SUSPENDED_FOR, Due::PutRight));
+    }
+
+    fn put_right(&mut self) -> Result<(), String> {
+        let bmc = self.watched.world.bmc("n01");
+        let executed = bmc.host().executed().len();
+        bmc.settings_mut().guid = guid_of("n01");
+        bmc.settings_mut().users[0].privilege = Privilege::Administrator;
+        bmc.forget_sessions();
+        let node = "n01".to_owned();
+        let who = who();
+        self.watched.world.ask(Call::Retry { node, who });
+        match self.other_since.take() {
+            Some(before) if executed > before => {
+                Err("an order was carried out that was for another BMC, or not allowed".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ask(&mut self, operation: Operation) {
@@ -270,7 +315,9 @@ impl Story {
         if let Some(fault) = node.rackbmcd.fault {
             return Err(format!("at last there is a fault: {fault}"));
         }
-        if !self.wrong_readings {
+        // A copy of an order that was refused may come when nobody waits for it any more.
+        let copied = self.watched.watch.held_back && self.watched.watch.refuses_once;
+        if !self.wrong_readings && !copied {
             self.watched.nothing_is_unexplained("n01")?;
         }
         let Watched { world, watch, .. } = &mut self.watched;
@@ -280,8 +327,9 @@ impl Story {
         }
         watch.judge_machines(world)?;
         let hard = world.executed("n01", ChassisOrder::Off);
-        let tasks = watch.tasks.values().filter(|seen| seen.node == 0);
-        let alone = tasks.count() == 1;
+        // Another request, or the one that took the place of one that the disk refused.
+        let mut tasks = watch.tasks.values().filter(|seen| seen.node == 0);
+        let alone = tasks.all(|seen| seen.operation == self.scene.operation);
         if self.scene.on && !self.scene.may_turn_hard() && alone && hard > 0 {
             return Err("it was switched off hard, and nobody had asked for that".to_owned());
         }

@@ -5,7 +5,7 @@ use crate::watch::Watch;
 use crate::world::who;
 use rackbmcd::model::{OnBusy, PowerOptions, TakeOver};
 use rackbmcd::power::{Control, Operation, State};
-use rackbmcd::rack::call::{Answer, Call, Refused};
+use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 
 impl Story {
     /// Somebody wants the node, whoever has it.
@@ -45,7 +45,13 @@ impl Story {
         let Some(old) = old else {
             return Ok(());
         };
-        let view = self.watched.world.task(old);
+        // One that the disk has refused is known no more.
+        let look = Call::Look(Look::Task(old));
+        let view = match self.watched.world.call(look) {
+            Ok(Answer::Task(view)) => view,
+            Err(Refused::NoSuchTask(_)) => return Ok(()),
+            other => return Err(format!("the old task is {other:?}")),
+        };
         let both = (view.taken_over_by, new.took_over) == (Some(new.id), Some(old));
         match view.state.known() {
             Some(State::Aborted) if both => {}

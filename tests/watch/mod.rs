@@ -152,6 +152,8 @@ pub struct Watch {
     pub refuses_once: bool,
     /// The network holds a datagram back: an order that was taken back may arrive after the one that followed it.
     pub held_back: bool,
+    /// A reading is wrong: a cycle that it shows need not have been one.
+    pub misread: bool,
     judged_pulses: bool,
 }
 
@@ -401,6 +403,11 @@ impl Watch {
     pub fn disk_fails(&mut self, fails: bool, now: Instant) {
         let since = std::mem::replace(&mut self.disk_refuses, fails.then_some(now));
         self.disk_refused += since.map_or(Duration::ZERO, |since| now - since);
+    }
+
+    /// The disk refuses one record, which may hold the last sign of life.
+    pub fn record_refused(&mut self) {
+        self.disk_refused += SIGN_OF_LIFE;
     }
 
     /// Everything that was put down is on the disk.

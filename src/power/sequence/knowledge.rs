@@ -328,6 +328,12 @@ impl Knowledge {
         self.earlier.iter().filter(against)
     }
 
+    /// Whether an earlier order was to lead to this state, and it is not certain yet that it has.
+    pub(super) fn may_be_reached(&self, state: Power) -> bool {
+        let mut earlier = self.earlier.iter();
+        earlier.any(|earlier| earlier.to.first() == Some(&state))
+    }
+
     /// How long the BMC takes for an answer: what waited for a session or the disk took longer.
     pub(super) fn round_trip(&self) -> Duration {
         let took = |sent: &Sent| match &sent.answer {
@@ -388,8 +394,8 @@ impl Knowledge {
 
     /// The node was read, by whomever: an earlier order that was to lead there has had its effect.
     pub(super) fn note_power(&mut self, power: Power) {
-        self.power = Some(power);
-        for acted in take_effect(&mut self.earlier, power, |earlier| &mut earlier.to) {
+        let twice = self.power.replace(power) == Some(power);
+        for acted in take_effect(&mut self.earlier, power, twice, |earlier| &mut earlier.to) {
             let (what, at) = (acted.what, self.at());
             let power = power.name();
             self.remark(format!("at {at} it was {power}, most likely by the {what}"));
@@ -504,7 +510,7 @@ impl Knowledge {
     }
 
     /// `soft power off was sent at 0.2 s and accepted; ...`, or that nothing was.
-    pub(super) fn what_was_sent(&self) -> String {
+    pub(in crate::power) fn what_was_sent(&self) -> String {
         let changing: Vec<String> = self
             .sent
             .iter()
@@ -516,10 +522,11 @@ impl Knowledge {
         }
         if changing.len() > MOST_TOLD {
             let left_out = changing.len() - MOST_TOLD;
-            return format!(
-                "{} (and {left_out} more orders before)",
-                changing[left_out..].join("; ")
-            );
+            let more = match left_out {
+                1 => "1 more order".to_owned(),
+                more => format!("{more} more orders"),
+            };
+            return format!("{} (and {more} before)", changing[left_out..].join("; "));
         }
         changing.join("; ")
     }
@@ -555,6 +562,15 @@ impl Knowledge {
         )
     }
 
+    /// An order of its own was refused: `it` where the order is the operation itself.
+    pub(super) fn refused_in_words(&self, order: &Order, refusal: &vocabulary::Refusal) -> String {
+        let what = match order.name() == self.operation.name() {
+            true => "it",
+            false => order.name(),
+        };
+        format!("{what} was refused: {}", refused(refusal))
+    }
+
     /// A failure on the way back.
     pub(super) fn stuck(&self, by: &str, why: &str) -> Phase {
         let wanted = self.power_at_start.map_or("unknown", Power::name);
@@ -571,6 +587,14 @@ impl Knowledge {
         self.trouble
             .as_ref()
             .map_or(String::new(), |trouble| format!(" ({trouble})"))
+    }
+
+    /// The same where it is not what was said already.
+    pub(super) fn and_other_trouble(&self, said: Option<&str>) -> String {
+        match self.trouble.as_deref() == said {
+            true => String::new(),
+            false => self.and_trouble(),
+        }
     }
 
     /// The time since the beginning, for messages.

@@ -25,6 +25,16 @@ pub(super) fn forward(to: Power, found: Power, knowledge: &Knowledge) -> Phase {
     };
     if found == to && !is_guarded(&leg, knowledge) {
         already(leg, knowledge)
+    } else if found != to && leg.aim == Aim::Final && knowledge.may_be_reached(found) {
+        // An earlier order has led there, if that is true: a second look tells, and then it is not watched for any more.
+        let soon = knowledge.clock.age() + SHORTEST_HOLD;
+        Phase::Watching {
+            leg,
+            looks: 0,
+            seen: None,
+            press_again: soon,
+            next: Next::At(soon),
+        }
     } else {
         press(leg, knowledge)
     }
@@ -194,8 +204,10 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             },
             Input::Report(report),
         ) => match take_reading(&leg, seen, report, knowledge) {
-            (Finding::Read(power), moved) => {
-                let press_again = moved.unwrap_or(press_again);
+            (Finding::Read(power), Some(press_again)) => {
+                watched(leg, 0, seen, press_again, power, knowledge)
+            }
+            (Finding::Read(power), None) => {
                 watched(leg, looks, seen, press_again, power, knowledge)
             }
             (Finding::Nothing, _) => Phase::Watching {
@@ -320,8 +332,8 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
     }
 }
 
-/// Takes note of a reading. Where it shows that an order of an earlier task ended a state that was there already: from
-/// when on the level is sent once more. A node that is off now may have gone off just now.
+/// Takes note of a reading. Where it shows that an order of an earlier task ended a state that was there already, or looks
+/// like it: from when on the level is sent once more. A node that is off now may have gone off just now, and one reading may be wrong.
 fn take_reading(
     leg: &Leg,
     seen: Option<Age>,
@@ -331,10 +343,12 @@ fn take_reading(
     let orders = |knowledge: &Knowledge| knowledge.against(leg.to).count();
     let before = orders(knowledge);
     let finding = knowledge.take_reading(report);
-    let moved = seen.is_some() && orders(knowledge) < before;
+    let led = |power: Power| power != leg.to && knowledge.may_be_reached(power);
+    let leads = matches!(finding, Finding::Read(power) if led(power));
+    let moved = seen.is_some() && (leads || orders(knowledge) < before);
     let rest = match leg.to {
         Power::On => knowledge.settings.min_off_time,
-        Power::Off => Duration::ZERO,
+        Power::Off => SHORTEST_HOLD,
     };
     (finding, moved.then(|| knowledge.clock.age() + rest))
 }
@@ -387,7 +401,7 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
                 | RefusalKind::NotSupported
                 | RefusalKind::NotPermitted => give_up(
                     &leg,
-                    &format!("{} was refused: {}", level(leg.to).name(), refused(refusal)),
+                    &knowledge.refused_in_words(&level(leg.to), refusal),
                     knowledge,
                 ),
             }
@@ -554,7 +568,7 @@ fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
         &format!(
             "it was not read {} in time{since}{refusal}{}",
             leg.to.name(),
-            knowledge.and_trouble()
+            knowledge.and_other_trouble(leg.refused.as_deref())
         ),
         knowledge,
     )

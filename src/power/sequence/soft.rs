@@ -6,7 +6,7 @@ use super::clock::Age;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::level;
 use super::phase::{Next, Phase, Soft};
-use crate::bmc::vocabulary::{Delivery, Power, RefusalKind, Report};
+use crate::bmc::vocabulary::{Delivery, Order, Power, RefusalKind, Report};
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::{SHORTEST_HOLD, SOFT_GAP, backoff};
 use crate::power::{OnSoftTimeout, Operation};
@@ -263,10 +263,9 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
                 RefusalKind::Failed
                 | RefusalKind::Updating
                 | RefusalKind::NotSupported
-                | RefusalKind::NotPermitted => knowledge.fail(&format!(
-                    "the soft power off was refused: {}",
-                    refused(refusal)
-                )),
+                | RefusalKind::NotPermitted => {
+                    knowledge.fail(&knowledge.refused_in_words(&Order::SoftOff, refusal))
+                }
             }
         }
         Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
@@ -435,7 +434,8 @@ fn fail(soft: &Soft, knowledge: &Knowledge) -> Phase {
         }
         (false, None) => String::new(),
     };
-    knowledge.fail(&format!("{what}{hard}{refusal}{}", knowledge.and_trouble()))
+    let trouble = knowledge.and_other_trouble(soft.refused.as_deref());
+    knowledge.fail(&format!("{what}{hard}{refusal}{trouble}"))
 }
 
 /// How long a hard order waits for the look that confirms "off".

@@ -10,4 +10,5 @@ mod soft;
 mod storm;
 mod table;
 mod walk;
+mod words;
 mod world;

@@ -302,8 +302,19 @@ impl Place {
     }
 }
 
-/// Walks everything that one operation can reach; gives the names of its phases.
-fn walk(operation: Operation, settings: &Settings) -> (BTreeSet<String>, usize) {
+/// What a walk has come upon.
+#[derive(Default)]
+pub(super) struct Walked {
+    /// The names of the phases.
+    names: BTreeSet<String>,
+    /// Pairs of phase and input.
+    tried: usize,
+    /// What was said on the way: see `words`.
+    pub(super) said: BTreeSet<String>,
+}
+
+/// Walks everything that one operation can reach.
+pub(super) fn walk(operation: Operation, settings: &Settings) -> Walked {
     let start = Place {
         sequence: Sequence::new(operation, settings.clone()),
         now: Instant::after_start(secs(10)),
@@ -312,12 +323,11 @@ fn walk(operation: Operation, settings: &Settings) -> (BTreeSet<String>, usize) 
         path: Vec::new(),
     };
     let mut seen: BTreeSet<String> = [start.key()].into();
-    let mut names = BTreeSet::new();
+    let mut walked = Walked::default();
     let mut open = vec![start];
-    let mut tried = 0;
     while let Some(place) = open.pop() {
         let phase = format!("{:?}", place.sequence.phase);
-        names.insert(
+        walked.names.insert(
             phase
                 .split([' ', '('])
                 .next()
@@ -329,14 +339,15 @@ fn walk(operation: Operation, settings: &Settings) -> (BTreeSet<String>, usize) 
             let Some(mut after) = place.after(&input) else {
                 continue;
             };
-            tried += 1;
+            walked.tried += 1;
             after.drain(state, state == State::Aborting);
+            super::words::listen(&after.sequence, after.now, &mut walked.said);
             if seen.insert(after.key()) {
                 open.push(after);
             }
         }
     }
-    (names, tried)
+    walked
 }
 
 #[test]
@@ -374,9 +385,9 @@ fn every_input_is_decided_in_every_phase_of_every_operation() {
             .chain(&own)
             .map(|&name| name.to_owned())
             .collect();
-        let (names, tried) = walk(operation, &settings);
-        assert_eq!(names, expected, "{operation}");
-        assert!(tried > 200, "{operation}: {tried} pairs");
+        let walked = walk(operation, &settings);
+        assert_eq!(walked.names, expected, "{operation}");
+        assert!(walked.tried > 200, "{operation}: {} pairs", walked.tried);
     }
 }
 

@@ -1,0 +1,103 @@
+//! What tasks say, as it sounds: every sentence that a walk through all tasks comes upon, in one list to be read.
+//!
+//! `UPDATE_WORDS=1 cargo test --lib power::tests::words` writes it anew. The sentences as they stand in the source, those
+//! of the rack among them, are in `tests/words`.
+
+use super::walk::walk;
+use super::world::secs;
+use crate::power::{Control, OnSoftTimeout, Operation, Sequence, Settings};
+use crate::time::Instant;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Takes down what a task says at this moment.
+pub(super) fn listen(sequence: &Sequence, now: Instant, said: &mut BTreeSet<String>) {
+    let mut say = |what: &str, text: &str| said.insert(format!("{what:<10} {}", plain(text)));
+    match sequence.outcome() {
+        Some(outcome) => {
+            let knowledge = &sequence.knowledge;
+            let tail = format!(": {}", knowledge.what_was_sent());
+            // An answer that comes after the end changes what is known of an order.
+            if let Some((head, _)) = outcome.text.split_once(&tail) {
+                say(outcome.state.name(), head);
+            }
+            for remark in &knowledge.remarks {
+                say("remark", remark);
+            }
+        }
+        None => {
+            let progress = sequence.progress(now);
+            let phase = progress.phase.split(" (last: ").next();
+            say("phase", phase.unwrap_or_default());
+        }
+    }
+    for sent in sequence
+        .sent()
+        .iter()
+        .filter(|sent| !sent.order.only_reads())
+    {
+        say("order", &sent.to_string());
+    }
+    for control in Control::ALL {
+        if let Err(refusal) = sequence.may(control) {
+            say("refusal", &format!("{control} refused: {}", refusal.reason));
+        }
+    }
+}
+
+/// With every number as N, so that a sentence is one whenever it is said.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if !letter.is_ascii_digit() {
+            plain.push(letter);
+            continue;
+        }
+        let number = |letter: &char| letter.is_ascii_digit() || *letter == '.' || *letter == ':';
+        while letters.next_if(number).is_some() {}
+        plain.push('N');
+    }
+    plain
+}
+
+#[test]
+fn every_sentence_of_a_task_is_in_the_list_and_was_read() {
+    let hard = Settings {
+        repeat_soft_after: Some(secs(30)),
+        hard_after: Some(secs(90)),
+        on_soft_timeout: OnSoftTimeout::HardPowerOff,
+        ..Settings::default()
+    };
+    let late = Settings {
+        patience: secs(20),
+        from_request: true,
+        on_soft_timeout: OnSoftTimeout::HardPowerOff,
+        ..Settings::default()
+    };
+    let kept_on = Settings {
+        never_off: true,
+        on_if_off: true,
+        ..Settings::default()
+    };
+    let mut said = BTreeSet::new();
+    for operation in Operation::ALL {
+        for settings in [&Settings::default(), &hard, &late, &kept_on] {
+            said.append(&mut walk(operation, settings).said);
+        }
+    }
+    let found: String = said.iter().map(|line| format!("{line}\n")).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/power/tests/said.txt");
+    if std::env::var_os("UPDATE_WORDS").is_some() {
+        return std::fs::write(&path, found).expect("it can be written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    let expected: BTreeSet<&str> = expected.lines().collect();
+    let found: BTreeSet<&str> = found.lines().collect();
+    let (new, gone) = (found.difference(&expected), expected.difference(&found));
+    let (new, gone): (Vec<_>, Vec<_>) = (new.collect(), gone.collect());
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "read them as an operator would, then UPDATE_WORDS=1: new {new:#?}, gone {gone:#?}"
+    );
+}

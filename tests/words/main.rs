@@ -1,0 +1,101 @@
+//! Every sentence of the core that a person may read, in one list: what a task, an event, a refusal and the answer to an
+//! abort can say, as it stands in the source. A sentence that is new, or another one than before, is seen here, and read.
+//!
+//! ```text
+//! cargo test --test words                      compares with tests/words/core.txt
+//! UPDATE_WORDS=1 cargo test --test words       writes it anew: read the difference as an operator would
+//! ```
+//!
+//! How they sound with their numbers and names is in `src/power/tests/said.txt`, which a walk through all tasks makes.
+
+mod source;
+
+use std::fs;
+use std::path::Path;
+
+/// The rooms whose words these are.
+const ROOMS: [&str; 2] = ["src/power", "src/rack"];
+
+#[test]
+fn every_sentence_of_the_core_is_in_the_list_and_was_read() {
+    let mut found = String::new();
+    for room in ROOMS {
+        for file in source::files(room) {
+            let text = fs::read_to_string(source::root().join(&file)).expect("it was just listed");
+            let sentences = source::sentences(&text);
+            if !sentences.is_empty() {
+                found.push_str(&format!("{file}\n"));
+                let lines = sentences.iter().map(|sentence| format!("    {sentence}\n"));
+                found.extend(lines);
+            }
+        }
+    }
+    compare("tests/words/core.txt", &found);
+}
+
+#[test]
+fn no_sentence_counts_one_node_as_several_or_has_a_private_word() {
+    for room in ROOMS {
+        for file in source::files(room) {
+            let text = fs::read_to_string(source::root().join(&file)).expect("it was just listed");
+            for sentence in source::sentences(&text) {
+                for word in PRIVATE {
+                    let mut words = sentence.split(|letter: char| !letter.is_alphanumeric());
+                    assert!(!words.any(|found| found == word), "{file}: {sentence}");
+                }
+            }
+        }
+    }
+}
+
+/// Words of ours that nobody outside of this house knows.
+const PRIVATE: [&str; 12] = [
+    "leg",
+    "pulse",
+    "sequence",
+    "quarantine",
+    "milestone",
+    "inrush",
+    "ledger",
+    "outbox",
+    "parked",
+    "admitted",
+    "snapshot",
+    "breaker",
+];
+
+#[test]
+fn sentences_are_found_where_they_stand() {
+    let source = r#"
+        /// "no comment of ours"
+        fn a() { log::info!("no line of the log"); let _ = b.expect("nor what cannot be");
+            say(&format!("{node}: it was \"off\" \
+                          at {at}")); let one = "word"; assert!(c, "nor this one"); }
+        #[cfg(test)]
+        mod tests { const NOR: &str = "what tests say"; }
+    "#;
+    assert_eq!(
+        source::sentences(source),
+        [r#"{node}: it was "off" at {at}"#]
+    );
+}
+
+fn compare(golden: &str, found: &str) {
+    let path = source::root().join(golden);
+    if std::env::var_os("UPDATE_WORDS").is_some() {
+        return fs::write(&path, found).expect("it can be written");
+    }
+    let expected = read(&path);
+    let differs = |(found, expected): &(&str, &str)| found != expected;
+    let mut lines = found.lines().zip(expected.lines());
+    let first = lines.position(|pair| differs(&pair));
+    assert!(
+        found == expected,
+        "{golden} has other sentences from line {:?} on: read them as an operator would, then UPDATE_WORDS=1",
+        first.map(|line| line + 1)
+    );
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
