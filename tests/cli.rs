@@ -6,6 +6,8 @@
 mod audit;
 #[path = "cli/expert.rs"]
 mod expert;
+#[path = "cli/meanwhile.rs"]
+mod meanwhile;
 
 mod daemon;
 

@@ -178,6 +178,41 @@ fn abort_targets_with_nothing_to_abort_are_a_success() {
 }
 
 #[test]
+fn an_error_shows_what_was_read_beside_it_and_is_overwritten_some_fifteen_seconds_later() {
+    let mut after = Vec::new();
+    for seed in 60..70 {
+        let mut world = World::new(seed, 1);
+        world.run_for(secs(3));
+        world.mood("n01").os = OsMood::Hangs;
+        let time = if seed % 2 == 0 { 4 } else { 60 };
+        let task = world.start_task("n01", Operation::SoftPowerOff, patience(time));
+        world.run_for(secs(3));
+        if time == 60 {
+            world.control(task, Control::Abort).unwrap();
+        } else {
+            assert_eq!(world.run_task(task, secs(3)).state, State::Failed);
+        }
+        let ended = world.now;
+        let call = Call::FreshNode("n01".to_owned());
+        let Ok(Answer::Node(node)) = world.call(call) else {
+            panic!("it is read");
+        };
+        assert_eq!(node.power_state, PowerState::Error, "until the next sync");
+        let reading = node.rackbmcd.reading.expect("just made");
+        assert_eq!(reading.power_state.known(), Some(Power::On));
+        while world.power_state("n01") == PowerState::Error {
+            world.run_for(millis(100));
+            assert!(world.now - ended < secs(20), "{seed}");
+        }
+        assert_eq!(world.power_state("n01"), PowerState::On);
+        after.push((world.now - ended).as_millis());
+    }
+    let (least, most) = (after.iter().min(), after.iter().max());
+    assert!(least >= Some(&11_900) && most <= Some(&18_500), "{after:?}");
+    assert!(most > least, "not all at once: {after:?}");
+}
+
+#[test]
 fn an_abort_of_what_the_configuration_forbids_is_refused_but_where_it_is_under_way() {
     let mut world = World::new(7, 1);
     world.run_for(secs(3));

@@ -162,6 +162,7 @@ def main():
             d.wait_power(name, "power on", 20)
         command_line(c, d, url, bmc)
         gophercloud.flow(c, url, "n1", bmc)
+        gophercloud.by_the_library(c, url, "n1", bmc)
         cloud = openstack.connect(auth_type="none", endpoint=url, baremetal_endpoint_override=url)
         sdk(c, d, bmc, cloud.baremetal, "over TCP")
         local = "http+unix://" + urllib.parse.quote(str(d.socket), safe="")
