@@ -330,8 +330,9 @@ impl Knowledge {
 
     /// Whether an earlier order was to lead to this state, and it is not certain yet that it has.
     pub(super) fn may_be_reached(&self, state: Power) -> bool {
+        let elapsed = self.clock.elapsed();
         let mut earlier = self.earlier.iter();
-        earlier.any(|earlier| earlier.to.first() == Some(&state))
+        earlier.any(|earlier| earlier.until > elapsed && earlier.to.first() == Some(&state))
     }
 
     /// How long the BMC takes for an answer: what waited for a session or the disk took longer.

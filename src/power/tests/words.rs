@@ -19,7 +19,7 @@ pub(super) fn listen(sequence: &Sequence, now: Instant, said: &mut BTreeSet<Stri
             let tail = format!(": {}", knowledge.what_was_sent());
             // An answer that comes after the end changes what is known of an order.
             if let Some((head, _)) = outcome.text.split_once(&tail) {
-                say(outcome.state.name(), head);
+                say(outcome.state.name(), without_trouble(head));
             }
             for remark in &knowledge.remarks {
                 say("remark", remark);
@@ -43,6 +43,21 @@ pub(super) fn listen(sequence: &Sequence, now: Instant, said: &mut BTreeSet<Stri
             say("refusal", &format!("{control} refused: {}", refusal.reason));
         }
     }
+}
+
+/// Without the words of the BMC, which stand last: a refusal, and in brackets what the last order met.
+fn without_trouble(text: &str) -> &str {
+    let mut text = text.split(", last refused: ").next().unwrap_or_default();
+    while text.ends_with(')') {
+        let mut open = 0;
+        let bracket = text.char_indices().rev().find(|(_, letter)| {
+            open += i32::from(*letter == ')') - i32::from(*letter == '(');
+            open == 0
+        });
+        let Some((place, _)) = bracket else { break };
+        text = text[..place].trim_end();
+    }
+    text
 }
 
 /// With every number as N, so that a sentence is one whenever it is said.
