@@ -321,10 +321,14 @@ impl Knowledge {
         })
     }
 
-    /// The orders of earlier tasks that may still bring the node out of this state.
+    /// The orders of earlier tasks that may still bring the node out of this state: not those that have done so, as it
+    /// looks, where the last reading says so and the next one may say that it was wrong.
     pub(super) fn against(&self, state: Power) -> impl Iterator<Item = &Earlier> {
-        let elapsed = self.clock.elapsed();
-        let against = move |earlier: &&Earlier| earlier.ends(state, elapsed);
+        let (elapsed, power) = (self.clock.elapsed(), self.power);
+        let against = move |earlier: &&Earlier| {
+            let there = power.is_some_and(|power| earlier.to == [power]);
+            !there && earlier.ends(state, elapsed)
+        };
         self.earlier.iter().filter(against)
     }
 

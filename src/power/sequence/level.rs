@@ -343,9 +343,7 @@ fn take_reading(
     let orders = |knowledge: &Knowledge| knowledge.against(leg.to).count();
     let before = orders(knowledge);
     let finding = knowledge.take_reading(report);
-    let led = |power: Power| power != leg.to && knowledge.may_be_reached(power);
-    let leads = matches!(finding, Finding::Read(power) if led(power));
-    let moved = seen.is_some() && (leads || orders(knowledge) < before);
+    let moved = seen.is_some() && orders(knowledge) < before;
     let rest = match leg.to {
         Power::On => knowledge.settings.min_off_time,
         Power::Off => SHORTEST_HOLD,
