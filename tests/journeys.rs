@@ -199,7 +199,10 @@ fn an_error_shows_what_was_read_beside_it_and_is_overwritten_some_fifteen_second
         };
         assert_eq!(node.power_state, PowerState::Error, "until the next sync");
         let reading = node.rackbmcd.reading.expect("just made");
-        assert_eq!(reading.power_state.known(), Some(Power::On));
+        assert_eq!(
+            reading.power_state.known(),
+            Some(rackbmcd::bmc::vocabulary::Power::On)
+        );
         while world.power_state("n01") == PowerState::Error {
             world.run_for(millis(100));
             assert!(world.now - ended < secs(20), "{seed}");
