@@ -1,14 +1,13 @@
 //! What tasks say, as it sounds: every sentence that a walk through all tasks comes upon, in one list to be read.
 //!
-//! `UPDATE_WORDS=1 cargo test --lib power::tests::words` writes it anew. The sentences as they stand in the source, those
-//! of the rack among them, are in `tests/words`.
+//! Where it is not as that list, the test says what is new and what is gone. The sentences as they stand in the source,
+//! those of the rack among them, are in `tests/words`.
 
 use super::walk::walk;
 use super::world::secs;
 use crate::power::{Control, OnSoftTimeout, Operation, Sequence, Settings};
 use crate::time::Instant;
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// Takes down what a task says at this moment.
 pub(super) fn listen(sequence: &Sequence, now: Instant, said: &mut BTreeSet<String>) {
@@ -101,18 +100,12 @@ fn every_sentence_of_a_task_is_in_the_list_and_was_read() {
             said.append(&mut walk(operation, settings).said);
         }
     }
-    let found: String = said.iter().map(|line| format!("{line}\n")).collect();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/power/tests/said.txt");
-    if std::env::var_os("UPDATE_WORDS").is_some() {
-        return std::fs::write(&path, found).expect("it can be written");
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    let expected: BTreeSet<&str> = expected.lines().collect();
-    let found: BTreeSet<&str> = found.lines().collect();
+    let found: BTreeSet<&str> = said.iter().map(String::as_str).collect();
+    let expected: BTreeSet<&str> = include_str!("said.txt").lines().collect();
     let (new, gone) = (found.difference(&expected), expected.difference(&found));
     let (new, gone): (Vec<_>, Vec<_>) = (new.collect(), gone.collect());
     assert!(
         new.is_empty() && gone.is_empty(),
-        "read them as an operator would, then UPDATE_WORDS=1: new {new:#?}, gone {gone:#?}"
+        "read them as an operator would, and put them into said.txt: new {new:#?}, gone {gone:#?}"
     );
 }
