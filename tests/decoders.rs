@@ -5,10 +5,10 @@ use rackbmcd::ipmi::command::{
     Command, activate_session, chassis_control, chassis_identify, clear_sel, close_session,
     cold_reset, get_acpi_power_state, get_channel_auth_capabilities, get_channel_cipher_suites,
     get_chassis_capabilities, get_chassis_status, get_dcmi_power_reading, get_device_guid,
-    get_device_id, get_sel_entry, get_sel_info, get_self_test_results, get_session_challenge,
-    get_session_info, get_system_boot_options, get_system_guid, get_system_restart_cause,
-    reserve_sel, send_message, set_power_restore_policy, set_session_privilege,
-    set_system_boot_options, warm_reset,
+    get_device_id, get_sel_entry, get_sel_info, get_sel_time, get_self_test_results,
+    get_session_challenge, get_session_info, get_system_boot_options, get_system_guid,
+    get_system_restart_cause, reserve_sel, send_message, set_power_restore_policy,
+    set_session_privilege, set_system_boot_options, warm_reset,
 };
 use rackbmcd::ipmi::rakp::{Rakp2, Rakp4};
 use rackbmcd::ipmi::rmcp::Asf;
@@ -108,6 +108,7 @@ fn rows() -> Vec<Row> {
             14,
             [0x51, 3, 0, 0, 0x40, 1, 2, 3, 4, 5, 6, 7, 8, 2]
         ),
+        row!(get_sel_time, 4, [0x40, 0xF3, 0x15, 0x6A]),
         row!(get_self_test_results, 2, [0x55, 0]),
         row!(
             get_session_challenge,
