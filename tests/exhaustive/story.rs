@@ -1,7 +1,7 @@
 //! One story: a scene with its faults, told to its end under the watch, and what must be so afterwards.
 
 use crate::fault::{Act, Fault, Length};
-use crate::scene::Scene;
+use crate::scene::{Scene, Turn};
 use crate::watch::{Asked, Watched};
 use crate::world::{World, address, millis, secs, who};
 use rackbmcd::bmc::vocabulary::Power;
@@ -204,6 +204,8 @@ impl Story {
             Act::Word(word) => self.abort(Some(word))?,
             Act::Ask(operation) => self.ask(operation),
             Act::TakeOver(operation, from) => self.take_over(operation, from)?,
+            // Who it is it learns after its start: before that there is no other one.
+            Act::Swap if self.scene.turn == Turn::Cold => {}
             Act::Swap => {
                 self.watched.world.bmc("n01").settings_mut().guid = guid_of("n99");
                 self.other();
