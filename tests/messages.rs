@@ -10,9 +10,9 @@ mod puppet;
 use daemon::Said;
 use puppet::{Answer, BATCH, Puppet, TASK, node, ok, refuse, task};
 use rackbmcd::model::{
-    Asker, AuditPage, Batch, BatchList, BatchNode, BootOverride, Event, EventLog, Events,
-    Explanation, Fact, Health, History, Hold, NodeList, Operation, Pausing, PowerState, Task,
-    TaskList, Trouble, Word,
+    Asker, AuditPage, Batch, BatchList, BatchNode, BootOverride, EventLog, Events, Explanation,
+    Fact, Health, History, Hold, NodeList, Operation, Pausing, PowerState, Task, TaskList, Trouble,
+    Word,
 };
 use std::fmt::Write;
 use std::time::Duration;
@@ -149,15 +149,6 @@ fn answers(request: &str, body: &str) -> Answer {
             "control_refused",
             "cancel is refused: the soft power off was sent; abort and rollback are possible",
         ),
-        ("GET", "/v1/events") if request.contains("since") => ok(&Events {
-            reset: true,
-            events: vec![Event {
-                node: Some("r1n01".into()),
-                text: "power off, without an order of ours".into(),
-                ..Event::default()
-            }],
-            ..Events::default()
-        }),
         ("GET", "/v1/events") => ok(&Events::default()),
         ("POST", "/v1/pause") => ok(&Pausing::default()),
         ("POST", "/v1/release") => ok(&Pausing::default()),

@@ -303,7 +303,8 @@ fn a_copy_that_is_written_into_the_journal_under_the_daemon_is_noticed() {
     bed.kill();
     bed.start();
     assert!(!bed.log().contains("taking up"), "{}", bed.log());
-    // And cut off.
+    // And cut off, while nothing is being written.
+    std::thread::sleep(std::time::Duration::from_secs(3));
     let file = fs::File::options()
         .write(true)
         .open(&journal)

@@ -2,10 +2,12 @@
 //! for a list, a capital letter for another shape. In bodies of requests a `!` behind the name says that it must be there.
 
 use crate::api::ironic::record::MEMBERS;
+use crate::api::ironic::target::PowerTarget;
 use crate::model::{
     BmcReset, BootDevice, Light, OnBusy, OnFailure, OnSoftTimeout, Operation, PowerState,
     REASON_LIMIT, RestorePolicy, TakeOver, TaskState, Words,
 };
+use crate::rack::call::PowerChange;
 use crate::rack::settings::RackSettings;
 use serde_json::{Map, Value, json};
 
@@ -232,7 +234,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
     request("PowerRequest", "target!:target timeout:patience?"),
     request(
         "BootDeviceRequest",
-        "boot_device!:ironic_device persistent:boolean?",
+        "boot_device!:ironic_device persistent:truth?",
     ),
     request("MaintenanceRequest", "reason:remark?"),
     request("AcceptRequest", "guid!:uuid"),
@@ -301,6 +303,9 @@ impl Schema {
         {
             document["not"] = refused_together();
         }
+        if self.name == "PowerRequest" {
+            document["not"] = done_at_once();
+        }
         document
     }
 }
@@ -327,6 +332,17 @@ fn refused_together() -> Value {
     ] })
 }
 
+/// An abort takes no time that could be named.
+fn done_at_once() -> Value {
+    let aborts = PowerTarget::ALL
+        .into_iter()
+        .filter(|target| matches!(target.change(), PowerChange::Abort(_)))
+        .map(PowerTarget::name);
+    let aborts: Vec<&str> = aborts.collect();
+    json!({ "required": ["timeout"],
+            "properties": { "target": { "enum": aborts }, "timeout": { "not": { "type": "null" } } } })
+}
+
 /// A kind as JSON Schema.
 pub(super) fn typed(kind: &str) -> Value {
     if let Some(kind) = kind.strip_suffix('?') {
@@ -341,6 +357,10 @@ pub(super) fn typed(kind: &str) -> Value {
     match kind {
         "any" => json!({}),
         "string" | "boolean" | "integer" | "number" | "object" => json!({ "type": kind }),
+        // What `message::truth` takes.
+        "truth" => json!({ "anyOf": [{ "type": "boolean" }, { "enum": [0, 1] },
+            { "type": "string",
+              "pattern": "^([01tTfFyYnN]|[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[oO][nN]|[oO][fF][fF]|[yY][eE][sS]|[nN][oO])$" }] }),
         "natural" => json!({ "type": "integer", "minimum": 0 }),
         "natural32" => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
         "positive" => json!({ "type": "integer", "minimum": 1 }),
@@ -385,7 +405,7 @@ pub(super) fn typed(kind: &str) -> Value {
             json!({ "enum": known.map(PowerState::name).collect::<Vec<_>>() })
         }
         "target" => {
-            json!({ "enum": crate::api::ironic::target::PowerTarget::words() })
+            json!({ "enum": PowerTarget::words() })
         }
         "operation" => {
             json!({ "enum": Operation::words() })
