@@ -18,6 +18,17 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use world::{World, batch_of, secs, who};
 
+/// A soft power off of n01 that has left, with its time and that of the hard one, in seconds.
+fn soft_off_that_left(bed: &Bed, timeout: u32, hard_after: u32) -> Value {
+    let body = format!(
+        r#"{{"node":"n01","operation":"soft power off","timeout":{timeout},"hard_after":{hard_after}}}"#
+    );
+    let (status, task) = json(bed.request("POST", "/v1/tasks", &body));
+    assert_eq!(status, 202, "{task}");
+    bed.wait_for("it leaves", |bed| bed.count("n01", ChassisOrder::Soft) == 1);
+    task
+}
+
 #[test]
 fn what_hangs_on_its_way_to_the_disk_is_withdrawn_after_five_seconds_and_named() {
     let mut world = World::new(70, 2);
@@ -195,10 +206,7 @@ fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
     let mut bed = Bed::of_hanging_systems();
     let command = shimmed(&bed);
     bed.start_by(command);
-    let body = r#"{"node":"n01","operation":"soft power off","timeout":12,"hard_after":9}"#;
-    let (status, task) = json(bed.request("POST", "/v1/tasks", body));
-    assert_eq!(status, 202, "{task}");
-    bed.wait_for("it leaves", |bed| bed.count("n01", ChassisOrder::Soft) == 1);
+    soft_off_that_left(&bed, 12, 9);
     set(&bed, "calendar", 7200);
     let pid = nix::unistd::Pid::from_raw(i32::try_from(bed.pid()).expect("a process id"));
     let send = |signal| nix::sys::signal::kill(pid, signal).expect("it is ours");
@@ -331,10 +339,7 @@ fn an_abort_on_a_real_disk_that_hangs_holds() {
     let mut bed = Bed::of_hanging_systems();
     let command = shimmed(&bed);
     bed.start_by(command);
-    let body = r#"{"node":"n01","operation":"soft power off","timeout":60,"hard_after":10}"#;
-    let (status, task) = json(bed.request("POST", "/v1/tasks", body));
-    assert_eq!(status, 202, "{task}");
-    bed.wait_for("it leaves", |bed| bed.count("n01", ChassisOrder::Soft) == 1);
+    let task = soft_off_that_left(&bed, 60, 10);
     set(&bed, "disk", 120_000);
     let id = task["id"].as_str().expect("an id");
     let asked = Instant::now();

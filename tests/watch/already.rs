@@ -1,6 +1,6 @@
 //! That "already in that state" is not said while an order of an earlier task may still end that state.
 
-use super::truth::{chassis_order, may_still_move};
+use super::truth::{age_of_readings, chassis_order, may_still_move};
 use super::{Issued, Seen, Watch};
 use crate::world::{World, name, secs};
 use rackbmcd::bmc::vocabulary::{Effect, Order, OrderId, Power, Report};
@@ -36,8 +36,7 @@ impl Watch {
             return Ok(());
         }
         let bmc = world.bmc(&name(seen.node));
-        // A reading may have been a copy of an older one.
-        let window = bmc.mood().stale_for + bmc.mood().reply_delay + secs(4);
+        let window = age_of_readings(bmc);
         let changes = bmc.host().power_changes();
         let changed = changes.last().map(|change| change.at + window);
         let named = |node: &&NodeSettings| node.name == name(seen.node);

@@ -5,9 +5,10 @@ use crate::world::{World, name, secs};
 use rackbmcd::bmc::vocabulary::{Order, Power, Report};
 use rackbmcd::model::TaskId;
 use rackbmcd::power::{Operation, Outcome, Sequence, State};
-use rackbmcd::sim::{By, ChassisOrder, Executed};
+use rackbmcd::sim::{self, By, ChassisOrder, Executed};
 use rackbmcd::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 impl Watch {
     pub(super) fn ended(
@@ -143,8 +144,7 @@ impl Watch {
         }
         let bmc = world.bmc(&name(seen.node));
         let host = bmc.host();
-        // A reading is a moment old when it is here, may be a copy of the one before, and counts for three seconds.
-        let window = bmc.mood().stale_for + bmc.mood().reply_delay + secs(4);
+        let window = age_of_readings(bmc);
         let was = |power: Power| {
             let on = power == Power::On;
             let recent = |change: &&rackbmcd::sim::PowerChange| now - change.at <= window;
@@ -214,6 +214,12 @@ fn rests_on(operation: Operation, outcome: &Outcome) -> Option<Power> {
         State::Succeeded if !may => wanted(operation),
         _ => None,
     }
+}
+
+/// A reading is a moment old when it is here, may be a copy of the one before, and counts for three seconds.
+pub(super) fn age_of_readings(bmc: &sim::Bmc) -> Duration {
+    let mood = bmc.mood();
+    mood.stale_for + mood.reply_delay + secs(4)
 }
 
 pub(super) fn may_still_move(outcome: &Outcome) -> bool {
