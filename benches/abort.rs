@@ -5,8 +5,7 @@
 #[path = "../tests/world/mod.rs"]
 mod world;
 
-use rackbmcd::model::{PowerOptions, TaskId};
-use rackbmcd::power::Operation;
+use rackbmcd::model::{Operation, PowerOptions, TaskId};
 use rackbmcd::sim::OsMood;
 use std::cell::RefCell;
 use std::collections::VecDeque;

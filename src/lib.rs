@@ -14,7 +14,7 @@
 //! | [`bmc`] | one BMC: session upkeep, pacing, breaker | `session`, `ipmi` |
 //! | [`bmc::vocabulary`] | orders and reports: no word of IPMI, for `power` and `rack` would hear it | the open rooms |
 //! | [`power`] | sequences: pure state machines, controls, rollback | `bmc::vocabulary` |
-//! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history; carries log-ins through as a whole | `bmc`, `power`, `session::Settings`, `session::settings`, `session::secret` |
+//! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history; carries log-ins through as a whole | `bmc`, `power`, `session::Settings`, `session::settings`, `session::secret`, `session::Undeliverable` |
 //! | [`rack::settings`] | the settings of a node, with those of its session, which the rest of `rack` does not look into | `rack`, `bmc`, `power`, `session` |
 //! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
 //! | [`api`] | HTTP: handlers are pure but for waiting for the rack; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset` |

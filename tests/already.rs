@@ -3,8 +3,10 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, HistoryKind, OnBusy, PowerOptions, TakeOver, Task, TaskId};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{
+    BatchStart, Control, HistoryKind, OnBusy, Operation, PowerOptions, TakeOver, Task, TaskId,
+    TaskState,
+};
 use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, Mishap, NmiEffect, OsMood};
 use std::time::Duration;
@@ -61,7 +63,7 @@ fn an_off_after_an_aborted_on_is_sent_and_the_machine_stays_off() {
     let mut world = slow_to_come_on(1, secs(7));
     started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
     let off = run(&mut world, Operation::PowerOff);
-    assert_eq!(off.state, State::Succeeded);
+    assert_eq!(off.state, TaskState::Succeeded);
     let words = "power off: off now; the power on of ";
     assert!(outcome(&off).starts_with(words), "{}", outcome(&off));
     assert!(outcome(&off).contains(" UTC may still switch it on"));
@@ -81,7 +83,7 @@ fn a_machine_that_comes_on_in_the_watch_is_switched_off_once_more() {
             world.start();
         }
         let off = run(&mut world, Operation::PowerOff);
-        assert_eq!(off.state, State::Succeeded, "{off:#?}");
+        assert_eq!(off.state, TaskState::Succeeded, "{off:#?}");
         assert!(!world.is_on("n01"));
         let words = "it was on, most likely by the power on of ";
         assert!(outcome(&off).contains(words), "{}", outcome(&off));
@@ -100,7 +102,7 @@ fn an_off_after_an_on_that_ran_out_of_time_is_no_different() {
     let mut world = slow_to_come_on(3, secs(75));
     world.mood("n01").heedless = true;
     let on = run(&mut world, Operation::PowerOn);
-    assert_eq!(on.state, State::Failed);
+    assert_eq!(on.state, TaskState::Failed);
     let off = run(&mut world, Operation::PowerOff);
     assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
     assert!(
@@ -135,12 +137,12 @@ fn an_on_after_a_soft_off_is_sent_watched_for_a_minute_and_put_right() {
                 ..PowerOptions::default()
             };
             let soft = world.start_task("n01", operation, options);
-            assert_eq!(world.run_task(soft, secs(20)).state, State::Failed);
+            assert_eq!(world.run_task(soft, secs(20)).state, TaskState::Failed);
         } else {
             started_and_aborted(&mut world, operation, ChassisOrder::Soft);
         }
         let on = run(&mut world, Operation::PowerOn);
-        assert_eq!(on.state, State::Succeeded, "{on:#?}");
+        assert_eq!(on.state, TaskState::Succeeded, "{on:#?}");
         assert!(world.is_on("n01"));
         let words = "it was off, most likely by the soft power off of ";
         assert!(outcome(&on).contains(words), "{}", outcome(&on));
@@ -156,7 +158,7 @@ fn an_on_after_a_soft_off_that_hangs_says_what_may_still_come() {
     world.mood("n01").os = OsMood::ObeysAfter(secs(200));
     let soft = started_and_aborted(&mut world, Operation::SoftPowerOff, ChassisOrder::Soft);
     let on = run(&mut world, Operation::PowerOn);
-    assert_eq!(on.state, State::Succeeded);
+    assert_eq!(on.state, TaskState::Succeeded);
     assert!(
         outcome(&on).starts_with("power on: on now; the soft power off of "),
         "{}",
@@ -186,7 +188,7 @@ fn an_aborted_cycle_may_still_go_either_way() {
             assert!(!world.is_on("n01"));
         }
         let view = run(&mut world, operation);
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         assert!(world.executed("n01", order) >= 1);
         world.run_for(secs(60));
         assert_eq!(world.is_on("n01"), operation == Operation::PowerOn);
@@ -252,13 +254,13 @@ fn a_new_request_ends_the_watch() {
         started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
         let off = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         world.run_for(secs(3));
-        assert_eq!(world.state(off), State::Running);
+        assert_eq!(world.state(off), TaskState::Running);
         let next = world.start_task("n01", operation, PowerOptions::default());
         let off = world.task(off);
-        assert_eq!(off.state, State::Succeeded, "{off:#?}");
+        assert_eq!(off.state, TaskState::Succeeded, "{off:#?}");
         let words = format!("not watched any longer, because alice asked for {operation}");
         assert!(outcome(&off).contains(&words), "{}", outcome(&off));
-        assert_eq!(world.run_task(next, secs(100)).state, State::Succeeded);
+        assert_eq!(world.run_task(next, secs(100)).state, TaskState::Succeeded);
     }
 }
 
@@ -292,14 +294,14 @@ fn whoever_wants_something_else_does_not_wait_for_the_watch_of_an_nmi() {
         world.mood("n01").nmi = NmiEffect::Ignored;
         let nmi = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
         world.run_for(secs(2));
-        assert_eq!(world.state(nmi), State::Running);
+        assert_eq!(world.state(nmi), TaskState::Running);
         let next = world.start_task("n01", operation, PowerOptions::default());
         let nmi = world.task(nmi);
-        assert_eq!(nmi.state, State::Succeeded, "{nmi:#?}");
+        assert_eq!(nmi.state, TaskState::Succeeded, "{nmi:#?}");
         let words = format!("not watched any longer, because alice asked for {operation}");
         assert!(outcome(&nmi).contains(&words), "{}", outcome(&nmi));
         let view = world.run_task(next, secs(100));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         assert_eq!(world.executed("n01", ChassisOrder::Nmi), 1);
     }
 }
@@ -310,10 +312,10 @@ fn an_nmi_that_the_bmc_refused_was_not_injected() {
     world.run_for(secs(3));
     world.mood("n01").nmi = NmiEffect::Refused(0xCC);
     let refused = run(&mut world, Operation::InjectNmi);
-    assert_eq!(refused.state, State::Failed);
+    assert_eq!(refused.state, TaskState::Failed);
     world.mood("n01").nmi = NmiEffect::Ignored;
     let nmi = run(&mut world, Operation::InjectNmi);
-    assert_eq!(nmi.state, State::Succeeded, "{nmi:#?}");
+    assert_eq!(nmi.state, TaskState::Succeeded, "{nmi:#?}");
 }
 
 /// The class: what an earlier order may still do was forgotten when somebody set the calendar.
@@ -324,7 +326,7 @@ fn a_calendar_that_is_set_ends_the_time_of_no_earlier_order() {
         started_and_aborted(&mut world, Operation::PowerOn, ChassisOrder::On);
         world.set_calendar(by);
         let view = run(&mut world, Operation::PowerOff);
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         assert_eq!(
             world.executed("n01", ChassisOrder::Off),
             1,
@@ -373,7 +375,7 @@ fn an_off_that_takes_the_node_over_from_an_on_is_sent_although_the_node_is_off()
         }
         let off = take_over(&mut world, Operation::PowerOff, TakeOver::Running);
         assert_eq!(off.took_over, Some(on));
-        assert_eq!(off.state, State::Succeeded, "{off:#?}");
+        assert_eq!(off.state, TaskState::Succeeded, "{off:#?}");
         assert!(world.executed("n01", ChassisOrder::Off) > 0, "{off:#?}");
         world.run_for(secs(60));
         assert!(!world.is_on("n01"), "lost: {answer_is_lost}, {off:#?}");
@@ -402,7 +404,7 @@ fn an_on_that_takes_the_node_over_from_a_soft_off_is_sent_watched_and_says_what_
     world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     until_it_is_out(&mut world, ChassisOrder::Soft);
     let on = take_over(&mut world, Operation::PowerOn, TakeOver::Running);
-    assert_eq!(on.state, State::Succeeded, "{on:#?}");
+    assert_eq!(on.state, TaskState::Succeeded, "{on:#?}");
     assert!(world.is_on("n01"));
     world.run_for(secs(100));
     assert!(world.is_on("n01"));
@@ -417,7 +419,7 @@ fn a_task_that_stood_still_hands_on_what_it_had_sent() {
     world.run_for(secs(1));
     world.control(on, Control::Suspend).unwrap();
     let off = take_over(&mut world, Operation::PowerOff, TakeOver::Suspended);
-    assert_eq!(off.state, State::Succeeded, "{off:#?}");
+    assert_eq!(off.state, TaskState::Succeeded, "{off:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
     world.run_for(secs(60));
     assert!(!world.is_on("n01"));

@@ -11,8 +11,7 @@
 mod world;
 
 use rackbmcd::entropy::{Entropy, Seeded};
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, PowerOptions, TaskState};
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood, Repeated};
 use rackbmcd::time::Instant;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +19,7 @@ use std::time::Duration;
 use world::{World, millis, secs};
 
 /// One request to one node, followed to its end.
-fn run(seed: u64) -> Result<State, String> {
+fn run(seed: u64) -> Result<TaskState, String> {
     let mut dice = Seeded::new(seed ^ 0x0005_04ce);
     let operation = [
         Operation::Cycle,
@@ -105,7 +104,7 @@ fn run(seed: u64) -> Result<State, String> {
             pair[1] - pair[0]
         ));
     }
-    if view.state == State::Succeeded {
+    if view.state == TaskState::Succeeded {
         let mut came = |order| world.bmc("n01").host().count(order) == 1;
         let is_true = match operation {
             Operation::Cycle => on && came(ChassisOrder::Cycle),
@@ -175,7 +174,8 @@ fn nothing_that_must_happen_once_happens_twice() {
                         return;
                     }
                     let state = run(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
-                    succeeded.fetch_add(u64::from(state == State::Succeeded), Ordering::Relaxed);
+                    succeeded
+                        .fetch_add(u64::from(state == TaskState::Succeeded), Ordering::Relaxed);
                 }
             });
         }

@@ -2,8 +2,9 @@
 
 mod world;
 
-use rackbmcd::model::{Batch, BatchNode, BatchStart, PowerOptions, PowerState};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{
+    Batch, BatchNode, BatchStart, Control, Operation, PowerOptions, PowerState, TaskState,
+};
 use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood, Privilege};
 use std::time::Duration;
@@ -118,7 +119,7 @@ fn a_node_whose_bmc_failed_recovers_with_the_first_reading_whoever_asked_for_it(
         world.call(Call::Retry { node, who: who() }).unwrap();
         if by_task {
             let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
-            assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+            assert_eq!(world.run_task(task, secs(60)).state, TaskState::Succeeded);
         } else {
             world.call(Call::FreshNode("n01".into())).unwrap();
         }

@@ -2,8 +2,7 @@
 
 mod world;
 
-use rackbmcd::model::{BootDevice, PowerOptions, Task};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{BootDevice, Control, Operation, PowerOptions, Task, TaskState};
 use rackbmcd::sim::{BootMood, ChassisOrder, CommandRefusal};
 use world::{World, millis, secs};
 
@@ -69,7 +68,7 @@ fn the_machine_boots_from_the_device_whatever_state_it_was_in() {
             let mut world = world(1, on);
             let task = world.start_task("n01", operation, from_pxe());
             let view = world.run_task(task, secs(300));
-            assert_eq!(view.state, State::Succeeded, "{operation}: {view:#?}");
+            assert_eq!(view.state, TaskState::Succeeded, "{operation}: {view:#?}");
             assert_eq!(used(&mut world), PXE_ONCE_UEFI, "{operation}, on: {on}");
             assert!(world.is_on("n01"));
         }
@@ -87,7 +86,7 @@ fn the_device_outlives_the_minute_after_which_bmcs_forget_it() {
     world.run_for(secs(10));
     assert!(!world.is_on("n01"));
     let view = world.run_task(task, secs(300));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(used(&mut world), PXE_ONCE_UEFI);
 }
 
@@ -99,7 +98,7 @@ fn a_bmc_that_does_not_keep_the_device_leaves_its_machine_as_it_is() {
             world.mood("n01").boot = mood;
             let task = world.start_task("n01", operation, from_pxe());
             let view = world.run_task(task, secs(120));
-            assert_eq!(view.state, State::Failed, "{operation} {mood:?}");
+            assert_eq!(view.state, TaskState::Failed, "{operation} {mood:?}");
             let said = outcome(&view);
             assert!(said.contains("asked for pxe"), "{said}");
             assert_eq!(switched(&mut world), 0, "{operation} {mood:?}");
@@ -116,7 +115,7 @@ fn a_bmc_that_does_not_keep_the_device_leaves_its_machine_as_it_is() {
     });
     let task = world.start_task("n01", Operation::Reboot, from_pxe());
     let view = world.run_task(task, secs(120));
-    assert_eq!(view.state, State::Failed);
+    assert_eq!(view.state, TaskState::Failed);
     assert!(outcome(&view).contains("read back"), "{view:#?}");
     assert_eq!(switched(&mut world), 0);
 }
@@ -129,7 +128,7 @@ fn a_device_that_is_lost_while_the_machine_is_off_keeps_it_from_starting() {
     assert!(!world.is_on("n01"));
     world.mood("n01").boot = BootMood::Forgotten;
     let view = world.run_task(task, secs(200));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     assert!(!world.is_on("n01"));
     assert_eq!(world.executed("n01", ChassisOrder::On), 0);
 }
@@ -144,7 +143,11 @@ fn an_abort_between_the_steps_ends_it_where_it_is() {
         let before = switched(&mut world);
         let on = world.is_on("n01");
         world.run_for(secs(120));
-        assert_eq!(world.state(task), State::Aborted, "{after} ms: {view:#?}");
+        assert_eq!(
+            world.state(task),
+            TaskState::Aborted,
+            "{after} ms: {view:#?}"
+        );
         assert_eq!(switched(&mut world), before, "{after} ms");
         assert_eq!(world.is_on("n01"), on, "{after} ms");
     }
@@ -160,7 +163,7 @@ fn a_crash_between_the_steps_loses_nothing_and_switches_nothing_twice() {
         world.run_for(secs(7));
         world.start();
         let view = world.run_task(task, secs(200));
-        assert_eq!(view.state, State::Succeeded, "{after} ms: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{after} ms: {view:#?}");
         assert!(world.is_on("n01"));
         assert_eq!(used(&mut world), PXE_ONCE_UEFI, "{after} ms");
     }
@@ -182,7 +185,7 @@ fn a_crash_between_the_steps_loses_nothing_and_switches_nothing_twice() {
 
 #[test]
 fn a_machine_that_is_off_is_switched_on_instead_of_reset_where_that_was_asked_for() {
-    for (on_if_off, state) in [(true, State::Succeeded), (false, State::Failed)] {
+    for (on_if_off, state) in [(true, TaskState::Succeeded), (false, TaskState::Failed)] {
         let mut world = world(8, false);
         let options = PowerOptions {
             on_if_off,

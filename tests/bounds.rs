@@ -2,8 +2,9 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, ENDS_KEPT, EventId, Events, PowerOptions};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{
+    BatchStart, Control, ENDS_KEPT, EventId, Events, Operation, PowerOptions, TaskState,
+};
 use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::rack::record::Table;
 use rackbmcd::sim::OsMood;
@@ -128,7 +129,7 @@ fn a_task_that_is_suspended_and_resumed_for_ever_stays_as_large_as_it_is() {
         "it was of another life"
     );
     world.control(task, Control::Abort).expect("allowed");
-    assert_eq!(world.task(task).state, State::Aborted);
+    assert_eq!(world.task(task).state, TaskState::Aborted);
 }
 
 #[test]

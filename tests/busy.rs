@@ -2,8 +2,10 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, OnBusy, OnFailure, PowerOptions, TakeOver, TaskId, Who};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{
+    BatchStart, Control, OnBusy, OnFailure, Operation, PowerOptions, TakeOver, TaskId, TaskState,
+    Who,
+};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
@@ -76,7 +78,7 @@ fn a_hard_off_takes_a_hanging_soft_off_over_and_both_say_so() {
     )
     .expect("a take-over");
     let view = world.task(soft);
-    assert_eq!(view.state, State::Aborted);
+    assert_eq!(view.state, TaskState::Aborted);
     assert_eq!(view.taken_over_by, Some(hard));
     let outcome = view.outcome.unwrap_or_default();
     let said = format!("alice, who asked for power off (task {hard})");
@@ -84,7 +86,7 @@ fn a_hard_off_takes_a_hanging_soft_off_over_and_both_say_so() {
     let view = world.run_task(hard, secs(30));
     assert_eq!(
         (view.state.clone(), view.took_over),
-        (State::Succeeded.into(), Some(soft))
+        (TaskState::Succeeded.into(), Some(soft))
     );
     assert!(!world.is_on("n01"));
     assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
@@ -114,15 +116,15 @@ fn a_task_that_still_waits_for_its_turn_is_taken_over_too() {
         ..batch_of(&["n02", "n01"], Operation::Reboot)
     });
     let queued = batch.nodes[1].task.expect("a task");
-    assert_eq!(world.state(queued), State::Queued);
+    assert_eq!(world.state(queued), TaskState::Queued);
     let off = start(
         &mut world,
         Operation::PowerOff,
         take_over(TakeOver::Running),
     )
     .unwrap();
-    assert_eq!(world.state(queued), State::Aborted);
-    assert_eq!(world.run_task(off, secs(30)).state, State::Succeeded);
+    assert_eq!(world.state(queued), TaskState::Aborted);
+    assert_eq!(world.run_task(off, secs(30)).state, TaskState::Succeeded);
     assert_eq!(world.executed("n01", ChassisOrder::On), 0);
 }
 
@@ -145,15 +147,15 @@ fn what_people_made_stand_still_is_taken_over_by_name_only_and_only_to_switch_of
         );
     }
     let off = start(&mut world, Operation::PowerOff, anyhow).expect("a take-over");
-    assert_eq!(world.state(soft), State::Aborted);
-    assert_eq!(world.run_task(off, secs(30)).state, State::Succeeded);
+    assert_eq!(world.state(soft), TaskState::Aborted);
+    assert_eq!(world.run_task(off, secs(30)).state, TaskState::Succeeded);
 }
 
 #[test]
 fn a_rollback_is_taken_over_by_name_only() {
     let (mut world, soft) = hanging(5, 1);
     world.control(soft, Control::Rollback).expect("a rollback");
-    assert_eq!(world.state(soft), State::RollingBack);
+    assert_eq!(world.state(soft), TaskState::RollingBack);
     assert!(
         start(
             &mut world,
@@ -168,8 +170,8 @@ fn a_rollback_is_taken_over_by_name_only() {
         take_over(TakeOver::Suspended),
     )
     .unwrap();
-    assert_eq!(world.state(soft), State::Aborted);
-    assert_eq!(world.run_task(off, secs(30)).state, State::Succeeded);
+    assert_eq!(world.state(soft), TaskState::Aborted);
+    assert_eq!(world.run_task(off, secs(30)).state, TaskState::Succeeded);
     world.run_for(secs(120));
     assert!(!world.is_on("n01"), "the rollback is over");
 }
@@ -198,8 +200,8 @@ fn a_node_in_maintenance_is_taken_over_by_name_only() {
         take_over(TakeOver::Suspended),
     )
     .unwrap();
-    assert_eq!(world.state(soft), State::Aborted);
-    assert_eq!(world.run_task(off, secs(30)).state, State::Succeeded);
+    assert_eq!(world.state(soft), TaskState::Aborted);
+    assert_eq!(world.run_task(off, secs(30)).state, TaskState::Succeeded);
 }
 
 #[test]
@@ -226,14 +228,14 @@ fn a_request_that_is_made_again_ends_nothing_of_its_own() {
     )
     .unwrap();
     assert_eq!(first, again);
-    assert_eq!(world.run_task(first, secs(30)).state, State::Succeeded);
+    assert_eq!(world.run_task(first, secs(30)).state, TaskState::Succeeded);
     world.crash();
     world.start();
     let again = start_as(&mut world, Operation::PowerOff, over.clone(), fencer).unwrap();
     assert_eq!(first, again, "over a restart, and after its end");
     let other = start(&mut world, Operation::PowerOff, over).unwrap();
     assert_ne!(first, other);
-    assert_eq!(world.state(soft), State::Aborted);
+    assert_eq!(world.state(soft), TaskState::Aborted);
 }
 
 #[test]
@@ -255,13 +257,13 @@ fn a_take_over_holds_over_a_crash_at_every_moment_around_it() {
         assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
         let soft = world.task(soft);
         if let Some(successor) = soft.taken_over_by {
-            assert_eq!(soft.state, State::Aborted);
+            assert_eq!(soft.state, TaskState::Aborted);
             assert_eq!(world.task(successor).took_over, Some(soft.id));
             assert!(world.task(successor).ended);
         } else {
             assert_eq!(
                 soft.state,
-                State::Failed,
+                TaskState::Failed,
                 "it went on, out of time: {after:?}"
             );
             assert_eq!(cycles, 0);
@@ -287,12 +289,19 @@ fn a_member_that_is_taken_over_counts_as_aborted_and_stops_nothing() {
     )
     .unwrap();
     world.run_for(secs(60));
-    let states: Vec<State> = batch
+    let states: Vec<TaskState> = batch
         .nodes
         .iter()
         .map(|node| world.state(node.task.unwrap()))
         .collect();
-    assert_eq!(states, [State::Aborted, State::Succeeded, State::Succeeded]);
+    assert_eq!(
+        states,
+        [
+            TaskState::Aborted,
+            TaskState::Succeeded,
+            TaskState::Succeeded
+        ]
+    );
 }
 
 #[test]
@@ -360,7 +369,7 @@ fn a_batch_leaves_busy_nodes_out_takes_them_over_or_does_nothing() {
         "{refused:?}"
     );
     world.start_batch(all(take_over(TakeOver::Running)));
-    assert_eq!(world.state(soft), State::Aborted);
+    assert_eq!(world.state(soft), TaskState::Aborted);
     world.run_for(secs(20));
     assert!(!world.is_on("n01"));
 }
@@ -503,7 +512,7 @@ fn a_soft_off_that_runs_is_given_a_hard_one_by_the_same_request_with_a_time() {
         world.run_for(secs(25));
         assert_eq!(world.executed("n01", ChassisOrder::Off), 0, "not before");
         let view = world.run_task(soft, secs(20));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         let said = view.outcome.unwrap();
         assert!(
             said.contains("alice asked for a hard power off 30.0 s later"),

@@ -2,8 +2,8 @@
 
 mod world;
 
-use rackbmcd::bmc::vocabulary::{BootDevice, Delivery, Order, Reading, RestorePolicy, Route};
-use rackbmcd::model::{Chassis, Light};
+use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
+use rackbmcd::model::{BootDevice, Chassis, Delivery, Light, RestorePolicy};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::sim::{BootMood, CommandRefusal};
 use world::{World, millis, secs, who};

@@ -2,8 +2,7 @@
 
 mod world;
 
-use rackbmcd::model::{HistoryKind, PowerOptions};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{Control, HistoryKind, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::time::Duration;
@@ -49,7 +48,7 @@ fn patience_is_not_the_calendars_over_a_crash() {
         world.run_until(asked + secs(895), |_| false);
         assert_eq!(world.executed("n01", ChassisOrder::Off), 0, "set by {by} s");
         let view = world.run_task(task, secs(60));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         let took = world.now - asked;
         assert!(took > secs(898) && took < secs(920), "{by}: {took:?}");
         assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
@@ -72,7 +71,7 @@ fn a_calendar_that_is_set_again_and_again_ends_no_task_and_hurries_none() {
         world.start();
     }
     let view = world.run_task(task, secs(120));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     let took = world.now - asked;
     // Away for seven seconds, and the last sign of life before each crash was up to five seconds old.
     assert!(took >= secs(125) && took < secs(170), "{took:?}");
@@ -136,12 +135,12 @@ fn nothing_is_forgotten_because_the_calendar_was_set() {
     world.start();
     world.run_for(secs(20));
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
-    assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(60)).state, TaskState::Succeeded);
     for by in [30 * DAY, -60 * DAY, 4000 * DAY] {
         world.set_calendar(by);
         world.run_for(secs(1500));
         assert!(kinds(&mut world, "n01").contains(&HistoryKind::Task));
-        assert_eq!(world.state(task), State::Succeeded, "it is still known");
+        assert_eq!(world.state(task), TaskState::Succeeded, "it is still known");
         let age = world.node("n01").rackbmcd.reading.expect("read").age;
         assert!(age < secs(200), "{age:?}");
     }
@@ -161,10 +160,14 @@ fn who_stood_still_looks_before_it_judges() {
         let task = world.start_task("n01", Operation::SoftPowerOff, options(40, None));
         let just_before = asked + (secs(40) - Duration::from_millis(left));
         world.run_until(just_before, |_| false);
-        assert_eq!(world.state(task), State::Running);
+        assert_eq!(world.state(task), TaskState::Running);
         world.stand_still(secs(60));
         let view = world.run_task(task, secs(15));
-        assert_eq!(view.state, State::Succeeded, "{left} ms left: {view:#?}");
+        assert_eq!(
+            view.state,
+            TaskState::Succeeded,
+            "{left} ms left: {view:#?}"
+        );
         assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
     }
 }
@@ -182,9 +185,9 @@ fn the_second_half_of_a_reboot_is_looked_at_before_it_is_judged() {
             // A cycle that nobody saw off is not called done.
             let unseen = operation == Operation::Cycle && after == 50;
             let expected = if unseen {
-                State::Failed
+                TaskState::Failed
             } else {
-                State::Succeeded
+                TaskState::Succeeded
             };
             assert_eq!(view.state, expected, "{operation} {after}: {view:#?}");
             let cycles = world.executed("n01", ChassisOrder::Cycle);
@@ -204,7 +207,7 @@ fn a_hard_order_that_fell_due_meanwhile_waits_for_its_time_and_a_look() {
     world.run_for(secs(15));
     assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
     let view = world.run_task(task, secs(30));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
 }
 
@@ -218,7 +221,7 @@ fn where_nothing_can_be_read_after_that_it_is_not_known() {
     world.mood("n01").dead = true;
     world.stand_still(secs(60));
     let view = world.run_task(task, secs(60));
-    assert_eq!(view.state, State::Failed);
+    assert_eq!(view.state, TaskState::Failed);
     let outcome = view.outcome.expect("it ended");
     assert!(outcome.contains("it is not known whether"), "{outcome}");
 }
@@ -235,9 +238,9 @@ fn a_crash_after_it_stood_still_counts_from_there() {
     world.crash();
     world.start();
     world.run_for(secs(60));
-    assert_eq!(world.state(task), State::Running);
+    assert_eq!(world.state(task), TaskState::Running);
     let view = world.run_task(task, secs(40));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
 }
 
 #[test]
@@ -249,7 +252,7 @@ fn what_is_suspended_stays_so_when_the_daemon_stood_still() {
     world.control(task, Control::Suspend).expect("it may");
     world.stand_still(secs(600));
     world.run_for(secs(600));
-    assert_eq!(world.state(task), State::Suspended);
+    assert_eq!(world.state(task), TaskState::Suspended);
     world.control(task, Control::Resume).expect("it may");
-    assert_eq!(world.run_task(task, secs(600)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(600)).state, TaskState::Succeeded);
 }

@@ -2,13 +2,14 @@
 
 mod world;
 
-use rackbmcd::bmc::Undeliverable;
-use rackbmcd::bmc::vocabulary::Trouble;
 use rackbmcd::ipmi::SuiteId;
-use rackbmcd::model::{Batch, BatchStart, OnFailure, PowerOptions, PowerState, TaskId};
-use rackbmcd::power::{Control, Operation, State, Target};
+use rackbmcd::model::{
+    Batch, BatchStart, Control, OnFailure, Operation, PowerOptions, PowerState, Target, TaskId,
+    TaskState, Trouble,
+};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::rack::record::Table;
+use rackbmcd::session::Undeliverable;
 use rackbmcd::session::{AuthChoice, Protocol};
 use rackbmcd::sim::{Babble, ChassisOrder, Conditions, OsMood};
 use std::time::Duration;
@@ -21,7 +22,7 @@ fn a_task_on_a_bmc_that_was_found_dead_hears_of_it_at_once() {
     world.run_for(secs(130));
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     let view = world.run_task(task, secs(1));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
 }
 
 fn batch(nodes: &[&str], timeout: u64) -> BatchStart {
@@ -66,7 +67,7 @@ fn a_rollback_gives_no_order_while_the_rack_is_paused_and_goes_on_after_the_rele
         assert_eq!(before, after, "step {step}: an order left a paused rack");
         world.call(Call::Release { who: who() }).unwrap();
         let view = world.run_task(task, secs(20));
-        assert_eq!(view.state, State::RolledBack, "step {step}: {view:#?}");
+        assert_eq!(view.state, TaskState::RolledBack, "step {step}: {view:#?}");
         assert!(world.is_on("n01"));
     }
 }
@@ -339,10 +340,14 @@ fn a_batch_that_was_stopped_by_a_failure_begins_nothing_after_a_resume() {
     let started = world.start_batch(request);
     let second = started.nodes[1].task.unwrap();
     world.run_for(secs(5));
-    assert_eq!(world.state(second), State::Queued, "in the order asked for");
+    assert_eq!(
+        world.state(second),
+        TaskState::Queued,
+        "in the order asked for"
+    );
     world.control(second, Control::Suspend).unwrap();
     world.run_for(secs(30));
-    assert_eq!(world.state(second), State::Cancelled);
+    assert_eq!(world.state(second), TaskState::Cancelled);
     assert!(world.is_on("n02"));
 }
 
@@ -371,7 +376,7 @@ fn a_task_that_was_suspended_in_the_queue_begins_with_its_resume() {
     world.commit_takes = millis(1);
     world.control(task, Control::Resume).unwrap();
     world.run_for(millis(50));
-    assert_eq!(world.state(task), State::Running);
+    assert_eq!(world.state(task), TaskState::Running);
     assert!(world.take_answer(call).is_some());
 }
 
@@ -435,7 +440,7 @@ fn switch_eight_off(babbles: bool) -> (Vec<(Duration, usize, bool)>, World) {
         .collect();
     world.run_for(secs(40));
     for task in tasks {
-        assert_eq!(world.state(task), State::Succeeded);
+        assert_eq!(world.state(task), TaskState::Succeeded);
     }
     let left = world.left.iter();
     let left = left.map(|left| (left.at - began, left.node, left.order.is_some()));
@@ -524,7 +529,7 @@ fn a_bad_network_is_seldom_taken_for_a_wrong_password_over_ipmi_1_5() {
         world.run_for(secs(20));
         let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         let view = world.run_task(task, secs(200));
-        succeeded += u32::from(view.state == State::Succeeded);
+        succeeded += u32::from(view.state == TaskState::Succeeded);
     }
     // Each log-in fails with 0.36, and four in a row count as a wrong password.
     assert!(succeeded >= 38, "{succeeded} of 40");
@@ -546,7 +551,10 @@ fn an_abort_that_names_a_soft_reboot_ends_it_also_where_the_first_reading_said_o
     assert!(world.run_until(asked + secs(1), said_off));
     let answer = world.put_power("n01", "abort soft rebooting", PowerOptions::default());
     let aborted = answer.unwrap().expect("there was something to abort");
-    assert_eq!((aborted.id, aborted.state), (task, State::Aborted.into()));
+    assert_eq!(
+        (aborted.id, aborted.state),
+        (task, TaskState::Aborted.into())
+    );
     let left = world.left.len();
     assert_eq!(world.power_state("n01"), before);
     world.run_for(secs(10));
@@ -645,12 +653,12 @@ fn what_waits_for_a_system_or_a_dead_bmc_keeps_nobody_from_being_switched() {
     let reset = world.start_task("n06", Operation::Reset, PowerOptions::default());
     for task in [off, on_already] {
         let view = world.run_task(task, secs(6));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     }
     let now = world.now;
     world.bmc("n07").order_by_somebody(ChassisOrder::Off, now);
     let on = world.start_task("n07", Operation::PowerOn, PowerOptions::default());
-    assert_eq!(world.run_task(on, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(on, secs(60)).state, TaskState::Succeeded);
     assert_eq!(world.executed("n06", ChassisOrder::Reset), 1);
     world.run_task(reset, secs(60));
 }
@@ -687,8 +695,8 @@ fn a_power_on_that_waits_for_a_place_says_so_and_its_patience_stands_still() {
     world.run_for(secs(4));
     assert_eq!(world.task(second).time_left, before.time_left);
     assert_eq!(world.executed("n02", ChassisOrder::On), 0);
-    assert_eq!(world.run_task(first, secs(60)).state, State::Succeeded);
-    assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(first, secs(60)).state, TaskState::Succeeded);
+    assert_eq!(world.run_task(second, secs(60)).state, TaskState::Succeeded);
 }
 
 #[test]
@@ -699,7 +707,7 @@ fn a_timeout_that_the_request_names_runs_while_a_place_is_waited_for() {
     let asked = world.now;
     let second = world.start_task("n02", Operation::PowerOn, named(4));
     let view = world.run_task(second, secs(6));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     assert!(world.now - asked <= secs(5));
     world.run_for(secs(90));
     assert_eq!(
@@ -725,8 +733,8 @@ fn a_machine_that_was_switched_off_comes_back_before_every_new_power_on() {
     world.run_for(secs(6));
     assert!(!world.is_on("n02"), "it waits for its place");
     let view = world.run_task(reboot, secs(100));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert!(!world.task(new).ended, "it came later");
-    assert_eq!(world.run_task(new, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(new, secs(60)).state, TaskState::Succeeded);
     assert!(world.task(first).ended);
 }

@@ -2,8 +2,9 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, HistoryEntry, HistoryKind, PowerOptions};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{
+    BatchStart, Control, HistoryEntry, HistoryKind, Operation, PowerOptions, TaskState,
+};
 use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, secs};
@@ -71,10 +72,10 @@ fn a_change_that_a_dry_run_sees_first_is_said_once() {
 fn a_change_that_a_task_sees_first_is_said_once_and_its_own_changes_are_none() {
     let mut world = switched_off(93);
     let task = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
-    assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(60)).state, TaskState::Succeeded);
     assert_said_once(&mut world);
     let task = world.start_task("n01", Operation::Reboot, PowerOptions::default());
-    assert_eq!(world.run_task(task, secs(90)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(90)).state, TaskState::Succeeded);
     assert_said_once(&mut world);
 }
 

@@ -186,7 +186,7 @@ fn a_reservation_that_was_taken_away_and_an_erasure_under_way_are_waited_for() {
 fn a_bmc_that_is_busy_for_a_moment_is_asked_again() {
     let identify = Order::Identify(Some(secs(5)));
     let pxe = Order::SetBootDevice {
-        device: Some(rackbmcd::bmc::vocabulary::BootDevice::Pxe),
+        device: Some(rackbmcd::model::BootDevice::Pxe),
         persistent: false,
         uefi: false,
     };

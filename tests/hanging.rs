@@ -6,8 +6,7 @@ mod daemon;
 mod world;
 
 use daemon::{Bed, DAEMON};
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{Control, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Call, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use serde_json::Value;
@@ -56,7 +55,7 @@ fn what_hangs_on_its_way_to_the_disk_is_withdrawn_after_five_seconds_and_named()
     assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
     // The disk answers: the next one is taken.
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
-    assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(60)).state, TaskState::Succeeded);
     // Nothing of the first one is left on the disk.
     world.crash();
     world.start();
@@ -82,7 +81,7 @@ fn a_batch_whose_caller_has_gone_before_it_was_durable_does_not_begin() {
     }
     world.commit_takes = Duration::from_millis(2);
     let task = world.start_task("n01", Operation::Cycle, PowerOptions::default());
-    assert_eq!(world.run_task(task, secs(120)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(120)).state, TaskState::Succeeded);
 }
 
 #[test]
@@ -99,7 +98,7 @@ fn an_abort_while_the_disk_hangs_holds_and_says_that_it_is_not_remembered() {
         .expect_err("not remembered");
     assert!(matches!(refused, Refused::Unremembered(_)), "{refused}");
     assert!(world.now - asked <= secs(11), "{:?}", world.now - asked);
-    assert_eq!(world.state(task), State::Aborted, "it holds");
+    assert_eq!(world.state(task), TaskState::Aborted, "it holds");
 }
 
 /// The shim, built once by each test into the bed's folder.

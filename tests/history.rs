@@ -2,8 +2,7 @@
 
 mod world;
 
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::Operation;
+use rackbmcd::model::{Operation, PowerOptions};
 use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::rack::record::Table;
 use rackbmcd::time::WallTime;

@@ -3,8 +3,7 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Route};
-use rackbmcd::model::{BatchStart, PowerOptions, TaskId};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{BatchStart, Control, Operation, PowerOptions, TaskId, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
@@ -62,7 +61,7 @@ fn the_patience_of_a_rollback_stands_still_while_the_rack_is_paused_also_over_a_
         let view = world.task(task);
         assert_eq!(
             (view.state, view.time_left),
-            (State::RollingBack.into(), None)
+            (TaskState::RollingBack.into(), None)
         );
         assert!(view.phase.starts_with("held back"), "{}", view.phase);
         assert!(
@@ -87,7 +86,7 @@ fn the_patience_of_a_rollback_stands_still_while_the_rack_is_paused_also_over_a_
             "{after:?} of {before:?}"
         );
         let view = world.run_task(task, secs(60));
-        assert_eq!(view.state, State::RolledBack, "{view:#?}");
+        assert_eq!(view.state, TaskState::RolledBack, "{view:#?}");
         assert!(world.is_on("n01"));
     }
 }
@@ -108,7 +107,7 @@ fn a_rollback_that_goes_on_after_a_pause_looks_before_it_sends() {
     world.run_for(secs(300));
     release(&mut world);
     let view = world.run_task(task, secs(60));
-    assert_eq!(view.state, State::RolledBack, "{view:#?}");
+    assert_eq!(view.state, TaskState::RolledBack, "{view:#?}");
     let after = world.executed("n01", ChassisOrder::On);
     assert_eq!(before, after, "somebody had switched it on already");
 }
@@ -118,7 +117,7 @@ fn maintenance_that_blocks_suspends_what_waits_and_its_end_lets_it_wait_again() 
     let (mut world, first, second) = one_waits(72);
     maintenance(&mut world, "n02", Some("fan"));
     let view = world.task(second);
-    assert_eq!(view.state, State::Suspended);
+    assert_eq!(view.state, TaskState::Suspended);
     assert!(
         view.phase.ends_with("maintenance by alice: fan"),
         "{}",
@@ -131,11 +130,11 @@ fn maintenance_that_blocks_suspends_what_waits_and_its_end_lets_it_wait_again() 
     world.crash();
     world.start();
     world.run_for(secs(3_600));
-    assert_eq!(world.state(second), State::Suspended);
+    assert_eq!(world.state(second), TaskState::Suspended);
     assert!(world.is_on("n02"));
     maintenance(&mut world, "n02", None);
     let view = world.run_task(second, secs(60));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
 }
 
 #[test]
@@ -143,7 +142,7 @@ fn what_maintenance_suspended_may_be_cancelled_and_does_not_begin_afterwards() {
     let (mut world, first, second) = one_waits(73);
     maintenance(&mut world, "n02", Some("fan"));
     let view = world.control(second, Control::Cancel).unwrap();
-    assert_eq!(view.state, State::Cancelled);
+    assert_eq!(view.state, TaskState::Cancelled);
     world.control(first, Control::Abort).unwrap();
     maintenance(&mut world, "n02", None);
     world.run_for(secs(60));
@@ -158,7 +157,7 @@ fn maintenance_leaves_a_task_that_was_suspended_by_hand_suspended() {
     maintenance(&mut world, "n02", None);
     world.control(first, Control::Abort).unwrap();
     world.run_for(secs(60));
-    assert_eq!(world.state(second), State::Suspended);
+    assert_eq!(world.state(second), TaskState::Suspended);
 }
 
 #[test]
@@ -170,7 +169,7 @@ fn a_release_does_not_begin_what_maintenance_blocks() {
     world.control(first, Control::Abort).unwrap();
     world.run_for(secs(60));
     let view = world.task(second);
-    assert_eq!(view.state, State::Suspended);
+    assert_eq!(view.state, TaskState::Suspended);
     assert!(
         view.phase
             .contains("to resume, for the end of the maintenance"),
@@ -178,7 +177,7 @@ fn a_release_does_not_begin_what_maintenance_blocks() {
         view.phase
     );
     maintenance(&mut world, "n02", None);
-    assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(second, secs(60)).state, TaskState::Succeeded);
 }
 
 #[test]
@@ -383,14 +382,14 @@ fn a_reload_that_lets_maintenance_block_suspends_what_waits_and_another_lets_it_
     };
     with(&mut world, MaintenancePolicy::Allow);
     maintenance(&mut world, "n02", Some("fan"));
-    assert_eq!(world.state(second), State::Queued);
+    assert_eq!(world.state(second), TaskState::Queued);
     with(&mut world, MaintenancePolicy::Block);
-    assert_eq!(world.state(second), State::Suspended);
+    assert_eq!(world.state(second), TaskState::Suspended);
     with(&mut world, MaintenancePolicy::Allow);
     let phase = world.task(second).phase;
     assert_eq!(phase, "queued, waiting for the only place of its batch");
     world.control(first, Control::Abort).unwrap();
-    assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(second, secs(60)).state, TaskState::Succeeded);
 }
 
 #[test]
@@ -407,7 +406,7 @@ fn a_batch_that_waits_for_a_node_in_maintenance_says_so_and_goes_on_with_the_oth
     let tasks: Vec<TaskId> = batch.nodes.iter().filter_map(|node| node.task).collect();
     maintenance(&mut world, "n02", Some("fan"));
     for task in [tasks[0], tasks[2]] {
-        assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+        assert_eq!(world.run_task(task, secs(60)).state, TaskState::Succeeded);
     }
     assert!(world.is_on("n02"));
     let Ok(Answer::Batch(view)) = world.call(Call::Look(Look::Batch(batch.id))) else {
@@ -415,7 +414,10 @@ fn a_batch_that_waits_for_a_node_in_maintenance_says_so_and_goes_on_with_the_oth
     };
     assert_eq!((view.state.as_str(), view.ended_at), ("suspended", None));
     maintenance(&mut world, "n02", None);
-    assert_eq!(world.run_task(tasks[1], secs(60)).state, State::Succeeded);
+    assert_eq!(
+        world.run_task(tasks[1], secs(60)).state,
+        TaskState::Succeeded
+    );
 }
 
 #[test]

@@ -113,6 +113,24 @@ fn changing_methods(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn no_room_hands_on_the_names_of_another() {
+    let mut complaints = Vec::new();
+    for (file, text) in sources() {
+        for (line, words) in text.lines().enumerate() {
+            let handed_on = words.trim_start().starts_with("pub") && words.contains(" use crate::");
+            if handed_on {
+                complaints.push(format!("{file}:{}: {}", line + 1, words.trim()));
+            }
+        }
+    }
+    assert!(
+        complaints.is_empty(),
+        "a word has one place to import it from:\n{}\n",
+        complaints.join("\n")
+    );
+}
+
+#[test]
 fn pointers_are_seen_where_they_stand() {
     assert_eq!(
         numbers_after("a (design, rule 10).\nrule 7", "rule "),

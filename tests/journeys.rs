@@ -3,8 +3,9 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
-use rackbmcd::model::{Explanation, PowerOptions, PowerState};
-use rackbmcd::power::{Control, Operation, State, Target};
+use rackbmcd::model::{
+    Control, Explanation, Operation, PowerOptions, PowerState, Target, TaskState,
+};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::sim::{ChassisOrder, Conditions, Mood, OsMood};
 use world::{World, millis, secs, who};
@@ -44,7 +45,7 @@ fn a_soft_power_off_is_followed_until_the_machine_is_read_as_off() {
         (PowerState::On, Some(Target::SoftPowerOff.into()))
     );
     let view = world.run_task(task.id, secs(60));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     let node = world.node("n01");
     assert_eq!(
         (node.power_state, node.target_power_state),
@@ -70,7 +71,7 @@ fn a_soft_power_off_of_a_hanging_system_is_aborted_and_the_machine_left_as_it_is
         .unwrap();
     assert_eq!(
         (aborted.id, aborted.state),
-        (task.id, State::Aborted.into())
+        (task.id, TaskState::Aborted.into())
     );
     let before = world.left.len();
     let node = world.node("n01");
@@ -107,7 +108,7 @@ fn a_soft_reboot_goes_down_waits_and_comes_back() {
         .unwrap()
         .unwrap();
     let view = world.run_task(task.id, secs(120));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.power_state("n01"), PowerState::On);
     let changes = world.bmc("n01").host().power_changes().to_vec();
     let off = changes.iter().find(|change| !change.on).unwrap().at;
@@ -137,7 +138,7 @@ fn every_plain_operation_does_what_it_says() {
         world.run_for(secs(3));
         let task = world.start_task("n01", operation, PowerOptions::default());
         let view = world.run_task(task, secs(90));
-        assert_eq!(view.state, State::Succeeded, "{operation}: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{operation}: {view:#?}");
         assert_eq!(world.is_on("n01"), after, "{operation}");
     }
 }
@@ -190,7 +191,7 @@ fn an_error_shows_what_was_read_beside_it_and_is_overwritten_some_fifteen_second
         if time == 60 {
             world.control(task, Control::Abort).unwrap();
         } else {
-            assert_eq!(world.run_task(task, secs(3)).state, State::Failed);
+            assert_eq!(world.run_task(task, secs(3)).state, TaskState::Failed);
         }
         let ended = world.now;
         let call = Call::FreshNode("n01".to_owned());
@@ -201,7 +202,7 @@ fn an_error_shows_what_was_read_beside_it_and_is_overwritten_some_fifteen_second
         let reading = node.rackbmcd.reading.expect("just made");
         assert_eq!(
             reading.power_state.known(),
-            Some(rackbmcd::bmc::vocabulary::Power::On)
+            Some(rackbmcd::model::Power::On)
         );
         while world.power_state("n01") == PowerState::Error {
             world.run_for(millis(100));
@@ -252,7 +253,7 @@ fn an_nmi_reaches_the_machine_once_and_its_crash_is_seen() {
     );
     let view = world.run_task(task.id, secs(120));
     assert_eq!(world.executed("n01", ChassisOrder::Nmi), 1);
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert!(
         view.outcome.as_ref().unwrap().contains("crash"),
         "{view:#?}"
@@ -362,7 +363,7 @@ fn the_list_of_suites_is_not_waited_for_and_not_asked_for_without_end() {
     let ordered = world.left.iter().filter(|left| left.order.is_some());
     let after = ordered.filter(|left| left.at >= asked_at).count();
     assert!(after >= 2, "the order was looked up and sent meanwhile");
-    assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(60)).state, TaskState::Succeeded);
     let end = world.now + secs(300);
     assert!(world.run_until(end, |world| listed(world).is_some()));
     assert_eq!(listed(&mut world).as_deref(), Some("the BMC does not say"));
@@ -457,7 +458,11 @@ fn a_bmc_that_forgets_sessions_or_is_away_for_a_minute_does_not_fail_the_task() 
             world.bmc("n01").reboot_bmc(now);
         }
         let view = world.run_task(task, secs(400));
-        assert_eq!(view.state, State::Succeeded, "{life:?} {away} {view:#?}");
+        assert_eq!(
+            view.state,
+            TaskState::Succeeded,
+            "{life:?} {away} {view:#?}"
+        );
         assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
     }
 }
@@ -487,7 +492,7 @@ fn a_reset_of_the_bmc_is_sent_once_and_survived() {
     world.run_for(secs(61));
     let task = world.start_task("n01", Operation::SoftPowerOff, patience(200));
     let view = world.run_task(task, secs(201));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
 }
 
 #[test]
@@ -505,10 +510,10 @@ fn a_suspended_soft_reboot_stands_still_over_a_crash_and_goes_on() {
     world.start();
     world.run_for(secs(100));
     assert!(!world.is_on("n01"), "pull the cable in peace");
-    assert_eq!(world.state(task), State::Suspended);
+    assert_eq!(world.state(task), TaskState::Suspended);
     world.control(task, Control::Resume).unwrap();
     let view = world.run_task(task, secs(90));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert!(world.is_on("n01"));
 }
 
@@ -528,22 +533,25 @@ fn what_a_full_disk_cannot_remember_is_not_begun() {
     assert!(world.is_on("n02"));
     assert_eq!(
         world.state(running),
-        State::Running,
+        TaskState::Running,
         "the old ones are not lost"
     );
     let refused = world.control(running, Control::Abort).unwrap_err();
     assert!(matches!(refused, Refused::Unremembered(_)), "{refused}");
-    assert_eq!(world.state(running), State::Aborted, "and done it is");
+    assert_eq!(world.state(running), TaskState::Aborted, "and done it is");
     world.disk_full = None;
     world.run_for(secs(10));
     world.crash();
     world.start();
-    assert_eq!(world.state(running), State::Aborted, "remembered late");
+    assert_eq!(world.state(running), TaskState::Aborted, "remembered late");
     let task = world
         .put_power("n02", "power off", PowerOptions::default())
         .unwrap()
         .unwrap();
-    assert_eq!(world.run_task(task.id, secs(60)).state, State::Succeeded);
+    assert_eq!(
+        world.run_task(task.id, secs(60)).state,
+        TaskState::Succeeded
+    );
 }
 
 #[test]
@@ -590,14 +598,14 @@ fn the_whole_journey_holds_at_thirty_percent_loss_over_many_seeds() {
             "seed {seed}: a pulse arrived twice"
         );
         let reset = world.run_task(reset, secs(121));
-        if reset.state == State::Succeeded {
+        if reset.state == TaskState::Succeeded {
             assert_eq!(
                 world.executed("n03", ChassisOrder::Reset),
                 1,
                 "seed {seed}: {reset:#?}"
             );
         }
-        if down.state == State::Succeeded {
+        if down.state == TaskState::Succeeded {
             assert!(!world.is_on("n01"), "seed {seed}: {down:#?}");
         }
         assert!(
@@ -655,7 +663,7 @@ fn orders_of_a_new_life_have_other_ids_than_those_that_the_record_knows() {
         again, None,
         "a reading would be taken for the old soft request"
     );
-    assert_eq!(world.state(task), State::Running);
+    assert_eq!(world.state(task), TaskState::Running);
 }
 
 /// Get Device ID, asked of whoever is at the end of `route`.

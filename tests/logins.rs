@@ -3,9 +3,8 @@
 
 mod world;
 
-use rackbmcd::bmc::vocabulary::{BootDevice, Order};
-use rackbmcd::model::{Control, Identity, PowerOptions};
-use rackbmcd::power::{Operation, State};
+use rackbmcd::bmc::vocabulary::Order;
+use rackbmcd::model::{BootDevice, Control, Identity, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look};
 use rackbmcd::sim::{ChassisOrder, CommandRefusal};
 use world::{World, millis, name, secs, who};
@@ -81,7 +80,7 @@ fn a_level_that_was_refused_for_a_moment_is_asked_for_again_before_an_order_that
     world.run_for(secs(2));
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     let view = world.run_task(task, secs(60));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert!(!world.is_on("n01"));
 }
 
@@ -92,7 +91,7 @@ fn a_session_that_lost_its_level_on_the_way_gets_it_back_and_the_pulse_is_carrie
     world.bmc("n01").demote_sessions();
     let task = world.start_task("n01", Operation::Reset, PowerOptions::default());
     let view = world.run_task(task, secs(90));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Reset), 1);
 }
 
@@ -107,7 +106,7 @@ fn no_order_that_changes_power_leaves_with_a_level_that_is_too_low() {
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_for(secs(70));
     let view = world.task(task);
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     assert!(world.is_on("n01"));
     assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
     let why = view.outcome.clone().unwrap_or_default();
@@ -170,7 +169,7 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
     world.bmc("n01").forget_sessions();
     world.run_for(secs(60));
     let view = world.task(task);
-    assert_eq!(view.state, State::Suspended, "{view:#?}");
+    assert_eq!(view.state, TaskState::Suspended, "{view:#?}");
     let left = world.executed("n01", ChassisOrder::Off);
     let off = world.start_task("n02", Operation::PowerOff, PowerOptions::default());
     world.run_task(off, secs(60));
@@ -329,7 +328,7 @@ fn a_level_that_is_lost_again_and_again_ends_in_words_and_in_no_pulse() {
         false
     });
     let view = world.task(task);
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Reset), 0);
 }
 
@@ -356,7 +355,7 @@ fn a_bmc_that_is_swapped_before_an_order_leaves_gets_none_of_it() {
         world.run_for(secs(100));
         assert_eq!(world.executed("n01", order), 0, "{operation}");
         let view = world.task(task);
-        assert_eq!(view.state, State::Suspended, "{view:#?}");
+        assert_eq!(view.state, TaskState::Suspended, "{view:#?}");
         assert!(view.phase.contains("another one than before"), "{view:#?}");
         assert!(view.phase.contains("bmc accept"), "{view:#?}");
     }
@@ -374,7 +373,7 @@ fn a_bmc_with_another_guid_at_each_log_in_gets_no_order_that_changes_power() {
     }
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_for(secs(60));
-    assert_eq!(world.state(task), State::Suspended);
+    assert_eq!(world.state(task), TaskState::Suspended);
     assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
 }
 
@@ -395,7 +394,7 @@ fn a_guid_that_changed_is_told_only_or_not_even_that_where_the_node_says_so() {
         assert_eq!(said, told, "{identity:?}");
         let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         let view = world.run_task(task, secs(60));
-        assert_eq!(view.state, State::Succeeded, "{identity:?}: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{identity:?}: {view:#?}");
     }
 }
 
@@ -430,7 +429,7 @@ fn a_bmc_without_a_guid_in_the_place_of_one_that_had_one_is_another_one_where_it
         let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         world.run_for(secs(60));
         let view = world.task(task);
-        assert_eq!(view.state, State::Suspended, "{view:#?}");
+        assert_eq!(view.state, TaskState::Suspended, "{view:#?}");
         assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
         let change = world.bmc_change("n01").expect("told");
         assert_eq!((change.maker_was, change.maker_is), (Some(0), Some(674)));
@@ -448,7 +447,7 @@ fn a_bmc_without_a_guid_in_the_place_of_one_that_had_one_is_another_one_where_it
         let resumed = world.control(task, Control::Resume);
         resumed.expect("it may");
         let view = world.run_task(task, secs(60));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     }
 }
 
@@ -472,6 +471,6 @@ fn a_bmc_that_lost_its_guid_and_does_not_say_who_made_it_gets_no_order_that_chan
     assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
     world.mood("n01").command_refusals.clear();
     let view = world.run_task(task, secs(60));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
 }

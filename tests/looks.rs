@@ -3,8 +3,7 @@
 
 mod world;
 
-use rackbmcd::model::{PowerOptions, Task};
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, PowerOptions, Task, TaskState};
 use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
 use rackbmcd::time::Instant;
@@ -48,7 +47,7 @@ fn run(world: &mut World, operation: Operation) -> (Task, Duration) {
 fn done(world: &mut World, operation: Operation) -> Duration {
     let (view, took) = run(world, operation);
     let outcome = view.outcome.unwrap_or_default();
-    assert_eq!(view.state.known(), Some(State::Succeeded), "{outcome}");
+    assert_eq!(view.state.known(), Some(TaskState::Succeeded), "{outcome}");
     took
 }
 
@@ -104,7 +103,7 @@ fn an_nmi_leaves_within_a_tenth_of_a_second_with_its_evidence() {
 /// What the node's task said at its end, and how long the state had been read by then, in two readings.
 fn held(world: &mut World, operation: Operation) -> Duration {
     let (view, _) = run(world, operation);
-    assert_eq!(view.state.known(), Some(State::Succeeded));
+    assert_eq!(view.state.known(), Some(TaskState::Succeeded));
     let orders = view.orders.iter().rev();
     let reading = orders.take_while(|order| !order.changes_power).last();
     let reading = reading.expect("it was read");
@@ -162,7 +161,7 @@ fn a_cycle_that_leaves_the_machine_off_for_half_a_second_is_seen() {
         world.run_for(millis(begins_in));
         let (view, took) = run(&mut world, Operation::Cycle);
         let outcome = view.outcome.unwrap_or_default();
-        assert_eq!(view.state.known(), Some(State::Succeeded), "{outcome}");
+        assert_eq!(view.state.known(), Some(TaskState::Succeeded), "{outcome}");
         assert!(outcome.contains("it was off"), "{outcome}");
         assert!(took < secs(3), "{took:?}");
     }

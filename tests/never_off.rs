@@ -2,8 +2,7 @@
 
 mod world;
 
-use rackbmcd::model::{BatchNodeState, BatchStart, PowerOptions};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{BatchNodeState, BatchStart, Control, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Refused};
 use rackbmcd::sim::ChassisOrder;
 use world::{World, batch_of, millis, secs, who};
@@ -80,7 +79,7 @@ fn a_reboot_is_one_power_cycle_and_switches_on_what_is_off() {
         ));
         let task = world.start_task("n01", Operation::Reboot, PowerOptions::default());
         let view = world.run_task(task, secs(120));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         assert!(world.is_on("n01"));
         let cycles = world.executed("n01", ChassisOrder::Cycle);
         assert_eq!(cycles, usize::from(on), "{view:#?}");

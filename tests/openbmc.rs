@@ -2,8 +2,7 @@
 
 mod world;
 
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, Conditions, Ipmid, Mood};
 use std::time::Duration;
@@ -57,7 +56,7 @@ fn its_one_suite_is_found_behind_another_and_it_is_switched_over_a_slow_way() {
     assert_eq!(world.node("n01").rackbmcd.bmc.cipher_suite, Some(17));
     let task = world.start_task("n01", Operation::PowerOff, options(secs(60)));
     let view = world.run_task(task, secs(61));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
 }
 
 #[test]
@@ -94,7 +93,7 @@ fn among_many_others_each_look_costs_a_session_and_everything_is_done() {
         for (operation, on) in [(Operation::SoftPowerOff, false), (Operation::PowerOn, true)] {
             let task = world.start_task("n01", operation, options(secs(90)));
             let view = world.run_task(task, secs(91));
-            assert_eq!(view.state, State::Succeeded, "{others}: {view:#?}");
+            assert_eq!(view.state, TaskState::Succeeded, "{others}: {view:#?}");
             assert_eq!(world.is_on("n01"), on);
         }
         assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
@@ -114,7 +113,7 @@ fn an_ipmid_that_is_gone_for_a_while_is_waited_for_and_what_it_says_is_told() {
     world.run_for(secs(20));
     world.mood("n01").openbmc.ipmid = Ipmid::Here;
     let view = world.run_task(task, secs(60));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
 }
 
@@ -132,7 +131,7 @@ fn an_ipmid_that_hangs_for_a_while_costs_no_second_pulse_and_fills_no_table() {
         world.run_for(secs(lasts));
         world.mood("n01").openbmc.ipmid = Ipmid::Here;
         let view = world.run_task(task, secs(121));
-        assert_eq!(view.state, State::Succeeded, "{lasts} s: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{lasts} s: {view:#?}");
         assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
         let counters = world.bmc("n01").counters();
         assert!(counters.most_sessions <= 2, "{lasts} s: {counters:?}");
@@ -223,9 +222,9 @@ fn a_cycle_that_asks_the_operating_system_first_is_done_when_the_machine_was_off
     world.run_for(secs(5));
     let task = world.start_task("n01", Operation::Cycle, options(secs(60)));
     world.run_for(secs(38));
-    assert_eq!(world.task(task).state, State::Running);
+    assert_eq!(world.task(task).state, TaskState::Running);
     let view = world.run_task(task, secs(61));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.bmc("n01").host().power_changes().len(), 2);
     assert_eq!(world.executed("n01", ChassisOrder::Cycle), 1);
 }
@@ -238,7 +237,7 @@ fn a_cycle_that_never_comes_is_not_called_done() {
     world.run_for(secs(5));
     let task = world.start_task("n01", Operation::Cycle, options(secs(60)));
     let view = world.run_task(task, secs(62));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     let outcome = view.outcome.unwrap_or_default();
     assert!(outcome.contains("never seen off"), "{outcome}");
     assert_eq!(world.executed("n01", ChassisOrder::Cycle), 1);
@@ -286,7 +285,7 @@ fn a_reset_that_is_accepted_by_a_machine_that_is_off_is_not_called_done() {
             .expect("it is on");
         let task = world.start_task("n01", operation, options(secs(60)));
         let view = world.run_task(task, secs(130));
-        assert_ne!(view.state, State::Succeeded, "{operation:?}: {view:#?}");
+        assert_ne!(view.state, TaskState::Succeeded, "{operation:?}: {view:#?}");
         let outcome = view.outcome.unwrap_or_default();
         let reason = match operation {
             Operation::InjectNmi => "FFh",
@@ -307,7 +306,7 @@ fn two_bmcs_that_count_instead_of_having_a_guid_are_two() {
         assert_eq!(world.node(node).rackbmcd.bmc.trouble, None);
         let task = world.start_task(node, Operation::PowerOff, options(secs(60)));
         let view = world.run_task(task, secs(61));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     }
 }
 
@@ -326,7 +325,7 @@ fn the_table_of_sessions_of_2020_has_room_for_ours_when_all_but_two_are_taken() 
         for (operation, on) in [(Operation::SoftPowerOff, false), (Operation::PowerOn, true)] {
             let task = world.start_task("n01", operation, options(secs(180)));
             let view = world.run_task(task, secs(181));
-            assert_eq!(view.state, State::Succeeded, "{loss}: {view:#?}");
+            assert_eq!(view.state, TaskState::Succeeded, "{loss}: {view:#?}");
             assert_eq!(world.is_on("n01"), on);
         }
     }
@@ -344,6 +343,6 @@ fn a_full_table_of_2020_is_told_and_waited_out() {
     assert!(text.contains("sessions of the BMC are taken"), "{text}");
     world.mood("n01").openbmc.others = 13;
     let view = world.run_task(task, secs(121));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Off), 1);
 }

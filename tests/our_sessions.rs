@@ -3,8 +3,7 @@
 
 mod world;
 
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, Conditions};
 use std::time::Duration;
@@ -128,7 +127,7 @@ fn a_daemon_that_is_killed_in_a_log_in_at_a_bmc_with_one_session_waits_for_it_an
     };
     let task = world.start_task("n01", Operation::PowerOff, wishes);
     let view = world.run_task(task, secs(151));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.bmc("n01").counters().most_sessions, 1);
 }
 
@@ -149,7 +148,7 @@ fn a_session_that_is_forgotten_right_after_a_pulse_costs_another_session_and_no_
         });
         world.bmc("n01").forget_sessions();
         let view = world.run_task(task, secs(700));
-        assert_eq!(view.state, State::Succeeded, "{operation}: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{operation}: {view:#?}");
         assert_eq!(world.executed("n01", order), 1);
         assert!(world.bmc("n01").counters().most_sessions <= 2);
     }
@@ -183,6 +182,6 @@ fn a_network_that_makes_copies_is_logged_in_over_though_each_copy_of_rakp_1_coun
         );
         let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         let view = world.run_task(task, secs(61));
-        assert_eq!(view.state, State::Succeeded, "{seed}: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{seed}: {view:#?}");
     }
 }

@@ -3,8 +3,7 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::Order;
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::sim::ChassisOrder;
 use std::time::Duration;
@@ -82,7 +81,7 @@ fn a_bmc_that_needs_half_a_second_gets_half_of_that_as_a_rest() {
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert!(world.run_until(asked + secs(5), |world| !world.is_on("n01")));
     assert!(world.now - asked < millis(2_200), "{:?}", world.now - asked);
-    assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(30)).state, TaskState::Succeeded);
 }
 
 #[test]
@@ -92,7 +91,7 @@ fn a_busy_bmc_is_left_alone_between_two_commands() {
     let most = read_on_and_on(&mut world, secs(20));
     assert!(most <= 6, "{most} in a second");
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
-    assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(30)).state, TaskState::Succeeded);
     // One that says so to everything for a while is asked with growing pauses.
     read_on_and_on(&mut world, secs(5));
     world.mood("n01").busy_above = Some(0);
@@ -116,7 +115,7 @@ fn a_bmc_that_dies_above_five_commands_a_second_dies_once() {
     for operation in [Operation::PowerOff, Operation::PowerOn, Operation::Reboot] {
         let task = world.start_task("n01", operation, PowerOptions::default());
         read_on_and_on(&mut world, secs(5));
-        assert_eq!(world.run_task(task, secs(120)).state, State::Succeeded);
+        assert_eq!(world.run_task(task, secs(120)).state, TaskState::Succeeded);
     }
     assert_eq!(world.bmc("n01").counters().restarts, 1);
     world.crash();
@@ -172,7 +171,7 @@ fn a_power_off_does_not_wait_behind_a_keep_alive_that_is_not_answered() {
     let task = world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default());
     world.run_for(secs(20));
     world
-        .control(task, rackbmcd::power::Control::Abort)
+        .control(task, rackbmcd::model::Control::Abort)
         .expect("an abort");
     let asked = world.now;
     world.mood("n01").deaf_until = Some(asked + millis(30));

@@ -5,8 +5,7 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, PowerOptions, Task, TaskId};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{BatchStart, Control, Operation, PowerOptions, Task, TaskId, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
@@ -74,7 +73,7 @@ fn about(time: Duration, seconds: u64) -> bool {
 
 /// It ended on time, without ever having had its turn.
 fn had_no_turn(view: &Task, seconds: u64) {
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     let said = view.outcome.as_deref().unwrap_or_default();
     let time = format!("{seconds}.0 s");
     assert_eq!(
@@ -96,18 +95,18 @@ fn a_timeout_that_the_request_names_runs_in_the_queue_and_a_configured_one_does_
     had_no_turn(&view, 20);
     assert_eq!(view.started_at, None);
     assert!(about(view.elapsed, 20), "{view:#?}");
-    assert_eq!(world.run_task(first, secs(2)).state, State::Failed);
+    assert_eq!(world.run_task(first, secs(2)).state, TaskState::Failed);
     world.run_for(secs(60));
     assert_eq!(world.executed("n02", ChassisOrder::Soft), 0);
 
     let (mut world, first, second) = one_waits(2, PowerOptions::default());
     world.run_task(first, secs(700));
     let view = world.task(second);
-    assert_eq!(view.state, State::Running);
+    assert_eq!(view.state, TaskState::Running);
     assert!(about(view.time_left.unwrap(), 600), "{view:#?}");
     assert!(about(view.waited, 600), "{view:#?}");
     let view = world.run_task(second, secs(601));
-    assert_eq!(view.state, State::Failed);
+    assert_eq!(view.state, TaskState::Failed);
     assert!(
         view.elapsed >= secs(1199) && view.waited <= secs(601),
         "{view:#?}"
@@ -123,14 +122,14 @@ fn neither_the_pause_nor_maintenance_stops_the_time_that_the_request_named() {
                 true => pause(&mut world),
                 false => maintenance(&mut world, "n02", true),
             }
-            assert_eq!(world.state(second), State::Suspended);
+            assert_eq!(world.state(second), TaskState::Suspended);
             world.run_for(secs(4));
             if crash {
                 world.crash();
                 world.start();
                 world.run_for(secs(4));
             }
-            assert_eq!(world.state(second), State::Suspended);
+            assert_eq!(world.state(second), TaskState::Suspended);
             let left = world.task(second).time_left.expect("its time runs");
             assert!(left <= secs(14) && left >= secs(9), "{left:?}");
             let view = world.run_task(second, secs(20));
@@ -151,7 +150,7 @@ fn a_configured_time_stands_still_in_a_pause_and_goes_on_whole() {
     let left = world.task(first).time_left.unwrap();
     pause(&mut world);
     world.run_for(secs(2000));
-    assert_eq!(world.state(second), State::Suspended);
+    assert_eq!(world.state(second), TaskState::Suspended);
     release(&mut world);
     world.run_for(millis(10));
     assert!(about(left, 598) && world.task(first).time_left.unwrap().abs_diff(left) < millis(100));
@@ -168,7 +167,7 @@ fn what_people_made_stand_still_stands_still_whatever_the_request_named() {
     }
     world.run_for(secs(100));
     for task in [first, second] {
-        assert_eq!(world.state(task), State::Suspended);
+        assert_eq!(world.state(task), TaskState::Suspended);
         world.control(task, Control::Resume).unwrap();
     }
     world.run_for(secs(1));
@@ -182,10 +181,10 @@ fn a_pause_takes_no_time_from_what_has_left() {
     assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
     pause(&mut world);
     world.run_for(secs(100));
-    assert_eq!(world.state(first), State::Suspended);
+    assert_eq!(world.state(first), TaskState::Suspended);
     release(&mut world);
     let view = world.run_task(first, secs(20));
-    assert_eq!(view.state, State::Failed);
+    assert_eq!(view.state, TaskState::Failed);
     assert!(view.elapsed >= secs(119), "{view:#?}");
 }
 
@@ -199,7 +198,7 @@ fn what_the_request_named_and_the_wait_are_remembered() {
         world.run_for(secs(5));
     }
     let view = world.task(second);
-    assert_eq!(view.state, State::Queued);
+    assert_eq!(view.state, TaskState::Queued);
     assert!(
         view.waited >= secs(15) && view.waited <= secs(21),
         "{view:#?}"
@@ -207,7 +206,7 @@ fn what_the_request_named_and_the_wait_are_remembered() {
     let left = view.time_left.expect("its time runs");
     assert!(left + view.waited <= secs(31), "{view:#?}");
     let view = world.run_task(second, left + secs(1));
-    assert_eq!(view.state, State::Failed);
+    assert_eq!(view.state, TaskState::Failed);
     assert_eq!(world.executed("n02", ChassisOrder::Soft), 0);
 }
 
@@ -242,7 +241,7 @@ fn what_the_request_named_runs_over_a_crash_while_a_place_is_waited_for() {
     let view = world.task(second);
     assert!(view.waited >= secs(9), "{view:#?}");
     let view = world.run_task(second, secs(10));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     assert_eq!(world.executed("n02", ChassisOrder::On), 0);
 }
 
@@ -275,7 +274,7 @@ fn the_wait_for_a_place_is_shown_and_explained() {
         "{said}"
     );
     let view = world.run_task(second, secs(100));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert!(
         view.waited >= secs(30) && view.waited < view.elapsed,
         "{view:#?}"
@@ -296,11 +295,11 @@ fn a_hard_off_waits_for_no_place_and_no_stagger_and_what_needs_no_order_for_none
     let reset = world.start_task("n05", Operation::Reset, PowerOptions::default());
     for task in [off, on] {
         let view = world.run_task(task, secs(3));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         assert!(about(view.waited, 0), "{view:#?}");
     }
     assert_eq!(world.executed("n05", ChassisOrder::Reset), 1);
-    assert!(!world.task(reset).ended || world.task(reset).state == State::Succeeded);
+    assert!(!world.task(reset).ended || world.task(reset).state == TaskState::Succeeded);
     assert!(!world.task(holds).ended && !world.task(waits).ended);
 }
 
@@ -319,7 +318,7 @@ fn most_off(world: &mut World, request: BatchStart) -> usize {
     assert!(over);
     for (task, node) in tasks.iter().zip(&nodes) {
         let view = world.task(*task);
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         assert!(world.is_on(node));
     }
     most
@@ -353,7 +352,7 @@ fn no_machine_stays_off_because_its_way_back_on_waited_longer_than_the_request_n
         let new = world.start_task("n03", Operation::PowerOn, PowerOptions::default());
         let reboot = world.start_task("n02", operation, named(10));
         let view = world.run_task(reboot, secs(200));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         assert!(view.waited > secs(20), "{view:#?}");
         assert!(world.is_on("n02"));
         let ended = world.task(first).ended_at;
@@ -371,7 +370,7 @@ fn a_machine_that_was_off_before_does_not_come_back_and_its_time_runs_while_it_w
     let asked = world.now;
     let task = world.start_task("n02", Operation::Reboot, named(10));
     let view = world.run_task(task, secs(30));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     assert!(world.now - asked < secs(12), "{view:#?}");
     world.run_for(secs(90));
     assert_eq!(world.executed("n02", ChassisOrder::On), 0);
@@ -386,12 +385,12 @@ fn a_machine_that_is_switched_on_once_more_keeps_its_place_and_needs_no_other() 
     let end = world.now + secs(100);
     world.run_until(end, |world| world.task(first).ended);
     let view = world.task(first);
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert!(about(view.waited, 0), "{view:#?}");
     assert!(
         world.executed("n01", ChassisOrder::On) > 1,
         "it was sent again"
     );
     assert_eq!(world.executed("n02", ChassisOrder::On), 0, "one at a time");
-    assert_eq!(world.run_task(second, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(second, secs(60)).state, TaskState::Succeeded);
 }

@@ -3,8 +3,7 @@
 
 mod world;
 
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::sim::{ChassisOrder, Refusal};
 use world::{World, millis, secs};
@@ -59,7 +58,7 @@ fn what_a_bmc_refuses_while_it_starts_is_done_when_it_has_started() {
             let view = world.run_task(task, secs(80));
             assert_eq!(
                 view.state,
-                State::Succeeded,
+                TaskState::Succeeded,
                 "{operation} {code:02X}h: {view:#?}"
             );
         }
@@ -78,7 +77,7 @@ fn readings_that_are_refused_in_the_middle_of_a_task_do_not_end_it() {
         let until = world.now + secs(4);
         world.mood("n01").not_ready = Some((until, code));
         let view = world.run_task(task, secs(41));
-        assert_eq!(view.state, State::Succeeded, "{code:02X}h: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{code:02X}h: {view:#?}");
     }
 }
 
@@ -88,12 +87,12 @@ fn one_refusal_takes_nothing_away_and_a_repeated_one_is_shown_and_still_tried() 
     world.run_for(secs(3));
     refuse(&mut world, ChassisOrder::Nmi, None);
     let first = world.start_task("n01", Operation::InjectNmi, options(20));
-    assert_eq!(world.run_task(first, secs(30)).state, State::Failed);
+    assert_eq!(world.run_task(first, secs(30)).state, TaskState::Failed);
     assert_eq!(explained(&mut world, "not supported"), [""; 0]);
     world.run_for(secs(180));
     for _ in 0..2 {
         let again = world.start_task("n01", Operation::InjectNmi, options(20));
-        assert_eq!(world.run_task(again, secs(30)).state, State::Failed);
+        assert_eq!(world.run_task(again, secs(30)).state, TaskState::Failed);
         world.run_for(secs(61));
     }
     let said = explained(&mut world, "not supported");
@@ -113,7 +112,7 @@ fn a_believed_refusal_ends_a_task_at_once() {
     refuse(&mut world, ChassisOrder::Soft, None);
     let task = world.start_task("n01", Operation::SoftPowerOff, options(600));
     let view = world.run_task(task, secs(300));
-    assert_eq!(view.state, State::Failed);
+    assert_eq!(view.state, TaskState::Failed);
     assert!(world.now.since_start() < secs(100_000 + 200), "{view:#?}");
     let asked = world.now;
     let again = world.start_task("n01", Operation::SoftPowerOff, options(600));
@@ -126,14 +125,14 @@ fn an_order_that_was_carried_out_once_is_never_called_missing() {
     let mut world = World::new(5, 1);
     world.run_for(secs(3));
     let task = world.start_task("n01", Operation::Reset, options(60));
-    assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(60)).state, TaskState::Succeeded);
     world.crash();
     world.start();
     world.run_for(secs(3));
     refuse(&mut world, ChassisOrder::Reset, None);
     for _ in 0..3 {
         let task = world.start_task("n01", Operation::Reset, options(10));
-        assert_eq!(world.run_task(task, secs(30)).state, State::Failed);
+        assert_eq!(world.run_task(task, secs(30)).state, TaskState::Failed);
         world.run_for(secs(150));
     }
     assert_eq!(explained(&mut world, "not supported"), [""; 0]);
@@ -148,7 +147,7 @@ fn a_bmc_that_is_not_available_or_was_silent_is_not_believed() {
         refuse(&mut world, ChassisOrder::Cycle, None);
         for _ in 0..3 {
             let task = world.start_task("n01", Operation::Cycle, options(10));
-            assert_eq!(world.run_task(task, secs(30)).state, State::Failed);
+            assert_eq!(world.run_task(task, secs(30)).state, TaskState::Failed);
             world.run_for(secs(100));
             if silent {
                 world.mood("n01").dead = true;
@@ -170,5 +169,5 @@ fn a_level_that_no_reason_is_given_for_is_tried_until_the_deadline() {
     let task = world.start_task("n01", Operation::PowerOff, options(60));
     world.run_for(millis(500));
     let view = world.run_task(task, secs(61));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
 }

@@ -2,9 +2,11 @@
 
 mod world;
 
-use rackbmcd::bmc::vocabulary::{BootDevice, Order, Power, Reading, Route, Trouble};
-use rackbmcd::model::{BatchStart, Fact, HistoryEntry, HistoryKind, PowerOptions, Severity};
-use rackbmcd::power::{Operation, State};
+use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
+use rackbmcd::model::{
+    BatchStart, BootDevice, Fact, HistoryEntry, HistoryKind, Operation, Power, PowerOptions,
+    Severity, TaskState, Trouble,
+};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::settings::NodeSettings;
@@ -433,7 +435,7 @@ fn a_batch_goes_on_while_nodes_move_in_the_order_and_others_come_and_go() {
     world.run_for(secs(90));
     for member in batch.nodes {
         let task = world.task(member.task.unwrap());
-        assert_eq!(task.state, State::Succeeded, "{task:#?}");
+        assert_eq!(task.state, TaskState::Succeeded, "{task:#?}");
         assert_eq!(world.executed(&member.node, ChassisOrder::Soft), 1);
         assert!(!world.is_on(&member.node));
     }
@@ -511,6 +513,6 @@ fn a_bmc_is_not_given_another_address_under_a_task() {
         refused.contains("n02 has a BMC at another address now, but task"),
         "{refused}"
     );
-    assert_eq!(world.run_task(task, secs(60)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(60)).state, TaskState::Succeeded);
     assert!(world.is_on("n03"));
 }

@@ -2,8 +2,7 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, PowerOptions, TaskId};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{BatchStart, Control, Operation, PowerOptions, TaskId, TaskState};
 use rackbmcd::rack::call::Refused;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use world::{World, batch_of, millis, secs};
@@ -58,7 +57,11 @@ fn a_cycle_that_waited_for_its_turn_is_known_not_to_have_left_and_goes_on() {
             assert_eq!(left(&mut world), [false]);
             restart(&mut world, end);
             let view = world.run_task(task, secs(120));
-            assert_eq!(view.state, State::Succeeded, "{end:?} {further}: {view:#?}");
+            assert_eq!(
+                view.state,
+                TaskState::Succeeded,
+                "{end:?} {further}: {view:#?}"
+            );
             assert_eq!(world.executed("n02", ChassisOrder::Cycle), 1);
             assert_eq!(left(&mut world), [false, true]);
         }
@@ -86,7 +89,7 @@ fn a_cycle_that_is_stopped_while_it_is_written_down_is_known_not_to_have_left() 
     world.crash();
     world.start();
     let view = world.run_task(task, secs(120));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Cycle), 1);
 }
 
@@ -108,9 +111,9 @@ fn the_stagger_of_a_batch_holds_over_a_restart() {
         assert_eq!(phase, "queued, waiting for the stagger of its batch");
         let until = began + secs(118);
         world.run_until(until, |_| false);
-        assert_eq!(world.state(second), State::Queued, "{end:?}");
+        assert_eq!(world.state(second), TaskState::Queued, "{end:?}");
         let view = world.run_task(second, secs(20));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     }
 }
 
@@ -129,7 +132,7 @@ fn a_reboot_meets_a_full_disk(seed: u64) -> (World, TaskId) {
         "it went down, and nothing unwritten leaves"
     );
     assert_eq!(world.executed("n01", ChassisOrder::On), 0);
-    assert_eq!(world.state(task), State::Running);
+    assert_eq!(world.state(task), TaskState::Running);
     let refused = world
         .put_power("n02", "power off", PowerOptions::default())
         .unwrap_err();
@@ -142,7 +145,7 @@ fn a_task_that_meets_a_full_disk_on_its_way_goes_on_when_there_is_room_again() {
     let (mut world, task) = a_reboot_meets_a_full_disk(83);
     world.disk_full = None;
     let view = world.run_task(task, secs(90));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert!(world.is_on("n01"));
     assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
     assert!(
@@ -163,10 +166,10 @@ fn a_task_that_met_a_full_disk_is_taken_up_by_the_next_life_where_it_was_written
         }
         world.start();
         world.run_for(secs(10));
-        assert_eq!(world.state(task), State::Running);
+        assert_eq!(world.state(task), TaskState::Running);
         world.disk_full = None;
         let view = world.run_task(task, secs(90));
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         assert!(world.is_on("n01"));
         assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
     }
@@ -185,11 +188,11 @@ fn what_was_suspended_before_the_disk_was_full_is_suspended_in_the_next_life() {
     world.crash();
     world.start();
     world.run_for(secs(60));
-    assert_eq!(world.state(task), State::Suspended);
+    assert_eq!(world.state(task), TaskState::Suspended);
     // A control that cannot be written down is carried out all the same, and its caller hears of the rest.
     let said = world.control(task, Control::Abort).unwrap_err();
     assert!(matches!(said, Refused::Unremembered(_)), "{said}");
-    assert_eq!(world.state(task), State::Aborted);
+    assert_eq!(world.state(task), TaskState::Aborted);
 }
 
 #[test]
@@ -221,7 +224,7 @@ fn a_crash_at_every_step_of_the_journal_loses_no_task_and_repeats_no_pulse() {
             let told = format!("{operation}, crash after commit {step}: {view:#?}");
             assert!(view.ended, "{told}");
             assert!(world.executed("n01", order) <= 1, "{told}");
-            if view.state == State::Succeeded {
+            if view.state == TaskState::Succeeded {
                 assert_eq!(world.executed("n01", order), 1, "{told}");
                 assert!(world.is_on("n01"), "{told}");
             }

@@ -2,8 +2,7 @@
 
 mod world;
 
-use rackbmcd::model::{PowerOptions, TaskId};
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, PowerOptions, TaskId, TaskState};
 use rackbmcd::sim::{ChassisOrder, Conditions};
 use std::time::Duration;
 use world::{World, millis, secs};
@@ -36,7 +35,7 @@ fn bmcs_that_take_seconds_for_each_chassis_command_are_read_and_switched_in_one_
         ] {
             let task = world.start_task("n01", operation, options(secs(120)));
             let view = world.run_task(task, secs(121));
-            assert_eq!(view.state, State::Succeeded, "{seconds} s: {view:#?}");
+            assert_eq!(view.state, TaskState::Succeeded, "{seconds} s: {view:#?}");
             assert_eq!(world.is_on("n01"), on);
         }
         let after = world.bmc("n01").counters();
@@ -75,7 +74,7 @@ fn a_late_answer_to_a_pulse_says_that_it_arrived() {
         world.run_until(world.now + secs(5), |world| unanswered(world, task));
         assert!(unanswered(&mut world, task), "{operation}");
         let view = world.run_task(task, secs(121));
-        assert_eq!(view.state, State::Succeeded, "{operation}: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{operation}: {view:#?}");
         let said = view.outcome.unwrap_or_default();
         assert!(said.contains("accepted"), "{operation}: {said}");
         assert_eq!(world.executed("n01", order), 1);
@@ -115,6 +114,6 @@ fn a_bmc_that_comes_back_from_silence_is_found_within_three_seconds() {
             world.now - back
         );
         let view = world.run_task(task, secs(26));
-        assert_eq!(view.state, State::Succeeded, "{seconds} s: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{seconds} s: {view:#?}");
     }
 }

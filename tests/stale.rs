@@ -5,8 +5,7 @@ mod daemon;
 mod world;
 
 use daemon::{Bed, DAEMON};
-use rackbmcd::model::{BatchStart, PowerOptions};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{BatchStart, Control, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::Copied;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::fs;
@@ -56,7 +55,7 @@ fn a_copy_that_was_put_back_does_nothing_again_that_was_done_since() {
             let task = node.task.expect("no dry run");
             let state = world.state(task);
             assert!(
-                matches!(state, State::Suspended | State::Succeeded),
+                matches!(state, TaskState::Suspended | TaskState::Succeeded),
                 "{operation}: {state}"
             );
         }
@@ -75,7 +74,7 @@ fn a_way_back_out_of_a_copy_is_left_as_it_is() {
     world.copied = Copied::Unknown;
     world.start();
     world.run_for(secs(2));
-    assert_eq!(world.state(task), State::Aborted);
+    assert_eq!(world.state(task), TaskState::Aborted);
 }
 
 #[test]
@@ -96,20 +95,23 @@ fn after_a_long_absence_nothing_begins_that_was_asked_for_before_it() {
         let batch = world.start_batch(batch);
         world.run_for(secs(60));
         let queued = batch.nodes[1].task.expect("no dry run");
-        assert_eq!(world.state(queued), State::Queued);
+        assert_eq!(world.state(queued), TaskState::Queued);
         world.crash();
         world.run_for(secs(away));
         world.start();
         world.run_for(secs(400));
-        assert_eq!(world.state(waits), State::Running, "a wait goes on");
-        assert_eq!(world.state(queued) == State::Suspended, held, "{away}");
+        assert_eq!(world.state(waits), TaskState::Running, "a wait goes on");
+        assert_eq!(world.state(queued) == TaskState::Suspended, held, "{away}");
         let cycles = world.executed("n03", ChassisOrder::Cycle);
         assert_eq!(cycles, usize::from(!held));
         if held {
             let by = world.task(queued).controls[0].by.clone();
             assert_eq!(by, "rackbmcd (no sign of life for 10 min)");
             world.control(queued, Control::Resume).expect("it may");
-            assert_eq!(world.run_task(queued, secs(120)).state, State::Succeeded);
+            assert_eq!(
+                world.run_task(queued, secs(120)).state,
+                TaskState::Succeeded
+            );
             assert_eq!(world.executed("n03", ChassisOrder::Cycle), 1);
         }
     }

@@ -3,8 +3,7 @@
 
 mod world;
 
-use rackbmcd::model::{PowerOptions, Task};
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, PowerOptions, Task, TaskState};
 use rackbmcd::sim::{ChassisOrder, CommandRefusal, Conditions, OtherAnswer};
 use std::time::Duration;
 use world::{World, millis, secs};
@@ -34,7 +33,7 @@ fn begin(world: &mut World, operation: Operation, seconds: u64) -> Task {
 #[track_caller]
 fn done(world: &mut World, task: &Task) -> Task {
     let view = world.run_task(task.id, Duration::from_secs(200));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     view
 }
 
@@ -140,7 +139,7 @@ fn a_status_that_is_cut_short_in_the_middle_of_a_task_does_not_end_it_and_is_no_
         // On, as far as it goes; the machine goes off meanwhile.
         answers(&mut world, STATUS, &[0x01, 0x00, 0x40, 0x00][..cut]);
         world.run_for(secs(25));
-        assert_eq!(world.task(task.id).state, State::Running, "{cut}");
+        assert_eq!(world.task(task.id).state, TaskState::Running, "{cut}");
         let explained = world.task(task.id).phase.to_string();
         world.mood("n01").other_answer = None;
         let view = done(&mut world, &task);
@@ -162,7 +161,7 @@ fn a_status_as_long_as_another_command_s_answer_is_read_by_its_first_bytes() {
     // It never shows anything else: nothing is called done.
     let task = begin(&mut world, Operation::PowerOff, 30);
     let view = world.run_task(task.id, secs(31));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
 }
 
 #[test]
@@ -174,7 +173,7 @@ fn a_level_that_is_granted_in_words_and_lower_in_bytes_lets_no_power_order_leave
     world.run_for(secs(10));
     let task = begin(&mut world, Operation::PowerOff, 30);
     let view = world.run_task(task.id, secs(31));
-    assert_eq!(view.state, State::Failed, "{view:#?}");
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
     let outcome = view.outcome.unwrap_or_default();
     for level in ["user", "operator"] {
@@ -237,13 +236,13 @@ fn an_address_at_which_two_bmcs_answer_in_turn_gets_no_power_order() {
     let task = begin(&mut world, Operation::PowerOff, 60);
     world.run_for(secs(5));
     assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
-    assert_eq!(world.task(task.id).state, State::Suspended);
+    assert_eq!(world.task(task.id).state, TaskState::Suspended);
     world.bmc("n01").settings_mut().guid = own;
     world.bmc("n01").forget_sessions();
     world.run_for(secs(90));
     // It is suspended until somebody resumes it, whoever answers now.
     assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
-    assert_eq!(world.task(task.id).state, State::Suspended);
+    assert_eq!(world.task(task.id).state, TaskState::Suspended);
 }
 
 #[test]

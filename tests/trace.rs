@@ -170,7 +170,7 @@ fn a_trace_reads_as_it_is_written_down_here() {
     world.start();
     world.run_for(secs(2));
     let options = rackbmcd::model::PowerOptions::default();
-    world.start_task("n01", rackbmcd::power::Operation::Reset, options);
+    world.start_task("n01", rackbmcd::model::Operation::Reset, options);
     world.run_until(world.now + secs(5), |world| {
         world.executed("n01", rackbmcd::sim::ChassisOrder::Reset) == 1
     });

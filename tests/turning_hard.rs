@@ -3,8 +3,7 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, OnFailure, PowerOptions};
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{BatchStart, OnFailure, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, OsMood, Privilege};
 use world::{World, batch_of, millis, secs, who};
@@ -49,10 +48,10 @@ fn nothing_hard_leaves_for_another_bmc_or_with_a_level_that_is_too_low_and_the_o
             assert!(!world.is_on(node), "{node}");
         }
         let other = world.task(tasks[0]);
-        assert_eq!(other.state, State::Suspended, "{other:#?}");
+        assert_eq!(other.state, TaskState::Suspended, "{other:#?}");
         assert!(other.phase.contains("the right BMC"), "{}", other.phase);
         let low = world.task(tasks[1]);
-        assert_eq!(low.state, State::Failed, "{low:#?}");
+        assert_eq!(low.state, TaskState::Failed, "{low:#?}");
         let said = low.outcome.unwrap_or_default();
         assert!(said.contains("privilege level operator refused"), "{said}");
     }
@@ -86,7 +85,7 @@ fn nothing_hard_leaves_while_the_rack_is_paused_and_what_is_left_of_the_time_is_
             world.call(Call::Release { who: who() }).unwrap();
         }
         let view = world.run_task(tasks[0], secs(30));
-        assert_eq!(view.state, State::Succeeded, "{when}: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{when}: {view:#?}");
         assert_eq!(world.executed("n01", ChassisOrder::Off), 1, "{when}");
     }
 }
@@ -114,7 +113,7 @@ fn a_batch_of_cycles_has_no_more_under_way_than_there_are_places() {
     assert_eq!(most, 2);
     for (task, node) in tasks.iter().zip(names) {
         let view = world.task(*task);
-        assert_eq!(view.state, State::Succeeded, "{view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
         assert_eq!(world.executed(node, ChassisOrder::Cycle), 1);
     }
 }

@@ -4,8 +4,7 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Route};
-use rackbmcd::model::{Identity, PowerOptions, Trouble};
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Identity, Operation, PowerOptions, TaskState, Trouble};
 use rackbmcd::rack::call::{Call, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -62,7 +61,7 @@ fn a_name_that_leads_to_the_bmc_of_another_node_is_trouble_of_both() {
             "{text}"
         );
     }
-    assert_eq!(world.state(soft), State::Suspended);
+    assert_eq!(world.state(soft), TaskState::Suspended);
     let refused = start(&mut world, "n02", Operation::PowerOff).unwrap_err();
     assert!(refused.to_string().contains("shared BMC"), "{refused}");
     // Nor does anything else leave that may change a machine.

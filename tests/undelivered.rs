@@ -3,10 +3,9 @@
 
 mod world;
 
-use rackbmcd::bmc::Undeliverable;
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::Call;
+use rackbmcd::session::Undeliverable;
 use std::time::Duration;
 use world::{World, address, millis, secs};
 
@@ -63,7 +62,7 @@ fn a_task_that_waits_goes_on_within_seconds_when_it_is_over() {
         let task = world.start_task("n01", Operation::PowerOff, wishes);
         undelivered(&mut world, why, secs(8));
         let view = world.run_task(task, secs(20));
-        assert_eq!(view.state, State::Succeeded, "{why:?}: {view:#?}");
+        assert_eq!(view.state, TaskState::Succeeded, "{why:?}: {view:#?}");
     }
 }
 
@@ -87,6 +86,6 @@ fn what_is_said_of_a_port_of_earlier_ends_nothing() {
         world.run_for(millis(100));
     }
     let view = world.run_task(task, secs(60));
-    assert_eq!(view.state, State::Succeeded, "{view:#?}");
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.bmc("n01").counters().sessions_opened, opened);
 }

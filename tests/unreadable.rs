@@ -6,8 +6,7 @@ mod world;
 
 use daemon::{Bed, DAEMON, Keys, Said, plan};
 use rackbmcd::daemon::store::Store;
-use rackbmcd::model::{OnFailure, PowerOptions, TaskId};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{Control, OnFailure, Operation, PowerOptions, TaskId, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::sim::{ChassisOrder, Mood, OsMood};
@@ -52,9 +51,9 @@ fn refusal(world: &mut World, node: &str) -> String {
 fn works(world: &mut World, node: &str) {
     let task = world.start_task(node, Operation::PowerOff, PowerOptions::default());
     let ended = world.run_task(task, secs(120));
-    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.outcome);
+    assert_eq!(ended.state, TaskState::Succeeded, "{:?}", ended.outcome);
     let task = world.start_task(node, Operation::PowerOn, PowerOptions::default());
-    assert_eq!(world.run_task(task, secs(120)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(120)).state, TaskState::Succeeded);
 }
 
 fn hanging(world: &mut World, node: &str) -> TaskId {
@@ -128,24 +127,24 @@ fn a_task_of_which_nothing_is_left_is_found_through_its_batch_and_else_holds_eve
     let id = batch.nodes[1].task.expect("a task");
     restart_with(&mut world, Table::Tasks, &id.to_string(), "\u{1}garbage");
     refusal(&mut world, "n02");
-    assert_eq!(world.state(other), State::Running, "n03 goes on");
+    assert_eq!(world.state(other), TaskState::Running, "n03 goes on");
     // Alone it could be anybody's: those that are under way stand still, and go on when it is discarded.
     let stray = TaskId::from_u128(0x0123_4567);
     restart_with(&mut world, Table::Tasks, &stray.to_string(), "");
-    assert_eq!(world.state(other), State::Suspended);
+    assert_eq!(world.state(other), TaskState::Suspended);
     let phase = world.task(other).phase;
     assert!(
         phase.contains(&format!("unreadable entry tasks {stray}")),
         "{phase}"
     );
     world.run_for(secs(600));
-    assert_eq!(world.state(other), State::Suspended);
+    assert_eq!(world.state(other), TaskState::Suspended);
     assert!(world.control(other, Control::Resume).is_err());
     world.crash();
     world.discard(Table::Tasks, &stray.to_string());
     world.start();
     world.run_for(secs(2));
-    assert_eq!(world.state(other), State::Running);
+    assert_eq!(world.state(other), TaskState::Running);
 }
 
 #[test]
@@ -169,16 +168,16 @@ fn a_batch_goes_not_past_a_member_that_cannot_be_read() {
         .collect();
     assert_eq!(
         (world.state(tasks[1]), world.state(tasks[2])),
-        (State::Succeeded, State::Queued)
+        (TaskState::Succeeded, TaskState::Queued)
     );
     restart_with(&mut world, Table::Tasks, &tasks[0].to_string(), "[]");
     world.run_for(secs(700));
-    assert_eq!(world.state(tasks[2]), State::Queued);
+    assert_eq!(world.state(tasks[2]), TaskState::Queued);
     world.crash();
     world.discard(Table::Tasks, &tasks[0].to_string());
     world.start();
     world.run_for(secs(60));
-    assert_eq!(world.state(tasks[2]), State::Succeeded);
+    assert_eq!(world.state(tasks[2]), TaskState::Succeeded);
     let Ok(Answer::Batch(view)) = world.call(Call::Look(Look::Batch(batch.id))) else {
         panic!("no batch")
     };
@@ -194,14 +193,14 @@ fn a_batch_that_cannot_be_read_holds_its_tasks_that_have_not_ended() {
     let task = batch.nodes[0].task.expect("a task");
     restart_with(&mut world, Table::Batches, &batch.id.to_string(), "{}");
     refusal(&mut world, "n01");
-    assert_eq!(world.state(task), State::Suspended);
+    assert_eq!(world.state(task), TaskState::Suspended);
     works(&mut world, "n02");
     works(&mut world, "n03");
     world.crash();
     world.discard(Table::Batches, &batch.id.to_string());
     world.start();
     world.run_for(secs(2));
-    assert_eq!(world.state(task), State::Running);
+    assert_eq!(world.state(task), TaskState::Running);
 }
 
 #[test]
@@ -298,7 +297,7 @@ fn a_pause_that_cannot_be_read_is_a_pause() {
     works(&mut world, "n02");
     assert_eq!(
         world.state(before),
-        State::Suspended,
+        TaskState::Suspended,
         "nobody knows who suspended it"
     );
     assert!(world.control(before, Control::Resume).is_ok());
@@ -318,15 +317,15 @@ fn a_rollback_stands_still_beside_an_unreadable_entry_and_goes_on_without_it() {
     world.run_for(secs(10));
     assert!(world.control(task, Control::Rollback).is_ok());
     world.run_for(millis(500));
-    assert_eq!(world.state(task), State::RollingBack);
+    assert_eq!(world.state(task), TaskState::RollingBack);
     restart_with(&mut world, Table::Tasks, "stray", "");
     world.run_for(secs(300));
-    assert_eq!(world.state(task), State::RollingBack);
+    assert_eq!(world.state(task), TaskState::RollingBack);
     assert_eq!(world.executed("n01", ChassisOrder::On), 0);
     world.crash();
     world.discard(Table::Tasks, "stray");
     world.start();
-    assert_eq!(world.run_task(task, secs(120)).state, State::RolledBack);
+    assert_eq!(world.run_task(task, secs(120)).state, TaskState::RolledBack);
     assert_eq!(world.executed("n01", ChassisOrder::On), 1);
 }
 

@@ -2,9 +2,8 @@
 
 mod world;
 
-use rackbmcd::bmc::vocabulary::{BootDevice, Order};
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::{Operation, State};
+use rackbmcd::bmc::vocabulary::Order;
+use rackbmcd::model::{BootDevice, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Call, CallId, Refused};
 use rackbmcd::rack::settings::Pace;
 use world::{World, millis, secs, who};
@@ -38,7 +37,7 @@ fn a_power_off_waits_for_no_more_than_one_command_of_a_long_reading() {
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
     assert!(world.now - asked < millis(700), "{:?}", world.now - asked);
-    assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(30)).state, TaskState::Succeeded);
 }
 
 #[test]
@@ -71,7 +70,7 @@ fn a_crowd_of_readers_holds_nobody_up() {
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
     assert!(world.now - asked < secs(1), "{:?}", world.now - asked);
-    assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
+    assert_eq!(world.run_task(task, secs(30)).state, TaskState::Succeeded);
 }
 
 #[test]
@@ -128,6 +127,6 @@ fn a_power_off_does_not_wait_for_the_pace_of_an_order_that_is_carried_through() 
         let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
         assert!(world.run_until(asked + secs(4), |world| !world.is_on("n01")));
         assert!(world.now - asked < secs(3), "{:?}", world.now - asked);
-        assert_eq!(world.run_task(task, secs(30)).state, State::Succeeded);
+        assert_eq!(world.run_task(task, secs(30)).state, TaskState::Succeeded);
     }
 }

@@ -2,14 +2,14 @@
 //! passes as it must until there is an answer.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use rackbmcd::api::access::{Peer, Policy};
+use rackbmcd::api::access::Peer;
 use rackbmcd::api::dispatch::{Outcome, handle};
 use rackbmcd::api::fault::Fault;
 use rackbmcd::api::handle::{Daemon, Later};
 use rackbmcd::api::message::{JSON, Request, Response};
+use rackbmcd::model::{AuditPage, Limits, Policy, Support};
 
 use rackbmcd::entropy::Seeded;
-use rackbmcd::model::{AuditPage, Limits, Support};
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::rights::Rights;

@@ -6,11 +6,13 @@
 //! the name of whoever did it.
 
 use super::http::{Asker, World, check, request, send};
-use rackbmcd::api::access::{Grant, Peer, Policy, Subject};
-use rackbmcd::model::{BatchStart, OnFailure, Operation, PowerOptions, Who};
+use rackbmcd::api::access::Peer;
+use rackbmcd::model::{
+    BatchStart, Grant, OnFailure, Operation, Policy, PowerOptions, Role, Subject, Who,
+};
 use rackbmcd::rack::call::Call;
 use rackbmcd::rack::record::{Table, Write};
-use rackbmcd::rack::rights::{Rights, Role};
+use rackbmcd::rack::rights::Rights;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::rc::Rc;

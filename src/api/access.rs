@@ -8,8 +8,8 @@ use std::fmt;
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
-pub use crate::model::{Grant, Policy, Role, Subject, TcpAuth, Token};
-pub use crate::rack::rights::Rights;
+use crate::model::{Policy, Role, Subject, TcpAuth, Token};
+use crate::rack::rights::Rights;
 
 /// The kind of socket that a request came over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@ use super::dispatch::{Outcome, RequestContext};
 use super::fault::{Fault, Surface};
 use super::handle::Later;
 use super::openapi::schemas::members;
-use crate::rack::rights::Role;
+use crate::model::Role;
 use http::Method;
 
 /// One path.

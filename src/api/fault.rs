@@ -3,9 +3,8 @@
 
 use super::ironic::sentences::sentence;
 use super::message::Response;
-use crate::model::{Error, ErrorBody, ErrorKind};
+use crate::model::{Error, ErrorBody, ErrorKind, Role};
 use crate::rack::call::Refused;
-use crate::rack::rights::Role;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use super::endpoint::{Media, Route, Verb, delete, endpoint, get, ironic, own, po
 use super::fault::{Fault, Surface};
 use super::message::percent_decode;
 use super::{ironic, own};
-use crate::rack::rights::Role;
+use crate::model::Role;
 use http::Method;
 use std::sync::LazyLock;
 

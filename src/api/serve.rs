@@ -16,9 +16,10 @@ mod tests;
 mod tls;
 mod trail;
 
-use super::access::{Peer, Policy};
+use super::access::Peer;
 use super::deed::{Deed, deed};
 pub use super::handle::Later;
+use crate::model::Policy;
 use crate::model::{AuditPage, Limits, Support, Who};
 use crate::nodeset;
 use crate::rack::call::{Answer, Call, Refused};

@@ -4,8 +4,8 @@
 
 use super::Bmc;
 use super::settings::Settings;
-use super::vocabulary::Trouble;
 use crate::entropy::Entropy;
+use crate::model::Trouble;
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

@@ -2,7 +2,7 @@
 //! log-ins are counted before the BMC counts them (design, rule 10).
 
 use super::settings::{LOCKED_REST, SESSIONS_FULL_REST};
-use super::vocabulary::Trouble;
+use crate::model::Trouble;
 use crate::time::Instant;
 use std::time::Duration;
 

@@ -8,10 +8,9 @@
 use super::Bmc;
 use super::queue::Job;
 use super::report::silence;
-use super::vocabulary::{Delivery, Trouble};
 use crate::ipmi::command::get_device_id;
 use crate::ipmi::{CompletionCode, Wire};
-use crate::model::Identity;
+use crate::model::{Delivery, Identity, Trouble};
 use crate::session::{Request, RequestId, Resend};
 use crate::time::Instant;
 use std::time::Duration;

@@ -8,10 +8,11 @@ use super::script::Step;
 use super::settings::GRACE;
 use super::translate::kind;
 use super::upkeep::jittered;
-use super::vocabulary::{self, Delivery, RefusalKind, Report, Trouble};
+use super::vocabulary::{self, RefusalKind, Report};
 use super::{Bmc, translate};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
+use crate::model::{Delivery, Trouble};
 use crate::session::{Event, OpenError, RequestId};
 use crate::time::Instant;
 

@@ -7,9 +7,10 @@
 use super::Bmc;
 use super::queue::Job;
 use super::report::silence;
-use super::vocabulary::{Delivery, Refusal, RefusalKind, Report, Trouble};
+use super::vocabulary::{Refusal, RefusalKind, Report};
 use crate::ipmi::command::{Command, set_session_privilege};
 use crate::ipmi::{CompletionCode, PrivilegeLevel, Wire};
+use crate::model::{Delivery, Trouble};
 use crate::session::{Quirk, Request, RequestId, Resend, State};
 use crate::time::Instant;
 use std::time::Duration;

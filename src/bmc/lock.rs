@@ -4,8 +4,8 @@
 //! lock itself: here it is remembered and said. A BMC that another daemon has gets nothing, and is tried again.
 
 use super::Bmc;
-use super::vocabulary::Trouble;
 use crate::entropy::Entropy;
+use crate::model::Trouble;
 use crate::time::Instant;
 
 /// What is known of the lock beside a BMC's address.

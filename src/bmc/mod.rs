@@ -29,8 +29,8 @@ mod upkeep;
 pub mod vocabulary;
 
 use crate::entropy::Entropy;
-pub use crate::session::Undeliverable;
-use crate::session::{self, RequestId, Session, Way, take_first};
+use crate::model::{Chassis, Delivery, Trouble};
+use crate::session::{self, RequestId, Session, Undeliverable, Way, take_first};
 use crate::time::Instant;
 use address::Resolution;
 use breaker::Breaker;
@@ -55,7 +55,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 pub use trace::Shown;
 use trace::Trace;
-use vocabulary::{Delivery, Order, OrderId, Report, Trouble};
+use vocabulary::{Order, OrderId, Report};
 
 /// The number of a local UDP port: the shell binds one socket per number, shared by all BMCs that use it.
 ///
@@ -483,7 +483,7 @@ impl Bmc {
     }
 
     /// What the last answer about the chassis said, and when it came: each reading of the power brings one.
-    pub fn chassis(&self) -> Option<(Instant, vocabulary::Chassis)> {
+    pub fn chassis(&self) -> Option<(Instant, Chassis)> {
         let (at, status) = self.chassis_status.as_ref()?;
         Some((*at, translate::chassis_status(status)?))
     }

@@ -1,7 +1,8 @@
 //! Reports that no answer stands behind, and what a failed log-in is called in the vocabulary.
 
-use super::vocabulary::{Delivery, Report, Silence, Trouble};
+use super::vocabulary::{Report, Silence};
 use crate::ipmi::Status;
+use crate::model::{Delivery, Trouble};
 use crate::session::OpenError;
 
 pub(super) fn silence(delivery: Delivery, trouble: Trouble, text: &str) -> Report {

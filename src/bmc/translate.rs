@@ -2,10 +2,7 @@
 //! log's.
 
 use super::script::{Need, Part, READ_PATIENCE, command};
-use super::vocabulary::{
-    BootDevice, Chassis, EventLogEntry, Order, Power, Reading, RefusalKind, Repeat, RestartCause,
-    RestorePolicy, Route, Sign,
-};
+use super::vocabulary::{EventLogEntry, Order, Reading, RefusalKind, Repeat, Route, Sign};
 use crate::ipmi::command::set_system_boot_options::{
     BootFlags, Device, FlagValidClearing, Parameter,
 };
@@ -17,7 +14,7 @@ use crate::ipmi::command::{
     set_system_boot_options, warm_reset,
 };
 use crate::ipmi::{CompletionCode, Wire, event, guid};
-use crate::model::Light;
+use crate::model::{BootDevice, Chassis, Light, Power, RestartCause, RestorePolicy};
 use crate::session::{Bridge, Request, Resend};
 use std::time::Duration;
 

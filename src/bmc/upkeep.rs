@@ -5,9 +5,9 @@
 use super::pace::Turn;
 use super::queue::{Job, Purpose};
 use super::report::not_sent;
-use super::vocabulary::Trouble;
 use super::{Bmc, translate};
 use crate::entropy::Entropy;
+use crate::model::Trouble;
 use crate::session::Need;
 use crate::time::Instant;
 use std::time::Duration;

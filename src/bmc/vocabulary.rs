@@ -4,8 +4,5 @@
 mod order;
 mod report;
 
-pub use crate::model::{
-    BootDevice, Chassis, Delivery, Power, RestartCause, RestorePolicy, Trouble,
-};
 pub use order::{Effect, Order, OrderId, PowerOrder, Repeat, Route};
 pub use report::{EventLogEntry, Reading, Refusal, RefusalKind, Report, Sign, Silence};

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use untouched::Untouched;
 
 /// The format of what the core stores.
-pub use crate::rack::stored::migrate::FORMAT;
+use crate::rack::stored::migrate::FORMAT;
 
 /// The journal's file name in the state directory.
 const FILE: &str = "journal.redb";

@@ -6,7 +6,8 @@
 
 use super::shell::Input;
 use super::thread::Executor;
-use crate::bmc::{LocalPort, Outgoing, Undeliverable};
+use crate::bmc::{LocalPort, Outgoing};
+use crate::session::Undeliverable;
 use async_io::Async;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf, RxqOvfl};

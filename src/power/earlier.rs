@@ -1,7 +1,7 @@
 //! Orders of earlier tasks on the same node that may still have their effect: as long as there is one, "already in that
 //! state" is no answer.
 
-use crate::bmc::vocabulary::Power;
+use crate::model::Power;
 use std::fmt;
 use std::time::Duration;
 

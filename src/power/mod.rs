@@ -15,7 +15,6 @@ pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use crate::model::{Control, OnSoftTimeout, Operation, Target, TaskState as State};
 pub use earlier::Earlier;
 pub(crate) use earlier::take_effect;
 pub use outcome::{Outcome, Sent};
@@ -26,6 +25,7 @@ pub use settings::{Boot, Settings};
 pub use stored::SequenceRecord;
 
 use crate::bmc::vocabulary::Order;
+use crate::model::Operation;
 
 /// The order that an operation needs and that some BMCs do not have; every BMC switches on and off.
 pub(crate) fn special_order(operation: Operation) -> Option<Order> {

@@ -1,15 +1,15 @@
 //! What a task remembers of its orders ([`Sent`]) and how it ended ([`Outcome`]).
 
-use super::State;
-use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Refusal, Report, Silence};
+use crate::bmc::vocabulary::{Order, OrderId, Refusal, Report, Silence};
+use crate::model::{Delivery, Power, TaskState};
 use std::fmt;
 use std::time::Duration;
 
 /// How a task ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// One of the ends of [`State`].
-    pub state: State,
+    /// One of the ends of [`TaskState`].
+    pub state: TaskState,
     /// The last power state that was read, where one was.
     pub power: Option<Power>,
     /// The power state before the first order that could change it.

@@ -1,8 +1,9 @@
 //! Progress in words and figures, read off the phase.
 
+use super::Sequence;
 use super::sequence::Age;
 use super::sequence::phase::{Aim, Phase, Question, Then};
-use super::{Operation, Sequence};
+use crate::model::Operation;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

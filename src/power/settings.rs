@@ -1,8 +1,8 @@
 //! How patient a sequence is and what it was allowed to do: given by `rack` from the configuration and the request.
 
-use super::{OnSoftTimeout, Operation};
 use crate::bmc::vocabulary::Order;
 use crate::model::BootDevice;
+use crate::model::{OnSoftTimeout, Operation};
 use std::time::Duration;
 
 /// The settings of one sequence; they are kept with it through a restart.

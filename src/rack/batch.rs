@@ -9,9 +9,9 @@ use super::start;
 use super::stored;
 use super::task::Task;
 use crate::model::{
-    self, BatchId, BatchNodeState, BatchStart, BatchState, OnFailure, Prospect, TaskId, Who,
+    self, BatchId, BatchNodeState, BatchStart, BatchState, OnFailure, Operation, Prospect, TaskId,
+    TaskState, Who,
 };
-use crate::power::{Operation, State};
 use crate::time::{Instant, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -216,7 +216,7 @@ impl Batch {
             };
             // One that was suspended before it began has no part in it yet.
             let begun = task.identity.started_at.is_some();
-            room.running += u32::from(begun && task.state() != State::Queued);
+            room.running += u32::from(begun && task.state() != TaskState::Queued);
         }
         room
     }
@@ -260,7 +260,8 @@ impl Batch {
             *counts.entry(node.state.to_string()).or_insert(0) += 1;
         }
         let mut active = record.members.iter().filter_map(|member| task(member.task));
-        let suspended = active.all(|task| !task.is_active() || task.state() == State::Suspended);
+        let suspended =
+            active.all(|task| !task.is_active() || task.state() == TaskState::Suspended);
         let state = match (record.ended_at, record.stopped) {
             (_, true) => BatchState::Stopped,
             (Some(_), false) => BatchState::Ended,
@@ -417,7 +418,7 @@ mod tests {
     fn a_task_that_was_suspended_before_it_began_has_no_part_in_its_batch() {
         let batch = batch(1, OnFailure::Continue, &[0, 0]);
         let (mut first, second) = (task(1, Operation::PowerOff), task(2, Operation::PowerOff));
-        let suspend = crate::power::Control::Suspend;
+        let suspend = crate::model::Control::Suspend;
         first.control(suspend, "alice", at(1)).unwrap();
         let find = |wanted: &TaskId| {
             [&first, &second]

@@ -3,12 +3,11 @@
 //! Every [`Call`] brings exactly one [`Answer`] or [`Refused`]; some (waits, NMI, fresh readings) bring it later.
 //! Views are snapshots: plain data, complete, with ages and calendar times already worked out.
 
-use crate::bmc::vocabulary::{Delivery, Order, Trouble};
+use crate::bmc::vocabulary::Order;
 use crate::model::{
-    self, BatchId, BatchStart, EventId, Explanation, HistoryEntry, PowerOptions, Role, Short,
-    TaskId, Who,
+    self, BatchId, BatchStart, Control, Delivery, EventId, Explanation, HistoryEntry, Operation,
+    PowerOptions, Role, Short, TaskId, Trouble, Who,
 };
-use crate::power::{Control, Operation};
 use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;

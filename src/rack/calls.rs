@@ -15,9 +15,10 @@ use super::sweeps::Asker;
 use super::task::NMI_ANSWER;
 use super::waits::{self, Awaited};
 use super::{Rack, holds, look, orders, quarantine, reload, side};
-use crate::bmc::vocabulary::{Delivery, Order};
-use crate::model::{BatchId, BatchStart, EventKind, OnBusy, PowerOptions, TaskId, Who};
-use crate::power::{Control, Operation};
+use crate::bmc::vocabulary::Order;
+use crate::model::{
+    BatchId, BatchStart, Control, Delivery, EventKind, OnBusy, Operation, PowerOptions, TaskId, Who,
+};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;

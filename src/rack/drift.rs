@@ -6,9 +6,9 @@ use super::clock::Moment;
 use super::history::entry;
 use super::node::{Effect, Node};
 use super::task::Task;
-use crate::bmc::vocabulary::{self, Order, Power, PowerOrder, Reading, Report};
-use crate::model::{HistoryEntry, HistoryKind, TaskId};
-use crate::power::{self, Earlier, Operation, State, take_effect};
+use crate::bmc::vocabulary::{self, Order, PowerOrder, Reading, Report};
+use crate::model::{HistoryEntry, HistoryKind, Operation, Power, TaskId, TaskState};
+use crate::power::{self, Earlier, take_effect};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(super) struct Late {
     pub(super) task: TaskId,
     pub(super) operation: Operation,
-    pub(super) state: State,
+    pub(super) state: TaskState,
     /// When the task ended.
     pub(super) ended: WallTime,
     pub(super) order: Order,
@@ -287,7 +287,7 @@ mod tests {
         Late {
             task: TaskId::nil(),
             operation: Operation::SoftPowerOff,
-            state: State::Aborted,
+            state: TaskState::Aborted,
             ended: at(ended).wall,
             to: leads_to(&order).to_vec(),
             order,

@@ -3,8 +3,7 @@
 use super::clock::Moment;
 use super::task::Task;
 use crate::bmc::vocabulary::Report;
-use crate::model::{Chassis, HistoryEntry, HistoryKind};
-use crate::power::State;
+use crate::model::{Chassis, HistoryEntry, HistoryKind, TaskState};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -99,7 +98,7 @@ impl Counters {
     }
 
     /// A task has ended.
-    pub(super) fn ended(&mut self, task: &Task, state: State, at: Moment) {
+    pub(super) fn ended(&mut self, task: &Task, state: TaskState, at: Moment) {
         let identity = &task.identity;
         let durations = self.tasks.entry((identity.operation.name(), state.name()));
         let took = at.age(identity.requested_at);

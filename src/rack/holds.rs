@@ -13,9 +13,7 @@ use super::record::Table;
 use super::side;
 use super::stored;
 use super::tasks::Tasks;
-use crate::bmc::vocabulary::Delivery;
-use crate::model::{self, HistoryEntry, HistoryKind, TaskId, Who};
-use crate::power::State;
+use crate::model::{self, Delivery, HistoryEntry, HistoryKind, TaskId, TaskState, Who};
 
 impl Node {
     /// It goes into maintenance, or out of it.
@@ -64,7 +62,7 @@ pub(super) fn check_rememberable(node: &Node, ledger: &Ledger) -> Result<(), Ref
 pub(super) fn to_suspend(node: &Node, tasks: &Tasks, gate: &Gate) -> Option<(TaskId, String)> {
     let by = maintenance_in_words(node.maintenance_block(gate)?);
     let task = tasks.get(node.task?)?;
-    (task.state() == State::Queued).then_some((task.identity.id, by))
+    (task.state() == TaskState::Queued).then_some((task.identity.id, by))
 }
 
 /// The end of maintenance lets the task that it had suspended wait for its place again.

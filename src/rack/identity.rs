@@ -10,8 +10,7 @@ use super::node::{Effect, Node};
 use super::tasks::Tasks;
 use crate::bmc::Lock;
 use crate::entropy::Entropy;
-use crate::model::{HistoryKind, Identity, TaskId, Who};
-use crate::power::State;
+use crate::model::{HistoryKind, Identity, TaskId, TaskState, Who};
 use uuid::Uuid;
 
 impl Node {
@@ -175,15 +174,15 @@ fn weaker(one: Identity, other: Identity) -> Identity {
 pub(super) fn to_suspend(node: &Node, tasks: &Tasks) -> Option<(TaskId, String)> {
     let task = tasks.get(node.task?)?;
     match task.state() {
-        State::Queued | State::Running => Some((task.identity.id, node.bmc.wrong_bmc()?)),
-        State::Suspended
-        | State::Aborting
-        | State::RollingBack
-        | State::Succeeded
-        | State::Failed
-        | State::Aborted
-        | State::Cancelled
-        | State::RolledBack
-        | State::Stuck => None,
+        TaskState::Queued | TaskState::Running => Some((task.identity.id, node.bmc.wrong_bmc()?)),
+        TaskState::Suspended
+        | TaskState::Aborting
+        | TaskState::RollingBack
+        | TaskState::Succeeded
+        | TaskState::Failed
+        | TaskState::Aborted
+        | TaskState::Cancelled
+        | TaskState::RolledBack
+        | TaskState::Stuck => None,
     }
 }

@@ -7,8 +7,8 @@ use super::node::Node;
 use super::task::Task;
 use super::tasks::Tasks;
 use super::views::Snapshot;
-use crate::model::{BatchId, TaskId};
-use crate::power::{self, Control, Operation, Target};
+use crate::model::{BatchId, Control, Operation, Target, TaskId};
+use crate::power;
 
 /// The answer to what only looks.
 pub(super) fn answer(look: Look, rack: &Snapshot<'_>) -> Result<Answer, Refused> {

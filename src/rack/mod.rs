@@ -81,10 +81,10 @@ mod views;
 mod waits;
 
 use crate::bmc::vocabulary::OrderId;
-use crate::bmc::{LocalPort, Lock, Outgoing, Undeliverable};
+use crate::bmc::{LocalPort, Lock, Outgoing};
 use crate::entropy::Entropy;
-use crate::model::{EventKind, Health, Node, TaskId, Who};
-use crate::power::{Control, State};
+use crate::model::{Control, EventKind, Health, Node, TaskId, TaskState, Who};
+use crate::session::Undeliverable;
 use crate::time::{Instant, WallTime};
 use call::{Answer, Call, CallId, Refused};
 pub use clock::{Birth, Copied};
@@ -272,17 +272,17 @@ impl Rack {
             };
             // A way back cannot stand still for itself.
             let control = match task.state() {
-                State::RollingBack => Control::Abort,
-                State::Queued
-                | State::Running
-                | State::Suspended
-                | State::Aborting
-                | State::Succeeded
-                | State::Failed
-                | State::Aborted
-                | State::Cancelled
-                | State::RolledBack
-                | State::Stuck => Control::Suspend,
+                TaskState::RollingBack => Control::Abort,
+                TaskState::Queued
+                | TaskState::Running
+                | TaskState::Suspended
+                | TaskState::Aborting
+                | TaskState::Succeeded
+                | TaskState::Failed
+                | TaskState::Aborted
+                | TaskState::Cancelled
+                | TaskState::RolledBack
+                | TaskState::Stuck => Control::Suspend,
             };
             held += usize::from(self.control(id, control, &stale.by(), at).is_ok());
         }

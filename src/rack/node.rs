@@ -13,13 +13,13 @@ use super::stored;
 use super::sweeps::Asker;
 use super::task::Task;
 use super::tasks::Tasks;
-use crate::bmc::vocabulary::{OrderId, Power};
+use crate::bmc::vocabulary::OrderId;
 use crate::bmc::{self, Bmc, Knowledge};
 use crate::model::{
-    self, BmcHealth, BmcSummary, HistoryEntry, Lack, LackReason, NodeDetail, Operation, PowerState,
-    TaskId, Word,
+    self, BmcHealth, BmcSummary, HistoryEntry, Lack, LackReason, NodeDetail, Operation, Power,
+    PowerState, Target, TaskId, TaskState, Word,
 };
-use crate::power::{self, State, Target};
+use crate::power;
 use crate::time::{Instant, WallTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -289,7 +289,8 @@ impl Node {
     pub(super) fn take_up(&mut self, task: &Task, now: Instant) {
         if task.is_active() && self.task.is_none() {
             self.task = Some(task.identity.id);
-            self.bmc.set_wanted(task.state() != State::Suspended, now);
+            self.bmc
+                .set_wanted(task.state() != TaskState::Suspended, now);
             let name = &self.settings.name;
             log::info!("{name}: taking up task {}", task.identity.id);
             // The task may have read the machine after the node was last written down.

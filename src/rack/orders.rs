@@ -9,9 +9,9 @@ use super::ledger::{Ledger, Owner};
 use super::outbox::Outbox;
 use super::tasks::Tasks;
 use crate::bmc::Outgoing;
-use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Silence, Trouble};
+use crate::bmc::vocabulary::{Order, OrderId, Report, Silence};
 use crate::entropy::Entropy;
-use crate::model::TaskId;
+use crate::model::{Delivery, TaskId, Trouble};
 use crate::time::Instant;
 
 /// The BMC is asked for the power state of its node.

@@ -7,9 +7,11 @@ use super::node::Node;
 use super::settings::RackSettings;
 use super::start;
 use super::views::Snapshot;
-use crate::bmc::vocabulary::{Order, Power, Reading, Report};
-use crate::model::{self, BatchId, BatchNodeState, BatchStart, BatchState, OnBusy, Prospect, Who};
-use crate::power::{self, Operation};
+use crate::bmc::vocabulary::{Order, Reading, Report};
+use crate::model::{
+    self, BatchId, BatchNodeState, BatchStart, BatchState, OnBusy, Operation, Power, Prospect, Who,
+};
+use crate::power;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -21,8 +21,7 @@ use super::node::Node;
 use super::record::Table;
 use super::task::Task;
 use super::tasks::Tasks;
-use crate::model::{self, TaskId};
-use crate::power::State;
+use crate::model::{self, TaskId, TaskState};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -182,7 +181,7 @@ pub(super) fn take_note_of(
 /// Rollbacks whose node no entry holds: once the rack is not paused, nothing holds them back.
 pub(super) fn free_returns(tasks: &Tasks, inventory: &Inventory) -> Vec<TaskId> {
     let returns = tasks.active();
-    let returns = returns.filter(|task| task.state() == State::RollingBack);
+    let returns = returns.filter(|task| task.state() == TaskState::RollingBack);
     let is_free = |task: &&Task| {
         let node = task.node.and_then(|node| inventory.get(node));
         node.is_some_and(|node| node.quarantine.is_none())

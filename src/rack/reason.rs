@@ -6,7 +6,7 @@ use super::schedule::Rooms;
 use super::task::Task;
 use super::views::Snapshot;
 use crate::model;
-use crate::power::State;
+use crate::model::TaskState;
 
 /// What a task waits for that is neither its machine nor its BMC.
 pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> Option<String> {
@@ -14,9 +14,9 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
     let pause = rack.gate.pause.as_ref();
     let node = task.node.and_then(|node| rack.inventory.get(node));
     match task.state() {
-        State::Queued => {}
+        TaskState::Queued => {}
         _ if task.wants_place() => {}
-        State::Suspended => {
+        TaskState::Suspended => {
             if let Some(pause) = pause.filter(|pause| pause.tasks.contains(&identity.id)) {
                 return Some(format!("the end of {}", pause_in_words(&pause.hold)));
             }
@@ -28,7 +28,7 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
             let hold = hold.filter(|_| memory.suspended == Some(identity.id))?;
             return Some(format!("the end of {}", maintenance_in_words(hold)));
         }
-        State::RollingBack if task.sequence.is_held() => {
+        TaskState::RollingBack if task.sequence.is_held() => {
             let quarantine = node.and_then(|node| node.quarantine.as_ref());
             return match (pause, quarantine) {
                 (Some(pause), _) => Some(format!("the end of {}", pause_in_words(&pause.hold))),

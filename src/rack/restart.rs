@@ -7,8 +7,8 @@
 use super::clock::Moment;
 use super::history::entry;
 use super::node::{Effect, Node};
-use crate::bmc::vocabulary::{Delivery, Order, Report};
-use crate::model::HistoryKind;
+use crate::bmc::vocabulary::{Order, Report};
+use crate::model::{Delivery, HistoryKind};
 use crate::time::Instant;
 use std::time::Duration;
 

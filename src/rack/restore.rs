@@ -13,8 +13,8 @@ use super::settings::NodeSettings;
 use super::stored::{self, Entry, TaskRecord};
 use super::task::Task;
 use super::tasks::Tasks;
-use crate::model::PowerState;
-use crate::power::{Saved, Sequence, State};
+use crate::model::{PowerState, TaskState};
+use crate::power::{Saved, Sequence};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -99,11 +99,11 @@ impl Stale {
     /// begun; of a journal that is older than the world nothing is believed.
     pub(super) fn concerns(&self, task: &Task) -> bool {
         match self {
-            Stale::Behind(_) | Stale::Unknown => task.state() != State::Suspended,
+            Stale::Behind(_) | Stale::Unknown => task.state() != TaskState::Suspended,
             Stale::Away(_) => {
                 let mut sent = task.sequence.sent().iter();
                 let has_left = sent.any(|sent| sent.order.changes_power() && sent.handed);
-                !has_left && task.state() != State::Suspended
+                !has_left && task.state() != TaskState::Suspended
             }
         }
     }

@@ -9,8 +9,7 @@ use super::node::Node;
 use super::task::Task;
 use super::tasks::Tasks;
 use crate::bmc::vocabulary::{Effect, Order};
-pub use crate::model::Role;
-use crate::model::{BatchId, TaskId};
+use crate::model::{BatchId, Role, TaskId};
 use std::collections::BTreeSet;
 
 /// What somebody may do: on the whole rack, and more on some nodes.

@@ -85,9 +85,8 @@ mod tests {
     use super::super::settings::{MaintenancePolicy, RackSettings};
     use super::super::tests::{at, batch_record, id, inventory, secs, task};
     use super::*;
-    use crate::bmc::vocabulary::{Order, OrderId, Power, Reading, Report};
-    use crate::model::OnFailure;
-    use crate::power::{Control, Operation};
+    use crate::bmc::vocabulary::{Order, OrderId, Reading, Report};
+    use crate::model::{Control, OnFailure, Operation, Power};
 
     /// Tasks of one operation that wait, one per node, and a gate by these settings.
     struct Rack {

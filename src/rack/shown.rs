@@ -3,8 +3,8 @@
 use super::task::Identity;
 use super::task::Task;
 use crate::bmc::vocabulary::Report;
-use crate::model::{self, Short, Word};
-use crate::power::{Control, Sent, State};
+use crate::model::{self, Control, Short, TaskState, Word};
+use crate::power::Sent;
 use crate::time::Instant;
 
 impl Task {
@@ -107,24 +107,24 @@ impl Task {
         let left = left.map(|left| format!(", {} s left at most", left.as_secs()));
         let left = left.unwrap_or_default();
         let (go_on, take_over) = match self.state() {
-            State::Suspended => (
+            TaskState::Suspended => (
                 format!("to go on: rackbmc resume {node}; "),
                 "; to switch off all the same: --take-over=suspended",
             ),
-            State::RollingBack => (
+            TaskState::RollingBack => (
                 String::new(),
                 "; to switch off all the same: --take-over=suspended",
             ),
-            State::Queued | State::Running => {
+            TaskState::Queued | TaskState::Running => {
                 (String::new(), "; to take the node over: --take-over")
             }
-            State::Aborting
-            | State::Succeeded
-            | State::Failed
-            | State::Aborted
-            | State::Cancelled
-            | State::RolledBack
-            | State::Stuck => (String::new(), ""),
+            TaskState::Aborting
+            | TaskState::Succeeded
+            | TaskState::Failed
+            | TaskState::Aborted
+            | TaskState::Cancelled
+            | TaskState::RolledBack
+            | TaskState::Stuck => (String::new(), ""),
         };
         format!(
             "{node}: {operation} by {by} is {}{left} (task {}); {go_on}to end it: rackbmc abort {node}{take_over}",
@@ -138,7 +138,7 @@ impl Task {
 mod tests {
     use super::super::tests::{at, task};
     use super::*;
-    use crate::power::Operation;
+    use crate::model::Operation;
 
     #[test]
     fn whoever_wants_its_node_hears_whose_it_is_and_what_to_type() {

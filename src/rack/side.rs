@@ -5,8 +5,8 @@ use super::call::{Answer, Refused};
 use super::ledger::{Ledger, Open};
 use super::node::Node;
 use super::views::Snapshot;
-use crate::bmc::vocabulary::{Delivery, Order, OrderId, Report, Trouble};
-use crate::model::Who;
+use crate::bmc::vocabulary::{Order, OrderId, Report};
+use crate::model::{Delivery, Trouble, Who};
 use std::time::Duration;
 
 /// Everything that stands against an order outside any task. One that may change the machine waits for nothing while the

@@ -10,8 +10,8 @@ use super::node::Node;
 use super::task::{Identity, Task};
 use super::tasks::Tasks;
 use super::views::Snapshot;
-use crate::model::{BatchId, OnBusy, PowerOptions, TakeOver, TaskId, Who};
-use crate::power::{self, Operation, Sequence, State};
+use crate::model::{BatchId, OnBusy, Operation, PowerOptions, TakeOver, TaskId, TaskState, Who};
+use crate::power::{self, Sequence};
 use std::time::Duration;
 
 /// Everything that stands against a new task on a node.
@@ -54,15 +54,15 @@ pub(super) fn check(
 fn may_take_over(node: &Node, task: &Task, operation: Operation, options: &PowerOptions) -> bool {
     let anyhow = switches_off_anyhow(operation, options);
     let may = match task.state() {
-        State::Queued | State::Running => anyhow || node.memory.maintenance.is_none(),
-        State::Suspended | State::RollingBack => anyhow,
-        State::Aborting
-        | State::Succeeded
-        | State::Failed
-        | State::Aborted
-        | State::Cancelled
-        | State::RolledBack
-        | State::Stuck => false,
+        TaskState::Queued | TaskState::Running => anyhow || node.memory.maintenance.is_none(),
+        TaskState::Suspended | TaskState::RollingBack => anyhow,
+        TaskState::Aborting
+        | TaskState::Succeeded
+        | TaskState::Failed
+        | TaskState::Aborted
+        | TaskState::Cancelled
+        | TaskState::RolledBack
+        | TaskState::Stuck => false,
     };
     options.on_busy() == OnBusy::TakeOver && may
 }

@@ -11,10 +11,12 @@ use super::node::{Effect, Node};
 use super::settings::RackSettings;
 use super::sweeps::Asker;
 use super::task::Task;
-use crate::bmc::vocabulary::{Power, Report};
+use crate::bmc::vocabulary::Report;
 use crate::entropy::Entropy;
-use crate::model::{HistoryEntry, HistoryKind, PowerState, after_state};
-use crate::power::{Operation, Outcome, Sent, State};
+use crate::model::{
+    HistoryEntry, HistoryKind, Operation, Power, PowerState, TaskState, after_state,
+};
+use crate::power::{Outcome, Sent};
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -121,20 +123,20 @@ impl Node {
     ) -> Vec<Effect> {
         let operation = task.identity.operation;
         let stopped = match outcome.state {
-            State::Cancelled | State::Aborted => true,
-            State::Queued
-            | State::Running
-            | State::Suspended
-            | State::Aborting
-            | State::RollingBack
-            | State::Succeeded
-            | State::Failed
-            | State::RolledBack
-            | State::Stuck => false,
+            TaskState::Cancelled | TaskState::Aborted => true,
+            TaskState::Queued
+            | TaskState::Running
+            | TaskState::Suspended
+            | TaskState::Aborting
+            | TaskState::RollingBack
+            | TaskState::Succeeded
+            | TaskState::Failed
+            | TaskState::RolledBack
+            | TaskState::Stuck => false,
         };
         let keeps_shown = stopped && !task.has_left();
         self.note_late(task, at);
-        let done = drift::ends_in(operation).filter(|_| outcome.state == State::Succeeded);
+        let done = drift::ends_in(operation).filter(|_| outcome.state == TaskState::Succeeded);
         self.done = done.map(|power| (power, at.now));
         let acted = task.sequence.sent().iter().any(Sent::may_have_acted);
         if operation == Operation::InjectNmi && !acted {
@@ -172,7 +174,7 @@ impl Node {
             }
             _ => {}
         }
-        if outcome.error || outcome.state.has_failed() || outcome.state == State::Aborted {
+        if outcome.error || outcome.state.has_failed() || outcome.state == TaskState::Aborted {
             let text = told(operation, outcome);
             self.memory.last_error = Some(text);
         }
@@ -216,7 +218,7 @@ pub(super) fn next_after(
     interval: Duration,
     entropy: &mut dyn Entropy,
 ) -> Duration {
-    match outcome.error || outcome.state == State::Aborted {
+    match outcome.error || outcome.state == TaskState::Aborted {
         true => jittered(SOON_AFTER, entropy),
         false => interval,
     }
@@ -243,7 +245,8 @@ mod tests {
     use super::super::call::CallId;
     use super::super::tests::{at, node, secs};
     use super::*;
-    use crate::bmc::vocabulary::{Delivery, Silence, Trouble};
+    use crate::bmc::vocabulary::Silence;
+    use crate::model::{Delivery, Trouble};
 
     fn silent() -> Report {
         Report::Unanswered(Silence {
@@ -382,15 +385,15 @@ mod tests {
         let free = |outcome: &Outcome| {
             let mut node = node(0);
             node.memory.shown = PowerState::On;
-            let keeps = outcome.state == State::Cancelled;
+            let keeps = outcome.state == TaskState::Cancelled;
             node.free(Operation::SoftPowerOff, outcome, keeps, secs(60), at(1));
             (node.memory.shown, node.memory.last_error.is_some())
         };
-        let cancelled = free(&outcome(State::Cancelled, false));
+        let cancelled = free(&outcome(TaskState::Cancelled, false));
         assert_eq!(cancelled, (PowerState::On, false));
-        let aborted = free(&outcome(State::Aborted, true));
+        let aborted = free(&outcome(TaskState::Aborted, true));
         assert_eq!(aborted, (PowerState::Error, true));
-        let ended = free(&outcome(State::Succeeded, false));
+        let ended = free(&outcome(TaskState::Succeeded, false));
         assert_eq!(ended, (PowerState::Off, false));
     }
 }

@@ -5,9 +5,12 @@ use super::clock::Moment;
 use super::gate::Turn;
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
-use crate::bmc::vocabulary::{Delivery, Order, OrderId, Power, Reading, Report, Trouble};
-use crate::model::{self, BatchId, ENDS_KEPT, TaskId, Who, after_state};
-use crate::power::{Control, Operation, Refusal, RefusalKind, Sequence, State, Target};
+use crate::bmc::vocabulary::{Order, OrderId, Reading, Report};
+use crate::model::{
+    self, BatchId, Control, Delivery, ENDS_KEPT, Operation, Power, Target, TaskId, TaskState,
+    Trouble, Who, after_state,
+};
+use crate::power::{Refusal, RefusalKind, Sequence};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
 use uuid::Uuid;
@@ -94,7 +97,7 @@ pub(super) struct News {
 /// The part of a task whose change is worth a record and an event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Milestone {
-    pub(super) state: State,
+    pub(super) state: TaskState,
     pub(super) phase: String,
     pub(super) step: u32,
     pub(super) target: Option<Target>,
@@ -119,7 +122,7 @@ impl Task {
         }
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> TaskState {
         self.sequence.state()
     }
 
@@ -136,15 +139,15 @@ impl Task {
     /// refused, none that switches off followed, and what became of it is not known yet.
     pub(super) fn draws_inrush(&self) -> bool {
         let moving = match self.state() {
-            State::Running | State::Aborting | State::RollingBack => true,
-            State::Queued
-            | State::Suspended
-            | State::Succeeded
-            | State::Failed
-            | State::Aborted
-            | State::Cancelled
-            | State::RolledBack
-            | State::Stuck => false,
+            TaskState::Running | TaskState::Aborting | TaskState::RollingBack => true,
+            TaskState::Queued
+            | TaskState::Suspended
+            | TaskState::Succeeded
+            | TaskState::Failed
+            | TaskState::Aborted
+            | TaskState::Cancelled
+            | TaskState::RolledBack
+            | TaskState::Stuck => false,
         };
         moving && self.has_switched_on()
     }
@@ -167,7 +170,7 @@ impl Task {
 
     /// Whether the scheduler is to look at it.
     pub(super) fn waits(&self) -> bool {
-        self.admitted && (self.state() == State::Queued || self.wants_place())
+        self.admitted && (self.state() == TaskState::Queued || self.wants_place())
     }
 
     /// Whether it stands still and is to go on, forward or back.
@@ -247,7 +250,7 @@ impl Task {
         at: Moment,
     ) -> Result<(), Refusal> {
         self.may(control)?;
-        let suspended = self.state() == State::Suspended;
+        let suspended = self.state() == TaskState::Suspended;
         match control {
             // It stands still already, and is not to go on after all.
             Control::Suspend if self.wants_place() => {
@@ -466,7 +469,7 @@ mod tests {
         assert!(!task.waits());
         task.control(Control::Resume, "alice", at(5)).unwrap();
         assert!(!task.go_on(at(6)), "it has begun before");
-        assert_eq!(task.state(), State::Running);
+        assert_eq!(task.state(), TaskState::Running);
     }
 
     #[test]

@@ -14,8 +14,7 @@ use super::record::Table;
 use super::stored;
 use super::task::Task;
 use crate::entropy::Entropy;
-use crate::model::{BatchId, BatchStart, Short, TaskId, Who};
-use crate::power::{Control, State};
+use crate::model::{BatchId, BatchStart, Control, Short, TaskId, TaskState, Who};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -283,7 +282,7 @@ impl Tasks {
     pub(super) fn in_order_of_control(&self, mut tasks: Vec<TaskId>) -> Vec<TaskId> {
         let queued = |id: &TaskId| {
             let task = self.active.get(id);
-            task.is_some_and(|task| task.state() == State::Queued)
+            task.is_some_and(|task| task.state() == TaskState::Queued)
         };
         tasks.sort_by_key(|task| !queued(task));
         tasks
@@ -365,7 +364,7 @@ const ENDED_BYTES_KEPT: usize = 16 << 20;
 mod tests {
     use super::super::tests::{at, id, task};
     use super::*;
-    use crate::power::Operation;
+    use crate::model::Operation;
 
     /// Chance that gives the same twice, then something else.
     struct Stutters(u8);

@@ -18,9 +18,11 @@ use super::sweeps::Asker;
 use super::task::Task;
 use super::tasks::Tasks;
 use super::{Rack, admission, identity, side, sync};
-use crate::bmc::vocabulary::{Delivery, OrderId, Power, Reading, Report};
-use crate::model::{BatchId, EventKind, HistoryEntry, HistoryKind, TaskId};
-use crate::power::{Control, Refusal, State};
+use crate::bmc::vocabulary::{OrderId, Reading, Report};
+use crate::model::{
+    BatchId, Control, Delivery, EventKind, HistoryEntry, HistoryKind, Power, TaskId, TaskState,
+};
+use crate::power::Refusal;
 
 /// What follows, over and over until nothing does.
 impl Rack {
@@ -304,7 +306,7 @@ impl Rack {
     /// order that it gave before is taken back where it has not been answered.
     pub(super) fn hold_back(&mut self, id: TaskId, at: Moment) {
         let task = self.tasks.get(id);
-        if task.is_none_or(|task| task.state() != State::RollingBack) {
+        if task.is_none_or(|task| task.state() != TaskState::RollingBack) {
             return;
         }
         let changing = |(_, open): &(OrderId, &Open)| open.order.changes_power();
@@ -478,7 +480,7 @@ impl Rack {
         };
         task.control(control, by, at)?;
         let version = task.identity.version;
-        let suspended = task.state() == State::Suspended;
+        let suspended = task.state() == TaskState::Suspended;
         if let Some(node) = task.node
             && let Some(place) = self.inventory.get_mut(node)
         {

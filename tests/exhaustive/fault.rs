@@ -2,8 +2,7 @@
 
 use crate::world::{millis, secs};
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::TakeOver;
-use rackbmcd::power::{Control, Operation};
+use rackbmcd::model::{Control, Operation, TakeOver};
 use rackbmcd::sim::Mishap;
 use std::fmt;
 

@@ -5,8 +5,7 @@ use crate::Plan;
 use crate::fault::{Act, Fault};
 use crate::scene::{Scene, Turn};
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::TakeOver;
-use rackbmcd::power::{Control, Operation};
+use rackbmcd::model::{Control, Operation, TakeOver};
 
 /// Tells the scene with each of these faults.
 fn tell(scene: Scene, wanted: impl Fn(Fault) -> bool) {

@@ -2,8 +2,7 @@
 
 use crate::watch::{Asked, Watched};
 use crate::world::{World, millis, secs, who};
-use rackbmcd::model::PowerOptions;
-use rackbmcd::power::{Control, OnSoftTimeout, Operation};
+use rackbmcd::model::{Control, OnSoftTimeout, Operation, PowerOptions};
 use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
 use std::fmt;

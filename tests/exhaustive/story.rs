@@ -4,9 +4,7 @@ use crate::fault::{Act, Fault, Length};
 use crate::scene::{Scene, Turn};
 use crate::watch::{Asked, Watched};
 use crate::world::{World, address, millis, secs, who};
-use rackbmcd::bmc::vocabulary::Power;
-use rackbmcd::model::{PowerState, TaskId};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{Control, Operation, Power, PowerState, TaskId, TaskState};
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::sim::{ChassisOrder, Mishap, Privilege, guid_of};
 use rackbmcd::time::Instant;
@@ -178,7 +176,7 @@ impl Story {
         let tasks = &self.watched.watch.tasks;
         let stands = tasks
             .iter()
-            .find(|(_, seen)| seen.state == State::Suspended && !seen.resuming);
+            .find(|(_, seen)| seen.state == TaskState::Suspended && !seen.resuming);
         if let Some((id, _)) = stands
             && self.due.is_empty()
         {

@@ -4,8 +4,9 @@ use crate::story::{Answered, Story};
 use crate::watch::{Row, Watch, row};
 use crate::world::who;
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::{PowerOptions, PowerState, Target, Task, TaskId};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{
+    Control, Operation, PowerOptions, PowerState, Target, Task, TaskId, TaskState,
+};
 use rackbmcd::rack::call::{Answer, Call, Refused};
 
 /// What was so when the abort was asked for.
@@ -101,7 +102,7 @@ impl Story {
         if row == Row::Nothing {
             return wrong("it ended a task");
         }
-        if ended.state.known() != Some(State::Aborted) {
+        if ended.state.known() != Some(TaskState::Aborted) {
             return wrong(&format!("the task is {}", ended.state));
         }
         // An error of an abort before this one may stay until the next sync.

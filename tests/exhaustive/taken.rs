@@ -3,8 +3,7 @@
 use crate::story::Story;
 use crate::watch::Watch;
 use crate::world::who;
-use rackbmcd::model::{OnBusy, PowerOptions, TakeOver};
-use rackbmcd::power::{Control, Operation, State};
+use rackbmcd::model::{Control, OnBusy, Operation, PowerOptions, TakeOver, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 
 impl Story {
@@ -30,9 +29,9 @@ impl Story {
             Ok(Answer::Task(new)) => new,
             // What people made stand still is taken over by name only, and only to switch off.
             Err(Refused::Locked { .. }) => {
-                let stands = matches!(was, Some(State::Suspended | State::RollingBack));
+                let stands = matches!(was, Some(TaskState::Suspended | TaskState::RollingBack));
                 let named = from == TakeOver::Suspended && operation == Operation::PowerOff;
-                return match (stands && !named) || was == Some(State::Aborting) {
+                return match (stands && !named) || was == Some(TaskState::Aborting) {
                     true => Ok(()),
                     false => Err(format!("a task that was {was:?} was not taken over")),
                 };
@@ -54,7 +53,7 @@ impl Story {
         };
         let both = (view.taken_over_by, new.took_over) == (Some(new.id), Some(old));
         match view.state.known() {
-            Some(State::Aborted) if both => {}
+            Some(TaskState::Aborted) if both => {}
             // It only watched, or had just ended.
             Some(state) if state.is_end() && new.took_over.is_none() => {}
             state => {

@@ -4,10 +4,10 @@
 use crate::frozen::Line;
 use crate::world::{millis, secs};
 use rackbmcd::bmc::vocabulary::{
-    BootDevice, Delivery, EventLogEntry, Order, OrderId, Power, Reading, Refusal, RefusalKind,
-    Report, RestartCause, Sign, Silence, Trouble,
+    EventLogEntry, Order, OrderId, Reading, Refusal, RefusalKind, Report, Sign, Silence,
 };
-use rackbmcd::power::{Boot, Control, Operation, Sequence, Settings};
+use rackbmcd::model::{BootDevice, Control, Delivery, Operation, Power, RestartCause, Trouble};
+use rackbmcd::power::{Boot, Sequence, Settings};
 use rackbmcd::time::Instant;
 use uuid::Uuid;
 

@@ -4,9 +4,11 @@
 use crate::frozen::Line;
 use crate::mischief::{self, Dice, Mischief};
 use crate::world::{Logged, World, millis, name, secs};
-use rackbmcd::bmc::vocabulary::{BootDevice, Order};
-use rackbmcd::model::{BatchStart, OnFailure, PowerOptions, TaskId, Who};
-use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
+use rackbmcd::bmc::vocabulary::Order;
+use rackbmcd::model::{
+    BatchStart, BootDevice, Control, OnFailure, OnSoftTimeout, Operation, PowerOptions, TaskId,
+    TaskState, Who,
+};
 use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::settings::MaintenancePolicy;
@@ -184,7 +186,9 @@ fn tasks(world: &mut World) -> Vec<TaskId> {
     let id = world.ask(call);
     match world.take_answer(id) {
         Some(Ok(Answer::Tasks(tasks))) => {
-            let open = tasks.iter().filter(|task| task.state != State::Aborting);
+            let open = tasks
+                .iter()
+                .filter(|task| task.state != TaskState::Aborting);
             open.map(|task| task.id).collect()
         }
         other => panic!("{other:?}"),

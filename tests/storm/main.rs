@@ -19,8 +19,10 @@ mod world;
 
 use mischief::{Dice, Mischief};
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::{BatchStart, OnBusy, OnFailure, PowerOptions, TakeOver, TaskId};
-use rackbmcd::power::{Control, OnSoftTimeout, Operation, State};
+use rackbmcd::model::{
+    BatchStart, Control, OnBusy, OnFailure, OnSoftTimeout, Operation, PowerOptions, TakeOver,
+    TaskId, TaskState,
+};
 use rackbmcd::rack::call::{Call, PowerChange};
 use rackbmcd::rack::settings::NodeSettings;
 use std::collections::BTreeMap;
@@ -289,7 +291,7 @@ impl Storm {
             let suspended: Vec<TaskId> = self.watched.watch.active.iter().copied().collect();
             for id in suspended {
                 let seen = &self.watched.watch.tasks[&id];
-                if seen.state == State::Suspended && !seen.resuming {
+                if seen.state == TaskState::Suspended && !seen.resuming {
                     self.watched.control(id, Control::Resume);
                 }
             }

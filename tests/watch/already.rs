@@ -3,9 +3,9 @@
 use super::truth::{age_of_readings, chassis_order, may_still_move};
 use super::{Issued, Seen, Watch};
 use crate::world::{World, name, secs};
-use rackbmcd::bmc::vocabulary::{Effect, Order, OrderId, Power, Report};
-use rackbmcd::model::TaskId;
-use rackbmcd::power::{Operation, Sequence, State};
+use rackbmcd::bmc::vocabulary::{Effect, Order, OrderId, Report};
+use rackbmcd::model::{Operation, Power, TaskId, TaskState};
+use rackbmcd::power::Sequence;
 use rackbmcd::rack::settings::NodeSettings;
 use rackbmcd::sim::{self, By, Executed, Host};
 use rackbmcd::time::Instant;
@@ -31,7 +31,7 @@ impl Watch {
         let said = sequence.outcome().is_some_and(may_still_move);
         let mut sent = sequence.sent().iter();
         let sent = sent.any(|sent| sent.order.changes_power());
-        let succeeded = sequence.state() == State::Succeeded;
+        let succeeded = sequence.state() == TaskState::Succeeded;
         if !succeeded || said || sent || self.is_disturbed(seen) {
             return Ok(());
         }

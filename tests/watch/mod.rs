@@ -23,9 +23,9 @@ pub use watched::{Asked, Watched};
 
 use crate::world::{Logged, World, address, name, place, secs};
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::bmc::vocabulary::{Effect, Order, OrderId, Power};
-use rackbmcd::model::{BatchId, Target, TaskId};
-use rackbmcd::power::{Control, Operation, Sequence, SequenceRecord, Settings, State};
+use rackbmcd::bmc::vocabulary::{Effect, Order, OrderId};
+use rackbmcd::model::{BatchId, Control, Operation, Power, Target, TaskId, TaskState};
+use rackbmcd::power::{Sequence, SequenceRecord, Settings};
 use rackbmcd::rack::record::{Table, Write};
 use rackbmcd::sim::Bmc;
 use rackbmcd::time::Instant;
@@ -77,7 +77,7 @@ pub struct Seen {
     pub created: Instant,
     /// The machine itself was on when it was asked for.
     pub was_on: bool,
-    pub state: State,
+    pub state: TaskState,
     since: Instant,
     /// Time under way, time on the way back, and time in which it or its order waited for its turn.
     ran: Duration,
@@ -91,7 +91,7 @@ pub struct Seen {
     /// An order of it that switches off has left, or may have with the life before.
     off_left: bool,
     /// What the disk has of it.
-    durable: Option<State>,
+    durable: Option<TaskState>,
     /// It waits for a place to go on, forward or back.
     pub resuming: bool,
     /// So the disk says: a wish that was taken back may still stand there.
@@ -234,7 +234,7 @@ impl Watch {
             settings: sequence.settings().clone(),
             created: now,
             was_on,
-            state: State::Queued,
+            state: TaskState::Queued,
             since: now,
             ran: Duration::ZERO,
             returned: Duration::ZERO,
@@ -260,7 +260,7 @@ impl Watch {
         seen.pass(now, paused);
         seen.gated = record.unsent.is_some();
         seen.state = sequence.state();
-        let begun = before == State::Queued && seen.state == State::Running;
+        let begun = before == TaskState::Queued && seen.state == TaskState::Running;
         let batch = seen.batch;
         seen.is_taken_over(record.identity.taken_over_by, world.left.len())
             .map_err(|why| format!("{id} {why}"))?;
@@ -327,7 +327,7 @@ impl Watch {
         {
             return Err(format!("{what} of {id} left after an accepted {control}"));
         }
-        if self.paused.is_some_and(|from| index >= from) && seen.state != State::RollingBack {
+        if self.paused.is_some_and(|from| index >= from) && seen.state != TaskState::RollingBack {
             return Err(format!("{what} of {id} left while the rack was paused"));
         }
         // The answer to an order that left before is still awaited, and it is repeated where that is harmless.
@@ -355,7 +355,7 @@ impl Watch {
         let moving = |seen: &&Seen| {
             matches!(
                 seen.state,
-                State::Running | State::Aborting | State::RollingBack
+                TaskState::Running | TaskState::Aborting | TaskState::RollingBack
             )
         };
         let active = || self.active.iter().map(|id| &self.tasks[id]).filter(moving);
@@ -503,7 +503,7 @@ impl Watch {
     pub fn after_crash(
         &mut self,
         world: &World,
-        there: &BTreeMap<TaskId, State>,
+        there: &BTreeMap<TaskId, TaskState>,
     ) -> Result<(), String> {
         let now = world.now;
         self.tasks.retain(|_, seen| seen.durable.is_some());
@@ -524,7 +524,7 @@ impl Watch {
             let Some(state) = there.get(id) else {
                 return Err(format!("{id} was durable and is gone"));
             };
-            let stands = matches!(durable, State::Suspended) || durable.is_end();
+            let stands = matches!(durable, TaskState::Suspended) || durable.is_end();
             if stands && *state != durable && !seen.durable_resuming {
                 return Err(format!("{id} was {durable} and is {state} after the crash"));
             }

@@ -1,8 +1,7 @@
 //! The abort table, row by row (docs/design.md, section 3).
 
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::Target;
-use rackbmcd::power::Operation;
+use rackbmcd::model::{Operation, Target};
 
 /// What the table wants.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -1,8 +1,7 @@
 //! Nodes that are taken over from a task: the old one ends, nothing of it leaves any more, and both say so.
 
 use super::{Seen, Watch};
-use rackbmcd::model::TaskId;
-use rackbmcd::power::{Control, State};
+use rackbmcd::model::{Control, TaskId, TaskState};
 
 impl Watch {
     /// A task says that it took its node over from another one.
@@ -11,7 +10,7 @@ impl Watch {
             return Ok(());
         };
         match (seen.taken_over_by, seen.state) {
-            (Some(by), State::Aborted) if by == id => Ok(()),
+            (Some(by), TaskState::Aborted) if by == id => Ok(()),
             (by, state) => Err(format!(
                 "{id} took its node over from {old}, which is {state} and says {by:?}"
             )),

@@ -2,8 +2,7 @@
 
 use super::{SIGN_OF_LIFE, Seen, Watch};
 use crate::world::{millis, secs};
-use rackbmcd::model::TaskId;
-use rackbmcd::power::{Operation, State};
+use rackbmcd::model::{Operation, TaskId, TaskState};
 use rackbmcd::time::Instant;
 use std::time::Duration;
 
@@ -46,12 +45,12 @@ impl Watch {
     pub(super) fn nothing_queues(&self, now: Instant) -> Result<(), String> {
         for id in &self.active {
             let seen = &self.tasks[id];
-            let waits = seen.state == State::Queued || seen.gated;
+            let waits = seen.state == TaskState::Queued || seen.gated;
             let shut = self.paused.is_some() || self.stopping.is_some();
             let held = shut || seen.batch.is_some() || seen.crashes > 0;
             let needs_none = match seen.operation {
-                Operation::PowerOff => seen.state != State::RollingBack,
-                _ => seen.state == State::Queued,
+                Operation::PowerOff => seen.state != TaskState::RollingBack,
+                _ => seen.state == TaskState::Queued,
             };
             let long = seen.durable.is_some() && now - seen.since > millis(500);
             if waits && needs_none && !held && long {
@@ -71,12 +70,12 @@ impl Seen {
         let passed = now - self.since;
         match self.state {
             // A machine that is off by our doing waits for its place, however long that takes.
-            State::Running | State::Aborting if self.gated && self.off_left => {}
-            State::RollingBack if self.gated => {}
-            State::Running | State::Aborting if self.gated => self.queued += passed,
-            State::Running | State::Aborting => self.ran += passed,
-            State::RollingBack if !paused => self.returned += passed,
-            State::Queued if !paused => self.queued += passed,
+            TaskState::Running | TaskState::Aborting if self.gated && self.off_left => {}
+            TaskState::RollingBack if self.gated => {}
+            TaskState::Running | TaskState::Aborting if self.gated => self.queued += passed,
+            TaskState::Running | TaskState::Aborting => self.ran += passed,
+            TaskState::RollingBack if !paused => self.returned += passed,
+            TaskState::Queued if !paused => self.queued += passed,
             _ => {}
         }
         self.since = now;

@@ -2,9 +2,9 @@
 
 use super::{Seen, Watch};
 use crate::world::{World, name, secs};
-use rackbmcd::bmc::vocabulary::{Order, Power, Report};
-use rackbmcd::model::TaskId;
-use rackbmcd::power::{Operation, Outcome, Sequence, State};
+use rackbmcd::bmc::vocabulary::{Order, Report};
+use rackbmcd::model::{Operation, Power, TaskId, TaskState};
+use rackbmcd::power::{Outcome, Sequence};
 use rackbmcd::sim::{self, By, ChassisOrder, Executed};
 use rackbmcd::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +67,7 @@ impl Watch {
             Operation::PowerOff => Some(ChassisOrder::Off),
             _ => None,
         };
-        if outcome.state == State::Succeeded
+        if outcome.state == TaskState::Succeeded
             && may_still_move(outcome)
             && level.is_some_and(|level| !heard.contains(&level))
         {
@@ -156,8 +156,8 @@ impl Watch {
             })
         };
         match outcome.state {
-            State::Succeeded => {}
-            State::RolledBack => {
+            TaskState::Succeeded => {}
+            TaskState::RolledBack => {
                 let handed =
                     |sent: &rackbmcd::power::Sent| sent.handed && sent.order.changes_power();
                 let undone = sequence.sent().iter().any(handed) && !is_pulse(seen.operation);
@@ -211,7 +211,7 @@ fn wanted(operation: Operation) -> Option<Power> {
 fn rests_on(operation: Operation, outcome: &Outcome) -> Option<Power> {
     let may = may_still_move(outcome) && operation != Operation::PowerOff;
     match outcome.state {
-        State::Succeeded if !may => wanted(operation),
+        TaskState::Succeeded if !may => wanted(operation),
         _ => None,
     }
 }

@@ -3,8 +3,7 @@
 use super::{Row, Watch};
 use crate::world::{World, millis, secs, who};
 use rackbmcd::api::ironic::target::PowerTarget;
-use rackbmcd::model::{BatchId, HistoryKind, TaskId};
-use rackbmcd::power::{Control, State};
+use rackbmcd::model::{BatchId, Control, HistoryKind, TaskId, TaskState};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look};
 use rackbmcd::time::Instant;
 use std::collections::BTreeMap;
@@ -175,7 +174,7 @@ impl Watched {
         let Some(Ok(Answer::Tasks(tasks))) = self.world.take_answer(id) else {
             return Err("the tasks are not told".to_owned());
         };
-        let there: BTreeMap<TaskId, State> = tasks
+        let there: BTreeMap<TaskId, TaskState> = tasks
             .into_iter()
             .filter_map(|task| Some((task.id, task.state.known()?)))
             .collect();

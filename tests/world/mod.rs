@@ -8,12 +8,12 @@ use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::bmc::vocabulary::OrderId;
 use rackbmcd::entropy::{Entropy, Seeded};
 use rackbmcd::model::{
-    Batch, BatchStart, HistoryEntry, Node, PowerOptions, PowerState, Task, TaskId, Who, Words,
+    Batch, BatchStart, Control, HistoryEntry, Node, Operation, PowerOptions, PowerState, Role,
+    Task, TaskId, TaskState, Who, Words,
 };
-use rackbmcd::power::{Control, Operation, State};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
-use rackbmcd::rack::rights::{Rights, Role};
+use rackbmcd::rack::rights::Rights;
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
 use rackbmcd::rack::{Birth, Copied, Rack};
 use rackbmcd::session;
@@ -578,7 +578,7 @@ impl World {
         self.bmc(name).host().count(order)
     }
 
-    pub fn state(&mut self, id: TaskId) -> State {
+    pub fn state(&mut self, id: TaskId) -> TaskState {
         let state = self.task(id).state;
         state.known().expect("the rack's own word")
     }

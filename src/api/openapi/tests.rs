@@ -338,7 +338,7 @@ fn the_document_in_docs_is_this_one() {
 #[test]
 fn every_refusal_of_the_rack_has_its_status_in_the_document() {
     use crate::api::fault::Fault;
-    use crate::bmc::vocabulary::Delivery;
+    use crate::model::Delivery;
     use crate::rack::call::Refused;
     let text = String::new;
     let refusals = [

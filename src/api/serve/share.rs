@@ -1,6 +1,7 @@
 //! What one client may take of what there is: connections and streams by user, and bytes that wait to be written.
 
-use crate::api::access::{Peer, Policy, Role};
+use crate::api::access::Peer;
+use crate::model::{Policy, Role};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;

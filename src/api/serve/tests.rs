@@ -4,9 +4,8 @@
 mod streams;
 
 use super::*;
-use crate::api::access::{Role, Token};
 use crate::model::{
-    AuditPage, Event, EventId, EventKind, Events, Health, HealthStatus, PowerState,
+    AuditPage, Event, EventId, EventKind, Events, Health, HealthStatus, PowerState, Role, Token,
 };
 use crate::rack::call::Look;
 use crate::time::WallTime;

@@ -2,7 +2,8 @@
 //! expects for each call, and any other is an error. Read from its source; ours is only that it meets what it expects.
 
 use super::*;
-use crate::bmc::vocabulary::{BootDevice, Order, Reading};
+use crate::bmc::vocabulary::{Order, Reading};
+use crate::model::BootDevice;
 
 /// As its client sends it with `Microversion` set: both headers, JSON or nothing.
 fn call(line: &str, microversion: Option<&str>, body: Option<&str>) -> Exchange {

@@ -11,7 +11,7 @@ mod real;
 mod rights;
 mod stream;
 
-use super::access::{Peer, Policy, Role};
+use super::access::Peer;
 use super::dispatch::{Outcome, handle};
 use super::fault::Fault;
 use super::handle::{Daemon, Later};
@@ -19,7 +19,8 @@ use super::message::{Request, Response};
 use crate::api::ironic::target::PowerTarget;
 use crate::model::{
     AuditPage, BmcHealth, BmcSummary, FreshReading, Health, HealthStatus, Hold, Node, NodeDetail,
-    Operation, OrderUse, Power, PowerReading, PowerState, Support, Target, Task, TaskState, Who,
+    Operation, OrderUse, Policy, Power, PowerReading, PowerState, Role, Support, Target, Task,
+    TaskState, Who,
 };
 use crate::rack::call::{Answer, Call, Look, Refused, SweepId, SweepNews, Taken};
 use crate::time::WallTime;

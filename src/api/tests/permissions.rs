@@ -2,10 +2,10 @@
 
 use super::real::RealRack;
 use super::*;
-use crate::api::access::{
-    Credential, Entry, Grant, Rights, Role, Subject, TcpAuth, Token, Transport,
-};
+use crate::api::access::{Credential, Entry, Transport};
 use crate::api::route::is_public;
+use crate::model::{Grant, Role, Subject, TcpAuth, Token};
+use crate::rack::rights::Rights;
 use http::Method;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;

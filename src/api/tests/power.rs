@@ -1,8 +1,8 @@
 //! What Ironic's clients ask of machines: power, NMI, boot device, maintenance.
 
 use super::*;
-use crate::bmc::vocabulary::{BootDevice, Delivery, Order, Reading, Trouble};
-use crate::model::PowerOptions;
+use crate::bmc::vocabulary::{Order, Reading};
+use crate::model::{BootDevice, Delivery, PowerOptions, Trouble};
 use serde_json::json;
 
 fn power(body: &str) -> Exchange {

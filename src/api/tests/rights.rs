@@ -3,9 +3,10 @@
 
 use super::real::{RealRack, SECOND, state};
 use super::*;
-use crate::api::access::{Credential, Grant, Subject, Token};
+use crate::api::access::Credential;
 use crate::api::endpoint::{Body, Endpoint, Route};
 use crate::api::route::ROUTES;
+use crate::model::{Grant, Subject, Token};
 use serde_json::json;
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Orders as commands in bytes, and answers in bytes as reports.
 
 use super::*;
-use crate::bmc::vocabulary::{BootDevice, Power};
+use crate::model::{BootDevice, Power};
 
 #[test]
 fn a_refused_status_is_told_with_its_code_and_meaning() {
@@ -53,7 +53,7 @@ fn answered_throughout(order: &Order, data: &[u8]) -> Report {
 
 #[test]
 fn an_answer_cut_short_is_a_refusal_that_says_so_and_not_a_guess() {
-    let policy = crate::bmc::vocabulary::RestorePolicy::Previous;
+    let policy = crate::model::RestorePolicy::Previous;
     for order in [
         Order::ReadPower,
         Order::ReadRestartCause,

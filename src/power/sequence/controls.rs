@@ -4,10 +4,10 @@ use super::clock::Age;
 use super::knowledge::Knowledge;
 use super::phase::{Leg, Look, Next, Phase, Question, SlowLook, Soft, Then};
 use super::{Input, Sequence, level, nmi, soft};
-use crate::bmc::vocabulary::{Delivery, OrderId, Report, Silence, Trouble};
+use crate::bmc::vocabulary::{OrderId, Report, Silence};
+use crate::model::{Control, Delivery, Operation, TaskState, Trouble};
 use crate::power::outcome::seconds;
 use crate::power::settings::{LAST_READING, WITHDRAWAL};
-use crate::power::{Control, Operation, State};
 use std::fmt;
 use std::time::Duration;
 
@@ -75,12 +75,12 @@ fn decide(control: Control, sequence: &Sequence) -> Result<(), (RefusalKind, Str
         return Err((RefusalKind::Ended, format!("the task has {}", ended(state))));
     }
     match (control, state) {
-        (_, State::Aborting) => Err((
+        (_, TaskState::Aborting) => Err((
             RefusalKind::UnderWay,
             "the task is being stopped already".to_owned(),
         )),
         (Control::Abort, _) => Ok(()),
-        (Control::Cancel | Control::Rollback | Control::Suspend, State::RollingBack) => Err((
+        (Control::Cancel | Control::Rollback | Control::Suspend, TaskState::RollingBack) => Err((
             RefusalKind::UnderWay,
             "the task is being rolled back".to_owned(),
         )),
@@ -105,11 +105,11 @@ fn decide(control: Control, sequence: &Sequence) -> Result<(), (RefusalKind, Str
             }
             Ok(())
         }
-        (Control::Suspend, State::Suspended) => Err((
+        (Control::Suspend, TaskState::Suspended) => Err((
             RefusalKind::AlreadySuspended,
             "the task is suspended already".to_owned(),
         )),
-        (Control::Suspend, _) | (Control::Resume, State::Suspended) => Ok(()),
+        (Control::Suspend, _) | (Control::Resume, TaskState::Suspended) => Ok(()),
         (Control::Resume, _) => Err((
             RefusalKind::NotSuspended,
             "the task is not suspended".to_owned(),
@@ -117,19 +117,19 @@ fn decide(control: Control, sequence: &Sequence) -> Result<(), (RefusalKind, Str
     }
 }
 
-fn ended(state: State) -> &'static str {
+fn ended(state: TaskState) -> &'static str {
     match state {
-        State::Succeeded => "succeeded",
-        State::Failed => "failed",
-        State::Aborted => "been aborted",
-        State::Cancelled => "been cancelled",
-        State::RolledBack => "been rolled back",
-        State::Stuck => "ended stuck in its rollback",
-        State::Queued
-        | State::Running
-        | State::Suspended
-        | State::Aborting
-        | State::RollingBack => "not ended",
+        TaskState::Succeeded => "succeeded",
+        TaskState::Failed => "failed",
+        TaskState::Aborted => "been aborted",
+        TaskState::Cancelled => "been cancelled",
+        TaskState::RolledBack => "been rolled back",
+        TaskState::Stuck => "ended stuck in its rollback",
+        TaskState::Queued
+        | TaskState::Running
+        | TaskState::Suspended
+        | TaskState::Aborting
+        | TaskState::RollingBack => "not ended",
     }
 }
 
@@ -172,18 +172,18 @@ fn stop(phase: Phase, then: Then, knowledge: &mut Knowledge) -> Phase {
 fn stopped(then: Then, knowledge: &Knowledge) -> Phase {
     match then {
         Then::Abort { by, error } => {
-            knowledge.end(State::Aborted, error, &format!("aborted by {by}"))
+            knowledge.end(TaskState::Aborted, error, &format!("aborted by {by}"))
         }
         Then::Cancel { by } if knowledge.changing_handed() => knowledge.end(
-            State::Aborted,
+            TaskState::Aborted,
             knowledge.operation.is_soft() || knowledge.operation == Operation::InjectNmi,
             &format!("cancelled by {by} while the order was leaving, so that it counts as aborted"),
         ),
         Then::Cancel { by } => {
-            knowledge.end(State::Cancelled, false, &format!("cancelled by {by}"))
+            knowledge.end(TaskState::Cancelled, false, &format!("cancelled by {by}"))
         }
         Then::Rollback { by } if knowledge.pulse_handed() => knowledge.end(
-            State::Aborted,
+            TaskState::Aborted,
             knowledge.operation == Operation::InjectNmi,
             &format!(
                 "rollback asked for by {by} while the order was leaving: it cannot be undone, so that it counts as aborted"
@@ -193,13 +193,13 @@ fn stopped(then: Then, knowledge: &Knowledge) -> Phase {
             if crate::power::pulse(knowledge.operation).is_some() || !knowledge.changing_handed() =>
         {
             knowledge.end(
-                State::RolledBack,
+                TaskState::RolledBack,
                 false,
                 &format!("rolled back by {by}, with nothing to undo"),
             )
         }
         Then::Rollback { by } if knowledge.return_is_forbidden() => knowledge.end(
-            State::Aborted,
+            TaskState::Aborted,
             false,
             &format!(
                 "rollback asked for by {by} while the order was leaving: the node is never switched off (power_off = false), so that it counts as aborted"
@@ -214,7 +214,7 @@ pub(super) fn superseded(phase: Phase, why: &str, knowledge: &mut Knowledge) -> 
     let age = knowledge.clock.age();
     match phase {
         Phase::Queued | Phase::Recording { .. } => knowledge.end(
-            State::Cancelled,
+            TaskState::Cancelled,
             false,
             &format!("withdrawn before anything was done, because {why}"),
         ),

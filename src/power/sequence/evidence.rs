@@ -3,7 +3,8 @@
 
 use super::knowledge::Knowledge;
 use super::phase::{LogMark, Notes, Question, Restart, Signs};
-use crate::bmc::vocabulary::{EventLogEntry, Power, Reading, Report, RestartCause, Sign};
+use crate::bmc::vocabulary::{EventLogEntry, Reading, Report, Sign};
+use crate::model::{Power, RestartCause};
 
 /// What was known before the pulse, and what was seen since.
 pub(super) struct Evidence {

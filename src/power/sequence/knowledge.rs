@@ -4,14 +4,12 @@
 use super::clock::{Age, Clock};
 use super::level::level;
 use super::phase::Phase;
-use crate::bmc::vocabulary::{
-    self, Delivery, Effect, Order, OrderId, Power, Reading, Report, Silence, Trouble,
-};
-use crate::model::ENDS_KEPT;
+use crate::bmc::vocabulary::{self, Effect, Order, OrderId, Reading, Report, Silence};
+use crate::model::{Delivery, ENDS_KEPT, Operation, Power, TaskState, Trouble};
 use crate::power::earlier::{Earlier, take_effect};
 use crate::power::outcome::seconds;
 use crate::power::settings::{HOLD_ROUND_TRIPS, SHORTEST_HOLD, SOFT_GAP};
-use crate::power::{Operation, Outcome, Sent, Settings, State};
+use crate::power::{Outcome, Sent, Settings};
 use std::time::Duration;
 
 /// See the head of this file.
@@ -537,7 +535,7 @@ impl Knowledge {
     }
 
     /// The end: `what` in words, followed by what was sent and what was noticed.
-    pub(super) fn end(&self, state: State, error: bool, what: &str) -> Phase {
+    pub(super) fn end(&self, state: TaskState, error: bool, what: &str) -> Phase {
         let mut text = format!("{what}: {}", self.what_was_sent());
         for remark in &self.remarks {
             text.push_str("; ");
@@ -555,13 +553,13 @@ impl Knowledge {
 
     /// A success that rests on a reading just made.
     pub(super) fn succeed(&self, what: &str) -> Phase {
-        self.end(State::Succeeded, false, what)
+        self.end(TaskState::Succeeded, false, what)
     }
 
     /// A failure on the way forward. `power_state` shows `error` after a soft operation, else what was read.
     pub(super) fn fail(&self, why: &str) -> Phase {
         self.end(
-            State::Failed,
+            TaskState::Failed,
             self.operation.is_soft(),
             &format!("{} failed: {why}", self.operation.name()),
         )
@@ -581,7 +579,7 @@ impl Knowledge {
         let wanted = self.power_at_start.map_or("unknown", Power::name);
         let found = self.power.map_or("unknown", Power::name);
         self.end(
-            State::Stuck,
+            TaskState::Stuck,
             true,
             &format!("rollback asked for by {by} is stuck: wanted {wanted}, found {found}: {why}"),
         )

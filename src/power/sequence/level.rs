@@ -5,10 +5,10 @@ use super::Input;
 use super::clock::Age;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{Aim, Leg, Look, Next, Phase};
-use crate::bmc::vocabulary::{Delivery, Order, Power, RefusalKind, Report};
+use crate::bmc::vocabulary::{Order, RefusalKind, Report};
+use crate::model::{Delivery, Operation, Power, TaskState};
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::{LONGEST_LEVEL_PAUSE, SHORTEST_HOLD, backoff, level_pause};
-use crate::power::{Operation, State};
 use std::time::Duration;
 
 /// The leg of a hard operation towards `to`, from a node just read as `found`.
@@ -295,7 +295,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 return_to(Power::On, by, knowledge)
             }
             Finding::Read(Power::On) if age >= settled => knowledge.end(
-                State::RolledBack,
+                TaskState::RolledBack,
                 false,
                 &format!(
                     "rolled back by {by}: it stayed on for {} and was left on",
@@ -509,7 +509,7 @@ pub(super) fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
     }
     match (leg.aim, knowledge.operation) {
         (Aim::Return { by }, _) => knowledge.end(
-            State::RolledBack,
+            TaskState::RolledBack,
             false,
             &format!("rolled back by {by}: read back {state}, as at the start"),
         ),

@@ -18,8 +18,9 @@ pub(super) use clock::{Age, Clock};
 pub use controls::{Refusal, RefusalKind};
 pub(super) use knowledge::Knowledge;
 
-use super::{Control, Earlier, Operation, Outcome, Sent, Settings, State, Target};
-use crate::bmc::vocabulary::{Order, OrderId, Power, Report};
+use super::{Earlier, Outcome, Sent, Settings};
+use crate::bmc::vocabulary::{Order, OrderId, Report};
+use crate::model::{Control, Operation, Power, Target, TaskState};
 use crate::time::Instant;
 use clock::{FirstLook, Pace};
 use phase::{Aim, Fate, Next, Phase, SlowLook, Then};
@@ -329,16 +330,16 @@ impl Sequence {
     }
 
     /// Where it stands.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> TaskState {
         match &self.phase {
-            Phase::Queued => State::Queued,
-            Phase::Suspended { .. } => State::Suspended,
+            Phase::Queued => TaskState::Queued,
+            Phase::Suspended { .. } => TaskState::Suspended,
             Phase::Withdrawing {
                 then: Then::Abort { .. } | Then::Cancel { .. },
                 ..
-            } => State::Aborting,
+            } => TaskState::Aborting,
             Phase::Ended(outcome) => outcome.state,
-            phase if phase.is_return() => State::RollingBack,
+            phase if phase.is_return() => TaskState::RollingBack,
             Phase::Recording { .. }
             | Phase::SoftPressing { .. }
             | Phase::SoftWaiting { .. }
@@ -352,7 +353,7 @@ impl Sequence {
             | Phase::NmiWatching { .. }
             | Phase::Explaining { .. }
             | Phase::Yielding { .. }
-            | Phase::Withdrawing { .. } => State::Running,
+            | Phase::Withdrawing { .. } => TaskState::Running,
         }
     }
 
@@ -529,34 +530,37 @@ impl Sequence {
         } = &self.knowledge;
         let runs = settings.from_request;
         match self.state() {
-            State::Succeeded
-            | State::Failed
-            | State::Aborted
-            | State::Cancelled
-            | State::RolledBack
-            | State::Stuck => Pace::Standing,
-            State::Queued
-            | State::Running
-            | State::Suspended
-            | State::Aborting
-            | State::RollingBack
+            TaskState::Succeeded
+            | TaskState::Failed
+            | TaskState::Aborted
+            | TaskState::Cancelled
+            | TaskState::RolledBack
+            | TaskState::Stuck => Pace::Standing,
+            TaskState::Queued
+            | TaskState::Running
+            | TaskState::Suspended
+            | TaskState::Aborting
+            | TaskState::RollingBack
                 if self.is_held() || clock.look == FirstLook::Now =>
             {
                 Pace::Standing
             }
-            State::Queued => Pace::Waiting { runs },
+            TaskState::Queued => Pace::Waiting { runs },
             // Rule 6: no machine that we switched off stays off for want of a place.
-            State::Running | State::Suspended | State::Aborting | State::RollingBack
+            TaskState::Running
+            | TaskState::Suspended
+            | TaskState::Aborting
+            | TaskState::RollingBack
                 if clock.waits =>
             {
                 let runs = runs && !self.comes_back();
                 Pace::Waiting { runs }
             }
-            State::Suspended if clock.kept && !self.knowledge.changing_handed() => {
+            TaskState::Suspended if clock.kept && !self.knowledge.changing_handed() => {
                 Pace::Waiting { runs }
             }
-            State::Suspended => Pace::Standing,
-            State::Running | State::Aborting | State::RollingBack => Pace::Running,
+            TaskState::Suspended => Pace::Standing,
+            TaskState::Running | TaskState::Aborting | TaskState::RollingBack => Pace::Running,
         }
     }
 

@@ -8,7 +8,7 @@ use super::evidence::Evidence;
 use super::knowledge::{Finding, Knowledge};
 use super::phase::{Fate, Next, Phase, Question, Restart};
 use crate::bmc::vocabulary::Report;
-use crate::power::State;
+use crate::model::TaskState;
 use crate::power::outcome::seconds;
 
 /// One watch, taken apart so that its rounds read as such.
@@ -95,16 +95,18 @@ impl Watch {
         let seen = format!("{}{}", self.seen(&watched), knowledge.and_trouble());
         let signs = &self.evidence.signs;
         let (end, what) = match (&self.fate, &signs.delivered) {
-            (Fate::Accepted, None) => (State::Succeeded, format!("accepted, {seen}")),
-            (Fate::Accepted, Some(how)) => (State::Succeeded, format!("delivered, {seen}; {how}")),
+            (Fate::Accepted, None) => (TaskState::Succeeded, format!("accepted, {seen}")),
+            (Fate::Accepted, Some(how)) => {
+                (TaskState::Succeeded, format!("delivered, {seen}; {how}"))
+            }
             (_, Some(how)) => (
-                State::Succeeded,
+                TaskState::Succeeded,
                 format!("not answered, but delivered, {seen}; {how}"),
             ),
-            (_, None) if signs.crash => (State::Succeeded, format!("not answered, but {seen}")),
+            (_, None) if signs.crash => (TaskState::Succeeded, format!("not answered, but {seen}")),
             // A machine that is off, or was restarted, need not have had the NMI for it.
             (Fate::Unknown { why } | Fate::Shown { how: why }, None) => (
-                State::Failed,
+                TaskState::Failed,
                 format!("not answered, unknown whether it was delivered ({why}), {seen}"),
             ),
         };

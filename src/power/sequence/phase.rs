@@ -3,9 +3,10 @@
 //! another is in `record`, `level`, `soft`, `pulse`, `nmi` and `controls`.
 
 use super::clock::Age;
-use crate::bmc::vocabulary::{self, Order, OrderId, Power, RestartCause};
+use crate::bmc::vocabulary::{self, Order, OrderId};
+use crate::model::{Operation, Power, RestartCause};
+use crate::power::Outcome;
 use crate::power::settings::LAST_READING;
-use crate::power::{Operation, Outcome};
 use std::time::Duration;
 
 /// The one order of a phase: still to be issued, or out and awaited.

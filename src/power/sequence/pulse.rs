@@ -6,10 +6,11 @@ use super::clock::Age;
 use super::evidence::Evidence;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{Fate, Next, Notes, Phase, Question, Restart, Signs};
-use crate::bmc::vocabulary::{Delivery, Power, Reading, RefusalKind, Report};
+use crate::bmc::vocabulary::{Reading, RefusalKind, Report};
+use crate::model::{Delivery, Operation, Power};
+use crate::power::Sent;
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::backoff;
-use crate::power::{Operation, Sent};
 use std::time::Duration;
 
 /// Sends the pulse now.

@@ -5,8 +5,8 @@ use super::clock::Age;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{LogMark, Next, Notes, Phase, Question};
 use super::{Input, level, pulse, soft};
-use crate::bmc::vocabulary::{self, Power, Reading, Report};
-use crate::power::Operation;
+use crate::bmc::vocabulary::{self, Reading, Report};
+use crate::model::{Operation, Power};
 
 /// The first phase after `queued`.
 pub(super) fn begin(knowledge: &Knowledge) -> Phase {

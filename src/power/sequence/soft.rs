@@ -6,10 +6,10 @@ use super::clock::Age;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::level;
 use super::phase::{Next, Phase, Soft};
-use crate::bmc::vocabulary::{Delivery, Order, Power, RefusalKind, Report};
+use crate::bmc::vocabulary::{Order, RefusalKind, Report};
+use crate::model::{Delivery, OnSoftTimeout, Operation, Power};
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::{SHORTEST_HOLD, SOFT_GAP, backoff};
-use crate::power::{OnSoftTimeout, Operation};
 use std::time::Duration;
 
 /// The node was read as `found`; nothing was sent yet.

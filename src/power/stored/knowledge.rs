@@ -3,7 +3,7 @@
 use super::phase::Moment;
 use super::sent::Sent;
 use super::words::{OnSoftTimeout, Operation, Power, State};
-use crate::bmc::vocabulary::BootDevice;
+use crate::model::BootDevice;
 use crate::power::{self as running, sequence};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

@@ -2,7 +2,8 @@
 
 use super::phase::Number;
 use super::words::{Delivery, Power, RefusalKind, Trouble};
-use crate::bmc::vocabulary::{self, BootDevice, OrderId};
+use crate::bmc::vocabulary::{self, OrderId};
+use crate::model::{self, BootDevice};
 use crate::power as running;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -335,40 +336,40 @@ impl From<Reading> for vocabulary::Reading {
     }
 }
 
-impl From<vocabulary::RestartCause> for RestartCause {
-    fn from(running: vocabulary::RestartCause) -> Self {
+impl From<model::RestartCause> for RestartCause {
+    fn from(running: model::RestartCause) -> Self {
         match running {
-            vocabulary::RestartCause::Unknown => RestartCause::Unknown,
-            vocabulary::RestartCause::ChassisControl => RestartCause::ChassisControl,
-            vocabulary::RestartCause::ResetButton => RestartCause::ResetButton,
-            vocabulary::RestartCause::PowerButton => RestartCause::PowerButton,
-            vocabulary::RestartCause::Watchdog => RestartCause::Watchdog,
-            vocabulary::RestartCause::AlwaysRestore => RestartCause::AlwaysRestore,
-            vocabulary::RestartCause::RestorePrevious => RestartCause::RestorePrevious,
-            vocabulary::RestartCause::PlatformEventReset => RestartCause::PlatformEventReset,
-            vocabulary::RestartCause::PlatformEventCycle => RestartCause::PlatformEventCycle,
-            vocabulary::RestartCause::SoftReset => RestartCause::SoftReset,
-            vocabulary::RestartCause::RealTimeClock => RestartCause::RealTimeClock,
-            vocabulary::RestartCause::Other(number) => RestartCause::Other(number),
+            model::RestartCause::Unknown => RestartCause::Unknown,
+            model::RestartCause::ChassisControl => RestartCause::ChassisControl,
+            model::RestartCause::ResetButton => RestartCause::ResetButton,
+            model::RestartCause::PowerButton => RestartCause::PowerButton,
+            model::RestartCause::Watchdog => RestartCause::Watchdog,
+            model::RestartCause::AlwaysRestore => RestartCause::AlwaysRestore,
+            model::RestartCause::RestorePrevious => RestartCause::RestorePrevious,
+            model::RestartCause::PlatformEventReset => RestartCause::PlatformEventReset,
+            model::RestartCause::PlatformEventCycle => RestartCause::PlatformEventCycle,
+            model::RestartCause::SoftReset => RestartCause::SoftReset,
+            model::RestartCause::RealTimeClock => RestartCause::RealTimeClock,
+            model::RestartCause::Other(number) => RestartCause::Other(number),
         }
     }
 }
 
-impl From<RestartCause> for vocabulary::RestartCause {
+impl From<RestartCause> for model::RestartCause {
     fn from(stored: RestartCause) -> Self {
         match stored {
-            RestartCause::Unknown => vocabulary::RestartCause::Unknown,
-            RestartCause::ChassisControl => vocabulary::RestartCause::ChassisControl,
-            RestartCause::ResetButton => vocabulary::RestartCause::ResetButton,
-            RestartCause::PowerButton => vocabulary::RestartCause::PowerButton,
-            RestartCause::Watchdog => vocabulary::RestartCause::Watchdog,
-            RestartCause::AlwaysRestore => vocabulary::RestartCause::AlwaysRestore,
-            RestartCause::RestorePrevious => vocabulary::RestartCause::RestorePrevious,
-            RestartCause::PlatformEventReset => vocabulary::RestartCause::PlatformEventReset,
-            RestartCause::PlatformEventCycle => vocabulary::RestartCause::PlatformEventCycle,
-            RestartCause::SoftReset => vocabulary::RestartCause::SoftReset,
-            RestartCause::RealTimeClock => vocabulary::RestartCause::RealTimeClock,
-            RestartCause::Other(number) => vocabulary::RestartCause::Other(number),
+            RestartCause::Unknown => model::RestartCause::Unknown,
+            RestartCause::ChassisControl => model::RestartCause::ChassisControl,
+            RestartCause::ResetButton => model::RestartCause::ResetButton,
+            RestartCause::PowerButton => model::RestartCause::PowerButton,
+            RestartCause::Watchdog => model::RestartCause::Watchdog,
+            RestartCause::AlwaysRestore => model::RestartCause::AlwaysRestore,
+            RestartCause::RestorePrevious => model::RestartCause::RestorePrevious,
+            RestartCause::PlatformEventReset => model::RestartCause::PlatformEventReset,
+            RestartCause::PlatformEventCycle => model::RestartCause::PlatformEventCycle,
+            RestartCause::SoftReset => model::RestartCause::SoftReset,
+            RestartCause::RealTimeClock => model::RestartCause::RealTimeClock,
+            RestartCause::Other(number) => model::RestartCause::Other(number),
         }
     }
 }

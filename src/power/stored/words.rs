@@ -1,7 +1,7 @@
 //! The words of the journal: enumerations without anything in them.
 
 use crate::bmc::vocabulary;
-use crate::power;
+use crate::model;
 
 /// Defines a stored enumeration beside the running one: `"as stored" = RunningVariant`. The conversions are matches
 /// over every variant of both. What `| Another` names is stored as the variant before it: its text, which is stored beside
@@ -36,7 +36,7 @@ pub(crate) use stored_words;
 
 stored_words! {
     /// Whether a machine has power.
-    Power = vocabulary::Power {
+    Power = model::Power {
         "on" = On,
         "off" = Off,
     }
@@ -44,7 +44,7 @@ stored_words! {
 
 stored_words! {
     /// What a task does.
-    Operation = power::Operation {
+    Operation = model::Operation {
         "power_on" = PowerOn,
         "power_off" = PowerOff,
         "reboot" = Reboot,
@@ -58,7 +58,7 @@ stored_words! {
 
 stored_words! {
     /// Where a task stands.
-    State = power::State {
+    State = model::TaskState {
         "queued" = Queued,
         "running" = Running,
         "suspended" = Suspended,
@@ -75,7 +75,7 @@ stored_words! {
 
 stored_words! {
     /// What a person did to a task.
-    Control = power::Control {
+    Control = model::Control {
         "abort" = Abort,
         "cancel" = Cancel,
         "rollback" = Rollback,
@@ -86,7 +86,7 @@ stored_words! {
 
 stored_words! {
     /// What happens when the operating system does not shut down in time.
-    OnSoftTimeout = power::OnSoftTimeout {
+    OnSoftTimeout = model::OnSoftTimeout {
         "fail" = Fail,
         "hard_power_off" = HardPowerOff,
     }
@@ -94,7 +94,7 @@ stored_words! {
 
 stored_words! {
     /// Whether an unanswered order can have reached the machine.
-    Delivery = vocabulary::Delivery {
+    Delivery = model::Delivery {
         "not_sent" = NotSent,
         "unknown" = Unknown,
     }
@@ -115,7 +115,7 @@ stored_words! {
 
 stored_words! {
     /// Why an order was not answered.
-    Trouble = vocabulary::Trouble {
+    Trouble = model::Trouble {
         "no_address" = NoAddress,
         "unreachable" = Unreachable,
         "silent" = Silent,

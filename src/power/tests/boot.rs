@@ -1,10 +1,10 @@
 //! Booting from a device that was asked for: set and read back directly before the machine starts.
 
 use super::world::{Mishap, World, secs};
-use crate::bmc::vocabulary::{Order, Power, RefusalKind};
-use crate::model::BootDevice;
+use crate::bmc::vocabulary::{Order, RefusalKind};
+use crate::model::{BootDevice, Control, Operation, Power, TaskState};
+use crate::power::Settings;
 use crate::power::settings::Boot;
-use crate::power::{Control, Operation, Settings, State};
 use std::time::Duration;
 
 fn world(operation: Operation, power: Power) -> World {
@@ -76,7 +76,7 @@ fn the_device_is_set_directly_before_the_machine_starts() {
         let outcome = world.run_to_end();
         assert_eq!(
             outcome.state,
-            State::Succeeded,
+            TaskState::Succeeded,
             "{operation} {power}: {}",
             outcome.text
         );
@@ -106,7 +106,7 @@ fn what_is_not_read_back_stops_the_task_before_its_power_changes() {
             let mut world = world(operation, Power::On);
             world.machine.boot_mishaps = [mishap.clone()].into();
             let outcome = world.run_to_end();
-            assert_eq!(outcome.state, State::Failed, "{operation}");
+            assert_eq!(outcome.state, TaskState::Failed, "{operation}");
             assert!(outcome.text.contains(said), "{}", outcome.text);
             assert_eq!(world.changing(), [], "{operation} {mishap:?}");
         }
@@ -122,7 +122,7 @@ fn what_may_pass_is_tried_again() {
         Mishap::Refuse(0xC1, RefusalKind::Doubted),
     ]
     .into();
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_machine_that_is_off_for_it_is_not_left_off_because_of_one_refusal() {
     assert_eq!(world.times(&Order::PowerOff), 1);
     world.machine.boot_mishaps = [Mishap::Refuse(0, RefusalKind::Failed)].into();
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn it_can_be_aborted_between_its_steps_and_not_cancelled_once_something_was_set(
     world.run_for(secs(5));
     world.control(Control::Abort).expect("allowed");
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Aborted);
+    assert_eq!(outcome.state, TaskState::Aborted);
     let before = world.polled.len();
     world.run_for(secs(60));
     assert_eq!(world.polled.len(), before);
@@ -159,7 +159,7 @@ fn a_rollback_starts_the_machine_as_it_always_starts() {
     world.run_for(secs(5));
     world.control(Control::Rollback).expect("allowed");
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::RolledBack, "{}", outcome.text);
+    assert_eq!(outcome.state, TaskState::RolledBack, "{}", outcome.text);
     assert_eq!(acts(&world), ["set boot device", "power off", "power on"]);
 }
 
@@ -172,7 +172,7 @@ fn after_a_restart_the_device_is_set_anew() {
         let outcome = world.run_to_end();
         assert_eq!(
             outcome.state,
-            State::Succeeded,
+            TaskState::Succeeded,
             "{seconds} s: {}",
             outcome.text
         );

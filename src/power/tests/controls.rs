@@ -1,8 +1,9 @@
 //! Abort, cancel, rollback, suspend and resume, each with its meaning of design, section 4.
 
 use super::world::{Mishap, World, secs};
-use crate::bmc::vocabulary::{Order, Power};
-use crate::power::{Control, Operation, RefusalKind, Settings, State, Target};
+use crate::bmc::vocabulary::Order;
+use crate::model::{Control, Operation, Power, Target, TaskState};
+use crate::power::{RefusalKind, Settings};
 use std::time::Duration;
 
 #[test]
@@ -26,7 +27,7 @@ fn after_an_abort_nothing_leaves_any_more() {
             world.run_for(secs(100));
             assert_eq!(
                 world.state(),
-                State::Aborted,
+                TaskState::Aborted,
                 "{operation} after {after} ms"
             );
             assert_eq!(world.polled.len(), polled);
@@ -62,7 +63,7 @@ fn an_abort_whose_withdrawal_is_never_confirmed_ends_within_a_second() {
     sequence
         .control(Control::Abort, "bob", world.now)
         .expect("allowed");
-    assert_eq!(sequence.state(), State::Aborting);
+    assert_eq!(sequence.state(), TaskState::Aborting);
     assert!(sequence.withdrawn().is_some());
     assert_eq!(sequence.withdrawn(), None);
     assert_eq!(sequence.poll_order(OrderId(99)), None);
@@ -71,14 +72,14 @@ fn an_abort_whose_withdrawal_is_never_confirmed_ends_within_a_second() {
     let at = sequence.poll_timeout().expect("a guard");
     assert_eq!(at - world.now, secs(1));
     sequence.handle_timeout(at);
-    assert_eq!(sequence.state(), State::Aborted);
+    assert_eq!(sequence.state(), TaskState::Aborted);
 }
 
 #[test]
 fn a_cancel_before_anything_left_is_as_if_never_asked() {
     let mut world = World::new(Operation::SoftPowerOff, Power::On, Settings::default());
     world.control(Control::Cancel).expect("queued");
-    assert_eq!(world.state(), State::Cancelled);
+    assert_eq!(world.state(), TaskState::Cancelled);
 
     for operation in Operation::ALL {
         let power = if operation == Operation::PowerOn {
@@ -95,7 +96,7 @@ fn a_cancel_before_anything_left_is_as_if_never_asked() {
         let outcome = world.outcome();
         assert_eq!(
             (outcome.state, outcome.error),
-            (State::Cancelled, false),
+            (TaskState::Cancelled, false),
             "{operation}"
         );
         assert_eq!(outcome.power, Some(power), "as at the start");
@@ -125,7 +126,7 @@ fn a_cancel_after_the_order_left_is_refused_with_what_is_still_possible() {
             .to_string()
             .ends_with("still possible: abort, rollback, suspend")
     );
-    assert_eq!(world.state(), State::Running);
+    assert_eq!(world.state(), TaskState::Running);
 }
 
 #[test]
@@ -133,10 +134,13 @@ fn a_rollback_of_a_soft_off_that_goes_down_switches_it_on_again() {
     let mut world = World::begun(Operation::SoftPowerOff, Power::On);
     world.run_for(secs(5));
     world.control(Control::Rollback).expect("it can be undone");
-    assert_eq!(world.state(), State::RollingBack);
+    assert_eq!(world.state(), TaskState::RollingBack);
     assert_eq!(world.sequence.target(), Some(Target::PowerOn));
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.error), (State::RolledBack, false));
+    assert_eq!(
+        (outcome.state, outcome.error),
+        (TaskState::RolledBack, false)
+    );
     assert_eq!(world.machine.power, Power::On);
     assert_eq!(world.changing(), [Order::SoftOff, Order::PowerOn]);
     let on_at = world.machine.carried_out[1].0;
@@ -155,7 +159,7 @@ fn a_rollback_of_a_soft_off_that_stays_up_leaves_it() {
     let before = world.now;
     world.control(Control::Rollback).expect("it can be undone");
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::RolledBack);
+    assert_eq!(outcome.state, TaskState::RolledBack);
     assert_eq!(world.changing(), [Order::SoftOff]);
     assert!(outcome.text.contains("was left on"), "{}", outcome.text);
     assert!((60..=61).contains(&(world.now - before).as_secs()));
@@ -176,12 +180,12 @@ fn a_rollback_of_the_levels_brings_back_the_state_of_the_start() {
     ] {
         let mut world = World::begun(operation, start);
         world.run_for(Duration::from_millis(after));
-        assert_eq!(world.state(), State::Running, "{operation} {after}");
+        assert_eq!(world.state(), TaskState::Running, "{operation} {after}");
         world.control(Control::Rollback).expect("it can be undone");
         let outcome = world.run_to_end();
         assert_eq!(
             outcome.state,
-            State::RolledBack,
+            TaskState::RolledBack,
             "{operation} {after}: {}",
             outcome.text
         );
@@ -197,7 +201,10 @@ fn a_rollback_of_nothing_is_done_at_once() {
         let mut world = World::begun(operation, Power::On);
         world.control(Control::Rollback).expect("nothing was sent");
         let outcome = world.outcome();
-        assert_eq!((outcome.state, outcome.error), (State::RolledBack, false));
+        assert_eq!(
+            (outcome.state, outcome.error),
+            (TaskState::RolledBack, false)
+        );
         assert!(
             outcome.text.contains("nothing was sent"),
             "{}",
@@ -228,7 +235,7 @@ fn a_rollback_that_fails_is_stuck_and_says_wanted_and_found() {
     world.machine.ignores = 100;
     world.control(Control::Rollback).expect("it can be undone");
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.error), (State::Stuck, true));
+    assert_eq!((outcome.state, outcome.error), (TaskState::Stuck, true));
     assert!(
         outcome.text.contains("wanted on, found off"),
         "{}",
@@ -248,7 +255,7 @@ fn a_rollback_of_a_bmc_that_died_is_stuck_within_its_time() {
         world.machine.deaf = vec![(world.now, world.now + secs(9999))];
         let before = world.now;
         world.control(Control::Rollback).expect("it can be undone");
-        assert_eq!(world.run_to_end().state, State::Stuck);
+        assert_eq!(world.run_to_end().state, TaskState::Stuck);
         assert!(world.now - before <= Settings::default().longest_rollback() + secs(1));
     }
 }
@@ -256,7 +263,8 @@ fn a_rollback_of_a_bmc_that_died_is_stuck_within_its_time() {
 #[test]
 fn a_rollback_whose_bmc_is_answered_for_at_once_does_not_spin() {
     use super::world::silent;
-    use crate::bmc::vocabulary::{Delivery, OrderId, Trouble};
+    use crate::bmc::vocabulary::OrderId;
+    use crate::model::{Delivery, Trouble};
     let mut world = World::begun(Operation::SoftPowerOff, Power::On);
     world.run_for(secs(3));
     assert_eq!(world.times(&Order::SoftOff), 1);
@@ -279,7 +287,7 @@ fn a_rollback_whose_bmc_is_answered_for_at_once_does_not_spin() {
             }
         }
     }
-    assert_eq!(sequence.state(), State::Stuck);
+    assert_eq!(sequence.state(), TaskState::Stuck);
 }
 
 #[test]
@@ -294,7 +302,7 @@ fn a_rollback_can_be_aborted_and_nothing_else() {
     }
     world.control(Control::Abort).expect("allowed");
     let outcome = world.outcome();
-    assert_eq!((outcome.state, outcome.error), (State::Aborted, false));
+    assert_eq!((outcome.state, outcome.error), (TaskState::Aborted, false));
 }
 
 #[test]
@@ -303,17 +311,17 @@ fn a_suspended_wait_keeps_the_patience_it_had_left() {
     world.machine.obeys = None;
     world.run_for(secs(100));
     world.control(Control::Suspend).expect("running");
-    assert_eq!(world.state(), State::Suspended);
+    assert_eq!(world.state(), TaskState::Suspended);
     world.run_for(secs(5000));
-    assert_eq!(world.state(), State::Suspended);
+    assert_eq!(world.state(), TaskState::Suspended);
     world.control(Control::Resume).expect("suspended");
     let progress = world.sequence.progress(world.now);
     assert_eq!(progress.time_left, Some(secs(500)));
     assert_eq!(progress.elapsed, secs(5100));
     world.run_for(secs(499));
-    assert_eq!(world.state(), State::Running);
+    assert_eq!(world.state(), TaskState::Running);
     world.run_for(secs(1));
-    assert_eq!(world.state(), State::Failed);
+    assert_eq!(world.state(), TaskState::Failed);
 }
 
 #[test]
@@ -352,7 +360,7 @@ fn while_suspended_only_the_power_state_is_read_and_slowly() {
             let outcome = world.run_to_end();
             assert_eq!(
                 outcome.state,
-                State::Succeeded,
+                TaskState::Succeeded,
                 "{operation} {after}: {}",
                 outcome.text
             );
@@ -370,7 +378,7 @@ fn a_soft_reboot_suspended_between_off_and_on_stays_off() {
     assert_eq!(world.machine.power, Power::Off);
     assert_eq!(world.sequence.target(), Some(Target::PowerOn));
     world.control(Control::Resume).expect("suspended");
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     assert_eq!(world.machine.power, Power::On);
 }
 
@@ -383,7 +391,7 @@ fn a_node_switched_on_by_hand_while_a_soft_reboot_was_suspended_is_noticed() {
     world.run_for(secs(60));
     world.control(Control::Resume).expect("suspended");
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert!(
         outcome.text.contains("found on again without our doing"),
         "{}",
@@ -400,12 +408,12 @@ fn a_soft_off_that_went_down_while_suspended_is_done_after_the_resume() {
     world.run_for(secs(60));
     assert_eq!(
         world.state(),
-        State::Suspended,
+        TaskState::Suspended,
         "nothing is decided while it stands still"
     );
     world.control(Control::Resume).expect("suspended");
     world.run_for(secs(3));
-    assert_eq!(world.state(), State::Succeeded);
+    assert_eq!(world.state(), TaskState::Succeeded);
 }
 
 #[test]
@@ -413,12 +421,12 @@ fn a_suspended_queued_task_is_queued_again() {
     let mut world = World::new(Operation::PowerOff, Power::On, Settings::default());
     world.control(Control::Suspend).expect("queued");
     world.sequence.begin(world.now);
-    assert_eq!(world.state(), State::Suspended, "it does not begin");
+    assert_eq!(world.state(), TaskState::Suspended, "it does not begin");
     world.run_for(secs(100));
     world.control(Control::Resume).expect("suspended");
-    assert_eq!(world.state(), State::Queued);
+    assert_eq!(world.state(), TaskState::Queued);
     world.sequence.begin(world.now);
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
 }
 
 #[test]
@@ -454,10 +462,10 @@ fn a_suspended_task_can_be_aborted_cancelled_and_rolled_back() {
     assert!(world.outcome().error);
     let mut world = suspended(20);
     world.control(Control::Cancel).expect("nothing was sent");
-    assert_eq!(world.state(), State::Cancelled);
+    assert_eq!(world.state(), TaskState::Cancelled);
     let mut world = suspended(5000);
     world.control(Control::Rollback).expect("allowed");
-    assert_eq!(world.run_to_end().state, State::RolledBack);
+    assert_eq!(world.run_to_end().state, TaskState::RolledBack);
     assert_eq!(world.machine.power, Power::On);
 }
 
@@ -504,7 +512,7 @@ fn a_rollback_that_meets_a_lost_order_brings_back_the_start_all_the_same() {
         world.machine.mishaps = [mishap].into();
         world.run_for(secs(1));
         world.control(Control::Rollback).expect("allowed");
-        assert_eq!(world.run_to_end().state, State::RolledBack);
+        assert_eq!(world.run_to_end().state, TaskState::RolledBack);
         assert_eq!(world.machine.power, Power::On);
     }
 }

@@ -1,8 +1,9 @@
 //! "Already in that state" is not said as long as an order of an earlier task may still end that state.
 
 use super::world::{Mishap, World, secs};
-use crate::bmc::vocabulary::{Order, Power, RefusalKind, RestartCause};
-use crate::power::{Control, Earlier, Operation, Sequence, Settings, State};
+use crate::bmc::vocabulary::{Order, RefusalKind};
+use crate::model::{Control, Operation, Power, RestartCause, TaskState};
+use crate::power::{Earlier, Sequence, Settings};
 use std::time::Duration;
 
 fn earlier(what: &str, to: &[Power], left: u64) -> Earlier {
@@ -39,7 +40,7 @@ fn late_soft() -> Earlier {
 fn an_off_is_sent_and_watched_while_an_earlier_on_may_still_act() {
     let mut world = after(late_on(), Operation::PowerOff, Power::Off);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert_eq!(world.changing(), [Order::PowerOff]);
     assert!(outcome.took >= secs(10), "{:?}", outcome.took);
     let words =
@@ -51,7 +52,7 @@ fn an_off_is_sent_and_watched_while_an_earlier_on_may_still_act() {
 fn an_on_is_sent_and_watched_for_a_minute_while_an_operating_system_may_still_go_down() {
     let mut world = after(late_soft(), Operation::PowerOn, Power::On);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert_eq!(world.changing(), [Order::PowerOn]);
     assert!(outcome.took >= secs(60), "{:?}", outcome.took);
     let words = "power on: on now; the soft power off of 12:03 UTC may still switch it off";
@@ -81,7 +82,7 @@ fn a_machine_that_moves_is_told_once_more() {
         let at = world.now + secs(6);
         world.machine.changes_at(to, at);
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+        assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
         assert_eq!(world.changing(), [order.clone(), order]);
         assert_eq!(world.machine.power, from);
         let words = format!("it was {}, most likely by the {}", to.name(), before.what);
@@ -113,7 +114,7 @@ fn what_is_over_and_what_leads_to_the_same_state_is_no_reason_to_send_anything()
     ] {
         let mut world = after(before, operation, power);
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Succeeded);
+        assert_eq!(outcome.state, TaskState::Succeeded);
         assert_eq!(world.changing(), [], "{operation}");
         assert!(outcome.text.contains("already"), "{}", outcome.text);
         assert!(outcome.took < secs(3));
@@ -131,7 +132,7 @@ fn a_soft_off_of_a_node_that_may_still_come_on_waits_for_it() {
     let at = world.now + secs(5);
     world.machine.changes_at(Power::On, at);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
     assert_eq!(world.changing(), [Order::SoftOff]);
     assert_eq!(world.machine.power, Power::Off);
 }
@@ -141,14 +142,14 @@ fn a_level_that_was_lost_is_sent_again_although_the_reading_agrees() {
     for (mishap, sent) in [(Mishap::Lost, 2), (Mishap::NotSent, 2)] {
         let mut world = after(late_on(), Operation::PowerOff, Power::Off);
         world.machine.mishaps = [mishap].into();
-        assert_eq!(world.run_to_end().state, State::Succeeded);
+        assert_eq!(world.run_to_end().state, TaskState::Succeeded);
         assert_eq!(world.changing().len(), sent);
         assert_eq!(world.times(&Order::PowerOff), 1);
     }
     // "Off when off" is refused by some: then it is off, as far as the BMC goes.
     let mut world = after(late_on(), Operation::PowerOff, Power::Off);
     world.machine.mishaps = [Mishap::Refuse(0xD5, RefusalKind::NotInPresentState)].into();
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     assert_eq!(world.changing().len(), 1);
 }
 
@@ -158,7 +159,7 @@ fn an_off_that_never_reached_the_bmc_is_not_done_because_the_node_is_off() {
     let mut world = after(longer, Operation::PowerOff, Power::Off);
     world.machine.mishaps = vec![Mishap::Lost; 50].into();
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+    assert_eq!(outcome.state, TaskState::Failed, "{}", outcome.text);
     assert!(
         outcome
             .text
@@ -197,7 +198,7 @@ fn an_abort_in_the_watch_sends_nothing_more() {
     world.control(Control::Abort).expect("it runs");
     world.run_for(secs(100));
     assert_eq!(world.changing(), [Order::PowerOff]);
-    assert_eq!(world.state(), State::Aborted);
+    assert_eq!(world.state(), TaskState::Aborted);
 }
 
 /// A reset gets no answer, and then the machine goes off and comes on again by itself, seen or unseen.
@@ -222,7 +223,7 @@ fn an_off_that_an_earlier_order_explains_does_not_show_that_an_unanswered_reset_
     for unseen in [false, true] {
         let mut world = unanswered_reset(Mishap::Lost, late_soft(), unseen);
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+        assert_eq!(outcome.state, TaskState::Failed, "{}", outcome.text);
         let words = "unknown whether it arrived";
         assert!(outcome.text.contains(words), "{}", outcome.text);
         let words = "most likely by the soft power off of 12:03 UTC";
@@ -232,7 +233,7 @@ fn an_off_that_an_earlier_order_explains_does_not_show_that_an_unanswered_reset_
     let long_ago = earlier("soft power off", &[Power::Off], 0);
     let mut world = unanswered_reset(Mishap::AnswerLost, long_ago, false);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
     let words = "not answered, but it arrived: it was off";
     assert!(outcome.text.contains(words), "{}", outcome.text);
 }

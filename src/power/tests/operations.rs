@@ -1,8 +1,9 @@
 //! The hard operations: levels that are read back, repeated only after a look, and made into a reboot.
 
 use super::world::{Mishap, World, secs};
-use crate::bmc::vocabulary::{Order, Power, RefusalKind};
-use crate::power::{Operation, Settings, State};
+use crate::bmc::vocabulary::{Order, RefusalKind};
+use crate::model::{Operation, Power, TaskState};
+use crate::power::Settings;
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ fn what_is_there_already_is_a_success_with_nothing_sent() {
     ] {
         let mut world = World::begun(operation, power);
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Succeeded);
+        assert_eq!(outcome.state, TaskState::Succeeded);
         assert_eq!(world.changing(), []);
         assert_eq!(world.told.len(), 2, "a second reading confirms it");
     }
@@ -27,7 +28,7 @@ fn a_stale_reading_at_the_start_does_not_pass_for_the_state_asked_for() {
     world.machine.stale = Duration::from_millis(500);
     world.machine.press(Power::Off, world.now);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert_eq!(world.machine.power, Power::On);
     assert_eq!(world.changing(), [Order::PowerOn]);
     assert_eq!(outcome.power_at_start, Some(Power::Off));
@@ -118,9 +119,9 @@ fn a_soft_off_is_looked_at_every_second_or_two_at_first_and_later_every_five() {
 fn what_is_read_once_in_the_last_moment_is_read_again_before_it_counts() {
     // It goes off shortly before the time is over, or is told to be off once, wrongly; or its BMC falls silent then.
     for (off_at, back_after, silent, state) in [
-        (59_500, None, false, State::Succeeded),
-        (59_500, Some(350), false, State::Failed),
-        (59_500, None, true, State::Failed),
+        (59_500, None, false, TaskState::Succeeded),
+        (59_500, Some(350), false, TaskState::Failed),
+        (59_500, None, true, TaskState::Failed),
     ] {
         let mut world = World::begun(Operation::PowerOff, Power::On);
         world.machine.ignores = 99;
@@ -149,7 +150,7 @@ fn what_is_read_once_in_the_last_moment_is_read_again_before_it_counts() {
 fn a_bmc_whose_state_lags_is_waited_for_and_not_told_again() {
     let mut world = World::begun(Operation::PowerOn, Power::Off);
     world.machine.stale = secs(6);
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     assert_eq!(world.changing(), [Order::PowerOn]);
 }
 
@@ -157,7 +158,7 @@ fn a_bmc_whose_state_lags_is_waited_for_and_not_told_again() {
 fn a_level_that_was_forgotten_is_sent_again_after_the_settle_time() {
     let mut world = World::begun(Operation::PowerOn, Power::Off);
     world.machine.ignores = 1;
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     let sent: Vec<Instant> = world
         .polled
         .iter()
@@ -173,7 +174,7 @@ fn an_unanswered_level_is_looked_at_before_it_is_repeated() {
     for (mishap, sent) in [(Mishap::Lost, 2), (Mishap::AnswerLost, 1)] {
         let mut world = World::begun(Operation::PowerOff, Power::On);
         world.machine.mishaps = [mishap].into();
-        assert_eq!(world.run_to_end().state, State::Succeeded);
+        assert_eq!(world.run_to_end().state, TaskState::Succeeded);
         assert_eq!(world.changing().len(), sent);
         let pairs = world.polled.windows(2);
         assert!(
@@ -189,7 +190,7 @@ fn an_unanswered_level_is_looked_at_before_it_is_repeated() {
 fn busy_is_asked_again_after_one_two_and_four_seconds() {
     let mut world = World::begun(Operation::PowerOff, Power::On);
     world.machine.mishaps = vec![Mishap::Refuse(0xC0, RefusalKind::Busy); 3].into();
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     let sent: Vec<Instant> = world
         .polled
         .iter()
@@ -212,7 +213,7 @@ fn refused_in_the_present_state_is_done_when_that_is_the_state_asked_for() {
     world.run_for(Duration::from_millis(1500));
     world.machine.press(Power::Off, world.now);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert_eq!(world.machine.carried_out, []);
     assert!(outcome.text.contains("D5h"), "{}", outcome.text);
 }
@@ -227,7 +228,7 @@ fn what_the_bmc_does_not_do_fails_at_once_with_its_reason() {
         let mut world = World::begun(Operation::PowerOff, Power::On);
         world.machine.mishaps = [Mishap::Refuse(code, kind)].into();
         let outcome = world.run_to_end();
-        assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+        assert_eq!((outcome.state, outcome.error), (TaskState::Failed, false));
         assert!(outcome.took <= secs(1));
         assert!(
             outcome.text.contains(&format!("{code:02X}h")),
@@ -247,7 +248,7 @@ fn what_the_bmc_does_not_do_fails_at_once_with_its_reason() {
 #[test]
 fn a_failure_of_the_command_s_own_is_tried_once_more() {
     let refusal = Mishap::Refuse(0x80, RefusalKind::Failed);
-    for (times, end) in [(1, State::Succeeded), (2, State::Failed)] {
+    for (times, end) in [(1, TaskState::Succeeded), (2, TaskState::Failed)] {
         let mut world = World::begun(Operation::PowerOff, Power::On);
         world.machine.mishaps = vec![refusal.clone(); times].into();
         assert_eq!(world.run_to_end().state, end);
@@ -282,7 +283,7 @@ fn what_may_pass_is_tried_until_the_deadline() {
             let outcome = world.run_to_end();
             assert_eq!(
                 outcome.state,
-                State::Succeeded,
+                TaskState::Succeeded,
                 "{operation} {code:02X}h: {}",
                 outcome.text
             );
@@ -291,7 +292,7 @@ fn what_may_pass_is_tried_until_the_deadline() {
     let mut world = World::begun(Operation::Reset, Power::On);
     world.machine.mishaps = vec![Mishap::Refuse(0xC1, RefusalKind::Doubted); 100].into();
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    assert_eq!((outcome.state, outcome.took), (TaskState::Failed, secs(60)));
     assert!(
         outcome
             .text
@@ -314,7 +315,7 @@ fn a_machine_that_was_switched_off_for_a_reboot_is_not_left_off_because_of_a_ref
         assert_eq!(world.times(&Order::PowerOff), 1);
         world.machine.mishaps = vec![Mishap::Refuse(code, kind); 3].into();
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+        assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
     }
 }
 
@@ -339,7 +340,7 @@ fn a_reading_that_is_refused_after_the_order_left_does_not_end_a_task() {
             let outcome = world.run_to_end();
             assert_eq!(
                 outcome.state,
-                State::Succeeded,
+                TaskState::Succeeded,
                 "{operation} {code:02X}h: {}",
                 outcome.text
             );
@@ -351,7 +352,7 @@ fn a_reading_that_is_refused_after_the_order_left_does_not_end_a_task() {
 fn a_reboot_is_made_of_levels_with_the_minimum_off_time_between_them() {
     let mut world = World::begun(Operation::Reboot, Power::On);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert_eq!(world.changing(), [Order::PowerOff, Order::PowerOn]);
     let on_at = world.machine.carried_out[1].0;
     let off_read_at = world
@@ -369,7 +370,7 @@ fn a_dead_bmc_fails_the_task_within_its_deadline_with_nothing_sent() {
         let mut world = World::begun(operation, Power::On);
         world.machine.deaf = vec![(Instant::START, Instant::after_start(secs(100_000)))];
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Failed, "{operation}");
+        assert_eq!(outcome.state, TaskState::Failed, "{operation}");
         assert!(outcome.took <= secs(61), "{operation}: {:?}", outcome.took);
         assert!(
             outcome.text.contains("nothing was sent"),
@@ -388,7 +389,7 @@ fn a_bmc_that_dies_after_the_order_fails_the_task_at_its_deadline() {
         world.now + secs(1000),
     )];
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Failed);
+    assert_eq!(outcome.state, TaskState::Failed);
     assert_eq!(outcome.took, secs(60));
 }
 
@@ -406,7 +407,8 @@ fn a_time_that_ends_between_two_looks_is_kept_to_the_second() {
 
 #[test]
 fn wrong_credentials_end_a_task_that_has_sent_nothing_at_once() {
-    use crate::bmc::vocabulary::{Delivery, OrderId, Trouble};
+    use crate::bmc::vocabulary::OrderId;
+    use crate::model::{Delivery, Trouble};
     use crate::power::Sequence;
     use crate::power::tests::world::silent;
     for trouble in [Trouble::WrongPassword, Trouble::Held, Trouble::NoAddress] {
@@ -418,6 +420,6 @@ fn wrong_credentials_end_a_task_that_has_sent_nothing_at_once() {
             silent(Delivery::NotSent, trouble),
             Instant::START,
         );
-        assert_eq!(sequence.state(), State::Failed);
+        assert_eq!(sequence.state(), TaskState::Failed);
     }
 }

@@ -1,8 +1,8 @@
 //! NMI, reset and cycle: at most once, followed by looking, and no more said than is known.
 
 use super::world::{Mishap, World, secs};
-use crate::bmc::vocabulary::{Order, Power, RefusalKind, RestartCause, Sign};
-use crate::power::{Operation, State};
+use crate::bmc::vocabulary::{Order, RefusalKind, Sign};
+use crate::model::{Operation, Power, RestartCause, TaskState};
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn a_pulse_is_refused_for_a_node_that_is_off() {
     for (operation, _) in PULSES {
         let mut world = World::begun(operation, Power::Off);
         let outcome = world.run_to_end();
-        assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+        assert_eq!((outcome.state, outcome.error), (TaskState::Failed, false));
         assert!(outcome.text.contains("the node is off"), "{}", outcome.text);
         assert_eq!(world.changing(), []);
     }
@@ -72,7 +72,11 @@ fn a_pulse_that_was_plainly_not_taken_is_sent_again() {
     for (operation, order) in PULSES {
         let mut world = World::begun(operation, Power::On);
         world.machine.mishaps = [Mishap::Refuse(0xC0, RefusalKind::Busy), Mishap::NotSent].into();
-        assert_eq!(world.run_to_end().state, State::Succeeded, "{operation}");
+        assert_eq!(
+            world.run_to_end().state,
+            TaskState::Succeeded,
+            "{operation}"
+        );
         assert_eq!(world.times(&order), 1);
     }
 }
@@ -83,7 +87,7 @@ fn an_unanswered_reset_that_changed_the_restart_cause_arrived() {
         let mut world = World::begun(*operation, Power::On);
         world.machine.mishaps = [Mishap::AnswerLost].into();
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Succeeded);
+        assert_eq!(outcome.state, TaskState::Succeeded);
         let shown = match operation {
             // Its "off" is seen first.
             Operation::Cycle => "it arrived: it was off (at ",
@@ -104,7 +108,7 @@ fn an_unanswered_reset_without_a_trace_is_said_to_be_unknown() {
         world.machine.cause = cause;
         world.machine.mishaps = [mishap].into();
         let outcome = world.run_to_end();
-        assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+        assert_eq!((outcome.state, outcome.error), (TaskState::Failed, false));
         assert!(
             outcome.text.contains("unknown whether it arrived"),
             "{}",
@@ -119,7 +123,7 @@ fn an_unanswered_reset_without_a_trace_is_said_to_be_unknown() {
 fn the_on_from_before_a_cycle_is_not_its_success() {
     let mut world = World::begun(Operation::Cycle, Power::On);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert!(
         outcome.took >= secs(7),
         "it was off from 2 s to 7 s after the order"
@@ -134,7 +138,7 @@ fn the_on_from_before_a_cycle_is_not_its_success_at_the_deadline_either() {
     let from = world.now + std::time::Duration::from_millis(1500);
     world.machine.deaf = vec![(from, from + secs(500))];
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    assert_eq!((outcome.state, outcome.took), (TaskState::Failed, secs(60)));
     assert!(
         outcome.text.contains("not read on for certain"),
         "{}",
@@ -155,7 +159,12 @@ fn a_cycle_is_done_only_when_the_machine_was_seen_off() {
         world.machine.cause = Some(RestartCause::ChassisControl);
         world.machine.cycles = Some((off, on));
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Succeeded, "{off:?}: {}", outcome.text);
+        assert_eq!(
+            outcome.state,
+            TaskState::Succeeded,
+            "{off:?}: {}",
+            outcome.text
+        );
         assert!(outcome.took >= on, "{off:?}: {:?}", outcome.took);
         assert!(outcome.text.contains("it was off"), "{}", outcome.text);
     }
@@ -166,7 +175,7 @@ fn a_cycle_that_never_switches_off_fails_and_says_what_was_seen() {
     let mut world = World::begun(Operation::Cycle, Power::On);
     world.machine.cycles = None;
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    assert_eq!((outcome.state, outcome.took), (TaskState::Failed, secs(60)));
     let words = "it was accepted, but the node was never seen off within 60.0 s";
     assert!(outcome.text.contains(words), "{}", outcome.text);
     assert_eq!(outcome.power, Some(Power::On));
@@ -178,14 +187,14 @@ fn a_reset_that_nothing_shows_is_accepted_and_no_more() {
     let mut world = World::begun(Operation::Reset, Power::On);
     world.machine.cause = Some(RestartCause::ChassisControl);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
     assert!(outcome.took >= secs(10), "{:?}", outcome.took);
     let words = "hard reset accepted; nothing shows that the machine restarted";
     assert!(outcome.text.contains(words), "{}", outcome.text);
     // With another restart cause it is done, and soon.
     let mut world = World::begun(Operation::Reset, Power::On);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+    assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
     assert!(
         outcome.text.contains("the restart cause changed"),
         "{}",
@@ -200,7 +209,7 @@ fn a_refusal_in_the_present_state_is_explained_by_looking() {
         let mut world = World::begun(operation, Power::On);
         world.machine.mishaps = [Mishap::Refuse(0xD5, RefusalKind::NotInPresentState)].into();
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Failed);
+        assert_eq!(outcome.state, TaskState::Failed);
         assert!(
             outcome.text.contains("the node is on, but"),
             "{}",
@@ -218,7 +227,10 @@ fn an_nmi_that_crashes_the_machine_is_seen_in_the_event_log() {
         .add_entry(1, "fan: lower critical", Sign::None);
     world.machine.crashes = true;
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.error), (State::Succeeded, false));
+    assert_eq!(
+        (outcome.state, outcome.error),
+        (TaskState::Succeeded, false)
+    );
     assert!(
         outcome
             .text
@@ -254,7 +266,7 @@ fn an_nmi_without_effect_is_said_to_have_none() {
     world.run_for(secs(10));
     world.machine.add_entry(1, "door: open", Sign::None);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert!(
         outcome
             .text
@@ -270,7 +282,7 @@ fn an_unanswered_nmi_is_followed_and_told_as_far_as_it_is_known() {
     let mut world = World::begun(Operation::InjectNmi, Power::On);
     world.machine.mishaps = [Mishap::AnswerLost].into();
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+    assert_eq!((outcome.state, outcome.error), (TaskState::Failed, false));
     assert!(
         outcome
             .text
@@ -283,7 +295,7 @@ fn an_unanswered_nmi_is_followed_and_told_as_far_as_it_is_known() {
     world.machine.mishaps = [Mishap::AnswerLost].into();
     world.machine.crashes = true;
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert!(
         outcome.text.contains("not answered, but crash seen"),
         "{}",
@@ -296,7 +308,7 @@ fn an_unanswered_nmi_is_followed_and_told_as_far_as_it_is_known() {
     world.run_for(secs(2));
     world.machine.press(Power::Off, world.now);
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.error), (State::Failed, false));
+    assert_eq!((outcome.state, outcome.error), (TaskState::Failed, false));
     let told = outcome.text.contains("unknown whether it was delivered")
         && outcome.text.contains("it was off");
     assert!(told, "{}", outcome.text);
@@ -307,7 +319,11 @@ fn a_bmc_that_reads_nothing_but_the_power_still_takes_the_pulse() {
     for (operation, order) in PULSES {
         let mut world = World::begun(operation, Power::On);
         world.machine.cause = None;
-        assert_eq!(world.run_to_end().state, State::Succeeded, "{operation}");
+        assert_eq!(
+            world.run_to_end().state,
+            TaskState::Succeeded,
+            "{operation}"
+        );
         assert_eq!(world.times(&order), 1);
     }
 }
@@ -322,7 +338,7 @@ fn a_pulse_is_not_sent_into_silence() {
             Instant::after_start(secs(9999)),
         )];
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Failed);
+        assert_eq!(outcome.state, TaskState::Failed);
         assert_eq!(world.changing(), []);
         assert!(outcome.took <= secs(61));
     }
@@ -366,8 +382,9 @@ fn a_long_burst_of_entries_is_read_to_its_end() {
 
 #[test]
 fn silence_at_once_and_for_ever_never_makes_anybody_ask_in_a_tight_loop() {
-    use crate::bmc::vocabulary::{Delivery, OrderId, Power, Reading, Report, Silence, Trouble};
-    use crate::power::{Operation, Sequence, Settings};
+    use crate::bmc::vocabulary::{OrderId, Reading, Report, Silence};
+    use crate::model::{Delivery, Operation, Power, Trouble};
+    use crate::power::{Sequence, Settings};
     use crate::time::Instant;
     let silent = |delivery| {
         let text = "no answer".to_owned();
@@ -447,7 +464,7 @@ fn written_down(world: &mut World) {
 #[test]
 fn an_nmi_that_the_bmc_writes_down_and_nobody_heeds_is_delivered_and_no_crash() {
     let outcome = nmi(false, written_down);
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     let words =
         format!("inject nmi: delivered, no crash seen within 60.0 s; event log: {DELIVERED} (at ");
     assert!(outcome.text.starts_with(&words), "{}", outcome.text);
@@ -456,7 +473,7 @@ fn an_nmi_that_the_bmc_writes_down_and_nobody_heeds_is_delivered_and_no_crash() 
 #[test]
 fn an_nmi_whose_answer_was_lost_and_that_the_bmc_wrote_down_was_delivered_and_is_no_crash() {
     let outcome = nmi(true, written_down);
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     let words = "inject nmi: not answered, but delivered, no crash seen within 60.0 s";
     assert!(outcome.text.starts_with(words), "{}", outcome.text);
 }
@@ -515,7 +532,7 @@ fn a_machine_that_goes_off_after_an_nmi_is_told_once_and_a_lost_answer_stays_unk
         outcome.text
     );
     let outcome = nmi(true, goes_off);
-    assert_eq!(outcome.state, State::Failed);
+    assert_eq!(outcome.state, TaskState::Failed);
     let words = "unknown whether it was delivered";
     assert!(outcome.text.contains(words), "{}", outcome.text);
     assert!(
@@ -538,7 +555,7 @@ fn a_new_request_ends_the_watch_of_an_nmi_and_what_was_seen_till_then_is_told() 
         .sequence
         .supersede("bob asked for power off", world.now);
     let outcome = world.outcome();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     for words in [
         "accepted, no crash seen within 3.0 s",
         "not watched any longer, because bob asked for power off",
@@ -562,7 +579,7 @@ fn a_reset_or_a_cycle_that_only_the_event_log_shows_is_done() {
                 .machine
                 .add_entry(1, "system boot: hard reset", Sign::Restart);
             let outcome = world.run_to_end();
-            assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+            assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
             let words = "event log: system boot: hard reset";
             assert!(outcome.text.contains(words), "{}", outcome.text);
             assert!(outcome.took < secs(25), "{:?}", outcome.took);

@@ -1,8 +1,9 @@
 //! A daemon that is killed and started again at any moment: nothing is lost, nothing is sent again.
 
 use super::world::{World, secs};
-use crate::bmc::vocabulary::{Order, Power};
-use crate::power::{Control, Operation, Settings, State};
+use crate::bmc::vocabulary::Order;
+use crate::model::{Control, Operation, Power, TaskState};
+use crate::power::Settings;
 use std::time::Duration;
 
 #[test]
@@ -33,7 +34,7 @@ fn a_restart_at_any_moment_leads_to_the_same_end() {
             if operation != Operation::InjectNmi {
                 assert_eq!(
                     outcome.state,
-                    State::Succeeded,
+                    TaskState::Succeeded,
                     "{operation} {after}: {}",
                     outcome.text
                 );
@@ -52,7 +53,7 @@ fn a_wait_goes_on_with_the_time_it_had_left() {
     assert_eq!(progress.time_left, Some(secs(400)));
     assert_eq!(progress.elapsed, secs(1200), "the absence elapsed");
     let before = world.now;
-    assert_eq!(world.run_to_end().state, State::Failed);
+    assert_eq!(world.run_to_end().state, TaskState::Failed);
     assert_eq!(world.now - before, secs(400));
 }
 
@@ -63,17 +64,17 @@ fn what_was_suspended_stays_suspended() {
     world.control(Control::Suspend).expect("running");
     world.restart(secs(5));
     world.run_for(secs(3600));
-    assert_eq!(world.state(), State::Suspended);
+    assert_eq!(world.state(), TaskState::Suspended);
     assert_eq!(world.machine.power, Power::Off);
     world.control(Control::Resume).expect("suspended");
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
 }
 
 #[test]
 fn what_was_queued_or_ended_stays_so() {
     let mut world = World::new(Operation::PowerOff, Power::On, Settings::default());
     world.restart(secs(5));
-    assert_eq!(world.state(), State::Queued);
+    assert_eq!(world.state(), TaskState::Queued);
     world.sequence.begin(world.now);
     let outcome = world.run_to_end();
     world.restart(secs(5));
@@ -92,7 +93,7 @@ fn an_order_written_ahead_that_never_left_counts_as_perhaps_sent() {
     world.queueing = Duration::ZERO;
     let outcome = world.run_to_end();
     assert_eq!(world.times(&Order::Nmi), 0, "never again");
-    assert_eq!(outcome.state, State::Failed);
+    assert_eq!(outcome.state, TaskState::Failed);
     assert!(
         outcome.text.contains("unknown whether it was delivered"),
         "{}",
@@ -113,7 +114,7 @@ fn a_soft_request_without_an_outcome_is_repeated_only_after_a_minute_and_a_look(
     assert_eq!(world.changing(), [Order::SoftOff]);
     world.restart(secs(2));
     let restarted = world.now;
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     let (again, _) = world
         .polled
         .iter()
@@ -134,7 +135,7 @@ fn a_restart_in_the_middle_of_a_rollback_or_an_abort_goes_through_with_it() {
     world.run_for(secs(1));
     world.control(Control::Rollback).expect("allowed");
     world.restart(secs(5));
-    assert_eq!(world.run_to_end().state, State::RolledBack);
+    assert_eq!(world.run_to_end().state, TaskState::RolledBack);
     assert_eq!(world.machine.power, Power::On);
 
     let mut world = World::begun(Operation::PowerOff, Power::On);
@@ -143,9 +144,9 @@ fn a_restart_in_the_middle_of_a_rollback_or_an_abort_goes_through_with_it() {
         .sequence
         .control(Control::Abort, "bob", world.now)
         .expect("allowed");
-    assert_eq!(world.state(), State::Aborting);
+    assert_eq!(world.state(), TaskState::Aborting);
     world.restart(secs(5));
-    assert_eq!(world.state(), State::Aborted);
+    assert_eq!(world.state(), TaskState::Aborted);
     assert!(world.outcome().text.contains("power off was sent"));
 }
 
@@ -163,14 +164,15 @@ fn a_state_that_was_read_in_the_last_moment_is_read_again_after_a_restart() {
         world.run_for(secs(8));
         world.machine.press(Power::Off, world.now);
         world.run_for(Duration::from_millis(timeout - 7_900));
-        let waits = world.sequence.power() == Some(Power::Off) && world.state() == State::Running;
+        let waits =
+            world.sequence.power() == Some(Power::Off) && world.state() == TaskState::Running;
         if !waits || world.sequence.step_of().0 != 3 {
             continue;
         }
         met += 1;
         world.restart(secs(3));
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+        assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
     }
     assert!(met > 0, "no story came to that moment");
 }

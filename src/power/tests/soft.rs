@@ -1,8 +1,9 @@
 //! The whole story of soft power off and soft reboot.
 
 use super::world::{Mishap, World, secs};
-use crate::bmc::vocabulary::{Order, Power, RefusalKind};
-use crate::power::{OnSoftTimeout, Operation, Settings, State};
+use crate::bmc::vocabulary::{Order, RefusalKind};
+use crate::model::{OnSoftTimeout, Operation, Power, TaskState};
+use crate::power::Settings;
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ fn presses(world: &World) -> Vec<Instant> {
 fn a_soft_power_off_is_sent_once_and_read_back_twice() {
     let mut world = soft(Settings::default());
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert_eq!(world.changing(), [Order::SoftOff]);
     assert!(
         outcome.took >= secs(21) && outcome.took <= secs(27),
@@ -43,7 +44,7 @@ fn the_request_timeout_is_the_whole_wait() {
     });
     world.machine.obeys = None;
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    assert_eq!((outcome.state, outcome.took), (TaskState::Failed, secs(60)));
     assert!(
         outcome.text.contains("did not go off within 60.0 s"),
         "{}",
@@ -89,7 +90,10 @@ fn it_turns_hard_at_the_end_of_the_patience_where_that_was_asked_for() {
     let mut world = soft(settings);
     world.machine.obeys = None;
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.error), (State::Succeeded, false));
+    assert_eq!(
+        (outcome.state, outcome.error),
+        (TaskState::Succeeded, false)
+    );
     assert_eq!(world.changing(), [Order::SoftOff, Order::PowerOff]);
     assert!(
         outcome.text.contains("switched off hard"),
@@ -109,7 +113,7 @@ fn a_soft_reboot_that_turns_hard_is_switched_on_again_after_the_rest() {
     let mut world = World::new(Operation::SoftReboot, Power::On, settings);
     world.sequence.begin(world.now);
     world.machine.obeys = None;
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     assert_eq!(
         world.changing(),
         [Order::SoftOff, Order::PowerOff, Order::PowerOn]
@@ -126,7 +130,7 @@ fn soft_again_after_t1_and_hard_after_t2_where_that_was_asked_for() {
     };
     let mut world = soft(settings);
     world.machine.obeys = None;
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     assert_eq!(
         world.changing(),
         [Order::SoftOff, Order::SoftOff, Order::PowerOff]
@@ -159,7 +163,7 @@ fn t1_is_never_shorter_than_ten_seconds() {
 fn an_unanswered_request_is_repeated_only_after_a_look_that_shows_on_and_ten_seconds() {
     let mut world = soft(Settings::default());
     world.machine.mishaps = [Mishap::Lost].into();
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     let presses = presses(&world);
     assert_eq!(presses.len(), 2);
     assert!(presses[1] - presses[0] >= secs(10));
@@ -175,7 +179,7 @@ fn an_unanswered_request_that_worked_is_not_repeated() {
     let mut world = soft(Settings::default());
     world.machine.obeys = Some(secs(8));
     world.machine.mishaps = [Mishap::AnswerLost].into();
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     assert_eq!(world.times(&Order::SoftOff), 1);
 }
 
@@ -183,7 +187,7 @@ fn an_unanswered_request_that_worked_is_not_repeated() {
 fn a_request_that_never_left_is_sent_without_the_ten_seconds() {
     let mut world = soft(Settings::default());
     world.machine.mishaps = [Mishap::NotSent, Mishap::NotSent].into();
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     let presses = presses(&world);
     assert!(presses[2] - presses[0] <= secs(4));
     assert_eq!(world.times(&Order::SoftOff), 1);
@@ -196,7 +200,7 @@ fn busy_is_asked_again_and_said() {
     world.run_for(Duration::from_millis(500));
     let progress = world.sequence.progress(world.now);
     assert!(progress.phase.contains("Busy (C0h)"), "{}", progress.phase);
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     assert_eq!(world.times(&Order::SoftOff), 1);
 }
 
@@ -216,7 +220,7 @@ fn refused_when_off_already_is_done() {
     world.machine.mishaps = [Mishap::Refuse(0xD5, RefusalKind::NotInPresentState)].into();
     world.run_for(Duration::from_millis(1500));
     world.machine.press(Power::Off, world.now);
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     assert_eq!(world.times(&Order::SoftOff), 0);
 }
 
@@ -229,7 +233,7 @@ fn an_operating_system_that_comes_back_is_not_off() {
     world.machine.obeys = Some(Duration::from_millis(16_100));
     world.machine.comes_back = Some(Duration::from_millis(700));
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.error), (State::Failed, true));
+    assert_eq!((outcome.state, outcome.error), (TaskState::Failed, true));
     assert!(outcome.text.contains("it was on again"), "{}", outcome.text);
 }
 
@@ -242,7 +246,7 @@ fn somebody_elses_hand_on_the_button_counts_as_off() {
     world.sequence.observe_power(Power::Off, world.now);
     let before = world.now;
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert!(
         world.now - before <= secs(3),
         "the other reading made it look at once"
@@ -260,7 +264,7 @@ fn another_reading_alone_is_no_success() {
         world.run_for(secs(5));
         world.sequence.observe_power(Power::Off, world.now);
     }
-    assert_eq!(world.run_to_end().state, State::Failed);
+    assert_eq!(world.run_to_end().state, TaskState::Failed);
 }
 
 #[test]
@@ -269,7 +273,11 @@ fn a_bmc_that_is_deaf_for_a_minute_in_the_middle_does_not_fail_the_wait() {
         let mut world = World::begun(operation, Power::On);
         world.machine.obeys = Some(secs(90));
         world.machine.deaf = vec![(world.now + secs(10), world.now + secs(75))];
-        assert_eq!(world.run_to_end().state, State::Succeeded, "{operation}");
+        assert_eq!(
+            world.run_to_end().state,
+            TaskState::Succeeded,
+            "{operation}"
+        );
         assert_eq!(world.times(&Order::SoftOff), 1);
     }
 }
@@ -282,7 +290,7 @@ fn a_bmc_that_goes_deaf_for_ever_fails_the_wait_at_its_end_and_says_so() {
     });
     world.machine.deaf = vec![(world.now + secs(5), world.now + secs(5000))];
     let outcome = world.run_to_end();
-    assert_eq!((outcome.state, outcome.took), (State::Failed, secs(60)));
+    assert_eq!((outcome.state, outcome.took), (TaskState::Failed, secs(60)));
     assert!(outcome.text.contains("no answer"), "{}", outcome.text);
 }
 
@@ -293,7 +301,7 @@ fn a_node_found_on_again_in_its_rest_is_not_switched_twice() {
     assert_eq!(world.changing(), [Order::SoftOff]);
     world.machine.press(Power::On, world.now);
     world.sequence.observe_power(Power::On, world.now);
-    assert_eq!(world.run_to_end().state, State::Succeeded);
+    assert_eq!(world.run_to_end().state, TaskState::Succeeded);
     assert_eq!(world.changing(), [Order::SoftOff]);
 }
 
@@ -306,7 +314,7 @@ fn off_that_was_read_once_before_the_time_ended_counts_when_it_was_read_again() 
         ..Settings::default()
     });
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert!(
         (secs(30)..secs(31)).contains(&outcome.took),
         "{:?}",
@@ -329,7 +337,7 @@ fn off_that_was_read_once_at_the_end_and_on_after_that_does_not_count() {
     world.machine.obeys = Some(Duration::from_millis(29_600));
     world.machine.comes_back = Some(Duration::from_millis(250));
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+    assert_eq!(outcome.state, TaskState::Failed, "{}", outcome.text);
     assert!(outcome.took <= secs(31), "{:?}", outcome.took);
 }
 
@@ -350,7 +358,7 @@ fn an_off_that_nobody_could_confirm_for_long_is_no_success() {
     }
     world.machine.deaf = vec![(world.now, Instant::after_start(secs(9999)))];
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Failed);
+    assert_eq!(outcome.state, TaskState::Failed);
     assert!(
         outcome
             .text
@@ -407,7 +415,7 @@ fn every_way_in_which_soft_fails_turns_hard_in_its_time_where_that_was_asked_for
             let outcome = world.run_to_end();
             assert_eq!(
                 outcome.state,
-                State::Succeeded,
+                TaskState::Succeeded,
                 "{mishap:?}: {}",
                 outcome.text
             );
@@ -420,7 +428,7 @@ fn a_bmc_without_soft_power_off_turns_hard_at_once_where_that_was_asked_for_and_
     let mut world = hard_after(Operation::SoftPowerOff, 30);
     world.machine.mishaps = [Mishap::Refuse(0xC1, RefusalKind::NotSupported)].into();
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Succeeded);
+    assert_eq!(outcome.state, TaskState::Succeeded);
     assert!(outcome.took < secs(5), "{:?}", outcome.took);
     let words = "soft power off was refused (NotSupported (C1h)), so that it was switched off hard";
     assert!(outcome.text.contains(words), "{}", outcome.text);
@@ -438,7 +446,7 @@ fn a_bmc_without_soft_power_off_turns_hard_at_once_where_that_was_asked_for_and_
     // Nobody asked for it here.
     let mut world = soft(Settings::default());
     world.machine.mishaps = [Mishap::Refuse(0xC1, RefusalKind::NotSupported)].into();
-    assert_eq!(world.run_to_end().state, State::Failed);
+    assert_eq!(world.run_to_end().state, TaskState::Failed);
     assert_eq!(world.changing(), [Order::SoftOff]);
 }
 
@@ -453,7 +461,7 @@ fn nothing_hard_follows_a_level_that_is_too_low_or_an_update() {
             let refusal = Mishap::Refuse(code, kind);
             world.machine.mishaps = first.into_iter().chain([refusal]).collect();
             let outcome = world.run_to_end();
-            assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+            assert_eq!(outcome.state, TaskState::Failed, "{}", outcome.text);
             assert_eq!(world.times(&Order::PowerOff), 0);
         }
     }
@@ -478,7 +486,7 @@ fn nothing_hard_is_sent_to_a_node_that_was_not_read_on_since_the_request() {
         let now = world.now;
         world.machine.deaf = vec![(now, now + secs(5000))];
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Failed, "{}", outcome.text);
+        assert_eq!(outcome.state, TaskState::Failed, "{}", outcome.text);
         assert_eq!(world.changing(), [Order::SoftOff]);
         assert!(outcome.took <= settings.longest(Operation::SoftPowerOff) + secs(1));
         let words = "nothing hard was sent: it was not read on since the request";
@@ -490,7 +498,7 @@ fn nothing_hard_is_sent_to_a_node_that_was_not_read_on_since_the_request() {
         let now = world.now;
         world.machine.deaf = vec![(now, now + secs(if policy { 70 } else { 40 }))];
         let outcome = world.run_to_end();
-        assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+        assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
         assert_eq!(world.changing(), [Order::SoftOff, Order::PowerOff]);
     }
 }
@@ -526,7 +534,7 @@ fn an_operating_system_has_all_of_its_time_however_late_its_turn_came() {
             waited >= secs(given) && waited < secs(given + 2),
             "{turn}: {waited:?}"
         );
-        assert_eq!(outcome.state, State::Succeeded, "{}", outcome.text);
+        assert_eq!(outcome.state, TaskState::Succeeded, "{}", outcome.text);
         assert!(outcome.took < secs(timeout + 60), "{:?}", outcome.took);
         let words = match after {
             Some(after) => format!("it was not off {after}.0 s after the request"),
@@ -540,7 +548,7 @@ fn an_operating_system_has_all_of_its_time_however_late_its_turn_came() {
 fn a_turn_that_came_too_late_for_that_ends_in_time_and_with_nothing_hard() {
     let mut world = late_turn(68, Some(60), 64);
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Failed);
+    assert_eq!(outcome.state, TaskState::Failed);
     assert_eq!(outcome.took, secs(68), "the time that the request named");
     assert_eq!(world.changing(), [Order::SoftOff]);
     let words = "did not go off within 68.0 s, and nothing hard was sent: the operating system was asked only 3.9 s \
@@ -553,7 +561,7 @@ fn what_was_never_asked_is_not_switched_off_hard() {
     let mut world = late_turn(30, None, 0);
     world.machine.mishaps = vec![Mishap::NotSent; 40].into();
     let outcome = world.run_to_end();
-    assert_eq!(outcome.state, State::Failed);
+    assert_eq!(outcome.state, TaskState::Failed);
     assert_eq!(world.times(&Order::SoftOff), 0);
     assert_eq!(world.times(&Order::PowerOff), 0);
     let words = "nothing hard was sent: the operating system was never asked";

@@ -2,8 +2,9 @@
 //! what holds in all of them.
 
 use super::world::{Mishap, World, secs};
-use crate::bmc::vocabulary::{Order, Power, RefusalKind, RestartCause};
-use crate::power::{Control, OnSoftTimeout, Operation, Settings, State};
+use crate::bmc::vocabulary::{Order, RefusalKind};
+use crate::model::{Control, OnSoftTimeout, Operation, Power, RestartCause, TaskState};
+use crate::power::Settings;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -121,7 +122,7 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
         if held {
             prop_assert_eq!(&world.polled[polled..], &[], "held");
         }
-        if state == State::Suspended || state.is_end() {
+        if state == TaskState::Suspended || state.is_end() {
             prop_assert_eq!(world.state(), state, "nothing happens by itself");
             let only_reads = world.polled[polled..]
                 .iter()
@@ -145,14 +146,14 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
                     );
                 }
                 if did.is_ok() && *control == Control::Cancel {
-                    prop_assert_eq!(world.state(), State::Cancelled);
+                    prop_assert_eq!(world.state(), TaskState::Cancelled);
                     prop_assert_eq!(&world.machine.carried_out, &Vec::new());
                 }
             }
             Event::Restart => {
                 world.restart(secs(2));
                 let now = world.state();
-                if state == State::Suspended || state.is_end() {
+                if state == TaskState::Suspended || state.is_end() {
                     prop_assert_eq!(now, state);
                 }
             }
@@ -167,7 +168,7 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
             Event::Hold(held) => {
                 world.sequence.hold(*held, world.now);
                 world.settle();
-                let held = *held && state == State::RollingBack;
+                let held = *held && state == TaskState::RollingBack;
                 prop_assert_eq!(world.sequence.is_held(), held && !world.state().is_end());
             }
             Event::Observe => {
@@ -177,7 +178,7 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
             }
         }
     }
-    if world.state() == State::Suspended {
+    if world.state() == TaskState::Suspended {
         world.control(Control::Resume).expect("suspended");
     }
     world.sequence.hold(false, world.now);
@@ -185,7 +186,7 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
 
     // It ends, and in time.
     let latest = match world.state() {
-        State::RollingBack => life.settings.longest_rollback(),
+        TaskState::RollingBack => life.settings.longest_rollback(),
         _ => life.settings.longest(life.operation),
     };
     world.run_for(latest + secs(1));
@@ -215,9 +216,9 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
     let may_be_hard = !life.operation.is_soft()
         || life.settings.hard_after.is_some()
         || life.settings.on_soft_timeout == OnSoftTimeout::HardPowerOff
-        || outcome.state == State::RolledBack
-        || outcome.state == State::Stuck
-        || outcome.state == State::Aborted;
+        || outcome.state == TaskState::RolledBack
+        || outcome.state == TaskState::Stuck
+        || outcome.state == TaskState::Aborted;
     prop_assert!(may_be_hard || world.times(&Order::PowerOff) == 0);
 
     // What is said was read.
@@ -228,11 +229,11 @@ fn live(life: &Life) -> Result<(), TestCaseError> {
         _ => Some(Power::On),
     };
     match outcome.state {
-        State::Succeeded if wanted.is_some() => {
+        TaskState::Succeeded if wanted.is_some() => {
             prop_assert_eq!(last, wanted, "read back: {}", &outcome.text);
             prop_assert_eq!(outcome.power, wanted);
         }
-        State::RolledBack
+        TaskState::RolledBack
             if world
                 .sequence
                 .sent()

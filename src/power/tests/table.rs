@@ -2,9 +2,10 @@
 //! that finds nothing to abort is `rack`'s; the target on which it decides is checked here.
 
 use super::world::{World, secs};
-use crate::bmc::vocabulary::{Order, Power, RefusalKind};
+use crate::bmc::vocabulary::{Order, RefusalKind};
+use crate::model::{Control, Operation, Power, Target, TaskState};
+use crate::power::Settings;
 use crate::power::tests::world::Mishap;
-use crate::power::{Control, Operation, Settings, State, Target};
 
 /// The targets that were shown, each once in its turn, until the end.
 fn targets(world: &mut World) -> Vec<Option<Target>> {
@@ -26,7 +27,10 @@ fn soft_rebooting_from_on_shows_soft_power_off_then_power_on_and_ends_on() {
     let expected = [Some(Target::SoftPowerOff), Some(Target::PowerOn), None];
     assert_eq!(shown, expected);
     let outcome = world.outcome();
-    assert_eq!((outcome.state, outcome.error), (State::Succeeded, false));
+    assert_eq!(
+        (outcome.state, outcome.error),
+        (TaskState::Succeeded, false)
+    );
     assert_eq!(outcome.power, Some(Power::On));
     assert_eq!(world.changing(), [Order::SoftOff, Order::PowerOn]);
 }
@@ -54,7 +58,10 @@ fn soft_power_off_from_on_shows_soft_power_off_and_ends_off() {
     let mut world = World::begun(Operation::SoftPowerOff, Power::On);
     assert_eq!(targets(&mut world), [Some(Target::SoftPowerOff), None]);
     let outcome = world.outcome();
-    assert_eq!((outcome.state, outcome.error), (State::Succeeded, false));
+    assert_eq!(
+        (outcome.state, outcome.error),
+        (TaskState::Succeeded, false)
+    );
     assert_eq!(outcome.power, Some(Power::Off));
 }
 
@@ -65,7 +72,10 @@ fn soft_power_off_from_off_shows_nothing_and_sends_nothing() {
     world.sequence.begin(world.now);
     assert_eq!(targets(&mut world), [None]);
     let outcome = world.outcome();
-    assert_eq!((outcome.state, outcome.error), (State::Succeeded, false));
+    assert_eq!(
+        (outcome.state, outcome.error),
+        (TaskState::Succeeded, false)
+    );
     assert_eq!(outcome.power, Some(Power::Off));
     assert_eq!(world.changing(), []);
     assert!(
@@ -82,7 +92,7 @@ fn soft_operations_out_of_time_end_in_error() {
         world.machine.obeys = None;
         assert_eq!(targets(&mut world), [Some(Target::SoftPowerOff), None]);
         let outcome = world.outcome();
-        assert_eq!((outcome.state, outcome.error), (State::Failed, true));
+        assert_eq!((outcome.state, outcome.error), (TaskState::Failed, true));
         assert_eq!(outcome.power, Some(Power::On));
     }
 }
@@ -94,7 +104,7 @@ fn soft_operations_that_are_refused_end_in_error_with_the_code() {
         world.machine.mishaps = [Mishap::Refuse(0xC1, RefusalKind::NotSupported)].into();
         assert_eq!(targets(&mut world), [Some(Target::SoftPowerOff), None]);
         let outcome = world.outcome();
-        assert_eq!((outcome.state, outcome.error), (State::Failed, true));
+        assert_eq!((outcome.state, outcome.error), (TaskState::Failed, true));
         assert!(outcome.text.contains("C1h"), "{}", outcome.text);
         assert!(outcome.took < secs(1));
     }
@@ -105,7 +115,10 @@ fn inject_nmi_shows_inject_nmi_and_ends_with_what_was_observed() {
     let mut world = World::begun(Operation::InjectNmi, Power::On);
     assert_eq!(targets(&mut world), [Some(Target::InjectNmi), None]);
     let outcome = world.outcome();
-    assert_eq!((outcome.state, outcome.error), (State::Succeeded, false));
+    assert_eq!(
+        (outcome.state, outcome.error),
+        (TaskState::Succeeded, false)
+    );
     assert_eq!(outcome.power, Some(Power::On));
 }
 
@@ -122,7 +135,7 @@ fn the_hard_operations_show_where_they_lead() {
         let mut world = World::begun(operation, power);
         assert_eq!(targets(&mut world), [Some(target), None], "{operation}");
         let outcome = world.outcome();
-        assert_eq!(outcome.state, State::Succeeded, "{operation}");
+        assert_eq!(outcome.state, TaskState::Succeeded, "{operation}");
         assert_eq!(outcome.power, Some(end), "{operation}");
     }
 }
@@ -135,7 +148,7 @@ fn an_abort_while_soft_power_off_is_shown_ends_in_error() {
         assert_eq!(world.sequence.target(), Some(Target::SoftPowerOff));
         world.control(Control::Abort).expect("allowed");
         let outcome = world.outcome();
-        assert_eq!((outcome.state, outcome.error), (State::Aborted, true));
+        assert_eq!((outcome.state, outcome.error), (TaskState::Aborted, true));
         assert_eq!(world.sequence.target(), None);
         assert!(
             outcome
@@ -155,7 +168,7 @@ fn a_soft_reboot_that_moved_on_to_power_on_shows_nothing_to_abort_softly() {
     // The task itself can still be aborted, and its power state is what was read.
     world.control(Control::Abort).expect("until the end");
     let outcome = world.outcome();
-    assert_eq!((outcome.state, outcome.error), (State::Aborted, false));
+    assert_eq!((outcome.state, outcome.error), (TaskState::Aborted, false));
     assert_eq!(outcome.power, Some(Power::Off));
 }
 
@@ -166,7 +179,7 @@ fn an_abort_while_inject_nmi_is_shown_ends_in_error() {
     assert_eq!(world.sequence.target(), Some(Target::InjectNmi));
     world.control(Control::Abort).expect("allowed");
     let outcome = world.outcome();
-    assert_eq!((outcome.state, outcome.error), (State::Aborted, true));
+    assert_eq!((outcome.state, outcome.error), (TaskState::Aborted, true));
     assert!(
         outcome.text.contains("inject nmi was sent at"),
         "{}",

@@ -2,12 +2,12 @@
 //! in each of them.
 
 use super::world::{refused, secs, silent};
-use crate::bmc::vocabulary::{
-    Delivery, EventLogEntry, Order, OrderId, Power, Reading, RefusalKind, Report, RestartCause,
-    Sign, Trouble,
+use crate::bmc::vocabulary::{EventLogEntry, Order, OrderId, Reading, RefusalKind, Report, Sign};
+use crate::model::{
+    Control, Delivery, OnSoftTimeout, Operation, Power, RestartCause, TaskState, Trouble,
 };
 use crate::power::sequence::phase::{Next, Phase};
-use crate::power::{Control, OnSoftTimeout, Operation, Sequence, SequenceRecord, Settings, State};
+use crate::power::{Sequence, SequenceRecord, Settings};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -162,7 +162,7 @@ impl Place {
             }
             Input::Hold(held) => {
                 sequence.hold(*held, place.now);
-                let returns = sequence.state() == State::RollingBack;
+                let returns = sequence.state() == TaskState::RollingBack;
                 assert_eq!(sequence.is_held(), *held && returns, "{:?}", place.path);
             }
             Input::Restart => {
@@ -177,7 +177,7 @@ impl Place {
     }
 
     /// Issues what is due, as `rack` would, and checks what holds everywhere.
-    fn drain(&mut self, before: State, was_withdrawing: bool) {
+    fn drain(&mut self, before: TaskState, was_withdrawing: bool) {
         let sequence = &mut self.sequence;
         while let Some(id) = sequence.withdrawn() {
             // The report of a withdrawn order stays away here: the guard has to do.
@@ -185,7 +185,7 @@ impl Place {
                 .outstanding
                 .as_ref()
                 .is_some_and(|(outstanding, _)| *outstanding == id)
-                && sequence.state() != State::Aborting
+                && sequence.state() != TaskState::Aborting
                 && !matches!(sequence.phase, Phase::Withdrawing { .. })
             {
                 self.outstanding = None;
@@ -204,11 +204,11 @@ impl Place {
             );
             let state = sequence.state();
             assert!(
-                !state.is_end() && state != State::Aborting && state != State::Queued,
+                !state.is_end() && state != TaskState::Aborting && state != TaskState::Queued,
                 "{:?}",
                 self.path
             );
-            if state == State::Suspended {
+            if state == TaskState::Suspended {
                 assert_eq!(order, Order::ReadPower, "{:?}", self.path);
             }
             self.outstanding = Some((OrderId(self.next_id), order));
@@ -232,13 +232,13 @@ impl Place {
             assert_eq!(sequence.may(Control::Abort).expect_err("over").possible, []);
         } else {
             assert!(
-                !was_withdrawing || state != State::Running,
+                !was_withdrawing || state != TaskState::Running,
                 "{:?}",
                 self.path
             );
             let at = sequence.poll_timeout();
-            let stands = held || matches!(state, State::Queued | State::Suspended);
-            assert!(!held || at.is_none() && state == State::RollingBack);
+            let stands = held || matches!(state, TaskState::Queued | TaskState::Suspended);
+            assert!(!held || at.is_none() && state == TaskState::RollingBack);
             // Whatever stays away, the clock alone leads on.
             assert!(
                 stands || at.is_some_and(|at| at > self.now),
@@ -340,7 +340,7 @@ pub(super) fn walk(operation: Operation, settings: &Settings) -> Walked {
                 continue;
             };
             walked.tried += 1;
-            after.drain(state, state == State::Aborting);
+            after.drain(state, state == TaskState::Aborting);
             super::words::listen(&after.sequence, after.now, &mut walked.said);
             if seen.insert(after.key()) {
                 open.push(after);
@@ -408,7 +408,7 @@ fn every_phase_ends_by_the_clock_alone() {
             now = at;
             sequence.handle_timeout(now);
         }
-        assert_eq!(sequence.state(), State::Failed, "{operation}");
+        assert_eq!(sequence.state(), TaskState::Failed, "{operation}");
         assert!(now - begun <= settings.longest(operation), "{operation}");
     }
 }

@@ -5,7 +5,8 @@
 
 use super::walk::walk;
 use super::world::secs;
-use crate::power::{Control, OnSoftTimeout, Operation, Sequence, Settings};
+use crate::model::{Control, OnSoftTimeout, Operation};
+use crate::power::{Sequence, Settings};
 use crate::time::Instant;
 use std::collections::BTreeSet;
 

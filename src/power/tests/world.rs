@@ -1,12 +1,10 @@
 //! A machine behind a BMC, reduced to what a sequence can see of it, and the loop that `rack` would run.
 
 use crate::bmc::vocabulary::{
-    self, Delivery, EventLogEntry, Order, OrderId, Power, Reading, RefusalKind, Report,
-    RestartCause, Sign, Silence, Trouble,
+    self, EventLogEntry, Order, OrderId, Reading, RefusalKind, Report, Sign, Silence,
 };
-use crate::power::{
-    Control, Operation, Outcome, Refusal, Saved, Sequence, SequenceRecord, Settings, State,
-};
+use crate::model::{Control, Delivery, Operation, Power, RestartCause, TaskState, Trouble};
+use crate::power::{Outcome, Refusal, Saved, Sequence, SequenceRecord, Settings};
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -485,7 +483,7 @@ impl World {
             .collect()
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> TaskState {
         self.sequence.state()
     }
 }
