@@ -30,13 +30,19 @@ pub(super) struct Addresses {
     all: VecDeque<SocketAddr>,
     /// How many were left for another one since the last verdict.
     left: usize,
+    /// How many in a row were left because nothing was heard there.
+    silent: usize,
 }
 
 impl Addresses {
     /// `None` where there are none.
     fn of(all: impl IntoIterator<Item = SocketAddr>) -> Option<Self> {
         let all: VecDeque<_> = all.into_iter().collect();
-        (!all.is_empty()).then_some(Addresses { all, left: 0 })
+        (!all.is_empty()).then_some(Addresses {
+            all,
+            left: 0,
+            silent: 0,
+        })
     }
 
     /// The one in use.
@@ -134,11 +140,30 @@ impl Bmc {
             return false;
         }
         addresses.turn();
+        addresses.silent += usize::from(trouble == Trouble::Silent);
         let at_once = trouble == Trouble::Unreachable && addresses.left < addresses.all.len();
         if !at_once {
             addresses.left = 0;
         }
         at_once
+    }
+
+    /// Whether the other addresses of its name are worth more than a longer wait at this one. Once nothing was heard at
+    /// any of them, late answers are waited for where somebody answered before.
+    pub(super) fn tries_elsewhere_first(&self) -> bool {
+        let Resolution::Known(addresses, _) = &self.address else {
+            return false;
+        };
+        let likely = self.answered_at.is_none_or(|at| at == addresses.current());
+        addresses.all.len() > 1 && !(likely && addresses.silent >= addresses.all.len())
+    }
+
+    /// Somebody answers at the address in use.
+    pub(super) fn note_answered(&mut self) {
+        self.answered_at = self.address();
+        if let Resolution::Known(addresses, _) = &mut self.address {
+            addresses.silent = 0;
+        }
     }
 
     /// What its name led to may not be so any more: it is looked up again.

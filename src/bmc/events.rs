@@ -26,7 +26,7 @@ impl Bmc {
                     self.earlier_ports.clear();
                     self.elsewhere = None;
                     self.reached_late |= std::mem::take(&mut self.told);
-                    self.answered_at = self.address();
+                    self.note_answered();
                     self.forget_presence();
                     self.keepalive_after = jittered(self.settings.keepalive, entropy);
                     self.breaker.succeeded();
@@ -107,7 +107,7 @@ impl Bmc {
     /// There is no session yet: those who wait hear of it, and it goes on being opened, for late answers count.
     fn still_opening(&mut self, error: &OpenError, now: Instant, entropy: &mut dyn Entropy) {
         let silent = failure(error) == Failure::Silent;
-        if silent && self.other_addresses().next().is_some() {
+        if silent && self.tries_elsewhere_first() {
             // Perhaps somebody answers at another one.
             self.session.give_up(now, entropy);
             self.earlier_ports.clear();

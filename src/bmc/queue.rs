@@ -55,6 +55,8 @@ pub(super) struct Job {
     pub(super) setbacks: u32,
     /// Its next command does not leave before.
     pub(super) not_before: Instant,
+    /// When it was asked for.
+    pub(super) asked_at: Instant,
     /// When the whole of it has to be over.
     pub(super) until: Option<Instant>,
 }
@@ -72,6 +74,7 @@ impl Job {
             leveled: false,
             setbacks: 0,
             not_before: now,
+            asked_at: now,
             until: purpose.patience().map(|patience| now + patience),
         }
     }
@@ -200,16 +203,11 @@ impl Queue {
     }
 
     /// Takes the orders whose time is over.
-    pub(super) fn take_late(&mut self, now: Instant) -> Vec<Job> {
-        let late = |job: &Job| job.until.is_some_and(|until| until <= now);
+    fn take_late(&mut self, over_at: OverAt, now: Instant) -> Vec<Job> {
+        let late = |job: &Job| over_at(job).is_some_and(|until| until <= now);
         let (gone, left): (VecDeque<Job>, _) = self.take_all().into_iter().partition(late);
         self.jobs = left;
         gone.into()
-    }
-
-    /// When the first of them is late.
-    pub(super) fn first_late(&self) -> Option<Instant> {
-        self.jobs.iter().filter_map(|job| job.until).min()
     }
 
     /// Whether an order that acts waits.
@@ -305,27 +303,35 @@ impl Bmc {
         Some(job)
     }
 
+    /// How long an order may take. While a log-in goes on though those who waited for it were told, only tasks wait for
+    /// its end.
+    fn over_at(&self) -> OverAt {
+        match self.is_trying() {
+            true => |job| match job.purpose {
+                Purpose::Task => None,
+                Purpose::PowerState | Purpose::Aside => Some(job.asked_at + TOLD_WITHIN),
+            },
+            false => |job| job.until,
+        }
+    }
+
     /// When the first order is to be over.
     pub(super) fn first_late(&self) -> Option<Instant> {
-        let current = self.current.as_ref().and_then(|c| c.job.until);
-        current.into_iter().chain(self.queue.first_late()).min()
+        let current = self.current.iter().map(|current| &current.job);
+        let over_at = self.over_at();
+        current.chain(self.queue.iter()).filter_map(over_at).min()
     }
 
     /// Ends the orders whose time is over: with what they have, where that is of use.
     pub(super) fn end_late(&mut self, now: Instant) {
-        let mut late = self.queue.take_late(now);
-        let current = self.current.as_ref().and_then(|c| c.job.until);
+        let over_at = self.over_at();
+        let mut late = self.queue.take_late(over_at, now);
+        let current = self.current.as_ref().and_then(|c| over_at(&c.job));
         if current.is_some_and(|until| until <= now) {
             late.extend(self.take_current_back(now));
         }
         for mut job in late {
-            let waited = WHOLE_PATIENCE.as_secs();
-            let text = match self.is_open() {
-                true => format!(
-                    "not over within {waited} s: the BMC is slow, or what is more urgent went first"
-                ),
-                false => format!("no session with the BMC within {waited} s"),
-            };
+            let (trouble, text) = self.why_late();
             let delivery = match job.sent {
                 true => Delivery::Unknown,
                 false => Delivery::NotSent,
@@ -334,11 +340,26 @@ impl Bmc {
                 .script
                 .so_far(&text)
                 .map(Report::Accepted)
-                .unwrap_or_else(|| silence(delivery, Trouble::Busy, &text));
+                .unwrap_or_else(|| silence(delivery, trouble, &text));
             self.report(job.id, report);
         }
     }
+
+    fn why_late(&self) -> (Trouble, String) {
+        let trying = self.breaker.in_the_way().filter(|_| self.is_trying());
+        let waited = WHOLE_PATIENCE.as_secs();
+        let text = match self.is_open() {
+            true => format!(
+                "not over within {waited} s: the BMC is slow, or what is more urgent went first"
+            ),
+            false => format!("no session with the BMC within {waited} s"),
+        };
+        trying.unwrap_or((Trouble::Busy, text))
+    }
 }
+
+/// When an order has to be over, if ever.
+type OverAt = fn(&Job) -> Option<Instant>;
 
 /// How long a busy BMC is left alone before it is asked again.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
@@ -348,6 +369,8 @@ const ERASING: u32 = 10;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How long an order outside of tasks may take as a whole: its caller hears what there is before it goes away.
 const WHOLE_PATIENCE: Duration = Duration::from_secs(25);
+/// Who asks in the middle of a log-in that takes long hears so within that time.
+const TOLD_WITHIN: Duration = Duration::from_millis(4500);
 
 #[cfg(test)]
 mod tests {

@@ -422,7 +422,8 @@ impl Handshake {
                 self.limits_from + timing.unheard_limit.max(patience)
             }
             Some(heard) => {
-                let longer = ctx.memory.round_trip.wait(timing) + timing.stalled_after / 2;
+                // A slow BMC may need twice as long for the next answer as for the last ones.
+                let longer = ctx.memory.round_trip.wait(timing) * 2 + timing.stalled_after / 2;
                 let stalled = timing.stalled_after.max(longer);
                 (heard + stalled).min(self.limits_from + timing.handshake_limit_heard)
             }

@@ -179,16 +179,24 @@ impl Handshake {
     /// Nobody was heard yet: the question goes on being asked, with two Open Session Requests beside it in all, for BMCs
     /// that never answer the question. The late answer to either is taken.
     fn knock(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
-        if self.blind < MOST_SLOW as u32 {
+        let last = self.copies.last_sent_at();
+        let overdue = last.is_none_or(|last| last + BLIND_APART <= ctx.now);
+        if self.blind < MOST_SLOW as u32 || overdue && self.asks_in_vain(ctx) {
             self.blind += 1;
             self.send_open(ctx);
         }
         if !self.quirks.has(Quirk::NoCapabilities) {
             self.send_question(true, ctx);
         }
-        let wait = ctx.settings.timing.resend_floor * 2u32.pow(1 + self.blind);
+        let wait =
+            ctx.settings.timing.resend_floor * 2u32.pow(1 + self.blind.min(MOST_SLOW as u32));
         self.deadline = (ctx.now + wait.min(KNOCKS_APART)).min(self.limit(ctx));
         Progress::Going(self)
+    }
+
+    /// Whether the BMC is one that never answers the question, so that nothing but a session shows that it is back.
+    fn asks_in_vain(&self, ctx: &Context<'_>) -> bool {
+        ctx.memory.capabilities_ignored || self.quirks.has(Quirk::NoCapabilities)
     }
 
     fn send_open(&mut self, ctx: &mut Context<'_>) {
@@ -333,6 +341,8 @@ const MOST_SLOW: usize = 2;
 /// How long it takes at most until a BMC that says nothing is asked again: what costs it no session may be asked often, so
 /// that one that comes back is found at once.
 const KNOCKS_APART: Duration = Duration::from_secs(2);
+/// How long after the last one a BMC that nothing else can be asked of gets another Open Session Request.
+const BLIND_APART: Duration = Duration::from_secs(10);
 /// Copies after which the waits are doubled.
 const QUICK_COPIES: u32 = 4;
 /// Copies of RAKP 1: as many as fit the time for which BMCs keep half-open sessions.

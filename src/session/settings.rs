@@ -82,7 +82,8 @@ impl Default for Timing {
             handshake_attempts: 3,
             // The verdict is promised within 5 s, and somebody has to be told of it.
             handshake_limit: Duration::from_millis(4500),
-            unheard_limit: Duration::from_secs(12),
+            // The longest round trip that is waited for, and the first copies.
+            unheard_limit: Duration::from_secs(22),
             stalled_after: Duration::from_secs(10),
             handshake_attempts_heard: 4,
             handshake_limit_heard: Duration::from_secs(90),

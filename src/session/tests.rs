@@ -42,7 +42,7 @@ fn a_dead_bmc_is_called_silent_within_five_seconds_and_costs_two_open_sessions_a
     assert_eq!(
         session.poll_event(),
         Some(Event::OpenFailed(OpenError::Silent {
-            over: Duration::from_secs(12),
+            over: Duration::from_secs(22),
         }))
     );
     assert_eq!(opens, 2);
