@@ -2,48 +2,54 @@
 //! the calendar time ([`WallTime`]) that people see. Both are handed in by the shell; nothing here reads a clock.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
 /// A moment on the daemon's monotonic clock, in nanoseconds since the daemon (or a test's world) started.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Instant(u64);
+///
+/// Kept as one more than that: a moment that may be missing takes no more room than one that is there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(NonZeroU64);
 
 impl Instant {
     /// The moment at which the clock started.
-    pub const START: Instant = Instant(0);
+    pub const START: Instant = Instant(NonZeroU64::MIN);
 
     /// The moment that lies `elapsed` after the start; saturates after 584 years.
     pub fn after_start(elapsed: Duration) -> Self {
-        Instant(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+        Instant::START + elapsed
     }
 
     /// The time since the start.
     pub fn since_start(self) -> Duration {
-        Duration::from_nanos(self.0)
+        self.since(Instant::START)
     }
 
     /// The moment that lies `span` before this one, at most back to the start.
     pub fn before(self, span: Duration) -> Self {
-        Instant(
-            self.0
-                .saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let left = self.0.get().saturating_sub(span);
+        NonZeroU64::new(left).map_or(Instant::START, Instant)
     }
 
     /// The time since `earlier`, zero where that lies ahead.
     pub fn since(self, earlier: Instant) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Default for Instant {
+    fn default() -> Self {
+        Instant::START
     }
 }
 
 impl Add<Duration> for Instant {
     type Output = Instant;
     fn add(self, later: Duration) -> Instant {
-        Instant(
-            self.0
-                .saturating_add(u64::try_from(later.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        let span = u64::try_from(later.as_nanos()).unwrap_or(u64::MAX);
+        Instant(self.0.saturating_add(span))
     }
 }
 
@@ -63,12 +69,8 @@ impl Sub<Instant> for Instant {
 
 impl fmt::Debug for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "t+{}.{:03}s",
-            self.0 / 1_000_000_000,
-            self.0 / 1_000_000 % 1000
-        )
+        let elapsed = self.since_start();
+        write!(f, "t+{}.{:03}s", elapsed.as_secs(), elapsed.subsec_millis())
     }
 }
 

@@ -58,7 +58,7 @@ fn run(seed: u64) -> Result<TaskState, String> {
     };
     let longest = rackbmcd::power::Settings {
         patience: options.timeout.unwrap_or(secs(600)),
-        ..world.nodes[0].power.clone()
+        ..(*world.nodes[0].power).clone()
     }
     .longest(operation);
     let task = world.start_task("n01", operation, options);

@@ -7,6 +7,7 @@ use rackbmcd::model::{
 };
 use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood, Privilege};
+use std::sync::Arc;
 use std::time::Duration;
 use world::{World, batch_of, name, secs, who};
 
@@ -19,7 +20,7 @@ fn a_dry_run_says_who_begins_when_looks_at_all_and_changes_nothing() {
     let mut world = World::new(110, 4);
     world.crash();
     world.nodes[3].groups = vec!["storage".into()];
-    world.nodes[2].login.privilege = rackbmcd::ipmi::PrivilegeLevel::User;
+    Arc::make_mut(&mut world.nodes[2].login).privilege = rackbmcd::ipmi::PrivilegeLevel::User;
     world.bmc("n03").settings_mut().users[0].privilege = Privilege::User;
     world.start();
     let now = world.now;

@@ -4,6 +4,7 @@ mod world;
 
 use rackbmcd::model::{BootDevice, Control, Operation, PowerOptions, Task, TaskState};
 use rackbmcd::sim::{BootMood, ChassisOrder, CommandRefusal};
+use std::sync::Arc;
 use world::{World, millis, secs};
 
 fn world(seed: u64, on: bool) -> World {
@@ -80,7 +81,7 @@ fn the_device_outlives_the_minute_after_which_bmcs_forget_it() {
     let mut world = world(2, true);
     world.crash();
     // It stays off for longer than that.
-    world.nodes[0].power.min_off_time = secs(150);
+    Arc::make_mut(&mut world.nodes[0].power).min_off_time = secs(150);
     world.start();
     let task = world.start_task("n01", Operation::Reboot, from_pxe());
     world.run_for(secs(10));

@@ -6,6 +6,7 @@ use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
 use rackbmcd::model::{BootDevice, Chassis, Delivery, Light, RestorePolicy};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::sim::{BootMood, CommandRefusal};
+use std::sync::Arc;
 use world::{World, millis, secs, who};
 
 fn world() -> World {
@@ -281,7 +282,8 @@ fn whether_a_bmc_that_was_told_to_restart_did_so_is_told_later() {
     ] {
         let mut world = World::new(2, 1);
         world.crash();
-        world.nodes[0].login.privilege = rackbmcd::ipmi::PrivilegeLevel::Administrator;
+        Arc::make_mut(&mut world.nodes[0].login).privilege =
+            rackbmcd::ipmi::PrivilegeLevel::Administrator;
         world.start();
         world.run_for(secs(3));
         if silent_for.is_none() {

@@ -12,6 +12,7 @@ use rackbmcd::rack::record::Table;
 use rackbmcd::session::Undeliverable;
 use rackbmcd::session::{AuthChoice, Protocol};
 use rackbmcd::sim::{Babble, ChassisOrder, Conditions, OsMood};
+use std::sync::Arc;
 use std::time::Duration;
 use world::{World, batch_of, millis, secs, who};
 
@@ -468,7 +469,8 @@ fn what_a_bmc_counts_as_wrong_log_ins_stops_before_it_locks_anybody_out() {
         } else {
             // IPMI 1.5, where a BMC says nothing to a wrong password.
             world.crash();
-            world.nodes[0].login.protocol = Protocol::V15(AuthChoice::Strongest);
+            Arc::make_mut(&mut world.nodes[0].login).protocol =
+                Protocol::V15(AuthChoice::Strongest);
             world.bmc("n01").settings_mut().offers_v15 = true;
             world.bmc("n01").settings_mut().users[0].password = b"another".to_vec();
             world.start();
@@ -486,7 +488,7 @@ fn the_suite_and_the_quirks_that_worked_are_known_after_a_restart() {
     world.bmc("n01").settings_mut().suites = vec![8];
     world.mood("n01").quirks.key_constants_as_long_as_digest = true;
     world.crash();
-    world.nodes[0].login.suites = vec![SuiteId(17), SuiteId(8)];
+    Arc::make_mut(&mut world.nodes[0].login).suites = vec![SuiteId(17), SuiteId(8)];
     world.start();
     world.run_for(secs(30));
     assert_eq!(world.power_state("n01"), PowerState::On);
@@ -517,7 +519,7 @@ fn a_bad_network_is_seldom_taken_for_a_wrong_password_over_ipmi_1_5() {
     for seed in 0..40 {
         let mut world = World::new(1000 + seed, 1);
         world.crash();
-        world.nodes[0].login.protocol = Protocol::V15(AuthChoice::Strongest);
+        Arc::make_mut(&mut world.nodes[0].login).protocol = Protocol::V15(AuthChoice::Strongest);
         world.bmc("n01").settings_mut().offers_v15 = true;
         let loss = 0.2;
         let lossy = Conditions {
@@ -722,8 +724,8 @@ fn a_machine_that_was_switched_off_comes_back_before_every_new_power_on() {
     let (mut world, first) = place_taken(66, 3);
     world.crash();
     for node in &mut world.nodes {
-        node.power.min_off_time = secs(3);
-        node.power.change_timeout = secs(60);
+        Arc::make_mut(&mut node.power).min_off_time = secs(3);
+        Arc::make_mut(&mut node.power).change_timeout = secs(60);
     }
     world.start();
     let now = world.now;

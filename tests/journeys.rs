@@ -8,6 +8,7 @@ use rackbmcd::model::{
 };
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::sim::{ChassisOrder, Conditions, Mood, OsMood};
+use std::sync::Arc;
 use world::{World, millis, secs, who};
 
 fn patience(seconds: u64) -> PowerOptions {
@@ -471,7 +472,8 @@ fn a_bmc_that_forgets_sessions_or_is_away_for_a_minute_does_not_fail_the_task() 
 fn a_reset_of_the_bmc_is_sent_once_and_survived() {
     let mut world = World::new(15, 1);
     world.crash();
-    world.nodes[0].login.privilege = rackbmcd::ipmi::PrivilegeLevel::Administrator;
+    Arc::make_mut(&mut world.nodes[0].login).privilege =
+        rackbmcd::ipmi::PrivilegeLevel::Administrator;
     world.start();
     world.run_for(secs(3));
     let before = world.left.len();

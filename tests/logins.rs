@@ -7,6 +7,7 @@ use rackbmcd::bmc::vocabulary::Order;
 use rackbmcd::model::{BootDevice, Control, Identity, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look};
 use rackbmcd::sim::{ChassisOrder, CommandRefusal};
+use std::sync::Arc;
 use world::{World, millis, name, secs, who};
 
 #[test]
@@ -14,7 +15,8 @@ fn a_suite_that_worked_and_does_not_match_any_more_is_left_for_one_that_does() {
     for order in [[17, 3], [3, 17]] {
         let mut world = World::new(1, 1);
         world.crash();
-        world.nodes[0].login.suites = order.map(rackbmcd::ipmi::SuiteId).to_vec();
+        Arc::make_mut(&mut world.nodes[0].login).suites =
+            order.map(rackbmcd::ipmi::SuiteId).to_vec();
         world.bmc("n01").settings_mut().suites = vec![3];
         world.start();
         world.run_for(secs(20));
@@ -64,7 +66,8 @@ fn a_wrong_password_is_one_failed_log_in_for_all_suites_and_is_not_forgotten_by_
     assert_eq!(opens(&mut world), before, "no log-in after the hold began");
     // Other credentials are another matter.
     world.crash();
-    world.nodes[0].login.password = rackbmcd::session::secret::Password::new(*b"another").unwrap();
+    Arc::make_mut(&mut world.nodes[0].login).password =
+        rackbmcd::session::secret::Password::new(*b"another").unwrap();
     world.start();
     world.run_for(secs(20));
     assert!(world.node("n01").rackbmcd.reading.is_some());

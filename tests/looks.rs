@@ -7,6 +7,7 @@ use rackbmcd::model::{Operation, PowerOptions, Task, TaskState};
 use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
 use rackbmcd::time::Instant;
+use std::sync::Arc;
 use std::time::Duration;
 use world::{World, millis, secs};
 
@@ -15,7 +16,7 @@ use world::{World, millis, secs};
 fn obedient(change: impl FnOnce(&mut World)) -> World {
     let mut world = World::new(3, 1);
     world.crash();
-    world.nodes[0].power.min_off_time = Duration::ZERO;
+    Arc::make_mut(&mut world.nodes[0].power).min_off_time = Duration::ZERO;
     let line = Conditions {
         delay: millis(10),
         ..Conditions::default()
@@ -53,7 +54,8 @@ fn done(world: &mut World, operation: Operation) -> Duration {
 
 #[test]
 fn off_and_on_again_takes_less_than_a_second() {
-    let mut world = obedient(|world| world.nodes[0].power.min_off_time = secs(10));
+    let mut world =
+        obedient(|world| Arc::make_mut(&mut world.nodes[0].power).min_off_time = secs(10));
     let off = done(&mut world, Operation::PowerOff);
     let on = done(&mut world, Operation::PowerOn);
     println!("off {off:?}, on {on:?}");

@@ -5,6 +5,7 @@ mod world;
 use rackbmcd::model::{BatchNodeState, BatchStart, Control, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Refused};
 use rackbmcd::sim::ChassisOrder;
+use std::sync::Arc;
 use world::{World, batch_of, millis, secs, who};
 
 fn world(seed: u64, count: usize, on: bool) -> World {
@@ -14,7 +15,7 @@ fn world(seed: u64, count: usize, on: bool) -> World {
         world.run_task(task, secs(60));
     }
     world.crash();
-    world.nodes[0].power.never_off = true;
+    Arc::make_mut(&mut world.nodes[0].power).never_off = true;
     world.start();
     world.run_for(secs(3));
     world

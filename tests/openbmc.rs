@@ -5,6 +5,7 @@ mod world;
 use rackbmcd::model::{Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, Conditions, Ipmid, Mood};
+use std::sync::Arc;
 use std::time::Duration;
 use world::{World, millis, name, secs};
 
@@ -44,7 +45,7 @@ fn trouble(world: &mut World) -> String {
 #[test]
 fn its_one_suite_is_found_behind_another_and_it_is_switched_over_a_slow_way() {
     let mut world = openbmc(1);
-    world.nodes[0].login.suites = [3, 17].map(rackbmcd::ipmi::SuiteId).to_vec();
+    Arc::make_mut(&mut world.nodes[0].login).suites = [3, 17].map(rackbmcd::ipmi::SuiteId).to_vec();
     // Two seconds there and back: its half-open sessions live for three.
     let conditions = Conditions {
         delay: secs(1),

@@ -9,6 +9,7 @@ use rackbmcd::model::{BatchStart, Control, Operation, PowerOptions, Task, TaskId
 use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
+use std::sync::Arc;
 use std::time::Duration;
 use world::{World, batch_of, millis, name, secs, who};
 
@@ -27,7 +28,7 @@ fn rack(seed: u64, count: usize, places: u32, stagger: Duration) -> World {
     world.settings.power_on_stagger = stagger;
     world.settings.maintenance_policy = MaintenancePolicy::Block;
     for node in &mut world.nodes {
-        node.power.change_timeout = secs(60);
+        Arc::make_mut(&mut node.power).change_timeout = secs(60);
     }
     world.start();
     for place in 0..count {

@@ -11,6 +11,7 @@ use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::session::secret::{BmcKey, Password};
 use rackbmcd::session::{AuthChoice, Protocol};
 use rackbmcd::sim::{Privilege, User};
+use std::sync::Arc;
 use world::{World, secs, who};
 
 const NAME: &str = "zq7xk2wj9";
@@ -32,8 +33,8 @@ fn world(seed: u64, key: bool) -> World {
         password: PASSWORD.to_vec(),
         ..User::new(NAME, "", Privilege::Administrator)
     }];
-    let login = &mut world.nodes[0].login;
-    login.username = NAME.to_owned();
+    let login = Arc::make_mut(&mut world.nodes[0].login);
+    login.username = NAME.into();
     login.password = Password::new(PASSWORD).expect("short");
     login.bmc_key = key.then(|| BmcKey::new(KEY).expect("short"));
     world
@@ -101,7 +102,7 @@ fn nothing_secret_is_in_it_in_any_cipher_suite_and_everything_is_readable() {
         .enumerate()
     {
         let mut world = world(seed as u64, suite == 3 || suite == 17);
-        world.nodes[0].login.suites = vec![SuiteId(suite)];
+        Arc::make_mut(&mut world.nodes[0].login).suites = vec![SuiteId(suite)];
         let text = work(&mut world);
         assert_nothing_secret(&text);
         assert!(!text.contains("not decrypted"), "suite {suite}:\n{text}");
@@ -127,7 +128,8 @@ fn nothing_secret_is_in_it_in_ipmi_1_5() {
     ];
     for (seed, auth_type) in types.into_iter().enumerate() {
         let mut world = world(50 + seed as u64, false);
-        world.nodes[0].login.protocol = Protocol::V15(AuthChoice::Only(auth_type));
+        Arc::make_mut(&mut world.nodes[0].login).protocol =
+            Protocol::V15(AuthChoice::Only(auth_type));
         let text = work(&mut world);
         assert_nothing_secret(&text);
         assert!(

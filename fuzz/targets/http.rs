@@ -237,8 +237,11 @@ fn node(name: &str, number: u8) -> NodeSettings {
             host: format!("10.0.1.{number}"),
             port: 623,
         },
-        login: Settings::new("admin", Password::new(*b"secret").expect("short")),
-        power: rackbmcd::power::Settings::default(),
+        login: std::sync::Arc::new(Settings::new(
+            "admin",
+            Password::new(*b"secret").expect("short"),
+        )),
+        power: std::sync::Arc::default(),
         pace: Pace::default(),
         keepalive: Duration::from_secs(25),
         idle_close: Duration::from_secs(10),

@@ -92,7 +92,7 @@ impl Bmc {
             return;
         }
         let at = self.address();
-        let is_other = self.knowledge.identity.found_maker(maker, at);
+        let is_other = self.learn().identity.found_maker(maker, at);
         if is_other {
             self.tell_change(now);
         } else {

@@ -30,15 +30,16 @@ impl Bmc {
                     self.forget_presence();
                     self.keepalive_after = jittered(self.settings.keepalive, entropy);
                     self.breaker.succeeded();
-                    self.knowledge.log_ins = None;
                     self.note_guid(opened.guid, now);
-                    self.knowledge.suite = opened.suite().map(|suite| suite.0);
                     let configured = self.settings.login.quirks;
+                    let knowledge = self.learn();
+                    knowledge.log_ins = None;
+                    knowledge.suite = opened.suite().map(|suite| suite.0);
                     let found = opened.quirks.iter().filter(|quirk| !configured.has(*quirk));
-                    self.knowledge.quirks = found.map(|quirk| quirk.name().to_owned()).collect();
+                    knowledge.quirks = found.map(|quirk| quirk.name().to_owned()).collect();
                     for evidence in opened.evidence {
-                        if !self.knowledge.evidence.contains(&evidence) {
-                            self.knowledge.evidence.push(evidence);
+                        if !knowledge.evidence.contains(&evidence) {
+                            knowledge.evidence.push(evidence);
                         }
                     }
                 }

@@ -126,8 +126,9 @@ impl Bmc {
         self.doubt = Doubt::None;
         let before = self.knowledge.identity.clone();
         let at = self.address();
-        self.knowledge.identity.found(guid, at);
-        self.knowledge.identity.present_traits().address = at;
+        let known = &mut self.learn().identity;
+        known.found(guid, at);
+        known.present_traits().address = at;
         let known = &self.knowledge.identity;
         if known.unstable && !before.unstable {
             self.note(
@@ -235,7 +236,7 @@ impl Bmc {
     /// The BMC said who made it.
     pub(super) fn note_maker(&mut self, maker: u32, now: Instant) {
         self.settle_doubt(maker, now);
-        let known = &mut self.knowledge.identity;
+        let known = &mut self.learn().identity;
         if known.guid.is_some() {
             known.present_traits().maker = Some(maker);
         }
@@ -245,7 +246,7 @@ impl Bmc {
     pub fn accept_guid(&mut self, guid: Uuid) -> bool {
         let there = self.guids().is_some_and(|(_, new)| new == guid);
         if there {
-            self.knowledge.identity.accept(guid);
+            self.learn().identity.accept(guid);
         }
         there
     }

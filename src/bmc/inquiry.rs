@@ -197,14 +197,15 @@ impl Bmc {
             // Its last record may lack algorithms.
             listed.pop();
         }
-        self.knowledge.listed = Some(listed);
+        self.learn().listed = Some(listed);
     }
 
     /// What a BMC listed that refused every suite.
     pub(super) fn note_listed(&mut self, offered: &[SuiteId]) {
         if !offered.is_empty() {
             self.inquiry = Inquiry::default();
-            self.knowledge.listed = Some(offered.iter().map(SuiteId::to_string).collect());
+            let offered = offered.iter().map(SuiteId::to_string).collect();
+            self.learn().listed = Some(offered);
         }
     }
 
@@ -212,7 +213,7 @@ impl Bmc {
     pub(super) fn forget_listed(&mut self) {
         self.hush();
         self.inquiry = Inquiry::default();
-        self.knowledge.listed = None;
+        self.learn().listed = None;
     }
 }
 

@@ -8,6 +8,7 @@ use super::pace::Lowered;
 use super::settings::Settings;
 use crate::ipmi::SuiteId;
 use crate::session::{Quirks, Session};
+use std::sync::Arc;
 
 /// What was learned about a BMC and is worth remembering over a restart.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -51,10 +52,29 @@ impl super::Bmc {
     /// Remembers how many log-ins were refused.
     pub(super) fn note_log_ins(&mut self) {
         let credentials = self.settings.login.mark();
-        self.knowledge.log_ins = self.breaker.log_ins().map(|refused| RefusedLogIns {
+        self.learn().log_ins = self.breaker.log_ins().map(|refused| RefusedLogIns {
             refused,
             credentials,
         });
+    }
+
+    /// What was learned, to be changed. It is shared with whoever has written it down, until then.
+    pub(super) fn learn(&mut self) -> &mut Knowledge {
+        Arc::make_mut(&mut self.knowledge)
+    }
+
+    /// What was learned.
+    pub fn knowledge(&self) -> &Arc<Knowledge> {
+        &self.knowledge
+    }
+
+    /// Whether `written` is what was learned. Where it is, both are kept once from then on.
+    pub fn knows_only(&mut self, written: &Arc<Knowledge>) -> bool {
+        let same = self.knowledge == *written;
+        if same {
+            self.knowledge = written.clone();
+        }
+        same
     }
 }
 

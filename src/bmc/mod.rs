@@ -52,6 +52,7 @@ use settings::QUEUE_LIMIT;
 pub use settings::Settings;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 pub use trace::Shown;
 use trace::Trace;
@@ -133,14 +134,14 @@ pub struct Bmc {
     keepalive_after: Duration,
     /// Until when silence is expected.
     grace_until: Instant,
-    knowledge: Knowledge,
+    knowledge: Arc<Knowledge>,
     failures: VecDeque<(Instant, String)>,
     stopping: bool,
 }
 
 impl Bmc {
     /// A BMC that nothing was asked of yet.
-    pub fn new(settings: Settings, knowledge: Knowledge, now: Instant) -> Self {
+    pub fn new(settings: Settings, knowledge: Arc<Knowledge>, now: Instant) -> Self {
         Bmc {
             address: Resolution::of(&settings),
             answered_at: None,
@@ -244,9 +245,10 @@ impl Bmc {
     pub fn retry(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.breaker.reset();
         self.address_stale = true;
-        self.knowledge.log_ins = None;
-        self.knowledge.suite = None;
-        self.knowledge.quirks.clear();
+        let knowledge = self.learn();
+        knowledge.log_ins = None;
+        knowledge.suite = None;
+        knowledge.quirks.clear();
         self.pace.forget();
         self.session.unlearn();
         self.refusals.forget();
@@ -272,7 +274,7 @@ impl Bmc {
                 settings.auth_hold,
                 settings.breaker_retry,
             );
-            self.knowledge.log_ins = None;
+            self.learn().log_ins = None;
         }
         if moved {
             self.lose_session(now, entropy);
@@ -413,11 +415,6 @@ impl Bmc {
             .chain([self.first_late()])
             .flatten()
             .min()
-    }
-
-    /// What was learned.
-    pub fn knowledge(&self) -> &Knowledge {
-        &self.knowledge
     }
 
     /// The numbers of the local ports in use: the session's, and those at which late answers to a handshake may come.
@@ -570,7 +567,9 @@ impl Bmc {
         self.upkeep(now, entropy);
         self.inquire(now);
         self.give_way(now);
-        self.knowledge.pace = self.pace.lowered();
+        if self.knowledge.pace != self.pace.lowered() {
+            self.learn().pace = self.pace.lowered();
+        }
         if self.current.is_some() || self.queue.is_empty() {
             return;
         }

@@ -90,7 +90,7 @@ impl Bmc {
             Report::Accepted(_) => {
                 self.refusals.accepted(name);
                 if job.acts() && !self.knowledge.carried_out.iter().any(|have| have == name) {
-                    self.knowledge.carried_out.push(name.to_owned());
+                    self.learn().carried_out.push(name.to_owned());
                 }
             }
             // One raw command that is refused says nothing of the next.

@@ -1,6 +1,7 @@
 //! What one BMC's room is told about its BMC. Made by `rack` from a node's settings.
 
 use crate::session;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How one BMC is reached and how it is spared.
@@ -10,8 +11,8 @@ pub struct Settings {
     pub host: String,
     /// UDP port.
     pub port: u16,
-    /// How to log in.
-    pub login: session::Settings,
+    /// How to log in: the same for many BMCs, and kept once for them.
+    pub login: Arc<session::Settings>,
     /// Commands per second in the long run, above zero.
     pub orders_per_second: f64,
     /// Commands that may leave at once after a rest; at least 1.

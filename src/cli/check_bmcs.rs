@@ -32,7 +32,7 @@ pub fn run(configuration: &Configuration) -> ExitCode {
     let all_good = smol::block_on(async {
         let client = Client::new(Endpoint::Unix(configuration.api.socket.clone()));
         match client.health().await {
-            Ok(health) if health.rack == configuration.rack.name => {
+            Ok(health) if health.rack == *configuration.rack.name => {
                 through_daemon(&client, configuration, health.pause.is_some()).await
             }
             Ok(health) => Err(Failure::Here(format!(

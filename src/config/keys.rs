@@ -217,7 +217,7 @@ impl Keys {
             );
         }
         Some(session::Settings {
-            username: self.username.clone()?.value,
+            username: self.username.clone()?.value.into(),
             password: password?,
             bmc_key,
             privilege: value(&self.privilege, PrivilegeLevel::Operator),

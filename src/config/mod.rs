@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use toml::de::DeTable;
 
@@ -215,12 +216,35 @@ fn read(
         settled.extend(entry.settle(&defaults, &groups_of, secrets, findings));
     }
     check_unique(&settled, findings);
-    let nodes = settled
+    let mut nodes: Vec<_> = settled
         .into_iter()
         .filter_map(|settled| settled.node)
         .collect();
+    share(&mut nodes);
     (daemon, api, rack, nodes)
 }
+
+/// Thousands of nodes have mostly the same log-in and patience: those are kept once.
+fn share(nodes: &mut [NodeSettings]) {
+    let (mut logins, mut powers) = (Vec::new(), Vec::new());
+    for node in nodes {
+        share_one(&mut node.login, &mut logins);
+        share_one(&mut node.power, &mut powers);
+    }
+}
+
+/// Where one of those that are known is equal, `value` becomes that one. Few are known: a search must stay short where
+/// every node has a password of its own.
+fn share_one<T: PartialEq>(value: &mut Arc<T>, known: &mut Vec<Arc<T>>) {
+    match known.iter().find(|known| *known == value) {
+        Some(same) => *value = same.clone(),
+        None if known.len() < SHARED => known.push(value.clone()),
+        None => {}
+    }
+}
+
+/// How many different ones are shared.
+const SHARED: usize = 16;
 
 fn read_daemon(
     section: Option<Section<'_>>,
@@ -294,7 +318,7 @@ fn read_rack(
         findings,
     );
     let settings = RackSettings {
-        name: name.map_or(usual.name, |at| at.value),
+        name: name.map_or(usual.name, |at| at.value.into()),
         sync_interval: sync_interval.map_or(usual.sync_interval, |at| at.value),
         power_on_stagger: stagger.map_or(usual.power_on_stagger, |at| at.value),
         max_transitions: max_transitions.map_or(usual.max_transitions, |at| at.value),

@@ -10,6 +10,7 @@ use crate::rack::settings::{Address, NodeSettings, Pace};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// The namespace of the uuids that are derived from names (UUIDv5). Changing it would give every node another uuid.
@@ -109,8 +110,8 @@ impl NodeEntry {
         findings: &mut Findings<'_>,
     ) -> Vec<Settled> {
         let keys = self.keys.over(defaults);
-        let power = keys.power(findings);
-        let login = keys.login(&self.span, secrets, findings);
+        let power = Arc::new(keys.power(findings));
+        let login = keys.login(&self.span, secrets, findings).map(Arc::new);
         let port = value(&keys.port, 623);
         let mut settled = Vec::new();
         let hosts = self

@@ -262,7 +262,7 @@ fn the_example_of_the_design_means_what_it_says() {
     assert_eq!(config.api.tcp, Some("127.0.0.1:6385".parse().unwrap()));
     assert_eq!(config.api.policy.tcp_auth, TcpAuth::HttpBasic);
     assert!(config.api.policy.passwords.contains_key("ops"));
-    assert_eq!(config.rack.name, "r1");
+    assert_eq!(&*config.rack.name, "r1");
     let node = &config.nodes[15];
     assert_eq!(node.name, "r1n16");
     let expected = Address {
@@ -270,11 +270,11 @@ fn the_example_of_the_design_means_what_it_says() {
         port: 623,
     };
     assert_eq!(node.address, expected);
-    assert_eq!(node.login.username, "admin");
+    assert_eq!(&*node.login.username, "admin");
     assert_eq!(node.login.password.expose(), b"secret");
     assert_eq!(node.login.privilege, PrivilegeLevel::Operator);
     assert_eq!(node.login.suites, [SuiteId(17), SuiteId(3)]);
-    assert_eq!(node.power, crate::power::Settings::default());
+    assert_eq!(*node.power, crate::power::Settings::default());
     assert!(node.nmi);
     let storage = &config.nodes[16];
     assert_eq!(
@@ -458,7 +458,7 @@ fn a_node_wins_over_the_defaults_key_by_key() {
     assert_eq!(a.groups, ["all-of-us"]);
     assert_eq!(b.login.password.expose(), b"credential");
     assert_eq!(
-        (b.login.username.as_str(), b.address.port, b.nmi),
+        (&*b.login.username, b.address.port, b.nmi),
         ("", 6230, true)
     );
     assert_eq!(b.power.patience, Duration::from_secs(5400));

@@ -30,6 +30,17 @@ impl PrivilegeLevel {
         PrivilegeLevel::Oem,
     ];
 
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            PrivilegeLevel::Callback => "callback",
+            PrivilegeLevel::User => "user",
+            PrivilegeLevel::Operator => "operator",
+            PrivilegeLevel::Administrator => "administrator",
+            PrivilegeLevel::Oem => "oem",
+        }
+    }
+
     /// Its number on the wire.
     pub fn bits(self) -> u8 {
         self as u8
@@ -64,13 +75,7 @@ impl PrivilegeLevel {
 
 impl fmt::Display for PrivilegeLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PrivilegeLevel::Callback => "callback",
-            PrivilegeLevel::User => "user",
-            PrivilegeLevel::Operator => "operator",
-            PrivilegeLevel::Administrator => "administrator",
-            PrivilegeLevel::Oem => "oem",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -90,7 +95,7 @@ impl FromStr for PrivilegeLevel {
         }
         Self::ALL
             .into_iter()
-            .find(|level| level.to_string() == lower)
+            .find(|level| level.name() == lower)
             .ok_or_else(|| UnknownPrivilege(word.into()))
     }
 }

@@ -7,6 +7,7 @@ use super::{
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -114,7 +115,7 @@ pub struct BmcSummary {
     /// The user that the daemon logs in as.
     pub username: Arc<str>,
     /// The privilege asked for, in words.
-    pub privilege: Arc<str>,
+    pub privilege: Cow<'static, str>,
     /// How it is with it.
     pub health: Word<BmcHealth>,
     /// The trouble in one stable word.

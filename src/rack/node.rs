@@ -97,7 +97,7 @@ pub(super) struct Memory {
     pub(super) holds_longer: Option<Duration>,
     /// Since when the node is configured no more.
     pub(super) gone_since: Option<WallTime>,
-    pub(super) knowledge: Knowledge,
+    pub(super) knowledge: Arc<Knowledge>,
 }
 
 /// What every view shows of the settings, so that it need not be copied.
@@ -106,25 +106,21 @@ pub(super) struct Labels {
     rack: Arc<str>,
     groups: Arc<[String]>,
     address: Arc<str>,
-    username: Arc<str>,
-    privilege: Arc<str>,
 }
 
 impl Labels {
-    pub(super) fn new(settings: &NodeSettings, rack: &str) -> Self {
+    pub(super) fn new(settings: &NodeSettings, rack: &Arc<str>) -> Self {
         Labels {
             name: settings.name.as_str().into(),
-            rack: rack.into(),
+            rack: rack.clone(),
             groups: settings.groups.as_slice().into(),
             address: settings.address.host.as_str().into(),
-            username: settings.login.username.as_str().into(),
-            privilege: settings.login.privilege.to_string().into(),
         }
     }
 }
 
 impl Node {
-    pub(super) fn new(settings: NodeSettings, rack: &str, memory: Memory, at: Moment) -> Self {
+    pub(super) fn new(settings: NodeSettings, rack: &Arc<str>, memory: Memory, at: Moment) -> Self {
         let now = at.now;
         let nmi_at = memory.last_nmi.map(|last| now.before(at.age(last)));
         let bmc = Bmc::new(bmc_settings(&settings), memory.knowledge.clone(), now);
@@ -275,7 +271,7 @@ impl Node {
     /// Its BMC may be that of another machine from now on: what was learned of it and read of it is not known.
     pub(super) fn forget_machine(&mut self, now: Instant) {
         let memory = &mut self.memory;
-        memory.knowledge = Knowledge::default();
+        memory.knowledge = Arc::default();
         (memory.reading, memory.fault) = (None, None);
         memory.late.clear();
         (self.done, memory.holds_longer) = (None, None);
@@ -323,8 +319,8 @@ impl Node {
     }
 
     /// What was learned of its BMC since the journal was told.
-    pub(super) fn learned(&self) -> bool {
-        *self.bmc.knowledge() != self.memory.knowledge
+    pub(super) fn learned(&mut self) -> bool {
+        !self.bmc.knows_only(&self.memory.knowledge)
     }
 
     /// Puts it down as it is now.
@@ -386,8 +382,8 @@ impl Node {
         BmcSummary {
             address: self.labels.address.clone(),
             port: self.settings.address.port,
-            username: self.labels.username.clone(),
-            privilege: self.labels.privilege.clone(),
+            username: self.settings.login.username.clone(),
+            privilege: self.settings.login.privilege.name().into(),
             health: health.into(),
             trouble: trouble.as_ref().map(|(trouble, _)| (*trouble).into()),
             trouble_text: trouble.map(|(_, text)| text),

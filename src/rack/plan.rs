@@ -109,7 +109,7 @@ impl Plan {
         model::Batch {
             id,
             version: 1,
-            rack: rack.settings.name.clone(),
+            rack: rack.settings.name.to_string(),
             operation: request.operation.into(),
             state: BatchState::Planned.into(),
             requested_by: self.who,

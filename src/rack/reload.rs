@@ -10,11 +10,12 @@ use super::ledger::Ledger;
 use super::node::{Labels, Memory, Node, bmc_settings};
 use super::settings::{NodeSettings, RackSettings};
 use super::sync;
-use crate::bmc::{Bmc, Knowledge};
+use crate::bmc::Bmc;
 use crate::entropy::Entropy;
 use crate::model::{Delivery, PowerState};
 use crate::time::Instant;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Why a node's orders are withdrawn.
@@ -87,7 +88,7 @@ impl Node {
     pub(super) fn change(
         &mut self,
         settings: NodeSettings,
-        rack: &str,
+        rack: &Arc<str>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
@@ -101,8 +102,8 @@ impl Node {
 
     /// Its BMC is to be found elsewhere, and may be another one, of another machine: nothing that was learned or read of
     /// the old one is taken for true. The old one comes back.
-    pub(super) fn moves(&mut self, settings: NodeSettings, rack: &str, now: Instant) -> Bmc {
-        let bmc = Bmc::new(bmc_settings(&settings), Knowledge::default(), now);
+    pub(super) fn moves(&mut self, settings: NodeSettings, rack: &Arc<str>, now: Instant) -> Bmc {
+        let bmc = Bmc::new(bmc_settings(&settings), Arc::default(), now);
         self.labels = Labels::new(&settings, rack);
         self.settings = settings;
         self.forget_machine(now);

@@ -5,6 +5,7 @@
 
 use crate::model::Identity;
 use crate::{power, session};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use uuid::Uuid;
 #[derive(Clone, PartialEq, Debug)]
 pub struct RackSettings {
     /// The rack's name, shown wherever a node is.
-    pub name: String,
+    pub name: Arc<str>,
     /// How often the power state of an idle node is read.
     pub sync_interval: Duration,
     /// The least time between two power-ons of the rack.
@@ -79,8 +80,8 @@ pub struct NodeSettings {
     pub groups: Vec<String>,
     /// Where its BMC is.
     pub address: Address,
-    /// How its BMC is logged in to.
-    pub login: session::Settings,
+    /// How its BMC is logged in to. Nodes with the same share it: there may be thousands.
+    pub login: Arc<session::Settings>,
     /// How often its BMC is spoken to at most.
     pub pace: Pace,
     /// How long a session stands unused, while an operation runs, before something is said to keep it alive.
@@ -97,8 +98,8 @@ pub struct NodeSettings {
     pub breaker_after: Duration,
     /// How often a dead BMC is tried again.
     pub breaker_retry: Duration,
-    /// How patient its operations are.
-    pub power: power::Settings,
+    /// How patient its operations are; shared, too.
+    pub power: Arc<power::Settings>,
     /// Whether an NMI may be injected.
     pub nmi: bool,
     /// The least time between two NMIs.

@@ -166,7 +166,7 @@ pub(super) fn sequence_settings(
     options: &PowerOptions,
     at: Moment,
 ) -> power::Settings {
-    let mut settings = node.settings.power.clone();
+    let mut settings = (*node.settings.power).clone();
     settings.holds_longer = node.memory.holds_longer;
     // Where the operating system may still go down, the machine is watched before it is called on.
     let watches = operation == Operation::PowerOn && options.timeout.is_none();

@@ -15,6 +15,7 @@ use crate::session::Settings;
 use crate::session::secret::Password;
 use crate::time::{Instant, WallTime};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -44,8 +45,11 @@ pub(super) fn node(place: usize) -> Node {
             host: format!("10.0.1.{}", place + 1),
             port: 623,
         },
-        login: Settings::new("admin", Password::new(*b"secret").expect("short")),
-        power: power::Settings::default(),
+        login: Arc::new(Settings::new(
+            "admin",
+            Password::new(*b"secret").expect("short"),
+        )),
+        power: Arc::default(),
         pace: Pace::default(),
         keepalive: secs(25),
         idle_close: secs(10),
@@ -57,7 +61,7 @@ pub(super) fn node(place: usize) -> Node {
         nmi: true,
         nmi_min_interval: secs(60),
     };
-    Node::new(settings, "r1", Memory::default(), at(0))
+    Node::new(settings, &"r1".into(), Memory::default(), at(0))
 }
 
 pub(super) fn inventory(count: usize) -> Inventory {

@@ -161,7 +161,7 @@ impl Snapshot<'_> {
         model::Health {
             status: status.into(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            rack: self.settings.name.clone(),
+            rack: self.settings.name.to_string(),
             nodes: u32::try_from(nodes).unwrap_or(u32::MAX),
             active_tasks: u32::try_from(active).unwrap_or(u32::MAX),
             troubled: u32::try_from(troubled).unwrap_or(u32::MAX),

@@ -48,6 +48,7 @@ use link::{Exchange, Link, Pace, Tick};
 use memory::Memory;
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest request data that fits the length byte of an IPMI v1.5 packet when bridged twice.
@@ -58,7 +59,8 @@ const DUMMY: [u8; 10] = [0; 10];
 
 /// A session with one BMC.
 pub struct Session {
-    settings: Settings,
+    /// Shared with all who have the same.
+    settings: Arc<Settings>,
     phase: Phase,
     /// Whether to open again as soon as the closing is over.
     reopen: bool,
@@ -120,7 +122,8 @@ struct Open {
 
 impl Session {
     /// A closed session. Nothing leaves before [`open`](Self::open).
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
+        let settings = settings.into();
         let mut memory = Memory::default();
         memory.statistics.quirks = settings.quirks;
         Session {
@@ -161,12 +164,12 @@ impl Session {
     /// BMC. Queued requests stay queued. Nothing is opened.
     pub fn replace_settings(
         &mut self,
-        settings: Settings,
+        settings: impl Into<Arc<Settings>>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
         self.begin_close(now, entropy);
-        self.settings = settings;
+        self.settings = settings.into();
         self.memory.forget();
         self.memory.statistics.quirks = self.settings.quirks;
     }

@@ -4,13 +4,14 @@ use super::quirk::Quirks;
 use super::secret::{BmcKey, Password};
 use crate::ipmi::session15::AuthType;
 use crate::ipmi::{PrivilegeLevel, SuiteId};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that a session with one BMC needs to know.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
     /// The user's name, at most 16 bytes.
-    pub username: String,
+    pub username: Arc<str>,
     /// The user's password.
     pub password: Password,
     /// The BMC key K_G, where the BMC has one.
@@ -115,9 +116,9 @@ impl Settings {
     }
 
     /// Settings with the defaults: suites 17 and 3, operator, v2.0, no quirks.
-    pub fn new(username: impl Into<String>, password: Password) -> Self {
+    pub fn new(username: impl AsRef<str>, password: Password) -> Self {
         Settings {
-            username: username.into(),
+            username: username.as_ref().into(),
             password,
             bmc_key: None,
             privilege: PrivilegeLevel::Operator,

@@ -14,6 +14,7 @@ use rackbmcd::rack::record::Write;
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::session::secret::Password;
 use rackbmcd::sim::{ChassisOrder, Refusal};
+use std::sync::Arc;
 
 /// All that is put down in one story.
 pub fn told(seed: u64, lives: u64) -> Vec<Line> {
@@ -31,8 +32,8 @@ pub fn told(seed: u64, lives: u64) -> Vec<Line> {
         node.nmi_min_interval = secs(1);
         node.groups = vec![["compute", "storage"][place % 2].to_owned()];
         match place {
-            1 => node.login.password = Password::new(*b"wrong").expect("short"),
-            2 => node.login.username = "nobody".to_owned(),
+            1 => Arc::make_mut(&mut node.login).password = Password::new(*b"wrong").expect("short"),
+            2 => Arc::make_mut(&mut node.login).username = "nobody".into(),
             3 => node.address.host = "bmc.example".to_owned(),
             _ => {}
         }

@@ -23,6 +23,7 @@ use rackbmcd::sim::{BmcSettings, ChassisOrder, Conditions, Link, Mood, Privilege
 use rackbmcd::time::{Instant, WallTime};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -637,8 +638,11 @@ pub fn node(place: usize) -> NodeSettings {
             host: address(place).ip().to_string(),
             port: 623,
         },
-        login: session::Settings::new("admin", Password::new(*b"secret").expect("short")),
-        power: rackbmcd::power::Settings::default(),
+        login: Arc::new(session::Settings::new(
+            "admin",
+            Password::new(*b"secret").expect("short"),
+        )),
+        power: Arc::default(),
         pace: Pace::default(),
         keepalive: secs(25),
         idle_close: secs(10),

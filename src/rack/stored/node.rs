@@ -10,6 +10,7 @@ use crate::power::stored::words::{Operation, Power, State, Trouble, stored_words
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -162,7 +163,7 @@ impl From<&Memory> for Node {
             late: late.iter().filter_map(Late::of).collect(),
             holds_longer: *holds_longer,
             gone_since: *gone_since,
-            knowledge: knowledge.into(),
+            knowledge: (&**knowledge).into(),
         }
     }
 }
@@ -197,7 +198,7 @@ impl From<Node> for Memory {
             late: late.into_iter().map(Into::into).collect(),
             holds_longer,
             gone_since,
-            knowledge: knowledge.into(),
+            knowledge: Arc::new(knowledge.into()),
         }
     }
 }
