@@ -1,44 +1,37 @@
 //! The loop: one input, drain every output of the [`Rack`], wait for the next. The rack decides; this carries.
 
+mod looks;
 mod recording;
+mod reloading;
+mod sending;
+mod start;
 
 use super::alarm::Alarm;
 use super::audit::limit::Oldest;
-use super::audit::{self, Trail};
 use super::clock::Clock;
-use super::listen::{self, Listeners};
-use super::locks::Locks;
-use super::names::{self, UserNames};
 use super::on_disk::OnDisk;
-use super::randomness::Kernel;
-use super::signals::Signals;
-use super::spread::Spread;
-use super::store::committer::{self, Batch, Committed, Look};
-use super::store::{Store, StoreError};
+use super::store::committer::{Batch, Committed};
 use super::thread::Executor;
-use super::udp::{Received, Sockets};
-use super::{Failure, count, kernel, metrics, support};
+use super::udp::Received;
+use super::{count, metrics};
 use crate::api::access::Peer;
-use crate::api::serve::{Asked, Audit, Context, Noted, Reply, State, TrailQueue, serve_unix};
-use crate::bmc::Outgoing;
-#[cfg(feature = "tls")]
-use crate::config::Tls;
-use crate::config::{ApiSettings, Complaint, Configuration, Disk};
-use crate::entropy::Entropy;
-use crate::model::{AuditPage, Health, Policy, Role};
-use crate::rack::call::{Answer, CallId, Refused};
-use crate::rack::record::{Stretch, Write};
+use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
+use crate::config::{ApiSettings, Complaint, Configuration};
+use crate::model::Health;
+use crate::rack::call::{Answer, CallId};
+use crate::rack::record::Write;
 use crate::rack::{Rack, Unwritten};
 use crate::time::Instant;
+use looks::Looks;
 use nix::sys::signal::Signal;
+use recording::Records;
 use sd_notify::NotifyState;
+use sending::Sending;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
-use smol::lock::Semaphore;
-use std::cell::RefCell;
+pub(super) use start::run;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,156 +61,16 @@ pub(super) enum Input {
     Reloaded(Box<Result<Configuration, Vec<Complaint>>>),
 }
 
-/// Runs the daemon until it is told to stop.
-///
-/// `executor` is of the thread that this runs on: connections, timers and sockets are served there, too.
-pub(super) async fn run(
-    path: PathBuf,
-    mut configuration: Configuration,
-    new_journal: bool,
-    signals: Signals,
-    executor: Executor,
-) -> Result<(), Failure> {
-    let clock = Clock;
-    let state_dir = configuration.daemon.state_dir.clone();
-    // A large journal on a slow disk takes longer to read than a start may take otherwise.
-    let megabytes = u32::try_from(Store::length(&state_dir) >> 20).unwrap_or(u32::MAX);
-    let opening = OPENING.saturating_add(megabytes.saturating_mul(1_000_000));
-    notify(&[NotifyState::ExtendTimeoutUsec(opening)]);
-    let store = match new_journal {
-        true => Store::open_anew(&state_dir),
-        false => Store::open(&state_dir),
-    };
-    let mut store = store.map_err(Failure::of_store)?;
-    let (copied, journal_size) = (store.copied(), store.size());
-    let mut remembered = store.load().map_err(Failure::new)?;
-    remembered.retain(|(table, key, _)| !audit::is_ours(*table, key));
-    let trail = Trail::open(&mut store).map_err(Failure::new)?;
-    let rack_settings = configuration.rack.clone();
-    // Kept once: of thousands of nodes they are megabytes.
-    let nodes = std::mem::take(&mut configuration.nodes);
-    let rack = Rack::new(
-        rack_settings,
-        nodes,
-        remembered,
-        clock.birth(copied),
-        Box::new(Kernel::new()),
-    );
-    let listeners = Listeners::open(&configuration.api)?;
-    let (to_inputs, inputs) = smol::channel::bounded(INPUTS);
-    let (journal, batches) = smol::channel::unbounded();
-    let (committed, outcomes) = smol::channel::unbounded();
-    let (looks, looked) = smol::channel::bounded(LOOKS);
-    let committer = committer::spawn(store, batches, looked, committed).map_err(Failure::new)?;
-    let (asks, asked) = smol::channel::bounded(CALLS);
-    let (audit, audits) = TrailQueue::new();
-    let (going_down, shutdown) = smol::channel::bounded(1);
-    let context = context(
-        asks,
-        looks.clone(),
-        audit,
-        &to_inputs,
-        &configuration,
-        path.clone(),
-        shutdown,
-    )?;
-    let mut tasks = vec![
-        executor.spawn(pass_outcomes(outcomes, to_inputs.clone())),
-        executor.spawn(pass_signals(signals, to_inputs.clone())),
-        executor.spawn(serve_unix(listeners.unix.clone(), context.clone())),
-    ];
-    if let Some(tcp) = listeners.tcp.clone() {
-        tasks.push(listen::serve_tcp(tcp, context.clone(), &executor));
-    }
-    let (nodes, ..) = rack.summary(clock.now());
-    log::info!(
-        "rack {}: {}, state in {}",
-        rack.name(),
-        count(nodes, "node"),
-        state_dir.display()
-    );
-    let alarm = Alarm::new().map_err(Failure::new)?;
-    let mut shell = Shell {
-        clock,
-        rack,
-        sockets: Sockets::new(to_inputs.clone(), executor.clone()),
-        locks: Locks::new(),
-        spread: Spread::new(configuration.rack.packets_per_ms),
-        send_more_at: None,
-        journal: Some(journal),
-        last_ticket: 0,
-        write_at: None,
-        trail,
-        unsynced_records: 0,
-        recorded_under: 0,
-        unrecorded_at: Instant::START,
-        audit_limit: configuration.daemon.audit_limit(),
-        shorten_at: Some(Instant::START),
-        journal_size,
-        replies: BTreeMap::new(),
-        accepting: None,
-        next_call: 0,
-        to_inputs,
-        on_disk: OnDisk::new(path),
-        reloading: None,
-        executor,
-        context,
-        looks,
-        look_turns: Rc::new(Semaphore::new(LOOKS)),
-        look_ups: Rc::new(Semaphore::new(LOOK_UPS)),
-        api: configuration.api,
-        going_down: Some(going_down),
-        stop_by: None,
-        watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
-        housekeeping_at: Instant::START,
-        status: String::new(),
-        awake_at: clock.now(),
-        listen_until: Instant::START,
-    };
-    let what = format!(
-        "rackbmcd {}, configuration sha256:{}",
-        env!("CARGO_PKG_VERSION"),
-        configuration.digest
-    );
-    shell.record_own("START", what, None);
-    notify(&[NotifyState::Ready]);
-    shell.run(inputs, asked, audits, alarm).await;
-    listeners.remove();
-    // The journal's thread ends when it has written all that it was given.
-    // No look-up that hangs is waited for.
-    while !committer.is_finished() {
-        smol::Timer::after(JOIN_LOOK).await;
-    }
-    if committer.join().is_err() {
-        return Err(Failure::new("the journal's thread broke down"));
-    }
-    log::info!("stopped");
-    Ok(())
-}
-
 struct Shell {
     clock: Clock,
     rack: Rack,
-    sockets: Sockets,
-    locks: Locks,
-    /// How datagrams are spread that nobody waits for, and when the next of those that wait may leave.
-    spread: Spread,
-    send_more_at: Option<Instant>,
+    sending: Sending,
     /// Taken away at the end, so that the journal's thread ends.
     journal: Option<Sender<Batch>>,
     last_ticket: u64,
     /// When what nobody waits for is written.
     write_at: Option<Instant>,
-    trail: Trail,
-    /// Records of the trail that the disk has not confirmed, and the ticket of the newest.
-    unsynced_records: usize,
-    recorded_under: u64,
-    /// When it was last said what was not recorded.
-    unrecorded_at: Instant,
-    /// The bytes that the trail may have.
-    audit_limit: u64,
-    /// When it may be made shorter; `None` while that is under way.
-    shorten_at: Option<Instant>,
+    records: Records,
     /// The bytes of the journal's file.
     journal_size: Arc<AtomicU64>,
     replies: BTreeMap<CallId, Waiting>,
@@ -230,12 +83,7 @@ struct Shell {
     reloading: Option<bool>,
     executor: Executor,
     context: Rc<Context>,
-    /// The way to the thread that has the store, for looks at it.
-    looks: Sender<Look>,
-    /// Turns of looking at it.
-    look_turns: Rc<Semaphore>,
-    /// Turns of looking a BMC's name up.
-    look_ups: Rc<Semaphore>,
+    looks: Looks,
     /// What the listeners were made with.
     api: ApiSettings,
     /// Dropped to tell the API that the daemon goes down.
@@ -287,47 +135,6 @@ impl Shell {
         self.rack.poll_deadline().into_iter().chain(reading).min()
     }
 
-    /// Sends what waits, none of it to a BMC that another daemon has, and what comes of it where some of that could not
-    /// leave this host.
-    fn send(&mut self) {
-        for round in 0.. {
-            let outgoing = self.take_outgoing();
-            if outgoing.is_empty() {
-                break;
-            }
-            let now = self.now();
-            let outgoing = self.withhold(outgoing, now);
-            let lost = self.sockets.send(outgoing).into_iter();
-            for (port, to, why) in lost.filter(|_| round < SENT_IN_A_TURN) {
-                self.rack.handle_unreachable(to, port, why, now);
-            }
-        }
-        self.sockets.gather(self.rack.is_at_leisure());
-    }
-
-    /// What operations wait for, and as much else as may leave now.
-    fn take_outgoing(&mut self) -> Vec<Outgoing> {
-        let mut outgoing: Vec<_> = std::iter::from_fn(|| self.rack.poll_urgent()).collect();
-        self.send_more_at = None;
-        if !self.rack.has_transmits() {
-            return outgoing;
-        }
-        let now = self.now();
-        // Who goes down is not asked again.
-        let room = match self.stop_by {
-            Some(_) => usize::MAX,
-            None => self.spread.room(now),
-        };
-        let urgent = outgoing.len();
-        let others = std::iter::from_fn(|| self.rack.poll_transmit());
-        outgoing.extend(others.take(room));
-        self.spread.sent(outgoing.len() - urgent);
-        if self.rack.has_transmits() {
-            self.send_more_at = Some(self.spread.next());
-        }
-        outgoing
-    }
-
     async fn run(
         mut self,
         inputs: Receiver<Input>,
@@ -345,10 +152,10 @@ impl Shell {
             }
             let due = self.due_at().unwrap_or(self.housekeeping_at);
             let wake = due.min(self.housekeeping_at).max(self.listen_until);
-            let more = self.send_more_at.into_iter().chain(self.write_at);
+            let more = self.sending.more_at.into_iter().chain(self.write_at);
             let wake = more.fold(wake, Instant::min);
             alarm.set(wake, self.clock);
-            let room = self.unsynced_records < UNSYNCED_RECORDS;
+            let room = self.records.has_room();
             let turn = async { inputs.recv().await.map_or(Turn::Time, Turn::Input) }
                 .or(async {
                     match asked.recv().await {
@@ -414,9 +221,7 @@ impl Shell {
                 }
             }
             Input::Committed(Committed::Durable(ticket)) => {
-                if ticket >= self.recorded_under {
-                    self.unsynced_records = 0;
-                }
+                self.records.handle_durable(ticket);
                 self.rack.handle_durable(ticket, now);
             }
             Input::Committed(Committed::Failed { ticket, reason }) => {
@@ -469,23 +274,6 @@ impl Shell {
         self.replies.insert(id, waiting);
     }
 
-    /// What may leave of this: nothing for a BMC that another daemon of this host has, of which the rack hears.
-    fn withhold(&mut self, mut outgoing: Vec<Outgoing>, now: Instant) -> Vec<Outgoing> {
-        let mut news = BTreeMap::new();
-        let locks = &mut self.locks;
-        outgoing.retain(|out| {
-            let (may_leave, told) = locks.take(out.to, now);
-            if let Some(lock) = told {
-                news.entry(out.to).or_insert(lock);
-            }
-            may_leave
-        });
-        for (to, lock) in news {
-            self.rack.handle_lock(to, &lock, now);
-        }
-        outgoing
-    }
-
     /// Carries every output of the rack to where it belongs: datagrams first, so that no answer overtakes them.
     fn drain(&mut self) {
         self.send();
@@ -509,30 +297,7 @@ impl Shell {
             self.remember(ticket, writes);
         }
         self.look_for_surplus();
-        while let Some((look, stretch)) = self.rack.poll_look() {
-            let (inputs, looks) = (self.to_inputs.clone(), self.looks.clone());
-            let turns = self.look_turns.clone();
-            let find = async move {
-                // Until the loop has it: each may be half a megabyte.
-                let _turn = turns.acquire().await;
-                let found = find(looks, stretch).await;
-                // The loop has ended where this fails.
-                let _ = inputs.send(Input::Found(look, found)).await;
-            };
-            self.executor.spawn(find).detach();
-        }
-        while let Some((node, host)) = self.rack.poll_resolve() {
-            let (inputs, turns) = (self.to_inputs.clone(), self.look_ups.clone());
-            let look_up = async move {
-                let name = host.clone();
-                // Resolvers that hang must not take all threads that others need.
-                let _turn = turns.acquire().await;
-                let answer = smol::unblock(move || names::resolve(&name)).await;
-                // The loop has ended where this fails.
-                let _ = inputs.send(Input::Resolved(node, host, answer)).await;
-            };
-            self.executor.spawn(look_up).detach();
-        }
+        self.begin_looks();
         for (call, answer) in answers {
             if let Some(waiting) = self.replies.remove(&call) {
                 let answer = answer.map(|answer| match answer {
@@ -587,9 +352,9 @@ impl Shell {
             self.replies.remove(&call);
             self.rack.forget_call(call);
         }
-        self.sockets.keep(&self.rack.ports_in_use());
-        self.locks.keep(&self.rack.addresses_in_use());
-        self.locks.answer();
+        self.sending.sockets.keep(&self.rack.ports_in_use());
+        self.sending.locks.keep(&self.rack.addresses_in_use());
+        self.sending.locks.answer();
         if self.on_disk.wants_judging(now) {
             self.load(Input::Judged);
         }
@@ -629,122 +394,10 @@ impl Shell {
             nodes: self.rack.nodes(now),
             counters: self.rack.counters().clone(),
             figures: self.rack.figures(now),
-            sockets: self.sockets.len(),
+            sockets: self.sending.sockets.len(),
             journal_bytes: self.journal_size.load(Ordering::Relaxed),
-            audit_bytes: self.trail.bytes(),
-            overflowed: self.sockets.overflowed(),
-        }
-    }
-
-    fn begin_reload(&mut self) {
-        if let Some(again) = &mut self.reloading {
-            // One that hangs, in a directory service, is not joined by others.
-            log::info!("a reload is under way: another one follows it");
-            *again = true;
-            return;
-        }
-        self.reloading = Some(false);
-        log::info!("reloading {}", self.on_disk.path().display());
-        match NotifyState::monotonic_usec_now() {
-            Ok(monotonic) => notify(&[NotifyState::Reloading, monotonic]),
-            Err(error) => log::warn!("systemd does not hear of the reload: {error}"),
-        }
-        self.load(Input::Reloaded);
-    }
-
-    /// Reads the configuration off the loop.
-    fn load(&self, bring: fn(Box<Result<Configuration, Vec<Complaint>>>) -> Input) {
-        let (path, inputs) = (self.on_disk.path().to_owned(), self.to_inputs.clone());
-        let read = async move {
-            let outcome = smol::unblock(move || Configuration::load(&path, &Disk)).await;
-            // The loop has ended where this fails.
-            let _ = inputs.send(bring(Box::new(outcome))).await;
-        };
-        self.executor.spawn(read).detach();
-    }
-
-    /// Says where the configuration on the disk became wrong, or good again.
-    fn judge(&mut self, outcome: &Result<Configuration, Vec<Complaint>>) {
-        if !self.on_disk.judged(outcome, self.clock.wall()) {
-            return;
-        }
-        match self.on_disk.refused() {
-            Some(refused) => log::error!(
-                "the configuration on disk is wrong, the one in force stays, a start would fail: {}",
-                refused.why
-            ),
-            None => log::info!("the configuration on disk is good again"),
-        }
-    }
-
-    fn reload(&mut self, outcome: Result<Configuration, Vec<Complaint>>, now: Instant) {
-        match outcome {
-            Err(complaints) => {
-                complaints
-                    .iter()
-                    .for_each(|complaint| log::error!("{complaint}"));
-                log::error!("the new configuration is wrong: the old one stays in force");
-            }
-            // A file that was cut off, more likely than a rack that was taken away.
-            Ok(configuration) if configuration.nodes.is_empty() && self.rack.summary(now).0 > 0 => {
-                log::error!(
-                    "not reloaded, the old configuration stays in force: there are no nodes in it any more"
-                );
-            }
-            Ok(configuration) => {
-                configuration
-                    .warnings
-                    .iter()
-                    .for_each(|warning| log::warn!("{warning}"));
-                let policy = policy(&configuration.api);
-                let packets_per_ms = configuration.rack.packets_per_ms;
-                let what = format!("configuration sha256:{}", configuration.digest);
-                let api = configuration.api;
-                self.audit_limit = configuration.daemon.audit_limit();
-                match self
-                    .rack
-                    .reload(configuration.rack, configuration.nodes, now)
-                {
-                    Ok(()) => {
-                        self.context.policy.replace(Rc::new(policy));
-                        self.spread = Spread::new(packets_per_ms);
-                        self.end_lost_looks();
-                        for key in listen::fixed(&self.api, &api) {
-                            log::warn!("{key} has changed: that holds from the next start on");
-                        }
-                        #[cfg(feature = "tls")]
-                        if let Some(tls) = api.tls.filter(|_| self.api.tls.is_some()) {
-                            self.context.identity.replace(Some(tls.server()));
-                        }
-                        log::info!("reloaded");
-                        self.record_own("RELOAD", what, None);
-                    }
-                    Err(why) => {
-                        log::error!("not reloaded, the old configuration stays in force: {why}");
-                        self.record_own("RELOAD", what, Some(why));
-                    }
-                }
-            }
-        }
-        notify(&[NotifyState::Ready]);
-    }
-
-    /// Who may look no longer does not wait for what comes next.
-    fn end_lost_looks(&mut self) {
-        let policy = self.context.policy();
-        let lost = |waiting: &Waiting| {
-            waiting.looks && !policy.rights(&waiting.peer).somewhere(Role::Reader)
-        };
-        let (gone, left) = std::mem::take(&mut self.replies)
-            .into_iter()
-            .partition(|(_, waiting)| lost(waiting));
-        self.replies = left;
-        for (call, waiting) in gone {
-            self.rack.forget_call(call);
-            waiting.reply.send(Err(Refused::NotPermitted {
-                role: Role::Reader,
-                nodes: Vec::new(),
-            }));
+            audit_bytes: self.records.trail.bytes(),
+            overflowed: self.sending.sockets.overflowed(),
         }
     }
 
@@ -766,104 +419,6 @@ impl Shell {
     }
 }
 
-/// What the API needs of the world.
-fn context(
-    asks: Sender<Asked>,
-    looks: Sender<Look>,
-    audit: TrailQueue,
-    inputs: &Sender<Input>,
-    configuration: &Configuration,
-    path: PathBuf,
-    shutdown: Receiver<()>,
-) -> Result<Rc<Context>, Failure> {
-    let for_metrics = inputs.clone();
-    let user_names = Rc::new(UserNames::new().map_err(Failure::new)?);
-    let limits = configuration.api.limits.clone();
-    let randomness = RefCell::new(Kernel::new());
-    Ok(Rc::new(Context {
-        asks,
-        entropy: Box::new(move |bytes| randomness.borrow_mut().fill(bytes)),
-        policy: RefCell::new(Rc::new(policy(&configuration.api))),
-        #[cfg(feature = "tls")]
-        identity: RefCell::new(configuration.api.tls.as_ref().map(Tls::server)),
-        metrics: Box::new(move || {
-            let inputs = for_metrics.clone();
-            Box::pin(async move {
-                let (reply, text) = smol::channel::bounded(1);
-                let asked = inputs.send(Input::Metrics(reply)).await;
-                let text = if asked.is_ok() {
-                    text.recv().await.ok()
-                } else {
-                    None
-                };
-                text.unwrap_or_else(|| "# the daemon is shutting down\n# EOF\n".to_owned())
-            })
-        }),
-        look_up: Box::new(|socket, peer| match kernel::peer_groups(socket) {
-            Ok(groups) => peer.groups = groups,
-            Err(error) => log::warn!("the groups of a client cannot be read: {error}"),
-        }),
-        user_name: Box::new(move |uid| {
-            let names = user_names.clone();
-            Box::pin(async move { names.name(uid).await })
-        }),
-        audit,
-        trail: Box::new(move |after, limit| Box::pin(read_trail(looks.clone(), after, limit))),
-        support: Box::new(move || Box::pin(support::report(path.clone()))),
-        limits,
-        shutdown,
-        state: State::default(),
-    }))
-}
-
-/// A stretch of the audit trail.
-async fn read_trail(looks: Sender<Look>, after: u64, limit: usize) -> Result<AuditPage, String> {
-    ask_store(looks, move |store| audit::read(store, after, limit)).await
-}
-
-/// Entries of the journal, with their keys.
-async fn find(looks: Sender<Look>, stretch: Stretch) -> Result<Vec<(String, Vec<u8>)>, String> {
-    ask_store(looks, move |store| store.stretch(&stretch)).await
-}
-
-/// What the thread that has the store finds in it.
-async fn ask_store<T: Send + 'static>(
-    looks: Sender<Look>,
-    question: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, String> {
-    let (reply, answer) = smol::channel::bounded(1);
-    let look: Look = Box::new(move |store| {
-        // Nobody waits any more where this fails.
-        let _ = reply.try_send(question(store));
-    });
-    let stopping = || "the daemon is shutting down".to_owned();
-    looks.send(look).await.map_err(|_| stopping())?;
-    let answer = answer.recv().await.map_err(|_| stopping())?;
-    answer.map_err(|error| error.to_string())
-}
-
-/// Passes what the journal's thread says on to the loop.
-async fn pass_outcomes(from: Receiver<Committed>, to: Sender<Input>) {
-    while let Ok(committed) = from.recv().await {
-        if to.send(Input::Committed(committed)).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn pass_signals(signals: Signals, to: Sender<Input>) {
-    loop {
-        match signals.next().await {
-            Ok(signal) if to.send(Input::Signal(signal)).await.is_ok() => {}
-            Ok(_) => return,
-            Err(error) => {
-                log::error!("signals cannot be read: {error}");
-                return;
-            }
-        }
-    }
-}
-
 /// Tells systemd, where it listens.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
@@ -875,22 +430,6 @@ fn notify(states: &[NotifyState<'_>]) {
 const TOGETHER: Duration = Duration::from_millis(75);
 /// So long what nobody waits for may wait for others that go to the disk.
 const GATHER: Duration = Duration::from_millis(20);
-/// Names of BMCs that are looked up at once.
-const LOOK_UPS: usize = 4;
-/// Inputs that may wait for the loop.
-const INPUTS: usize = 128;
-/// Looks at the store that may wait for its thread; more wait with their clients.
-const LOOKS: usize = 4;
-/// Calls that may wait for the loop; more wait with their clients.
-const CALLS: usize = 256;
-/// Records of the trail that may wait for the disk beyond those that wait for the loop.
-const UNSYNCED_RECORDS: usize = 256;
-/// How often it is asked whether the journal's thread has ended.
-const JOIN_LOOK: Duration = Duration::from_millis(2);
-/// Rounds of sending in one turn in which it counts what cannot leave this host: it leads to more that is sent.
-const SENT_IN_A_TURN: u32 = 8;
-/// Microseconds that systemd gives the opening of the journal, beside one second for each of its megabytes.
-const OPENING: u32 = 60_000_000;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(400);
 /// The loop looks at the clock each second: where that took longer than this, the process was stopped or the machine slept.
@@ -899,11 +438,3 @@ const STOOD_STILL: Duration = Duration::from_secs(3);
 const LISTEN: Duration = Duration::from_millis(200);
 /// How long sessions may take to close.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Who may do what, this process's own user included.
-fn policy(settings: &ApiSettings) -> Policy {
-    Policy {
-        daemon_uid: Some(nix::unistd::getuid().as_raw()),
-        ..settings.policy.clone()
-    }
-}

@@ -1,12 +1,57 @@
 //! What the loop writes into the audit trail, and how that is kept from growing.
 
-use super::{Shell, ask_store};
+use super::looks::ask_store;
+use super::{Input, Shell};
 use crate::api::serve::{Audit, Noted, Unrecorded};
-use crate::daemon::audit::{self, limit};
+use crate::daemon::audit::{self, Trail, limit};
 use crate::rack::call::CallId;
 use crate::rack::record::{Table, Write};
 use crate::time::Instant;
 use std::time::Duration;
+
+/// The trail, and what the loop knows of its way to the disk.
+pub(super) struct Records {
+    pub(super) trail: Trail,
+    /// Records that the disk has not confirmed, and the ticket of the newest.
+    unsynced: usize,
+    newest_under: u64,
+    /// When it was last said what was not recorded.
+    unrecorded_at: Instant,
+    /// The bytes that the trail may have.
+    pub(super) limit: u64,
+    /// When it may be made shorter; `None` while that is under way.
+    shorten_at: Option<Instant>,
+}
+
+impl Records {
+    pub(super) fn new(trail: Trail, limit: u64) -> Self {
+        Records {
+            trail,
+            unsynced: 0,
+            newest_under: 0,
+            unrecorded_at: Instant::START,
+            limit,
+            shorten_at: Some(Instant::START),
+        }
+    }
+
+    /// Whether more may wait for the disk.
+    pub(super) fn has_room(&self) -> bool {
+        self.unsynced < UNSYNCED_RECORDS
+    }
+
+    /// All up to this ticket is durable.
+    pub(super) fn handle_durable(&mut self, ticket: u64) {
+        if ticket >= self.newest_under {
+            self.unsynced = 0;
+        }
+    }
+
+    fn waits_under(&mut self, ticket: u64) {
+        self.unsynced += 1;
+        self.newest_under = ticket;
+    }
+}
 
 impl Shell {
     /// Puts the record of an accepted request into the transaction of what it began: neither is there without the other.
@@ -26,15 +71,14 @@ impl Shell {
             return;
         };
         if let Some(audit) = noted.accepted(task, batch) {
-            writes.extend(self.trail.append(audit, self.clock.wall()));
-            self.unsynced_records += 1;
-            self.recorded_under = *ticket;
+            writes.extend(self.records.trail.append(audit, self.clock.wall()));
+            self.records.waits_under(*ticket);
         }
     }
 
     /// Appends to the audit trail.
     pub(super) fn record(&mut self, audit: Audit) {
-        let writes = self.trail.append(audit, self.clock.wall());
+        let writes = self.records.trail.append(audit, self.clock.wall());
         self.append(writes);
     }
 
@@ -48,10 +92,10 @@ impl Shell {
 
     /// Says now and then what leaves no record.
     pub(super) fn tell_unrecorded(&mut self, now: Instant) {
-        if now < self.unrecorded_at + UNRECORDED_EVERY {
+        if now < self.records.unrecorded_at + UNRECORDED_EVERY {
             return;
         }
-        self.unrecorded_at = now;
+        self.records.unrecorded_at = now;
         let Unrecorded {
             strangers,
             lost,
@@ -78,47 +122,48 @@ impl Shell {
 
     /// Has the oldest records looked for where there are too many.
     pub(super) fn look_for_surplus(&mut self) {
-        if self.shorten_at.is_none_or(|at| self.awake_at < at) {
+        if self.records.shorten_at.is_none_or(|at| self.awake_at < at) {
             return;
         }
-        let Some(surplus) = self.trail.surplus(self.audit_limit) else {
+        let Some(surplus) = self.records.trail.surplus(self.records.limit) else {
             return;
         };
-        self.shorten_at = None;
-        let (inputs, looks) = (self.to_inputs.clone(), self.looks.clone());
+        self.records.shorten_at = None;
+        let (inputs, looks) = (self.to_inputs.clone(), self.looks.store.clone());
         let look = async move {
             let oldest = ask_store(looks, move |store| limit::oldest(store, &surplus)).await;
             // The loop has ended where this fails.
-            let _ = inputs.send(super::Input::Oldest(oldest)).await;
+            let _ = inputs.send(Input::Oldest(oldest)).await;
         };
         self.executor.spawn(look).detach();
     }
 
     /// Removes the oldest records.
     pub(super) fn shorten(&mut self, oldest: Result<Option<limit::Oldest>, String>, now: Instant) {
-        self.shorten_at = Some(now);
+        self.records.shorten_at = Some(now);
         match oldest {
             Ok(Some(oldest)) => {
                 let wall = self.clock.wall();
-                let writes = self.trail.remove(oldest, self.on_disk.path(), wall);
+                let writes = self.records.trail.remove(oldest, self.on_disk.path(), wall);
                 self.append(writes);
             }
             // Nothing of it is on the disk yet.
-            Ok(None) => self.shorten_at = Some(now + SHORTEN_AGAIN),
+            Ok(None) => self.records.shorten_at = Some(now + SHORTEN_AGAIN),
             Err(why) => {
                 log::error!("the audit trail is longer than it may be and cannot be read: {why}");
-                self.shorten_at = Some(now + SHORTEN_AGAIN);
+                self.records.shorten_at = Some(now + SHORTEN_AGAIN);
             }
         }
     }
 
     fn append(&mut self, writes: Vec<Write>) {
-        self.unsynced_records += 1;
-        self.recorded_under = self.last_ticket;
+        self.records.waits_under(self.last_ticket);
         self.remember(self.last_ticket, writes);
     }
 }
 
+/// Records that may wait for the disk beyond those that wait for the loop.
+const UNSYNCED_RECORDS: usize = 256;
 /// How often it is said what was not recorded.
 const UNRECORDED_EVERY: Duration = Duration::from_secs(60);
 /// When it is tried again to make the trail shorter where that was not possible.
