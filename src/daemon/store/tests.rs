@@ -1,7 +1,10 @@
 //! The store on real files, and on a disk that fails, is read-only or counts its syncs.
 
+use super::tables::{FORMAT_KEY, META, definition};
 use super::*;
-use redb::StorageBackend;
+use crate::rack::record::{End, Stretch, Table};
+use redb::backends::FileBackend;
+use redb::{Builder, StorageBackend};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
