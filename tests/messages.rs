@@ -338,5 +338,14 @@ fn all_of_them_in_one_file() {
         let found = text.lines().find(said);
         assert_eq!(found, None, "{why}");
     }
+    // A word with an underscore is one that programs match; people may type these, and no others are shown to them.
+    let typed = "__complete RACKBMC_SOCKET on|off|soft_reboot|soft_off|inject_nmi|abort_soft_reboot|abort_soft_off|abort_inject_nmi POWER_STATE";
+    for word in text.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')) {
+        let is_key = text.contains(&format!("\"{word}\":"));
+        assert!(
+            !word.contains('_') || typed.contains(word) || is_key,
+            "{word}"
+        );
+    }
     insta::assert_snapshot!("all", text);
 }

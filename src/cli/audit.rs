@@ -83,7 +83,7 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
                     word(record, "method"),
                     word(record, "path"),
                     word(record, "what"),
-                    word(record, "nodes"),
+                    app.out.node_set(&word(record, "nodes")),
                     word(record, "status"),
                     word(record, "task"),
                     word(record, "error"),

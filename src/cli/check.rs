@@ -89,13 +89,13 @@ fn judge(
         let trouble = ours.bmc.trouble.as_ref();
         let fault = match trouble {
             // What it leads to says less.
-            Some(Word::Known(Trouble::Locked)) => Some(Trouble::Locked.words()),
-            _ => ours.fault.as_deref().or(trouble.map(Word::as_str)),
+            Some(Word::Known(Trouble::Locked)) => trouble.map(Word::<Trouble>::words),
+            _ => ours.fault.clone().or(trouble.map(Word::<Trouble>::words)),
         };
         let found = if held(node).is_some() {
             Some((Nagios::Warning, "in maintenance".to_owned()))
         } else if let Some(fault) = fault {
-            Some((Nagios::Critical, fault.to_owned()))
+            Some((Nagios::Critical, fault))
         } else if node.power_state == PowerState::Error {
             let read = ours.reading.as_ref();
             let read = read.map(|reading| format!(", read as {}", reading.power_state));
@@ -197,6 +197,18 @@ mod tests {
         );
         assert_eq!(verdict as i32, 2);
         insta::assert_snapshot!(line, @"RACKBMC CRITICAL - the rack is paused by ops: power work; r1n03 error, read as power on; r1n[01-02] power off; r1n05 in maintenance; r1n04 reading too old | nodes=5 on=1 off=3 error=1 unknown=0 tasks=0 oldest=900s");
+    }
+
+    #[test]
+    fn a_trouble_is_told_in_words_also_one_of_a_newer_daemon() {
+        let words = Trouble::ALL.map(Word::from).into_iter();
+        for trouble in words.chain([Word::of("some_new_trouble")]) {
+            let mut node = node("n", Unknown, 3.0);
+            node.rackbmcd.bmc.trouble = Some(trouble);
+            let (verdict, line) = judge(&[node], &wish(), None, None);
+            assert_eq!(verdict, Nagios::Critical);
+            assert!(!line.contains('_'), "{line}");
+        }
     }
 
     #[test]

@@ -117,9 +117,9 @@ fn of_daemon(
 ) -> (bool, String) {
     let bmc = &read.node.rackbmcd.bmc;
     if let Some(trouble) = &bmc.trouble {
-        let text = bmc.trouble_text.as_deref().unwrap_or(trouble.as_str());
+        let text = bmc.trouble_text.clone().unwrap_or_else(|| trouble.words());
         let remedy = trouble.known().map_or("", remedy);
-        return (false, with_remedy(text, remedy));
+        return (false, with_remedy(&text, remedy));
     }
     let capabilities = chassis.and_then(|chassis| chassis.capabilities);
     let nmi = capabilities.map(|all| all.iter().any(|one| one == "diagnostic interrupt"));

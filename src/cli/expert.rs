@@ -3,9 +3,12 @@
 use super::App;
 use super::args::{self, BmcVerb, Format, Nodes, Raw, SelClear, SelList, SelVerb};
 use super::exit::{Exit, Failure};
-use super::hands::each;
+use super::hands::{asked, each};
 use super::select::{self, Unnamed};
-use crate::model::{BmcAnswer, BmcChange, BmcReset, ErrorKind, EventLogEntry, RawRequest, Trace};
+use crate::model::{
+    BmcAnswer, BmcChange, BmcReset, ErrorKind, EventLog, EventLogEntry, RawRequest, Trace,
+};
+use comfy_table::Table;
 use serde_json::{Value, json};
 
 /// `bmc info` and `bmc reset`.
@@ -195,32 +198,74 @@ fn other_bmc(name: &str, change: &BmcChange) -> String {
     format!("{name}: its BMC is another one than before{was}{is}")
 }
 
+/// Shows the newest entries: a table for a person, a line with the node before it for each entry into a pipe.
 async fn list(app: &App, args: SelList) -> Result<Exit, Failure> {
     let limit = args.limit;
-    each(app, &args.nodes, async move |node| {
-        let log = app.client.event_log(&node, limit).await?;
-        let lines: Vec<String> = log.entries.iter().map(|entry| line(app, entry)).collect();
-        let mut text = match lines.len() {
-            0 => "the event log is empty".to_owned(),
-            1 => lines[0].clone(),
-            _ => format!("{} entries\n  {}", lines.len(), lines.join("\n  ")),
-        };
-        if let Some(left_out) = &log.left_out {
-            text.push_str(&format!("\n  {left_out}"));
+    let logs = asked(app, &args.nodes, async move |node| {
+        app.client.event_log(&node, limit).await
+    });
+    let (logs, exit) = logs.await?;
+    match app.out.format {
+        Format::Json | Format::Yaml => {
+            let logs: Vec<Value> = logs
+                .iter()
+                .map(|(name, log)| log_as_data(name, log))
+                .collect();
+            app.out.structured(&logs);
         }
-        Ok((
-            text,
-            json!({ "entries": log.entries, "total": log.total, "left_out": log.left_out }),
-        ))
-    })
-    .await
+        Format::Name => logs.iter().for_each(|(name, _)| app.out.data(name)),
+        Format::Text if !app.out.person => app.out.lines(&log_lines(app, &logs), Clone::clone),
+        Format::Text | Format::Wide => app.out.data(&app.out.drawn(log_table(app, &logs))),
+    }
+    Ok(exit)
 }
 
-fn line(app: &App, entry: &EventLogEntry) -> String {
+fn log_as_data(name: &str, log: &EventLog) -> Value {
+    json!({ "node": name, "entries": log.entries, "total": log.total, "left_out": log.left_out })
+}
+
+const EMPTY: &str = "the event log is empty";
+
+/// What is to be said of a log beside its entries.
+fn beside(log: &EventLog) -> Option<&str> {
+    match (&log.left_out, log.entries.is_empty()) {
+        (Some(left_out), _) => Some(left_out),
+        (None, true) => Some(EMPTY),
+        (None, false) => None,
+    }
+}
+
+fn log_lines(app: &App, logs: &[(String, EventLog)]) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    for (name, log) in logs {
+        for entry in &log.entries {
+            let [id, at, text] = cells(app, entry);
+            lines.push((name.clone(), format!("{id} {at} {text}")));
+        }
+        lines.extend(beside(log).map(|text| (name.clone(), text.to_owned())));
+    }
+    lines
+}
+
+fn log_table(app: &App, logs: &[(String, EventLog)]) -> Table {
+    let mut table = app.out.table(&["NODE", "ENTRY", "AT", "EVENT"]);
+    for (name, log) in logs {
+        for entry in &log.entries {
+            let [id, at, text] = cells(app, entry);
+            table.add_row([name, &id, &at, &text]);
+        }
+        if let Some(text) = beside(log) {
+            table.add_row([name, "", "", text]);
+        }
+    }
+    table
+}
+
+fn cells(app: &App, entry: &EventLogEntry) -> [String; 3] {
     let at = entry
         .at
         .map_or("(no date)".into(), |at| app.out.date_and_time(at));
-    format!("{:#06x} {at} {}", entry.id, entry.text)
+    [format!("{:#06x}", entry.id), at, entry.text.clone()]
 }
 
 async fn clear(app: &App, args: SelClear) -> Result<Exit, Failure> {

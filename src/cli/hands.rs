@@ -3,7 +3,7 @@
 use super::App;
 use super::args::{BootTarget, Bootdev, Identify, Lasting, Maintenance, Nodes};
 use super::exit::{Exit, Failure};
-use super::output::say;
+use super::output::{about, say};
 use super::select::{self, Unnamed};
 use crate::model::{BootDevice, BootOverrideRequest, Node, Word};
 use comfy_table::Table;
@@ -18,27 +18,10 @@ pub(super) async fn each<F>(app: &App, wanted: &Nodes, order: F) -> Result<Exit,
 where
     F: AsyncFn(String) -> Said,
 {
-    let nodes = select::nodes(&app.client, wanted, Unnamed::Mistake).await?;
-    let mut said = Vec::new();
-    let mut exits = Vec::new();
-    let names: Vec<String> = nodes
-        .iter()
-        .map(|node| select::name(node).to_owned())
-        .collect();
-    let answers = select::each_of(&names, async |name: &String| order(name.clone()).await).await;
-    for (name, answer) in names.into_iter().zip(answers) {
-        match answer {
-            Ok((text, value)) => said.push((name, text, value)),
-            Err(Failure::Refused(refusal)) => {
-                say!("{name}: {}", refusal.message);
-                exits.push(Failure::Refused(refusal).exit());
-            }
-            Err(other) => return Err(other),
-        }
-    }
+    let (said, exit) = asked(app, wanted, order).await?;
     let said: Vec<Value> = said
         .into_iter()
-        .map(|(name, text, mut value)| {
+        .map(|(name, (text, mut value))| {
             value["node"] = name.into();
             value["text"] = text.into();
             value
@@ -56,7 +39,36 @@ where
             table
         },
     );
-    Ok(Exit::worst(exits))
+    Ok(exit)
+}
+
+/// What each of the nodes answered; who refused is told, and is in the exit code.
+pub(super) async fn asked<T, F>(
+    app: &App,
+    wanted: &Nodes,
+    question: F,
+) -> Result<(Vec<(String, T)>, Exit), Failure>
+where
+    F: AsyncFn(String) -> Result<T, Failure>,
+{
+    let nodes = select::nodes(&app.client, wanted, Unnamed::Mistake).await?;
+    let names: Vec<String> = nodes
+        .iter()
+        .map(|node| select::name(node).to_owned())
+        .collect();
+    let answers = select::each_of(&names, async |name: &String| question(name.clone()).await).await;
+    let (mut answered, mut exits) = (Vec::new(), Vec::new());
+    for (name, answer) in names.into_iter().zip(answers) {
+        match answer {
+            Ok(answer) => answered.push((name, answer)),
+            Err(Failure::Refused(refusal)) => {
+                say!("{}", about(&name, &refusal.message));
+                exits.push(Failure::Refused(refusal).exit());
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok((answered, Exit::worst(exits)))
 }
 
 /// Blinks the identify light.

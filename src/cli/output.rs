@@ -48,6 +48,17 @@ fn is_plain() -> bool {
         || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
+/// `name: text`; the text alone where it names the node itself at its begin, as many a refusal does.
+pub fn about(name: &str, text: &str) -> String {
+    match text
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.starts_with(": "))
+    {
+        true => text.to_owned(),
+        false => format!("{name}: {text}"),
+    }
+}
+
 /// Why the first answer that nobody got could not be written.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
@@ -140,7 +151,9 @@ impl Out {
         match terminal_width().filter(|_| self.person) {
             None => self.data(text),
             Some(width) => {
-                let lines = text.lines().flat_map(|line| folded(line, width.into()));
+                let lines = text
+                    .lines()
+                    .flat_map(|line| folded(line, width.into(), Long::Whole));
                 self.data(&lines.collect::<Vec<_>>().join("\n"));
             }
         }
@@ -150,7 +163,7 @@ impl Out {
     pub fn lines<T>(&self, items: &[T], line: impl Fn(&T) -> (String, String)) {
         let lines: Vec<_> = items.iter().map(line).collect();
         if !lines.is_empty() {
-            self.data(&per_node(&lines, self.folds()));
+            self.prose(&per_node(&lines, self.folds()));
         }
     }
 
@@ -164,6 +177,14 @@ impl Out {
                 )
             }
             _ => format!("{names}: {text}"),
+        }
+    }
+
+    /// A set of nodes for a cell: on a terminal it is broken behind commas where it takes more than a third of the line.
+    pub fn node_set(&self, names: &str) -> String {
+        match terminal_width().filter(|_| self.person) {
+            Some(width) => broken_at_commas(names, usize::from(width) / 3),
+            None => names.to_owned(),
         }
     }
 
@@ -446,9 +467,18 @@ pub fn cut(text: &str, width: usize) -> String {
     cut
 }
 
+/// What becomes of a word that is longer than a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Long {
+    /// It may be an id or a set of nodes, to be copied.
+    Whole,
+    /// The line must not be longer than it may be.
+    Parted,
+}
+
 /// A line in lines of at most `width` letters, parted at blanks; what follows is set in as the second column is, where there
 /// is one, else a little.
-pub fn folded(line: &str, width: usize) -> Vec<String> {
+pub fn folded(line: &str, width: usize, long: Long) -> Vec<String> {
     if line.chars().count() <= width {
         return vec![line.to_owned()];
     }
@@ -465,8 +495,13 @@ pub fn folded(line: &str, width: usize) -> Vec<String> {
         } else {
             indent
         };
-        let blank = (from + 1..=width).rev().find(|place| rest[*place] == ' ');
-        let at = blank.unwrap_or(width);
+        let is_blank = |place: &usize| rest[*place] == ' ';
+        let at = (from + 1..=width).rev().find(is_blank);
+        let at = at.or_else(|| match long {
+            Long::Whole => (width + 1..rest.len()).find(is_blank),
+            Long::Parted => Some(width),
+        });
+        let Some(at) = at else { break };
         let tail = rest.split_off(at);
         lines.push(rest.iter().collect::<String>().trim_end().to_owned());
         let tail = tail.into_iter().skip_while(|letter| *letter == ' ');
@@ -493,19 +528,27 @@ mod tests {
     #[test]
     fn a_long_line_goes_on_beneath_its_second_column() {
         assert_eq!(
-            folded("  suite                17, offered by the BMC and", 40),
+            folded(
+                "  suite                17, offered by the BMC and",
+                40,
+                Long::Whole
+            ),
             [
                 "  suite                17, offered by",
                 "                       the BMC and"
             ]
         );
         assert_eq!(
-            folded("no columns at all here", 12),
+            folded("no columns at all here", 12, Long::Whole),
             ["no columns", "    at all", "    here"]
         );
-        assert_eq!(folded("short", 12), ["short"]);
-        let unbroken = folded(&"x".repeat(30), 12);
-        assert!(unbroken.iter().all(|line| line.len() <= 12), "{unbroken:?}");
+        assert_eq!(folded("short", 12, Long::Whole), ["short"]);
+        let parted = folded(&"x".repeat(30), 12, Long::Parted);
+        assert!(parted.iter().all(|line| line.len() <= 12), "{parted:?}");
+        assert_eq!(
+            folded("task t:7k3f9-0123456789 of r1n03", 12, Long::Whole),
+            ["task", "    t:7k3f9-0123456789", "    of r1n03"]
+        );
     }
 
     #[test]

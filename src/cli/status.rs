@@ -52,7 +52,7 @@ async fn fresh(app: &App, names: &[String]) -> Result<(Vec<Node>, Vec<Exit>), Fa
             None => Some("it was not read: the configuration names it no more".to_owned()),
         };
         if let Some(why) = why {
-            say!("{name}: {why}");
+            say!("{}", output::about(name, &why));
             exits.push(Exit::Failed);
         }
         nodes.extend(read.map(|read| read.node));
@@ -148,12 +148,11 @@ pub fn for_people(app: &App, nodes: &[Node]) -> String {
             .or_default()
             .push(node);
     }
-    let width = usize::from(output::terminal_width().unwrap_or(80));
     let mut table = app.out.table(&["NODE", "POWER", "READ", "NOTE"]);
     for ((_, state, note), members) in &groups {
         let names = crate::nodeset::fold(members.iter().map(|node| select::name(node)));
         table.add_row([
-            Cell::new(output::broken_at_commas(&names, width / 3)),
+            Cell::new(app.out.node_set(&names)),
             toned_power(members[0], state),
             Cell::new(ages(members)),
             Cell::new(note),

@@ -6,8 +6,7 @@ use super::App;
 use super::args::{self, BatchShow, TaskShow, Tasks};
 use super::exit::{Exit, Failure};
 use super::follow::{exit_of, follow};
-use super::output::say;
-use super::output::{Out, batch_cell, rounded, words};
+use super::output::{Out, about, batch_cell, rounded, say, words};
 use super::power::{Waiting, conclude, conclude_batch, task_table};
 use super::results;
 use super::select::{self, Unnamed};
@@ -57,7 +56,7 @@ pub async fn control(app: &App, control: Control, args: args::Control) -> Result
         match app.client.control(task.id, control).await {
             Ok(task) => tasks.push(task),
             Err(Failure::Refused(refusal)) => {
-                say!("{node}: {}", refusal.message);
+                say!("{}", about(&node, &refusal.message));
                 exits.push(Failure::Refused(refusal).exit());
             }
             Err(other) => return Err(other),
@@ -140,7 +139,7 @@ fn tell_refusals(batch: &Batch) -> Option<Exit> {
     let mut exit = None;
     for node in &batch.nodes {
         if let Some(why) = &node.refused {
-            say!("{}: {why}", node.node);
+            say!("{}", about(&node.node, why));
             exit = Some(Exit::Failed);
         }
     }
@@ -369,7 +368,7 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
                         Cell::new(app.out.date_and_time(batch.requested_at)),
                         Cell::new(&batch.operation),
                         batch_cell(&batch.state),
-                        Cell::new(fold_nodes(batch)),
+                        Cell::new(app.out.node_set(&fold_nodes(batch))),
                         Cell::new(counts(batch)),
                         Cell::new(&batch.requested_by.name),
                         Cell::new(Short::batch(batch.id)),

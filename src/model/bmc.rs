@@ -1,6 +1,6 @@
 //! What is known of a BMC and its machine, and what stands in the way.
 
-use super::words::words;
+use super::words::{Word, words};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -267,6 +267,16 @@ impl Trouble {
             Trouble::WrongBmc => "perhaps not this node's BMC",
             Trouble::Locked => "another daemon has it",
             Trouble::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl Word<Trouble> {
+    /// The same for a trouble that this program may not know.
+    pub fn words(&self) -> String {
+        match self {
+            Word::Known(trouble) => trouble.words().to_owned(),
+            Word::Other(word) => word.replace('_', " "),
         }
     }
 }

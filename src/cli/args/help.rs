@@ -1,33 +1,12 @@
 //! Help that helps: verbs in groups, three examples for each, and for a word that is no verb what was probably meant.
 
 use super::CommandLine;
+use super::fingers::{first_word, meant};
 use super::verbs::{Entry, GROUPS};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::ffi::OsString;
-
-/// Words for things that we have under another name and that are no verbs themselves: what to look at.
-const MEANT: &[(&str, &[&str])] = &[
-    ("info", &["explain", "bmc info"]),
-    ("show", &["status", "explain"]),
-    ("ls", &["status"]),
-    ("nodes", &["status"]),
-    ("ps", &["tasks"]),
-    ("jobs", &["tasks"]),
-    ("kill", &["abort"]),
-    ("log", &["events", "history"]),
-    ("logs", &["events", "history"]),
-    ("top", &["watch"]),
-    ("ping", &["status --fresh", "explain"]),
-    ("sensor", &["chassis status"]),
-    ("sdr", &["chassis status"]),
-    ("fru", &["bmc info"]),
-    ("power-off", &["soft", "off"]),
-    ("stop", &["soft", "off"]),
-    ("unpause", &["release"]),
-    ("led", &["identify"]),
-];
 
 /// The command line as it is read and explained: options of every verb are shown by `rackbmc --help` alone.
 pub fn command() -> Command {
@@ -137,85 +116,113 @@ pub fn bare(command: &mut Command) -> clap::Error {
     clap::Error::raw(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, help)
 }
 
-/// A mistake, where the first word is no verb with what was probably meant.
-pub fn explained(mistake: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
+/// A mistake, where a word is no verb with what was probably meant. No tip of clap's own is shown: to it `config` is like
+/// `on`.
+pub fn explained(mut mistake: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
+    let rest = &words[first_word(words)..];
+    let is_option = |word: &OsString| word.to_string_lossy().starts_with('-');
+    let told =
+        |kind, text: &str| clap::Error::raw(kind, format!("{text}\n\nAll verbs: rackbmc --help\n"));
     match mistake.kind() {
-        ErrorKind::InvalidSubcommand
-            if mistake
-                .context()
-                .any(|(_, value)| value.to_string() == first(words)) =>
-        {
-            let text = format!("{}\n\nAll verbs: rackbmc --help\n", no_verb(command, words));
-            clap::Error::raw(ErrorKind::InvalidSubcommand, text)
+        kind @ ErrorKind::InvalidSubcommand => {
+            let word = mistake.get(ContextKind::InvalidSubcommand);
+            let word = word.map(ToString::to_string).unwrap_or_default();
+            told(kind, &no_verb(command, rest, &word))
         }
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-            if first(words).is_empty() =>
-        {
-            clap::Error::raw(
-                ErrorKind::MissingSubcommand,
-                "a verb is missing\n\nAll verbs: rackbmc --help\n",
-            )
+        kind @ ErrorKind::UnknownArgument if rest.first().is_some_and(is_option) => {
+            match meant(rest) {
+                Some((tips, why)) => {
+                    let head = format!("there is no option '{}'", rest[0].to_string_lossy());
+                    told(kind, &with_tips(&head, "rackbmc", tips, why))
+                }
+                None => mistake,
+            }
         }
-        _ => mistake,
+        kind @ (ErrorKind::MissingSubcommand
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+            if rest.is_empty() =>
+        {
+            told(kind, "a verb is missing")
+        }
+        _ => {
+            mistake.remove(ContextKind::SuggestedValue);
+            mistake
+        }
     }
 }
 
-/// The first word that is no option.
-fn first(words: &[OsString]) -> String {
-    let plain = words.iter().skip(1).map(|word| word.to_string_lossy());
-    plain
-        .into_iter()
-        .find(|word| !word.starts_with('-'))
-        .unwrap_or_default()
-        .into_owned()
-}
-
-fn no_verb(command: &Command, words: &[OsString]) -> String {
+/// What is said of a word that is none of the verbs that may stand where it stands.
+fn no_verb(command: &Command, words: &[OsString], word: &str) -> String {
     let words: Vec<String> = words
         .iter()
-        .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let Some(place) = words.iter().position(|word| !word.starts_with('-')) else {
-        return "a verb is missing".to_owned();
-    };
-    let word = &words[place];
-    let is_verb = |word: &String| command.find_subcommand(word).is_some();
-    if let Some(verb) = words.iter().skip(place + 1).find(|word| is_verb(word)) {
-        let others: Vec<&str> = words
-            .iter()
-            .filter(|word| *word != verb)
-            .map(String::as_str)
-            .collect();
-        return format!("the verb comes first: rackbmc {verb} {}", others.join(" "));
+    let place = words.iter().position(|typed| typed == word).unwrap_or(0);
+    let (mut noun, mut path) = (command, "rackbmc".to_owned());
+    for typed in &words[..place] {
+        if let Some(inner) = noun.find_subcommand(typed) {
+            noun = inner;
+            path = format!("{path} {}", inner.get_name());
+        }
     }
-    let tips = tips(command, word);
-    match tips.is_empty() {
-        true if word.contains(['[', '@']) || word.bytes().any(|byte| byte.is_ascii_digit()) => {
+    let is_first = path == "rackbmc";
+    let head = match is_first {
+        true => format!("there is no verb '{word}'"),
+        false => format!("there is no '{path} {word}'"),
+    };
+    let typed: Vec<OsString> = words[place..].iter().map(OsString::from).collect();
+    if let Some((tips, why)) = meant(&typed).filter(|_| is_first) {
+        return with_tips(&head, &path, tips, why);
+    }
+    let is_node = word.contains(['[', '@']) || word.bytes().any(|byte| byte.is_ascii_digit());
+    let tips = if is_node {
+        Vec::new()
+    } else {
+        tips(noun, word, is_first)
+    };
+    let verb = words[place..]
+        .iter()
+        .find(|typed| noun.find_subcommand(typed).is_some());
+    match (verb, tips.is_empty(), is_node) {
+        (Some(verb), true, _) => {
+            let others: Vec<&str> = words[place..]
+                .iter()
+                .filter(|typed| *typed != verb)
+                .map(String::as_str)
+                .collect();
+            format!("the verb comes first: {path} {verb} {}", others.join(" "))
+        }
+        (None, _, true) if is_first => {
             format!("'{word}' is no verb; the verb comes first: rackbmc status {word}")
         }
-        true => format!("there is no verb '{word}'"),
-        false => {
-            let tips: Vec<String> = tips.iter().map(|tip| format!("'rackbmc {tip}'")).collect();
-            format!("there is no verb '{word}'; perhaps {}", tips.join(" or "))
-        }
+        _ => with_tips(&head, &path, &tips, ""),
+    }
+}
+
+/// `there is no verb 'statsu'; perhaps 'rackbmc status' (why not the word itself)`.
+fn with_tips(head: &str, path: &str, tips: &[&str], why: &str) -> String {
+    let tips: Vec<String> = tips.iter().map(|tip| format!("'{path} {tip}'")).collect();
+    match (tips.is_empty(), why) {
+        (true, "") => head.to_owned(),
+        (true, why) => format!("{head}: {why}"),
+        (false, "") => format!("{head}; perhaps {}", tips.join(" or ")),
+        (false, why) => format!("{head}; perhaps {} ({why})", tips.join(" or ")),
     }
 }
 
 /// At most two verbs that were probably meant, the best first. What changes something is named only where hardly a letter
-/// is wrong.
-fn tips(command: &Command, word: &str) -> Vec<String> {
+/// is wrong or missing.
+fn tips<'a>(noun: &'a Command, word: &str, is_first: bool) -> Vec<&'a str> {
     let typed = word.to_ascii_lowercase();
-    if let Some((_, meant)) = MEANT.iter().find(|(theirs, _)| *theirs == typed) {
-        return meant.iter().map(|tip| (*tip).to_owned()).collect();
-    }
-    let harmless: Vec<&str> = GROUPS
-        .iter()
-        .filter(|(heading, _)| *heading == "Look")
-        .flat_map(|(_, verbs)| verbs.iter().map(|(verb, ..)| *verb))
-        .collect();
+    let looks = |name: &str| {
+        let look = GROUPS.iter().find(|(heading, _)| *heading == "Look");
+        is_first && look.is_some_and(|(_, verbs)| verbs.iter().any(|(verb, ..)| *verb == name))
+    };
     let mut near: Vec<(usize, &str)> = Vec::new();
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+    for verb in noun
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set() || !is_first)
+    {
         let name = verb.get_name();
         let far = verb
             .get_visible_aliases()
@@ -224,20 +231,16 @@ fn tips(command: &Command, word: &str) -> Vec<String> {
             .min();
         let far = far.unwrap_or(usize::MAX);
         let begins = typed.len() >= 2 && name.starts_with(typed.as_str());
-        let close = match (harmless.contains(&name), typed.len()) {
-            (true, letters) => far <= (letters / 3).max(1),
-            (false, 4..) => far <= 1,
-            (false, _) => false,
+        let close = match (looks(name), typed.len()) {
+            (true, letters) => begins || far <= (letters / 3).max(1),
+            (false, letters) => (begins && letters * 2 >= name.len()) || (letters >= 4 && far <= 1),
         };
-        if begins || close {
+        if close {
             near.push((far, name));
         }
     }
     near.sort();
-    near.into_iter()
-        .take(2)
-        .map(|(_, name)| name.to_owned())
-        .collect()
+    near.into_iter().take(2).map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]

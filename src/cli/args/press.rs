@@ -18,25 +18,25 @@ pub enum PowerVerb {
     #[command(name = "off", alias = "ForceOff", alias = "down")]
     Off(PressMaybeSoft),
     /// Ask the operating system to shut down, and wait until it is off.
-    #[command(name = "soft", visible_aliases = ["softoff", "shutdown"], aliases = ["soft-off", "GracefulShutdown", "soft power off", "acpi", "poweroff", "halt"])]
+    #[command(name = "soft", visible_aliases = ["softoff", "shutdown"], aliases = ["soft-off", "GracefulShutdown", "soft power off", "acpi", "poweroff", "halt", "soft_off"])]
     Soft(PressSoft),
     /// Switch nodes off and on again, or softly with --soft.
-    #[command(name = "reboot", aliases = ["rebooting", "restart"])]
+    #[command(name = "reboot", alias = "rebooting")]
     Reboot(PressMaybeSoft),
     /// Boot nodes: on where they are off, else off and on again; with --from, from that device this once.
     #[command(name = "boot")]
     Boot(PressBoot),
     /// The same as reboot --soft.
-    #[command(name = "soft-reboot", hide = true, aliases = ["softreboot", "GracefulRestart", "soft rebooting"])]
+    #[command(name = "soft-reboot", hide = true, aliases = ["softreboot", "GracefulRestart", "soft rebooting", "soft_reboot"])]
     SoftReboot(PressSoft),
     /// Hard reset, once.
     #[command(name = "reset", alias = "ForceRestart")]
     Reset(Press),
     /// Power cycle by the BMC itself, once.
-    #[command(name = "cycle", aliases = ["PowerCycle", "powercycle", "FullPowerCycle"])]
+    #[command(name = "cycle", aliases = ["PowerCycle", "powercycle"])]
     Cycle(Press),
     /// Diagnostic interrupt, once; then the machine is watched.
-    #[command(name = "nmi", visible_alias = "diag", aliases = ["Nmi", "inject nmi", "inject-nmi", "pulse"])]
+    #[command(name = "nmi", visible_alias = "diag", aliases = ["Nmi", "inject nmi", "inject-nmi", "inject_nmi", "pulse"])]
     Nmi(Press),
 }
 

@@ -4,8 +4,9 @@ use crate::model::{BatchNodeState, BatchState, PowerState, TaskState, Word};
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width};
 
 /// Columns whose words may be parted over several lines; all others hold what people copy.
-const PROSE: [&str; 9] = [
+const PROSE: [&str; 10] = [
     "NOTE",
+    "EVENT",
     "PHASE",
     "WOULD SEND",
     "ANSWER",
@@ -16,9 +17,9 @@ const PROSE: [&str; 9] = [
     "REASON",
 ];
 /// Columns that are left out first where a terminal is too narrow for all, `-o json` has them.
-const FIRST_TO_GO: [&str; 12] = [
+const FIRST_TO_GO: [&str; 16] = [
     "UID", "PID", "METHOD", "ADDRESS", "BMC", "STEP", "BY", "TARGET", "LEFT", "READ", "ELAPSED",
-    "AT MOST",
+    "AT MOST", "GUID", "FIRMWARE", "PRODUCT", "IPMI",
 ];
 /// Prose in a column narrower than this is no help.
 const NARROWEST: u16 = 24;
@@ -52,7 +53,9 @@ pub fn fit(table: &mut Table, width: u16) {
         if needs(&widths) <= width + gap {
             break;
         }
-        if let Some(column) = header.iter().position(|head| head == name) {
+        // The first column says what the row is about.
+        let column = header.iter().position(|head| head == name);
+        if let Some(column) = column.filter(|column| *column > 0) {
             widths[column] = 0;
         }
     }
@@ -182,5 +185,33 @@ mod tests {
         ");
         fit(&mut table, 40);
         assert!(table.trim_fmt().contains(id));
+    }
+
+    #[test]
+    fn what_a_row_is_about_stays_however_narrow_the_terminal_is() {
+        let mut table = Out::of_a_person().table(&[
+            "ADDRESS", "IPMI", "MAKER", "PRODUCT", "FIRMWARE", "POWER", "GUID", "NOTE",
+        ]);
+        let guid = "4c4c4544-0037-3510-8052-b4c04f4d3332";
+        let note = "RMCP+, and IPMI 1.5 as well: switch that off at the BMC";
+        table.add_row([
+            "10.0.1.117:6230",
+            "2.0",
+            "Supermicro",
+            "2327",
+            "3.88",
+            "power off",
+            guid,
+            note,
+        ]);
+        fit(&mut table, 80);
+        insta::assert_snapshot!(table.trim_fmt(), @r"
+        ADDRESS          IPMI  MAKER       PRODUCT  POWER      NOTE
+        10.0.1.117:6230  2.0   Supermicro  2327     power off  RMCP+, and IPMI 1.5 as
+                                                               well: switch that off at
+                                                               the BMC
+        ");
+        fit(&mut table, 200);
+        assert!(table.trim_fmt().contains(guid));
     }
 }

@@ -118,5 +118,5 @@ fn folded(line: &str, width: usize) -> Vec<String> {
     if line.chars().count() <= width || width < 20 {
         return vec![cut(line, width.max(1))];
     }
-    crate::cli::output::folded(line, width)
+    crate::cli::output::folded(line, width, crate::cli::output::Long::Parted)
 }
