@@ -19,6 +19,8 @@ pub(super) struct Schema {
     pub members: &'static str,
     /// Whether it is sent to us: then unknown members are refused.
     pub request: bool,
+    /// A rule across its members, as JSON Schema: what is refused although each of them is right by itself.
+    pub refuses: Option<fn() -> Value>,
 }
 
 const fn answer(name: &'static str, members: &'static str) -> Schema {
@@ -26,6 +28,7 @@ const fn answer(name: &'static str, members: &'static str) -> Schema {
         name,
         members,
         request: false,
+        refuses: None,
     }
 }
 
@@ -34,6 +37,7 @@ const fn request(name: &'static str, members: &'static str) -> Schema {
         name,
         members,
         request: true,
+        refuses: None,
     }
 }
 
@@ -231,7 +235,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "error_message:string faultcode:string faultstring:string debuginfo:any error:object",
     ),
     request("Nothing", ""),
-    request("PowerRequest", "target!:target timeout:patience?"),
+    request("PowerRequest", "target!:target timeout:patience?").refusing(times_of_aborts),
     request(
         "BootDeviceRequest",
         "boot_device!:ironic_device persistent:truth?",
@@ -257,7 +261,8 @@ pub(super) const SCHEMAS: &[Schema] = &[
     request(
         "TaskStart",
         concat!("node!:name operation!:operation ", power_options!()),
-    ),
+    )
+    .refusing(options_without_effect),
     request(
         "BatchStart",
         concat!(
@@ -265,7 +270,8 @@ pub(super) const SCHEMAS: &[Schema] = &[
             power_options!(),
             " max_parallel:natural32? stagger:spacing? on_failure:failure? order:[string] dry_run:boolean"
         ),
-    ),
+    )
+    .refusing(options_without_effect),
     request("BatchControl", "nodes:sets?"),
     request("ReadingsRequest", "nodes!:sets exclude:[set]"),
     request("PauseRequest", "reason!:reason"),
@@ -280,6 +286,13 @@ pub(in crate::api) fn members(
 }
 
 impl Schema {
+    const fn refusing(self, rule: fn() -> Value) -> Self {
+        Schema {
+            refuses: Some(rule),
+            ..self
+        }
+    }
+
     /// The shape as JSON Schema.
     pub fn document(&self) -> Value {
         let mut properties = Map::new();
@@ -298,13 +311,8 @@ impl Schema {
         if self.request {
             document["additionalProperties"] = false.into();
         }
-        if document["properties"].get("boot_device").is_some()
-            && document["properties"].get("operation").is_some()
-        {
-            document["not"] = refused_together();
-        }
-        if self.name == "PowerRequest" {
-            document["not"] = done_at_once();
+        if let Some(refused) = self.refuses {
+            document["not"] = refused();
         }
         document
     }
@@ -315,8 +323,8 @@ fn longest() -> u64 {
     RackSettings::default().longest_timeout.as_secs()
 }
 
-/// Members that a request for a task refuses beside one another, since they would have no effect.
-fn refused_together() -> Value {
+/// Options of a request for a task that would have no effect beside its other ones.
+fn options_without_effect() -> Value {
     let idle: Vec<&str> = Operation::ALL
         .into_iter()
         .filter(|operation| !operation.boots())
@@ -332,8 +340,8 @@ fn refused_together() -> Value {
     ] })
 }
 
-/// An abort takes no time that could be named.
-fn done_at_once() -> Value {
+/// A time for an abort, which takes none.
+fn times_of_aborts() -> Value {
     let aborts = PowerTarget::ALL
         .into_iter()
         .filter(|target| matches!(target.change(), PowerChange::Abort(_)))
