@@ -106,7 +106,19 @@ impl Noted {
             Answer::Task(task) => (Some(task.id), task.batch),
             Answer::Taken(Some(taken)) => (Some(taken.task), taken.batch),
             Answer::Batch(batch) => (None, Some(batch.id)),
-            _ => return,
+            Answer::Taken(None)
+            | Answer::Nodes(_)
+            | Answer::Node(_)
+            | Answer::Sweep(_)
+            | Answer::Tasks(_)
+            | Answer::Batches(_)
+            | Answer::Events(_)
+            | Answer::Pausing(_)
+            | Answer::Reading(_)
+            | Answer::Explanation(_)
+            | Answer::Trace(_)
+            | Answer::History(_)
+            | Answer::Health(_) => return,
         };
         self.task.replace(task.map(|id| id.to_string()));
         self.batch.replace(batch.map(|id| id.to_string()));

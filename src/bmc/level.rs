@@ -25,7 +25,7 @@ impl Bmc {
     fn level(&self) -> Option<PrivilegeLevel> {
         match self.session.state() {
             State::Open { privilege, .. } => Some(privilege),
-            _ => None,
+            State::Closed | State::Opening { .. } | State::Closing => None,
         }
     }
 

@@ -53,6 +53,7 @@ impl Late {
                 | vocabulary::Effect::Pulse
                 | vocabulary::Effect::Setting
                 | vocabulary::Effect::Light
+                | vocabulary::Effect::Restart
                 | vocabulary::Effect::Anything
                 | vocabulary::Effect::Nothing => configured.change_timeout,
             };
@@ -124,6 +125,7 @@ fn is_ordered(order: &Order) -> bool {
         vocabulary::Effect::Pulse => !order.leaves_power_on(),
         vocabulary::Effect::Setting
         | vocabulary::Effect::Light
+        | vocabulary::Effect::Restart
         | vocabulary::Effect::Anything
         | vocabulary::Effect::Nothing => false,
     }

@@ -62,10 +62,30 @@ pub enum Scope<'a> {
 }
 
 impl Call {
-    /// Whether it changes nothing.
+    /// Whether it changes nothing, and asks no BMC on its own account.
     pub fn only_looks(&self) -> bool {
-        let looks = self.needs().is_some_and(|(role, _)| role == Role::Reader);
-        looks || matches!(self, Call::Look(Look::Trace(_)))
+        match self {
+            Call::Look(_)
+            | Call::AwaitTask { .. }
+            | Call::AwaitBatch { .. }
+            | Call::AwaitSweep { .. }
+            | Call::Events { .. }
+            | Call::History { .. } => true,
+            Call::Order { order, .. } => order.only_reads(),
+            Call::Sweep { .. }
+            | Call::FreshNode(_)
+            | Call::SetPower { .. }
+            | Call::Start { .. }
+            | Call::InjectNmi { .. }
+            | Call::SetMaintenance { .. }
+            | Call::Retry { .. }
+            | Call::Accept { .. }
+            | Call::Control { .. }
+            | Call::StartBatch { .. }
+            | Call::ControlBatch { .. }
+            | Call::Pause { .. }
+            | Call::Release { .. } => false,
+        }
     }
 
     /// The role that it takes, and what it acts on; `None` where anybody may.
@@ -79,7 +99,16 @@ impl Call {
             Call::Look(Look::Health) => None,
             // What is asked of a BMC, and what it says, may be more than names and power states.
             Call::Look(Look::Trace(node)) => operator(node),
-            Call::Look(_)
+            Call::Look(
+                Look::Nodes
+                | Look::Node(_)
+                | Look::Tasks { .. }
+                | Look::Task(_)
+                | Look::Batches
+                | Look::Batch(_)
+                | Look::Pausing
+                | Look::Explain(_),
+            )
             | Call::AwaitTask { .. }
             | Call::AwaitBatch { .. }
             | Call::AwaitSweep { .. }
@@ -115,7 +144,7 @@ fn role_for(order: &Order) -> Role {
         Effect::Light | Effect::Setting | Effect::Level | Effect::Soft | Effect::Pulse => {
             Role::Operator
         }
-        Effect::Anything => Role::Admin,
+        Effect::Restart | Effect::Anything => Role::Admin,
     }
 }
 

@@ -204,7 +204,10 @@ impl Session {
                     until: now + wait,
                 };
             }
-            other => self.phase = other,
+            other
+            @ (Phase::Closed | Phase::Opening(_) | Phase::Open(_) | Phase::Closing { .. }) => {
+                self.phase = other
+            }
         }
     }
 

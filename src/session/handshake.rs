@@ -629,7 +629,7 @@ impl Handshake {
         match ctx.settings.protocol {
             Protocol::V15(_) => self.login(ctx),
             Protocol::V20ThenV15 if no_v20 && believed && may_fall_back(ctx) => self.login(ctx),
-            _ => self.open_session(ctx),
+            Protocol::V20 | Protocol::V20ThenV15 => self.open_session(ctx),
         }
     }
 }

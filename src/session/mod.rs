@@ -401,7 +401,7 @@ impl Session {
                 self.memory.ledger.leaves(link, now);
                 self.closed(now, entropy);
             }
-            other => self.phase = other,
+            other @ (Phase::Closed | Phase::Closing { .. }) => self.phase = other,
         }
         self.pump(now, entropy);
     }
@@ -483,7 +483,7 @@ impl Session {
     pub fn pending(&self) -> usize {
         let under_way = match &self.phase {
             Phase::Open(open) => usize::from(open.link.exchange().is_some()),
-            _ => 0,
+            Phase::Closed | Phase::Opening(_) | Phase::ToClose { .. } | Phase::Closing { .. } => 0,
         };
         self.queue.len() + under_way
     }

@@ -127,7 +127,9 @@ pub enum Effect {
     Light,
     /// One thing of the machine or its BMC other than its power, which has a name.
     Setting,
-    /// Nobody can say what: the BMC is to begin anew, or to carry out bytes.
+    /// The BMC is to begin anew; the machine goes on.
+    Restart,
+    /// Nobody can say what: the BMC is to carry out bytes.
     Anything,
     /// The machine's power: a level, harmless when repeated.
     Level,
@@ -196,7 +198,11 @@ impl Order {
     pub fn changes_power(&self) -> bool {
         match self.effect() {
             Effect::Level | Effect::Soft | Effect::Pulse => true,
-            Effect::Nothing | Effect::Light | Effect::Setting | Effect::Anything => false,
+            Effect::Nothing
+            | Effect::Light
+            | Effect::Setting
+            | Effect::Restart
+            | Effect::Anything => false,
         }
     }
 
@@ -204,7 +210,7 @@ impl Order {
     /// before they leave, and none leaves while the rack is paused.
     pub fn changes_machine(&self) -> bool {
         match self.effect() {
-            Effect::Setting | Effect::Anything => true,
+            Effect::Setting | Effect::Restart | Effect::Anything => true,
             Effect::Nothing | Effect::Light | Effect::Level | Effect::Soft | Effect::Pulse => false,
         }
     }
@@ -218,8 +224,9 @@ impl Order {
             Order::SetBootDevice { .. } | Order::SetRestorePolicy(_) | Order::ClearEventLog => {
                 Effect::Setting
             }
+            Order::ResetBmc { .. } => Effect::Restart,
             // Of a raw command nobody knows what it does.
-            Order::ResetBmc { .. } | Order::Raw { .. } => Effect::Anything,
+            Order::Raw { .. } => Effect::Anything,
             Order::Identify(_) => Effect::Light,
             Order::ReadPower
             | Order::ReadRestartCause
@@ -308,88 +315,35 @@ impl Order {
 
     /// Whether all orders of its name ask for the same, so that the BMC has it or has it not.
     pub fn is_one_command(&self) -> bool {
-        match self {
-            Order::Raw { .. } => false,
-            Order::PowerOn
-            | Order::Cycle
-            | Order::Reset
-            | Order::PowerOff
-            | Order::SoftOff
-            | Order::Nmi
-            | Order::Identify(_)
-            | Order::SetBootDevice { .. }
-            | Order::SetRestorePolicy(_)
-            | Order::ClearEventLog
-            | Order::ResetBmc { .. }
-            | Order::ReadPower
-            | Order::ReadRestartCause
-            | Order::ReadEventLogInfo
-            | Order::ReadEventLogEntry(_)
-            | Order::ReadBootDevice
-            | Order::ReadChassis
-            | Order::ReadIdentity
-            | Order::ReadPowerUse
-            | Order::ReadAcpiState
-            | Order::ReadGuid
-            | Order::ReadSessions
-            | Order::ReadEventLog(_) => true,
+        match self.effect() {
+            Effect::Anything => false,
+            Effect::Nothing
+            | Effect::Light
+            | Effect::Setting
+            | Effect::Restart
+            | Effect::Level
+            | Effect::Soft
+            | Effect::Pulse => true,
         }
     }
 
     /// Whether the BMC is away for a while after it.
     pub fn restarts_bmc(&self) -> bool {
-        match self {
-            Order::ResetBmc { .. } => true,
-            Order::PowerOn
-            | Order::Cycle
-            | Order::Reset
-            | Order::PowerOff
-            | Order::SoftOff
-            | Order::Nmi
-            | Order::Identify(_)
-            | Order::SetBootDevice { .. }
-            | Order::SetRestorePolicy(_)
-            | Order::ClearEventLog
-            | Order::Raw { .. }
-            | Order::ReadPower
-            | Order::ReadRestartCause
-            | Order::ReadEventLogInfo
-            | Order::ReadEventLogEntry(_)
-            | Order::ReadBootDevice
-            | Order::ReadChassis
-            | Order::ReadIdentity
-            | Order::ReadPowerUse
-            | Order::ReadAcpiState
-            | Order::ReadGuid
-            | Order::ReadSessions
-            | Order::ReadEventLog(_) => false,
-        }
+        self.effect() == Effect::Restart
     }
 
     /// Whether it may be repeated.
     pub fn repeat(&self) -> Repeat {
-        match self {
-            Order::SoftOff | Order::Cycle | Order::Reset => Repeat::AfterLook,
-            Order::Nmi | Order::Raw { .. } | Order::ResetBmc { .. } => Repeat::Never,
-            // Levels: the second one finds what the first one made. (Clearing an event log names a reservation.)
-            Order::PowerOn
-            | Order::PowerOff
-            | Order::Identify(_)
-            | Order::SetBootDevice { .. }
-            | Order::SetRestorePolicy(_)
-            | Order::ClearEventLog
-            | Order::ReadPower
-            | Order::ReadRestartCause
-            | Order::ReadEventLogInfo
-            | Order::ReadEventLogEntry(_)
-            | Order::ReadBootDevice
-            | Order::ReadChassis
-            | Order::ReadIdentity
-            | Order::ReadPowerUse
-            | Order::ReadAcpiState
-            | Order::ReadGuid
-            | Order::ReadSessions
-            | Order::ReadEventLog(_) => Repeat::Harmless,
+        match self.effect() {
+            // The second one finds what the first one made. (Clearing an event log names a reservation.)
+            Effect::Nothing | Effect::Light | Effect::Setting | Effect::Level => Repeat::Harmless,
+            Effect::Soft => Repeat::AfterLook,
+            Effect::Pulse => match self.power_order() {
+                Some(PowerOrder::Cycle | PowerOrder::Reset) => Repeat::AfterLook,
+                Some(PowerOrder::Nmi | PowerOrder::On | PowerOrder::Off | PowerOrder::SoftOff)
+                | None => Repeat::Never,
+            },
+            Effect::Restart | Effect::Anything => Repeat::Never,
         }
     }
 

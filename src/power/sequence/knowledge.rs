@@ -294,7 +294,7 @@ impl Knowledge {
                 | vocabulary::RefusalKind::NotInPresentState
                 | vocabulary::RefusalKind::Failed => None,
             },
-            _ => None,
+            Some((_, Report::Accepted(_) | Report::Unanswered(_))) | None => None,
         }
     }
 

@@ -146,7 +146,7 @@ impl Sequence {
             Some(id) if self.knowledge.changes_power(id) => {
                 self.knowledge.clock.look = FirstLook::After(id);
             }
-            _ => self.look_first(),
+            Some(_) | None => self.look_first(),
         }
     }
 

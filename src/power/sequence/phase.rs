@@ -402,14 +402,28 @@ impl Phase {
     /// The order whose report is awaited.
     pub(in crate::power) fn outstanding(&self) -> Option<OrderId> {
         match self {
-            Phase::Suspended {
-                look: SlowLook::Out(id),
-                ..
-            }
-            | Phase::Withdrawing { id, .. } => Some(*id),
-            _ => match self.next() {
+            Phase::Suspended { look, .. } => match look {
+                SlowLook::Out(id) => Some(*id),
+                SlowLook::At(_) => None,
+            },
+            Phase::Withdrawing { id, .. } => Some(*id),
+            Phase::Queued
+            | Phase::Recording { .. }
+            | Phase::SoftPressing { .. }
+            | Phase::SoftWaiting { .. }
+            | Phase::Switching { .. }
+            | Phase::Watching { .. }
+            | Phase::Resting { .. }
+            | Phase::Noting { .. }
+            | Phase::LastLook { .. }
+            | Phase::Pulsing { .. }
+            | Phase::Judging { .. }
+            | Phase::NmiWatching { .. }
+            | Phase::Explaining { .. }
+            | Phase::Yielding { .. }
+            | Phase::Ended(_) => match self.next() {
                 Some(Next::Out(id)) => Some(id),
-                _ => None,
+                Some(Next::At(_)) | None => None,
             },
         }
     }
