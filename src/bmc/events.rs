@@ -13,7 +13,7 @@ use super::{Bmc, translate};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
 use crate::model::{Delivery, Trouble};
-use crate::session::{Event, OpenError, RequestId};
+use crate::session::{Event, OpenError, Opened, RequestId};
 use crate::time::Instant;
 
 impl Bmc {
@@ -21,28 +21,7 @@ impl Bmc {
     pub(super) fn drain(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         while let Some(event) = self.session.poll_event() {
             match event {
-                Event::Opened(opened) => {
-                    self.used_at = now;
-                    self.earlier_ports.clear();
-                    self.elsewhere = None;
-                    self.reached_late |= std::mem::take(&mut self.told);
-                    self.note_answered();
-                    self.forget_presence();
-                    self.keepalive_after = jittered(self.settings.keepalive, entropy);
-                    self.breaker.succeeded();
-                    self.note_guid(opened.guid, now);
-                    let configured = self.settings.login.quirks;
-                    let knowledge = self.learn();
-                    knowledge.log_ins = None;
-                    knowledge.suite = opened.suite().map(|suite| suite.0);
-                    let found = opened.quirks.iter().filter(|quirk| !configured.has(*quirk));
-                    knowledge.quirks = found.map(|quirk| quirk.name().to_owned()).collect();
-                    for evidence in opened.evidence {
-                        if !knowledge.evidence.contains(&evidence) {
-                            knowledge.evidence.push(evidence);
-                        }
-                    }
-                }
+                Event::Opened(opened) => self.opened(opened, now, entropy),
                 Event::StillOpening(error) => self.still_opening(&error, now, entropy),
                 Event::OpenFailed(error) => {
                     self.earlier_ports.clear();
@@ -62,9 +41,7 @@ impl Bmc {
                     self.used_at = now;
                     if self.asks_identity(id) {
                         self.identity_answered(completion, &data, now);
-                        continue;
-                    }
-                    if self.asks_level(id) {
+                    } else if self.asks_level(id) {
                         self.level_answered(completion, &data, now);
                     } else if self.keeps_alive(id) {
                         self.kept_alive(completion, &data, now);
@@ -86,21 +63,43 @@ impl Bmc {
                 Event::Unanswered { id, .. } if self.inquires(id) => self.inquiry_unanswered(),
                 Event::Unanswered { id, .. } if self.asks_level(id) => self.level_unanswered(now),
                 Event::Unanswered { id, .. } if self.asks_identity(id) => {
-                    self.identity_unknown(now);
+                    self.identity_unknown(now)
                 }
                 Event::Unanswered {
                     id,
                     datagrams,
                     reason,
-                } => {
-                    self.unanswered(id, datagrams, &reason.to_string(), now);
-                }
+                } => self.unanswered(id, datagrams, &reason.to_string(), now),
                 Event::Lost(reason) => {
                     self.note(now, format!("session lost: {reason}"));
                     self.fell_over("the session was lost", now);
                     self.lose_session(now, entropy);
                 }
                 Event::Closed => {}
+            }
+        }
+    }
+
+    /// There is a session.
+    fn opened(&mut self, opened: Opened, now: Instant, entropy: &mut dyn Entropy) {
+        self.used_at = now;
+        self.earlier_ports.clear();
+        self.elsewhere = None;
+        self.reached_late |= std::mem::take(&mut self.told);
+        self.note_answered();
+        self.forget_presence();
+        self.keepalive_after = jittered(self.settings.keepalive, entropy);
+        self.breaker.succeeded();
+        self.note_guid(opened.guid, now);
+        let configured = self.settings.login.quirks;
+        let knowledge = self.learn();
+        knowledge.log_ins = None;
+        knowledge.suite = opened.suite().map(|suite| suite.0);
+        let found = opened.quirks.iter().filter(|quirk| !configured.has(*quirk));
+        knowledge.quirks = found.map(|quirk| quirk.name().to_owned()).collect();
+        for evidence in opened.evidence {
+            if !knowledge.evidence.contains(&evidence) {
+                knowledge.evidence.push(evidence);
             }
         }
     }

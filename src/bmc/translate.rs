@@ -24,14 +24,7 @@ pub(super) fn keepalive() -> Request {
 }
 
 pub(super) fn parts(order: &Order) -> Vec<Part> {
-    let control = |what: chassis_control::Request| {
-        let (resend, patience) = match order.repeat() {
-            Repeat::Harmless => (Resend::Allowed, READ_PATIENCE),
-            // One datagram, ever: then the machine is looked at.
-            Repeat::AfterLook | Repeat::Never => (Resend::Never, PULSE_PATIENCE),
-        };
-        vec![part(Request::of(&what, resend, patience))]
-    };
+    let control = |what| control(order, &what);
     match order {
         Order::ReadPower => read(&get_chassis_status::Request),
         Order::PowerOn => control(chassis_control::Request::PowerUp),
@@ -56,22 +49,19 @@ pub(super) fn parts(order: &Order) -> Vec<Part> {
         // The machine's own, or where the BMC does not have that, its.
         Order::ReadGuid => vec![
             optional(command(&get_system_guid::Request)),
-            Part {
-                request: command(&get_device_guid::Request),
-                need: Need::Otherwise,
-            },
+            otherwise(command(&get_device_guid::Request)),
         ],
         Order::ReadChassis => vec![
             part(command(&get_chassis_status::Request)),
             optional(command(&get_chassis_capabilities::Request)),
             optional(command(&get_self_test_results::Request)),
         ],
-        Order::SetRestorePolicy(policy) => {
-            let policy = set_power_restore_policy::Request(restore_policy(*policy));
-            let mut parts = read(&policy);
-            parts.extend(read(&get_chassis_status::Request));
-            parts
-        }
+        Order::SetRestorePolicy(policy) => vec![
+            part(command(&set_power_restore_policy::Request(restore_policy(
+                *policy,
+            )))),
+            part(command(&get_chassis_status::Request)),
+        ],
         Order::ReadSessions => read(&get_session_info::Request::Current),
         Order::ReadEventLog(_) | Order::ClearEventLog => {
             unreachable!("these have commands of their own: `event_log`")
@@ -84,15 +74,28 @@ pub(super) fn parts(order: &Order) -> Vec<Part> {
             command,
             data,
             route,
-        } => vec![part(Request {
-            net_fn: *net_fn,
-            lun: *lun,
-            command: *command,
-            data: data.clone(),
-            bridge: bridge(*route),
-            resend: Resend::Never,
-            patience: READ_PATIENCE,
-        })],
+        } => vec![part(raw(*net_fn, *lun, *command, data, *route))],
+    }
+}
+
+fn control(order: &Order, what: &chassis_control::Request) -> Vec<Part> {
+    let (resend, patience) = match order.repeat() {
+        Repeat::Harmless => (Resend::Allowed, READ_PATIENCE),
+        // One datagram, ever: then the machine is looked at.
+        Repeat::AfterLook | Repeat::Never => (Resend::Never, PULSE_PATIENCE),
+    };
+    vec![part(Request::of(what, resend, patience))]
+}
+
+fn raw(net_fn: u8, lun: u8, command: u8, data: &[u8], route: Route) -> Request {
+    Request {
+        net_fn,
+        lun,
+        command,
+        data: data.to_vec(),
+        bridge: bridge(route),
+        resend: Resend::Never,
+        patience: READ_PATIENCE,
     }
 }
 
@@ -107,6 +110,14 @@ fn optional(request: Request) -> Part {
     Part {
         request,
         need: Need::Optional,
+    }
+}
+
+/// Sent where the one before it was refused.
+fn otherwise(request: Request) -> Part {
+    Part {
+        request,
+        need: Need::Otherwise,
     }
 }
 
@@ -214,13 +225,7 @@ pub(super) fn reading(order: &Order, answers: &[Option<Vec<u8>>]) -> Result<Read
             let answer: get_system_restart_cause::Response = decode(data)?;
             Reading::RestartCause(restart_cause(answer.cause))
         }
-        Order::ReadEventLogInfo => {
-            let info: get_sel_info::Response = decode(data)?;
-            Reading::EventLogInfo {
-                entries: info.entries,
-                last_added: info.last_added,
-            }
-        }
+        Order::ReadEventLogInfo => event_log_info(&decode(data)?),
         Order::ReadEventLogEntry(_) => Reading::EventLogEntry(entry(&decode(data)?)?),
         Order::ReadBootDevice => boot_device(&boot_flags(data)?),
         Order::SetBootDevice {
@@ -233,23 +238,8 @@ pub(super) fn reading(order: &Order, answers: &[Option<Vec<u8>>]) -> Result<Read
             None => Reading::Done,
         },
         Order::ReadChassis => Reading::Chassis(Box::new(chassis(data_of(answers)?)?)),
-        Order::SetRestorePolicy(policy) => {
-            let status: get_chassis_status::Response = decode(data)?;
-            let shown = status.restore_policy();
-            if shown != restore_policy(*policy) {
-                let shown = policy_word(shown).map_or("an unknown one", RestorePolicy::name);
-                return Err(format!("asked for {policy}, and the BMC shows {shown}"));
-            }
-            Reading::Done
-        }
-        Order::ReadIdentity => {
-            let answer: get_device_id::Response = decode(data)?;
-            Reading::Identity {
-                manufacturer: answer.manufacturer,
-                product: answer.product,
-                firmware: answer.firmware(),
-            }
-        }
+        Order::SetRestorePolicy(policy) => policy_as_asked(*policy, &decode(data)?)?,
+        Order::ReadIdentity => identity(&decode(data)?),
         Order::ReadPowerUse => Reading::PowerUse {
             watts: watts(&decode(data)?)?,
         },
@@ -261,13 +251,7 @@ pub(super) fn reading(order: &Order, answers: &[Option<Vec<u8>>]) -> Result<Read
             let answer: get_device_guid::Response = decode(data)?;
             Reading::Guid(uuid::Uuid::from_bytes(guid::as_written(answer.guid)))
         }
-        Order::ReadSessions => {
-            let answer: get_session_info::Response = decode(data)?;
-            Reading::Sessions {
-                active: answer.active,
-                possible: answer.possible,
-            }
-        }
+        Order::ReadSessions => sessions(&decode(data)?),
         Order::Raw { .. } => Reading::Raw(data.to_vec()),
         Order::PowerOn
         | Order::PowerOff
@@ -280,6 +264,40 @@ pub(super) fn reading(order: &Order, answers: &[Option<Vec<u8>>]) -> Result<Read
         | Order::ClearEventLog
         | Order::ResetBmc { .. } => Reading::Done,
     })
+}
+
+fn event_log_info(info: &get_sel_info::Response) -> Reading {
+    Reading::EventLogInfo {
+        entries: info.entries,
+        last_added: info.last_added,
+    }
+}
+
+fn identity(answer: &get_device_id::Response) -> Reading {
+    Reading::Identity {
+        manufacturer: answer.manufacturer,
+        product: answer.product,
+        firmware: answer.firmware(),
+    }
+}
+
+fn sessions(answer: &get_session_info::Response) -> Reading {
+    Reading::Sessions {
+        active: answer.active,
+        possible: answer.possible,
+    }
+}
+
+fn policy_as_asked(
+    policy: RestorePolicy,
+    status: &get_chassis_status::Response,
+) -> Result<Reading, String> {
+    let shown = status.restore_policy();
+    if shown != restore_policy(policy) {
+        let shown = policy_word(shown).map_or("an unknown one", RestorePolicy::name);
+        return Err(format!("asked for {policy}, and the BMC shows {shown}"));
+    }
+    Ok(Reading::Done)
 }
 
 fn power(status: &get_chassis_status::Response) -> Power {

@@ -17,7 +17,8 @@ use super::waits::{self, Awaited};
 use super::{Rack, holds, look, orders, quarantine, reload, side};
 use crate::bmc::vocabulary::Order;
 use crate::model::{
-    BatchId, BatchStart, Control, Delivery, EventKind, OnBusy, Operation, PowerOptions, TaskId, Who,
+    BatchId, BatchStart, Control, Delivery, EventId, EventKind, OnBusy, Operation, PowerOptions,
+    TaskId, Who,
 };
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -28,9 +29,7 @@ use uuid::Uuid;
 impl Rack {
     pub(super) fn take_call(&mut self, id: CallId, call: Call, at: Moment) -> Result<(), Refused> {
         match call {
-            Call::FreshNode(ident) => {
-                self.read_fresh(self.inventory.named(&ident)?, Asker::Call(id), at);
-            }
+            Call::FreshNode(ident) => self.fresh_node(id, &ident, at)?,
             Call::Sweep { nodes } => self.begin_sweep(id, &nodes, at)?,
             Call::AwaitSweep { sweep, seen, wait } => {
                 self.sweeps.watched(sweep, at.now + wait);
@@ -47,10 +46,7 @@ impl Rack {
                 operation,
                 options,
                 who,
-            } => {
-                let task = self.start(&node, operation, &options, &who, at)?;
-                self.admit(task, id, Reply::Task(task), at);
-            }
+            } => self.start_task(id, &node, operation, &options, &who, at)?,
             Call::InjectNmi { node, who } => self.inject_nmi(id, &node, &who, at)?,
             Call::Control { task, control, who } => {
                 self.control_task(id, task, control, &who, at)?
@@ -73,25 +69,12 @@ impl Rack {
                 nodes,
                 wait,
                 limit,
-            } => {
-                let what = Awaited::Events {
-                    since: since.unwrap_or_else(|| self.outbox.events.position()),
-                    nodes,
-                    limit,
-                };
-                self.wait(id, what, wait, at);
-            }
+            } => self.wait_for_events(id, since, nodes, limit, wait, at),
             Call::SetMaintenance { node, hold, who } => {
                 self.set_maintenance(id, &node, hold, &who, at)?
             }
-            Call::Pause { reason, who } => {
-                self.begin_pause(reason, &who, at);
-                self.reply_when_durable(id, Reply::Pausing, at);
-            }
-            Call::Release { who } => {
-                self.end_pause(&who, at);
-                self.reply_when_durable(id, Reply::Pausing, at);
-            }
+            Call::Pause { reason, who } => self.pause(id, reason, &who, at),
+            Call::Release { who } => self.unpause(id, &who, at),
             Call::Order { node, order, who } => self.order(id, &node, order, &who, at)?,
             Call::Retry { node, who } => self.retry(id, &node, &who, at)?,
             Call::Accept { node, guid, who } => self.accept(id, &node, guid, &who, at)?,
@@ -101,6 +84,11 @@ impl Rack {
                 self.outbox.answer(id, Ok(answer));
             }
         }
+        Ok(())
+    }
+
+    fn fresh_node(&mut self, call: CallId, ident: &str, at: Moment) -> Result<(), Refused> {
+        self.read_fresh(self.inventory.named(ident)?, Asker::Call(call), at);
         Ok(())
     }
 
@@ -146,6 +134,24 @@ impl Rack {
             Some(answer) => self.tell(call, answer),
             None => self.outbox.waits.add(call, what, until),
         }
+    }
+
+    /// Waits for the events after `since`, or for the next ones.
+    fn wait_for_events(
+        &mut self,
+        call: CallId,
+        since: Option<EventId>,
+        nodes: Vec<String>,
+        limit: usize,
+        wait: Duration,
+        at: Moment,
+    ) {
+        let what = Awaited::Events {
+            since: since.unwrap_or_else(|| self.outbox.events.position()),
+            nodes,
+            limit,
+        };
+        self.wait(call, what, wait, at);
     }
 
     /// Somebody wants to read what happened to a node, with all that was put down by now.
@@ -238,6 +244,21 @@ impl Rack {
             }
         }
         self.ledger.admit(vec![id], call, Reply::Nmi);
+        Ok(())
+    }
+
+    /// A task that is answered for with what it is once it is written down.
+    fn start_task(
+        &mut self,
+        call: CallId,
+        ident: &str,
+        operation: Operation,
+        options: &PowerOptions,
+        who: &Who,
+        at: Moment,
+    ) -> Result<(), Refused> {
+        let task = self.start(ident, operation, options, who, at)?;
+        self.admit(task, call, Reply::Task(task), at);
         Ok(())
     }
 
@@ -574,6 +595,11 @@ impl Rack {
         true
     }
 
+    fn pause(&mut self, call: CallId, reason: String, who: &Who, at: Moment) {
+        self.begin_pause(reason, who, at);
+        self.reply_when_durable(call, Reply::Pausing, at);
+    }
+
     /// The big red button: every task that can stand still does, and nothing new begins.
     pub(super) fn begin_pause(&mut self, reason: String, who: &Who, at: Moment) {
         let (mut pause, text) = self.gate.take_pause(reason, who, at);
@@ -611,6 +637,11 @@ impl Rack {
             self.outbox.answer(call, Err(answer));
             self.settle(open.node, at);
         }
+    }
+
+    fn unpause(&mut self, call: CallId, who: &Who, at: Moment) {
+        self.end_pause(who, at);
+        self.reply_when_durable(call, Reply::Pausing, at);
     }
 
     fn end_pause(&mut self, who: &Who, at: Moment) {

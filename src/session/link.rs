@@ -537,9 +537,13 @@ impl Exchange {
         match self.request.bridge {
             Bridge::None if wanted => Ok(Some((response.completion, response.data))),
             Bridge::None => Err(Dropped::Stale),
-            _ if carried => self.carried(response, checksums, 2),
-            _ if wanted => Ok(Some((response.completion, response.data))),
-            _ => Err(Dropped::Stale),
+            Bridge::Single { .. } | Bridge::Dual { .. } if carried => {
+                self.carried(response, checksums, 2)
+            }
+            Bridge::Single { .. } | Bridge::Dual { .. } if wanted => {
+                Ok(Some((response.completion, response.data)))
+            }
+            Bridge::Single { .. } | Bridge::Dual { .. } => Err(Dropped::Stale),
         }
     }
 
@@ -581,67 +585,60 @@ pub(super) fn is_worth_waiting(request: &Request) -> bool {
 
 /// The message of a request, wrapped in Send Message as often as its way needs (§6.13, §22.7).
 fn encode(request: &Request, sequence: u8) -> Vec<u8> {
-    let message = |responder, requester, net_fn, lun, command, data| {
-        message::Request {
+    let own = |responder, requester| {
+        let message = message::Request {
             responder,
-            net_fn,
-            lun,
+            net_fn: request.net_fn,
+            lun: request.lun,
             requester,
             requester_lun: 0,
             sequence,
-            command,
-            data,
-        }
-        .encode()
-    };
-    let own = |responder, requester| {
-        message(
-            responder,
-            requester,
-            request.net_fn,
-            request.lun,
-            request.command,
-            request.data.clone(),
-        )
-    };
-    let pass_on = |responder, requester, channel, inner| {
-        let carrier = send_message::Request {
-            channel,
-            tracking: send_message::Tracking::Tracked,
-            message: inner,
+            command: request.command,
+            data: request.data.clone(),
         };
-        message(
-            responder,
-            requester,
-            net_fn::APP,
-            0,
-            send_message::Request::NUMBER,
-            carrier.encode(),
-        )
+        message.encode()
     };
     match request.bridge {
         Bridge::None => own(BMC_ADDRESS, CONSOLE_ADDRESS),
-        Bridge::Single { channel, address } => pass_on(
-            BMC_ADDRESS,
-            CONSOLE_ADDRESS,
-            channel,
-            own(address, BMC_ADDRESS),
-        ),
+        Bridge::Single { channel, address } => {
+            let inner = own(address, BMC_ADDRESS);
+            passed_on(BMC_ADDRESS, CONSOLE_ADDRESS, sequence, channel, inner)
+        }
         Bridge::Dual {
             transit_channel,
             transit_address,
             channel,
             address,
-        } => pass_on(
-            BMC_ADDRESS,
-            CONSOLE_ADDRESS,
-            transit_channel,
-            pass_on(
-                transit_address,
+        } => {
+            let inner = own(address, transit_address);
+            let inner = passed_on(transit_address, BMC_ADDRESS, sequence, channel, inner);
+            passed_on(
                 BMC_ADDRESS,
-                channel,
-                own(address, transit_address),
-            ),
-        ),
+                CONSOLE_ADDRESS,
+                sequence,
+                transit_channel,
+                inner,
+            )
+        }
     }
+}
+
+/// The Send Message that has the responder pass a message on to a channel.
+fn passed_on(responder: u8, requester: u8, sequence: u8, channel: u8, message: Vec<u8>) -> Vec<u8> {
+    let carrier = send_message::Request {
+        channel,
+        tracking: send_message::Tracking::Tracked,
+        message,
+    };
+    let message = message::Request {
+        responder,
+        net_fn: net_fn::APP,
+        lun: 0,
+        requester,
+        requester_lun: 0,
+        sequence,
+        command: send_message::Request::NUMBER,
+        data: carrier.encode(),
+    };
+    message.encode()
 }

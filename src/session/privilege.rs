@@ -121,20 +121,21 @@ impl Handshake {
                 self.quirks = self.quirks.with(probe);
                 self.open_session(ctx)
             }
-            Tick::OutOfPatience(_) | Tick::Silent(..) => {
-                let probe = Quirk::ConstantsOfDigestLength;
-                if self.probed.has(probe) {
-                    self.quirks = self.quirks.without(probe);
-                }
-                match self.step {
-                    Step::Privilege(ref privilege)
-                        if matches!(privilege.spoken, Spoken::V15(_)) =>
-                    {
-                        self.restart_login(ctx)
-                    }
-                    _ => self.restart(ctx),
-                }
+            Tick::OutOfPatience(_) | Tick::Silent(..) => self.level_silent(ctx),
+        }
+    }
+
+    /// A session that was opened a moment ago does not answer the question for its level.
+    fn level_silent(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        let probe = Quirk::ConstantsOfDigestLength;
+        if self.probed.has(probe) {
+            self.quirks = self.quirks.without(probe);
+        }
+        match self.step {
+            Step::Privilege(ref privilege) if matches!(privilege.spoken, Spoken::V15(_)) => {
+                self.restart_login(ctx)
             }
+            _ => self.restart(ctx),
         }
     }
 

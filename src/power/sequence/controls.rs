@@ -1,6 +1,5 @@
 //! The five controls in every phase: what is allowed, what each does, and why one is refused.
 
-use super::clock::Age;
 use super::knowledge::Knowledge;
 use super::phase::{Leg, Look, Next, Phase, Question, SlowLook, Soft, Then};
 use super::{Input, Sequence, level, nmi, soft};
@@ -164,7 +163,7 @@ fn stop(phase: Phase, then: Then, knowledge: &mut Knowledge) -> Phase {
             then,
             until: knowledge.clock.age() + WITHDRAWAL,
         },
-        _ => stopped(then, knowledge),
+        Some(_) | None => stopped(then, knowledge),
     }
 }
 
@@ -289,9 +288,6 @@ fn stand_still(mut phase: Phase, knowledge: &mut Knowledge) -> Phase {
 pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
     let now = Next::At(age);
-    // What was seen before does not count towards a confirmation, but before anything was sent it still tells the
-    // target that there is nothing to do.
-    let still = |seen: Option<Age>| seen.map(|_| age).filter(|_| !knowledge.changing_issued());
     match phase {
         Phase::SoftPressing { soft, .. } => Phase::SoftWaiting {
             soft,
@@ -314,54 +310,53 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
                 next: now,
             }),
         },
-        Phase::Noting {
-            until,
-            mut notes,
-            asked,
-            ..
-        } => {
-            notes.unsure = true;
-            Phase::Noting {
-                until,
-                notes,
-                asked,
-                tries: 0,
-                next: now,
-            }
-        }
         Phase::Pulsing { until, notes, .. } => Phase::LastLook {
             until,
             notes,
             looks: 0,
             next: now,
         },
-        Phase::Judging {
-            until,
-            notes,
-            fate,
-            signs,
-            looks,
-            ..
-        } => Phase::Judging {
-            until,
-            notes,
-            fate,
-            signs,
-            looks,
-            on_since: None,
-            asked: Question::Power,
-            next: now,
-        },
-        mut phase => {
-            if let Phase::SoftWaiting { seen, .. } | Phase::Watching { seen, .. } = &mut phase {
-                *seen = still(*seen);
-            }
-            if let Some(next) = phase.next_mut() {
-                *next = now;
-            }
-            phase
-        }
+        phase => looks_again(phase, now, knowledge),
     }
+}
+
+/// A phase that stays, and begins with a look.
+fn looks_again(mut phase: Phase, now: Next, knowledge: &Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    match &mut phase {
+        Phase::SoftWaiting { seen, .. } | Phase::Watching { seen, .. } => {
+            // What was seen before does not count towards a confirmation, but before anything was sent it still tells the
+            // target that there is nothing to do.
+            *seen = seen.map(|_| age).filter(|_| !knowledge.changing_issued());
+        }
+        Phase::Noting { notes, tries, .. } => {
+            notes.unsure = true;
+            *tries = 0;
+        }
+        Phase::Judging {
+            on_since, asked, ..
+        } => {
+            *on_since = None;
+            *asked = Question::Power;
+        }
+        Phase::Queued
+        | Phase::Recording { .. }
+        | Phase::SoftPressing { .. }
+        | Phase::Switching { .. }
+        | Phase::Resting { .. }
+        | Phase::LastLook { .. }
+        | Phase::Pulsing { .. }
+        | Phase::NmiWatching { .. }
+        | Phase::Explaining { .. }
+        | Phase::Yielding { .. }
+        | Phase::Suspended { .. }
+        | Phase::Withdrawing { .. }
+        | Phase::Ended(_) => {}
+    }
+    if let Some(next) = phase.next_mut() {
+        *next = now;
+    }
+    phase
 }
 
 /// The phase as it goes on after a restart of the daemon: what was outstanding is unanswered, and it looks first.

@@ -5,7 +5,7 @@ use super::Input;
 use super::clock::Age;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{Aim, Leg, Look, Next, Phase};
-use crate::bmc::vocabulary::{Order, RefusalKind, Report};
+use crate::bmc::vocabulary::{Order, Refusal, RefusalKind, Report};
 use crate::model::{Delivery, Operation, Power, TaskState};
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::{LONGEST_LEVEL_PAUSE, SHORTEST_HOLD, backoff, level_pause};
@@ -203,56 +203,77 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 ..
             },
             Input::Report(report),
-        ) => match take_reading(&leg, seen, report, knowledge) {
-            (Finding::Read(power), Some(press_again)) => {
-                watched(leg, 0, seen, press_again, power, knowledge)
-            }
-            (Finding::Read(power), None) => {
-                watched(leg, looks, seen, press_again, power, knowledge)
-            }
-            (Finding::Nothing, _) => Phase::Watching {
-                leg,
-                looks: looks.saturating_add(1),
-                seen,
-                press_again,
-                next: Next::At(age + knowledge.settings.look_pause(looks)),
-            },
-            (Finding::Hopeless(why), _) => give_up(&leg, &why, knowledge),
-        },
+        ) => watching(leg, looks, seen, press_again, report, knowledge),
         // Somebody else's reading makes us look ourselves, a moment later.
         (
             Phase::Watching {
                 leg,
                 looks,
-                seen,
+                seen: None,
                 press_again,
                 next: Next::At(at),
             },
             Input::Observed(power),
-        ) => Phase::Watching {
-            next: if power == leg.to && seen.is_none() {
-                Next::At(at.min(age + steady(&leg, knowledge)))
-            } else {
-                Next::At(at)
-            },
+        ) if power == leg.to => Phase::Watching {
+            next: Next::At(at.min(age + steady(&leg, knowledge))),
             leg,
             looks,
-            seen,
+            seen: None,
             press_again,
         },
         (Phase::Switching { leg, .. }, Input::Deadline) => late(&leg, None, knowledge),
         (Phase::Watching { leg, seen, .. }, Input::Deadline) => late(&leg, seen, knowledge),
-
-        (Phase::Resting { rested, look: None }, Input::Observed(Power::On)) => {
-            look_then_on(rested, Next::At(age), knowledge)
-        }
+        (Phase::Resting { rested, look }, input) => resting(rested, look, input, knowledge),
         (
-            Phase::Resting {
-                rested,
-                look: Some(look),
+            Phase::Yielding {
+                by,
+                until,
+                settled,
+                looks,
+                ..
             },
             Input::Report(report),
-        ) => match knowledge.take_reading(report) {
+        ) => yielding(by, until, settled, looks, report, knowledge),
+        (Phase::Yielding { by, .. }, Input::Deadline) => {
+            let trouble = knowledge.and_trouble();
+            let why = format!("the power state could not be read in time{trouble}");
+            knowledge.stuck(&by, &why)
+        }
+        (phase, _) => phase,
+    }
+}
+
+/// A reading that was asked for after a level.
+fn watching(
+    leg: Leg,
+    looks: u32,
+    seen: Option<Age>,
+    press_again: Age,
+    report: &Report,
+    knowledge: &mut Knowledge,
+) -> Phase {
+    match take_reading(&leg, seen, report, knowledge) {
+        (Finding::Read(power), Some(press_again)) => {
+            watched(leg, 0, seen, press_again, power, knowledge)
+        }
+        (Finding::Read(power), None) => watched(leg, looks, seen, press_again, power, knowledge),
+        (Finding::Nothing, _) => Phase::Watching {
+            leg,
+            looks: looks.saturating_add(1),
+            seen,
+            press_again,
+            next: Next::At(knowledge.clock.age() + knowledge.settings.look_pause(looks)),
+        },
+        (Finding::Hopeless(why), _) => give_up(&leg, &why, knowledge),
+    }
+}
+
+/// The machine is off by our doing and is to come back on.
+fn resting(rested: Age, look: Option<Look>, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    match (look, input) {
+        (None, Input::Observed(Power::On)) => look_then_on(rested, Next::At(age), knowledge),
+        (Some(look), Input::Report(report)) => match knowledge.take_reading(report) {
             Finding::Read(Power::Off) => Phase::Resting { rested, look: None },
             Finding::Read(Power::On) => {
                 knowledge.remark(format!(
@@ -270,65 +291,51 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             },
             Finding::Hopeless(why) => knowledge.fail(&why),
         },
-        (Phase::Resting { look: None, .. }, Input::Deadline) => switch_on(knowledge),
+        (None, Input::Deadline) => switch_on(knowledge),
         // The look comes first, however long it takes.
-        (
-            Phase::Resting {
-                rested,
-                look: Some(look),
-            },
-            Input::Deadline,
-        ) => look_then_on(rested, look.next, knowledge),
+        (Some(look), Input::Deadline) => look_then_on(rested, look.next, knowledge),
+        (look, Input::Report(_) | Input::Observed(_)) => Phase::Resting { rested, look },
+    }
+}
 
-        (
+/// A reading after a soft request that a rollback came too late for.
+fn yielding(
+    by: String,
+    until: Age,
+    settled: Age,
+    looks: u32,
+    report: &Report,
+    knowledge: &mut Knowledge,
+) -> Phase {
+    let age = knowledge.clock.age();
+    match knowledge.take_reading(report) {
+        Finding::Read(Power::Off) => {
+            knowledge.remark(format!("at {} it had gone down", knowledge.at()));
+            return_to(Power::On, by, knowledge)
+        }
+        Finding::Read(Power::On) if age >= settled => {
+            let settle = seconds(knowledge.settings.rollback_settle);
+            let what = format!("rolled back by {by}: it stayed on for {settle} and was left on");
+            knowledge.end(TaskState::RolledBack, false, &what)
+        }
+        Finding::Read(Power::On) | Finding::Nothing => {
+            let pause = age + knowledge.settings.look_pause(looks);
+            // The look that decides falls on the moment at which it may; one without an answer is followed by a pause all
+            // the same, because a BMC that is known to be dead is answered for at once.
+            let at = if age < settled {
+                pause.min(settled)
+            } else {
+                pause
+            };
             Phase::Yielding {
                 by,
                 until,
                 settled,
-                looks,
-                ..
-            },
-            Input::Report(report),
-        ) => match knowledge.take_reading(report) {
-            Finding::Read(Power::Off) => {
-                knowledge.remark(format!("at {} it had gone down", knowledge.at()));
-                return_to(Power::On, by, knowledge)
+                looks: looks.saturating_add(1),
+                next: Next::At(at),
             }
-            Finding::Read(Power::On) if age >= settled => knowledge.end(
-                TaskState::RolledBack,
-                false,
-                &format!(
-                    "rolled back by {by}: it stayed on for {} and was left on",
-                    seconds(knowledge.settings.rollback_settle)
-                ),
-            ),
-            Finding::Read(Power::On) | Finding::Nothing => {
-                let pause = age + knowledge.settings.look_pause(looks);
-                // The look that decides falls on the moment at which it may; one without an answer is followed by a
-                // pause all the same, because a BMC that is known to be dead is answered for at once.
-                let at = if age < settled {
-                    pause.min(settled)
-                } else {
-                    pause
-                };
-                Phase::Yielding {
-                    by,
-                    until,
-                    settled,
-                    looks: looks.saturating_add(1),
-                    next: Next::At(at),
-                }
-            }
-            Finding::Hopeless(why) => knowledge.stuck(&by, &why),
-        },
-        (Phase::Yielding { by, .. }, Input::Deadline) => knowledge.stuck(
-            &by,
-            &format!(
-                "the power state could not be read in time{}",
-                knowledge.and_trouble()
-            ),
-        ),
-        (phase, _) => phase,
+        }
+        Finding::Hopeless(why) => knowledge.stuck(&by, &why),
     }
 }
 
@@ -365,45 +372,7 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
                 next: Next::At(age + level_pause(0, knowledge.round_trip())),
             }
         }
-        Report::Refused(refusal) => {
-            let pause = backoff(leg.setbacks);
-            leg.setbacks = leg.setbacks.saturating_add(1);
-            leg.refused = Some(refused(refusal));
-            match refusal.kind {
-                // It may have been carried out all the same.
-                RefusalKind::Busy if is_ambiguous(refusal) => {
-                    look_soon(leg, age + pause, knowledge)
-                }
-                RefusalKind::Doubted => look_soon(leg, age + pause, knowledge),
-                RefusalKind::Busy => Phase::Switching {
-                    leg,
-                    next: Next::At(age + pause),
-                },
-                // Off when off is an error to some: the state decides.
-                RefusalKind::NotInPresentState => look_now(leg, age + pause, knowledge),
-                RefusalKind::Failed if leg.failures == 0 => {
-                    leg.failures = 1;
-                    look_soon(leg, age + pause, knowledge)
-                }
-                // The machine is between two states by our doing: only the deadline ends that.
-                RefusalKind::Failed
-                | RefusalKind::Updating
-                | RefusalKind::NotSupported
-                | RefusalKind::NotPermitted
-                    if knowledge.may_have_acted() =>
-                {
-                    look_soon(leg, age + pause, knowledge)
-                }
-                RefusalKind::Failed
-                | RefusalKind::Updating
-                | RefusalKind::NotSupported
-                | RefusalKind::NotPermitted => give_up(
-                    &leg,
-                    &knowledge.refused_in_words(&level(leg.to), refusal),
-                    knowledge,
-                ),
-            }
-        }
+        Report::Refused(refusal) => level_refused(leg, refusal, knowledge),
         Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
             give_up(&leg, &silence.text, knowledge)
         }
@@ -418,6 +387,46 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
                 Delivery::Unknown => look_soon(leg, age + pause, knowledge),
             }
         }
+    }
+}
+
+/// A level was refused: what the reason says of the machine.
+fn level_refused(mut leg: Leg, refusal: &Refusal, knowledge: &Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    let pause = backoff(leg.setbacks);
+    leg.setbacks = leg.setbacks.saturating_add(1);
+    leg.refused = Some(refused(refusal));
+    match refusal.kind {
+        // It may have been carried out all the same.
+        RefusalKind::Busy if is_ambiguous(refusal) => look_soon(leg, age + pause, knowledge),
+        RefusalKind::Doubted => look_soon(leg, age + pause, knowledge),
+        RefusalKind::Busy => Phase::Switching {
+            leg,
+            next: Next::At(age + pause),
+        },
+        // Off when off is an error to some: the state decides.
+        RefusalKind::NotInPresentState => look_now(leg, age + pause, knowledge),
+        RefusalKind::Failed if leg.failures == 0 => {
+            leg.failures = 1;
+            look_soon(leg, age + pause, knowledge)
+        }
+        // The machine is between two states by our doing: only the deadline ends that.
+        RefusalKind::Failed
+        | RefusalKind::Updating
+        | RefusalKind::NotSupported
+        | RefusalKind::NotPermitted
+            if knowledge.may_have_acted() =>
+        {
+            look_soon(leg, age + pause, knowledge)
+        }
+        RefusalKind::Failed
+        | RefusalKind::Updating
+        | RefusalKind::NotSupported
+        | RefusalKind::NotPermitted => give_up(
+            &leg,
+            &knowledge.refused_in_words(&level(leg.to), refusal),
+            knowledge,
+        ),
     }
 }
 

@@ -60,17 +60,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             looks: 0,
             next: Next::At(age),
         },
-        (Phase::Pulsing { until, notes, .. }, Input::Deadline) => {
-            if !knowledge.pulse_handed() {
-                let what = match knowledge.was_refused() {
-                    true => "it was refused until its time was over",
-                    false => "it could not be sent",
-                };
-                return knowledge.fail(&format!("{what}{}", knowledge.and_trouble()));
-            }
-            let why = "no answer in time".to_owned();
-            watch(until, notes, Fate::Unknown { why }, knowledge)
-        }
+        (Phase::Pulsing { until, notes, .. }, Input::Deadline) => late(until, notes, knowledge),
         (
             Phase::Judging {
                 until,
@@ -98,6 +88,19 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         }
         (phase, _) => phase,
     }
+}
+
+/// The time for the pulse is over.
+fn late(until: Age, notes: Notes, knowledge: &Knowledge) -> Phase {
+    if !knowledge.pulse_handed() {
+        let what = match knowledge.was_refused() {
+            true => "it was refused until its time was over",
+            false => "it could not be sent",
+        };
+        return knowledge.fail(&format!("{what}{}", knowledge.and_trouble()));
+    }
+    let why = "no answer in time".to_owned();
+    watch(until, notes, Fate::Unknown { why }, knowledge)
 }
 
 /// The report of the pulse.

@@ -27,18 +27,9 @@ pub(super) fn begin(knowledge: &Knowledge) -> Phase {
 }
 
 pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    let age = knowledge.clock.age();
     match (phase, input) {
         (Phase::Recording { until, looks, .. }, Input::Report(report)) => {
-            match knowledge.take_reading(report) {
-                Finding::Read(power) => recorded(power, until, knowledge),
-                Finding::Nothing => Phase::Recording {
-                    until,
-                    looks: looks + 1,
-                    next: Next::At(age + knowledge.settings.look_pause(looks)),
-                },
-                Finding::Hopeless(why) => knowledge.fail(&why),
-            }
+            recording(until, looks, report, knowledge)
         }
         (Phase::Recording { .. }, Input::Deadline) => knowledge.fail(&format!(
             "the power state could not be read{}",
@@ -62,22 +53,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 ..
             },
             Input::Report(report),
-        ) => match knowledge.take_reading(report) {
-            Finding::Read(Power::On) => Phase::Pulsing {
-                until,
-                notes,
-                refusals: 0,
-                next: Next::At(age),
-            },
-            Finding::Read(Power::Off) => refuse_off(knowledge),
-            Finding::Nothing => Phase::LastLook {
-                until,
-                notes,
-                looks: looks + 1,
-                next: Next::At(age + knowledge.settings.look_pause(looks)),
-            },
-            Finding::Hopeless(why) => knowledge.fail(&why),
-        },
+        ) => last_look(until, notes, looks, report, knowledge),
         (
             Phase::Explaining {
                 until,
@@ -86,20 +62,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 ..
             },
             Input::Report(report),
-        ) => match knowledge.take_reading(report) {
-            Finding::Read(Power::Off) => refuse_off(knowledge),
-            Finding::Read(Power::On) => knowledge.fail(&format!(
-                "the node is on, but the BMC will not: {}",
-                refused(&refusal)
-            )),
-            Finding::Nothing => Phase::Explaining {
-                until,
-                refusal,
-                looks: looks + 1,
-                next: Next::At(age + knowledge.settings.look_pause(looks)),
-            },
-            Finding::Hopeless(why) => knowledge.fail(&why),
-        },
+        ) => explaining(until, refusal, looks, report, knowledge),
         (Phase::Noting { .. } | Phase::LastLook { .. }, Input::Deadline) => {
             knowledge.fail(&format!(
                 "the BMC could not be read any more, so that it was not sent{}",
@@ -108,27 +71,78 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         }
         (Phase::Explaining { refusal, .. }, Input::Deadline) => knowledge.fail(&refused(&refusal)),
         // Before a pulse a node that somebody switched off is looked at once more.
-        (
-            Phase::Noting {
-                until,
-                notes,
-                asked,
-                tries,
-                next,
-            },
-            Input::Observed(power),
-        ) => Phase::Noting {
-            until,
-            notes: Notes {
-                unsure: notes.unsure || power == Power::Off,
-                ..notes
-            },
-            asked,
-            tries,
-            next,
-        },
-        (phase, Input::Observed(_)) => phase,
+        (mut phase, Input::Observed(power)) => {
+            if let Phase::Noting { notes, .. } = &mut phase {
+                notes.unsure |= power == Power::Off;
+            }
+            phase
+        }
         (phase, _) => phase,
+    }
+}
+
+/// The first reading.
+fn recording(until: Age, looks: u32, report: &Report, knowledge: &mut Knowledge) -> Phase {
+    match knowledge.take_reading(report) {
+        Finding::Read(power) => recorded(power, until, knowledge),
+        Finding::Nothing => Phase::Recording {
+            until,
+            looks: looks + 1,
+            next: Next::At(knowledge.clock.age() + knowledge.settings.look_pause(looks)),
+        },
+        Finding::Hopeless(why) => knowledge.fail(&why),
+    }
+}
+
+/// The reading before a pulse leaves.
+fn last_look(
+    until: Age,
+    notes: Notes,
+    looks: u32,
+    report: &Report,
+    knowledge: &mut Knowledge,
+) -> Phase {
+    let age = knowledge.clock.age();
+    match knowledge.take_reading(report) {
+        Finding::Read(Power::On) => Phase::Pulsing {
+            until,
+            notes,
+            refusals: 0,
+            next: Next::At(age),
+        },
+        Finding::Read(Power::Off) => refuse_off(knowledge),
+        Finding::Nothing => Phase::LastLook {
+            until,
+            notes,
+            looks: looks + 1,
+            next: Next::At(age + knowledge.settings.look_pause(looks)),
+        },
+        Finding::Hopeless(why) => knowledge.fail(&why),
+    }
+}
+
+/// The reading that says why a pulse was refused.
+fn explaining(
+    until: Age,
+    refusal: vocabulary::Refusal,
+    looks: u32,
+    report: &Report,
+    knowledge: &mut Knowledge,
+) -> Phase {
+    let age = knowledge.clock.age();
+    match knowledge.take_reading(report) {
+        Finding::Read(Power::Off) => refuse_off(knowledge),
+        Finding::Read(Power::On) => knowledge.fail(&format!(
+            "the node is on, but the BMC will not: {}",
+            refused(&refusal)
+        )),
+        Finding::Nothing => Phase::Explaining {
+            until,
+            refusal,
+            looks: looks + 1,
+            next: Next::At(age + knowledge.settings.look_pause(looks)),
+        },
+        Finding::Hopeless(why) => knowledge.fail(&why),
     }
 }
 
@@ -180,34 +194,7 @@ fn noting(
         next: Next::At(age + knowledge.settings.look_pause(tries)),
     };
     let following = match (asked, report) {
-        (Question::Cause, Report::Accepted(Reading::RestartCause(cause))) => {
-            notes.cause = Some(*cause);
-            Some(Question::LogInfo)
-        }
-        (
-            Question::LogInfo,
-            Report::Accepted(Reading::EventLogInfo {
-                entries,
-                last_added,
-            }),
-        ) => {
-            notes.log = Some(LogMark {
-                entries: *entries,
-                last_added: *last_added,
-                last: None,
-                complete: true,
-            });
-            (*entries > 0).then_some(Question::LogEntry {
-                id: LAST_ENTRY,
-                walked: 0,
-            })
-        }
-        (Question::LogEntry { .. }, Report::Accepted(Reading::EventLogEntry(entry))) => {
-            if let Some(mark) = &mut notes.log {
-                mark.last = Some(entry.id);
-            }
-            None
-        }
+        (_, Report::Accepted(reading)) => noted(asked, reading, &mut notes),
         (_, Report::Refused(refusal)) if refusal.kind == vocabulary::RefusalKind::Updating => {
             return knowledge.fail(&refused(refusal));
         }
@@ -223,9 +210,7 @@ fn noting(
             notes.unsure = true;
             return again(notes);
         }
-        // The BMC does not say: the pulse is sent without that mark.
-        (Question::Cause, _) => Some(Question::LogInfo),
-        (_, _) => None,
+        (_, Report::Refused(_) | Report::Unanswered(_)) => unsaid(asked),
     };
     match following {
         Some(asked) => Phase::Noting {
@@ -242,6 +227,49 @@ fn noting(
             next: Next::At(age),
         },
         None => pulse::send(until, notes, age),
+    }
+}
+
+/// Takes note of what the BMC said; what to ask next.
+fn noted(asked: Question, reading: &Reading, notes: &mut Notes) -> Option<Question> {
+    match (asked, reading) {
+        (Question::Cause, Reading::RestartCause(cause)) => {
+            notes.cause = Some(*cause);
+            Some(Question::LogInfo)
+        }
+        (
+            Question::LogInfo,
+            Reading::EventLogInfo {
+                entries,
+                last_added,
+            },
+        ) => {
+            notes.log = Some(LogMark {
+                entries: *entries,
+                last_added: *last_added,
+                last: None,
+                complete: true,
+            });
+            (*entries > 0).then_some(Question::LogEntry {
+                id: LAST_ENTRY,
+                walked: 0,
+            })
+        }
+        (Question::LogEntry { .. }, Reading::EventLogEntry(entry)) => {
+            if let Some(mark) = &mut notes.log {
+                mark.last = Some(entry.id);
+            }
+            None
+        }
+        (asked, _) => unsaid(asked),
+    }
+}
+
+/// What to ask after a question that the BMC does not answer: the pulse is sent without that mark.
+fn unsaid(asked: Question) -> Option<Question> {
+    match asked {
+        Question::Cause => Some(Question::LogInfo),
+        Question::Power | Question::LogInfo | Question::LogEntry { .. } => None,
     }
 }
 

@@ -6,7 +6,7 @@ use super::clock::Age;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::level;
 use super::phase::{Next, Phase, Soft};
-use crate::bmc::vocabulary::{Order, RefusalKind, Report};
+use crate::bmc::vocabulary::{Order, Refusal, RefusalKind, Report};
 use crate::model::{Delivery, OnSoftTimeout, Operation, Power};
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::{SHORTEST_HOLD, SOFT_GAP, backoff};
@@ -39,7 +39,6 @@ pub(super) fn begin(found: Power, knowledge: &mut Knowledge) -> Phase {
 }
 
 pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    let age = knowledge.clock.age();
     match (phase, input) {
         (Phase::SoftPressing { soft, .. }, Input::Report(report)) => {
             pressed(soft, report, knowledge)
@@ -53,70 +52,8 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
                 ..
             },
             Input::Report(report),
-        ) => match knowledge.take_reading(report) {
-            Finding::Read(Power::Off) => {
-                let since = seen.unwrap_or(age);
-                let confirmed = since + off_has_to_hold(knowledge);
-                // Where time is over, any second reading has to do.
-                let latest = soft.until.max(since + SHORTEST_HOLD);
-                if age >= confirmed || age >= latest {
-                    return went_down(since, knowledge);
-                }
-                let pause = knowledge.settings.look_pause(looks);
-                Phase::SoftWaiting {
-                    soft,
-                    looks: looks.saturating_add(1),
-                    seen: Some(since),
-                    press_again,
-                    next: Next::At(confirmed.min(age + pause).min(latest)),
-                }
-            }
-            Finding::Read(Power::On) => {
-                if seen.is_some() {
-                    knowledge.remark(format!("at {} it was on again", knowledge.at()));
-                }
-                if soft.due {
-                    return escalate(&soft, knowledge);
-                }
-                if press_again.is_some_and(|from| age >= from) {
-                    return press(soft, age);
-                }
-                look(soft, looks, None, press_again, knowledge)
-            }
-            Finding::Nothing => look(soft, looks, seen, press_again, knowledge),
-            Finding::Hopeless(why) => knowledge.fail(&why),
-        },
-        // Somebody else read it off: look ourselves, soon.
-        (
-            Phase::SoftWaiting {
-                soft,
-                looks,
-                seen: None,
-                press_again,
-                next: Next::At(at),
-            },
-            Input::Observed(Power::Off),
-        ) => Phase::SoftWaiting {
-            soft,
-            looks,
-            seen: None,
-            press_again,
-            next: Next::At(at.min(age)),
-        },
-        // Before the request leaves, a node that somebody switched off is looked at once more.
-        (
-            Phase::SoftPressing {
-                soft,
-                next: Next::At(at),
-            },
-            Input::Observed(Power::Off),
-        ) => Phase::SoftWaiting {
-            soft,
-            looks: 0,
-            seen: None,
-            press_again: Some(at),
-            next: Next::At(age),
-        },
+        ) => waited(soft, looks, seen, press_again, report, knowledge),
+        (phase, Input::Observed(Power::Off)) => seen_off(phase, knowledge.clock.age()),
         (Phase::SoftPressing { soft, .. }, Input::Deadline) => out_of_time(soft, knowledge),
         (
             Phase::SoftWaiting {
@@ -128,31 +65,121 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             },
             Input::Deadline,
         ) if knowledge.power == Some(Power::Off) => {
-            // It is off as far as anybody can tell: no hard order for want of the confirming look.
-            if age >= soft.until {
-                // A reboot goes on with a look; an end says nothing that may long be otherwise.
-                let counts = knowledge.is_fresh() && knowledge.is_read_twice(since);
-                if knowledge.operation == Operation::SoftReboot || counts {
-                    return went_down(since, knowledge);
-                }
-                return match may_turn_hard(knowledge) {
-                    true => out_of_time(soft, knowledge),
-                    false => knowledge.fail(&knowledge.not_confirmed()),
-                };
-            }
-            Phase::SoftWaiting {
-                soft: Soft {
-                    hard_at: Some(age + HARD_GRACE + knowledge.confirmed_after(Power::Off)),
-                    ..soft
-                },
-                looks,
-                seen: Some(since),
-                press_again,
-                next,
-            }
+            off_at_the_end(soft, looks, since, press_again, next, knowledge)
         }
         (Phase::SoftWaiting { soft, .. }, Input::Deadline) => out_of_time(soft, knowledge),
         (phase, _) => phase,
+    }
+}
+
+/// Somebody else read it off.
+fn seen_off(phase: Phase, age: Age) -> Phase {
+    match phase {
+        // Look ourselves, soon.
+        Phase::SoftWaiting {
+            soft,
+            looks,
+            seen: None,
+            press_again,
+            next: Next::At(at),
+        } => Phase::SoftWaiting {
+            soft,
+            looks,
+            seen: None,
+            press_again,
+            next: Next::At(at.min(age)),
+        },
+        // Before the request leaves, a node that somebody switched off is looked at once more.
+        Phase::SoftPressing {
+            soft,
+            next: Next::At(at),
+        } => Phase::SoftWaiting {
+            soft,
+            looks: 0,
+            seen: None,
+            press_again: Some(at),
+            next: Next::At(age),
+        },
+        phase => phase,
+    }
+}
+
+/// A reading while the operating system is given its time.
+fn waited(
+    soft: Soft,
+    looks: u32,
+    seen: Option<Age>,
+    press_again: Option<Age>,
+    report: &Report,
+    knowledge: &mut Knowledge,
+) -> Phase {
+    let age = knowledge.clock.age();
+    match knowledge.take_reading(report) {
+        Finding::Read(Power::Off) => {
+            let since = seen.unwrap_or(age);
+            let confirmed = since + off_has_to_hold(knowledge);
+            // Where time is over, any second reading has to do.
+            let latest = soft.until.max(since + SHORTEST_HOLD);
+            if age >= confirmed || age >= latest {
+                return went_down(since, knowledge);
+            }
+            let pause = knowledge.settings.look_pause(looks);
+            Phase::SoftWaiting {
+                soft,
+                looks: looks.saturating_add(1),
+                seen: Some(since),
+                press_again,
+                next: Next::At(confirmed.min(age + pause).min(latest)),
+            }
+        }
+        Finding::Read(Power::On) => {
+            if seen.is_some() {
+                knowledge.remark(format!("at {} it was on again", knowledge.at()));
+            }
+            if soft.due {
+                return escalate(&soft, knowledge);
+            }
+            if press_again.is_some_and(|from| age >= from) {
+                return press(soft, age);
+            }
+            look(soft, looks, None, press_again, knowledge)
+        }
+        Finding::Nothing => look(soft, looks, seen, press_again, knowledge),
+        Finding::Hopeless(why) => knowledge.fail(&why),
+    }
+}
+
+/// The time is over, and it was read off at `since` without the look that confirms it.
+fn off_at_the_end(
+    soft: Soft,
+    looks: u32,
+    since: Age,
+    press_again: Option<Age>,
+    next: Next,
+    knowledge: &mut Knowledge,
+) -> Phase {
+    let age = knowledge.clock.age();
+    // It is off as far as anybody can tell: no hard order for want of the confirming look.
+    if age >= soft.until {
+        // A reboot goes on with a look; an end says nothing that may long be otherwise.
+        let counts = knowledge.is_fresh() && knowledge.is_read_twice(since);
+        if knowledge.operation == Operation::SoftReboot || counts {
+            return went_down(since, knowledge);
+        }
+        return match may_turn_hard(knowledge) {
+            true => out_of_time(soft, knowledge),
+            false => knowledge.fail(&knowledge.not_confirmed()),
+        };
+    }
+    Phase::SoftWaiting {
+        soft: Soft {
+            hard_at: Some(age + HARD_GRACE + knowledge.confirmed_after(Power::Off)),
+            ..soft
+        },
+        looks,
+        seen: Some(since),
+        press_again,
+        next,
     }
 }
 
@@ -214,9 +241,7 @@ fn press(soft: Soft, at: Age) -> Phase {
 /// The report of a soft request.
 fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
-    // Each silence or refusal in a row doubles the pause, up to eight times.
-    let patient_gap = SOFT_GAP * (1 << soft.setbacks.min(3));
-    let pause = backoff(soft.setbacks);
+    let (pause, patient_gap) = pauses(&soft);
     start_hard(&mut soft, knowledge);
     match report {
         Report::Accepted(_) => {
@@ -229,45 +254,7 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
                 .map(|after| age + after.max(SOFT_GAP));
             look(soft, 0, None, press_again, knowledge)
         }
-        Report::Refused(refusal) => {
-            soft.setbacks = soft.setbacks.saturating_add(1);
-            soft.refused = Some(refused(refusal));
-            match refusal.kind {
-                RefusalKind::Doubted => look(soft, 0, None, Some(age + pause), knowledge),
-                RefusalKind::Busy if !is_ambiguous(refusal) => press(soft, age + pause),
-                RefusalKind::Busy => look(soft, 0, None, Some(age + patient_gap), knowledge),
-                RefusalKind::NotInPresentState => Phase::SoftWaiting {
-                    soft,
-                    looks: 0,
-                    seen: None,
-                    press_again: Some(age + patient_gap),
-                    next: Next::At(age),
-                },
-                RefusalKind::Failed if soft.failures == 0 || may_turn_hard(knowledge) => {
-                    soft.failures = 1;
-                    look(soft, 0, None, Some(age + patient_gap), knowledge)
-                }
-                // What was asked for before may be under way: only the deadline ends that.
-                RefusalKind::Failed
-                | RefusalKind::Updating
-                | RefusalKind::NotSupported
-                | RefusalKind::NotPermitted
-                    if knowledge.may_have_acted() =>
-                {
-                    look(soft, 0, None, Some(age + patient_gap), knowledge)
-                }
-                // The BMC has no soft power off, and is believed: what was asked for in that case comes at once.
-                RefusalKind::NotSupported if may_turn_hard(knowledge) => {
-                    hard_is_due(soft, knowledge)
-                }
-                RefusalKind::Failed
-                | RefusalKind::Updating
-                | RefusalKind::NotSupported
-                | RefusalKind::NotPermitted => {
-                    knowledge.fail(&knowledge.refused_in_words(&Order::SoftOff, refusal))
-                }
-            }
-        }
+        Report::Refused(refusal) => soft_refused(soft, refusal, knowledge),
         Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
             knowledge.fail(&silence.text)
         }
@@ -277,6 +264,54 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
                 Delivery::NotSent => press(soft, age + pause),
                 Delivery::Unknown => look(soft, 0, None, Some(age + patient_gap), knowledge),
             }
+        }
+    }
+}
+
+/// How long to wait before the next request, and where this one may have arrived: each silence or refusal in a row doubles
+/// the pause, up to eight times.
+fn pauses(soft: &Soft) -> (Duration, Duration) {
+    let patient_gap = SOFT_GAP * (1 << soft.setbacks.min(3));
+    (backoff(soft.setbacks), patient_gap)
+}
+
+/// A soft request was refused: what the reason says of the machine.
+fn soft_refused(mut soft: Soft, refusal: &Refusal, knowledge: &Knowledge) -> Phase {
+    let age = knowledge.clock.age();
+    let (pause, patient_gap) = pauses(&soft);
+    soft.setbacks = soft.setbacks.saturating_add(1);
+    soft.refused = Some(refused(refusal));
+    match refusal.kind {
+        RefusalKind::Doubted => look(soft, 0, None, Some(age + pause), knowledge),
+        RefusalKind::Busy if !is_ambiguous(refusal) => press(soft, age + pause),
+        RefusalKind::Busy => look(soft, 0, None, Some(age + patient_gap), knowledge),
+        RefusalKind::NotInPresentState => Phase::SoftWaiting {
+            soft,
+            looks: 0,
+            seen: None,
+            press_again: Some(age + patient_gap),
+            next: Next::At(age),
+        },
+        RefusalKind::Failed if soft.failures == 0 || may_turn_hard(knowledge) => {
+            soft.failures = 1;
+            look(soft, 0, None, Some(age + patient_gap), knowledge)
+        }
+        // What was asked for before may be under way: only the deadline ends that.
+        RefusalKind::Failed
+        | RefusalKind::Updating
+        | RefusalKind::NotSupported
+        | RefusalKind::NotPermitted
+            if knowledge.may_have_acted() =>
+        {
+            look(soft, 0, None, Some(age + patient_gap), knowledge)
+        }
+        // The BMC has no soft power off, and is believed: what was asked for in that case comes at once.
+        RefusalKind::NotSupported if may_turn_hard(knowledge) => hard_is_due(soft, knowledge),
+        RefusalKind::Failed
+        | RefusalKind::Updating
+        | RefusalKind::NotSupported
+        | RefusalKind::NotPermitted => {
+            knowledge.fail(&knowledge.refused_in_words(&Order::SoftOff, refusal))
         }
     }
 }

@@ -4,314 +4,128 @@ use super::phase::Phase;
 use crate::bmc::vocabulary::OrderId;
 use crate::power::sequence::phase as running;
 
-impl From<&running::Phase> for Phase {
-    fn from(running: &running::Phase) -> Self {
-        match running {
-            running::Phase::Queued => Phase::Queued,
-            running::Phase::Recording { until, looks, next } => Phase::Recording {
-                until: (*until).into(),
-                looks: *looks,
-                next: (*next).into(),
-            },
-            running::Phase::SoftPressing { soft, next } => Phase::SoftPressing {
-                soft: soft.into(),
-                next: (*next).into(),
-            },
-            running::Phase::SoftWaiting {
-                soft,
-                looks,
-                seen,
-                press_again,
-                next,
-            } => Phase::SoftWaiting {
-                soft: soft.into(),
-                looks: *looks,
-                seen: seen.map(Into::into),
-                press_again: press_again.map(Into::into),
-                next: (*next).into(),
-            },
-            running::Phase::Switching { leg, next } => Phase::Switching {
-                leg: leg.into(),
-                next: (*next).into(),
-            },
-            running::Phase::Watching {
-                leg,
-                looks,
-                seen,
-                press_again,
-                next,
-            } => Phase::Watching {
-                leg: leg.into(),
-                looks: *looks,
-                seen: seen.map(Into::into),
-                press_again: (*press_again).into(),
-                next: (*next).into(),
-            },
-            running::Phase::Resting { rested, look } => Phase::Resting {
-                rested: (*rested).into(),
-                look: look.as_ref().map(Into::into),
-            },
-            running::Phase::Noting {
-                until,
-                notes,
-                asked,
-                tries,
-                next,
-            } => Phase::Noting {
-                until: (*until).into(),
-                notes: notes.into(),
-                asked: (*asked).into(),
-                tries: *tries,
-                next: (*next).into(),
-            },
-            running::Phase::LastLook {
-                until,
-                notes,
-                looks,
-                next,
-            } => Phase::LastLook {
-                until: (*until).into(),
-                notes: notes.into(),
-                looks: *looks,
-                next: (*next).into(),
-            },
-            running::Phase::Pulsing {
-                until,
-                notes,
-                refusals,
-                next,
-            } => Phase::Pulsing {
-                until: (*until).into(),
-                notes: notes.into(),
-                refusals: *refusals,
-                next: (*next).into(),
-            },
-            running::Phase::Judging {
-                until,
-                notes,
-                fate,
-                signs,
-                looks,
-                on_since,
-                asked,
-                next,
-            } => Phase::Judging {
-                until: (*until).into(),
-                notes: notes.into(),
-                fate: fate.into(),
-                signs: (*signs != running::Signs::default()).then(|| signs.into()),
-                looks: *looks,
-                on_since: on_since.map(Into::into),
-                asked: (*asked).into(),
-                next: (*next).into(),
-            },
-            running::Phase::NmiWatching {
-                until,
-                notes,
-                fate,
-                signs,
-                looks,
-                asked,
-                next,
-            } => Phase::NmiWatching {
-                until: (*until).into(),
-                notes: notes.into(),
-                fate: fate.into(),
-                signs: signs.into(),
-                looks: *looks,
-                asked: (*asked).into(),
-                next: (*next).into(),
-            },
-            running::Phase::Explaining {
-                until,
-                refusal,
-                looks,
-                next,
-            } => Phase::Explaining {
-                until: (*until).into(),
-                refusal: refusal.into(),
-                looks: *looks,
-                next: (*next).into(),
-            },
-            running::Phase::Yielding {
-                by,
-                until,
-                settled,
-                looks,
-                next,
-            } => Phase::Yielding {
-                by: by.clone(),
-                until: (*until).into(),
-                settled: (*settled).into(),
-                looks: *looks,
-                next: (*next).into(),
-            },
-            running::Phase::Suspended { inner, look } => Phase::Suspended {
-                inner: Box::new((&**inner).into()),
-                look: (*look).into(),
-            },
-            running::Phase::Withdrawing { id, then, until } => Phase::Withdrawing {
-                id: id.0,
-                then: then.into(),
-                until: (*until).into(),
-            },
-            running::Phase::Ended(outcome) => Phase::Ended(outcome.into()),
-        }
-    }
+/// A field as it is stored. How a field is carried over is said once, in the table below, for both directions.
+macro_rules! stored {
+    (same $field:ident) => {
+        *$field
+    };
+    (cloned $field:ident) => {
+        $field.clone()
+    };
+    (value $field:ident) => {
+        (*$field).into()
+    };
+    (part $field:ident) => {
+        $field.into()
+    };
+    (perhaps $field:ident) => {
+        $field.as_ref().map(|inner| (*inner).into())
+    };
+    (perhaps_part $field:ident) => {
+        $field.as_ref().map(Into::into)
+    };
+    (unless_default $field:ident) => {
+        (*$field != Default::default()).then(|| $field.into())
+    };
+    (inner $field:ident) => {
+        Box::new((&**$field).into())
+    };
+    (order $field:ident) => {
+        $field.0
+    };
 }
 
-impl From<Phase> for running::Phase {
-    fn from(stored: Phase) -> Self {
-        match stored {
-            Phase::Queued => running::Phase::Queued,
-            Phase::Recording { until, looks, next } => running::Phase::Recording {
-                until: until.into(),
-                looks,
-                next: next.into(),
-            },
-            Phase::SoftPressing { soft, next } => running::Phase::SoftPressing {
-                soft: soft.into(),
-                next: next.into(),
-            },
-            Phase::SoftWaiting {
-                soft,
-                looks,
-                seen,
-                press_again,
-                next,
-            } => running::Phase::SoftWaiting {
-                soft: soft.into(),
-                looks,
-                seen: seen.map(Into::into),
-                press_again: press_again.map(Into::into),
-                next: next.into(),
-            },
-            Phase::Switching { leg, next } => running::Phase::Switching {
-                leg: leg.into(),
-                next: next.into(),
-            },
-            Phase::Watching {
-                leg,
-                looks,
-                seen,
-                press_again,
-                next,
-            } => running::Phase::Watching {
-                leg: leg.into(),
-                looks,
-                seen: seen.map(Into::into),
-                press_again: press_again.into(),
-                next: next.into(),
-            },
-            Phase::Resting { rested, look } => running::Phase::Resting {
-                rested: rested.into(),
-                look: look.map(Into::into),
-            },
-            Phase::Noting {
-                until,
-                notes,
-                asked,
-                tries,
-                next,
-            } => running::Phase::Noting {
-                until: until.into(),
-                notes: notes.into(),
-                asked: asked.into(),
-                tries,
-                next: next.into(),
-            },
-            Phase::LastLook {
-                until,
-                notes,
-                looks,
-                next,
-            } => running::Phase::LastLook {
-                until: until.into(),
-                notes: notes.into(),
-                looks,
-                next: next.into(),
-            },
-            Phase::Pulsing {
-                until,
-                notes,
-                refusals,
-                next,
-            } => running::Phase::Pulsing {
-                until: until.into(),
-                notes: notes.into(),
-                refusals,
-                next: next.into(),
-            },
-            Phase::Judging {
-                until,
-                notes,
-                fate,
-                signs,
-                looks,
-                on_since,
-                asked,
-                next,
-            } => running::Phase::Judging {
-                until: until.into(),
-                notes: notes.into(),
-                fate: fate.into(),
-                signs: signs.map(Into::into).unwrap_or_default(),
-                looks,
-                on_since: on_since.map(Into::into),
-                asked: asked.into(),
-                next: next.into(),
-            },
-            Phase::NmiWatching {
-                until,
-                notes,
-                fate,
-                signs,
-                looks,
-                asked,
-                next,
-            } => running::Phase::NmiWatching {
-                until: until.into(),
-                notes: notes.into(),
-                fate: fate.into(),
-                signs: signs.into(),
-                looks,
-                asked: asked.into(),
-                next: next.into(),
-            },
-            Phase::Explaining {
-                until,
-                refusal,
-                looks,
-                next,
-            } => running::Phase::Explaining {
-                until: until.into(),
-                refusal: refusal.into(),
-                looks,
-                next: next.into(),
-            },
-            Phase::Yielding {
-                by,
-                until,
-                settled,
-                looks,
-                next,
-            } => running::Phase::Yielding {
-                by,
-                until: until.into(),
-                settled: settled.into(),
-                looks,
-                next: next.into(),
-            },
-            Phase::Suspended { inner, look } => running::Phase::Suspended {
-                inner: Box::new((*inner).into()),
-                look: look.into(),
-            },
-            Phase::Withdrawing { id, then, until } => running::Phase::Withdrawing {
-                id: OrderId(id),
-                then: then.into(),
-                until: until.into(),
-            },
-            Phase::Ended(outcome) => running::Phase::Ended(outcome.into()),
+/// The same field as it runs.
+macro_rules! restored {
+    (same $field:ident) => {
+        $field
+    };
+    (cloned $field:ident) => {
+        $field
+    };
+    (value $field:ident) => {
+        $field.into()
+    };
+    (part $field:ident) => {
+        $field.into()
+    };
+    (perhaps $field:ident) => {
+        $field.map(Into::into)
+    };
+    (perhaps_part $field:ident) => {
+        $field.map(Into::into)
+    };
+    (unless_default $field:ident) => {
+        $field.map(Into::into).unwrap_or_default()
+    };
+    (inner $field:ident) => {
+        Box::new((*$field).into())
+    };
+    (order $field:ident) => {
+        OrderId($field)
+    };
+}
+
+/// Both directions for phases that have the same fields, as matches over every phase and every field of both.
+macro_rules! phases {
+    ($($phase:ident { $($field:ident: $way:ident),* $(,)? })*) => {
+        impl From<&running::Phase> for Phase {
+            fn from(running: &running::Phase) -> Self {
+                match running {
+                    $(running::Phase::$phase { $($field),* } => Phase::$phase {
+                        $($field: stored!($way $field)),*
+                    },)*
+                    running::Phase::Queued => Phase::Queued,
+                    running::Phase::Ended(outcome) => Phase::Ended(outcome.into()),
+                }
+            }
         }
+
+        impl From<Phase> for running::Phase {
+            fn from(stored: Phase) -> Self {
+                match stored {
+                    $(Phase::$phase { $($field),* } => running::Phase::$phase {
+                        $($field: restored!($way $field)),*
+                    },)*
+                    Phase::Queued => running::Phase::Queued,
+                    Phase::Ended(outcome) => running::Phase::Ended(outcome.into()),
+                }
+            }
+        }
+    };
+}
+
+phases! {
+    Recording { until: value, looks: same, next: value }
+    SoftPressing { soft: part, next: value }
+    SoftWaiting { soft: part, looks: same, seen: perhaps, press_again: perhaps, next: value }
+    Switching { leg: part, next: value }
+    Watching { leg: part, looks: same, seen: perhaps, press_again: value, next: value }
+    Resting { rested: value, look: perhaps_part }
+    Noting { until: value, notes: part, asked: value, tries: same, next: value }
+    LastLook { until: value, notes: part, looks: same, next: value }
+    Pulsing { until: value, notes: part, refusals: same, next: value }
+    Judging {
+        until: value,
+        notes: part,
+        fate: part,
+        signs: unless_default,
+        looks: same,
+        on_since: perhaps,
+        asked: value,
+        next: value,
     }
+    NmiWatching {
+        until: value,
+        notes: part,
+        fate: part,
+        signs: part,
+        looks: same,
+        asked: value,
+        next: value,
+    }
+    Explaining { until: value, refusal: part, looks: same, next: value }
+    Yielding { by: cloned, until: value, settled: value, looks: same, next: value }
+    Suspended { inner: inner, look: value }
+    Withdrawing { id: order, then: part, until: value }
 }
