@@ -8,7 +8,7 @@ mod world;
 use rackbmcd::model::{BatchStart, Control, Operation, PowerOptions, Task, TaskId, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::rack::settings::MaintenancePolicy;
-use rackbmcd::sim::{ChassisOrder, OsMood};
+use rackbmcd::sim::{ChassisOrder, Mishap, OsMood};
 use std::sync::Arc;
 use std::time::Duration;
 use world::{World, batch_of, millis, name, secs, who};
@@ -394,4 +394,69 @@ fn a_machine_that_is_switched_on_once_more_keeps_its_place_and_needs_no_other() 
     );
     assert_eq!(world.executed("n02", ChassisOrder::On), 0, "one at a time");
     assert_eq!(world.run_task(second, secs(60)).state, TaskState::Succeeded);
+}
+
+/// n01 is off and is to go on; the answer to the first datagram of that is lost, and the second one is refused with this code.
+fn refused_as_a_copy(seed: u64, code: u8) -> (World, TaskId) {
+    let mut world = rack(seed, 2, 1, millis(100));
+    for place in 0..2 {
+        let now = world.now;
+        let bmc = world.bmc(&name(place));
+        bmc.order_by_somebody(ChassisOrder::Off, now);
+        bmc.mood_mut().on_delay = secs(6);
+    }
+    for node in ["n01", "n02"] {
+        world.call(Call::FreshNode(node.into())).unwrap();
+    }
+    // Reading and its answer, power on and its answer; then the copy, which is the third command.
+    let address = world::address(0);
+    let asked = world.bmc("n01").counters().requests;
+    let link = world.sim.link_mut(address).expect("one of ours");
+    let answer = link.carried() + 3;
+    link.befall(answer, Mishap::Lost);
+    world.mood("n01").refused_request = Some((asked + 3, code));
+    let task = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
+    (world, task)
+}
+
+#[test]
+fn a_power_on_that_was_refused_as_a_copy_keeps_its_place_for_the_other_one_may_act() {
+    for code in [0xD5, 0xC0, 0xD4] {
+        let (mut world, task) = refused_as_a_copy(31, code);
+        world.run_for(millis(200));
+        let second = world.start_task("n02", Operation::PowerOn, PowerOptions::default());
+        let first_is_on = world.now + secs(30);
+        world.run_until(first_is_on, |world| world.is_on("n01"));
+        assert!(world.is_on("n01"), "{code:02X}h");
+        let early = world.executed("n02", ChassisOrder::On);
+        assert_eq!(early, 0, "{code:02X}h: one place, and two machines draw");
+        let view = world.run_task(task, secs(60));
+        assert_eq!(view.state, TaskState::Succeeded, "{:?}", view.outcome);
+        assert_eq!(world.run_task(second, secs(60)).state, TaskState::Succeeded);
+    }
+}
+
+#[test]
+fn what_a_task_says_of_it_is_that_another_datagram_had_no_answer() {
+    let (mut world, task) = refused_as_a_copy(32, 0xC0);
+    world.run_for(secs(1));
+    world.control(task, Control::Abort).unwrap();
+    let view = world.task(task);
+    let words = "power on was sent at 0.0 s and refused: node busy (C0h), and another datagram of it was not answered: \
+                 unknown whether that arrived";
+    assert!(
+        view.outcome.as_deref().unwrap_or_default().contains(words),
+        "{:?}",
+        view.outcome
+    );
+    // It did, and that is known also after a restart.
+    world.crash();
+    world.start();
+    world.run_for(secs(100));
+    let history = world.history("n01");
+    let drift = history
+        .iter()
+        .find(|entry| entry.text.contains("found power on"));
+    let drift = drift.expect("the machine came on");
+    assert_eq!(drift.task, Some(task), "{}", drift.text);
 }

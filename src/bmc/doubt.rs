@@ -10,7 +10,7 @@ use super::queue::Job;
 use super::report::silence;
 use crate::ipmi::command::get_device_id;
 use crate::ipmi::{CompletionCode, Wire};
-use crate::model::{Delivery, Identity, Trouble};
+use crate::model::{Identity, Trouble};
 use crate::session::{Request, RequestId, Resend};
 use crate::time::Instant;
 use std::time::Duration;
@@ -80,9 +80,10 @@ impl Bmc {
     pub(super) fn identity_unknown(&mut self, now: Instant) {
         self.used_at = now;
         self.doubt = Doubt::Open;
-        let text = "it gives no GUID any more, and does not say who made it: not sent";
+        let text =
+            "it gives no GUID any more, and does not say who made it: perhaps it is another one";
         for job in self.queue.take_acting() {
-            self.report(job.id, silence(Delivery::NotSent, Trouble::Silent, text));
+            self.report(job.id, silence(job.delivery(), Trouble::Silent, text));
         }
     }
 

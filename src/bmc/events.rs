@@ -222,6 +222,7 @@ impl Bmc {
         let busy = kind(completion) == RefusalKind::Busy;
         self.pace.answered(now - current.asked_at, busy, now);
         let mut job = current.job;
+        job.unanswered = job.unanswered.saturating_sub(1);
         if completion == CompletionCode::INSUFFICIENT_PRIVILEGE {
             match self.level_lost(job, now) {
                 Some(back) => job = back,
@@ -234,6 +235,7 @@ impl Bmc {
         match job.script.handle(completion, data) {
             Step::Next { pause } => {
                 self.queue.put_back(Job {
+                    unanswered: 0,
                     renewals: 0,
                     setbacks: 0,
                     not_before: now + pause,
@@ -262,7 +264,8 @@ impl Bmc {
         if current.order.restarts_bmc() {
             self.pace.forget_burst();
         }
-        if let Report::Refused(refusal) = &report {
+        if let Report::Refused(refusal) = &mut report {
+            refusal.unanswered = current.unanswered;
             self.note(
                 now,
                 format!("{} refused: {}", current.order.name(), refusal.text),

@@ -63,7 +63,7 @@ impl Bmc {
             return Some(job);
         }
         job.leveled = true;
-        job.sent = false;
+        job.sent = job.unanswered > 0;
         self.note(now, format!("{}: refused for its level", job.order.name()));
         self.queue.put_back(job);
         self.ask_level(now);
@@ -111,9 +111,9 @@ impl Bmc {
     pub(super) fn level_unanswered(&mut self, now: Instant) {
         self.level_request = None;
         self.used_at = now;
-        let text = "no answer to Set Session Privilege Level: not sent";
+        let text = "no answer to Set Session Privilege Level, which has to come first";
         for job in self.queue.take_acting() {
-            self.report(job.id, silence(Delivery::NotSent, Trouble::Silent, text));
+            self.report(job.id, silence(job.delivery(), Trouble::Silent, text));
         }
     }
 
@@ -125,12 +125,17 @@ impl Bmc {
         let text = format!("the session has level {has}, {SWITCHES} is needed, and {why}");
         self.note(now, text.clone());
         for job in self.queue.take_acting() {
-            let refusal = Refusal {
-                code: completion.0,
-                kind: RefusalKind::NotPermitted,
-                text: text.clone(),
+            let report = match job.delivery() {
+                Delivery::NotSent => Report::Refused(Refusal {
+                    code: completion.0,
+                    kind: RefusalKind::NotPermitted,
+                    text: text.clone(),
+                    unanswered: 0,
+                }),
+                // It left in an earlier session, and had no answer.
+                Delivery::Unknown => silence(Delivery::Unknown, Trouble::NoPrivilege, &text),
             };
-            self.report(job.id, Report::Refused(refusal));
+            self.report(job.id, report);
         }
     }
 }

@@ -381,6 +381,7 @@ impl Bmc {
         let order = match &mut self.current {
             Some(current) if transmit.request == Some(current.request) => {
                 current.job.sent = true;
+                current.job.unanswered = current.job.unanswered.saturating_add(1);
                 Some(current.job.id)
             }
             _ => None,

@@ -47,6 +47,8 @@ pub(super) struct Job {
     pub(super) begun: bool,
     /// Whether a datagram of any of its commands was handed to the network.
     pub(super) sent: bool,
+    /// How many datagrams of its present command were handed to the network and have no answer.
+    pub(super) unanswered: u32,
     /// How often its present command was begun anew in another session.
     pub(super) renewals: u32,
     /// Whether the session's level was asked for again for its sake.
@@ -70,6 +72,7 @@ impl Job {
             purpose,
             begun: false,
             sent: false,
+            unanswered: 0,
             renewals: 0,
             leveled: false,
             setbacks: 0,
@@ -95,6 +98,15 @@ impl Job {
             Purpose::PowerState | Purpose::Aside => (2, BUSY_PAUSE),
         };
         (self.setbacks < tries).then_some(pause)
+    }
+
+    /// What is known of it where it is given up before its next command leaves: it was answered D4h, which says that nothing
+    /// was carried out, FFh, which says nothing, or not at all.
+    pub(super) fn delivery(&self) -> Delivery {
+        match self.unanswered > 0 || self.setbacks > 0 {
+            true => Delivery::Unknown,
+            false => Delivery::NotSent,
+        }
     }
 
     /// Whether it changes the machine's power.

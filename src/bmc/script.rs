@@ -172,6 +172,7 @@ impl Script {
             code: completion.0,
             kind: kind(completion),
             text,
+            unanswered: 0,
         })
     }
 
@@ -188,6 +189,7 @@ fn failed(text: String) -> Report {
         code: 0,
         kind: RefusalKind::Failed,
         text,
+        unanswered: 0,
     })
 }
 

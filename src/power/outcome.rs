@@ -50,10 +50,13 @@ impl Sent {
         }
     }
 
-    /// Whether it changes power and may have had its effect, or have it yet: handed over and not plainly refused.
+    /// Whether it changes power and may have had its effect, or have it yet: handed over and not plainly refused,
+    /// each datagram of it.
     pub fn may_have_acted(&self) -> bool {
         let refused = match &self.answer {
-            Some((_, Report::Refused(refusal))) => !is_ambiguous(refusal),
+            Some((_, Report::Refused(refusal))) => {
+                refusal.unanswered == 0 && !is_ambiguous(refusal)
+            }
             Some((_, Report::Accepted(_) | Report::Unanswered(_))) | None => false,
         };
         self.order.changes_power() && self.handed && !refused

@@ -43,8 +43,8 @@ pub(super) struct Open {
     pub(super) owner: Owner,
     pub(super) order: Order,
     pub(super) stage: Stage,
-    /// A datagram of it went to the network.
-    pub(super) left: bool,
+    /// How many datagrams of it went to the network.
+    pub(super) left: u32,
 }
 
 /// Who gets the report of an order.
@@ -171,7 +171,7 @@ impl Ledger {
         if let Owner::Task(task) = owner {
             self.of_task.insert(task, id);
         }
-        let left = false;
+        let left = 0;
         self.others += usize::from(owner != Owner::Sync);
         self.open.insert(
             id,
@@ -267,7 +267,7 @@ impl Ledger {
     /// A datagram of the order goes to the network: for whom it is.
     pub(super) fn leaves(&mut self, id: OrderId) -> Option<Owner> {
         let open = self.open.get_mut(&id)?;
-        open.left = true;
+        open.left = open.left.saturating_add(1);
         Some(open.owner)
     }
 
@@ -301,7 +301,7 @@ impl Ledger {
         if open.stage == Stage::Submitted {
             let counted = bmc.withdraw(id, now, entropy);
             // The BMC's room counts a datagram as sent that the gate still held.
-            if open.left {
+            if open.left > 0 {
                 delivery = counted;
             }
         }

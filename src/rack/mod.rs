@@ -666,7 +666,7 @@ impl Rack {
 
     /// The daemon goes down: an order that changes power and has not left by now never will, and its task knows it.
     fn take_back_unsent(&mut self, id: TaskId, at: Moment) {
-        let unsent = |(_, open): &(OrderId, &Open)| open.order.changes_power() && !open.left;
+        let unsent = |(_, open): &(OrderId, &Open)| open.order.changes_power() && open.left == 0;
         if let Some((order, _)) = self.ledger.of_task(id).filter(unsent) {
             self.take_back(id, order, "the daemon stopped before it was sent", at);
             self.settle_task(id, at);

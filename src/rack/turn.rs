@@ -180,11 +180,15 @@ impl Rack {
         self.settle(id, at);
     }
 
-    fn take_report(&mut self, node: NodeId, id: OrderId, report: Report, at: Moment) {
+    fn take_report(&mut self, node: NodeId, id: OrderId, mut report: Report, at: Moment) {
         self.gate.drop_held(id);
         let Some(open) = self.ledger.close(id) else {
             return self.take_late_report(node, id, report, at);
         };
+        if let Report::Refused(refusal) = &mut report {
+            // A datagram that waited for the distance between power-ons may never have left.
+            refusal.unanswered = refusal.unanswered.min(open.left.saturating_sub(1));
+        }
         self.counters.reported(&report);
         let power = match &report {
             Report::Accepted(Reading::Power(power)) => Some(*power),

@@ -4,8 +4,10 @@
 use crate::Plan;
 use crate::fault::{Act, Fault};
 use crate::scene::{Scene, Turn};
+use crate::world::{millis, secs};
 use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::model::{Control, Operation, TakeOver};
+use rackbmcd::sim::Mishap;
 
 /// Tells the scene with each of these faults.
 fn tell(scene: Scene, wanted: impl Fn(Fault) -> bool) {
@@ -131,5 +133,53 @@ fn nothing_is_sent_to_another_bmc_or_with_a_level_that_is_too_low_wherever_that_
             soft,
             |fault| matches!(fault, Fault::Act(_, found) if found == act),
         );
+    }
+}
+
+#[test]
+fn nor_at_the_first_contact_of_a_life_whichever_of_two_bmcs_is_met_first() {
+    for operation in [
+        Operation::SoftPowerOff,
+        Operation::PowerOff,
+        Operation::Cycle,
+    ] {
+        for turn in [Turn::Cold, Turn::Again] {
+            let scene = Scene {
+                operation,
+                on: true,
+                turn,
+            };
+            tell(
+                scene,
+                |fault| matches!(fault, Fault::Act(_, found) if found == Act::Swap),
+            );
+        }
+    }
+}
+
+#[test]
+fn an_order_that_was_refused_as_a_copy_may_still_act_by_another_copy_of_it() {
+    for operation in [Operation::PowerOff, Operation::PowerOn, Operation::Reboot] {
+        let scene = Scene {
+            operation,
+            on: operation != Operation::PowerOn,
+            turn: Turn::Plain,
+        };
+        let plan = Plan {
+            scene,
+            faults: Vec::new(),
+        };
+        let length = plan.tell().unwrap_or_else(|why| panic!("{why}"));
+        for datagram in 1..=length.datagrams {
+            for late in [millis(700), secs(12)] {
+                let late = plan.with(Fault::Datagram(datagram, Mishap::Late(late)));
+                for command in 1..=length.commands + 1 {
+                    for code in [0xC0, 0xC1] {
+                        let refused = late.with(Fault::Answered(command, code));
+                        refused.tell().unwrap_or_else(|why| panic!("{why}"));
+                    }
+                }
+            }
+        }
     }
 }

@@ -21,8 +21,10 @@ pub struct Scene {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Turn {
     Plain,
-    /// The daemon has just been started.
+    /// The daemon has just been started, for the first time.
     Cold,
+    /// It has just been started, and knows the BMC from the life before.
+    Again,
     /// A timeout ends it first: the system hangs, or the machine is slow.
     TooSlow,
     /// The system hears the second request only.
@@ -55,6 +57,7 @@ impl Scene {
                 add(Turn::Crowded);
                 if on {
                     add(Turn::Cold);
+                    add(Turn::Again);
                 }
                 if on && operation.is_soft() {
                     add(Turn::AskedTwice);
@@ -92,7 +95,9 @@ impl Scene {
                 ignored: 1,
                 after: secs(4),
             },
-            Turn::Plain | Turn::Cold | Turn::Crowded | Turn::Used(_) => OsMood::ObeysAfter(secs(6)),
+            Turn::Plain | Turn::Cold | Turn::Again | Turn::Crowded | Turn::Used(_) => {
+                OsMood::ObeysAfter(secs(6))
+            }
         };
         if self.turn == Turn::TooSlow {
             mood.on_delay = secs(20);
@@ -111,6 +116,9 @@ impl Scene {
         watched.watch.most_sessions = Some(2);
         if self.turn != Turn::Cold {
             watched.run(secs(4))?;
+        }
+        if self.turn == Turn::Again {
+            watched.stop(None)?;
         }
         if self.turn == Turn::Crowded {
             let call = Call::Start {
@@ -135,7 +143,7 @@ impl Scene {
                 options.hard_after = Some(secs(12));
                 options.on_soft_timeout = Some(OnSoftTimeout::HardPowerOff);
             }
-            Turn::Plain | Turn::Cold | Turn::Crowded | Turn::Used(_) => {}
+            Turn::Plain | Turn::Cold | Turn::Again | Turn::Crowded | Turn::Used(_) => {}
         }
         options
     }
@@ -146,6 +154,7 @@ impl Scene {
             Turn::Used(control) => Some((millis(1_200), control)),
             Turn::Plain
             | Turn::Cold
+            | Turn::Again
             | Turn::Crowded
             | Turn::TooSlow
             | Turn::AskedTwice
@@ -166,6 +175,7 @@ impl fmt::Display for Scene {
         match self.turn {
             Turn::Plain => Ok(()),
             Turn::Cold => f.write_str(", just started"),
+            Turn::Again => f.write_str(", started again"),
             Turn::TooSlow => f.write_str(", too slow"),
             Turn::Crowded => f.write_str(", beside another power-on"),
             Turn::AskedTwice => f.write_str(", asked twice"),

@@ -1,15 +1,16 @@
 //! One story: a scene with its faults, told to its end under the watch, and what must be so afterwards.
 
 use crate::fault::{Act, Fault, Length};
-use crate::scene::{Scene, Turn};
+use crate::scene::Scene;
 use crate::watch::{Asked, Watched};
 use crate::world::{World, address, millis, secs, who};
 use rackbmcd::model::{Control, Operation, Power, PowerState, TaskId, TaskState};
-use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
+use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::sim::{ChassisOrder, Mishap, Privilege, guid_of};
 use rackbmcd::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// See the head of this file.
 pub struct Story {
@@ -34,6 +35,8 @@ enum Due {
     Ask(Operation),
     /// The BMC is the right one again, and our user may switch.
     PutRight,
+    /// Somebody says that the BMC that is there now shall be the node's.
+    Accept,
 }
 
 /// What a call brought.
@@ -170,6 +173,7 @@ impl Story {
                 Due::Resume(task) => self.watched.control(task, Control::Resume),
                 Due::Ask(operation) => self.ask(operation),
                 Due::PutRight => self.put_right()?,
+                Due::Accept => self.accept()?,
             }
             acted = true;
         }
@@ -202,16 +206,15 @@ impl Story {
             Act::Word(word) => self.abort(Some(word))?,
             Act::Ask(operation) => self.ask(operation),
             Act::TakeOver(operation, from) => self.take_over(operation, from)?,
-            // Who it is it learns after its start: before that there is no other one.
-            Act::Swap if self.scene.turn == Turn::Cold => {}
             Act::Swap => {
+                let known = self.known_guid().is_some();
                 self.watched.world.bmc("n01").settings_mut().guid = guid_of("n99");
-                self.other();
+                self.other(known);
             }
             Act::Lower => {
                 let bmc = self.watched.world.bmc("n01");
                 bmc.settings_mut().users[0].privilege = Privilege::User;
-                self.other();
+                self.other(true);
             }
             Act::AbortThen(operation) => {
                 self.abort(None)?;
@@ -223,13 +226,30 @@ impl Story {
         Ok(())
     }
 
-    /// From now on the BMC is another one to us, for a while: nothing that it is told may be carried out.
-    fn other(&mut self) {
+    /// From now on the BMC is another one to us, for a while: nothing that it is told may be carried out. A daemon that has
+    /// not met any before takes it for the node's: then the first one is the other.
+    fn other(&mut self, known: bool) {
         let now = self.watched.world.now;
         let bmc = self.watched.world.bmc("n01");
         bmc.forget_sessions();
-        self.other_since = Some(bmc.host().executed().len());
+        self.other_since = known.then(|| bmc.host().executed().len());
         self.due.push((now + SUSPENDED_FOR, Due::PutRight));
+    }
+
+    /// The GUID of the BMC that is the node's, once the daemon has met one.
+    fn known_guid(&mut self) -> Option<String> {
+        let look = Call::Look(Look::Explain("n01".to_owned()));
+        let Ok(Answer::Explanation(found)) = self.watched.world.call(look) else {
+            return None;
+        };
+        let mut facts = found.facts.into_iter();
+        facts.find(|fact| fact.head == "GUID").map(|fact| fact.text)
+    }
+
+    /// Whether the daemon takes the other BMC for the node's.
+    fn is_taken(&mut self) -> bool {
+        let other = Uuid::from_bytes(guid_of("n99")).to_string();
+        self.known_guid() == Some(other)
     }
 
     fn put_right(&mut self) -> Result<(), String> {
@@ -241,12 +261,51 @@ impl Story {
         let node = "n01".to_owned();
         let who = who();
         self.watched.world.ask(Call::Retry { node, who });
-        match self.other_since.take() {
+        let before = self.other_since.take();
+        if self.is_taken() {
+            self.other_since = Some(executed);
+            let node = "n01".to_owned();
+            self.watched.world.ask(Call::FreshNode(node));
+            let at = self.watched.world.now + SUSPENDED_FOR;
+            self.due.push((at, Due::Accept));
+        }
+        self.nothing_since(before)
+    }
+
+    /// Nothing was carried out beyond these orders.
+    fn nothing_since(&mut self, before: Option<usize>) -> Result<(), String> {
+        let executed = self.watched.world.bmc("n01").host().executed().len();
+        match before {
             Some(before) if executed > before => {
                 Err("an order was carried out that was for another BMC, or not allowed".to_owned())
             }
             _ => Ok(()),
         }
+    }
+
+    /// The BMC that is there shall be the node's, which was another one to a daemon that had met the other first.
+    fn accept(&mut self) -> Result<(), String> {
+        let before = self.other_since.take();
+        // One that was killed may know of none any more.
+        if !self.is_taken() {
+            return Ok(());
+        }
+        self.nothing_since(before)?;
+        let (node, who) = ("n01".to_owned(), who());
+        match self.watched.world.bmc_change("n01") {
+            Some(change) => {
+                let guid = change.is;
+                self.watched.world.ask(Call::Accept { node, guid, who });
+            }
+            // It was not met yet.
+            None => {
+                self.other_since = before;
+                self.watched.world.ask(Call::FreshNode(node));
+                let at = self.watched.world.now + SUSPENDED_FOR;
+                self.due.push((at, Due::Accept));
+            }
+        }
+        Ok(())
     }
 
     fn ask(&mut self, operation: Operation) {
@@ -315,9 +374,7 @@ impl Story {
         if let Some(fault) = node.rackbmcd.fault {
             return Err(format!("at last there is a fault: {fault}"));
         }
-        // A copy of an order that was refused may come when nobody waits for it any more.
-        let copied = self.watched.watch.held_back && self.watched.watch.refuses_once;
-        if !self.wrong_readings && !copied {
+        if !self.wrong_readings {
             self.watched.nothing_is_unexplained("n01")?;
         }
         let Watched { world, watch, .. } = &mut self.watched;

@@ -155,6 +155,7 @@ pub fn all() -> Vec<Line> {
             code: 0xC1,
             kind,
             text,
+            unanswered: 0,
         }));
         entries.append(&mut driven.entries);
     }

@@ -74,14 +74,30 @@ impl Watch {
         issued.first_left.filter(|_| earlier)
     }
 
-    /// Notes which orders the BMC refused. What it refuses may be a copy of what it has carried out.
-    pub(super) fn note_refusals(&mut self, sequence: &Sequence, host: &Host) {
+    /// Notes which orders the BMC refused. What it refuses may be a copy of what it has carried out, or will: then the task
+    /// says that not every datagram was answered.
+    pub(super) fn note_refusals(&mut self, sequence: &Sequence, host: &Host) -> Result<(), String> {
         for sent in sequence.sent() {
-            let refused = matches!(sent.answer, Some((_, Report::Refused(_))));
-            let issued = self.issued.get(&sent.id).filter(|_| refused);
-            let Some(left) = issued.and_then(|issued| issued.first_left) else {
+            let Some((_, Report::Refused(refusal))) = &sent.answer else {
                 continue;
             };
+            let Some(issued) = self.issued.get(&sent.id) else {
+                continue;
+            };
+            let Some(left) = issued.first_left else {
+                continue;
+            };
+            if refusal.unanswered > issued.copies {
+                return Err(format!(
+                    "{} left {} times, and {} other datagrams are said to have no answer",
+                    sent.order.name(),
+                    issued.copies,
+                    refusal.unanswered
+                ));
+            }
+            if refusal.unanswered > 0 {
+                continue;
+            }
             let of_ours = |done: &&Executed| {
                 let order = chassis_order(&sent.order) == Some(done.order);
                 order && matches!(done.by, By::Console(_)) && done.at >= left
@@ -91,6 +107,7 @@ impl Watch {
                 self.refused.insert(sent.id);
             }
         }
+        Ok(())
     }
 }
 

@@ -112,6 +112,8 @@ struct Issued {
     order: Order,
     durable: bool,
     first_left: Option<Instant>,
+    /// Datagrams of it that left.
+    copies: u32,
 }
 
 /// What is known of a batch from its request.
@@ -219,12 +221,14 @@ impl Watch {
                     order: sent.order.clone(),
                     durable: false,
                     first_left: None,
+                    copies: 0,
                 };
                 self.issued.insert(sent.id, issued);
             }
         }
         let bmc = world.bmc(&record.identity.node);
-        self.note_refusals(&sequence, bmc.host());
+        self.note_refusals(&sequence, bmc.host())
+            .map_err(|why| format!("{id}: {why}"))?;
         let paused = self.paused.is_some();
         let was_on = world.is_on(&record.identity.node);
         let seen = self.tasks.entry(id).or_insert_with(|| Seen {
@@ -348,6 +352,7 @@ impl Watch {
             }
         }
         issued.first_left.get_or_insert(left.at);
+        issued.copies += 1;
         Ok(())
     }
 

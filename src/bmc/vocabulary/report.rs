@@ -133,6 +133,9 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// It in words.
     pub text: String,
+    /// How many other datagrams of the order left and were not answered: one of them may have been carried out, or be on
+    /// its way yet.
+    pub unanswered: u32,
 }
 
 /// What a completion code means for what comes next.
@@ -179,7 +182,13 @@ impl fmt::Display for Report {
             // Without a completion code it is about what the BMC answered.
             Report::Refused(refusal) if refusal.code == 0 => f.write_str(&refusal.text),
             Report::Refused(refusal) => {
-                write!(f, "refused: {} ({:02X}h)", refusal.text, refusal.code)
+                write!(f, "refused: {} ({:02X}h)", refusal.text, refusal.code)?;
+                match refusal.unanswered {
+                    0 => Ok(()),
+                    _ => f.write_str(
+                        ", and another datagram of it was not answered: unknown whether that arrived",
+                    ),
+                }
             }
             Report::Unanswered(silence) => match silence.delivery {
                 Delivery::NotSent => write!(f, "not sent: {}", silence.text),

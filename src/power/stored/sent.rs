@@ -15,6 +15,8 @@ pub(crate) struct Sent {
     order: Order,
     at: Duration,
     handed: bool,
+    /// For how many equal readings it stands; of an order that acts and was refused: how many of its datagrams can have
+    /// been carried out, the one that was refused among them.
     times: u32,
     answer: Option<(Duration, Report)>,
 }
@@ -161,7 +163,12 @@ impl Sent {
             order: Order::of(order)?,
             at: *at,
             handed: *handed,
-            times: *times,
+            times: match answer {
+                Some((_, vocabulary::Report::Refused(refusal))) if order.changes_power() => {
+                    refusal.unanswered.saturating_add(1)
+                }
+                _ => *times,
+            },
             answer: answer
                 .as_ref()
                 .map(|(answered, report)| (*answered, report.into())),
@@ -179,13 +186,22 @@ impl From<Sent> for running::Sent {
             times,
             answer,
         } = stored;
+        let order = vocabulary::Order::from(order);
+        let mut answer = answer.map(|(answered, report)| (answered, report.into()));
+        let mut times = times;
+        if let Some((_, vocabulary::Report::Refused(refusal))) = &mut answer
+            && order.changes_power()
+        {
+            refusal.unanswered = times.saturating_sub(1);
+            times = 1;
+        }
         running::Sent {
             id: OrderId(id),
-            order: order.into(),
+            order,
             at,
             handed,
             times,
-            answer: answer.map(|(answered, report)| (answered, report.into())),
+            answer,
         }
     }
 }
@@ -425,7 +441,12 @@ impl From<EventLogEntry> for vocabulary::EventLogEntry {
 
 impl From<&vocabulary::Refusal> for Refusal {
     fn from(running: &vocabulary::Refusal) -> Self {
-        let vocabulary::Refusal { code, kind, text } = running;
+        let vocabulary::Refusal {
+            code,
+            kind,
+            text,
+            unanswered: _,
+        } = running;
         Refusal {
             code: *code,
             kind: (*kind).into(),
@@ -441,6 +462,7 @@ impl From<Refusal> for vocabulary::Refusal {
             code,
             kind: kind.into(),
             text,
+            unanswered: 0,
         }
     }
 }

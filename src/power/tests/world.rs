@@ -227,6 +227,7 @@ pub fn refused(code: u8, kind: RefusalKind) -> Report {
         code,
         kind,
         text: format!("{kind:?}"),
+        unanswered: 0,
     })
 }
 
