@@ -168,3 +168,20 @@ fn a_cycle_that_leaves_the_machine_off_for_half_a_second_is_seen() {
         assert!(took < secs(3), "{took:?}");
     }
 }
+
+#[test]
+fn so_is_one_that_comes_late_and_leaves_it_off_for_a_second() {
+    for late in [8, 23, 31, 47] {
+        for round_trip in [1, 60] {
+            let mut world = obedient(|world| {
+                let mood = world.mood("n01");
+                (mood.off_delay, mood.cycle_off_time) = (secs(late), secs(1));
+                mood.reply_delay = millis(round_trip);
+            });
+            let (view, took) = run(&mut world, Operation::Cycle);
+            let outcome = view.outcome.unwrap_or_default();
+            assert_eq!(view.state.known(), Some(State::Succeeded), "{outcome}");
+            assert!(took < secs(late + 5), "{late}: {took:?}");
+        }
+    }
+}

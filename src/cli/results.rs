@@ -137,7 +137,7 @@ fn done(task: &Task) -> String {
         (Some(Operation::Reboot | Operation::SoftReboot), _) => "rebooted",
         (Some(Operation::Reset), _) => "reset",
         (Some(Operation::Cycle), _) => "power cycled",
-        (Some(Operation::InjectNmi), _) => "NMI sent",
+        (Some(Operation::InjectNmi), _) => "NMI sent, watch ended",
         (None, _) => return format!("{} {}", task.operation, task.state),
     };
     word.to_owned()

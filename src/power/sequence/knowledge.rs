@@ -268,6 +268,15 @@ impl Knowledge {
         self.sent[at.unwrap_or(self.sent.len())..].iter()
     }
 
+    /// What the BMC said to a pulse of which it is not known by its answer whether it was carried out.
+    pub(super) fn without_a_word(&self) -> &'static str {
+        let pulse = self.since_pulse().next();
+        match pulse.and_then(|sent| sent.answer.as_ref()) {
+            Some((_, Report::Refused(_))) => "answered with an error",
+            Some((_, Report::Accepted(_) | Report::Unanswered(_))) | None => "not answered",
+        }
+    }
+
     /// Whether the node was read on since the operating system was first asked, and not otherwise since.
     pub(super) fn read_on_since_soft(&self) -> bool {
         let mut sent = self.sent.iter();

@@ -94,6 +94,7 @@ impl Watch {
         let watched = seconds(knowledge.settings.nmi_watch.saturating_sub(left));
         let seen = format!("{}{}", self.seen(&watched), knowledge.and_trouble());
         let signs = &self.evidence.signs;
+        let answer = knowledge.without_a_word();
         let (end, what) = match (&self.fate, &signs.delivered) {
             (Fate::Accepted, None) => (TaskState::Succeeded, format!("accepted, {seen}")),
             (Fate::Accepted, Some(how)) => {
@@ -101,13 +102,13 @@ impl Watch {
             }
             (_, Some(how)) => (
                 TaskState::Succeeded,
-                format!("not answered, but delivered, {seen}; {how}"),
+                format!("{answer}, but delivered, {seen}; {how}"),
             ),
-            (_, None) if signs.crash => (TaskState::Succeeded, format!("not answered, but {seen}")),
+            (_, None) if signs.crash => (TaskState::Succeeded, format!("{answer}, but {seen}")),
             // A machine that is off, or was restarted, need not have had the NMI for it.
             (Fate::Unknown { why } | Fate::Shown { how: why }, None) => (
                 TaskState::Failed,
-                format!("not answered, unknown whether it was delivered ({why}), {seen}"),
+                format!("{why}, unknown whether it was delivered, {seen}"),
             ),
         };
         knowledge.end(end, false, &format!("inject nmi: {what}{events}"))

@@ -229,7 +229,8 @@ impl Judge {
                 Finding::Nothing => return self.look_again(knowledge),
                 Finding::Hopeless(why) => return knowledge.fail(&why),
             }
-            if !is_early(knowledge) {
+            let in_turn = !self.is_watchful(knowledge) || self.looks.is_multiple_of(REST_EACH);
+            if !is_early(knowledge) && in_turn {
                 more = self.evidence.after_power();
             }
         } else {
@@ -265,11 +266,22 @@ impl Judge {
     /// The next look at the power: at the moment at which "on" has held long enough, where that is still to come.
     fn look_again(mut self, knowledge: &Knowledge) -> Phase {
         let age = knowledge.clock.age();
-        let next = age + pause(self.looks, knowledge);
+        let patient = pause(self.looks, knowledge);
+        let pause = match self.is_watchful(knowledge) {
+            true => patient.min(WATCHFUL_PAUSE),
+            false => patient,
+        };
+        let next = age + pause;
         let steady = self.on_since.map(|since| since + self.steady(knowledge));
         let at = steady.filter(|steady| *steady > age);
         self.looks = self.looks.saturating_add(1);
         self.ask(Question::Power, at.map_or(next, |steady| steady.min(next)))
+    }
+
+    /// Whether a cycle has shown nothing yet: it may come late, and be over in a second.
+    fn is_watchful(&self, knowledge: &Knowledge) -> bool {
+        let cycle = knowledge.operation == Operation::Cycle;
+        cycle && self.evidence.signs.restart == Restart::NotSeen
     }
 
     /// How long "on" must hold: the "on" from before a cycle would not, and some BMCs write down that they act before
@@ -300,7 +312,9 @@ impl Judge {
                     "{name} accepted; nothing shows that the machine restarted, read on at {at}"
                 ));
             }
-            Fate::Shown { how } => format!(" (not answered, but it arrived: {how})"),
+            Fate::Shown { how } => {
+                format!(" ({}, but it arrived: {how})", knowledge.without_a_word())
+            }
             Fate::Accepted | Fate::Unknown { .. } => String::new(),
         };
         knowledge.succeed(&format!("{name} done{how}, read back on at {at}"))
@@ -351,6 +365,10 @@ fn pause(looks: u32, knowledge: &Knowledge) -> Duration {
 /// For so long after the pulse every look is early.
 const EARLY: Duration = Duration::from_secs(5);
 const EARLY_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause while a cycle has shown nothing yet.
+const WATCHFUL_PAUSE: Duration = Duration::from_millis(500);
+/// Meanwhile one look in so many asks for the rest, too.
+const REST_EACH: u32 = 4;
 
 fn shown(fate: Fate, how: &str) -> Fate {
     match fate {
