@@ -228,7 +228,16 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer("Refusal", "error:Error"),
     answer(
         "Error",
-        "kind:string message:string node:string? task:string? detail:any",
+        "kind:string message:string node:string? task:string? detail:Detail?",
+    ),
+    // What it is depends on the kind: the task that is in the way, or one of these.
+    answer(
+        "Detail",
+        "refused:[RefusedNode] completion_code:byte trouble:string delivery:string member:string parameter:string",
+    ),
+    answer(
+        "RefusedNode",
+        "kind:string node:string? task:string? message:string",
     ),
     answer(
         "IronicRefusal",
