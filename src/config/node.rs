@@ -298,6 +298,13 @@ fn host_fault(host: &str) -> Option<String> {
     // fe80::1%eth0: the scope is the system's affair.
     let address = host.split_once('%').map_or(host, |(address, _)| address);
     let v6 = address.parse::<Ipv6Addr>().map(IpAddr::V6);
+    if let Ok(IpAddr::V6(address)) = host.parse::<IpAddr>()
+        && address.is_unicast_link_local()
+    {
+        return Some(format!(
+            "every link has one of its own; write the interface behind it, as in {address}%eth0"
+        ));
+    }
     if let Ok(address) = host.parse::<IpAddr>().or(v6) {
         return no_machine(address.to_canonical()).map(str::to_owned);
     }
@@ -314,7 +321,12 @@ fn host_fault(host: &str) -> Option<String> {
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
     };
     let labels = host.strip_suffix('.').unwrap_or(host);
-    let numbers = labels.chars().all(|c| c.is_ascii_digit() || c == '.');
+    // The system's look-up takes what is made of numbers for an address in some other notation: 0x7f.1 is 127.0.0.1.
+    let number = |label: &str| match label.strip_prefix("0x") {
+        Some(hex) => hex.chars().all(|c| c.is_ascii_hexdigit()),
+        None => label.chars().all(|c| c.is_ascii_digit()),
+    };
+    let numbers = labels.split('.').all(number);
     let good = host.len() <= 253 && labels.split('.').all(label) && !numbers;
     (!good).then(|| FORMS.into())
 }

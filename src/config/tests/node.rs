@@ -56,6 +56,8 @@ fn addresses_are_addresses() {
         "::1",
         "[::1]",
         "1.bmc",
+        "0xc.bmc",
+        "bmc.7",
     ] {
         assert!(load_address(good).is_ok(), "{good}");
     }
@@ -64,6 +66,12 @@ fn addresses_are_addresses() {
         (
             "10.0.0.300",
             "write a host name, an IPv4 or an IPv6 address",
+        ),
+        ("127.1", "write a host name, an IPv4 or an IPv6 address"),
+        ("0x7f.1", "write a host name, an IPv4 or an IPv6 address"),
+        (
+            "fe80::1",
+            "write the interface behind it, as in fe80::1%eth0",
         ),
         ("10.0.0.1:623", "write the port apart"),
         ("[::1]:623", "write the port apart"),
