@@ -54,6 +54,10 @@ fn a_bmc_on_an_ipv6_address_is_read_and_switched_with_and_without_brackets() {
         );
         bed.start();
         journey(&bed, "n01", bed.rack.address(0));
+        let said = bed.expect(0, &["status", "n01", "-o", "wide"]);
+        let host = form.trim_matches(['[', ']']);
+        let shown = format!(" [{host}]:{}", bed.rack.address(0).port());
+        assert!(said.contains(&shown), "{said}");
     }
 }
 

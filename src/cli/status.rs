@@ -409,6 +409,23 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_stands_in_brackets_before_a_port_and_nowhere_else() {
+        for (host, port, shown) in [
+            ("10.0.1.1", 623, "10.0.1.1"),
+            ("10.0.1.1", 624, "10.0.1.1:624"),
+            ("bmc.example", 624, "bmc.example:624"),
+            ("2001:db8::7", 623, "2001:db8::7"),
+            ("2001:db8::7", 624, "[2001:db8::7]:624"),
+            ("fe80::7%eth0", 624, "[fe80::7%eth0]:624"),
+        ] {
+            let mut node = node("r1n01", On, 3.4);
+            let bmc = &mut node.rackbmcd.bmc;
+            (bmc.address, bmc.port) = (host.into(), port);
+            assert_eq!(address(&node), shown);
+        }
+    }
+
+    #[test]
     fn the_facts_are_few_and_one_for_each_thing() {
         let facts = serde_json::to_value(Facts::of(&silent())).expect("JSON");
         assert_eq!(facts.as_object().map(serde_json::Map::len), Some(10));
