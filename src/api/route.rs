@@ -244,7 +244,7 @@ pub static ROUTES: &[Route] = &[
     own(
         "/v1/nodes/{ident}/retry",
         &[post(
-            "forget failed log-ins and an open breaker",
+            "forget failed log-ins, and ask a BMC that was given up for a while again at once",
             by!(own::nodes::retry),
         )
         .may_take("Nothing")

@@ -152,10 +152,11 @@ impl Breaker {
                     // One more is allowed, and it may come at once.
                     (Duration::ZERO, text.to_owned())
                 } else {
-                    (
-                        self.login_hold,
-                        format!("{text} ({} log-ins refused)", self.failed_logins),
-                    )
+                    let refused = match self.failed_logins {
+                        1 => "1 log-in refused".to_owned(),
+                        count => format!("{count} log-ins refused"),
+                    };
+                    (self.login_hold, format!("{text} ({refused})"))
                 };
                 self.refused = Some(LogIns {
                     count: self.failed_logins,

@@ -132,12 +132,12 @@ fn clear(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
         Ok(found) if !found.file_type().is_socket() => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "there is a file that is no socket",
+            "there is a file that is no socket: move it away",
         )),
         Ok(_) => match UnixStream::connect(path) {
             Ok(_) => Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
-                "another daemon listens there",
+                "another daemon listens there: stop it, or give this one another socket",
             )),
             Err(_) => std::fs::remove_file(path),
         },

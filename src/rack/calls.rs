@@ -95,7 +95,8 @@ impl Rack {
     /// Readings of many nodes, told as they come.
     fn begin_sweep(&mut self, call: CallId, nodes: &[String], at: Moment) -> Result<(), Refused> {
         if nodes.is_empty() {
-            let why = "nodes names no node: readings of nothing are a mistake, never all";
+            let why =
+                "nodes is empty: readings of no nodes are a mistake, and never mean all of them";
             return Err(Refused::Invalid(why.to_owned()));
         }
         let nodes = nodes.iter().map(|ident| self.inventory.named(ident));

@@ -51,10 +51,11 @@ pub fn sentences(source: &str) -> Vec<String> {
     sentences
 }
 
-/// Whether it has more than one word.
+/// Whether it has more than one word. `name:kind` is none: so shapes and parameters are written.
 fn is_sentence(text: &str) -> bool {
     let words = text.split_whitespace();
-    let words = words.filter(|word| word.chars().any(char::is_alphabetic));
+    let is_shape = |word: &str| !word.contains('{') && word.trim_end_matches(':').contains(':');
+    let words = words.filter(|word| word.chars().any(char::is_alphabetic) && !is_shape(word));
     words.count() > 1
 }
 
@@ -90,6 +91,7 @@ fn texts(source: &str) -> Vec<(&str, String)> {
                 while let Some((_, letter)) = rest.next_if(|(_, letter)| *letter != '"') {
                     match letter {
                         '\\' => escaped(&mut rest, &mut text),
+                        '\n' => text.push(' '),
                         letter => text.push(letter),
                     }
                 }
@@ -106,7 +108,7 @@ fn escaped(rest: &mut std::iter::Peekable<std::str::CharIndices<'_>>, text: &mut
     match rest.next() {
         // The text goes on where the next line begins.
         Some((_, '\n')) => while rest.next_if(|(_, letter)| letter.is_whitespace()).is_some() {},
-        Some((_, 'n')) => text.push(' '),
+        Some((_, 'n' | 'r')) => text.push(' '),
         Some((_, letter)) => text.push(letter),
         None => {}
     }

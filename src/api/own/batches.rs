@@ -20,7 +20,7 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
     super::check(wanted.operation, &wanted.options)?;
     if wanted.nodes.is_empty() {
         return Err(Fault::bad(
-            "nodes names no node: a batch over nothing is a mistake, never all",
+            "nodes is empty: a batch over no nodes is a mistake, and never means all of them",
         )
         .about("member", "nodes"));
     }
@@ -66,7 +66,7 @@ async fn use_control(request: &RequestContext, control: Control) -> Result<Respo
     let id = request.batch_id().await?;
     if wanted.nodes.as_ref().is_some_and(Vec::is_empty) {
         return Err(
-            Fault::bad("nodes names no node: leave it out to mean the whole batch")
+            Fault::bad("nodes is empty: leave it out to mean the whole batch")
                 .about("member", "nodes"),
         );
     }

@@ -47,7 +47,7 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
     let wanted: TaskStart = request.json()?;
     super::check(wanted.operation, &wanted.options)?;
     if wanted.node.is_empty() {
-        return Err(Fault::bad("node names no node").about("member", "node"));
+        return Err(Fault::bad("node is empty: it has to name one node").about("member", "node"));
     }
     let skips = wanted.options.on_busy() == OnBusy::Skip;
     let started = request

@@ -520,7 +520,7 @@ async fn asked(
         Err(Fault::new(
             StatusCode::GATEWAY_TIMEOUT,
             ErrorKind::Internal,
-            "the rack did not answer in time",
+            "the daemon did not answer in time: what was asked may have been done, so look first, then ask again",
         ))
     };
     let gone = async {

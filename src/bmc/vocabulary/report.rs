@@ -174,9 +174,10 @@ impl fmt::Display for Report {
         match self {
             Report::Accepted(Reading::Power(power)) => write!(f, "power is {power}"),
             Report::Accepted(Reading::RestartCause(cause)) => write!(f, "last restart: {cause:?}"),
-            Report::Accepted(Reading::EventLogInfo { entries, .. }) => {
-                write!(f, "{entries} entries")
-            }
+            Report::Accepted(Reading::EventLogInfo { entries, .. }) => match entries {
+                1 => f.write_str("1 entry"),
+                entries => write!(f, "{entries} entries"),
+            },
             Report::Accepted(Reading::EventLogEntry(entry)) => f.write_str(&entry.text),
             Report::Accepted(_) => f.write_str("accepted"),
             // Without a completion code it is about what the BMC answered.

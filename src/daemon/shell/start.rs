@@ -146,7 +146,9 @@ async fn wait_for(committer: JoinHandle<Store>) -> Result<(), Failure> {
     }
     match committer.join() {
         Ok(_) => Ok(()),
-        Err(_) => Err(Failure::new("the journal's thread broke down")),
+        Err(_) => Err(Failure::new(
+            "what writes the journal broke down, and its last records may be lost: please report this, with the log",
+        )),
     }
 }
 
