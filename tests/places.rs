@@ -5,7 +5,9 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, Control, Operation, PowerOptions, Task, TaskId, TaskState};
+use rackbmcd::model::{
+    BatchStart, Control, Operation, PowerOptions, PowerState, Target, Task, TaskId, TaskState,
+};
 use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, Mishap, OsMood};
@@ -394,6 +396,24 @@ fn a_machine_that_is_switched_on_once_more_keeps_its_place_and_needs_no_other() 
     );
     assert_eq!(world.executed("n02", ChassisOrder::On), 0, "one at a time");
     assert_eq!(world.run_task(second, secs(60)).state, TaskState::Succeeded);
+}
+
+#[test]
+fn an_abort_of_a_soft_power_off_that_waits_for_its_turn_ends_it_in_error_and_nothing_leaves() {
+    for word in ["abort soft power off", "abort soft rebooting"] {
+        let (mut world, _, second) = one_waits(41, PowerOptions::default());
+        let target = world.node("n02").target_power_state;
+        let target = target.and_then(|target| target.known());
+        assert_eq!(target, Some(Target::SoftPowerOff));
+        let ended = world.put_power("n02", word, PowerOptions::default());
+        let ended = ended.expect("an answer").expect("it ended a task");
+        assert_eq!(ended.id, second);
+        assert_eq!(ended.state, TaskState::Aborted);
+        assert_eq!(world.power_state("n02"), PowerState::Error, "{word}");
+        world.run_for(secs(20));
+        assert_eq!(world.power_state("n02"), PowerState::On, "{word}");
+        assert_eq!(world.executed("n02", ChassisOrder::Soft), 0);
+    }
 }
 
 /// n01 is off and is to go on; the answer to the first datagram of that is lost, and the second one is refused with this code.

@@ -4,7 +4,7 @@
 use crate::Plan;
 use crate::fault::{Act, Fault};
 use crate::scene::{Scene, Turn};
-use crate::world::{millis, secs};
+use crate::world::secs;
 use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::model::{Control, Operation, TakeOver};
 use rackbmcd::sim::Mishap;
@@ -171,13 +171,13 @@ fn an_order_that_was_refused_as_a_copy_may_still_act_by_another_copy_of_it() {
         };
         let length = plan.tell().unwrap_or_else(|why| panic!("{why}"));
         for datagram in 1..=length.datagrams {
-            for late in [millis(700), secs(12)] {
-                let late = plan.with(Fault::Datagram(datagram, Mishap::Late(late)));
-                for command in 1..=length.commands + 1 {
-                    for code in [0xC0, 0xC1] {
-                        let refused = late.with(Fault::Answered(command, code));
-                        refused.tell().unwrap_or_else(|why| panic!("{why}"));
-                    }
+            let late = plan.with(Fault::Datagram(datagram, Mishap::Late(secs(12))));
+            // A command and its answer are two datagrams: what is refused is that command, or one of the two after it.
+            let command = datagram.div_ceil(2);
+            for command in command..=length.commands.min(command + 2) {
+                for code in [0xC0, 0xC1] {
+                    let refused = late.with(Fault::Answered(command, code));
+                    refused.tell().unwrap_or_else(|why| panic!("{why}"));
                 }
             }
         }
