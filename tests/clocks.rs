@@ -2,11 +2,12 @@
 
 mod world;
 
-use rackbmcd::model::{Control, HistoryKind, Operation, PowerOptions, TaskState};
+use rackbmcd::model::{BatchStart, Control, HistoryKind, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Answer, Call};
-use rackbmcd::sim::{ChassisOrder, OsMood};
+use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
+use rackbmcd::time::Instant;
 use std::time::Duration;
-use world::{World, secs};
+use world::{World, batch_of, millis, secs};
 
 const DAY: i64 = 86_400;
 
@@ -255,4 +256,103 @@ fn what_is_suspended_stays_so_when_the_daemon_stood_still() {
     assert_eq!(world.state(task), TaskState::Suspended);
     world.control(task, Control::Resume).expect("it may");
     assert_eq!(world.run_task(task, secs(600)).state, TaskState::Succeeded);
+}
+
+/// It came at once and waited in a socket: ten minutes are no round trip.
+#[test]
+fn an_answer_that_waited_while_the_daemon_stood_still_makes_no_bmc_slow() {
+    for (after, operation) in [
+        (5, Operation::PowerOff),
+        (15, Operation::PowerOff),
+        (25, Operation::PowerOff),
+        (25, Operation::InjectNmi),
+        (3_015, Operation::SoftPowerOff),
+    ] {
+        let mut world = World::new(50, 1);
+        world.run_for(secs(20));
+        let conditions = Conditions {
+            delay: millis(5),
+            ..Conditions::default()
+        };
+        world.link("n01", conditions);
+        let task = world.start_task("n01", operation, PowerOptions::default());
+        world.run_for(millis(after));
+        world.stand_still_and_catch_up(secs(600));
+        let back = world.now;
+        let view = world.run_task(task, secs(100));
+        assert_eq!(
+            view.state,
+            TaskState::Succeeded,
+            "{operation} {after}: {view:#?}"
+        );
+        let watched = match operation {
+            Operation::InjectNmi => secs(60),
+            _ => secs(0),
+        };
+        let took = world.now - back;
+        assert!(took < watched + secs(8), "{operation} {after}: {took:?}");
+    }
+}
+
+/// Whatever it was doing when the daemon stood still and the calendar was set.
+#[test]
+fn a_batch_keeps_its_order_and_its_distance_when_the_daemon_stands_still() {
+    let (stagger, gap) = (secs(5), secs(600));
+    let nodes = ["n01", "n02", "n03"];
+    let pulse = |operation| match operation {
+        Operation::Cycle => ChassisOrder::Cycle,
+        Operation::Reset => ChassisOrder::Reset,
+        _ => ChassisOrder::Nmi,
+    };
+    for operation in [Operation::Cycle, Operation::Reset, Operation::InjectNmi] {
+        let tell = |after: Option<u64>| {
+            let mut world = World::new(51, 3);
+            world.run_for(secs(20));
+            let asked = world.now;
+            let batch = world.start_batch(BatchStart {
+                max_parallel: 1,
+                stagger,
+                ..batch_of(&nodes, operation)
+            });
+            if let Some(after) = after {
+                world.run_for(millis(after));
+                world.set_calendar(3 * 3600);
+                world.stand_still_and_catch_up(gap);
+            }
+            let mut ended = Vec::new();
+            for node in &batch.nodes {
+                let task = node.task.expect("it was taken");
+                let view = world.run_task(task, secs(400));
+                ended.push((view.state, view.outcome.unwrap_or_default()));
+            }
+            let done = nodes.map(|node| {
+                let host = world.bmc(node).host();
+                let by_us = host
+                    .executed()
+                    .iter()
+                    .filter(|done| done.order == pulse(operation));
+                by_us.map(|done| done.at).collect::<Vec<_>>()
+            });
+            (world.now - asked, ended, done)
+        };
+        let (usual, ended, _) = tell(None);
+        assert!(
+            ended.iter().all(|(state, _)| *state == TaskState::Succeeded),
+            "{ended:?}"
+        );
+        for after in [1, 30, 400, 4_900, 5_100, 9_000, 30_000, 64_000] {
+            let (took, ended, done) = tell(Some(after));
+            let told = format!("{operation} {after} ms: {took:?} {ended:?} {done:?}");
+            assert!(done.iter().all(|times| times.len() == 1), "{told}");
+            let apart = |pair: &[Vec<Instant>]| pair[1][0] - pair[0][0];
+            // From start to start; what was under way looks at its machine first, for as long as a new session takes.
+            let looked = secs(4);
+            assert!(
+                done.windows(2).all(|pair| apart(pair) + looked >= stagger),
+                "{told}"
+            );
+            // A cycle that nobody could see is watched for to the end of its time.
+            assert!(took < usual + gap + secs(75), "{told}");
+        }
+    }
 }

@@ -241,6 +241,12 @@ impl Bmc {
         }
     }
 
+    /// The daemon stood still until now: how long answers took meanwhile says nothing of the BMC.
+    pub fn handle_absence(&mut self, now: Instant) {
+        self.session.handle_absence(now);
+        self.pace.handle_absence(now);
+    }
+
     /// Forgets failed log-ins and an open breaker: an operator says that it is worth a try.
     pub fn retry(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.breaker.reset();

@@ -53,6 +53,8 @@ pub(super) struct Pace {
     rest: Duration,
     /// How long answers take, copies of the question included.
     round_trip: Option<Duration>,
+    /// What was asked before does not tell how long they take: the daemon stood still until then.
+    measures_from: Option<Instant>,
     /// How often in a row it said that it is busy.
     busy: u32,
     log_ins: LogIns,
@@ -84,6 +86,7 @@ impl Pace {
             looks_from: now,
             rest: Duration::ZERO,
             round_trip: None,
+            measures_from: None,
             busy: 0,
             log_ins: LogIns {
                 tokens: LOG_INS,
@@ -157,10 +160,11 @@ impl Pace {
 
     /// An answer came, so long after the question. The BMC rests for a share of how long it takes for one.
     pub(super) fn answered(&mut self, took: Duration, busy: bool, now: Instant) {
-        let round_trip = self
-            .round_trip
-            .map_or(took, |usual| usual * 3 / 4 + took / 4);
-        self.round_trip = Some(round_trip);
+        if self.measures_from.is_none_or(|from| took <= now - from) {
+            let mixed = |usual: Duration| usual * 3 / 4 + took / 4;
+            self.round_trip = Some(self.round_trip.map_or(took, mixed));
+        }
+        let round_trip = self.round_trip.unwrap_or_default();
         let long_rest = BUSY_REST * 2u32.pow(self.busy.min(2));
         self.rest = match busy {
             true => long_rest.max(round_trip / SHARE),
@@ -174,6 +178,11 @@ impl Pace {
         };
         self.spoken_at = Some(now);
         self.heard_at = Some(now);
+    }
+
+    /// The daemon stood still until now.
+    pub(super) fn handle_absence(&mut self, now: Instant) {
+        self.measures_from = Some(now);
     }
 
     /// The BMC fell silent, restarted or lost its session. Where that follows a burst, it is asked at half the rate from

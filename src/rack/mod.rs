@@ -505,6 +505,9 @@ impl Rack {
         log::warn!("{text}");
         self.announce(EventKind::Rack, text, at);
         self.ledger.journal.watch_anew(now);
+        for node in self.inventory.iter_mut() {
+            node.bmc.handle_absence(now);
+        }
         for id in self.tasks.active_ids() {
             if let Some(task) = self.tasks.get_mut(id) {
                 task.sequence.handle_absence(now);

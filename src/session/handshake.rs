@@ -365,8 +365,9 @@ impl Handshake {
     /// An answer that belongs here came: the BMC is there, and so fast, where it is known which copy was answered.
     pub(super) fn heard(&mut self, sent_at: Option<Instant>, ctx: &mut Context<'_>) {
         self.heard = Some(ctx.now);
-        if let Some(sent_at) = sent_at {
-            ctx.memory.round_trip.observe(ctx.now - sent_at);
+        let took = sent_at.map(|sent_at| ctx.now - sent_at);
+        if let Some(took) = took.filter(|took| ctx.memory.measures(*took, ctx.now)) {
+            ctx.memory.round_trip.observe(took);
         }
     }
 

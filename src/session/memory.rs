@@ -8,11 +8,15 @@ use super::settings::Timing;
 use super::vocabulary::{Dropped, Spoken, Statistics};
 use crate::ipmi::SuiteId;
 use crate::ipmi::command::get_channel_auth_capabilities;
+use crate::time::Instant;
+use std::time::Duration;
 
 /// What was learned about a BMC.
 #[derive(Default)]
 pub(super) struct Memory {
     pub(super) round_trip: RoundTrip,
+    /// Our process stood still until then: how long an answer took to what was sent before says nothing of the BMC.
+    pub(super) measures_from: Option<Instant>,
     /// Quirks found out, beyond the configured ones.
     pub(super) quirks: Quirks,
     /// What the last session that opened spoke.
@@ -34,8 +38,16 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Takes in how long an answer took.
-    pub(super) fn observe(&mut self, reply: &Reply, timing: &Timing) {
+    /// Whether an answer that came now, so long after the question, tells how fast the BMC is.
+    pub(super) fn measures(&self, took: Duration, now: Instant) -> bool {
+        self.measures_from.is_none_or(|from| took <= now - from)
+    }
+
+    /// Takes in how long an answer took that came now.
+    pub(super) fn observe(&mut self, reply: &Reply, now: Instant, timing: &Timing) {
+        if !self.measures(reply.longest, now) {
+            return;
+        }
         match reply.round_trip {
             Some(sample) => self.round_trip.observe(sample),
             None => self

@@ -264,6 +264,11 @@ impl Session {
         }
     }
 
+    /// Our process stood still until now.
+    pub fn handle_absence(&mut self, now: Instant) {
+        self.memory.measures_from = Some(now);
+    }
+
     /// Another BMC is spoken to from now on, which has none of our sessions.
     pub fn moves(&mut self) {
         self.memory.ledger.clear();
@@ -315,7 +320,7 @@ impl Session {
                 match open.link.receive(datagram, now) {
                     Ok(Some(reply)) => {
                         open.unusable = None;
-                        self.memory.observe(&reply, &self.settings.timing);
+                        self.memory.observe(&reply, now, &self.settings.timing);
                         self.unreachable = 0;
                         if let (Some(id), true) = (reply.id, reply.late) {
                             self.events.push_back(Event::AnsweredLate {

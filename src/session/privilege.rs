@@ -168,7 +168,7 @@ impl Handshake {
         reply: Reply,
         ctx: &mut Context<'_>,
     ) -> Progress {
-        ctx.memory.observe(&reply, &ctx.settings.timing);
+        ctx.memory.observe(&reply, ctx.now, &ctx.settings.timing);
         let Step::Privilege(mut privilege) = std::mem::replace(&mut self.step, Step::NONE) else {
             return self.dropped(Dropped::Stale, ctx);
         };

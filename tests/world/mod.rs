@@ -102,6 +102,8 @@ pub struct World {
     pub boot: Option<Uuid>,
     /// What the calendar says while the world's own time is zero.
     calendar: WallTime,
+    /// What waits in the sockets of a daemon that stands still.
+    unread: Option<Vec<sim::Delivery>>,
     /// So many transactions are missing from the disk when the daemon starts next.
     pub copied: Copied,
 }
@@ -150,6 +152,7 @@ impl World {
             lives: 0,
             boot: None,
             calendar: WallTime::from_unix_micros(1_790_000_000_000_000),
+            unread: None,
             copied: Copied::No,
         };
         world.start();
@@ -233,14 +236,24 @@ impl World {
         self.disk = copy;
     }
 
-    /// The daemon's process is stopped for so long; what comes in meanwhile is lost.
+    /// The daemon's process is stopped for so long, and its disk with it; what comes in meanwhile is lost.
     pub fn stand_still(&mut self, gap: Duration) {
-        let rack = self.rack.take();
+        let (rack, writing) = (self.rack.take(), std::mem::take(&mut self.writing));
         self.run_for(gap);
-        self.rack = rack;
+        (self.rack, self.writing) = (rack, writing);
+        self.writing.iter_mut().for_each(|(at, ..)| *at += gap);
         let now = self.now;
         self.rack().handle_absence(gap, now);
         self.drain();
+        for delivery in self.unread.take().unwrap_or_default() {
+            self.deliver(&delivery);
+        }
+    }
+
+    /// The same; what comes in meanwhile waits in the sockets, and is read afterwards.
+    pub fn stand_still_and_catch_up(&mut self, gap: Duration) {
+        self.unread = Some(Vec::new());
+        self.stand_still(gap);
     }
 
     /// Lets the world go on for so long.
@@ -280,11 +293,9 @@ impl World {
     fn step(&mut self) {
         let now = self.now;
         while let Some(delivery) = self.sim.poll_delivery(now) {
-            let port = u64::from(delivery.to.port()) - 10_000;
-            if let Some(rack) = &mut self.rack {
-                rack.handle_datagram(delivery.from, port, &delivery.bytes, now);
-                self.arrived += 1;
-                self.drain();
+            match &mut self.unread {
+                Some(unread) => unread.push(delivery),
+                None => self.deliver(&delivery),
             }
         }
         while self.writing.front().is_some_and(|(at, ..)| *at <= now) {
@@ -319,6 +330,16 @@ impl World {
             && rack.poll_timeout().is_some_and(|at| at <= now)
         {
             rack.handle_timeout(now);
+            self.drain();
+        }
+    }
+
+    /// A datagram reaches the daemon, where it runs.
+    fn deliver(&mut self, delivery: &sim::Delivery) {
+        let port = u64::from(delivery.to.port()) - 10_000;
+        if let Some(rack) = &mut self.rack {
+            rack.handle_datagram(delivery.from, port, &delivery.bytes, self.now);
+            self.arrived += 1;
             self.drain();
         }
     }
