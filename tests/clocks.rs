@@ -337,7 +337,9 @@ fn a_batch_keeps_its_order_and_its_distance_when_the_daemon_stands_still() {
         };
         let (usual, ended, _) = tell(None);
         assert!(
-            ended.iter().all(|(state, _)| *state == TaskState::Succeeded),
+            ended
+                .iter()
+                .all(|(state, _)| *state == TaskState::Succeeded),
             "{ended:?}"
         );
         for after in [1, 30, 400, 4_900, 5_100, 9_000, 30_000, 64_000] {

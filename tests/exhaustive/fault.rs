@@ -32,6 +32,10 @@ pub enum Act {
     Stop,
     /// It is given a configuration.
     Reload,
+    /// Its process stands still for ten minutes; what comes meanwhile is lost, or read afterwards.
+    StandStill { catches_up: bool },
+    /// The calendar is set by so many hours.
+    SetCalendar(i64),
     /// A control on the task; one that is suspended is resumed later.
     Use(Control),
     /// One of Ironic's words to abort.
@@ -73,6 +77,8 @@ impl Act {
         ];
         let levels = [Operation::PowerOn, Operation::PowerOff];
         let mut acts = vec![Act::Kill, Act::Stop, Act::Reload, Act::Swap, Act::Lower];
+        acts.extend([true, false].map(|catches_up| Act::StandStill { catches_up }));
+        acts.extend([3, -48].map(Act::SetCalendar));
         acts.extend(controls.map(Act::Use));
         acts.extend(words.map(Act::Word));
         acts.extend(levels.map(Act::Ask));
@@ -139,6 +145,9 @@ impl fmt::Display for Act {
             Act::Kill => f.write_str("killed"),
             Act::Stop => f.write_str("stopped"),
             Act::Reload => f.write_str("reloaded"),
+            Act::StandStill { catches_up: true } => f.write_str("stood still"),
+            Act::StandStill { catches_up: false } => f.write_str("stood still and deaf"),
+            Act::SetCalendar(hours) => write!(f, "calendar set by {hours} h"),
             Act::Use(control) => write!(f, "{control}"),
             Act::Word(word) => write!(f, "'{}'", word.name()),
             Act::Ask(operation) => write!(f, "{operation} too"),

@@ -21,6 +21,8 @@ pub struct Story {
     events: u64,
     mark: (usize, u32, usize),
     acts: VecDeque<(u64, Act)>,
+    /// When it has ended, whatever befalls it.
+    limit: Instant,
     /// What somebody does at a moment.
     due: Vec<(Instant, Due)>,
     pub wrong_readings: bool,
@@ -57,6 +59,7 @@ impl Story {
         let base = count(&watched.world);
         let mut story = Story {
             scene,
+            limit: watched.world.now + LONGEST,
             watched,
             base,
             events: 0,
@@ -112,13 +115,12 @@ impl Story {
 
     /// From the request until nothing is under way any more.
     fn go_on(&mut self) -> Result<(), String> {
-        let limit = self.watched.world.now + LONGEST;
         self.ask(self.scene.operation);
         loop {
             let acted = self.act_where_due()?;
             let before = self.events;
             let now = self.watched.world.now;
-            if now >= limit {
+            if now >= self.limit {
                 let active: Vec<_> = self.watched.watch.active.iter().copied().collect();
                 let task = self.watched.world.task(active[0]);
                 return Err(format!("it does not end: {task:#?}"));
@@ -202,6 +204,12 @@ impl Story {
                 self.watched.world.reload(settings, nodes)?;
                 self.watched.watch.reloaded();
             }
+            Act::StandStill { catches_up } => {
+                self.watched.stand_still(STANDS_STILL, catches_up)?;
+                self.due.iter_mut().for_each(|(at, _)| *at += STANDS_STILL);
+                self.limit += STANDS_STILL;
+            }
+            Act::SetCalendar(hours) => self.watched.world.set_calendar(hours * 3600),
             Act::Use(control) => self.control(control)?,
             Act::Word(word) => self.abort(Some(word))?,
             Act::Ask(operation) => self.ask(operation),
@@ -427,5 +435,7 @@ fn mark(world: &World) -> (usize, u32, usize) {
 const LONGEST: Duration = Duration::from_secs(1_500);
 /// For so long the daemon is away.
 const AWAY: Duration = Duration::from_secs(3);
+/// For so long it stands still.
+const STANDS_STILL: Duration = Duration::from_secs(600);
 /// For so long a task is left suspended.
 const SUSPENDED_FOR: Duration = Duration::from_secs(8);

@@ -101,6 +101,9 @@ pub struct Seen {
     lefts: Vec<usize>,
     /// The task that took its node over.
     taken_over_by: Option<TaskId>,
+    /// From this place in the list of datagrams on the machine is to be read before anything is said of it: the daemon
+    /// stood still.
+    unread_from: Option<usize>,
     /// When it ended.
     ended_at: Option<Instant>,
     /// The state of the machine on which its success rests, for as long as nothing else is asked for.
@@ -253,6 +256,7 @@ impl Watch {
             quiet: None,
             lefts: Vec::new(),
             taken_over_by: None,
+            unread_from: None,
             ended_at: None,
             rests_on: None,
         });
@@ -504,6 +508,14 @@ impl Watch {
         self.pass(now);
     }
 
+    /// The daemon stood still until now. That was nobody's time, and nothing is said of a machine before it was read again.
+    pub fn stood_still(&mut self, now: Instant, from: usize) {
+        for seen in self.tasks.values_mut() {
+            seen.since = now;
+            seen.unread_from = (!seen.state.is_end()).then_some(from);
+        }
+    }
+
     /// The daemon is back: it must have what the disk had.
     pub fn after_crash(
         &mut self,
@@ -519,7 +531,7 @@ impl Watch {
             }
         }
         for (id, seen) in &mut self.tasks {
-            seen.since = now;
+            (seen.since, seen.unread_from) = (now, None);
             let durable = seen.durable.expect("the others were dropped");
             if !seen.state.is_end() || !durable.is_end() {
                 seen.crashes += 1;

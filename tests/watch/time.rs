@@ -18,10 +18,22 @@ impl Watch {
                 .map_or(Duration::ZERO, |since| now - since);
             unknown += self.disk_refused + refuses;
         }
+        if seen.unread_from.is_some() {
+            // The machine is read first, however long that takes: its session may be gone.
+            unknown += secs(4);
+        }
         let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
         if seen.ran > longest {
             return Err(format!(
                 "{id} ran {:?}, longer than {longest:?}: {text}",
+                seen.ran
+            ));
+        }
+        let patience = seen.settings.patience;
+        let timed_out = text.contains(&format!("within {:.1} s", patience.as_secs_f64()));
+        if seen.unread_from.is_some() && timed_out && seen.ran + seen.queued + secs(1) < patience {
+            return Err(format!(
+                "{id} had {:?} of its time and stood still for the rest: {text}",
                 seen.ran
             ));
         }

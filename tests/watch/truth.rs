@@ -2,9 +2,9 @@
 
 use super::{Seen, Watch};
 use crate::world::{World, name, secs};
-use rackbmcd::bmc::vocabulary::{Order, Report};
+use rackbmcd::bmc::vocabulary::{Order, Reading, Report};
 use rackbmcd::model::{Operation, Power, TaskId, TaskState};
-use rackbmcd::power::{Outcome, Sequence};
+use rackbmcd::power::{Outcome, Sent, Sequence};
 use rackbmcd::sim::{self, By, ChassisOrder, Executed};
 use rackbmcd::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,10 +26,33 @@ impl Watch {
         let seen = self.tasks.get_mut(&id).expect("just seen");
         (seen.ended_at, seen.rests_on) = (Some(now), rests_on);
         let seen = &self.tasks[&id];
-        self.words(id, sequence, world)
+        self.read_again(id, sequence, world)
+            .and_then(|()| self.words(id, sequence, world))
             .and_then(|()| self.truth(id, sequence, now, world))
             .and_then(|()| self.already(id, sequence, now, world))
             .map_err(|why| format!("{id} ({}): {why}: {text}", seen.operation))
+    }
+
+    /// Whether the machine was read after the daemon stood still, before anything was said of it.
+    fn read_again(&self, id: TaskId, sequence: &Sequence, world: &World) -> Result<(), String> {
+        let verdict = matches!(sequence.state(), TaskState::Succeeded | TaskState::Failed);
+        let Some(from) = self.tasks[&id].unread_from.filter(|_| verdict) else {
+            return Ok(());
+        };
+        let left = |sent: &Sent| {
+            let mut left = world.left[from..].iter();
+            left.any(|left| left.order == Some(sent.id))
+        };
+        let powers = sequence.sent().iter().filter(|sent| {
+            let power = |report| matches!(report, &Report::Accepted(Reading::Power(_)));
+            sent.answer
+                .as_ref()
+                .is_some_and(|(_, report)| power(report))
+        });
+        match powers.rev().any(left) {
+            true => Ok(()),
+            false => Err("said before the machine was read again".to_owned()),
+        }
     }
 
     /// Whether what is said of the orders is so: what did not leave, what left, and what was accepted.

@@ -141,6 +141,19 @@ impl Watched {
         self.crash(away)
     }
 
+    /// The daemon's process stands still for so long: what comes meanwhile is lost, or read afterwards.
+    pub fn stand_still(&mut self, gap: Duration, catches_up: bool) -> Result<(), String> {
+        self.watch.look(&mut self.world)?;
+        self.watch.pass(self.world.now);
+        self.watch
+            .stood_still(self.world.now + gap, self.world.left.len());
+        match catches_up {
+            true => self.world.stand_still_and_catch_up(gap),
+            false => self.world.stand_still(gap),
+        }
+        self.watch.look(&mut self.world)
+    }
+
     /// Nothing in a node's history is put down to nobody.
     pub fn nothing_is_unexplained(&mut self, node: &str) -> Result<(), String> {
         let history = self.world.history(node);

@@ -105,6 +105,16 @@ impl Clock {
         self.begun.get_or_insert(self.elapsed);
     }
 
+    /// Whether the machine is to be looked at before anything is judged. An order that waits for its turn meanwhile does so
+    /// in the task's own time.
+    pub(super) fn looks_first(&self) -> bool {
+        match self.look {
+            FirstLook::None => false,
+            FirstLook::After(_) => !self.waits,
+            FirstLook::Now => true,
+        }
+    }
+
     /// The daemon was away for so long: that time elapsed, but no patience ran out.
     pub(crate) fn pass(&mut self, away: Duration) {
         self.elapsed = self.elapsed.saturating_add(away);

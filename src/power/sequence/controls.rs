@@ -339,6 +339,8 @@ fn looks_again(mut phase: Phase, now: Next, knowledge: &Knowledge) -> Phase {
             *on_since = None;
             *asked = Question::Power;
         }
+        // A round of questions begins anew: whether the machine is on tells most.
+        Phase::NmiWatching { asked, .. } => *asked = Question::Power,
         Phase::Queued
         | Phase::Recording { .. }
         | Phase::SoftPressing { .. }
@@ -346,7 +348,6 @@ fn looks_again(mut phase: Phase, now: Next, knowledge: &Knowledge) -> Phase {
         | Phase::Resting { .. }
         | Phase::LastLook { .. }
         | Phase::Pulsing { .. }
-        | Phase::NmiWatching { .. }
         | Phase::Explaining { .. }
         | Phase::Yielding { .. }
         | Phase::Suspended { .. }

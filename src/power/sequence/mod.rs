@@ -142,8 +142,8 @@ impl Sequence {
     pub fn handle_absence(&mut self, now: Instant) {
         self.knowledge.clock.advance(now, Pace::Standing);
         match self.phase.outstanding() {
-            // It may have arrived: what the BMC says to it is worth waiting for.
-            Some(id) if self.knowledge.changes_power(id) => {
+            // It may have arrived: what the BMC says to it is worth waiting for. What has not left comes after the look.
+            Some(id) if self.knowledge.changes_power(id) && self.knowledge.was_handed(id) => {
                 self.knowledge.clock.look = FirstLook::After(id);
             }
             Some(_) | None => self.look_first(),
@@ -261,7 +261,8 @@ impl Sequence {
             Some(Next::At(at)) if at > clock.age() => Some(at),
             _ => None,
         };
-        let first = [order, self.deadline()].into_iter().flatten().min();
+        let deadline = self.deadline().filter(|_| self.pace().runs());
+        let first = [order, deadline].into_iter().flatten().min();
         let first = first.map(|age| clock.when(age));
         [look, first].into_iter().flatten().min()
     }
@@ -541,7 +542,7 @@ impl Sequence {
             | TaskState::Suspended
             | TaskState::Aborting
             | TaskState::RollingBack
-                if self.is_held() || clock.look == FirstLook::Now =>
+                if self.is_held() || clock.looks_first() =>
             {
                 Pace::Standing
             }
