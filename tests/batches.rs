@@ -19,7 +19,7 @@ fn of<'a>(view: &'a Batch, node: &str) -> &'a BatchNode {
 fn a_dry_run_says_who_begins_when_looks_at_all_and_changes_nothing() {
     let mut world = World::new(110, 4);
     world.crash();
-    world.nodes[3].groups = vec!["storage".into()];
+    world.nodes[3].groups = vec!["storage".into()].into();
     Arc::make_mut(&mut world.nodes[2].login).privilege = rackbmcd::ipmi::PrivilegeLevel::User;
     world.bmc("n03").settings_mut().users[0].privilege = Privilege::User;
     world.start();
@@ -135,8 +135,8 @@ fn a_rack_that_has_an_order_switches_on_in_it_and_off_in_its_reverse() {
     let mut world = World::new(113, 3);
     world.crash();
     world.settings.power_order = vec!["storage".into(), "compute".into()];
-    world.nodes[0].groups = vec!["compute".into()];
-    world.nodes[1].groups = vec!["storage".into()];
+    world.nodes[0].groups = vec!["compute".into()].into();
+    world.nodes[1].groups = vec!["storage".into()].into();
     world.start();
     world.run_for(secs(3));
     let nodes = ["n01", "n02", "n03"];

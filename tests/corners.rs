@@ -420,7 +420,7 @@ fn a_reload_that_leaves_the_log_in_alone_tries_no_refused_password_again() {
     world.bmc("n01").settings_mut().users[0].password = b"another".to_vec();
     world.run_for(secs(130));
     let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
-    nodes[0].groups = vec!["storage".into()];
+    nodes[0].groups = vec!["storage".into()].into();
     let (now, before) = (world.now, world.left.len());
     world.rack().reload(settings, nodes, now).unwrap();
     world.run_for(secs(130));

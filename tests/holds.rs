@@ -188,7 +188,7 @@ fn a_task_that_waits_says_for_what() {
     world.control(first, Control::Abort).unwrap();
     world.run_task(second, secs(60));
     world.crash();
-    world.nodes[1].groups = vec!["storage".into()];
+    world.nodes[1].groups = vec!["storage".into()].into();
     world.start();
     world.run_for(secs(5));
     let batch = world.start_batch(BatchStart {

@@ -206,7 +206,7 @@ fn ask_until_it_left(world: &mut World, call: Call) -> CallId {
 /// New configurations in which the second node stays: as it is, with other settings, in another place.
 fn staying() -> Vec<Vec<NodeSettings>> {
     let mut changed = node(1);
-    changed.groups = vec!["storage".into()];
+    changed.groups = vec!["storage".into()].into();
     changed.keepalive = secs(20);
     vec![
         vec![node(0), node(1), node(2)],

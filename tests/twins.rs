@@ -16,7 +16,7 @@ fn with_a_name(seed: u64, count: usize) -> World {
     let mut world = World::new(seed, count);
     world.crash();
     let last = world.nodes.last_mut().expect("a node");
-    last.address.host = "bmc.example".to_owned();
+    last.address.host = "bmc.example".into();
     world.start();
     world.run_for(secs(1));
     world
@@ -91,7 +91,7 @@ fn it_is_over_once_the_name_leads_elsewhere_or_the_other_node_is_gone() {
         let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
         match gone {
             true => drop(nodes.remove(1)),
-            false => nodes[1].address.host = address(1).ip().to_string(),
+            false => nodes[1].address.host = address(1).ip().to_string().into(),
         }
         world.reload(settings, nodes).expect("taken");
         world.run_for(secs(3));
@@ -150,7 +150,7 @@ fn an_address_of_another_family_is_the_same_address() {
     let SocketAddr::V4(first) = address(0) else {
         panic!("an IPv4 address");
     };
-    second.address.host = first.ip().to_ipv6_mapped().to_string();
+    second.address.host = first.ip().to_ipv6_mapped().to_string().into();
     nodes.push(second);
     world.reload(settings, nodes).expect("taken");
     let refused = start(&mut world, "n01", Operation::PowerOff).unwrap_err();
@@ -177,7 +177,7 @@ fn named(seed: u64, hosts: [&str; 2]) -> World {
     let mut world = World::new(seed, 2);
     world.crash();
     for (node, host) in world.nodes.iter_mut().zip(hosts) {
-        node.address.host = host.to_owned();
+        node.address.host = host.into();
     }
     world.start();
     world

@@ -151,7 +151,7 @@ fn a_task_of_which_nothing_is_left_is_found_through_its_batch_and_else_holds_eve
 fn a_batch_goes_not_past_a_member_that_cannot_be_read() {
     let mut world = World::new(3, 3);
     for (place, group) in ["first", "first", "second"].into_iter().enumerate() {
-        world.nodes[place].groups = vec![group.to_owned()];
+        world.nodes[place].groups = vec![group.to_owned()].into();
     }
     world.crash();
     world.start();

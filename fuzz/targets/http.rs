@@ -232,9 +232,9 @@ fn node(name: &str, number: u8) -> NodeSettings {
     NodeSettings {
         name: name.into(),
         uuid: Uuid::from_u128(u128::from(number)),
-        groups: vec!["compute".into()],
+        groups: vec!["compute".into()].into(),
         address: Address {
-            host: format!("10.0.1.{number}"),
+            host: format!("10.0.1.{number}").into(),
             port: 623,
         },
         login: std::sync::Arc::new(Settings::new(

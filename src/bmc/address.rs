@@ -178,9 +178,9 @@ impl Bmc {
             && matches!(self.address, Resolution::Known(_, Some(_)));
         if let Resolution::Wanted = self.address {
             self.address = Resolution::Asked;
-            return Some(self.settings.host.clone());
+            return Some(self.settings.host.to_string());
         }
-        again.then(|| self.settings.host.clone())
+        again.then(|| self.settings.host.to_string())
     }
 
     /// The BMC's address, where it is known.

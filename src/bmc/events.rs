@@ -24,7 +24,7 @@ impl Bmc {
                 Event::Opened(opened) => self.opened(opened, now, entropy),
                 Event::StillOpening(error) => self.still_opening(&error, now, entropy),
                 Event::OpenFailed(error) => {
-                    self.earlier_ports.clear();
+                    self.earlier_ports = Vec::new();
                     self.open_failed(&error, now, entropy);
                 }
                 Event::Answered {
@@ -83,7 +83,7 @@ impl Bmc {
     /// There is a session.
     fn opened(&mut self, opened: Opened, now: Instant, entropy: &mut dyn Entropy) {
         self.used_at = now;
-        self.earlier_ports.clear();
+        self.earlier_ports = Vec::new();
         self.elsewhere = None;
         self.reached_late |= std::mem::take(&mut self.told);
         self.note_answered();
@@ -110,7 +110,7 @@ impl Bmc {
         if silent && self.tries_elsewhere_first() {
             // Perhaps somebody answers at another one.
             self.session.give_up(now, entropy);
-            self.earlier_ports.clear();
+            self.earlier_ports = Vec::new();
             return self.open_failed(error, now, entropy);
         }
         self.told = true;

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Host name, IPv4 or IPv6 address.
-    pub host: String,
+    pub host: Arc<str>,
     /// UDP port.
     pub port: u16,
     /// How to log in: the same for many BMCs, and kept once for them.

@@ -157,8 +157,10 @@ impl Trace {
         self.shrink(record.len() + 2);
         let lacking = (self.bytes.len() + record.len() + 2).saturating_sub(self.bytes.capacity());
         if lacking > 0 {
-            // Not twice as much at once, as it would be otherwise.
-            self.bytes.reserve_exact(record.len() + 2 + GROWTH);
+            // Not twice as much at once, as it would be otherwise, nor more than may be kept.
+            let most = self.limit.saturating_sub(self.bytes.len());
+            let room = record.len() + 2;
+            self.bytes.reserve_exact(room.max(most.min(room + GROWTH)));
         }
         self.bytes.extend(length.to_be_bytes());
         self.bytes.extend(record);

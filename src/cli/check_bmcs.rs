@@ -70,7 +70,7 @@ async fn through_daemon(
     let names: Vec<String> = configuration
         .nodes
         .iter()
-        .map(|node| node.name.clone())
+        .map(|node| node.name.to_string())
         .collect();
     let readings = client.fresh_all(&names).await?;
     let looked = select::each_of(&names, async |name: &String| {
@@ -156,7 +156,7 @@ async fn by_ourselves(configuration: &Configuration) -> Result<bool, Failure> {
 }
 
 async fn visit(node: &NodeSettings) -> Result<LogIn, String> {
-    let place = (node.address.host.as_str(), node.address.port);
+    let place = (&*node.address.host, node.address.port);
     let found = smol::net::resolve(place).await;
     let found = found.ok().and_then(|all| all.first().copied());
     let Some(at) = found else {

@@ -128,7 +128,7 @@ impl NodeEntry {
             groups.dedup();
             let uuid = self.uuid.as_ref().filter(|_| self.names.value.len() == 1);
             let address = host.map(|host| Address {
-                host: host.clone(),
+                host: host.as_str().into(),
                 port,
             });
             settled.push(Settled {
@@ -143,9 +143,9 @@ impl NodeEntry {
                 node: address
                     .zip(login.clone())
                     .map(|(address, login)| NodeSettings {
-                        name: name.clone(),
+                        name: name.as_str().into(),
                         uuid: uuid.map_or_else(|| uuid_of(name), |at| at.value),
-                        groups,
+                        groups: groups.into(),
                         address,
                         login,
                         pace: Pace {

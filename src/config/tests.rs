@@ -264,7 +264,7 @@ fn the_example_of_the_design_means_what_it_says() {
     assert!(config.api.policy.passwords.contains_key("ops"));
     assert_eq!(&*config.rack.name, "r1");
     let node = &config.nodes[15];
-    assert_eq!(node.name, "r1n16");
+    assert_eq!(&*node.name, "r1n16");
     let expected = Address {
         host: "10.0.1.16".into(),
         port: 623,
@@ -448,14 +448,14 @@ fn a_node_wins_over_the_defaults_key_by_key() {
     let [a, b] = &config.nodes[..] else {
         panic!("two nodes")
     };
-    assert_eq!(a.address.host, "fd00::1");
+    assert_eq!(&*a.address.host, "fd00::1");
     assert_eq!(a.login.privilege, PrivilegeLevel::Administrator);
     assert_eq!(a.login.bmc_key.as_ref().unwrap().expose(), b"\0\xff\0");
     assert_eq!(
         (a.nmi, a.power.patience),
         (false, Duration::from_secs(1800))
     );
-    assert_eq!(a.groups, ["all-of-us"]);
+    assert_eq!(*a.groups, ["all-of-us"]);
     assert_eq!(b.login.password.expose(), b"credential");
     assert_eq!(
         (&*b.login.username, b.address.port, b.nmi),
@@ -464,7 +464,7 @@ fn a_node_wins_over_the_defaults_key_by_key() {
     assert_eq!(b.power.patience, Duration::from_secs(5400));
     assert_eq!(b.power.hard_after, Some(Duration::from_secs(3600)));
     assert_eq!(b.power.on_soft_timeout, OnSoftTimeout::HardPowerOff);
-    assert_eq!(b.groups, ["storage"]);
+    assert_eq!(*b.groups, ["storage"]);
     assert_eq!(b.login.suites, [SuiteId(3)]);
     assert!(
         b.login.quirks.has(Quirk::Rakp2Trim1) && b.login.quirks.has(Quirk::ConstantsOfDigestLength)

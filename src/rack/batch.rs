@@ -466,7 +466,7 @@ mod tests {
         let ids = inventory.ids();
         let groups = ["compute", "storage", "other"];
         for (id, group) in ids.iter().zip(groups) {
-            inventory.get_mut(*id).unwrap().settings.groups = vec![group.to_owned()];
+            inventory.get_mut(*id).unwrap().settings.groups = [group.to_owned()].into();
         }
         let settings = RackSettings {
             power_order: vec!["storage".to_owned(), "compute".to_owned()],

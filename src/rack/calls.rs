@@ -698,9 +698,8 @@ impl Rack {
             match self.inventory.with_uuid(settings.uuid) {
                 Some(id) if changes.contains_key(&id) => self.move_node(id, settings, at),
                 Some(id) => {
-                    let rack = &self.settings.name;
                     if let Some(node) = self.inventory.get_mut(id) {
-                        node.change(settings, rack, now, &mut *self.entropy);
+                        node.change(settings, now, &mut *self.entropy);
                     }
                 }
                 None => {
@@ -721,7 +720,7 @@ impl Rack {
 
     pub(super) fn add_node(&mut self, settings: NodeSettings, memory: Option<Memory>, at: Moment) {
         let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
-        reload::add_node(settings, memory, &self.settings, inventory, ledger, at);
+        reload::add_node(settings, memory, inventory, ledger, at);
     }
 
     /// Each BMC has its share of what is kept of datagrams.
@@ -735,7 +734,7 @@ impl Rack {
     fn move_node(&mut self, id: NodeId, settings: NodeSettings, at: Moment) {
         let withdrawn = self.withdraw_side_orders(id, at);
         if let Some(node) = self.inventory.get_mut(id) {
-            let old = node.moves(settings, &self.settings.name, at.now);
+            let old = node.moves(settings, at.now);
             node.save(&mut self.ledger);
             self.leaving.close(old, at.now, &mut *self.entropy);
         }

@@ -58,7 +58,7 @@ impl Snapshot<'_> {
         let (lines, forgotten) = node.bmc.trace(self.at.now, self.at.wall);
         let address = node.bmc.address();
         Trace {
-            node: node.settings.name.clone(),
+            node: node.settings.name.to_string(),
             address: address.map(|address| address.to_string()),
             lines,
             forgotten,

@@ -83,7 +83,7 @@ impl Node {
             };
             return Err(Refused::WrongState {
                 action: "bmc accept".to_owned(),
-                node: self.settings.name.clone(),
+                node: self.settings.name.to_string(),
                 state: state.to_owned(),
                 why,
             });

@@ -7,6 +7,7 @@ use super::node::Node;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// A node of this life of the daemon. The number is never given to another node, so that whoever still holds that of a
@@ -30,7 +31,7 @@ pub(super) struct Inventory {
     nodes: BTreeMap<NodeId, Box<Node>>,
     /// In the order of the configuration.
     order: Vec<NodeId>,
-    by_name: BTreeMap<String, NodeId>,
+    by_name: BTreeMap<Arc<str>, NodeId>,
     by_uuid: BTreeMap<Uuid, NodeId>,
     /// Where BMCs are; two nodes may share one address, where names say so.
     by_address: BTreeSet<(SocketAddr, NodeId)>,
@@ -331,7 +332,7 @@ mod tests {
         let mut inventory = inventory(2);
         let ids = inventory.ids();
         for (id, name) in ids.iter().zip(["n02", "n01"]) {
-            inventory.get_mut(*id).unwrap().settings.name = name.to_owned();
+            inventory.get_mut(*id).unwrap().settings.name = name.into();
         }
         let uuids: Vec<Uuid> = inventory.iter().map(|node| node.settings.uuid).collect();
         inventory.arrange(&[uuids[1], uuids[0]]);

@@ -435,7 +435,7 @@ impl Rack {
         };
         // A name that was configured when the question left may not be the node's any more.
         let node = self.inventory.get_mut(id);
-        if let Some(node) = node.filter(|node| node.bmc.settings().host == host) {
+        if let Some(node) = node.filter(|node| *node.bmc.settings().host == *host) {
             node.bmc.handle_resolved(answer, now, &mut *self.entropy);
             self.settle(id, at);
             self.finish(at);

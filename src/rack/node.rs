@@ -29,7 +29,6 @@ use uuid::Uuid;
 /// A machine and its BMC.
 pub(super) struct Node {
     pub(super) settings: NodeSettings,
-    pub(super) labels: Labels,
     pub(super) bmc: Bmc,
     /// The address of its BMC under which datagrams find it.
     pub(super) noted: Option<SocketAddr>,
@@ -100,32 +99,12 @@ pub(super) struct Memory {
     pub(super) knowledge: Arc<Knowledge>,
 }
 
-/// What every view shows of the settings, so that it need not be copied.
-pub(super) struct Labels {
-    name: Arc<str>,
-    rack: Arc<str>,
-    groups: Arc<[String]>,
-    address: Arc<str>,
-}
-
-impl Labels {
-    pub(super) fn new(settings: &NodeSettings, rack: &Arc<str>) -> Self {
-        Labels {
-            name: settings.name.as_str().into(),
-            rack: rack.clone(),
-            groups: settings.groups.as_slice().into(),
-            address: settings.address.host.as_str().into(),
-        }
-    }
-}
-
 impl Node {
-    pub(super) fn new(settings: NodeSettings, rack: &Arc<str>, memory: Memory, at: Moment) -> Self {
+    pub(super) fn new(settings: NodeSettings, memory: Memory, at: Moment) -> Self {
         let now = at.now;
         let nmi_at = memory.last_nmi.map(|last| now.before(at.age(last)));
         let bmc = Bmc::new(bmc_settings(&settings), memory.knowledge.clone(), now);
         Node {
-            labels: Labels::new(&settings, rack),
             bmc,
             noted: None,
             noted_guid: None,
@@ -167,7 +146,7 @@ impl Node {
         let holder = tasks.get(task);
         let detail = holder.map(|task| format!(" {}", task.holds_in_words(at.now)));
         Refused::Locked {
-            node: self.settings.name.clone(),
+            node: self.settings.name.to_string(),
             uuid: self.settings.uuid,
             rack: rack.to_owned(),
             task,
@@ -188,7 +167,7 @@ impl Node {
         };
         let unnamed = || format!("set by {}", hold.by);
         Err(Refused::Maintenance {
-            node: self.settings.name.clone(),
+            node: self.settings.name.to_string(),
             reason: hold.reason.clone().unwrap_or_else(unnamed),
         })
     }
@@ -200,7 +179,7 @@ impl Node {
         };
         Err(Refused::WrongState {
             action: action.to_owned(),
-            node: self.settings.name.clone(),
+            node: self.settings.name.to_string(),
             state: "shared BMC".to_owned(),
             why: why.to_owned(),
         })
@@ -213,7 +192,7 @@ impl Node {
         };
         Err(Refused::WrongState {
             action: action.to_owned(),
-            node: self.settings.name.clone(),
+            node: self.settings.name.to_string(),
             state: "another daemon's BMC".to_owned(),
             why,
         })
@@ -253,7 +232,7 @@ impl Node {
         match self.forbids(operation) {
             None => Ok(()),
             Some(key) => Err(Refused::Forbidden {
-                node: self.settings.name.clone(),
+                node: self.settings.name.to_string(),
                 operation,
                 key,
             }),
@@ -342,10 +321,10 @@ impl Node {
         calls.map(|(asker, _)| asker).collect()
     }
 
-    pub(super) fn view(&self, target: Option<Target>, at: Moment) -> model::Node {
+    pub(super) fn view(&self, rack: &Arc<str>, target: Option<Target>, at: Moment) -> model::Node {
         let (at_now, now) = (at, at.now);
         model::Node {
-            name: self.labels.name.clone(),
+            name: self.settings.name.clone(),
             uuid: self.settings.uuid,
             created_at: self.memory.created_at,
             updated_at: self.memory.updated_at,
@@ -353,8 +332,8 @@ impl Node {
             target_power_state: target.map(Word::Known),
             last_error: self.memory.last_error.clone(),
             rackbmcd: NodeDetail {
-                rack: self.labels.rack.clone(),
-                groups: self.labels.groups.clone(),
+                rack: rack.clone(),
+                groups: self.settings.groups.clone(),
                 task: self.task,
                 reading: self.memory.reading.map(|(power, at)| model::PowerReading {
                     power_state: power.into(),
@@ -380,7 +359,7 @@ impl Node {
             None => BmcHealth::Ready,
         };
         BmcSummary {
-            address: self.labels.address.clone(),
+            address: self.settings.address.host.clone(),
             port: self.settings.address.port,
             username: self.settings.login.username.clone(),
             privilege: self.settings.login.privilege.name().into(),

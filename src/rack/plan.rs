@@ -51,7 +51,7 @@ impl Plans {
         inventory: &Inventory,
     ) {
         let look = |&(node, rank): &(NodeId, usize)| {
-            let name = inventory.get(node)?.settings.name.clone();
+            let name = inventory.get(node)?.settings.name.to_string();
             Some(Look {
                 node,
                 name,

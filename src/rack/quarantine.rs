@@ -129,7 +129,7 @@ impl Node {
             return Ok(());
         };
         Err(Refused::Unreadable {
-            node: self.settings.name.clone(),
+            node: self.settings.name.to_string(),
             entry: hold.entry.clone(),
             why: hold.why.clone(),
         })
@@ -247,5 +247,5 @@ fn names_of(held: &Held, inventory: &Inventory) -> Vec<String> {
         Held::All => true,
     };
     let nodes = inventory.iter().filter(holds);
-    nodes.map(|node| node.settings.name.clone()).collect()
+    nodes.map(|node| node.settings.name.to_string()).collect()
 }

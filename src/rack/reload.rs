@@ -7,8 +7,8 @@ use super::clock::Moment;
 use super::inventory::{Inventory, NodeId};
 use super::leaving::Leaving;
 use super::ledger::Ledger;
-use super::node::{Labels, Memory, Node, bmc_settings};
-use super::settings::{NodeSettings, RackSettings};
+use super::node::{Memory, Node, bmc_settings};
+use super::settings::NodeSettings;
 use super::sync;
 use crate::bmc::Bmc;
 use crate::entropy::Entropy;
@@ -88,7 +88,6 @@ impl Node {
     pub(super) fn change(
         &mut self,
         settings: NodeSettings,
-        rack: &Arc<str>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
@@ -97,14 +96,12 @@ impl Node {
             self.bmc.replace_settings(bmc, now, entropy);
             self.settings = settings;
         }
-        self.labels = Labels::new(&self.settings, rack);
     }
 
     /// Its BMC is to be found elsewhere, and may be another one, of another machine: nothing that was learned or read of
     /// the old one is taken for true. The old one comes back.
-    pub(super) fn moves(&mut self, settings: NodeSettings, rack: &Arc<str>, now: Instant) -> Bmc {
+    pub(super) fn moves(&mut self, settings: NodeSettings, now: Instant) -> Bmc {
         let bmc = Bmc::new(bmc_settings(&settings), Arc::default(), now);
-        self.labels = Labels::new(&settings, rack);
         self.settings = settings;
         self.forget_machine(now);
         std::mem::replace(&mut self.bmc, bmc)
@@ -115,7 +112,6 @@ impl Node {
 pub(super) fn add_node(
     settings: NodeSettings,
     mut memory: Option<Memory>,
-    rack: &RackSettings,
     inventory: &mut Inventory,
     ledger: &mut Ledger,
     at: Moment,
@@ -130,7 +126,7 @@ pub(super) fn add_node(
         created_at: at.wall,
         ..Memory::default()
     });
-    let mut node = Node::new(settings, &rack.name, memory, at);
+    let mut node = Node::new(settings, memory, at);
     node.second_sync = Some(sync::share(inventory.len()));
     node.quarantine = ledger.quarantine.hold_on(node.settings.uuid);
     if is_new {

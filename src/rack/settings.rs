@@ -73,11 +73,11 @@ pub enum MaintenancePolicy {
 #[derive(Clone, PartialEq, Debug)]
 pub struct NodeSettings {
     /// Its name: letters, digits, `-`, `_` and `.`; unique in the rack.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its uuid, unique in the rack.
     pub uuid: Uuid,
     /// The groups it is in, sorted.
-    pub groups: Vec<String>,
+    pub groups: Arc<[String]>,
     /// Where its BMC is.
     pub address: Address,
     /// How its BMC is logged in to. Nodes with the same share it: there may be thousands.
@@ -110,7 +110,7 @@ pub struct NodeSettings {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address {
     /// A host name, an IPv4 or an IPv6 address (without brackets).
-    pub host: String,
+    pub host: Arc<str>,
     /// The UDP port; not 0.
     pub port: u16,
 }

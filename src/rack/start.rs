@@ -127,7 +127,7 @@ fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {
     }
     Err(Refused::WrongState {
         action: Operation::InjectNmi.name().to_owned(),
-        node: node.settings.name.clone(),
+        node: node.settings.name.to_string(),
         state: "inject nmi".to_owned(),
         why: format!(
             "an NMI was sent {} s ago; the next one is allowed after {} s (nmi_min_interval)",
@@ -235,7 +235,7 @@ fn left_out((node, refused): &(&Node, Refused)) -> Option<LeftOut> {
         return None;
     };
     Some(LeftOut {
-        node: node.settings.name.clone(),
+        node: node.settings.name.to_string(),
         why: detail.trim().to_owned(),
     })
 }
@@ -268,7 +268,7 @@ pub(super) fn make(
     );
     let identity = Identity {
         id,
-        node: name.clone(),
+        node: name.to_string(),
         node_uuid: node.settings.uuid,
         batch: request.batch,
         operation,

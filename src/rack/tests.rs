@@ -38,11 +38,11 @@ pub(super) fn id(number: u128) -> TaskId {
 /// A node `n01`, `n02`, ... that nobody has read.
 pub(super) fn node(place: usize) -> Node {
     let settings = NodeSettings {
-        name: format!("n{:02}", place + 1),
+        name: format!("n{:02}", place + 1).into(),
         uuid: Uuid::from_u128(0x7ac4_0000 + place as u128),
-        groups: Vec::new(),
+        groups: Arc::default(),
         address: Address {
-            host: format!("10.0.1.{}", place + 1),
+            host: format!("10.0.1.{}", place + 1).into(),
             port: 623,
         },
         login: Arc::new(Settings::new(
@@ -61,7 +61,7 @@ pub(super) fn node(place: usize) -> Node {
         nmi: true,
         nmi_min_interval: secs(60),
     };
-    Node::new(settings, &"r1".into(), Memory::default(), at(0))
+    Node::new(settings, Memory::default(), at(0))
 }
 
 pub(super) fn inventory(count: usize) -> Inventory {

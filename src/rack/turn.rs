@@ -574,7 +574,7 @@ impl Rack {
                 for asker in node.take_calls() {
                     match asker {
                         Asker::Call(call) => {
-                            let refused = Refused::NoSuchNode(node.settings.name.clone());
+                            let refused = Refused::NoSuchNode(node.settings.name.to_string());
                             self.outbox.answer(call, Err(refused));
                         }
                         Asker::Sweep(sweep) => self.sweeps.note(sweep, open.node, false),

@@ -38,7 +38,7 @@ fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Ra
     let remembered = brought(format, lines);
     let settings = |(uuid, name): &(Uuid, String)| NodeSettings {
         uuid: *uuid,
-        name: name.clone(),
+        name: name.as_str().into(),
         ..node(0)
     };
     Rack::new(

@@ -30,11 +30,11 @@ pub fn told(seed: u64, lives: u64) -> Vec<Line> {
     for place in 0..NODES {
         let node = &mut world.nodes[place];
         node.nmi_min_interval = secs(1);
-        node.groups = vec![["compute", "storage"][place % 2].to_owned()];
+        node.groups = vec![["compute", "storage"][place % 2].to_owned()].into();
         match place {
             1 => Arc::make_mut(&mut node.login).password = Password::new(*b"wrong").expect("short"),
             2 => Arc::make_mut(&mut node.login).username = "nobody".into(),
-            3 => node.address.host = "bmc.example".to_owned(),
+            3 => node.address.host = "bmc.example".into(),
             _ => {}
         }
         if place > 6 {

@@ -57,7 +57,7 @@ impl Storm {
         world.settings.power_on_stagger = millis(100 + dice.below(900));
         for (place, node) in world.nodes.iter_mut().enumerate() {
             node.nmi_min_interval = secs(10);
-            node.groups = vec![["compute", "storage"][place % 2].to_owned()];
+            node.groups = vec![["compute", "storage"][place % 2].to_owned()].into();
         }
         world.commit_takes = millis(1 + dice.below(60));
         for place in 0..nodes {

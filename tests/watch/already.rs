@@ -39,7 +39,7 @@ impl Watch {
         let window = age_of_readings(bmc);
         let changes = bmc.host().power_changes();
         let changed = changes.last().map(|change| change.at + window);
-        let named = |node: &&NodeSettings| node.name == name(seen.node);
+        let named = |node: &&NodeSettings| *node.name == *name(seen.node);
         let Some(configured) = world.nodes.iter().find(named) else {
             return Ok(());
         };

@@ -652,11 +652,11 @@ fn place_of(address: SocketAddr) -> usize {
 
 pub fn node(place: usize) -> NodeSettings {
     NodeSettings {
-        name: name(place),
+        name: name(place).into(),
         uuid: Uuid::from_u128(0x7ac4_0000 + place as u128),
-        groups: Vec::new(),
+        groups: Arc::default(),
         address: Address {
-            host: address(place).ip().to_string(),
+            host: address(place).ip().to_string().into(),
             port: 623,
         },
         login: Arc::new(session::Settings::new(
