@@ -11,6 +11,7 @@ mod place;
 mod reading;
 mod tables;
 mod untouched;
+mod waiting;
 
 use crate::rack::Copied;
 use crate::rack::record::Write;

@@ -7,8 +7,8 @@
 //! the daemon finds a task that somebody was told is not there.
 
 use super::Store;
+use super::waiting;
 use crate::rack::record::{Table, Write};
-use async_io::Timer;
 use smol::channel::{Receiver, Sender, TryRecvError};
 use smol::future;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +60,7 @@ pub fn spawn(
     let durable = store.keys(Table::Tasks).map_err(std::io::Error::other)?;
     std::thread::Builder::new()
         .name("journal".into())
-        .spawn(move || future::block_on(run(store, durable, inbox, looks, outbox, RETRY)))
+        .spawn(move || waiting::block_on(run(store, durable, inbox, looks, outbox, RETRY)))
 }
 
 /// What is still to be written: of several changes of one key the last, which is all that one transaction shows.
@@ -240,7 +240,7 @@ async fn next(inbox: &Receiver<Batch>, looks: &Receiver<Look>, retry: Duration) 
     };
     let batch = future::or(batch, look);
     let timer = async {
-        Timer::after(retry).await;
+        waiting::sleep(retry).await;
         Next::Retry
     };
     future::or(batch, timer).await

@@ -41,7 +41,7 @@ fn all_that_waits_is_durable_with_one_commit() {
     }
     batches.close();
     let before = disk.syncs();
-    let mut store = smol::block_on(run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER));
+    let mut store = waiting::block_on(run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER));
     assert_eq!(disk.syncs() - before, one_commit);
     assert_eq!(outcomes.try_recv(), Ok(Committed::Durable(256)));
     assert!(outcomes.try_recv().is_err(), "said once");
@@ -71,7 +71,7 @@ fn of_one_key_the_last_word_is_remembered() {
         .unwrap();
     batches.close();
     let store = Disk::default().store(home.path()).unwrap();
-    let mut store = smol::block_on(run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER));
+    let mut store = waiting::block_on(run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER));
     assert_eq!(texts(&mut store), ["tasks/t=ended"]);
 }
 
@@ -104,7 +104,7 @@ fn what_failed_is_written_with_what_comes_later_and_before_it_is_called_durable(
         assert_eq!(outcomes.recv().await, Ok(Committed::Durable(3)));
         batches.close();
     };
-    let (mut store, ()) = smol::block_on(future::zip(
+    let (mut store, ()) = waiting::block_on(future::zip(
         run(
             store,
             known(&["1", "2"]),
@@ -144,7 +144,7 @@ fn what_failed_is_tried_again_without_being_asked() {
         outbox,
         Duration::from_millis(1),
     );
-    let (mut store, ()) = smol::block_on(future::zip(committing, world));
+    let (mut store, ()) = waiting::block_on(future::zip(committing, world));
     assert_eq!(texts(&mut store), ["tasks/7=x"]);
 }
 
@@ -176,7 +176,7 @@ fn a_look_sees_what_was_committed_before_it() {
                 writes: vec![put(Table::Audit, key, key)],
             })
             .unwrap();
-        while smol::block_on(outcomes.recv()) != Ok(Committed::Durable(ticket)) {}
+        while waiting::block_on(outcomes.recv()) != Ok(Committed::Durable(ticket)) {}
     }
     let (seen, found) = unbounded();
     let look: Look = Box::new(move |store| {
@@ -186,7 +186,7 @@ fn a_look_sees_what_was_committed_before_it() {
             .unwrap();
     });
     looks.try_send(look).unwrap();
-    let (after, last, all) = smol::block_on(found.recv()).unwrap();
+    let (after, last, all) = waiting::block_on(found.recv()).unwrap();
     assert_eq!(after, [b"2".to_vec(), b"3".to_vec()]);
     assert_eq!(last.map(|(_, value)| value), Some(b"3".to_vec()));
     assert_eq!(all, 0, "the trail is not loaded with the rest");
@@ -234,7 +234,7 @@ fn the_first_record_of_a_task_that_failed_is_never_written_and_the_disk_is_asked
         batches.close();
     };
     let durable = store.keys(Table::Tasks).unwrap();
-    let (mut store, ()) = smol::block_on(future::zip(
+    let (mut store, ()) = waiting::block_on(future::zip(
         run(store, durable, inbox, nobody_looks(), outbox, soon),
         world,
     ));
@@ -262,7 +262,7 @@ fn nothing_of_a_refused_task_is_found_by_a_life_that_begins_before_its_delete() 
         assert_eq!(outcomes.recv().await, Ok(Committed::Durable(2)));
         batches.close();
     };
-    let (mut store, ()) = smol::block_on(future::zip(
+    let (mut store, ()) = waiting::block_on(future::zip(
         run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER),
         world,
     ));
