@@ -63,8 +63,25 @@ fn what_others_can_change_is_warned_about_and_what_they_cannot_is_not() {
         bed.terminate();
         set_mode(path, good);
     }
-    for bad in [0o666, 0o602] {
-        set_mode(&configuration, bad);
+    let (secret, folder) = (bed.path("bmc.pw"), bed.path(""));
+    for (path, bad, who) in [
+        (&configuration, 0o666, "every user may change"),
+        (&configuration, 0o602, "every user may change"),
+        (&configuration, 0o660, "its group may change"),
+        (&secret, 0o660, "its group may change"),
+        (
+            &folder,
+            0o777,
+            "every user may put another file in the place of",
+        ),
+        (
+            &folder,
+            0o775,
+            "its group may put another file in the place of",
+        ),
+    ] {
+        let good = fs::metadata(path).expect("it is there").mode() & 0o7777;
+        set_mode(path, bad);
         let checked = Command::new(DAEMON)
             .arg("--check-config")
             .arg("--config")
@@ -73,10 +90,9 @@ fn what_others_can_change_is_warned_about_and_what_they_cannot_is_not() {
             .expect("it runs");
         let said = String::from_utf8_lossy(&checked.stderr).into_owned();
         assert!(checked.status.success(), "{said}");
-        assert!(
-            said.contains("every user may change this file"),
-            "{bad:o}: {said}"
-        );
+        assert!(said.contains(who), "{bad:o}: {said}");
+        assert!(said.contains("chmod g"), "{bad:o}: {said}");
+        set_mode(path, good);
     }
 }
 

@@ -4,7 +4,7 @@ use super::complaint::{At, Findings};
 use crate::session::secret::{BmcKey, Password};
 use nix::unistd::{Group, User};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +18,11 @@ pub trait Files {
     /// # Errors
     /// The system's.
     fn read(&self, path: &Path) -> io::Result<Content>;
+
+    /// The permission bits of the directory that a file is in, where they are known.
+    fn directory_mode(&self, _path: &Path) -> Option<u32> {
+        None
+    }
 
     /// `$CREDENTIALS_DIRECTORY`, where systemd puts credentials.
     fn credentials(&self) -> Option<PathBuf>;
@@ -68,6 +73,12 @@ impl Files for Disk {
         Ok(Content { bytes, mode })
     }
 
+    fn directory_mode(&self, path: &Path) -> Option<u32> {
+        let directory = path.parent().filter(|above| !above.as_os_str().is_empty());
+        let found = fs::metadata(directory.unwrap_or(Path::new("."))).ok()?;
+        Some(found.permissions().mode() & 0o7777)
+    }
+
     fn credentials(&self) -> Option<PathBuf> {
         std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
     }
@@ -94,6 +105,10 @@ pub struct Check;
 impl Files for Check {
     fn read(&self, path: &Path) -> io::Result<Content> {
         Disk.read(path)
+    }
+
+    fn directory_mode(&self, path: &Path) -> Option<u32> {
+        Disk.directory_mode(path)
     }
 
     fn credentials(&self) -> Option<PathBuf> {
@@ -189,7 +204,42 @@ impl<'f> Secrets<'f> {
                 findings.complain(span, complaint);
                 None
             }
-            Ok(content) => Some(content),
+            Ok(content) => {
+                self.warn_of_changers(path, content.mode, span, findings);
+                Some(content)
+            }
+        }
+    }
+
+    /// Warns where others than its owner can change a file, or put another one in its place.
+    pub fn warn_of_changers(
+        &self,
+        path: &Path,
+        mode: u32,
+        span: &Range<usize>,
+        findings: &mut Findings<'_>,
+    ) {
+        let who = |mode: u32| match (mode & 0o002 != 0, mode & 0o020 != 0) {
+            (true, _) => Some(("every user", "go-w")),
+            (false, true) => Some(("its group", "g-w")),
+            (false, false) => None,
+        };
+        let shown = path.display();
+        if let Some((who, bits)) = who(mode) {
+            let warning = format!(
+                "{who} may change {shown}, and with it who may do what: chmod {bits} {shown}"
+            );
+            findings.warn(span, warning);
+        }
+        // In a sticky directory nobody takes the file of another one away.
+        let sticky = |mode: &u32| mode & 0o1000 != 0;
+        let directory = self.files.directory_mode(path);
+        if let Some((who, bits)) = directory.filter(|mode| !sticky(mode)).and_then(who) {
+            let directory = path.parent().unwrap_or(Path::new(".")).display();
+            let warning = format!(
+                "{who} may put another file in the place of {shown}: chmod {bits} {directory}"
+            );
+            findings.warn(span, warning);
         }
     }
 

@@ -125,10 +125,7 @@ impl Configuration {
         }
         let root = Section::new("the file", table.get_ref(), 0..0);
         let mut secrets = Secrets::new(files, path);
-        if content.mode & 0o002 != 0 {
-            let text = "every user may change this file, and with it who may do what: chmod o-w it";
-            findings.warn(&(0..0), text);
-        }
+        secrets.warn_of_changers(path, content.mode, &(0..0), &mut findings);
         // Others may read it: then no secret may stand in it.
         let exposed = content.mode & 0o004 != 0;
         let (daemon, api, rack, nodes) = read(root, exposed, &mut secrets, &mut findings);
