@@ -18,7 +18,7 @@ use crate::rack::record::Write;
 /// The format of what the core stores.
 use crate::rack::stored::migrate::FORMAT;
 pub use error::StoreError;
-use leaving::LetGo;
+use leaving::Hold;
 use place::{Lock, Opened};
 use redb::{Database, DatabaseError};
 use std::fs::{self, File, OpenOptions};
@@ -46,7 +46,7 @@ pub struct Store {
     commits: u64,
     open_database: OpenDatabase,
     /// Whether what is still written when the database is closed goes nowhere.
-    let_go: LetGo,
+    hold: Hold,
     /// Whether nothing on the disk is ever changed.
     looks_only: bool,
     /// The file, while it is the one that was opened first.
@@ -89,12 +89,33 @@ impl Store {
         opened.check(&self.path)?;
         if self.database.is_some() && opened.is_touched() {
             // A copy may have been written into it, which redb's last words would spoil, or only its time was set.
-            self.let_go.store(true, Ordering::Relaxed);
-            self.database = None;
-            self.let_go.store(false, Ordering::Relaxed);
+            self.let_go();
             self.reopen()?;
         }
         Ok(())
+    }
+
+    /// Whether the journal stayed so while we wrote: what went into a file that is gone, or was cut off, is not remembered.
+    fn check_still_there(&mut self) -> Result<(), StoreError> {
+        let Some(opened) = &self.opened else {
+            return Ok(());
+        };
+        opened.check(&self.path)?;
+        if opened.bytes() < self.hold.bytes() {
+            self.let_go();
+            return Err(StoreError::Gone {
+                path: self.path.clone(),
+                how: "was cut off",
+            });
+        }
+        Ok(())
+    }
+
+    /// Closes the journal and leaves its file as it is.
+    fn let_go(&mut self) {
+        self.hold.let_go(true);
+        self.database = None;
+        self.hold.let_go(false);
     }
 
     /// The bytes of the journal's file, as of the last commit.
@@ -131,6 +152,7 @@ impl Store {
         self.check_there()?;
         let number = self.commits + 1;
         let Err(error) = write_all(self.database()?, writes, number) else {
+            self.check_still_there()?;
             self.made(number);
             return Ok(());
         };

@@ -6,26 +6,48 @@ use redb::{BackendError, StorageBackend};
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Whether nothing is written any more.
-pub(super) type LetGo = Arc<AtomicBool>;
+/// What a file and whoever may leave it have in common.
+pub(super) type Hold = Arc<Held>;
+
+/// See [`Hold`].
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Nothing is written any more.
+    let_go: AtomicBool,
+    /// How long we have made the file.
+    bytes: AtomicU64,
+}
+
+impl Held {
+    /// From now on the file is left as it is, or is ours again.
+    pub(super) fn let_go(&self, let_go: bool) {
+        self.let_go.store(let_go, Ordering::Relaxed);
+    }
+
+    /// How long the file is, as far as we have made it so.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
 
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Leaving {
     file: FileBackend,
-    let_go: LetGo,
+    hold: Hold,
 }
 
 impl Leaving {
-    pub(super) fn new(file: FileBackend, let_go: LetGo) -> Self {
-        Leaving { file, let_go }
+    pub(super) fn new(file: FileBackend, hold: Hold) -> io::Result<Self> {
+        hold.bytes.store(file.len()?, Ordering::Relaxed);
+        Ok(Leaving { file, hold })
     }
 
     /// Does it, unless the file is left.
     fn change(&self, change: impl FnOnce(&FileBackend) -> io::Result<()>) -> io::Result<()> {
-        match self.let_go.load(Ordering::Relaxed) {
+        match self.hold.let_go.load(Ordering::Relaxed) {
             true => Ok(()),
             false => change(&self.file),
         }
@@ -42,7 +64,11 @@ impl StorageBackend for Leaving {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(|file| file.set_len(len))
+        self.change(|file| {
+            file.set_len(len)?;
+            self.hold.bytes.store(len, Ordering::Relaxed);
+            Ok(())
+        })
     }
 
     fn sync_data(&self) -> io::Result<()> {

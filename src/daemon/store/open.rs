@@ -1,6 +1,6 @@
 //! The journal is made, opened, opened again after an error, and brought to the newest format.
 
-use super::leaving::{Leaving, LetGo};
+use super::leaving::{Hold, Leaving};
 use super::place::{self, Lock, Opened};
 use super::tables::{FORMAT_KEY, META, definition, owned, read_count, read_table};
 use super::untouched::Untouched;
@@ -23,8 +23,8 @@ impl Store {
     /// [`StoreError::Locked`] while another daemon has it, [`StoreError::Newer`] for the format of a newer one and
     /// [`StoreError::Foreign`] for anything else: the file was not changed then.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let let_go = LetGo::default();
-        Self::open_with(directory, false, on_disk(let_go.clone()), let_go)
+        let hold = Hold::default();
+        Self::open_with(directory, false, on_disk(hold.clone()), hold)
     }
 
     /// The same, where a person said that a journal which was there before may be missing.
@@ -32,8 +32,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_anew(directory: &Path) -> Result<Self, StoreError> {
-        let let_go = LetGo::default();
-        Self::open_with(directory, true, on_disk(let_go.clone()), let_go)
+        let hold = Hold::default();
+        Self::open_with(directory, true, on_disk(hold.clone()), hold)
     }
 
     /// Opens the memory in a directory to look at it: nothing is made or changed there, whoever looks and whatever
@@ -49,7 +49,7 @@ impl Store {
             database: None,
             commits: 0,
             open_database: Box::new(untouched),
-            let_go: LetGo::default(),
+            hold: Hold::default(),
             looks_only: true,
             opened: None,
             size: Arc::default(),
@@ -65,7 +65,7 @@ impl Store {
         directory: &Path,
         anew: bool,
         open_database: OpenDatabase,
-        let_go: LetGo,
+        hold: Hold,
     ) -> Result<Self, StoreError> {
         if directory.is_symlink() && !directory.exists() {
             return Err(StoreError::Dangling {
@@ -84,7 +84,7 @@ impl Store {
             database: None,
             commits: 0,
             open_database,
-            let_go,
+            hold,
             looks_only: false,
             opened: None,
             size: Arc::default(),
@@ -234,12 +234,12 @@ fn warn_of_modes(directory: &Path, journal: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn on_disk(let_go: LetGo) -> OpenDatabase {
+fn on_disk(hold: Hold) -> OpenDatabase {
     Box::new(move |file| {
         let mut builder = Builder::new();
         // Its integrity was checked when its format was looked at.
         builder.set_cache_size(CACHE);
-        builder.create_with_backend(Leaving::new(FileBackend::new(file)?, let_go.clone()))
+        builder.create_with_backend(Leaving::new(FileBackend::new(file)?, hold.clone())?)
     })
 }
 

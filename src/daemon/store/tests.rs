@@ -43,7 +43,7 @@ impl Disk {
             let condition = Arc::clone(&condition);
             Builder::new().create_with_backend(Failing { file, condition })
         };
-        Store::open_with(directory, false, Box::new(open), LetGo::default())
+        Store::open_with(directory, false, Box::new(open), Hold::default())
     }
 }
 
@@ -181,6 +181,30 @@ fn the_directory_and_its_files_are_for_the_daemon_alone() {
         files, 2,
         "the journal and the lock, and no half-made journal"
     );
+}
+
+/// Between the look before a commit and its end.
+#[test]
+fn a_journal_that_is_cut_off_or_deleted_during_a_commit_is_noticed_with_it() {
+    for deleted in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path()).unwrap();
+        store.commit(&[put(Table::Tasks, "1", "one")]).unwrap();
+        store.check_still_there().unwrap();
+        let path = home.path().join(FILE);
+        match deleted {
+            true => fs::remove_file(&path).unwrap(),
+            false => {
+                let file = OpenOptions::new().write(true).open(&path).unwrap();
+                file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+            }
+        }
+        let error = store.check_still_there().expect_err("it is not whole");
+        assert!(matches!(error, StoreError::Gone { .. }), "{error}");
+        store
+            .commit(&[put(Table::Tasks, "2", "two")])
+            .expect_err("nothing is taken any more");
+    }
 }
 
 #[test]
