@@ -41,7 +41,7 @@ impl Session {
             Phase::Closed => {}
             Phase::Closing { link, .. } => self.memory.ledger.leaves(link, now),
             Phase::Opening(handshake) => self.leave(handshake, now, entropy),
-            Phase::Open(open) => self.part(open, now, entropy),
+            Phase::Open(open) => self.part(*open, now, entropy),
             Phase::ToClose { mut link, .. } => {
                 let datagram = link.farewell(now, entropy);
                 self.memory.ledger.leaves(link, now);
@@ -70,7 +70,7 @@ impl Session {
     }
 
     /// Leaves an open session with one datagram.
-    pub(super) fn part(&mut self, mut open: Box<Open>, now: Instant, entropy: &mut dyn Entropy) {
+    pub(super) fn part(&mut self, mut open: Open, now: Instant, entropy: &mut dyn Entropy) {
         if open.has_reset && self.has(Quirk::NoCloseAfterReset) {
             return;
         }
@@ -112,7 +112,7 @@ impl Session {
             }
             Phase::Open(mut open) if gone => {
                 let exchange = open.link.give_up();
-                self.lost(open, exchange, LostReason::Unreachable(why), now, entropy);
+                self.lost(*open, exchange, LostReason::Unreachable(why), now, entropy);
             }
             Phase::Open(mut open) => {
                 let pace = Pace {
@@ -139,7 +139,7 @@ impl Session {
 
     pub(super) fn lost(
         &mut self,
-        open: Box<Open>,
+        open: Open,
         exchange: Option<Exchange>,
         reason: LostReason,
         now: Instant,

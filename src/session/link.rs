@@ -58,7 +58,8 @@ pub(super) struct Link {
     sequence: u8,
     /// Whose answers may still come late: response's network function, command, request sequence.
     taboo: VecDeque<(u8, u8, u8)>,
-    exchange: Option<Exchange>,
+    /// There for a moment now and then, in each of thousands of sessions.
+    exchange: Option<Box<Exchange>>,
     /// Requests that were sent once, whose answer did not come within their time: it is taken late.
     overdue: VecDeque<Exchange>,
     /// Datagrams sent since the BMC was heard last.
@@ -167,18 +168,18 @@ impl Link {
     }
 
     pub(super) fn exchange(&self) -> Option<&Exchange> {
-        self.exchange.as_ref()
+        self.exchange.as_deref()
     }
 
     pub(super) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
-        self.exchange.as_mut()
+        self.exchange.as_deref_mut()
     }
 
     /// Gives up the request under way; its late answer will be nobody's.
     pub(super) fn give_up(&mut self) -> Option<Exchange> {
         let exchange = self.exchange.take()?;
         self.forbid(&exchange);
-        Some(exchange)
+        Some(*exchange)
     }
 
     fn forbid(&mut self, exchange: &Exchange) {
@@ -215,7 +216,7 @@ impl Link {
     ) -> Vec<u8> {
         let sequence = self.next_sequence(&request);
         let wait = pace.round_trip.wait_after(1, pace.timing, entropy);
-        let exchange = Exchange {
+        let exchange = Box::new(Exchange {
             id,
             sequence,
             copies: 1,
@@ -226,7 +227,7 @@ impl Link {
             until,
             duplicate: false,
             request,
-        };
+        });
         self.overdue.retain(|overdue| overdue.sequence != sequence);
         if self.silent == 0 {
             self.silent_since = now;
@@ -270,7 +271,7 @@ impl Link {
             handle: None,
         };
         let request = Request::of(&close, Resend::Never, Duration::ZERO);
-        let exchange = Exchange {
+        let exchange = Box::new(Exchange {
             id: None,
             sequence: self.next_sequence(&request),
             copies: 1,
@@ -281,7 +282,7 @@ impl Link {
             until: now,
             duplicate: false,
             request,
-        };
+        });
         let datagram = self.datagram(&exchange, entropy);
         self.exchange = Some(exchange);
         datagram
@@ -318,12 +319,12 @@ impl Link {
                 if self.overdue.len() == OVERDUE {
                     self.overdue.pop_front();
                 }
-                self.overdue.push_back(exchange.clone());
+                self.overdue.push_back((*exchange).clone());
             }
-            return Tick::OutOfPatience(exchange);
+            return Tick::OutOfPatience(*exchange);
         }
         if self.is_lost(&exchange, pace, now) {
-            return Tick::Silent(exchange, self.silent);
+            return Tick::Silent(*exchange, self.silent);
         }
         let due = exchange.resends() && exchange.resend_at <= now;
         if !due {
@@ -464,7 +465,11 @@ impl Link {
         }
         // Nothing answers what did not leave yet, whatever numbers it guessed.
         let left = |exchange: &&mut Exchange| exchange.id.is_none() || exchange.handed > 0;
-        let exchange = self.exchange.as_mut().filter(left).ok_or(Dropped::Stale)?;
+        let exchange = self
+            .exchange
+            .as_deref_mut()
+            .filter(left)
+            .ok_or(Dropped::Stale)?;
         let answer = exchange.answer(response, self.checksums)?;
         let Some((completion, data)) = answer else {
             return Ok(None);

@@ -612,7 +612,7 @@ impl Session {
             Tick::Silent(exchange, datagrams) => {
                 let silent = LostReason::Silent { datagrams };
                 let reason = open.unusable.map_or(silent, LostReason::Unusable);
-                self.lost(open, Some(exchange), reason, now, entropy);
+                self.lost(*open, Some(exchange), reason, now, entropy);
                 return;
             }
         }
