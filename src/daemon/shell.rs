@@ -143,8 +143,11 @@ impl Shell {
         mut alarm: Alarm,
     ) {
         loop {
-            self.keep_house();
+            // What somebody waits for leaves first.
             self.drain();
+            if self.keep_house() {
+                self.drain();
+            }
             let now = self.now();
             let over = |by| self.rack.is_quiet() || now >= by;
             if self.stop_by.is_some_and(over) {
@@ -332,12 +335,13 @@ impl Shell {
         }
     }
 
-    /// What is due now and then: a sign of life for systemd, clients that went away, sockets that nobody uses.
-    fn keep_house(&mut self) {
+    /// What is due now and then: a sign of life for systemd, clients that went away, sockets that nobody uses. Whether
+    /// anything was.
+    fn keep_house(&mut self) -> bool {
         let now = self.now();
         // A little early where the loop is awake anyway: else it would wake for this alone.
         if now + EARLY < self.housekeeping_at {
-            return;
+            return false;
         }
         self.housekeeping_at = now + self.watchdog.unwrap_or(HOUSEKEEPING).min(HOUSEKEEPING);
         self.rack.handle_wall(self.clock.wall(), now);
@@ -379,6 +383,7 @@ impl Shell {
             notify(&[NotifyState::Status(&status)]);
             self.status = status;
         }
+        true
     }
 
     fn with_disk(&self, health: Health) -> Health {
