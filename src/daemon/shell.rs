@@ -13,7 +13,7 @@ use super::on_disk::OnDisk;
 use super::store::committer::{Batch, Committed};
 use super::thread::Executor;
 use super::udp::Received;
-use super::{count, metrics};
+use super::{count, kernel, metrics};
 use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
 use crate::config::{ApiSettings, Complaint, Configuration};
@@ -92,6 +92,8 @@ struct Shell {
     stop_by: Option<Instant>,
     watchdog: Option<Duration>,
     housekeeping_at: Instant,
+    /// When free memory is given back to the system.
+    give_back_at: Instant,
     status: String,
     /// When the loop looked at the clock last.
     awake_at: Instant,
@@ -344,6 +346,10 @@ impl Shell {
             return false;
         }
         self.housekeeping_at = now + self.watchdog.unwrap_or(HOUSEKEEPING).min(HOUSEKEEPING);
+        if self.give_back_at <= now {
+            self.give_back_at = now + GIVE_BACK;
+            kernel::give_back_memory();
+        }
         self.rack.handle_wall(self.clock.wall(), now);
         self.tell_unrecorded(now);
         let gone: Vec<CallId> = self
@@ -435,6 +441,8 @@ fn notify(states: &[NotifyState<'_>]) {
 const TOGETHER: Duration = Duration::from_millis(75);
 /// So long what nobody waits for may wait for others that go to the disk.
 const GATHER: Duration = Duration::from_millis(20);
+/// How often free memory is given back.
+const GIVE_BACK: Duration = Duration::from_secs(60);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(400);
 /// The loop looks at the clock each second: where that took longer than this, the process was stopped or the machine slept.

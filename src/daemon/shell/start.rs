@@ -94,6 +94,7 @@ pub(in crate::daemon) async fn run(
         stop_by: None,
         watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
         housekeeping_at: Instant::START,
+        give_back_at: clock.now() + KNOWN_BY,
         status: String::new(),
         awake_at: clock.now(),
         listen_until: Instant::START,
@@ -254,3 +255,5 @@ const CALLS: usize = 256;
 const JOIN_LOOK: Duration = Duration::from_millis(2);
 /// Microseconds that systemd gives the opening of the journal, beside one second for each of its megabytes.
 const OPENING: u32 = 60_000_000;
+/// By then most racks are known, and what their log-ins took is free.
+const KNOWN_BY: Duration = Duration::from_secs(5);
