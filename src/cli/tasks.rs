@@ -10,7 +10,7 @@ use super::output::{Out, about, batch_cell, rounded, say, words};
 use super::power::{Waiting, conclude, conclude_batch, task_table};
 use super::results;
 use super::select::{self, Unnamed};
-use crate::model::{Batch, Control, Power, Short, Task, TaskState, Word, after_state};
+use crate::model::{Batch, Control, OrderUse, Power, Short, Task, TaskState, Word, after_state};
 use comfy_table::Cell;
 
 /// Uses a control on what is named.
@@ -283,29 +283,7 @@ pub fn full(task: &Task, out: &Out) -> String {
         ),
     );
     for order in &task.orders {
-        let unanswered = if order.left {
-            "no answer yet"
-        } else {
-            "not sent yet"
-        };
-        let answer = order.answer.as_deref().unwrap_or(unanswered);
-        let times = match order.times {
-            0 | 1 => String::new(),
-            times => format!(", {times} times"),
-        };
-        let code = order
-            .completion_code
-            .map(|code| format!(" (completion code {code:#04x})"))
-            .unwrap_or_default();
-        let mark = if order.changes_power { "*" } else { " " };
-        line(
-            "sent",
-            format!(
-                "{} {mark}{}: {answer}{code}{times}",
-                out.time_of_day(order.at),
-                order.order
-            ),
-        );
+        line("sent", order_line(order, out));
     }
     if let Some(text) = left_out(task.orders_left_out) {
         line("sent", text);
@@ -341,6 +319,26 @@ pub fn full(task: &Task, out: &Out) -> String {
         line("may", may.join(", "));
     }
     lines.join("\n")
+}
+
+fn order_line(order: &OrderUse, out: &Out) -> String {
+    let unanswered = if order.left {
+        "no answer yet"
+    } else {
+        "not sent yet"
+    };
+    let answer = order.answer.as_deref().unwrap_or(unanswered);
+    let times = match order.times {
+        0 | 1 => String::new(),
+        times => format!(", {times} times"),
+    };
+    let code = order
+        .completion_code
+        .map(|code| format!(" (completion code {code:#04x})"))
+        .unwrap_or_default();
+    let mark = if order.changes_power { "*" } else { " " };
+    let (at, name) = (out.time_of_day(order.at), &order.order);
+    format!("{at} {mark}{name}: {answer}{code}{times}")
 }
 
 /// Lists batches or shows one.
@@ -429,7 +427,7 @@ fn left_out(count: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ControlUse, Operation, OrderUse, Who};
+    use crate::model::{ControlUse, Operation, Who};
     use std::time::Duration;
 
     #[test]

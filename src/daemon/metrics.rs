@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Everything that one scrape shows.
 #[derive(Clone, Debug)]
@@ -276,13 +277,21 @@ impl Snapshot {
         )
     }
 
-    fn encode_nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
-        let label = |node: &Node| {
+    /// A value of each node that has it.
+    fn of_nodes<V>(&self, value: impl Fn(&Node) -> Option<V>) -> Vec<(Labels, V)> {
+        let labels = |node: &Node| {
             [
                 ("node", node.name.clone()),
                 ("rack", node.rackbmcd.rack.clone()),
             ]
         };
+        let nodes = self.nodes.iter();
+        nodes
+            .filter_map(|node| Some((labels(node), value(node)?)))
+            .collect()
+    }
+
+    fn encode_nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
         let power = |node: &Node| match node.power_state {
             PowerState::On => Some(1i64),
             PowerState::Off => Some(0),
@@ -294,24 +303,20 @@ impl Snapshot {
             }
             PowerState::Unknown => None,
         };
-        let powers: Vec<_> = self
-            .nodes
-            .iter()
-            .filter_map(|node| Some((label(node), power(node)?)))
-            .collect();
         family(
             encoder,
             "power_on",
             "Whether the node is on; nothing where that is not known.",
             None,
-            &powers,
+            &self.of_nodes(power),
         )?;
+        self.encode_flags(encoder)?;
+        self.encode_readings(encoder)
+    }
+
+    fn encode_flags(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
         let mut flag = |name, help, is: fn(&Node) -> bool| {
-            let values: Vec<_> = self
-                .nodes
-                .iter()
-                .map(|node| (label(node), i64::from(is(node))))
-                .collect();
+            let values = self.of_nodes(|node| Some(i64::from(is(node))));
             family(encoder, name, help, None, &values)
         };
         flag(
@@ -350,64 +355,37 @@ impl Snapshot {
             "node_maintenance",
             "Whether the node is in maintenance.",
             |node| node.rackbmcd.maintenance.is_some(),
-        )?;
-        let read: Vec<_> = self
-            .nodes
-            .iter()
-            .filter_map(|node| Some((label(node), seconds(node.rackbmcd.reading.as_ref()?.at))))
-            .collect();
+        )
+    }
+
+    fn encode_readings(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
         family(
             encoder,
             "last_reading_timestamp",
             "When the power state was last read.",
             Some(&Unit::Seconds),
-            &read,
+            &self.of_nodes(|node| Some(seconds(node.rackbmcd.reading.as_ref()?.at))),
         )?;
-        let watts: Vec<_> = self
-            .nodes
-            .iter()
-            .filter_map(|node| {
-                Some((
-                    label(node),
-                    i64::from(*self.counters.watts.get(&*node.name)?),
-                ))
-            })
-            .collect();
         family(
             encoder,
             "power_use_watts",
             "The power use last read, which is read only when somebody asks for it.",
             None,
-            &watts,
+            &self.of_nodes(|node| Some(i64::from(*self.counters.watts.get(&*node.name)?))),
         )?;
-        let ages: Vec<_> = self
-            .nodes
-            .iter()
-            .filter_map(|node| {
-                Some((
-                    label(node),
-                    node.rackbmcd.reading.as_ref()?.age.as_secs_f64(),
-                ))
-            })
-            .collect();
         family(
             encoder,
             "reading_age",
             "Age of the last power reading.",
             Some(&Unit::Seconds),
-            &ages,
+            &self.of_nodes(|node| Some(node.rackbmcd.reading.as_ref()?.age.as_secs_f64())),
         )?;
-        let trips: Vec<_> = self
-            .nodes
-            .iter()
-            .filter_map(|node| Some((label(node), node.rackbmcd.bmc.round_trip?.as_secs_f64())))
-            .collect();
         family(
             encoder,
             "bmc_round_trip",
             "Smoothed round trip to the BMC.",
             Some(&Unit::Seconds),
-            &trips,
+            &self.of_nodes(|node| Some(node.rackbmcd.bmc.round_trip?.as_secs_f64())),
         )
     }
 }
@@ -491,6 +469,9 @@ impl Snapshot {
 fn seconds(at: WallTime) -> f64 {
     at.unix_micros() as f64 / 1e6
 }
+
+/// The name of a node and that of its rack.
+type Labels = [(&'static str, Arc<str>); 2];
 
 /// One gauge with its labelled values.
 fn family<L, V>(

@@ -4,7 +4,7 @@
 
 use super::arguments::SimError;
 use crate::sim::{
-    Babble, Conditions, EarlyOn, Ipmid, Mood, NmiEffect, OsMood, Pointless, Repeated,
+    Babble, Conditions, EarlyOn, Ipmid, Mood, NmiEffect, OsMood, Pointless, Quirks, Repeated,
 };
 use std::time::Duration;
 
@@ -23,82 +23,140 @@ pub fn parse_mood(
     Ok(())
 }
 
+/// One word: `name` or `name:value`.
+struct Word<'a> {
+    name: &'a str,
+    value: Option<&'a str>,
+}
+
+impl Word<'_> {
+    fn time(&self) -> Option<Duration> {
+        self.value.and_then(duration)
+    }
+
+    fn time_or(&self, seconds: u64) -> Option<Duration> {
+        match self.value {
+            Some(value) => duration(value),
+            None => Some(Duration::from_secs(seconds)),
+        }
+    }
+
+    fn chance(&self) -> Option<f64> {
+        let chance = self.value?.parse().ok();
+        chance.filter(|chance: &f64| (0.0..=1.0).contains(chance))
+    }
+
+    fn count(&self) -> Option<u32> {
+        self.value?.parse().ok()
+    }
+
+    fn byte(&self) -> Option<u8> {
+        u8::from_str_radix(self.value?.trim_start_matches("0x"), 16).ok()
+    }
+}
+
 fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()> {
     let (name, value) = match word.split_once(':') {
         Some((name, value)) => (name, Some(value)),
         None => (word, None),
     };
-    let time = || value.and_then(duration);
-    let time_or = |default: u64| match value {
-        Some(value) => duration(value),
-        None => Some(Duration::from_secs(default)),
-    };
-    let chance = || {
-        value?
-            .parse()
-            .ok()
-            .filter(|c: &f64| (0.0..=1.0).contains(c))
-    };
-    let count = || value?.parse::<u32>().ok();
-    let byte = || u8::from_str_radix(value?.trim_start_matches("0x"), 16).ok();
-    let quirks = &mut mood.quirks;
-    match name {
-        "good" if value.is_none() => *mood = Mood::default(),
-        "obeys" => mood.os = OsMood::ObeysAfter(time_or(5)?),
+    let word = Word { name, value };
+    of_the_machine(&word, mood)
+        .or_else(|| of_the_bmc(&word, mood))
+        .or_else(|| of_openbmc(&word, mood))
+        .or_else(|| of_its_rmcp_plus(&word, mood))
+        .or_else(|| of_its_messages(&word, &mut mood.quirks))
+        .or_else(|| of_the_network(&word, conditions))
+}
+
+/// What the machine and its operating system do.
+fn of_the_machine(word: &Word<'_>, mood: &mut Mood) -> Option<()> {
+    match word.name {
+        "good" if word.value.is_none() => *mood = Mood::default(),
+        "obeys" => mood.os = OsMood::ObeysAfter(word.time_or(5)?),
         "hangs" => mood.os = OsMood::Hangs,
         "ignores-first" => {
             mood.os = OsMood::IgnoresFirst {
-                ignored: value.map_or(Some(1), |value| value.parse().ok())?,
+                ignored: word.value.map_or(Some(1), |value| value.parse().ok())?,
                 after: Duration::from_secs(5),
             };
         }
         "comes-back" => {
             mood.os = OsMood::ComesBack {
                 down_after: Duration::from_secs(5),
-                back_after: time_or(5)?,
+                back_after: word.time_or(5)?,
             };
         }
-        "boot" => mood.boot_time = time()?,
-        "on-delay" => mood.on_delay = time()?,
-        "off-delay" => mood.off_delay = time()?,
+        "boot" => mood.boot_time = word.time()?,
+        "on-delay" => mood.on_delay = word.time()?,
+        "off-delay" => mood.off_delay = word.time()?,
         "min-off" => {
-            mood.min_off_time = time()?;
+            mood.min_off_time = word.time()?;
             mood.early_on = EarlyOn::Lost;
         }
-        "stale" => mood.stale_for = time_or(3)?,
+        "stale" => mood.stale_for = word.time_or(3)?,
         "nmi-ignored" => mood.nmi = NmiEffect::Ignored,
-        "nmi-refused" => mood.nmi = NmiEffect::Refused(value.map_or(Some(0xCC), |_| byte())?),
+        "nmi-refused" => {
+            mood.nmi = NmiEffect::Refused(word.value.map_or(Some(0xCC), |_| word.byte())?)
+        }
         "nmi-off" => mood.nmi = NmiEffect::PowersOff,
         "nmi-crash" => {
             mood.nmi = NmiEffect::Crash {
-                reboots_after: value.map(|_| time()).map_or(Some(None), |t| t.map(Some))?,
+                reboots_after: word
+                    .value
+                    .map(|_| word.time())
+                    .map_or(Some(None), |t| t.map(Some))?,
                 logged: true,
                 restart_cause: 0x0A,
             };
         }
         "strict" => mood.pointless = Pointless::Refused,
         "copies" => mood.executes_copies = true,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// How the BMC answers.
+fn of_the_bmc(word: &Word<'_>, mood: &mut Mood) -> Option<()> {
+    match word.name {
         "duplicate-cf" => mood.repeated = Repeated::RefusedAsDuplicate,
         "loses-first-reply" => mood.loses_first_reply = true,
-        "reply-delay" => mood.reply_delay = time()?,
-        "deaf" => match value {
-            Some(_) => mood.deaf_until = Some(crate::time::Instant::START + time()?),
+        "reply-delay" => mood.reply_delay = word.time()?,
+        "deaf" => match word.value {
+            Some(_) => mood.deaf_until = Some(crate::time::Instant::START + word.time()?),
             None => mood.dead = true,
         },
         "dead" => mood.dead = true,
-        "full" => mood.session_table_full = Some(value.map_or(Some(0x01), |_| byte())?),
-        "forgets" => mood.session_life = Some(time_or(30)?),
-        "dies-above" => mood.dies_above = value.map_or(Some(5), |_| count()).map(Some)?,
-        "busy-above" => mood.busy_above = value.map_or(Some(5), |_| count()).map(Some)?,
+        "full" => mood.session_table_full = Some(word.value.map_or(Some(0x01), |_| word.byte())?),
+        "forgets" => mood.session_life = Some(word.time_or(30)?),
+        "dies-above" => mood.dies_above = word.value.map_or(Some(5), |_| word.count()).map(Some)?,
+        "busy-above" => mood.busy_above = word.value.map_or(Some(5), |_| word.count()).map(Some)?,
         "pings-only" => mood.pings_only = true,
         "ignores-ping" => mood.ignores_ping = true,
         "ignores-capabilities" => mood.ignores_capabilities = true,
         "ignores-cipher-suites" => mood.ignores_cipher_suites = true,
         "ignores-close" => mood.ignores_close = true,
         "babbles" => {
-            let every = value.map_or(Some(Duration::from_millis(1)), |_| time())?;
+            let every = word
+                .value
+                .map_or(Some(Duration::from_millis(1)), |_| word.time())?;
             mood.babble = Some(Babble { every });
         }
+        "no-ipmi-account" => mood.openbmc.no_ipmi_account = true,
+        "chassis-delay" => mood.chassis_delay = word.time()?,
+        "silent-sessions" => mood.silent_sessions = true,
+        "level-refused" => mood.level_refusals = word.value.map_or(Some(1), |_| word.count())?,
+        "intelwv2" => mood.sees_late = true,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// What OpenBMC does.
+fn of_openbmc(word: &Word<'_>, mood: &mut Mood) -> Option<()> {
+    let quirks = &mut mood.quirks;
+    match word.name {
         "openbmc" => {
             quirks.error_replies_zeroed = true;
             quirks.exact_level_lookup = true;
@@ -114,29 +172,50 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
             mood.pointless = Pointless::AcceptedButCycle;
         }
         "openbmc-2020" => {
-            apply("openbmc", mood, conditions)?;
+            of_openbmc(
+                &Word {
+                    name: "openbmc",
+                    value: None,
+                },
+                mood,
+            )?;
             mood.openbmc.old_table = true;
         }
-        "graceful-cycle" => mood.openbmc.graceful_cycle = Some(time_or(2700)?),
-        "crowded" => mood.openbmc.others = value.map_or(Some(18), |_| count())?,
+        "graceful-cycle" => mood.openbmc.graceful_cycle = Some(word.time_or(2700)?),
+        "crowded" => mood.openbmc.others = word.value.map_or(Some(18), |_| word.count())?,
         "ipmid-gone" => mood.openbmc.ipmid = Ipmid::Gone,
         "ipmid-hung" => {
-            let until = value.map(|_| time().map(|time| crate::time::Instant::START + time));
+            let until = word
+                .value
+                .map(|_| word.time().map(|time| crate::time::Instant::START + time));
             mood.openbmc.ipmid = Ipmid::Hung(match until {
                 None => None,
                 Some(until) => Some(until?),
             });
         }
-        "no-ipmi-account" => mood.openbmc.no_ipmi_account = true,
-        "chassis-delay" => mood.chassis_delay = time()?,
-        "silent-sessions" => mood.silent_sessions = true,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Where its RMCP+ departs from the specification.
+fn of_its_rmcp_plus(word: &Word<'_>, mood: &mut Mood) -> Option<()> {
+    let quirks = &mut mood.quirks;
+    match word.name {
         "unsigned-replies" => quirks.unsigned_replies = true,
-        "level-refused" => mood.level_refusals = value.map_or(Some(1), |_| count())?,
         "silent-suite" => {
-            quirks.silent_suite = value.map_or(Some(17), |_| count())?.try_into().ok()
+            quirks.silent_suite = word
+                .value
+                .map_or(Some(17), |_| word.count())?
+                .try_into()
+                .ok()
         }
         "mismatching-suite" => {
-            quirks.mismatching_suite = value.map_or(Some(3), |_| count())?.try_into().ok();
+            quirks.mismatching_suite = word
+                .value
+                .map_or(Some(3), |_| word.count())?
+                .try_into()
+                .ok();
         }
         "errors-zeroed" => quirks.error_replies_zeroed = true,
         "tag-zero" => quirks.tag_always_zero = true,
@@ -154,18 +233,6 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
         "authcap" => quirks.empty_capabilities = true,
         "opensesspriv" => quirks.level_of_open_session = true,
         "integrity-sik" => quirks.integrity_key_is_session_key = true,
-        "icts" => quirks.icts_pad = true,
-        "nochecksum" => quirks.wrong_checksums = true,
-        "idzero" => quirks.session_id_zero_1_5 = true,
-        "noauthcode" => quirks.wrong_codes_1_5 = true,
-        "unexpectedauth" => quirks.unasked_codes_1_5 = true,
-        "forcepermsg" => quirks.needed_codes_1_5 = true,
-        "quanta" => quirks.oem_only_1_5 = true,
-        "supermicro" => {
-            quirks.oem_only_1_5 = true;
-            quirks.challenge_codes_1_5 = true;
-        }
-        "intelwv2" => mood.sees_late = true,
         "integritycheckvalue" => quirks.rakp4_value_without_authentication = true,
         "no-name-only" => quirks.no_name_only_lookup = true,
         "i82571spt" => {
@@ -178,17 +245,44 @@ fn apply(word: &str, mood: &mut Mood, conditions: &mut Conditions) -> Option<()>
         }
         "plain-replies" => quirks.plain_replies = true,
         "silent-close-after-reset" => quirks.silent_close_after_reset = true,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Where its messages depart from it, those of IPMI 1.5 above all.
+fn of_its_messages(word: &Word<'_>, quirks: &mut Quirks) -> Option<()> {
+    match word.name {
+        "icts" => quirks.icts_pad = true,
+        "nochecksum" => quirks.wrong_checksums = true,
+        "idzero" => quirks.session_id_zero_1_5 = true,
+        "noauthcode" => quirks.wrong_codes_1_5 = true,
+        "unexpectedauth" => quirks.unasked_codes_1_5 = true,
+        "forcepermsg" => quirks.needed_codes_1_5 = true,
+        "quanta" => quirks.oem_only_1_5 = true,
+        "supermicro" => {
+            quirks.oem_only_1_5 = true;
+            quirks.challenge_codes_1_5 = true;
+        }
         "endianseq" => quirks.swapped_sequence_1_5 = true,
         "skips-numbers" => quirks.skips_sequence_numbers = true,
-        "loss" => conditions.loss = chance()?,
-        "duplicate" => conditions.duplicate = chance()?,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// What the network on the way does.
+fn of_the_network(word: &Word<'_>, conditions: &mut Conditions) -> Option<()> {
+    match word.name {
+        "loss" => conditions.loss = word.chance()?,
+        "duplicate" => conditions.duplicate = word.chance()?,
         "reorder" => {
-            conditions.reorder = chance()?;
+            conditions.reorder = word.chance()?;
             conditions.held_back = Duration::from_millis(50);
         }
-        "corrupt" => conditions.corrupt = chance()?,
-        "delay" => conditions.delay = time()?,
-        "jitter" => conditions.jitter = time()?,
+        "corrupt" => conditions.corrupt = word.chance()?,
+        "delay" => conditions.delay = word.time()?,
+        "jitter" => conditions.jitter = word.time()?,
         _ => return None,
     }
     Some(())
