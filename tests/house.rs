@@ -68,12 +68,20 @@ fn every_file_that_a_comment_or_a_document_names_is_there() {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// `mod` has the inputs and outputs, `calls` how a turn begins, `turn` what follows. Every other file of the room is a part
-/// of the rack or functions over some parts.
-const WHOLE_RACK: [&str; 3] = ["src/rack/mod.rs", "src/rack/calls.rs", "src/rack/turn.rs"];
+/// `mod` has the inputs and outputs, the next four how a turn begins, `turn` what follows, `telling` what is said of it.
+/// Every other file of the room is a part of the rack or functions over some parts.
+const WHOLE_RACK: [&str; 7] = [
+    "src/rack/mod.rs",
+    "src/rack/birth.rs",
+    "src/rack/calls.rs",
+    "src/rack/reloading.rs",
+    "src/rack/holding.rs",
+    "src/rack/turn.rs",
+    "src/rack/telling.rs",
+];
 
 #[test]
-fn the_whole_rack_is_seen_in_three_files_and_they_call_downwards_only() {
+fn the_whole_rack_is_seen_in_seven_files_and_they_call_downwards_only() {
     let mut complaints = Vec::new();
     for (file, text) in sources() {
         if file.starts_with("src/rack/") && !WHOLE_RACK.contains(&file.as_str()) {

@@ -1,4 +1,4 @@
-//! How a turn begins with what is asked: every [`Call`] leads to one answer, at once or later. So does a new configuration.
+//! How a turn begins with what is asked: every [`Call`] leads to one answer, at once or later.
 //!
 //! The first step of each, put together from the parts; what follows from it is `turn`'s.
 
@@ -6,21 +6,16 @@ use super::batch::{self, Batch, Member};
 use super::call::{Answer, Call, CallId, PowerChange, Refused};
 use super::clock::Moment;
 use super::inventory::NodeId;
-use super::ledger::{Open, Owner, Parked, Reply};
-use super::node::Memory;
-use super::reload::Change;
-use super::settings::{NodeSettings, RackSettings};
+use super::ledger::{Owner, Parked, Reply};
 use super::start::{self, Request};
 use super::sweeps::Asker;
 use super::task::NMI_ANSWER;
 use super::waits::{self, Awaited};
-use super::{Rack, holds, look, orders, quarantine, reload, side};
+use super::{Rack, holds, look, orders, side};
 use crate::bmc::vocabulary::Order;
 use crate::model::{
-    BatchId, BatchStart, Control, Delivery, EventId, EventKind, OnBusy, Operation, PowerOptions,
-    TaskId, Who,
+    BatchId, BatchStart, Control, EventId, EventKind, OnBusy, Operation, PowerOptions, TaskId, Who,
 };
-use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -557,228 +552,3 @@ impl Rack {
         Ok(())
     }
 }
-
-/// What keeps back: maintenance, the pause, another BMC.
-impl Rack {
-    /// The node's task does what the maintenance of the node, or its end, wants of it.
-    pub(super) fn apply_maintenance(&mut self, id: NodeId, at: Moment) {
-        let Some(node) = self.inventory.get_mut(id) else {
-            return;
-        };
-        let suspends = holds::to_suspend(node, &self.tasks, &self.gate);
-        let resumes = holds::to_resume(node, &self.gate, &mut self.ledger);
-        if let Some((task, by)) = suspends
-            && self.keep(task, &by, at)
-        {
-            if let Some(node) = self.inventory.get_mut(id) {
-                node.memory.suspended = Some(task);
-                node.save(&mut self.ledger);
-            }
-            self.announce_task(task, format!("suspended by {by}"), at);
-        }
-        if let Some(task) = resumes {
-            // One that was aborted or cancelled in between has nothing to resume.
-            let by = "the end of the maintenance";
-            let _ = self.control(task, Control::Resume, by, at);
-        }
-    }
-
-    /// Suspends a task that nobody wants to stand still for its own sake; whether that was possible.
-    fn keep(&mut self, id: TaskId, by: &str, at: Moment) -> bool {
-        if self.control(id, Control::Suspend, by, at).is_err() {
-            return false;
-        }
-        if let Some(task) = self.tasks.get_mut(id) {
-            task.sequence.keep(at.now);
-        }
-        self.tasks.save(id, &mut self.ledger, at);
-        self.settle_task(id, at);
-        true
-    }
-
-    fn pause(&mut self, call: CallId, reason: String, who: &Who, at: Moment) {
-        self.begin_pause(reason, who, at);
-        self.reply_when_durable(call, Reply::Pausing, at);
-    }
-
-    /// The big red button: every task that can stand still does, and nothing new begins.
-    pub(super) fn begin_pause(&mut self, reason: String, who: &Who, at: Moment) {
-        let (mut pause, text) = self.gate.take_pause(reason, who, at);
-        let by = format!("{} (pause)", who.name);
-        for task in self.tasks.active_ids() {
-            if self.keep(task, &by, at) {
-                pause.tasks.insert(task);
-            }
-        }
-        self.announce(EventKind::Rack, text, at);
-        self.gate.pause = Some(pause);
-        for task in self.tasks.active_ids() {
-            self.hold_back(task, at);
-        }
-        self.take_experts_back(at);
-        self.gate.save_pause(&mut self.ledger);
-    }
-
-    /// What may change a machine and has not left by now does not leave.
-    fn take_experts_back(&mut self, at: Moment) {
-        let Err(paused) = self.gate.check_pause() else {
-            return;
-        };
-        for order in self.ledger.expert_orders() {
-            let Some((open, delivery)) = self.withdraw(order, at) else {
-                continue;
-            };
-            let Owner::Call(call) = open.owner else {
-                continue;
-            };
-            let node = self.inventory.get(open.node);
-            let answer = holds::taken_back(&open, delivery, node, &paused);
-            let text = format!("{}: {answer}", open.order.name());
-            self.note_order(open.node, text, None, true, at);
-            self.outbox.answer(call, Err(answer));
-            self.settle(open.node, at);
-        }
-    }
-
-    fn unpause(&mut self, call: CallId, who: &Who, at: Moment) {
-        self.end_pause(who, at);
-        self.reply_when_durable(call, Reply::Pausing, at);
-    }
-
-    fn end_pause(&mut self, who: &Who, at: Moment) {
-        let Some(pause) = self.gate.pause.take() else {
-            return;
-        };
-        log::warn!("the pause is ended by {}", who.name);
-        self.announce(EventKind::Rack, format!("released by {}", who.name), at);
-        self.gate.save_pause(&mut self.ledger);
-        let by = format!("{} (release)", who.name);
-        for task in pause.tasks {
-            // One that was aborted or resumed by hand in between has nothing to resume.
-            let _ = self.control(task, Control::Resume, &by, at);
-        }
-        // Rollbacks were not suspended, but held back: nothing else drives them on.
-        self.unhold_returns(at);
-    }
-
-    /// Lets rollbacks go on that were held, where nothing holds them any more.
-    pub(super) fn unhold_returns(&mut self, at: Moment) {
-        for task in quarantine::free_returns(&self.tasks, &self.inventory) {
-            self.hold_task(task, false, at);
-        }
-    }
-}
-
-/// A new configuration.
-impl Rack {
-    /// Takes a new configuration. Nodes that are new are added, changed ones take their new settings, those that are
-    /// gone are dropped: their sessions are closed, and what was learned of them is kept as long as history is.
-    ///
-    /// # Errors
-    /// A node that is gone, or whose BMC has another address, has a task: nothing is changed, and the text says what
-    /// to do.
-    pub fn reload(
-        &mut self,
-        settings: RackSettings,
-        nodes: Vec<NodeSettings>,
-        now: Instant,
-    ) -> Result<(), String> {
-        let changes = reload::changes(&self.inventory, &nodes);
-        reload::check(&self.inventory, &changes)?;
-        let at = self.at(now);
-        self.gate.replace_settings(&settings);
-        self.settings = settings;
-        for (id, change) in &changes {
-            if *change == Change::Gone {
-                self.remove_node(*id, at);
-            }
-        }
-        let order: Vec<Uuid> = nodes.iter().map(|node| node.uuid).collect();
-        for settings in nodes {
-            match self.inventory.with_uuid(settings.uuid) {
-                Some(id) if changes.contains_key(&id) => self.move_node(id, settings, at),
-                Some(id) => {
-                    if let Some(node) = self.inventory.get_mut(id) {
-                        node.change(settings, now, &mut *self.entropy);
-                    }
-                }
-                None => {
-                    let memory = self.leaving.recall(settings.uuid);
-                    self.add_node(settings, memory, at);
-                }
-            }
-        }
-        self.inventory.arrange(&order);
-        self.share_traces();
-        for node in self.inventory.ids() {
-            self.apply_maintenance(node, at);
-            self.settle(node, at);
-        }
-        self.finish(at);
-        Ok(())
-    }
-
-    pub(super) fn add_node(&mut self, settings: NodeSettings, memory: Option<Memory>, at: Moment) {
-        let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
-        reload::add_node(settings, memory, inventory, ledger, at);
-    }
-
-    /// Each BMC has its share of what is kept of datagrams.
-    pub(super) fn share_traces(&mut self) {
-        let share = TRACED_BYTES / self.inventory.len().max(1);
-        let nodes = self.inventory.iter_mut();
-        nodes.for_each(|node| node.bmc.limit_trace(share));
-    }
-
-    /// The node's BMC is to be found elsewhere.
-    fn move_node(&mut self, id: NodeId, settings: NodeSettings, at: Moment) {
-        let withdrawn = self.withdraw_side_orders(id, at);
-        if let Some(node) = self.inventory.get_mut(id) {
-            let old = node.moves(settings, at.now);
-            node.save(&mut self.ledger);
-            self.leaving.close(old, at.now, &mut *self.entropy);
-        }
-        self.inventory.forget_address(id);
-        for (open, delivery) in withdrawn {
-            // A reading is made again where the node is now; what was asked of the old BMC is not asked of another one.
-            match open.owner {
-                owner @ (Owner::Sync | Owner::Fresh | Owner::Plan(..)) => {
-                    self.read_power(id, owner, at);
-                }
-                Owner::Call(_) | Owner::Task(_) => {
-                    self.end_side_order(&open, Change::Moved, delivery, at);
-                }
-            }
-        }
-    }
-
-    /// The configuration names this node no more.
-    fn remove_node(&mut self, id: NodeId, at: Moment) {
-        let withdrawn = self.withdraw_side_orders(id, at);
-        // A dry run that this completes is to find the node gone.
-        let is_look = |(open, _): &(Open, Delivery)| open.owner.is_plan();
-        let (looks, others): (Vec<_>, Vec<_>) = withdrawn.into_iter().partition(is_look);
-        for (open, delivery) in others {
-            self.end_side_order(&open, Change::Gone, delivery, at);
-        }
-        self.tasks.forget_node(id);
-        let entropy = &mut *self.entropy;
-        let (inventory, leaving) = (&mut self.inventory, &mut self.leaving);
-        reload::take_out(id, inventory, leaving, &mut self.ledger, at, entropy);
-        for (open, delivery) in looks {
-            self.end_side_order(&open, Change::Gone, delivery, at);
-        }
-    }
-
-    /// Orders outside tasks that are under way to the node's BMC are taken back: what they were, and whether they can
-    /// have arrived.
-    fn withdraw_side_orders(&mut self, id: NodeId, at: Moment) -> Vec<(Open, Delivery)> {
-        let orders = self.ledger.side_orders_of(id).into_iter();
-        orders
-            .filter_map(|order| self.withdraw(order, at))
-            .collect()
-    }
-}
-
-/// How many bytes are kept of the datagrams of all BMCs: of each of 4096 about 40, of each of 700 all 200.
-const TRACED_BYTES: usize = 4 << 20;

@@ -4,13 +4,11 @@
 //! Here the work of the parts is put together. Reports, orders, controls and ends lead to one another, over all nodes of a
 //! batch, which is why they are in one file.
 
-use super::call::{Answer, CallId, Refused};
+use super::call::{CallId, Refused};
 use super::clock::Moment;
-use super::events::Happening;
-use super::history::entry;
 use super::inventory::{Inventory, NodeId};
 use super::ledger::{Open, Owner, Parked, Reply};
-use super::node::{Effect, Node};
+use super::node::Node;
 use super::orders::{self, leave, pass, withdrawn};
 use super::reload::Change;
 use super::schedule::{self, Next};
@@ -19,9 +17,7 @@ use super::task::Task;
 use super::tasks::Tasks;
 use super::{Rack, admission, identity, side, sync};
 use crate::bmc::vocabulary::{OrderId, Reading, Report};
-use crate::model::{
-    BatchId, Control, Delivery, EventKind, HistoryEntry, HistoryKind, Power, TaskId, TaskState,
-};
+use crate::model::{BatchId, Control, Delivery, EventKind, Power, TaskId, TaskState};
 use crate::power::Refusal;
 
 /// What follows, over and over until nothing does.
@@ -598,6 +594,17 @@ impl Rack {
         orders::read_power(id, owner, inventory, ledger, at.now, &mut *self.entropy);
     }
 
+    /// Somebody wants a reading that is not older than the request.
+    pub(super) fn read_fresh(&mut self, id: NodeId, asker: Asker, at: Moment) {
+        let Some(node) = self.inventory.get_mut(id) else {
+            return;
+        };
+        if node.wants_fresh(asker, at.now) {
+            self.read_power(id, Owner::Fresh, at);
+        }
+        self.settle(id, at);
+    }
+
     pub(super) fn submit(&mut self, order: OrderId, at: Moment) {
         let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
         orders::submit(order, inventory, ledger, at.now, &mut *self.entropy);
@@ -615,141 +622,6 @@ impl Rack {
         let (gate, outbox) = (&mut self.gate, &mut self.outbox);
         self.ledger
             .withdraw(order, bmc, gate, outbox, at.now, &mut *self.entropy)
-    }
-}
-
-/// What is told and remembered.
-impl Rack {
-    /// What happened to a node is remembered and told.
-    pub(super) fn carry_out(
-        &mut self,
-        id: NodeId,
-        effects: impl IntoIterator<Item = Effect>,
-        at: Moment,
-    ) {
-        let Some(node) = self.inventory.get_mut(id) else {
-            return;
-        };
-        for effect in effects {
-            match effect {
-                Effect::Save => node.save(&mut self.ledger),
-                Effect::History(entry) => {
-                    self.counters.noted(&entry);
-                    let (uuid, ledger) = (node.settings.uuid, &mut self.ledger);
-                    self.tasks
-                        .history
-                        .note(uuid, &entry, &self.settings, ledger);
-                }
-                Effect::Event(text) => self.outbox.announce(Happening::of_node(node, text), at),
-            }
-        }
-    }
-
-    /// An order outside tasks, in the history of its node.
-    pub(super) fn note_order(
-        &mut self,
-        id: NodeId,
-        text: String,
-        by: Option<String>,
-        error: bool,
-        at: Moment,
-    ) {
-        let entry = HistoryEntry {
-            by,
-            ..entry(HistoryKind::Order, text, error, at)
-        };
-        self.carry_out(id, [Effect::History(entry)], at);
-    }
-
-    pub(super) fn announce_task(&mut self, id: TaskId, text: String, at: Moment) {
-        if let Some(task) = self.snapshot(at).task(id) {
-            self.outbox.announce(Happening::of_task(task, text), at);
-        }
-    }
-
-    pub(super) fn announce(&mut self, kind: EventKind, text: String, at: Moment) {
-        self.outbox.announce(Happening::of_rack(kind, text), at);
-    }
-
-    /// Somebody wants a reading that is not older than the request.
-    pub(super) fn read_fresh(&mut self, id: NodeId, asker: Asker, at: Moment) {
-        let Some(node) = self.inventory.get_mut(id) else {
-            return;
-        };
-        if node.wants_fresh(asker, at.now) {
-            self.read_power(id, Owner::Fresh, at);
-        }
-        self.settle(id, at);
-    }
-
-    /// Those who wait for a fresh reading of the node hear what came of it: whether it was `read`.
-    fn answer_fresh(&mut self, id: NodeId, askers: Vec<Asker>, read: bool, at: Moment) {
-        for asker in askers {
-            match asker {
-                Asker::Call(call) => {
-                    if let Some(view) = self.snapshot(at).node(id) {
-                        self.outbox.answer(call, Ok(Answer::Node(view)));
-                    }
-                }
-                Asker::Sweep(sweep) => self.sweeps.note(sweep, id, read),
-            }
-        }
-    }
-
-    /// An NMI's caller hears what the BMC said to it, or that the task ended before.
-    fn answer_nmi(&mut self, id: TaskId, at: Moment) {
-        let Some(task) = self.tasks.get_mut(id) else {
-            return;
-        };
-        let Some((call, answer)) = task.nmi_answer(at.now) else {
-            return;
-        };
-        task.nmi_call = None;
-        let task = self.snapshot(at).task(id).ok_or(Refused::NoSuchTask(id));
-        let answer = answer.and(task).map(Answer::Task);
-        self.outbox.answer(call, answer);
-    }
-
-    /// Those who waited for something that has come, or long enough, hear it; everybody where `all`.
-    pub(super) fn answer_waits(&mut self, all: bool, at: Moment) {
-        let mut waits = std::mem::take(&mut self.outbox.waits);
-        let answers = waits.take_answers(all, &self.snapshot(at), &self.outbox.events);
-        self.outbox.waits = waits;
-        for (call, answer) in answers {
-            self.tell(call, answer);
-        }
-    }
-
-    /// Answers a call that waited, or might have. A sweep of which all was told is over.
-    pub(super) fn tell(&mut self, call: CallId, answer: Result<Answer, Refused>) {
-        if let Ok(Answer::Sweep(news)) = &answer
-            && news.ended
-        {
-            self.sweeps.forget(news.sweep);
-        }
-        self.outbox.answer(call, answer);
-    }
-
-    /// One of a dry run's readings is there, or never will be.
-    fn planned(&mut self, call: CallId, slot: usize, report: Report, at: Moment) {
-        if let Some(plan) = self.plans.report(call, slot, report) {
-            let id = self.tasks.make_id(at.wall, &mut *self.entropy);
-            let view = plan.view(id, &self.snapshot(at));
-            self.outbox.answer(call, Ok(Answer::Batch(view)));
-        }
-    }
-
-    /// Gives the call its answer as soon as all that was put down by now is durable.
-    pub(super) fn reply_when_durable(&mut self, call: CallId, reply: Reply, at: Moment) {
-        if let Some(reply) = self.ledger.reply_when_durable(call, reply) {
-            self.reply(call, &reply, at);
-        }
-    }
-
-    pub(super) fn reply(&mut self, call: CallId, reply: &Reply, at: Moment) {
-        if let Some(answer) = self.snapshot(at).reply(reply) {
-            self.outbox.answer(call, answer);
-        }
     }
 }
 

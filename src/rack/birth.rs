@@ -1,0 +1,186 @@
+//! The rack's first turn: what the configuration describes, and what a former life of the daemon remembered of it.
+
+use super::clock::{Birth, Clock, Copied, Moment};
+use super::figures::Counters;
+use super::gate::Gate;
+use super::inventory::Inventory;
+use super::leaving::Leaving;
+use super::ledger::{self, Ledger};
+use super::log_ins::LogIns;
+use super::outbox::Outbox;
+use super::plan::Plans;
+use super::restore::{self, Remembered, Shelf, Stale};
+use super::settings::{NodeSettings, RackSettings};
+use super::sweeps::Sweeps;
+use super::tasks::Tasks;
+use super::{PRUNING, Rack, quarantine};
+use crate::entropy::Entropy;
+use crate::model::{Control, EventKind, TaskState, Who};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+impl Rack {
+    /// The rack that the configuration describes, with what a former life remembered of it. An entry that cannot be read
+    /// keeps power orders from whom it may be about: see `quarantine`.
+    pub fn new(
+        settings: RackSettings,
+        nodes: Vec<NodeSettings>,
+        remembered: Vec<Remembered>,
+        birth: Birth,
+        mut entropy: Box<dyn Entropy + Send>,
+    ) -> Rack {
+        // The calendar tells lives of the daemon apart, and the random part two within its resolution.
+        let Birth {
+            wall,
+            now,
+            boot,
+            copied,
+        } = birth;
+        let epoch = (wall.unix_micros() << 8) | entropy.below(256);
+        let mut rack = Rack {
+            clock: Clock::new(wall, now, epoch, boot),
+            entropy,
+            inventory: Inventory::default(),
+            leaving: Leaving::default(),
+            log_ins: LogIns::default(),
+            sweeps: Sweeps::default(),
+            tasks: Tasks::default(),
+            gate: Gate::new(&settings),
+            ledger: Ledger::new(),
+            outbox: Outbox::new(epoch),
+            plans: Plans::default(),
+            counters: Counters::default(),
+            next_pruning: now + PRUNING,
+            settings,
+        };
+        let first_life = remembered.is_empty();
+        let mut shelf = Shelf::sort(remembered);
+        let without_entry = shelf.seal_unreadable(&nodes, &mut rack.ledger);
+        let last_heard = shelf.last_sign_of_life();
+        rack.clock.follow(shelf.alive);
+        let at = rack.at(now);
+        for settings in nodes {
+            let memory = shelf.nodes.remove(&settings.uuid);
+            rack.add_node(settings, memory, at);
+        }
+        for (node, memory) in std::mem::take(&mut shelf.nodes) {
+            rack.leaving.remember(node, memory, &mut rack.ledger, at);
+        }
+        rack.share_traces();
+        rack.take_up(shelf, &without_entry, copied, at);
+        if first_life && rack.settings.start_paused {
+            let who = Who {
+                name: "rackbmcd".to_owned(),
+                ..Who::default()
+            };
+            rack.begin_pause(FIRST_PAUSE.to_owned(), &who, at);
+        }
+        if let Some(last_heard) = last_heard {
+            let ago = at.age(last_heard).saturating_sub(ledger::HEARTBEAT);
+            let nodes = rack.inventory.iter_mut();
+            nodes.for_each(|node| node.bmc.inherit_session(ago, now));
+        }
+        rack
+    }
+
+    /// Takes tasks, batches and the pause up where they were.
+    fn take_up(
+        &mut self,
+        mut shelf: Shelf,
+        without_entry: &BTreeSet<Uuid>,
+        copied: Copied,
+        at: Moment,
+    ) {
+        let pause_lost = shelf.lost_pause();
+        let unreadable = std::mem::take(&mut shelf.unreadable);
+        self.gate.pause = shelf.pause.take();
+        self.gate.close_for_stagger(at.now);
+        let boot = self.clock.boot;
+        let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
+        let ledger = &mut self.ledger;
+        let longest = shelf.take_up(boot, inventory, tasks, ledger, at);
+        let held =
+            quarantine::take_note_of(unreadable, without_entry, inventory, tasks, ledger, at);
+        for (id, by) in held {
+            // It goes on by itself when a later life of the daemon finds the entry discarded.
+            if self.control(id, Control::Suspend, &by, at).is_ok() {
+                let _ = self.control(id, Control::Resume, &by, at);
+            }
+            self.hold_back(id, at);
+        }
+        self.tasks.take_up_batches(at, &mut self.ledger);
+        // Only now: the end of a batch's task asks for its others.
+        for id in self.tasks.active_ids() {
+            if !self.tasks.has_its_node(id, &self.inventory) {
+                self.tasks.give_up(id, at);
+                self.note_milestone(id, at);
+            }
+        }
+        self.hold_stale(restore::stale(copied, longest), at);
+        self.take_up_pause(pause_lost, at);
+        // The record of the last task of a batch may have been discarded.
+        for batch in self.tasks.open_batches() {
+            self.batch_went_on(batch, false, at);
+        }
+        for node in self.inventory.ids() {
+            self.apply_maintenance(node, at);
+            self.settle(node, at);
+        }
+        if self.tasks.count_active() > 0 {
+            self.ledger.heartbeat_at_once(at.now);
+        }
+        self.finish(at);
+    }
+
+    /// The pause goes on, or begins where nobody can read whether there was one.
+    fn take_up_pause(&mut self, lost: Option<String>, at: Moment) {
+        if let Some(why) = lost {
+            let who = Who {
+                name: "rackbmcd".to_owned(),
+                ..Who::default()
+            };
+            self.begin_pause(why, &who, at);
+        } else if self.gate.pause.is_some() {
+            // One that was being rolled back may have been put down last before the pause.
+            for id in self.tasks.active_ids() {
+                self.hold_back(id, at);
+            }
+        } else {
+            self.unhold_returns(at);
+        }
+    }
+
+    /// What was asked for long ago, or may have been done since, is a person's to decide anew: such tasks are suspended.
+    fn hold_stale(&mut self, stale: Option<Stale>, at: Moment) {
+        let Some(stale) = stale else { return };
+        let mut held = 0;
+        for id in self.tasks.active_ids() {
+            let Some(task) = self.tasks.get(id).filter(|task| stale.concerns(task)) else {
+                continue;
+            };
+            // A way back cannot stand still for itself.
+            let control = match task.state() {
+                TaskState::RollingBack => Control::Abort,
+                TaskState::Queued
+                | TaskState::Running
+                | TaskState::Suspended
+                | TaskState::Aborting
+                | TaskState::Succeeded
+                | TaskState::Failed
+                | TaskState::Aborted
+                | TaskState::Cancelled
+                | TaskState::RolledBack
+                | TaskState::Stuck => Control::Suspend,
+            };
+            held += usize::from(self.control(id, control, &stale.by(), at).is_ok());
+        }
+        if held > 0 {
+            let text = format!("{stale}: {held} tasks are suspended, to be resumed or cancelled");
+            log::warn!("{text}");
+            self.announce(EventKind::Rack, text, at);
+        }
+    }
+}
+
+/// Why a rack is paused of which the configuration says so.
+const FIRST_PAUSE: &str = "the first start of this rack, and its configuration says start_paused: power states are read, nothing is switched";

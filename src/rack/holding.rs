@@ -1,0 +1,118 @@
+//! What keeps back: maintenance, the pause, another BMC.
+
+use super::call::CallId;
+use super::clock::Moment;
+use super::inventory::NodeId;
+use super::ledger::{Owner, Reply};
+use super::{Rack, holds, quarantine};
+use crate::model::{Control, EventKind, TaskId, Who};
+
+impl Rack {
+    /// The node's task does what the maintenance of the node, or its end, wants of it.
+    pub(super) fn apply_maintenance(&mut self, id: NodeId, at: Moment) {
+        let Some(node) = self.inventory.get_mut(id) else {
+            return;
+        };
+        let suspends = holds::to_suspend(node, &self.tasks, &self.gate);
+        let resumes = holds::to_resume(node, &self.gate, &mut self.ledger);
+        if let Some((task, by)) = suspends
+            && self.keep(task, &by, at)
+        {
+            if let Some(node) = self.inventory.get_mut(id) {
+                node.memory.suspended = Some(task);
+                node.save(&mut self.ledger);
+            }
+            self.announce_task(task, format!("suspended by {by}"), at);
+        }
+        if let Some(task) = resumes {
+            // One that was aborted or cancelled in between has nothing to resume.
+            let by = "the end of the maintenance";
+            let _ = self.control(task, Control::Resume, by, at);
+        }
+    }
+
+    /// Suspends a task that nobody wants to stand still for its own sake; whether that was possible.
+    fn keep(&mut self, id: TaskId, by: &str, at: Moment) -> bool {
+        if self.control(id, Control::Suspend, by, at).is_err() {
+            return false;
+        }
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.sequence.keep(at.now);
+        }
+        self.tasks.save(id, &mut self.ledger, at);
+        self.settle_task(id, at);
+        true
+    }
+
+    pub(super) fn pause(&mut self, call: CallId, reason: String, who: &Who, at: Moment) {
+        self.begin_pause(reason, who, at);
+        self.reply_when_durable(call, Reply::Pausing, at);
+    }
+
+    /// The big red button: every task that can stand still does, and nothing new begins.
+    pub(super) fn begin_pause(&mut self, reason: String, who: &Who, at: Moment) {
+        let (mut pause, text) = self.gate.take_pause(reason, who, at);
+        let by = format!("{} (pause)", who.name);
+        for task in self.tasks.active_ids() {
+            if self.keep(task, &by, at) {
+                pause.tasks.insert(task);
+            }
+        }
+        self.announce(EventKind::Rack, text, at);
+        self.gate.pause = Some(pause);
+        for task in self.tasks.active_ids() {
+            self.hold_back(task, at);
+        }
+        self.take_experts_back(at);
+        self.gate.save_pause(&mut self.ledger);
+    }
+
+    /// What may change a machine and has not left by now does not leave.
+    fn take_experts_back(&mut self, at: Moment) {
+        let Err(paused) = self.gate.check_pause() else {
+            return;
+        };
+        for order in self.ledger.expert_orders() {
+            let Some((open, delivery)) = self.withdraw(order, at) else {
+                continue;
+            };
+            let Owner::Call(call) = open.owner else {
+                continue;
+            };
+            let node = self.inventory.get(open.node);
+            let answer = holds::taken_back(&open, delivery, node, &paused);
+            let text = format!("{}: {answer}", open.order.name());
+            self.note_order(open.node, text, None, true, at);
+            self.outbox.answer(call, Err(answer));
+            self.settle(open.node, at);
+        }
+    }
+
+    pub(super) fn unpause(&mut self, call: CallId, who: &Who, at: Moment) {
+        self.end_pause(who, at);
+        self.reply_when_durable(call, Reply::Pausing, at);
+    }
+
+    fn end_pause(&mut self, who: &Who, at: Moment) {
+        let Some(pause) = self.gate.pause.take() else {
+            return;
+        };
+        log::warn!("the pause is ended by {}", who.name);
+        self.announce(EventKind::Rack, format!("released by {}", who.name), at);
+        self.gate.save_pause(&mut self.ledger);
+        let by = format!("{} (release)", who.name);
+        for task in pause.tasks {
+            // One that was aborted or resumed by hand in between has nothing to resume.
+            let _ = self.control(task, Control::Resume, &by, at);
+        }
+        // Rollbacks were not suspended, but held back: nothing else drives them on.
+        self.unhold_returns(at);
+    }
+
+    /// Lets rollbacks go on that were held, where nothing holds them any more.
+    pub(super) fn unhold_returns(&mut self, at: Moment) {
+        for task in quarantine::free_returns(&self.tasks, &self.inventory) {
+            self.hold_task(task, false, at);
+        }
+    }
+}
