@@ -4,12 +4,10 @@ mod world;
 
 use rackbmcd::ipmi::SuiteId;
 use rackbmcd::model::{
-    Batch, BatchStart, Control, OnFailure, Operation, PowerOptions, PowerState, Target, TaskId,
-    TaskState, Trouble,
+    Batch, BatchStart, Control, OnFailure, Operation, PowerOptions, PowerState, Target, TaskState,
 };
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::rack::record::Table;
-use rackbmcd::session::Undeliverable;
 use rackbmcd::session::{AuthChoice, Protocol};
 use rackbmcd::sim::{Babble, ChassisOrder, Conditions, OsMood};
 use std::sync::Arc;
@@ -117,48 +115,6 @@ fn no_power_on_that_was_held_back_leaves_after_its_task_was_aborted() {
     }
 }
 
-#[test]
-fn the_late_look_up_of_a_former_name_leads_to_no_other_machine() {
-    let mut world = World::new(33, 2);
-    world.run_for(secs(3));
-    let (settings, right) = (world.settings.clone(), world.nodes.clone());
-    let mut wrong = right.clone();
-    wrong[0].address.host = "old.example".into();
-    let now = world.now;
-    world.rack().reload(settings.clone(), wrong, now).unwrap();
-    world.ask(Call::FreshNode("n01".into()));
-    let (node, host) = world.rack().poll_resolve().expect("the name is looked up");
-    world.rack().reload(settings, right, now).unwrap();
-    let elsewhere = Ok(vec![world::address(1)]);
-    world.rack().handle_resolved(node, &host, elsewhere, now);
-    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
-    world.run_task(task, secs(60));
-    assert!(!world.is_on("n01"));
-    assert!(world.is_on("n02"), "that is another machine");
-}
-
-#[test]
-fn two_nodes_whose_names_lead_to_one_bmc_are_both_answered() {
-    let mut world = World::new(34, 2);
-    let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
-    nodes[0].address.host = "a.example".into();
-    nodes[1].address.host = "b.example".into();
-    let now = world.now;
-    world.rack().reload(settings, nodes, now).unwrap();
-    for place in 0..2 {
-        world.ask(Call::FreshNode(world::name(place)));
-        while let Some((node, host)) = world.rack().poll_resolve() {
-            let here = Ok(vec![world::address(0)]);
-            world.rack().handle_resolved(node, &host, here, now);
-        }
-    }
-    world.run_for(secs(4));
-    for name in ["n01", "n02"] {
-        let view = world.node(name);
-        assert!(view.rackbmcd.reading.is_some(), "{view:#?}");
-    }
-}
-
 /// What came of a sweep over these nodes, in the order of its end, and how long it took.
 fn swept(world: &mut World, nodes: &[String]) -> (Vec<(String, bool)>, Duration) {
     let began = world.now;
@@ -222,90 +178,6 @@ fn a_sweep_leaves_out_what_the_configuration_has_not_any_more() {
     assert_eq!(named, ["n01", "n02"]);
     let over = world.call(Call::AwaitSweep { sweep, seen, wait });
     assert_eq!(over, Err(Refused::NoSuchSweep));
-}
-
-/// A node whose BMC has a name of two addresses, and answers at the second one only.
-fn behind_two_addresses(seed: u64) -> World {
-    let mut world = World::new(seed, 1);
-    let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
-    nodes[0].address.host = "both.example".into();
-    let now = world.now;
-    world.rack().reload(settings, nodes, now).unwrap();
-    world
-}
-
-/// Time goes by, and each time that the name is asked for, both addresses are told: how often that was.
-fn run_resolving(world: &mut World, time: Duration) -> usize {
-    let (end, mut asked) = (world.now + time, 0);
-    while world.now < end {
-        world.run_for(millis(100));
-        let now = world.now;
-        if let Some((node, host)) = world.rack().poll_resolve() {
-            let both = Ok(vec![world::address(7), world::address(0)]);
-            world.rack().handle_resolved(node, &host, both, now);
-            asked += 1;
-        }
-    }
-    asked
-}
-
-#[test]
-fn a_name_of_two_addresses_is_followed_to_the_one_that_answers_and_stays_there() {
-    let mut world = behind_two_addresses(36);
-    // Silence at the first: its verdict, and a while later the next try.
-    run_resolving(&mut world, secs(130));
-    assert!(world.left.iter().any(|left| left.node == 7));
-    assert_eq!(world.power_state("n01"), PowerState::On);
-    // The name is looked up again now and then: the first address is not tried again.
-    let before = world.left.len();
-    let looked_up = run_resolving(&mut world, secs(900));
-    assert!(looked_up >= 2, "{looked_up}");
-    let mut elsewhere = world.left[before..].iter().filter(|left| left.node == 7);
-    assert!(elsewhere.next().is_none());
-}
-
-/// The network says of two datagrams in a row that nobody is there.
-fn undeliverable(world: &mut World, address: std::net::SocketAddr) {
-    for _ in 0..2 {
-        let now = world.now;
-        for port in world.rack().ports_in_use() {
-            world
-                .rack()
-                .handle_unreachable(address, port, Undeliverable::Port, now);
-        }
-        world.run_for(millis(450));
-    }
-}
-
-#[test]
-fn an_address_that_the_network_cannot_reach_is_left_for_the_next_at_once() {
-    let mut world = behind_two_addresses(37);
-    let call = world.ask(Call::FreshNode("n01".into()));
-    run_resolving(&mut world, millis(200));
-    assert!(world.left.iter().any(|left| left.node == 7));
-    undeliverable(&mut world, world::address(7));
-    world.run_for(secs(1));
-    assert!(
-        world.take_answer(call).is_some(),
-        "no verdict is waited for"
-    );
-    let view = world.node("n01");
-    assert!(
-        view.rackbmcd.reading.is_some() && view.rackbmcd.bmc.trouble.is_none(),
-        "{view:#?}"
-    );
-    // Nobody anywhere: said at once, not tried in a circle.
-    world.run_for(secs(30));
-    world.mood("n01").dead = true;
-    let call = world.ask(Call::FreshNode("n01".into()));
-    run_resolving(&mut world, millis(100));
-    for address in [world::address(0), world::address(7)] {
-        undeliverable(&mut world, address);
-    }
-    world.run_for(millis(1));
-    assert!(world.take_answer(call).is_some(), "it has its answer");
-    let trouble = world.node("n01").rackbmcd.bmc.trouble;
-    assert_eq!(trouble, Some(Trouble::Unreachable.into()));
 }
 
 #[test]
@@ -617,126 +489,4 @@ fn whoever_wants_a_busy_node_hears_whose_it_is_and_a_batch_names_every_one() {
         assert!(said.contains(node), "{said}");
     }
     assert!(!said.contains("n03"), "{said}");
-}
-
-/// A rack in which one machine may switch on at a time.
-fn one_place(seed: u64, count: usize) -> World {
-    let mut world = World::new(seed, count);
-    world.crash();
-    world.settings.max_transitions = 1;
-    world.start();
-    world.run_for(secs(5));
-    world
-}
-
-fn named(timeout: u64) -> PowerOptions {
-    PowerOptions {
-        timeout: Some(secs(timeout)),
-        ..PowerOptions::default()
-    }
-}
-
-#[test]
-fn what_waits_for_a_system_or_a_dead_bmc_keeps_nobody_from_being_switched() {
-    let mut world = one_place(63, 7);
-    for node in ["n01", "n02"] {
-        world.mood(node).os = OsMood::Hangs;
-        world.start_task(node, Operation::SoftReboot, PowerOptions::default());
-    }
-    let deaf = Conditions {
-        loss: 1.0,
-        ..Conditions::default()
-    };
-    world.link("n03", deaf);
-    world.start_task("n03", Operation::PowerOn, PowerOptions::default());
-    world.run_for(secs(2));
-    let off = world.start_task("n04", Operation::PowerOff, named(5));
-    let on_already = world.start_task("n05", Operation::PowerOn, named(5));
-    let reset = world.start_task("n06", Operation::Reset, PowerOptions::default());
-    for task in [off, on_already] {
-        let view = world.run_task(task, secs(6));
-        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
-    }
-    let now = world.now;
-    world.bmc("n07").order_by_somebody(ChassisOrder::Off, now);
-    let on = world.start_task("n07", Operation::PowerOn, PowerOptions::default());
-    assert_eq!(world.run_task(on, secs(60)).state, TaskState::Succeeded);
-    assert_eq!(world.executed("n06", ChassisOrder::Reset), 1);
-    world.run_task(reset, secs(60));
-}
-
-/// n01 takes the one place for some 9 s, because its machine takes so long to switch on.
-fn place_taken(seed: u64, count: usize) -> (World, TaskId) {
-    let mut world = one_place(seed, count);
-    let now = world.now;
-    world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
-    world.mood("n01").on_delay = secs(9);
-    world.run_for(secs(70));
-    let first = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
-    let on = |world: &mut World| world.executed("n01", ChassisOrder::On) == 1;
-    let end = world.now + secs(5);
-    assert!(world.run_until(end, on));
-    (world, first)
-}
-
-#[test]
-fn a_power_on_that_waits_for_a_place_says_so_and_its_patience_stands_still() {
-    let (mut world, first) = place_taken(64, 2);
-    let now = world.now;
-    world.bmc("n02").order_by_somebody(ChassisOrder::Off, now);
-    let second = world.start_task("n02", Operation::PowerOn, PowerOptions::default());
-    world.run_for(secs(2));
-    let before = world.task(second);
-    assert!(
-        before
-            .phase
-            .ends_with("the rack's only place for a power-on"),
-        "{}",
-        before.phase
-    );
-    world.run_for(secs(4));
-    assert_eq!(world.task(second).time_left, before.time_left);
-    assert_eq!(world.executed("n02", ChassisOrder::On), 0);
-    assert_eq!(world.run_task(first, secs(60)).state, TaskState::Succeeded);
-    assert_eq!(world.run_task(second, secs(60)).state, TaskState::Succeeded);
-}
-
-#[test]
-fn a_timeout_that_the_request_names_runs_while_a_place_is_waited_for() {
-    let (mut world, _) = place_taken(65, 2);
-    let now = world.now;
-    world.bmc("n02").order_by_somebody(ChassisOrder::Off, now);
-    let asked = world.now;
-    let second = world.start_task("n02", Operation::PowerOn, named(4));
-    let view = world.run_task(second, secs(6));
-    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
-    assert!(world.now - asked <= secs(5));
-    world.run_for(secs(90));
-    assert_eq!(
-        world.executed("n02", ChassisOrder::On),
-        0,
-        "and never leaves"
-    );
-}
-
-#[test]
-fn a_machine_that_was_switched_off_comes_back_before_every_new_power_on() {
-    let (mut world, first) = place_taken(66, 3);
-    world.crash();
-    for node in &mut world.nodes {
-        Arc::make_mut(&mut node.power).min_off_time = secs(3);
-        Arc::make_mut(&mut node.power).change_timeout = secs(60);
-    }
-    world.start();
-    let now = world.now;
-    world.bmc("n03").order_by_somebody(ChassisOrder::Off, now);
-    let new = world.start_task("n03", Operation::PowerOn, PowerOptions::default());
-    let reboot = world.start_task("n02", Operation::Reboot, named(20));
-    world.run_for(secs(6));
-    assert!(!world.is_on("n02"), "it waits for its place");
-    let view = world.run_task(reboot, secs(100));
-    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
-    assert!(!world.task(new).ended, "it came later");
-    assert_eq!(world.run_task(new, secs(60)).state, TaskState::Succeeded);
-    assert!(world.task(first).ended);
 }

@@ -10,7 +10,7 @@ use rackbmcd::model::{
 };
 use rackbmcd::rack::call::{Answer, Call, Look};
 use rackbmcd::rack::settings::MaintenancePolicy;
-use rackbmcd::sim::{ChassisOrder, Mishap, OsMood};
+use rackbmcd::sim::{ChassisOrder, Conditions, Mishap, OsMood};
 use std::sync::Arc;
 use std::time::Duration;
 use world::{World, batch_of, millis, name, secs, who};
@@ -479,4 +479,119 @@ fn what_a_task_says_of_it_is_that_another_datagram_had_no_answer() {
         .find(|entry| entry.text.starts_with("found on"));
     let drift = drift.expect("the machine came on");
     assert_eq!(drift.task, Some(task), "{}", drift.text);
+}
+
+/// A rack in which one machine may switch on at a time.
+fn one_place(seed: u64, count: usize) -> World {
+    let mut world = World::new(seed, count);
+    world.crash();
+    world.settings.max_transitions = 1;
+    world.start();
+    world.run_for(secs(5));
+    world
+}
+
+#[test]
+fn what_waits_for_a_system_or_a_dead_bmc_keeps_nobody_from_being_switched() {
+    let mut world = one_place(63, 7);
+    for node in ["n01", "n02"] {
+        world.mood(node).os = OsMood::Hangs;
+        world.start_task(node, Operation::SoftReboot, PowerOptions::default());
+    }
+    let deaf = Conditions {
+        loss: 1.0,
+        ..Conditions::default()
+    };
+    world.link("n03", deaf);
+    world.start_task("n03", Operation::PowerOn, PowerOptions::default());
+    world.run_for(secs(2));
+    let off = world.start_task("n04", Operation::PowerOff, named(5));
+    let on_already = world.start_task("n05", Operation::PowerOn, named(5));
+    let reset = world.start_task("n06", Operation::Reset, PowerOptions::default());
+    for task in [off, on_already] {
+        let view = world.run_task(task, secs(6));
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
+    }
+    let now = world.now;
+    world.bmc("n07").order_by_somebody(ChassisOrder::Off, now);
+    let on = world.start_task("n07", Operation::PowerOn, PowerOptions::default());
+    assert_eq!(world.run_task(on, secs(60)).state, TaskState::Succeeded);
+    assert_eq!(world.executed("n06", ChassisOrder::Reset), 1);
+    world.run_task(reset, secs(60));
+}
+
+/// n01 takes the one place for some 9 s, because its machine takes so long to switch on.
+fn only_place_taken(seed: u64, count: usize) -> (World, TaskId) {
+    let mut world = one_place(seed, count);
+    let now = world.now;
+    world.bmc("n01").order_by_somebody(ChassisOrder::Off, now);
+    world.mood("n01").on_delay = secs(9);
+    world.run_for(secs(70));
+    let first = world.start_task("n01", Operation::PowerOn, PowerOptions::default());
+    let on = |world: &mut World| world.executed("n01", ChassisOrder::On) == 1;
+    let end = world.now + secs(5);
+    assert!(world.run_until(end, on));
+    (world, first)
+}
+
+#[test]
+fn a_power_on_that_waits_for_a_place_says_so_and_its_patience_stands_still() {
+    let (mut world, first) = only_place_taken(64, 2);
+    let now = world.now;
+    world.bmc("n02").order_by_somebody(ChassisOrder::Off, now);
+    let second = world.start_task("n02", Operation::PowerOn, PowerOptions::default());
+    world.run_for(secs(2));
+    let before = world.task(second);
+    assert!(
+        before
+            .phase
+            .ends_with("the rack's only place for a power-on"),
+        "{}",
+        before.phase
+    );
+    world.run_for(secs(4));
+    assert_eq!(world.task(second).time_left, before.time_left);
+    assert_eq!(world.executed("n02", ChassisOrder::On), 0);
+    assert_eq!(world.run_task(first, secs(60)).state, TaskState::Succeeded);
+    assert_eq!(world.run_task(second, secs(60)).state, TaskState::Succeeded);
+}
+
+#[test]
+fn a_timeout_that_the_request_names_runs_while_a_place_is_waited_for() {
+    let (mut world, _) = only_place_taken(65, 2);
+    let now = world.now;
+    world.bmc("n02").order_by_somebody(ChassisOrder::Off, now);
+    let asked = world.now;
+    let second = world.start_task("n02", Operation::PowerOn, named(4));
+    let view = world.run_task(second, secs(6));
+    assert_eq!(view.state, TaskState::Failed, "{view:#?}");
+    assert!(world.now - asked <= secs(5));
+    world.run_for(secs(90));
+    assert_eq!(
+        world.executed("n02", ChassisOrder::On),
+        0,
+        "and never leaves"
+    );
+}
+
+#[test]
+fn a_machine_that_was_switched_off_comes_back_before_every_new_power_on() {
+    let (mut world, first) = only_place_taken(66, 3);
+    world.crash();
+    for node in &mut world.nodes {
+        Arc::make_mut(&mut node.power).min_off_time = secs(3);
+        Arc::make_mut(&mut node.power).change_timeout = secs(60);
+    }
+    world.start();
+    let now = world.now;
+    world.bmc("n03").order_by_somebody(ChassisOrder::Off, now);
+    let new = world.start_task("n03", Operation::PowerOn, PowerOptions::default());
+    let reboot = world.start_task("n02", Operation::Reboot, named(20));
+    world.run_for(secs(6));
+    assert!(!world.is_on("n02"), "it waits for its place");
+    let view = world.run_task(reboot, secs(100));
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
+    assert!(!world.task(new).ended, "it came later");
+    assert_eq!(world.run_task(new, secs(60)).state, TaskState::Succeeded);
+    assert!(world.task(first).ended);
 }

@@ -1,9 +1,9 @@
 //! Datagrams that the network does not deliver, in virtual time: told as the network tells it, passing as silence is, and
-//! never counted for what left from a port of earlier.
+//! never counted for what left from a port of earlier; and names that lead to another address, or to several.
 
 mod world;
 
-use rackbmcd::model::{Operation, PowerOptions, TaskState};
+use rackbmcd::model::{Operation, PowerOptions, PowerState, TaskState, Trouble};
 use rackbmcd::rack::call::Call;
 use rackbmcd::session::Undeliverable;
 use std::time::Duration;
@@ -88,4 +88,130 @@ fn what_is_said_of_a_port_of_earlier_ends_nothing() {
     let view = world.run_task(task, secs(60));
     assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     assert_eq!(world.bmc("n01").counters().sessions_opened, opened);
+}
+
+#[test]
+fn the_late_look_up_of_a_former_name_leads_to_no_other_machine() {
+    let mut world = World::new(33, 2);
+    world.run_for(secs(3));
+    let (settings, right) = (world.settings.clone(), world.nodes.clone());
+    let mut wrong = right.clone();
+    wrong[0].address.host = "old.example".into();
+    let now = world.now;
+    world.rack().reload(settings.clone(), wrong, now).unwrap();
+    world.ask(Call::FreshNode("n01".into()));
+    let (node, host) = world.rack().poll_resolve().expect("the name is looked up");
+    world.rack().reload(settings, right, now).unwrap();
+    let elsewhere = Ok(vec![world::address(1)]);
+    world.rack().handle_resolved(node, &host, elsewhere, now);
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+    world.run_task(task, secs(60));
+    assert!(!world.is_on("n01"));
+    assert!(world.is_on("n02"), "that is another machine");
+}
+
+#[test]
+fn two_nodes_whose_names_lead_to_one_bmc_are_both_answered() {
+    let mut world = World::new(34, 2);
+    let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
+    nodes[0].address.host = "a.example".into();
+    nodes[1].address.host = "b.example".into();
+    let now = world.now;
+    world.rack().reload(settings, nodes, now).unwrap();
+    for place in 0..2 {
+        world.ask(Call::FreshNode(world::name(place)));
+        while let Some((node, host)) = world.rack().poll_resolve() {
+            let here = Ok(vec![world::address(0)]);
+            world.rack().handle_resolved(node, &host, here, now);
+        }
+    }
+    world.run_for(secs(4));
+    for name in ["n01", "n02"] {
+        let view = world.node(name);
+        assert!(view.rackbmcd.reading.is_some(), "{view:#?}");
+    }
+}
+
+/// A node whose BMC has a name of two addresses, and answers at the second one only.
+fn behind_two_addresses(seed: u64) -> World {
+    let mut world = World::new(seed, 1);
+    let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
+    nodes[0].address.host = "both.example".into();
+    let now = world.now;
+    world.rack().reload(settings, nodes, now).unwrap();
+    world
+}
+
+/// Time goes by, and each time that the name is asked for, both addresses are told: how often that was.
+fn run_resolving(world: &mut World, time: Duration) -> usize {
+    let (end, mut asked) = (world.now + time, 0);
+    while world.now < end {
+        world.run_for(millis(100));
+        let now = world.now;
+        if let Some((node, host)) = world.rack().poll_resolve() {
+            let both = Ok(vec![world::address(7), world::address(0)]);
+            world.rack().handle_resolved(node, &host, both, now);
+            asked += 1;
+        }
+    }
+    asked
+}
+
+#[test]
+fn a_name_of_two_addresses_is_followed_to_the_one_that_answers_and_stays_there() {
+    let mut world = behind_two_addresses(36);
+    // Silence at the first: its verdict, and a while later the next try.
+    run_resolving(&mut world, secs(130));
+    assert!(world.left.iter().any(|left| left.node == 7));
+    assert_eq!(world.power_state("n01"), PowerState::On);
+    // The name is looked up again now and then: the first address is not tried again.
+    let before = world.left.len();
+    let looked_up = run_resolving(&mut world, secs(900));
+    assert!(looked_up >= 2, "{looked_up}");
+    let mut elsewhere = world.left[before..].iter().filter(|left| left.node == 7);
+    assert!(elsewhere.next().is_none());
+}
+
+/// The network says of two datagrams in a row that nobody is there.
+fn undeliverable(world: &mut World, address: std::net::SocketAddr) {
+    for _ in 0..2 {
+        let now = world.now;
+        for port in world.rack().ports_in_use() {
+            world
+                .rack()
+                .handle_unreachable(address, port, Undeliverable::Port, now);
+        }
+        world.run_for(millis(450));
+    }
+}
+
+#[test]
+fn an_address_that_the_network_cannot_reach_is_left_for_the_next_at_once() {
+    let mut world = behind_two_addresses(37);
+    let call = world.ask(Call::FreshNode("n01".into()));
+    run_resolving(&mut world, millis(200));
+    assert!(world.left.iter().any(|left| left.node == 7));
+    undeliverable(&mut world, world::address(7));
+    world.run_for(secs(1));
+    assert!(
+        world.take_answer(call).is_some(),
+        "no verdict is waited for"
+    );
+    let view = world.node("n01");
+    assert!(
+        view.rackbmcd.reading.is_some() && view.rackbmcd.bmc.trouble.is_none(),
+        "{view:#?}"
+    );
+    // Nobody anywhere: said at once, not tried in a circle.
+    world.run_for(secs(30));
+    world.mood("n01").dead = true;
+    let call = world.ask(Call::FreshNode("n01".into()));
+    run_resolving(&mut world, millis(100));
+    for address in [world::address(0), world::address(7)] {
+        undeliverable(&mut world, address);
+    }
+    world.run_for(millis(1));
+    assert!(world.take_answer(call).is_some(), "it has its answer");
+    let trouble = world.node("n01").rackbmcd.bmc.trouble;
+    assert_eq!(trouble, Some(Trouble::Unreachable.into()));
 }

@@ -1,7 +1,9 @@
 //! Files as people write them, right and wrong, without a disk.
 
 mod api;
+mod mistakes;
 mod node;
+mod shipped;
 
 use super::*;
 use crate::ipmi::{PrivilegeLevel, SuiteId};
@@ -310,79 +312,6 @@ fn what_is_remembered_is_where_systemd_made_a_place_unless_the_file_says() {
 }
 
 #[test]
-fn the_first_configuration_of_the_package_has_no_nodes_and_says_so() {
-    let first = load(include_str!("../../packaging/rackbmcd.toml"));
-    assert!(first.nodes.is_empty());
-    assert_eq!(
-        first.warnings,
-        [
-            "/etc/rackbmcd/rackbmcd.toml:1:1: there are no nodes yet: write a [[node]] with name and address"
-        ]
-    );
-    // What it says in comments about the first nodes is right.
-    let text = include_str!("../../packaging/rackbmcd.toml").replace("\n#", "\n");
-    let begun = text.split_once("\n[defaults]").unwrap().1;
-    let full = format!("[rack]\nname = \"r1\"\n[defaults]{begun}");
-    assert_eq!(load(&full).nodes.len(), 16);
-}
-
-/// A configuration outlives the version that it was written for.
-#[test]
-fn every_key_that_once_was_is_taken_for_ever() {
-    let text = include_str!("tests/keys-0.1.0.toml");
-    assert_eq!(load(text).nodes.len(), 18);
-    // Nor may one be there that today's example has not.
-    let shown = include_str!("../../etc/rackbmcd.toml");
-    for line in text.lines().filter(|line| line.contains(" = ")) {
-        let key = line.split(' ').next().unwrap();
-        assert!(shown.contains(&format!("{key} = ")), "{key}");
-    }
-}
-
-/// The installed example with the commented keys that `wanted` picks.
-fn installed(wanted: impl Fn(&str) -> bool) -> String {
-    let is_key = |line: &&str| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase());
-    let lines = include_str!("../../etc/rackbmcd.toml").lines();
-    let uncommented = lines.map(|line| {
-        let key = line
-            .strip_prefix('#')
-            .filter(is_key)
-            .filter(|line| wanted(line));
-        format!("{}\n", key.unwrap_or(line))
-    });
-    uncommented.collect()
-}
-
-#[test]
-fn the_example_that_is_installed_is_good() {
-    assert_eq!(load(&installed(|_| false)).nodes.len(), 17);
-    // Every key that it mentions is one.
-    for text in complaints(&installed(|_| true)) {
-        assert!(!text.contains("has no key"), "{text}");
-    }
-}
-
-#[test]
-fn the_example_that_is_installed_shows_the_defaults() {
-    let defaulted = "sync_interval power_on_stagger max_transitions fault_after longest_timeout history_keep history_entries \
-        maintenance_policy packets_per_ms start_paused privilege cipher_suites protocol quirks port soft_power_off_timeout power_change_timeout \
-        min_off_time on_soft_timeout settle rollback_settle nmi nmi_min_interval nmi_watch orders_per_second burst \
-        keepalive idle_close auth_failures auth_hold bmc_identity breaker_after breaker_retry state_dir log_level audit_megabytes socket \
-        socket_mode auth htpasswd connections streams header_bytes body_bytes header_timeout body_timeout \
-        write_timeout";
-    let shown = installed(|line| {
-        let mut keys = defaulted.split_whitespace();
-        line == "[api.limits]" || keys.any(|key| line.starts_with(&format!("{key} =")))
-    });
-    assert!(shown.contains("\nburst = 10\n"), "{shown}");
-    let says = |text: &str| Configuration {
-        digest: String::new(),
-        ..load(text)
-    };
-    assert_eq!(says(&shown), says(&installed(|_| false)));
-}
-
-#[test]
 fn what_is_not_said_has_its_default() {
     let config = load(&with_password(""));
     assert_eq!(config.rack, RackSettings::default());
@@ -506,140 +435,6 @@ fn groups_are_node_sets() {
         nodes: Some(nodes.clone().into()),
     });
     assert_eq!(config.api.policy.grants, granted);
-}
-
-#[test]
-fn every_mistake_is_said_at_once_and_with_its_place() {
-    let found = complaints(
-        r#"[rack]
-name = "r 1"
-sync_intervall = "60s"
-sync_interval = 60
-max_transitions = 0
-[defaults]
-username = "a-user-name-of-25-bytes!!"
-password_file = "gone.pw"
-cipher_suites = [17, 4, 3, 3, 99]
-quirks = ["sun21"]
-on_soft_timeout = "hard"
-[[node]]
-name = "n[1-3]"
-address = "10.0.0.[1-2]"
-[[node]]
-name = "n2"
-address = "10.0.0.1"
-port = 0
-[daemons]
-"#,
-    );
-    let expected = [
-        "2:8: 'r 1' is no name for a rack: ' ' is not allowed, only letters, digits, '-', '_' and '.'",
-        "3:1: [rack] has no key 'sync_intervall': did you mean 'sync_interval'?",
-        "4:17: sync_interval needs a unit: write \"60s\" or the like",
-        "5:19: max_transitions cannot be 0: write a number from 1 to 4096",
-        "7:12: the user name has 25 bytes: IPMI carries at most 16",
-        "8:17: /etc/rackbmcd/gone.pw cannot be read: No such file or directory (os error 2)",
-        "9:22: cipher suite 4 uses xRC4, which is broken and not supported: write some of 17, 16, 15, 12, 11, 8, 7, 6, 3, 2, 1, 0",
-        "9:28: cipher suite 3 stands there twice",
-        "9:31: cipher suite 99 is not a standard one (0 to 19): write some of 17, 16, 15, 12, 11, 8, 7, 6, 3, 2, 1, 0",
-        "10:11: \"sun21\" is no quirk and no preset: did you mean 'sun20'?",
-        "11:19: on_soft_timeout cannot be \"hard\": write one of fail, hard power off",
-        "14:11: 2 addresses for 3 names: ranges expand in step, so both must have as many",
-        "16:8: the name n2 is taken by the node of line 13",
-        "17:11: the address 10.0.0.1 port 623 is taken by the node of line 14",
-        "18:8: port cannot be 0: write a number from 1 to 65535",
-        "19:2: the file has no key 'daemons': did you mean 'daemon'?",
-    ];
-    assert_eq!(found, expected);
-}
-
-#[test]
-fn a_file_that_is_no_toml_is_said_with_its_places() {
-    let found = complaints("[rack]\nname = r1\nsync_interval = 60s\n[[node]\n");
-    assert!(
-        found.iter().any(|text| text.starts_with("2:")),
-        "{found:#?}"
-    );
-    assert!(
-        found.iter().any(|text| text.starts_with("3:")),
-        "{found:#?}"
-    );
-    assert!(
-        found.iter().any(|text| text.starts_with("4:")),
-        "{found:#?}"
-    );
-    assert!(
-        !found.iter().any(|text| text.contains("there are no nodes")),
-        "{found:#?}"
-    );
-    let found = complaints("[rack]\nname = \"a\"\nname = \"b\"\n");
-    assert!(
-        found[0].starts_with("3:1: ") && found[0].contains("duplicate key"),
-        "{found:#?}"
-    );
-}
-
-#[test]
-fn a_file_that_cannot_be_read_is_said() {
-    let mut world = World::new("");
-    world.files.remove(Path::new(CONFIG));
-    assert!(
-        world.load().unwrap_err()[0]
-            .ends_with("cannot be read: No such file or directory (os error 2)")
-    );
-    world
-        .files
-        .insert(CONFIG.into(), (b"a = 1\n\xc3\xa4 \xff".to_vec(), 0o640));
-    assert_eq!(
-        world.load().unwrap_err(),
-        ["/etc/rackbmcd/rackbmcd.toml:2:3: this is no UTF-8 text: save the file as UTF-8"]
-    );
-}
-
-#[test]
-fn a_file_without_nodes_or_log_in_is_refused() {
-    assert_eq!(
-        complaints(""),
-        ["1:1: there are no nodes: write a [[node]] with name and address"]
-    );
-    assert_eq!(
-        complaints("[api]\n"),
-        ["1:1: there are no nodes: write a [[node]] with name and address"]
-    );
-    assert_eq!(
-        complaints("[[node]]\n"),
-        [
-            "1:1: the node has no address: write address = \"...\"",
-            "1:1: the node has no name: write name = \"...\"",
-        ]
-    );
-    assert_eq!(
-        complaints("[[node]]\nname=\"n\"\naddress=\"a\"\n"),
-        [
-            "1:1: no password: write password_file = \"...\" here or in [defaults]",
-            "1:1: no username: write username = \"...\" here or in [defaults] (\"\" is the anonymous user)",
-        ]
-    );
-}
-
-#[test]
-fn one_table_where_several_belong_is_said() {
-    assert!(complaints("[node]\nname = \"a\"\n")[0].contains("write [[node]]"));
-    assert!(
-        complaints(&format!("[[rack]]\nname = \"a\"\n{}", with_password("")))[0]
-            .contains("write [rack]")
-    );
-    let found = complaints(&format!("rack = 5\n{}", with_password("")));
-    assert_eq!(found, ["1:8: rack is a number: write a table"]);
-}
-
-#[test]
-fn a_rack_without_measure_is_refused() {
-    let text = "[[node]]\nname = \"n[1-5000]\"\naddress = \"b[1-5000]\"\nusername = \"u\"\npassword_file = \"bmc.pw\"\n";
-    assert_eq!(
-        complaints(text),
-        ["1:1: there are more than 4096 nodes: one daemon serves one rack"]
-    );
 }
 
 #[test]

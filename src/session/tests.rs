@@ -8,6 +8,7 @@ use std::time::Duration;
 mod behaviour;
 mod endings;
 mod known_answers;
+mod log_in;
 mod script;
 mod world;
 

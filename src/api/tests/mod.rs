@@ -2,6 +2,8 @@
 //! function from calls to answers; the texts of answers are what Ironic's clients were seen to read.
 
 mod bad_input;
+mod batches;
+mod bmc;
 mod gophercloud;
 mod ironic;
 mod own;

@@ -1,0 +1,322 @@
+//! Opening a session: what is sent again, what is believed, which suite and which level come of it.
+
+use super::world::{World, accept, prove_nothing};
+use super::*;
+use crate::ipmi::open_session::{self, Refused};
+use crate::ipmi::payload::PayloadType;
+use crate::ipmi::{CompletionCode, Status, SuiteId};
+
+#[test]
+fn rakp_1_goes_again_within_the_log_in_and_only_then_all_begins_anew_from_a_fresh_port() {
+    let mut world = World::new();
+    world.rakp2 = |_, _| vec![];
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    let (old_id, fresh) = (world.console_id, world.fresh);
+    let mut copies = 0;
+    while world.opens.len() == 1 {
+        world.step();
+        world.serve();
+        copies += 1;
+        assert!(copies < 20);
+    }
+    assert!(world.now >= at(3.0), "{:?}", world.now);
+    assert!(copies >= 5, "{copies}");
+    assert_ne!(world.opens[1].console_id, old_id);
+    assert_eq!(world.fresh, fresh + 1);
+    world.rakp2 = prove_nothing;
+    world.step();
+    world.serve();
+    assert!(matches!(world.events()[..], [Event::Opened(_)]));
+}
+
+#[test]
+fn a_lost_open_session_response_costs_one_copy_with_the_same_id() {
+    let mut world = World::new();
+    world.refusal = Some((PayloadType::OpenSessionResponse, vec![]));
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    world.refusal = None;
+    world.step();
+    world.serve();
+    assert_eq!(world.opens.len(), 2);
+    assert_eq!(world.opens[0].console_id, world.opens[1].console_id);
+    assert_eq!(world.now, at(0.4));
+    assert!(matches!(world.events()[..], [Event::Opened(_)]));
+}
+
+/// A log-in whose first suite was not answered and was left for the next one; the answer to it comes now, with its tag
+/// changed by `tag`.
+fn answered_late(tag: impl FnOnce(u8) -> u8) -> World {
+    let mut world = World::new();
+    let mut settings = world.session.settings().clone();
+    settings.suites = vec![SuiteId(0), SuiteId(17)];
+    world
+        .session
+        .replace_settings(settings, world.now, &mut world.entropy);
+    world.refusal = Some((PayloadType::OpenSessionResponse, vec![]));
+    world.session.open(world.now, &mut world.entropy);
+    while world
+        .opens
+        .last()
+        .is_none_or(|open| open.algorithms.authentication == 0)
+    {
+        world.serve();
+        assert!(world.step());
+    }
+    world.take();
+    world.refusal = None;
+    let first = world.opens[0];
+    world.console_id = first.console_id;
+    let mut answer = accept(&first);
+    answer[0] = tag(answer[0]);
+    let body = crate::ipmi::session20::Header::outside(PayloadType::OpenSessionResponse);
+    let datagram = crate::ipmi::rmcp::encode(crate::ipmi::rmcp::Class::Ipmi, &body.encode(&answer));
+    let now = world.now;
+    world
+        .session
+        .handle_late_datagram(&datagram, now, &mut world.entropy);
+    world
+}
+
+#[test]
+fn a_late_answer_to_an_open_session_that_was_left_for_another_suite_s_is_taken() {
+    for tag in [|tag| tag, |_| 0] {
+        let mut world = answered_late(tag);
+        world.serve();
+        let events = world.events();
+        assert!(
+            matches!(&events[..], [.., Event::Opened(opened)] if opened.suite() == Some(SuiteId(0))),
+            "{events:?}"
+        );
+    }
+}
+
+#[test]
+fn a_late_answer_with_a_tag_that_was_never_sent_is_dropped() {
+    let world = answered_late(|tag| tag ^ 0x80);
+    let statistics = world.session.statistics();
+    assert_eq!(statistics.dropped[&Dropped::OtherSession], 1);
+    assert!(matches!(world.session.state(), State::Opening { .. }));
+}
+
+#[test]
+fn an_error_reply_with_tag_0_and_id_0_ends_the_handshake_with_the_true_reason() {
+    // OpenBMC returns before it has copied tag and id.
+    let refuse = |status| -> OpenError {
+        let mut world = World::new();
+        world.rakp2 = match status {
+            Status::UNAUTHORISED_NAME => {
+                |_, _| Refused::new(0, Status::UNAUTHORISED_NAME, 0).encode()
+            }
+            Status::UNAUTHORISED_ROLE => {
+                |_, _| Refused::new(0, Status::UNAUTHORISED_ROLE, 0).encode()
+            }
+            Status::INSUFFICIENT_RESOURCES => {
+                |_, _| Refused::new(0, Status::INSUFFICIENT_RESOURCES, 0).encode()
+            }
+            _ => |tag, _| vec![tag, 0x0F],
+        };
+        world.session.open(world.now, &mut world.entropy);
+        world.serve();
+        // Anybody could have sent it, so that something better is waited for.
+        while !matches!(world.session.state(), State::Closed) {
+            world.step();
+            world.serve();
+        }
+        match &world.events()[..] {
+            [Event::OpenFailed(OpenError::Unsigned(error))] => (**error).clone(),
+            [Event::OpenFailed(error)] => error.clone(),
+            events => panic!("{events:?}"),
+        }
+    };
+    assert!(matches!(
+        refuse(Status::UNAUTHORISED_NAME),
+        OpenError::UnknownUser { .. }
+    ));
+    assert!(matches!(
+        refuse(Status::UNAUTHORISED_ROLE),
+        OpenError::NoPrivilege { .. }
+    ));
+    assert!(matches!(
+        refuse(Status::INSUFFICIENT_RESOURCES),
+        OpenError::SessionsFull(_)
+    ));
+    assert!(matches!(
+        refuse(Status::INVALID_INTEGRITY_CHECK),
+        OpenError::WrongPassword { .. }
+    ));
+}
+
+#[test]
+fn a_success_with_tag_0_is_taken_where_the_id_is_ours_and_remembered() {
+    let mut world = World::new();
+    world.rakp2 = |_, console_id| prove_nothing(0, console_id);
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    let [Event::Opened(opened)] = &world.events()[..] else {
+        panic!("opened");
+    };
+    assert!(opened.quirks.has(Quirk::Tag0));
+    assert!(opened.evidence[0].contains("tag0_ok"), "{opened:?}");
+}
+
+#[test]
+fn a_refused_suite_leads_to_the_next_and_another_algorithm_than_asked_is_no_answer() {
+    let mut world = World::new();
+    let mut settings = world.session.settings().clone();
+    settings.suites = vec![SuiteId(17), SuiteId(4), SuiteId(3), SuiteId(0)];
+    world
+        .session
+        .replace_settings(settings, world.now, &mut world.entropy);
+    world.open = |request| match request.algorithms.authentication {
+        // 17: OpenBMC's way to refuse. 3: the BMC chooses suite 0 by itself.
+        3 => vec![request.tag, 0x11],
+        1 => {
+            let none = SuiteId(0).suite().unwrap().algorithms();
+            accept(&open_session::Request {
+                algorithms: none,
+                ..*request
+            })
+        }
+        _ => accept(request),
+    };
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    let [Event::Opened(opened)] = &world.events()[..] else {
+        panic!("opened");
+    };
+    assert_eq!(opened.suite(), Some(SuiteId(0)));
+    assert_eq!(opened.evidence.len(), 2);
+    assert!(opened.evidence[0].contains("suite 17 refused: status 11h"));
+    assert!(opened.evidence[1].contains("suite 3: the BMC chose no authentication"));
+    // 4 uses xRC4: not even tried. The winner comes first the next time.
+    assert_eq!(world.opens.len(), 3);
+    world.session.close(world.now, &mut world.entropy);
+    world.take();
+    world.step();
+    world.session.open(world.now, &mut world.entropy);
+    world.outbound = 0;
+    world.serve();
+    assert_eq!(world.opens.len(), 4);
+}
+
+#[test]
+fn a_bmc_with_one_of_the_suites_and_no_room_is_full() {
+    for (room, expected) in [(0x01, true), (0x0B, true), (0x02, false)] {
+        let mut world = World::new();
+        let mut settings = world.session.settings().clone();
+        settings.suites = vec![SuiteId(17), SuiteId(3)];
+        world
+            .session
+            .replace_settings(settings, world.now, &mut world.entropy);
+        world.open = match room {
+            0x01 => |request| vec![request.tag, suite_or(request, 0x01)],
+            0x0B => |request| vec![request.tag, suite_or(request, 0x0B)],
+            _ => |request| vec![request.tag, suite_or(request, 0x02)],
+        };
+        world.session.open(world.now, &mut world.entropy);
+        world.serve();
+        while world.session.state() != State::Closed && world.step() {
+            world.serve();
+        }
+        let events = world.events();
+        let full = events
+            .iter()
+            .any(|event| matches!(event, Event::OpenFailed(OpenError::SessionsFull(_))));
+        assert_eq!(full, expected, "{room:02X}h: {events:?}");
+    }
+}
+
+/// The status of a BMC that has suite 17 and no other: there is something else about that one.
+fn suite_or(request: &open_session::Request, other: u8) -> u8 {
+    match request.algorithms.authentication {
+        3 => other,
+        _ => 0x04,
+    }
+}
+
+#[test]
+fn a_downgrade_alone_is_an_error_with_its_name() {
+    let mut world = World::new();
+    let mut settings = world.session.settings().clone();
+    settings.suites = vec![SuiteId(17)];
+    world
+        .session
+        .replace_settings(settings, world.now, &mut world.entropy);
+    world.open = |request| {
+        let algorithms = SuiteId(3).suite().unwrap().algorithms();
+        accept(&open_session::Request {
+            algorithms,
+            ..*request
+        })
+    };
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    assert!(matches!(
+        world.events()[..],
+        [Event::OpenFailed(OpenError::Downgrade { .. })]
+    ));
+}
+
+#[test]
+fn a_privilege_level_that_is_refused_is_stepped_down_once_and_said() {
+    let mut world = World::new();
+    let mut settings = world.session.settings().clone();
+    settings.privilege = PrivilegeLevel::Administrator;
+    world
+        .session
+        .replace_settings(settings.clone(), world.now, &mut world.entropy);
+    world.privilege = |level| match level {
+        4 => (CompletionCode(0x81), vec![]),
+        _ => (CompletionCode::OK, vec![level]),
+    };
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    let [Event::Opened(opened)] = &world.events()[..] else {
+        panic!("opened");
+    };
+    assert_eq!(opened.privilege, PrivilegeLevel::Operator);
+    assert!(opened.evidence[0].contains("administrator refused"));
+
+    let mut world = World::new();
+    world
+        .session
+        .replace_settings(settings, world.now, &mut world.entropy);
+    world.privilege = |_| (CompletionCode(0x80), vec![]);
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    assert!(matches!(
+        world.events()[..],
+        [Event::OpenFailed(OpenError::NoPrivilege { .. })]
+    ));
+}
+
+#[test]
+fn a_bmc_that_refuses_the_real_level_in_open_session_is_asked_once_for_the_highest() {
+    let mut world = World::new();
+    world.open = |request| match request.privilege {
+        0 => accept(request),
+        _ => Refused::new(request.tag, Status::INVALID_ROLE, request.console_id).encode(),
+    };
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    let [Event::Opened(opened)] = &world.events()[..] else {
+        panic!("opened");
+    };
+    assert!(opened.quirks.has(Quirk::OpenPrivilegeHighest));
+    assert!(opened.evidence[0].contains("open_priv=highest"));
+    assert_eq!(world.opens.len(), 2);
+
+    // Where that does not help either, it is the role that is refused.
+    let mut world = World::new();
+    world.open =
+        |request| Refused::new(request.tag, Status::INVALID_ROLE, request.console_id).encode();
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    assert_eq!(world.opens.len(), 2);
+    assert!(matches!(
+        world.events()[..],
+        [Event::OpenFailed(OpenError::NoPrivilege { .. })]
+    ));
+}
