@@ -32,23 +32,7 @@ impl Bmc {
                     completion,
                     data,
                     ..
-                } => {
-                    self.breaker.succeeded();
-                    if self.inquires(id) {
-                        self.inquiry_answered(completion, &data, now);
-                        continue;
-                    }
-                    self.used_at = now;
-                    if self.asks_identity(id) {
-                        self.identity_answered(completion, &data, now);
-                    } else if self.asks_level(id) {
-                        self.level_answered(completion, &data, now);
-                    } else if self.keeps_alive(id) {
-                        self.kept_alive(completion, &data, now);
-                    } else {
-                        self.answered(id, completion, &data, now);
-                    }
-                }
+                } => self.take_answer(id, completion, &data, now),
                 Event::AnsweredLate {
                     id,
                     completion,
@@ -77,6 +61,31 @@ impl Bmc {
                 }
                 Event::Closed => {}
             }
+        }
+    }
+
+    /// An answer goes to who asked.
+    fn take_answer(
+        &mut self,
+        id: RequestId,
+        completion: CompletionCode,
+        data: &[u8],
+        now: Instant,
+    ) {
+        self.breaker.succeeded();
+        if self.inquires(id) {
+            self.inquiry_answered(completion, data, now);
+            return;
+        }
+        self.used_at = now;
+        if self.asks_identity(id) {
+            self.identity_answered(completion, data, now);
+        } else if self.asks_level(id) {
+            self.level_answered(completion, data, now);
+        } else if self.keeps_alive(id) {
+            self.kept_alive(completion, data, now);
+        } else {
+            self.answered(id, completion, data, now);
         }
     }
 

@@ -113,7 +113,6 @@ use std::time::Duration;
 use sweeps::{Asker, Sweeps};
 use tasks::Tasks;
 use uuid::Uuid;
-use views::Snapshot;
 
 pub use restore::Remembered;
 
@@ -525,25 +524,6 @@ impl Rack {
         let mut nodes = self.inventory.iter();
         let closed = nodes.all(|node| node.bmc.is_quiet()) && self.leaving.is_quiet();
         closed && !self.ledger.journal.is_pending()
-    }
-
-    /// The moment `now` on both clocks.
-    fn at(&self, now: Instant) -> Moment {
-        self.clock.moment(now)
-    }
-
-    /// The rack as it is, to be read.
-    fn snapshot(&self, at: Moment) -> Snapshot<'_> {
-        Snapshot {
-            settings: &self.settings,
-            inventory: &self.inventory,
-            tasks: &self.tasks,
-            sweeps: &self.sweeps,
-            gate: &self.gate,
-            ledger: &self.ledger,
-            started: self.clock.started,
-            at,
-        }
     }
 
     /// The rack's name.

@@ -1,4 +1,4 @@
-//! What is told and remembered of what happened.
+//! The rack as it is, to be read; what is told and remembered of what happened.
 
 use super::Rack;
 use super::call::{Answer, CallId, Refused};
@@ -9,10 +9,31 @@ use super::inventory::NodeId;
 use super::ledger::Reply;
 use super::node::Effect;
 use super::sweeps::Asker;
+use super::views::Snapshot;
 use crate::bmc::vocabulary::Report;
 use crate::model::{EventKind, HistoryEntry, HistoryKind, TaskId};
+use crate::time::Instant;
 
 impl Rack {
+    /// The moment `now` on both clocks.
+    pub(super) fn at(&self, now: Instant) -> Moment {
+        self.clock.moment(now)
+    }
+
+    /// The rack as it is, to be read.
+    pub(super) fn snapshot(&self, at: Moment) -> Snapshot<'_> {
+        Snapshot {
+            settings: &self.settings,
+            inventory: &self.inventory,
+            tasks: &self.tasks,
+            sweeps: &self.sweeps,
+            gate: &self.gate,
+            ledger: &self.ledger,
+            started: self.clock.started,
+            at,
+        }
+    }
+
     /// What happened to a node is remembered and told.
     pub(super) fn carry_out(
         &mut self,
