@@ -274,3 +274,109 @@ fn every_bmc_of_a_configuration_is_checked_with_the_daemon_and_without() {
     });
     assert_eq!(orders, [0, 0]);
 }
+
+fn look(bed: &Bed) -> daemon::Said {
+    let mut look = Command::new(env!("CARGO_BIN_EXE_rackbmcd"));
+    let config = bed.path("rackbmcd.toml");
+    let said = look
+        .arg("--config")
+        .arg(config)
+        .arg("--check-bmcs")
+        .output();
+    daemon::Said::of(said.expect("rackbmcd runs"))
+}
+
+#[test]
+fn a_look_without_a_daemon_counts_refused_log_ins_with_those_of_the_daemon() {
+    let mut bed = Bed::of([plan("n01", Mood::default())], &Keys::default());
+    let password = bed.path("bmc.pw");
+    let right = std::fs::read_to_string(&password).expect("the password");
+    std::fs::write(&password, "wrong\n").expect("written");
+    bed.start();
+    bed.wait_for("two refused log-ins", |bed| {
+        bed.rackbmc(&["status"]).out.contains("no log-in is tried")
+    });
+    bed.terminate();
+    let log_ins = |bed: &Bed| {
+        let counters = bed.rack.with_bmc("n01", |bmc, _| bmc.counters());
+        counters.expect("it is there").open_requests
+    };
+    let before = log_ins(&bed);
+    for _ in 0..2 {
+        let said = look(&bed);
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        assert!(
+            said.out
+                .contains("n01: not logged in to: 2 log-ins in a row"),
+            "{}",
+            said.out
+        );
+    }
+    assert_eq!(log_ins(&bed), before, "the daemon had two already");
+    // Other credentials are worth a try, and their refusals are counted over looks, too.
+    std::fs::write(&password, "wrong as well\n").expect("written");
+    for _ in 0..2 {
+        assert!(look(&bed).out.contains("password"), "refused");
+    }
+    let said = look(&bed);
+    assert!(
+        said.out.contains("not logged in to"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    assert_eq!(log_ins(&bed), before + 2);
+    std::fs::write(&password, right).expect("written");
+    let said = look(&bed);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert!(said.out.contains("n01: power on"), "{}", said.out);
+    // The daemon goes on with the journal.
+    bed.start();
+    bed.wait_for("a reading", |bed| {
+        bed.rackbmc(&["status"]).out.contains("power on")
+    });
+}
+
+#[test]
+fn silent_bmcs_are_looked_at_side_by_side() {
+    let silent: Vec<_> = (0..6)
+        .map(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("a port"))
+        .collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("bmc.pw"), "admin\n").expect("written");
+    std::fs::set_permissions(at("bmc.pw"), std::fs::Permissions::from_mode(0o600)).expect("ours");
+    let mut text = format!(
+        "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\n[rack]\nname = \"r1\"\n[defaults]\nusername = \"admin\"\n\
+         password_file = {:?}\n",
+        at("state"),
+        at("sock"),
+        at("bmc.pw")
+    );
+    for (number, socket) in silent.iter().enumerate() {
+        let port = socket.local_addr().expect("bound").port();
+        text +=
+            &format!("[[node]]\nname = \"n{number}\"\naddress = \"127.0.0.1\"\nport = {port}\n");
+    }
+    std::fs::write(at("rackbmcd.toml"), text).expect("written");
+    let began = Instant::now();
+    let mut look = Command::new(env!("CARGO_BIN_EXE_rackbmcd"));
+    let look = look
+        .arg("--config")
+        .arg(at("rackbmcd.toml"))
+        .arg("--check-bmcs");
+    let said = daemon::Said::of(look.output().expect("rackbmcd runs"));
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert_eq!(
+        said.out.matches("address, port, cable").count(),
+        6,
+        "{}",
+        said.out
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(50),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(!at("state").exists(), "a look makes nothing");
+}

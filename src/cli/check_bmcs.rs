@@ -1,11 +1,13 @@
 //! `rackbmcd --check-bmcs`: every BMC of a configuration logged in to, nothing switched, a line each with what to do.
 //!
 //! Where the daemon of that configuration runs it is asked, with its sessions and its pace. Elsewhere each BMC is logged in to
-//! once, one after the other, and after two refusals in a row a person is asked before it goes on.
+//! once: those that answer a ping one after the other, and after two refusals in a row a person is asked before it goes on;
+//! the silent ones side by side, each costs seconds. Refused log-ins are counted with those of the daemon, in its journal.
 
 use super::client::Client;
 use super::connect::Endpoint;
 use super::discover::login::{self, Found, LogIn};
+use super::discover::scan;
 use super::exit::{Exit, Failure};
 use super::output::{harmless, say, words, write};
 use super::secret;
@@ -13,8 +15,10 @@ use super::select;
 use crate::config::Configuration;
 use crate::ipmi::command::{Command, get_sel_time};
 use crate::model::{Chassis, FreshReading, RawRequest, Trouble};
-use crate::rack::settings::NodeSettings;
+use crate::rack::settings::{NodeSettings, Refusals};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,11 +28,15 @@ const CLOCK: u64 = 60;
 const UNSET: u32 = 0x2000_0000;
 /// What is said of what a BMC does not say.
 const SILENT: &str = "it does not say";
+/// Pings a second.
+const PINGS: u32 = 200;
+/// How many BMCs that do not answer a ping are tried at a time.
+const SIDE_BY_SIDE: usize = 64;
 /// Refusals in a row after which nothing more is tried without asking.
 const REFUSALS: usize = 2;
 
 /// Looks at all of them; fails where one of them is not as it has to be.
-pub fn run(configuration: &Configuration) -> ExitCode {
+pub fn run(configuration: &Configuration, refusals: &mut dyn Refusals) -> ExitCode {
     let all_good = smol::block_on(async {
         let client = Client::new(Endpoint::Unix(configuration.api.socket.clone()));
         match client.health().await {
@@ -42,7 +50,7 @@ pub fn run(configuration: &Configuration) -> ExitCode {
                 configuration.rack.name
             ))),
             Err(Failure::NoSocket { .. } | Failure::NobodyListens { .. }) => {
-                by_ourselves(configuration).await
+                by_ourselves(configuration, refusals).await
             }
             // Somebody is there: two of us at one BMC would be one too many.
             Err(failure) => Err(failure),
@@ -128,31 +136,89 @@ fn of_daemon(
     facts(power, &login, bmc.cipher_suite, nmi, clock)
 }
 
-async fn by_ourselves(configuration: &Configuration) -> Result<bool, Failure> {
-    let (mut good, mut refused) = (true, 0);
+async fn by_ourselves(
+    configuration: &Configuration,
+    refusals: &mut dyn Refusals,
+) -> Result<bool, Failure> {
+    let mut good = true;
+    let mut places = Vec::new();
     for node in &configuration.nodes {
+        let refused = refusals.of(node).map_err(Failure::Here)?;
+        match refused.filter(|(count, _)| *count >= node.auth_failures) {
+            Some((count, said)) => {
+                good = false;
+                tell(&node.name, &held(count, &said));
+            }
+            None => places.push((node, place_of(node).await)),
+        }
+    }
+    let there = who_answers(&places).await;
+    let answers =
+        |(_, at): &(&NodeSettings, Option<SocketAddr>)| at.is_some_and(|at| there.contains(&at));
+    let (answering, silent): (Vec<_>, Vec<_>) = places.into_iter().partition(answers);
+    let mut refused = 0;
+    for (node, _) in answering {
         if refused >= REFUSALS {
             if !goes_on(refused)? {
                 return Ok(false);
             }
             refused = 0;
         }
-        let (is_good, text) = match visit(node).await {
-            Ok(LogIn::In(found)) => {
-                refused = 0;
-                of_visit(node, found)
-            }
-            Ok(LogIn::Refused(why, trouble)) => {
-                refused += 1;
-                (false, with_remedy(&why, remedy(trouble)))
-            }
-            Ok(LogIn::Failed(why, trouble)) => (false, with_remedy(&why, remedy(trouble))),
-            Err(why) => (false, why),
+        let visit = visit(node).await;
+        refused = if matches!(visit, Ok(LogIn::Refused(..))) {
+            refused + 1
+        } else {
+            0
         };
-        good &= is_good;
-        tell(&node.name, &text);
+        good &= came_of(node, visit, refusals);
+    }
+    // Some BMCs answer a log-in and no ping.
+    let visits = select::each_at_once(&silent, SIDE_BY_SIDE, async |(node, _)| visit(node).await);
+    for ((node, _), visit) in silent.iter().zip(visits.await) {
+        good &= came_of(node, visit, refusals);
     }
     Ok(good)
+}
+
+/// What is said of a BMC that may count one log-in more as one too many.
+fn held(count: u32, said: &str) -> String {
+    format!(
+        "not logged in to: {count} log-ins in a row were refused ({said}). Write other credentials into the configuration, or \
+         correct them at the BMC, start the daemon, and then: rackbmc retry"
+    )
+}
+
+/// Where a BMC is, to ping it; nothing where that cannot be found out.
+async fn place_of(node: &NodeSettings) -> Option<SocketAddr> {
+    let found = smol::net::resolve((&*node.address.host, node.address.port));
+    found.await.ok()?.first().copied()
+}
+
+/// Those that answer a ping, or a question outside of any session.
+async fn who_answers(places: &[(&NodeSettings, Option<SocketAddr>)]) -> BTreeSet<SocketAddr> {
+    let mut ports: BTreeMap<u16, BTreeSet<IpAddr>> = BTreeMap::new();
+    for at in places.iter().filter_map(|(_, at)| *at) {
+        ports.entry(at.port()).or_default().insert(at.ip());
+    }
+    let ports: Vec<(u16, Vec<IpAddr>)> = ports
+        .into_iter()
+        .map(|(port, addresses)| (port, addresses.into_iter().collect()))
+        .collect();
+    let heard = select::each_at_once(&ports, SIDE_BY_SIDE, async |(port, addresses)| {
+        // Where nothing can be sent nobody answers; the log-in says why.
+        scan::scan(addresses, *port, PINGS)
+            .await
+            .unwrap_or_default()
+    });
+    let mut there = BTreeSet::new();
+    for ((port, _), heard) in ports.iter().zip(heard.await) {
+        there.extend(
+            heard
+                .iter()
+                .map(|heard| SocketAddr::new(heard.address, *port)),
+        );
+    }
+    there
 }
 
 async fn visit(node: &NodeSettings) -> Result<LogIn, String> {
@@ -167,6 +233,27 @@ async fn visit(node: &NodeSettings) -> Result<LogIn, String> {
     };
     let visit = login::log_in(at, &node.login, login::Asks::All).await;
     visit.map_err(|error| error.to_string())
+}
+
+/// Says what came of a visit, and has a refusal remembered.
+fn came_of(node: &NodeSettings, visit: Result<LogIn, String>, refusals: &mut dyn Refusals) -> bool {
+    let noted = match &visit {
+        Ok(LogIn::In(_)) => refusals.note(node, None),
+        Ok(LogIn::Refused(why, trouble)) => refusals.note(node, Some((*trouble, why))),
+        Ok(LogIn::Failed(..)) | Err(_) => Ok(()),
+    };
+    let (is_good, text) = match visit {
+        Ok(LogIn::In(found)) => of_visit(node, found),
+        Ok(LogIn::Refused(why, trouble) | LogIn::Failed(why, trouble)) => {
+            (false, with_remedy(&why, remedy(trouble)))
+        }
+        Err(why) => (false, why),
+    };
+    tell(&node.name, &text);
+    if let Err(why) = noted {
+        say!("{}: the refused log-in is not remembered: {why}", node.name);
+    }
+    is_good
 }
 
 fn goes_on(refused: usize) -> Result<bool, Failure> {

@@ -5,7 +5,7 @@
 
 pub mod login;
 mod network;
-mod scan;
+pub mod scan;
 
 use super::args::{Discover, Format, Level};
 use super::exit::{Exit, Failure};

@@ -143,6 +143,15 @@ const HANDFUL: usize = 8;
 
 /// Does something for each of many, a handful at a time; the answers in the order of the items.
 pub async fn each_of<I, T>(items: &[I], what: impl AsyncFn(&I) -> T) -> Vec<T> {
+    each_at_once(items, HANDFUL, what).await
+}
+
+/// The same, of so many at a time.
+pub async fn each_at_once<I, T>(
+    items: &[I],
+    at_once: usize,
+    what: impl AsyncFn(&I) -> T,
+) -> Vec<T> {
     let next = Cell::new(0);
     let answers = RefCell::new(Vec::from_iter(items.iter().map(|_| None)));
     let worker = async || {
@@ -153,7 +162,7 @@ pub async fn each_of<I, T>(items: &[I], what: impl AsyncFn(&I) -> T) -> Vec<T> {
         }
     };
     let executor = smol::LocalExecutor::new();
-    let workers: Vec<_> = (0..HANDFUL.min(items.len()))
+    let workers: Vec<_> = (0..at_once.min(items.len()))
         .map(|_| executor.spawn(worker()))
         .collect();
     executor

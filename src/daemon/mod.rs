@@ -38,6 +38,7 @@ mod names;
 mod on_disk;
 mod pages;
 mod randomness;
+mod refusals;
 mod refuse;
 mod shell;
 mod signals;
@@ -49,6 +50,7 @@ mod udp;
 
 use crate::config::{Check, Complaint, Configuration, Disk, Files};
 use crate::model::escaped;
+use crate::rack::settings::Refusals;
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -103,7 +105,7 @@ pub const EXIT_CONFIG: u8 = 78;
 
 /// The daemon's whole life, from its arguments to its exit code. `check_bmcs` is what a look at all BMCs is done by: it asks
 /// a running daemon, as any client does.
-pub fn main(check_bmcs: fn(&Configuration) -> ExitCode) -> ExitCode {
+pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(page) = arguments.man {
         print!("{}", pages::text(page));
@@ -131,7 +133,8 @@ pub fn main(check_bmcs: fn(&Configuration) -> ExitCode) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if arguments.check_bmcs {
-        return check_bmcs(&configuration);
+        let mut journal = refusals::Journal::in_directory(&configuration.daemon.state_dir);
+        return check_bmcs(&configuration, &mut journal);
     }
     if arguments.verify_audit {
         return verify_audit(&configuration.daemon.state_dir);

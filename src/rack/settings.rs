@@ -3,7 +3,7 @@
 //! Made by `config` (or by a test), read by `rack` and `bmc`. Nothing here checks anything: a value that stands here
 //! was found good where it was typed.
 
-use crate::model::Identity;
+use crate::model::{Identity, Trouble};
 use crate::{power, session};
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,4 +131,21 @@ impl Default for Pace {
             burst: 10,
         }
     }
+}
+
+/// What is remembered of refused log-ins while no daemon runs, so that a look at the BMCs counts as a life of it does
+/// (design, rule 10).
+pub trait Refusals {
+    /// How many log-ins with the node's present credentials were refused in a row, and what was said last.
+    ///
+    /// # Errors
+    /// It cannot be known, in words: then none is to be tried.
+    fn of(&mut self, node: &NodeSettings) -> Result<Option<(u32, String)>, String>;
+
+    /// Puts down how a log-in went: what it was refused for, if it was.
+    ///
+    /// # Errors
+    /// It could not be put down, in words.
+    fn note(&mut self, node: &NodeSettings, refused: Option<(Trouble, &str)>)
+    -> Result<(), String>;
 }

@@ -14,8 +14,10 @@ mod task;
 use super::clock;
 use super::ledger::ALIVE;
 use super::record::Table;
+use crate::bmc::RefusedLogIns;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use uuid::Uuid;
 
 pub(super) use task::TaskRecord;
@@ -69,6 +71,28 @@ fn entry(table: Table, key: &str, value: &[u8]) -> Result<Entry, String> {
 /// Why an entry of the journal cannot be read, where it cannot: such an entry may be discarded.
 pub fn unreadable(table: Table, key: &str, value: &[u8]) -> Option<String> {
     read(table, key, value).err()
+}
+
+/// The log-ins that were refused in a row, as a node's entry has them.
+///
+/// # Errors
+/// The entry cannot be read.
+pub fn refused_log_ins(value: &[u8]) -> Result<Option<RefusedLogIns>, String> {
+    let memory = super::node::Memory::from(from_json::<node::Node>(value)?);
+    Ok(memory.knowledge.log_ins.clone())
+}
+
+/// A node's entry with others.
+///
+/// # Errors
+/// The entry cannot be read.
+pub fn with_refused_log_ins(
+    value: &[u8],
+    refused: Option<RefusedLogIns>,
+) -> Result<Vec<u8>, String> {
+    let mut memory = super::node::Memory::from(from_json::<node::Node>(value)?);
+    Arc::make_mut(&mut memory.knowledge).log_ins = refused;
+    Ok(node(&memory))
 }
 
 /// The value of a task's entry.

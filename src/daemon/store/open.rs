@@ -190,6 +190,18 @@ impl Store {
         Ok(())
     }
 
+    /// The format of the journal; of one that is only looked at, as it is on the disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn format(&mut self) -> Result<u64, StoreError> {
+        if self.database.is_none() {
+            self.reopen()?;
+        }
+        let database = self.database.as_ref().expect("opened above");
+        self.format_of(database)
+    }
+
     /// The format of the file and the transactions that it counts, without a change of it: even to be opened redb would put
     /// it in order.
     fn look_at(&self, file: File) -> Result<(u64, u64), StoreError> {
