@@ -1,31 +1,60 @@
 #!/usr/bin/env python3
 """The recipes of docs/recipes.md that are programs: Ansible over the socket, as it stands there, and the fence agent.
 
+    recipes.py COLLECTIONS    where Ansible's collection openstack.cloud is
+
 The others are tried where their programs are: Ironic's clients in clients.py, TLS and credentials in package.py.
 """
+import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
 
+import bcrypt
+
 from daemon import BIN, Daemon
-from bed import ROOT, Bed, Checks
+from bed import PASSWORD, ROOT, Bed, Checks, free_port, until
 
 ANSIBLE = pathlib.Path(sys.executable).parent / "ansible-playbook"
 AGENT = ROOT / "etc/fence_rackbmc"
 
 
-def ansible(c, bed, d, bmc):
-    """The play of the document, on this host, for our socket and node."""
+def block(mark):
+    """The YAML of the document that has MARK in it, for our node."""
     text = (ROOT / "docs/recipes.md").read_text()
-    play = next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.S) if "hosts: rackhost" in block)
-    play = play.replace("/run/rackbmcd/rackbmcd.sock", str(d.socket)).replace("r1n01", "n1")
-    (bed.dir / "play.yml").write_text(play.replace("- hosts: rackhost\n", "- hosts: rackhost\n  connection: local\n  gather_facts: false\n"))
-    env = {**os.environ, "ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_HOME": str(bed.dir / "ansible"), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+    return next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.S) if mark in block).replace("r1n01", "n1")
+
+
+def play(bed, host, text, **more):
+    """Runs a play on this host."""
+    (bed.dir / "play.yml").write_text(text)
+    env = {**os.environ, "ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_HOME": str(bed.dir / "ansible"), "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+           **more}
+    return subprocess.run([str(ANSIBLE), "-i", f"{host},", str(bed.dir / "play.yml")], capture_output=True, text=True, env=env,
+                          stdin=subprocess.DEVNULL, timeout=180, check=False)
+
+
+def as_ironic(c, bed, d, bmc, port, collections):
+    """The module that Ironic's users have: the play and the clouds.yaml of the document."""
+    clouds = block("clouds:").replace("127.0.0.1:6385", f"127.0.0.1:{port}").replace('"..."', json.dumps(PASSWORD))
+    (bed.dir / "clouds.yaml").write_text(clouds)
     bmc.forget()
-    done = subprocess.run([str(ANSIBLE), "-i", "rackhost,", str(bed.dir / "play.yml")], capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL,
-                          timeout=120, check=False)
+    text = block("baremetal_node_action").replace("- hosts: localhost\n", "- hosts: localhost\n  connection: local\n")
+    done = play(bed, "localhost", text, OS_CLIENT_CONFIG_FILE=str(bed.dir / "clouds.yaml"), ANSIBLE_COLLECTIONS_PATH=str(collections),
+                PYTHONPATH=str(collections / "sdk"))
+    c.check("openstack.cloud.baremetal_node_action switches a node off and on", done.returncode == 0 and "changed=2" in done.stdout,
+            (done.stdout[-800:], done.stderr[-500:]))
+    c.check("the machine went off and on, each once", until(30, lambda: [word for word in bmc.words() if word.startswith("now")] == ["now-0", "now-1"]), bmc.words())
+
+
+def ansible(c, bed, d, bmc):
+    """The play of the document over the socket."""
+    text = block("hosts: rackhost").replace("/run/rackbmcd/rackbmcd.sock", str(d.socket))
+    text = text.replace("- hosts: rackhost\n", "- hosts: rackhost\n  connection: local\n  gather_facts: false\n")
+    bmc.forget()
+    done = play(bed, "rackhost", text)
     c.check("Ansible shuts a node down and waits for it", done.returncode == 0 and bmc.words() == ["soft", "now-0"], (done.stdout[-800:], done.stderr[-300:], bmc.words()))
 
 
@@ -63,10 +92,17 @@ def main():
     c = Checks("recipes")
     with Bed() as bed:
         bmc, other = bed.sim("bmc001", soft_delay=1000), bed.sim("bmc002")
-        d = Daemon(bed, {"n1": bmc, "n2": other})
+        port = free_port()
+        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+        htpasswd = bed.dir / "htpasswd"
+        htpasswd.touch(0o600)
+        htpasswd.write_text(f"anna:{hashed}\n")
+        d = Daemon(bed, {"n1": bmc, "n2": other}, api={"tcp": f"127.0.0.1:{port}", "auth": "http_basic", "htpasswd": str(htpasswd)})
         d.wait_power("n1", "power on", 20)
         ansible(c, bed, d, bmc)
         fencing(c, d, bmc)
+        bmc.knob("soft_delay", 1000)
+        as_ironic(c, bed, d, bmc, port, pathlib.Path(sys.argv[1]))
         bmc.pause()
         status = agent(d, "action=status", "plug=n1")
         c.check("a BMC that does not answer is neither on nor off", status[0] == 1, status)
