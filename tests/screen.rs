@@ -113,6 +113,60 @@ fn the_terminal_is_left_as_it_was_whatever_ends_it() {
     }
 }
 
+/// By name over TCP: a test that runs as root would have every role over the socket.
+#[test]
+fn a_reader_sees_the_keys_grey_and_which_role_is_missing_and_nothing_is_asked() {
+    let tcp = daemon::free_tcp();
+    let folder = tempfile::tempdir().expect("a folder");
+    let htpasswd = folder.path().join("htpasswd");
+    let hash = bcrypt::hash("sesame", 4).expect("hashed");
+    std::fs::write(&htpasswd, format!("anna:{hash}\n")).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&htpasswd, mode).expect("ours");
+    let api = format!(
+        "tcp = \"{tcp}\"\nauth = \"http_basic\"\nhtpasswd = {htpasswd:?}\n\
+         [[api.role]]\nrole = \"reader\"\nhttp_users = [\"anna\"]\n"
+    );
+    let keys = Keys {
+        api: &api,
+        ..Keys::default()
+    };
+    let mut bed = Bed::of(
+        ["r1n01", "r1n02"].map(|name| plan(name, Mood::default())),
+        &keys,
+    );
+    bed.start();
+    let url = format!("http://{tcp}");
+    let mut command = bed.command(&["--url", &url, "watch"]);
+    command.env("RACKBMC_AUTH", "anna:sesame");
+    let mut console = Console::start(&command, 80, 24);
+    let missing = "anna is reader, the role operator is missing";
+    console.waits_for("the missing role", |text| {
+        text.contains("power on") && text.contains(missing)
+    });
+    {
+        let seen = console.seen.lock().expect("no panic there");
+        let screen = seen.terminal.screen();
+        let keys = (0..80).map(|column| screen.cell(23, column).expect("a cell"));
+        let soft = keys.collect::<Vec<_>>();
+        let place = soft
+            .windows(3)
+            .position(|cells| cells[0].contents() == "s" && cells[2].contents() == "s");
+        let colour = soft[place.expect("the key s")].fgcolor();
+        assert_eq!(colour, vt100::Color::Idx(8), "dark grey");
+    }
+    for key in ["s", "n", "i", "a"] {
+        console.press(key);
+        console.waits_for(key, |text| {
+            text.contains("nothing was asked: anna is reader")
+        });
+    }
+    assert!(!console.text().contains("> _"), "{}", console.text());
+    console.press("q");
+    assert_eq!(console.ends_clean("q"), Some(0));
+    assert!(bed.is_on("r1n01") && bed.is_on("r1n02"));
+}
+
 #[test]
 fn a_terminal_that_goes_away_is_the_end() {
     let bed = rack(1);
