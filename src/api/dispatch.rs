@@ -43,6 +43,8 @@ pub struct RequestContext {
     pub body: Vec<u8>,
     /// `http://<host>`.
     pub base: String,
+    /// The same for the address of a next page, or nothing.
+    pub base_of_pages: String,
     /// The path as asked, without a slash at its end, and with its version.
     pub path: String,
     /// The rack, asked in the name of whoever made the request.
@@ -144,6 +146,7 @@ fn admit(
         version: frame.version.unwrap_or(version::MAXIMUM),
         query,
         base: message::base(&request),
+        base_of_pages: message::base_of_pages(&request),
         path,
         headers: request.headers,
         body: request.body,

@@ -1,7 +1,7 @@
 //! Requests and responses as plain values, and what stands between a client's text and a word of ours: paths, queries,
 //! bodies, links. Driven by `plan`; knows no route and no rack.
 
-use super::access::Peer;
+use super::access::{Peer, Transport};
 use super::fault::Fault;
 use crate::model::{ErrorKind, REASON_LIMIT, is_hidden, visible_json};
 use http::{HeaderMap, Method, StatusCode};
@@ -353,19 +353,31 @@ pub fn is_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Fault> {
 
 /// The addresses of this API as the client sees them: `http://<its Host header>`.
 pub fn base(request: &Request) -> String {
-    let host = request
-        .headers
-        .get(http::header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let fit = |host: &&str| {
-        !host.is_empty()
-            && host.len() <= 255
-            && host
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(&byte))
-    };
-    let host = host.filter(fit).unwrap_or("localhost");
-    format!("{}://{host}", request.scheme)
+    format!("{}://{}", request.scheme, host(request).unwrap_or(NO_HOST))
+}
+
+/// What the address of a page begins with that a client is to ask for next: as [`base`], and nothing for one that came through
+/// the Unix socket and names no host. openstacksdk goes where the whole address leads, which would be port 80 of this host.
+pub fn base_of_pages(request: &Request) -> String {
+    let is_local = request.peer.transport == Transport::Unix;
+    match host(request).is_none_or(|host| host == NO_HOST) && is_local {
+        true => String::new(),
+        false => base(request),
+    }
+}
+
+/// What clients say over a Unix socket, where there is no host to name.
+const NO_HOST: &str = "localhost";
+
+/// The Host header, where it can stand in an address.
+fn host(request: &Request) -> Option<&str> {
+    let host = request.headers.get(http::header::HOST)?.to_str().ok()?;
+    let fit = !host.is_empty()
+        && host.len() <= 255
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(&byte));
+    fit.then_some(host)
 }
 
 #[cfg(test)]

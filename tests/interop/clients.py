@@ -99,6 +99,8 @@ def sdk(c, d, bmc, cloud, how):
     """What openstacksdk asks, over CLOUD."""
     nodes = list(cloud.nodes(details=True))
     c.check(f"openstacksdk {how}: lists", [(n.name, n.power_state) for n in nodes] == [("n1", "power on"), ("n2", "power on")], nodes)
+    pages = [n.name for n in cloud.nodes(limit=1)]
+    c.check(f"openstacksdk {how}: lists page by page", pages == ["n1", "n2"], pages)
     node = cloud.get_node("n1")
     c.check(f"openstacksdk {how}: shows", node.name == "n1" and node.id == nodes[0].id, node)
     bmc.forget()

@@ -141,7 +141,7 @@ fn next(request: &RequestContext, limit: usize, last: &Node) -> String {
     }
     format!(
         "{}{}?{query}&marker={}",
-        request.base, request.path, last.uuid
+        request.base_of_pages, request.path, last.uuid
     )
 }
 

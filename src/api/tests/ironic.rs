@@ -419,6 +419,24 @@ fn fields_are_exactly_those_and_links() {
     );
 }
 
+/// A client of the Unix socket that goes where `next` leads would go to port 80.
+#[test]
+fn a_next_page_names_no_host_where_the_client_named_none() {
+    let five = |_| Ok(Answer::Nodes((1..=5).map(numbered).collect()));
+    let next = |host: &'static str| {
+        let asked = request("GET /v1/nodes?limit=2").header("host", host);
+        let body = asked.send_to(five).json();
+        body["next"].as_str().expect("a next page").to_owned()
+    };
+    assert!(next("localhost").starts_with("/v1/nodes?limit=2&marker="));
+    assert!(next("").starts_with("/v1/nodes?"));
+    assert!(next("rack.example").starts_with("http://rack.example/v1/nodes?"));
+    let tcp = request("GET /v1/nodes")
+        .header("host", "localhost")
+        .from(Peer::tcp());
+    assert_eq!(crate::api::message::base_of_pages(&tcp), "http://localhost");
+}
+
 #[test]
 fn pages_neither_lose_nor_repeat_a_node() {
     let five = |_| Ok(Answer::Nodes((1..=5).map(numbered).collect()));
