@@ -201,6 +201,15 @@ impl Ledger {
         Some((id, self.open.get(&id)?))
     }
 
+    /// The tasks whose order under way draws inrush current, once it is written down.
+    pub(super) fn drawing_inrush(&self) -> impl Iterator<Item = TaskId> {
+        let draws = |open: &Open| open.stage != Stage::Unwritten && open.order.draws_inrush();
+        self.open.iter().filter_map(move |(id, open)| {
+            let task = open.owner.task().filter(|_| draws(open))?;
+            (self.of_task.get(&task) == Some(id)).then_some(task)
+        })
+    }
+
     /// The order of a task that certainly has not left and is not even written down.
     pub(super) fn unwritten_of(&self, task: TaskId) -> Option<OrderId> {
         let (id, open) = self.of_task(task)?;

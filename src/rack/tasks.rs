@@ -9,7 +9,7 @@ use super::clock::Moment;
 use super::history::History;
 use super::ids::Ids;
 use super::inventory::{Inventory, NodeId};
-use super::ledger::{Ledger, Stage};
+use super::ledger::Ledger;
 use super::record::Table;
 use super::stored;
 use super::task::Task;
@@ -128,14 +128,13 @@ impl Tasks {
 
     /// How many take a place among what draws inrush current: their order is on its way, or its effect is.
     pub(super) fn inrushes(&self, ledger: &Ledger) -> usize {
-        let on_its_way = |task: &Task| {
-            let order = ledger.of_task(task.identity.id);
-            order.is_some_and(|(_, open)| {
-                open.stage != Stage::Unwritten && open.order.draws_inrush()
-            })
-        };
-        let takes = |task: &&Task| task.draws_inrush() || on_its_way(task);
-        self.active().filter(takes).count()
+        let takes = |task: &&Task| task.draws_inrush();
+        let started = self.active().filter(takes).count();
+        // The orders are looked through, and not each task's order looked up: this is asked for each task that begins.
+        let on_its_way = ledger
+            .drawing_inrush()
+            .filter_map(|task| self.active.get(&task));
+        started + on_its_way.filter(|task| !takes(task)).count()
     }
 
     /// Those that wait for their beginning, or are to go on, in the order of their requests.
