@@ -155,7 +155,22 @@ fn a_wrong_password_is_not_in_it_either_and_the_refusal_can_be_read() {
 fn the_last_200_are_kept_with_their_moments_and_the_others_counted() {
     let mut world = world(71, false);
     world.start();
-    world.run_for(secs(3600));
+    for round in 0..40 {
+        // Something else each time.
+        let order = Order::Raw {
+            net_fn: 6,
+            lun: 0,
+            command: 1,
+            data: vec![round],
+            route: Route::Direct,
+        };
+        world.ask(Call::Order {
+            node: "n01".into(),
+            order,
+            who: who(),
+        });
+        world.run_for(secs(80));
+    }
     let trace = trace(&mut world);
     assert_eq!(trace.lines.len(), 200);
     assert!(trace.forgotten > 100, "{}", trace.forgotten);
@@ -163,6 +178,21 @@ fn the_last_200_are_kept_with_their_moments_and_the_others_counted() {
     assert!(moments.is_sorted(), "{moments:?}");
     let directions = |way: &str| trace.lines.iter().filter(|line| line.contains(way)).count();
     assert!(directions(" > port ") > 80 && directions(" < port ") > 80);
+}
+
+#[test]
+fn a_day_of_readings_that_are_all_the_same_is_few_lines() {
+    let mut world = world(73, false);
+    world.start();
+    world.run_for(secs(86_400));
+    let trace = trace(&mut world);
+    let text = trace.lines.join("\n");
+    // Each ten minutes the sessions of others are counted, which is another run.
+    assert!(trace.lines.len() < 80, "{text}");
+    assert!(
+        text.contains(" times before, the same but for random numbers"),
+        "{text}"
+    );
 }
 
 /// A log-in, a reading and an order, as `vectors/trace.txt` has them: what people send us has to be read by people.

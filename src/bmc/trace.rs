@@ -3,6 +3,7 @@
 //! Driven by the rest of `bmc`, which brings each datagram as [`session::Clear`] has it: what is secret was left out
 //! before it came here. Kept in as few bytes as possible, for a rack may have thousands of BMCs; read when somebody asks.
 
+mod fold;
 mod text;
 
 use super::{Bmc, LocalPort, Outgoing};
@@ -10,6 +11,7 @@ use crate::ipmi::payload::PayloadType;
 use crate::ipmi::session15::AuthType;
 use crate::session::{Clear, Dropped, Frame, Way};
 use crate::time::{Instant, WallTime};
+use fold::Runs;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,7 +21,11 @@ use std::time::Duration;
 pub(super) struct Trace {
     /// Records, the oldest first, each behind its length in two bytes.
     bytes: VecDeque<u8>,
+    /// How many datagrams they stand for.
     count: usize,
+    runs: Runs,
+    /// How much room was told of by [`Bmc::trace_growth`].
+    told: usize,
     /// How many are not kept any more.
     forgotten: u64,
     /// The moment from which the oldest record counts.
@@ -46,6 +52,20 @@ enum What {
     Unreachable,
     /// What was about to leave did not: another daemon has the BMC.
     Withheld,
+    /// Runs that were the same as the one that follows, and how many datagrams each had. The moment is that of the last.
+    Repeated {
+        times: u32,
+        each: u32,
+    },
+}
+
+impl Record {
+    /// Behind its length, if it can be written.
+    fn encoded(&self) -> Option<Vec<u8>> {
+        let record = postcard::to_allocvec(self).ok()?;
+        let length = u16::try_from(record.len()).ok()?;
+        Some([&length.to_be_bytes()[..], &record].concat())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,6 +151,8 @@ impl Trace {
         Trace {
             bytes: VecDeque::new(),
             count: 0,
+            runs: Runs::new(now),
+            told: 0,
             forgotten: 0,
             since: now,
             last: now,
@@ -141,48 +163,56 @@ impl Trace {
     fn limit(&mut self, bytes: usize) {
         self.limit = bytes.min(BYTES_KEPT);
         self.shrink(0);
+        self.bytes.shrink_to(self.limit);
     }
 
     fn add(&mut self, port: LocalPort, what: What, now: Instant) {
-        let after = u64::try_from((now - self.last).as_micros()).unwrap_or(u64::MAX);
+        let after = micros(now - self.last);
         let record = Record { after, port, what };
         // A record that cannot be written has nowhere to say so.
-        let Ok(record) = postcard::to_allocvec(&record) else {
-            return;
-        };
-        let Ok(length) = u16::try_from(record.len()) else {
+        let Some(encoded) = record.encoded() else {
             return;
         };
         self.last = now.max(self.last);
-        self.shrink(record.len() + 2);
-        let lacking = (self.bytes.len() + record.len() + 2).saturating_sub(self.bytes.capacity());
+        self.shrink(encoded.len());
+        let lacking = (self.bytes.len() + encoded.len()).saturating_sub(self.bytes.capacity());
         if lacking > 0 {
             // Not twice as much at once, as it would be otherwise, nor more than may be kept.
             let most = self.limit.saturating_sub(self.bytes.len());
-            let room = record.len() + 2;
+            let room = encoded.len();
             self.bytes.reserve_exact(room.max(most.min(room + GROWTH)));
         }
-        self.bytes.extend(length.to_be_bytes());
-        self.bytes.extend(record);
+        let length = encoded.len();
+        self.bytes.extend(encoded);
         self.count += 1;
+        self.fold(&record, length, self.last);
     }
 
-    /// Forgets the oldest ones until there is room for so many bytes.
+    /// Forgets the oldest ones until there is room for another one of so many bytes.
     fn shrink(&mut self, room: usize) {
-        let full =
-            |trace: &Trace| trace.count >= DATAGRAMS_KEPT || trace.bytes.len() + room > trace.limit;
-        while self.count > 0 && full(self) {
-            let (Some(high), Some(low)) = (self.bytes.pop_front(), self.bytes.pop_front()) else {
+        while self.count >= DATAGRAMS_KEPT || self.bytes.len() + room > self.limit {
+            let Some((length, record)) = self.oldest() else {
                 return;
             };
-            let length = usize::from(u16::from_be_bytes([high, low]));
-            let record: Vec<u8> = self.bytes.drain(..length.min(self.bytes.len())).collect();
-            if let Ok(record) = postcard::from_bytes::<Record>(&record) {
-                self.since += Duration::from_micros(record.after);
+            let datagrams = record.what.datagrams();
+            let full = self.bytes.len() + room > self.limit;
+            if !full && self.count - datagrams + 1 < DATAGRAMS_KEPT {
+                return;
             }
-            self.count -= 1;
-            self.forgotten += 1;
+            self.bytes.drain(..length);
+            self.since += Duration::from_micros(record.after);
+            self.count -= datagrams;
+            self.forgotten += datagrams as u64;
+            self.runs.lost(self.bytes.len());
         }
+    }
+
+    /// The oldest record, with the bytes that it takes.
+    fn oldest(&self) -> Option<(usize, Record)> {
+        let (high, low) = (*self.bytes.front()?, *self.bytes.get(1)?);
+        let end = 2 + usize::from(u16::from_be_bytes([high, low]));
+        let record: Vec<u8> = self.bytes.range(2..end).copied().collect();
+        Some((end, postcard::from_bytes(&record).ok()?))
     }
 
     /// All that is kept, the oldest first, with its moment.
@@ -236,7 +266,19 @@ impl Bmc {
         self.trace.add(self.port, What::Withheld, now);
     }
 
-    /// How many bytes may be kept of its datagrams: its share of what the rack may keep.
+    /// By how much the room for its datagrams grew, or became less, since this was asked last.
+    pub fn trace_growth(&mut self) -> isize {
+        let room = self.trace.bytes.capacity();
+        let told = std::mem::replace(&mut self.trace.told, room);
+        room as isize - told as isize
+    }
+
+    /// How much room its datagrams take.
+    pub fn trace_room(&self) -> usize {
+        self.trace.bytes.capacity()
+    }
+
+    /// How many bytes may be kept of its datagrams, because the rack may keep no more.
     pub fn limit_trace(&mut self, bytes: usize) {
         self.trace.limit(bytes);
     }
@@ -248,6 +290,10 @@ impl Bmc {
         let lines = records.map(|(at, record)| text::line(&record, now - at, wall));
         (lines.collect(), self.trace.forgotten)
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn datagram(way: Way, clear: Clear, dropped: Option<Dropped>) -> What {
@@ -281,7 +327,7 @@ const SHOWN: usize = 256;
 /// How many places of one datagram that are left out are told.
 const GAPS: usize = 16;
 /// By how much the room for them grows.
-const GROWTH: usize = 512;
+const GROWTH: usize = 128;
 
 #[cfg(test)]
 mod tests;

@@ -135,10 +135,8 @@ async fn trace(app: &App, node: &str) -> Result<Exit, Failure> {
 pub(super) fn trace_as_text(trace: &Trace) -> String {
     let address = trace.address.as_deref().unwrap_or("an unknown address");
     let mut lines = vec![format!(
-        "# {}: the last {} datagrams of its BMC at {address}, the oldest first; {} before them are not kept any more",
-        trace.node,
-        trace.lines.len(),
-        trace.forgotten
+        "# {}: the last datagrams of its BMC at {address}, the oldest first; {} before them are not kept any more",
+        trace.node, trace.forgotten
     )];
     lines.push(
         "# > left this host, < came to it; numbers are those of our ports; [N left out] are N bytes of a name, password, code or \

@@ -215,7 +215,7 @@ pub struct Trace {
     pub node: String,
     /// Where the BMC is, where that is known.
     pub address: Option<String>,
-    /// A line for each datagram, the oldest first.
+    /// A line for each datagram, or for those that were the same as the ones that follow, the oldest first.
     pub lines: Vec<String>,
     /// How many there were before them, since the daemon was started.
     pub forgotten: u64,

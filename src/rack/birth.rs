@@ -13,6 +13,7 @@ use super::restore::{self, Remembered, Shelf, Stale};
 use super::settings::{NodeSettings, RackSettings};
 use super::sweeps::Sweeps;
 use super::tasks::Tasks;
+use super::traces::Traces;
 use super::{PRUNING, Rack, quarantine};
 use crate::entropy::Entropy;
 use crate::model::{Control, EventKind, TaskState, Who};
@@ -43,6 +44,7 @@ impl Rack {
             inventory: Inventory::default(),
             leaving: Leaving::default(),
             log_ins: LogIns::default(),
+            traces: Traces::default(),
             sweeps: Sweeps::default(),
             tasks: Tasks::default(),
             gate: Gate::new(&settings),
@@ -66,7 +68,7 @@ impl Rack {
         for (node, memory) in std::mem::take(&mut shelf.nodes) {
             rack.leaving.remember(node, memory, &mut rack.ledger, at);
         }
-        rack.share_traces();
+        rack.traces.share(&mut rack.inventory);
         rack.take_up(shelf, &without_entry, copied, at);
         if first_life && rack.settings.start_paused {
             let who = Who {

@@ -82,6 +82,7 @@ mod tasks;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod turn;
 mod views;
 mod waits;
@@ -112,6 +113,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use sweeps::{Asker, Sweeps};
 use tasks::Tasks;
+use traces::Traces;
 use uuid::Uuid;
 
 pub use restore::Remembered;
@@ -124,6 +126,7 @@ pub struct Rack {
     inventory: Inventory,
     leaving: Leaving,
     log_ins: LogIns,
+    traces: Traces,
     sweeps: Sweeps,
     tasks: Tasks,
     gate: Gate,

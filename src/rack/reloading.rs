@@ -50,7 +50,7 @@ impl Rack {
             }
         }
         self.inventory.arrange(&order);
-        self.share_traces();
+        self.traces.share(&mut self.inventory);
         for node in self.inventory.ids() {
             self.apply_maintenance(node, at);
             self.settle(node, at);
@@ -62,13 +62,6 @@ impl Rack {
     pub(super) fn add_node(&mut self, settings: NodeSettings, memory: Option<Memory>, at: Moment) {
         let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
         reload::add_node(settings, memory, inventory, ledger, at);
-    }
-
-    /// Each BMC has its share of what is kept of datagrams.
-    pub(super) fn share_traces(&mut self) {
-        let share = TRACED_BYTES / self.inventory.len().max(1);
-        let nodes = self.inventory.iter_mut();
-        nodes.for_each(|node| node.bmc.limit_trace(share));
     }
 
     /// The node's BMC is to be found elsewhere.
@@ -120,6 +113,3 @@ impl Rack {
             .collect()
     }
 }
-
-/// How many bytes are kept of the datagrams of all BMCs: of each of 4096 about 40, of each of 700 all 200.
-const TRACED_BYTES: usize = 4 << 20;

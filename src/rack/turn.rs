@@ -135,6 +135,7 @@ impl Rack {
             node.save(&mut self.ledger);
         }
         self.log_ins.note(id, node.bmc.log_in_heard(), at.now);
+        self.traces.note(id, &mut self.inventory);
         orders::set_timer(id, &mut self.inventory, &self.tasks);
     }
 

@@ -57,7 +57,8 @@ fn a_line_says_when_which_way_what_it_is_and_what_is_left_out() {
 fn no_more_datagrams_and_bytes_are_kept_than_may_be() {
     let mut trace = Trace::new(at(0));
     for millis in 1..=1_000 {
-        trace.add(1, datagram(Way::Out, clear(STATUS), None), at(millis));
+        let other = [STATUS, &u64::to_be_bytes(millis)].concat();
+        trace.add(1, datagram(Way::Out, clear(&other), None), at(millis));
     }
     assert_eq!((trace.count, trace.forgotten), (DATAGRAMS_KEPT, 800));
     let first = trace.records()[0].0;
@@ -95,4 +96,103 @@ fn the_traces_of_4096_bmcs_stay_within_their_bytes() {
     }
     let room = nodes * (GROWTH + 300 + size_of::<Trace>());
     assert!(bytes <= (24 << 20) + room, "{bytes} bytes");
+}
+
+/// A reading of the power at a port of its own, as the BMC answers it: its first byte, and after how long.
+fn read(trace: &mut Trace, port: LocalPort, state: u8, takes: u64, begun: u64) {
+    let number = port as u8;
+    let request = [
+        0x20,
+        0x00,
+        0xE0,
+        0x81,
+        number << 2,
+        0x01,
+        0x6Au8.wrapping_sub(number),
+    ];
+    let answer = [
+        0x81,
+        0x04,
+        0x7B,
+        0x20,
+        number << 2,
+        0x01,
+        0x00,
+        state,
+        0x00,
+        0x00,
+        number,
+    ];
+    let session = |bytes: &[u8]| Clear {
+        frame: Frame::V20(Header {
+            payload_type: PayloadType::Ipmi,
+            encrypted: true,
+            authenticated: true,
+            session_id: 77 * port as u32,
+            sequence: 7,
+        }),
+        ..clear(bytes)
+    };
+    trace.add(port, datagram(Way::Out, session(&request), None), at(begun));
+    let came = at(begun + takes);
+    trace.add(port, datagram(Way::In, session(&answer), None), came);
+}
+
+#[test]
+fn readings_that_are_the_same_are_kept_once_and_counted() {
+    let mut trace = Trace::new(at(0));
+    for port in 1..=100 {
+        read(&mut trace, port, 0x21, 20, port * 60_000);
+    }
+    let said = lines(&trace, at(6_000_020));
+    assert_eq!(said.len(), 3, "{said:#?}");
+    assert_eq!(
+        said[0],
+        "2027-01-15T07:59:00.000000+00:00   60.000000 s ago - up to this moment the 2 datagrams that follow came 99 times \
+         before, the same but for random numbers and moments"
+    );
+    assert!(said[1].contains("request 36"), "the last one: {said:#?}");
+    assert_eq!((trace.count, trace.forgotten), (200, 0));
+    assert!(trace.bytes.capacity() < 300, "{}", trace.bytes.capacity());
+    // Another state, and an answer that takes seconds, are something else; each is kept, and what was before is, too.
+    read(&mut trace, 101, 0x20, 20, 6_060_000);
+    read(&mut trace, 102, 0x21, 20, 6_120_000);
+    read(&mut trace, 103, 0x21, 3_000, 6_180_000);
+    read(&mut trace, 104, 0x21, 3_000, 6_240_000);
+    read(&mut trace, 105, 0x21, 20, 6_300_000);
+    let moments: Vec<u64> = trace
+        .records()
+        .iter()
+        .map(|(moment, _)| (*moment - at(0)).as_millis() as u64)
+        .collect();
+    assert_eq!(
+        moments,
+        [
+            5_940_020, 6_000_000, 6_000_020, 6_060_000, 6_060_020, 6_120_000, 6_120_020, 6_183_000,
+            6_240_000, 6_243_000, 6_300_000, 6_300_020,
+        ]
+    );
+    // What is counted is forgotten as a whole, once the last 200 are without it.
+    for port in 106..=300 {
+        read(&mut trace, port, port as u8, 20, port * 60_000);
+    }
+    assert_eq!((trace.count, trace.forgotten), (200, 400));
+    assert_eq!(trace.records().len(), 200);
+}
+
+#[test]
+fn readings_of_one_session_are_folded_and_little_room_costs_the_oldest_only() {
+    let mut trace = Trace::new(at(0));
+    for round in 0..50 {
+        read(&mut trace, 1, 0x21, 20, 5_000 + round * 5_000);
+    }
+    assert_eq!(lines(&trace, at(300_000)).len(), 3);
+    trace.limit(60);
+    assert!(trace.bytes.len() <= 60 && trace.count <= 2, "{trace:?}");
+    for round in 60..70 {
+        read(&mut trace, 1, 0x21, 20, 5_000 + round * 5_000);
+        assert!(trace.bytes.len() <= 60, "{trace:?}");
+    }
+    let last = trace.records().last().map(|(moment, _)| *moment);
+    assert_eq!(last, Some(at(350_020)));
 }

@@ -22,6 +22,19 @@ pub(super) fn line(record: &Record, age: Duration, wall: WallTime) -> String {
         What::Unreachable => {
             format!("{when} < port {port}: the network says that nothing listens there")
         }
+        What::Repeated { times, each } => {
+            let datagrams = match each {
+                1 => "datagram that follows",
+                _ => "datagrams that follow",
+            };
+            let often = match times {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
+            format!(
+                "{when} - up to this moment the {each} {datagrams} came {often} before, the same but for random numbers and moments"
+            )
+        }
         What::Withheld => format!(
             "{when} - port {port}: what is shown as sent at this moment did not leave, for another daemon of this host has the BMC"
         ),
