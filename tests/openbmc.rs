@@ -140,6 +140,46 @@ fn an_ipmid_that_hangs_for_a_while_costs_no_second_pulse_and_fills_no_table() {
 }
 
 #[test]
+fn an_ipmid_that_hangs_for_half_a_minute_costs_one_session_and_not_one_for_each_question() {
+    for (seed, seconds) in [(5, 10), (6, 25)] {
+        let mut world = openbmc(seed);
+        let back = world.now + secs(seconds);
+        world.mood("n01").openbmc.ipmid = Ipmid::Hung(Some(back));
+        let before = world.bmc("n01").counters();
+        world.start();
+        let task = world.start_task("n01", Operation::SoftPowerOff, options(secs(60)));
+        let view = world.run_task(task, secs(61));
+        assert_eq!(view.state, TaskState::Succeeded, "{seconds} s: {view:#?}");
+        assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
+        let after = world.bmc("n01").counters();
+        let opened = after.sessions_opened - before.sessions_opened;
+        assert!(opened <= 2, "{seconds} s: {opened} sessions");
+        assert!(after.most_sessions <= 2, "{seconds} s: {after:?}");
+    }
+}
+
+#[test]
+fn among_many_others_a_session_that_went_unused_is_found_gone_within_four_seconds() {
+    for others in [18, 22] {
+        let mut world = openbmc(19);
+        world.mood("n01").openbmc.others = others;
+        world.start();
+        world.run_for(secs(5));
+        for round in 0..4 {
+            let asked = world.now;
+            let call = world.ask(Call::FreshNode(name(0)));
+            let answered = world.run_until(asked + secs(4), |world| world.has_answered(call));
+            let reading = world.node("n01").rackbmcd.reading.expect("it was read");
+            assert!(
+                answered && reading.age < secs(4),
+                "{others}, {round}: {reading:?}"
+            );
+            world.run_for(secs(3));
+        }
+    }
+}
+
+#[test]
 fn an_account_that_may_not_use_ipmi_is_told_as_that_with_the_level_that_is_configured() {
     let mut world = openbmc(6);
     world.mood("n01").openbmc.no_ipmi_account = true;

@@ -266,3 +266,94 @@ fn a_bmc_that_is_busy_for_every_other_reading_costs_no_order_twice() {
     assert_eq!(world.executed("n01", ChassisOrder::Reset), 1);
     assert_eq!(world.executed("n01", ChassisOrder::Soft), 1);
 }
+
+const CAPABILITIES: (u8, u8) = (0x06, 0x38);
+const SYSTEM_GUID: (u8, u8) = (0x06, 0x37);
+const SESSION_INFO: (u8, u8) = (0x06, 0x3D);
+const CIPHER_SUITES: (u8, u8) = (0x06, 0x54);
+const RESTART_CAUSE: (u8, u8) = (0x00, 0x07);
+const LOG_INFO: (u8, u8) = (0x0A, 0x40);
+
+/// Each order is carried out once and read back, whatever `strange` makes of the BMC.
+#[track_caller]
+fn is_switched_once(what: &str, strange: impl Fn(&mut World)) {
+    for (operation, order) in [
+        (Operation::PowerOff, ChassisOrder::Off),
+        (Operation::SoftPowerOff, ChassisOrder::Soft),
+        (Operation::Reset, ChassisOrder::Reset),
+    ] {
+        let mut world = unknown(60);
+        strange(&mut world);
+        world.start();
+        world.run_for(secs(5));
+        let task = begin(&mut world, operation, 60);
+        let view = world.run_task(task.id, secs(61));
+        assert_eq!(view.state, TaskState::Succeeded, "{what}: {view:#?}");
+        assert_eq!(world.executed("n01", order), 1, "{what}: {operation}");
+        let counters = world.bmc("n01").counters();
+        assert!(counters.most_sessions <= 2, "{what}: {counters:?}");
+    }
+}
+
+#[test]
+fn strange_answers_to_what_is_asked_beside_an_order_change_nothing_about_it() {
+    let cases: [((u8, u8), &[u8]); 13] = [
+        (DEVICE_ID, &[]),
+        (DEVICE_ID, &[0x20, 0x81, 0xFF]),
+        (DEVICE_ID, &[0xFF; 20]),
+        (CAPABILITIES, &[0x01]),
+        (CAPABILITIES, &[0xFF; 12]),
+        (SYSTEM_GUID, &[0x00; 3]),
+        (SESSION_INFO, &[0x00, 0xFF]),
+        (SESSION_INFO, &[0xFF; 18]),
+        // Sixteen bytes each time, for ever.
+        (CIPHER_SUITES, &[0xC0; 17]),
+        (RESTART_CAUSE, &[]),
+        (RESTART_CAUSE, &[0xFF, 0xFF]),
+        (LOG_INFO, &[0x51]),
+        (LOG_INFO, &[0xFF; 14]),
+    ];
+    for (command, data) in cases {
+        let what = format!("{command:02x?} {data:02x?}");
+        is_switched_once(&what, |world| answers(world, command, data));
+    }
+}
+
+#[test]
+fn refusals_of_what_is_asked_beside_an_order_change_nothing_about_it() {
+    for command in [
+        DEVICE_ID,
+        SYSTEM_GUID,
+        SESSION_INFO,
+        CIPHER_SUITES,
+        RESTART_CAUSE,
+        LOG_INFO,
+        CLOSE,
+    ] {
+        for code in [0xC0, 0xC1, 0xC3, 0xC7, 0xD4, 0xD5, 0xFF] {
+            let what = format!("{command:02x?} {code:02x}");
+            is_switched_once(&what, |world| refuses(world, command, code));
+        }
+    }
+}
+
+#[test]
+fn the_power_state_is_one_bit_whatever_stands_beside_it() {
+    for (seed, byte, on) in [
+        (61, 0x01, true),
+        (62, 0xFF, true),
+        (63, 0xFE, false),
+        (64, 0x60, false),
+    ] {
+        let mut world = unknown(seed);
+        answers(&mut world, STATUS, &[byte, 0xFF, 0xFF]);
+        world.start();
+        world.run_for(secs(5));
+        let shown = world.power_state("n01");
+        assert_eq!(
+            shown == rackbmcd::model::PowerState::On,
+            on,
+            "{byte:02x}: {shown:?}"
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! An open session's traffic: numbers, windows, the one request under way, its resends, and answers matched to it.
 
+mod probe;
+
 use super::clear::Way;
 use super::round_trip::RoundTrip;
 use super::seal::{Seal, Unsealed};
@@ -7,12 +9,13 @@ use super::settings::Timing;
 use super::vocabulary::{Bridge, Dropped, Request, RequestId, Resend};
 use super::window::Window;
 use crate::entropy::Entropy;
-use crate::ipmi::command::{Command, close_session, get_device_id, send_message};
+use crate::ipmi::command::{Command, close_session, send_message};
 use crate::ipmi::message::{self, BMC_ADDRESS, CONSOLE_ADDRESS, Checksums, net_fn};
 use crate::ipmi::rmcp::{self, Class};
 use crate::ipmi::session20;
 use crate::ipmi::{CompletionCode, Wire};
 use crate::time::Instant;
+use probe::{Probe, answers_probe};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -23,12 +26,6 @@ const OVERDUE: usize = 4;
 /// How many sequence numbers in a row may be left out (pyghmi: BMCs mind more).
 const GAP: usize = 7;
 
-/// How many probes must have brought nothing before a session is given up.
-const PROBES: usize = 2;
-/// How long no other probe follows the first one that was answered; after the next twice as long, and so on.
-const PROBE_REST: Duration = Duration::from_millis(500);
-/// How often a probe's answer brings the next copy of a request forward.
-const HURRIED: u32 = 4;
 /// A request that may take no longer than that is worth no question whether the session is there.
 const TRIFLE: Duration = Duration::from_millis(1500);
 /// How long nothing at all must have come before a session is given up.
@@ -69,20 +66,6 @@ pub(super) struct Link {
     /// When the BMC was heard last.
     heard_at: Option<Instant>,
     probe: Probe,
-}
-
-/// Whether the session is still there, asked beside a request that is not answered: another request (Get Device ID), for
-/// some commands take a BMC long and say nothing of the session.
-#[derive(Default)]
-struct Probe {
-    /// When the next one is due, while a request is under way.
-    due: Option<Instant>,
-    /// How often its answer has brought the next copy of the request forward.
-    hurried: u32,
-    /// Those that were sent since the BMC was heard last: their request numbers.
-    sent: Vec<u8>,
-    /// Whether the BMC answered outside of the session after a probe had left.
-    answered_outside: bool,
 }
 
 /// The request under way.
@@ -370,49 +353,9 @@ impl Link {
             return exchange.resend_at <= now;
         }
         let wait = pace.round_trip.wait(pace.timing);
-        let probed =
-            self.probe.sent.len() >= PROBES && self.probe.due.is_some_and(|due| due <= now);
+        let probed = self.probe.is_unanswered(now);
         let proved = self.probe.answered_outside && probed;
         proved || probed && now >= self.silent_since + SILENT_FOR.max(wait * 3)
-    }
-
-    /// The probe that is due.
-    fn probe(&mut self, pace: Pace<'_>, now: Instant, entropy: &mut dyn Entropy) -> Tick {
-        if self.probe.due.is_none_or(|due| due > now) {
-            return Tick::Nothing;
-        }
-        let request = Request::of(&get_device_id::Request, Resend::Never, Duration::ZERO);
-        let sequence = self.next_sequence(&request);
-        self.probe.sent.push(sequence);
-        let wait = pace.round_trip.wait(pace.timing) * 2;
-        self.probe.due = Some(now + wait);
-        self.silent += 1;
-        self.number();
-        let message = encode(&request, sequence);
-        Tick::Probe(self.seal.seal(self.outbound, &message, entropy))
-    }
-
-    /// Whether the BMC has shown that it knows nothing of the session any more.
-    pub(super) fn is_gone(&self) -> bool {
-        self.probe.answered_outside && self.probe.sent.len() >= PROBES
-    }
-
-    /// The session is there: the request that is not answered, or its answer, was lost, or it takes the BMC long. Another
-    /// copy or two are worth it now.
-    fn alive(&mut self, now: Instant) {
-        self.probe.hurried += 1;
-        let doubled = (self.probe.hurried - 1).min(8);
-        self.probe.due = Some(now + PROBE_REST * 2u32.pow(doubled));
-        if let Some(exchange) = &mut self.exchange
-            && self.probe.hurried <= HURRIED
-        {
-            exchange.resend_at = now;
-        }
-    }
-
-    /// The BMC answers outside of the session.
-    pub(super) fn heard_outside(&mut self) {
-        self.probe.answered_outside = !self.probe.sent.is_empty();
     }
 
     /// The network says that the last copy could not be delivered: ask again soon, for that may pass at once or be a lie.
@@ -453,10 +396,7 @@ impl Link {
         let probed = std::mem::take(&mut self.probe.sent);
         let response = message::Response::decode(&message, self.checksums)
             .map_err(|_| Dropped::WrongMessage)?;
-        let is_probe = response.command == get_device_id::Request::NUMBER
-            && response.net_fn == get_device_id::Request::NET_FN | 1
-            && probed.contains(&response.sequence);
-        if is_probe {
+        if answers_probe(&probed, &response) {
             self.alive(now);
             return Ok(None);
         }

@@ -278,6 +278,9 @@ impl Session {
     pub fn note_privilege(&mut self, level: PrivilegeLevel) {
         if let Phase::Open(open) = &mut self.phase {
             open.privilege = level;
+            if !self.settings.quirks.has(Quirk::NoSetPrivilege) {
+                open.link.has_level(level);
+            }
             self.memory.statistics.privilege = Some(level);
         }
     }

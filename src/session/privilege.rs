@@ -226,7 +226,7 @@ impl Handshake {
 
     pub(super) fn opened(
         mut self: Box<Self>,
-        privilege: Privilege,
+        mut privilege: Privilege,
         granted: PrivilegeLevel,
         ctx: &mut Context<'_>,
     ) -> Progress {
@@ -258,6 +258,9 @@ impl Handshake {
             quirks: self.quirks,
             evidence: self.evidence,
         };
+        if !self.quirks.has(Quirk::NoSetPrivilege) {
+            privilege.link.has_level(granted);
+        }
         Progress::Opened(Box::new(privilege.link), opened)
     }
 }

@@ -204,14 +204,19 @@ impl World {
                     let request =
                         message::Request::decode(packet.payload, Checksums::Verified).unwrap();
                     self.seen.push((packet.header.sequence, request.clone()));
-                    if (request.net_fn, request.command) == (6, 0x3B) {
-                        let (completion, data) = (self.privilege)(request.data[0]);
-                        self.answer(&request, completion, &data);
-                    } else if (request.net_fn, request.command) == (6, 0x01) && self.counts_probes()
-                    {
+                    let is_open = matches!(self.session.state(), State::Open { .. });
+                    let is_probe = match (request.net_fn, request.command) {
+                        (6, 0x01) => self.counts_probes(),
+                        (6, 0x3B) => is_open && self.counts_probes(),
+                        _ => false,
+                    };
+                    if is_probe {
                         if self.answers_probes {
                             self.answer(&request, CompletionCode::OK, &[]);
                         }
+                    } else if (request.net_fn, request.command) == (6, 0x3B) {
+                        let (completion, data) = (self.privilege)(request.data[0]);
+                        self.answer(&request, completion, &data);
                     } else {
                         requests.push(request);
                     }
@@ -221,7 +226,7 @@ impl World {
         requests
     }
 
-    /// Get Device ID that no test asked for: ours, whether the session is still there.
+    /// Get Device ID, or the session's level, that no test asked for: ours, whether the session is still there.
     fn counts_probes(&mut self) -> bool {
         self.probes += 1;
         true
