@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// The longest that any request of a script may take.
 const PATIENCE: Duration = Duration::from_secs(9);
+/// A BMC whose answers come late is waited for that long.
+const LOG_IN: Duration = Duration::from_secs(90);
 /// Acts beyond this are only more of the same, slowly.
 const ACTS: usize = 400;
 
@@ -290,9 +292,9 @@ impl Watched {
         assert!(self.session.pending() <= self.asked.len());
     }
 
-    /// The world goes silent: everything ends, within the patience that there was.
+    /// The world goes silent: everything ends, within the patience that there was, or the time that a log-in may take.
     pub fn end(&mut self, entropy: &mut dyn Entropy) {
-        let limit = self.now + PATIENCE + Duration::from_secs(60);
+        let limit = self.now + PATIENCE + LOG_IN;
         let mut turns = 0;
         while let Some(due) = self.session.poll_timeout().filter(|due| *due <= limit) {
             self.now = self.now.max(due);
