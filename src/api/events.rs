@@ -7,9 +7,9 @@
 use super::fault::Fault;
 use super::handle::{EventFilter, RackHandle, TaskFilter};
 use super::ironic::record;
-use crate::model::{EventId, visible_json};
-use serde::Serialize;
-use serde_json::{Value, json};
+use crate::model::{EventId, Node, Task, visible_json};
+use serde::{Serialize, Serializer};
+use serde_json::json;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -90,18 +90,13 @@ impl EventStream {
         Ok(format!("retry: 2000\nid: {at}\n\n"))
     }
 
-    /// All nodes that are meant, and their running tasks.
+    /// All nodes that are meant, and their running tasks. The nodes are asked for last and become text at once: the records
+    /// of a large rack are megabytes, of which none may wait for anything.
     async fn snapshot(&mut self, at: EventId) -> Result<String, Fault> {
         let meant = |name: &str, uuid: &str| {
             let mut wanted = self.nodes.iter();
             self.nodes.is_empty() || wanted.any(|node| node == name || node == uuid)
         };
-        let nodes = self.rack.nodes().await?;
-        let nodes: Vec<Value> = nodes
-            .iter()
-            .filter(|node| meant(&node.name, &node.uuid.to_string()))
-            .map(|node| json!(record::full(node, &self.base)))
-            .collect();
         let tasks = self.rack.tasks(TaskFilter {
             active: true,
             limit: SNAPSHOT_TASKS,
@@ -109,7 +104,13 @@ impl EventStream {
         });
         let mut tasks = tasks.await?;
         tasks.retain(|task| meant(&task.node, &task.node_uuid.to_string()));
-        let text = sent("snapshot", at, &json!({ "nodes": nodes, "tasks": tasks }));
+        let mut nodes = self.rack.nodes().await?;
+        nodes.retain(|node| meant(&node.name, &node.uuid.to_string()));
+        let nodes = Records {
+            nodes: &nodes,
+            base: &self.base,
+        };
+        let text = sent("snapshot", at, &Snapshot { nodes, tasks });
         self.phase = Phase::Following { since: at };
         Ok(text)
     }
@@ -145,6 +146,25 @@ impl EventStream {
             wait,
             limit,
         }
+    }
+}
+
+/// How the rack stands.
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    nodes: Records<'a>,
+    tasks: Vec<Task>,
+}
+
+/// The records of nodes, of which one at a time is made and written.
+struct Records<'a> {
+    nodes: &'a [Node],
+    base: &'a str,
+}
+
+impl Serialize for Records<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.nodes.iter().map(|node| record::full(node, self.base)))
     }
 }
 

@@ -167,12 +167,12 @@ fn a_snapshot_comes_first_and_loses_no_event_after_its_position() {
     assert_eq!(since(&call), None);
     let nodes = Ok(Answer::Nodes(vec![node()]));
     let tasks = Ok(Answer::Tasks(vec![task()]));
-    let (text, calls) = reader.next([nodes, tasks]);
+    let (text, calls) = reader.next([tasks, nodes]);
     assert!(matches!(
         calls[..],
         [
-            Call::Look(Look::Nodes),
-            Call::Look(Look::Tasks { active: true, .. })
+            Call::Look(Look::Tasks { active: true, .. }),
+            Call::Look(Look::Nodes)
         ]
     ));
     let text = text.expect("not refused").expect("it goes on");
