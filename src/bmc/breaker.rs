@@ -2,7 +2,7 @@
 //! log-ins are counted before the BMC counts them (design, rule 10).
 
 use super::settings::{LOCKED_REST, SESSIONS_FULL_REST};
-use crate::model::Trouble;
+use crate::model::{Trouble, counted};
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -152,11 +152,8 @@ impl Breaker {
                     // One more is allowed, and it may come at once.
                     (Duration::ZERO, text.to_owned())
                 } else {
-                    let refused = match self.failed_logins {
-                        1 => "1 log-in refused".to_owned(),
-                        count => format!("{count} log-ins refused"),
-                    };
-                    (self.login_hold, format!("{text} ({refused})"))
+                    let refused = counted(self.failed_logins as usize, "log-in");
+                    (self.login_hold, format!("{text} ({refused} refused)"))
                 };
                 self.refused = Some(LogIns {
                     count: self.failed_logins,

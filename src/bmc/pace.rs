@@ -3,6 +3,7 @@
 //!
 //! Driven by `queue`, command by command, and by `upkeep` for log-ins, which have a pace of their own.
 
+use crate::model::counted;
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -242,7 +243,7 @@ impl Pace {
     pub(super) fn in_words(&self) -> String {
         let mut words = format!(
             "at most {} after a rest, and {} a second over ten seconds",
-            counted(self.depth().floor() as u32, "command"),
+            counted(self.depth().floor() as usize, "command"),
             plain(self.within_ten_seconds() / 10.0),
         );
         if !self.rest.is_zero() {
@@ -254,7 +255,7 @@ impl Pace {
             words.push_str(&format!("; {millis:.1} ms of rest after an answer, {why}"));
         }
         if let Some(Lowered { percent, times }) = self.lowered {
-            let often = counted(times, "time");
+            let often = counted(times as usize, "time");
             words.push_str(&format!(
                 "; {percent} % of what is configured, because the BMC fell silent, restarted or lost its session within \
                  10 s of a burst ({often}); raised slowly, and at once by rackbmc retry"
@@ -336,12 +337,6 @@ impl Lowered {
     fn patience(self) -> Duration {
         RAISE_EVERY * 2u32.pow(self.times.saturating_sub(1).min(5))
     }
-}
-
-/// `3 commands`, `1 command`.
-fn counted(count: u32, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
 }
 
 /// `5`, `2.5`, `0.25`.

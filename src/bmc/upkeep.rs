@@ -7,7 +7,7 @@ use super::queue::{Job, Purpose};
 use super::report::not_sent;
 use super::{Bmc, translate};
 use crate::entropy::Entropy;
-use crate::model::Trouble;
+use crate::model::{Trouble, counted};
 use crate::session::Need;
 use crate::time::Instant;
 use std::time::Duration;
@@ -58,13 +58,9 @@ impl Bmc {
     /// Why no session is opened for the readings that wait, where the BMC has enough of ours for all that is known.
     pub(super) fn waits_for_room(&self, now: Instant) -> Option<String> {
         self.session.room_at(now).filter(|_| self.is_closed())?;
-        let count = self.session.left_behind(now);
-        let sessions = match count {
-            1 => "1 session of ours".to_owned(),
-            count => format!("{count} sessions of ours"),
-        };
+        let sessions = counted(self.session.left_behind(now), "session");
         Some(format!(
-            "{sessions} may still be open at the BMC, given up without an answer; the next log-in waits until there is room"
+            "{sessions} of ours may still be open at the BMC, given up without an answer; the next log-in waits until there is room"
         ))
     }
 

@@ -8,7 +8,7 @@ pub use table::{batch_cell, batch_node_cell, power_cell, power_tone, task_cell, 
 
 use super::args::Format;
 use super::when;
-use crate::model::{escaped, is_hidden, visible_json};
+use crate::model::{counted, escaped, is_hidden, visible_json};
 use crate::time::WallTime;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -438,14 +438,6 @@ pub fn words(duration: Duration) -> String {
 /// So many nodes: `1 node`, `2 nodes`.
 pub fn nodes(count: usize) -> String {
     counted(count, "node")
-}
-
-/// So many of something.
-pub fn counted(count: usize, thing: &str) -> String {
-    match count {
-        1 => format!("1 {thing}"),
-        _ => format!("{count} {thing}s"),
-    }
 }
 
 /// To whole seconds where it is one or more: the words of outcomes have tenths, and two figures for one moment must not

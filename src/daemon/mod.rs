@@ -49,7 +49,7 @@ mod thread;
 mod udp;
 
 use crate::config::{Check, Complaint, Configuration, Disk, Files};
-use crate::model::escaped;
+use crate::model::{counted, escaped};
 use crate::rack::settings::Refusals;
 use clap::Parser;
 use std::path::{Path, PathBuf};
@@ -120,7 +120,7 @@ pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> Ex
         Err(complaints) => return refuse(&arguments, &complaints),
     };
     if arguments.check_config {
-        let nodes = count(configuration.nodes.len(), "node");
+        let nodes = counted(configuration.nodes.len(), "node");
         configuration
             .warnings
             .iter()
@@ -208,14 +208,6 @@ fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
         refuse::answer_waiting(&first.to_string());
     }
     ExitCode::from(EXIT_CONFIG)
-}
-
-/// "1 node", "2 nodes".
-fn count(number: usize, what: &str) -> String {
-    match number {
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
-    }
 }
 
 /// Looks at the audit trail on the disk.

@@ -13,11 +13,11 @@ use super::on_disk::OnDisk;
 use super::store::committer::{Batch, Committed};
 use super::thread::Executor;
 use super::udp::Received;
-use super::{count, kernel, metrics};
+use super::{kernel, metrics};
 use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
 use crate::config::{ApiSettings, Complaint, Configuration};
-use crate::model::Health;
+use crate::model::{Health, counted};
 use crate::rack::call::{Answer, CallId};
 use crate::rack::record::Write;
 use crate::rack::{Rack, Unwritten};
@@ -376,9 +376,9 @@ impl Shell {
             0 => "no nodes yet: its configuration wants a [[node]], then a reload".to_owned(),
             _ => format!(
                 "{}, {} running, {} in trouble",
-                count(nodes, "node"),
-                count(tasks, "task"),
-                count(troubled, "BMC")
+                counted(nodes, "node"),
+                counted(tasks, "task"),
+                counted(troubled, "BMC")
             ),
         };
         if let Some(refused) = self.on_disk.refused() {
@@ -419,7 +419,7 @@ impl Shell {
             return;
         }
         let (_, tasks, _) = self.rack.summary(now);
-        let tasks = count(tasks, "task");
+        let tasks = counted(tasks, "task");
         log::info!("{signal}: stopping; {tasks} to go on with at the next start");
         let status = format!("stopping; {tasks} to go on with at the next start");
         notify(&[NotifyState::Stopping, NotifyState::Status(&status)]);

@@ -51,7 +51,9 @@ pub use seconds::Seconds;
 pub use short::Short;
 pub use start::{BatchStart, PowerOptions, TaskStart};
 pub use task::{ControlUse, ENDS_KEPT, OrderUse, Task, TaskList, after_state};
-pub use text::{LOGIN_NAME_LIMIT, REASON_LIMIT, beginning, escaped, is_hidden, visible_json};
+pub use text::{
+    LOGIN_NAME_LIMIT, REASON_LIMIT, beginning, counted, escaped, is_hidden, visible_json,
+};
 pub use who::{Asker, Role, RoleOnNodes, Who};
 pub use words::{Word, Words};
 

@@ -28,6 +28,14 @@ pub fn is_hidden(letter: char) -> bool {
         )
 }
 
+/// So many of something: `1 node`, `2 nodes`.
+pub fn counted(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    }
+}
+
 /// The text with such characters as escapes, `\\u{1b}`.
 pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

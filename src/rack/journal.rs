@@ -75,11 +75,10 @@ impl<P> Journal<P> {
     }
 
     fn write(&mut self, write: Write) {
-        let (table, key) = write.place();
-        if self.is_sealed(table, key) {
+        let place = place_of(&write);
+        if self.sealed.contains(&place) {
             return;
         }
-        let place = (table, key.to_owned());
         self.refused.remove(&place);
         self.gathered.insert(place, write);
     }
@@ -145,15 +144,13 @@ impl<P> Journal<P> {
         self.answered();
         self.trouble = Some(why);
         for write in self.settled(ticket) {
-            let (table, key) = write.place();
-            let place = (table, key.to_owned());
+            let place = place_of(&write);
             if !self.gathered.contains_key(&place) {
                 self.refused.insert(place, write);
             }
         }
         for write in self.under_way.iter().flat_map(|(_, writes)| writes) {
-            let (table, key) = write.place();
-            self.refused.remove(&(table, key.to_owned()));
+            self.refused.remove(&place_of(write));
         }
         self.take_parked(ticket)
     }
@@ -252,6 +249,12 @@ impl<P> Journal<P> {
             self.next
         }
     }
+}
+
+/// What a write is gathered under.
+fn place_of(write: &Write) -> (Table, String) {
+    let (table, key) = write.place();
+    (table, key.to_owned())
 }
 
 /// A commit that takes longer is trouble.

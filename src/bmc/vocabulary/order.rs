@@ -1,6 +1,6 @@
 //! What is asked of a BMC.
 
-use crate::model::{BootDevice, RestorePolicy};
+use crate::model::{BootDevice, RestorePolicy, counted};
 use std::time::Duration;
 
 /// What one order is known by, unique in the life of one `Rack`.
@@ -171,10 +171,7 @@ impl Order {
                     Route::Direct => String::new(),
                     bridged => format!(", bridged ({bridged:?})"),
                 };
-                let bytes = match data.len() {
-                    1 => "1 byte".to_owned(),
-                    count => format!("{count} bytes"),
-                };
+                let bytes = counted(data.len(), "byte");
                 format!(
                     "raw command {command:02X}h of network function {net_fn:02X}h, unit {lun}, {bytes}{to}"
                 )

@@ -12,7 +12,7 @@ use super::known::Said;
 use super::view::{Pane, View};
 use crate::cli::output::{self, words};
 use crate::cli::when;
-use crate::model::PowerState;
+use crate::model::{PowerState, counted};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -140,13 +140,13 @@ fn troubles(view: &View, now: Instant) -> (String, Style) {
     match known.troubled() {
         0 => said.push("no BMC in trouble".to_owned()),
         count => {
-            said.push(format!("{} in trouble", output::counted(count, "BMC")));
+            said.push(format!("{} in trouble", counted(count, "BMC")));
             style = style.patch(tone(view, Color::Yellow));
         }
     }
     said.push(match known.tasks.len() {
         0 => "no task is running".to_owned(),
-        count => output::counted(count, "task"),
+        count => counted(count, "task"),
     });
     if health.is_some_and(|health| health.configuration_refused.is_some()) {
         said.push("the configuration on the disk is refused, an older one is in force".to_owned());

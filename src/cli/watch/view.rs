@@ -4,7 +4,7 @@ use super::confirm::{Act, Confirmation, Deed, takes};
 use super::front::{Front, Subject};
 use super::known::{Known, News};
 use crate::cli::output;
-use crate::model::{Control, Node, Task, TaskId};
+use crate::model::{Control, Node, Task, TaskId, counted};
 use crate::nodeset;
 use jiff::tz::TimeZone;
 use std::collections::BTreeSet;
@@ -274,7 +274,7 @@ impl View {
             (act, Pane::Nodes) => {
                 let (nodes, hidden) = self.targets()?;
                 if hidden > 0 {
-                    let hidden = output::counted(hidden, "marked node");
+                    let hidden = counted(hidden, "marked node");
                     left_out.push(format!("Left alone, as the filter hides it: {hidden}."));
                 }
                 self.on_nodes(act, &nodes, &mut left_out)?

@@ -21,9 +21,9 @@ use crate::daemon::store::Store;
 use crate::daemon::store::committer::{self, Committed, Look};
 use crate::daemon::thread::Executor;
 use crate::daemon::udp::Sockets;
-use crate::daemon::{Failure, count, kernel, support};
+use crate::daemon::{Failure, kernel, support};
 use crate::entropy::Entropy;
-use crate::model::Policy;
+use crate::model::{Policy, counted};
 use crate::rack::Rack;
 use crate::time::Instant;
 use sd_notify::NotifyState;
@@ -66,7 +66,7 @@ pub(in crate::daemon) async fn run(
     if let Some(tcp) = listeners.tcp.clone() {
         tasks.push(listen::serve_tcp(tcp, context.clone(), &executor));
     }
-    let nodes = count(rack.summary(clock.now()).0, "node");
+    let nodes = counted(rack.summary(clock.now()).0, "node");
     let directory = state_dir.display();
     log::info!("rack {}: {nodes}, state in {directory}", rack.name());
     let alarm = Alarm::new().map_err(Failure::new)?;

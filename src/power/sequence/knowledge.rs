@@ -5,7 +5,7 @@ use super::clock::{Age, Clock};
 use super::level::level;
 use super::phase::Phase;
 use crate::bmc::vocabulary::{self, Effect, Order, OrderId, Reading, Report, Silence};
-use crate::model::{Delivery, ENDS_KEPT, Operation, Power, TaskState, Trouble};
+use crate::model::{Delivery, ENDS_KEPT, Operation, Power, TaskState, Trouble, counted};
 use crate::power::earlier::{Earlier, take_effect};
 use crate::power::outcome::seconds;
 use crate::power::settings::{HOLD_ROUND_TRIPS, SHORTEST_HOLD, SOFT_GAP};
@@ -534,10 +534,7 @@ impl Knowledge {
         }
         if changing.len() > MOST_TOLD {
             let left_out = changing.len() - MOST_TOLD;
-            let more = match left_out {
-                1 => "1 more order".to_owned(),
-                more => format!("{more} more orders"),
-            };
+            let more = counted(left_out, "more order");
             return format!("{} (and {more} before)", changing[left_out..].join("; "));
         }
         changing.join("; ")
