@@ -41,6 +41,7 @@ fn every_file_that_a_comment_or_a_document_names_is_there() {
     let mut texts = sources();
     for document in [
         "README.md",
+        "CONTRIBUTING.md",
         "tests/README.md",
         "fuzz/README.md",
         "Cargo.toml",
