@@ -24,6 +24,7 @@
 //! | `cli::check_bmcs` | the BMCs of a configuration are looked at | `cli`, `config`, `ipmi`, `rack::settings` |
 //! | `cli::discover` | a network is asked for its BMCs | `cli`, `session`, `ipmi` |
 //! | `cli::sim`, `cli::demo` | commands that carry a simulated rack with them | `cli`, `api`, `sim`, `ipmi` |
+//! | `cli::fleet` | many racks from one prompt: their daemons asked side by side | `cli`, `config`, `nodeset` |
 //! | `cli::support` | what is packed for a report, also where no daemon runs | `cli`, `config`, `host` |
 //!
 //! The open rooms are `time`, `entropy` and `model`. The core rooms have no clock, socket, file, randomness or `async`.

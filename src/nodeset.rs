@@ -13,7 +13,7 @@ pub const LIMIT: usize = 65_536;
 /// Digits that a number in brackets may have at most: what fits a `u64` whatever the digits are.
 const DIGITS: usize = 18;
 
-/// What the names of a group are; `None` where there is no such group. `@*` asks for `all`.
+/// What the names of a group are; `None` where there is no such group. `@*` asks for `all`, `r7/@*` for `r7/all`.
 pub type Groups<'a> = &'a dyn Fn(&str) -> Option<Vec<String>>;
 
 /// What is wrong with an expression, and where.
@@ -85,7 +85,8 @@ impl std::error::Error for NodeSetError {}
 /// The names that an expression stands for, each once, in the order of writing.
 ///
 /// Names, `@groups` and both with brackets, joined from left to right: a comma or blanks add, `!` takes out, `&` keeps
-/// what is in both. A name without brackets stands for itself.
+/// what is in both. A name without brackets stands for itself. Where there are many racks a name may begin with its rack:
+/// `r7/n03`; the resolver knows the group `r7/@compute` as `r7/compute`.
 ///
 /// # Errors
 /// Anything that is not such an expression, more than [`LIMIT`] names, and no name at all: with the place.
@@ -117,17 +118,25 @@ pub fn expand(text: &str, groups: Groups<'_>) -> Result<Vec<String>, NodeSetErro
         }
         let end = at + operand_length(&text[at..]);
         let operand = &text[at..end];
-        let is_group = operand.starts_with('@');
-        let pattern = Pattern::parse(&operand[usize::from(is_group)..])
-            .map_err(|(inner, f)| fault(at + usize::from(is_group) + inner, f))?;
+        let mark = group_mark(operand);
+        let is_group = mark.is_some();
+        let (before, behind) = operand.split_at(mark.unwrap_or(0));
+        let name = format!("{before}{}", &behind[usize::from(is_group)..]);
+        let pattern = Pattern::parse(&name).map_err(|(inner, f)| {
+            let marked = mark.is_some_and(|mark| inner >= mark);
+            fault(at + inner + usize::from(marked), f)
+        })?;
         let mut these = pattern
             .names(LIMIT - expanded)
             .ok_or_else(|| fault(at, Fault::TooMany))?;
         if is_group {
             let mut members = Vec::new();
             for group in these {
-                let known = if group == "*" { "all" } else { group.as_str() };
-                let found = groups(known);
+                let known = match group.strip_suffix('*') {
+                    Some(rack) if rack.is_empty() || rack.ends_with('/') => format!("{rack}all"),
+                    _ => group.clone(),
+                };
+                let found = groups(&known);
                 members.extend(found.ok_or_else(|| fault(at, Fault::NoSuchGroup(group.clone())))?);
                 if members.len() > LIMIT - expanded {
                     return Err(fault(at, Fault::TooMany));
@@ -286,6 +295,14 @@ impl Names {
                 self.present.retain(|name| these.contains(name) == keep);
             }
         }
+    }
+}
+
+/// Where in an operand the sign of a group stands: at its beginning, or behind the rack that the group is of.
+fn group_mark(operand: &str) -> Option<usize> {
+    match operand.starts_with('@') {
+        true => Some(0),
+        false => operand.find("/@").map(|slash| slash + 1),
     }
 }
 

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const KEYS: Keys<'_> = Keys {
+    name: "",
     api: "",
     rack: "",
     defaults: "min_off_time = \"0s\"\nsettle = \"1s\"\norders_per_second = 20.0",

@@ -14,12 +14,13 @@ pub use expert::{
     Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Discover, Init, Level, Raw, SelClear, SelList,
     SelVerb, Support,
 };
-pub use look::{BatchShow, Check, Events, History, OnOff, Status, TaskShow, Tasks, Watch};
+pub use look::{BatchShow, Check, Events, History, OnOff, Racks, Status, TaskShow, Tasks, Watch};
 pub use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};
 
 use crate::api::ironic::target::PowerTarget;
 use crate::cli::complete;
 use crate::model::BootDevice;
+use clap::builder::FalseyValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -57,6 +58,19 @@ pub struct Common {
     /// Which rack's daemon, where this host has several: the one whose socket is /run/rackbmcd/RACK.sock.
     #[arg(long, global = true, env = "RACKBMC_RACK", value_name = "RACK", value_parser = rack, help_heading = "Connection")]
     pub rack: Option<String>,
+    /// Many racks at once: those of fleet.toml, else those of this host. Nodes are named with their rack: r7/n03,
+    /// r[1-20]/@compute. With --rack, that one of them.
+    #[arg(long, global = true, env = "RACKBMC_FLEET", value_parser = FalseyValueParser::new(), help_heading = "Connection")]
+    pub fleet: bool,
+    /// The file of the fleet's racks; ~/.config/rackbmc/fleet.toml or /etc/rackbmc/fleet.toml where not given.
+    #[arg(
+        long,
+        global = true,
+        env = "RACKBMC_FLEET_FILE",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub fleet_file: Option<PathBuf>,
     /// Reach the daemon over TCP instead, at http://HOST:PORT (https://HOST:PORT in a build with TLS).
     #[arg(
         long,
@@ -169,6 +183,9 @@ impl CommandLine {
         if let Err(why) = line.common.settle(&matches) {
             return Err(command.error(ErrorKind::ArgumentConflict, why));
         }
+        if matches!(line.verb, Verb::Racks(_)) {
+            (line.common.fleet, line.common.rack) = (true, None);
+        }
         Ok(line)
     }
 }
@@ -196,13 +213,25 @@ impl Common {
         Some(common)
     }
 
-    /// A rack's name becomes its socket, unless a socket or a URL was given more directly.
+    /// A rack's name becomes its socket, unless a socket or a URL was given more directly, or it is one of a fleet.
     fn settle(&mut self, matches: &ArgMatches) -> Result<(), &'static str> {
+        let given = |option| matches.value_source(option);
+        let typed = |option| given(option) == Some(ValueSource::CommandLine);
+        let one = typed("socket") || typed("url");
+        if typed("fleet") || typed("fleet_file") {
+            if one {
+                return Err("--fleet means many daemons, --socket and --url one: give one of them");
+            }
+            self.fleet = true;
+        }
+        self.fleet &= !one;
+        if self.fleet {
+            self.rack = self.rack.take().filter(|_| typed("rack"));
+            return Ok(());
+        }
         let Some(rack) = &self.rack else {
             return Ok(());
         };
-        let given = |option| matches.value_source(option);
-        let typed = |option| given(option) == Some(ValueSource::CommandLine);
         if typed("rack") && (typed("socket") || typed("url")) {
             return Err("--rack names a daemon, and so do --socket and --url: give one of them");
         }
@@ -293,6 +322,8 @@ pub enum Verb {
     /// Follow nodes, tasks and events on a full screen, with keys that act; a line for each change where stdout is no
     /// terminal.
     Watch(Watch),
+    /// Show the racks of the fleet: whether each answers, its nodes by power state, tasks, trouble, pause, version.
+    Racks(Racks),
     /// Say all that is known of nodes' BMCs, and where it comes from.
     Explain(Nodes),
     /// Nagios and Icinga: one line, performance data, exit codes 0, 1, 2, 3.

@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::output;
 use super::select::{self, Unnamed};
 use super::status::{held, ours};
-use crate::model::{Node, PowerState, Trouble, Word};
+use crate::model::{Health, Node, PowerState, Trouble, Word};
 use std::time::Duration;
 
 /// The four answers of a Nagios plug-in; they are not the exit codes of the other verbs.
@@ -41,36 +41,33 @@ async fn look(app: &App, args: &Check) -> (Nagios, String) {
         Err(failure) => return (Nagios::Unknown, format!("RACKBMC UNKNOWN - {failure}")),
     };
     let health = app.client.health().await.unwrap_or_default();
-    let paused = health.pause.as_ref().map(|hold| {
-        format!(
-            "the rack is paused by {}: {}",
-            hold.by,
-            hold.reason.as_deref().unwrap_or("no reason given")
-        )
-    });
-    judge(&nodes, args, paused, health.store_trouble)
+    judge(&nodes, args, of_rack(&health))
 }
 
-fn judge(
-    nodes: &[Node],
-    args: &Check,
-    paused: Option<String>,
-    store: Option<String>,
-) -> (Nagios, String) {
+/// What is to be said of a rack as a whole.
+pub fn of_rack(health: &Health) -> Vec<(Nagios, String)> {
+    let store = health.store_trouble.as_ref().map(|trouble| {
+        let text = format!("the journal cannot be written: {trouble}");
+        (Nagios::Critical, text)
+    });
+    let paused = health.pause.as_ref().map(|hold| {
+        let reason = hold.reason.as_deref().unwrap_or("no reason given");
+        let text = format!("the rack is paused by {}: {reason}", hold.by);
+        (Nagios::Warning, text)
+    });
+    store.into_iter().chain(paused).collect()
+}
+
+/// The verdict on nodes, and on what is said of their racks.
+pub fn judge(nodes: &[Node], args: &Check, of_racks: Vec<(Nagios, String)>) -> (Nagios, String) {
     let mut verdict = Nagios::Ok;
     let mut words: Vec<String> = Vec::new();
     let mut find = |how: Nagios, text: String| {
         verdict = verdict.max(how);
         words.push(text);
     };
-    if let Some(trouble) = store {
-        find(
-            Nagios::Critical,
-            format!("the journal cannot be written: {trouble}"),
-        );
-    }
-    if let Some(paused) = paused {
-        find(Nagios::Warning, paused);
+    for (how, text) in of_racks {
+        find(how, text);
     }
     let expected = args.expect.map(|state| match state {
         OnOff::On => PowerState::On,
@@ -173,7 +170,7 @@ mod tests {
     #[test]
     fn a_check_says_ok_in_one_line_with_figures() {
         let nodes = [node("r1n01", On, 3.0), node("r1n02", On, 12.0)];
-        let (verdict, line) = judge(&nodes, &wish(), None, None);
+        let (verdict, line) = judge(&nodes, &wish(), Vec::new());
         assert_eq!(verdict as i32, 0);
         insta::assert_snapshot!(line, @"RACKBMC OK - 2 nodes, 2 on | nodes=2 on=2 off=0 error=0 unknown=0 tasks=0 oldest=12s");
     }
@@ -192,8 +189,10 @@ mod tests {
         let (verdict, line) = judge(
             &nodes,
             &wish(),
-            Some("the rack is paused by ops: power work".into()),
-            None,
+            vec![(
+                Nagios::Warning,
+                "the rack is paused by ops: power work".into(),
+            )],
         );
         assert_eq!(verdict as i32, 2);
         insta::assert_snapshot!(line, @"RACKBMC CRITICAL - the rack is paused by ops: power work; r1n03 error, read as power on; r1n[01-02] power off; r1n05 in maintenance; r1n04 reading too old | nodes=5 on=1 off=3 error=1 unknown=0 tasks=0 oldest=900s");
@@ -205,7 +204,7 @@ mod tests {
         for trouble in words.chain([Word::of("some_new_trouble")]) {
             let mut node = node("n", Unknown, 3.0);
             node.rackbmcd.bmc.trouble = Some(trouble);
-            let (verdict, line) = judge(&[node], &wish(), None, None);
+            let (verdict, line) = judge(&[node], &wish(), Vec::new());
             assert_eq!(verdict, Nagios::Critical);
             assert!(!line.contains('_'), "{line}");
         }
@@ -213,18 +212,20 @@ mod tests {
 
     #[test]
     fn a_node_that_is_not_read_any_more_is_no_ok() {
-        let (verdict, _) = judge(&[node("n", On, 301.0)], &wish(), None, None);
+        let (verdict, _) = judge(&[node("n", On, 301.0)], &wish(), Vec::new());
         assert_eq!(verdict, Nagios::Warning);
         let mut never = node("n", Unknown, 0.0);
         never.rackbmcd.reading = None;
-        let (verdict, line) = judge(&[never, node("m", On, 1.0)], &wish(), None, None);
+        let (verdict, line) = judge(&[never, node("m", On, 1.0)], &wish(), Vec::new());
         assert_eq!(verdict, Nagios::Warning);
         assert!(line.ends_with("oldest=U"), "{line}");
         let (verdict, line) = judge(
             &[node("n", On, 1.0)],
             &wish(),
-            None,
-            Some("disk | full".into()),
+            of_rack(&Health {
+                store_trouble: Some("disk | full".into()),
+                ..Health::default()
+            }),
         );
         assert_eq!(verdict, Nagios::Critical);
         assert_eq!(line.matches('|').count(), 1, "{line}");

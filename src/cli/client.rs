@@ -31,6 +31,11 @@ impl Client {
         Client { endpoint }
     }
 
+    /// Where the daemon is.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     async fn ask(
         &self,
         method: Method,
@@ -68,6 +73,17 @@ impl Client {
             true => self.pages("/v1/nodes?fields=name,uuid,rackbmcd&").await,
             false => self.pages("/v1/nodes?fields=name,uuid&").await,
         }
+    }
+
+    /// Every node of the rack, without what only programs of others want.
+    pub async fn nodes_to_show(&self) -> Result<Vec<model::Node>, Failure> {
+        self.pages("/v1/nodes?fields=name,uuid,power_state,target_power_state,last_error,rackbmcd&")
+            .await
+    }
+
+    /// Every node of the rack by name and power state: enough to count.
+    pub async fn nodes_to_count(&self) -> Result<Vec<model::Node>, Failure> {
+        self.pages("/v1/nodes?fields=name,uuid,power_state&").await
     }
 
     async fn pages(&self, list: &str) -> Result<Vec<model::Node>, Failure> {

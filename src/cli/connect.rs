@@ -66,6 +66,16 @@ impl Credentials {
         }
         Ok(Credentials(format!("Basic {}", base64(text.as_bytes()))))
     }
+
+    /// From a file that reads so.
+    ///
+    /// # Errors
+    /// It cannot be read, or has no colon.
+    pub fn of_file(file: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
+        Self::new(&text)
+    }
 }
 
 impl Endpoint {
@@ -79,9 +89,21 @@ impl Endpoint {
         credentials: Option<Credentials>,
         authorities: Option<&Path>,
     ) -> Result<Self, Failure> {
+        Self::from_url_with(url, credentials, || Trust::new(authorities))
+    }
+
+    /// The same with whom to trust read where it is needed only.
+    ///
+    /// # Errors
+    /// As [`Endpoint::from_url`].
+    pub fn from_url_with(
+        url: &str,
+        credentials: Option<Credentials>,
+        trust: impl FnOnce() -> Result<Trust, Failure>,
+    ) -> Result<Self, Failure> {
         let bad = || Failure::Usage(format!("'{url}' is not of the form http://127.0.0.1:6385"));
         let (trust, rest) = match url.strip_prefix("https://") {
-            Some(rest) => (Some(Trust::new(authorities)?), rest),
+            Some(rest) => (Some(trust()?), rest),
             None => (None, url.strip_prefix("http://").ok_or_else(bad)?),
         };
         let authority = rest.trim_end_matches('/');
@@ -103,7 +125,8 @@ impl Endpoint {
         })
     }
 
-    fn name(&self) -> String {
+    /// As people know it: the socket, or `host:port`.
+    pub fn name(&self) -> String {
         match self {
             Endpoint::Unix(path) => path.display().to_string(),
             Endpoint::Tcp { authority, .. } => authority.clone(),

@@ -17,6 +17,7 @@ mod exit;
 mod expert;
 #[cfg(test)]
 mod fixtures;
+mod fleet;
 mod follow;
 mod hands;
 mod init;
@@ -154,6 +155,9 @@ async fn run(line: CommandLine) -> Result<u8, Failure> {
         let found = discover::discover(out(&line.common), args).await;
         return found.map(|exit| exit as u8);
     }
+    if line.common.fleet && line.common.rack.is_none() {
+        return fleet::run(line).await;
+    }
     let app = App {
         client: Client::new(endpoint(&line.common)?),
         out: out(&line.common),
@@ -214,11 +218,12 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::NodeShow { node } => ironic::show(app, &node).await,
         Verb::NodeShowStates { node } => ironic::states(app, &node).await,
         Verb::NodeSetPowerState { node, power_state } => ironic::set(app, &node, power_state).await,
-        // Answered above, before there was a client.
+        // Answered above, before there was one client.
         Verb::Completion { .. }
         | Verb::Man { .. }
         | Verb::Init(_)
         | Verb::Discover(_)
+        | Verb::Racks(_)
         | Verb::Check(_)
         | Verb::Sim(_)
         | Verb::Demo(_) => Ok(Exit::Done),
@@ -232,17 +237,19 @@ async fn press(app: &App, verb: PowerVerb) -> Result<Exit, Failure> {
 
 /// The daemon that the options mean; credentials come from a file or the environment, never from the command line.
 fn endpoint(common: &Common) -> Result<Endpoint, Failure> {
+    if let (true, Some(rack)) = (common.fleet, &common.rack) {
+        return fleet::endpoint_of(common, rack);
+    }
     let Some(url) = &common.url else {
         return Ok(Endpoint::Unix(common.socket.clone()));
     };
-    let credentials = match (&common.auth_file, std::env::var("RACKBMC_AUTH")) {
-        (Some(file), _) => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
-            Some(Credentials::new(&text)?)
-        }
-        (None, Ok(text)) => Some(Credentials::new(&text)?),
-        (None, Err(_)) => None,
-    };
-    Endpoint::from_url(url, credentials, common.cacert.as_deref())
+    Endpoint::from_url(url, credentials(common)?, common.cacert.as_deref())
+}
+
+fn credentials(common: &Common) -> Result<Option<Credentials>, Failure> {
+    match (&common.auth_file, std::env::var("RACKBMC_AUTH")) {
+        (Some(file), _) => Credentials::of_file(file).map(Some),
+        (None, Ok(text)) => Credentials::new(&text).map(Some),
+        (None, Err(_)) => Ok(None),
+    }
 }

@@ -6,7 +6,7 @@ use super::App;
 use super::args::Press;
 use super::exit::{Exit, Failure};
 use super::follow::{self, exit_of, follow};
-use super::output::{batch_node_cell, task_cell, words};
+use super::output::{Out, batch_node_cell, task_cell, words};
 use super::results::{self, Ending, Rank};
 use super::select::{self, Unnamed};
 use super::tasks::tasks_of;
@@ -140,7 +140,7 @@ async fn conclude_with(
     waiting: Waiting,
 ) -> Result<Exit, Failure> {
     if waiting == Waiting::No {
-        results::show(app, &tasks, without);
+        results::show(&app.out, &tasks, without);
         return Ok(Exit::worst(tasks.iter().map(|task| match exit_of(task) {
             // Nobody wanted to wait for it: that it runs is what was asked for.
             Exit::StillRunning => Exit::Done,
@@ -148,7 +148,7 @@ async fn conclude_with(
         })));
     }
     let ending = follow(&app.client, &app.out, tasks, waiting.patience()).await?;
-    results::show(app, ending.tasks(), without);
+    results::show(&app.out, ending.tasks(), without);
     if let follow::Ending::OutOfTime(tasks) = &ending {
         let open: Vec<&Task> = tasks.iter().filter(|task| !task.ended).collect();
         let names = crate::nodeset::fold(open.iter().map(|task| task.node.as_str()));
@@ -183,8 +183,8 @@ pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result
 }
 
 /// Tasks as a table.
-pub fn task_table(app: &App, tasks: &[Task]) -> Table {
-    let mut table = app.out.table(&[
+pub fn task_table(out: &Out, tasks: &[Task]) -> Table {
+    let mut table = out.table(&[
         "NODE",
         "OPERATION",
         "STATE",

@@ -1,7 +1,6 @@
 //! How tasks stand or ended. For a person: failures first, equal answers folded, each reason once, a count as the last
 //! line. For a program: a line for each node.
 
-use super::App;
 use super::args::Format;
 use super::output::{self, Out, rounded, words};
 use crate::model::{Operation, Short, Task, TaskState, after_state};
@@ -154,13 +153,13 @@ fn worth_saying(task: &Task, rest: &str) -> String {
 }
 
 /// Shows what became of nodes; the tasks are what JSON has of them.
-pub fn show(app: &App, tasks: &[Task], mut endings: Vec<Ending>) {
+pub fn show(out: &Out, tasks: &[Task], mut endings: Vec<Ending>) {
     endings.extend(tasks.iter().map(Ending::of));
-    match app.out.format {
+    match out.format {
         Format::Text if endings.is_empty() => {}
-        Format::Text if app.out.person => app.out.data(&for_people(&app.out, &endings)),
-        Format::Text => app.out.lines(&endings, |ending| {
-            let folded = app.out.fold && ending.rank == Rank::Done;
+        Format::Text if out.person => out.data(&for_people(out, &endings)),
+        Format::Text => out.lines(&endings, |ending| {
+            let folded = out.fold && ending.rank == Rank::Done;
             (
                 ending.node.clone(),
                 if folded {
@@ -178,10 +177,10 @@ pub fn show(app: &App, tasks: &[Task], mut endings: Vec<Ending>) {
             }) {
                 output::say!("{}: {}", ending.node, ending.line());
             }
-            app.out.items(
+            out.items(
                 tasks,
                 |task| (Short::task(task.id), String::new()),
-                |tasks| super::power::task_table(app, tasks),
+                |tasks| super::power::task_table(out, tasks),
             );
         }
     }

@@ -128,7 +128,8 @@ pub fn name(node: &Node) -> &str {
     &node.name
 }
 
-fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
+/// The nodes of a group, by name; `None` where it has none.
+pub fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
     let in_group = |node: &&Node| group == "all" || node.rackbmcd.groups.iter().any(|g| g == group);
     let names: Vec<String> = known
         .iter()

@@ -5,7 +5,7 @@
 use super::App;
 use super::args::{Format, Status};
 use super::exit::{Exit, Failure};
-use super::output::{self, power_cell, say, words};
+use super::output::{self, Out, power_cell, say, words};
 use super::select::{self, Unnamed};
 use crate::model::{BmcHealth, Node, NodeDetail, PowerReading, PowerState, Target, TaskId, Word};
 use comfy_table::{Cell, Table};
@@ -28,7 +28,7 @@ pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
             (nodes.await?, Vec::new())
         }
     };
-    show(app, &nodes, args.full);
+    show(&app.out, &nodes, args.full);
     if nodes
         .iter()
         .any(|node| node.power_state == PowerState::Unknown)
@@ -69,10 +69,9 @@ fn not_fresh(node: &Node, took: Duration) -> String {
 }
 
 /// Shows nodes: folded for a person, a line each for a program, the facts as data.
-pub fn show(app: &App, nodes: &[Node], full: bool) {
-    let out = &app.out;
+pub fn show(out: &Out, nodes: &[Node], full: bool) {
     match out.format {
-        Format::Text if out.person => out.data(&for_people(app, nodes)),
+        Format::Text if out.person => out.data(&for_people(out, nodes)),
         Format::Json | Format::Yaml if !full => {
             let facts: Vec<Facts> = nodes.iter().map(Facts::of).collect();
             out.structured(&facts);
@@ -80,7 +79,7 @@ pub fn show(app: &App, nodes: &[Node], full: bool) {
         Format::Text | Format::Wide | Format::Json | Format::Yaml | Format::Name => out.items(
             nodes,
             |node| (select::name(node).to_owned(), short_line(node)),
-            |nodes| status_table(app, nodes),
+            |nodes| status_table(out, nodes),
         ),
     }
 }
@@ -89,6 +88,9 @@ pub fn show(app: &App, nodes: &[Node], full: bool) {
 #[derive(Serialize)]
 struct Facts<'a> {
     node: &'a str,
+    /// Where there are many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rack: Option<&'a str>,
     power_state: PowerState,
     target_power_state: Option<&'a Word<Target>>,
     reading: Option<&'a PowerReading>,
@@ -105,6 +107,8 @@ impl<'a> Facts<'a> {
         let ours = ours(node);
         Facts {
             node: select::name(node),
+            // No name has a slash in it: what stands before one is the rack.
+            rack: select::name(node).split_once('/').map(|(rack, _)| rack),
             power_state: node.power_state,
             target_power_state: node.target_power_state.as_ref(),
             reading: ours.reading.as_ref(),
@@ -136,7 +140,7 @@ pub fn trouble(node: &Node) -> Option<&str> {
 }
 
 /// Those first that somebody should look at, equal ones in one line, counted at the end.
-pub fn for_people(app: &App, nodes: &[Node]) -> String {
+pub fn for_people(out: &Out, nodes: &[Node]) -> String {
     type Key<'a> = (bool, String, String);
     let mut groups: BTreeMap<Key, Vec<&Node>> = BTreeMap::new();
     for node in nodes {
@@ -148,17 +152,17 @@ pub fn for_people(app: &App, nodes: &[Node]) -> String {
             .or_default()
             .push(node);
     }
-    let mut table = app.out.table(&["NODE", "POWER", "READ", "NOTE"]);
+    let mut table = out.table(&["NODE", "POWER", "READ", "NOTE"]);
     for ((_, state, note), members) in &groups {
         let names = crate::nodeset::fold(members.iter().map(|node| select::name(node)));
         table.add_row([
-            Cell::new(app.out.node_set(&names)),
+            Cell::new(out.node_set(&names)),
             toned_power(members[0], state),
             Cell::new(ages(members)),
             Cell::new(note),
         ]);
     }
-    let mut text = app.out.drawn(table);
+    let mut text = out.drawn(table);
     if nodes.len() > 1 {
         text.push('\n');
         text.push_str(&summary(nodes));
@@ -288,10 +292,8 @@ fn age(age: Duration) -> String {
 }
 
 /// Nodes as a table.
-pub fn status_table(app: &App, nodes: &[Node]) -> Table {
-    let mut table = app
-        .out
-        .table(&["NODE", "POWER", "TARGET", "READ", "BMC", "ADDRESS", "NOTE"]);
+pub fn status_table(out: &Out, nodes: &[Node]) -> Table {
+    let mut table = out.table(&["NODE", "POWER", "TARGET", "READ", "BMC", "ADDRESS", "NOTE"]);
     for node in nodes {
         let ours = ours(node);
         let read = match &ours.reading {
@@ -322,18 +324,9 @@ pub fn status_table(app: &App, nodes: &[Node]) -> Table {
 mod tests {
     use super::*;
     use crate::cli::fixtures::node;
-    use crate::cli::output::Out;
     use crate::model::BmcSummary;
 
     use PowerState::{Error, Off, On, Unknown};
-
-    fn app(out: Out) -> App {
-        let nowhere = crate::cli::connect::Endpoint::Unix("/nowhere".into());
-        App {
-            client: crate::cli::client::Client::new(nowhere),
-            out,
-        }
-    }
 
     fn silent() -> Node {
         let mut silent = node("r1n07", Unknown, 0.0);
@@ -389,7 +382,7 @@ mod tests {
             })
             .collect();
         nodes[6] = silent();
-        insta::assert_snapshot!(for_people(&app(Out::of_a_person()), &nodes), @r"
+        insta::assert_snapshot!(for_people(&Out::of_a_person(), &nodes), @r"
         NODE                    POWER      READ             NOTE
         r1n07                   unknown    never            no answer, 4 attempts in 5 s
         r1n03                   power off  3 s ago
@@ -433,11 +426,11 @@ mod tests {
     }
     #[test]
     fn the_table_says_state_target_age_and_what_went_wrong() {
-        let app = app(Out {
+        let out = Out {
             format: Format::Wide,
             person: false,
             ..Out::of_a_person()
-        });
+        };
         let mut going = node("r1n01", On, 3.4);
         going.target_power_state = Some(Target::SoftPowerOff.into());
         let mut failed = node("r1n02", Error, 61.0);
@@ -448,7 +441,7 @@ mod tests {
             bmc.port = 623;
             bmc.health = BmcHealth::Ready.into();
         }
-        let table = status_table(&app, &[going, failed]).trim_fmt();
+        let table = status_table(&out, &[going, failed]).trim_fmt();
         insta::assert_snapshot!(table, @r"
         NODE   POWER     TARGET          READ                     BMC    ADDRESS   NOTE
         r1n01  power on  soft power off  3 s ago                  ready  10.0.1.1

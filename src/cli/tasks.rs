@@ -68,7 +68,7 @@ pub async fn control(app: &App, control: Control, args: args::Control) -> Result
         tasks = ending.tasks().to_vec();
         exits.extend(tasks.iter().map(|task| controlled_exit(control, task)));
     }
-    results::show(app, &tasks, Vec::new());
+    results::show(&app.out, &tasks, Vec::new());
     Ok(Exit::worst(exits))
 }
 
@@ -207,7 +207,7 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
             let at = app.out.date_and_time(task.requested_at);
             (Short::task(task.id), format!("{} {} {text}", at, task.node))
         },
-        |tasks| task_table(app, tasks),
+        |tasks| task_table(&app.out, tasks),
     );
     Ok(Exit::Done)
 }
@@ -233,7 +233,7 @@ pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
     ) {
         app.out.prose(&full(&task, &app.out));
     } else {
-        results::show(app, std::slice::from_ref(&task), Vec::new());
+        results::show(&app.out, std::slice::from_ref(&task), Vec::new());
     }
     Ok(if waited { exit_of(&task) } else { Exit::Done })
 }

@@ -105,6 +105,14 @@ impl<'t> Findings<'t> {
         self.warnings.insert(warning);
     }
 
+    /// A place as it is written in front of what is said of it: `fleet.toml:3:1`.
+    pub fn place(&self, span: &Range<usize>) -> String {
+        let Complaint {
+            file, line, column, ..
+        } = self.at(span, String::new());
+        format!("{file}:{line}:{column}")
+    }
+
     /// The line of a place.
     pub fn line(&self, span: &Range<usize>) -> usize {
         self.at(span, String::new()).line

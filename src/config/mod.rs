@@ -6,6 +6,7 @@
 mod api;
 mod complaint;
 mod files;
+mod fleet;
 mod keys;
 mod node;
 mod section;
@@ -15,6 +16,7 @@ mod tls;
 pub use api::ApiSettings;
 pub use complaint::Complaint;
 pub use files::{Check, Content, Disk, Files};
+pub use fleet::{FleetAuth, FleetPlace, FleetRack, fleet_racks};
 pub use node::uuid_of;
 pub use shareable::shareable;
 pub use tls::Tls;
@@ -91,32 +93,8 @@ impl Configuration {
     /// # Errors
     /// Every mistake, in the order of the file; never an empty list. Nothing of a wrong file is used.
     pub fn load(path: &Path, files: &dyn Files) -> Result<Self, Vec<Complaint>> {
-        let alone = |text: String| {
-            let file = path.display().to_string();
-            vec![Complaint {
-                file,
-                line: 1,
-                column: 1,
-                text,
-            }]
-        };
-        let content = files
-            .read(path)
-            .map_err(|reason| alone(format!("the configuration cannot be read: {reason}")))?;
-        let text = std::str::from_utf8(&content.bytes).map_err(|error| {
-            let before = &content.bytes[..error.valid_up_to()];
-            let mut complaints = alone("this is no UTF-8 text: save the file as UTF-8".into());
-            let line_start = before
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |at| at + 1);
-            complaints[0].line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            complaints[0].column = String::from_utf8_lossy(&before[line_start..])
-                .chars()
-                .count()
-                + 1;
-            complaints
-        })?;
+        let content = read_whole(path, files)?;
+        let text = utf8_of(path, &content)?;
         let mut findings = Findings::new(path, text);
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
@@ -139,6 +117,39 @@ impl Configuration {
             digest: digest(&content.bytes),
         })
     }
+}
+
+fn alone(path: &Path, text: String) -> Vec<Complaint> {
+    let file = path.display().to_string();
+    vec![Complaint {
+        file,
+        line: 1,
+        column: 1,
+        text,
+    }]
+}
+
+fn read_whole(path: &Path, files: &dyn Files) -> Result<Content, Vec<Complaint>> {
+    let content = files.read(path);
+    content.map_err(|reason| alone(path, format!("the configuration cannot be read: {reason}")))
+}
+
+fn utf8_of<'c>(path: &Path, content: &'c Content) -> Result<&'c str, Vec<Complaint>> {
+    std::str::from_utf8(&content.bytes).map_err(|error| {
+        let before = &content.bytes[..error.valid_up_to()];
+        let text = "this is no UTF-8 text: save the file as UTF-8";
+        let mut complaints = alone(path, text.into());
+        let line_start = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        complaints[0].line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        complaints[0].column = String::from_utf8_lossy(&before[line_start..])
+            .chars()
+            .count()
+            + 1;
+        complaints
+    })
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -241,3 +241,30 @@ proptest! {
         prop_assert_eq!(excluded, rest);
     }
 }
+
+#[test]
+fn a_name_may_carry_its_rack_and_so_may_a_group() {
+    let groups = |group: &str| match group {
+        "r1/compute" => Some(vec!["r1/n01".to_owned(), "r1/n02".to_owned()]),
+        "r2/all" => Some(vec!["r2/n09".to_owned()]),
+        _ => None,
+    };
+    let names = |text: &str| expand(text, &groups).map(|names| names.join(" "));
+    let several = names("r[1-2]/n[01-02]").expect("names");
+    assert_eq!(several, "r1/n01 r1/n02 r2/n01 r2/n02");
+    assert_eq!(
+        names("r1/@compute!r1/n01,r2/@*").expect("names"),
+        "r1/n02 r2/n09"
+    );
+    let unknown = names("r1/n01,r[1-2]/@compute").unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "'r1/n01,r[1-2]/@compute', column 8: there is no group 'r2/compute'"
+    );
+    let fault = names("r1/@com]").unwrap_err();
+    assert_eq!((fault.column, fault.fault), (8, Fault::Unexpected(']')));
+    assert_eq!(
+        fold(["r1/n01", "r1/n02", "r2/n01", "r2/n02"]),
+        "r[1-2]/n[01-02]"
+    );
+}

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines that a test adds to the tables of the configuration.
 #[derive(Default)]
 pub struct Keys<'a> {
+    /// The rack's name, `r1` where empty.
+    pub name: &'a str,
     pub api: &'a str,
     pub rack: &'a str,
     pub defaults: &'a str,
@@ -75,11 +77,16 @@ impl Bed {
             .expect("a password file");
         fs::create_dir(bed.path("state")).expect("a folder");
         let mut text = format!(
-            "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\n{}\n[rack]\nname = \"r1\"\n{}\n\
+            "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\n{}\n[rack]\nname = {:?}\n{}\n\
              [defaults]\nusername = \"admin\"\npassword_file = {:?}\n{}\n",
             bed.path("state"),
             bed.socket(),
             keys.api,
+            if keys.name.is_empty() {
+                "r1"
+            } else {
+                keys.name
+            },
             keys.rack,
             bed.path("bmc.pw"),
             keys.defaults,

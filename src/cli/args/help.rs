@@ -403,6 +403,9 @@ mod tests {
           audit                     who changed what
           support                   one file for whoever is to find out what is wrong
 
+        Many racks (--fleet)
+          racks                     each rack: answer, counts, tasks, trouble
+
         BMCs
           bmc                       who they are; restart them; accept another one
           chassis                   faults, identify light, restore policy
@@ -427,6 +430,13 @@ mod tests {
               --socket PATH         The daemon's socket
               --rack RACK           Which rack's daemon, where this host has several:
                                     the one whose socket is /run/rackbmcd/RACK.sock
+              --fleet               Many racks at once: those of fleet.toml, else those
+                                    of this host. Nodes are named with their rack:
+                                    r7/n03, r[1-20]/@compute. With --rack, that one of
+                                    them
+              --fleet-file FILE     The file of the fleet's racks;
+                                    ~/.config/rackbmc/fleet.toml or
+                                    /etc/rackbmc/fleet.toml where not given
               --url URL             Reach the daemon over TCP instead, at
                                     http://HOST:PORT (https://HOST:PORT in a build with
                                     TLS)

@@ -6,6 +6,14 @@ use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 use std::time::Duration;
 
+/// `racks`.
+#[derive(Args, Debug)]
+pub struct Racks {
+    /// Which of them: r7, r[1-20].
+    #[arg(value_name = "RACKS")]
+    pub racks: Vec<String>,
+}
+
 /// `status`.
 #[derive(Args, Debug, Clone, Default)]
 pub struct Status {

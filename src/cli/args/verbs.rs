@@ -238,6 +238,18 @@ pub const GROUPS: &[Group] = &[
         ],
     ),
     (
+        "Many racks (--fleet)",
+        &[(
+            "racks",
+            "each rack: answer, counts, tasks, trouble",
+            [
+                "racks",
+                "racks r[1-20] -o json",
+                "racks --fleet-file fleet.toml",
+            ],
+        )],
+    ),
+    (
         "BMCs",
         &[
             (

@@ -32,7 +32,7 @@ pub async fn run(app: &App, args: &Watch) -> Result<Exit, Failure> {
             .cloned()
             .collect();
         if !changed.is_empty() {
-            status::show(app, &changed, false);
+            status::show(&app.out, &changed, false);
         }
         last = nodes.into_iter().map(|node| (node.uuid, node)).collect();
         smol::Timer::after(args.interval).await;
