@@ -3,7 +3,8 @@
 mod world;
 
 use rackbmcd::model::{
-    Batch, BatchNode, BatchStart, Control, Operation, PowerOptions, PowerState, TaskState,
+    Batch, BatchNode, BatchStart, Control, NodeFault, Operation, PowerOptions, PowerState,
+    TaskState,
 };
 use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood, Privilege};
@@ -113,7 +114,7 @@ fn a_node_whose_bmc_failed_recovers_with_the_first_reading_whoever_asked_for_it(
         world.link("n01", deaf);
         world.run_for(secs(300));
         let node = world.node("n01");
-        assert_eq!(node.rackbmcd.fault.as_deref(), Some("power failure"));
+        assert_eq!(node.rackbmcd.fault, Some(NodeFault::Unreadable.into()));
         assert_eq!(node.power_state, PowerState::Unknown);
         world.link("n01", Conditions::default());
         let node = "n01".into();

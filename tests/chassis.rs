@@ -3,7 +3,7 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
-use rackbmcd::model::{BootDevice, Chassis, Delivery, Light, RestorePolicy};
+use rackbmcd::model::{BootDevice, Chassis, ChassisPart, Delivery, Light, RestorePolicy};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::sim::{BootMood, CommandRefusal};
 use std::sync::Arc;
@@ -116,7 +116,7 @@ fn the_chassis_is_told_of_with_what_the_bmc_does_not_say_left_open() {
     assert!(full.faults.is_empty());
     assert!(
         full.capabilities
-            .is_some_and(|has| has.contains(&"diagnostic interrupt".to_owned()))
+            .is_some_and(|has| has.contains(&ChassisPart::DiagnosticInterrupt.into()))
     );
     for (lasting, light) in [
         (Some(secs(60)), Light::Timed),

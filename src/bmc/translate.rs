@@ -14,7 +14,7 @@ use crate::ipmi::command::{
     set_system_boot_options, warm_reset,
 };
 use crate::ipmi::{CompletionCode, Wire, event, guid};
-use crate::model::{BootDevice, Chassis, Light, Power, RestartCause, RestorePolicy};
+use crate::model::{BootDevice, Chassis, Light, Power, RestartCause, RestorePolicy, Word};
 use crate::session::{Bridge, Request, Resend};
 use std::time::Duration;
 
@@ -332,8 +332,9 @@ fn chassis([status, capabilities, test]: [Option<&[u8]>; 3]) -> Result<Chassis, 
         faults: owned(status.faults()),
         last_power_event: owned(status.last_event_words()),
         locked_buttons: status.locked_buttons().map(owned),
-        capabilities: capabilities
-            .map(|answer: get_chassis_capabilities::Response| owned(answer.words())),
+        capabilities: capabilities.map(|answer: get_chassis_capabilities::Response| {
+            answer.parts().into_iter().map(Word::from).collect()
+        }),
         self_test: test.map(|answer: get_self_test_results::Response| answer.words()),
     })
 }

@@ -87,7 +87,10 @@ pub fn judge(nodes: &[Node], args: &Check, of_racks: Vec<(Nagios, String)>) -> (
         let fault = match trouble {
             // What it leads to says less.
             Some(Word::Known(Trouble::Locked)) => trouble.map(Word::<Trouble>::words),
-            _ => ours.fault.clone().or(trouble.map(Word::<Trouble>::words)),
+            _ => {
+                let own = ours.fault.as_ref().map(Word::to_string);
+                own.or(trouble.map(Word::<Trouble>::words))
+            }
         };
         let found = if held(node).is_some() {
             Some((Nagios::Warning, "in maintenance".to_owned()))

@@ -14,7 +14,7 @@ use super::secret;
 use super::select;
 use crate::config::Configuration;
 use crate::ipmi::command::{Command, get_sel_time};
-use crate::model::{Chassis, FreshReading, RawRequest, Trouble};
+use crate::model::{Chassis, ChassisPart, FreshReading, RawRequest, Trouble};
 use crate::rack::settings::{NodeSettings, Refusals};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -130,7 +130,7 @@ fn of_daemon(
         return (false, with_remedy(&text, remedy));
     }
     let capabilities = chassis.and_then(|chassis| chassis.capabilities);
-    let nmi = capabilities.map(|all| all.iter().any(|one| one == "diagnostic interrupt"));
+    let nmi = capabilities.map(|all| all.contains(&ChassisPart::DiagnosticInterrupt.into()));
     let power = read.fresh.then(|| read.node.power_state.to_string());
     let login = format!("{} with privilege level {}", bmc.username, bmc.privilege);
     facts(power, &login, bmc.cipher_suite, nmi, clock)

@@ -142,10 +142,22 @@ fn of_word(word: &Word<BootDevice>) -> String {
 /// A boot device with its selector, where it has no name that everybody knows.
 fn named(device: BootDevice) -> String {
     let (word, selector) = (device.name(), device.selector());
-    match (BootDevice::IRONIC.contains(&device), word.starts_with("0x")) {
-        (true, _) => word.to_owned(),
-        (false, true) => format!("another device (selector {selector})"),
-        (false, false) => format!("{} (selector {selector})", word.replace('_', " ")),
+    match device {
+        BootDevice::Pxe
+        | BootDevice::Disk
+        | BootDevice::Cdrom
+        | BootDevice::Bios
+        | BootDevice::Safe => word.to_owned(),
+        BootDevice::Diag
+        | BootDevice::Floppy
+        | BootDevice::RemoteFloppy
+        | BootDevice::RemoteCdrom
+        | BootDevice::RemoteMedia
+        | BootDevice::RemoteDisk => format!("{} (selector {selector})", word.replace('_', " ")),
+        BootDevice::Selector10
+        | BootDevice::Selector12
+        | BootDevice::Selector13
+        | BootDevice::Selector14 => format!("another device (selector {selector})"),
     }
 }
 

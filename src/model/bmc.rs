@@ -42,15 +42,6 @@ words! {
 }
 
 impl BootDevice {
-    /// Those that Ironic has words for.
-    pub const IRONIC: [BootDevice; 5] = [
-        BootDevice::Pxe,
-        BootDevice::Disk,
-        BootDevice::Cdrom,
-        BootDevice::Bios,
-        BootDevice::Safe,
-    ];
-
     /// Its number in the boot flags, 1 to 15.
     pub fn selector(self) -> u8 {
         match self {

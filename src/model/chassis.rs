@@ -1,7 +1,7 @@
 //! What a BMC says of the chassis that it looks after.
 
 use super::Power;
-use super::words::words;
+use super::words::{Word, words};
 use serde::{Deserialize, Serialize};
 
 words! {
@@ -28,6 +28,20 @@ words! {
     }
 }
 
+words! {
+    /// What a chassis may have (IPMI v2.0 §28.1).
+    pub enum ChassisPart ("part of a chassis") {
+        /// It notices when it is opened.
+        IntrusionSensor = "intrusion sensor",
+        /// The buttons of its front panel can be locked.
+        FrontPanelLock = "front panel lock",
+        /// The machine can be sent an NMI.
+        DiagnosticInterrupt = "diagnostic interrupt",
+        /// It has no power while it is open.
+        PowerInterlock = "power interlock",
+    }
+}
+
 /// What a BMC says of its chassis: Get Chassis Status, Get Chassis Capabilities and Get Self Test Results. What it does
 /// not say is null.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -44,8 +58,8 @@ pub struct Chassis {
     pub last_power_event: Vec<String>,
     /// Buttons of the front panel that are locked; null where the BMC does not say.
     pub locked_buttons: Option<Vec<String>>,
-    /// What the chassis has, in words; null where the BMC does not say.
-    pub capabilities: Option<Vec<String>>,
+    /// What the chassis has; null where the BMC does not say.
+    pub capabilities: Option<Vec<Word<ChassisPart>>>,
     /// What the BMC's test of itself came to, in words; null where the BMC does not say.
     pub self_test: Option<String>,
 }

@@ -31,7 +31,7 @@ pub use batch::{
     ReadingsRequest,
 };
 pub use bmc::{BootDevice, Delivery, Identity, RestartCause, Trouble};
-pub use chassis::{Chassis, Light, RestorePolicy};
+pub use chassis::{Chassis, ChassisPart, Light, RestorePolicy};
 pub use event::{Event, EventId, EventKind, Events, TaskNews};
 pub use expert::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
@@ -39,7 +39,8 @@ pub use expert::{
 };
 pub use node::{
     BmcChange, BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry,
-    HistoryKind, Hold, Lack, LackReason, Node, NodeDetail, NodeList, PowerReading, Severity, Trace,
+    HistoryKind, Hold, Lack, LackReason, Node, NodeDetail, NodeFault, NodeList, PowerReading,
+    Severity, Trace,
 };
 pub use operation::{Control, OnBusy, OnFailure, OnSoftTimeout, Operation, TakeOver, TaskState};
 pub use power::{Power, PowerState, Target};

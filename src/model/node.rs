@@ -71,6 +71,14 @@ pub enum LackReason {
     Bmc,
 }
 
+words! {
+    /// What is wrong with a node, in Ironic's word for it.
+    pub enum NodeFault ("fault") {
+        /// Its BMC cannot be read.
+        Unreadable = "power failure",
+    }
+}
+
 /// What this daemon knows of a node beyond Ironic's record.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -83,8 +91,8 @@ pub struct NodeDetail {
     pub task: Option<TaskId>,
     /// The last reading of the power state.
     pub reading: Option<PowerReading>,
-    /// `power failure` while the BMC does not answer.
-    pub fault: Option<String>,
+    /// What is wrong with the node itself.
+    pub fault: Option<Word<NodeFault>>,
     /// The maintenance hold, with who set it and when.
     pub maintenance: Option<Hold>,
     /// Its BMC.

@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_reading_ends_a_fault_and_the_next_one_is_not_due_at_once() {
         let mut node = node(0);
-        node.memory.fault = Some("power failure".to_owned());
+        node.memory.fault = Some(crate::model::NodeFault::Unreadable);
         let effects = node.note_reading(Power::On, false, secs(60), at(5));
         assert_eq!(kinds(&effects), ["recovered"]);
         assert_eq!(node.memory.fault, None);

@@ -87,7 +87,7 @@ pub(super) struct Memory {
     pub(super) maintenance: Option<model::Hold>,
     /// The task that the maintenance keeps from beginning.
     pub(super) suspended: Option<TaskId>,
-    pub(super) fault: Option<String>,
+    pub(super) fault: Option<model::NodeFault>,
     pub(super) last_nmi: Option<WallTime>,
     pub(super) reading: Option<(Power, WallTime)>,
     /// What its tasks have sent and that may still act.
@@ -340,7 +340,7 @@ impl Node {
                     at,
                     age: at_now.age(at),
                 }),
-                fault: self.memory.fault.clone(),
+                fault: self.memory.fault.map(Into::into),
                 maintenance: self.memory.maintenance.clone(),
                 bmc: self.bmc_view(now),
             },

@@ -14,7 +14,7 @@ use super::task::Task;
 use crate::bmc::vocabulary::Report;
 use crate::entropy::Entropy;
 use crate::model::{
-    HistoryEntry, HistoryKind, Operation, Power, PowerState, TaskState, after_state,
+    HistoryEntry, HistoryKind, NodeFault, Operation, Power, PowerState, TaskState, after_state,
 };
 use crate::power::{Outcome, Sent};
 use crate::time::Instant;
@@ -102,7 +102,7 @@ impl Node {
             failed => format!("{failed} readings failed in a row: {report}"),
         };
         log::warn!("{}: {text}", self.settings.name);
-        self.memory.fault = Some(POWER_FAILURE.to_owned());
+        self.memory.fault = Some(NodeFault::Unreadable);
         self.memory.shown = PowerState::Unknown;
         self.memory.last_error = Some(text.clone());
         let entry = entry(HistoryKind::Fault, text, true, at);
@@ -237,8 +237,6 @@ const SOON_AFTER: Duration = Duration::from_secs(15);
 const FRESH_ANSWER: Duration = Duration::from_secs(5);
 /// No reading that failed is tried again sooner.
 const SOON: Duration = Duration::from_secs(1);
-/// Ironic's word for a node whose BMC cannot be read.
-const POWER_FAILURE: &str = "power failure";
 
 #[cfg(test)]
 mod tests {
@@ -287,7 +285,7 @@ mod tests {
             let effects = node.sync_failed(&silent(), &settings, at(failed));
             assert_eq!(effects.is_empty(), failed != 3, "{failed}: {effects:?}");
         }
-        assert_eq!(node.memory.fault.as_deref(), Some("power failure"));
+        assert_eq!(node.memory.fault, Some(NodeFault::Unreadable));
         assert_eq!(node.memory.shown, PowerState::Unknown);
     }
 

@@ -230,7 +230,8 @@ fn node_of(text: &mut String, format: u64, line: &Line) {
     } = &view.rackbmcd;
     let _ = writeln!(
         text,
-        "node {uuid}: {power_state:?}, created {created_at}, updated {updated_at:?}, fault {fault:?}, suite {:?}",
+        "node {uuid}: {power_state:?}, created {created_at}, updated {updated_at:?}, fault {:?}, suite {:?}",
+        fault.as_ref().map(Word::as_str),
         bmc.cipher_suite
     );
     let _ = writeln!(

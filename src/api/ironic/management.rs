@@ -12,6 +12,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+/// The boot devices that Ironic has words for.
+pub const DEVICES: [BootDevice; 5] = [
+    BootDevice::Pxe,
+    BootDevice::Disk,
+    BootDevice::Cdrom,
+    BootDevice::Bios,
+    BootDevice::Safe,
+];
+
 /// `PUT /v1/nodes/{ident}/management/inject_nmi`
 pub async fn inject_nmi(request: RequestContext) -> Result<Response, Fault> {
     if request.version < INJECT_NMI {
@@ -62,7 +71,7 @@ pub async fn boot_device(request: RequestContext) -> Result<Response, Fault> {
     Ok(Response::ok(&BootDeviceBody {
         boot_device: found
             .device
-            .filter(|device| BootDevice::IRONIC.contains(device))
+            .filter(|device| DEVICES.contains(device))
             .map(|device| device.name().to_owned()),
         persistent: Some(found.persistent),
     }))
@@ -73,15 +82,13 @@ pub async fn set_boot_device(request: RequestContext) -> Result<Response, Fault>
     let wanted: BootDeviceBody = request.json()?;
     let node = request.node()?;
     let name = wanted.boot_device.unwrap_or_default();
-    let device = BootDevice::IRONIC
-        .into_iter()
-        .find(|device| device.name() == name);
+    let device = DEVICES.into_iter().find(|device| device.name() == name);
     let Some(device) = device else {
         // As everywhere on Ironic's paths: first whether the node is there.
         request.rack.node(&node).await?;
         return Err(Fault::bad(format!(
             "Invalid boot device '{name}' specified. Supported boot devices are: {}.",
-            BootDevice::IRONIC.map(BootDevice::name).join(", ")
+            DEVICES.map(BootDevice::name).join(", ")
         ))
         .about("member", "boot_device"));
     };
@@ -97,7 +104,7 @@ pub async fn set_boot_device(request: RequestContext) -> Result<Response, Fault>
 /// `GET /v1/nodes/{ident}/management/boot_device/supported`
 pub async fn supported_boot_devices(request: RequestContext) -> Result<Response, Fault> {
     request.rack.node(&request.node()?).await?;
-    let words = BootDevice::IRONIC.map(BootDevice::name);
+    let words = DEVICES.map(BootDevice::name);
     Ok(Response::ok(&json!({ "supported_boot_devices": words })))
 }
 

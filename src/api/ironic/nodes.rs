@@ -253,7 +253,7 @@ impl Filter {
         let fault = match self.fault.as_deref() {
             None => true,
             Some("none") => node.rackbmcd.fault.is_none(),
-            wanted => node.rackbmcd.fault.as_deref() == wanted,
+            wanted => node.rackbmcd.fault.as_ref().map(Word::as_str) == wanted,
         };
         !self.none
             && fault

@@ -1,6 +1,7 @@
 //! The shapes of the bodies, in a short notation: `name:kind` for each member, `?` behind a kind that may be null, `[kind]`
 //! for a list, a capital letter for another shape. In bodies of requests a `!` behind the name says that it must be there.
 
+use crate::api::ironic::management::DEVICES;
 use crate::api::ironic::record::MEMBERS;
 use crate::api::ironic::target::PowerTarget;
 use crate::model::{
@@ -429,7 +430,7 @@ pub(super) fn typed(kind: &str) -> Value {
         }
         "state" => json!({ "enum": TaskState::words() }),
         "device" => json!({ "enum": BootDevice::words() }),
-        "ironic_device" => json!({ "enum": BootDevice::IRONIC.map(BootDevice::name) }),
+        "ironic_device" => json!({ "enum": DEVICES.map(BootDevice::name) }),
         // One byte of seconds (§28.5).
         "blinking" => json!({ "anyOf": [
             { "type": "number", "minimum": 0, "maximum": 255 },

@@ -8,7 +8,7 @@ use crate::ipmi::command::{
     get_chassis_capabilities, get_chassis_status, get_device_guid, get_device_id, get_sel_time,
 };
 use crate::ipmi::{Wire, guid};
-use crate::model::Trouble;
+use crate::model::{ChassisPart, Trouble};
 use crate::session::{Event, OpenError, Request, RequestId, Resend, Session, Settings, State};
 use crate::time;
 use smol::future::FutureExt;
@@ -311,7 +311,8 @@ impl Visit {
             }
             (What::Capabilities, Some(data)) => {
                 let answer = get_chassis_capabilities::Response::decode(data).ok();
-                self.found.nmi = answer.map(|it| it.words().contains(&"diagnostic interrupt"));
+                self.found.nmi =
+                    answer.map(|it| it.parts().contains(&ChassisPart::DiagnosticInterrupt));
             }
             (What::Clock, Some(data)) => {
                 let answer = get_sel_time::Response::decode(data).ok();

@@ -3,6 +3,7 @@
 use super::plain_request;
 use crate::ipmi::message::net_fn;
 use crate::ipmi::{DecodeError, Reader, Wire};
+use crate::model::ChassisPart;
 
 plain_request!(net_fn::CHASSIS, 0x00, "Get Chassis Capabilities", Response);
 
@@ -18,18 +19,19 @@ pub struct Response {
 }
 
 impl Response {
-    /// What the chassis has, in words.
-    pub fn words(&self) -> Vec<&'static str> {
-        [
-            (0x01, "intrusion sensor"),
-            (0x02, "front panel lock"),
-            (0x04, "diagnostic interrupt"),
-            (0x08, "power interlock"),
-        ]
-        .into_iter()
-        .filter(|(bit, _)| self.flags & bit != 0)
-        .map(|(_, words)| words)
-        .collect()
+    /// What the chassis has.
+    pub fn parts(&self) -> Vec<ChassisPart> {
+        let has = |part: &ChassisPart| self.flags & bit(*part) != 0;
+        ChassisPart::ALL.into_iter().filter(has).collect()
+    }
+}
+
+fn bit(part: ChassisPart) -> u8 {
+    match part {
+        ChassisPart::IntrusionSensor => 0x01,
+        ChassisPart::FrontPanelLock => 0x02,
+        ChassisPart::DiagnosticInterrupt => 0x04,
+        ChassisPart::PowerInterlock => 0x08,
     }
 }
 
@@ -57,9 +59,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bits_of_table_28_2_are_said_in_words() {
+    fn each_bit_of_table_28_2_stands_for_a_part() {
         let answer = Response::decode(&[0x05, 0x20, 0x20, 0x20, 0x20]).unwrap();
-        assert_eq!(answer.words(), ["intrusion sensor", "diagnostic interrupt"]);
+        assert_eq!(
+            answer.parts(),
+            [
+                ChassisPart::IntrusionSensor,
+                ChassisPart::DiagnosticInterrupt
+            ]
+        );
         assert_eq!(answer.bridge, None);
     }
 }

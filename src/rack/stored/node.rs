@@ -23,7 +23,7 @@ pub(super) struct Node {
     last_error: Option<String>,
     maintenance: Option<Hold>,
     suspended: Option<TaskId>,
-    fault: Option<String>,
+    fault: Option<Fault>,
     last_nmi: Option<WallTime>,
     reading: Option<(Power, WallTime)>,
     late: Vec<Late>,
@@ -40,6 +40,13 @@ stored_words! {
         "power off" = Off,
         "error" = Error,
         "unknown" = Unknown,
+    }
+}
+
+stored_words! {
+    /// What is wrong with a node.
+    Fault = crate::model::NodeFault {
+        "power failure" = Unreadable,
     }
 }
 
@@ -157,7 +164,7 @@ impl From<&Memory> for Node {
             last_error: last_error.clone(),
             maintenance: maintenance.as_ref().map(Into::into),
             suspended: *suspended,
-            fault: fault.clone(),
+            fault: fault.map(Into::into),
             last_nmi: *last_nmi,
             reading: reading.map(|(power, at)| (power.into(), at)),
             late: late.iter().filter_map(Late::of).collect(),
@@ -192,7 +199,7 @@ impl From<Node> for Memory {
             last_error,
             maintenance: maintenance.map(Into::into),
             suspended,
-            fault,
+            fault: fault.map(Into::into),
             last_nmi,
             reading: reading.map(|(power, at)| (power.into(), at)),
             late: late.into_iter().map(Into::into).collect(),
