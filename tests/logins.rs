@@ -381,6 +381,32 @@ fn a_bmc_with_another_guid_at_each_log_in_gets_no_order_that_changes_power() {
 }
 
 #[test]
+fn a_guid_that_goes_back_and_forth_is_ignored_and_that_is_explained_also_after_a_restart() {
+    let mut world = World::new(17, 1);
+    world.run_for(secs(20));
+    let told = |world: &mut World| {
+        let look = Call::Look(Look::Explain(name(0)));
+        let Ok(Answer::Explanation(found)) = world.call(look) else {
+            panic!("it is explained");
+        };
+        found.facts.iter().any(|fact| fact.head == "identity")
+    };
+    for (to, ignored) in [("x1", false), ("n01", false), ("x1", true)] {
+        swap(&mut world, to);
+        drop(world.call(Call::FreshNode(name(0))));
+        world.run_for(secs(30));
+        assert_eq!(told(&mut world), ignored, "{to}");
+    }
+    world.crash();
+    world.start();
+    world.run_for(secs(5));
+    assert!(told(&mut world));
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+    let view = world.run_task(task, secs(60));
+    assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
+}
+
+#[test]
 fn a_guid_that_changed_is_told_only_or_not_even_that_where_the_node_says_so() {
     for (identity, told) in [(Identity::Warn, true), (Identity::Off, false)] {
         let mut world = World::new(17, 1);

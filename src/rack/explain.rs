@@ -102,6 +102,10 @@ fn log_in(node: &Node) -> Vec<Fact> {
     if let Some(guid) = node.bmc.knowledge().identity.guid {
         facts.push(fact("GUID", guid.to_string()));
     }
+    if node.bmc.knowledge().identity.unstable {
+        let text = "its GUID went back and forth at this address: it does not tell who is there, and is ignored";
+        facts.push(fact("identity", text.to_owned()));
+    }
     if let Some(maker) = node.bmc.knowledge().identity.traits.maker {
         let text = format!("IANA enterprise number {maker}");
         facts.push(fact("maker", text));

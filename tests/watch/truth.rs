@@ -36,6 +36,9 @@ impl Watch {
     /// Whether the machine was read after the daemon stood still, before anything was said of it.
     fn read_again(&self, id: TaskId, sequence: &Sequence, world: &World) -> Result<(), String> {
         let verdict = matches!(sequence.state(), TaskState::Succeeded | TaskState::Failed);
+        // Another request ends a watch at once, and its end says so: what was read before the pause is all that it tells.
+        let outcome = sequence.outcome().expect("it has ended");
+        let verdict = verdict && !outcome.text.contains(SUPERSEDED);
         let Some(from) = self.tasks[&id].unread_from.filter(|_| verdict) else {
             return Ok(());
         };
@@ -260,6 +263,9 @@ pub(super) fn chassis_order(order: &Order) -> Option<ChassisOrder> {
         _ => None,
     }
 }
+
+/// What the end of a task says that only watched when something else was asked for.
+const SUPERSEDED: &str = "not watched any longer, because ";
 
 fn is_pulse(operation: Operation) -> bool {
     matches!(
