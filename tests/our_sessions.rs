@@ -1,5 +1,6 @@
 //! How many sessions of ours a simulated BMC has at once, in virtual time: never more than two, half-open ones and those of
-//! an earlier life of the daemon included; and an order that changes power is never kept waiting for that.
+//! an earlier life of the daemon included; and an order that changes power, with the look before it, is never kept waiting
+//! for that.
 
 mod world;
 
@@ -84,6 +85,34 @@ fn a_life_that_has_just_ended_counts_as_one_session() {
     assert!(world.bmc("n01").counters().most_sessions <= 2);
     world.run_for(secs(120));
     assert!(opened(&mut world) - before >= 2, "its time is over");
+}
+
+#[test]
+fn what_a_task_only_watches_waits_for_room_beside_the_session_of_an_earlier_life_as_every_reading_does()
+ {
+    let mut world = forgetful_of_nothing(7);
+    world.run_for(secs(100));
+    world.start();
+    let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
+    world.run_until(world.now + secs(9), |world| {
+        world.executed("n01", ChassisOrder::Nmi) == 1
+    });
+    world.run_for(secs(1));
+    assert_eq!(world.bmc("n01").open_sessions(), 1);
+    world.crash();
+    world.mood("n01").silent_sessions = true;
+    world.mood("n01").ignores_close = true;
+    world.start();
+    let opened = |world: &mut World| world.bmc("n01").counters().sessions_opened;
+    let before = opened(&mut world);
+    for _ in 0..5 {
+        world.run_for(secs(10));
+        assert!(world.bmc("n01").open_sessions() <= 2);
+    }
+    let view = world.task(task);
+    assert_eq!(view.state, TaskState::Running, "{view:#?}");
+    assert_eq!(opened(&mut world) - before, 1);
+    assert!(world.bmc("n01").counters().most_sessions <= 2);
 }
 
 #[test]

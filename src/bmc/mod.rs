@@ -30,7 +30,7 @@ pub mod vocabulary;
 
 use crate::entropy::Entropy;
 use crate::model::{Chassis, Delivery, Trouble};
-use crate::session::{self, RequestId, Session, Undeliverable, Way, take_first};
+use crate::session::{self, Need, RequestId, Session, Undeliverable, Way, take_first};
 use crate::time::Instant;
 use address::Resolution;
 use breaker::Breaker;
@@ -457,7 +457,11 @@ impl Bmc {
             true => self.breaker.in_the_way(),
             false => self.breaker.trouble(now),
         };
-        found.or(wrong)
+        let full = || {
+            let text = self.waits_for_room(Need::Reading, now)?;
+            Some((Trouble::SessionsFull, text))
+        };
+        found.or(wrong).or_else(full)
     }
 
     /// Whether those who waited were told that there is no session yet, while the log-in goes on: there is no next attempt
@@ -468,7 +472,9 @@ impl Bmc {
 
     /// When the next attempt to reach it is allowed, where the last one failed.
     pub fn next_attempt(&self, now: Instant) -> Option<Instant> {
-        self.breaker.next_attempt().max(self.session.room_at(now))
+        let room = self.session.room_at(Need::Reading, now);
+        let room = room.filter(|_| self.is_closed());
+        self.breaker.next_attempt().max(room)
     }
 
     /// The last failures, newest first.
@@ -587,8 +593,9 @@ impl Bmc {
             let (trouble, text) = trying.unwrap_or(verdict);
             self.refuse_queue(trouble, &text);
         } else {
-            self.session.needed_for(self.need());
-            match self.waits_for_room(now) {
+            let need = self.need();
+            self.session.needed_for(need, now);
+            match self.waits_for_room(need, now) {
                 Some(text) => self.refuse_queue(Trouble::SessionsFull, &text),
                 None => self.open(now, entropy),
             }

@@ -18,7 +18,9 @@ use std::time::Duration;
 /// What an order is for. It decides, with the order itself, who goes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Purpose {
-    /// A task works on the machine.
+    /// A task is about to change the machine's power, and this has to be known before.
+    Change,
+    /// A task watches the machine.
     Task,
     /// The power state is wanted: by the regular reading, or by somebody who does not want an old one.
     PowerState,
@@ -30,7 +32,7 @@ impl Purpose {
     /// How long the whole order may take, its time in the queue included. A task has deadlines of its own.
     pub(super) fn patience(self) -> Option<Duration> {
         match self {
-            Purpose::Task | Purpose::PowerState => None,
+            Purpose::Change | Purpose::Task | Purpose::PowerState => None,
             Purpose::Aside => Some(WHOLE_PATIENCE),
         }
     }
@@ -92,9 +94,15 @@ impl Job {
     /// itself, after a look, but for the one more try that FFh deserves: no reason was given.
     pub(super) fn next_try(&self, completion: CompletionCode) -> Option<Duration> {
         let (tries, pause) = match self.purpose {
-            Purpose::Task if completion == CompletionCode::UNSPECIFIED => (1, Duration::ZERO),
-            Purpose::Task => (0, Duration::ZERO),
-            _ if completion.is_erasing(self.script.request().net_fn) => (ERASING, BUSY_PAUSE),
+            Purpose::Change | Purpose::Task if completion == CompletionCode::UNSPECIFIED => {
+                (1, Duration::ZERO)
+            }
+            Purpose::Change | Purpose::Task => (0, Duration::ZERO),
+            Purpose::PowerState | Purpose::Aside
+                if completion.is_erasing(self.script.request().net_fn) =>
+            {
+                (ERASING, BUSY_PAUSE)
+            }
             Purpose::PowerState | Purpose::Aside => (2, BUSY_PAUSE),
         };
         (self.setbacks < tries).then_some(pause)
@@ -118,7 +126,7 @@ impl Job {
     pub(super) fn turn(&self) -> Turn {
         match (self.acts(), self.purpose) {
             (true, _) => Turn::Acting,
-            (false, Purpose::Task) => Turn::Looking,
+            (false, Purpose::Change | Purpose::Task) => Turn::Looking,
             (false, Purpose::PowerState | Purpose::Aside) => Turn::Aside,
         }
     }
@@ -320,7 +328,7 @@ impl Bmc {
     fn over_at(&self) -> OverAt {
         match self.is_trying() {
             true => |job| match job.purpose {
-                Purpose::Task => None,
+                Purpose::Change | Purpose::Task => None,
                 Purpose::PowerState | Purpose::Aside => Some(job.asked_at + TOLD_WITHIN),
             },
             false => |job| job.until,

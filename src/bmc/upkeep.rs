@@ -47,17 +47,17 @@ impl Bmc {
 
     /// For what the next session is opened: the most urgent of what waits.
     pub(super) fn need(&self) -> Need {
-        let has = |wanted: fn(&Job) -> bool| self.queue.iter().any(wanted);
-        match (has(Job::acts), has(|job| job.purpose == Purpose::Task)) {
-            (true, _) => Need::Order,
-            (false, true) => Need::Task,
-            (false, false) => Need::Reading,
+        let changes = |job: &Job| job.acts() || job.purpose == Purpose::Change;
+        match self.queue.iter().any(changes) {
+            true => Need::Order,
+            false => Need::Reading,
         }
     }
 
-    /// Why no session is opened for the readings that wait, where the BMC has enough of ours for all that is known.
-    pub(super) fn waits_for_room(&self, now: Instant) -> Option<String> {
-        self.session.room_at(now).filter(|_| self.is_closed())?;
+    /// Why no session is opened for such a need, where the BMC has enough of ours for all that is known.
+    pub(super) fn waits_for_room(&self, need: Need, now: Instant) -> Option<String> {
+        let room = self.session.room_at(need, now);
+        room.filter(|_| self.is_closed())?;
         let sessions = counted(self.session.left_behind(now), "session");
         Some(format!(
             "{sessions} of ours may still be open at the BMC, given up without an answer; the next log-in waits until there is room"

@@ -45,6 +45,8 @@ pub(super) struct Open {
     pub(super) stage: Stage,
     /// How many datagrams of it went to the network.
     pub(super) left: u32,
+    /// Whether an order that changes power may follow as soon as its task knows what this brings.
+    leads: bool,
 }
 
 /// Who gets the report of an order.
@@ -62,16 +64,19 @@ pub(super) enum Owner {
     Plan(CallId, usize),
 }
 
-impl Owner {
+impl Open {
     /// What the order is for, so that its BMC knows who goes first.
-    fn purpose(self) -> Purpose {
-        match self {
+    fn purpose(&self) -> Purpose {
+        match self.owner {
+            Owner::Task(_) if self.leads => Purpose::Change,
             Owner::Task(_) => Purpose::Task,
             Owner::Sync | Owner::Fresh | Owner::Plan(..) => Purpose::PowerState,
             Owner::Call(_) => Purpose::Aside,
         }
     }
+}
 
+impl Owner {
     /// The task whose order it is.
     pub(super) fn task(self) -> Option<TaskId> {
         match self {
@@ -181,6 +186,7 @@ impl Ledger {
                 order,
                 stage,
                 left,
+                leads: false,
             },
         );
         id
@@ -265,11 +271,18 @@ impl Ledger {
         match open.stage {
             Stage::Ready | Stage::Journaled => {
                 open.stage = Stage::Submitted;
-                let purpose = open.owner.purpose();
+                let purpose = open.purpose();
                 bmc.submit(id, open.order.clone(), purpose, now, entropy);
             }
             // Rule 1: nothing that changes something leaves before it is written down; and nothing leaves twice.
             Stage::Unwritten | Stage::Submitted => {}
+        }
+    }
+
+    /// An order that changes power may follow as soon as its task knows what this one brings.
+    pub(super) fn leads(&mut self, id: OrderId, leads: bool) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.leads = leads;
         }
     }
 

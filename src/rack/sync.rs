@@ -78,6 +78,28 @@ impl Node {
         self.next_sync = now + share.map_or(interval, |share| interval.mul_f64(share));
     }
 
+    /// Whether nothing is shown of its power, in this life of the daemon not yet or because of a fault.
+    fn is_unknown(&self) -> bool {
+        match self.memory.shown {
+            PowerState::Unknown => true,
+            PowerState::On | PowerState::Off | PowerState::Error => false,
+        }
+    }
+
+    /// It is read as soon as its BMC may be spoken to again.
+    fn read_soon(&mut self, now: Instant) {
+        let next = self.bmc.next_attempt(now).unwrap_or(now);
+        self.next_sync = self.next_sync.min(next.max(now + SOON));
+    }
+
+    /// The reading that somebody wanted is not under way any more.
+    pub(super) fn fresh_ended(&mut self, read: bool, now: Instant) {
+        self.fresh = None;
+        if !read && self.is_unknown() {
+            self.read_soon(now);
+        }
+    }
+
     /// One more periodic reading brought nothing: after so many in a row the node has a fault.
     pub(super) fn sync_failed(
         &mut self,
@@ -87,12 +109,10 @@ impl Node {
     ) -> Vec<Effect> {
         self.failed_syncs += 1;
         let faulty = self.failed_syncs >= settings.fault_after;
-        // Whoever was never read, or is in fault, is read as soon as its BMC may be spoken to again.
         let error = self.memory.shown == PowerState::Error;
         let locked = self.bmc.locked().is_some();
-        if (faulty || locked || self.memory.reading.is_none()) && !error {
-            let next = self.bmc.next_attempt(at.now).unwrap_or(at.now);
-            self.next_sync = self.next_sync.min(next.max(at.now + SOON));
+        if (faulty || locked || self.is_unknown()) && !error {
+            self.read_soon(at.now);
         }
         if self.failed_syncs != settings.fault_after {
             return Vec::new();
@@ -177,6 +197,9 @@ impl Node {
         if outcome.error || outcome.state.has_failed() || outcome.state == TaskState::Aborted {
             let text = told(operation, outcome);
             self.memory.last_error = Some(text);
+        }
+        if self.is_unknown() {
+            self.read_soon(at.now);
         }
         self.memory.updated_at = Some(at.wall);
         let text = match self.memory.shown {
@@ -300,6 +323,33 @@ mod tests {
             node.sync_ended(secs(60), at(10).now);
             node.sync_failed(&silent(), &settings, at(10));
             assert_eq!(node.next_sync, at(next).now, "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_of_which_nothing_is_shown_is_read_soon_whatever_was_read_in_an_earlier_life() {
+        let unknown = || {
+            let mut node = node(0);
+            node.memory.reading = Some((Power::On, at(0).wall));
+            node.next_sync = at(70).now;
+            node
+        };
+        let mut failed = unknown();
+        failed.sync_failed(&silent(), &RackSettings::default(), at(10));
+        let mut asked = unknown();
+        asked.fresh_ended(false, at(10).now);
+        let mut ended = unknown();
+        let outcome = Outcome {
+            state: TaskState::RolledBack,
+            power: None,
+            power_at_start: None,
+            text: "nothing was sent".to_owned(),
+            error: false,
+            took: secs(1),
+        };
+        ended.free(Operation::PowerOn, &outcome, false, secs(60), at(10));
+        for node in [failed, asked, ended] {
+            assert_eq!(node.next_sync, at(11).now);
         }
     }
 

@@ -196,7 +196,7 @@ impl Rack {
             Owner::Sync => self.synced(open.node, power, &report, at),
             Owner::Fresh => {
                 if let Some(node) = self.inventory.get_mut(open.node) {
-                    node.fresh = None;
+                    node.fresh_ended(power.is_some(), at.now);
                 }
                 self.note_reading(open.node, power, open.owner, at);
                 let calls = self.inventory.get_mut(open.node);
@@ -364,7 +364,9 @@ impl Rack {
                 break;
             };
             let inrush = order.draws_inrush();
+            let leads = task.sequence.leads_to_change();
             let order = self.ledger.enter(node, Owner::Task(id), order);
+            self.ledger.leads(order, leads);
             if self.ledger.unwritten_of(id).is_none() {
                 self.submit(order, at);
             } else if !inrush || self.has_turn(id, order, at) {

@@ -90,6 +90,8 @@ pub(super) struct Handshake {
     pub(super) opened_by: Option<u8>,
     /// Whether the network makes copies of packets, or the BMC answers each copy anew.
     pub(super) doubled: bool,
+    /// Whether the next Open Session Request waits until the BMC has forgotten a session of ours.
+    pub(super) waits_for_room: bool,
 }
 
 /// A log-in that did not come beyond its Open Session Request.
@@ -202,6 +204,7 @@ impl Handshake {
             hearsay: false,
             opened_by: None,
             doubled: false,
+            waits_for_room: false,
         });
         ctx.memory.statistics.handshakes += 1;
         let known = ctx.memory.capabilities.is_some() || ctx.memory.capabilities_ignored;

@@ -22,9 +22,7 @@ pub enum Need {
     /// A reading: it waits while two of ours are there.
     #[default]
     Reading,
-    /// A reading that a task waits for: it may open one more.
-    Task,
-    /// An order that changes power: it may always open one.
+    /// An order that changes power, or what has to be known before it: it may always open one.
     Order,
 }
 
@@ -138,13 +136,21 @@ impl Ledger {
         (unanswered.count(), first)
     }
 
-    /// When another one may be opened; `None` where that is now.
+    /// When another one may be opened for what one is needed for; `None` where that is now.
     pub(super) fn room_at(&self, now: Instant) -> Option<Instant> {
-        self.room_after(0, now)
+        self.room_for(self.need, 0, now)
     }
 
     /// The same where so many more are left before.
     pub(super) fn room_after(&self, more: usize, now: Instant) -> Option<Instant> {
+        self.room_for(self.need, more, now)
+    }
+
+    pub(super) fn room_for(&self, need: Need, more: usize, now: Instant) -> Option<Instant> {
+        match need {
+            Need::Reading => {}
+            Need::Order => return None,
+        }
         let left = self.left.iter().map(|left| left.until);
         let answered = self.half_open.iter().filter(|it| it.answered);
         let mut ends: Vec<Instant> = left
@@ -153,13 +159,8 @@ impl Ledger {
             .chain(std::iter::repeat_n(now + SESSION_LIFE, more))
             .collect();
         ends.sort();
-        let most = match self.need {
-            Need::Reading => MOST_OF_OURS,
-            Need::Task => MOST_OF_OURS + 1,
-            Need::Order => return None,
-        };
         // As many have to end as there are too many.
-        let too_many = (ends.len() + 1).saturating_sub(most);
+        let too_many = (ends.len() + 1).saturating_sub(MOST_OF_OURS);
         too_many.checked_sub(1).map(|place| ends[place])
     }
 

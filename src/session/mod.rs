@@ -247,14 +247,20 @@ impl Session {
         self.memory.ledger.known(now)
     }
 
-    /// When there is room at the BMC for another session of ours; `None` where that is now.
-    pub fn room_at(&self, now: Instant) -> Option<Instant> {
-        self.memory.ledger.room_at(now)
+    /// When there is room at the BMC for another session of ours for such a need; `None` where that is now.
+    pub fn room_at(&self, need: Need, now: Instant) -> Option<Instant> {
+        self.memory.ledger.room_for(need, 0, now)
     }
 
-    /// For what the next session is opened.
-    pub fn needed_for(&mut self, need: Need) {
-        self.memory.ledger.need = need;
+    /// For what the next session is opened. A log-in that waits for room goes on where that does not have to.
+    pub fn needed_for(&mut self, need: Need, now: Instant) {
+        let before = std::mem::replace(&mut self.memory.ledger.need, need);
+        if let Phase::Opening(handshake) = &mut self.phase
+            && before != need
+            && std::mem::take(&mut handshake.waits_for_room)
+        {
+            handshake.deadline = now;
+        }
     }
 
     /// An earlier life of the daemon was last heard of so long ago: it may have left a session.

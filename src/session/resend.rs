@@ -150,8 +150,10 @@ impl Handshake {
                 return self.silent_to_the_end(ctx);
             }
             self.deadline = room_at;
+            self.waits_for_room = true;
             return Progress::Going(self);
         }
+        self.waits_for_room = false;
         let most = match slow || ledger.known(now) > 0 {
             true => MOST_SLOW,
             false => MOST,

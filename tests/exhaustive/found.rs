@@ -183,3 +183,24 @@ fn an_order_that_was_refused_as_a_copy_may_still_act_by_another_copy_of_it() {
         }
     }
 }
+
+#[test]
+fn a_node_whose_level_is_too_low_for_the_first_log_ins_of_a_life_is_read_again_when_there_is_room()
+{
+    let scene = Scene {
+        operation: Operation::PowerOn,
+        on: true,
+        turn: Turn::Again,
+    };
+    let plan = Plan {
+        scene,
+        faults: Vec::new(),
+    };
+    for event in [5, 6, 7] {
+        let lowered = plan.with(Fault::Act(event, Act::Lower));
+        for later in 1..=6 {
+            let back = lowered.with(Fault::Act(event + later, Act::Use(Control::Rollback)));
+            back.tell().unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+}

@@ -520,6 +520,11 @@ impl Sequence {
         self.knowledge.off_handed() || self.phase.is_return()
     }
 
+    /// Whether an order that changes power may follow as soon as it is known what the present one brings.
+    pub fn leads_to_change(&self) -> bool {
+        self.phase.leads_to_change(self.knowledge.operation)
+    }
+
     /// Whether it is a rollback that is held.
     pub fn is_held(&self) -> bool {
         self.knowledge.clock.held && self.phase.is_return()

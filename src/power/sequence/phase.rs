@@ -318,6 +318,40 @@ impl Phase {
         }
     }
 
+    /// Whether an order that changes power may follow as soon as it is known what the present one brings: what is asked
+    /// before one, or after one that has not had its effect yet. What only watches the machine leads to none.
+    pub(in crate::power) fn leads_to_change(&self, operation: Operation) -> bool {
+        match self {
+            Phase::Queued
+            | Phase::Recording { .. }
+            | Phase::SoftPressing { .. }
+            | Phase::Switching { .. }
+            | Phase::Resting { .. }
+            | Phase::Noting { .. }
+            | Phase::LastLook { .. }
+            | Phase::Pulsing { .. }
+            | Phase::Yielding { .. } => true,
+            Phase::SoftWaiting {
+                soft, press_again, ..
+            } => {
+                let again = soft.due || soft.hard_at.is_some() || press_again.is_some();
+                again || operation == Operation::SoftReboot
+            }
+            Phase::Watching { leg, seen, .. } => match leg.aim {
+                Aim::OffThenOn => true,
+                Aim::Final | Aim::Escalated | Aim::Return { .. } => {
+                    seen.is_none() || operation == Operation::SoftReboot && leg.to == Power::Off
+                }
+            },
+            Phase::Judging { .. }
+            | Phase::NmiWatching { .. }
+            | Phase::Explaining { .. }
+            | Phase::Suspended { .. }
+            | Phase::Withdrawing { .. }
+            | Phase::Ended(_) => false,
+        }
+    }
+
     /// The place of its order, for all but the phases that have none and the suspended one.
     pub(in crate::power) fn next_mut(&mut self) -> Option<&mut Next> {
         match self {

@@ -261,28 +261,32 @@ fn a_downgrade_alone_is_an_error_with_its_name() {
 
 #[test]
 fn a_privilege_level_that_is_refused_is_stepped_down_once_and_said() {
-    let mut world = World::new();
-    let mut settings = world.session.settings().clone();
-    settings.privilege = PrivilegeLevel::Administrator;
-    world
-        .session
-        .replace_settings(settings.clone(), world.now, &mut world.entropy);
-    world.privilege = |level| match level {
-        4 => (CompletionCode(0x81), vec![]),
-        _ => (CompletionCode::OK, vec![level]),
-    };
-    world.session.open(world.now, &mut world.entropy);
-    world.serve();
-    let [Event::Opened(opened)] = &world.events()[..] else {
-        panic!("opened");
-    };
-    assert_eq!(opened.privilege, PrivilegeLevel::Operator);
-    assert!(opened.evidence[0].contains("administrator refused"));
+    type Answer = (CompletionCode, Vec<u8>);
+    fn refuses_administrator(level: u8, code: u8) -> Answer {
+        match level {
+            4 => (CompletionCode(code), vec![]),
+            _ => (CompletionCode::OK, vec![level]),
+        }
+    }
+    let refusals: [fn(u8) -> Answer; 4] = [
+        |level| refuses_administrator(level, 0x80),
+        |level| refuses_administrator(level, 0x81),
+        |level| refuses_administrator(level, 0x86),
+        |level| refuses_administrator(level, 0xD4),
+    ];
+    for privilege in refusals {
+        let mut world = an_administrator_s();
+        world.privilege = privilege;
+        world.session.open(world.now, &mut world.entropy);
+        world.serve();
+        let [Event::Opened(opened)] = &world.events()[..] else {
+            panic!("opened");
+        };
+        assert_eq!(opened.privilege, PrivilegeLevel::Operator);
+        assert!(opened.evidence[0].contains("administrator refused"));
+    }
 
-    let mut world = World::new();
-    world
-        .session
-        .replace_settings(settings, world.now, &mut world.entropy);
+    let mut world = an_administrator_s();
     world.privilege = |_| (CompletionCode(0x80), vec![]);
     world.session.open(world.now, &mut world.entropy);
     world.serve();
@@ -290,6 +294,48 @@ fn a_privilege_level_that_is_refused_is_stepped_down_once_and_said() {
         world.events()[..],
         [Event::OpenFailed(OpenError::NoPrivilege { .. })]
     ));
+}
+
+#[test]
+fn a_log_in_that_waits_for_room_goes_on_at_once_for_an_order_that_changes_power() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        world.session.inherit(Duration::from_secs(58), world.now);
+    }
+    let now = world.now;
+    world.session.open(now, &mut world.entropy);
+    world.serve();
+    world.session.handle_timeout(now, &mut world.entropy);
+    world.serve();
+    assert!(world.opens.is_empty(), "a reading waits");
+    world.session.needed_for(Need::Order, now);
+    assert_eq!(world.session.poll_timeout(), Some(now));
+    world.session.handle_timeout(now, &mut world.entropy);
+    world.serve();
+    assert!(matches!(world.events()[..], [Event::Opened(_)]));
+}
+
+fn an_administrator_s() -> World {
+    let mut world = World::new();
+    let mut settings = world.session.settings().clone();
+    settings.privilege = PrivilegeLevel::Administrator;
+    world
+        .session
+        .replace_settings(settings, world.now, &mut world.entropy);
+    world
+}
+
+#[test]
+fn a_bmc_that_knows_no_question_for_the_level_has_given_it_with_the_session() {
+    let mut world = an_administrator_s();
+    world.privilege = |_| (CompletionCode(0xC1), vec![]);
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    let [Event::Opened(opened)] = &world.events()[..] else {
+        panic!("opened");
+    };
+    assert_eq!(opened.privilege, PrivilegeLevel::Administrator);
+    assert!(opened.evidence[0].contains("no Set Session Privilege Level"));
 }
 
 #[test]
