@@ -7,7 +7,7 @@ use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::model::{
     Control, Operation, PowerOptions, PowerState, Target, Task, TaskId, TaskState,
 };
-use rackbmcd::rack::call::{Answer, Call, Refused};
+use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 
 /// What was so when the abort was asked for.
 struct Before {
@@ -72,6 +72,15 @@ impl Story {
             .map_err(|why| format!("at {:?}: {why}", self.watched.world.now))
     }
 
+    /// Whether the disk has refused the task that had the node, so that there was none.
+    fn is_forgotten(&mut self, before: &Before) -> bool {
+        let Some((task, _)) = before.task else {
+            return false;
+        };
+        let look = self.watched.world.call(Call::Look(Look::Task(task)));
+        matches!(look, Err(Refused::NoSuchTask(_)))
+    }
+
     fn judge(&mut self, before: &Before, answer: Answered) -> Result<(), String> {
         let row = before.row();
         let shown = self.watched.world.power_state("n01");
@@ -96,6 +105,7 @@ impl Story {
                     wrong("an error is shown")
                 }
                 Row::Nothing => Ok(()),
+                Row::Error | Row::Quiet if self.is_forgotten(before) => Ok(()),
                 Row::Error | Row::Quiet => wrong("there was nothing to abort"),
             };
         };
