@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
+use crate::base64;
 use crate::model::{Policy, Role, Subject, TcpAuth, Token};
 use crate::rack::rights::Rights;
 
@@ -263,7 +264,7 @@ impl Policy {
                 "Unsupported authorization scheme: use Basic or Bearer",
             ));
         }
-        let text = base64(data)
+        let text = base64::decode(data)
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .ok_or_else(unreadable)?;
         let (user, password) = text.split_once(':').ok_or_else(unreadable)?;
@@ -339,31 +340,4 @@ impl Policy {
             )))
         }
     }
-}
-
-/// The bytes that base64 (RFC 4648 §4, padded or not) stands for.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=').as_bytes();
-    if text.len() % 4 == 1 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    for group in text.chunks(4) {
-        let mut sum = 0u32;
-        for letter in group {
-            let value = match letter {
-                b'A'..=b'Z' => letter - b'A',
-                b'a'..=b'z' => letter - b'a' + 26,
-                b'0'..=b'9' => letter - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            sum = sum << 6 | u32::from(value);
-        }
-        sum <<= 6 * (4 - group.len());
-        let [_, first, second, third] = sum.to_be_bytes();
-        bytes.extend(&[first, second, third][..group.len() - 1]);
-    }
-    Some(bytes)
 }

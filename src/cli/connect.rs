@@ -5,6 +5,7 @@
 
 use super::exit::{Failure, Refusal};
 use super::tls::Trust;
+use crate::base64;
 use crate::model::{ErrorKind, Word};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -64,7 +65,8 @@ impl Credentials {
                 "the credentials must read user:password".into(),
             ));
         }
-        Ok(Credentials(format!("Basic {}", base64(text.as_bytes()))))
+        let coded = base64::encode(text.as_bytes());
+        Ok(Credentials(format!("Basic {coded}")))
     }
 
     /// From a file that reads so.
@@ -360,44 +362,9 @@ fn each_on_its_line(error: &Value) -> Option<String> {
     Some(format!("{head}:{lines}"))
 }
 
-/// Base 64 of RFC 4648 section 4, with padding: all that http_basic needs.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let mut word = [0_u8; 3];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let bits = u32::from_be_bytes([0, word[0], word[1], word[2]]);
-        for place in 0..4_usize {
-            let letter = LETTERS[(bits >> (18 - 6 * place)) as usize & 63];
-            text.push(if place <= chunk.len() {
-                char::from(letter)
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_rfc_4648() {
-        // RFC 4648 section 10.
-        for (plain, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-    }
 
     #[test]
     fn the_reason_is_found_in_every_shape_of_error() {
