@@ -246,6 +246,11 @@ class Host:
         """Begins a new page of the event log."""
         (self.dir / "events.log").unlink(missing_ok=True)
 
+    def shut_down(self):
+        """Its operating system goes down by itself, long after it was asked to."""
+        (self.dir / "power.new").write_text("0\n")
+        (self.dir / "power.new").rename(self.dir / "power")
+
     def is_on(self):
         return (self.dir / "power").read_text().strip() == "1"
 

@@ -84,6 +84,55 @@ def upgrade(c, bare, bmc, old, new):
     bare.configure({"n1": bmc})
 
 
+def first_format(c, bed, base, old, new):
+    """A journal of the first format (tests/journal/v1), stopped in the middle of its tasks, under the version before and over
+    the upgrade: a suspended soft reboot, and a batch of two soft offs that the rack's pause had halted."""
+    bmcs = {name: bed.fake(f"old{name}", suite=17) for name in ("n01", "n02", "n03", "n04")}
+    bare = bed.add(Bare(base))
+    for deb in (old, new):
+        shutil.copy(deb, bare.share)
+    shutil.copy(ROOT / "tests/journal/v1/journal.redb", bare.share)
+    bare.run("dpkg", "-i", f"/srv/{old.name}")
+    bare.configure(bmcs)
+    bare.sh("systemctl stop rackbmcd.socket rackbmcd.service"
+            " && install -m 600 -o rackbmcd -g rackbmcd /srv/journal.redb /var/lib/rackbmcd/journal.redb")
+    status, said = bare.run("systemctl", "start", "rackbmcd.service")
+    c.check("the version before starts with a journal of the first format", status == 0, (said, bare.journal()[-400:]))
+
+    def tasks():
+        return {task["node"]: task for task in bare.get("/v1/tasks").get("tasks", [])}
+
+    def states():
+        return {name: task["state"] for name, task in tasks().items()}
+
+    held = {"n01": "suspended", "n02": "succeeded", "n03": "suspended", "n04": "suspended"}
+    c.check("its tasks stand where they stood", states() == held, states())
+    for line in ("rackbmc release", "rackbmc resume n03"):
+        status, said = bare.sh(line)
+        c.check(line, status == 0, said)
+    running = {**held, "n01": "running", "n03": "running", "n04": "running"}
+    c.check("three tasks are under way", until(20, lambda: states() == running), states())
+    before = {name: (task["id"], task["requested_at"]) for name, task in tasks().items()}
+    status, said = bare.run("dpkg", "-i", f"/srv/{new.name}")
+    c.check("the upgrade goes through with them", status == 0 and bare.show("ActiveState") == "active", said)
+    after = {name: (task["id"], task["requested_at"]) for name, task in tasks().items()}
+    c.check("they are the same tasks, and under way", after == before and states() == running, (after, states()))
+    time.sleep(12)
+    c.check("nothing is sent again to machines that still go down", not any(bmc.words() for bmc in bmcs.values()),
+            {name: bmc.words() for name, bmc in bmcs.items()})
+    for name in ("n01", "n03", "n04"):
+        bmcs[name].shut_down()
+    done = {name: "succeeded" for name in held}
+    c.check("each ends when its machine has shut down", until(60, lambda: states() == done), (states(), bare.journal()[-400:]))
+    words = {name: bmc.words() for name, bmc in bmcs.items()}
+    c.check("the one that reboots is switched on once, the others are left off", words == {"n01": [], "n02": [], "n03": ["power-on", "now-1"], "n04": []}, words)
+    said = bare.run("rackbmc", "history", "n02")[1]
+    c.check("its history is kept", "soft power off" in said, said)
+    status, said = bare.run("rackbmc", "audit")
+    c.check("and its audit trail, unbroken", status == 0 and "/v1/pause" in said and "/v1/tasks" in said, said)
+    bare.sh("systemctl stop rackbmcd.socket rackbmcd.service")
+
+
 def https(c, bare, bmc):
     """TLS out of the package, with a certificate that is renewed."""
     port = free_port()
@@ -283,6 +332,7 @@ def main():
         first(c, bare, old)
         pages(c, bare)
         upgrade(c, bare, one, old, new)
+        first_format(c, bed, base, old, new)
         https(c, bare, one)
         wrong(c, bare, one)
         credential(c, bare, one)
