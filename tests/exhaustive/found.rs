@@ -204,3 +204,103 @@ fn a_node_whose_level_is_too_low_for_the_first_log_ins_of_a_life_is_read_again_w
         }
     }
 }
+
+#[test]
+fn who_asks_for_something_else_ends_the_watch_of_an_nmi_also_after_a_pause_of_the_daemon() {
+    let plan = Plan {
+        scene: Scene {
+            operation: Operation::InjectNmi,
+            on: true,
+            turn: Turn::Plain,
+        },
+        faults: Vec::new(),
+    };
+    for event in [14, 20, 26, 40] {
+        for catches_up in [true, false] {
+            let still = plan.with(Fault::Act(event, Act::StandStill { catches_up }));
+            for later in [0, 3] {
+                for operation in [Operation::PowerOn, Operation::PowerOff] {
+                    let asked = still.with(Fault::Act(event + later, Act::Ask(operation)));
+                    asked.tell().unwrap_or_else(|why| panic!("{why}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_in_that_is_refused_after_a_pause_of_the_daemon_is_said_of_the_bmc_and_not_of_the_machine()
+{
+    for (operation, turn) in [
+        (Operation::PowerOn, Turn::TooSlow),
+        (Operation::PowerOff, Turn::Cold),
+        (Operation::Reboot, Turn::Cold),
+    ] {
+        let plan = Plan {
+            scene: Scene {
+                operation,
+                on: true,
+                turn,
+            },
+            faults: Vec::new(),
+        };
+        for lowered in [0, 5] {
+            let lowered = plan.with(Fault::Act(lowered, Act::Lower));
+            for event in [0, 5, 7] {
+                for catches_up in [true, false] {
+                    let still = Act::StandStill { catches_up };
+                    let still = lowered.with(Fault::Act(event, still));
+                    still.tell().unwrap_or_else(|why| panic!("{why}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_guid_that_goes_back_and_forth_is_ignored_as_the_daemon_says() {
+    for (operation, turn, first, second) in [
+        (Operation::PowerOff, Turn::Cold, 10, 54),
+        (Operation::SoftReboot, Turn::AskedTwice, 13, 62),
+        (Operation::SoftReboot, Turn::Escalates, 0, 45),
+        (Operation::SoftReboot, Turn::Used(Control::Suspend), 23, 68),
+    ] {
+        let plan = Plan {
+            scene: Scene {
+                operation,
+                on: true,
+                turn,
+            },
+            faults: Vec::new(),
+        };
+        let there = plan.with(Fault::Act(first, Act::Swap));
+        let again = there.with(Fault::Act(second, Act::Swap));
+        again.tell().unwrap_or_else(|why| panic!("{why}"));
+    }
+}
+
+#[test]
+fn an_abort_of_a_task_that_the_disk_refuses_finds_nothing() {
+    for (operation, on) in [
+        (Operation::SoftPowerOff, true),
+        (Operation::SoftReboot, true),
+        (Operation::SoftReboot, false),
+    ] {
+        let plan = Plan {
+            scene: Scene {
+                operation,
+                on,
+                turn: Turn::Plain,
+            },
+            faults: Vec::new(),
+        };
+        let refused = plan.with(Fault::Refused(1));
+        for word in [
+            PowerTarget::AbortSoftPowerOff,
+            PowerTarget::AbortSoftRebooting,
+        ] {
+            let aborted = refused.with(Fault::Act(0, Act::Word(word)));
+            aborted.tell().unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+}

@@ -52,7 +52,7 @@ impl Watch {
                 .as_ref()
                 .is_some_and(|(_, report)| power(report))
         });
-        match powers.rev().any(left) {
+        match powers.rev().any(left) || could_not_be_read(sequence, from, world) {
             true => Ok(()),
             false => Err("said before the machine was read again".to_owned()),
         }
@@ -262,6 +262,20 @@ pub(super) fn chassis_order(order: &Order) -> Option<ChassisOrder> {
         Order::SoftOff => Some(ChassisOrder::Soft),
         _ => None,
     }
+}
+
+/// Whether a task failed because it tried to read the machine after this place in the list of datagrams, and could not: its
+/// end tells of the BMC, and nothing of the machine.
+fn could_not_be_read(sequence: &Sequence, from: usize, world: &World) -> bool {
+    let earlier = world.left[..from].iter().filter_map(|left| left.order);
+    let last_before = earlier.map(|order| order.0).max();
+    let reads = |sent: &&Sent| sent.order == Order::ReadPower && sent.answer.is_some();
+    let last = sequence.sent().iter().rev().find(reads);
+    let in_vain = last.is_some_and(|sent| {
+        let read = matches!(sent.answer, Some((_, Report::Accepted(_))));
+        Some(sent.id.0) > last_before && !read
+    });
+    sequence.state() == TaskState::Failed && in_vain
 }
 
 /// What the end of a task says that only watched when something else was asked for.
