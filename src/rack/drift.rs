@@ -7,7 +7,7 @@ use super::history::entry;
 use super::node::{Effect, Node};
 use super::task::Task;
 use crate::bmc::vocabulary::{self, Order, PowerOrder, Reading, Report};
-use crate::model::{HistoryEntry, HistoryKind, Operation, Power, TaskId, TaskState};
+use crate::model::{HistoryEntry, HistoryKind, Operation, Power, PowerState, TaskId, TaskState};
 use crate::power::{self, Earlier, take_effect};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
@@ -160,7 +160,10 @@ impl Node {
         let before = self.memory.reading.replace((power, at.wall));
         if recovered.is_some() {
             let text = format!("its BMC answers again: power is {power}");
-            self.next_sync = at.now + sync_interval;
+            // `error` is overwritten in its time.
+            if self.memory.shown != PowerState::Error {
+                self.next_sync = at.now + sync_interval;
+            }
             let entry = entry(HistoryKind::Recovered, text.clone(), false, at);
             effects.extend([Effect::Save, Effect::History(entry), Effect::Event(text)]);
         }

@@ -75,6 +75,10 @@ impl Node {
     pub(super) fn sync_ended(&mut self, interval: Duration, now: Instant) {
         self.sync = None;
         let share = self.second_sync.take();
+        if self.next_sync > now {
+            // A task has ended meanwhile, which says when the next one comes.
+            return;
+        }
         self.next_sync = now + share.map_or(interval, |share| interval.mul_f64(share));
     }
 
@@ -109,9 +113,14 @@ impl Node {
     ) -> Vec<Effect> {
         self.failed_syncs += 1;
         let faulty = self.failed_syncs >= settings.fault_after;
-        let error = self.memory.shown == PowerState::Error;
         let locked = self.bmc.locked().is_some();
-        if (faulty || locked || self.is_unknown()) && !error {
+        let soon = match self.memory.shown {
+            PowerState::On | PowerState::Off => faulty || locked,
+            PowerState::Unknown => true,
+            // `error` stays for its time; the reading that ends it is not put off for another interval.
+            PowerState::Error => self.next_sync > at.now + SOON_AFTER + SOON_AFTER / 5,
+        };
+        if soon {
             self.read_soon(at.now);
         }
         if self.failed_syncs != settings.fault_after {
@@ -313,16 +322,22 @@ mod tests {
     }
 
     #[test]
-    fn a_node_in_fault_is_read_again_soon_and_one_that_shows_an_error_in_its_time() {
+    fn a_node_in_fault_is_read_again_soon_and_one_that_shows_an_error_not_before_its_time() {
         let settings = RackSettings::default();
-        for (shown, next) in [(PowerState::On, 11), (PowerState::Error, 70)] {
+        for (shown, planned, next) in [
+            (PowerState::On, 10, 11),
+            (PowerState::Error, 10, 11),
+            // Its task ended while the reading was under way.
+            (PowerState::Error, 23, 23),
+        ] {
             let mut node = node(0);
             node.memory.reading = Some((Power::On, at(0).wall));
             node.memory.shown = shown;
             node.failed_syncs = settings.fault_after;
+            node.next_sync = at(planned).now;
             node.sync_ended(secs(60), at(10).now);
             node.sync_failed(&silent(), &settings, at(10));
-            assert_eq!(node.next_sync, at(next).now, "{shown:?}");
+            assert_eq!(node.next_sync, at(next).now, "{shown:?} {planned}");
         }
     }
 

@@ -304,3 +304,22 @@ fn an_abort_of_a_task_that_the_disk_refuses_finds_nothing() {
         }
     }
 }
+
+#[test]
+fn an_error_is_overwritten_soon_where_the_reading_that_was_to_do_it_found_no_room() {
+    let plan = Plan {
+        scene: Scene {
+            operation: Operation::SoftReboot,
+            on: false,
+            turn: Turn::Crowded,
+        },
+        faults: Vec::new(),
+    };
+    let lowered = plan.with(Fault::Act(7, Act::Lower));
+    for event in [39, 40, 41] {
+        for catches_up in [true, false] {
+            let still = lowered.with(Fault::Act(event, Act::StandStill { catches_up }));
+            still.tell().unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+}
