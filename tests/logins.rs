@@ -3,8 +3,11 @@
 
 mod world;
 
-use rackbmcd::bmc::vocabulary::Order;
-use rackbmcd::model::{BootDevice, Control, Identity, Operation, PowerOptions, TaskState};
+use rackbmcd::bmc::vocabulary::{Order, Route};
+use rackbmcd::ipmi::PrivilegeLevel;
+use rackbmcd::model::{
+    BootDevice, Control, Identity, Operation, PowerOptions, RestorePolicy, TaskState,
+};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look};
 use rackbmcd::sim::{ChassisOrder, CommandRefusal};
 use std::sync::Arc;
@@ -208,6 +211,65 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
     world.run_for(secs(30));
     assert_eq!(world.bmc_change("n01"), None);
     assert_eq!(world.node("n01").rackbmcd.bmc.trouble, None);
+}
+
+/// Of a raw command nobody knows what it does, and a boot device set there starts the wrong machine from the network.
+#[test]
+fn a_bmc_that_is_another_one_gets_nothing_else_that_changes_the_machine() {
+    let mut world = World::new(9, 1);
+    world.crash();
+    Arc::make_mut(&mut world.nodes[0].login).privilege = PrivilegeLevel::Administrator;
+    world.start();
+    world.run_for(secs(30));
+    world.bmc("n01").settings_mut().guid = rackbmcd::sim::guid_of("n99");
+    world.bmc("n01").forget_sessions();
+    world.run_for(secs(90));
+    assert!(world.bmc_change("n01").is_some());
+    let raw = Order::Raw {
+        net_fn: 6,
+        lun: 0,
+        command: 1,
+        data: Vec::new(),
+        route: Route::Direct,
+    };
+    let boot_device = Order::SetBootDevice {
+        device: Some(BootDevice::Pxe),
+        persistent: false,
+        uefi: false,
+    };
+    let ask = |world: &mut World, order| {
+        world.call(Call::Order {
+            node: name(0),
+            order,
+            who: who(),
+        })
+    };
+    for order in [
+        raw.clone(),
+        boot_device,
+        Order::SetRestorePolicy(RestorePolicy::AlwaysOff),
+        Order::ClearEventLog,
+        Order::ResetBmc { cold: true },
+    ] {
+        let refused = ask(&mut world, order.clone()).expect_err("another BMC");
+        let refused = refused.to_string();
+        assert!(
+            refused.contains("another one than before"),
+            "{order:?}: {refused}"
+        );
+    }
+    // Its light shows which machine it is.
+    for order in [Order::Identify(None), Order::ReadPower] {
+        ask(&mut world, order).expect("it changes nothing");
+    }
+    let guid = world.bmc_change("n01").expect("told").is;
+    let accept = Call::Accept {
+        node: name(0),
+        guid,
+        who: who(),
+    };
+    world.call(accept).expect("accepted");
+    ask(&mut world, raw).expect("it is the node's");
 }
 
 #[test]

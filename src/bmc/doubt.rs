@@ -37,12 +37,12 @@ impl Bmc {
         }
     }
 
-    /// Asks who made it where the next order changes power and that is in doubt. Whether it does so.
+    /// Asks who made it where the next order changes the machine and that is in doubt. Whether it does so.
     pub(super) fn lacks_identity(&mut self, now: Instant) -> bool {
-        let acts = self.queue.next(now).is_some_and(Job::acts);
+        let touches = self.queue.next(now).is_some_and(Job::touches);
         match self.doubt {
             Doubt::Asked(_) => return true,
-            Doubt::Open if acts && self.settings.identity == Identity::Strict => {}
+            Doubt::Open if touches && self.settings.identity == Identity::Strict => {}
             Doubt::Open | Doubt::None => return false,
         }
         self.hush();
@@ -76,13 +76,13 @@ impl Bmc {
         }
     }
 
-    /// It does not say who made it: the orders that change power were not sent.
+    /// It does not say who made it: the orders that change the machine were not sent.
     pub(super) fn identity_unknown(&mut self, now: Instant) {
         self.used_at = now;
         self.doubt = Doubt::Open;
         let text =
             "it gives no GUID any more, and does not say who made it: perhaps it is another one";
-        for job in self.queue.take_acting() {
+        for job in self.queue.take_touching() {
             self.report(job.id, silence(job.delivery(), Trouble::Silent, text));
         }
     }

@@ -1,6 +1,6 @@
 //! Whether the BMC is the one that it was: the GUID of RAKP 2, which the password vouches for (design, rule 12).
 //!
-//! Driven by the rest of `bmc`. A BMC that is another one than before gets no order that changes power until a person has
+//! Driven by the rest of `bmc`. A BMC that is another one than before gets no order that changes the machine until a person has
 //! said that it shall be: addresses swap, and the machine behind this one is not the one that was meant.
 
 use super::Bmc;
@@ -162,13 +162,13 @@ impl Bmc {
         ))
     }
 
-    /// Why no order that changes power leaves, where the BMC is another one than before.
+    /// Why no order that changes the machine leaves, where the BMC is another one than before.
     pub fn other_bmc(&self) -> Option<String> {
         let strict = self.settings.identity == Identity::Strict;
         self.change_in_words().filter(|_| strict)
     }
 
-    /// Why no order that changes power leaves, where it is not sure that the BMC is this node's.
+    /// Why no order that changes the machine leaves, where it is not sure that the BMC is this node's.
     pub fn wrong_bmc(&self) -> Option<String> {
         self.shared.clone().or_else(|| self.other_bmc())
     }
@@ -184,7 +184,7 @@ impl Bmc {
         known || self.session.statistics().opened > 0 || self.breaker.trouble(now).is_some()
     }
 
-    /// Whether the BMC is another node's, too, in words: then no order that changes power leaves.
+    /// Whether the BMC is another node's, too, in words: then no order that changes the machine leaves.
     pub fn set_shared(&mut self, shared: Option<String>) {
         self.shared = shared;
     }
@@ -251,13 +251,13 @@ impl Bmc {
         there
     }
 
-    /// Whether the next order must not leave because the BMC is another one; the orders that change power are told so.
+    /// Whether the next order must not leave because the BMC is another one; all that change the machine are told so.
     pub(super) fn refuse_for_identity(&mut self, now: Instant) {
-        let acts = self.queue.next(now).is_some_and(Job::acts);
-        let Some(text) = self.wrong_bmc().filter(|_| acts) else {
+        let touches = self.queue.next(now).is_some_and(Job::touches);
+        let Some(text) = self.wrong_bmc().filter(|_| touches) else {
             return;
         };
-        for job in self.queue.take_acting() {
+        for job in self.queue.take_touching() {
             self.report(job.id, not_sent(Trouble::WrongBmc, &text));
         }
     }

@@ -122,6 +122,12 @@ impl Job {
         self.order.changes_power()
     }
 
+    /// Whether it changes the machine or its BMC: another machine than the node's is not to get it. Of a raw command nobody
+    /// knows.
+    pub(super) fn touches(&self) -> bool {
+        self.order.changes_power() || self.order.changes_machine()
+    }
+
     /// How urgent it is by itself.
     pub(super) fn turn(&self) -> Turn {
         match (self.acts(), self.purpose) {
@@ -213,9 +219,18 @@ impl Queue {
 
     /// Takes the orders that change the machine's power.
     pub(super) fn take_acting(&mut self) -> Vec<Job> {
-        let (acting, left): (VecDeque<Job>, _) = self.take_all().into_iter().partition(Job::acts);
+        self.take_those(Job::acts)
+    }
+
+    /// Takes the orders that change the machine or its BMC.
+    pub(super) fn take_touching(&mut self) -> Vec<Job> {
+        self.take_those(Job::touches)
+    }
+
+    fn take_those(&mut self, which: fn(&Job) -> bool) -> Vec<Job> {
+        let (taken, left): (VecDeque<Job>, _) = self.take_all().into_iter().partition(which);
         self.jobs = left;
-        acting.into()
+        taken.into()
     }
 
     pub(super) fn take_all(&mut self) -> VecDeque<Job> {
