@@ -206,11 +206,13 @@ fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
     let command = shimmed(&bed);
     bed.start_by(command);
     soft_off_that_left(&bed, 12, 9);
+    // Minutes of both in `tests/run long`.
+    let still = std::env::var("STANDS_STILL").map_or(14, |text| text.parse().expect("seconds"));
     set(&bed, "calendar", 7200);
     let pid = nix::unistd::Pid::from_raw(i32::try_from(bed.pid()).expect("a process id"));
     let send = |signal| nix::sys::signal::kill(pid, signal).expect("it is ours");
     send(nix::sys::signal::Signal::SIGSTOP);
-    std::thread::sleep(Duration::from_secs(14));
+    std::thread::sleep(Duration::from_secs(still));
     send(nix::sys::signal::Signal::SIGCONT);
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(bed.count("n01", ChassisOrder::Off), 0, "{}", bed.log());
@@ -225,6 +227,24 @@ fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
         bed.log()
     );
     bed.wait_for("its time", |bed| bed.count("n01", ChassisOrder::Off) == 1);
+}
+
+/// Of some that are reached over a network, say.
+#[test]
+fn a_file_system_that_cannot_sync_directories_keeps_what_is_written_all_the_same() {
+    let mut bed = Bed::of_hanging_systems();
+    let command = shimmed(&bed);
+    set(&bed, "directories", 1);
+    bed.start_by(command);
+    let warned = bed.log().contains("cannot sync a directory");
+    assert!(warned, "{}", bed.log());
+    bed.expect(0, &["off", "n01"]);
+    bed.kill();
+    let command = shimmed(&bed);
+    bed.start_by(command);
+    let (status, said) = json(bed.request("GET", "/v1/tasks", ""));
+    assert_eq!(status, 200);
+    assert_eq!(said["tasks"].as_array().map(Vec::len), Some(1), "{said}");
 }
 
 fn signal(bed: &Bed, signal: nix::sys::signal::Signal) {

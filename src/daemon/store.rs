@@ -19,6 +19,7 @@ use crate::rack::record::Write;
 use crate::rack::stored::migrate::FORMAT;
 pub use error::StoreError;
 use leaving::Hold;
+use nix::errno::Errno;
 use place::{Lock, Opened};
 use redb::{Database, DatabaseError};
 use std::fs::{self, File, OpenOptions};
@@ -238,9 +239,23 @@ fn at(path: &Path, reason: io::Error) -> StoreError {
     }
 }
 
+/// Makes the names in a directory durable, where its file system can.
 fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|reason| at(directory, reason))
+    let reason = match synced {
+        Ok(()) => return Ok(()),
+        Err(reason) => reason,
+    };
+    // Some that are reached over a network, or run outside of the kernel: what is in their files is synced all the same.
+    let errno = reason.raw_os_error().map(Errno::from_raw);
+    if matches!(errno, Some(Errno::EINVAL | Errno::ENOTSUP | Errno::ENOSYS)) {
+        log::warn!(
+            "the file system of {} cannot sync a directory ({reason}): a journal that is new may be missing after a power cut",
+            directory.display()
+        );
+        return Ok(());
+    }
+    Err(at(directory, reason))
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

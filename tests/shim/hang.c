@@ -3,7 +3,8 @@
  *
  * The directory in SHIM_DIR has one file for each, read anew at each call: `disk`, `names` (users and groups) and `dns`
  * hold milliseconds, `calendar` seconds; `fail` makes the next sync fail and goes away; with a number other than 0 in
- * `full` nothing is written at a place in a file. A file that is not there changes nothing. */
+ * `full` nothing is written at a place in a file, and with one in `directories` none can be synced. A file that is not there
+ * changes nothing. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,9 +54,14 @@ static int fails(void)
 
 int fsync(int file)
 {
+    struct stat what;
     hang("disk");
     if (fails())
         return -1;
+    if (number("directories") && fstat(file, &what) == 0 && S_ISDIR(what.st_mode)) {
+        errno = EINVAL;
+        return -1;
+    }
     return (int)syscall(SYS_fsync, file);
 }
 
