@@ -82,12 +82,12 @@ impl Daemon for AtOnce {
         Box::pin(ready(Ok(answer)))
     }
 
-    fn support(&self) -> Later<Support> {
-        Box::pin(ready(Support::default()))
+    fn support(&self) -> Later<Result<Support, Fault>> {
+        Box::pin(ready(Ok(Support::default())))
     }
 
-    fn metrics(&self) -> Later<String> {
-        Box::pin(ready(String::new()))
+    fn metrics(&self) -> Later<Result<String, Fault>> {
+        Box::pin(ready(Ok(String::new())))
     }
 
     fn trail(&self, _: u64, _: usize) -> Later<Result<AuditPage, String>> {

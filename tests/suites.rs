@@ -1,11 +1,13 @@
 //! What a BMC is asked of itself beside the orders: once for its list of cipher suites, and whether it answers a ping where
-//! nothing else comes.
+//! nothing else comes. And that nothing weaker follows where a suite worked.
 
 mod world;
 
 use rackbmcd::model::{Explanation, Operation, PowerOptions, PowerState, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Look};
+use rackbmcd::session::Protocol;
 use rackbmcd::sim::Mood;
+use std::sync::Arc;
 use world::{World, millis, secs, who};
 
 fn explain(world: &mut World) -> Explanation {
@@ -141,4 +143,30 @@ fn a_bmc_that_refuses_every_configured_suite_is_shown_with_those_it_has() {
         None,
         "advice only"
     );
+}
+
+/// Or whoever answers in the BMC's place would have the password over the weaker protocol.
+#[test]
+fn where_2_0_worked_once_1_5_follows_in_no_later_life() {
+    let mut world = World::new(9, 1);
+    world.crash();
+    Arc::make_mut(&mut world.nodes[0].login).protocol = Protocol::V20ThenV15;
+    world.start();
+    world.run_for(secs(20));
+    assert_eq!(world.node("n01").rackbmcd.bmc.trouble, None);
+    for restart in [false, true, true] {
+        world.bmc("n01").settings_mut().offers_v20 = false;
+        world.bmc("n01").forget_sessions();
+        if restart {
+            world.crash();
+            world.start();
+        }
+        world.run_for(secs(200));
+        let bmc = world.node("n01").rackbmcd.bmc;
+        assert!(bmc.trouble.is_some(), "{restart}: {bmc:?}");
+    }
+    // The BMC itself is believed again.
+    world.bmc("n01").settings_mut().offers_v20 = true;
+    world.run_for(secs(700));
+    assert_eq!(world.node("n01").rackbmcd.bmc.trouble, None);
 }

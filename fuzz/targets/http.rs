@@ -139,8 +139,8 @@ impl Daemon for Asker {
         Box::pin(ready(Ok(answer)))
     }
 
-    fn metrics(&self) -> Later<String> {
-        Box::pin(ready(String::new()))
+    fn metrics(&self) -> Later<Result<String, Fault>> {
+        Box::pin(ready(Ok(String::new())))
     }
 
     fn trail(&self, _: u64, _: usize) -> Later<Result<AuditPage, String>> {
@@ -148,10 +148,10 @@ impl Daemon for Asker {
         Box::pin(ready(Ok(AuditPage::default())))
     }
 
-    fn support(&self) -> Later<Support> {
+    fn support(&self) -> Later<Result<Support, Fault>> {
         // Wants as much of the asker as the trail does.
         self.world.borrow_mut().trail_read = true;
-        Box::pin(ready(Support::default()))
+        Box::pin(ready(Ok(Support::default())))
     }
 }
 

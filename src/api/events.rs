@@ -10,7 +10,6 @@ use super::ironic::record;
 use crate::model::{EventId, Node, Task, visible_json};
 use serde::{Serialize, Serializer};
 use serde_json::json;
-use std::fmt::Write;
 use std::time::Duration;
 
 /// After so long without an event a comment line shows that the stream is alive.
@@ -168,12 +167,12 @@ impl Serialize for Records<'_> {
     }
 }
 
-/// One event on the wire. JSON holds no line break, so one `data:` line carries it.
+/// One event on the wire. JSON holds no line break, so one `data:` line carries it. A snapshot is megabytes: it is written
+/// where it stays.
 fn sent(kind: &str, id: EventId, data: &impl Serialize) -> String {
-    let data =
-        serde_json::to_string(data).expect("our JSON types have text keys and finite numbers");
-    let data = visible_json(data);
-    let mut text = String::with_capacity(data.len() + 64);
-    write!(text, "id: {id}\nevent: {kind}\ndata: {data}\n\n").expect("text grows");
-    text
+    let mut text = format!("id: {id}\nevent: {kind}\ndata: ").into_bytes();
+    serde_json::to_writer(&mut text, data)
+        .expect("our JSON types have text keys and finite numbers");
+    text.extend(b"\n\n");
+    visible_json(String::from_utf8(text).expect("JSON is text"))
 }

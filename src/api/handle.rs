@@ -23,12 +23,12 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 pub trait Daemon {
     /// Asks the rack, for whoever made the request. The fault says why it was not even asked, or did not answer.
     fn call(&self, call: Call) -> Later<Result<Result<Answer, Refused>, Fault>>;
-    /// The text of `/metrics`.
-    fn metrics(&self) -> Later<String>;
+    /// The text of `/metrics`, or why there is none.
+    fn metrics(&self) -> Later<Result<String, Fault>>;
     /// The records of the audit trail after a number, at most so many, or why they cannot be read.
     fn trail(&self, after: u64, limit: usize) -> Later<Result<AuditPage, String>>;
-    /// What the daemon adds to a report about itself.
-    fn support(&self) -> Later<Support>;
+    /// What the daemon adds to a report about itself, or why it does not.
+    fn support(&self) -> Later<Result<Support, Fault>>;
 }
 
 /// See the head of this file.
@@ -368,7 +368,10 @@ impl RackHandle {
     }
 
     /// The text of `/metrics`.
-    pub async fn metrics(&self) -> String {
+    ///
+    /// # Errors
+    /// 503 where too many long answers are asked for, or wait to be written.
+    pub async fn metrics(&self) -> Asked<String> {
         self.daemon.metrics().await
     }
 
@@ -387,7 +390,10 @@ impl RackHandle {
     }
 
     /// What the daemon adds to a report about itself.
-    pub async fn support(&self) -> Support {
+    ///
+    /// # Errors
+    /// 503 where too many long answers are asked for, or wait to be written.
+    pub async fn support(&self) -> Asked<Support> {
         self.daemon.support().await
     }
 

@@ -7,6 +7,7 @@
 mod door;
 mod guard;
 mod login;
+mod long;
 mod respond;
 mod share;
 mod streaming;
@@ -27,12 +28,12 @@ use door::Door;
 use guard::Guarded;
 use hyper::server::conn::http1;
 use login::Login;
+use long::Turns;
 use respond::Connection;
 use share::{Places, Unwritten};
 use smol::channel::{Receiver, Sender};
 use smol::future::{self, FutureExt};
 use smol::io::{AsyncRead, AsyncWrite};
-use smol::lock::Semaphore;
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 use smol_hyper::rt::SmolTimer;
@@ -40,6 +41,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
+#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 use streaming::Handover;
@@ -221,27 +223,13 @@ impl Context {
 }
 
 /// What is counted and remembered across connections.
+#[derive(Default)]
 pub struct State {
     streams: Rc<Places>,
     unwritten: Unwritten,
-    /// Turns of the answers that are long: each is in memory several times while it is made.
-    long: Arc<Semaphore>,
+    turns: Turns,
     login: Login,
 }
-
-impl Default for State {
-    fn default() -> Self {
-        State {
-            streams: Rc::default(),
-            unwritten: Unwritten::default(),
-            long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
-            login: Login::default(),
-        }
-    }
-}
-
-/// Long answers that are made at once.
-const LONG_AT_ONCE: usize = 2;
 
 /// Serves a Unix socket until the daemon goes down.
 pub async fn serve_unix(listener: UnixListener, context: Rc<Context>) {

@@ -126,8 +126,14 @@ pub async fn health(request: RequestContext) -> Result<Response, Fault> {
             pause.reason = None;
             pause.by.clear();
         }
-        if let Some(refused) = &mut health.configuration_refused {
-            "the log says it".clone_into(&mut refused.why);
+        // Both may quote what they cannot read.
+        let refused = health.configuration_refused.iter_mut();
+        let unreadable = health.unreadable.iter_mut();
+        for why in refused
+            .map(|refused| &mut refused.why)
+            .chain(unreadable.map(|entry| &mut entry.why))
+        {
+            "the log says it".clone_into(why);
         }
     }
     Ok(Response::ok(&health))
@@ -136,7 +142,7 @@ pub async fn health(request: RequestContext) -> Result<Response, Fault> {
 /// `GET /metrics`
 pub async fn metrics(request: RequestContext) -> Result<Response, Fault> {
     let form = Exposition::asked(&request.headers);
-    let text = request.rack.metrics().await;
+    let text = request.rack.metrics().await?;
     Ok(Response::text(form.media_type(), form.of(text)))
 }
 
@@ -153,7 +159,7 @@ pub async fn audit(request: RequestContext) -> Result<Response, Fault> {
 
 /// `GET /v1/support`
 pub async fn support(request: RequestContext) -> Result<Response, Fault> {
-    Ok(Response::ok(&request.rack.support().await))
+    Ok(Response::ok(&request.rack.support().await?))
 }
 
 /// `GET /v1/openapi.json`

@@ -296,7 +296,7 @@ fn padding(hash: &str, costliest: u32) -> Range<u32> {
 }
 
 /// What one person has of addresses: one of IPv4, a /64 of IPv6.
-fn network(peer: IpAddr) -> IpAddr {
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),

@@ -3,6 +3,7 @@
 
 use super::guard::Hangup;
 use super::login::Attempt;
+use super::long::{Source, Turn, gone, long_source};
 use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Deed, Noted, Reply};
 use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
@@ -13,16 +14,15 @@ use crate::api::message::{Request, Response};
 use crate::api::route;
 use crate::api::stream::TextStream;
 use crate::model::{AuditPage, ErrorKind, Support, Who, beginning};
-use crate::rack::call::{Answer, Call, Look, Refused};
+use crate::rack::call::{Answer, Call, Refused};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
 use smol::future::FutureExt;
-use smol::lock::SemaphoreGuardArc;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The body of every answer: whole, or a stream.
@@ -75,7 +75,7 @@ pub async fn respond(
     // hyper hides a Content-Length beside a Transfer-Encoding and follows the latter. A proxy before us may have followed
     // the former: what comes after this request on the connection is not to be trusted (RFC 9112 §6.1).
     let doubtful = head.headers.contains_key(http::header::TRANSFER_ENCODING);
-    let turn = Rc::new(RefCell::new(None));
+    let turn = Rc::new(Turn::default());
     let mut record = Record::open(&connection, &head.method, &path, &id);
     let outcome: Result<End, Fault> = async {
         let public = route::is_public(&head.method, &path);
@@ -106,7 +106,7 @@ pub async fn respond(
             connection: connection.clone(),
             peer: peer.clone(),
             noted: record.noted.clone(),
-            turn: Rc::downgrade(&turn),
+            turn: turn.clone(),
         });
         let (dress, outcome) = handle(request, rights, daemon).await;
         frame = dress;
@@ -143,12 +143,13 @@ pub async fn respond(
     }
     let body = std::mem::take(&mut response.body);
     let bytes = Bytes::from_owner(unwritten.count(body));
-    turn.replace(None);
     let Some((text, stream, ticket)) = stream else {
+        turn.end();
         return Ok(dressed(response, Either::Left(Full::new(bytes)), doubtful));
     };
     let text = unwritten.count(text.into_bytes());
-    let streaming = Streaming::new(text, stream, ticket, connection.clone());
+    turn.end();
+    let streaming = Streaming::new(text, stream, ticket, turn, connection.clone());
     if !fresh {
         return Ok(dressed(response, Either::Right(streaming.body()), doubtful));
     }
@@ -394,16 +395,8 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
     reading.or(late).await
 }
 
-/// Whether the answer to a call tells of everything there is.
-fn is_long(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::Look(Look::Nodes | Look::Tasks { .. } | Look::Batches) | Call::History { .. }
-    )
-}
-
 /// 503 for a long answer where so many wait already to be read.
-fn too_much_unwritten() -> Fault {
+pub fn too_much_unwritten() -> Fault {
     Fault::new(
         StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Crowded,
@@ -417,8 +410,7 @@ struct ThroughLoop {
     connection: Rc<Connection>,
     peer: Rc<Peer>,
     noted: Rc<Noted>,
-    /// The turn of a long answer, kept until that is made. A stream, which goes on after its request, keeps none.
-    turn: Weak<RefCell<Option<SemaphoreGuardArc>>>,
+    turn: Rc<Turn>,
 }
 
 impl Daemon for ThroughLoop {
@@ -428,33 +420,23 @@ impl Daemon for ThroughLoop {
         let turn = self.turn.clone();
         Box::pin(async move {
             noted.asked(&call);
-            let has_turn = |turn: Rc<RefCell<Option<_>>>| turn.borrow().is_some();
-            let mut taken = None;
-            if is_long(&call) && !turn.upgrade().is_some_and(has_turn) {
-                taken = Some(connection.context.state.long.acquire_arc().await);
+            if let Some(source) = long_source(&call) {
+                turn.take(source, &connection).await?;
             }
             let answer = asked(call, peer, noted.clone(), &connection).await?;
             if let Ok(answer) = &answer {
                 noted.answered(answer);
             }
-            if let (Some(turn), Some(taken)) = (turn.upgrade(), taken) {
-                turn.replace(Some(taken));
-            }
             Ok(answer)
         })
     }
 
-    fn metrics(&self) -> Later<String> {
-        let context = self.connection.context.clone();
-        let turn = self.turn.clone();
+    fn metrics(&self) -> Later<Result<String, Fault>> {
+        let (connection, turn) = (self.connection.clone(), self.turn.clone());
         Box::pin(async move {
             // The figures of a large rack are megabytes, too.
-            let taken = context.state.long.acquire_arc().await;
-            let text = (context.metrics)().await;
-            if let Some(turn) = turn.upgrade() {
-                turn.replace(Some(taken));
-            }
-            text
+            turn.take(Source::Memory, &connection).await?;
+            Ok((connection.context.metrics)().await)
         })
     }
 
@@ -462,26 +444,18 @@ impl Daemon for ThroughLoop {
         (self.connection.context.trail)(after, limit)
     }
 
-    fn support(&self) -> Later<Support> {
-        let context = self.connection.context.clone();
-        let (turn, noted) = (self.turn.clone(), self.noted.clone());
+    fn support(&self) -> Later<Result<Support, Fault>> {
+        let (connection, turn) = (self.connection.clone(), self.turn.clone());
+        self.noted.deed.replace(Some(Deed {
+            nodes: None,
+            what: "read log and configuration for a report".to_owned(),
+        }));
         Box::pin(async move {
-            noted.deed.replace(Some(Deed {
-                nodes: None,
-                what: "read log and configuration for a report".to_owned(),
-            }));
-            let taken = context.state.long.acquire_arc().await;
-            let support = (context.support)().await;
-            if let Some(turn) = turn.upgrade() {
-                turn.replace(Some(taken));
-            }
-            support
+            turn.take(Source::Disk, &connection).await?;
+            Ok((connection.context.support)().await)
         })
     }
 }
-
-/// How often a connection that waits for the rack is asked whether anybody is there.
-const HANGUP_LOOK: Duration = Duration::from_secs(2);
 
 /// What the rack says.
 ///
@@ -523,13 +497,5 @@ async fn asked(
             "the daemon did not answer in time: what was asked may have been done, so look first, then ask again",
         ))
     };
-    let gone = async {
-        loop {
-            smol::Timer::after(HANGUP_LOOK).await;
-            if connection.hangup.as_ref().is_some_and(Hangup::happened) {
-                return Err(Fault::bad("the client has gone away"));
-            }
-        }
-    };
-    asking.or(late).or(gone).await
+    asking.or(late).or(gone(connection)).await
 }

@@ -1,40 +1,66 @@
-//! What one client may take of what there is: connections and streams by user, and bytes that wait to be written.
+//! What one client may take of what there is: connections and streams by user or host, and bytes that wait to be written.
 
+use super::login::network;
 use crate::api::access::Peer;
 use crate::model::{Policy, Role};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Places of one kind, each taken by somebody.
 #[derive(Default)]
-pub struct Places(RefCell<BTreeMap<Option<u32>, usize>>);
+pub struct Places(RefCell<BTreeMap<Holder, usize>>);
 
 /// A place; it is free again when this is dropped.
 pub struct Place {
     places: Rc<Places>,
-    uid: Option<u32>,
+    holder: Holder,
+}
+
+/// Whose places are counted together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Holder {
+    /// A user of this host.
+    Uid(u32),
+    /// Another host, or a network of IPv6, of which one host may have all addresses.
+    Host(IpAddr),
+    /// All the others: whoever is behind a proxy on this host.
+    Rest,
+}
+
+impl Holder {
+    fn of(peer: &Peer) -> Self {
+        if let Some(uid) = peer.uid {
+            return Holder::Uid(uid);
+        }
+        let far = |address: &IpAddr| !address.to_canonical().is_loopback();
+        peer.address
+            .filter(far)
+            .map_or(Holder::Rest, |address| Holder::Host(network(address)))
+    }
 }
 
 impl Places {
     /// One of `limit` places for `peer`. Whoever is admin of the rack may have any; the last ones are kept for them, and
-    /// no other user of this host gets more than a quarter.
+    /// no other user of this host and no other host gets more than a quarter.
     pub fn take(self: &Rc<Self>, limit: usize, peer: &Peer, policy: &Policy) -> Option<Place> {
         let admin = policy.rights(peer).everywhere(Role::Admin);
         let mut taken = self.0.borrow_mut();
         let all: usize = taken.values().sum();
-        let own = taken.entry(peer.uid).or_default();
+        let holder = Holder::of(peer);
+        let own = taken.entry(holder).or_default();
         let most = if admin { limit } else { limit - kept(limit) };
-        let share = peer.uid.filter(|_| !admin).map(|_| (limit / 4).max(1));
-        if all >= most || share.is_some_and(|share| *own >= share) {
+        let shared_out = !admin && holder != Holder::Rest;
+        if all >= most || (shared_out && *own >= (limit / 4).max(1)) {
             return None;
         }
         *own += 1;
         Some(Place {
             places: self.clone(),
-            uid: peer.uid,
+            holder,
         })
     }
 
@@ -52,10 +78,10 @@ fn kept(limit: usize) -> usize {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.0.borrow_mut();
-        if let Some(own) = taken.get_mut(&self.uid) {
+        if let Some(own) = taken.get_mut(&self.holder) {
             *own -= 1;
             if *own == 0 {
-                taken.remove(&self.uid);
+                taken.remove(&self.holder);
             }
         }
     }
@@ -104,7 +130,7 @@ impl Drop for Counted {
 /// Bytes that may wait to be written, on all connections.
 const UNWRITTEN_LIMIT: usize = 16 * 1024 * 1024;
 /// Answers that are never refused for their size: those to changes, and refusals.
-const SMALL: usize = 16 * 1024;
+pub const SMALL: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +155,27 @@ mod tests {
         drop((held, admins));
         assert_eq!(places.taken(), 0);
         assert!(take(1).is_some());
+    }
+
+    #[test]
+    fn one_host_gets_a_quarter_and_those_behind_a_proxy_here_share_what_there_is() {
+        let (places, policy) = (Rc::new(Places::default()), Policy::default());
+        let from = |address: &str| Peer {
+            address: address.parse().ok(),
+            ..Peer::tcp()
+        };
+        let take = |address| places.take(64, &from(address), &policy);
+        let many = |address| std::iter::from_fn(|| take(address)).collect::<Vec<Place>>();
+        let held = many("192.0.2.1");
+        assert_eq!(held.len(), 16);
+        assert!(take("::ffff:192.0.2.1").is_none(), "the same host");
+        let network = many("2001:db8::1");
+        assert_eq!(network.len(), 16);
+        assert!(take("2001:db8::2").is_none(), "perhaps the same host");
+        assert!(take("2001:db8:0:1::1").is_some() && take("192.0.2.2").is_some());
+        assert_eq!(many("127.0.0.1").len(), 24);
+        drop((held, network));
+        assert_eq!(many("::1").len(), 56);
     }
 
     #[test]

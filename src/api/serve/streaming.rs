@@ -5,8 +5,9 @@
 //! (RFC 9112 §7.1) are then written here.
 
 use super::guard::Guarded;
+use super::long::Turn;
 use super::respond::Connection;
-use super::share::{Counted, Place};
+use super::share::{Counted, Place, SMALL};
 use super::{Context, until_shutdown};
 use crate::api::access::Peer;
 use crate::api::fault::Fault;
@@ -56,6 +57,7 @@ pub struct Streaming {
     /// What waits to be written: counted, for a snapshot of the rack is a long answer like any other.
     text: Option<Counted>,
     stream: TextStream,
+    turn: Rc<Turn>,
     connection: Rc<Connection>,
     _ticket: StreamTicket,
 }
@@ -66,11 +68,13 @@ impl Streaming {
         text: Counted,
         stream: TextStream,
         ticket: StreamTicket,
+        turn: Rc<Turn>,
         connection: Rc<Connection>,
     ) -> Self {
         Streaming {
             text: Some(text).filter(|text| !text.as_ref().is_empty()),
             stream,
+            turn,
             connection,
             _ticket: ticket,
         }
@@ -81,6 +85,12 @@ impl Streaming {
         if let Some(text) = self.text.take() {
             return Some(text);
         }
+        let next = self.made().await;
+        self.turn.end();
+        next
+    }
+
+    async fn made(&mut self) -> Option<Counted> {
         let mut text = String::new();
         while text.is_empty() {
             let down = async {
@@ -152,11 +162,17 @@ impl Handover {
         to.write_all(head.as_bytes()).await?;
         drop(head);
         while let Some(text) = streaming.next().await {
-            let size = format!("{:x}\r\n", text.as_ref().len());
-            let chunk = [size.as_bytes(), text.as_ref(), b"\r\n"].concat();
-            // One of the two is enough while the client takes its time.
-            drop(text);
-            to.write_all(streaming.count(chunk).as_ref()).await?;
+            let bytes = text.as_ref();
+            let size = format!("{:x}\r\n", bytes.len());
+            // Few bytes go as one packet, and many are not copied for that.
+            if bytes.len() <= SMALL {
+                let chunk = [size.as_bytes(), bytes, b"\r\n"].concat();
+                to.write_all(&chunk).await?;
+            } else {
+                for part in [size.as_bytes(), bytes, b"\r\n"] {
+                    to.write_all(part).await?;
+                }
+            }
         }
         to.write_all(b"0\r\n\r\n").await?;
         to.close().await

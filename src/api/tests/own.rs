@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::{
-    ConfigurationRefused, Control, ErrorKind, Event, EventId, EventKind, Events, OnSoftTimeout,
-    PowerOptions, Words,
+    ConfigurationRefused, Control, ErrorKind, Event, EventId, EventKind, Events, Hold,
+    OnSoftTimeout, PowerOptions, UnreadableEntry, Words,
 };
 use crate::rack::call::Look;
 use serde_json::json;
@@ -396,6 +396,33 @@ fn health_says_what_stands_in_the_way() {
         answer["configuration_refused"],
         json!({ "since": "1970-01-01T00:00:00.000000+00:00", "why": "rackbmcd.toml:3:1: no" })
     );
+}
+
+#[test]
+fn whoever_reaches_the_port_reads_nothing_in_health_that_a_person_wrote() {
+    let full = |_| {
+        let text = || "written by anna".to_owned();
+        Ok(Answer::Health(Health {
+            pause: Some(Hold {
+                reason: Some(text()),
+                by: "anna".into(),
+                ..Hold::default()
+            }),
+            configuration_refused: Some(ConfigurationRefused {
+                why: text(),
+                ..ConfigurationRefused::default()
+            }),
+            unreadable: vec![UnreadableEntry {
+                why: text(),
+                ..UnreadableEntry::default()
+            }],
+            ..health()
+        }))
+    };
+    let here = request("GET /healthz").send_to(full).text().to_owned();
+    assert_eq!(here.matches("anna").count(), 4, "{here}");
+    let asked = request("GET /healthz").from(Peer::tcp()).send_to(full);
+    assert!(!asked.text().contains("anna"), "{}", asked.text());
 }
 
 #[test]

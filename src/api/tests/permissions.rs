@@ -164,6 +164,47 @@ fn a_user_of_the_tcp_port_and_a_user_of_this_host_are_two_though_their_names_are
     );
 }
 
+/// A token, a user of the port and a user or group of this host, of one name or number.
+#[test]
+fn whatever_else_bears_the_name_of_somebody_who_has_a_role_has_nothing_of_it() {
+    let hash = "$2b$04$somehash".to_owned();
+    let mut policy = granting(&[
+        (Subject::Http("ci".into()), Role::Admin, None),
+        (Subject::Uid(7), Role::Admin, None),
+        (Subject::Gid(8), Role::Admin, None),
+    ]);
+    policy.tokens = tcp().tokens;
+    policy.passwords = ["root", "0", "7", "uid 7"]
+        .map(|name| (name.to_owned(), hash.clone()))
+        .into();
+    let token = Peer {
+        user: Some("ci".into()),
+        credential: Some(Credential::Token(Sha256::digest("tok-123").into())),
+        ..Peer::tcp()
+    };
+    assert_eq!(policy.rights(&token), Rights::everywhere_as(Role::Reader));
+    for user in ["root", "0", "7", "uid 7"] {
+        let peer = Peer {
+            user: Some(user.into()),
+            credential: Some(Credential::Password {
+                user: user.into(),
+                hash: hash.clone(),
+            }),
+            ..Peer::tcp()
+        };
+        assert_eq!(policy.rights(&peer), Rights::default(), "{user}");
+    }
+    // A user whose number is the group's, a group whose number is the user's, and one whose name is another's.
+    for (uid, gid) in [(8, 7), (9, 7), (8, 9)] {
+        let peer = Peer {
+            user: Some("ci".into()),
+            groups: vec![7],
+            ..Peer::unix(uid, gid, None)
+        };
+        assert_eq!(policy.rights(&peer), Rights::default(), "{uid} {gid}");
+    }
+}
+
 #[test]
 fn what_the_configuration_no_longer_knows_is_worth_nothing() {
     let before = tcp();
@@ -257,6 +298,32 @@ fn credentials_that_are_missing_or_unreadable() {
     for path in ["/", "/v1", "/v1/", "/healthz", "/metrics"] {
         assert_eq!(enter(&tcp(), path, &[]), Ok(Entry::Open), "{path}");
     }
+    // What only looks like one of them, and whatever is no look.
+    for path in [
+        "//healthz",
+        "/healthz/x",
+        "/%68ealthz",
+        "/healthz;x",
+        "/healthz%2f",
+        "/HEALTHZ",
+        "/metrics/..",
+        "/v1/../healthz",
+        "/healthz/../v1/nodes",
+        "/v1/.",
+        "/v1/healthz",
+        "/v1/metrics",
+        "/v1/whoami",
+        "/v1/openapi.json",
+        "*",
+    ] {
+        let refused = enter(&tcp(), path, &[]).expect_err(path);
+        assert_eq!(refused, 401, "{path}");
+    }
+    for method in [Method::PUT, Method::POST, Method::DELETE, Method::PATCH] {
+        for path in ["/", "/v1", "/healthz", "/metrics"] {
+            assert!(!is_public(&method, path), "{method} {path}");
+        }
+    }
     let open = Policy {
         tcp_auth: TcpAuth::None,
         ..tcp()
@@ -313,7 +380,6 @@ fn a_browser_and_a_bent_name_are_refused_on_tcp_and_any_host_is_fine_on_the_unix
         "evil.example",
         "localhost.evil.example",
         "10.0.0.1",
-        "",
         "[::2]:80",
         "localhost:1:2",
     ] {

@@ -141,16 +141,16 @@ impl Daemon for Asker {
         Box::pin(ready(Ok(self.rack.ask(call, &self.rights).0)))
     }
 
-    fn metrics(&self) -> Later<String> {
-        Box::pin(ready("# EOF\n".to_owned()))
+    fn metrics(&self) -> Later<Result<String, Fault>> {
+        Box::pin(ready(Ok("# EOF\n".to_owned())))
     }
 
     fn trail(&self, _: u64, _: usize) -> Later<Result<AuditPage, String>> {
         Box::pin(ready(Ok(AuditPage::default())))
     }
 
-    fn support(&self) -> Later<Support> {
-        Box::pin(ready(Support::default()))
+    fn support(&self) -> Later<Result<Support, Fault>> {
+        Box::pin(ready(Ok(Support::default())))
     }
 }
 

@@ -50,7 +50,7 @@ impl Daemon for Scripted {
         Box::pin(ready(Ok(answer.expect("no more is asked"))))
     }
 
-    fn metrics(&self) -> Later<String> {
+    fn metrics(&self) -> Later<Result<String, Fault>> {
         panic!("a stream wants no figures")
     }
 
@@ -58,7 +58,7 @@ impl Daemon for Scripted {
         panic!("a stream wants no trail")
     }
 
-    fn support(&self) -> Later<Support> {
+    fn support(&self) -> Later<Result<Support, Fault>> {
         panic!("a stream wants no report")
     }
 }

@@ -1,0 +1,134 @@
+//! Turns of the answers that are long. Each is in memory several times while it is made: so few are made at once, none for
+//! a client that has gone, and none where too much waits already for clients that do not read.
+
+use super::guard::Hangup;
+use super::respond::{Connection, too_much_unwritten};
+use super::share::SMALL;
+use crate::api::fault::Fault;
+use crate::model::ErrorKind;
+use crate::rack::call::{Call, Look};
+use http::StatusCode;
+use smol::future::FutureExt;
+use smol::lock::{Semaphore, SemaphoreGuardArc};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Long answers that are made at once of what is in memory: all of that is done on one thread, so that two of them would take
+/// as long, and twice the room.
+const LONG_AT_ONCE: usize = 1;
+/// Those of what is on the disk, which may hang: the others do not wait for it.
+const FROM_DISK_AT_ONCE: usize = 2;
+
+/// The pause between two long answers where many wait for one.
+const BREATH: Duration = Duration::from_millis(1);
+
+/// The turns that there are.
+pub struct Turns {
+    memory: Arc<Semaphore>,
+    disk: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Turns {
+            memory: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+            disk: Arc::new(Semaphore::new(FROM_DISK_AT_ONCE)),
+        }
+    }
+}
+
+/// What a long answer is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// What the rack knows.
+    Memory,
+    /// What it has put down.
+    Disk,
+}
+
+/// The turn of one request, or of what comes next on one stream: taken with the first long question, for all of them, and
+/// kept until what they make is counted among what waits to be written.
+#[derive(Default)]
+pub struct Turn(RefCell<Option<SemaphoreGuardArc>>);
+
+impl Turn {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// The client has gone, it took too long, or too much waits to be written.
+    pub async fn take(&self, source: Source, connection: &Connection) -> Result<(), Fault> {
+        if self.0.borrow().is_some() {
+            return Ok(());
+        }
+        let state = &connection.context.state;
+        let turns = match source {
+            Source::Memory => &state.turns.memory,
+            Source::Disk => &state.turns.disk,
+        };
+        let waiting = async {
+            if let Some(free) = turns.try_acquire_arc() {
+                return Ok(free);
+            }
+            let taken = turns.acquire_arc().await;
+            // The thread looks at its sockets and timers when nothing is left to do: not before the last of a crowd has its
+            // answer, unless each of them pauses.
+            smol::Timer::after(BREATH).await;
+            Ok(taken)
+        };
+        let late = async {
+            smol::Timer::after(connection.context.limits.answer).await;
+            Err(Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorKind::Crowded,
+                "too many long answers were asked for before this one: try again",
+            )
+            .with("retry-after", "2"))
+        };
+        let taken = waiting.or(late).or(gone(connection)).await?;
+        // Whoever left a while ago may not have been noticed yet.
+        if has_gone(connection) {
+            return Err(left());
+        }
+        if state.unwritten.refuses(SMALL + 1) {
+            return Err(too_much_unwritten());
+        }
+        self.0.replace(Some(taken));
+        Ok(())
+    }
+
+    /// Gives it to the next.
+    pub fn end(&self) {
+        self.0.replace(None);
+    }
+}
+
+/// What the answer to a call is made of, where it tells of everything there is.
+pub fn long_source(call: &Call) -> Option<Source> {
+    match call {
+        Call::Look(Look::Nodes | Look::Tasks { .. } | Look::Batches) => Some(Source::Memory),
+        Call::History { .. } => Some(Source::Disk),
+        _ => None,
+    }
+}
+
+/// How often a connection that waits is asked whether anybody is there.
+const HANGUP_LOOK: Duration = Duration::from_secs(2);
+
+/// Ends, with a fault, once the client has gone away.
+pub async fn gone<T>(connection: &Connection) -> Result<T, Fault> {
+    loop {
+        smol::Timer::after(HANGUP_LOOK).await;
+        if has_gone(connection) {
+            return Err(left());
+        }
+    }
+}
+
+fn has_gone(connection: &Connection) -> bool {
+    connection.hangup.as_ref().is_some_and(Hangup::happened)
+}
+
+fn left() -> Fault {
+    Fault::bad("the client has gone away")
+}
