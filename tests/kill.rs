@@ -1,5 +1,5 @@
-//! The real daemon on real files is killed (SIGKILL) two hundred times, in the middle of whatever it does and right after
-//! what it was asked for: nothing that it accepted is lost, nothing that must happen once happens twice, and what was
+//! The real daemon on real files is killed (SIGKILL) two hundred times, in the middle of whatever it does, right after
+//! what it was asked for, and while it starts: nothing that it accepted is lost, nothing that must happen once happens twice, and what was
 //! suspended still is.
 //!
 //! The rack is simulated inside the test on loopback, so that the machines' own records judge. `KILLS=500` kills more
@@ -7,11 +7,12 @@
 
 mod daemon;
 
-use daemon::{Bed, Keys, plan};
+use daemon::{Bed, DAEMON, Keys, plan, spawn};
 use rackbmcd::entropy::{Entropy, Seeded};
 use rackbmcd::model::{Operation, Task, TaskId, TaskList, TaskState};
 use rackbmcd::sim::{By, ChassisOrder, Mood, OsMood, Pointless};
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,7 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     bed.start();
     let mut accepted: BTreeSet<TaskId> = BTreeSet::new();
     let mut suspended: BTreeSet<TaskId> = BTreeSet::new();
-    let began = Instant::now();
+    let (began, mut starts) = (Instant::now(), 0);
     for round in 0..kills {
         for _ in 0..1 + dice.below(4) {
             let node = name(dice.below(NODES as u64) as usize);
@@ -131,6 +132,13 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
             sleep(Duration::from_millis(dice.below(120)));
         }
         bed.kill();
+        while dice.chance(0.3) {
+            let mut starting = spawn(Command::new(DAEMON), &bed.path(""));
+            sleep(Duration::from_millis(dice.below(60)));
+            let _ = starting.kill();
+            let _ = starting.wait();
+            starts += 1;
+        }
         bed.start();
         let tasks = bed.tasks();
         for id in &accepted {
@@ -160,7 +168,7 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
         ends
     });
     println!(
-        "{kills} kills in {killing:?}, {} tasks ({} accepted), ends {ends:?}",
+        "{kills} kills and {starts} during starts in {killing:?}, {} tasks ({} accepted), ends {ends:?}",
         tasks.len(),
         accepted.len()
     );
