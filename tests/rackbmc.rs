@@ -515,3 +515,61 @@ fn an_answer_that_cannot_be_written_changes_the_exit_code_of_what_only_looks() {
         );
     }
 }
+
+#[test]
+fn help_is_no_error_and_ends_its_line() {
+    let said = |words: &[&str], variable: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
+        command.args(words).env_clear().env(variable, "");
+        Said::of(command.output().expect("rackbmc runs"))
+    };
+    let alone = said(&[], "HOME");
+    assert_eq!((alone.code, alone.out.as_str()), (2, ""));
+    assert!(
+        alone.err.starts_with("The power of a rack"),
+        "{}",
+        alone.err
+    );
+    let asked = said(&["--help"], "HOME");
+    assert_eq!((asked.code, &asked.out), (0, &alone.err));
+    let moods = said(&["sim", "--help"], "HOME").out;
+    assert!(moods.contains("hangs") && moods.contains("Join several"));
+    for text in [&asked.out, &moods] {
+        assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text}");
+    }
+    let wrong = said(&["sim", "--mood", "sulks"], "HOME");
+    assert_eq!(wrong.code, 2, "{}", wrong.err);
+    // A variable that is empty is as good as none.
+    for variable in [
+        "RACKBMC_SOCKET",
+        "RACKBMC_RACK",
+        "RACKBMC_URL",
+        "RACKBMC_OUTPUT",
+    ] {
+        let said = said(&["status"], variable);
+        assert!(
+            said.code == 3 && !said.err.contains("a value is required"),
+            "{variable}: {}",
+            said.err
+        );
+    }
+}
+
+#[test]
+fn what_the_daemon_was_asked_at_a_command_line_ends_as_it_should_though_nobody_takes_the_words() {
+    let bed = daemon::Bed::of([], &daemon::Keys::default());
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let code = |words: &[&str]| {
+        let mut command = Command::new(daemon::DAEMON);
+        command.args(words).arg("--config");
+        command.arg(bed.path("rackbmcd.toml")).env_clear();
+        command.stdout(full().expect("there"));
+        command.stderr(full().expect("there"));
+        command.status().expect("rackbmcd runs").code()
+    };
+    assert_eq!(code(&["--check-config"]), Some(0));
+    assert_eq!(code(&["--verify-audit"]), Some(1), "there is no journal");
+    assert_eq!(code(&["--man", "daemon"]), Some(1), "nobody has the page");
+    std::fs::write(bed.path("rackbmcd.toml"), "[rack\n").expect("it is ours");
+    assert_eq!(code(&["--check-config"]), Some(78));
+}

@@ -173,7 +173,7 @@ impl CommandLine {
         let mut command = help::command();
         let words = fingers::translated(words.into_iter().collect());
         if words.len() < 2 {
-            return Err(help::bare(&mut command));
+            return Err(help::bare(command));
         }
         let matches = command
             .try_get_matches_from_mut(&words)

@@ -5,6 +5,7 @@ use super::args::{Audit, AuditVerb, Format};
 use super::exit::{Exit, Failure};
 use crate::api::audit::{Breach, Chain, extent};
 use crate::model::AuditHead;
+use crate::time::WallTime;
 use serde_json::{Value, json};
 
 /// Records read together.
@@ -25,7 +26,8 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
     let mut texts = Vec::new();
     let mut after = newest.saturating_sub(limit);
     while (texts.len() as u64) < limit {
-        let page = app.client.audit(after, limit - texts.len() as u64).await?;
+        let page = (limit - texts.len() as u64).min(PAGE);
+        let page = app.client.audit(after, page).await?;
         let reached = page.records.iter().filter_map(|text| number_of(text)).max();
         texts.extend(page.records);
         match reached {
@@ -191,7 +193,6 @@ async fn check(app: &App, known: Option<AuditHead>) -> Result<Checked, Failure> 
 
 /// When a record was made, as it is shown.
 fn at(app: &App, record: &Value) -> String {
-    let text = record["at"].as_str().unwrap_or_default();
-    text.parse()
-        .map_or_else(|_| text.to_owned(), |at| app.out.date_and_time(at))
+    let at = record["at"].as_u64().map(WallTime::from_unix_micros);
+    at.map_or_else(String::new, |at| app.out.date_and_time(at))
 }

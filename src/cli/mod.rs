@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
     };
     if let Verb::Sim(args) = line.verb {
         // Before the first thread is made: the simulator waits for its signals itself.
-        return simulate(*args);
+        return simulate(*args, &out(&line.common));
     }
     let looks = !line.verb.acts();
     let ended = match &line.verb {
@@ -103,7 +103,7 @@ fn refused(mistake: &clap::Error) -> u8 {
     } else {
         help.to_string()
     };
-    output::write(text.as_bytes());
+    output::write(format!("{}\n", text.trim_end()).as_bytes());
     kept(Exit::Done as u8, true)
 }
 
@@ -127,12 +127,15 @@ fn out(common: &Common) -> Out {
     Out::new(common.output, common.fold, common.quiet)
 }
 
-fn simulate(args: sim::SimArgs) -> ExitCode {
-    match sim::run(args) {
+fn simulate(args: sim::SimArgs, out: &Out) -> ExitCode {
+    match sim::run(args, out) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
             say!("rackbmc: {error}");
-            Exit::Failed.into()
+            match error.is_usage() {
+                true => Exit::Usage.into(),
+                false => Exit::Failed.into(),
+            }
         }
     }
 }

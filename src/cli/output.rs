@@ -39,7 +39,7 @@ pub fn told_in_colour(text: &clap::builder::StyledStr) {
         true => text.ansi().to_string(),
         false => text.to_string(),
     };
-    let _ = write!(io::stderr(), "{}", harmless(&text, colours));
+    let _ = writeln!(io::stderr(), "{}", harmless(text.trim_end(), colours));
 }
 
 /// Whether the environment wants no colours.

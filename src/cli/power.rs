@@ -229,14 +229,15 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
             if let Some(note) = &node.note {
                 text = format!("{text}: {note}");
             }
+            // When is said of what would be sent, and of nothing else.
             if !node.plan.is_empty() {
                 text = format!("{text}; would send: {}", node.plan.join(", "));
-            }
-            if let Some(begins) = node.begins_after.filter(|begins| !begins.is_zero()) {
-                text = format!("{text}, beginning after {}", words(begins));
-            }
-            if let Some(takes) = node.takes_at_most.filter(|takes| !takes.is_zero()) {
-                text = format!("{text}, at most {}", words(takes));
+                if let Some(begins) = node.begins_after.filter(|begins| !begins.is_zero()) {
+                    text = format!("{text}, beginning after {}", words(begins));
+                }
+                if let Some(takes) = node.takes_at_most.filter(|takes| !takes.is_zero()) {
+                    text = format!("{text}, at most {}", words(takes));
+                }
             }
             (node.node.clone(), text)
         },
@@ -250,11 +251,12 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
                 "NOTE",
             ]);
             for node in nodes {
+                let begins = node.begins_after.filter(|_| !node.plan.is_empty());
                 table.add_row([
                     Cell::new(&node.node),
                     batch_node_cell(&node.state),
                     Cell::new(node.plan.join(", ")),
-                    Cell::new(node.begins_after.map(words).unwrap_or_default()),
+                    Cell::new(begins.map(words).unwrap_or_default()),
                     Cell::new(node.takes_at_most.map(words).unwrap_or_default()),
                     Cell::new(node.note.as_deref().unwrap_or_default()),
                 ]);

@@ -73,16 +73,11 @@ impl Ending {
                 let done = done(task);
                 (done.clone(), done, worth_saying(task, &rest))
             }
-            Rank::Open if task.phase == state => (
-                state.to_owned(),
-                format!("{operation} {state}"),
-                String::new(),
-            ),
-            Rank::Open => (
-                state.to_owned(),
-                format!("{operation} {state}"),
-                task.phase.clone(),
-            ),
+            Rank::Open => {
+                let phase = after_state(operation, state, &task.phase);
+                let phase = phase.trim_start_matches([':', ' ']).to_owned();
+                (state.to_owned(), format!("{operation} {state}"), phase)
+            }
             Rank::Failed | Rank::Withdrawn => {
                 (state.to_owned(), format!("{operation} {state}"), rest)
             }

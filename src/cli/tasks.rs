@@ -190,13 +190,12 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
         &tasks,
         |task| {
             let text = match (task.ended, &task.outcome) {
-                (false, _) => format!(
-                    "{} {} {}, {}",
-                    task.operation,
-                    task.state,
-                    words(task.elapsed),
-                    task.phase
-                ),
+                (false, _) => {
+                    let (operation, state) = (task.operation.as_str(), task.state.as_str());
+                    let phase = after_state(operation, state, &task.phase);
+                    let phase = phase.replacen(": ", ", ", 1);
+                    format!("{operation} {state} {}{phase}", words(task.elapsed))
+                }
                 (true, Some(outcome)) => {
                     let (operation, state) = (task.operation.as_str(), task.state.as_str());
                     let rest = after_state(operation, state, outcome);

@@ -141,7 +141,10 @@ impl<'t> Findings<'t> {
 
 /// What to write instead of a word: the choice that looks most like it, or all of them where none does.
 pub(super) fn nearest<'c>(typed: &str, choices: impl IntoIterator<Item = &'c str>) -> String {
-    let choices: Vec<&str> = choices.into_iter().collect();
+    let mut choices: Vec<&str> = choices.into_iter().collect();
+    // A key that may be written in two ways comes twice.
+    let mut seen = BTreeSet::new();
+    choices.retain(|choice| seen.insert(*choice));
     match closest(typed, choices.iter().copied()) {
         Some(choice) => format!("did you mean '{choice}'?"),
         None => format!("write one of {}", choices.join(", ")),
@@ -201,6 +204,10 @@ mod tests {
         assert_eq!(
             nearest("colour", keys),
             "write one of sync_interval, name, max_transitions"
+        );
+        assert_eq!(
+            nearest("colour", ["name", "name", "port"]),
+            "write one of name, port"
         );
     }
 }

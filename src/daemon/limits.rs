@@ -1,6 +1,7 @@
 //! What the process is not allowed: core files and other people's debuggers could show keys (design, rule 9). And what
 //! it is allowed: as many open files as the kernel lets it have.
 
+use crate::model::counted;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -29,10 +30,11 @@ pub(super) fn open_files(connections: u32, listeners: u64, nodes: usize) {
     let needed = for_clients
         .saturating_add(locks)
         .saturating_add(FILES_BESIDE);
+    let nodes = counted(nodes, "node");
     match raised {
         Ok(most) if most >= needed => {}
         Ok(most) => log::warn!(
-            "only {most} files may be open: {connections} connections and {nodes} nodes need up to {needed}"
+            "only {most} files may be open: {connections} connections and {nodes} need up to {needed}"
         ),
         Err(error) => log::warn!("the number of open files cannot be raised: {error}"),
     }

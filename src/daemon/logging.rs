@@ -15,7 +15,7 @@ pub(super) fn start(level: LevelFilter) {
     };
     match log::set_boxed_logger(Box::new(logger)) {
         Ok(()) => log::set_max_level(level),
-        Err(error) => eprintln!("rackbmcd: log lines are lost: {error}"),
+        Err(error) => super::say::err(format_args!("rackbmcd: log lines are lost: {error}")),
     }
 }
 

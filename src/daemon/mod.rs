@@ -40,6 +40,7 @@ mod pages;
 mod randomness;
 mod refusals;
 mod refuse;
+mod say;
 mod shell;
 mod signals;
 mod spread;
@@ -108,8 +109,10 @@ pub const EXIT_CONFIG: u8 = 78;
 pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(page) = arguments.man {
-        print!("{}", pages::text(page));
-        return ExitCode::SUCCESS;
+        return match say::out(pages::text(page).trim_end()) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        };
     }
     let files: &dyn Files = match arguments.check_config {
         true => &Check,
@@ -121,15 +124,12 @@ pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> Ex
     };
     if arguments.check_config {
         let nodes = counted(configuration.nodes.len(), "node");
-        configuration
-            .warnings
-            .iter()
-            .for_each(|warning| eprintln!("{warning}"));
-        println!(
+        configuration.warnings.iter().for_each(say::err);
+        say::out(format_args!(
             "{}: good, {nodes} in rack {}",
             arguments.config.display(),
             configuration.rack.name
-        );
+        ));
         return ExitCode::SUCCESS;
     }
     if arguments.check_bmcs {
@@ -143,11 +143,13 @@ pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> Ex
         let state_dir = &configuration.daemon.state_dir;
         return match discard::discard(state_dir, table, key) {
             Ok(done) => {
-                done.lines().for_each(|line| println!("{}", escaped(line)));
+                done.lines().for_each(|line| {
+                    say::out(escaped(line));
+                });
                 ExitCode::SUCCESS
             }
             Err(why) => {
-                eprintln!("{}", escaped(&why));
+                say::err(escaped(&why));
                 ExitCode::FAILURE
             }
         };
@@ -195,9 +197,7 @@ pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> Ex
 /// Says every mistake in the configuration, a line each; also to those who wait for a daemon, where one was to start.
 fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
     if arguments.check_config || arguments.check_bmcs || arguments.verify_audit {
-        complaints
-            .iter()
-            .for_each(|complaint| eprintln!("{complaint}"));
+        complaints.iter().for_each(say::err);
         return ExitCode::from(EXIT_CONFIG);
     }
     logging::start(log::LevelFilter::Info);
@@ -213,26 +213,26 @@ fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
 /// Looks at the audit trail on the disk.
 fn verify_audit(state_dir: &Path) -> ExitCode {
     if !Store::exists(state_dir) {
-        eprintln!("{}: there is no journal", state_dir.display());
+        say::err(format_args!("{}: there is no journal", state_dir.display()));
         return ExitCode::FAILURE;
     }
     match Store::open_to_look(state_dir).and_then(|mut store| audit::verify(&mut store)) {
         Ok((head, removed, breaches)) if breaches.is_empty() => {
-            println!(
+            say::out(format_args!(
                 "the audit trail is whole: {}, the newest {}",
                 crate::api::audit::extent(&head, removed),
                 head.hash
-            );
+            ));
             ExitCode::SUCCESS
         }
         Ok((.., breaches)) => {
             for breach in breaches {
-                println!("{}", escaped(&breach.to_string()));
+                say::out(escaped(&breach.to_string()));
             }
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("{error}");
+            say::err(error);
             ExitCode::FAILURE
         }
     }

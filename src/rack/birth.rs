@@ -16,7 +16,7 @@ use super::tasks::Tasks;
 use super::traces::Traces;
 use super::{PRUNING, Rack, quarantine};
 use crate::entropy::Entropy;
-use crate::model::{Control, EventKind, TaskState, Who};
+use crate::model::{Control, EventKind, TaskState, Who, counted};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -177,7 +177,8 @@ impl Rack {
             held += usize::from(self.control(id, control, &stale.by(), at).is_ok());
         }
         if held > 0 {
-            let text = format!("{stale}: {held} tasks are suspended, to be resumed or cancelled");
+            let tasks = counted(held, "task");
+            let text = format!("{stale}: {tasks} suspended, to be resumed or cancelled");
             log::warn!("{text}");
             self.announce(EventKind::Rack, text, at);
         }

@@ -14,7 +14,8 @@ use super::task::Task;
 use crate::bmc::vocabulary::Report;
 use crate::entropy::Entropy;
 use crate::model::{
-    HistoryEntry, HistoryKind, NodeFault, Operation, Power, PowerState, TaskState, after_state,
+    HistoryEntry, HistoryKind, NodeFault, Operation, Power, PowerState, TaskState, Trouble,
+    after_state,
 };
 use crate::power::{Outcome, Sent};
 use crate::time::Instant;
@@ -124,6 +125,13 @@ impl Node {
             self.read_soon(at.now);
         }
         if self.failed_syncs != settings.fault_after {
+            // A log-in that was refused does not come right by itself: the log has it at once.
+            if let Report::Unanswered(silence) = report
+                && self.failed_syncs == 1
+                && (silence.trouble.is_log_in() || silence.trouble == Trouble::Held)
+            {
+                log::warn!("{}: {}", self.settings.name, silence.text);
+            }
             return Vec::new();
         }
         let text = match self.failed_syncs {
@@ -257,7 +265,7 @@ pub(super) fn next_after(
 }
 
 /// How an operation ended, in a sentence.
-fn told(operation: Operation, outcome: &Outcome) -> String {
+pub(super) fn told(operation: Operation, outcome: &Outcome) -> String {
     let (operation, state) = (operation.name(), outcome.state.name());
     let rest = after_state(operation, state, &outcome.text);
     format!("{operation} {state}{rest}")
@@ -276,7 +284,7 @@ mod tests {
     use super::super::tests::{at, node, secs};
     use super::*;
     use crate::bmc::vocabulary::Silence;
-    use crate::model::{Delivery, Trouble};
+    use crate::model::Delivery;
 
     fn silent() -> Report {
         Report::Unanswered(Silence {

@@ -5,6 +5,7 @@ use super::clock::Moment;
 use super::gate::Turn;
 use super::inventory::NodeId;
 use super::stored::TaskRecord;
+use super::sync;
 use crate::bmc::vocabulary::{Order, OrderId, Reading, Report};
 use crate::model::{
     self, BatchId, Control, Delivery, ENDS_KEPT, Operation, Power, Target, TaskId, TaskState,
@@ -237,9 +238,8 @@ impl Task {
             true => log::Level::Warn,
             false => log::Level::Info,
         };
-        let (node, operation) = (&self.identity.node, self.identity.operation);
-        let (state, text) = (outcome.state, &outcome.text);
-        log::log!(level, "{node}: {operation} {state}: {text}");
+        let told = sync::told(self.identity.operation, outcome);
+        log::log!(level, "{}: {told}", self.identity.node);
     }
 
     /// Uses a control on it. Whether it may go on from a stand is the scheduler's to say: at once, as a rule.

@@ -57,7 +57,13 @@ fn every_change_is_recorded_and_a_cut_or_an_edit_shows() {
         lines[3].contains("-> 400: raw command 02h of network function 00h, unit 0, 1 byte r1n01 (a raw Chassis Control is refused"),
         "{listed}"
     );
+    for line in lines {
+        let at = line.split(' ').nth(1).expect("a time");
+        assert!(at.starts_with("20") && at.contains('T'), "{line}");
+    }
     assert_eq!(bed.expect(0, &["audit", "-n", "1"]).lines().count(), 1);
+    let all = bed.expect(0, &["audit", "--limit", "100000", "-o", "json"]);
+    assert_eq!(all.matches("\"number\"").count(), 4, "{all}");
     let whole = bed.expect(0, &["audit", "verify"]);
     let known = whole
         .trim_end()

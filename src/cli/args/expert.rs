@@ -158,7 +158,7 @@ pub struct Support {
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Audit {
     /// At most so many records.
-    #[arg(short = 'n', long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub limit: u64,
     /// `verify`.
     #[command(subcommand)]

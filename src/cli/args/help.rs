@@ -15,6 +15,12 @@ pub fn command() -> Command {
         .arg(help_flag())
         .mut_args(|arg| {
             let global = arg.is_global_set() && arg.get_id() != "help";
+            // A variable of the environment that is empty is as good as none.
+            let variable = arg.get_env().and_then(std::env::var_os);
+            let arg = match variable.is_some_and(|value| value.is_empty()) {
+                true => arg.env(None::<&str>),
+                false => arg,
+            };
             arg.hide(global)
         });
     let text = all_verbs(&command);
@@ -25,7 +31,11 @@ pub fn command() -> Command {
             .map(|line| format!("  rackbmc {line}"))
             .collect();
         let text = format!("Examples:\n{}\n\n{POINTER}", shown.join("\n"));
-        command = command.mut_subcommand(verb, |sub| sub.after_help(text));
+        command = command.mut_subcommand(verb, |sub| {
+            // What it has to say itself comes first.
+            let own = sub.get_after_help().map(|own| format!("{own}\n\n"));
+            sub.after_help(own.unwrap_or_default() + &text)
+        });
     }
     command.override_help(text)
 }
@@ -111,9 +121,12 @@ fn aligned(rows: impl Iterator<Item = [String; 2]>, width: u16) -> String {
 }
 
 /// What `rackbmc` alone is answered with: the help, and no success.
-pub fn bare(command: &mut Command) -> clap::Error {
-    let help = command.render_help();
-    clap::Error::raw(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, help)
+pub fn bare(command: Command) -> clap::Error {
+    // By clap itself: before the text of an error that is made here it writes "error:".
+    command
+        .arg_required_else_help(true)
+        .try_get_matches_from(["rackbmc"])
+        .expect_err("there are no words")
 }
 
 /// A mistake, where a word is no verb with what was probably meant. No tip of clap's own is shown: to it `config` is like
@@ -334,6 +347,8 @@ mod tests {
                 help.contains("Examples:") && help.contains(POINTER),
                 "{verb}: {help}"
             );
+            let moods = help.contains("ignores-first[:N]");
+            assert_eq!(moods, *verb == "sim", "{help}");
             let long = ["sim", "boot", "soft", "off", "reboot"].contains(verb);
             assert!(
                 help.lines().count() <= if long { 64 } else { 52 },

@@ -332,7 +332,11 @@ pub const GROUPS: &[Group] = &[
             (
                 "init",
                 "a first configuration, by questions",
-                ["init", "init --directory ./rack", "init -q"],
+                [
+                    "init",
+                    "init --directory ./rack",
+                    "init --directory /etc/rackbmcd",
+                ],
             ),
             (
                 "demo",
@@ -342,7 +346,11 @@ pub const GROUPS: &[Group] = &[
             (
                 "sim",
                 "simulated BMCs for any IPMI client",
-                ["sim", "sim --nodes 16", "sim --nodes 2 --off"],
+                [
+                    "sim",
+                    "sim --nodes 16 --write-config rack.toml",
+                    "sim --os hangs --node n02=dead",
+                ],
             ),
             (
                 "completion",

@@ -2,6 +2,8 @@
 
 use super::moods::{self, WORDS, parse_mood};
 use super::{NodePlan, Served, serve};
+use crate::cli::args::Format;
+use crate::cli::output::Out;
 use crate::sim::{BmcSettings, Conditions, Mood, Privilege, User, cipher_suites};
 use nix::sys::signal::{SigSet, Signal};
 use std::fmt::Write as _;
@@ -25,7 +27,7 @@ pub struct SimArgs {
     /// The port of the first node, the others follow; 0 lets the kernel choose each.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
-    /// The begin of the nodes' names.
+    /// How the names of the nodes begin.
     #[arg(long, default_value = "n")]
     pub name: String,
     /// The user.
@@ -52,13 +54,13 @@ pub struct SimArgs {
     /// The machines are off at the start.
     #[arg(long)]
     pub off: bool,
-    /// What the operating system makes of a soft power off: obeys:TIME, hangs, ...
+    /// What the operating system makes of a soft power off; the moods are below.
     #[arg(long, default_value = "obeys:5s", value_name = "MOOD")]
     pub os: String,
-    /// More moods for all nodes.
+    /// What else all nodes do.
     #[arg(long, value_name = "MOOD")]
     pub mood: Vec<String>,
-    /// The mood of one node, instead of that of all.
+    /// What one node does otherwise than all.
     #[arg(long, value_name = "NAME=MOOD")]
     pub node: Vec<String>,
     /// The chance that a packet is lost, each way.
@@ -119,11 +121,28 @@ pub enum SimError {
     Io(#[from] io::Error),
 }
 
+impl SimError {
+    /// Whether it was asked for what cannot be, and nothing was tried.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            SimError::Mood(_)
+            | SimError::UnknownNode(..)
+            | SimError::NodeMood(_)
+            | SimError::Suite(..)
+            | SimError::Privilege(_)
+            | SimError::Value(..)
+            | SimError::TooLong(..)
+            | SimError::Ports(..) => true,
+            SimError::File(..) | SimError::Bind(..) | SimError::Io(_) => false,
+        }
+    }
+}
+
 /// Runs the rack until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// What is wrong with the arguments, the files or the sockets.
-pub fn run(args: SimArgs) -> Result<(), SimError> {
+pub fn run(args: SimArgs, out: &Out) -> Result<(), SimError> {
     // Blocked before the first thread is made, so that the signal waits for us.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -132,19 +151,20 @@ pub fn run(args: SimArgs) -> Result<(), SimError> {
     let plans = plan(&args)?;
     let password = plans[0].settings.users[0].password.clone();
     let served = serve(plans, args.seed).map_err(|error| SimError::Bind(args.address, error))?;
-    let mut said = table(&served);
+    show(out, &served);
+    if args.password_file.is_none() {
+        out.remark(&format!("user {}, password {DEFAULT_PASSWORD}", args.user));
+    }
     if let Some(path) = &args.write_config {
         let password_file = write_config(path, &args, &served, &password)?;
-        let _ = writeln!(said, "configuration: {}", path.display());
-        let _ = writeln!(said, "password file: {}", password_file.display());
+        out.remark(&format!(
+            "written: {}, and the password in {}\n\n    rackbmcd --config {}\n    export RACKBMC_SOCKET={}",
+            path.display(),
+            password_file.display(),
+            path.display(),
+            password_file.with_extension("sock").display()
+        ));
     }
-    if args.password_file.is_none() {
-        let _ = writeln!(said, "user {}, password {DEFAULT_PASSWORD}", args.user);
-    }
-    let mut output = io::stdout().lock();
-    output.write_all(said.as_bytes())?;
-    output.flush()?;
-    drop(output);
     signals.wait().map_err(io::Error::from)?;
     served.stop();
     Ok(())
@@ -278,17 +298,31 @@ fn key(path: &Path) -> Result<Vec<u8>, SimError> {
         ))
 }
 
-fn table(served: &Served) -> String {
-    let mut table = comfy_table::Table::new();
-    table.set_header(["node", "address", "port"]);
-    for (name, address) in served.nodes() {
-        table.add_row([
-            name.to_owned(),
-            address.ip().to_string(),
-            address.port().to_string(),
-        ]);
+fn show(out: &Out, served: &Served) {
+    let nodes: Vec<(&str, SocketAddr)> = served.nodes().collect();
+    match out.format {
+        Format::Json | Format::Yaml => {
+            let described = |(name, address): &(&str, SocketAddr)| serde_json::json!({"name": name, "address": address.ip(), "port": address.port()});
+            out.structured(&nodes.iter().map(described).collect::<Vec<_>>());
+        }
+        Format::Name => nodes.iter().for_each(|(name, _)| out.data(name)),
+        Format::Text if !out.person => {
+            for (name, address) in nodes {
+                out.data(&format!("{name}: {} port {}", address.ip(), address.port()));
+            }
+        }
+        Format::Text | Format::Wide => {
+            let mut table = out.table(&["NODE", "ADDRESS", "PORT"]);
+            for (name, address) in nodes {
+                table.add_row([
+                    name.to_owned(),
+                    address.ip().to_string(),
+                    address.port().to_string(),
+                ]);
+            }
+            out.data(&out.drawn(table));
+        }
     }
-    format!("{table}\n")
 }
 
 /// Writes the configuration and the password beside it; where the password is.

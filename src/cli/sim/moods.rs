@@ -308,15 +308,21 @@ pub(super) const WORDS: &str = "\
 operating system: obeys[:TIME] hangs ignores-first[:N] comes-back[:TIME] boot:TIME
 machine:          on-delay:TIME off-delay:TIME min-off:TIME stale[:TIME] strict
 interrupt:        nmi-crash[:REBOOTS-AFTER] nmi-ignored nmi-refused[:CODE] nmi-off
-BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf loses-first-reply
-                  dies-above[:N] busy-above[:N] reply-delay:TIME babbles[:EVERY] pings-only ignores-ping ignores-capabilities ignores-cipher-suites
-                  ignores-close level-refused[:N] silent-suite[:N] mismatching-suite[:N] chassis-delay:TIME silent-sessions
-OpenBMC:          openbmc openbmc-2020 crowded[:N] ipmid-gone ipmid-hung[:TIME] no-ipmi-account graceful-cycle[:TIME]
-firmware:         authcap intel20 supermicro20 opensesspriv icts i82571spt integritycheckvalue errors-zeroed tag-zero
-                  short-errors extra-status-byte key-digest integrity-sik nochecksum skips-numbers no-name-only
-                  plain-replies silent-close-after-reset unsigned-replies
-IPMI 1.5:         pad-1.5 idzero noauthcode endianseq unexpectedauth forcepermsg quanta supermicro intelwv2
-network:          loss:CHANCE duplicate:CHANCE reorder:CHANCE corrupt:CHANCE delay:TIME jitter:TIME
+BMC:              good dead deaf:TIME full[:STATUS] forgets[:TIME] copies duplicate-cf
+                  loses-first-reply dies-above[:N] busy-above[:N] reply-delay:TIME
+                  babbles[:EVERY] pings-only ignores-ping ignores-capabilities
+                  ignores-cipher-suites ignores-close level-refused[:N] silent-suite[:N]
+                  mismatching-suite[:N] chassis-delay:TIME silent-sessions
+OpenBMC:          openbmc openbmc-2020 crowded[:N] ipmid-gone ipmid-hung[:TIME]
+                  no-ipmi-account graceful-cycle[:TIME]
+firmware:         authcap intel20 supermicro20 opensesspriv icts i82571spt
+                  integritycheckvalue errors-zeroed tag-zero short-errors
+                  extra-status-byte key-digest integrity-sik nochecksum skips-numbers
+                  no-name-only plain-replies silent-close-after-reset unsigned-replies
+IPMI 1.5:         pad-1.5 idzero noauthcode endianseq unexpectedauth forcepermsg quanta
+                  supermicro intelwv2
+network:          loss:CHANCE duplicate:CHANCE reorder:CHANCE corrupt:CHANCE delay:TIME
+                  jitter:TIME
 Join several with +, as in hangs+stale:3s+loss:0.1. TIME is 5s, 200ms or 2m, CHANCE 0 to 1.";
 
 #[cfg(test)]
