@@ -36,8 +36,9 @@
 //! `PUT /v1/nodes/r1n03/states/power {"target": "soft power off"}` comes in at [`api::serve`], becomes a
 //! [`rack::call::Call`] and goes over a channel to the one task that owns the [`rack::Rack`] (`daemon::shell`). The
 //! rack checks it, makes a task with a [`power::Sequence`], and puts its record down; when the journal is durable the
-//! caller has its 202 and the scheduler may begin. The sequence asks for a reading first, then for the soft power off:
-//! that order is journaled again, and only when this is durable it goes to the node's [`bmc::Bmc`].
+//! caller has its 202 and the scheduler may begin. The sequence begins with a reading, which left beside the
+//! writing of the record, then asks for the soft power off: that order is journaled again, and only when this is durable it
+//! goes to the node's [`bmc::Bmc`].
 //!
 //! # The journey of one packet
 //!

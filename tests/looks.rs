@@ -3,13 +3,13 @@
 
 mod world;
 
-use rackbmcd::model::{Operation, PowerOptions, Task, TaskState};
-use rackbmcd::rack::call::Call;
+use rackbmcd::model::{Control, Operation, PowerOptions, Task, TaskState};
+use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
 use rackbmcd::time::Instant;
 use std::sync::Arc;
 use std::time::Duration;
-use world::{World, millis, secs};
+use world::{World, millis, secs, who};
 
 /// A node whose BMC and machine take no time, at the end of a line with a round trip of 20 ms; it was read a moment ago,
 /// so that there is a session.
@@ -184,4 +184,111 @@ fn so_is_one_that_comes_late_and_leaves_it_off_for_a_second() {
             assert!(took < secs(late + 8), "{late}: {took:?}");
         }
     }
+}
+
+/// Asks for a power off and does not wait for the answer.
+fn ask_off(world: &mut World) -> CallId {
+    world.ask(Call::Start {
+        node: "n01".into(),
+        operation: Operation::PowerOff,
+        options: PowerOptions::default(),
+        who: who(),
+    })
+}
+
+/// The one task that is under way.
+fn under_way(world: &mut World) -> Task {
+    let look = Call::Look(Look::Tasks {
+        node: None,
+        batch: None,
+        short: None,
+        active: true,
+        limit: 9,
+    });
+    match world.call(look) {
+        Ok(Answer::Tasks(tasks)) if tasks.len() == 1 => tasks[0].clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_first_reading_leaves_beside_the_writing_of_the_record() {
+    // A disk that is slower than the BMC, and one that is quicker: nothing is waited for twice.
+    for (commit, longest) in [(millis(30), millis(71)), (millis(5), millis(36))] {
+        let mut world = obedient(|_| {});
+        world.commit_takes = commit;
+        let asked = world.now;
+        let before = world.left.len();
+        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+        world.run_for(millis(200));
+        let arrived = carried_out(&mut world, ChassisOrder::Off) - asked;
+        assert!(arrived <= longest, "{commit:?}: {arrived:?}");
+        let orders = world.task(task).orders;
+        let first: Vec<_> = orders.iter().take(2).collect();
+        assert!(
+            first[0].order.starts_with("read") && first[0].times == 1 && first[1].changes_power,
+            "{first:?}"
+        );
+        let left = &world.left[before..];
+        assert_eq!(left[0].at, asked, "the reading did not wait for the disk");
+        assert!(
+            left[1].at >= asked + commit + commit,
+            "the order waited for the task's record and for its own"
+        );
+    }
+}
+
+#[test]
+fn a_reading_that_waited_long_for_its_task_is_not_believed() {
+    let mut world = obedient(|world| world.mood("n01").os = OsMood::ObeysAfter(millis(100)));
+    world.commit_takes = secs(2);
+    let before = world.left.len();
+    ask_off(&mut world);
+    world.run_for(millis(500));
+    assert_eq!(world.left.len(), before + 1);
+    let now = world.now;
+    world.bmc("n01").press_power_button(now);
+    world.commit_takes = millis(2);
+    world.run_for(secs(4));
+    assert!(!world.is_on("n01"));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0, "it was off");
+}
+
+#[test]
+fn nothing_follows_a_reading_whose_task_the_disk_refused() {
+    let mut world = obedient(|_| {});
+    world.commit_takes = millis(100);
+    world.disk_full = Some("no space left on device");
+    let call = ask_off(&mut world);
+    world.run_for(secs(5));
+    assert!(matches!(
+        world.take_answer(call),
+        Some(Err(Refused::Store(_)))
+    ));
+    world.disk_full = None;
+    world.run_for(secs(10));
+    assert_eq!(world.executed("n01", ChassisOrder::Off), 0);
+    assert!(world.is_on("n01"));
+}
+
+#[test]
+fn what_was_asked_ahead_ends_with_an_abort_and_is_not_asked_again() {
+    let mut world = obedient(|world| {
+        let line = Conditions {
+            delay: millis(10),
+            loss: 1.0,
+            ..Conditions::default()
+        };
+        world.link("n01", line);
+    });
+    world.commit_takes = secs(1);
+    ask_off(&mut world);
+    world.run_for(millis(1));
+    let task = under_way(&mut world).id;
+    world.control(task, Control::Abort).unwrap();
+    let before = world.left.len();
+    world.run_for(secs(3));
+    let left = &world.left[before..];
+    assert!(left.iter().all(|left| left.order.is_none()), "{left:?}");
+    assert_eq!(world.state(task), TaskState::Aborted);
 }

@@ -291,8 +291,10 @@ impl Rack {
             batch: None,
             took_over: None,
         };
-        self.make_task(id, &request, at)
-            .ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))
+        let task = self.make_task(id, &request, at);
+        let task = task.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))?;
+        self.look_ahead(task, at);
+        Ok(task)
     }
 
     /// The soft operation that is asked for runs already: it turns hard when the request says, instead of another task.

@@ -54,6 +54,8 @@ pub(super) struct Open {
 pub(super) enum Owner {
     /// A task's sequence.
     Task(TaskId),
+    /// A new task, whose first reading was asked for while its record is being written down: see `ahead`.
+    Ahead(TaskId),
     /// The power sync of the node.
     Sync,
     /// Those who asked for a fresh reading of the node.
@@ -70,6 +72,7 @@ impl Open {
         match self.owner {
             Owner::Task(_) if self.leads => Purpose::Change,
             Owner::Task(_) => Purpose::Task,
+            Owner::Ahead(_) => Purpose::Change,
             Owner::Sync | Owner::Fresh | Owner::Plan(..) => Purpose::PowerState,
             Owner::Call(_) => Purpose::Aside,
         }
@@ -81,7 +84,7 @@ impl Owner {
     pub(super) fn task(self) -> Option<TaskId> {
         match self {
             Owner::Task(task) => Some(task),
-            Owner::Sync | Owner::Fresh | Owner::Call(_) | Owner::Plan(..) => None,
+            Owner::Ahead(_) | Owner::Sync | Owner::Fresh | Owner::Call(_) | Owner::Plan(..) => None,
         }
     }
 
@@ -89,7 +92,7 @@ impl Owner {
     pub(super) fn is_plan(self) -> bool {
         match self {
             Owner::Plan(..) => true,
-            Owner::Task(_) | Owner::Sync | Owner::Fresh | Owner::Call(_) => false,
+            Owner::Task(_) | Owner::Ahead(_) | Owner::Sync | Owner::Fresh | Owner::Call(_) => false,
         }
     }
 }
@@ -235,7 +238,7 @@ impl Ledger {
     fn side_orders(&self, wanted: impl Fn(&Open) -> bool) -> Vec<OrderId> {
         let side = |open: &Open| match open.owner {
             Owner::Task(_) => false,
-            Owner::Call(_) | Owner::Sync | Owner::Fresh | Owner::Plan(..) => true,
+            Owner::Ahead(_) | Owner::Call(_) | Owner::Sync | Owner::Fresh | Owner::Plan(..) => true,
         };
         let found = self.open.iter();
         let found = found.filter(|(_, open)| side(open) && wanted(open));
@@ -283,6 +286,14 @@ impl Ledger {
     pub(super) fn leads(&mut self, id: OrderId, leads: bool) {
         if let Some(open) = self.open.get_mut(&id) {
             open.leads = leads;
+        }
+    }
+
+    /// The reading that was asked for ahead is the task's own from here on.
+    pub(super) fn adopt(&mut self, id: OrderId, task: TaskId) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.owner = Owner::Task(task);
+            self.of_task.insert(task, id);
         }
     }
 

@@ -26,7 +26,7 @@
 //! | `call`, `views`, `explain`, `look`, `plan`, `figures` | what is asked and shown |
 //! | `rights` | who may ask for it, asked of the node that is meant |
 //! | `start`, `side` | what stands against a new task or another order, and what it begins with |
-//! | `admission`, `orders` | new tasks until they are durable, orders on their way: functions over the parts that they touch |
+//! | `admission`, `ahead`, `orders` | new tasks until they are durable, their first readings, orders on their way: functions over the parts that they touch |
 //! | `holds`, `identity`, `reload` | maintenance and pause; BMCs that are others than before; nodes that come and go |
 //! | `mod` | the rack: inputs and outputs |
 //! | `birth`, `calls`, `reloading`, `holding` | how a turn begins: a former life, what is asked, a new configuration, a pause |
@@ -36,6 +36,7 @@
 //! over exactly the parts that they need, and none of them calls back.
 
 mod admission;
+mod ahead;
 mod batch;
 mod birth;
 pub mod call;

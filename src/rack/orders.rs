@@ -28,7 +28,7 @@ pub(super) fn read_power(
         match owner {
             Owner::Sync => node.sync = Some(order),
             Owner::Fresh => node.fresh = Some(order),
-            Owner::Task(_) | Owner::Call(_) | Owner::Plan(..) => {}
+            Owner::Task(_) | Owner::Ahead(_) | Owner::Call(_) | Owner::Plan(..) => {}
         }
     }
     submit(order, inventory, ledger, now, entropy);

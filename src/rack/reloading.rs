@@ -79,7 +79,7 @@ impl Rack {
                 owner @ (Owner::Sync | Owner::Fresh | Owner::Plan(..)) => {
                     self.read_power(id, owner, at);
                 }
-                Owner::Call(_) | Owner::Task(_) => {
+                Owner::Call(_) | Owner::Task(_) | Owner::Ahead(_) => {
                     self.end_side_order(&open, Change::Moved, delivery, at);
                 }
             }

@@ -163,6 +163,7 @@ impl TaskRecord {
             node,
             sequence,
             admitted: true,
+            ahead: None,
             resuming: self.resuming,
             returning: self.returning,
             nmi_call: None,

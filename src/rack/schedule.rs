@@ -5,6 +5,7 @@
 use super::batch::{Allowed, Room};
 use super::gate::Gate;
 use super::inventory::Inventory;
+use super::node::Node;
 use super::task::Task;
 use super::tasks::Tasks;
 use crate::model::{BatchId, TaskId};
@@ -34,13 +35,19 @@ impl Rooms {
     }
 }
 
-/// Who begins next.
-pub(super) fn next(tasks: &Tasks, inventory: &Inventory, gate: &Gate, now: Instant) -> Next {
+/// Who begins next, among those after `after`: a batch over thousands of nodes is gone through once.
+pub(super) fn next(
+    after: Option<TaskId>,
+    tasks: &Tasks,
+    inventory: &Inventory,
+    gate: &Gate,
+    now: Instant,
+) -> Next {
     if gate.is_shut() {
         return Next::Wait(None);
     }
     let (mut rooms, mut look_again) = (Rooms::default(), None::<Instant>);
-    for task in tasks.waiting() {
+    for task in tasks.waiting(after) {
         match may_begin(task, tasks, inventory, gate, &mut rooms, now) {
             Some(at) if at <= now => return Next::Begin(task.identity.id),
             Some(at) => look_again = Some(look_again.map_or(at, |other| other.min(at))),
@@ -48,6 +55,11 @@ pub(super) fn next(tasks: &Tasks, inventory: &Inventory, gate: &Gate, now: Insta
         }
     }
     Next::Wait(look_again)
+}
+
+/// Whether nothing may begin on the node: nothing begins anywhere, or it is held.
+pub(super) fn is_kept_back(node: &Node, gate: &Gate) -> bool {
+    gate.is_shut() || node.quarantine.is_some() || node.maintenance_block(gate).is_some()
 }
 
 /// From when on nothing stands against the task's beginning; `None` while something else has to happen first.
@@ -60,7 +72,7 @@ fn may_begin(
     now: Instant,
 ) -> Option<Instant> {
     let node = task.node.and_then(|node| inventory.get(node))?;
-    if node.quarantine.is_some() || node.maintenance_block(gate).is_some() {
+    if is_kept_back(node, gate) {
         return None;
     }
     if task.wants_place() {
@@ -113,7 +125,13 @@ mod tests {
         }
 
         fn next(&self, second: u64) -> Next {
-            next(&self.tasks, &self.inventory, &self.gate, at(second).now)
+            next(
+                None,
+                &self.tasks,
+                &self.inventory,
+                &self.gate,
+                at(second).now,
+            )
         }
 
         fn begin(&mut self, number: u128, second: u64) {

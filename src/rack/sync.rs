@@ -242,7 +242,7 @@ pub(super) fn shows(owner: Owner, busy: bool, shown: PowerState) -> bool {
         Owner::Fresh => !busy && shown != PowerState::Error,
         // No sync comes while a task runs: what was not known before is known from here on.
         Owner::Task(_) => shown == PowerState::Unknown,
-        Owner::Call(_) | Owner::Plan(..) => false,
+        Owner::Ahead(_) | Owner::Call(_) | Owner::Plan(..) => false,
     }
 }
 

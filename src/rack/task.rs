@@ -1,5 +1,6 @@
 //! A task: a sequence with its identity, and what the journal keeps of it.
 
+use super::ahead::Ahead;
 use super::call::{CallId, Refused};
 use super::clock::Moment;
 use super::gate::Turn;
@@ -31,6 +32,8 @@ pub(super) struct Task {
     pub(super) returning: Option<String>,
     /// A call that wants to know what the BMC says to the NMI, and until when it waits.
     pub(super) nmi_call: Option<(CallId, Instant)>,
+    /// The reading that it begins with, asked for before it began.
+    pub(super) ahead: Option<Ahead>,
     /// What was journaled last: compared to see whether there is something new.
     pub(super) journaled: Option<Milestone>,
 }
@@ -119,6 +122,7 @@ impl Task {
             resuming: None,
             returning: None,
             nmi_call: None,
+            ahead: None,
             journaled: None,
         }
     }

@@ -17,6 +17,7 @@ use crate::entropy::Entropy;
 use crate::model::{BatchId, BatchStart, Control, Short, TaskId, TaskState, Who};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// See the head of this file.
@@ -137,9 +138,11 @@ impl Tasks {
         started + on_its_way.filter(|task| !takes(task)).count()
     }
 
-    /// Those that wait for their beginning, or are to go on, in the order of their requests.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &Task> {
-        self.active().filter(|task| task.waits())
+    /// Those that wait for their beginning, or are to go on, in the order of their requests: all, or those after one.
+    pub(super) fn waiting(&self, after: Option<TaskId>) -> impl Iterator<Item = &Task> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let tasks = self.active.range((from, Bound::Unbounded));
+        tasks.map(|(_, task)| task).filter(|task| task.waits())
     }
 
     /// Whether the task is the one that has its node.

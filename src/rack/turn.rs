@@ -15,7 +15,7 @@ use super::schedule::{self, Next};
 use super::sweeps::Asker;
 use super::task::Task;
 use super::tasks::Tasks;
-use super::{Rack, admission, identity, side, sync};
+use super::{Rack, admission, ahead, identity, side, sync};
 use crate::bmc::vocabulary::{OrderId, Reading, Report};
 use crate::model::{BatchId, Control, Delivery, EventKind, Power, TaskId, TaskState};
 use crate::power::Refusal;
@@ -64,16 +64,27 @@ impl Rack {
             &mut self.gate,
             at,
         );
+        // Who begins takes no place, so that these need not be counted anew for each: only who goes on asks for one.
+        let goes_on = self.tasks.waiting(None).any(Task::wants_place);
+        let mut after = None;
         loop {
-            orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
-            match schedule::next(&self.tasks, &self.inventory, &self.gate, at.now) {
-                Next::Begin(task) => self.begin(task, at),
+            if goes_on {
+                orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
+            }
+            match schedule::next(after, &self.tasks, &self.inventory, &self.gate, at.now) {
+                Next::Begin(task) => {
+                    self.begin(task, at);
+                    after = Some(task);
+                }
+                // What has begun may have ended already, and have made room for who was passed over.
+                Next::Wait(_) if after.is_some() => after = None,
                 Next::Wait(look_again) => {
                     self.gate.look_again_at(look_again);
                     break;
                 }
             }
         }
+        orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
         if self.outbox.has_news() | self.sweeps.has_news() {
             self.answer_waits(false, at);
         }
@@ -84,16 +95,21 @@ impl Rack {
             return;
         };
         let (batch, node) = (task.identity.batch, task.node);
-        if task.go_on(at)
-            && let Some(batch) = batch.and_then(|batch| self.tasks.batch_mut(batch))
-        {
+        let begins = task.go_on(at);
+        if begins && let Some(batch) = batch.and_then(|batch| self.tasks.batch_mut(batch)) {
             batch.last_start = Some(at.now);
         }
-        let Some(id) = node else { return };
-        if let Some(node) = self.inventory.get_mut(id) {
+        let Some(place) = node else { return };
+        if let Some(node) = self.inventory.get_mut(place) {
             node.bmc.set_wanted(true, at.now);
         }
-        self.settle(id, at);
+        if begins
+            && let Some((order, report)) =
+                ahead::take_up(id, &mut self.tasks, &mut self.ledger, at.now)
+        {
+            self.report_to_task(id, order, report, at);
+        }
+        self.settle(place, at);
     }
 
     /// Takes in and hands on whatever a node's BMC and task have, until both are still.
@@ -193,6 +209,7 @@ impl Rack {
         };
         match open.owner {
             Owner::Task(task) => self.report_to_task(task, id, report, at),
+            Owner::Ahead(task) => ahead::came(task, id, report, &mut self.tasks),
             Owner::Sync => self.synced(open.node, power, &report, at),
             Owner::Fresh => {
                 if let Some(node) = self.inventory.get_mut(open.node) {
@@ -401,9 +418,12 @@ impl Rack {
             Owner::Task(task) if self.gate.stopping => {
                 self.take_back(task, order, "the daemon is shutting down", at);
             }
-            Owner::Task(_) | Owner::Call(_) | Owner::Sync | Owner::Fresh | Owner::Plan(..) => {
-                self.submit(order, at)
-            }
+            Owner::Task(_)
+            | Owner::Ahead(_)
+            | Owner::Call(_)
+            | Owner::Sync
+            | Owner::Fresh
+            | Owner::Plan(..) => self.submit(order, at),
         }
         self.settle(node, at);
     }
@@ -422,7 +442,7 @@ impl Rack {
                     self.outbox
                         .answer(call, Err(Refused::Store(why.to_owned())));
                 }
-                Some(Owner::Sync | Owner::Fresh | Owner::Plan(..)) | None => {}
+                Some(Owner::Ahead(_) | Owner::Sync | Owner::Fresh | Owner::Plan(..)) | None => {}
             },
             Parked::Admit(tasks, call, reply) => {
                 if self.withdraw_tasks(tasks, &reply) {
@@ -484,7 +504,11 @@ impl Rack {
         task.control(control, by, at)?;
         let version = task.identity.version;
         let suspended = task.state() == TaskState::Suspended;
-        if let Some(node) = task.node
+        let (node, ahead) = (task.node, task.ahead.take());
+        if let Some(ahead) = ahead {
+            self.withdraw(ahead.order, at);
+        }
+        if let Some(node) = node
             && let Some(place) = self.inventory.get_mut(node)
         {
             place.bmc.set_wanted(!suspended, at.now);
@@ -567,7 +591,7 @@ impl Rack {
         let text = change.words(delivery);
         let node = self.inventory.get_mut(open.node);
         match open.owner {
-            Owner::Task(_) | Owner::Sync => {}
+            Owner::Task(_) | Owner::Ahead(_) | Owner::Sync => {}
             Owner::Fresh => {
                 let Some(node) = node else { return };
                 for asker in node.take_calls() {
@@ -606,6 +630,14 @@ impl Rack {
             self.read_power(id, Owner::Fresh, at);
         }
         self.settle(id, at);
+    }
+
+    /// The reading that a new task begins with leaves beside the writing of its record.
+    pub(super) fn look_ahead(&mut self, id: TaskId, at: Moment) {
+        let (tasks, inventory) = (&mut self.tasks, &mut self.inventory);
+        let (ledger, entropy) = (&mut self.ledger, &mut *self.entropy);
+        ahead::ask(id, tasks, inventory, ledger, &self.gate, at.now, entropy);
+        self.settle_task(id, at);
     }
 
     pub(super) fn submit(&mut self, order: OrderId, at: Moment) {

@@ -26,6 +26,9 @@ pub(crate) struct Knowledge {
     pub(crate) sent: Vec<Sent>,
     /// How many were sent between those.
     pub(crate) left_out: u32,
+    /// The reading that was asked for before it began, and how long before. A later life does not know it, and takes the
+    /// BMC for so much quicker.
+    pub(crate) ahead: Option<(OrderId, Duration)>,
     /// Orders of earlier tasks that may still act.
     pub(crate) earlier: Vec<Earlier>,
     /// What was noticed on the way and belongs into the outcome.
@@ -53,6 +56,7 @@ impl Knowledge {
             power_at_start: None,
             sent: Vec::new(),
             left_out: 0,
+            ahead: None,
             earlier: Vec::new(),
             remarks: Vec::new(),
             trouble: None,
@@ -350,7 +354,9 @@ impl Knowledge {
     pub(super) fn round_trip(&self) -> Duration {
         let took = |sent: &Sent| match &sent.answer {
             Some((at, Report::Accepted(_) | Report::Refused(_))) if sent.times == 1 => {
-                Some(at.saturating_sub(sent.at))
+                let ahead = self.ahead.filter(|(id, _)| *id == sent.id);
+                let ahead = ahead.map_or(Duration::ZERO, |(_, by)| by);
+                Some(at.saturating_sub(sent.at) + ahead)
             }
             _ => None,
         };

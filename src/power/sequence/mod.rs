@@ -107,6 +107,20 @@ impl Sequence {
         self.expire();
     }
 
+    /// Takes a reading as its first, which was asked for under `id` so long before it began, and has `left` or not:
+    /// whether it begins with one.
+    pub fn begin_with(&mut self, id: OrderId, before: Duration, left: bool) -> bool {
+        let reads = self.wants() == Some(Order::ReadPower);
+        if reads {
+            self.poll_order(id);
+            if left {
+                self.knowledge.record_handed(id);
+            }
+            self.knowledge.ahead = Some((id, before));
+        }
+        reads
+    }
+
     /// The one report of an order. A late one, of an order that was left behind, goes into the record of what was
     /// sent and changes nothing else; an unknown id changes nothing at all. After a report that a pulse was unanswered
     /// another one may say that it was accepted: then it is known that it arrived.
