@@ -4,6 +4,7 @@ use super::{Context, Later, Peer};
 use crate::api::dispatch::Frame;
 use crate::api::fault::Fault;
 use crate::model::ErrorKind;
+use async_io::Async;
 use http::HeaderMap;
 use smol::future::FutureExt;
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -12,6 +13,8 @@ use smol::net::{TcpListener, TcpStream};
 use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A listener.
@@ -40,7 +43,9 @@ impl Door for UnixListener {
     const SCHEME: &'static str = "http";
 
     async fn accept(&self, context: &Context) -> io::Result<(UnixStream, Peer)> {
-        let (stream, _) = UnixListener::accept(self).await?;
+        let listener: Arc<Async<_>> = self.clone().into();
+        let (stream, _) = next(&listener, net::UnixListener::accept).await?;
+        let stream = UnixStream::from(Async::new(stream)?);
         let ids =
             nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
         let mut peer = Peer::unix(ids.uid(), ids.gid(), Some(ids.pid()));
@@ -63,7 +68,9 @@ impl Door for TcpListener {
     const SCHEME: &'static str = "http";
 
     async fn accept(&self, _: &Context) -> io::Result<(TcpStream, Peer)> {
-        let (stream, from) = TcpListener::accept(self).await?;
+        let listener: Arc<Async<_>> = self.clone().into();
+        let (stream, from) = next(&listener, std::net::TcpListener::accept).await?;
+        let stream = TcpStream::from(Async::new(stream)?);
         // Answers are small and awaited: nothing is gained by holding them back.
         stream.set_nodelay(true)?;
         let peer = Peer {
@@ -79,6 +86,17 @@ impl Door for TcpListener {
 
     fn turn_away(raw: TcpStream) -> impl Future<Output = ()> {
         say_no(raw)
+    }
+}
+
+/// What comes next at a listener. The listeners' own waiting tries anew whenever it is polled, which is with every request
+/// of every connection; this tries when something has come.
+async fn next<L, T>(listener: &Async<L>, accept: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match accept(listener.get_ref()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.readable().await?,
+            accepted => return accepted,
+        }
     }
 }
 

@@ -121,8 +121,18 @@ impl<S: AsyncWrite + Unpin> Write for Guarded<S> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.watch(context, poll)
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length > AT_ONCE {
+            let poll = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+            return self.watch(context, poll);
+        }
+        // Our streams write the first part only: a short answer goes out with its head, and wakes its reader once.
+        let (mut whole, mut end) = ([0; AT_ONCE], 0);
+        for part in parts {
+            whole[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+        }
+        self.poll_write(context, &whole[..length])
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -130,7 +140,7 @@ impl<S: AsyncWrite + Unpin> Write for Guarded<S> {
     }
 }
 
-/// How much is read with one call.
+/// How much is read, or gathered to be written, with one call.
 const AT_ONCE: usize = 4096;
 
 /// Whether a peer has hung up: gone in both directions, which a half-closed one is not.
