@@ -293,4 +293,4 @@ fn upgrade(database: &Database, found: u64) -> Result<(), redb::Error> {
 }
 
 /// redb's page cache. Everything is read once, at the start; after that it is written. Its own default is 1 GiB.
-const CACHE: usize = 1024 * 1024;
+const CACHE: usize = 512 * 1024;
