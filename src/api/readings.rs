@@ -6,7 +6,6 @@
 use super::fault::Fault;
 use super::handle::RackHandle;
 use super::ironic::record::{Members, Shown};
-use super::version;
 use crate::rack::call::SweepId;
 use serde::Serialize;
 use std::time::Duration;
@@ -40,12 +39,12 @@ enum Phase {
 }
 
 impl ReadingStream {
-    /// A reading of each of these nodes.
-    pub fn new(rack: RackHandle, nodes: Vec<String>, base: String) -> Self {
+    /// A reading of each of these nodes, with these members of its record.
+    pub fn new(rack: RackHandle, nodes: Vec<String>, members: Members, base: String) -> Self {
         ReadingStream {
             rack,
             base,
-            members: Members::all(version::MAXIMUM),
+            members,
             phase: Phase::Beginning { nodes },
         }
     }

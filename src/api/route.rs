@@ -400,6 +400,7 @@ pub static ROUTES: &[Route] = &[
             "read the power state of many nodes from their BMCs now: a line each, as they answer",
             by!(own::readings::read),
         )
+        .query("fields:fields")
         .takes("ReadingsRequest")
         .speaks(Media::Lines)
         .brings("FreshReading")],

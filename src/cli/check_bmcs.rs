@@ -80,7 +80,7 @@ async fn through_daemon(
         .iter()
         .map(|node| node.name.to_string())
         .collect();
-    let readings = client.fresh_all(&names).await?;
+    let readings = client.fresh_all(&names, false).await?;
     let looked = select::each_of(&names, async |name: &String| {
         let chassis = client.bmc_reading(name, "chassis").await;
         let clock = match paused {

@@ -130,11 +130,18 @@ impl Client {
     pub async fn fresh_all(
         &self,
         names: &[String],
+        full: bool,
     ) -> Result<Vec<Option<model::FreshReading>>, Failure> {
         let mut found: HashMap<Arc<str>, model::FreshReading> = HashMap::with_capacity(names.len());
         for names in names.chunks(AT_ONCE) {
             let wanted = json!({ "nodes": [crate::nodeset::fold(names)] });
-            let (path, wait) = ("/v1/readings", READINGS_PATIENCE);
+            let path = match full {
+                true => "/v1/readings",
+                false => {
+                    "/v1/readings?fields=uuid,name,created_at,updated_at,power_state,target_power_state,last_error,rackbmcd"
+                }
+            };
+            let wait = READINGS_PATIENCE;
             let lines = text(&self.endpoint, Method::POST, path, Some(&wanted), wait).await?;
             for line in lines.lines() {
                 let read: model::FreshReading =

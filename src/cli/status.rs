@@ -22,7 +22,10 @@ const YOUNG: Duration = Duration::from_secs(120);
 /// Shows power states.
 pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
     let (nodes, mut exits) = match args.fresh {
-        true => fresh(app, &select::names(&app.client, &args.nodes).await?).await?,
+        true => {
+            let names = select::names(&app.client, &args.nodes).await?;
+            fresh(app, &names, args.full).await?
+        }
         false => {
             let nodes = select::nodes(&app.client, &args.nodes, Unnamed::All);
             (nodes.await?, Vec::new())
@@ -40,9 +43,9 @@ pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
 
 /// Reads the nodes anew with one request: the daemon paces what reaches their BMCs. A node that cannot be read is shown as it
 /// is known, and a line on stderr says why.
-async fn fresh(app: &App, names: &[String]) -> Result<(Vec<Node>, Vec<Exit>), Failure> {
+async fn fresh(app: &App, names: &[String], full: bool) -> Result<(Vec<Node>, Vec<Exit>), Failure> {
     let began = Instant::now();
-    let readings = app.client.fresh_all(names).await?;
+    let readings = app.client.fresh_all(names, full).await?;
     let took = began.elapsed();
     let (mut nodes, mut exits) = (Vec::new(), Vec::new());
     for (name, read) in names.iter().zip(readings) {

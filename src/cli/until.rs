@@ -29,7 +29,7 @@ pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
         let round = Instant::now();
         let mut still = Vec::new();
         let mut last = Vec::new();
-        let read = patience.ask(async || app.client.fresh_all(&left).await);
+        let read = patience.ask(async || app.client.fresh_all(&left, false).await);
         for (name, read) in left.iter().zip(read.await?) {
             let read = read.ok_or_else(|| gone(name))?;
             if is(&read, wanted) {

@@ -76,7 +76,7 @@ async fn listing(request: &RequestContext, detail: bool) -> Result<Response, Fau
             )));
         }
     }
-    let fields = fields(request)?;
+    let fields = fields(request, request.version)?;
     if fields.is_some() && detail {
         return Err(Fault::bad(
             "Can't fetch a subset of fields with 'detail' set",
@@ -159,7 +159,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// The members that `fields=` asks for.
-fn fields(request: &RequestContext) -> Result<Option<Vec<String>>, Fault> {
+pub fn fields(request: &RequestContext, version: Version) -> Result<Option<Vec<String>>, Fault> {
     // gophercloud writes `fields=a&fields=b`.
     let texts = request
         .query
@@ -170,7 +170,7 @@ fn fields(request: &RequestContext) -> Result<Option<Vec<String>>, Fault> {
     if texts.is_empty() {
         return Ok(None);
     }
-    if request.version < version::FIELDS {
+    if version < version::FIELDS {
         return Err(Fault::not_acceptable(format!(
             "Request not acceptable. The parameter fields needs version {}.",
             version::FIELDS
@@ -187,7 +187,7 @@ fn fields(request: &RequestContext) -> Result<Option<Vec<String>>, Fault> {
     }
     for field in &fields {
         match record::since(field) {
-            Some(from) if from <= request.version => {}
+            Some(from) if from <= version => {}
             Some(from) => {
                 return Err(Fault::not_acceptable(format!(
                     "Request not acceptable. The field {field} needs version {from}."
@@ -331,7 +331,7 @@ impl Order {
 /// `GET /v1/nodes/{ident}`
 pub async fn show(request: RequestContext) -> Result<Response, Fault> {
     let ident = request.node()?;
-    let fields = fields(&request)?;
+    let fields = fields(&request, request.version)?;
     let node = request.rack.node(&ident).await?;
     let members = match fields {
         Some(fields) => chosen(&fields, &request),

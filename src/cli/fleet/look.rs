@@ -244,7 +244,7 @@ pub async fn status(fleet: &Fleet, args: &Status) -> Result<Exit, Failure> {
                 .iter()
                 .find(|chosen| chosen.rack.name == rack.name);
             let names = of_it.map(|chosen| chosen.names()).unwrap_or_default();
-            Ok((rack.client.fresh_all(&names).await?, names))
+            Ok((rack.client.fresh_all(&names, args.full).await?, names))
         };
         for (rack, answer) in fleet.ask(&chosen, FRESH_PATIENCE, question).await {
             match answer {
