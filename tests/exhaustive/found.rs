@@ -231,22 +231,23 @@ fn who_asks_for_something_else_ends_the_watch_of_an_nmi_also_after_a_pause_of_th
 #[test]
 fn a_log_in_that_is_refused_after_a_pause_of_the_daemon_is_said_of_the_bmc_and_not_of_the_machine()
 {
-    for (operation, turn) in [
-        (Operation::PowerOn, Turn::TooSlow),
-        (Operation::PowerOff, Turn::Cold),
-        (Operation::Reboot, Turn::Cold),
+    for (operation, on, turn) in [
+        (Operation::PowerOn, true, Turn::TooSlow),
+        (Operation::PowerOff, true, Turn::Cold),
+        (Operation::Reboot, true, Turn::Cold),
+        (Operation::Reset, false, Turn::TooSlow),
     ] {
         let plan = Plan {
             scene: Scene {
                 operation,
-                on: true,
+                on,
                 turn,
             },
             faults: Vec::new(),
         };
-        for lowered in [0, 5] {
+        for lowered in [0, 4, 5] {
             let lowered = plan.with(Fault::Act(lowered, Act::Lower));
-            for event in [0, 5, 7] {
+            for event in [0, 5, 7, 11] {
                 for catches_up in [true, false] {
                     let still = Act::StandStill { catches_up };
                     let still = lowered.with(Fault::Act(event, still));

@@ -269,11 +269,11 @@ pub(super) fn chassis_order(order: &Order) -> Option<ChassisOrder> {
 fn could_not_be_read(sequence: &Sequence, from: usize, world: &World) -> bool {
     let earlier = world.left[..from].iter().filter_map(|left| left.order);
     let last_before = earlier.map(|order| order.0).max();
-    let reads = |sent: &&Sent| sent.order == Order::ReadPower && sent.answer.is_some();
+    let reads = |sent: &&Sent| sent.order.only_reads() && sent.answer.is_some();
     let last = sequence.sent().iter().rev().find(reads);
     let in_vain = last.is_some_and(|sent| {
-        let read = matches!(sent.answer, Some((_, Report::Accepted(_))));
-        Some(sent.id.0) > last_before && !read
+        let unanswered = matches!(sent.answer, Some((_, Report::Unanswered(_))));
+        Some(sent.id.0) > last_before && unanswered
     });
     sequence.state() == TaskState::Failed && in_vain
 }
