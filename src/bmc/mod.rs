@@ -241,9 +241,9 @@ impl Bmc {
         }
     }
 
-    /// The daemon stood still until now: how long answers took meanwhile says nothing of the BMC.
-    pub fn handle_absence(&mut self, now: Instant) {
-        self.session.handle_absence(now);
+    /// The daemon stood still for `gap` until now: how long answers took meanwhile says nothing of the BMC.
+    pub fn handle_absence(&mut self, gap: Duration, now: Instant) {
+        self.session.handle_absence(gap, now);
         self.pace.handle_absence(now);
     }
 

@@ -353,7 +353,7 @@ impl Rack {
         self.announce(EventKind::Rack, text, at);
         self.ledger.journal.watch_anew(now);
         for node in self.inventory.iter_mut() {
-            node.bmc.handle_absence(now);
+            node.bmc.handle_absence(gap, now);
         }
         for id in self.tasks.active_ids() {
             if let Some(task) = self.tasks.get_mut(id) {

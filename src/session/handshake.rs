@@ -434,6 +434,14 @@ impl Handshake {
         }
     }
 
+    /// What passed while our process stood still does not count.
+    pub(super) fn handle_absence(&mut self, gap: std::time::Duration) {
+        self.began += gap;
+        self.limits_from += gap;
+        self.heard = self.heard.map(|at| at + gap);
+        self.tell_at = self.tell_at.map(|at| at + gap);
+    }
+
     /// Whether another attempt may be made after silence.
     pub(super) fn may_restart(&self, ctx: &Context<'_>) -> bool {
         let timing = &ctx.settings.timing;

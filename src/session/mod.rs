@@ -270,9 +270,12 @@ impl Session {
         }
     }
 
-    /// Our process stood still until now.
-    pub fn handle_absence(&mut self, now: Instant) {
+    /// Our process stood still for `gap` until now: that was no silence of the BMC, and no patience with it.
+    pub fn handle_absence(&mut self, gap: Duration, now: Instant) {
         self.memory.measures_from = Some(now);
+        if let Phase::Opening(handshake) = &mut self.phase {
+            handshake.handle_absence(gap);
+        }
     }
 
     /// Another BMC is spoken to from now on, which has none of our sessions.

@@ -315,6 +315,24 @@ fn a_log_in_that_waits_for_room_goes_on_at_once_for_an_order_that_changes_power(
     assert!(matches!(world.events()[..], [Event::Opened(_)]));
 }
 
+#[test]
+fn that_the_daemon_stood_still_is_no_silence_of_the_bmc() {
+    let mut world = World::new();
+    world.rakp2 = |_, _| vec![];
+    world.session.open(world.now, &mut world.entropy);
+    world.serve();
+    let gap = Duration::from_secs(600);
+    world.now += gap;
+    world.session.handle_absence(gap, world.now);
+    world.rakp2 = prove_nothing;
+    while matches!(world.session.state(), State::Opening { .. }) {
+        assert!(world.step());
+        world.serve();
+    }
+    assert!(matches!(world.events()[..], [Event::Opened(_)]));
+    assert_eq!(world.opens.len(), 1, "it goes on where it was");
+}
+
 fn an_administrator_s() -> World {
     let mut world = World::new();
     let mut settings = world.session.settings().clone();
