@@ -56,7 +56,7 @@ pub struct Common {
     #[arg(long, global = true, env = "RACKBMC_SOCKET", value_name = "PATH", default_value = super::connect::DEFAULT_SOCKET, help_heading = "Connection")]
     pub socket: PathBuf,
     /// Which rack's daemon, where this host has several: the one whose socket is /run/rackbmcd/RACK.sock.
-    #[arg(long, global = true, env = "RACKBMC_RACK", value_name = "RACK", value_parser = rack, help_heading = "Connection")]
+    #[arg(long, global = true, env = "RACKBMC_RACK", value_name = "RACK", value_parser = rack, add = ArgValueCompleter::new(complete::racks), help_heading = "Connection")]
     pub rack: Option<String>,
     /// Many racks at once: those of fleet.toml, else those of this host. Nodes are named with their rack: r7/n03,
     /// r[1-20]/@compute. With --rack, that one of them.

@@ -2,7 +2,7 @@
 //!
 //! Knows paths and queries; how a request travels is `connect`'s affair, what is printed that of the verbs.
 
-use super::connect::{Endpoint, request, text};
+use super::connect::{Endpoint, Way, request, text};
 use super::exit::Failure;
 use crate::model;
 use http::Method;
@@ -22,18 +22,27 @@ const READINGS_PATIENCE: Duration = Duration::from_secs(60);
 /// A way to one daemon.
 #[derive(Clone, Debug)]
 pub struct Client {
-    endpoint: Endpoint,
+    endpoint: Way,
 }
 
 impl Client {
     /// A client of the daemon at `endpoint`; nothing is connected yet.
     pub fn new(endpoint: Endpoint) -> Self {
-        Client { endpoint }
+        Client {
+            endpoint: Way::to(endpoint),
+        }
+    }
+
+    /// The same with this id for all of its requests.
+    pub fn under(&self, request_id: &str) -> Self {
+        Client {
+            endpoint: self.endpoint.clone().under(request_id.to_owned()),
+        }
     }
 
     /// Where the daemon is.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.endpoint.endpoint()
     }
 
     async fn ask(
@@ -320,7 +329,7 @@ impl Client {
 
     /// The daemon's socket, where it is one of this host.
     pub fn socket(&self) -> Option<&Path> {
-        match &self.endpoint {
+        match self.endpoint.endpoint() {
             Endpoint::Unix(socket) => Some(socket),
             Endpoint::Tcp { .. } => None,
         }

@@ -9,8 +9,10 @@ mod sets;
 use super::args::{CommandLine, Common};
 use super::client::Client;
 use super::exit::Exit;
+use super::fleet::{self, Rack};
 use super::output;
 use crate::model::{Batch, BatchState, Short, Task};
+use crate::nodeset;
 use clap_complete::Shell;
 use clap_complete::engine::{self, CompletionCandidate};
 use smol::future::or;
@@ -23,8 +25,18 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Tasks and batches that are offered.
 const TASKS: u32 = 30;
 
-/// The daemon that the words of the line mean, and the verb.
-static LINE: OnceLock<(Option<Client>, String)> = OnceLock::new();
+/// Whom the words of the line mean.
+enum Asked {
+    /// One daemon.
+    One(Client),
+    /// Those of many racks.
+    Fleet(Vec<Rack>),
+    /// Nobody.
+    Nobody,
+}
+
+/// Whom the words of the line mean, the verb, and the options of every verb.
+static LINE: OnceLock<(Asked, String, Option<Common>)> = OnceLock::new();
 
 /// Prints the candidates for the last of the words.
 pub fn complete(words: Vec<OsString>) -> Exit {
@@ -32,8 +44,11 @@ pub fn complete(words: Vec<OsString>) -> Exit {
     if words.len() < 2 {
         words.push(OsString::new());
     }
-    let client = daemon(&words);
-    let _ = LINE.set((client, verb(&words)));
+    // The last word is not finished, and may be none that an option takes.
+    let finished = || Common::of_a_beginning(&words[..words.len() - 1]);
+    let common = Common::of_a_beginning(&words).or_else(finished);
+    let asked = common.as_ref().map_or(Asked::Nobody, meant);
+    let _ = LINE.set((asked, verb(&words), common));
     let mut command = CommandLine::described();
     let place = words.len() - 1;
     let found = engine::complete(&mut command, words, place, None).unwrap_or_default();
@@ -50,10 +65,12 @@ pub fn complete(words: Vec<OsString>) -> Exit {
     Exit::Done
 }
 
-/// The daemon that the line means, as far as it is written.
-fn daemon(words: &[OsString]) -> Option<Client> {
-    let common = Common::of_a_beginning(words)?;
-    super::endpoint(&common).ok().map(Client::new)
+/// Whom the options mean, as far as they are written.
+fn meant(common: &Common) -> Asked {
+    if common.fleet && common.rack.is_none() {
+        return fleet::racks(common).map_or(Asked::Nobody, Asked::Fleet);
+    }
+    super::endpoint(common).map_or(Asked::Nobody, |at| Asked::One(Client::new(at)))
 }
 
 /// The first word that is no option.
@@ -69,10 +86,14 @@ fn asked<T: Default>(word: &str, question: impl AsyncFn(&Client) -> Option<T>) -
     if word.starts_with('-') {
         return T::default();
     }
-    let Some((Some(client), _)) = LINE.get() else {
+    let Some((Asked::One(client), ..)) = LINE.get() else {
         return T::default();
     };
-    let answer = async { question(client).await.unwrap_or_default() };
+    soon(async { question(client).await.unwrap_or_default() })
+}
+
+/// An answer that comes soon, or none.
+fn soon<T: Default>(answer: impl Future<Output = T>) -> T {
     let late = async {
         smol::Timer::after(PATIENCE).await;
         T::default()
@@ -84,11 +105,19 @@ fn asked<T: Default>(word: &str, question: impl AsyncFn(&Client) -> Option<T>) -
 pub fn nodes(current: &OsStr) -> Vec<CompletionCandidate> {
     let word = current.to_string_lossy();
     let mut found = Vec::new();
-    let verb = LINE.get().map(|(_, verb)| verb.as_str());
-    if matches!(
+    let verb = LINE.get().map(|(_, verb, _)| verb.as_str());
+    let controls = matches!(
         verb,
         Some("abort" | "cancel" | "rollback" | "suspend" | "resume")
-    ) {
+    );
+    if let Some((Asked::Fleet(racks), ..)) = LINE.get() {
+        if controls {
+            found.extend(fleet_ids(&word, racks));
+        }
+        found.extend(over_racks(&word, racks));
+        return found;
+    }
+    if controls {
         found.extend(task_ids(&word, true));
         found.extend(batch_ids(&word, true));
     }
@@ -106,7 +135,64 @@ pub fn tasks(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// A batch.
 pub fn batches(current: &OsStr) -> Vec<CompletionCandidate> {
-    batch_ids(&current.to_string_lossy(), false)
+    let word = current.to_string_lossy();
+    match LINE.get() {
+        Some((Asked::Fleet(racks), ..)) => fleet_ids(&word, racks),
+        _ => batch_ids(&word, false),
+    }
+}
+
+/// The names of racks: of the fleet, else of this host.
+pub fn racks(current: &OsStr) -> Vec<CompletionCandidate> {
+    let word = current.to_string_lossy();
+    let common = LINE.get().and_then(|(.., common)| common.as_ref());
+    let known = common.map(fleet::names).unwrap_or_default();
+    let found = sets::with_names(&word, &known);
+    found.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// Sets of nodes with their racks.
+fn over_racks(word: &str, racks: &[Rack]) -> Vec<CompletionCandidate> {
+    if word.starts_with('-') {
+        return Vec::new();
+    }
+    let (before, part) = sets::parted(word);
+    let found = match part.split_once('/') {
+        None if part.starts_with('@') => {
+            let groups = soon(fleet::groups(racks));
+            sets::with_groups(word, &groups)
+        }
+        None => {
+            let names: Vec<String> = racks
+                .iter()
+                .map(|rack| format!("{}/", rack.name()))
+                .collect();
+            sets::with_names(word, &names)
+        }
+        Some((typed, node)) => {
+            let typed_racks = nodeset::expand_pattern(typed).unwrap_or_default();
+            let first = typed_racks.first();
+            let rack = racks
+                .iter()
+                .find(|rack| Some(rack.name()) == first.map(String::as_str));
+            let Some(rack) = rack else { return Vec::new() };
+            let inside = match node.starts_with('@') {
+                true => sets::with_groups(node, &soon(fleet::groups_of(rack))),
+                false => sets::with_names(node, &soon(fleet::names_of(rack))),
+            };
+            let whole = |inside: String| format!("{before}{typed}/{inside}");
+            inside.into_iter().map(whole).collect()
+        }
+    };
+    found.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// Ids of fleet batches.
+fn fleet_ids(word: &str, racks: &[Rack]) -> Vec<CompletionCandidate> {
+    match fits(word, "f:") {
+        true => helped(word, soon(fleet::ids(racks)).into_iter()),
+        false => Vec::new(),
+    }
 }
 
 /// Groups, with commas between them.

@@ -43,6 +43,34 @@ pub enum Endpoint {
     },
 }
 
+/// How a daemon is asked: where it is, and under which request id.
+#[derive(Clone, Debug)]
+pub struct Way {
+    endpoint: Endpoint,
+    request_id: Option<String>,
+}
+
+impl Way {
+    /// The way to `endpoint`, under an id of the daemon's choice.
+    pub fn to(endpoint: Endpoint) -> Self {
+        Way {
+            endpoint,
+            request_id: None,
+        }
+    }
+
+    /// The same under this request id, which the daemon keeps with what the request begins.
+    pub fn under(self, request_id: String) -> Self {
+        let request_id = Some(request_id);
+        Way { request_id, ..self }
+    }
+
+    /// Where it leads.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
 /// A user and a password for http_basic, ready for the header. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials(String);
@@ -141,18 +169,18 @@ impl Endpoint {
 /// # Errors
 /// Everything in [`Failure`] that is about the way to the daemon, and `Refused` for a status of 400 and above.
 pub async fn request(
-    endpoint: &Endpoint,
+    way: &Way,
     method: Method,
     path: &str,
     body: Option<&Value>,
     wait: Duration,
 ) -> Result<Value, Failure> {
-    let text = text(endpoint, method.clone(), path, body, wait).await?;
+    let text = text(way, method.clone(), path, body, wait).await?;
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
     serde_json::from_str(&text).map_err(|e| Failure::Broken {
-        at: endpoint.name(),
+        at: way.endpoint.name(),
         why: format!("{method} {path}: the answer is no JSON: {e}"),
     })
 }
@@ -162,18 +190,18 @@ pub async fn request(
 /// # Errors
 /// Those of [`request`].
 pub async fn text(
-    endpoint: &Endpoint,
+    way: &Way,
     method: Method,
     path: &str,
     body: Option<&Value>,
     wait: Duration,
 ) -> Result<String, Failure> {
     let limit = PATIENCE + wait;
-    let answer = exchange(endpoint, method.clone(), path, body);
+    let answer = exchange(way, method.clone(), path, body);
     let timeout = async {
         smol::Timer::after(limit).await;
         Err(Failure::Timeout {
-            what: format!("{}: {method} {path}", endpoint.name()),
+            what: format!("{}: {method} {path}", way.endpoint.name()),
             after: limit,
         })
     };
@@ -185,7 +213,7 @@ pub async fn text(
 }
 
 async fn exchange(
-    endpoint: &Endpoint,
+    way: &Way,
     method: Method,
     path: &str,
     body: Option<&Value>,
@@ -195,6 +223,10 @@ async fn exchange(
         .uri(path)
         .header("Accept", "application/json")
         .header("X-OpenStack-Ironic-API-Version", MICROVERSION);
+    if let Some(id) = &way.request_id {
+        request = request.header("X-OpenStack-Request-ID", id);
+    }
+    let endpoint = &way.endpoint;
     let body = match body {
         Some(value) => {
             request = request.header("Content-Type", "application/json");
@@ -410,7 +442,8 @@ mod tests {
     fn a_socket_that_is_not_there_is_said_so() {
         let folder = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(folder.path().join("none.sock"));
-        let failure = smol::block_on(request(&endpoint, Method::GET, "/v1", None, Duration::ZERO));
+        let way = Way::to(endpoint);
+        let failure = smol::block_on(request(&way, Method::GET, "/v1", None, Duration::ZERO));
         assert!(
             matches!(failure, Err(Failure::NoSocket { .. })),
             "{failure:?}"
@@ -423,7 +456,8 @@ mod tests {
         let path = folder.path().join("dead.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let endpoint = Endpoint::Unix(path);
-        let failure = smol::block_on(request(&endpoint, Method::GET, "/v1", None, Duration::ZERO));
+        let way = Way::to(endpoint);
+        let failure = smol::block_on(request(&way, Method::GET, "/v1", None, Duration::ZERO));
         assert!(
             matches!(failure, Err(Failure::NobodyListens { .. })),
             "{failure:?}"

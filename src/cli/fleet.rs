@@ -4,21 +4,30 @@
 //! A rack depends on nothing here. One that is slow or dead holds up nobody: it has its time, and is named with the reason.
 //! Nodes are named with their rack, `r7/n03`, wherever they are read or shown.
 
+mod batch;
+mod completed;
+mod control;
+mod happen;
+mod id;
 mod look;
 mod members;
+mod press;
+mod run;
 mod select;
 
-use super::args::{CommandLine, Common, Verb};
+use super::args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
 use super::check::Nagios;
 use super::client::Client;
 use super::connect::Endpoint;
 use super::exit::{Exit, Failure};
 use super::output::{Out, about, say};
 use super::select::each_at_once;
-use crate::model::Node;
+use crate::model::{Control, Node, Task};
 use crate::nodeset;
 use smol::future::or;
 use std::time::Duration;
+
+pub(super) use completed::{groups, groups_of, ids, names, names_of, racks};
 
 /// Racks that are asked at the same time.
 const AT_ONCE: usize = 64;
@@ -59,14 +68,40 @@ pub(super) async fn run(line: CommandLine) -> Result<u8, Failure> {
         return Ok(verdict as u8);
     }
     let fleet = Fleet { racks: racks?, out };
+    let fleet = &fleet;
     let exit = match line.verb {
-        Verb::Racks(args) => look::racks(&fleet, &args).await,
-        Verb::Status(args) => look::status(&fleet, &args).await,
+        Verb::Racks(args) => look::racks(fleet, &args).await,
+        Verb::Status(args) => look::status(fleet, &args).await,
+        Verb::Power(verb) => pressed(fleet, verb).await,
+        Verb::PowerNoun { verb }
+        | Verb::Chassis {
+            noun: ChassisNoun::Power { verb },
+        } => match verb {
+            NounVerb::Press(verb) => pressed(fleet, verb).await,
+            NounVerb::Status(args) => look::status(fleet, &args).await,
+        },
+        Verb::Inject {
+            noun: InjectNoun::Nmi(args),
+        } => pressed(fleet, PowerVerb::Nmi(args)).await,
+        Verb::Abort(args) => control::control(fleet, Control::Abort, args).await,
+        Verb::Cancel(args) => control::control(fleet, Control::Cancel, args).await,
+        Verb::Rollback(args) => control::control(fleet, Control::Rollback, args).await,
+        Verb::Suspend(args) => control::control(fleet, Control::Suspend, args).await,
+        Verb::Resume(args) => control::control(fleet, Control::Resume, args).await,
+        Verb::Batch(args) => batch::batch(fleet, args).await,
+        Verb::Tasks(args) => happen::tasks(fleet, args).await,
+        Verb::Events(args) => happen::events(fleet, args).await,
+        Verb::Wait(args) => happen::until(fleet, args).await,
         _ => Err(Failure::Usage(
             "this verb is for one rack at a time: name it beside --fleet, --rack r7, and its nodes without it".into(),
         )),
     };
     exit.map(|exit| exit as u8)
+}
+
+async fn pressed(fleet: &Fleet, verb: PowerVerb) -> Result<Exit, Failure> {
+    let (operation, how) = verb.operation();
+    press::press(fleet, operation, how).await
 }
 
 /// The daemon of one rack of the fleet, for the verbs that ask one rack.
@@ -87,6 +122,10 @@ fn no_rack(name: &str, racks: &[Rack]) -> Failure {
 }
 
 impl Rack {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Makes sure that the daemon is that of the rack which is meant: its buttons would be pressed.
     async fn sure(&self) -> Result<(), Failure> {
         let health = self.client.health().await?;
@@ -111,6 +150,14 @@ impl Rack {
         format!("{}/{node}", self.name)
     }
 
+    /// A task with its node as it is called where there are many racks.
+    fn task(&self, task: Task) -> Task {
+        Task {
+            node: self.full(&task.node),
+            ..task
+        }
+    }
+
     /// A node as it is called where there are many racks.
     fn with_rack(&self, node: Node) -> Node {
         Node {
@@ -121,9 +168,18 @@ impl Rack {
 }
 
 impl Fleet {
-    /// Asks racks something, many at the same time; each has so much time for all of its answer.
+    /// As [`Fleet::asked`].
     async fn ask<'f, T>(
         &self,
+        racks: &[&'f Rack],
+        patience: Duration,
+        question: impl AsyncFn(&'f Rack) -> Result<T, Failure>,
+    ) -> Vec<Answer<'f, T>> {
+        Fleet::asked(racks, patience, question).await
+    }
+
+    /// Asks racks something, many at the same time; each has so much time for all of its answer.
+    async fn asked<'f, T>(
         racks: &[&'f Rack],
         patience: Duration,
         question: impl AsyncFn(&'f Rack) -> Result<T, Failure>,

@@ -17,7 +17,7 @@ use smol::stream::StreamExt;
 use std::time::{Duration, Instant};
 
 /// How long after the first Ctrl-C a second one aborts.
-const SECOND_CTRL_C: Duration = Duration::from_secs(3);
+pub const SECOND_CTRL_C: Duration = Duration::from_secs(3);
 /// How long one long poll asks the daemon to wait.
 const LONG_POLL: Duration = Duration::from_secs(20);
 /// Time between two looks where there are several tasks.
@@ -164,11 +164,11 @@ async fn watch(
     }
     loop {
         if tasks.iter().all(|task| task.ended) {
-            progress.finish();
+            progress.live.finish();
             return Ok(Ending::Ended(tasks));
         }
         progress.draw(&tasks);
-        match wake(&news, &mut signals, deadline, progress.live()).await {
+        match wake(&news, &mut signals, deadline, progress.live.is_live()).await {
             Wake::Tick => {}
             Wake::Seen(Seen::Task(task)) => {
                 if let Some(known) = tasks.iter_mut().find(|known| known.id == task.id) {
@@ -179,26 +179,26 @@ async fn watch(
             }
             Wake::Seen(Seen::DaemonAway(why)) => {
                 if !away {
-                    progress.say(&format!(
+                    progress.live.say(&format!(
                         "{why}\nthe task is in the daemon's journal: waiting for it to come back"
                     ));
                 }
                 away = true;
             }
             Wake::Seen(Seen::DaemonBack) => {
-                progress.say("rackbmcd is back");
+                progress.live.say("rackbmcd is back");
                 away = false;
             }
             Wake::Seen(Seen::GivenUp(why)) => {
-                progress.finish();
+                progress.live.finish();
                 return Err(why);
             }
             Wake::OutOfTime => {
-                progress.finish();
+                progress.live.finish();
                 return Ok(Ending::OutOfTime(tasks));
             }
             Wake::Signal => {
-                progress.finish();
+                progress.live.finish();
                 return on_ctrl_c(client, out, tasks, &mut signals).await;
             }
         }
@@ -310,32 +310,71 @@ pub fn exit_of(task: &Task) -> Exit {
     }
 }
 
-/// Progress on stderr: lines that renew themselves on a terminal, a line for every change elsewhere, nothing if quiet.
-struct Progress {
+/// Lines on stderr: such as renew themselves on a terminal, one for every change elsewhere, none if quiet.
+pub struct Live {
     bar: Option<ProgressBar>,
     plain: bool,
     width: usize,
-    seen: Instant,
 }
 
-impl Progress {
-    fn new(out: &Out) -> Self {
+impl Live {
+    pub fn new(out: &Out) -> Self {
         let live = out.live && !out.quiet;
         let bar = live.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(ProgressStyle::with_template("{msg}").expect("a constant template"));
             bar
         });
-        Progress {
+        Live {
             plain: bar.is_none() && !out.quiet,
             bar,
             width: usize::from(terminal_width().unwrap_or(80)).saturating_sub(1),
-            seen: Instant::now(),
         }
     }
 
-    fn live(&self) -> bool {
+    /// Whether something is drawn again and again.
+    pub fn is_live(&self) -> bool {
         self.bar.is_some()
+    }
+
+    /// Letters that a line may have.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn draw(&self, picture: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(harmless(picture, false));
+        }
+    }
+
+    pub fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say!("{text}")),
+            None if self.plain => say!("{text}"),
+            None => {}
+        }
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The progress of tasks.
+struct Progress {
+    live: Live,
+    seen: Instant,
+}
+
+impl Progress {
+    fn new(out: &Out) -> Self {
+        Progress {
+            live: Live::new(out),
+            seen: Instant::now(),
+        }
     }
 
     fn seen_now(&mut self) {
@@ -346,28 +385,15 @@ impl Progress {
     fn changed(&self, before: Option<&Task>, after: &Task) {
         let same =
             before.is_some_and(|before| before.phase == after.phase && before.state == after.state);
-        if self.plain && !same && !after.ended {
+        if self.live.plain && !same && !after.ended {
             say!("{}", line(after, Duration::ZERO));
         }
     }
 
     fn draw(&self, tasks: &[Task]) {
-        let Some(bar) = &self.bar else { return };
-        let picture = picture(tasks, self.seen.elapsed(), self.width);
-        bar.set_message(harmless(&picture, false));
-    }
-
-    fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| say!("{text}")),
-            None if self.plain => say!("{text}"),
-            None => {}
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if self.live.is_live() {
+            let picture = picture(tasks, self.seen.elapsed(), self.live.width);
+            self.live.draw(&picture);
         }
     }
 }

@@ -7,8 +7,9 @@ use super::output::{self, Out, say};
 use super::patience::Patience;
 use super::select::{self, Unnamed};
 use super::status::state_line;
-use crate::model::{Explanation, Fact, HistoryEntry, Node};
+use crate::model::{Event, Explanation, Fact, HistoryEntry, Node};
 use crate::nodeset;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
@@ -43,24 +44,7 @@ pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
             quiet_since = Instant::now();
         }
         for event in &news.events {
-            match app.out.format {
-                // One object a line, so that a reader need not wait for an end that never comes.
-                Format::Json => app.out.json_line(event),
-                Format::Yaml => app.out.structured(&[event]),
-                Format::Name => app.out.data(&event.id.to_string()),
-                Format::Text | Format::Wide => {
-                    let node = event.node.as_deref().unwrap_or("-");
-                    let id = match app.out.format {
-                        Format::Wide => format!("{} ", event.id),
-                        _ => String::new(),
-                    };
-                    app.out.data(&format!(
-                        "{id}{} {node}: {}",
-                        app.out.time_of_day(event.at),
-                        event.text
-                    ));
-                }
-            }
+            show_event(&app.out, event, event);
         }
         since = Some(news.next.to_string());
         if args.idle.is_some_and(|idle| quiet_since.elapsed() >= idle) {
@@ -68,6 +52,25 @@ pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Prints an event; `data` is what programs get of it.
+pub fn show_event(out: &Out, event: &Event, data: &impl Serialize) {
+    match out.format {
+        // One object a line, so that a reader need not wait for an end that never comes.
+        Format::Json => out.json_line(data),
+        Format::Yaml => out.structured(&[data]),
+        Format::Name => out.data(&event.id.to_string()),
+        Format::Text | Format::Wide => {
+            let node = event.node.as_deref().unwrap_or("-");
+            let id = match out.format {
+                Format::Wide => format!("{} ", event.id),
+                _ => String::new(),
+            };
+            let at = out.time_of_day(event.at);
+            out.data(&format!("{id}{at} {node}: {}", event.text));
+        }
+    }
 }
 
 /// Says all that is known of nodes' BMCs.

@@ -19,6 +19,14 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// Of somebody who was there a moment ago.
+    pub fn of_known() -> Self {
+        Patience {
+            answered: true,
+            away: false,
+        }
+    }
+
     /// Asks until there is an answer. The first question of all is asked once only: then nobody was there before.
     ///
     /// # Errors

@@ -38,7 +38,8 @@ impl Waiting {
         }
     }
 
-    fn patience(self) -> Option<Duration> {
+    /// For how long at most, where it is bounded.
+    pub fn patience(self) -> Option<Duration> {
         match self {
             Waiting::AtMost(patience) => Some(patience),
             Waiting::No | Waiting::ToTheEnd => None,
@@ -48,6 +49,11 @@ impl Waiting {
 
 /// Carries out `operation` on the nodes that are meant.
 pub async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit, Failure> {
+    if press.racks_at_once.is_some() {
+        return Err(Failure::Usage(
+            "--racks-at-once is for many racks: it wants --fleet".into(),
+        ));
+    }
     let nodes = select::nodes(&app.client, &press.nodes, Unnamed::Mistake).await?;
     let names: Vec<&str> = nodes.iter().map(select::name).collect();
     if press.dry_run {
@@ -55,7 +61,7 @@ pub async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit
             .client
             .start_batch(&batch_start(operation, &names, &press))
             .await?;
-        return Ok(show_plan(app, &plan));
+        return Ok(show_plan(&app.out, &plan));
     }
     select::confirm(operation.name(), &names, press.yes)?;
     let waiting = Waiting::of(press.wait, press.no_wait);
@@ -113,7 +119,8 @@ fn task_start(operation: Operation, node: &str, press: &Press) -> TaskStart {
     }
 }
 
-fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStart {
+/// What is asked of a rack for these of its nodes.
+pub fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStart {
     BatchStart {
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
         exclude: Vec::new(),
@@ -166,6 +173,14 @@ async fn conclude_with(
 
 /// The same for a batch, whose nodes may not all have got a task.
 pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result<Exit, Failure> {
+    let (without, refused) = without_tasks(&batch);
+    let tasks = tasks_of(app, &batch).await?;
+    let exit = conclude_with(app, tasks, without, waiting).await?;
+    Ok(Exit::worst([refused, exit]))
+}
+
+/// The nodes of a batch that got no task, and what that means for the exit code.
+pub fn without_tasks(batch: &Batch) -> (Vec<Ending>, Exit) {
     let mut refused = Exit::Done;
     let mut without = Vec::new();
     for node in batch.nodes.iter().filter(|node| node.task.is_none()) {
@@ -177,9 +192,7 @@ pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result
             Ending::without_task(&node.node, Rank::Failed, "not begun", &why)
         });
     }
-    let tasks = tasks_of(app, &batch).await?;
-    let exit = conclude_with(app, tasks, without, waiting).await?;
-    Ok(Exit::worst([refused, exit]))
+    (without, refused)
 }
 
 /// Tasks as a table.
@@ -221,8 +234,8 @@ pub fn task_table(out: &Out, tasks: &[Task]) -> Table {
 }
 
 /// Shows what would be done; fails where a node could not be looked at.
-fn show_plan(app: &App, plan: &Batch) -> Exit {
-    app.out.items(
+pub fn show_plan(out: &Out, plan: &Batch) -> Exit {
+    out.items(
         &plan.nodes,
         |node| {
             let mut text = node.state.to_string();
@@ -242,7 +255,7 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
             (node.node.clone(), text)
         },
         |nodes| {
-            let mut table = app.out.table(&[
+            let mut table = out.table(&[
                 "NODE",
                 "FOUND",
                 "WOULD SEND",
@@ -264,7 +277,7 @@ fn show_plan(app: &App, plan: &Batch) -> Exit {
             table
         },
     );
-    app.out.remark("dry run: nothing was changed");
+    out.remark("dry run: nothing was changed");
     let ready = |state: Option<BatchNodeState>| match state {
         Some(BatchNodeState::Found(Prospect::Ready | Prospect::NothingToDo)) => true,
         Some(

@@ -53,13 +53,10 @@ pub async fn control(app: &App, control: Control, args: args::Control) -> Result
             exits.push(exit);
             continue;
         };
-        match app.client.control(task.id, control).await {
+        let answer = app.client.control(task.id, control).await;
+        match on_a_node(&node, answer)? {
             Ok(task) => tasks.push(task),
-            Err(Failure::Refused(refusal)) => {
-                say!("{}", about(&node, &refusal.message));
-                exits.push(Failure::Refused(refusal).exit());
-            }
-            Err(other) => return Err(other),
+            Err(exit) => exits.push(exit),
         }
     }
     if args.wait.is_some() && !tasks.is_empty() {
@@ -87,8 +84,23 @@ fn controlled_exit(control: Control, task: &Task) -> Exit {
     }
 }
 
+/// What came of a control on the task that has a node; a refusal is told.
+///
+/// # Errors
+/// The daemon could not be asked.
+pub fn on_a_node(name: &str, answer: Result<Task, Failure>) -> Result<Result<Task, Exit>, Failure> {
+    match answer {
+        Ok(task) => Ok(Ok(task)),
+        Err(Failure::Refused(refusal)) => {
+            say!("{}", about(name, &refusal.message));
+            Ok(Err(Failure::Refused(refusal).exit()))
+        }
+        Err(other) => Err(other),
+    }
+}
+
 /// A control on a node that no task has: there is nothing to abort, and that is a success (design, section 3).
-fn nothing_to(control: Control) -> (String, Exit) {
+pub fn nothing_to(control: Control) -> (String, Exit) {
     let (word, exit) = match control {
         Control::Abort => ("abort", Exit::Done),
         Control::Cancel => ("cancel", Exit::Failed),
@@ -100,7 +112,7 @@ fn nothing_to(control: Control) -> (String, Exit) {
 }
 
 /// Whether a word has the form of an id: 8-4-4-4-12 hexadecimal digits, or that of a short one.
-fn is_id(word: &str) -> bool {
+pub fn is_id(word: &str) -> bool {
     if Short::written(word).is_some() {
         return true;
     }
@@ -135,7 +147,7 @@ async fn use_on_id(
 }
 
 /// Says which nodes of a batch refused its last control, and why.
-fn tell_refusals(batch: &Batch) -> Option<Exit> {
+pub fn tell_refusals(batch: &Batch) -> Option<Exit> {
     let mut exit = None;
     for node in &batch.nodes {
         if let Some(why) = &node.refused {
@@ -183,11 +195,17 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
         tasks.truncate(args.limit as usize);
         tasks
     };
+    show_list(&app.out, &tasks);
+    Ok(Exit::Done)
+}
+
+/// Shows tasks, a line each.
+pub fn show_list(out: &Out, tasks: &[Task]) {
     if tasks.is_empty() {
-        app.out.remark("no tasks");
+        out.remark("no tasks");
     }
-    app.out.items(
-        &tasks,
+    out.items(
+        tasks,
         |task| {
             let text = match (task.ended, &task.outcome) {
                 (false, _) => {
@@ -203,12 +221,11 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
                 }
                 (true, None) => format!("{} {}", task.operation, task.state),
             };
-            let at = app.out.date_and_time(task.requested_at);
+            let at = out.date_and_time(task.requested_at);
             (Short::task(task.id), format!("{} {} {text}", at, task.node))
         },
-        |tasks| task_table(&app.out, tasks),
+        |tasks| task_table(out, tasks),
     );
-    Ok(Exit::Done)
 }
 
 /// Shows one task in full.

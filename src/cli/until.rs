@@ -14,17 +14,52 @@ use std::time::{Duration, Instant};
 
 /// Waits until every node was read as wanted, each of them once. Exit 5 where the time ran out before.
 pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
-    let wanted = if args.on { Power::On } else { Power::Off };
-    let began = Instant::now();
-    let until = args.timeout.map(|timeout| began + timeout);
+    let goal = Goal::of(&args);
     let mut patience = Patience::default();
     let nodes = patience
         .ask(async || select::nodes(&app.client, &args.nodes, Unnamed::Mistake).await)
         .await?;
-    let mut left: Vec<String> = nodes
-        .iter()
-        .map(|node| select::name(node).to_owned())
-        .collect();
+    let names = nodes.iter().map(|node| select::name(node).to_owned());
+    let names: Vec<String> = names.collect();
+    let plain = |name: &str| name.to_owned();
+    rounds(app, names, &goal, patience, plain).await
+}
+
+/// What is waited for, since when and until when.
+pub struct Goal {
+    wanted: Power,
+    began: Instant,
+    until: Option<Instant>,
+}
+
+impl Goal {
+    /// As it was asked for, from now on.
+    pub fn of(args: &Until) -> Self {
+        let began = Instant::now();
+        Goal {
+            wanted: if args.on { Power::On } else { Power::Off },
+            began,
+            until: args.timeout.map(|timeout| began + timeout),
+        }
+    }
+}
+
+/// Reads nodes of one daemon again and again until each was as wanted; they are told by the names that `shown` has for them.
+///
+/// # Errors
+/// The daemon stays away.
+pub async fn rounds(
+    app: &App,
+    mut left: Vec<String>,
+    goal: &Goal,
+    mut patience: Patience,
+    shown: impl Fn(&str) -> String,
+) -> Result<Exit, Failure> {
+    let Goal {
+        wanted,
+        began,
+        until,
+    } = *goal;
     loop {
         let round = Instant::now();
         let mut still = Vec::new();
@@ -34,7 +69,7 @@ pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
             let read = read.ok_or_else(|| gone(name))?;
             if is(&read, wanted) {
                 let text = format!("power {wanted} after {}", words(began.elapsed()));
-                app.out.data(&format!("{name}: {text}"));
+                app.out.data(&format!("{}: {text}", shown(name)));
             } else {
                 still.push(name.clone());
                 last.push(read.node);
@@ -47,7 +82,8 @@ pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
         let now = Instant::now();
         if until.is_some_and(|until| now >= until) {
             for (name, node) in left.iter().zip(&last) {
-                app.out.data(&format!("{name}: {}", found(node, wanted)));
+                app.out
+                    .data(&format!("{}: {}", shown(name), found(node, wanted)));
             }
             return Ok(Exit::StillRunning);
         }

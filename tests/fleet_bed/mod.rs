@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// See the head of this file.
 pub struct Fleet {
@@ -99,17 +100,42 @@ pub fn silent(socket: PathBuf) {
 
 /// A daemon that has one answer to everything.
 pub fn refusing(socket: PathBuf, status: u16, body: &'static str) {
+    serve(socket, status, move |_| Some(body));
+}
+
+/// A daemon that answers by the first line of a request, and closes the connection without a word where it has no answer; the
+/// lines that it was asked.
+pub fn stub(
+    socket: PathBuf,
+    answer: impl Fn(&str) -> Option<&'static str> + Send + 'static,
+) -> Arc<Mutex<Vec<String>>> {
+    serve(socket, 200, answer)
+}
+
+fn serve(
+    socket: PathBuf,
+    status: u16,
+    answer: impl Fn(&str) -> Option<&'static str> + Send + 'static,
+) -> Arc<Mutex<Vec<String>>> {
     let listener = UnixListener::bind(socket).expect("a socket");
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = asked.clone();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
-            let length = body.len();
-            let _ = write!(
-                stream,
-                "HTTP/1.1 {status} So\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
-                 Connection: close\r\n\r\n{body}"
-            );
+            let length = stream.read(&mut request).unwrap_or(0);
+            let text = String::from_utf8_lossy(&request[..length]);
+            let line = text.lines().next().unwrap_or_default().to_owned();
+            if let Some(body) = answer(&line) {
+                let length = body.len();
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 {status} So\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+                     Connection: close\r\n\r\n{body}"
+                );
+            }
+            noted.lock().expect("no panic there").push(line);
         }
     });
+    asked
 }

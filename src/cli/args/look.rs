@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Args, Debug)]
 pub struct Racks {
     /// Which of them: r7, r[1-20].
-    #[arg(value_name = "RACKS")]
+    #[arg(value_name = "RACKS", add = ArgValueCompleter::new(complete::racks))]
     pub racks: Vec<String>,
 }
 

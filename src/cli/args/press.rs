@@ -134,9 +134,18 @@ pub struct Press {
     /// What a failure means for the nodes that have not begun.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_failure: Option<OnFailure>,
+    /// With --fleet: how many racks at once; all of them where not given. The others begin as racks end, for as long as this
+    /// command runs.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub racks_at_once: Option<usize>,
     /// Groups in the order in which they are taken (storage,compute); other nodes come last.
     #[arg(long, value_name = "GROUPS", value_delimiter = ',', add = ArgValueCompleter::new(complete::groups))]
     pub order: Vec<String>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "a number of racks, 1 or more".to_owned())
 }
 
 /// What is waited for, and how long.

@@ -21,7 +21,12 @@ fn place(word: &str) -> (usize, Option<usize>) {
 
 /// The part of the word that is being written.
 pub fn last_part(word: &str) -> &str {
-    &word[place(word).0..]
+    parted(word).1
+}
+
+/// What stands before the part that is being written, and that part.
+pub fn parted(word: &str) -> (&str, &str) {
+    word.split_at(place(word).0)
 }
 
 /// The word with each of the groups that its last part may become.

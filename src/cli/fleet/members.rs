@@ -25,8 +25,16 @@ pub fn racks(common: &Common) -> Result<Vec<Rack>, Failure> {
     let found = usual.into_iter().flatten().find(|path| path.exists());
     match common.fleet_file.as_deref().or(found) {
         Some(path) => of_file(path, common),
-        None => of_this_host(Path::new(DEFAULT_SOCKET).parent().unwrap_or(Path::new("/"))),
+        None => sockets(),
     }
+}
+
+/// The racks of this host.
+///
+/// # Errors
+/// There are none.
+pub fn sockets() -> Result<Vec<Rack>, Failure> {
+    of_this_host(Path::new(DEFAULT_SOCKET).parent().unwrap_or(Path::new("/")))
 }
 
 /// Where this user's file would be.

@@ -106,7 +106,7 @@ pub async fn select_within<'f>(
         Facts::Shown => rack.client.nodes_to_show().await,
         Facts::Whole => rack.client.nodes().await,
     };
-    let answers = fleet.ask(&racks, patience, question).await;
+    let answers = Fleet::asked(&racks, patience, question).await;
     choose(&words, &wanted.exclude, &named, answers)
 }
 
