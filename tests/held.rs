@@ -47,6 +47,15 @@ fn ports(bed: &Bed) -> Vec<u16> {
     ports
 }
 
+/// Ends the flood, also where an expectation fails meanwhile.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sends what looks like a BMC's answers to all the daemon's ports until it is told to stop; how many left.
 fn flood(ports: &[u16], stop: &AtomicBool, sent: &AtomicU64) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
@@ -82,6 +91,7 @@ fn a_flood_of_datagrams_holds_up_nobodys_orders() {
     assert!(!from.is_empty());
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let (took, rate) = std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         scope.spawn(|| flood(&from, &stop, &sent));
         let began = Instant::now();
         let mut longest = Duration::ZERO;
@@ -99,7 +109,6 @@ fn a_flood_of_datagrams_holds_up_nobodys_orders() {
                 break;
             }
         }
-        stop.store(true, Ordering::Relaxed);
         let rate = sent.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
         (longest, rate)
     });
