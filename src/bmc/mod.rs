@@ -459,7 +459,8 @@ impl Bmc {
         };
         let full = || {
             let text = self.waits_for_room(Need::Reading, now)?;
-            Some((Trouble::SessionsFull, text))
+            // They count because the BMC did not say a word to their end.
+            Some((Trouble::Silent, text))
         };
         found.or(wrong).or_else(full)
     }
