@@ -262,7 +262,7 @@ impl Node {
 
     /// A task of a former life goes on: it has the node, unless another one has it.
     pub(super) fn take_up(&mut self, task: &Task, now: Instant) {
-        if task.is_active() && self.task.is_none() {
+        if !task.is_closed() && self.task.is_none() {
             self.task = Some(task.identity.id);
             self.bmc
                 .set_wanted(task.state() != TaskState::Suspended, now);

@@ -155,6 +155,7 @@ impl TaskRecord {
         let saved = saved.with_unsent(self.unsent);
         let then = at.now.before(lived);
         let mut sequence = Sequence::restore(saved, then);
+        let had_ended = sequence.state().is_end();
         // An order that had not left waited for its turn.
         sequence.await_turn(self.unsent.is_some(), then);
         sequence.await_turn(false, at.now);
@@ -169,7 +170,8 @@ impl TaskRecord {
             nmi_call: None,
             journaled: None,
         };
-        if !task.is_active() {
+        // What ended only now, because its time was over before the daemon was, is still to be noted.
+        if had_ended {
             task.journaled = Some(task.milestone());
         }
         task
@@ -275,7 +277,7 @@ impl Shelf {
             let written = (record.written, record.written_at);
             let since = Since::of(written, self.alive, boot, at);
             let task = record.take_up(node, since, at);
-            if task.is_active() {
+            if !task.is_closed() {
                 longest = longest.max(since.away);
             }
             // The record of what was sent knows orders by their ids: those of this life must be others.
@@ -314,8 +316,9 @@ const LONG: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, secs};
+    use super::super::tests::{at, secs, task};
     use super::*;
+    use crate::model::Operation;
 
     const BOOT: Option<Uuid> = Some(Uuid::from_u128(1));
 
@@ -352,6 +355,26 @@ mod tests {
         let back = since(stamp(7, 100), alive(7, 106, 40), BOOT);
         let off_by = Some(secs(66));
         assert_eq!(back, Since { off_by, ..right });
+    }
+
+    #[test]
+    fn what_ends_because_its_time_was_over_when_the_daemon_died_is_still_to_be_noted() {
+        let mut task = task(1, Operation::PowerOff);
+        task.sequence.begin(at(100).now);
+        let patience = task.sequence.settings().change_timeout;
+        let since = |lived| Since {
+            lived,
+            away: secs(0),
+            off_by: None,
+        };
+        let record = |task: &mut Task| task.record(None, at(100));
+        let goes_on = record(&mut task).take_up(None, since(secs(1)), at(1000));
+        assert!(goes_on.is_active() && !goes_on.is_closed());
+        let mut over = record(&mut task).take_up(None, since(patience + secs(1)), at(1000));
+        assert!(!over.is_active() && !over.is_closed());
+        assert!(over.news().is_some_and(|news| news.ended));
+        let known = record(&mut over).take_up(None, since(secs(1)), at(1000));
+        assert!(known.is_closed());
     }
 
     #[test]

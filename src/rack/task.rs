@@ -135,6 +135,12 @@ impl Task {
         !self.state().is_end()
     }
 
+    /// Whether it has ended and that was noted, with all that follows from it.
+    pub(super) fn is_closed(&self) -> bool {
+        let journaled = self.journaled.as_ref();
+        journaled.is_some_and(|milestone| milestone.state.is_end())
+    }
+
     /// What `target_power_state` shows for it.
     pub(super) fn target(&self) -> Option<Target> {
         self.sequence.target()

@@ -68,9 +68,9 @@ impl Tasks {
         let id = task.identity.id;
         self.ids.pass(id);
         self.shorts.insert(Short::of(id));
-        let tasks = match task.is_active() {
-            true => &mut self.active,
-            false => &mut self.ended,
+        let tasks = match task.is_closed() {
+            true => &mut self.ended,
+            false => &mut self.active,
         };
         tasks.insert(id, task);
     }
