@@ -168,16 +168,6 @@ impl Rack {
 }
 
 impl Fleet {
-    /// As [`Fleet::asked`].
-    async fn ask<'f, T>(
-        &self,
-        racks: &[&'f Rack],
-        patience: Duration,
-        question: impl AsyncFn(&'f Rack) -> Result<T, Failure>,
-    ) -> Vec<Answer<'f, T>> {
-        Fleet::asked(racks, patience, question).await
-    }
-
     /// Asks racks something, many at the same time; each has so much time for all of its answer.
     async fn asked<'f, T>(
         racks: &[&'f Rack],

@@ -238,6 +238,19 @@ async fn wake(
     seen.or(signal).or(out_of_time).or(tick).await
 }
 
+/// Whether Ctrl-C is pressed once more within a few seconds.
+pub(super) async fn pressed_again(signals: &mut Signals) -> bool {
+    let again = async {
+        signals.next().await;
+        true
+    };
+    let waited = async {
+        smol::Timer::after(SECOND_CTRL_C).await;
+        false
+    };
+    again.or(waited).await
+}
+
 /// The first Ctrl-C lets go, a second one shortly after aborts.
 async fn on_ctrl_c(
     client: &Client,
@@ -263,15 +276,7 @@ async fn on_ctrl_c(
             SECOND_CTRL_C.as_secs()
         );
     }
-    let again = async {
-        signals.next().await;
-        true
-    };
-    let waited = async {
-        smol::Timer::after(SECOND_CTRL_C).await;
-        false
-    };
-    if !again.or(waited).await {
+    if !pressed_again(signals).await {
         return Ok(Ending::Detached(tasks));
     }
     let mut after = Vec::new();

@@ -48,7 +48,7 @@ pub async fn racks(fleet: &Fleet, args: &Racks) -> Result<Exit, Failure> {
     };
     let mut exits = Vec::new();
     let mut lines = Vec::new();
-    for (rack, answer) in fleet.ask(&racks, PATIENCE, question).await {
+    for (rack, answer) in Fleet::asked(&racks, PATIENCE, question).await {
         let refused = match &answer {
             Ok((_, nodes)) => nodes.as_ref().err(),
             Err(why) => Some(why),
@@ -246,7 +246,7 @@ pub async fn status(fleet: &Fleet, args: &Status) -> Result<Exit, Failure> {
             let names = of_it.map(|chosen| chosen.names()).unwrap_or_default();
             Ok((rack.client.fresh_all(&names, args.full).await?, names))
         };
-        for (rack, answer) in fleet.ask(&chosen, FRESH_PATIENCE, question).await {
+        for (rack, answer) in Fleet::asked(&chosen, FRESH_PATIENCE, question).await {
             match answer {
                 Ok((readings, names)) => {
                     for (name, read) in names.iter().zip(readings) {
@@ -297,7 +297,7 @@ pub async fn check(fleet: &Fleet, args: &Check) -> (Nagios, String) {
     let asked = racks.len() + found.silent.len();
     let mut unheard: Vec<(&Rack, Failure)> = Vec::new();
     let mut said = Vec::new();
-    for (rack, answer) in fleet.ask(&racks, patience, health).await {
+    for (rack, answer) in Fleet::asked(&racks, patience, health).await {
         match answer {
             Ok(health) => {
                 let named = |(how, text): (Nagios, String)| (how, about(&rack.name, &text));

@@ -9,7 +9,7 @@ use super::control::abort_all;
 use super::id::FleetId;
 use super::{AT_ONCE, Fleet, Rack};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::follow::{Live, SECOND_CTRL_C, exit_of};
+use crate::cli::follow::{Live, SECOND_CTRL_C, exit_of, pressed_again};
 use crate::cli::patience::{RESTART_BUDGET, RESTART_RETRY};
 use crate::cli::power::Waiting;
 use crate::cli::select::each_at_once;
@@ -370,7 +370,7 @@ pub async fn tasks_of(rack: &Rack, batch: &Batch) -> Result<Vec<Task>, Failure> 
     Ok(tasks)
 }
 
-/// Whether Ctrl-C is pressed once more within a few seconds.
+/// Whether Ctrl-C is pressed once more, which a person on a terminal is told to do.
 async fn second(signals: &mut Signals, told: bool) -> bool {
     if told {
         crate::cli::output::say!(
@@ -378,15 +378,7 @@ async fn second(signals: &mut Signals, told: bool) -> bool {
             SECOND_CTRL_C.as_secs()
         );
     }
-    let again = async {
-        signals.next().await;
-        true
-    };
-    let waited = async {
-        smol::Timer::after(SECOND_CTRL_C).await;
-        false
-    };
-    or(again, waited).await
+    pressed_again(signals).await
 }
 
 #[cfg(test)]
