@@ -122,7 +122,10 @@ fn every_verb(nodes: usize) -> String {
         let _ = writeln!(told, "{took:8.2} s {lines:6} lines  {line}");
         let both = format!("{}{}", said.out, said.err);
         if said.code != *code {
-            let end: Vec<&str> = both.lines().rev().take(5).collect();
+            // Lines of progress say nothing of why.
+            let lines = both.lines().filter(|line| !line.contains(" left  "));
+            let odd = lines.filter(|line| line.contains("fail") || line.contains("rackbmc"));
+            let end: Vec<&str> = odd.take(5).collect();
             let _ = writeln!(faults, "{line}: exit {}, not {code}: {end:#?}", said.code);
         }
         if let Some(word) = private(&line, &both) {

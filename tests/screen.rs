@@ -8,7 +8,9 @@ mod terminal;
 
 use daemon::{Bed, Keys, plan};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rackbmcd::sim::Mood;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 use terminal::{Console, PATIENCE, resize};
 
@@ -83,6 +85,129 @@ fn a_resized_terminal_is_filled_and_a_restarted_daemon_waited_for() {
     console.waits_for("its return", |text| text.contains("rackbmcd is back after"));
     console.press("q");
     assert_eq!(console.ends_clean("q"), Some(0));
+}
+
+/// `WATCH_NODES=4096` (`tests/run long`) has the largest rack; the last line says what the client cost.
+#[test]
+fn a_large_rack_is_watched_through_resizing_a_filter_and_a_restart() {
+    let nodes: usize =
+        std::env::var("WATCH_NODES").map_or(600, |text| text.parse().expect("a number of nodes"));
+    let plans = (1..=nodes).map(|n| plan(&format!("n{n:04}"), Mood::default()));
+    let mut bed = Bed::of(plans, &Keys::default());
+    bed.start();
+    bed.expect(
+        0,
+        &[
+            "wait",
+            &format!("n[0001-{nodes:04}]"),
+            "--on",
+            "--timeout",
+            "10m",
+            "-q",
+        ],
+    );
+    let began = Instant::now();
+    let mut console = Console::start(&bed.command(&["watch"]), 80, 24);
+    let known = format!("{nodes} nodes");
+    console.waits_for("count", |text| {
+        text.contains(&known) && text.contains("n0001")
+    });
+    let (mut told, mut cost) = (String::new(), Cost::of(console.pid()));
+    let _ = writeln!(
+        told,
+        "first picture after {:.1} s: {cost}",
+        began.elapsed().as_secs_f64()
+    );
+
+    std::thread::sleep(Duration::from_secs(5));
+    let _ = writeln!(told, "five seconds of rest: {}", cost.since(console.pid()));
+    console.press("\x1b[F");
+    let last = format!("n{nodes:04}");
+    console.waits_for("the last node", |text| text.contains(&last));
+    {
+        let mut seen = console.seen.lock().expect("no panic there");
+        seen.terminal.screen_mut().set_size(50, 200);
+    }
+    resize(&console.name, 200, 50);
+    console.waits_for("a larger picture", |text| {
+        text.lines().count() > 40 && text.contains(&last)
+    });
+    let _ = writeln!(
+        told,
+        "to the end, and a larger terminal: {}",
+        cost.since(console.pid())
+    );
+
+    console.press("/n0042\r");
+    console.waits_for("the filter", |text| {
+        text.contains("n0042") && !text.contains("n0043")
+    });
+    let _ = writeln!(told, "a filter: {}", cost.since(console.pid()));
+    bed.kill();
+    console.waits_for("a word about the daemon", |text| {
+        text.contains("does not answer for")
+    });
+    bed.start();
+    console.waits_for("the daemon", |text| {
+        !text.contains("does not answer") && text.contains("n0042")
+    });
+    let _ = writeln!(
+        told,
+        "a restart of the daemon: {}",
+        cost.since(console.pid())
+    );
+    console.press("q");
+    assert_eq!(console.ends_clean("q"), Some(0));
+    println!("{nodes} nodes:\n{told}");
+}
+
+/// What a process has used: CPU, and memory at most.
+struct Cost {
+    seconds: f64,
+    kilobytes: u64,
+}
+
+impl Cost {
+    fn of(pid: Pid) -> Self {
+        let read =
+            |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("it runs");
+        let stat = read("stat");
+        let fields: Vec<&str> = stat
+            .rsplit(") ")
+            .next()
+            .expect("fields")
+            .split(' ')
+            .collect();
+        let ticks = |field: usize| fields[field].parse::<f64>().expect("ticks");
+        let status = read("status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak
+            .and_then(|text| text.trim().split(' ').next())
+            .expect("its memory");
+        Cost {
+            seconds: (ticks(11) + ticks(12)) / 100.0,
+            kilobytes: peak.parse().expect("a number"),
+        }
+    }
+
+    /// What it has used since the last call.
+    fn since(&mut self, pid: Pid) -> Self {
+        let now = Cost::of(pid);
+        let seconds = now.seconds - self.seconds;
+        self.seconds = now.seconds;
+        Cost { seconds, ..now }
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.2} s of CPU, {} MB at most",
+            self.seconds,
+            self.kilobytes / 1024
+        )
+    }
 }
 
 #[test]

@@ -36,6 +36,9 @@ const DRAW_EVERY: Duration = Duration::from_millis(500);
 /// Details that are looked at are asked for again so often.
 const DETAILS_EVERY: Duration = Duration::from_secs(2);
 
+/// For a key that is there already. Without any time crossterm does not look at all.
+const KEY_IS_THERE: Duration = Duration::from_millis(1);
+
 /// What wakes the loop.
 enum Input {
     Key(KeyEvent, Instant),
@@ -191,7 +194,7 @@ fn keys(sender: &Sender<Input>) {
     while wait_for_key() {
         // Taken before the key is read: a key is never held for younger than it is.
         let at = Instant::now();
-        while let Ok(true) = event::poll(Duration::ZERO) {
+        while let Ok(true) = event::poll(KEY_IS_THERE) {
             let key = match event::read() {
                 Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => key,
                 Ok(_) => continue,
