@@ -5,12 +5,14 @@ mod world;
 use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
 use rackbmcd::model::{
     BatchStart, BootDevice, Fact, HistoryEntry, HistoryKind, Operation, Power, PowerOptions,
-    Severity, TaskState, Trouble,
+    PowerState, Severity, TaskState, Trouble,
 };
 use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::settings::NodeSettings;
+use rackbmcd::session::secret::Password;
 use rackbmcd::sim::{ChassisOrder, Conditions};
+use std::sync::Arc;
 use std::time::Duration;
 use world::{World, batch_of, millis, node, secs, who};
 
@@ -515,4 +517,83 @@ fn a_bmc_is_not_given_another_address_under_a_task() {
     );
     assert_eq!(world.run_task(task, secs(60)).state, TaskState::Succeeded);
     assert!(world.is_on("n03"));
+}
+
+/// Two nodes; the second one's BMC is logged in to with this password.
+fn with_password(password: &[u8]) -> Vec<NodeSettings> {
+    let mut other = node(1);
+    Arc::make_mut(&mut other.login).password = Password::new(password).unwrap();
+    vec![node(0), other]
+}
+
+/// Log-ins that began at the second node's BMC.
+fn log_ins(world: &mut World) -> u64 {
+    let suites = node(1).login.suites.len() as u64;
+    world.bmc("n02").counters().open_requests / suites
+}
+
+#[test]
+fn a_reload_that_puts_a_wrong_password_right_ends_the_rest_and_the_node_is_read_at_once() {
+    for crash in [false, true] {
+        let mut world = World::new(123, 2);
+        world.crash();
+        world.bmc("n02").forget_sessions();
+        world.bmc("n02").settings_mut().users[0].password = b"right".to_vec();
+        let before = log_ins(&mut world);
+        world.start();
+        world.run_for(secs(100));
+        if crash {
+            world.crash();
+            world.start();
+            world.run_for(secs(100));
+        }
+        let held = |world: &mut World| {
+            let bmc = world.node("n02").rackbmcd.bmc;
+            assert_eq!(bmc.trouble, Some(Trouble::Held.into()), "{bmc:?}");
+        };
+        held(&mut world);
+        assert_eq!(log_ins(&mut world), before + 2);
+        // The same credentials are no reason to try again; other ones are, twice.
+        take(&mut world, with_password(b"secret"));
+        world.run_for(secs(100));
+        assert_eq!(log_ins(&mut world), before + 2);
+        take(&mut world, with_password(b"wrong, too"));
+        world.run_for(secs(10));
+        held(&mut world);
+        world.run_for(secs(500));
+        assert_eq!(log_ins(&mut world), before + 4);
+        take(&mut world, with_password(b"right"));
+        world.run_for(secs(2));
+        let node = world.node("n02");
+        assert_eq!(node.power_state, PowerState::On, "{node:#?}");
+        let age = node.rackbmcd.reading.expect("it was read").age;
+        assert!(age <= secs(2), "{age:?}");
+    }
+}
+
+#[test]
+fn other_credentials_of_a_node_that_is_well_are_tried_at_once_and_what_is_shown_stays() {
+    let mut world = World::new(124, 2);
+    world.run_for(secs(10));
+    world.bmc("n02").settings_mut().users[0].password = b"rotated".to_vec();
+    take(&mut world, with_password(b"rotated"));
+    assert_eq!(world.power_state("n02"), PowerState::On);
+    world.run_for(secs(2));
+    let reading = world.node("n02").rackbmcd.reading.expect("it was read");
+    assert!(reading.age <= secs(2), "{reading:?}");
+
+    world.mood("n02").off_delay = secs(20);
+    let task = world.start_task("n02", Operation::SoftPowerOff, PowerOptions::default());
+    world.run_for(secs(1));
+    world
+        .put_power("n02", "abort soft power off", PowerOptions::default())
+        .unwrap();
+    assert_eq!(world.state(task), TaskState::Aborted);
+    world.bmc("n02").settings_mut().users[0].password = b"again".to_vec();
+    take(&mut world, with_password(b"again"));
+    world.run_for(secs(11));
+    assert_eq!(world.power_state("n02"), PowerState::Error);
+    world.run_for(secs(10));
+    // The request had reached the machine.
+    assert_eq!(world.power_state("n02"), PowerState::Off);
 }

@@ -92,9 +92,13 @@ impl Node {
         entropy: &mut dyn Entropy,
     ) {
         if self.settings != settings {
+            let other_login = self.settings.login != settings.login;
             let bmc = bmc_settings(&settings);
             self.bmc.replace_settings(bmc, now, entropy);
             self.settings = settings;
+            if other_login {
+                self.try_log_in(now);
+            }
         }
     }
 

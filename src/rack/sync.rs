@@ -97,6 +97,15 @@ impl Node {
         self.next_sync = self.next_sync.min(next.max(now + SOON));
     }
 
+    /// It has other credentials: a reading shows at once whether they are right. `error` stays for its time.
+    pub(super) fn try_log_in(&mut self, now: Instant) {
+        let at = match self.memory.shown {
+            PowerState::Error => now + SOON_AFTER,
+            PowerState::Unknown | PowerState::On | PowerState::Off => now,
+        };
+        self.next_sync = self.next_sync.min(at);
+    }
+
     /// The reading that somebody wanted is not under way any more.
     pub(super) fn fresh_ended(&mut self, read: bool, now: Instant) {
         self.fresh = None;
