@@ -7,7 +7,7 @@
 //! number and the hash of the last one that was removed, which the first that is left was written after. A beginning
 //! that is missing without such a seal was cut off by somebody else.
 
-use crate::model::AuditHead;
+use crate::model::{AuditHead, counted};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -326,7 +326,7 @@ impl Chain {
 /// How much there is of a trail that is whole, in words.
 pub fn extent(head: &AuditHead, removed: u64) -> String {
     match removed {
-        0 => format!("{} records", head.number),
+        0 => counted(usize::try_from(head.number).unwrap_or(usize::MAX), "record"),
         _ => format!(
             "records {} to {}, those before were removed by the daemon",
             removed + 1,

@@ -182,8 +182,12 @@ async fn by_ourselves(
 
 /// What is said of a BMC that may count one log-in more as one too many.
 fn held(count: u32, said: &str) -> String {
+    let refused = match count {
+        1 => "the last log-in was refused".to_owned(),
+        _ => format!("{count} log-ins in a row were refused"),
+    };
     format!(
-        "not logged in to: {count} log-ins in a row were refused ({said}). Write other credentials into the configuration, or \
+        "not logged in to: {refused} ({said}). Write other credentials into the configuration, or \
          correct them at the BMC, start the daemon, and then: rackbmc retry"
     )
 }

@@ -13,6 +13,7 @@ use super::output::{self, say};
 use super::secret;
 use super::setup::{self, Plan};
 use crate::ipmi::PrivilegeLevel;
+use crate::model::counted;
 use crate::session::Settings;
 use crate::session::secret::Password;
 use comfy_table::Cell;
@@ -48,11 +49,12 @@ pub async fn discover(out: output::Out, args: Discover) -> Result<Exit, Failure>
     let login = credentials(&args)?;
     let rate = args.rate.max(1);
     out.remark(&format!(
-        "asking {}, {rate} datagrams a second",
+        "asking {}, {} a second",
         match targets.len() {
             1 => "1 address".to_owned(),
             count => format!("{count} addresses"),
-        }
+        },
+        counted(rate as usize, "datagram")
     ));
     let heard = scan::scan(&targets, args.port, rate)
         .await

@@ -118,7 +118,10 @@ async fn from_daemon(
                 "versions, and facts about the daemon's host",
                 &versions(Some(&said.version), said.host),
             )?;
-            let mut log = format!("# {} lines before these are not kept\n", said.log_forgotten);
+            let mut log = format!(
+                "# lines before these that are not kept: {}\n",
+                said.log_forgotten
+            );
             said.log
                 .iter()
                 .for_each(|line| log.push_str(&format!("{line}\n")));

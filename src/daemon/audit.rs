@@ -186,8 +186,8 @@ fn after(last: Option<(String, Vec<u8>)>, newest: Option<AuditHead>) -> AuditHea
         }
         None if found.number > 0 => {
             log::error!(
-                "the audit trail is not as it was written: there are {} records, and nothing that says which was the \
-                 newest written; see rackbmc audit verify",
+                "the audit trail is not as it was written: it ends with number {}, and nothing says which was the newest \
+                 written; see rackbmc audit verify",
                 found.number
             );
             // A number is left out, so that this stays to be seen.

@@ -7,6 +7,7 @@
 use super::shell::Input;
 use super::thread::Executor;
 use crate::bmc::{LocalPort, Outgoing};
+use crate::model::counted;
 use crate::session::Undeliverable;
 use async_io::Async;
 use nix::errno::Errno;
@@ -333,7 +334,8 @@ impl Incoming {
     fn note_overflow(&self, more: u32) {
         if more > 0 {
             log::warn!(
-                "the kernel dropped {more} datagrams because a receive buffer was full: raise net.core.rmem_max, or lower packets_per_ms"
+                "the kernel dropped {} because a receive buffer was full: raise net.core.rmem_max, or lower packets_per_ms",
+                counted(more as usize, "datagram")
             );
             self.overflowed.set(self.overflowed.get() + u64::from(more));
         }

@@ -186,14 +186,14 @@ fn traffic(node: &Node) -> Vec<Fact> {
     facts.push(fact(
         "sessions",
         format!(
-            "{} opened, {} lost, {} handshakes",
+            "{} opened, {} lost, handshakes: {}",
             statistics.opened, statistics.lost, statistics.handshakes
         ),
     ));
     facts.push(fact(
         "datagrams",
         format!(
-            "{} sent ({} copies), {} received",
+            "{} sent (copies: {}), {} received",
             statistics.sent, statistics.resends, statistics.received
         ),
     ));
