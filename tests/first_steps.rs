@@ -246,6 +246,18 @@ fn every_bmc_of_a_configuration_is_checked_with_the_daemon_and_without() {
         }
     };
     good(&look());
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let unread = Command::new(env!("CARGO_BIN_EXE_rackbmcd"))
+        .args(["--config", &config, "--check-bmcs"])
+        .stdout(full.expect("a device that takes nothing"))
+        .output();
+    let unread = daemon::Said::of(unread.expect("rackbmcd runs"));
+    assert_eq!(unread.code, 1, "{}", unread.err);
+    assert!(
+        unread.err.contains("could not be written"),
+        "{}",
+        unread.err
+    );
     bed.start();
     good(&look());
     assert_eq!(bed.rackbmc(&["tasks"]).out, "", "nothing was switched");

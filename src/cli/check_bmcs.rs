@@ -9,7 +9,7 @@ use super::connect::Endpoint;
 use super::discover::login::{self, Found, LogIn};
 use super::discover::scan;
 use super::exit::{Exit, Failure};
-use super::output::{harmless, say, words, write};
+use super::output::{harmless, loss, say, words, write};
 use super::secret;
 use super::select;
 use crate::config::Configuration;
@@ -56,13 +56,21 @@ pub fn run(configuration: &Configuration, refusals: &mut dyn Refusals) -> ExitCo
             Err(failure) => Err(failure),
         }
     });
-    match all_good {
-        Ok(true) => Exit::Done.into(),
-        Ok(false) => Exit::Failed.into(),
+    let exit = match all_good {
+        Ok(true) => Exit::Done,
+        Ok(false) => Exit::Failed,
         Err(failure) => {
             say!("rackbmcd: {failure}");
-            failure.exit().into()
+            failure.exit()
         }
+    };
+    match loss() {
+        // The lines were all that was asked for.
+        Some(why) if matches!(exit, Exit::Done) => {
+            say!("rackbmcd: {why}");
+            Exit::Failed.into()
+        }
+        _ => exit.into(),
     }
 }
 

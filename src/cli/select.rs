@@ -103,8 +103,13 @@ fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
     if missing.is_empty() {
         return Ok(chosen);
     }
+    let meant = match missing.as_slice() {
+        ["all"] => "; all of them are --all",
+        ["help"] => "; about a verb: rackbmc VERB --help",
+        _ => "",
+    };
     Err(Failure::Usage(format!(
-        "the rack has no node {}; nothing was done (it has {})",
+        "the rack has no node {}; nothing was done (it has {}{meant})",
         nodeset::fold(&missing),
         nodeset::fold(known.iter().map(name))
     )))
@@ -266,6 +271,11 @@ mod tests {
         assert_eq!(
             no,
             "the rack has no node r1n[05-06]; nothing was done (it has r1n[01-04])"
+        );
+        let no = chosen(&["all"], &[], false).unwrap_err();
+        assert_eq!(
+            no,
+            "the rack has no node all; nothing was done (it has r1n[01-04]; all of them are --all)"
         );
         assert!(
             chosen(&["@compute"], &[], false)
