@@ -70,7 +70,7 @@ class Simulated(Process):
         self.config = bed.dir / "rack.toml"
         argv = [str(BIN / "rackbmc"), "sim", "--nodes", str(nodes), "--write-config", str(self.config)]
         super().__init__(argv, bed.dir / "sim.log")
-        if not until(20, lambda: not self.alive() or "password file" in self.said()) or not self.alive():
+        if not until(20, lambda: not self.alive() or "the password in" in self.said()) or not self.alive():
             sys.exit(f"rackbmc sim did not come up: {self.said()}")
         bed.add(self)
 

@@ -80,7 +80,7 @@ class Sim(Process):
         self.config.unlink(missing_ok=True)
         argv = [str(BIN / "rackbmc"), "sim", "--nodes", str(nodes), "--port", str(port), *more, "--write-config", str(self.config)]
         super().__init__(argv, bed.dir / "sim.log")
-        if not until(60, lambda: not self.alive() or self.config.exists() and "password file" in self.said(), 0.02) or not self.alive():
+        if not until(60, lambda: not self.alive() or self.config.exists() and "the password in" in self.said(), 0.02) or not self.alive():
             raise SystemExit(f"rackbmc sim did not come up: {self.said()[-500:]}")
         self.ports = [int(port) for port in re.findall(r"^port = (\d+)", self.config.read_text(), re.M)]
 
