@@ -43,8 +43,10 @@ pub type Look = Box<dyn FnOnce(&mut Store) + Send>;
 
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often it is looked whether the file is still there while nothing is to be written.
+/// When it is looked first whether the file is still there while nothing is to be written, and the longest time between two
+/// looks: each doubles the time until the next. They are for those who are told of it; every commit looks for itself.
 const LOOK_AFTER_FILE: Duration = Duration::from_secs(2);
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 
 /// Starts the committer's thread. It ends, after a last attempt, when the senders of `inbox` are gone, and gives the
 /// store back.
@@ -160,11 +162,15 @@ async fn run(
     };
     // The file was found to be missing, and that was said.
     let mut missed = false;
+    let mut look_after = LOOK_AFTER_FILE;
     loop {
         let mut open = true;
-        let after = waiting.ticket.map_or(LOOK_AFTER_FILE, |_| retry);
+        let after = waiting.ticket.map_or(look_after, |_| retry);
         match next(&inbox, &looks, after).await {
-            Next::Batch(batch) => waiting.add(batch, &mut admitted),
+            Next::Batch(batch) => {
+                look_after = LOOK_AFTER_FILE;
+                waiting.add(batch, &mut admitted);
+            }
             Next::Look(look) => {
                 look(&mut store);
                 continue;
@@ -179,6 +185,10 @@ async fn run(
                     let _ = outbox.send(failed).await;
                 }
                 missed = lost.is_some();
+                look_after = match missed {
+                    true => LOOK_AFTER_FILE,
+                    false => (look_after * 2).min(LOOK_AT_LEAST_EVERY),
+                };
                 store.sync_count();
                 continue;
             }
