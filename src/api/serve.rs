@@ -4,6 +4,7 @@
 //! Decides nothing about nodes: that is `plan`. Each listener runs its connections itself, on the task that polls it;
 //! a client that stalls or goes away costs one idle connection until a deadline ends it.
 
+mod deadlines;
 mod door;
 mod guard;
 mod login;
@@ -24,6 +25,7 @@ use crate::model::Policy;
 use crate::model::{AuditPage, Limits, Support, Who};
 use crate::nodeset;
 use crate::rack::call::{Answer, Call, Refused};
+use deadlines::Deadlines;
 use door::Door;
 use guard::Guarded;
 use hyper::server::conn::http1;
@@ -36,7 +38,6 @@ use smol::future::{self, FutureExt};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
-use smol_hyper::rt::SmolTimer;
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -254,6 +255,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 async fn serve<D: Door>(door: D, context: &Rc<Context>) {
     let connections = smol::LocalExecutor::new();
+    let deadlines = Deadlines::default();
+    connections.spawn(deadlines.clone().keep()).detach();
     let (open, turned_away) = (Rc::new(Places::default()), Rc::new(Cell::new(0)));
     let accepting = async {
         loop {
@@ -263,14 +266,14 @@ async fn serve<D: Door>(door: D, context: &Rc<Context>) {
                     let place = open.take(context.limits.connections as usize, &peer, &policy);
                     if let Some(place) = place {
                         let greeting = door.greet(raw, context);
-                        let context = context.clone();
+                        let (context, deadlines) = (context.clone(), deadlines.clone());
                         let served = async move {
                             if let Some(stream) = greeting.await {
                                 let mut peer = peer;
                                 if let Some(uid) = peer.uid {
                                     peer.user = (context.user_name)(uid).await;
                                 }
-                                connection(stream, peer, D::SCHEME, context).await;
+                                connection(stream, peer, D::SCHEME, context, deadlines).await;
                             }
                             drop(place);
                         };
@@ -329,12 +332,17 @@ impl Drop for Counted {
 /// The most headers.
 const HEADERS_LIMIT: usize = 64;
 
-async fn connection<S>(stream: S, peer: Peer, scheme: &'static str, context: Rc<Context>)
-where
+async fn connection<S>(
+    stream: S,
+    peer: Peer,
+    scheme: &'static str,
+    context: Rc<Context>,
+    deadlines: Deadlines,
+) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + 'static,
 {
     // On the heap, so that hyper's part of it is given back before a stream begins that may last for days.
-    let exchange = Box::pin(exchange(stream, peer, scheme, context));
+    let exchange = Box::pin(exchange(stream, peer, scheme, context, deadlines));
     let outcome = match exchange.await {
         Some((stream, handover)) => handover.pour(stream).await,
         None => return,
@@ -350,16 +358,18 @@ async fn exchange<S>(
     peer: Peer,
     scheme: &'static str,
     context: Rc<Context>,
+    deadlines: Deadlines,
 ) -> Option<(Guarded<S>, Handover)>
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + 'static,
 {
-    let guarded = Guarded::new(stream, context.limits.write_timeout);
+    let guarded = Guarded::new(stream, context.limits.write_timeout, deadlines.clone());
     let shared = Rc::new(Connection {
         peer,
         scheme,
         hangup: guarded.hangup(),
         context: context.clone(),
+        deadlines: deadlines.clone(),
         used: Cell::new(false),
         handover: RefCell::new(None),
     });
@@ -369,7 +379,7 @@ where
     });
     let mut http = http1::Builder::new();
     // Without a timer there is no header deadline at all. The same deadline ends idle connections.
-    http.timer(SmolTimer::new())
+    http.timer(deadlines)
         .header_read_timeout(context.limits.header_timeout)
         .max_headers(HEADERS_LIMIT)
         .max_buf_size(context.limits.header_bytes as usize)

@@ -1,7 +1,7 @@
 //! A stream that gives up on a peer that does not read, and that can be asked whether its peer has hung up.
 
+use super::deadlines::{Deadline, Deadlines};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -14,15 +14,17 @@ use std::time::Duration;
 pub struct Guarded<S> {
     stream: S,
     patience: Duration,
-    stalled: Option<Timer>,
+    deadlines: Deadlines,
+    stalled: Option<Deadline>,
 }
 
 impl<S: AsFd> Guarded<S> {
     /// `stream`, whose peer may leave it standing for `patience`.
-    pub fn new(stream: S, patience: Duration) -> Self {
+    pub fn new(stream: S, patience: Duration, deadlines: Deadlines) -> Self {
         Guarded {
             stream,
             patience,
+            deadlines,
             stalled: None,
         }
     }
@@ -44,8 +46,8 @@ impl<S> Guarded<S> {
             self.stalled = None;
             return poll;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Timer::after(patience));
+        let begun = || self.deadlines.after(self.patience);
+        let stalled = self.stalled.get_or_insert_with(begun);
         ready!(Pin::new(stalled).poll(context));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,

@@ -77,7 +77,8 @@ impl Turn {
             Ok(taken)
         };
         let late = async {
-            smol::Timer::after(connection.context.limits.answer).await;
+            let patience = connection.context.limits.answer;
+            connection.deadlines.after(patience).await;
             Err(Fault::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorKind::Crowded,
@@ -118,7 +119,7 @@ const HANGUP_LOOK: Duration = Duration::from_secs(2);
 /// Ends, with a fault, once the client has gone away.
 pub async fn gone<T>(connection: &Connection) -> Result<T, Fault> {
     loop {
-        smol::Timer::after(HANGUP_LOOK).await;
+        connection.deadlines.after(HANGUP_LOOK).await;
         if has_gone(connection) {
             return Err(left());
         }

@@ -1,6 +1,7 @@
 //! One request on one connection: read its body, find out who asks, run its handler, carry its calls to the rack, write
 //! the answer.
 
+use super::deadlines::Deadlines;
 use super::guard::Hangup;
 use super::login::Attempt;
 use super::long::{Source, Turn, gone, long_source};
@@ -38,6 +39,8 @@ pub struct Connection {
     pub hangup: Option<Hangup>,
     /// The world.
     pub context: Rc<Context>,
+    /// What ends the waiting for this client.
+    pub deadlines: Deadlines,
     /// Whether a request came before: then an answer to it may still be on its way out.
     pub used: Cell<bool>,
     /// The stream that the connection is for from now on.
@@ -89,7 +92,7 @@ pub async fn respond(
             request: id.clone(),
         };
         record.expect(&head.method, &path);
-        let body = read_body(body, context).await?;
+        let body = read_body(body, &connection).await?;
         let request = Request {
             method: head.method.clone(),
             path: path.clone(),
@@ -355,11 +358,12 @@ async fn enter(
 const DRAIN_LIMIT: usize = 1024 * 1024;
 
 /// The whole body, within its limit and its deadline.
-async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fault> {
+async fn read_body(mut body: Incoming, connection: &Connection) -> Result<Vec<u8>, Fault> {
     if body.is_end_stream() {
         return Ok(Vec::new());
     }
-    let limit = context.limits.body_bytes as usize;
+    let limits = &connection.context.limits;
+    let limit = limits.body_bytes as usize;
     let announced = body.size_hint().lower();
     let reading = async {
         let mut bytes = Vec::new();
@@ -384,7 +388,7 @@ async fn read_body(mut body: Incoming, context: &Context) -> Result<Vec<u8>, Fau
         }
     };
     let late = async {
-        smol::Timer::after(context.limits.body_timeout).await;
+        connection.deadlines.after(limits.body_timeout).await;
         let large = announced > limit as u64;
         Err(if large {
             Fault::too_large(limit)
@@ -489,7 +493,8 @@ async fn asked(
         Ok(answer.recv().await.unwrap_or(Err(Refused::Stopping)))
     };
     let late = async {
-        smol::Timer::after(own_wait + context.limits.answer).await;
+        let patience = own_wait + context.limits.answer;
+        connection.deadlines.after(patience).await;
         log::error!("api: the rack did not answer a call");
         Err(Fault::new(
             StatusCode::GATEWAY_TIMEOUT,
