@@ -213,7 +213,7 @@ impl Bmc {
         let mut jobs = self.queue.take_all();
         if let Some(current) = self.current.take() {
             self.session.withdraw(current.request);
-            jobs.push_front(current.job);
+            jobs.insert(0, current.job);
         }
         for job in jobs {
             let delivery = match job.sent {

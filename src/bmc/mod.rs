@@ -30,7 +30,7 @@ pub mod vocabulary;
 
 use crate::entropy::Entropy;
 use crate::model::{Chassis, Delivery, Trouble};
-use crate::session::{self, Need, RequestId, Session, Undeliverable, Way, take_first};
+use crate::session::{self, Fifo, Need, RequestId, Session, Undeliverable, Way};
 use crate::time::Instant;
 use address::Resolution;
 use breaker::Breaker;
@@ -50,7 +50,6 @@ use refusals::Refusals;
 use report::{not_sent, unknown_fate};
 use settings::QUEUE_LIMIT;
 pub use settings::Settings;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +89,7 @@ pub struct Bmc {
     /// The ports of this handshake's earlier log-ins, at which late answers may come.
     earlier_ports: Vec<LocalPort>,
     /// What tells the BMC of a session that was given up: to where that was.
-    partings: VecDeque<Outgoing>,
+    partings: Fifo<Outgoing>,
     /// From where answers to this handshake come that are not taken, because they should come from the BMC's address.
     elsewhere: Option<SocketAddr>,
     /// Whether those who waited were told that there is no session yet.
@@ -99,7 +98,7 @@ pub struct Bmc {
     reached_late: bool,
     queue: Queue,
     current: Option<Box<Current>>,
-    overdue: VecDeque<Overdue>,
+    overdue: Fifo<Overdue>,
     /// The question for the session's level that is under way.
     level_request: Option<RequestId>,
     /// Whether it is in doubt who is there.
@@ -121,7 +120,7 @@ pub struct Bmc {
     inquiry: Inquiry,
     refusals: Refusals,
     presence: Presence,
-    reports: VecDeque<(OrderId, Report)>,
+    reports: Fifo<(OrderId, Report)>,
     pace: Pace,
     /// When the log-in may begin that waits for its pace.
     log_in_at: Option<Instant>,
@@ -135,7 +134,7 @@ pub struct Bmc {
     /// Until when silence is expected.
     grace_until: Instant,
     knowledge: Arc<Knowledge>,
-    failures: VecDeque<(Instant, String)>,
+    failures: Fifo<(Instant, String)>,
     stopping: bool,
 }
 
@@ -148,13 +147,13 @@ impl Bmc {
             session: recalled(&settings, &knowledge),
             port: 0,
             earlier_ports: Vec::new(),
-            partings: VecDeque::new(),
+            partings: Fifo::new(),
             elsewhere: None,
             told: false,
             reached_late: false,
             queue: Queue::default(),
             current: None,
-            overdue: VecDeque::new(),
+            overdue: Fifo::new(),
             level_request: None,
             doubt: Doubt::default(),
             alarmed: false,
@@ -168,7 +167,7 @@ impl Bmc {
             inquiry: Inquiry::default(),
             refusals: Refusals::default(),
             presence: Presence::default(),
-            reports: VecDeque::new(),
+            reports: Fifo::new(),
             pace: Pace::new(
                 settings.orders_per_second,
                 settings.burst,
@@ -187,7 +186,7 @@ impl Bmc {
             keepalive_after: settings.keepalive,
             grace_until: now,
             knowledge,
-            failures: VecDeque::new(),
+            failures: Fifo::new(),
             stopping: false,
             settings,
         }
@@ -409,7 +408,7 @@ impl Bmc {
     /// The next report. An order that is sent once may have another one after that it was unanswered: that it was
     /// accepted after all.
     pub fn poll_report(&mut self) -> Option<(OrderId, Report)> {
-        take_first(&mut self.reports)
+        self.reports.pop_front()
     }
 
     /// When [`Bmc::handle_timeout`] wants to be called.

@@ -10,9 +10,8 @@ use super::script::Script;
 use super::vocabulary::{Order, OrderId, Report};
 use crate::ipmi::CompletionCode;
 use crate::model::{Delivery, Trouble};
-use crate::session::{RequestId, Withdrawn};
+use crate::session::{Fifo, RequestId, Withdrawn};
 use crate::time::Instant;
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// What an order is for. It decides, with the order itself, who goes first.
@@ -165,7 +164,7 @@ pub(super) const OVERDUE: usize = 4;
 /// The orders that wait.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    jobs: VecDeque<Job>,
+    jobs: Fifo<Job>,
 }
 
 impl Queue {
@@ -228,21 +227,21 @@ impl Queue {
     }
 
     fn take_those(&mut self, which: fn(&Job) -> bool) -> Vec<Job> {
-        let (taken, left): (VecDeque<Job>, _) = self.take_all().into_iter().partition(which);
+        let (taken, left): (Fifo<Job>, _) = self.take_all().into_iter().partition(which);
         self.jobs = left;
-        taken.into()
+        taken.into_iter().collect()
     }
 
-    pub(super) fn take_all(&mut self) -> VecDeque<Job> {
+    pub(super) fn take_all(&mut self) -> Fifo<Job> {
         std::mem::take(&mut self.jobs)
     }
 
     /// Takes the orders whose time is over.
     fn take_late(&mut self, over_at: OverAt, now: Instant) -> Vec<Job> {
         let late = |job: &Job| over_at(job).is_some_and(|until| until <= now);
-        let (gone, left): (VecDeque<Job>, _) = self.take_all().into_iter().partition(late);
+        let (gone, left): (Fifo<Job>, _) = self.take_all().into_iter().partition(late);
         self.jobs = left;
-        gone.into()
+        gone.into_iter().collect()
     }
 
     /// Whether an order that acts waits.

@@ -33,11 +33,12 @@ impl Node {
             }
             None => "maintenance ended".to_owned(),
         };
-        self.memory.maintenance = hold.map(|reason| model::Hold {
+        let hold = hold.map(|reason| model::Hold {
             reason,
             by: who.name.clone(),
             since: at.wall,
         });
+        self.memory.maintenance = hold.map(Box::new);
         self.memory.updated_at = Some(at.wall);
         let entry = HistoryEntry {
             by: Some(who.name.clone()),

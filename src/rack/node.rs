@@ -41,7 +41,7 @@ pub(super) struct Node {
     pub(super) reading_timer: Option<Instant>,
     pub(super) memory: Memory,
     /// An entry of the journal that cannot be read and may be about it.
-    pub(super) quarantine: Option<Hold>,
+    pub(super) quarantine: Option<Box<Hold>>,
     /// The reading that the power sync waits for.
     pub(super) sync: Option<OrderId>,
     pub(super) next_sync: Instant,
@@ -84,7 +84,7 @@ pub(super) struct Memory {
     pub(super) updated_at: Option<WallTime>,
     pub(super) shown: PowerState,
     pub(super) last_error: Option<String>,
-    pub(super) maintenance: Option<model::Hold>,
+    pub(super) maintenance: Option<Box<model::Hold>>,
     /// The task that the maintenance keeps from beginning.
     pub(super) suspended: Option<TaskId>,
     pub(super) fault: Option<model::NodeFault>,
@@ -156,7 +156,7 @@ impl Node {
 
     /// The maintenance that keeps power orders from it, by the policy.
     pub(super) fn maintenance_block(&self, gate: &Gate) -> Option<&model::Hold> {
-        let hold = self.memory.maintenance.as_ref();
+        let hold = self.memory.maintenance.as_deref();
         hold.filter(|_| gate.maintenance_blocks())
     }
 
@@ -341,7 +341,7 @@ impl Node {
                     age: at_now.age(at),
                 }),
                 fault: self.memory.fault.map(Into::into),
-                maintenance: self.memory.maintenance.clone(),
+                maintenance: self.memory.maintenance.as_deref().cloned(),
                 bmc: self.bmc_view(now),
             },
             lacks: self.lacks(now),

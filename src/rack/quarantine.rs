@@ -168,7 +168,7 @@ pub(super) fn take_note_of(
     }
     tasks.lost = ledger.quarantine.tasks();
     for node in inventory.iter_mut() {
-        node.quarantine = ledger.quarantine.hold_on(node.settings.uuid);
+        node.quarantine = ledger.quarantine.hold_on(node.settings.uuid).map(Box::new);
     }
     let stands_still = |task: &Task| {
         let hold = inventory.get(task.node?)?.quarantine.as_ref()?;

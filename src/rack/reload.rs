@@ -132,7 +132,7 @@ pub(super) fn add_node(
     });
     let mut node = Node::new(settings, memory, at);
     node.second_sync = Some(sync::share(inventory.len()));
-    node.quarantine = ledger.quarantine.hold_on(node.settings.uuid);
+    node.quarantine = ledger.quarantine.hold_on(node.settings.uuid).map(Box::new);
     if is_new {
         node.save(ledger);
     }

@@ -261,7 +261,7 @@ mod tests {
             };
             let mut rack = Rack::new(&[Operation::PowerOff; 2], &settings);
             let node = rack.inventory.ids()[0];
-            let held = Some(super::super::tests::pause().hold);
+            let held = Some(Box::new(super::super::tests::pause().hold));
             rack.inventory.get_mut(node).unwrap().memory.maintenance = held;
             let first = if waits { id(2) } else { id(1) };
             assert_eq!(rack.next(1), Next::Begin(first));

@@ -5,6 +5,7 @@
 //! again until it is answered ([`resend`](super::resend)). After messages that bring nothing the handshake begins anew,
 //! with a new console id, new random numbers and a fresh port.
 
+use super::fifo::Fifo;
 use super::handshake15::Login;
 use super::key_exchange::Transcript;
 use super::link::Link;
@@ -32,8 +33,8 @@ use std::collections::VecDeque;
 pub(super) struct Context<'a> {
     pub(super) settings: &'a Settings,
     pub(super) memory: &'a mut Memory,
-    pub(super) out: &'a mut VecDeque<Transmit>,
-    pub(super) events: &'a mut VecDeque<Event>,
+    pub(super) out: &'a mut Fifo<Transmit>,
+    pub(super) events: &'a mut Fifo<Event>,
     pub(super) now: Instant,
     pub(super) entropy: &'a mut dyn Entropy,
 }

@@ -3,6 +3,7 @@
 mod probe;
 
 use super::clear::Way;
+use super::fifo::Fifo;
 use super::round_trip::RoundTrip;
 use super::seal::{Seal, Unsealed};
 use super::settings::Timing;
@@ -16,7 +17,6 @@ use crate::ipmi::session20;
 use crate::ipmi::{CompletionCode, Wire};
 use crate::time::Instant;
 use probe::{Probe, answers_probe};
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How many answers that may still come late are remembered: half of the 64 sequence numbers.
@@ -54,11 +54,11 @@ pub(super) struct Link {
     /// The request sequence number used last.
     sequence: u8,
     /// Whose answers may still come late: response's network function, command, request sequence.
-    taboo: VecDeque<(u8, u8, u8)>,
+    taboo: Fifo<(u8, u8, u8)>,
     /// There for a moment now and then, in each of thousands of sessions.
     exchange: Option<Box<Exchange>>,
     /// Requests that were sent once, whose answer did not come within their time: it is taken late.
-    overdue: VecDeque<Exchange>,
+    overdue: Fifo<Exchange>,
     /// Datagrams sent since the BMC was heard last.
     silent: u32,
     /// When the first of these left.
@@ -135,9 +135,9 @@ impl Link {
             outbound,
             window: Window::after(inbound),
             sequence: 0,
-            taboo: VecDeque::new(),
+            taboo: Fifo::new(),
             exchange: None,
-            overdue: VecDeque::new(),
+            overdue: Fifo::new(),
             silent: 0,
             silent_since: Instant::START,
             heard_at: None,
@@ -180,7 +180,7 @@ impl Link {
         for _ in 0..=GAP {
             self.sequence = (self.sequence + 1) & 0x3F;
             let key = (request.net_fn, request.command, self.sequence);
-            if !self.taboo.contains(&key) {
+            if !self.taboo.iter().any(|known| *known == key) {
                 break;
             }
         }

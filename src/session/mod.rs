@@ -10,6 +10,7 @@ mod advice;
 mod clear;
 mod crypto;
 mod ending;
+mod fifo;
 mod handshake;
 mod handshake15;
 mod key_exchange;
@@ -29,6 +30,7 @@ pub mod vocabulary;
 mod window;
 
 pub use clear::{Clear, Frame, Way};
+pub(crate) use fifo::Fifo;
 pub use quirk::{Quirk, Quirks};
 pub use settings::{AuthChoice, Protocol, Settings, Timing};
 pub use vocabulary::{
@@ -46,7 +48,6 @@ use handshake::{Context, Handshake, Progress};
 pub use ledger::Need;
 use link::{Exchange, Link, Pace, Tick};
 use memory::Memory;
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,11 +66,11 @@ pub struct Session {
     /// Whether to open again as soon as the closing is over.
     reopen: bool,
     memory: Memory,
-    queue: VecDeque<Waiting>,
-    transmits: VecDeque<Transmit>,
+    queue: Fifo<Waiting>,
+    transmits: Fifo<Transmit>,
     /// Whether a dummy follows the datagram that was handed out last.
     dummy_due: bool,
-    events: VecDeque<Event>,
+    events: Fifo<Event>,
     next_id: u64,
     /// How many copies in a row the network called undeliverable.
     unreachable: u32,
@@ -77,16 +78,6 @@ pub struct Session {
     undelivered: u64,
     /// The number of the question outside of the session that goes with a probe.
     probe_sequence: Option<u8>,
-}
-
-/// Takes the first one out. A queue that is empty keeps no room: there is one for each of thousands of BMCs, and it is used
-/// for a moment.
-pub(crate) fn take_first<T>(queue: &mut VecDeque<T>) -> Option<T> {
-    let first = queue.pop_front();
-    if queue.is_empty() {
-        queue.shrink_to_fit();
-    }
-    first
 }
 
 /// A request that was not sent yet.
@@ -131,10 +122,10 @@ impl Session {
             phase: Phase::Closed,
             reopen: false,
             memory,
-            queue: VecDeque::new(),
-            transmits: VecDeque::new(),
+            queue: Fifo::new(),
+            transmits: Fifo::new(),
             dummy_due: false,
-            events: VecDeque::new(),
+            events: Fifo::new(),
             next_id: 1,
             unreachable: 0,
             undelivered: 0,
@@ -215,7 +206,8 @@ impl Session {
     pub fn withdraw(&mut self, id: RequestId) -> Withdrawn {
         self.transmits
             .retain(|transmit| transmit.request != Some(id));
-        if let Some(at) = self.queue.iter().position(|waiting| waiting.id == id) {
+        let place = self.queue.iter().position(|waiting| waiting.id == id);
+        if let Some(at) = place {
             self.queue.remove(at);
             return Withdrawn::NotSent;
         }
@@ -433,7 +425,7 @@ impl Session {
                 request: None,
             });
         }
-        let transmit = take_first(&mut self.transmits)?;
+        let transmit = self.transmits.pop_front()?;
         self.memory.statistics.sent += 1;
         self.dummy_due = self.has(Quirk::DummyPackets);
         if let Phase::Open(open) = &mut self.phase
@@ -464,7 +456,7 @@ impl Session {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        take_first(&mut self.events)
+        self.events.pop_front()
     }
 
     /// Where the session is.
@@ -569,7 +561,7 @@ impl Session {
         if open.link.exchange().is_some() {
             return;
         }
-        let Some(waiting) = take_first(&mut self.queue) else {
+        let Some(waiting) = self.queue.pop_front() else {
             return;
         };
         open.has_reset |= is_reset(&waiting.request);

@@ -1,0 +1,119 @@
+//! A queue that hardly ever has anything in it, and takes the room of one pointer then: there are several for each of
+//! thousands of BMCs, and each is used for a moment.
+
+use std::collections::VecDeque;
+
+/// See the head of this file. It keeps no room once it is empty.
+#[derive(Clone, PartialEq, Debug)]
+#[allow(
+    clippy::box_collection,
+    reason = "a queue is four words long, and there is none most of the time"
+)]
+pub struct Fifo<T>(Option<Box<VecDeque<T>>>);
+
+impl<T> Fifo<T> {
+    pub fn new() -> Self {
+        Fifo(None)
+    }
+
+    pub fn push_back(&mut self, item: T) {
+        self.0.get_or_insert_default().push_back(item);
+    }
+
+    pub fn pop_front(&mut self) -> Option<T> {
+        self.change(VecDeque::pop_front)
+    }
+
+    /// Puts it behind so many others.
+    pub fn insert(&mut self, place: usize, item: T) {
+        self.0.get_or_insert_default().insert(place, item);
+    }
+
+    pub fn remove(&mut self, place: usize) -> Option<T> {
+        self.change(|queue| queue.remove(place))
+    }
+
+    pub fn retain(&mut self, keeps: impl FnMut(&T) -> bool) {
+        self.change(|queue| {
+            queue.retain(keeps);
+            None
+        });
+    }
+
+    pub fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub fn front(&self) -> Option<&T> {
+        self.0.as_ref()?.front()
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.0.iter().flat_map(|queue| queue.iter())
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut VecDeque<T>) -> Option<T>) -> Option<T> {
+        let queue = self.0.as_mut()?;
+        let taken = change(queue);
+        if queue.is_empty() {
+            self.0 = None;
+        }
+        taken
+    }
+}
+
+impl<T> Default for Fifo<T> {
+    fn default() -> Self {
+        Fifo::new()
+    }
+}
+
+impl<T> Extend<T> for Fifo<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
+        items.into_iter().for_each(|item| self.push_back(item));
+    }
+}
+
+impl<T> IntoIterator for Fifo<T> {
+    type Item = T;
+    type IntoIter = std::collections::vec_deque::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0
+            .map_or_else(VecDeque::new, |queue| *queue)
+            .into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_a_queue_and_takes_no_room_when_it_is_empty() {
+        let mut queue = Fifo::new();
+        assert_eq!(size_of_val(&queue), size_of::<usize>());
+        assert!(queue.is_empty() && queue.pop_front().is_none() && queue.remove(0).is_none());
+        queue.extend([2, 3, 4]);
+        queue.insert(0, 1);
+        assert_eq!(
+            queue.iter().rev().copied().collect::<Vec<_>>(),
+            [4, 3, 2, 1]
+        );
+        queue.retain(|item| *item != 3);
+        assert_eq!((queue.len(), queue.front()), (3, Some(&1)));
+        assert_eq!(queue.remove(1), Some(2));
+        assert_eq!((queue.pop_front(), queue.pop_front()), (Some(1), Some(4)));
+        assert!(queue.is_empty() && queue.0.is_none());
+        queue.push_back(5);
+        assert_eq!(queue.into_iter().collect::<Vec<_>>(), [5]);
+    }
+}
