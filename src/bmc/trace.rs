@@ -278,6 +278,11 @@ impl Bmc {
         self.trace.bytes.capacity()
     }
 
+    /// Whether something went wrong since the daemon began, so that somebody may want to know its datagrams.
+    pub fn has_been_strange(&self) -> bool {
+        !(self.failures.is_empty() && self.session.statistics().dropped.is_empty())
+    }
+
     /// How many bytes may be kept of its datagrams, because the rack may keep no more.
     pub fn limit_trace(&mut self, bytes: usize) {
         self.trace.limit(bytes);
