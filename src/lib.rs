@@ -9,6 +9,7 @@
 //! | [`model`] | the words: what is asked, shown and remembered by name, as the API writes it; no behaviour | only `time` |
 //! | [`nodeset`] | `r1n[01-16,20]`: names of nodes as operators write them | nothing |
 //! | [`base64`] | bytes as text and back | nothing |
+//! | [`etcd`] | what is said to etcd and what it says, as values; no socket | only `base64` |
 //! | [`host`] | what there is to know of this host and process for a report | nothing |
 //! | [`ipmi`] | the wire: bytes and values, one file per command | the open rooms |
 //! | [`session`] | one RMCP+ or IPMI 1.5 session, sans-IO: handshake, keys, sealing, windows, retransmission | `ipmi` |
@@ -17,9 +18,9 @@
 //! | [`power`] | sequences: pure state machines, controls, rollback | `bmc::vocabulary` |
 //! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history; carries log-ins through as a whole | `bmc`, `power`, `session::Settings`, `session::settings`, `session::secret`, `session::Undeliverable` |
 //! | [`rack::settings`] | the settings of a node, with those of its session, which the rest of `rack` does not look into | `rack`, `bmc`, `power`, `session` |
-//! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
+//! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset`, `etcd` |
 //! | [`api`] | HTTP: handlers are pure but for waiting for the rack; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset`, `base64` |
-//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `config`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
+//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `config`, `etcd`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
 //! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | only `time`, `entropy` |
 //! | [`cli`] | `rackbmc`: a client like any other | `api::audit`, `api::ironic::target`, `nodeset`, `base64` |
 //! | `cli::check_bmcs` | the BMCs of a configuration are looked at | `cli`, `config`, `ipmi`, `rack::settings` |
@@ -58,6 +59,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod entropy;
+pub mod etcd;
 pub mod host;
 pub mod ipmi;
 pub mod model;

@@ -1,0 +1,415 @@
+//! The JSON of etcd's gateway. Numbers of 64 bits are strings in it, keys and values are base64, and whatever has its
+//! default value is left out: `succeeded` that is missing is false, the type of an event that is missing is a put.
+
+use super::{
+    Answer, Change, Compare, Entry, Header, Op, Request, Revision, Span, Status, Trouble, Txn,
+    Watched,
+};
+use crate::base64;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+impl Request {
+    /// The HTTP method and path.
+    pub fn target(&self) -> (&'static str, &'static str) {
+        match self {
+            Request::Txn(_) => ("POST", "/v3/kv/txn"),
+            Request::Range(_) => ("POST", "/v3/kv/range"),
+            Request::Watch(_) => ("POST", "/v3/watch"),
+            Request::Authenticate(_) => ("POST", "/v3/auth/authenticate"),
+            Request::Status => ("POST", "/v3/maintenance/status"),
+            Request::Version => ("GET", "/version"),
+        }
+    }
+
+    /// The body, wiped when dropped: a password may be in it.
+    pub fn body(&self) -> Zeroizing<String> {
+        let text = match self {
+            Request::Txn(txn) => transaction(txn).to_string(),
+            Request::Range(span) => range(span).to_string(),
+            // The gateway takes several requests for one stream, one after another.
+            Request::Watch(spans) => {
+                let lines = spans
+                    .iter()
+                    .map(|span| json!({ "create_request": range(span) }));
+                lines.map(|line| format!("{line}\n")).collect()
+            }
+            Request::Authenticate(user) => {
+                json!({ "name": user.name, "password": *user.password }).to_string()
+            }
+            Request::Status => "{}".to_owned(),
+            Request::Version => String::new(),
+        };
+        Zeroizing::new(text)
+    }
+
+    /// What an answer with this HTTP status and body says.
+    ///
+    /// # Errors
+    /// It is none to this request, or says why there is none.
+    pub fn read(&self, status: u16, body: &str) -> Result<Answer, Trouble> {
+        if status != 200 {
+            return Err(match (self, refusal(status, body)) {
+                // A password that is wrong has the code of a wrong request.
+                (Request::Authenticate(_), Trouble::Invalid(why)) => Trouble::Forbidden(why),
+                (_, trouble) => trouble,
+            });
+        }
+        match self {
+            Request::Txn(txn) => {
+                let raw: RawTxn = parse(body)?;
+                let steps = match raw.succeeded {
+                    true => &txn.success,
+                    false => &txn.failure,
+                };
+                let reads = steps.iter().map(|op| matches!(op, Op::Range(_)));
+                if reads.len() != raw.responses.len() {
+                    return Err(nonsense("steps without an answer", body));
+                }
+                let answers = reads.zip(raw.responses).filter(|(reads, _)| *reads);
+                let found = answers.map(|(_, answer)| entries(answer.response_range.kvs, body));
+                Ok(Answer::Txn {
+                    header: raw.header.into(),
+                    succeeded: raw.succeeded,
+                    found: found.collect::<Result<_, _>>()?,
+                })
+            }
+            Request::Range(_) => {
+                let raw: RawRange = parse(body)?;
+                Ok(Answer::Range {
+                    header: raw.header.into(),
+                    found: entries(raw.kvs, body)?,
+                })
+            }
+            Request::Authenticate(_) => {
+                let raw: RawToken = parse(body)?;
+                Ok(Answer::Authenticated {
+                    header: raw.header.into(),
+                    token: Zeroizing::new(raw.token),
+                })
+            }
+            Request::Status => {
+                let raw: RawStatus = parse(body)?;
+                Ok(Answer::Status {
+                    header: raw.header.into(),
+                    status: Status {
+                        version: raw.version,
+                        leader: raw.leader,
+                        size: raw.size,
+                        in_use: raw.in_use,
+                        errors: raw.errors,
+                    },
+                })
+            }
+            Request::Version => {
+                let raw: RawVersion = parse(body)?;
+                Ok(Answer::Version(raw.version))
+            }
+            Request::Watch(_) => Err(nonsense("a watch ended", body)),
+        }
+    }
+}
+
+/// One line of the answer to a [`Request::Watch`].
+///
+/// # Errors
+/// It says why there are no more, or is none.
+pub fn watched(line: &str) -> Result<Watched, Trouble> {
+    let line: RawLine = parse(line)?;
+    if let Some(error) = line.error {
+        return Err(by_code(error.code(), error.text()));
+    }
+    let Some(raw) = line.result else {
+        return Err(nonsense("a line without a result", ""));
+    };
+    // One that is not permitted is created and cancelled in the same line.
+    if raw.canceled {
+        if raw.cancel_reason.contains("permission denied") {
+            return Err(Trouble::Forbidden(raw.cancel_reason));
+        }
+        return Ok(Watched::Ended {
+            compacted: (raw.compact_revision > 0).then_some(raw.compact_revision),
+            why: raw.cancel_reason,
+        });
+    }
+    let header: Header = raw.header.into();
+    if raw.created {
+        return Ok(Watched::Begun(header.revision));
+    }
+    let changes = raw.events.into_iter().map(|event| {
+        let entry = entry(event.kv)?;
+        Some(match event.kind.as_str() {
+            "DELETE" => Change::Deleted(entry.key, entry.revision),
+            _ => Change::Put(entry),
+        })
+    });
+    let changes: Option<Vec<Change>> = changes.collect();
+    let changes = changes.ok_or_else(|| nonsense("a key that is no text", ""))?;
+    Ok(Watched::Changes(header, changes))
+}
+
+/// `{"compare": [...], "success": [...], "failure": [...]}`
+fn transaction(txn: &Txn) -> Value {
+    let compare = txn.compare.iter().map(|compare| match compare {
+        Compare::Revision(key, revision) => json!({
+            "key": coded(key), "target": "MOD", "result": "EQUAL",
+            "mod_revision": revision.to_string(),
+        }),
+        Compare::Value(key, value) => json!({
+            "key": coded(key), "target": "VALUE", "result": "EQUAL",
+            "value": base64::encode(value),
+        }),
+    });
+    let steps = |ops: &[Op]| -> Vec<Value> { ops.iter().map(step).collect() };
+    json!({
+        "compare": compare.collect::<Vec<_>>(),
+        "success": steps(&txn.success),
+        "failure": steps(&txn.failure),
+    })
+}
+
+fn step(op: &Op) -> Value {
+    match op {
+        Op::Put(key, value) => {
+            json!({ "request_put": { "key": coded(key), "value": base64::encode(value) } })
+        }
+        Op::Delete(key) => json!({ "request_delete_range": { "key": coded(key) } }),
+        Op::Range(span) => json!({ "request_range": range(span) }),
+    }
+}
+
+fn range(span: &Span) -> Value {
+    match span {
+        Span::Key(key) => json!({ "key": coded(key) }),
+        Span::Prefix(prefix) => {
+            json!({ "key": coded(prefix), "range_end": base64::encode(&after(prefix)) })
+        }
+    }
+}
+
+fn coded(key: &str) -> String {
+    base64::encode(key.as_bytes())
+}
+
+/// The first key after all those that begin with the prefix. Text has no byte FFh, so its last byte can grow.
+fn after(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    match end.last_mut() {
+        Some(last) => *last += 1,
+        // "All keys" is a zero byte.
+        None => end.push(0),
+    }
+    end
+}
+
+/// An answer that is not "200 OK": flat, nested as in streams, or no JSON at all.
+fn refusal(status: u16, body: &str) -> Trouble {
+    let said = body.trim();
+    match serde_json::from_str::<RawRefusal>(body) {
+        Ok(RawRefusal::Flat(error)) => by_code(error.code(), error.text()),
+        Ok(RawRefusal::Nested { error }) => by_code(error.code(), error.text()),
+        Err(_) => {
+            let short: String = said.chars().take(SHOWN).collect();
+            let why = format!("HTTP status {status}: {short}");
+            match status {
+                404 | 405 => Trouble::NoGateway(why),
+                401 | 403 => Trouble::Forbidden(why),
+                500.. => Trouble::Unavailable(why),
+                _ => Trouble::Nonsense(why),
+            }
+        }
+    }
+}
+
+/// What gRPC's codes mean to us.
+fn by_code(code: u64, text: String) -> Trouble {
+    match code {
+        // Who sends no token, or one from before users were changed, is told so with the code of a wrong request.
+        3 if LOGGED_OUT.iter().any(|said| text.contains(said)) => Trouble::LoggedOut(text),
+        3 => Trouble::Invalid(text),
+        7 => Trouble::Forbidden(text),
+        8 => Trouble::Full(text),
+        16 => Trouble::LoggedOut(text),
+        // Cancelled, deadline exceeded, aborted, unavailable.
+        1 | 4 | 10 | 14 => Trouble::Unavailable(text),
+        code => Trouble::Other(code, text),
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Trouble> {
+    serde_json::from_str(body).map_err(|error| nonsense(&error.to_string(), body))
+}
+
+fn nonsense(why: &str, body: &str) -> Trouble {
+    let short: String = body.chars().take(SHOWN).collect();
+    Trouble::Nonsense(format!("{why}: {short}"))
+}
+
+fn entries(raw: Vec<RawEntry>, body: &str) -> Result<Vec<Entry>, Trouble> {
+    let entries: Option<Vec<Entry>> = raw.into_iter().map(entry).collect();
+    entries.ok_or_else(|| nonsense("a key or value that is no base64", body))
+}
+
+fn entry(raw: RawEntry) -> Option<Entry> {
+    Some(Entry {
+        key: String::from_utf8(base64::decode(&raw.key)?).ok()?,
+        value: base64::decode(&raw.value)?,
+        revision: raw.mod_revision,
+    })
+}
+
+/// A number as the gateway writes it: a string, or as it is where it is small.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Number(u64),
+    }
+    match Either::deserialize(from)? {
+        Either::Number(number) => Ok(number),
+        Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawHeader {
+    #[serde(deserialize_with = "number")]
+    cluster_id: u64,
+    #[serde(deserialize_with = "number")]
+    member_id: u64,
+    #[serde(deserialize_with = "number")]
+    revision: Revision,
+}
+
+impl From<RawHeader> for Header {
+    fn from(raw: RawHeader) -> Self {
+        Header {
+            cluster: raw.cluster_id,
+            member: raw.member_id,
+            revision: raw.revision,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawEntry {
+    key: String,
+    value: String,
+    #[serde(deserialize_with = "number")]
+    mod_revision: Revision,
+}
+
+#[derive(Deserialize)]
+struct RawRange {
+    header: RawHeader,
+    #[serde(default)]
+    kvs: Vec<RawEntry>,
+}
+
+#[derive(Deserialize)]
+struct RawTxn {
+    header: RawHeader,
+    #[serde(default)]
+    succeeded: bool,
+    #[serde(default)]
+    responses: Vec<RawStep>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawStep {
+    response_range: RawFound,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawFound {
+    kvs: Vec<RawEntry>,
+}
+
+#[derive(Deserialize)]
+struct RawToken {
+    header: RawHeader,
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct RawStatus {
+    header: RawHeader,
+    version: String,
+    #[serde(default, deserialize_with = "number")]
+    leader: u64,
+    #[serde(default, rename = "dbSize", deserialize_with = "number")]
+    size: u64,
+    #[serde(default, rename = "dbSizeInUse", deserialize_with = "number")]
+    in_use: u64,
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawVersion {
+    #[serde(rename = "etcdserver")]
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct RawLine {
+    result: Option<RawWatched>,
+    error: Option<RawError>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawWatched {
+    header: RawHeader,
+    created: bool,
+    canceled: bool,
+    #[serde(deserialize_with = "number")]
+    compact_revision: Revision,
+    cancel_reason: String,
+    events: Vec<RawEvent>,
+}
+
+#[derive(Deserialize)]
+struct RawEvent {
+    #[serde(rename = "type", default)]
+    kind: String,
+    kv: RawEntry,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawRefusal {
+    Nested { error: RawError },
+    Flat(RawError),
+}
+
+/// `{"error", "code"}` or, in streams, `{"grpc_code", "message"}`.
+#[derive(Deserialize)]
+struct RawError {
+    #[serde(alias = "grpc_code")]
+    code: u64,
+    message: Option<String>,
+    error: Option<String>,
+}
+
+impl RawError {
+    fn code(&self) -> u64 {
+        self.code
+    }
+
+    fn text(self) -> String {
+        self.message.or(self.error).unwrap_or_default()
+    }
+}
+
+/// What is said to who is not logged in, beside code 16.
+const LOGGED_OUT: [&str; 2] = ["user name is empty", "revision of auth store is old"];
+/// Letters of an answer that are shown where it makes no sense.
+const SHOWN: usize = 120;
