@@ -10,6 +10,7 @@
 //! | [`nodeset`] | `r1n[01-16,20]`: names of nodes as operators write them | nothing |
 //! | [`base64`] | bytes as text and back | nothing |
 //! | [`etcd`] | what is said to etcd and what it says, as values; no socket | only `base64` |
+//! | [`http_client`] | one connection to somebody who speaks HTTP, with TLS where that is wanted | nothing |
 //! | [`host`] | what there is to know of this host and process for a report | nothing |
 //! | [`ipmi`] | the wire: bytes and values, one file per command | the open rooms |
 //! | [`session`] | one RMCP+ or IPMI 1.5 session, sans-IO: handshake, keys, sealing, windows, retransmission | `ipmi` |
@@ -18,15 +19,15 @@
 //! | [`power`] | sequences: pure state machines, controls, rollback | `bmc::vocabulary` |
 //! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history; carries log-ins through as a whole | `bmc`, `power`, `session::Settings`, `session::settings`, `session::secret`, `session::Undeliverable` |
 //! | [`rack::settings`] | the settings of a node, with those of its session, which the rest of `rack` does not look into | `rack`, `bmc`, `power`, `session` |
-//! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset`, `etcd` |
+//! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset`, `etcd`, `http_client` |
 //! | [`api`] | HTTP: handlers are pure but for waiting for the rack; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset`, `base64` |
-//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `config`, `etcd`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
+//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `http_client`, `config`, `etcd`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
 //! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | only `time`, `entropy` |
-//! | [`cli`] | `rackbmc`: a client like any other | `api::audit`, `api::ironic::target`, `nodeset`, `base64` |
+//! | [`cli`] | `rackbmc`: a client like any other | `api::audit`, `api::ironic::target`, `nodeset`, `base64`, `http_client` |
 //! | `cli::check_bmcs` | the BMCs of a configuration are looked at | `cli`, `config`, `ipmi`, `rack::settings` |
 //! | `cli::discover` | a network is asked for its BMCs | `cli`, `session`, `ipmi` |
 //! | `cli::sim`, `cli::demo` | commands that carry a simulated rack with them | `cli`, `api`, `sim`, `ipmi` |
-//! | `cli::fleet` | many racks from one prompt: their daemons asked side by side | `cli`, `config`, `nodeset` |
+//! | `cli::fleet` | many racks from one prompt: their daemons asked side by side | `cli`, `config`, `nodeset`, `http_client` |
 //! | `cli::support` | what is packed for a report, also where no daemon runs | `cli`, `config`, `host` |
 //!
 //! The open rooms are `time`, `entropy` and `model`. The core rooms have no clock, socket, file, randomness or `async`.
@@ -61,6 +62,7 @@ pub mod daemon;
 pub mod entropy;
 pub mod etcd;
 pub mod host;
+pub mod http_client;
 pub mod ipmi;
 pub mod model;
 pub mod nodeset;

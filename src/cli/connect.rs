@@ -4,16 +4,15 @@
 //! is `client`'s affair.
 
 use super::exit::{Failure, Refusal};
-use super::tls::Trust;
 use crate::base64;
+use crate::http_client::trust::Trust;
+use crate::http_client::{Connection, Fault, Place};
 use crate::model::{ErrorKind, Word};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
+use http_body_util::Full;
 use serde_json::Value;
 use smol::future::FutureExt;
-use smol_hyper::rt::FuturesIo;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -119,7 +118,9 @@ impl Endpoint {
         credentials: Option<Credentials>,
         authorities: Option<&Path>,
     ) -> Result<Self, Failure> {
-        Self::from_url_with(url, credentials, || Trust::new(authorities))
+        Self::from_url_with(url, credentials, || {
+            Trust::new(authorities).map_err(Failure::Usage)
+        })
     }
 
     /// The same with whom to trust read where it is needed only.
@@ -234,93 +235,52 @@ async fn exchange(
         }
         None => Full::new(Bytes::new()),
     };
-    match endpoint {
+    let place = match endpoint {
         Endpoint::Unix(socket) => {
-            let request = finish(request.header("Host", "localhost"), body)?;
-            let stream = smol::net::unix::UnixStream::connect(socket)
-                .await
-                .map_err(|e| socket_trouble(socket, &e))?;
-            talk(endpoint, FuturesIo::new(stream), request).await
+            request = request.header("Host", "localhost");
+            Place::Unix(socket.clone())
         }
         Endpoint::Tcp {
             authority,
             credentials,
             trust,
         } => {
-            let mut request = request.header("Host", authority);
+            request = request.header("Host", authority);
             if let Some(Credentials(value)) = credentials {
                 request = request.header("Authorization", value);
             }
-            let request = finish(request, body)?;
-            let stream = smol::net::TcpStream::connect(authority.as_str())
-                .await
-                .map_err(|e| match e.kind() {
-                    io::ErrorKind::ConnectionRefused => Failure::NobodyListens {
-                        at: authority.clone(),
-                    },
-                    _ => Failure::Broken {
-                        at: authority.clone(),
-                        why: e.to_string(),
-                    },
-                })?;
-            match trust {
-                Some(trust) => {
-                    let stream = trust.greet(authority, stream).await?;
-                    talk(endpoint, FuturesIo::new(stream), request).await
-                }
-                None => talk(endpoint, FuturesIo::new(stream), request).await,
+            Place::Tcp {
+                authority: authority.clone(),
+                trust: trust.clone(),
             }
         }
-    }
-}
-
-fn finish(
-    request: http::request::Builder,
-    body: Full<Bytes>,
-) -> Result<Request<Full<Bytes>>, Failure> {
-    request
+    };
+    let request = request
         .body(body)
-        .map_err(|e| Failure::Usage(format!("this cannot be asked over HTTP: {e}")))
+        .map_err(|e| Failure::Usage(format!("this cannot be asked over HTTP: {e}")))?;
+    let asked = async {
+        let mut connection = Connection::open(&place).await?;
+        connection.exchange(request, BODY_LIMIT).await
+    };
+    let (status, body) = asked.await.map_err(|fault| trouble(endpoint, fault))?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-async fn talk<T>(
-    endpoint: &Endpoint,
-    io: T,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, String), Failure>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin,
-{
-    let broken = |why: String| Failure::Broken {
-        at: endpoint.name(),
-        why,
-    };
-    let (mut sender, connection) = http1::handshake(io)
-        .await
-        .map_err(|e| broken(e.to_string()))?;
-    let answer = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|e| broken(format!("the connection broke before an answer came: {e}")))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), BODY_LIMIT)
-            .collect()
-            .await
-            .map_err(|e| {
-                broken(format!(
-                    "the connection broke in the middle of an answer: {e}"
-                ))
-            })?;
-        let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        Ok((status, text))
-    };
-    let drive = async {
-        // The answer is what counts: it says in its own words what became of the connection.
-        let _ = connection.await;
-        smol::future::pending().await
-    };
-    answer.or(drive).await
+fn trouble(endpoint: &Endpoint, fault: Fault) -> Failure {
+    match (endpoint, fault) {
+        (Endpoint::Unix(socket), Fault::NotReached(error)) => socket_trouble(socket, &error),
+        (Endpoint::Tcp { authority, .. }, Fault::NotReached(error))
+            if error.kind() == io::ErrorKind::ConnectionRefused =>
+        {
+            Failure::NobodyListens {
+                at: authority.clone(),
+            }
+        }
+        (_, fault) => Failure::Broken {
+            at: endpoint.name(),
+            why: fault.to_string(),
+        },
+    }
 }
 
 fn socket_trouble(socket: &Path, error: &io::Error) -> Failure {

@@ -35,7 +35,6 @@ pub mod sim;
 mod status;
 mod support;
 mod tasks;
-mod tls;
 mod until;
 mod watch;
 mod when;

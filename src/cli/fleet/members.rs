@@ -5,8 +5,8 @@ use crate::cli::args::Common;
 use crate::cli::client::Client;
 use crate::cli::connect::{Credentials, DEFAULT_SOCKET, Endpoint};
 use crate::cli::exit::Failure;
-use crate::cli::tls::Trust;
 use crate::config::{Disk, FleetAuth, FleetPlace, FleetRack, fleet_racks};
+use crate::http_client::trust::Trust;
 use crate::nodeset::natural_order;
 use std::collections::HashMap;
 use std::io;
@@ -100,7 +100,7 @@ impl Secrets<'_> {
         Endpoint::from_url_with(url, credentials, || match trusted.get(&authorities) {
             Some(known) => Ok(known.clone()),
             None => {
-                let trust = Trust::new(authorities.as_deref())?;
+                let trust = Trust::new(authorities.as_deref()).map_err(Failure::Usage)?;
                 trusted.insert(authorities, trust.clone());
                 Ok(trust)
             }

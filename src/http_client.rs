@@ -1,0 +1,230 @@
+//! A connection to somebody who speaks HTTP: requests one after another, or one answer that is read line by line.
+//!
+//! Over a Unix socket or TCP, with TLS where somebody is to be trusted. Knows nothing of what is said; patience is the
+//! caller's, who drops what he does not want to wait for any more.
+
+pub mod trust;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use smol::future::FutureExt;
+use smol_hyper::rt::FuturesIo;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use trust::Trust;
+
+/// Where somebody listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// On a Unix socket.
+    Unix(PathBuf),
+    /// On a port.
+    Tcp {
+        /// Host and port, as the header `Host` has them.
+        authority: String,
+        /// Over TLS, where there is somebody to trust; else in plain HTTP.
+        trust: Option<Trust>,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Unix(path) => write!(f, "{}", path.display()),
+            Place::Tcp { authority, .. } => f.write_str(authority),
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Fault {
+    /// Nobody can be reached there: nothing was asked.
+    NotReached(io::Error),
+    /// It is not whom we trust: nothing was asked.
+    NotTrusted(String),
+    /// The connection broke; the request may have arrived.
+    Broken(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::NotReached(error) => write!(f, "{error}"),
+            Fault::NotTrusted(why) => write!(f, "no TLS with it: {why}"),
+            Fault::Broken(why) => f.write_str(why),
+        }
+    }
+}
+
+/// One connection. It does nothing but while something is asked.
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: Driver,
+}
+
+/// What moves the bytes of a connection, until that has ended.
+struct Driver(Option<Pin<Box<dyn Future<Output = ()>>>>);
+
+impl Driver {
+    /// Moves them, and never says that it is done: what is asked over the connection says more.
+    async fn drive<T>(&mut self) -> T {
+        if let Some(driver) = &mut self.0 {
+            driver.await;
+            self.0 = None;
+        }
+        smol::future::pending().await
+    }
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nobody listens there, or somebody who is not trusted.
+    pub async fn open(way: &Place) -> Result<Self, Fault> {
+        match way {
+            Place::Unix(path) => {
+                let stream = smol::net::unix::UnixStream::connect(path).await;
+                Connection::over(FuturesIo::new(stream.map_err(Fault::NotReached)?)).await
+            }
+            Place::Tcp { authority, trust } => {
+                let stream = smol::net::TcpStream::connect(authority.as_str()).await;
+                let stream = stream.map_err(Fault::NotReached)?;
+                // Small requests leave at once.
+                stream.set_nodelay(true).map_err(Fault::NotReached)?;
+                match trust {
+                    Some(trust) => {
+                        let stream = trust.greet(authority, stream).await;
+                        Connection::over(FuturesIo::new(stream.map_err(Fault::NotTrusted)?)).await
+                    }
+                    None => Connection::over(FuturesIo::new(stream)).await,
+                }
+            }
+        }
+    }
+
+    async fn over<T>(io: T) -> Result<Self, Fault>
+    where
+        T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    {
+        let broken = |e: hyper::Error| Fault::Broken(e.to_string());
+        let (sender, connection) = http1::handshake(io).await.map_err(broken)?;
+        let driver = Box::pin(async {
+            // What is asked says in its own words what became of the connection.
+            let _ = connection.await;
+        });
+        Ok(Connection {
+            sender,
+            driver: Driver(Some(driver)),
+        })
+    }
+
+    /// Whether it may be asked again.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Asks, and reads an answer of at most so many bytes.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        limit: usize,
+    ) -> Result<(StatusCode, Bytes), Fault> {
+        let sender = &mut self.sender;
+        let answer = async move {
+            let response = respond(sender, request).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), limit).collect().await;
+            let body = body.map_err(|e| in_the_middle(&*e))?;
+            Ok((status, body.to_bytes()))
+        };
+        answer.or(self.driver.drive()).await
+    }
+
+    /// Asks, and reads an answer that comes line by line, each of at most so many bytes.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn follow(
+        mut self,
+        request: Request<Full<Bytes>>,
+        limit: usize,
+    ) -> Result<(StatusCode, Lines), Fault> {
+        let asked = respond(&mut self.sender, request);
+        let response = asked.or(self.driver.drive()).await?;
+        let status = response.status();
+        let lines = Lines {
+            body: response.into_body(),
+            connection: self,
+            read: BytesMut::new(),
+            limit,
+        };
+        Ok((status, lines))
+    }
+}
+
+async fn respond(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<http::Response<Incoming>, Fault> {
+    let broken =
+        |e: hyper::Error| Fault::Broken(format!("the connection broke before an answer came: {e}"));
+    sender.ready().await.map_err(broken)?;
+    sender.send_request(request).await.map_err(broken)
+}
+
+fn in_the_middle(error: &dyn std::error::Error) -> Fault {
+    Fault::Broken(format!(
+        "the connection broke in the middle of an answer: {error}"
+    ))
+}
+
+/// An answer that comes line by line.
+pub struct Lines {
+    body: Incoming,
+    connection: Connection,
+    read: BytesMut,
+    limit: usize,
+}
+
+impl Lines {
+    /// The next line; nothing at the end. Dropping it loses nothing that was not read.
+    ///
+    /// # Errors
+    /// The connection broke, or a line is too long.
+    pub async fn next(&mut self) -> Result<Option<String>, Fault> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line = self.read.split_to(end + 1);
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                return Ok(Some(line));
+            }
+            if self.read.len() > self.limit {
+                return Err(Fault::Broken(format!(
+                    "a line of more than {} bytes",
+                    self.limit
+                )));
+            }
+            let frame = self.body.frame();
+            let frame = frame.or(self.connection.driver.drive()).await;
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.read.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => return Err(in_the_middle(&error)),
+                None => return Ok(None),
+            }
+        }
+    }
+}
