@@ -183,6 +183,7 @@ impl World {
             now,
             boot: None,
             copied: Copied::No,
+            succession: None,
         };
         let rack = Rack::new(settings, nodes, Vec::new(), birth, entropy);
         World {

@@ -385,6 +385,17 @@ impl From<Refused> for Fault {
                     None => fault,
                 }
             }
+            Refused::Moved { owner, .. } => {
+                let fault = fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Moved);
+                let fault = fault.with("Retry-After", "1");
+                match owner {
+                    Some(owner) => fault.with("X-Rackbmc-Owner", owner),
+                    None => fault,
+                }
+            }
+            Refused::Unconfirmed(_) => {
+                fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unconfirmed)
+            }
             Refused::Stopping => fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Stopping),
             Refused::Bmc { node, code, .. } => {
                 fault(StatusCode::BAD_GATEWAY, ErrorKind::BmcRefused)

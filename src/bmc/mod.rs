@@ -76,6 +76,8 @@ pub struct Outgoing {
     pub order: Option<OrderId>,
     /// Whether an operation waits for it: it goes before all others.
     pub urgent: bool,
+    /// Whether its command changes the machine, or its power.
+    pub changes: bool,
 }
 
 /// One BMC and the way to it.
@@ -135,7 +137,8 @@ pub struct Bmc {
     grace_until: Instant,
     knowledge: Arc<Knowledge>,
     failures: Fifo<(Instant, String)>,
-    stopping: bool,
+    /// Why nothing is asked of it any more, where that is so.
+    quits: Option<&'static str>,
 }
 
 impl Bmc {
@@ -187,7 +190,7 @@ impl Bmc {
             grace_until: now,
             knowledge,
             failures: Fifo::new(),
-            stopping: false,
+            quits: None,
             settings,
         }
     }
@@ -201,12 +204,9 @@ impl Bmc {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
-        if self.stopping || self.queue.len() >= QUEUE_LIMIT {
-            let text = if self.stopping {
-                "the daemon is shutting down"
-            } else {
-                "too many orders wait for this BMC"
-            };
+        let crowded = self.queue.len() >= QUEUE_LIMIT;
+        let crowded = crowded.then_some("too many orders wait for this BMC");
+        if let Some(text) = self.quits.or(crowded) {
             self.report(id, not_sent(Trouble::Busy, text));
             return;
         }
@@ -374,6 +374,7 @@ impl Bmc {
                 datagram,
                 order: None,
                 urgent: false,
+                changes: false,
             });
         }
         let transmit = self.session.poll_transmit()?;
@@ -383,13 +384,15 @@ impl Bmc {
             }
             self.port += 1;
         }
-        let order = match &mut self.current {
+        let (order, changes) = match &mut self.current {
             Some(current) if transmit.request == Some(current.request) => {
                 current.job.sent = true;
                 current.job.unanswered = current.job.unanswered.saturating_add(1);
-                Some(current.job.id)
+                let order = &current.job.order;
+                let changes = order.changes_power() || order.changes_machine();
+                (Some(current.job.id), changes)
             }
-            _ => None,
+            _ => (None, false),
         };
         Some(Outgoing {
             to,
@@ -397,6 +400,7 @@ impl Bmc {
             datagram: transmit.datagram,
             order,
             urgent: self.wanted,
+            changes,
         })
     }
 
@@ -562,6 +566,7 @@ impl Bmc {
                 datagram: transmit.datagram,
                 order: None,
                 urgent: false,
+                changes: false,
             }));
         }
         self.earlier_ports.clear();

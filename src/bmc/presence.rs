@@ -65,7 +65,7 @@ impl Bmc {
         let quirks = &self.settings.login.quirks;
         // ipmitool spares such BMCs the ping, for they take it badly.
         let spared = quirks.has(Quirk::OemAuth) || quirks.has(Quirk::SupermicroAuth);
-        if spared || self.stopping {
+        if spared || self.quits.is_some() {
             return;
         }
         if self.presence.asked_at.is_some_and(lately) {

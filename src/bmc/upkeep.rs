@@ -13,30 +13,31 @@ use crate::time::Instant;
 use std::time::Duration;
 
 impl Bmc {
-    /// Begins to stop: readings are given up, the session is closed once the order under way has its report.
-    pub fn stop(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        self.stopping = true;
+    /// Begins to stop, and says `why` to whoever asks for something: readings are given up, the session is closed once the
+    /// order under way has its report.
+    pub fn stop(&mut self, why: &'static str, now: Instant, entropy: &mut dyn Entropy) {
+        self.quits = Some(why);
         for waiting in self.queue.take_all() {
-            self.report(
-                waiting.id,
-                not_sent(Trouble::Busy, "the daemon is shutting down"),
-            );
+            self.report(waiting.id, not_sent(Trouble::Busy, why));
         }
         if let Some(current) = self
             .current
             .take_if(|current| !current.job.acts() || !current.job.sent)
         {
             self.session.withdraw(current.request);
-            self.report(
-                current.job.id,
-                not_sent(Trouble::Busy, "the daemon is shutting down"),
-            );
+            self.report(current.job.id, not_sent(Trouble::Busy, why));
         }
         if !self.is_open() && self.current.is_none() {
             // A handshake that may take a minute is not waited for.
             self.session.close(now, entropy);
             self.drain(now, entropy);
         }
+        self.advance(now, entropy);
+    }
+
+    /// Goes on after [`Bmc::stop`].
+    pub fn go_on(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.quits = None;
         self.advance(now, entropy);
     }
 
@@ -70,7 +71,7 @@ impl Bmc {
     }
 
     pub(super) fn upkeep_after(&self) -> Duration {
-        match (self.stopping, self.wanted) {
+        match (self.quits.is_some(), self.wanted) {
             (true, _) => Duration::ZERO,
             (false, true) => self.keepalive_after,
             (false, false) => self.settings.idle_close,
@@ -83,7 +84,7 @@ impl Bmc {
             return;
         }
         self.hush();
-        if self.stopping || !self.wanted {
+        if self.quits.is_some() || !self.wanted {
             self.session.close(now, entropy);
         } else {
             self.used_at = now;

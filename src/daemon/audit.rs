@@ -12,7 +12,7 @@ use super::store::{Store, StoreError};
 use crate::api::audit::{Breach, Chain, Seal, hash};
 use crate::api::serve::Audit;
 use crate::model::{AuditHead, AuditPage, Who, visible_json};
-use crate::rack::record::{Table, Write};
+use crate::rack::record::{TRAIL_END, Table, Write};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -290,7 +290,7 @@ pub(super) fn is_ours(table: Table, key: &str) -> bool {
 }
 
 /// Where the newest record's number and hash stand.
-const HEAD: &str = "audit";
+const HEAD: &str = TRAIL_END;
 /// Records looked at together.
 const PAGE: usize = 500;
 

@@ -29,14 +29,20 @@ impl Clock {
         WallTime::from_unix_micros(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// The boot of the machine.
+    pub(super) fn boot(self) -> Option<Uuid> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Uuid::try_parse(boot.trim()).ok()
+    }
+
     /// The life that begins now, on a journal of which this is known.
     pub(super) fn birth(self, copied: Copied) -> Birth {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
         Birth {
             wall: self.wall(),
             now: self.now(),
             copied,
-            boot: boot.and_then(|boot| Uuid::try_parse(boot.trim()).ok()),
+            boot: self.boot(),
+            succession: None,
         }
     }
 }

@@ -398,6 +398,7 @@ mod tests {
             datagram: vec![6, 0, 0xFF, 7],
             order: None,
             urgent: false,
+            changes: false,
         }
     }
 

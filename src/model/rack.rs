@@ -205,6 +205,10 @@ words! {
         Store = "store",
         /// It was done, and may not outlive the daemon.
         Unremembered = "unremembered",
+        /// Another host has the rack.
+        Moved = "moved",
+        /// Nobody can say whether this host may still change the machines.
+        Unconfirmed = "unconfirmed",
         /// The daemon is going down.
         Stopping = "stopping",
         /// The daemon was started with a wrong configuration.

@@ -8,13 +8,17 @@ use super::leaving::Leaving;
 use super::ledger::{self, Ledger};
 use super::log_ins::LogIns;
 use super::outbox::Outbox;
+use super::permit::FORMER_PACKETS;
 use super::plan::Plans;
+use super::record::Table;
 use super::restore::{self, Remembered, Shelf, Stale};
 use super::settings::{NodeSettings, RackSettings};
+use super::stored::{self, Intent};
 use super::sweeps::Sweeps;
 use super::tasks::Tasks;
 use super::traces::Traces;
 use super::{PRUNING, Rack, quarantine};
+use crate::bmc::vocabulary::OrderId;
 use crate::entropy::Entropy;
 use crate::model::{Control, EventKind, TaskState, Who, counted};
 use std::collections::BTreeSet;
@@ -36,8 +40,13 @@ impl Rack {
             now,
             boot,
             copied,
+            succession,
         } = birth;
-        let epoch = (wall.unix_micros() << 8) | entropy.below(256);
+        let epoch = match succession {
+            Some(succession) => succession.fence,
+            None => (wall.unix_micros() << 8) | entropy.below(256),
+        };
+        let sign = succession.and_then(|succession| succession.last_sign);
         let mut rack = Rack {
             clock: Clock::new(wall, now, epoch, boot),
             entropy,
@@ -47,7 +56,7 @@ impl Rack {
             traces: Traces::default(),
             sweeps: Sweeps::default(),
             tasks: Tasks::default(),
-            gate: Gate::new(&settings),
+            gate: Gate::new(&settings, succession, now),
             ledger: Ledger::new(),
             outbox: Outbox::new(epoch),
             plans: Plans::default(),
@@ -59,7 +68,8 @@ impl Rack {
         let mut shelf = Shelf::sort(remembered);
         let without_entry = shelf.seal_unreadable(&nodes, &mut rack.ledger);
         let last_heard = shelf.last_sign_of_life();
-        rack.clock.follow(shelf.alive);
+        rack.clock.follow(shelf.alive, sign);
+        shelf.last_sign = sign;
         let at = rack.at(now);
         for settings in nodes {
             let memory = shelf.nodes.remove(&settings.uuid);
@@ -69,7 +79,8 @@ impl Rack {
             rack.leaving.remember(node, memory, &mut rack.ledger, at);
         }
         rack.traces.share(&mut rack.inventory);
-        rack.take_up(shelf, &without_entry, copied, at);
+        let clean = succession.is_none_or(|succession| succession.clean);
+        rack.take_up(shelf, &without_entry, copied, clean, at);
         if first_life && rack.settings.start_paused {
             let who = Who {
                 name: "rackbmcd".to_owned(),
@@ -77,8 +88,8 @@ impl Rack {
             };
             rack.begin_pause(FIRST_PAUSE.to_owned(), &who, at);
         }
-        if let Some(last_heard) = last_heard {
-            let ago = at.age(last_heard).saturating_sub(ledger::HEARTBEAT);
+        let last_heard = last_heard.map(|last| at.age(last).saturating_sub(ledger::HEARTBEAT));
+        if let Some(ago) = sign.map(|(_, ago)| ago).or(last_heard) {
             let nodes = rack.inventory.iter_mut();
             nodes.for_each(|node| node.bmc.inherit_session(ago, now));
         }
@@ -91,18 +102,28 @@ impl Rack {
         mut shelf: Shelf,
         without_entry: &BTreeSet<Uuid>,
         copied: Copied,
+        clean: bool,
         at: Moment,
     ) {
         let pause_lost = shelf.lost_pause();
         let unreadable = std::mem::take(&mut shelf.unreadable);
+        let intents = std::mem::take(&mut shelf.intents);
         self.gate.pause = shelf.pause.take();
         self.gate.close_for_stagger(at.now);
         let boot = self.clock.boot;
         let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
         let ledger = &mut self.ledger;
         let longest = shelf.take_up(boot, inventory, tasks, ledger, at);
+        let unknown = !intents.is_empty() || tasks.may_be_on_its_way(at);
+        if !clean && unknown {
+            let from = at.now + FORMER_PACKETS;
+            self.gate.permission.begin_later(from);
+        }
         let held =
             quarantine::take_note_of(unreadable, without_entry, inventory, tasks, ledger, at);
+        for (order, intent) in intents {
+            self.note_intent(order, intent, at);
+        }
         for (id, by) in held {
             // It goes on by itself when a later life of the daemon finds the entry discarded.
             if self.control(id, Control::Suspend, &by, at).is_ok() {
@@ -119,6 +140,12 @@ impl Rack {
             }
         }
         self.hold_stale(restore::stale(copied, longest), at);
+        if self.gate.permission.permit().is_some() {
+            // Records of several hosts have several clocks: the next one counts from here.
+            for id in self.tasks.active_ids() {
+                self.tasks.save(id, &mut self.ledger, at);
+            }
+        }
         self.take_up_pause(pause_lost, at);
         // The record of the last task of a batch may have been discarded.
         for batch in self.tasks.open_batches() {
@@ -132,6 +159,25 @@ impl Rack {
             self.ledger.heartbeat_at_once(at.now);
         }
         self.finish(at);
+    }
+
+    /// Who had the rack before asked a BMC for something, and nobody can say what came of it.
+    fn note_intent(&mut self, order: OrderId, intent: Intent, at: Moment) {
+        self.ledger.pass(order);
+        let key = stored::intent_key(order);
+        self.ledger.journal.delete(Table::Rack, key);
+        let Intent {
+            node,
+            what,
+            by,
+            at: asked,
+        } = intent;
+        if let Some(node) = self.inventory.with_uuid(node) {
+            let text = format!(
+                "{what}: {by} asked for it at {asked} through a host that has the rack no more: it may have been carried out"
+            );
+            self.note_order(node, text, None, true, at);
+        }
     }
 
     /// The pause goes on, or begins where nobody can read whether there was one.

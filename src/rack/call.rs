@@ -417,6 +417,17 @@ pub enum Refused {
     /// The journal cannot be written.
     #[error("no new task is taken: the journal cannot be written: {0}")]
     Store(String),
+    /// Another host has the rack.
+    #[error("{}", moved_in_words(owner.as_deref(), url.as_deref()))]
+    Moved {
+        /// The host's name, where it is known.
+        owner: Option<String>,
+        /// Where its API is.
+        url: Option<String>,
+    },
+    /// Nobody can say whether this host may still change the machines.
+    #[error("nothing is switched at the moment: it waits for {0}")]
+    Unconfirmed(String),
     /// The journal cannot be read.
     #[error("the journal cannot be read: {0}")]
     NotRead(String),
@@ -494,6 +505,18 @@ impl Refused {
             0 | 1 => refused.pop(),
             _ => Some(Refused::Members { refused, of }),
         }
+    }
+}
+
+fn moved_in_words(owner: Option<&str>, url: Option<&str>) -> String {
+    match (owner, url) {
+        (Some(owner), Some(url)) => {
+            format!("host {owner} owns the rack, and not this one: ask it at {url}")
+        }
+        (Some(owner), None) => {
+            format!("host {owner} owns the rack, and not this one: ask it there")
+        }
+        (None, _) => "no host owns the rack at the moment: ask again in some seconds".to_owned(),
     }
 }
 

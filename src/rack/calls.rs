@@ -8,6 +8,7 @@ use super::clock::Moment;
 use super::inventory::NodeId;
 use super::ledger::{Owner, Parked, Reply};
 use super::start::{self, Request};
+use super::stored::Intent;
 use super::sweeps::Asker;
 use super::task::NMI_ANSWER;
 use super::waits::{self, Awaited};
@@ -517,9 +518,15 @@ impl Rack {
         let (id, node) = self.inventory.find(ident)?;
         side::check(&order, node, who, &self.snapshot(at))?;
         if order.changes_machine() {
-            let text = format!("{} asked for", order.in_words());
+            let (what, node) = (order.in_words(), node.settings.uuid);
+            let text = format!("{what} asked for");
             self.note_order(id, text, Some(who.name.clone()), false, at);
             let order = self.ledger.enter(id, Owner::Call(call), order);
+            if self.gate.permission.permit().is_some() {
+                let (what, by) = (what.to_string(), who.name.clone());
+                let at = at.wall;
+                self.ledger.intend(order, &Intent { node, what, by, at });
+            }
             // The entry of the history is what is to be durable first.
             self.ledger.write_ahead(order, |_| {});
             return Ok(());

@@ -3,6 +3,7 @@
 //! The calendar may be set while we live, by hours or by years. What was stamped with it is therefore never compared with
 //! what it says later: [`Moment::age`] knows how it ran in this life, and counts by our own time.
 
+use super::permit::Succession;
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
 use uuid::Uuid;
@@ -63,6 +64,8 @@ pub struct Birth {
     pub boot: Option<Uuid>,
     /// Whether what is remembered was put back from a copy.
     pub copied: Copied,
+    /// How the rack comes to this host, where others may have it too.
+    pub succession: Option<Succession>,
 }
 
 /// Whether what is remembered is what was written last.
@@ -162,13 +165,17 @@ impl Clock {
 
     /// The last sign of an earlier life: up to it what was stamped before this life is as old as the machine's own clock
     /// says, which goes on over lives as long as the machine does.
-    pub(super) fn follow(&mut self, last: Option<Alive>) {
+    ///
+    /// Where another host had the rack, `sign` says what its calendar said at its last sign of life, and how long ago that
+    /// was by our clock.
+    pub(super) fn follow(&mut self, last: Option<Alive>, sign: Option<(WallTime, Duration)>) {
         let of_this_boot = last.filter(|last| self.boot.is_some() && last.boot == self.boot);
         let born = self.calendar.stretches[0].from.since_start();
         self.calendar.last_sign = of_this_boot.and_then(|last| {
             let stamp = last.stamp?;
             Some((last.wall, born.saturating_sub(stamp.at)))
         });
+        self.calendar.last_sign = sign.or(self.calendar.last_sign);
     }
 
     /// The calendar says `wall`. Gives what it was set by, forward and back, where that is worth a word.
@@ -276,7 +283,7 @@ mod tests {
         // The calendar was set 50 days forward while nobody lived, which was a minute.
         let born = |last| {
             let mut clock = Clock::new(wall(150 * day), now(60), 2, boot);
-            clock.follow(Some(last));
+            clock.follow(Some(last), None);
             clock.moment(now(70))
         };
         let at = born(alive(boot));

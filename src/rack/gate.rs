@@ -4,6 +4,7 @@
 //! before they are written down, and their first datagrams before they leave.
 
 use super::call::Refused;
+use super::permit::{Permission, Succession};
 use super::settings::{MaintenancePolicy, RackSettings};
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::OrderId;
@@ -25,6 +26,7 @@ pub(super) struct Gate {
     pub(super) pause: Option<Pause>,
     /// The daemon goes down: nothing new begins.
     pub(super) stopping: bool,
+    pub(super) permission: Permission,
     /// Before this no power-on is written down.
     next_order: Instant,
     /// Before this no power-on leaves.
@@ -58,7 +60,11 @@ pub(super) enum Turn {
 }
 
 impl Gate {
-    pub(super) fn new(settings: &RackSettings) -> Self {
+    pub(super) fn new(
+        settings: &RackSettings,
+        succession: Option<Succession>,
+        now: Instant,
+    ) -> Self {
         let start = Instant::START;
         Gate {
             places: settings.max_transitions as usize,
@@ -67,6 +73,7 @@ impl Gate {
             maintenance: settings.maintenance_policy,
             pause: None,
             stopping: false,
+            permission: Permission::new(succession, now),
             next_order: start,
             next_wire: start,
             waiting: VecDeque::new(),
@@ -108,6 +115,20 @@ impl Gate {
         })
     }
 
+    /// Nothing that changes something is taken on when nobody knows whether this host may still do it.
+    pub(super) fn check_permit(&self, now: Instant) -> Result<(), Refused> {
+        let why = self.permission.why(now);
+        match why.filter(|_| self.permission.is_over(now)) {
+            Some(why) => Err(Refused::Unconfirmed(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether nothing is asked of the machines.
+    pub(super) fn is_still(&self) -> bool {
+        self.stopping || self.permission.dark
+    }
+
     /// Maintenance keeps power orders from a node.
     pub(super) fn maintenance_blocks(&self) -> bool {
         self.maintenance == MaintenancePolicy::Block
@@ -117,7 +138,8 @@ impl Gate {
     pub(super) fn take_turn(&mut self, turn: Turn, order: OrderId, now: Instant) -> bool {
         let before = self.waiting.iter().take_while(|(other, _)| *other <= turn);
         let behind = before.count();
-        let free = behind == 0 && self.has_place(turn) && now >= self.next_order;
+        let due = now >= self.next_order && self.permission.holds(now);
+        let free = behind == 0 && self.has_place(turn) && due;
         if free {
             self.next_order = now + self.stagger;
         } else {
@@ -128,7 +150,7 @@ impl Gate {
 
     /// An order that waited and has its turn now.
     pub(super) fn next_turn(&mut self, now: Instant) -> Option<OrderId> {
-        if !self.waits_for_time() || now < self.next_order {
+        if !self.waits_for_time() || now < self.next_order || !self.permission.holds(now) {
             return None;
         }
         self.waiting.pop_front().map(|(_, order)| order)
@@ -171,7 +193,8 @@ impl Gate {
 
     /// A datagram that was held and may leave now.
     pub(super) fn next_held(&mut self, now: Instant) -> Option<Outgoing> {
-        if now < self.next_wire {
+        let first = self.held.front()?;
+        if now < self.next_wire || self.permission.keeps(first, now) {
             return None;
         }
         let outgoing = self.held.pop_front()?;
@@ -183,12 +206,14 @@ impl Gate {
     /// An order is not wanted any more.
     pub(super) fn forget(&mut self, order: OrderId) {
         self.waiting.retain(|(_, waiting)| *waiting != order);
+        self.permission.forget(order);
         self.drop_held(order);
     }
 
     /// An order has its report: what is held of it must not leave.
     pub(super) fn drop_held(&mut self, order: OrderId) {
         self.held.retain(|outgoing| outgoing.order != Some(order));
+        self.permission.drop_withheld(order);
     }
 
     /// The scheduler wants to look again then.
@@ -198,10 +223,15 @@ impl Gate {
 
     /// When something is due here.
     pub(super) fn next(&self) -> Option<Instant> {
-        let held = (!self.held.is_empty()).then_some(self.next_wire);
+        // Outside the permit only that is waited for.
+        let held = (self.permission.is_open() && !self.held.is_empty()).then_some(self.next_wire);
         // Where all places are taken, the end of one is waited for, and no time.
-        let waiting = self.waits_for_time().then_some(self.next_order);
-        [self.look_again, held, waiting].into_iter().flatten().min()
+        let waiting = (self.permission.held() && self.waits_for_time()).then_some(self.next_order);
+        let permit = self.permission.next();
+        [self.look_again, held, waiting, permit]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -211,10 +241,11 @@ mod tests {
     use super::*;
 
     fn gate(stagger: u64) -> Gate {
-        Gate::new(&RackSettings {
+        let settings = RackSettings {
             power_on_stagger: secs(stagger),
             ..RackSettings::default()
-        })
+        };
+        Gate::new(&settings, None, at(0).now)
     }
 
     #[test]

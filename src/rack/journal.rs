@@ -155,6 +155,11 @@ impl<P> Journal<P> {
         self.take_parked(ticket)
     }
 
+    /// What is under way is neither durable nor refused yet, and why.
+    pub(super) fn unconfirmed(&mut self, why: String) {
+        self.trouble = Some(why);
+    }
+
     fn answered(&mut self) {
         if std::mem::take(&mut self.hangs) {
             log::warn!("the disk answers again");

@@ -51,7 +51,7 @@ impl Leaving {
 
     /// Nobody asks this BMC for anything any more: its session is closed.
     pub(super) fn close(&mut self, mut bmc: Bmc, now: Instant, entropy: &mut dyn Entropy) {
-        bmc.stop(now, entropy);
+        bmc.stop("the node is no longer configured", now, entropy);
         self.closing.push((bmc, now + CLOSING));
     }
 

@@ -12,13 +12,13 @@ use super::journal::Journal;
 use super::outbox::Outbox;
 use super::quarantine::Quarantine;
 use super::record::Table;
-use super::stored;
+use super::stored::{self, Intent};
 use crate::bmc::vocabulary::{Order, OrderId};
 use crate::bmc::{Bmc, Purpose};
 use crate::entropy::Entropy;
 use crate::model::{BatchId, Delivery, TaskId};
 use crate::time::Instant;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -32,6 +32,8 @@ pub(super) struct Ledger {
     others: usize,
     /// The one order that a task may have under way.
     of_task: BTreeMap<TaskId, OrderId>,
+    /// Orders outside tasks of which it is remembered that they leave.
+    intended: BTreeSet<OrderId>,
     next: u64,
     next_heartbeat: Option<Instant>,
 }
@@ -152,6 +154,7 @@ impl Ledger {
             open: BTreeMap::new(),
             others: 0,
             of_task: BTreeMap::new(),
+            intended: BTreeSet::new(),
             next: 1,
             next_heartbeat: None,
         }
@@ -304,8 +307,18 @@ impl Ledger {
         Some(open.owner)
     }
 
+    /// What is to be remembered of an order outside tasks before it leaves, where the rack has a second host.
+    pub(super) fn intend(&mut self, id: OrderId, intent: &Intent) {
+        let (key, value) = stored::intent(id, intent);
+        self.journal.put(Table::Rack, key, value);
+        self.intended.insert(id);
+    }
+
     /// The order has its report.
     pub(super) fn close(&mut self, id: OrderId) -> Option<Open> {
+        if self.intended.remove(&id) {
+            self.journal.delete(Table::Rack, stored::intent_key(id));
+        }
         let open = self.open.remove(&id)?;
         self.others -= usize::from(open.owner != Owner::Sync);
         if let Owner::Task(task) = open.owner {
@@ -417,7 +430,7 @@ mod tests {
             Parts {
                 ledger: Ledger::new(),
                 inventory: inventory(1),
-                gate: Gate::new(&RackSettings::default()),
+                gate: Gate::new(&RackSettings::default(), None, at(0).now),
                 outbox: Outbox::new(1),
                 entropy: Seeded::new(1),
             }

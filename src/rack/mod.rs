@@ -17,6 +17,7 @@
 //! | `sync`, `drift`, `restart` | what one node makes of a reading: shown, fault, drift, whether its BMC restarted |
 //! | `tasks`, `task`, `shown`, `ids`, `batch`, `history` | what is under way and what was |
 //! | `gate`, `schedule`, `reason` | what keeps back; who begins next; why somebody waits |
+//! | `permit` | when what changes a machine may leave, where a rack has a second host |
 //! | `log_ins` | how many BMCs are logged in to at once for regular readings |
 //! | `sweeps` | readings of many nodes for one asker |
 //! | `ledger`, `journal` | orders on their way, written ahead |
@@ -61,6 +62,7 @@ mod look;
 mod node;
 mod orders;
 mod outbox;
+pub mod permit;
 mod plan;
 mod quarantine;
 mod reason;
@@ -105,6 +107,7 @@ use leaving::Leaving;
 use ledger::{Ledger, Open};
 use log_ins::LogIns;
 use outbox::Outbox;
+use permit::Permit;
 use plan::Plans;
 use record::{Stretch, Write};
 use rights::Rights;
@@ -366,6 +369,61 @@ impl Rack {
         self.finish(at);
     }
 
+    /// The permit lasts until then: what waited for it goes on. It ends the dark, too.
+    pub fn handle_permit(&mut self, until: Instant, now: Instant) {
+        let at = self.at(now);
+        self.gate.permission.renew(until, now);
+        if std::mem::take(&mut self.gate.permission.dark) && !self.gate.stopping {
+            self.announce(
+                EventKind::Rack,
+                "this host owns the rack still".to_owned(),
+                at,
+            );
+            for id in self.inventory.ids() {
+                if let Some(node) = self.inventory.get_mut(id) {
+                    node.bmc.go_on(now, &mut *self.entropy);
+                }
+                self.settle(id, at);
+            }
+        }
+        self.finish(at);
+    }
+
+    /// Another host may have the rack by now: nothing is asked of the machines, and all sessions are closed, until
+    /// [`Rack::handle_permit`] says otherwise. Tasks go on waiting, and run out of their time.
+    pub fn handle_dark(&mut self, now: Instant) {
+        let at = self.at(now);
+        self.gate.permission.dark = true;
+        let text = format!("nobody can say whether this host still owns the rack: {IN_THE_DARK}");
+        self.announce(EventKind::Rack, text, at);
+        for id in self.inventory.ids() {
+            if let Some(node) = self.inventory.get_mut(id) {
+                node.bmc.stop(IN_THE_DARK, now, &mut *self.entropy);
+            }
+            self.settle(id, at);
+        }
+        self.finish(at);
+    }
+
+    /// When what changes machines may leave, where that is not always.
+    pub fn permit(&self) -> Option<Permit> {
+        self.gate.permission.permit()
+    }
+
+    /// Whether datagrams wait for nothing but that the permit is confirmed anew.
+    pub fn wants_confirmation(&self, now: Instant) -> bool {
+        self.gate.permission.wants_confirmation(now)
+    }
+
+    /// It is not known whether what the tickets up to this one hold is durable: it is tried on. No new tasks are taken
+    /// meanwhile; what waits goes on waiting.
+    pub fn handle_unconfirmed(&mut self, why: &str, now: Instant) {
+        let at = self.at(now);
+        log::error!("the journal is not confirmed: {why}");
+        self.ledger.journal.unconfirmed(why.to_owned());
+        self.finish(at);
+    }
+
     /// Everything up to `ticket` is durable.
     pub fn handle_durable(&mut self, ticket: u64, now: Instant) {
         let at = self.at(now);
@@ -501,7 +559,7 @@ impl Rack {
         }
         for id in self.inventory.ids() {
             if let Some(node) = self.inventory.get_mut(id) {
-                node.bmc.stop(now, &mut *self.entropy);
+                node.bmc.stop(SHUTTING_DOWN, now, &mut *self.entropy);
             }
             self.settle(id, at);
         }
@@ -563,6 +621,9 @@ impl Rack {
 
 /// How often what is too old is looked for, beside when something is added.
 const PRUNING: Duration = Duration::from_secs(3600);
+/// What whoever asks for something hears when the daemon stops, and while another host may have the rack.
+const SHUTTING_DOWN: &str = "the daemon is shutting down";
+const IN_THE_DARK: &str = "no machine is read or switched until etcd answers";
 /// Fewer answers than these are not waited for together.
 const FEW: usize = 3;
 /// How often one node may be due within one turn, and how long it rests then: in what was ever seen, a handful.

@@ -73,7 +73,15 @@ pub(super) fn has_turn(
     goes
 }
 
-/// Orders that waited for their turn are written down, as many as may go.
+/// An order that changes something waits until the permit holds, and its task's patience with it.
+pub(super) fn keep(id: TaskId, order: OrderId, tasks: &mut Tasks, gate: &mut Gate, now: Instant) {
+    gate.permission.keep(order);
+    if let Some(task) = tasks.get_mut(id) {
+        task.sequence.await_turn(true, now);
+    }
+}
+
+/// Orders that waited for the permit or for their turn are written down, as many as may go.
 pub(super) fn give_turns(
     inventory: &mut Inventory,
     tasks: &mut Tasks,
@@ -81,10 +89,19 @@ pub(super) fn give_turns(
     gate: &mut Gate,
     at: Moment,
 ) {
+    let still = gate.is_still();
+    while let Some(order) = gate.permission.next_kept(at.now).filter(|_| !still) {
+        let node = ledger.get(order).map(|open| open.node);
+        if write_ahead(order, inventory, tasks, ledger, at)
+            && let Some(node) = node
+        {
+            set_timer(node, inventory, tasks);
+        }
+    }
     count_places(tasks, ledger, gate);
     while let Some(order) = gate.next_turn(at.now) {
         let node = ledger.get(order).map(|open| open.node);
-        if !gate.stopping && write_ahead(order, inventory, tasks, ledger, at) {
+        if !still && write_ahead(order, inventory, tasks, ledger, at) {
             gate.turn_taken(at.now);
             node.into_iter()
                 .for_each(|node| set_timer(node, inventory, tasks));
@@ -146,8 +163,8 @@ pub(super) fn withdrawn(delivery: Delivery, text: &str) -> Report {
     })
 }
 
-/// A datagram of a BMC's room goes to the network, a power-on's first one not too soon after that of another. Whether it
-/// goes now.
+/// A datagram of a BMC's room goes to the network: one that changes something while the permit holds, and a power-on's first
+/// one not too soon after that of another. Whether it goes now.
 pub(super) fn pass(
     outgoing: Outgoing,
     gate: &mut Gate,
@@ -158,9 +175,10 @@ pub(super) fn pass(
 ) -> bool {
     let open = outgoing.order.and_then(|order| ledger.get(order));
     let inrush = open.is_some_and(|open| open.owner.task().is_some() && open.order.draws_inrush());
+    let outgoing = gate.permission.pass(outgoing, now);
     let outgoing = match inrush {
-        true => gate.pass(outgoing, now),
-        false => Some(outgoing),
+        true => outgoing.and_then(|outgoing| gate.pass(outgoing, now)),
+        false => outgoing,
     };
     let goes = outgoing.is_some();
     if let Some(outgoing) = outgoing {

@@ -37,10 +37,11 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
             };
         }
         _ if rack.ledger.unwritten_of(identity.id).is_some() => {
-            return Some(match rack.gate.full {
+            let why = rack.gate.permission.why(rack.at.now);
+            return Some(why.unwrap_or_else(|| match rack.gate.full {
                 true => a_place(rack),
                 false => "its turn among the rack's power-ons".to_owned(),
-            });
+            }));
         }
         _ => return None,
     }

@@ -49,6 +49,19 @@ impl Table {
     }
 }
 
+/// The entry of [`Table::Rack`] in which the end of the audit trail stands.
+pub const TRAIL_END: &str = "audit";
+
+/// Whether hosts that have one rack share the entry. What happened to nodes, and who asked, is on the disk of the host that
+/// saw it.
+pub fn is_shared(table: Table, key: &str) -> bool {
+    match table {
+        Table::Tasks | Table::Batches | Table::Nodes => true,
+        Table::Rack => key != TRAIL_END,
+        Table::History | Table::Audit => false,
+    }
+}
+
 /// One change of the memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {

@@ -10,9 +10,10 @@ use super::node::Memory;
 use super::quarantine::Unreadable;
 use super::record::Table;
 use super::settings::NodeSettings;
-use super::stored::{self, Entry, TaskRecord};
+use super::stored::{self, Entry, Intent, TaskRecord};
 use super::task::Task;
 use super::tasks::Tasks;
+use crate::bmc::vocabulary::OrderId;
 use crate::model::{PowerState, TaskState};
 use crate::power::{Saved, Sequence};
 use crate::time::WallTime;
@@ -187,6 +188,10 @@ pub(super) struct Shelf {
     pub(super) history: History,
     pub(super) pause: Option<Pause>,
     pub(super) alive: Option<Alive>,
+    /// Orders outside tasks of which nobody knows what came of them.
+    pub(super) intents: Vec<(OrderId, Intent)>,
+    /// The last sign of life of another host, and how long ago that was.
+    pub(super) last_sign: Option<(WallTime, Duration)>,
     pub(super) unreadable: Vec<Unreadable>,
 }
 
@@ -275,7 +280,15 @@ impl Shelf {
         for record in self.tasks {
             let node = inventory.with_uuid(record.identity.node_uuid);
             let written = (record.written, record.written_at);
-            let since = Since::of(written, self.alive, boot, at);
+            let mut since = Since::of(written, self.alive, boot, at);
+            if let Some((_, ago)) = self.last_sign {
+                // Two hosts have two calendars.
+                since = Since {
+                    away: ago,
+                    off_by: None,
+                    ..since
+                };
+            }
             let task = record.take_up(node, since, at);
             if !task.is_closed() {
                 longest = longest.max(since.away);
@@ -306,6 +319,7 @@ impl Shelf {
             Entry::History(number, node, entry) => self.history.restore(number, node, entry.at),
             Entry::Pause(pause) => self.pause = Some(pause),
             Entry::Alive(alive) => self.alive = Some(alive),
+            Entry::Intent(order, intent) => self.intents.push((order, intent)),
             Entry::Foreign => {}
         }
     }

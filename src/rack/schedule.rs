@@ -120,7 +120,7 @@ mod tests {
             Rack {
                 tasks,
                 inventory,
-                gate: Gate::new(settings),
+                gate: Gate::new(settings, None, at(0).now),
             }
         }
 

@@ -32,6 +32,9 @@ pub(super) fn check(
         return Ok(());
     }
     rack.gate.check_pause()?;
+    if let Some(why) = rack.gate.permission.why(rack.at.now) {
+        return Err(Refused::Unconfirmed(why));
+    }
     node.check_shared(order.name())?;
     if let Order::Raw { .. } = order {
         // Nobody knows what it does to the power.

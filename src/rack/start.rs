@@ -25,6 +25,7 @@ pub(super) fn check(
         return Err(Refused::Stopping);
     }
     rack.gate.check_pause()?;
+    rack.gate.check_permit(rack.at.now)?;
     if let Some(trouble) = rack.ledger.journal.trouble() {
         return Err(Refused::Store(trouble.to_owned()));
     }
@@ -212,7 +213,13 @@ pub(super) fn check_members(
         match check(node, operation, options, rack) {
             Ok(()) => {}
             // What holds the rack as a whole back is said once.
-            Err(all @ (Refused::Stopping | Refused::Paused { .. } | Refused::Store(_))) => {
+            Err(
+                all @ (Refused::Stopping
+                | Refused::Paused { .. }
+                | Refused::Store(_)
+                | Refused::Unconfirmed(_)
+                | Refused::Moved { .. }),
+            ) => {
                 return Err(all);
             }
             Err(locked @ Refused::Locked { .. }) => busy.push((node, locked)),
@@ -317,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_holds_the_whole_rack_back_is_said_first() {
-        let mut gate = Gate::new(&RackSettings::default());
+        let mut gate = Gate::new(&RackSettings::default(), None, at(0).now);
         let mut busy = node(0);
         busy.task = Some(id(1));
         let locked = refusal(&busy, Operation::PowerOn, &gate);
@@ -332,7 +339,7 @@ mod tests {
 
     #[test]
     fn an_nmi_is_refused_by_the_configuration_and_too_soon_after_another() {
-        let gate = Gate::new(&RackSettings::default());
+        let gate = Gate::new(&RackSettings::default(), None, at(0).now);
         let mut node = node(0);
         node.settings.nmi_min_interval = secs(60);
         node.note_nmi(at(41));

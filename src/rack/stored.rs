@@ -6,6 +6,7 @@
 mod alive;
 mod batch;
 mod history;
+mod intent;
 pub mod migrate;
 mod node;
 mod pause;
@@ -13,14 +14,27 @@ mod task;
 
 use super::clock;
 use super::ledger::ALIVE;
-use super::record::Table;
+use super::record::{TRAIL_END, Table};
 use crate::bmc::RefusedLogIns;
+use crate::bmc::vocabulary::OrderId;
+use crate::time::WallTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use uuid::Uuid;
 
 pub(super) use task::TaskRecord;
+
+/// An order outside tasks that may change its machine, as it is remembered where the rack has a second host: that one has
+/// no other way to know of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Intent {
+    pub(super) node: Uuid,
+    /// What was asked for, in words.
+    pub(super) what: String,
+    pub(super) by: String,
+    pub(super) at: WallTime,
+}
 
 /// An entry of the journal, taken up as what it is.
 pub(super) enum Entry {
@@ -31,6 +45,8 @@ pub(super) enum Entry {
     History(u64, Uuid, crate::model::HistoryEntry),
     Pause(super::gate::Pause),
     Alive(clock::Alive),
+    /// An order outside tasks that may change its machine.
+    Intent(OrderId, Intent),
     /// Of another room.
     Foreign,
 }
@@ -61,7 +77,13 @@ fn entry(table: Table, key: &str, value: &[u8]) -> Result<Entry, String> {
         Table::Rack => match key {
             PAUSE => Entry::Pause(from_json::<pause::Pause>(value)?.into()),
             ALIVE => Entry::Alive(from_json::<alive::Alive>(value)?.into()),
-            AUDIT => Entry::Foreign,
+            TRAIL_END => Entry::Foreign,
+            key if key.starts_with(INTENT) => {
+                let order = key[INTENT.len()..]
+                    .parse()
+                    .map_err(|_| "its key is no order")?;
+                Entry::Intent(OrderId(order), from_json::<intent::Intent>(value)?.into())
+            }
             _ => return Err("this rackbmcd knows no such entry".to_owned()),
         },
         Table::Audit => Entry::Foreign,
@@ -163,6 +185,16 @@ pub(super) fn alive(alive: &clock::Alive) -> Vec<u8> {
     to_json(&alive::Alive::from(alive))
 }
 
+/// The key of an order outside tasks, and its value.
+pub(super) fn intent(order: OrderId, intent: &Intent) -> (String, Vec<u8>) {
+    (intent_key(order), to_json(&intent::Intent::from(intent)))
+}
+
+/// The key of an order outside tasks.
+pub(super) fn intent_key(order: OrderId) -> String {
+    format!("{INTENT}{}", order.0)
+}
+
 fn id(key: &str) -> Result<Uuid, String> {
     key.parse().map_err(|_| "its key is no uuid".to_owned())
 }
@@ -175,10 +207,10 @@ fn from_json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     serde_json::from_slice(value).map_err(|error| error.to_string())
 }
 
+/// How the keys of orders outside tasks begin in [`Table::Rack`].
+const INTENT: &str = "intent/";
 /// The key of the pause in [`Table::Rack`].
 pub(super) const PAUSE: &str = "pause";
-/// The key of the audit trail's end in the same table, which is the daemon's.
-const AUDIT: &str = "audit";
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use super::ledger::Ledger;
 use super::record::Table;
 use super::stored;
 use super::task::Task;
+use crate::bmc::vocabulary::Report;
 use crate::entropy::Entropy;
 use crate::model::{BatchId, BatchStart, Control, Short, TaskId, TaskState, Who};
 use crate::time::WallTime;
@@ -35,6 +36,8 @@ pub(super) struct Tasks {
     shorts: BTreeSet<Short>,
 }
 
+/// A task that ended longer ago has nothing on its way any more.
+const RECENT: Duration = Duration::from_secs(60);
 /// How often an id is made anew because its short one is taken.
 const SHORT_TRIES: usize = 16;
 
@@ -104,6 +107,26 @@ impl Tasks {
 
     pub(super) fn active_ids(&self) -> Vec<TaskId> {
         self.active.keys().copied().collect()
+    }
+
+    /// Whether an order that changes power and has no answer may be on its way to a machine yet.
+    pub(super) fn may_be_on_its_way(&self, at: Moment) -> bool {
+        let recent = |task: &&Task| {
+            let ended = task.identity.ended_at;
+            ended.is_none_or(|ended| at.age(ended) < RECENT)
+        };
+        let unanswered = |task: &Task| {
+            let mut sent = task.sequence.sent().iter();
+            sent.any(|sent| {
+                let answered = match &sent.answer {
+                    Some((_, Report::Accepted(_) | Report::Refused(_))) => true,
+                    Some((_, Report::Unanswered(_))) | None => false,
+                };
+                sent.order.changes_power() && !answered
+            })
+        };
+        let tasks = self.active.values().chain(self.ended.values());
+        tasks.filter(recent).any(unanswered)
     }
 
     pub(super) fn count_active(&self) -> usize {

@@ -145,5 +145,6 @@ pub(super) fn outgoing(order: u64, byte: u8) -> Outgoing {
         datagram: vec![byte],
         order: Some(OrderId(order)),
         urgent: false,
+        changes: false,
     }
 }

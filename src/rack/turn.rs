@@ -16,6 +16,7 @@ use super::sweeps::Asker;
 use super::task::Task;
 use super::tasks::Tasks;
 use super::{Rack, admission, ahead, identity, side, sync};
+use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::{OrderId, Reading, Report};
 use crate::model::{BatchId, Control, Delivery, EventKind, Power, TaskId, TaskState};
 use crate::power::Refusal;
@@ -41,22 +42,7 @@ impl Rack {
         parting
             .into_iter()
             .for_each(|outgoing| self.outbox.send(outgoing));
-        while let Some(outgoing) = self.gate.next_held(at.now) {
-            for id in self.inventory.at(outgoing.to) {
-                let node = self.inventory.get_mut(id);
-                if let Some(node) = node.filter(|node| node.bmc.has_port(outgoing.port)) {
-                    let shown = node.bmc.show(&outgoing);
-                    node.bmc.note_left(shown, at.now);
-                }
-            }
-            leave(
-                outgoing,
-                &mut self.ledger,
-                &mut self.tasks,
-                &mut self.outbox,
-                at.now,
-            );
-        }
+        self.let_out(at);
         orders::give_turns(
             &mut self.inventory,
             &mut self.tasks,
@@ -87,6 +73,35 @@ impl Rack {
         orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
         if self.outbox.has_news() | self.sweeps.has_news() {
             self.answer_waits(false, at);
+        }
+    }
+
+    /// Datagrams that were kept back leave, as many as may now.
+    fn let_out(&mut self, at: Moment) {
+        while let Some(outgoing) = self.gate.permission.next_withheld(at.now) {
+            let left = outgoing.clone();
+            let (gate, ledger) = (&mut self.gate, &mut self.ledger);
+            let (tasks, outbox) = (&mut self.tasks, &mut self.outbox);
+            if pass(outgoing, gate, ledger, tasks, outbox, at.now) {
+                self.note_left(&left, at);
+            }
+        }
+        while let Some(outgoing) = self.gate.next_held(at.now) {
+            self.note_left(&outgoing, at);
+            let (ledger, tasks) = (&mut self.ledger, &mut self.tasks);
+            leave(outgoing, ledger, tasks, &mut self.outbox, at.now);
+        }
+        self.gate.permission.look(at.now);
+    }
+
+    /// A datagram that was kept back has left.
+    fn note_left(&mut self, outgoing: &Outgoing, at: Moment) {
+        for id in self.inventory.at(outgoing.to) {
+            let node = self.inventory.get_mut(id);
+            if let Some(node) = node.filter(|node| node.bmc.has_port(outgoing.port)) {
+                let shown = node.bmc.show(outgoing);
+                node.bmc.note_left(shown, at.now);
+            }
         }
     }
 
@@ -172,7 +187,7 @@ impl Rack {
         };
         node.bmc.handle_timeout(at.now, &mut *self.entropy);
         // A task reads the machine itself, unless it is held back.
-        let mut busy = self.gate.stopping;
+        let mut busy = self.gate.is_still();
         if let Some(task) = task {
             task.sequence.handle_timeout(at.now);
             busy |= !task.sequence.is_held();
@@ -201,6 +216,12 @@ impl Rack {
         if let Report::Refused(refusal) = &mut report {
             // A datagram that waited for the distance between power-ons may never have left.
             refusal.unanswered = refusal.unanswered.min(open.left.saturating_sub(1));
+        }
+        if let Report::Unanswered(silence) = &mut report
+            && open.left == 0
+        {
+            // Whatever the BMC's room gave out was kept back.
+            silence.delivery = Delivery::NotSent;
         }
         self.counters.reported(&report);
         let power = match &report {
@@ -373,7 +394,7 @@ impl Rack {
                 self.take_back(id, order, "withdrawn", at);
                 continue;
             }
-            let busy = self.ledger.of_task(id).is_some() || self.gate.stopping;
+            let busy = self.ledger.of_task(id).is_some() || self.gate.is_still();
             let Some(node) = task.node.filter(|_| task.admitted && !busy) else {
                 break;
             };
@@ -386,6 +407,8 @@ impl Rack {
             self.ledger.leads(order, leads);
             if self.ledger.unwritten_of(id).is_none() {
                 self.submit(order, at);
+            } else if !inrush && !self.gate.permission.holds(at.now) {
+                orders::keep(id, order, &mut self.tasks, &mut self.gate, at.now);
             } else if !inrush || self.has_turn(id, order, at) {
                 let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
                 orders::write_ahead(order, inventory, tasks, &mut self.ledger, at);
@@ -414,16 +437,21 @@ impl Rack {
             return;
         };
         let node = open.node;
-        match open.owner {
-            Owner::Task(task) if self.gate.stopping => {
+        let over = self.gate.permission.why(at.now);
+        match (open.owner, over) {
+            (Owner::Task(task), _) if self.gate.stopping => {
                 self.take_back(task, order, "the daemon is shutting down", at);
             }
-            Owner::Task(_)
-            | Owner::Ahead(_)
-            | Owner::Call(_)
-            | Owner::Sync
-            | Owner::Fresh
-            | Owner::Plan(..) => self.submit(order, at),
+            // Written down in time, and too late to be sent.
+            (Owner::Task(task), Some(why)) => {
+                let text = format!("not sent, because it had to wait for {why}");
+                self.take_back(task, order, &text, at);
+            }
+            (Owner::Call(call), Some(why)) => {
+                self.ledger.close(order);
+                self.outbox.answer(call, Err(Refused::Unconfirmed(why)));
+            }
+            (_, _) => self.submit(order, at),
         }
         self.settle(node, at);
     }

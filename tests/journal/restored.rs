@@ -50,6 +50,7 @@ fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Ra
             now: Instant::after_start(secs(10)),
             boot: None,
             copied: Copied::No,
+            succession: None,
         },
         Box::new(Seeded::new(1)),
     )

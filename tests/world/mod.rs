@@ -12,6 +12,7 @@ use rackbmcd::model::{
     Task, TaskId, TaskState, Who, Words,
 };
 use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
+use rackbmcd::rack::permit::Succession;
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::Rights;
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
@@ -106,6 +107,8 @@ pub struct World {
     unread: Option<Vec<sim::Delivery>>,
     /// So many transactions are missing from the disk when the daemon starts next.
     pub copied: Copied,
+    /// How the rack comes to the daemon when it starts next, where it has a second host.
+    pub succession: Option<Succession>,
 }
 
 impl World {
@@ -154,6 +157,7 @@ impl World {
             calendar: WallTime::from_unix_micros(1_790_000_000_000_000),
             unread: None,
             copied: Copied::No,
+            succession: None,
         };
         world.start();
         world
@@ -177,6 +181,7 @@ impl World {
             now: self.now,
             boot: self.boot,
             copied: self.copied,
+            succession: self.succession,
         };
         let rack = Rack::new(settings, nodes, remembered, birth, entropy);
         self.rack = Some(rack);

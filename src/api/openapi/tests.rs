@@ -346,6 +346,11 @@ fn every_refusal_of_the_rack_has_its_status_in_the_document() {
         Refused::Invalid(text()),
         Refused::Store(text()),
         Refused::NotRead(text()),
+        Refused::Unconfirmed(text()),
+        Refused::Moved {
+            owner: None,
+            url: None,
+        },
         Refused::Unremembered(text()),
         Refused::Withdrawn {
             task: None,

@@ -482,6 +482,7 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
         (Refused::Invalid(text()), 400, "bad_request"),
         (Refused::Store(text()), 503, "store"),
         (Refused::Unremembered(text()), 503, "unremembered"),
+        (Refused::Unconfirmed(text()), 503, "unconfirmed"),
         (
             Refused::Withdrawn {
                 task: Some(id),

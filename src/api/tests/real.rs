@@ -36,6 +36,7 @@ impl RealRack {
             now,
             boot: None,
             copied: Copied::No,
+            succession: None,
         };
         let rack = Rack::new(rack, nodes, Vec::new(), birth, entropy);
         Rc::new(RealRack {

@@ -104,6 +104,7 @@ fn written(entry: Entry) -> Option<Vec<u8>> {
         Entry::History(_, node, entry) => super::history(node, &entry),
         Entry::Pause(pause) => super::pause(&pause),
         Entry::Alive(alive) => super::alive(&alive),
+        Entry::Intent(order, intent) => super::intent(order, &intent).1,
         Entry::Foreign => return None,
     })
 }
@@ -129,6 +130,23 @@ fn what_is_written_is_what_was_frozen() {
             );
         }
     }
+}
+
+#[test]
+fn an_order_outside_tasks_is_remembered_for_the_next_host_as_it_was_asked_for() {
+    // It stands in etcd only: a rack with one host has none of these on its disk.
+    let asked =
+        br#"{"node":"00000000-0000-0000-0000-000000000007","what":"identify","by":"alice","at":5}"#;
+    let Ok(Entry::Intent(order, intent)) = read(Table::Rack, "intent/41", asked) else {
+        panic!("it is not read as one");
+    };
+    assert_eq!(
+        (order, intent.by.as_str()),
+        (crate::bmc::vocabulary::OrderId(41), "alice")
+    );
+    let written = super::intent(order, &intent);
+    assert_eq!(written, ("intent/41".to_owned(), asked.to_vec()));
+    assert!(read(Table::Rack, "intent/x", asked).is_err());
 }
 
 /// The words of an enumeration, out of what serde says of one that it has not.
