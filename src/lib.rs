@@ -19,9 +19,11 @@
 //! | [`power`] | sequences: pure state machines, controls, rollback | `bmc::vocabulary` |
 //! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history; carries log-ins through as a whole | `bmc`, `power`, `session::Settings`, `session::settings`, `session::secret`, `session::Undeliverable` |
 //! | [`rack::settings`] | the settings of a node, with those of its session, which the rest of `rack` does not look into | `rack`, `bmc`, `power`, `session` |
+//! | [`tenure`] | which of a rack's hosts may change its machines: one host's state machine over etcd; no socket, no clock | `etcd`, `rack::record` |
+//! | [`keeper`] | one host of a rack that has several: its tenure, and the rack while that is its own | `tenure`, `etcd`, `rack`, `bmc` |
 //! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset`, `etcd`, `http_client` |
 //! | [`api`] | HTTP: handlers are pure but for waiting for the rack; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset`, `base64` |
-//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `http_client`, `config`, `etcd`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
+//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `http_client`, `config`, `etcd`, `tenure`, `keeper`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
 //! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | only `time`, `entropy` |
 //! | [`cli`] | `rackbmc`: a client like any other | `api::audit`, `api::ironic::target`, `nodeset`, `base64`, `http_client` |
 //! | `cli::check_bmcs` | the BMCs of a configuration are looked at | `cli`, `config`, `ipmi`, `rack::settings` |
@@ -64,10 +66,12 @@ pub mod etcd;
 pub mod host;
 pub mod http_client;
 pub mod ipmi;
+pub mod keeper;
 pub mod model;
 pub mod nodeset;
 pub mod power;
 pub mod rack;
 pub mod session;
 pub mod sim;
+pub mod tenure;
 pub mod time;

@@ -25,7 +25,7 @@ type Wall = (String, Vec<String>);
 /// Rooms without a world: no clock, socket, file, randomness or `async`, and the same order on every run.
 const CORE: &[&str] = &[
     "time", "entropy", "model", "nodeset", "base64", "etcd", "ipmi", "session", "bmc", "power",
-    "rack", "api", "sim",
+    "rack", "tenure", "keeper", "api", "sim",
 ];
 /// The parts of core rooms that do touch sockets.
 const CORE_EXCEPT: &[&str] = &["api::serve"];

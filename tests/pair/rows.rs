@@ -1,0 +1,582 @@
+//! What a host's tenure makes of one thing that happens, told by hand: no machine and no rack are needed for it.
+
+use crate::etcd::Etcd;
+use rackbmcd::entropy::Seeded;
+use rackbmcd::etcd::{Answer, Change, Request, Trouble};
+use rackbmcd::rack::record::{Table, Write};
+use rackbmcd::tenure::keys::{self, Head, Own};
+use rackbmcd::tenure::{
+    Begun, Cause, Event, MARGIN, Me, Phase, Pinned, RequestId, Settings, Tenure,
+};
+use rackbmcd::time::{Instant, WallTime};
+use std::time::Duration;
+use uuid::Uuid;
+
+const T: Duration = Duration::from_secs(9);
+/// How long a write that was taken permits something.
+const PERMIT: Duration = T.checked_sub(MARGIN).unwrap();
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Two hosts that are asked and answered by hand.
+struct Pair {
+    now: Instant,
+    etcd: Etcd,
+    hosts: Vec<Host>,
+}
+
+struct Host {
+    tenure: Tenure,
+    events: Vec<Event>,
+    /// Requests on their way, which nobody has carried out yet.
+    out: Vec<(RequestId, Request)>,
+    /// It does not reach etcd: every request is answered by nobody, after a second.
+    cut: bool,
+    given_up: Vec<(Instant, RequestId)>,
+    watched: usize,
+}
+
+fn me(place: usize) -> Me {
+    Me {
+        host: format!("mgmt{}", place + 1),
+        host_id: Uuid::from_u128(place as u128 + 1),
+        boot: Some(Uuid::from_u128(100 + place as u128)),
+        url: Some(format!("https://mgmt{}:6385", place + 1)),
+        version: "1".to_owned(),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        prefix: "/rackbmc".to_owned(),
+        rack: "r1".to_owned(),
+        tenure: T,
+        pinned: Pinned::default(),
+    }
+}
+
+fn host(me: Me, settings: Settings, seed: u64, now: Instant) -> Host {
+    let entropy = Box::new(Seeded::new(seed));
+    Host {
+        tenure: Tenure::new(me, settings, entropy, WallTime::default(), now),
+        events: Vec::new(),
+        out: Vec::new(),
+        cut: false,
+        given_up: Vec::new(),
+        watched: 0,
+    }
+}
+
+impl Pair {
+    fn new() -> Self {
+        let now = Instant::after_start(secs(1000));
+        let mut pair = Pair {
+            now,
+            etcd: Etcd::default(),
+            hosts: vec![host(me(0), settings(), 1, now)],
+        };
+        pair.run(millis(10));
+        pair.hosts.push(host(me(1), settings(), 2, now));
+        pair.run(secs(1));
+        assert_eq!(pair.phases(), [Phase::Owner, Phase::Standby]);
+        pair
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        self.hosts.iter().map(|host| host.tenure.phase()).collect()
+    }
+
+    /// Everything that can happen at this moment happens.
+    fn settle(&mut self) {
+        for _ in 0..1000 {
+            let mut quiet = true;
+            for host in &mut self.hosts {
+                let tenure = &mut host.tenure;
+                let due = host.given_up.iter().position(|(at, _)| *at <= self.now);
+                if let Some(due) = due {
+                    let (_, id) = host.given_up.remove(due);
+                    let silent = Err(Trouble::Silent("no answer in 1 s".to_owned()));
+                    tenure.handle_answer(id, silent, self.now);
+                    quiet = false;
+                }
+                if tenure.poll_timeout().is_some_and(|at| at <= self.now) {
+                    tenure.handle_timeout(self.now);
+                    quiet = false;
+                }
+                host.events
+                    .extend(std::iter::from_fn(|| tenure.poll_event()));
+                let asked: Vec<_> = std::iter::from_fn(|| tenure.poll_request()).collect();
+                quiet &= asked.is_empty();
+                for (id, request) in asked {
+                    if host.cut {
+                        host.given_up.push((self.now + secs(1), id));
+                        host.out.push((id, request));
+                    } else {
+                        let answer = self.etcd.carry_out(&request);
+                        tenure.handle_answer(id, answer, self.now);
+                    }
+                }
+                let keys = tenure.watched();
+                let changes = &self.etcd.changes[host.watched..];
+                for (_, change) in changes.iter().filter(|_| !host.cut) {
+                    let (Change::Put(rackbmcd::etcd::Entry { key, .. }) | Change::Deleted(key, _)) =
+                        change;
+                    if keys.contains(key) {
+                        tenure.handle_change(change, self.now);
+                    }
+                }
+                if !host.cut {
+                    host.watched = self.etcd.changes.len();
+                }
+                host.events
+                    .extend(std::iter::from_fn(|| tenure.poll_event()));
+            }
+            if quiet {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.settle();
+            let next = self.hosts.iter().flat_map(|host| {
+                let given_up = host.given_up.iter().map(|(at, _)| *at);
+                given_up.chain(host.tenure.poll_timeout())
+            });
+            match next.min().filter(|at| *at <= end) {
+                Some(at) => self.now = self.now.max(at),
+                None => break,
+            }
+        }
+        self.now = end;
+        self.settle();
+    }
+
+    fn events(&mut self, place: usize) -> Vec<Event> {
+        std::mem::take(&mut self.hosts[place].events)
+    }
+
+    fn begun(&mut self, place: usize) -> Begun {
+        let events = self.events(place).into_iter();
+        let mut begun = events.filter_map(|event| match event {
+            Event::Own(begun) => Some(*begun),
+            _ => None,
+        });
+        begun.next().expect("its tenure began")
+    }
+
+    fn commit(&mut self, place: usize, ticket: u64, value: u8) {
+        let write = Write::Put {
+            table: Table::Tasks,
+            key: "t".to_owned(),
+            value: vec![value],
+        };
+        let now = self.now;
+        self.hosts[place].tenure.commit(ticket, vec![write], now);
+        self.settle();
+    }
+
+    fn task(&self) -> Option<u8> {
+        let value = self.etcd.value("/rackbmc/1/racks/r1/j/tasks/t");
+        value.map(|value| value[0])
+    }
+
+    /// A request of a host that nobody answered is carried out now.
+    fn arrive_late(&mut self, place: usize, which: impl Fn(&Request) -> bool) {
+        let out = &mut self.hosts[place].out;
+        let found = out.iter().position(|(_, request)| which(request));
+        let (_, request) = out.remove(found.expect("such a request was asked"));
+        let _ = self.etcd.carry_out(&request);
+    }
+
+    fn head(&self) -> Head {
+        keys::read(self.etcd.value("/rackbmc/1/racks/r1/head").unwrap()).unwrap()
+    }
+}
+
+fn puts(what: &'static str) -> impl Fn(&Request) -> bool {
+    move |request| format!("{request:?}").contains(&format!("Put(\"/rackbmc/1/racks/r1/{what}"))
+}
+
+fn until(events: &[Event]) -> Option<Instant> {
+    let until = events.iter().filter_map(|event| match event {
+        Event::Until(until) => Some(*until),
+        _ => None,
+    });
+    until.last()
+}
+
+#[test]
+fn the_first_host_owns_a_new_rack_at_once_and_the_second_stands_by() {
+    let mut pair = Pair::new();
+    let begun = pair.begun(0);
+    assert_eq!((begun.cause, begun.remembered.len()), (Cause::First, 0));
+    pair.run(secs(600));
+    assert_eq!(pair.phases(), [Phase::Owner, Phase::Standby]);
+    let until = until(&pair.events(0)).unwrap();
+    assert!(until > pair.now + secs(3) && until <= pair.now + PERMIT);
+    let pins = |event: &Event| matches!(event, Event::Pin(_));
+    assert!(pair.events(1).iter().all(pins));
+}
+
+#[test]
+fn a_dead_owner_is_followed_after_the_tenure_time_with_all_that_it_wrote() {
+    let mut pair = Pair::new();
+    pair.commit(0, 1, 5);
+    assert!(pair.events(0).contains(&Event::Committed(1)));
+    let died = pair.now;
+    pair.hosts.remove(0);
+    pair.run(T + millis(100));
+    let begun = pair.begun(0);
+    assert_eq!(begun.cause, Cause::Silence);
+    assert!(begun.at - died <= T + millis(50), "{:?}", begun.at - died);
+    let entry = (Table::Tasks, "t".to_owned(), vec![5]);
+    assert_eq!(begun.remembered, [entry]);
+    assert_eq!(begun.until, begun.at + PERMIT);
+}
+
+#[test]
+fn permits_of_two_hosts_never_overlap_when_one_is_cut_off() {
+    let mut pair = Pair::new();
+    pair.hosts[0].cut = true;
+    pair.events(0);
+    pair.run(T + secs(4));
+    let events = pair.events(0);
+    let last = until(&events);
+    assert!(events.contains(&Event::Dark));
+    assert_eq!(last, None, "no beat was taken");
+    let begun = pair.begun(1);
+    assert!(begun.at > Instant::after_start(secs(1001)) + PERMIT);
+    // It hears of it once it reaches etcd again, and not before.
+    assert_eq!(pair.hosts[0].tenure.phase(), Phase::Dark);
+    pair.hosts[0].cut = false;
+    pair.run(secs(2));
+    let deposed = pair.events(0);
+    let by = |event: &Event| matches!(event, Event::Deposed { by: Some(own), .. } if own.host == "mgmt2");
+    assert!(deposed.iter().any(by), "{deposed:?}");
+    assert_eq!(pair.phases(), [Phase::Standby, Phase::Owner]);
+    pair.run(secs(100));
+    assert_eq!(pair.phases(), [Phase::Standby, Phase::Owner]);
+}
+
+#[test]
+fn an_etcd_that_is_away_changes_no_owner() {
+    for away in [2, 9, 60] {
+        let mut pair = Pair::new();
+        pair.events(0);
+        pair.etcd.leaderless = true;
+        pair.run(secs(away));
+        pair.etcd.leaderless = false;
+        pair.run(secs(30));
+        assert_eq!(pair.phases(), [Phase::Owner, Phase::Standby], "{away} s");
+        let events = pair.events(0);
+        let dark = events.contains(&Event::Dark);
+        assert_eq!(dark, away >= 9, "{away} s");
+        assert!(
+            until(&events).is_some_and(|until| until > pair.now),
+            "the dark ends"
+        );
+    }
+}
+
+#[test]
+fn who_gives_the_rack_up_is_followed_at_once() {
+    let mut pair = Pair::new();
+    pair.commit(0, 1, 5);
+    pair.events(0);
+    let now = pair.now;
+    pair.hosts[0].tenure.release(None, now);
+    pair.settle();
+    let events = pair.events(0);
+    assert_eq!(events[0], Event::Until(now), "nothing leaves any more");
+    assert!(events.contains(&Event::Released));
+    let begun = pair.begun(1);
+    assert_eq!((begun.cause, begun.at), (Cause::Released, now));
+    pair.run(secs(60));
+    assert_eq!(pair.phases(), [Phase::Standby, Phase::Owner]);
+}
+
+#[test]
+fn a_rack_that_nobody_takes_goes_back_to_who_gave_it_up() {
+    let mut pair = Pair::new();
+    let now = pair.now;
+    pair.hosts[1]
+        .tenure
+        .set_fit(Err("other nodes".to_owned()), now);
+    pair.hosts[0].tenure.release(Some("mgmt2".to_owned()), now);
+    pair.run(secs(4));
+    assert_eq!(pair.phases(), [Phase::Standby; 2]);
+    pair.run(secs(2));
+    assert_eq!(pair.phases(), [Phase::Owner, Phase::Standby]);
+    pair.begun(0);
+    // The other way round it goes to whom it was meant for.
+    let now = pair.now;
+    pair.hosts[1].tenure.set_fit(Ok(()), now);
+    pair.hosts[0].tenure.release(Some("mgmt2".to_owned()), now);
+    pair.run(secs(1));
+    assert_eq!(pair.phases(), [Phase::Standby, Phase::Owner]);
+}
+
+#[test]
+fn a_restarted_owner_takes_its_rack_back_at_once_and_a_rebooted_one_waits() {
+    for (boot, wait) in [(100, millis(0)), (999, T)] {
+        let mut pair = Pair::new();
+        let again = Me {
+            boot: Some(Uuid::from_u128(boot)),
+            ..me(0)
+        };
+        let standby = pair.hosts.pop().unwrap();
+        pair.hosts = vec![host(again, settings(), 3, pair.now)];
+        let before = pair.now;
+        drop(standby);
+        pair.run(secs(20));
+        let begun = pair.begun(0);
+        let expected = if wait.is_zero() {
+            Cause::Restart
+        } else {
+            Cause::Silence
+        };
+        assert_eq!((begun.cause, begun.at - before), (expected, wait));
+    }
+}
+
+#[test]
+fn a_commit_that_was_not_answered_is_tried_until_it_is_known_and_done_once() {
+    let mut pair = Pair::new();
+    pair.commit(0, 1, 1);
+    pair.hosts[0].cut = true;
+    pair.commit(0, 2, 2);
+    pair.run(millis(1100));
+    let waiting = |event: &Event| matches!(event, Event::Waiting { ticket: 2, .. });
+    assert!(pair.events(0).iter().any(waiting));
+    // The first try arrives late; the next says that it is there.
+    pair.arrive_late(0, puts("j/tasks"));
+    pair.hosts[0].cut = false;
+    pair.run(secs(2));
+    assert!(pair.events(0).contains(&Event::Committed(2)));
+    pair.commit(0, 3, 3);
+    assert_eq!((pair.task(), pair.head().ticket), (Some(3), 3));
+    // Another try of the second, even later, changes nothing.
+    let late = pair.hosts[0].out.clone();
+    for (_, request) in late {
+        let _ = pair.etcd.carry_out(&request);
+    }
+    assert_eq!((pair.task(), pair.head().ticket), (Some(3), 3));
+}
+
+#[test]
+fn a_commit_that_may_be_there_never_ends_as_failed() {
+    let mut pair = Pair::new();
+    pair.commit(0, 1, 1);
+    pair.hosts[0].cut = true;
+    pair.commit(0, 2, 2);
+    pair.run(millis(900));
+    pair.hosts[0].cut = false;
+    pair.etcd.full = true;
+    pair.run(secs(3));
+    let events = pair.events(0);
+    let failed = |event: &Event| matches!(event, Event::Failed { .. });
+    assert!(!events.iter().any(failed), "{events:?}");
+    pair.etcd.full = false;
+    pair.arrive_late(0, puts("j/tasks"));
+    pair.run(secs(2));
+    let events = pair.events(0);
+    assert!(events.contains(&Event::Committed(2)), "{events:?}");
+}
+
+#[test]
+fn what_etcd_refuses_from_the_first_try_on_has_failed_and_the_next_goes_on() {
+    let mut pair = Pair::new();
+    pair.etcd.full = true;
+    pair.commit(0, 1, 1);
+    let failed = |event: &Event| matches!(event, Event::Failed { ticket: 1, .. });
+    assert!(pair.events(0).iter().any(failed));
+    pair.etcd.full = false;
+    pair.commit(0, 2, 2);
+    assert!(pair.events(0).contains(&Event::Committed(2)));
+    assert_eq!((pair.task(), pair.head().ticket), (Some(2), 1));
+}
+
+#[test]
+fn a_commit_that_can_never_be_taken_any_more_loses_its_number_to_an_empty_one() {
+    let mut pair = Pair::new();
+    pair.commit(0, 1, 1);
+    pair.hosts[0].cut = true;
+    pair.commit(0, 2, 2);
+    pair.run(millis(900));
+    pair.hosts[0].cut = false;
+    pair.etcd.forbidden = true;
+    pair.run(millis(500));
+    pair.etcd.forbidden = false;
+    pair.run(secs(3));
+    let events = pair.events(0);
+    let failed = |event: &Event| matches!(event, Event::Failed { ticket: 2, .. });
+    assert!(events.iter().any(failed), "{events:?}");
+    pair.arrive_late(0, puts("j/tasks"));
+    assert_eq!(pair.task(), Some(1), "it comes too late");
+    pair.commit(0, 3, 3);
+    assert!(pair.events(0).contains(&Event::Committed(3)));
+}
+
+#[test]
+fn nothing_of_a_former_owner_is_taken_after_the_next_claim() {
+    let mut pair = Pair::new();
+    pair.commit(0, 1, 1);
+    pair.hosts[0].cut = true;
+    pair.commit(0, 2, 2);
+    pair.run(T + secs(1));
+    let begun = pair.begun(1);
+    assert_eq!(begun.remembered[0].2, [1]);
+    let late = std::mem::take(&mut pair.hosts[0].out);
+    for (_, request) in late {
+        match pair.etcd.carry_out(&request) {
+            Ok(Answer::Txn { succeeded, .. }) => assert!(!succeeded, "{request:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(pair.task(), Some(1));
+}
+
+#[test]
+fn many_changes_go_in_parts_and_the_batch_goes_last() {
+    let mut pair = Pair::new();
+    let put = |table, number: u32| Write::Put {
+        table,
+        key: format!("{number:03}"),
+        value: vec![1],
+    };
+    let mut writes: Vec<Write> = (0..300).map(|task| put(Table::Tasks, task)).collect();
+    writes.push(put(Table::Batches, 0));
+    let now = pair.now;
+    let before = pair.etcd.changes.len();
+    pair.hosts[0].tenure.commit(1, writes, now);
+    pair.settle();
+    assert!(pair.events(0).contains(&Event::Committed(1)));
+    assert_eq!(pair.head().ticket, 3, "three transactions");
+    let keys = pair.etcd.changes[before..].iter();
+    let keys = keys.filter_map(|(_, change)| match change {
+        Change::Put(entry) if entry.key.contains("/j/") => Some(&entry.key),
+        _ => None,
+    });
+    assert!(keys.last().unwrap().contains("/j/batches/"));
+}
+
+#[test]
+fn a_claim_that_was_not_answered_and_arrived_late_is_taken_up() {
+    let mut pair = Pair::new();
+    pair.commit(0, 1, 1);
+    pair.hosts.remove(0);
+    pair.run(T - millis(100));
+    pair.hosts[0].cut = true;
+    pair.run(secs(5));
+    assert_eq!(pair.phases(), [Phase::Standby], "it has stopped trying");
+    pair.arrive_late(0, puts("own"));
+    let now = pair.now;
+    pair.hosts[0].cut = false;
+    pair.run(secs(3));
+    let begun = pair.begun(0);
+    assert_eq!(begun.remembered[0].2, [1]);
+    assert!(begun.until >= now && begun.until <= begun.at + PERMIT);
+    pair.commit(0, 1, 2);
+    assert!(pair.events(0).contains(&Event::Committed(1)));
+}
+
+#[test]
+fn another_cluster_and_an_older_copy_are_not_taken_for_the_rack() {
+    let mut pair = Pair::new();
+    pair.commit(0, 1, 1);
+    let copy = pair.etcd.clone();
+    pair.run(secs(5));
+    pair.commit(0, 2, 2);
+    pair.run(secs(5));
+    pair.hosts.remove(0);
+    pair.etcd = copy;
+    pair.hosts[0].watched = pair.etcd.changes.len();
+    pair.run(secs(30));
+    assert_eq!(pair.phases(), [Phase::Standby]);
+    let why = pair.hosts[0].tenure.unfit().unwrap_or_default();
+    assert!(why.contains("put back from a copy"), "{why}");
+    pair.etcd.cluster = 8;
+    pair.run(secs(30));
+    let why = pair.hosts[0].tenure.unfit().unwrap_or_default();
+    assert!(why.contains("another cluster"), "{why}");
+}
+
+#[test]
+fn what_a_host_remembers_of_etcd_on_its_disk_holds_over_its_lives() {
+    let pinned = |pin: fn(&mut Pinned)| {
+        let mut pair = Pair::new();
+        pair.commit(0, 1, 1);
+        let mut settings = settings();
+        pin(&mut settings.pinned);
+        pair.hosts = vec![host(me(1), settings, 9, pair.now)];
+        pair.run(secs(30));
+        pair.hosts[0].tenure.unfit().map(str::to_owned)
+    };
+    assert_eq!(pinned(|_| {}), None);
+    assert_eq!(pinned(|pin| pin.ticket = 1), None);
+    assert!(pinned(|pin| pin.ticket = 2).is_some_and(|why| why.contains("copy")));
+    assert!(pinned(|pin| pin.cluster = Some(8)).is_some_and(|why| why.contains("cluster")));
+    let other = pinned(|pin| pin.rack = Some(Uuid::from_u128(5)));
+    assert!(other.is_some_and(|why| why.contains("another rack of that name")));
+}
+
+#[test]
+fn a_host_that_is_not_fit_never_claims_and_goes_on_when_it_is() {
+    let mut pair = Pair::new();
+    let now = pair.now;
+    pair.hosts[1]
+        .tenure
+        .set_fit(Err("no node in common".to_owned()), now);
+    pair.hosts.remove(0);
+    pair.run(secs(60));
+    assert_eq!(pair.phases(), [Phase::Standby]);
+    let now = pair.now;
+    pair.hosts[0].tenure.set_fit(Ok(()), now);
+    pair.run(millis(10));
+    assert_eq!(pair.phases(), [Phase::Owner]);
+}
+
+#[test]
+fn a_process_that_was_stopped_knows_by_its_clock_that_its_permit_is_over() {
+    let mut pair = Pair::new();
+    pair.events(0);
+    let stopped = pair.hosts.remove(0);
+    pair.run(secs(20));
+    assert_eq!(pair.phases(), [Phase::Owner]);
+    pair.hosts.insert(0, stopped);
+    pair.hosts[0].tenure.handle_timeout(pair.now);
+    let first = pair.hosts[0].tenure.poll_event();
+    assert_eq!(first, Some(Event::Dark), "before anything is asked");
+    pair.run(millis(10));
+    assert!(
+        pair.events(0)
+            .iter()
+            .any(|event| matches!(event, Event::Deposed { .. }))
+    );
+}
+
+#[test]
+fn keys_that_were_deleted_by_hand_end_a_tenure_and_begin_another() {
+    let mut pair = Pair::new();
+    pair.commit(0, 1, 1);
+    let own: Own = keys::read(pair.etcd.value("/rackbmc/1/racks/r1/own").unwrap()).unwrap();
+    assert_eq!(own.host, "mgmt1");
+    pair.etcd.put("/rackbmc/1/racks/r1/own", b"nonsense");
+    pair.run(secs(20));
+    let owners = pair
+        .phases()
+        .iter()
+        .filter(|phase| **phase == Phase::Owner)
+        .count();
+    assert_eq!(owners, 1, "{:?}", pair.phases());
+}
