@@ -244,7 +244,6 @@ impl<'f> Secrets<'f> {
     }
 
     /// A file that is no secret; a complaint at the place that names it.
-    #[cfg(feature = "tls")]
     pub fn read(
         &self,
         path: &Path,
@@ -260,7 +259,11 @@ impl<'f> Secrets<'f> {
     }
 
     /// The single line of a secret's file.
-    fn line(&mut self, from: &At<From>, findings: &mut Findings<'_>) -> Option<Zeroizing<Vec<u8>>> {
+    pub fn line(
+        &mut self,
+        from: &At<From>,
+        findings: &mut Findings<'_>,
+    ) -> Option<Zeroizing<Vec<u8>>> {
         if let Some(known) = self.read.get(&from.value) {
             return known.clone();
         }

@@ -333,7 +333,7 @@ fn username(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<At
     Some(name)
 }
 
-fn password(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<At<From>> {
+pub(super) fn password(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<At<From>> {
     let file = section.nonempty("password_file", findings);
     let credential = section.nonempty("password_credential", findings);
     if let (Some(_), Some(second)) = (&file, &credential) {

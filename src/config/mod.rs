@@ -5,8 +5,10 @@
 
 mod api;
 mod complaint;
+mod etcd;
 mod files;
 mod fleet;
+mod ha;
 mod keys;
 mod node;
 mod section;
@@ -15,8 +17,10 @@ mod tls;
 
 pub use api::ApiSettings;
 pub use complaint::Complaint;
+pub use etcd::EtcdSettings;
 pub use files::{Check, Content, Disk, Files};
 pub use fleet::{FleetAuth, FleetPlace, FleetRack, fleet_racks};
+pub use ha::HaSettings;
 pub use node::uuid_of;
 pub use shareable::shareable;
 pub use tls::Tls;
@@ -48,6 +52,10 @@ pub struct Configuration {
     pub rack: RackSettings,
     /// Its nodes, in the order of the file. None yet in a file that has only just been installed.
     pub nodes: Vec<NodeSettings>,
+    /// Where etcd is, where it is written.
+    pub etcd: Option<EtcdSettings>,
+    /// Where the rack has more hosts than this one.
+    pub ha: Option<HaSettings>,
     /// What is allowed, but better not so: a line each, with its place.
     pub warnings: Vec<String>,
     /// The SHA-256 of the file, in hexadecimal.
@@ -106,13 +114,16 @@ impl Configuration {
         secrets.warn_of_changers(path, content.mode, &(0..0), &mut findings);
         // Others may read it: then no secret may stand in it.
         let exposed = content.mode & 0o004 != 0;
-        let (daemon, api, rack, nodes) = read(root, exposed, &mut secrets, &mut findings);
+        let (daemon, api, rack, nodes, (etcd, ha)) =
+            read(root, exposed, &mut secrets, &mut findings);
         let warnings = findings.verdict()?;
         Ok(Configuration {
             daemon,
             api,
             rack,
             nodes,
+            etcd,
+            ha,
             warnings,
             digest: digest(&content.bytes),
         })
@@ -162,7 +173,13 @@ fn read(
     exposed: bool,
     secrets: &mut Secrets<'_>,
     findings: &mut Findings<'_>,
-) -> (DaemonSettings, ApiSettings, RackSettings, Vec<NodeSettings>) {
+) -> (
+    DaemonSettings,
+    ApiSettings,
+    RackSettings,
+    Vec<NodeSettings>,
+    (Option<EtcdSettings>, Option<HaSettings>),
+) {
     let daemon = root.table("daemon", "[daemon]", findings);
     let daemon = read_daemon(daemon, secrets, findings);
     let rack = root.table("rack", "[rack]", findings);
@@ -208,6 +225,10 @@ fn read(
     let resolve =
         |typed: &At<String>, findings: &mut Findings<'_>| resolve(typed, &groups.all, findings);
     let api = api::read(api, &resolve, secrets, findings);
+    let etcd = root.table("etcd", "[etcd]", findings);
+    let etcd = etcd::read(etcd, secrets, findings);
+    let ha = root.table("ha", "[ha]", findings);
+    let ha = ha::read(ha, etcd.as_ref(), &api, findings);
     root.finish(
         &[("nodes", "write [[node]]"), ("default", "write [defaults]")],
         findings,
@@ -229,7 +250,7 @@ fn read(
         .filter_map(|settled| settled.node)
         .collect();
     share(&mut nodes);
-    (daemon, api, rack, nodes)
+    (daemon, api, rack, nodes, (etcd, ha))
 }
 
 /// Thousands of nodes have mostly the same log-in and patience: those are kept once.

@@ -1,5 +1,7 @@
 //! The text of `/metrics` (OpenMetrics), made from what the daemon knows already: a scrape never touches a BMC.
 
+pub(super) mod ha;
+
 use crate::model::{Chassis, Health, Light, Node, Power, PowerState, Trouble, Word};
 use crate::rack::{Counters, Durations, Figures};
 use crate::time::WallTime;
@@ -24,6 +26,8 @@ pub(super) struct Snapshot {
     pub(super) audit_bytes: u64,
     /// Datagrams that the kernel dropped because our buffers were full.
     pub(super) overflowed: u64,
+    /// Where the rack has another host.
+    pub(super) shared: Option<ha::Figures>,
 }
 
 /// The text.
@@ -46,7 +50,11 @@ impl Collector for Snapshot {
         self.encode_durations(&mut encoder)?;
         self.encode_figures(&mut encoder)?;
         self.encode_nodes(&mut encoder)?;
-        self.encode_chassis(&mut encoder)
+        self.encode_chassis(&mut encoder)?;
+        match &self.shared {
+            Some(shared) => shared.encode(&self.health.rack, &mut encoder),
+            None => Ok(()),
+        }
     }
 }
 
@@ -560,6 +568,7 @@ mod tests {
             journal_bytes: 77,
             audit_bytes: 33,
             overflowed: 0,
+            shared: None,
         }
     }
 

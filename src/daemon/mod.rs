@@ -12,6 +12,9 @@
 //! | `listen` | the API's sockets: systemd's or our own |
 //! | `store` | the journal on the disk |
 //! | `audit` | who changed what, chained by hash |
+//! | `members` | the way to etcd |
+//! | `pins` | what a host keeps of itself and of etcd |
+//! | `check_etcd` | whether etcd is as a second host needs it |
 //! | `discard` | entries of the journal that cannot be read |
 //! | `refuse` | what is said to those who wait while the configuration is wrong |
 //! | `on_disk` | whether the configuration on the disk would be taken |
@@ -26,6 +29,7 @@
 
 mod alarm;
 mod audit;
+mod check_etcd;
 mod clock;
 mod discard;
 mod kernel;
@@ -33,10 +37,12 @@ mod limits;
 mod listen;
 mod locks;
 mod logging;
+mod members;
 mod metrics;
 mod names;
 mod on_disk;
 mod pages;
+mod pins;
 mod randomness;
 mod refusals;
 mod refuse;
@@ -90,6 +96,10 @@ struct Arguments {
     /// daemon where it runs. Exit 1 where one of them is not as it has to be.
     #[arg(long, conflicts_with_all = ["check_config", "verify_audit", "discard"])]
     check_bmcs: bool,
+    /// Ask every member of etcd in the configuration whether it is as a second host for the rack needs it, say of each in a
+    /// line how it is, and exit (78 where one is not). Changes nothing.
+    #[arg(long, conflicts_with_all = ["check_config", "verify_audit", "discard", "check_bmcs"])]
+    check_etcd: bool,
     /// Begin with a new journal where the one that was there before is missing.
     #[arg(long, conflicts_with_all = ["check_config", "verify_audit", "discard"])]
     new_journal: bool,
@@ -135,6 +145,9 @@ pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> Ex
     if arguments.check_bmcs {
         let mut journal = refusals::Journal::in_directory(&configuration.daemon.state_dir);
         return check_bmcs(&configuration, &mut journal);
+    }
+    if arguments.check_etcd {
+        return check_etcd(&configuration);
     }
     if arguments.verify_audit {
         return verify_audit(&configuration.daemon.state_dir);
@@ -210,6 +223,20 @@ fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
     ExitCode::from(EXIT_CONFIG)
 }
 
+/// Asks the members of etcd.
+fn check_etcd(configuration: &Configuration) -> ExitCode {
+    let Some(settings) = &configuration.etcd else {
+        eprintln!("there is no [etcd] in the configuration");
+        return ExitCode::from(EXIT_CONFIG);
+    };
+    let rack = &configuration.rack.name;
+    let mut say = |line: &str| println!("{}", escaped(line));
+    match smol::block_on(check_etcd::check(settings, rack, &mut say)) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(EXIT_CONFIG),
+    }
+}
+
 /// Looks at the audit trail on the disk.
 fn verify_audit(state_dir: &Path) -> ExitCode {
     if !Store::exists(state_dir) {
@@ -236,6 +263,12 @@ fn verify_audit(state_dir: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The name of this machine.
+fn host_name() -> std::io::Result<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+    Ok(name.trim().to_owned())
 }
 
 /// Why the daemon does not start, or does not go on.

@@ -1,6 +1,7 @@
 //! The loop: one input, drain every output of the [`Rack`], wait for the next. The rack decides; this carries.
 
 mod looks;
+mod post;
 mod recording;
 mod reloading;
 mod sending;
@@ -17,13 +18,16 @@ use super::{kernel, metrics};
 use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
 use crate::config::{ApiSettings, Complaint, Configuration};
+use crate::etcd::{Answer, Change, Trouble};
 use crate::model::{Health, counted};
-use crate::rack::call::{Answer, CallId};
+use crate::rack::call::CallId;
 use crate::rack::record::Write;
-use crate::rack::{Rack, Unwritten};
+use crate::rack::{Rack, Remembered, Unwritten};
+use crate::tenure::RequestId;
 use crate::time::Instant;
 use looks::Looks;
 use nix::sys::signal::Signal;
+use post::Post;
 use recording::Records;
 use sd_notify::NotifyState;
 use sending::Sending;
@@ -49,8 +53,18 @@ pub(super) enum Input {
     Signal(Signal),
     /// The oldest records of the audit trail, of which there are too many.
     Oldest(Result<Option<Oldest>, String>),
-    /// Entries of the journal that the rack wanted to see.
-    Found(u64, Result<Vec<(String, Vec<u8>)>, String>),
+    /// Entries of the journal that the rack wanted to see, in this tenure.
+    Found(u64, u64, Result<Vec<(String, Vec<u8>)>, String>),
+    /// Etcd answered, or did not.
+    Etcd(RequestId, Result<Answer, Trouble>),
+    /// Keys changed that are watched.
+    Changed(Vec<Change>),
+    /// Changes may have been missed.
+    Unwatched,
+    /// The journal in etcd was read, to be looked at.
+    Mirrored(Result<Answer, Trouble>),
+    /// What this host's own disk has was read, for the next tenure.
+    OwnHistory(Result<Vec<Remembered>, String>),
     /// A BMC's name was looked up.
     Resolved(Uuid, String, Result<Vec<SocketAddr>, String>),
     /// Somebody wants the metrics.
@@ -63,7 +77,7 @@ pub(super) enum Input {
 
 struct Shell {
     clock: Clock,
-    rack: Rack,
+    post: Post,
     sending: Sending,
     /// Taken away at the end, so that the journal's thread ends.
     journal: Option<Sender<Batch>>,
@@ -125,7 +139,7 @@ impl Shell {
         self.awake_at = now;
         if gap > STOOD_STILL {
             self.listen_until = now + LISTEN;
-            self.rack.handle_absence(gap, now);
+            self.post.handle_absence(gap, now);
         }
         now
     }
@@ -133,8 +147,11 @@ impl Shell {
     /// When the rack wants its time to be looked at. Regular readings may wait a moment for others, so that they leave, and
     /// their answers come, together.
     fn due_at(&self) -> Option<Instant> {
-        let reading = self.rack.poll_reading().map(|at| at + TOGETHER);
-        self.rack.poll_deadline().into_iter().chain(reading).min()
+        let rack = self.post.rack();
+        let reading = rack.and_then(Rack::poll_reading).map(|at| at + TOGETHER);
+        let deadline = rack.and_then(Rack::poll_deadline);
+        let tenure = self.post.next_of_tenure();
+        [reading, deadline, tenure].into_iter().flatten().min()
     }
 
     async fn run(
@@ -151,7 +168,8 @@ impl Shell {
                 self.drain();
             }
             let now = self.now();
-            let over = |by| self.rack.is_quiet() || now >= by;
+            let quiet = self.post.is_over();
+            let over = |by| quiet || now >= by;
             if self.stop_by.is_some_and(over) {
                 break;
             }
@@ -201,7 +219,7 @@ impl Shell {
             let now = self.now();
             let due = self.due_at().is_some_and(|at| at <= now);
             if due && now >= self.listen_until {
-                self.rack.handle_timeout(now);
+                self.post.handle_timeout(now);
             }
         }
         self.drain();
@@ -216,29 +234,42 @@ impl Shell {
         let now = self.now();
         match input {
             Input::Datagrams(received) => {
+                let Some(rack) = self.post.rack_mut() else {
+                    return;
+                };
                 for (address, why) in received.unreachable {
-                    self.rack
-                        .handle_unreachable(address, received.port, why, now);
+                    rack.handle_unreachable(address, received.port, why, now);
                 }
                 for (from, datagram) in received.datagrams {
-                    self.rack
-                        .handle_datagram(from, received.port, &datagram, now);
+                    rack.handle_datagram(from, received.port, &datagram, now);
                 }
             }
             Input::Committed(Committed::Durable(ticket)) => {
                 self.records.handle_durable(ticket);
-                self.rack.handle_durable(ticket, now);
+                self.recorded(ticket, now);
             }
             Input::Committed(Committed::Failed { ticket, reason }) => {
-                self.rack.handle_store_trouble(ticket, &reason, now);
+                self.unrecorded(ticket, &reason, now);
             }
             Input::Signal(Signal::SIGHUP) => self.begin_reload(),
             Input::Signal(signal) => self.begin_stop(signal, now),
             Input::Resolved(node, host, answer) => {
-                self.rack.handle_resolved(node, &host, answer, now);
+                if let Some(rack) = self.post.rack_mut() {
+                    rack.handle_resolved(node, &host, answer, now);
+                }
             }
             Input::Oldest(oldest) => self.shorten(oldest, now),
-            Input::Found(look, found) => self.rack.handle_found(look, found, now),
+            Input::Found(fence, look, found) => {
+                let same = self.post.fence() == fence;
+                if let Some(rack) = self.post.rack_mut().filter(|_| same) {
+                    rack.handle_found(look, found, now);
+                }
+            }
+            Input::Etcd(id, answer) => self.etcd_answered(id, answer),
+            Input::Changed(changes) => self.etcd_changed(&changes),
+            Input::Unwatched => self.etcd_unwatched(),
+            Input::Mirrored(found) => self.mirrored(found),
+            Input::OwnHistory(own) => self.own_history_read(own),
             Input::Metrics(reply) => {
                 let snapshot = self.snapshot(now);
                 // Megabytes of text for a large rack: nobody else is to wait for them.
@@ -266,7 +297,10 @@ impl Shell {
         let rights = self.context.policy().rights(&asked.peer);
         let looks = asked.call.only_looks();
         let now = self.now();
-        let nodes = self.rack.handle_call(id, asked.call, &rights, now);
+        let Some(rack) = self.post.rack_mut() else {
+            return self.ask_standby(id, asked);
+        };
+        let nodes = rack.handle_call(id, asked.call, &rights, now);
         asked.noted.nodes_are(&nodes);
         if !looks {
             self.accepting = Some((id, asked.noted));
@@ -277,16 +311,16 @@ impl Shell {
             looks,
         };
         self.replies.insert(id, waiting);
+        // The record of it goes with what it began, before anything of that is shared.
+        self.drain();
     }
 
     /// Carries every output of the rack to where it belongs: datagrams first, so that no answer overtakes them.
     fn drain(&mut self) {
         self.send();
-        let answers: Vec<_> = std::iter::from_fn(|| self.rack.poll_answer()).collect();
-        let mut batches = match self.writes_now() {
-            true => std::iter::from_fn(|| self.rack.poll_writes()).collect(),
-            false => Vec::new(),
-        };
+        let mut answers = self.post.take_answers();
+        let mut batches = self.take_batches();
+        let mut recorded = None;
         let refused = |id| {
             answers
                 .iter()
@@ -295,23 +329,44 @@ impl Shell {
         if let Some((id, noted)) = self.accepting.take()
             && !refused(id)
         {
-            self.record_with(&mut batches, id, &noted);
+            recorded = self.record_with(&mut batches, id, &noted);
         }
-        for (ticket, writes) in batches {
-            self.last_ticket = ticket;
-            self.remember(ticket, writes);
+        match &mut self.post {
+            Post::Alone(_) => {
+                for (ticket, writes) in batches {
+                    self.last_ticket = ticket;
+                    self.remember(ticket, writes);
+                }
+            }
+            Post::Shared(shared) => {
+                shared.keeper.put_down(batches);
+                self.carry_tenure();
+                // It has one of our own numbers now.
+                recorded = recorded.map(|_| self.last_ticket);
+                // What that led to: a permit that lets something out, for one.
+                self.send();
+                answers.extend(self.post.take_answers());
+            }
+        }
+        if let Some(ticket) = recorded {
+            self.records.waits_under(ticket);
         }
         self.look_for_surplus();
         self.begin_looks();
         for (call, answer) in answers {
-            if let Some(waiting) = self.replies.remove(&call) {
-                let answer = answer.map(|answer| match answer {
-                    // The rack knows of no file.
-                    Answer::Health(health) => Answer::Health(self.with_disk(health)),
-                    other => other,
-                });
-                waiting.reply.send(answer);
-            }
+            self.answer(call, answer);
+        }
+    }
+
+    /// What the rack has put down and is to be written now.
+    fn take_batches(&mut self) -> Vec<(u64, Vec<Write>)> {
+        if let Post::Shared(shared) = &mut self.post {
+            return shared.keeper.poll_writes(self.awake_at);
+        }
+        let due = self.writes_now();
+        match self.post.rack_mut().filter(|_| due) {
+            Some(rack) => std::iter::from_fn(|| rack.poll_writes()).collect(),
+            None => Vec::new(),
         }
     }
 
@@ -320,7 +375,8 @@ impl Shell {
     fn writes_now(&mut self) -> bool {
         let now = self.awake_at;
         let at_once = self.accepting.is_some() || self.stop_by.is_some();
-        let due = match self.rack.unwritten() {
+        let unwritten = self.post.rack().map_or(Unwritten::Nothing, Rack::unwritten);
+        let due = match unwritten {
             Unwritten::Nothing | Unwritten::Awaited => true,
             Unwritten::Idle => at_once || *self.write_at.get_or_insert(now + GATHER) <= now,
         };
@@ -350,7 +406,13 @@ impl Shell {
             self.give_back_at = now + GIVE_BACK;
             kernel::give_back_memory();
         }
-        self.rack.handle_wall(self.clock.wall(), now);
+        let wall = self.clock.wall();
+        if let Post::Shared(shared) = &mut self.post {
+            shared.keeper.tenure_mut().handle_wall(wall, now);
+        }
+        if let Some(rack) = self.post.rack_mut() {
+            rack.handle_wall(wall, now);
+        }
         self.tell_unrecorded(now);
         let gone: Vec<CallId> = self
             .replies
@@ -360,10 +422,15 @@ impl Shell {
             .collect();
         for call in gone {
             self.replies.remove(&call);
-            self.rack.forget_call(call);
+            if let Some(rack) = self.post.rack_mut() {
+                rack.forget_call(call);
+            }
         }
-        self.sending.sockets.keep(&self.rack.ports_in_use());
-        self.sending.locks.keep(&self.rack.addresses_in_use());
+        let rack = self.post.rack();
+        let ports = rack.map(Rack::ports_in_use).unwrap_or_default();
+        let addresses = rack.map(Rack::addresses_in_use).unwrap_or_default();
+        self.sending.sockets.keep(&ports);
+        self.sending.locks.keep(&addresses);
         self.sending.locks.answer();
         if self.on_disk.wants_judging(now) {
             self.load(Input::Judged);
@@ -371,8 +438,10 @@ impl Shell {
         if self.watchdog.is_some() {
             notify(&[NotifyState::Watchdog]);
         }
-        let (nodes, tasks, troubled) = self.rack.summary(now);
+        let summary = self.post.rack().map(|rack| rack.summary(now));
+        let (nodes, tasks, troubled) = summary.unwrap_or_default();
         let mut status = match nodes {
+            0 if summary.is_none() => "another host owns the rack: standing by".to_owned(),
             0 => "no nodes yet: its configuration wants a [[node]], then a reload".to_owned(),
             _ => format!(
                 "{}, {} running, {} in trouble",
@@ -400,15 +469,17 @@ impl Shell {
     }
 
     fn snapshot(&self, now: Instant) -> metrics::Snapshot {
+        let rack = self.post.rack();
         metrics::Snapshot {
-            health: self.with_disk(self.rack.health(now)),
-            nodes: self.rack.nodes(now),
-            counters: self.rack.counters().clone(),
-            figures: self.rack.figures(now),
+            health: self.with_disk(self.post.health(now)),
+            nodes: rack.map(|rack| rack.nodes(now)).unwrap_or_default(),
+            counters: rack.map(Rack::counters).cloned().unwrap_or_default(),
+            figures: rack.map(|rack| rack.figures(now)).unwrap_or_default(),
             sockets: self.sending.sockets.len(),
             journal_bytes: self.journal_size.load(Ordering::Relaxed),
             audit_bytes: self.records.trail.bytes(),
             overflowed: self.sending.sockets.overflowed(),
+            shared: self.post.figures(now),
         }
     }
 
@@ -418,14 +489,18 @@ impl Shell {
             self.stop_by = Some(now);
             return;
         }
-        let (_, tasks, _) = self.rack.summary(now);
+        let summary = self.post.rack().map(|rack| rack.summary(now));
+        let (_, tasks, _) = summary.unwrap_or_default();
         let tasks = counted(tasks, "task");
         log::info!("{signal}: stopping; {tasks} to go on with at the next start");
         let status = format!("stopping; {tasks} to go on with at the next start");
         notify(&[NotifyState::Stopping, NotifyState::Status(&status)]);
         self.stop_by = Some(now + STOP_PATIENCE);
         self.going_down = None;
-        self.rack.stop(now);
+        match &mut self.post {
+            Post::Alone(rack) => rack.stop(now),
+            Post::Shared(shared) => shared.keeper.hand_over(None, now),
+        }
         self.record_own("STOP", format!("{signal}; {tasks} to go on with"), None);
     }
 }

@@ -34,7 +34,11 @@ impl Looks {
 impl Shell {
     /// Begins the looks that the rack wants at the journal, and the look-ups of its BMCs' names.
     pub(super) fn begin_looks(&mut self) {
-        while let Some((look, stretch)) = self.rack.poll_look() {
+        let fence = self.post.fence();
+        let Some(rack) = self.post.rack_mut() else {
+            return;
+        };
+        while let Some((look, stretch)) = rack.poll_look() {
             let (inputs, store) = (self.to_inputs.clone(), self.looks.store.clone());
             let turns = self.looks.store_turns.clone();
             let find = async move {
@@ -42,11 +46,11 @@ impl Shell {
                 let _turn = turns.acquire().await;
                 let found = find(store, stretch).await;
                 // The loop has ended where this fails.
-                let _ = inputs.send(Input::Found(look, found)).await;
+                let _ = inputs.send(Input::Found(fence, look, found)).await;
             };
             self.executor.spawn(find).detach();
         }
-        while let Some((node, host)) = self.rack.poll_resolve() {
+        while let Some((node, host)) = rack.poll_resolve() {
             let (inputs, turns) = (self.to_inputs.clone(), self.looks.name_turns.clone());
             let look_up = async move {
                 let name = host.clone();

@@ -47,7 +47,7 @@ impl Records {
         }
     }
 
-    fn waits_under(&mut self, ticket: u64) {
+    pub(super) fn waits_under(&mut self, ticket: u64) {
         self.unsynced += 1;
         self.newest_under = ticket;
     }
@@ -55,25 +55,28 @@ impl Records {
 
 impl Shell {
     /// Puts the record of an accepted request into the transaction of what it began: neither is there without the other.
+    /// Gives the ticket that it is under.
     pub(super) fn record_with(
         &mut self,
         batches: &mut [(u64, Vec<Write>)],
         call: CallId,
         noted: &Noted,
-    ) {
-        let begun: Vec<String> = self.rack.begun_by(call).map(|id| id.to_string()).collect();
+    ) -> Option<u64> {
+        let begun = self
+            .post
+            .rack()
+            .into_iter()
+            .flat_map(|rack| rack.begun_by(call));
+        let begun: Vec<String> = begun.map(|id| id.to_string()).collect();
         // What a request ends to make room for what it begins is put down beside it, and is not meant.
         let meant = |task: &str| begun.is_empty() || begun.iter().any(|id| id == task);
         let (place, task) = audit::put_in(batches, Table::Tasks, meant);
         let (of_batch, batch) = audit::put_in(batches, Table::Batches, |_| true);
         let place = place.or(of_batch).unwrap_or(0);
-        let Some((ticket, writes)) = batches.get_mut(place) else {
-            return;
-        };
-        if let Some(audit) = noted.accepted(task, batch) {
-            writes.extend(self.records.trail.append(audit, self.clock.wall()));
-            self.records.waits_under(*ticket);
-        }
+        let (ticket, writes) = batches.get_mut(place)?;
+        let audit = noted.accepted(task, batch)?;
+        writes.extend(self.records.trail.append(audit, self.clock.wall()));
+        Some(*ticket)
     }
 
     /// Appends to the audit trail.

@@ -62,7 +62,7 @@ impl Shell {
                 log::error!("the new configuration is wrong: the old one stays in force");
             }
             // A file that was cut off, more likely than a rack that was taken away.
-            Ok(configuration) if configuration.nodes.is_empty() && self.rack.summary(now).0 > 0 => {
+            Ok(configuration) if configuration.nodes.is_empty() && self.post.has_nodes(now) => {
                 log::error!(
                     "not reloaded, the old configuration stays in force: there are no nodes in it any more"
                 );
@@ -73,12 +73,13 @@ impl Shell {
                     .iter()
                     .for_each(|warning| log::warn!("{warning}"));
                 let policy = policy(&configuration.api);
+                self.post.reload_etcd(configuration.etcd.as_ref());
                 let packets_per_ms = configuration.rack.packets_per_ms;
                 let what = format!("configuration sha256:{}", configuration.digest);
                 let api = configuration.api;
                 self.records.limit = configuration.daemon.audit_limit();
                 match self
-                    .rack
+                    .post
                     .reload(configuration.rack, configuration.nodes, now)
                 {
                     Ok(()) => {
@@ -116,7 +117,9 @@ impl Shell {
             .partition(|(_, waiting)| lost(waiting));
         self.replies = left;
         for (call, waiting) in gone {
-            self.rack.forget_call(call);
+            if let Some(rack) = self.post.rack_mut() {
+                rack.forget_call(call);
+            }
             waiting.reply.send(Err(Refused::NotPermitted {
                 role: Role::Reader,
                 nodes: Vec::new(),

@@ -5,6 +5,8 @@ use crate::bmc::Outgoing;
 use crate::daemon::locks::Locks;
 use crate::daemon::spread::Spread;
 use crate::daemon::udp::Sockets;
+use crate::model::counted;
+use crate::rack::Rack;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 
@@ -42,17 +44,26 @@ impl Shell {
             let outgoing = self.withhold(outgoing, now);
             let lost = self.sending.sockets.send(outgoing).into_iter();
             for (port, to, why) in lost.filter(|_| round < SENT_IN_A_TURN) {
-                self.rack.handle_unreachable(to, port, why, now);
+                if let Some(rack) = self.post.rack_mut() {
+                    rack.handle_unreachable(to, port, why, now);
+                }
             }
         }
-        self.sending.sockets.gather(self.rack.is_at_leisure());
+        let rack = self.post.rack();
+        self.sending
+            .sockets
+            .gather(rack.is_some_and(Rack::is_at_leisure));
     }
 
     /// What operations wait for, and as much else as may leave now.
     fn take_outgoing(&mut self) -> Vec<Outgoing> {
-        let mut outgoing: Vec<_> = std::iter::from_fn(|| self.rack.poll_urgent()).collect();
+        let mut outgoing = self.post.take_parting();
         self.sending.more_at = None;
-        if !self.rack.has_transmits() {
+        let Some(rack) = self.post.rack_mut() else {
+            return outgoing;
+        };
+        outgoing.extend(std::iter::from_fn(|| rack.poll_urgent()));
+        if !rack.has_transmits() {
             return outgoing;
         }
         let now = self.now();
@@ -62,10 +73,14 @@ impl Shell {
             None => self.sending.spread.room(now),
         };
         let urgent = outgoing.len();
-        let others = std::iter::from_fn(|| self.rack.poll_transmit());
+        let Some(rack) = self.post.rack_mut() else {
+            return outgoing;
+        };
+        let others = std::iter::from_fn(|| rack.poll_transmit());
         outgoing.extend(others.take(room));
+        let more = rack.has_transmits();
         self.sending.spread.sent(outgoing.len() - urgent);
-        if self.rack.has_transmits() {
+        if more {
             self.sending.more_at = Some(self.sending.spread.next());
         }
         outgoing
@@ -83,7 +98,30 @@ impl Shell {
             may_leave
         });
         for (to, lock) in news {
-            self.rack.handle_lock(to, &lock, now);
+            if let Some(rack) = self.post.rack_mut() {
+                rack.handle_lock(to, &lock, now);
+            }
+        }
+        self.keep_permit(outgoing)
+    }
+}
+
+impl Shell {
+    /// What may leave of this while the clock says so: the last look at the permit, immediately before the kernel has it.
+    fn keep_permit(&mut self, mut outgoing: Vec<Outgoing>) -> Vec<Outgoing> {
+        let now = self.clock.now();
+        if self.post.lets_out(now) {
+            return outgoing;
+        }
+        let before = outgoing.len();
+        outgoing.retain(|out| !out.changes);
+        let withheld = before - outgoing.len();
+        if withheld > 0 {
+            log::error!(
+                "{} kept back at the last moment: the permit to change machines is over",
+                counted(withheld, "datagram")
+            );
+            self.post.note_withheld(withheld);
         }
         outgoing
     }

@@ -1,6 +1,7 @@
 //! From a configuration to a loop that runs, and to its end.
 
 use super::looks::{LOOKS, Looks, read_trail};
+use super::post::{Post, Shared};
 use super::recording::Records;
 use super::sending::Sending;
 use super::{Input, Shell, notify};
@@ -25,6 +26,7 @@ use crate::daemon::{Failure, kernel, support};
 use crate::entropy::Entropy;
 use crate::model::{Policy, counted};
 use crate::rack::Rack;
+use crate::rack::record::is_shared;
 use crate::time::Instant;
 use sd_notify::NotifyState;
 use smol::channel::{Receiver, Sender};
@@ -48,7 +50,7 @@ pub(in crate::daemon) async fn run(
     let clock = Clock;
     let state_dir = configuration.daemon.state_dir.clone();
     let mut store = open_store(&state_dir, new_journal)?;
-    let rack = restore(&mut configuration, &mut store, clock)?;
+    let post = post(&mut configuration, &mut store, clock)?;
     let trail = Trail::open(&mut store).map_err(Failure::new)?;
     let journal_size = store.size();
     let listeners = Listeners::open(&configuration.api)?;
@@ -66,14 +68,15 @@ pub(in crate::daemon) async fn run(
     if let Some(tcp) = listeners.tcp.clone() {
         tasks.push(listen::serve_tcp(tcp, context.clone(), &executor));
     }
-    let nodes = counted(rack.summary(clock.now()).0, "node");
+    let nodes = counted(post.count_nodes(clock.now()), "node");
     let directory = state_dir.display();
-    log::info!("rack {}: {nodes}, state in {directory}", rack.name());
+    let name = &configuration.rack.name;
+    log::info!("rack {name}: {nodes}, state in {directory}");
     let alarm = Alarm::new().map_err(Failure::new)?;
     let sockets = Sockets::new(to_inputs.clone(), executor.clone());
     let mut shell = Shell {
         clock,
-        rack,
+        post,
         sending: Sending::new(sockets, Spread::new(configuration.rack.packets_per_ms)),
         journal: Some(journal),
         last_ticket: 0,
@@ -103,6 +106,7 @@ pub(in crate::daemon) async fn run(
     let digest = &configuration.digest;
     let what = format!("rackbmcd {version}, configuration sha256:{digest}");
     shell.record_own("START", what, None);
+    shell.begin_to_watch();
     notify(&[NotifyState::Ready]);
     let (asked, audits) = (clients.asked, clients.audits);
     shell.run(inputs, asked, audits, alarm).await;
@@ -124,20 +128,26 @@ fn open_store(state_dir: &Path, new_journal: bool) -> Result<Store, Failure> {
     store.map_err(Failure::of_store)
 }
 
-/// The rack as the configuration describes it and the journal remembers it.
-fn restore(
+/// The rack as the configuration describes it and the journal remembers it; or, where it has another host, what may own it.
+fn post(
     configuration: &mut Configuration,
     store: &mut Store,
     clock: Clock,
-) -> Result<Rack, Failure> {
+) -> Result<Post, Failure> {
     let birth = clock.birth(store.copied());
     let mut remembered = store.load().map_err(Failure::new)?;
     remembered.retain(|(table, key, _)| !audit::is_ours(*table, key));
+    if let (Some(etcd), Some(ha)) = (configuration.etcd.clone(), configuration.ha.clone()) {
+        remembered.retain(|(table, key, _)| !is_shared(*table, key));
+        let shared = Shared::new(&etcd, &ha, configuration, remembered, clock)?;
+        return Ok(Post::Shared(Box::new(shared)));
+    }
     let settings = configuration.rack.clone();
     // Kept once: of thousands of nodes they are megabytes.
     let nodes = std::mem::take(&mut configuration.nodes);
     let entropy = Box::new(Kernel::new());
-    Ok(Rack::new(settings, nodes, remembered, birth, entropy))
+    let rack = Rack::new(settings, nodes, remembered, birth, entropy);
+    Ok(Post::Alone(Box::new(rack)))
 }
 
 /// The journal's thread ends when it has written all that it was given. No look-up that hangs is waited for.

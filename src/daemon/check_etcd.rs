@@ -1,0 +1,175 @@
+//! `rackbmcd --check-etcd`: each member is asked what a host with a second one needs of it, and a line says how it is.
+
+use super::members::Members;
+use crate::config::EtcdSettings;
+use crate::etcd::{Answer, Compare, Op, Request, Span, Status, Trouble, Txn};
+use crate::http_client::Place;
+use crate::tenure::keys::Keys;
+use std::collections::BTreeSet;
+
+/// Asks every member, and says of each in a line how it is. Whether all is as it has to be.
+pub(super) async fn check(settings: &EtcdSettings, rack: &str, say: &mut dyn FnMut(&str)) -> bool {
+    let mut clusters = BTreeSet::new();
+    let mut good = true;
+    for way in &settings.ways {
+        match look(settings, way, rack).await {
+            Ok(found) => {
+                clusters.insert(found.cluster);
+                let wrong = found.wrong();
+                good &= wrong.is_empty();
+                let verdict = match wrong.is_empty() {
+                    true => "good".to_owned(),
+                    false => wrong.join("; "),
+                };
+                let (version, size) = (&found.status.version, megabytes(found.status.size));
+                say(&format!("{way}: etcd {version}, {size} MB: {verdict}"));
+            }
+            Err(why) => {
+                good = false;
+                say(&format!("{way}: {why}"));
+            }
+        }
+    }
+    if clusters.len() > 1 {
+        good = false;
+        say("these members are of different clusters: endpoints must name members of one");
+    }
+    if settings.ways.len() < MEMBERS {
+        say(&format!(
+            "only {} of the members named: with {MEMBERS}, one of them may fail",
+            settings.ways.len()
+        ));
+    }
+    good
+}
+
+/// What one member says.
+struct Found {
+    cluster: u64,
+    status: Status,
+}
+
+impl Found {
+    /// What is not as it has to be.
+    fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let Status {
+            version,
+            leader,
+            errors,
+            ..
+        } = &self.status;
+        if let Some(why) = unfit(version) {
+            wrong.push(why);
+        }
+        if *leader == 0 {
+            wrong.push("it follows no leader: are most of the members there?".to_owned());
+        }
+        wrong.extend(errors.iter().map(|error| error.trim().to_owned()));
+        wrong
+    }
+}
+
+async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found, String> {
+    let one = vec![way.clone()];
+    let members = Members::new(one, settings.user.clone(), settings.request_timeout);
+    let ask = async |request: Request| members.ask(&request).await;
+    let status = ask(Request::Status).await.map_err(in_words)?;
+    let Answer::Status { header, status } = status else {
+        return Err("an answer to something else".to_owned());
+    };
+    let keys = Keys::new(&settings.prefix, rack);
+    let read = ask(Request::Range(Span::Key(keys.own()))).await;
+    read.map_err(|trouble| format!("{} cannot be read: {}", keys.all(), in_words(trouble)))?;
+    // It changes nothing, for no key has that revision; but who may not write is told so.
+    let written = ask(Request::Txn(Txn {
+        compare: vec![Compare::Revision(keys.own(), u64::from(u32::MAX) << 20)],
+        success: vec![
+            Op::Put(keys.own(), Vec::new()),
+            Op::Put(keys.journal(), Vec::new()),
+        ],
+        failure: Vec::new(),
+    }));
+    let written = written.await;
+    written
+        .map_err(|trouble| format!("{} cannot be written: {}", keys.all(), in_words(trouble)))?;
+    Ok(Found {
+        cluster: header.cluster,
+        status,
+    })
+}
+
+fn in_words(trouble: Trouble) -> String {
+    let advice = match &trouble {
+        Trouble::Forbidden(_) => ": give the user read and write on the rack's keys",
+        Trouble::LoggedOut(_) => ": write username and password_file in [etcd]",
+        Trouble::Full(_) => ": compact and defragment it, disarm its alarm, and raise its quota",
+        Trouble::NoGateway(_) => ": start etcd without --enable-grpc-gateway=false",
+        Trouble::Invalid(why) if why.contains("CommonName") => {
+            ": the client's certificate must have no CommonName"
+        }
+        _ => "",
+    };
+    format!("{trouble}{advice}")
+}
+
+/// Why this version will not do.
+fn unfit(version: &str) -> Option<String> {
+    let mut numbers = version
+        .split(['.', '-'])
+        .map(|part| part.parse::<u32>().ok());
+    let (major, minor, patch) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    let fit = match (major, minor) {
+        (3, 4) => patch >= 20,
+        (3, 5) => patch >= 6,
+        (3, minor) => minor >= 6,
+        (major, _) => major > 3,
+    };
+    let loses = (3, 5) == (major, minor) && patch <= 2;
+    match (fit, loses) {
+        (true, _) => None,
+        (false, true) => Some(format!("etcd {version} may lose commits: upgrade it")),
+        (false, false) => Some(format!(
+            "etcd {version} is too old: 3.4.20, 3.5.6 or 3.6.0 at least"
+        )),
+    }
+}
+
+fn megabytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1_000_000)
+}
+
+/// Of so many one may fail.
+const MEMBERS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_lose_commits_or_are_too_old_are_refused() {
+        for good in [
+            "3.4.20",
+            "3.4.45",
+            "3.5.6",
+            "3.5.21",
+            "3.6.0",
+            "3.6.1-rc.0",
+            "4.0.0",
+        ] {
+            assert_eq!(unfit(good), None, "{good}");
+        }
+        for old in ["3.3.25", "3.4.19", "3.5.5", "2.3.8"] {
+            assert!(
+                unfit(old).is_some_and(|why| why.contains("too old")),
+                "{old}"
+            );
+        }
+        for lossy in ["3.5.0", "3.5.2"] {
+            assert!(
+                unfit(lossy).is_some_and(|why| why.contains("lose")),
+                "{lossy}"
+            );
+        }
+    }
+}
