@@ -327,8 +327,7 @@ impl Keeper {
     /// What the rack has put down goes to this host's disk, and then to etcd.
     pub fn put_down(&mut self, batches: Vec<(u64, Vec<Write>)>) {
         for (ticket, writes) in batches {
-            let (shared, local): (Vec<_>, Vec<_>) =
-                writes.into_iter().partition(|write| shared(write));
+            let (shared, local): (Vec<_>, Vec<_>) = writes.into_iter().partition(shared);
             let stage = match local.is_empty() {
                 true => Stage::Recorded,
                 false => Stage::Local,
@@ -363,8 +362,8 @@ impl Keeper {
         }
         let done = self.pending.iter();
         let done = done.take_while(|pending| pending.stage == Stage::Done);
-        let done = self.pending.drain(..done.count());
-        if let Some(last) = done.last()
+        let mut done = self.pending.drain(..done.count());
+        if let Some(last) = done.next_back()
             && let Some(rack) = &mut self.rack
         {
             rack.handle_durable(last.ticket, now);

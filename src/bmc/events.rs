@@ -306,7 +306,7 @@ impl Bmc {
         if job.acts() && job.sent {
             self.grace_until = now + GRACE;
         }
-        if (harmless || !job.sent) && job.renewals == 0 && !self.quits.is_some() {
+        if (harmless || !job.sent) && job.renewals == 0 && self.quits.is_none() {
             // Once only: an order that is begun anew twice would outlive every promise about time.
             job.renewals += 1;
             self.queue.put_back(job);

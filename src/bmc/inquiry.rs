@@ -63,7 +63,7 @@ impl Bmc {
             State::Open { spoken, .. } => spoken,
             _ => return None,
         };
-        let free = self.is_idle() && !self.wanted && !self.quits.is_some();
+        let free = self.is_idle() && !self.wanted && self.quits.is_none();
         let asks = free && self.inquiry.asked.is_none() && matches!(spoken, Spoken::V20(_));
         let counted_at = self.inquiry.counted_at;
         let not_before = match self.question() {

@@ -66,6 +66,9 @@ impl Rack {
         };
         let first_life = remembered.is_empty();
         let mut shelf = Shelf::sort(remembered);
+        if succession.is_some() {
+            shelf.drop_half_admitted(&mut rack.ledger);
+        }
         let without_entry = shelf.seal_unreadable(&nodes, &mut rack.ledger);
         let last_heard = shelf.last_sign_of_life();
         rack.clock.follow(shelf.alive, sign);

@@ -428,6 +428,9 @@ pub enum Refused {
     /// Nobody can say whether this host may still change the machines.
     #[error("nothing is switched at the moment: it waits for {0}")]
     Unconfirmed(String),
+    /// The rack cannot be given to another host.
+    #[error("the rack is not handed over: {0}")]
+    NotHandedOver(String),
     /// The journal cannot be read.
     #[error("the journal cannot be read: {0}")]
     NotRead(String),

@@ -1,4 +1,4 @@
-//! What keeps back: maintenance, the pause, another BMC.
+//! What keeps back: maintenance, the pause, another BMC, another host that may have the rack.
 
 use super::call::CallId;
 use super::clock::Moment;
@@ -6,8 +6,38 @@ use super::inventory::NodeId;
 use super::ledger::{Owner, Reply};
 use super::{Rack, holds, quarantine};
 use crate::model::{Control, EventKind, TaskId, Who};
+use crate::time::Instant;
 
 impl Rack {
+    /// What changes machines may leave until then. After the dark the BMCs are asked again.
+    pub(super) fn renew_permit(&mut self, until: Instant, at: Moment) {
+        self.gate.permission.renew(until, at.now);
+        if !std::mem::take(&mut self.gate.permission.dark) || self.gate.stopping {
+            return;
+        }
+        let text = "this host owns the rack still".to_owned();
+        self.announce(EventKind::Rack, text, at);
+        for id in self.inventory.ids() {
+            if let Some(node) = self.inventory.get_mut(id) {
+                node.bmc.go_on(at.now, &mut *self.entropy);
+            }
+            self.settle(id, at);
+        }
+    }
+
+    /// Another host may have the rack by now: all sessions are closed, and nothing is asked.
+    pub(super) fn go_dark(&mut self, at: Moment) {
+        self.gate.permission.dark = true;
+        let text = format!("nobody can say whether this host still owns the rack: {IN_THE_DARK}");
+        self.announce(EventKind::Rack, text, at);
+        for id in self.inventory.ids() {
+            if let Some(node) = self.inventory.get_mut(id) {
+                node.bmc.stop(IN_THE_DARK, at.now, &mut *self.entropy);
+            }
+            self.settle(id, at);
+        }
+    }
+
     /// The node's task does what the maintenance of the node, or its end, wants of it.
     pub(super) fn apply_maintenance(&mut self, id: NodeId, at: Moment) {
         let Some(node) = self.inventory.get_mut(id) else {
@@ -116,3 +146,6 @@ impl Rack {
         }
     }
 }
+
+/// What whoever asks for something hears while another host may have the rack.
+const IN_THE_DARK: &str = "no machine is read or switched until etcd answers";

@@ -120,7 +120,7 @@ use tasks::Tasks;
 use traces::Traces;
 use uuid::Uuid;
 
-pub use restore::Remembered;
+pub use restore::{Remembered, busy_nodes};
 
 /// One rack with all that belongs to it.
 pub struct Rack {
@@ -372,20 +372,7 @@ impl Rack {
     /// The permit lasts until then: what waited for it goes on. It ends the dark, too.
     pub fn handle_permit(&mut self, until: Instant, now: Instant) {
         let at = self.at(now);
-        self.gate.permission.renew(until, now);
-        if std::mem::take(&mut self.gate.permission.dark) && !self.gate.stopping {
-            self.announce(
-                EventKind::Rack,
-                "this host owns the rack still".to_owned(),
-                at,
-            );
-            for id in self.inventory.ids() {
-                if let Some(node) = self.inventory.get_mut(id) {
-                    node.bmc.go_on(now, &mut *self.entropy);
-                }
-                self.settle(id, at);
-            }
-        }
+        self.renew_permit(until, at);
         self.finish(at);
     }
 
@@ -393,15 +380,7 @@ impl Rack {
     /// [`Rack::handle_permit`] says otherwise. Tasks go on waiting, and run out of their time.
     pub fn handle_dark(&mut self, now: Instant) {
         let at = self.at(now);
-        self.gate.permission.dark = true;
-        let text = format!("nobody can say whether this host still owns the rack: {IN_THE_DARK}");
-        self.announce(EventKind::Rack, text, at);
-        for id in self.inventory.ids() {
-            if let Some(node) = self.inventory.get_mut(id) {
-                node.bmc.stop(IN_THE_DARK, now, &mut *self.entropy);
-            }
-            self.settle(id, at);
-        }
+        self.go_dark(at);
         self.finish(at);
     }
 
@@ -621,9 +600,8 @@ impl Rack {
 
 /// How often what is too old is looked for, beside when something is added.
 const PRUNING: Duration = Duration::from_secs(3600);
-/// What whoever asks for something hears when the daemon stops, and while another host may have the rack.
+/// What whoever asks for something hears when the daemon stops.
 const SHUTTING_DOWN: &str = "the daemon is shutting down";
-const IN_THE_DARK: &str = "no machine is read or switched until etcd answers";
 /// Fewer answers than these are not waited for together.
 const FEW: usize = 3;
 /// How often one node may be due within one turn, and how long it rests then: in what was ever seen, a handful.

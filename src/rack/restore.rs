@@ -240,6 +240,32 @@ impl Shelf {
         without
     }
 
+    /// A batch over etcd may be written in parts, and its own record is written last: a task that never began and names a
+    /// batch that is not there was never admitted, and is forgotten.
+    pub(super) fn drop_half_admitted(&mut self, ledger: &mut Ledger) {
+        let unreadable = self.unreadable.iter();
+        // One of them may be the batch that is looked for.
+        if unreadable
+            .into_iter()
+            .any(|entry| entry.table == Table::Batches)
+        {
+            return;
+        }
+        let batches = &self.batches;
+        self.tasks.retain(|task| {
+            let identity = &task.identity;
+            let orphan = identity.batch.is_some_and(|batch| !batches.contains_key(&batch));
+            let began = identity.started_at.is_some() || identity.ended_at.is_some();
+            let dropped = orphan && !began;
+            if dropped {
+                let (id, node) = (identity.id, &identity.node);
+                log::warn!("{node}: task {id} is of a batch that was not written to its end: nobody was told that it was taken, and it is forgotten");
+                ledger.journal.delete(Table::Tasks, id.to_string());
+            }
+            !dropped
+        });
+    }
+
     /// When the journal was last written, as far as its entries say.
     pub(super) fn last_sign_of_life(&self) -> Option<WallTime> {
         let tasks = self.tasks.iter().map(|task| task.written_at);
@@ -323,6 +349,23 @@ impl Shelf {
             Entry::Foreign => {}
         }
     }
+}
+
+/// The nodes of tasks that have not ended, with their names, as far as they can be read.
+pub fn busy_nodes(remembered: &[Remembered]) -> BTreeMap<Uuid, String> {
+    let of_tasks = remembered
+        .iter()
+        .filter(|(table, ..)| *table == Table::Tasks);
+    let tasks = of_tasks.filter_map(
+        |(table, key, value)| match stored::read(*table, key, value) {
+            Ok(Entry::Task(task)) => Some(task.identity),
+            _ => None,
+        },
+    );
+    let active = tasks.filter(|task| task.ended_at.is_none());
+    active
+        .map(|task| (task.node_uuid, task.node.to_string()))
+        .collect()
 }
 
 /// After such an absence nothing is begun that was asked for before it.

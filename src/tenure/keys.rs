@@ -17,9 +17,9 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Those of the rack of this name. A name is never read as two steps of a path.
+    /// Those of the rack of this name.
     pub fn new(prefix: &str, rack: &str) -> Self {
-        let rack = rack.replace('%', "%25").replace('/', "%2F");
+        let rack = one_step(rack);
         Keys {
             base: format!("{}/1/racks/{rack}/", prefix.trim_end_matches('/')),
         }
@@ -43,6 +43,16 @@ impl Keys {
     /// Who is wished for as the owner.
     pub fn wish(&self) -> String {
         self.below("wish")
+    }
+
+    /// What all keys of what hosts say of themselves begin with.
+    pub fn hosts(&self) -> String {
+        self.below("hosts/")
+    }
+
+    /// What this host says of itself.
+    pub fn host(&self, name: &str) -> String {
+        format!("{}{}", self.hosts(), one_step(name))
     }
 
     /// The rack's own id, made once.
@@ -96,6 +106,9 @@ pub struct Own {
     pub since: WallTime,
     /// The program's version.
     pub version: String,
+    /// The format of what this tenure writes into the journal.
+    #[serde(default)]
+    pub format: u64,
     /// It is over, and nothing of it is outstanding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<Released>,
@@ -131,6 +144,11 @@ pub struct Head {
     /// It changes nothing: it was made so that the one that had its number before can never be carried out.
     #[serde(default, skip_serializing_if = "is_false")]
     pub void: bool,
+}
+
+/// A name that is never read as two steps of a path.
+fn one_step(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2F")
 }
 
 fn is_false(flag: &bool) -> bool {

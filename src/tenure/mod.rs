@@ -50,6 +50,8 @@ pub struct Me {
     pub url: Option<String>,
     /// The program's version.
     pub version: String,
+    /// The newest format of the journal that it knows, and the one that it writes.
+    pub format: u64,
 }
 
 /// What holds for all hosts of the rack, and what this one remembers of etcd.
@@ -212,7 +214,7 @@ pub struct Tenure {
 }
 
 enum Post {
-    Standby(Standby),
+    Standby(Box<Standby>),
     Owner(Box<Owner>),
 }
 
@@ -242,7 +244,7 @@ impl Tenure {
             me,
             settings,
             entropy,
-            post: Post::Standby(Standby::new(now)),
+            post: Post::Standby(Box::new(Standby::new(now))),
             unfit: None,
             strange: None,
             made: BTreeMap::new(),
@@ -267,8 +269,20 @@ impl Tenure {
     }
 
     /// Why this host does not take the rack, where it would have to.
-    pub fn unfit(&self) -> Option<&str> {
-        self.strange.as_deref().or(self.unfit.as_deref())
+    pub fn unfit(&self) -> Option<String> {
+        let known = self.strange.clone().or_else(|| self.too_new());
+        known.or_else(|| self.unfit.clone())
+    }
+
+    /// The owner writes the journal in a format that this program does not know: it is left alone, and never guessed at.
+    fn too_new(&self) -> Option<String> {
+        let own = self.owner()?;
+        (own.format > self.me.format).then(|| {
+            format!(
+                "host {} (version {}) writes the journal in format {}, and this version knows formats up to {}: upgrade this host",
+                own.host, own.version, own.format, self.me.format
+            )
+        })
     }
 
     /// How things stand.

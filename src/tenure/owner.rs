@@ -272,7 +272,7 @@ impl Tenure {
         self.made.remove(&tenure);
         self.asked.clear();
         self.requests.clear();
-        self.post = Post::Standby(standby);
+        self.post = Post::Standby(Box::new(standby));
     }
 
     /// A key changed while this host has the rack.

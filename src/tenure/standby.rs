@@ -44,6 +44,8 @@ struct Seen {
     rack: Option<Uuid>,
     /// When this was seen first; or when etcd was heard again after a while.
     since: Instant,
+    /// Whether it was seen as it changed. What was there when this host began to look may be of any age.
+    live: bool,
 }
 
 /// A claim, and what it compares: the same at every try, so that it is taken once at most.
@@ -206,7 +208,7 @@ impl Tenure {
                 if let Some(seen) = &mut standby.seen
                     && entry.revision > seen.beat_at
                 {
-                    (seen.beat_at, seen.since) = (entry.revision, now);
+                    (seen.beat_at, seen.since, seen.live) = (entry.revision, now, true);
                     seen.beat = keys::read(&entry.value).or(seen.beat.take());
                     standby.look_at = now + LOOK;
                 }
@@ -215,7 +217,7 @@ impl Tenure {
                 standby.hear(now);
                 let newer = |seen: &Seen| entry.revision > seen.own_at;
                 if let Some(seen) = standby.seen.as_mut().filter(|seen| newer(seen)) {
-                    (seen.own_at, seen.since) = (entry.revision, now);
+                    (seen.own_at, seen.since, seen.live) = (entry.revision, now, true);
                     // A claim writes a sign of life with it; giving up does not. What it was is read.
                     seen.own = keys::read(&entry.value);
                     standby.look_soon(now);
@@ -284,14 +286,20 @@ impl Tenure {
             url: self.me.url.clone(),
             since: self.wall(now),
             version: self.me.version.clone(),
+            format: self.me.format,
             released: None,
         };
         let request = self.claim(&own, &seen, now);
+        let wall = self.wall(now);
         let last_sign = seen.beat.as_ref().map(|beat| {
-            // A former life of this host had our clock.
-            let ours = cause == Cause::Restart;
-            let then = Instant::after_start(beat.at);
-            (beat.wall, if ours { then } else { seen.since })
+            let then = match (cause, seen.live) {
+                // A former life of this host had our clock.
+                (Cause::Restart, _) => Instant::after_start(beat.at),
+                (_, true) => seen.since,
+                // Only the calendars tell. Where they are apart, tasks wait for a person rather than begin too late.
+                (_, false) => seen.since.min(now.before(wall.since(beat.wall))),
+            };
+            (beat.wall, then)
         });
         self.made.insert(own.tenure, last_sign);
         let tenure = own.tenure;
@@ -528,6 +536,7 @@ impl Standby {
             beat: one::<Beat>(beat).map(|(beat, _)| beat),
             rack,
             since: now,
+            live: self.seen.is_some(),
         };
         match &mut self.seen {
             // Overtaken by a later answer, or by the watch.

@@ -4,6 +4,7 @@ use crate::etcd::Etcd;
 use rackbmcd::entropy::Seeded;
 use rackbmcd::etcd::{Answer, Change, Request, Trouble};
 use rackbmcd::rack::record::{Table, Write};
+use rackbmcd::rack::stored::migrate::FORMAT;
 use rackbmcd::tenure::keys::{self, Head, Own};
 use rackbmcd::tenure::{
     Begun, Cause, Event, MARGIN, Me, Phase, Pinned, RequestId, Settings, Tenure,
@@ -49,6 +50,7 @@ fn me(place: usize) -> Me {
         boot: Some(Uuid::from_u128(100 + place as u128)),
         url: Some(format!("https://mgmt{}:6385", place + 1)),
         version: "1".to_owned(),
+        format: FORMAT,
     }
 }
 
@@ -520,7 +522,7 @@ fn what_a_host_remembers_of_etcd_on_its_disk_holds_over_its_lives() {
         pin(&mut settings.pinned);
         pair.hosts = vec![host(me(1), settings, 9, pair.now)];
         pair.run(secs(30));
-        pair.hosts[0].tenure.unfit().map(str::to_owned)
+        pair.hosts[0].tenure.unfit()
     };
     assert_eq!(pinned(|_| {}), None);
     assert_eq!(pinned(|pin| pin.ticket = 1), None);
@@ -544,6 +546,41 @@ fn a_host_that_is_not_fit_never_claims_and_goes_on_when_it_is() {
     pair.hosts[0].tenure.set_fit(Ok(()), now);
     pair.run(millis(10));
     assert_eq!(pair.phases(), [Phase::Owner]);
+}
+
+#[test]
+fn a_host_that_does_not_know_the_format_of_the_journal_leaves_it_alone_and_says_what_to_do() {
+    let mut pair = Pair::new();
+    let key = "/rackbmc/1/racks/r1/own";
+    let mut own: Own = keys::read(pair.etcd.value(key).unwrap()).unwrap();
+    own.format = FORMAT + 1;
+    pair.hosts.remove(0);
+    pair.etcd.put(key, &keys::bytes(&own));
+    pair.run(secs(60));
+    assert_eq!(pair.phases(), [Phase::Standby]);
+    let why = pair.hosts[0].tenure.unfit().unwrap_or_default();
+    assert!(why.ends_with("upgrade this host"), "{why}");
+}
+
+#[test]
+fn of_a_rack_that_nobody_had_for_hours_the_calendar_tells_that() {
+    let mut pair = Pair::new();
+    pair.run(secs(5));
+    pair.hosts.clear();
+    pair.run(secs(1));
+    let mut late = host(me(1), settings(), 9, pair.now);
+    let hours = secs(7200);
+    late.tenure
+        .handle_wall(WallTime::default() + hours, pair.now);
+    late.watched = pair.etcd.changes.len();
+    pair.hosts.push(late);
+    pair.run(secs(20));
+    let begun = pair.events(0).into_iter().find_map(|event| match event {
+        Event::Own(begun) => begun.last_sign,
+        _ => None,
+    });
+    let (_, ago) = begun.expect("it has the rack, and a sign of the former owner");
+    assert!(ago > hours, "{ago:?}");
 }
 
 #[test]

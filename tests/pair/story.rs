@@ -8,7 +8,7 @@
 
 use crate::world::{Dice, Happened, Weather, World, address, millis, name, secs, who};
 use rackbmcd::etcd::Change;
-use rackbmcd::model::{Control, Operation, PowerOptions, TaskId, TaskState};
+use rackbmcd::model::{Control, Operation, PowerOptions, TaskId, TaskState, Who};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look};
 use rackbmcd::sim::{ChassisOrder, Conditions};
 use rackbmcd::tenure::keys::{self, Head};
@@ -439,6 +439,11 @@ impl Story {
             let active = self.active(owner)?;
             if active == 0 {
                 return Ok(());
+            }
+            // What a host found that nobody could tell the age of waits for a person.
+            for task in self.promised.clone() {
+                let (control, who) = (Control::Resume, Who::default());
+                self.world.ask(owner, Call::Control { task, control, who });
             }
             self.run(secs(10))?;
         }

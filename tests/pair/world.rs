@@ -13,6 +13,7 @@ use rackbmcd::rack::permit::Succession;
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::Rights;
 use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
+use rackbmcd::rack::stored::migrate::FORMAT;
 use rackbmcd::rack::{Birth, Copied, Rack};
 use rackbmcd::session;
 use rackbmcd::session::secret::Password;
@@ -195,6 +196,7 @@ impl World {
                 boot: Some(Uuid::from_u128(100 + place as u128)),
                 url: None,
                 version: "1".to_owned(),
+                format: FORMAT,
             },
             pinned: Pinned::default(),
             disk: Disk::default(),
