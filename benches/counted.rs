@@ -11,7 +11,7 @@ use rackbmcd::api::dispatch::{Outcome, handle};
 use rackbmcd::api::fault::Fault;
 use rackbmcd::api::handle::{Daemon, Later};
 use rackbmcd::api::message::{Request, Response};
-use rackbmcd::model::{AuditPage, Role, Support};
+use rackbmcd::model::{AuditPage, Ha, Role, Support};
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::rack::rights::Rights;
 use std::cell::RefCell;
@@ -84,6 +84,14 @@ impl Daemon for AtOnce {
 
     fn support(&self) -> Later<Result<Support, Fault>> {
         Box::pin(ready(Ok(Support::default())))
+    }
+
+    fn ha(&self) -> Later<Ha> {
+        Box::pin(ready(Ha::default()))
+    }
+
+    fn hand_over(&self, _: Option<String>) -> Later<Result<(), Refused>> {
+        Box::pin(ready(Ok(())))
     }
 
     fn metrics(&self) -> Later<Result<String, Fault>> {

@@ -7,7 +7,7 @@ use rackbmcd::api::dispatch::{Outcome, handle};
 use rackbmcd::api::fault::Fault;
 use rackbmcd::api::handle::{Daemon, Later};
 use rackbmcd::api::message::{JSON, Request, Response};
-use rackbmcd::model::{AuditPage, Limits, Policy, Support};
+use rackbmcd::model::{AuditPage, Ha, Limits, Policy, Support};
 
 use rackbmcd::entropy::Seeded;
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
@@ -152,6 +152,16 @@ impl Daemon for Asker {
         // Wants as much of the asker as the trail does.
         self.world.borrow_mut().trail_read = true;
         Box::pin(ready(Ok(Support::default())))
+    }
+
+    fn ha(&self) -> Later<Ha> {
+        Box::pin(ready(Ha::default()))
+    }
+
+    fn hand_over(&self, _: Option<String>) -> Later<Result<(), Refused>> {
+        // Wants as much of the asker as the trail does.
+        self.world.borrow_mut().trail_read = true;
+        Box::pin(ready(Ok(())))
     }
 }
 

@@ -393,6 +393,7 @@ impl From<Refused> for Fault {
                     None => fault,
                 }
             }
+            Refused::NotHandedOver(_) => fault(StatusCode::CONFLICT, ErrorKind::WrongState),
             Refused::Unconfirmed(_) => {
                 fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unconfirmed)
             }

@@ -6,7 +6,7 @@
 use super::fault::Fault;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
 use crate::model::{
-    AuditPage, Batch, BatchId, BatchStart, BootDevice, Control, EventId, Events, Explanation,
+    AuditPage, Batch, BatchId, BatchStart, BootDevice, Control, EventId, Events, Explanation, Ha,
     Health, HistoryEntry, Hold, Node, Operation, PowerOptions, Short, Support, Task, TaskId, Trace,
     Who,
 };
@@ -29,6 +29,10 @@ pub trait Daemon {
     fn trail(&self, after: u64, limit: usize) -> Later<Result<AuditPage, String>>;
     /// What the daemon adds to a report about itself, or why it does not.
     fn support(&self) -> Later<Result<Support, Fault>>;
+    /// How it stands with the hosts of the rack.
+    fn ha(&self) -> Later<Ha>;
+    /// Gives the rack to another host, this one where it is named, or says why not.
+    fn hand_over(&self, to: Option<String>) -> Later<Result<(), Refused>>;
 }
 
 /// See the head of this file.
@@ -395,6 +399,20 @@ impl RackHandle {
     /// 503 where too many long answers are asked for, or wait to be written.
     pub async fn support(&self) -> Asked<Support> {
         self.daemon.support().await
+    }
+
+    /// How it stands with the hosts of the rack.
+    pub async fn ha(&self) -> Ha {
+        self.daemon.ha().await
+    }
+
+    /// Gives the rack to another host.
+    ///
+    /// # Errors
+    /// There is none that could take it.
+    pub async fn hand_over(&self, to: Option<String>) -> Asked<()> {
+        let done = self.daemon.hand_over(to).await;
+        done.map_err(|refused| Fault::refused(refused, &self.who.name))
     }
 
     /// The one place where a call meets its answer; the methods above say which belong together.

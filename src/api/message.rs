@@ -290,14 +290,22 @@ pub(super) fn truth(text: &str) -> Option<bool> {
 /// # Errors
 /// 400.
 pub fn check_reason(reason: &str) -> Result<(), Fault> {
-    let what = if reason.chars().count() > REASON_LIMIT {
-        format!("reason is longer than {REASON_LIMIT} letters")
-    } else if reason.chars().any(is_hidden) {
-        "reason holds control characters, line breaks or marks of writing direction".to_owned()
+    check_text("reason", reason)
+}
+
+/// The same for another member.
+///
+/// # Errors
+/// 400.
+pub fn check_text(member: &str, text: &str) -> Result<(), Fault> {
+    let what = if text.chars().count() > REASON_LIMIT {
+        format!("{member} is longer than {REASON_LIMIT} letters")
+    } else if text.chars().any(is_hidden) {
+        format!("{member} holds control characters, line breaks or marks of writing direction")
     } else {
         return Ok(());
     };
-    Err(Fault::bad(what).about("member", "reason"))
+    Err(Fault::bad(what).about("member", member))
 }
 
 /// What a body is: its bytes and what its sender called them.

@@ -460,6 +460,31 @@ pub static ROUTES: &[Route] = &[
         .brings("Support")],
     ),
     own(
+        "/v1/ha",
+        &[get(
+            "how it stands with the hosts of the rack",
+            by!(own::ha::show),
+        )
+        .brings("Ha")],
+    ),
+    own(
+        "/v1/ha/owner",
+        &[get(
+            "whether this host owns the rack and may change its machines (503 where not): for load balancers",
+            by!(own::ha::owner),
+        )
+        .public()
+        .brings("Owning")],
+    ),
+    own(
+        "/v1/ha/handover",
+        &[post("give the rack to another host", by!(own::ha::hand_over))
+            .needs(Role::Admin)
+            .of_whole_rack()
+            .may_take("HandoverRequest")
+            .answers(202)],
+    ),
+    own(
         "/v1/openapi.json",
         &[get("this API as an OpenAPI document", by!(own::rack::openapi)).brings("Anything")],
     ),

@@ -22,7 +22,7 @@ use super::access::Peer;
 use super::deed::{Deed, deed};
 pub use super::handle::Later;
 use crate::model::Policy;
-use crate::model::{AuditPage, Limits, Support, Who};
+use crate::model::{AuditPage, Ha, Limits, Support, Who};
 use crate::nodeset;
 use crate::rack::call::{Answer, Call, Refused};
 use deadlines::Deadlines;
@@ -73,6 +73,8 @@ pub struct Noted {
     expected: RefCell<Option<Audit>>,
     /// Whether that was written down.
     written: Cell<bool>,
+    /// How old what is answered is, where it is not of now: a host that does not own the rack says what etcd has.
+    stale: Cell<Option<Duration>>,
 }
 
 impl Noted {
@@ -95,6 +97,11 @@ impl Noted {
         {
             deed.nodes = Some(nodeset::fold(nodes));
         }
+    }
+
+    /// What is answered is so old.
+    pub fn is_stale(&self, age: Duration) {
+        self.stale.set(Some(age));
     }
 
     fn asked(&self, call: &Call) {
@@ -185,6 +192,9 @@ pub type UserName = Box<dyn Fn(u32) -> Later<Option<String>>>;
 /// Reads the audit trail, or says why it cannot.
 pub type Trail = Box<dyn Fn(u64, usize) -> Later<Result<AuditPage, String>>>;
 
+/// Gives the rack to another host, or says why not.
+pub type HandOver = Box<dyn Fn(Option<String>) -> Later<Result<(), Refused>>>;
+
 /// What the API needs of the world.
 pub struct Context {
     /// Where calls go.
@@ -208,6 +218,10 @@ pub struct Context {
     pub trail: Trail,
     /// What the daemon adds to a report about itself.
     pub support: Box<dyn Fn() -> Later<Support>>,
+    /// How it stands with the hosts of the rack.
+    pub ha: Box<dyn Fn() -> Later<Ha>>,
+    /// Gives the rack to another host.
+    pub hand_over: HandOver,
     /// Limits and deadlines.
     pub limits: Limits,
     /// The daemon goes down when this channel is closed.

@@ -168,18 +168,24 @@ fn digest(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What stands in the file: of the daemon, its API, the rack, the nodes, and other hosts.
+type Read = (
+    DaemonSettings,
+    ApiSettings,
+    RackSettings,
+    Vec<NodeSettings>,
+    Others,
+);
+
+/// Where hosts of a rack meet, and which of them this one is.
+type Others = (Option<EtcdSettings>, Option<HaSettings>);
+
 fn read(
     mut root: Section<'_>,
     exposed: bool,
     secrets: &mut Secrets<'_>,
     findings: &mut Findings<'_>,
-) -> (
-    DaemonSettings,
-    ApiSettings,
-    RackSettings,
-    Vec<NodeSettings>,
-    (Option<EtcdSettings>, Option<HaSettings>),
-) {
+) -> Read {
     let daemon = root.table("daemon", "[daemon]", findings);
     let daemon = read_daemon(daemon, secrets, findings);
     let rack = root.table("rack", "[rack]", findings);

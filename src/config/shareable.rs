@@ -24,6 +24,8 @@ const SHOWN: &[&str] = &[
     "breaker_after",
     "breaker_retry",
     "burst",
+    "ca_file",
+    "cert_file",
     "cipher_suites",
     "connections",
     "fault_after",
@@ -33,11 +35,13 @@ const SHOWN: &[&str] = &[
     "header_timeout",
     "history_entries",
     "history_keep",
+    "host",
     "hosts",
     "htpasswd",
     "idle_close",
     "ipmi15_auth",
     "keepalive",
+    "key_file",
     "kg_file",
     "log_level",
     "longest_timeout",
@@ -59,10 +63,12 @@ const SHOWN: &[&str] = &[
     "power_off",
     "power_on_stagger",
     "power_order",
+    "prefix",
     "privilege",
     "protocol",
     "quirks",
     "repeat_soft_after",
+    "request_timeout",
     "role",
     "rollback_settle",
     "settle",
@@ -75,6 +81,7 @@ const SHOWN: &[&str] = &[
     "streams",
     "sync_interval",
     "tcp",
+    "tenure",
     "tls_certificate",
     "tls_key",
     "unix_groups",
@@ -144,11 +151,14 @@ mod tests {
 
     /// Keys whose values are never shown.
     const SECRET: &[&str] = &[
+        // A password may stand in an address, though it is refused there.
+        "endpoints",
         "http_users",
         "kg",
         "kg_hex",
         "sha256",
         "unix_users",
+        "url",
         "username",
     ];
 

@@ -40,6 +40,17 @@ pub(super) struct Figures {
     pub(super) troubles: BTreeMap<(&'static str, &'static str), u64>,
 }
 
+impl Figures {
+    /// How long an answer took on the average.
+    pub(super) fn latency(&self) -> Option<Duration> {
+        let answered = self.answered.values();
+        let (count, time) = answered.fold((0, Duration::ZERO), |(count, time), (more, longer)| {
+            (count + more, time + *longer)
+        });
+        time.checked_div(u32::try_from(count).ok()?)
+    }
+}
+
 impl Members {
     pub(super) fn new(ways: Vec<Place>, user: Option<User>, timeout: Duration) -> Self {
         Members(Rc::new(Inner {
@@ -59,6 +70,11 @@ impl Members {
         *self.0.user.borrow_mut() = user;
         *self.0.token.borrow_mut() = None;
         self.0.idle.borrow_mut().clear();
+    }
+
+    /// Where they are, as they are configured.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.ways.borrow().iter().map(Place::to_string).collect()
     }
 
     pub(super) fn figures(&self) -> Figures {
@@ -87,8 +103,12 @@ impl Members {
         answer
     }
 
-    /// Tells changes of these keys until that ends, and why it does.
-    pub(super) async fn watch(&self, spans: Vec<Span>, mut tell: impl FnMut(Watched)) -> Trouble {
+    /// Tells changes of these keys until that ends, or nobody can take more, and why it does.
+    pub(super) async fn watch(
+        &self,
+        spans: Vec<Span>,
+        mut tell: impl FnMut(Watched) -> bool,
+    ) -> Trouble {
         let way = self.way();
         let request = Request::Watch(spans);
         let opened = async {
@@ -128,7 +148,11 @@ impl Members {
                     tell(Watched::Ended { compacted, why });
                     return Trouble::Silent("the watch was ended".to_owned());
                 }
-                Ok(watched) => tell(watched),
+                Ok(watched) => {
+                    if !tell(watched) {
+                        return Trouble::Silent("nobody could take what changed".to_owned());
+                    }
+                }
                 Err(trouble) => return trouble,
             }
         }

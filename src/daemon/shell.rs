@@ -19,8 +19,8 @@ use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
 use crate::config::{ApiSettings, Complaint, Configuration};
 use crate::etcd::{Answer, Change, Trouble};
-use crate::model::{Health, counted};
-use crate::rack::call::CallId;
+use crate::model::{Ha, Health, counted};
+use crate::rack::call::{CallId, Refused};
 use crate::rack::record::Write;
 use crate::rack::{Rack, Remembered, Unwritten};
 use crate::tenure::RequestId;
@@ -67,6 +67,12 @@ pub(super) enum Input {
     OwnHistory(Result<Vec<Remembered>, String>),
     /// A BMC's name was looked up.
     Resolved(Uuid, String, Result<Vec<SocketAddr>, String>),
+    /// The hosts of the rack have said something of themselves.
+    Hosts(Result<Answer, Trouble>),
+    /// Somebody wants to know how it stands with them.
+    Ha(Sender<Ha>),
+    /// Somebody wants the rack to be another host's.
+    HandOver(Option<String>, Sender<Result<(), Refused>>),
     /// Somebody wants the metrics.
     Metrics(Sender<String>),
     /// The configuration on the disk has changed, and was looked at.
@@ -270,6 +276,12 @@ impl Shell {
             Input::Unwatched => self.etcd_unwatched(),
             Input::Mirrored(found) => self.mirrored(found),
             Input::OwnHistory(own) => self.own_history_read(own),
+            Input::Hosts(answer) => self.hosts_told(answer),
+            Input::Ha(reply) => {
+                // Whoever asked may be gone.
+                let _ = reply.try_send(self.ha(now));
+            }
+            Input::HandOver(to, reply) => self.hand_over(to, reply),
             Input::Metrics(reply) => {
                 let snapshot = self.snapshot(now);
                 // Megabytes of text for a large rack: nobody else is to wait for them.
@@ -413,6 +425,7 @@ impl Shell {
         if let Some(rack) = self.post.rack_mut() {
             rack.handle_wall(wall, now);
         }
+        self.tell_hosts(wall, now);
         self.tell_unrecorded(now);
         let gone: Vec<CallId> = self
             .replies

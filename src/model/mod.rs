@@ -10,6 +10,7 @@ mod bmc;
 mod chassis;
 mod event;
 mod expert;
+mod ha;
 mod node;
 mod operation;
 mod power;
@@ -37,6 +38,7 @@ pub use expert::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
     EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest, RestorePolicyRequest,
 };
+pub use ha::{Ha, HaEtcd, HaHost, HaOwner, HaRole, HandoverRequest};
 pub use node::{
     BmcChange, BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry,
     HistoryKind, Hold, Lack, LackReason, Node, NodeDetail, NodeFault, NodeList, PowerReading,

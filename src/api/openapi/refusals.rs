@@ -44,7 +44,7 @@ const EVERYWHERE: [(u16, &str); 11] = [
     (500, "a mistake in rackbmcd: please report it"),
     (
         503,
-        "not now: the daemon stops, the journal cannot be used, or too many requests wait",
+        "not now: the daemon stops, the journal cannot be used, too many requests wait, or another host owns the rack",
     ),
     (
         504,

@@ -5,7 +5,7 @@ use crate::api::ironic::management::DEVICES;
 use crate::api::ironic::record::MEMBERS;
 use crate::api::ironic::target::PowerTarget;
 use crate::model::{
-    BmcReset, BootDevice, Light, OnBusy, OnFailure, OnSoftTimeout, Operation, PowerState,
+    BmcReset, BootDevice, HaRole, Light, OnBusy, OnFailure, OnSoftTimeout, Operation, PowerState,
     REASON_LIMIT, RestorePolicy, TakeOver, TaskState, Words,
 };
 use crate::rack::call::PowerChange;
@@ -219,6 +219,22 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "table:string key:string why:string nodes:[string]",
     ),
     answer("ConfigurationRefused", "since:time why:string"),
+    answer(
+        "Ha",
+        "rack:string host:string role:role owner:HaOwner? permit_left:number? unfit:string? clock_source:string? \
+         etcd:HaEtcd? hosts:[HaHost]",
+    ),
+    answer(
+        "HaOwner",
+        "host:string url:string? since:time version:string released:boolean",
+    ),
+    answer("HaEtcd", "endpoints:[string] heard:number? latency:number?"),
+    answer(
+        "HaHost",
+        "host:string url:string? version:string seen:number alive:boolean unfit:string? differs:boolean \
+         clock_ahead:number?",
+    ),
+    answer("Owning", "owner:boolean"),
     answer("AuditPage", "records:[string] head:AuditHead"),
     answer("AuditHead", "number:natural hash:string"),
     answer(
@@ -285,6 +301,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
     request("BatchControl", "nodes:sets?"),
     request("ReadingsRequest", "nodes!:sets exclude:[set]"),
     request("PauseRequest", "reason!:reason"),
+    request("HandoverRequest", "to:reason?"),
 ];
 
 /// The members that a text in the notation names, with their kinds.
@@ -438,6 +455,7 @@ pub(super) fn typed(kind: &str) -> Value {
         ] }),
         "restore" => json!({ "enum": RestorePolicy::words() }),
         "light" => json!({ "enum": Light::words() }),
+        "role" => json!({ "enum": HaRole::words() }),
         "policy" => json!({ "enum": OnSoftTimeout::words() }),
         "failure" => json!({ "enum": OnFailure::words() }),
         "busy" => json!({ "enum": OnBusy::words() }),

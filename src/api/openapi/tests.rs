@@ -347,6 +347,7 @@ fn every_refusal_of_the_rack_has_its_status_in_the_document() {
         Refused::Store(text()),
         Refused::NotRead(text()),
         Refused::Unconfirmed(text()),
+        Refused::NotHandedOver(text()),
         Refused::Moved {
             owner: None,
             url: None,

@@ -1,8 +1,9 @@
-//! Our own surface beside Ironic's: tasks and their controls, batches, readings, events, the pause, and a closer look at
-//! nodes.
+//! Our own surface beside Ironic's: tasks and their controls, batches, readings, events, the pause, the hosts
+//! of the rack, and a closer look at nodes.
 
 pub mod batches;
 pub mod bmc;
+pub mod ha;
 pub mod nodes;
 pub mod rack;
 pub mod readings;

@@ -14,7 +14,7 @@ use crate::api::handle::{Daemon, Later};
 use crate::api::message::{Request, Response};
 use crate::api::route;
 use crate::api::stream::TextStream;
-use crate::model::{AuditPage, ErrorKind, Support, Who, beginning};
+use crate::model::{AuditPage, ErrorKind, Ha, Support, Who, beginning};
 use crate::rack::call::{Answer, Call, Refused};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -136,6 +136,13 @@ pub async fn respond(
         }
         Err(fault) => (frame.finish(Err(fault)), None),
     };
+    if let Some(age) = record.noted.stale.get() {
+        // Rounded up: what is not of now is never 0 s old.
+        let seconds = age.as_secs() + 1;
+        response
+            .headers
+            .push(("x-rackbmc-stale", seconds.to_string()));
+    }
     record.audit.status = response.status.as_u16();
     record.close().await;
     let unwritten = &context.state.unwritten;
@@ -458,6 +465,19 @@ impl Daemon for ThroughLoop {
             turn.take(Source::Disk, &connection).await?;
             Ok((connection.context.support)().await)
         })
+    }
+
+    fn ha(&self) -> Later<Ha> {
+        (self.connection.context.ha)()
+    }
+
+    fn hand_over(&self, to: Option<String>) -> Later<Result<(), Refused>> {
+        let what = match &to {
+            Some(host) => format!("hand the rack over to {host}"),
+            None => "hand the rack over".to_owned(),
+        };
+        self.noted.deed.replace(Some(Deed { nodes: None, what }));
+        (self.connection.context.hand_over)(to)
     }
 }
 

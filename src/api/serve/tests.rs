@@ -6,7 +6,7 @@ mod streams;
 
 use super::*;
 use crate::model::{
-    AuditPage, Event, EventId, EventKind, Events, Health, HealthStatus, PowerState, Role, Token,
+    AuditPage, Event, EventId, EventKind, Events, Ha, Health, HealthStatus, PowerState, Role, Token,
 };
 use crate::rack::call::Look;
 use crate::time::WallTime;
@@ -171,6 +171,8 @@ impl House {
                 })
             }),
             support: Box::new(|| Box::pin(async { Support::default() })),
+            ha: Box::new(|| Box::pin(async { Ha::default() })),
+            hand_over: Box::new(|_| Box::pin(async { Ok(()) })),
             limits,
             shutdown: down,
             state: State::default(),

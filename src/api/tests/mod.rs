@@ -20,9 +20,9 @@ use super::handle::{Daemon, Later};
 use super::message::{Request, Response};
 use crate::api::ironic::target::PowerTarget;
 use crate::model::{
-    AuditPage, BmcHealth, BmcSummary, FreshReading, Health, HealthStatus, Hold, Node, NodeDetail,
-    Operation, OrderUse, Policy, Power, PowerReading, PowerState, Role, Support, Target, Task,
-    TaskState, Who,
+    AuditPage, BmcHealth, BmcSummary, FreshReading, Ha, Health, HealthStatus, Hold, Node,
+    NodeDetail, Operation, OrderUse, Policy, Power, PowerReading, PowerState, Role, Support,
+    Target, Task, TaskState, Who,
 };
 use crate::rack::call::{Answer, Call, Look, Refused, SweepId, SweepNews, Taken};
 use crate::time::WallTime;
@@ -264,6 +264,18 @@ impl<R: Fn(Call) -> Result<Answer, Refused>> Daemon for Double<R> {
 
     fn support(&self) -> Later<Result<Support, Fault>> {
         Box::pin(ready(Ok(Support::default())))
+    }
+
+    fn ha(&self) -> Later<Ha> {
+        Box::pin(ready(Ha::default()))
+    }
+
+    fn hand_over(&self, to: Option<String>) -> Later<Result<(), Refused>> {
+        let done = match to {
+            Some(host) if host == "mgmt2" => Ok(()),
+            _ => Err(Refused::NotHandedOver("no other host".to_owned())),
+        };
+        Box::pin(ready(done))
     }
 }
 

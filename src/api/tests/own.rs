@@ -483,6 +483,7 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
         (Refused::Store(text()), 503, "store"),
         (Refused::Unremembered(text()), 503, "unremembered"),
         (Refused::Unconfirmed(text()), 503, "unconfirmed"),
+        (Refused::NotHandedOver(text()), 409, "wrong_state"),
         (
             Refused::Withdrawn {
                 task: Some(id),
@@ -544,4 +545,27 @@ fn a_refusal_is_said_in_our_words_here_and_in_ironics_there() {
         (theirs.status(), theirs.complaint()),
         (400, said.to_owned())
     );
+}
+
+#[test]
+fn the_rack_is_given_to_a_host_that_can_take_it_and_to_no_other() {
+    let hand_over = |body: &str| {
+        let mut asked = request("POST /v1/ha/handover").body(body);
+        asked.peer = Peer::unix(0, 0, Some(42));
+        asked.send()
+    };
+    let nobody = request("POST /v1/ha/handover").send();
+    assert_eq!(nobody.status(), 403, "it wants the role admin");
+    assert_eq!(hand_over(r#"{"to": "mgmt2"}"#).status(), 202);
+    let refused = hand_over(r#"{"to": "mgmt3"}"#);
+    assert_eq!(refused.status(), 409);
+    let said = refused.json()["error"]["message"].to_string();
+    assert!(said.contains("not handed over: no other host"), "{said}");
+    for wrong in [r#"{"to": " "}"#, r#"{"to": "a\nb"}"#, r#"{"host": "a"}"#] {
+        assert_eq!(hand_over(wrong).status(), 400, "{wrong}");
+    }
+    // A rack with one host is its own.
+    assert_eq!(request("GET /v1/ha").send().json()["role"], "alone");
+    let owner = request("GET /v1/ha/owner").send();
+    assert_eq!((owner.status(), owner.json()["owner"] == true), (200, true));
 }

@@ -153,6 +153,14 @@ impl Daemon for Asker {
     fn support(&self) -> Later<Result<Support, Fault>> {
         Box::pin(ready(Ok(Support::default())))
     }
+
+    fn ha(&self) -> Later<Ha> {
+        Box::pin(ready(Ha::default()))
+    }
+
+    fn hand_over(&self, _: Option<String>) -> Later<Result<(), Refused>> {
+        Box::pin(ready(Ok(())))
+    }
 }
 
 impl Request {

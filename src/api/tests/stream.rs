@@ -61,6 +61,14 @@ impl Daemon for Scripted {
     fn support(&self) -> Later<Result<Support, Fault>> {
         panic!("a stream wants no report")
     }
+
+    fn ha(&self) -> Later<Ha> {
+        panic!("a stream wants no hosts")
+    }
+
+    fn hand_over(&self, _: Option<String>) -> Later<Result<(), Refused>> {
+        panic!("a stream hands nothing over")
+    }
 }
 
 impl Reader {

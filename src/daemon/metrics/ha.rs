@@ -2,6 +2,7 @@
 
 use super::{Encoded, counted, family};
 use crate::daemon::members;
+use crate::model::HaHost;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(in crate::daemon) struct Figures {
     pub(in crate::daemon) began: Vec<(&'static str, u64)>,
     /// Tenures that another host has ended.
     pub(in crate::daemon) deposed: u64,
+    /// The hosts of the rack.
+    pub(in crate::daemon) hosts: Vec<HaHost>,
     /// Requests to etcd.
     pub(in crate::daemon) etcd: members::Figures,
 }
@@ -73,6 +76,7 @@ impl Figures {
             "Tenures that this host has begun.",
             &began,
         )?;
+        self.encode_hosts(rack, encoder)?;
         let answered = &self.etcd.answered;
         let counts: Vec<_> = answered
             .iter()
@@ -95,6 +99,49 @@ impl Figures {
             "etcd_errors",
             "Requests that etcd has not answered, or refused.",
             &errors,
+        )
+    }
+
+    /// What the hosts of the rack say of themselves.
+    fn encode_hosts(
+        &self,
+        rack: (&'static str, &str),
+        encoder: &mut DescriptorEncoder<'_>,
+    ) -> Encoded {
+        let of_each = |figure: fn(&HaHost) -> Option<f64>| -> Vec<_> {
+            let hosts = self.hosts.iter();
+            let known = hosts.filter_map(|host| Some((host, figure(host)?)));
+            known
+                .map(|(host, figure)| ([("host", host.host.as_str()), rack], figure))
+                .collect()
+        };
+        family(
+            encoder,
+            "ha_peer_seen",
+            "How long ago a host of the rack said something of itself.",
+            Some(&Unit::Seconds),
+            &of_each(|host| Some(host.seen)),
+        )?;
+        family(
+            encoder,
+            "ha_fit",
+            "Whether a host of the rack is alive and could take it.",
+            None,
+            &of_each(|host| Some(f64::from(u8::from(host.alive && host.unfit.is_none())))),
+        )?;
+        family(
+            encoder,
+            "ha_config_differs",
+            "Whether a host of the rack has other nodes in its configuration than this one.",
+            None,
+            &of_each(|host| Some(f64::from(u8::from(host.differs)))),
+        )?;
+        family(
+            encoder,
+            "ha_clock_skew",
+            "By how much the calendar of a host of the rack is ahead of this one's.",
+            Some(&Unit::Seconds),
+            &of_each(|host| host.clock_ahead),
         )
     }
 }

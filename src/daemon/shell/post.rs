@@ -1,29 +1,31 @@
 //! Whether this host has the rack: always, where it has no second host; else while its tenure lasts.
 
-use super::looks::ask_store;
-use super::{Input, Shell, Waiting};
-use crate::api::serve::Asked;
+mod carrying;
+mod hosts;
+mod mirror;
+mod peers;
+
+use crate::api::serve::Noted;
 use crate::bmc::Outgoing;
 use crate::config::{Configuration, EtcdSettings, HaSettings};
-use crate::daemon::audit;
 use crate::daemon::clock::Clock;
 use crate::daemon::members::Members;
 use crate::daemon::metrics::ha;
 use crate::daemon::pins::Pins;
 use crate::daemon::randomness::Kernel;
 use crate::daemon::{Failure, host_name};
-use crate::etcd::{Answer, Change, Request, Span, Trouble, Watched};
-use crate::keeper::{Keeper, Told};
+use crate::keeper::{Keeper, Make};
 use crate::model::Health;
 use crate::rack::call::{self, Call, CallId, Refused};
-use crate::rack::permit::{Permit, Succession};
-use crate::rack::record::is_shared;
+use crate::rack::permit::Succession;
 use crate::rack::rights::Rights;
 use crate::rack::settings::{NodeSettings, RackSettings};
+use crate::rack::stored::migrate::FORMAT;
 use crate::rack::{Birth, Rack, Remembered};
 use crate::tenure::keys::{Keys, Own};
-use crate::tenure::{Begun, Cause, Me, RequestId, Settings, Tenure};
-use crate::time::Instant;
+use crate::tenure::{Begun, Me, Settings, Tenure};
+use crate::time::{Instant, WallTime};
+use peers::Peers;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -41,9 +43,15 @@ pub(super) enum Post {
 /// What a host of several has.
 pub(super) struct Shared {
     pub(super) keeper: Keeper,
+    me: Me,
+    /// Since when the daemon runs.
+    started: WallTime,
     members: Members,
     keys: Keys,
     pins: Pins,
+    peers: Peers,
+    /// The nodes of the configuration in one word.
+    nodes: String,
     /// What the rack is made of when this host has it next.
     pub(super) plan: Plan,
     /// What this host's own disk has of what happened to nodes, for the rack that is made next.
@@ -56,13 +64,25 @@ pub(super) struct Shared {
     owner: Option<Own>,
     /// The rack as etcd has it, to be looked at, and when that was read.
     mirror: Option<(Box<Rack>, Instant)>,
+    /// Whether it is being read.
+    reading: bool,
     /// Those who wait for it.
-    looking: Vec<(CallId, Call, Rights)>,
+    looking: Vec<(CallId, Call, Rights, Rc<Noted>)>,
+    fit: Fit,
     /// Datagrams that the last look at the permit has kept back.
     withheld: u64,
     /// Tenures that have begun in this life, by how they came about; and those that another host ended.
     began: BTreeMap<&'static str, u64>,
     deposed: u64,
+}
+
+/// Whether this host could run the rack, or why not, by what that rests on.
+struct Fit {
+    /// What its own disk has of what happened to nodes was read; when that is tried again where it was not.
+    history: Result<(), String>,
+    read_at: Option<Instant>,
+    /// Its configuration has the nodes of all tasks that are under way.
+    nodes: Result<(), String>,
 }
 
 /// The rack as it is configured.
@@ -137,10 +157,7 @@ impl Post {
             Post::Alone(rack) => rack.health(now),
             Post::Shared(shared) => match shared.keeper.rack() {
                 Some(rack) => rack.health(now),
-                None => Health {
-                    rack: shared.plan.borrow().0.name.to_string(),
-                    ..Health::default()
-                },
+                None => shared.health(),
             },
         }
     }
@@ -163,6 +180,7 @@ impl Post {
                 .map(|(cause, count)| (*cause, *count))
                 .collect(),
             deposed: shared.deposed,
+            hosts: shared.peers.shown(&shared.nodes, now),
             etcd: shared.members.figures(),
         })
     }
@@ -185,14 +203,21 @@ impl Post {
         nodes: Vec<NodeSettings>,
         now: Instant,
     ) -> Result<(), String> {
+        let plan = (settings.clone(), nodes.clone());
+        if let Post::Shared(shared) = self
+            && shared.plan.borrow().0.name != settings.name
+        {
+            return Err("the rack has another name: its hosts know it by the old one, so stop this one, and start it again".to_owned());
+        }
+        if let Some(rack) = self.rack_mut() {
+            rack.reload(settings, nodes, now)?;
+        }
         if let Post::Shared(shared) = self {
             shared.mirror = None;
-            shared.plan.replace((settings.clone(), nodes.clone()));
+            shared.nodes = peers::digest(&plan.1);
+            shared.plan.replace(plan);
         }
-        match self.rack_mut() {
-            Some(rack) => rack.reload(settings, nodes, now),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Etcd's members, and who we are to them, are others from now on.
@@ -240,6 +265,7 @@ impl Shared {
         let pins = Pins::open(state_dir, &mut Kernel::new()).map_err(Failure::new)?;
         let rack = configuration.rack.name.to_string();
         let nodes = std::mem::take(&mut configuration.nodes);
+        let digest = peers::digest(&nodes);
         let plan: Plan = Rc::new(RefCell::new((configuration.rack.clone(), nodes)));
         let host = match &ha.host {
             Some(host) => host.clone(),
@@ -251,6 +277,7 @@ impl Shared {
             boot: clock.boot(),
             url: ha.url.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            format: FORMAT,
         };
         let settings = Settings {
             prefix: etcd.prefix.clone(),
@@ -259,24 +286,19 @@ impl Shared {
             pinned: pins.pinned,
         };
         let entropy = Box::new(Kernel::new());
-        let tenure = Tenure::new(me, settings, entropy, clock.wall(), clock.now());
+        let (wall, now) = (clock.wall(), clock.now());
+        let tenure = Tenure::new(me.clone(), settings, entropy, wall, now);
         let local = Rc::new(RefCell::new(local));
-        let (made_of, remembers) = (plan.clone(), local.clone());
-        let make = move |begun: &Begun, succession: Succession, now: Instant| {
-            let mut remembered = begun.remembered.clone();
-            remembered.extend(remembers.take());
-            let (settings, nodes) = made_of.borrow().clone();
-            let birth = Birth {
-                now,
-                succession: Some(succession),
-                ..clock.birth(Default::default())
-            };
-            Rack::new(settings, nodes, remembered, birth, Box::new(Kernel::new()))
-        };
+        let make = make(plan.clone(), local.clone(), clock);
+        let keys = Keys::new(&etcd.prefix, &rack);
         Ok(Shared {
-            keeper: Keeper::new(tenure, Box::new(make)),
+            keeper: Keeper::new(tenure, make),
+            me,
+            started: wall,
             members: Members::new(etcd.ways.clone(), etcd.user.clone(), etcd.request_timeout),
-            keys: Keys::new(&etcd.prefix, &rack),
+            peers: Peers::new(keys.clone(), now),
+            keys,
+            nodes: digest,
             pins,
             plan,
             local,
@@ -284,7 +306,13 @@ impl Shared {
             fence: 0,
             owner: None,
             mirror: None,
+            reading: false,
             looking: Vec::new(),
+            fit: Fit {
+                history: Ok(()),
+                read_at: None,
+                nodes: Ok(()),
+            },
             withheld: 0,
             began: BTreeMap::new(),
             deposed: 0,
@@ -301,331 +329,30 @@ impl Shared {
         }
     }
 
-    /// What of a call a standby answers: what only looks, and waits for nothing.
-    fn may_look(call: Call) -> Result<Call, Call> {
-        match call {
-            Call::Look(_) => Ok(call),
-            Call::AwaitTask { task, version, .. } => Ok(Call::AwaitTask {
-                task,
-                version,
-                wait: Duration::ZERO,
-            }),
-            Call::AwaitBatch { batch, .. } => Ok(Call::AwaitBatch {
-                batch,
-                wait: Duration::ZERO,
-            }),
-            other => Err(other),
+    /// Figures about a daemon that has not the rack: they wait for nobody.
+    fn health(&self) -> Health {
+        let plan = self.plan.borrow();
+        Health {
+            rack: plan.0.name.to_string(),
+            version: self.me.version.clone(),
+            nodes: u32::try_from(plan.1.len()).unwrap_or(u32::MAX),
+            started_at: self.started,
+            ..Health::default()
         }
     }
 }
 
-impl Shell {
-    /// Watches who owns the rack, for as long as the daemon lives.
-    pub(super) fn begin_to_watch(&mut self) {
-        let Post::Shared(shared) = &self.post else {
-            return;
+/// What makes the rack at the beginning of a tenure: of the journal in etcd, and of what this host's own disk has.
+fn make(plan: Plan, local: Rc<RefCell<Vec<Remembered>>>, clock: Clock) -> Make {
+    Box::new(move |begun: &Begun, succession: Succession, now: Instant| {
+        let mut remembered = begun.remembered.clone();
+        remembered.extend(local.take());
+        let (settings, nodes) = plan.borrow().clone();
+        let birth = Birth {
+            now,
+            succession: Some(succession),
+            ..clock.birth(Default::default())
         };
-        let (members, inputs) = (shared.members.clone(), self.to_inputs.clone());
-        let spans = shared.keeper.tenure().watched().map(Span::Key).to_vec();
-        let watch = async move {
-            loop {
-                let told = inputs.clone();
-                let tell = |watched| {
-                    if let Watched::Changes(_, changes) = watched {
-                        // More than the loop can take waits for nobody: then all is read anew.
-                        let _ = told.try_send(Input::Changed(changes));
-                    }
-                };
-                let trouble = members.watch(spans.clone(), tell).await;
-                log::debug!("who owns the rack is not watched: {trouble}");
-                if inputs.send(Input::Unwatched).await.is_err() {
-                    return;
-                }
-                smol::Timer::after(WATCH_AGAIN).await;
-            }
-        };
-        self.executor.spawn(watch).detach();
-    }
-
-    /// Somebody asks a host that has not the rack.
-    pub(super) fn ask_standby(&mut self, id: CallId, asked: Asked) {
-        let rights = self.context.policy().rights(&asked.peer);
-        let now = self.awake_at;
-        let Post::Shared(shared) = &mut self.post else {
-            return;
-        };
-        let call = match Shared::may_look(asked.call) {
-            Ok(call) => call,
-            Err(_) => return asked.reply.send(Err(shared.moved())),
-        };
-        let waiting = Waiting {
-            reply: asked.reply,
-            peer: asked.peer,
-            looks: true,
-        };
-        self.replies.insert(id, waiting);
-        let fresh = |(_, at): &(_, Instant)| now - *at < MIRROR_KEPT;
-        let reads = shared.looking.is_empty() && !shared.mirror.as_ref().is_some_and(fresh);
-        shared.looking.push((id, call, rights));
-        if !reads {
-            return self.answer_looks();
-        }
-        let (members, inputs) = (shared.members.clone(), self.to_inputs.clone());
-        let journal = Request::Range(Span::Prefix(shared.keys.journal()));
-        let read = async move {
-            let found = members.ask(&journal).await;
-            // The loop has ended where this fails.
-            let _ = inputs.send(Input::Mirrored(found)).await;
-        };
-        self.executor.spawn(read).detach();
-    }
-
-    /// The journal in etcd was read, to be looked at.
-    pub(super) fn mirrored(&mut self, found: Result<Answer, Trouble>) {
-        let (now, clock) = (self.awake_at, self.clock);
-        let Post::Shared(shared) = &mut self.post else {
-            return;
-        };
-        match found {
-            Ok(Answer::Range { found, .. }) => {
-                let place = |entry: crate::etcd::Entry| {
-                    let (table, key) = shared.keys.place(&entry.key)?;
-                    Some((table, key, entry.value))
-                };
-                let remembered = found.into_iter().filter_map(place).collect();
-                let (settings, nodes) = shared.plan.borrow().clone();
-                let over = Permit {
-                    from: now,
-                    until: now,
-                };
-                let succession = Succession {
-                    fence: 0,
-                    permit: over,
-                    clean: true,
-                    // Its tasks go on elsewhere: nothing of them is old.
-                    last_sign: Some((clock.wall(), Duration::ZERO)),
-                };
-                let birth = Birth {
-                    now,
-                    succession: Some(succession),
-                    ..clock.birth(Default::default())
-                };
-                let entropy = Box::new(Kernel::new());
-                let mut rack = Rack::new(settings, nodes, remembered, birth, entropy);
-                rack.handle_dark(now);
-                shared.mirror = Some((Box::new(rack), now));
-                self.answer_looks();
-            }
-            other => {
-                let why = match other {
-                    Err(trouble) => trouble.to_string(),
-                    Ok(_) => "etcd answers something else".to_owned(),
-                };
-                for (id, ..) in std::mem::take(&mut shared.looking) {
-                    if let Some(waiting) = self.replies.remove(&id) {
-                        waiting.reply.send(Err(Refused::NotRead(why.clone())));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Those who want to look at the rack as etcd has it are answered, where it was read.
-    fn answer_looks(&mut self) {
-        let Post::Shared(shared) = &mut self.post else {
-            return;
-        };
-        let Some((rack, read_at)) = &mut shared.mirror else {
-            return;
-        };
-        for (id, call, rights) in std::mem::take(&mut shared.looking) {
-            rack.handle_call(id, call, &rights, *read_at);
-        }
-        let answers: Vec<_> = std::iter::from_fn(|| rack.poll_answer()).collect();
-        for (id, answer) in answers {
-            self.answer(id, answer);
-        }
-    }
-
-    /// An answer goes to whoever waits for it.
-    pub(super) fn answer(&mut self, call: CallId, answer: Result<call::Answer, Refused>) {
-        if let Some(waiting) = self.replies.remove(&call) {
-            let answer = answer.map(|answer| match answer {
-                // The rack knows of no file.
-                call::Answer::Health(health) => call::Answer::Health(self.with_disk(health)),
-                other => other,
-            });
-            waiting.reply.send(answer);
-        }
-    }
-
-    /// Etcd answered, or did not.
-    pub(super) fn etcd_answered(&mut self, id: RequestId, answer: Result<Answer, Trouble>) {
-        let now = self.awake_at;
-        if let Post::Shared(shared) = &mut self.post {
-            shared.keeper.handle_answer(id, answer, now);
-        }
-    }
-
-    pub(super) fn etcd_changed(&mut self, changes: &[Change]) {
-        let now = self.awake_at;
-        if let Post::Shared(shared) = &mut self.post {
-            for change in changes {
-                shared.keeper.handle_change(change, now);
-            }
-        }
-    }
-
-    pub(super) fn etcd_unwatched(&mut self) {
-        let now = self.awake_at;
-        if let Post::Shared(shared) = &mut self.post {
-            shared.keeper.tenure_mut().handle_unwatched(now);
-            shared.keeper.settle(now);
-        }
-    }
-
-    /// All records up to this number are on this host's disk.
-    pub(super) fn recorded(&mut self, number: u64, now: Instant) {
-        match &mut self.post {
-            Post::Alone(rack) => rack.handle_durable(number, now),
-            Post::Shared(shared) => {
-                let known = shared.locals.partition_point(|(ours, ..)| *ours <= number);
-                let fence = shared.fence;
-                let known = shared.locals.drain(..known);
-                // Those of another tenure are of a rack that is not there any more.
-                let last = known.filter(|(_, of, _)| *of == fence).last();
-                if let Some((_, _, ticket)) = last {
-                    shared.keeper.handle_recorded(ticket, now);
-                }
-            }
-        }
-    }
-
-    /// Records could not be written to this host's disk.
-    pub(super) fn unrecorded(&mut self, number: u64, why: &str, now: Instant) {
-        match &mut self.post {
-            Post::Alone(rack) => rack.handle_store_trouble(number, why, now),
-            Post::Shared(shared) => shared.keeper.handle_unrecorded(why, now),
-        }
-    }
-
-    /// The rack that is made next wants to know what this host's disk has of what happened to nodes. Nothing is claimed
-    /// before that is known.
-    fn read_own_history(&mut self) {
-        let (inputs, looks) = (self.to_inputs.clone(), self.looks.store.clone());
-        let read = async move {
-            let own = ask_store(looks, |store| store.load()).await;
-            // The loop has ended where this fails.
-            let _ = inputs.send(Input::OwnHistory(own)).await;
-        };
-        self.executor.spawn(read).detach();
-    }
-
-    pub(super) fn own_history_read(&mut self, own: Result<Vec<Remembered>, String>) {
-        let now = self.awake_at;
-        let Post::Shared(shared) = &mut self.post else {
-            return;
-        };
-        let fit = own.map(|mut own| {
-            own.retain(|(table, key, _)| !audit::is_ours(*table, key) && !is_shared(*table, key));
-            shared.local.replace(own);
-        });
-        shared.keeper.tenure_mut().set_fit(fit, now);
-        shared.keeper.settle(now);
-    }
-
-    /// Carries what the tenure has: requests to etcd, records to the disk, and what is to be said of it.
-    pub(super) fn carry_tenure(&mut self) {
-        let now = self.awake_at;
-        let Post::Shared(shared) = &mut self.post else {
-            return;
-        };
-        shared.keeper.settle(now);
-        let local: Vec<_> = std::iter::from_fn(|| shared.keeper.poll_local()).collect();
-        let told: Vec<_> = std::iter::from_fn(|| shared.keeper.poll_told()).collect();
-        while let Some((id, request)) = shared.keeper.poll_request() {
-            let (members, inputs) = (shared.members.clone(), self.to_inputs.clone());
-            let ask = async move {
-                let answer = members.ask(&request).await;
-                // The loop has ended where this fails.
-                let _ = inputs.send(Input::Etcd(id, answer)).await;
-            };
-            self.executor.spawn(ask).detach();
-        }
-        // What the disk gets is of the tenure that has just begun, where one has.
-        let began = told.iter().filter_map(|told| match told {
-            Told::Began { fence, .. } => Some(*fence),
-            Told::Ended { .. } | Told::Pin(_) | Told::Wished(_) => None,
-        });
-        if let Some(fence) = began.last() {
-            shared.fence = fence;
-        }
-        for (ticket, writes) in local {
-            self.last_ticket += 1;
-            let number = self.last_ticket;
-            if let Post::Shared(shared) = &mut self.post {
-                shared.locals.push_back((number, shared.fence, ticket));
-            }
-            self.remember(number, writes);
-        }
-        for told in told {
-            self.take_told(told);
-        }
-    }
-
-    fn take_told(&mut self, told: Told) {
-        let Post::Shared(shared) = &mut self.post else {
-            return;
-        };
-        match told {
-            Told::Began { fence, cause } => {
-                shared.mirror = None;
-                *shared.began.entry(cause.word()).or_default() += 1;
-                let what = format!("tenure {fence} begins: {}", began(cause));
-                log::info!("{what}");
-                self.record_own("OWN", what, None);
-            }
-            Told::Ended { by, why } => {
-                shared.deposed += u64::from(by.is_some());
-                shared.owner = by;
-                let refused = shared.moved();
-                let what = format!("tenure {} ended: {why}", shared.fence);
-                let now = self.awake_at;
-                let reading = Err("this host's own history is being read".to_owned());
-                shared.keeper.tenure_mut().set_fit(reading, now);
-                for (_, waiting) in std::mem::take(&mut self.replies) {
-                    waiting.reply.send(Err(refused.clone()));
-                }
-                self.read_own_history();
-                log::warn!("{what}");
-                self.record_own("DISOWN", what, None);
-            }
-            Told::Pin(pinned) => {
-                if let Err(error) = shared.pins.keep(pinned) {
-                    log::error!("what was seen of etcd cannot be kept: {error}");
-                }
-            }
-            Told::Wished(host) => {
-                let now = self.awake_at;
-                let owner = shared.keeper.tenure().owner();
-                if owner.is_some_and(|own| own.host != host) {
-                    shared.keeper.hand_over(Some(host), now);
-                }
-            }
-        }
-    }
+        Rack::new(settings, nodes, remembered, birth, Box::new(Kernel::new()))
+    })
 }
-
-fn began(cause: Cause) -> &'static str {
-    match cause {
-        Cause::First => "nobody had the rack",
-        Cause::Released => "its former owner gave it up",
-        Cause::Restart => "this host had it before its restart",
-        Cause::Silence => "its former owner is silent",
-    }
-}
-
-/// Between two watches.
-const WATCH_AGAIN: Duration = Duration::from_millis(200);
-/// So long a standby answers from what it has read.
-const MIRROR_KEPT: Duration = Duration::from_secs(1);

@@ -26,6 +26,7 @@ use crate::daemon::{Failure, kernel, support};
 use crate::entropy::Entropy;
 use crate::model::{Policy, counted};
 use crate::rack::Rack;
+use crate::rack::call::Refused;
 use crate::rack::record::is_shared;
 use crate::time::Instant;
 use sd_notify::NotifyState;
@@ -187,6 +188,7 @@ fn context(
         going_down,
     };
     let for_metrics = inputs.clone();
+    let (for_ha, for_handover) = (inputs.clone(), inputs.clone());
     let user_names = Rc::new(UserNames::new().map_err(Failure::new)?);
     let limits = configuration.api.limits.clone();
     let randomness = RefCell::new(Kernel::new());
@@ -220,6 +222,28 @@ fn context(
         audit,
         trail: Box::new(move |after, limit| Box::pin(read_trail(looks.clone(), after, limit))),
         support: Box::new(move || Box::pin(support::report(path.clone()))),
+        ha: Box::new(move || {
+            let inputs = for_ha.clone();
+            Box::pin(async move {
+                let (reply, told) = smol::channel::bounded(1);
+                let asked = inputs.send(Input::Ha(reply)).await;
+                // The daemon is going down where nobody answers.
+                asked
+                    .is_ok()
+                    .then_some(told.recv().await.ok())
+                    .flatten()
+                    .unwrap_or_default()
+            })
+        }),
+        hand_over: Box::new(move |to| {
+            let inputs = for_handover.clone();
+            Box::pin(async move {
+                let (reply, done) = smol::channel::bounded(1);
+                let asked = inputs.send(Input::HandOver(to, reply)).await;
+                let answer = asked.is_ok().then_some(done.recv().await.ok()).flatten();
+                answer.unwrap_or(Err(Refused::Stopping))
+            })
+        }),
         limits,
         shutdown,
         state: State::default(),
