@@ -71,7 +71,8 @@ pub struct Common {
         help_heading = "Connection"
     )]
     pub fleet_file: Option<PathBuf>,
-    /// Reach the daemon over TCP instead, at http://HOST:PORT (https://HOST:PORT in a build with TLS).
+    /// Reach the daemon over TCP instead, at http://HOST:PORT (https://HOST:PORT in a build with TLS). Where the rack has
+    /// several hosts, all of theirs, with commas: whichever has the rack is asked.
     #[arg(
         long,
         global = true,
@@ -144,6 +145,9 @@ impl Verb {
             | Verb::Maintenance(_)
             | Verb::Pause { .. }
             | Verb::Release
+            | Verb::Ha {
+                verb: HaVerb::Handover(_),
+            }
             | Verb::Retry(_)
             | Verb::NodeSetPowerState { .. }
             | Verb::Init(_)
@@ -371,6 +375,12 @@ pub enum Verb {
     },
     /// End the pause; what it suspended may be resumed.
     Release,
+    /// The hosts of a rack that has several.
+    Ha {
+        /// What.
+        #[command(subcommand)]
+        verb: HaVerb,
+    },
     /// Forget failed log-ins and try a BMC again.
     Retry(Nodes),
     /// Show one node as the `ironic` client did.
@@ -415,6 +425,26 @@ pub enum Verb {
         #[arg(long, value_name = "DIRECTORY", conflicts_with = "verb")]
         into: Option<PathBuf>,
     },
+}
+
+/// `ha`.
+#[derive(Subcommand, Debug)]
+pub enum HaVerb {
+    /// Show which host owns the rack, and whether another one could take it (exit 1 where nobody owns it, or nobody could).
+    Status,
+    /// Give the rack to another host.
+    Handover(HandOver),
+}
+
+/// `ha handover`.
+#[derive(Args, Debug)]
+pub struct HandOver {
+    /// The host that shall have it; whichever can where none is named.
+    #[arg(long, value_name = "HOST")]
+    pub to: Option<String>,
+    /// Wait until another host has it.
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Nodes that must be named.

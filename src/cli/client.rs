@@ -33,6 +33,13 @@ impl Client {
         }
     }
 
+    /// A client of whichever of these daemons has the rack, where that has several hosts.
+    pub fn of_one_of(endpoints: Vec<Endpoint>) -> Self {
+        Client {
+            endpoint: Way::to_one_of(endpoints),
+        }
+    }
+
     /// The same with this id for all of its requests.
     pub fn under(&self, request_id: &str) -> Self {
         Client {
@@ -493,6 +500,19 @@ impl Client {
     /// Who we are to the daemon, and what we may do.
     pub async fn whoami(&self) -> Result<model::Asker, Failure> {
         self.read("/v1/whoami", Duration::ZERO).await
+    }
+
+    /// How it stands with the hosts of the rack.
+    pub async fn ha(&self) -> Result<model::Ha, Failure> {
+        self.read("/v1/ha", Duration::ZERO).await
+    }
+
+    /// Gives the rack to another host.
+    pub async fn hand_over(&self, to: Option<&str>) -> Result<(), Failure> {
+        let wanted = json!({ "to": to });
+        self.ask(Method::POST, "/v1/ha/handover", Some(&wanted))
+            .await
+            .map(drop)
     }
 
     /// Figures about the daemon.

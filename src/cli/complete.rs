@@ -70,7 +70,7 @@ fn meant(common: &Common) -> Asked {
     if common.fleet && common.rack.is_none() {
         return fleet::racks(common).map_or(Asked::Nobody, Asked::Fleet);
     }
-    super::endpoint(common).map_or(Asked::Nobody, |at| Asked::One(Client::new(at)))
+    super::endpoints(common).map_or(Asked::Nobody, |at| Asked::One(Client::of_one_of(at)))
 }
 
 /// The first word that is no option.

@@ -15,6 +15,8 @@ use serde_json::Value;
 use smol::future::FutureExt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Where a daemon without `--socket` is.
@@ -23,6 +25,8 @@ pub const DEFAULT_SOCKET: &str = "/run/rackbmcd/rackbmcd.sock";
 const MICROVERSION: &str = "1.31";
 /// The patience for an answer that does not wait for anything: a fresh reading of a dead BMC takes 5 s.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Where a rack has several hosts, one that is not reached in this time is not waited for.
+const NOBODY_THERE: Duration = Duration::from_secs(3);
 /// No answer of the daemon is larger: 256 nodes with all their orders stay far below.
 const BODY_LIMIT: usize = 64 << 20;
 
@@ -45,15 +49,28 @@ pub enum Endpoint {
 /// How a daemon is asked: where it is, and under which request id.
 #[derive(Clone, Debug)]
 pub struct Way {
-    endpoint: Endpoint,
+    /// Those of one rack, where it has several hosts; at least one.
+    endpoints: Arc<[Endpoint]>,
+    /// Which of them is asked first: the one that was right last.
+    first: Arc<AtomicUsize>,
     request_id: Option<String>,
 }
 
 impl Way {
     /// The way to `endpoint`, under an id of the daemon's choice.
     pub fn to(endpoint: Endpoint) -> Self {
+        Self::to_one_of(vec![endpoint])
+    }
+
+    /// The way to whichever of these has the rack.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn to_one_of(endpoints: Vec<Endpoint>) -> Self {
+        assert!(!endpoints.is_empty(), "somebody is to be asked");
         Way {
-            endpoint,
+            endpoints: endpoints.into(),
+            first: Arc::default(),
             request_id: None,
         }
     }
@@ -64,9 +81,17 @@ impl Way {
         Way { request_id, ..self }
     }
 
-    /// Where it leads.
+    /// Where it leads: to the first of several, or to the one that was right last.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        &self.endpoints[self.first.load(Ordering::Relaxed) % self.endpoints.len()]
+    }
+
+    fn has_others(&self) -> bool {
+        self.endpoints.len() > 1
+    }
+
+    fn turn_to_next(&self) {
+        self.first.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -181,7 +206,7 @@ pub async fn request(
         return Ok(Value::Null);
     }
     serde_json::from_str(&text).map_err(|e| Failure::Broken {
-        at: way.endpoint.name(),
+        at: way.endpoint().name(),
         why: format!("{method} {path}: the answer is no JSON: {e}"),
     })
 }
@@ -197,18 +222,58 @@ pub async fn text(
     body: Option<&Value>,
     wait: Duration,
 ) -> Result<String, Failure> {
+    let mut says_no = None;
+    let mut last = None;
+    for _ in 0..way.endpoints.len() {
+        match text_of_one(way, method.clone(), path, body, wait).await {
+            Ok(text) => return Ok(text),
+            Err(Miss::Asked(failure)) => return Err(failure),
+            Err(Miss::NotHere(failure)) => {
+                way.turn_to_next();
+                match failure {
+                    Failure::Refused(_) => says_no = Some(failure),
+                    _ => last = Some(failure),
+                }
+            }
+        }
+    }
+    // Who answers tells more than who does not.
+    Err(says_no.or(last).expect("at least one was asked"))
+}
+
+/// Why there is no answer from a host.
+enum Miss {
+    /// It was not asked, or has not the rack: another one may be asked the same.
+    NotHere(Failure),
+    /// It was asked.
+    Asked(Failure),
+}
+
+async fn text_of_one(
+    way: &Way,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    wait: Duration,
+) -> Result<String, Miss> {
     let limit = PATIENCE + wait;
     let answer = exchange(way, method.clone(), path, body);
     let timeout = async {
         smol::Timer::after(limit).await;
-        Err(Failure::Timeout {
-            what: format!("{}: {method} {path}", way.endpoint.name()),
+        Err(Miss::Asked(Failure::Timeout {
+            what: format!("{}: {method} {path}", way.endpoint().name()),
             after: limit,
-        })
+        }))
     };
     let (status, text) = answer.or(timeout).await?;
     if status.is_client_error() || status.is_server_error() {
-        return Err(Failure::Refused(refusal(status, &text)));
+        let refusal = refusal(status, &text);
+        let elsewhere = refusal.kind == ErrorKind::Moved;
+        let failure = Failure::Refused(refusal);
+        return Err(match elsewhere {
+            true => Miss::NotHere(failure),
+            false => Miss::Asked(failure),
+        });
     }
     Ok(text)
 }
@@ -218,7 +283,7 @@ async fn exchange(
     method: Method,
     path: &str,
     body: Option<&Value>,
-) -> Result<(StatusCode, String), Failure> {
+) -> Result<(StatusCode, String), Miss> {
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -227,7 +292,7 @@ async fn exchange(
     if let Some(id) = &way.request_id {
         request = request.header("X-OpenStack-Request-ID", id);
     }
-    let endpoint = &way.endpoint;
+    let endpoint = way.endpoint();
     let body = match body {
         Some(value) => {
             request = request.header("Content-Type", "application/json");
@@ -257,12 +322,20 @@ async fn exchange(
     };
     let request = request
         .body(body)
-        .map_err(|e| Failure::Usage(format!("this cannot be asked over HTTP: {e}")))?;
-    let asked = async {
-        let mut connection = Connection::open(&place).await?;
-        connection.exchange(request, BODY_LIMIT).await
+        .map_err(|e| Failure::Usage(format!("this cannot be asked over HTTP: {e}")))
+        .map_err(Miss::Asked)?;
+    // A host that is switched off does not say so.
+    let late = async {
+        match way.has_others() {
+            true => smol::Timer::after(NOBODY_THERE).await,
+            false => smol::future::pending().await,
+        };
+        Err(Fault::NotReached(io::ErrorKind::TimedOut.into()))
     };
-    let (status, body) = asked.await.map_err(|fault| trouble(endpoint, fault))?;
+    let opened = Connection::open(&place).or(late).await;
+    let mut connection = opened.map_err(|fault| Miss::NotHere(trouble(endpoint, fault)))?;
+    let answer = connection.exchange(request, BODY_LIMIT).await;
+    let (status, body) = answer.map_err(|fault| Miss::Asked(trouble(endpoint, fault)))?;
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
@@ -422,6 +495,43 @@ mod tests {
             matches!(failure, Err(Failure::NobodyListens { .. })),
             "{failure:?}"
         );
+    }
+
+    #[test]
+    fn of_several_hosts_the_next_one_is_asked_where_one_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let nobody = |name: &str| Endpoint::Unix(folder.path().join(name));
+        let way = Way::to_one_of(vec![nobody("a.sock"), nobody("b.sock")]);
+        let there = std::os::unix::net::UnixListener::bind(folder.path().join("b.sock")).unwrap();
+        let answers = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            for body in ["{}", r#"{"error":{"kind":"moved","message":"elsewhere"}}"#] {
+                let (mut stream, _) = there.accept().unwrap();
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                let status = if body == "{}" {
+                    "200 OK"
+                } else {
+                    "503 Service Unavailable"
+                };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let ask = || smol::block_on(request(&way, Method::GET, "/v1", None, Duration::ZERO));
+        assert!(ask().is_ok());
+        assert_eq!(
+            way.endpoint(),
+            &nobody("b.sock"),
+            "it was right, and is asked first"
+        );
+        match ask() {
+            Err(Failure::Refused(refusal)) => assert_eq!(refusal.message, "elsewhere"),
+            other => panic!("{other:?}"),
+        }
+        answers.join().unwrap();
     }
 
     #[test]

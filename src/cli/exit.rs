@@ -118,7 +118,9 @@ impl Failure {
                 401 | 403 => Exit::NotPermitted,
                 400 | 406 | 413 | 422 => Exit::Usage,
                 404 if refusal.kind == ErrorKind::NodeNotFound => Exit::Usage,
+                // Another host, or this one in a moment, can be asked.
                 503 if refusal.kind == ErrorKind::Stopping => Exit::Unreachable,
+                503 if refusal.kind == ErrorKind::Moved => Exit::Unreachable,
                 _ => Exit::Failed,
             },
             Failure::Here(_) => Exit::Failed,

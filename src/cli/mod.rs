@@ -19,6 +19,7 @@ mod expert;
 mod fixtures;
 mod fleet;
 mod follow;
+mod ha;
 mod hands;
 mod init;
 mod ironic;
@@ -40,7 +41,7 @@ mod watch;
 mod when;
 
 use crate::model::Control;
-use args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
+use args::{ChassisNoun, CommandLine, Common, HaVerb, InjectNoun, NounVerb, PowerVerb, Verb};
 use client::Client;
 use connect::{Credentials, Endpoint};
 use exit::{Exit, Failure};
@@ -161,7 +162,7 @@ async fn run(line: CommandLine) -> Result<u8, Failure> {
         return fleet::run(line).await;
     }
     let app = App {
-        client: Client::new(endpoint(&line.common)?),
+        client: Client::of_one_of(endpoints(&line.common)?),
         out: out(&line.common),
     };
     if let Verb::Check(check) = &line.verb {
@@ -216,6 +217,12 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::Maintenance(args) => hands::maintenance(app, args).await,
         Verb::Pause { reason } => hands::pause(app, &reason.join(" ")).await,
         Verb::Release => hands::release(app).await,
+        Verb::Ha {
+            verb: HaVerb::Status,
+        } => ha::status(app).await,
+        Verb::Ha {
+            verb: HaVerb::Handover(args),
+        } => ha::hand_over(app, args).await,
         Verb::Retry(nodes) => hands::retry(app, &nodes).await,
         Verb::NodeShow { node } => ironic::show(app, &node).await,
         Verb::NodeShowStates { node } => ironic::states(app, &node).await,
@@ -237,15 +244,19 @@ async fn press(app: &App, verb: PowerVerb) -> Result<Exit, Failure> {
     power::press(app, operation, how).await
 }
 
-/// The daemon that the options mean; credentials come from a file or the environment, never from the command line.
-fn endpoint(common: &Common) -> Result<Endpoint, Failure> {
+/// The daemon that the options mean, or those of a rack that has several hosts; credentials come from a file or the
+/// environment, never from the command line.
+fn endpoints(common: &Common) -> Result<Vec<Endpoint>, Failure> {
     if let (true, Some(rack)) = (common.fleet, &common.rack) {
-        return fleet::endpoint_of(common, rack);
+        return Ok(vec![fleet::endpoint_of(common, rack)?]);
     }
-    let Some(url) = &common.url else {
-        return Ok(Endpoint::Unix(common.socket.clone()));
+    let Some(urls) = &common.url else {
+        return Ok(vec![Endpoint::Unix(common.socket.clone())]);
     };
-    Endpoint::from_url(url, credentials(common)?, common.cacert.as_deref())
+    let credentials = credentials(common)?;
+    let urls = urls.split(',').map(str::trim);
+    urls.map(|url| Endpoint::from_url(url, credentials.clone(), common.cacert.as_deref()))
+        .collect()
 }
 
 fn credentials(common: &Common) -> Result<Option<Credentials>, Failure> {

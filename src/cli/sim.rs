@@ -5,6 +5,7 @@
 
 mod arguments;
 mod moods;
+mod recording;
 
 pub use arguments::{SimArgs, SimError, run};
 pub use moods::parse_mood;

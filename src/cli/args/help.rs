@@ -413,6 +413,7 @@ mod tests {
         The rack
           pause                     the big red button: nothing new, all suspended
           release                   end the pause
+          ha                        the hosts of a rack that has several
           maintenance               mark nodes as being worked on
           retry                     forget failed log-ins, try again
           audit                     who changed what

@@ -208,6 +208,11 @@ pub const GROUPS: &[Group] = &[
                 ["release", "release -q", "release --rack r2"],
             ),
             (
+                "ha",
+                "the hosts of a rack that has several",
+                ["ha status", "ha handover --wait", "ha handover --to mgmt2"],
+            ),
+            (
                 "maintenance",
                 "mark nodes as being worked on",
                 [

@@ -1,7 +1,7 @@
 //! The command `rackbmc sim`: its arguments, the table it prints, the configuration that it writes.
 
 use super::moods::{self, WORDS, parse_mood};
-use super::{NodePlan, Served, serve};
+use super::{NodePlan, Served, recording, serve};
 use crate::cli::args::Format;
 use crate::cli::output::Out;
 use crate::sim::{BmcSettings, Conditions, Mood, Privilege, User, cipher_suites};
@@ -78,6 +78,9 @@ pub struct SimArgs {
     /// Decides about all that is left to chance.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Writes a line for each order that reaches a machine: when, which machine, what, and from where.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Writes a configuration of rackbmcd for this rack, and its password beside it (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub write_config: Option<PathBuf>,
@@ -165,7 +168,10 @@ pub fn run(args: SimArgs, out: &Out) -> Result<(), SimError> {
             password_file.with_extension("sock").display()
         ));
     }
-    signals.wait().map_err(io::Error::from)?;
+    match &args.record {
+        Some(path) => recording::wait(&served, path, &signals)?,
+        None => drop(signals.wait().map_err(io::Error::from)?),
+    }
     served.stop();
     Ok(())
 }
