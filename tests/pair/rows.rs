@@ -210,11 +210,11 @@ fn puts(what: &'static str) -> impl Fn(&Request) -> bool {
 }
 
 fn until(events: &[Event]) -> Option<Instant> {
-    let until = events.iter().filter_map(|event| match event {
+    let mut until = events.iter().filter_map(|event| match event {
         Event::Until(until) => Some(*until),
         _ => None,
     });
-    until.last()
+    until.next_back()
 }
 
 #[test]
@@ -465,11 +465,11 @@ fn many_changes_go_in_parts_and_the_batch_goes_last() {
     assert!(pair.events(0).contains(&Event::Committed(1)));
     assert_eq!(pair.head().ticket, 3, "three transactions");
     let keys = pair.etcd.changes[before..].iter();
-    let keys = keys.filter_map(|(_, change)| match change {
+    let mut keys = keys.filter_map(|(_, change)| match change {
         Change::Put(entry) if entry.key.contains("/j/") => Some(&entry.key),
         _ => None,
     });
-    assert!(keys.last().unwrap().contains("/j/batches/"));
+    assert!(keys.next_back().unwrap().contains("/j/batches/"));
 }
 
 #[test]
