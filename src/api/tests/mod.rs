@@ -20,7 +20,7 @@ use super::handle::{Daemon, Later};
 use super::message::{Request, Response};
 use crate::api::ironic::target::PowerTarget;
 use crate::model::{
-    AuditPage, BmcHealth, BmcSummary, FreshReading, Ha, Health, HealthStatus, Hold, Node,
+    AuditPage, BmcHealth, BmcSummary, FreshReading, Ha, HaRole, Health, HealthStatus, Hold, Node,
     NodeDetail, Operation, OrderUse, Policy, Power, PowerReading, PowerState, Role, Support,
     Target, Task, TaskState, Who,
 };
@@ -267,7 +267,10 @@ impl<R: Fn(Call) -> Result<Answer, Refused>> Daemon for Double<R> {
     }
 
     fn ha(&self) -> Later<Ha> {
-        Box::pin(ready(Ha::default()))
+        Box::pin(ready(Ha {
+            role: HaRole::Alone.into(),
+            ..Ha::default()
+        }))
     }
 
     fn hand_over(&self, to: Option<String>) -> Later<Result<(), Refused>> {

@@ -455,7 +455,9 @@ mod tests {
                                     /etc/rackbmc/fleet.toml where not given
               --url URL             Reach the daemon over TCP instead, at
                                     http://HOST:PORT (https://HOST:PORT in a build with
-                                    TLS)
+                                    TLS). Where the rack has several hosts, all of
+                                    theirs, with commas: whichever has the rack is
+                                    asked
               --auth-file FILE      A file with user:password for --url (or put them
                                     into RACKBMC_AUTH)
               --cacert FILE         A file of those who vouch for an https:// daemon
