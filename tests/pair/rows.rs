@@ -563,15 +563,15 @@ fn a_host_that_does_not_know_the_format_of_the_journal_leaves_it_alone_and_says_
 }
 
 #[test]
-fn of_a_rack_that_nobody_had_for_hours_the_calendar_tells_that() {
+fn of_a_rack_that_nobody_had_for_a_while_the_calendar_tells_that() {
     let mut pair = Pair::new();
     pair.run(secs(5));
     pair.hosts.clear();
     pair.run(secs(1));
     let mut late = host(me(1), settings(), 9, pair.now);
-    let hours = secs(7200);
+    let a_while = secs(900);
     late.tenure
-        .handle_wall(WallTime::default() + hours, pair.now);
+        .handle_wall(WallTime::default() + a_while, pair.now);
     late.watched = pair.etcd.changes.len();
     pair.hosts.push(late);
     pair.run(secs(20));
@@ -580,7 +580,7 @@ fn of_a_rack_that_nobody_had_for_hours_the_calendar_tells_that() {
         _ => None,
     });
     let (_, ago) = begun.expect("it has the rack, and a sign of the former owner");
-    assert!(ago > hours, "{ago:?}");
+    assert!(ago >= a_while, "{ago:?}");
 }
 
 #[test]
