@@ -90,6 +90,65 @@ fn what_is_said_of_a_port_of_earlier_ends_nothing() {
     assert_eq!(world.bmc("n01").counters().sessions_opened, opened);
 }
 
+/// All BMCs see the port that is in use, and a hostile one may say in its neighbour's name that nobody is there.
+#[test]
+fn what_is_said_of_the_port_in_use_without_end_keeps_no_order_from_a_bmc_that_answers() {
+    for why in [
+        Undeliverable::Port,
+        Undeliverable::Host,
+        Undeliverable::Network,
+        Undeliverable::Forbidden,
+    ] {
+        for delay in [50, 500, 1500].map(millis) {
+            for told in [Told::FromTheBeginning, Told::WhileLoggingIn, Told::AfterAll] {
+                let honest = powered_off(None, told, delay);
+                let took = powered_off(Some(why), told, delay);
+                // A BMC whose round trip is not known yet, and long, may be tried twice.
+                let most = honest * 2 + secs(if told == Told::FromTheBeginning { 8 } else { 3 });
+                assert!(
+                    took < most,
+                    "{why:?} {told:?} {delay:?}: {took:?}, else {honest:?}"
+                );
+            }
+        }
+    }
+}
+
+/// From when on it is said.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Told {
+    FromTheBeginning,
+    WhileLoggingIn,
+    AfterAll,
+}
+
+/// How long a power off takes while the network says of each datagram that it did not arrive, which is a lie.
+fn powered_off(why: Option<Undeliverable>, told: Told, delay: Duration) -> Duration {
+    let mut world = World::new(4, 1);
+    world.mood("n01").reply_delay = delay;
+    if told != Told::FromTheBeginning {
+        world.run_for(secs(200));
+        world.call(Call::FreshNode("n01".into())).expect("read");
+    }
+    if told == Told::WhileLoggingIn {
+        world.bmc("n01").forget_sessions();
+    }
+    let asked = world.now;
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+    while !world.task(task).ended && world.now < asked + secs(60) {
+        let now = world.now;
+        for port in world.rack().ports_in_use() {
+            if let Some(why) = why {
+                world.rack().handle_unreachable(address(0), port, why, now);
+            }
+        }
+        world.run_for(millis(20));
+    }
+    let view = world.task(task);
+    assert_eq!(view.state, TaskState::Succeeded, "{why:?}: {view:#?}");
+    world.now - asked
+}
+
 #[test]
 fn the_late_look_up_of_a_former_name_leads_to_no_other_machine() {
     let mut world = World::new(33, 2);
@@ -172,9 +231,9 @@ fn a_name_of_two_addresses_is_followed_to_the_one_that_answers_and_stays_there()
     assert!(elsewhere.next().is_none());
 }
 
-/// The network says of two datagrams in a row that nobody is there.
+/// The network says of each datagram that nobody is there, until that is believed.
 fn undeliverable(world: &mut World, address: std::net::SocketAddr) {
-    for _ in 0..2 {
+    for _ in 0..6 {
         let now = world.now;
         for port in world.rack().ports_in_use() {
             world

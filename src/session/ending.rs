@@ -1,19 +1,13 @@
-//! The ends of a session: closed as asked, given up, lost, called unreachable. Whichever it is, the BMC is told with one
-//! datagram where it may have a session, so that none of ours is left to fill its table.
+//! The ends of a session: closed as asked, given up, lost. Whichever it is, the BMC is told with one datagram where it may have a session, so that none of ours is left to fill its table.
 
 use super::handshake::{Context, Handshake};
 use super::link::{Exchange, Pace};
 use super::quirk::Quirk;
-use super::vocabulary::{
-    Event, LostReason, OpenError, Request, Resend, Transmit, UnansweredReason, Undeliverable,
-};
+use super::vocabulary::{Event, LostReason, Request, Resend, Transmit, UnansweredReason};
 use super::{Open, Phase, Session};
 use crate::entropy::Entropy;
 use crate::ipmi::command::close_session;
 use crate::time::Instant;
-
-/// Copies in a row that the network calls undeliverable before nobody is there.
-const UNREACHABLE: u32 = 2;
 
 impl Session {
     /// Closes the session: Close Session is sent once and its answer awaited for one round trip's patience. The request
@@ -80,61 +74,6 @@ impl Session {
         if !gone {
             self.memory.ledger.leaves(Box::new(open.link), now);
         }
-    }
-
-    /// The network says that the last datagram did not arrive. Anybody can say so, and it may pass at once: the next copy
-    /// leaves sooner, and only when that one is called undeliverable, too, nobody is there.
-    pub fn handle_unreachable(
-        &mut self,
-        why: Undeliverable,
-        now: Instant,
-        entropy: &mut dyn Entropy,
-    ) {
-        // One for each copy.
-        if self.memory.statistics.sent == self.undelivered {
-            return;
-        }
-        self.undelivered = self.memory.statistics.sent;
-        self.unreachable += 1;
-        let gone = self.unreachable >= UNREACHABLE;
-        match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Closed => {}
-            Phase::Opening(handshake) if gone => {
-                self.leave(handshake, now, entropy);
-                self.memory.ledger.undelivered();
-                self.events
-                    .push_back(Event::OpenFailed(OpenError::Unreachable(why)));
-            }
-            Phase::Opening(mut handshake) => {
-                let soon = now + self.settings.timing.resend_floor;
-                handshake.deadline = handshake.deadline.min(soon);
-                self.phase = Phase::Opening(handshake);
-            }
-            Phase::Open(mut open) if gone => {
-                let exchange = open.link.give_up();
-                self.lost(*open, exchange, LostReason::Unreachable(why), now, entropy);
-            }
-            Phase::Open(mut open) => {
-                let pace = Pace {
-                    timing: &self.settings.timing,
-                    round_trip: &self.memory.round_trip,
-                };
-                open.link.undelivered(pace, now);
-                self.phase = Phase::Open(open);
-            }
-            Phase::ToClose { .. } | Phase::Closing { .. } => {
-                self.transmits.clear();
-                self.events.push_back(Event::Closed);
-                if std::mem::take(&mut self.reopen) {
-                    self.events
-                        .push_back(Event::OpenFailed(OpenError::Unreachable(why)));
-                }
-            }
-        }
-        if gone {
-            self.unreachable = 0;
-        }
-        self.expire(now);
     }
 
     pub(super) fn lost(

@@ -358,9 +358,8 @@ impl Link {
         proved || probed && now >= self.silent_since + SILENT_FOR.max(wait * 3)
     }
 
-    /// The network says that the last copy could not be delivered: ask again soon, for that may pass at once or be a lie.
-    pub(super) fn undelivered(&mut self, pace: Pace<'_>, now: Instant) {
-        let soon = now + pace.timing.resend_floor;
+    /// The network says that the last copy could not be delivered: the next one leaves at `soon` at the latest.
+    pub(super) fn undelivered(&mut self, soon: Instant) {
         if let Some(exchange) = &mut self.exchange {
             exchange.resend_at = exchange.resend_at.min(soon);
             self.probe.due = self.probe.due.map(|due| due.min(soon));

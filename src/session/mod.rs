@@ -26,6 +26,7 @@ mod round_trip;
 mod seal;
 pub mod secret;
 pub mod settings;
+mod undelivered;
 pub mod vocabulary;
 mod window;
 
@@ -51,6 +52,7 @@ use memory::Memory;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use undelivered::Notices;
 
 /// The longest request data that fits the length byte of an IPMI v1.5 packet when bridged twice.
 const DATA_LIMIT: usize = 200;
@@ -72,10 +74,7 @@ pub struct Session {
     dummy_due: bool,
     events: Fifo<Event>,
     next_id: u64,
-    /// How many copies in a row the network called undeliverable.
-    unreachable: u32,
-    /// How many datagrams had left when it did so last.
-    undelivered: u64,
+    notices: Notices,
     /// The number of the question outside of the session that goes with a probe.
     probe_sequence: Option<u8>,
 }
@@ -127,8 +126,7 @@ impl Session {
             dummy_due: false,
             events: Fifo::new(),
             next_id: 1,
-            unreachable: 0,
-            undelivered: 0,
+            notices: Notices::default(),
             probe_sequence: None,
         }
     }
@@ -272,6 +270,7 @@ impl Session {
 
     /// Another BMC is spoken to from now on, which has none of our sessions.
     pub fn moves(&mut self) {
+        self.notices.clear();
         self.memory.ledger.clear();
     }
 
@@ -325,7 +324,7 @@ impl Session {
                     Ok(Some(reply)) => {
                         open.unusable = None;
                         self.memory.observe(&reply, now, &self.settings.timing);
-                        self.unreachable = 0;
+                        self.notices.clear();
                         if let (Some(id), true) = (reply.id, reply.late) {
                             self.events.push_back(Event::AnsweredLate {
                                 id,
@@ -343,9 +342,9 @@ impl Session {
                             });
                         }
                     }
-                    Ok(None) => self.unreachable = 0,
+                    Ok(None) => self.notices.clear(),
                     Err(_) if self.is_outside_answer(datagram) => {
-                        self.unreachable = 0;
+                        self.notices.clear();
                         open.link.heard_outside();
                     }
                     Err(reason) => {
@@ -526,11 +525,12 @@ impl Session {
         match step(&mut ctx) {
             Progress::Going(handshake) => {
                 if handshake.heard == Some(now) {
-                    self.unreachable = 0;
+                    self.notices.clear();
                 }
                 self.phase = Phase::Opening(handshake);
             }
             Progress::Opened(link, opened) => {
+                self.notices.clear();
                 let statistics = &mut self.memory.statistics;
                 statistics.opened += 1;
                 self.memory.codes_refused = 0;

@@ -269,50 +269,86 @@ fn new_settings_close_the_session_and_open_nothing() {
     assert_eq!(world.events(), [Event::Closed]);
 }
 
+/// The network says of each datagram from now on that it did not arrive. How long that was said until an event came.
+fn undeliverable(session: &mut Session, why: Undeliverable, entropy: &mut Seeded) -> (f64, Event) {
+    let from = 100.0;
+    for step in 0..200 {
+        let now = at(from + f64::from(step) * 0.05);
+        session.handle_timeout(now, entropy);
+        while session.poll_transmit().is_some() {}
+        // However often it is said of one datagram.
+        for _ in 0..9 {
+            session.handle_unreachable(why, now, entropy);
+        }
+        if let Some(event) = session.poll_event() {
+            return (f64::from(step) * 0.05, event);
+        }
+    }
+    panic!("{:?}", session.state());
+}
+
 #[test]
-fn one_undeliverable_datagram_ends_nothing_and_two_in_a_row_end_a_handshake_and_a_session() {
+fn what_the_network_says_is_believed_after_the_time_of_an_answer_and_later_each_time() {
     let mut entropy = Seeded::new(1);
     let mut session = Session::new(settings());
-    session.open(at(0.0), &mut entropy);
-    session.poll_transmit();
-    // However often it is said of one datagram.
-    for _ in 0..9 {
-        session.handle_unreachable(Undeliverable::Port, at(0.1), &mut entropy);
+    for least in [1.0, 2.0, 4.0, 4.0] {
+        session.open(at(100.0), &mut entropy);
+        let (took, event) = undeliverable(&mut session, Undeliverable::Port, &mut entropy);
+        let why = OpenError::Unreachable(Undeliverable::Port);
+        assert_eq!(event, Event::OpenFailed(why));
+        // The next copy makes it known.
+        assert!((least..least + 0.5).contains(&took), "{took}");
     }
-    assert_eq!(session.poll_event(), None);
-    session.handle_timeout(at(0.5), &mut entropy);
-    session.poll_transmit();
-    session.handle_unreachable(Undeliverable::Port, at(0.6), &mut entropy);
-    assert_eq!(
-        session.poll_event(),
-        Some(Event::OpenFailed(OpenError::Unreachable(
-            Undeliverable::Port
-        )))
-    );
+}
+
+#[test]
+fn one_undeliverable_datagram_ends_nothing_and_all_for_a_second_end_a_session() {
     let mut world = World::opened();
+    world.answers_outside = false;
     let id = world.ask(Resend::Allowed, 10.0);
     world.take();
-    let unreachable = |world: &mut World| {
+    let began = world.now;
+    let why = Undeliverable::Host;
+    let mut events = Vec::new();
+    while events.is_empty() {
         let now = world.now;
         world
             .session
-            .handle_unreachable(Undeliverable::Host, now, &mut world.entropy);
-    };
-    unreachable(&mut world);
-    assert_eq!(world.events(), []);
-    assert!(matches!(world.session.state(), State::Open { .. }));
-    world.step();
+            .handle_unreachable(why, now, &mut world.entropy);
+        events = world.events();
+        if events.is_empty() {
+            assert!(matches!(world.session.state(), State::Open { .. }));
+            world.step();
+            world.take();
+        }
+    }
+    let lasted = world.now - began;
+    assert!(lasted >= Duration::from_secs(1) && lasted < Duration::from_secs(2));
+    assert!(matches!(
+        events[..],
+        [
+            Event::Unanswered {
+                id: ended,
+                reason: UnansweredReason::SessionLost,
+                ..
+            },
+            Event::Lost(LostReason::Unreachable(Undeliverable::Host))
+        ] if ended == id
+    ));
+}
+
+#[test]
+fn a_close_that_is_called_undeliverable_is_over_and_what_is_to_open_again_does() {
+    let mut world = World::opened();
+    world.session.close(world.now, &mut world.entropy);
+    world.session.open(world.now, &mut world.entropy);
     world.take();
-    unreachable(&mut world);
-    let expected = [
-        Event::Unanswered {
-            id,
-            datagrams: 2,
-            reason: UnansweredReason::SessionLost,
-        },
-        Event::Lost(LostReason::Unreachable(Undeliverable::Host)),
-    ];
-    assert_eq!(world.events(), expected);
+    let (why, now) = (Undeliverable::Port, world.now);
+    world
+        .session
+        .handle_unreachable(why, now, &mut world.entropy);
+    assert_eq!(world.events(), [Event::Closed]);
+    assert!(matches!(world.session.state(), State::Opening { .. }));
 }
 
 #[test]
