@@ -27,6 +27,8 @@ pub(super) struct Batch {
     refusals: BTreeMap<TaskId, String>,
     /// When its last task began.
     pub(super) last_start: Option<Instant>,
+    /// So many of its members, from the first on, have ended: they are not looked at again with each end.
+    ended: usize,
 }
 
 /// What the journal keeps of a batch; its tasks are kept by themselves.
@@ -90,6 +92,7 @@ impl Batch {
             version: 1,
             refusals: BTreeMap::new(),
             last_start: None,
+            ended: 0,
             ranks: ranks.map(|member| (member.task, member.rank)).collect(),
             record,
         }
@@ -228,10 +231,12 @@ impl Batch {
         stops
     }
 
-    /// One of its tasks has ended: whether that was the last one.
-    pub(super) fn went_on(&mut self, open: bool, wall: WallTime) -> bool {
+    /// One of its tasks has ended: whether that was the last one that is `open`.
+    pub(super) fn went_on(&mut self, open: impl Fn(TaskId) -> bool, wall: WallTime) -> bool {
         self.version += 1;
-        let ends = !open && !self.has_ended();
+        let rest = self.record.members.iter().skip(self.ended);
+        self.ended += rest.take_while(|member| !open(member.task)).count();
+        let ends = self.ended == self.record.members.len() && !self.has_ended();
         if ends {
             self.record.ended_at = Some(wall);
         }
@@ -327,33 +332,38 @@ pub(super) fn members(
         ));
     }
     let (order, reversed) = order_of(request, settings);
-    let spared = inventory.all_named(&request.exclude)?;
-    let mut members = Vec::new();
+    let spared: BTreeSet<NodeId> = inventory.all_named(&request.exclude)?.into_iter().collect();
+    // A request may name as much as fits its body: each name is looked up, and nothing searched for.
+    let ranks = order.iter().enumerate().rev();
+    let ranks: BTreeMap<&str, usize> = ranks.map(|(rank, group)| (group.as_str(), rank)).collect();
+    let (mut members, mut seen) = (Vec::new(), BTreeSet::new());
     for id in inventory.all_named(&request.nodes)? {
-        if spared.contains(&id) {
+        if spared.contains(&id) || !seen.insert(id) {
             continue;
         }
-        let groups = |group| {
-            let node = inventory.get(id);
-            node.is_some_and(|node| node.settings.groups.contains(group))
-        };
-        let rank = order.iter().position(groups);
-        let rank = rank.unwrap_or(order.len());
-        let member = (id, if reversed { order.len() - rank } else { rank });
-        if !members.contains(&member) {
-            members.push(member);
-        }
+        let groups = inventory.get(id).map(|node| node.settings.groups.iter());
+        let rank = groups
+            .into_iter()
+            .flatten()
+            .filter_map(|group| ranks.get(group.as_str()))
+            .min();
+        let rank = rank.copied().unwrap_or(order.len());
+        members.push((id, if reversed { order.len() - rank } else { rank }));
     }
     if members.is_empty() {
         return Err(Refused::Invalid(
             "every node of the batch is excluded from it".to_owned(),
         ));
     }
-    let has = |group: &String| {
-        let mut nodes = inventory.iter();
-        nodes.any(|node| node.settings.groups.contains(group))
-    };
-    if let Some(unknown) = request.order.iter().find(|group| !has(group)) {
+    let nodes = inventory.iter();
+    let groups: BTreeSet<&str> = nodes
+        .flat_map(|node| node.settings.groups.iter().map(|group| group.as_str()))
+        .collect();
+    if let Some(unknown) = request
+        .order
+        .iter()
+        .find(|group| !groups.contains(group.as_str()))
+    {
         return Err(Refused::Invalid(format!("no node is in group '{unknown}'")));
     }
     members.sort_by_key(|(_, rank)| *rank);
@@ -408,9 +418,10 @@ mod tests {
     #[test]
     fn a_batch_ends_with_its_last_task_and_stays_ended() {
         let mut batch = batch(0, OnFailure::Continue, &[0, 0]);
-        assert!(!batch.went_on(true, at(1).wall));
-        assert!(batch.went_on(false, at(2).wall));
-        assert!(!batch.went_on(false, at(3).wall));
+        let first = batch.record.members[0].task;
+        assert!(!batch.went_on(|task| task == first, at(1).wall));
+        assert!(batch.went_on(|_| false, at(2).wall));
+        assert!(!batch.went_on(|_| false, at(3).wall));
         assert!(batch.has_ended());
     }
 

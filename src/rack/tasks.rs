@@ -3,7 +3,7 @@
 //! What is counted here is counted when somebody asks: how many draw inrush current, which ones wait. Knows no BMC and no
 //! journal's turn; what is to be remembered goes to the ledger that is handed in.
 
-use super::batch::{Batch, Member, Room};
+use super::batch::{Batch, Room};
 use super::call::Refused;
 use super::clock::Moment;
 use super::history::History;
@@ -34,6 +34,8 @@ pub(super) struct Tasks {
     ids: Ids,
     /// Short ids of tasks that are taken.
     shorts: BTreeSet<Short>,
+    /// Whether a task has ended since the surplus was looked for.
+    has_ended: bool,
 }
 
 /// A task that ended longer ago has nothing on its way any more.
@@ -85,6 +87,7 @@ impl Tasks {
             (task.resuming, task.returning) = (None, None);
             task.log_end();
             self.ended.insert(id, task);
+            self.has_ended = true;
         }
     }
 
@@ -257,7 +260,6 @@ impl Tasks {
             return false;
         };
         let open = |task| self.active.contains_key(&task) || self.lost.contains(&task);
-        let open = batch.tasks().any(open);
         batch.went_on(open, wall)
     }
 
@@ -275,22 +277,27 @@ impl Tasks {
         if nodes.is_empty() {
             return Ok(batch.tasks().collect());
         }
+        // Gone through once: a batch and its control may name thousands.
+        let (mut by_uuid, mut by_name) = (BTreeMap::new(), BTreeMap::new());
+        for member in batch.members() {
+            let uuid = self.get(member.task).map(|task| task.identity.node_uuid);
+            if let Some(uuid) = uuid {
+                by_uuid.entry(uuid).or_insert(member.task);
+            }
+            let name = member.node.as_str();
+            by_name.entry(name).or_insert((member.task, uuid.is_some()));
+        }
         let mut named = BTreeSet::new();
         for ident in nodes {
             let node = inventory.named(ident).ok();
             let node = node.and_then(|id| inventory.get(id));
             let uuid = node.map(|node| node.settings.uuid);
-            let meant = |member: &&Member| {
-                let of_task = self.get(member.task);
-                match (uuid, of_task.map(|task| task.identity.node_uuid)) {
-                    (Some(uuid), Some(of_task)) => uuid == of_task,
-                    // A node that is gone, or a task: both are still in the batch, by the name of then.
-                    _ => member.node == *ident,
-                }
-            };
-            let found = batch.members().iter().find(meant);
-            let found = found.ok_or_else(|| Refused::NoSuchNode(ident.clone()))?;
-            named.insert(found.task);
+            let found = uuid.and_then(|uuid| by_uuid.get(&uuid).copied());
+            // A node that is gone, or a task: both are still in the batch, by the name of then.
+            let of_then = by_name.get(ident.as_str());
+            let of_then = of_then.filter(|(_, known)| uuid.is_none() || !known);
+            let found = found.or(of_then.map(|(task, _)| *task));
+            named.insert(found.ok_or_else(|| Refused::NoSuchNode(ident.clone()))?);
         }
         Ok(batch.tasks().filter(|task| named.contains(task)).collect())
     }
@@ -375,6 +382,13 @@ impl Tasks {
             if !of.tasks().any(there) {
                 self.drop_batch(of.id(), ledger);
             }
+        }
+    }
+
+    /// The same where a task has ended since it was done: once for all tasks of a batch that end in one turn.
+    pub(super) fn forget_surplus(&mut self, keep: Duration, at: Moment, ledger: &mut Ledger) {
+        if std::mem::take(&mut self.has_ended) {
+            self.forget_old(keep, at, ledger);
         }
     }
 }

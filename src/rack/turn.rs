@@ -71,7 +71,10 @@ impl Rack {
             }
         }
         orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
-        if self.outbox.has_news() | self.sweeps.has_news() {
+        let keep = self.settings.history_keep;
+        self.tasks.forget_surplus(keep, at, &mut self.ledger);
+        let due = self.outbox.waits.is_due(at.now);
+        if self.outbox.has_news() | self.sweeps.has_news() | due {
             self.answer_waits(false, at);
         }
     }
@@ -587,8 +590,6 @@ impl Rack {
         if let Some(batch) = batch {
             self.batch_went_on(batch, failed, at);
         }
-        let keep = self.settings.history_keep;
-        self.tasks.forget_old(keep, at, &mut self.ledger);
     }
 
     /// One of the batch's tasks has ended.
