@@ -8,8 +8,10 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Names that one expression may expand to at most.
+/// Names that one expression, or several together, may expand to at most, repeated ones counted.
 pub const LIMIT: usize = 65_536;
+/// How many bytes these may have: a long name before brackets is long in each of its names.
+const BYTES_LIMIT: usize = 4 << 20;
 /// Digits that a number in brackets may have at most: what fits a `u64` whatever the digits are.
 const DIGITS: usize = 18;
 
@@ -64,7 +66,7 @@ pub enum Fault {
     #[error("a step of 0 never arrives: write 1 or more")]
     ZeroStep,
     /// Too many names.
-    #[error("more than 65536 names")]
+    #[error("more than 65536 names, or more than 4 MB of them")]
     TooMany,
     /// The resolver does not know it.
     #[error("there is no group '{0}'")]
@@ -91,13 +93,47 @@ impl std::error::Error for NodeSetError {}
 /// # Errors
 /// Anything that is not such an expression, more than [`LIMIT`] names, and no name at all: with the place.
 pub fn expand(text: &str, groups: Groups<'_>) -> Result<Vec<String>, NodeSetError> {
+    expand_within(text, groups, &mut Room::default())
+}
+
+/// How much may still be expanded.
+struct Room {
+    names: usize,
+    bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room {
+            names: LIMIT,
+            bytes: BYTES_LIMIT,
+        }
+    }
+}
+
+impl Room {
+    /// Takes so much of it; whether it was there.
+    fn take(&mut self, names: usize, bytes: usize) -> bool {
+        let fits = names <= self.names && bytes <= self.bytes;
+        if fits {
+            self.names -= names;
+            self.bytes -= bytes;
+        }
+        fits
+    }
+}
+
+fn expand_within(
+    text: &str,
+    groups: Groups<'_>,
+    room: &mut Room,
+) -> Result<Vec<String>, NodeSetError> {
     let fault = |at: usize, fault| NodeSetError {
         text: text.to_owned(),
         column: text[..at].chars().count() + 1,
         fault,
     };
     let mut names = Names::default();
-    let mut expanded = 0;
     // What joins the next operand to those before, and whether it was written out.
     let mut join = Join::Add;
     let mut joined_at = None;
@@ -127,7 +163,7 @@ pub fn expand(text: &str, groups: Groups<'_>) -> Result<Vec<String>, NodeSetErro
             fault(at + inner + usize::from(marked), f)
         })?;
         let mut these = pattern
-            .names(LIMIT - expanded)
+            .names(room)
             .ok_or_else(|| fault(at, Fault::TooMany))?;
         if is_group {
             let mut members = Vec::new();
@@ -137,14 +173,14 @@ pub fn expand(text: &str, groups: Groups<'_>) -> Result<Vec<String>, NodeSetErro
                     _ => group.clone(),
                 };
                 let found = groups(&known);
-                members.extend(found.ok_or_else(|| fault(at, Fault::NoSuchGroup(group.clone())))?);
-                if members.len() > LIMIT - expanded {
+                let found = found.ok_or_else(|| fault(at, Fault::NoSuchGroup(group.clone())))?;
+                if !room.take(found.len(), found.iter().map(String::len).sum()) {
                     return Err(fault(at, Fault::TooMany));
                 }
+                members.extend(found);
             }
             these = members;
         }
-        expanded += these.len();
         names.join(join, these);
         (join, joined_at, begun) = (Join::Add, None, true);
         at = end;
@@ -175,18 +211,18 @@ pub fn expand_all(
         column: 1,
         fault,
     };
-    let mut names = Names::default();
+    let (mut names, mut room) = (Names::default(), Room::default());
     for text in texts {
-        names.join(Join::Add, expand(text.as_ref(), groups)?);
-        if names.order.len() > LIMIT {
-            return Err(nothing(Fault::TooMany));
-        }
+        let these = expand_within(text.as_ref(), groups, &mut room)?;
+        names.join(Join::Add, these);
     }
     if names.order.is_empty() {
         return Err(nothing(Fault::NoTargets));
     }
+    let mut room = Room::default();
     for text in excluded {
-        names.join(Join::TakeOut, expand(text.as_ref(), groups)?);
+        let these = expand_within(text.as_ref(), groups, &mut room)?;
+        names.join(Join::TakeOut, these);
     }
     if names.order.is_empty() {
         return Err(nothing(Fault::NothingLeft));
@@ -206,7 +242,8 @@ pub fn expand_pattern(text: &str) -> Result<Vec<String>, NodeSetError> {
         fault,
     };
     let pattern = Pattern::parse(text).map_err(|(at, f)| fault(at, f))?;
-    pattern.names(LIMIT).ok_or_else(|| fault(0, Fault::TooMany))
+    let names = pattern.names(&mut Room::default());
+    names.ok_or_else(|| fault(0, Fault::TooMany))
 }
 
 /// The shortest way that we know to write these names: `n[01-03,10]`, `rack[1-2]n[01-02]`; sorted, joined by commas.
@@ -363,11 +400,15 @@ impl Pattern {
         Ok(Pattern { texts, brackets })
     }
 
-    /// The strings it stands for, the first bracket the slowest; `None` where there are more than `limit`.
-    fn names(&self, limit: usize) -> Option<Vec<String>> {
+    /// The strings it stands for, the first bracket the slowest; `None` where there is no `room` for them.
+    fn names(&self, room: &mut Room) -> Option<Vec<String>> {
         let size = |ranges: &Vec<Range>| ranges.iter().map(Range::len).fold(0, u64::saturating_add);
         let count = self.brackets.iter().map(size).fold(1, u64::saturating_mul);
-        if count > limit as u64 {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let texts: usize = self.texts.iter().map(String::len).sum();
+        let digits = |ranges: &Vec<Range>| ranges.iter().map(Range::digits).max().unwrap_or(0);
+        let longest = texts + self.brackets.iter().map(digits).sum::<usize>();
+        if !room.take(count, count.saturating_mul(longest)) {
             return None;
         }
         let mut names = vec![self.texts[0].clone()];
@@ -389,6 +430,12 @@ impl Pattern {
 impl Range {
     fn len(&self) -> u64 {
         (self.last - self.first) / self.step + 1
+    }
+
+    /// How many its longest number has.
+    fn digits(&self) -> usize {
+        self.width
+            .max(self.last.checked_ilog10().unwrap_or(0) as usize + 1)
     }
 
     fn numbers(&self) -> impl Iterator<Item = String> + '_ {

@@ -339,7 +339,11 @@ impl From<Refused> for Fault {
                 fault(StatusCode::NOT_FOUND, ErrorKind::NodeNotFound).on_node(ident)
             }
             Refused::NotPermitted { .. } => Self::not_permitted(refused.to_string()),
-            Refused::Members { refused: all, .. } => several(all, refused.to_string()),
+            Refused::Members {
+                refused: all,
+                left_out,
+                ..
+            } => several(all, *left_out, refused.to_string()),
             Refused::NoSuchTask(id) => {
                 fault(StatusCode::NOT_FOUND, ErrorKind::TaskNotFound).on_task(id)
             }
@@ -427,7 +431,7 @@ impl From<Refused> for Fault {
 
 /// What several nodes say: the status of one that is not there, else of one that has another reason than a task, else of
 /// them all.
-fn several(refused: &[Refused], message: String) -> Fault {
+fn several(refused: &[Refused], left_out: usize, message: String) -> Fault {
     let faults: Vec<Fault> = refused.iter().cloned().map(Fault::from).collect();
     let rank = |fault: &&Fault| match fault.kind {
         ErrorKind::NodeNotFound => 0,
@@ -443,5 +447,9 @@ fn several(refused: &[Refused], message: String) -> Fault {
         json!({ "kind": fault.kind, "node": fault.more.node, "task": fault.more.task, "message": fault.message })
     });
     let each: Vec<Value> = each.collect();
-    Fault::new(status, kind, message).detailed(json!({ "refused": each }))
+    let mut detail = json!({ "refused": each });
+    if left_out > 0 {
+        detail["left_out"] = json!(left_out);
+    }
+    Fault::new(status, kind, message).detailed(detail)
 }

@@ -147,6 +147,15 @@ fn an_expansion_without_measure_is_refused_before_it_is_made() {
         expand_pattern("[1-65537]").unwrap_err().fault,
         Fault::TooMany
     );
+    // Few letters many times, and many letters few times.
+    let long = format!("{}[1-99]", "n".repeat(60_000));
+    assert_eq!(fault(&long).1, Fault::TooMany);
+    let again = ["n[1-4096]"; 17];
+    let none: [&str; 0] = [];
+    let all = |texts: &[&str], x: &[&str]| expand_all(texts, x, &no_groups).map_err(|e| e.fault);
+    assert_eq!(all(&again, &none), Err(Fault::TooMany));
+    assert_eq!(all(&["m"], &again), Err(Fault::TooMany));
+    assert_eq!(all(&again[1..], &none).unwrap().len(), 4096);
 }
 
 #[test]

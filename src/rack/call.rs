@@ -309,15 +309,17 @@ pub enum Refused {
         /// The nodes on which it is missing, where it is held on others.
         nodes: Vec<String>,
     },
-    /// Several nodes of one request stand against it: all of them, each with its reason.
+    /// Several nodes of one request stand against it, each with its reason.
     #[error(
         "nothing was begun, because of {} of the {of} nodes: {}",
-        .refused.len(),
-        in_words(refused)
+        refused.len() + left_out,
+        in_words(refused, *left_out)
     )]
     Members {
         /// What each of them says.
         refused: Vec<Refused>,
+        /// How many more of them there are than are told.
+        left_out: usize,
         /// How many nodes the request named.
         of: usize,
     },
@@ -506,7 +508,15 @@ impl Refused {
     pub(super) fn together(mut refused: Vec<Refused>, of: usize) -> Option<Refused> {
         match refused.len() {
             0 | 1 => refused.pop(),
-            _ => Some(Refused::Members { refused, of }),
+            all => {
+                refused.truncate(REFUSALS_AT_MOST);
+                let left_out = all - refused.len();
+                Some(Refused::Members {
+                    refused,
+                    left_out,
+                    of,
+                })
+            }
         }
     }
 }
@@ -523,7 +533,13 @@ fn moved_in_words(owner: Option<&str>, url: Option<&str>) -> String {
     }
 }
 
-fn in_words(refused: &[Refused]) -> String {
-    let words: Vec<String> = refused.iter().map(Refused::to_string).collect();
+fn in_words(refused: &[Refused], left_out: usize) -> String {
+    let mut words: Vec<String> = refused.iter().map(Refused::to_string).collect();
+    if left_out > 0 {
+        words.push(format!("and {left_out} more"));
+    }
     words.join("; ")
 }
+
+/// How many of its nodes a refusal tells of: who names many that there are not is told of the first ones.
+const REFUSALS_AT_MOST: usize = 1000;

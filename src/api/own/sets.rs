@@ -5,6 +5,7 @@ use crate::api::fault::Fault;
 use crate::model::Node;
 use crate::nodeset::{self, NodeSetError};
 use crate::rack::call::Refused;
+use std::collections::BTreeSet;
 
 /// The nodes that sets, groups and exclusions mean, as the client has them. Who named nodes one by one is taken at the
 /// word: whether they are there is the rack's to say.
@@ -13,6 +14,9 @@ pub(super) async fn meant(
     named: Vec<String>,
     excluded: &[String],
 ) -> Result<Vec<String>, Fault> {
+    for (member, named) in [("nodes", &named[..]), ("exclude", excluded)] {
+        check_count(member, named)?;
+    }
     let is_set =
         |text: &String| text.contains(['[', ']', '@', ',', '!', '&']) || text.contains(' ');
     if excluded.is_empty() && !named.iter().any(is_set) {
@@ -37,13 +41,28 @@ pub(super) async fn meant(
         Fault::bad(format!("{member}: {error}")).about("member", member)
     };
     // A typing error among the excluded names would press buttons that were meant to be spared.
-    for name in excluded {
-        let names = nodeset::expand(name, &groups).map_err(|error| wrong("exclude", error))?;
-        let is = |node: &Node, name: &str| *node.name == *name || node.uuid.to_string() == name;
-        let missing = |name: &&String| !known.iter().any(|node| is(node, name));
-        if let Some(missing) = names.iter().find(missing) {
+    if !excluded.is_empty() {
+        let names = nodeset::expand_all(excluded, &[] as &[&str], &groups);
+        let names = names.map_err(|error| wrong("exclude", error))?;
+        let ways = |node: &Node| [node.name.to_string(), node.uuid.to_string()];
+        let there: BTreeSet<String> = known.iter().flat_map(ways).collect();
+        if let Some(missing) = names.iter().find(|name| !there.contains(*name)) {
             return Err(Refused::NoSuchNode(missing.clone()).into());
         }
     }
-    nodeset::expand_all(&named, excluded, &groups).map_err(|error| wrong("nodes", error))
+    let meant = nodeset::expand_all(&named, excluded, &groups);
+    let meant = meant.map_err(|error| wrong("nodes", error))?;
+    check_count("nodes", &meant)?;
+    Ok(meant)
+}
+
+/// How many nodes a request may name: each of the largest rack by its name and by its uuid.
+const NAMED_LIMIT: usize = 8192;
+
+fn check_count(member: &str, named: &[String]) -> Result<(), Fault> {
+    if named.len() <= NAMED_LIMIT {
+        return Ok(());
+    }
+    let text = format!("{member}: more than {NAMED_LIMIT} nodes are named: no rack has as many");
+    Err(Fault::bad(text).about("member", member))
 }
