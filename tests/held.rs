@@ -89,6 +89,19 @@ fn a_flood_of_datagrams_holds_up_nobodys_orders() {
     bed.start();
     let from = ports(&bed);
     assert!(!from.is_empty());
+    let orders = [
+        (["soft", "n01"], ChassisOrder::Soft),
+        (["on", "n01"], ChassisOrder::On),
+    ];
+    let carried_out = |words: &[&str], order| {
+        let (before, asked) = (bed.count("n01", order), Instant::now());
+        bed.expect(0, words);
+        assert_eq!(bed.count("n01", order), before + 1);
+        asked.elapsed()
+    };
+    // On a busy machine all takes longer, with and without a flood.
+    let calm = orders.map(|(words, order)| carried_out(&words, order));
+    let calm = calm.into_iter().max().expect("two");
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let (took, rate) = std::thread::scope(|scope| {
         let _stop = Stop(&stop);
@@ -96,14 +109,8 @@ fn a_flood_of_datagrams_holds_up_nobodys_orders() {
         let began = Instant::now();
         let mut longest = Duration::ZERO;
         loop {
-            for (words, order) in [
-                (["soft", "n01"], ChassisOrder::Soft),
-                (["on", "n01"], ChassisOrder::On),
-            ] {
-                let (before, asked) = (bed.count("n01", order), Instant::now());
-                bed.expect(0, &words);
-                assert_eq!(bed.count("n01", order), before + 1);
-                longest = longest.max(asked.elapsed());
+            for (words, order) in orders {
+                longest = longest.max(carried_out(&words, order));
             }
             if began.elapsed() >= Duration::from_secs(number("HELD_SECONDS", 4)) {
                 break;
@@ -112,8 +119,11 @@ fn a_flood_of_datagrams_holds_up_nobodys_orders() {
         let rate = sent.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
         (longest, rate)
     });
-    println!("{rate:.0} datagrams a second: a soft off, or the way back on, took {took:?} at most");
-    assert!(took < Duration::from_secs(30), "{took:?}");
+    println!(
+        "{rate:.0} datagrams a second: a soft off, or the way back on, took {took:?} at most, and {calm:?} without them"
+    );
+    let most = (calm * 10).max(Duration::from_secs(30));
+    assert!(took < most, "{took:?}, and {calm:?} without a flood");
 }
 
 /// What the process holds: kB of memory, and descriptors.
@@ -150,7 +160,9 @@ fn tasks_without_end_leave_the_daemon_as_it_was_and_its_password_nowhere() {
         ..Keys::default()
     };
     let mut bed = Bed::of(names.iter().map(|name| plan(name, Mood::default())), &keys);
+    let began = Instant::now();
     bed.start();
+    let first_start = began.elapsed();
     let tasks = number("HELD_TASKS", 600);
     let ask = |bed: &Bed, tasks: u64| {
         let mut taken = 0;
@@ -169,7 +181,13 @@ fn tasks_without_end_leave_the_daemon_as_it_was_and_its_password_nowhere() {
     let before = held(&bed);
     let began = Instant::now();
     let taken = ask(&bed, tasks);
-    let (took, after) = (began.elapsed(), held(&bed));
+    let took = began.elapsed();
+    // A connection is closed when its turn comes, which is later on a busy machine.
+    let asked = Instant::now();
+    while held(&bed).1 > before.1 + 3 && asked.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let after = held(&bed);
     // Those that have ended are kept, up to a bound of their own.
     assert!(after.0 < before.0 + 24 * 1024, "{before:?} {after:?}");
     assert!(after.1 <= before.1 + 3, "{before:?} {after:?}");
@@ -181,7 +199,8 @@ fn tasks_without_end_leave_the_daemon_as_it_was_and_its_password_nowhere() {
     let again = Instant::now();
     bed.start();
     let start = again.elapsed();
-    assert!(start < Duration::from_secs(5), "{start:?}");
+    let most = (first_start * 10).max(Duration::from_secs(5));
+    assert!(start < most, "{start:?}, and {first_start:?} without tasks");
     println!(
         "{taken} tasks of {tasks} requests in {took:?}: {} and {} MB, {} and {} descriptors, started again in {start:?}",
         before.0 / 1024,

@@ -77,6 +77,11 @@ impl EventStream {
         }
     }
 
+    /// Whether all nodes are sent next.
+    pub fn shows_the_rack_next(&self) -> bool {
+        matches!(self.phase, Phase::Snapshot { .. }) && self.nodes.is_empty()
+    }
+
     /// An id without data: the reader knows where to go on before the first event has come.
     async fn begin(&mut self, snapshot: bool) -> Result<String, Fault> {
         let at = self.rack.events(self.wanted(None, Duration::ZERO, 1));

@@ -242,6 +242,8 @@ impl Context {
 pub struct State {
     streams: Rc<Places>,
     unwritten: Unwritten,
+    /// How long the last snapshot of the whole rack was.
+    last_snapshot: Cell<usize>,
     turns: Turns,
     login: Login,
 }

@@ -26,6 +26,14 @@ impl TextStream {
         }
     }
 
+    /// Whether what comes next is a snapshot of the whole rack, which is megabytes.
+    pub fn shows_the_rack_next(&self) -> bool {
+        match self {
+            TextStream::Events(events) => events.shows_the_rack_next(),
+            TextStream::Readings(_) => false,
+        }
+    }
+
     /// What the reader is sent next, perhaps nothing; `None` ends the stream.
     ///
     /// # Errors

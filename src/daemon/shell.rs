@@ -218,7 +218,14 @@ impl Shell {
                         self.ask(asked);
                     }
                 }
-                Turn::Asked(asked) => self.ask(asked),
+                Turn::Asked(next) => {
+                    self.ask(next);
+                    if !asked.is_empty() {
+                        // What one caller is told may be long: it is on its way out before the next one is asked for.
+                        self.drain();
+                        smol::future::yield_now().await;
+                    }
+                }
                 Turn::Audit(audit) => self.record(audit),
                 Turn::Time => {}
             }

@@ -10,6 +10,7 @@ use super::ledger::Reply;
 use super::node::Effect;
 use super::sweeps::Asker;
 use super::views::Snapshot;
+use super::waits::Awaited;
 use crate::bmc::vocabulary::Report;
 use crate::model::{EventKind, HistoryEntry, HistoryKind, TaskId};
 use crate::time::Instant;
@@ -150,7 +151,11 @@ impl Rack {
     }
 
     pub(super) fn reply(&mut self, call: CallId, reply: &Reply, at: Moment) {
-        if let Some(answer) = self.snapshot(at).reply(reply) {
+        if let Reply::Batch(batch) = reply {
+            // Many controls may become durable at once, and each answer is long.
+            let waits = &mut self.outbox.waits;
+            waits.add(call, Awaited::Batch(*batch), at.now);
+        } else if let Some(answer) = self.snapshot(at).reply(reply) {
             self.outbox.answer(call, answer);
         }
     }

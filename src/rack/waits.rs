@@ -11,6 +11,8 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     waiting: Vec<Wait>,
+    /// Whether some of them may have had their answer in the last turn, and were left for the next.
+    more: bool,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,13 @@ pub(super) enum Awaited {
 
 impl Waits {
     pub(super) fn next(&self) -> Option<Instant> {
-        self.waiting.iter().map(|wait| wait.until).min()
+        let more = self.more.then_some(Instant::START);
+        more.or_else(|| self.waiting.iter().map(|wait| wait.until).min())
+    }
+
+    /// Whether somebody has waited long enough.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next().is_some_and(|at| at <= now)
     }
 
     /// Somebody waits until then at most.
@@ -57,24 +65,34 @@ impl Waits {
         gone.filter_map(sweep).collect()
     }
 
-    /// The answers for those who have waited long enough, or for what has come; for everybody where `all`.
+    /// The answers for those who have waited long enough, or for what has come; for everybody where `all`. Hundreds may
+    /// wait for the same, and all that they are told would be in memory at once: a few have it now, the others in the turns
+    /// that follow.
     pub(super) fn take_answers(
         &mut self,
         all: bool,
         rack: &Snapshot<'_>,
         events: &Events,
     ) -> Vec<(CallId, Result<Answer, Refused>)> {
-        let mut answers = Vec::new();
+        let (mut answers, mut more) = (Vec::new(), false);
         self.waiting.retain(|wait| {
+            if answers.len() >= ANSWERS_AT_ONCE && !all {
+                more = true;
+                return true;
+            }
             let anyhow = all || wait.until <= rack.at.now;
             let answer = told(&wait.what, anyhow, rack, events);
             let waits = answer.is_none();
             answers.extend(answer.map(|answer| (wait.call, answer)));
             waits
         });
+        self.more = more;
         answers
     }
 }
+
+/// How many of those who wait are answered in one turn. The answer of a large batch is a megabyte.
+const ANSWERS_AT_ONCE: usize = 8;
 
 /// The answer, where there is one already or `anyhow`.
 pub(super) fn told(

@@ -10,7 +10,7 @@ use crate::rack::call::{Call, Look};
 use http::StatusCode;
 use smol::future::FutureExt;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +50,11 @@ pub enum Source {
 /// The turn of one request, or of what comes next on one stream: taken with the first long question, for all of them, and
 /// kept until what they make is counted among what waits to be written.
 #[derive(Default)]
-pub struct Turn(RefCell<Option<SemaphoreGuardArc>>);
+pub struct Turn {
+    taken: RefCell<Option<SemaphoreGuardArc>>,
+    /// How many bytes are to be made in it, as far as that is known.
+    expected: Cell<usize>,
+}
 
 impl Turn {
     /// Waits for it.
@@ -58,7 +62,7 @@ impl Turn {
     /// # Errors
     /// The client has gone, it took too long, or too much waits to be written.
     pub async fn take(&self, source: Source, connection: &Connection) -> Result<(), Fault> {
-        if self.0.borrow().is_some() {
+        if self.taken.borrow().is_some() {
             return Ok(());
         }
         let state = &connection.context.state;
@@ -91,16 +95,21 @@ impl Turn {
         if has_gone(connection) {
             return Err(left());
         }
-        if state.unwritten.refuses(SMALL + 1) {
+        if state.unwritten.refuses(self.expected.get().max(SMALL + 1)) {
             return Err(too_much_unwritten());
         }
-        self.0.replace(Some(taken));
+        self.taken.replace(Some(taken));
         Ok(())
     }
 
     /// Gives it to the next.
     pub fn end(&self) {
-        self.0.replace(None);
+        self.taken.replace(None);
+    }
+
+    /// What is made next is about so long: nobody makes it to find that there is no room for it.
+    pub fn expect(&self, bytes: usize) {
+        self.expected.set(bytes);
     }
 }
 

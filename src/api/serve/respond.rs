@@ -147,8 +147,9 @@ pub async fn respond(
     record.close().await;
     let unwritten = &context.state.unwritten;
     let begins = stream.as_ref().map_or(0, |(text, ..)| text.len());
-    if looks && unwritten.refuses(response.body.len() + begins) {
-        response = frame.finish(Err(too_much_unwritten()));
+    let changed = !looks && stream.is_none() && response.status.is_success();
+    if unwritten.refuses(response.body.len() + begins) {
+        response = frame.finish(Err(no_room_for_it(changed)));
         stream = None;
     }
     let body = std::mem::take(&mut response.body);
@@ -412,6 +413,20 @@ pub fn too_much_unwritten() -> Fault {
         StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Crowded,
         "too many long answers wait for clients that do not read them: try again",
+    )
+    .with("retry-after", "2")
+}
+
+/// An answer that finds no room among those that wait to be read, to what `changed` something or did not.
+fn no_room_for_it(changed: bool) -> Fault {
+    if !changed {
+        return too_much_unwritten();
+    }
+    Fault::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Crowded,
+        "what was asked for was accepted, and its answer is too long beside those that clients do not read: do not ask \
+         again, look what came of it",
     )
     .with("retry-after", "2")
 }

@@ -92,6 +92,9 @@ impl Streaming {
 
     async fn made(&mut self) -> Option<Counted> {
         let mut text = String::new();
+        let last = &self.connection.context.state.last_snapshot;
+        let whole = self.stream.shows_the_rack_next();
+        self.turn.expect(if whole { last.get() } else { 0 });
         while text.is_empty() {
             let down = async {
                 until_shutdown(&self.connection.context.shutdown).await;
@@ -100,6 +103,9 @@ impl Streaming {
             // Refused is the end as well: the reader has lost its role, or the rack is stopping.
             let next = async { self.stream.next().await.ok().flatten() };
             text = next.or(down).await?;
+        }
+        if whole {
+            last.set(text.len());
         }
         // Too much waits already for clients that do not read: it ends, and begins again where it was left.
         let unwritten = &self.connection.context.state.unwritten;
