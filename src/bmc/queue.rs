@@ -121,10 +121,9 @@ impl Job {
         self.order.changes_power()
     }
 
-    /// Whether it changes the machine or its BMC: another machine than the node's is not to get it. Of a raw command nobody
-    /// knows.
+    /// Whether it may change anything, so that another machine than the node's is not to get it.
     pub(super) fn touches(&self) -> bool {
-        self.order.changes_power() || self.order.changes_machine()
+        self.order.acts()
     }
 
     /// How urgent it is by itself.

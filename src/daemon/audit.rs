@@ -204,10 +204,9 @@ fn after(last: Option<(String, Vec<u8>)>, newest: Option<AuditHead>) -> AuditHea
 pub(super) fn of_the_daemon(deed: &str, path: &Path, what: String, error: Option<String>) -> Audit {
     Audit {
         who: Who {
-            name: "rackbmcd".to_owned(),
             uid: Some(nix::unistd::getuid().as_raw()),
             pid: Some(nix::unistd::getpid().as_raw()),
-            ..Who::default()
+            ..Who::rackbmcd()
         },
         method: deed.to_owned(),
         path: path.display().to_string(),

@@ -18,6 +18,16 @@ pub struct Who {
     pub request: String,
 }
 
+impl Who {
+    /// The daemon itself.
+    pub fn rackbmcd() -> Self {
+        Who {
+            name: "rackbmcd".to_owned(),
+            ..Who::default()
+        }
+    }
+}
+
 words! {
     /// What one may do; each role includes those before it.
     pub enum Role ("role") {

@@ -85,11 +85,7 @@ impl Rack {
         let clean = succession.is_none_or(|succession| succession.clean);
         rack.take_up(shelf, &without_entry, copied, clean, at);
         if first_life && rack.settings.start_paused {
-            let who = Who {
-                name: "rackbmcd".to_owned(),
-                ..Who::default()
-            };
-            rack.begin_pause(FIRST_PAUSE.to_owned(), &who, at);
+            rack.begin_pause(FIRST_PAUSE.to_owned(), &Who::rackbmcd(), at);
         }
         let last_heard = last_heard.map(|last| at.age(last).saturating_sub(ledger::HEARTBEAT));
         if let Some(ago) = sign.map(|(_, ago)| ago).or(last_heard) {
@@ -186,11 +182,7 @@ impl Rack {
     /// The pause goes on, or begins where nobody can read whether there was one.
     fn take_up_pause(&mut self, lost: Option<String>, at: Moment) {
         if let Some(why) = lost {
-            let who = Who {
-                name: "rackbmcd".to_owned(),
-                ..Who::default()
-            };
-            self.begin_pause(why, &who, at);
+            self.begin_pause(why, &Who::rackbmcd(), at);
         } else if self.gate.pause.is_some() {
             // One that was being rolled back may have been put down last before the pause.
             for id in self.tasks.active_ids() {

@@ -172,9 +172,20 @@ impl Ledger {
 
     /// Enters an order; it has not been handed to anybody.
     pub(super) fn enter(&mut self, node: NodeId, owner: Owner, order: Order) -> OrderId {
+        self.enter_leading(node, owner, order, false)
+    }
+
+    /// Where it leads, an order that changes power may follow as soon as its task knows what this one brings.
+    pub(super) fn enter_leading(
+        &mut self,
+        node: NodeId,
+        owner: Owner,
+        order: Order,
+        leads: bool,
+    ) -> OrderId {
         let id = self.next_id();
         self.next += 1;
-        let stage = if order.changes_power() || order.changes_machine() {
+        let stage = if order.acts() {
             Stage::Unwritten
         } else {
             Stage::Ready
@@ -192,7 +203,7 @@ impl Ledger {
                 order,
                 stage,
                 left,
-                leads: false,
+                leads,
             },
         );
         id
@@ -282,13 +293,6 @@ impl Ledger {
             }
             // Rule 1: nothing that changes something leaves before it is written down; and nothing leaves twice.
             Stage::Unwritten | Stage::Submitted => {}
-        }
-    }
-
-    /// An order that changes power may follow as soon as its task knows what this one brings.
-    pub(super) fn leads(&mut self, id: OrderId, leads: bool) {
-        if let Some(open) = self.open.get_mut(&id) {
-            open.leads = leads;
         }
     }
 

@@ -50,6 +50,17 @@ impl Rack {
             &mut self.gate,
             at,
         );
+        self.let_begin(at);
+        let keep = self.settings.history_keep;
+        self.tasks.forget_surplus(keep, at, &mut self.ledger);
+        let due = self.outbox.waits.is_due(at.now);
+        if self.outbox.has_news() | self.sweeps.has_news() | due {
+            self.answer_waits(false, at);
+        }
+    }
+
+    /// The tasks whose turn it is begin or go on, until all who are left have to wait.
+    fn let_begin(&mut self, at: Moment) {
         // Who begins takes no place, so that these need not be counted anew for each: only who goes on asks for one.
         let goes_on = self.tasks.waiting(None).any(Task::wants_place);
         let mut after = None;
@@ -71,12 +82,6 @@ impl Rack {
             }
         }
         orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
-        let keep = self.settings.history_keep;
-        self.tasks.forget_surplus(keep, at, &mut self.ledger);
-        let due = self.outbox.waits.is_due(at.now);
-        if self.outbox.has_news() | self.sweeps.has_news() | due {
-            self.answer_waits(false, at);
-        }
     }
 
     /// Datagrams that were kept back leave, as many as may now.
@@ -406,8 +411,9 @@ impl Rack {
             };
             let inrush = order.draws_inrush();
             let leads = task.sequence.leads_to_change();
-            let order = self.ledger.enter(node, Owner::Task(id), order);
-            self.ledger.leads(order, leads);
+            let order = self
+                .ledger
+                .enter_leading(node, Owner::Task(id), order, leads);
             if self.ledger.unwritten_of(id).is_none() {
                 self.submit(order, at);
             } else if !inrush && !self.gate.permission.holds(at.now) {

@@ -127,15 +127,7 @@ pub async fn respond(
     if let Err(fault) = &outcome {
         record.audit.nodes = fault.node().map(str::to_owned);
     }
-    let (mut response, mut stream) = match outcome {
-        Ok(End::Whole(response)) => (frame.finish(Ok(response)), None),
-        Ok(End::Stream(text, stream, ticket)) => {
-            let head = Response::text(stream.media_type(), String::new())
-                .with("cache-control", "no-store");
-            (frame.finish(Ok(head)), Some((text, stream, ticket)))
-        }
-        Err(fault) => (frame.finish(Err(fault)), None),
-    };
+    let (mut response, mut stream) = framed(&frame, outcome);
     if let Some(age) = record.noted.stale.get() {
         // Rounded up: what is not of now is never 0 s old.
         let seconds = age.as_secs() + 1;
@@ -167,6 +159,22 @@ pub async fn respond(
     let handover = Handover::new(dressed(response, (), true), streaming);
     connection.handover.replace(Some(handover));
     Err(HandedOver)
+}
+
+/// The head and body to answer with, and what follows them.
+fn framed(
+    frame: &Frame,
+    outcome: Result<End, Fault>,
+) -> (Response, Option<(String, TextStream, StreamTicket)>) {
+    match outcome {
+        Ok(End::Whole(response)) => (frame.finish(Ok(response)), None),
+        Ok(End::Stream(text, stream, ticket)) => {
+            let head = Response::text(stream.media_type(), String::new())
+                .with("cache-control", "no-store");
+            (frame.finish(Ok(head)), Some((text, stream, ticket)))
+        }
+        Err(fault) => (frame.finish(Err(fault)), None),
+    }
 }
 
 /// What the audit trail will say of a request. It says it when this is dropped: also of a request that ends without an

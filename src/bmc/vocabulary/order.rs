@@ -212,6 +212,12 @@ impl Order {
         }
     }
 
+    /// Whether the order may change anything of the machine, its power or its BMC: such orders are written ahead, and another
+    /// machine than the node's is not to get them. Of a raw command nobody knows.
+    pub fn acts(&self) -> bool {
+        self.changes_power() || self.changes_machine()
+    }
+
     /// What the order may change. Every order stands here by name: one that is forgotten does not compile.
     pub fn effect(&self) -> Effect {
         match self {
