@@ -8,7 +8,7 @@ use super::exit::{Exit, Failure};
 use super::output::say;
 use super::output::{Out, cut, harmless, terminal_width};
 use super::patience::{RESTART_BUDGET, RESTART_RETRY};
-use crate::model::{Control, Short, Task, TaskId, TaskState};
+use crate::model::{Control, Short, Task, TaskId, TaskState, state_and_phase};
 use async_signal::{Signal, Signals};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use smol::channel::{Receiver, Sender};
@@ -436,22 +436,20 @@ fn line(task: &Task, since_seen: Duration) -> String {
     } else {
         since_seen
     };
-    let doing = if task.state == TaskState::Running || task.state.as_str() == task.phase {
-        String::new()
-    } else {
-        format!("{}: ", task.state)
+    let doing = match task.state.known() {
+        Some(TaskState::Running) => task.phase.clone(),
+        _ => state_and_phase(task.state.as_str(), &task.phase),
     };
     let left = task
         .time_left
         .map(|left| format!(", {} left", clock(left.saturating_sub(passed))))
         .unwrap_or_default();
     format!(
-        "{}  {}/{}  {}{left}  {doing}{}",
+        "{}  {}/{}  {}{left}  {doing}",
         task.node,
         task.step,
         task.steps,
         clock(task.elapsed + passed),
-        task.phase,
     )
 }
 

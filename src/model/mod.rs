@@ -53,7 +53,7 @@ pub use rack::{
 pub use seconds::Seconds;
 pub use short::Short;
 pub use start::{BatchStart, PowerOptions, TaskStart};
-pub use task::{ControlUse, ENDS_KEPT, OrderUse, Task, TaskList, after_state};
+pub use task::{ControlUse, ENDS_KEPT, OrderUse, Task, TaskList, after_state, state_and_phase};
 pub use text::{
     LOGIN_NAME_LIMIT, REASON_LIMIT, beginning, counted, escaped, is_hidden, visible_json,
 };

@@ -15,7 +15,7 @@ pub const ENDS_KEPT: usize = 50;
 pub fn after_state(operation: &str, state: &str, outcome: &str) -> String {
     let strip = |text: &str, word: &str| {
         let rest = text.strip_prefix(word)?;
-        rest.starts_with([' ', ':', ',']).then(|| rest.to_owned())
+        (rest.is_empty() || rest.starts_with([' ', ':', ','])).then(|| rest.to_owned())
     };
     let rest = strip(outcome, operation).unwrap_or_else(|| format!(" {outcome}"));
     let said = [state, "done"].into_iter();
@@ -27,6 +27,14 @@ pub fn after_state(operation: &str, state: &str, outcome: &str) -> String {
         "" => String::new(),
         rest if rest.starts_with("by ") => format!(" {rest}"),
         rest => format!(": {rest}"),
+    }
+}
+
+/// A task's state with what it is doing; one that waits for its turn does nothing else.
+pub fn state_and_phase(state: &str, phase: &str) -> String {
+    match state == phase {
+        true => state.to_owned(),
+        false => format!("{state}: {phase}"),
     }
 }
 

@@ -302,7 +302,10 @@ impl Rack {
             let count = turns.entry(id).or_insert(0_u32);
             *count += 1;
             if *count >= TURNS_AT_ONCE {
-                log::warn!("a node is due again and again: it waits for {TURN_REST:?}");
+                log::warn!(
+                    "a node is due again and again: it waits for {} ms",
+                    TURN_REST.as_millis()
+                );
                 self.inventory.set_timer(id, Some(now + TURN_REST));
             }
         }

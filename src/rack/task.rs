@@ -10,7 +10,7 @@ use super::sync;
 use crate::bmc::vocabulary::{Order, OrderId, Reading, Report};
 use crate::model::{
     self, BatchId, Control, Delivery, ENDS_KEPT, Operation, Power, Target, TaskId, TaskState,
-    Trouble, Who, after_state,
+    Trouble, Who, after_state, state_and_phase,
 };
 use crate::power::{Refusal, RefusalKind, Sequence};
 use crate::time::{Instant, WallTime};
@@ -225,7 +225,7 @@ impl Task {
                 let (operation, state) = (self.identity.operation.name(), milestone.state.name());
                 format!("{state}{}", after_state(operation, state, &outcome.text))
             }
-            None => format!("{}: {}", milestone.state, milestone.phase),
+            None => state_and_phase(milestone.state.name(), &milestone.phase),
         };
         self.identity.version += 1;
         self.journaled = Some(milestone);
@@ -455,7 +455,7 @@ mod tests {
     fn a_task_tells_once_that_it_has_come_on() {
         let mut task = task(1, Operation::PowerOff);
         let news = task.news().expect("it is new");
-        assert_eq!(news.text, "queued: queued");
+        assert_eq!(news.text, "queued");
         assert!(!news.ended);
         assert_eq!(task.news(), None);
         assert!(task.go_on(at(1)));

@@ -169,7 +169,18 @@ impl Order {
             } => {
                 let to = match route {
                     Route::Direct => String::new(),
-                    bridged => format!(", bridged ({bridged:?})"),
+                    Route::Behind { channel, address } => {
+                        format!(", to address {address:02X}h on channel {channel}")
+                    }
+                    Route::Beyond {
+                        transit_channel,
+                        transit_address,
+                        channel,
+                        address,
+                    } => format!(
+                        ", to address {address:02X}h on channel {channel} behind address {transit_address:02X}h on channel \
+                         {transit_channel}"
+                    ),
                 };
                 let bytes = counted(data.len(), "byte");
                 format!(

@@ -173,7 +173,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Report::Accepted(Reading::Power(power)) => write!(f, "power is {power}"),
-            Report::Accepted(Reading::RestartCause(cause)) => write!(f, "last restart: {cause:?}"),
+            Report::Accepted(Reading::RestartCause(cause)) => write!(f, "last restart: {cause}"),
             Report::Accepted(Reading::EventLogInfo { entries, .. }) => match entries {
                 1 => f.write_str("1 entry"),
                 entries => write!(f, "{entries} entries"),

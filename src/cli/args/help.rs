@@ -134,8 +134,9 @@ pub fn bare(command: Command) -> clap::Error {
 pub fn explained(mut mistake: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
     let rest = &words[first_word(words)..];
     let is_option = |word: &OsString| word.to_string_lossy().starts_with('-');
+    let (noun, path) = noun(command, rest);
     let told =
-        |kind, text: &str| clap::Error::raw(kind, format!("{text}\n\nAll verbs: rackbmc --help\n"));
+        |kind, text: &str| clap::Error::raw(kind, format!("{text}\n\n{}\n", verbs_of(noun, &path)));
     match mistake.kind() {
         kind @ ErrorKind::InvalidSubcommand => {
             let word = mistake.get(ContextKind::InvalidSubcommand);
@@ -157,6 +158,12 @@ pub fn explained(mut mistake: clap::Error, command: &Command, words: &[OsString]
         {
             told(kind, "a verb is missing")
         }
+        kind @ (ErrorKind::MissingSubcommand
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+            if path != "rackbmc" =>
+        {
+            told(kind, &format!("'{path}' is followed by what it is to do"))
+        }
         _ => {
             mistake.remove(ContextKind::SuggestedValue);
             mistake
@@ -164,20 +171,39 @@ pub fn explained(mut mistake: clap::Error, command: &Command, words: &[OsString]
     }
 }
 
-/// What is said of a word that is none of the verbs that may stand where it stands.
-fn no_verb(command: &Command, words: &[OsString], word: &str) -> String {
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let place = words.iter().position(|typed| typed == word).unwrap_or(0);
+/// The words that lead to a verb, as in `rackbmc bmc info`, as far as there are such, and what they lead to.
+fn noun<'a>(command: &'a Command, words: &[OsString]) -> (&'a Command, String) {
     let (mut noun, mut path) = (command, "rackbmc".to_owned());
-    for typed in &words[..place] {
-        if let Some(inner) = noun.find_subcommand(typed) {
+    for typed in words {
+        let inner = noun
+            .find_subcommand(typed)
+            .filter(|inner| inner.has_subcommands());
+        if let Some(inner) = inner {
             noun = inner;
             path = format!("{path} {}", inner.get_name());
         }
     }
+    (noun, path)
+}
+
+/// Where the verbs are found that may stand there: of a noun all of them.
+fn verbs_of(noun: &Command, path: &str) -> String {
+    if path == "rackbmc" {
+        return "All verbs: rackbmc --help".to_owned();
+    }
+    let verbs = noun.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let verbs: Vec<&str> = verbs.map(Command::get_name).collect();
+    format!("There are: {} ({path} --help)", verbs.join(", "))
+}
+
+/// What is said of a word that is none of the verbs that may stand where it stands.
+fn no_verb(command: &Command, words: &[OsString], word: &str) -> String {
+    let place = words.iter().position(|typed| typed == word).unwrap_or(0);
+    let (noun, path) = noun(command, &words[..place]);
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let is_first = path == "rackbmc";
     let head = match is_first {
         true => format!("there is no verb '{word}'"),

@@ -324,3 +324,14 @@ fn help_is_asked_for_in_many_ways() {
         assert_eq!(translated(split(theirs)), split(ours), "{theirs}");
     }
 }
+
+#[test]
+fn a_noun_without_a_verb_that_it_has_is_answered_with_those_that_there_are() {
+    for line in ["bmc", "bmc n1", "bmc nosuch n1"] {
+        let mistake = read(line).expect_err(line).to_string();
+        let last = mistake.trim_end().lines().last().unwrap_or_default();
+        let there_are = "There are: info, reset, trace, accept (rackbmc bmc --help)";
+        assert_eq!(last, there_are, "{line}");
+    }
+    assert_eq!(said("sel"), "'rackbmc sel' is followed by what it is to do");
+}

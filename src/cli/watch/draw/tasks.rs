@@ -5,7 +5,7 @@ use super::{plain, title};
 use crate::cli::follow::clock;
 use crate::cli::output::cut;
 use crate::cli::watch::view::{Pane, View};
-use crate::model::{Short, Task, TaskState};
+use crate::model::{Short, Task, TaskState, state_and_phase};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -63,8 +63,7 @@ fn task_line(
     };
     let doing = match task.state.known() {
         Some(TaskState::Running) => plain(&task.phase),
-        _ if task.state.as_str() == task.phase => task.state.to_string(),
-        _ => format!("{}: {}", task.state, plain(&task.phase)),
+        _ => state_and_phase(task.state.as_str(), &plain(&task.phase)),
     };
     let of = format!("{}/{}", task.step, task.steps);
     let bar = bar(task, gone, left);
