@@ -8,7 +8,7 @@ use super::script::Step;
 use super::settings::GRACE;
 use super::translate::kind;
 use super::upkeep::jittered;
-use super::vocabulary::{self, RefusalKind, Report};
+use super::vocabulary::{self, RefusalKind, Report, STILL_TRYING};
 use super::{Bmc, translate};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
@@ -123,10 +123,7 @@ impl Bmc {
             return self.open_failed(error, now, entropy);
         }
         self.told = true;
-        let text = format!(
-            "no answer yet, still trying: {}",
-            self.with_elsewhere(error)
-        );
+        let text = format!("{STILL_TRYING}{}", self.with_elsewhere(error));
         if now < self.grace_until {
             self.note(now, text.clone());
             self.refuse_queue(Trouble::Silent, &text);

@@ -5,4 +5,6 @@ mod order;
 mod report;
 
 pub use order::{Effect, Order, OrderId, PowerOrder, Repeat, Route};
-pub use report::{EventLogEntry, Reading, Refusal, RefusalKind, Report, Sign, Silence};
+pub use report::{
+    EventLogEntry, Reading, Refusal, RefusalKind, Report, STILL_TRYING, Sign, Silence, lasting,
+};

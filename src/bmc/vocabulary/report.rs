@@ -168,6 +168,14 @@ pub struct Silence {
     pub text: String,
 }
 
+/// How the words of a silence begin while the handshake goes on.
+pub const STILL_TRYING: &str = "no answer yet, still trying: ";
+
+/// The words of a silence without what is true for the moment only: what a task ends with is read hours later.
+pub fn lasting(text: &str) -> &str {
+    text.strip_prefix(STILL_TRYING).unwrap_or(text)
+}
+
 /// The report as a task's list of orders shows it.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,13 +200,28 @@ impl fmt::Display for Report {
                 }
             }
             Report::Unanswered(silence) => match silence.delivery {
-                Delivery::NotSent => write!(f, "not sent: {}", silence.text),
+                Delivery::NotSent => write!(f, "not sent: {}", lasting(&silence.text)),
                 Delivery::Unknown => write!(
                     f,
                     "not answered, unknown whether it arrived: {}",
-                    silence.text
+                    lasting(&silence.text)
                 ),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_does_not_say_that_something_goes_on() {
+        let report = Report::Unanswered(Silence {
+            delivery: Delivery::NotSent,
+            trouble: Trouble::Silent,
+            text: format!("{STILL_TRYING}no answer in 4.5 s"),
+        });
+        assert_eq!(report.to_string(), "not sent: no answer in 4.5 s");
     }
 }

@@ -4,7 +4,7 @@
 use super::clock::{Age, Clock};
 use super::level::level;
 use super::phase::Phase;
-use crate::bmc::vocabulary::{self, Effect, Order, OrderId, Reading, Report, Silence};
+use crate::bmc::vocabulary::{self, Effect, Order, OrderId, Reading, Report, Silence, lasting};
 use crate::model::{Delivery, ENDS_KEPT, Operation, Power, TaskState, Trouble, counted};
 use crate::power::earlier::{Earlier, take_effect};
 use crate::power::outcome::seconds;
@@ -600,8 +600,8 @@ impl Knowledge {
     /// `; the last order met: ...`, where it met trouble.
     pub(super) fn and_trouble(&self) -> String {
         self.trouble
-            .as_ref()
-            .map_or(String::new(), |trouble| format!(" ({trouble})"))
+            .as_deref()
+            .map_or(String::new(), |trouble| format!(" ({})", lasting(trouble)))
     }
 
     /// The same where it is not what was said already.
