@@ -66,8 +66,8 @@ pub enum Fault {
     #[error("a step of 0 never arrives: write 1 or more")]
     ZeroStep,
     /// Too many names.
-    #[error("more than 65536 names, or more than 4 MB of them")]
-    TooMany,
+    #[error("more than {0} names, or more than 4 MB of them")]
+    TooMany(usize),
     /// The resolver does not know it.
     #[error("there is no group '{0}'")]
     NoSuchGroup(String),
@@ -93,25 +93,26 @@ impl std::error::Error for NodeSetError {}
 /// # Errors
 /// Anything that is not such an expression, more than [`LIMIT`] names, and no name at all: with the place.
 pub fn expand(text: &str, groups: Groups<'_>) -> Result<Vec<String>, NodeSetError> {
-    expand_within(text, groups, &mut Room::default())
+    expand_within(text, groups, &mut Room::of(LIMIT))
 }
 
 /// How much may still be expanded.
 struct Room {
+    most: usize,
     names: usize,
     bytes: usize,
 }
 
-impl Default for Room {
-    fn default() -> Self {
+impl Room {
+    /// Room for so many names.
+    fn of(most: usize) -> Self {
         Room {
-            names: LIMIT,
+            most,
+            names: most,
             bytes: BYTES_LIMIT,
         }
     }
-}
 
-impl Room {
     /// Takes so much of it; whether it was there.
     fn take(&mut self, names: usize, bytes: usize) -> bool {
         let fits = names <= self.names && bytes <= self.bytes;
@@ -164,7 +165,7 @@ fn expand_within(
         })?;
         let mut these = pattern
             .names(room)
-            .ok_or_else(|| fault(at, Fault::TooMany))?;
+            .ok_or_else(|| fault(at, Fault::TooMany(room.most)))?;
         if is_group {
             let mut members = Vec::new();
             for group in these {
@@ -175,7 +176,7 @@ fn expand_within(
                 let found = groups(&known);
                 let found = found.ok_or_else(|| fault(at, Fault::NoSuchGroup(group.clone())))?;
                 if !room.take(found.len(), found.iter().map(String::len).sum()) {
-                    return Err(fault(at, Fault::TooMany));
+                    return Err(fault(at, Fault::TooMany(room.most)));
                 }
                 members.extend(found);
             }
@@ -202,6 +203,20 @@ pub fn expand_all(
     excluded: &[impl AsRef<str>],
     groups: Groups<'_>,
 ) -> Result<Vec<String>, NodeSetError> {
+    expand_few(texts, excluded, groups, LIMIT)
+}
+
+/// The same where `texts`, and `excluded`, stand for so many names at most, repeated ones counted. Found out before they are
+/// made.
+///
+/// # Errors
+/// As [`expand_all`].
+pub fn expand_few(
+    texts: &[impl AsRef<str>],
+    excluded: &[impl AsRef<str>],
+    groups: Groups<'_>,
+    most: usize,
+) -> Result<Vec<String>, NodeSetError> {
     let whole = || {
         let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
         texts.join(" ")
@@ -211,7 +226,7 @@ pub fn expand_all(
         column: 1,
         fault,
     };
-    let (mut names, mut room) = (Names::default(), Room::default());
+    let (mut names, mut room) = (Names::default(), Room::of(most));
     for text in texts {
         let these = expand_within(text.as_ref(), groups, &mut room)?;
         names.join(Join::Add, these);
@@ -219,7 +234,7 @@ pub fn expand_all(
     if names.order.is_empty() {
         return Err(nothing(Fault::NoTargets));
     }
-    let mut room = Room::default();
+    let mut room = Room::of(most);
     for text in excluded {
         let these = expand_within(text.as_ref(), groups, &mut room)?;
         names.join(Join::TakeOut, these);
@@ -242,8 +257,8 @@ pub fn expand_pattern(text: &str) -> Result<Vec<String>, NodeSetError> {
         fault,
     };
     let pattern = Pattern::parse(text).map_err(|(at, f)| fault(at, f))?;
-    let names = pattern.names(&mut Room::default());
-    names.ok_or_else(|| fault(0, Fault::TooMany))
+    let names = pattern.names(&mut Room::of(LIMIT));
+    names.ok_or_else(|| fault(0, Fault::TooMany(LIMIT)))
 }
 
 /// The shortest way that we know to write these names: `n[01-03,10]`, `rack[1-2]n[01-02]`; sorted, joined by commas.

@@ -141,21 +141,24 @@ fn an_expansion_without_measure_is_refused_before_it_is_made() {
         "n[1-256]x[1-257]",
         "n[0-65535],m",
     ] {
-        assert_eq!(fault(text).1, Fault::TooMany, "{text}");
+        assert_eq!(fault(text).1, Fault::TooMany(LIMIT), "{text}");
     }
     assert_eq!(
         expand_pattern("[1-65537]").unwrap_err().fault,
-        Fault::TooMany
+        Fault::TooMany(LIMIT)
     );
     // Few letters many times, and many letters few times.
     let long = format!("{}[1-99]", "n".repeat(60_000));
-    assert_eq!(fault(&long).1, Fault::TooMany);
+    assert_eq!(fault(&long).1, Fault::TooMany(LIMIT));
     let again = ["n[1-4096]"; 17];
     let none: [&str; 0] = [];
     let all = |texts: &[&str], x: &[&str]| expand_all(texts, x, &no_groups).map_err(|e| e.fault);
-    assert_eq!(all(&again, &none), Err(Fault::TooMany));
-    assert_eq!(all(&["m"], &again), Err(Fault::TooMany));
+    assert_eq!(all(&again, &none), Err(Fault::TooMany(LIMIT)));
+    assert_eq!(all(&["m"], &again), Err(Fault::TooMany(LIMIT)));
     assert_eq!(all(&again[1..], &none).unwrap().len(), 4096);
+    let few = |texts: &[&str]| expand_few(texts, &none, &no_groups, 9).map_err(|e| e.fault);
+    assert_eq!(few(&["n[1-9]"]).unwrap().len(), 9);
+    assert_eq!(few(&["n[1-9]", "n1"]), Err(Fault::TooMany(9)));
 }
 
 #[test]

@@ -20,6 +20,11 @@ const LONG_AT_ONCE: usize = 1;
 /// Those of what is on the disk, which may hang: the others do not wait for it.
 const FROM_DISK_AT_ONCE: usize = 2;
 
+/// Requests with long bodies that are looked at once.
+const LONG_BODIES_AT_ONCE: usize = 4;
+/// A body of so many bytes is not long.
+const SHORT_BODY: usize = 4096;
+
 /// The pause between two long answers where many wait for one.
 const BREATH: Duration = Duration::from_millis(1);
 
@@ -27,6 +32,7 @@ const BREATH: Duration = Duration::from_millis(1);
 pub struct Turns {
     memory: Arc<Semaphore>,
     disk: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
 }
 
 impl Default for Turns {
@@ -34,6 +40,7 @@ impl Default for Turns {
         Turns {
             memory: Arc::new(Semaphore::new(LONG_AT_ONCE)),
             disk: Arc::new(Semaphore::new(FROM_DISK_AT_ONCE)),
+            bodies: Arc::new(Semaphore::new(LONG_BODIES_AT_ONCE)),
         }
     }
 }
@@ -70,31 +77,7 @@ impl Turn {
             Source::Memory => &state.turns.memory,
             Source::Disk => &state.turns.disk,
         };
-        let waiting = async {
-            if let Some(free) = turns.try_acquire_arc() {
-                return Ok(free);
-            }
-            let taken = turns.acquire_arc().await;
-            // The thread looks at its sockets and timers when nothing is left to do: not before the last of a crowd has its
-            // answer, unless each of them pauses.
-            smol::Timer::after(BREATH).await;
-            Ok(taken)
-        };
-        let late = async {
-            let patience = connection.context.limits.answer;
-            connection.deadlines.after(patience).await;
-            Err(Fault::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                ErrorKind::Crowded,
-                "too many long answers were asked for before this one: try again",
-            )
-            .with("retry-after", "2"))
-        };
-        let taken = waiting.or(late).or(gone(connection)).await?;
-        // Whoever left a while ago may not have been noticed yet.
-        if has_gone(connection) {
-            return Err(left());
-        }
+        let taken = next(turns, connection).await?;
         if state.unwritten.refuses(self.expected.get().max(SMALL + 1)) {
             return Err(too_much_unwritten());
         }
@@ -111,6 +94,72 @@ impl Turn {
     pub fn expect(&self, bytes: usize) {
         self.expected.set(bytes);
     }
+}
+
+/// The turn of a request with a long body, which becomes many names: few are in memory at once. Aborts of a whole batch,
+/// and what names one node, are short and wait for nobody.
+pub struct LongBody(Option<SemaphoreGuardArc>);
+
+impl LongBody {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// The client has gone, or it took too long.
+    pub async fn taken(length: usize, connection: &Connection) -> Result<Self, Fault> {
+        if length <= SHORT_BODY {
+            return Ok(LongBody(None));
+        }
+        let turns = &connection.context.state.turns.bodies;
+        next(turns, connection)
+            .await
+            .map(|taken| LongBody(Some(taken)))
+    }
+
+    /// Keeps it while the request is handled, and not while that waits for BMCs or a disk: the rack has its names by then.
+    pub async fn during<T>(self, handling: impl Future<Output = T>) -> T {
+        let Some(taken) = self.0 else {
+            return handling.await;
+        };
+        let kept = async {
+            smol::Timer::after(HANDED_OVER).await;
+            drop(taken);
+            smol::future::pending().await
+        };
+        handling.or(kept).await
+    }
+}
+
+/// After so long what a request names has reached the rack.
+const HANDED_OVER: Duration = Duration::from_secs(1);
+
+/// The next turn among these.
+async fn next(turns: &Arc<Semaphore>, connection: &Connection) -> Result<SemaphoreGuardArc, Fault> {
+    let waiting = async {
+        if let Some(free) = turns.try_acquire_arc() {
+            return Ok(free);
+        }
+        let taken = turns.acquire_arc().await;
+        // The thread looks at its sockets and timers when nothing is left to do: not before the last of a crowd has its
+        // answer, unless each of them pauses.
+        smol::Timer::after(BREATH).await;
+        Ok(taken)
+    };
+    let late = async {
+        let patience = connection.context.limits.answer;
+        connection.deadlines.after(patience).await;
+        Err(Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Crowded,
+            "too many long answers were asked for before this one: try again",
+        )
+        .with("retry-after", "2"))
+    };
+    let taken = waiting.or(late).or(gone(connection)).await?;
+    // Whoever left a while ago may not have been noticed yet.
+    if has_gone(connection) {
+        return Err(left());
+    }
+    Ok(taken)
 }
 
 /// What the answer to a call is made of, where it tells of everything there is.

@@ -4,7 +4,7 @@
 use super::deadlines::Deadlines;
 use super::guard::Hangup;
 use super::login::Attempt;
-use super::long::{Source, Turn, gone, long_source};
+use super::long::{LongBody, Source, Turn, gone, long_source};
 use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Deed, Noted, Reply};
 use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
@@ -93,6 +93,7 @@ pub async fn respond(
         };
         record.expect(&head.method, &path);
         let body = read_body(body, &connection).await?;
+        let names = LongBody::taken(body.len(), &connection).await?;
         let request = Request {
             method: head.method.clone(),
             path: path.clone(),
@@ -111,7 +112,7 @@ pub async fn respond(
             noted: record.noted.clone(),
             turn: turn.clone(),
         });
-        let (dress, outcome) = handle(request, rights, daemon).await;
+        let (dress, outcome) = names.during(handle(request, rights, daemon)).await;
         frame = dress;
         match outcome? {
             Outcome::Whole(response) => Ok(End::Whole(response)),
