@@ -12,7 +12,7 @@ use crate::etcd::{Answer, Change, Request, Trouble};
 use crate::rack::permit::{Permit, Succession};
 use crate::rack::record::{Write, is_shared};
 use crate::rack::{Rack, Unwritten};
-use crate::tenure::keys::Own;
+use crate::tenure::keys::{Own, TrailEnd};
 use crate::tenure::{Begun, Cause, Event, Phase, Pinned, RequestId, Tenure};
 use crate::time::Instant;
 use std::collections::VecDeque;
@@ -66,6 +66,8 @@ pub enum Told {
         fence: u64,
         /// How it came about.
         cause: Cause,
+        /// How far the trail of who had the rack before had come.
+        trail: Option<TrailEnd>,
     },
     /// This host has the rack no more: whoever waits for an answer of it waits in vain.
     Ended {
@@ -288,6 +290,7 @@ impl Keeper {
         self.told.push_back(Told::Began {
             fence: begun.fence,
             cause: begun.cause,
+            trail: begun.trail.clone(),
         });
     }
 

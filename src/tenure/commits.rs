@@ -146,7 +146,7 @@ fn parts(writes: impl Iterator<Item = Write>) -> VecDeque<Vec<Write>> {
 impl Tenure {
     /// Commits what is to be committed next.
     pub(super) fn write_on(&mut self, now: Instant) {
-        let wall = self.wall(now);
+        let (wall, trail) = (self.wall(now), self.trail.clone());
         let Post::Owner(owner) = &mut self.post else {
             return;
         };
@@ -157,7 +157,7 @@ impl Tenure {
         };
         writing.again_at = None;
         let part = writing.voiding.as_ref().unwrap_or(&writing.part).clone();
-        let (fence, beat) = (owner.fence, owner.next_beat(wall, now));
+        let (fence, beat) = (owner.fence, owner.next_beat(wall, trail, now));
         let (keys, own) = (&self.keys, keys::bytes(&owner.own));
         let before = match &owner.commits.head {
             Some(head) => Compare::Value(keys.head(), head.clone()),

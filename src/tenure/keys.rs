@@ -132,6 +132,21 @@ pub struct Beat {
     /// The owner's own clock, which goes on over lives as long as its machine does.
     #[serde(default)]
     pub at: Duration,
+    /// How far the trail on the owner's disk had come: the next owner writes it into its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trail: Option<TrailEnd>,
+}
+
+/// The newest record of the trail that a host keeps of who changed what. Where that is cut off, or lost with its disk, the
+/// trail of the host that had the rack next shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TrailEnd {
+    /// The host.
+    pub host: String,
+    /// The record's number.
+    pub number: u64,
+    /// Its hash.
+    pub hash: String,
 }
 
 /// The last commit.

@@ -30,9 +30,9 @@ use crate::entropy::Entropy;
 use crate::etcd::{self, Answer, Entry, Request, Revision, Trouble};
 use crate::rack::record::{Table, Write};
 use crate::time::{Instant, WallTime};
-use keys::{Head, Keys, Own};
+use keys::{Head, Keys, Own, TrailEnd};
 use owner::Owner;
-use standby::Standby;
+use standby::{Former, Standby};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use uuid::Uuid;
@@ -137,6 +137,8 @@ pub struct Begun {
     pub until: Instant,
     /// What the calendar of who had the rack before said at its last sign of life, and how long ago that is by our clock.
     pub last_sign: Option<(WallTime, Duration)>,
+    /// How far the trail of who had the rack before had come by then.
+    pub trail: Option<TrailEnd>,
 }
 
 /// How a tenure came about.
@@ -201,9 +203,13 @@ pub struct Tenure {
     /// Why etcd is not the one that this host knows.
     strange: Option<String>,
     pinned: Pinned,
-    /// The tenures that this life has tried to begin, for a claim may be carried out late; with what the former owner's
-    /// calendar said at its last sign of life, and when that was seen.
-    made: BTreeMap<Uuid, Option<(WallTime, Instant)>>,
+    /// How many commits were said to be kept, and when.
+    pinned_last: (u64, Instant),
+    /// The tenures that this life has tried to begin, for a claim may be carried out late; with what was known of the former
+    /// owner then.
+    made: BTreeMap<Uuid, Former>,
+    /// How far the trail on this host's disk has come.
+    trail: Option<TrailEnd>,
     asked: BTreeMap<RequestId, (Asked, Instant)>,
     next: u64,
     requests: VecDeque<(RequestId, Request)>,
@@ -241,6 +247,7 @@ impl Tenure {
         Tenure {
             keys: Keys::new(&settings.prefix, &settings.rack),
             pinned: settings.pinned,
+            pinned_last: (settings.pinned.ticket, now),
             me,
             settings,
             entropy,
@@ -248,6 +255,7 @@ impl Tenure {
             unfit: None,
             strange: None,
             made: BTreeMap::new(),
+            trail: None,
             asked: BTreeMap::new(),
             next: 0,
             requests: VecDeque::new(),
@@ -260,6 +268,12 @@ impl Tenure {
     /// The calendar says so.
     pub fn handle_wall(&mut self, wall: WallTime, now: Instant) {
         self.calendar = (wall, now);
+    }
+
+    /// The trail on this host's disk has come so far: it goes out with each sign of life.
+    pub fn set_trail(&mut self, number: u64, hash: String) {
+        let host = self.me.host.clone();
+        self.trail = Some(TrailEnd { host, number, hash });
     }
 
     /// Whether this host could run the rack, or why not.
@@ -484,6 +498,15 @@ impl Tenure {
         }
     }
 
+    /// What an owner has committed is kept on its disk now and then, so that it notices an etcd that knows less.
+    fn pin_commits(&mut self, at_once: bool, now: Instant) {
+        let (ticket, at) = self.pinned_last;
+        if self.pinned.ticket > ticket && (at_once || now >= at + PIN_EVERY) {
+            self.pinned_last = (self.pinned.ticket, now);
+            self.events.push_back(Event::Pin(self.pinned));
+        }
+    }
+
     fn wall(&self, now: Instant) -> WallTime {
         let (wall, at) = self.calendar;
         wall + (now - at)
@@ -512,5 +535,7 @@ fn revision(found: &[Entry]) -> Revision {
 pub const MARGIN: Duration = Duration::from_secs(2);
 /// A standby that has not heard etcd for longer counts the owner's silence anew: it may be its own.
 const DEAF: Duration = Duration::from_secs(3);
+/// How often an owner keeps on its disk how many commits there are.
+const PIN_EVERY: Duration = Duration::from_secs(5);
 /// Between two tries of the same thing.
 const RETRY: Duration = Duration::from_millis(200);

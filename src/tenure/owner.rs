@@ -5,7 +5,7 @@
 //! the tenure is over.
 
 use super::commits::Commits;
-use super::keys::{self, Beat, Own, Released};
+use super::keys::{self, Beat, Own, Released, TrailEnd};
 use super::standby::Standby;
 use super::{Asked, Event, MARGIN, Phase, Post, RETRY, Tenure, one, revision};
 use crate::etcd::{Answer, Change, Compare, Entry, Op, Request, Revision, Span, Trouble, Txn};
@@ -97,11 +97,21 @@ impl Owner {
     }
 
     /// The next sign of life, in words.
-    pub(super) fn next_beat(&mut self, wall: WallTime, now: Instant) -> Vec<u8> {
+    pub(super) fn next_beat(
+        &mut self,
+        wall: WallTime,
+        trail: Option<TrailEnd>,
+        now: Instant,
+    ) -> Vec<u8> {
         let count = self.beats;
         self.beats += 1;
         let at = now.since_start();
-        keys::bytes(&Beat { count, wall, at })
+        keys::bytes(&Beat {
+            count,
+            wall,
+            at,
+            trail,
+        })
     }
 }
 
@@ -126,7 +136,7 @@ impl Tenure {
     }
 
     fn beat_on(&mut self, now: Instant) {
-        let wall = self.wall(now);
+        let (wall, trail) = (self.wall(now), self.trail.clone());
         let Post::Owner(owner) = &mut self.post else {
             return;
         };
@@ -134,7 +144,7 @@ impl Tenure {
             return;
         }
         owner.beating = true;
-        let (fence, beat) = (owner.fence, owner.next_beat(wall, now));
+        let (fence, beat) = (owner.fence, owner.next_beat(wall, trail, now));
         let request = Request::Txn(Txn {
             compare: vec![Compare::Revision(self.keys.own(), fence)],
             success: vec![Op::Put(self.keys.beat(), beat)],
@@ -178,6 +188,7 @@ impl Tenure {
                 self.events.push_back(Event::Until(until));
             }
         }
+        self.pin_commits(false, now);
     }
 
     fn release_on(&mut self, now: Instant) {
@@ -230,6 +241,7 @@ impl Tenure {
         if let Post::Owner(owner) = &self.post {
             let tenure = owner.own.tenure;
             self.leave_post(tenure, Standby::after_release(tenure, now));
+            self.pin_commits(true, now);
             self.events.push_back(Event::Released);
         }
     }

@@ -4,7 +4,7 @@
 //! made; and only while this host itself hears etcd. A claim compares the owner and its last sign of life with what was
 //! seen: a write that this host does not know of makes the claim fail, whatever the reason.
 
-use super::keys::{self, Beat, Head, Own};
+use super::keys::{self, Beat, Head, Own, TrailEnd};
 use super::owner::{Owner, permit};
 use super::{Asked, Begun, Cause, DEAF, Event, Phase, Post, RETRY, Tenure, one, revision};
 use crate::etcd::{Answer, Change, Compare, Entry, Op, Request, Revision, Span, Trouble, Txn};
@@ -54,12 +54,19 @@ struct Claiming {
     own: Own,
     request: Request,
     cause: Cause,
-    /// What the former owner's calendar said, and when that was seen.
-    last_sign: Option<(WallTime, Instant)>,
+    former: Former,
     /// When it is tried again, where that try was not answered.
     again_at: Option<Instant>,
     /// When the last answer came, or it was begun.
     since: Instant,
+}
+
+/// What is known of who had the rack before.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Former {
+    /// What its calendar said at its last sign of life, and when that was.
+    sign: Option<(WallTime, Instant)>,
+    trail: Option<TrailEnd>,
 }
 
 impl Standby {
@@ -291,7 +298,7 @@ impl Tenure {
         };
         let request = self.claim(&own, &seen, now);
         let wall = self.wall(now);
-        let last_sign = seen.beat.as_ref().map(|beat| {
+        let sign = seen.beat.as_ref().map(|beat| {
             let then = match (cause, seen.live) {
                 // A former life of this host had our clock.
                 (Cause::Restart, _) => Instant::after_start(beat.at),
@@ -301,7 +308,9 @@ impl Tenure {
             };
             (beat.wall, then)
         });
-        self.made.insert(own.tenure, last_sign);
+        let trail = seen.beat.and_then(|beat| beat.trail);
+        let former = Former { sign, trail };
+        self.made.insert(own.tenure, former.clone());
         let tenure = own.tenure;
         let Post::Standby(standby) = &mut self.post else {
             return;
@@ -310,7 +319,7 @@ impl Tenure {
             own,
             request: request.clone(),
             cause,
-            last_sign,
+            former,
             again_at: None,
             since: now,
         });
@@ -350,6 +359,7 @@ impl Tenure {
             count: 0,
             wall: self.wall(now),
             at: now.since_start(),
+            trail: self.trail.clone(),
         })
     }
 
@@ -394,12 +404,12 @@ impl Tenure {
                 found,
             }) => {
                 let claiming = claiming.clone();
-                let (cause, sign) = (claiming.cause, claiming.last_sign);
+                let (cause, former) = (claiming.cause, claiming.former);
                 self.begin(
                     claiming.own,
                     header.revision,
                     &found,
-                    (cause, sign),
+                    (cause, former),
                     sent,
                     now,
                 );
@@ -474,8 +484,8 @@ impl Tenure {
                 Some(own),
             ) if own.tenure == tenure && sent + permit(tenure_time) > now => {
                 // Nobody waited for the former owner in vain: the claim that was taken had waited.
-                let sign = self.made.get(&tenure).copied().flatten();
-                self.begin(own, fence, &found, (Cause::Silence, sign), sent, now);
+                let former = self.made.get(&tenure).cloned().unwrap_or_default();
+                self.begin(own, fence, &found, (Cause::Silence, former), sent, now);
             }
             _ => standby.look_soon(now),
         }
@@ -488,7 +498,7 @@ impl Tenure {
         own: Own,
         fence: Revision,
         found: &[Vec<Entry>],
-        (cause, last_sign): (Cause, Option<(WallTime, Instant)>),
+        (cause, former): (Cause, Former),
         sent: Instant,
         now: Instant,
     ) {
@@ -518,7 +528,8 @@ impl Tenure {
             remembered,
             at: now,
             until,
-            last_sign: last_sign.map(|(wall, then)| (wall, now - then)),
+            last_sign: former.sign.map(|(wall, then)| (wall, now - then)),
+            trail: former.trail,
         })));
     }
 }

@@ -533,6 +533,30 @@ fn what_a_host_remembers_of_etcd_on_its_disk_holds_over_its_lives() {
 }
 
 #[test]
+fn an_owner_keeps_on_its_disk_how_many_commits_there_are() {
+    let mut pair = Pair::new();
+    pair.events(0);
+    for ticket in 1..=18 {
+        pair.commit(0, ticket, 1);
+        pair.run(secs(1));
+    }
+    let pins = |events: &[Event]| -> Vec<u64> {
+        let pins = events.iter().filter_map(|event| match event {
+            Event::Pin(pinned) => Some(pinned.ticket),
+            _ => None,
+        });
+        pins.collect()
+    };
+    let kept = pins(&pair.events(0));
+    assert!((3..=6).contains(&kept.len()), "now and then: {kept:?}");
+    assert!(kept.is_sorted() && kept.last() >= Some(&14), "{kept:?}");
+    let now = pair.now;
+    pair.hosts[0].tenure.release(None, now);
+    pair.run(millis(10));
+    assert_eq!(pins(&pair.events(0)).first(), Some(&18));
+}
+
+#[test]
 fn a_host_that_is_not_fit_never_claims_and_goes_on_when_it_is() {
     let mut pair = Pair::new();
     let now = pair.now;
