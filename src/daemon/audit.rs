@@ -90,6 +90,11 @@ impl Trail {
         })
     }
 
+    /// The number and the hash of the newest record.
+    pub(super) fn head(&self) -> &AuditHead {
+        &self.head
+    }
+
     /// The writes that append what happened: the record, and what is remembered of it.
     pub(super) fn append(&mut self, audit: Audit, at: WallTime) -> Vec<Write> {
         self.append_sealed(audit, None, at)

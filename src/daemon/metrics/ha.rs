@@ -88,6 +88,17 @@ impl Figures {
             "Requests that etcd has answered.",
             &counts,
         )?;
+        let times: Vec<_> = answered
+            .iter()
+            .map(|(op, (_, time))| ([("op", *op), rack], time.as_secs_f64()))
+            .collect();
+        family(
+            encoder,
+            "etcd_answering",
+            "How long etcd took for the requests that it has answered, all together.",
+            Some(&Unit::Seconds),
+            &times,
+        )?;
         let errors: Vec<_> = self
             .etcd
             .troubles

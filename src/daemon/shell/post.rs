@@ -50,6 +50,8 @@ pub(super) struct Shared {
     keys: Keys,
     pins: Pins,
     peers: Peers,
+    /// When it goes out how far the trail on this host's disk has come.
+    trail_at: Instant,
     /// The nodes of the configuration in one word.
     nodes: String,
     /// What the rack is made of when this host has it next.
@@ -298,6 +300,7 @@ impl Shared {
             members: Members::new(etcd.ways.clone(), etcd.user.clone(), etcd.request_timeout),
             peers: Peers::new(keys.clone(), now),
             keys,
+            trail_at: now,
             nodes: digest,
             pins,
             plan,

@@ -4,6 +4,7 @@ use super::looks::ask_store;
 use super::{Input, Shell};
 use crate::api::serve::{Audit, Noted, Unrecorded};
 use crate::daemon::audit::{self, Trail, limit};
+use crate::model::AuditHead;
 use crate::rack::call::CallId;
 use crate::rack::record::{Table, Write};
 use crate::time::Instant;
@@ -45,6 +46,11 @@ impl Records {
         if ticket >= self.newest_under {
             self.unsynced = 0;
         }
+    }
+
+    /// The newest record, where all are on the disk.
+    pub(super) fn durable_head(&self) -> Option<&AuditHead> {
+        (self.unsynced == 0).then(|| self.trail.head())
     }
 
     pub(super) fn waits_under(&mut self, ticket: u64) {

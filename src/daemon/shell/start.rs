@@ -108,6 +108,9 @@ pub(in crate::daemon) async fn run(
     let what = format!("rackbmcd {version}, configuration sha256:{digest}");
     shell.record_own("START", what, None);
     shell.begin_to_watch();
+    if let (Some(etcd), Some(_)) = (configuration.etcd, configuration.ha) {
+        shell.look_at_etcd(etcd, configuration.rack.name.to_string());
+    }
     notify(&[NotifyState::Ready]);
     let (asked, audits) = (clients.asked, clients.audits);
     shell.run(inputs, asked, audits, alarm).await;

@@ -1,14 +1,16 @@
 //! Carries what a tenure has: requests to etcd and their answers, records to this host's disk, and what is to be said.
 
 use super::{Post, Shared};
-use crate::daemon::audit;
+use crate::config::EtcdSettings;
 use crate::daemon::shell::looks::ask_store;
 use crate::daemon::shell::{Input, Shell};
+use crate::daemon::{audit, check_etcd};
 use crate::etcd::{Answer, Change, Span, Trouble, Watched};
 use crate::keeper::Told;
 use crate::rack::Remembered;
 use crate::rack::call::{self, CallId, Refused};
 use crate::rack::record::is_shared;
+use crate::tenure::keys::TrailEnd;
 use crate::tenure::{Cause, RequestId};
 use crate::time::Instant;
 use std::time::Duration;
@@ -23,6 +25,19 @@ impl Shared {
 }
 
 impl Shell {
+    /// Asks the members of etcd how they are, and says it.
+    pub(in crate::daemon::shell) fn look_at_etcd(&self, settings: EtcdSettings, rack: String) {
+        let look = async move {
+            let mut say = |line: &str| log::info!("{line}");
+            if !check_etcd::check(&settings, &rack, &mut say).await {
+                log::warn!(
+                    "etcd is not as a second host needs it: rackbmcd --check-etcd says what is wrong"
+                );
+            }
+        };
+        self.executor.spawn(look).detach();
+    }
+
     /// Watches who owns the rack, for as long as the daemon lives.
     pub(in crate::daemon::shell) fn begin_to_watch(&mut self) {
         let Post::Shared(shared) = &self.post else {
@@ -214,10 +229,17 @@ impl Shell {
             return;
         };
         match told {
-            Told::Began { fence, cause } => {
+            Told::Began {
+                fence,
+                cause,
+                trail,
+            } => {
                 shared.mirror = None;
                 *shared.began.entry(cause.word()).or_default() += 1;
-                let what = format!("tenure {fence} begins: {}", began(cause));
+                let mut what = format!("tenure {fence} begins: {}", began(cause));
+                if let Some(TrailEnd { host, number, hash }) = trail {
+                    what += &format!("; the trail of {host} had come to record {number}, {hash}");
+                }
                 log::info!("{what}");
                 self.record_own("OWN", what, None);
             }

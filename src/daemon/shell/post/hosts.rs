@@ -10,6 +10,7 @@ use crate::rack::call::Refused;
 use crate::tenure::Phase;
 use crate::time::{Instant, WallTime};
 use smol::channel::Sender;
+use std::time::Duration;
 
 impl Shared {
     /// What this host says of itself.
@@ -90,6 +91,15 @@ impl Shell {
         let Post::Shared(shared) = &mut self.post else {
             return;
         };
+        if let Some(head) = self
+            .records
+            .durable_head()
+            .filter(|_| shared.trail_at <= now)
+        {
+            shared.trail_at = now + TRAIL_EVERY;
+            let hash = head.hash.clone();
+            shared.keeper.tenure_mut().set_trail(head.number, hash);
+        }
         let Some(request) = shared.peers.tell(shared.said(wall), now) else {
             return self.read_again(now);
         };
@@ -199,6 +209,9 @@ impl Shared {
         self.keeper.rack().is_some() || theirs.is_none_or(|nodes| nodes == self.nodes)
     }
 }
+
+/// How often it goes out how far the trail of who changed what has come.
+const TRAIL_EVERY: Duration = Duration::from_secs(60);
 
 /// What the kernel counts time with.
 fn clock_source() -> Option<String> {
