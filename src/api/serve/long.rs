@@ -165,7 +165,9 @@ async fn next(turns: &Arc<Semaphore>, connection: &Connection) -> Result<Semapho
 /// What the answer to a call is made of, where it tells of everything there is.
 pub fn long_source(call: &Call) -> Option<Source> {
     match call {
-        Call::Look(Look::Nodes | Look::Tasks { .. } | Look::Batches) => Some(Source::Memory),
+        Call::Look(Look::Nodes | Look::Tasks { .. } | Look::Batches | Look::Batch(_)) => {
+            Some(Source::Memory)
+        }
         Call::History { .. } => Some(Source::Disk),
         _ => None,
     }
