@@ -38,6 +38,8 @@ const LINES: &[(i32, &str)] = &[
     (0, "abort ALL"),
     (1, "cancel ONE"),
     (1, "rollback ONE"),
+    // The soft power off may have reached it before the abort.
+    (0, "on ONE --yes"),
     (0, "wait ALL --on --timeout 10m"),
     (0, "tasks"),
     (0, "tasks --active"),
