@@ -440,8 +440,9 @@ impl Story {
             if active == 0 {
                 return Ok(());
             }
-            // What a host found that nobody could tell the age of waits for a person.
-            for task in self.promised.clone() {
+            // What a host found that nobody could tell the age of waits for a person, who resumes also what nobody was
+            // told of.
+            for task in self.active_tasks(owner) {
                 let (control, who) = (Control::Resume, Who::default());
                 self.world.ask(owner, Call::Control { task, control, who });
             }
@@ -460,6 +461,26 @@ impl Story {
         });
         let phases: Vec<String> = phases.collect();
         Err(format!("not ended after 20 min: {}", phases.join("\n")))
+    }
+
+    fn active_tasks(&mut self, owner: usize) -> Vec<TaskId> {
+        let look = Look::Tasks {
+            node: None,
+            batch: None,
+            short: None,
+            active: true,
+            limit: 100,
+        };
+        let asked = self.world.ask(owner, Call::Look(look));
+        let answers = self.world.happened.iter();
+        let tasks = answers.filter_map(|happened| match happened {
+            Happened::Answered(call, answer) if Some(*call) == asked => match &**answer {
+                Ok(Answer::Tasks(tasks)) => Some(tasks.iter().map(|task| task.id)),
+                _ => None,
+            },
+            _ => None,
+        });
+        tasks.flatten().collect()
     }
 
     fn active(&mut self, owner: usize) -> Result<usize, String> {
