@@ -96,8 +96,15 @@ fn a_flood_of_datagrams_holds_up_nobodys_orders() {
     let carried_out = |words: &[&str], order| {
         let (before, asked) = (bed.count("n01", order), Instant::now());
         bed.expect(0, words);
-        assert_eq!(bed.count("n01", order), before + 1);
-        asked.elapsed()
+        let took = asked.elapsed();
+        let times = bed.count("n01", order) - before;
+        // Where the flood drowns an answer the order goes again, if it is a level.
+        let right = match order {
+            ChassisOrder::On => times >= 1,
+            _ => times == 1,
+        };
+        assert!(right, "{words:?}: {times} times");
+        took
     };
     // On a busy machine all takes longer, with and without a flood.
     let calm = orders.map(|(words, order)| carried_out(&words, order));
