@@ -17,7 +17,6 @@ use crate::ipmi::command::{Command, get_sel_time};
 use crate::model::{Chassis, ChassisPart, FreshReading, RawRequest, Trouble};
 use crate::rack::settings::{NodeSettings, Refusals};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -167,7 +166,7 @@ async fn by_ourselves(
     let mut refused = 0;
     for (node, _) in answering {
         if refused >= REFUSALS {
-            if !goes_on(refused)? {
+            if !secret::goes_on(refused, "Go on?")? {
                 return Ok(false);
             }
             refused = 0;
@@ -266,16 +265,6 @@ fn came_of(node: &NodeSettings, visit: Result<LogIn, String>, refusals: &mut dyn
         say!("{}: the refused log-in is not remembered: {why}", node.name);
     }
     is_good
-}
-
-fn goes_on(refused: usize) -> Result<bool, Failure> {
-    let text =
-        format!("{refused} log-ins in a row were refused: more of them may lock the user out");
-    if !std::io::stdin().is_terminal() {
-        say!("{text}; nobody can be asked, so no further one is tried");
-        return Ok(false);
-    }
-    secret::yes(&format!("{text}. Go on? [y/N] "))
 }
 
 fn of_visit(node: &NodeSettings, found: Found) -> (bool, String) {

@@ -9,7 +9,7 @@ pub mod scan;
 
 use super::args::{Discover, Format, Level};
 use super::exit::{Exit, Failure};
-use super::output::{self, say};
+use super::output;
 use super::secret;
 use super::setup::{self, Plan};
 use crate::ipmi::PrivilegeLevel;
@@ -20,7 +20,6 @@ use comfy_table::Cell;
 use login::{Asks, Found, LogIn};
 use scan::Heard;
 use serde::Serialize;
-use std::io::IsTerminal;
 use zeroize::Zeroizing;
 
 pub use network::Network;
@@ -153,7 +152,7 @@ async fn log_in_to_all(
             continue;
         }
         if refused >= REFUSALS {
-            if !goes_on(refused)? {
+            if !secret::goes_on(refused, "Go on with the same name and password?")? {
                 return Ok(());
             }
             refused = 0;
@@ -172,19 +171,6 @@ async fn log_in_to_all(
         }
     }
     Ok(())
-}
-
-/// Asks whether to go on after refusals in a row; where nobody can be asked it does not.
-fn goes_on(refused: usize) -> Result<bool, Failure> {
-    let text =
-        format!("{refused} log-ins in a row were refused: more of them may lock the user out");
-    if !std::io::stdin().is_terminal() {
-        say!("{text}; nobody can be asked, so no further one is tried");
-        return Ok(false);
-    }
-    secret::yes(&format!(
-        "{text}. Go on with the same name and password? [y/N] "
-    ))
 }
 
 fn tell(shown: &mut Shown, found: &Found) {

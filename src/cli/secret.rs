@@ -101,6 +101,20 @@ pub fn text(question: &str, usual: &str) -> Result<String, Failure> {
     })
 }
 
+/// Asks whether to go `on` after log-ins that were refused in a row; where nobody can be asked it does not.
+///
+/// # Errors
+/// Never: no answer is a no.
+pub fn goes_on(refused: usize, on: &str) -> Result<bool, Failure> {
+    let text =
+        format!("{refused} log-ins in a row were refused: more of them may lock the user out");
+    if !io::stdin().is_terminal() {
+        say!("{text}; nobody can be asked, so no further one is tried");
+        return Ok(false);
+    }
+    yes(&format!("{text}. {on} [y/N] "))
+}
+
 /// Asks for a yes; everything else is a no.
 ///
 /// # Errors
