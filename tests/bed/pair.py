@@ -101,7 +101,21 @@ class Net:
         must("ip", "link", "set", "dev", f"{side}{name}", "up")
 
 
-class Etcd:
+class Frail:
+    """What dies, or stands still for a while."""
+
+    def kill(self):
+        self.process.signal(signal.SIGKILL)
+        self.process.child.wait()
+
+    def freeze(self):
+        self.process.signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.signal(signal.SIGCONT)
+
+
+class Etcd(Frail):
     """One member of so many."""
 
     def __init__(self, bed, binary, number=1, of=1, *more):
@@ -122,16 +136,6 @@ class Etcd:
 
     def healthy(self):
         return '"health":"true"' in sh("curl", "-s", "--max-time", "1", self.url + "/health").stdout
-
-    def kill(self):
-        self.process.signal(signal.SIGKILL)
-        self.process.child.wait()
-
-    def freeze(self):
-        self.process.signal(signal.SIGSTOP)
-
-    def thaw(self):
-        self.process.signal(signal.SIGCONT)
 
     def stop(self):
         return self.process.stop()
@@ -165,7 +169,7 @@ class Sim:
         return self.process.stop()
 
 
-class Host:
+class Host(Frail):
     """One of the two."""
 
     def __init__(self, bed, bin_dir, name, sim, members, etcd="", ha=""):
@@ -193,16 +197,6 @@ class Host:
     def run(self, *words):
         """Another run of rackbmcd beside it."""
         return sh("ip", "netns", "exec", self.name, str(self.bin / "rackbmcd"), "--config", str(self.config), *words)
-
-    def kill(self):
-        self.process.signal(signal.SIGKILL)
-        self.process.child.wait()
-
-    def freeze(self):
-        self.process.signal(signal.SIGSTOP)
-
-    def thaw(self):
-        self.process.signal(signal.SIGCONT)
 
     def stop(self):
         return self.process.stop(patience=30) if self.process else 0

@@ -17,10 +17,23 @@ def other(host, hosts):
     return next(one for one in hosts if one is not host)
 
 
-
 def begins(host):
     """How many tenures a host has begun, over all its lives: its log says each."""
     return host.said().count("this host owns the rack: tenure")
+
+
+def judge(c, hosts, sim, traffics):
+    """People stop asking; what reached the machines is held against what they had asked for."""
+    for traffic in traffics:
+        traffic.end()
+    c.check("every task that was taken has ended", not any(traffic.left for traffic in traffics), [traffic.left for traffic in traffics])
+    events = sim.events()
+    faults = check_record(events, traffics)
+    c.check("each pulse belongs to a request, and each request has one at most", not faults, faults)
+    taken = sum(one["status"] == 202 for traffic in traffics for one in traffic.asked)
+    tenures, changes = begins(hosts[0]) + begins(hosts[1]), changes_of_hands(events)
+    c.check("no host goes on after the other one began", changes < tenures, (changes, tenures))
+    print(f"     {taken} tasks, {len(events)} orders, {tenures} tenures")
 
 
 def at_the_start(c, hosts, members):
@@ -144,15 +157,7 @@ def inside(etcd):
         cut_off(c, net, hosts, sim)
         etcd_away(c, hosts, member)
         time.sleep(5)
-        for traffic in traffics:
-            traffic.end()
-        c.check("every task that was taken has ended", not any(traffic.left for traffic in traffics), [traffic.left for traffic in traffics])
-        faults = check_record(sim.events(), traffics)
-        c.check("each pulse belongs to a request, and each request has one at most", not faults, faults)
-        taken = sum(one["status"] == 202 for traffic in traffics for one in traffic.asked)
-        tenures = begins(hosts[0]) + begins(hosts[1])
-        c.check("no host goes on after the other one began", changes_of_hands(sim.events()) < tenures, (changes_of_hands(sim.events()), tenures))
-        print(f"     {taken} tasks, {len(sim.events())} orders, {tenures} tenures")
+        judge(c, hosts, sim, traffics)
         withheld = [line for host in hosts for line in host.said().splitlines() if "kept back at the last moment" in line]
         c.check("the last look at the permit found nothing to keep back", not withheld, withheld)
         panics = [line for host in hosts for line in host.said().splitlines() if "panicked" in line]

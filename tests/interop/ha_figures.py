@@ -15,8 +15,8 @@ import time
 
 from daemon import BIN
 from bed import Bed, Checks, until
-from ha import begins, other
-from pair import CHANGING, Etcd, Host, Net, Sim, Traffic, changes_of_hands, check_record, owner_of, sh
+from ha import begins, judge, other
+from pair import CHANGING, Etcd, Host, Net, Sim, Traffic, owner_of, sh
 
 
 class Talk(http.client.HTTPConnection):
@@ -166,15 +166,7 @@ def inside(etcd, count):
         fail_overs(c, hosts, members, sim, count, False)
         fail_overs(c, hosts, members, sim, max(1, count // 4), True)
         needless(c, hosts, members)
-        for traffic in traffics:
-            traffic.end()
-        c.check("every task that was taken has ended", not any(traffic.left for traffic in traffics), [traffic.left for traffic in traffics])
-        faults = check_record(sim.events(), traffics)
-        c.check("each pulse belongs to a request, and each request has one at most", not faults, faults)
-        taken = sum(one["status"] == 202 for traffic in traffics for one in traffic.asked)
-        tenures = begins(hosts[0]) + begins(hosts[1])
-        c.check("no host goes on after the other one began", changes_of_hands(sim.events()) < tenures)
-        print(f"     {taken} tasks, {len(sim.events())} orders, {tenures} tenures")
+        judge(c, hosts, sim, traffics)
     c.end()
 
 

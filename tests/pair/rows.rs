@@ -1,6 +1,7 @@
 //! What a host's tenure makes of one thing that happens, told by hand: no machine and no rack are needed for it.
 
 use crate::etcd::Etcd;
+use crate::single::{millis, secs};
 use rackbmcd::entropy::Seeded;
 use rackbmcd::etcd::{Answer, Change, Request, Trouble};
 use rackbmcd::rack::record::{Table, Write};
@@ -16,14 +17,6 @@ use uuid::Uuid;
 const T: Duration = Duration::from_secs(9);
 /// How long a write that was taken permits something.
 const PERMIT: Duration = T.checked_sub(MARGIN).unwrap();
-
-fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 /// Two hosts that are asked and answered by hand.
 struct Pair {
@@ -174,6 +167,16 @@ impl Pair {
             _ => None,
         });
         begun.next().expect("its tenure began")
+    }
+
+    /// One commit was taken, and the second has had no answer for so long: its host does not reach etcd any more.
+    fn unanswered(time: Duration) -> Self {
+        let mut pair = Pair::new();
+        pair.commit(0, 1, 1);
+        pair.hosts[0].cut = true;
+        pair.commit(0, 2, 2);
+        pair.run(time);
+        pair
     }
 
     fn commit(&mut self, place: usize, ticket: u64, value: u8) {
@@ -353,11 +356,7 @@ fn a_restarted_owner_takes_its_rack_back_at_once_and_a_rebooted_one_waits() {
 
 #[test]
 fn a_commit_that_was_not_answered_is_tried_until_it_is_known_and_done_once() {
-    let mut pair = Pair::new();
-    pair.commit(0, 1, 1);
-    pair.hosts[0].cut = true;
-    pair.commit(0, 2, 2);
-    pair.run(millis(1100));
+    let mut pair = Pair::unanswered(millis(1100));
     let waiting = |event: &Event| matches!(event, Event::Waiting { ticket: 2, .. });
     assert!(pair.events(0).iter().any(waiting));
     // The first try arrives late; the next says that it is there.
@@ -377,11 +376,7 @@ fn a_commit_that_was_not_answered_is_tried_until_it_is_known_and_done_once() {
 
 #[test]
 fn a_commit_that_may_be_there_never_ends_as_failed() {
-    let mut pair = Pair::new();
-    pair.commit(0, 1, 1);
-    pair.hosts[0].cut = true;
-    pair.commit(0, 2, 2);
-    pair.run(millis(900));
+    let mut pair = Pair::unanswered(millis(900));
     pair.hosts[0].cut = false;
     pair.etcd.full = true;
     pair.run(secs(3));
@@ -410,11 +405,7 @@ fn what_etcd_refuses_from_the_first_try_on_has_failed_and_the_next_goes_on() {
 
 #[test]
 fn a_commit_that_can_never_be_taken_any_more_loses_its_number_to_an_empty_one() {
-    let mut pair = Pair::new();
-    pair.commit(0, 1, 1);
-    pair.hosts[0].cut = true;
-    pair.commit(0, 2, 2);
-    pair.run(millis(900));
+    let mut pair = Pair::unanswered(millis(900));
     pair.hosts[0].cut = false;
     pair.etcd.forbidden = true;
     pair.run(millis(500));
@@ -431,11 +422,7 @@ fn a_commit_that_can_never_be_taken_any_more_loses_its_number_to_an_empty_one() 
 
 #[test]
 fn nothing_of_a_former_owner_is_taken_after_the_next_claim() {
-    let mut pair = Pair::new();
-    pair.commit(0, 1, 1);
-    pair.hosts[0].cut = true;
-    pair.commit(0, 2, 2);
-    pair.run(T + secs(1));
+    let mut pair = Pair::unanswered(T + secs(1));
     let begun = pair.begun(1);
     assert_eq!(begun.remembered[0].2, [1]);
     let late = std::mem::take(&mut pair.hosts[0].out);

@@ -6,7 +6,8 @@
 //! PAIR_SEEDS=20000 cargo test --release --test pair storm -- --nocapture
 //! ```
 
-use crate::world::{Dice, Happened, Weather, World, address, millis, name, secs, who};
+use crate::single::{address, millis, name, secs, who};
+use crate::world::{Dice, Happened, Weather, World};
 use rackbmcd::etcd::Change;
 use rackbmcd::model::{Control, Operation, PowerOptions, TaskId, TaskState, Who};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look};

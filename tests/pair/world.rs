@@ -4,19 +4,18 @@
 //! datagrams, and looks at the permit once more before it sends.
 
 use crate::etcd::Etcd;
+use crate::single::{self, address, millis, name, secs};
 use rackbmcd::entropy::{Entropy, Seeded};
 use rackbmcd::etcd::{Answer, Change, Request, Trouble};
 use rackbmcd::keeper::{Keeper, Told};
-use rackbmcd::model::{Role, Who};
+use rackbmcd::model::Role;
 use rackbmcd::rack::call::{self, Call, CallId, Refused};
 use rackbmcd::rack::permit::Succession;
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::Rights;
-use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
+use rackbmcd::rack::settings::{NodeSettings, RackSettings};
 use rackbmcd::rack::stored::migrate::FORMAT;
 use rackbmcd::rack::{Birth, Copied, Rack};
-use rackbmcd::session;
-use rackbmcd::session::secret::Password;
 use rackbmcd::sim::{self, BmcSettings, Link, Mood, Privilege, User};
 use rackbmcd::tenure::keys::Keys;
 use rackbmcd::tenure::{Begun, Me, Pinned, RequestId, Settings, Tenure};
@@ -26,14 +25,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use uuid::Uuid;
-
-pub fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-pub fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 /// Chance, from a seed.
 pub struct Dice(Seeded);
@@ -699,47 +690,9 @@ fn found(disk: &BTreeMap<(Table, String), Vec<u8>>, stretch: &Stretch) -> Vec<(S
     }
 }
 
-pub fn who() -> Who {
-    Who {
-        name: "alice".into(),
-        ..Who::default()
-    }
-}
-
-pub fn name(place: usize) -> String {
-    format!("n{:02}", place + 1)
-}
-
-pub fn address(place: usize) -> SocketAddr {
-    SocketAddr::from((
-        Ipv4Addr::new(10, 0, 1, u8::try_from(place + 1).unwrap()),
-        623,
-    ))
-}
-
 fn node(place: usize) -> NodeSettings {
     NodeSettings {
-        name: name(place).into(),
-        uuid: Uuid::from_u128(0x7ac4_0000 + place as u128),
-        groups: Arc::default(),
-        address: Address {
-            host: address(place).ip().to_string().into(),
-            port: 623,
-        },
-        login: Arc::new(session::Settings::new(
-            "admin",
-            Password::new(*b"secret").expect("short"),
-        )),
-        power: Arc::default(),
-        pace: Pace::default(),
-        keepalive: secs(25),
-        idle_close: secs(10),
-        identity: rackbmcd::model::Identity::Strict,
-        auth_failures: 2,
-        auth_hold: secs(600),
-        breaker_after: secs(5),
-        breaker_retry: secs(30),
-        nmi: true,
         nmi_min_interval: secs(1),
+        ..single::node(place)
     }
 }
