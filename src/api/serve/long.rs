@@ -9,10 +9,10 @@ use crate::model::ErrorKind;
 use crate::rack::call::{Call, Look};
 use http::StatusCode;
 use smol::future::FutureExt;
-use smol::lock::{Semaphore, SemaphoreGuardArc};
+use smol::lock::{Mutex, Semaphore, SemaphoreGuardArc};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Long answers that are made at once of what is in memory: all of that is done on one thread, so that two of them would take
 /// as long, and twice the room.
@@ -25,23 +25,64 @@ const LONG_BODIES_AT_ONCE: usize = 4;
 /// A body of so many bytes is not long.
 const SHORT_BODY: usize = 4096;
 
-/// The pause between two long answers where many wait for one.
-const BREATH: Duration = Duration::from_millis(1);
+/// The pause after which sockets and timers have been looked at.
+const BREATH: Duration = Duration::from_micros(50);
+/// For so long one turn may follow another without it.
+const BREATHLESS: Duration = Duration::from_millis(1);
 
 /// The turns that there are.
 pub struct Turns {
-    memory: Arc<Semaphore>,
-    disk: Arc<Semaphore>,
-    bodies: Arc<Semaphore>,
+    memory: Line,
+    disk: Line,
+    bodies: Line,
 }
 
 impl Default for Turns {
     fn default() -> Self {
         Turns {
-            memory: Arc::new(Semaphore::new(LONG_AT_ONCE)),
-            disk: Arc::new(Semaphore::new(FROM_DISK_AT_ONCE)),
-            bodies: Arc::new(Semaphore::new(LONG_BODIES_AT_ONCE)),
+            memory: Line::of(LONG_AT_ONCE),
+            disk: Line::of(FROM_DISK_AT_ONCE),
+            bodies: Line::of(LONG_BODIES_AT_ONCE),
         }
+    }
+}
+
+/// Those who wait for a turn, in the order in which they came.
+struct Line {
+    turns: Arc<Semaphore>,
+    /// Whoever has it is the next. A semaphore alone gives a turn that was just ended to who comes by, and a client that asks
+    /// again at once would have all of them.
+    head: Mutex<()>,
+    /// When sockets and timers were last looked at, as far as this line knows.
+    breathed: Cell<Instant>,
+}
+
+impl Line {
+    fn of(turns: usize) -> Self {
+        Line {
+            turns: Arc::new(Semaphore::new(turns)),
+            head: Mutex::new(()),
+            breathed: Cell::new(Instant::now()),
+        }
+    }
+
+    /// Waits for the next turn.
+    async fn next(&self) -> SemaphoreGuardArc {
+        if let Some(_first) = self.head.try_lock()
+            && let Some(free) = self.turns.try_acquire_arc()
+        {
+            self.breathed.set(Instant::now());
+            return free;
+        }
+        let _first = self.head.lock().await;
+        let taken = self.turns.acquire_arc().await;
+        // The thread looks at its sockets and timers when nothing is left to do: not before the last of a crowd has its
+        // answer, unless one of them pauses now and then.
+        if self.breathed.get().elapsed() >= BREATHLESS {
+            smol::Timer::after(BREATH).await;
+            self.breathed.set(Instant::now());
+        }
+        taken
     }
 }
 
@@ -132,18 +173,9 @@ impl LongBody {
 /// After so long what a request names has reached the rack.
 const HANDED_OVER: Duration = Duration::from_secs(1);
 
-/// The next turn among these.
-async fn next(turns: &Arc<Semaphore>, connection: &Connection) -> Result<SemaphoreGuardArc, Fault> {
-    let waiting = async {
-        if let Some(free) = turns.try_acquire_arc() {
-            return Ok(free);
-        }
-        let taken = turns.acquire_arc().await;
-        // The thread looks at its sockets and timers when nothing is left to do: not before the last of a crowd has its
-        // answer, unless each of them pauses.
-        smol::Timer::after(BREATH).await;
-        Ok(taken)
-    };
+/// The next turn of this line.
+async fn next(line: &Line, connection: &Connection) -> Result<SemaphoreGuardArc, Fault> {
+    let waiting = async { Ok(line.next().await) };
     let late = async {
         let patience = connection.context.limits.answer;
         connection.deadlines.after(patience).await;
@@ -192,4 +224,24 @@ fn has_gone(connection: &Connection) -> bool {
 
 fn left() -> Fault {
     Fault::bad("the client has gone away")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smol::future::{block_on, poll_once};
+    use std::pin::pin;
+
+    #[test]
+    fn a_turn_that_ends_is_the_next_ones_whoever_comes_by_first() {
+        let line = Line::of(1);
+        let first = block_on(line.next());
+        let mut second = pin!(line.next());
+        assert!(block_on(poll_once(second.as_mut())).is_none());
+        drop(first);
+        let mut third = pin!(line.next());
+        assert!(block_on(poll_once(third.as_mut())).is_none());
+        drop(block_on(second));
+        block_on(third);
+    }
 }
