@@ -418,10 +418,10 @@ impl Handshake {
     }
 
     /// When the whole is given up: a BMC that was never heard after a while, one that answers now and then when it has
-    /// stopped doing so, and at the latest after a minute and a half.
+    /// stopped doing so, and at the latest after a minute and a half, in whatever ways it was tried.
     pub(super) fn limit(&self, ctx: &Context<'_>) -> Instant {
         let timing = &ctx.settings.timing;
-        match self.heard {
+        let limit = match self.heard {
             None => {
                 let patience = ctx.memory.round_trip.patience(timing);
                 self.limits_from + timing.unheard_limit.max(patience)
@@ -430,9 +430,10 @@ impl Handshake {
                 // A slow BMC may need twice as long for the next answer as for the last ones.
                 let longer = ctx.memory.round_trip.wait(timing) * 2 + timing.stalled_after / 2;
                 let stalled = timing.stalled_after.max(longer);
-                (heard + stalled).min(self.limits_from + timing.handshake_limit_heard)
+                heard + stalled
             }
-        }
+        };
+        limit.min(self.began + timing.handshake_limit_heard)
     }
 
     /// What passed while our process stood still does not count.
