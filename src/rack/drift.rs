@@ -57,10 +57,12 @@ impl Late {
                 | vocabulary::Effect::Anything
                 | vocabulary::Effect::Nothing => configured.change_timeout,
             };
+            // A log-in may have come before it: it left at some time before its report.
+            let left_by = sent.answer.as_ref().map_or(sent.at, |(at, _)| *at);
             // One that has used up its time takes longer than was thought.
             let used_up = match task.state().has_failed() {
                 true => Duration::ZERO,
-                false => at_end.age(begun).saturating_sub(sent.at),
+                false => at_end.age(begun).saturating_sub(left_by),
             };
             late.push(Late {
                 task: task.identity.id,
@@ -207,7 +209,14 @@ impl Node {
     pub(super) fn note_late(&mut self, task: &Task, at: Moment) {
         let late = &mut self.memory.late;
         late.retain(|late| at.age(late.ended) <= LATE || !late.left(at).is_zero());
-        late.extend(Late::of(task, &self.settings.power, at));
+        let mut new = Late::of(task, &self.settings.power, at);
+        // Others may have read the node since, and seen what the task did not: that its orders have begun to act.
+        if let Some((power, read)) = self.memory.reading
+            && new.iter().all(|late| late.at <= read)
+        {
+            take_effect(&mut new, power, false, |late| &mut late.to);
+        }
+        late.extend(new);
         let surplus = late.len().saturating_sub(MOST_LATE);
         late.drain(..surplus);
     }

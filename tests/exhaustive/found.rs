@@ -324,3 +324,42 @@ fn an_error_is_overwritten_soon_where_the_reading_that_was_to_do_it_found_no_roo
         }
     }
 }
+
+#[test]
+fn an_order_that_left_after_a_log_in_is_as_young_as_its_datagram() {
+    let plan = Plan {
+        scene: Scene {
+            operation: Operation::Cycle,
+            on: true,
+            turn: Turn::Crowded,
+        },
+        faults: Vec::new(),
+    };
+    for lowered in [9, 11, 13] {
+        let lowered = plan.with(Fault::Act(lowered, Act::Lower));
+        let length = lowered.tell().unwrap_or_else(|why| panic!("{why}"));
+        for event in length.events.saturating_sub(60)..=length.events {
+            let act = Act::TakeOver(Operation::PowerOn, TakeOver::Running);
+            let told = lowered.with(Fault::Act(event, act)).tell();
+            told.unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+}
+
+#[test]
+fn what_others_saw_of_an_order_before_its_task_ended_is_known_when_the_rest_of_it_comes() {
+    let plan = Plan {
+        scene: Scene {
+            operation: Operation::Cycle,
+            on: true,
+            turn: Turn::TooSlow,
+        },
+        faults: Vec::new(),
+    };
+    let swapped = plan.with(Fault::Act(92, Act::Swap));
+    let length = swapped.tell().unwrap_or_else(|why| panic!("{why}"));
+    for event in 100..=length.events {
+        let aborted = swapped.with(Fault::Act(event, Act::Use(Control::Abort)));
+        aborted.tell().unwrap_or_else(|why| panic!("{why}"));
+    }
+}

@@ -104,6 +104,8 @@ pub struct Seen {
     /// From this place in the list of datagrams on the machine is to be read before anything is said of it: the daemon
     /// stood still.
     unread_from: Option<usize>,
+    /// How often the daemon stood still while the task was under way.
+    standstills: u32,
     /// When it ended.
     ended_at: Option<Instant>,
     /// The state of the machine on which its success rests, for as long as nothing else is asked for.
@@ -257,6 +259,7 @@ impl Watch {
             lefts: Vec::new(),
             taken_over_by: None,
             unread_from: None,
+            standstills: 0,
             ended_at: None,
             rests_on: None,
         });
@@ -512,7 +515,9 @@ impl Watch {
     pub fn stood_still(&mut self, now: Instant, from: usize) {
         for seen in self.tasks.values_mut() {
             seen.since = now;
-            seen.unread_from = (!seen.state.is_end()).then_some(from);
+            let under_way = !seen.state.is_end();
+            seen.unread_from = under_way.then_some(from);
+            seen.standstills += u32::from(under_way);
         }
     }
 

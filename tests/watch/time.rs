@@ -18,10 +18,8 @@ impl Watch {
                 .map_or(Duration::ZERO, |since| now - since);
             unknown += self.disk_refused + refuses;
         }
-        if seen.unread_from.is_some() {
-            // The machine is read first, however long that takes: its session may be gone.
-            unknown += secs(4);
-        }
+        // After each of them the machine is read first, however long that takes: its session may be gone.
+        unknown += secs(4) * seen.standstills;
         let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
         if seen.ran > longest {
             return Err(format!(

@@ -264,18 +264,25 @@ pub(super) fn chassis_order(order: &Order) -> Option<ChassisOrder> {
     }
 }
 
-/// Whether a task failed because it tried to read the machine after this place in the list of datagrams, and could not: its
+/// Whether a task ended because it tried to read the machine after this place in the list of datagrams, and could not: its
 /// end tells of the BMC, and nothing of the machine.
 fn could_not_be_read(sequence: &Sequence, from: usize, world: &World) -> bool {
-    let earlier = world.left[..from].iter().filter_map(|left| left.order);
-    let last_before = earlier.map(|order| order.0).max();
+    // Each life counts the orders that only read from where the last one's records ended.
+    let earlier = world.left[..from].iter();
+    let earlier = earlier.filter(|left| left.life == world.lives);
+    let last_before = earlier
+        .filter_map(|left| left.order)
+        .map(|order| order.0)
+        .max();
     let reads = |sent: &&Sent| sent.order.only_reads() && sent.answer.is_some();
     let last = sequence.sent().iter().rev().find(reads);
     let in_vain = last.is_some_and(|sent| {
         let unanswered = matches!(sent.answer, Some((_, Report::Unanswered(_))));
         Some(sent.id.0) > last_before && unanswered
     });
-    sequence.state() == TaskState::Failed && in_vain
+    // That an NMI was delivered rests on its own answer, whatever can be read afterwards.
+    let delivered = sequence.operation() == Operation::InjectNmi;
+    (delivered || sequence.state() == TaskState::Failed) && in_vain
 }
 
 /// What the end of a task says that only watched when something else was asked for.
