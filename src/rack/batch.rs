@@ -7,6 +7,7 @@ use super::inventory::{Inventory, NodeId};
 use super::settings::RackSettings;
 use super::start;
 use super::stored;
+use super::tally::is_under_way;
 use super::task::Task;
 use crate::model::{
     self, BatchId, BatchNodeState, BatchStart, BatchState, OnFailure, Operation, Prospect, TaskId,
@@ -66,7 +67,7 @@ pub(super) struct LeftOut {
 }
 
 /// How far a batch has come.
-#[derive(Debug, Default)]
+#[derive(PartialEq, Debug, Default)]
 pub(super) struct Room {
     /// The first rank of which a task has not ended.
     open_rank: Option<usize>,
@@ -217,11 +218,30 @@ impl Batch {
                 room.running += 1;
                 continue;
             };
-            // One that was suspended before it began has no part in it yet.
-            let begun = task.identity.started_at.is_some();
-            room.running += u32::from(begun && task.state() != TaskState::Queued);
+            room.running += u32::from(is_under_way(task));
         }
         room
+    }
+
+    /// The same, where it is known already how many are under way: members stand in the order of their ranks.
+    pub(super) fn room_with(
+        &self,
+        under_way: u32,
+        is_active: impl Fn(&TaskId) -> bool,
+        lost: &BTreeSet<TaskId>,
+    ) -> Room {
+        let members = || self.record.members.iter();
+        let is_lost = |member: &&Member| lost.contains(&member.task);
+        let is_open = |member: &&Member| is_active(&member.task) || is_lost(member);
+        let lost = match lost.is_empty() {
+            true => 0,
+            false => members().filter(is_lost).count(),
+        };
+        let open = members().skip(self.ended).find(is_open);
+        Room {
+            open_rank: open.map(|member| member.rank),
+            running: under_way.saturating_add(u32::try_from(lost).unwrap_or(u32::MAX)),
+        }
     }
 
     /// One of its tasks has failed: whether it stops now because of that.

@@ -32,6 +32,8 @@ pub(super) struct Ledger {
     others: usize,
     /// The one order that a task may have under way.
     of_task: BTreeMap<TaskId, OrderId>,
+    /// Orders of tasks that draw inrush current and are written down.
+    drawing: BTreeSet<OrderId>,
     /// Orders outside tasks of which it is remembered that they leave.
     intended: BTreeSet<OrderId>,
     next: u64,
@@ -154,6 +156,7 @@ impl Ledger {
             open: BTreeMap::new(),
             others: 0,
             of_task: BTreeMap::new(),
+            drawing: BTreeSet::new(),
             intended: BTreeSet::new(),
             next: 1,
             next_heartbeat: None,
@@ -226,9 +229,8 @@ impl Ledger {
 
     /// The tasks whose order under way draws inrush current, once it is written down.
     pub(super) fn drawing_inrush(&self) -> impl Iterator<Item = TaskId> {
-        let draws = |open: &Open| open.stage != Stage::Unwritten && open.order.draws_inrush();
-        self.open.iter().filter_map(move |(id, open)| {
-            let task = open.owner.task().filter(|_| draws(open))?;
+        self.drawing.iter().filter_map(|id| {
+            let task = self.open.get(id)?.owner.task()?;
             (self.of_task.get(&task) == Some(id)).then_some(task)
         })
     }
@@ -269,6 +271,9 @@ impl Ledger {
             return false;
         }
         open.stage = Stage::Journaled;
+        if open.order.draws_inrush() {
+            self.drawing.insert(id);
+        }
         put_down(self);
         self.journal.park(Parked::Order(id));
         true
@@ -324,6 +329,7 @@ impl Ledger {
             self.journal.delete(Table::Rack, stored::intent_key(id));
         }
         let open = self.open.remove(&id)?;
+        self.drawing.remove(&id);
         self.others -= usize::from(open.owner != Owner::Sync);
         if let Owner::Task(task) = open.owner {
             self.of_task.remove(&task);

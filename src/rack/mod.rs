@@ -15,7 +15,7 @@
 //! | --- | --- |
 //! | `inventory`, `node`, `leaving` | the nodes; what is known of one; BMCs that are left |
 //! | `sync`, `drift`, `restart` | what one node makes of a reading: shown, fault, drift, whether its BMC restarted |
-//! | `tasks`, `task`, `shown`, `ids`, `batch`, `history` | what is under way and what was |
+//! | `tasks`, `tally`, `task`, `shown`, `ids`, `batch`, `history` | what is under way and what was |
 //! | `gate`, `schedule`, `reason` | what keeps back; who begins next; why somebody waits |
 //! | `permit` | when what changes a machine may leave, where a rack has a second host |
 //! | `log_ins` | how many BMCs are logged in to at once for regular readings |
@@ -80,6 +80,7 @@ mod start;
 pub mod stored;
 mod sweeps;
 mod sync;
+mod tally;
 mod task;
 mod tasks;
 mod telling;

@@ -49,7 +49,7 @@ pub(super) fn submit(
 }
 
 /// Counts anew whether all places for what draws inrush current are taken.
-pub(super) fn count_places(tasks: &Tasks, ledger: &Ledger, gate: &mut Gate) {
+pub(super) fn count_places(tasks: &mut Tasks, ledger: &Ledger, gate: &mut Gate) {
     gate.full = tasks.inrushes(ledger) >= gate.places;
 }
 

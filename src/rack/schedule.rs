@@ -35,7 +35,8 @@ impl Rooms {
     }
 }
 
-/// Who begins next, among those after `after`: a batch over thousands of nodes is gone through once.
+/// Who begins next, among those after `after`, as of [`Tasks::count`]: a batch over thousands of nodes is gone through once,
+/// and no further than to the first whom it keeps back as it would keep back all who come later.
 pub(super) fn next(
     after: Option<TaskId>,
     tasks: &Tasks,
@@ -46,13 +47,25 @@ pub(super) fn next(
     if gate.is_shut() {
         return Next::Wait(None);
     }
-    let (mut rooms, mut look_again) = (Rooms::default(), None::<Instant>);
-    for task in tasks.waiting(after) {
-        match may_begin(task, tasks, inventory, gate, &mut rooms, now) {
-            Some(at) if at <= now => return Next::Begin(task.identity.id),
-            Some(at) => look_again = Some(look_again.map_or(at, |other| other.min(at))),
-            None => {}
-        }
+    let mut look_again = None::<Instant>;
+    let mut queues: Vec<_> = tasks.queues(after).map(Iterator::peekable).collect();
+    // The oldest of those who stand first in their queues.
+    while let Some((_, place)) = (queues.iter_mut().zip(0..))
+        .filter_map(|(queue, place)| Some((*queue.peek()?, place)))
+        .min()
+    {
+        let Some(task) = queues[place].next().and_then(|id| tasks.get(id)) else {
+            continue;
+        };
+        let wait = match may_begin(task, tasks, inventory, gate, now) {
+            May::From(at) if at <= now => return Next::Begin(task.identity.id),
+            May::From(at) => Some(at),
+            May::NotYet => continue,
+            May::BatchFull => None,
+        };
+        look_again = look_again.into_iter().chain(wait).min();
+        // The batch says the same to all others.
+        drop(queues.swap_remove(place));
     }
     Next::Wait(look_again)
 }
@@ -62,31 +75,40 @@ pub(super) fn is_kept_back(node: &Node, gate: &Gate) -> bool {
     gate.is_shut() || node.quarantine.is_some() || node.maintenance_block(gate).is_some()
 }
 
-/// From when on nothing stands against the task's beginning; `None` while something else has to happen first.
-fn may_begin(
-    task: &Task,
-    tasks: &Tasks,
-    inventory: &Inventory,
-    gate: &Gate,
-    rooms: &mut Rooms,
-    now: Instant,
-) -> Option<Instant> {
-    let node = task.node.and_then(|node| inventory.get(node))?;
+/// Whether a task may begin.
+enum May {
+    /// Nothing stands against it from this moment on; where that is to come, because of its batch.
+    From(Instant),
+    /// Something else has to happen first.
+    NotYet,
+    /// Its batch has no room.
+    BatchFull,
+}
+
+fn may_begin(task: &Task, tasks: &Tasks, inventory: &Inventory, gate: &Gate, now: Instant) -> May {
+    let Some(node) = task.node.and_then(|node| inventory.get(node)) else {
+        return May::NotYet;
+    };
     if is_kept_back(node, gate) {
-        return None;
+        return May::NotYet;
     }
     if task.wants_place() {
         // Going on, a machine that was told to start takes a place again.
         let takes_place = task.has_switched_on();
-        return (!takes_place || !gate.full).then_some(now);
+        return match takes_place && gate.full {
+            true => May::NotYet,
+            false => May::From(now),
+        };
     }
     let identity = &task.identity;
-    let Some((id, batch)) = identity.batch.and_then(|id| Some((id, tasks.batch(id)?))) else {
-        return Some(now);
+    let Some(batch) = identity.batch.and_then(|id| tasks.batch(id)) else {
+        return May::From(now);
     };
-    match batch.allows(rooms.of(id, tasks), identity.id, gate.places, now) {
-        Allowed::From(at) => Some(now.max(at)),
-        Allowed::GroupFirst | Allowed::NoRoom => None,
+    let room = tasks.room_as_counted(batch);
+    match batch.allows(&room, identity.id, gate.places, now) {
+        Allowed::From(at) => May::From(now.max(at)),
+        Allowed::GroupFirst => May::NotYet,
+        Allowed::NoRoom => May::BatchFull,
     }
 }
 
@@ -124,7 +146,8 @@ mod tests {
             }
         }
 
-        fn next(&self, second: u64) -> Next {
+        fn next(&mut self, second: u64) -> Next {
+            self.tasks.count();
             next(
                 None,
                 &self.tasks,

@@ -100,6 +100,9 @@ pub(super) fn again(
     who: &Who,
     tasks: &Tasks,
 ) -> Option<TaskId> {
+    if !may_come_again(options, who) {
+        return None;
+    }
     let same = |task: &Task| {
         let identity = &task.identity;
         identity.node_uuid == node.settings.uuid
@@ -113,9 +116,12 @@ pub(super) fn again(
 
 /// Whether a request that takes nodes over has been made before, by its id.
 pub(super) fn is_again(before: &Who, options: &PowerOptions, who: &Who) -> bool {
-    options.on_busy() == OnBusy::TakeOver
-        && !who.request.is_empty()
-        && (&before.request, &before.name) == (&who.request, &who.name)
+    may_come_again(options, who) && (&before.request, &before.name) == (&who.request, &who.name)
+}
+
+/// Whether a request is one of those that are looked for when they come twice.
+fn may_come_again(options: &PowerOptions, who: &Who) -> bool {
+    options.on_busy() == OnBusy::TakeOver && !who.request.is_empty()
 }
 
 fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {

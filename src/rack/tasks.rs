@@ -1,7 +1,7 @@
 //! All tasks that are remembered, their batches, and the history of nodes.
 //!
-//! What is counted here is counted when somebody asks: how many draw inrush current, which ones wait. Knows no BMC and no
-//! journal's turn; what is to be remembered goes to the ledger that is handed in.
+//! What is counted of them follows from what they are: how many draw inrush current, which ones wait (`tally`). Knows no BMC
+//! and no journal's turn; what is to be remembered goes to the ledger that is handed in.
 
 use super::batch::{Batch, Room};
 use super::call::Refused;
@@ -12,13 +12,13 @@ use super::inventory::{Inventory, NodeId};
 use super::ledger::Ledger;
 use super::record::Table;
 use super::stored;
+use super::tally::Tally;
 use super::task::Task;
 use crate::bmc::vocabulary::Report;
 use crate::entropy::Entropy;
 use crate::model::{BatchId, BatchStart, Control, Short, TaskId, TaskState, Who};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::time::Duration;
 
 /// See the head of this file.
@@ -27,6 +27,8 @@ pub(super) struct Tasks {
     /// Those that have not ended, in the order of their requests.
     active: BTreeMap<TaskId, Task>,
     ended: BTreeMap<TaskId, Task>,
+    /// What is counted of those that have not ended.
+    tally: Tally,
     batches: BTreeMap<BatchId, Batch>,
     /// Those whose records cannot be read: nobody knows whether they have ended.
     pub(super) lost: BTreeSet<TaskId>,
@@ -36,6 +38,8 @@ pub(super) struct Tasks {
     shorts: BTreeSet<Short>,
     /// Whether a task has ended since the surplus was looked for.
     has_ended: bool,
+    /// How much memory those that have ended take, as of their ends.
+    ended_bytes: usize,
 }
 
 /// A task that ended longer ago has nothing on its way any more.
@@ -64,8 +68,18 @@ impl Tasks {
     }
 
     pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
-        let active = self.active.get_mut(&id);
-        active.or_else(|| self.ended.get_mut(&id))
+        match self.active.get_mut(&id) {
+            Some(task) => {
+                self.tally.stir(id);
+                Some(task)
+            }
+            None => self.ended.get_mut(&id),
+        }
+    }
+
+    /// What is counted of the tasks is what they are now.
+    pub(super) fn count(&mut self) {
+        self.tally.settle(&self.active);
     }
 
     /// Adds a task, or takes one up from an earlier life.
@@ -73,20 +87,26 @@ impl Tasks {
         let id = task.identity.id;
         self.ids.pass(id);
         self.shorts.insert(Short::of(id));
-        let tasks = match task.is_closed() {
-            true => &mut self.ended,
-            false => &mut self.active,
-        };
-        tasks.insert(id, task);
+        self.tally.stir(id);
+        match task.is_closed() {
+            true => self.insert_ended(task),
+            false => drop(self.active.insert(id, task)),
+        }
+    }
+
+    fn insert_ended(&mut self, task: Task) {
+        self.ended_bytes += task.bytes();
+        self.ended.insert(task.identity.id, task);
     }
 
     /// The task has ended, and what follows from its end is done.
     pub(super) fn close(&mut self, id: TaskId, wall: WallTime) {
         if let Some(mut task) = self.active.remove(&id) {
+            self.tally.stir(id);
             task.identity.ended_at = Some(wall);
             (task.resuming, task.returning) = (None, None);
             task.log_end();
-            self.ended.insert(id, task);
+            self.insert_ended(task);
             self.has_ended = true;
         }
     }
@@ -95,6 +115,7 @@ impl Tasks {
     pub(super) fn drop_task(&mut self, id: TaskId, ledger: &mut Ledger) -> Option<Task> {
         let active = self.active.remove(&id);
         let task = active.or_else(|| self.ended.remove(&id))?;
+        self.tally.stir(id);
         self.shorts.remove(&Short::of(id));
         ledger.journal.delete(Table::Tasks, id.to_string());
         if let Some(batch) = task.identity.batch {
@@ -154,21 +175,20 @@ impl Tasks {
     }
 
     /// How many take a place among what draws inrush current: their order is on its way, or its effect is.
-    pub(super) fn inrushes(&self, ledger: &Ledger) -> usize {
-        let takes = |task: &&Task| task.draws_inrush();
-        let started = self.active().filter(takes).count();
-        // The orders are looked through, and not each task's order looked up: this is asked for each task that begins.
-        let on_its_way = ledger
-            .drawing_inrush()
-            .filter_map(|task| self.active.get(&task));
-        started + on_its_way.filter(|task| !takes(task)).count()
+    pub(super) fn inrushes(&mut self, ledger: &Ledger) -> usize {
+        self.count();
+        let on_its_way = ledger.drawing_inrush();
+        let more = on_its_way.filter(|task| !self.tally.draws(*task) && self.is_active(*task));
+        self.tally.drawing() + more.count()
     }
 
-    /// Those that wait for their beginning, or are to go on, in the order of their requests: all, or those after one.
-    pub(super) fn waiting(&self, after: Option<TaskId>) -> impl Iterator<Item = &Task> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let tasks = self.active.range((from, Bound::Unbounded));
-        tasks.map(|(_, task)| task).filter(|task| task.waits())
+    /// Those that wait for their beginning, or are to go on, in the order of their requests: all, or those after one. Each
+    /// batch's are apart from those whom no batch keeps back. As of [`Tasks::count`].
+    pub(super) fn queues(
+        &self,
+        after: Option<TaskId>,
+    ) -> impl Iterator<Item = impl Iterator<Item = TaskId>> {
+        self.tally.queues(after)
     }
 
     /// Whether the task is the one that has its node.
@@ -240,6 +260,17 @@ impl Tasks {
         batch.map_or_else(Room::default, |batch| {
             batch.room(|id| self.active.get(id), &self.lost)
         })
+    }
+
+    /// The same without going through its tasks, as of [`Tasks::count`].
+    pub(super) fn room_as_counted(&self, batch: &Batch) -> Room {
+        let is_active = |id: &TaskId| self.active.get(id).is_some_and(Task::is_active);
+        let room = batch.room_with(self.tally.under_way(batch.id()), is_active, &self.lost);
+        debug_assert!(
+            batch.members().len() > SMALL || room == self.room(batch.id()),
+            "the room of a batch is not what its tasks leave of it"
+        );
+        room
     }
 
     /// The tasks of a batch that have not begun, where a failure has just stopped it.
@@ -339,7 +370,7 @@ impl Tasks {
 
     /// Ends a task for which there is nothing left to do, because its node is not there for it any more.
     pub(super) fn give_up(&mut self, id: TaskId, at: Moment) {
-        let Some(task) = self.active.get_mut(&id) else {
+        let Some(task) = self.get_mut(id).filter(|task| !task.is_closed()) else {
             return;
         };
         let why = match task.node.take() {
@@ -351,7 +382,13 @@ impl Tasks {
 
     /// Ended tasks are forgotten when they are too old, too many or too much, and batches with their last task.
     pub(super) fn forget_old(&mut self, keep: Duration, at: Moment, ledger: &mut Ledger) {
-        let bytes: usize = self.ended.values().map(Task::bytes).sum();
+        // What was told of some of them after their ends is counted as well.
+        self.ended_bytes = self.ended.values().map(Task::bytes).sum();
+        self.forget(keep, at, ledger);
+    }
+
+    fn forget(&mut self, keep: Duration, at: Moment, ledger: &mut Ledger) {
+        let bytes = self.ended_bytes;
         let mut surplus = self.ended.len().saturating_sub(ENDED_TASKS_KEPT);
         let mut too_much = bytes.saturating_sub(ENDED_BYTES_KEPT);
         let mut forgotten = Vec::new();
@@ -372,7 +409,9 @@ impl Tasks {
             forgotten.push((*id, task.identity.batch));
         }
         for (id, batch) in forgotten {
-            self.ended.remove(&id);
+            if let Some(task) = self.ended.remove(&id) {
+                self.ended_bytes = self.ended_bytes.saturating_sub(task.bytes());
+            }
             self.shorts.remove(&Short::of(id));
             ledger.journal.delete(Table::Tasks, id.to_string());
             let Some(of) = batch.and_then(|batch| self.batches.get(&batch)) else {
@@ -385,10 +424,17 @@ impl Tasks {
         }
     }
 
-    /// The same where a task has ended since it was done: once for all tasks of a batch that end in one turn.
+    /// The same where a task has ended since it was done: not by going through all of them with each that ends.
     pub(super) fn forget_surplus(&mut self, keep: Duration, at: Moment, ledger: &mut Ledger) {
-        if std::mem::take(&mut self.has_ended) {
-            self.forget_old(keep, at, ledger);
+        if !std::mem::take(&mut self.has_ended) {
+            return;
+        }
+        // The first of them was asked for first: where that is no long time ago, none has ended a long time ago.
+        let first = self.ended.first_key_value();
+        let is_old = first.is_some_and(|(_, task)| at.age(task.identity.requested_at) > keep);
+        let is_much = self.ended.len() > ENDED_TASKS_KEPT || self.ended_bytes > ENDED_BYTES_KEPT;
+        if is_old || is_much {
+            self.forget(keep, at, ledger);
         }
     }
 }
@@ -396,6 +442,8 @@ impl Tasks {
 /// Ended tasks that are kept in memory, beside those that are active: those of a batch over the largest rack, which its
 /// client still asks for when the last of them has ended, and some more.
 const ENDED_TASKS_KEPT: usize = 5000;
+/// Batches of more tasks are not gone through each time, even where debug assertions are made.
+const SMALL: usize = 64;
 /// How much memory those may take, about.
 const ENDED_BYTES_KEPT: usize = 16 << 20;
 

@@ -61,13 +61,9 @@ impl Rack {
 
     /// The tasks whose turn it is begin or go on, until all who are left have to wait.
     fn let_begin(&mut self, at: Moment) {
-        // Who begins takes no place, so that these need not be counted anew for each: only who goes on asks for one.
-        let goes_on = self.tasks.waiting(None).any(Task::wants_place);
         let mut after = None;
         loop {
-            if goes_on {
-                orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
-            }
+            orders::count_places(&mut self.tasks, &self.ledger, &mut self.gate);
             match schedule::next(after, &self.tasks, &self.inventory, &self.gate, at.now) {
                 Next::Begin(task) => {
                     self.begin(task, at);
@@ -81,7 +77,6 @@ impl Rack {
                 }
             }
         }
-        orders::count_places(&self.tasks, &self.ledger, &mut self.gate);
     }
 
     /// Datagrams that were kept back leave, as many as may now.
