@@ -197,10 +197,10 @@ impl Frame {
             .split('&')
             .any(|part| matches!(part, "pretty" | "pretty=true" | "pretty=1"))
             || headers.get_all(http::header::ACCEPT).iter().any(indent);
-        let surface = match route::find(path) {
-            Ok(found) => found.route.surface,
-            Err(_) if path == "/" || under_v1(path) => Surface::Ironic,
-            Err(_) => Surface::Own,
+        let surface = match route::row(path) {
+            Some(row) => row.surface,
+            None if path == "/" || under_v1(path) => Surface::Ironic,
+            None => Surface::Own,
         };
         Frame {
             request_id: id.to_owned(),

@@ -517,40 +517,57 @@ static TABLE: LazyLock<matchit::Router<&'static Route>> = LazyLock::new(|| {
 /// # Errors
 /// 404 where there is none; 400 where it hides something that is no text.
 pub fn find(path: &str) -> Result<Found, Fault> {
+    seek(path, |path, found| {
+        let params = found.params.iter().map(|(name, text)| {
+            let decoded = percent_decode(text)
+                .map_err(|what| Fault::bad(format!("the path holds {what}")))?;
+            Ok((name.to_owned(), decoded))
+        });
+        Ok(Found {
+            route: found.value,
+            path: path.to_owned(),
+            params: params.collect::<Result<_, Fault>>()?,
+        })
+    })
+    .unwrap_or_else(|| Err(Fault::no_route()))
+}
+
+/// The row of a path that [`find`] finds, where it is not asked what stands in it: each request wants to know several times.
+pub fn row(path: &str) -> Option<&'static Route> {
+    let is_text = |text: &str| !text.contains('%') || percent_decode(text).is_ok();
+    let row = seek(path, |_, found| {
+        let mut params = found.params.iter();
+        params
+            .all(|(_, text)| is_text(text))
+            .then_some(*found.value)
+    });
+    row.flatten()
+}
+
+/// Makes something of a path, as it stands in the table, and its row.
+fn seek<T>(
+    path: &str,
+    make: impl FnOnce(&str, matchit::Match<'_, '_, &&'static Route>) -> T,
+) -> Option<T> {
     let path = match path.strip_suffix('/') {
         Some(rest) if !rest.is_empty() && !rest.ends_with('/') => rest,
         _ => path,
     };
+    if let Ok(found) = TABLE.at(path) {
+        return Some(make(path, found));
+    }
     // Ironic takes a path without a version for one of the default version: its bookmark links have that form, and
     // openstacksdk without a catalog asks so.
     let versioned = format!("/v1{path}");
-    let (path, found) = match TABLE.at(path) {
-        Ok(found) => (path, found),
-        Err(_) => match TABLE.at(&versioned) {
-            Ok(found) if path.len() > 1 && found.value.surface == Surface::Ironic => {
-                (versioned.as_str(), found)
-            }
-            _ => return Err(Fault::no_route()),
-        },
-    };
-    let params = found.params.iter().map(|(name, text)| {
-        let decoded =
-            percent_decode(text).map_err(|what| Fault::bad(format!("the path holds {what}")))?;
-        Ok((name.to_owned(), decoded))
-    });
-    Ok(Found {
-        route: found.value,
-        path: path.to_owned(),
-        params: params.collect::<Result<_, Fault>>()?,
-    })
+    let found = TABLE.at(&versioned).ok()?;
+    let is_ironic = path.len() > 1 && found.value.surface == Surface::Ironic;
+    is_ironic.then(|| make(&versioned, found))
 }
 
 /// Whether a request is for an endpoint that anyone may use. What is no endpoint is not.
 pub fn is_public(method: &Method, path: &str) -> bool {
-    find(path).is_ok_and(|found| {
-        let endpoint = found.route.endpoint(method);
-        endpoint.is_some_and(|endpoint| endpoint.role.is_none())
-    })
+    let endpoint = row(path).and_then(|row| row.endpoint(method));
+    endpoint.is_some_and(|endpoint| endpoint.role.is_none())
 }
 
 /// Whether the audit trail tells of a request, whatever becomes of it.
@@ -558,10 +575,8 @@ pub fn is_recorded(method: &Method, path: &str) -> bool {
     if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
-    find(path).is_ok_and(|found| {
-        let endpoint = found.route.endpoint(method);
-        endpoint.is_some_and(|endpoint| endpoint.recorded)
-    })
+    let endpoint = row(path).and_then(|row| row.endpoint(method));
+    endpoint.is_some_and(|endpoint| endpoint.recorded)
 }
 
 #[cfg(test)]

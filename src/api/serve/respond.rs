@@ -227,9 +227,9 @@ impl Record {
 impl Record {
     /// Hands the rack's turn what is to be written if it accepts what is asked.
     fn expect(&self, method: &Method, path: &str) {
-        let found = route::find(path).ok();
-        let endpoint = found.and_then(|found| found.route.endpoint(method));
-        if let (Some(endpoint), true) = (endpoint, self.due && self.known) {
+        let due = self.due && self.known;
+        let row = due.then(|| route::row(path)).flatten();
+        if let Some(endpoint) = row.and_then(|row| row.endpoint(method)) {
             let expected = Audit {
                 status: endpoint.status,
                 error: None,
