@@ -100,9 +100,9 @@ impl Admitted {
         }
     }
 
-    /// What waits became durable.
-    fn note(&mut self, waiting: &Waiting) {
-        for write in waiting.changes.values() {
+    /// This became durable.
+    fn note(&mut self, writes: &[Write]) {
+        for write in writes {
             match write {
                 Write::Put {
                     table: Table::Tasks,
@@ -139,10 +139,14 @@ impl Waiting {
             .into_iter()
             .filter(|write| admitted.lets(write))
         {
-            let (Write::Put { table, key, .. } | Write::Delete { table, key }) = &write;
-            self.changes.insert((*table, key.clone()), write);
+            self.put(write);
         }
         self.ticket = self.ticket.max(Some(batch.ticket));
+    }
+
+    fn put(&mut self, write: Write) {
+        let (table, key) = write.place();
+        self.changes.insert((table, key.to_owned()), write);
     }
 }
 
@@ -206,14 +210,15 @@ async fn run(
             }
         }
         if let Some(ticket) = waiting.ticket {
-            let writes: Vec<Write> = waiting.changes.values().cloned().collect();
+            let writes: Vec<Write> = std::mem::take(&mut waiting.changes).into_values().collect();
             let committed = match store.commit(&writes) {
                 Ok(()) => {
-                    admitted.note(&waiting);
+                    admitted.note(&writes);
                     waiting = Waiting::default();
                     Committed::Durable(ticket)
                 }
                 Err(error) => {
+                    writes.into_iter().for_each(|write| waiting.put(write));
                     admitted.refuse(&mut waiting);
                     Committed::Failed {
                         ticket,
