@@ -18,8 +18,10 @@ impl Watch {
                 .map_or(Duration::ZERO, |since| now - since);
             unknown += self.disk_refused + refuses;
         }
-        // After each of them the machine is read first, however long that takes: its session may be gone.
-        unknown += secs(4) * seen.standstills;
+        // After each of them the machine is read first, however long that takes: its session may be gone, and a BMC one of
+        // whose answers came late gets its time for the next ones.
+        let look = secs(if self.held_back { 8 } else { 4 });
+        unknown += look * seen.standstills;
         let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
         if seen.ran > longest {
             return Err(format!(
