@@ -226,6 +226,7 @@ impl Story {
             Act::Lower => {
                 let bmc = self.watched.world.bmc("n01");
                 bmc.settings_mut().users[0].privilege = Privilege::User;
+                self.watched.watch.lowered = true;
                 self.other(true);
             }
             Act::AbortThen(operation) => {

@@ -55,6 +55,9 @@ impl Watch {
             let margin = |time: Duration| time.saturating_sub(secs(2));
             let young = |left: &Instant| now - *left < margin(time(&issued.order));
             let pending = |left: &Instant| changed.is_none_or(|changed| changed < *left);
+            if self.misread && issued.order == Order::Cycle {
+                return false;
+            }
             ends(&issued.order, power) && earlier.filter(young).filter(pending).is_some()
         };
         match self.issued.iter().find(acts) {

@@ -159,8 +159,10 @@ pub struct Watch {
     pub refuses_once: bool,
     /// The network holds a datagram back: an order that was taken back may arrive after the one that followed it.
     pub held_back: bool,
-    /// A reading is wrong: a cycle that it shows need not have been one.
+    /// A reading is wrong: a cycle or reset that it shows need not have been one. Each may be off too shortly to be read twice.
     pub misread: bool,
+    /// Our user may only read for a while: a session whose level is too low is left for another one.
+    pub lowered: bool,
     judged_pulses: bool,
 }
 

@@ -18,9 +18,13 @@ impl Watch {
                 .map_or(Duration::ZERO, |since| now - since);
             unknown += self.disk_refused + refuses;
         }
-        // After each of them the machine is read first, however long that takes: its session may be gone, and a BMC one of
-        // whose answers came late gets its time for the next ones.
-        let look = secs(if self.held_back { 8 } else { 4 });
+        // After each of them the machine is read first, however long that takes: its session may be gone, a second one may be
+        // needed for the level, and a BMC one of whose answers came late gets its time for the next ones.
+        let look = match (self.held_back, self.lowered) {
+            (true, _) => secs(16),
+            (false, true) => secs(8),
+            (false, false) => secs(4),
+        };
         unknown += look * seen.standstills;
         let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
         if seen.ran > longest {

@@ -204,7 +204,9 @@ impl Watch {
                 .any(|change| !change.on && change.at >= seen.created)
         };
         match seen.operation {
-            Operation::Reset if !done(ChassisOrder::Reset) => Err("no reset came".to_owned()),
+            Operation::Reset if !done(ChassisOrder::Reset) && !self.misread => {
+                Err("no reset came".to_owned())
+            }
             Operation::Cycle if !done(ChassisOrder::Cycle) && !self.misread => {
                 Err("no cycle came".to_owned())
             }
