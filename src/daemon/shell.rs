@@ -20,7 +20,7 @@ use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
 use crate::config::{ApiSettings, Complaint, Configuration};
 use crate::etcd::{Answer, Change, Trouble};
 use crate::model::{Ha, Health, counted};
-use crate::rack::call::{CallId, Refused};
+use crate::rack::call::{self, CallId, Refused};
 use crate::rack::record::Write;
 use crate::rack::{Rack, Remembered, Unwritten};
 use crate::tenure::RequestId;
@@ -94,6 +94,8 @@ struct Shell {
     /// The bytes of the journal's file.
     journal_size: Arc<AtomicU64>,
     replies: BTreeMap<CallId, Waiting>,
+    /// What the rack said and nobody was told yet.
+    answers: Vec<(CallId, Result<call::Answer, Refused>)>,
     /// The call of this turn that is meant to change something.
     accepting: Option<(CallId, Rc<Noted>)>,
     next_call: u64,
@@ -219,9 +221,14 @@ impl Shell {
                     }
                 }
                 Turn::Asked(next) => {
-                    self.ask(next);
-                    if !asked.is_empty() {
+                    let mut looks = self.ask(next);
+                    for _ in 1..ASKED_TOGETHER {
                         // What one caller is told may be long: it is on its way out before the next one is asked for.
+                        let next = (!looks).then(|| asked.try_recv().ok()).flatten();
+                        let Some(next) = next else { break };
+                        looks = self.ask(next);
+                    }
+                    if !asked.is_empty() {
                         self.drain();
                         smol::future::yield_now().await;
                     }
@@ -310,14 +317,16 @@ impl Shell {
         }
     }
 
-    fn ask(&mut self, asked: Asked) {
+    /// Asks the rack. Whether that only looks: else what it led to leaves, and is answered, with what others ask next to it.
+    fn ask(&mut self, asked: Asked) -> bool {
         let id = CallId(self.next_call);
         self.next_call += 1;
         let rights = self.context.policy().rights(&asked.peer);
         let looks = asked.call.only_looks();
         let now = self.now();
         let Some(rack) = self.post.rack_mut() else {
-            return self.ask_standby(id, asked);
+            self.ask_standby(id, asked);
+            return looks;
         };
         let nodes = rack.handle_call(id, asked.call, &rights, now);
         asked.noted.nodes_are(&nodes);
@@ -331,24 +340,32 @@ impl Shell {
         };
         self.replies.insert(id, waiting);
         // The record of it goes with what it began, before anything of that is shared.
-        self.drain();
+        self.put_down();
+        looks
     }
 
     /// Carries every output of the rack to where it belongs: datagrams first, so that no answer overtakes them.
     fn drain(&mut self) {
         self.send();
-        let mut answers = self.post.take_answers();
+        self.put_down();
+        self.look_for_surplus();
+        self.begin_looks();
+        for (call, answer) in std::mem::take(&mut self.answers) {
+            self.answer(call, answer);
+        }
+    }
+
+    /// Carries to the journal what the rack has put down, with the record of what was just asked.
+    fn put_down(&mut self) {
+        self.answers.extend(self.post.take_answers());
         let mut batches = self.take_batches();
         let mut recorded = None;
-        let refused = |id| {
-            answers
-                .iter()
-                .any(|(call, answer)| *call == id && answer.is_err())
-        };
-        if let Some((id, noted)) = self.accepting.take()
-            && !refused(id)
-        {
-            recorded = self.record_with(&mut batches, id, &noted);
+        if let Some((id, noted)) = self.accepting.take() {
+            let mut answers = self.answers.iter();
+            let refused = answers.any(|(call, answer)| *call == id && answer.is_err());
+            if !refused {
+                recorded = self.record_with(&mut batches, id, &noted);
+            }
         }
         match &mut self.post {
             Post::Alone(_) => {
@@ -364,16 +381,11 @@ impl Shell {
                 recorded = recorded.map(|_| self.last_ticket);
                 // What that led to: a permit that lets something out, for one.
                 self.send();
-                answers.extend(self.post.take_answers());
+                self.answers.extend(self.post.take_answers());
             }
         }
         if let Some(ticket) = recorded {
             self.records.waits_under(ticket);
-        }
-        self.look_for_surplus();
-        self.begin_looks();
-        for (call, answer) in answers {
-            self.answer(call, answer);
         }
     }
 
@@ -536,6 +548,8 @@ fn notify(states: &[NotifyState<'_>]) {
 const TOGETHER: Duration = Duration::from_millis(75);
 /// So long what nobody waits for may wait for others that go to the disk.
 const GATHER: Duration = Duration::from_millis(20);
+/// So many calls that ask for changes are taken together, where so many wait.
+const ASKED_TOGETHER: usize = 32;
 /// How often free memory is given back.
 const GIVE_BACK: Duration = Duration::from_secs(60);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);

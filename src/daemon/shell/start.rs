@@ -85,6 +85,7 @@ pub(in crate::daemon) async fn run(
         records: Records::new(trail, configuration.daemon.audit_limit()),
         journal_size,
         replies: BTreeMap::new(),
+        answers: Vec::new(),
         accepting: None,
         next_call: 0,
         to_inputs,
