@@ -197,7 +197,7 @@ impl Bmc {
             // Its last record may lack algorithms.
             listed.pop();
         }
-        self.learn().listed = Some(listed);
+        self.learn().listed = Some(listed.into_iter().collect());
     }
 
     /// What a BMC listed that refused every suite.

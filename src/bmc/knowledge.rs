@@ -21,7 +21,7 @@ pub struct Knowledge {
     pub evidence: Vec<String>,
     /// The cipher suites that the BMC listed when it was asked, in words: advice that decides nothing. `None` where it
     /// was not asked yet, empty where it does not say.
-    pub listed: Option<Vec<String>>,
+    pub listed: Option<Listed>,
     /// Orders, by name, that change the machine's power and that the BMC carried out: a later "I do not have this" is not
     /// believed.
     pub carried_out: Vec<String>,
@@ -31,6 +31,25 @@ pub struct Knowledge {
     pub identity: Known,
     /// What it bears, where that is less than the configured pace.
     pub pace: Option<Lowered>,
+}
+
+/// Cipher suites in words, each on a line of one text: a list of texts would be most of what is known of a BMC, and there
+/// are thousands.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Listed(Box<str>);
+
+impl Listed {
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split_terminator('\n')
+    }
+}
+
+impl FromIterator<String> for Listed {
+    fn from_iter<I: IntoIterator<Item = String>>(suites: I) -> Self {
+        let lines = suites.into_iter().map(|suite| suite + "\n");
+        Listed(lines.collect::<String>().into_boxed_str())
+    }
 }
 
 /// Refused log-ins that are remembered over a restart, so that no number of restarts makes a BMC lock us out.

@@ -37,7 +37,7 @@ use breaker::Breaker;
 pub use breaker::LogIns;
 use doubt::Doubt;
 use inquiry::Inquiry;
-pub use knowledge::{Knowledge, RefusedLogIns};
+pub use knowledge::{Knowledge, Listed, RefusedLogIns};
 use knowledge::{log_ins_of, recalled};
 pub use lock::Lock;
 pub use pace::Lowered;

@@ -3,7 +3,7 @@
 use super::clock::Moment;
 use super::node::Node;
 use super::views::Snapshot;
-use crate::bmc::PresenceAnswer;
+use crate::bmc::{Listed, PresenceAnswer};
 use crate::model::{Explanation, Fact, Failure, Trace};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
@@ -227,12 +227,13 @@ fn before(wall: WallTime, ago: Duration) -> WallTime {
 }
 
 /// The BMC's own list of cipher suites, as advice.
-fn listed_words(listed: &[String]) -> String {
-    if listed.is_empty() {
+fn listed_words(listed: &Listed) -> String {
+    let suites: Vec<&str> = listed.iter().collect();
+    if suites.is_empty() {
         return "the BMC does not say".into();
     }
-    let mut words = format!("{}, says the BMC", listed.join(", "));
-    if listed.iter().any(|suite| suite == "0") {
+    let mut words = format!("{}, says the BMC", suites.join(", "));
+    if suites.contains(&"0") {
         words.push_str("; 0 lets in who knows a user's name");
     }
     words

@@ -301,7 +301,9 @@ impl From<&bmc::Knowledge> for Knowledge {
             suite: *suite,
             quirks: quirks.clone(),
             evidence: evidence.clone(),
-            listed: listed.clone(),
+            listed: listed
+                .as_ref()
+                .map(|listed| listed.iter().map(str::to_owned).collect()),
             carried_out: carried_out.clone(),
         }
     }
@@ -342,7 +344,7 @@ impl From<Knowledge> for bmc::Knowledge {
             suite,
             quirks,
             evidence,
-            listed,
+            listed: listed.map(|listed| listed.into_iter().collect()),
             carried_out,
         }
     }
