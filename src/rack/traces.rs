@@ -83,7 +83,7 @@ fn most_for_each(mut rooms: Vec<usize>, all: usize) -> Option<usize> {
 
 /// How many bytes are kept of the datagrams of all BMCs: of 300 that do something else each time all 200; of 4096 at which
 /// nothing went wrong the last readings, and how often these came before.
-const TRACED_BYTES: usize = 5 << 19;
+const TRACED_BYTES: usize = 1 << 21;
 
 #[cfg(test)]
 mod tests {
