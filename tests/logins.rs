@@ -473,7 +473,7 @@ fn a_guid_that_changed_is_told_only_or_not_even_that_where_the_node_says_so() {
     for (identity, told) in [(Identity::Warn, true), (Identity::Off, false)] {
         let mut world = World::new(17, 1);
         world.crash();
-        world.nodes[0].identity = identity;
+        Arc::make_mut(&mut world.nodes[0].care).identity = identity;
         world.start();
         world.run_for(secs(20));
         swap(&mut world, "other");

@@ -209,7 +209,7 @@ fn ask_until_it_left(world: &mut World, call: Call) -> CallId {
 fn staying() -> Vec<Vec<NodeSettings>> {
     let mut changed = node(1);
     changed.groups = vec!["storage".into()].into();
-    changed.keepalive = secs(20);
+    Arc::make_mut(&mut changed.care).keepalive = secs(20);
     vec![
         vec![node(0), node(1), node(2)],
         vec![node(0), changed, node(2)],

@@ -8,6 +8,7 @@ use rackbmcd::model::{Identity, Operation, PowerOptions, TaskState, Trouble};
 use rackbmcd::rack::call::{Call, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 use std::time::Duration;
 use world::{World, address, millis, name, node, secs, who};
 
@@ -109,7 +110,7 @@ fn with_one_guid(seed: u64, count: usize, alike: usize, identity: [Identity; 2])
     for place in 0..alike {
         let name = name(place);
         world.bmc(&name).settings_mut().guid = rackbmcd::sim::guid_of("one");
-        world.nodes[place].identity = identity[place.min(1)];
+        Arc::make_mut(&mut world.nodes[place].care).identity = identity[place.min(1)];
     }
     world.start();
     world.run_for(secs(10));

@@ -5,7 +5,7 @@ mod world;
 use rackbmcd::bmc::vocabulary::Order;
 use rackbmcd::model::{BootDevice, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Call, CallId, Refused};
-use rackbmcd::rack::settings::Pace;
+use std::sync::Arc;
 use world::{World, millis, secs, who};
 
 /// A node that takes so long for each answer, with so many entries in its event log.
@@ -99,10 +99,8 @@ fn a_power_off_does_not_wait_for_the_pace_of_an_order_that_is_carried_through() 
     for spent in 0..4 {
         let mut world = World::new(6, 1);
         world.crash();
-        world.nodes[0].pace = Pace {
-            orders_per_second: 0.1,
-            burst: 4,
-        };
+        let care = Arc::make_mut(&mut world.nodes[0].care);
+        (care.orders_per_second, care.burst) = (0.1, 4);
         world.start();
         world.run_for(secs(90));
         for _ in 0..spent {

@@ -13,7 +13,7 @@ use rackbmcd::entropy::Seeded;
 use rackbmcd::rack::call::{Answer, Call, CallId, Refused};
 use rackbmcd::rack::record::Write;
 use rackbmcd::rack::rights::Rights;
-use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
+use rackbmcd::rack::settings::{Address, NodeSettings, RackSettings};
 use rackbmcd::rack::{Birth, Copied, Rack};
 use rackbmcd::session::{Settings, secret::Password};
 use rackbmcd::time::{Instant, WallTime};
@@ -253,14 +253,7 @@ fn node(name: &str, number: u8) -> NodeSettings {
             Password::new(*b"secret").expect("short"),
         )),
         power: std::sync::Arc::default(),
-        pace: Pace::default(),
-        keepalive: Duration::from_secs(25),
-        idle_close: Duration::from_secs(10),
-        identity: rackbmcd::model::Identity::Strict,
-        auth_failures: 2,
-        auth_hold: Duration::from_secs(600),
-        breaker_after: Duration::from_secs(5),
-        breaker_retry: Duration::from_secs(30),
+        care: std::sync::Arc::default(),
         nmi: true,
         nmi_min_interval: Duration::from_secs(60),
     }

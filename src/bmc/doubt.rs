@@ -42,7 +42,7 @@ impl Bmc {
         let touches = self.queue.next(now).is_some_and(Job::touches);
         match self.doubt {
             Doubt::Asked(_) => return true,
-            Doubt::Open if touches && self.settings.identity == Identity::Strict => {}
+            Doubt::Open if touches && self.settings.care.identity == Identity::Strict => {}
             Doubt::Open | Doubt::None => return false,
         }
         self.hush();

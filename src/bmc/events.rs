@@ -97,7 +97,7 @@ impl Bmc {
         self.reached_late |= std::mem::take(&mut self.told);
         self.note_answered();
         self.forget_presence();
-        self.keepalive_after = jittered(self.settings.keepalive, entropy);
+        self.keepalive_after = jittered(self.settings.care.keepalive, entropy);
         self.breaker.succeeded();
         self.note_guid(opened.guid, now);
         let configured = self.settings.login.quirks;

@@ -164,7 +164,7 @@ impl Bmc {
 
     /// Why no order that changes the machine leaves, where the BMC is another one than before.
     pub fn other_bmc(&self) -> Option<String> {
-        let strict = self.settings.identity == Identity::Strict;
+        let strict = self.settings.care.identity == Identity::Strict;
         self.change_in_words().filter(|_| strict)
     }
 
@@ -196,7 +196,8 @@ impl Bmc {
 
     /// What is to be told where the BMC was just found to be another one. Asking resets it.
     pub fn take_alarm(&mut self) -> Option<String> {
-        let alarmed = std::mem::take(&mut self.alarmed) && self.settings.identity != Identity::Off;
+        let alarmed =
+            std::mem::take(&mut self.alarmed) && self.settings.care.identity != Identity::Off;
         self.change_in_words().filter(|_| alarmed)
     }
 

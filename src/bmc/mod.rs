@@ -49,7 +49,7 @@ use queue::{Current, Job, Overdue, Queue};
 use refusals::Refusals;
 use report::{not_sent, unknown_fate};
 use settings::QUEUE_LIMIT;
-pub use settings::Settings;
+pub use settings::{Care, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,21 +172,21 @@ impl Bmc {
             presence: Presence::default(),
             reports: Fifo::new(),
             pace: Pace::new(
-                settings.orders_per_second,
-                settings.burst,
+                settings.care.orders_per_second,
+                settings.care.burst,
                 knowledge.pace,
                 now,
             ),
             log_in_at: None,
             breaker: Breaker::new(
-                settings.auth_failures,
-                settings.auth_hold,
-                settings.breaker_retry,
+                settings.care.auth_failures,
+                settings.care.auth_hold,
+                settings.care.breaker_retry,
             )
             .recalled(log_ins_of(&settings, &knowledge), now),
             wanted: false,
             used_at: now,
-            keepalive_after: settings.keepalive,
+            keepalive_after: settings.care.keepalive,
             grace_until: now,
             knowledge,
             failures: Fifo::new(),
@@ -271,13 +271,16 @@ impl Bmc {
         let old = &self.settings;
         let moved = (&settings.host, settings.port) != (&old.host, old.port);
         let other_login = moved || settings.login != old.login;
-        let limits = |of: &Settings| (of.auth_failures, of.auth_hold, of.breaker_retry);
+        let limits = |of: &Settings| {
+            let care = &of.care;
+            (care.auth_failures, care.auth_hold, care.breaker_retry)
+        };
         // What else changed is no reason for another log-in with a password that was refused (rule 10).
         if other_login || limits(&settings) != limits(old) {
             self.breaker = Breaker::new(
-                settings.auth_failures,
-                settings.auth_hold,
-                settings.breaker_retry,
+                settings.care.auth_failures,
+                settings.care.auth_hold,
+                settings.care.breaker_retry,
             );
             self.learn().log_ins = None;
         }
@@ -294,7 +297,7 @@ impl Bmc {
                 .replace_settings(settings.login.clone(), now, entropy);
         }
         self.pace
-            .configure(settings.orders_per_second, settings.burst, now);
+            .configure(settings.care.orders_per_second, settings.care.burst, now);
         self.settings = settings;
         self.drain(now, entropy);
         self.advance(now, entropy);

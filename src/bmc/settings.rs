@@ -1,5 +1,6 @@
 //! What one BMC's room is told about its BMC. Made by `rack` from a node's settings.
 
+use crate::model::Identity;
 use crate::session;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,14 @@ pub struct Settings {
     pub port: u16,
     /// How to log in: the same for many BMCs, and kept once for them.
     pub login: Arc<session::Settings>,
-    /// Commands per second in the long run, above zero.
+    /// How it is spared, likewise.
+    pub care: Arc<Care>,
+}
+
+/// How a BMC is spared. Those with the same share it: there may be thousands.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Care {
+    /// Commands per second in the long run, above zero. An order can take several.
     pub orders_per_second: f64,
     /// Commands that may leave at once after a rest; at least 1.
     pub burst: u32,
@@ -23,12 +31,27 @@ pub struct Settings {
     pub idle_close: Duration,
     /// Failed log-ins after which none is tried any more; at least 1.
     pub auth_failures: u32,
-    /// How long none is tried then.
+    /// How long none is tried then, unless the credentials change or an operator says so.
     pub auth_hold: Duration,
     /// What is done where the BMC is another one than before.
-    pub identity: crate::model::Identity,
+    pub identity: Identity,
     /// How often a BMC that was found dead is tried again.
     pub breaker_retry: Duration,
+}
+
+impl Default for Care {
+    fn default() -> Self {
+        Care {
+            orders_per_second: 5.0,
+            burst: 10,
+            keepalive: Duration::from_secs(25),
+            idle_close: Duration::from_secs(10),
+            auth_failures: 2,
+            auth_hold: Duration::from_secs(600),
+            identity: Identity::default(),
+            breaker_retry: Duration::from_secs(30),
+        }
+    }
 }
 
 /// How long a BMC that has no free session is left alone at most: then a session time-out (60 s, §6.12.15) has passed.

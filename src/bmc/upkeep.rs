@@ -74,7 +74,7 @@ impl Bmc {
         match (self.quits.is_some(), self.wanted) {
             (true, _) => Duration::ZERO,
             (false, true) => self.keepalive_after,
-            (false, false) => self.settings.idle_close,
+            (false, false) => self.settings.care.idle_close,
         }
     }
 
@@ -88,7 +88,7 @@ impl Bmc {
             self.session.close(now, entropy);
         } else {
             self.used_at = now;
-            self.keepalive_after = jittered(self.settings.keepalive, entropy);
+            self.keepalive_after = jittered(self.settings.care.keepalive, entropy);
             self.pace.take(Turn::Acting, now);
             let request = self.session.request(translate::keepalive(), now);
             self.keepalive = Some((request, now));

@@ -151,7 +151,7 @@ async fn by_ourselves(
     let mut places = Vec::new();
     for node in &configuration.nodes {
         let refused = refusals.of(node).map_err(Failure::Here)?;
-        match refused.filter(|(count, _)| *count >= node.auth_failures) {
+        match refused.filter(|(count, _)| *count >= node.care.auth_failures) {
             Some((count, said)) => {
                 good = false;
                 tell(&node.name, &held(count, &said));

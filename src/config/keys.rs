@@ -4,6 +4,7 @@ use super::complaint::{At, Findings, nearest};
 use super::files::{From, Secrets, bmc_key, hex};
 use super::node::check_group;
 use super::section::{Section, integer_of, text_of};
+use crate::bmc::Care;
 use crate::ipmi::session15::AuthType;
 use crate::ipmi::{PrivilegeLevel, SuiteId};
 use crate::model::{Identity, OnSoftTimeout};
@@ -232,6 +233,21 @@ impl Keys {
                 ..Timing::default()
             },
         })
+    }
+
+    /// How a BMC is spared.
+    pub fn care(&self) -> Care {
+        let otherwise = Care::default();
+        Care {
+            orders_per_second: value(&self.orders_per_second, otherwise.orders_per_second),
+            burst: value(&self.burst, otherwise.burst),
+            keepalive: value(&self.keepalive, otherwise.keepalive),
+            idle_close: value(&self.idle_close, otherwise.idle_close),
+            auth_failures: value(&self.auth_failures, otherwise.auth_failures),
+            auth_hold: value(&self.auth_hold, otherwise.auth_hold),
+            identity: value(&self.identity, otherwise.identity),
+            breaker_retry: value(&self.breaker_retry, otherwise.breaker_retry),
+        }
     }
 
     /// Which IPMI, with the authentication of 1.5.

@@ -2,11 +2,10 @@
 
 use super::complaint::{At, Findings};
 use super::files::Secrets;
-use super::keys::{BREAKER_AFTER, HINTS, Keys, seconds, value};
+use super::keys::{HINTS, Keys, seconds, value};
 use super::section::Section;
-use crate::model::Identity;
 use crate::nodeset;
-use crate::rack::settings::{Address, NodeSettings, Pace};
+use crate::rack::settings::{Address, NodeSettings};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -111,6 +110,7 @@ impl NodeEntry {
     ) -> Vec<Settled> {
         let keys = self.keys.over(defaults);
         let power = Arc::new(keys.power(findings));
+        let care = Arc::new(keys.care());
         let login = keys.login(&self.span, secrets, findings).map(Arc::new);
         let port = value(&keys.port, 623);
         let mut settled = Vec::new();
@@ -148,20 +148,7 @@ impl NodeEntry {
                         groups: groups.into(),
                         address,
                         login,
-                        pace: Pace {
-                            orders_per_second: value(
-                                &keys.orders_per_second,
-                                Pace::default().orders_per_second,
-                            ),
-                            burst: value(&keys.burst, Pace::default().burst),
-                        },
-                        keepalive: value(&keys.keepalive, seconds(25)),
-                        idle_close: value(&keys.idle_close, seconds(10)),
-                        auth_failures: value(&keys.auth_failures, 2),
-                        auth_hold: value(&keys.auth_hold, seconds(600)),
-                        identity: value(&keys.identity, Identity::default()),
-                        breaker_after: value(&keys.breaker_after, BREAKER_AFTER),
-                        breaker_retry: value(&keys.breaker_retry, seconds(30)),
+                        care: care.clone(),
                         power: power.clone(),
                         nmi: value(&keys.nmi, true),
                         nmi_min_interval: value(&keys.nmi_min_interval, seconds(60)),

@@ -318,9 +318,9 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(config.api.socket, Path::new("/run/rackbmcd/rackbmcd.sock"));
     assert_eq!((config.api.tcp, config.api.socket_mode), (None, 0o660));
     let node = &config.nodes[0];
-    assert_eq!(node.auth_hold, Duration::from_secs(600));
+    assert_eq!(node.care.auth_hold, Duration::from_secs(600));
     assert_eq!(
-        (node.auth_failures, node.pace.burst, node.address.port),
+        (node.care.auth_failures, node.care.burst, node.address.port),
         (2, 10, 623)
     );
     assert_eq!(node.login.protocol, Protocol::V20);
@@ -398,7 +398,7 @@ fn a_node_wins_over_the_defaults_key_by_key() {
     assert!(
         b.login.quirks.has(Quirk::Rakp2Trim1) && b.login.quirks.has(Quirk::ConstantsOfDigestLength)
     );
-    assert_eq!((b.pace.orders_per_second, b.pace.burst), (0.5, 1));
+    assert_eq!((b.care.orders_per_second, b.care.burst), (0.5, 1));
     assert_eq!(b.login.timing.handshake_limit, Duration::from_secs(3));
 }
 

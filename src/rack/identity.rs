@@ -130,7 +130,7 @@ fn twin_in_words(inventory: &Inventory, id: NodeId) -> Option<(String, bool)> {
     let twins = inventory.twins(id).into_iter();
     let mut twins = twins.filter_map(|(other, shared)| {
         let other = inventory.get(other)?;
-        let weakest = weaker(node.settings.identity, other.settings.identity);
+        let weakest = weaker(node.settings.care.identity, other.settings.care.identity);
         // Where they are is no matter of opinion.
         let counts = shared == Shared::Address || weakest != Identity::Off;
         counts.then_some((other.name(), shared, weakest))

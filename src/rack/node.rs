@@ -377,13 +377,6 @@ pub(super) fn bmc_settings(settings: &NodeSettings) -> bmc::Settings {
         host: settings.address.host.clone(),
         port: settings.address.port,
         login: settings.login.clone(),
-        orders_per_second: settings.pace.orders_per_second,
-        burst: settings.pace.burst,
-        keepalive: settings.keepalive,
-        idle_close: settings.idle_close,
-        auth_failures: settings.auth_failures,
-        auth_hold: settings.auth_hold,
-        identity: settings.identity,
-        breaker_retry: settings.breaker_retry,
+        care: settings.care.clone(),
     }
 }

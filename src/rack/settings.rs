@@ -3,7 +3,8 @@
 //! Made by `config` (or by a test), read by `rack` and `bmc`. Nothing here checks anything: a value that stands here
 //! was found good where it was typed.
 
-use crate::model::{Identity, Trouble};
+use crate::bmc::Care;
+use crate::model::Trouble;
 use crate::{power, session};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,22 +83,8 @@ pub struct NodeSettings {
     pub address: Address,
     /// How its BMC is logged in to. Nodes with the same share it: there may be thousands.
     pub login: Arc<session::Settings>,
-    /// How often its BMC is spoken to at most.
-    pub pace: Pace,
-    /// How long a session stands unused, while an operation runs, before something is said to keep it alive.
-    pub keepalive: Duration,
-    /// How long a session stands unused, when no operation runs, before it is closed.
-    pub idle_close: Duration,
-    /// Failed log-ins after which none is tried any more; at least 1.
-    pub auth_failures: u32,
-    /// How long none is tried then, unless the credentials change or an operator says so.
-    pub auth_hold: Duration,
-    /// What is done where its BMC is another one than before.
-    pub identity: Identity,
-    /// How long a BMC may be silent before it is called dead.
-    pub breaker_after: Duration,
-    /// How often a dead BMC is tried again.
-    pub breaker_retry: Duration,
+    /// How its BMC is spared; shared likewise.
+    pub care: Arc<Care>,
     /// How patient its operations are; shared, too.
     pub power: Arc<power::Settings>,
     /// Whether an NMI may be injected.
@@ -113,24 +100,6 @@ pub struct Address {
     pub host: Arc<str>,
     /// The UDP port; not 0.
     pub port: u16,
-}
-
-/// A rate limit: so many orders a second in the long run, and a few at once after a rest.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Pace {
-    /// Commands per second in the long run, above zero. An order can take several.
-    pub orders_per_second: f64,
-    /// Commands that may leave at once after a rest; at least 1.
-    pub burst: u32,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Pace {
-            orders_per_second: 5.0,
-            burst: 10,
-        }
-    }
 }
 
 /// What is remembered of refused log-ins while no daemon runs, so that a look at the BMCs counts as a life of it does

@@ -5,7 +5,7 @@ use super::clock::Moment;
 use super::gate::Pause;
 use super::inventory::Inventory;
 use super::node::{Memory, Node};
-use super::settings::{Address, NodeSettings, Pace};
+use super::settings::{Address, NodeSettings};
 use super::task::{Identity, Task};
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::OrderId;
@@ -50,14 +50,7 @@ pub(super) fn node(place: usize) -> Node {
             Password::new(*b"secret").expect("short"),
         )),
         power: Arc::default(),
-        pace: Pace::default(),
-        keepalive: secs(25),
-        idle_close: secs(10),
-        identity: crate::model::Identity::Strict,
-        auth_failures: 2,
-        auth_hold: secs(600),
-        breaker_after: secs(5),
-        breaker_retry: secs(30),
+        care: Arc::default(),
         nmi: true,
         nmi_min_interval: secs(60),
     };

@@ -15,7 +15,7 @@ use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::rack::permit::Succession;
 use rackbmcd::rack::record::{End, Stretch, Table, Write};
 use rackbmcd::rack::rights::Rights;
-use rackbmcd::rack::settings::{Address, NodeSettings, Pace, RackSettings};
+use rackbmcd::rack::settings::{Address, NodeSettings, RackSettings};
 use rackbmcd::rack::{Birth, Copied, Rack};
 use rackbmcd::session;
 use rackbmcd::session::secret::Password;
@@ -669,14 +669,7 @@ pub fn node(place: usize) -> NodeSettings {
             Password::new(*b"secret").expect("short"),
         )),
         power: Arc::default(),
-        pace: Pace::default(),
-        keepalive: secs(25),
-        idle_close: secs(10),
-        identity: rackbmcd::model::Identity::Strict,
-        auth_failures: 2,
-        auth_hold: secs(600),
-        breaker_after: secs(5),
-        breaker_retry: secs(30),
+        care: Arc::default(),
         nmi: true,
         nmi_min_interval: secs(60),
     }
