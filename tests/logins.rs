@@ -120,6 +120,12 @@ fn no_order_that_changes_power_leaves_with_a_level_that_is_too_low() {
         why.contains("level user") && why.contains("operator"),
         "{why}"
     );
+    let Ok(Answer::Explanation(found)) = world.call(Call::Look(Look::Explain(name(0)))) else {
+        panic!("no explanation");
+    };
+    let mut facts = found.facts.iter();
+    let level = facts.find(|fact| fact.head == "privilege level");
+    assert!(level.is_some_and(|fact| fact.text.starts_with("user granted")));
 }
 
 #[test]

@@ -214,3 +214,14 @@ fn a_network_that_makes_copies_is_logged_in_over_though_each_copy_of_rakp_1_coun
         assert_eq!(view.state, TaskState::Succeeded, "{seed}: {view:#?}");
     }
 }
+
+#[test]
+fn a_session_that_nobody_wants_is_closed_ten_seconds_after_its_last_answer() {
+    let mut world = World::new(8, 1);
+    world.run_for(secs(20));
+    world.call(Call::FreshNode("n01".into())).expect("read");
+    world.run_for(secs(9));
+    assert_eq!(world.bmc("n01").open_sessions(), 1);
+    world.run_for(secs(2));
+    assert_eq!(world.bmc("n01").open_sessions(), 0);
+}

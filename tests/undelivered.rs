@@ -7,7 +7,7 @@ use rackbmcd::model::{Operation, PowerOptions, PowerState, TaskState, Trouble};
 use rackbmcd::rack::call::Call;
 use rackbmcd::session::Undeliverable;
 use std::time::Duration;
-use world::{World, address, millis, secs};
+use world::{World, address, millis, secs, who};
 
 /// Nothing reaches the BMC for so long, and the network says so of each datagram.
 fn undelivered(world: &mut World, why: Undeliverable, lasts: Duration) {
@@ -229,6 +229,21 @@ fn a_name_of_two_addresses_is_followed_to_the_one_that_answers_and_stays_there()
     assert!(looked_up >= 2, "{looked_up}");
     let mut elsewhere = world.left[before..].iter().filter(|left| left.node == 7);
     assert!(elsewhere.next().is_none());
+}
+
+#[test]
+fn a_name_is_looked_up_again_when_somebody_asks_for_a_retry() {
+    let mut world = behind_two_addresses(36);
+    run_resolving(&mut world, secs(130));
+    world.ask(Call::FreshNode("n01".into()));
+    run_resolving(&mut world, secs(2));
+    // There is a session, so that no log-in asks for the name.
+    assert_eq!(world.bmc("n01").open_sessions(), 1);
+    assert_eq!(world.rack().poll_resolve(), None);
+    let (node, who) = ("n01".into(), who());
+    world.call(Call::Retry { node, who }).expect("a retry");
+    let asked = world.rack().poll_resolve();
+    assert!(asked.is_some_and(|(_, host)| host == "both.example"));
 }
 
 /// The network says of each datagram that nobody is there, until that is believed.

@@ -338,6 +338,21 @@ mod tests {
     }
 
     #[test]
+    fn what_anybody_can_have_said_is_shown_and_holds_no_log_in() {
+        let mut breaker = breaker();
+        for said_at in [0, 100, 200, 300] {
+            breaker.heard_of(Trouble::UnknownUser, "unknown user", false, at(said_at));
+            let found = breaker.verdict(at(said_at + 29));
+            assert_eq!(
+                found.map(|(trouble, _)| trouble),
+                Some(Trouble::UnknownUser)
+            );
+            assert_eq!(breaker.verdict(at(said_at + 30)), None);
+        }
+        assert_eq!(breaker.log_ins(), None);
+    }
+
+    #[test]
     fn a_full_bmc_gets_the_time_to_lose_a_session() {
         let mut breaker = breaker();
         for (tried_at, rest) in [

@@ -232,6 +232,16 @@ mod tests {
     }
 
     #[test]
+    fn a_maximum_privilege_of_zero_is_no_error() {
+        let mut none = RESPONSE.to_vec();
+        none[2] = 0;
+        let Ok(Response::Accepted(accepted)) = Response::decode(&none) else {
+            panic!("accepted");
+        };
+        assert_eq!((accepted.privilege, accepted.tag), (0, 5));
+    }
+
+    #[test]
     fn an_error_reply_of_any_length_gives_its_status() {
         // ipmi_sim: two bytes. OpenBMC: everything zero but the status.
         for length in [2, 7, 8, 36] {

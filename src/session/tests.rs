@@ -27,12 +27,19 @@ fn a_dead_bmc_is_called_silent_within_five_seconds_and_costs_two_open_sessions_a
     assert_eq!(session.poll_transmit(), None);
     session.open(at(0.0), &mut entropy);
     let (mut opens, mut told_at) = (0, None);
+    let (mut now, mut asked) = (at(0.0), Vec::new());
     while let Some(due) = session.poll_timeout() {
         while let Some(transmit) = session.poll_transmit() {
             // RMCP, then an RMCP+ header with payload type 10h.
-            opens += u32::from(transmit.datagram[4..6] == [6, 0x10]);
+            let opening = transmit.datagram[4..6] == [6, 0x10];
+            opens += u32::from(opening);
+            if !opening {
+                // The request's number, behind the headers of RMCP and of IPMI 1.5.
+                asked.push((now, opens, transmit.datagram[18] >> 2));
+            }
         }
         session.handle_timeout(due, &mut entropy);
+        now = due;
         if let Some(Event::StillOpening(OpenError::Silent { over })) = session.events.front() {
             told_at.get_or_insert((due, *over));
         }
@@ -48,4 +55,12 @@ fn a_dead_bmc_is_called_silent_within_five_seconds_and_costs_two_open_sessions_a
     );
     assert_eq!(opens, 2);
     assert_eq!(session.state(), State::Closed);
+    // Four questions come before the first of these, each with a number of its own; then it is asked on.
+    let first = asked.iter().filter(|(_, opens, _)| *opens == 0);
+    let numbers: Vec<u8> = first.map(|(_, _, number)| *number).collect();
+    let different: std::collections::BTreeSet<u8> = numbers.iter().copied().collect();
+    assert_eq!((numbers.len(), different.len()), (4, 4), "{numbers:?}");
+    for pair in asked.windows(2) {
+        assert!(pair[1].0 - pair[0].0 <= Duration::from_secs(2), "{asked:?}");
+    }
 }

@@ -52,6 +52,7 @@ fn a_pulse_leaves_once_whatever_becomes_of_it() {
             Mishap::Lost,
             Mishap::AnswerLost,
             Mishap::Refuse(0xC3, RefusalKind::Busy),
+            Mishap::Refuse(0xCE, RefusalKind::Busy),
             Mishap::Refuse(0xFF, RefusalKind::Failed),
             Mishap::Refuse(0xCF, RefusalKind::Failed),
         ] {

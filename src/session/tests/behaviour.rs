@@ -104,6 +104,22 @@ fn a_late_reply_is_never_taken_for_the_answer_to_a_later_request() {
 }
 
 #[test]
+fn the_number_of_a_request_that_was_sent_again_rests_before_it_is_used_again() {
+    let mut world = World::opened();
+    world.ask(Resend::Allowed, 60.0);
+    let first = world.take().remove(0);
+    world.step();
+    assert_eq!(world.take().len(), 1);
+    world.answer(&first, CompletionCode::OK, &[1, 0, 0]);
+    for _ in 0..70 {
+        world.ask(Resend::Allowed, 1.0);
+        let request = world.take().remove(0);
+        assert_ne!(request.sequence, first.sequence);
+        world.answer(&request, CompletionCode::OK, &[1, 0, 0]);
+    }
+}
+
+#[test]
 fn a_duplicate_refused_waits_for_the_answer_to_the_first_copy() {
     let mut world = World::opened();
     let id = world.ask(Resend::Allowed, 20.0);
@@ -208,6 +224,27 @@ fn a_slow_command_costs_no_session_and_its_answer_is_taken_and_remembered() {
         );
         let round_trip = world.session.statistics().round_trip.expect("known");
         assert!(round_trip > Duration::from_secs(1), "{round_trip:?}");
+    }
+}
+
+#[test]
+fn a_reading_is_waited_for_half_a_minute_and_a_pulse_twelve_seconds_while_the_session_lives() {
+    for (resend, seconds) in [(Resend::Allowed, 30), (Resend::Never, 12)] {
+        let mut world = World::opened();
+        world.answers_probes = true;
+        let asked_at = world.now;
+        let id = world.ask(resend, 5.0);
+        world.take();
+        while world.session.pending() > 0 {
+            world.step();
+            world.take();
+        }
+        assert_eq!(world.now - asked_at, Duration::from_secs(seconds));
+        assert!(matches!(
+            world.events()[..],
+            [Event::Unanswered { id: ended, reason: UnansweredReason::Silent, .. }] if ended == id
+        ));
+        assert!(matches!(world.session.state(), State::Open { .. }));
     }
 }
 
