@@ -3,12 +3,14 @@
 use super::deadlines::{Deadline, Deadlines};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smol::io::{AsyncRead, AsyncWrite};
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use zeroize::Zeroize;
 
 /// A stream with a deadline on standing still while there is something to write.
 pub struct Guarded<S> {
@@ -89,12 +91,15 @@ impl<S: AsyncRead + Unpin> Read for Guarded<S> {
         context: &mut Context<'_>,
         mut to: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut bytes = [0; AT_ONCE];
         let room = to.remaining().min(AT_ONCE);
         let stream = Pin::new(&mut self.stream);
-        let count = ready!(stream.poll_read(context, &mut bytes[..room]))?;
-        to.put_slice(&bytes[..count]);
-        Poll::Ready(Ok(()))
+        with_room(|bytes| {
+            let count = ready!(stream.poll_read(context, &mut bytes[..room]))?;
+            to.put_slice(&bytes[..count]);
+            // There may be a password among it.
+            bytes[..count].zeroize();
+            Poll::Ready(Ok(()))
+        })
     }
 }
 
@@ -129,17 +134,34 @@ impl<S: AsyncWrite + Unpin> Write for Guarded<S> {
             return self.watch(context, poll);
         }
         // Our streams write the first part only: a short answer goes out with its head, and wakes its reader once.
-        let (mut whole, mut end) = ([0; AT_ONCE], 0);
-        for part in parts {
-            whole[end..end + part.len()].copy_from_slice(part);
-            end += part.len();
-        }
-        self.poll_write(context, &whole[..length])
+        with_room(|whole| {
+            let mut end = 0;
+            for part in parts {
+                whole[end..end + part.len()].copy_from_slice(part);
+                end += part.len();
+            }
+            self.poll_write(context, &whole[..length])
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
+}
+
+thread_local! {
+    /// Room for what is read or gathered with one call, on the thread that serves: to wipe that much for each call is a
+    /// tenth of what a short answer costs.
+    static ROOM: RefCell<[u8; AT_ONCE]> = const { RefCell::new([0; AT_ONCE]) };
+}
+
+/// Lends the room for one call.
+fn with_room<T>(call: impl FnOnce(&mut [u8; AT_ONCE]) -> T) -> T {
+    ROOM.with(|room| match room.try_borrow_mut() {
+        Ok(mut room) => call(&mut room),
+        // A stream that is made of another one.
+        Err(_) => call(&mut [0; AT_ONCE]),
+    })
 }
 
 /// How much is read, or gathered to be written, with one call.
