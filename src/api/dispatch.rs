@@ -4,7 +4,7 @@
 //! What all endpoints have in common is checked here, from their rows in the table: version, method, `Accept`, role and
 //! the names of query parameters. Which nodes the role has to be good for is the rack's to check.
 
-use super::endpoint::{Endpoint, Media};
+use super::endpoint::{Endpoint, Media, Route};
 use super::fault::{Fault, Surface};
 use super::handle::{Daemon, RackHandle, TaskFilter};
 use super::message::{self, Query, Request, Response};
@@ -188,6 +188,17 @@ impl Frame {
 
     /// The same for a request whose body was not read.
     pub fn of(id: &str, path: &str, query: &str, headers: &HeaderMap) -> Self {
+        Self::in_row(id, path, route::row(path), query, headers)
+    }
+
+    /// The same where the row of the path is known.
+    pub fn in_row(
+        id: &str,
+        path: &str,
+        row: Option<&'static Route>,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Self {
         let indent = |accept: &http::HeaderValue| {
             String::from_utf8_lossy(accept.as_bytes())
                 .to_ascii_lowercase()
@@ -197,7 +208,7 @@ impl Frame {
             .split('&')
             .any(|part| matches!(part, "pretty" | "pretty=true" | "pretty=1"))
             || headers.get_all(http::header::ACCEPT).iter().any(indent);
-        let surface = match route::row(path) {
+        let surface = match row {
             Some(row) => row.surface,
             None if path == "/" || under_v1(path) => Surface::Ironic,
             None => Surface::Own,

@@ -564,18 +564,18 @@ fn seek<T>(
     is_ironic.then(|| make(&versioned, found))
 }
 
-/// Whether a request is for an endpoint that anyone may use. What is no endpoint is not.
-pub fn is_public(method: &Method, path: &str) -> bool {
-    let endpoint = row(path).and_then(|row| row.endpoint(method));
+/// Whether a request is for an endpoint that anyone may use, by the row of its path. What is no endpoint is not.
+pub fn is_public(method: &Method, row: Option<&'static Route>) -> bool {
+    let endpoint = row.and_then(|row| row.endpoint(method));
     endpoint.is_some_and(|endpoint| endpoint.role.is_none())
 }
 
 /// Whether the audit trail tells of a request, whatever becomes of it.
-pub fn is_recorded(method: &Method, path: &str) -> bool {
+pub fn is_recorded(method: &Method, row: Option<&'static Route>) -> bool {
     if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
-    let endpoint = row(path).and_then(|row| row.endpoint(method));
+    let endpoint = row.and_then(|row| row.endpoint(method));
     endpoint.is_some_and(|endpoint| endpoint.recorded)
 }
 

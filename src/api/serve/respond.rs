@@ -9,6 +9,7 @@ use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Deed, Noted, Reply};
 use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
 use crate::api::dispatch::{Frame, Outcome, handle};
+use crate::api::endpoint::Route;
 use crate::api::fault::Fault;
 use crate::api::handle::{Daemon, Later};
 use crate::api::message::{Request, Response};
@@ -74,14 +75,15 @@ pub async fn respond(
     let id = request_id(context, &head.headers);
     let path = head.uri.path().to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
-    let mut frame = Frame::of(&id, &path, &query, &head.headers);
+    let row = route::row(&path);
+    let mut frame = Frame::in_row(&id, &path, row, &query, &head.headers);
     // hyper hides a Content-Length beside a Transfer-Encoding and follows the latter. A proxy before us may have followed
     // the former: what comes after this request on the connection is not to be trusted (RFC 9112 §6.1).
     let doubtful = head.headers.contains_key(http::header::TRANSFER_ENCODING);
     let turn = Rc::new(Turn::default());
-    let mut record = Record::open(&connection, &head.method, &path, &id);
+    let mut record = Record::open(&connection, &head.method, &path, row, &id);
     let outcome: Result<End, Fault> = async {
-        let public = route::is_public(&head.method, &path);
+        let public = route::is_public(&head.method, row);
         let peer = enter(&connection, public, &head.headers).await?;
         record.known = peer.is_known();
         record.audit.who = Who {
@@ -91,7 +93,7 @@ pub async fn respond(
             pid: peer.pid,
             request: id.clone(),
         };
-        record.expect(&head.method, &path);
+        record.expect(&head.method, row);
         let body = read_body(body, &connection).await?;
         let names = LongBody::taken(body.len(), &connection).await?;
         let request = Request {
@@ -197,10 +199,16 @@ const PATH_RECORDED: usize = 256;
 const UNANSWERED: u16 = 499;
 
 impl Record {
-    fn open(connection: &Connection, method: &Method, path: &str, id: &str) -> Self {
+    fn open(
+        connection: &Connection,
+        method: &Method,
+        path: &str,
+        row: Option<&'static Route>,
+        id: &str,
+    ) -> Self {
         Record {
             context: connection.context.clone(),
-            due: route::is_recorded(method, path),
+            due: route::is_recorded(method, row),
             known: connection.peer.is_known(),
             audit: Audit {
                 who: Who {
@@ -226,9 +234,9 @@ impl Record {
 
 impl Record {
     /// Hands the rack's turn what is to be written if it accepts what is asked.
-    fn expect(&self, method: &Method, path: &str) {
+    fn expect(&self, method: &Method, row: Option<&'static Route>) {
         let due = self.due && self.known;
-        let row = due.then(|| route::row(path)).flatten();
+        let row = row.filter(|_| due);
         if let Some(endpoint) = row.and_then(|row| row.endpoint(method)) {
             let expected = Audit {
                 status: endpoint.status,
