@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -40,6 +41,8 @@ struct House {
     shutdown: Sender<()>,
     calls: Arc<Mutex<Vec<Call>>>,
     audits: Arc<Mutex<Vec<Audit>>>,
+    /// Whether metrics that are being written stay so, and how many are.
+    writing: Arc<(AtomicBool, AtomicUsize)>,
     thread: Option<JoinHandle<()>>,
     _folder: tempfile::TempDir,
 }
@@ -117,6 +120,17 @@ fn slow(call: &Call) -> Reaction {
     }
 }
 
+/// Is written when it may be.
+async fn metrics(writing: Arc<(AtomicBool, AtomicUsize)>) -> String {
+    let (stays, count) = &*writing;
+    count.fetch_add(1, Ordering::SeqCst);
+    while stays.load(Ordering::SeqCst) {
+        smol::Timer::after(Duration::from_millis(1)).await;
+    }
+    count.fetch_sub(1, Ordering::SeqCst);
+    "# EOF\n".to_owned()
+}
+
 /// Never answers.
 fn silent(_: &Call) -> Reaction {
     Reaction::Silence
@@ -151,13 +165,15 @@ impl House {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let audits = Arc::new(Mutex::new(Vec::new()));
         let (audit, seen) = (audits.clone(), calls.clone());
+        let writing = Arc::new((AtomicBool::new(false), AtomicUsize::new(0)));
+        let written = writing.clone();
         let context = move |asks, queue| Context {
             asks,
             entropy: Box::new(|bytes| bytes.fill(0x5a)),
             policy: RefCell::new(Rc::new(policy())),
             #[cfg(feature = "tls")]
             identity: RefCell::default(),
-            metrics: Box::new(|| Box::pin(async { "# EOF\n".to_owned() })),
+            metrics: Box::new(move || Box::pin(metrics(written.clone()))),
             look_up: Box::new(|_, _| {}),
             user_name: Box::new(|_| Box::pin(async { Some("tester".to_owned()) })),
             audit: queue,
@@ -228,6 +244,7 @@ impl House {
             shutdown,
             calls,
             audits,
+            writing,
             thread: Some(thread),
             _folder: folder,
         }

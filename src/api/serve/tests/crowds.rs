@@ -120,3 +120,39 @@ fn between_long_answers_others_have_their_turn() {
     );
     drop(held);
 }
+
+#[test]
+fn health_and_power_wait_for_no_crowd_that_asks_for_metrics() {
+    let limits = Limits {
+        answer: Duration::from_secs(60),
+        ..short()
+    };
+    let house = House::with(obliging, limits);
+    let (stays, count) = &*house.writing;
+    stays.store(true, Ordering::SeqCst);
+    let crowd: Vec<UnixStream> = (0..20)
+        .map(|_| {
+            let mut stream = house.connect();
+            let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+            stream.write_all(request).expect("sent");
+            stream
+        })
+        .collect();
+    while count.load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for _ in 0..3 {
+        // Whoever waits for the metrics waits until these were answered.
+        let health = house.send("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        assert_eq!(status(&health), "200", "{health}");
+        let body = r#"{"target": "power off"}"#;
+        let order = house.send(format!("{}connection: close\r\n\r\n{body}", put(body)));
+        assert_eq!(status(&order), "202", "{order}");
+        assert_eq!(count.load(Ordering::SeqCst), 1, "one at a time");
+    }
+    stays.store(false, Ordering::SeqCst);
+    for mut stream in crowd {
+        let answer = read_all(&mut stream);
+        assert_eq!(status(&answer), "200", "{answer}");
+    }
+}
