@@ -23,6 +23,10 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 pub trait Daemon {
     /// Asks the rack, for whoever made the request. The fault says why it was not even asked, or did not answer.
     fn call(&self, call: Call) -> Later<Result<Result<Answer, Refused>, Fault>>;
+    /// Waits for the turn of a request that names many nodes, or says why it has none.
+    fn many_names(&self) -> Later<Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// The text of `/metrics`, or why there is none.
     fn metrics(&self) -> Later<Result<String, Fault>>;
     /// The records of the audit trail after a number, at most so many, or why they cannot be read.
@@ -259,6 +263,14 @@ impl RackHandle {
         self.ask(Call::Control { task, control, who }).await
     }
 
+    /// Waits for the turn of a request that names many nodes.
+    ///
+    /// # Errors
+    /// 503 where many others do.
+    pub async fn many_names(&self) -> Asked<()> {
+        self.daemon.many_names().await
+    }
+
     /// Starts a batch, or plans it.
     pub async fn start_batch(&self, request: BatchStart) -> Asked<Batch> {
         let who = self.who.clone();
@@ -275,9 +287,13 @@ impl RackHandle {
         self.ask(Call::Look(Look::Batch(batch))).await
     }
 
-    /// One batch, once it has ended or after `wait`.
-    pub async fn await_batch(&self, batch: BatchId, wait: Duration) -> Asked<Batch> {
-        self.ask(Call::AwaitBatch { batch, wait }).await
+    /// Waits until a batch has ended, `wait` at most.
+    pub async fn await_batch(&self, batch: BatchId, wait: Duration) -> Asked<()> {
+        match self.daemon.call(Call::AwaitBatch { batch, wait }).await? {
+            Ok(Answer::Waited) => Ok(()),
+            Ok(_) => Err(unexpected_answer()),
+            Err(refused) => Err(Fault::refused(refused, &self.who.name)),
+        }
     }
 
     /// Uses a control on a batch, or on some of its nodes.

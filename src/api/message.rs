@@ -99,14 +99,49 @@ impl Response {
 
     /// Its JSON body with indents.
     pub(super) fn make_pretty(&mut self) {
-        if self.media_type == Some(JSON)
-            && let Ok(value) = serde_json::from_slice::<serde_json::Value>(&self.body)
-        {
-            let mut body = serde_json::to_vec_pretty(&value).expect("a value read from JSON");
-            body.push(b'\n');
-            self.body = visible(body);
+        if self.media_type == Some(JSON) {
+            self.body = indented(&self.body);
         }
     }
+}
+
+/// JSON of ours with indents. What is megabytes is written once more, and not taken apart into values first, which would be
+/// many times as much.
+fn indented(json: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(json.len() + json.len() / 2);
+    let (mut depth, mut quoted, mut escaped, mut empty) = (0, false, false, false);
+    let new_line = |text: &mut Vec<u8>, depth: usize| {
+        text.push(b'\n');
+        text.extend(std::iter::repeat_n(b' ', 2 * depth));
+    };
+    for &byte in json {
+        if quoted {
+            quoted = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            text.push(byte);
+            continue;
+        }
+        let closes = matches!(byte, b'}' | b']');
+        if byte.is_ascii_whitespace() {
+            continue;
+        }
+        depth -= usize::from(closes);
+        // Nothing stands between the brackets of what is empty.
+        if empty != closes {
+            new_line(&mut text, depth);
+        }
+        empty = matches!(byte, b'{' | b'[');
+        depth += usize::from(empty);
+        quoted = byte == b'"';
+        text.push(byte);
+        match byte {
+            b',' => new_line(&mut text, depth),
+            b':' => text.push(b' '),
+            _ => {}
+        }
+    }
+    text.push(b'\n');
+    text
 }
 
 /// JSON as it leaves: whatever somebody wrote into it, a terminal and a page show all of it.
@@ -141,6 +176,9 @@ pub fn percent_decode(text: &str) -> Result<String, &'static str> {
     String::from_utf8(bytes).map_err(|_| "bytes that are no UTF-8")
 }
 
+/// The most parameters of a query.
+const PARAMETERS_LIMIT: usize = 100;
+
 /// The parameters of a query, decoded, each asked for by name.
 #[derive(Clone, Debug, Default)]
 pub struct Query(Vec<(String, String)>);
@@ -149,13 +187,19 @@ impl Query {
     /// The parameters in `text`.
     ///
     /// # Errors
-    /// What cannot be decoded: 400.
+    /// What cannot be decoded, and too many: 400.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let decode = |part: &str| {
             percent_decode(&part.replace('+', " "))
                 .map_err(|what| Fault::bad(format!("the query holds {what}")))
         };
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        // They are kept for as long as the request waits, and each takes far more than it is long.
+        if pairs.clone().count() > PARAMETERS_LIMIT {
+            return Err(Fault::bad(format!(
+                "the query has more than {PARAMETERS_LIMIT} parameters"
+            )));
+        }
         let pairs = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
@@ -402,6 +446,22 @@ mod tests {
     }
 
     #[test]
+    fn json_with_indents_is_what_a_tree_of_it_would_be_written_as() {
+        for text in [
+            "{}",
+            "[]",
+            "7",
+            r#"{"a":[],"b":{},"c":[1,-2.5,{"d":null}],"e":"{[,:\\\"]}","f":true}"#,
+            r#"[[[]],[{}],["\\\\"],[[1,2],[3]]]"#,
+        ] {
+            let tree: serde_json::Value = serde_json::from_str(text).expect("JSON");
+            let wanted = serde_json::to_string_pretty(&tree).expect("JSON") + "\n";
+            let found = indented(format!("{text}\n").as_bytes());
+            assert_eq!(String::from_utf8(found).expect("text"), wanted);
+        }
+    }
+
+    #[test]
     fn a_query_keeps_its_last_word_and_names_strangers() {
         let query = Query::parse("a=1&b=x%20y&a=2&&c+d").expect("a query");
         assert_eq!(query.value("a"), Some("2"));
@@ -409,6 +469,13 @@ mod tests {
         assert_eq!(query.value("c d"), Some(""));
         assert!(query.only(|name| ["a", "b"].contains(&name)).is_err());
         assert!(query.only(|name| ["a", "b", "c d"].contains(&name)).is_ok());
+    }
+
+    #[test]
+    fn a_query_has_so_many_parameters_at_most() {
+        let most = "node=a&".repeat(PARAMETERS_LIMIT);
+        assert!(Query::parse(&most).is_ok());
+        assert!(Query::parse(&format!("{most}node")).is_err());
     }
 
     #[test]

@@ -30,7 +30,7 @@ use door::Door;
 use guard::Guarded;
 use hyper::server::conn::http1;
 use login::Login;
-use long::Turns;
+use long::{NamesTurn, Turns};
 use respond::Connection;
 use share::{Places, Unwritten};
 use smol::channel::{Receiver, Sender};
@@ -55,6 +55,8 @@ pub use trail::{TrailQueue, Unrecorded};
 pub struct Asked {
     /// What is asked.
     pub call: Call,
+    /// The turn of a call that names many nodes; the next may name as many once this is dropped.
+    pub names: Option<NamesTurn>,
     /// Who asks: what they may do is looked up in the turn that acts on it.
     pub peer: Rc<Peer>,
     /// What the trail will say of it.
@@ -122,6 +124,7 @@ impl Noted {
             | Answer::Sweep(_)
             | Answer::Tasks(_)
             | Answer::Batches(_)
+            | Answer::Waited
             | Answer::Events(_)
             | Answer::Pausing(_)
             | Answer::Reading(_)

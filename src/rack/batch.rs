@@ -199,6 +199,13 @@ impl Batch {
         }
     }
 
+    /// How much memory it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        let record = &self.record;
+        let refusals: usize = self.refusals.values().map(String::len).sum();
+        size_of::<Batch>() + bytes_of(record.members.len(), &record.left_out) + refusals
+    }
+
     /// How far it has come; `active` finds a task that has not ended, and of the lost ones nobody knows it.
     pub(super) fn room<'a>(
         &self,
@@ -329,6 +336,17 @@ impl Batch {
         }
     }
 }
+
+/// How much memory so many members of a batch take, and those that it left out: with their names, a task's place, and what
+/// the memory for each costs beside it.
+pub(super) fn bytes_of(members: usize, left_out: &[LeftOut]) -> usize {
+    let member = size_of::<Member>() + size_of::<(TaskId, usize)>() + ALLOCATED;
+    let why: usize = left_out.iter().map(|left| left.why.len()).sum();
+    members * member + left_out.len() * (size_of::<LeftOut>() + 2 * ALLOCATED) + why
+}
+
+/// About what a short text takes beside its place.
+const ALLOCATED: usize = 48;
 
 /// A node that was busy when the batch was asked for.
 fn left_out_in_view(left_out: &LeftOut) -> model::BatchNode {

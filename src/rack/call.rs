@@ -127,7 +127,8 @@ pub enum Call {
         /// Who asks.
         who: Who,
     },
-    /// One batch, answered when it has ended or so much time has passed.
+    /// Answered when a batch has ended or so much time has passed, and not with the batch: hundreds may wait, and it may have
+    /// thousands of nodes.
     AwaitBatch {
         /// Which.
         batch: BatchId,
@@ -275,8 +276,10 @@ pub enum Answer {
     Task(model::Task),
     /// To `Tasks`.
     Tasks(Vec<model::Task>),
-    /// To `StartBatch`, `Batch`, `AwaitBatch`, `ControlBatch`.
+    /// To `StartBatch`, `Batch`, `ControlBatch`.
     Batch(model::Batch),
+    /// To `AwaitBatch`: the wait is over.
+    Waited,
     /// To `Batches`.
     Batches(Vec<model::Batch>),
     /// To `Events`.
@@ -495,6 +498,11 @@ pub enum Refused {
     /// So many sweeps are under way that there is no place for another.
     #[error("so many sets of nodes are being read that there is no place for another; try again")]
     Sweeping,
+    /// Batches take as much memory as they may.
+    #[error(
+        "the batches that run have so many nodes that there is no place for another: let some end, or start single tasks"
+    )]
+    ManyBatches,
     /// No such sweep.
     #[error("these readings are not there any more: nobody asked for them in time")]
     NoSuchSweep,

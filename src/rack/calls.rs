@@ -53,7 +53,7 @@ impl Rack {
                 wait,
             } => self.wait(id, Awaited::Task(task, version), wait, at),
             Call::StartBatch { request, who } => self.start_batch(id, request, who, at)?,
-            Call::AwaitBatch { batch, wait } => self.wait(id, Awaited::Batch(batch), wait, at),
+            Call::AwaitBatch { batch, wait } => self.wait(id, Awaited::End(batch), wait, at),
             Call::ControlBatch {
                 batch,
                 control,
@@ -414,7 +414,7 @@ impl Rack {
         start::check_time("stagger", Some(request.stagger), longest)?;
         if request.dry_run {
             self.plans
-                .begin(call, request, who, &members, &self.inventory);
+                .begin(call, request, who, &members, &self.inventory)?;
             // A dry run logs in to every BMC, reads its power state and changes nothing.
             for (slot, (node, _)) in members.into_iter().enumerate() {
                 self.read_power(node, Owner::Plan(call, slot), at);
@@ -428,6 +428,8 @@ impl Rack {
         }
         let rack = self.snapshot(at);
         let left_out = start::check_members(&members, request.operation, &request.options, &rack)?;
+        let bytes = batch::bytes_of(members.len() - left_out.len(), &left_out);
+        self.tasks.make_room(bytes, &mut self.ledger)?;
         let id = self.tasks.make_id(at.wall, &mut *self.entropy);
         let mut made = Vec::new();
         for (node, rank) in members {

@@ -28,6 +28,8 @@ pub(super) struct Plan {
     who: Who,
     /// In the order of starting.
     looks: Vec<Look>,
+    /// Of so many nothing is known yet.
+    missing: usize,
 }
 
 /// One node of a dry run.
@@ -42,6 +44,9 @@ struct Look {
 
 impl Plans {
     /// A dry run begins; every member wants a reading.
+    ///
+    /// # Errors
+    /// The others look at as many nodes as may be looked at.
     pub(super) fn begin(
         &mut self,
         call: CallId,
@@ -49,7 +54,11 @@ impl Plans {
         who: Who,
         members: &[(NodeId, usize)],
         inventory: &Inventory,
-    ) {
+    ) -> Result<(), Refused> {
+        let under_way: usize = self.open.values().map(|plan| plan.looks.len()).sum();
+        if under_way > 0 && under_way + members.len() > LOOKED_AT {
+            return Err(Refused::Sweeping);
+        }
         let look = |&(node, rank): &(NodeId, usize)| {
             let name = inventory.get(node)?.settings.name.to_string();
             Some(Look {
@@ -59,21 +68,23 @@ impl Plans {
                 report: None,
             })
         };
-        let looks = members.iter().filter_map(look).collect();
+        let looks: Vec<Look> = members.iter().filter_map(look).collect();
         let plan = Plan {
             request,
             who,
+            missing: looks.len(),
             looks,
         };
         self.open.insert(call, plan);
+        Ok(())
     }
 
     /// One of a dry run's readings is there. The plan comes back when it was the last one.
     pub(super) fn report(&mut self, call: CallId, slot: usize, report: Report) -> Option<Plan> {
         let plan = self.open.get_mut(&call)?;
-        plan.looks.get_mut(slot)?.report = Some(report);
-        let complete = plan.looks.iter().all(|look| look.report.is_some());
-        if complete {
+        let before = plan.looks.get_mut(slot)?.report.replace(report);
+        plan.missing -= usize::from(before.is_none());
+        if plan.missing == 0 {
             self.open.remove(&call)
         } else {
             None
@@ -123,6 +134,9 @@ impl Plan {
         }
     }
 }
+
+/// So many nodes are looked at for dry runs at the same time, those of one excepted: two of the largest rack.
+const LOOKED_AT: usize = 8192;
 
 /// What would come of a node.
 struct Outlook {
@@ -320,6 +334,7 @@ fn steps(operation: Operation, power: Power, settings: &power::Settings) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::inventory;
     use super::*;
 
     fn table(places: usize, apart: u64) -> Timetable {
@@ -337,6 +352,41 @@ mod tests {
     fn begins(table: &mut Timetable, nodes: &[(usize, u64)]) -> Vec<u64> {
         let place = |(rank, takes): &(usize, u64)| table.place(*rank, Duration::from_secs(*takes));
         nodes.iter().map(place).map(|at| at.as_secs()).collect()
+    }
+
+    #[test]
+    fn dry_runs_look_at_so_many_nodes_at_most_beside_the_first() {
+        let inventory = inventory(3);
+        let mut plans = Plans::default();
+        let ids = inventory.ids();
+        let begin = |plans: &mut Plans, call, count: usize| {
+            let members: Vec<_> = ids.iter().cycle().take(count).map(|id| (*id, 0)).collect();
+            let request = BatchStart::new(Vec::new(), Operation::PowerOff);
+            plans.begin(CallId(call), request, Who::default(), &members, &inventory)
+        };
+        assert!(
+            begin(&mut plans, 1, LOOKED_AT + 1).is_ok(),
+            "one always can"
+        );
+        assert_eq!(begin(&mut plans, 2, 1), Err(Refused::Sweeping));
+        let report = |slot| {
+            Report::Accepted(Reading::Power(if slot > 0 {
+                Power::On
+            } else {
+                Power::Off
+            }))
+        };
+        for slot in 0..LOOKED_AT {
+            assert!(plans.report(CallId(1), slot, report(slot)).is_none());
+        }
+        // The same one again is no other.
+        assert!(plans.report(CallId(1), 0, report(0)).is_none());
+        assert!(plans.report(CallId(1), LOOKED_AT, report(1)).is_some());
+        assert!(
+            begin(&mut plans, 3, LOOKED_AT / 2).is_ok()
+                && begin(&mut plans, 4, LOOKED_AT / 2).is_ok()
+        );
+        assert_eq!(begin(&mut plans, 5, 1), Err(Refused::Sweeping));
     }
 
     #[test]

@@ -392,28 +392,28 @@ impl Tasks {
         let mut surplus = self.ended.len().saturating_sub(ENDED_TASKS_KEPT);
         let mut too_much = bytes.saturating_sub(ENDED_BYTES_KEPT);
         let mut forgotten = Vec::new();
-        for (id, task) in &self.ended {
-            let Some(ended_at) = task.identity.ended_at else {
-                continue;
-            };
-            // Tasks of a batch stay as long as it runs: its view counts them.
-            let batch = task.identity.batch.and_then(|id| self.batches.get(&id));
-            if batch.is_some_and(|batch| !batch.has_ended()) {
-                continue;
+        // Tasks of a batch stay as long as it runs, because its view counts them: only where there is too much without the
+        // others do they go as well, the oldest first, and the view says so.
+        for of_running in [false, true] {
+            for (id, task) in &self.ended {
+                let Some(ended_at) = task.identity.ended_at else {
+                    continue;
+                };
+                let batch = task.identity.batch.and_then(|id| self.batches.get(&id));
+                if batch.is_some_and(|batch| !batch.has_ended()) != of_running {
+                    continue;
+                }
+                let old = !of_running && at.age(ended_at) > keep;
+                if surplus == 0 && too_much == 0 && !old {
+                    break;
+                }
+                surplus = surplus.saturating_sub(1);
+                too_much = too_much.saturating_sub(task.bytes());
+                forgotten.push((*id, task.identity.batch));
             }
-            if surplus == 0 && too_much == 0 && at.age(ended_at) <= keep {
-                break;
-            }
-            surplus = surplus.saturating_sub(1);
-            too_much = too_much.saturating_sub(task.bytes());
-            forgotten.push((*id, task.identity.batch));
         }
         for (id, batch) in forgotten {
-            if let Some(task) = self.ended.remove(&id) {
-                self.ended_bytes = self.ended_bytes.saturating_sub(task.bytes());
-            }
-            self.shorts.remove(&Short::of(id));
-            ledger.journal.delete(Table::Tasks, id.to_string());
+            self.forget_one(id, ledger);
             let Some(of) = batch.and_then(|batch| self.batches.get(&batch)) else {
                 continue;
             };
@@ -422,6 +422,43 @@ impl Tasks {
                 self.drop_batch(of.id(), ledger);
             }
         }
+    }
+
+    fn forget_one(&mut self, id: TaskId, ledger: &mut Ledger) {
+        if let Some(task) = self.ended.remove(&id) {
+            self.ended_bytes = self.ended_bytes.saturating_sub(task.bytes());
+        }
+        self.shorts.remove(&Short::of(id));
+        ledger.journal.delete(Table::Tasks, id.to_string());
+    }
+
+    /// Makes room for a batch of so many bytes: the oldest that have ended are forgotten, with their tasks.
+    ///
+    /// # Errors
+    /// Those that run take it all.
+    pub(super) fn make_room(&mut self, bytes: usize, ledger: &mut Ledger) -> Result<(), Refused> {
+        let taken: usize = self.batches.values().map(Batch::bytes).sum();
+        let mut too_much = (taken + bytes).saturating_sub(BATCH_BYTES_KEPT);
+        let mut old = Vec::new();
+        for batch in self.batches.values().filter(|batch| batch.has_ended()) {
+            if too_much == 0 {
+                break;
+            }
+            too_much = too_much.saturating_sub(batch.bytes());
+            old.push(batch.id());
+        }
+        if too_much > 0 && !self.batches.is_empty() {
+            return Err(Refused::ManyBatches);
+        }
+        for id in old {
+            let tasks = self.batches.get(&id).map(|batch| batch.tasks().collect());
+            let tasks: Vec<TaskId> = tasks.unwrap_or_default();
+            tasks
+                .into_iter()
+                .for_each(|task| self.forget_one(task, ledger));
+            self.drop_batch(id, ledger);
+        }
+        Ok(())
     }
 
     /// The same where a task has ended since it was done: not by going through all of them with each that ends.
@@ -446,12 +483,16 @@ const ENDED_TASKS_KEPT: usize = 5000;
 const SMALL: usize = 64;
 /// How much memory those may take, about.
 const ENDED_BYTES_KEPT: usize = 16 << 20;
+/// How much memory batches may take, about, beside their tasks: each holds the names of its nodes, and of those that it left
+/// out for they were busy, why.
+const BATCH_BYTES_KEPT: usize = 6 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, id, task};
+    use super::super::batch::{self, BatchRecord, Member};
+    use super::super::tests::{at, batch_record, id, secs, task};
     use super::*;
-    use crate::model::Operation;
+    use crate::model::{OnFailure, Operation};
 
     /// Chance that gives the same twice, then something else.
     struct Stutters(u8);
@@ -487,5 +528,75 @@ mod tests {
         tasks.forget_old(day, at(20), &mut Ledger::new());
         assert_eq!(tasks.ended.len(), ENDED_TASKS_KEPT);
         assert!(tasks.get(id(5100 - 4096 + 1)).is_some());
+    }
+
+    /// A batch of tasks that have ended, but for those that are `open`.
+    fn batch(tasks: &mut Tasks, batch: u128, members: std::ops::RangeInclusive<u128>, open: bool) {
+        let ranks = vec![0; members.clone().count()];
+        let record = batch_record(id(batch), 0, secs(0), OnFailure::Continue, &ranks);
+        let named = members.clone().zip(record.members);
+        let members_of = named.map(|(number, member)| Member {
+            task: id(number),
+            ..member
+        });
+        let mut record = BatchRecord {
+            ended_at: (!open).then(|| at(10).wall),
+            members: members_of.collect(),
+            ..batch_record(id(batch), 0, secs(0), OnFailure::Continue, &[])
+        };
+        record.id = id(batch);
+        tasks.insert_batch(Batch::restore(record));
+        for number in members {
+            let mut ended = task(number, Operation::PowerOff);
+            ended.identity.batch = Some(id(batch));
+            ended.identity.ended_at = Some(at(10).wall);
+            tasks.ended.insert(ended.identity.id, ended);
+        }
+    }
+
+    /// Each batch of somebody who has one task of it stand still would keep thousands.
+    #[test]
+    fn tasks_of_batches_that_run_go_last_and_go_all_the_same() {
+        let mut tasks = Tasks::default();
+        batch(&mut tasks, 90_001, 1..=3000, true);
+        batch(&mut tasks, 90_002, 3001..=4000, false);
+        batch(&mut tasks, 90_003, 4001..=8000, true);
+        let day = Duration::from_secs(86_400);
+        tasks.forget_old(day, at(20), &mut Ledger::new());
+        assert_eq!(tasks.ended.len(), ENDED_TASKS_KEPT);
+        assert!(tasks.get(id(3001)).is_none() && tasks.batch(id(90_002)).is_none());
+        assert!(tasks.get(id(2000)).is_none() && tasks.get(id(2001)).is_some());
+        assert!(tasks.batch(id(90_001)).is_some() && tasks.get(id(4001)).is_some());
+        // One that runs keeps what is old, if it is not too much.
+        tasks.forget_old(Duration::ZERO, at(20), &mut Ledger::new());
+        assert_eq!(tasks.ended.len(), ENDED_TASKS_KEPT);
+    }
+
+    #[test]
+    fn a_batch_finds_room_where_others_have_ended_and_none_where_they_run() {
+        let mut tasks = Tasks::default();
+        let mut ledger = Ledger::new();
+        let whole = batch::bytes_of(4096, &[]);
+        let most = u128::try_from(BATCH_BYTES_KEPT / whole).expect("few");
+        assert!(most > 4, "{most} batches over the largest rack");
+        for number in 0..most {
+            let first = 1 + 5000 * number;
+            batch(
+                &mut tasks,
+                900_000 + number,
+                first..=first + 4095,
+                number > 1,
+            );
+        }
+        assert!(tasks.make_room(whole, &mut ledger).is_ok());
+        assert!(tasks.batch(id(900_000)).is_none() && tasks.get(id(1)).is_none());
+        assert!(tasks.batch(id(900_001)).is_some());
+        batch(&mut tasks, 900_000, 1..=4096, true);
+        assert!(tasks.make_room(whole, &mut ledger).is_ok());
+        batch(&mut tasks, 900_001, 5001..=9096, true);
+        let refused = tasks.make_room(whole, &mut ledger);
+        assert_eq!(refused, Err(Refused::ManyBatches));
+        let nothing = Tasks::default().make_room(100 << 20, &mut ledger);
+        assert!(nothing.is_ok(), "one batch always has its room");
     }
 }

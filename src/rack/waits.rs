@@ -27,7 +27,9 @@ struct Wait {
 pub(super) enum Awaited {
     /// A task above a version, or at its end.
     Task(TaskId, Option<u64>),
-    /// A batch at its end.
+    /// A batch at its end, of which nothing is told but that.
+    End(BatchId),
+    /// A batch as it is: a few at a time are told.
     Batch(BatchId),
     /// Nodes of a sweep beyond so many.
     Sweep(SweepId, usize),
@@ -60,7 +62,9 @@ impl Waits {
         let gone = self.waiting.extract_if(.., |wait| wait.call == call);
         let sweep = |wait: Wait| match wait.what {
             Awaited::Sweep(sweep, _) => Some(sweep),
-            Awaited::Task(..) | Awaited::Batch(_) | Awaited::Events { .. } => None,
+            Awaited::Task(..) | Awaited::End(_) | Awaited::Batch(_) | Awaited::Events { .. } => {
+                None
+            }
         };
         gone.filter_map(sweep).collect()
     }
@@ -113,13 +117,13 @@ pub(super) fn told(
             let view = rack.view_of(task, &mut Rooms::default());
             Some(Ok(Answer::Task(view)))
         }
-        Awaited::Batch(id) => {
+        Awaited::End(id) => {
             let Some(batch) = rack.tasks.batch(*id) else {
                 return Some(Err(Refused::NoSuchBatch(*id)));
             };
-            if !(anyhow || batch.has_ended()) {
-                return None;
-            }
+            (anyhow || batch.has_ended()).then_some(Ok(Answer::Waited))
+        }
+        Awaited::Batch(id) => {
             let view = rack.batch(*id).ok_or(Refused::NoSuchBatch(*id));
             Some(view.map(Answer::Batch))
         }

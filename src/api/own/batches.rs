@@ -43,11 +43,10 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
 /// `GET /v1/batches/{id}`
 pub async fn show(request: RequestContext) -> Result<Response, Fault> {
     let id = request.batch_id().await?;
-    let batch = match request.query.duration("wait", WAIT_LIMIT)? {
-        Some(wait) => request.rack.await_batch(id, wait).await?,
-        None => request.rack.batch(id).await?,
-    };
-    Ok(Response::ok(&batch))
+    if let Some(wait) = request.query.duration("wait", WAIT_LIMIT)? {
+        request.rack.await_batch(id, wait).await?;
+    }
+    Ok(Response::ok(&request.rack.batch(id).await?))
 }
 
 /// `DELETE /v1/batches/{id}`

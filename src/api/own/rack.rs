@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How many events one long poll brings at most.
 pub const EVENTS_AT_ONCE: usize = 500;
+/// How many nodes events may be asked for: the names are kept for as long as somebody listens.
+const FILTER_LIMIT: usize = 256;
 
 /// `GET /v1/events`: a long poll, or a stream where `Accept` asks for one.
 pub async fn events(request: RequestContext) -> Result<Outcome, Fault> {
@@ -50,8 +52,13 @@ pub async fn events(request: RequestContext) -> Result<Outcome, Fault> {
         .filter(|(name, _)| name == "node")
         .flat_map(|(_, names)| names.split(','))
         .filter(|name| !name.is_empty())
+        .take(FILTER_LIMIT + 1)
         .map(str::to_owned)
         .collect();
+    if nodes.len() > FILTER_LIMIT {
+        let text = format!("node= names more than {FILTER_LIMIT} nodes: leave it out, and choose");
+        return Err(Fault::bad(text).about("parameter", "node"));
+    }
     if request.query.value("node").is_some() && nodes.is_empty() {
         return Err(Fault::bad("node= names no node").about("parameter", "node"));
     }

@@ -19,6 +19,9 @@ pub(super) async fn meant(
     }
     let is_set =
         |text: &String| text.contains(['[', ']', '@', ',', '!', '&']) || text.contains(' ');
+    if named.len() > FEW {
+        request.rack.many_names().await?;
+    }
     if excluded.is_empty() && !named.iter().any(is_set) {
         return Ok(named);
     }
@@ -50,12 +53,23 @@ pub(super) async fn meant(
             return Err(Refused::NoSuchNode(missing.clone()).into());
         }
     }
-    let meant = nodeset::expand_few(&named, excluded, &groups, NAMED_LIMIT);
+    let mut meant = nodeset::expand_few(&named, excluded, &groups, FEW);
+    if let Err(NodeSetError {
+        fault: nodeset::Fault::TooMany(_),
+        ..
+    }) = meant
+    {
+        request.rack.many_names().await?;
+        meant = nodeset::expand_few(&named, excluded, &groups, NAMED_LIMIT);
+    }
     meant.map_err(|error| wrong("nodes", error))
 }
 
 /// How many nodes a request may name, repeated ones counted: each of the largest rack by its name and by its uuid.
 const NAMED_LIMIT: usize = 8192;
+
+/// So many are few: those who name no more wait for nobody.
+const FEW: usize = 256;
 
 fn check_count(member: &str, named: &[String]) -> Result<(), Fault> {
     if named.len() <= NAMED_LIMIT {

@@ -20,8 +20,8 @@ const LONG_AT_ONCE: usize = 1;
 /// Those of what is on the disk, which may hang: the others do not wait for it.
 const FROM_DISK_AT_ONCE: usize = 2;
 
-/// Requests with long bodies that are looked at once.
-const LONG_BODIES_AT_ONCE: usize = 4;
+/// Requests that name many nodes, or may, which are looked at once.
+const MANY_NAMES_AT_ONCE: usize = 4;
 /// A body of so many bytes is not long.
 const SHORT_BODY: usize = 4096;
 
@@ -34,7 +34,7 @@ const BREATHLESS: Duration = Duration::from_millis(1);
 pub struct Turns {
     memory: Line,
     disk: Line,
-    bodies: Line,
+    names: Line,
 }
 
 impl Default for Turns {
@@ -42,7 +42,7 @@ impl Default for Turns {
         Turns {
             memory: Line::of(LONG_AT_ONCE),
             disk: Line::of(FROM_DISK_AT_ONCE),
-            bodies: Line::of(LONG_BODIES_AT_ONCE),
+            names: Line::of(MANY_NAMES_AT_ONCE),
         }
     }
 }
@@ -137,41 +137,48 @@ impl Turn {
     }
 }
 
-/// The turn of a request with a long body, which becomes many names: few are in memory at once. Aborts of a whole batch,
-/// and what names one node, are short and wait for nobody.
-pub struct LongBody(Option<SemaphoreGuardArc>);
+/// The turn of a request with a long body, which becomes many names, or with a set that stands for many: few are in memory at
+/// once. It goes with the call that is made of them, and ends when the rack has taken that. Aborts of a whole batch, and what
+/// names few nodes, are short and wait for nobody.
+#[derive(Default)]
+pub struct Names(RefCell<Option<NamesTurn>>);
 
-impl LongBody {
-    /// Waits for it.
+/// See [`Names`].
+#[derive(Debug)]
+pub struct NamesTurn(
+    #[allow(dead_code, reason = "held, and given back when dropped")] SemaphoreGuardArc,
+);
+
+impl Names {
+    /// Waits for it where a body is long.
     ///
     /// # Errors
     /// The client has gone, or it took too long.
-    pub async fn taken(length: usize, connection: &Connection) -> Result<Self, Fault> {
-        if length <= SHORT_BODY {
-            return Ok(LongBody(None));
+    pub async fn take_for(&self, length: usize, connection: &Connection) -> Result<(), Fault> {
+        match length > SHORT_BODY {
+            true => self.take(connection).await,
+            false => Ok(()),
         }
-        let turns = &connection.context.state.turns.bodies;
-        next(turns, connection)
-            .await
-            .map(|taken| LongBody(Some(taken)))
     }
 
-    /// Keeps it while the request is handled, and not while that waits for BMCs or a disk: the rack has its names by then.
-    pub async fn during<T>(self, handling: impl Future<Output = T>) -> T {
-        let Some(taken) = self.0 else {
-            return handling.await;
-        };
-        let kept = async {
-            smol::Timer::after(HANDED_OVER).await;
-            drop(taken);
-            smol::future::pending().await
-        };
-        handling.or(kept).await
+    /// Waits for it, where that was not done before.
+    ///
+    /// # Errors
+    /// As [`Names::take_for`].
+    pub async fn take(&self, connection: &Connection) -> Result<(), Fault> {
+        if self.0.borrow().is_none() {
+            let taken = next(&connection.context.state.turns.names, connection).await?;
+            self.0.replace(Some(NamesTurn(taken)));
+        }
+        Ok(())
+    }
+
+    /// What goes with this call.
+    pub fn hand_over(&self, call: &Call) -> Option<NamesTurn> {
+        let looks = matches!(call, Call::Look(_));
+        self.0.borrow_mut().take_if(|_| !looks)
     }
 }
-
-/// After so long what a request names has reached the rack.
-const HANDED_OVER: Duration = Duration::from_secs(1);
 
 /// The next turn of this line.
 async fn next(line: &Line, connection: &Connection) -> Result<SemaphoreGuardArc, Fault> {

@@ -4,7 +4,7 @@
 use super::deadlines::Deadlines;
 use super::guard::Hangup;
 use super::login::Attempt;
-use super::long::{LongBody, Source, Turn, gone, long_source};
+use super::long::{Names, NamesTurn, Source, Turn, gone, long_source};
 use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Deed, Noted, Reply};
 use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
@@ -95,7 +95,8 @@ pub async fn respond(
         };
         record.expect(&head.method, row);
         let body = read_body(body, &connection).await?;
-        let names = LongBody::taken(body.len(), &connection).await?;
+        let names = Names::default();
+        names.take_for(body.len(), &connection).await?;
         let request = Request {
             method: head.method.clone(),
             path: path.clone(),
@@ -113,8 +114,9 @@ pub async fn respond(
             peer: peer.clone(),
             noted: record.noted.clone(),
             turn: turn.clone(),
+            names: Rc::new(names),
         });
-        let (dress, outcome) = names.during(handle(request, rights, daemon)).await;
+        let (dress, outcome) = handle(request, rights, daemon).await;
         frame = dress;
         match outcome? {
             Outcome::Whole(response) => Ok(End::Whole(response)),
@@ -454,24 +456,34 @@ struct ThroughLoop {
     peer: Rc<Peer>,
     noted: Rc<Noted>,
     turn: Rc<Turn>,
+    names: Rc<Names>,
 }
 
 impl Daemon for ThroughLoop {
     fn call(&self, call: Call) -> Later<Result<Result<Answer, Refused>, Fault>> {
         let connection = self.connection.clone();
         let (peer, noted) = (self.peer.clone(), self.noted.clone());
-        let turn = self.turn.clone();
+        let (turn, names) = (self.turn.clone(), self.names.clone());
         Box::pin(async move {
             noted.asked(&call);
-            if let Some(source) = long_source(&call) {
-                turn.take(source, &connection).await?;
+            match long_source(&call) {
+                Some(source) => turn.take(source, &connection).await?,
+                // What was long is a list of names by now: a change may wait for BMCs, and keeps nobody's turn.
+                None if !call.only_looks() => turn.end(),
+                None => {}
             }
-            let answer = asked(call, peer, noted.clone(), &connection).await?;
+            let names = names.hand_over(&call);
+            let answer = asked(call, names, peer, noted.clone(), &connection).await?;
             if let Ok(answer) = &answer {
                 noted.answered(answer);
             }
             Ok(answer)
         })
+    }
+
+    fn many_names(&self) -> Later<Result<(), Fault>> {
+        let (connection, names) = (self.connection.clone(), self.names.clone());
+        Box::pin(async move { names.take(&connection).await })
     }
 
     fn metrics(&self) -> Later<Result<String, Fault>> {
@@ -519,6 +531,7 @@ impl Daemon for ThroughLoop {
 /// It says nothing in time, or the client has gone away.
 async fn asked(
     call: Call,
+    names: Option<NamesTurn>,
     peer: Rc<Peer>,
     noted: Rc<Noted>,
     connection: &Connection,
@@ -535,6 +548,7 @@ async fn asked(
     let asking = async {
         let asked = Asked {
             call,
+            names,
             peer,
             noted,
             reply,

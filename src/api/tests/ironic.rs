@@ -41,7 +41,7 @@ x-openstack-ironic-api-version: 1.31
 #[test]
 fn the_full_record_at_the_highest_version() {
     let exchange = request("GET /v1/nodes/r1n01?pretty").send();
-    insta::assert_snapshot!(exchange.text(), @r####"
+    insta::assert_snapshot!(exchange.by_name(), @r####"
 {
   "boot_interface": "no-boot",
   "chassis_uuid": null,

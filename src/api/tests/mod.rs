@@ -434,6 +434,11 @@ impl Exchange {
         serde_json::from_str(self.text()).expect("a JSON body")
     }
 
+    /// The body with its members by their names.
+    fn by_name(&self) -> String {
+        serde_json::to_string_pretty(&self.json()).expect("JSON")
+    }
+
     /// What Ironic's clients show of a refusal, whichever of its forms it has.
     fn complaint(&self) -> String {
         let body = self.json();

@@ -11,7 +11,7 @@ use serde_json::json;
 #[test]
 fn a_task_as_it_is_shown() {
     let exchange = request(&format!("GET /v1/tasks/{TASK}?pretty")).send();
-    insta::assert_snapshot!(exchange.text(), @r####"
+    insta::assert_snapshot!(exchange.by_name(), @r####"
 {
   "batch": null,
   "controls": [],

@@ -156,3 +156,44 @@ fn health_and_power_wait_for_no_crowd_that_asks_for_metrics() {
         assert_eq!(status(&answer), "200", "{answer}");
     }
 }
+
+/// The thousands of names of each would be in memory at once.
+#[test]
+fn who_names_many_waits_for_others_who_do_and_who_names_few_does_not() {
+    let limits = Limits {
+        answer: Duration::from_secs(3),
+        ..short()
+    };
+    let rack = |call: &Call| match call {
+        Call::Look(Look::Nodes) => Reaction::Silence,
+        _ => obliging(call),
+    };
+    let house = House::with(rack, limits);
+    let batch = |nodes: &str| {
+        let body = format!(r#"{{"nodes":[{nodes}],"operation":"power on"}}"#);
+        format!(
+            "POST /v1/batches HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    // Who wants to know what there is has the turn meanwhile.
+    let groups = batch(&format!(r#""@all"{}"#, " ".repeat(5000)));
+    let held: Vec<UnixStream> = (0..4)
+        .map(|_| {
+            let mut stream = house.connect();
+            stream.write_all(groups.as_bytes()).expect("sent");
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    // It gets as far as the rack, which refuses it.
+    let few = house.send(batch(r#""n[001-200]""#));
+    assert!(few.starts_with("HTTP/1.1 400"), "{few}");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let many = house.send(batch(r#""n[0001-4096]""#));
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{many}");
+    drop(held);
+    let many = house.send(batch(r#""n[0001-4096]""#));
+    assert!(many.starts_with("HTTP/1.1 400"), "{many}");
+}
