@@ -163,8 +163,7 @@ impl Handshake {
         match (provable, proof.turn) {
             (true, 1 | 2 | 4 | 5 | 7 | 8) => self.ask_under_the_keys(ctx),
             (true, 3 | 6) | (false, 1) => {
-                if let Some(rumour) = self.copies.rumour.take() {
-                    self.hearsay = true;
+                if let Some(rumour) = self.last_rumour() {
                     return self.rakp_failed(rumour, "RAKP 4", ctx);
                 }
                 self.turn_to_newest(ctx);
@@ -175,11 +174,8 @@ impl Handshake {
                 self.await_answer(ctx);
                 Progress::Going(self)
             }
-            _ => match self.copies.rumour.take() {
-                Some(rumour) => {
-                    self.hearsay = true;
-                    self.rakp_failed(rumour, "RAKP 4", ctx)
-                }
+            _ => match self.last_rumour() {
+                Some(rumour) => self.rakp_failed(rumour, "RAKP 4", ctx),
                 None => self.restart(ctx),
             },
         }

@@ -5,7 +5,7 @@ use super::handshake::{Context, Handshake, Progress, Step, Verdict, may_fall_bac
 use super::key_exchange::Transcript;
 use super::proof::Proof;
 use super::quirk::Quirk;
-use super::resend::Whose;
+use super::resend::{Rumour, Whose};
 use super::vocabulary::{Dropped, OpenError};
 use crate::ipmi::open_session::{self, Refused};
 use crate::ipmi::payload::PayloadType;
@@ -101,7 +101,8 @@ impl Handshake {
                                 self.heard_copy(refused.tag, ctx);
                                 self.suite_refused(status, ctx)
                             }
-                            Whose::Nobodys => self.rumour(status, ctx),
+                            Whose::Tagged => self.rumour(status, true, ctx),
+                            Whose::Nobodys => self.rumour(status, false, ctx),
                             Whose::Others => self.dropped(Dropped::OtherSession, ctx),
                         }
                     }
@@ -148,7 +149,12 @@ impl Handshake {
     }
 
     /// An error that anybody could have sent: what comes after it counts for more.
-    pub(super) fn rumour(mut self: Box<Self>, status: Status, ctx: &mut Context<'_>) -> Progress {
+    pub(super) fn rumour(
+        mut self: Box<Self>,
+        status: Status,
+        tagged: bool,
+        ctx: &mut Context<'_>,
+    ) -> Progress {
         // The answer to a copy of what was refused before is that there is no such session.
         let forgotten = |status: Status| {
             matches!(
@@ -157,7 +163,7 @@ impl Handshake {
             )
         };
         if self.copies.rumour.is_none() || !forgotten(status) {
-            self.copies.rumour = Some(status);
+            self.copies.rumour = Some(Rumour { status, tagged });
         }
         self.dropped(Dropped::Rumour, ctx)
     }
@@ -460,7 +466,8 @@ impl Handshake {
         let status = refused.status.unwrap_or(NO_STATUS);
         match self.whose(refused.tag, refused.session_id) {
             Whose::Others => self.dropped(Dropped::OtherSession, ctx),
-            Whose::Nobodys => self.rumour(status, ctx),
+            Whose::Tagged => self.rumour(status, true, ctx),
+            Whose::Nobodys => self.rumour(status, false, ctx),
             Whose::Ours => {
                 self.heard_copy(refused.tag, ctx);
                 self.rakp_failed(status, found_in, ctx)

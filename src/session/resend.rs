@@ -17,14 +17,22 @@ use crate::ipmi::{Status, Wire, session20};
 use crate::time::Instant;
 use std::time::Duration;
 
+/// An error without our session's number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rumour {
+    pub(super) status: Status,
+    /// Whether it has the tag of a copy (ipmi_sim's have), which one of 256 that are sent at random has as well. Others have
+    /// no number of ours at all (OpenBMC's).
+    pub(super) tagged: bool,
+}
+
 /// The copies of the message under way.
 #[derive(Default)]
 pub(super) struct Copies {
     /// Their tags, and when they left.
     sent: Vec<(u8, Instant)>,
-    /// An error that carries no number of ours (OpenBMC's do not). Anybody could send it, so that it is only believed
-    /// when nothing better came.
-    pub(super) rumour: Option<Status>,
+    /// An error that anybody could send, so that it is only believed when nothing better came.
+    pub(super) rumour: Option<Rumour>,
 }
 
 impl Copies {
@@ -61,8 +69,10 @@ impl Copies {
 /// Whose a reply is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Whose {
-    /// It carries a number of ours.
+    /// It carries our session's number.
     Ours,
+    /// It carries the tag of a copy, and no session's number.
+    Tagged,
     /// It carries none.
     Nobodys,
     /// It carries another's.
@@ -99,21 +109,28 @@ impl Handshake {
     pub(super) fn whose(&self, tag: u8, session_id: Option<u32>) -> Whose {
         match session_id {
             // OpenBMC answers errors with tag 0 and session id 0, ipmi_sim without an id.
-            None | Some(0) if self.copies.has(tag) => Whose::Ours,
+            None | Some(0) if self.copies.has(tag) => Whose::Tagged,
             None | Some(0) if tag == 0 => Whose::Nobodys,
             id if id == self.console_id() && (tag == 0 || self.copies.has(tag)) => Whose::Ours,
             _ => Whose::Others,
         }
     }
 
-    /// The error without our numbers, once two copies have had their time.
+    /// The error without our session's number: with the tag of a copy once that has had its time, else once two have.
     pub(super) fn believed_rumour(&mut self) -> Option<Status> {
-        let believed = match self.copies.len() {
-            0 | 1 => None,
-            _ => self.copies.rumour.take(),
-        };
-        self.hearsay |= believed.is_some();
-        believed
+        let copies = self.copies.len();
+        self.believe_if(|rumour| copies > 1 || rumour.tagged)
+    }
+
+    /// The same when nothing better can come any more.
+    pub(super) fn last_rumour(&mut self) -> Option<Status> {
+        self.believe_if(|_| true)
+    }
+
+    fn believe_if(&mut self, when: impl Fn(&Rumour) -> bool) -> Option<Status> {
+        let believed = self.copies.rumour.take_if(|rumour| when(rumour))?;
+        self.hearsay |= !believed.tagged;
+        Some(believed.status)
     }
 
     /// Leaves a log-in for the next one, which gets new numbers and a port of its own.

@@ -71,7 +71,9 @@ fn each_status_of_rakp_2_and_4_ends_the_handshake_with_its_meaning() {
                 assert!((1.0..=20.0).contains(&took), "{status}: {took} s");
                 assert!((3..=8).contains(&world.opens.len()), "{status}");
             } else {
-                assert_eq!((took, world.opens.len()), (0.0, 1), "{found_in}, {status}");
+                // Anybody may have sent it: the BMC has its time for another answer.
+                assert!((0.0..=2.5).contains(&took), "{status}: {took} s");
+                assert_eq!(world.opens.len(), 1, "{found_in}, {status}");
             }
         }
     }
@@ -89,6 +91,27 @@ fn what_carries_no_number_of_ours_is_believed_when_nothing_better_comes_and_is_h
         assert!(matches!(error, OpenError::Unsigned(_)), "{error:?}");
         assert!((0.4..=2.5).contains(&took), "{code:02X}h: {took} s");
         assert_eq!(world.opens.len(), 1);
+    }
+}
+
+/// A tag is one of 256: whoever forges them sends them all.
+#[test]
+fn refusals_with_every_tag_that_there_is_keep_no_session_from_opening() {
+    for code in STATUSES {
+        let mut world = World::new();
+        world.forged = Some(code);
+        world.session.open(world.now, &mut world.entropy);
+        while !matches!(world.session.state(), State::Open { .. }) {
+            world.serve();
+            let events = world.events();
+            let failed = |event: &&Event| matches!(event, Event::OpenFailed(_));
+            assert_eq!(events.iter().find(failed), None, "{code:02X}h");
+            if matches!(world.session.state(), State::Open { .. }) {
+                break;
+            }
+            assert!(world.step(), "it neither opens nor waits");
+        }
+        assert_eq!((world.now, world.opens.len()), (at(0.0), 1), "{code:02X}h");
     }
 }
 
@@ -118,8 +141,8 @@ fn each_status_of_openbmc_s_open_session_response_ends_the_handshake_with_its_me
         assert_eq!(world.opens.len(), tries, "{status}");
         // Before "no common suite" the BMC is asked for its list, which this one does not give.
         let limit = match error {
-            OpenError::NoCommonSuite { .. } => 1.0,
-            _ => 0.0,
+            OpenError::NoCommonSuite { .. } => 1.5,
+            _ => 1.0,
         };
         assert!(took <= limit, "{status}: {took} s");
     }
@@ -133,7 +156,7 @@ fn short_refusals_count_as_far_as_they_go() {
     ] {
         let (error, took, _) = fails(PayloadType::Rakp2, bytes);
         assert!(matches!(error, OpenError::UnknownUser { .. }), "{status}");
-        assert_eq!(took, 0.0);
+        assert!(took <= 0.5, "{took} s");
     }
 }
 

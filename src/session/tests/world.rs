@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) open: fn(&open_session::Request) -> Vec<u8>,
     /// What answers all requests of one kind instead of that: the payload type of the answer, and its bytes.
     pub(super) refusal: Option<(PayloadType, Vec<u8>)>,
+    /// The status of refusals that somebody else sends before each answer.
+    pub(super) forged: Option<u8>,
     /// When RAKP 3 came, and whether its answer is lost.
     pub(super) rakp3s: Vec<Instant>,
     pub(super) loses_rakp4: bool,
@@ -83,6 +85,7 @@ impl World {
             rakp2: prove_nothing,
             open: accept,
             refusal: None,
+            forged: None,
             rakp3s: vec![],
             loses_rakp4: false,
             privilege: |level| (CompletionCode::OK, vec![level]),
@@ -169,6 +172,7 @@ impl World {
                 }
                 continue;
             }
+            self.forge(asked);
             match asked {
                 PayloadType::OpenSessionRequest => {
                     let request = open_session::Request::decode(packet.payload).unwrap();
@@ -224,6 +228,23 @@ impl World {
             }
         }
         requests
+    }
+
+    /// Before the BMC answers: somebody else's refusals, with each tag that there is and no session's number.
+    fn forge(&mut self, asked: PayloadType) {
+        let kind = match asked {
+            PayloadType::OpenSessionRequest => PayloadType::OpenSessionResponse,
+            PayloadType::Rakp1 => PayloadType::Rakp2,
+            PayloadType::Rakp3 => PayloadType::Rakp4,
+            _ => return,
+        };
+        let Some(status) = self.forged else {
+            return;
+        };
+        for tag in 0..=255 {
+            self.setup(kind, &[tag, status, 0, 0, 0, 0, 0, 0]);
+            self.setup(kind, &[tag, status]);
+        }
     }
 
     /// Get Device ID, or the session's level, that no test asked for: ours, whether the session is still there.
