@@ -245,6 +245,8 @@ impl Context {
 pub struct State {
     streams: Rc<Places>,
     unwritten: Unwritten,
+    /// Places of bodies that are long.
+    bodies: Rc<Places>,
     /// How long the last snapshot of the whole rack was.
     last_snapshot: Cell<usize>,
     turns: Turns,

@@ -70,7 +70,13 @@ impl Plans {
         };
         let looks: Vec<Look> = members.iter().filter_map(look).collect();
         let plan = Plan {
-            request,
+            // Its members are known: the names, of which there may be thousands for one node, are not kept.
+            request: BatchStart {
+                nodes: Vec::new(),
+                exclude: Vec::new(),
+                order: Vec::new(),
+                ..request
+            },
             who,
             missing: looks.len(),
             looks,

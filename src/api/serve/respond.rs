@@ -5,6 +5,7 @@ use super::deadlines::Deadlines;
 use super::guard::Hangup;
 use super::login::Attempt;
 use super::long::{Names, NamesTurn, Source, Turn, gone, long_source};
+use super::share::{Place, SMALL};
 use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Deed, Noted, Reply};
 use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
@@ -94,7 +95,7 @@ pub async fn respond(
             request: id.clone(),
         };
         record.expect(&head.method, row);
-        let body = read_body(body, &connection).await?;
+        let (body, _room) = read_body(body, &connection, &peer).await?;
         let names = Names::default();
         names.take_for(body.len(), &connection).await?;
         let request = Request {
@@ -384,17 +385,36 @@ async fn enter(
 /// How much of a body that is too large is read and thrown away, so that its sender gets to read the answer.
 const DRAIN_LIMIT: usize = 1024 * 1024;
 
-/// The whole body, within its limit and its deadline.
-async fn read_body(mut body: Incoming, connection: &Connection) -> Result<Vec<u8>, Fault> {
+/// Bodies of more than [`SMALL`] bytes that are in memory at the same time: fewer where there are few connections.
+const LONG_BODIES_HELD: usize = 64;
+/// How often it is looked whether there is a place for a long body.
+const PLACE_LOOK: Duration = Duration::from_millis(50);
+
+/// The whole body, within its limit and its deadline, and the place that it takes among the long ones.
+async fn read_body(
+    mut body: Incoming,
+    connection: &Connection,
+    peer: &Peer,
+) -> Result<(Vec<u8>, Option<Place>), Fault> {
     if body.is_end_stream() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
+    let waits_for_place = Cell::new(false);
     let limits = &connection.context.limits;
     let limit = limits.body_bytes as usize;
     let announced = body.size_hint().lower();
     let reading = async {
-        let mut bytes = Vec::new();
-        let mut seen = 0;
+        let room = async || {
+            waits_for_place.set(true);
+            let place = place_for_body(connection, peer).await;
+            waits_for_place.set(false);
+            place
+        };
+        let (mut bytes, mut place, mut seen) = (Vec::new(), None, 0);
+        // Before anything of it is read.
+        if (SMALL as u64 + 1..=limit as u64).contains(&announced) {
+            place = Some(room().await);
+        }
         while let Some(frame) = body.frame().await {
             let frame =
                 frame.map_err(|error| Fault::bad(format!("the body cannot be read: {error}")))?;
@@ -402,6 +422,10 @@ async fn read_body(mut body: Incoming, connection: &Connection) -> Result<Vec<u8
                 continue;
             };
             seen += data.len();
+            // Its length was not said.
+            if seen > SMALL && seen <= limit && place.is_none() {
+                place = Some(room().await);
+            }
             if seen <= limit {
                 bytes.extend_from_slice(&data);
             } else if seen > DRAIN_LIMIT.max(limit) {
@@ -411,11 +435,19 @@ async fn read_body(mut body: Incoming, connection: &Connection) -> Result<Vec<u8
         if seen > limit {
             Err(Fault::too_large(limit))
         } else {
-            Ok(bytes)
+            Ok((bytes, place))
         }
     };
     let late = async {
         connection.deadlines.after(limits.body_timeout).await;
+        if waits_for_place.get() {
+            return Err(Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorKind::Crowded,
+                "too many long bodies are being read: try again",
+            )
+            .with("retry-after", "2"));
+        }
         let large = announced > limit as u64;
         Err(if large {
             Fault::too_large(limit)
@@ -424,6 +456,19 @@ async fn read_body(mut body: Incoming, connection: &Connection) -> Result<Vec<u8
         })
     };
     reading.or(late).await
+}
+
+/// One of the places for long bodies, shared out as connections are.
+async fn place_for_body(connection: &Connection, peer: &Peer) -> Place {
+    let context = &connection.context;
+    let most = (context.limits.connections as usize / 8).clamp(1, LONG_BODIES_HELD);
+    loop {
+        let bodies = &context.state.bodies;
+        if let Some(place) = bodies.take(most, peer, &context.policy()) {
+            return place;
+        }
+        connection.deadlines.after(PLACE_LOOK).await;
+    }
 }
 
 /// 503 for a long answer where so many wait already to be read.

@@ -23,6 +23,10 @@ pub struct TlsListener(pub TcpListener);
 /// The longest that a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// Bytes of a connection that are encrypted and wait for its socket: they count no more among what waits to be written, so
+/// that hundreds of clients who do not read must not have many.
+const ENCRYPTED_LIMIT: usize = 16 * 1024;
+
 impl Door for TlsListener {
     type Raw = TcpStream;
     type Stream = Encrypted;
@@ -38,7 +42,10 @@ impl Door for TlsListener {
         let shutdown = context.shutdown.clone();
         Box::pin(async move {
             let acceptor = TlsAcceptor::from(identity?);
-            let shake = async { Some(acceptor.accept(raw).await) };
+            let accepted = acceptor.accept_with(raw, |connection| {
+                connection.set_buffer_limit(Some(ENCRYPTED_LIMIT));
+            });
+            let shake = async { Some(accepted.await) };
             let late = async {
                 smol::Timer::after(patience).await;
                 None

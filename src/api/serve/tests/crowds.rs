@@ -197,3 +197,54 @@ fn who_names_many_waits_for_others_who_do_and_who_names_few_does_not() {
     let many = house.send(batch(r#""n[0001-4096]""#));
     assert!(many.starts_with("HTTP/1.1 400"), "{many}");
 }
+
+/// Hundreds of them would be in memory while their senders, or the rack, take their time.
+#[test]
+fn a_few_long_bodies_are_held_at_once_and_short_ones_pass() {
+    let limits = Limits {
+        body_timeout: Duration::from_secs(1),
+        answer: Duration::from_secs(20),
+        ..short()
+    };
+    let rack = |call: &Call| match call {
+        Call::Pause { .. } => Reaction::Silence,
+        _ => obliging(call),
+    };
+    let house = House::with(rack, limits);
+    let post = |path: &str, body: &str, padding: usize| {
+        format!(
+            "POST /v1/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}{}",
+            body.len() + padding,
+            " ".repeat(padding)
+        )
+    };
+    let held: Vec<UnixStream> = (0..4)
+        .map(|_| {
+            let mut stream = house.connect();
+            let long = post("pause", r#"{"reason":"x"}"#, 20_000);
+            stream.write_all(long.as_bytes()).expect("sent");
+            stream
+        })
+        .collect();
+    let paused = || {
+        let calls = house.calls();
+        let pauses = calls
+            .iter()
+            .filter(|call| matches!(call, Call::Pause { .. }));
+        pauses.count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while paused() < 4 {
+        assert!(Instant::now() < deadline, "{}", paused());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let crowded = house.send(post("release", "{}", 20_000));
+    assert_eq!(status(&crowded), "503", "{crowded}");
+    assert_eq!(status(&house.send(post("release", "{}", 3000))), "200");
+    // It is noticed within seconds that they have gone.
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while status(&house.send(post("release", "{}", 20_000))) != "200" {
+        assert!(Instant::now() < deadline);
+    }
+}
