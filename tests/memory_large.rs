@@ -36,7 +36,7 @@ fn number(variable: &str, usual: usize) -> usize {
 
 /// How many clients of one kind there are: shaking hands takes a while in a build without optimisation.
 fn crowd() -> usize {
-    number("MEMORY_CLIENTS", 200).min(MOST)
+    number("MEMORY_CLIENTS", 60).min(MOST)
 }
 
 /// Clients who speak TLS.
@@ -403,7 +403,7 @@ fn streams(daemon: &mut Attacked, clients: &Clients) {
 
 #[test]
 fn the_daemon_of_the_largest_rack_lives_in_the_memory_of_its_unit_over_tls() {
-    let nodes = number("MEMORY_NODES", 512);
+    let nodes = number("MEMORY_NODES", 256);
     let (mut daemon, clients) = start(nodes);
     let read = format!(r#"{{"nodes":["{}"]}}"#, all(nodes));
     let (status, lines) = daemon.post("/v1/readings", &read);
