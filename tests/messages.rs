@@ -11,8 +11,8 @@ use daemon::Said;
 use puppet::{Answer, BATCH, Puppet, TASK, node, ok, refuse, task};
 use rackbmcd::model::{
     Asker, AuditPage, Batch, BatchList, BatchNode, BootOverride, EventLog, Events, Explanation,
-    Fact, Health, History, Hold, NodeList, Operation, Pausing, PowerState, Task, TaskList, Trouble,
-    Word,
+    Fact, Ha, HaHost, HaOwner, HaRole, Health, History, Hold, NodeList, Operation, Pausing,
+    PowerState, Task, TaskList, Trouble, Word,
 };
 use std::fmt::Write;
 use std::time::Duration;
@@ -115,12 +115,18 @@ fn answers(request: &str, body: &str) -> Answer {
         )
     };
     match (method, path) {
-        ("GET", "/v1/nodes/detail") => nodes(),
+        ("GET", "/v1/nodes/detail" | "/v1/nodes") => nodes(),
         ("GET", "/healthz") => ok(&Health {
             rack: "r1".into(),
             nodes: 4,
             ..Health::default()
         }),
+        ("GET", "/v1/ha") => ok(&hosts()),
+        ("POST", "/v1/ha/handover") => refuse(
+            409,
+            "control_refused",
+            "no other host could take the rack: mgmt2: upgrade this host",
+        ),
         ("GET", "/v1/whoami") => ok(&Asker::default()),
         ("POST", "/v1/tasks") => started(body),
         ("POST", "/v1/batches") => ok(&batch("ended")),
@@ -175,6 +181,33 @@ fn answers(request: &str, body: &str) -> Answer {
     }
 }
 
+/// Two hosts, of which the other one could not take the rack.
+fn hosts() -> Ha {
+    let host = |name: &str, unfit: Option<&str>| HaHost {
+        host: name.into(),
+        version: "0.2.0".into(),
+        alive: true,
+        seen: 2.0,
+        unfit: unfit.map(str::to_owned),
+        ..HaHost::default()
+    };
+    Ha {
+        rack: "r1".into(),
+        host: "mgmt1".into(),
+        role: HaRole::Owner.into(),
+        owner: Some(HaOwner {
+            host: "mgmt1".into(),
+            ..HaOwner::default()
+        }),
+        permit_left: Some(6.4),
+        hosts: vec![
+            host("mgmt1", None),
+            host("mgmt2", Some("upgrade this host")),
+        ],
+        ..Ha::default()
+    }
+}
+
 /// Lines as they are typed, by subject.
 const LINES: &[(&str, &[&str])] = &[
     (
@@ -182,6 +215,14 @@ const LINES: &[(&str, &[&str])] = &[
         &[
             "config",
             "r1n01 off",
+            "reset r1n01 --hard-after 3s",
+            "off r1n01 --frobnicate",
+            "task b:00000",
+            "batch t:00000",
+            "--fleet r7/n01 off",
+            "ha",
+            "ha handover mgmt2",
+            "chassis policy r1n01 --set sometimes",
             "statsu",
             "power-off r1n01",
             "off",
@@ -267,6 +308,20 @@ const LINES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "several hosts, many racks",
+        &[
+            "ha status",
+            "ha handover --to mgmt2",
+            "--fleet racks",
+            "--fleet status",
+            "--fleet check",
+            "--fleet off",
+            "--fleet off r1n01",
+            "--fleet off r7/r1n01",
+            "--fleet status r1/r1n09",
+        ],
+    ),
+    (
         "everything else",
         &[
             "identify r1n01",
@@ -301,6 +356,9 @@ fn told(text: &mut String, line: &str, said: &Said, folder: &str) {
 fn all_of_them_in_one_file() {
     let puppet = Puppet::new(answers);
     let folder = puppet.folder.path().display().to_string();
+    let fleet = format!("{folder}/fleet.toml");
+    let racks = format!("[[rack]]\nname = \"r1\"\nsocket = {:?}\n", puppet.socket());
+    std::fs::write(&fleet, racks).expect("a file");
     let mut text = String::new();
     for (subject, lines) in LINES {
         let _ = writeln!(text, "\n# {subject}\n");
@@ -309,6 +367,7 @@ fn all_of_them_in_one_file() {
             let mut command = puppet.command(&words);
             command
                 .stdin(std::process::Stdio::null())
+                .env("RACKBMC_FLEET_FILE", &fleet)
                 .env("COLUMNS", "100");
             let said = Said::of(command.output().expect("rackbmc runs"));
             told(&mut text, line, &said, &folder);

@@ -123,18 +123,20 @@ impl Verb {
     /// Whether something is done that matters when its answer is lost; else the answer is all that was asked for.
     pub fn acts(&self) -> bool {
         match self {
-            Verb::Power(_)
+            Verb::Power(verb)
             | Verb::PowerNoun {
-                verb: NounVerb::Press(_),
+                verb: NounVerb::Press(verb),
             }
             | Verb::Chassis {
                 noun:
                     ChassisNoun::Power {
-                        verb: NounVerb::Press(_),
+                        verb: NounVerb::Press(verb),
                     },
-            }
-            | Verb::Inject { .. }
-            | Verb::Abort(_)
+            } => !verb.is_dry(),
+            Verb::Inject {
+                noun: InjectNoun::Nmi(press),
+            } => !press.dry_run,
+            Verb::Abort(_)
             | Verb::Cancel(_)
             | Verb::Rollback(_)
             | Verb::Suspend(_)
@@ -153,6 +155,7 @@ impl Verb {
             | Verb::Init(_)
             | Verb::Sim(_)
             | Verb::Demo(_)
+            | Verb::Support(_)
             | Verb::Sel {
                 verb: SelVerb::Clear(_),
             }
@@ -163,6 +166,8 @@ impl Verb {
                 noun: ChassisNoun::Policy(policy),
             } => policy.set.is_some(),
             Verb::Bootdev(bootdev) => bootdev.set.is_some(),
+            Verb::Discover(discover) => discover.write_config.is_some(),
+            Verb::Man { into, .. } => into.is_some(),
             _ => false,
         }
     }
@@ -191,6 +196,15 @@ impl CommandLine {
             (line.common.fleet, line.common.rack) = (true, None);
         }
         Ok(line)
+    }
+}
+
+impl CommandLine {
+    /// Whether a line, which may be none that makes sense, begins with a verb.
+    pub fn begins_with(verb: &str) -> bool {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        let first = words.get(fingers::first_word(&words));
+        first.is_some_and(|word| word == verb)
     }
 }
 
@@ -420,6 +434,7 @@ pub enum Verb {
     /// Print the man page, or that of a verb.
     Man {
         /// Which verb.
+        #[arg(add = ArgValueCompleter::new(complete::verbs))]
         verb: Option<String>,
         /// Write the page of every verb into this directory instead.
         #[arg(long, value_name = "DIRECTORY", conflicts_with = "verb")]
@@ -440,7 +455,7 @@ pub enum HaVerb {
 #[derive(Args, Debug)]
 pub struct HandOver {
     /// The host that shall have it; whichever can where none is named.
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(complete::hosts))]
     pub to: Option<String>,
     /// Wait until another host has it.
     #[arg(long)]
@@ -479,7 +494,7 @@ pub struct Identify {
     #[command(flatten)]
     pub nodes: Nodes,
     /// How long; until further notice where 'forever'.
-    #[arg(long = "for", value_name = "DURATION", default_value = "15s", value_parser = lasting)]
+    #[arg(long = "for", value_name = "DURATION", default_value = "15s", value_parser = lasting, add = ArgValueCompleter::new(complete::lasting))]
     pub lasting: Lasting,
     /// End it now.
     #[arg(long, conflicts_with = "lasting")]
@@ -502,7 +517,7 @@ pub struct Bootdev {
     #[command(flatten)]
     pub nodes: Nodes,
     /// Set it to this; only show it otherwise.
-    #[arg(long, value_name = "DEVICE", value_parser = boot_target)]
+    #[arg(long, value_name = "DEVICE", value_parser = boot_target, add = ArgValueCompleter::new(complete::boot_devices))]
     pub set: Option<BootTarget>,
     /// For every boot, not only the next one.
     #[arg(long, requires = "set")]

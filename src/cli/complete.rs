@@ -11,7 +11,7 @@ use super::client::Client;
 use super::exit::Exit;
 use super::fleet::{self, Rack};
 use super::output;
-use crate::model::{Batch, BatchState, Short, Task};
+use crate::model::{Batch, BatchState, BootDevice, RestorePolicy, Short, Task, Words};
 use crate::nodeset;
 use clap_complete::Shell;
 use clap_complete::engine::{self, CompletionCandidate};
@@ -149,6 +149,55 @@ pub fn racks(current: &OsStr) -> Vec<CompletionCandidate> {
     let known = common.map(fleet::names).unwrap_or_default();
     let found = sets::with_names(&word, &known);
     found.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// What a node may boot from, and `none` to take that back.
+pub fn boot_devices(current: &OsStr) -> Vec<CompletionCandidate> {
+    let named = BootDevice::ALL.map(|device| device.name().replace('_', "-"));
+    let named = named.into_iter().filter(|name| !name.starts_with("0x"));
+    let mut words: Vec<String> = named.chain(["usb".to_owned()]).collect();
+    // `boot --from` takes nothing back.
+    if LINE.get().is_some_and(|(_, verb, _)| verb == "bootdev") {
+        words.push("none".to_owned());
+    }
+    those(current, words)
+}
+
+/// What machines may do when mains power comes back.
+pub fn policies(current: &OsStr) -> Vec<CompletionCandidate> {
+    those(current, RestorePolicy::words())
+}
+
+/// The verbs that have a page.
+pub fn verbs(current: &OsStr) -> Vec<CompletionCandidate> {
+    let described = CommandLine::described();
+    let shown = described
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set());
+    those(current, shown.map(|verb| verb.get_name().to_owned()))
+}
+
+/// How long a light blinks where it is not a duration.
+pub fn lasting(current: &OsStr) -> Vec<CompletionCandidate> {
+    those(current, ["forever"])
+}
+
+/// The hosts of the rack.
+pub fn hosts(current: &OsStr) -> Vec<CompletionCandidate> {
+    let word = current.to_string_lossy();
+    let known = asked(&word, async |client| client.ha().await.ok());
+    those(current, known.hosts.into_iter().map(|host| host.host))
+}
+
+/// Those of some words that begin as what is typed.
+fn those(
+    current: &OsStr,
+    words: impl IntoIterator<Item = impl Into<String>>,
+) -> Vec<CompletionCandidate> {
+    let typed = current.to_string_lossy();
+    let words = words.into_iter().map(Into::<String>::into);
+    let fit = words.filter(|word| word.starts_with(&*typed));
+    fit.map(CompletionCandidate::new).collect()
 }
 
 /// Sets of nodes with their racks.

@@ -51,7 +51,8 @@ pub fn run(args: &Demo, out: Out) -> Result<Exit, Failure> {
     let config = write_configuration(folder.path(), &socket, &served)?;
     let mut daemon = Daemon::start(folder.path(), &config)?;
     let ended = smol::block_on(async {
-        let mut signals = Signals::new([Signal::Int, Signal::Term])
+        // A terminal that is closed leaves nothing behind either.
+        let mut signals = Signals::new([Signal::Int, Signal::Term, Signal::Hup])
             .map_err(|e| Failure::Here(format!("cannot listen for Ctrl-C: {e}")))?;
         let stopped = async {
             signals.next().await;
@@ -163,6 +164,8 @@ async fn keep(out: &Out, socket: &Path, daemon: &mut Daemon) -> Result<Exit, Fai
         socket = socket.display(),
         program = program.display(),
     ));
+    // Without these lines nobody knows where they are.
+    taken()?;
     loop {
         smol::Timer::after(Duration::from_millis(500)).await;
         daemon.still_runs()?;
@@ -172,6 +175,7 @@ async fn keep(out: &Out, socket: &Path, daemon: &mut Daemon) -> Result<Exit, Fai
 /// One step: what it shows, the command line, and that it ended as it should.
 async fn step(app: &App, text: &str, line: &str, expected: &[Exit]) -> Result<(), Failure> {
     app.out.data(&format!("\n# {text}\n$ rackbmc {line}"));
+    taken()?;
     let words = std::iter::once("rackbmc").chain(line.split(' '));
     let parsed = CommandLine::try_parse_from(words)
         .map_err(|e| Failure::Here(format!("demo: {line}: {e}")))?;
@@ -183,9 +187,7 @@ async fn step(app: &App, text: &str, line: &str, expected: &[Exit]) -> Result<()
         },
     };
     let exit = verb(&app, parsed.verb).await?;
-    if output::is_lost() {
-        return Err(Failure::Here("demo: nobody reads any more".into()));
-    }
+    taken()?;
     if expected.contains(&exit) {
         Ok(())
     } else {
@@ -193,6 +195,20 @@ async fn step(app: &App, text: &str, line: &str, expected: &[Exit]) -> Result<()
             "demo: 'rackbmc {line}' ended with exit code {}",
             exit as u8
         )))
+    }
+}
+
+/// Whether what is shown is still taken: there is no demonstration without somebody who looks.
+///
+/// # Errors
+/// It is not.
+fn taken() -> Result<(), Failure> {
+    match output::is_lost() {
+        false => Ok(()),
+        true => Err(Failure::Here(
+            "demo: ended before its end, since what it shows is not taken any more; rack and daemon are gone"
+                .to_owned(),
+        )),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::App;
 use super::args::{Format, HandOver};
 use super::exit::{Exit, Failure};
+use super::output::Out;
 use crate::model::{Ha, HaHost, HaRole};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ pub async fn status(app: &App) -> Result<Exit, Failure> {
             }
         }
         Format::Text | Format::Wide => {
-            app.out.data(&in_words(&ha));
+            app.out.data(&in_words(&ha, &app.out));
             if !ha.hosts.is_empty() {
                 app.out.data(&table(app, &ha));
             }
@@ -35,7 +36,7 @@ fn verdict(ha: &Ha) -> Exit {
     }
 }
 
-fn in_words(ha: &Ha) -> String {
+fn in_words(ha: &Ha, out: &Out) -> String {
     if ha.role == HaRole::Alone {
         return format!(
             "rack {}: {} is its only host (no [ha] in the configuration)",
@@ -47,7 +48,10 @@ fn in_words(ha: &Ha) -> String {
         Some(owner) if owner.released => {
             format!("no host owns it, {} gave it up", owner.host)
         }
-        Some(owner) => format!("{} owns it since {}", owner.host, owner.since),
+        Some(owner) => {
+            let since = out.date_and_time(owner.since);
+            format!("{} owns it since {since}", owner.host)
+        }
     };
     let mut text = format!("rack {}: {owner}; {} is {}", ha.rack, ha.host, ha.role);
     if let Some(left) = ha.permit_left {
@@ -83,7 +87,7 @@ fn in_words(ha: &Ha) -> String {
 fn table(app: &App, ha: &Ha) -> String {
     let mut table = app
         .out
-        .table(&["HOST", "", "SEEN", "VERSION", "CLOCK", "REMARKS"]);
+        .table(&["HOST", "ROLE", "SEEN", "VERSION", "CLOCK", "REMARKS"]);
     let owner = ha.owner.as_ref().filter(|owner| !owner.released);
     for host in &ha.hosts {
         let owns = owner.is_some_and(|owner| owner.host == host.host);
@@ -207,7 +211,7 @@ mod tests {
     fn the_words_say_who_owns_the_rack_and_why_this_host_does_not_take_it() {
         let mut ha = ha(false, Vec::new());
         ha.unfit = Some("etcd was put back from a copy".to_owned());
-        let text = in_words(&ha);
+        let text = in_words(&ha, &Out::of_a_person());
         assert!(text.contains("mgmt1 owns it since"), "{text}");
         assert!(text.contains("mgmt2 is standby"), "{text}");
         assert!(

@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
         // Before the first thread is made: the simulator waits for its signals itself.
         return simulate(*args, &out(&line.common));
     }
-    let looks = !line.verb.acts();
+    let lost = lost_code(&line.verb);
     let ended = match &line.verb {
         Verb::Demo(args) => demo::run(args, out(&line.common)).map(|exit| exit as u8),
         _ => smol::block_on(run(line)),
@@ -79,22 +79,31 @@ pub fn main() -> ExitCode {
         say!("rackbmc: {failure}");
         failure.exit() as u8
     });
-    ExitCode::from(kept(code, looks))
+    ExitCode::from(kept(code, lost))
+}
+
+/// What a verb exits with that went well and whose answer could not be written: nothing else where it did something, since
+/// what was done was done; to Nagios a 1 would be a warning about the rack.
+fn lost_code(verb: &Verb) -> u8 {
+    match verb {
+        Verb::Check(_) => check::Nagios::Unknown as u8,
+        verb if verb.acts() => Exit::Done as u8,
+        _ => Exit::Failed as u8,
+    }
 }
 
 /// What a command line that makes no sense, or asks for help, is answered with.
 fn refused(mistake: &clap::Error) -> u8 {
-    // To Nagios a 2 would mean that the rack is in a critical state.
-    let is_check = std::env::args_os()
-        .nth(1)
-        .is_some_and(|verb| verb == "check");
+    // To Nagios a 2 would mean that the rack is in a critical state, and a 1 that somebody should look at it.
+    let is_check = CommandLine::begins_with("check");
+    let code = |usual: Exit| match is_check {
+        true => check::Nagios::Unknown as u8,
+        false => usual as u8,
+    };
     if mistake.exit_code() != 0 {
         // The words of the command line stand in it, which a script may have from elsewhere.
         output::told_in_colour(&mistake.render());
-        return match is_check {
-            true => check::Nagios::Unknown as u8,
-            false => Exit::Usage as u8,
-        };
+        return code(Exit::Usage);
     }
     let help = mistake.render();
     let colour = Out::new(args::Format::Text, false, false).colour;
@@ -104,20 +113,19 @@ fn refused(mistake: &clap::Error) -> u8 {
         help.to_string()
     };
     output::write(format!("{}\n", text.trim_end()).as_bytes());
-    kept(Exit::Done as u8, true)
+    kept(Exit::Done as u8, code(Exit::Failed))
 }
 
-/// The exit code holds whatever became of the answer: what was done was done. Only where the answer was all that was
-/// asked for, and nobody got it, that is a failure.
-fn kept(code: u8, looks: bool) -> u8 {
+/// The exit code holds whatever became of the answer, but for what went well and was `lost`, since the answer was all that was
+/// asked for.
+fn kept(code: u8, lost: u8) -> u8 {
     match output::loss() {
         None => code,
         Some(why) => {
             say!("rackbmc: {why}");
-            if looks && code == Exit::Done as u8 {
-                Exit::Failed as u8
-            } else {
-                code
+            match code == Exit::Done as u8 {
+                true => lost,
+                false => code,
             }
         }
     }

@@ -230,6 +230,12 @@ pub fn show_list(out: &Out, tasks: &[Task]) {
 
 /// Shows one task in full.
 pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
+    if args.task.starts_with("b:") {
+        let id = args.task;
+        return Err(Failure::Usage(format!(
+            "{id} is the id of a batch: rackbmc batch {id}"
+        )));
+    }
     let mut task = if is_id(&args.task) {
         app.client.task(&args.task).await?
     } else {
@@ -359,6 +365,11 @@ fn order_line(order: &OrderUse, out: &Out) -> String {
 
 /// Lists batches or shows one.
 pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
+    if let Some(id) = args.batch.as_ref().filter(|id| id.starts_with("t:")) {
+        return Err(Failure::Usage(format!(
+            "{id} is the id of a task: rackbmc task {id}"
+        )));
+    }
     let Some(id) = args.batch else {
         let batches = app.client.batches().await?;
         if batches.is_empty() {

@@ -209,7 +209,12 @@ pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> Ex
 
 /// Says every mistake in the configuration, a line each; also to those who wait for a daemon, where one was to start.
 fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
-    if arguments.check_config || arguments.check_bmcs || arguments.verify_audit {
+    let only_looks = arguments.check_config
+        || arguments.check_bmcs
+        || arguments.check_etcd
+        || arguments.verify_audit
+        || arguments.discard.is_some();
+    if only_looks {
         complaints.iter().for_each(say::err);
         return ExitCode::from(EXIT_CONFIG);
     }
@@ -226,13 +231,16 @@ fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
 /// Asks the members of etcd.
 fn check_etcd(configuration: &Configuration) -> ExitCode {
     let Some(settings) = &configuration.etcd else {
-        eprintln!("there is no [etcd] in the configuration");
+        say::err("there is no [etcd] in the configuration");
         return ExitCode::from(EXIT_CONFIG);
     };
     let rack = &configuration.rack.name;
-    let mut say = |line: &str| println!("{}", escaped(line));
+    let mut taken = true;
+    let mut say = |line: &str| taken &= say::out(escaped(line));
     match smol::block_on(check_etcd::check(settings, rack, &mut say)) {
-        true => ExitCode::SUCCESS,
+        true if taken => ExitCode::SUCCESS,
+        // The lines were all that was asked for.
+        true => ExitCode::FAILURE,
         false => ExitCode::from(EXIT_CONFIG),
     }
 }

@@ -81,7 +81,7 @@ impl Chassis {
             ("chassis faults", Some(listed(&self.faults))),
             ("self test", self.self_test.clone()),
             (
-                "when mains power comes back",
+                "when mains return",
                 self.restore_policy.map(|policy| policy.name().to_owned()),
             ),
             ("last power event", Some(listed(&self.last_power_event))),

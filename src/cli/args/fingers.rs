@@ -156,13 +156,33 @@ pub fn translated(words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
+/// Options of every verb that have a value, by their long names.
+const WITH_VALUE: [&str; 7] = [
+    "--socket",
+    "--rack",
+    "--url",
+    "--auth-file",
+    "--cacert",
+    "--output",
+    "--fleet-file",
+];
+
 /// Where the first word is that is none of the options that every verb has.
 pub(super) fn first_word(words: &[OsString]) -> usize {
     let mut at = 1;
     while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
         at += match word {
-            "-b" | "--fold" | "-q" | "--quiet" => 1,
-            "--socket" | "--rack" | "--url" | "--auth-file" | "--cacert" | "-o" | "--output" => 2,
+            "-b" | "--fold" | "-q" | "--quiet" | "--fleet" => 1,
+            "-o" => 2,
+            _ if WITH_VALUE.contains(&word) => 2,
+            // `--rack=r2`, `-ojson`
+            _ if word.starts_with("-o") => 1,
+            _ if word
+                .split_once('=')
+                .is_some_and(|(option, _)| WITH_VALUE.contains(&option)) =>
+            {
+                1
+            }
             _ => break,
         };
     }

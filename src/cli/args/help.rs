@@ -2,7 +2,7 @@
 
 use super::CommandLine;
 use super::fingers::{first_word, meant};
-use super::verbs::{Entry, GROUPS};
+use super::verbs::{Entry, GROUPS, INNER};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use comfy_table::{ContentArrangement, Table, presets};
@@ -24,20 +24,25 @@ pub fn command() -> Command {
             arg.hide(global)
         });
     let text = all_verbs(&command);
-    for entry in entries() {
-        let (verb, _, examples) = entry;
-        let shown: Vec<String> = examples
-            .iter()
-            .map(|line| format!("  rackbmc {line}"))
-            .collect();
-        let text = format!("Examples:\n{}\n\n{POINTER}", shown.join("\n"));
+    for (verb, _, examples) in entries() {
+        command = command.mut_subcommand(verb, |sub| with_examples(sub, examples));
+    }
+    for (path, examples) in INNER {
+        let (verb, inner) = path.split_once(' ').expect("a verb and what follows it");
         command = command.mut_subcommand(verb, |sub| {
-            // What it has to say itself comes first.
-            let own = sub.get_after_help().map(|own| format!("{own}\n\n"));
-            sub.after_help(own.unwrap_or_default() + &text)
+            sub.mut_subcommand(inner, |sub| with_examples(sub, examples))
         });
     }
     command.override_help(text)
+}
+
+/// The help of a verb, with examples of it.
+fn with_examples(verb: Command, examples: &[&str; 3]) -> Command {
+    let shown = examples.map(|line| format!("  rackbmc {line}"));
+    let text = format!("Examples:\n{}\n\n{POINTER}", shown.join("\n"));
+    // What it has to say itself comes first.
+    let own = verb.get_after_help().map(|own| format!("{own}\n\n"));
+    verb.after_help(own.unwrap_or_default() + &text)
 }
 
 /// As short as it can be for `-h` and `--help` alike.
@@ -141,7 +146,9 @@ pub fn explained(mut mistake: clap::Error, command: &Command, words: &[OsString]
         kind @ ErrorKind::InvalidSubcommand => {
             let word = mistake.get(ContextKind::InvalidSubcommand);
             let word = word.map(ToString::to_string).unwrap_or_default();
-            told(kind, &no_verb(command, rest, &word))
+            let before = words[1..first_word(words)].iter();
+            let before: Vec<String> = before.map(|word| word.to_string_lossy().into()).collect();
+            told(kind, &no_verb(command, &before, rest, &word))
         }
         kind @ ErrorKind::UnknownArgument if rest.first().is_some_and(is_option) => {
             match meant(rest) {
@@ -164,11 +171,54 @@ pub fn explained(mut mistake: clap::Error, command: &Command, words: &[OsString]
         {
             told(kind, &format!("'{path}' is followed by what it is to do"))
         }
+        kind @ ErrorKind::UnknownArgument => {
+            let option = mistake
+                .get(ContextKind::InvalidArg)
+                .map(ToString::to_string);
+            let option = option.unwrap_or_default();
+            match verbs_with(command, &option).as_slice() {
+                [] => {
+                    // A word behind `--` would be taken for a node.
+                    mistake.remove(ContextKind::Suggested);
+                    mistake.remove(ContextKind::SuggestedValue);
+                    mistake
+                }
+                verbs => {
+                    let verb = rest[0].to_string_lossy();
+                    let those = verbs.join(", ");
+                    told(
+                        kind,
+                        &format!("'{option}' is no option of '{verb}', but of {those}"),
+                    )
+                }
+            }
+        }
         _ => {
             mistake.remove(ContextKind::SuggestedValue);
             mistake
         }
     }
+}
+
+/// The verbs that are shown and have such an option; those that have it only beside `--soft` with that.
+fn verbs_with(command: &Command, option: &str) -> Vec<String> {
+    let Some(name) = option
+        .strip_prefix("--")
+        .and_then(|name| name.split('=').next())
+    else {
+        return Vec::new();
+    };
+    let soft_only = ["press-again-after", "hard-after"].contains(&name);
+    let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let has = |verb: &&Command| {
+        let mut options = verb.get_arguments().filter(|arg| !arg.is_global_set());
+        options.any(|arg| arg.get_long() == Some(name))
+    };
+    let called = |verb: &Command| match (verb.get_name(), soft_only) {
+        ("soft", _) | (_, false) => verb.get_name().to_owned(),
+        (verb, true) => format!("{verb} --soft"),
+    };
+    shown.filter(has).map(called).collect()
 }
 
 /// The words that lead to a verb, as in `rackbmc bmc info`, as far as there are such, and what they lead to.
@@ -196,8 +246,8 @@ fn verbs_of(noun: &Command, path: &str) -> String {
     format!("There are: {} ({path} --help)", verbs.join(", "))
 }
 
-/// What is said of a word that is none of the verbs that may stand where it stands.
-fn no_verb(command: &Command, words: &[OsString], word: &str) -> String {
+/// What is said of a word that is none of the verbs that may stand where it stands, behind options of every verb.
+fn no_verb(command: &Command, before: &[String], words: &[OsString], word: &str) -> String {
     let place = words.iter().position(|typed| typed == word).unwrap_or(0);
     let (noun, path) = noun(command, &words[..place]);
     let words: Vec<String> = words
@@ -229,13 +279,24 @@ fn no_verb(command: &Command, words: &[OsString], word: &str) -> String {
                 .filter(|typed| *typed != verb)
                 .map(String::as_str)
                 .collect();
-            format!("the verb comes first: {path} {verb} {}", others.join(" "))
+            let line = line(&path, before, verb);
+            format!("the verb comes first: {line} {}", others.join(" "))
         }
         (None, _, true) if is_first => {
-            format!("'{word}' is no verb; the verb comes first: rackbmc status {word}")
+            let line = line(&path, before, "status");
+            format!("'{word}' is no verb; the verb comes first: {line} {word}")
         }
         _ => with_tips(&head, &path, &tips, ""),
     }
+}
+
+/// A line to type: the options of every verb that were typed stay where they were.
+fn line(path: &str, before: &[String], verb: &str) -> String {
+    let (program, noun) = path.split_once(' ').unwrap_or((path, ""));
+    let words = before.iter().map(String::as_str);
+    let words = std::iter::once(program).chain(words).chain([noun, verb]);
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
 /// `there is no verb 'statsu'; perhaps 'rackbmc status' (why not the word itself)`.
@@ -323,6 +384,91 @@ mod tests {
     }
 
     #[test]
+    fn an_option_of_other_verbs_is_said_to_be_theirs_and_nothing_leads_behind_two_dashes() {
+        for (line, answer) in [
+            (
+                "rackbmc reset n1 --hard-after 3s",
+                "error: '--hard-after' is no option of 'reset', but of off --soft, soft, reboot --soft, boot --soft",
+            ),
+            (
+                "rackbmc on n1 --from pxe",
+                "error: '--from' is no option of 'on', but of boot",
+            ),
+            (
+                "rackbmc tasks --fresh",
+                "error: '--fresh' is no option of 'tasks', but of status",
+            ),
+            (
+                "rackbmc off n1 --frobnicate",
+                "error: unexpected argument '--frobnicate' found",
+            ),
+        ] {
+            assert_eq!(said(line), answer);
+            assert!(!said_whole(line).contains("-- --"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_noun_has_its_examples_too_and_they_can_be_typed() {
+        let command = CommandLine::command();
+        // `chassis power` has the verbs above.
+        let nouns = command.get_subcommands().filter(|noun| !noun.is_hide_set());
+        let mut expected = BTreeSet::new();
+        for noun in nouns {
+            let inner = noun
+                .get_subcommands()
+                .filter(|inner| !inner.has_subcommands());
+            expected.extend(inner.map(|inner| format!("{} {}", noun.get_name(), inner.get_name())));
+        }
+        let listed: BTreeSet<String> = INNER.iter().map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(expected, listed);
+        for (path, examples) in INNER {
+            for example in examples {
+                assert!(example.starts_with(path), "{example}");
+                let line = format!("rackbmc {example}");
+                assert!(read(&line).is_ok(), "{line}: {}", read(&line).unwrap_err());
+            }
+            let help = said_whole(&format!("rackbmc {path} --help"));
+            assert!(
+                help.contains("Examples:") && help.contains(POINTER),
+                "{help}"
+            );
+        }
+    }
+
+    fn said_whole(line: &str) -> String {
+        read(line).expect_err(line).to_string()
+    }
+
+    #[test]
+    fn options_of_every_verb_are_known_wherever_the_verb_is_looked_for() {
+        for option in command().get_arguments().filter(|arg| arg.is_global_set()) {
+            let Some(name) = option.get_long().filter(|name| *name != "help") else {
+                continue;
+            };
+            let mut words = vec!["rackbmc".to_owned(), format!("--{name}")];
+            if option.get_action().takes_values() {
+                let joined = [
+                    "rackbmc".to_owned(),
+                    format!("--{name}=x"),
+                    "off".to_owned(),
+                ];
+                let joined = joined.map(OsString::from);
+                assert_eq!(first_word(&joined), 2, "{name}");
+                words.push("x".to_owned());
+            }
+            words.push("off".to_owned());
+            let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+            assert_eq!(first_word(&words), words.len() - 1, "{name}");
+            if let Some(short) = option.get_short() {
+                let mut words = words.clone();
+                words[1] = format!("-{short}").into();
+                assert_eq!(first_word(&words), words.len() - 1, "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn a_word_that_is_no_verb_leads_to_what_was_meant_and_never_lightly_to_power() {
         for (line, answer) in [
             ("rackbmc config", "error: there is no verb 'config'"),
@@ -333,6 +479,14 @@ mod tests {
             (
                 "rackbmc r1n[01-04] soft --no-wait",
                 "error: the verb comes first: rackbmc soft r1n[01-04] --no-wait",
+            ),
+            (
+                "rackbmc --rack r2 r1n01 off",
+                "error: the verb comes first: rackbmc --rack r2 off r1n01",
+            ),
+            (
+                "rackbmc --fleet r7/n01",
+                "error: 'r7/n01' is no verb; the verb comes first: rackbmc --fleet status r7/n01",
             ),
             (
                 "rackbmc r1n01",

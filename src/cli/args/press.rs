@@ -72,7 +72,7 @@ pub struct Policy {
     #[command(flatten)]
     pub nodes: Nodes,
     /// Set it to this; only show it otherwise.
-    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    #[arg(long, value_name = "POLICY", value_parser = policy, add = ArgValueCompleter::new(complete::policies))]
     pub set: Option<RestorePolicy>,
 }
 
@@ -215,7 +215,7 @@ pub struct PressMaybeSoft {
 pub struct PressBoot {
     /// From this device, this once: by name (pxe, disk, cdrom, usb ...) or selector. It is set and read back directly
     /// before the machine starts; where that fails, nothing is switched.
-    #[arg(long, value_name = "DEVICE", value_parser = boot_device)]
+    #[arg(long, value_name = "DEVICE", value_parser = boot_device, add = ArgValueCompleter::new(complete::boot_devices))]
     pub from: Option<BootDevice>,
     /// In UEFI mode.
     #[arg(long, requires = "from")]
@@ -300,6 +300,21 @@ impl ValueEnum for TakeOver {
 }
 
 impl PowerVerb {
+    /// Whether it only says what it would do.
+    pub fn is_dry(&self) -> bool {
+        match self {
+            PowerVerb::On(press)
+            | PowerVerb::Reset(press)
+            | PowerVerb::Cycle(press)
+            | PowerVerb::Nmi(press)
+            | PowerVerb::Off(PressMaybeSoft { press, .. })
+            | PowerVerb::Reboot(PressMaybeSoft { press, .. })
+            | PowerVerb::Soft(PressSoft { press, .. })
+            | PowerVerb::SoftReboot(PressSoft { press, .. })
+            | PowerVerb::Boot(PressBoot { press, .. }) => press.dry_run,
+        }
+    }
+
     /// The operation, and how it is to be carried out.
     pub fn operation(self) -> (Operation, Press) {
         match self {

@@ -6,6 +6,94 @@ pub type Group = (&'static str, &'static [Entry]);
 /// A verb, what it does in a few words, and three examples.
 pub type Entry = (&'static str, &'static str, [&'static str; 3]);
 
+/// What follows a verb that is a noun, with three examples each.
+pub const INNER: &[(&str, [&str; 3])] = &[
+    (
+        "bmc info",
+        [
+            "bmc info r1n03",
+            "bmc info @storage -b",
+            "bmc info --all -o json",
+        ],
+    ),
+    (
+        "bmc reset",
+        [
+            "bmc reset r1n03 --cold",
+            "bmc reset r1n03 --warm",
+            "bmc reset r1n[01-04] --cold --yes",
+        ],
+    ),
+    (
+        "bmc trace",
+        [
+            "bmc trace r1n03",
+            "bmc trace r1n03 -o json",
+            "bmc trace r1n03 --rack r2",
+        ],
+    ),
+    (
+        "bmc accept",
+        [
+            "bmc accept r1n03",
+            "bmc accept r1n[03,07]",
+            "bmc accept r1n03 --yes",
+        ],
+    ),
+    (
+        "chassis status",
+        [
+            "chassis status r1n03",
+            "chassis status @storage -b",
+            "chassis status --all -o json",
+        ],
+    ),
+    (
+        "chassis policy",
+        [
+            "chassis policy r1n03",
+            "chassis policy --all -b",
+            "chassis policy r1n[01-16] --set previous",
+        ],
+    ),
+    (
+        "sel list",
+        [
+            "sel list r1n03",
+            "sel list r1n[01-04] -n 5",
+            "sel list @storage -o json",
+        ],
+    ),
+    (
+        "sel clear",
+        [
+            "sel clear r1n03",
+            "sel clear r1n[01-04]",
+            "sel clear @storage --yes",
+        ],
+    ),
+    (
+        "ha status",
+        ["ha status", "ha status -o json", "ha status --rack r2"],
+    ),
+    (
+        "ha handover",
+        [
+            "ha handover",
+            "ha handover --wait",
+            "ha handover --to mgmt2",
+        ],
+    ),
+    (
+        "audit verify",
+        [
+            "audit verify",
+            "audit verify -o json",
+            "audit verify --rack r2",
+        ],
+    ),
+];
+
 /// All of them.
 pub const GROUPS: &[Group] = &[
     (

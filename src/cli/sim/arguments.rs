@@ -3,7 +3,7 @@
 use super::moods::{self, WORDS, parse_mood};
 use super::{NodePlan, Served, recording, serve};
 use crate::cli::args::Format;
-use crate::cli::output::Out;
+use crate::cli::output::{Out, loss, say};
 use crate::sim::{BmcSettings, Conditions, Mood, Privilege, User, cipher_suites};
 use nix::sys::signal::{SigSet, Signal};
 use std::fmt::Write as _;
@@ -155,6 +155,10 @@ pub fn run(args: SimArgs, out: &Out) -> Result<(), SimError> {
     let password = plans[0].settings.users[0].password.clone();
     let served = serve(plans, args.seed).map_err(|error| SimError::Bind(args.address, error))?;
     show(out, &served);
+    // It goes on: who named the ports, or the file of a configuration, needs no list of them.
+    if let Some(why) = loss() {
+        say!("rackbmc: {why}");
+    }
     if args.password_file.is_none() {
         out.remark(&format!("user {}, password {DEFAULT_PASSWORD}", args.user));
     }

@@ -64,6 +64,8 @@ pub async fn run(app: &App, args: &Watch) -> Result<Exit, Failure> {
     let mut signals = Signals::new(ends.into_iter().chain([Signal::Winch])).map_err(trouble)?;
     let (sender, inputs) = smol::channel::unbounded();
     let mut screen = Screen::enter().map_err(trouble)?;
+    // What was typed before there was a picture is about none.
+    let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
     listen(&reader, &sender);
     let mut session = Session {
         view,

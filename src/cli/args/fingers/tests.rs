@@ -256,7 +256,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "-q n1",
-        "'n1' is no verb; the verb comes first: rackbmc status n1",
+        "'n1' is no verb; the verb comes first: rackbmc -q status n1",
     ),
     (
         "node validate n1",
