@@ -137,6 +137,44 @@ fn no_room_hands_on_the_names_of_another() {
 }
 
 #[test]
+fn every_line_of_the_log_stands_in_the_operations() {
+    let document = read("docs/operations.md");
+    let told = document.split("## What each log line means").nth(1);
+    let told = told
+        .and_then(|text| text.split("\n## ").next())
+        .expect("the section");
+    let mut complaints = Vec::new();
+    for (file, text) in sources()
+        .iter()
+        .filter(|(file, _)| file.starts_with("src/"))
+    {
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let text = text.replace("\\\n", "");
+        for level in ["info", "warn", "error"] {
+            let call = format!("log::{level}!(");
+            let calls = text.split(&call).skip(1);
+            let spoken = calls.filter_map(|call| beginning(call.trim_start().strip_prefix('"')?));
+            let missing = spoken.filter(|words| !told.contains(words.as_str()));
+            complaints.extend(missing.map(|words| format!("{file}: {words}")));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The first words of the longest part of a format that is the same each time; nothing where it has none.
+fn beginning(format: &str) -> Option<String> {
+    let format = format.split('"').next()?;
+    let pieces = format
+        .split('{')
+        .map(|piece| piece.split_once('}').map_or(piece, |(_, rest)| rest));
+    let longest = pieces.max_by_key(|piece| piece.trim().len())?;
+    let words: Vec<&str> = longest.split_whitespace().take(5).collect();
+    let words = words.join(" ");
+    let words = words.trim_matches(|letter: char| " :;,.()".contains(letter));
+    (words.len() > 3).then(|| words.to_owned())
+}
+
+#[test]
 fn pointers_are_seen_where_they_stand() {
     assert_eq!(
         numbers_after("a (design, rule 10).\nrule 7", "rule "),
