@@ -19,9 +19,9 @@ impl Watch {
             unknown += self.disk_refused + refuses;
         }
         // After each of them the machine is read first, however long that takes: its session may be gone, a second one may be
-        // needed for the level, and a BMC one of whose answers came late gets its time for the next ones.
+        // needed for the level, and one whose last answer came 12 s late is given up after three times that.
         let look = match (self.held_back, self.lowered) {
-            (true, _) => secs(16),
+            (true, _) => secs(40),
             (false, true) => secs(8),
             (false, false) => secs(4),
         };
