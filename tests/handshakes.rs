@@ -91,6 +91,44 @@ fn a_lost_rakp_3_goes_again_after_two_questions_under_the_keys() {
 }
 
 #[test]
+fn rakp_3_goes_three_times_in_a_log_in_and_two_questions_under_the_keys_after_each() {
+    let mut world = world(|way, kind| match (way, kind) {
+        (Way::Back, Kind::Setup(RAKP_4) | Kind::Sealed) => Fate::Lost,
+        _ => Fate::Arrives,
+    });
+    world.open().expect_err("no session");
+    let sent = world.sent.iter().map(|sent| console::kind(sent));
+    let (rakp_3, asked) = (Kind::Setup(RAKP_3), Kind::Sealed);
+    let from_there = sent.skip_while(|kind| *kind != rakp_3);
+    let log_in: Vec<Kind> = from_there
+        .take_while(|kind| *kind != Kind::Setup(OPEN_SESSION))
+        .collect();
+    let mut expected = [rakp_3, asked, asked].repeat(3);
+    // Close Session, before all starts again.
+    expected.push(Kind::Sealed);
+    assert_eq!(log_in, expected);
+}
+
+#[test]
+fn where_the_network_makes_copies_rakp_3_waits_50_ms_for_the_newest_rakp_2() {
+    let mut world = world(|way, kind| match (way, kind) {
+        (Way::There, Kind::Setup(OPEN_SESSION | RAKP_1)) => Fate::Twice,
+        _ => Fate::Arrives,
+    });
+    world.open().expect("a session");
+    let took = world.now - rackbmcd::time::Instant::START;
+    assert_eq!(took, Duration::from_millis(50));
+    let rakp_3s = world.sent.iter().map(|sent| console::kind(sent));
+    assert_eq!(
+        rakp_3s.filter(|kind| *kind == Kind::Setup(RAKP_3)).count(),
+        1
+    );
+    // The BMC has drawn another number for the copy of RAKP 1, and takes what is made with that one only.
+    let counters = world.bmc.counters();
+    assert_eq!((counters.sessions_opened, counters.log_ins_refused), (1, 0));
+}
+
+#[test]
 fn no_such_session_to_a_copy_of_rakp_3_means_that_the_first_was_taken() {
     // RAKP 4 and the answers to the first two questions are lost; the copy of RAKP 3 is refused with 02h.
     let mut sealed = 0;

@@ -4,11 +4,12 @@
 
 mod world;
 
+use rackbmcd::bmc::vocabulary::Order;
 use rackbmcd::model::{Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::Call;
-use rackbmcd::sim::{ChassisOrder, Conditions};
+use rackbmcd::sim::{ChassisOrder, Conditions, Mood};
 use std::time::Duration;
-use world::{World, secs};
+use world::{World, secs, who};
 
 /// A rack whose BMC keeps every session for a minute, half-open ones as well, and answers nothing inside of them.
 fn forgetful_of_nothing(seed: u64) -> World {
@@ -60,6 +61,40 @@ fn what_keeps_readings_waiting_is_said_and_a_task_does_not_wait_for_it() {
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_for(secs(35));
     assert!(opens(&mut world) > before, "{:#?}", world.task(task));
+}
+
+#[test]
+fn a_node_of_which_nothing_is_shown_is_read_as_soon_as_there_is_room_and_who_asks_before_hears_why()
+{
+    let mut world = World::new(9, 1);
+    world.crash();
+    world.bmc("n01").forget_sessions();
+    world.mood("n01").silent_sessions = true;
+    world.mood("n01").ignores_close = true;
+    // The regular reading would come much later.
+    world.settings.sync_interval = secs(3600);
+    let opened = |world: &mut World| world.bmc("n01").counters().sessions_opened;
+    let (before, began) = (opened(&mut world), world.now);
+    world.start();
+    world.run_for(secs(20));
+    assert_eq!(opened(&mut world) - before, 2);
+    *world.mood("n01") = Mood::default();
+    world.run_for(secs(20));
+    let order = world.ask(Call::Order {
+        node: "n01".into(),
+        order: Order::ReadEventLog(10),
+        who: who(),
+    });
+    world.run_for(secs(1));
+    let said = format!("{:?}", world.take_answer(order));
+    let words = "2 sessions of ours may still be open at the BMC";
+    assert!(said.contains(words), "{said}");
+    let read = |world: &mut World| world.node("n01").rackbmcd.reading.is_some();
+    assert!(!read(&mut world));
+    assert!(world.run_until(began + secs(75), read));
+    // The first of the two was given up within seconds, and counts for 63.
+    assert!(world.now >= began + secs(63), "{:?}", world.now - began);
+    assert!(world.bmc("n01").counters().most_sessions <= 2);
 }
 
 #[test]

@@ -66,6 +66,23 @@ fn what_a_bmc_refuses_while_it_starts_is_done_when_it_has_started() {
 }
 
 #[test]
+fn a_firmware_update_ends_a_task_at_once_that_has_changed_nothing_and_is_called_that() {
+    for code in [0xD0, 0xD1] {
+        let mut world = World::new(8, 1);
+        world.run_for(secs(3));
+        let order = ChassisOrder::Off;
+        let times = None;
+        world.mood("n01").refusals = vec![Refusal { order, code, times }];
+        let task = world.start_task("n01", Operation::PowerOff, options(60));
+        let view = world.run_task(task, secs(5));
+        assert_eq!(view.state, TaskState::Failed, "{view:#?}");
+        let said = view.outcome.unwrap_or_default();
+        assert!(said.contains("firmware update"), "{said}");
+        assert!(said.contains(&format!("({code:02X}h)")), "{said}");
+    }
+}
+
+#[test]
 fn readings_that_are_refused_in_the_middle_of_a_task_do_not_end_it() {
     for code in [0xC1, 0xD4, 0xFF, 0xD2] {
         let mut world = World::new(2, 1);

@@ -3,7 +3,7 @@
 
 mod console;
 
-use console::{World, login, secs, users};
+use console::{Kind, World, login, secs, users};
 use rackbmcd::ipmi::SuiteId;
 use rackbmcd::ipmi::command::{chassis_control, get_chassis_status};
 use rackbmcd::ipmi::session15::AuthType;
@@ -45,6 +45,19 @@ fn kind(auth_type: AuthType) -> Settings {
 fn challenges(world: &World) -> usize {
     let asked = |sent: &&Vec<u8>| sent[4] == 0 && sent.get(19) == Some(&0x39);
     world.sent.iter().filter(asked).count()
+}
+
+/// How many Get Channel Authentication Capabilities requests were sent.
+fn questions(world: &World) -> usize {
+    let asked = |sent: &&Vec<u8>| sent[4] == 0 && sent.get(19) == Some(&0x38);
+    world.sent.iter().filter(asked).count()
+}
+
+/// The Open Session Requests that were sent: each with our session id and the number of its authentication algorithm.
+fn openings(world: &World) -> Vec<(&[u8], u8)> {
+    let sent = world.sent.iter();
+    let openings = sent.filter(|sent| console::kind(sent) == Kind::Setup(0x10));
+    openings.map(|sent| (&sent[20..24], sent[28])).collect()
 }
 
 const TYPES: [AuthType; 5] = [
@@ -210,6 +223,27 @@ fn ipmi_1_5_follows_2_0_where_that_is_allowed_and_there_is_no_2_0() {
     let error = world.open().expect_err("no session");
     assert!(matches!(error, OpenError::NoProtocol(_)), "{error}");
     assert_eq!(challenges(&world), 0);
+    // Tried all the same: one log-in, with the first suite.
+    let openings = openings(&world);
+    assert!((1..=4).contains(&openings.len()), "{openings:?}");
+    assert_eq!(openings[0].1, 3, "17's HMAC-SHA256");
+    assert!(openings.iter().all(|it| *it == openings[0]), "{openings:?}");
+}
+
+#[test]
+fn capabilities_are_asked_for_once_and_again_when_the_bmc_was_silent() {
+    let mut world = World::new(settings(), Mood::default(), login());
+    for _ in 0..3 {
+        world.open().expect("a session");
+        world.close();
+    }
+    assert_eq!(questions(&world), 1);
+    world.bmc.mood_mut().dead = true;
+    world.open().expect_err("no session");
+    world.bmc.mood_mut().dead = false;
+    let before = questions(&world);
+    world.open().expect("a session");
+    assert_eq!(questions(&world), before + 1);
 }
 
 #[test]

@@ -26,6 +26,27 @@ fn a_reading_is_sent_again_with_the_same_request_number_and_the_next_session_num
 }
 
 #[test]
+fn where_the_session_is_found_to_live_the_next_copy_leaves_sooner_four_times() {
+    let mut world = World::opened();
+    world.answers_probes = true;
+    world.ask(Resend::Allowed, 60.0);
+    world.take();
+    let (mut found_alive, mut sooner) = (vec![], 0);
+    while world.session.pending() > 0 {
+        let probes = world.probes;
+        world.step();
+        let copies = world.take().len();
+        if world.probes > probes {
+            found_alive.push(world.now);
+        } else if found_alive.last() == Some(&world.now) {
+            sooner += copies;
+        }
+    }
+    assert!(found_alive.len() > 4, "{found_alive:?}");
+    assert_eq!(sooner, 4);
+}
+
+#[test]
 fn a_pulse_is_exactly_one_datagram_and_its_silence_is_said_at_the_end_of_its_patience() {
     let mut world = World::opened();
     world.answers_probes = true;

@@ -24,6 +24,10 @@ fn rakp_1_goes_again_within_the_log_in_and_only_then_all_begins_anew_from_a_fres
     assert_eq!((world.now, copies), (at(4.0), 6));
     assert_ne!(world.opens[1].console_id, old_id);
     assert_eq!(world.fresh, fresh + 1);
+    // The copies carry one random number, and what begins anew another.
+    let (copies, anew) = world.rakp1s.split_at(6);
+    assert!(copies.iter().all(|random| *random == copies[0]));
+    assert_ne!(anew[0], copies[0]);
     world.rakp2 = prove_nothing;
     world.step();
     world.serve();

@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) refusal: Option<(PayloadType, Vec<u8>)>,
     /// The status of refusals that somebody else sends before each answer.
     pub(super) forged: Option<u8>,
+    /// The random numbers in RAKP 1.
+    pub(super) rakp1s: Vec<[u8; 16]>,
     /// When RAKP 3 came, and whether its answer is lost.
     pub(super) rakp3s: Vec<Instant>,
     pub(super) loses_rakp4: bool,
@@ -86,6 +88,7 @@ impl World {
             open: accept,
             refusal: None,
             forged: None,
+            rakp1s: vec![],
             rakp3s: vec![],
             loses_rakp4: false,
             privilege: |level| (CompletionCode::OK, vec![level]),
@@ -183,8 +186,9 @@ impl World {
                     self.setup(PayloadType::OpenSessionResponse, &reply);
                 }
                 PayloadType::Rakp1 => {
-                    let tag = Rakp1::decode(packet.payload).unwrap().tag;
-                    let reply = (self.rakp2)(tag, self.console_id);
+                    let rakp1 = Rakp1::decode(packet.payload).unwrap();
+                    self.rakp1s.push(rakp1.console_random);
+                    let reply = (self.rakp2)(rakp1.tag, self.console_id);
                     if !reply.is_empty() {
                         self.setup(PayloadType::Rakp2, &reply);
                     }
