@@ -80,6 +80,12 @@ impl Fault {
         Self::new(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, message)
     }
 
+    /// 503, for too many ask for as much at the same time: in two seconds there may be room.
+    pub fn crowded(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Crowded, message)
+            .with("retry-after", "2")
+    }
+
     /// 404 of a path that is not there.
     pub fn no_route() -> Self {
         Fault {

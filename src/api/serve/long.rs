@@ -5,9 +5,7 @@ use super::guard::Hangup;
 use super::respond::{Connection, too_much_unwritten};
 use super::share::SMALL;
 use crate::api::fault::Fault;
-use crate::model::ErrorKind;
 use crate::rack::call::{Call, Look};
-use http::StatusCode;
 use smol::future::FutureExt;
 use smol::lock::{Mutex, Semaphore, SemaphoreGuardArc};
 use std::cell::{Cell, RefCell};
@@ -186,12 +184,9 @@ async fn next(line: &Line, connection: &Connection) -> Result<SemaphoreGuardArc,
     let late = async {
         let patience = connection.context.limits.answer;
         connection.deadlines.after(patience).await;
-        Err(Fault::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorKind::Crowded,
+        Err(Fault::crowded(
             "too many long answers were asked for before this one: try again",
-        )
-        .with("retry-after", "2"))
+        ))
     };
     let taken = waiting.or(late).or(gone(connection)).await?;
     // Whoever left a while ago may not have been noticed yet.

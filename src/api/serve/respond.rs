@@ -441,12 +441,9 @@ async fn read_body(
     let late = async {
         connection.deadlines.after(limits.body_timeout).await;
         if waits_for_place.get() {
-            return Err(Fault::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                ErrorKind::Crowded,
+            return Err(Fault::crowded(
                 "too many long bodies are being read: try again",
-            )
-            .with("retry-after", "2"));
+            ));
         }
         let large = announced > limit as u64;
         Err(if large {
@@ -473,12 +470,7 @@ async fn place_for_body(connection: &Connection, peer: &Peer) -> Place {
 
 /// 503 for a long answer where so many wait already to be read.
 pub fn too_much_unwritten() -> Fault {
-    Fault::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Crowded,
-        "too many long answers wait for clients that do not read them: try again",
-    )
-    .with("retry-after", "2")
+    Fault::crowded("too many long answers wait for clients that do not read them: try again")
 }
 
 /// An answer that finds no room among those that wait to be read, to what `changed` something or did not.
@@ -486,13 +478,10 @@ fn no_room_for_it(changed: bool) -> Fault {
     if !changed {
         return too_much_unwritten();
     }
-    Fault::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Crowded,
+    Fault::crowded(
         "what was asked for was accepted, and its answer is too long beside those that clients do not read: do not ask \
          again, look what came of it",
     )
-    .with("retry-after", "2")
 }
 
 /// The daemon as the handlers of one request see it: calls go to the loop over a channel.
