@@ -6,7 +6,7 @@
 mod attacked;
 mod daemon;
 
-use attacked::{Attacked, ENTRIES, LETTERS, fill, uuid};
+use attacked::{Attacked, ENTRIES, LETTERS, entry, fill, uuid};
 use daemon::{Bed, Keys, free_tcp, plan};
 use rackbmcd::sim::{Mood, OsMood};
 use std::io::{Read, Write};
@@ -35,15 +35,7 @@ fn start(tcp: SocketAddr) -> Attacked {
         api: &api,
         ..Keys::default()
     };
-    let bed = Bed::with_nodes(plans, &keys, |name, address| {
-        let node: usize = name[3..].parse().expect("a number");
-        format!(
-            "[[node]]\nname = \"{name}\"\nuuid = \"{}\"\naddress = \"{}\"\nport = {}\n",
-            uuid(node),
-            address.ip(),
-            address.port()
-        )
-    });
+    let bed = Bed::with_nodes(plans, &keys, entry);
     fill(&bed.path("state"), NODES);
     Attacked::start(bed, PROMPTLY)
 }

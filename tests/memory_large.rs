@@ -6,7 +6,7 @@
 mod attacked;
 mod daemon;
 
-use attacked::{Attacked, LETTERS, fill, uuid};
+use attacked::{Attacked, LETTERS, entry, fill, uuid};
 use base64::Engine;
 use daemon::{Bed, Keys, free_tcp, plan};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -148,15 +148,7 @@ fn start(nodes: usize) -> (Attacked, Clients) {
         ..Mood::default()
     };
     let plans = (0..nodes).map(|node| plan(&name(node), hangs.clone()));
-    let bed = Bed::with_nodes(plans, &keys, |name, address| {
-        let node: usize = name[3..].parse().expect("a number");
-        format!(
-            "[[node]]\nname = \"{name}\"\nuuid = \"{}\"\naddress = \"{}\"\nport = {}\n",
-            uuid(node),
-            address.ip(),
-            address.port()
-        )
-    });
+    let bed = Bed::with_nodes(plans, &keys, entry);
     fill(&bed.path("state"), 32);
     let daemon = Attacked::start(bed, PROMPTLY);
     let credentials = base64::engine::general_purpose::STANDARD.encode("anna:sesame");

@@ -9,6 +9,7 @@ use rackbmcd::daemon::store::Store;
 use rackbmcd::rack::record::{Table, Write as Change};
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,6 +26,17 @@ const LET_IN: Duration = Duration::from_secs(10);
 
 pub fn uuid(node: usize) -> String {
     format!("00000000-0000-4000-8000-{node:012x}")
+}
+
+/// What the configuration says of a node: its [`uuid`] has the number in its name, behind the three letters of the rack.
+pub fn entry(name: &str, address: SocketAddr) -> String {
+    let node: usize = name[3..].parse().expect("a number");
+    format!(
+        "[[node]]\nname = \"{name}\"\nuuid = \"{}\"\naddress = \"{}\"\nport = {}\n",
+        uuid(node),
+        address.ip(),
+        address.port()
+    )
 }
 
 /// A group of processes with a limit of its own; the kernel kills what goes beyond.
