@@ -7,7 +7,7 @@
 use super::fault::Fault;
 use super::handle::{EventFilter, RackHandle, TaskFilter};
 use super::ironic::record;
-use crate::model::{EventId, Node, Task, visible_json};
+use crate::model::{EventId, Node, Task, write_visible_json};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use std::time::Duration;
@@ -172,12 +172,10 @@ impl Serialize for Records<'_> {
     }
 }
 
-/// One event on the wire. JSON holds no line break, so one `data:` line carries it. A snapshot is megabytes: it is written
-/// where it stays.
+/// One event on the wire. JSON holds no line break, so one `data:` line carries it.
 fn sent(kind: &str, id: EventId, data: &impl Serialize) -> String {
-    let mut text = format!("id: {id}\nevent: {kind}\ndata: ").into_bytes();
-    serde_json::to_writer(&mut text, data)
-        .expect("our JSON types have text keys and finite numbers");
+    let text = format!("id: {id}\nevent: {kind}\ndata: ").into_bytes();
+    let mut text = write_visible_json(text, data);
     text.extend(b"\n\n");
-    visible_json(String::from_utf8(text).expect("JSON is text"))
+    String::from_utf8(text).expect("JSON is text")
 }

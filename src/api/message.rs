@@ -3,7 +3,7 @@
 
 use super::access::{Peer, Transport};
 use super::fault::Fault;
-use crate::model::{ErrorKind, REASON_LIMIT, is_hidden, visible_json};
+use crate::model::{ErrorKind, REASON_LIMIT, is_hidden, write_visible_json};
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -68,15 +68,13 @@ impl Response {
 
     /// The same with a body of about `room` bytes, which then need not be moved while it grows.
     pub fn long_json(status: StatusCode, value: &impl Serialize, room: usize) -> Self {
-        let mut body = Vec::with_capacity(room);
-        serde_json::to_writer(&mut body, value)
-            .expect("our JSON types have text keys and finite numbers");
+        let mut body = write_visible_json(Vec::with_capacity(room), value);
         body.push(b'\n');
         Response {
             status,
             headers: Vec::new(),
             media_type: Some(JSON),
-            body: visible(body),
+            body,
         }
     }
 
@@ -142,11 +140,6 @@ fn indented(json: &[u8]) -> Vec<u8> {
     }
     text.push(b'\n');
     text
-}
-
-/// JSON as it leaves: whatever somebody wrote into it, a terminal and a page show all of it.
-fn visible(json: Vec<u8>) -> Vec<u8> {
-    visible_json(String::from_utf8(json).expect("JSON is text")).into_bytes()
 }
 
 /// The text that percent-encoding hides.

@@ -1,6 +1,8 @@
 //! Text that people wrote, and others will read on a terminal or in a log: it is data, and moves no cursor.
 
+use serde::Serialize;
 use std::fmt::Write;
+use std::io;
 
 /// The most letters of a reason.
 pub const REASON_LIMIT: usize = 500;
@@ -52,8 +54,7 @@ pub fn escaped(text: &str) -> String {
 /// JSON that says the same with such characters as `\\u001b`: it can be shown on a terminal or in a page as it is. JSON
 /// has control characters below 20h as escapes anyway; those between its values are line breaks of ours.
 pub fn visible_json(json: String) -> String {
-    // Nearly all is plain ASCII.
-    if json.is_ascii() && !json.contains('\u{7f}') {
+    if is_plain(json.as_bytes()) {
         return json;
     }
     let mut visible = String::with_capacity(json.len() + 16);
@@ -66,6 +67,55 @@ pub fn visible_json(json: String) -> String {
         }
     }
     visible
+}
+
+/// A value as such JSON, behind what `text` holds already. A list of a whole rack is megabytes, and is written where it
+/// stays.
+pub fn write_visible_json(text: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
+    let mut sink = JsonSink(text);
+    serde_json::to_writer(&mut sink, value)
+        .expect("our JSON types have text keys and finite numbers");
+    let JsonSink(json) = sink;
+    if is_plain(&json) {
+        return json;
+    }
+    visible_json(String::from_utf8(json).expect("JSON is text")).into_bytes()
+}
+
+/// Whether text has no character but plain ASCII below DEL, as nearly all JSON of ours. Eight bytes at a time: a byte that
+/// is 7Fh has its highest bit set when one is added, and the others below 80h have not, and carry nothing.
+fn is_plain(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    let beyond =
+        |word: u64| (word | word.wrapping_add(0x0101_0101_0101_0101)) & 0x8080_8080_8080_8080;
+    words
+        .iter()
+        .all(|word| beyond(u64::from_le_bytes(*word)) == 0)
+        && rest.iter().all(|byte| *byte < 0x7f)
+}
+
+/// Where JSON is written: three of four pieces are one byte of its grammar, for which appending a slice costs more than
+/// the byte.
+struct JsonSink(Vec<u8>);
+
+impl io::Write for JsonSink {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.write_all(piece)?;
+        Ok(piece.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
+        match piece {
+            [byte] => self.0.push(*byte),
+            _ => self.0.extend_from_slice(piece),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// At most so many bytes of a text.
@@ -88,6 +138,30 @@ mod tests {
             escaped("x\n<0>y\x1b[31m\u{9b}2J\u{202e}z"),
             "x\\u{a}<0>y\\u{1b}[31m\\u{9b}2J\\u{202e}z"
         );
+    }
+
+    #[test]
+    fn plain_is_what_has_nothing_from_del_on_wherever_it_stands() {
+        for length in 0..40 {
+            assert!(is_plain(&vec![b'~'; length]), "{length}");
+            for at in 0..length {
+                for byte in [0x7f, 0x80, 0xc2, 0xff] {
+                    let mut text = vec![b'~'; length];
+                    text[at] = byte;
+                    assert!(!is_plain(&text), "{byte:#x} at {at} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn json_behind_a_text_is_the_same_as_json_made_visible() {
+        for value in ["plain \"text\" \\", "x\u{9b}2J\u{7f}", "Lüfter 風\n"] {
+            let value = serde_json::json!({"a": [value, 1, null], "b": {}});
+            let wanted = visible_json(format!("data: {value}"));
+            let written = write_visible_json(b"data: ".to_vec(), &value);
+            assert_eq!(String::from_utf8(written).expect("text"), wanted);
+        }
     }
 
     #[test]
