@@ -7,11 +7,12 @@ use crate::api::fault::Fault;
 use crate::model::{ErrorKind, LOGIN_NAME_LIMIT, beginning};
 use http::StatusCode;
 use sha2::{Digest, Sha256};
-use smol::lock::Semaphore;
+use smol::lock::{Mutex, MutexGuardArc, Semaphore};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many comparisons run at once: each keeps a core busy.
@@ -32,6 +33,8 @@ const KEPT: usize = 256;
 /// What is remembered of log-ins.
 pub struct Login {
     comparing: Semaphore,
+    /// Of each peer one comparison at a time: however many it asks for, others wait for one of them at most.
+    lines: RefCell<BTreeMap<IpAddr, Arc<Mutex<()>>>>,
     memory: RefCell<Memory>,
 }
 
@@ -77,6 +80,7 @@ impl Default for Login {
     fn default() -> Self {
         Login {
             comparing: Semaphore::new(AT_ONCE),
+            lines: RefCell::default(),
             memory: RefCell::default(),
         }
     }
@@ -107,7 +111,17 @@ impl Login {
         }
         // No user has a longer name: those who claim one share what is remembered.
         let key = (network(peer), beginning(user, LOGIN_NAME_LIMIT));
-        let _alone = self.wait_alone(&key, first_wait).await?;
+        let (_alone, _first) = loop {
+            let alone = self.wait_alone(&key, first_wait).await?;
+            let first = self.stand_in_line(key.0).await;
+            if self.remembered(&sum, Instant::now()) {
+                return Ok(());
+            }
+            // Guesses that come together wait for the failure of the first one of them as if they had come after it.
+            if alone.key.is_some() || self.must_wait(&key, first_wait, Instant::now()).is_zero() {
+                break (alone, first);
+            }
+        };
         let _turn = self.comparing.acquire().await;
         let right = smol::unblock(move || matches(&password, &hash, costliest)).await;
         if right {
@@ -162,6 +176,16 @@ impl Login {
         };
         smol::Timer::after(wait).await;
         Ok(alone)
+    }
+
+    /// Waits until no other comparison for that peer is under way.
+    async fn stand_in_line(&self, peer: IpAddr) -> MutexGuardArc<()> {
+        let line = {
+            let mut lines = self.lines.borrow_mut();
+            lines.retain(|_, line| Arc::strong_count(line) > 1);
+            lines.entry(peer).or_default().clone()
+        };
+        line.lock_arc().await
     }
 
     fn sum(&self, user: &str, password: &str, hash: &str, entropy: impl Fn(&mut [u8])) -> [u8; 32] {
@@ -375,6 +399,73 @@ mod tests {
         assert!(matches("right", &hash, 5));
         assert!(!matches("wrong", &hash, 5));
         assert!(!matches("right", "no hash", 5));
+    }
+
+    fn guess<'a>(user: &'a str, peer: u8, hash: &str, costliest: u32) -> Attempt<'a> {
+        Attempt {
+            peer: IpAddr::from([10, 0, 0, peer]),
+            user,
+            password: "wrong".to_owned(),
+            hash: hash.to_owned(),
+            costliest,
+            challenge: "Basic",
+        }
+    }
+
+    #[test]
+    fn guesses_that_come_together_are_no_way_around_the_wait() {
+        let login = Login::default();
+        let hash = bcrypt::hash("right", 4).expect("a hash");
+        let told = RefCell::new(Vec::new());
+        let executor = smol::LocalExecutor::new();
+        let guesses = (0..20).map(|_| async {
+            let guess = guess("anna", 1, &hash, 4);
+            // The wait is far longer than the test.
+            let refused = login.check(guess, LONGEST, |bytes| bytes.fill(7)).await;
+            let status = refused.expect_err("it is wrong").status;
+            told.borrow_mut().push(status.as_u16());
+        });
+        let guesses: Vec<_> = guesses.map(|guess| executor.spawn(guess)).collect();
+        smol::block_on(executor.run(async {
+            while told.borrow().len() < 19 {
+                smol::future::yield_now().await;
+            }
+        }));
+        drop(guesses);
+        drop(executor);
+        let mut told = told.into_inner();
+        told.sort_unstable();
+        // One was compared, one waits for its turn, the others hear that another one does.
+        assert_eq!(told, [&[401][..], &[429; 18]].concat());
+    }
+
+    #[test]
+    fn whoever_tries_many_names_keeps_nobody_else_waiting() {
+        let login = Login::default();
+        let hash = bcrypt::hash("right", 4).expect("a hash");
+        let names: Vec<String> = (0..40).map(|number| format!("name{number}")).collect();
+        let done = RefCell::new(Vec::new());
+        let executor = smol::LocalExecutor::new();
+        let check = async |user, peer| {
+            let guess = guess(user, peer, &hash, 9);
+            let refused = login
+                .check(guess, Duration::ZERO, |bytes| bytes.fill(7))
+                .await;
+            assert_eq!(
+                refused.expect_err("it is wrong").status,
+                StatusCode::UNAUTHORIZED
+            );
+            done.borrow_mut().push(peer);
+        };
+        let many: Vec<_> = names
+            .iter()
+            .map(|name| executor.spawn(check(name, 1)))
+            .collect();
+        let other = executor.spawn(check("anna", 2));
+        smol::block_on(executor.run(other));
+        let before = done.borrow().len();
+        assert!(before < 20, "{before} came before the one of another peer");
+        drop(many);
     }
 
     #[test]
