@@ -351,7 +351,7 @@ fn at_most_64_orders_wait_for_one_bmc_and_the_next_ones_hear_so_at_once() {
     // Its name is not known yet, so that nothing leaves.
     let mut room = Room::at(NAME, Quirks::NONE);
     room.resolves = false;
-    let submit = |_| room.submit(Order::ReadPower, Purpose::Task);
+    let submit = |_| room.submit(Order::ReadPower, Purpose::PowerState);
     let orders: Vec<OrderId> = (0..67).map(submit).collect();
     let refused: Vec<OrderId> = room.reports.iter().map(|(id, _)| *id).collect();
     assert_eq!(refused, orders[64..]);
@@ -362,6 +362,11 @@ fn at_most_64_orders_wait_for_one_bmc_and_the_next_ones_hear_so_at_once() {
         let (delivery, trouble) = (silence.delivery, silence.trouble);
         assert_eq!((delivery, trouble), (Delivery::NotSent, Trouble::Busy));
         assert_eq!(silence.text, "too many orders wait for this BMC");
+    }
+    // Of a task, which has one at a time, they are no crowd.
+    for purpose in [Purpose::Change, Purpose::Task] {
+        let id = room.submit(Order::PowerOff, purpose);
+        assert!(room.reports_of(id).is_empty());
     }
 }
 

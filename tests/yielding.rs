@@ -3,10 +3,10 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::Order;
-use rackbmcd::model::{BootDevice, Operation, PowerOptions, TaskState};
+use rackbmcd::model::{BatchStart, BootDevice, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Call, CallId, Refused};
 use std::sync::Arc;
-use world::{World, millis, secs, who};
+use world::{World, batch_of, millis, secs, who};
 
 /// A node that takes so long for each answer, with so many entries in its event log.
 fn world_with_log(seed: u64, delay: u64, entries: u16) -> World {
@@ -71,6 +71,35 @@ fn a_crowd_of_readers_holds_nobody_up() {
     assert!(world.run_until(asked + secs(3), |world| !world.is_on("n01")));
     assert!(world.now - asked < secs(1), "{:?}", world.now - asked);
     assert_eq!(world.run_task(task, secs(30)).state, TaskState::Succeeded);
+}
+
+/// Dry runs of one node by many callers are as many readings of its BMC.
+#[test]
+fn a_crowd_of_dry_runs_keeps_no_power_off_out() {
+    let mut world = World::new(6, 1);
+    world.run_for(secs(3));
+    world.mood("n01").dead = true;
+    for _ in 0..80 {
+        world.ask(Call::StartBatch {
+            request: BatchStart {
+                dry_run: true,
+                ..batch_of(&["n01"], Operation::PowerOff)
+            },
+            who: who(),
+        });
+    }
+    world.run_for(secs(1));
+    let asked = world.now;
+    let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+    world.run_for(millis(100));
+    let view = world.task(task);
+    assert_eq!(view.state, TaskState::Running, "{view:?}");
+    assert!(
+        view.orders.iter().all(|order| order.answer.is_none()),
+        "{view:?}"
+    );
+    world.mood("n01").dead = false;
+    assert!(world.run_until(asked + secs(50), |world| !world.is_on("n01")));
 }
 
 #[test]

@@ -204,7 +204,9 @@ impl Bmc {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
-        let crowded = self.queue.len() >= QUEUE_LIMIT;
+        // A task has one order at a time: what crowds are readings, which must not keep it out.
+        let of_task = matches!(purpose, Purpose::Change | Purpose::Task);
+        let crowded = self.queue.len() >= QUEUE_LIMIT && !of_task;
         let crowded = crowded.then_some("too many orders wait for this BMC");
         if let Some(text) = self.quits.or(crowded) {
             self.report(id, not_sent(Trouble::Busy, text));
