@@ -26,6 +26,11 @@ impl Who {
             ..Who::default()
         }
     }
+
+    /// Whether it is the same one who asks: a user of this host and one of the TCP port who have one name are two.
+    pub fn is_same(&self, other: &Who) -> bool {
+        (&self.name, self.uid) == (&other.name, other.uid)
+    }
 }
 
 words! {

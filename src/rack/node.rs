@@ -17,7 +17,7 @@ use crate::bmc::vocabulary::OrderId;
 use crate::bmc::{self, Bmc, Knowledge};
 use crate::model::{
     self, BmcHealth, BmcSummary, HistoryEntry, Lack, LackReason, NodeDetail, Operation, Power,
-    PowerState, Target, TaskId, TaskState, Word,
+    PowerState, Target, TaskId, TaskState, Who, Word,
 };
 use crate::power;
 use crate::time::{Instant, WallTime};
@@ -63,7 +63,7 @@ pub(super) struct Node {
     /// Its BMC was told to restart, and it is not known yet whether it did.
     pub(super) restart: Option<Restart>,
     /// Readings outside tasks that may be under way, and who asked for each.
-    pub(super) readers: Vec<(OrderId, String)>,
+    pub(super) readers: Vec<(OrderId, Who)>,
 }
 
 /// What is to be remembered and told of a node after something happened to it.

@@ -53,7 +53,7 @@ fn check_crowd(order: &Order, node: &Node, who: &Who, ledger: &Ledger) -> Result
         return crowded;
     }
     let waiting =
-        |(order, reader): &&(OrderId, String)| *reader == who.name && ledger.get(*order).is_some();
+        |(order, reader): &&(OrderId, Who)| reader.is_same(who) && ledger.get(*order).is_some();
     if order.only_reads() && node.readers.iter().filter(waiting).count() >= READINGS_EACH {
         return crowded;
     }
@@ -65,7 +65,7 @@ impl Node {
     pub(super) fn reads_for(&mut self, order: OrderId, who: &Who, ledger: &Ledger) {
         self.readers
             .retain(|(order, _)| ledger.get(*order).is_some());
-        self.readers.push((order, who.name.clone()));
+        self.readers.push((order, who.clone()));
     }
 }
 

@@ -116,7 +116,7 @@ pub(super) fn again(
 
 /// Whether a request that takes nodes over has been made before, by its id.
 pub(super) fn is_again(before: &Who, options: &PowerOptions, who: &Who) -> bool {
-    may_come_again(options, who) && (&before.request, &before.name) == (&who.request, &who.name)
+    may_come_again(options, who) && before.request == who.request && before.is_same(who)
 }
 
 /// Whether a request is one of those that are looked for when they come twice.
