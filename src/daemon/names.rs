@@ -1,7 +1,7 @@
 //! Names: of hosts (BMCs may be configured by name), of users and groups behind a Unix socket.
 
 use crate::model::{beginning, escaped};
-use smol::channel::{Receiver, Sender};
+use smol::channel::{Receiver, Sender, TryRecvError};
 use smol::future::FutureExt;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -74,21 +74,47 @@ impl UserNames {
         match answer.or(late).await {
             Some(name) => {
                 self.pending.borrow_mut().remove(&uid);
-                let mut known = self.known.borrow_mut();
-                if known.len() >= KNOWN_AT_MOST {
-                    known.clear();
-                }
-                known.insert(uid, (name.clone(), Instant::now()));
+                self.learn(uid, name.clone());
                 name
             }
-            // It may be another name by now, but it is more than a number.
-            None => found.and_then(|(name, _)| name),
+            // Another one of that user may have got it. It may be another name by now, but it is more than a number.
+            None => {
+                let known = self.known.borrow().get(&uid).cloned();
+                known.or(found).and_then(|(name, _)| name)
+            }
         }
+    }
+
+    fn learn(&self, uid: u32, name: Option<String>) {
+        let mut known = self.known.borrow_mut();
+        if known.len() >= KNOWN_AT_MOST {
+            known.clear();
+        }
+        known.insert(uid, (name, Instant::now()));
+    }
+
+    /// Takes in what came too late for those who had asked, whether they ask again or not.
+    fn take_in_what_came(&self) {
+        self.pending
+            .borrow_mut()
+            .retain(|uid, answer| match answer.try_recv() {
+                Ok(name) => {
+                    self.learn(*uid, name);
+                    false
+                }
+                Err(TryRecvError::Empty) => true,
+                Err(TryRecvError::Closed) => false,
+            });
     }
 
     /// Where the answer comes; `None` where too much is looked up already.
     fn under_way(&self, uid: u32) -> Option<Receiver<Option<String>>> {
         let mut pending = self.pending.borrow_mut();
+        if pending.len() > WANTED {
+            drop(pending);
+            self.take_in_what_came();
+            pending = self.pending.borrow_mut();
+        }
         if let Some(answer) = pending.get(&uid) {
             return Some(answer.clone());
         }
@@ -153,6 +179,29 @@ mod tests {
             while names.name(1).await.is_none() {}
             assert_eq!(names.name(1).await.as_deref(), Some("user1"));
         });
+    }
+
+    fn late(uid: u32) -> Option<String> {
+        std::thread::sleep(Duration::from_millis(15));
+        Some(format!("user{uid}"))
+    }
+
+    #[test]
+    fn names_that_come_too_late_for_users_who_never_return_are_no_more_than_may_be_known() {
+        let names = UserNames::with(late).expect("a thread");
+        smol::block_on(async {
+            for round in 0..3 {
+                let uids = round * 100..round * 100 + WANTED as u32;
+                futures_of(uids.map(|uid| names.name(uid))).await;
+                // Each of them comes, though nobody asks again.
+                while names.pending.borrow().values().any(Receiver::is_empty) {
+                    smol::future::yield_now().await;
+                }
+            }
+            names.name(1000).await;
+        });
+        assert!(names.pending.borrow().len() <= WANTED + 1);
+        assert!(names.known.borrow().len() >= 2 * WANTED);
     }
 
     /// All of them, waited for together.
