@@ -41,6 +41,8 @@ struct More {
     detail: Option<Value>,
     /// What Ironic says instead of the message, on its paths.
     ironic: Option<String>,
+    /// What is put down of it instead of the message.
+    lasting: Option<String>,
     /// Headers of the answer.
     headers: Vec<(&'static str, String)>,
 }
@@ -73,6 +75,11 @@ impl Fault {
     /// The node that it is about, where one is named.
     pub fn node(&self) -> Option<&str> {
         self.more.node.as_deref()
+    }
+
+    /// What is put down of it: nothing in it counts down.
+    pub fn lasting(&self) -> &str {
+        self.more.lasting.as_ref().unwrap_or(&self.message)
     }
 
     /// 400.
@@ -231,6 +238,13 @@ impl Fault {
         self
     }
 
+    /// The same with what is put down of it.
+    #[must_use]
+    fn put_down_as(mut self, lasting: String) -> Self {
+        self.more.lasting = Some(lasting);
+        self
+    }
+
     /// The same with its detail.
     #[must_use]
     fn detailed(mut self, detail: Value) -> Self {
@@ -349,7 +363,7 @@ impl From<Refused> for Fault {
                 refused: all,
                 left_out,
                 ..
-            } => several(all, *left_out, refused.to_string()),
+            } => several(all, *left_out, refused.to_string()).put_down_as(refused.lasting()),
             Refused::NoSuchTask(id) => {
                 fault(StatusCode::NOT_FOUND, ErrorKind::TaskNotFound).on_task(id)
             }
@@ -359,6 +373,7 @@ impl From<Refused> for Fault {
                 fault(StatusCode::CONFLICT, ErrorKind::NodeLocked)
                     .on_node(&uuid.to_string())
                     .on_task(task)
+                    .put_down_as(refused.lasting())
             }
             Refused::Forbidden { node, .. } => {
                 fault(StatusCode::CONFLICT, ErrorKind::ForbiddenByConfiguration).on_node(node)
@@ -458,4 +473,36 @@ fn several(refused: &[Refused], left_out: usize, message: String) -> Fault {
         detail["left_out"] = json!(left_out);
     }
     Fault::new(status, kind, message).detailed(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use uuid::Uuid;
+
+    #[test]
+    fn what_is_put_down_of_a_refusal_counts_nothing_down() {
+        let locked = |node: &str| Refused::Locked {
+            node: node.to_owned(),
+            uuid: Uuid::nil(),
+            rack: "r1".to_owned(),
+            task: Uuid::nil(),
+            detail: format!(" {node}: soft power off by alice is running"),
+            left: Some(Duration::from_secs(18)),
+        };
+        let both = Refused::Members {
+            refused: vec![locked("n01"), locked("n02")],
+            left_out: 0,
+            of: 2,
+        };
+        for (refused, told) in [(locked("n01"), 1), (both, 2)] {
+            let fault = Fault::from(refused);
+            assert_eq!(fault.message.matches("; 18 s left at most").count(), told);
+            let lasting = fault.lasting();
+            assert!(lasting.contains("by alice is running"), "{lasting}");
+            assert!(!lasting.contains("left at most"), "{lasting}");
+        }
+        assert_eq!(Fault::bad("x").lasting(), "x");
+    }
 }

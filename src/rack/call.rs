@@ -333,7 +333,7 @@ pub enum Refused {
     #[error("batch {0} could not be found: it never was, or its history has run out")]
     NoSuchBatch(BatchId),
     /// Another task has the node.
-    #[error("node {node} is busy.{detail}")]
+    #[error("node {node} is busy.{detail}{}", left_in_words(*left))]
     Locked {
         /// The node's name.
         node: String,
@@ -343,8 +343,10 @@ pub enum Refused {
         rack: String,
         /// The task that has it.
         task: TaskId,
-        /// What it does, for whom and for how long, and what to do about it; empty, or begins with a blank.
+        /// What it does, for whom, and what to do about it; empty, or begins with a blank.
         detail: String,
+        /// How long that lasts at most, as of now.
+        left: Option<Duration>,
     },
     /// The configuration forbids it.
     #[error("node {node} takes no {operation}: the configuration says {key} = false for this node")]
@@ -527,6 +529,32 @@ impl Refused {
             }
         }
     }
+}
+
+impl Refused {
+    /// What of it stays true: in words that are put down nothing counts down.
+    pub fn lasting(&self) -> String {
+        self.clone().without_countdown().to_string()
+    }
+
+    fn without_countdown(mut self) -> Self {
+        match &mut self {
+            Refused::Locked { left, .. } => *left = None,
+            Refused::Members { refused, .. } => {
+                let each = std::mem::take(refused).into_iter();
+                *refused = each.map(Refused::without_countdown).collect();
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+/// How long what has a node lasts at most, behind what is said of it.
+pub fn left_in_words(left: Option<Duration>) -> String {
+    left.map_or_else(String::new, |left| {
+        format!("; {} s left at most", left.as_secs())
+    })
 }
 
 fn moved_in_words(owner: Option<&str>, url: Option<&str>) -> String {

@@ -144,13 +144,15 @@ impl Node {
     /// What is said to whoever wants it while a task has it.
     pub(super) fn locked(&self, task: TaskId, tasks: &Tasks, rack: &str, at: Moment) -> Refused {
         let holder = tasks.get(task);
-        let detail = holder.map(|task| format!(" {}", task.holds_in_words(at.now)));
+        let detail = holder.map(|task| format!(" {}", task.holds_in_words()));
+        let left = holder.and_then(|task| task.sequence.progress(at.now).time_left);
         Refused::Locked {
             node: self.settings.name.to_string(),
             uuid: self.settings.uuid,
             rack: rack.to_owned(),
             task,
             detail: detail.unwrap_or_default(),
+            left,
         }
     }
 

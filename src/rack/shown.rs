@@ -92,9 +92,9 @@ impl Task {
         self.sequence.sent().iter().map(view).collect()
     }
 
-    /// That it has its node, for whoever wants it: `n02: soft power off by alice is running, 590 s left (task ...); to
-    /// end it: rackbmc abort n02`.
-    pub(super) fn holds_in_words(&self, now: Instant) -> String {
+    /// That it has its node, for whoever wants it: `n02: soft power off by alice is running (task ...); to end it: rackbmc
+    /// abort n02`.
+    pub(super) fn holds_in_words(&self) -> String {
         let Identity {
             id,
             node,
@@ -103,9 +103,6 @@ impl Task {
             ..
         } = &self.identity;
         let by = &requested_by.name;
-        let left = self.sequence.progress(now).time_left;
-        let left = left.map(|left| format!(", {} s left at most", left.as_secs()));
-        let left = left.unwrap_or_default();
         let (go_on, take_over) = match self.state() {
             TaskState::Suspended => (
                 format!("to go on: rackbmc resume {node}; "),
@@ -127,7 +124,7 @@ impl Task {
             | TaskState::Stuck => (String::new(), ""),
         };
         format!(
-            "{node}: {operation} by {by} is {}{left} (task {}); {go_on}to end it: rackbmc abort {node}{take_over}",
+            "{node}: {operation} by {by} is {} (task {}); {go_on}to end it: rackbmc abort {node}{take_over}",
             self.state(),
             Short::task(*id)
         )
@@ -146,14 +143,14 @@ mod tests {
         task.identity.requested_by.name = "alice".to_owned();
         task.go_on(at(1));
         let id = Short::task(task.identity.id);
-        let said = task.holds_in_words(at(11).now);
+        let said = task.holds_in_words();
         let expected = format!(
-            "n01: soft power off by alice is running, 590 s left at most (task {id}); to end it: rackbmc abort n01; \
+            "n01: soft power off by alice is running (task {id}); to end it: rackbmc abort n01; \
              to take the node over: --take-over"
         );
         assert_eq!(said, expected);
         task.control(Control::Suspend, "bob", at(12)).unwrap();
-        let said = task.holds_in_words(at(13).now);
+        let said = task.holds_in_words();
         assert!(said.contains("to go on: rackbmc resume n01"), "{said}");
     }
 }

@@ -1,15 +1,20 @@
 //! Refusals in Ironic's own sentences, which its clients show and some of them read.
 
-use crate::rack::call::Refused;
+use crate::rack::call::{Refused, left_in_words};
 
 /// What Ironic says of a refusal, where it has a sentence for it.
 pub fn sentence(refused: &Refused) -> Option<String> {
     match refused {
         Refused::NoSuchNode(node) => Some(format!("Node {node} could not be found.")),
         Refused::Locked {
-            uuid, rack, detail, ..
+            uuid,
+            rack,
+            detail,
+            left,
+            ..
         } => Some(format!(
-            "Node {uuid} is locked by host {rack}, please retry after the current operation is completed.{detail}"
+            "Node {uuid} is locked by host {rack}, please retry after the current operation is completed.{detail}{}",
+            left_in_words(*left)
         )),
         Refused::WrongState {
             action,

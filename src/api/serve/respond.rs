@@ -129,7 +129,8 @@ pub async fn respond(
         }
     }
     .await;
-    record.audit.error = outcome.as_ref().err().map(|fault| fault.message.clone());
+    let refused = outcome.as_ref().err();
+    record.audit.error = refused.map(|fault| fault.lasting().to_owned());
     if let Err(fault) = &outcome {
         record.audit.nodes = fault.node().map(str::to_owned);
     }

@@ -440,6 +440,7 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
                 rack: "r1".into(),
                 task: id,
                 detail: String::new(),
+                left: None,
             },
             409,
             "node_locked",
@@ -522,6 +523,7 @@ fn a_refusal_is_said_in_our_words_here_and_in_ironics_there() {
             rack: "r1".into(),
             task: TASK.parse().expect("a uuid"),
             detail: " r1n01: power on by bob".into(),
+            left: None,
         })
     };
     let ours = request("POST /v1/tasks")

@@ -159,6 +159,7 @@ fn a_locked_node_is_409_in_the_words_that_clients_match() {
             rack: "r1".into(),
             task: TASK.parse().expect("a uuid"),
             detail: " n01: power on by bob".into(),
+            left: None,
         })
     };
     let exchange = request("PUT /v1/nodes/r1n01/states/power")
