@@ -11,7 +11,9 @@ use rackbmcd::rack::call::{Call, Refused};
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -451,4 +453,61 @@ fn a_trail_that_is_full_on_a_full_disk_stays_whole() {
     let whole = bed.expect(0, &["audit", "verify"]);
     assert!(whole.contains("whole"), "{whole}");
     assert!(trail(&bed) <= 1 << 20);
+}
+
+/// Hands over as much as there is room for.
+fn fill(mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) {
+    let full = loop {
+        match write(&[b'x'; 4096]) {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock, "{full}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_and_a_systemd_that_does_not_listen_hold_nobody_up() {
+    let mut bed = Bed::of_hanging_systems();
+    let (socket, pipe) = (bed.path("notify"), bed.path("pipe"));
+    let systemd = UnixDatagram::bind(&socket).expect("a socket");
+    systemd.set_nonblocking(true).expect("a flag");
+    let other = UnixDatagram::unbound().expect("a socket");
+    other.set_nonblocking(true).expect("a flag");
+    fill(|bytes| other.send_to(&bytes[..1], &socket));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let mut reader = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(&pipe)
+        .expect("a pipe");
+    fill(|bytes| reader.write(bytes));
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", r#"exec "$0" "$@" 2>"$LOG_PIPE""#, DAEMON])
+        .args(["--log-level", "debug"])
+        .env("LOG_PIPE", &pipe)
+        .env("NOTIFY_SOCKET", &socket);
+    bed.start_by(command);
+    bed.expect(0, &["off", "n01"]);
+    assert!(!bed.is_on("n01"));
+    // Both go on where they stood still.
+    let (mut log, mut heard) = (Vec::new(), String::new());
+    let end = Instant::now() + secs(60);
+    loop {
+        let mut room = [0; 65_536];
+        while let Ok(count) = reader.read(&mut room) {
+            log.extend(&room[..count]);
+        }
+        while let Ok(count) = systemd.recv(&mut room) {
+            heard += &String::from_utf8_lossy(&room[..count]);
+        }
+        let lost = String::from_utf8_lossy(&log).contains("lines of the log are lost");
+        if lost && heard.contains("READY=1") {
+            break;
+        }
+        assert!(Instant::now() < end, "lost: {lost}, heard: {heard:?}");
+        let _ = bed.rackbmc(&["off", "n01"]);
+    }
 }

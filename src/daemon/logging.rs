@@ -1,11 +1,16 @@
 //! Log lines: for the journal of systemd with its `<N>` prefix, else with time and level on standard error. The last ones
 //! are kept, for `rackbmc support`.
+//!
+//! Whoever is to read them may not: a journal that hangs, a pager that nobody scrolls, a terminal that was stopped. Nothing
+//! waits for that: lines that find no room are counted, and their number is the first that is written when there is some.
 
 use crate::model::{beginning, escaped};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
 /// Starts logging.
@@ -52,12 +57,14 @@ impl Log for Logger {
         // What clients wrote is data: a line break in it would begin a line of its own, with a priority of its choice.
         let (level, text) = (record.level(), escaped(&record.args().to_string()));
         let line = format!("{time} {level:<5} {text}");
-        let mut stderr = std::io::stderr().lock();
-        // A log that cannot be written has nowhere to say so.
-        let _ = match self.to_journal {
-            true => writeln!(stderr, "<{}>{text}", priority(level)),
-            false => writeln!(stderr, "{line}"),
+        let shown = |level: Level, text: &str| match self.to_journal {
+            true => format!("<{}>{text}\n", priority(level)),
+            false => format!("{time} {level:<5} {text}\n"),
         };
+        let lost = |count: u64| shown(Level::Warn, &format!("{count} {LOST}"));
+        let mut reader = READER.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.write(&mut io::stderr().lock(), &shown(level, &text), lost);
+        drop(reader);
         let mut kept = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         kept.add(beginning(&line, LINE_KEPT));
     }
@@ -73,6 +80,70 @@ fn priority(level: Level) -> u8 {
         Level::Debug | Level::Trace => 7,
     }
 }
+
+/// Whoever reads the log.
+static READER: Mutex<Reader> = Mutex::new(Reader {
+    lost: 0,
+    amid_a_line: false,
+});
+
+/// How it stands with whoever reads the log.
+struct Reader {
+    /// Lines that found no room since one did.
+    lost: u64,
+    /// The last one that was written found room for a part of it.
+    amid_a_line: bool,
+}
+
+impl Reader {
+    /// Writes a line as far as it is taken, after what `lost` says of those that were not.
+    fn write(&mut self, to: &mut (impl Write + AsFd), line: &str, lost: impl Fn(u64) -> String) {
+        // One that has not read is given no more time.
+        let patience = if self.lost > 0 { 0 } else { PATIENCE };
+        let mut text = String::new();
+        if self.amid_a_line {
+            text.push('\n');
+        }
+        if self.lost > 0 {
+            text += &lost(self.lost);
+        }
+        text += line;
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let piece = &rest[..rest.len().min(AT_ONCE)];
+            let written = match is_taken(to, patience) {
+                true => to.write(piece),
+                false => Err(io::ErrorKind::WouldBlock.into()),
+            };
+            match written {
+                Ok(count @ 1..) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.lost += 1;
+                    self.amid_a_line |= rest.len() < text.len();
+                    return;
+                }
+                // A log that cannot be written has nowhere to say so.
+                Ok(0) | Err(_) => break,
+            }
+        }
+        (self.lost, self.amid_a_line) = (0, false);
+    }
+}
+
+/// Whether so much as is written at once finds room.
+fn is_taken(to: &impl AsFd, patience: u8) -> bool {
+    let mut asked = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
+    // Where that cannot be asked, writing tells.
+    poll(&mut asked, PollTimeout::from(patience)).map_or(true, |found| found > 0)
+}
+
+/// What is said of lines that found no room.
+const LOST: &str = "lines of the log are lost: nobody read them";
+/// Milliseconds for which the first line that finds no room waits.
+const PATIENCE: u8 = 100;
+/// Bytes that are written at once: as many as a pipe surely takes that takes any (PIPE_BUF).
+const AT_ONCE: usize = 4096;
 
 /// The last lines, of every thread.
 static LAST: Mutex<Last> = Mutex::new(Last {
@@ -110,6 +181,38 @@ const LINE_COST: usize = 48;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_nobody_reads_holds_nobody_up_and_says_what_it_lacks() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let mut to = writer;
+        let mut state = Reader {
+            lost: 0,
+            amid_a_line: false,
+        };
+        let lost = |count| format!("{count} lost\n");
+        // Longer than what is written at once: one of them is cut.
+        let line = format!("{}\n", "x".repeat(10_000));
+        for _ in 0..50 {
+            state.write(&mut to, &line, lost);
+        }
+        let written = 50 - state.lost;
+        assert!(written < 20 && state.amid_a_line, "{written}");
+        let mut all = Vec::new();
+        let mut piece = [0; 65_536];
+        let count = io::Read::read(&mut reader, &mut piece).expect("what was written");
+        all.extend(&piece[..count]);
+        state.write(&mut to, "the next one\n", lost);
+        drop(to);
+        io::Read::read_to_end(&mut reader, &mut all).expect("the rest");
+        let text = String::from_utf8(all).expect("text");
+        let end: Vec<&str> = text.lines().rev().take(3).collect();
+        assert_eq!(
+            end[..2],
+            ["the next one", &format!("{} lost", 50 - written)]
+        );
+        assert!(end[2].starts_with('x') && end[2].len() < 10_000);
+    }
 
     #[test]
     fn the_last_lines_are_kept_within_their_bytes_and_the_others_counted() {

@@ -23,6 +23,7 @@
 //! | `kernel` | the only `unsafe`: calls without a safe wrapper |
 //! | `pages` | the man pages rackbmcd(8) and rackbmcd.toml(5) |
 //! | `support` | what the daemon adds to a report about itself |
+//! | `systemd` | what systemd is told, which may not listen |
 //! | `logging`, `clock`, `signals`, `names`, `limits` | the rest of the world |
 //!
 //! [`Rack`]: crate::rack::Rack
@@ -52,6 +53,7 @@ mod signals;
 mod spread;
 pub mod store;
 mod support;
+mod systemd;
 mod thread;
 mod udp;
 

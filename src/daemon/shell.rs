@@ -12,6 +12,7 @@ use super::audit::limit::Oldest;
 use super::clock::Clock;
 use super::on_disk::OnDisk;
 use super::store::committer::{Batch, Committed};
+use super::systemd::{self, notify};
 use super::thread::Executor;
 use super::udp::Received;
 use super::{kernel, metrics};
@@ -467,6 +468,7 @@ impl Shell {
         if self.on_disk.wants_judging(now) {
             self.load(Input::Judged);
         }
+        systemd::tell_again();
         if self.watchdog.is_some() {
             notify(&[NotifyState::Watchdog]);
         }
@@ -534,13 +536,6 @@ impl Shell {
             Post::Shared(shared) => shared.keeper.hand_over(None, now),
         }
         self.record_own("STOP", format!("{signal}; {tasks} to go on with"), None);
-    }
-}
-
-/// Tells systemd, where it listens.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        log::debug!("systemd does not hear us: {error}");
     }
 }
 

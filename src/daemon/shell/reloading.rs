@@ -1,10 +1,11 @@
 //! The configuration on the disk: looked at now and then, and read again when the daemon is told to.
 
 use super::start::policy;
-use super::{Input, Shell, Waiting, notify};
+use super::{Input, Shell, Waiting};
 use crate::config::{Complaint, Configuration, Disk};
 use crate::daemon::listen;
 use crate::daemon::spread::Spread;
+use crate::daemon::systemd::notify;
 use crate::model::Role;
 use crate::rack::call::Refused;
 use crate::time::Instant;

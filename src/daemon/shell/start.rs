@@ -4,7 +4,7 @@ use super::looks::{LOOKS, Looks, read_trail};
 use super::post::{Post, Shared};
 use super::recording::Records;
 use super::sending::Sending;
-use super::{Input, Shell, notify};
+use super::{Input, Shell};
 use crate::api::serve::{Asked, Audit, Context, State, TrailQueue, serve_unix};
 #[cfg(feature = "tls")]
 use crate::config::Tls;
@@ -20,6 +20,7 @@ use crate::daemon::signals::Signals;
 use crate::daemon::spread::Spread;
 use crate::daemon::store::Store;
 use crate::daemon::store::committer::{self, Committed, Look};
+use crate::daemon::systemd::notify;
 use crate::daemon::thread::Executor;
 use crate::daemon::udp::Sockets;
 use crate::daemon::{Failure, kernel, support};
