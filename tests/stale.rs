@@ -10,6 +10,7 @@ use rackbmcd::rack::Copied;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::fs;
 use std::process::Command;
+use uuid::Uuid;
 use world::{World, batch_of, secs};
 
 #[test]
@@ -113,6 +114,40 @@ fn after_a_long_absence_nothing_begins_that_was_asked_for_before_it() {
                 TaskState::Succeeded
             );
             assert_eq!(world.executed("n03", ChassisOrder::Cycle), 1);
+        }
+    }
+}
+
+/// A machine that lost its clock with its power: the calendar says that no time has passed, or less than none.
+#[test]
+fn where_nobody_knows_how_long_the_daemon_was_away_nothing_begins_either() {
+    for anew in [false, true] {
+        let mut world = World::new(63, 3);
+        world.boot = Some(Uuid::from_u128(1));
+        world.crash();
+        world.start();
+        world.run_for(secs(20));
+        let batch = world.start_batch(BatchStart {
+            stagger: secs(300),
+            ..batch_of(&["n02", "n03"], Operation::Cycle)
+        });
+        world.run_for(secs(60));
+        let queued = batch.nodes[1].task.expect("no dry run");
+        assert_eq!(world.state(queued), TaskState::Queued);
+        world.crash();
+        world.set_calendar(-2 * 86_400);
+        world.run_for(secs(30));
+        if anew {
+            world.boot = Some(Uuid::from_u128(2));
+        }
+        world.start();
+        world.run_for(secs(10));
+        let held = world.state(queued) == TaskState::Suspended;
+        // Within one boot the machine's own clock tells.
+        assert_eq!(held, anew);
+        if held {
+            let by = world.task(queued).controls[0].by.clone();
+            assert!(by.contains("nobody knows how old that is"), "{by}");
         }
     }
 }

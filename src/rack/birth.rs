@@ -112,7 +112,7 @@ impl Rack {
         let boot = self.clock.boot;
         let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
         let ledger = &mut self.ledger;
-        let longest = shelf.take_up(boot, inventory, tasks, ledger, at);
+        let (longest, untold) = shelf.take_up(boot, inventory, tasks, ledger, at);
         let unknown = !intents.is_empty() || tasks.may_be_on_its_way(at);
         if !clean && unknown {
             let from = at.now + FORMER_PACKETS;
@@ -138,7 +138,7 @@ impl Rack {
                 self.note_milestone(id, at);
             }
         }
-        self.hold_stale(restore::stale(copied, longest), at);
+        self.hold_stale(restore::stale(copied, longest, untold), at);
         if self.gate.permission.permit().is_some() {
             // Records of several hosts have several clocks: the next one counts from here.
             for id in self.tasks.active_ids() {

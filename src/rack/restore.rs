@@ -34,6 +34,8 @@ pub(super) struct Since {
     pub(super) away: Duration,
     /// By the calendar it lived so much longer or shorter, where that is worth a word.
     pub(super) off_by: Option<Duration>,
+    /// The machine was started anew since, and its calendar is behind what it said then: nobody knows how long it was away.
+    pub(super) untold: bool,
 }
 
 impl Since {
@@ -60,6 +62,8 @@ impl Since {
         let alive = alive.filter(one_life);
         let stamp = alive.and_then(|alive| alive.stamp);
         let one_boot = alive.is_some_and(|alive| alive.boot.is_some() && alive.boot == boot);
+        let another_boot = alive.is_some_and(|alive| alive.boot.is_some() && alive.boot != boot);
+        let last = alive.map_or(written_at, |alive| alive.wall.max(written_at));
         let away = match (stamp, alive) {
             (Some(stamp), _) if one_boot => at.now.since_start().saturating_sub(stamp.at),
             (_, Some(alive)) if alive.wall > written_at => at.wall.since(alive.wall),
@@ -71,6 +75,7 @@ impl Since {
             lived,
             away,
             off_by: (alive.is_some() && off_by > WORTH_A_WORD).then_some(off_by),
+            untold: another_boot && boot.is_some() && last.since(at.wall) > WORTH_A_WORD,
         }
     }
 }
@@ -80,6 +85,8 @@ impl Since {
 pub(super) enum Stale {
     /// The daemon was away for so long.
     Away(Duration),
+    /// It was away, and the calendar does not tell for how long.
+    Untold,
     /// The journal lacks so many transactions.
     Behind(u64),
     /// It may lack some.
@@ -87,8 +94,9 @@ pub(super) enum Stale {
 }
 
 /// Whether what the journal says is too old to go on with it.
-pub(super) fn stale(copied: Copied, away: Duration) -> Option<Stale> {
+pub(super) fn stale(copied: Copied, away: Duration, untold: bool) -> Option<Stale> {
     match copied {
+        Copied::No if untold => Some(Stale::Untold),
         Copied::No => (away > LONG).then_some(Stale::Away(away)),
         Copied::Behind(behind) => Some(Stale::Behind(behind)),
         Copied::Unknown => Some(Stale::Unknown),
@@ -101,7 +109,7 @@ impl Stale {
     pub(super) fn concerns(&self, task: &Task) -> bool {
         match self {
             Stale::Behind(_) | Stale::Unknown => task.state() != TaskState::Suspended,
-            Stale::Away(_) => {
+            Stale::Away(_) | Stale::Untold => {
                 let mut sent = task.sequence.sent().iter();
                 let has_left = sent.any(|sent| sent.order.changes_power() && sent.handed);
                 !has_left && task.state() != TaskState::Suspended
@@ -119,6 +127,9 @@ impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stale::Away(away) => write!(f, "no sign of life for {} min", away.as_secs() / 60),
+            Stale::Untold => f.write_str(
+                "the machine was started anew and its calendar is behind the last sign of life: nobody knows how old that is",
+            ),
             Stale::Behind(1) => write!(
                 f,
                 "the journal is a copy from before: 1 later transaction is not in it"
@@ -141,6 +152,7 @@ impl TaskRecord {
             lived,
             away,
             off_by,
+            untold: _,
         } = since;
         if let Some(off_by) = off_by {
             log::warn!(
@@ -289,7 +301,8 @@ impl Shelf {
         ))
     }
 
-    /// Tasks, batches and history go on where they were. Gives the longest time for which one of the tasks stood still.
+    /// Tasks, batches and history go on where they were. Gives the longest time for which one of the tasks stood still, and
+    /// whether nobody knows that of one.
     pub(super) fn take_up(
         self,
         boot: Option<Uuid>,
@@ -297,12 +310,12 @@ impl Shelf {
         tasks: &mut Tasks,
         ledger: &mut Ledger,
         at: Moment,
-    ) -> Duration {
+    ) -> (Duration, bool) {
         tasks.history = self.history;
         for batch in self.batches.into_values() {
             tasks.insert_batch(Batch::restore(batch));
         }
-        let mut longest = Duration::ZERO;
+        let (mut longest, mut untold) = (Duration::ZERO, false);
         for record in self.tasks {
             let node = inventory.with_uuid(record.identity.node_uuid);
             let written = (record.written, record.written_at);
@@ -312,12 +325,14 @@ impl Shelf {
                 since = Since {
                     away: ago,
                     off_by: None,
+                    untold: false,
                     ..since
                 };
             }
             let task = record.take_up(node, since, at);
             if !task.is_closed() {
                 longest = longest.max(since.away);
+                untold |= since.untold;
             }
             // The record of what was sent knows orders by their ids: those of this life must be others.
             for sent in task.sequence.sent() {
@@ -328,7 +343,7 @@ impl Shelf {
             }
             tasks.insert(task);
         }
-        longest
+        (longest, untold)
     }
 
     fn put(&mut self, entry: Entry) {
@@ -403,6 +418,7 @@ mod tests {
             lived,
             away,
             off_by,
+            untold: false,
         };
         assert_eq!(since(stamp(7, 100), alive(7, 106, 106), BOOT), right);
         // The calendar was set 15 minutes forward in between, or a day back.
@@ -423,6 +439,7 @@ mod tests {
             lived,
             away: secs(0),
             off_by: None,
+            untold: false,
         };
         let record = |task: &mut Task| task.record(None, at(100));
         let goes_on = record(&mut task).take_up(None, since(secs(1)), at(1000));
@@ -455,5 +472,13 @@ mod tests {
         let boot = Some(Uuid::from_u128(2));
         let booted = since(stamp(7, 5000), alive(7, 5006, 106), boot);
         assert_eq!((booted.lived, booted.away), (secs(6), secs(894)));
+        assert!(!booted.untold);
+        // A machine that lost its clock with its power.
+        let sign = alive(7, 5006, 2000);
+        assert!(since(stamp(7, 5000), sign, boot).untold);
+        assert!(
+            !since(stamp(7, 5000), sign, BOOT).untold,
+            "in one boot another clock tells"
+        );
     }
 }
