@@ -388,8 +388,6 @@ const DRAIN_LIMIT: usize = 1024 * 1024;
 
 /// Bodies of more than [`SMALL`] bytes that are in memory at the same time: fewer where there are few connections.
 const LONG_BODIES_HELD: usize = 64;
-/// How often it is looked whether there is a place for a long body.
-const PLACE_LOOK: Duration = Duration::from_millis(50);
 
 /// The whole body, within its limit and its deadline, and the place that it takes among the long ones.
 async fn read_body(
@@ -460,13 +458,10 @@ async fn read_body(
 async fn place_for_body(connection: &Connection, peer: &Peer) -> Place {
     let context = &connection.context;
     let most = (context.limits.connections as usize / 8).clamp(1, LONG_BODIES_HELD);
-    loop {
-        let bodies = &context.state.bodies;
-        if let Some(place) = bodies.take(most, peer, &context.policy()) {
-            return place;
-        }
-        connection.deadlines.after(PLACE_LOOK).await;
-    }
+    let bodies = &context.state.bodies;
+    bodies
+        .next(|bodies| bodies.take(most, peer, &context.policy()))
+        .await
 }
 
 /// 503 for a long answer where so many wait already to be read.

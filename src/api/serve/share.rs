@@ -3,16 +3,23 @@
 use super::login::network;
 use crate::api::access::Peer;
 use crate::model::{Policy, Role};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
 
 /// Places of one kind, each taken by somebody.
 #[derive(Default)]
-pub struct Places(RefCell<BTreeMap<Holder, usize>>);
+pub struct Places {
+    taken: RefCell<BTreeMap<Holder, usize>>,
+    /// Those who wait for one, in the order in which they came.
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+    last: Cell<u64>,
+}
 
 /// A place; it is free again when this is dropped.
 pub struct Place {
@@ -21,12 +28,14 @@ pub struct Place {
 }
 
 /// Whose places are counted together.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Holder {
     /// A user of this host.
     Uid(u32),
     /// Another host, or a network of IPv6, of which one host may have all addresses.
     Host(IpAddr),
+    /// Whoever comes through a proxy on this host and has said who it is.
+    Named(String),
     /// All the others: whoever is behind a proxy on this host.
     Rest,
 }
@@ -37,9 +46,13 @@ impl Holder {
             return Holder::Uid(uid);
         }
         let far = |address: &IpAddr| !address.to_canonical().is_loopback();
-        peer.address
-            .filter(far)
-            .map_or(Holder::Rest, |address| Holder::Host(network(address)))
+        if let Some(address) = peer.address.filter(far) {
+            return Holder::Host(network(address));
+        }
+        match peer.is_known() {
+            true => Holder::Named(peer.name()),
+            false => Holder::Rest,
+        }
     }
 }
 
@@ -48,10 +61,10 @@ impl Places {
     /// no other user of this host and no other host gets more than a quarter.
     pub fn take(self: &Rc<Self>, limit: usize, peer: &Peer, policy: &Policy) -> Option<Place> {
         let admin = policy.rights(peer).everywhere(Role::Admin);
-        let mut taken = self.0.borrow_mut();
+        let mut taken = self.taken.borrow_mut();
         let all: usize = taken.values().sum();
         let holder = Holder::of(peer);
-        let own = taken.entry(holder).or_default();
+        let own = taken.entry(holder.clone()).or_default();
         let most = if admin { limit } else { limit - kept(limit) };
         let shared_out = !admin && holder != Holder::Rest;
         if all >= most || (shared_out && *own >= (limit / 4).max(1)) {
@@ -64,9 +77,27 @@ impl Places {
         })
     }
 
+    /// Waits for one of them: `take` says which there are for whoever asks, and is asked again as often as one becomes free.
+    pub async fn next(self: &Rc<Self>, take: impl Fn(&Rc<Self>) -> Option<Place>) -> Place {
+        self.last.set(self.last.get() + 1);
+        let waits = Waits {
+            places: self.clone(),
+            number: self.last.get(),
+        };
+        poll_fn(|context| match take(self) {
+            Some(place) => Poll::Ready(place),
+            None => {
+                let mut waiting = self.waiting.borrow_mut();
+                waiting.insert(waits.number, context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
     /// How many are taken.
     pub fn taken(&self) -> usize {
-        self.0.borrow().values().sum()
+        self.taken.borrow().values().sum()
     }
 }
 
@@ -77,13 +108,29 @@ fn kept(limit: usize) -> usize {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.0.borrow_mut();
+        let mut taken = self.places.taken.borrow_mut();
         if let Some(own) = taken.get_mut(&self.holder) {
             *own -= 1;
             if *own == 0 {
                 taken.remove(&self.holder);
             }
         }
+        drop(taken);
+        // The first of them may have its share already.
+        let waiting = self.places.waiting.take();
+        waiting.into_values().for_each(Waker::wake);
+    }
+}
+
+/// Somebody who waits for a place.
+struct Waits {
+    places: Rc<Places>,
+    number: u64,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.places.waiting.borrow_mut().remove(&self.number);
     }
 }
 
@@ -135,6 +182,7 @@ pub const SMALL: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::access::Credential;
 
     fn somebody(uid: u32) -> Peer {
         Peer::unix(uid, uid, None)
@@ -176,6 +224,51 @@ mod tests {
         assert_eq!(many("127.0.0.1").len(), 24);
         drop((held, network));
         assert_eq!(many("::1").len(), 56);
+    }
+
+    #[test]
+    fn users_behind_a_proxy_here_who_say_who_they_are_get_a_quarter_each() {
+        let (places, policy) = (Rc::new(Places::default()), Policy::default());
+        let of = |user: &str| Peer {
+            user: Some(user.to_owned()),
+            credential: Some(Credential::Token([0; 32])),
+            address: "127.0.0.1".parse().ok(),
+            ..Peer::tcp()
+        };
+        let many = |user| {
+            let peer = of(user);
+            let taken = std::iter::from_fn(|| places.take(64, &peer, &policy));
+            taken.collect::<Vec<Place>>()
+        };
+        let held = many("anna");
+        assert_eq!(held.len(), 16);
+        assert_eq!(many("berta").len(), 16);
+    }
+
+    #[test]
+    fn whoever_waits_for_a_place_has_it_when_one_is_free_for_him() {
+        let (places, policy) = (Rc::new(Places::default()), Policy::default());
+        let (anna, berta) = (somebody(1), somebody(2));
+        let mut held: Vec<Place> = std::iter::from_fn(|| places.take(8, &anna, &policy)).collect();
+        let of_berta: Vec<Place> = std::iter::from_fn(|| places.take(8, &berta, &policy)).collect();
+        let executor = smol::LocalExecutor::new();
+        let next = |peer: &Peer| {
+            let (places, policy, peer) = (places.clone(), policy.clone(), peer.clone());
+            executor
+                .spawn(async move { places.next(|places| places.take(8, &peer, &policy)).await })
+        };
+        let (first, second, gone) = (next(&anna), next(&berta), next(&anna));
+        while executor.try_tick() {}
+        drop(gone);
+        while executor.try_tick() {}
+        assert_eq!(places.waiting.borrow().len(), 2);
+        drop(of_berta);
+        while executor.try_tick() {}
+        assert!(second.is_finished() && !first.is_finished());
+        held.pop();
+        while executor.try_tick() {}
+        assert!(first.is_finished());
+        assert!(places.waiting.borrow().is_empty());
     }
 
     #[test]
