@@ -24,7 +24,7 @@ use place::{Lock, Opened};
 use redb::{Database, DatabaseError};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -258,14 +258,26 @@ fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     Err(at(directory, reason))
 }
 
+/// Opens a file for ourselves alone, and makes it where it is missing. What root makes belongs to whoever has the directory:
+/// the daemon, which runs as a user of its own, could not open it later.
 fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+    let directory = path.parent().map(fs::metadata).transpose()?;
+    let theirs = directory.filter(|directory| {
+        nix::unistd::geteuid().is_root() && directory.uid() != 0 && !path.exists()
+    });
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
+        // Anew: where a link of theirs leads, nothing becomes theirs.
+        .create_new(theirs.is_some())
         .truncate(false)
         .mode(0o600)
-        .open(path)
+        .open(path)?;
+    if let Some(directory) = theirs {
+        fchown(&file, Some(directory.uid()), Some(directory.gid()))?;
+    }
+    Ok(file)
 }
 
 #[cfg(test)]

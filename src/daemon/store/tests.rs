@@ -184,6 +184,30 @@ fn the_directory_and_its_files_are_for_the_daemon_alone() {
 }
 
 /// Between the look before a commit and its end.
+/// `rackbmcd --discard`, typed by root.
+#[test]
+fn what_root_makes_belongs_to_whoever_has_the_directory_and_links_of_theirs_lead_nowhere() {
+    let home = tempfile::tempdir().unwrap();
+    let root = nix::unistd::geteuid().is_root();
+    let owner = if root {
+        65_534
+    } else {
+        nix::unistd::geteuid().as_raw()
+    };
+    std::os::unix::fs::chown(home.path(), Some(owner), None).unwrap();
+    drop(Store::open(home.path()).unwrap());
+    for name in [LOCK, FILE] {
+        let found = fs::metadata(home.path().join(name)).unwrap();
+        assert_eq!(found.uid(), owner, "{name}");
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("made");
+    fs::remove_file(home.path().join(LOCK)).unwrap();
+    std::os::unix::fs::symlink(&target, home.path().join(LOCK)).unwrap();
+    assert_eq!(Store::open(home.path()).is_err(), root);
+    assert_eq!(target.exists(), !root);
+}
+
 #[test]
 fn a_journal_that_is_cut_off_or_deleted_during_a_commit_is_noticed_with_it() {
     for deleted in [false, true] {
