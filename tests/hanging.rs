@@ -5,10 +5,10 @@
 mod daemon;
 mod world;
 
-use daemon::{Bed, DAEMON};
+use daemon::{Bed, DAEMON, Keys, plan};
 use rackbmcd::model::{Control, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::call::{Call, Refused};
-use rackbmcd::sim::{ChassisOrder, OsMood};
+use rackbmcd::sim::{ChassisOrder, Mood, OsMood};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -229,6 +229,58 @@ fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
         bed.log()
     );
     bed.wait_for("its time", |bed| bed.count("n01", ChassisOrder::Off) == 1);
+}
+
+/// A daemon that gets no processor for a second finds in its sockets what the whole rack has answered meanwhile, and that the
+/// time of each answer is over.
+#[test]
+fn a_daemon_that_is_behind_asks_nobody_again_who_has_answered() {
+    const NODES: u64 = 100;
+    let names: Vec<String> = (1..=NODES).map(|number| format!("n{number:03}")).collect();
+    let plans = names.iter().map(|name| plan(name, Mood::default()));
+    let keys = Keys {
+        rack: "sync_interval = \"1h\"",
+        ..Keys::default()
+    };
+    let mut bed = Bed::of(plans, &keys);
+    bed.start();
+    let all = format!("n[001-{NODES:03}]");
+    bed.expect(0, &["wait", &all, "--on", "--timeout", "60s"]);
+    let received = |bed: &Bed| -> u64 {
+        let received = |name: &String| bed.rack.with_bmc(name, |bmc, _| bmc.counters().received);
+        names.iter().filter_map(received).sum()
+    };
+    let (before, asked_before) = (received(&bed), sent(&bed));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(bed.pid()).expect("a process id"));
+    let send = |signal| nix::sys::signal::kill(pid, signal).expect("it is ours");
+    // Whoever looks at one BMC keeps all of them from answering.
+    let asked = bed.rack.with_bmc(&names[0], |_, _| {
+        let asked = daemon::begin(bed.command(&["status", &all, "--fresh"]));
+        bed.wait_for("all are asked", |bed| sent(bed) >= asked_before + NODES);
+        send(nix::sys::signal::Signal::SIGSTOP);
+        asked
+    });
+    bed.wait_for("all have it", |bed| received(bed) >= before + NODES);
+    std::thread::sleep(Duration::from_secs(2));
+    let then = received(&bed);
+    send(nix::sys::signal::Signal::SIGCONT);
+    let said = asked.expect("the node is there").wait_with_output();
+    let said = said.expect("it ends");
+    assert!(said.status.success(), "{said:?}");
+    let again = received(&bed) - then;
+    // A regular reading or two may be among them.
+    assert!(again < NODES / 10, "{again} of {NODES} were asked again");
+}
+
+/// How many datagrams the daemon has sent.
+fn sent(bed: &Bed) -> u64 {
+    let (_, metrics) = bed.request("GET", "/metrics", "").expect("an answer");
+    let is_sent = |line: &&str| {
+        line.starts_with("rackbmc_datagrams_total") && line.contains("direction=\"sent\"")
+    };
+    let line = metrics.lines().find(is_sent).expect("they are counted");
+    let count = line.rsplit(' ').next().expect("a number");
+    count.parse().expect("a number")
 }
 
 /// Of some that are reached over a network, say.

@@ -122,6 +122,8 @@ struct Shell {
     awake_at: Instant,
     /// After a time in which the loop stood still: what came in meanwhile is read before anything counts as missing.
     listen_until: Instant,
+    /// Since when what is due is put off for what came and was not taken yet.
+    put_off: Option<Instant>,
 }
 
 /// Somebody who waits for an answer.
@@ -161,6 +163,22 @@ impl Shell {
         let deadline = rack.and_then(Rack::poll_deadline);
         let tenure = self.post.next_of_tenure();
         [reading, deadline, tenure].into_iter().flatten().min()
+    }
+
+    /// Whether what is due is put off once more, for what has come and was not taken yet: else a loop that is behind would
+    /// ask BMCs again that have answered, which then answer again. Not for long, whatever comes.
+    fn listens_first(&mut self, due: Instant, more: bool, now: Instant) -> bool {
+        let since = *self.put_off.get_or_insert(now);
+        let behind = more || due + LATE <= now || self.sending.sockets.is_behind();
+        if !behind || now >= since + PUT_OFF {
+            return false;
+        }
+        let waiting = self.sending.sockets.take_waiting();
+        let found = more || !waiting.is_empty();
+        for received in waiting {
+            self.handle(Input::Datagrams(received));
+        }
+        found
     }
 
     async fn run(
@@ -238,8 +256,13 @@ impl Shell {
                 Turn::Time => {}
             }
             let now = self.now();
-            let due = self.due_at().is_some_and(|at| at <= now);
-            if due && now >= self.listen_until {
+            let due = self.due_at().filter(|at| *at <= now);
+            let Some(due) = due.filter(|_| now >= self.listen_until) else {
+                self.put_off = None;
+                continue;
+            };
+            if !self.listens_first(due, !inputs.is_empty(), now) {
+                self.put_off = None;
                 self.post.handle_timeout(now);
             }
         }
@@ -553,5 +576,9 @@ const EARLY: Duration = Duration::from_millis(400);
 const STOOD_STILL: Duration = Duration::from_secs(3);
 /// How long it listens then before it judges.
 const LISTEN: Duration = Duration::from_millis(200);
+/// So late is a loop that does not get the time that it needs.
+const LATE: Duration = Duration::from_millis(10);
+/// So long what is due may be put off for answers that came before.
+const PUT_OFF: Duration = Duration::from_millis(800);
 /// How long sessions may take to close.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);

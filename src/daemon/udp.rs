@@ -60,9 +60,19 @@ enum Family {
 }
 
 struct Socket {
-    socket: Rc<Async<UdpSocket>>,
+    line: Rc<Line>,
     /// Ends when this is dropped.
     _reader: smol::Task<()>,
+}
+
+/// A socket, and what is known of what comes to it.
+struct Line {
+    socket: Async<UdpSocket>,
+    port: LocalPort,
+    /// How many there were too many for this socket, as the kernel counts.
+    overflowed: Cell<u32>,
+    /// As many were taken last as are taken at once, so that there may be more.
+    behind: Cell<bool>,
 }
 
 impl Sockets {
@@ -89,6 +99,19 @@ impl Sockets {
         self.incoming.gathering.set(leisure);
     }
 
+    /// Whether more may have come than was taken, as far as that is known without a look.
+    pub(super) fn is_behind(&self) -> bool {
+        let mut open = self.open.values();
+        open.any(|socket| socket.line.behind.get())
+    }
+
+    /// What has come and was not taken yet, as much as one look at each socket finds.
+    pub(super) fn take_waiting(&self) -> Vec<Received> {
+        let open = self.open.values();
+        open.filter_map(|socket| self.incoming.take(&socket.line))
+            .collect()
+    }
+
     /// Sends everything; what cannot be sent is lost. From which port nothing leaves for where, and why.
     pub(super) fn send(
         &mut self,
@@ -108,14 +131,14 @@ impl Sockets {
                 .push(outgoing);
         }
         for (key, batch) in by_socket {
-            let socket = match self.socket(key) {
-                Ok(socket) => socket,
+            let line = match self.line(key) {
+                Ok(line) => line,
                 Err(error) => {
                     log::warn!("no UDP socket: {error}");
                     continue;
                 }
             };
-            let refused = send_batch(&socket, &batch).into_iter();
+            let refused = send_batch(&line.socket, &batch).into_iter();
             lost.extend(refused.map(|(to, why)| (key.0, to, why)));
         }
         lost
@@ -131,9 +154,9 @@ impl Sockets {
         self.open.len()
     }
 
-    fn socket(&mut self, key: (LocalPort, Family)) -> io::Result<Rc<Async<UdpSocket>>> {
+    fn line(&mut self, key: (LocalPort, Family)) -> io::Result<Rc<Line>> {
         if let Some(socket) = self.open.get(&key) {
-            return Ok(socket.socket.clone());
+            return Ok(socket.line.clone());
         }
         let socket = match key.1 {
             Family::V4 => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
@@ -146,18 +169,23 @@ impl Sockets {
         // A whole rack may answer at once; the kernel caps this at its own limit (net.core.rmem_max).
         setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER)?;
         setsockopt(&socket, RxqOvfl, &1)?;
-        let socket = Rc::new(Async::new(socket)?);
+        let line = Rc::new(Line {
+            socket: Async::new(socket)?,
+            port: key.0,
+            overflowed: Cell::new(0),
+            behind: Cell::new(false),
+        });
         let incoming = self.incoming.clone();
-        let reader = read(socket.clone(), key.0, self.inputs.clone(), incoming);
+        let reader = read(line.clone(), self.inputs.clone(), incoming);
         let reader = self.executor.spawn(reader);
         self.open.insert(
             key,
             Socket {
-                socket: socket.clone(),
+                line: line.clone(),
                 _reader: reader,
             },
         );
-        Ok(socket)
+        Ok(line)
     }
 }
 
@@ -250,47 +278,44 @@ impl Gathering {
 }
 
 /// Hands what comes to the loop, for as long as there is one.
-async fn read(
-    socket: Rc<Async<UdpSocket>>,
-    port: LocalPort,
-    inputs: Sender<Input>,
-    incoming: Rc<Incoming>,
-) {
-    // How many there were too many for this socket, as the kernel counts.
-    let mut overflowed = 0;
+async fn read(line: Rc<Line>, inputs: Sender<Input>, incoming: Rc<Incoming>) {
     loop {
-        if let Err(error) = socket.readable().await {
+        if let Err(error) = line.socket.readable().await {
             log::error!("UDP: {error}");
             return;
         }
         incoming.gathering.wait().await;
-        let mut datagrams = incoming.drain(&socket, &mut overflowed);
-        let mut unreachable = Vec::new();
-        if datagrams.is_empty() {
-            // An error stands before datagrams until it is taken away.
-            unreachable = drain_errors(&socket);
-            datagrams = incoming.drain(&socket, &mut overflowed);
-        }
-        if datagrams.is_empty() && unreachable.is_empty() {
-            continue;
-        }
-        let received = Received {
-            port,
-            unreachable,
-            datagrams,
-        };
-        if inputs.send(Input::Datagrams(received)).await.is_err() {
+        if let Some(received) = incoming.take(&line)
+            && inputs.send(Input::Datagrams(received)).await.is_err()
+        {
             return;
         }
     }
 }
 
 impl Incoming {
-    /// One batch of what waits in the kernel.
-    fn drain(&self, socket: &Async<UdpSocket>, overflowed: &mut u32) -> Vec<(SocketAddr, Vec<u8>)> {
+    /// One batch of what waits in the kernel, where there is something.
+    fn take(&self, line: &Line) -> Option<Received> {
+        let mut datagrams = self.drain(line);
+        let mut unreachable = Vec::new();
+        if datagrams.is_empty() {
+            // An error stands before datagrams until it is taken away.
+            unreachable = drain_errors(&line.socket);
+            datagrams = self.drain(line);
+        }
+        let port = line.port;
+        (!datagrams.is_empty() || !unreachable.is_empty()).then_some(Received {
+            port,
+            datagrams,
+            unreachable,
+        })
+    }
+
+    fn drain(&self, line: &Line) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut buffers = self.buffers.borrow_mut();
         let mut lengths = [(None, 0); BATCH];
-        let count = self.receive(socket, &mut buffers, &mut lengths, overflowed);
+        let count = self.receive(line, &mut buffers, &mut lengths);
+        line.behind.set(count == BATCH);
         let known = lengths[..count].iter().zip(buffers.iter());
         let known = known.filter_map(|((from, length), buffer)| {
             // A datagram that fills the buffer may have been cut: no IPMI packet is so long.
@@ -302,16 +327,15 @@ impl Incoming {
     /// Fills buffers; from whom each datagram came and how long it is. How many there were.
     fn receive(
         &self,
-        socket: &Async<UdpSocket>,
+        line: &Line,
         buffers: &mut [[u8; LARGEST]],
         lengths: &mut [(Option<SocketAddr>, usize)],
-        overflowed: &mut u32,
     ) -> usize {
         let slices = buffers.iter_mut();
         let mut slices: Vec<_> = slices.map(|buffer| [IoSliceMut::new(buffer)]).collect();
         let space = nix::cmsg_space!(u32);
         let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, Some(space));
-        let descriptor = socket.as_raw_fd();
+        let descriptor = line.socket.as_raw_fd();
         let flags = MsgFlags::MSG_DONTWAIT;
         let Ok(messages) = recvmmsg(descriptor, &mut headers, slices.iter_mut(), flags, None)
         else {
@@ -323,7 +347,7 @@ impl Incoming {
             count += 1;
             for control in message.cmsgs().into_iter().flatten() {
                 if let ControlMessageOwned::RxqOvfl(total) = control {
-                    let more = total.wrapping_sub(std::mem::replace(overflowed, total));
+                    let more = total.wrapping_sub(line.overflowed.replace(total));
                     self.note_overflow(more);
                 }
             }

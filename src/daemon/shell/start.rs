@@ -104,6 +104,7 @@ pub(in crate::daemon) async fn run(
         status: String::new(),
         awake_at: clock.now(),
         listen_until: Instant::START,
+        put_off: None,
     };
     let version = env!("CARGO_PKG_VERSION");
     let digest = &configuration.digest;
