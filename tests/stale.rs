@@ -7,11 +7,13 @@ mod world;
 use daemon::{Bed, DAEMON};
 use rackbmcd::model::{BatchStart, Control, Operation, PowerOptions, TaskState};
 use rackbmcd::rack::Copied;
+use rackbmcd::rack::call::Call;
+use rackbmcd::rack::settings::MaintenancePolicy;
 use rackbmcd::sim::{ChassisOrder, OsMood};
 use std::fs;
 use std::process::Command;
 use uuid::Uuid;
-use world::{World, batch_of, secs};
+use world::{World, batch_of, secs, who};
 
 #[test]
 fn a_copy_that_was_put_back_does_nothing_again_that_was_done_since() {
@@ -115,6 +117,57 @@ fn after_a_long_absence_nothing_begins_that_was_asked_for_before_it() {
             );
             assert_eq!(world.executed("n03", ChassisOrder::Cycle), 1);
         }
+    }
+}
+
+/// What a pause, or the maintenance of its node, keeps goes on by itself when that ends.
+#[test]
+fn what_a_hold_kept_over_a_long_absence_or_in_a_copy_is_not_released_with_it() {
+    let stories = [
+        (Copied::No, true),
+        (Copied::Behind(3), true),
+        (Copied::No, false),
+    ];
+    for (copied, paused) in stories {
+        let mut world = World::new(64, 2);
+        world.crash();
+        world.settings.maintenance_policy = MaintenancePolicy::Block;
+        world.start();
+        world.run_for(secs(20));
+        let batch = world.start_batch(BatchStart {
+            stagger: secs(300),
+            ..batch_of(&["n01", "n02"], Operation::Cycle)
+        });
+        world.run_for(secs(60));
+        let queued = batch.nodes[1].task.expect("no dry run");
+        let hold = |world: &mut World, on: bool| {
+            let (node, reason, who) = ("n02".to_owned(), "smoke".to_owned(), who());
+            let hold = on.then_some(None);
+            let call = match (paused, on) {
+                (true, true) => Call::Pause { reason, who },
+                (true, false) => Call::Release { who },
+                (false, _) => Call::SetMaintenance { node, hold, who },
+            };
+            world.call(call).expect("it may");
+        };
+        hold(&mut world, true);
+        world.run_for(secs(5));
+        world.crash();
+        world.run_for(secs(620));
+        world.copied = copied;
+        world.start();
+        world.run_for(secs(5));
+        hold(&mut world, false);
+        world.run_for(secs(400));
+        assert_eq!(
+            world.state(queued),
+            TaskState::Suspended,
+            "{copied:?} {paused}"
+        );
+        assert_eq!(world.executed("n02", ChassisOrder::Cycle), 0);
+        world.control(queued, Control::Resume).expect("it may");
+        let view = world.run_task(queued, secs(120));
+        assert_eq!(view.state, TaskState::Succeeded, "{view:#?}");
     }
 }
 

@@ -102,6 +102,23 @@ fn a_crowd_of_dry_runs_keeps_no_power_off_out() {
     assert!(world.run_until(asked + secs(50), |world| !world.is_on("n01")));
 }
 
+/// An operator's clearing is carried through, and looks each second whether the erasure is over.
+#[test]
+fn a_power_off_does_not_wait_for_a_log_that_is_being_erased() {
+    let mut world = world_with_log(7, 20, 20);
+    world.mood("n01").log.erasing_takes = secs(600);
+    world.ask(Call::Order {
+        node: "n01".into(),
+        order: Order::ClearEventLog,
+        who: who(),
+    });
+    world.run_for(millis(2500));
+    let asked = world.now;
+    world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+    assert!(world.run_until(asked + secs(20), |world| !world.is_on("n01")));
+    assert!(world.now - asked < millis(600), "{:?}", world.now - asked);
+}
+
 #[test]
 fn the_pace_counts_commands_and_not_orders() {
     let mut world = world_with_log(3, 10, 100);

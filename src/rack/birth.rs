@@ -198,9 +198,16 @@ impl Rack {
         let Some(stale) = stale else { return };
         let mut held = 0;
         for id in self.tasks.active_ids() {
-            let Some(task) = self.tasks.get(id).filter(|task| stale.concerns(task)) else {
+            let kept = self.is_kept(id);
+            let task = self.tasks.get(id);
+            let Some(task) = task.filter(|task| stale.concerns(task, kept)) else {
                 continue;
             };
+            if kept {
+                self.keep_for_good(id, &stale.by(), at);
+                held += 1;
+                continue;
+            }
             // A way back cannot stand still for itself.
             let control = match task.state() {
                 TaskState::RollingBack => Control::Abort,

@@ -74,6 +74,35 @@ impl Rack {
         true
     }
 
+    /// Whether the pause, or the maintenance of its node, lets a task go on when it ends.
+    pub(super) fn is_kept(&self, id: TaskId) -> bool {
+        let paused = self.gate.pause.as_ref();
+        let node = self.tasks.get(id).and_then(|task| task.node);
+        let node = node.and_then(|node| self.inventory.get(node));
+        paused.is_some_and(|pause| pause.tasks.contains(&id))
+            || node.is_some_and(|node| node.memory.suspended == Some(id))
+    }
+
+    /// What was kept stays suspended until somebody resumes it: the end of a hold is not asked whether it was meant, too.
+    pub(super) fn keep_for_good(&mut self, id: TaskId, by: &str, at: Moment) {
+        let pause = self.gate.pause.as_mut();
+        if pause.is_some_and(|pause| pause.tasks.remove(&id)) {
+            self.gate.save_pause(&mut self.ledger);
+        }
+        let node = self.tasks.get(id).and_then(|task| task.node);
+        let node = node.and_then(|node| self.inventory.get_mut(node));
+        if let Some(node) = node
+            && node.memory.suspended.take_if(|kept| *kept == id).is_some()
+        {
+            node.save(&mut self.ledger);
+        }
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.stay(by, at);
+        }
+        self.tasks.save(id, &mut self.ledger, at);
+        self.settle_task(id, at);
+    }
+
     pub(super) fn pause(&mut self, call: CallId, reason: String, who: &Who, at: Moment) {
         self.begin_pause(reason, who, at);
         self.reply_when_durable(call, Reply::Pausing, at);

@@ -105,14 +105,16 @@ pub(super) fn stale(copied: Copied, away: Duration, untold: bool) -> Option<Stal
 
 impl Stale {
     /// Whether a person is to decide about this task. Waits and the way back on go on after an absence, but nothing is
-    /// begun; of a journal that is older than the world nothing is believed.
-    pub(super) fn concerns(&self, task: &Task) -> bool {
+    /// begun; of a journal that is older than the world nothing is believed. One that stands is left as it is, but not where
+    /// it waits to go on, or is `held` by what lets it go by itself.
+    pub(super) fn concerns(&self, task: &Task, held: bool) -> bool {
+        let stands = task.state() == TaskState::Suspended && !task.wants_place() && !held;
         match self {
-            Stale::Behind(_) | Stale::Unknown => task.state() != TaskState::Suspended,
+            Stale::Behind(_) | Stale::Unknown => !stands,
             Stale::Away(_) | Stale::Untold => {
                 let mut sent = task.sequence.sent().iter();
                 let has_left = sent.any(|sent| sent.order.changes_power() && sent.handed);
-                !has_left && task.state() != TaskState::Suspended
+                !has_left && !stands
             }
         }
     }

@@ -275,6 +275,18 @@ impl Task {
                 (self.resuming, self.returning) = (None, None);
             }
         }
+        self.note_control(control, by, at);
+        Ok(())
+    }
+
+    /// It was suspended by what would let it go on, and is suspended for its own sake now.
+    pub(super) fn stay(&mut self, by: &str, at: Moment) {
+        (self.resuming, self.returning) = (None, None);
+        self.sequence.stay(at.now);
+        self.note_control(Control::Suspend, by, at);
+    }
+
+    fn note_control(&mut self, control: Control, by: &str, at: Moment) {
         self.identity.note_control(UsedControl {
             control,
             by: by.to_owned(),
@@ -282,7 +294,6 @@ impl Task {
         });
         let Identity { id, node, .. } = &self.identity;
         log::info!("{node}: {control} of task {id} by {by}");
-        Ok(())
     }
 
     /// Nothing keeps it back, and it goes on or begins: whether this is its beginning.

@@ -529,6 +529,12 @@ impl Sequence {
         self.expire();
     }
 
+    /// It is kept no more, and stands still for its own sake.
+    pub fn stay(&mut self, now: Instant) {
+        self.advance(now);
+        self.knowledge.clock.kept = false;
+    }
+
     /// Whether what it switches on is a machine that is off by our doing, or goes down by it.
     pub fn comes_back(&self) -> bool {
         self.knowledge.off_handed() || self.phase.is_return()
