@@ -3,12 +3,13 @@
 
 use super::guard::Hangup;
 use super::respond::{Connection, too_much_unwritten};
-use super::share::SMALL;
+use super::share::{Holder, SMALL};
 use crate::api::fault::Fault;
 use crate::rack::call::{Call, Look};
 use smol::future::FutureExt;
 use smol::lock::{Mutex, Semaphore, SemaphoreGuardArc};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,9 @@ struct Line {
     /// Whoever has it is the next. A semaphore alone gives a turn that was just ended to who comes by, and a client that asks
     /// again at once would have all of them.
     head: Mutex<()>,
+    /// Of each user, or host, one waits in line, and the others behind that one: however many they are, everybody else waits
+    /// for one of them at a time.
+    own: RefCell<BTreeMap<Holder, Arc<Mutex<()>>>>,
     /// When sockets and timers were last looked at, as far as this line knows.
     breathed: Cell<Instant>,
 }
@@ -60,18 +64,25 @@ impl Line {
         Line {
             turns: Arc::new(Semaphore::new(turns)),
             head: Mutex::new(()),
+            own: RefCell::default(),
             breathed: Cell::new(Instant::now()),
         }
     }
 
     /// Waits for the next turn.
-    async fn next(&self) -> SemaphoreGuardArc {
+    async fn next(&self, whose: Holder) -> SemaphoreGuardArc {
         if let Some(_first) = self.head.try_lock()
             && let Some(free) = self.turns.try_acquire_arc()
         {
             self.breathed.set(Instant::now());
             return free;
         }
+        let own = {
+            let mut own = self.own.borrow_mut();
+            own.retain(|_, line| Arc::strong_count(line) > 1);
+            own.entry(whose).or_default().clone()
+        };
+        let _own = own.lock().await;
         let _first = self.head.lock().await;
         let taken = self.turns.acquire_arc().await;
         // The thread looks at its sockets and timers when nothing is left to do: not before the last of a crowd has its
@@ -180,7 +191,7 @@ impl Names {
 
 /// The next turn of this line.
 async fn next(line: &Line, connection: &Connection) -> Result<SemaphoreGuardArc, Fault> {
-    let waiting = async { Ok(line.next().await) };
+    let waiting = async { Ok(line.next(Holder::of(&connection.peer)).await) };
     let late = async {
         let patience = connection.context.limits.answer;
         connection.deadlines.after(patience).await;
@@ -231,19 +242,50 @@ fn left() -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smol::LocalExecutor;
     use smol::future::{block_on, poll_once};
     use std::pin::pin;
+    use std::rc::Rc;
 
     #[test]
     fn a_turn_that_ends_is_the_next_ones_whoever_comes_by_first() {
         let line = Line::of(1);
-        let first = block_on(line.next());
-        let mut second = pin!(line.next());
+        let first = block_on(line.next(Holder::Uid(1)));
+        let mut second = pin!(line.next(Holder::Uid(1)));
         assert!(block_on(poll_once(second.as_mut())).is_none());
         drop(first);
-        let mut third = pin!(line.next());
+        let mut third = pin!(line.next(Holder::Uid(2)));
         assert!(block_on(poll_once(third.as_mut())).is_none());
         drop(block_on(second));
         block_on(third);
+    }
+
+    #[test]
+    fn whoever_asks_for_many_turns_keeps_another_from_one_of_them_only() {
+        let line = Rc::new(Line::of(1));
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let executor = LocalExecutor::new();
+        let ask = |uid| {
+            let (line, told) = (line.clone(), told.clone());
+            executor.spawn(async move {
+                let turn = line.next(Holder::Uid(uid)).await;
+                smol::future::yield_now().await;
+                told.borrow_mut().push(uid);
+                drop(turn);
+            })
+        };
+        let mut asked: Vec<_> = (0..20).map(|_| ask(1)).collect();
+        for _ in 0..20 {
+            executor.try_tick();
+        }
+        asked.push(ask(2));
+        block_on(executor.run(async {
+            for one in asked {
+                one.await;
+            }
+        }));
+        let before = told.borrow().iter().position(|uid| *uid == 2);
+        assert!(before <= Some(2), "{:?}", told.borrow());
+        assert!(line.own.borrow().len() <= 2);
     }
 }

@@ -29,7 +29,7 @@ pub struct Place {
 
 /// Whose places are counted together.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Holder {
+pub enum Holder {
     /// A user of this host.
     Uid(u32),
     /// Another host, or a network of IPv6, of which one host may have all addresses.
@@ -41,7 +41,8 @@ enum Holder {
 }
 
 impl Holder {
-    fn of(peer: &Peer) -> Self {
+    /// Whose those of `peer` are.
+    pub fn of(peer: &Peer) -> Self {
         if let Some(uid) = peer.uid {
             return Holder::Uid(uid);
         }
