@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Starts logging.
 pub(super) fn start(level: LevelFilter) {
@@ -85,6 +86,7 @@ fn priority(level: Level) -> u8 {
 static READER: Mutex<Reader> = Mutex::new(Reader {
     lost: 0,
     amid_a_line: false,
+    waited_at: None,
 });
 
 /// How it stands with whoever reads the log.
@@ -93,13 +95,13 @@ struct Reader {
     lost: u64,
     /// The last one that was written found room for a part of it.
     amid_a_line: bool,
+    /// When it was waited for last.
+    waited_at: Option<Instant>,
 }
 
 impl Reader {
     /// Writes a line as far as it is taken, after what `lost` says of those that were not.
     fn write(&mut self, to: &mut (impl Write + AsFd), line: &str, lost: impl Fn(u64) -> String) {
-        // One that has not read is given no more time.
-        let patience = if self.lost > 0 { 0 } else { PATIENCE };
         let mut text = String::new();
         if self.amid_a_line {
             text.push('\n');
@@ -111,7 +113,7 @@ impl Reader {
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
             let piece = &rest[..rest.len().min(AT_ONCE)];
-            let written = match is_taken(to, patience) {
+            let written = match self.takes(to) {
                 true => to.write(piece),
                 false => Err(io::ErrorKind::WouldBlock.into()),
             };
@@ -129,10 +131,23 @@ impl Reader {
         }
         (self.lost, self.amid_a_line) = (0, false);
     }
+
+    /// Whether it takes so much as is written at once: one that reads is waited for a moment, now and then.
+    fn takes(&mut self, to: &impl AsFd) -> bool {
+        if has_room(to, 0) {
+            return true;
+        }
+        let now = Instant::now();
+        if self.lost > 0 || self.waited_at.is_some_and(|at| now - at < REST) {
+            return false;
+        }
+        self.waited_at = Some(now);
+        has_room(to, PATIENCE)
+    }
 }
 
-/// Whether so much as is written at once finds room.
-fn is_taken(to: &impl AsFd, patience: u8) -> bool {
+/// Whether so much as is written at once finds room within so many milliseconds.
+fn has_room(to: &impl AsFd, patience: u8) -> bool {
     let mut asked = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
     // Where that cannot be asked, writing tells.
     poll(&mut asked, PollTimeout::from(patience)).map_or(true, |found| found > 0)
@@ -140,8 +155,9 @@ fn is_taken(to: &impl AsFd, patience: u8) -> bool {
 
 /// What is said of lines that found no room.
 const LOST: &str = "lines of the log are lost: nobody read them";
-/// Milliseconds for which the first line that finds no room waits.
+/// Milliseconds for which a line that finds no room waits, and how long none does after that.
 const PATIENCE: u8 = 100;
+const REST: Duration = Duration::from_secs(10);
 /// Bytes that are written at once: as many as a pipe surely takes that takes any (PIPE_BUF).
 const AT_ONCE: usize = 4096;
 
@@ -189,6 +205,7 @@ mod tests {
         let mut state = Reader {
             lost: 0,
             amid_a_line: false,
+            waited_at: None,
         };
         let lost = |count| format!("{count} lost\n");
         // Longer than what is written at once: one of them is cut.
