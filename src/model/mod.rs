@@ -56,7 +56,7 @@ pub use start::{BatchStart, PowerOptions, TaskStart};
 pub use task::{ControlUse, ENDS_KEPT, OrderUse, Task, TaskList, after_state, state_and_phase};
 pub use text::{
     LOGIN_NAME_LIMIT, REASON_LIMIT, beginning, counted, escaped, is_hidden, visible_json,
-    write_visible_json,
+    write_json, write_visible_json,
 };
 pub use who::{Asker, Role, RoleOnNodes, Who};
 pub use words::{Word, Words};

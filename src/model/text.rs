@@ -72,14 +72,19 @@ pub fn visible_json(json: String) -> String {
 /// A value as such JSON, behind what `text` holds already. A list of a whole rack is megabytes, and is written where it
 /// stays.
 pub fn write_visible_json(text: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
-    let mut sink = JsonSink(text);
-    serde_json::to_writer(&mut sink, value)
-        .expect("our JSON types have text keys and finite numbers");
-    let JsonSink(json) = sink;
+    let json = write_json(text, value);
     if is_plain(&json) {
         return json;
     }
     visible_json(String::from_utf8(json).expect("JSON is text")).into_bytes()
+}
+
+/// A value as JSON, behind what `text` holds already.
+pub fn write_json(text: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
+    let mut sink = JsonSink(text);
+    serde_json::to_writer(&mut sink, value)
+        .expect("our JSON types have text keys and finite numbers");
+    sink.0
 }
 
 /// Whether text has no character but plain ASCII below DEL, as nearly all JSON of ours. Eight bytes at a time: a byte that

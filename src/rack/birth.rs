@@ -62,6 +62,7 @@ impl Rack {
             plans: Plans::default(),
             counters: Counters::default(),
             next_pruning: now + PRUNING,
+            turned: now,
             settings,
         };
         let first_life = remembered.is_empty();

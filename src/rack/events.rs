@@ -47,12 +47,12 @@ impl Happening {
         }
     }
 
-    pub(super) fn of_task(task: model::Task, text: String) -> Self {
+    pub(super) fn of_task(node: String, task: TaskNews, text: String) -> Self {
         Happening {
             kind: EventKind::Task,
-            node: Some(task.node.clone()),
+            node: Some(node),
             text,
-            task: Some(Box::new(task.into())),
+            task: Some(Box::new(task)),
             power_state: None,
         }
     }

@@ -24,6 +24,11 @@ impl Node {
         vec![Effect::History(told), Effect::Event(text)]
     }
 
+    /// Whether it was told that its BMC is another node's, too.
+    fn is_told_shared(&self) -> bool {
+        self.told_shared.is_some() || self.bmc.shared().is_some()
+    }
+
     /// Tells that its BMC is another node's, too, or no more, and lets it take no order that changes power. `shared` is
     /// that in words, and whether orders are refused for it.
     fn note_shared(&mut self, shared: Option<(String, bool)>, at: Moment) -> Vec<Effect> {
@@ -108,9 +113,14 @@ pub(super) fn watch_twins(
     touched.push(id);
     let mut effects = Vec::new();
     for id in touched {
-        let shared = twin_in_words(inventory, id);
+        let twins = inventory.twins(id);
+        let told = inventory.get(id).is_some_and(Node::is_told_shared);
+        if twins.is_empty() && !told {
+            continue;
+        }
         let by_address = |(_, shared): &(NodeId, Shared)| *shared == Shared::Address;
-        let by_address = inventory.twins(id).iter().any(by_address);
+        let by_address = twins.iter().any(by_address);
+        let shared = twin_in_words(inventory, id, twins);
         if let Some(node) = inventory.get_mut(id) {
             let told = node.note_shared(shared, at);
             if by_address && !told.is_empty() {
@@ -125,10 +135,13 @@ pub(super) fn watch_twins(
 }
 
 /// Which other node has the BMC of this one, in words, and whether its orders are refused for that.
-fn twin_in_words(inventory: &Inventory, id: NodeId) -> Option<(String, bool)> {
+fn twin_in_words(
+    inventory: &Inventory,
+    id: NodeId,
+    twins: Vec<(NodeId, Shared)>,
+) -> Option<(String, bool)> {
     let node = inventory.get(id)?;
-    let twins = inventory.twins(id).into_iter();
-    let mut twins = twins.filter_map(|(other, shared)| {
+    let mut twins = twins.into_iter().filter_map(|(other, shared)| {
         let other = inventory.get(other)?;
         let weakest = weaker(node.settings.care.identity, other.settings.care.identity);
         // Where they are is no matter of opinion.

@@ -69,6 +69,13 @@ impl<P> Journal<P> {
         self.write(Write::Put { table, key, value });
     }
 
+    /// The value that was put down under `key` is this one; nothing, where it was deleted again.
+    pub(super) fn fill(&mut self, table: Table, key: String, filling: Vec<u8>) {
+        if let Some(Write::Put { value, .. }) = self.gathered.get_mut(&(table, key)) {
+            *value = filling;
+        }
+    }
+
     /// Forgets `key`.
     pub(super) fn delete(&mut self, table: Table, key: String) {
         self.write(Write::Delete { table, key });

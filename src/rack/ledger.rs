@@ -36,6 +36,8 @@ pub(super) struct Ledger {
     drawing: BTreeSet<OrderId>,
     /// Orders outside tasks of which it is remembered that they leave.
     intended: BTreeSet<OrderId>,
+    /// Tasks of which a record is promised to the journal.
+    promised: BTreeSet<TaskId>,
     next: u64,
     next_heartbeat: Option<Instant>,
 }
@@ -158,6 +160,7 @@ impl Ledger {
             of_task: BTreeMap::new(),
             drawing: BTreeSet::new(),
             intended: BTreeSet::new(),
+            promised: BTreeSet::new(),
             next: 1,
             next_heartbeat: None,
         }
@@ -321,6 +324,18 @@ impl Ledger {
         let (key, value) = stored::intent(id, intent);
         self.journal.put(Table::Rack, key, value);
         self.intended.insert(id);
+    }
+
+    /// A record of the task goes to the journal with all that has gathered there, and is made when that is given to the
+    /// shell: a task may come on several times before.
+    pub(super) fn promise(&mut self, task: TaskId) {
+        self.journal.put(Table::Tasks, task.to_string(), Vec::new());
+        self.promised.insert(task);
+    }
+
+    /// Of which tasks a record is to be made now.
+    pub(super) fn take_promises(&mut self) -> BTreeSet<TaskId> {
+        std::mem::take(&mut self.promised)
     }
 
     /// The order has its report.

@@ -141,6 +141,8 @@ pub struct Rack {
     counters: Counters,
     /// When what is too old is looked for.
     next_pruning: Instant,
+    /// When something happened last.
+    turned: Instant,
 }
 
 impl Rack {
@@ -476,6 +478,8 @@ impl Rack {
 
     /// What must be remembered, under a ticket.
     pub fn poll_writes(&mut self) -> Option<(u64, Vec<Write>)> {
+        let at = self.at(self.turned);
+        self.tasks.keep_promises(&mut self.ledger, at);
         self.ledger.journal.poll_writes()
     }
 
@@ -536,6 +540,7 @@ impl Rack {
     /// are taken up at the next start.
     pub fn stop(&mut self, now: Instant) {
         let at = self.at(now);
+        self.turned = now;
         self.gate.stopping = true;
         for task in self.tasks.active_ids() {
             self.take_back_unsent(task, at);

@@ -56,6 +56,28 @@ impl Task {
         }
     }
 
+    /// What an event says of it: the same as of its view, and made without the rest of that.
+    pub(super) fn told(&self, waits_for: Option<String>, now: Instant) -> model::TaskNews {
+        let identity = &self.identity;
+        let progress = self.sequence.progress(now);
+        let outcome = self.sequence.outcome();
+        model::TaskNews {
+            id: identity.id,
+            version: identity.version,
+            node_uuid: identity.node_uuid,
+            batch: identity.batch,
+            operation: identity.operation.into(),
+            state: self.state().into(),
+            ended: self.state().is_end(),
+            phase: self.phase_in_words(progress.phase, waits_for),
+            step: progress.step,
+            steps: progress.steps,
+            target_power_state: self.target().map(Word::Known),
+            power_state: self.sequence.power().map(Word::Known),
+            outcome: outcome.map(|outcome| outcome.text.clone()),
+        }
+    }
+
     fn phase_in_words(&self, phase: String, waits_for: Option<String>) -> String {
         let aim = match (&self.resuming, &self.returning) {
             (Some(_), _) => " to resume",
@@ -136,6 +158,22 @@ mod tests {
     use super::super::tests::{at, task};
     use super::*;
     use crate::model::Operation;
+
+    #[test]
+    fn an_event_says_of_a_task_what_its_view_does() {
+        let mut task = task(1, Operation::SoftPowerOff);
+        let same = |task: &Task, second: u64| {
+            let waits_for = Some("a place".to_owned());
+            let now = at(second).now;
+            let view = task.view("r1", waits_for.clone(), now);
+            assert_eq!(task.told(waits_for, now), view.into());
+        };
+        same(&task, 0);
+        task.go_on(at(1));
+        same(&task, 2);
+        task.control(Control::Abort, "bob", at(3)).unwrap();
+        same(&task, 4);
+    }
 
     #[test]
     fn whoever_wants_its_node_hears_whose_it_is_and_what_to_type() {

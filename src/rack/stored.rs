@@ -17,6 +17,7 @@ use super::ledger::ALIVE;
 use super::record::{TRAIL_END, Table};
 use crate::bmc::RefusedLogIns;
 use crate::bmc::vocabulary::OrderId;
+use crate::model::write_json;
 use crate::time::WallTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -200,8 +201,13 @@ fn id(key: &str) -> Result<Uuid, String> {
 }
 
 fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("our records have string keys and finite numbers")
+    let mut json = write_json(Vec::with_capacity(USUAL), value);
+    json.shrink_to_fit();
+    json
 }
+
+/// Bytes that few records need more than: they are written without being moved meanwhile.
+const USUAL: usize = 2048;
 
 fn from_json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     serde_json::from_slice(value).map_err(|error| error.to_string())

@@ -205,16 +205,25 @@ impl Tasks {
         }
     }
 
-    /// Puts the task down as it is.
+    /// Puts the task down, as it will be when that is given to the shell.
     pub(super) fn save(&mut self, id: TaskId, ledger: &mut Ledger, at: Moment) {
         let active = self.is_active(id);
-        let Some(task) = self.get_mut(id) else {
+        if !active && !self.ended.contains_key(&id) {
             return;
-        };
-        let record = stored::task(task.record(ledger.unwritten_of(id), at));
-        ledger.journal.put(Table::Tasks, id.to_string(), record);
+        }
+        ledger.promise(id);
         if active {
             ledger.begin_heartbeat(at.now);
+        }
+    }
+
+    /// What was promised of tasks is put down.
+    pub(super) fn keep_promises(&mut self, ledger: &mut Ledger, at: Moment) {
+        for id in ledger.take_promises() {
+            if let Some(task) = self.get_mut(id) {
+                let record = stored::task(task.record(ledger.unwritten_of(id), at));
+                ledger.journal.fill(Table::Tasks, id.to_string(), record);
+            }
         }
     }
 
@@ -490,6 +499,7 @@ const BATCH_BYTES_KEPT: usize = 6 << 20;
 #[cfg(test)]
 mod tests {
     use super::super::batch::{self, BatchRecord, Member};
+    use super::super::record::Write;
     use super::super::tests::{at, batch_record, id, secs, task};
     use super::*;
     use crate::model::{OnFailure, Operation};
@@ -514,6 +524,46 @@ mod tests {
         tasks.insert(other);
         let second = tasks.make_id(at(1).wall, &mut entropy);
         assert_ne!(Short::of(first), Short::of(second));
+    }
+
+    /// What is put down of tasks 1 and 2, after all that was said of them in one turn.
+    fn put_down(turn: impl FnOnce(&mut Tasks, &mut Ledger)) -> Vec<Write> {
+        let (mut tasks, mut ledger) = (Tasks::default(), Ledger::new());
+        tasks.insert(task(1, Operation::PowerOff));
+        tasks.insert(task(2, Operation::PowerOff));
+        turn(&mut tasks, &mut ledger);
+        assert!(ledger.journal.is_pending());
+        tasks.keep_promises(&mut ledger, at(1));
+        ledger.journal.poll_writes().expect("something").1
+    }
+
+    #[test]
+    fn a_task_is_put_down_as_it_is_when_that_is_given_away_and_not_once_it_was_dropped() {
+        let written = |ended: bool| {
+            put_down(|tasks, ledger| {
+                tasks.save(id(1), ledger, at(1));
+                if ended {
+                    tasks.close(id(1), at(1).wall);
+                }
+            })
+        };
+        let twice = put_down(|tasks, ledger| {
+            tasks.save(id(1), ledger, at(1));
+            tasks.close(id(1), at(1).wall);
+            tasks.save(id(1), ledger, at(1));
+        });
+        assert_eq!(twice, written(true));
+        assert_ne!(twice, written(false));
+        let dropped = put_down(|tasks, ledger| {
+            tasks.save(id(1), ledger, at(1));
+            tasks.save(id(2), ledger, at(1));
+            tasks.drop_task(id(1), ledger);
+        });
+        assert!(
+            matches!(&dropped[..], [Write::Delete { key, .. }, Write::Put { value, .. }]
+                if *key == id(1).to_string() && !value.is_empty()),
+            "{dropped:?}"
+        );
     }
 
     #[test]

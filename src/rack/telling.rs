@@ -77,8 +77,9 @@ impl Rack {
     }
 
     pub(super) fn announce_task(&mut self, id: TaskId, text: String, at: Moment) {
-        if let Some(task) = self.snapshot(at).task(id) {
-            self.outbox.announce(Happening::of_task(task, text), at);
+        if let Some((node, task)) = self.snapshot(at).told(id) {
+            self.outbox
+                .announce(Happening::of_task(node, task, text), at);
         }
     }
 

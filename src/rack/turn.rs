@@ -53,6 +53,7 @@ impl Rack {
         self.let_begin(at);
         let keep = self.settings.history_keep;
         self.tasks.forget_surplus(keep, at, &mut self.ledger);
+        self.turned = at.now;
         let due = self.outbox.waits.is_due(at.now);
         if self.outbox.has_news() | self.sweeps.has_news() | due {
             self.answer_waits(false, at);

@@ -68,6 +68,14 @@ impl Snapshot<'_> {
         Some(self.view_of(task, &mut Rooms::default()))
     }
 
+    /// What an event says of a task, and its node's name.
+    pub(super) fn told(&self, id: TaskId) -> Option<(String, model::TaskNews)> {
+        let task = self.tasks.get(id)?;
+        let waits_for = reason::waits_for(task, self, &mut Rooms::default());
+        let node = task.identity.node.clone();
+        Some((node, task.told(waits_for, self.at.now)))
+    }
+
     pub(super) fn view_of(&self, task: &Task, rooms: &mut Rooms) -> model::Task {
         let waits_for = reason::waits_for(task, self, rooms);
         task.view(&self.settings.name, waits_for, self.at.now)
