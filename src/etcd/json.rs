@@ -58,24 +58,7 @@ impl Request {
             });
         }
         match self {
-            Request::Txn(txn) => {
-                let raw: RawTxn = parse(body)?;
-                let steps = match raw.succeeded {
-                    true => &txn.success,
-                    false => &txn.failure,
-                };
-                let reads = steps.iter().map(|op| matches!(op, Op::Range(_)));
-                if reads.len() != raw.responses.len() {
-                    return Err(nonsense("steps without an answer", body));
-                }
-                let answers = reads.zip(raw.responses).filter(|(reads, _)| *reads);
-                let found = answers.map(|(_, answer)| entries(answer.response_range.kvs, body));
-                Ok(Answer::Txn {
-                    header: raw.header.into(),
-                    succeeded: raw.succeeded,
-                    found: found.collect::<Result<_, _>>()?,
-                })
-            }
+            Request::Txn(txn) => txn_answer(txn, body),
             Request::Range(_) => {
                 let raw: RawRange = parse(body)?;
                 Ok(Answer::Range {
@@ -110,6 +93,26 @@ impl Request {
             Request::Watch(_) => Err(nonsense("a watch ended", body)),
         }
     }
+}
+
+/// The answer to a transaction: what its reads found.
+fn txn_answer(txn: &Txn, body: &str) -> Result<Answer, Trouble> {
+    let raw: RawTxn = parse(body)?;
+    let steps = match raw.succeeded {
+        true => &txn.success,
+        false => &txn.failure,
+    };
+    let reads = steps.iter().map(|op| matches!(op, Op::Range(_)));
+    if reads.len() != raw.responses.len() {
+        return Err(nonsense("steps without an answer", body));
+    }
+    let answers = reads.zip(raw.responses).filter(|(reads, _)| *reads);
+    let found = answers.map(|(_, answer)| entries(answer.response_range.kvs, body));
+    Ok(Answer::Txn {
+        header: raw.header.into(),
+        succeeded: raw.succeeded,
+        found: found.collect::<Result<_, _>>()?,
+    })
 }
 
 /// One line of the answer to a [`Request::Watch`].

@@ -403,16 +403,11 @@ impl Tenure {
                 succeeded: true,
                 found,
             }) => {
-                let claiming = claiming.clone();
-                let (cause, former) = (claiming.cause, claiming.former);
-                self.begin(
-                    claiming.own,
-                    header.revision,
-                    &found,
-                    (cause, former),
-                    sent,
-                    now,
-                );
+                let Claiming {
+                    own, cause, former, ..
+                } = claiming.clone();
+                let of = (cause, former);
+                self.begin(own, header.revision, &found, of, sent, now);
             }
             Ok(Answer::Txn { header, found, .. }) => {
                 standby.claiming = None;
