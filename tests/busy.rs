@@ -238,6 +238,122 @@ fn a_request_that_is_made_again_ends_nothing_of_its_own() {
     assert_eq!(world.state(soft), TaskState::Aborted);
 }
 
+/// Somebody whose requests have this id.
+fn under(request: &str) -> Who {
+    Who {
+        name: "alice".into(),
+        request: request.into(),
+        ..Who::default()
+    }
+}
+
+const KEY: &str = "key-7d8e1a52-6c0f-4b7a-9a51-3d1f0e6a7b10";
+
+#[test]
+fn a_request_with_a_key_is_carried_out_once_however_often_it_is_made() {
+    let mut world = World::new(21, 1);
+    world.run_for(secs(3));
+    let cycle = |world: &mut World, who: &Who| {
+        start_as(
+            world,
+            Operation::Cycle,
+            PowerOptions::default(),
+            who.clone(),
+        )
+    };
+    let first = cycle(&mut world, &under(KEY)).unwrap();
+    assert_eq!(cycle(&mut world, &under(KEY)), Ok(first), "while it runs");
+    assert_eq!(world.run_task(first, secs(60)).state, TaskState::Succeeded);
+    let off = start(&mut world, Operation::PowerOff, PowerOptions::default()).unwrap();
+    world.run_task(off, secs(60));
+    let on = start(&mut world, Operation::PowerOn, PowerOptions::default()).unwrap();
+    world.run_task(on, secs(60));
+    assert_eq!(cycle(&mut world, &under(KEY)), Ok(first), "after its end");
+    world.crash();
+    world.start();
+    world.run_for(secs(3));
+    assert_eq!(cycle(&mut world, &under(KEY)), Ok(first), "in another life");
+    assert_eq!(world.executed("n01", ChassisOrder::Cycle), 1);
+    let other = start_as(
+        &mut world,
+        Operation::Reset,
+        PowerOptions::default(),
+        under(KEY),
+    );
+    let other = other.unwrap();
+    assert_ne!(other, first, "another operation is another request");
+    world.run_task(other, secs(60));
+    let bob = Who {
+        name: "bob".into(),
+        ..under(KEY)
+    };
+    let bobs = cycle(&mut world, &bob).unwrap();
+    assert_ne!(bobs, first, "and so is somebody else's");
+    world.run_task(bobs, secs(60));
+    world.run_for(secs(3600));
+    let late = cycle(&mut world, &under(KEY)).unwrap();
+    assert!(
+        late != first && late != bobs,
+        "an hour later it is a new one"
+    );
+}
+
+#[test]
+fn under_a_request_id_that_many_requests_may_have_only_the_last_one_is_known_again() {
+    let mut world = World::new(22, 1);
+    world.run_for(secs(3));
+    let nova = under("req-7d8e1a52-6c0f-4b7a-9a51-3d1f0e6a7b10");
+    let mut press = |operation| {
+        let task = start_as(&mut world, operation, PowerOptions::default(), nova.clone()).unwrap();
+        world.run_task(task, secs(60));
+        task
+    };
+    let off = press(Operation::PowerOff);
+    assert_eq!(press(Operation::PowerOff), off);
+    let on = press(Operation::PowerOn);
+    let again = press(Operation::PowerOff);
+    assert!(again != off && again != on);
+    assert!(!world.is_on("n01"));
+}
+
+#[test]
+fn a_batch_and_an_nmi_that_are_asked_for_again_are_there_already() {
+    let mut world = World::new(23, 3);
+    world.run_for(secs(3));
+    let batch = |world: &mut World, nodes: &[&str]| {
+        let request = batch_of(nodes, Operation::Reset);
+        match world.call(Call::StartBatch {
+            request,
+            who: under(KEY),
+        }) {
+            Ok(Answer::Batch(batch)) => batch.id,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = batch(&mut world, &["n01", "n02"]);
+    assert_eq!(batch(&mut world, &["n02", "n01"]), first);
+    world.run_for(secs(60));
+    assert_eq!(batch(&mut world, &["n01", "n02"]), first);
+    assert_ne!(batch(&mut world, &["n01", "n02", "n03"]), first);
+    world.run_for(secs(60));
+    assert_eq!(world.executed("n01", ChassisOrder::Reset), 2);
+    let nmi = |world: &mut World| {
+        let node = "n03".to_owned();
+        match world.call(Call::InjectNmi {
+            node,
+            who: under(KEY),
+        }) {
+            Ok(Answer::Task(task)) => task.id,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = nmi(&mut world);
+    assert_eq!(nmi(&mut world), first);
+    world.run_for(secs(100));
+    assert_eq!(nmi(&mut world), first);
+    assert_eq!(world.executed("n03", ChassisOrder::Nmi), 1);
+}
+
 #[test]
 fn a_take_over_holds_over_a_crash_at_every_moment_around_it() {
     for after in (0..60).map(|step| millis(step * 3)) {

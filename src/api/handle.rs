@@ -127,7 +127,7 @@ impl RackHandle {
 
     /// Whether this very request asked for what `who` asked for.
     pub fn asked_for(&self, who: &Who) -> bool {
-        *who == self.who
+        self.who.asks_again(who)
     }
 
     /// One node, its power state read from the BMC now.

@@ -150,6 +150,17 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
     }
     operation
 }
+    if keyed(endpoint)
+        && let Some(parameters) = operation["parameters"].as_array_mut()
+    {
+        parameters.push(json!({
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": false,
+            "description": "the same for a request that is made again, to this host or the other one: it is carried out once within an hour",
+            "schema": { "type": "string" },
+        }));
+    }
 
 /// A kind where everything is text: it hides no NUL.
 fn in_query(kind: &str) -> Value {
@@ -175,3 +186,13 @@ fn operation_id(route: &Route, endpoint: &Endpoint) -> String {
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
+/// Whether what it begins is begun once, where its client has a key for it.
+fn keyed(endpoint: &Endpoint) -> bool {
+    let body = endpoint.body.map(|body| match body {
+        Body::Needed(name) | Body::Optional(name) => name,
+    });
+    ["TaskStart", "BatchStart", "PowerRequest"]
+        .map(Some)
+        .contains(&body)
+}
+

@@ -58,7 +58,7 @@ pub use text::{
     LOGIN_NAME_LIMIT, REASON_LIMIT, beginning, counted, escaped, is_hidden, visible_json,
     write_json, write_visible_json,
 };
-pub use who::{Asker, Role, RoleOnNodes, Who};
+pub use who::{Asker, KEYED, Role, RoleOnNodes, Who};
 pub use words::{Word, Words};
 
 /// A task's id, unique over racks (a version 7 uuid: sorts by time of request).

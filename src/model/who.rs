@@ -14,9 +14,12 @@ pub struct Who {
     pub gid: Option<u32>,
     /// Process id of the same.
     pub pid: Option<i32>,
-    /// The request id that the answer's header carries.
+    /// The request id that the answer's header carries: the same of a request that is made again.
     pub request: String,
 }
+
+/// What a request id begins with that a client has chosen so that its request is carried out once (`Idempotency-Key`).
+pub const KEYED: &str = "key-";
 
 impl Who {
     /// The daemon itself.
@@ -30,6 +33,16 @@ impl Who {
     /// Whether it is the same one who asks: a user of this host and one of the TCP port who have one name are two.
     pub fn is_same(&self, other: &Who) -> bool {
         (&self.name, self.uid) == (&other.name, other.uid)
+    }
+
+    /// Whether this is the request that `other` made, perhaps from another process or to another host.
+    pub fn asks_again(&self, other: &Who) -> bool {
+        !self.request.is_empty() && self.request == other.request && self.is_same(other)
+    }
+
+    /// Whether the client has chosen a key for this request, and for no other one.
+    pub fn has_key(&self) -> bool {
+        self.request.starts_with(KEYED)
     }
 }
 

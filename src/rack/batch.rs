@@ -3,6 +3,7 @@
 //! A batch says which of its tasks may begin and how it stands; the tasks themselves are in `tasks`.
 
 use super::call::Refused;
+use super::clock::Moment;
 use super::inventory::{Inventory, NodeId};
 use super::settings::RackSettings;
 use super::start;
@@ -127,10 +128,20 @@ impl Batch {
         self.record.id
     }
 
-    /// Whether the same request began it.
-    pub(super) fn is_again(&self, request: &BatchStart, who: &Who) -> bool {
-        request.operation == self.record.operation
-            && start::is_again(&self.record.requested_by, &request.options, who)
+    /// Whether the same request, for these nodes, began it.
+    pub(super) fn is_again(
+        &self,
+        operation: Operation,
+        nodes: &BTreeSet<&str>,
+        who: &Who,
+        at: Moment,
+    ) -> bool {
+        let record = &self.record;
+        let members = record.members.iter().map(|member| member.node.as_str());
+        let left_out = record.left_out.iter().map(|left| left.node.as_str());
+        operation == record.operation
+            && start::is_again(&record.requested_by, record.requested_at, who, at)
+            && members.chain(left_out).collect::<BTreeSet<_>>() == *nodes
     }
 
     /// What the journal keeps of it.

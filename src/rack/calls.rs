@@ -7,6 +7,7 @@ use super::call::{Answer, Call, CallId, PowerChange, Refused};
 use super::clock::Moment;
 use super::inventory::NodeId;
 use super::ledger::{Owner, Parked, Reply};
+use super::node::Node;
 use super::start::{self, Request};
 use super::stored::Intent;
 use super::sweeps::Asker;
@@ -227,13 +228,13 @@ impl Rack {
         who: &Who,
         at: Moment,
     ) -> Result<(), Refused> {
-        let id = self.start(
-            ident,
-            Operation::InjectNmi,
-            &PowerOptions::default(),
-            who,
-            at,
-        )?;
+        let options = PowerOptions::default();
+        let id = self.start(ident, Operation::InjectNmi, &options, who, at)?;
+        if self.tasks.get(id).is_some_and(|task| task.admitted) {
+            // It was asked for before.
+            self.reply_when_durable(call, Reply::Task(id), at);
+            return Ok(());
+        }
         if let Some(task) = self.tasks.get_mut(id) {
             task.nmi_call = Some((call, at.now + NMI_ANSWER));
             if let Some(node) = task.node {
@@ -268,7 +269,7 @@ impl Rack {
         at: Moment,
     ) -> Result<TaskId, Refused> {
         let (id, node) = self.inventory.find(ident)?;
-        if let Some(task) = start::again(node, operation, options, who, &self.tasks) {
+        if let Some(task) = start::again(node, operation, options, who, &self.tasks, at) {
             return Ok(task);
         }
         start::check_patience(options, self.settings.longest_timeout)?;
@@ -422,7 +423,12 @@ impl Rack {
             }
             return Ok(());
         }
-        if let Some(batch) = self.tasks.batch_again(&request, &who) {
+        let nodes = members
+            .iter()
+            .filter_map(|(node, _)| self.inventory.get(*node));
+        let nodes = nodes.map(Node::name).collect();
+        let again = self.tasks.batch_again(request.operation, &nodes, &who, at);
+        if let Some(batch) = again {
             self.reply_when_durable(call, Reply::Batch(batch), at);
             return Ok(());
         }

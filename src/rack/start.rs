@@ -12,6 +12,7 @@ use super::tasks::Tasks;
 use super::views::Snapshot;
 use crate::model::{BatchId, OnBusy, Operation, PowerOptions, TakeOver, TaskId, TaskState, Who};
 use crate::power::{self, Sequence};
+use crate::time::WallTime;
 use std::time::Duration;
 
 /// Everything that stands against a new task on a node.
@@ -92,37 +93,43 @@ fn switches_off_anyhow(operation: Operation, options: &PowerOptions) -> bool {
     off && options.on_busy() == OnBusy::TakeOver && options.take_over() == TakeOver::Suspended
 }
 
-/// The task that the same request began already: asked for twice, a take-over ends nothing of its own.
+/// The task that the same request began already: its client did not hear the answer, and asks again, perhaps another host.
+///
+/// A key is of one request. A request id may be of many, as clients of OpenStack pass one on: there the same is asked for again
+/// where nothing else was asked of the node since. A take-over ends nothing of its own in any case.
 pub(super) fn again(
     node: &Node,
     operation: Operation,
     options: &PowerOptions,
     who: &Who,
     tasks: &Tasks,
+    at: Moment,
 ) -> Option<TaskId> {
-    if !may_come_again(options, who) {
-        return None;
-    }
-    let same = |task: &Task| {
+    let uuid = node.settings.uuid;
+    let operation = node.carries_out(operation);
+    let same = |task: &&Task| {
         let identity = &task.identity;
-        identity.node_uuid == node.settings.uuid
-            && identity.operation == operation
-            && identity.batch.is_none()
-            && is_again(&identity.requested_by, options, who)
+        (identity.node_uuid, identity.operation) == (uuid, operation)
+            && is_again(&identity.requested_by, identity.requested_at, who, at)
     };
-    let mut tasks = tasks.newest_first();
-    tasks.find(|task| same(task)).map(|task| task.identity.id)
+    let mut asked = tasks.asked_under(&who.request, uuid);
+    let id = asked.find(same)?.identity.id;
+    let known = who.has_key() || options.on_busy() == OnBusy::TakeOver;
+    let newest = || {
+        let mut tasks = tasks.newest_first();
+        let newest = tasks.find(|task| task.identity.node_uuid == uuid);
+        newest.is_some_and(|newest| newest.identity.id == id)
+    };
+    (known || newest()).then_some(id)
 }
 
-/// Whether a request that takes nodes over has been made before, by its id.
-pub(super) fn is_again(before: &Who, options: &PowerOptions, who: &Who) -> bool {
-    may_come_again(options, who) && before.request == who.request && before.is_same(who)
+/// Whether a request has been made before, by its id, and not too long ago.
+pub(super) fn is_again(before: &Who, then: WallTime, who: &Who, at: Moment) -> bool {
+    who.asks_again(before) && at.age(then) <= REPEATED_WITHIN
 }
 
-/// Whether a request is one of those that are looked for when they come twice.
-fn may_come_again(options: &PowerOptions, who: &Who) -> bool {
-    options.on_busy() == OnBusy::TakeOver && !who.request.is_empty()
-}
+/// A request that is made again later is another one.
+const REPEATED_WITHIN: Duration = Duration::from_secs(3600);
 
 fn check_nmi_interval(node: &Node, at: Moment) -> Result<(), Refused> {
     let Some(last) = node.nmi_at else {

@@ -16,10 +16,12 @@ use super::tally::Tally;
 use super::task::Task;
 use crate::bmc::vocabulary::Report;
 use crate::entropy::Entropy;
-use crate::model::{BatchId, BatchStart, Control, Short, TaskId, TaskState, Who};
+use crate::model::{BatchId, Control, Operation, Short, TaskId, TaskState, Who};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// See the head of this file.
 #[derive(Debug, Default)]
@@ -36,6 +38,8 @@ pub(super) struct Tasks {
     ids: Ids,
     /// Short ids of tasks that are taken.
     shorts: BTreeSet<Short>,
+    /// The tasks of requests for one node, by the hash of the request's id and the node.
+    asked: BTreeSet<(u64, TaskId)>,
     /// Whether a task has ended since the surplus was looked for.
     has_ended: bool,
     /// How much memory those that have ended take, as of their ends.
@@ -87,6 +91,7 @@ impl Tasks {
         let id = task.identity.id;
         self.ids.pass(id);
         self.shorts.insert(Short::of(id));
+        self.asked.extend(Self::asked_as(&task));
         self.tally.stir(id);
         match task.is_closed() {
             true => self.insert_ended(task),
@@ -116,7 +121,7 @@ impl Tasks {
         let active = self.active.remove(&id);
         let task = active.or_else(|| self.ended.remove(&id))?;
         self.tally.stir(id);
-        self.shorts.remove(&Short::of(id));
+        self.forget_names(&task);
         ledger.journal.delete(Table::Tasks, id.to_string());
         if let Some(batch) = task.identity.batch {
             self.drop_batch(batch, ledger);
@@ -343,10 +348,37 @@ impl Tasks {
     }
 
     /// The batch that the same request began already.
-    pub(super) fn batch_again(&self, request: &BatchStart, who: &Who) -> Option<BatchId> {
+    pub(super) fn batch_again(
+        &self,
+        operation: Operation,
+        nodes: &BTreeSet<&str>,
+        who: &Who,
+        at: Moment,
+    ) -> Option<BatchId> {
         let mut batches = self.batches.values().rev();
-        let same = batches.find(|batch| batch.is_again(request, who));
+        let same = batches.find(|batch| batch.is_again(operation, nodes, who, at));
         same.map(Batch::id)
+    }
+
+    /// The tasks of requests for this node alone that were made under this id, newest first.
+    pub(super) fn asked_under(&self, request: &str, node: Uuid) -> impl Iterator<Item = &Task> {
+        let (first, last) = (TaskId::nil(), TaskId::max());
+        let hash = request_hash(request, node);
+        let asked = self.asked.range((hash, first)..=(hash, last)).rev();
+        // Two ids may have one hash: who asks compares them.
+        asked.filter_map(|(_, id)| self.get(*id))
+    }
+
+    /// Whether a task is looked for by the id of its request.
+    fn asked_as(task: &Task) -> Option<(u64, TaskId)> {
+        let request = &task.identity.requested_by.request;
+        let single = task.identity.batch.is_none() && !request.is_empty();
+        single.then(|| {
+            (
+                request_hash(request, task.identity.node_uuid),
+                task.identity.id,
+            )
+        })
     }
 
     /// The tasks of a batch in the order in which a control reaches them: those that wait come first, because a place
@@ -433,11 +465,18 @@ impl Tasks {
         }
     }
 
+    fn forget_names(&mut self, task: &Task) {
+        self.shorts.remove(&Short::of(task.identity.id));
+        if let Some(asked) = Self::asked_as(task) {
+            self.asked.remove(&asked);
+        }
+    }
+
     fn forget_one(&mut self, id: TaskId, ledger: &mut Ledger) {
         if let Some(task) = self.ended.remove(&id) {
             self.ended_bytes = self.ended_bytes.saturating_sub(task.bytes());
+            self.forget_names(&task);
         }
-        self.shorts.remove(&Short::of(id));
         ledger.journal.delete(Table::Tasks, id.to_string());
     }
 
@@ -483,6 +522,13 @@ impl Tasks {
             self.forget(keep, at, ledger);
         }
     }
+}
+
+/// Short enough to be kept for each task, and the same in each life.
+fn request_hash(request: &str, node: Uuid) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (request, node).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Ended tasks that are kept in memory, beside those that are active: those of a batch over the largest rack, which its

@@ -16,7 +16,7 @@ use crate::api::handle::{Daemon, Later};
 use crate::api::message::{Request, Response};
 use crate::api::route;
 use crate::api::stream::TextStream;
-use crate::model::{AuditPage, ErrorKind, Ha, Support, Who, beginning};
+use crate::model::{AuditPage, ErrorKind, Ha, KEYED, Support, Who, beginning};
 use crate::rack::call::{Answer, Call, Refused};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -27,6 +27,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The body of every answer: whole, or a stream.
 pub type Outgoing = Either<Full<Bytes>, Chunks>;
@@ -293,18 +294,28 @@ impl Drop for Record {
         if let Some(audit) = self.take() {
             self.context.audit.record_at_once(audit);
         }
+    let key = headers.get("idempotency-key").map(HeaderValue::as_bytes);
+    if let Some(key) = key.filter(|key| !key.is_empty()) {
+        let text = std::str::from_utf8(key).ok();
+        let uuid = text.and_then(|text| Uuid::try_parse(text).ok());
+        return format!("{KEYED}{}", uuid.unwrap_or(Uuid::new_v5(&KEYS, key)));
+    }
     }
 }
 
-/// `req-<uuid>`: the one that the client gave, where it has that form, so that a request which is made again is known.
+/// `req-<uuid>`: the one that the client gave, where it has that form, so that a request which is made again is known; or
+/// `key-<uuid>` where the client gave its request a key, of any form.
 fn request_id(context: &Context, headers: &http::HeaderMap) -> String {
     let given = headers.get("x-openstack-request-id");
     let given = given.and_then(|value| value.to_str().ok()?.strip_prefix("req-"));
-    if let Some(uuid) = given.and_then(|text| uuid::Uuid::try_parse(text).ok()) {
+    if let Some(uuid) = given.and_then(|text| Uuid::try_parse(text).ok()) {
         return format!("req-{uuid}");
     }
     let mut random = [0; 16];
     (context.entropy)(&mut random);
+/// The namespace of keys that are no uuids.
+const KEYS: Uuid = Uuid::from_u128(0x0c1d_7f6e_8f0a_5b43_9d5e_6a2f_41c3_77b8);
+
     format!(
         "req-{}",
         uuid::Builder::from_random_bytes(random).into_uuid()

@@ -341,6 +341,25 @@ fn two_requests_on_one_connection_are_answered_in_order() {
 }
 
 #[test]
+fn a_key_of_a_client_is_the_id_of_its_request() {
+    let house = House::new(obliging);
+    let id = |key: &str| {
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{key}connection: close\r\n\r\n");
+        let answer = house.send(&request);
+        let id = answer.split("\r\nopenstack-request-id: ").nth(1);
+        id.expect(&answer)[..40].to_owned()
+    };
+    let uuid = "7d8e1a52-6c0f-4b7a-9a51-3d1f0e6a7b10";
+    let given = format!("Idempotency-Key: {uuid}\r\nX-OpenStack-Request-ID: req-{uuid}\r\n");
+    assert_eq!(id(&given), format!("key-{uuid}"));
+    let own = id("Idempotency-Key: \"off at noon\"\r\n");
+    assert!(own.starts_with("key-"), "{own}");
+    assert_eq!(id("Idempotency-Key: \"off at noon\"\r\n"), own);
+    assert_ne!(id("Idempotency-Key: \"off at one\"\r\n"), own);
+    assert!(id("Idempotency-Key: \r\n").starts_with("req-"));
+}
+
+#[test]
 fn the_kernel_says_who_asks_and_the_audit_hears_of_it() {
     let house = House::new(obliging);
     let body = r#"{"target": "power on"}"#;
