@@ -284,6 +284,7 @@ impl Keeper {
                 until: begun.until,
             },
             clean: begun.cause.is_clean(),
+            only_looked_at: false,
             last_sign: begun.last_sign,
         };
         self.rack = Some(Box::new((self.make)(begun, succession, now)));

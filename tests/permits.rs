@@ -11,6 +11,29 @@ use rackbmcd::time::Instant;
 use std::time::Duration;
 use world::{World, millis, secs, who};
 
+#[test]
+fn a_host_that_only_looks_shows_what_the_owner_has_written_down() {
+    let mut world = World::new(9, 1);
+    world.run_for(secs(3));
+    let shown = world.power_state("n01");
+    assert_ne!(shown, PowerState::Unknown);
+    for (only_looked_at, expected) in [(false, PowerState::Unknown), (true, shown)] {
+        world.crash();
+        world.succession = Some(Succession {
+            fence: 0,
+            permit: Permit {
+                from: world.now,
+                until: world.now,
+            },
+            clean: true,
+            only_looked_at,
+            last_sign: None,
+        });
+        world.start();
+        assert_eq!(world.power_state("n01"), expected);
+    }
+}
+
 /// The daemon starts anew with a permit for this time from now on.
 fn with_permit(world: &mut World, from: Duration, until: Duration, clean: bool) {
     world.crash();
@@ -21,6 +44,7 @@ fn with_permit(world: &mut World, from: Duration, until: Duration, clean: bool) 
             until: world.now + until,
         },
         clean,
+        only_looked_at: false,
         last_sign: Some((rackbmcd::time::WallTime::default(), secs(9))),
     });
     world.start();

@@ -11,7 +11,7 @@ use super::message::{self, Query, Request, Response};
 use super::route::{self, Found};
 use super::stream::TextStream;
 use super::version::{self, Version};
-use crate::model::{BatchId, ErrorKind, Short, TaskId, Who};
+use crate::model::{BatchId, ErrorKind, Short, Stale, TaskId, Who};
 use crate::rack::rights::Rights;
 use http::{HeaderMap, StatusCode};
 use std::rc::Rc;
@@ -27,6 +27,8 @@ pub struct Frame {
     version: Option<Version>,
     surface: Surface,
     pretty: bool,
+    /// How old what is answered is, where it is not of now.
+    pub stale: Option<Stale>,
 }
 
 /// One request on its way through its handler.
@@ -218,6 +220,7 @@ impl Frame {
             version: None,
             surface,
             pretty,
+            stale: None,
         }
     }
 
@@ -225,6 +228,9 @@ impl Frame {
     pub fn finish(&self, outcome: Result<Response, Fault>) -> Response {
         let mut response =
             outcome.unwrap_or_else(|fault| fault.fit(self.surface).response(self.surface));
+        if let Some(stale) = self.stale.as_ref().filter(|_| response.status.is_success()) {
+            response.begin_with(stale);
+        }
         if self.pretty {
             response.make_pretty();
         }
@@ -248,6 +254,11 @@ impl Frame {
                 version::MAXIMUM.to_string(),
             ));
             headers.push(("x-openstack-ironic-api-version", version.to_string()));
+        }
+        if let Some(stale) = &self.stale {
+            headers.push(("x-rackbmc-stale", stale.stale_age.to_string()));
+            let owner = stale.rack_owner.clone();
+            headers.extend(owner.map(|owner| ("x-rackbmc-owner", owner)));
         }
         headers
     }

@@ -95,6 +95,20 @@ impl Response {
         self
     }
 
+    /// Its JSON object with these members before its own.
+    pub(super) fn begin_with(&mut self, members: &impl Serialize) {
+        if self.media_type != Some(JSON) || !self.body.starts_with(b"{") {
+            return;
+        }
+        let mut begins = write_visible_json(Vec::new(), members);
+        let closing = begins.pop();
+        debug_assert_eq!(closing, Some(b'}'), "members of an object");
+        if !self.body.starts_with(b"{}") {
+            begins.push(b',');
+        }
+        self.body.splice(..1, begins);
+    }
+
     /// Its JSON body with indents.
     pub(super) fn make_pretty(&mut self) {
         if self.media_type == Some(JSON) {
@@ -428,6 +442,28 @@ fn host(request: &Request) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Stale;
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    #[test]
+    fn an_answer_that_is_not_of_now_says_so_before_all_else() {
+        let stale = Stale::of(Duration::from_millis(11_200), Some("mgmt1".into()), None);
+        let marked = |body: Value| {
+            let mut response = Response::ok(&body);
+            response.begin_with(&stale);
+            String::from_utf8(response.body).unwrap()
+        };
+        let mark = r#""stale":true,"stale_age":12,"rack_owner":"mgmt1","rack_owner_url":null"#;
+        assert_eq!(marked(json!({})), format!("{{{mark}}}\n"));
+        let tasks = marked(json!({ "tasks": [] }));
+        assert_eq!(tasks, format!("{{{mark},\"tasks\":[]}}\n"));
+        assert_eq!(Stale::in_body(&tasks), Some(stale.clone()));
+        assert_eq!(Stale::in_body(r#"{"tasks":[],"stale":true}"#), None);
+        let mut text = Response::text("text/plain", "{}".to_owned());
+        text.begin_with(&stale);
+        assert_eq!(text.body, b"{}");
+    }
 
     #[test]
     fn hidden_bytes_come_out_or_are_refused() {

@@ -8,7 +8,7 @@ mod tests;
 #[cfg(test)]
 pub(super) use tests::misfit;
 
-use super::endpoint::{Body, Endpoint, Media, Route};
+use super::endpoint::{Body, Endpoint, Media, Route, Verb};
 use super::fault::Surface;
 use super::own::bmc;
 use super::route::ROUTES;
@@ -103,6 +103,7 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
         .map(|(name, kind)| json!({ "name": name, "in": "query", "required": false, "schema": in_query(kind) }))
         .collect();
     query.push(json!({ "name": "pretty", "in": "query", "required": false, "description": "answer with indents", "schema": { "enum": ["", "true", "1", "false", "0"] } }));
+    query.extend(keyed(endpoint).then(key_parameter));
     let mut success = json!({ "description": endpoint.summary });
     if endpoint.media == Media::Lines {
         let schema = reference(endpoint.brings);
@@ -111,6 +112,10 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
         success["content"] = json!({ "text/plain": { "schema": { "type": "string" } }, "application/openmetrics-text": { "schema": { "type": "string" } } });
     } else if !endpoint.brings.is_empty() {
         let schema = reference(endpoint.brings);
+        let schema = match endpoint.method == Verb::Get && MIRRORED.contains(&endpoint.brings) {
+            true => json!({ "allOf": [schema, reference("Stale")] }),
+            false => schema,
+        };
         success["content"] = json!({ "application/json": { "schema": schema } });
     }
     if endpoint.media == Media::Events {
@@ -150,17 +155,22 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
     }
     operation
 }
-    if keyed(endpoint)
-        && let Some(parameters) = operation["parameters"].as_array_mut()
-    {
-        parameters.push(json!({
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": false,
-            "description": "the same for a request that is made again, to this host or the other one: it is carried out once within an hour",
-            "schema": { "type": "string" },
-        }));
-    }
+
+/// What a host that does not own the rack tells from what etcd has: it says first how old that is.
+const MIRRORED: &[&str] = &[
+    "NodeList",
+    "Node",
+    "NodeStates",
+    "Validation",
+    "History",
+    "TaskList",
+    "Task",
+    "Explanation",
+    "Trace",
+    "BatchList",
+    "Batch",
+    "Pausing",
+];
 
 /// A kind where everything is text: it hides no NUL.
 fn in_query(kind: &str) -> Value {
@@ -183,9 +193,16 @@ fn operation_id(route: &Route, endpoint: &Endpoint) -> String {
     id
 }
 
-fn reference(name: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{name}") })
+fn key_parameter() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": false,
+        "description": "the same for a request that is made again, to this host or the other one: it is carried out once within an hour",
+        "schema": { "type": "string" },
+    })
 }
+
 /// Whether what it begins is begun once, where its client has a key for it.
 fn keyed(endpoint: &Endpoint) -> bool {
     let body = endpoint.body.map(|body| match body {
@@ -196,3 +213,6 @@ fn keyed(endpoint: &Endpoint) -> bool {
         .contains(&body)
 }
 
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}

@@ -200,7 +200,7 @@ pub static ROUTES: &[Route] = &[
     ),
     ironic(
         "/v1/conductors",
-        &[get("list this daemon", by!(ironic::root::conductors))
+        &[get("list this daemon, or the hosts of the rack", by!(ironic::root::conductors))
             .query(SMALL)
             .brings("Conductors")],
     ),

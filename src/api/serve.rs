@@ -22,7 +22,7 @@ use super::access::Peer;
 use super::deed::{Deed, deed};
 pub use super::handle::Later;
 use crate::model::Policy;
-use crate::model::{AuditPage, Ha, Limits, Support, Who};
+use crate::model::{AuditPage, Ha, Limits, Stale, Support, Who};
 use crate::nodeset;
 use crate::rack::call::{Answer, Call, Refused};
 use deadlines::Deadlines;
@@ -76,7 +76,7 @@ pub struct Noted {
     /// Whether that was written down.
     written: Cell<bool>,
     /// How old what is answered is, where it is not of now: a host that does not own the rack says what etcd has.
-    stale: Cell<Option<Duration>>,
+    stale: RefCell<Option<Stale>>,
 }
 
 impl Noted {
@@ -102,8 +102,8 @@ impl Noted {
     }
 
     /// What is answered is so old.
-    pub fn is_stale(&self, age: Duration) {
-        self.stale.set(Some(age));
+    pub fn is_stale(&self, stale: Stale) {
+        self.stale.replace(Some(stale));
     }
 
     fn asked(&self, call: &Call) {

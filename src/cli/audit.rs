@@ -2,7 +2,10 @@
 
 use super::App;
 use super::args::{Audit, AuditVerb, Format};
+use super::client::Client;
 use super::exit::{Exit, Failure};
+use super::ha::of_each_host;
+use super::output::about;
 use crate::api::audit::{Breach, Chain, extent};
 use crate::model::AuditHead;
 use crate::time::WallTime;
@@ -21,13 +24,14 @@ pub async fn audit(app: &App, args: Audit) -> Result<Exit, Failure> {
     }
 }
 
-async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
-    let newest = app.client.audit(u64::MAX, 1).await?.head.number;
+/// The newest records of a host, oldest first.
+async fn newest(host: &Client, limit: u64) -> Result<Vec<Value>, Failure> {
+    let newest = host.audit(u64::MAX, 1).await?.head.number;
     let mut texts = Vec::new();
     let mut after = newest.saturating_sub(limit);
     while (texts.len() as u64) < limit {
         let page = (limit - texts.len() as u64).min(PAGE);
-        let page = app.client.audit(after, page).await?;
+        let page = host.audit(after, page).await?;
         let reached = page.records.iter().filter_map(|text| number_of(text)).max();
         texts.extend(page.records);
         match reached {
@@ -35,24 +39,49 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
             _ => break,
         }
     }
-    let records: Vec<Value> = texts
-        .iter()
-        .map(|text| serde_json::from_str(text).unwrap_or_else(|_| json!({ "unreadable": text })))
-        .collect();
+    let read = |text: &String| {
+        serde_json::from_str(text).unwrap_or_else(|_| json!({ "unreadable": text }))
+    };
+    Ok(texts.iter().map(read).collect())
+}
+
+/// The same of all hosts of the rack: each keeps a trail of its own, and is named where there are several.
+async fn newest_of_all(app: &App, limit: u64) -> Result<Vec<Value>, Failure> {
+    let several = app.client.each().len() > 1;
+    let asked = of_each_host(&app.client, async |host| newest(host, limit).await).await?;
+    let mut records = Vec::new();
+    for (host, found) in asked {
+        for mut record in found {
+            if let Some(members) = record.as_object_mut().filter(|_| several) {
+                members.insert("host".into(), host.endpoint().name().into());
+            }
+            records.push(record);
+        }
+    }
+    records.sort_by_key(|record| record["at"].as_u64());
+    let surplus = records
+        .len()
+        .saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    records.drain(..surplus);
+    Ok(records)
+}
+
+async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
+    let records = newest_of_all(app, limit).await?;
+    let several = app.client.each().len() > 1;
     if records.is_empty() && app.out.format == Format::Text {
         app.out.remark("nothing was ever recorded");
         return Ok(Exit::Done);
     }
-    let word = |record: &Value, name: &str| match &record[name] {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    };
     app.out.items(
         &records,
         |record| {
+            let host = match several {
+                true => format!("{} ", word(record, "host")),
+                false => String::new(),
+            };
             let mut text = format!(
-                "{} {} {} {} -> {}",
+                "{} {host}{} {} {} -> {}",
                 at(app, record),
                 word(record, "user"),
                 word(record, "method"),
@@ -71,12 +100,14 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
             (word(record, "number"), text)
         },
         |records| {
-            let mut table = app.out.table(&[
+            let mut header = vec![
                 "NUMBER", "AT", "USER", "UID", "PID", "METHOD", "PATH", "WHAT", "NODES", "STATUS",
                 "TASK", "ERROR",
-            ]);
+            ];
+            header.extend(several.then_some("HOST"));
+            let mut table = app.out.table(&header);
             for record in records {
-                table.add_row([
+                let mut row = vec![
                     word(record, "number"),
                     at(app, record),
                     word(record, "user"),
@@ -89,12 +120,23 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
                     word(record, "status"),
                     word(record, "task"),
                     word(record, "error"),
-                ]);
+                ];
+                row.extend(several.then(|| word(record, "host")));
+                table.add_row(row);
             }
             table
         },
     );
     Ok(Exit::Done)
+}
+
+/// A member of a record, as it is shown.
+fn word(record: &Value, name: &str) -> String {
+    match &record[name] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }
 
 /// The number of a record.
@@ -103,42 +145,67 @@ fn number_of(text: &str) -> Option<u64> {
     record["number"].as_u64()
 }
 
+/// Checks the trail of each of the rack's hosts.
 async fn verify(app: &App, known: Option<AuditHead>) -> Result<Exit, Failure> {
-    let mut checked = check(app, known.clone()).await?;
-    for _ in 0..AGAIN {
-        // The daemon may have removed the oldest records while we read.
-        if checked.oldest == first(app).await? {
-            break;
-        }
-        checked = check(app, known.clone()).await?;
+    let several = app.client.each().len() > 1;
+    if several && known.is_some() {
+        let why =
+            "a hash that was written down is of one host's trail: name that host alone (--url)";
+        return Err(Failure::Usage(why.to_owned()));
     }
-    let Checked {
-        head,
-        removed,
-        breaches,
-        ..
-    } = checked;
-    match app.out.format {
-        Format::Json | Format::Yaml => {
-            let said: Vec<String> = breaches.iter().map(ToString::to_string).collect();
-            app.out
-                .structured(&json!({ "whole": said.is_empty(), "head": head, "removed": removed, "breaches": said }));
+    let whole = async |host: &Client| {
+        let mut checked = check(host, known.clone()).await?;
+        for _ in 0..AGAIN {
+            // The daemon may have removed the oldest records while we read.
+            if checked.oldest == first(host).await? {
+                break;
+            }
+            checked = check(host, known.clone()).await?;
         }
-        _ if breaches.is_empty() => app.out.data(&format!(
-            "the audit trail is whole: {}, the newest is {}:{}",
-            extent(&head, removed),
-            head.number,
-            head.hash
-        )),
-        _ => breaches
-            .iter()
-            .for_each(|breach| app.out.data(&breach.to_string())),
+        Ok(checked)
+    };
+    let mut exits = Vec::new();
+    let mut told = Vec::new();
+    for (host, checked) in of_each_host(&app.client, whole).await? {
+        let Checked {
+            head,
+            removed,
+            breaches,
+            ..
+        } = checked;
+        exits.push(match breaches.is_empty() {
+            true => Exit::Done,
+            false => Exit::Failed,
+        });
+        let said: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+        let name = host.endpoint().name();
+        let say = |text: &str| match several {
+            true => app.out.data(&about(&name, text)),
+            false => app.out.data(text),
+        };
+        match app.out.format {
+            Format::Json | Format::Yaml => {
+                let mut one = json!({ "whole": said.is_empty(), "head": head, "removed": removed, "breaches": said });
+                if several {
+                    one["host"] = name.into();
+                }
+                told.push(one);
+            }
+            _ if breaches.is_empty() => say(&format!(
+                "the audit trail is whole: {}, the newest is {}:{}",
+                extent(&head, removed),
+                head.number,
+                head.hash
+            )),
+            _ => said.iter().for_each(|breach| say(breach)),
+        }
     }
-    Ok(if breaches.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    match (&told[..], several) {
+        ([], _) => {}
+        ([only], false) => app.out.structured(only),
+        (all, _) => app.out.structured(all),
+    }
+    Ok(Exit::worst(exits))
 }
 
 /// What a look at the whole trail found.
@@ -152,20 +219,20 @@ struct Checked {
 }
 
 /// The first record that there is.
-async fn first(app: &App) -> Result<Option<String>, Failure> {
-    Ok(app.client.audit(0, 1).await?.records.pop())
+async fn first(host: &Client) -> Result<Option<String>, Failure> {
+    Ok(host.audit(0, 1).await?.records.pop())
 }
 
 /// Looks at the whole trail.
-async fn check(app: &App, known: Option<AuditHead>) -> Result<Checked, Failure> {
-    let oldest = first(app).await?;
+async fn check(host: &Client, known: Option<AuditHead>) -> Result<Checked, Failure> {
+    let oldest = first(host).await?;
     // What was the newest when we began: more may come while we read.
-    let head = app.client.audit(u64::MAX, 1).await?.head;
+    let head = host.audit(u64::MAX, 1).await?.head;
     let mut chain = Chain::new(known);
     let mut after = 0;
     let mut past = false;
     while !past {
-        let page = app.client.audit(after, PAGE).await?;
+        let page = host.audit(after, PAGE).await?;
         past = page.records.is_empty();
         for text in &page.records {
             let number = number_of(text);

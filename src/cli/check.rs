@@ -3,6 +3,7 @@
 use super::App;
 use super::args::{Check, OnOff};
 use super::exit::Exit;
+use super::ha::stale_in_words;
 use super::output;
 use super::select::{self, Unnamed};
 use super::status::{held, ours};
@@ -41,7 +42,10 @@ async fn look(app: &App, args: &Check) -> (Nagios, String) {
         Err(failure) => return (Nagios::Unknown, format!("RACKBMC UNKNOWN - {failure}")),
     };
     let health = app.client.health().await.unwrap_or_default();
-    judge(&nodes, args, of_rack(&health))
+    let stale = app.client.stale();
+    let stale = stale.map(|stale| (Nagios::Warning, stale_in_words(&stale)));
+    let of_rack = of_rack(&health).into_iter().chain(stale).collect();
+    judge(&nodes, args, of_rack)
 }
 
 /// What is to be said of a rack as a whole.

@@ -40,6 +40,12 @@ impl Client {
         }
     }
 
+    /// A client of each of the rack's hosts alone.
+    pub fn each(&self) -> Vec<Self> {
+        let ways = self.endpoint.each().into_iter();
+        ways.map(|endpoint| Client { endpoint }).collect()
+    }
+
     /// The same with this id for all of its requests.
     pub fn under(&self, request_id: &str) -> Self {
         Client {
@@ -47,9 +53,21 @@ impl Client {
         }
     }
 
+    /// The same for one request that is carried out once, however often and wherever it is made.
+    fn once(&self) -> Self {
+        Client {
+            endpoint: self.endpoint.clone().once(),
+        }
+    }
+
     /// Where the daemon is.
     pub fn endpoint(&self) -> &Endpoint {
         self.endpoint.endpoint()
+    }
+
+    /// What the oldest answer that was not of now said of itself.
+    pub fn stale(&self) -> Option<model::Stale> {
+        self.endpoint.stale()
     }
 
     async fn ask(
@@ -187,19 +205,23 @@ impl Client {
     /// Ironic's way to start or abort an operation: answered when it is taken.
     pub async fn set_power(&self, ident: &str, target: &str) -> Result<(), Failure> {
         let path = format!("/v1/nodes/{}/states/power", path_word(ident));
-        self.ask(Method::PUT, &path, Some(&json!({ "target": target })))
-            .await
-            .map(drop)
+        let body = json!({ "target": target });
+        let set = self.once();
+        set.ask(Method::PUT, &path, Some(&body)).await.map(drop)
     }
 
     /// Starts an operation on one node.
     pub async fn start(&self, start: &model::TaskStart) -> Result<model::Task, Failure> {
-        self.post("/v1/tasks", Some(&body(start))).await
+        self.once().post("/v1/tasks", Some(&body(start))).await
     }
 
     /// Starts (or plans) an operation on several nodes.
     pub async fn start_batch(&self, start: &model::BatchStart) -> Result<model::Batch, Failure> {
-        self.post("/v1/batches", Some(&body(start))).await
+        match self.endpoint.has_id() {
+            // It is found again by that.
+            true => self.post("/v1/batches", Some(&body(start))).await,
+            false => self.once().post("/v1/batches", Some(&body(start))).await,
+        }
     }
 
     /// Uses a control on a task.

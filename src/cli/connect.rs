@@ -7,7 +7,7 @@ use super::exit::{Failure, Refusal};
 use crate::base64;
 use crate::http_client::trust::Trust;
 use crate::http_client::{Connection, Fault, Place};
-use crate::model::{ErrorKind, Word};
+use crate::model::{ErrorKind, Stale, Word};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -15,9 +15,10 @@ use serde_json::Value;
 use smol::future::FutureExt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// Where a daemon without `--socket` is.
 pub const DEFAULT_SOCKET: &str = "/run/rackbmcd/rackbmcd.sock";
@@ -27,6 +28,10 @@ const MICROVERSION: &str = "1.31";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Where a rack has several hosts, one that is not reached in this time is not waited for.
 const NOBODY_THERE: Duration = Duration::from_secs(3);
+/// So long another host may take to have the rack that one had which does not answer.
+const TAKEN_OVER: Duration = Duration::from_secs(30);
+/// Between two rounds of asking the hosts.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// No answer of the daemon is larger: 256 nodes with all their orders stay far below.
 const BODY_LIMIT: usize = 64 << 20;
 
@@ -54,6 +59,10 @@ pub struct Way {
     /// Which of them is asked first: the one that was right last.
     first: Arc<AtomicUsize>,
     request_id: Option<String>,
+    /// Of a request that is carried out once, however often and wherever it is made.
+    key: Option<Uuid>,
+    /// What the oldest answer that was not of now said of itself.
+    stale: Arc<Mutex<Option<Stale>>>,
 }
 
 impl Way {
@@ -72,7 +81,17 @@ impl Way {
             endpoints: endpoints.into(),
             first: Arc::default(),
             request_id: None,
+            key: None,
+            stale: Arc::default(),
         }
+    }
+
+    /// Ways to each of the hosts alone.
+    pub fn each(&self) -> Vec<Self> {
+        let endpoints = self.endpoints.iter();
+        endpoints
+            .map(|endpoint| Self::to(endpoint.clone()))
+            .collect()
     }
 
     /// The same under this request id, which the daemon keeps with what the request begins.
@@ -81,9 +100,42 @@ impl Way {
         Way { request_id, ..self }
     }
 
+    /// Whether all of its requests have one id.
+    pub fn has_id(&self) -> bool {
+        self.request_id.is_some()
+    }
+
+    /// The same for one request that is carried out once, however often and wherever it is made.
+    pub fn once(self) -> Self {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("the kernel has randomness");
+        let key = Some(uuid::Builder::from_random_bytes(bytes).into_uuid());
+        Way { key, ..self }
+    }
+
     /// Where it leads: to the first of several, or to the one that was right last.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoints[self.first.load(Ordering::Relaxed) % self.endpoints.len()]
+    }
+
+    /// What the oldest answer that was not of now said of itself.
+    pub fn stale(&self) -> Option<Stale> {
+        self.stale.lock().ok()?.clone()
+    }
+
+    fn was_answered(&self, stale: Stale) {
+        if let Ok(mut oldest) = self.stale.lock()
+            && oldest
+                .as_ref()
+                .is_none_or(|oldest| oldest.stale_age < stale.stale_age)
+        {
+            *oldest = Some(stale);
+        }
+    }
+
+    /// Whether another host may be asked what one was asked that did not answer.
+    fn may_ask_again(&self) -> bool {
+        self.key.is_some() && self.has_others()
     }
 
     fn has_others(&self) -> bool {
@@ -222,12 +274,55 @@ pub async fn text(
     body: Option<&Value>,
     wait: Duration,
 ) -> Result<String, Failure> {
-    let mut says_no = None;
-    let mut last = None;
+    let began = Instant::now();
+    let mut unheard = None;
+    loop {
+        let refused = match ask_around(way, &method, path, body, wait, &mut unheard).await {
+            Ok(text) => return Ok(text),
+            Err(refused) => refused,
+        };
+        let over = began.elapsed() > TAKEN_OVER;
+        match (unheard.take(), refused) {
+            (None, failure) => return Err(failure.expect("at least one was asked")),
+            (Some(_), Some(failure)) if !failure.may_pass() => return Err(failure),
+            (Some(why), _) if over => return Err(why),
+            // It may have been taken on: whoever has the rack next knows it by its key.
+            (why, _) => unheard = why,
+        }
+        smol::Timer::after(ASK_AGAIN).await;
+    }
+}
+
+/// Asks the hosts, one after another, until one has the rack. What was asked of one that did not answer is asked of the next
+/// where that does no harm; then `unheard` is why there was no answer.
+async fn ask_around(
+    way: &Way,
+    method: &Method,
+    path: &str,
+    body: Option<&Value>,
+    wait: Duration,
+    unheard: &mut Option<Failure>,
+) -> Result<String, Option<Failure>> {
+    let (mut says_no, mut last) = (None, None);
+    let mut old: Option<(String, Stale)> = None;
     for _ in 0..way.endpoints.len() {
         match text_of_one(way, method.clone(), path, body, wait).await {
-            Ok(text) => return Ok(text),
-            Err(Miss::Asked(failure)) => return Err(failure),
+            Ok(text) => match Stale::in_body(&text) {
+                None => return Ok(text),
+                // The owner says how it is now.
+                Some(stale) => {
+                    way.turn_to_next();
+                    let older = |(_, known): &(String, Stale)| known.stale_age > stale.stale_age;
+                    if old.as_ref().is_none_or(older) {
+                        old = Some((text, stale));
+                    }
+                }
+            },
+            Err(Miss::Asked(failure)) if way.may_ask_again() && failure.may_pass() => {
+                way.turn_to_next();
+                unheard.get_or_insert(failure);
+            }
+            Err(Miss::Asked(failure)) => return Err(Some(failure)),
             Err(Miss::NotHere(failure)) => {
                 way.turn_to_next();
                 match failure {
@@ -237,8 +332,12 @@ pub async fn text(
             }
         }
     }
+    if let Some((text, stale)) = old {
+        way.was_answered(stale);
+        return Ok(text);
+    }
     // Who answers tells more than who does not.
-    Err(says_no.or(last).expect("at least one was asked"))
+    Err(says_no.or(last))
 }
 
 /// Why there is no answer from a host.
@@ -291,6 +390,9 @@ async fn exchange(
         .header("X-OpenStack-Ironic-API-Version", MICROVERSION);
     if let Some(id) = &way.request_id {
         request = request.header("X-OpenStack-Request-ID", id);
+    }
+    if let Some(key) = &way.key {
+        request = request.header("Idempotency-Key", key.to_string());
     }
     let endpoint = way.endpoint();
     let body = match body {
@@ -532,6 +634,94 @@ mod tests {
             other => panic!("{other:?}"),
         }
         answers.join().unwrap();
+    }
+
+    /// A host that gives these answers, one for each request, and then is gone.
+    fn host(socket: PathBuf, bodies: Vec<&'static str>) -> std::thread::JoinHandle<()> {
+        let there = std::os::unix::net::UnixListener::bind(socket).unwrap();
+        std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            for body in bodies {
+                let (mut stream, _) = there.accept().unwrap();
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream
+                    .write_all(format!("{head}{body}").as_bytes())
+                    .unwrap();
+            }
+        })
+    }
+
+    #[test]
+    fn what_a_host_says_that_does_not_own_the_rack_is_taken_where_the_owner_does_not_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let [standby, owner] = ["a.sock", "b.sock"].map(|name| folder.path().join(name));
+        let way = Way::to_one_of(
+            [&standby, &owner]
+                .map(|at| Endpoint::Unix(at.clone()))
+                .to_vec(),
+        );
+        let stale = r#"{"stale":true,"stale_age":3,"rack_owner":"mgmt2","rack_owner_url":null,"tasks":[1]}"#;
+        let answers = [
+            host(standby, vec![stale, stale]),
+            host(owner, vec![r#"{"tasks":[2]}"#]),
+        ];
+        let ask = || {
+            smol::block_on(request(
+                &way,
+                Method::GET,
+                "/v1/tasks",
+                None,
+                Duration::ZERO,
+            ))
+        };
+        assert_eq!(ask().unwrap()["tasks"][0], 2);
+        assert_eq!(way.stale(), None);
+        // It is asked first, is gone by now, and the other one is all that is left.
+        assert_eq!(ask().unwrap()["tasks"][0], 1);
+        let said = way.stale().unwrap();
+        assert_eq!(
+            (said.stale_age, said.rack_owner.as_deref()),
+            (3, Some("mgmt2"))
+        );
+        answers.into_iter().for_each(|host| host.join().unwrap());
+    }
+
+    #[test]
+    fn what_is_carried_out_once_is_asked_again_of_the_host_that_has_the_rack_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let [dies, next] = ["a.sock", "b.sock"].map(|name| folder.path().join(name));
+        let way = Way::to_one_of([&dies, &next].map(|at| Endpoint::Unix(at.clone())).to_vec());
+        let listen = |at: PathBuf| std::os::unix::net::UnixListener::bind(at).unwrap();
+        let (dies, next) = (listen(dies), listen(next));
+        let hosts = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let hear = |host: &std::os::unix::net::UnixListener| {
+                let (mut stream, _) = host.accept().unwrap();
+                let mut head = [0; 4096];
+                let count = stream.read(&mut head).unwrap();
+                let head = String::from_utf8_lossy(&head[..count]).to_lowercase();
+                let key = head.split("idempotency-key: ").nth(1).unwrap();
+                (stream, key[..36].to_owned())
+            };
+            let (_, first) = hear(&dies);
+            drop(dies);
+            let (mut stream, second) = hear(&next);
+            let moved = r#"{"error":{"kind":"moved","message":"no host owns the rack"}}"#;
+            let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length";
+            write!(stream, "{head}: {}\r\n\r\n{moved}", moved.len()).unwrap();
+            let (mut stream, third) = hear(&next);
+            write!(
+                stream,
+                "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{{}}"
+            )
+            .unwrap();
+            assert_eq!((&first, &first), (&second, &third));
+        });
+        let once = way.once();
+        let asked = request(&once, Method::POST, "/v1/tasks", None, Duration::ZERO);
+        assert!(smol::block_on(asked).is_ok());
+        hosts.join().unwrap();
     }
 
     #[test]

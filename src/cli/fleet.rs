@@ -20,6 +20,7 @@ use super::check::Nagios;
 use super::client::Client;
 use super::connect::Endpoint;
 use super::exit::{Exit, Failure};
+use super::ha::stale_in_words;
 use super::output::{Out, about, say};
 use super::select::each_at_once;
 use crate::model::{Control, Node, Task};
@@ -96,6 +97,11 @@ pub(super) async fn run(line: CommandLine) -> Result<u8, Failure> {
             "this verb is for one rack at a time: name it beside --fleet, --rack r7, and its nodes without it".into(),
         )),
     };
+    for rack in &fleet.racks {
+        if let Some(stale) = rack.client.stale() {
+            say!("{}", about(&rack.name, &stale_in_words(&stale)));
+        }
+    }
     exit.map(|exit| exit as u8)
 }
 

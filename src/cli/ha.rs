@@ -2,9 +2,10 @@
 
 use super::App;
 use super::args::{Format, HandOver};
+use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::output::Out;
-use crate::model::{Ha, HaHost, HaRole};
+use super::output::{Out, about, say};
+use crate::model::{Ha, HaHost, HaRole, Stale};
 use std::time::{Duration, Instant};
 
 /// Shows the hosts.
@@ -25,6 +26,52 @@ pub async fn status(app: &App) -> Result<Exit, Failure> {
         }
     }
     Ok(verdict(&ha))
+}
+
+/// What is said of answers that are not of now.
+pub fn stale_in_words(stale: &Stale) -> String {
+    let owner = match (&stale.rack_owner, &stale.rack_owner_url) {
+        (Some(owner), Some(url)) => format!("{owner} owns the rack (ask it at {url})"),
+        (Some(owner), None) => format!("{owner} owns the rack (ask it there)"),
+        (None, _) => "no host owns the rack for certain at the moment".to_owned(),
+    };
+    let age = stale.stale_age;
+    format!("this is stale: it was so {age} s ago, and may be otherwise by now; {owner}")
+}
+
+/// What each host of a rack has on its own disk, of the time in which it had the rack. Of one that does not answer it is said
+/// that its part is missing.
+///
+/// # Errors
+/// None of them answers.
+pub async fn of_each_host<T>(
+    client: &Client,
+    question: impl AsyncFn(&Client) -> Result<T, Failure>,
+) -> Result<Vec<(Client, T)>, Failure> {
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for host in client.each() {
+        match question(&host).await {
+            Ok(answer) => found.push((host, answer)),
+            Err(failure) if failure.may_pass() => failures.push((host, failure)),
+            Err(failure) => return Err(failure),
+        }
+    }
+    if found.is_empty()
+        && let Some((_, failure)) = failures.pop()
+    {
+        return Err(failure);
+    }
+    for (host, failure) in failures {
+        let name = host.endpoint().name();
+        say!(
+            "{}",
+            about(
+                &name,
+                &format!("{failure}; what it has on its disk is missing here")
+            )
+        );
+    }
+    Ok(found)
 }
 
 /// Whether all is as it has to be: somebody owns the rack, and somebody else could.
@@ -205,6 +252,22 @@ mod tests {
             ..Ha::default()
         };
         assert_eq!(verdict(&alone), Exit::Done);
+    }
+
+    #[test]
+    fn what_is_stale_is_said_so_with_its_age_and_whom_to_ask() {
+        let mut stale = Stale::of(Duration::from_secs(41), Some("mgmt1".to_owned()), None);
+        stale.rack_owner_url = Some("https://mgmt1:6385".to_owned());
+        assert_eq!(
+            stale_in_words(&stale),
+            "this is stale: it was so 42 s ago, and may be otherwise by now; mgmt1 owns the rack (ask it at \
+             https://mgmt1:6385)"
+        );
+        let text = stale_in_words(&Stale::of(Duration::ZERO, None, None));
+        assert!(
+            text.ends_with("no host owns the rack for certain at the moment"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use super::App;
 use super::args::{Events, Format, History, Nodes};
+use super::client::Client;
 use super::exit::{Exit, Failure};
+use super::ha::of_each_host;
 use super::output::{self, Out, say};
 use super::patience::Patience;
 use super::select::{self, Unnamed};
@@ -184,12 +186,23 @@ fn data(explanation: &Explanation) -> Value {
 pub async fn history(app: &App, args: History) -> Result<Exit, Failure> {
     let mut entries = Vec::new();
     let nodes = select::nodes(&app.client, &args.nodes, Unnamed::Mistake).await?;
-    let histories = select::each_of(&nodes, async |node: &Node| {
-        app.client.history(select::name(node), args.limit).await
-    });
-    for (node, history) in nodes.iter().zip(histories.await) {
+    let of_host = async |host: &Client| {
+        let histories = select::each_of(&nodes, async |node: &Node| {
+            host.history(select::name(node), args.limit).await
+        });
+        histories.await.into_iter().collect::<Result<Vec<_>, _>>()
+    };
+    let mut histories: Vec<Vec<HistoryEntry>> = vec![Vec::new(); nodes.len()];
+    for (_, found) in of_each_host(&app.client, of_host).await? {
+        for (all, found) in histories.iter_mut().zip(found) {
+            all.extend(found);
+        }
+    }
+    for (node, mut history) in nodes.iter().zip(histories) {
+        history.sort_by_key(|entry| std::cmp::Reverse(entry.at));
+        history.truncate(args.limit);
         let name = select::name(node).to_owned();
-        entries.extend(history?.into_iter().map(|entry| (name.clone(), entry)));
+        entries.extend(history.into_iter().map(|entry| (name.clone(), entry)));
     }
     entries.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.at));
     if entries.is_empty() {

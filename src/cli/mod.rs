@@ -178,7 +178,11 @@ async fn run(line: CommandLine) -> Result<u8, Failure> {
         app.out.data(&text);
         return Ok(verdict as u8);
     }
-    verb(&app, line.verb).await.map(|exit| exit as u8)
+    let ended = verb(&app, line.verb).await;
+    if let Some(stale) = app.client.stale() {
+        say!("rackbmc: {}", ha::stale_in_words(&stale));
+    }
+    ended.map(|exit| exit as u8)
 }
 
 async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {

@@ -353,6 +353,7 @@ fn read_rack(
         findings,
     );
     let settings = RackSettings {
+        owner: None,
         name: name.map_or(usual.name, |at| at.value.into()),
         sync_interval: sync_interval.map_or(usual.sync_interval, |at| at.value),
         power_on_stagger: stagger.map_or(usual.power_on_stagger, |at| at.value),

@@ -15,7 +15,7 @@ use super::store::committer::{Batch, Committed};
 use super::systemd::{self, notify};
 use super::thread::Executor;
 use super::udp::Received;
-use super::{kernel, metrics};
+use super::{EXIT_CONFIG, Failure, kernel, metrics};
 use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
 use crate::config::{ApiSettings, Complaint, Configuration};
@@ -56,6 +56,8 @@ pub(super) enum Input {
     Oldest(Result<Option<Oldest>, String>),
     /// Entries of the journal that the rack wanted to see, in this tenure.
     Found(u64, u64, Result<Vec<(String, Vec<u8>)>, String>),
+    /// Entries of the journal on this host's disk that somebody wants to see who asks a host without the rack.
+    FoundForLook(CallId, Result<Vec<(String, Vec<u8>)>, String>),
     /// Etcd answered, or did not.
     Etcd(RequestId, Result<Answer, Trouble>),
     /// Keys changed that are watched.
@@ -111,6 +113,8 @@ struct Shell {
     api: ApiSettings,
     /// Dropped to tell the API that the daemon goes down.
     going_down: Option<Sender<()>>,
+    /// What a person has to mend in the configuration before the daemon can go on.
+    mistake: Option<String>,
     /// When patience with the shutdown ends.
     stop_by: Option<Instant>,
     watchdog: Option<Duration>,
@@ -187,7 +191,7 @@ impl Shell {
         asked: Receiver<Asked>,
         audits: Receiver<Audit>,
         mut alarm: Alarm,
-    ) {
+    ) -> Result<(), Failure> {
         loop {
             // What somebody waits for leaves first.
             self.drain();
@@ -197,7 +201,7 @@ impl Shell {
             let now = self.now();
             let quiet = self.post.is_over();
             let over = |by| quiet || now >= by;
-            if self.stop_by.is_some_and(over) {
+            if self.stop_by.is_some_and(over) || self.mistake.is_some() {
                 break;
             }
             let due = self.due_at().unwrap_or(self.housekeeping_at);
@@ -272,6 +276,13 @@ impl Shell {
             self.record(audit);
         }
         self.journal = None;
+        match self.mistake.take() {
+            None => Ok(()),
+            Some(text) => Err(Failure {
+                text,
+                code: EXIT_CONFIG,
+            }),
+        }
     }
 
     fn handle(&mut self, input: Input) {
@@ -309,6 +320,7 @@ impl Shell {
                     rack.handle_found(look, found, now);
                 }
             }
+            Input::FoundForLook(id, found) => self.found_for_look(id, found),
             Input::Etcd(id, answer) => self.etcd_answered(id, answer),
             Input::Changed(changes) => self.etcd_changed(&changes),
             Input::Unwatched => self.etcd_unwatched(),
@@ -348,10 +360,14 @@ impl Shell {
         let rights = self.context.policy().rights(&asked.peer);
         let looks = asked.call.only_looks();
         let now = self.now();
+        let stale = self.post.stale(now).filter(|_| looks);
         let Some(rack) = self.post.rack_mut() else {
             self.ask_standby(id, asked);
             return looks;
         };
+        if let Some(stale) = stale {
+            asked.noted.is_stale(stale);
+        }
         let nodes = rack.handle_call(id, asked.call, &rights, now);
         asked.noted.nodes_are(&nodes);
         if !looks {

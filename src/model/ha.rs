@@ -4,6 +4,7 @@ use super::stamp;
 use super::words::{Word, words};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How it stands with the hosts of the rack, as one of them sees it: `GET /v1/ha`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -90,7 +91,13 @@ pub struct HaHost {
     pub url: Option<String>,
     /// The program's version there.
     pub version: String,
-    /// How many seconds ago it said so last.
+    /// Since when its daemon runs, by its calendar.
+    #[serde(with = "stamp")]
+    pub started_at: WallTime,
+    /// When it said so last, by its calendar.
+    #[serde(with = "stamp")]
+    pub said_at: WallTime,
+    /// How many seconds ago that was.
     pub seen: f64,
     /// Whether that is not long ago.
     pub alive: bool,
@@ -112,6 +119,42 @@ pub struct HaEtcd {
     pub heard: Option<f64>,
     /// How many seconds an answer took on the average, since the start.
     pub latency: Option<f64>,
+}
+
+/// What an answer begins with that is not of now: of a host that does not own the rack, or cannot say whether it does. It stands
+/// before the members of what was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stale {
+    /// Whether what follows is not of now.
+    pub stale: bool,
+    /// So many seconds ago it was so; rounded up.
+    pub stale_age: u64,
+    /// The host that owns the rack, where that is known.
+    pub rack_owner: Option<String>,
+    /// Where its API is.
+    pub rack_owner_url: Option<String>,
+}
+
+impl Stale {
+    /// What is so old, at a host that knows this of the owner.
+    pub fn of(age: Duration, owner: Option<String>, url: Option<String>) -> Self {
+        Stale {
+            stale: true,
+            // What is not of now is never 0 s old.
+            stale_age: age.as_secs() + 1,
+            rack_owner: owner,
+            rack_owner_url: url,
+        }
+    }
+
+    /// What an answer says of itself, where it is not of now.
+    pub fn in_body(body: &str) -> Option<Self> {
+        // Bodies may be megabytes, and are read once.
+        let begins = body.trim_start().starts_with("{\"stale\":true,");
+        let stale: Stale = begins.then(|| serde_json::from_str(body).ok()).flatten()?;
+        stale.stale.then_some(stale)
+    }
 }
 
 /// Body of `POST /v1/ha/handover`.

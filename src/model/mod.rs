@@ -38,7 +38,7 @@ pub use expert::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
     EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest, RestorePolicyRequest,
 };
-pub use ha::{Ha, HaEtcd, HaHost, HaOwner, HaRole, HandoverRequest};
+pub use ha::{Ha, HaEtcd, HaHost, HaOwner, HaRole, HandoverRequest, Stale};
 pub use node::{
     BmcChange, BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry,
     HistoryKind, Hold, Lack, LackReason, Node, NodeDetail, NodeFault, NodeList, PowerReading,

@@ -85,6 +85,9 @@ words! {
 pub struct NodeDetail {
     /// The rack's name.
     pub rack: Arc<str>,
+    /// The host that owns the rack, where it has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Arc<str>>,
     /// The groups it is in.
     pub groups: Arc<[String]>,
     /// The task that has the node.
@@ -97,6 +100,21 @@ pub struct NodeDetail {
     pub maintenance: Option<Hold>,
     /// Its BMC.
     pub bmc: BmcSummary,
+}
+
+impl NodeDetail {
+    /// Who has the node, as Ironic's clients are told it: the host that owns the rack; where it has one host, the rack.
+    pub fn conductor(&self) -> &str {
+        self.owner.as_deref().unwrap_or(&self.rack)
+    }
+
+    /// The group of those who could have it.
+    pub fn conductor_group(&self) -> &str {
+        match self.owner {
+            Some(_) => &self.rack,
+            None => "",
+        }
+    }
 }
 
 /// A reading of the power state and how old it is.

@@ -67,6 +67,9 @@ impl Rack {
         };
         let first_life = remembered.is_empty();
         let mut shelf = Shelf::sort(remembered);
+        if !succession.is_some_and(|succession| succession.only_looked_at) {
+            shelf.show_nothing_as_present();
+        }
         if succession.is_some() {
             shelf.drop_half_admitted(&mut rack.ledger);
         }

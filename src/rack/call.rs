@@ -339,8 +339,8 @@ pub enum Refused {
         node: String,
         /// The node's uuid.
         uuid: Uuid,
-        /// This rack's name.
-        rack: String,
+        /// Where: the host that owns the rack; the rack's name, where it has one host.
+        host: String,
         /// The task that has it.
         task: TaskId,
         /// What it does, for whom, and what to do about it; empty, or begins with a blank.

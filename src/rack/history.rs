@@ -141,7 +141,7 @@ impl History {
     ) -> Option<(CallId, Result<Answer, Refused>)> {
         match self.looks.remove(&look)? {
             Purpose::Answer(call) => {
-                let entries = found.map(|found| found.iter().map(shown).collect());
+                let entries = found.map(|found| shown_history(&found));
                 Some((call, entries.map(Answer::History).map_err(Refused::NotRead)))
             }
             Purpose::Prune(node) => {
@@ -180,6 +180,11 @@ impl History {
             self.prune(node);
         }
     }
+}
+
+/// What a look at the entries of a node found, as it is shown.
+pub fn shown_history(found: &[(String, Vec<u8>)]) -> Vec<HistoryEntry> {
+    found.iter().map(shown).collect()
 }
 
 /// An entry as it is shown; one that cannot be read is not passed over in silence.

@@ -102,6 +102,7 @@ pub use clock::{Birth, Copied};
 use clock::{Clock, Moment};
 pub use figures::{Counters, Durations, Figures};
 use gate::Gate;
+pub use history::shown_history;
 use inventory::Inventory;
 pub use journal::Unwritten;
 use leaving::Leaving;

@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use super::quarantine::Hold;
 use super::record::Table;
 use super::restart::Restart;
-use super::settings::NodeSettings;
+use super::settings::{NodeSettings, RackSettings};
 use super::stored;
 use super::sweeps::Asker;
 use super::task::Task;
@@ -142,14 +142,14 @@ impl Node {
     }
 
     /// What is said to whoever wants it while a task has it.
-    pub(super) fn locked(&self, task: TaskId, tasks: &Tasks, rack: &str, at: Moment) -> Refused {
+    pub(super) fn locked(&self, task: TaskId, tasks: &Tasks, host: &str, at: Moment) -> Refused {
         let holder = tasks.get(task);
         let detail = holder.map(|task| format!(" {}", task.holds_in_words()));
         let left = holder.and_then(|task| task.sequence.progress(at.now).time_left);
         Refused::Locked {
             node: self.settings.name.to_string(),
             uuid: self.settings.uuid,
-            rack: rack.to_owned(),
+            host: host.to_owned(),
             task,
             detail: detail.unwrap_or_default(),
             left,
@@ -323,7 +323,12 @@ impl Node {
         calls.map(|(asker, _)| asker).collect()
     }
 
-    pub(super) fn view(&self, rack: &Arc<str>, target: Option<Target>, at: Moment) -> model::Node {
+    pub(super) fn view(
+        &self,
+        rack: &RackSettings,
+        target: Option<Target>,
+        at: Moment,
+    ) -> model::Node {
         let (at_now, now) = (at, at.now);
         model::Node {
             name: self.settings.name.clone(),
@@ -334,7 +339,8 @@ impl Node {
             target_power_state: target.map(Word::Known),
             last_error: self.memory.last_error.clone(),
             rackbmcd: NodeDetail {
-                rack: rack.clone(),
+                rack: rack.name.clone(),
+                owner: rack.owner.clone(),
                 groups: self.settings.groups.clone(),
                 task: self.task,
                 reading: self.memory.reading.map(|(power, at)| model::PowerReading {

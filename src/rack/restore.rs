@@ -226,6 +226,14 @@ impl Shelf {
         shelf
     }
 
+    /// What was read by a former life is shown as a reading with its age, not as the present.
+    pub(super) fn show_nothing_as_present(&mut self) {
+        let nodes = self.nodes.values_mut();
+        for memory in nodes.filter(|memory| memory.shown != PowerState::Error) {
+            memory.shown = PowerState::Unknown;
+        }
+    }
+
     /// What cannot be read is not written over. Gives the nodes that have no entry: where an entry's key cannot be read,
     /// it is that of one of them, which must not get another one then.
     pub(super) fn seal_unreadable(
@@ -352,13 +360,7 @@ impl Shelf {
         match entry {
             Entry::Task(record) => self.tasks.push(*record),
             Entry::Batch(id, record) => drop(self.batches.insert(id, record)),
-            Entry::Node(id, mut memory) => {
-                if memory.shown != PowerState::Error {
-                    // What was read by a former life is shown as a reading with its age, not as the present.
-                    memory.shown = PowerState::Unknown;
-                }
-                self.nodes.insert(id, *memory);
-            }
+            Entry::Node(id, memory) => drop(self.nodes.insert(id, *memory)),
             Entry::History(number, node, entry) => self.history.restore(number, node, entry.at),
             Entry::Pause(pause) => self.pause = Some(pause),
             Entry::Alive(alive) => self.alive = Some(alive),

@@ -17,6 +17,8 @@ pub struct RackSettings {
     pub name: Arc<str>,
     /// How often the power state of an idle node is read.
     pub sync_interval: Duration,
+    /// The host that owns the rack, where it has several: the shell knows.
+    pub owner: Option<Arc<str>>,
     /// The least time between two power-ons of the rack.
     pub power_on_stagger: Duration,
     /// Power-ons and cycles under way at once, rack-wide; at least 1.
@@ -45,6 +47,7 @@ impl Default for RackSettings {
         RackSettings {
             name: "rack".into(),
             sync_interval: Duration::from_secs(60),
+            owner: None,
             power_on_stagger: Duration::from_millis(500),
             max_transitions: 16,
             power_order: Vec::new(),
@@ -56,6 +59,19 @@ impl Default for RackSettings {
             packets_per_ms: 50,
             start_paused: false,
         }
+    }
+}
+
+impl RackSettings {
+    /// The same at the host of that name.
+    pub fn owned_by(self, host: &str) -> Self {
+        let owner = Some(host.into());
+        RackSettings { owner, ..self }
+    }
+
+    /// Who has the nodes, as Ironic's clients are told it: the host that owns the rack; where it has one host, the rack.
+    pub fn conductor(&self) -> &str {
+        self.owner.as_deref().unwrap_or(&self.name)
     }
 }
 

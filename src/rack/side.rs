@@ -20,7 +20,7 @@ pub(super) fn check(
     check_order(order)?;
     if let (Order::ResetBmc { .. }, Some(task)) = (order, node.task) {
         // Deaf for a minute or more, in the middle of a power change.
-        return Err(node.locked(task, rack.tasks, &rack.settings.name, rack.at));
+        return Err(node.locked(task, rack.tasks, rack.settings.conductor(), rack.at));
     }
     if rack.gate.stopping {
         return Err(Refused::Stopping);

@@ -39,7 +39,7 @@ pub(super) fn check(
             .get(task)
             .is_some_and(|task| task.gives_way() || may_take_over(node, task, operation, options))
     {
-        return Err(node.locked(task, rack.tasks, &rack.settings.name, rack.at));
+        return Err(node.locked(task, rack.tasks, rack.settings.conductor(), rack.at));
     }
     if !switches_off_anyhow(operation, options) {
         node.check_maintenance(rack.gate)?;

@@ -41,11 +41,7 @@ impl Snapshot<'_> {
 
     pub(super) fn view_of_node(&self, node: &Node) -> model::Node {
         let task = node.task.and_then(|id| self.tasks.get(id));
-        node.view(
-            &self.settings.name,
-            task.and_then(|task| task.target()),
-            self.at,
-        )
+        node.view(self.settings, task.and_then(|task| task.target()), self.at)
     }
 
     /// What was read of a sweep beyond the first `seen` nodes.

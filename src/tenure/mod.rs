@@ -202,6 +202,8 @@ pub struct Tenure {
     unfit: Option<String>,
     /// Why etcd is not the one that this host knows.
     strange: Option<String>,
+    /// Whether the rack there is the one that this host's disk knows. Nothing before the first answer of this life.
+    is_ours: Option<bool>,
     pinned: Pinned,
     /// How many commits were said to be kept, and when.
     pinned_last: (u64, Instant),
@@ -254,6 +256,7 @@ impl Tenure {
             post: Post::Standby(Box::new(Standby::new(now))),
             unfit: None,
             strange: None,
+            is_ours: None,
             made: BTreeMap::new(),
             trail: None,
             asked: BTreeMap::new(),
@@ -288,6 +291,12 @@ impl Tenure {
         known.or_else(|| self.unfit.clone())
     }
 
+    /// Why this host must not go on: when it began, another rack had the name of its own.
+    pub fn is_mistaken(&self) -> Option<&str> {
+        let strange = self.strange.as_deref();
+        strange.filter(|_| self.is_ours == Some(false))
+    }
+
     /// The owner writes the journal in a format that this program does not know: it is left alone, and never guessed at.
     fn too_new(&self) -> Option<String> {
         let own = self.owner()?;
@@ -319,6 +328,14 @@ impl Tenure {
     pub fn heard(&self) -> Option<Instant> {
         match &self.post {
             Post::Standby(standby) => standby.heard(),
+            Post::Owner(owner) => Some(owner.confirmed),
+        }
+    }
+
+    /// When the owner's last sign of life was seen; of an owner, when the last one was sent that was taken.
+    pub fn last_sign(&self) -> Option<Instant> {
+        match &self.post {
+            Post::Standby(standby) => standby.last_sign(),
             Post::Owner(owner) => Some(owner.confirmed),
         }
     }
@@ -477,6 +494,8 @@ impl Tenure {
     fn check_head(&mut self, head: Option<Head>, rack: Option<Uuid>) {
         let ticket = head.map_or(0, |head| head.ticket);
         let known = self.pinned;
+        let same = known.rack.is_none() || rack.is_none() || known.rack == rack;
+        self.is_ours.get_or_insert(same);
         self.strange = match (known.rack, rack) {
             (Some(ours), Some(theirs)) if ours != theirs => Some(format!(
                 "the keys of rack {} belong to another rack of that name: give one of the two another name, or another prefix",

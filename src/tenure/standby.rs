@@ -103,6 +103,11 @@ impl Standby {
         self.seen.as_ref()?.own.as_ref()
     }
 
+    /// When the owner was seen to be alive last.
+    pub(super) fn last_sign(&self) -> Option<Instant> {
+        self.seen.as_ref().map(|seen| seen.since)
+    }
+
     pub(super) fn heard(&self) -> Option<Instant> {
         self.heard
     }

@@ -4,6 +4,7 @@
   Etcd      a member of etcd
   Sim       `rackbmc sim` with its record of what reached the machines, and from whom
   Host      one rackbmcd of the two
+  Relay     a URL of a host
   Traffic   people who ask for things all the time, and what they were told
 
 Root only, in namespaces (network, mounts) that the script that uses this has made for itself.
@@ -13,6 +14,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -141,6 +143,20 @@ class Etcd(Frail):
         return self.process.stop()
 
 
+def leader(members):
+    """The member that the others follow."""
+    for member in members:
+        if member.process.alive():
+            said = sh("curl", "-s", "--max-time", "1", "-X", "POST", "-d", "{}", member.url + "/v3/maintenance/status").stdout
+            try:
+                status = json.loads(said)
+            except ValueError:
+                continue
+            if status.get("leader") and status["leader"] == status["header"]["member_id"]:
+                return member
+    return None
+
+
 class Sim:
     """The rack, and what reached its machines."""
 
@@ -204,13 +220,15 @@ class Host(Frail):
     def said(self):
         return self.process.said() if self.process else ""
 
-    def call(self, method, path, body=None, patience=10, request=None):
+    def call(self, method, path, body=None, patience=10, request=None, key=None):
         """One HTTP request; status (0: none came), body (None: no JSON), headers."""
         head = self.dir / f"head-{threading.get_ident()}"
         argv = ["curl", "-sS", "--max-time", str(patience), "--unix-socket", str(self.dir / "api.sock"), "-X", method, "-D", str(head),
                 "-w", "\n%{http_code}", "-H", "X-OpenStack-Ironic-API-Version: 1.31", "http://localhost" + path]
         if request:
             argv += ["-H", f"X-OpenStack-Request-ID: {request}"]
+        if key:
+            argv += ["-H", f"Idempotency-Key: {key}"]
         if body is not None:
             argv += ["-H", "Content-Type: application/json", "--data-binary", json.dumps(body)]
         done = sh(*argv)
@@ -234,6 +252,38 @@ class Host(Frail):
     def rackbmc(self, *words):
         done = sh(str(self.bin / "rackbmc"), "--socket", str(self.dir / "api.sock"), *words)
         return done.returncode, done.stdout + done.stderr
+
+
+class Relay(threading.Thread):
+    """A TCP port of this namespace that leads to a host's socket, for a client that knows the hosts by URLs."""
+
+    def __init__(self, host):
+        super().__init__(daemon=True)
+        self.to = str(host.dir / "api.sock")
+        self.port = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.port.getsockname()[1]}"
+        self.start()
+
+    def run(self):
+        while True:
+            client, _ = self.port.accept()
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(self.to)
+            except OSError:
+                client.close()
+                continue
+            for one, other in ((client, server), (server, client)):
+                threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def carry(one, other):
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+        except OSError:
+            other.close()
 
 
 def owner_of(hosts, seconds=30):

@@ -4,13 +4,16 @@ reached the machines is believed, not what any daemon says: every pulse belongs 
 
 Needs the directory of Debian's etcd. Root only: the networks are namespaces, which go away with this program.
 """
+import json
 import os
+import pathlib
 import sys
 import time
+import uuid
 
 from daemon import BIN
 from bed import Bed, Checks, until
-from pair import CHANGING, Etcd, Host, Net, Sim, Traffic, changes_of_hands, check_record, owner_of
+from pair import CHANGING, Etcd, Host, Net, Relay, Sim, Traffic, changes_of_hands, check_record, leader, owner_of, sh
 
 
 def other(host, hosts):
@@ -50,6 +53,24 @@ def at_the_start(c, hosts, members):
     until(15, lambda: a.get("/v1/nodes/n01/states")[1].get("power_state"))
     status, body, headers = b.get("/v1/nodes/n01")
     c.check("a standby answers what etcd has, marked stale", status == 200 and "x-rackbmc-stale" in headers, (status, headers))
+    marked = body.get("stale") is True and 1 <= body.get("stale_age", 0) <= 6 and body.get("rack_owner") == "mgmt-a"
+    c.check("its body says so, with its age and who owns the rack", marked and body.get("name") == "n01", body)
+    shown = lambda: b.get("/v1/nodes/n01")[1].get("power_state")
+    c.check("it shows the power state that the owner has written down", until(10, lambda: shown() in ("power on", "power off")), shown())
+    until(10, lambda: all(node["power_state"] for node in b.get("/v1/nodes/detail")[1]["nodes"]))
+    for words in (["status"], ["tasks"], ["explain", "n01"]):
+        status, said = b.rackbmc(*words)
+        c.check(f"rackbmc {words[0]} says that it is stale, and who is to be asked",
+                status == 0 and "this is stale: it was so " in said and "mgmt-a owns the rack (ask it at http://mgmt-a.example:6385)" in said,
+                (status, said))
+    status, said = a.rackbmc("status")
+    c.check("at the owner nothing is stale", status == 0 and "stale" not in said, (status, said))
+    for host in hosts:
+        status, body, _ = host.get("/v1/conductors")
+        known = sorted((one["hostname"], one["conductor_group"], one["alive"]) for one in body["conductors"])
+        c.check("Ironic's clients see the hosts as conductors of one group", known == [("mgmt-a", "bed", True), ("mgmt-b", "bed", True)], body)
+        status, body, _ = host.get("/v1/nodes?conductor=mgmt-a&conductor_group=bed")
+        c.check("and the owner as the conductor of each node", len(body["nodes"]) == 8, body)
     status, body, headers = b.call("POST", "/v1/tasks", {"node": "n01", "operation": "power off"})
     good = status == 503 and body["error"]["kind"] == "moved" and "http://mgmt-a.example:6385" in body["error"]["message"]
     c.check("it refuses what changes something, with the owner's name and URL", good and headers.get("x-rackbmc-owner") == "mgmt-a",
@@ -58,6 +79,56 @@ def at_the_start(c, hosts, members):
     c.check("and rackbmc says so, exit 3", status == 3 and "mgmt-a owns the rack" in said, (status, said))
     status, _, _ = b.get("/healthz")
     c.check("its healthz is good", status == 200, status)
+    two_racks_of_one_name(c, b)
+
+
+def two_racks_of_one_name(c, b):
+    """A daemon that finds another rack under its rack's name in etcd does not start."""
+    there = b.dir.with_name("stranger")
+    (there / "state").mkdir(parents=True, mode=0o700)
+    config = there / "rackbmcd.toml"
+    config.touch(0o600)
+    text = b.config.read_text().replace(f"{b.dir}/state", f"{there}/state").replace(f"{b.dir}/api.sock", f"{there}/api.sock")
+    start = ("timeout", "30", "ip", "netns", "exec", b.name, str(b.bin / "rackbmcd"), "--config", str(config))
+    config.write_text(text.replace('name = "n', 'name = "x').replace('"mgmt-b"', '"mgmt-x"'))
+    done = sh(*start)
+    good = done.returncode == 78 and "another rack is called bed in etcd, too: host mgmt-a has it, and none of its 8 nodes" in done.stderr
+    c.check("a rack with none of the nodes of the one that has its name does not start", good, (done.returncode, done.stderr[-600:]))
+    pins = json.loads((b.dir / "state/host.json").read_text())
+    mine = json.loads((there / "state/host.json").read_text())
+    c.check("and has learnt nothing of that rack", not mine.get("rack") and not mine.get("ticket"), mine)
+    pins["rack"] = str(uuid.uuid4())
+    (there / "state/host.json").write_text(json.dumps(pins))
+    config.write_text(text)
+    done = sh(*start)
+    good = done.returncode == 78 and "the keys of rack bed belong to another rack of that name" in done.stderr
+    c.check("nor does one that knows itself by another id", good, (done.returncode, done.stderr[-600:]))
+
+
+def client_of_both(hosts, *words):
+    """rackbmc with the addresses of both hosts, the standby's first."""
+    owner = owner_of(hosts)
+    urls = [Relay(host).url for host in (other(owner, hosts), owner)]
+    done = sh(str(BIN / "rackbmc"), "--url", ",".join(urls), *words)
+    return done.returncode, done.stdout, done.stderr
+
+
+def asked_of_both(c, hosts):
+    """What rackbmc shows that knows both hosts."""
+    status, said, remarks = client_of_both(hosts, "status")
+    c.check("rackbmc with both addresses shows what the owner says", status == 0 and "stale" not in said + remarks, (status, said, remarks))
+    status, said, remarks = client_of_both(hosts, "history", "n01", "-n", "100", "-o", "json")
+    entries = json.loads(said or "[]")
+    seen = {entry["conductor"] for entry in entries}
+    times = [entry["created_at"] for entry in entries]
+    c.check("its history is that of both, in order of time", seen == {"mgmt-a", "mgmt-b"} and times == sorted(times, reverse=True),
+            (status, seen, remarks))
+    status, said, remarks = client_of_both(hosts, "audit", "-n", "1000", "-o", "json")
+    records = json.loads(said or "[]")
+    times = [record["at"] for record in records]
+    c.check("and so is its audit", len({record["host"] for record in records}) == 2 and times == sorted(times), (status, remarks))
+    status, said, remarks = client_of_both(hosts, "audit", "verify")
+    c.check("each trail is whole", status == 0 and said.count("the audit trail is whole") == 2, (status, said, remarks))
 
 
 def handed_over(c, hosts, sim):
@@ -75,11 +146,19 @@ def killed(c, hosts, sim, what):
     was = owner_of(hosts)
     then = other(was, hosts)
     time.sleep(2)
+    once = {"node": sim.nodes[-1][0], "operation": "reset"}
+    key = str(uuid.uuid4())
+    before = time.time()
+    status, task, _ = was.call("POST", "/v1/tasks", once, key=key)
     at = time.time()
     was.kill()
     first = until(30, lambda: next((e for e in sim.events(at) if e[2] in CHANGING and e[3] == then.name), None), every=0.2)
     took = first[0] - at if first else None
     c.check(f"{what}: the other host switches within 15 s", took is not None and took < 15, (took, then.ha(), then.said()[-600:]))
+    again, same, _ = then.call("POST", "/v1/tasks", once, key=key)
+    resets = [event for event in sim.events(before) if event[1] == once["node"] and event[2] == "reset"]
+    known = (status, again) == (202, 202) and task["id"] == same["id"] and len(resets) <= 1
+    c.check(f"{what}: what is asked again under its key is carried out once", known, (status, task, again, same, resets))
     was.start()
     c.check(f"{what}: the old one stands by when it is back", until(10, lambda: was.ha().get("role") == "standby"), was.ha())
     return took
@@ -109,6 +188,8 @@ def cut_off(c, net, hosts, sim):
     took = time.time()
     status, body, _ = was.call("POST", "/v1/tasks", {"node": "n01", "operation": "reset"}, patience=12)
     c.check("the old one takes nothing on", status == 503, (status, body))
+    status, body, _ = was.get("/v1/nodes/n01")
+    c.check("what it knows still is told, as old as it is", status == 200 and body.get("stale") is True and body["stale_age"] >= 9, (status, body))
     late = [e for e in sim.events(took) if e[2] in CHANGING and e[3] == was.name]
     c.check("and has changed nothing since", not late, late)
     net.mend(was.name, "e")
@@ -135,6 +216,60 @@ def etcd_away(c, hosts, member):
     c.check("etcd is back: somebody owns the rack again", owner_of(hosts, 25), [h.ha() for h in hosts])
 
 
+def users(c, etcd, members):
+    """What docs/two-hosts.md has typed, and one who may do nothing."""
+    ctl = [str(pathlib.Path(etcd).with_name("etcdctl")), "--endpoints", members[0].url]
+    for words in ("user add root:pw", "user grant-role root root", "role add rack-bed",
+                  "role grant-permission rack-bed readwrite /rackbmc/1/racks/bed/ --prefix=true", "user add rack-bed:pw",
+                  "user grant-role rack-bed rack-bed", "user add nobody:pw", "auth enable"):
+        done = sh("env", "ETCDCTL_API=3", *ctl, *words.split())
+        c.check(f"etcdctl {words}", done.returncode == 0, done.stderr)
+    return ["env", "ETCDCTL_API=3", *ctl, "--user", "root:pw"]
+
+
+def with_users(c, etcd):
+    """Three members whose users are switched on: leaders die, the history is compacted, and nobody but the owner needs to know."""
+    with Bed() as bed:
+        members = [Etcd(bed, etcd, number, 3) for number in (1, 2, 3)]
+        c.check("three members are there", until(20, lambda: all(member.healthy() for member in members)))
+        ctl = users(c, etcd, members)
+        secret = bed.dir / "etcd.pw"
+        secret.touch(0o600)
+        secret.write_text("pw\n")
+        sim = Sim(bed, BIN, 4)
+        login = 'username = "{}"\npassword_file = "' + str(secret) + '"'
+        hosts = [Host(bed, BIN, name, sim, members, etcd=login.format("rack-bed")) for name in ("a", "b")]
+        a, b = hosts
+        text = a.config.read_text()
+        a.config.write_text(text.replace('"rack-bed"', '"nobody"'))
+        done = a.run("--check-etcd")
+        told = "give the user read and write on the rack's keys" in done.stdout
+        c.check("--check-etcd says that a user may not have the rack's keys", done.returncode == 78 and told, done.stdout + done.stderr)
+        a.config.write_text(text)
+        done = a.run("--check-etcd")
+        c.check("and finds all three members good with the rack's user", done.returncode == 0 and done.stdout.count("good") == 3, done.stdout + done.stderr)
+        c.check("the first host owns the rack", a.start() and owner_of(hosts, 15) is a, a.said()[-800:])
+        c.check("the second one stands by", b.start() and until(15, lambda: b.ha().get("owner")), b.said()[-800:])
+        traffic = Traffic(hosts, [name for name, _, _ in sim.nodes], 7)
+        traffic.start()
+        for number in range(3):
+            was = until(10, lambda: leader(members))
+            was.kill()
+            time.sleep(4)
+            was.start()
+            c.check(f"leader {number + 1} died: its member is back", until(20, was.healthy))
+            revision = json.loads(sh(*ctl, "endpoint", "status", "-w", "json").stdout)[0]["Status"]["header"]["revision"]
+            done = sh(*ctl, "compact", str(revision))
+            c.check("what was before now is compacted away", done.returncode == 0, done.stderr)
+            time.sleep(2)
+        c.check("the same host owns the rack all the time", a.owns() and begins(a) + begins(b) == 1, [host.ha() for host in hosts])
+        a.kill()
+        c.check("it dies: the other one takes over, and the journal with it", until(20, b.owns, every=0.2), b.ha())
+        a.start()
+        time.sleep(3)
+        judge(c, hosts, sim, [traffic])
+
+
 def inside(etcd):
     c = Checks("ha")
     net = Net()
@@ -145,7 +280,8 @@ def inside(etcd):
         hosts = [Host(bed, BIN, name, sim, [member]) for name in ("a", "b")]
         at_the_start(c, hosts, [member])
         names = [name for name, _, _ in sim.nodes]
-        traffics = [Traffic(hosts, names[place::2], place) for place in range(2)]
+        # The last one is for what is asked twice.
+        traffics = [Traffic(hosts, names[place:-1:2], place) for place in range(2)]
         for traffic in traffics:
             traffic.start()
         time.sleep(3)
@@ -157,11 +293,13 @@ def inside(etcd):
         cut_off(c, net, hosts, sim)
         etcd_away(c, hosts, member)
         time.sleep(5)
+        asked_of_both(c, hosts)
         judge(c, hosts, sim, traffics)
         withheld = [line for host in hosts for line in host.said().splitlines() if "kept back at the last moment" in line]
         c.check("the last look at the permit found nothing to keep back", not withheld, withheld)
         panics = [line for host in hosts for line in host.said().splitlines() if "panicked" in line]
         c.check("nothing panicked", not panics, panics)
+    with_users(c, etcd)
     c.end()
 
 

@@ -16,7 +16,7 @@ import time
 from daemon import BIN
 from bed import Bed, Checks, until
 from ha import begins, judge, other
-from pair import CHANGING, Etcd, Host, Net, Sim, Traffic, owner_of, sh
+from pair import CHANGING, Etcd, Host, Net, Sim, Traffic, leader, owner_of, sh
 
 
 class Talk(http.client.HTTPConnection):
@@ -43,19 +43,6 @@ def spread(values):
     values = sorted(values)
     at = lambda part: values[min(len(values) - 1, int(len(values) * part))]
     return f"p50 {at(0.5):.4f}, p95 {at(0.95):.4f}, p99 {at(0.99):.4f}, most {values[-1]:.4f} s of {len(values)}", at
-
-
-def leader(members):
-    for member in members:
-        if member.process.alive():
-            said = sh("curl", "-s", "--max-time", "1", "-X", "POST", "-d", "{}", member.url + "/v3/maintenance/status").stdout
-            try:
-                status = json.loads(said)
-            except ValueError:
-                continue
-            if status.get("leader") and status["leader"] == status["header"]["member_id"]:
-                return member
-    return None
 
 
 def steps(c, hosts):

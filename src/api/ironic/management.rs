@@ -5,7 +5,7 @@ use crate::api::fault::Fault;
 use crate::api::message::{self, Response, check_reason};
 use crate::api::version::INJECT_NMI;
 use crate::bmc::vocabulary::Order;
-use crate::model::{BootDevice, History, HistoryEntry, MaintenanceRequest, Operation};
+use crate::model::{BootDevice, HaRole, History, HistoryEntry, MaintenanceRequest, Operation};
 use http::StatusCode;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -160,17 +160,23 @@ pub async fn history(request: RequestContext) -> Result<Response, Fault> {
     // A name is fine here at every version: below 1.78 Ironic does not have this path, so nobody relies on less.
     let node = request.rack.node(request.named_node()).await?;
     let entries = request.rack.history(&node.uuid.to_string(), limit).await?;
-    let named = |entry| named(entry, &node.name, &node.rackbmcd.rack);
+    // Each host has what happened while it had the rack.
+    let ha = request.rack.ha().await;
+    let conductor = match ha.role == HaRole::Alone {
+        true => &*node.rackbmcd.rack,
+        false => ha.host.as_str(),
+    };
+    let named = |entry| named(entry, &node.name, conductor);
     let history: Vec<HistoryEntry> = entries.into_iter().map(named).collect();
     Ok(Response::ok(&History { history }))
 }
 
-/// An entry with Ironic's name for it, the same on every reading, and with the conductor: this rack.
-fn named(mut entry: HistoryEntry, node: &str, rack: &str) -> HistoryEntry {
+/// An entry with Ironic's name for it, the same on every reading, and with the conductor.
+fn named(mut entry: HistoryEntry, node: &str, conductor: &str) -> HistoryEntry {
     let text = format!("{node}\n{}\n{}\n{}", entry.at, entry.kind, entry.text);
     let uuid = Uuid::new_v5(&HISTORY_NAMES, text.as_bytes());
     entry.more.insert("uuid".into(), uuid.to_string().into());
-    entry.more.insert("conductor".into(), rack.into());
+    entry.more.insert("conductor".into(), conductor.into());
     entry
 }
 

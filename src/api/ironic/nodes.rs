@@ -211,6 +211,7 @@ struct Filter {
     maintenance: Option<bool>,
     fault: Option<String>,
     conductor: Option<String>,
+    conductor_group: Option<String>,
     /// A value was asked for that no node of ours has.
     none: bool,
 }
@@ -232,10 +233,10 @@ impl Filter {
             maintenance: query.flag("maintenance")?,
             fault: query.value("fault").map(str::to_owned),
             conductor: query.value("conductor").map(str::to_owned),
+            conductor_group: query.value("conductor_group").map(str::to_owned),
             none: query.flag("associated")? == Some(true)
                 || differs("provision_state", PROVISION_STATE)
                 || differs("driver", DRIVER)
-                || differs("conductor_group", "")
                 || [
                     "instance_uuid",
                     "chassis_uuid",
@@ -263,7 +264,11 @@ impl Filter {
             && self
                 .conductor
                 .as_ref()
-                .is_none_or(|wanted| *node.rackbmcd.rack == **wanted)
+                .is_none_or(|wanted| node.rackbmcd.conductor() == wanted)
+            && self
+                .conductor_group
+                .as_ref()
+                .is_none_or(|wanted| node.rackbmcd.conductor_group() == wanted)
     }
 }
 
@@ -314,7 +319,10 @@ impl Order {
             "target_power_state" => node.target_power_state.as_ref().map(Word::to_string),
             "maintenance" => Some(node.rackbmcd.maintenance.is_some().to_string()),
             "last_error" => node.last_error.clone(),
-            "reservation" => node.rackbmcd.task.map(|_| node.rackbmcd.rack.to_string()),
+            "reservation" => node
+                .rackbmcd
+                .task
+                .map(|_| node.rackbmcd.conductor().to_owned()),
             // Driver and provision state are the same for all.
             _ => None,
         };

@@ -256,7 +256,7 @@ impl Serialize for Member<'_> {
             "reservation" => node
                 .rackbmcd
                 .task
-                .map(|_| &*node.rackbmcd.rack)
+                .map(|_| node.rackbmcd.conductor())
                 .serialize(to),
             "provision_state" => PROVISION_STATE.serialize(to),
             "driver" => DRIVER.serialize(to),

@@ -1,11 +1,12 @@
-//! The roots of Ironic's API, its one driver, its one conductor, and the lists that are empty here.
+//! The roots of Ironic's API, its one driver, its conductors, and the lists that are empty here.
 
 use super::record::{DRIVER, links};
 use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
 use crate::api::message::Response;
 use crate::api::version::{MAXIMUM, MINIMUM};
-use crate::model::{ErrorKind, Health};
+use crate::model::{ErrorKind, Ha, HaRole, Health};
+use crate::time::WallTime;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -65,11 +66,65 @@ pub async fn v1(request: RequestContext) -> Result<Response, Fault> {
     Ok(Response::ok(&body))
 }
 
-/// The one that hosts the driver is the rack's daemon: its name is the rack's.
-fn driver_entry(base: &str, host: &str) -> Value {
+/// Who has nodes, as Ironic knows it.
+#[derive(Debug, PartialEq)]
+struct Conductor {
+    name: String,
+    /// Those of one group can have the same nodes.
+    group: String,
+    alive: bool,
+    since: WallTime,
+    seen: Option<WallTime>,
+}
+
+impl Conductor {
+    /// The hosts of the rack; where it has one, the rack's daemon goes by the rack's name.
+    async fn all(request: &RequestContext) -> Result<Vec<Self>, Fault> {
+        let health = request.rack.health().await?;
+        Ok(Self::of(&request.rack.ha().await, health))
+    }
+
+    fn of(ha: &Ha, health: Health) -> Vec<Self> {
+        if ha.role == HaRole::Alone {
+            return vec![Conductor {
+                name: health.rack,
+                group: String::new(),
+                alive: true,
+                since: health.started_at,
+                seen: None,
+            }];
+        }
+        let hosts = ha.hosts.iter().map(|host| Conductor {
+            name: host.host.clone(),
+            group: ha.rack.clone(),
+            alive: host.alive,
+            since: host.started_at,
+            seen: Some(host.said_at),
+        });
+        hosts.collect()
+    }
+
+    fn entry(&self, base: &str) -> Value {
+        let name = &self.name;
+        json!({
+            "hostname": name,
+            "conductor_group": self.group,
+            "alive": self.alive,
+            "created_at": self.since.to_string(),
+            "updated_at": self.seen.map(|at| at.to_string()),
+            "drivers": [DRIVER],
+            "links": links(base, &format!("conductors/{name}")),
+        })
+    }
+}
+
+/// Those who host the driver are the rack's daemons.
+fn driver_entry(base: &str, conductors: &[Conductor]) -> Value {
+    let alive = conductors.iter().filter(|conductor| conductor.alive);
+    let hosts: Vec<&str> = alive.map(|conductor| conductor.name.as_str()).collect();
     json!({
         "name": DRIVER,
-        "hosts": [host],
+        "hosts": hosts,
         "type": "dynamic",
         "links": links(base, &format!("drivers/{DRIVER}")),
         "properties": links(base, &format!("drivers/{DRIVER}/properties")),
@@ -79,9 +134,9 @@ fn driver_entry(base: &str, host: &str) -> Value {
 /// `GET /v1/drivers`
 pub async fn drivers(request: RequestContext) -> Result<Response, Fault> {
     let kind = request.query.value("type");
-    let rack = request.rack.health().await?.rack;
+    let conductors = Conductor::all(&request).await?;
     let all = match kind.is_none_or(|kind| kind == "dynamic") {
-        true => vec![driver_entry(&request.base, &rack)],
+        true => vec![driver_entry(&request.base, &conductors)],
         false => Vec::new(),
     };
     Ok(Response::ok(&json!({ "drivers": all })))
@@ -104,8 +159,8 @@ fn known_driver(request: &RequestContext) -> Result<(), Fault> {
 /// `GET /v1/drivers/{driver}`
 pub async fn driver(request: RequestContext) -> Result<Response, Fault> {
     known_driver(&request)?;
-    let rack = request.rack.health().await?.rack;
-    Ok(Response::ok(&driver_entry(&request.base, &rack)))
+    let conductors = Conductor::all(&request).await?;
+    Ok(Response::ok(&driver_entry(&request.base, &conductors)))
 }
 
 /// `GET /v1/drivers/{driver}/properties`
@@ -124,20 +179,10 @@ pub async fn driver_properties(request: RequestContext) -> Result<Response, Faul
 
 /// `GET /v1/conductors`
 pub async fn conductors(request: RequestContext) -> Result<Response, Fault> {
-    let Health {
-        rack, started_at, ..
-    } = request.rack.health().await?;
-    Ok(Response::ok(&json!({
-        "conductors": [{
-            "hostname": rack,
-            "conductor_group": "",
-            "alive": true,
-            "created_at": started_at.to_string(),
-            "updated_at": Value::Null,
-            "drivers": [DRIVER],
-            "links": links(&request.base, &format!("conductors/{rack}")),
-        }]
-    })))
+    let conductors = Conductor::all(&request).await?;
+    let conductors = conductors.iter().map(|each| each.entry(&request.base));
+    let conductors: Vec<Value> = conductors.collect();
+    Ok(Response::ok(&json!({ "conductors": conductors })))
 }
 
 /// `GET /v1/chassis`
@@ -148,4 +193,42 @@ pub async fn chassis(_: RequestContext) -> Result<Response, Fault> {
 /// `GET /v1/ports`
 pub async fn ports(_: RequestContext) -> Result<Response, Fault> {
     Ok(Response::ok(&json!({ "ports": [] })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HaHost;
+
+    #[test]
+    fn the_hosts_of_a_rack_are_its_conductors_and_the_rack_is_their_group() {
+        let host = |name: &str, alive| HaHost {
+            host: name.to_owned(),
+            alive,
+            ..HaHost::default()
+        };
+        let mut ha = Ha {
+            rack: "r1".to_owned(),
+            role: HaRole::Standby.into(),
+            hosts: vec![host("mgmt1", false), host("mgmt2", true)],
+            ..Ha::default()
+        };
+        let health = || Health {
+            rack: "r1".to_owned(),
+            ..Health::default()
+        };
+        let conductors = Conductor::of(&ha, health());
+        let entries: Vec<Value> = conductors.iter().map(|each| each.entry("")).collect();
+        assert_eq!(entries[0]["hostname"], "mgmt1");
+        assert_eq!(entries[0]["alive"], false);
+        assert_eq!(entries[1]["conductor_group"], "r1");
+        assert_eq!(driver_entry("", &conductors)["hosts"], json!(["mgmt2"]));
+        ha.role = HaRole::Alone.into();
+        let alone = Conductor::of(&ha, health());
+        assert_eq!(alone.len(), 1);
+        assert_eq!(
+            (alone[0].name.as_str(), alone[0].group.as_str()),
+            ("r1", "")
+        );
+    }
 }

@@ -8,12 +8,12 @@ pub fn sentence(refused: &Refused) -> Option<String> {
         Refused::NoSuchNode(node) => Some(format!("Node {node} could not be found.")),
         Refused::Locked {
             uuid,
-            rack,
+            host,
             detail,
             left,
             ..
         } => Some(format!(
-            "Node {uuid} is locked by host {rack}, please retry after the current operation is completed.{detail}{}",
+            "Node {uuid} is locked by host {host}, please retry after the current operation is completed.{detail}{}",
             left_in_words(*left)
         )),
         Refused::WrongState {

@@ -84,7 +84,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer("FreshReading", "fresh:boolean node:Node"),
     answer(
         "Extension",
-        "rack:string groups:[string] task:uuid? reading:Reading? fault:string? maintenance:Hold? bmc:Bmc",
+        "rack:string owner:string groups:[string] task:uuid? reading:Reading? fault:string? maintenance:Hold? bmc:Bmc",
     ),
     answer("Reading", "power_state:power at:time age:number"),
     answer(
@@ -231,10 +231,15 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer("HaEtcd", "endpoints:[string] heard:number? latency:number?"),
     answer(
         "HaHost",
-        "host:string url:string? version:string seen:number alive:boolean unfit:string? differs:boolean \
+        "host:string url:string? version:string started_at:time said_at:time seen:number alive:boolean unfit:string? differs:boolean \
          clock_ahead:number?",
     ),
     answer("Owning", "owner:boolean"),
+    // Before the members of an answer that is not of now.
+    answer(
+        "Stale",
+        "stale:boolean stale_age:natural rack_owner:string? rack_owner_url:string?",
+    ),
     answer("AuditPage", "records:[string] head:AuditHead"),
     answer("AuditHead", "number:natural hash:string"),
     answer(

@@ -71,6 +71,7 @@ fn same_as(value: &impl Serialize, name: &str) {
     let kept: Vec<&String> = described.difference(&written).collect();
     let optional = [
         "next",
+        "owner",
         "timeout",
         "on_soft_timeout",
         "repeat_soft_after",
@@ -114,6 +115,7 @@ fn the_shapes_of_a_node_have_the_members_of_the_record() {
 
 #[test]
 fn the_shapes_have_the_members_of_the_types() {
+    same::<types::Stale>("Stale");
     same::<types::NodeList>("NodeList");
     same::<types::NodeDetail>("Extension");
     same::<types::BmcSummary>("Bmc");
@@ -267,6 +269,10 @@ pub(in crate::api) fn misfit(
             .filter_map(|choice| misfit(value, choice, document, at))
             .collect();
         return (tried.len() == choices.len()).then(|| tried.join(" / "));
+    }
+    if let Some(all) = schema.get("allOf").and_then(Value::as_array) {
+        let mut all = all.iter();
+        return all.find_map(|each| misfit(value, each, document, at));
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_array)
         && !words.contains(value)

@@ -135,14 +135,8 @@ pub async fn respond(
     if let Err(fault) = &outcome {
         record.audit.nodes = fault.node().map(str::to_owned);
     }
+    frame.stale = record.noted.stale.take();
     let (mut response, mut stream) = framed(&frame, outcome);
-    if let Some(age) = record.noted.stale.get() {
-        // Rounded up: what is not of now is never 0 s old.
-        let seconds = age.as_secs() + 1;
-        response
-            .headers
-            .push(("x-rackbmc-stale", seconds.to_string()));
-    }
     record.audit.status = response.status.as_u16();
     record.close().await;
     let unwritten = &context.state.unwritten;
@@ -294,18 +288,18 @@ impl Drop for Record {
         if let Some(audit) = self.take() {
             self.context.audit.record_at_once(audit);
         }
-    let key = headers.get("idempotency-key").map(HeaderValue::as_bytes);
-    if let Some(key) = key.filter(|key| !key.is_empty()) {
-        let text = std::str::from_utf8(key).ok();
-        let uuid = text.and_then(|text| Uuid::try_parse(text).ok());
-        return format!("{KEYED}{}", uuid.unwrap_or(Uuid::new_v5(&KEYS, key)));
-    }
     }
 }
 
 /// `req-<uuid>`: the one that the client gave, where it has that form, so that a request which is made again is known; or
 /// `key-<uuid>` where the client gave its request a key, of any form.
 fn request_id(context: &Context, headers: &http::HeaderMap) -> String {
+    let key = headers.get("idempotency-key").map(HeaderValue::as_bytes);
+    if let Some(key) = key.filter(|key| !key.is_empty()) {
+        let text = std::str::from_utf8(key).ok();
+        let uuid = text.and_then(|text| Uuid::try_parse(text).ok());
+        return format!("{KEYED}{}", uuid.unwrap_or(Uuid::new_v5(&KEYS, key)));
+    }
     let given = headers.get("x-openstack-request-id");
     let given = given.and_then(|value| value.to_str().ok()?.strip_prefix("req-"));
     if let Some(uuid) = given.and_then(|text| Uuid::try_parse(text).ok()) {
@@ -313,14 +307,14 @@ fn request_id(context: &Context, headers: &http::HeaderMap) -> String {
     }
     let mut random = [0; 16];
     (context.entropy)(&mut random);
-/// The namespace of keys that are no uuids.
-const KEYS: Uuid = Uuid::from_u128(0x0c1d_7f6e_8f0a_5b43_9d5e_6a2f_41c3_77b8);
-
     format!(
         "req-{}",
         uuid::Builder::from_random_bytes(random).into_uuid()
     )
 }
+
+/// The namespace of keys that are no uuids.
+const KEYS: Uuid = Uuid::from_u128(0x0c1d_7f6e_8f0a_5b43_9d5e_6a2f_41c3_77b8);
 
 /// The response in hyper's form.
 fn dressed<B>(response: Response, body: B, last: bool) -> hyper::Response<B> {

@@ -533,6 +533,33 @@ fn filters_show_what_fits() {
 }
 
 #[test]
+fn of_several_hosts_the_owner_is_a_nodes_conductor_and_has_its_reservation() {
+    let owned = |_| {
+        let mut node = numbered(1);
+        node.rackbmcd.owner = Some("mgmt1".into());
+        node.rackbmcd.task = Some(TASK.parse().expect("a uuid"));
+        Ok(Answer::Nodes(vec![node]))
+    };
+    for (query, count) in [
+        ("conductor=mgmt1&conductor_group=r1", 1),
+        ("conductor=r1", 0),
+        ("conductor_group=", 0),
+    ] {
+        let list = request(&format!("GET /v1/nodes/detail?{query}"));
+        let body = list.send_to(owned).json();
+        assert_eq!(
+            body["nodes"].as_array().map(Vec::len),
+            Some(count),
+            "{query}"
+        );
+        if count > 0 {
+            assert_eq!(body["nodes"][0]["reservation"], "mgmt1");
+            assert_eq!(body["nodes"][0]["rackbmcd"]["owner"], "mgmt1");
+        }
+    }
+}
+
+#[test]
 fn validate_has_the_interfaces_that_clients_require() {
     let well = request("GET /v1/nodes/r1n01/validate").send().json();
     for name in ["power", "management"] {

@@ -57,6 +57,7 @@ fn node() -> Node {
         target_power_state: None,
         last_error: None,
         rackbmcd: NodeDetail {
+            owner: None,
             rack: "r1".into(),
             groups: ["compute".to_owned()].into(),
             task: None,

@@ -437,7 +437,7 @@ fn every_kind_of_refusal_is_a_known_word_and_a_fitting_status() {
             Refused::Locked {
                 node: text(),
                 uuid: id,
-                rack: "r1".into(),
+                host: "r1".into(),
                 task: id,
                 detail: String::new(),
                 left: None,
@@ -520,7 +520,7 @@ fn a_refusal_is_said_in_our_words_here_and_in_ironics_there() {
         Err(Refused::Locked {
             node: "r1n01".into(),
             uuid: UUID.parse().expect("a uuid"),
-            rack: "r1".into(),
+            host: "r1".into(),
             task: TASK.parse().expect("a uuid"),
             detail: " r1n01: power on by bob".into(),
             left: None,

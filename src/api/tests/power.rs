@@ -156,7 +156,7 @@ fn a_locked_node_is_409_in_the_words_that_clients_match() {
         Err(Refused::Locked {
             node: "r1n01".into(),
             uuid: UUID.parse().expect("a uuid"),
-            rack: "r1".into(),
+            host: "r1".into(),
             task: TASK.parse().expect("a uuid"),
             detail: " n01: power on by bob".into(),
             left: None,

@@ -75,7 +75,10 @@ pub(super) async fn read_trail(
 }
 
 /// Entries of the journal, with their keys.
-async fn find(looks: Sender<Look>, stretch: Stretch) -> Result<Vec<(String, Vec<u8>)>, String> {
+pub(super) async fn find(
+    looks: Sender<Look>,
+    stretch: Stretch,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
     ask_store(looks, move |store| store.stretch(&stretch)).await
 }
 

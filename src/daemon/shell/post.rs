@@ -15,7 +15,7 @@ use crate::daemon::pins::Pins;
 use crate::daemon::randomness::Kernel;
 use crate::daemon::{Failure, host_name};
 use crate::keeper::{Keeper, Make};
-use crate::model::Health;
+use crate::model::{Health, Stale};
 use crate::rack::call::{self, Call, CallId, Refused};
 use crate::rack::permit::Succession;
 use crate::rack::rights::Rights;
@@ -23,7 +23,7 @@ use crate::rack::settings::{NodeSettings, RackSettings};
 use crate::rack::stored::migrate::FORMAT;
 use crate::rack::{Birth, Rack, Remembered};
 use crate::tenure::keys::{Keys, Own};
-use crate::tenure::{Begun, Me, Settings, Tenure};
+use crate::tenure::{Begun, Me, Phase, Pinned, Settings, Tenure};
 use crate::time::{Instant, WallTime};
 use peers::Peers;
 use std::cell::RefCell;
@@ -49,6 +49,8 @@ pub(super) struct Shared {
     members: Members,
     keys: Keys,
     pins: Pins,
+    /// What was pinned before this life.
+    pinned_before: Pinned,
     peers: Peers,
     /// When it goes out how far the trail on this host's disk has come.
     trail_at: Instant,
@@ -71,6 +73,8 @@ pub(super) struct Shared {
     /// Those who wait for it.
     looking: Vec<(CallId, Call, Rights, Rc<Noted>)>,
     fit: Fit,
+    /// Whether the journal in etcd has nodes of this host's configuration, as far as it has any.
+    known: bool,
     /// Datagrams that the last look at the permit has kept back.
     withheld: u64,
     /// Tenures that have begun in this life, by how they came about; and those that another host ended.
@@ -119,6 +123,16 @@ impl Post {
             Post::Alone(_) => true,
             Post::Shared(shared) => shared.keeper.permit().is_some_and(|it| it.holds(now)),
         }
+    }
+
+    /// How old what this host's rack says is, where nobody can say whether it is still this host's.
+    pub(super) fn stale(&self, now: Instant) -> Option<Stale> {
+        let Post::Shared(shared) = self else {
+            return None;
+        };
+        let tenure = shared.keeper.tenure();
+        let dark = shared.keeper.rack().is_some() && tenure.phase() == Phase::Dark;
+        dark.then(|| shared.stale(now, now))
     }
 
     /// The time has come for something of it.
@@ -211,6 +225,10 @@ impl Post {
         {
             return Err("the rack has another name: its hosts know it by the old one, so stop this one, and start it again".to_owned());
         }
+        let settings = match self {
+            Post::Alone(_) => settings,
+            Post::Shared(shared) => settings.owned_by(&shared.me.host),
+        };
         if let Some(rack) = self.rack_mut() {
             rack.reload(settings, nodes, now)?;
         }
@@ -291,7 +309,7 @@ impl Shared {
         let (wall, now) = (clock.wall(), clock.now());
         let tenure = Tenure::new(me.clone(), settings, entropy, wall, now);
         let local = Rc::new(RefCell::new(local));
-        let make = make(plan.clone(), local.clone(), clock);
+        let make = make(me.host.clone(), plan.clone(), local.clone(), clock);
         let keys = Keys::new(&etcd.prefix, &rack);
         Ok(Shared {
             keeper: Keeper::new(tenure, make),
@@ -302,6 +320,7 @@ impl Shared {
             keys,
             trail_at: now,
             nodes: digest,
+            pinned_before: pins.pinned,
             pins,
             plan,
             local,
@@ -314,18 +333,39 @@ impl Shared {
             fit: Fit {
                 history: Ok(()),
                 read_at: None,
-                nodes: Ok(()),
+                nodes: Err("the journal in etcd was not read yet".to_owned()),
             },
+            known: false,
             withheld: 0,
             began: BTreeMap::new(),
             deposed: 0,
         })
     }
 
+    /// How old what was read then is: nothing later than the owner's last sign of life was heard of.
+    fn stale(&self, read_at: Instant, now: Instant) -> Stale {
+        let sign = self.keeper.tenure().last_sign();
+        let at = sign.map_or(read_at, |sign| sign.min(read_at));
+        // Whoever had the rack may have lost it by now.
+        let ours = self.keeper.rack().is_some();
+        let owner = self.whoever().filter(|_| !ours);
+        let name = owner.map(|own| own.host.clone());
+        Stale::of(now - at, name, owner.and_then(|own| own.url.clone()))
+    }
+
+    /// Who has the rack, where that is known.
+    fn whoever(&self) -> Option<&Own> {
+        self.last_owner().filter(|own| own.released.is_none())
+    }
+
+    /// The same, or who had it last.
+    fn last_owner(&self) -> Option<&Own> {
+        self.keeper.tenure().owner().or(self.owner.as_ref())
+    }
+
     /// Why a call is not carried out here.
     fn moved(&self) -> Refused {
-        let owner = self.keeper.tenure().owner().or(self.owner.as_ref());
-        let owner = owner.filter(|own| own.released.is_none());
+        let owner = self.whoever();
         Refused::Moved {
             owner: owner.map(|own| own.host.clone()),
             url: owner.and_then(|own| own.url.clone()),
@@ -346,7 +386,7 @@ impl Shared {
 }
 
 /// What makes the rack at the beginning of a tenure: of the journal in etcd, and of what this host's own disk has.
-fn make(plan: Plan, local: Rc<RefCell<Vec<Remembered>>>, clock: Clock) -> Make {
+fn make(host: String, plan: Plan, local: Rc<RefCell<Vec<Remembered>>>, clock: Clock) -> Make {
     Box::new(move |begun: &Begun, succession: Succession, now: Instant| {
         let mut remembered = begun.remembered.clone();
         remembered.extend(local.take());
@@ -356,6 +396,7 @@ fn make(plan: Plan, local: Rc<RefCell<Vec<Remembered>>>, clock: Clock) -> Make {
             succession: Some(succession),
             ..clock.birth(Default::default())
         };
+        let settings = settings.owned_by(&host);
         Rack::new(settings, nodes, remembered, birth, Box::new(Kernel::new()))
     })
 }

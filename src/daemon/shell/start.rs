@@ -97,6 +97,7 @@ pub(in crate::daemon) async fn run(
         looks: Looks::new(looks),
         api: configuration.api,
         going_down: Some(clients.going_down),
+        mistake: None,
         stop_by: None,
         watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
         housekeeping_at: Instant::START,
@@ -116,9 +117,10 @@ pub(in crate::daemon) async fn run(
     }
     notify(&[NotifyState::Ready]);
     let (asked, audits) = (clients.asked, clients.audits);
-    shell.run(inputs, asked, audits, alarm).await;
+    let ended = shell.run(inputs, asked, audits, alarm).await;
     listeners.remove();
     wait_for(committer).await?;
+    ended?;
     log::info!("stopped");
     Ok(())
 }

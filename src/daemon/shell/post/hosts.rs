@@ -23,6 +23,7 @@ impl Shared {
             nodes: self.nodes.clone(),
             unfit: self.keeper.tenure().unfit(),
             wall,
+            started: Some(self.started),
         }
     }
 
@@ -100,7 +101,14 @@ impl Shell {
             let hash = head.hash.clone();
             shared.keeper.tenure_mut().set_trail(head.number, hash);
         }
+        if let Some(why) = shared.keeper.tenure().is_mistaken() {
+            self.mistake = Some(why.to_owned());
+        }
+        let unread = !shared.known && shared.fit.nodes.is_err();
         let Some(request) = shared.peers.tell(shared.said(wall), now) else {
+            if unread {
+                self.read_mirror();
+            }
             return self.read_again(now);
         };
         let (members, inputs) = (shared.members.clone(), self.to_inputs.clone());

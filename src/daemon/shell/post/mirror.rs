@@ -1,14 +1,19 @@
 //! What a host that has not the rack answers: what the journal in etcd has, looked at without a word to any BMC.
 
-use super::Post;
+use super::{Post, Shared};
 use crate::api::serve::Asked;
+use crate::daemon::clock::Clock;
 use crate::daemon::randomness::Kernel;
+use crate::daemon::shell::looks::find;
 use crate::daemon::shell::{Input, Shell, Waiting};
 use crate::etcd::{self, Request, Span, Trouble};
+use crate::model::counted;
 use crate::rack::call::{Answer, Call, CallId, Look, Refused};
 use crate::rack::permit::{Permit, Succession};
+use crate::rack::record::Table;
 use crate::rack::settings::NodeSettings;
-use crate::rack::{Birth, Rack, Remembered, busy_nodes};
+use crate::rack::{Birth, Rack, Remembered, busy_nodes, shown_history};
+use crate::tenure::Phase;
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -69,34 +74,16 @@ impl Shell {
         shared.reading = false;
         match found {
             Ok(etcd::Answer::Range { found, .. }) => {
-                let place = |entry: crate::etcd::Entry| {
+                let place = |entry: etcd::Entry| {
                     let (table, key) = shared.keys.place(&entry.key)?;
                     Some((table, key, entry.value))
                 };
                 let remembered: Vec<Remembered> = found.into_iter().filter_map(place).collect();
-                let (settings, nodes) = shared.plan.borrow().clone();
-                shared.fit.nodes = has_all(&nodes, &remembered);
-                shared.judge_fit(now);
-                let over = Permit {
-                    from: now,
-                    until: now,
-                };
-                let succession = Succession {
-                    fence: 0,
-                    permit: over,
-                    clean: true,
-                    // Its tasks go on elsewhere: nothing of them is old.
-                    last_sign: Some((clock.wall(), Duration::ZERO)),
-                };
-                let birth = Birth {
-                    now,
-                    succession: Some(succession),
-                    ..clock.birth(Default::default())
-                };
-                let entropy = Box::new(Kernel::new());
-                let mut rack = Rack::new(settings, nodes, remembered, birth, entropy);
-                rack.handle_dark(now);
-                shared.mirror = Some((Box::new(rack), now));
+                if let Err(why) = shared.judge_journal(&remembered, now) {
+                    self.mistake = Some(why);
+                    return;
+                }
+                shared.behold(remembered, clock, now);
                 self.answer_looks();
             }
             other => {
@@ -104,6 +91,10 @@ impl Shell {
                     Err(trouble) => trouble.to_string(),
                     Ok(_) => "etcd answers something else".to_owned(),
                 };
+                if shared.mirror.is_some() {
+                    // It is older, and says so.
+                    return self.answer_looks();
+                }
                 for (id, ..) in std::mem::take(&mut shared.looking) {
                     if let Some(waiting) = self.replies.remove(&id) {
                         waiting.reply.send(Err(Refused::NotRead(why.clone())));
@@ -118,25 +109,136 @@ impl Shell {
         let Post::Shared(shared) = &mut self.post else {
             return;
         };
+        let Some(read_at) = shared.mirror.as_ref().map(|(_, at)| *at) else {
+            return;
+        };
+        let stale = shared.stale(read_at, self.awake_at);
         let Some((rack, read_at)) = &mut shared.mirror else {
             return;
         };
-        let age = self.awake_at - *read_at;
+        let mut stretches = Vec::new();
         for (id, call, rights, noted) in std::mem::take(&mut shared.looking) {
-            noted.is_stale(age);
+            noted.is_stale(stale.clone());
             rack.handle_call(id, call, &rights, *read_at);
+            // What happened to a node is on this host's own disk, as far as it had the rack then.
+            let looks = std::iter::from_fn(|| rack.poll_look());
+            stretches.extend(looks.map(|(_, stretch)| (id, stretch)));
         }
         let answers: Vec<_> = std::iter::from_fn(|| rack.poll_answer()).collect();
         for (id, answer) in answers {
             self.answer(id, answer);
         }
+        for (id, stretch) in stretches {
+            let (inputs, store) = (self.to_inputs.clone(), self.looks.store.clone());
+            let look = async move {
+                let found = find(store, stretch).await;
+                // The loop has ended where this fails.
+                let _ = inputs.send(Input::FoundForLook(id, found)).await;
+            };
+            self.executor.spawn(look).detach();
+        }
+    }
+
+    /// What this host's own disk has of what happened to a node, for somebody who wants to look at it.
+    pub(in crate::daemon::shell) fn found_for_look(
+        &mut self,
+        id: CallId,
+        found: Result<Vec<(String, Vec<u8>)>, String>,
+    ) {
+        let found = found.map(|found| Answer::History(shown_history(&found)));
+        self.answer(id, found.map_err(Refused::NotRead));
+    }
+}
+
+impl Shared {
+    /// What the journal in etcd says against this host; an error where it is no host of that rack.
+    fn judge_journal(&mut self, remembered: &[Remembered], now: Instant) -> Result<(), String> {
+        // Before it is known who owns the rack there is nothing to hold this host against.
+        if self.keeper.tenure().phase() == Phase::Looking {
+            return Ok(());
+        }
+        let plan = self.plan.clone();
+        let (settings, nodes) = &*plan.borrow();
+        if let Err(why) = self.recognize(&settings.name, nodes, remembered) {
+            // Nothing of that rack is to be held against this one when it has a name of its own.
+            if let Err(error) = self.pins.keep(self.pinned_before) {
+                log::error!("what was seen of etcd cannot be kept: {error}");
+            }
+            return Err(why);
+        }
+        self.fit.nodes = has_all(nodes, remembered);
+        self.judge_fit(now);
+        Ok(())
+    }
+
+    /// The rack as the journal in etcd has it, to be looked at.
+    fn behold(&mut self, remembered: Vec<Remembered>, clock: Clock, now: Instant) {
+        let over = Permit {
+            from: now,
+            until: now,
+        };
+        let succession = Succession {
+            fence: 0,
+            permit: over,
+            clean: true,
+            only_looked_at: true,
+            // Its tasks go on elsewhere: nothing of them is old.
+            last_sign: Some((clock.wall(), Duration::ZERO)),
+        };
+        let birth = Birth {
+            now,
+            succession: Some(succession),
+            ..clock.birth(Default::default())
+        };
+        let entropy = Box::new(Kernel::new());
+        let (settings, nodes) = self.plan.borrow().clone();
+        let settings = match self.last_owner() {
+            Some(own) => settings.owned_by(&own.host),
+            None => settings,
+        };
+        let mut rack = Rack::new(settings, nodes, remembered, birth, entropy);
+        rack.handle_dark(now);
+        // Nothing of it is written: it is looked at.
+        while let Some((ticket, _)) = rack.poll_writes() {
+            rack.handle_durable(ticket, now);
+        }
+        self.mirror = Some((Box::new(rack), now));
+    }
+
+    /// The journal in etcd has to be of this rack, and not of another one of the same name. Once it is, its nodes may come and go.
+    fn recognize(
+        &mut self,
+        rack: &str,
+        nodes: &[NodeSettings],
+        remembered: &[Remembered],
+    ) -> Result<(), String> {
+        let ours = match self.last_owner() {
+            Some(own) => own.host_id == self.me.host_id,
+            None => true,
+        };
+        let known = |uuid: &str| nodes.iter().any(|node| node.uuid.to_string() == uuid);
+        let theirs = remembered
+            .iter()
+            .filter(|(table, ..)| *table == Table::Nodes);
+        let count = theirs.clone().count();
+        self.known |= ours || theirs.clone().any(|(_, key, _)| known(key));
+        if self.known || count == 0 || nodes.is_empty() {
+            return Ok(());
+        }
+        let owner = self.last_owner().map(|own| own.host.clone());
+        Err(format!(
+            "another rack is called {rack} in etcd, too: host {} has it, and none of its {} is in this configuration. Give \
+             one of the two another name, or another prefix in [etcd]",
+            owner.unwrap_or_default(),
+            counted(count, "node")
+        ))
     }
 }
 
 /// What of a call is answered here: what looks, and waits for nothing. Who wants to wait has to ask the owner.
 fn may_look(call: Call) -> Option<Call> {
     let looks = match &call {
-        Call::Look(_) => true,
+        Call::Look(_) | Call::History { .. } => true,
         Call::AwaitTask { wait, .. } | Call::AwaitBatch { wait, .. } => wait.is_zero(),
         _ => false,
     };

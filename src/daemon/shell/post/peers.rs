@@ -27,8 +27,10 @@ pub(super) struct Said {
     /// Why it does not take the rack, where it would have to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) unfit: Option<String>,
-    /// Its calendar.
+    /// Its calendar, now and when its daemon was started.
     pub(super) wall: WallTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) started: Option<WallTime>,
 }
 
 /// The hosts of the rack, this one included.
@@ -164,6 +166,9 @@ impl Peers {
                 host: peer.said.host.clone(),
                 url: peer.said.url.clone(),
                 version: peer.said.version.clone(),
+                // An older version does not say when it was started.
+                started_at: peer.said.started.unwrap_or(peer.said.wall),
+                said_at: peer.said.wall,
                 seen: ago.as_secs_f64(),
                 alive: ago <= ALIVE,
                 unfit: peer.said.unfit.clone(),
@@ -223,6 +228,7 @@ mod tests {
             nodes: "abc".to_owned(),
             unfit: unfit.map(str::to_owned),
             wall: wall(seconds),
+            started: None,
         }
     }
 
