@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::ha::of_each_host;
 use super::output::about;
 use crate::api::audit::{Breach, Chain, extent};
-use crate::model::AuditHead;
+use crate::model::{AuditHead, Short};
 use crate::time::WallTime;
 use serde_json::{Value, json};
 
@@ -102,7 +102,7 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
         |records| {
             let mut header = vec![
                 "NUMBER", "AT", "USER", "UID", "PID", "METHOD", "PATH", "WHAT", "NODES", "STATUS",
-                "TASK", "ERROR",
+                "BEGAN", "ERROR",
             ];
             header.extend(several.then_some("HOST"));
             let mut table = app.out.table(&header);
@@ -115,10 +115,10 @@ async fn list(app: &App, limit: u64) -> Result<Exit, Failure> {
                     word(record, "pid"),
                     word(record, "method"),
                     word(record, "path"),
-                    word(record, "what"),
+                    cut(app, &word(record, "what")),
                     app.out.node_set(&word(record, "nodes")),
                     word(record, "status"),
-                    word(record, "task"),
+                    began(&word(record, "task")),
                     word(record, "error"),
                 ];
                 row.extend(several.then(|| word(record, "host")));
@@ -138,6 +138,29 @@ fn word(record: &Value, name: &str) -> String {
         other => other.to_string(),
     }
 }
+
+/// A task, as people write it.
+fn began(task: &str) -> String {
+    task.parse().map_or(task.to_owned(), Short::task)
+}
+
+/// What was done, for a cell: on a terminal of a hash only the beginning, as it would be broken there. The lines have it whole.
+fn cut(app: &App, what: &str) -> String {
+    const SHOWN: usize = 12;
+    let Some(at) = what.find(HASH).filter(|_| app.out.person) else {
+        return what.to_owned();
+    };
+    let (before, hash) = what.split_at(at + HASH.len());
+    let end = hash.find(|letter: char| !letter.is_ascii_hexdigit());
+    let (hash, after) = hash.split_at(end.unwrap_or(hash.len()));
+    match hash.get(..SHOWN) {
+        Some(begin) if hash.len() > SHOWN => format!("{before}{begin}…{after}"),
+        _ => what.to_owned(),
+    }
+}
+
+/// How a hash begins in a record.
+const HASH: &str = "sha256:";
 
 /// The number of a record.
 fn number_of(text: &str) -> Option<u64> {

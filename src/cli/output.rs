@@ -50,12 +50,13 @@ fn is_plain() -> bool {
 
 /// `name: text`; the text alone where it names the node itself at its begin, as many a refusal does.
 pub fn about(name: &str, text: &str) -> String {
-    match text
+    let unnamed = text.strip_prefix("node ").unwrap_or(text);
+    match unnamed
         .strip_prefix(name)
-        .is_some_and(|rest| rest.starts_with(": "))
+        .and_then(|rest| rest.strip_prefix(": "))
     {
-        true => text.to_owned(),
-        false => format!("{name}: {text}"),
+        Some(rest) => format!("{name}: {rest}"),
+        None => format!("{name}: {text}"),
     }
 }
 
@@ -180,10 +181,10 @@ impl Out {
         }
     }
 
-    /// A set of nodes for a cell: on a terminal it is broken behind commas where it takes more than a third of the line.
+    /// A set of nodes for a cell: on a terminal it is broken behind commas where it takes more than a fifth of the line.
     pub fn node_set(&self, names: &str) -> String {
         match terminal_width().filter(|_| self.person) {
-            Some(width) => broken_at_commas(names, usize::from(width) / 3),
+            Some(width) => broken_at_commas(names, usize::from(width) / 5),
             None => names.to_owned(),
         }
     }

@@ -4,7 +4,7 @@ use crate::model::{BatchNodeState, BatchState, PowerState, TaskState, Word};
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width};
 
 /// Columns whose words may be parted over several lines; all others hold what people copy.
-const PROSE: [&str; 10] = [
+const PROSE: [&str; 12] = [
     "NOTE",
     "EVENT",
     "PHASE",
@@ -15,71 +15,112 @@ const PROSE: [&str; 10] = [
     "ERROR",
     "RESULT",
     "REASON",
+    "OPERATION",
+    "WHAT",
 ];
 /// Columns that are left out first where a terminal is too narrow for all, `-o json` has them.
-const FIRST_TO_GO: [&str; 16] = [
-    "UID", "PID", "METHOD", "ADDRESS", "BMC", "STEP", "BY", "TARGET", "LEFT", "READ", "ELAPSED",
-    "AT MOST", "GUID", "FIRMWARE", "PRODUCT", "IPMI",
+const FIRST_TO_GO: [&str; 18] = [
+    "UID", "PID", "METHOD", "PATH", "ADDRESS", "BMC", "STEP", "BY", "BEGAN", "TARGET", "LEFT",
+    "READ", "ELAPSED", "AT MOST", "GUID", "FIRMWARE", "PRODUCT", "IPMI",
 ];
-/// Prose in a column narrower than this is no help.
-const NARROWEST: u16 = 24;
+/// Prose in a column narrower than this is no help: a column that can be left out is, for its sake.
+const NARROW: u16 = 24;
+/// Where nothing more can be left out: a long word.
+const NARROWEST: u16 = 10;
+/// Blanks between columns, which stand behind each of them.
+const GAP: u16 = 2;
 
 /// Makes a table fit: no name, id, port or time is ever broken. Prose is parted between words, sets of nodes behind their
-/// commas, and where that is not enough columns are left out.
+/// commas, and where that is not enough columns are left out, those with nothing in them first.
 pub fn fit(table: &mut Table, width: u16) {
     let header: Vec<String> = table
         .header()
         .map(|row| row.cell_iter().map(Cell::content).collect())
         .unwrap_or_default();
-    let gap = 2;
-    let mut widths = table.column_max_content_widths();
-    let prose = |column: usize| {
-        header
-            .get(column)
-            .is_some_and(|head| PROSE.contains(&head.as_str()))
-    };
-    let needs = |widths: &[u16]| -> u16 {
-        let each = widths.iter().enumerate().filter(|(_, width)| **width > 0);
-        each.map(|(column, width)| {
-            gap + if prose(column) {
-                (*width).min(NARROWEST)
-            } else {
-                *width
-            }
+    let mut columns: Vec<Wanted> = table
+        .column_max_content_widths()
+        .into_iter()
+        .zip(&header)
+        .map(|(width, head)| Wanted {
+            width,
+            is_prose: PROSE.contains(&head.as_str()),
         })
-        .sum()
+        .collect();
+    // Behind the last column there is nothing.
+    let room = width + GAP;
+    let empty = |column: usize| {
+        let mut cells = table.row_iter().map(|row| row.cell_iter().nth(column));
+        table.row_iter().next().is_some()
+            && cells.all(|cell| cell.is_none_or(|it| it.content().is_empty()))
     };
-    for name in FIRST_TO_GO {
-        if needs(&widths) <= width + gap {
-            break;
-        }
-        // The first column says what the row is about.
-        let column = header.iter().position(|head| head == name);
-        if let Some(column) = column.filter(|column| *column > 0) {
-            widths[column] = 0;
+    let named = FIRST_TO_GO
+        .iter()
+        .filter_map(|name| header.iter().position(|head| head == name));
+    // The first column says what the row is about.
+    for column in (0..header.len())
+        .filter(|column| empty(*column))
+        .chain(named)
+    {
+        if column > 0 && needed(&columns, NARROW) > room {
+            columns[column].width = 0;
         }
     }
-    let fixed: u16 = widths
-        .iter()
-        .enumerate()
-        .filter(|(column, width)| !prose(*column) && **width > 0)
-        .map(|(_, width)| width + gap)
-        .sum();
-    let flexible = (0..widths.len()).filter(|column| prose(*column)).count();
-    let share = (width + gap).saturating_sub(fixed) / u16::try_from(flexible.max(1)).unwrap_or(1);
-    for (column, width) in widths.iter().enumerate() {
+    let least = match needed(&columns, NARROW) > room {
+        true => NARROWEST,
+        false => NARROW,
+    };
+    let share = share(&columns, room);
+    for (column, wanted) in columns.iter().enumerate() {
         let Some(place) = table.column_mut(column) else {
             continue;
         };
-        let constraint = match (width, prose(column)) {
+        let constraint = match (wanted.width, wanted.is_prose) {
             (0, _) => ColumnConstraint::Hidden,
-            (_, true) => ColumnConstraint::UpperBoundary(Width::Fixed(share.max(NARROWEST))),
+            (_, true) => ColumnConstraint::UpperBoundary(Width::Fixed(share.max(least + GAP))),
             (_, false) => ColumnConstraint::ContentWidth,
         };
         place.set_constraint(constraint);
     }
     table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(width.max(needs(&widths)) + gap);
+    table.set_width(width.max(needed(&columns, least)) + GAP);
+}
+
+/// A column as it would be without any limit.
+struct Wanted {
+    /// Its letters; none where it is left out.
+    width: u16,
+    is_prose: bool,
+}
+
+/// How wide a table is whose prose has no more than `least` where it wants more.
+fn needed(columns: &[Wanted], least: u16) -> u16 {
+    let shown = columns.iter().filter(|column| column.width > 0);
+    shown
+        .map(|column| {
+            GAP + match column.is_prose {
+                true => column.width.min(least),
+                false => column.width,
+            }
+        })
+        .sum()
+}
+
+/// What each of the columns of prose gets that want more than their share, with the gap behind it.
+fn share(columns: &[Wanted], room: u16) -> u16 {
+    let shown = columns.iter().filter(|column| column.width > 0);
+    let (mut prose, fixed): (Vec<_>, Vec<_>) = shown.partition(|column| column.is_prose);
+    let taken: u16 = fixed.iter().map(|column| column.width + GAP).sum();
+    let mut free = room.saturating_sub(taken);
+    prose.sort_by_key(|column| column.width);
+    for (place, column) in prose.iter().enumerate() {
+        let others = u16::try_from(prose.len() - place).unwrap_or(u16::MAX);
+        if column.width + GAP > free / others {
+            return free / others;
+        }
+        free -= column.width + GAP;
+    }
+    // All fit.
+    room
 }
 
 /// How something is, in a colour.
@@ -185,6 +226,86 @@ mod tests {
         ");
         fit(&mut table, 40);
         assert!(table.trim_fmt().contains(id));
+    }
+
+    #[test]
+    fn many_columns_fit_a_terminal_of_eighty_letters() {
+        let out = Out::of_a_person();
+        let mut batches = out.table(&[
+            "ASKED",
+            "OPERATION",
+            "STATE",
+            "NODES",
+            "COUNTS",
+            "BY",
+            "BATCH",
+        ]);
+        let at = "2026-11-27 07:03:22";
+        let nodes = "r1n[01-09,11,\n13-17]";
+        let counts = "1 failed, 37 succeeded, 2 rolled back";
+        batches.add_row([
+            at,
+            "soft power off",
+            "running",
+            nodes,
+            counts,
+            "operator",
+            "b:a91v6",
+        ]);
+        fit(&mut batches, 80);
+        insta::assert_snapshot!(batches.trim_fmt(), @r"
+        ASKED                OPERATION     STATE    NODES          COUNTS        BATCH
+        2026-11-27 07:03:22  soft power    running  r1n[01-09,11,  1 failed, 37  b:a91v6
+                             off                    13-17]         succeeded, 2
+                                                                   rolled back
+        ");
+        let mut audit = out.table(&[
+            "NUMBER", "AT", "USER", "UID", "PID", "METHOD", "PATH", "WHAT", "NODES", "STATUS",
+            "BEGAN", "ERROR",
+        ]);
+        let path = "/v1/batches";
+        audit.add_row([
+            "1",
+            at,
+            "root",
+            "0",
+            "4711",
+            "POST",
+            path,
+            "soft power off",
+            "r1n01",
+            "202",
+            "t:nna3w",
+            "",
+        ]);
+        let error = "node r1n01 is busy. r1n01: power off by root is running";
+        audit.add_row([
+            "2",
+            at,
+            "anna",
+            "1000",
+            "4712",
+            "POST",
+            path,
+            "power off",
+            "r1n01",
+            "409",
+            "",
+            error,
+        ]);
+        fit(&mut audit, 80);
+        let text = audit.trim_fmt();
+        let kept = ["AT", "USER", "WHAT", "NODES", "STATUS", "ERROR"];
+        assert!(kept.iter().all(|head| text.contains(head)), "{text}");
+        for table in [&batches, &audit] {
+            let lines = table.trim_fmt();
+            assert!(
+                lines.lines().all(|line| line.chars().count() <= 80),
+                "{lines}"
+            );
+        }
+        fit(&mut audit, 240);
+        assert!(audit.trim_fmt().contains("t:nna3w"));
     }
 
     #[test]
