@@ -9,7 +9,7 @@ use daemon::{Said, begin};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use puppet::{BATCH, Puppet, TASK, ok, rack, refuse, serve, task};
-use rackbmcd::model::{Batch, BatchNode, Health, Node, Operation, Task, TaskList};
+use rackbmcd::model::{Batch, BatchNode, Ha, HaHost, Health, Node, Operation, Task, TaskList};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -200,11 +200,20 @@ fn no_socket_nobody_behind_it_and_no_permission_are_told_apart() {
     mode(&path, 0o000);
     let forbidden = run(&path, nobody);
     assert_eq!(forbidden.code, 4, "{}", forbidden.err);
+    // Nobody is sent into a group that may not either.
     assert!(
-        forbidden.err.contains("members of the group"),
+        forbidden.err.contains("only root may use it"),
         "{}",
         forbidden.err
     );
+    assert!(!forbidden.err.contains("usermod"), "{}", forbidden.err);
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    for no_socket in [folder.path(), &file] {
+        let said = run(no_socket, None);
+        assert_eq!(said.code, 3);
+        assert!(said.err.contains("this is no socket"), "{}", said.err);
+    }
 }
 
 #[test]
@@ -349,6 +358,82 @@ fn status_has_one_shape_in_json_and_folds_in_text() {
         completed(&["status", "-o", "ya"]).split('\t').next(),
         Some("yaml")
     );
+}
+
+#[test]
+fn verbs_are_offered_by_the_names_that_the_help_has() {
+    let hosts = Ha {
+        hosts: ["mgmt1", "mgmt2", "other"].map(host).to_vec(),
+        ..Ha::default()
+    };
+    let puppet = Puppet::new(move |request, _| match request {
+        "GET /v1/ha" => ok(&hosts),
+        _ => rack(4),
+    });
+    let help = puppet.run(&["--help"]).out;
+    let (verbs, _) = help.split_once("Options of every verb").expect("options");
+    let verbs = verbs.lines().filter_map(|line| line.strip_prefix("  "));
+    let mut verbs: Vec<&str> = verbs.filter_map(|line| line.split(' ').next()).collect();
+    verbs.sort_unstable();
+    let offered = |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        let said = puppet
+            .run(&[&["__complete", "rackbmc"], &words[..]].concat())
+            .out;
+        let names = said.lines().filter_map(|line| line.split('\t').next());
+        let mut names: Vec<String> = names
+            .filter(|name| !name.starts_with('-'))
+            .map(str::to_owned)
+            .collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(offered(""), verbs);
+    for (words, names) in [
+        ("power ", "boot cycle nmi off on reboot reset soft status"),
+        (
+            "chassis power ",
+            "boot cycle nmi off on reboot reset soft status",
+        ),
+        ("sta", "status"),
+        // As it was begun.
+        ("shutd", "shutdown"),
+        ("dia", "diag"),
+        ("bmc ", "accept info reset trace"),
+        ("chassis ", "policy power status"),
+        ("sel ", "clear list"),
+        ("ha ", "handover status"),
+        ("ha handover --to ", "mgmt1 mgmt2 other"),
+        ("ha handover --to mg", "mgmt1 mgmt2"),
+        ("audit ", "verify"),
+        ("completion ", "bash fish zsh"),
+        (
+            "man node-s",
+            "node-set-power-state node-show node-show-states",
+        ),
+        (
+            "chassis policy r1n01 --set ",
+            "always-off always-on previous",
+        ),
+        (
+            "bootdev r1n01 --set remote-",
+            "remote-cdrom remote-disk remote-floppy remote-media",
+        ),
+        ("bootdev r1n01 --set n", "none"),
+        ("boot r1n01 --from n", ""),
+        ("off r1n01 --on-busy ", "fail skip take-over"),
+        ("identify r1n01 --for ", "forever"),
+        ("check --expect ", "off on"),
+    ] {
+        assert_eq!(offered(words).join(" "), names, "{words}");
+    }
+}
+
+fn host(name: &str) -> HaHost {
+    HaHost {
+        host: name.to_owned(),
+        ..HaHost::default()
+    }
 }
 
 #[test]

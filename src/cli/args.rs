@@ -429,7 +429,7 @@ pub enum Verb {
     /// Print a completion script for a shell.
     Completion {
         /// Which.
-        shell: clap_complete::Shell,
+        shell: complete::Shell,
     },
     /// Print the man page, or that of a verb.
     Man {

@@ -13,7 +13,7 @@ use super::fleet::{self, Rack};
 use super::output;
 use crate::model::{Batch, BatchState, BootDevice, RestorePolicy, Short, Task, Words};
 use crate::nodeset;
-use clap_complete::Shell;
+use clap::ValueEnum;
 use clap_complete::engine::{self, CompletionCandidate};
 use smol::future::or;
 use std::ffi::{OsStr, OsString};
@@ -51,9 +51,16 @@ pub fn complete(words: Vec<OsString>) -> Exit {
     let _ = LINE.set((asked, verb(&words), common));
     let mut command = CommandLine::described();
     let place = words.len() - 1;
+    let typed = words[place].to_string_lossy().into_owned();
     let found = engine::complete(&mut command, words, place, None).unwrap_or_default();
     let line = |candidate: &CompletionCandidate| {
         let value = candidate.get_value().to_string_lossy();
+        // Of a verb's names clap offers the first one of the alphabet.
+        let verb = candidate
+            .get_id()
+            .and_then(|id| id.strip_prefix("command::"));
+        let verb = verb.filter(|verb| verb.starts_with(&*typed));
+        let value = verb.map_or(value, Into::into);
         let help = candidate.get_help().map(ToString::to_string);
         let help = help.as_deref().and_then(|help| help.lines().next());
         let help = help.map(|help| output::harmless(help.trim_end_matches('.'), false));
@@ -311,12 +318,19 @@ fn helped(
         .collect()
 }
 
-/// The script of a shell; `None` where we have none for it.
-pub fn script(shell: Shell) -> Option<&'static str> {
+/// A shell that we have a script for.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// The script of a shell.
+pub fn script(shell: Shell) -> &'static str {
     match shell {
-        Shell::Bash => Some(include_str!("complete/rackbmc.bash")),
-        Shell::Zsh => Some(include_str!("complete/rackbmc.zsh")),
-        Shell::Fish => Some(include_str!("complete/rackbmc.fish")),
-        _ => None,
+        Shell::Bash => include_str!("complete/rackbmc.bash"),
+        Shell::Zsh => include_str!("complete/rackbmc.zsh"),
+        Shell::Fish => include_str!("complete/rackbmc.fish"),
     }
 }

@@ -3,7 +3,7 @@
 //! A connection per request: a restarted daemon then needs no care, and `--wait` may live through it. What is in a body
 //! is `client`'s affair.
 
-use super::exit::{Failure, Refusal};
+use super::exit::{Failure, Refusal, Users};
 use crate::base64;
 use crate::http_client::trust::Trust;
 use crate::http_client::{Connection, Fault, Place};
@@ -14,6 +14,7 @@ use http_body_util::Full;
 use serde_json::Value;
 use smol::future::FutureExt;
 use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -459,6 +460,16 @@ fn trouble(endpoint: &Endpoint, fault: Fault) -> Failure {
 }
 
 fn socket_trouble(socket: &Path, error: &io::Error) -> Failure {
+    let found = std::fs::metadata(socket).ok();
+    if found
+        .as_ref()
+        .is_some_and(|found| !found.file_type().is_socket())
+    {
+        return Failure::Broken {
+            at: socket.display().to_string(),
+            why: "this is no socket".to_owned(),
+        };
+    }
     match error.kind() {
         io::ErrorKind::NotFound => Failure::NoSocket {
             socket: socket.to_owned(),
@@ -468,7 +479,7 @@ fn socket_trouble(socket: &Path, error: &io::Error) -> Failure {
         },
         io::ErrorKind::PermissionDenied => Failure::SocketForbidden {
             socket: socket.to_owned(),
-            group: owner_group(socket),
+            users: found.map(|found| users(found.mode(), found.gid())),
         },
         _ => Failure::Broken {
             at: socket.display().to_string(),
@@ -477,12 +488,16 @@ fn socket_trouble(socket: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// The group that owns the socket, by name or else by number.
-fn owner_group(socket: &Path) -> Option<String> {
-    use std::os::unix::fs::MetadataExt;
-    let gid = std::fs::metadata(socket).ok()?.gid();
-    let group = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(gid)).ok()?;
-    Some(group.map_or_else(|| gid.to_string(), |group| group.name))
+/// Who may use a socket. Membership of root's own group is nobody's to give for that.
+fn users(mode: u32, group: u32) -> Users {
+    const GROUP_WRITES: u32 = 0o020;
+    if mode & GROUP_WRITES == 0 || group == 0 {
+        return Users::Root;
+    }
+    match nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(group)) {
+        Ok(Some(group)) => Users::Group(group.name),
+        Ok(None) | Err(_) => Users::Nameless(group),
+    }
 }
 
 /// What an error answer says: our own shape, Ironic's JSON inside JSON, http_basic's, or plain text.
@@ -532,6 +547,19 @@ fn each_on_its_line(error: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_sent_into_a_group_that_is_roots_or_may_not_either() {
+        let daemon = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(1));
+        let daemon = daemon.ok().flatten().expect("every Linux has it").name;
+        assert_eq!(users(0o140_660, 1), Users::Group(daemon));
+        assert_eq!(users(0o140_660, 0), Users::Root);
+        assert_eq!(users(0o140_600, 1), Users::Root);
+        assert_eq!(
+            users(0o140_660, 4_000_000_123),
+            Users::Nameless(4_000_000_123)
+        );
+    }
 
     #[test]
     fn the_reason_is_found_in_every_shape_of_error() {

@@ -70,8 +70,8 @@ pub enum Failure {
     SocketForbidden {
         /// The socket.
         socket: PathBuf,
-        /// The group that may, where it can be read.
-        group: Option<String>,
+        /// Who may, where that can be read.
+        users: Option<Users>,
     },
     /// No answer in time.
     Timeout {
@@ -91,6 +91,17 @@ pub enum Failure {
     Refused(Refusal),
     /// Something on our side of the socket: a file, the terminal, a child process.
     Here(String),
+}
+
+/// Who may use a socket that we may not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// The members of a group, and root.
+    Group(String),
+    /// Those of a group without a name, and root.
+    Nameless(u32),
+    /// Root alone.
+    Root,
 }
 
 /// A no of the daemon.
@@ -149,16 +160,27 @@ impl fmt::Display for Failure {
             ),
             Failure::SocketForbidden {
                 socket,
-                group: Some(group),
-            } => write!(
-                f,
-                "{}: permission denied: only root and members of the group '{group}' may use it \
-                 (usermod -aG {group} USER, then log in again)",
-                socket.display()
-            ),
+                users: Some(users),
+            } => {
+                write!(f, "{}: permission denied: only root", socket.display())?;
+                match users {
+                    Users::Group(group) => write!(
+                        f,
+                        " and members of the group '{group}' may use it (usermod -aG {group} USER, then log in again)"
+                    ),
+                    Users::Nameless(group) => write!(
+                        f,
+                        " and members of the group {group} may use it, which has no name on this host"
+                    ),
+                    Users::Root => f.write_str(
+                        " may use it; the group of others is socket_group in the daemon's configuration, or \
+                         SocketGroup= in rackbmcd.socket (rackbmc, as a rule)",
+                    ),
+                }
+            }
             Failure::SocketForbidden {
                 socket,
-                group: None,
+                users: None,
             } => write!(
                 f,
                 "{}: permission denied, and its folder does not even let us see which group may use it",
@@ -209,7 +231,7 @@ mod tests {
         assert_eq!(
             Failure::SocketForbidden {
                 socket,
-                group: None
+                users: None
             }
             .exit() as u8,
             4
@@ -233,10 +255,10 @@ mod tests {
     fn permission_denied_names_the_group_that_may() {
         let text = Failure::SocketForbidden {
             socket: "/run/rackbmcd/rackbmcd.sock".into(),
-            group: Some("rackbmc".into()),
+            users: Some(Users::Group("rackbmc".into())),
         }
         .to_string();
-        assert!(text.contains("group 'rackbmc'"), "{text}");
+        assert!(text.contains("usermod -aG rackbmc USER"), "{text}");
     }
 
     #[test]

@@ -151,7 +151,7 @@ fn simulate(args: sim::SimArgs, out: &Out) -> ExitCode {
 async fn run(line: CommandLine) -> Result<u8, Failure> {
     // What needs no daemon comes first: it must work where there is none.
     match &line.verb {
-        Verb::Completion { shell } => return shell::completion(*shell).map(|exit| exit as u8),
+        Verb::Completion { shell } => return Ok(shell::completion(*shell) as u8),
         Verb::Init(args) => return init::init(&out(&line.common), args).map(|exit| exit as u8),
         Verb::Man { into, verb } => {
             let done = match into {

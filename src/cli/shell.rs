@@ -1,25 +1,16 @@
 //! What helps a shell: the completion scripts, and the man pages.
 
 use super::args::CommandLine;
-use super::complete;
+use super::complete::{self, Shell};
 use super::exit::{Exit, Failure};
 use super::output;
 use clap::CommandFactory;
-use clap_complete::Shell;
 use std::path::Path;
 
 /// Prints a completion script.
-///
-/// # Errors
-/// Where there is none for the shell.
-pub fn completion(shell: Shell) -> Result<Exit, Failure> {
-    let script = complete::script(shell).ok_or_else(|| {
-        Failure::Usage(format!(
-            "there is no completion for {shell}: bash, zsh, fish"
-        ))
-    })?;
-    output::write(script.as_bytes());
-    Ok(Exit::Done)
+pub fn completion(shell: Shell) -> Exit {
+    output::write(complete::script(shell).as_bytes());
+    Exit::Done
 }
 
 /// Prints the man page, or that of one verb.

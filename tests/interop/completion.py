@@ -4,12 +4,15 @@
 The `rackbmc` of these shells is a script that hands completion on to the real one and writes down its other calls.
 """
 import fcntl
+import json
 import os
 import pty
 import select
+import socket
 import struct
 import subprocess
 import termios
+import threading
 import time
 import types
 
@@ -94,7 +97,7 @@ class Shell:
         return text
 
 
-def completes(c, shell, name, d):
+def completes(c, shell, name, d, owner):
     # Nobody answers there: it does not go on for long.
     d.rackbmc("soft", "r1n01", "--no-wait")
     task = (d.rackbmc("tasks", "r1n01", "-o", "name")[1].split() or [""])[0]
@@ -116,6 +119,19 @@ def completes(c, shell, name, d):
         f"rackbmc status {quote}r1n[04-\t": ["status", "r1n[04-11]"],
         "rackbmc status @sto\t": ["status", "@storage"],
         "rackbmc on @compute --order sto\tx": ["on", "@compute", "--order", "storage", "x"],
+        "rackbmc off r2x1 --on-busy sk\tx": ["off", "r2x1", "--on-busy", "skip", "x"],
+        "rackbmc bootdev r2x1 --set remote-c\tx": ["bootdev", "r2x1", "--set", "remote-cdrom", "x"],
+        "rackbmc boot r2x1 --from px\tx": ["boot", "r2x1", "--from", "pxe", "x"],
+        "rackbmc chassis policy r2x1 --set always-of\tx": ["chassis", "policy", "r2x1", "--set", "always-off", "x"],
+        "rackbmc identify r2x1 --for fo\tx": ["identify", "r2x1", "--for", "forever", "x"],
+        "rackbmc bmc tr\tr2\t": ["bmc", "trace", "r2x1"],
+        "rackbmc chassis pol\tr2\t": ["chassis", "policy", "r2x1"],
+        "rackbmc sel cl\tr2\t": ["sel", "clear", "r2x1"],
+        "rackbmc audit ver\tx": ["audit", "verify", "x"],
+        "rackbmc ha hand\tx": ["ha", "handover", "x"],
+        f"rackbmc --socket {owner} ha handover --to mg\tx": ["--socket", str(owner), "ha", "handover", "--to", "mgmt1", "x"],
+        "rackbmc completion f\tx": ["completion", "fish", "x"],
+        "rackbmc man node-show-\tx": ["man", "node-show-states", "x"],
     }.items():
         found = shell.line(keys)
         c.check(f"{name}: {keys!r}", found == words, found)
@@ -125,6 +141,35 @@ def completes(c, shell, name, d):
     c.check(f"{name}: several nodes are offered", all(f"r1n0{n}" in shown for n in (1, 2, 3, 4)) and "r2x1" not in shown, shown)
     shown = shell.offered("rackbmc ")
     c.check(f"{name}: verbs are offered, no private ones", "explain" in shown and "__" not in shown, shown)
+    for noun, words in {"bmc": "info reset trace accept", "chassis": "status policy", "sel": "list clear", "ha": "status handover"}.items():
+        shown = shell.offered(f"rackbmc {noun} ")
+        c.check(f"{name}: what follows {noun} is offered", all(word in shown for word in words.split()), shown)
+
+
+class Owner:
+    """A daemon that knows two hosts and nothing else."""
+
+    def __init__(self, bed):
+        self.path = bed.dir / "owner.sock"
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(self.path))
+        self.socket.listen(16)
+        threading.Thread(target=self.serve, daemon=True).start()
+        bed.add(self)
+
+    def serve(self):
+        body = json.dumps({"hosts": [{"host": "mgmt1"}, {"host": "other"}]})
+        while True:
+            try:
+                peer, _ = self.socket.accept()
+            except OSError:
+                return
+            peer.recv(65536)
+            peer.sendall(f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            peer.close()
+
+    def stop(self):
+        self.socket.close()
 
 
 def main():
@@ -134,9 +179,10 @@ def main():
         groups = {"r1n01": "compute", "r1n02": "compute", "r1n03": "compute", "r1n04": "compute", "r1n11": "compute", "r2x1": "storage"}
         nodes = {name: (types.SimpleNamespace(port=20001 + place), {"groups": [group]}) for place, (name, group) in enumerate(groups.items())}
         d = Daemon(bed, nodes)
+        owner = Owner(bed).path
         shells = {name: Shell(bed, name, d.socket) for name in SHELLS}
         for name, shell in shells.items():
-            completes(c, shell, name, d)
+            completes(c, shell, name, d, owner)
         d.stop()
         for name, shell in shells.items():
             began = time.monotonic()
