@@ -70,6 +70,171 @@ fn nodes_are_switched_behind_a_question_and_nothing_typed_ahead_answers_it() {
 }
 
 #[test]
+fn keys_from_before_the_first_picture_do_nothing() {
+    let bed = rack(2);
+    let mut console = Console::start(&bed.command(&["watch"]), 80, 24);
+    // The last one would be the end, the others a question and its answer.
+    console.press("soff\rnon\rq");
+    console.waits_for("the rack", |text| {
+        text.contains("r1n02") && text.contains("power on")
+    });
+    console.press("?");
+    let help = console.waits_for("help", |text| text.contains("Esc"));
+    assert!(!help.contains("> _"), "{help}");
+    console.press("\x1b");
+    let text = console.waits_for("the rack again", |text| text.contains("EVENTS"));
+    assert!(!text.contains("> _"), "{text}");
+    assert_eq!(bed.rackbmc(&["tasks"]).out, "");
+    console.press("q");
+    assert_eq!(console.ends_clean("q"), Some(0));
+}
+
+#[test]
+fn marks_that_the_filter_hides_are_not_acted_on() {
+    let bed = rack(4);
+    let mut console = watch(&bed);
+    // The first two are marked, and one of them is shown.
+    console.press("  /r1n02\r");
+    console.waits_for("the filter", |text| text.contains("filter r1n02: 1 of 4"));
+    console.press("s");
+    let question = console.waits_for("question", |text| text.contains("> _"));
+    assert!(question.contains("1 node: r1n02"), "{question}");
+    console.press("soft\r");
+    let deadline = Instant::now() + PATIENCE;
+    while bed.is_on("r1n02") {
+        assert!(Instant::now() < deadline, "{}", console.text());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // None of the marked ones is shown: nor is the one under the cursor taken instead.
+    console.press("/\x15r1n04\r");
+    console.waits_for("another filter", |text| {
+        text.contains("filter r1n04: 1 of 4")
+    });
+    for key in ["s", "n", "i"] {
+        console.press(key);
+        console.waits_for(key, |text| {
+            text.contains("nothing was asked: the filter hides every marked node")
+        });
+        // Any other key takes the remark away.
+        console.press("k");
+        console.waits_for("no remark", |text| !text.contains("nothing was asked"));
+    }
+    // All that are shown are marked, the others stay so.
+    console.press("*");
+    console.press("s");
+    let question = console.waits_for("question", |text| text.contains("> _"));
+    assert!(question.contains("1 node: r1n04"), "{question}");
+    console.press("\x1b");
+    console.waits_for("no question", |text| text.contains("nothing was asked"));
+    console.press("q");
+    assert_eq!(console.ends_clean("q"), Some(0));
+    let on = ["r1n01", "r1n02", "r1n03", "r1n04"].map(|node| bed.is_on(node));
+    assert_eq!(on, [true, false, true, true]);
+    assert_eq!(bed.rackbmc(&["tasks"]).out.lines().count(), 1);
+}
+
+/// What a command writes on a terminal of 80 columns, without its colours.
+fn written(command: &std::process::Command) -> String {
+    let mut console = Console::start(command, 80, 24);
+    console.ends("the command");
+    let mut before = 0;
+    loop {
+        // What it wrote last may still be on its way.
+        std::thread::sleep(Duration::from_millis(100));
+        let bytes = console.seen.lock().expect("no panic there").bytes.clone();
+        if bytes.len() == before {
+            let text = String::from_utf8(bytes).expect("UTF-8");
+            let mut plain = String::new();
+            let mut parts = text.split("\x1b[");
+            plain.push_str(parts.next().unwrap_or_default());
+            for part in parts {
+                plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+            }
+            return plain.replace('\r', "");
+        }
+        before = bytes.len();
+    }
+}
+
+#[test]
+fn no_table_is_wider_than_the_terminal() {
+    let bed = rack(16);
+    bed.expect(0, &["on", "r1n[01-09,11,13-16]", "-q"]);
+    bed.expect(0, &["soft", "r1n[01-02,05,07,09]", "-q", "--timeout", "1m"]);
+    for verb in [
+        "batch",
+        "tasks",
+        "audit",
+        "status",
+        "history r1n01",
+        "bmc info r1n01",
+        "sel list r1n01",
+        "chassis status r1n01",
+    ] {
+        let mut words: Vec<&str> = verb.split(' ').collect();
+        words.extend(["-o", "wide"]);
+        let text = written(&bed.command(&words));
+        assert!(text.lines().count() > 1, "{verb}: {text}");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{verb}: {text}");
+        }
+    }
+}
+
+/// A zone as a file of the zone information (RFC 9636) that has but the rule for ever.
+fn zone_file(abbreviation: &str, rule: &str) -> Vec<u8> {
+    let mut file = Vec::new();
+    // What readers of the first version take, then the same for later ones.
+    for _ in 0..2 {
+        file.extend(b"TZif2");
+        file.extend([0; 15]);
+        let letters = u32::try_from(abbreviation.len() + 1).expect("a few letters");
+        for count in [0, 0, 0, 0, 1, letters] {
+            file.extend(u32::to_be_bytes(count));
+        }
+        file.extend([0; 6]);
+        file.extend(abbreviation.as_bytes());
+        file.push(0);
+    }
+    file.extend(format!("\n{rule}\n").bytes());
+    file
+}
+
+#[test]
+fn times_on_a_terminal_are_those_of_the_zone_however_it_is_named() {
+    let bed = rack(1);
+    bed.expect(0, &["on", "r1n01", "-q"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let name = folder.path().join("Land");
+    std::fs::create_dir(&name).expect("a folder");
+    std::fs::write(name.join("Stadt"), zone_file("LST", "LST-3")).expect("written");
+    let asked = |zone: &str| {
+        let mut command = bed.command(&["tasks"]);
+        command.env("TZ", zone).env("TZDIR", folder.path());
+        let text = written(&command);
+        let time = text
+            .split(' ')
+            .skip(1)
+            .take(2)
+            .collect::<Vec<_>>()
+            .join("T");
+        time.parse::<jiff::civil::DateTime>()
+            .unwrap_or_else(|e| panic!("{zone}: {e}: {text}"))
+    };
+    let utc = asked("UTC0");
+    let file = name.join("Stadt");
+    for zone in [
+        "LST-3",
+        "Land/Stadt",
+        ":Land/Stadt",
+        &file.display().to_string(),
+    ] {
+        let hours = jiff::Span::new().hours(3);
+        assert_eq!(asked(zone), utc.saturating_add(hours), "{zone}");
+    }
+}
+
+#[test]
 fn a_resized_terminal_is_filled_and_a_restarted_daemon_waited_for() {
     let mut bed = rack(2);
     let mut console = watch(&bed);
