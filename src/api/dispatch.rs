@@ -278,7 +278,7 @@ impl RequestContext {
     pub fn node(&self) -> Result<String, Fault> {
         let ident = self.named_node();
         if self.version < version::NAMES && uuid::Uuid::try_parse(ident).is_err() {
-            return Err(Fault::no_node(self.param("ident")));
+            return Err(Fault::no_name(self.param("ident")));
         }
         Ok(ident.to_owned())
     }

@@ -110,6 +110,17 @@ impl Fault {
         Refused::NoSuchNode(ident.to_owned()).into()
     }
 
+    /// The same where a request speaks a version in which a node has no name: Ironic's sentence, and what helps.
+    pub fn no_name(ident: &str) -> Self {
+        let mut fault = Fault::no_node(ident);
+        if let Some(sentence) = &mut fault.more.ironic {
+            sentence.push_str(
+                " (Names of nodes need the header X-OpenStack-Ironic-API-Version: 1.5 or newer.)",
+            );
+        }
+        fault
+    }
+
     /// 405.
     pub fn no_method(method: &http::Method, allowed: &str) -> Self {
         Fault {

@@ -288,7 +288,11 @@ fn a_name_is_no_name_below_1_5() {
     for path in ["/v1/nodes/r1n01", "/v1/nodes/r1n01/states"] {
         let exchange = request(&format!("GET {path}")).version("1.4").send();
         assert_eq!((exchange.status(), exchange.calls.len()), (404, 0));
-        assert_eq!(exchange.complaint(), "Node r1n01 could not be found.");
+        assert_eq!(
+            exchange.complaint(),
+            "Node r1n01 could not be found. (Names of nodes need the header X-OpenStack-Ironic-API-Version: 1.5 or \
+             newer.)"
+        );
         assert_eq!(
             request(&format!("GET {path}"))
                 .version("1.5")
