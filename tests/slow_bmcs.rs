@@ -167,10 +167,7 @@ fn a_bmc_whose_every_answer_comes_ten_to_twenty_seconds_late_is_logged_in_to_wit
         let task = world.start_task("n01", Operation::PowerOff, options(secs(300)));
         world.run_for(secs(5));
         let said = trouble(&mut world);
-        assert!(
-            said.contains("no answer yet, still trying"),
-            "{what}: {said}"
-        );
+        assert!(said.contains("still trying"), "{what}: {said}");
         while !trouble(&mut world).is_empty() {
             world.run_for(millis(100));
             assert!(
@@ -206,7 +203,7 @@ fn who_asks_in_the_middle_of_a_long_log_in_hears_within_five_seconds_that_it_goe
         let fresh = world.ask(Call::FreshNode("n01".into()));
         world.run_for(secs(5));
         let said = format!("{:?}", world.take_answer(order));
-        assert!(said.contains("no answer yet, still trying"), "{said}");
+        assert!(said.contains("still trying"), "{said}");
         assert!(world.take_answer(fresh).is_some());
     }
 }

@@ -616,7 +616,9 @@ impl Bmc {
         if self.failures.len() == FAILURES_KEPT {
             self.failures.pop_front();
         }
-        self.failures.push_back((now, text));
+        // It is read when nothing goes on any more.
+        self.failures
+            .push_back((now, vocabulary::lasting(&text).to_owned()));
     }
 }
 

@@ -450,7 +450,7 @@ pub enum Refused {
     #[error(
         "withdrawn, nothing was sent: {why}. What was written of it may be on the disk all the same: if the daemon dies \
          before that answers, it may still happen after the next start{}",
-        .task.map(|task| format!(" (rackbmc task {task})")).unwrap_or_default()
+        .task.map(|task| format!(" (rackbmc task {})", Short::task(task))).unwrap_or_default()
     )]
     Withdrawn {
         /// The task, where it is one.

@@ -16,7 +16,8 @@ use super::waits::{self, Awaited};
 use super::{Rack, holds, look, orders, side};
 use crate::bmc::vocabulary::Order;
 use crate::model::{
-    BatchId, BatchStart, Control, EventId, EventKind, OnBusy, Operation, PowerOptions, TaskId, Who,
+    BatchId, BatchStart, Control, EventId, EventKind, OnBusy, Operation, PowerOptions, Short,
+    TaskId, Who,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -460,7 +461,11 @@ impl Rack {
         self.tasks
             .insert_batch(Batch::new(id, request, who, at.wall, made, left_out));
         self.tasks.save_batch(id, &mut self.ledger);
-        self.announce(EventKind::Batch, format!("batch {id} begun"), at);
+        self.announce(
+            EventKind::Batch,
+            format!("batch {} begun", Short::batch(id)),
+            at,
+        );
         self.ledger.admit(tasks, call, Reply::Batch(id));
         Ok(())
     }

@@ -206,7 +206,14 @@ fn traffic(node: &Node) -> Vec<Fact> {
 fn health(node: &Node, now: Instant) -> Vec<Fact> {
     let mut facts = vec![fact("waiting orders", node.bmc.backlog().to_string())];
     if let Some((trouble, text)) = node.bmc.trouble(now) {
-        facts.push(fact("trouble", format!("{}: {text}", trouble.words())));
+        let words = trouble.words();
+        facts.push(fact(
+            "trouble",
+            match text.contains(words) {
+                true => text.to_owned(),
+                false => format!("{words}: {text}"),
+            },
+        ));
     }
     if let Some((answer, at)) = node.bmc.presence() {
         let words = match answer {

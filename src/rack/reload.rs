@@ -12,7 +12,7 @@ use super::settings::NodeSettings;
 use super::sync;
 use crate::bmc::Bmc;
 use crate::entropy::Entropy;
-use crate::model::{Delivery, PowerState};
+use crate::model::{Delivery, PowerState, Short};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,6 +76,7 @@ pub(super) fn check(
             Change::Moved => "has a BMC at another address now",
         };
         let name = &node.settings.name;
+        let task = Short::task(task);
         return Err(format!(
             "node {name} {what}, but task {task} runs on it: wait for its end or abort it"
         ));

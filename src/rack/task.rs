@@ -9,8 +9,8 @@ use super::stored::TaskRecord;
 use super::sync;
 use crate::bmc::vocabulary::{Order, OrderId, Reading, Report};
 use crate::model::{
-    self, BatchId, Control, Delivery, ENDS_KEPT, Operation, Power, Target, TaskId, TaskState,
-    Trouble, Who, after_state, state_and_phase,
+    self, BatchId, Control, Delivery, ENDS_KEPT, Operation, Power, Short, Target, TaskId,
+    TaskState, Trouble, Who, after_state, state_and_phase,
 };
 use crate::power::{Refusal, RefusalKind, Sequence};
 use crate::time::{Instant, WallTime};
@@ -356,7 +356,7 @@ impl Task {
                 delivery: Delivery::Unknown,
                 text: format!(
                     "not answered within 5 s; task {} goes on watching",
-                    self.identity.id
+                    Short::task(self.identity.id)
                 ),
             }),
             None => return None,

@@ -18,7 +18,7 @@ use super::tasks::Tasks;
 use super::{Rack, admission, ahead, identity, side, sync};
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::{OrderId, Reading, Report};
-use crate::model::{BatchId, Control, Delivery, EventKind, Power, TaskId, TaskState};
+use crate::model::{BatchId, Control, Delivery, EventKind, Power, Short, TaskId, TaskState};
 use crate::power::Refusal;
 
 /// What follows, over and over until nothing does.
@@ -596,7 +596,10 @@ impl Rack {
 
     /// One of the batch's tasks has ended.
     pub(super) fn batch_went_on(&mut self, id: BatchId, failed: bool, at: Moment) {
-        let by = format!("batch {id}, which stops at the first failure");
+        let by = format!(
+            "batch {}, which stops at the first failure",
+            Short::batch(id)
+        );
         let cancelled = self.tasks.stop_batch(id, failed);
         let stops = cancelled.is_some();
         for task in cancelled.unwrap_or_default() {
@@ -607,7 +610,11 @@ impl Rack {
             self.tasks.save_batch(id, &mut self.ledger);
         }
         if ended {
-            self.announce(EventKind::Batch, format!("batch {id} ended"), at);
+            self.announce(
+                EventKind::Batch,
+                format!("batch {} ended", Short::batch(id)),
+                at,
+            );
         }
     }
 

@@ -169,11 +169,16 @@ pub struct Silence {
 }
 
 /// How the words of a silence begin while the handshake goes on.
-pub const STILL_TRYING: &str = "no answer yet, still trying: ";
+pub const STILL_TRYING: &str = "still trying: ";
+/// The same as older versions said and kept it.
+const STILL_TRYING_BEFORE: &str = "no answer yet, still trying: ";
 
 /// The words of a silence without what is true for the moment only: what a task ends with is read hours later.
 pub fn lasting(text: &str) -> &str {
-    text.strip_prefix(STILL_TRYING).unwrap_or(text)
+    [STILL_TRYING, STILL_TRYING_BEFORE]
+        .iter()
+        .find_map(|begin| text.strip_prefix(begin))
+        .unwrap_or(text)
 }
 
 /// The report as a task's list of orders shows it.
@@ -223,5 +228,7 @@ mod tests {
             text: format!("{STILL_TRYING}no answer in 4.5 s"),
         });
         assert_eq!(report.to_string(), "not sent: no answer in 4.5 s");
+        let kept_before = "no answer yet, still trying: no answer in 4.5 s";
+        assert_eq!(lasting(kept_before), "no answer in 4.5 s");
     }
 }

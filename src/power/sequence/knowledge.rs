@@ -406,7 +406,13 @@ impl Knowledge {
 
     /// `on now; the soft power off of 12:03 UTC may still switch it off`, where an earlier order may.
     pub(super) fn may_still_move(&self, state: Power) -> Option<String> {
-        let may: Vec<String> = self.against(state).map(Earlier::to_string).collect();
+        let mut may: Vec<String> = Vec::new();
+        for words in self.against(state).map(Earlier::to_string) {
+            // Several of one minute sound alike.
+            if !may.contains(&words) {
+                may.push(words);
+            }
+        }
         (!may.is_empty()).then(|| format!("{} now; {}", state.name(), may.join(", ")))
     }
 

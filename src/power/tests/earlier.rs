@@ -60,6 +60,20 @@ fn an_on_is_sent_and_watched_for_a_minute_while_an_operating_system_may_still_go
 }
 
 #[test]
+fn several_orders_of_the_same_minute_are_said_once() {
+    let mut world = after(late_soft(), Operation::PowerOn, Power::On);
+    let settings = Settings {
+        change_timeout: secs(130),
+        ..Settings::default()
+    };
+    let thrice = vec![late_soft(), late_soft(), late_soft()];
+    world.sequence = Sequence::new(Operation::PowerOn, settings).with_earlier(thrice);
+    world.sequence.begin(world.now);
+    let text = world.run_to_end().text;
+    assert_eq!(text.matches("may still switch it off").count(), 1, "{text}");
+}
+
+#[test]
 fn a_machine_that_moves_is_told_once_more() {
     for (before, operation, from, order) in [
         (late_on(), Operation::PowerOff, Power::Off, Order::PowerOff),
