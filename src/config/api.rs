@@ -149,6 +149,13 @@ fn socket_mode(section: &mut Section<'_>, findings: &mut Findings<'_>) -> u32 {
                     "every user of this host may use the socket: better 0660 and socket_group",
                 );
             }
+            let reads_alone = |read: u32, write: u32| mode & read != 0 && mode & write == 0;
+            if mode & 0o200 == 0 || reads_alone(0o040, 0o020) || reads_alone(0o004, 0o002) {
+                findings.warn(
+                    &typed.span,
+                    "who may only read the socket cannot use it, for a request is written: like \"0660\"",
+                );
+            }
             mode
         }
         _ => {

@@ -162,3 +162,19 @@ fn a_role_of_an_account_that_is_not_there_is_nobodys_and_is_said() {
         ]
     );
 }
+
+#[test]
+fn a_socket_that_people_may_read_and_not_write_is_warned_about() {
+    for (mode, warns) in [
+        ("0660", false),
+        ("0600", false),
+        ("0640", true),
+        ("0444", true),
+        ("0664", true),
+    ] {
+        let config = load(&api(&format!("socket_mode = \"{mode}\"")));
+        let warnings = format!("{:?}", config.warnings);
+        let text = "who may only read the socket cannot use it";
+        assert_eq!(warnings.contains(text), warns, "{mode}: {warnings}");
+    }
+}
