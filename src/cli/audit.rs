@@ -146,7 +146,7 @@ fn began(task: &str) -> String {
 
 /// What was done, for a cell: on a terminal of a hash only the beginning, as it would be broken there. The lines have it whole.
 fn cut(app: &App, what: &str) -> String {
-    const SHOWN: usize = 12;
+    const SHOWN: usize = 6;
     let Some(at) = what.find(HASH).filter(|_| app.out.person) else {
         return what.to_owned();
     };
