@@ -357,7 +357,7 @@ fn remedy(trouble: Trouble) -> &'static str {
         Trouble::NoProtocol => "the BMC has no RMCP+: protocol in its [[node]]",
         Trouble::SessionsFull => "end other sessions, or wait until they run out",
         Trouble::Busy => "wait, and look again",
-        Trouble::Held => "correct the credentials, then: rackbmc retry",
+        Trouble::Held => "correct the credentials",
         Trouble::WrongBmc => "look which machine it is, then: rackbmc bmc accept",
         Trouble::Locked => "another daemon of this host has it: one of them is enough",
         Trouble::Protocol | Trouble::Withdrawn => "",
