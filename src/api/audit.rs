@@ -108,7 +108,7 @@ impl fmt::Display for Breach {
             Breach::Changed { number } => write!(
                 f,
                 "record {number} was changed: its hash is not the one that record {} was written after",
-                number + 1
+                number.saturating_add(1)
             ),
             Breach::Truncated { last, head } => {
                 write!(f, "records {} to {head}, the newest, are missing", last + 1)
@@ -197,7 +197,7 @@ impl Chain {
         let link = serde_json::from_str::<Link>(text);
         if let Ok(first) = &link
             && !std::mem::replace(&mut self.begun, true)
-            && first.number > self.at.number + 1
+            && first.number > self.at.number.saturating_add(1)
         {
             let start = AuditHead {
                 number: first.number - 1,
@@ -207,7 +207,7 @@ impl Chain {
             self.start = Some(start);
             self.compare();
         }
-        let next = self.at.number + 1;
+        let next = self.at.number.saturating_add(1);
         let Ok(link) = link else {
             self.breaches.push(Breach::Unreadable { number: next });
             self.at = AuditHead {

@@ -169,10 +169,10 @@ impl Trail {
 fn after(last: Option<(String, Vec<u8>)>, newest: Option<AuditHead>) -> AuditHead {
     // By its key: a record that cannot be read is not written over either.
     let record = last.and_then(|(key, bytes)| {
-        Some(AuditHead {
-            number: key.parse().ok()?,
-            hash: hash(&bytes),
-        })
+        // Nothing could follow the last number that there is: somebody put it there, and it is no reason to begin anew.
+        let number = key.parse().ok().filter(|number| *number < LAST_NUMBER)?;
+        let hash = hash(&bytes);
+        Some(AuditHead { number, hash })
     });
     let found = record.unwrap_or_default();
     match newest {
@@ -293,6 +293,8 @@ pub(super) fn is_ours(table: Table, key: &str) -> bool {
     (table, key) == (Table::Rack, HEAD)
 }
 
+/// No record of the daemon has this number or a greater one.
+const LAST_NUMBER: u64 = u64::MAX / 2;
 /// Where the newest record's number and hash stand.
 const HEAD: &str = TRAIL_END;
 /// Records looked at together.
@@ -407,6 +409,30 @@ mod tests {
         let records = read(&mut store, 0, 10).unwrap().records;
         assert_eq!(records.len(), 3);
         assert!(records[0].contains("/a") && records[2].contains("/c"));
+    }
+
+    #[test]
+    fn a_record_after_which_none_can_come_is_told_and_the_trail_goes_on_where_it_was() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path()).unwrap();
+        written(&mut store, &["/a", "/b"]);
+        let text = read(&mut store, 1, 1).unwrap().records.remove(0);
+        let last = text.replace("\"number\":2", &format!("\"number\":{}", u64::MAX));
+        store.commit(&[put(u64::MAX, last.as_bytes())]).unwrap();
+        written(&mut store, &["/c"]);
+        let page = read(&mut store, 0, 10).unwrap();
+        assert_eq!(page.head.number, 3);
+        for (text, path) in page.records.iter().zip(["/a", "/b", "/c"]) {
+            assert!(text.contains(&format!("\"path\":\"{path}\"")), "{text}");
+        }
+        let breaches = verify(&mut store).unwrap().2;
+        let (from, found, last) = (4, u64::MAX, u64::MAX);
+        let told = [
+            Breach::Cut { from, found },
+            Breach::BeyondHead { head: 3, last },
+        ];
+        assert_eq!(breaches, told);
+        assert!(breaches.iter().all(|breach| !breach.to_string().is_empty()));
     }
 
     #[test]
