@@ -11,6 +11,7 @@
 //! | [`base64`] | bytes as text and back | nothing |
 //! | [`etcd`] | what is said to etcd and what it says, as values; no socket | only `base64` |
 //! | [`http_client`] | one connection to somebody who speaks HTTP, with TLS where that is wanted | nothing |
+//! | [`etcd_client`] | the way to etcd: its members one after another, and who we are to them | `etcd`, `http_client` |
 //! | [`host`] | what there is to know of this host and process for a report | nothing |
 //! | [`ipmi`] | the wire: bytes and values, one file per command | the open rooms |
 //! | [`session`] | one RMCP+ or IPMI 1.5 session, sans-IO: handshake, keys, sealing, windows, retransmission | `ipmi` |
@@ -23,13 +24,13 @@
 //! | [`keeper`] | one host of a rack that has several: its tenure, and the rack while that is its own | `tenure`, `etcd`, `rack`, `bmc` |
 //! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset`, `etcd`, `http_client` |
 //! | [`api`] | HTTP: handlers are pure but for waiting for the rack; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset`, `base64` |
-//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `http_client`, `config`, `etcd`, `tenure`, `keeper`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
+//! | [`daemon`] | the shell: clock, sockets, signals, randomness, store | `host`, `http_client`, `config`, `etcd`, `etcd_client`, `tenure`, `keeper`, `api`, `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset` |
 //! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | only `time`, `entropy` |
 //! | [`cli`] | `rackbmc`: a client like any other | `api::audit`, `api::ironic::target`, `nodeset`, `base64`, `http_client` |
 //! | `cli::check_bmcs` | the BMCs of a configuration are looked at | `cli`, `config`, `ipmi`, `rack::settings` |
 //! | `cli::discover` | a network is asked for its BMCs | `cli`, `session`, `ipmi` |
 //! | `cli::sim`, `cli::demo` | commands that carry a simulated rack with them | `cli`, `api`, `sim`, `ipmi` |
-//! | `cli::fleet` | many racks from one prompt: their daemons asked side by side | `cli`, `config`, `nodeset`, `http_client` |
+//! | `cli::fleet` | many racks from one prompt: their daemons asked side by side | `cli`, `config`, `nodeset`, `http_client`, `etcd`, `etcd_client`, `tenure` |
 //! | `cli::support` | what is packed for a report, also where no daemon runs | `cli`, `config`, `host` |
 //!
 //! The open rooms are `time`, `entropy` and `model`. The core rooms have no clock, socket, file, randomness or `async`.
@@ -63,6 +64,7 @@ pub mod config;
 pub mod daemon;
 pub mod entropy;
 pub mod etcd;
+pub mod etcd_client;
 pub mod host;
 pub mod http_client;
 pub mod ipmi;

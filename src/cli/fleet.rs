@@ -14,6 +14,7 @@ mod members;
 mod press;
 mod run;
 mod select;
+mod summaries;
 
 use super::args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
 use super::check::Nagios;
@@ -23,6 +24,7 @@ use super::exit::{Exit, Failure};
 use super::ha::stale_in_words;
 use super::output::{Out, about, say};
 use super::select::each_at_once;
+use crate::config::EtcdSettings;
 use crate::model::{Control, Node, Task};
 use crate::nodeset;
 use smol::future::or;
@@ -50,6 +52,8 @@ pub(super) struct Rack {
 /// All of them, and a place for their answers.
 struct Fleet {
     racks: Vec<Rack>,
+    /// Where they publish their summaries, where that is known.
+    etcd: Option<EtcdSettings>,
     out: Out,
 }
 
@@ -59,17 +63,17 @@ type Answer<'f, T> = (&'f Rack, Result<T, Failure>);
 /// Carries a verb out on the racks of the fleet.
 pub(super) async fn run(line: CommandLine) -> Result<u8, Failure> {
     let out = super::out(&line.common);
-    let racks = members::racks(&line.common);
+    let racks = members::with_etcd(&line.common);
     if let Verb::Check(args) = &line.verb {
         let (verdict, text) = match racks {
-            Ok(racks) => look::check(&Fleet { racks, out }, args).await,
+            Ok((racks, etcd)) => look::check(&Fleet { racks, etcd, out }, args).await,
             Err(failure) => (Nagios::Unknown, format!("RACKBMC UNKNOWN - {failure}")),
         };
         out.data(&text);
         return Ok(verdict as u8);
     }
-    let fleet = Fleet { racks: racks?, out };
-    let fleet = &fleet;
+    let (racks, etcd) = racks?;
+    let fleet = &Fleet { racks, etcd, out };
     let exit = match line.verb {
         Verb::Racks(args) => look::racks(fleet, &args).await,
         Verb::Status(args) => look::status(fleet, &args).await,

@@ -7,7 +7,9 @@ use super::args::{Format, Status};
 use super::exit::{Exit, Failure};
 use super::output::{self, Out, power_cell, say, words};
 use super::select::{self, Unnamed};
-use crate::model::{BmcHealth, Node, NodeDetail, PowerReading, PowerState, Target, TaskId, Word};
+use crate::model::{
+    BmcHealth, FreshReading, Node, NodeDetail, PowerReading, PowerState, Target, TaskId, Word,
+};
 use comfy_table::{Cell, Table};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -31,7 +33,8 @@ pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
             (nodes.await?, Vec::new())
         }
     };
-    show(&app.out, &nodes, args.full);
+    let shown: Vec<&Node> = nodes.iter().collect();
+    show(&app.out, &shown, args.full);
     if nodes
         .iter()
         .any(|node| node.power_state == PowerState::Unknown)
@@ -49,12 +52,7 @@ async fn fresh(app: &App, names: &[String], full: bool) -> Result<(Vec<Node>, Ve
     let took = began.elapsed();
     let (mut nodes, mut exits) = (Vec::new(), Vec::new());
     for (name, read) in names.iter().zip(readings) {
-        let why = match &read {
-            Some(read) if read.fresh => None,
-            Some(read) => Some(not_fresh(&read.node, took)),
-            None => Some("it was not read: the configuration names it no more".to_owned()),
-        };
-        if let Some(why) = why {
+        if let Some(why) = not_fresh(read.as_ref(), took) {
             say!("{}", output::about(name, &why));
             exits.push(Exit::Failed);
         }
@@ -63,20 +61,26 @@ async fn fresh(app: &App, names: &[String], full: bool) -> Result<(Vec<Node>, Ve
     Ok((nodes, exits))
 }
 
-/// Why a node that was to be read within the last `took` was not.
-fn not_fresh(node: &Node, took: Duration) -> String {
-    ours(node).bmc.trouble_text.clone().unwrap_or_else(|| {
-        let took = super::output::words(took);
-        format!("no answer with a power state from its BMC within {took} (rackbmc explain says why); the last one is shown")
+/// Why a node that was to be read within the last `took` was not, where it was not.
+pub fn not_fresh(read: Option<&FreshReading>, took: Duration) -> Option<String> {
+    let Some(read) = read else {
+        return Some("it was not read: the configuration names it no more".to_owned());
+    };
+    let said = || ours(&read.node).bmc.trouble_text.clone();
+    (!read.fresh).then(|| {
+        said().unwrap_or_else(|| {
+            let took = output::words(took);
+            format!("no answer with a power state from its BMC within {took} (rackbmc explain says why); the last one is shown")
+        })
     })
 }
 
 /// Shows nodes: folded for a person, a line each for a program, the facts as data.
-pub fn show(out: &Out, nodes: &[Node], full: bool) {
+pub fn show(out: &Out, nodes: &[&Node], full: bool) {
     match out.format {
         Format::Text if out.person => out.data(&for_people(out, nodes)),
         Format::Json | Format::Yaml if !full => {
-            let facts: Vec<Facts> = nodes.iter().map(Facts::of).collect();
+            let facts: Vec<Facts> = nodes.iter().map(|node| Facts::of(node)).collect();
             out.structured(&facts);
         }
         Format::Text | Format::Wide | Format::Json | Format::Yaml | Format::Name => out.items(
@@ -143,7 +147,7 @@ pub fn trouble(node: &Node) -> Option<&str> {
 }
 
 /// Those first that somebody should look at, equal ones in one line, counted at the end.
-pub fn for_people(out: &Out, nodes: &[Node]) -> String {
+pub fn for_people(out: &Out, nodes: &[&Node]) -> String {
     type Key<'a> = (bool, String, String);
     let mut groups: BTreeMap<Key, Vec<&Node>> = BTreeMap::new();
     for node in nodes {
@@ -199,7 +203,7 @@ fn ages(nodes: &[&Node]) -> String {
 }
 
 /// `38 nodes: 36 on, 1 off, 1 unknown: r7n07`.
-fn summary(nodes: &[Node]) -> String {
+fn summary(nodes: &[&Node]) -> String {
     let of = |state: PowerState| nodes.iter().filter(move |node| node.power_state == state);
     let mut said = Vec::new();
     for (state, word) in [(PowerState::On, "on"), (PowerState::Off, "off")] {
@@ -212,7 +216,7 @@ fn summary(nodes: &[Node]) -> String {
         (PowerState::Error, "error"),
         (PowerState::Unknown, "unknown"),
     ] {
-        let names: Vec<&str> = of(state).map(select::name).collect();
+        let names: Vec<&str> = of(state).map(|node| select::name(node)).collect();
         if !names.is_empty() {
             said.push(format!(
                 "{} {word}: {}",
@@ -295,7 +299,7 @@ fn age(age: Duration) -> String {
 }
 
 /// Nodes as a table.
-pub fn status_table(out: &Out, nodes: &[Node]) -> Table {
+pub fn status_table(out: &Out, nodes: &[&Node]) -> Table {
     let mut table = out.table(&["NODE", "POWER", "TARGET", "READ", "BMC", "ADDRESS", "NOTE"]);
     for node in nodes {
         let ours = ours(node);
@@ -385,7 +389,7 @@ mod tests {
             })
             .collect();
         nodes[6] = silent();
-        insta::assert_snapshot!(for_people(&Out::of_a_person(), &nodes), @r"
+        insta::assert_snapshot!(for_people(&Out::of_a_person(), &nodes.iter().collect::<Vec<_>>()), @r"
         NODE                    POWER      READ             NOTE
         r1n07                   unknown    never            no answer, 4 attempts in 5 s
         r1n03                   power off  3 s ago
@@ -397,11 +401,19 @@ mod tests {
     #[test]
     fn it_is_said_why_a_node_was_not_read() {
         let took = Duration::from_millis(5010);
-        assert_eq!(not_fresh(&silent(), took), "no answer, 4 attempts in 5 s");
+        let read = |fresh, node| not_fresh(Some(&FreshReading { fresh, node }), took);
+        let why = read(false, silent());
+        assert_eq!(why.as_deref(), Some("no answer, 4 attempts in 5 s"));
+        let why = read(false, node("n", On, 5.2));
         assert_eq!(
-            not_fresh(&node("n", On, 5.2), took),
-            "no answer with a power state from its BMC within 5 s (rackbmc explain says why); the last one is shown"
+            why.as_deref(),
+            Some(
+                "no answer with a power state from its BMC within 5 s (rackbmc explain says why); the last one is shown"
+            )
         );
+        assert_eq!(read(true, node("n", On, 0.2)), None);
+        let gone = not_fresh(None, took).expect("a reason");
+        assert!(gone.contains("names it no more"), "{gone}");
     }
 
     #[test]
@@ -444,7 +456,7 @@ mod tests {
             bmc.port = 623;
             bmc.health = BmcHealth::Ready.into();
         }
-        let table = status_table(&out, &[going, failed]).trim_fmt();
+        let table = status_table(&out, &[&going, &failed]).trim_fmt();
         insta::assert_snapshot!(table, @r"
         NODE   POWER     TARGET          READ                     BMC    ADDRESS   NOTE
         r1n01  power on  soft power off  3 s ago                  ready  10.0.1.1

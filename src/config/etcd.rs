@@ -81,6 +81,25 @@ pub(super) fn read(
     })
 }
 
+/// `[fleet] publish`: whether the rack's summary is put into etcd.
+pub(super) fn read_publish(
+    section: Option<Section<'_>>,
+    etcd: bool,
+    findings: &mut Findings<'_>,
+) -> bool {
+    let Some(mut section) = section else {
+        return false;
+    };
+    let publish = section.flag("publish", findings);
+    section.finish(&[], findings);
+    let wanted = publish.filter(|typed| typed.value);
+    if let Some(typed) = wanted.as_ref().filter(|_| !etcd) {
+        let text = "publish without [etcd]: the summary is put there; write endpoints in it";
+        findings.missing(&typed.span, text);
+    }
+    wanted.is_some()
+}
+
 /// Whom we believe that they are etcd, where `ca_file` says so, and what we show them.
 fn read_trust(
     section: &mut Section<'_>,

@@ -4,9 +4,10 @@
 
 use super::complaint::{At, Findings};
 use super::files::Files;
+use super::files::Secrets;
 use super::node::name_fault;
 use super::section::Section;
-use super::{Complaint, read_whole, utf8_of};
+use super::{Complaint, EtcdSettings, etcd, read_whole, utf8_of};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
@@ -14,6 +15,15 @@ use zeroize::Zeroizing;
 
 /// More racks than that are no fleet of one file.
 const RACK_LIMIT: usize = 4096;
+
+/// What the file says.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FleetFile {
+    /// The racks, in its order.
+    pub racks: Vec<FleetRack>,
+    /// Where racks publish their summaries, where that is written.
+    pub etcd: Option<EtcdSettings>,
+}
 
 /// A rack of the fleet.
 #[derive(Clone, PartialEq, Debug)]
@@ -57,11 +67,11 @@ impl std::fmt::Debug for FleetAuth {
     }
 }
 
-/// The racks of the file at `path`, in its order.
+/// What the file at `path` says.
 ///
 /// # Errors
 /// Every mistake, in the order of the file; never an empty list.
-pub fn fleet_racks(path: &Path, files: &dyn Files) -> Result<Vec<FleetRack>, Vec<Complaint>> {
+pub fn fleet_file(path: &Path, files: &dyn Files) -> Result<FleetFile, Vec<Complaint>> {
     let content = read_whole(path, files)?;
     let text = utf8_of(path, &content)?;
     let mut findings = Findings::new(path, text);
@@ -74,10 +84,12 @@ pub fn fleet_racks(path: &Path, files: &dyn Files) -> Result<Vec<FleetRack>, Vec
         folder: path.parent().unwrap_or(Path::new("")).to_owned(),
         private: content.mode & 0o077 == 0,
     };
-    let root = Section::new("the file", table.get_ref(), 0..0);
+    let mut root = Section::new("the file", table.get_ref(), 0..0);
+    let etcd = root.table("etcd", "[etcd]", &mut findings);
+    let etcd = etcd::read(etcd, &mut Secrets::new(files, path), &mut findings);
     let racks = reader.racks(root, &mut findings);
     findings.verdict()?;
-    Ok(racks)
+    Ok(FleetFile { racks, etcd })
 }
 
 /// What a `[[rack]]` takes from `[defaults]` where it says nothing itself.
@@ -266,7 +278,8 @@ mod tests {
     }
 
     fn read(text: &'static str, mode: u32) -> Result<Vec<FleetRack>, String> {
-        fleet_racks(Path::new("/etc/rackbmc/fleet.toml"), &One(text, mode)).map_err(|complaints| {
+        let read = fleet_file(Path::new("/etc/rackbmc/fleet.toml"), &One(text, mode));
+        read.map(|file| file.racks).map_err(|complaints| {
             let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             lines.join("\n")
         })
@@ -302,7 +315,7 @@ mod tests {
              [[rack]]\nname = \"r/5\"\nsocket = \"s\"\n\
              [[rack]]\nname = \"r6\"\n\
              [[rack]]\nname = \"r7\"\nsocket = \"s\"\nauth = \"a:b\"\n\
-             [[rack]]\nname = \"r7\"\nsocket = \"s\"\n[etcd]\n",
+             [[rack]]\nname = \"r7\"\nsocket = \"s\"\n[gateway]\n",
             0o644,
         );
         insta::assert_snapshot!(said.unwrap_err(), @r#"
@@ -314,7 +327,7 @@ mod tests {
         /etc/rackbmc/fleet.toml:14:10: a socket wants neither ca_file nor auth: who asks is known to the daemon
         /etc/rackbmc/fleet.toml:15:8: a password stands here, and others may read the file: chmod 600, or write auth_file
         /etc/rackbmc/fleet.toml:16:1: the rack r7 stands in line 12 already
-        /etc/rackbmc/fleet.toml:19:2: the file has no key 'etcd': write one of defaults, rack
+        /etc/rackbmc/fleet.toml:19:2: the file has no key 'gateway': write one of defaults, etcd, rack
         "#);
     }
 

@@ -19,7 +19,7 @@ pub use api::ApiSettings;
 pub use complaint::Complaint;
 pub use etcd::EtcdSettings;
 pub use files::{Check, Content, Disk, Files};
-pub use fleet::{FleetAuth, FleetPlace, FleetRack, fleet_racks};
+pub use fleet::{FleetAuth, FleetFile, FleetPlace, FleetRack, fleet_file};
 pub use ha::HaSettings;
 pub use node::uuid_of;
 pub use shareable::shareable;
@@ -54,6 +54,8 @@ pub struct Configuration {
     pub nodes: Vec<NodeSettings>,
     /// Where etcd is, where it is written.
     pub etcd: Option<EtcdSettings>,
+    /// Whether the rack's summary is put into etcd, for those who look at many racks.
+    pub publish: bool,
     /// Where the rack has more hosts than this one.
     pub ha: Option<HaSettings>,
     /// What is allowed, but better not so: a line each, with its place.
@@ -114,7 +116,7 @@ impl Configuration {
         secrets.warn_of_changers(path, content.mode, &(0..0), &mut findings);
         // Others may read it: then no secret may stand in it.
         let exposed = content.mode & 0o004 != 0;
-        let (daemon, api, rack, nodes, (etcd, ha)) =
+        let (daemon, api, rack, nodes, (etcd, ha, publish)) =
             read(root, exposed, &mut secrets, &mut findings);
         let warnings = findings.verdict()?;
         Ok(Configuration {
@@ -123,6 +125,7 @@ impl Configuration {
             rack,
             nodes,
             etcd,
+            publish,
             ha,
             warnings,
             digest: digest(&content.bytes),
@@ -177,8 +180,8 @@ type Read = (
     Others,
 );
 
-/// Where hosts of a rack meet, and which of them this one is.
-type Others = (Option<EtcdSettings>, Option<HaSettings>);
+/// Where hosts of a rack meet, which of them this one is, and whether the rack's summary is published there.
+type Others = (Option<EtcdSettings>, Option<HaSettings>, bool);
 
 fn read(
     mut root: Section<'_>,
@@ -235,6 +238,8 @@ fn read(
     let etcd = etcd::read(etcd, secrets, findings);
     let ha = root.table("ha", "[ha]", findings);
     let ha = ha::read(ha, etcd.as_ref(), &api, findings);
+    let fleet = root.table("fleet", "[fleet]", findings);
+    let publish = etcd::read_publish(fleet, etcd.is_some(), findings);
     root.finish(
         &[("nodes", "write [[node]]"), ("default", "write [defaults]")],
         findings,
@@ -256,7 +261,7 @@ fn read(
         .filter_map(|settled| settled.node)
         .collect();
     share(&mut nodes);
-    (daemon, api, rack, nodes, (etcd, ha))
+    (daemon, api, rack, nodes, (etcd, ha, publish))
 }
 
 /// Thousands of nodes have mostly the same log-in and patience: those are kept once.

@@ -1,8 +1,8 @@
 //! `rackbmcd --check-etcd`: each member is asked what a host with a second one needs of it, and a line says how it is.
 
-use super::members::Members;
 use crate::config::EtcdSettings;
 use crate::etcd::{Answer, Compare, Op, Request, Span, Status, Trouble, Txn};
+use crate::etcd_client::Members;
 use crate::http_client::Place;
 use crate::tenure::keys::Keys;
 use std::collections::BTreeSet;

@@ -38,7 +38,6 @@ mod limits;
 mod listen;
 mod locks;
 mod logging;
-mod members;
 mod metrics;
 mod names;
 mod on_disk;

@@ -2,6 +2,7 @@
 
 mod looks;
 mod post;
+mod publishing;
 mod recording;
 mod reloading;
 mod sending;
@@ -29,6 +30,7 @@ use crate::time::Instant;
 use looks::Looks;
 use nix::sys::signal::Signal;
 use post::Post;
+use publishing::Publisher;
 use recording::Records;
 use sd_notify::NotifyState;
 use sending::Sending;
@@ -109,6 +111,7 @@ struct Shell {
     executor: Executor,
     context: Rc<Context>,
     looks: Looks,
+    publisher: Option<Publisher>,
     /// What the listeners were made with.
     api: ApiSettings,
     /// Dropped to tell the API that the daemon goes down.
@@ -485,6 +488,7 @@ impl Shell {
             rack.handle_wall(wall, now);
         }
         self.tell_hosts(wall, now);
+        self.publish(wall, now);
         self.tell_unrecorded(now);
         let gone: Vec<CallId> = self
             .replies

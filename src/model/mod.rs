@@ -10,6 +10,7 @@ mod bmc;
 mod chassis;
 mod event;
 mod expert;
+mod fleet;
 mod ha;
 mod node;
 mod operation;
@@ -38,6 +39,7 @@ pub use expert::{
     BmcAnswer, BmcReset, BmcResetRequest, BootOverride, BootOverrideRequest, Bridge, EventLog,
     EventLogEntry, IdentifyRequest, OrderAnswer, RawRequest, RestorePolicyRequest,
 };
+pub use fleet::{NodeSummary, RackSummary};
 pub use ha::{Ha, HaEtcd, HaHost, HaOwner, HaRole, HandoverRequest, Stale};
 pub use node::{
     BmcChange, BmcHealth, BmcSummary, Explanation, Fact, Failure, History, HistoryEntry,

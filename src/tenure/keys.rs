@@ -87,6 +87,12 @@ impl Keys {
     }
 }
 
+/// Where a rack's summary is, for those who look at many.
+pub fn summary(prefix: &str, rack: &str) -> String {
+    let (prefix, rack) = (prefix.trim_end_matches('/'), one_step(rack));
+    format!("{prefix}/1/fleet/summary/{rack}")
+}
+
 /// One host's time as owner. Its fence is the revision in which this was written: larger with every tenure.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Own {

@@ -1,18 +1,20 @@
 //! The verbs that look at many racks: `racks`, `status`, `check`.
 
 use super::select::{Facts, select, select_within};
+use super::summaries::Said;
 use super::{Fleet, PATIENCE, Rack, no_rack, tell};
 use crate::cli::args::{Check, Format, Racks, Status};
 use crate::cli::check::{self, Nagios};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{about, say};
+use crate::cli::output::{about, say, words};
 use crate::cli::select::Unnamed;
 use crate::cli::status;
 use crate::model::{Health, Node, PowerState, counted};
 use crate::nodeset;
 use comfy_table::{Cell, Table};
 use serde::Serialize;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// How long racks may take to read all of their BMCs anew.
 const FRESH_PATIENCE: Duration = Duration::from_secs(90);
@@ -36,6 +38,12 @@ struct Line {
     paused: Option<String>,
     trouble: Option<String>,
     version: Option<String>,
+    /// The host that has it, where it has several or says so in etcd.
+    owner: Option<String>,
+    /// How old all this is, in seconds: it comes from what the rack has published in etcd. Nothing where it answered itself.
+    age: Option<u64>,
+    /// Whether that is so old that it may well be wrong.
+    stale: bool,
 }
 
 /// Shows the racks.
@@ -44,17 +52,39 @@ pub async fn racks(fleet: &Fleet, args: &Racks) -> Result<Exit, Failure> {
     let question = async |rack: &Rack| {
         let health = rack.client.health().await?;
         // Who may not look at the nodes may still know that the rack is there.
-        Ok((health, rack.client.nodes_to_count().await))
+        let nodes = rack.client.nodes_to_count().await;
+        let ha = rack.client.ha().await.unwrap_or_default();
+        let owner = ha.owner.map(|owner| owner.host);
+        Ok(Heard {
+            health,
+            nodes,
+            owner,
+        })
     };
+    let mut said = fleet.said(&racks).await;
+    let is_young = |rack: &&&Rack| said.get(&rack.name).is_some_and(|said| !said.is_stale());
+    let unsaid: Vec<&Rack> = racks
+        .iter()
+        .filter(|rack| !is_young(rack))
+        .copied()
+        .collect();
+    let asked = Fleet::asked(&unsaid, PATIENCE, question).await;
+    let mut asked: HashMap<&str, _> = asked
+        .into_iter()
+        .map(|(rack, answer)| (rack.name.as_str(), answer))
+        .collect();
     let mut exits = Vec::new();
     let mut lines = Vec::new();
-    for (rack, answer) in Fleet::asked(&racks, PATIENCE, question).await {
+    for rack in racks {
+        let said = said.remove(&rack.name);
+        let answer = asked.remove(rack.name.as_str());
         let refused = match &answer {
-            Ok((_, nodes)) => nodes.as_ref().err(),
-            Err(why) => Some(why),
+            Some(Ok(heard)) => heard.nodes.as_ref().err(),
+            Some(Err(why)) => Some(why),
+            None => None,
         };
         exits.extend(refused.map(Failure::exit));
-        lines.push(line(rack, answer));
+        lines.push(line(rack, answer, said));
     }
     let out = &fleet.out;
     match out.format {
@@ -86,11 +116,19 @@ fn chosen<'f>(fleet: &'f Fleet, words: &[String]) -> Result<Vec<&'f Rack>, Failu
     names.iter().map(find).collect()
 }
 
-fn line(rack: &Rack, answer: Result<(Health, Result<Vec<Node>, Failure>), Failure>) -> Line {
+/// What a rack answered, or has said in etcd.
+struct Heard {
+    health: Health,
+    nodes: Result<Vec<Node>, Failure>,
+    owner: Option<String>,
+}
+
+/// What was answered, where the rack was asked; else, and where that failed, what it has said.
+fn line(rack: &Rack, answer: Option<Result<Heard, Failure>>, said_of: Option<Said>) -> Line {
     let mut line = Line {
         rack: rack.name.clone(),
         at: rack.client.endpoint().name(),
-        answers: answer.is_ok(),
+        answers: !matches!(answer, Some(Err(_))),
         why: None,
         nodes: None,
         on: None,
@@ -102,14 +140,35 @@ fn line(rack: &Rack, answer: Result<(Health, Result<Vec<Node>, Failure>), Failur
         paused: None,
         trouble: None,
         version: None,
+        owner: None,
+        age: None,
+        stale: false,
     };
-    let (health, nodes) = match answer {
-        Ok(answer) => answer,
+    let answer = answer.and_then(|answer| match answer {
+        Ok(heard) => Some(heard),
         Err(why) => {
             line.why = Some(why.to_string());
-            return line;
+            None
+        }
+    });
+    let said = |said: Said| {
+        line.age = Some(said.age.as_secs());
+        line.stale = said.is_stale();
+        Heard {
+            health: said.summary.health,
+            nodes: Ok(said.nodes),
+            owner: Some(said.summary.host).filter(|host| !host.is_empty()),
         }
     };
+    let Some(heard) = answer.or_else(|| said_of.map(said)) else {
+        return line;
+    };
+    let Heard {
+        health,
+        nodes,
+        owner,
+    } = heard;
+    line.owner = owner;
     match nodes {
         Ok(nodes) => {
             let of = |state| {
@@ -145,7 +204,9 @@ fn line(rack: &Rack, answer: Result<(Health, Result<Vec<Node>, Failure>), Failur
 
 /// All that is out of order with a rack.
 fn notes(line: &Line) -> String {
-    let notes = [&line.why, &line.trouble, &line.paused];
+    let age = line.age.filter(|_| line.stale);
+    let age = age.map(|age| format!("last heard of {} ago", words(Duration::from_secs(age))));
+    let notes = [&line.why, &age, &line.trouble, &line.paused];
     let notes: Vec<&str> = notes.into_iter().flatten().map(String::as_str).collect();
     notes.join("; ")
 }
@@ -187,7 +248,8 @@ fn in_words(line: &Line) -> String {
 
 fn table(fleet: &Fleet, lines: &[Line]) -> Table {
     let mut table = fleet.out.table(&[
-        "RACK", "NODES", "ON", "OFF", "ERROR", "UNKNOWN", "TASKS", "TROUBLE", "VERSION", "NOTE",
+        "RACK", "NODES", "ON", "OFF", "ERROR", "UNKNOWN", "TASKS", "TROUBLE", "VERSION", "OWNER",
+        "AGE", "NOTE",
     ]);
     fn cell<T: ToString>(count: Option<T>) -> Cell {
         Cell::new(count.map_or("-".to_owned(), |count| count.to_string()))
@@ -203,6 +265,8 @@ fn table(fleet: &Fleet, lines: &[Line]) -> Table {
             cell(line.tasks),
             cell(line.troubled),
             cell(line.version.as_ref()),
+            cell(line.owner.as_ref()),
+            cell(line.age.map(|age| words(Duration::from_secs(age)))),
             Cell::new(notes(line)),
         ]);
     }
@@ -230,13 +294,16 @@ fn summary(lines: &[Line]) -> String {
 pub async fn status(fleet: &Fleet, args: &Status) -> Result<Exit, Failure> {
     let facts = match (args.fresh, args.full) {
         (false, true) => Facts::Whole,
-        (false, false) => Facts::Shown,
+        (false, false) => Facts::Published,
         (true, _) => Facts::Names,
     };
     let found = select(fleet, &args.nodes, Unnamed::All, facts).await?;
-    let (mut nodes, mut exits) = (Vec::new(), Vec::new());
+    // Rack by rack as they came: of a thousand racks they are many, and stay where they are.
+    let mut nodes: Vec<Vec<Node>> = Vec::new();
+    let mut exits = Vec::new();
     let mut silent: Vec<(&Rack, Failure)> = Vec::new();
     if args.fresh {
+        let began = Instant::now();
         let chosen: Vec<&Rack> = found.chosen.iter().map(|chosen| chosen.rack).collect();
         let question = async |rack: &Rack| {
             let of_it = found
@@ -249,22 +316,32 @@ pub async fn status(fleet: &Fleet, args: &Status) -> Result<Exit, Failure> {
         for (rack, answer) in Fleet::asked(&chosen, FRESH_PATIENCE, question).await {
             match answer {
                 Ok((readings, names)) => {
+                    let mut of_it = Vec::new();
                     for (name, read) in names.iter().zip(readings) {
-                        if !read.as_ref().is_some_and(|read| read.fresh) {
-                            say!("{}: was not read anew", rack.full(name));
+                        if let Some(why) = status::not_fresh(read.as_ref(), began.elapsed()) {
+                            say!("{}", about(&rack.full(name), &why));
                             exits.push(Exit::Failed);
                         }
-                        nodes.extend(read.map(|read| rack.with_rack(read.node)));
+                        of_it.extend(read.map(|read| rack.with_rack(read.node)));
                     }
+                    nodes.push(of_it);
                 }
                 Err(why) => silent.push((rack, why)),
             }
         }
     } else {
-        for chosen in found.chosen {
-            let with_rack = |node| chosen.rack.with_rack(node);
-            nodes.extend(chosen.nodes.into_iter().map(with_rack));
+        for mut chosen in found.chosen {
+            for node in &mut chosen.nodes {
+                node.name = chosen.rack.full(&node.name).into();
+            }
+            nodes.push(chosen.nodes);
         }
+    }
+    let nodes: Vec<&Node> = nodes.iter().flatten().collect();
+    for (rack, why) in &found.stale {
+        let text = format!("{why}; shown is what it has published last");
+        say!("{}", about(&rack.name, &text));
+        exits.push(why.exit());
     }
     if !nodes.is_empty() {
         status::show(&fleet.out, &nodes, args.full);
@@ -276,7 +353,7 @@ pub async fn status(fleet: &Fleet, args: &Status) -> Result<Exit, Failure> {
             .map(|silent| (silent.rack, silent.why)),
     );
     exits.extend(silent.iter().map(|(rack, why)| tell(rack, why)));
-    let unknown = |node: &Node| node.power_state == PowerState::Unknown;
+    let unknown = |node: &&Node| node.power_state == PowerState::Unknown;
     if nodes.iter().any(unknown) {
         exits.push(Exit::Failed);
     }

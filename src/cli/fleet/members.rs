@@ -5,7 +5,7 @@ use crate::cli::args::Common;
 use crate::cli::client::Client;
 use crate::cli::connect::{Credentials, DEFAULT_SOCKET, Endpoint};
 use crate::cli::exit::Failure;
-use crate::config::{Disk, FleetAuth, FleetPlace, FleetRack, fleet_racks};
+use crate::config::{Disk, EtcdSettings, FleetAuth, FleetPlace, FleetRack, fleet_file};
 use crate::http_client::trust::Trust;
 use crate::nodeset::natural_order;
 use std::collections::HashMap;
@@ -20,12 +20,20 @@ const EVERYBODYS: &str = "/etc/rackbmc/fleet.toml";
 /// # Errors
 /// The file is wrong, or there is neither a file nor a socket.
 pub fn racks(common: &Common) -> Result<Vec<Rack>, Failure> {
+    with_etcd(common).map(|(racks, _)| racks)
+}
+
+/// The same, and where they publish their summaries, where that is known.
+///
+/// # Errors
+/// As [`racks`].
+pub fn with_etcd(common: &Common) -> Result<(Vec<Rack>, Option<EtcdSettings>), Failure> {
     let own = own_file();
     let usual = [own.as_deref(), Some(Path::new(EVERYBODYS))];
     let found = usual.into_iter().flatten().find(|path| path.exists());
     match common.fleet_file.as_deref().or(found) {
         Some(path) => of_file(path, common),
-        None => sockets(),
+        None => Ok((sockets()?, None)),
     }
 }
 
@@ -45,8 +53,8 @@ fn own_file() -> Option<PathBuf> {
     Some(folder?.join("rackbmc/fleet.toml"))
 }
 
-fn of_file(path: &Path, common: &Common) -> Result<Vec<Rack>, Failure> {
-    let racks = fleet_racks(path, &Disk).map_err(|complaints| {
+fn of_file(path: &Path, common: &Common) -> Result<(Vec<Rack>, Option<EtcdSettings>), Failure> {
+    let file = fleet_file(path, &Disk).map_err(|complaints| {
         let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
         Failure::Usage(lines.join("\n"))
     })?;
@@ -55,19 +63,17 @@ fn of_file(path: &Path, common: &Common) -> Result<Vec<Rack>, Failure> {
         credentials: HashMap::new(),
         trust: HashMap::new(),
     };
-    racks
-        .into_iter()
-        .map(|rack| {
-            let endpoint = secrets.endpoint(&rack);
-            let endpoint =
-                endpoint.map_err(|why| Failure::Usage(format!("{}: {why}", rack.written)))?;
-            Ok(Rack {
-                name: rack.name,
-                client: Client::new(endpoint),
-                named: true,
-            })
+    let racks = file.racks.into_iter().map(|rack| {
+        let endpoint = secrets.endpoint(&rack);
+        let endpoint =
+            endpoint.map_err(|why| Failure::Usage(format!("{}: {why}", rack.written)))?;
+        Ok(Rack {
+            name: rack.name,
+            client: Client::new(endpoint),
+            named: true,
         })
-        .collect()
+    });
+    Ok((racks.collect::<Result<_, _>>()?, file.etcd))
 }
 
 /// What many racks share is read once.

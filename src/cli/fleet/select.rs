@@ -20,6 +20,8 @@ pub enum Facts {
     Names,
     /// What people are shown.
     Shown,
+    /// The same, of what racks have published where that is not stale.
+    Published,
     /// Ironic's whole record.
     Whole,
 }
@@ -56,6 +58,8 @@ pub struct Selection<'f> {
     pub chosen: Vec<Chosen<'f>>,
     /// The racks that did not.
     pub silent: Vec<Silent<'f>>,
+    /// Those of them whose last words are old, and are among the chosen all the same.
+    pub stale: Vec<(&'f Rack, Failure)>,
 }
 
 /// The nodes that are meant, each known to its rack.
@@ -103,11 +107,40 @@ pub async fn select_within<'f>(
             rack.sure().await?;
             rack.client.nodes_to_choose(groups).await
         }
-        Facts::Shown => rack.client.nodes_to_show().await,
+        Facts::Shown | Facts::Published => rack.client.nodes_to_show().await,
         Facts::Whole => rack.client.nodes().await,
     };
-    let answers = Fleet::asked(&racks, patience, question).await;
-    choose(&words, &wanted.exclude, &named, answers)
+    let mut said = match facts {
+        Facts::Published => fleet.said(&racks).await,
+        Facts::Names | Facts::Shown | Facts::Whole => BTreeMap::new(),
+    };
+    let is_young = |rack: &&&Rack| said.get(&rack.name).is_some_and(|said| !said.is_stale());
+    let unsaid: Vec<&Rack> = racks
+        .iter()
+        .filter(|rack| !is_young(rack))
+        .copied()
+        .collect();
+    let asked = Fleet::asked(&unsaid, patience, question).await;
+    let mut asked: HashMap<&str, _> = asked
+        .into_iter()
+        .map(|(rack, answer)| (rack.name.as_str(), answer))
+        .collect();
+    let mut stale = Vec::new();
+    let answers = racks.iter().filter_map(|rack| {
+        let said = said.remove(&rack.name);
+        let answer = match (asked.remove(rack.name.as_str()), said) {
+            (Some(Err(why)), Some(said)) => {
+                stale.push((*rack, why));
+                Ok(said.nodes)
+            }
+            (Some(answer), _) => answer,
+            (None, said) => Ok(said?.nodes),
+        };
+        Some((*rack, answer))
+    });
+    let answers = answers.collect();
+    let selection = choose(&words, &wanted.exclude, &named, answers)?;
+    Ok(Selection { stale, ..selection })
 }
 
 /// The racks that an expression names.
@@ -233,7 +266,7 @@ fn choose<'f>(
         let text = format!("-x {name}: the fleet has no such node; nothing was done");
         return Err(Failure::Usage(text));
     }
-    let mut chosen: BTreeMap<&str, Vec<Node>> = BTreeMap::new();
+    let mut chosen: BTreeMap<String, Vec<Uuid>> = BTreeMap::new();
     let mut unheard: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut missing = Vec::new();
     let mut taken = BTreeSet::new();
@@ -241,7 +274,7 @@ fn choose<'f>(
         match (found.find(name), name.split_once('/')) {
             (Some((rack, node)), _) => {
                 if taken.insert((rack, node.uuid)) {
-                    chosen.entry(rack).or_default().push(node.clone());
+                    chosen.entry(rack.to_owned()).or_default().push(node.uuid);
                 }
             }
             (None, Some((rack, _))) if named.without.contains(rack) => {}
@@ -271,16 +304,27 @@ fn choose<'f>(
         }
     }
     silent.retain(|silent| !silent.nodes.is_empty());
+    // Of a thousand racks they are many: taken, and not copied.
     let chosen: Vec<Chosen<'f>> = order
         .into_iter()
         .filter_map(|rack| {
-            let nodes = chosen.remove(rack.name.as_str())?;
-            Some(Chosen { rack, nodes })
+            let wanted = chosen.remove(&rack.name)?;
+            let known = known.remove(rack.name.as_str())?.into_iter();
+            let mut known: HashMap<Uuid, Node> = known.map(|node| (node.uuid, node)).collect();
+            let nodes = wanted.iter().filter_map(|uuid| known.remove(uuid));
+            Some(Chosen {
+                rack,
+                nodes: nodes.collect(),
+            })
         })
         .collect();
     match chosen.is_empty() && silent.is_empty() {
         true => Err(Failure::Usage(Fault::NothingLeft.to_string())),
-        false => Ok(Selection { chosen, silent }),
+        false => Ok(Selection {
+            chosen,
+            silent,
+            stale: Vec::new(),
+        }),
     }
 }
 

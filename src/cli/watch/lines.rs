@@ -32,6 +32,7 @@ pub async fn run(app: &App, args: &Watch) -> Result<Exit, Failure> {
             .cloned()
             .collect();
         if !changed.is_empty() {
+            let changed: Vec<&Node> = changed.iter().collect();
             status::show(&app.out, &changed, false);
         }
         last = nodes.into_iter().map(|node| (node.uuid, node)).collect();

@@ -1,7 +1,7 @@
 //! Figures of a host that has a second one beside it.
 
 use super::{Encoded, counted, family};
-use crate::daemon::members;
+use crate::etcd_client;
 use crate::model::HaHost;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
@@ -25,7 +25,7 @@ pub(in crate::daemon) struct Figures {
     /// The hosts of the rack.
     pub(in crate::daemon) hosts: Vec<HaHost>,
     /// Requests to etcd.
-    pub(in crate::daemon) etcd: members::Figures,
+    pub(in crate::daemon) etcd: etcd_client::Figures,
 }
 
 impl Figures {

@@ -1,5 +1,6 @@
 //! The configuration on the disk: looked at now and then, and read again when the daemon is told to.
 
+use super::publishing::Publisher;
 use super::start::policy;
 use super::{Input, Shell, Waiting};
 use crate::config::{Complaint, Configuration, Disk};
@@ -75,6 +76,7 @@ impl Shell {
                     .for_each(|warning| log::warn!("{warning}"));
                 let policy = policy(&configuration.api);
                 self.post.reload_etcd(configuration.etcd.as_ref());
+                self.publisher = Publisher::of(&configuration, now);
                 let packets_per_ms = configuration.rack.packets_per_ms;
                 let what = format!("configuration sha256:{}", configuration.digest);
                 let api = configuration.api;

@@ -2,6 +2,7 @@
 
 use super::looks::{LOOKS, Looks, read_trail};
 use super::post::{Post, Shared};
+use super::publishing::Publisher;
 use super::recording::Records;
 use super::sending::Sending;
 use super::{Input, Shell};
@@ -76,7 +77,9 @@ pub(in crate::daemon) async fn run(
     log::info!("rack {name}: {nodes}, state in {directory}");
     let alarm = Alarm::new().map_err(Failure::new)?;
     let sockets = Sockets::new(to_inputs.clone(), executor.clone());
+    let publisher = Publisher::of(&configuration, clock.now());
     let mut shell = Shell {
+        publisher,
         clock,
         post,
         sending: Sending::new(sockets, Spread::new(configuration.rack.packets_per_ms)),

@@ -14,6 +14,7 @@ fn fleet() -> Fleet {
     });
     Fleet {
         racks: racks.collect(),
+        etcd: None,
         out: Out::of_a_person(),
     }
 }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 /// See the head of this file. Clones are the same.
 #[derive(Clone)]
-pub(super) struct Members(Rc<Inner>);
+pub struct Members(Rc<Inner>);
 
 struct Inner {
     ways: RefCell<Vec<Place>>,
@@ -33,16 +33,16 @@ struct Inner {
 
 /// What the requests came to.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Figures {
+pub struct Figures {
     /// Requests that were answered, and how long that took together, by kind.
-    pub(super) answered: BTreeMap<&'static str, (u64, Duration)>,
+    pub answered: BTreeMap<&'static str, (u64, Duration)>,
     /// Those that were not, by kind and reason.
-    pub(super) troubles: BTreeMap<(&'static str, &'static str), u64>,
+    pub troubles: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Figures {
     /// How long an answer took on the average.
-    pub(super) fn latency(&self) -> Option<Duration> {
+    pub fn latency(&self) -> Option<Duration> {
         let answered = self.answered.values();
         let (count, time) = answered.fold((0, Duration::ZERO), |(count, time), (more, longer)| {
             (count + more, time + *longer)
@@ -52,7 +52,8 @@ impl Figures {
 }
 
 impl Members {
-    pub(super) fn new(ways: Vec<Place>, user: Option<User>, timeout: Duration) -> Self {
+    /// These, one after another; each has so much time for a request.
+    pub fn new(ways: Vec<Place>, user: Option<User>, timeout: Duration) -> Self {
         Members(Rc::new(Inner {
             ways: RefCell::new(ways),
             current: Cell::new(0),
@@ -65,7 +66,7 @@ impl Members {
     }
 
     /// Others from now on, or another password.
-    pub(super) fn replace(&self, ways: Vec<Place>, user: Option<User>) {
+    pub fn replace(&self, ways: Vec<Place>, user: Option<User>) {
         *self.0.ways.borrow_mut() = ways;
         *self.0.user.borrow_mut() = user;
         *self.0.token.borrow_mut() = None;
@@ -73,16 +74,17 @@ impl Members {
     }
 
     /// Where they are, as they are configured.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         self.0.ways.borrow().iter().map(Place::to_string).collect()
     }
 
-    pub(super) fn figures(&self) -> Figures {
+    /// What the requests came to until now.
+    pub fn figures(&self) -> Figures {
         self.0.figures.borrow().clone()
     }
 
     /// Asks the member that answered last, and says what came of it, within the time that a request has.
-    pub(super) async fn ask(&self, request: &Request) -> Result<Answer, Trouble> {
+    pub async fn ask(&self, request: &Request) -> Result<Answer, Trouble> {
         let began = Instant::now();
         let way = self.way();
         let tried = async { self.ask_at(&way, request).await };
@@ -104,11 +106,7 @@ impl Members {
     }
 
     /// Tells changes of these keys until that ends, or nobody can take more, and why it does.
-    pub(super) async fn watch(
-        &self,
-        spans: Vec<Span>,
-        mut tell: impl FnMut(Watched) -> bool,
-    ) -> Trouble {
+    pub async fn watch(&self, spans: Vec<Span>, mut tell: impl FnMut(Watched) -> bool) -> Trouble {
         let way = self.way();
         let request = Request::Watch(spans);
         let opened = async {
