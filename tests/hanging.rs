@@ -246,11 +246,17 @@ fn a_daemon_that_is_behind_asks_nobody_again_who_has_answered() {
     bed.start();
     let all = format!("n[001-{NODES:03}]");
     bed.expect(0, &["wait", &all, "--on", "--timeout", "60s"]);
-    let received = |bed: &Bed| -> u64 {
+    let received = |bed: &Bed| -> Vec<u64> {
         let received = |name: &String| bed.rack.with_bmc(name, |bmc, _| bmc.counters().received);
-        names.iter().filter_map(received).sum()
+        names.iter().filter_map(received).collect()
     };
     let (before, asked_before) = (received(&bed), sent(&bed));
+    // A daemon that is slow may have sent copies before it has asked all of them.
+    let have_it = |bed: &Bed| {
+        let now = received(bed);
+        let more = before.iter().zip(&now).filter(|(before, now)| now > before);
+        more.count() >= names.len() / 2
+    };
     let pid = nix::unistd::Pid::from_raw(i32::try_from(bed.pid()).expect("a process id"));
     let send = |signal| nix::sys::signal::kill(pid, signal).expect("it is ours");
     // Whoever looks at one BMC keeps all of them from answering.
@@ -260,16 +266,19 @@ fn a_daemon_that_is_behind_asks_nobody_again_who_has_answered() {
         send(nix::sys::signal::Signal::SIGSTOP);
         asked
     });
-    bed.wait_for("all have it", |bed| received(bed) >= before + NODES);
-    std::thread::sleep(Duration::from_secs(2));
+    bed.wait_for("they have it", have_it);
+    std::thread::sleep(Duration::from_millis(1500));
     let then = received(&bed);
     send(nix::sys::signal::Signal::SIGCONT);
     let said = asked.expect("the node is there").wait_with_output();
     let said = said.expect("it ends");
     assert!(said.status.success(), "{said:?}");
-    let again = received(&bed) - then;
+    let now = received(&bed);
+    let counts = before.iter().zip(&then).zip(&now);
+    let again = counts.filter(|((before, then), now)| then > before && now > then);
+    let again = again.count();
     // A regular reading or two may be among them.
-    assert!(again < NODES / 10, "{again} of {NODES} were asked again");
+    assert!(again < names.len() / 10, "{again} were asked again");
 }
 
 /// How many datagrams the daemon has sent.

@@ -131,6 +131,8 @@ struct Shell {
     listen_until: Instant,
     /// Since when what is due is put off for what came and was not taken yet.
     put_off: Option<Instant>,
+    /// How much was taken in meanwhile: datagrams, and one for each time.
+    taken_first: usize,
 }
 
 /// Somebody who waits for an answer.
@@ -175,14 +177,20 @@ impl Shell {
     /// Whether what is due is put off once more, for what has come and was not taken yet: else a loop that is behind would
     /// ask BMCs again that have answered, which then answer again. Not for long, whatever comes.
     fn listens_first(&mut self, due: Instant, more: bool, now: Instant) -> bool {
-        let since = *self.put_off.get_or_insert(now);
+        let since = *self.put_off.get_or_insert_with(|| {
+            self.taken_first = 0;
+            now
+        });
         let behind = more || due + LATE <= now || self.sending.sockets.is_behind();
-        if !behind || now >= since + PUT_OFF {
+        let enough = now >= since + PUT_OFF && self.taken_first >= TAKEN_FIRST;
+        if !behind || enough {
             return false;
         }
+        self.taken_first += 1;
         let waiting = self.sending.sockets.take_waiting();
         let found = more || !waiting.is_empty();
         for received in waiting {
+            self.taken_first += received.datagrams.len();
             self.handle(Input::Datagrams(received));
         }
         found
@@ -600,5 +608,7 @@ const LISTEN: Duration = Duration::from_millis(200);
 const LATE: Duration = Duration::from_millis(10);
 /// So long what is due may be put off for answers that came before.
 const PUT_OFF: Duration = Duration::from_millis(800);
+/// So much of that is taken in even where it takes longer.
+const TAKEN_FIRST: usize = 256;
 /// How long sessions may take to close.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);

@@ -109,6 +109,7 @@ pub(in crate::daemon) async fn run(
         awake_at: clock.now(),
         listen_until: Instant::START,
         put_off: None,
+        taken_first: 0,
     };
     let version = env!("CARGO_PKG_VERSION");
     let digest = &configuration.digest;
