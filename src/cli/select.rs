@@ -106,6 +106,10 @@ fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
     let meant = match missing.as_slice() {
         ["all"] => "; all of them are --all",
         ["help"] => "; about a verb: rackbmc VERB --help",
+        // No node can be called so.
+        [id] if id.starts_with("t:") || id.starts_with("b:") => {
+            "; an id has five letters behind its colon, as in t:7k3f9"
+        }
         _ => "",
     };
     Err(Failure::Usage(format!(
@@ -277,6 +281,10 @@ mod tests {
             no,
             "the rack has no node all; nothing was done (it has r1n[01-04]; all of them are --all)"
         );
+        for id in ["t:0", "b:7k3f"] {
+            let no = chosen(&[id], &[], false).unwrap_err();
+            assert!(no.contains("an id has five letters"), "{no}");
+        }
         assert!(
             chosen(&["@compute"], &[], false)
                 .unwrap_err()
