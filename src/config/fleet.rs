@@ -327,7 +327,7 @@ mod tests {
         /etc/rackbmc/fleet.toml:14:10: a socket wants neither ca_file nor auth: who asks is known to the daemon
         /etc/rackbmc/fleet.toml:15:8: a password stands here, and others may read the file: chmod 600, or write auth_file
         /etc/rackbmc/fleet.toml:16:1: the rack r7 stands in line 12 already
-        /etc/rackbmc/fleet.toml:19:2: the file has no key 'gateway': write one of defaults, etcd, rack
+        /etc/rackbmc/fleet.toml:19:2: the file has no key 'gateway': write one of etcd, defaults, rack
         "#);
     }
 

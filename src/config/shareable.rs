@@ -66,6 +66,7 @@ const SHOWN: &[&str] = &[
     "prefix",
     "privilege",
     "protocol",
+    "publish",
     "quirks",
     "repeat_soft_after",
     "request_timeout",

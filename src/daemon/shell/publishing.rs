@@ -58,7 +58,7 @@ impl Publisher {
     /// Whether that is due to be put into etcd.
     fn is_due(&self, digest: u64, now: Instant) -> bool {
         match self.state.published.get() {
-            Some((last, at)) => last != digest || now - at >= AT_LEAST,
+            Some((last, at)) => last != digest || now - at >= AGAIN,
             None => true,
         }
     }
@@ -73,7 +73,7 @@ impl Shell {
         let Some(publisher) = self.publisher.as_mut().filter(due) else {
             return;
         };
-        publisher.look_at = now + AT_MOST;
+        publisher.look_at = now + EVERY;
         let Some(rack) = self.post.rack() else {
             return;
         };
@@ -141,6 +141,6 @@ fn digest_of(summary: &mut RackSummary) -> u64 {
 }
 
 /// Between two summaries at least.
-const AT_MOST: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(5);
 /// Between two summaries at most.
-const AT_LEAST: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(60);
