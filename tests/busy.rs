@@ -303,16 +303,24 @@ fn under_a_request_id_that_many_requests_may_have_only_the_last_one_is_known_aga
     let mut world = World::new(22, 1);
     world.run_for(secs(3));
     let nova = under("req-7d8e1a52-6c0f-4b7a-9a51-3d1f0e6a7b10");
-    let mut press = |operation| {
-        let task = start_as(&mut world, operation, PowerOptions::default(), nova.clone()).unwrap();
+    let ask = |world: &mut World, operation| {
+        start_as(world, operation, PowerOptions::default(), nova.clone()).unwrap()
+    };
+    let press = |world: &mut World, operation| {
+        let task = ask(world, operation);
         world.run_task(task, secs(60));
         task
     };
-    let off = press(Operation::PowerOff);
-    assert_eq!(press(Operation::PowerOff), off);
-    let on = press(Operation::PowerOn);
-    let again = press(Operation::PowerOff);
+    let cycle = press(&mut world, Operation::Cycle);
+    assert_eq!(press(&mut world, Operation::Cycle), cycle);
+    assert_eq!(world.executed("n01", ChassisOrder::Cycle), 1);
+    let off = ask(&mut world, Operation::PowerOff);
+    assert_eq!(press(&mut world, Operation::PowerOff), off, "while it runs");
+    let on = press(&mut world, Operation::PowerOn);
+    let again = press(&mut world, Operation::PowerOff);
     assert!(again != off && again != on);
+    // Somebody may have pressed the button of the machine since.
+    assert_ne!(press(&mut world, Operation::PowerOff), again);
     assert!(!world.is_on("n01"));
 }
 

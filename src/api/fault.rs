@@ -497,7 +497,7 @@ mod tests {
         let locked = |node: &str| Refused::Locked {
             node: node.to_owned(),
             uuid: Uuid::nil(),
-            rack: "r1".to_owned(),
+            host: "r1".to_owned(),
             task: Uuid::nil(),
             detail: format!(" {node}: soft power off by alice is running"),
             left: Some(Duration::from_secs(18)),

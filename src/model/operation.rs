@@ -26,6 +26,18 @@ words! {
 }
 
 impl Operation {
+    /// Whether it leads to a power state and ends there: asked for again it does what is still to be done, and no more.
+    pub fn ends_in_a_state(self) -> bool {
+        match self {
+            Operation::PowerOn | Operation::PowerOff | Operation::SoftPowerOff => true,
+            Operation::Reboot
+            | Operation::SoftReboot
+            | Operation::InjectNmi
+            | Operation::Reset
+            | Operation::Cycle => false,
+        }
+    }
+
     /// Whether it asks the operating system first.
     pub fn is_soft(self) -> bool {
         match self {

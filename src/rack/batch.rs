@@ -139,7 +139,9 @@ impl Batch {
         let record = &self.record;
         let members = record.members.iter().map(|member| member.node.as_str());
         let left_out = record.left_out.iter().map(|left| left.node.as_str());
+        let lasts = who.has_key() || !self.has_ended() || !operation.ends_in_a_state();
         operation == record.operation
+            && lasts
             && start::is_again(&record.requested_by, record.requested_at, who, at)
             && members.chain(left_out).collect::<BTreeSet<_>>() == *nodes
     }

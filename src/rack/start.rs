@@ -96,7 +96,8 @@ fn switches_off_anyhow(operation: Operation, options: &PowerOptions) -> bool {
 /// The task that the same request began already: its client did not hear the answer, and asks again, perhaps another host.
 ///
 /// A key is of one request. A request id may be of many, as clients of OpenStack pass one on: there the same is asked for again
-/// where nothing else was asked of the node since. A take-over ends nothing of its own in any case.
+/// where nothing else was asked of the node since, and what leads to a power state only as long as it goes on, for the machine
+/// may have left that state by itself. A take-over ends nothing of its own in any case.
 pub(super) fn again(
     node: &Node,
     operation: Operation,
@@ -113,14 +114,16 @@ pub(super) fn again(
             && is_again(&identity.requested_by, identity.requested_at, who, at)
     };
     let mut asked = tasks.asked_under(&who.request, uuid);
-    let id = asked.find(same)?.identity.id;
+    let found = asked.find(same)?;
+    let id = found.identity.id;
     let known = who.has_key() || options.on_busy() == OnBusy::TakeOver;
     let newest = || {
         let mut tasks = tasks.newest_first();
         let newest = tasks.find(|task| task.identity.node_uuid == uuid);
         newest.is_some_and(|newest| newest.identity.id == id)
     };
-    (known || newest()).then_some(id)
+    let lasts = !found.is_closed() || !operation.ends_in_a_state();
+    (known || (lasts && newest())).then_some(id)
 }
 
 /// Whether a request has been made before, by its id, and not too long ago.
