@@ -403,6 +403,35 @@ fn the_terminal_is_left_as_it_was_whatever_ends_it() {
     }
 }
 
+#[test]
+fn a_question_for_a_password_leaves_the_terminal_as_it_was_whatever_ends_it() {
+    let ask = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rackbmc"));
+        command.args(["discover", "127.0.0.1/32", "--username", "admin"]);
+        let console = Console::start(&command, 80, 24);
+        console.waits_for("question", |text| text.contains("password of admin"));
+        let deadline = Instant::now() + PATIENCE;
+        while !console.is_raw() {
+            assert!(Instant::now() < deadline, "it shows what is typed");
+        }
+        console
+    };
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+    ] {
+        let mut console = ask();
+        kill(console.pid(), signal).expect("it runs");
+        assert_eq!(console.ends_clean(signal.as_str()), Some(2), "{signal}");
+    }
+    let mut console = ask();
+    console.press("half a pass\x03");
+    assert_eq!(console.ends_clean("Ctrl-C"), Some(2));
+    assert!(!console.text().contains("half"), "{}", console.text());
+}
+
 /// By name over TCP: a test that runs as root would have every role over the socket.
 #[test]
 fn a_reader_sees_the_keys_grey_and_which_role_is_missing_and_nothing_is_asked() {

@@ -2,16 +2,19 @@
 
 use super::exit::Failure;
 use super::output::say;
+use async_signal::{Signal, Signals};
 use nix::sys::termios::{
     LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
 };
+use smol::future::FutureExt;
+use smol::stream::StreamExt;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use zeroize::Zeroizing;
 
 /// Asks for something that nobody must see; what is typed is not echoed.
 ///
 /// # Errors
-/// Usage where there is no terminal, or where Ctrl-C is pressed.
+/// Usage where there is no terminal, or where Ctrl-C is pressed, or the process is told to end.
 pub fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(
@@ -20,10 +23,21 @@ pub fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
     }
     let _ = write!(io::stderr(), "{question}");
     let hidden = Hidden::now().map_err(|e| Failure::Here(format!("the terminal: {e}")))?;
-    let typed = read_typed();
+    // Told to end by others, it would leave the terminal without its echo.
+    let signals = Signals::new([Signal::Term, Signal::Hup, Signal::Int, Signal::Quit]);
+    let mut signals = signals.map_err(|e| Failure::Here(format!("signals: {e}")))?;
+    let told = async {
+        let _ = signals.next().await;
+        Err(given_up())
+    };
+    let typed = smol::block_on(told.or(smol::unblock(read_typed)));
     drop(hidden);
     say!("");
     typed
+}
+
+fn given_up() -> Failure {
+    Failure::Usage("given up; nothing was done".to_owned())
 }
 
 /// Reads to the end of the line. Ctrl-C does not end the process, which would leave the terminal without its echo.
@@ -41,7 +55,7 @@ fn read_typed() -> Result<Zeroizing<String>, Failure> {
         }
         match byte[0] {
             b'\n' | b'\r' => break,
-            3 | 4 => return Err(Failure::Usage("given up; nothing was done".to_owned())),
+            3 | 4 => return Err(given_up()),
             8 | 127 => drop(typed.pop()),
             other if typed.len() < typed.capacity() => typed.push(other),
             _ => {}
