@@ -1,7 +1,7 @@
 //! The verbs that look at many racks: `racks`, `status`, `check`.
 
 use super::select::{Facts, select, select_within};
-use super::summaries::Said;
+use super::summaries::{Heard, Said};
 use super::{Fleet, PATIENCE, Rack, no_rack, tell};
 use crate::cli::args::{Check, Format, Racks, Status};
 use crate::cli::check::{self, Nagios};
@@ -13,7 +13,6 @@ use crate::model::{Health, Node, PowerState, counted};
 use crate::nodeset;
 use comfy_table::{Cell, Table};
 use serde::Serialize;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How long racks may take to read all of their BMCs anew.
@@ -55,36 +54,22 @@ pub async fn racks(fleet: &Fleet, args: &Racks) -> Result<Exit, Failure> {
         let nodes = rack.client.nodes_to_count().await;
         let ha = rack.client.ha().await.unwrap_or_default();
         let owner = ha.owner.map(|owner| owner.host);
-        Ok(Heard {
+        Ok(Now {
             health,
             nodes,
             owner,
         })
     };
-    let mut said = fleet.said(&racks).await;
-    let is_young = |rack: &&&Rack| said.get(&rack.name).is_some_and(|said| !said.is_stale());
-    let unsaid: Vec<&Rack> = racks
-        .iter()
-        .filter(|rack| !is_young(rack))
-        .copied()
-        .collect();
-    let asked = Fleet::asked(&unsaid, PATIENCE, question).await;
-    let mut asked: HashMap<&str, _> = asked
-        .into_iter()
-        .map(|(rack, answer)| (rack.name.as_str(), answer))
-        .collect();
     let mut exits = Vec::new();
     let mut lines = Vec::new();
-    for rack in racks {
-        let said = said.remove(&rack.name);
-        let answer = asked.remove(rack.name.as_str());
-        let refused = match &answer {
-            Some(Ok(heard)) => heard.nodes.as_ref().err(),
+    for heard in fleet.heard(&racks, PATIENCE, question).await {
+        let refused = match &heard.answer {
+            Some(Ok(now)) => now.nodes.as_ref().err(),
             Some(Err(why)) => Some(why),
             None => None,
         };
         exits.extend(refused.map(Failure::exit));
-        lines.push(line(rack, answer, said));
+        lines.push(line(heard));
     }
     let out = &fleet.out;
     match out.format {
@@ -117,18 +102,19 @@ fn chosen<'f>(fleet: &'f Fleet, words: &[String]) -> Result<Vec<&'f Rack>, Failu
 }
 
 /// What a rack answered, or has said in etcd.
-struct Heard {
+struct Now {
     health: Health,
     nodes: Result<Vec<Node>, Failure>,
     owner: Option<String>,
 }
 
 /// What was answered, where the rack was asked; else, and where that failed, what it has said.
-fn line(rack: &Rack, answer: Option<Result<Heard, Failure>>, said_of: Option<Said>) -> Line {
+fn line(heard: Heard<'_, Now>) -> Line {
+    let rack = heard.rack;
     let mut line = Line {
         rack: rack.name.clone(),
         at: rack.client.endpoint().name(),
-        answers: !matches!(answer, Some(Err(_))),
+        answers: !matches!(heard.answer, Some(Err(_))),
         why: None,
         nodes: None,
         on: None,
@@ -144,8 +130,8 @@ fn line(rack: &Rack, answer: Option<Result<Heard, Failure>>, said_of: Option<Sai
         age: None,
         stale: false,
     };
-    let answer = answer.and_then(|answer| match answer {
-        Ok(heard) => Some(heard),
+    let answer = heard.answer.and_then(|answer| match answer {
+        Ok(now) => Some(now),
         Err(why) => {
             line.why = Some(why.to_string());
             None
@@ -154,20 +140,20 @@ fn line(rack: &Rack, answer: Option<Result<Heard, Failure>>, said_of: Option<Sai
     let said = |said: Said| {
         line.age = Some(said.age.as_secs());
         line.stale = said.is_stale();
-        Heard {
+        Now {
             health: said.summary.health,
             nodes: Ok(said.nodes),
             owner: Some(said.summary.host).filter(|host| !host.is_empty()),
         }
     };
-    let Some(heard) = answer.or_else(|| said_of.map(said)) else {
+    let Some(now) = answer.or_else(|| heard.said.map(said)) else {
         return line;
     };
-    let Heard {
+    let Now {
         health,
         nodes,
         owner,
-    } = heard;
+    } = now;
     line.owner = owner;
     match nodes {
         Ok(nodes) => {

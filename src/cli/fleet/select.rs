@@ -3,6 +3,7 @@
 //! The racks that are named are asked for their nodes, and no others. What is named of a rack that does not answer is kept
 //! beside the reason. No targets is an error for every verb that changes something, as within a rack (design, rule 7).
 
+use super::summaries::Heard;
 use super::{Answer, Fleet, PATIENCE, Rack, no_rack};
 use crate::cli::args::Nodes;
 use crate::cli::exit::Failure;
@@ -110,33 +111,24 @@ pub async fn select_within<'f>(
         Facts::Shown | Facts::Published => rack.client.nodes_to_show().await,
         Facts::Whole => rack.client.nodes().await,
     };
-    let mut said = match facts {
-        Facts::Published => fleet.said(&racks).await,
-        Facts::Names | Facts::Shown | Facts::Whole => BTreeMap::new(),
+    let heard = match facts {
+        Facts::Published => fleet.heard(&racks, patience, question).await,
+        Facts::Names | Facts::Shown | Facts::Whole => {
+            let answers = Fleet::asked(&racks, patience, question).await;
+            answers.into_iter().map(Heard::from).collect()
+        }
     };
-    let is_young = |rack: &&&Rack| said.get(&rack.name).is_some_and(|said| !said.is_stale());
-    let unsaid: Vec<&Rack> = racks
-        .iter()
-        .filter(|rack| !is_young(rack))
-        .copied()
-        .collect();
-    let asked = Fleet::asked(&unsaid, patience, question).await;
-    let mut asked: HashMap<&str, _> = asked
-        .into_iter()
-        .map(|(rack, answer)| (rack.name.as_str(), answer))
-        .collect();
     let mut stale = Vec::new();
-    let answers = racks.iter().filter_map(|rack| {
-        let said = said.remove(&rack.name);
-        let answer = match (asked.remove(rack.name.as_str()), said) {
+    let answers = heard.into_iter().filter_map(|heard| {
+        let answer = match (heard.answer, heard.said) {
             (Some(Err(why)), Some(said)) => {
-                stale.push((*rack, why));
+                stale.push((heard.rack, why));
                 Ok(said.nodes)
             }
             (Some(answer), _) => answer,
             (None, said) => Ok(said?.nodes),
         };
-        Some((*rack, answer))
+        Some((heard.rack, answer))
     });
     let answers = answers.collect();
     let selection = choose(&words, &wanted.exclude, &named, answers)?;

@@ -1,6 +1,7 @@
 //! What racks have said of themselves in etcd, where the fleet's file says where that is: one question instead of one a rack.
 
-use super::{Fleet, Rack};
+use super::{Answer as Told, Fleet, Rack};
+use crate::cli::exit::Failure;
 use crate::cli::output::say;
 use crate::etcd::{Answer, Entry, Op, Request, Span, Trouble, Txn};
 use crate::etcd_client::Members;
@@ -36,10 +37,56 @@ impl Said {
     }
 }
 
+/// What is known of a rack.
+pub struct Heard<'f, T> {
+    /// Which.
+    pub rack: &'f Rack,
+    /// What it answered, where it was asked.
+    pub answer: Option<Result<T, Failure>>,
+    /// What it has said, where it has.
+    pub said: Option<Said>,
+}
+
+impl<'f, T> From<Told<'f, T>> for Heard<'f, T> {
+    fn from((rack, answer): Told<'f, T>) -> Self {
+        Heard {
+            rack,
+            answer: Some(answer),
+            said: None,
+        }
+    }
+}
+
 impl Fleet {
+    /// What these racks have published, and the answers of those of them for which that is stale or not there.
+    pub async fn heard<'f, T>(
+        &self,
+        racks: &[&'f Rack],
+        patience: Duration,
+        question: impl AsyncFn(&'f Rack) -> Result<T, Failure>,
+    ) -> Vec<Heard<'f, T>> {
+        let mut said = self.said(racks).await;
+        let is_young = |rack: &&&Rack| said.get(&rack.name).is_some_and(|said| !said.is_stale());
+        let unsaid: Vec<&Rack> = racks
+            .iter()
+            .filter(|rack| !is_young(rack))
+            .copied()
+            .collect();
+        let asked = Fleet::asked(&unsaid, patience, question).await.into_iter();
+        let mut asked: HashMap<&str, _> = asked
+            .map(|(rack, answer)| (rack.name.as_str(), answer))
+            .collect();
+        let heard = racks.iter().map(|rack| Heard {
+            rack,
+            answer: asked.remove(rack.name.as_str()),
+            said: said.remove(&rack.name),
+        });
+        heard.collect()
+    }
+
     /// What these racks have published, by the names of the racks: nothing, where the file names no etcd, or where that
     /// does not answer, which is said.
-    pub async fn said(&self, racks: &[&Rack]) -> BTreeMap<String, Said> {
+    async fn said(&self, racks: &[&Rack]) -> BTreeMap<String, Said> {
         let Some(etcd) = &self.etcd else {
             return BTreeMap::new();
         };
