@@ -22,10 +22,10 @@ pub fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
         ));
     }
     let _ = write!(io::stderr(), "{question}");
-    let hidden = Hidden::now().map_err(|e| Failure::Here(format!("the terminal: {e}")))?;
     // Told to end by others, it would leave the terminal without its echo.
     let signals = Signals::new([Signal::Term, Signal::Hup, Signal::Int, Signal::Quit]);
     let mut signals = signals.map_err(|e| Failure::Here(format!("signals: {e}")))?;
+    let hidden = Hidden::now().map_err(|e| Failure::Here(format!("the terminal: {e}")))?;
     let told = async {
         let _ = signals.next().await;
         Err(given_up())
