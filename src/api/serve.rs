@@ -7,6 +7,7 @@
 mod deadlines;
 mod door;
 mod guard;
+mod lines;
 mod login;
 mod long;
 mod respond;

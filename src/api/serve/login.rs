@@ -2,17 +2,17 @@
 //! next check of that name from that peer waits, a right one too; successes are remembered for a while, so that a
 //! script's hundredth request does not cost its hundredth bcrypt.
 
+use super::lines::Lines;
 use crate::api::access::cost;
 use crate::api::fault::Fault;
 use crate::model::{ErrorKind, LOGIN_NAME_LIMIT, beginning};
 use http::StatusCode;
 use sha2::{Digest, Sha256};
-use smol::lock::{Mutex, MutexGuardArc, Semaphore};
+use smol::lock::Semaphore;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many comparisons run at once: each keeps a core busy.
@@ -34,7 +34,7 @@ const KEPT: usize = 256;
 pub struct Login {
     comparing: Semaphore,
     /// Of each peer one comparison at a time: however many it asks for, others wait for one of them at most.
-    lines: RefCell<BTreeMap<IpAddr, Arc<Mutex<()>>>>,
+    lines: Lines<IpAddr>,
     memory: RefCell<Memory>,
 }
 
@@ -80,7 +80,7 @@ impl Default for Login {
     fn default() -> Self {
         Login {
             comparing: Semaphore::new(AT_ONCE),
-            lines: RefCell::default(),
+            lines: Lines::default(),
             memory: RefCell::default(),
         }
     }
@@ -113,7 +113,7 @@ impl Login {
         let key = (network(peer), beginning(user, LOGIN_NAME_LIMIT));
         let (_alone, _first) = loop {
             let alone = self.wait_alone(&key, first_wait).await?;
-            let first = self.stand_in_line(key.0).await;
+            let first = self.lines.stand_in(key.0).await;
             if self.remembered(&sum, Instant::now()) {
                 return Ok(());
             }
@@ -176,16 +176,6 @@ impl Login {
         };
         smol::Timer::after(wait).await;
         Ok(alone)
-    }
-
-    /// Waits until no other comparison for that peer is under way.
-    async fn stand_in_line(&self, peer: IpAddr) -> MutexGuardArc<()> {
-        let line = {
-            let mut lines = self.lines.borrow_mut();
-            lines.retain(|_, line| Arc::strong_count(line) > 1);
-            lines.entry(peer).or_default().clone()
-        };
-        line.lock_arc().await
     }
 
     fn sum(&self, user: &str, password: &str, hash: &str, entropy: impl Fn(&mut [u8])) -> [u8; 32] {

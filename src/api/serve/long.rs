@@ -2,6 +2,7 @@
 //! a client that has gone, and none where too much waits already for clients that do not read.
 
 use super::guard::Hangup;
+use super::lines::Lines;
 use super::respond::{Connection, too_much_unwritten};
 use super::share::{Holder, SMALL};
 use crate::api::fault::Fault;
@@ -9,7 +10,6 @@ use crate::rack::call::{Call, Look};
 use smol::future::FutureExt;
 use smol::lock::{Mutex, Semaphore, SemaphoreGuardArc};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ struct Line {
     head: Mutex<()>,
     /// Of each user, or host, one waits in line, and the others behind that one: however many they are, everybody else waits
     /// for one of them at a time.
-    own: RefCell<BTreeMap<Holder, Arc<Mutex<()>>>>,
+    own: Lines<Holder>,
     /// When sockets and timers were last looked at, as far as this line knows.
     breathed: Cell<Instant>,
 }
@@ -64,7 +64,7 @@ impl Line {
         Line {
             turns: Arc::new(Semaphore::new(turns)),
             head: Mutex::new(()),
-            own: RefCell::default(),
+            own: Lines::default(),
             breathed: Cell::new(Instant::now()),
         }
     }
@@ -77,12 +77,7 @@ impl Line {
             self.breathed.set(Instant::now());
             return free;
         }
-        let own = {
-            let mut own = self.own.borrow_mut();
-            own.retain(|_, line| Arc::strong_count(line) > 1);
-            own.entry(whose).or_default().clone()
-        };
-        let _own = own.lock().await;
+        let _own = self.own.stand_in(whose).await;
         let _first = self.head.lock().await;
         let taken = self.turns.acquire_arc().await;
         // The thread looks at its sockets and timers when nothing is left to do: not before the last of a crowd has its
@@ -286,6 +281,6 @@ mod tests {
         }));
         let before = told.borrow().iter().position(|uid| *uid == 2);
         assert!(before <= Some(2), "{:?}", told.borrow());
-        assert!(line.own.borrow().len() <= 2);
+        assert!(line.own.count() <= 2);
     }
 }

@@ -86,7 +86,7 @@ impl Shell {
         }
         let groups = groups.into_iter();
         let groups = groups.map(|(group, names)| (group.clone(), nodeset::fold(names)));
-        let mut summary = RackSummary {
+        let summary = RackSummary {
             at: wall,
             host: publisher.host.clone(),
             url: publisher.url.clone(),
@@ -98,11 +98,11 @@ impl Shell {
         let Some(publisher) = &self.publisher else {
             return;
         };
-        let text = bytes(&summary);
-        let digest = digest_of(&mut summary);
+        let digest = digest_of(summary.clone());
         if !publisher.is_due(digest, now) {
             return;
         }
+        let text = bytes(&summary);
         let (members, state) = (publisher.members.clone(), publisher.state.clone());
         let put = Request::Txn(Txn {
             success: vec![Op::Put(publisher.key.clone(), text)],
@@ -128,7 +128,7 @@ impl Shell {
 }
 
 /// All of it in one number, but for what changes with time alone.
-fn digest_of(summary: &mut RackSummary) -> u64 {
+fn digest_of(mut summary: RackSummary) -> u64 {
     summary.at = WallTime::default();
     for node in &mut summary.nodes {
         if let Some((_, at)) = &mut node.reading {
@@ -136,7 +136,7 @@ fn digest_of(summary: &mut RackSummary) -> u64 {
         }
     }
     let mut hasher = DefaultHasher::new();
-    hasher.write(&bytes(summary));
+    hasher.write(&bytes(&summary));
     hasher.finish()
 }
 
