@@ -1,6 +1,8 @@
-//! What an abort costs the daemon while a whole rack is busy: from the call to its answer, without the disk's own time.
+//! What an abort costs the daemon while a whole rack is busy: from the call to its answer, without
+//! the disk's own time.
 //!
-//! `cargo bench --bench abort` prints the 99th percentile first, then divan's table; figures are in docs/benchmarks.md.
+//! `cargo bench --bench abort` prints the 99th percentile first, then divan's table; figures are in
+//! docs/benchmarks.md.
 
 #[path = "../tests/world/mod.rs"]
 mod world;

@@ -1,6 +1,8 @@
-//! The hot paths, to be counted by callgrind: `benches/counts` runs this and compares what it finds with what is recorded.
+//! The hot paths, to be counted by callgrind: `benches/counts` runs this and compares what it finds
+//! with what is recorded.
 //!
-//! One simulated rack in virtual time: its regular readings, then a PUT for each node. Prints how many of each there were.
+//! One simulated rack in virtual time: its regular readings, then a PUT for each node. Prints how
+//! many of each there were.
 
 #[path = "../tests/world/mod.rs"]
 mod world;
@@ -65,7 +67,8 @@ fn put(daemon: &Rc<AtOnce>, node: &str, body: &[u8]) -> Response {
     }))
 }
 
-/// The rack of a world, which answers at once: what it writes is durable, and nothing reaches its BMCs.
+/// The rack of a world, which answers at once: what it writes is durable, and nothing reaches its
+/// BMCs.
 struct AtOnce(RefCell<World>);
 
 impl Daemon for AtOnce {

@@ -1,4 +1,5 @@
-//! Randomness as the core knows it: a trait that the shell fulfils with the kernel's generator and a test with a seed.
+//! Randomness as the core knows it: a trait that the shell fulfils with the kernel's generator and
+//! a test with a seed.
 
 /// A source of random bytes.
 pub trait Entropy {
@@ -28,7 +29,8 @@ pub trait Entropy {
     }
 }
 
-/// Repeatable "randomness" from a seed (SplitMix64), for simulators and tests. Never for keys that matter.
+/// Repeatable "randomness" from a seed (SplitMix64), for simulators and tests. Never for keys that
+/// matter.
 #[derive(Clone, Debug)]
 pub struct Seeded(u64);
 

@@ -1,7 +1,7 @@
 //! The way to etcd: its members, one after another, and who we are to them.
 //!
-//! Carries requests as they are and says what came of each within its time. What is tried again, and when, is decided by who
-//! asks; only that a token has run out is nobody's business but ours.
+//! Carries requests as they are and says what came of each within its time. What is tried again,
+//! and when, is decided by who asks; only that a token has run out is nobody's business but ours.
 
 use crate::etcd::{self, Answer, Request, Span, Trouble, User, Watched};
 use crate::http_client::{Connection, Fault, Place};
@@ -83,7 +83,8 @@ impl Members {
         self.0.figures.borrow().clone()
     }
 
-    /// Asks the member that answered last, and says what came of it, within the time that a request has.
+    /// Asks the member that answered last, and says what came of it, within the time that a request
+    /// has.
     pub async fn ask(&self, request: &Request) -> Result<Answer, Trouble> {
         let began = Instant::now();
         let way = self.way();

@@ -1,5 +1,5 @@
-//! What there is to know of this host and of this process for a report: read from the kernel's own files, and left out
-//! where they cannot be read. Touches nothing else.
+//! What there is to know of this host and of this process for a report: read from the kernel's own
+//! files, and left out where they cannot be read. Touches nothing else.
 
 use std::collections::BTreeMap;
 use std::fs;

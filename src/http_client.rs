@@ -1,7 +1,8 @@
-//! A connection to somebody who speaks HTTP: requests one after another, or one answer that is read line by line.
+//! A connection to somebody who speaks HTTP: requests one after another, or one answer that is read
+//! line by line.
 //!
-//! Over a Unix socket or TCP, with TLS where somebody is to be trusted. Knows nothing of what is said; patience is the
-//! caller's, who drops what he does not want to wait for any more.
+//! Over a Unix socket or TCP, with TLS where somebody is to be trusted. Knows nothing of what is
+//! said; patience is the caller's, who drops what he does not want to wait for any more.
 
 pub mod trust;
 

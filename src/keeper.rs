@@ -1,11 +1,11 @@
 //! One host of a rack that has several: its tenure, and the rack while that is its own.
 //!
-//! Passes on what one of the two has for the other: permits, and what the journal wants written. What is shared by the hosts
-//! goes to etcd; what happened to nodes, and who asked, stays on this host's disk, and goes there *first*: a request that is
-//! carried out is always on record.
+//! Passes on what one of the two has for the other: permits, and what the journal wants written.
+//! What is shared by the hosts goes to etcd; what happened to nodes, and who asked, stays on this
+//! host's disk, and goes there *first*: a request that is carried out is always on record.
 //!
-//! Driven by the shell, or by a test's world, as [`Tenure`] and [`Rack`] are: one input, then drain every output. Has no
-//! socket and no clock.
+//! Driven by the shell, or by a test's world, as [`Tenure`] and [`Rack`] are: one input, then drain
+//! every output. Has no socket and no clock.
 
 use crate::bmc::Outgoing;
 use crate::etcd::{Answer, Change, Request, Trouble};
@@ -118,7 +118,8 @@ impl Keeper {
         &mut self.tenure
     }
 
-    /// When what changes machines may leave: the shell looks at this once more, with its own clock, before it sends.
+    /// When what changes machines may leave: the shell looks at this once more, with its own clock,
+    /// before it sends.
     pub fn permit(&self) -> Option<Permit> {
         self.rack.as_ref()?.permit()
     }
@@ -145,8 +146,8 @@ impl Keeper {
         self.settle(now);
     }
 
-    /// Records could not be written to this host's disk: nothing of what they speak of happens before they are there.
-    /// What went to etcd before them goes on.
+    /// Records could not be written to this host's disk: nothing of what they speak of happens
+    /// before they are there. What went to etcd before them goes on.
     pub fn handle_unrecorded(&mut self, why: &str, now: Instant) {
         if let Some(rack) = &mut self.rack {
             rack.handle_unconfirmed(why, now);
@@ -154,7 +155,8 @@ impl Keeper {
         self.settle(now);
     }
 
-    /// The time has come that [`Keeper::poll_timeout`] named, or later. First the permit is looked at, then the rack.
+    /// The time has come that [`Keeper::poll_timeout`] named, or later. First the permit is looked
+    /// at, then the rack.
     pub fn handle_timeout(&mut self, now: Instant) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.tenure.poll_timeout()) {
@@ -169,8 +171,8 @@ impl Keeper {
         self.settle(now);
     }
 
-    /// The rack is given up, for `to` where that is wished. Nothing new is begun; answers that BMCs owe are waited for a
-    /// while.
+    /// The rack is given up, for `to` where that is wished. Nothing new is begun; answers that BMCs
+    /// owe are waited for a while.
     pub fn hand_over(&mut self, to: Option<String>, now: Instant) {
         if let Some(rack) = self.rack.as_mut().filter(|_| self.leaving.is_none()) {
             rack.stop(now);
@@ -223,7 +225,8 @@ impl Keeper {
             .min()
     }
 
-    /// Passes on what the tenure has for the rack, and the other way round, until neither has anything.
+    /// Passes on what the tenure has for the rack, and the other way round, until neither has
+    /// anything.
     pub fn settle(&mut self, now: Instant) {
         loop {
             while let Some(event) = self.tenure.poll_event() {
@@ -295,7 +298,8 @@ impl Keeper {
         });
     }
 
-    /// The rack is another host's, or nobody's. Nothing of it is written any more; that sessions are closed changes nothing.
+    /// The rack is another host's, or nobody's. Nothing of it is written any more; that sessions
+    /// are closed changes nothing.
     fn end(&mut self, by: Option<Own>, why: String, now: Instant) {
         if let Some(mut rack) = self.rack.take() {
             rack.handle_permit(now, now);
@@ -310,9 +314,10 @@ impl Keeper {
         self.told.push_back(Told::Ended { by, why });
     }
 
-    /// What the rack has put down, under its tickets. What nobody waits for waits a moment, and goes with the next that
-    /// somebody does wait for: each commit costs etcd three syncs. To be given to [`Keeper::put_down`], with what else shall
-    /// be on this host's disk before anything of it is shared.
+    /// What the rack has put down, under its tickets. What nobody waits for waits a moment, and
+    /// goes with the next that somebody does wait for: each commit costs etcd three syncs. To be
+    /// given to [`Keeper::put_down`], with what else shall be on this host's disk before anything
+    /// of it is shared.
     pub fn poll_writes(&mut self, now: Instant) -> Vec<(u64, Vec<Write>)> {
         let leaving = self.leaving.is_some();
         let Some(rack) = &mut self.rack else {
@@ -347,8 +352,8 @@ impl Keeper {
         }
     }
 
-    /// What is on this host's disk goes to etcd, in its order; and the rack hears of what is durable. Whether there was
-    /// anything.
+    /// What is on this host's disk goes to etcd, in its order; and the rack hears of what is
+    /// durable. Whether there was anything.
     fn pass_writes(&mut self, now: Instant) -> bool {
         let mut passed = false;
         for pending in &mut self.pending {

@@ -1,5 +1,5 @@
-//! rackbmcd: a light per-rack daemon that presses the power buttons of machines that matter. This page is the map of
-//! the house.
+//! rackbmcd: a light per-rack daemon that presses the power buttons of machines that matter. This
+//! page is the map of the house.
 //!
 //! # Rooms, and who may name whom
 //!
@@ -33,28 +33,30 @@
 //! | `cli::fleet` | many racks from one prompt: their daemons asked side by side | `cli`, `config`, `nodeset`, `http_client`, `etcd`, `etcd_client`, `tenure` |
 //! | `cli::support` | what is packed for a report, also where no daemon runs | `cli`, `config`, `host` |
 //!
-//! The open rooms are `time`, `entropy` and `model`. The core rooms have no clock, socket, file, randomness or `async`.
-//! `tests/rooms.rs` reads this table and holds the source to it.
+//! The open rooms are `time`, `entropy` and `model`. The core rooms have no clock, socket, file,
+//! randomness or `async`. `tests/rooms.rs` reads this table and holds the source to it.
 //!
 //! # The journey of one request
 //!
-//! `PUT /v1/nodes/r1n03/states/power {"target": "soft power off"}` comes in at [`api::serve`], becomes a
-//! [`rack::call::Call`] and goes over a channel to the one task that owns the [`rack::Rack`] (`daemon::shell`). The
-//! rack checks it, makes a task with a [`power::Sequence`], and puts its record down; when the journal is durable the
-//! caller has its 202 and the scheduler may begin. The sequence begins with a reading, which left beside the
-//! writing of the record, then asks for the soft power off: that order is journaled again, and only when this is durable it
+//! `PUT /v1/nodes/r1n03/states/power {"target": "soft power off"}` comes in at [`api::serve`],
+//! becomes a [`rack::call::Call`] and goes over a channel to the one task that owns the
+//! [`rack::Rack`] (`daemon::shell`). The rack checks it, makes a task with a [`power::Sequence`],
+//! and puts its record down; when the journal is durable the caller has its 202 and the scheduler
+//! may begin. The sequence begins with a reading, which left beside the writing of the record, then
+//! asks for the soft power off: that order is journaled again, and only when this is durable it
 //! goes to the node's [`bmc::Bmc`].
 //!
 //! # The journey of one packet
 //!
-//! The `Bmc` opens its [`session::Session`] where there is none, translates the order into a command and hands it
-//! over; the session seals it and gives a datagram, which the shell sends in one batch with those of other BMCs. The
-//! reply comes back through a reader of that socket, is found by its address, verified, decrypted, matched to its
-//! request, and returns as the one `Report` of the order. The sequence decides what is next; every step that matters
-//! is a record, an event and a new version of the task.
+//! The `Bmc` opens its [`session::Session`] where there is none, translates the order into a
+//! command and hands it over; the session seals it and gives a datagram, which the shell sends in
+//! one batch with those of other BMCs. The reply comes back through a reader of that socket, is
+//! found by its address, verified, decrypted, matched to its request, and returns as the one
+//! `Report` of the order. The sequence decides what is next; every step that matters is a record,
+//! an event and a new version of the task.
 //!
-//! An abort goes the same way in, and nothing of the task goes out any more before it is answered: whatever waits in
-//! the journal, in the queues or for a resend is withdrawn in the same turn.
+//! An abort goes the same way in, and nothing of the task goes out any more before it is answered:
+//! whatever waits in the journal, in the queues or for a resend is withdrawn in the same turn.
 
 pub mod api;
 pub mod base64;

@@ -1,8 +1,9 @@
-//! Sets of node names as operators write them, both ways: `r1n[01-03,10]` expanded to names, names folded to that.
+//! Sets of node names as operators write them, both ways: `r1n[01-03,10]` expanded to names, names
+//! folded to that.
 //!
-//! Used by `config` (names and addresses that expand in step) and by `cli` (targets). Knows no nodes: whether a name
-//! exists is for others to say, and groups come from a resolver. The notation is that of ClusterShell and powerman;
-//! where tools differ (`n[8-011]`) this one is strict.
+//! Used by `config` (names and addresses that expand in step) and by `cli` (targets). Knows no
+//! nodes: whether a name exists is for others to say, and groups come from a resolver. The notation
+//! is that of ClusterShell and powerman; where tools differ (`n[8-011]`) this one is strict.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,8 @@ const BYTES_LIMIT: usize = 4 << 20;
 /// Digits that a number in brackets may have at most: what fits a `u64` whatever the digits are.
 const DIGITS: usize = 18;
 
-/// What the names of a group are; `None` where there is no such group. `@*` asks for `all`, `r7/@*` for `r7/all`.
+/// What the names of a group are; `None` where there is no such group. `@*` asks for `all`, `r7/@*`
+/// for `r7/all`.
 pub type Groups<'a> = &'a dyn Fn(&str) -> Option<Vec<String>>;
 
 /// What is wrong with an expression, and where.
@@ -86,12 +88,14 @@ impl std::error::Error for NodeSetError {}
 
 /// The names that an expression stands for, each once, in the order of writing.
 ///
-/// Names, `@groups` and both with brackets, joined from left to right: a comma or blanks add, `!` takes out, `&` keeps
-/// what is in both. A name without brackets stands for itself. Where there are many racks a name may begin with its rack:
-/// `r7/n03`; the resolver knows the group `r7/@compute` as `r7/compute`.
+/// Names, `@groups` and both with brackets, joined from left to right: a comma or blanks add, `!`
+/// takes out, `&` keeps what is in both. A name without brackets stands for itself. Where there are
+/// many racks a name may begin with its rack: `r7/n03`; the resolver knows the group `r7/@compute`
+/// as `r7/compute`.
 ///
 /// # Errors
-/// Anything that is not such an expression, more than [`LIMIT`] names, and no name at all: with the place.
+/// Anything that is not such an expression, more than [`LIMIT`] names, and no name at all: with the
+/// place.
 pub fn expand(text: &str, groups: Groups<'_>) -> Result<Vec<String>, NodeSetError> {
     expand_within(text, groups, &mut Room::of(LIMIT))
 }
@@ -194,10 +198,12 @@ fn expand_within(
     }
 }
 
-/// The names that several expressions stand for together, without those that the `excluded` ones stand for (`-x`).
+/// The names that several expressions stand for together, without those that the `excluded` ones
+/// stand for (`-x`).
 ///
 /// # Errors
-/// As [`expand`]; also where the exclusion leaves nothing. An empty list of exclusions excludes nothing.
+/// As [`expand`]; also where the exclusion leaves nothing. An empty list of exclusions excludes
+/// nothing.
 pub fn expand_all(
     texts: &[impl AsRef<str>],
     excluded: &[impl AsRef<str>],
@@ -206,8 +212,8 @@ pub fn expand_all(
     expand_few(texts, excluded, groups, LIMIT)
 }
 
-/// The same where `texts`, and `excluded`, stand for so many names at most, repeated ones counted. Found out before they are
-/// made.
+/// The same where `texts`, and `excluded`, stand for so many names at most, repeated ones counted.
+/// Found out before they are made.
 ///
 /// # Errors
 /// As [`expand_all`].
@@ -245,8 +251,9 @@ pub fn expand_few(
     Ok(names.order)
 }
 
-/// The strings that one pattern with brackets stands for, in the order of writing, a repeated one repeated: for
-/// things that expand in step. No groups, lists or operators; any other character stands for itself.
+/// The strings that one pattern with brackets stands for, in the order of writing, a repeated one
+/// repeated: for things that expand in step. No groups, lists or operators; any other character
+/// stands for itself.
 ///
 /// # Errors
 /// A fault in the brackets, or more than [`LIMIT`] strings.
@@ -261,7 +268,8 @@ pub fn expand_pattern(text: &str) -> Result<Vec<String>, NodeSetError> {
     names.ok_or_else(|| fault(0, Fault::TooMany(LIMIT)))
 }
 
-/// The shortest way that we know to write these names: `n[01-03,10]`, `rack[1-2]n[01-02]`; sorted, joined by commas.
+/// The shortest way that we know to write these names: `n[01-03,10]`, `rack[1-2]n[01-02]`; sorted,
+/// joined by commas.
 ///
 /// [`expand`] makes the same names of it, as long as no name has a blank or one of `[],!&@` in it.
 pub fn fold<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
@@ -350,7 +358,8 @@ impl Names {
     }
 }
 
-/// Where in an operand the sign of a group stands: at its beginning, or behind the rack that the group is of.
+/// Where in an operand the sign of a group stands: at its beginning, or behind the rack that the
+/// group is of.
 fn group_mark(operand: &str) -> Option<usize> {
     match operand.starts_with('@') {
         true => Some(0),
@@ -365,7 +374,8 @@ fn operand_length(text: &str) -> usize {
         match character {
             '[' => inside = true,
             ']' => inside = false,
-            // A blank ends it in brackets too, so that the fault is shown there and not at the end of the list.
+            // A blank ends it in brackets too, so that the fault is shown there and not at the end
+            // of the list.
             c if c.is_whitespace() => return at,
             c if !inside && Join::written(c).is_some() => return at,
             _ => {}
@@ -381,7 +391,8 @@ struct Pattern {
     brackets: Vec<Vec<Range>>,
 }
 
-/// Numbers from `first` to `last` in steps, written with `width` digits where they have leading zeros.
+/// Numbers from `first` to `last` in steps, written with `width` digits where they have leading
+/// zeros.
 struct Range {
     first: u64,
     last: u64,
@@ -415,7 +426,8 @@ impl Pattern {
         Ok(Pattern { texts, brackets })
     }
 
-    /// The strings it stands for, the first bracket the slowest; `None` where there is no `room` for them.
+    /// The strings it stands for, the first bracket the slowest; `None` where there is no `room`
+    /// for them.
     fn names(&self, room: &mut Room) -> Option<Vec<String>> {
         let size = |ranges: &Vec<Range>| ranges.iter().map(Range::len).fold(0, u64::saturating_add);
         let count = self.brackets.iter().map(size).fold(1, u64::saturating_mul);
@@ -516,7 +528,8 @@ fn range(text: &str) -> Result<Range, Fault> {
     })
 }
 
-/// A run of digits in a name. Ordered by length, then by digits: so `2` comes before `10`, and both before `002`.
+/// A run of digits in a name. Ordered by length, then by digits: so `2` comes before `10`, and both
+/// before `002`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Number {
     length: usize,
@@ -570,8 +583,8 @@ fn split(name: &str) -> (Vec<String>, Vec<Number>) {
 /// The values at each number's place that occur together in every combination.
 type Block = Vec<BTreeSet<Number>>;
 
-/// Covers points with disjoint blocks: joins those that differ in one place only, the last place first, as long as
-/// there are any.
+/// Covers points with disjoint blocks: joins those that differ in one place only, the last place
+/// first, as long as there are any.
 fn merge(points: BTreeSet<Vec<Number>>) -> Vec<Block> {
     let single = |point: Vec<Number>| point.into_iter().map(|n| BTreeSet::from([n])).collect();
     let mut blocks: Vec<Block> = points.into_iter().map(single).collect();

@@ -1,5 +1,6 @@
-//! The time as the core knows it: an [`Instant`] that counts from the daemon's start and cannot be asked for, and
-//! the calendar time ([`WallTime`]) that people see. Both are handed in by the shell; nothing here reads a clock.
+//! The time as the core knows it: an [`Instant`] that counts from the daemon's start and cannot be
+//! asked for, and the calendar time ([`WallTime`]) that people see. Both are handed in by the
+//! shell; nothing here reads a clock.
 
 use jiff::fmt::temporal::DateTimePrinter;
 use std::fmt;
@@ -7,9 +8,11 @@ use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
-/// A moment on the daemon's monotonic clock, in nanoseconds since the daemon (or a test's world) started.
+/// A moment on the daemon's monotonic clock, in nanoseconds since the daemon (or a test's world)
+/// started.
 ///
-/// Kept as one more than that: a moment that may be missing takes no more room than one that is there.
+/// Kept as one more than that: a moment that may be missing takes no more room than one that is
+/// there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(NonZeroU64);
 
@@ -123,7 +126,8 @@ impl fmt::Display for WallTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = i64::try_from(self.0).unwrap_or(i64::MAX);
         let stamp = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
-        // Lists show thousands of them: jiff's own printer, and not a form that it would read anew for each.
+        // Lists show thousands of them: jiff's own printer, and not a form that it would read anew
+        // for each.
         RFC_3339
             .print_timestamp_with_offset(&stamp, jiff::tz::Offset::UTC, jiff::fmt::StdFmtWrite(f))
             .map_err(|_| fmt::Error)

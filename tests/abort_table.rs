@@ -1,5 +1,6 @@
-//! The abort table (docs/design.md, section 3) row by row, as Ironic's clients ask for it: over HTTP, of the real daemon,
-//! soon after the request and later. What reached the machine is the machine's own word.
+//! The abort table (docs/design.md, section 3) row by row, as Ironic's clients ask for it: over
+//! HTTP, of the real daemon, soon after the request and later. What reached the machine is the
+//! machine's own word.
 
 mod daemon;
 
@@ -27,7 +28,8 @@ const REQUESTS: [(&str, bool); 9] = [
     ("power on", false),
     ("power on", true),
 ];
-/// Before its first reading can be there, while it is being carried out, and when nothing but waiting is left.
+/// Before its first reading can be there, while it is being carried out, and when nothing but
+/// waiting is left.
 const MOMENTS: [u64; 3] = [0, 60, 700];
 
 /// A node as its states are shown.

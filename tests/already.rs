@@ -1,5 +1,6 @@
-//! Journeys in which a node is in the state that is asked for while an order of an earlier task may still end that, in
-//! virtual time: nobody is told "already", and whoever asks for something else does not wait for the watch.
+//! Journeys in which a node is in the state that is asked for while an order of an earlier task may
+//! still end that, in virtual time: nobody is told "already", and whoever asks for something else
+//! does not wait for the watch.
 
 mod world;
 
@@ -110,7 +111,8 @@ fn an_off_after_an_on_that_ran_out_of_time_is_no_different() {
         "{}",
         outcome(&off)
     );
-    // It comes on after all: that is put down to the task that did it, though another one came between.
+    // It comes on after all: that is put down to the task that did it, though another one came
+    // between.
     world.run_for(secs(120));
     assert!(world.is_on("n01"));
     let drifts = drifts(&mut world);

@@ -1,12 +1,13 @@
-//! What must happen once happens at most once: cycles, resets and NMIs, and soft requests within ten seconds, against
-//! BMCs without replay protection and BMCs that lose every first reply, over a network that loses, copies and reorders.
+//! What must happen once happens at most once: cycles, resets and NMIs, and soft requests within
+//! ten seconds, against BMCs without replay protection and BMCs that lose every first reply, over a
+//! network that loses, copies and reorders.
 //!
 //! Ten thousand runs by default, `ONCE_RUNS=n` for more or fewer; `ONCE_SEED=n` is one story alone.
 //!
-//! Copies that the network makes on the way to a BMC without replay protection are left out: the second copy is made
-//! after the datagram has left us, carries the same session sequence number and the same code, and a BMC that does not
-//! look at that number carries it out. No client can prevent it. Towards BMCs with replay protection, and on the way
-//! back from all, copies are made.
+//! Copies that the network makes on the way to a BMC without replay protection are left out: the
+//! second copy is made after the datagram has left us, carries the same session sequence number and
+//! the same code, and a BMC that does not look at that number carries it out. No client can prevent
+//! it. Towards BMCs with replay protection, and on the way back from all, copies are made.
 
 mod world;
 
@@ -44,8 +45,8 @@ fn run(seed: u64) -> Result<TaskState, String> {
     };
     mood.off_delay = millis(dice.below(3_000));
     mood.on_delay = millis(dice.below(3_000));
-    // A log-in is a dozen packets, and few get through a network like this: most runs begin with a session that was
-    // opened in better times, so that the orders themselves meet the weather.
+    // A log-in is a dozen packets, and few get through a network like this: most runs begin with a
+    // session that was opened in better times, so that the orders themselves meet the weather.
     let early = dice.chance(0.2);
     if early {
         spoil(&mut world, executes_copies);
@@ -66,7 +67,8 @@ fn run(seed: u64) -> Result<TaskState, String> {
         world.run_for(millis(dice.below(200)));
         spoil(&mut world, executes_copies);
     }
-    // A crash in the middle of some: what was not answered is not sent again by the next life either.
+    // A crash in the middle of some: what was not answered is not sent again by the next life
+    // either.
     let mut absent = Duration::ZERO;
     if dice.chance(0.2) {
         world.run_for(millis(dice.below(8_000)));
@@ -185,8 +187,8 @@ fn nothing_that_must_happen_once_happens_twice() {
         "{runs} runs in {:?}, {succeeded} succeeded",
         began.elapsed()
     );
-    // Half of the pulses are answered at this loss (0.7 there, 0.7 back), and what is not answered and leaves no trace
-    // is never called a success: a fifth shows that the runs do get somewhere.
+    // Half of the pulses are answered at this loss (0.7 there, 0.7 back), and what is not answered
+    // and leaves no trace is never called a success: a fifth shows that the runs do get somewhere.
     assert!(
         succeeded > runs / 5,
         "many of them get somewhere: {succeeded}"

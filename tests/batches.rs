@@ -1,4 +1,5 @@
-//! Journeys of batches and of nodes whose BMC fails, in virtual time: what is planned, refused and said.
+//! Journeys of batches and of nodes whose BMC fails, in virtual time: what is planned, refused and
+//! said.
 
 mod world;
 

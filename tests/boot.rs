@@ -1,4 +1,5 @@
-//! Booting simulated machines from a device: set and read back directly before the machine starts, as one task.
+//! Booting simulated machines from a device: set and read back directly before the machine starts,
+//! as one task.
 
 mod world;
 
@@ -41,7 +42,8 @@ fn switched(world: &mut World) -> usize {
         .sum()
 }
 
-/// The flags that the machine's last start found: valid, once, UEFI; then the device (§28.13, parameter 5).
+/// The flags that the machine's last start found: valid, once, UEFI; then the device (§28.13,
+/// parameter 5).
 fn used(world: &mut World) -> Option<[u8; 2]> {
     let flags = world.bmc("n01").host().boot.used_at_last_start?;
     Some([flags[0], flags[1]])

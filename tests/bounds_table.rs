@@ -1,5 +1,5 @@
-//! The table of bounds in `docs/design.md`, section 8, against the source: a number that is changed in one place is
-//! changed in both, and a new bound gets its row.
+//! The table of bounds in `docs/design.md`, section 8, against the source: a number that is changed
+//! in one place is changed in both, and a new bound gets its row.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Requests for nodes that a task has: refused, left out, or taken over; controls of batches and what their members say.
+//! Requests for nodes that a task has: refused, left out, or taken over; controls of batches and
+//! what their members say.
 
 mod world;
 
@@ -45,7 +46,8 @@ fn start_as(
     }
 }
 
-/// A node whose operating system ignores the power button, and the soft power off that waits for it.
+/// A node whose operating system ignores the power button, and the soft power off that waits for
+/// it.
 fn hanging(seed: u64, count: usize) -> (World, TaskId) {
     let mut world = World::new(seed, count);
     world.run_for(secs(3));

@@ -1,4 +1,5 @@
-//! The chassis of machines as their BMCs tell of it: what was set is read back, what is not known is said.
+//! The chassis of machines as their BMCs tell of it: what was set is read back, what is not known
+//! is said.
 
 mod world;
 

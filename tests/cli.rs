@@ -1,6 +1,8 @@
-//! `rackbmc` and the real daemon on simulated BMCs: the journeys of an operator, judged by what the machines did.
+//! `rackbmc` and the real daemon on simulated BMCs: the journeys of an operator, judged by what the
+//! machines did.
 //!
-//! The rack runs inside the test, so that a machine's own record of what it carried out is the witness.
+//! The rack runs inside the test, so that a machine's own record of what it carried out is the
+//! witness.
 
 #[path = "cli/audit.rs"]
 mod audit;

@@ -1,4 +1,5 @@
-//! Time that is not as it should be: a calendar that is set while tasks run, and a daemon that stands still.
+//! Time that is not as it should be: a calendar that is set while tasks run, and a daemon that
+//! stands still.
 
 mod world;
 
@@ -74,7 +75,8 @@ fn a_calendar_that_is_set_again_and_again_ends_no_task_and_hurries_none() {
     let view = world.run_task(task, secs(120));
     assert_eq!(view.state, TaskState::Failed, "{view:#?}");
     let took = world.now - asked;
-    // Away for seven seconds, and the last sign of life before each crash was up to five seconds old.
+    // Away for seven seconds, and the last sign of life before each crash was up to five seconds
+    // old.
     assert!(took >= secs(125) && took < secs(170), "{took:?}");
 }
 
@@ -347,7 +349,8 @@ fn a_batch_keeps_its_order_and_its_distance_when_the_daemon_stands_still() {
             let told = format!("{operation} {after} ms: {took:?} {ended:?} {done:?}");
             assert!(done.iter().all(|times| times.len() == 1), "{told}");
             let apart = |pair: &[Vec<Instant>]| pair[1][0] - pair[0][0];
-            // From start to start; what was under way looks at its machine first, for as long as a new session takes.
+            // From start to start; what was under way looks at its machine first, for as long as a
+            // new session takes.
             let looked = secs(4);
             assert!(
                 done.windows(2).all(|pair| apart(pair) + looked >= stagger),

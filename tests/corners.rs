@@ -1,4 +1,5 @@
-//! Journeys around corners, in virtual time: what once went wrong at the seams between the rooms, one claim each.
+//! Journeys around corners, in virtual time: what once went wrong at the seams between the rooms,
+//! one claim each.
 
 mod world;
 
@@ -299,7 +300,8 @@ fn a_reload_that_leaves_the_log_in_alone_tries_no_refused_password_again() {
     assert_eq!(world.left.len(), before, "two log-ins were refused");
 }
 
-/// Eight machines switched off one after the other; what left for whom and when, and the world afterwards.
+/// Eight machines switched off one after the other; what left for whom and when, and the world
+/// afterwards.
 fn switch_eight_off(babbles: bool) -> (Vec<(Duration, usize, bool)>, World) {
     let mut world = World::new(77, 8);
     let began = world.now;
@@ -368,7 +370,8 @@ fn the_suite_and_the_quirks_that_worked_are_known_after_a_restart() {
         let counters = world.bmc("n01").counters();
         (counters.log_ins_refused, counters.sessions_opened)
     };
-    // Suite 17 is refused in each of the two handshakes, of which the second has the other constants.
+    // Suite 17 is refused in each of the two handshakes, of which the second has the other
+    // constants.
     let (refused, opened) = seen(&mut world);
     assert_eq!(opened, 2);
     assert!((1..=2).contains(&refused), "{refused}");

@@ -1,7 +1,8 @@
-//! The real daemon and clients who are many, or slow, or do not listen: the others are served all the same.
+//! The real daemon and clients who are many, or slow, or do not listen: the others are served all
+//! the same.
 //!
-//! No claim about speed: "served" is an answer within [`PROMPTLY`], far more than it takes and far less than the rude
-//! ones are given.
+//! No claim about speed: "served" is an answer within [`PROMPTLY`], far more than it takes and far
+//! less than the rude ones are given.
 
 mod daemon;
 
@@ -316,7 +317,8 @@ fn clients_that_do_not_read_their_answers_cost_a_bounded_memory_and_are_let_go()
     bed.is_served(bed.tcp());
     let most = bed.memory();
     assert!(most < 96 * 1024, "40 answers in waiting cost {most} kB");
-    // Nothing is read here before the daemon had its chance to lose patience: only then what is left in the socket.
+    // Nothing is read here before the daemon had its chance to lose patience: only then what is
+    // left in the socket.
     let gone = eventually(Duration::from_secs(20), || {
         deaf.iter_mut().all(|stream| {
             // A peer that has hung up lets nothing be written.

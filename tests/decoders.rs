@@ -1,5 +1,5 @@
-//! Every answer that is decoded: one that is longer than expected is taken, for BMCs append bytes, and one that is cut is
-//! an error, never a guess.
+//! Every answer that is decoded: one that is longer than expected is taken, for BMCs append bytes,
+//! and one that is cut is an error, never a guess.
 
 use rackbmcd::ipmi::command::{
     Command, activate_session, chassis_control, chassis_identify, clear_sel, close_session,
@@ -199,7 +199,8 @@ fn no_command_is_left_out() {
     assert_eq!(walked, files);
 }
 
-/// What answers the messages of session set-up and the ping, laid out by hand (tables 13-10, 13-12, 13-14, 13-6).
+/// What answers the messages of session set-up and the ping, laid out by hand (tables 13-10, 13-12,
+/// 13-14, 13-6).
 fn set_up() -> Vec<Row> {
     const OPENED: [u8; 36] = [
         5, 0, 4, 0, 0xA4, 0xA3, 0xA2, 0xA0, 0x44, 0x33, 0x22, 0x11, //

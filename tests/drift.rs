@@ -1,4 +1,5 @@
-//! Journeys in which the power changes and no task did it, in virtual time: it is said, whoever sees it first.
+//! Journeys in which the power changes and no task did it, in virtual time: it is said, whoever
+//! sees it first.
 
 mod world;
 

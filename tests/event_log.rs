@@ -1,5 +1,5 @@
-//! The system event log, as BMCs were met: long ones, ones that go in circles, ones that give their entries in pieces,
-//! and ones that say "cleared" and are not.
+//! The system event log, as BMCs were met: long ones, ones that go in circles, ones that give their
+//! entries in pieces, and ones that say "cleared" and are not.
 
 mod world;
 

@@ -1,5 +1,6 @@
-//! Every verb against the real daemon with one node and with sixteen; `VERB_NODES=600,4096` names other sizes
-//! (`tests/run long`). Each does what it says on all of them, in a time that does not grow beyond reason, in words of people.
+//! Every verb against the real daemon with one node and with sixteen; `VERB_NODES=600,4096` names
+//! other sizes (`tests/run long`). Each does what it says on all of them, in a time that does not
+//! grow beyond reason, in words of people.
 
 mod daemon;
 
@@ -92,8 +93,8 @@ fn bed(nodes: usize) -> Bed {
         )];
         plan
     });
-    // A cycle leaves a machine off for a second. More of them at once than a build for tests reads in that time are not
-    // seen off, which the daemon says: that is no matter of verbs.
+    // A cycle leaves a machine off for a second. More of them at once than a build for tests reads
+    // in that time are not seen off, which the daemon says: that is no matter of verbs.
     let keys = Keys {
         rack: "power_on_stagger = \"1ms\"\nmax_transitions = 64",
         defaults: "privilege = \"administrator\"\nmin_off_time = \"1s\"\nsettle = \"1s\"\nnmi_watch = \"1s\"\n\

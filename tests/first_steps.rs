@@ -1,4 +1,5 @@
-//! The first quarter of an hour: finding BMCs, and a first configuration, with the built programs and simulated BMCs.
+//! The first quarter of an hour: finding BMCs, and a first configuration, with the built programs
+//! and simulated BMCs.
 
 mod daemon;
 mod terminal;

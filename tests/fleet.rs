@@ -1,5 +1,5 @@
-//! Many racks from one prompt: real daemons, each with a rack of its own, and among them racks that are down, slow, of another
-//! version, without permission, or others than they are said to be.
+//! Many racks from one prompt: real daemons, each with a rack of its own, and among them racks that
+//! are down, slow, of another version, without permission, or others than they are said to be.
 
 mod daemon;
 mod fleet_bed;

@@ -1,5 +1,5 @@
-//! What changes power over many racks: one batch in each under one id, and what becomes of it where racks are down, restart or
-//! do not answer, and where the client that began it is gone.
+//! What changes power over many racks: one batch in each under one id, and what becomes of it where
+//! racks are down, restart or do not answer, and where the client that began it is gone.
 
 mod daemon;
 mod fleet_bed;
@@ -288,7 +288,8 @@ fn a_rack_that_restarts_meanwhile_is_waited_for() {
     }
     fleet.beds[1].start();
     fleet.expect(0, &["abort", &id_in(&heard)]);
-    // A batch that was not durable yet went down with the daemon: then nothing began there, and that is told.
+    // A batch that was not durable yet went down with the daemon: then nothing began there, and
+    // that is told.
     let code = match batches(&fleet, 1).is_empty() {
         true => 3,
         false => 6,
@@ -422,7 +423,8 @@ fn racks_nodes_groups_and_ids_are_completed() {
     assert_eq!(found(&["batch", "f:"]), id);
 }
 
-/// Over TCP, each with credentials of its own: who may not is told so by that rack, and the others go on.
+/// Over TCP, each with credentials of its own: who may not is told so by that rack, and the others
+/// go on.
 #[test]
 fn each_rack_has_its_own_users_and_roles() {
     let mut fleet = started(1, 1, quick());

@@ -1,5 +1,6 @@
-//! The fuzz targets without libFuzzer: each input of the corpus, and some thousand seeded changes of them. Finds little
-//! that is new, but sees that the targets build and that nothing found before comes back (`fuzz/README.md`).
+//! The fuzz targets without libFuzzer: each input of the corpus, and some thousand seeded changes
+//! of them. Finds little that is new, but sees that the targets build and that nothing found before
+//! comes back (`fuzz/README.md`).
 //!
 //! `FUZZ_CHANGES` says how many changes each target gets; `FUZZ_SEED` makes them others.
 
@@ -34,7 +35,8 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     inputs
 }
 
-/// One input changed in one to four places, in the ways that find most: bits, bytes, lengths, parts of others.
+/// One input changed in one to four places, in the ways that find most: bits, bytes, lengths, parts
+/// of others.
 fn change(input: &[u8], other: &[u8], entropy: &mut Seeded) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..=entropy.below(4) {
@@ -70,7 +72,8 @@ fn change(input: &[u8], other: &[u8], entropy: &mut Seeded) -> Vec<u8> {
     bytes
 }
 
-/// Replays the corpus and `changes` changes of it; a failure shows the input as it would have to be kept.
+/// Replays the corpus and `changes` changes of it; a failure shows the input as it would have to be
+/// kept.
 fn replay(target: &str, run: fn(&[u8]), changes: u64) {
     let inputs = corpus(target);
     let try_one = |input: &[u8]| {
@@ -121,7 +124,8 @@ fn nobody_gets_more_than_the_own_role() {
     replay("roles", targets::roles::run, 2_000);
 }
 
-/// Every endpoint that there is, asked by everybody: it comes from the table, so that a new one is in it.
+/// Every endpoint that there is, asked by everybody: it comes from the table, so that a new one is
+/// in it.
 #[test]
 fn every_endpoint_gives_nobody_more_than_the_own_role() {
     const BATCH: &str = "01a0c450-6c00-7000-bcf4-d73c4c04022a";

@@ -1,5 +1,5 @@
-//! Opening a session while single packets are lost or doubled, with a simulated BMC in virtual time: one session comes of
-//! it, and none is left behind.
+//! Opening a session while single packets are lost or doubled, with a simulated BMC in virtual
+//! time: one session comes of it, and none is left behind.
 
 mod console;
 
@@ -25,7 +25,8 @@ fn world(loses: impl FnMut(Way, Kind) -> Fate + 'static) -> World {
     world
 }
 
-/// Opens a session while the `nth` packet of this kind is lost, this way: what the BMC counted, and how long it took.
+/// Opens a session while the `nth` packet of this kind is lost, this way: what the BMC counted, and
+/// how long it took.
 fn losing(way: Way, kind: Kind, nth: std::ops::Range<u32>) -> (Counters, Duration) {
     let mut seen = 0;
     let mut world = world(move |which, what| {
@@ -123,14 +124,16 @@ fn where_the_network_makes_copies_rakp_3_waits_50_ms_for_the_newest_rakp_2() {
         rakp_3s.filter(|kind| *kind == Kind::Setup(RAKP_3)).count(),
         1
     );
-    // The BMC has drawn another number for the copy of RAKP 1, and takes what is made with that one only.
+    // The BMC has drawn another number for the copy of RAKP 1, and takes what is made with that one
+    // only.
     let counters = world.bmc.counters();
     assert_eq!((counters.sessions_opened, counters.log_ins_refused), (1, 0));
 }
 
 #[test]
 fn no_such_session_to_a_copy_of_rakp_3_means_that_the_first_was_taken() {
-    // RAKP 4 and the answers to the first two questions are lost; the copy of RAKP 3 is refused with 02h.
+    // RAKP 4 and the answers to the first two questions are lost; the copy of RAKP 3 is refused
+    // with 02h.
     let mut sealed = 0;
     let mut world = world(move |way, kind| match (way, kind) {
         (Way::Back, Kind::Setup(RAKP_4)) if sealed == 0 => Fate::Lost,
@@ -147,7 +150,8 @@ fn no_such_session_to_a_copy_of_rakp_3_means_that_the_first_was_taken() {
 
 #[test]
 fn what_is_given_up_after_rakp_3_is_closed_under_its_keys() {
-    // The BMC has its session, and we hear no more of it. Close Session is the one sealed packet that gets through.
+    // The BMC has its session, and we hear no more of it. Close Session is the one sealed packet
+    // that gets through.
     let mut world = world(|way, kind| match (way, kind) {
         (Way::Back, Kind::Setup(RAKP_4) | Kind::Sealed) => Fate::Lost,
         _ => Fate::Arrives,

@@ -1,5 +1,6 @@
-//! A disk that hangs, look-ups that hang, and a calendar and a process that do not go on as they should: told in virtual
-//! time where that can show it, and by the real daemon under a shim (`tests/shim/hang.c`) where it cannot.
+//! A disk that hangs, look-ups that hang, and a calendar and a process that do not go on as they
+//! should: told in virtual time where that can show it, and by the real daemon under a shim
+//! (`tests/shim/hang.c`) where it cannot.
 
 #[path = "daemon/mod.rs"]
 mod daemon;
@@ -231,8 +232,8 @@ fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
     bed.wait_for("its time", |bed| bed.count("n01", ChassisOrder::Off) == 1);
 }
 
-/// A daemon that gets no processor for a second finds in its sockets what the whole rack has answered meanwhile, and that the
-/// time of each answer is over.
+/// A daemon that gets no processor for a second finds in its sockets what the whole rack has
+/// answered meanwhile, and that the time of each answer is over.
 #[test]
 fn a_daemon_that_is_behind_asks_nobody_again_who_has_answered() {
     const NODES: u64 = 100;
@@ -323,8 +324,8 @@ fn answer_time(bed: &Bed, path: &str) -> Duration {
     asked.elapsed()
 }
 
-/// A directory service and a resolver that hang while the configuration is read again, many times over: whoever needs none
-/// of them notices nothing, and a stop does not wait.
+/// A directory service and a resolver that hang while the configuration is read again, many times
+/// over: whoever needs none of them notices nothing, and a stop does not wait.
 #[test]
 fn reloads_that_hang_in_look_ups_hold_nobody_up() {
     let plans = ["n01", "n02", "n03", "n04", "n05", "n06"]
@@ -415,7 +416,8 @@ fn a_look_up_that_hangs_stops_no_stream_that_is_open() {
     assert_eq!(bed.count("n01", ChassisOrder::Off), 1);
 }
 
-/// The hard power off would have left 10 s after the request. What was told is that the abort is not remembered.
+/// The hard power off would have left 10 s after the request. What was told is that the abort is
+/// not remembered.
 #[test]
 fn an_abort_on_a_real_disk_that_hangs_holds() {
     let mut bed = Bed::of_hanging_systems();
@@ -443,7 +445,8 @@ fn an_abort_on_a_real_disk_that_hangs_holds() {
     assert_eq!(bed.count("n01", ChassisOrder::Off), 0);
 }
 
-/// A trail that is at its limit, on a disk without room: what could not be removed is removed later, and nobody is accused.
+/// A trail that is at its limit, on a disk without room: what could not be removed is removed
+/// later, and nobody is accused.
 #[test]
 fn a_trail_that_is_full_on_a_full_disk_stays_whole() {
     let mut bed = Bed::of_hanging_systems();
@@ -498,7 +501,8 @@ fn a_trail_that_is_full_on_a_full_disk_stays_whole() {
     bed.wait_for("it is well", |bed| {
         json(bed.request("GET", "/healthz", "")).1["status"] != "failing"
     });
-    // On its way beyond the limit the disk is full again and again, also where the oldest are to be removed.
+    // On its way beyond the limit the disk is full again and again, also where the oldest are to be
+    // removed.
     for round in 0..120 {
         set(&bed, "full", i64::from(round % 30 == 29));
         assert!([200, 503].contains(&pause(&bed)));

@@ -1,9 +1,10 @@
-//! What held when the daemon was attacked and must go on holding, as short stories of the real process. What it came to is
-//! printed; `HELD_TASKS=20000 HELD_SECONDS=60` tells longer ones.
+//! What held when the daemon was attacked and must go on holding, as short stories of the real
+//! process. What it came to is printed; `HELD_TASKS=20000 HELD_SECONDS=60` tells longer ones.
 //!
-//! What held beside these has tests of its own: kills (`kill.rs`), journals that are damaged (`daemon/store`), changed, repeated
-//! and forged packets (`session/tests`, `fuzz_corpus.rs`, `at_most_once.rs`), games with HTTP (`api/serve/tests`, `fuzz_corpus.rs`), a
-//! batch over all nodes (`memory.rs`), the audit trail (`api/audit.rs`, `rights.rs`).
+//! What held beside these has tests of its own: kills (`kill.rs`), journals that are damaged
+//! (`daemon/store`), changed, repeated and forged packets (`session/tests`, `fuzz_corpus.rs`,
+//! `at_most_once.rs`), games with HTTP (`api/serve/tests`, `fuzz_corpus.rs`), a batch over all
+//! nodes (`memory.rs`), the audit trail (`api/audit.rs`, `rights.rs`).
 
 mod daemon;
 
@@ -56,7 +57,8 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Sends what looks like a BMC's answers to all the daemon's ports until it is told to stop; how many left.
+/// Sends what looks like a BMC's answers to all the daemon's ports until it is told to stop; how
+/// many left.
 fn flood(ports: &[u16], stop: &AtomicBool, sent: &AtomicU64) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let rakp2 = [

@@ -1,4 +1,5 @@
-//! Journeys of tasks that stand still, in virtual time: the pause, maintenance, and what a waiting task says.
+//! Journeys of tasks that stand still, in virtual time: the pause, maintenance, and what a waiting
+//! task says.
 
 mod world;
 
@@ -445,7 +446,8 @@ fn a_rack_that_is_to_start_paused_does_so_in_its_first_life_only() {
         Err(Refused::Paused { .. })
     ));
     assert!(world.left.len() > 1, "the power state is read all the same");
-    // A pause that nobody has ended outlives the daemon, and one that was ended does not come again.
+    // A pause that nobody has ended outlives the daemon, and one that was ended does not come
+    // again.
     world.crash();
     world.start();
     world.run_for(secs(1));

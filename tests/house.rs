@@ -1,6 +1,7 @@
 //! The house explains itself: what the source and the documents point at is there.
 //!
-//! `docs/design.md` has the rules by number and its sections by number; the source says "rule N" and "design, section N".
+//! `docs/design.md` has the rules by number and its sections by number; the source says "rule N"
+//! and "design, section N".
 
 use rackbmcd::session::quirk::{Quirk, Quirks};
 use std::collections::BTreeSet;
@@ -69,8 +70,9 @@ fn every_file_that_a_comment_or_a_document_names_is_there() {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// `mod` has the inputs and outputs, the next four how a turn begins, `turn` what follows, `telling` what is said of it.
-/// Every other file of the room is a part of the rack or functions over some parts.
+/// `mod` has the inputs and outputs, the next four how a turn begins, `turn` what follows,
+/// `telling` what is said of it. Every other file of the room is a part of the rack or functions
+/// over some parts.
 const WHOLE_RACK: [&str; 7] = [
     "src/rack/mod.rs",
     "src/rack/birth.rs",
@@ -161,7 +163,8 @@ fn every_line_of_the_log_stands_in_the_operations() {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// The first words of the longest part of a format that is the same each time; nothing where it has none.
+/// The first words of the longest part of a format that is the same each time; nothing where it has
+/// none.
 fn beginning(format: &str) -> Option<String> {
     let format = format.split('"').next()?;
     let pieces = format

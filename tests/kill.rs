@@ -1,9 +1,10 @@
-//! The real daemon on real files is killed (SIGKILL) two hundred times, in the middle of whatever it does, right after
-//! what it was asked for, and while it starts: nothing that it accepted is lost, nothing that must happen once happens twice, and what was
-//! suspended still is.
+//! The real daemon on real files is killed (SIGKILL) two hundred times, in the middle of whatever
+//! it does, right after what it was asked for, and while it starts: nothing that it accepted is
+//! lost, nothing that must happen once happens twice, and what was suspended still is.
 //!
-//! The rack is simulated inside the test on loopback, so that the machines' own records judge. `KILLS=500` kills more
-//! often; `KILL_SEED=n` throws other dice (the moment of a kill is real time, so that no story is the same twice).
+//! The rack is simulated inside the test on loopback, so that the machines' own records judge.
+//! `KILLS=500` kills more often; `KILL_SEED=n` throws other dice (the moment of a kill is real
+//! time, so that no story is the same twice).
 
 mod daemon;
 

@@ -1,6 +1,6 @@
-//! A BMC that answers late, over real sockets: its answers come to ports of earlier messages of the log-in, which have to be
-//! open still. Round trips of two, four and eight seconds side by side, which takes three quarters of a minute;
-//! `ROUND_TRIPS=2` is the shortest.
+//! A BMC that answers late, over real sockets: its answers come to ports of earlier messages of the
+//! log-in, which have to be open still. Round trips of two, four and eight seconds side by side,
+//! which takes three quarters of a minute; `ROUND_TRIPS=2` is the shortest.
 
 mod daemon;
 
@@ -9,7 +9,8 @@ use rackbmcd::cli::sim::NodePlan;
 use rackbmcd::sim::{Conditions, Mood};
 use std::time::{Duration, Instant};
 
-/// Its network alone takes so long, and it keeps every session for a minute, half-open ones as well.
+/// Its network alone takes so long, and it keeps every session for a minute, half-open ones as
+/// well.
 fn far_away(seconds: u64) -> NodePlan {
     let mut plan = plan(&format!("n{seconds}"), Mood::default());
     plan.settings.half_open_timeout = Duration::from_secs(60);

@@ -1,5 +1,5 @@
-//! Logging in to simulated BMCs in virtual time: one verdict over all cipher suites, one count that restarts do not
-//! forget, and a level that is never too low for the order that leaves.
+//! Logging in to simulated BMCs in virtual time: one verdict over all cipher suites, one count that
+//! restarts do not forget, and a level that is never too low for the order that leaves.
 
 mod world;
 
@@ -219,7 +219,8 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
     assert_eq!(world.node("n01").rackbmcd.bmc.trouble, None);
 }
 
-/// Of a raw command nobody knows what it does, and a boot device set there starts the wrong machine from the network.
+/// Of a raw command nobody knows what it does, and a boot device set there starts the wrong machine
+/// from the network.
 #[test]
 fn a_bmc_that_is_another_one_gets_nothing_else_that_changes_the_machine() {
     let mut world = World::new(9, 1);

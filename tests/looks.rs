@@ -1,5 +1,5 @@
-//! How soon a task looks, and how long what it calls done has to hold: in virtual time, on a line with a round trip of
-//! 20 ms and machines that obey at once.
+//! How soon a task looks, and how long what it calls done has to hold: in virtual time, on a line
+//! with a round trip of 20 ms and machines that obey at once.
 
 mod world;
 
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use world::{World, millis, secs, who};
 
-/// A node whose BMC and machine take no time, at the end of a line with a round trip of 20 ms; it was read a moment ago,
-/// so that there is a session.
+/// A node whose BMC and machine take no time, at the end of a line with a round trip of 20 ms; it
+/// was read a moment ago, so that there is a session.
 fn obedient(change: impl FnOnce(&mut World)) -> World {
     let mut world = World::new(3, 1);
     world.crash();
@@ -102,7 +102,8 @@ fn an_nmi_leaves_within_a_tenth_of_a_second_with_its_evidence() {
     assert!(arrived < millis(110), "{arrived:?}: it leaves 10 ms before");
 }
 
-/// What the node's task said at its end, and how long the state had been read by then, in two readings.
+/// What the node's task said at its end, and how long the state had been read by then, in two
+/// readings.
 fn held(world: &mut World, operation: Operation) -> Duration {
     let (view, _) = run(world, operation);
     assert_eq!(view.state.known(), Some(TaskState::Succeeded));

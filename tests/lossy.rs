@@ -1,5 +1,5 @@
-//! A whole rack read from cold over networks that lose packets, in virtual time: how long it takes until every node was
-//! read, and how many Open Session Requests that costs each BMC.
+//! A whole rack read from cold over networks that lose packets, in virtual time: how long it takes
+//! until every node was read, and how many Open Session Requests that costs each BMC.
 
 mod world;
 
@@ -45,8 +45,8 @@ fn cold(loss: f64, seed: u64) -> (Duration, f64) {
 
 #[test]
 fn a_rack_is_read_from_cold_over_networks_that_lose_packets() {
-    // One and a half times what ipmipower takes for as many BMCs (1.3, 2.5 and 4.8 s), and at most one and a half Open
-    // Session Requests a BMC.
+    // One and a half times what ipmipower takes for as many BMCs (1.3, 2.5 and 4.8 s), and at most
+    // one and a half Open Session Requests a BMC.
     for (loss, at_most) in [(0.0, 0.5), (0.03, 1.95), (0.10, 3.75), (0.20, 7.2)] {
         let mut runs: Vec<_> = (0..5).map(|seed| cold(loss, 900 + seed)).collect();
         runs.sort_by_key(|(took, _)| *took);

@@ -1,5 +1,5 @@
-//! The real daemon in the memory that its unit gives it, with the most that the defaults allow, under everything that
-//! makes it larger. A large rack over TLS: `memory_large.rs`.
+//! The real daemon in the memory that its unit gives it, with the most that the defaults allow,
+//! under everything that makes it larger. A large rack over TLS: `memory_large.rs`.
 //!
 //! `tests/run memory`; `MEMORY_PAIRS=10000` for a longer one.
 

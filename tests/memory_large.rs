@@ -1,7 +1,9 @@
-//! The same as `memory.rs` for the largest rack that there may be, over TLS, with passwords (feature `tls`): 4,096 nodes, all of
-//! whose systems hang, and clients who go for one bound after the other (docs/design.md, section 8).
+//! The same as `memory.rs` for the largest rack that there may be, over TLS, with passwords
+//! (feature `tls`): 4,096 nodes, all of whose systems hang, and clients who go for one bound after
+//! the other (docs/design.md, section 8).
 //!
-//! `tests/run memory` tells it of fewer nodes and clients, `MEMORY_NODES=4096 MEMORY_CLIENTS=490` (in `tests/run long`) of all.
+//! `tests/run memory` tells it of fewer nodes and clients, `MEMORY_NODES=4096 MEMORY_CLIENTS=490`
+//! (in `tests/run long`) of all.
 
 mod attacked;
 mod daemon;
@@ -22,8 +24,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the daemon answers itself within while it is attacked, on a machine with other work. Those who are told to ask
-/// again do so.
+/// What the daemon answers itself within while it is attacked, on a machine with other work. Those
+/// who are told to ask again do so.
 const PROMPTLY: Duration = Duration::from_secs(90);
 /// A client of ours is let in, and its request taken, within this.
 const LET_IN: Duration = Duration::from_secs(20);
@@ -34,7 +36,8 @@ fn number(variable: &str, usual: usize) -> usize {
     std::env::var(variable).map_or(usual, |text| text.parse().expect("a number"))
 }
 
-/// How many clients of one kind there are: shaking hands takes a while in a build without optimisation.
+/// How many clients of one kind there are: shaking hands takes a while in a build without
+/// optimisation.
 fn crowd() -> usize {
     number("MEMORY_CLIENTS", 60).min(MOST)
 }
@@ -309,7 +312,8 @@ fn batches(daemon: &mut Attacked, clients: &Clients, nodes: usize) {
     let batch = asked(daemon, "POST", "/v1/batches", &soft);
     let id = batch["id"].as_str().expect("an id").to_owned();
     daemon.lives("a batch over all that hangs");
-    // Each of these leaves nearly all out, because they are busy; those that take one node more are never over.
+    // Each of these leaves nearly all out, because they are busy; those that take one node more are
+    // never over.
     let busy = soft.replace("soft power off", "power off");
     let begun: Vec<_> = (0..200)
         .filter_map(|_| clients.deaf(&clients.post("/v1/batches", &busy)))

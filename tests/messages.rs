@@ -1,8 +1,9 @@
-//! Every message of the command line that a person can meet, in one file: `tests/snapshots/messages__all.snap`. To be read as a
-//! whole: what happened, to which node, what to do next; a state once; no private word.
+//! Every message of the command line that a person can meet, in one file:
+//! `tests/snapshots/messages__all.snap`. To be read as a whole: what happened, to which node, what
+//! to do next; a state once; no private word.
 //!
-//! The built program, with a puppet in the daemon's place; what a terminal shows is in the tests of `src/cli`. The sentences of
-//! tasks come from the daemon and have a file of their own.
+//! The built program, with a puppet in the daemon's place; what a terminal shows is in the tests of
+//! `src/cli`. The sentences of tasks come from the daemon and have a file of their own.
 
 mod daemon;
 mod puppet;
@@ -397,7 +398,8 @@ fn all_of_them_in_one_file() {
         let found = text.lines().find(said);
         assert_eq!(found, None, "{why}");
     }
-    // A word with an underscore is one that programs match; people may type these, and no others are shown to them.
+    // A word with an underscore is one that programs match; people may type these, and no others
+    // are shown to them.
     let typed = "__complete RACKBMC_SOCKET on|off|soft_reboot|soft_off|inject_nmi|abort_soft_reboot|abort_soft_off|abort_inject_nmi POWER_STATE";
     for word in text.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')) {
         let is_key = text.contains(&format!("\"{word}\":"));

@@ -1,4 +1,5 @@
-//! Machines whose BMC goes off with them (`power_off = false`), in virtual time: nothing switches them off.
+//! Machines whose BMC goes off with them (`power_off = false`), in virtual time: nothing switches
+//! them off.
 
 mod world;
 

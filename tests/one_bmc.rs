@@ -1,5 +1,6 @@
-//! The daemon's room of one BMC beside a simulated BMC, in virtual time and with nothing between them: what leaves, when, and
-//! what orders come to. With cipher suite 2, whose packets can be read without keys.
+//! The daemon's room of one BMC beside a simulated BMC, in virtual time and with nothing between
+//! them: what leaves, when, and what orders come to. With cipher suite 2, whose packets can be read
+//! without keys.
 
 use rackbmcd::bmc::vocabulary::{Order, OrderId, Report};
 use rackbmcd::bmc::{Bmc, PresenceAnswer, Purpose, Settings};

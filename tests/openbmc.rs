@@ -1,4 +1,5 @@
-//! What OpenBMC does, played by the simulator in virtual time, and verdicts of silence that are none.
+//! What OpenBMC does, played by the simulator in virtual time, and verdicts of silence that are
+//! none.
 
 mod world;
 

@@ -1,6 +1,6 @@
-//! How many sessions of ours a simulated BMC has at once, in virtual time: never more than two, half-open ones and those of
-//! an earlier life of the daemon included; and an order that changes power, with the look before it, is never kept waiting
-//! for that.
+//! How many sessions of ours a simulated BMC has at once, in virtual time: never more than two,
+//! half-open ones and those of an earlier life of the daemon included; and an order that changes
+//! power, with the look before it, is never kept waiting for that.
 
 mod world;
 
@@ -11,7 +11,8 @@ use rackbmcd::sim::{ChassisOrder, Conditions, Mood};
 use std::time::Duration;
 use world::{World, secs, who};
 
-/// A rack whose BMC keeps every session for a minute, half-open ones as well, and answers nothing inside of them.
+/// A rack whose BMC keeps every session for a minute, half-open ones as well, and answers nothing
+/// inside of them.
 fn forgetful_of_nothing(seed: u64) -> World {
     let mut world = World::new(seed, 1);
     world.run_for(secs(200));
@@ -47,7 +48,8 @@ fn what_keeps_readings_waiting_is_said_and_a_task_does_not_wait_for_it() {
     world.run_for(secs(100));
     world.start();
     world.run_for(secs(2));
-    // From now on nothing arrives at the BMC inside of sessions: each one that is opened is left there.
+    // From now on nothing arrives at the BMC inside of sessions: each one that is opened is left
+    // there.
     world.mood("n01").silent_sessions = true;
     world.bmc("n01").forget_sessions();
     let call = world.ask(Call::FreshNode("n01".into()));

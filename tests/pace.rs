@@ -1,4 +1,5 @@
-//! How often a BMC is asked follows what it bears: slow ones, busy ones, ones that forget their sessions, ones that die.
+//! How often a BMC is asked follows what it bears: slow ones, busy ones, ones that forget their
+//! sessions, ones that die.
 
 mod world;
 
@@ -9,7 +10,8 @@ use rackbmcd::sim::ChassisOrder;
 use std::time::Duration;
 use world::{World, millis, secs, who};
 
-/// Somebody reads on and on: as many commands as the pace allows. The most that came within one second.
+/// Somebody reads on and on: as many commands as the pace allows. The most that came within one
+/// second.
 fn read_on_and_on(world: &mut World, time: Duration) -> u64 {
     let end = world.now + time;
     let mut most = 0;

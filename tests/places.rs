@@ -1,7 +1,8 @@
 //! Turns, places and time: what waits for whom, and whose time runs meanwhile.
 //!
-//! A timeout that the request names runs from the request, whatever keeps the task from beginning; a configured one runs
-//! from the moment at which the turn has come, and stands still while a step waits.
+//! A timeout that the request names runs from the request, whatever keeps the task from beginning;
+//! a configured one runs from the moment at which the turn has come, and stands still while a step
+//! waits.
 
 mod world;
 
@@ -306,7 +307,8 @@ fn a_hard_off_waits_for_no_place_and_no_stagger_and_what_needs_no_order_for_none
     assert!(!world.task(holds).ended && !world.task(waits).ended);
 }
 
-/// How many machines of these are off at the most while the batch runs, and whether all of them are on at its end.
+/// How many machines of these are off at the most while the batch runs, and whether all of them are
+/// on at its end.
 fn most_off(world: &mut World, request: BatchStart) -> usize {
     let nodes = request.nodes.clone();
     let batch = world.start_batch(request);
@@ -416,7 +418,8 @@ fn an_abort_of_a_soft_power_off_that_waits_for_its_turn_ends_it_in_error_and_not
     }
 }
 
-/// n01 is off and is to go on; the answer to the first datagram of that is lost, and the second one is refused with this code.
+/// n01 is off and is to go on; the answer to the first datagram of that is lost, and the second one
+/// is refused with this code.
 fn refused_as_a_copy(seed: u64, code: u8) -> (World, TaskId) {
     let mut world = rack(seed, 2, 1, millis(100));
     for place in 0..2 {

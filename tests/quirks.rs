@@ -1,7 +1,9 @@
-//! Our session with simulated firmware that needs something done differently, in virtual time: with the preset under its
-//! usual name the session opens and reads the power state; where a preset is needed, without it it does not.
+//! Our session with simulated firmware that needs something done differently, in virtual time: with
+//! the preset under its usual name the session opens and reads the power state; where a preset is
+//! needed, without it it does not.
 //!
-//! The simulator's side of most of these is judged by ipmipower with the same word (`tests/sim_clients.rs`).
+//! The simulator's side of most of these is judged by ipmipower with the same word
+//! (`tests/sim_clients.rs`).
 
 mod console;
 
@@ -29,7 +31,8 @@ fn world(words: &[&str], protocol: Protocol, suite: u8, mood: Mood) -> World {
     World::new(settings, mood, login)
 }
 
-/// Whether the power state can be read within half a minute, and the quirks that the session ended up with.
+/// Whether the power state can be read within half a minute, and the quirks that the session ended
+/// up with.
 fn reads(words: &[&str], protocol: Protocol, suite: u8, mood: &Mood) -> (bool, String) {
     let patience = Duration::from_secs(30);
     let mut world = world(words, protocol, suite, mood.clone());

@@ -1,6 +1,8 @@
-//! `rackbmc` as scripts see it, the built program: exit codes, what is on stdout, what was asked of the daemon.
+//! `rackbmc` as scripts see it, the built program: exit codes, what is on stdout, what was asked of
+//! the daemon.
 //!
-//! The daemon here is a puppet on a Unix socket that speaks the API's JSON types; the real one is in `tests/cli.rs`.
+//! The daemon here is a puppet on a Unix socket that speaks the API's JSON types; the real one is
+//! in `tests/cli.rs`.
 
 mod daemon;
 mod puppet;

@@ -1,5 +1,5 @@
-//! A refusal is believed when it is repeated: BMCs that start say "invalid command" to what they carry out a minute
-//! later.
+//! A refusal is believed when it is repeated: BMCs that start say "invalid command" to what they
+//! carry out a minute later.
 
 mod world;
 

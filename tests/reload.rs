@@ -205,7 +205,8 @@ fn ask_until_it_left(world: &mut World, call: Call) -> CallId {
     id
 }
 
-/// New configurations in which the second node stays: as it is, with other settings, in another place.
+/// New configurations in which the second node stays: as it is, with other settings, in another
+/// place.
 fn staying() -> Vec<Vec<NodeSettings>> {
     let mut changed = node(1);
     changed.groups = vec!["storage".into()].into();

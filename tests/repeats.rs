@@ -1,6 +1,6 @@
-//! What the stock clients do when answers to a power cycle are lost: how often the machine is cycled for one command. For
-//! our own client the same is shown by `tests/storm.rs` and by `session`'s tests: never twice. The figures are in
-//! `docs/protocol.md`.
+//! What the stock clients do when answers to a power cycle are lost: how often the machine is
+//! cycled for one command. For our own client the same is shown by `tests/storm.rs` and by
+//! `session`'s tests: never twice. The figures are in `docs/protocol.md`.
 //!
 //! ipmitool and ipmipower must be there: a missing client is a failure, not a skipped test.
 
@@ -19,7 +19,8 @@ fn cycles(served: &Served) -> usize {
         .unwrap()
 }
 
-/// A BMC that carries out every request that it gets: a good one would, for each copy has a new session number.
+/// A BMC that carries out every request that it gets: a good one would, for each copy has a new
+/// session number.
 fn bmc(mood: Mood) -> Served {
     let plan = NodePlan {
         address: "127.0.0.1:0".parse().unwrap(),
@@ -60,7 +61,8 @@ fn ipmipower(port: u16) -> String {
     format!("ipmipower -D LAN_2_0 -I 3 -h 127.0.0.1:{port} -u admin -p secret --cycle")
 }
 
-/// One command over a way that loses the next `lost` replies once the machine was cycled: how often it was in the end.
+/// One command over a way that loses the next `lost` replies once the machine was cycled: how often
+/// it was in the end.
 fn with_lost_answers(lost: usize, client: fn(u16) -> String) -> (usize, bool, String) {
     let served = bmc(Mood::default());
     let outside = UdpSocket::bind("127.0.0.1:0").unwrap();

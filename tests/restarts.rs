@@ -1,4 +1,5 @@
-//! Journeys over the end of one life of the daemon into the next, in virtual time: what must still hold afterwards.
+//! Journeys over the end of one life of the daemon into the next, in virtual time: what must still
+//! hold afterwards.
 
 mod world;
 
@@ -189,7 +190,8 @@ fn what_was_suspended_before_the_disk_was_full_is_suspended_in_the_next_life() {
     world.start();
     world.run_for(secs(60));
     assert_eq!(world.state(task), TaskState::Suspended);
-    // A control that cannot be written down is carried out all the same, and its caller hears of the rest.
+    // A control that cannot be written down is carried out all the same, and its caller hears of
+    // the rest.
     let said = world.control(task, Control::Abort).unwrap_err();
     assert!(matches!(said, Refused::Unremembered(_)), "{said}");
     assert_eq!(world.state(task), TaskState::Aborted);

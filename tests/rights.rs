@@ -1,5 +1,5 @@
-//! Who may do what, at the real daemon's sockets: other users of this host, tokens and passwords, and what becomes of
-//! rights that a reload takes away.
+//! Who may do what, at the real daemon's sockets: other users of this host, tokens and passwords,
+//! and what becomes of rights that a reload takes away.
 
 mod daemon;
 
@@ -72,7 +72,8 @@ fn uuid_of(bed: &Bed, node: &str) -> String {
     body["node"]["uuid"].as_str().expect("a uuid").to_owned()
 }
 
-/// The class: a limit to some nodes was held against the text of a request, and what was not recognised was let through.
+/// The class: a limit to some nodes was held against the text of a request, and what was not
+/// recognised was let through.
 #[test]
 fn a_token_for_one_node_reaches_no_other_however_it_is_written() {
     let tcp = free_tcp();
@@ -144,7 +145,8 @@ fn a_right_that_is_taken_away_ends_streams_and_long_polls() {
     let tcp = free_tcp();
     let mut bed = bed_on(tcp);
     bed.start();
-    // Every node has been read: nothing happens any more that the long poll below would answer with.
+    // Every node has been read: nothing happens any more that the long poll below would answer
+    // with.
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let mut answer = String::new();
@@ -194,7 +196,8 @@ fn a_right_that_is_taken_away_ends_streams_and_long_polls() {
     assert_eq!(status(asked), "401");
 }
 
-/// The class: a request was answered before its record was durable, and a kill in between left the deed alone.
+/// The class: a request was answered before its record was durable, and a kill in between left the
+/// deed alone.
 #[test]
 fn whoever_has_read_202_is_in_the_trail_though_the_daemon_is_killed() {
     let mut bed = bed_on(free_tcp());

@@ -1,13 +1,16 @@
-//! The walls between the rooms of `src/`: the table of imports in `src/lib.rs`, checked on the source itself.
+//! The walls between the rooms of `src/`: the table of imports in `src/lib.rs`, checked on the
+//! source itself.
 //!
-//! Reads every file below `src/`, follows `use` trees and `crate::`, `super::` and `std::` paths in nested modules
-//! as well, and complains about each that leads where its room may not look. Knows no types: a name is a name.
+//! Reads every file below `src/`, follows `use` trees and `crate::`, `super::` and `std::` paths in
+//! nested modules as well, and complains about each that leads where its room may not look. Knows
+//! no types: a name is a name.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The map of the house: its table is what is checked, so that it cannot say anything else than what is so.
+/// The map of the house: its table is what is checked, so that it cannot say anything else than
+/// what is so.
 const MAP: &str = include_str!("../src/lib.rs");
 /// What every room may name, where its row does not say "nothing" or "only".
 const OPEN: &[&str] = &["time", "entropy", "model"];
@@ -22,7 +25,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
 /// A room, or one module of a room, and what it may name of the others.
 type Wall = (String, Vec<String>);
 
-/// Rooms without a world: no clock, socket, file, randomness or `async`, and the same order on every run.
+/// Rooms without a world: no clock, socket, file, randomness or `async`, and the same order on
+/// every run.
 const CORE: &[&str] = &[
     "time", "entropy", "model", "nodeset", "base64", "etcd", "ipmi", "session", "bmc", "power",
     "rack", "tenure", "keeper", "api", "sim",
@@ -298,8 +302,8 @@ fn check(name: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The rows of the table "Rooms, and who may name whom": in the first column the rooms that the row is about, in the
-/// last one what they may name, all in backticks.
+/// The rows of the table "Rooms, and who may name whom": in the first column the rooms that the row
+/// is about, in the last one what they may name, all in backticks.
 fn walls(map: &str) -> Vec<Wall> {
     let table = map
         .lines()
@@ -366,7 +370,8 @@ fn module_of(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every path of a file with its line, `use` trees spread out, `crate`, `self` and `super` resolved from `module`.
+/// Every path of a file with its line, `use` trees spread out, `crate`, `self` and `super` resolved
+/// from `module`.
 fn paths(tokens: &[Token], module: &[String]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut inline: Vec<(String, usize)> = Vec::new();

@@ -1,7 +1,8 @@
-//! `rackbmc watch` on a real terminal (a pty) with the real daemon: what is drawn, what keys do to the machines, and that the
-//! terminal is left as it was whatever ends it.
+//! `rackbmc watch` on a real terminal (a pty) with the real daemon: what is drawn, what keys do to
+//! the machines, and that the terminal is left as it was whatever ends it.
 //!
-//! The pictures themselves are compared where they are drawn (`src/cli/watch/tests.rs`); here a terminal in memory reads them.
+//! The pictures themselves are compared where they are drawn (`src/cli/watch/tests.rs`); here a
+//! terminal in memory reads them.
 
 mod daemon;
 mod terminal;
@@ -252,7 +253,8 @@ fn a_resized_terminal_is_filled_and_a_restarted_daemon_waited_for() {
     assert_eq!(console.ends_clean("q"), Some(0));
 }
 
-/// `WATCH_NODES=4096` (`tests/run long`) has the largest rack; the last line says what the client cost.
+/// `WATCH_NODES=4096` (`tests/run long`) has the largest rack; the last line says what the client
+/// cost.
 #[test]
 fn a_large_rack_is_watched_through_resizing_a_filter_and_a_restart() {
     let nodes: usize =

@@ -1,7 +1,9 @@
-//! The runs of `at_most_once.rs` with the rules by which other clients repeat a power cycle that went unanswered: how
-//! often the machine is cycled for one command. The figures are in `docs/protocol.md`.
+//! The runs of `at_most_once.rs` with the rules by which other clients repeat a power cycle that
+//! went unanswered: how often the machine is cycled for one command. The figures are in
+//! `docs/protocol.md`.
 //!
-//! The rules are modelled, and `repeats.rs` shows them of the programs themselves. `SEMANTICS_RUNS=n` runs more.
+//! The rules are modelled, and `repeats.rs` shows them of the programs themselves.
+//! `SEMANTICS_RUNS=n` runs more.
 
 use rackbmcd::entropy::{Entropy, Seeded};
 use rackbmcd::ipmi::command::chassis_control;

@@ -1,5 +1,6 @@
-//! Our session with a simulated BMC, in virtual time: IPMI 1.5 in each of its types, falling back to it, and what is
-//! found out and what is not. What is done differently for single BMCs is in `quirks.rs`.
+//! Our session with a simulated BMC, in virtual time: IPMI 1.5 in each of its types, falling back
+//! to it, and what is found out and what is not. What is done differently for single BMCs is in
+//! `quirks.rs`.
 
 mod console;
 
@@ -41,7 +42,8 @@ fn kind(auth_type: AuthType) -> Settings {
     }
 }
 
-/// How many Get Session Challenge requests were sent: those outside a session have their command at the 20th byte.
+/// How many Get Session Challenge requests were sent: those outside a session have their command at
+/// the 20th byte.
 fn challenges(world: &World) -> usize {
     let asked = |sent: &&Vec<u8>| sent[4] == 0 && sent.get(19) == Some(&0x39);
     world.sent.iter().filter(asked).count()
@@ -53,7 +55,8 @@ fn questions(world: &World) -> usize {
     world.sent.iter().filter(asked).count()
 }
 
-/// The Open Session Requests that were sent: each with our session id and the number of its authentication algorithm.
+/// The Open Session Requests that were sent: each with our session id and the number of its
+/// authentication algorithm.
 fn openings(world: &World) -> Vec<(&[u8], u8)> {
     let sent = world.sent.iter();
     let openings = sent.filter(|sent| console::kind(sent) == Kind::Setup(0x10));

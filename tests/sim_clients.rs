@@ -1,5 +1,5 @@
-//! The stock clients, ipmitool and FreeIPMI's ipmipower, against our simulated BMC on loopback: they know nothing of ours,
-//! so they are the judges of its reading of the specification.
+//! The stock clients, ipmitool and FreeIPMI's ipmipower, against our simulated BMC on loopback:
+//! they know nothing of ours, so they are the judges of its reading of the specification.
 //!
 //! They must be there: a missing client is a failure, not a skipped test.
 
@@ -59,7 +59,8 @@ impl Bed {
         self.host(Host::is_on)
     }
 
-    /// ipmitool with words after the address and the user; what it printed on both streams, and whether it was content.
+    /// ipmitool with words after the address and the user; what it printed on both streams, and
+    /// whether it was content.
     fn ipmitool(&self, words: &str) -> (bool, String) {
         let port = self.served.address(0).port().to_string();
         let mut command = Command::new("ipmitool");
@@ -163,8 +164,9 @@ fn both_clients_read_it_over_ipmi_1_5() {
     for kind in ["NONE", "MD2", "MD5"] {
         bed.ipmipower_says(&format!("-D LAN -a {kind} --stat"), "on");
     }
-    // ipmipower 1.6.10 compares all 16 bytes of a straight password with its own copy, which ends where the password
-    // does: with a shorter one it finds fault with every answer, ipmi_sim's too. ipmi-chassis of the same package does not.
+    // ipmipower 1.6.10 compares all 16 bytes of a straight password with its own copy, which ends
+    // where the password does: with a shorter one it finds fault with every answer, ipmi_sim's too.
+    // ipmi-chassis of the same package does not.
     let straight = "-D LAN -a STRAIGHT_PASSWORD_KEY -l ADMIN --stat";
     let sixteen = "0123456789abcdef";
     let bed = Bed::new(|settings, _| {

@@ -1,4 +1,5 @@
-//! Simulated BMCs that need seconds for an answer, in virtual time: their sessions are kept, and what they answer late counts.
+//! Simulated BMCs that need seconds for an answer, in virtual time: their sessions are kept, and
+//! what they answer late counts.
 
 mod world;
 
@@ -28,7 +29,8 @@ fn bmcs_that_take_seconds_for_each_chassis_command_are_read_and_switched_in_one_
         world.start();
         world.run_for(secs(30));
         assert!(world.node("n01").rackbmcd.reading.is_some(), "{seconds} s");
-        // From here on there is something to do all the time, so that the session is wanted all the time.
+        // From here on there is something to do all the time, so that the session is wanted all the
+        // time.
         for (operation, on) in [
             (Operation::SoftPowerOff, false),
             (Operation::PowerOn, true),
@@ -68,7 +70,8 @@ fn a_late_answer_to_a_pulse_says_that_it_arrived() {
         world.mood("n01").cycle_off_time = secs(20);
         world.run_for(secs(2));
         let task = world.start_task("n01", operation, options(secs(120)));
-        // It has the pulse, and answers that and what follows after six seconds: nothing before the pulse's time is over.
+        // It has the pulse, and answers that and what follows after six seconds: nothing before the
+        // pulse's time is over.
         while !pulse_left(&mut world, task) {
             world.run_for(millis(10));
         }
@@ -120,7 +123,8 @@ fn a_bmc_that_comes_back_from_silence_is_found_within_three_seconds() {
     }
 }
 
-/// A BMC so far away that it was never logged in to, which keeps every session for a minute, half-open ones as well.
+/// A BMC so far away that it was never logged in to, which keeps every session for a minute,
+/// half-open ones as well.
 fn far_away(seed: u64, conditions: Conditions) -> World {
     let mut world = World::new(seed, 1);
     world.crash();

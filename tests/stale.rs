@@ -1,4 +1,5 @@
-//! What a journal says that is older than the world: after a long absence, and where a copy was put back.
+//! What a journal says that is older than the world: after a long absence, and where a copy was put
+//! back.
 
 #[path = "daemon/mod.rs"]
 mod daemon;
@@ -171,7 +172,8 @@ fn what_a_hold_kept_over_a_long_absence_or_in_a_copy_is_not_released_with_it() {
     }
 }
 
-/// A machine that lost its clock with its power: the calendar says that no time has passed, or less than none.
+/// A machine that lost its clock with its power: the calendar says that no time has passed, or less
+/// than none.
 #[test]
 fn where_nobody_knows_how_long_the_daemon_was_away_nothing_begins_either() {
     for anew in [false, true] {
@@ -315,7 +317,8 @@ fn task_state(bed: &Bed, id: &str) -> String {
     shown["state"].as_str().expect("a state").to_owned()
 }
 
-/// What tells a copy is the number in the lock: where it cannot be read, or the journal came alone, nothing is believed.
+/// What tells a copy is the number in the lock: where it cannot be read, or the journal came alone,
+/// nothing is believed.
 #[test]
 fn a_journal_without_the_number_that_would_tell_a_copy_is_taken_for_one() {
     let mut bed = Bed::of_hanging_systems();

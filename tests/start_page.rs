@@ -1,5 +1,6 @@
-//! The lines that docs/start.md shows of the first soft power off are those that a terminal has: typed here on a pty, with the
-//! real daemon. (That the lines can be typed at all, in a bare Debian, is the stage `package`.)
+//! The lines that docs/start.md shows of the first soft power off are those that a terminal has:
+//! typed here on a pty, with the real daemon. (That the lines can be typed at all, in a bare
+//! Debian, is the stage `package`.)
 
 mod daemon;
 mod terminal;

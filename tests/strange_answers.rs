@@ -1,5 +1,6 @@
-//! BMCs whose answers are not those of their commands, in virtual time: too short, of another command, in another order, or a
-//! refusal where nobody expects one. What was asked for is done all the same, once, and nothing is told that is not known.
+//! BMCs whose answers are not those of their commands, in virtual time: too short, of another
+//! command, in another order, or a refusal where nobody expects one. What was asked for is done all
+//! the same, once, and nothing is told that is not known.
 
 mod world;
 

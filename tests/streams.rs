@@ -1,6 +1,6 @@
-//! Exit codes hold whatever becomes of stdout and stderr: every verb of the help against the real daemon, with a full device, a
-//! pipe whose reader went away, and streams that are closed. What a verb did it did; one that only looks fails where nobody
-//! gets its answer.
+//! Exit codes hold whatever becomes of stdout and stderr: every verb of the help against the real
+//! daemon, with a full device, a pipe whose reader went away, and streams that are closed. What a
+//! verb did it did; one that only looks fails where nobody gets its answer.
 
 mod daemon;
 
@@ -11,7 +11,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What it exits with where its answer is read, and where a full device takes it. `NEW` is a file that is not there.
+/// What it exits with where its answer is read, and where a full device takes it. `NEW` is a file
+/// that is not there.
 const LINES: &[(i32, i32, &str)] = &[
     (0, 0, "wait n01 --on"),
     (5, 5, "wait n01 --off --timeout 50ms"),
@@ -267,7 +268,8 @@ fn what_goes_on_ends_with_its_reader_or_goes_on_without_it() {
     assert!(why.contains("No space left"), "{why}");
 }
 
-/// A terminal that is closed sends SIGHUP: rack, daemon and folder of a demonstration go as with Ctrl-C.
+/// A terminal that is closed sends SIGHUP: rack, daemon and folder of a demonstration go as with
+/// Ctrl-C.
 #[test]
 fn a_demonstration_leaves_nothing_behind_whatever_ends_it() {
     use nix::sys::signal::{Signal, kill};

@@ -1,5 +1,6 @@
-//! What a BMC is asked of itself beside the orders: once for its list of cipher suites, and whether it answers a ping where
-//! nothing else comes. And that nothing weaker follows where a suite worked.
+//! What a BMC is asked of itself beside the orders: once for its list of cipher suites, and whether
+//! it answers a ping where nothing else comes. And that nothing weaker follows where a suite
+//! worked.
 
 mod world;
 

@@ -1,4 +1,5 @@
-//! `rackbmc support` with the real daemon: what is in the file that it packs, and that no secret is.
+//! `rackbmc support` with the real daemon: what is in the file that it packs, and that no secret
+//! is.
 
 mod daemon;
 
@@ -103,7 +104,8 @@ fn unpacked(path: &Path) -> BTreeMap<String, String> {
     read.collect()
 }
 
-/// How a secret may be written: as it is, in hexadecimal of every kind, in base64, as numbers, backwards, escaped.
+/// How a secret may be written: as it is, in hexadecimal of every kind, in base64, as numbers,
+/// backwards, escaped.
 fn writings(secret: &[u8]) -> Vec<String> {
     let spelled = |separator: &str, write: fn(&u8) -> String| {
         let bytes: Vec<String> = secret.iter().map(write).collect();
@@ -124,7 +126,8 @@ fn writings(secret: &[u8]) -> Vec<String> {
         spelled(",", |byte| byte.to_string()),
         secret.escape_ascii().to_string(),
     ];
-    // Base64 of a text in which it begins at any place; the letters at the ends depend on what is around it.
+    // Base64 of a text in which it begins at any place; the letters at the ends depend on what is
+    // around it.
     for before in 0..3 {
         let text = base64(&[&vec![0; before], secret].concat());
         let whole = text.trim_end_matches('=');

@@ -1,6 +1,7 @@
-//! Text is data, from the first request to the last terminal: the real daemon is given control characters, terminal
-//! escapes, marks of writing direction, what is no UTF-8, and far too much, in every place that a request has for a text.
-//! It refuses them or shows them as escapes: in answers, the trail, the log, the journal and what `rackbmc` prints.
+//! Text is data, from the first request to the last terminal: the real daemon is given control
+//! characters, terminal escapes, marks of writing direction, what is no UTF-8, and far too much, in
+//! every place that a request has for a text. It refuses them or shows them as escapes: in answers,
+//! the trail, the log, the journal and what `rackbmc` prints.
 //!
 //! The places come from the daemon's own OpenAPI document, so that a new endpoint is in the walk.
 
@@ -392,7 +393,8 @@ fn nothing_of_it_is_left(mut bed: Bed) {
     assert!(entries > 30, "{entries}");
 }
 
-/// What a BMC says is numbers to us, put into our own words; its bytes are shown as digits or not at all.
+/// What a BMC says is numbers to us, put into our own words; its bytes are shown as digits or not
+/// at all.
 #[test]
 fn what_a_bmc_says_is_shown_in_words_of_ours() {
     let mut talker = plan("n01", Mood::default());

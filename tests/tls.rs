@@ -1,5 +1,5 @@
-//! The real daemon's TCP port over TLS (feature `tls`), with certificates that `openssl` makes and `curl` as a client
-//! that shares no code with ours.
+//! The real daemon's TCP port over TLS (feature `tls`), with certificates that `openssl` makes and
+//! `curl` as a client that shares no code with ours.
 
 mod daemon;
 
@@ -244,7 +244,8 @@ fn a_renewed_certificate_holds_after_sighup_and_a_wrong_one_changes_nothing() {
         bed.serial().as_deref() == Some("12")
     });
     bed.fetch("/v1/nodes").expect("served");
-    // Back to plain text is a matter of a new start: nobody's password crosses the network readable by a reload.
+    // Back to plain text is a matter of a new start: nobody's password crosses the network readable
+    // by a reload.
     bed.authority.configure(bed.tcp, "");
     bed.signal("-HUP");
     bed.eventually("nothing is said of the change", || {
@@ -312,7 +313,8 @@ fn who_does_not_shake_hands_is_hung_up_on_and_makes_room() {
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
     }
     assert!(!said.windows(4).any(|four| four == b"HTTP"), "{said:?}");
-    // As many as there may be say nothing, or half of a hello (RFC 8446 §5.1: a handshake record of 512 bytes).
+    // As many as there may be say nothing, or half of a hello (RFC 8446 §5.1: a handshake record of
+    // 512 bytes).
     let began = Instant::now();
     let mut mute: Vec<TcpStream> = (0..4)
         .map(|number| {

@@ -1,5 +1,5 @@
-//! The last datagrams of a BMC as text, in virtual time: what they show, and that nothing secret is among it, in every
-//! cipher suite and in IPMI 1.5.
+//! The last datagrams of a BMC as text, in virtual time: what they show, and that nothing secret is
+//! among it, in every cipher suite and in IPMI 1.5.
 
 mod world;
 
@@ -47,7 +47,8 @@ fn trace(world: &mut World) -> Trace {
     }
 }
 
-/// Reads the power, and sends a command that carries another password, to the BMC and to a controller behind it.
+/// Reads the power, and sends a command that carries another password, to the BMC and to a
+/// controller behind it.
 fn work(world: &mut World) -> String {
     world.start();
     world.run_for(secs(5));
@@ -195,7 +196,8 @@ fn a_day_of_readings_that_are_all_the_same_is_few_lines() {
     );
 }
 
-/// A log-in, a reading and an order, as `vectors/trace.txt` has them: what people send us has to be read by people.
+/// A log-in, a reading and an order, as `vectors/trace.txt` has them: what people send us has to be
+/// read by people.
 #[test]
 fn a_trace_reads_as_it_is_written_down_here() {
     let mut world = world(72, false);

@@ -1,5 +1,5 @@
-//! Soft power offs that turn hard where that was asked for, while something happens that forbids it: nothing hard leaves,
-//! and the other nodes of the batch have what was asked for.
+//! Soft power offs that turn hard where that was asked for, while something happens that forbids
+//! it: nothing hard leaves, and the other nodes of the batch have what was asked for.
 
 mod world;
 
@@ -8,7 +8,8 @@ use rackbmcd::rack::call::Call;
 use rackbmcd::sim::{ChassisOrder, OsMood, Privilege};
 use world::{World, batch_of, millis, secs, who};
 
-/// Nodes whose operating systems hang, and a batch of soft power offs of them that turn hard after 20 s.
+/// Nodes whose operating systems hang, and a batch of soft power offs of them that turn hard after
+/// 20 s.
 fn hanging(seed: u64, nodes: &[&str]) -> (World, Vec<rackbmcd::model::TaskId>) {
     let mut world = World::new(seed, nodes.len());
     world.run_for(secs(3));
@@ -33,7 +34,8 @@ fn nothing_hard_leaves_for_another_bmc_or_with_a_level_that_is_too_low_and_the_o
     for when in [0, 5, 19] {
         let (mut world, tasks) = hanging(30 + when, &["n01", "n02", "n03", "n04"]);
         world.run_for(secs(when) + millis(700));
-        // Somebody puts another machine in the place of the first one, and takes our user's right to switch the second.
+        // Somebody puts another machine in the place of the first one, and takes our user's right
+        // to switch the second.
         world.bmc("n01").settings_mut().guid = rackbmcd::sim::guid_of("n99");
         world.bmc("n01").forget_sessions();
         world.bmc("n02").settings_mut().users[0].privilege = Privilege::User;

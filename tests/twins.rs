@@ -1,5 +1,5 @@
-//! Two nodes with one BMC, in virtual time: found by the address that a name leads to, or by the GUID, told, and refused
-//! for both.
+//! Two nodes with one BMC, in virtual time: found by the address that a name leads to, or by the
+//! GUID, told, and refused for both.
 
 mod world;
 

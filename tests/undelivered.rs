@@ -1,5 +1,6 @@
-//! Datagrams that the network does not deliver, in virtual time: told as the network tells it, passing as silence is, and
-//! never counted for what left from a port of earlier; and names that lead to another address, or to several.
+//! Datagrams that the network does not deliver, in virtual time: told as the network tells it,
+//! passing as silence is, and never counted for what left from a port of earlier; and names that
+//! lead to another address, or to several.
 
 mod world;
 
@@ -90,7 +91,8 @@ fn what_is_said_of_a_port_of_earlier_ends_nothing() {
     assert_eq!(world.bmc("n01").counters().sessions_opened, opened);
 }
 
-/// All BMCs see the port that is in use, and a hostile one may say in its neighbour's name that nobody is there.
+/// All BMCs see the port that is in use, and a hostile one may say in its neighbour's name that
+/// nobody is there.
 #[test]
 fn what_is_said_of_the_port_in_use_without_end_keeps_no_order_from_a_bmc_that_answers() {
     for why in [
@@ -122,7 +124,8 @@ enum Told {
     AfterAll,
 }
 
-/// How long a power off takes while the network says of each datagram that it did not arrive, which is a lie.
+/// How long a power off takes while the network says of each datagram that it did not arrive, which
+/// is a lie.
 fn powered_off(why: Option<Undeliverable>, told: Told, delay: Duration) -> Duration {
     let mut world = World::new(4, 1);
     world.mood("n01").reply_delay = delay;
@@ -201,7 +204,8 @@ fn behind_two_addresses(seed: u64) -> World {
     world
 }
 
-/// Time goes by, and each time that the name is asked for, both addresses are told: how often that was.
+/// Time goes by, and each time that the name is asked for, both addresses are told: how often that
+/// was.
 fn run_resolving(world: &mut World, time: Duration) -> usize {
     let (end, mut asked) = (world.now + time, 0);
     while world.now < end {

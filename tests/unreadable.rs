@@ -1,5 +1,6 @@
-//! Entries of the journal that cannot be read: the daemon starts, says which and why, keeps power orders from whom such
-//! an entry may be about until a person discards it, and everybody else is served as always.
+//! Entries of the journal that cannot be read: the daemon starts, says which and why, keeps power
+//! orders from whom such an entry may be about until a person discards it, and everybody else is
+//! served as always.
 
 mod daemon;
 mod world;
@@ -128,7 +129,8 @@ fn a_task_of_which_nothing_is_left_is_found_through_its_batch_and_else_holds_eve
     restart_with(&mut world, Table::Tasks, &id.to_string(), "\u{1}garbage");
     refusal(&mut world, "n02");
     assert_eq!(world.state(other), TaskState::Running, "n03 goes on");
-    // Alone it could be anybody's: those that are under way stand still, and go on when it is discarded.
+    // Alone it could be anybody's: those that are under way stand still, and go on when it is
+    // discarded.
     let stray = TaskId::from_u128(0x0123_4567);
     restart_with(&mut world, Table::Tasks, &stray.to_string(), "");
     assert_eq!(world.state(other), TaskState::Suspended);

@@ -1,5 +1,6 @@
-//! What weakens the daemon from outside is said when it starts: a configuration, a journal and a directory that others can
-//! change, and root. And a look at the audit trail by root leaves nothing behind that is root's.
+//! What weakens the daemon from outside is said when it starts: a configuration, a journal and a
+//! directory that others can change, and root. And a look at the audit trail by root leaves nothing
+//! behind that is root's.
 
 #[path = "daemon/mod.rs"]
 mod daemon;

@@ -1,4 +1,5 @@
-//! What reads gives way to what acts: long readings of a BMC hold up neither power nor the looks of tasks.
+//! What reads gives way to what acts: long readings of a BMC hold up neither power nor the looks of
+//! tasks.
 
 mod world;
 
@@ -138,8 +139,8 @@ fn a_reading_that_takes_too_long_ends_before_its_caller_gives_up() {
     assert!(world.take_answer(call).is_some());
 }
 
-/// The class: the first of an order's commands had left, the pace was spent, and what acts behind it was due at once and
-/// could not go: within one moment the daemon looked at it for ever.
+/// The class: the first of an order's commands had left, the pace was spent, and what acts behind
+/// it was due at once and could not go: within one moment the daemon looked at it for ever.
 #[test]
 fn a_power_off_does_not_wait_for_the_pace_of_an_order_that_is_carried_through() {
     for spent in 0..4 {

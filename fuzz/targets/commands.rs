@@ -1,5 +1,6 @@
-//! The data of every command, as request and as response, and what is shown of it: words, records of cipher suites,
-//! entries of the event log. The first byte chooses none: all decoders see all bytes.
+//! The data of every command, as request and as response, and what is shown of it: words, records
+//! of cipher suites, entries of the event log. The first byte chooses none: all decoders see all
+//! bytes.
 
 use super::packet::settles;
 use rackbmcd::ipmi::command::{

@@ -1,5 +1,5 @@
-//! The configuration with the files that it names, in memory. A zero byte separates the file from another password, and
-//! that from a file of users.
+//! The configuration with the files that it names, in memory. A zero byte separates the file from
+//! another password, and that from a file of users.
 
 use rackbmcd::config::{Configuration, Content, Files};
 use std::io;

@@ -1,5 +1,5 @@
-//! One HTTP request, as text, through the pure part of the API to a real rack and back. The rack's BMCs are away; time
-//! passes as it must until there is an answer.
+//! One HTTP request, as text, through the pure part of the API to a real rack and back. The rack's
+//! BMCs are away; time passes as it must until there is an answer.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rackbmcd::api::access::Peer;

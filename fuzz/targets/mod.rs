@@ -1,7 +1,8 @@
 //! What is fuzzed, as plain functions from bytes: a panic is a finding.
 //!
-//! Driven by the libFuzzer programs in `fuzz_targets/` and, without libFuzzer, by `tests/fuzz_corpus.rs`. Everything
-//! here is pure: the same bytes do the same, so that a finding can be kept as a file.
+//! Driven by the libFuzzer programs in `fuzz_targets/` and, without libFuzzer, by
+//! `tests/fuzz_corpus.rs`. Everything here is pure: the same bytes do the same, so that a finding
+//! can be kept as a file.
 
 pub mod commands;
 pub mod config;

@@ -1,5 +1,6 @@
-//! A datagram through all headers: RMCP, ASF, the session headers of both versions, message, session set-up payloads.
-//! The same bytes also go to each decoder as they are, so that none hides behind another's header.
+//! A datagram through all headers: RMCP, ASF, the session headers of both versions, message,
+//! session set-up payloads. The same bytes also go to each decoder as they are, so that none hides
+//! behind another's header.
 
 use rackbmcd::ipmi::message::{self, Checksums};
 use rackbmcd::ipmi::rakp::{Rakp1, Rakp2, Rakp3, Rakp4};

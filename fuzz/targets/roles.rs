@@ -1,9 +1,9 @@
-//! One HTTP request of somebody with one role, through the pure part of the API to a real rack: whatever is asked, nothing
-//! is answered and nothing is done that is beyond the role.
+//! One HTTP request of somebody with one role, through the pure part of the API to a real rack:
+//! whatever is asked, nothing is answered and nothing is done that is beyond the role.
 //!
-//! The first line says who asks: `none`, `reader`, `operator` or `admin`, and perhaps one of the nodes `r1n01` and `r1n02`
-//! alone for which the role is good. What was done is not read from the table of endpoints but from the journal: it bears
-//! the name of whoever did it.
+//! The first line says who asks: `none`, `reader`, `operator` or `admin`, and perhaps one of the
+//! nodes `r1n01` and `r1n02` alone for which the role is good. What was done is not read from the
+//! table of endpoints but from the journal: it bears the name of whoever did it.
 
 use super::http::{Asker, World, check, request, send};
 use rackbmcd::api::access::Peer;

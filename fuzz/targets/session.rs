@@ -1,5 +1,6 @@
-//! The session under a script of calls, datagrams and clock jumps that the bytes spell out. The numbers that it draws
-//! are those of `tests/vectors/make_sessions.py`, so that the recorded replies are right ones.
+//! The session under a script of calls, datagrams and clock jumps that the bytes spell out. The
+//! numbers that it draws are those of `tests/vectors/make_sessions.py`, so that the recorded
+//! replies are right ones.
 
 use super::Script;
 use rackbmcd::entropy::Entropy;
@@ -292,7 +293,8 @@ impl Watched {
         assert!(self.session.pending() <= self.asked.len());
     }
 
-    /// The world goes silent: everything ends, within the patience that there was, or the time that a log-in may take.
+    /// The world goes silent: everything ends, within the patience that there was, or the time that
+    /// a log-in may take.
     pub fn end(&mut self, entropy: &mut dyn Entropy) {
         let limit = self.now + PATIENCE + LOG_IN;
         let mut turns = 0;

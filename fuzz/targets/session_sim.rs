@@ -1,6 +1,6 @@
-//! The session with a simulated BMC at the other end of a network that the bytes make unkind: they lose, repeat, reorder
-//! and change datagrams, move the clock, and put the BMC into moods. What a BMC says that knows the password is mixed
-//! with what nobody said.
+//! The session with a simulated BMC at the other end of a network that the bytes make unkind: they
+//! lose, repeat, reorder and change datagrams, move the clock, and put the BMC into moods. What a
+//! BMC says that knows the password is mixed with what nobody said.
 
 use super::Script;
 use super::session::{Tape, Watched, settings};

@@ -1,5 +1,5 @@
-//! Who may do what: roles, and how the other end of a connection comes by one. Pure: the password check that costs
-//! time is handed out as [`Entry::CheckPassword`] for the shell to do elsewhere.
+//! Who may do what: roles, and how the other end of a connection comes by one. Pure: the password
+//! check that costs time is handed out as [`Entry::CheckPassword`] for the shell to do elsewhere.
 
 use super::fault::Fault;
 use http::HeaderMap;
@@ -36,7 +36,8 @@ pub struct Peer {
     pub address: Option<IpAddr>,
     /// All groups at the time of connecting (Unix socket).
     pub groups: Vec<u32>,
-    /// The name to show: the login name of `uid`, or the user of http_basic, or the name of the token. It gives no rights.
+    /// The name to show: the login name of `uid`, or the user of http_basic, or the name of the
+    /// token. It gives no rights.
     pub user: Option<String>,
     /// What it showed of itself (TCP), and was believed.
     pub credential: Option<Credential>,
@@ -195,9 +196,11 @@ pub enum Entry {
         user: String,
         /// What it says.
         password: String,
-        /// What it must match. A user that is not there has a hash that nothing matches, so that both take as long.
+        /// What it must match. A user that is not there has a hash that nothing matches, so that
+        /// both take as long.
         hash: String,
-        /// The greatest cost of all hashes: a wrong password takes as long as with that, whoever's it is not.
+        /// The greatest cost of all hashes: a wrong password takes as long as with that, whoever's
+        /// it is not.
         costliest: u32,
     },
 }
@@ -222,10 +225,12 @@ pub fn cost(hash: &str) -> Option<u32> {
 pub const CHALLENGE: &str = "Basic realm=\"Baremetal API\"";
 
 impl Policy {
-    /// Whether the request may come in at all, and what has to be checked for it; nothing for an endpoint that is `public`.
+    /// Whether the request may come in at all, and what has to be checked for it; nothing for an
+    /// endpoint that is `public`.
     ///
     /// # Errors
-    /// 403 for a browser's request or another host's name, 401 without credentials, 400 with unreadable ones.
+    /// 403 for a browser's request or another host's name, 401 without credentials, 400 with
+    /// unreadable ones.
     pub fn enter(
         &self,
         transport: Transport,
@@ -298,8 +303,8 @@ impl Policy {
         }
     }
 
-    /// A hash that no password has, which takes as long to compare as the slowest of those that there are: its salt and
-    /// sum were never computed from one.
+    /// A hash that no password has, which takes as long to compare as the slowest of those that
+    /// there are: its salt and sum were never computed from one.
     fn nobody(&self) -> String {
         let cost = self.costliest();
         format!("$2b${cost:02}$......................OTbaGa5WKhyK.gqbkzjnSxwt.bq3JQi")
@@ -310,7 +315,8 @@ impl Policy {
         costs.max().unwrap_or(5)
     }
 
-    /// A page in somebody's browser, or a name that was bent to our address, must not switch machines.
+    /// A page in somebody's browser, or a name that was bent to our address, must not switch
+    /// machines.
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Fault> {
         for name in [http::header::ORIGIN, http::header::REFERER] {
             if headers.contains_key(&name) {

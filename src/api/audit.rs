@@ -1,11 +1,14 @@
-//! The chain of the audit trail: whether records are whole and complete, recomputed by whoever has their texts.
+//! The chain of the audit trail: whether records are whole and complete, recomputed by whoever has
+//! their texts.
 //!
-//! Each record has a number, one more than that of the one before, and that one's SHA-256. Driven by `rackbmc audit
-//! verify` with what the daemon serves, and by `rackbmcd --verify-audit` with what is on the disk.
+//! Each record has a number, one more than that of the one before, and that one's SHA-256. Driven
+//! by `rackbmc audit verify` with what the daemon serves, and by `rackbmcd --verify-audit` with
+//! what is on the disk.
 //!
-//! The daemon removes the oldest records of a trail that is too long. A later record then has the [`Seal`] on them: the
-//! number and the hash of the last one that was removed, which the first that is left was written after. A beginning
-//! that is missing without such a seal was cut off by somebody else.
+//! The daemon removes the oldest records of a trail that is too long. A later record then has the
+//! [`Seal`] on them: the number and the hash of the last one that was removed, which the first that
+//! is left was written after. A beginning that is missing without such a seal was cut off by
+//! somebody else.
 
 use crate::model::{AuditHead, counted};
 use serde::{Deserialize, Serialize};
@@ -72,7 +75,8 @@ pub enum Breach {
         /// Its number.
         number: u64,
     },
-    /// The record of which somebody wrote the hash down was removed with the oldest: it cannot be compared.
+    /// The record of which somebody wrote the hash down was removed with the oldest: it cannot be
+    /// compared.
     KnownRemoved {
         /// Its number.
         number: u64,
@@ -157,8 +161,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A check from the first record on. `known` is a number and hash from another time and place, where there is one:
-    /// only that shows a trail that was made anew from its beginning.
+    /// A check from the first record on. `known` is a number and hash from another time and place,
+    /// where there is one: only that shows a trail that was made anew from its beginning.
     pub fn new(known: Option<AuditHead>) -> Self {
         Chain {
             known,
@@ -275,7 +279,8 @@ impl Chain {
         }
     }
 
-    /// The end of the records: what is wrong with them, given what was remembered apart from them as the newest.
+    /// The end of the records: what is wrong with them, given what was remembered apart from them
+    /// as the newest.
     pub fn finish(mut self, head: &AuditHead) -> Vec<Breach> {
         let last = self.at.number;
         self.judge_start();
@@ -421,7 +426,8 @@ mod tests {
         assert_eq!(breaches(&[], &head), [all]);
     }
 
-    /// A trail of `count` records, of which the newest seals the first `removed`, and those are gone.
+    /// A trail of `count` records, of which the newest seals the first `removed`, and those are
+    /// gone.
     fn pruned(removed: u64, count: u64) -> (Vec<String>, AuditHead) {
         let (mut records, _) = trail(count - 1);
         let before = hash(records[count as usize - 2].as_bytes());

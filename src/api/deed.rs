@@ -1,4 +1,5 @@
-//! What a call is meant to change, in a few words, for the audit trail. Calls that only look have none.
+//! What a call is meant to change, in a few words, for the audit trail. Calls that only look have
+//! none.
 
 use crate::nodeset;
 use crate::rack::call::Call;
@@ -6,8 +7,8 @@ use crate::rack::call::Call;
 /// A change that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deed {
-    /// The nodes, folded: as named by who asked, until the rack has found which are meant. `None` where it is the rack, or
-    /// what a task or batch has.
+    /// The nodes, folded: as named by who asked, until the rack has found which are meant. `None`
+    /// where it is the rack, or what a task or batch has.
     pub nodes: Option<String>,
     /// What.
     pub what: String,

@@ -1,8 +1,10 @@
-//! From a request to its endpoint's handler, and from what that makes of it to the response. Pure: no socket, no clock,
-//! no randomness (the request's id is part of it); what a handler needs of the world is a [`Daemon`].
+//! From a request to its endpoint's handler, and from what that makes of it to the response. Pure:
+//! no socket, no clock, no randomness (the request's id is part of it); what a handler needs of the
+//! world is a [`Daemon`].
 //!
-//! What all endpoints have in common is checked here, from their rows in the table: version, method, `Accept`, role and
-//! the names of query parameters. Which nodes the role has to be good for is the rack's to check.
+//! What all endpoints have in common is checked here, from their rows in the table: version,
+//! method, `Accept`, role and the names of query parameters. Which nodes the role has to be good
+//! for is the rack's to check.
 
 use super::endpoint::{Endpoint, Media, Route};
 use super::fault::{Fault, Surface};
@@ -69,7 +71,8 @@ impl From<Response> for Outcome {
     }
 }
 
-/// Handles `request` of somebody who has `rights`: what its answer is dressed in, and what came of it.
+/// Handles `request` of somebody who has `rights`: what its answer is dressed in, and what came of
+/// it.
 pub async fn handle(
     request: Request,
     rights: Rights,
@@ -112,7 +115,8 @@ fn admit(
         path,
         params,
     } = found?;
-    // Ironic checks the version before the method and before anything of the request itself, but `/` speaks to all.
+    // Ironic checks the version before the method and before anything of the request itself, but
+    // `/` speaks to all.
     if route.surface == Surface::Ironic && route.path != "/" {
         asked.as_ref().map_err(Fault::not_acceptable)?;
     }

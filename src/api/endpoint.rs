@@ -1,6 +1,8 @@
-//! What there is to know of an endpoint: its method, who may use it, what goes in, what comes out, and who answers.
+//! What there is to know of an endpoint: its method, who may use it, what goes in, what comes out,
+//! and who answers.
 //!
-//! The table of them is `route`'s; what is not said of one there is as the constructors here have it.
+//! The table of them is `route`'s; what is not said of one there is as the constructors here have
+//! it.
 
 use super::dispatch::{Outcome, RequestContext};
 use super::fault::{Fault, Surface};
@@ -76,7 +78,8 @@ impl Verb {
 pub struct Endpoint {
     /// The method.
     pub method: Verb,
-    /// The role that it needs on some node at least; `None` where anyone may. Which node, the rack finds out.
+    /// The role that it needs on some node at least; `None` where anyone may. Which node, the rack
+    /// finds out.
     pub role: Option<Role>,
     /// Whether the role has to be good for the whole rack: what is told is about all of it.
     pub whole_rack: bool,

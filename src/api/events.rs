@@ -1,8 +1,9 @@
-//! The stream of server-sent events of one reader: what is asked of the rack next, and the text that its answer becomes.
+//! The stream of server-sent events of one reader: what is asked of the rack next, and the text
+//! that its answer becomes.
 //!
-//! Driven by `serve`; nothing is buffered here beyond one stretch of events, so a reader that does not read costs the rack
-//! nothing and is told so by a reset. Each question is asked with the rights of that moment: a reader that has lost them
-//! is at its end.
+//! Driven by `serve`; nothing is buffered here beyond one stretch of events, so a reader that does
+//! not read costs the rack nothing and is told so by a reset. Each question is asked with the
+//! rights of that moment: a reader that has lost them is at its end.
 
 use super::fault::Fault;
 use super::handle::{EventFilter, RackHandle, TaskFilter};
@@ -35,7 +36,8 @@ enum Phase {
         since: Option<EventId>,
         snapshot: bool,
     },
-    /// The position was sent, and the snapshot comes next. What changes meanwhile comes as events after it.
+    /// The position was sent, and the snapshot comes next. What changes meanwhile comes as events
+    /// after it.
     Snapshot { at: EventId },
     /// Following.
     Following { since: EventId },
@@ -60,11 +62,12 @@ impl EventStream {
         }
     }
 
-    /// What the reader is sent next; `None` ends the stream. The first time nothing is waited for: it decides the status
-    /// of the response.
+    /// What the reader is sent next; `None` ends the stream. The first time nothing is waited for:
+    /// it decides the status of the response.
     ///
     /// # Errors
-    /// The rack refused: before the first text that is the request's refusal, later the end of the stream.
+    /// The rack refused: before the first text that is the request's refusal, later the end of the
+    /// stream.
     pub async fn next(&mut self) -> Result<Option<String>, Fault> {
         match self.phase {
             Phase::Beginning { since, snapshot } => match since.filter(|_| !snapshot) {
@@ -94,8 +97,9 @@ impl EventStream {
         Ok(format!("retry: 2000\nid: {at}\n\n"))
     }
 
-    /// All nodes that are meant, and their running tasks. The nodes are asked for last and become text at once: the records
-    /// of a large rack are megabytes, of which none may wait for anything.
+    /// All nodes that are meant, and their running tasks. The nodes are asked for last and become
+    /// text at once: the records of a large rack are megabytes, of which none may wait for
+    /// anything.
     async fn snapshot(&mut self, at: EventId) -> Result<String, Fault> {
         let meant = |name: &str, uuid: &str| {
             let mut wanted = self.nodes.iter();

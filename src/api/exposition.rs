@@ -1,4 +1,5 @@
-//! The two forms in which Prometheus and its like take figures, and which of them a scrape asks for.
+//! The two forms in which Prometheus and its like take figures, and which of them a scrape asks
+//! for.
 
 use http::HeaderMap;
 use std::collections::BTreeSet;
@@ -55,7 +56,8 @@ impl Exposition {
     }
 }
 
-/// There counters carry `_total` in their head lines, too, and there are neither units nor an end mark.
+/// There counters carry `_total` in their head lines, too, and there are neither units nor an end
+/// mark.
 fn plain(open: &str) -> String {
     let head = |line: &str| -> Option<(String, String, String)> {
         let mut words = line.strip_prefix("# ")?.splitn(3, ' ');

@@ -1,5 +1,6 @@
-//! What a client is told when something is refused: one value, written in Ironic's shape on Ironic's paths and in ours
-//! elsewhere. Also the one place where a refusal of the rack gets its HTTP status.
+//! What a client is told when something is refused: one value, written in Ironic's shape on
+//! Ironic's paths and in ours elsewhere. Also the one place where a refusal of the rack gets its
+//! HTTP status.
 
 use super::ironic::sentences::sentence;
 use super::message::Response;
@@ -110,7 +111,8 @@ impl Fault {
         Refused::NoSuchNode(ident.to_owned()).into()
     }
 
-    /// The same where a request speaks a version in which a node has no name: Ironic's sentence, and what helps.
+    /// The same where a request speaks a version in which a node has no name: Ironic's sentence,
+    /// and what helps.
     pub fn no_name(ident: &str) -> Self {
         let mut fault = Fault::no_node(ident);
         if let Some(sentence) = &mut fault.more.ironic {
@@ -317,8 +319,8 @@ impl Fault {
 
     /// The same refusal with the status that `surface` gives it.
     ///
-    /// On Ironic's paths 409 and 503 mean "busy, ask again", and its clients do ask again, for ten seconds and more: what
-    /// only a person can change is a plain 400 there.
+    /// On Ironic's paths 409 and 503 mean "busy, ask again", and its clients do ask again, for ten
+    /// seconds and more: what only a person can change is a plain 400 there.
     pub(super) fn fit(mut self, surface: Surface) -> Self {
         let waits_for_a_person = [
             ErrorKind::WrongState,
@@ -461,8 +463,8 @@ impl From<Refused> for Fault {
     }
 }
 
-/// What several nodes say: the status of one that is not there, else of one that has another reason than a task, else of
-/// them all.
+/// What several nodes say: the status of one that is not there, else of one that has another reason
+/// than a task, else of them all.
 fn several(refused: &[Refused], left_out: usize, message: String) -> Fault {
     let faults: Vec<Fault> = refused.iter().cloned().map(Fault::from).collect();
     let rank = |fault: &&Fault| match fault.kind {

@@ -1,7 +1,8 @@
 //! The rack as handlers see it: questions as methods, each with the type of its answer.
 //!
-//! Behind them is one [`Daemon`]: the real one carries a call to the loop and waits, a test's answers at once. What the
-//! asker may do is held by the rack itself against the nodes that it finds a call to mean, in the turn that acts on them.
+//! Behind them is one [`Daemon`]: the real one carries a call to the loop and waits, a test's
+//! answers at once. What the asker may do is held by the rack itself against the nodes that it
+//! finds a call to mean, in the turn that acts on them.
 
 use super::fault::Fault;
 use crate::bmc::vocabulary::{EventLogEntry, Order, Reading};
@@ -21,7 +22,8 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// What handlers need of the world.
 pub trait Daemon {
-    /// Asks the rack, for whoever made the request. The fault says why it was not even asked, or did not answer.
+    /// Asks the rack, for whoever made the request. The fault says why it was not even asked, or
+    /// did not answer.
     fn call(&self, call: Call) -> Later<Result<Result<Answer, Refused>, Fault>>;
     /// Waits for the turn of a request that names many nodes, or says why it has none.
     fn many_names(&self) -> Later<Result<(), Fault>> {
@@ -140,7 +142,8 @@ impl RackHandle {
         self.ask(Call::Sweep { nodes }).await
     }
 
-    /// What was read of such a sweep beyond the first `seen` nodes, once there is something or after `wait`.
+    /// What was read of such a sweep beyond the first `seen` nodes, once there is something or
+    /// after `wait`.
     pub async fn await_sweep(
         &self,
         sweep: SweepId,
@@ -187,7 +190,8 @@ impl RackHandle {
         self.ask(Call::SetMaintenance { node, hold, who }).await
     }
 
-    /// A change of power as Ironic asks for it: the task that was started or aborted, `None` where there was nothing to abort.
+    /// A change of power as Ironic asks for it: the task that was started or aborted, `None` where
+    /// there was nothing to abort.
     pub async fn set_power(
         &self,
         ident: &str,
@@ -242,7 +246,8 @@ impl RackHandle {
         self.ask(Call::Look(Look::Task(task))).await
     }
 
-    /// One task, once its version is above `version` (once it has ended, where `None`), or after `wait`.
+    /// One task, once its version is above `version` (once it has ended, where `None`), or after
+    /// `wait`.
     pub async fn await_task(
         &self,
         task: TaskId,

@@ -1,5 +1,5 @@
-//! Requests and responses as plain values, and what stands between a client's text and a word of ours: paths, queries,
-//! bodies, links. Driven by `plan`; knows no route and no rack.
+//! Requests and responses as plain values, and what stands between a client's text and a word of
+//! ours: paths, queries, bodies, links. Driven by `plan`; knows no route and no rack.
 
 use super::access::{Peer, Transport};
 use super::fault::Fault;
@@ -117,8 +117,8 @@ impl Response {
     }
 }
 
-/// JSON of ours with indents. What is megabytes is written once more, and not taken apart into values first, which would be
-/// many times as much.
+/// JSON of ours with indents. What is megabytes is written once more, and not taken apart into
+/// values first, which would be many times as much.
 fn indented(json: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(json.len() + json.len() / 2);
     let (mut depth, mut quoted, mut escaped, mut empty) = (0, false, false, false);
@@ -415,8 +415,9 @@ pub fn base(request: &Request) -> String {
     format!("{}://{}", request.scheme, host(request).unwrap_or(NO_HOST))
 }
 
-/// What the address of a page begins with that a client is to ask for next: as [`base`], and nothing for one that came through
-/// the Unix socket and names no host. openstacksdk goes where the whole address leads, which would be port 80 of this host.
+/// What the address of a page begins with that a client is to ask for next: as [`base`], and
+/// nothing for one that came through the Unix socket and names no host. openstacksdk goes where the
+/// whole address leads, which would be port 80 of this host.
 pub fn base_of_pages(request: &Request) -> String {
     let is_local = request.peer.transport == Transport::Unix;
     match host(request).is_none_or(|host| host == NO_HOST) && is_local {

@@ -1,8 +1,9 @@
 //! The HTTP API: what the daemon can be asked over its sockets and how it answers.
 //!
-//! The types of the bodies are those of [`model`](crate::model), but for Ironic's own shapes. What they mean to the rack
-//! is decided without sockets: [`dispatch::handle`] finds the endpoint in the table of [`route`] and runs its handler, which
-//! asks the rack through a [`handle::RackHandle`]. Only [`serve`] touches the world.
+//! The types of the bodies are those of [`model`](crate::model), but for Ironic's own shapes. What
+//! they mean to the rack is decided without sockets: [`dispatch::handle`] finds the endpoint in the
+//! table of [`route`] and runs its handler, which asks the rack through a [`handle::RackHandle`].
+//! Only [`serve`] touches the world.
 
 pub mod access;
 pub mod audit;

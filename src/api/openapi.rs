@@ -1,5 +1,5 @@
-//! The OpenAPI 3.1 document, made from the table of endpoints and the table of shapes. A test holds both together, another
-//! holds the shapes to what is really answered.
+//! The OpenAPI 3.1 document, made from the table of endpoints and the table of shapes. A test holds
+//! both together, another holds the shapes to what is really answered.
 
 mod refusals;
 pub(super) mod schemas;

@@ -1,7 +1,8 @@
-//! The stream of readings that one request asked for: what is asked of the rack next, and the lines that its answer becomes.
+//! The stream of readings that one request asked for: what is asked of the rack next, and the lines
+//! that its answer becomes.
 //!
-//! Driven by `serve`. What was read waits in the rack, by number, until the reader has taken what came before: a reader that
-//! does not read costs next to nothing.
+//! Driven by `serve`. What was read waits in the rack, by number, until the reader has taken what
+//! came before: a reader that does not read costs next to nothing.
 
 use super::fault::Fault;
 use super::handle::RackHandle;
@@ -49,11 +50,12 @@ impl ReadingStream {
         }
     }
 
-    /// What the reader is sent next, perhaps nothing; `None` ends the stream. The first time nothing is waited for: it decides
-    /// the status of the response.
+    /// What the reader is sent next, perhaps nothing; `None` ends the stream. The first time
+    /// nothing is waited for: it decides the status of the response.
     ///
     /// # Errors
-    /// The rack refused: before the first text that is the request's refusal, later the end of the stream.
+    /// The rack refused: before the first text that is the request's refusal, later the end of the
+    /// stream.
     pub async fn next(&mut self) -> Result<Option<String>, Fault> {
         let news = match &mut self.phase {
             Phase::Beginning { nodes } => self.rack.sweep(std::mem::take(nodes)).await?,

@@ -1,5 +1,5 @@
-//! The table of endpoints: every path and method there is, who may use it, what goes in, what comes out, and who answers.
-//! The OpenAPI document is made from this table, too, and tests walk it.
+//! The table of endpoints: every path and method there is, who may use it, what goes in, what comes
+//! out, and who answers. The OpenAPI document is made from this table, too, and tests walk it.
 
 use super::dispatch::Outcome;
 use super::endpoint::{Media, Route, Verb, delete, endpoint, get, ironic, own, post, put};
@@ -532,7 +532,8 @@ pub fn find(path: &str) -> Result<Found, Fault> {
     .unwrap_or_else(|| Err(Fault::no_route()))
 }
 
-/// The row of a path that [`find`] finds, where it is not asked what stands in it: each request wants to know several times.
+/// The row of a path that [`find`] finds, where it is not asked what stands in it: each request
+/// wants to know several times.
 pub fn row(path: &str) -> Option<&'static Route> {
     let is_text = |text: &str| !text.contains('%') || percent_decode(text).is_ok();
     let row = seek(path, |_, found| {
@@ -556,15 +557,16 @@ fn seek<T>(
     if let Ok(found) = TABLE.at(path) {
         return Some(make(path, found));
     }
-    // Ironic takes a path without a version for one of the default version: its bookmark links have that form, and
-    // openstacksdk without a catalog asks so.
+    // Ironic takes a path without a version for one of the default version: its bookmark links have
+    // that form, and openstacksdk without a catalog asks so.
     let versioned = format!("/v1{path}");
     let found = TABLE.at(&versioned).ok()?;
     let is_ironic = path.len() > 1 && found.value.surface == Surface::Ironic;
     is_ironic.then(|| make(&versioned, found))
 }
 
-/// Whether a request is for an endpoint that anyone may use, by the row of its path. What is no endpoint is not.
+/// Whether a request is for an endpoint that anyone may use, by the row of its path. What is no
+/// endpoint is not.
 pub fn is_public(method: &Method, row: Option<&'static Route>) -> bool {
     let endpoint = row.and_then(|row| row.endpoint(method));
     endpoint.is_some_and(|endpoint| endpoint.role.is_none())

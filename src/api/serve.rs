@@ -1,8 +1,10 @@
-//! The sockets of the API: HTTP/1 on Unix and TCP listeners, with limits and deadlines on everything that a client can
-//! draw out. Driven by `daemon`, which hands in the world ([`Context`]) and answers what is [`Asked`].
+//! The sockets of the API: HTTP/1 on Unix and TCP listeners, with limits and deadlines on
+//! everything that a client can draw out. Driven by `daemon`, which hands in the world
+//! ([`Context`]) and answers what is [`Asked`].
 //!
-//! Decides nothing about nodes: that is `plan`. Each listener runs its connections itself, on the task that polls it;
-//! a client that stalls or goes away costs one idle connection until a deadline ends it.
+//! Decides nothing about nodes: that is `plan`. Each listener runs its connections itself, on the
+//! task that polls it; a client that stalls or goes away costs one idle connection until a deadline
+//! ends it.
 
 mod deadlines;
 mod door;
@@ -76,12 +78,14 @@ pub struct Noted {
     expected: RefCell<Option<Audit>>,
     /// Whether that was written down.
     written: Cell<bool>,
-    /// How old what is answered is, where it is not of now: a host that does not own the rack says what etcd has.
+    /// How old what is answered is, where it is not of now: a host that does not own the rack says
+    /// what etcd has.
     stale: RefCell<Option<Stale>>,
 }
 
 impl Noted {
-    /// The rack has accepted what was asked: the record, to be written down together with what was begun.
+    /// The rack has accepted what was asked: the record, to be written down together with what was
+    /// begun.
     pub fn accepted(&self, task: Option<String>, batch: Option<String>) -> Option<Audit> {
         let mut audit = self.expected.take()?;
         if let Some(deed) = &*self.deed.borrow() {
@@ -363,7 +367,8 @@ async fn connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + 'static,
 {
-    // On the heap, so that hyper's part of it is given back before a stream begins that may last for days.
+    // On the heap, so that hyper's part of it is given back before a stream begins that may last
+    // for days.
     let exchange = Box::pin(exchange(stream, peer, scheme, context, deadlines));
     let outcome = match exchange.await {
         Some((stream, handover)) => handover.pour(stream).await,

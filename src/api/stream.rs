@@ -37,7 +37,8 @@ impl TextStream {
     /// What the reader is sent next, perhaps nothing; `None` ends the stream.
     ///
     /// # Errors
-    /// The rack refused: before the first text that is the request's refusal, later the end of the stream.
+    /// The rack refused: before the first text that is the request's refusal, later the end of the
+    /// stream.
     pub async fn next(&mut self) -> Result<Option<String>, Fault> {
         match self {
             TextStream::Events(events) => events.next().await,

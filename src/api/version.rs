@@ -1,4 +1,5 @@
-//! Ironic's microversions: which one a request speaks, and the headers that say which ones there are.
+//! Ironic's microversions: which one a request speaks, and the headers that say which ones there
+//! are.
 
 use http::HeaderMap;
 use std::fmt;
@@ -14,7 +15,8 @@ pub struct Version {
 
 /// The lowest that we speak, and the one of a request that names none.
 pub const MINIMUM: Version = Version::new(1);
-/// The highest. Beyond it is 406: a client that believes us would expect members that we do not have.
+/// The highest. Beyond it is 406: a client that believes us would expect members that we do not
+/// have.
 pub const MAXIMUM: Version = Version::new(31);
 
 /// Names of nodes in paths and bodies.
@@ -92,7 +94,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// Our entry of the standard header: a list over commas, other services' and malformed entries skipped.
+/// Our entry of the standard header: a list over commas, other services' and malformed entries
+/// skipped.
 fn standard(headers: &HeaderMap) -> Option<String> {
     for header in headers.get_all(STANDARD_HEADER) {
         let text = String::from_utf8_lossy(header.as_bytes()).into_owned();
@@ -108,7 +111,8 @@ fn standard(headers: &HeaderMap) -> Option<String> {
     None
 }
 
-/// Two numbers with a point between them; leading zeros and blanks around the numbers are tolerated.
+/// Two numbers with a point between them; leading zeros and blanks around the numbers are
+/// tolerated.
 fn parse(text: &str) -> Option<Version> {
     let (major, minor) = text.split_once('.')?;
     let number = |text: &str| {

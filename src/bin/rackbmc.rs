@@ -1,4 +1,5 @@
-//! The command-line client; the daemon, too, when it is called by the daemon's name: `rackbmc demo` starts it so.
+//! The command-line client; the daemon, too, when it is called by the daemon's name: `rackbmc demo`
+//! starts it so.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Where one BMC is: its name, and when it is looked up.
 //!
-//! Driven by the rest of `bmc`, and by `rack`, which passes names out and addresses in. Asks no resolver itself.
+//! Driven by the rest of `bmc`, and by `rack`, which passes names out and addresses in. Asks no
+//! resolver itself.
 
 use super::Bmc;
 use super::settings::Settings;
@@ -71,7 +72,8 @@ impl Resolution {
 }
 
 impl Bmc {
-    /// The BMC's name was looked up: its addresses, in the order in which the host would try them, or why there are none.
+    /// The BMC's name was looked up: its addresses, in the order in which the host would try them,
+    /// or why there are none.
     pub fn handle_resolved(
         &mut self,
         answer: Result<Vec<SocketAddr>, String>,
@@ -130,8 +132,9 @@ impl Bmc {
         sorted(known) == sorted(found)
     }
 
-    /// Nobody answers where we asked: the next try is for the name's next address. Whether that is worth one at once,
-    /// because the network said so without a wait and not all of them had their turn.
+    /// Nobody answers where we asked: the next try is for the name's next address. Whether that is
+    /// worth one at once, because the network said so without a wait and not all of them had their
+    /// turn.
     pub(super) fn turn_to_next_address(&mut self, trouble: Trouble) -> bool {
         let Resolution::Known(addresses, _) = &mut self.address else {
             return false;
@@ -148,8 +151,9 @@ impl Bmc {
         at_once
     }
 
-    /// Whether the other addresses of its name are worth more than a longer wait at this one. Once nothing was heard at
-    /// any of them, late answers are waited for where somebody answered before.
+    /// Whether the other addresses of its name are worth more than a longer wait at this one. Once
+    /// nothing was heard at any of them, late answers are waited for where somebody answered
+    /// before.
     pub(super) fn tries_elsewhere_first(&self) -> bool {
         let Resolution::Known(addresses, _) = &self.address else {
             return false;

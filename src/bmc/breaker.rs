@@ -1,5 +1,5 @@
-//! What a failed attempt to reach a BMC means for the next ones: a dead BMC answers at once for a while, and failed
-//! log-ins are counted before the BMC counts them (design, rule 10).
+//! What a failed attempt to reach a BMC means for the next ones: a dead BMC answers at once for a
+//! while, and failed log-ins are counted before the BMC counts them (design, rule 10).
 
 use super::settings::{LOCKED_REST, SESSIONS_FULL_REST};
 use crate::model::{Trouble, counted};
@@ -59,7 +59,8 @@ impl Breaker {
         }
     }
 
-    /// The breaker of a BMC that refused log-ins in an earlier life: where no more are allowed, the hold begins anew.
+    /// The breaker of a BMC that refused log-ins in an earlier life: where no more are allowed, the
+    /// hold begins anew.
     pub(super) fn recalled(mut self, known: Option<LogIns>, now: Instant) -> Self {
         let Some(known) = known else { return self };
         self.failed_logins = known.count;
@@ -79,7 +80,8 @@ impl Breaker {
         self.refused.clone().filter(|_| self.failed_logins > 0)
     }
 
-    /// Somebody says so who may not be the BMC: it is no log-in that was refused, and holds nothing.
+    /// Somebody says so who may not be the BMC: it is no log-in that was refused, and holds
+    /// nothing.
     pub(super) fn heard_of(&mut self, trouble: Trouble, text: &str, wanted: bool, now: Instant) {
         self.failed(Trouble::Protocol, text, wanted, now);
         if let State::Open { trouble: shown, .. } = &mut self.state {
@@ -142,8 +144,8 @@ impl Breaker {
         Some((trouble, text))
     }
 
-    /// An attempt failed. While an operation wants the BMC, a silent one is tried again sooner at first: its patience is
-    /// short, and over a bad network silence is often not death.
+    /// An attempt failed. While an operation wants the BMC, a silent one is tried again sooner at
+    /// first: its patience is short, and over a bad network silence is often not death.
     pub(super) fn failed(&mut self, trouble: Trouble, text: &str, wanted: bool, now: Instant) {
         let (rest, text) = match trouble {
             Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => {
@@ -163,12 +165,14 @@ impl Breaker {
                 (rest, text)
             }
             Trouble::SessionsFull => {
-                // Half-open sessions of our own log-ins over a bad network go soon, others' take their time.
+                // Half-open sessions of our own log-ins over a bad network go soon, others' take
+                // their time.
                 let rest = FIRST_FULL_REST * 2u32.pow(self.found_full.min(8));
                 self.found_full += 1;
                 (rest.min(SESSIONS_FULL_REST), text.to_owned())
             }
-            // What may pass: a BMC that restarts is unreachable or answers nonsense for some seconds.
+            // What may pass: a BMC that restarts is unreachable or answers nonsense for some
+            // seconds.
             Trouble::Silent | Trouble::Unreachable | Trouble::Protocol | Trouble::NoAddress
                 if wanted =>
             {
@@ -216,8 +220,8 @@ impl Breaker {
         }
     }
 
-    /// What may have been a wrong password or a bad network: counted as a failed log-in, and taken for one where no
-    /// more of these are allowed.
+    /// What may have been a wrong password or a bad network: counted as a failed log-in, and taken
+    /// for one where no more of these are allowed.
     pub(super) fn doubtful(&mut self) -> Trouble {
         if self.failed_logins + 1 < self.login_limit {
             self.failed_logins += 1;

@@ -1,9 +1,9 @@
-//! A BMC that gave a GUID before and gives none any more: its firmware may have lost it for a while, or another BMC is
-//! there, which never had one. Who made it decides (Get Device ID, §20.1), and is asked before an order that changes power
-//! leaves.
+//! A BMC that gave a GUID before and gives none any more: its firmware may have lost it for a
+//! while, or another BMC is there, which never had one. Who made it decides (Get Device ID, §20.1),
+//! and is asked before an order that changes power leaves.
 //!
-//! Driven by the rest of `bmc`. Two BMCs of one maker are not told apart: that the GUID is missing is said, and no more is
-//! known.
+//! Driven by the rest of `bmc`. Two BMCs of one maker are not told apart: that the GUID is missing
+//! is said, and no more is known.
 
 use super::Bmc;
 use super::queue::Job;
@@ -37,7 +37,8 @@ impl Bmc {
         }
     }
 
-    /// Asks who made it where the next order changes the machine and that is in doubt. Whether it does so.
+    /// Asks who made it where the next order changes the machine and that is in doubt. Whether it
+    /// does so.
     pub(super) fn lacks_identity(&mut self, now: Instant) -> bool {
         let touches = self.queue.next(now).is_some_and(Job::touches);
         match self.doubt {

@@ -1,9 +1,10 @@
-//! The system event log, read from its end and cleared: orders of many commands (IPMI v2.0 rev 1.1 §31).
+//! The system event log, read from its end and cleared: orders of many commands (IPMI v2.0 rev 1.1
+//! §31).
 //!
-//! Driven by `script`, an answer at a time. The newest entries come first, so that whatever ends the walk early, what
-//! there is are the newest ones. Only forward is in the protocol: the entry before one is found by its id, which in
-//! most logs is one less, and proved by its pointing to the one that is known. Where ids do not lead back the log is
-//! walked over from its first entry.
+//! Driven by `script`, an answer at a time. The newest entries come first, so that whatever ends
+//! the walk early, what there is are the newest ones. Only forward is in the protocol: the entry
+//! before one is found by its id, which in most logs is one less, and proved by its pointing to the
+//! one that is known. Where ids do not lead back the log is walked over from its first entry.
 
 use super::script::{Turn, command};
 use super::translate;
@@ -198,7 +199,8 @@ impl Walk {
         }
     }
 
-    /// What there is when the walk is ended early; nothing where none of it is known for the newest.
+    /// What there is when the walk is ended early; nothing where none of it is known for the
+    /// newest.
     pub(super) fn so_far(&mut self, why: &str) -> Option<Reading> {
         (!self.newest.is_empty()).then(|| self.result(Some(why)))
     }
@@ -466,8 +468,8 @@ impl Clear {
 const WHOLE: u8 = 0xFF;
 /// In what pieces entries are asked for, where the whole of one is refused.
 const SIZES: [u8; 4] = [16, 8, 4, 2];
-/// Wrong guesses at an id in a row after which the log is walked over from its first entry: entries may have been
-/// deleted one by one.
+/// Wrong guesses at an id in a row after which the log is walked over from its first entry: entries
+/// may have been deleted one by one.
 const GUESSES: u16 = 8;
 /// How often a BMC that erases is asked, each second.
 const WAITS: u32 = 10;

@@ -113,7 +113,8 @@ impl Bmc {
         }
     }
 
-    /// There is no session yet: those who wait hear of it, and it goes on being opened, for late answers count.
+    /// There is no session yet: those who wait hear of it, and it goes on being opened, for late
+    /// answers count.
     fn still_opening(&mut self, error: &OpenError, now: Instant, entropy: &mut dyn Entropy) {
         let silent = failure(error) == Failure::Silent;
         if silent && self.tries_elsewhere_first() {
@@ -178,7 +179,8 @@ impl Bmc {
             return;
         }
         if trouble.is_silence() && now < self.grace_until {
-            // A BMC that went deaf with its host: its callers hear of it, and the next one tries again at once.
+            // A BMC that went deaf with its host: its callers hear of it, and the next one tries
+            // again at once.
             self.note(now, text.clone());
             self.refuse_queue(trouble, &text);
             return;
@@ -281,8 +283,8 @@ impl Bmc {
         self.report(current.id, report);
     }
 
-    /// A command got no answer: what is harmless is tried once more. That is no proof against the session, which says
-    /// itself when it is lost.
+    /// A command got no answer: what is harmless is tried once more. That is no proof against the
+    /// session, which says itself when it is lost.
     fn unanswered(&mut self, id: RequestId, datagrams: u32, reason: &str, now: Instant) {
         if self.keeps_alive(id) {
             self.note(now, format!("keep-alive: {reason}"));
@@ -330,8 +332,9 @@ impl Bmc {
         self.overdue.remove(at).map(|late| late.job)
     }
 
-    /// An order was answered after it had been reported unanswered: where it was accepted, that is worth a word. A late
-    /// refusal leaves open what another copy of it did, which a network may have made.
+    /// An order was answered after it had been reported unanswered: where it was accepted, that is
+    /// worth a word. A late refusal leaves open what another copy of it did, which a network may
+    /// have made.
     fn answered_late(
         &mut self,
         mut job: Job,

@@ -1,7 +1,9 @@
-//! Whether the BMC is the one that it was: the GUID of RAKP 2, which the password vouches for (design, rule 12).
+//! Whether the BMC is the one that it was: the GUID of RAKP 2, which the password vouches for
+//! (design, rule 12).
 //!
-//! Driven by the rest of `bmc`. A BMC that is another one than before gets no order that changes the machine until a person has
-//! said that it shall be: addresses swap, and the machine behind this one is not the one that was meant.
+//! Driven by the rest of `bmc`. A BMC that is another one than before gets no order that changes
+//! the machine until a person has said that it shall be: addresses swap, and the machine behind
+//! this one is not the one that was meant.
 
 use super::Bmc;
 use super::address::Resolution;
@@ -59,7 +61,8 @@ impl Known {
         }
     }
 
-    /// A BMC without a GUID was found there, made by this maker. Whether it is another one than before.
+    /// A BMC without a GUID was found there, made by this maker. Whether it is another one than
+    /// before.
     pub(super) fn found_maker(&mut self, maker: u32, at: Option<SocketAddr>) -> bool {
         let is_other = self.traits.maker.is_some_and(|known| known != maker);
         if is_other {
@@ -101,8 +104,8 @@ impl Known {
     }
 }
 
-/// A GUID whose change tells of another BMC: not the ones of BMCs that have none (OpenBMC counts from 01h to 10h; others
-/// have zeros or ones only).
+/// A GUID whose change tells of another BMC: not the ones of BMCs that have none (OpenBMC counts
+/// from 01h to 10h; others have zeros or ones only).
 fn telling(bytes: [u8; 16]) -> Option<Uuid> {
     let empty = [[0; 16], [0xFF; 16]].contains(&bytes);
     (!empty && !counts_by(1, &bytes)).then(|| Uuid::from_bytes(bytes))
@@ -168,7 +171,8 @@ impl Bmc {
         self.change_in_words().filter(|_| strict)
     }
 
-    /// Why no order that changes the machine leaves, where it is not sure that the BMC is this node's.
+    /// Why no order that changes the machine leaves, where it is not sure that the BMC is this
+    /// node's.
     pub fn wrong_bmc(&self) -> Option<String> {
         self.shared.clone().or_else(|| self.other_bmc())
     }
@@ -184,7 +188,8 @@ impl Bmc {
         known || self.session.statistics().opened > 0 || self.breaker.trouble(now).is_some()
     }
 
-    /// Whether the BMC is another node's, too, in words: then no order that changes the machine leaves.
+    /// Whether the BMC is another node's, too, in words: then no order that changes the machine
+    /// leaves.
     pub fn set_shared(&mut self, shared: Option<String>) {
         self.shared = shared;
     }
@@ -207,7 +212,8 @@ impl Bmc {
         known.guid.zip(known.other).filter(|_| known.changed)
     }
 
-    /// The GUID, maker and address of the BMC that was there and of the one that is, where these differ.
+    /// The GUID, maker and address of the BMC that was there and of the one that is, where these
+    /// differ.
     pub fn change(&self) -> Option<BmcChange> {
         let (was, is) = self.guids()?;
         let known = &self.knowledge.identity;
@@ -243,7 +249,8 @@ impl Bmc {
         }
     }
 
-    /// A person says that the BMC with this GUID shall be the node's. Whether it is the one that is there.
+    /// A person says that the BMC with this GUID shall be the node's. Whether it is the one that is
+    /// there.
     pub fn accept_guid(&mut self, guid: Uuid) -> bool {
         let there = self.guids().is_some_and(|(_, new)| new == guid);
         if there {
@@ -252,7 +259,8 @@ impl Bmc {
         there
     }
 
-    /// Whether the next order must not leave because the BMC is another one; all that change the machine are told so.
+    /// Whether the next order must not leave because the BMC is another one; all that change the
+    /// machine are told so.
     pub(super) fn refuse_for_identity(&mut self, now: Instant) {
         let touches = self.queue.next(now).is_some_and(Job::touches);
         let Some(text) = self.wrong_bmc().filter(|_| touches) else {

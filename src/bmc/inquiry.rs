@@ -1,10 +1,11 @@
-//! What is asked of a BMC once and remembered: who made it (Get Device ID, §20.1), and its own list of cipher suites (Get
-//! Channel Cipher Suites, §22.15); and now and then, how many sessions it has (Get Session Info, §22.20).
+//! What is asked of a BMC once and remembered: who made it (Get Device ID, §20.1), and its own list
+//! of cipher suites (Get Channel Cipher Suites, §22.15); and now and then, how many sessions it has
+//! (Get Session Info, §22.20).
 //!
-//! Driven by the rest of `bmc`, on a short leash: inside an open session that nobody uses, because some BMCs choke on
-//! the question before a log-in; never while an operation runs; taken back for any order; at most [`PACKETS`] packets.
-//! The list is advice for people: it decides nothing, for it names suites that are refused and leaves out ones that
-//! work.
+//! Driven by the rest of `bmc`, on a short leash: inside an open session that nobody uses, because
+//! some BMCs choke on the question before a log-in; never while an operation runs; taken back for
+//! any order; at most [`PACKETS`] packets. The list is advice for people: it decides nothing, for
+//! it names suites that are refused and leaves out ones that work.
 
 use super::Bmc;
 use crate::ipmi::command::get_channel_cipher_suites::{CHUNK, Record, Request, Response, records};
@@ -43,7 +44,8 @@ enum Question {
     /// The list of cipher suites.
     #[default]
     Suites,
-    /// How many sessions it has, which says whether others than we are logged in (Get Session Info, §22.20).
+    /// How many sessions it has, which says whether others than we are logged in (Get Session Info,
+    /// §22.20).
     Sessions,
 }
 
@@ -235,7 +237,8 @@ fn name(record: &Record) -> String {
 const COUNTED_EVERY: Duration = Duration::from_secs(600);
 /// How long the session has to be unused before.
 const REST: Duration = Duration::from_secs(1);
-/// How long each piece is waited for (docs/protocol.md, "Finding out what a BMC has": a second, and once more).
+/// How long each piece is waited for (docs/protocol.md, "Finding out what a BMC has": a second, and
+/// once more).
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a piece is asked for.
 const TRIES: u8 = 2;

@@ -19,11 +19,11 @@ pub struct Knowledge {
     pub quirks: Vec<String>,
     /// What was found out about the BMC, in words: quirks, and what showed them.
     pub evidence: Vec<String>,
-    /// The cipher suites that the BMC listed when it was asked, in words: advice that decides nothing. `None` where it
-    /// was not asked yet, empty where it does not say.
+    /// The cipher suites that the BMC listed when it was asked, in words: advice that decides
+    /// nothing. `None` where it was not asked yet, empty where it does not say.
     pub listed: Option<Listed>,
-    /// Orders, by name, that change the machine's power and that the BMC carried out: a later "I do not have this" is not
-    /// believed.
+    /// Orders, by name, that change the machine's power and that the BMC carried out: a later "I do
+    /// not have this" is not believed.
     pub carried_out: Vec<String>,
     /// Log-ins that were refused in a row.
     pub log_ins: Option<RefusedLogIns>,
@@ -33,8 +33,8 @@ pub struct Knowledge {
     pub pace: Option<Lowered>,
 }
 
-/// Cipher suites in words, each on a line of one text: a list of texts would be most of what is known of a BMC, and there
-/// are thousands.
+/// Cipher suites in words, each on a line of one text: a list of texts would be most of what is
+/// known of a BMC, and there are thousands.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Listed(Box<str>);
 
@@ -52,12 +52,14 @@ impl FromIterator<String> for Listed {
     }
 }
 
-/// Refused log-ins that are remembered over a restart, so that no number of restarts makes a BMC lock us out.
+/// Refused log-ins that are remembered over a restart, so that no number of restarts makes a BMC
+/// lock us out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RefusedLogIns {
     /// How many, and what was said.
     pub refused: LogIns,
-    /// Of which credentials: a mark of eight bits, too few to learn anything from, enough to see that they were changed.
+    /// Of which credentials: a mark of eight bits, too few to learn anything from, enough to see
+    /// that they were changed.
     pub credentials: u8,
 }
 

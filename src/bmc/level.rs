@@ -1,8 +1,9 @@
-//! The privilege level of the session: known, asked for again where it is too low, never too low for the order that
-//! leaves.
+//! The privilege level of the session: known, asked for again where it is too low, never too low
+//! for the order that leaves.
 //!
-//! Driven by the rest of `bmc`. A level is refused for a moment by BMCs that start, and lost on the way (a copy of RAKP 1
-//! that the network made sets an OpenBMC session back): what was granted once is no fact for the session's life.
+//! Driven by the rest of `bmc`. A level is refused for a moment by BMCs that start, and lost on the
+//! way (a copy of RAKP 1 that the network made sets an OpenBMC session back): what was granted once
+//! is no fact for the session's life.
 
 use super::Bmc;
 use super::queue::Job;
@@ -38,7 +39,8 @@ impl Bmc {
         }
     }
 
-    /// Asks for the level again where the next order needs more than the session has. Whether it does so.
+    /// Asks for the level again where the next order needs more than the session has. Whether it
+    /// does so.
     pub(super) fn lacks_level(&mut self, now: Instant) -> bool {
         if self.level_request.is_some() {
             return true;
@@ -52,8 +54,9 @@ impl Bmc {
         true
     }
 
-    /// The BMC refused an order for its level although it had granted enough: nothing was carried out, so that the order
-    /// goes again, once, behind the question for the level. The order, where that is not worth it.
+    /// The BMC refused an order for its level although it had granted enough: nothing was carried
+    /// out, so that the order goes again, once, behind the question for the level. The order, where
+    /// that is not worth it.
     pub(super) fn level_lost(&mut self, mut job: Job, now: Instant) -> Option<Job> {
         let granted = self.level().is_some_and(|level| level >= SWITCHES);
         // What an expert spelled out is one datagram whatever is said of it.

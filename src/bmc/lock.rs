@@ -1,7 +1,8 @@
 //! The lock beside the BMC's address, by which two daemons of one host keep off one BMC.
 //!
-//! Driven by `rack`, which hears from the shell what became of the lock when the first datagram was to leave. Takes no
-//! lock itself: here it is remembered and said. A BMC that another daemon has gets nothing, and is tried again.
+//! Driven by `rack`, which hears from the shell what became of the lock when the first datagram was
+//! to leave. Takes no lock itself: here it is remembered and said. A BMC that another daemon has
+//! gets nothing, and is tried again.
 
 use super::Bmc;
 use crate::entropy::Entropy;
@@ -21,8 +22,8 @@ pub enum Lock {
 }
 
 impl Bmc {
-    /// The lock of the BMC's address was asked for. Where another daemon has it, nothing of what we had for the BMC has
-    /// left, and those who wait hear of it. What is new of that, for people.
+    /// The lock of the BMC's address was asked for. Where another daemon has it, nothing of what we
+    /// had for the BMC has left, and those who wait hear of it. What is new of that, for people.
     pub fn handle_lock(
         &mut self,
         lock: Lock,

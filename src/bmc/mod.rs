@@ -1,9 +1,10 @@
 //! One BMC: orders in, exactly one report each out (design, rule 10).
 //!
-//! Driven by `rack`: orders with [`Bmc::submit`], datagrams and the time with `handle_*`, then every `poll_*` is drained.
-//! Keeps one session for all orders, opens it when an order waits and closes it when none has for a while, paces
-//! commands, counts failed log-ins, and answers at once for a BMC that was found dead a moment ago. Knows no nodes,
-//! tasks or journals; what is asked of it here has been written down already.
+//! Driven by `rack`: orders with [`Bmc::submit`], datagrams and the time with `handle_*`, then
+//! every `poll_*` is drained. Keeps one session for all orders, opens it when an order waits and
+//! closes it when none has for a while, paces commands, counts failed log-ins, and answers at once
+//! for a BMC that was found dead a moment ago. Knows no nodes, tasks or journals; what is asked of
+//! it here has been written down already.
 
 mod address;
 mod breaker;
@@ -57,10 +58,11 @@ pub use trace::Shown;
 use trace::Trace;
 use vocabulary::{Order, OrderId, Report};
 
-/// The number of a local UDP port: the shell binds one socket per number, shared by all BMCs that use it.
+/// The number of a local UDP port: the shell binds one socket per number, shared by all BMCs that
+/// use it.
 ///
-/// Every handshake takes the next number, so that no two sessions with one BMC share a port: some BMCs answer a second
-/// session from a known port inside the first.
+/// Every handshake takes the next number, so that no two sessions with one BMC share a port: some
+/// BMCs answer a second session from a known port inside the first.
 pub type LocalPort = u64;
 
 /// A datagram for the network.
@@ -92,7 +94,8 @@ pub struct Bmc {
     earlier_ports: Vec<LocalPort>,
     /// What tells the BMC of a session that was given up: to where that was.
     partings: Fifo<Outgoing>,
-    /// From where answers to this handshake come that are not taken, because they should come from the BMC's address.
+    /// From where answers to this handshake come that are not taken, because they should come from
+    /// the BMC's address.
     elsewhere: Option<SocketAddr>,
     /// Whether those who waited were told that there is no session yet.
     told: bool,
@@ -195,7 +198,8 @@ impl Bmc {
         }
     }
 
-    /// Asks for `order`; its report will carry `id`. What acts goes first, then what a task wants to know.
+    /// Asks for `order`; its report will carry `id`. What acts goes first, then what a task wants
+    /// to know.
     pub fn submit(
         &mut self,
         id: OrderId,
@@ -216,8 +220,8 @@ impl Bmc {
         self.advance(now, entropy);
     }
 
-    /// Takes an order back and says whether the machine can have received it: when this returns, no further datagram
-    /// of it will be handed out, and no report comes.
+    /// Takes an order back and says whether the machine can have received it: when this returns, no
+    /// further datagram of it will be handed out, and no report comes.
     pub fn withdraw(&mut self, id: OrderId, now: Instant, entropy: &mut dyn Entropy) -> Delivery {
         let mut sent = self.queue.take(id).is_some_and(|job| job.sent);
         self.reports.retain(|(reported, _)| *reported != id);
@@ -242,7 +246,8 @@ impl Bmc {
         }
     }
 
-    /// The daemon stood still for `gap` until now: how long answers took meanwhile says nothing of the BMC.
+    /// The daemon stood still for `gap` until now: how long answers took meanwhile says nothing of
+    /// the BMC.
     pub fn handle_absence(&mut self, gap: Duration, now: Instant) {
         self.session.handle_absence(gap, now);
         self.pace.handle_absence(now);
@@ -263,7 +268,8 @@ impl Bmc {
         self.advance(now, entropy);
     }
 
-    /// Takes new settings. Where the log-in differs, the session is closed and failed log-ins are forgotten.
+    /// Takes new settings. Where the log-in differs, the session is closed and failed log-ins are
+    /// forgotten.
     pub fn replace_settings(
         &mut self,
         settings: Settings,
@@ -277,7 +283,8 @@ impl Bmc {
             let care = &of.care;
             (care.auth_failures, care.auth_hold, care.breaker_retry)
         };
-        // What else changed is no reason for another log-in with a password that was refused (rule 10).
+        // What else changed is no reason for another log-in with a password that was refused (rule
+        // 10).
         if other_login || limits(&settings) != limits(old) {
             self.breaker = Breaker::new(
                 settings.care.auth_failures,
@@ -339,8 +346,8 @@ impl Bmc {
         }
     }
 
-    /// The network said of our port number `port` that what left there did not arrive at the BMC. It counts for the port
-    /// in use only.
+    /// The network said of our port number `port` that what left there did not arrive at the BMC.
+    /// It counts for the port in use only.
     pub fn handle_unreachable(
         &mut self,
         port: LocalPort,
@@ -414,8 +421,8 @@ impl Bmc {
         !self.reports.is_empty()
     }
 
-    /// The next report. An order that is sent once may have another one after that it was unanswered: that it was
-    /// accepted after all.
+    /// The next report. An order that is sent once may have another one after that it was
+    /// unanswered: that it was accepted after all.
     pub fn poll_report(&mut self) -> Option<(OrderId, Report)> {
         self.reports.pop_front()
     }
@@ -432,7 +439,8 @@ impl Bmc {
             .min()
     }
 
-    /// The numbers of the local ports in use: the session's, and those at which late answers to a handshake may come.
+    /// The numbers of the local ports in use: the session's, and those at which late answers to a
+    /// handshake may come.
     pub fn local_ports(&self) -> impl Iterator<Item = LocalPort> {
         self.earlier_ports.iter().copied().chain([self.port])
     }
@@ -442,8 +450,8 @@ impl Bmc {
         self.local_ports().any(|used| used == port)
     }
 
-    /// Whether a session came about after those who waited for it were told that there is none: what they wanted to
-    /// know can be read now. Asking resets it.
+    /// Whether a session came about after those who waited for it were told that there is none:
+    /// what they wanted to know can be read now. Asking resets it.
     pub fn take_reached_late(&mut self) -> bool {
         std::mem::take(&mut self.reached_late)
     }
@@ -473,8 +481,8 @@ impl Bmc {
         found.or(wrong).or_else(full)
     }
 
-    /// Whether those who waited were told that there is no session yet, while the log-in goes on: there is no next attempt
-    /// to wait for.
+    /// Whether those who waited were told that there is no session yet, while the log-in goes on:
+    /// there is no next attempt to wait for.
     fn is_trying(&self) -> bool {
         self.told && matches!(self.session.state(), session::State::Opening { .. })
     }
@@ -501,7 +509,8 @@ impl Bmc {
         self.strangers
     }
 
-    /// What the last answer about the chassis said, and when it came: each reading of the power brings one.
+    /// What the last answer about the chassis said, and when it came: each reading of the power
+    /// brings one.
     pub fn chassis(&self) -> Option<(Instant, Chassis)> {
         let (at, status) = self.chassis_status.as_ref()?;
         Some((*at, translate::chassis_status(status)?))
@@ -517,7 +526,8 @@ impl Bmc {
         matches!(self.session.state(), session::State::Open { .. })
     }
 
-    /// How many datagrams came from it by now, where it is being logged in to and nobody was told of that as late.
+    /// How many datagrams came from it by now, where it is being logged in to and nobody was told
+    /// of that as late.
     pub fn log_in_heard(&self) -> Option<u64> {
         let opening = matches!(self.session.state(), session::State::Opening { .. });
         (opening && !self.told).then(|| self.session.received())
@@ -537,7 +547,8 @@ impl Bmc {
         self.reports.push_back((id, report));
     }
 
-    /// The current order goes back to the head of the queue where that is safe, else it is reported as unanswered.
+    /// The current order goes back to the head of the queue where that is safe, else it is reported
+    /// as unanswered.
     fn requeue_current(&mut self) {
         let Some(current) = self.current.take() else {
             return;
@@ -556,8 +567,8 @@ impl Bmc {
         }
     }
 
-    /// The session is gone, or not trusted any more: nothing of it is waited for, and the order that waited behind an
-    /// unanswered keep-alive waits for the next session.
+    /// The session is gone, or not trusted any more: nothing of it is waited for, and the order
+    /// that waited behind an unanswered keep-alive waits for the next session.
     fn lose_session(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.hush();
         self.session.give_up(now, entropy);

@@ -1,7 +1,8 @@
-//! How often one BMC is spoken to: a burst after a rest, a rate in the long run, a pause after each answer that follows
-//! how long the BMC takes, and what was learned where a BMC did not bear that.
+//! How often one BMC is spoken to: a burst after a rest, a rate in the long run, a pause after each
+//! answer that follows how long the BMC takes, and what was learned where a BMC did not bear that.
 //!
-//! Driven by `queue`, command by command, and by `upkeep` for log-ins, which have a pace of their own.
+//! Driven by `queue`, command by command, and by `upkeep` for log-ins, which have a pace of their
+//! own.
 
 use crate::model::counted;
 use crate::time::Instant;
@@ -72,7 +73,8 @@ struct LogIns {
 impl Pace {
     pub(super) fn new(per_second: f64, burst: u32, lowered: Option<Lowered>, now: Instant) -> Self {
         let mut pace = Pace {
-            // A rate of nothing would stop the world: the configuration refuses it, and here it is one a day.
+            // A rate of nothing would stop the world: the configuration refuses it, and here it is
+            // one a day.
             per_second: per_second.max(1.0 / 86_400.0),
             burst: burst.max(1),
             raise_at: now + lowered.map_or(Duration::ZERO, Lowered::patience),
@@ -159,7 +161,8 @@ impl Pace {
         self.holds_at(self.depth().min(2.0)).max(self.rest_until)
     }
 
-    /// An answer came, so long after the question. The BMC rests for a share of how long it takes for one.
+    /// An answer came, so long after the question. The BMC rests for a share of how long it takes
+    /// for one.
     pub(super) fn answered(&mut self, took: Duration, busy: bool, now: Instant) {
         if self.measures_from.is_none_or(|from| took <= now - from) {
             let mixed = |usual: Duration| usual * 3 / 4 + took / 4;
@@ -186,9 +189,10 @@ impl Pace {
         self.measures_from = Some(now);
     }
 
-    /// The BMC fell silent, restarted or lost its session. Where that follows a burst, it is asked at half the rate from
-    /// now on; whether that is so. After a change of power silence has another explanation as well, so that then it is
-    /// not lowered any further than to [`LEAST_EXPLAINED`].
+    /// The BMC fell silent, restarted or lost its session. Where that follows a burst, it is asked
+    /// at half the rate from now on; whether that is so. After a change of power silence has
+    /// another explanation as well, so that then it is not lowered any further than to
+    /// [`LEAST_EXPLAINED`].
     pub(super) fn fell_over(&mut self, explained: bool, now: Instant) -> bool {
         let began = self.heard_at.unwrap_or(now);
         let Some(_) = self.burst_at.take_if(|at| began <= *at + AFTER_BURST) else {
@@ -280,8 +284,9 @@ impl Pace {
             .map_or(1.0, |lowered| f64::from(lowered.percent) / 100.0)
     }
 
-    /// Commands that may leave at once after a rest: at most half of what may leave in ten seconds, so that the rest of
-    /// these earns something. A BMC that did not bear a burst gets none: no more at once than it gets in a second.
+    /// Commands that may leave at once after a rest: at most half of what may leave in ten seconds,
+    /// so that the rest of these earns something. A BMC that did not bear a burst gets none: no
+    /// more at once than it gets in a second.
     fn depth(&self) -> f64 {
         let all = f64::from(self.burst).min((self.per_second * 5.0).max(1.0));
         match self.lowered {
@@ -333,7 +338,8 @@ impl Pace {
 }
 
 impl Lowered {
-    /// How long nothing has to happen before the pace is raised by a step: the longer, the more often it was too fast.
+    /// How long nothing has to happen before the pace is raised by a step: the longer, the more
+    /// often it was too fast.
     fn patience(self) -> Duration {
         RAISE_EVERY * 2u32.pow(self.times.saturating_sub(1).min(5))
     }

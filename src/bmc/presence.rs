@@ -1,7 +1,9 @@
-//! Whether anything is at a BMC's address at all: the RMCP presence ping (§13.2.3), asked after a verdict of silence.
+//! Whether anything is at a BMC's address at all: the RMCP presence ping (§13.2.3), asked after a
+//! verdict of silence.
 //!
-//! Driven by the rest of `bmc`, once those who waited have been told: no order waits for a pong, and no session is opened or
-//! left because of one, for some BMCs never send it. Two packets for a verdict, and not more often than [`EVERY`].
+//! Driven by the rest of `bmc`, once those who waited have been told: no order waits for a pong,
+//! and no session is opened or left because of one, for some BMCs never send it. Two packets for a
+//! verdict, and not more often than [`EVERY`].
 
 use super::Bmc;
 use crate::entropy::Entropy;

@@ -1,7 +1,8 @@
 //! The orders of one BMC that have no report yet, in the order in which they get their turn.
 //!
-//! Driven by the rest of `bmc`. An order that reads with many commands goes back into the queue after each of them, so
-//! that what acts, and what a task wants to know, never waits for more than one command of it.
+//! Driven by the rest of `bmc`. An order that reads with many commands goes back into the queue
+//! after each of them, so that what acts, and what a task wants to know, never waits for more than
+//! one command of it.
 
 use super::Bmc;
 use super::pace::Turn;
@@ -21,14 +22,16 @@ pub enum Purpose {
     Change,
     /// A task watches the machine.
     Task,
-    /// The power state is wanted: by the regular reading, or by somebody who does not want an old one.
+    /// The power state is wanted: by the regular reading, or by somebody who does not want an old
+    /// one.
     PowerState,
     /// Anything else that somebody asked for.
     Aside,
 }
 
 impl Purpose {
-    /// How long the whole order may take, its time in the queue included. A task has deadlines of its own.
+    /// How long the whole order may take, its time in the queue included. A task has deadlines of
+    /// its own.
     pub(super) fn patience(self) -> Option<Duration> {
         match self {
             Purpose::Change | Purpose::Task | Purpose::PowerState => None,
@@ -89,8 +92,9 @@ impl Job {
         (!carried_through, !self.acts(), self.purpose)
     }
 
-    /// How long after an answer that the BMC is too busy its command is sent again, if it is. A task decides that by
-    /// itself, after a look, but for the one more try that FFh deserves: no reason was given.
+    /// How long after an answer that the BMC is too busy its command is sent again, if it is. A
+    /// task decides that by itself, after a look, but for the one more try that FFh deserves: no
+    /// reason was given.
     pub(super) fn next_try(&self, completion: CompletionCode) -> Option<Duration> {
         let (tries, pause) = match self.purpose {
             Purpose::Change | Purpose::Task if completion == CompletionCode::UNSPECIFIED => {
@@ -107,8 +111,8 @@ impl Job {
         (self.setbacks < tries).then_some(pause)
     }
 
-    /// What is known of it where it is given up before its next command leaves: it was answered D4h, which says that nothing
-    /// was carried out, FFh, which says nothing, or not at all.
+    /// What is known of it where it is given up before its next command leaves: it was answered
+    /// D4h, which says that nothing was carried out, FFh, which says nothing, or not at all.
     pub(super) fn delivery(&self) -> Delivery {
         match self.unanswered > 0 || self.setbacks > 0 {
             true => Delivery::Unknown,
@@ -194,8 +198,9 @@ impl Queue {
         self.jobs.iter().find(|job| job.not_before <= now)
     }
 
-    /// For whom the next command leaves: what goes first goes as soon as the most urgent of those behind it may, so that
-    /// an order that is carried through keeps none that acts waiting for the pace.
+    /// For whom the next command leaves: what goes first goes as soon as the most urgent of those
+    /// behind it may, so that an order that is carried through keeps none that acts waiting for the
+    /// pace.
     fn turn(&self) -> Option<Turn> {
         self.jobs.iter().map(Job::turn).min()
     }
@@ -296,8 +301,8 @@ impl Bmc {
             .max()
     }
 
-    /// Until when what acts waits for the answer to a keep-alive. Whatever else is asked waits behind that in the
-    /// session.
+    /// Until when what acts waits for the answer to a keep-alive. Whatever else is asked waits
+    /// behind that in the session.
     fn keepalive_holds(&self, turn: Turn) -> Option<Instant> {
         let (_, asked_at) = self.keepalive?;
         (turn == Turn::Acting).then(|| asked_at + self.one_round_trip())
@@ -309,8 +314,8 @@ impl Bmc {
         usual.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
-    /// When the reading under way is taken back for what waits to act: an answer that did not come within one round
-    /// trip may never come, and power must not wait for that.
+    /// When the reading under way is taken back for what waits to act: an answer that did not come
+    /// within one round trip may never come, and power must not wait for that.
     fn gives_way_at(&self) -> Option<Instant> {
         let current = self.current.as_ref()?;
         (self.queue.wants_to_act() && current.job.gives_way())
@@ -325,7 +330,8 @@ impl Bmc {
         }
     }
 
-    /// Takes the command under way back: nothing more of it leaves, and its answer will be nobody's.
+    /// Takes the command under way back: nothing more of it leaves, and its answer will be
+    /// nobody's.
     pub(super) fn take_current_back(&mut self, now: Instant) -> Option<Job> {
         let Current {
             mut job, request, ..
@@ -336,8 +342,8 @@ impl Bmc {
         Some(job)
     }
 
-    /// How long an order may take. While a log-in goes on though those who waited for it were told, only tasks wait for
-    /// its end.
+    /// How long an order may take. While a log-in goes on though those who waited for it were told,
+    /// only tasks wait for its end.
     fn over_at(&self) -> OverAt {
         match self.is_trying() {
             true => |job| match job.purpose {
@@ -400,7 +406,8 @@ const BUSY_PAUSE: Duration = Duration::from_secs(1);
 const ERASING: u32 = 10;
 /// How long a reading is waited for at most while something waits to act.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// How long an order outside of tasks may take as a whole: its caller hears what there is before it goes away.
+/// How long an order outside of tasks may take as a whole: its caller hears what there is before it
+/// goes away.
 const WHOLE_PATIENCE: Duration = Duration::from_secs(25);
 /// Who asks in the middle of a log-in that takes long hears so within that time.
 const TOLD_WITHIN: Duration = Duration::from_millis(4500);

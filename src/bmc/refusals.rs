@@ -1,10 +1,11 @@
 //! What a BMC says that it does not have, and when that is believed.
 //!
-//! Driven by the rest of `bmc`. A BMC that starts answers "invalid command" to what it carries out a minute later, so
-//! one refusal says nothing. It is believed when the BMC said it again some minutes later, each time with the word that
-//! it is available (Get Device ID, §20.1), and carried other orders out between; never of an order that it carried out
-//! before. The belief ends with silence (it may come back with other firmware), after a day, and with `rackbmc retry`.
-//! It is for words and for tasks that wait: an order that somebody asks for is sent all the same.
+//! Driven by the rest of `bmc`. A BMC that starts answers "invalid command" to what it carries out
+//! a minute later, so one refusal says nothing. It is believed when the BMC said it again some
+//! minutes later, each time with the word that it is available (Get Device ID, §20.1), and carried
+//! other orders out between; never of an order that it carried out before. The belief ends with
+//! silence (it may come back with other firmware), after a day, and with `rackbmc retry`. It is for
+//! words and for tasks that wait: an order that somebody asks for is sent all the same.
 
 use super::pace::Turn;
 use super::queue::Job;

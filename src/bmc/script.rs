@@ -1,6 +1,7 @@
 //! The commands of one order, and what becomes of their answers.
 //!
-//! Driven by `events`, which hands in each answer, and by `queue`, which sends the next command when its turn has come.
+//! Driven by `events`, which hands in each answer, and by `queue`, which sends the next command
+//! when its turn has come.
 
 use super::event_log::{Clear, Walk};
 use super::translate::{kind, parts, reading};
@@ -198,7 +199,8 @@ pub(super) fn command<C: Command>(command: &C) -> Request {
     Request::of(command, Resend::Allowed, READ_PATIENCE)
 }
 
-/// How long one session waits for the answer to a harmless command before it is not trusted any more.
+/// How long one session waits for the answer to a harmless command before it is not trusted any
+/// more.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ pub struct Care {
     pub orders_per_second: f64,
     /// Commands that may leave at once after a rest; at least 1.
     pub burst: u32,
-    /// Unused time, while an operation runs, after which the session is kept alive by a harmless reading.
+    /// Unused time, while an operation runs, after which the session is kept alive by a harmless
+    /// reading.
     pub keepalive: Duration,
     /// Unused time after which the session is closed when no operation runs.
     pub idle_close: Duration,
@@ -54,11 +55,13 @@ impl Default for Care {
     }
 }
 
-/// How long a BMC that has no free session is left alone at most: then a session time-out (60 s, §6.12.15) has passed.
+/// How long a BMC that has no free session is left alone at most: then a session time-out (60 s,
+/// §6.12.15) has passed.
 pub(super) const SESSIONS_FULL_REST: Duration = Duration::from_secs(60);
 /// How often it is asked whether another daemon still has the BMC.
 pub(super) const LOCKED_REST: Duration = Duration::from_secs(10);
-/// How long silence is expected after a change of power (network cards and some BMCs restart with the host).
+/// How long silence is expected after a change of power (network cards and some BMCs restart with
+/// the host).
 pub(super) const GRACE: Duration = Duration::from_secs(60);
 /// Orders that may wait for one BMC.
 pub(super) const QUEUE_LIMIT: usize = 64;

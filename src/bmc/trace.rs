@@ -1,7 +1,8 @@
 //! The last datagrams of a BMC, for people who have to report a strange one: `rackbmc bmc trace`.
 //!
-//! Driven by the rest of `bmc`, which brings each datagram as [`session::Clear`] has it: what is secret was left out
-//! before it came here. Kept in as few bytes as possible, for a rack may have thousands of BMCs; read when somebody asks.
+//! Driven by the rest of `bmc`, which brings each datagram as [`session::Clear`] has it: what is
+//! secret was left out before it came here. Kept in as few bytes as possible, for a rack may have
+//! thousands of BMCs; read when somebody asks.
 
 mod fold;
 mod text;
@@ -52,7 +53,8 @@ enum What {
     Unreachable,
     /// What was about to leave did not: another daemon has the BMC.
     Withheld,
-    /// Runs that were the same as the one that follows, and how many datagrams each had. The moment is that of the last.
+    /// Runs that were the same as the one that follows, and how many datagrams each had. The moment
+    /// is that of the last.
     Repeated {
         times: u32,
         each: u32,
@@ -278,7 +280,8 @@ impl Bmc {
         self.trace.bytes.capacity()
     }
 
-    /// Whether something went wrong since the daemon began, so that somebody may want to know its datagrams.
+    /// Whether something went wrong since the daemon began, so that somebody may want to know its
+    /// datagrams.
     pub fn has_been_strange(&self) -> bool {
         !(self.failures.is_empty() && self.session.statistics().dropped.is_empty())
     }
@@ -288,8 +291,8 @@ impl Bmc {
         self.trace.limit(bytes);
     }
 
-    /// The last datagrams as lines of text, the oldest first, and how many more there were before. `wall` is what the
-    /// calendar says `now`.
+    /// The last datagrams as lines of text, the oldest first, and how many more there were before.
+    /// `wall` is what the calendar says `now`.
     pub fn trace(&self, now: Instant, wall: WallTime) -> (Vec<String>, u64) {
         let records = self.trace.records().into_iter();
         let lines = records.map(|(at, record)| text::line(&record, now - at, wall));

@@ -1,5 +1,5 @@
-//! Orders as IPMI commands, and IPMI answers as readings: the one place where both vocabularies meet, but for the event
-//! log's.
+//! Orders as IPMI commands, and IPMI answers as readings: the one place where both vocabularies
+//! meet, but for the event log's.
 
 use super::script::{Need, Part, READ_PATIENCE, command};
 use super::vocabulary::{EventLogEntry, Order, Reading, RefusalKind, Repeat, Route, Sign};
@@ -159,7 +159,8 @@ fn identify(duration: Option<Duration>) -> chassis_identify::Request {
     }
 }
 
-/// As Ironic does it: without the 60 s after which a BMC would forget the boot flags again (§28.14, parameter 3).
+/// As Ironic does it: without the 60 s after which a BMC would forget the boot flags again (§28.14,
+/// parameter 3).
 fn set_boot_device(device: Option<BootDevice>, persistent: bool, uefi: bool) -> Vec<Part> {
     let set = |parameter| {
         let request = set_system_boot_options::Request {

@@ -13,8 +13,8 @@ use crate::time::Instant;
 use std::time::Duration;
 
 impl Bmc {
-    /// Begins to stop, and says `why` to whoever asks for something: readings are given up, the session is closed once the
-    /// order under way has its report.
+    /// Begins to stop, and says `why` to whoever asks for something: readings are given up, the
+    /// session is closed once the order under way has its report.
     pub fn stop(&mut self, why: &'static str, now: Instant, entropy: &mut dyn Entropy) {
         self.quits = Some(why);
         for waiting in self.queue.take_all() {
@@ -41,7 +41,8 @@ impl Bmc {
         self.advance(now, entropy);
     }
 
-    /// An earlier life of the daemon was last heard of so long ago: it may have left a session at the BMC.
+    /// An earlier life of the daemon was last heard of so long ago: it may have left a session at
+    /// the BMC.
     pub fn inherit_session(&mut self, ago: Duration, now: Instant) {
         self.session.inherit(ago, now);
     }
@@ -55,7 +56,8 @@ impl Bmc {
         }
     }
 
-    /// Why no session is opened for such a need, where the BMC has enough of ours for all that is known.
+    /// Why no session is opened for such a need, where the BMC has enough of ours for all that is
+    /// known.
     pub(super) fn waits_for_room(&self, need: Need, now: Instant) -> Option<String> {
         let room = self.session.room_at(need, now);
         room.filter(|_| self.is_closed())?;

@@ -1,5 +1,6 @@
-//! The words between the rooms above (`power`, `rack`) and one BMC: what is asked ([`Order`]) and the one answer that
-//! every order brings ([`Report`]). No word of IPMI in here, so that another way to a BMC could stand behind it.
+//! The words between the rooms above (`power`, `rack`) and one BMC: what is asked ([`Order`]) and
+//! the one answer that every order brings ([`Report`]). No word of IPMI in here, so that another
+//! way to a BMC could stand behind it.
 
 mod order;
 mod report;

@@ -1,7 +1,8 @@
-//! What may be written on the command line, as types. Decides nothing: `mod.rs` hands each verb to its room.
+//! What may be written on the command line, as types. Decides nothing: `mod.rs` hands each verb to
+//! its room.
 //!
-//! Besides our own words the parser knows those that people's fingers bring along from ipmitool, xCAT, Ansible, Redfish
-//! and Ironic (docs/cli.md lists them).
+//! Besides our own words the parser knows those that people's fingers bring along from ipmitool,
+//! xCAT, Ansible, Redfish and Ironic (docs/cli.md lists them).
 
 mod expert;
 mod fingers;
@@ -31,8 +32,8 @@ use std::time::Duration;
 
 /// The power of a rack's machines, through rackbmcd.
 ///
-/// NODES are node sets: r1n03, r1n[01-16,20], @group, several of them, minus those of -x. Verbs that change something
-/// never mean "all nodes" unless --all says so.
+/// NODES are node sets: r1n03, r1n[01-16,20], @group, several of them, minus those of -x. Verbs
+/// that change something never mean "all nodes" unless --all says so.
 #[derive(Parser, Debug)]
 #[command(
     name = "rackbmc",
@@ -55,14 +56,16 @@ pub struct Common {
     /// The daemon's socket.
     #[arg(long, global = true, env = "RACKBMC_SOCKET", value_name = "PATH", default_value = super::connect::DEFAULT_SOCKET, help_heading = "Connection")]
     pub socket: PathBuf,
-    /// Which rack's daemon, where this host has several: the one whose socket is /run/rackbmcd/RACK.sock.
+    /// Which rack's daemon, where this host has several: the one whose socket is
+    /// /run/rackbmcd/RACK.sock.
     #[arg(long, global = true, env = "RACKBMC_RACK", value_name = "RACK", value_parser = rack, add = ArgValueCompleter::new(complete::racks), help_heading = "Connection")]
     pub rack: Option<String>,
-    /// Many racks at once: those of fleet.toml, else those of this host. Nodes are named with their rack: r7/n03,
-    /// r[1-20]/@compute. With --rack, that one of them.
+    /// Many racks at once: those of fleet.toml, else those of this host. Nodes are named with their
+    /// rack: r7/n03, r[1-20]/@compute. With --rack, that one of them.
     #[arg(long, global = true, env = "RACKBMC_FLEET", value_parser = FalseyValueParser::new(), help_heading = "Connection")]
     pub fleet: bool,
-    /// The file of the fleet's racks; ~/.config/rackbmc/fleet.toml or /etc/rackbmc/fleet.toml where not given.
+    /// The file of the fleet's racks; ~/.config/rackbmc/fleet.toml or /etc/rackbmc/fleet.toml where
+    /// not given.
     #[arg(
         long,
         global = true,
@@ -71,8 +74,9 @@ pub struct Common {
         help_heading = "Connection"
     )]
     pub fleet_file: Option<PathBuf>,
-    /// Reach the daemon over TCP instead, at http://HOST:PORT (https://HOST:PORT in a build with TLS). Where the rack has
-    /// several hosts, all of theirs, with commas: whichever has the rack is asked.
+    /// Reach the daemon over TCP instead, at http://HOST:PORT (https://HOST:PORT in a build with
+    /// TLS). Where the rack has several hosts, all of theirs, with commas: whichever has the rack
+    /// is asked.
     #[arg(
         long,
         global = true,
@@ -90,7 +94,8 @@ pub struct Common {
         help_heading = "Connection"
     )]
     pub auth_file: Option<PathBuf>,
-    /// A file of those who vouch for an https:// daemon (PEM); the system's authorities where not given.
+    /// A file of those who vouch for an https:// daemon (PEM); the system's authorities where not
+    /// given.
     #[arg(
         long,
         global = true,
@@ -120,7 +125,8 @@ pub struct Common {
 }
 
 impl Verb {
-    /// Whether something is done that matters when its answer is lost; else the answer is all that was asked for.
+    /// Whether something is done that matters when its answer is lost; else the answer is all that
+    /// was asked for.
     pub fn acts(&self) -> bool {
         match self {
             Verb::Power(verb)
@@ -231,7 +237,8 @@ impl Common {
         Some(common)
     }
 
-    /// A rack's name becomes its socket, unless a socket or a URL was given more directly, or it is one of a fleet.
+    /// A rack's name becomes its socket, unless a socket or a URL was given more directly, or it is
+    /// one of a fleet.
     fn settle(&mut self, matches: &ArgMatches) -> Result<(), &'static str> {
         let given = |option| matches.value_source(option);
         let typed = |option| given(option) == Some(ValueSource::CommandLine);
@@ -302,8 +309,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: NounVerb,
     },
-    /// The chassis: what it says of itself, what it does when mains power comes back, and `chassis power on` ... as
-    /// ipmitool has it.
+    /// The chassis: what it says of itself, what it does when mains power comes back, and `chassis
+    /// power on` ... as ipmitool has it.
     Chassis {
         /// What.
         #[command(subcommand)]
@@ -326,7 +333,8 @@ pub enum Verb {
     Suspend(Control),
     /// Let suspended tasks go on, after a look at the machine.
     Resume(Control),
-    /// Wait until nodes are on, or off, without doing anything about it (exit 5 where the time ran out before).
+    /// Wait until nodes are on, or off, without doing anything about it (exit 5 where the time ran
+    /// out before).
     Wait(Until),
     /// List tasks: those that run, and the last that ended.
     Tasks(Tasks),
@@ -337,10 +345,11 @@ pub enum Verb {
     Batch(BatchShow),
     /// Print what happens, as it happens.
     Events(Events),
-    /// Follow nodes, tasks and events on a full screen, with keys that act; a line for each change where stdout is no
-    /// terminal.
+    /// Follow nodes, tasks and events on a full screen, with keys that act; a line for each change
+    /// where stdout is no terminal.
     Watch(Watch),
-    /// Show the racks of the fleet: whether each answers, its nodes by power state, tasks, trouble, pause, version.
+    /// Show the racks of the fleet: whether each answers, its nodes by power state, tasks, trouble,
+    /// pause, version.
     Racks(Racks),
     /// Say all that is known of nodes' BMCs, and where it comes from.
     Explain(Nodes),
@@ -371,11 +380,12 @@ pub enum Verb {
     Audit(Audit),
     /// Pack all that helps to find out what is wrong into one file, without secrets.
     ///
-    /// Versions, facts about the host, the configuration without secrets, the log, health, metrics, what is known of each node's
-    /// BMC, and the last datagrams of the nodes that are named, or else of those whose BMC is in trouble (64 at most).
-    /// Wants the role admin; whoever has less gets less, and where no daemon answers there is still something. What is missing
-    /// is said. Passwords, keys, tokens and the names by which BMCs are logged in to are left out; names and addresses of
-    /// nodes, and names of people who asked for something, are in it.
+    /// Versions, facts about the host, the configuration without secrets, the log, health, metrics,
+    /// what is known of each node's BMC, and the last datagrams of the nodes that are named, or
+    /// else of those whose BMC is in trouble (64 at most). Wants the role admin; whoever has less
+    /// gets less, and where no daemon answers there is still something. What is missing is said.
+    /// Passwords, keys, tokens and the names by which BMCs are logged in to are left out; names and
+    /// addresses of nodes, and names of people who asked for something, are in it.
     Support(Support),
     /// Send one IPMI command spelled out in bytes, once (for experts).
     Raw(Raw),
@@ -409,7 +419,8 @@ pub enum Verb {
         #[arg(add = ArgValueCompleter::new(complete::nodes))]
         node: String,
     },
-    /// Power a node on, off or reboot it, gracefully or not, inject an NMI, or abort the latter: returns at once.
+    /// Power a node on, off or reboot it, gracefully or not, inject an NMI, or abort the latter:
+    /// returns at once.
     NodeSetPowerState {
         /// Name or uuid.
         #[arg(add = ArgValueCompleter::new(complete::nodes))]
@@ -418,11 +429,14 @@ pub enum Verb {
         #[arg(value_enum)]
         power_state: PowerStateWord,
     },
-    /// Find BMCs on a network: a ping and a question to each address, and with --username one log-in to each that answers.
+    /// Find BMCs on a network: a ping and a question to each address, and with --username one
+    /// log-in to each that answers.
     Discover(Discover),
-    /// Write a first configuration and the file with the BMCs' password, by questions. Its rack starts paused.
+    /// Write a first configuration and the file with the BMCs' password, by questions. Its rack
+    /// starts paused.
     Init(Init),
-    /// Simulate a rack of BMCs on UDP ports of this host, to try any IPMI client on. Needs no daemon.
+    /// Simulate a rack of BMCs on UDP ports of this host, to try any IPMI client on. Needs no
+    /// daemon.
     Sim(Box<crate::cli::sim::SimArgs>),
     /// A simulated rack, the real daemon, and a soft power off taken back: see what this is about.
     Demo(Demo),
@@ -445,7 +459,8 @@ pub enum Verb {
 /// `ha`.
 #[derive(Subcommand, Debug)]
 pub enum HaVerb {
-    /// Show which host owns the rack, and whether another one could take it (exit 1 where nobody owns it, or nobody could).
+    /// Show which host owns the rack, and whether another one could take it (exit 1 where nobody
+    /// owns it, or nobody could).
     Status,
     /// Give the rack to another host.
     Handover(HandOver),

@@ -45,7 +45,8 @@ async fn newest(host: &Client, limit: u64) -> Result<Vec<Value>, Failure> {
     Ok(texts.iter().map(read).collect())
 }
 
-/// The same of all hosts of the rack: each keeps a trail of its own, and is named where there are several.
+/// The same of all hosts of the rack: each keeps a trail of its own, and is named where there are
+/// several.
 async fn newest_of_all(app: &App, limit: u64) -> Result<Vec<Value>, Failure> {
     let several = app.client.each().len() > 1;
     let asked = of_each_host(&app.client, async |host| newest(host, limit).await).await?;
@@ -144,7 +145,8 @@ fn began(task: &str) -> String {
     task.parse().map_or(task.to_owned(), Short::task)
 }
 
-/// What was done, for a cell: on a terminal of a hash only the beginning, as it would be broken there. The lines have it whole.
+/// What was done, for a cell: on a terminal of a hash only the beginning, as it would be broken
+/// there. The lines have it whole.
 fn cut(app: &App, what: &str) -> String {
     const SHOWN: usize = 6;
     let Some(at) = what.find(HASH).filter(|_| app.out.person) else {
@@ -265,7 +267,8 @@ async fn check(host: &Client, known: Option<AuditHead>) -> Result<Checked, Failu
             }
             chain.follow(text);
         }
-        // A page that leads nowhere (copies of a record that was there before) would be read for ever.
+        // A page that leads nowhere (copies of a record that was there before) would be read for
+        // ever.
         let reached = page.records.iter().filter_map(|text| number_of(text)).max();
         let reached = reached.unwrap_or(0);
         past |= reached <= after;

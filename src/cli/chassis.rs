@@ -1,4 +1,5 @@
-//! `chassis status` and `chassis policy`: what BMCs say of their chassis, and what machines do when mains power comes back.
+//! `chassis status` and `chassis policy`: what BMCs say of their chassis, and what machines do when
+//! mains power comes back.
 
 use super::App;
 use super::args::{Nodes, Policy};

@@ -1,4 +1,5 @@
-//! `check`: a plug-in for Nagios and Icinga: one line, performance data, and an exit code of its own.
+//! `check`: a plug-in for Nagios and Icinga: one line, performance data, and an exit code of its
+//! own.
 
 use super::App;
 use super::args::{Check, OnOff};

@@ -1,8 +1,10 @@
-//! `rackbmcd --check-bmcs`: every BMC of a configuration logged in to, nothing switched, a line each with what to do.
+//! `rackbmcd --check-bmcs`: every BMC of a configuration logged in to, nothing switched, a line
+//! each with what to do.
 //!
-//! Where the daemon of that configuration runs it is asked, with its sessions and its pace. Elsewhere each BMC is logged in to
-//! once: those that answer a ping one after the other, and after two refusals in a row a person is asked before it goes on;
-//! the silent ones side by side, each costs seconds. Refused log-ins are counted with those of the daemon, in its journal.
+//! Where the daemon of that configuration runs it is asked, with its sessions and its pace.
+//! Elsewhere each BMC is logged in to once: those that answer a ping one after the other, and after
+//! two refusals in a row a person is asked before it goes on; the silent ones side by side, each
+//! costs seconds. Refused log-ins are counted with those of the daemon, in its journal.
 
 use super::client::Client;
 use super::connect::Endpoint;
@@ -21,7 +23,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A clock of an event log that is off by more than this makes its entries hard to read beside a log of ours.
+/// A clock of an event log that is off by more than this makes its entries hard to read beside a
+/// log of ours.
 const CLOCK: u64 = 60;
 /// Below this the clock counts from the start of the BMC (§37).
 const UNSET: u32 = 0x2000_0000;

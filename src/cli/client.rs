@@ -1,6 +1,8 @@
-//! The daemon's API as functions: one for each thing that the verbs need, in the API's own JSON types.
+//! The daemon's API as functions: one for each thing that the verbs need, in the API's own JSON
+//! types.
 //!
-//! Knows paths and queries; how a request travels is `connect`'s affair, what is printed that of the verbs.
+//! Knows paths and queries; how a request travels is `connect`'s affair, what is printed that of
+//! the verbs.
 
 use super::connect::{Endpoint, Way, request, text};
 use super::exit::Failure;
@@ -16,7 +18,8 @@ use std::time::Duration;
 
 /// Nodes that are read with one request: their names stay below the length of a body.
 const AT_ONCE: usize = 4096;
-/// How long readings of many nodes may take beyond what an answer may take: a rack of dead BMCs is read half a second each.
+/// How long readings of many nodes may take beyond what an answer may take: a rack of dead BMCs is
+/// read half a second each.
 const READINGS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A way to one daemon.
@@ -159,8 +162,8 @@ impl Client {
         Ok(groups.into_iter().cloned().collect())
     }
 
-    /// These nodes, in the order of their names, after it was tried to read the power state of each from its BMC. `None` for
-    /// one that the configuration names no more.
+    /// These nodes, in the order of their names, after it was tried to read the power state of each
+    /// from its BMC. `None` for one that the configuration names no more.
     pub async fn fresh_all(
         &self,
         names: &[String],
@@ -310,7 +313,8 @@ impl Client {
         .await
     }
 
-    /// What happened after `since`, waiting for the first event at most `wait`; without `since` only where to begin.
+    /// What happened after `since`, waiting for the first event at most `wait`; without `since`
+    /// only where to begin.
     pub async fn events(
         &self,
         since: Option<&str>,

@@ -1,8 +1,9 @@
-//! Completion: what may stand where the cursor is. Verbs, options and their values come from the command line's own
-//! description; nodes, groups, tasks and batches from the daemon, or from nowhere where it does not answer at once.
+//! Completion: what may stand where the cursor is. Verbs, options and their values come from the
+//! command line's own description; nodes, groups, tasks and batches from the daemon, or from
+//! nowhere where it does not answer at once.
 //!
-//! The scripts of the shells ask `rackbmc __complete WORDS...`, the last of which is the one to be completed, and get a line
-//! for each candidate, with what it is behind a tab.
+//! The scripts of the shells ask `rackbmc __complete WORDS...`, the last of which is the one to be
+//! completed, and get a line for each candidate, with what it is behind a tab.
 
 mod sets;
 
@@ -88,7 +89,8 @@ fn verb(words: &[OsString]) -> String {
     verb.unwrap_or_default().into_owned()
 }
 
-/// What the daemon says about a word, or nothing where it does not say it soon. It knows nothing of options.
+/// What the daemon says about a word, or nothing where it does not say it soon. It knows nothing of
+/// options.
 fn asked<T: Default>(word: &str, question: impl AsyncFn(&Client) -> Option<T>) -> T {
     if word.starts_with('-') {
         return T::default();

@@ -1,7 +1,7 @@
 //! One HTTP request to the daemon and its answer, over the Unix socket or loopback TCP.
 //!
-//! A connection per request: a restarted daemon then needs no care, and `--wait` may live through it. What is in a body
-//! is `client`'s affair.
+//! A connection per request: a restarted daemon then needs no care, and `--wait` may live through
+//! it. What is in a body is `client`'s affair.
 
 use super::exit::{Failure, Refusal, Users};
 use crate::base64;
@@ -25,7 +25,8 @@ use uuid::Uuid;
 pub const DEFAULT_SOCKET: &str = "/run/rackbmcd/rackbmcd.sock";
 /// The microversion that all our words need (NMI and interfaces in node records).
 const MICROVERSION: &str = "1.31";
-/// The patience for an answer that does not wait for anything: a fresh reading of a dead BMC takes 5 s.
+/// The patience for an answer that does not wait for anything: a fresh reading of a dead BMC takes
+/// 5 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Where a rack has several hosts, one that is not reached in this time is not waited for.
 const NOBODY_THERE: Duration = Duration::from_secs(3);
@@ -186,8 +187,8 @@ impl Credentials {
 }
 
 impl Endpoint {
-    /// The endpoint of a URL such as `http://127.0.0.1:6385`; `authorities` is a file of those who vouch for an
-    /// `https` one (PEM).
+    /// The endpoint of a URL such as `http://127.0.0.1:6385`; `authorities` is a file of those who
+    /// vouch for an `https` one (PEM).
     ///
     /// # Errors
     /// Anything but `http://host[:port]` and, in a build with TLS, `https://host[:port]`.
@@ -246,7 +247,8 @@ impl Endpoint {
 /// One request; `patience` is added to the time that the path itself asks the daemon to wait.
 ///
 /// # Errors
-/// Everything in [`Failure`] that is about the way to the daemon, and `Refused` for a status of 400 and above.
+/// Everything in [`Failure`] that is about the way to the daemon, and `Refused` for a status of 400
+/// and above.
 pub async fn request(
     way: &Way,
     method: Method,
@@ -294,8 +296,8 @@ pub async fn text(
     }
 }
 
-/// Asks the hosts, one after another, until one has the rack. What was asked of one that did not answer is asked of the next
-/// where that does no harm; then `unheard` is why there was no answer.
+/// Asks the hosts, one after another, until one has the rack. What was asked of one that did not
+/// answer is asked of the next where that does no harm; then `unheard` is why there was no answer.
 async fn ask_around(
     way: &Way,
     method: &Method,
@@ -500,7 +502,8 @@ fn users(mode: u32, group: u32) -> Users {
     }
 }
 
-/// What an error answer says: our own shape, Ironic's JSON inside JSON, http_basic's, or plain text.
+/// What an error answer says: our own shape, Ironic's JSON inside JSON, http_basic's, or plain
+/// text.
 fn refusal(status: StatusCode, text: &str) -> Refusal {
     let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
     let word = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);

@@ -1,8 +1,10 @@
-//! `rackbmc demo`: what this is about, in half a minute: a simulated rack, the real daemon, and its verbs used on them.
+//! `rackbmc demo`: what this is about, in half a minute: a simulated rack, the real daemon, and its
+//! verbs used on them.
 //!
-//! Nothing but the machines is simulated. The rack answers IPMI on loopback UDP, the daemon is this program under its
-//! other name (`rackbmcd`) as a child with a configuration of its own, and every step is a command line that is parsed
-//! and carried out as any other. Child and folder go away at the end, after Ctrl-C and after a failure.
+//! Nothing but the machines is simulated. The rack answers IPMI on loopback UDP, the daemon is this
+//! program under its other name (`rackbmcd`) as a child with a configuration of its own, and every
+//! step is a command line that is parsed and carried out as any other. Child and folder go away at
+//! the end, after Ctrl-C and after a failure.
 
 use super::args::{CommandLine, Demo};
 use super::client::Client;
@@ -32,7 +34,8 @@ use std::time::{Duration, Instant};
 const START: Duration = Duration::from_secs(15);
 /// How long the daemon may take to close its sessions when told to stop.
 const STOP: Duration = Duration::from_secs(5);
-/// The password of the simulated BMCs; it goes into a file that only we can read, as on a real host.
+/// The password of the simulated BMCs; it goes into a file that only we can read, as on a real
+/// host.
 const PASSWORD: &str = "sim-ple";
 /// The nodes and how their operating systems take the power button.
 const NODES: [(&str, OsMood); 4] = [

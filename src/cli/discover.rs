@@ -1,5 +1,6 @@
-//! `discover`: which BMCs a network has. A presence ping and a question about log-ins to every address, paced; where
-//! credentials are given, one log-in to each that answered, RMCP+ with an authenticated cipher suite only.
+//! `discover`: which BMCs a network has. A presence ping and a question about log-ins to every
+//! address, paced; where credentials are given, one log-in to each that answered, RMCP+ with an
+//! authenticated cipher suite only.
 //!
 //! After two refusals in a row a person is asked before it goes on: BMCs lock users out.
 
@@ -82,7 +83,8 @@ pub async fn discover(out: output::Out, args: Discover) -> Result<Exit, Failure>
     })
 }
 
-/// What to log in with, where a user is named; the password comes from a file or is asked for, never from the line.
+/// What to log in with, where a user is named; the password comes from a file or is asked for,
+/// never from the line.
 fn credentials(args: &Discover) -> Result<Option<Settings>, Failure> {
     let Some(username) = &args.username else {
         return Ok(None);

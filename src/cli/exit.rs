@@ -1,7 +1,8 @@
-//! What can go wrong for a person at the command line, in words, and the exit code that a script sees.
+//! What can go wrong for a person at the command line, in words, and the exit code that a script
+//! sees.
 //!
-//! The codes are promised (docs/cli.md) and never change their meaning. Knows nothing of HTTP: `connect` and
-//! `client` translate.
+//! The codes are promised (docs/cli.md) and never change their meaning. Knows nothing of HTTP:
+//! `connect` and `client` translate.
 
 use crate::model::{ErrorKind, Word};
 use std::fmt;
@@ -9,7 +10,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The exit codes of `rackbmc`, in the order in which they win where several nodes ended differently.
+/// The exit codes of `rackbmc`, in the order in which they win where several nodes ended
+/// differently.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Exit {
     /// Everything that was asked for was done and read back.
@@ -35,8 +37,8 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
-    /// What a command over many nodes exits with: a failure tells more than a withdrawal, and that more than a task
-    /// that still runs.
+    /// What a command over many nodes exits with: a failure tells more than a withdrawal, and that
+    /// more than a task that still runs.
     pub fn worst(all: impl IntoIterator<Item = Exit>) -> Exit {
         let rank = |exit: &Exit| match exit {
             Exit::Done => 0,

@@ -196,7 +196,8 @@ fn other_bmc(name: &str, change: &BmcChange) -> String {
     format!("{name}: its BMC is another one than before{was}{is}")
 }
 
-/// Shows the newest entries: a table for a person, a line with the node before it for each entry into a pipe.
+/// Shows the newest entries: a table for a person, a line with the node before it for each entry
+/// into a pipe.
 async fn list(app: &App, args: SelList) -> Result<Exit, Failure> {
     let limit = args.limit;
     let logs = asked(app, &args.nodes, async move |node| {

@@ -1,8 +1,9 @@
-//! Many racks from one prompt (`--fleet`): the daemons of all racks are asked side by side, each with the user's own
-//! rights.
+//! Many racks from one prompt (`--fleet`): the daemons of all racks are asked side by side, each
+//! with the user's own rights.
 //!
-//! A rack depends on nothing here. One that is slow or dead holds up nobody: it has its time, and is named with the reason.
-//! Nodes are named with their rack, `r7/n03`, wherever they are read or shown.
+//! A rack depends on nothing here. One that is slow or dead holds up nobody: it has its time, and
+//! is named with the reason. Nodes are named with their rack, `r7/n03`, wherever they are read or
+//! shown.
 
 mod batch;
 mod completed;
@@ -44,8 +45,8 @@ pub(super) struct Rack {
     name: String,
     /// The way to its daemon.
     client: Client,
-    /// Whether the name is that of the daemon's configuration, so that another one there is a mistake: a socket of this host
-    /// is called after its file.
+    /// Whether the name is that of the daemon's configuration, so that another one there is a
+    /// mistake: a socket of this host is called after its file.
     named: bool,
 }
 

@@ -1,7 +1,8 @@
-//! Tasks followed until they end: long polls, progress on stderr, Ctrl-C, a daemon that restarts meanwhile.
+//! Tasks followed until they end: long polls, progress on stderr, Ctrl-C, a daemon that restarts
+//! meanwhile.
 //!
-//! Following never changes a task; the one exception is the second Ctrl-C, which aborts. Driven by the power verbs,
-//! the controls, `task --wait` and `demo`.
+//! Following never changes a task; the one exception is the second Ctrl-C, which aborts. Driven by
+//! the power verbs, the controls, `task --wait` and `demo`.
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
@@ -315,7 +316,8 @@ pub fn exit_of(task: &Task) -> Exit {
     }
 }
 
-/// Lines on stderr: such as renew themselves on a terminal, one for every change elsewhere, none if quiet.
+/// Lines on stderr: such as renew themselves on a terminal, one for every change elsewhere, none if
+/// quiet.
 pub struct Live {
     bar: Option<ProgressBar>,
     plain: bool,
@@ -453,7 +455,8 @@ fn line(task: &Task, since_seen: Duration) -> String {
     )
 }
 
-/// A duration as a clock shows it, `0:12` or `1:02:03`: a text that does not jump about while it is redrawn.
+/// A duration as a clock shows it, `0:12` or `1:02:03`: a text that does not jump about while it is
+/// redrawn.
 pub fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

@@ -39,8 +39,8 @@ pub fn stale_in_words(stale: &Stale) -> String {
     format!("this is stale: it was so {age} s ago, and may be otherwise by now; {owner}")
 }
 
-/// What each host of a rack has on its own disk, of the time in which it had the rack. Of one that does not answer it is said
-/// that its part is missing.
+/// What each host of a rack has on its own disk, of the time in which it had the rack. Of one that
+/// does not answer it is said that its part is missing.
 ///
 /// # Errors
 /// None of them answers.

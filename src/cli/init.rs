@@ -1,4 +1,5 @@
-//! `init`: a first configuration, by questions. Its rack starts paused: nothing is switched before somebody says so.
+//! `init`: a first configuration, by questions. Its rack starts paused: nothing is switched before
+//! somebody says so.
 
 use super::args::Init;
 use super::exit::{Exit, Failure};

@@ -1,5 +1,5 @@
-//! `node-show`, `node-show-states` and `node-set-power-state`: the specification's verbs, with the tables of the old
-//! `ironic` client.
+//! `node-show`, `node-show-states` and `node-set-power-state`: the specification's verbs, with the
+//! tables of the old `ironic` client.
 //!
 //! The layout is pinned to the specification's own example, character by character.
 
@@ -133,8 +133,8 @@ fn cell(value: &Value) -> Vec<String> {
     }
 }
 
-/// Pieces joined by blanks into lines of at most the column's width, later lines behind `indent`; a piece that is too
-/// long by itself is cut.
+/// Pieces joined by blanks into lines of at most the column's width, later lines behind `indent`; a
+/// piece that is too long by itself is cut.
 fn wrap(pieces: &[String], indent: &str) -> Vec<String> {
     let limit = VALUE_WIDTH + 1;
     let mut lines: Vec<String> = Vec::new();

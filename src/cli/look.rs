@@ -150,7 +150,8 @@ pub fn explained(out: &Out, explanation: &Explanation) -> String {
     lines.join("\n")
 }
 
-/// An explanation as data: a member for each thing that is known, a list where there are several of a kind.
+/// An explanation as data: a member for each thing that is known, a list where there are several of
+/// a kind.
 fn data(explanation: &Explanation) -> Value {
     let mut known = Map::new();
     for fact in &explanation.facts {

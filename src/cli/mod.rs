@@ -1,7 +1,8 @@
 //! `rackbmc`: the daemon's client at the command line, of the HTTP API like any other.
 //!
-//! [`main`] parses, hands each verb to its room and turns what comes back into words and an exit code. Of the rest of
-//! the house only the API's JSON types and the node sets are known here; `sim` and `demo` bring a simulated rack along.
+//! [`main`] parses, hands each verb to its room and turns what comes back into words and an exit
+//! code. Of the rest of the house only the API's JSON types and the node sets are known here; `sim`
+//! and `demo` bring a simulated rack along.
 
 mod args;
 mod audit;
@@ -82,8 +83,8 @@ pub fn main() -> ExitCode {
     ExitCode::from(kept(code, lost))
 }
 
-/// What a verb exits with that went well and whose answer could not be written: nothing else where it did something, since
-/// what was done was done; to Nagios a 1 would be a warning about the rack.
+/// What a verb exits with that went well and whose answer could not be written: nothing else where
+/// it did something, since what was done was done; to Nagios a 1 would be a warning about the rack.
 fn lost_code(verb: &Verb) -> u8 {
     match verb {
         Verb::Check(_) => check::Nagios::Unknown as u8,
@@ -94,7 +95,8 @@ fn lost_code(verb: &Verb) -> u8 {
 
 /// What a command line that makes no sense, or asks for help, is answered with.
 fn refused(mistake: &clap::Error) -> u8 {
-    // To Nagios a 2 would mean that the rack is in a critical state, and a 1 that somebody should look at it.
+    // To Nagios a 2 would mean that the rack is in a critical state, and a 1 that somebody should
+    // look at it.
     let is_check = CommandLine::begins_with("check");
     let code = |usual: Exit| match is_check {
         true => check::Nagios::Unknown as u8,
@@ -116,8 +118,8 @@ fn refused(mistake: &clap::Error) -> u8 {
     kept(Exit::Done as u8, code(Exit::Failed))
 }
 
-/// The exit code holds whatever became of the answer, but for what went well and was `lost`, since the answer was all that was
-/// asked for.
+/// The exit code holds whatever became of the answer, but for what went well and was `lost`, since
+/// the answer was all that was asked for.
 fn kept(code: u8, lost: u8) -> u8 {
     match output::loss() {
         None => code,
@@ -256,8 +258,8 @@ async fn press(app: &App, verb: PowerVerb) -> Result<Exit, Failure> {
     power::press(app, operation, how).await
 }
 
-/// The daemon that the options mean, or those of a rack that has several hosts; credentials come from a file or the
-/// environment, never from the command line.
+/// The daemon that the options mean, or those of a rack that has several hosts; credentials come
+/// from a file or the environment, never from the command line.
 fn endpoints(common: &Common) -> Result<Vec<Endpoint>, Failure> {
     if let (true, Some(rack)) = (common.fleet, &common.rack) {
         return Ok(vec![fleet::endpoint_of(common, rack)?]);

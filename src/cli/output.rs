@@ -1,6 +1,8 @@
-//! How answers look: lines for each node, folded lines, tables, JSON, YAML, names; data on stdout, the rest on stderr.
+//! How answers look: lines for each node, folded lines, tables, JSON, YAML, names; data on stdout,
+//! the rest on stderr.
 //!
-//! Knows whether it writes to a terminal and whether colours are welcome (NO_COLOR), and nothing of what it writes.
+//! Knows whether it writes to a terminal and whether colours are welcome (NO_COLOR), and nothing of
+//! what it writes.
 
 mod table;
 
@@ -26,8 +28,8 @@ macro_rules! say {
 }
 pub(super) use say;
 
-/// Writes a line to stderr, as far as anybody takes it: a remark that cannot be written changes nothing of what was done,
-/// nor of the exit code. What somebody else wrote may be in it.
+/// Writes a line to stderr, as far as anybody takes it: a remark that cannot be written changes
+/// nothing of what was done, nor of the exit code. What somebody else wrote may be in it.
 pub fn told(text: &str) {
     let _ = writeln!(io::stderr(), "{}", harmless(text, false));
 }
@@ -48,7 +50,8 @@ fn is_plain() -> bool {
         || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// `name: text`; the text alone where it names the node itself at its begin, as many a refusal does.
+/// `name: text`; the text alone where it names the node itself at its begin, as many a refusal
+/// does.
 pub fn about(name: &str, text: &str) -> String {
     let unnamed = text.strip_prefix("node ").unwrap_or(text);
     match unnamed
@@ -63,14 +66,16 @@ pub fn about(name: &str, text: &str) -> String {
 /// Why the first answer that nobody got could not be written.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Whether an answer could not be written: what goes on for ever may end then, what does something goes on.
+/// Whether an answer could not be written: what goes on for ever may end then, what does something
+/// goes on.
 pub fn is_lost() -> bool {
     LOST.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .is_some()
 }
 
-/// What goes beside the exit code where answers were lost; nothing where the reader only went away (`| head`).
+/// What goes beside the exit code where answers were lost; nothing where the reader only went away
+/// (`| head`).
 pub fn loss() -> Option<String> {
     let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     let why = lost
@@ -135,19 +140,21 @@ impl Out {
         }
     }
 
-    /// Writes data and a newline, harmless also where it goes into a pipe: a terminal may be at its other end. What
-    /// cannot be written changes nothing of what was done (see [`is_lost`]).
+    /// Writes data and a newline, harmless also where it goes into a pipe: a terminal may be at its
+    /// other end. What cannot be written changes nothing of what was done (see [`is_lost`]).
     pub fn data(&self, text: &str) {
         let text = harmless(text.trim_end_matches('\n'), self.colour);
         write(format!("{text}\n").as_bytes());
     }
 
-    /// Whether equal answers are put into one line: where that was asked for, and where a person reads.
+    /// Whether equal answers are put into one line: where that was asked for, and where a person
+    /// reads.
     pub fn folds(&self) -> bool {
         self.fold || self.person
     }
 
-    /// Writes lines of which some may be long: on a terminal what does not fit goes on beneath its column.
+    /// Writes lines of which some may be long: on a terminal what does not fit goes on beneath its
+    /// column.
     pub fn prose(&self, text: &str) {
         match terminal_width().filter(|_| self.person) {
             None => self.data(text),
@@ -160,7 +167,8 @@ impl Out {
         }
     }
 
-    /// Writes `name: text` for each, equal texts in one line where that was asked for, or where a person reads.
+    /// Writes `name: text` for each, equal texts in one line where that was asked for, or where a
+    /// person reads.
     pub fn lines<T>(&self, items: &[T], line: impl Fn(&T) -> (String, String)) {
         let lines: Vec<_> = items.iter().map(line).collect();
         if !lines.is_empty() {
@@ -181,7 +189,8 @@ impl Out {
         }
     }
 
-    /// A set of nodes for a cell: on a terminal it is broken behind commas where it takes more than a fifth of the line.
+    /// A set of nodes for a cell: on a terminal it is broken behind commas where it takes more than
+    /// a fifth of the line.
     pub fn node_set(&self, names: &str) -> String {
         match terminal_width().filter(|_| self.person) {
             Some(width) => broken_at_commas(names, usize::from(width) / 5),
@@ -196,7 +205,8 @@ impl Out {
         }
     }
 
-    /// Writes `items` in the shape asked for: `lines` are `(name, text)`, `table` makes the wide shape.
+    /// Writes `items` in the shape asked for: `lines` are `(name, text)`, `table` makes the wide
+    /// shape.
     pub fn items<T: Serialize>(
         &self,
         items: &[T],
@@ -256,7 +266,8 @@ impl Out {
         table.trim_fmt()
     }
 
-    /// A moment as whoever reads wants it: by the clock on the wall for a person, else with its zone.
+    /// A moment as whoever reads wants it: by the clock on the wall for a person, else with its
+    /// zone.
     pub fn date_and_time(&self, at: WallTime) -> String {
         if self.person {
             when::local(at, "%Y-%m-%d %H:%M:%S")
@@ -275,7 +286,8 @@ impl Out {
     }
 }
 
-/// A set of nodes with line ends behind commas where it is longer than `width`: never inside of a name.
+/// A set of nodes with line ends behind commas where it is longer than `width`: never inside of a
+/// name.
 pub fn broken_at_commas(set: &str, width: usize) -> String {
     let mut lines = vec![String::new()];
     for part in set.split_inclusive(',') {
@@ -289,8 +301,9 @@ pub fn broken_at_commas(set: &str, width: usize) -> String {
     lines.join("\n")
 }
 
-/// The text as a terminal may have it: our own lines and, where there are any, our own colours, and anything else that would
-/// do something to the terminal, since somebody may have put it into a reason, as an escape to read.
+/// The text as a terminal may have it: our own lines and, where there are any, our own colours, and
+/// anything else that would do something to the terminal, since somebody may have put it into a
+/// reason, as an escape to read.
 pub fn harmless(text: &str, colours: bool) -> String {
     let mut harmless = String::with_capacity(text.len());
     let mut rest = text;
@@ -314,8 +327,9 @@ pub fn harmless(text: &str, colours: bool) -> String {
     harmless
 }
 
-/// The length of the sequence that a text begins with, where it is one of those that clap and comfy-table make: colours,
-/// bold, underlined and their ends, and nothing that hides letters or makes them blink.
+/// The length of the sequence that a text begins with, where it is one of those that clap and
+/// comfy-table make: colours, bold, underlined and their ends, and nothing that hides letters or
+/// makes them blink.
 fn colour(text: &str) -> Option<usize> {
     let numbers = text.strip_prefix("\x1b[")?;
     let end = numbers.find('m')?;
@@ -345,7 +359,8 @@ pub fn terminal_width() -> Option<u16> {
     table.width()
 }
 
-/// `name: text` for each, or one line for all with the same text, names folded; in the order of the first of each.
+/// `name: text` for each, or one line for all with the same text, names folded; in the order of the
+/// first of each.
 fn per_node(lines: &[(String, String)], fold: bool) -> String {
     if !fold {
         let lines: Vec<String> = lines
@@ -371,7 +386,8 @@ fn per_node(lines: &[(String, String)], fold: bool) -> String {
     lines.join("\n")
 }
 
-/// JSON written as YAML: block style, names as they are and every text quoted as in JSON (which YAML 1.2 takes).
+/// JSON written as YAML: block style, names as they are and every text quoted as in JSON (which
+/// YAML 1.2 takes).
 fn yaml(value: &Value) -> String {
     let mut text = String::new();
     write_yaml(value, 0, &mut text);
@@ -383,7 +399,8 @@ fn write_yaml(value: &Value, depth: usize, text: &mut String) {
     match value {
         Value::Array(items) if !items.is_empty() => {
             for item in items {
-                // The item's first line stands behind the dash, which takes the place of two blanks.
+                // The item's first line stands behind the dash, which takes the place of two
+                // blanks.
                 let mut inner = String::new();
                 write_yaml(item, depth + 1, &mut inner);
                 let first = inner.trim_start_matches(' ');
@@ -392,7 +409,8 @@ fn write_yaml(value: &Value, depth: usize, text: &mut String) {
         }
         Value::Object(members) if !members.is_empty() => {
             for (key, member) in members {
-                // Names of ours are words; a node's may be `on`, which old readers take for something else.
+                // Names of ours are words; a node's may be `on`, which old readers take for
+                // something else.
                 let plain = key.len() > 3
                     && key
                         .bytes()
@@ -420,7 +438,8 @@ fn write_yaml(value: &Value, depth: usize, text: &mut String) {
     }
 }
 
-/// A duration in words of at most two units: `850 ms`, `12 s`, `9 min 48 s`, `2 h 5 min`, `3 d 4 h`.
+/// A duration in words of at most two units: `850 ms`, `12 s`, `9 min 48 s`, `2 h 5 min`, `3 d 4
+/// h`.
 pub fn words(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let two = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
@@ -441,8 +460,8 @@ pub fn nodes(count: usize) -> String {
     counted(count, "node")
 }
 
-/// To whole seconds where it is one or more: the words of outcomes have tenths, and two figures for one moment must not
-/// contradict each other.
+/// To whole seconds where it is one or more: the words of outcomes have tenths, and two figures for
+/// one moment must not contradict each other.
 pub fn rounded(duration: Duration) -> Duration {
     match duration.as_secs() {
         0 => duration,
@@ -469,8 +488,8 @@ pub enum Long {
     Parted,
 }
 
-/// A line in lines of at most `width` letters, parted at blanks; what follows is set in as the second column is, where there
-/// is one, else a little.
+/// A line in lines of at most `width` letters, parted at blanks; what follows is set in as the
+/// second column is, where there is one, else a little.
 pub fn folded(line: &str, width: usize, long: Long) -> Vec<String> {
     if line.chars().count() <= width {
         return vec![line.to_owned()];

@@ -1,4 +1,5 @@
-//! Asking a daemon that may be restarting: again until it is back, with one remark, and not for ever.
+//! Asking a daemon that may be restarting: again until it is back, with one remark, and not for
+//! ever.
 //!
 //! Used by whatever only looks and goes on for long; `follow` has its own way, which draws.
 
@@ -27,7 +28,8 @@ impl Patience {
         }
     }
 
-    /// Asks until there is an answer. The first question of all is asked once only: then nobody was there before.
+    /// Asks until there is an answer. The first question of all is asked once only: then nobody was
+    /// there before.
     ///
     /// # Errors
     /// What does not pass, and what did not pass in a minute.

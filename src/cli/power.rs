@@ -1,4 +1,5 @@
-//! The verbs that press buttons: on, off, soft, reboot, reset, cycle, nmi; for one node a task, for several a batch.
+//! The verbs that press buttons: on, off, soft, reboot, reset, cycle, nmi; for one node a task, for
+//! several a batch.
 //!
 //! "Done" is said when the daemon says that the state was read back, never earlier.
 

@@ -1,5 +1,5 @@
-//! How tasks stand or ended. For a person: failures first, equal answers folded, each reason once, a count as the last
-//! line. For a program: a line for each node.
+//! How tasks stand or ended. For a person: failures first, equal answers folded, each reason once,
+//! a count as the last line. For a program: a line for each node.
 
 use super::args::Format;
 use super::output::{self, Out, rounded, words};

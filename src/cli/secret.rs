@@ -40,7 +40,8 @@ fn given_up() -> Failure {
     Failure::Usage("given up; nothing was done".to_owned())
 }
 
-/// Reads to the end of the line. Ctrl-C does not end the process, which would leave the terminal without its echo.
+/// Reads to the end of the line. Ctrl-C does not end the process, which would leave the terminal
+/// without its echo.
 fn read_typed() -> Result<Zeroizing<String>, Failure> {
     let mut typed = Zeroizing::new(Vec::with_capacity(256));
     let mut byte = [0];
@@ -115,7 +116,8 @@ pub fn text(question: &str, usual: &str) -> Result<String, Failure> {
     })
 }
 
-/// Asks whether to go `on` after log-ins that were refused in a row; where nobody can be asked it does not.
+/// Asks whether to go `on` after log-ins that were refused in a row; where nobody can be asked it
+/// does not.
 ///
 /// # Errors
 /// Never: no answer is a no.

@@ -1,7 +1,7 @@
 //! From what a person wrote (node sets, groups, `-x`, `--all`) to the nodes that are meant.
 //!
-//! No targets is an error for every verb that changes something, never "all" (design, rule 7); verbs that only read
-//! take all nodes then.
+//! No targets is an error for every verb that changes something, never "all" (design, rule 7);
+//! verbs that only read take all nodes then.
 
 use super::args::Nodes;
 use super::client::Client;
@@ -28,8 +28,8 @@ pub enum Unnamed {
 /// The nodes that are meant, in the order of writing, each known to the daemon.
 ///
 /// # Errors
-/// Usage where the expression is wrong, names a node or group that the rack does not have, or nothing at all; and what
-/// the way to the daemon may bring.
+/// Usage where the expression is wrong, names a node or group that the rack does not have, or
+/// nothing at all; and what the way to the daemon may bring.
 pub async fn nodes(
     client: &Client,
     wanted: &Nodes,
@@ -43,7 +43,8 @@ pub async fn nodes(
     choose(client.nodes().await?, wanted)
 }
 
-/// The same for whoever asks the daemon for these nodes next: their names are all that is told of them.
+/// The same for whoever asks the daemon for these nodes next: their names are all that is told of
+/// them.
 ///
 /// # Errors
 /// As [`nodes`], where no node at all means all.

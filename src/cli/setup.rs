@@ -1,4 +1,5 @@
-//! A first configuration: its text, and files with the right modes. Used by `init` and by `discover --write-config`.
+//! A first configuration: its text, and files with the right modes. Used by `init` and by `discover
+//! --write-config`.
 
 use super::exit::Failure;
 use nix::unistd::{Gid, Group, fchown};

@@ -32,7 +32,8 @@ pub fn man(verb: Option<&str>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Writes the man page of the program and one of each verb into a directory: `rackbmc.1`, `rackbmc-soft.1` ...
+/// Writes the man page of the program and one of each verb into a directory: `rackbmc.1`,
+/// `rackbmc-soft.1` ...
 ///
 /// # Errors
 /// Where they cannot be written.

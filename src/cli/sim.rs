@@ -1,7 +1,8 @@
-//! `rackbmc sim`: a rack of simulated BMCs on UDP sockets of this machine, to try any IPMI client on.
+//! `rackbmc sim`: a rack of simulated BMCs on UDP sockets of this machine, to try any IPMI client
+//! on.
 //!
-//! The shell around [`crate::sim`]: a thread with one task per node, each owning a socket; the BMCs themselves stay
-//! sans-IO. [`serve`] is for the demo and for tests, [`run`] is the command.
+//! The shell around [`crate::sim`]: a thread with one task per node, each owning a socket; the BMCs
+//! themselves stay sans-IO. [`serve`] is for the demo and for tests, [`run`] is the command.
 
 mod arguments;
 mod moods;
@@ -48,9 +49,11 @@ struct ServedNode {
     nudge: Sender<()>,
 }
 
-/// Starts a rack: binds all sockets, then serves them from a thread of its own until [`Served::stop`] or the drop.
+/// Starts a rack: binds all sockets, then serves them from a thread of its own until
+/// [`Served::stop`] or the drop.
 ///
-/// `seed` decides about nonces and the faults of the links. An address that cannot be bound is the error.
+/// `seed` decides about nonces and the faults of the links. An address that cannot be bound is the
+/// error.
 pub fn serve(plans: Vec<NodePlan>, seed: u64) -> io::Result<Served> {
     let started = std::time::Instant::now();
     let (stop, stopped) = smol::channel::bounded(1);
@@ -107,8 +110,8 @@ impl Served {
         self.nodes[index].address
     }
 
-    /// Looks at the BMC of a node, or changes it: mood, host, power button. It is told the time as the BMC knows it.
-    /// Nothing where no node has that name.
+    /// Looks at the BMC of a node, or changes it: mood, host, power button. It is told the time as
+    /// the BMC knows it. Nothing where no node has that name.
     pub fn with_bmc<T>(&self, name: &str, look: impl FnOnce(&mut Bmc, Instant) -> T) -> Option<T> {
         let node = self.nodes.iter().find(|node| node.name == name)?;
         let now = since(self.started);

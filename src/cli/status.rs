@@ -44,8 +44,8 @@ pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
     Ok(Exit::worst(exits))
 }
 
-/// Reads the nodes anew with one request: the daemon paces what reaches their BMCs. A node that cannot be read is shown as it
-/// is known, and a line on stderr says why.
+/// Reads the nodes anew with one request: the daemon paces what reaches their BMCs. A node that
+/// cannot be read is shown as it is known, and a line on stderr says why.
 async fn fresh(app: &App, names: &[String], full: bool) -> Result<(Vec<Node>, Vec<Exit>), Failure> {
     let began = Instant::now();
     let readings = app.client.fresh_all(names, full).await?;
@@ -255,7 +255,8 @@ fn note(node: &Node) -> String {
         .join("; ")
 }
 
-/// A node in one line for a program: the state, its age where that is more than a moment of a healthy rack, the note.
+/// A node in one line for a program: the state, its age where that is more than a moment of a
+/// healthy rack, the note.
 fn short_line(node: &Node) -> String {
     let mut text = state_word(node);
     match &ours(node).reading {

@@ -1,7 +1,9 @@
-//! `rackbmc support`: one file with all that whoever looks into a trouble wants to see, without secrets.
+//! `rackbmc support`: one file with all that whoever looks into a trouble wants to see, without
+//! secrets.
 //!
-//! The daemon leaves out what is secret of its own (`config::shareable`, its log, traces); names of users, which its
-//! answers show, are left out here. Where no daemon answers it packs what there is without one, and says what is missing.
+//! The daemon leaves out what is secret of its own (`config::shareable`, its log, traces); names of
+//! users, which its answers show, are left out here. Where no daemon answers it packs what there is
+//! without one, and says what is missing.
 
 mod pack;
 
@@ -53,7 +55,8 @@ pub async fn support(app: &App, args: args::Support) -> Result<Exit, Failure> {
         Ok(_) => select::nodes(&app.client, &args.nodes, Unnamed::All).await,
         Err(_) => Ok(Vec::new()),
     };
-    // A node that there is not is a typing error; that there are none at all is something to report.
+    // A node that there is not is a typing error; that there are none at all is something to
+    // report.
     let nodes = match nodes {
         Err(Failure::Usage(why)) if !args.nodes.nodes.is_empty() => {
             return Err(Failure::Usage(why));
@@ -239,7 +242,8 @@ fn configuration_of(socket: &Path) -> PathBuf {
     Path::new("/etc/rackbmcd").join(name).with_extension("toml")
 }
 
-/// What systemd's journal has of the daemon, earlier lives included. Where there is none, nothing is missing.
+/// What systemd's journal has of the daemon, earlier lives included. Where there is none, nothing
+/// is missing.
 async fn journal(report: &mut Report) -> io::Result<()> {
     let asked = Command::new("journalctl")
         .args(["--unit=rackbmcd", "--unit=rackbmcd@*", "--lines=2000"])

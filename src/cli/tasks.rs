@@ -1,4 +1,5 @@
-//! Tasks and batches looked at and taken in hand: abort, cancel, rollback, suspend, resume, task, tasks, batch.
+//! Tasks and batches looked at and taken in hand: abort, cancel, rollback, suspend, resume, task,
+//! tasks, batch.
 //!
 //! A control may name a task, a batch or nodes; for a node it means the task that has it.
 
@@ -99,7 +100,8 @@ pub fn on_a_node(name: &str, answer: Result<Task, Failure>) -> Result<Result<Tas
     }
 }
 
-/// A control on a node that no task has: there is nothing to abort, and that is a success (design, section 3).
+/// A control on a node that no task has: there is nothing to abort, and that is a success (design,
+/// section 3).
 pub fn nothing_to(control: Control) -> (String, Exit) {
     let (word, exit) = match control {
         Control::Abort => ("abort", Exit::Done),
@@ -124,8 +126,8 @@ pub fn is_id(word: &str) -> bool {
             .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Uses a control on the task or the batch of that id: the tasks, and a failure where a node of the batch refused, which
-/// is told. `None` where it is neither (so perhaps a node's uuid).
+/// Uses a control on the task or the batch of that id: the tasks, and a failure where a node of the
+/// batch refused, which is told. `None` where it is neither (so perhaps a node's uuid).
 async fn use_on_id(
     app: &App,
     control: Control,

@@ -1,7 +1,7 @@
 //! `wait`: until nodes are on, or off, without doing anything about it.
 //!
-//! Asks for fresh readings of all of them with one request, and not more often than every two seconds; the daemon paces what
-//! reaches each BMC, and may be restarted meanwhile.
+//! Asks for fresh readings of all of them with one request, and not more often than every two
+//! seconds; the daemon paces what reaches each BMC, and may be restarted meanwhile.
 
 use super::App;
 use super::args::Until;
@@ -12,7 +12,8 @@ use super::select::{self, Unnamed};
 use crate::model::{FreshReading, Node, Power};
 use std::time::{Duration, Instant};
 
-/// Waits until every node was read as wanted, each of them once. Exit 5 where the time ran out before.
+/// Waits until every node was read as wanted, each of them once. Exit 5 where the time ran out
+/// before.
 pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
     let goal = Goal::of(&args);
     let mut patience = Patience::default();
@@ -44,7 +45,8 @@ impl Goal {
     }
 }
 
-/// Reads nodes of one daemon again and again until each was as wanted; they are told by the names that `shown` has for them.
+/// Reads nodes of one daemon again and again until each was as wanted; they are told by the names
+/// that `shown` has for them.
 ///
 /// # Errors
 /// The daemon stays away.

@@ -1,4 +1,5 @@
-//! Mistakes with their places, collected instead of stopping at the first, and the warnings beside them.
+//! Mistakes with their places, collected instead of stopping at the first, and the warnings beside
+//! them.
 
 use crate::model::escaped;
 use std::collections::BTreeSet;
@@ -49,7 +50,8 @@ impl<T> At<T> {
     }
 }
 
-/// What was found in one file so far. A mistake that is met twice (once per node that shares it) is one.
+/// What was found in one file so far. A mistake that is met twice (once per node that shares it) is
+/// one.
 pub(super) struct Findings<'t> {
     file: String,
     text: &'t str,
@@ -139,7 +141,8 @@ impl<'t> Findings<'t> {
     }
 }
 
-/// What to write instead of a word: the choice that looks most like it, or all of them where none does.
+/// What to write instead of a word: the choice that looks most like it, or all of them where none
+/// does.
 pub(super) fn nearest<'c>(typed: &str, choices: impl IntoIterator<Item = &'c str>) -> String {
     let mut choices: Vec<&str> = choices.into_iter().collect();
     // A key that may be written in two ways comes twice.
@@ -164,7 +167,8 @@ pub(super) fn closest<'c>(
     (best.0 <= allowed).then_some(best.1)
 }
 
-/// How many letters must be put in, taken out or changed to make one word of the other, without regard to case.
+/// How many letters must be put in, taken out or changed to make one word of the other, without
+/// regard to case.
 fn distance(a: &str, b: &str) -> usize {
     let lower = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
     let (a, b) = (lower(a), lower(b));

@@ -1,4 +1,5 @@
-//! The files beside the configuration: passwords, keys, users. Read through [`Files`], so that tests need no disk.
+//! The files beside the configuration: passwords, keys, users. Read through [`Files`], so that
+//! tests need no disk.
 
 use super::complaint::{At, Findings};
 use crate::session::secret::{BmcKey, Password};
@@ -27,7 +28,8 @@ pub trait Files {
     /// `$CREDENTIALS_DIRECTORY`, where systemd puts credentials.
     fn credentials(&self) -> Option<PathBuf>;
 
-    /// Whether a configuration is only looked at, maybe by somebody who may not see the service's credentials.
+    /// Whether a configuration is only looked at, maybe by somebody who may not see the service's
+    /// credentials.
     fn checks_only(&self) -> bool {
         false
     }
@@ -98,7 +100,8 @@ impl Files for Disk {
     }
 }
 
-/// The real ones, for a look at a configuration that is not used: systemd shows credentials to the running service alone.
+/// The real ones, for a look at a configuration that is not used: systemd shows credentials to the
+/// running service alone.
 #[derive(Clone, Copy, Debug)]
 pub struct Check;
 

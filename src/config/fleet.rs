@@ -1,6 +1,7 @@
 //! `fleet.toml`: the racks that `rackbmc --fleet` asks, each with the way to its daemon.
 //!
-//! A file of the client: the daemon never reads it. Whether a URL leads anywhere is for the client to find out.
+//! A file of the client: the daemon never reads it. Whether a URL leads anywhere is for the client
+//! to find out.
 
 use super::complaint::{At, Findings};
 use super::files::Files;

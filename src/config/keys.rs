@@ -1,4 +1,5 @@
-//! The keys that may stand in `[defaults]` and in `[[node]]`: read, judged, and laid over one another.
+//! The keys that may stand in `[defaults]` and in `[[node]]`: read, judged, and laid over one
+//! another.
 
 use super::complaint::{At, Findings, nearest};
 use super::files::{From, Secrets, bmc_key, hex};
@@ -86,7 +87,8 @@ enum KeyFrom {
 }
 
 impl Keys {
-    /// Reads them from a section. Inline keys are refused where `exposed`: others may read the configuration.
+    /// Reads them from a section. Inline keys are refused where `exposed`: others may read the
+    /// configuration.
     pub fn read(section: &mut Section<'_>, exposed: bool, findings: &mut Findings<'_>) -> Self {
         let mut duration = |key, least, most, findings: &mut Findings<'_>| {
             section.duration(key, least..=most, findings)

@@ -1,7 +1,9 @@
-//! The configuration: TOML as typed becomes settings as meant, and every mistake a line with its place.
+//! The configuration: TOML as typed becomes settings as meant, and every mistake a line with its
+//! place.
 //!
-//! Driven by the daemon at its start, at SIGHUP and for `--check-config`. Reads the file and those that it names
-//! through [`Files`]; touches nothing else. All mistakes are found at once, not only the first.
+//! Driven by the daemon at its start, at SIGHUP and for `--check-config`. Reads the file and those
+//! that it names through [`Files`]; touches nothing else. All mistakes are found at once, not only
+//! the first.
 
 mod api;
 mod complaint;
@@ -101,7 +103,8 @@ impl Configuration {
     /// Reads and judges the file at `path` and those that it names.
     ///
     /// # Errors
-    /// Every mistake, in the order of the file; never an empty list. Nothing of a wrong file is used.
+    /// Every mistake, in the order of the file; never an empty list. Nothing of a wrong file is
+    /// used.
     pub fn load(path: &Path, files: &dyn Files) -> Result<Self, Vec<Complaint>> {
         let content = read_whole(path, files)?;
         let text = utf8_of(path, &content)?;
@@ -180,7 +183,8 @@ type Read = (
     Others,
 );
 
-/// Where hosts of a rack meet, which of them this one is, and whether the rack's summary is published there.
+/// Where hosts of a rack meet, which of them this one is, and whether the rack's summary is
+/// published there.
 type Others = (Option<EtcdSettings>, Option<HaSettings>, bool);
 
 fn read(
@@ -204,7 +208,8 @@ fn read(
     let sections = root.tables("node", "[[node]]", findings);
     let typed = root.value("node").map(|value| value.get_ref());
     if typed.is_none_or(|typed| typed.as_array().is_some_and(|array| array.is_empty())) {
-        // A file that has just been installed has a [rack] already; one without was cut off, or is another file.
+        // A file that has just been installed has a [rack] already; one without was cut off, or is
+        // another file.
         match begun {
             true => findings.warn(&(0..0), format!("there are no nodes yet: {FIRST_NODE}")),
             false => findings.missing(&(0..0), format!("there are no nodes: {FIRST_NODE}")),
@@ -273,8 +278,8 @@ fn share(nodes: &mut [NodeSettings]) {
     }
 }
 
-/// Where one of those that are known is equal, `value` becomes that one. Few are known: a search must stay short where
-/// every node has a password of its own.
+/// Where one of those that are known is equal, `value` becomes that one. Few are known: a search
+/// must stay short where every node has a password of its own.
 fn share_one<T: PartialEq>(value: &mut Arc<T>, known: &mut Vec<Arc<T>>) {
     match known.iter().find(|known| *known == value) {
         Some(same) => *value = same.clone(),

@@ -12,7 +12,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The namespace of the uuids that are derived from names (UUIDv5). Changing it would give every node another uuid.
+/// The namespace of the uuids that are derived from names (UUIDv5). Changing it would give every
+/// node another uuid.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5c1f_9d0e_7a42_4f6b_9b1d_2e8a_60c3_f174);
 
 /// The uuid of a node that was not given one: the same for the same name, for ever.
@@ -308,7 +309,8 @@ fn host_fault(host: &str) -> Option<String> {
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
     };
     let labels = host.strip_suffix('.').unwrap_or(host);
-    // The system's look-up takes what is made of numbers for an address in some other notation: 0x7f.1 is 127.0.0.1.
+    // The system's look-up takes what is made of numbers for an address in some other notation:
+    // 0x7f.1 is 127.0.0.1.
     let number = |label: &str| match label.strip_prefix("0x") {
         Some(hex) => hex.chars().all(|c| c.is_ascii_hexdigit()),
         None => label.chars().all(|c| c.is_ascii_digit()),

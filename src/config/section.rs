@@ -1,5 +1,5 @@
-//! One table of the file, read key by key: each key is asked for with its type and range, and what was never asked
-//! for is unknown.
+//! One table of the file, read key by key: each key is asked for with its type and range, and what
+//! was never asked for is unknown.
 
 use super::complaint::{At, Findings, nearest};
 use crate::model::{Words, is_hidden};
@@ -279,7 +279,8 @@ impl<'t> Section<'t> {
     }
 }
 
-/// A text, or a complaint. Names, addresses and paths are shown in many places: nothing may be in them that is not seen.
+/// A text, or a complaint. Names, addresses and paths are shown in many places: nothing may be in
+/// them that is not seen.
 pub(super) fn text_of(
     key: &str,
     value: &Spanned<DeValue<'_>>,

@@ -1,8 +1,9 @@
-//! The configuration as it may be given to somebody else: without secrets, without names of users, and without comments,
-//! in which anything may stand.
+//! The configuration as it may be given to somebody else: without secrets, without names of users,
+//! and without comments, in which anything may stand.
 //!
-//! What is shown is named here. So a key that is new, or that nobody ever heard of, is left out until somebody has decided
-//! that it may be shown; a test holds that everything in `etc/rackbmcd.toml` was decided.
+//! What is shown is named here. So a key that is new, or that nobody ever heard of, is left out
+//! until somebody has decided that it may be shown; a test holds that everything in
+//! `etc/rackbmcd.toml` was decided.
 
 use super::files::Files;
 use std::path::Path;

@@ -328,7 +328,8 @@ fn what_is_not_said_has_its_default() {
 
 #[test]
 fn the_uuid_of_a_name_is_the_same_for_ever() {
-    // Worked out with Python's uuid5 and written down once: a change of these would give every node of every rack another identity.
+    // Worked out with Python's uuid5 and written down once: a change of these would give every node
+    // of every rack another identity.
     assert_eq!(
         uuid_of("r1n01").to_string(),
         "ef2721c8-602e-565d-883d-4c4fc7b2dc2c"

@@ -1,7 +1,8 @@
-//! `tls_certificate` and `tls_key` of `[api]`: read, and held against each other, before anything listens.
+//! `tls_certificate` and `tls_key` of `[api]`: read, and held against each other, before anything
+//! listens.
 //!
-//! Built without the feature `tls`, the keys are refused: one who writes them must not get a port that anybody can read
-//! along.
+//! Built without the feature `tls`, the keys are refused: one who writes them must not get a port
+//! that anybody can read along.
 
 use super::complaint::{At, Findings};
 use super::files::Secrets;
@@ -99,7 +100,8 @@ mod with {
         }
     }
 
-    /// The certificate (with those that lead to its authority) and its key, once they were seen to belong together.
+    /// The certificate (with those that lead to its authority) and its key, once they were seen to
+    /// belong together.
     fn load(
         certificate: At<String>,
         key: At<String>,

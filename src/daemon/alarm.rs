@@ -1,7 +1,9 @@
-//! The loop's one timer: a descriptor of the kernel that counts by the machine's clock since its boot, as the core does.
+//! The loop's one timer: a descriptor of the kernel that counts by the machine's clock since its
+//! boot, as the core does.
 //!
-//! async-io's own timers are told to the thread that waits for them by a write to a descriptor of its own, which wakes
-//! that thread though nothing has happened yet; and they do not count while the machine sleeps.
+//! async-io's own timers are told to the thread that waits for them by a write to a descriptor of
+//! its own, which wakes that thread though nothing has happened yet; and they do not count while
+//! the machine sleeps.
 
 use super::clock::Clock;
 use crate::time::Instant;

@@ -1,8 +1,9 @@
-//! The audit trail: who changed what, one record a change, append-only, each chained to the one before by SHA-256, so
-//! that a cut or an edit shows (`rackbmc audit verify`, `rackbmcd --verify-audit`).
+//! The audit trail: who changed what, one record a change, append-only, each chained to the one
+//! before by SHA-256, so that a cut or an edit shows (`rackbmc audit verify`, `rackbmcd
+//! --verify-audit`).
 //!
-//! The newest record's number and hash stand a second time, in another table, written in the same transaction: so the
-//! loss of the newest records shows too.
+//! The newest record's number and hash stand a second time, in another table, written in the same
+//! transaction: so the loss of the newest records shows too.
 //!
 //! A trail that is longer than it may be loses its oldest records: [`limit`].
 
@@ -134,7 +135,8 @@ impl Trail {
         };
         let key = key(number);
         let value = serde_json::to_string(&record).expect("a record has string keys and no floats");
-        // Paths and refusals have what clients wrote in them, and whoever reads the trail may do so on a terminal.
+        // Paths and refusals have what clients wrote in them, and whoever reads the trail may do so
+        // on a terminal.
         let value = visible_json(value).into_bytes();
         self.head = AuditHead {
             number,
@@ -163,13 +165,14 @@ impl Trail {
     }
 }
 
-/// What the next record comes after: `last` is the newest record there is, `newest` what is remembered of the newest that
-/// was written. Where they differ the trail was tampered with: it goes on after the later of the two, so that the gap
-/// stays to be seen.
+/// What the next record comes after: `last` is the newest record there is, `newest` what is
+/// remembered of the newest that was written. Where they differ the trail was tampered with: it
+/// goes on after the later of the two, so that the gap stays to be seen.
 fn after(last: Option<(String, Vec<u8>)>, newest: Option<AuditHead>) -> AuditHead {
     // By its key: a record that cannot be read is not written over either.
     let record = last.and_then(|(key, bytes)| {
-        // Nothing could follow the last number that there is: somebody put it there, and it is no reason to begin anew.
+        // Nothing could follow the last number that there is: somebody put it there, and it is no
+        // reason to begin anew.
         let number = key.parse().ok().filter(|number| *number < LAST_NUMBER)?;
         let hash = hash(&bytes);
         Some(AuditHead { number, hash })
@@ -205,7 +208,8 @@ fn after(last: Option<(String, Vec<u8>)>, newest: Option<AuditHead>) -> AuditHea
     }
 }
 
-/// What the daemon did itself: `deed` is `START`, `STOP`, `RELOAD` or `PRUNE`, `path` the configuration's.
+/// What the daemon did itself: `deed` is `START`, `STOP`, `RELOAD` or `PRUNE`, `path` the
+/// configuration's.
 pub(super) fn of_the_daemon(deed: &str, path: &Path, what: String, error: Option<String>) -> Audit {
     Audit {
         who: Who {
@@ -261,8 +265,8 @@ pub(super) fn read(store: &mut Store, after: u64, limit: usize) -> Result<AuditP
     })
 }
 
-/// Looks at the whole trail of a store that no daemon uses: its newest record, the last one that was removed with the
-/// oldest, and what is wrong with them.
+/// Looks at the whole trail of a store that no daemon uses: its newest record, the last one that
+/// was removed with the oldest, and what is wrong with them.
 ///
 /// # Errors
 /// The disk's.
@@ -327,7 +331,8 @@ mod tests {
         }
     }
 
-    /// Each hash covers these bytes: what is renamed here breaks every trail there is. Revert that, and edit nothing below.
+    /// Each hash covers these bytes: what is renamed here breaks every trail there is. Revert that,
+    /// and edit nothing below.
     #[test]
     fn a_record_is_stored_in_these_bytes_for_ever() {
         let whole = concat!(

@@ -1,4 +1,5 @@
-//! `rackbmcd --check-etcd`: each member is asked what a host with a second one needs of it, and a line says how it is.
+//! `rackbmcd --check-etcd`: each member is asked what a host with a second one needs of it, and a
+//! line says how it is.
 
 use crate::config::EtcdSettings;
 use crate::etcd::{Answer, Compare, Op, Request, Span, Status, Trouble, Txn};

@@ -6,8 +6,8 @@ use nix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
-/// The daemon's clock: it counts from the boot of the machine, the time in which that slept included, and nobody can set
-/// it.
+/// The daemon's clock: it counts from the boot of the machine, the time in which that slept
+/// included, and nobody can set it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock;
 
@@ -47,6 +47,6 @@ impl Clock {
     }
 }
 
-/// The core's clock does not begin at zero, so that moments before the boot can be named: a task that is taken up may have
-/// begun then.
+/// The core's clock does not begin at zero, so that moments before the boot can be named: a task
+/// that is taken up may have begun then.
 const HEAD_START: Duration = Duration::from_secs(365 * 24 * 3600);

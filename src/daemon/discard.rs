@@ -1,5 +1,6 @@
-//! `rackbmcd --discard TABLE KEY`: a person discards an entry of the journal that cannot be read, while no daemon runs.
-//! A copy of it goes into the audit trail, with who did it, in the same transaction.
+//! `rackbmcd --discard TABLE KEY`: a person discards an entry of the journal that cannot be read,
+//! while no daemon runs. A copy of it goes into the audit trail, with who did it, in the same
+//! transaction.
 
 use super::audit::Trail;
 use super::clock::Clock;

@@ -1,6 +1,6 @@
-//! What the kernel and the C library give only to `unsafe` callers: a descriptor that was passed to this process by its
-//! number, the groups of a Unix socket's peer, for which nix has no wrapper, and two calls of the allocator. Nothing else
-//! is in here.
+//! What the kernel and the C library give only to `unsafe` callers: a descriptor that was passed to
+//! this process by its number, the groups of a Unix socket's peer, for which nix has no wrapper,
+//! and two calls of the allocator. Nothing else is in here.
 #![allow(
     unsafe_code,
     reason = "no safe wrapper exists for these; each says why it holds"
@@ -12,16 +12,19 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Takes a descriptor over that systemd passed.
 ///
-/// Each number may be adopted once: `listen` does it, at the start, for one number of systemd's own range.
+/// Each number may be adopted once: `listen` does it, at the start, for one number of systemd's own
+/// range.
 pub(super) fn adopt(descriptor: RawFd) -> OwnedFd {
-    // SAFETY: systemd opened it for this process (LISTEN_PID was compared), and nobody else here owns it.
+    // SAFETY: systemd opened it for this process (LISTEN_PID was compared), and nobody else here
+    // owns it.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
 /// Lets all threads share one heap.
 ///
-/// The C library would give each thread one of its own, for threads that allocate at the same time. Ours do so hardly
-/// ever, and what one frees another could not use: it is 0.5 MB of a rack of 256. Other C libraries have one heap anyway.
+/// The C library would give each thread one of its own, for threads that allocate at the same time.
+/// Ours do so hardly ever, and what one frees another could not use: it is 0.5 MB of a rack of 256.
+/// Other C libraries have one heap anyway.
 pub(super) fn share_one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it sets a number, before another thread is there that could allocate meanwhile.
@@ -32,7 +35,8 @@ pub(super) fn share_one_heap() {
     }
 }
 
-/// Gives back to the system what is free in the heap. The C library does so by itself at the heap's end only.
+/// Gives back to the system what is free in the heap. The C library does so by itself at the heap's
+/// end only.
 ///
 /// Of a rack of 4096 it is 2.7 MB after the first log-ins; it takes a millisecond or two.
 pub(super) fn give_back_memory() {
@@ -50,8 +54,8 @@ pub(super) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     loop {
         let mut length =
             libc::socklen_t::try_from(size_of_val(groups.as_slice())).map_err(io::Error::other)?;
-        // SAFETY: `groups` is writable for `length` bytes, and `length` is what the kernel may write at most; gid_t
-        // may hold any bytes.
+        // SAFETY: `groups` is writable for `length` bytes, and `length` is what the kernel may
+        // write at most; gid_t may hold any bytes.
         let outcome = unsafe {
             libc::getsockopt(
                 socket.as_raw_fd(),

@@ -1,5 +1,5 @@
-//! What the process is not allowed: core files and other people's debuggers could show keys (design, rule 9). And what
-//! it is allowed: as many open files as the kernel lets it have.
+//! What the process is not allowed: core files and other people's debuggers could show keys
+//! (design, rule 9). And what it is allowed: as many open files as the kernel lets it have.
 
 use crate::model::counted;
 use nix::sys::prctl;
@@ -15,11 +15,11 @@ pub(super) fn harden() {
     }
 }
 
-/// Raises the number of open files to the most that is allowed, and says where `connections` of each of `listeners`, and
-/// the locks of so many BMCs, will not fit.
+/// Raises the number of open files to the most that is allowed, and says where `connections` of
+/// each of `listeners`, and the locks of so many BMCs, will not fit.
 ///
-/// The usual 1024 is there for programs that call select(2): nothing here does. A crowd that used them up would keep out
-/// even the 503 that tells it so.
+/// The usual 1024 is there for programs that call select(2): nothing here does. A crowd that used
+/// them up would keep out even the 503 that tells it so.
 pub(super) fn open_files(connections: u32, listeners: u64, nodes: usize) {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| {
         setrlimit(Resource::RLIMIT_NOFILE, most, most)?;

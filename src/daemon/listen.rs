@@ -89,8 +89,8 @@ pub(super) fn passed() -> Result<Option<UnixListener>, Failure> {
         .map_err(|error| Failure::new(format!("the socket that systemd passed: {error}")))
 }
 
-/// Serves the TCP port: over TLS where the context holds a certificate, which may be replaced by another, but not taken
-/// away.
+/// Serves the TCP port: over TLS where the context holds a certificate, which may be replaced by
+/// another, but not taken away.
 pub(super) fn serve_tcp(
     listener: TcpListener,
     context: Rc<Context>,

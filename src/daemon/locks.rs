@@ -1,12 +1,15 @@
-//! The locks beside BMCs' addresses: two daemons of one host keep off one BMC (design, section 2, rule 10).
+//! The locks beside BMCs' addresses: two daemons of one host keep off one BMC (design, section 2,
+//! rule 10).
 //!
-//! A lock is an abstract Unix socket named after the address and port. The kernel gives a name to one socket only, gives
-//! it back the moment its process is gone, however that ended, and keeps the names of network namespaces apart: there the
-//! same address is another BMC. It wants no folder that all daemons may write to, which the sandboxes of units and the
-//! users of daemons that are started by hand would each need another way to. Its price is an open file for each BMC.
+//! A lock is an abstract Unix socket named after the address and port. The kernel gives a name to
+//! one socket only, gives it back the moment its process is gone, however that ended, and keeps the
+//! names of network namespaces apart: there the same address is another BMC. It wants no folder
+//! that all daemons may write to, which the sandboxes of units and the users of daemons that are
+//! started by hand would each need another way to. Its price is an open file for each BMC.
 //!
-//! Who has a lock is asked by connecting to it: the kernel says which process and user opened it. Whoever may run programs
-//! here could take names to keep us from BMCs; so a lock of a person's account, other than our own, is told and not minded.
+//! Who has a lock is asked by connecting to it: the kernel says which process and user opened it.
+//! Whoever may run programs here could take names to keep us from BMCs; so a lock of a person's
+//! account, other than our own, is told and not minded.
 
 use crate::bmc::Lock;
 use crate::time::Instant;
@@ -29,7 +32,8 @@ pub(super) struct Locks {
     held: BTreeMap<SocketAddr, UnixListener>,
     /// Those that are not ours, what was found of each, and when it is looked at again.
     missing: BTreeMap<SocketAddr, (Lock, Instant)>,
-    /// Tells which of our locks somebody has asked about: whoever asked is let go, so that others can ask.
+    /// Tells which of our locks somebody has asked about: whoever asked is let go, so that others
+    /// can ask.
     asked_about: Option<Epoll>,
 }
 
@@ -46,8 +50,8 @@ impl Locks {
         }
     }
 
-    /// Takes the lock of a BMC to which something is to be sent. Whether that may leave, and what the rack has to hear,
-    /// where that is new or the datagram is withheld.
+    /// Takes the lock of a BMC to which something is to be sent. Whether that may leave, and what
+    /// the rack has to hear, where that is new or the datagram is withheld.
     pub(super) fn take(&mut self, to: SocketAddr, now: Instant) -> (bool, Option<Lock>) {
         if self.held.contains_key(&to) {
             return (true, None);
@@ -167,7 +171,8 @@ fn judge(holder: Result<Holder, Errno>) -> Lock {
 
 /// How often a lock that is not ours is looked at again, where something is to be sent there.
 const LOOK_AGAIN: Duration = Duration::from_secs(9);
-/// Accounts below this number are the system's (`SYS_UID_MAX` of login.defs), from there on those of persons.
+/// Accounts below this number are the system's (`SYS_UID_MAX` of login.defs), from there on those
+/// of persons.
 const PERSONS: u32 = 1000;
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! Log lines: for the journal of systemd with its `<N>` prefix, else with time and level on standard error. The last ones
-//! are kept, for `rackbmc support`.
+//! Log lines: for the journal of systemd with its `<N>` prefix, else with time and level on
+//! standard error. The last ones are kept, for `rackbmc support`.
 //!
-//! Whoever is to read them may not: a journal that hangs, a pager that nobody scrolls, a terminal that was stopped. Nothing
-//! waits for that: lines that find no room are counted, and their number is the first that is written when there is some.
+//! Whoever is to read them may not: a journal that hangs, a pager that nobody scrolls, a terminal
+//! that was stopped. Nothing waits for that: lines that find no room are counted, and their number
+//! is the first that is written when there is some.
 
 use crate::model::{beginning, escaped};
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -31,7 +32,8 @@ pub(super) fn last_lines() -> (Vec<String>, u64) {
     (kept.lines.iter().cloned().collect(), kept.forgotten)
 }
 
-/// Whether standard error goes to systemd's journal: JOURNAL_STREAM names its device and inode, and may be stale.
+/// Whether standard error goes to systemd's journal: JOURNAL_STREAM names its device and inode, and
+/// may be stale.
 fn is_journal() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else {
         return false;
@@ -43,7 +45,8 @@ fn is_journal() -> bool {
 }
 
 struct Logger {
-    /// Lines go to systemd's journal as it reads them (sd-daemon(3)), which adds the time. Else to a person.
+    /// Lines go to systemd's journal as it reads them (sd-daemon(3)), which adds the time. Else to
+    /// a person.
     to_journal: bool,
 }
 
@@ -55,7 +58,8 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         // To the second, and marked as UTC.
         let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-        // What clients wrote is data: a line break in it would begin a line of its own, with a priority of its choice.
+        // What clients wrote is data: a line break in it would begin a line of its own, with a
+        // priority of its choice.
         let (level, text) = (record.level(), escaped(&record.args().to_string()));
         let line = format!("{time} {level:<5} {text}");
         let shown = |level: Level, text: &str| match self.to_journal {
@@ -132,7 +136,8 @@ impl Reader {
         (self.lost, self.amid_a_line) = (0, false);
     }
 
-    /// Whether it takes so much as is written at once: one that reads is waited for a moment, now and then.
+    /// Whether it takes so much as is written at once: one that reads is waited for a moment, now
+    /// and then.
     fn takes(&mut self, to: &impl AsFd) -> bool {
         if has_room(to, 0) {
             return true;

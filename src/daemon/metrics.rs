@@ -1,4 +1,5 @@
-//! The text of `/metrics` (OpenMetrics), made from what the daemon knows already: a scrape never touches a BMC.
+//! The text of `/metrics` (OpenMetrics), made from what the daemon knows already: a scrape never
+//! touches a BMC.
 
 pub(super) mod ha;
 
@@ -399,7 +400,8 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// What BMCs say of the chassis: a series for each thing that is wrong, and for each word that stands.
+    /// What BMCs say of the chassis: a series for each thing that is wrong, and for each word that
+    /// stands.
     fn encode_chassis(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
         let rack = self.health.rack.as_str();
         let said = |name: &'static str, words: &dyn Fn(&Chassis) -> Vec<String>| {

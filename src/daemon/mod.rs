@@ -1,5 +1,5 @@
-//! The shell: the only room with a clock, sockets, signals, randomness and the store. It owns the one [`Rack`] and
-//! does the world's part for it; it decides nothing about machines.
+//! The shell: the only room with a clock, sockets, signals, randomness and the store. It owns the
+//! one [`Rack`] and does the world's part for it; it decides nothing about machines.
 //!
 //! | file | subject |
 //! | --- | --- |
@@ -64,8 +64,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::Store;
 
-/// Per-rack BMC power daemon: speaks IPMI over LAN to the BMCs of one rack and serves their power over a local HTTP
-/// socket. `rackbmc` is its command line.
+/// Per-rack BMC power daemon: speaks IPMI over LAN to the BMCs of one rack and serves their power
+/// over a local HTTP socket. `rackbmc` is its command line.
 #[derive(Parser, Debug)]
 #[command(name = "rackbmcd", version)]
 struct Arguments {
@@ -77,15 +77,16 @@ struct Arguments {
         default_value = "/etc/rackbmcd/rackbmcd.toml"
     )]
     config: PathBuf,
-    /// Read the configuration and what it names, say what is wrong with it, and exit (78 where something is).
+    /// Read the configuration and what it names, say what is wrong with it, and exit (78 where
+    /// something is).
     #[arg(long)]
     check_config: bool,
-    /// Look at the whole audit trail of a daemon that is stopped, say where it was cut or changed, and exit (1 where it
-    /// was).
+    /// Look at the whole audit trail of a daemon that is stopped, say where it was cut or changed,
+    /// and exit (1 where it was).
     #[arg(long, conflicts_with = "check_config")]
     verify_audit: bool,
-    /// Discard an entry of the journal that cannot be read, while the daemon is stopped: what it was about takes power
-    /// orders again. A copy goes into the audit trail.
+    /// Discard an entry of the journal that cannot be read, while the daemon is stopped: what it
+    /// was about takes power orders again. A copy goes into the audit trail.
     #[arg(
         long,
         num_args = 2,
@@ -93,18 +94,20 @@ struct Arguments {
         conflicts_with_all = ["check_config", "verify_audit"]
     )]
     discard: Option<Vec<String>>,
-    /// Log in to every BMC of the configuration, switch nothing, and say of each in a line how it is and what to do. Through the
-    /// daemon where it runs. Exit 1 where one of them is not as it has to be.
+    /// Log in to every BMC of the configuration, switch nothing, and say of each in a line how it
+    /// is and what to do. Through the daemon where it runs. Exit 1 where one of them is not as it
+    /// has to be.
     #[arg(long, conflicts_with_all = ["check_config", "verify_audit", "discard"])]
     check_bmcs: bool,
-    /// Ask every member of etcd in the configuration whether it is as a second host for the rack needs it, say of each in a
-    /// line how it is, and exit (78 where one is not). Changes nothing.
+    /// Ask every member of etcd in the configuration whether it is as a second host for the rack
+    /// needs it, say of each in a line how it is, and exit (78 where one is not). Changes nothing.
     #[arg(long, conflicts_with_all = ["check_config", "verify_audit", "discard", "check_bmcs"])]
     check_etcd: bool,
     /// Begin with a new journal where the one that was there before is missing.
     #[arg(long, conflicts_with_all = ["check_config", "verify_audit", "discard"])]
     new_journal: bool,
-    /// What is logged: error, warn, info, debug or trace. The configuration's log_level where not given.
+    /// What is logged: error, warn, info, debug or trace. The configuration's log_level where not
+    /// given.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<log::LevelFilter>,
     /// Print a man page and exit.
@@ -115,8 +118,8 @@ struct Arguments {
 /// The exit code for a wrong configuration (`EX_CONFIG`): systemd does not restart for it.
 pub const EXIT_CONFIG: u8 = 78;
 
-/// The daemon's whole life, from its arguments to its exit code. `check_bmcs` is what a look at all BMCs is done by: it asks
-/// a running daemon, as any client does.
+/// The daemon's whole life, from its arguments to its exit code. `check_bmcs` is what a look at all
+/// BMCs is done by: it asks a running daemon, as any client does.
 pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(page) = arguments.man {
@@ -208,7 +211,8 @@ pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> Ex
     }
 }
 
-/// Says every mistake in the configuration, a line each; also to those who wait for a daemon, where one was to start.
+/// Says every mistake in the configuration, a line each; also to those who wait for a daemon, where
+/// one was to start.
 fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
     let only_looks = arguments.check_config
         || arguments.check_bmcs

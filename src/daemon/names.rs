@@ -9,8 +9,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Looks a host name up, or a link-local address with its scope: its addresses, each once, in the resolver's order.
-/// Blocks, so it is called off the executor. The ports mean nothing.
+/// Looks a host name up, or a link-local address with its scope: its addresses, each once, in the
+/// resolver's order. Blocks, so it is called off the executor. The ports mean nothing.
 pub(super) fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
     let found = (host, 0)
         .to_socket_addrs()
@@ -24,8 +24,9 @@ pub(super) fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
     Ok(addresses)
 }
 
-/// Login names of user ids, for people to read: rights go by the number. They are looked up on a thread of their own, since
-/// a directory service may take its time, and nobody waits for it for long.
+/// Login names of user ids, for people to read: rights go by the number. They are looked up on a
+/// thread of their own, since a directory service may take its time, and nobody waits for it for
+/// long.
 pub(super) struct UserNames {
     wanted: SyncSender<(u32, Sender<Option<String>>)>,
     known: RefCell<BTreeMap<u32, (Option<String>, Instant)>>,
@@ -77,7 +78,8 @@ impl UserNames {
                 self.learn(uid, name.clone());
                 name
             }
-            // Another one of that user may have got it. It may be another name by now, but it is more than a number.
+            // Another one of that user may have got it. It may be another name by now, but it is
+            // more than a number.
             None => {
                 let known = self.known.borrow().get(&uid).cloned();
                 known.or(found).and_then(|(name, _)| name)
@@ -125,8 +127,8 @@ impl UserNames {
     }
 }
 
-/// The login name of a user id, where the host knows one. It comes from a directory, perhaps over a network, and is shown
-/// and remembered in many places.
+/// The login name of a user id, where the host knows one. It comes from a directory, perhaps over a
+/// network, and is shown and remembered in many places.
 fn user(uid: u32) -> Option<String> {
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten()?;
     Some(beginning(&escaped(&user.name), LONGEST))

@@ -1,4 +1,5 @@
-//! The configuration on the disk while another one is in force: whether it would be taken, found out before a restart does.
+//! The configuration on the disk while another one is in force: whether it would be taken, found
+//! out before a restart does.
 
 use crate::config::{Complaint, Configuration};
 use crate::model::ConfigurationRefused;
@@ -10,7 +11,8 @@ use std::time::Duration;
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// What tells one state of a file from another: its place, its length, and when it was written to the nanosecond.
+/// What tells one state of a file from another: its place, its length, and when it was written to
+/// the nanosecond.
 type Mark = (u64, u64, i64, i64);
 
 /// The file as it was judged last.
@@ -41,7 +43,8 @@ impl OnDisk {
         &self.path
     }
 
-    /// Whether it has changed since it was judged: then it is to be judged, and [`judged`](Self::judged) told.
+    /// Whether it has changed since it was judged: then it is to be judged, and
+    /// [`judged`](Self::judged) told.
     pub(super) fn wants_judging(&mut self, now: Instant) -> bool {
         if self.busy || now < self.look_at {
             return false;

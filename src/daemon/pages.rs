@@ -1,5 +1,5 @@
-//! The man pages of the daemon: rackbmcd(8) from its arguments, rackbmcd.toml(5) from the annotated configuration, which
-//! the tests of `config` hold against what is really read.
+//! The man pages of the daemon: rackbmcd(8) from its arguments, rackbmcd.toml(5) from the annotated
+//! configuration, which the tests of `config` hold against what is really read.
 
 use super::Arguments;
 use clap::{CommandFactory, ValueEnum};

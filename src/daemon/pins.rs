@@ -1,6 +1,8 @@
-//! What a host that has a second one beside it keeps of itself and of etcd: the file `host.json` in the state directory.
+//! What a host that has a second one beside it keeps of itself and of etcd: the file `host.json` in
+//! the state directory.
 //!
-//! Written as a whole beside the old one, which it then replaces. Where it is lost, the host is a new one.
+//! Written as a whole beside the old one, which it then replaces. Where it is lost, the host is a
+//! new one.
 
 use crate::entropy::Entropy;
 use crate::tenure::Pinned;

@@ -1,6 +1,6 @@
-//! The kernel's randomness, fetched in blocks: a packet needs 16 bytes of it, and a system call for each would cost more
-//! than the packet's encryption. What was handed out is wiped in the block, so that nobody finds it there later; no byte
-//! is handed out twice.
+//! The kernel's randomness, fetched in blocks: a packet needs 16 bytes of it, and a system call for
+//! each would cost more than the packet's encryption. What was handed out is wiped in the block, so
+//! that nobody finds it there later; no byte is handed out twice.
 
 use crate::entropy::Entropy;
 use std::ops::Range;

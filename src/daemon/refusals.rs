@@ -1,5 +1,5 @@
-//! Refused log-ins as the journal has them, for a look at the BMCs while no daemon runs (`--check-bmcs`): without it each look
-//! would cost a BMC one more (design, rule 10).
+//! Refused log-ins as the journal has them, for a look at the BMCs while no daemon runs
+//! (`--check-bmcs`): without it each look would cost a BMC one more (design, rule 10).
 
 use super::store::{Store, StoreError};
 use crate::bmc::{LogIns, RefusedLogIns};
@@ -74,8 +74,8 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Writes how many log-ins were refused into the node's entry, where there is one, of the newest format: a look brings
-    /// no journal up.
+    /// Writes how many log-ins were refused into the node's entry, where there is one, of the
+    /// newest format: a look brings no journal up.
     fn write(&self, node: Uuid, refused: Option<RefusedLogIns>) -> Result<(), StoreError> {
         if !Store::exists(self.state_dir) {
             return Ok(());

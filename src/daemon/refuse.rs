@@ -1,7 +1,8 @@
-//! A start with a wrong configuration: whoever waits on the socket that systemd passed is told so, and where it is wrong.
+//! A start with a wrong configuration: whoever waits on the socket that systemd passed is told so,
+//! and where it is wrong.
 //!
-//! Not telling them would leave their requests in the socket: systemd would start the daemon again for them at once, and
-//! again, until it gave the socket up.
+//! Not telling them would leave their requests in the socket: systemd would start the daemon again
+//! for them at once, and again, until it gave the socket up.
 
 use super::listen;
 use crate::api::dispatch::Frame;

@@ -1,5 +1,6 @@
-//! What the commands of `rackbmcd` that only look say to whoever typed them. A line that nobody takes (a full disk, `| head`)
-//! is no reason to panic: the exit code tells what was found, also then.
+//! What the commands of `rackbmcd` that only look say to whoever typed them. A line that nobody
+//! takes (a full disk, `| head`) is no reason to panic: the exit code tells what was found, also
+//! then.
 
 use std::fmt::Display;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! The loop: one input, drain every output of the [`Rack`], wait for the next. The rack decides; this carries.
+//! The loop: one input, drain every output of the [`Rack`], wait for the next. The rack decides;
+//! this carries.
 
 mod looks;
 mod post;
@@ -58,7 +59,8 @@ pub(super) enum Input {
     Oldest(Result<Option<Oldest>, String>),
     /// Entries of the journal that the rack wanted to see, in this tenure.
     Found(u64, u64, Result<Vec<(String, Vec<u8>)>, String>),
-    /// Entries of the journal on this host's disk that somebody wants to see who asks a host without the rack.
+    /// Entries of the journal on this host's disk that somebody wants to see who asks a host
+    /// without the rack.
     FoundForLook(CallId, Result<Vec<(String, Vec<u8>)>, String>),
     /// Etcd answered, or did not.
     Etcd(RequestId, Result<Answer, Trouble>),
@@ -127,7 +129,8 @@ struct Shell {
     status: String,
     /// When the loop looked at the clock last.
     awake_at: Instant,
-    /// After a time in which the loop stood still: what came in meanwhile is read before anything counts as missing.
+    /// After a time in which the loop stood still: what came in meanwhile is read before anything
+    /// counts as missing.
     listen_until: Instant,
     /// Since when what is due is put off for what came and was not taken yet.
     put_off: Option<Instant>,
@@ -164,8 +167,8 @@ impl Shell {
         now
     }
 
-    /// When the rack wants its time to be looked at. Regular readings may wait a moment for others, so that they leave, and
-    /// their answers come, together.
+    /// When the rack wants its time to be looked at. Regular readings may wait a moment for others,
+    /// so that they leave, and their answers come, together.
     fn due_at(&self) -> Option<Instant> {
         let rack = self.post.rack();
         let reading = rack.and_then(Rack::poll_reading).map(|at| at + TOGETHER);
@@ -174,8 +177,9 @@ impl Shell {
         [reading, deadline, tenure].into_iter().flatten().min()
     }
 
-    /// Whether what is due is put off once more, for what has come and was not taken yet: else a loop that is behind would
-    /// ask BMCs again that have answered, which then answer again. Not for long, whatever comes.
+    /// Whether what is due is put off once more, for what has come and was not taken yet: else a
+    /// loop that is behind would ask BMCs again that have answered, which then answer again. Not
+    /// for long, whatever comes.
     fn listens_first(&mut self, due: Instant, more: bool, now: Instant) -> bool {
         let since = *self.put_off.get_or_insert_with(|| {
             self.taken_first = 0;
@@ -257,7 +261,8 @@ impl Shell {
                 Turn::Asked(next) => {
                     let mut looks = self.ask(next);
                     for _ in 1..ASKED_TOGETHER {
-                        // What one caller is told may be long: it is on its way out before the next one is asked for.
+                        // What one caller is told may be long: it is on its way out before the next
+                        // one is asked for.
                         let next = (!looks).then(|| asked.try_recv().ok()).flatten();
                         let Some(next) = next else { break };
                         looks = self.ask(next);
@@ -364,7 +369,8 @@ impl Shell {
         }
     }
 
-    /// Asks the rack. Whether that only looks: else what it led to leaves, and is answered, with what others ask next to it.
+    /// Asks the rack. Whether that only looks: else what it led to leaves, and is answered, with
+    /// what others ask next to it.
     fn ask(&mut self, asked: Asked) -> bool {
         let id = CallId(self.next_call);
         self.next_call += 1;
@@ -395,7 +401,8 @@ impl Shell {
         looks
     }
 
-    /// Carries every output of the rack to where it belongs: datagrams first, so that no answer overtakes them.
+    /// Carries every output of the rack to where it belongs: datagrams first, so that no answer
+    /// overtakes them.
     fn drain(&mut self) {
         self.send();
         self.put_down();
@@ -452,8 +459,9 @@ impl Shell {
         }
     }
 
-    /// Whether what the rack has put down goes to the disk now. What nobody waits for waits a moment, and goes with the next
-    /// that somebody does wait for: a sync takes milliseconds, and an order waits until one that is under way is over.
+    /// Whether what the rack has put down goes to the disk now. What nobody waits for waits a
+    /// moment, and goes with the next that somebody does wait for: a sync takes milliseconds, and
+    /// an order waits until one that is under way is over.
     fn writes_now(&mut self) -> bool {
         let now = self.awake_at;
         let at_once = self.accepting.is_some() || self.stop_by.is_some();
@@ -475,8 +483,8 @@ impl Shell {
         }
     }
 
-    /// What is due now and then: a sign of life for systemd, clients that went away, sockets that nobody uses. Whether
-    /// anything was.
+    /// What is due now and then: a sign of life for systemd, clients that went away, sockets that
+    /// nobody uses. Whether anything was.
     fn keep_house(&mut self) -> bool {
         let now = self.now();
         // A little early where the loop is awake anyway: else it would wake for this alone.
@@ -600,7 +608,8 @@ const ASKED_TOGETHER: usize = 32;
 const GIVE_BACK: Duration = Duration::from_secs(60);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(400);
-/// The loop looks at the clock each second: where that took longer than this, the process was stopped or the machine slept.
+/// The loop looks at the clock each second: where that took longer than this, the process was
+/// stopped or the machine slept.
 const STOOD_STILL: Duration = Duration::from_secs(3);
 /// How long it listens then before it judges.
 const LISTEN: Duration = Duration::from_millis(200);

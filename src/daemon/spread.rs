@@ -1,5 +1,5 @@
-//! How many datagrams leave within a millisecond: a rack that is asked at once must not overrun a switch on the way there,
-//! nor its answers our own buffers.
+//! How many datagrams leave within a millisecond: a rack that is asked at once must not overrun a
+//! switch on the way there, nor its answers our own buffers.
 
 use crate::time::Instant;
 use std::time::Duration;

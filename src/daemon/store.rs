@@ -1,7 +1,9 @@
-//! The memory on the disk: redb behind plain functions, and the [`committer`] that writes in groups.
+//! The memory on the disk: redb behind plain functions, and the [`committer`] that writes in
+//! groups.
 //!
-//! Driven by the daemon's loop, which passes on what the core wants remembered. Knows tables, keys and bytes; what
-//! they mean is the core's affair. Every call blocks on the disk: use it off the executor.
+//! Driven by the daemon's loop, which passes on what the core wants remembered. Knows tables, keys
+//! and bytes; what they mean is the core's affair. Every call blocks on the disk: use it off the
+//! executor.
 
 pub mod committer;
 mod error;
@@ -58,7 +60,8 @@ pub struct Store {
     copied: Copied,
     /// Whether the number in the lock is not yet durable.
     unsynced: bool,
-    /// Held to the end, also while the database is closed. A look needs none where there never was one.
+    /// Held to the end, also while the database is closed. A look needs none where there never was
+    /// one.
     lock: Option<Lock>,
 }
 
@@ -89,14 +92,16 @@ impl Store {
         };
         opened.check(&self.path)?;
         if self.database.is_some() && opened.is_touched() {
-            // A copy may have been written into it, which redb's last words would spoil, or only its time was set.
+            // A copy may have been written into it, which redb's last words would spoil, or only
+            // its time was set.
             self.let_go();
             self.reopen()?;
         }
         Ok(())
     }
 
-    /// Whether the journal stayed so while we wrote: what went into a file that is gone, or was cut off, is not remembered.
+    /// Whether the journal stayed so while we wrote: what went into a file that is gone, or was cut
+    /// off, is not remembered.
     fn check_still_there(&mut self) -> Result<(), StoreError> {
         let Some(opened) = &self.opened else {
             return Ok(());
@@ -142,13 +147,14 @@ impl Store {
         fs::metadata(directory.join(FILE)).map_or(0, |found| found.len())
     }
 
-    /// Makes these changes durable, all of them or none, with one transaction. None at all asks whether the disk can be
-    /// written again.
+    /// Makes these changes durable, all of them or none, with one transaction. None at all asks
+    /// whether the disk can be written again.
     ///
     /// # Errors
-    /// The disk's (full, read-only, broken): what was there before is unharmed, the changes are not there, and the next
-    /// call opens the journal anew. Only where the journal can then not even be read, or syncing fails again, it cannot
-    /// be known whether the changes are there; writing them again is harmless.
+    /// The disk's (full, read-only, broken): what was there before is unharmed, the changes are not
+    /// there, and the next call opens the journal anew. Only where the journal can then not even be
+    /// read, or syncing fails again, it cannot be known whether the changes are there; writing them
+    /// again is harmless.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.check_there()?;
         let number = self.commits + 1;
@@ -158,8 +164,8 @@ impl Store {
             return Ok(());
         };
         let error = self.failed(error);
-        // The last step of a transaction may fail after it took effect: then one more makes it durable, or it is not
-        // known.
+        // The last step of a transaction may fail after it took effect: then one more makes it
+        // durable, or it is not known.
         if self.count().ok() == Some(number) {
             let sealed = write_all(self.database()?, &[], number + 1);
             sealed.map_err(|error| self.failed(error))?;
@@ -246,7 +252,8 @@ fn sync_directory(directory: &Path) -> Result<(), StoreError> {
         Ok(()) => return Ok(()),
         Err(reason) => reason,
     };
-    // Some that are reached over a network, or run outside of the kernel: what is in their files is synced all the same.
+    // Some that are reached over a network, or run outside of the kernel: what is in their files is
+    // synced all the same.
     let errno = reason.raw_os_error().map(Errno::from_raw);
     if matches!(errno, Some(Errno::EINVAL | Errno::ENOTSUP | Errno::ENOSYS)) {
         log::warn!(
@@ -258,8 +265,8 @@ fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     Err(at(directory, reason))
 }
 
-/// Opens a file for ourselves alone, and makes it where it is missing. What root makes belongs to whoever has the directory:
-/// the daemon, which runs as a user of its own, could not open it later.
+/// Opens a file for ourselves alone, and makes it where it is missing. What root makes belongs to
+/// whoever has the directory: the daemon, which runs as a user of its own, could not open it later.
 fn private_file(path: &Path) -> io::Result<File> {
     let directory = path.parent().map(fs::metadata).transpose()?;
     let theirs = directory.filter(|directory| {

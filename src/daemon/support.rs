@@ -1,4 +1,5 @@
-//! What the daemon adds to a report: itself, its host, its configuration without secrets, and its log.
+//! What the daemon adds to a report: itself, its host, its configuration without secrets, and its
+//! log.
 
 use super::logging;
 use crate::config::{Disk, shareable};

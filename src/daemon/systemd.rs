@@ -1,7 +1,8 @@
 //! What systemd is told (sd_notify(3)), where it listens.
 //!
-//! It may stop listening: then the kernel keeps some messages, and a blocking socket waits for ever with the next one.
-//! Nothing waits here: what finds no room is told again later, of a status the last one only.
+//! It may stop listening: then the kernel keeps some messages, and a blocking socket waits for ever
+//! with the next one. Nothing waits here: what finds no room is told again later, of a status the
+//! last one only.
 
 use sd_notify::NotifyState;
 use std::collections::VecDeque;

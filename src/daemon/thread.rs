@@ -1,11 +1,13 @@
 //! The loop's thread: tasks run on the very thread that waits for sockets and timers.
 //!
-//! async-io has a thread that waits for them while nobody else does. A loop on another thread (`async_io::block_on`)
-//! competes with it for that wait: they take turns, and each event that the other one found costs a futex call and a
-//! second wake-up. So the loop is polled by async-io's own thread, right where an event was found. What another thread
-//! has for the loop (the journal's, a look-up) rings a bell: one more descriptor to wait for.
+//! async-io has a thread that waits for them while nobody else does. A loop on another thread
+//! (`async_io::block_on`) competes with it for that wait: they take turns, and each event that the
+//! other one found costs a futex call and a second wake-up. So the loop is polled by async-io's own
+//! thread, right where an event was found. What another thread has for the loop (the journal's, a
+//! look-up) rings a bell: one more descriptor to wait for.
 //!
-//! Nothing in this process may call `async_io::block_on` beside it, or that thread would begin to take turns again.
+//! Nothing in this process may call `async_io::block_on` beside it, or that thread would begin to
+//! take turns again.
 
 use async_io::Async;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -106,7 +108,8 @@ impl Bell {
         loop {
             let readable = self.descriptor.readable().await;
             readable.expect("an eventfd can be waited for");
-            // Emptied before it may be rung anew: a ring between the two would be lost the other way round.
+            // Emptied before it may be rung anew: a ring between the two would be lost the other
+            // way round.
             let _ = self.descriptor.get_ref().read();
             self.rung.store(false, Ordering::Release);
         }
@@ -123,7 +126,8 @@ impl Wake for Bell {
             return self.ring();
         }
         LOOP.with(|running| {
-            // It is being polled, and woke itself: sockets and timers have their turn before it goes on.
+            // It is being polled, and woke itself: sockets and timers have their turn before it
+            // goes on.
             let Ok(mut running) = running.try_borrow_mut() else {
                 return self.ring();
             };

@@ -1,8 +1,9 @@
-//! Datagrams: one UDP socket per local port number and address family, shared by all BMCs, read and written in batches.
+//! Datagrams: one UDP socket per local port number and address family, shared by all BMCs, read and
+//! written in batches.
 //!
-//! Each socket has a reader of its own that waits and hands what came to the loop. Sending never waits: what the
-//! kernel does not take is lost, as datagrams are, so that none can leave after the core has taken it back. What the
-//! kernel had no room for on its way in is counted.
+//! Each socket has a reader of its own that waits and hands what came to the loop. Sending never
+//! waits: what the kernel does not take is lost, as datagrams are, so that none can leave after the
+//! core has taken it back. What the kernel had no room for on its way in is counted.
 
 use super::shell::Input;
 use super::thread::Executor;
@@ -94,7 +95,8 @@ impl Sockets {
         self.incoming.overflowed.get()
     }
 
-    /// Whether what comes may be taken together with what comes soon after, because nobody is in a hurry.
+    /// Whether what comes may be taken together with what comes soon after, because nobody is in a
+    /// hurry.
     pub(super) fn gather(&self, leisure: bool) {
         self.incoming.gathering.set(leisure);
     }
@@ -112,7 +114,8 @@ impl Sockets {
             .collect()
     }
 
-    /// Sends everything; what cannot be sent is lost. From which port nothing leaves for where, and why.
+    /// Sends everything; what cannot be sent is lost. From which port nothing leaves for where, and
+    /// why.
     pub(super) fn send(
         &mut self,
         outgoing: Vec<Outgoing>,
@@ -166,7 +169,8 @@ impl Sockets {
             Family::V4 => setsockopt(&socket, Ipv4RecvErr, &true)?,
             Family::V6 => setsockopt(&socket, Ipv6RecvErr, &true)?,
         }
-        // A whole rack may answer at once; the kernel caps this at its own limit (net.core.rmem_max).
+        // A whole rack may answer at once; the kernel caps this at its own limit
+        // (net.core.rmem_max).
         setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER)?;
         setsockopt(&socket, RxqOvfl, &1)?;
         let line = Rc::new(Line {
@@ -211,9 +215,11 @@ fn send_batch(socket: &Async<UdpSocket>, batch: &[Outgoing]) -> Vec<(SocketAddr,
         );
         match outcome {
             Ok(results) => (next, tries) = (next + results.count().max(1), 0),
-            // It may tell of an earlier datagram, which the error queue names: this one was not sent yet.
+            // It may tell of an earlier datagram, which the error queue names: this one was not
+            // sent yet.
             Err(_) if tries < TRIES => tries += 1,
-            // The call stops at the first datagram that fails: that one is lost, the others are not.
+            // The call stops at the first datagram that fails: that one is lost, the others are
+            // not.
             Err(error) => {
                 let to = batch[next].to;
                 log::debug!("a datagram to {to} was not sent: {error}");
@@ -238,7 +244,8 @@ fn undeliverable(error: Errno) -> Option<Undeliverable> {
     }
 }
 
-/// Whether the answers to regular readings are awaited together: each wake-up costs more than the answer itself.
+/// Whether the answers to regular readings are awaited together: each wake-up costs more than the
+/// answer itself.
 struct Gathering {
     leisure: Cell<bool>,
     /// Something is said here when the leisure ends while somebody gathers.
@@ -408,7 +415,8 @@ const BATCH: usize = 32;
 const LARGEST: usize = 1024;
 /// Room for the answers of 4,096 BMCs, each of which the kernel counts as a kilobyte or more.
 const RECEIVE_BUFFER: usize = 8 << 20;
-/// How long the first of several answers waits for the others: less than what tells a fast BMC from a slow one.
+/// How long the first of several answers waits for the others: less than what tells a fast BMC from
+/// a slow one.
 const GATHER: Duration = Duration::from_millis(5);
 
 #[cfg(test)]

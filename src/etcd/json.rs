@@ -1,5 +1,6 @@
-//! The JSON of etcd's gateway. Numbers of 64 bits are strings in it, keys and values are base64, and whatever has its
-//! default value is left out: `succeeded` that is missing is false, the type of an event that is missing is a put.
+//! The JSON of etcd's gateway. Numbers of 64 bits are strings in it, keys and values are base64,
+//! and whatever has its default value is left out: `succeeded` that is missing is false, the type
+//! of an event that is missing is a put.
 
 use super::{
     Answer, Change, Compare, Entry, Header, Op, Request, Revision, Span, Status, Trouble, Txn,
@@ -196,7 +197,8 @@ fn coded(key: &str) -> String {
     base64::encode(key.as_bytes())
 }
 
-/// The first key after all those that begin with the prefix. Text has no byte FFh, so its last byte can grow.
+/// The first key after all those that begin with the prefix. Text has no byte FFh, so its last byte
+/// can grow.
 fn after(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     match end.last_mut() {
@@ -229,7 +231,8 @@ fn refusal(status: u16, body: &str) -> Trouble {
 /// What gRPC's codes mean to us.
 fn by_code(code: u64, text: String) -> Trouble {
     match code {
-        // Who sends no token, or one from before users were changed, is told so with the code of a wrong request.
+        // Who sends no token, or one from before users were changed, is told so with the code of a
+        // wrong request.
         3 if LOGGED_OUT.iter().any(|said| text.contains(said)) => Trouble::LoggedOut(text),
         3 => Trouble::Invalid(text),
         7 => Trouble::Forbidden(text),

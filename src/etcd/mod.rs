@@ -1,10 +1,12 @@
-//! What is said to etcd, and what it says: requests and answers of its JSON gateway (`/v3/...`) as values.
+//! What is said to etcd, and what it says: requests and answers of its JSON gateway (`/v3/...`) as
+//! values.
 //!
-//! Pure: no socket and no time. `tenure` makes requests and is given answers, the shell carries both. Only what a rack
-//! needs is here: transactions, reads, watches, log-ins and what a member says of itself; no leases, no locks, no
-//! elections.
+//! Pure: no socket and no time. `tenure` makes requests and is given answers, the shell carries
+//! both. Only what a rack needs is here: transactions, reads, watches, log-ins and what a member
+//! says of itself; no leases, no locks, no elections.
 //!
-//! Versions 3.4 to 3.6 say the same in the same words. `tests/vectors/etcd` has answers of a real one.
+//! Versions 3.4 to 3.6 say the same in the same words. `tests/vectors/etcd` has answers of a real
+//! one.
 
 mod json;
 #[cfg(test)]
@@ -15,7 +17,8 @@ pub use json::watched;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// The number that etcd gives to each change of its whole contents, and to the last change of a key.
+/// The number that etcd gives to each change of its whole contents, and to the last change of a
+/// key.
 pub type Revision = u64;
 
 /// What is asked of etcd.
@@ -217,7 +220,8 @@ pub enum Change {
 pub enum Trouble {
     /// Nothing came in time, or the connection broke. The request may be carried out yet.
     Silent(String),
-    /// The member is not able to answer (no leader, shutting down, overloaded). The request may be carried out yet.
+    /// The member is not able to answer (no leader, shutting down, overloaded). The request may be
+    /// carried out yet.
     Unavailable(String),
     /// Nobody is logged in, or the token is not valid any more (code 16).
     LoggedOut(String),
@@ -236,7 +240,8 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// Whether etcd itself refused, so that this request is certainly not carried out, now or later.
+    /// Whether etcd itself refused, so that this request is certainly not carried out, now or
+    /// later.
     pub fn is_refusal(&self) -> bool {
         match self {
             Trouble::LoggedOut(_)

@@ -103,7 +103,8 @@ impl CompletionCode {
         }
     }
 
-    /// What it means as an answer to one command, given by its request's network function and number.
+    /// What it means as an answer to one command, given by its request's network function and
+    /// number.
     pub fn words_for(self, net_fn: u8, command: u8) -> &'static str {
         match (net_fn & !1, command, self.0) {
             (0x06, 0x3B, 0x80) => "requested level not available for this user",

@@ -1,7 +1,8 @@
 //! GUIDs in the byte orders in which BMCs send them.
 //!
-//! The specification wants the least significant byte first (§20.8). Many BMCs send the bytes as RFC 4122 has them, or as
-//! SMBIOS does, and nothing says which. A UUID shows by its version and variant where it begins.
+//! The specification wants the least significant byte first (§20.8). Many BMCs send the bytes as
+//! RFC 4122 has them, or as SMBIOS does, and nothing says which. A UUID shows by its version and
+//! variant where it begins.
 
 /// A GUID with the most significant byte first, as people and operating systems write it.
 pub fn as_written(sent: [u8; 16]) -> [u8; 16] {

@@ -1,4 +1,5 @@
-//! The IPMI LAN message (§13.8): a request or a response between two software or controller addresses.
+//! The IPMI LAN message (§13.8): a request or a response between two software or controller
+//! addresses.
 
 use super::{CompletionCode, DecodeError, Reader};
 
@@ -250,7 +251,8 @@ fn split(bytes: &[u8], checksums: Checksums) -> Result<Parts<'_>, DecodeError> {
 mod tests {
     use super::*;
 
-    /// Get Channel Authentication Capabilities as ipmitool 1.8.19 sends it first (capture on loopback).
+    /// Get Channel Authentication Capabilities as ipmitool 1.8.19 sends it first (capture on
+    /// loopback).
     const AUTH_CAPABILITIES: &[u8] = &[
         0x20, 0x18, 0xC8, // to the BMC, network function 06h LUN 0, checksum
         0x81, 0x00, 0x38, // from the console, sequence 0, command 38h
@@ -258,7 +260,8 @@ mod tests {
         0xB5, // checksum
     ];
 
-    /// The answer of a BMC to Get Chassis Status with sequence 2: §28.2's three bytes, worked out by hand.
+    /// The answer of a BMC to Get Chassis Status with sequence 2: §28.2's three bytes, worked out
+    /// by hand.
     const CHASSIS_STATUS: &[u8] = &[
         0x81, 0x04, 0x7B, // to the console, network function 01h, 81+04+7B = 100h
         0x20, 0x08, 0x01, // from the BMC, sequence 2, command 01h

@@ -1,8 +1,9 @@
-//! The wire: bytes to values and back, for IPMI over LAN (IPMI v2.0 rev 1.1, a bare § means that document).
+//! The wire: bytes to values and back, for IPMI over LAN (IPMI v2.0 rev 1.1, a bare § means that
+//! document).
 //!
 //! Driven by `session` (encodes requests, decodes responses) and by `sim` (the other way round).
-//! No state, no time, no secrets, no cryptography: a packet's integrity code is a slice here, nothing more.
-//! Whatever arrives, `decode` gives a value or a [`DecodeError`]; it never panics.
+//! No state, no time, no secrets, no cryptography: a packet's integrity code is a slice here,
+//! nothing more. Whatever arrives, `decode` gives a value or a [`DecodeError`]; it never panics.
 
 pub mod command;
 pub mod completion;

@@ -74,8 +74,8 @@ impl Refused {
         bytes
     }
 
-    /// The error reply of `data`, `None` where its status says that there was no error. Real BMCs send 1, 2, 7, 8 or
-    /// all bytes, so the status counts as soon as it is there.
+    /// The error reply of `data`, `None` where its status says that there was no error. Real BMCs
+    /// send 1, 2, 7, 8 or all bytes, so the status counts as soon as it is there.
     ///
     /// # Errors
     /// No byte at all.

@@ -46,8 +46,8 @@ impl PrivilegeLevel {
         self as u8
     }
 
-    /// The level in the low nibble of `byte`; `None` for 0 (which some fields use for "highest" or "unchanged") and
-    /// for numbers that nothing has.
+    /// The level in the low nibble of `byte`; `None` for 0 (which some fields use for "highest" or
+    /// "unchanged") and for numbers that nothing has.
     pub fn from_bits(byte: u8) -> Option<Self> {
         Self::ALL
             .into_iter()

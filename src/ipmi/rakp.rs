@@ -1,4 +1,5 @@
-//! RAKP messages 1 to 4 (§13.20 to §13.23): the payloads, without session header. Codes are plain bytes here.
+//! RAKP messages 1 to 4 (§13.20 to §13.23): the payloads, without session header. Codes are plain
+//! bytes here.
 
 use super::open_session::Refused;
 use super::{DecodeError, Reader, Status, Wire};
@@ -19,9 +20,11 @@ pub struct Rakp1 {
     pub console_random: [u8; 16],
     /// The whole role byte: privilege in the low nibble, [`NAME_ONLY`].
     pub role: u8,
-    /// The user's name, at most [`NAME_LIMIT`] bytes; a decoded one may be longer, which a BMC refuses.
+    /// The user's name, at most [`NAME_LIMIT`] bytes; a decoded one may be longer, which a BMC
+    /// refuses.
     pub name: Vec<u8>,
-    /// Whether the field is filled up to 16 bytes, beyond the name's length (ipmitool's `i82571spt`).
+    /// Whether the field is filled up to 16 bytes, beyond the name's length (ipmitool's
+    /// `i82571spt`).
     pub padded: bool,
 }
 

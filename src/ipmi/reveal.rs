@@ -1,7 +1,9 @@
-//! What of a packet people may be shown (design, rule 9): names, passwords, codes and keys are left out by their place.
+//! What of a packet people may be shown (design, rule 9): names, passwords, codes and keys are left
+//! out by their place.
 //!
-//! One table has the commands by name, and how much of the data of each is shown. What is not in it is not shown, so that
-//! a command that nobody thought of tells nothing: makers' own commands set passwords, too.
+//! One table has the commands by name, and how much of the data of each is shown. What is not in it
+//! is not shown, so that a command that nobody thought of tells nothing: makers' own commands set
+//! passwords, too.
 
 use super::CompletionCode;
 use super::message::net_fn;
@@ -60,7 +62,8 @@ enum Shows {
     All,
     /// So many bytes.
     First(usize),
-    /// All but the data of the boot option that is a mailbox for anything; its number is at this place.
+    /// All but the data of the boot option that is a mailbox for anything; its number is at this
+    /// place.
     Boot(usize),
     /// A message inside, after so many bytes.
     Message(usize),
@@ -240,7 +243,8 @@ fn hidden_within(message: &[u8], at: usize, depth: u8) -> Vec<Range<usize>> {
     hidden
 }
 
-/// The places of an RMCP+ payload that are not shown, in order; that of an IPMI message is in clear.
+/// The places of an RMCP+ payload that are not shown, in order; that of an IPMI message is in
+/// clear.
 pub fn hidden_in_payload(kind: PayloadType, payload: &[u8]) -> Vec<Range<usize>> {
     let from = |shown: usize| everything(shown.min(payload.len())..payload.len());
     match kind {

@@ -1,6 +1,7 @@
 //! The RMCP header (§13.1.3) and the ASF presence ping and pong (§13.2.3, §13.2.4).
 //!
-//! A pong is good news, silence is none: some BMCs do not answer pings, so nothing may depend on one.
+//! A pong is good news, silence is none: some BMCs do not answer pings, so nothing may depend on
+//! one.
 
 use super::{DecodeError, Reader};
 
@@ -186,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_pong_counts_in_either_byte_order_and_another_enterprise_does_not() {
-        // OpenBMC's, as it was captured: the enterprise's least significant byte first in both places.
+        // OpenBMC's, as it was captured: the enterprise's least significant byte first in both
+        // places.
         let openbmc = [
             0xBE, 0x11, 0x00, 0x00, 0x40, 0x80, 0x00, 0x10, 0xBE, 0x11, 0x00, 0x00, 0, 0, 0, 0,
             0x81, 0, 0, 0, 0, 0, 0, 0,

@@ -1,4 +1,5 @@
-//! The IPMI v1.5 session header (§13.6, table 13-8): sessions of that version, and what is asked outside sessions.
+//! The IPMI v1.5 session header (§13.6, table 13-8): sessions of that version, and what is asked
+//! outside sessions.
 //!
 //! The authentication code is a plain array here; `session` computes and checks it.
 
@@ -80,8 +81,8 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Its bytes. At most the first 255 bytes of the payload fit the length byte. A missing code of an authenticated
-    /// packet is sent as zeros.
+    /// Its bytes. At most the first 255 bytes of the payload fit the length byte. A missing code of
+    /// an authenticated packet is sent as zeros.
     pub fn encode(&self) -> Vec<u8> {
         let length = u8::try_from(self.payload.len()).unwrap_or(u8::MAX);
         let mut bytes = vec![self.auth_type as u8];
@@ -95,8 +96,8 @@ impl<'a> Packet<'a> {
         bytes
     }
 
-    /// The packet of an RMCP body. Bytes after the payload are let be: §13.6 has a legacy pad, and OpenBMC always
-    /// appends one.
+    /// The packet of an RMCP body. Bytes after the payload are let be: §13.6 has a legacy pad, and
+    /// OpenBMC always appends one.
     ///
     /// # Errors
     /// Too short, or the authentication type is RMCP+ or not known.

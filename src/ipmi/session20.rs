@@ -1,5 +1,5 @@
-//! The RMCP+ session header and trailer (§13.6, table 13-8), as pure slicing: which bytes an integrity code covers and
-//! where it stands. Whether it is right is for `session`.
+//! The RMCP+ session header and trailer (§13.6, table 13-8), as pure slicing: which bytes an
+//! integrity code covers and where it stands. Whether it is right is for `session`.
 
 use super::payload::PayloadType;
 use super::{DecodeError, Reader};
@@ -74,7 +74,8 @@ pub enum PadCount {
     WithoutTrailer,
 }
 
-/// `bytes` (a header with its payload) completed by pad, pad length and next header: all that the code covers.
+/// `bytes` (a header with its payload) completed by pad, pad length and next header: all that the
+/// code covers.
 pub fn encode_covered(mut bytes: Vec<u8>, count: PadCount) -> Vec<u8> {
     let counted = match count {
         PadCount::WithTrailer => bytes.len() + 2,
@@ -153,8 +154,8 @@ impl<'a> Packet<'a> {
     /// Splits off a code of `code_length` bytes at the end.
     ///
     /// # Errors
-    /// The trailer is shorter than pad length, next header and code; its pad length is not the number of bytes that
-    /// are there; or the next header is not 07h.
+    /// The trailer is shorter than pad length, next header and code; its pad length is not the
+    /// number of bytes that are there; or the next header is not 07h.
     pub fn sealed(&self, code_length: usize) -> Result<Sealed<'a>, DecodeError> {
         const WHAT: &str = "RMCP+ trailer";
         let short = DecodeError::Short { what: WHAT };
@@ -185,7 +186,8 @@ impl<'a> Packet<'a> {
 mod tests {
     use super::*;
 
-    /// Table 13-8, worked out by hand: an authenticated, unencrypted IPMI payload of 7 bytes with a code of 12.
+    /// Table 13-8, worked out by hand: an authenticated, unencrypted IPMI payload of 7 bytes with a
+    /// code of 12.
     const SEALED: &[u8] = &[
         0x06, 0x40, // RMCP+, authenticated IPMI payload
         0x44, 0x33, 0x22, 0x11, // session 1122_3344h

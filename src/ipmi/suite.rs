@@ -1,6 +1,7 @@
 //! Cipher suites (§22.15.2, table 22-20): the ids 0 to 19 and the algorithms behind them.
 //!
-//! Ids are for people; on the wire sessions are agreed on by algorithms, because some BMCs remap the ids.
+//! Ids are for people; on the wire sessions are agreed on by algorithms, because some BMCs remap
+//! the ids.
 
 use std::fmt;
 

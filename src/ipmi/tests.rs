@@ -1,5 +1,6 @@
-//! Headers, messages and set-up payloads: every value survives its bytes, and no bytes make a decoder panic. What the
-//! bytes must be is shown beside each of them, against the specification's tables.
+//! Headers, messages and set-up payloads: every value survives its bytes, and no bytes make a
+//! decoder panic. What the bytes must be is shown beside each of them, against the specification's
+//! tables.
 
 use super::message::{self, Checksums};
 use super::open_session::{self, Refused};

@@ -1,4 +1,5 @@
-//! Who may do what, and what a client may cost: as the configuration says it and as the API holds everybody to it.
+//! Who may do what, and what a client may cost: as the configuration says it and as the API holds
+//! everybody to it.
 
 use super::Role;
 use super::words::words;
@@ -9,7 +10,8 @@ use std::time::Duration;
 /// Who may do what.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// The roles given. Where there is none, whoever may open the Unix socket, and whoever has a password, is operator.
+    /// The roles given. Where there is none, whoever may open the Unix socket, and whoever has a
+    /// password, is operator.
     pub grants: Vec<Grant>,
     /// The daemon's own user: admin on the Unix socket, as is uid 0.
     pub daemon_uid: Option<u32>,
@@ -54,8 +56,8 @@ pub enum Subject {
     Gid(u32),
     /// A user of http_basic on the TCP port. A login name on this host is another thing.
     Http(String),
-    /// An account that this host does not have: nobody. The grant counts all the same, for where no grant is left
-    /// everybody would be operator.
+    /// An account that this host does not have: nobody. The grant counts all the same, for where no
+    /// grant is left everybody would be operator.
     Unknown(String),
 }
 

@@ -153,7 +153,8 @@ pub struct ReadingsRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FreshReading {
-    /// Whether the power state was read after it was asked for. Else the node shows what is known, and why.
+    /// Whether the power state was read after it was asked for. Else the node shows what is known,
+    /// and why.
     pub fresh: bool,
     /// The node.
     pub node: Node,
@@ -163,7 +164,8 @@ pub struct FreshReading {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchControl {
-    /// These nodes alone, by name, uuid, set or group; the whole batch where absent. An empty list is a mistake.
+    /// These nodes alone, by name, uuid, set or group; the whole batch where absent. An empty list
+    /// is a mistake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<String>>,
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 words! {
-    /// What a machine boots from: Ironic's words, those of ipmitool, and a word for each selector that has neither
-    /// (IPMI v2.0 §28.14, parameter 5).
+    /// What a machine boots from: Ironic's words, those of ipmitool, and a word for each selector
+    /// that has neither (IPMI v2.0 §28.14, parameter 5).
     pub enum BootDevice ("boot device") {
         /// Network boot.
         Pxe = "pxe",
@@ -70,7 +70,8 @@ impl BootDevice {
             .find(|device| device.selector() == selector)
     }
 
-    /// The device as people write it: by its word, `usb` for removable media, or by its selector (`9`, `0x9`).
+    /// The device as people write it: by its word, `usb` for removable media, or by its selector
+    /// (`9`, `0x9`).
     pub fn parse(text: &str) -> Option<Self> {
         let number = match text.strip_prefix("0x") {
             Some(hex) => u8::from_str_radix(hex, 16).ok(),
@@ -182,13 +183,15 @@ words! {
         SessionsFull = "sessions_full",
         /// It was too busy all along.
         Busy = "busy",
-        /// Two log-ins failed: nothing is tried until the credentials change, an operator says so, or the hold ends.
+        /// Two log-ins failed: nothing is tried until the credentials change, an operator says so,
+        /// or the hold ends.
         Held = "held",
         /// The breaker is open: it was found dead a moment ago.
         BreakerOpen = "breaker_open",
         /// It answered something that is against the protocol.
         Protocol = "protocol",
-        /// It is not sure to be the BMC of this node: another one than before, or that of another node, too.
+        /// It is not sure to be the BMC of this node: another one than before, or that of another
+        /// node, too.
         WrongBmc = "wrong_bmc",
         /// Another daemon of this host has the BMC's lock: nothing is sent to it.
         Locked = "locked",
@@ -219,7 +222,8 @@ impl Trouble {
         }
     }
 
-    /// Whether the BMC refused the log-in: after two of these no more are tried for a while (rule 10).
+    /// Whether the BMC refused the log-in: after two of these no more are tried for a while (rule
+    /// 10).
     pub fn is_log_in(self) -> bool {
         match self {
             Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => true,

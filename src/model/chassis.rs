@@ -42,8 +42,8 @@ words! {
     }
 }
 
-/// What a BMC says of its chassis: Get Chassis Status, Get Chassis Capabilities and Get Self Test Results. What it does
-/// not say is null.
+/// What a BMC says of its chassis: Get Chassis Status, Get Chassis Capabilities and Get Self Test
+/// Results. What it does not say is null.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Chassis {
     /// Whether the machine has power.
@@ -65,7 +65,8 @@ pub struct Chassis {
 }
 
 impl Chassis {
-    /// What is said of faults, power and light, a head and words each; nothing of what is not known.
+    /// What is said of faults, power and light, a head and words each; nothing of what is not
+    /// known.
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let listed = |words: &[String]| match words {
             [] => "none".to_owned(),

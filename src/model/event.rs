@@ -59,7 +59,8 @@ pub struct Events {
     pub events: Vec<Event>,
     /// Where to go on: pass it as `since=`.
     pub next: EventId,
-    /// Events were missed (another life of the daemon, or too far behind): read everything anew and go on from `next`.
+    /// Events were missed (another life of the daemon, or too far behind): read everything anew and
+    /// go on from `next`.
     pub reset: bool,
 }
 

@@ -62,7 +62,8 @@ pub struct Bridge {
     pub transit_address: Option<u8>,
 }
 
-/// The answer to an order carried out at once: `raw`, `identify`, `bmc_reset`, `boot_override` and clearing an event log.
+/// The answer to an order carried out at once: `raw`, `identify`, `bmc_reset`, `boot_override` and
+/// clearing an event log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OrderAnswer {
@@ -72,7 +73,8 @@ pub struct OrderAnswer {
     pub data: Option<Vec<u8>>,
 }
 
-/// What a BMC says of itself or of its machine: `GET /v1/nodes/{ident}/bmc/{what}`. Only what was asked for is there.
+/// What a BMC says of itself or of its machine: `GET /v1/nodes/{ident}/bmc/{what}`. Only what was
+/// asked for is there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BmcAnswer {
@@ -131,7 +133,8 @@ pub struct EventLogEntry {
     /// When, by the BMC's own clock; null where the BMC did not know the calendar yet.
     #[serde(with = "stamp::maybe")]
     pub at: Option<WallTime>,
-    /// The BMC's clock as it stood: seconds since 1970, or since the BMC's start below 2^29; 0 where there is none.
+    /// The BMC's clock as it stood: seconds since 1970, or since the BMC's start below 2^29; 0
+    /// where there is none.
     pub timestamp: u32,
     /// What it says.
     pub text: String,

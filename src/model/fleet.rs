@@ -32,7 +32,8 @@ pub struct RackSummary {
     pub nodes: Vec<NodeSummary>,
 }
 
-/// A node in a summary. In JSON it is an array of its members in this order: of a thousand racks that is megabytes less.
+/// A node in a summary. In JSON it is an array of its members in this order: of a thousand racks
+/// that is megabytes less.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Row", into = "Row")]
 pub struct NodeSummary {

@@ -18,11 +18,13 @@ pub struct Ha {
     pub role: Word<HaRole>,
     /// The host that owns the rack, where that is known.
     pub owner: Option<HaOwner>,
-    /// For how many seconds this host may still change machines, unless its next write to etcd is taken.
+    /// For how many seconds this host may still change machines, unless its next write to etcd is
+    /// taken.
     pub permit_left: Option<f64>,
     /// Why this host does not take the rack, where it would have to.
     pub unfit: Option<String>,
-    /// What the kernel counts time with: some clocks do not notice that a hypervisor stopped the machine.
+    /// What the kernel counts time with: some clocks do not notice that a hypervisor stopped the
+    /// machine.
     pub clock_source: Option<String>,
     /// How etcd is; nothing where the rack has one host.
     pub etcd: Option<HaEtcd>,
@@ -105,7 +107,8 @@ pub struct HaHost {
     pub unfit: Option<String>,
     /// Whether its configuration has other nodes than that of the host that says all this.
     pub differs: bool,
-    /// By how many seconds its calendar is ahead of that of the host that says all this, where that is known.
+    /// By how many seconds its calendar is ahead of that of the host that says all this, where that
+    /// is known.
     pub clock_ahead: Option<f64>,
 }
 
@@ -121,8 +124,8 @@ pub struct HaEtcd {
     pub latency: Option<f64>,
 }
 
-/// What an answer begins with that is not of now: of a host that does not own the rack, or cannot say whether it does. It stands
-/// before the members of what was asked for.
+/// What an answer begins with that is not of now: of a host that does not own the rack, or cannot
+/// say whether it does. It stands before the members of what was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stale {

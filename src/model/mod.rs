@@ -1,5 +1,5 @@
-//! The words: what is asked, shown and remembered by name. `rack` fills these types, `api` sends them as JSON, `cli`
-//! reads them, `config` and the OpenAPI document take their words from them.
+//! The words: what is asked, shown and remembered by name. `rack` fills these types, `api` sends
+//! them as JSON, `cli` reads them, `config` and the OpenAPI document take their words from them.
 //!
 //! Plain data with serde as the API writes it; no behaviour, and no other room but `time`.
 

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// One node. What its configuration says is shared with the rack, not copied: a list of them is asked for every second
-/// by somebody.
+/// One node. What its configuration says is shared with the rack, not copied: a list of them is
+/// asked for every second by somebody.
 ///
-/// In JSON it is Ironic's record with our part of it under `rackbmcd`. A reader finds here the members that mean
-/// something in this rack, and keeps the others as they came.
+/// In JSON it is Ironic's record with our part of it under `rackbmcd`. A reader finds here the
+/// members that mean something in this rack, and keeps the others as they came.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Node {
@@ -103,7 +103,8 @@ pub struct NodeDetail {
 }
 
 impl NodeDetail {
-    /// Who has the node, as Ironic's clients are told it: the host that owns the rack; where it has one host, the rack.
+    /// Who has the node, as Ironic's clients are told it: the host that owns the rack; where it has
+    /// one host, the rack.
     pub fn conductor(&self) -> &str {
         self.owner.as_deref().unwrap_or(&self.rack)
     }
@@ -229,11 +230,13 @@ pub struct Explanation {
     pub boot_device: Option<Word<BootDevice>>,
     /// The GUIDs of the BMC, where it is another one than before.
     pub identity: Option<BmcChange>,
-    /// What the BMC said last of the chassis, without what it does not say with each reading of the power.
+    /// What the BMC said last of the chassis, without what it does not say with each reading of the
+    /// power.
     pub chassis: Option<Chassis>,
 }
 
-/// The last datagrams of a node's BMC, without names, passwords, codes and keys: `GET /v1/nodes/{ident}/trace`.
+/// The last datagrams of a node's BMC, without names, passwords, codes and keys: `GET
+/// /v1/nodes/{ident}/trace`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trace {
@@ -241,7 +244,8 @@ pub struct Trace {
     pub node: String,
     /// Where the BMC is, where that is known.
     pub address: Option<String>,
-    /// A line for each datagram, or for those that were the same as the ones that follow, the oldest first.
+    /// A line for each datagram, or for those that were the same as the ones that follow, the
+    /// oldest first.
     pub lines: Vec<String>,
     /// How many there were before them, since the daemon was started.
     pub forgotten: u64,
@@ -294,7 +298,8 @@ pub struct History {
     pub history: Vec<HistoryEntry>,
 }
 
-/// What happened to a node once. The names are Ironic's; a reader keeps its other members as they came.
+/// What happened to a node once. The names are Ironic's; a reader keeps its other members as they
+/// came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// When.

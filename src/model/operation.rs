@@ -10,7 +10,8 @@ words! {
         PowerOn = "power on",
         /// Switch off hard and read it back.
         PowerOff = "power off",
-        /// Off, read back, minimum off time, on, read back: made of levels, so that nothing happens twice.
+        /// Off, read back, minimum off time, on, read back: made of levels, so that nothing happens
+        /// twice.
         Reboot = "rebooting",
         /// Ask the operating system to shut down and wait until the node is off.
         SoftPowerOff = "soft power off",
@@ -26,7 +27,8 @@ words! {
 }
 
 impl Operation {
-    /// Whether it leads to a power state and ends there: asked for again it does what is still to be done, and no more.
+    /// Whether it leads to a power state and ends there: asked for again it does what is still to
+    /// be done, and no more.
     pub fn ends_in_a_state(self) -> bool {
         match self {
             Operation::PowerOn | Operation::PowerOff | Operation::SoftPowerOff => true,
@@ -89,7 +91,8 @@ words! {
         Running = "running",
         /// Standing still until it is resumed, aborted, cancelled or rolled back.
         Suspended = "suspended",
-        /// Abort or cancel was asked for; the outstanding order is being withdrawn (at most a second).
+        /// Abort or cancel was asked for; the outstanding order is being withdrawn (at most a
+        /// second).
         Aborting = "aborting",
         /// Bringing back the power state of the start.
         RollingBack = "rolling back",
@@ -188,7 +191,8 @@ words! {
         /// Those that wait for their turn or run.
         #[default]
         Running = "running",
-        /// Also those that are suspended or rolling back, and of a node in maintenance; only to switch off.
+        /// Also those that are suspended or rolling back, and of a node in maintenance; only to
+        /// switch off.
         Suspended = "suspended",
     }
 }

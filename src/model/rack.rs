@@ -29,7 +29,8 @@ pub struct Health {
     pub store_trouble: Option<String>,
     /// The pause that is on.
     pub pause: Option<Hold>,
-    /// Entries of the journal that cannot be read, and the nodes that take no power order because of them.
+    /// Entries of the journal that cannot be read, and the nodes that take no power order because
+    /// of them.
     pub unreadable: Vec<UnreadableEntry>,
     /// The configuration on the disk, where it is wrong: an older one is in force.
     pub configuration_refused: Option<ConfigurationRefused>,

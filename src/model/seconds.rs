@@ -1,5 +1,5 @@
-//! A duration in a body: written as a number of seconds, read from a number or from words like `90s`, `10m`, `1h30m`.
-//! As a type of its own, and for `#[serde(with)]` on a plain `Duration`.
+//! A duration in a body: written as a number of seconds, read from a number or from words like
+//! `90s`, `10m`, `1h30m`. As a type of its own, and for `#[serde(with)]` on a plain `Duration`.
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -18,13 +18,14 @@ pub(crate) const WORDS_LIMIT: usize = 24;
 const EXPECTED: &str = "a number of seconds or words like '90s', '10m', '1h30m'";
 
 impl Seconds {
-    /// The duration that `seconds` names; `None` where it is negative, no number or beyond all measure.
+    /// The duration that `seconds` names; `None` where it is negative, no number or beyond all
+    /// measure.
     pub fn from_f64(seconds: f64) -> Option<Self> {
         Duration::try_from_secs_f64(seconds).ok().map(Seconds)
     }
 
-    /// The duration that `text` names: a bare number of seconds, or numbers with units (`ms`, `s`, `m`, `h`, `d`),
-    /// largest or smallest first as one likes.
+    /// The duration that `text` names: a bare number of seconds, or numbers with units (`ms`, `s`,
+    /// `m`, `h`, `d`), largest or smallest first as one likes.
     pub fn from_words(text: &str) -> Option<Self> {
         let text = text.trim();
         let plain = |text: &str| {

@@ -1,7 +1,8 @@
 //! Short ids of tasks and batches, for people: `t:7k3f9`, `b:4m2xz`.
 //!
-//! Five letters of the random part of the id, so that two made at the same moment look different. No node and no group
-//! can be called so: their names have no colon. The rack makes no id whose short one is taken among those it remembers.
+//! Five letters of the random part of the id, so that two made at the same moment look different.
+//! No node and no group can be called so: their names have no colon. The rack makes no id whose
+//! short one is taken among those it remembers.
 
 use std::fmt;
 use uuid::Uuid;

@@ -1,4 +1,5 @@
-//! What a request for tasks may ask: the options that every such request has, and the two bodies that carry them.
+//! What a request for tasks may ask: the options that every such request has, and the two bodies
+//! that carry them.
 
 use super::{BootDevice, OnBusy, OnFailure, OnSoftTimeout, Operation, TakeOver, seconds, whole};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,11 +18,13 @@ where
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 
-/// Hands the members of [`PowerOptions`] to a macro, behind what that one is given: this is the only list of them.
+/// Hands the members of [`PowerOptions`] to a macro, behind what that one is given: this is the
+/// only list of them.
 macro_rules! with_the_options {
     ($then:ident $given:tt) => {
         $then! { $given
-            /// Patience for the whole operation, from the request on; the node's own, from its turn on, where absent.
+            /// Patience for the whole operation, from the request on; the node's own, from its turn
+            /// on, where absent.
             #[serde(default, with = "seconds::maybe", skip_serializing_if = "Option::is_none")]
             timeout: Option<Duration>,
             /// What to do when the operating system does not go down in time.
@@ -33,8 +36,8 @@ macro_rules! with_the_options {
             /// Switch off hard after so long.
             #[serde(default, with = "seconds::maybe", skip_serializing_if = "Option::is_none")]
             hard_after: Option<Duration>,
-            /// What the machine boots from next: set, and read back, directly before it starts. What cannot be set stops
-            /// the task.
+            /// What the machine boots from next: set, and read back, directly before it starts.
+            /// What cannot be set stops the task.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             boot_device: Option<BootDevice>,
             /// Boot that in UEFI mode.
@@ -43,11 +46,13 @@ macro_rules! with_the_options {
             /// A reset or a cycle switches on a machine that is off, instead of failing.
             #[serde(default, skip_serializing_if = "is_default")]
             on_if_off: bool,
-            /// What to do where a task has the node: fail (where absent), leave the node as it is, or take it over. Where
-            /// all nodes of a batch are busy there is nothing to leave them out of.
+            /// What to do where a task has the node: fail (where absent), leave the node as it is,
+            /// or take it over. Where all nodes of a batch are busy there is nothing to leave them
+            /// out of.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             on_busy: Option<OnBusy>,
-            /// Which tasks the node may be taken over from; given alone it means `on_busy` take_over.
+            /// Which tasks the node may be taken over from; given alone it means `on_busy`
+            /// take_over.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             take_over: Option<TakeOver>,
         }
@@ -65,8 +70,8 @@ macro_rules! alone {
     };
 }
 
-/// A body whose own members stand beside those of the options. serde's own `flatten` would not do for reading it: it cannot
-/// refuse members that nobody knows, nor say which one is wrong.
+/// A body whose own members stand beside those of the options. serde's own `flatten` would not do
+/// for reading it: it cannot refuse members that nobody knows, nor say which one is wrong.
 macro_rules! beside {
     (
         { $(#[$about:meta])* $name:ident { $($(#[$own_of:meta])* $own:ident: $own_kind:ty,)* } }
@@ -115,8 +120,8 @@ with_the_options! { beside {
 with_the_options! { beside {
     /// Body of `POST /v1/batches`.
     BatchStart {
-        /// Names, uuids, sets of names (`r1n[01-16]`) and groups (`@storage`); never empty (rule 7). The rack gets names and
-        /// uuids alone, here and in `exclude`.
+        /// Names, uuids, sets of names (`r1n[01-16]`) and groups (`@storage`); never empty (rule
+        /// 7). The rack gets names and uuids alone, here and in `exclude`.
         nodes: Vec<String>,
         /// Of these not those, written likewise.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -10,8 +10,9 @@ use uuid::Uuid;
 /// Of a task's orders, and of its controls, so many of the first are kept and so many of the last.
 pub const ENDS_KEPT: usize = 50;
 
-/// What a task's outcome says beside its operation and its state, which people have read already: `soft power off failed:
-/// no answer` is `: no answer` after these, and `aborted by alice` is ` by alice`.
+/// What a task's outcome says beside its operation and its state, which people have read already:
+/// `soft power off failed: no answer` is `: no answer` after these, and `aborted by alice` is ` by
+/// alice`.
 pub fn after_state(operation: &str, state: &str, outcome: &str) -> String {
     let strip = |text: &str, word: &str| {
         let rest = text.strip_prefix(word)?;
@@ -82,8 +83,9 @@ pub struct Task {
     /// Time since the request, waits and suspensions included.
     #[serde(with = "seconds")]
     pub elapsed: Duration,
-    /// How much of that it waited for its turn: in the queue, or with a step for a place or the distance to another one.
-    /// A timeout that the request named runs meanwhile, unless the machine is off by the task's doing; the others do not.
+    /// How much of that it waited for its turn: in the queue, or with a step for a place or the
+    /// distance to another one. A timeout that the request named runs meanwhile, unless the machine
+    /// is off by the task's doing; the others do not.
     #[serde(with = "seconds")]
     pub waited: Duration,
     /// Patience left.

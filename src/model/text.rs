@@ -1,4 +1,5 @@
-//! Text that people wrote, and others will read on a terminal or in a log: it is data, and moves no cursor.
+//! Text that people wrote, and others will read on a terminal or in a log: it is data, and moves no
+//! cursor.
 
 use serde::Serialize;
 use std::fmt::Write;
@@ -10,9 +11,9 @@ pub const REASON_LIMIT: usize = 500;
 /// The most bytes of the name of a user who logs in, or of a token.
 pub const LOGIN_NAME_LIMIT: usize = 255;
 
-/// Whether a character does something else than to be seen: control characters (C0, C1, DEL), line and paragraph
-/// separators, the marks that turn the direction of writing, and what no one sees that a text may be smuggled in. The
-/// joiners (200Ch, 200Dh) are letters to some scripts.
+/// Whether a character does something else than to be seen: control characters (C0, C1, DEL), line
+/// and paragraph separators, the marks that turn the direction of writing, and what no one sees
+/// that a text may be smuggled in. The joiners (200Ch, 200Dh) are letters to some scripts.
 pub fn is_hidden(letter: char) -> bool {
     letter.is_control()
         || matches!(
@@ -51,8 +52,9 @@ pub fn escaped(text: &str) -> String {
     escaped
 }
 
-/// JSON that says the same with such characters as `\\u001b`: it can be shown on a terminal or in a page as it is. JSON
-/// has control characters below 20h as escapes anyway; those between its values are line breaks of ours.
+/// JSON that says the same with such characters as `\\u001b`: it can be shown on a terminal or in a
+/// page as it is. JSON has control characters below 20h as escapes anyway; those between its values
+/// are line breaks of ours.
 pub fn visible_json(json: String) -> String {
     if is_plain(json.as_bytes()) {
         return json;
@@ -69,8 +71,8 @@ pub fn visible_json(json: String) -> String {
     visible
 }
 
-/// A value as such JSON, behind what `text` holds already. A list of a whole rack is megabytes, and is written where it
-/// stays.
+/// A value as such JSON, behind what `text` holds already. A list of a whole rack is megabytes, and
+/// is written where it stays.
 pub fn write_visible_json(text: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
     let json = write_json(text, value);
     if is_plain(&json) {
@@ -87,8 +89,9 @@ pub fn write_json(text: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
     sink.0
 }
 
-/// Whether text has no character but plain ASCII below DEL, as nearly all JSON of ours. Eight bytes at a time: a byte that
-/// is 7Fh has its highest bit set when one is added, and the others below 80h have not, and carry nothing.
+/// Whether text has no character but plain ASCII below DEL, as nearly all JSON of ours. Eight bytes
+/// at a time: a byte that is 7Fh has its highest bit set when one is added, and the others below
+/// 80h have not, and carry nothing.
 fn is_plain(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks::<8>();
     let beyond =
@@ -99,8 +102,8 @@ fn is_plain(text: &[u8]) -> bool {
         && rest.iter().all(|byte| *byte < 0x7f)
 }
 
-/// Where JSON is written: three of four pieces are one byte of its grammar, for which appending a slice costs more than
-/// the byte.
+/// Where JSON is written: three of four pieces are one byte of its grammar, for which appending a
+/// slice costs more than the byte.
 struct JsonSink(Vec<u8>);
 
 impl io::Write for JsonSink {

@@ -18,7 +18,8 @@ pub struct Who {
     pub request: String,
 }
 
-/// What a request id begins with that a client has chosen so that its request is carried out once (`Idempotency-Key`).
+/// What a request id begins with that a client has chosen so that its request is carried out once
+/// (`Idempotency-Key`).
 pub const KEYED: &str = "key-";
 
 impl Who {
@@ -30,12 +31,14 @@ impl Who {
         }
     }
 
-    /// Whether it is the same one who asks: a user of this host and one of the TCP port who have one name are two.
+    /// Whether it is the same one who asks: a user of this host and one of the TCP port who have
+    /// one name are two.
     pub fn is_same(&self, other: &Who) -> bool {
         (&self.name, self.uid) == (&other.name, other.uid)
     }
 
-    /// Whether this is the request that `other` made, perhaps from another process or to another host.
+    /// Whether this is the request that `other` made, perhaps from another process or to another
+    /// host.
     pub fn asks_again(&self, other: &Who) -> bool {
         !self.request.is_empty() && self.request == other.request && self.is_same(other)
     }

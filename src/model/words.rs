@@ -1,5 +1,5 @@
-//! Enums whose variants are words: one list of words each, which JSON, the configuration, the OpenAPI document and
-//! people all read from here.
+//! Enums whose variants are words: one list of words each, which JSON, the configuration, the
+//! OpenAPI document and people all read from here.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -39,8 +39,8 @@ pub trait Words: Copy + PartialEq + fmt::Debug + 'static {
     }
 }
 
-/// Declares an enum with its words, and short words that requests may use as well: `ALL`, `name()`, `Display` and
-/// [`Words`] come with it.
+/// Declares an enum with its words, and short words that requests may use as well: `ALL`, `name()`,
+/// `Display` and [`Words`] come with it.
 macro_rules! word_list {
     (
         $(#[$about:meta])*
@@ -106,8 +106,8 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// Writes an enum of [`Words`] as its word and reads it back; a word that names nothing is a mistake, as it has to be in
-/// a request. What an answer holds is a [`Word`] instead.
+/// Writes an enum of [`Words`] as its word and reads it back; a word that names nothing is a
+/// mistake, as it has to be in a request. What an answer holds is a [`Word`] instead.
 macro_rules! as_words {
     ($name:ident) => {
         impl serde::Serialize for $name {
@@ -129,7 +129,8 @@ macro_rules! as_words {
 }
 pub(crate) use as_words;
 
-/// A word in an answer. A reader that is older than the writer may not know it: it keeps the text, to show it.
+/// A word in an answer. A reader that is older than the writer may not know it: it keeps the text,
+/// to show it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Word<T> {
     /// One that this program knows.

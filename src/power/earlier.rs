@@ -1,5 +1,5 @@
-//! Orders of earlier tasks on the same node that may still have their effect: as long as there is one, "already in that
-//! state" is no answer.
+//! Orders of earlier tasks on the same node that may still have their effect: as long as there is
+//! one, "already in that state" is no answer.
 
 use crate::model::Power;
 use std::fmt;
@@ -33,8 +33,9 @@ impl fmt::Display for Earlier {
     }
 }
 
-/// The node was read as `power`, and `twice` in a row where that is said: whoever was to bring that about has done so. One
-/// reading may be wrong, but an "off" that leads to an "on" may be too short for a second one. Gives what has.
+/// The node was read as `power`, and `twice` in a row where that is said: whoever was to bring that
+/// about has done so. One reading may be wrong, but an "off" that leads to an "on" may be too short
+/// for a second one. Gives what has.
 pub(crate) fn take_effect<T>(
     orders: &mut Vec<T>,
     power: Power,

@@ -1,9 +1,11 @@
 //! Sequences: the pure state machine behind every power operation, its controls and its rollback.
 //!
-//! Driven by `rack`, one [`Sequence`] per task and node. After every call that takes the time, drain it in this
-//! order: [`Sequence::withdrawn`] (orders that must not leave any more), [`Sequence::poll_order`] (at most one order
-//! is outstanding), then sleep until [`Sequence::poll_timeout`]. Speaks orders and reports only: no IPMI, no nodes,
-//! no sockets, no journal. What it must not forget is in [`Saved`], and in [`SequenceRecord`] as the journal keeps it.
+//! Driven by `rack`, one [`Sequence`] per task and node. After every call that takes the time,
+//! drain it in this order: [`Sequence::withdrawn`] (orders that must not leave any more),
+//! [`Sequence::poll_order`] (at most one order is outstanding), then sleep until
+//! [`Sequence::poll_timeout`]. Speaks orders and reports only: no IPMI, no nodes, no sockets, no
+//! journal. What it must not forget is in [`Saved`], and in [`SequenceRecord`] as the journal keeps
+//! it.
 
 mod earlier;
 mod outcome;

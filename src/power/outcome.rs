@@ -22,15 +22,17 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// An order of a task with its moment and its answer. Equal readings in a row are kept as one (`times`).
+/// An order of a task with its moment and its answer. Equal readings in a row are kept as one
+/// (`times`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sent {
     /// The latest order that this stands for.
     pub id: OrderId,
     /// What was asked.
     pub order: Order,
-    /// When it was first issued: time since the task began, suspensions included (so that the wall time of the
-    /// beginning plus this is its wall time; see [`Saved::after_absence`](super::Saved::after_absence)).
+    /// When it was first issued: time since the task began, suspensions included (so that the wall
+    /// time of the beginning plus this is its wall time; see
+    /// [`Saved::after_absence`](super::Saved::after_absence)).
     pub at: Duration,
     /// Whether it reached the network, or may have.
     pub handed: bool,
@@ -50,8 +52,8 @@ impl Sent {
         }
     }
 
-    /// Whether it changes power and may have had its effect, or have it yet: handed over and not plainly refused,
-    /// each datagram of it.
+    /// Whether it changes power and may have had its effect, or have it yet: handed over and not
+    /// plainly refused, each datagram of it.
     pub fn may_have_acted(&self) -> bool {
         let refused = match &self.answer {
             Some((_, Report::Refused(refusal))) => {
@@ -106,9 +108,10 @@ impl fmt::Display for Sent {
     }
 }
 
-/// Completion codes that do not say whether the command was carried out (IPMI v2.0 table 5-2: C3h timeout while
-/// processing, CEh no response could be provided, CFh duplicate of a request that was accepted, FFh unspecified). For
-/// a level that does not matter; a pulse with such an answer may have happened.
+/// Completion codes that do not say whether the command was carried out (IPMI v2.0 table 5-2: C3h
+/// timeout while processing, CEh no response could be provided, CFh duplicate of a request that was
+/// accepted, FFh unspecified). For a level that does not matter; a pulse with such an answer may
+/// have happened.
 pub(super) fn is_ambiguous(refusal: &Refusal) -> bool {
     matches!(refusal.code, 0xC3 | 0xCE | 0xCF | 0xFF)
 }

@@ -18,10 +18,11 @@ pub struct Progress {
     pub steps: u32,
     /// Time since the request, waits and suspensions included.
     pub elapsed: Duration,
-    /// How much of that it waited for its turn: in the queue, or with a step for a place or the distance to another one.
+    /// How much of that it waited for its turn: in the queue, or with a step for a place or the
+    /// distance to another one.
     pub waited: Duration,
-    /// The longest that it can still take if nothing more is done to it; `None` while it stands still and when it
-    /// has ended.
+    /// The longest that it can still take if nothing more is done to it; `None` while it stands
+    /// still and when it has ended.
     pub time_left: Option<Duration>,
 }
 

@@ -1,4 +1,5 @@
-//! How patient a sequence is and what it was allowed to do: given by `rack` from the configuration and the request.
+//! How patient a sequence is and what it was allowed to do: given by `rack` from the configuration
+//! and the request.
 
 use crate::bmc::vocabulary::Order;
 use crate::model::BootDevice;
@@ -8,30 +9,36 @@ use std::time::Duration;
 /// The settings of one sequence; they are kept with it through a restart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// The whole wait of a soft power off, from the moment the task begins: 600 s, or the request's timeout.
+    /// The whole wait of a soft power off, from the moment the task begins: 600 s, or the request's
+    /// timeout.
     pub patience: Duration,
-    /// The whole time of one hard change (on, off, reset, cycle), reading it back included: 60 s. It also bounds
-    /// how long the very first reading may take.
+    /// The whole time of one hard change (on, off, reset, cycle), reading it back included: 60 s.
+    /// It also bounds how long the very first reading may take.
     pub change_timeout: Duration,
     /// How long a node stays off before it is switched on again: 10 s.
     pub min_off_time: Duration,
-    /// How long a machine may contradict what it was told before a level is sent again, and how long a state must
-    /// hold where a change may still be on its way (after a cycle, in a rollback): 10 s.
+    /// How long a machine may contradict what it was told before a level is sent again, and how
+    /// long a state must hold where a change may still be on its way (after a cycle, in a
+    /// rollback): 10 s.
     pub settle: Duration,
-    /// The second reading that confirms a state comes so long after the first: 1 s. Zero trusts the first. A state that
-    /// our own level brought about is confirmed sooner.
+    /// The second reading that confirms a state comes so long after the first: 1 s. Zero trusts the
+    /// first. A state that our own level brought about is confirmed sooner.
     pub confirm_after: Duration,
     /// How long every state has to hold on this node, where one did not that had been called done.
     pub holds_longer: Option<Duration>,
-    /// In a rollback after a soft power off: a machine that stays on for so long is left alone: 60 s.
+    /// In a rollback after a soft power off: a machine that stays on for so long is left alone: 60
+    /// s.
     pub rollback_settle: Duration,
     /// What to do when the patience is over.
     pub on_soft_timeout: OnSoftTimeout,
-    /// T1: ask the operating system once more so long after an accepted request (never within 10 s of it).
+    /// T1: ask the operating system once more so long after an accepted request (never within 10 s
+    /// of it).
     pub repeat_soft_after: Option<Duration>,
-    /// T2: switch off hard so long after the first soft request. Counts only while it is within the patience.
+    /// T2: switch off hard so long after the first soft request. Counts only while it is within the
+    /// patience.
     pub hard_after: Option<Duration>,
-    /// The pauses before the first, second, ... look at a machine that is to change; the last one repeats.
+    /// The pauses before the first, second, ... look at a machine that is to change; the last one
+    /// repeats.
     pub look_schedule: Vec<Duration>,
     /// The pause between looks while suspended: 30 s.
     pub suspended_look: Duration,
@@ -43,7 +50,8 @@ pub struct Settings {
     pub on_if_off: bool,
     /// The machine is never to be switched off, because its BMC would go with it.
     pub never_off: bool,
-    /// The request named its time, which runs from there: the queue counts, whatever keeps the task in it.
+    /// The request named its time, which runs from there: the queue counts, whatever keeps the task
+    /// in it.
     pub from_request: bool,
 }
 
@@ -94,7 +102,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The longest time that an operation can take from its beginning to its end, neither suspended nor rolled back.
+    /// The longest time that an operation can take from its beginning to its end, neither suspended
+    /// nor rolled back.
     pub fn longest(&self, operation: Operation) -> Duration {
         let switch_on = self.min_off_time.saturating_add(self.change_timeout);
         match operation {
@@ -110,7 +119,8 @@ impl Settings {
 
     /// The longest time that a rollback can take from its request to its end.
     pub fn longest_rollback(&self) -> Duration {
-        // At most two times the settle time: once for a machine that stays up, once for a state that has to hold.
+        // At most two times the settle time: once for a machine that stays up, once for a state
+        // that has to hold.
         [
             self.rollback_settle,
             self.settle,
@@ -122,7 +132,8 @@ impl Settings {
         .fold(WITHDRAWAL, Duration::saturating_add)
     }
 
-    /// The time that a request names: of a soft operation the whole wait, of another one each change.
+    /// The time that a request names: of a soft operation the whole wait, of another one each
+    /// change.
     pub(super) fn nameable(&self, operation: Operation) -> Duration {
         match operation.is_soft() {
             true => self.patience,
@@ -142,7 +153,8 @@ impl Settings {
         self.patience.saturating_add(after)
     }
 
-    /// The pause before the look number `looks` (from 0). Never zero, so that nobody is asked in a tight loop.
+    /// The pause before the look number `looks` (from 0). Never zero, so that nobody is asked in a
+    /// tight loop.
     pub(super) fn look_pause(&self, looks: u32) -> Duration {
         let at = usize::try_from(looks).unwrap_or(usize::MAX);
         self.look_schedule
@@ -154,8 +166,8 @@ impl Settings {
     }
 }
 
-/// The pause before the look number `looks` (from 0) at a machine that has taken a level: early, because most machines obey
-/// at once, and each pause half as long again as the one before.
+/// The pause before the look number `looks` (from 0) at a machine that has taken a level: early,
+/// because most machines obey at once, and each pause half as long again as the one before.
 pub(super) fn level_pause(looks: u32, round_trip: Duration) -> Duration {
     let first = (round_trip * FIRST_LOOK).clamp(SOONEST_LOOK, LATEST_FIRST_LOOK);
     let growth = 1.5f64.powi(i32::try_from(looks.min(32)).unwrap_or(0));
@@ -167,15 +179,18 @@ pub(super) fn backoff(refusals: u32) -> Duration {
     Duration::from_secs(1 << refusals.min(3))
 }
 
-/// A soft request is never repeated sooner: the operating system may take a second press for "off, now".
+/// A soft request is never repeated sooner: the operating system may take a second press for "off,
+/// now".
 pub(super) const SOFT_GAP: Duration = Duration::from_secs(10);
 /// How long a withdrawn order may take to report; then it counts as sent.
 pub(super) const WITHDRAWAL: Duration = Duration::from_secs(1);
-/// How long a state that our own level brought about has to hold at least, and any state where time is over.
+/// How long a state that our own level brought about has to hold at least, and any state where time
+/// is over.
 pub(super) const SHORTEST_HOLD: Duration = Duration::from_millis(200);
 /// The same in round trips, for a BMC that is slower.
 pub(super) const HOLD_ROUND_TRIPS: u32 = 3;
-/// Where a state was read once when time is over, the second reading may still come: deadlines hold to within a second.
+/// Where a state was read once when time is over, the second reading may still come: deadlines hold
+/// to within a second.
 pub(super) const LAST_READING: Duration = Duration::from_millis(800);
 /// The first look at a level comes after so many round trips,
 const FIRST_LOOK: u32 = 3;

@@ -1,4 +1,5 @@
-//! New tasks whose first record is not durable yet: nobody was told yes, and they can be withdrawn without a trace.
+//! New tasks whose first record is not durable yet: nobody was told yes, and they can be withdrawn
+//! without a trace.
 //!
 //! Functions over the parts that they touch.
 
@@ -17,7 +18,8 @@ pub(super) fn admit(ids: Vec<TaskId>, tasks: &mut Tasks) {
     }
 }
 
-/// Takes tasks back whose first record is not durable; whether their caller still waits for an answer.
+/// Takes tasks back whose first record is not durable; whether their caller still waits for an
+/// answer.
 pub(super) fn withdraw(
     ids: Vec<TaskId>,
     reply: &Reply,
@@ -39,7 +41,8 @@ pub(super) fn withdraw(
     !answered
 }
 
-/// The caller of new tasks has gone before the first record of them was durable: nothing comes of them.
+/// The caller of new tasks has gone before the first record of them was durable: nothing comes of
+/// them.
 pub(super) fn withdraw_for(
     call: CallId,
     tasks: &mut Tasks,

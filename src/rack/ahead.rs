@@ -1,8 +1,9 @@
-//! The first reading of a new task, asked for while the task's record is being written down: a disk and a BMC take
-//! milliseconds each, and neither needs the other.
+//! The first reading of a new task, asked for while the task's record is being written down: a disk
+//! and a BMC take milliseconds each, and neither needs the other.
 //!
-//! A reading changes nothing, so that it may leave before the record is durable; the task does not begin before that, and
-//! takes the reading up when it does. Functions over the parts that they touch.
+//! A reading changes nothing, so that it may leave before the record is durable; the task does not
+//! begin before that, and takes the reading up when it does. Functions over the parts that they
+//! touch.
 
 use super::gate::Gate;
 use super::inventory::Inventory;
@@ -24,10 +25,12 @@ pub(super) struct Ahead {
     found: Option<Report>,
 }
 
-/// A reading is not taken up that was asked for longer ago: a task that had to wait looks for itself.
+/// A reading is not taken up that was asked for longer ago: a task that had to wait looks for
+/// itself.
 const HOLDS: Duration = Duration::from_millis(100);
 
-/// Asks for the reading that the task begins with, where nothing but its record keeps it from beginning.
+/// Asks for the reading that the task begins with, where nothing but its record keeps it from
+/// beginning.
 pub(super) fn ask(
     id: TaskId,
     tasks: &mut Tasks,
@@ -70,7 +73,8 @@ pub(super) fn came(id: TaskId, order: OrderId, report: Report, tasks: &mut Tasks
     }
 }
 
-/// The task has begun, and the reading becomes its own: what it found, where that is known and not too old.
+/// The task has begun, and the reading becomes its own: what it found, where that is known and not
+/// too old.
 pub(super) fn take_up(
     id: TaskId,
     tasks: &mut Tasks,

@@ -1,6 +1,7 @@
 //! Batches: tasks started by one request over many nodes.
 //!
-//! A batch says which of its tasks may begin and how it stands; the tasks themselves are in `tasks`.
+//! A batch says which of its tasks may begin and how it stands; the tasks themselves are in
+//! `tasks`.
 
 use super::call::Refused;
 use super::clock::Moment;
@@ -29,7 +30,8 @@ pub(super) struct Batch {
     refusals: BTreeMap<TaskId, String>,
     /// When its last task began.
     pub(super) last_start: Option<Instant>,
-    /// So many of its members, from the first on, have ended: they are not looked at again with each end.
+    /// So many of its members, from the first on, have ended: they are not looked at again with
+    /// each end.
     ended: usize,
 }
 
@@ -55,7 +57,8 @@ pub(super) struct BatchRecord {
 pub(super) struct Member {
     pub(super) node: String,
     pub(super) task: TaskId,
-    /// The place of its group in the order; members of a rank begin when all of the ranks before have ended.
+    /// The place of its group in the order; members of a rank begin when all of the ranks before
+    /// have ended.
     pub(super) rank: usize,
 }
 
@@ -176,8 +179,9 @@ impl Batch {
         Allowed::From(self.last_start.map_or(now, |last| last + record.stagger))
     }
 
-    /// How many of its tasks may be under way. Machines that are to come on again need a place each: without a limit of
-    /// its own, such a batch has no more of them off at once than there are `places`.
+    /// How many of its tasks may be under way. Machines that are to come on again need a place
+    /// each: without a limit of its own, such a batch has no more of them off at once than there
+    /// are `places`.
     fn most(&self, places: usize) -> usize {
         match (self.record.max_parallel, self.record.operation) {
             (0, Operation::Reboot | Operation::SoftReboot | Operation::Cycle) => places,
@@ -219,7 +223,8 @@ impl Batch {
         size_of::<Batch>() + bytes_of(record.members.len(), &record.left_out) + refusals
     }
 
-    /// How far it has come; `active` finds a task that has not ended, and of the lost ones nobody knows it.
+    /// How far it has come; `active` finds a task that has not ended, and of the lost ones nobody
+    /// knows it.
     pub(super) fn room<'a>(
         &self,
         active: impl Fn(&TaskId) -> Option<&'a Task>,
@@ -243,7 +248,8 @@ impl Batch {
         room
     }
 
-    /// The same, where it is known already how many are under way: members stand in the order of their ranks.
+    /// The same, where it is known already how many are under way: members stand in the order of
+    /// their ranks.
     pub(super) fn room_with(
         &self,
         under_way: u32,
@@ -350,8 +356,8 @@ impl Batch {
     }
 }
 
-/// How much memory so many members of a batch take, and those that it left out: with their names, a task's place, and what
-/// the memory for each costs beside it.
+/// How much memory so many members of a batch take, and those that it left out: with their names, a
+/// task's place, and what the memory for each costs beside it.
 pub(super) fn bytes_of(members: usize, left_out: &[LeftOut]) -> usize {
     let member = size_of::<Member>() + size_of::<(TaskId, usize)>() + ALLOCATED;
     let why: usize = left_out.iter().map(|left| left.why.len()).sum();
@@ -384,7 +390,8 @@ pub(super) fn members(
     }
     let (order, reversed) = order_of(request, settings);
     let spared: BTreeSet<NodeId> = inventory.all_named(&request.exclude)?.into_iter().collect();
-    // A request may name as much as fits its body: each name is looked up, and nothing searched for.
+    // A request may name as much as fits its body: each name is looked up, and nothing searched
+    // for.
     let ranks = order.iter().enumerate().rev();
     let ranks: BTreeMap<&str, usize> = ranks.map(|(rank, group)| (group.as_str(), rank)).collect();
     let (mut members, mut seen) = (Vec::new(), BTreeSet::new());
@@ -421,8 +428,8 @@ pub(super) fn members(
     Ok(members)
 }
 
-/// The groups in the order in which the request takes them, and whether that is to be read from its end: its own
-/// order as it stands, else the rack's, which is meant for switching on.
+/// The groups in the order in which the request takes them, and whether that is to be read from its
+/// end: its own order as it stands, else the rack's, which is meant for switching on.
 fn order_of<'a>(request: &'a BatchStart, settings: &'a RackSettings) -> (&'a [String], bool) {
     if !request.order.is_empty() {
         return (&request.order, false);

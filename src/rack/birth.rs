@@ -1,4 +1,5 @@
-//! The rack's first turn: what the configuration describes, and what a former life of the daemon remembered of it.
+//! The rack's first turn: what the configuration describes, and what a former life of the daemon
+//! remembered of it.
 
 use super::clock::{Birth, Clock, Copied, Moment};
 use super::figures::Counters;
@@ -25,8 +26,8 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 impl Rack {
-    /// The rack that the configuration describes, with what a former life remembered of it. An entry that cannot be read
-    /// keeps power orders from whom it may be about: see `quarantine`.
+    /// The rack that the configuration describes, with what a former life remembered of it. An
+    /// entry that cannot be read keeps power orders from whom it may be about: see `quarantine`.
     pub fn new(
         settings: RackSettings,
         nodes: Vec<NodeSettings>,
@@ -34,7 +35,8 @@ impl Rack {
         birth: Birth,
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Rack {
-        // The calendar tells lives of the daemon apart, and the random part two within its resolution.
+        // The calendar tells lives of the daemon apart, and the random part two within its
+        // resolution.
         let Birth {
             wall,
             now,
@@ -197,7 +199,8 @@ impl Rack {
         }
     }
 
-    /// What was asked for long ago, or may have been done since, is a person's to decide anew: such tasks are suspended.
+    /// What was asked for long ago, or may have been done since, is a person's to decide anew: such
+    /// tasks are suspended.
     fn hold_stale(&mut self, stale: Option<Stale>, at: Moment) {
         let Some(stale) = stale else { return };
         let mut held = 0;

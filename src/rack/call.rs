@@ -1,7 +1,9 @@
-//! What may be asked of a [`Rack`](crate::rack) and what it answers: the words between `api` and `rack`.
+//! What may be asked of a [`Rack`](crate::rack) and what it answers: the words between `api` and
+//! `rack`.
 //!
-//! Every [`Call`] brings exactly one [`Answer`] or [`Refused`]; some (waits, NMI, fresh readings) bring it later.
-//! Views are snapshots: plain data, complete, with ages and calendar times already worked out.
+//! Every [`Call`] brings exactly one [`Answer`] or [`Refused`]; some (waits, NMI, fresh readings)
+//! bring it later. Views are snapshots: plain data, complete, with ages and calendar times already
+//! worked out.
 
 use crate::bmc::vocabulary::Order;
 use crate::model::{
@@ -25,8 +27,8 @@ pub struct SweepId(pub u64);
 pub struct SweepNews {
     /// Which.
     pub sweep: SweepId,
-    /// The nodes that were read since the asker looked last, or tried in vain. One that was taken out of the configuration
-    /// meanwhile is left out.
+    /// The nodes that were read since the asker looked last, or tried in vain. One that was taken
+    /// out of the configuration meanwhile is left out.
     pub nodes: Vec<model::FreshReading>,
     /// How many nodes the asker has seen with these.
     pub seen: usize,
@@ -57,14 +59,17 @@ impl fmt::Display for PowerChange {
 pub enum Call {
     /// Something that is answered at once, from what is known.
     Look(Look),
-    /// One node, after reading its power state from the BMC (answered within 5 s; the view says what came of it).
+    /// One node, after reading its power state from the BMC (answered within 5 s; the view says
+    /// what came of it).
     FreshNode(String),
-    /// Read the power state of each of these nodes. Answered at once, and as the readings come by [`Call::AwaitSweep`].
+    /// Read the power state of each of these nodes. Answered at once, and as the readings come by
+    /// [`Call::AwaitSweep`].
     Sweep {
         /// Names or uuids.
         nodes: Vec<String>,
     },
-    /// The nodes of a sweep that were read by now: answered when there is one more, or after so much time.
+    /// The nodes of a sweep that were read by now: answered when there is one more, or after so
+    /// much time.
     AwaitSweep {
         /// Which sweep.
         sweep: SweepId,
@@ -95,7 +100,8 @@ pub enum Call {
         /// Who asks.
         who: Who,
     },
-    /// Inject an NMI and answer when the BMC has answered it (within 5 s); the watching goes on as a task.
+    /// Inject an NMI and answer when the BMC has answered it (within 5 s); the watching goes on as
+    /// a task.
     InjectNmi {
         /// Name or uuid.
         node: String,
@@ -127,8 +133,8 @@ pub enum Call {
         /// Who asks.
         who: Who,
     },
-    /// Answered when a batch has ended or so much time has passed, and not with the batch: hundreds may wait, and it may have
-    /// thousands of nodes.
+    /// Answered when a batch has ended or so much time has passed, and not with the batch: hundreds
+    /// may wait, and it may have thousands of nodes.
     AwaitBatch {
         /// Which.
         batch: BatchId,
@@ -146,7 +152,8 @@ pub enum Call {
         /// Who asks.
         who: Who,
     },
-    /// Events after a position, answered at once if there are any, else when one comes or so much time has passed.
+    /// Events after a position, answered at once if there are any, else when one comes or so much
+    /// time has passed.
     Events {
         /// The last event seen, `None` to begin with the next one.
         since: Option<EventId>,
@@ -178,7 +185,8 @@ pub enum Call {
         /// Who asks.
         who: Who,
     },
-    /// Carry out one order now, outside any task: identify, boot device, raw command, power use and the like.
+    /// Carry out one order now, outside any task: identify, boot device, raw command, power use and
+    /// the like.
     Order {
         /// Name or uuid.
         node: String,
@@ -270,7 +278,8 @@ pub enum Answer {
     Node(model::Node),
     /// To `Sweep` and `AwaitSweep`.
     Sweep(SweepNews),
-    /// To `SetPower`: taken. The task that it started or aborted, `None` where there was nothing to abort.
+    /// To `SetPower`: taken. The task that it started or aborted, `None` where there was nothing to
+    /// abort.
     Taken(Option<Taken>),
     /// To `Start`, `Control`, `Task`, `AwaitTask`, `InjectNmi`.
     Task(model::Task),
@@ -577,5 +586,6 @@ fn in_words(refused: &[Refused], left_out: usize) -> String {
     words.join("; ")
 }
 
-/// How many of its nodes a refusal tells of: who names many that there are not is told of the first ones.
+/// How many of its nodes a refusal tells of: who names many that there are not is told of the first
+/// ones.
 const REFUSALS_AT_MOST: usize = 1000;

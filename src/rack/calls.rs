@@ -300,8 +300,8 @@ impl Rack {
         Ok(task)
     }
 
-    /// The soft operation that is asked for runs already: it turns hard when the request says, instead of another task.
-    /// Whether it can.
+    /// The soft operation that is asked for runs already: it turns hard when the request says,
+    /// instead of another task. Whether it can.
     fn harden(
         &mut self,
         id: TaskId,
@@ -339,7 +339,8 @@ impl Rack {
         self.settle(id, at);
     }
 
-    /// Answers the request for a task once it is written down. It may have been asked for before, or left to another.
+    /// Answers the request for a task once it is written down. It may have been asked for before,
+    /// or left to another.
     fn admit(&mut self, task: TaskId, call: CallId, reply: Reply, at: Moment) {
         match self.tasks.get(task).is_some_and(|task| task.admitted) {
             true => self.reply_when_durable(call, reply, at),
@@ -347,8 +348,8 @@ impl Rack {
         }
     }
 
-    /// Ends the task that has a node, which `start` allowed, for the sake of the one that is to have it next. When this
-    /// returns, nothing more of it leaves.
+    /// Ends the task that has a node, which `start` allowed, for the sake of the one that is to
+    /// have it next. When this returns, nothing more of it leaves.
     fn take_over(
         &mut self,
         id: NodeId,
@@ -470,8 +471,9 @@ impl Rack {
         Ok(())
     }
 
-    /// Uses a control on the tasks of a batch, or of some of its nodes. Those that do not allow it are left as
-    /// they are, and the view of the batch says why. Where all of them have ended it is refused, as it is of one task.
+    /// Uses a control on the tasks of a batch, or of some of its nodes. Those that do not allow it
+    /// are left as they are, and the view of the batch says why. Where all of them have ended it is
+    /// refused, as it is of one task.
     fn control_batch(
         &mut self,
         call: CallId,
@@ -502,7 +504,8 @@ impl Rack {
                     used.err().map(|refusal| refusal.to_string())
                 }
             };
-            // One that has ended has nothing to stop or to go on with. It is neither withdrawn nor undone.
+            // One that has ended has nothing to stop or to go on with. It is neither withdrawn nor
+            // undone.
             let undoes = match control {
                 Control::Cancel | Control::Rollback => true,
                 Control::Abort | Control::Suspend | Control::Resume => false,
@@ -519,7 +522,8 @@ impl Rack {
         Ok(())
     }
 
-    /// One order outside any task. One that may change the machine is put down with who asked for it before it leaves.
+    /// One order outside any task. One that may change the machine is put down with who asked for
+    /// it before it leaves.
     fn order(
         &mut self,
         call: CallId,

@@ -1,7 +1,8 @@
 //! Moments: our own time, in which all waits are counted, and what the calendar says, side by side.
 //!
-//! The calendar may be set while we live, by hours or by years. What was stamped with it is therefore never compared with
-//! what it says later: [`Moment::age`] knows how it ran in this life, and counts by our own time.
+//! The calendar may be set while we live, by hours or by years. What was stamped with it is
+//! therefore never compared with what it says later: [`Moment::age`] knows how it ran in this life,
+//! and counts by our own time.
 
 use super::permit::Succession;
 use crate::time::{Instant, WallTime};
@@ -22,8 +23,8 @@ pub(super) struct Moment {
 struct Calendar {
     stretches: [Stretch; STRETCHES],
     count: usize,
-    /// The last sign of life before, where it was in this boot: what the calendar said, and how long that was before this
-    /// life.
+    /// The last sign of life before, where it was in this boot: what the calendar said, and how
+    /// long that was before this life.
     last_sign: Option<(WallTime, Duration)>,
 }
 
@@ -92,7 +93,8 @@ pub(super) struct Clock {
 }
 
 impl Moment {
-    /// The time since the calendar time `stamp` was written, by our own clock where that was in this life.
+    /// The time since the calendar time `stamp` was written, by our own clock where that was in
+    /// this life.
     pub(super) fn age(&self, stamp: WallTime) -> Duration {
         self.calendar.age(stamp, self.now)
     }
@@ -163,11 +165,11 @@ impl Clock {
         }
     }
 
-    /// The last sign of an earlier life: up to it what was stamped before this life is as old as the machine's own clock
-    /// says, which goes on over lives as long as the machine does.
+    /// The last sign of an earlier life: up to it what was stamped before this life is as old as
+    /// the machine's own clock says, which goes on over lives as long as the machine does.
     ///
-    /// Where another host had the rack, `sign` says what its calendar said at its last sign of life, and how long ago that
-    /// was by our clock.
+    /// Where another host had the rack, `sign` says what its calendar said at its last sign of
+    /// life, and how long ago that was by our clock.
     pub(super) fn follow(&mut self, last: Option<Alive>, sign: Option<(WallTime, Duration)>) {
         let of_this_boot = last.filter(|last| self.boot.is_some() && last.boot == self.boot);
         let born = self.calendar.stretches[0].from.since_start();
@@ -178,7 +180,8 @@ impl Clock {
         self.calendar.last_sign = sign.or(self.calendar.last_sign);
     }
 
-    /// The calendar says `wall`. Gives what it was set by, forward and back, where that is worth a word.
+    /// The calendar says `wall`. Gives what it was set by, forward and back, where that is worth a
+    /// word.
     pub(super) fn set(&mut self, wall: WallTime, now: Instant) -> Option<(Duration, Duration)> {
         let expected = self.moment(now).wall;
         (self.at, self.wall) = (now, wall);

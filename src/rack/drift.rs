@@ -1,6 +1,7 @@
 //! Readings of the power, and what is said where one shows a change that no task explains.
 //!
-//! Whoever brings a reading drives this: a sync, a caller's look, a dry run, a task. Nothing is ever "corrected".
+//! Whoever brings a reading drives this: a sync, a caller's look, a dry run, a task. Nothing is
+//! ever "corrected".
 
 use super::clock::Moment;
 use super::history::entry;
@@ -12,8 +13,8 @@ use crate::power::{self, Earlier, take_effect};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
 
-/// An order of a task that has ended, and that may still have its effect: a machine, or its operating system, takes its
-/// time.
+/// An order of a task that has ended, and that may still have its effect: a machine, or its
+/// operating system, takes its time.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Late {
     pub(super) task: TaskId,
@@ -31,8 +32,8 @@ pub(super) struct Late {
 }
 
 impl Late {
-    /// What of the orders of a task that has just ended may still act: handed over, not refused, and not seen to have
-    /// had its effect since.
+    /// What of the orders of a task that has just ended may still act: handed over, not refused,
+    /// and not seen to have had its effect since.
     fn of(task: &Task, configured: &power::Settings, at_end: Moment) -> Vec<Self> {
         let patience = task.sequence.settings().patience.max(configured.patience);
         let ended = at_end.wall;
@@ -120,7 +121,8 @@ pub(super) fn ends_in(operation: Operation) -> Option<Power> {
     }
 }
 
-/// Whether what it leads to is what it asked for: what a crashed or restarted system does is no order of ours.
+/// Whether what it leads to is what it asked for: what a crashed or restarted system does is no
+/// order of ours.
 fn is_ordered(order: &Order) -> bool {
     match order.effect() {
         vocabulary::Effect::Level | vocabulary::Effect::Soft => true,
@@ -146,9 +148,10 @@ fn leads_to(order: &Order) -> &'static [Power] {
 }
 
 impl Node {
-    /// A reading is remembered whoever asked for it, and ends a fault; what `power_state` shows changes at a sync or a
-    /// task's end. A change that no task of ours made is said, whoever saw it first; `explained` where the task that
-    /// has the node has given an order that leads there, and tells itself what became of it.
+    /// A reading is remembered whoever asked for it, and ends a fault; what `power_state` shows
+    /// changes at a sync or a task's end. A change that no task of ours made is said, whoever saw
+    /// it first; `explained` where the task that has the node has given an order that leads there,
+    /// and tells itself what became of it.
     pub(super) fn note_reading(
         &mut self,
         power: Power,
@@ -170,7 +173,8 @@ impl Node {
             effects.extend([Effect::Save, Effect::History(entry), Effect::Event(text)]);
         }
         let changed = before.filter(|(before, _)| *before != power);
-        // It may have acted with the first reading that says so, and is believed to have with the second.
+        // It may have acted with the first reading that says so, and is believed to have with the
+        // second.
         let leads_here = |late: &&Late| late.to.first() == Some(&power);
         let is_young = |late: &&Late| at.age(late.ended) <= LATE;
         let late = self.memory.late.iter().rfind(leads_here).cloned();
@@ -188,7 +192,8 @@ impl Node {
         effects
     }
 
-    /// Whether the node is in another state than a task called done a moment ago, and nothing is known that explains it.
+    /// Whether the node is in another state than a task called done a moment ago, and nothing is
+    /// known that explains it.
     fn is_contradicted(&mut self, power: Power, explained: bool, now: Instant) -> bool {
         if explained {
             self.done = None;
@@ -210,7 +215,8 @@ impl Node {
         let late = &mut self.memory.late;
         late.retain(|late| at.age(late.ended) <= LATE || !late.left(at).is_zero());
         let mut new = Late::of(task, &self.settings.power, at);
-        // Others may have read the node since, and seen what the task did not: that its orders have begun to act.
+        // Others may have read the node since, and seen what the task did not: that its orders have
+        // begun to act.
         if let Some((power, read)) = self.memory.reading
             && new.iter().all(|late| late.at <= read)
         {
@@ -242,12 +248,13 @@ impl Node {
     }
 }
 
-/// For so long a change is put down to the task that may have caused it: systems that install updates before they
-/// shut down take the better part of it.
+/// For so long a change is put down to the task that may have caused it: systems that install
+/// updates before they shut down take the better part of it.
 const LATE: Duration = Duration::from_secs(3600);
 /// A state that did not hold for so long after it was called done was none.
 const CONTRADICTED: Duration = Duration::from_secs(60);
-/// So long it has to hold after that happened once, and twice as long each time that it happens again.
+/// So long it has to hold after that happened once, and twice as long each time that it happens
+/// again.
 const HOLDS_FIRST: Duration = Duration::from_secs(2);
 /// So many orders are remembered of one node.
 const MOST_LATE: usize = 16;

@@ -109,7 +109,8 @@ impl Events {
         }
     }
 
-    /// The events after `since` about `nodes` (all where empty), at most `limit`. `None` where there are none yet.
+    /// The events after `since` about `nodes` (all where empty), at most `limit`. `None` where
+    /// there are none yet.
     pub(super) fn after(
         &self,
         since: EventId,

@@ -37,12 +37,14 @@ pub struct Durations {
     pub count: u64,
     /// All of them together.
     pub sum: Duration,
-    /// How many took no longer than each of [`Durations::BOUNDS`], and longer than the bound before it.
+    /// How many took no longer than each of [`Durations::BOUNDS`], and longer than the bound before
+    /// it.
     pub within: [u64; Durations::BOUNDS.len()],
 }
 
 impl Durations {
-    /// The bounds, in seconds: a switch, a reboot, a soft one, the usual patience with one, an hour.
+    /// The bounds, in seconds: a switch, a reboot, a soft one, the usual patience with one, an
+    /// hour.
     pub const BOUNDS: [u64; 8] = [1, 5, 15, 60, 180, 600, 1800, 3600];
 
     /// One more.

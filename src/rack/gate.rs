@@ -1,7 +1,8 @@
-//! What keeps tasks and orders back: the pause, the number of places, and the distance between power-ons.
+//! What keeps tasks and orders back: the pause, the number of places, and the distance between
+//! power-ons.
 //!
-//! Knows no tasks and no nodes. Only what draws inrush current is kept back by place and distance: its orders wait here
-//! before they are written down, and their first datagrams before they leave.
+//! Knows no tasks and no nodes. Only what draws inrush current is kept back by place and distance:
+//! its orders wait here before they are written down, and their first datagrams before they leave.
 
 use super::call::Refused;
 use super::permit::{Permission, Succession};
@@ -51,7 +52,8 @@ pub(super) struct Pause {
 /// Whose turn comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Turn {
-    /// A machine is switched on once more, because it did not come: it has its place, and only the distance counts.
+    /// A machine is switched on once more, because it did not come: it has its place, and only the
+    /// distance counts.
     Again,
     /// A machine that is off by our doing comes back on.
     WayBack,
@@ -83,7 +85,8 @@ impl Gate {
         }
     }
 
-    /// The limits are others from now on. Another distance between power-ons counts from the last one, too.
+    /// The limits are others from now on. Another distance between power-ons counts from the last
+    /// one, too.
     pub(super) fn replace_settings(&mut self, settings: &RackSettings) {
         let longer = settings.power_on_stagger.saturating_sub(self.stagger);
         self.next_order += longer;
@@ -93,7 +96,8 @@ impl Gate {
         self.maintenance = settings.maintenance_policy;
     }
 
-    /// The whole distance is kept from now on: a former life of the daemon may have powered something on a moment ago.
+    /// The whole distance is kept from now on: a former life of the daemon may have powered
+    /// something on a moment ago.
     pub(super) fn close_for_stagger(&mut self, now: Instant) {
         let at = now + self.stagger;
         (self.next_order, self.next_wire) = (at, at);
@@ -115,7 +119,8 @@ impl Gate {
         })
     }
 
-    /// Nothing that changes something is taken on when nobody knows whether this host may still do it.
+    /// Nothing that changes something is taken on when nobody knows whether this host may still do
+    /// it.
     pub(super) fn check_permit(&self, now: Instant) -> Result<(), Refused> {
         let why = self.permission.why(now);
         match why.filter(|_| self.permission.is_over(now)) {
@@ -134,7 +139,8 @@ impl Gate {
         self.maintenance == MaintenancePolicy::Block
     }
 
-    /// Whether an order may be written down now: `true` takes its turn, with `false` it waits for it here.
+    /// Whether an order may be written down now: `true` takes its turn, with `false` it waits for
+    /// it here.
     pub(super) fn take_turn(&mut self, turn: Turn, order: OrderId, now: Instant) -> bool {
         let before = self.waiting.iter().take_while(|(other, _)| *other <= turn);
         let behind = before.count();
@@ -172,8 +178,8 @@ impl Gate {
         self.next_order = now + self.stagger;
     }
 
-    /// A datagram of a power-on is to leave: the first one comes back where it has to wait for its turn. A later copy
-    /// takes the place of the one before it: only one of them leaves.
+    /// A datagram of a power-on is to leave: the first one comes back where it has to wait for its
+    /// turn. A later copy takes the place of the one before it: only one of them leaves.
     pub(super) fn pass(&mut self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
         if self.passed == outgoing.order {
             return Some(outgoing);

@@ -1,7 +1,9 @@
-//! What happened to nodes: ended tasks, drifts, faults, maintenance. Kept for a while, and so many per node.
+//! What happened to nodes: ended tasks, drifts, faults, maintenance. Kept for a while, and so many
+//! per node.
 //!
-//! The entries stay on the disk and are asked for when somebody wants to read them. All that is kept here is which
-//! numbers a node's entries have: they follow one another without a gap, so that the oldest is forgotten unread.
+//! The entries stay on the disk and are asked for when somebody wants to read them. All that is
+//! kept here is which numbers a node's entries have: they follow one another without a gap, so that
+//! the oldest is forgotten unread.
 
 use super::call::{Answer, CallId, Refused};
 use super::clock::Moment;
@@ -131,7 +133,8 @@ impl History {
         self.wanted.retain(|(look, _)| looks.contains_key(look));
     }
 
-    /// What a look found, where `old` says which entries are too old: the answer to a call, where one looked.
+    /// What a look found, where `old` says which entries are too old: the answer to a call, where
+    /// one looked.
     pub(super) fn found(
         &mut self,
         look: u64,

@@ -61,7 +61,8 @@ impl Rack {
         }
     }
 
-    /// Suspends a task that nobody wants to stand still for its own sake; whether that was possible.
+    /// Suspends a task that nobody wants to stand still for its own sake; whether that was
+    /// possible.
     fn keep(&mut self, id: TaskId, by: &str, at: Moment) -> bool {
         if self.control(id, Control::Suspend, by, at).is_err() {
             return false;
@@ -83,7 +84,8 @@ impl Rack {
             || node.is_some_and(|node| node.memory.suspended == Some(id))
     }
 
-    /// What was kept stays suspended until somebody resumes it: the end of a hold is not asked whether it was meant, too.
+    /// What was kept stays suspended until somebody resumes it: the end of a hold is not asked
+    /// whether it was meant, too.
     pub(super) fn keep_for_good(&mut self, id: TaskId, by: &str, at: Moment) {
         let pause = self.gate.pause.as_mut();
         if pause.is_some_and(|pause| pause.tasks.remove(&id)) {

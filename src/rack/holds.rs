@@ -48,8 +48,8 @@ impl Node {
     }
 }
 
-/// What is said of a node is refused where it cannot be remembered, because its own entry cannot be read and is not
-/// written over.
+/// What is said of a node is refused where it cannot be remembered, because its own entry cannot be
+/// read and is not written over.
 pub(super) fn check_rememberable(node: &Node, ledger: &Ledger) -> Result<(), Refused> {
     let key = node.settings.uuid.to_string();
     match ledger.journal.is_sealed(Table::Nodes, &key) {
@@ -58,8 +58,8 @@ pub(super) fn check_rememberable(node: &Node, ledger: &Ledger) -> Result<(), Ref
     }
 }
 
-/// Maintenance that blocks suspends the task that has not begun yet: which one, and by whom. One that runs goes on: to
-/// stop it is the business of whoever works on the machine.
+/// Maintenance that blocks suspends the task that has not begun yet: which one, and by whom. One
+/// that runs goes on: to stop it is the business of whoever works on the machine.
 pub(super) fn to_suspend(node: &Node, tasks: &Tasks, gate: &Gate) -> Option<(TaskId, String)> {
     let by = maintenance_in_words(node.maintenance_block(gate)?);
     let task = tasks.get(node.task?)?;
@@ -78,8 +78,8 @@ pub(super) fn to_resume(node: &mut Node, gate: &Gate, ledger: &mut Ledger) -> Op
 }
 
 impl Gate {
-    /// The pause that takes the place of the one before, which does not hold any more, and what is said of it. It holds
-    /// when it is put back.
+    /// The pause that takes the place of the one before, which does not hold any more, and what is
+    /// said of it. It holds when it is put back.
     pub(super) fn take_pause(&mut self, reason: String, who: &Who, at: Moment) -> (Pause, String) {
         let text = format!("paused by {}: {reason}", who.name);
         log::warn!("the rack is {text}");

@@ -1,6 +1,7 @@
-//! BMCs of which it is not sure that they are their node's (design, rule 12): others than before, until somebody accepts
-//! them, and those that two nodes have, until the configuration or a name says otherwise. It is told, and tasks of such
-//! nodes stand still. `bmc` compares the GUIDs of one BMC, `inventory` those of several.
+//! BMCs of which it is not sure that they are their node's (design, rule 12): others than before,
+//! until somebody accepts them, and those that two nodes have, until the configuration or a name
+//! says otherwise. It is told, and tasks of such nodes stand still. `bmc` compares the GUIDs of one
+//! BMC, `inventory` those of several.
 
 use super::call::Refused;
 use super::clock::Moment;
@@ -29,8 +30,8 @@ impl Node {
         self.told_shared.is_some() || self.bmc.shared().is_some()
     }
 
-    /// Tells that its BMC is another node's, too, or no more, and lets it take no order that changes power. `shared` is
-    /// that in words, and whether orders are refused for it.
+    /// Tells that its BMC is another node's, too, or no more, and lets it take no order that
+    /// changes power. `shared` is that in words, and whether orders are refused for it.
     fn note_shared(&mut self, shared: Option<(String, bool)>, at: Moment) -> Vec<Effect> {
         let refuses = shared.as_ref().is_some_and(|(_, refuses)| *refuses);
         let text = shared.map(|(text, _)| text);
@@ -101,8 +102,8 @@ impl Node {
     }
 }
 
-/// Looks who has the same BMC as the node `id`, and tells what is new of that: for it, and for the nodes whose case it
-/// changes.
+/// Looks who has the same BMC as the node `id`, and tells what is new of that: for it, and for the
+/// nodes whose case it changes.
 pub(super) fn watch_twins(
     inventory: &mut Inventory,
     id: NodeId,

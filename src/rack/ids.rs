@@ -4,8 +4,8 @@ use crate::entropy::Entropy;
 use crate::time::WallTime;
 use uuid::Uuid;
 
-/// Makes ids that sort in the order in which they were made, also within a millisecond and where the calendar was set
-/// back: tasks begin in that order.
+/// Makes ids that sort in the order in which they were made, also within a millisecond and where
+/// the calendar was set back: tasks begin in that order.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     millis: u64,

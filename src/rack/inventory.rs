@@ -1,4 +1,5 @@
-//! The nodes of the rack, in the order of the configuration, and how they are found: by name, uuid, address and timer.
+//! The nodes of the rack, in the order of the configuration, and how they are found: by name, uuid,
+//! address and timer.
 //!
 //! Owns every [`Node`]; knows no tasks, no orders and no journal.
 
@@ -10,8 +11,8 @@ use std::net::{SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A node of this life of the daemon. The number is never given to another node, so that whoever still holds that of a
-/// node that is gone finds nothing, and never a stranger.
+/// A node of this life of the daemon. The number is never given to another node, so that whoever
+/// still holds that of a node that is gone finds nothing, and never a stranger.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct NodeId(u64);
 
@@ -27,7 +28,8 @@ pub(super) enum Shared {
 /// See the head of this file.
 #[derive(Default)]
 pub(super) struct Inventory {
-    /// Each in a place of its own: a tree that grows at its end leaves half of its room empty, and these are large.
+    /// Each in a place of its own: a tree that grows at its end leaves half of its room empty, and
+    /// these are large.
     nodes: BTreeMap<NodeId, Box<Node>>,
     /// In the order of the configuration.
     order: Vec<NodeId>,
@@ -147,9 +149,9 @@ impl Inventory {
         here.map(|(_, node)| *node).collect()
     }
 
-    /// The other nodes that have the same BMC, as far as is known: those at its address, and the one that has its GUID.
-    /// A GUID that more than two nodes have is their firmware's and says nothing, so it is looked at once every BMC was
-    /// tried.
+    /// The other nodes that have the same BMC, as far as is known: those at its address, and the
+    /// one that has its GUID. A GUID that more than two nodes have is their firmware's and says
+    /// nothing, so it is looked at once every BMC was tried.
     pub(super) fn twins(&self, id: NodeId) -> Vec<(NodeId, Shared)> {
         let Some(node) = self.nodes.get(&id) else {
             return Vec::new();
@@ -168,8 +170,8 @@ impl Inventory {
         twins
     }
 
-    /// The node's BMC may have another GUID than before, or may have been tried for the first time. The nodes whose twins
-    /// may be others for that.
+    /// The node's BMC may have another GUID than before, or may have been tried for the first time.
+    /// The nodes whose twins may be others for that.
     pub(super) fn note_guid(&mut self, id: NodeId, now: Instant) -> Vec<NodeId> {
         let Some(node) = self.nodes.get_mut(&id) else {
             return Vec::new();
@@ -200,8 +202,8 @@ impl Inventory {
         self.by_guid.range(ends).map(|(_, node)| *node).collect()
     }
 
-    /// The node's BMC may have another address than before: that is where it is found from now on. The nodes whose twins
-    /// may be others for that.
+    /// The node's BMC may have another address than before: that is where it is found from now on.
+    /// The nodes whose twins may be others for that.
     pub(super) fn note_address(&mut self, id: NodeId) -> Vec<NodeId> {
         let Some(node) = self.nodes.get_mut(&id) else {
             return Vec::new();
@@ -283,8 +285,8 @@ fn set(
     timers.extend(at.map(|at| (at, id)));
 }
 
-/// An IPv4 address that is written as an IPv6 one is the IPv4 address. A scope tells BMCs apart where the address is one
-/// of a link, of which there may be several; flow labels never do.
+/// An IPv4 address that is written as an IPv6 one is the IPv4 address. A scope tells BMCs apart
+/// where the address is one of a link, of which there may be several; flow labels never do.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {

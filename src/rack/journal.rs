@@ -1,10 +1,11 @@
 //! What must be durable before something else may happen (design, rule 1).
 //!
-//! The core puts down [`Write`]s; [`Journal::poll_writes`] gives all that has gathered under one ticket; what depends on
-//! them is parked until the shell says that the ticket is durable. The shell decides how many tickets make one commit.
+//! The core puts down [`Write`]s; [`Journal::poll_writes`] gives all that has gathered under one
+//! ticket; what depends on them is parked until the shell says that the ticket is durable. The
+//! shell decides how many tickets make one commit.
 //!
-//! What could not be written goes with the next writes, where nothing newer has taken its place: an end that came while
-//! the disk was full is not forgotten.
+//! What could not be written goes with the next writes, where nothing newer has taken its place: an
+//! end that came while the disk was full is not forgotten.
 
 use super::record::{Table, Write};
 use crate::time::Instant;
@@ -33,7 +34,8 @@ pub(super) struct Journal<P> {
     hangs: bool,
 }
 
-/// The newest write of each place, so that a batch over thousands of nodes need not look through what it has put down.
+/// The newest write of each place, so that a batch over thousands of nodes need not look through
+/// what it has put down.
 type Writes = BTreeMap<(Table, String), Write>;
 
 /// What is put down and was not given to the shell yet.
@@ -41,7 +43,8 @@ type Writes = BTreeMap<(Table, String), Write>;
 pub enum Unwritten {
     /// Nothing.
     Nothing,
-    /// Something that nobody waits for: it may be written a little later, together with other things.
+    /// Something that nobody waits for: it may be written a little later, together with other
+    /// things.
     Idle,
     /// Something that an order or an answer waits for.
     Awaited,
@@ -174,8 +177,8 @@ impl<P> Journal<P> {
         self.waiting = None;
     }
 
-    /// Looks at the disk's time. One that hangs is trouble until it answers; the time in which the daemon stood still is
-    /// nobody's: see [`Journal::watch_anew`].
+    /// Looks at the disk's time. One that hangs is trouble until it answers; the time in which the
+    /// daemon stood still is nobody's: see [`Journal::watch_anew`].
     pub(super) fn watch(&mut self, now: Instant) {
         if self.under_way.is_empty() && self.gathered.is_empty() {
             self.waiting = None;

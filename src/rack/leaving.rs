@@ -1,5 +1,5 @@
-//! Nodes that the configuration names no more: their sessions are closed politely, and what was learned of them is kept
-//! for a while, in case they come back.
+//! Nodes that the configuration names no more: their sessions are closed politely, and what was
+//! learned of them is kept for a while, in case they come back.
 
 use super::clock::Moment;
 use super::inventory::canonical;

@@ -1,8 +1,9 @@
-//! Orders that are under way: whose they are, how far they have come, and what must be durable before they leave
-//! (design, rule 1).
+//! Orders that are under way: whose they are, how far they have come, and what must be durable
+//! before they leave (design, rule 1).
 //!
-//! Every order enters here, is handed to its BMC in [`Ledger::submit`] and nowhere else, and ends with its report or in
-//! [`Ledger::withdraw`]. The journal is here too: what has to be written down before an order leaves is put down first.
+//! Every order enters here, is handed to its BMC in [`Ledger::submit`] and nowhere else, and ends
+//! with its report or in [`Ledger::withdraw`]. The journal is here too: what has to be written down
+//! before an order leaves is put down first.
 
 use super::call::CallId;
 use super::clock::{Alive, Moment};
@@ -60,7 +61,8 @@ pub(super) struct Open {
 pub(super) enum Owner {
     /// A task's sequence.
     Task(TaskId),
-    /// A new task, whose first reading was asked for while its record is being written down: see `ahead`.
+    /// A new task, whose first reading was asked for while its record is being written down: see
+    /// `ahead`.
     Ahead(TaskId),
     /// The power sync of the node.
     Sync,
@@ -181,7 +183,8 @@ impl Ledger {
         self.enter_leading(node, owner, order, false)
     }
 
-    /// Where it leads, an order that changes power may follow as soon as its task knows what this one brings.
+    /// Where it leads, an order that changes power may follow as soon as its task knows what this
+    /// one brings.
     pub(super) fn enter_leading(
         &mut self,
         node: NodeId,
@@ -264,8 +267,9 @@ impl Ledger {
         found.map(|(id, _)| *id).collect()
     }
 
-    /// Writes an order down: `put_down` puts what is to be remembered of it into the journal, and the order goes to its
-    /// BMC when that is durable. Whether it was one that is to be written down.
+    /// Writes an order down: `put_down` puts what is to be remembered of it into the journal, and
+    /// the order goes to its BMC when that is durable. Whether it was one that is to be written
+    /// down.
     pub(super) fn write_ahead(&mut self, id: OrderId, put_down: impl FnOnce(&mut Self)) -> bool {
         let Some(open) = self.open.get_mut(&id) else {
             return false;
@@ -282,7 +286,8 @@ impl Ledger {
         true
     }
 
-    /// Hands an order to its BMC: one that changes nothing, or one of which the journal said that it is durable.
+    /// Hands an order to its BMC: one that changes nothing, or one of which the journal said that
+    /// it is durable.
     pub(super) fn submit(
         &mut self,
         id: OrderId,
@@ -299,7 +304,8 @@ impl Ledger {
                 let purpose = open.purpose();
                 bmc.submit(id, open.order.clone(), purpose, now, entropy);
             }
-            // Rule 1: nothing that changes something leaves before it is written down; and nothing leaves twice.
+            // Rule 1: nothing that changes something leaves before it is written down; and nothing
+            // leaves twice.
             Stage::Unwritten | Stage::Submitted => {}
         }
     }
@@ -319,15 +325,16 @@ impl Ledger {
         Some(open.owner)
     }
 
-    /// What is to be remembered of an order outside tasks before it leaves, where the rack has a second host.
+    /// What is to be remembered of an order outside tasks before it leaves, where the rack has a
+    /// second host.
     pub(super) fn intend(&mut self, id: OrderId, intent: &Intent) {
         let (key, value) = stored::intent(id, intent);
         self.journal.put(Table::Rack, key, value);
         self.intended.insert(id);
     }
 
-    /// A record of the task goes to the journal with all that has gathered there, and is made when that is given to the
-    /// shell: a task may come on several times before.
+    /// A record of the task goes to the journal with all that has gathered there, and is made when
+    /// that is given to the shell: a task may come on several times before.
     pub(super) fn promise(&mut self, task: TaskId) {
         self.journal.put(Table::Tasks, task.to_string(), Vec::new());
         self.promised.insert(task);
@@ -352,8 +359,8 @@ impl Ledger {
         Some(open)
     }
 
-    /// Takes an order back, wherever it is, and says whether it can have left: when this returns, no further datagram of
-    /// it is handed out.
+    /// Takes an order back, wherever it is, and says whether it can have left: when this returns,
+    /// no further datagram of it is handed out.
     pub(super) fn withdraw(
         &mut self,
         id: OrderId,
@@ -384,7 +391,8 @@ impl Ledger {
         self.journal.park(Parked::Admit(tasks, call, reply));
     }
 
-    /// Keeps an answer until all that was put down by now is durable; gives it back where that is so.
+    /// Keeps an answer until all that was put down by now is durable; gives it back where that is
+    /// so.
     pub(super) fn reply_when_durable(&mut self, call: CallId, reply: Reply) -> Option<Reply> {
         if !self.journal.is_pending() {
             return Some(reply);

@@ -1,9 +1,9 @@
-//! Log-ins for the sake of regular readings: so many at once, rack-wide, so that a rack is known soon after a start and its
-//! network is not flooded.
+//! Log-ins for the sake of regular readings: so many at once, rack-wide, so that a rack is known
+//! soon after a start and its network is not flooded.
 //!
-//! Whoever answers keeps its place until its session is open. One that was silent for half a second gives it up and goes on
-//! outside: dead BMCs do not keep those waiting that live. Orders, and readings that somebody waits for, never wait for a
-//! place, but what they log in to counts.
+//! Whoever answers keeps its place until its session is open. One that was silent for half a second
+//! gives it up and goes on outside: dead BMCs do not keep those waiting that live. Orders, and
+//! readings that somebody waits for, never wait for a place, but what they log in to counts.
 
 use super::inventory::NodeId;
 use crate::time::Instant;
@@ -54,7 +54,8 @@ impl LogIns {
         self.waiting.pop_front()
     }
 
-    /// How it stands with the node's BMC: how many datagrams came from it, where it is being logged in to.
+    /// How it stands with the node's BMC: how many datagrams came from it, where it is being logged
+    /// in to.
     pub(super) fn note(&mut self, node: NodeId, logging_in: Option<u64>, now: Instant) {
         let Some(heard) = logging_in else {
             self.places.remove(&node);

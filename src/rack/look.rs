@@ -1,4 +1,5 @@
-//! What single calls mean: those that only look, and what others find when they look for their task.
+//! What single calls mean: those that only look, and what others find when they look for their
+//! task.
 
 use super::call::{Answer, Look, Refused};
 use super::gate::Gate;
@@ -36,12 +37,12 @@ pub(super) fn answer(look: Look, rack: &Snapshot<'_>) -> Result<Answer, Refused>
     })
 }
 
-/// The task that an abort target ends: it acts on what `target_power_state` shows; where that is something else there is
-/// nothing to abort, and that is a success (design, section 3).
+/// The task that an abort target ends: it acts on what `target_power_state` shows; where that is
+/// something else there is nothing to abort, and that is a success (design, section 3).
 pub(super) fn to_abort(node: &Node, operation: Operation, tasks: &Tasks) -> Option<TaskId> {
     let task = tasks.get(node.task?)?;
-    // One that shows another target because a first reading said so, and of which nothing has left: what is named is
-    // ended all the same, lest it leaves after the answer.
+    // One that shows another target because a first reading said so, and of which nothing has left:
+    // what is named is ended all the same, lest it leaves after the answer.
     let named = task.identity.operation == operation && !task.has_left();
     let meant = named || task.target() == Some(aim_of(operation));
     meant.then_some(task.identity.id)

@@ -1,15 +1,18 @@
-//! The rack: inventory, scheduling, tasks, batches, polling, journal records, history. One value, no clock, no socket.
+//! The rack: inventory, scheduling, tasks, batches, polling, journal records, history. One value,
+//! no clock, no socket.
 //!
-//! Driven by the shell ([`crate::daemon`]) or by a test's world: give it one input (`handle_*`), then drain every
-//! output (`poll_*`) until all are empty, then wait for the next input or [`Rack::poll_timeout`]. Datagrams must be
-//! drained before answers, so that an answer never overtakes what it speaks of.
+//! Driven by the shell ([`crate::daemon`]) or by a test's world: give it one input (`handle_*`),
+//! then drain every output (`poll_*`) until all are empty, then wait for the next input or
+//! [`Rack::poll_timeout`]. Datagrams must be drained before answers, so that an answer never
+//! overtakes what it speaks of.
 //!
 //! # The parts, and the turn
 //!
-//! [`Rack`] is made of parts that own what they know and know nothing of one another's insides: the inventory (nodes,
-//! and how they are found), the tasks (with batches and history), the gate (what keeps back), the ledger (orders under
-//! way, the journal) and the outbox (what goes out, and who waits for it). One input is one turn: it changes the parts,
-//! `turn` carries out what follows until nothing does, and the outputs are drained.
+//! [`Rack`] is made of parts that own what they know and know nothing of one another's insides: the
+//! inventory (nodes, and how they are found), the tasks (with batches and history), the gate (what
+//! keeps back), the ledger (orders under way, the journal) and the outbox (what goes out, and who
+//! waits for it). One input is one turn: it changes the parts, `turn` carries out what follows
+//! until nothing does, and the outputs are drained.
 //!
 //! | file | subject |
 //! | --- | --- |
@@ -33,8 +36,9 @@
 //! | `birth`, `calls`, `reloading`, `holding` | how a turn begins: a former life, what is asked, a new configuration, a pause |
 //! | `turn`, `telling` | what follows; what is told of it |
 //!
-//! Only those of the last three lines see the whole [`Rack`], and in this order they call one another downwards only. All others are parts, or functions
-//! over exactly the parts that they need, and none of them calls back.
+//! Only those of the last three lines see the whole [`Rack`], and in this order they call one
+//! another downwards only. All others are parts, or functions over exactly the parts that they
+//! need, and none of them calls back.
 
 mod admission;
 mod ahead;
@@ -149,8 +153,8 @@ pub struct Rack {
 impl Rack {
     /// Somebody who has `rights` asks for something. The answer carries `id`.
     ///
-    /// Gives back the names of the nodes that the call was found to mean, for the audit trail; none for a call that only
-    /// looks, or that was refused for what it names.
+    /// Gives back the names of the nodes that the call was found to mean, for the audit trail; none
+    /// for a call that only looks, or that was refused for what it names.
     pub fn handle_call(
         &mut self,
         id: CallId,
@@ -268,14 +272,16 @@ impl Rack {
         }
     }
 
-    /// Where BMCs are to which something is sent, or may be: locks beside other addresses may be given up.
+    /// Where BMCs are to which something is sent, or may be: locks beside other addresses may be
+    /// given up.
     pub fn addresses_in_use(&self) -> BTreeSet<SocketAddr> {
         let nodes = self.inventory.iter();
         let addresses = nodes.filter_map(|node| node.bmc.address());
         addresses.chain(self.leaving.addresses()).collect()
     }
 
-    /// The name `host` of a node's BMC was looked up: its addresses, the one to try first in front; ports do not matter.
+    /// The name `host` of a node's BMC was looked up: its addresses, the one to try first in front;
+    /// ports do not matter.
     pub fn handle_resolved(
         &mut self,
         node: Uuid,
@@ -327,7 +333,8 @@ impl Rack {
         self.answer_waits(false, at);
     }
 
-    /// What is older than history is kept is forgotten: entries of all nodes, ended tasks, nodes that are gone.
+    /// What is older than history is kept is forgotten: entries of all nodes, ended tasks, nodes
+    /// that are gone.
     fn prune(&mut self, at: Moment) {
         let keep = self.settings.history_keep;
         let ledger = &mut self.ledger;
@@ -351,8 +358,9 @@ impl Rack {
         );
     }
 
-    /// The daemon stood still for `gap` until `now`, because its process was stopped or the machine slept. That time is no
-    /// patience, as over a restart, and the machines are looked at before anything is judged.
+    /// The daemon stood still for `gap` until `now`, because its process was stopped or the machine
+    /// slept. That time is no patience, as over a restart, and the machines are looked at before
+    /// anything is judged.
     pub fn handle_absence(&mut self, gap: Duration, now: Instant) {
         let at = self.at(now);
         let text = format!(
@@ -383,8 +391,9 @@ impl Rack {
         self.finish(at);
     }
 
-    /// Another host may have the rack by now: nothing is asked of the machines, and all sessions are closed, until
-    /// [`Rack::handle_permit`] says otherwise. Tasks go on waiting, and run out of their time.
+    /// Another host may have the rack by now: nothing is asked of the machines, and all sessions
+    /// are closed, until [`Rack::handle_permit`] says otherwise. Tasks go on waiting, and run out
+    /// of their time.
     pub fn handle_dark(&mut self, now: Instant) {
         let at = self.at(now);
         self.go_dark(at);
@@ -401,8 +410,8 @@ impl Rack {
         self.gate.permission.wants_confirmation(now)
     }
 
-    /// It is not known whether what the tickets up to this one hold is durable: it is tried on. No new tasks are taken
-    /// meanwhile; what waits goes on waiting.
+    /// It is not known whether what the tickets up to this one hold is durable: it is tried on. No
+    /// new tasks are taken meanwhile; what waits goes on waiting.
     pub fn handle_unconfirmed(&mut self, why: &str, now: Instant) {
         let at = self.at(now);
         log::error!("the journal is not confirmed: {why}");
@@ -454,8 +463,8 @@ impl Rack {
         Some(outgoing)
     }
 
-    /// The next datagram to send among those that an operation waits for: these must not wait for those of
-    /// [`Rack::poll_transmit`], which may be spread over some milliseconds.
+    /// The next datagram to send among those that an operation waits for: these must not wait for
+    /// those of [`Rack::poll_transmit`], which may be spread over some milliseconds.
     pub fn poll_urgent(&mut self) -> Option<Outgoing> {
         let outgoing = self.outbox.poll_urgent()?;
         self.counters.sent += 1;
@@ -484,8 +493,8 @@ impl Rack {
         self.ledger.journal.poll_writes()
     }
 
-    /// Entries to look for in the journal, under the number that [`Rack::handle_found`] wants. What was put down before
-    /// must be in what is found, where the disk takes it.
+    /// Entries to look for in the journal, under the number that [`Rack::handle_found`] wants. What
+    /// was put down before must be in what is found, where the disk takes it.
     pub fn poll_look(&mut self) -> Option<(u64, Stretch)> {
         self.tasks.history.poll_look()
     }
@@ -495,19 +504,22 @@ impl Rack {
         self.outbox.resolves.pop_front()
     }
 
-    /// When [`Rack::handle_timeout`] wants to be called, and regular readings are due: see [`Rack::poll_reading`].
+    /// When [`Rack::handle_timeout`] wants to be called, and regular readings are due: see
+    /// [`Rack::poll_reading`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         let reading = self.inventory.next_reading();
         self.poll_deadline().into_iter().chain(reading).min()
     }
 
-    /// When the next regular reading is due. Its call may come later, so that several leave together.
+    /// When the next regular reading is due. Its call may come later, so that several leave
+    /// together.
     pub fn poll_reading(&self) -> Option<Instant> {
         self.inventory.next_reading()
     }
 
-    /// Whether regular readings are all that is under way, several of them, and no BMC is being logged in to: then it
-    /// costs nobody anything to take their answers in together, a moment later.
+    /// Whether regular readings are all that is under way, several of them, and no BMC is being
+    /// logged in to: then it costs nobody anything to take their answers in together, a moment
+    /// later.
     pub fn is_at_leisure(&self) -> bool {
         self.ledger.has_readings_only(FEW) && !self.log_ins.any()
     }
@@ -537,8 +549,8 @@ impl Rack {
         ports.chain(self.leaving.ports()).collect()
     }
 
-    /// Begins to stop: takes no more tasks, sends no more orders, closes the sessions. Tasks stay in the journal and
-    /// are taken up at the next start.
+    /// Begins to stop: takes no more tasks, sends no more orders, closes the sessions. Tasks stay
+    /// in the journal and are taken up at the next start.
     pub fn stop(&mut self, now: Instant) {
         let at = self.at(now);
         self.turned = now;
@@ -561,7 +573,8 @@ impl Rack {
         self.answer_waits(true, at);
     }
 
-    /// The daemon goes down: an order that changes power and has not left by now never will, and its task knows it.
+    /// The daemon goes down: an order that changes power and has not left by now never will, and
+    /// its task knows it.
     fn take_back_unsent(&mut self, id: TaskId, at: Moment) {
         let unsent = |(_, open): &(OrderId, &Open)| open.order.changes_power() && open.left == 0;
         if let Some((order, _)) = self.ledger.of_task(id).filter(unsent) {
@@ -614,6 +627,7 @@ const PRUNING: Duration = Duration::from_secs(3600);
 const SHUTTING_DOWN: &str = "the daemon is shutting down";
 /// Fewer answers than these are not waited for together.
 const FEW: usize = 3;
-/// How often one node may be due within one turn, and how long it rests then: in what was ever seen, a handful.
+/// How often one node may be due within one turn, and how long it rests then: in what was ever
+/// seen, a handful.
 const TURNS_AT_ONCE: u32 = 1000;
 const TURN_REST: Duration = Duration::from_millis(10);

@@ -174,7 +174,8 @@ impl Node {
         })
     }
 
-    /// Nothing is changed through a BMC that is another node's, too: nobody knows which machine it would be.
+    /// Nothing is changed through a BMC that is another node's, too: nobody knows which machine it
+    /// would be.
     pub(super) fn check_shared(&self, action: &str) -> Result<(), Refused> {
         let Some(why) = self.bmc.shared() else {
             return Ok(());
@@ -241,7 +242,8 @@ impl Node {
         }
     }
 
-    /// How an operation is carried out on it: where the BMC goes off with the machine, a reboot is the BMC's own cycle.
+    /// How an operation is carried out on it: where the BMC goes off with the machine, a reboot is
+    /// the BMC's own cycle.
     pub(super) fn carries_out(&self, operation: Operation) -> Operation {
         match operation {
             Operation::Reboot if self.settings.power.never_off => Operation::Cycle,
@@ -249,7 +251,8 @@ impl Node {
         }
     }
 
-    /// Its BMC may be that of another machine from now on: what was learned of it and read of it is not known.
+    /// Its BMC may be that of another machine from now on: what was learned of it and read of it is
+    /// not known.
     pub(super) fn forget_machine(&mut self, now: Instant) {
         let memory = &mut self.memory;
         memory.knowledge = Arc::default();

@@ -1,6 +1,8 @@
-//! Orders on their way: entered, written ahead, handed to their BMCs; and their datagrams on the way out.
+//! Orders on their way: entered, written ahead, handed to their BMCs; and their datagrams on the
+//! way out.
 //!
-//! Each function is handed exactly the parts that it touches. Reports and the ends of tasks are the turn's.
+//! Each function is handed exactly the parts that it touches. Reports and the ends of tasks are the
+//! turn's.
 
 use super::clock::Moment;
 use super::gate::Gate;
@@ -53,7 +55,8 @@ pub(super) fn count_places(tasks: &mut Tasks, ledger: &Ledger, gate: &mut Gate) 
     gate.full = tasks.inrushes(ledger) >= gate.places;
 }
 
-/// Whether an order that draws inrush current goes now; else it waits for its turn, and its task's patience with it.
+/// Whether an order that draws inrush current goes now; else it waits for its turn, and its task's
+/// patience with it.
 pub(super) fn has_turn(
     id: TaskId,
     order: OrderId,
@@ -110,7 +113,8 @@ pub(super) fn give_turns(
     }
 }
 
-/// Writes the order of a task down; it leaves when that is durable. Whether it was one that waited for that.
+/// Writes the order of a task down; it leaves when that is durable. Whether it was one that waited
+/// for that.
 pub(super) fn write_ahead(
     order: OrderId,
     inventory: &mut Inventory,
@@ -163,8 +167,8 @@ pub(super) fn withdrawn(delivery: Delivery, text: &str) -> Report {
     })
 }
 
-/// A datagram of a BMC's room goes to the network: one that changes something while the permit holds, and a power-on's first
-/// one not too soon after that of another. Whether it goes now.
+/// A datagram of a BMC's room goes to the network: one that changes something while the permit
+/// holds, and a power-on's first one not too soon after that of another. Whether it goes now.
 pub(super) fn pass(
     outgoing: Outgoing,
     gate: &mut Gate,

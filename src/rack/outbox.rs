@@ -1,4 +1,5 @@
-//! What goes out: datagrams, answers, names to look up, events, and the calls that wait for one of them.
+//! What goes out: datagrams, answers, names to look up, events, and the calls that wait for one of
+//! them.
 //!
 //! Knows nothing of tasks and nodes: what an answer says is made elsewhere.
 

@@ -1,8 +1,9 @@
-//! When what changes a machine may leave: always, where the rack has one host; else while a permit holds that the shell
-//! renews. The core knows nothing of where permits come from.
+//! When what changes a machine may leave: always, where the rack has one host; else while a permit
+//! holds that the shell renews. The core knows nothing of where permits come from.
 //!
-//! An order that changes something waits here before it is written down, and its datagrams before they leave. What is
-//! merely read goes on, until the shell says that another host may have the rack.
+//! An order that changes something waits here before it is written down, and its datagrams before
+//! they leave. What is merely read goes on, until the shell says that another host may have the
+//! rack.
 
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::OrderId;
@@ -37,7 +38,8 @@ pub struct Succession {
     pub clean: bool,
     /// It stays where it is: here it is looked at, as the other host shows it.
     pub only_looked_at: bool,
-    /// What the calendar of who had the rack before said at its last sign of life, and how long ago that was by our clock.
+    /// What the calendar of who had the rack before said at its last sign of life, and how long ago
+    /// that was by our clock.
     pub last_sign: Option<(WallTime, Duration)>,
 }
 
@@ -48,7 +50,8 @@ pub(super) struct Permission {
     permit: Option<Permit>,
     /// When it was renewed last.
     confirmed: Instant,
-    /// When it was looked at last: whether it had begun, whether it held, and whether datagrams could leave.
+    /// When it was looked at last: whether it had begun, whether it held, and whether datagrams
+    /// could leave.
     begun: bool,
     held: bool,
     open: bool,
@@ -105,8 +108,8 @@ impl Permission {
         self.permit.is_some_and(|permit| permit.until <= now)
     }
 
-    /// Whether a datagram may leave now: the permit holds, and that was confirmed a moment ago, so that a machine that
-    /// stood still without noticing it has little to send when it wakes up.
+    /// Whether a datagram may leave now: the permit holds, and that was confirmed a moment ago, so
+    /// that a machine that stood still without noticing it has little to send when it wakes up.
     fn lets_out(&self, now: Instant) -> bool {
         self.permit
             .is_none_or(|permit| permit.holds(now) && now - self.confirmed <= FRESH)
@@ -145,7 +148,8 @@ impl Permission {
         }
     }
 
-    /// A datagram is to leave: it comes back where it has to wait, and then takes the place of an earlier copy.
+    /// A datagram is to leave: it comes back where it has to wait, and then takes the place of an
+    /// earlier copy.
     pub(super) fn pass(&mut self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
         if !self.keeps(&outgoing, now) {
             return Some(outgoing);

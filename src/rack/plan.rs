@@ -70,7 +70,8 @@ impl Plans {
         };
         let looks: Vec<Look> = members.iter().filter_map(look).collect();
         let plan = Plan {
-            // Its members are known: the names, of which there may be thousands for one node, are not kept.
+            // Its members are known: the names, of which there may be thousands for one node, are
+            // not kept.
             request: BatchStart {
                 nodes: Vec::new(),
                 exclude: Vec::new(),
@@ -141,7 +142,8 @@ impl Plan {
     }
 }
 
-/// So many nodes are looked at for dry runs at the same time, those of one excepted: two of the largest rack.
+/// So many nodes are looked at for dry runs at the same time, those of one excepted: two of the
+/// largest rack.
 const LOOKED_AT: usize = 8192;
 
 /// What would come of a node.
@@ -279,7 +281,8 @@ impl Timetable {
     }
 }
 
-/// What earlier tasks have sent and what may still end the state that a hard operation asks for, and that is there.
+/// What earlier tasks have sent and what may still end the state that a hard operation asks for,
+/// and that is there.
 fn against(operation: Operation, power: Power, node: &Node, at: Moment) -> Vec<String> {
     let asked = match operation {
         Operation::PowerOn => Power::On,

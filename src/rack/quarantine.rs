@@ -1,8 +1,9 @@
-//! Entries of the journal that cannot be read. The daemon runs all the same: what an entry may be about takes no order
-//! that changes power until a person discards it (`rackbmcd --discard`), and everything else is as always.
+//! Entries of the journal that cannot be read. The daemon runs all the same: what an entry may be
+//! about takes no order that changes power until a person discards it (`rackbmcd --discard`), and
+//! everything else is as always.
 //!
-//! Filled by `restore`; asked by whoever starts a task, lets one begin, or shows what there is. An unreadable entry is
-//! never written over, so that a program that can read it finds it again.
+//! Filled by `restore`; asked by whoever starts a task, lets one begin, or shows what there is. An
+//! unreadable entry is never written over, so that a program that can read it finds it again.
 //!
 //! | entry | whom it holds |
 //! | --- | --- |
@@ -136,9 +137,9 @@ impl Node {
     }
 }
 
-/// Takes note of the entries that cannot be read, and of whom they hold; `without_entry` are the nodes that have no
-/// entry of their own. To be called when everything else has been taken up, and before anything leaves. Gives the tasks
-/// that are to stand still, each with the reason.
+/// Takes note of the entries that cannot be read, and of whom they hold; `without_entry` are the
+/// nodes that have no entry of their own. To be called when everything else has been taken up, and
+/// before anything leaves. Gives the tasks that are to stand still, each with the reason.
 pub(super) fn take_note_of(
     unreadable: Vec<Unreadable>,
     without_entry: &BTreeSet<Uuid>,
@@ -218,7 +219,8 @@ fn held_by(
         }
         Table::Nodes => match id {
             Some(id) => one(id),
-            // A node that was ever configured has an entry, so that it can only be that of one that has none.
+            // A node that was ever configured has an entry, so that it can only be that of one that
+            // has none.
             None => Held::Nodes(without_entry.clone()),
         },
         Table::History => node_at("/node").map_or(Held::Nobody, one),

@@ -1,4 +1,5 @@
-//! What a task that stands still waits for, in words: nobody shall have to guess why nothing happens.
+//! What a task that stands still waits for, in words: nobody shall have to guess why nothing
+//! happens.
 //!
 //! What really keeps a task from beginning is decided in `schedule`, and told here.
 

@@ -1,7 +1,8 @@
-//! What must be remembered over a restart: the words between the core, which says it, and the store, which does it.
+//! What must be remembered over a restart: the words between the core, which says it, and the
+//! store, which does it.
 //!
-//! The core hands out [`Write`]s and is told when they are durable; at the start it is given every entry again. What
-//! the bytes mean is the core's own affair.
+//! The core hands out [`Write`]s and is told when they are durable; at the start it is given every
+//! entry again. What the bytes mean is the core's own affair.
 
 /// A part of the memory; keys are unique within one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -52,8 +53,8 @@ impl Table {
 /// The entry of [`Table::Rack`] in which the end of the audit trail stands.
 pub const TRAIL_END: &str = "audit";
 
-/// Whether hosts that have one rack share the entry. What happened to nodes, and who asked, is on the disk of the host that
-/// saw it.
+/// Whether hosts that have one rack share the entry. What happened to nodes, and who asked, is on
+/// the disk of the host that saw it.
 pub fn is_shared(table: Table, key: &str) -> bool {
     match table {
         Table::Tasks | Table::Batches | Table::Nodes => true,
@@ -83,7 +84,8 @@ pub enum Write {
     },
 }
 
-/// Entries that the core wants to see again: those of a table whose keys begin with `prefix`, from one end on.
+/// Entries that the core wants to see again: those of a table whose keys begin with `prefix`, from
+/// one end on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stretch {
     /// Where.

@@ -1,7 +1,9 @@
-//! Taking a new configuration: nodes that stay, that are to be found elsewhere, that come, and that go.
+//! Taking a new configuration: nodes that stay, that are to be found elsewhere, that come, and that
+//! go.
 //!
-//! What is under way for a node that stays goes on. Where the node goes, or its BMC has another address (which may be
-//! another machine), the orders to the old BMC are withdrawn, and whoever asked for them hears what is known of them.
+//! What is under way for a node that stays goes on. Where the node goes, or its BMC has another
+//! address (which may be another machine), the orders to the old BMC are withdrawn, and whoever
+//! asked for them hears what is known of them.
 
 use super::clock::Moment;
 use super::inventory::{Inventory, NodeId};
@@ -103,8 +105,8 @@ impl Node {
         }
     }
 
-    /// Its BMC is to be found elsewhere, and may be another one, of another machine: nothing that was learned or read of
-    /// the old one is taken for true. The old one comes back.
+    /// Its BMC is to be found elsewhere, and may be another one, of another machine: nothing that
+    /// was learned or read of the old one is taken for true. The old one comes back.
     pub(super) fn moves(&mut self, settings: NodeSettings, now: Instant) -> Bmc {
         let bmc = Bmc::new(bmc_settings(&settings), Arc::default(), now);
         self.settings = settings;
@@ -142,7 +144,8 @@ pub(super) fn add_node(
     id
 }
 
-/// Takes a node out that the configuration names no more; what was learned of it is kept for a while.
+/// Takes a node out that the configuration names no more; what was learned of it is kept for a
+/// while.
 pub(super) fn take_out(
     id: NodeId,
     inventory: &mut Inventory,

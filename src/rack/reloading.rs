@@ -12,12 +12,13 @@ use crate::time::Instant;
 use uuid::Uuid;
 
 impl Rack {
-    /// Takes a new configuration. Nodes that are new are added, changed ones take their new settings, those that are
-    /// gone are dropped: their sessions are closed, and what was learned of them is kept as long as history is.
+    /// Takes a new configuration. Nodes that are new are added, changed ones take their new
+    /// settings, those that are gone are dropped: their sessions are closed, and what was learned
+    /// of them is kept as long as history is.
     ///
     /// # Errors
-    /// A node that is gone, or whose BMC has another address, has a task: nothing is changed, and the text says what
-    /// to do.
+    /// A node that is gone, or whose BMC has another address, has a task: nothing is changed, and
+    /// the text says what to do.
     pub fn reload(
         &mut self,
         settings: RackSettings,
@@ -74,7 +75,8 @@ impl Rack {
         }
         self.inventory.forget_address(id);
         for (open, delivery) in withdrawn {
-            // A reading is made again where the node is now; what was asked of the old BMC is not asked of another one.
+            // A reading is made again where the node is now; what was asked of the old BMC is not
+            // asked of another one.
             match open.owner {
                 owner @ (Owner::Sync | Owner::Fresh | Owner::Plan(..)) => {
                     self.read_power(id, owner, at);
@@ -104,8 +106,8 @@ impl Rack {
         }
     }
 
-    /// Orders outside tasks that are under way to the node's BMC are taken back: what they were, and whether they can
-    /// have arrived.
+    /// Orders outside tasks that are under way to the node's BMC are taken back: what they were,
+    /// and whether they can have arrived.
     fn withdraw_side_orders(&mut self, id: NodeId, at: Moment) -> Vec<(Open, Delivery)> {
         let orders = self.ledger.side_orders_of(id).into_iter();
         orders

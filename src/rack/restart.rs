@@ -1,8 +1,8 @@
-//! What becomes of a BMC that was told to restart: many do not answer that order, so that what follows tells whether they
-//! took it.
+//! What becomes of a BMC that was told to restart: many do not answer that order, so that what
+//! follows tells whether they took it.
 //!
-//! Decided for one node from that node alone: it is read every few seconds until it was silent and answers again, and that
-//! is told; or until it has answered all along.
+//! Decided for one node from that node alone: it is read every few seconds until it was silent and
+//! answers again, and that is told; or until it has answered all along.
 
 use super::clock::Moment;
 use super::history::entry;

@@ -34,15 +34,17 @@ pub(super) struct Since {
     pub(super) away: Duration,
     /// By the calendar it lived so much longer or shorter, where that is worth a word.
     pub(super) off_by: Option<Duration>,
-    /// The machine was started anew since, and its calendar is behind what it said then: nobody knows how long it was away.
+    /// The machine was started anew since, and its calendar is behind what it said then: nobody
+    /// knows how long it was away.
     pub(super) untold: bool,
 }
 
 impl Since {
-    /// `written` and `written_at` are of the record, `alive` is the last sign of life, and the new life begins at `at` in
-    /// the `boot` of the machine.
+    /// `written` and `written_at` are of the record, `alive` is the last sign of life, and the new
+    /// life begins at `at` in the `boot` of the machine.
     ///
-    /// What is of one life is compared by its own clock; only what is of an older format by the calendar.
+    /// What is of one life is compared by its own clock; only what is of an older format by the
+    /// calendar.
     pub(super) fn of(
         (written, written_at): (Option<Stamp>, WallTime),
         alive: Option<Alive>,
@@ -104,9 +106,10 @@ pub(super) fn stale(copied: Copied, away: Duration, untold: bool) -> Option<Stal
 }
 
 impl Stale {
-    /// Whether a person is to decide about this task. Waits and the way back on go on after an absence, but nothing is
-    /// begun; of a journal that is older than the world nothing is believed. One that stands is left as it is, but not where
-    /// it waits to go on, or is `held` by what lets it go by itself.
+    /// Whether a person is to decide about this task. Waits and the way back on go on after an
+    /// absence, but nothing is begun; of a journal that is older than the world nothing is
+    /// believed. One that stands is left as it is, but not where it waits to go on, or is `held` by
+    /// what lets it go by itself.
     pub(super) fn concerns(&self, task: &Task, held: bool) -> bool {
         let stands = task.state() == TaskState::Suspended && !task.wants_place() && !held;
         match self {
@@ -148,7 +151,8 @@ impl fmt::Display for Stale {
 }
 
 impl TaskRecord {
-    /// The task as it goes on. Patience ran on while the daemon lived, and stood still while it did not.
+    /// The task as it goes on. Patience ran on while the daemon lived, and stood still while it did
+    /// not.
     pub(super) fn take_up(self, node: Option<NodeId>, since: Since, at: Moment) -> Task {
         let Since {
             lived,
@@ -185,7 +189,8 @@ impl TaskRecord {
             nmi_call: None,
             journaled: None,
         };
-        // What ended only now, because its time was over before the daemon was, is still to be noted.
+        // What ended only now, because its time was over before the daemon was, is still to be
+        // noted.
         if had_ended {
             task.journaled = Some(task.milestone());
         }
@@ -234,8 +239,8 @@ impl Shelf {
         }
     }
 
-    /// What cannot be read is not written over. Gives the nodes that have no entry: where an entry's key cannot be read,
-    /// it is that of one of them, which must not get another one then.
+    /// What cannot be read is not written over. Gives the nodes that have no entry: where an
+    /// entry's key cannot be read, it is that of one of them, which must not get another one then.
     pub(super) fn seal_unreadable(
         &self,
         nodes: &[NodeSettings],
@@ -262,8 +267,8 @@ impl Shelf {
         without
     }
 
-    /// A batch over etcd may be written in parts, and its own record is written last: a task that never began and names a
-    /// batch that is not there was never admitted, and is forgotten.
+    /// A batch over etcd may be written in parts, and its own record is written last: a task that
+    /// never began and names a batch that is not there was never admitted, and is forgotten.
     pub(super) fn drop_half_admitted(&mut self, ledger: &mut Ledger) {
         let unreadable = self.unreadable.iter();
         // One of them may be the batch that is looked for.
@@ -311,8 +316,8 @@ impl Shelf {
         ))
     }
 
-    /// Tasks, batches and history go on where they were. Gives the longest time for which one of the tasks stood still, and
-    /// whether nobody knows that of one.
+    /// Tasks, batches and history go on where they were. Gives the longest time for which one of
+    /// the tasks stood still, and whether nobody knows that of one.
     pub(super) fn take_up(
         self,
         boot: Option<Uuid>,
@@ -344,7 +349,8 @@ impl Shelf {
                 longest = longest.max(since.away);
                 untold |= since.untold;
             }
-            // The record of what was sent knows orders by their ids: those of this life must be others.
+            // The record of what was sent knows orders by their ids: those of this life must be
+            // others.
             for sent in task.sequence.sent() {
                 ledger.pass(sent.id);
             }

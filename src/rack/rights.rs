@@ -1,7 +1,8 @@
-//! Who may ask for what: roles on the whole rack or on some of its nodes, asked of the node that a call was found to
-//! mean, in the turn that acts on it.
+//! Who may ask for what: roles on the whole rack or on some of its nodes, asked of the node that a
+//! call was found to mean, in the turn that acts on it.
 //!
-//! Which role somebody holds is not decided here: whoever makes a call says what its asker may do ([`Rights`]).
+//! Which role somebody holds is not decided here: whoever makes a call says what its asker may do
+//! ([`Rights`]).
 
 use super::call::{Call, Look, Refused};
 use super::inventory::Inventory;

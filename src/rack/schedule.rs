@@ -1,6 +1,8 @@
-//! Who may begin, and when: batches, maintenance, the pause. Places and distances are for orders (`gate`).
+//! Who may begin, and when: batches, maintenance, the pause. Places and distances are for orders
+//! (`gate`).
 //!
-//! A function over what there is: it changes nothing, and whoever asks lets the task begin that it names.
+//! A function over what there is: it changes nothing, and whoever asks lets the task begin that it
+//! names.
 
 use super::batch::{Allowed, Room};
 use super::gate::Gate;
@@ -35,8 +37,9 @@ impl Rooms {
     }
 }
 
-/// Who begins next, among those after `after`, as of [`Tasks::count`]: a batch over thousands of nodes is gone through once,
-/// and no further than to the first whom it keeps back as it would keep back all who come later.
+/// Who begins next, among those after `after`, as of [`Tasks::count`]: a batch over thousands of
+/// nodes is gone through once, and no further than to the first whom it keeps back as it would keep
+/// back all who come later.
 pub(super) fn next(
     after: Option<TaskId>,
     tasks: &Tasks,

@@ -1,7 +1,8 @@
-//! What the configuration tells a rack and its nodes: plain data, complete, with every default already filled in.
+//! What the configuration tells a rack and its nodes: plain data, complete, with every default
+//! already filled in.
 //!
-//! Made by `config` (or by a test), read by `rack` and `bmc`. Nothing here checks anything: a value that stands here
-//! was found good where it was typed.
+//! Made by `config` (or by a test), read by `rack` and `bmc`. Nothing here checks anything: a value
+//! that stands here was found good where it was typed.
 
 use crate::bmc::Care;
 use crate::model::Trouble;
@@ -23,8 +24,8 @@ pub struct RackSettings {
     pub power_on_stagger: Duration,
     /// Power-ons and cycles under way at once, rack-wide; at least 1.
     pub max_transitions: u32,
-    /// Groups in the order in which batches that name none switch on, storage before compute, say; they switch off in
-    /// the reverse. Nodes of none of them come last, and first on the way off.
+    /// Groups in the order in which batches that name none switch on, storage before compute, say;
+    /// they switch off in the reverse. Nodes of none of them come last, and first on the way off.
     pub power_order: Vec<String>,
     /// After so many failed readings in a row a node is marked with a fault; at least 1.
     pub fault_after: u32,
@@ -36,7 +37,8 @@ pub struct RackSettings {
     pub history_entries: u32,
     /// What maintenance of a node means for requests.
     pub maintenance_policy: MaintenancePolicy,
-    /// Datagrams that may leave within a millisecond, beside those that an operation waits for; at least 1.
+    /// Datagrams that may leave within a millisecond, beside those that an operation waits for; at
+    /// least 1.
     pub packets_per_ms: u32,
     /// Whether a rack of which no journal is there yet begins paused.
     pub start_paused: bool,
@@ -69,7 +71,8 @@ impl RackSettings {
         RackSettings { owner, ..self }
     }
 
-    /// Who has the nodes, as Ironic's clients are told it: the host that owns the rack; where it has one host, the rack.
+    /// Who has the nodes, as Ironic's clients are told it: the host that owns the rack; where it
+    /// has one host, the rack.
     pub fn conductor(&self) -> &str {
         self.owner.as_deref().unwrap_or(&self.name)
     }
@@ -78,8 +81,9 @@ impl RackSettings {
 /// What maintenance of a node means for requests that change its power.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MaintenancePolicy {
-    /// They are refused, with the reason of the maintenance, and so is a resume. A task that has not begun yet is
-    /// suspended, and waits for its place again when the maintenance ends; one that runs goes on.
+    /// They are refused, with the reason of the maintenance, and so is a resume. A task that has
+    /// not begun yet is suspended, and waits for its place again when the maintenance ends; one
+    /// that runs goes on.
     Block,
     /// They are carried out, as Ironic does it: who works on a machine switches it.
     #[default]
@@ -118,10 +122,11 @@ pub struct Address {
     pub port: u16,
 }
 
-/// What is remembered of refused log-ins while no daemon runs, so that a look at the BMCs counts as a life of it does
-/// (design, rule 10).
+/// What is remembered of refused log-ins while no daemon runs, so that a look at the BMCs counts as
+/// a life of it does (design, rule 10).
 pub trait Refusals {
-    /// How many log-ins with the node's present credentials were refused in a row, and what was said last.
+    /// How many log-ins with the node's present credentials were refused in a row, and what was
+    /// said last.
     ///
     /// # Errors
     /// It cannot be known, in words: then none is to be tried.

@@ -93,7 +93,8 @@ impl Task {
     }
 
     fn orders(&self) -> Vec<model::OrderUse> {
-        // The sequence counts from its beginning, suspensions included, so calendar times follow from the start's.
+        // The sequence counts from its beginning, suspensions included, so calendar times follow
+        // from the start's.
         let begun = self
             .identity
             .started_at
@@ -114,8 +115,8 @@ impl Task {
         self.sequence.sent().iter().map(view).collect()
     }
 
-    /// That it has its node, for whoever wants it: `n02: soft power off by alice is running (task ...); to end it: rackbmc
-    /// abort n02`.
+    /// That it has its node, for whoever wants it: `n02: soft power off by alice is running (task
+    /// ...); to end it: rackbmc abort n02`.
     pub(super) fn holds_in_words(&self) -> String {
         let Identity {
             id,

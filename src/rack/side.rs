@@ -1,5 +1,5 @@
-//! Orders outside any task: identify, boot device, raw commands and the like: what stands against one, and what its
-//! caller hears of it.
+//! Orders outside any task: identify, boot device, raw commands and the like: what stands against
+//! one, and what its caller hears of it.
 
 use super::call::{Answer, Refused};
 use super::ledger::{Ledger, Open};
@@ -9,8 +9,8 @@ use crate::bmc::vocabulary::{Order, OrderId, Report};
 use crate::model::{Delivery, Trouble, Who};
 use std::time::Duration;
 
-/// Everything that stands against an order outside any task. One that may change the machine waits for nothing while the
-/// rack is paused.
+/// Everything that stands against an order outside any task. One that may change the machine waits
+/// for nothing while the rack is paused.
 pub(super) fn check(
     order: &Order,
     node: &Node,
@@ -46,7 +46,8 @@ pub(super) fn check(
     }
 }
 
-/// One BMC is not asked for more than it can answer, and by one caller for no more than that caller's share.
+/// One BMC is not asked for more than it can answer, and by one caller for no more than that
+/// caller's share.
 fn check_crowd(order: &Order, node: &Node, who: &Who, ledger: &Ledger) -> Result<(), Refused> {
     let crowded = Err(Refused::Crowded(node.name().to_owned()));
     if node.bmc.backlog() >= CROWDED {

@@ -1,6 +1,7 @@
 //! Starting a task: what stands against it, how patient it is, and what it is to begin with.
 //!
-//! Everything here is decided from one node and what holds the rack back; who may begin and when is `schedule`'s.
+//! Everything here is decided from one node and what holds the rack back; who may begin and when is
+//! `schedule`'s.
 
 use super::batch::LeftOut;
 use super::call::Refused;
@@ -51,8 +52,9 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether a request may end the task that has the node, and have the node for itself. A task that people made stand
-/// still, one that goes back, and whatever maintenance keeps are ended by name only, and only to switch off.
+/// Whether a request may end the task that has the node, and have the node for itself. A task that
+/// people made stand still, one that goes back, and whatever maintenance keeps are ended by name
+/// only, and only to switch off.
 fn may_take_over(node: &Node, task: &Task, operation: Operation, options: &PowerOptions) -> bool {
     let anyhow = switches_off_anyhow(operation, options);
     let may = match task.state() {
@@ -93,11 +95,13 @@ fn switches_off_anyhow(operation: Operation, options: &PowerOptions) -> bool {
     off && options.on_busy() == OnBusy::TakeOver && options.take_over() == TakeOver::Suspended
 }
 
-/// The task that the same request began already: its client did not hear the answer, and asks again, perhaps another host.
+/// The task that the same request began already: its client did not hear the answer, and asks
+/// again, perhaps another host.
 ///
-/// A key is of one request. A request id may be of many, as clients of OpenStack pass one on: there the same is asked for again
-/// where nothing else was asked of the node since, and what leads to a power state only as long as it goes on, for the machine
-/// may have left that state by itself. A take-over ends nothing of its own in any case.
+/// A key is of one request. A request id may be of many, as clients of OpenStack pass one on: there
+/// the same is asked for again where nothing else was asked of the node since, and what leads to a
+/// power state only as long as it goes on, for the machine may have left that state by itself. A
+/// take-over ends nothing of its own in any case.
 pub(super) fn again(
     node: &Node,
     operation: Operation,
@@ -195,7 +199,8 @@ pub(super) fn sequence_settings(
     if let Some(timeout) = options.timeout {
         if operation.is_soft() {
             settings.patience = timeout;
-            // The way back on is never cut short below its own time: a machine must not stay off for a short wait.
+            // The way back on is never cut short below its own time: a machine must not stay off
+            // for a short wait.
         } else {
             settings.change_timeout = timeout;
         }
@@ -215,8 +220,8 @@ pub(super) fn sequence_settings(
     settings
 }
 
-/// Whether a batch may begin, all of it: every node that stands against it is named, not the first one alone. The busy
-/// nodes that are left as they are, where that was asked for and others remain.
+/// Whether a batch may begin, all of it: every node that stands against it is named, not the first
+/// one alone. The busy nodes that are left as they are, where that was asked for and others remain.
 pub(super) fn check_members(
     members: &[(NodeId, usize)],
     operation: Operation,

@@ -1,7 +1,9 @@
-//! What the rack keeps in the journal: types of their own, apart from the running ones, and their reading and writing.
+//! What the rack keeps in the journal: types of their own, apart from the running ones, and their
+//! reading and writing.
 //!
-//! Every name in here stands on disks. A change of any of them raises the format: `migrate` has the steps, and
-//! `tests/journal/README.md` says how. Programs write the newest format only; what they read was brought to it before.
+//! Every name in here stands on disks. A change of any of them raises the format: `migrate` has the
+//! steps, and `tests/journal/README.md` says how. Programs write the newest format only; what they
+//! read was brought to it before.
 
 mod alive;
 mod batch;
@@ -26,8 +28,8 @@ use uuid::Uuid;
 
 pub(super) use task::TaskRecord;
 
-/// An order outside tasks that may change its machine, as it is remembered where the rack has a second host: that one has
-/// no other way to know of it.
+/// An order outside tasks that may change its machine, as it is remembered where the rack has a
+/// second host: that one has no other way to know of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Intent {
     pub(super) node: Uuid,

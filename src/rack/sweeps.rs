@@ -1,8 +1,8 @@
 //! Sweeps: one reading of each of many nodes, for one asker.
 //!
-//! A sweep reads so many nodes at once; one of which nothing was heard for half a second goes on outside of these places, so
-//! that dead BMCs do not keep those waiting that live. What was read is kept by number until the asker looks, and a sweep
-//! that nobody looks at any more is forgotten.
+//! A sweep reads so many nodes at once; one of which nothing was heard for half a second goes on
+//! outside of these places, so that dead BMCs do not keep those waiting that live. What was read is
+//! kept by number until the asker looks, and a sweep that nobody looks at any more is forgotten.
 
 use super::call::{CallId, Refused, SweepId};
 use super::inventory::NodeId;
@@ -108,7 +108,8 @@ impl Sweeps {
         }
     }
 
-    /// The nodes that were read beyond the first `seen`, no more than one answer takes, and whether all were.
+    /// The nodes that were read beyond the first `seen`, no more than one answer takes, and whether
+    /// all were.
     pub(super) fn look(&self, id: SweepId, seen: usize) -> Option<(&[Read], bool)> {
         let sweep = self.sweeps.get(&id)?;
         let news = sweep.read.get(seen..).unwrap_or_default();
@@ -121,7 +122,8 @@ impl Sweeps {
         self.sweeps.remove(&id);
     }
 
-    /// Nodes of which nothing was heard give their places up, and sweeps that nobody looks at are forgotten.
+    /// Nodes of which nothing was heard give their places up, and sweeps that nobody looks at are
+    /// forgotten.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.sweeps.retain(|_, sweep| sweep.forget_at > now);
         for sweep in self.sweeps.values_mut() {

@@ -1,7 +1,7 @@
 //! Reading idle nodes: the periodic power sync, readings that failed, and what is shown of a node.
 //!
-//! What is decided here for one node is decided from that node alone; the turn asks its BMC and carries out what
-//! follows.
+//! What is decided here for one node is decided from that node alone; the turn asks its BMC and
+//! carries out what follows.
 
 use super::clock::Moment;
 use super::drift;
@@ -22,8 +22,9 @@ use crate::time::Instant;
 use std::time::Duration;
 
 impl Node {
-    /// Whether its power is to be read now. `busy` where a task reads the machine itself, or nobody is to; `crowded`
-    /// where the rack has no place for another log-in: then it waits in line for one.
+    /// Whether its power is to be read now. `busy` where a task reads the machine itself, or nobody
+    /// is to; `crowded` where the rack has no place for another log-in: then it waits in line for
+    /// one.
     pub(super) fn sync_is_due(
         &mut self,
         busy: bool,
@@ -44,8 +45,8 @@ impl Node {
         !busy
     }
 
-    /// A session came about after its callers were told that the BMC does not answer yet: a reading that failed of that
-    /// is made up for.
+    /// A session came about after its callers were told that the BMC does not answer yet: a reading
+    /// that failed of that is made up for.
     pub(super) fn reached_late(&mut self, now: Instant) {
         let late = self.bmc.take_reached_late();
         // `error` stays for its time.
@@ -54,7 +55,8 @@ impl Node {
         }
     }
 
-    /// Somebody wants a reading that is not older than the request. Whether one has to be asked for.
+    /// Somebody wants a reading that is not older than the request. Whether one has to be asked
+    /// for.
     pub(super) fn wants_fresh(&mut self, asker: Asker, now: Instant) -> bool {
         self.fresh_calls.push((asker, now + FRESH_ANSWER));
         self.fresh.is_none()
@@ -71,8 +73,9 @@ impl Node {
         vec![Effect::Save, Effect::Event(format!("power is {power}"))]
     }
 
-    /// The periodic reading is not under way any more; the next one comes an interval later, but for the second of all:
-    /// that is where the readings of the rack part, which were made at once after the start.
+    /// The periodic reading is not under way any more; the next one comes an interval later, but
+    /// for the second of all: that is where the readings of the rack part, which were made at once
+    /// after the start.
     pub(super) fn sync_ended(&mut self, interval: Duration, now: Instant) {
         self.sync = None;
         let share = self.second_sync.take();
@@ -83,7 +86,8 @@ impl Node {
         self.next_sync = now + share.map_or(interval, |share| interval.mul_f64(share));
     }
 
-    /// Whether nothing is shown of its power, in this life of the daemon not yet or because of a fault.
+    /// Whether nothing is shown of its power, in this life of the daemon not yet or because of a
+    /// fault.
     fn is_unknown(&self) -> bool {
         match self.memory.shown {
             PowerState::Unknown => true,
@@ -97,7 +101,8 @@ impl Node {
         self.next_sync = self.next_sync.min(next.max(now + SOON));
     }
 
-    /// It has other credentials: a reading shows at once whether they are right. `error` stays for its time.
+    /// It has other credentials: a reading shows at once whether they are right. `error` stays for
+    /// its time.
     pub(super) fn try_log_in(&mut self, now: Instant) {
         let at = match self.memory.shown {
             PowerState::Error => now + SOON_AFTER,
@@ -127,7 +132,8 @@ impl Node {
         let soon = match self.memory.shown {
             PowerState::On | PowerState::Off => faulty || locked,
             PowerState::Unknown => true,
-            // `error` stays for its time; the reading that ends it is not put off for another interval.
+            // `error` stays for its time; the reading that ends it is not put off for another
+            // interval.
             PowerState::Error => self.next_sync > at.now + SOON_AFTER + SOON_AFTER / 5,
         };
         if soon {
@@ -200,8 +206,8 @@ impl Node {
         effects
     }
 
-    /// The node belongs to nobody again, and shows what the task left behind; what it showed before where the task did
-    /// nothing and said so.
+    /// The node belongs to nobody again, and shows what the task left behind; what it showed before
+    /// where the task did nothing and said so.
     fn free(
         &mut self,
         operation: Operation,
@@ -237,8 +243,8 @@ impl Node {
     }
 }
 
-/// The part of an interval after which the node with this number is read for the second time: as even as may be,
-/// however many there are (multiples of the golden ratio).
+/// The part of an interval after which the node with this number is read for the second time: as
+/// even as may be, however many there are (multiples of the golden ratio).
 pub(super) fn share(number: usize) -> f64 {
     1.0 - 0.9 * (number as f64 * 0.618_033_988_749_895).fract()
 }
@@ -261,7 +267,8 @@ fn jittered(duration: Duration, entropy: &mut dyn Entropy) -> Duration {
     duration - Duration::from_millis(spread) + Duration::from_millis(entropy.below(2 * spread + 1))
 }
 
-/// How long after the end of a task the machine is looked at: soon where the outcome leaves open what it does now.
+/// How long after the end of a task the machine is looked at: soon where the outcome leaves open
+/// what it does now.
 pub(super) fn next_after(
     outcome: &Outcome,
     interval: Duration,
@@ -282,7 +289,8 @@ pub(super) fn told(operation: Operation, outcome: &Outcome) -> String {
 
 /// When a node is read after such an end, give or take a fifth.
 const SOON_AFTER: Duration = Duration::from_secs(15);
-/// How long a fresh reading is waited for; then the last one is shown, with its age and the trouble.
+/// How long a fresh reading is waited for; then the last one is shown, with its age and the
+/// trouble.
 const FRESH_ANSWER: Duration = Duration::from_secs(5);
 /// No reading that failed is tried again sooner.
 const SOON: Duration = Duration::from_secs(1);

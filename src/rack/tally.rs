@@ -1,8 +1,9 @@
-//! What is counted of the tasks that have not ended, and who of them waits: kept, because every turn asks for it, and there
-//! may be thousands.
+//! What is counted of the tasks that have not ended, and who of them waits: kept, because every
+//! turn asks for it, and there may be thousands.
 //!
-//! Nobody counts up or down. Whoever has a task in hand leaves its id here, and what is counted of that task is derived
-//! from it anew before it is asked for. Builds with debug assertions hold the whole against all tasks.
+//! Nobody counts up or down. Whoever has a task in hand leaves its id here, and what is counted of
+//! that task is derived from it anew before it is asked for. Builds with debug assertions hold the
+//! whole against all tasks.
 
 use super::task::Task;
 use crate::model::{BatchId, TaskId, TaskState};
@@ -134,7 +135,8 @@ impl Tally {
         self.under_way.get(&batch).copied().unwrap_or_default()
     }
 
-    /// Those that wait, all or those after one, each batch's and those whom no batch keeps back apart.
+    /// Those that wait, all or those after one, each batch's and those whom no batch keeps back
+    /// apart.
     pub(super) fn queues(
         &self,
         after: Option<TaskId>,
@@ -146,7 +148,8 @@ impl Tally {
     }
 }
 
-/// Racks with more tasks are not counted as a whole in each turn, even where debug assertions are made.
+/// Racks with more tasks are not counted as a whole in each turn, even where debug assertions are
+/// made.
 const HELD_AGAINST: usize = 64;
 
 #[cfg(test)]

@@ -146,8 +146,9 @@ impl Task {
         self.sequence.target()
     }
 
-    /// Whether the inrush current of an order of it may flow: one that switches on was handed to the network and not
-    /// refused, none that switches off followed, and what became of it is not known yet.
+    /// Whether the inrush current of an order of it may flow: one that switches on was handed to
+    /// the network and not refused, none that switches off followed, and what became of it is not
+    /// known yet.
     pub(super) fn draws_inrush(&self) -> bool {
         let moving = match self.state() {
             TaskState::Running | TaskState::Aborting | TaskState::RollingBack => true,
@@ -252,7 +253,8 @@ impl Task {
         log::log!(level, "{}: {told}", self.identity.node);
     }
 
-    /// Uses a control on it. Whether it may go on from a stand is the scheduler's to say: at once, as a rule.
+    /// Uses a control on it. Whether it may go on from a stand is the scheduler's to say: at once,
+    /// as a rule.
     pub(super) fn control(
         &mut self,
         control: Control,
@@ -333,8 +335,8 @@ impl Task {
         })
     }
 
-    /// The answer for the caller of an NMI, where there is one by now: what the BMC said to it, or that the task ended
-    /// before.
+    /// The answer for the caller of an NMI, where there is one by now: what the BMC said to it, or
+    /// that the task ended before.
     pub(super) fn nmi_answer(&self, now: Instant) -> Option<(CallId, Result<(), Refused>)> {
         let (call, until) = self.nmi_call?;
         let mut sent = self.sequence.sent().iter();
@@ -395,7 +397,8 @@ impl Task {
         }
     }
 
-    /// What the journal keeps of it. `unsent` is the order that it gave and that certainly has not left.
+    /// What the journal keeps of it. `unsent` is the order that it gave and that certainly has not
+    /// left.
     pub(super) fn record(&mut self, unsent: Option<OrderId>, at: Moment) -> TaskRecord {
         TaskRecord {
             identity: self.identity.clone(),
@@ -408,9 +411,9 @@ impl Task {
         }
     }
 
-    /// Whether a control is allowed now; the refusal says why not and what is still possible. Beside what the sequence
-    /// says, a task may be waiting for its place to go on: asking for that again changes nothing, and to suspend it
-    /// takes the wish back.
+    /// Whether a control is allowed now; the refusal says why not and what is still possible.
+    /// Beside what the sequence says, a task may be waiting for its place to go on: asking for that
+    /// again changes nothing, and to suspend it takes the wish back.
     pub(super) fn may(&self, control: Control) -> Result<(), Refusal> {
         let decide = |control| match control {
             Control::Resume if self.resuming.is_some() => Err("resume"),

@@ -1,7 +1,8 @@
 //! All tasks that are remembered, their batches, and the history of nodes.
 //!
-//! What is counted of them follows from what they are: how many draw inrush current, which ones wait (`tally`). Knows no BMC
-//! and no journal's turn; what is to be remembered goes to the ledger that is handed in.
+//! What is counted of them follows from what they are: how many draw inrush current, which ones
+//! wait (`tally`). Knows no BMC and no journal's turn; what is to be remembered goes to the ledger
+//! that is handed in.
 
 use super::batch::{Batch, Room};
 use super::call::Refused;
@@ -179,7 +180,8 @@ impl Tasks {
         })
     }
 
-    /// How many take a place among what draws inrush current: their order is on its way, or its effect is.
+    /// How many take a place among what draws inrush current: their order is on its way, or its
+    /// effect is.
     pub(super) fn inrushes(&mut self, ledger: &Ledger) -> usize {
         self.count();
         let on_its_way = ledger.drawing_inrush();
@@ -187,8 +189,9 @@ impl Tasks {
         self.tally.drawing() + more.count()
     }
 
-    /// Those that wait for their beginning, or are to go on, in the order of their requests: all, or those after one. Each
-    /// batch's are apart from those whom no batch keeps back. As of [`Tasks::count`].
+    /// Those that wait for their beginning, or are to go on, in the order of their requests: all,
+    /// or those after one. Each batch's are apart from those whom no batch keeps back. As of
+    /// [`Tasks::count`].
     pub(super) fn queues(
         &self,
         after: Option<TaskId>,
@@ -381,8 +384,8 @@ impl Tasks {
         })
     }
 
-    /// The tasks of a batch in the order in which a control reaches them: those that wait come first, because a place
-    /// that becomes free in between must not let one of them begin.
+    /// The tasks of a batch in the order in which a control reaches them: those that wait come
+    /// first, because a place that becomes free in between must not let one of them begin.
     pub(super) fn in_order_of_control(&self, mut tasks: Vec<TaskId>) -> Vec<TaskId> {
         let queued = |id: &TaskId| {
             let task = self.active.get(id);
@@ -409,7 +412,8 @@ impl Tasks {
         empty.into_iter().for_each(|id| self.drop_batch(id, ledger));
     }
 
-    /// Ends a task for which there is nothing left to do, because its node is not there for it any more.
+    /// Ends a task for which there is nothing left to do, because its node is not there for it any
+    /// more.
     pub(super) fn give_up(&mut self, id: TaskId, at: Moment) {
         let Some(task) = self.get_mut(id).filter(|task| !task.is_closed()) else {
             return;
@@ -421,7 +425,8 @@ impl Tasks {
         let _ = task.sequence.control(Control::Abort, why, at.now);
     }
 
-    /// Ended tasks are forgotten when they are too old, too many or too much, and batches with their last task.
+    /// Ended tasks are forgotten when they are too old, too many or too much, and batches with
+    /// their last task.
     pub(super) fn forget_old(&mut self, keep: Duration, at: Moment, ledger: &mut Ledger) {
         // What was told of some of them after their ends is counted as well.
         self.ended_bytes = self.ended.values().map(Task::bytes).sum();
@@ -433,8 +438,9 @@ impl Tasks {
         let mut surplus = self.ended.len().saturating_sub(ENDED_TASKS_KEPT);
         let mut too_much = bytes.saturating_sub(ENDED_BYTES_KEPT);
         let mut forgotten = Vec::new();
-        // Tasks of a batch stay as long as it runs, because its view counts them: only where there is too much without the
-        // others do they go as well, the oldest first, and the view says so.
+        // Tasks of a batch stay as long as it runs, because its view counts them: only where there
+        // is too much without the others do they go as well, the oldest first, and the view says
+        // so.
         for of_running in [false, true] {
             for (id, task) in &self.ended {
                 let Some(ended_at) = task.identity.ended_at else {
@@ -480,7 +486,8 @@ impl Tasks {
         ledger.journal.delete(Table::Tasks, id.to_string());
     }
 
-    /// Makes room for a batch of so many bytes: the oldest that have ended are forgotten, with their tasks.
+    /// Makes room for a batch of so many bytes: the oldest that have ended are forgotten, with
+    /// their tasks.
     ///
     /// # Errors
     /// Those that run take it all.
@@ -509,12 +516,14 @@ impl Tasks {
         Ok(())
     }
 
-    /// The same where a task has ended since it was done: not by going through all of them with each that ends.
+    /// The same where a task has ended since it was done: not by going through all of them with
+    /// each that ends.
     pub(super) fn forget_surplus(&mut self, keep: Duration, at: Moment, ledger: &mut Ledger) {
         if !std::mem::take(&mut self.has_ended) {
             return;
         }
-        // The first of them was asked for first: where that is no long time ago, none has ended a long time ago.
+        // The first of them was asked for first: where that is no long time ago, none has ended a
+        // long time ago.
         let first = self.ended.first_key_value();
         let is_old = first.is_some_and(|(_, task)| at.age(task.identity.requested_at) > keep);
         let is_much = self.ended.len() > ENDED_TASKS_KEPT || self.ended_bytes > ENDED_BYTES_KEPT;
@@ -531,15 +540,15 @@ fn request_hash(request: &str, node: Uuid) -> u64 {
     hasher.finish()
 }
 
-/// Ended tasks that are kept in memory, beside those that are active: those of a batch over the largest rack, which its
-/// client still asks for when the last of them has ended, and some more.
+/// Ended tasks that are kept in memory, beside those that are active: those of a batch over the
+/// largest rack, which its client still asks for when the last of them has ended, and some more.
 const ENDED_TASKS_KEPT: usize = 5000;
 /// Batches of more tasks are not gone through each time, even where debug assertions are made.
 const SMALL: usize = 64;
 /// How much memory those may take, about.
 const ENDED_BYTES_KEPT: usize = 16 << 20;
-/// How much memory batches may take, about, beside their tasks: each holds the names of its nodes, and of those that it left
-/// out for they were busy, why.
+/// How much memory batches may take, about, beside their tasks: each holds the names of its nodes,
+/// and of those that it left out for they were busy, why.
 const BATCH_BYTES_KEPT: usize = 6 << 20;
 
 #[cfg(test)]

@@ -115,7 +115,8 @@ impl Rack {
         self.outbox.answer(call, answer);
     }
 
-    /// Those who waited for something that has come, or long enough, hear it; everybody where `all`.
+    /// Those who waited for something that has come, or long enough, hear it; everybody where
+    /// `all`.
     pub(super) fn answer_waits(&mut self, all: bool, at: Moment) {
         let mut waits = std::mem::take(&mut self.outbox.waits);
         let answers = waits.take_answers(all, &self.snapshot(at), &self.outbox.events);

@@ -1,7 +1,8 @@
 //! How much is kept of the last datagrams of all BMCs together.
 //!
-//! Each BMC may keep as many as it needs, and few need much: what repeats is folded. Where it becomes too much all the same,
-//! those that have most forget their oldest, and those first at which nothing went wrong: nobody asks for these.
+//! Each BMC may keep as many as it needs, and few need much: what repeats is folded. Where it
+//! becomes too much all the same, those that have most forget their oldest, and those first at
+//! which nothing went wrong: nobody asks for these.
 
 use super::inventory::{Inventory, NodeId};
 use super::node::Node;
@@ -11,7 +12,8 @@ use super::node::Node;
 pub(super) struct Traces {
     /// In bytes.
     kept: usize,
-    /// How much each of those may keep at present at which something went wrong; `None` where it is as much as they need.
+    /// How much each of those may keep at present at which something went wrong; `None` where it is
+    /// as much as they need.
     strange: Option<usize>,
     /// The same for the others.
     well: Option<usize>,
@@ -43,7 +45,8 @@ impl Traces {
             these.map(|node| node.bmc.trace_room()).collect::<Vec<_>>()
         };
         let (strange, well) = (rooms(true), rooms(false));
-        // Where they need more than there is, all of it is given away: else it would be shared out anew each time.
+        // Where they need more than there is, all of it is given away: else it would be shared out
+        // anew each time.
         let left_to_others = well.iter().sum::<usize>().min(all / 2);
         self.strange = most_for_each(strange.clone(), all - left_to_others);
         let most = self.strange.unwrap_or(usize::MAX);
@@ -66,7 +69,8 @@ impl Traces {
     }
 }
 
-/// How much each of these may have so that they have no more than `all` together; `None` where they have less.
+/// How much each of these may have so that they have no more than `all` together; `None` where they
+/// have less.
 fn most_for_each(mut rooms: Vec<usize>, all: usize) -> Option<usize> {
     rooms.sort_unstable();
     let (mut left, mut count) = (all, rooms.len());
@@ -81,8 +85,8 @@ fn most_for_each(mut rooms: Vec<usize>, all: usize) -> Option<usize> {
     None
 }
 
-/// How many bytes are kept of the datagrams of all BMCs: of 300 that do something else each time all 200; of 4096 at which
-/// nothing went wrong the last readings, and how often these came before.
+/// How many bytes are kept of the datagrams of all BMCs: of 300 that do something else each time
+/// all 200; of 4096 at which nothing went wrong the last readings, and how often these came before.
 const TRACED_BYTES: usize = 1 << 21;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The turn: what an input leads to, until nothing more follows. Reports go to whoever asked, tasks give their orders,
-//! ends are told, and who may begin now begins.
+//! The turn: what an input leads to, until nothing more follows. Reports go to whoever asked, tasks
+//! give their orders, ends are told, and who may begin now begins.
 //!
-//! Here the work of the parts is put together. Reports, orders, controls and ends lead to one another, over all nodes of a
-//! batch, which is why they are in one file.
+//! Here the work of the parts is put together. Reports, orders, controls and ends lead to one
+//! another, over all nodes of a batch, which is why they are in one file.
 
 use super::call::{CallId, Refused};
 use super::clock::Moment;
@@ -70,7 +70,8 @@ impl Rack {
                     self.begin(task, at);
                     after = Some(task);
                 }
-                // What has begun may have ended already, and have made room for who was passed over.
+                // What has begun may have ended already, and have made room for who was passed
+                // over.
                 Next::Wait(_) if after.is_some() => after = None,
                 Next::Wait(look_again) => {
                     self.gate.look_again_at(look_again);
@@ -140,7 +141,8 @@ impl Rack {
             if let Some(task) = self.inventory.get(id).and_then(|node| node.task) {
                 self.run_task(task, at);
             }
-            // An order that the task just gave may have its report already, from a BMC that was found dead.
+            // An order that the task just gave may have its report already, from a BMC that was
+            // found dead.
             let more = |node: &Node| node.bmc.has_reports();
             if !self.inventory.get(id).is_some_and(more) {
                 break;
@@ -253,7 +255,8 @@ impl Rack {
         }
     }
 
-    /// The order was reported unanswered before, and accepted after all: its task knows more now, if it is under way.
+    /// The order was reported unanswered before, and accepted after all: its task knows more now,
+    /// if it is under way.
     fn take_late_report(&mut self, node: NodeId, id: OrderId, report: Report, at: Moment) {
         let node = self.inventory.get(node);
         let Some(task) = node.and_then(|node| node.task) else {
@@ -319,7 +322,8 @@ impl Rack {
         self.answer_nmi(id, at);
     }
 
-    /// A reading is remembered, whoever asked for it; the node's task takes it in, and it is shown where that is right.
+    /// A reading is remembered, whoever asked for it; the node's task takes it in, and it is shown
+    /// where that is right.
     fn note_reading(&mut self, id: NodeId, power: Option<Power>, owner: Owner, at: Moment) {
         let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
         let (Some(power), Some((node, task))) = (power, node_and_task(id, inventory, tasks)) else {
@@ -345,8 +349,9 @@ impl Rack {
         self.report_to_task(id, order, withdrawn(delivery, text), at);
     }
 
-    /// A rollback cannot be suspended. While the rack is paused it gives no order, its patience stands still, and the
-    /// order that it gave before is taken back where it has not been answered.
+    /// A rollback cannot be suspended. While the rack is paused it gives no order, its patience
+    /// stands still, and the order that it gave before is taken back where it has not been
+    /// answered.
     pub(super) fn hold_back(&mut self, id: TaskId, at: Moment) {
         let task = self.tasks.get(id);
         if task.is_none_or(|task| task.state() != TaskState::RollingBack) {
@@ -391,7 +396,8 @@ impl Rack {
         }
     }
 
-    /// Lets the task's sequence give its orders, and takes back those that it does not want any more.
+    /// Lets the task's sequence give its orders, and takes back those that it does not want any
+    /// more.
     fn run_task(&mut self, id: TaskId, at: Moment) {
         while let Some(task) = self.tasks.get_mut(id) {
             if let Some(order) = task.sequence.withdrawn() {
@@ -495,8 +501,8 @@ impl Rack {
         }
     }
 
-    /// Nobody waits for a disk that hangs: what was asked for is withdrawn, and what was done is said to be unremembered.
-    /// Orders of tasks wait on.
+    /// Nobody waits for a disk that hangs: what was asked for is withdrawn, and what was done is
+    /// said to be unremembered. Orders of tasks wait on.
     fn give_up_hanging(&mut self, at: Moment) {
         self.ledger.journal.watch(at.now);
         let tired = |parked: &Parked| !matches!(parked, Parked::Order(_));
@@ -522,8 +528,8 @@ impl Rack {
         admission::withdraw(ids, reply, tasks, inventory, &mut self.ledger)
     }
 
-    /// Uses a control on a task. When this returns, what the control promises holds: after an abort, a cancel or a
-    /// suspension no further datagram of the task's orders is handed out.
+    /// Uses a control on a task. When this returns, what the control promises holds: after an
+    /// abort, a cancel or a suspension no further datagram of the task's orders is handed out.
     pub(super) fn control(
         &mut self,
         id: TaskId,
@@ -558,7 +564,8 @@ impl Rack {
         Ok(())
     }
 
-    /// Where a task has come on, its record and an event say so; where it has ended, everything that follows is done.
+    /// Where a task has come on, its record and an event say so; where it has ended, everything
+    /// that follows is done.
     pub(super) fn note_milestone(&mut self, id: TaskId, at: Moment) {
         let Some(news) = self.tasks.get_mut(id).and_then(Task::news) else {
             return;
@@ -618,7 +625,8 @@ impl Rack {
         }
     }
 
-    /// The node is gone or its BMC is elsewhere: whoever asked for an order that was taken back hears what is known of it.
+    /// The node is gone or its BMC is elsewhere: whoever asked for an order that was taken back
+    /// hears what is known of it.
     pub(super) fn end_side_order(
         &mut self,
         open: &Open,

@@ -69,9 +69,9 @@ impl Waits {
         gone.filter_map(sweep).collect()
     }
 
-    /// The answers for those who have waited long enough, or for what has come; for everybody where `all`. Hundreds may
-    /// wait for the same, and all that they are told would be in memory at once: a few have it now, the others in the turns
-    /// that follow.
+    /// The answers for those who have waited long enough, or for what has come; for everybody where
+    /// `all`. Hundreds may wait for the same, and all that they are told would be in memory at
+    /// once: a few have it now, the others in the turns that follow.
     pub(super) fn take_answers(
         &mut self,
         all: bool,

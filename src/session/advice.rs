@@ -1,5 +1,6 @@
-//! Get Channel Cipher Suites, asked only after the configured suites were refused, to say what the BMC has. On a short
-//! leash: some BMCs never answer it. The list is advice for people; suites that are not configured are never used.
+//! Get Channel Cipher Suites, asked only after the configured suites were refused, to say what the
+//! BMC has. On a short leash: some BMCs never answer it. The list is advice for people; suites that
+//! are not configured are never used.
 
 use super::handshake::{Context, Handshake, Progress, Step, is_answer};
 use super::vocabulary::{Dropped, OpenError};

@@ -1,7 +1,9 @@
-//! Datagrams as people may see them: decrypted, and without names, passwords, codes and keys (design, rule 9).
+//! Datagrams as people may see them: decrypted, and without names, passwords, codes and keys
+//! (design, rule 9).
 //!
-//! Asked by `bmc` for what it keeps of a BMC's datagrams. What is secret is left out by its place in the packet
-//! ([`reveal`]), and wherever else the user's name, the password or the BMC key stand: a BMC may send back what it got.
+//! Asked by `bmc` for what it keeps of a BMC's datagrams. What is secret is left out by its place
+//! in the packet ([`reveal`]), and wherever else the user's name, the password or the BMC key
+//! stand: a BMC may send back what it got.
 
 use super::handshake::Step;
 use super::link::Link;
@@ -56,8 +58,8 @@ pub enum Frame {
 }
 
 impl Session {
-    /// A datagram as people may see it. One of this session is read with the keys that are there now: it is shown before
-    /// it is taken in, or once it was handed out.
+    /// A datagram as people may see it. One of this session is read with the keys that are there
+    /// now: it is shown before it is taken in, or once it was handed out.
     pub fn clear(&self, datagram: &[u8], way: Way) -> Clear {
         let beginning = |length: usize| datagram.get(..length).unwrap_or(datagram).to_vec();
         let Ok(packet) = rmcp::Packet::decode(datagram) else {
@@ -167,8 +169,9 @@ impl Session {
         clear
     }
 
-    /// Where the user's name, the password and the BMC key stand in `bytes`. Very short ones would be found everywhere, and
-    /// what is missing would tell of them: they are hidden by their place only.
+    /// Where the user's name, the password and the BMC key stand in `bytes`. Very short ones would
+    /// be found everywhere, and what is missing would tell of them: they are hidden by their place
+    /// only.
     fn secrets_in(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let settings = &self.settings;
         let key = settings.bmc_key.as_ref().map(|key| key.expose());
@@ -188,7 +191,8 @@ impl Session {
     }
 }
 
-/// What is shown of a datagram whose form is not known: the codes of those that are stand behind that.
+/// What is shown of a datagram whose form is not known: the codes of those that are stand behind
+/// that.
 const UNKNOWN: usize = 12;
 /// What is shown of a packet of ASF: as much as a pong has.
 const ASF: usize = 28;

@@ -1,4 +1,5 @@
-//! The primitives as RMCP+ uses them, over RustCrypto: HMACs, plain digests, AES-CBC without a library's padding.
+//! The primitives as RMCP+ uses them, over RustCrypto: HMACs, plain digests, AES-CBC without a
+//! library's padding.
 
 use crate::ipmi::suite::Authentication;
 use aes::Aes128;

@@ -1,4 +1,5 @@
-//! The ends of a session: closed as asked, given up, lost. Whichever it is, the BMC is told with one datagram where it may have a session, so that none of ours is left to fill its table.
+//! The ends of a session: closed as asked, given up, lost. Whichever it is, the BMC is told with
+//! one datagram where it may have a session, so that none of ours is left to fill its table.
 
 use super::handshake::{Context, Handshake};
 use super::link::{Exchange, Pace};
@@ -10,8 +11,9 @@ use crate::ipmi::command::close_session;
 use crate::time::Instant;
 
 impl Session {
-    /// Closes the session: Close Session is sent once and its answer awaited for one round trip's patience. The request
-    /// under way is `Unanswered`; queued ones stay queued. `Closed` tells of the end, also where nothing was open.
+    /// Closes the session: Close Session is sent once and its answer awaited for one round trip's
+    /// patience. The request under way is `Unanswered`; queued ones stay queued. `Closed` tells of
+    /// the end, also where nothing was open.
     pub fn close(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         let closed = matches!(self.phase, Phase::Closed);
         self.begin_close(now, entropy);
@@ -21,13 +23,14 @@ impl Session {
         self.send_close(now, entropy);
     }
 
-    /// Gives up session, handshake and every request at once. The BMC is told with one datagram, whose answer nobody
-    /// waits for. No event tells of it; events that are there already stay.
+    /// Gives up session, handshake and every request at once. The BMC is told with one datagram,
+    /// whose answer nobody waits for. No event tells of it; events that are there already stay.
     pub fn give_up(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.reopen = false;
         self.queue.clear();
         if !matches!(self.phase, Phase::Closed) {
-            // What waits to leave of a session that was lost a moment ago is the word that it is given up.
+            // What waits to leave of a session that was lost a moment ago is the word that it is
+            // given up.
             self.transmits.clear();
         }
         self.dummy_due = false;

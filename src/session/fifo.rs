@@ -1,5 +1,5 @@
-//! A queue that hardly ever has anything in it, and takes the room of one pointer then: there are several for each of
-//! thousands of BMCs, and each is used for a moment.
+//! A queue that hardly ever has anything in it, and takes the room of one pointer then: there are
+//! several for each of thousands of BMCs, and each is used for a moment.
 
 use std::collections::VecDeque;
 

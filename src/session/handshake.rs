@@ -1,9 +1,10 @@
-//! Opening a session: what is sent when, and what each answer leads to (§13.15 to §13.25). RMCP+ here, the log-in of
-//! IPMI v1.5 in `handshake15`.
+//! Opening a session: what is sent when, and what each answer leads to (§13.15 to §13.25). RMCP+
+//! here, the log-in of IPMI v1.5 in `handshake15`.
 //!
-//! First the question for capabilities, which costs the BMC no session and shows how fast it answers; then each message
-//! again until it is answered ([`resend`](super::resend)). After messages that bring nothing the handshake begins anew,
-//! with a new console id, new random numbers and a fresh port.
+//! First the question for capabilities, which costs the BMC no session and shows how fast it
+//! answers; then each message again until it is answered ([`resend`](super::resend)). After
+//! messages that bring nothing the handshake begins anew, with a new console id, new random numbers
+//! and a fresh port.
 
 use super::fifo::Fifo;
 use super::handshake15::Login;
@@ -77,7 +78,8 @@ pub(super) struct Handshake {
     pub(super) questions: Vec<(u8, Instant)>,
     /// Open Session Requests that left before the BMC was heard.
     pub(super) blind: u32,
-    /// Log-ins whose Open Session Request was left for the next one's: their answers may still come.
+    /// Log-ins whose Open Session Request was left for the next one's: their answers may still
+    /// come.
     pub(super) earlier: Vec<Earlier>,
     /// Whether the next datagram leaves from a fresh port.
     pub(super) fresh: bool,
@@ -103,7 +105,8 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// Whether this answers its Open Session Request: the number is ours, and so is the tag, or there is none (OpenBMC).
+    /// Whether this answers its Open Session Request: the number is ours, and so is the tag, or
+    /// there is none (OpenBMC).
     pub(super) fn asked(&self, accepted: &open_session::Accepted) -> bool {
         self.console_id == accepted.console_id
             && (accepted.tag == 0 || self.copies.has(accepted.tag))
@@ -270,8 +273,8 @@ impl Handshake {
         }
     }
 
-    /// A datagram came to the port of a log-in that was left for another one. Only what carries the id of one of these
-    /// counts: errors without an id may be about anything.
+    /// A datagram came to the port of a log-in that was left for another one. Only what carries the
+    /// id of one of these counts: errors without an id may be about anything.
     pub(super) fn handle_late(self: Box<Self>, datagram: &[u8], ctx: &mut Context<'_>) -> Progress {
         let Ok(rmcp::Packet {
             class: Class::Ipmi,
@@ -342,7 +345,8 @@ impl Handshake {
         })
     }
 
-    /// Sends Close Session for a session that is given up, where there may be one: under the keys that RAKP 2 gave.
+    /// Sends Close Session for a session that is given up, where there may be one: under the keys
+    /// that RAKP 2 gave.
     pub(super) fn farewell(&mut self, ctx: &mut Context<'_>) {
         let link = match std::mem::replace(&mut self.step, Step::NONE) {
             Step::Rakp4(mut proof) => {
@@ -366,7 +370,8 @@ impl Handshake {
         }
     }
 
-    /// An answer that belongs here came: the BMC is there, and so fast, where it is known which copy was answered.
+    /// An answer that belongs here came: the BMC is there, and so fast, where it is known which
+    /// copy was answered.
     pub(super) fn heard(&mut self, sent_at: Option<Instant>, ctx: &mut Context<'_>) {
         self.heard = Some(ctx.now);
         let took = sent_at.map(|sent_at| ctx.now - sent_at);
@@ -399,13 +404,15 @@ impl Handshake {
         self.deadline = deadline;
     }
 
-    /// Until when a step of IPMI v1.5 may take: a share of the time for a silent BMC, its own pace for one that answers.
+    /// Until when a step of IPMI v1.5 may take: a share of the time for a silent BMC, its own pace
+    /// for one that answers.
     pub(super) fn step_deadline(&self, ctx: &Context<'_>) -> Instant {
         let timing = &ctx.settings.timing;
         let wait = ctx.memory.round_trip.wait(timing);
         let attempts = self.attempts;
         let deadline = if self.heard.is_some() {
-            // Longer with each attempt, so that a BMC can clear away the half-open sessions of the ones before.
+            // Longer with each attempt, so that a BMC can clear away the half-open sessions of the
+            // ones before.
             let more = timing.resend_floor * (attempts - 1) / 2;
             ctx.now + wait.max(timing.resend_floor * 2) + more
         } else {
@@ -417,8 +424,9 @@ impl Handshake {
         deadline.min(self.limit(ctx))
     }
 
-    /// When the whole is given up: a BMC that was never heard after a while, one that answers now and then when it has
-    /// stopped doing so, and at the latest after a minute and a half, in whatever ways it was tried.
+    /// When the whole is given up: a BMC that was never heard after a while, one that answers now
+    /// and then when it has stopped doing so, and at the latest after a minute and a half, in
+    /// whatever ways it was tried.
     pub(super) fn limit(&self, ctx: &Context<'_>) -> Instant {
         let timing = &ctx.settings.timing;
         let limit = match self.heard {
@@ -578,7 +586,8 @@ impl Handshake {
         Progress::Going(self)
     }
 
-    /// An answer outside of any session: to our question for capabilities or cipher suites, or of a v1.5 log-in.
+    /// An answer outside of any session: to our question for capabilities or cipher suites, or of a
+    /// v1.5 log-in.
     pub(super) fn handle_outside(self: Box<Self>, body: &[u8], ctx: &mut Context<'_>) -> Progress {
         if let Step::Login(_) = self.step {
             return self.handle_login(body, ctx);
@@ -592,7 +601,8 @@ impl Handshake {
         }
     }
 
-    /// The answer to one of our questions. It counts whenever it comes: it shows that the BMC is there, and how slow.
+    /// The answer to one of our questions. It counts whenever it comes: it shows that the BMC is
+    /// there, and how slow.
     fn handle_capabilities(
         mut self: Box<Self>,
         response: message::Response,
@@ -680,8 +690,8 @@ pub(super) fn is_answer<C: Command>(response: &message::Response) -> bool {
     response.net_fn == C::NET_FN | 1 && response.command == C::NUMBER
 }
 
-/// Whether IPMI 1.5 may follow: never where 2.0 worked once, or whoever answers in the BMC's place could choose the weaker
-/// one.
+/// Whether IPMI 1.5 may follow: never where 2.0 worked once, or whoever answers in the BMC's place
+/// could choose the weaker one.
 pub(super) fn may_fall_back(ctx: &Context<'_>) -> bool {
     ctx.settings.protocol == Protocol::V20ThenV15 && !ctx.memory.had_v20
 }

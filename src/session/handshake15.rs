@@ -1,7 +1,7 @@
 //! The log-in of IPMI v1.5 (§6.11.9, §22.16, §22.17): Get Session Challenge, Activate Session.
 //!
-//! A repeated challenge leaves from a fresh port (Intel Tiger 4). A BMC says nothing to a wrong password here, so that
-//! Activate Session is tried twice only: there are lock-outs.
+//! A repeated challenge leaves from a fresh port (Intel Tiger 4). A BMC says nothing to a wrong
+//! password here, so that Activate Session is tried twice only: there are lock-outs.
 
 use super::handshake::{Context, Handshake, Progress, Step, is_answer, outside_response};
 use super::link::Link;
@@ -189,7 +189,8 @@ impl Handshake {
         }
         let mut outbound = (ctx.entropy.next_u64() as u32).clamp(16, 0x7FFF_FFFF);
         if self.quirks.has(Quirk::SequenceSwapped) {
-            // Nobody knows whether such a BMC reads this number swapped, too: one that is the same either way will do.
+            // Nobody knows whether such a BMC reads this number swapped, too: one that is the same
+            // either way will do.
             let [low, high, ..] = outbound.to_le_bytes();
             outbound = u32::from_le_bytes([low & 0x7F | 1, high, high, low & 0x7F | 1]);
         }
@@ -247,7 +248,8 @@ impl Handshake {
             return self.dropped(Dropped::Stale, ctx);
         };
         let (auth_type, outbound) = (seal.auth_type, *outbound);
-        // The reply says how the rest is authenticated, which counts for more than the capabilities (Supermicro).
+        // The reply says how the rest is authenticated, which counts for more than the capabilities
+        // (Supermicro).
         let per_message =
             activated.auth_type != Some(AuthType::None) || self.quirks.has(Quirk::PerMessageForced);
         let seal = seal.activated(activated.session_id, per_message);

@@ -1,8 +1,8 @@
-//! RAKP's mathematics (§13.28 to §13.32): proofs, checks and the session's keys. Pure functions over what both sides
-//! have seen; when to send what is for `handshake`.
+//! RAKP's mathematics (§13.28 to §13.32): proofs, checks and the session's keys. Pure functions
+//! over what both sides have seen; when to send what is for `handshake`.
 //!
-//! A check that passed is a value that only the check can make: [`Rakp2Verified`] leads to RAKP 3's code and to the
-//! [`SessionKeys`], which only a BMC with the same keys can answer under.
+//! A check that passed is a value that only the check can make: [`Rakp2Verified`] leads to RAKP 3's
+//! code and to the [`SessionKeys`], which only a BMC with the same keys can answer under.
 
 use super::crypto::{self, Secret, hmac};
 use super::quirk::{Quirk, Quirks};
@@ -94,8 +94,8 @@ impl Transcript {
         )
     }
 
-    /// Checks RAKP 2's code in constant time. A code that is one byte too long is taken by its beginning, which is the
-    /// whole of the right code.
+    /// Checks RAKP 2's code in constant time. A code that is one byte too long is taken by its
+    /// beginning, which is the whole of the right code.
     ///
     /// # Errors
     /// The BMC knows another password.
@@ -133,7 +133,8 @@ impl Rakp2Verified {
         let transcript = &self.transcript;
         let mut name = &transcript.name[..];
         if transcript.quirks.has(Quirk::Role4InRakp3) {
-            // The padding of `intel20` is in all hashes but this one: seen in ipmipower's packets. No name ends in zeros.
+            // The padding of `intel20` is in all hashes but this one: seen in ipmipower's packets.
+            // No name ends in zeros.
             while let [rest @ .., 0] = name {
                 name = rest;
             }
@@ -205,8 +206,8 @@ impl Rakp2Verified {
         value
     }
 
-    /// Checks RAKP 4's value in constant time: no where the BMC made it with another K_G. A longer value is taken by its
-    /// beginning: some BMCs do not cut it.
+    /// Checks RAKP 4's value in constant time: no where the BMC made it with another K_G. A longer
+    /// value is taken by its beginning: some BMCs do not cut it.
     pub(super) fn is_rakp4(&self, check_value: &[u8], bmc_key: Option<&BmcKey>) -> bool {
         let transcript = &self.transcript;
         let sik = self.session_integrity_key(bmc_key);
@@ -220,7 +221,8 @@ impl Rakp2Verified {
         given.ct_eq(&expected).into()
     }
 
-    /// The session's keys. They are the BMC's, too, once it answers under them or its RAKP 4 is right.
+    /// The session's keys. They are the BMC's, too, once it answers under them or its RAKP 4 is
+    /// right.
     pub(super) fn session_keys(
         &self,
         password: &Password,

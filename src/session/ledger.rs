@@ -1,5 +1,6 @@
-//! Our sessions at the BMC beside the one in use: half-open ones, those that were given up without a word that they are
-//! closed, and the one that an earlier life of the daemon may have left (design, rule 10: never more than two).
+//! Our sessions at the BMC beside the one in use: half-open ones, those that were given up without
+//! a word that they are closed, and the one that an earlier life of the daemon may have left
+//! (design, rule 10: never more than two).
 //!
 //! Asked before an Open Session Request leaves: see [`Need`].
 
@@ -60,7 +61,8 @@ impl Ledger {
         self.half_open.retain(|it| it.answered);
     }
 
-    /// The one that left at `asked_at`, or the last one where that is not known, has led to a session that is gone on with.
+    /// The one that left at `asked_at`, or the last one where that is not known, has led to a
+    /// session that is gone on with.
     pub(super) fn goes_on(&mut self, asked_at: Option<Instant>) {
         let asked = |half_open: &HalfOpen| Some(half_open.asked_at) == asked_at;
         match self.half_open.iter().position(asked) {
@@ -95,7 +97,8 @@ impl Ledger {
         self.left.push(Left { until, link: None });
     }
 
-    /// Whether a datagram is the BMC's word that a session is closed: whatever it says, for some answer with an odd code.
+    /// Whether a datagram is the BMC's word that a session is closed: whatever it says, for some
+    /// answer with an odd code.
     pub(super) fn hears(&mut self, datagram: &[u8], now: Instant) -> bool {
         let answers = |left: &mut Left| {
             let link = left.link.as_mut();
@@ -129,7 +132,8 @@ impl Ledger {
         left.count() + answered.count()
     }
 
-    /// How many Open Session Requests brought nothing yet, and when the first of them counts no more.
+    /// How many Open Session Requests brought nothing yet, and when the first of them counts no
+    /// more.
     pub(super) fn unanswered(&self) -> (usize, Option<Instant>) {
         let unanswered = self.half_open.iter().filter(|it| !it.answered);
         let first = unanswered.clone().map(|it| it.asked_at + HALF_OPEN).min();
@@ -175,7 +179,8 @@ impl Ledger {
 
 /// How long BMCs keep a session that nobody uses: 60 s and three more (§6.12.15).
 pub(super) const SESSION_LIFE: Duration = Duration::from_secs(63);
-/// How long a BMC keeps a session that was not opened to the end, as far as we count (OpenBMC: 3 s).
+/// How long a BMC keeps a session that was not opened to the end, as far as we count (OpenBMC: 3
+/// s).
 pub(super) const HALF_OPEN: Duration = Duration::from_secs(3);
 /// How many sessions of ours a BMC has at most.
 const MOST_OF_OURS: usize = 2;

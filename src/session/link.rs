@@ -1,4 +1,5 @@
-//! An open session's traffic: numbers, windows, the one request under way, its resends, and answers matched to it.
+//! An open session's traffic: numbers, windows, the one request under way, its resends, and answers
+//! matched to it.
 
 mod probe;
 
@@ -21,7 +22,8 @@ use std::time::Duration;
 
 /// How many answers that may still come late are remembered: half of the 64 sequence numbers.
 const TABOO: usize = 32;
-/// How many requests that were sent once are remembered after their time, until another one has their number.
+/// How many requests that were sent once are remembered after their time, until another one has
+/// their number.
 const OVERDUE: usize = 4;
 /// How many sequence numbers in a row may be left out (pyghmi: BMCs mind more).
 const GAP: usize = 7;
@@ -30,7 +32,8 @@ const GAP: usize = 7;
 const TRIFLE: Duration = Duration::from_millis(1500);
 /// How long nothing at all must have come before a session is given up.
 const SILENT_FOR: Duration = Duration::from_secs(12);
-/// How long the answer to a reading or a level is waited for at most, while the BMC shows that it lives.
+/// How long the answer to a reading or a level is waited for at most, while the BMC shows that it
+/// lives.
 const LONGEST_READING: Duration = Duration::from_secs(30);
 /// The same for what is sent once: then the machine is looked at.
 const LONGEST_PULSE: Duration = Duration::from_secs(12);
@@ -119,8 +122,8 @@ pub(super) enum Tick {
 }
 
 impl Link {
-    /// The traffic of a session that was just opened. `outbound` is the number before our first packet's, `inbound`
-    /// the one before the BMC's first.
+    /// The traffic of a session that was just opened. `outbound` is the number before our first
+    /// packet's, `inbound` the one before the BMC's first.
     pub(super) fn new(
         seal: Seal,
         bmc_id: u32,
@@ -145,7 +148,8 @@ impl Link {
         }
     }
 
-    /// The BMC says that it has the session. What was sent before may have come too early to be answered.
+    /// The BMC says that it has the session. What was sent before may have come too early to be
+    /// answered.
     pub(super) fn begins_now(&mut self) {
         self.silent = 0;
     }
@@ -245,8 +249,8 @@ impl Link {
         Some(datagram)
     }
 
-    /// Close Session for a session that nobody waits for any more: one datagram. Its answer, if it comes, says that the
-    /// BMC has it no more.
+    /// Close Session for a session that nobody waits for any more: one datagram. Its answer, if it
+    /// comes, says that the BMC has it no more.
     pub(super) fn farewell(&mut self, now: Instant, entropy: &mut dyn Entropy) -> Vec<u8> {
         self.give_up();
         let close = close_session::Request {
@@ -326,7 +330,8 @@ impl Link {
         Tick::Resend(id, datagram)
     }
 
-    /// Whether a request is waited for longer: the BMC gave a sign of life since it left, and needs its time for it.
+    /// Whether a request is waited for longer: the BMC gave a sign of life since it left, and needs
+    /// its time for it.
     fn grants_more(&self, exchange: &mut Exchange, pace: Pace<'_>, now: Instant) -> bool {
         let longest = match exchange.request.resend {
             Resend::Allowed => LONGEST_READING,
@@ -342,8 +347,9 @@ impl Link {
         more
     }
 
-    /// Whether the session is given up. A slow command is no proof against it: different requests must have brought
-    /// nothing, while the BMC answers outside of the session, or for so long that it would have answered.
+    /// Whether the session is given up. A slow command is no proof against it: different requests
+    /// must have brought nothing, while the BMC answers outside of the session, or for so long that
+    /// it would have answered.
     fn is_lost(&self, exchange: &Exchange, pace: Pace<'_>, now: Instant) -> bool {
         if self.silent < pace.timing.lost_after {
             return false;
@@ -358,7 +364,8 @@ impl Link {
         proved || probed && now >= self.silent_since + SILENT_FOR.max(wait * 3)
     }
 
-    /// The network says that the last copy could not be delivered: the next one leaves at `soon` at the latest.
+    /// The network says that the last copy could not be delivered: the next one leaves at `soon` at
+    /// the latest.
     pub(super) fn undelivered(&mut self, soon: Instant) {
         if let Some(exchange) = &mut self.exchange {
             exchange.resend_at = exchange.resend_at.min(soon);
@@ -366,7 +373,8 @@ impl Link {
         }
     }
 
-    /// What is encrypted in a packet of this session, one of ours or one of the BMC's; nothing of it is checked.
+    /// What is encrypted in a packet of this session, one of ours or one of the BMC's; nothing of
+    /// it is checked.
     pub(super) fn read(&self, packet: &session20::Packet<'_>, way: Way) -> Option<Vec<u8>> {
         match &self.seal {
             Seal::V20(seal) => seal.read(packet, way),
@@ -414,7 +422,8 @@ impl Link {
             return Ok(None);
         };
         if completion == CompletionCode::DUPLICATE {
-            // A copy was taken before: its answer may still come; sending more would bring more of this.
+            // A copy was taken before: its answer may still come; sending more would bring more of
+            // this.
             exchange.duplicate = true;
             return Ok(None);
         }
@@ -491,7 +500,8 @@ impl Exchange {
         }
     }
 
-    /// The answer to Send Message: a refusal, the news that the message was passed on, or the answer itself inside.
+    /// The answer to Send Message: a refusal, the news that the message was passed on, or the
+    /// answer itself inside.
     fn carried(
         &self,
         response: message::Response,

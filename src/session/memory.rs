@@ -15,7 +15,8 @@ use std::time::Duration;
 #[derive(Default)]
 pub(super) struct Memory {
     pub(super) round_trip: RoundTrip,
-    /// Our process stood still until then: how long an answer took to what was sent before says nothing of the BMC.
+    /// Our process stood still until then: how long an answer took to what was sent before says
+    /// nothing of the BMC.
     pub(super) measures_from: Option<Instant>,
     /// Quirks found out, beyond the configured ones.
     pub(super) quirks: Quirks,
@@ -23,8 +24,8 @@ pub(super) struct Memory {
     pub(super) spoken: Option<Spoken>,
     /// A session of IPMI 2.0 opened once.
     pub(super) had_v20: bool,
-    /// How often the BMC refused our RAKP 3 although its own RAKP 2 showed that the password is right, since the last
-    /// session. It counts them, too.
+    /// How often the BMC refused our RAKP 3 although its own RAKP 2 showed that the password is
+    /// right, since the last session. It counts them, too.
     pub(super) codes_refused: u32,
     /// Whether it never answers the question for them.
     pub(super) capabilities_ignored: bool,

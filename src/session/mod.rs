@@ -1,10 +1,11 @@
-//! A session with one BMC, RMCP+ or IPMI v1.5: handshake, sealing, retransmission (IPMI v2.0 rev 1.1 §13).
+//! A session with one BMC, RMCP+ or IPMI v1.5: handshake, sealing, retransmission (IPMI v2.0 rev
+//! 1.1 §13).
 //!
-//! Driven by `bmc`: make calls and feed `handle_*` with datagrams and the time, then drain `poll_transmit` and
-//! `poll_event`, and call `handle_timeout` at the moment that `poll_timeout` names. A call that needs randomness to go
-//! on (`request`, `replace_settings`) makes that moment come at once.
-//! Knows no nodes, no power, no sockets. A lost datagram is an ordinary event here; a datagram that does not fit is
-//! counted and dropped.
+//! Driven by `bmc`: make calls and feed `handle_*` with datagrams and the time, then drain
+//! `poll_transmit` and `poll_event`, and call `handle_timeout` at the moment that `poll_timeout`
+//! names. A call that needs randomness to go on (`request`, `replace_settings`) makes that moment
+//! come at once. Knows no nodes, no power, no sockets. A lost datagram is an ordinary event here; a
+//! datagram that does not fit is counted and dropped.
 
 mod advice;
 mod clear;
@@ -57,7 +58,8 @@ use undelivered::Notices;
 /// The longest request data that fits the length byte of an IPMI v1.5 packet when bridged twice.
 const DATA_LIMIT: usize = 200;
 
-/// What follows each datagram with `dummy_packets`: as long as ipmitool's with `intelwv2`, and no RMCP.
+/// What follows each datagram with `dummy_packets`: as long as ipmitool's with `intelwv2`, and no
+/// RMCP.
 const DUMMY: [u8; 10] = [0; 10];
 
 /// A session with one BMC.
@@ -131,8 +133,8 @@ impl Session {
         }
     }
 
-    /// Takes up what an earlier life learned of the BMC: the cipher suite that worked, and quirks that were found out.
-    /// Both are tried first, and given up where they do not hold any more.
+    /// Takes up what an earlier life learned of the BMC: the cipher suite that worked, and quirks
+    /// that were found out. Both are tried first, and given up where they do not hold any more.
     pub fn recall(&mut self, suite: Option<SuiteId>, quirks: Quirks) {
         self.memory.spoken = suite.map(Spoken::V20);
         self.memory.had_v20 = suite.is_some();
@@ -149,8 +151,8 @@ impl Session {
         self.memory.codes_refused = 0;
     }
 
-    /// New credentials or quirks: closes an open session, gives up a handshake, and forgets what was learned about the
-    /// BMC. Queued requests stay queued. Nothing is opened.
+    /// New credentials or quirks: closes an open session, gives up a handshake, and forgets what
+    /// was learned about the BMC. Queued requests stay queued. Nothing is opened.
     pub fn replace_settings(
         &mut self,
         settings: impl Into<Arc<Settings>>,
@@ -168,7 +170,8 @@ impl Session {
         &self.settings
     }
 
-    /// Begins the handshake where there is no session. While one is being closed, opens again afterwards.
+    /// Begins the handshake where there is no session. While one is being closed, opens again
+    /// afterwards.
     pub fn open(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         match self.phase {
             Phase::Closed => self.begin_handshake(now, entropy),
@@ -177,9 +180,9 @@ impl Session {
         }
     }
 
-    /// Takes a request. It waits until the session is open and those before it are over; it does not open the session.
-    /// Exactly one `Answered` or `Unanswered` will come of it, unless it is withdrawn or the session abandoned; after the
-    /// latter an `AnsweredLate` may follow.
+    /// Takes a request. It waits until the session is open and those before it are over; it does
+    /// not open the session. Exactly one `Answered` or `Unanswered` will come of it, unless it is
+    /// withdrawn or the session abandoned; after the latter an `AnsweredLate` may follow.
     pub fn request(&mut self, request: Request, now: Instant) -> RequestId {
         let id = RequestId(self.next_id);
         self.next_id += 1;
@@ -224,7 +227,8 @@ impl Session {
         Withdrawn::Unknown
     }
 
-    /// Whether a datagram from elsewhere is an answer to what was asked of the BMC: it carries our random number.
+    /// Whether a datagram from elsewhere is an answer to what was asked of the BMC: it carries our
+    /// random number.
     pub fn is_meant(&self, datagram: &[u8]) -> bool {
         match &self.phase {
             Phase::Opening(handshake) => handshake.is_meant(datagram),
@@ -232,17 +236,20 @@ impl Session {
         }
     }
 
-    /// How many sessions of ours the BMC may have beside the one in use: given up, half-open, of an earlier life.
+    /// How many sessions of ours the BMC may have beside the one in use: given up, half-open, of an
+    /// earlier life.
     pub fn left_behind(&self, now: Instant) -> usize {
         self.memory.ledger.known(now)
     }
 
-    /// When there is room at the BMC for another session of ours for such a need; `None` where that is now.
+    /// When there is room at the BMC for another session of ours for such a need; `None` where that
+    /// is now.
     pub fn room_at(&self, need: Need, now: Instant) -> Option<Instant> {
         self.memory.ledger.room_for(need, 0, now)
     }
 
-    /// For what the next session is opened. A log-in that waits for room goes on where that does not have to.
+    /// For what the next session is opened. A log-in that waits for room goes on where that does
+    /// not have to.
     pub fn needed_for(&mut self, need: Need, now: Instant) {
         let before = std::mem::replace(&mut self.memory.ledger.need, need);
         if let Phase::Opening(handshake) = &mut self.phase
@@ -260,7 +267,8 @@ impl Session {
         }
     }
 
-    /// Our process stood still for `gap` until now: that was no silence of the BMC, and no patience with it.
+    /// Our process stood still for `gap` until now: that was no silence of the BMC, and no patience
+    /// with it.
     pub fn handle_absence(&mut self, gap: Duration, now: Instant) {
         self.memory.measures_from = Some(now);
         if let Phase::Opening(handshake) = &mut self.phase {
@@ -274,7 +282,8 @@ impl Session {
         self.memory.ledger.clear();
     }
 
-    /// The level of the open session is another one than was granted at first: it was asked for again.
+    /// The level of the open session is another one than was granted at first: it was asked for
+    /// again.
     pub fn note_privilege(&mut self, level: PrivilegeLevel) {
         if let Phase::Open(open) = &mut self.phase {
             open.privilege = level;
@@ -285,7 +294,8 @@ impl Session {
         }
     }
 
-    /// Takes in a datagram from the BMC's address at a port that an earlier log-in of this handshake had.
+    /// Takes in a datagram from the BMC's address at a port that an earlier log-in of this
+    /// handshake had.
     pub fn handle_late_datagram(
         &mut self,
         datagram: &[u8],
@@ -369,7 +379,8 @@ impl Session {
         self.pump(now, entropy);
     }
 
-    /// Whether a datagram is the BMC's answer to the question that goes with a probe, outside of the session.
+    /// Whether a datagram is the BMC's answer to the question that goes with a probe, outside of
+    /// the session.
     fn is_outside_answer(&self, datagram: &[u8]) -> bool {
         let Ok(packet) = rmcp::Packet::decode(datagram) else {
             return false;

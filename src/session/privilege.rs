@@ -1,5 +1,6 @@
-//! Set Session Privilege Level, the last step of opening a session: one step down where the level is refused, patience
-//! with a busy BMC, and the probe for BMCs that derive other keys and so stay silent.
+//! Set Session Privilege Level, the last step of opening a session: one step down where the level
+//! is refused, patience with a busy BMC, and the probe for BMCs that derive other keys and so stay
+//! silent.
 
 use super::handshake::{Context, Handshake, Progress, Step};
 use super::link::{Link, Pace, Reply, Tick};
@@ -91,8 +92,8 @@ impl Handshake {
             };
         }
         let mut timing = ctx.settings.timing;
-        // Several copies, for packets get lost: a session that is there is worth more than a new one. A BMC with other
-        // keys never answers: find that out sooner where such BMCs were seen.
+        // Several copies, for packets get lost: a session that is there is worth more than a new
+        // one. A BMC with other keys never answers: find that out sooner where such BMCs were seen.
         timing.lost_after = match probe_after {
             Some(copies) => copies,
             None if probing => PROBED_FOR,
@@ -139,8 +140,8 @@ impl Handshake {
         }
     }
 
-    /// After how many copies the length of K1's and K2's constants could be why an open session stays silent: only where
-    /// they are used and the digest is not 20 bytes long.
+    /// After how many copies the length of K1's and K2's constants could be why an open session
+    /// stays silent: only where they are used and the digest is not 20 bytes long.
     fn constants_probed_after(&self) -> Option<u32> {
         let probe = Quirk::ConstantsOfDigestLength;
         let Step::Privilege(privilege) = &self.step else {
@@ -301,8 +302,8 @@ fn is_passing(completion: CompletionCode) -> bool {
     )
 }
 
-/// Copies without an answer after which keys are taken for the wrong ones, where such BMCs were seen (OpenIPMI's with
-/// MD5).
+/// Copies without an answer after which keys are taken for the wrong ones, where such BMCs were
+/// seen (OpenIPMI's with MD5).
 const PROBED_FOR: u32 = 5;
 /// Copies without an answer after which the session is given up.
 const GIVEN_UP_AFTER: u32 = 8;

@@ -1,8 +1,9 @@
 //! What follows RAKP 3 (§13.22, §13.23): RAKP 4, or a proof in its place.
 //!
-//! The keys are known since RAKP 2. After silence Set Session Privilege Level is sent under them, twice, and never an
-//! order: its answer verifies under K1 only where the BMC has the same keys, which is what RAKP 4 would have said. Only
-//! then RAKP 3 is sent once more, because a copy of it ruins the keys at OpenBMC; and once more after that.
+//! The keys are known since RAKP 2. After silence Set Session Privilege Level is sent under them,
+//! twice, and never an order: its answer verifies under K1 only where the BMC has the same keys,
+//! which is what RAKP 4 would have said. Only then RAKP 3 is sent once more, because a copy of it
+//! ruins the keys at OpenBMC; and once more after that.
 
 use super::handshake::{Context, Handshake, Progress, Step};
 use super::key_exchange::{Rakp2Verified, Transcript};
@@ -25,10 +26,11 @@ pub(super) struct Proof {
     /// Whether RAKP 3 waits for other answers to RAKP 1.
     held: bool,
     pub(super) verified: Rakp2Verified,
-    /// The session's traffic under the keys that RAKP 2 gave; `None` once the BMC said that there is no such session.
+    /// The session's traffic under the keys that RAKP 2 gave; `None` once the BMC said that there
+    /// is no such session.
     pub(super) link: Option<Link>,
-    /// A RAKP 2 that came after RAKP 3 had left: the network or the BMC doubles packets, and the BMC may have forgotten
-    /// the number that RAKP 3 was made with.
+    /// A RAKP 2 that came after RAKP 3 had left: the network or the BMC doubles packets, and the
+    /// BMC may have forgotten the number that RAKP 3 was made with.
     newer: Option<Rakp2Verified>,
     rakp1: Copies,
     /// How often silence was met with something.
@@ -104,8 +106,9 @@ fn link(verified: &Rakp2Verified, settings: &Settings, checksums: Checksums) -> 
 }
 
 impl Handshake {
-    /// Packets are doubled, and a BMC that draws a new number for each copy of RAKP 1 takes a RAKP 3 that is made with the
-    /// newest one only: its other answers are waited for, which are on the way.
+    /// Packets are doubled, and a BMC that draws a new number for each copy of RAKP 1 takes a RAKP
+    /// 3 that is made with the newest one only: its other answers are waited for, which are on the
+    /// way.
     pub(super) fn hold_rakp3(&mut self, ctx: &mut Context<'_>) {
         self.deadline = (ctx.now + COPIES_WITHIN).min(self.limit(ctx));
         if let Step::Rakp4(proof) = &mut self.step {
@@ -181,8 +184,9 @@ impl Handshake {
         }
     }
 
-    /// RAKP 4, or an answer under the keys, is waited for. A BMC without the session drops what comes under its keys, so
-    /// that this may go to a BMC that is known to be fast sooner than what begins a session.
+    /// RAKP 4, or an answer under the keys, is waited for. A BMC without the session drops what
+    /// comes under its keys, so that this may go to a BMC that is known to be fast sooner than what
+    /// begins a session.
     fn await_proof(&mut self, ctx: &Context<'_>) {
         let floor = ctx.settings.timing.resend_floor;
         let wait = match ctx.memory.round_trip.expected() {
@@ -323,8 +327,8 @@ impl Handshake {
         Some((proof.link.take()?, Spoken::V20(suite.id)))
     }
 
-    /// What a refused RAKP 3 code means: worth another log-in, or not; `None` where RAKP 2 has shown nothing of the
-    /// password.
+    /// What a refused RAKP 3 code means: worth another log-in, or not; `None` where RAKP 2 has
+    /// shown nothing of the password.
     pub(super) fn code_refused(&self, ctx: &mut Context<'_>) -> Option<bool> {
         let Step::Rakp4(proof) = &self.step else {
             return None;
@@ -333,8 +337,8 @@ impl Handshake {
         if proof.verified.rakp3_code().is_empty() {
             return None;
         }
-        // RAKP 2 was made with our password, so that it is not the password: a copy of RAKP 1 made the BMC forget the
-        // exchange that RAKP 3 belongs to, or it wants RAKP 3 otherwise.
+        // RAKP 2 was made with our password, so that it is not the password: a copy of RAKP 1 made
+        // the BMC forget the exchange that RAKP 3 belongs to, or it wants RAKP 3 otherwise.
         if proof.is_doubled() {
             return Some(true);
         }
@@ -342,8 +346,8 @@ impl Handshake {
         Some(ctx.memory.codes_refused < CODES_REFUSED_LIMIT)
     }
 
-    /// Whether "no such session" is the answer to a copy of RAKP 3, ours or the network's: then the first one was taken, and what is asked under
-    /// the keys shows it.
+    /// Whether "no such session" is the answer to a copy of RAKP 3, ours or the network's: then the
+    /// first one was taken, and what is asked under the keys shows it.
     pub(super) fn finished_before(&mut self, ctx: &mut Context<'_>) -> bool {
         let copied = self.copies.len() > 1 || self.doubled;
         let Step::Rakp4(proof) = &mut self.step else {
@@ -369,6 +373,6 @@ impl Handshake {
 const ASKED_AGAIN_FROM: u32 = 3;
 /// Copies that a network makes are no further apart.
 const COPIES_WITHIN: Duration = Duration::from_millis(50);
-/// Refusals of RAKP 3 after which the handshake is given up, and then each later one at the next: BMCs count them
-/// towards a lock-out, after five often.
+/// Refusals of RAKP 3 after which the handshake is given up, and then each later one at the next:
+/// BMCs count them towards a lock-out, after five often.
 const CODES_REFUSED_LIMIT: u32 = 3;

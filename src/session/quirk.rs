@@ -1,5 +1,5 @@
-//! Quirks: what single BMCs need done differently, as independent switches, and presets under the names that
-//! FreeIPMI (`-W`) and ipmitool (`-o`) use, so that operators can paste what they have.
+//! Quirks: what single BMCs need done differently, as independent switches, and presets under the
+//! names that FreeIPMI (`-W`) and ipmitool (`-o`) use, so that operators can paste what they have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,8 +58,8 @@ pub enum Quirk {
     UnencryptedReplies,
     /// v1.5: the authentication type is OEM, and the code the password itself.
     OemAuth,
-    /// v1.5: OEM authentication as Supermicro's: a zero challenge in Activate Session, and the code is
-    /// MD5(challenge XOR MD5(password)).
+    /// v1.5: OEM authentication as Supermicro's: a zero challenge in Activate Session, and the code
+    /// is MD5(challenge XOR MD5(password)).
     SupermicroAuth,
     /// The integrity key of HMAC-MD5-128 is the password instead of K1 (ipmi_sim).
     IntegrityKeyPassword,
@@ -206,7 +206,8 @@ const TABLE: [(Quirk, &str, &str); 28] = {
     ]
 };
 
-/// Presets: name, where the name is from, quirks, what it is for. An empty list is accepted and changes nothing of ours.
+/// Presets: name, where the name is from, quirks, what it is for. An empty list is accepted and
+/// changes nothing of ours.
 const PRESETS: [(&str, &str, &[Quirk], &str); 24] = {
     use Quirk as Q;
     [
@@ -488,8 +489,8 @@ impl FromIterator<Quirk> for Quirks {
 impl FromStr for Quirks {
     type Err = UnknownQuirk;
 
-    /// One name: a quirk's, a preset's, or a default's (`open_priv=real`, `name_only=on`, `k_const=20`,
-    /// `permsg=auto`), which is no quirk.
+    /// One name: a quirk's, a preset's, or a default's (`open_priv=real`, `name_only=on`,
+    /// `k_const=20`, `permsg=auto`), which is no quirk.
     fn from_str(name: &str) -> Result<Self, UnknownQuirk> {
         if let Some(quirk) = Quirk::all().find(|quirk| quirk.name() == name) {
             return Ok(Quirks::NONE.with(quirk));

@@ -1,5 +1,5 @@
-//! Open Session and RAKP 1 to 4 (§13.17 to §13.23): what each reply leads to, and what each refusal means. Sending them
-//! again is in `resend`, what follows RAKP 3 in `proof`.
+//! Open Session and RAKP 1 to 4 (§13.17 to §13.23): what each reply leads to, and what each refusal
+//! means. Sending them again is in `resend`, what follows RAKP 3 in `proof`.
 
 use super::handshake::{Context, Handshake, Progress, Step, Verdict, may_fall_back};
 use super::key_exchange::Transcript;
@@ -174,8 +174,8 @@ impl Handshake {
         self.heard(sent_at, ctx);
     }
 
-    /// Whether a success reply is for us. The console id is random and new in each log-in, so a tag of 0 can pass
-    /// where the id is right (OpenBMC on POWER9).
+    /// Whether a success reply is for us. The console id is random and new in each log-in, so a tag
+    /// of 0 can pass where the id is right (OpenBMC on POWER9).
     pub(super) fn is_ours_for_sure(&mut self, tag: u8, console_id: u32) -> bool {
         let id = Some(console_id) == self.console_id()
             || console_id == 0 && self.quirks.has(Quirk::SessionId0);
@@ -195,8 +195,8 @@ impl Handshake {
         }
     }
 
-    /// The answer to an Open Session Request that was left for another one. Where that one was not answered either, the
-    /// earlier log-in goes on: the BMC has a session for it.
+    /// The answer to an Open Session Request that was left for another one. Where that one was not
+    /// answered either, the earlier log-in goes on: the BMC has a session for it.
     fn take_late(
         mut self: Box<Self>,
         accepted: open_session::Accepted,
@@ -232,7 +232,8 @@ impl Handshake {
         self.accept(accepted, ctx)
     }
 
-    /// Any refusal moves on to the next suite: BMCs say "no resources" or "invalid role" and mean the suite.
+    /// Any refusal moves on to the next suite: BMCs say "no resources" or "invalid role" and mean
+    /// the suite.
     pub(super) fn suite_refused(
         mut self: Box<Self>,
         status: Status,
@@ -263,8 +264,8 @@ impl Handshake {
         self.open_session(ctx)
     }
 
-    /// The log-in with this suite came to nothing, and the BMC counts none of that: the next one. What the suites amount
-    /// to is said once, in the end.
+    /// The log-in with this suite came to nothing, and the BMC counts none of that: the next one.
+    /// What the suites amount to is said once, in the end.
     pub(super) fn suite_failed(
         mut self: Box<Self>,
         error: OpenError,
@@ -307,7 +308,8 @@ impl Handshake {
         let Some(first) = first else {
             return self.silent_to_the_end(ctx);
         };
-        // Where the BMC says of the others that it does not have them, it has this one, and no room.
+        // Where the BMC says of the others that it does not have them, it has this one, and no
+        // room.
         let mut refused = self.verdicts.iter().filter_map(|(_, it)| refusal(it));
         let full = refused.find(|status| FULL.contains(status));
         if let Some(full) = full.filter(|_| all(&[&FULL[..], &NO_SUCH_SUITE[..]].concat())) {
@@ -363,7 +365,8 @@ impl Handshake {
         let asked_at = self.copies.sent_at(accepted.tag);
         ctx.memory.ledger.goes_on(asked_at);
         if accepted.algorithms != suite.algorithms() {
-            // No silent downgrade: what was chosen is only used where it is configured, and then asked for.
+            // No silent downgrade: what was chosen is only used where it is configured, and then
+            // asked for.
             let (asked, got) = (suite.algorithms().to_string(), accepted.algorithms);
             self.leave_log_in(ctx);
             if let Some(suite) = self.plan.pop_front() {
@@ -482,8 +485,9 @@ impl Handshake {
         ctx: &mut Context<'_>,
     ) -> Progress {
         let error = match status {
-            // Half-open sessions are forgotten, and copies on the way lead to this: begin again, the first time at
-            // once. Later ones wait for their time, so that no BMC is stormed with handshakes.
+            // Half-open sessions are forgotten, and copies on the way lead to this: begin again,
+            // the first time at once. Later ones wait for their time, so that no BMC is stormed
+            // with handshakes.
             Status::INVALID_SESSION_ID | Status::INACTIVE_SESSION_ID => {
                 return self.session_unknown(status, ctx);
             }

@@ -1,8 +1,9 @@
 //! The messages of a handshake again and again until they are answered, and when that is over.
 //!
-//! A message goes again after [`Timing::resend_floor`], four times, then after twice as long each; after the round trip
-//! where that is longer. A BMC may take each copy of an Open Session Request for another session, so that they are
-//! counted: one that was not answered is one half-open session for [`HALF_OPEN`].
+//! A message goes again after [`Timing::resend_floor`], four times, then after twice as long each;
+//! after the round trip where that is longer. A BMC may take each copy of an Open Session Request
+//! for another session, so that they are counted: one that was not answered is one half-open
+//! session for [`HALF_OPEN`].
 //!
 //! [`Timing::resend_floor`]: super::settings::Timing::resend_floor
 
@@ -21,8 +22,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rumour {
     pub(super) status: Status,
-    /// Whether it has the tag of a copy (ipmi_sim's have), which one of 256 that are sent at random has as well. Others have
-    /// no number of ours at all (OpenBMC's).
+    /// Whether it has the tag of a copy (ipmi_sim's have), which one of 256 that are sent at random
+    /// has as well. Others have no number of ours at all (OpenBMC's).
     pub(super) tagged: bool,
 }
 
@@ -56,8 +57,8 @@ impl Copies {
         self.sent.last().map(|(_, at)| *at)
     }
 
-    /// When the copy left that an answer with this tag is for. Tag 0 is no copy's, so that it is only known where there
-    /// is but one.
+    /// When the copy left that an answer with this tag is for. Tag 0 is no copy's, so that it is
+    /// only known where there is but one.
     pub(super) fn sent_at(&self, tag: u8) -> Option<Instant> {
         match &self.sent[..] {
             [(_, only)] => Some(*only),
@@ -95,7 +96,8 @@ impl Handshake {
         self.deadline = (ctx.now + self.wait(ctx)).min(self.limit(ctx));
     }
 
-    /// Whether the BMC is known to need more than a second for an answer, or has not answered for as long.
+    /// Whether the BMC is known to need more than a second for an answer, or has not answered for
+    /// as long.
     fn is_slow(&self, ctx: &Context<'_>) -> bool {
         match self.heard {
             None => !self.questions.is_empty(),
@@ -116,7 +118,8 @@ impl Handshake {
         }
     }
 
-    /// The error without our session's number: with the tag of a copy once that has had its time, else once two have.
+    /// The error without our session's number: with the tag of a copy once that has had its time,
+    /// else once two have.
     pub(super) fn believed_rumour(&mut self) -> Option<Status> {
         let copies = self.copies.len();
         self.believe_if(|rumour| copies > 1 || rumour.tagged)
@@ -195,8 +198,9 @@ impl Handshake {
         Progress::Going(self)
     }
 
-    /// Nobody was heard yet: the question goes on being asked, with two Open Session Requests beside it in all, for BMCs
-    /// that never answer the question. The late answer to either is taken.
+    /// Nobody was heard yet: the question goes on being asked, with two Open Session Requests
+    /// beside it in all, for BMCs that never answer the question. The late answer to either is
+    /// taken.
     fn knock(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
         let last = self.copies.last_sent_at();
         let overdue = last.is_none_or(|last| last + BLIND_APART <= ctx.now);
@@ -213,7 +217,8 @@ impl Handshake {
         Progress::Going(self)
     }
 
-    /// Whether the BMC is one that never answers the question, so that nothing but a session shows that it is back.
+    /// Whether the BMC is one that never answers the question, so that nothing but a session shows
+    /// that it is back.
     fn asks_in_vain(&self, ctx: &Context<'_>) -> bool {
         ctx.memory.capabilities_ignored || self.quirks.has(Quirk::NoCapabilities)
     }
@@ -252,7 +257,8 @@ impl Handshake {
         self.open_session(ctx)
     }
 
-    /// All suites had their turn: those that were met with silence get another one, for packets get lost.
+    /// All suites had their turn: those that were met with silence get another one, for packets get
+    /// lost.
     pub(super) fn round_again(&mut self, ctx: &mut Context<'_>) -> bool {
         let silent = |verdict: &Verdict| matches!(verdict, Verdict::Silent);
         if !self.may_restart(ctx) || !self.verdicts.iter().any(|(_, verdict)| silent(verdict)) {
@@ -357,10 +363,11 @@ impl Handshake {
 const MOST: usize = 4;
 /// The same for a BMC that answers later than after a second, or has a session of ours.
 const MOST_SLOW: usize = 2;
-/// How long it takes at most until a BMC that says nothing is asked again: what costs it no session may be asked often, so
-/// that one that comes back is found at once.
+/// How long it takes at most until a BMC that says nothing is asked again: what costs it no session
+/// may be asked often, so that one that comes back is found at once.
 const KNOCKS_APART: Duration = Duration::from_secs(2);
-/// How long after the last one a BMC that nothing else can be asked of gets another Open Session Request.
+/// How long after the last one a BMC that nothing else can be asked of gets another Open Session
+/// Request.
 const BLIND_APART: Duration = Duration::from_secs(10);
 /// Copies after which the waits are doubled.
 const QUICK_COPIES: u32 = 4;

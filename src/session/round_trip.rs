@@ -1,4 +1,5 @@
-//! How long to wait for an answer: the estimate of TCP (Jacobson; RFC 6298) with the limits of a slow BMC.
+//! How long to wait for an answer: the estimate of TCP (Jacobson; RFC 6298) with the limits of a
+//! slow BMC.
 
 use super::settings::Timing;
 use crate::entropy::Entropy;
@@ -8,8 +9,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RoundTrip {
     measured: Option<Measured>,
-    /// How often in a row an answer came that may be to any of several copies, and late for the last one: the wait is
-    /// doubled as often (Karn), or a BMC that needs a little longer than the wait gets two copies of everything for ever.
+    /// How often in a row an answer came that may be to any of several copies, and late for the
+    /// last one: the wait is doubled as often (Karn), or a BMC that needs a little longer than the
+    /// wait gets two copies of everything for ever.
     unclear: u32,
 }
 
@@ -20,8 +22,8 @@ struct Measured {
 }
 
 impl RoundTrip {
-    /// Takes in a measurement. Only of requests that were sent once: an answer to a repeated one may be to either copy
-    /// (Karn).
+    /// Takes in a measurement. Only of requests that were sent once: an answer to a repeated one
+    /// may be to either copy (Karn).
     pub(super) fn observe(&mut self, sample: Duration) {
         self.unclear = 0;
         self.measured = Some(match self.measured {
@@ -39,8 +41,9 @@ impl RoundTrip {
         });
     }
 
-    /// Takes in an answer to one of several copies, which took `longest` if it was to the first and `shortest` if it was
-    /// to the last. It counts where it came too late for the last one: then the BMC is slow, and no packet was lost.
+    /// Takes in an answer to one of several copies, which took `longest` if it was to the first and
+    /// `shortest` if it was to the last. It counts where it came too late for the last one: then
+    /// the BMC is slow, and no packet was lost.
     pub(super) fn observe_one_of(
         &mut self,
         longest: Duration,
@@ -67,8 +70,8 @@ impl RoundTrip {
             .map(|expected| expected.min(LONGEST))
     }
 
-    /// After how long without a session those who wait for one hear of it: the limit, or what a log-in takes where the
-    /// BMC is known to be slow.
+    /// After how long without a session those who wait for one hear of it: the limit, or what a
+    /// log-in takes where the BMC is known to be slow.
     pub(super) fn patience(&self, timing: &Timing) -> Duration {
         let log_in = self.smoothed().unwrap_or_default() * LOG_IN_MESSAGES;
         timing.handshake_limit.max(log_in.min(LONGEST))
@@ -96,8 +99,9 @@ impl RoundTrip {
         }
     }
 
-    /// How long to wait after the `copies`th copy (1 or more): doubled each time, with jitter of a fifth; from the third
-    /// on where the BMC is known to be faster than the shortest wait, so that a packet was lost.
+    /// How long to wait after the `copies`th copy (1 or more): doubled each time, with jitter of a
+    /// fifth; from the third on where the BMC is known to be faster than the shortest wait, so that
+    /// a packet was lost.
     pub(super) fn wait_after(
         &self,
         copies: u32,

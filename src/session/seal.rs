@@ -1,5 +1,5 @@
-//! Sealing and unsealing of an open session's packets: integrity codes and encryption (§13.28.4, §13.29), and the codes
-//! of IPMI v1.5 (§22.17.1). Knows no sequence windows and no requests.
+//! Sealing and unsealing of an open session's packets: integrity codes and encryption (§13.28.4,
+//! §13.29), and the codes of IPMI v1.5 (§22.17.1). Knows no sequence windows and no requests.
 
 use super::clear::Way;
 use super::crypto::{self, BLOCK, aes_cbc_decrypt, aes_cbc_encrypt, hmac, md2, md5};
@@ -59,8 +59,9 @@ pub(super) struct Seal20 {
     pub(super) last: LastMessage,
 }
 
-/// The last message that was encrypted or decrypted, for whoever wants it a second time: each is shown to people, too
-/// (`session::clear`), and is not decrypted again for that. Whoever asks takes it away.
+/// The last message that was encrypted or decrypted, for whoever wants it a second time: each is
+/// shown to people, too (`session::clear`), and is not decrypted again for that. Whoever asks takes
+/// it away.
 #[derive(Default)]
 pub(super) struct LastMessage(Cell<Option<Kept>>);
 
@@ -147,7 +148,8 @@ impl Seal20 {
         })
     }
 
-    /// What is encrypted in a packet of this session, whoever sent it. For people only: no code is checked.
+    /// What is encrypted in a packet of this session, whoever sent it. For people only: no code is
+    /// checked.
     pub(super) fn read(&self, packet: &session20::Packet<'_>, way: Way) -> Option<Vec<u8>> {
         let session_id = match way {
             Way::Out => self.bmc_id,
@@ -190,7 +192,8 @@ impl Seal20 {
         code
     }
 
-    /// §13.29: initialisation vector, then the message with a pad of 1, 2, 3 ... and the pad's length.
+    /// §13.29: initialisation vector, then the message with a pad of 1, 2, 3 ... and the pad's
+    /// length.
     fn encrypt(&self, message: &[u8], entropy: &mut dyn Entropy) -> Vec<u8> {
         let mut iv = [0; BLOCK];
         entropy.fill(&mut iv);
@@ -215,7 +218,8 @@ impl Seal20 {
             .checked_sub(usize::from(length))
             .filter(|_| usize::from(length) <= BLOCK)
             .ok_or(Dropped::WrongPad)?;
-        // Its bytes count from 1 (§13.29); some BMCs send zeros. The code was right, which vouches for them as they are.
+        // Its bytes count from 1 (§13.29); some BMCs send zeros. The code was right, which vouches
+        // for them as they are.
         plain.truncate(at);
         Ok(plain)
     }
@@ -295,7 +299,8 @@ impl Seal15 {
             (AuthType::None, _) => [0; 16],
             (AuthType::Md2, _) => md2(&parts),
             (AuthType::Md5, _) => md5(&parts),
-            // What makers do with OEM is theirs: Quanta's is the password itself, as ipmitool's packets show.
+            // What makers do with OEM is theirs: Quanta's is the password itself, as ipmitool's
+            // packets show.
             (AuthType::Password | AuthType::Oem, _) => *self.password,
         }
     }

@@ -61,7 +61,8 @@ impl Password {
 }
 
 impl BmcKey {
-    /// A key from its bytes. An empty or all-zero key is the same as none (§13.33): the caller leaves it out.
+    /// A key from its bytes. An empty or all-zero key is the same as none (§13.33): the caller
+    /// leaves it out.
     ///
     /// # Errors
     /// Longer than 20 bytes.

@@ -59,13 +59,15 @@ pub struct Timing {
     pub handshake_limit: Duration,
     /// How long a late answer of a BMC that said nothing at all is waited for.
     pub unheard_limit: Duration,
-    /// After how long without any answer a handshake with a BMC that has answered before is given up.
+    /// After how long without any answer a handshake with a BMC that has answered before is given
+    /// up.
     pub stalled_after: Duration,
     /// Whole handshakes to try with a BMC that answers now and then.
     pub handshake_attempts_heard: u32,
     /// After how long a handshake is given up though answers come.
     pub handshake_limit_heard: Duration,
-    /// The longest wait for the answers to Get Channel Authentication Capabilities and Get Channel Cipher Suites.
+    /// The longest wait for the answers to Get Channel Authentication Capabilities and Get Channel
+    /// Cipher Suites.
     pub advice_limit: Duration,
     /// The wait before a first resend while no round trip was measured.
     pub resend_first: Duration,
@@ -98,7 +100,8 @@ impl Default for Timing {
 }
 
 impl Settings {
-    /// Eight bits of the credentials, by which a change of them is noticed; too few to learn anything from.
+    /// Eight bits of the credentials, by which a change of them is noticed; too few to learn
+    /// anything from.
     pub fn mark(&self) -> u8 {
         let key = self.bmc_key.as_ref().map_or(&[][..], BmcKey::expose);
         let code = super::crypto::hmac(

@@ -55,7 +55,8 @@ fn a_dead_bmc_is_called_silent_within_five_seconds_and_costs_two_open_sessions_a
     );
     assert_eq!(opens, 2);
     assert_eq!(session.state(), State::Closed);
-    // Four questions come before the first of these, each with a number of its own; then it is asked on.
+    // Four questions come before the first of these, each with a number of its own; then it is
+    // asked on.
     let first = asked.iter().filter(|(_, opens, _)| *opens == 0);
     let numbers: Vec<u8> = first.map(|(_, _, number)| *number).collect();
     let different: std::collections::BTreeSet<u8> = numbers.iter().copied().collect();

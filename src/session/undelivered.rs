@@ -1,6 +1,7 @@
-//! What the network says of datagrams that did not arrive. Anybody on the way can say so of a BMC that answers, and even
-//! where it is true it may pass at once: it makes the next copy leave sooner, and is believed only when it was said of
-//! several copies for as long as an answer takes, and no answer came in all that time.
+//! What the network says of datagrams that did not arrive. Anybody on the way can say so of a BMC
+//! that answers, and even where it is true it may pass at once: it makes the next copy leave
+//! sooner, and is believed only when it was said of several copies for as long as an answer takes,
+//! and no answer came in all that time.
 
 use super::round_trip::RoundTrip;
 use super::settings::Timing;
@@ -19,7 +20,8 @@ pub(super) struct Notices {
     copies: u32,
     /// How many datagrams had left when it was said last.
     sent: u64,
-    /// How often in a row it was believed. Where it is a lie about a BMC that is slow, more time may bring its answer.
+    /// How often in a row it was believed. Where it is a lie about a BMC that is slow, more time
+    /// may bring its answer.
     believed: u32,
 }
 
@@ -31,7 +33,8 @@ impl Notices {
         self.believed = 0;
     }
 
-    /// Takes in a notice, and says whether nobody is there. `None` where it was said before of this copy.
+    /// Takes in a notice, and says whether nobody is there. `None` where it was said before of this
+    /// copy.
     fn take(&mut self, sent: u64, patience: Duration, now: Instant) -> Option<bool> {
         if self.sent == sent {
             return None;
@@ -96,7 +99,8 @@ impl Session {
     }
 }
 
-/// The next copy leaves sooner than it would in silence, and not before an answer to the last one is to be expected.
+/// The next copy leaves sooner than it would in silence, and not before an answer to the last one
+/// is to be expected.
 fn next_copy_after(round_trip: &RoundTrip, timing: &Timing) -> Duration {
     timing
         .resend_floor
@@ -107,6 +111,6 @@ fn next_copy_after(round_trip: &RoundTrip, timing: &Timing) -> Duration {
 const COPIES: u32 = 2;
 /// How long that is said at least, the first time.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
-/// How long that is said at most, unless the BMC is known to need longer: shorter than the time after which those who wait
-/// hear of silence, so that they hear the network's words.
+/// How long that is said at most, unless the BMC is known to need longer: shorter than the time
+/// after which those who wait hear of silence, so that they hear the network's words.
 const LONGEST: Duration = Duration::from_secs(4);

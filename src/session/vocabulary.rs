@@ -122,7 +122,8 @@ impl Transmit {
 pub enum Event {
     /// The session is open; queued requests go out now.
     Opened(Opened),
-    /// It is not open yet, for this reason, and goes on being opened: those who wait should hear of it.
+    /// It is not open yet, for this reason, and goes on being opened: those who wait should hear of
+    /// it.
     StillOpening(OpenError),
     /// It could not be opened. Queued requests stay queued, until their patience ends.
     OpenFailed(OpenError),
@@ -150,7 +151,8 @@ pub enum Event {
     Unanswered {
         /// Which.
         id: RequestId,
-        /// How many datagrams with it were handed to the network; 0: the BMC cannot have received it.
+        /// How many datagrams with it were handed to the network; 0: the BMC cannot have received
+        /// it.
         datagrams: u32,
         /// Why no further answer is waited for.
         reason: UnansweredReason,
@@ -168,7 +170,8 @@ pub struct Opened {
     pub protocol: Spoken,
     /// The privilege level in force.
     pub privilege: PrivilegeLevel,
-    /// The GUID in RAKP 2, which the password vouches for; none with IPMI 1.5 and without authentication.
+    /// The GUID in RAKP 2, which the password vouches for; none with IPMI 1.5 and without
+    /// authentication.
     pub guid: Option<[u8; 16]>,
     /// The smoothed round-trip time.
     pub round_trip: Option<Duration>,
@@ -299,7 +302,8 @@ pub enum OpenError {
         /// Where it showed.
         found_in: &'static str,
     },
-    /// The BMC does not know the user, or will not for the level: many have one status for both (OpenBMC, pyghmi).
+    /// The BMC does not know the user, or will not for the level: many have one status for both
+    /// (OpenBMC, pyghmi).
     #[error(
         "unknown user ({found_in}), or one that is locked, has no IPMI password or may not have privilege level {asked}"
     )]
@@ -347,7 +351,8 @@ pub enum OpenError {
         /// What came.
         got: String,
     },
-    /// The BMC gave the session a number that packets outside of sessions carry (§13.6): nothing in it would reach it.
+    /// The BMC gave the session a number that packets outside of sessions carry (§13.6): nothing in
+    /// it would reach it.
     #[error("the BMC opened a session with the number 0, which stands for no session")]
     SessionZero,
     /// The BMC refused a step with a status that means nothing better.
@@ -369,7 +374,8 @@ pub enum OpenError {
     /// The settings cannot work.
     #[error("{0}")]
     Settings(String),
-    /// A verdict about the credentials that stands on an error without any number of ours: anybody can have sent it.
+    /// A verdict about the credentials that stands on an error without any number of ours: anybody
+    /// can have sent it.
     #[error("{0} (in an error that names no session)")]
     Unsigned(Box<OpenError>),
 }

@@ -1,7 +1,7 @@
 //! The sliding window over received sequence numbers (§6.12.13): each number is taken once.
 //!
-//! 32 behind and 16 ahead, wider than the specification's 8: boards with a shared network port skip every second
-//! number (ASRock MT-C224).
+//! 32 behind and 16 ahead, wider than the specification's 8: boards with a shared network port skip
+//! every second number (ASRock MT-C224).
 
 /// How far behind the highest number one is still taken.
 const BEHIND: u32 = 32;
@@ -26,8 +26,8 @@ impl Window {
         }
     }
 
-    /// Takes `sequence` if it is new and near enough, and remembers it. To be asked only after the packet's code was
-    /// found right: otherwise anybody could move the window.
+    /// Takes `sequence` if it is new and near enough, and remembers it. To be asked only after the
+    /// packet's code was found right: otherwise anybody could move the window.
     pub(super) fn take(&mut self, sequence: u32) -> bool {
         if sequence == 0 {
             return false;

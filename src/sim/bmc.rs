@@ -1,7 +1,8 @@
 //! One simulated BMC with its machine: datagrams and the time go in, datagrams come out.
 //!
-//! Driven by [`super::Rack`], by the command `rackbmc sim`, or by a test: `handle_datagram`, `handle_timeout`, then
-//! `poll_transmit` until it is empty, then `poll_timeout`. What goes wrong here goes wrong on purpose ([`Mood`]).
+//! Driven by [`super::Rack`], by the command `rackbmc sim`, or by a test: `handle_datagram`,
+//! `handle_timeout`, then `poll_transmit` until it is empty, then `poll_timeout`. What goes wrong
+//! here goes wrong on purpose ([`Mood`]).
 
 use super::host::{By, ChassisOrder, Host};
 use super::mood::Mood;
@@ -180,7 +181,8 @@ impl Bmc {
         self.outbox.pop_front()
     }
 
-    /// When [`Bmc::handle_timeout`] wants to be called; the past is possible after a change of mood.
+    /// When [`Bmc::handle_timeout`] wants to be called; the past is possible after a change of
+    /// mood.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let log_ins = (self.sessions.half_open.values().map(|log_in| log_in.since))
             .chain(self.sessions.challenges.values().map(|log_in| log_in.since))
@@ -261,14 +263,16 @@ impl Bmc {
         self.delayed.clear();
     }
 
-    /// The mains are back: the BMC starts ([`Mood::reset_takes`]), the machine does as its policy says.
+    /// The mains are back: the BMC starts ([`Mood::reset_takes`]), the machine does as its policy
+    /// says.
     pub fn plug_in(&mut self, now: Instant) {
         self.unplugged = false;
         self.host.regain_mains(&self.mood, now);
         self.go_away(self.mood.reset_takes, now);
     }
 
-    /// The BMC restarts: away for [`Mood::reset_takes`], its sessions forgotten; the machine goes on.
+    /// The BMC restarts: away for [`Mood::reset_takes`], its sessions forgotten; the machine goes
+    /// on.
     pub fn reboot_bmc(&mut self, now: Instant) {
         self.go_away(self.mood.reset_takes, now);
     }
@@ -285,7 +289,8 @@ impl Bmc {
         self.sessions = Sessions::default();
     }
 
-    /// Sets all sessions back to level user, as OpenBMC does where the network makes a copy of RAKP 1.
+    /// Sets all sessions back to level user, as OpenBMC does where the network makes a copy of RAKP
+    /// 1.
     pub fn demote_sessions(&mut self) {
         for session in self.sessions.open.values_mut() {
             session.privilege = session.privilege.min(super::settings::Privilege::User);

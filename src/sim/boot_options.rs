@@ -1,7 +1,8 @@
 //! System boot options of a simulated machine (IPMI v2.0 rev 1.1 §28.12 to §28.14).
 //!
-//! Plain data with the rules of the boot flags: they hold for one start unless persistent, and for 60 s unless told
-//! otherwise. Driven by the chassis commands and by [`super::host`] at each start of the system.
+//! Plain data with the rules of the boot flags: they hold for one start unless persistent, and for
+//! 60 s unless told otherwise. Driven by the chassis commands and by [`super::host`] at each start
+//! of the system.
 
 use crate::time::Instant;
 use std::time::Duration;

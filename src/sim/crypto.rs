@@ -1,7 +1,9 @@
-//! The codes and keys of a session as the BMC computes them (IPMI v2.0 rev 1.1 §13.28 to §13.33, §22.17).
+//! The codes and keys of a session as the BMC computes them (IPMI v2.0 rev 1.1 §13.28 to §13.33,
+//! §22.17).
 //!
-//! Pure functions over bytes, driven by the simulated BMC. A second reading of the specification: nothing here is
-//! shared with the engine on the other side of the wire, so that a mistake in one does not hide in the other.
+//! Pure functions over bytes, driven by the simulated BMC. A second reading of the specification:
+//! nothing here is shared with the engine on the other side of the wire, so that a mistake in one
+//! does not hide in the other.
 
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::NoPadding};
 use hmac::{Hmac, KeyInit, Mac};
@@ -60,7 +62,8 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// The suite with this number, `None` for the xRC4 ones (4, 5, 9, 10, 13, 14, 18, 19) and unknown numbers.
+    /// The suite with this number, `None` for the xRC4 ones (4, 5, 9, 10, 13, 14, 18, 19) and
+    /// unknown numbers.
     pub fn by_id(id: u8) -> Option<Suite> {
         use Authentication as A;
         use Confidentiality as C;
@@ -105,7 +108,8 @@ impl Authentication {
         }
     }
 
-    /// The keyed hash over the concatenation of `parts`: empty for [`Authentication::None`], else 20, 16 or 32 bytes.
+    /// The keyed hash over the concatenation of `parts`: empty for [`Authentication::None`], else
+    /// 20, 16 or 32 bytes.
     pub fn keyed_hash(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
         match self {
             Authentication::None => Vec::new(),
@@ -187,8 +191,8 @@ impl Confidentiality {
         }
     }
 
-    /// `payload` as it travels: for AES the initialisation vector, then the payload with its trailer of 01h, 02h, ...
-    /// and the count of those, enciphered (§13.29). `key` is K2.
+    /// `payload` as it travels: for AES the initialisation vector, then the payload with its
+    /// trailer of 01h, 02h, ... and the count of those, enciphered (§13.29). `key` is K2.
     pub fn hide(self, key: &[u8], vector: [u8; 16], payload: &[u8], pad_16_for_0: bool) -> Vec<u8> {
         match self {
             Confidentiality::None => payload.to_vec(),
@@ -210,7 +214,8 @@ impl Confidentiality {
         }
     }
 
-    /// The payload out of what travelled, `None` where the trailer is wrong or the length is none that AES can have.
+    /// The payload out of what travelled, `None` where the trailer is wrong or the length is none
+    /// that AES can have.
     pub fn reveal(self, key: &[u8], sent: &[u8]) -> Option<Vec<u8>> {
         match self {
             Confidentiality::None => Some(sent.to_vec()),
@@ -237,8 +242,9 @@ impl Confidentiality {
     }
 }
 
-/// The key K1 or K2: the session key over a constant of `number` repeated (§13.32). The specification's constants are
-/// 20 bytes long for every hash; `length` is another for BMCs that take the digest's.
+/// The key K1 or K2: the session key over a constant of `number` repeated (§13.32). The
+/// specification's constants are 20 bytes long for every hash; `length` is another for BMCs that
+/// take the digest's.
 pub fn additional_key(
     authentication: Authentication,
     session_key: &[u8],
@@ -272,14 +278,15 @@ pub fn code_1_5(
             parts.iter().for_each(|part| hash.update(part));
             Some(hash.finalize().into())
         }
-        // ipmitool sends the password as such with OEM too, where no other rule is known (its `quanta`).
+        // ipmitool sends the password as such with OEM too, where no other rule is known (its
+        // `quanta`).
         4 | 5 => Some(password),
         _ => None,
     }
 }
 
-/// The code of Supermicro's OEM authentication in IPMI 1.5, as ipmitool's packets have it: MD5(challenge XOR
-/// MD5(password)), the same in every packet.
+/// The code of Supermicro's OEM authentication in IPMI 1.5, as ipmitool's packets have it:
+/// MD5(challenge XOR MD5(password)), the same in every packet.
 pub fn code_of_challenge(password: &[u8], challenge: &[u8; 16]) -> [u8; 16] {
     let mut mixed: [u8; 16] = Md5::digest(password).into();
     mixed
@@ -289,7 +296,8 @@ pub fn code_of_challenge(password: &[u8], challenge: &[u8; 16]) -> [u8; 16] {
     Md5::digest(mixed).into()
 }
 
-/// `bytes` cut or filled with zeros to `N` bytes: how passwords and names stand in fields of fixed width.
+/// `bytes` cut or filled with zeros to `N` bytes: how passwords and names stand in fields of fixed
+/// width.
 pub fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut field = [0; N];
     let length = bytes.len().min(N);
@@ -365,8 +373,9 @@ mod tests {
     #[test]
     fn the_cipher_is_the_one_of_rfc_3602() {
         // RFC 3602 §4, case 1: key 06a9..., vector 3daf..., plaintext "Single block msg".
-        // Our payload is 15 bytes and its trailer one byte, so the block is compared with the first 15 bytes alike only
-        // when the last byte ("g", 67h) is the pad count; so the block is decrypted, and refused for that count.
+        // Our payload is 15 bytes and its trailer one byte, so the block is compared with the first
+        // 15 bytes alike only when the last byte ("g", 67h) is the pad count; so the block is
+        // decrypted, and refused for that count.
         let key = hex("06a9214036b8a15b512e03d534120006");
         let mut sent = hex("3dafba429d9eb430b422da802c9fac41");
         sent.extend(hex("e353779c1079aeb82708942dbe77181a"));
@@ -380,8 +389,9 @@ mod tests {
 
     #[test]
     fn a_code_of_ipmi_1_5_leaves_the_length_byte_out() {
-        // Computed with Python's hashlib: md5(b"admin".ljust(16, b"\0") + bytes.fromhex("04030201") +
-        // bytes.fromhex("2018c88104380e0431") + bytes.fromhex("05000000") + b"admin".ljust(16, b"\0")).
+        // Computed with Python's hashlib: md5(b"admin".ljust(16, b"\0") + bytes.fromhex("04030201")
+        // + bytes.fromhex("2018c88104380e0431") + bytes.fromhex("05000000") + b"admin".ljust(16,
+        // b"\0")).
         let message = hex("2018c88104380e0431");
         assert_eq!(
             code_1_5(2, b"admin", 0x0102_0304, 5, &message)

@@ -62,19 +62,22 @@ impl EventLog {
         self.last_id
     }
 
-    /// What a diagnostic interrupt leaves: "front panel NMI" of the critical interrupt sensor, and "run-time critical
-    /// stop" of the OS stop sensor (§42.2, sensor types 13h and 20h; generic event type 6Fh).
+    /// What a diagnostic interrupt leaves: "front panel NMI" of the critical interrupt sensor, and
+    /// "run-time critical stop" of the OS stop sensor (§42.2, sensor types 13h and 20h; generic
+    /// event type 6Fh).
     pub fn log_nmi_crash(&mut self, now: Instant) {
         self.add(system_event(0x13, 0x04, 0x00), now);
         self.add(system_event(0x20, 0x05, 0x01), now);
     }
 
-    /// That the log was cleared: event logging disabled, log area cleared (§42.2, sensor type 10h, offset 02h).
+    /// That the log was cleared: event logging disabled, log area cleared (§42.2, sensor type 10h,
+    /// offset 02h).
     pub(super) fn note_clearing(&mut self, now: Instant) {
         self.add(system_event(0x10, 0x06, 0x02), now);
     }
 
-    /// The record with this id (0000h the first, FFFFh the last) and the id of the next one (FFFFh: none).
+    /// The record with this id (0000h the first, FFFFh the last) and the id of the next one (FFFFh:
+    /// none).
     pub fn get(&self, id: u16) -> Option<(u16, [u8; 16])> {
         let place = match id {
             0x0000 => 0,

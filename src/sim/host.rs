@@ -1,8 +1,9 @@
-//! The machine behind a BMC: its power, its operating system, what has happened to it. The truth that tests compare with
-//! what the daemon says.
+//! The machine behind a BMC: its power, its operating system, what has happened to it. The truth
+//! that tests compare with what the daemon says.
 //!
-//! Driven by [`super::Bmc`] (or by itself in a test): orders go in with the time, [`Host::advance`] lets time pass,
-//! [`Host::next_event`] says when something will happen by itself. Knows no packets.
+//! Driven by [`super::Bmc`] (or by itself in a test): orders go in with the time, [`Host::advance`]
+//! lets time pass, [`Host::next_event`] says when something will happen by itself. Knows no
+//! packets.
 
 use super::event_log::EventLog;
 use super::mood::{EarlyOn, Mood, NmiEffect, OsMood, Pointless};
@@ -259,7 +260,8 @@ impl Host {
         Ok(effect)
     }
 
-    /// Somebody presses the power button: on if it is off, else what the operating system makes of it.
+    /// Somebody presses the power button: on if it is off, else what the operating system makes of
+    /// it.
     pub fn press_power_button(&mut self, mood: &mut Mood, now: Instant) {
         self.advance(mood, now);
         let order = if self.on {

@@ -1,7 +1,7 @@
 //! An unkind link: loss, copies, disorder, delay and damage, in virtual time and from a seed.
 //!
-//! Pure: a datagram and the time go in, its copies with their times of arrival come out. Queues are kept by
-//! [`super::Rack`] or by whoever drives the link.
+//! Pure: a datagram and the time go in, its copies with their times of arrival come out. Queues are
+//! kept by [`super::Rack`] or by whoever drives the link.
 
 use crate::entropy::{Entropy, Seeded};
 use crate::time::Instant;
@@ -15,7 +15,8 @@ pub struct Conditions {
     pub loss: f64,
     /// The chance that it arrives twice, with the delays drawn anew.
     pub duplicate: f64,
-    /// The chance that it is held back for [`Conditions::held_back`], so that later ones overtake it.
+    /// The chance that it is held back for [`Conditions::held_back`], so that later ones overtake
+    /// it.
     pub reorder: f64,
     /// The chance that one of its bits is turned.
     pub corrupt: f64,
@@ -77,8 +78,8 @@ impl Link {
         self.carried
     }
 
-    /// Something is going to befall the datagram with this number: the first one of all has number 0, and both ways
-    /// are counted together.
+    /// Something is going to befall the datagram with this number: the first one of all has number
+    /// 0, and both ways are counted together.
     pub fn befall(&mut self, number: u64, mishap: Mishap) {
         self.mishaps.insert(number, mishap);
     }

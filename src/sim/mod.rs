@@ -1,12 +1,14 @@
-//! The managed-system side: simulated BMCs with machines behind them, and unkind links. For tests in virtual time,
-//! benches, `rackbmc sim` and `rackbmc demo`.
+//! The managed-system side: simulated BMCs with machines behind them, and unkind links. For tests
+//! in virtual time, benches, `rackbmc sim` and `rackbmc demo`.
 //!
-//! Sans-IO: datagrams and the time go in, datagrams come out; randomness comes from a seed. It is a second reading of the
-//! specification on purpose: it shares no code with the engine it is spoken to by, not even the codecs, and is
-//! proved by the stock clients (`tests/sim_clients.rs`), so that a misunderstanding on one side cannot hide on the other.
+//! Sans-IO: datagrams and the time go in, datagrams come out; randomness comes from a seed. It is a
+//! second reading of the specification on purpose: it shares no code with the engine it is spoken
+//! to by, not even the codecs, and is proved by the stock clients (`tests/sim_clients.rs`), so that
+//! a misunderstanding on one side cannot hide on the other.
 //!
-//! * [`Bmc`]: one BMC ([`BmcSettings`]) in its [`Mood`], with its [`Host`]; inside it `plus` (RMCP+), `version15`
-//!   (IPMI 1.5), `command` (what is asked), `session` (the table), `crypto` and `wire` (bytes).
+//! * [`Bmc`]: one BMC ([`BmcSettings`]) in its [`Mood`], with its [`Host`]; inside it `plus`
+//!   (RMCP+), `version15` (IPMI 1.5), `command` (what is asked), `session` (the table), `crypto`
+//!   and `wire` (bytes).
 //! * [`Link`]: loss, copies, disorder, delay, damage.
 //! * [`Rack`]: many of both in one virtual time.
 

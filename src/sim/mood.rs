@@ -1,7 +1,8 @@
-//! How unkind a simulated BMC and the machine behind it are: every way of misbehaving that hardware has shown, as a value
-//! that may be changed while the simulation runs.
+//! How unkind a simulated BMC and the machine behind it are: every way of misbehaving that hardware
+//! has shown, as a value that may be changed while the simulation runs.
 //!
-//! The default is a good BMC that does as the specification says, with an operating system that obeys after 5 s.
+//! The default is a good BMC that does as the specification says, with an operating system that
+//! obeys after 5 s.
 
 use super::host::ChassisOrder;
 use super::openbmc::OpenBmc;
@@ -16,7 +17,8 @@ pub enum OsMood {
     ObeysAfter(Duration),
     /// Ignores it for ever.
     Hangs,
-    /// Ignores the first `ignored` requests since it was started, obeys the next one `after` so long.
+    /// Ignores the first `ignored` requests since it was started, obeys the next one `after` so
+    /// long.
     IgnoresFirst {
         /// How many requests are lost on it.
         ignored: u32,
@@ -37,7 +39,8 @@ pub enum OsMood {
 pub enum NmiEffect {
     /// The operating system crashes.
     Crash {
-        /// When it starts again by itself (a crash kernel that has written its dump); `None`: it stands still.
+        /// When it starts again by itself (a crash kernel that has written its dump); `None`: it
+        /// stands still.
         reboots_after: Option<Duration>,
         /// Whether entries appear in the system event log.
         logged: bool,
@@ -55,8 +58,8 @@ pub enum NmiEffect {
 /// What becomes of an order that has no sense in the present power state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pointless {
-    /// As §28.3 recommends: cycle, reset, interrupt and soft are refused with D5h while off; off when off and on when on
-    /// are done.
+    /// As §28.3 recommends: cycle, reset, interrupt and soft are refused with D5h while off; off
+    /// when off and on when on are done.
     AsRecommended,
     /// Everything that changes nothing is refused with D5h (Dell's off when off).
     Refused,
@@ -161,14 +164,16 @@ pub struct Babble {
     pub every: Duration,
 }
 
-/// Departures from the specification in the BMC's firmware, each seen somewhere. All off by default.
+/// Departures from the specification in the BMC's firmware, each seen somewhere. All off by
+/// default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Quirks {
     /// Error replies to session set-up carry tag 0 and session id 0 (OpenBMC).
     pub error_replies_zeroed: bool,
     /// Good replies to session set-up carry tag 0 too (OpenBMC on POWER9).
     pub tag_always_zero: bool,
-    /// Error replies to session set-up are cut to so many bytes (1, 2 and 7 were seen; the specification has 8).
+    /// Error replies to session set-up are cut to so many bytes (1, 2 and 7 were seen; the
+    /// specification has 8).
     pub short_error_replies: Option<usize>,
     /// Get Chassis Status has a fifth byte.
     pub extra_status_byte: bool,
@@ -178,7 +183,8 @@ pub struct Quirks {
     pub key_constants_as_long_as_digest: bool,
     /// The code of RAKP 2 is one byte too long (Peppercon; FreeIPMI's `supermicro20`).
     pub rakp2_extra_byte: bool,
-    /// RAKP 4 is keyed as the integrity algorithm says (FreeIPMI's `intel20`, ipmitool's `intelplus`).
+    /// RAKP 4 is keyed as the integrity algorithm says (FreeIPMI's `intel20`, ipmitool's
+    /// `intelplus`).
     pub rakp4_by_integrity: bool,
     /// With HMAC-MD5 the password counts to its 16th byte (`intel20`).
     pub password16_with_md5: bool,
@@ -186,7 +192,8 @@ pub struct Quirks {
     pub rakp3_level_only: bool,
     /// User names must be padded with zeros to 16 bytes (`intel20`).
     pub padded_user_names: bool,
-    /// The level in Open Session is the one that keys are made from, instead of the one in RAKP 1 (`opensesspriv`).
+    /// The level in Open Session is the one that keys are made from, instead of the one in RAKP 1
+    /// (`opensesspriv`).
     pub level_of_open_session: bool,
     /// A lookup by user and level finds users with exactly that limit only (OpenBMC).
     pub exact_level_lookup: bool,
@@ -202,30 +209,39 @@ pub struct Quirks {
     pub session_id_zero_1_5: bool,
     /// Wrong codes in replies of IPMI 1.5 sessions (`noauthcodecheck`).
     pub wrong_codes_1_5: bool,
-    /// The headers that the BMC sends in IPMI 1.5 sessions have byte-swapped sequence numbers (`endianseq`).
+    /// The headers that the BMC sends in IPMI 1.5 sessions have byte-swapped sequence numbers
+    /// (`endianseq`).
     pub swapped_sequence_1_5: bool,
-    /// With `swapped_sequence_1_5`: the number that Activate Session asks the BMC to begin with is read swapped, too.
+    /// With `swapped_sequence_1_5`: the number that Activate Session asks the BMC to begin with is
+    /// read swapped, too.
     pub swapped_start_1_5: bool,
-    /// Per-message authentication is said to be off, but replies carry codes all the same (`unexpectedauth`).
+    /// Per-message authentication is said to be off, but replies carry codes all the same
+    /// (`unexpectedauth`).
     pub unasked_codes_1_5: bool,
-    /// Per-message authentication is said to be off, but packets without codes are dropped (`forcepermsg`).
+    /// Per-message authentication is said to be off, but packets without codes are dropped
+    /// (`forcepermsg`).
     pub needed_codes_1_5: bool,
-    /// OEM is the only authentication type that is offered (ipmitool's `quanta`, and `supermicro` with the next).
+    /// OEM is the only authentication type that is offered (ipmitool's `quanta`, and `supermicro`
+    /// with the next).
     pub oem_only_1_5: bool,
-    /// The code of OEM authentication is MD5(challenge XOR MD5(password)) in every packet, and Activate Session carries
-    /// no challenge (`supermicro`).
+    /// The code of OEM authentication is MD5(challenge XOR MD5(password)) in every packet, and
+    /// Activate Session carries no challenge (`supermicro`).
     pub challenge_codes_1_5: bool,
     /// RAKP 4 carries a value though there is no authentication (`integritycheckvalue`).
     pub rakp4_value_without_authentication: bool,
     /// RAKP 1 with the name-only bit is refused: no such role.
     pub no_name_only_lookup: bool,
-    /// RAKP 2 and the session key are made without the name-only bit (ipmitool's `i82571spt`, with `rakp3_level_only`).
+    /// RAKP 2 and the session key are made without the name-only bit (ipmitool's `i82571spt`, with
+    /// `rakp3_level_only`).
     pub hashes_level_only: bool,
-    /// RAKP 1 is taken with a name field of 16 bytes only, whatever the name's length (`i82571spt`).
+    /// RAKP 1 is taken with a name field of 16 bytes only, whatever the name's length
+    /// (`i82571spt`).
     pub user_field_16: bool,
-    /// There is no Set Session Privilege Level: silence; a session begins with its highest level (`i82571spt`).
+    /// There is no Set Session Privilege Level: silence; a session begins with its highest level
+    /// (`i82571spt`).
     pub no_set_privilege: bool,
-    /// Replies are enciphered and carry no integrity code, though the suite has both (OpenBMC of 2018).
+    /// Replies are enciphered and carry no integrity code, though the suite has both (OpenBMC of
+    /// 2018).
     pub unsigned_replies: bool,
     /// Replies are authenticated and not enciphered, though the suite does both.
     pub plain_replies: bool,
@@ -235,23 +251,26 @@ pub struct Quirks {
     pub short_cipher_records: bool,
     /// Every second outbound session sequence number is skipped (a shared network port).
     pub skips_sequence_numbers: bool,
-    /// Get Channel Authentication Capabilities refuses the bit that asks for IPMI 2.0 data with CCh.
+    /// Get Channel Authentication Capabilities refuses the bit that asks for IPMI 2.0 data with
+    /// CCh.
     pub refuses_extended_capabilities: bool,
-    /// Get Channel Authentication Capabilities names no authentication type and no users (`authcap`).
+    /// Get Channel Authentication Capabilities names no authentication type and no users
+    /// (`authcap`).
     pub empty_capabilities: bool,
     /// Open Session with this cipher suite is met with silence.
     pub silent_suite: Option<u8>,
-    /// RAKP 2 of this cipher suite is made with something else than the password (an update of the firmware that kept
-    /// what the other suites need only).
+    /// RAKP 2 of this cipher suite is made with something else than the password (an update of the
+    /// firmware that kept what the other suites need only).
     pub mismatching_suite: Option<u8>,
-    /// RAKP 1 and 3 of a session that is open already are answered: the former sets the session back to level user, the
-    /// latter ruins its keys (OpenBMC).
+    /// RAKP 1 and 3 of a session that is open already are answered: the former sets the session
+    /// back to level user, the latter ruins its keys (OpenBMC).
     pub answers_copies_of_rakp: bool,
     /// Any level is taken in Open Session (OpenBMC).
     pub unchecked_open_level: bool,
     /// The enterprise number in pongs has its least significant byte first (OpenBMC).
     pub pong_little_endian: bool,
-    /// What a controller behind the BMC answered is in the reply to Send Message, instead of following it.
+    /// What a controller behind the BMC answered is in the reply to Send Message, instead of
+    /// following it.
     pub bridged_answer_inside: bool,
 }
 
@@ -282,7 +301,8 @@ pub struct Mood {
     pub heedless: bool,
     /// Refusals of chassis orders: the first that fits counts.
     pub refusals: Vec<Refusal>,
-    /// Refuses every chassis command with this code until then, as a BMC does while its other half starts.
+    /// Refuses every chassis command with this code until then, as a BMC does while its other half
+    /// starts.
     pub not_ready: Option<(Instant, u8)>,
     /// Get Device ID says that the BMC is not available, as during its start.
     pub says_unavailable: bool,
@@ -290,8 +310,8 @@ pub struct Mood {
     pub command_refusals: Vec<CommandRefusal>,
     /// A command that is answered with something else, and not carried out.
     pub other_answer: Option<OtherAnswer>,
-    /// One request in a session, by its number ([`super::Counters::requests`], the first one is 1), that is answered
-    /// with this code instead of being carried out.
+    /// One request in a session, by its number ([`super::Counters::requests`], the first one is 1),
+    /// that is answered with this code instead of being carried out.
     pub refused_request: Option<(u64, u8)>,
     /// One request by its number: where it asks for the power state, it is told the other one.
     pub wrong_reading: Option<u64>,
@@ -323,7 +343,8 @@ pub struct Mood {
     pub deaf_until: Option<Instant>,
     /// Hears nothing at all.
     pub dead: bool,
-    /// The session table is full: this status answers Open Session (01h or 0Bh), Activate Session says 81h.
+    /// The session table is full: this status answers Open Session (01h or 0Bh), Activate Session
+    /// says 81h.
     pub session_table_full: Option<u8>,
     /// Sessions are forgotten without a word so long after they were opened.
     pub session_life: Option<Duration>,
@@ -341,8 +362,9 @@ pub struct Mood {
     pub ignores_close: bool,
     /// How long the BMC is away after a cold or warm reset, or after [`super::Bmc::reboot_bmc`].
     pub reset_takes: Duration,
-    /// A datagram is seen when the next one arrives, as if the network card said of each that it was there only then;
-    /// pings the card answers by itself. A guess at what ipmitool's `intelwv2` is for, from the packets that it sends.
+    /// A datagram is seen when the next one arrives, as if the network card said of each that it
+    /// was there only then; pings the card answers by itself. A guess at what ipmitool's `intelwv2`
+    /// is for, from the packets that it sends.
     pub sees_late: bool,
     /// More commands in one second than so many make the BMC restart.
     pub dies_above: Option<u32>,

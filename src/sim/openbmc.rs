@@ -1,5 +1,5 @@
-//! What is peculiar to OpenBMC: netipmid, which keeps the sessions, in front of ipmid, which carries commands out. Facts
-//! from its sources of 2026 (docs/bmcs.md); all off by default.
+//! What is peculiar to OpenBMC: netipmid, which keeps the sessions, in front of ipmid, which
+//! carries commands out. Facts from its sources of 2026 (docs/bmcs.md); all off by default.
 
 use super::bmc::Bmc;
 use super::command::{self, Asker};
@@ -21,10 +21,11 @@ pub struct OpenBmc {
     pub no_ipmi_account: bool,
     /// It has no UUID of its own: the GUID counts from 1 to 16, at each such BMC.
     pub counts_for_guid: bool,
-    /// A power cycle asks the operating system to go down, and switches off hard when it has not after so long.
+    /// A power cycle asks the operating system to go down, and switches off hard when it has not
+    /// after so long.
     pub graceful_cycle: Option<Duration>,
-    /// The table of sessions is that of before June 2021: 15, log-ins under way and others' among them, and what is too old
-    /// is forgotten only when the next one is opened.
+    /// The table of sessions is that of before June 2021: 15, log-ins under way and others' among
+    /// them, and what is too old is forgotten only when the next one is opened.
     pub old_table: bool,
 }
 
@@ -36,8 +37,8 @@ pub enum Ipmid {
     Here,
     /// It is not there: FFh at once.
     Gone,
-    /// It hangs, for ever or until then. What is asked is answered when it goes on, and with FFh where that takes more than
-    /// 25 s; what it goes on with is carried out all the same.
+    /// It hangs, for ever or until then. What is asked is answered when it goes on, and with FFh
+    /// where that takes more than 25 s; what it goes on with is carried out all the same.
     Hung(Option<Instant>),
 }
 
@@ -56,7 +57,8 @@ impl Bmc {
         }
     }
 
-    /// When a silent session is closed: 60 s divided by the cube of how many there are too many, and one.
+    /// When a silent session is closed: 60 s divided by the cube of how many there are too many,
+    /// and one.
     pub(super) fn idle_life(&self) -> Duration {
         let others = self.mood.openbmc.others;
         let open = u32::try_from(self.sessions.open.len()).unwrap_or(u32::MAX);
@@ -68,7 +70,8 @@ impl Bmc {
         }
     }
 
-    /// Whether sessions that are too old are forgotten when their time has come, and not only when there is a new one.
+    /// Whether sessions that are too old are forgotten when their time has come, and not only when
+    /// there is a new one.
     pub(super) fn forgets_in_time(&self) -> bool {
         !self.mood.openbmc.old_table
     }
@@ -93,7 +96,8 @@ impl Bmc {
         }
     }
 
-    /// What netipmid makes of a request that ipmid does not get to see, or only in vain: the code that answers it.
+    /// What netipmid makes of a request that ipmid does not get to see, or only in vain: the code
+    /// that answers it.
     pub(super) fn kept_from_ipmid(
         &mut self,
         asker: &Asker,

@@ -236,7 +236,8 @@ impl Bmc {
         })
     }
 
-    /// The user that a name and a role byte select (§13.20): by name alone with bit 4 set, else by name and level.
+    /// The user that a name and a role byte select (§13.20): by name alone with bit 4 set, else by
+    /// name and level.
     fn find_user(&self, name: &[u8], role: u8) -> Result<usize, Status> {
         let name = unpadded(name);
         let mut named = (self.settings.users.iter().enumerate())
@@ -331,7 +332,8 @@ impl Bmc {
         };
         self.sessions.half_open.remove(&id);
         if console_status != 0 {
-            // The console gives up (§13.22): no reply. What it gives up for may be a wrong password.
+            // The console gives up (§13.22): no reply. What it gives up for may be a wrong
+            // password.
             if console_status == INTEGRITY_CHECK {
                 self.note_log_in(challenge.user, false, now);
             }
@@ -342,8 +344,8 @@ impl Bmc {
             return Some(self.refuse_set_up(tag, log_in.console_id, UNAUTHORISED_NAME));
         };
         let named = [self.hashed_role(&challenge), challenge.name.len() as u8];
-        // With the quirk the code of RAKP 3 knows neither the name-only bit nor the padding of the name: ipmipower's
-        // `intel20`, seen in its packets.
+        // With the quirk the code of RAKP 3 knows neither the name-only bit nor the padding of the
+        // name: ipmipower's `intel20`, seen in its packets.
         let (rakp_3_role, rakp_3_name) = match self.mood.quirks.rakp3_level_only {
             true => (challenge.role & 0x0F, unpadded(&challenge.name)),
             false => (challenge.role, &challenge.name[..]),

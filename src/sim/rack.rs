@@ -1,8 +1,8 @@
 //! Many simulated BMCs behind unkind links, in one virtual time.
 //!
-//! Driven by tests and benches: [`Rack::send`] what a console sends, then [`Rack::poll_delivery`] for what reaches the
-//! console until now, and [`Rack::poll_timeout`] for when to look again. Everything happens at its own time, however
-//! late one looks.
+//! Driven by tests and benches: [`Rack::send`] what a console sends, then [`Rack::poll_delivery`]
+//! for what reaches the console until now, and [`Rack::poll_timeout`] for when to look again.
+//! Everything happens at its own time, however late one looks.
 
 use super::bmc::Bmc;
 use super::link::{Direction, Link};

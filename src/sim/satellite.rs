@@ -1,6 +1,8 @@
-//! Controllers behind the BMC, such as a management engine: what Send Message leads to (IPMI v2.0 rev 1.1 §6.13, §22.7).
+//! Controllers behind the BMC, such as a management engine: what Send Message leads to (IPMI v2.0
+//! rev 1.1 §6.13, §22.7).
 //!
-//! A satellite says who it is, and may pass messages on to further ones behind itself. Nothing else is known to it.
+//! A satellite says who it is, and may pass messages on to further ones behind itself. Nothing else
+//! is known to it.
 
 use super::wire::{self, Request};
 
@@ -25,8 +27,8 @@ pub(super) enum Lost {
     Nobody,
 }
 
-/// Passes what Send Message carries (its data) on to one of `satellites`: the answers on their way back, each with the
-/// address it comes from.
+/// Passes what Send Message carries (its data) on to one of `satellites`: the answers on their way
+/// back, each with the address it comes from.
 pub(super) fn pass_on(satellites: &[Satellite], data: &[u8]) -> Result<Vec<Answer>, Lost> {
     let (first, message) = data.split_first().ok_or(Lost::Broken)?;
     let (address, request) = wire::read_message(message).ok_or(Lost::Broken)?;
@@ -53,7 +55,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// As the one that asked gets it: the tracking BMC puts in the sequence number that `carrier` had (§6.13.2).
+    /// As the one that asked gets it: the tracking BMC puts in the sequence number that `carrier`
+    /// had (§6.13.2).
     pub(super) fn returned(&self, carrier: &Request<'_>) -> Vec<u8> {
         let answered = Request {
             net_fn: self.net_fn,
@@ -118,7 +121,8 @@ mod tests {
         behind: Vec::new(),
     };
 
-    /// What `ipmitool -b 0 -t 0x2c raw 6 1` puts into Send Message: by hand from §13.8 and table 22-9.
+    /// What `ipmitool -b 0 -t 0x2c raw 6 1` puts into Send Message: by hand from §13.8 and table
+    /// 22-9.
     const TO_ENGINE: &[u8] = &[
         0x40, // channel 0, tracked
         0x2C, 0x18, 0xBC, // to 2Ch, network function App; 2C+18+BC = 100h

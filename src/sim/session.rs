@@ -1,4 +1,5 @@
-//! What a BMC remembers of log-ins and sessions: the table, its limits and timers, replay windows, outbound numbers.
+//! What a BMC remembers of log-ins and sessions: the table, its limits and timers, replay windows,
+//! outbound numbers.
 //!
 //! Plain values; [`super::plus`] and [`super::version15`] fill them.
 

@@ -314,7 +314,8 @@ impl Bmc {
         self.send(to, bytes, now);
     }
 
-    /// A sequence number as a header carries it: the quirk is in those that are sent, and there alone.
+    /// A sequence number as a header carries it: the quirk is in those that are sent, and there
+    /// alone.
     fn swap_15(&self, number: u32) -> u32 {
         match self.mood.quirks.swapped_sequence_1_5 {
             true => number.swap_bytes(),

@@ -1,8 +1,8 @@
-//! Packets as the BMC reads and writes them: RMCP, ASF, the session headers of IPMI 1.5 and 2.0, and the message inside
-//! (IPMI v2.0 rev 1.1 §13.1 to §13.8).
+//! Packets as the BMC reads and writes them: RMCP, ASF, the session headers of IPMI 1.5 and 2.0,
+//! and the message inside (IPMI v2.0 rev 1.1 §13.1 to §13.8).
 //!
-//! Pure: bytes to values and back, no state. Written from the BMC's side on purpose, apart from the room `ipmi`, so that
-//! the two readings of the specification check each other.
+//! Pure: bytes to values and back, no state. Written from the BMC's side on purpose, apart from the
+//! room `ipmi`, so that the two readings of the specification check each other.
 
 /// A cursor over received bytes that cannot run past their end.
 pub struct Reader<'a>(&'a [u8]);
@@ -49,7 +49,8 @@ impl<'a> Reader<'a> {
 /// What a datagram to port 623 is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Received<'a> {
-    /// An ASF presence ping; `tag` names it in the pong. `acknowledge` is its RMCP sequence number where it wants one.
+    /// An ASF presence ping; `tag` names it in the pong. `acknowledge` is its RMCP sequence number
+    /// where it wants one.
     Ping { tag: u8, acknowledge: Option<u8> },
     /// Another ASF message: acknowledged at most.
     OtherAsf { acknowledge: Option<u8> },
@@ -89,15 +90,16 @@ pub struct PacketPlus<'a> {
     pub sequence: u32,
     /// The payload as it travelled.
     pub payload: &'a [u8],
-    /// What the integrity code covers: from the authentication type up to the next-header byte, when given `trailer`.
+    /// What the integrity code covers: from the authentication type up to the next-header byte,
+    /// when given `trailer`.
     guarded: &'a [u8],
     /// What follows the payload: pad, pad length, next header, code.
     trailer: &'a [u8],
 }
 
 impl<'a> PacketPlus<'a> {
-    /// What an integrity code of `length` bytes covers, and the code. `None` where the trailer is none (§13.8.3): the
-    /// pad is FFh, its length and the next header 07h stand before the code.
+    /// What an integrity code of `length` bytes covers, and the code. `None` where the trailer is
+    /// none (§13.8.3): the pad is FFh, its length and the next header 07h stand before the code.
     pub fn split_code(&self, length: usize) -> Option<(Vec<u8>, &'a [u8])> {
         let before = self.trailer.len().checked_sub(length)?;
         let (trailer, code) = self.trailer.split_at_checked(before)?;
@@ -110,7 +112,8 @@ impl<'a> PacketPlus<'a> {
     }
 }
 
-/// Reads a datagram; `None` is one that is not for a BMC or broken, which is silently dropped (§13.1.3).
+/// Reads a datagram; `None` is one that is not for a BMC or broken, which is silently dropped
+/// (§13.1.3).
 pub fn read(datagram: &[u8]) -> Option<Received<'_>> {
     let mut reader = Reader::new(datagram);
     let version = reader.byte()?;
@@ -200,7 +203,8 @@ pub fn pong(tag: u8, swapped: bool) -> Vec<u8> {
     // Enterprise number and OEM word: no OEM functions.
     sent.extend(enterprise);
     sent.extend([0; 4]);
-    // Supported entities: IPMI (bit 7), ASF version 1.0; supported interactions: none; six reserved bytes.
+    // Supported entities: IPMI (bit 7), ASF version 1.0; supported interactions: none; six reserved
+    // bytes.
     sent.extend([0x81, 0x00, 0, 0, 0, 0, 0, 0]);
     sent
 }
@@ -245,8 +249,9 @@ pub fn write_plus_inner(
     sent
 }
 
-/// Appends the pad, its length and the next header, so that header, payload and these three are a multiple of four
-/// bytes long (§13.8.3). `without_trailer` counts as ICTS does: pad length and next header left out of the count.
+/// Appends the pad, its length and the next header, so that header, payload and these three are a
+/// multiple of four bytes long (§13.8.3). `without_trailer` counts as ICTS does: pad length and
+/// next header left out of the count.
 pub fn push_pad(inner: &mut Vec<u8>, without_trailer: bool) {
     let counted = inner.len() + if without_trailer { 0 } else { 2 };
     let pad = (4 - counted % 4) % 4;
@@ -312,7 +317,8 @@ pub fn read_message(message: &[u8]) -> Option<(u8, Request<'_>)> {
     Some((responder, request))
 }
 
-/// The response to `request`: its addresses swapped, its network function plus one, completion code, data.
+/// The response to `request`: its addresses swapped, its network function plus one, completion
+/// code, data.
 pub fn write_response(request: &Request<'_>, completion: u8, data: &[u8]) -> Vec<u8> {
     write_response_from(BMC_ADDRESS, request, completion, data)
 }
@@ -422,8 +428,8 @@ mod tests {
         let request = read_request(packet.message).unwrap();
         assert_eq!((request.net_fn, request.command), (0x06, 0x38));
         assert_eq!(request.data, [0x8E, 0x04]);
-        // Its answer: network function 7, our address, the same sequence and command, completion 00h.
-        // Checksums by hand: 81+1C = 9D, so 63; 20+00+38+00+01 = 59, so A7.
+        // Its answer: network function 7, our address, the same sequence and command, completion
+        // 00h. Checksums by hand: 81+1C = 9D, so 63; 20+00+38+00+01 = 59, so A7.
         assert_eq!(
             write_response(&request, 0x00, &[0x01]),
             [0x81, 0x1C, 0x63, 0x20, 0x00, 0x38, 0x00, 0x01, 0xA7]

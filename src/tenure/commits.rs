@@ -1,12 +1,13 @@
 //! The journal over etcd: one commit at a time, each after the one before.
 //!
-//! What comes while one is under way gathers and goes together. A commit that was not answered is neither there nor not:
-//! the same is tried again, with the same number and the same contents, until that is known. It never ends as failed, even
-//! where a later try is refused, because the first one may still be on its way; where no later try can ever be taken, another
-//! commit takes its number, so that it cannot be carried out any more.
+//! What comes while one is under way gathers and goes together. A commit that was not answered is
+//! neither there nor not: the same is tried again, with the same number and the same contents,
+//! until that is known. It never ends as failed, even where a later try is refused, because the
+//! first one may still be on its way; where no later try can ever be taken, another commit takes
+//! its number, so that it cannot be carried out any more.
 //!
-//! More changes than one transaction takes go in parts. The record of a batch goes last: a task that never began and names a
-//! batch that is not there was never admitted.
+//! More changes than one transaction takes go in parts. The record of a batch goes last: a task
+//! that never began and names a batch that is not there was never admitted.
 
 use super::keys::{self, Head};
 use super::{Asked, Event, Post, RETRY, Tenure, one, revision};
@@ -39,7 +40,8 @@ struct Writing {
     begun: bool,
     /// A try of this part may be there, or may still be carried out.
     unsure: bool,
-    /// An empty commit of the same number is under way instead, so that this one can never be carried out.
+    /// An empty commit of the same number is under way instead, so that this one can never be
+    /// carried out.
     voiding: Option<Part>,
     /// When it is tried again; nothing while a try is under way.
     again_at: Option<Instant>,
@@ -256,7 +258,8 @@ impl Tenure {
         }
     }
 
-    /// The commit does not follow on what is there: it is there itself, from an earlier try, or the rack is another's.
+    /// The commit does not follow on what is there: it is there itself, from an earlier try, or the
+    /// rack is another's.
     fn out_of_line(&mut self, found: &[Vec<crate::etcd::Entry>], now: Instant) {
         let Post::Owner(owner) = &self.post else {
             return;
@@ -343,7 +346,8 @@ impl Tenure {
     }
 }
 
-/// Changes of one transaction: with the head, the sign of life and what is compared etcd takes 128 steps.
+/// Changes of one transaction: with the head, the sign of life and what is compared etcd takes 128
+/// steps.
 pub(super) const CHANGES: usize = 120;
 /// Bytes of keys and values of one transaction: in base64, and with their keys, etcd takes 1.5 MB.
 const BYTES: usize = 400_000;

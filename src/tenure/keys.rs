@@ -1,7 +1,7 @@
 //! What hosts of a rack write down in etcd: names of keys, and their values.
 //!
-//! All of a rack is below `<prefix>/1/racks/<rack>/`; 1 is the layout. The values are JSON. Those of the journal, below
-//! `j/`, are the bytes that a host without a second one has on its disk.
+//! All of a rack is below `<prefix>/1/racks/<rack>/`; 1 is the layout. The values are JSON. Those
+//! of the journal, below `j/`, are the bytes that a host without a second one has on its disk.
 
 use crate::etcd::Revision;
 use crate::rack::record::{Table, is_shared};
@@ -93,7 +93,8 @@ pub fn summary(prefix: &str, rack: &str) -> String {
     format!("{prefix}/1/fleet/summary/{rack}")
 }
 
-/// One host's time as owner. Its fence is the revision in which this was written: larger with every tenure.
+/// One host's time as owner. Its fence is the revision in which this was written: larger with every
+/// tenure.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Own {
     /// Random, so that no two are the same.
@@ -143,8 +144,8 @@ pub struct Beat {
     pub trail: Option<TrailEnd>,
 }
 
-/// The newest record of the trail that a host keeps of who changed what. Where that is cut off, or lost with its disk, the
-/// trail of the host that had the rack next shows it.
+/// The newest record of the trail that a host keeps of who changed what. Where that is cut off, or
+/// lost with its disk, the trail of the host that had the rack next shows it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrailEnd {
     /// The host.
@@ -162,7 +163,8 @@ pub struct Head {
     pub fence: Revision,
     /// How many commits there were, over all tenures.
     pub ticket: u64,
-    /// It changes nothing: it was made so that the one that had its number before can never be carried out.
+    /// It changes nothing: it was made so that the one that had its number before can never be
+    /// carried out.
     #[serde(default, skip_serializing_if = "is_false")]
     pub void: bool,
 }

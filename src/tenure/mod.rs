@@ -1,18 +1,19 @@
 //! Which of a rack's hosts may change its machines: the state machine of one host, over etcd.
 //!
-//! At most one host owns the rack. Its tenure begins with a claim and has a fence, the revision of the key `own` that
-//! the claim wrote; every later write of it compares that, so that nothing of a former owner is taken after the next claim.
-//! Each commit of the journal names the one before it (`head`) as well, so that one that was delayed somewhere cannot be
-//! carried out late. Both rest on order alone, and on no clock.
+//! At most one host owns the rack. Its tenure begins with a claim and has a fence, the revision of
+//! the key `own` that the claim wrote; every later write of it compares that, so that nothing of a
+//! former owner is taken after the next claim. Each commit of the journal names the one before it
+//! (`head`) as well, so that one that was delayed somewhere cannot be carried out late. Both rest
+//! on order alone, and on no clock.
 //!
-//! Time comes in twice. A standby claims when it has seen no write of the owner for the tenure time; and each write of the
-//! owner that is known to have been taken gives a permit until the tenure time after it was *sent*, less a margin. Nothing
-//! that is read or promised gives one.
+//! Time comes in twice. A standby claims when it has seen no write of the owner for the tenure
+//! time; and each write of the owner that is known to have been taken gives a permit until the
+//! tenure time after it was *sent*, less a margin. Nothing that is read or promised gives one.
 //!
-//! Driven by the shell, or by a test's world: give it one input (`handle_*`, `commit`, `release`), then drain first
-//! [`Tenure::poll_event`], so that a permit has ended before a release is sent, then [`Tenure::poll_request`]. Every request
-//! gets one `handle_answer`, at the latest when the shell's patience with it is over; a request that nobody answered may
-//! still be carried out.
+//! Driven by the shell, or by a test's world: give it one input (`handle_*`, `commit`, `release`),
+//! then drain first [`Tenure::poll_event`], so that a permit has ended before a release is sent,
+//! then [`Tenure::poll_request`]. Every request gets one `handle_answer`, at the latest when the
+//! shell's patience with it is over; a request that nobody answered may still be carried out.
 //!
 //! | file | subject |
 //! | --- | --- |
@@ -67,7 +68,8 @@ pub struct Settings {
     pub pinned: Pinned,
 }
 
-/// What a host has seen in etcd and keeps on its disk, so that it notices another etcd, or an older one.
+/// What a host has seen in etcd and keeps on its disk, so that it notices another etcd, or an older
+/// one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pinned {
     /// The cluster.
@@ -105,7 +107,8 @@ pub enum Event {
         /// Why, to show to an operator.
         reason: String,
     },
-    /// Another host may own the rack by now, and nobody can say so: nothing at all is sent to the machines.
+    /// Another host may own the rack by now, and nobody can say so: nothing at all is sent to the
+    /// machines.
     Dark,
     /// This host does not own the rack any more.
     Deposed {
@@ -135,7 +138,8 @@ pub struct Begun {
     pub at: Instant,
     /// What changes machines may leave until then.
     pub until: Instant,
-    /// What the calendar of who had the rack before said at its last sign of life, and how long ago that is by our clock.
+    /// What the calendar of who had the rack before said at its last sign of life, and how long ago
+    /// that is by our clock.
     pub last_sign: Option<(WallTime, Duration)>,
     /// How far the trail of who had the rack before had come by then.
     pub trail: Option<TrailEnd>,
@@ -202,13 +206,14 @@ pub struct Tenure {
     unfit: Option<String>,
     /// Why etcd is not the one that this host knows.
     strange: Option<String>,
-    /// Whether the rack there is the one that this host's disk knows. Nothing before the first answer of this life.
+    /// Whether the rack there is the one that this host's disk knows. Nothing before the first
+    /// answer of this life.
     is_ours: Option<bool>,
     pinned: Pinned,
     /// How many commits were said to be kept, and when.
     pinned_last: (u64, Instant),
-    /// The tenures that this life has tried to begin, for a claim may be carried out late; with what was known of the former
-    /// owner then.
+    /// The tenures that this life has tried to begin, for a claim may be carried out late; with
+    /// what was known of the former owner then.
     made: BTreeMap<Uuid, Former>,
     /// How far the trail on this host's disk has come.
     trail: Option<TrailEnd>,
@@ -297,7 +302,8 @@ impl Tenure {
         strange.filter(|_| self.is_ours == Some(false))
     }
 
-    /// The owner writes the journal in a format that this program does not know: it is left alone, and never guessed at.
+    /// The owner writes the journal in a format that this program does not know: it is left alone,
+    /// and never guessed at.
     fn too_new(&self) -> Option<String> {
         let own = self.owner()?;
         (own.format > self.me.format).then(|| {
@@ -332,7 +338,8 @@ impl Tenure {
         }
     }
 
-    /// When the owner's last sign of life was seen; of an owner, when the last one was sent that was taken.
+    /// When the owner's last sign of life was seen; of an owner, when the last one was sent that
+    /// was taken.
     pub fn last_sign(&self) -> Option<Instant> {
         match &self.post {
             Post::Standby(standby) => standby.last_sign(),
@@ -390,7 +397,8 @@ impl Tenure {
         self.go_on(now);
     }
 
-    /// The changes of these tickets shall be durable. What stays on each host's own disk must not be among them.
+    /// The changes of these tickets shall be durable. What stays on each host's own disk must not
+    /// be among them.
     pub fn commit(&mut self, ticket: u64, writes: Vec<Write>, now: Instant) {
         if let Post::Owner(owner) = &mut self.post {
             owner.commits.add(ticket, writes);
@@ -406,8 +414,8 @@ impl Tenure {
         }
     }
 
-    /// The rack is given up, once all that was given to [`Tenure::commit`] is known to be there. From now on nothing that
-    /// changes machines leaves.
+    /// The rack is given up, once all that was given to [`Tenure::commit`] is known to be there.
+    /// From now on nothing that changes machines leaves.
     pub fn release(&mut self, to: Option<String>, now: Instant) {
         if let Post::Owner(owner) = &mut self.post {
             owner.begin_release(to);
@@ -490,7 +498,8 @@ impl Tenure {
         Ok(answer)
     }
 
-    /// What is remembered of the rack must not be more than what etcd has: else it was put back from a copy.
+    /// What is remembered of the rack must not be more than what etcd has: else it was put back
+    /// from a copy.
     fn check_head(&mut self, head: Option<Head>, rack: Option<Uuid>) {
         let ticket = head.map_or(0, |head| head.ticket);
         let known = self.pinned;
@@ -517,7 +526,8 @@ impl Tenure {
         }
     }
 
-    /// What an owner has committed is kept on its disk now and then, so that it notices an etcd that knows less.
+    /// What an owner has committed is kept on its disk now and then, so that it notices an etcd
+    /// that knows less.
     fn pin_commits(&mut self, at_once: bool, now: Instant) {
         let (ticket, at) = self.pinned_last;
         if self.pinned.ticket > ticket && (at_once || now >= at + PIN_EVERY) {
@@ -549,8 +559,8 @@ fn revision(found: &[Entry]) -> Revision {
     found.first().map_or(0, |entry| entry.revision)
 }
 
-/// So much the permit of an owner ends before a standby may claim: clocks may run differently by 5 %, and a datagram has
-/// its way to the kernel.
+/// So much the permit of an owner ends before a standby may claim: clocks may run differently by 5
+/// %, and a datagram has its way to the kernel.
 pub const MARGIN: Duration = Duration::from_secs(2);
 /// A standby that has not heard etcd for longer counts the owner's silence anew: it may be its own.
 const DEAF: Duration = Duration::from_secs(3);

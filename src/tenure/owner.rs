@@ -1,8 +1,8 @@
 //! Owning the rack: signs of life, the permit that follows from them, and giving up.
 //!
-//! A write of the owner compares its fence. One that was taken gives a permit from the moment *before it was sent*; one that
-//! was not answered gives none, whether it arrives later or not. One that was refused because the fence is another says that
-//! the tenure is over.
+//! A write of the owner compares its fence. One that was taken gives a permit from the moment
+//! *before it was sent*; one that was not answered gives none, whether it arrives later or not. One
+//! that was refused because the fence is another says that the tenure is over.
 
 use super::commits::Commits;
 use super::keys::{self, Beat, Own, Released, TrailEnd};
@@ -246,8 +246,8 @@ impl Tenure {
         }
     }
 
-    /// A write was refused because the fence is another: somebody else has the rack, or an earlier try to give it up was
-    /// taken.
+    /// A write was refused because the fence is another: somebody else has the rack, or an earlier
+    /// try to give it up was taken.
     pub(super) fn lost(&mut self, found: &[Vec<Entry>], now: Instant) {
         let Post::Owner(owner) = &self.post else {
             return;

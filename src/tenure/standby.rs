@@ -1,8 +1,9 @@
 //! Waiting for the rack, and claiming it.
 //!
-//! The owner's silence counts from the moment at which its last write was *seen*, which is later than that at which it was
-//! made; and only while this host itself hears etcd. A claim compares the owner and its last sign of life with what was
-//! seen: a write that this host does not know of makes the claim fail, whatever the reason.
+//! The owner's silence counts from the moment at which its last write was *seen*, which is later
+//! than that at which it was made; and only while this host itself hears etcd. A claim compares the
+//! owner and its last sign of life with what was seen: a write that this host does not know of
+//! makes the claim fail, whatever the reason.
 
 use super::keys::{self, Beat, Head, Own, TrailEnd};
 use super::owner::{Owner, permit};
@@ -26,7 +27,8 @@ pub(super) struct Standby {
     claiming: Option<Claiming>,
     /// Not before this is a claim made that etcd has refused to take.
     claim_at: Instant,
-    /// Etcd was not heard when a claim could have been made: it is not waited for a time, but for an answer.
+    /// Etcd was not heard when a claim could have been made: it is not waited for a time, but for
+    /// an answer.
     deaf: bool,
     /// The tenure that this host has given up: it leaves the rack to others for a while.
     gave_up: Option<Uuid>,
@@ -44,7 +46,8 @@ struct Seen {
     rack: Option<Uuid>,
     /// When this was seen first; or when etcd was heard again after a while.
     since: Instant,
-    /// Whether it was seen as it changed. What was there when this host began to look may be of any age.
+    /// Whether it was seen as it changed. What was there when this host began to look may be of any
+    /// age.
     live: bool,
 }
 
@@ -230,7 +233,8 @@ impl Tenure {
                 let newer = |seen: &Seen| entry.revision > seen.own_at;
                 if let Some(seen) = standby.seen.as_mut().filter(|seen| newer(seen)) {
                     (seen.own_at, seen.since, seen.live) = (entry.revision, now, true);
-                    // A claim writes a sign of life with it; giving up does not. What it was is read.
+                    // A claim writes a sign of life with it; giving up does not. What it was is
+                    // read.
                     seen.own = keys::read(&entry.value);
                     standby.look_soon(now);
                 }
@@ -268,7 +272,8 @@ impl Tenure {
         Some((at.max(standby.claim_at), cause))
     }
 
-    /// Whether a former life of this very host had that tenure: it does not live any more, for its state directory is ours.
+    /// Whether a former life of this very host had that tenure: it does not live any more, for its
+    /// state directory is ours.
     fn was_mine(&self, own: &Own) -> bool {
         let me = &self.me;
         own.host_id == me.host_id && own.boot.is_some() && own.boot == me.boot
@@ -308,7 +313,8 @@ impl Tenure {
                 // A former life of this host had our clock.
                 (Cause::Restart, _) => Instant::after_start(beat.at),
                 (_, true) => seen.since,
-                // Only the calendars tell. Where they are apart, tasks wait for a person rather than begin too late.
+                // Only the calendars tell. Where they are apart, tasks wait for a person rather
+                // than begin too late.
                 (_, false) => seen.since.min(now.before(wall.since(beat.wall))),
             };
             (beat.wall, then)
@@ -396,7 +402,8 @@ impl Tenure {
             return;
         };
         match answer {
-            // Heard too late: another host may have the rack by now. What became of it will be seen.
+            // Heard too late: another host may have the rack by now. What became of it will be
+            // seen.
             Ok(Answer::Txn {
                 succeeded: true, ..
             }) if sent + permit(tenure_time) <= now => {
@@ -434,8 +441,8 @@ impl Tenure {
         self.go_on(now);
     }
 
-    /// A claim of this host was carried out after its answer had been given up: the tenure has begun, and what belongs to
-    /// it is read.
+    /// A claim of this host was carried out after its answer had been given up: the tenure has
+    /// begun, and what belongs to it is read.
     fn adopt_if_ours(&mut self, now: Instant) {
         let Post::Standby(standby) = &self.post else {
             return;
@@ -566,7 +573,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const LOOK_NEAR: Duration = Duration::from_secs(1);
 /// Where nothing is due.
 const FAR: Duration = Duration::from_secs(3600);
-/// So long a rack that was given up is left to the host that was wished for, and by the one that gave it up to all others.
+/// So long a rack that was given up is left to the host that was wished for, and by the one that
+/// gave it up to all others.
 const COURTESY: Duration = Duration::from_secs(5);
 /// After etcd has refused a claim.
 const REFUSED: Duration = Duration::from_secs(1);

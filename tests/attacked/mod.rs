@@ -1,7 +1,8 @@
 //! A daemon in the memory that its unit gives it, and clients who want it to outgrow that.
 //!
-//! Where the kernel lets us (root, and a memory controller of cgroups that is mounted), it lives in a group of that size
-//! and is killed beyond it. Elsewhere its greatest size is read from `/proc` after each attack, and the test says so.
+//! Where the kernel lets us (root, and a memory controller of cgroups that is mounted), it lives in
+//! a group of that size and is killed beyond it. Elsewhere its greatest size is read from `/proc`
+//! after each attack, and the test says so.
 #![allow(dead_code, reason = "each test uses its part of it")]
 
 use crate::daemon::{Bed, DAEMON};
@@ -28,7 +29,8 @@ pub fn uuid(node: usize) -> String {
     format!("00000000-0000-4000-8000-{node:012x}")
 }
 
-/// What the configuration says of a node: its [`uuid`] has the number in its name, behind the three letters of the rack.
+/// What the configuration says of a node: its [`uuid`] has the number in its name, behind the three
+/// letters of the rack.
 pub fn entry(name: &str, address: SocketAddr) -> String {
     let node: usize = name[3..].parse().expect("a number");
     format!(
@@ -119,8 +121,8 @@ impl Attacked {
 
     /// The daemon answers, and has not been larger than it may be.
     pub fn lives(&mut self, after: &str) {
-        // Who is told that it takes too long asks again; and the places of clients that have gone are free once the daemon
-        // has seen that they have.
+        // Who is told that it takes too long asks again; and the places of clients that have gone
+        // are free once the daemon has seen that they have.
         let began = Instant::now();
         loop {
             let health = self.bed.request("GET", "/healthz", "");

@@ -44,7 +44,8 @@ fn a_boot_device_is_set_as_asked_and_read_back_and_cleared() {
 #[test]
 fn raw_commands_reach_the_bmc_and_the_controllers_behind_it() {
     let bed = Bed::new(&[("r1n01", obeys(1))]);
-    // Get Device ID (§20.1): the simulated BMC is device 20h, product 1; its satellites are products 2 and 4.
+    // Get Device ID (§20.1): the simulated BMC is device 20h, product 1; its satellites are
+    // products 2 and 4.
     let product = |words: &[&str]| {
         let text = bed.expect(0, words);
         let bytes: Vec<&str> = text

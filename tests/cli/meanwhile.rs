@@ -1,4 +1,5 @@
-//! Verbs that only look, while other things happen: machines that somebody switches, a daemon that is killed and comes back.
+//! Verbs that only look, while other things happen: machines that somebody switches, a daemon that
+//! is killed and comes back.
 
 use super::obeys;
 use crate::daemon::{Bed, begin};

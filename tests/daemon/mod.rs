@@ -1,7 +1,7 @@
 //! The real daemon on a simulated rack, with a folder for both: what tests of the whole stand on.
 //!
-//! The rack runs inside the test, so that a machine's own record of what it carried out is the witness. Ports are the
-//! kernel's choice, and what was started here is ended here.
+//! The rack runs inside the test, so that a machine's own record of what it carried out is the
+//! witness. Ports are the kernel's choice, and what was started here is ended here.
 #![allow(dead_code, reason = "each test uses its part of the bed")]
 
 use rackbmcd::cli::sim::{NodePlan, Served, serve};
@@ -282,7 +282,8 @@ pub fn begin(mut command: Command) -> Child {
     piped.spawn().expect("rackbmc runs")
 }
 
-/// A TCP port of loopback that is free now; another program that takes it first makes the start fail, and says so.
+/// A TCP port of loopback that is free now; another program that takes it first makes the start
+/// fail, and says so.
 pub fn free_tcp() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())

@@ -19,7 +19,8 @@ pub enum Fault {
     Refused(usize),
     /// The daemon is killed when a commit is on the disk, before it knows.
     KilledAt(usize),
-    /// Somebody does something after an event: a datagram that left or came, a commit that was tried.
+    /// Somebody does something after an event: a datagram that left or came, a commit that was
+    /// tried.
     Act(u64, Act),
 }
 

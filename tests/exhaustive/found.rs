@@ -1,5 +1,5 @@
-//! What the walk has found, or what a few stories may miss, as tests of their own: all placements of one kind in the
-//! scenes where it matters.
+//! What the walk has found, or what a few stories may miss, as tests of their own: all placements
+//! of one kind in the scenes where it matters.
 
 use crate::Plan;
 use crate::fault::{Act, Fault};
@@ -172,7 +172,8 @@ fn an_order_that_was_refused_as_a_copy_may_still_act_by_another_copy_of_it() {
         let length = plan.tell().unwrap_or_else(|why| panic!("{why}"));
         for datagram in 1..=length.datagrams {
             let late = plan.with(Fault::Datagram(datagram, Mishap::Late(secs(12))));
-            // A command and its answer are two datagrams: what is refused is that command, or one of the two after it.
+            // A command and its answer are two datagrams: what is refused is that command, or one
+            // of the two after it.
             let command = datagram.div_ceil(2);
             for command in command..=length.commands.min(command + 2) {
                 for code in [0xC0, 0xC1] {

@@ -1,6 +1,6 @@
-//! Every placement of a fault: each operation is told once without any, which counts its datagrams, commands, records
-//! and events, and then once more for each fault in each place. The promises of the storm hold in every story, and the
-//! abort table row by row.
+//! Every placement of a fault: each operation is told once without any, which counts its datagrams,
+//! commands, records and events, and then once more for each fault in each place. The promises of
+//! the storm hold in every story, and the abort table row by row.
 //!
 //! ```text
 //! cargo test --test exhaustive                                     evenly chosen stories with one fault
@@ -11,8 +11,8 @@
 //! WALK_STORY='soft power off from on / datagram 7 lost' ...        that story alone
 //! ```
 //!
-//! `scene` says what is told, `fault` what can go wrong, `story` how it is told and judged, `table` what an abort
-//! does, `taken` what a request does that takes the node over.
+//! `scene` says what is told, `fault` what can go wrong, `story` how it is told and judged, `table`
+//! what an abort does, `taken` what a request does that takes the node over.
 
 mod fault;
 mod found;
@@ -89,8 +89,9 @@ fn tell_all(plans: &[Plan], most_failures: usize) -> Vec<Result<Length, String>>
     told.into_iter().map(|(_, came)| came).collect()
 }
 
-/// The stories with one more fault than these, which were so long: how many there are, and about `most` of them: evenly
-/// chosen, half of them with what somebody does, of which there are many more.
+/// The stories with one more fault than these, which were so long: how many there are, and about
+/// `most` of them: evenly chosen, half of them with what somebody does, of which there are many
+/// more.
 fn with_one_more(plans: &[Plan], lengths: &[Length], most: usize) -> (usize, Vec<Plan>) {
     let kinds = variable("WALK_FAULT").unwrap_or_default();
     let kinds: Vec<&str> = kinds.split(',').filter(|kind| !kind.is_empty()).collect();

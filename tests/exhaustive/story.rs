@@ -1,4 +1,5 @@
-//! One story: a scene with its faults, told to its end under the watch, and what must be so afterwards.
+//! One story: a scene with its faults, told to its end under the watch, and what must be so
+//! afterwards.
 
 use crate::fault::{Act, Fault, Length};
 use crate::scene::Scene;
@@ -239,8 +240,9 @@ impl Story {
         Ok(())
     }
 
-    /// From now on the BMC is another one to us, for a while: nothing that it is told may be carried out. A daemon that has
-    /// not met any before takes it for the node's: then the first one is the other.
+    /// From now on the BMC is another one to us, for a while: nothing that it is told may be
+    /// carried out. A daemon that has not met any before takes it for the node's: then the first
+    /// one is the other.
     fn other(&mut self, known: bool) {
         let now = self.watched.world.now;
         let bmc = self.watched.world.bmc("n01");
@@ -309,7 +311,8 @@ impl Story {
         }
     }
 
-    /// The BMC that is there shall be the node's, which was another one to a daemon that had met the other first.
+    /// The BMC that is there shall be the node's, which was another one to a daemon that had met
+    /// the other first.
     fn accept(&mut self) -> Result<(), String> {
         let before = self.other_since.take();
         // One that was killed may know of none any more.
@@ -366,7 +369,8 @@ impl Story {
         active.find(|id| watch.tasks[*id].node == 0).copied()
     }
 
-    /// Waits for an answer, as long as a person would; `None` where the daemon was killed meanwhile.
+    /// Waits for an answer, as long as a person would; `None` where the daemon was killed
+    /// meanwhile.
     pub fn answer(&mut self, call: CallId) -> Result<Option<Answered>, String> {
         let lives = self.watched.world.lives;
         let end = self.watched.world.now + secs(5);

@@ -16,7 +16,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Racks r1, r2 ... of so many nodes n01, n02 ..., the last of which is in group storage. No daemon runs yet.
+    /// Racks r1, r2 ... of so many nodes n01, n02 ..., the last of which is in group storage. No
+    /// daemon runs yet.
     pub fn of(racks: usize, nodes: usize, mood: &Mood) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let bed = |rack: usize| {
@@ -103,8 +104,8 @@ pub fn refusing(socket: PathBuf, status: u16, body: &'static str) {
     serve(socket, status, move |_| Some(body));
 }
 
-/// A daemon that answers by the first line of a request, and closes the connection without a word where it has no answer; the
-/// lines that it was asked.
+/// A daemon that answers by the first line of a request, and closes the connection without a word
+/// where it has no answer; the lines that it was asked.
 pub fn stub(
     socket: PathBuf,
     answer: impl Fn(&str) -> Option<&'static str> + Send + 'static,

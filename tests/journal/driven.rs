@@ -1,5 +1,6 @@
-//! Sequences that are driven by hand to what no simulated BMC says: every trouble, every restart cause, a pulse whose
-//! answer was lost and whose effect is seen, event log entries that tell of no crash.
+//! Sequences that are driven by hand to what no simulated BMC says: every trouble, every restart
+//! cause, a pulse whose answer was lost and whose effect is seen, event log entries that tell of no
+//! crash.
 
 use crate::frozen::Line;
 use crate::world::{millis, secs};
@@ -79,7 +80,8 @@ impl Driven {
         }
     }
 
-    /// Gives the next order and, where there is one, takes a record of the sequence that awaits its answer.
+    /// Gives the next order and, where there is one, takes a record of the sequence that awaits its
+    /// answer.
     fn next(&mut self) -> Option<Order> {
         loop {
             if let Some(order) = self.sequence.poll_order(OrderId(self.order)) {
@@ -222,7 +224,8 @@ fn booting() -> Vec<Line> {
     driven.entries
 }
 
-/// Answers whatever is asked: the pulse is never answered, and what is read afterwards shows that it arrived.
+/// Answers whatever is asked: the pulse is never answered, and what is read afterwards shows that
+/// it arrived.
 fn drive(driven: &mut Driven, cause: RestartCause, most: usize) {
     let (mut pulsed, mut looks) = (false, 0);
     for _ in 0..most {

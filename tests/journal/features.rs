@@ -1,10 +1,11 @@
-//! What a stored value shows: its fields, which of them are empty, and the words that stand in them.
+//! What a stored value shows: its fields, which of them are empty, and the words that stand in
+//! them.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Every field of a value by its path, with what stands in it: words as they are, numbers and free text by their kind.
-/// The members of a list count as one.
+/// Every field of a value by its path, with what stands in it: words as they are, numbers and free
+/// text by their kind. The members of a list count as one.
 pub fn features(table: &str, value: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     walk(table, value, &mut |path, value| {
@@ -30,7 +31,8 @@ pub fn features(table: &str, value: &Value) -> BTreeSet<String> {
     found
 }
 
-/// The names of all fields and variants of a value, each with the name of the one that it stands in.
+/// The names of all fields and variants of a value, each with the name of the one that it stands
+/// in.
 pub fn names(table: &str, value: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     walk(table, value, &mut |path, _| {

@@ -1,5 +1,5 @@
-//! The directories of frozen records: one entry a line, `{"table":"tasks","key":"...","value":...}`, the value byte for
-//! byte as it was written.
+//! The directories of frozen records: one entry a line,
+//! `{"table":"tasks","key":"...","value":...}`, the value byte for byte as it was written.
 
 use rackbmcd::rack::stored::migrate::FORMAT;
 use serde::Deserialize;

@@ -1,5 +1,5 @@
-//! What the journal keeps, for ever: `README.md` beside this file says what the directories here are and how a new one
-//! is made.
+//! What the journal keeps, for ever: `README.md` beside this file says what the directories here
+//! are and how a new one is made.
 
 #[path = "../daemon/mod.rs"]
 mod daemon;
@@ -25,8 +25,8 @@ use std::path::PathBuf;
 const WHAT_TO_DO: &str = "Records of this format lie on disks: do not edit the frozen files. Take the change back, or \
     raise the format: write the migration from the one before, and freeze a new directory (tests/journal/README.md).";
 
-/// `restored/vN.txt` says what is to come of the records of format N: state, time left, what was sent. It may change as
-/// the words do that people see; the facts in it may not.
+/// `restored/vN.txt` says what is to come of the records of format N: state, time left, what was
+/// sent. It may change as the words do that people see; the facts in it may not.
 #[test]
 fn every_frozen_record_is_restored_to_what_it_was() {
     for format in frozen::formats() {

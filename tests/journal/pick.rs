@@ -34,7 +34,8 @@ impl Pool {
         }
     }
 
-    /// Writes a file for each table: beginning with what is rare, records until all that was seen is shown.
+    /// Writes a file for each table: beginning with what is rare, records until all that was seen
+    /// is shown.
     pub fn write(&self, directory: &Path) {
         let mut features: Vec<_> = self.seen.iter().collect();
         features.sort_by_key(|(_, (count, _))| *count);

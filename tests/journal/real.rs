@@ -8,7 +8,8 @@ use rackbmcd::sim::{Mood, OsMood};
 use std::path::Path;
 use std::time::Duration;
 
-/// Lets a daemon live for some seconds, stops it in the middle of tasks and keeps its journal in `out`.
+/// Lets a daemon live for some seconds, stops it in the middle of tasks and keeps its journal in
+/// `out`.
 pub fn make(out: &Path) {
     let plans = (1..=4).map(|place| {
         let os = if place == 2 {

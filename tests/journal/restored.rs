@@ -33,7 +33,8 @@ pub fn told(format: u64, lines: &[Line]) -> String {
     text
 }
 
-/// A rack that was given these lines, brought to the newest format, with a node for each of these uuids.
+/// A rack that was given these lines, brought to the newest format, with a node for each of these
+/// uuids.
 fn rack(format: u64, lines: &[&Line], nodes: &[(Uuid, String)], wall: u64) -> Rack {
     let remembered = brought(format, lines);
     let settings = |(uuid, name): &(Uuid, String)| NodeSettings {

@@ -1,5 +1,6 @@
-//! Stories whose records are collected: every operation and control on BMCs in every mood, in virtual time, with a
-//! daemon that is stopped in the middle of everything, because then it puts down every task as it is.
+//! Stories whose records are collected: every operation and control on BMCs in every mood, in
+//! virtual time, with a daemon that is stopped in the middle of everything, because then it puts
+//! down every task as it is.
 
 use crate::frozen::Line;
 use crate::mischief::{self, Dice, Mischief};
@@ -210,7 +211,8 @@ fn options(dice: &mut Dice) -> PowerOptions {
     }
 }
 
-/// Enough for a BMC of every kind; the first few are good ones, the next three cannot be logged in to.
+/// Enough for a BMC of every kind; the first few are good ones, the next three cannot be logged in
+/// to.
 const NODES: usize = 16;
 
 /// Somebody at a Unix socket, or over the network.

@@ -1,5 +1,5 @@
-//! An etcd in memory: revisions, transactions, and everything that can befall one. Written from etcd's side: it knows
-//! nothing of racks.
+//! An etcd in memory: revisions, transactions, and everything that can befall one. Written from
+//! etcd's side: it knows nothing of racks.
 
 use rackbmcd::etcd::{
     Answer, Change, Compare, Entry, Header, Op, Request, Revision, Span, Trouble, Txn,

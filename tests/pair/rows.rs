@@ -1,4 +1,5 @@
-//! What a host's tenure makes of one thing that happens, told by hand: no machine and no rack are needed for it.
+//! What a host's tenure makes of one thing that happens, told by hand: no machine and no rack are
+//! needed for it.
 
 use crate::etcd::Etcd;
 use crate::single::{millis, secs};
@@ -169,7 +170,8 @@ impl Pair {
         begun.next().expect("its tenure began")
     }
 
-    /// One commit was taken, and the second has had no answer for so long: its host does not reach etcd any more.
+    /// One commit was taken, and the second has had no answer for so long: its host does not reach
+    /// etcd any more.
     fn unanswered(time: Duration) -> Self {
         let mut pair = Pair::new();
         pair.commit(0, 1, 1);

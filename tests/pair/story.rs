@@ -1,5 +1,5 @@
-//! The pair storm: two or three hosts, one etcd, a few machines and people at the buttons, and whatever can befall them, in
-//! virtual time. A seed is a whole story, and its failure names it:
+//! The pair storm: two or three hosts, one etcd, a few machines and people at the buttons, and
+//! whatever can befall them, in virtual time. A seed is a whole story, and its failure names it:
 //!
 //! ```text
 //! PAIR_SEED=1234 cargo test --test pair storm          one story alone
@@ -23,7 +23,8 @@ enum Mutation {
     None,
     /// Commits do not name the one before.
     NoHead,
-    /// Whoever is answered by etcd thinks that it is still the owner, and a standby need not have waited.
+    /// Whoever is answered by etcd thinks that it is still the owner, and a standby need not have
+    /// waited.
     Lease,
 }
 
@@ -169,7 +170,8 @@ impl Story {
     fn judge_one(&mut self, happened: Happened) -> Result<(), String> {
         match happened {
             Happened::Began(host, fence) => {
-                // One that slept through it hears of its claim when another has followed, and then of that.
+                // One that slept through it hears of its claim when another has followed, and then
+                // of that.
                 if fence <= self.last_fence && !self.blind {
                     return Err(format!("fence {fence} after {}", self.last_fence));
                 }
@@ -441,8 +443,8 @@ impl Story {
             if active == 0 {
                 return Ok(());
             }
-            // What a host found that nobody could tell the age of waits for a person, who resumes also what nobody was
-            // told of.
+            // What a host found that nobody could tell the age of waits for a person, who resumes
+            // also what nobody was told of.
             for task in self.active_tasks(owner) {
                 let (control, who) = (Control::Resume, Who::default());
                 self.world.ask(owner, Call::Control { task, control, who });

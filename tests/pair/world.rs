@@ -1,7 +1,7 @@
 //! Hosts, an etcd, and one simulated rack of BMCs, in one true time; each host has its own clock.
 //!
-//! Nothing here is judged: see `judge`. A host is what the daemon's shell is to its keeper: it carries requests, records and
-//! datagrams, and looks at the permit once more before it sends.
+//! Nothing here is judged: see `judge`. A host is what the daemon's shell is to its keeper: it
+//! carries requests, records and datagrams, and looks at the permit once more before it sends.
 
 use crate::etcd::Etcd;
 use crate::single::{self, address, millis, name, secs};

@@ -1,5 +1,5 @@
-//! A daemon of which only the answers are real, on a Unix socket, in the API's own JSON types: what `rackbmc` says to what it
-//! is told.
+//! A daemon of which only the answers are real, on a Unix socket, in the API's own JSON types: what
+//! `rackbmc` says to what it is told.
 #![allow(dead_code, reason = "each test uses its part of the puppet")]
 
 use crate::daemon::{Said, rackbmc};

@@ -1,6 +1,7 @@
-//! A rack in a storm: forty-eight nodes, links that lose, copy, delay, reorder and damage, BMCs in every mood, people
-//! at the buttons, requests and controls at random, a disk that fills up, configurations that change, and a daemon that is
-//! stopped and killed again and again, in virtual time.
+//! A rack in a storm: forty-eight nodes, links that lose, copy, delay, reorder and damage, BMCs in
+//! every mood, people at the buttons, requests and controls at random, a disk that fills up,
+//! configurations that change, and a daemon that is stopped and killed again and again, in virtual
+//! time.
 //!
 //! A seed is a whole story and its failure names it:
 //!

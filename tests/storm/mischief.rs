@@ -175,9 +175,10 @@ pub fn settle_in(world: &mut World, place: usize, dice: &mut Dice) {
     let executes_copies = mood.executes_copies;
     world.link(&node, conditions);
     if executes_copies {
-        // The network makes a second copy of a datagram after it has left us. No client can prevent that, nor tell
-        // the BMC: the session sequence number is what replay protection is made of, and this BMC does not look at
-        // it. So copies towards such a BMC are the network's doing, and what is judged is what we send.
+        // The network makes a second copy of a datagram after it has left us. No client can prevent
+        // that, nor tell the BMC: the session sequence number is what replay protection is made of,
+        // and this BMC does not look at it. So copies towards such a BMC are the network's doing,
+        // and what is judged is what we send.
         let address = crate::world::address(place);
         let link = world.sim.link_mut(address).expect("one of ours");
         link.towards_bmc.duplicate = 0.0;

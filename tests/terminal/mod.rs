@@ -1,4 +1,5 @@
-//! A program on a terminal of its own (a pty): what it has drawn, read by a terminal in memory, and how it leaves it.
+//! A program on a terminal of its own (a pty): what it has drawn, read by a terminal in memory, and
+//! how it leaves it.
 #![allow(dead_code, reason = "each test uses its part of the console")]
 
 use nix::fcntl::OFlag;

@@ -1,4 +1,5 @@
-//! That "already in that state" is not said while an order of an earlier task may still end that state.
+//! That "already in that state" is not said while an order of an earlier task may still end that
+//! state.
 
 use super::truth::{age_of_readings, chassis_order, may_still_move};
 use super::{Issued, Seen, Watch};
@@ -12,9 +13,9 @@ use rackbmcd::time::Instant;
 use std::time::Duration;
 
 impl Watch {
-    /// A hard power on or off of this sequence has succeeded with nothing sent. Then no order of an earlier task on the node
-    /// that leads to the other state is younger than its time, unless the machine was in that state since, or the BMC refused
-    /// it.
+    /// A hard power on or off of this sequence has succeeded with nothing sent. Then no order of an
+    /// earlier task on the node that leads to the other state is younger than its time, unless the
+    /// machine was in that state since, or the BMC refused it.
     pub(super) fn already(
         &self,
         id: TaskId,
@@ -77,8 +78,8 @@ impl Watch {
         issued.first_left.filter(|_| earlier)
     }
 
-    /// Notes which orders the BMC refused. What it refuses may be a copy of what it has carried out, or will: then the task
-    /// says that not every datagram was answered.
+    /// Notes which orders the BMC refused. What it refuses may be a copy of what it has carried
+    /// out, or will: then the task says that not every datagram was answered.
     pub(super) fn note_refusals(&mut self, sequence: &Sequence, host: &Host) -> Result<(), String> {
         for sent in sequence.sent() {
             let Some((_, Report::Refused(refusal))) = &sent.answer else {

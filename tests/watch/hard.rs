@@ -4,8 +4,8 @@ use rackbmcd::bmc::vocabulary::{Order, Reading, RefusalKind, Report};
 use rackbmcd::model::{OnSoftTimeout, Power, TaskState};
 use rackbmcd::power::{Sent, Sequence};
 
-/// Whether the order in this place, where it is a hard off after a soft one, was asked for, comes in its time, and comes
-/// after a look that showed the machine on.
+/// Whether the order in this place, where it is a hard off after a soft one, was asked for, comes
+/// in its time, and comes after a look that showed the machine on.
 pub(super) fn is_allowed(sequence: &Sequence, place: usize) -> Result<(), String> {
     let (before, order) = (&sequence.sent()[..place], &sequence.sent()[place]);
     let soft = |sent: &&Sent| sent.order == Order::SoftOff;

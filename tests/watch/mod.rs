@@ -1,9 +1,9 @@
-//! What must hold at every instant of a story, judged from outside: by the datagrams that left, by what was put down
-//! and became durable, and by what the simulated machines did.
+//! What must hold at every instant of a story, judged from outside: by the datagrams that left, by
+//! what was put down and became durable, and by what the simulated machines did.
 //!
-//! A broken promise is a line of text; the story ends with the first one. `tests/storm` and `tests/exhaustive` tell
-//! their stories under this watch: `watched` puts it over a world, `truth`, `time` and `machines` are what
-//! is asked of ends.
+//! A broken promise is a line of text; the story ends with the first one. `tests/storm` and
+//! `tests/exhaustive` tell their stories under this watch: `watched` puts it over a world, `truth`,
+//! `time` and `machines` are what is asked of ends.
 #![allow(
     dead_code,
     reason = "each teller of stories uses its part of the watch"
@@ -96,19 +96,21 @@ pub struct Seen {
     pub resuming: bool,
     /// So the disk says: a wish that was taken back may still stand there.
     durable_resuming: bool,
-    /// An accepted abort, cancel or suspension: from this place in the list of datagrams on nothing may leave.
+    /// An accepted abort, cancel or suspension: from this place in the list of datagrams on nothing
+    /// may leave.
     quiet: Option<(usize, Control)>,
     lefts: Vec<usize>,
     /// The task that took its node over.
     taken_over_by: Option<TaskId>,
-    /// From this place in the list of datagrams on the machine is to be read before anything is said of it: the daemon
-    /// stood still.
+    /// From this place in the list of datagrams on the machine is to be read before anything is
+    /// said of it: the daemon stood still.
     unread_from: Option<usize>,
     /// How often the daemon stood still while the task was under way.
     standstills: u32,
     /// When it ended.
     ended_at: Option<Instant>,
-    /// The state of the machine on which its success rests, for as long as nothing else is asked for.
+    /// The state of the machine on which its success rests, for as long as nothing else is asked
+    /// for.
     rests_on: Option<Power>,
 }
 
@@ -143,7 +145,8 @@ pub struct Watch {
     paused: Option<usize>,
     /// The daemon is being stopped: from this place in the list of datagrams on no order may leave.
     pub stopping: Option<usize>,
-    /// A new configuration allows fewer transitions than there are: no more than these until they have ended.
+    /// A new configuration allows fewer transitions than there are: no more than these until they
+    /// have ended.
     grace: usize,
     /// How long the disk has refused in all, and since when it does.
     disk_refused: Duration,
@@ -157,11 +160,14 @@ pub struct Watch {
     pub most_sessions: Option<usize>,
     /// The BMC refuses something once: what was refused for want of a level may be sent again.
     pub refuses_once: bool,
-    /// The network holds a datagram back: an order that was taken back may arrive after the one that followed it.
+    /// The network holds a datagram back: an order that was taken back may arrive after the one
+    /// that followed it.
     pub held_back: bool,
-    /// A reading is wrong: a cycle or reset that it shows need not have been one. Each may be off too shortly to be read twice.
+    /// A reading is wrong: a cycle or reset that it shows need not have been one. Each may be off
+    /// too shortly to be read twice.
     pub misread: bool,
-    /// Our user may only read for a while: a session whose level is too low is left for another one.
+    /// Our user may only read for a while: a session whose level is too low is left for another
+    /// one.
     pub lowered: bool,
     judged_pulses: bool,
 }
@@ -183,7 +189,8 @@ impl Watch {
                     value,
                     ..
                 }) => self.durable(&value, at),
-                // It was refused because it could not be remembered, or is forgotten after its time.
+                // It was refused because it could not be remembered, or is forgotten after its
+                // time.
                 Logged::Put(Write::Delete {
                     table: Table::Tasks,
                     key,
@@ -206,7 +213,8 @@ impl Watch {
         self.nothing_queues(world.now)
     }
 
-    /// So many sessions at a BMC are ours at most, where no life before this one has left any there.
+    /// So many sessions at a BMC are ours at most, where no life before this one has left any
+    /// there.
     fn sessions(&self, node: usize, world: &World) -> Result<(), String> {
         let open = world.sim.bmc(address(node)).map_or(0, Bmc::open_sessions);
         let alone = self.last_crash.is_none_or(|at| world.now - at > secs(65));
@@ -343,7 +351,8 @@ impl Watch {
         if self.paused.is_some_and(|from| index >= from) && seen.state != TaskState::RollingBack {
             return Err(format!("{what} of {id} left while the rack was paused"));
         }
-        // The answer to an order that left before is still awaited, and it is repeated where that is harmless.
+        // The answer to an order that left before is still awaited, and it is repeated where that
+        // is harmless.
         let begun = issued.first_left.is_some();
         let once = matches!(issued.order.effect(), Effect::Pulse | Effect::Soft);
         if begun && once && !self.refuses_once {
@@ -373,8 +382,8 @@ impl Watch {
             )
         };
         let active = || self.active.iter().map(|id| &self.tasks[id]).filter(moving);
-        // Of each task that is under way: its last order that changes power and was not refused, which draws inrush
-        // current and has left.
+        // Of each task that is under way: its last order that changes power and was not refused,
+        // which draws inrush current and has left.
         let mut last = BTreeMap::new();
         let orders = self.issued.iter();
         for (_, issued) in orders.filter(|(order, _)| !self.refused.contains(*order)) {
@@ -445,7 +454,8 @@ impl Watch {
             .is_some_and(|seen| !seen.lefts.is_empty())
     }
 
-    /// What the abort table wants of one of Ironic's words; `None` where that is not known from outside.
+    /// What the abort table wants of one of Ironic's words; `None` where that is not known from
+    /// outside.
     pub fn row_of(
         &self,
         word: PowerTarget,
@@ -513,7 +523,8 @@ impl Watch {
         self.pass(now);
     }
 
-    /// The daemon stood still until now. That was nobody's time, and nothing is said of a machine before it was read again.
+    /// The daemon stood still until now. That was nobody's time, and nothing is said of a machine
+    /// before it was read again.
     pub fn stood_still(&mut self, now: Instant, from: usize) {
         for seen in self.tasks.values_mut() {
             seen.since = now;

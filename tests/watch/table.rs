@@ -14,8 +14,8 @@ pub enum Row {
     Nothing,
 }
 
-/// The row of one of Ironic's words, which names what it means, on a node that has a task with this operation and shows
-/// this target; `has_left` where an order of the task that changes power has.
+/// The row of one of Ironic's words, which names what it means, on a node that has a task with this
+/// operation and shows this target; `has_left` where an order of the task that changes power has.
 pub fn row(word: PowerTarget, operation: Operation, target: Option<Target>, has_left: bool) -> Row {
     let aim = match word {
         PowerTarget::AbortInjectNmi => Target::InjectNmi,

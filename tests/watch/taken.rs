@@ -1,4 +1,5 @@
-//! Nodes that are taken over from a task: the old one ends, nothing of it leaves any more, and both say so.
+//! Nodes that are taken over from a task: the old one ends, nothing of it leaves any more, and both
+//! say so.
 
 use super::{Seen, Watch};
 use rackbmcd::model::{Control, TaskId, TaskState};
@@ -19,7 +20,8 @@ impl Watch {
 }
 
 impl Seen {
-    /// Its record says who took its node over: from this place in the list of datagrams on nothing of it may leave.
+    /// Its record says who took its node over: from this place in the list of datagrams on nothing
+    /// of it may leave.
     pub(super) fn is_taken_over(&mut self, by: Option<TaskId>, from: usize) -> Result<(), String> {
         let Some(by) = by.filter(|_| self.taken_over_by.is_none()) else {
             return Ok(());

@@ -18,8 +18,9 @@ impl Watch {
                 .map_or(Duration::ZERO, |since| now - since);
             unknown += self.disk_refused + refuses;
         }
-        // After each of them the machine is read first, however long that takes: its session may be gone, a second one may be
-        // needed for the level, and one whose last answer came 12 s late is given up after three times that.
+        // After each of them the machine is read first, however long that takes: its session may be
+        // gone, a second one may be needed for the level, and one whose last answer came 12 s late
+        // is given up after three times that.
         let look = match (self.held_back, self.lowered) {
             (true, _) => secs(40),
             (false, true) => secs(8),
@@ -45,7 +46,8 @@ impl Watch {
         if seen.returned > longest {
             return Err(format!("{id} rolled back for {:?}: {text}", seen.returned));
         }
-        // What a request names runs from the request, wherever the task waits; what holds it back is not its time.
+        // What a request names runs from the request, wherever the task waits; what holds it back
+        // is not its time.
         let waited = seen.ran + seen.queued;
         let longest = seen.settings.longest(seen.operation) + secs(1) + unknown;
         if seen.named && seen.batch.is_none() && waited > longest {
@@ -56,8 +58,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Only what switches on waits for a place: nothing else is kept back but by a pause, a maintenance or its own batch, and
-    /// no task waits to begin.
+    /// Only what switches on waits for a place: nothing else is kept back but by a pause, a
+    /// maintenance or its own batch, and no task waits to begin.
     pub(super) fn nothing_queues(&self, now: Instant) -> Result<(), String> {
         for id in &self.active {
             let seen = &self.tasks[id];

@@ -36,7 +36,8 @@ impl Watch {
     /// Whether the machine was read after the daemon stood still, before anything was said of it.
     fn read_again(&self, id: TaskId, sequence: &Sequence, world: &World) -> Result<(), String> {
         let verdict = matches!(sequence.state(), TaskState::Succeeded | TaskState::Failed);
-        // Another request ends a watch at once, and its end says so: what was read before the pause is all that it tells.
+        // Another request ends a watch at once, and its end says so: what was read before the pause
+        // is all that it tells.
         let outcome = sequence.outcome().expect("it has ended");
         let verdict = verdict && !outcome.text.contains(SUPERSEDED);
         let Some(from) = self.tasks[&id].unread_from.filter(|_| verdict) else {
@@ -58,7 +59,8 @@ impl Watch {
         }
     }
 
-    /// Whether what is said of the orders is so: what did not leave, what left, and what was accepted.
+    /// Whether what is said of the orders is so: what did not leave, what left, and what was
+    /// accepted.
     fn words(&self, id: TaskId, sequence: &Sequence, world: &mut World) -> Result<(), String> {
         let seen = &self.tasks[&id];
         let host = world.bmc(&name(seen.node)).host();
@@ -113,7 +115,8 @@ impl Watch {
         Ok(())
     }
 
-    /// At the end of a story: a machine has stayed as the last of its tasks said, or that task said that it may not.
+    /// At the end of a story: a machine has stayed as the last of its tasks said, or that task said
+    /// that it may not.
     pub fn judge_rest(&self, world: &mut World) -> Result<(), String> {
         for (id, seen) in &self.tasks {
             let (Some(at), Some(power)) = (seen.ended_at, seen.rests_on) else {
@@ -234,8 +237,8 @@ fn wanted(operation: Operation) -> Option<Power> {
     }
 }
 
-/// The state of the machine on which a success rests, unless it says itself that this may change. A hard off has the
-/// last word: whoever fences relies on it.
+/// The state of the machine on which a success rests, unless it says itself that this may change. A
+/// hard off has the last word: whoever fences relies on it.
 fn rests_on(operation: Operation, outcome: &Outcome) -> Option<Power> {
     let may = may_still_move(outcome) && operation != Operation::PowerOff;
     match outcome.state {
@@ -244,7 +247,8 @@ fn rests_on(operation: Operation, outcome: &Outcome) -> Option<Power> {
     }
 }
 
-/// A reading is a moment old when it is here, may be a copy of the one before, and counts for three seconds.
+/// A reading is a moment old when it is here, may be a copy of the one before, and counts for three
+/// seconds.
 pub(super) fn age_of_readings(bmc: &sim::Bmc) -> Duration {
     let mood = bmc.mood();
     mood.stale_for + mood.reply_delay + secs(4)
@@ -266,8 +270,8 @@ pub(super) fn chassis_order(order: &Order) -> Option<ChassisOrder> {
     }
 }
 
-/// Whether a task ended because it tried to read the machine after this place in the list of datagrams, and could not: its
-/// end tells of the BMC, and nothing of the machine.
+/// Whether a task ended because it tried to read the machine after this place in the list of
+/// datagrams, and could not: its end tells of the BMC, and nothing of the machine.
 fn could_not_be_read(sequence: &Sequence, from: usize, world: &World) -> bool {
     // Each life counts the orders that only read from where the last one's records ended.
     let earlier = world.left[..from].iter();

@@ -1,4 +1,5 @@
-//! A world under watch: what is asked of it is noted, its answers are judged, and every instant is looked at.
+//! A world under watch: what is asked of it is noted, its answers are judged, and every instant is
+//! looked at.
 
 use super::{Row, Watch};
 use crate::world::{World, millis, secs, who};
@@ -122,7 +123,8 @@ impl Watched {
         self.ask(Call::Release { who: who() }, Asked::Other);
     }
 
-    /// A stop as the service manager makes it, and a start after `away`: all that there was is there then.
+    /// A stop as the service manager makes it, and a start after `away`: all that there was is
+    /// there then.
     pub fn stop(&mut self, away: Option<Duration>) -> Result<(), String> {
         self.watch.stopping = Some(Watch::quiet_from(&self.world));
         let now = self.world.now;
@@ -141,7 +143,8 @@ impl Watched {
         self.crash(away)
     }
 
-    /// The daemon's process stands still for so long: what comes meanwhile is lost, or read afterwards.
+    /// The daemon's process stands still for so long: what comes meanwhile is lost, or read
+    /// afterwards.
     pub fn stand_still(&mut self, gap: Duration, catches_up: bool) -> Result<(), String> {
         self.watch.look(&mut self.world)?;
         self.watch.pass(self.world.now);

@@ -1,13 +1,15 @@
-//! Every sentence that a person may read, in lists: what a task, an event, a refusal and the answer to an abort can say
-//! (`core.txt`), what is said of BMCs, of log-ins and of the wire (`bmc.txt`), what the API answers and the daemon tells
-//! (`api.txt`), as it stands in the source. A sentence that is new, or another one than before, is seen here, and read.
+//! Every sentence that a person may read, in lists: what a task, an event, a refusal and the answer
+//! to an abort can say (`core.txt`), what is said of BMCs, of log-ins and of the wire (`bmc.txt`),
+//! what the API answers and the daemon tells (`api.txt`), as it stands in the source. A sentence
+//! that is new, or another one than before, is seen here, and read.
 //!
 //! ```text
 //! cargo test --test words                      compares with the lists
 //! UPDATE_WORDS=1 cargo test --test words       writes them anew: read the difference as an operator would
 //! ```
 //!
-//! How they sound with their numbers and names is in `src/power/tests/said.txt`, which a walk through all tasks makes.
+//! How they sound with their numbers and names is in `src/power/tests/said.txt`, which a walk
+//! through all tasks makes.
 
 mod source;
 

@@ -1,4 +1,5 @@
-//! The texts in the source that are sentences: more than one word, and neither for the log nor for those who change it.
+//! The texts in the source that are sentences: more than one word, and neither for the log nor for
+//! those who change it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

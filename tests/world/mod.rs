@@ -1,7 +1,8 @@
-//! A rack, its simulated BMCs and its journal in one virtual time, from one seed: what journeys are told in.
+//! A rack, its simulated BMCs and its journal in one virtual time, from one seed: what journeys are
+//! told in.
 //!
-//! Nothing sleeps: the world moves when it is told to. The journal is a map that takes its time to be durable, and a
-//! crash loses what was not; the network is that of `sim`.
+//! Nothing sleeps: the world moves when it is told to. The journal is a map that takes its time to
+//! be durable, and a crash loses what was not; the network is that of `sim`.
 #![allow(dead_code, reason = "each journey uses its part of the world")]
 
 use rackbmcd::api::ironic::target::PowerTarget;
@@ -84,7 +85,8 @@ pub struct World {
     pub disk_full: Option<&'static str>,
     /// Commits that are durable.
     pub commits: usize,
-    /// Commits that were tried: the disk refuses the one with this number (the first is 1), and takes it again later.
+    /// Commits that were tried: the disk refuses the one with this number (the first is 1), and
+    /// takes it again later.
     pub tried: usize,
     pub refuses_commit: Option<usize>,
     /// The daemon is killed when this commit is durable, before it is told so.
@@ -95,7 +97,8 @@ pub struct World {
     pub left: Vec<Left>,
     /// How many datagrams have reached us.
     pub arrived: u32,
-    /// Writes as they are put down and become durable, where somebody wants to see them and takes them out.
+    /// Writes as they are put down and become durable, where somebody wants to see them and takes
+    /// them out.
     pub log: Option<Vec<(Instant, Logged)>>,
     seed: u64,
     pub lives: u64,
@@ -112,7 +115,8 @@ pub struct World {
 }
 
 impl World {
-    /// A rack of `count` nodes `n01`, `n02` ... with good BMCs, machines that are on, and perfect links.
+    /// A rack of `count` nodes `n01`, `n02` ... with good BMCs, machines that are on, and perfect
+    /// links.
     pub fn new(seed: u64, count: usize) -> Self {
         let mut entropy = Seeded::new(seed);
         let mut sim = sim::Rack::new();
@@ -241,7 +245,8 @@ impl World {
         self.disk = copy;
     }
 
-    /// The daemon's process is stopped for so long, and its disk with it; what comes in meanwhile is lost.
+    /// The daemon's process is stopped for so long, and its disk with it; what comes in meanwhile
+    /// is lost.
     pub fn stand_still(&mut self, gap: Duration) {
         let (rack, writing) = (self.rack.take(), std::mem::take(&mut self.writing));
         self.run_for(gap);
@@ -388,7 +393,8 @@ impl World {
         }
     }
 
-    /// Aborts a task on a disk that takes no time: how long the core took, from the call to its answer, in real time.
+    /// Aborts a task on a disk that takes no time: how long the core took, from the call to its
+    /// answer, in real time.
     pub fn time_abort(&mut self, task: TaskId) -> Duration {
         self.drain();
         while !self.writing.is_empty() {

@@ -2,10 +2,11 @@
 //!
 //!     floor INTERVAL SECONDS WINDOWS <PORTS
 //!
-//! One session of cipher suite 17 with each of the BMCs on 127.0.0.1 whose ports are read from standard input, then Get
-//! Chassis Status to one after the other, so that each is read every INTERVAL seconds. The packets are those of the daemon;
-//! there are no timers, no retries, no JSON and no log. Prints "begin", and "end READINGS CPU_NS SWITCHES" for each of
-//! WINDOWS windows of SECONDS, so that another program can be measured in the same ones.
+//! One session of cipher suite 17 with each of the BMCs on 127.0.0.1 whose ports are read from
+//! standard input, then Get Chassis Status to one after the other, so that each is read every
+//! INTERVAL seconds. The packets are those of the daemon; there are no timers, no retries, no JSON
+//! and no log. Prints "begin", and "end READINGS CPU_NS SWITCHES" for each of WINDOWS windows of
+//! SECONDS, so that another program can be measured in the same ones.
 
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::NoPadding};
 use hmac::{Hmac, KeyInit, Mac};

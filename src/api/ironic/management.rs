@@ -1,4 +1,5 @@
-//! What is asked of a BMC beside power (NMI, boot device), and what is said about a node beside its states.
+//! What is asked of a BMC beside power (NMI, boot device), and what is said about a node beside its
+//! states.
 
 use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
@@ -26,7 +27,8 @@ pub async fn inject_nmi(request: RequestContext) -> Result<Response, Fault> {
     if request.version < INJECT_NMI {
         return Err(Fault::no_route());
     }
-    // Ironic injects whatever the body holds. A body that is no empty object was meant for something else.
+    // Ironic injects whatever the body holds. A body that is no empty object was meant for
+    // something else.
     message::is_json(&request.headers, &request.body)?;
     let empty = request.body.iter().all(u8::is_ascii_whitespace)
         || matches!(serde_json::from_slice(&request.body), Ok(Value::Object(members)) if members.is_empty());
@@ -157,7 +159,8 @@ const HISTORY_LIMIT: usize = 1000;
 /// `GET /v1/nodes/{ident}/history`
 pub async fn history(request: RequestContext) -> Result<Response, Fault> {
     let limit = request.query.limit(HISTORY, HISTORY_LIMIT)?;
-    // A name is fine here at every version: below 1.78 Ironic does not have this path, so nobody relies on less.
+    // A name is fine here at every version: below 1.78 Ironic does not have this path, so nobody
+    // relies on less.
     let node = request.rack.node(request.named_node()).await?;
     let entries = request.rack.history(&node.uuid.to_string(), limit).await?;
     // Each host has what happened while it had the rack.

@@ -1,4 +1,5 @@
-//! Ironic's surface, answered as Ironic's clients expect it. Handlers only: from a request on its way to a plan.
+//! Ironic's surface, answered as Ironic's clients expect it. Handlers only: from a request on its
+//! way to a plan.
 
 pub mod management;
 pub mod nodes;

@@ -26,7 +26,8 @@ const PARAMETERS: &[(&str, Version)] = &[
     ("provision_state", version::PROVISION_FILTER),
     ("driver", version::DRIVER_FILTER),
     ("resource_class", version::RESOURCE_CLASS),
-    // Of later microversions than ours: answered as they would be, since every node here has the same value.
+    // Of later microversions than ours: answered as they would be, since every node here has the
+    // same value.
     ("fault", version::MINIMUM),
     ("conductor", version::MINIMUM),
     ("conductor_group", version::MINIMUM),
@@ -280,7 +281,8 @@ struct Order {
 
 impl Order {
     fn of(request: &RequestContext) -> Result<Self, Fault> {
-        // Ironic's default is the order in which nodes were made: ours is the configuration's, which the rack keeps.
+        // Ironic's default is the order in which nodes were made: ours is the configuration's,
+        // which the rack keeps.
         let key = request
             .query
             .value("sort_key")
@@ -327,7 +329,8 @@ impl Order {
             _ => None,
         };
         if !self.key.is_empty() {
-            // Stable: equal ones stay as the rack has them, so that pages neither lose nor repeat a node.
+            // Stable: equal ones stay as the rack has them, so that pages neither lose nor repeat a
+            // node.
             nodes.sort_by_cached_key(text);
         }
         if self.descending {

@@ -82,7 +82,8 @@ pub const STATES: &[&str] = &[
 
 /// The one driver.
 pub const DRIVER: &str = "ipmi";
-/// What we tell about provisioning: harmless to every client, and true of a machine that somebody else provisions.
+/// What we tell about provisioning: harmless to every client, and true of a machine that somebody
+/// else provisions.
 pub const PROVISION_STATE: &str = "active";
 
 /// From which microversion `member` is shown; `None` where there is no such member.
@@ -126,7 +127,8 @@ impl Members {
     }
 }
 
-/// Members of a node, written straight into the answer: a list of a whole rack is asked for every second by somebody.
+/// Members of a node, written straight into the answer: a list of a whole rack is asked for every
+/// second by somebody.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
     members: &'a Members,
@@ -175,7 +177,8 @@ struct Links<'a> {
 impl Serialize for Links<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Links { base, what } = self;
-        // One piece of text each: by way of a formatter each piece would be looked through for what JSON escapes.
+        // One piece of text each: by way of a formatter each piece would be looked through for what
+        // JSON escapes.
         let length = base.len() + what.iter().map(|part| part.len()).sum::<usize>() + 4;
         let mut href = String::with_capacity(length);
         let mut link = |to: &mut S::SerializeTuple, prefix: &str, rel| {

@@ -165,7 +165,8 @@ pub async fn driver(request: RequestContext) -> Result<Response, Fault> {
 
 /// `GET /v1/drivers/{driver}/properties`
 pub async fn driver_properties(request: RequestContext) -> Result<Response, Fault> {
-    // Clients of some ages ask through a query of this path, those of others through the path of the driver.
+    // Clients of some ages ask through a query of this path, those of others through the path of
+    // the driver.
     known_driver(&request)?;
     Ok(Response::ok(&json!({
         "ipmi_address": "Host name or address of the BMC (in the daemon's configuration: address).",

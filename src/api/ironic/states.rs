@@ -34,7 +34,8 @@ pub async fn set_power(request: RequestContext) -> Result<Response, Fault> {
     let ident = request.node()?;
     let wish = wish(&request, &target, timeout.as_ref());
     if wish.is_err() {
-        // Ironic says that a node is not there before it says what is wrong with the wish, and so do its clients' tests.
+        // Ironic says that a node is not there before it says what is wrong with the wish, and so
+        // do its clients' tests.
         request.rack.node(&ident).await?;
     }
     let (target, options) = wish?;
@@ -128,7 +129,8 @@ fn wish(
     ))
 }
 
-/// The timeout in all the forms that Ironic takes: a number, a number as text, even `true`; and our `90s`.
+/// The timeout in all the forms that Ironic takes: a number, a number as text, even `true`; and our
+/// `90s`.
 fn patience(value: &Value) -> Result<Duration, Fault> {
     let seconds = match value {
         Value::Number(number) => number.as_f64().and_then(Seconds::from_f64),

@@ -1,4 +1,5 @@
-//! The nine words of `PUT /v1/nodes/{ident}/states/power`: Ironic's, and the three aborts that it never got.
+//! The nine words of `PUT /v1/nodes/{ident}/states/power`: Ironic's, and the three aborts that it
+//! never got.
 
 use crate::model::Operation;
 use crate::model::words::words;

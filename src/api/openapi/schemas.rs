@@ -1,5 +1,6 @@
-//! The shapes of the bodies, in a short notation: `name:kind` for each member, `?` behind a kind that may be null, `[kind]`
-//! for a list, a capital letter for another shape. In bodies of requests a `!` behind the name says that it must be there.
+//! The shapes of the bodies, in a short notation: `name:kind` for each member, `?` behind a kind
+//! that may be null, `[kind]` for a list, a capital letter for another shape. In bodies of requests
+//! a `!` behind the name says that it must be there.
 
 use crate::api::ironic::management::DEVICES;
 use crate::api::ironic::record::MEMBERS;
@@ -20,7 +21,8 @@ pub(super) struct Schema {
     pub members: &'static str,
     /// Whether it is sent to us: then unknown members are refused.
     pub request: bool,
-    /// A rule across its members, as JSON Schema: what is refused although each of them is right by itself.
+    /// A rule across its members, as JSON Schema: what is refused although each of them is right by
+    /// itself.
     pub refuses: Option<fn() -> Value>,
 }
 

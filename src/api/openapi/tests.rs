@@ -192,8 +192,8 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::IdentifyRequest>("IdentifyRequest");
 }
 
-/// The kinds of a shape's members against the type that is really written, in a value where nothing is missing. What is
-/// missing in an empty one is null, and may be so in the shape, too.
+/// The kinds of a shape's members against the type that is really written, in a value where nothing
+/// is missing. What is missing in an empty one is null, and may be so in the shape, too.
 fn same_kinds<T: Serialize + Default>(full: &T, name: &str) {
     let full = serde_json::to_value(full).expect("JSON");
     let empty = serde_json::to_value(T::default()).expect("JSON");
@@ -251,7 +251,8 @@ fn the_members_of_a_task_are_of_the_kinds_that_its_shapes_say() {
     same_kinds(&types::TaskNews::from(task), "TaskNews");
 }
 
-/// What of `value` does not fit `schema`: the parts of JSON Schema that the document uses, and no more.
+/// What of `value` does not fit `schema`: the parts of JSON Schema that the document uses, and no
+/// more.
 pub(in crate::api) fn misfit(
     value: &Value,
     schema: &Value,

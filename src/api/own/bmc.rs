@@ -1,4 +1,5 @@
-//! What is asked of a node's BMC outside any task: identify, boot override, readings, event log, reset, raw commands.
+//! What is asked of a node's BMC outside any task: identify, boot override, readings, event log,
+//! reset, raw commands.
 
 use crate::api::dispatch::RequestContext;
 use crate::api::fault::Fault;
@@ -153,7 +154,8 @@ fn route(bridge: &Bridge) -> Result<Route, Fault> {
     }
 }
 
-/// An order to the node of the path, which brings nothing but that it was carried out, or the bytes of a raw answer.
+/// An order to the node of the path, which brings nothing but that it was carried out, or the bytes
+/// of a raw answer.
 async fn carried_out(request: &RequestContext, order: Order) -> Result<Response, Fault> {
     let name = order.name().to_owned();
     let reading = request.rack.order(request.any_node(), order).await?;

@@ -1,5 +1,5 @@
-//! Our own surface beside Ironic's: tasks and their controls, batches, readings, events, the pause, the hosts
-//! of the rack, and a closer look at nodes.
+//! Our own surface beside Ironic's: tasks and their controls, batches, readings, events, the pause,
+//! the hosts of the rack, and a closer look at nodes.
 
 pub mod batches;
 pub mod bmc;

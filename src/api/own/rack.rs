@@ -34,7 +34,8 @@ pub async fn events(request: RequestContext) -> Result<Outcome, Fault> {
         .headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok());
-    // The header wins: a stream that was cut goes on from there, though its address still says where it began.
+    // The header wins: a stream that was cut goes on from there, though its address still says
+    // where it began.
     let since = last
         .filter(|_| stream)
         .or(request.query.value("since"))
@@ -153,7 +154,8 @@ pub async fn metrics(request: RequestContext) -> Result<Response, Fault> {
     Ok(Response::text(form.media_type(), form.of(text)))
 }
 
-/// Records of the audit trail at once, where nobody says how many, and at most: each may be a kilobyte.
+/// Records of the audit trail at once, where nobody says how many, and at most: each may be a
+/// kilobyte.
 const RECORDS: usize = 100;
 const RECORDS_LIMIT: usize = 1000;
 

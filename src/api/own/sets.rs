@@ -7,8 +7,8 @@ use crate::nodeset::{self, NodeSetError};
 use crate::rack::call::Refused;
 use std::collections::BTreeSet;
 
-/// The nodes that sets, groups and exclusions mean, as the client has them. Who named nodes one by one is taken at the
-/// word: whether they are there is the rack's to say.
+/// The nodes that sets, groups and exclusions mean, as the client has them. Who named nodes one by
+/// one is taken at the word: whether they are there is the rack's to say.
 pub(super) async fn meant(
     request: &RequestContext,
     named: Vec<String>,
@@ -65,7 +65,8 @@ pub(super) async fn meant(
     meant.map_err(|error| wrong("nodes", error))
 }
 
-/// How many nodes a request may name, repeated ones counted: each of the largest rack by its name and by its uuid.
+/// How many nodes a request may name, repeated ones counted: each of the largest rack by its name
+/// and by its uuid.
 const NAMED_LIMIT: usize = 8192;
 
 /// So many are few: those who name no more wait for nobody.

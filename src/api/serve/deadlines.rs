@@ -1,8 +1,9 @@
 //! Deadlines of clients: each request has three or four of them, and hardly one ever comes.
 //!
-//! A timer of async-io for each would be told to the thread that waits for sockets by a write to a descriptor of its own,
-//! which ends that wait though nothing has happened yet. Here one timer is set for the first of all deadlines; another one
-//! that is later costs no system call, and one that is dropped before it comes leaves nothing behind.
+//! A timer of async-io for each would be told to the thread that waits for sockets by a write to a
+//! descriptor of its own, which ends that wait though nothing has happened yet. Here one timer is
+//! set for the first of all deadlines; another one that is later costs no system call, and one that
+//! is dropped before it comes leaves nothing behind.
 
 use hyper::rt::{Sleep, Timer};
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! The kinds of listeners: how a connection comes in, what is said before HTTP begins, and how one too many is sent away.
+//! The kinds of listeners: how a connection comes in, what is said before HTTP begins, and how one
+//! too many is sent away.
 
 use super::{Context, Later, Peer};
 use crate::api::dispatch::Frame;
@@ -29,11 +30,12 @@ pub trait Door {
     /// The next connection and who it is.
     fn accept(&self, context: &Context) -> impl Future<Output = io::Result<(Self::Raw, Peer)>>;
 
-    /// What comes before HTTP: never waits for longer than the client has for a request's head. `None` where the client
-    /// is not to be talked to.
+    /// What comes before HTTP: never waits for longer than the client has for a request's head.
+    /// `None` where the client is not to be talked to.
     fn greet(&self, raw: Self::Raw, context: &Context) -> Later<Option<Self::Stream>>;
 
-    /// Tells a client that there are too many, without reading what it wants, and without waiting for long.
+    /// Tells a client that there are too many, without reading what it wants, and without waiting
+    /// for long.
     fn turn_away(raw: Self::Raw) -> impl Future<Output = ()> + 'static;
 }
 
@@ -89,8 +91,8 @@ impl Door for TcpListener {
     }
 }
 
-/// What comes next at a listener. The listeners' own waiting tries anew whenever it is polled, which is with every request
-/// of every connection; this tries when something has come.
+/// What comes next at a listener. The listeners' own waiting tries anew whenever it is polled,
+/// which is with every request of every connection; this tries when something has come.
 async fn next<L, T>(listener: &Async<L>, accept: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
     loop {
         match accept(listener.get_ref()) {

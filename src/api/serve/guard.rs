@@ -1,4 +1,5 @@
-//! A stream that gives up on a peer that does not read, and that can be asked whether its peer has hung up.
+//! A stream that gives up on a peer that does not read, and that can be asked whether its peer has
+//! hung up.
 
 use super::deadlines::{Deadline, Deadlines};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -84,8 +85,8 @@ impl<S: AsyncWrite + Unpin> Guarded<S> {
 }
 
 impl<S: AsyncRead + Unpin> Read for Guarded<S> {
-    /// By way of a small buffer here: hyper offers far more room than a request needs, and wiping it all before each
-    /// read is work, and memory, for nothing.
+    /// By way of a small buffer here: hyper offers far more room than a request needs, and wiping
+    /// it all before each read is work, and memory, for nothing.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -133,7 +134,8 @@ impl<S: AsyncWrite + Unpin> Write for Guarded<S> {
             let poll = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
             return self.watch(context, poll);
         }
-        // Our streams write the first part only: a short answer goes out with its head, and wakes its reader once.
+        // Our streams write the first part only: a short answer goes out with its head, and wakes
+        // its reader once.
         with_room(|whole| {
             let mut end = 0;
             for part in parts {
@@ -150,8 +152,8 @@ impl<S: AsyncWrite + Unpin> Write for Guarded<S> {
 }
 
 thread_local! {
-    /// Room for what is read or gathered with one call, on the thread that serves: to wipe that much for each call is a
-    /// tenth of what a short answer costs.
+    /// Room for what is read or gathered with one call, on the thread that serves: to wipe that
+    /// much for each call is a tenth of what a short answer costs.
     static ROOM: RefCell<[u8; AT_ONCE]> = const { RefCell::new([0; AT_ONCE]) };
 }
 

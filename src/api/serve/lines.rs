@@ -15,7 +15,8 @@ impl<K> Default for Lines<K> {
 }
 
 impl<K: Ord> Lines<K> {
-    /// Waits until nobody stands before in the line of `whose`, and stands first in it until this is dropped.
+    /// Waits until nobody stands before in the line of `whose`, and stands first in it until this
+    /// is dropped.
     pub async fn stand_in(&self, whose: K) -> MutexGuardArc<()> {
         let line = {
             let mut lines = self.0.borrow_mut();

@@ -1,6 +1,7 @@
-//! Passwords of http_basic and bearer tokens: passwords are compared off the loop, few at a time; after a wrong one the
-//! next check of that name from that peer waits, a right one too; successes are remembered for a while, so that a
-//! script's hundredth request does not cost its hundredth bcrypt.
+//! Passwords of http_basic and bearer tokens: passwords are compared off the loop, few at a time;
+//! after a wrong one the next check of that name from that peer waits, a right one too; successes
+//! are remembered for a while, so that a script's hundredth request does not cost its hundredth
+//! bcrypt.
 
 use super::lines::Lines;
 use crate::api::access::cost;
@@ -33,7 +34,8 @@ const KEPT: usize = 256;
 /// What is remembered of log-ins.
 pub struct Login {
     comparing: Semaphore,
-    /// Of each peer one comparison at a time: however many it asks for, others wait for one of them at most.
+    /// Of each peer one comparison at a time: however many it asks for, others wait for one of them
+    /// at most.
     lines: Lines<IpAddr>,
     memory: RefCell<Memory>,
 }
@@ -117,7 +119,8 @@ impl Login {
             if self.remembered(&sum, Instant::now()) {
                 return Ok(());
             }
-            // Guesses that come together wait for the failure of the first one of them as if they had come after it.
+            // Guesses that come together wait for the failure of the first one of them as if they
+            // had come after it.
             if alone.key.is_some() || self.must_wait(&key, first_wait, Instant::now()).is_zero() {
                 break (alone, first);
             }
@@ -240,7 +243,8 @@ impl Login {
         let fresh = |failures: &mut Failures| now.duration_since(failures.last) < FORGOTTEN;
         failures.retain(|_, failures| fresh(failures));
         of_peers.retain(|_, failures| fresh(failures));
-        // Beyond the room that there is, peers share an entry, and names are counted with their peer alone.
+        // Beyond the room that there is, peers share an entry, and names are counted with their
+        // peer alone.
         let shared = of_peers.len() >= KEPT && !of_peers.contains_key(&key.0);
         let peer = if shared { SHARED } else { key.0 };
         Failures::count(of_peers.entry(peer), now);
@@ -291,8 +295,9 @@ impl Drop for Alone<'_> {
     }
 }
 
-/// Whether the password is the hash's. A wrong one takes as long as with the costliest hash that there is, so that the time
-/// does not tell which users there are: each cost is twice the work of the one below.
+/// Whether the password is the hash's. A wrong one takes as long as with the costliest hash that
+/// there is, so that the time does not tell which users there are: each cost is twice the work of
+/// the one below.
 fn matches(password: &str, hash: &str, costliest: u32) -> bool {
     if bcrypt::verify(password, hash).unwrap_or(false) {
         return true;

@@ -1,5 +1,6 @@
-//! Turns of the answers that are long. Each is in memory several times while it is made: so few are made at once, none for
-//! a client that has gone, and none where too much waits already for clients that do not read.
+//! Turns of the answers that are long. Each is in memory several times while it is made: so few are
+//! made at once, none for a client that has gone, and none where too much waits already for clients
+//! that do not read.
 
 use super::guard::Hangup;
 use super::lines::Lines;
@@ -13,8 +14,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Long answers that are made at once of what is in memory: all of that is done on one thread, so that two of them would take
-/// as long, and twice the room.
+/// Long answers that are made at once of what is in memory: all of that is done on one thread, so
+/// that two of them would take as long, and twice the room.
 const LONG_AT_ONCE: usize = 1;
 /// Those of what is on the disk, which may hang: the others do not wait for it.
 const FROM_DISK_AT_ONCE: usize = 2;
@@ -49,11 +50,11 @@ impl Default for Turns {
 /// Those who wait for a turn, in the order in which they came.
 struct Line {
     turns: Arc<Semaphore>,
-    /// Whoever has it is the next. A semaphore alone gives a turn that was just ended to who comes by, and a client that asks
-    /// again at once would have all of them.
+    /// Whoever has it is the next. A semaphore alone gives a turn that was just ended to who comes
+    /// by, and a client that asks again at once would have all of them.
     head: Mutex<()>,
-    /// Of each user, or host, one waits in line, and the others behind that one: however many they are, everybody else waits
-    /// for one of them at a time.
+    /// Of each user, or host, one waits in line, and the others behind that one: however many they
+    /// are, everybody else waits for one of them at a time.
     own: Lines<Holder>,
     /// When sockets and timers were last looked at, as far as this line knows.
     breathed: Cell<Instant>,
@@ -80,8 +81,8 @@ impl Line {
         let _own = self.own.stand_in(whose).await;
         let _first = self.head.lock().await;
         let taken = self.turns.acquire_arc().await;
-        // The thread looks at its sockets and timers when nothing is left to do: not before the last of a crowd has its
-        // answer, unless one of them pauses now and then.
+        // The thread looks at its sockets and timers when nothing is left to do: not before the
+        // last of a crowd has its answer, unless one of them pauses now and then.
         if self.breathed.get().elapsed() >= BREATHLESS {
             smol::Timer::after(BREATH).await;
             self.breathed.set(Instant::now());
@@ -99,8 +100,9 @@ pub enum Source {
     Disk,
 }
 
-/// The turn of one request, or of what comes next on one stream: taken with the first long question, for all of them, and
-/// kept until what they make is counted among what waits to be written.
+/// The turn of one request, or of what comes next on one stream: taken with the first long
+/// question, for all of them, and kept until what they make is counted among what waits to be
+/// written.
 #[derive(Default)]
 pub struct Turn {
     taken: RefCell<Option<SemaphoreGuardArc>>,
@@ -141,9 +143,10 @@ impl Turn {
     }
 }
 
-/// The turn of a request with a long body, which becomes many names, or with a set that stands for many: few are in memory at
-/// once. It goes with the call that is made of them, and ends when the rack has taken that. Aborts of a whole batch, and what
-/// names few nodes, are short and wait for nobody.
+/// The turn of a request with a long body, which becomes many names, or with a set that stands for
+/// many: few are in memory at once. It goes with the call that is made of them, and ends when the
+/// rack has taken that. Aborts of a whole batch, and what names few nodes, are short and wait for
+/// nobody.
 #[derive(Default)]
 pub struct Names(RefCell<Option<NamesTurn>>);
 

@@ -1,5 +1,5 @@
-//! One request on one connection: read its body, find out who asks, run its handler, carry its calls to the rack, write
-//! the answer.
+//! One request on one connection: read its body, find out who asks, run its handler, carry its
+//! calls to the rack, write the answer.
 
 use super::deadlines::Deadlines;
 use super::guard::Hangup;
@@ -79,8 +79,9 @@ pub async fn respond(
     let query = head.uri.query().unwrap_or_default().to_owned();
     let row = route::row(&path);
     let mut frame = Frame::in_row(&id, &path, row, &query, &head.headers);
-    // hyper hides a Content-Length beside a Transfer-Encoding and follows the latter. A proxy before us may have followed
-    // the former: what comes after this request on the connection is not to be trusted (RFC 9112 §6.1).
+    // hyper hides a Content-Length beside a Transfer-Encoding and follows the latter. A proxy
+    // before us may have followed the former: what comes after this request on the connection is
+    // not to be trusted (RFC 9112 §6.1).
     let doubtful = head.headers.contains_key(http::header::TRANSFER_ENCODING);
     let turn = Rc::new(Turn::default());
     let mut record = Record::open(&connection, &head.method, &path, row, &id);
@@ -179,13 +180,15 @@ fn framed(
     }
 }
 
-/// What the audit trail will say of a request. It says it when this is dropped: also of a request that ends without an
-/// answer (its connection broke, the daemon went down), since what was asked may have been done.
+/// What the audit trail will say of a request. It says it when this is dropped: also of a request
+/// that ends without an answer (its connection broke, the daemon went down), since what was asked
+/// may have been done.
 struct Record {
     context: Rc<Context>,
     /// Whether there is anything to say, and it was not said yet.
     due: bool,
-    /// Whether it is known who asks: what strangers ask for is counted and leaves nothing that lasts.
+    /// Whether it is known who asks: what strangers ask for is counted and leaves nothing that
+    /// lasts.
     known: bool,
     audit: Audit,
     noted: Rc<Noted>,
@@ -291,8 +294,8 @@ impl Drop for Record {
     }
 }
 
-/// `req-<uuid>`: the one that the client gave, where it has that form, so that a request which is made again is known; or
-/// `key-<uuid>` where the client gave its request a key, of any form.
+/// `req-<uuid>`: the one that the client gave, where it has that form, so that a request which is
+/// made again is known; or `key-<uuid>` where the client gave its request a key, of any form.
 fn request_id(context: &Context, headers: &http::HeaderMap) -> String {
     let key = headers.get("idempotency-key").map(HeaderValue::as_bytes);
     if let Some(key) = key.filter(|key| !key.is_empty()) {
@@ -388,13 +391,16 @@ async fn enter(
     Ok(peer)
 }
 
-/// How much of a body that is too large is read and thrown away, so that its sender gets to read the answer.
+/// How much of a body that is too large is read and thrown away, so that its sender gets to read
+/// the answer.
 const DRAIN_LIMIT: usize = 1024 * 1024;
 
-/// Bodies of more than [`SMALL`] bytes that are in memory at the same time: fewer where there are few connections.
+/// Bodies of more than [`SMALL`] bytes that are in memory at the same time: fewer where there are
+/// few connections.
 const LONG_BODIES_HELD: usize = 64;
 
-/// The whole body, within its limit and its deadline, and the place that it takes among the long ones.
+/// The whole body, within its limit and its deadline, and the place that it takes among the long
+/// ones.
 async fn read_body(
     mut body: Incoming,
     connection: &Connection,
@@ -474,7 +480,8 @@ pub fn too_much_unwritten() -> Fault {
     Fault::crowded("too many long answers wait for clients that do not read them: try again")
 }
 
-/// An answer that finds no room among those that wait to be read, to what `changed` something or did not.
+/// An answer that finds no room among those that wait to be read, to what `changed` something or
+/// did not.
 fn no_room_for_it(changed: bool) -> Fault {
     if !changed {
         return too_much_unwritten();
@@ -503,7 +510,8 @@ impl Daemon for ThroughLoop {
             noted.asked(&call);
             match long_source(&call) {
                 Some(source) => turn.take(source, &connection).await?,
-                // What was long is a list of names by now: a change may wait for BMCs, and keeps nobody's turn.
+                // What was long is a list of names by now: a change may wait for BMCs, and keeps
+                // nobody's turn.
                 None if !call.only_looks() => turn.end(),
                 None => {}
             }

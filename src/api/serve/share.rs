@@ -1,4 +1,5 @@
-//! What one client may take of what there is: connections and streams by user or host, and bytes that wait to be written.
+//! What one client may take of what there is: connections and streams by user or host, and bytes
+//! that wait to be written.
 
 use super::login::network;
 use crate::api::access::Peer;
@@ -58,8 +59,9 @@ impl Holder {
 }
 
 impl Places {
-    /// One of `limit` places for `peer`. Whoever is admin of the rack may have any; the last ones are kept for them, and
-    /// no other user of this host and no other host gets more than a quarter.
+    /// One of `limit` places for `peer`. Whoever is admin of the rack may have any; the last ones
+    /// are kept for them, and no other user of this host and no other host gets more than a
+    /// quarter.
     pub fn take(self: &Rc<Self>, limit: usize, peer: &Peer, policy: &Policy) -> Option<Place> {
         let admin = policy.rights(peer).everywhere(Role::Admin);
         let mut taken = self.taken.borrow_mut();
@@ -78,7 +80,8 @@ impl Places {
         })
     }
 
-    /// Waits for one of them: `take` says which there are for whoever asks, and is asked again as often as one becomes free.
+    /// Waits for one of them: `take` says which there are for whoever asks, and is asked again as
+    /// often as one becomes free.
     pub async fn next(self: &Rc<Self>, take: impl Fn(&Rc<Self>) -> Option<Place>) -> Place {
         self.last.set(self.last.get() + 1);
         let waits = Waits {

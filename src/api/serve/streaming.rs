@@ -1,8 +1,9 @@
-//! Streams of events and readings on their way to a client: read from the rack only as fast as the client reads from us.
+//! Streams of events and readings on their way to a client: read from the rack only as fast as the
+//! client reads from us.
 //!
-//! A connection on which nothing came before the stream is taken away from hyper, whose buffers and state are several
-//! times what a stream needs: a watcher is to cost next to nothing while nothing happens. The head and the chunks
-//! (RFC 9112 §7.1) are then written here.
+//! A connection on which nothing came before the stream is taken away from hyper, whose buffers and
+//! state are several times what a stream needs: a watcher is to cost next to nothing while nothing
+//! happens. The head and the chunks (RFC 9112 §7.1) are then written here.
 
 use super::guard::Guarded;
 use super::long::Turn;
@@ -54,7 +55,8 @@ impl StreamTicket {
 
 /// A stream and where it stands.
 pub struct Streaming {
-    /// What waits to be written: counted, for a snapshot of the rack is a long answer like any other.
+    /// What waits to be written: counted, for a snapshot of the rack is a long answer like any
+    /// other.
     text: Option<Counted>,
     stream: TextStream,
     turn: Rc<Turn>,
@@ -107,7 +109,8 @@ impl Streaming {
         if whole {
             last.set(text.len());
         }
-        // Too much waits already for clients that do not read: it ends, and begins again where it was left.
+        // Too much waits already for clients that do not read: it ends, and begins again where it
+        // was left.
         let unwritten = &self.connection.context.state.unwritten;
         (!unwritten.refuses(text.len())).then(|| self.count(text.into_bytes()))
     }

@@ -1,5 +1,5 @@
-//! Real sockets, real deadlines, and a rack that answers what it is told to. Clients are plain blocking sockets, so that
-//! they can be as rude as they like.
+//! Real sockets, real deadlines, and a rack that answers what it is told to. Clients are plain
+//! blocking sockets, so that they can be as rude as they like.
 
 mod crowds;
 mod streams;

@@ -1,7 +1,7 @@
 //! HTTPS: a TCP listener whose connections begin with a handshake (rustls on smol's streams).
 //!
-//! A handshake has a deadline of its own and holds one of the listener's connections meanwhile, as everybody does. Who
-//! does not finish it is hung up on: those who speak plain HTTP here, too.
+//! A handshake has a deadline of its own and holds one of the listener's connections meanwhile, as
+//! everybody does. Who does not finish it is hung up on: those who speak plain HTTP here, too.
 
 use super::door::Door;
 use super::{Context, Later, Peer, until_shutdown};
@@ -23,8 +23,8 @@ pub struct TlsListener(pub TcpListener);
 /// The longest that a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Bytes of a connection that are encrypted and wait for its socket: they count no more among what waits to be written, so
-/// that hundreds of clients who do not read must not have many.
+/// Bytes of a connection that are encrypted and wait for its socket: they count no more among what
+/// waits to be written, so that hundreds of clients who do not read must not have many.
 const ENCRYPTED_LIMIT: usize = 16 * 1024;
 
 impl Door for TlsListener {
@@ -65,7 +65,8 @@ impl Door for TlsListener {
         })
     }
 
-    /// Without a word: it could not be read before a handshake, which is what a crowd is not to cost us.
+    /// Without a word: it could not be read before a handshake, which is what a crowd is not to
+    /// cost us.
     fn turn_away(raw: TcpStream) -> impl Future<Output = ()> {
         drop(raw);
         future::ready(())

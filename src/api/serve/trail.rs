@@ -12,8 +12,9 @@ use std::time::Duration;
 const WAITING: usize = 256;
 /// How long an answer waits for a place among them.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Refused requests of one user that are recorded a minute: whoever may change nothing must not fill the trail until the
-/// records of what was changed are removed from its old end. More are counted.
+/// Refused requests of one user that are recorded a minute: whoever may change nothing must not
+/// fill the trail until the records of what was changed are removed from its old end. More are
+/// counted.
 const REFUSALS: u32 = 30;
 /// Users whose refusals are told apart.
 const USERS: usize = 256;
@@ -32,7 +33,8 @@ pub struct TrailQueue {
 /// What was counted and not recorded.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Unrecorded {
-    /// Requests that were meant to change something, of senders who were not let in: nobody knows who they were.
+    /// Requests that were meant to change something, of senders who were not let in: nobody knows
+    /// who they were.
     pub strangers: u64,
     /// Records for which there was no place for too long.
     pub lost: u64,
@@ -78,7 +80,8 @@ impl TrailQueue {
         }
     }
 
-    /// The record, of what was refused as much as may be; `None` where enough was refused to that user.
+    /// The record, of what was refused as much as may be; `None` where enough was refused to that
+    /// user.
     fn admit(&self, mut audit: Audit) -> Option<Audit> {
         if audit.status < 400 || audit.status >= 499 {
             return Some(audit);

@@ -170,7 +170,8 @@ fn a_batch_takes_the_same_controls_for_all_or_for_some() {
         _ => Ok(Answer::Batch(batch())),
     };
     let waited = request(&format!("GET /v1/batches/{UUID}?wait=5")).send_to(rack);
-    // The look after it has its turn among the long answers: hundreds may wait for the end of one batch.
+    // The look after it has its turn among the long answers: hundreds may wait for the end of one
+    // batch.
     assert!(
         matches!(waited.calls[..], [Call::AwaitBatch { wait, .. }, Call::Look(Look::Batch(_))] if wait == Duration::from_secs(5))
     );

@@ -1,5 +1,6 @@
-//! What gophercloud's bare-metal client (v1) sends and which answers it takes: it compares the status with the one that it
-//! expects for each call, and any other is an error. Read from its source; ours is only that it meets what it expects.
+//! What gophercloud's bare-metal client (v1) sends and which answers it takes: it compares the
+//! status with the one that it expects for each call, and any other is an error. Read from its
+//! source; ours is only that it meets what it expects.
 
 use super::*;
 use crate::bmc::vocabulary::{Order, Reading};

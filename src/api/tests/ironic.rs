@@ -317,7 +317,8 @@ fn dot_json_behind_a_node_is_an_old_habit() {
 
 #[test]
 fn versions_are_negotiated_as_the_clients_do_it() {
-    // `baremetal` begins with its own maximum, reads the headers of GET /v1, and repeats at the lower of the two.
+    // `baremetal` begins with its own maximum, reads the headers of GET /v1, and repeats at the
+    // lower of the two.
     let exchange = request("GET /v1/nodes").version("1.115").send();
     insta::assert_snapshot!(exchange.transcript(), @r####"
 406 Not Acceptable

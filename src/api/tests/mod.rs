@@ -1,5 +1,6 @@
-//! Transcripts of the pure part: what a client sends, what the rack is asked, what the client gets. The rack is a
-//! function from calls to answers; the texts of answers are what Ironic's clients were seen to read.
+//! Transcripts of the pure part: what a client sends, what the rack is asked, what the client gets.
+//! The rack is a function from calls to answers; the texts of answers are what Ironic's clients
+//! were seen to read.
 
 mod bad_input;
 mod batches;

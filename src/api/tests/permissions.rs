@@ -194,7 +194,8 @@ fn whatever_else_bears_the_name_of_somebody_who_has_a_role_has_nothing_of_it() {
         };
         assert_eq!(policy.rights(&peer), Rights::default(), "{user}");
     }
-    // A user whose number is the group's, a group whose number is the user's, and one whose name is another's.
+    // A user whose number is the group's, a group whose number is the user's, and one whose name is
+    // another's.
     for (uid, gid) in [(8, 7), (9, 7), (8, 9)] {
         let peer = Peer {
             user: Some("ci".into()),

@@ -1,5 +1,5 @@
-//! A real rack behind the pure part of the API: two nodes whose BMCs are away. Time passes as it must until there is an
-//! answer.
+//! A real rack behind the pure part of the API: two nodes whose BMCs are away. Time passes as it
+//! must until there is an answer.
 
 use super::*;
 use crate::config::{Configuration, Content, Files};
@@ -100,7 +100,8 @@ impl RealRack {
     }
 }
 
-/// Everything that can be seen of what requests did: tasks with their controls, holds, the pause, and the history.
+/// Everything that can be seen of what requests did: tasks with their controls, holds, the pause,
+/// and the history.
 pub fn state(rack: &RealRack) -> String {
     let all = Call::Look(Look::Tasks {
         node: None,

@@ -1,5 +1,5 @@
-//! The table of endpoints, walked: every endpoint, every spelling of a node, everybody's rights, however they came. A new
-//! endpoint is in it by being in the table.
+//! The table of endpoints, walked: every endpoint, every spelling of a node, everybody's rights,
+//! however they came. A new endpoint is in it by being in the table.
 
 use super::real::{RealRack, SECOND, state};
 use super::*;
@@ -10,7 +10,8 @@ use crate::model::{Grant, Subject, Token};
 use serde_json::json;
 use std::collections::BTreeSet;
 
-/// The node that all requests are about is `r1n01`; this is how its uuid and its name may be written.
+/// The node that all requests are about is `r1n01`; this is how its uuid and its name may be
+/// written.
 fn spellings() -> Vec<(String, bool)> {
     let uuid: Uuid = UUID.parse().expect("a uuid");
     let encoded: String = "r1n01".bytes().map(|byte| format!("%{byte:02x}")).collect();
@@ -71,7 +72,8 @@ fn nodes(reach: Reach) -> Option<BTreeSet<String>> {
     }
 }
 
-/// A policy that gives `to` what is held, and something to somebody else: without any grant all are operators.
+/// A policy that gives `to` what is held, and something to somebody else: without any grant all are
+/// operators.
 fn granting(to: Subject, held: Option<(Role, Reach)>) -> Policy {
     let grant = held.map(|(role, reach)| Grant {
         to,
@@ -146,7 +148,8 @@ enum About {
     Rack,
 }
 
-/// A request to the endpoint that names the node by `ident`, as far as it names one, and what it is about.
+/// A request to the endpoint that names the node by `ident`, as far as it names one, and what it is
+/// about.
 fn asked(route: &Route, endpoint: &Endpoint, ident: &str, prepared: &Prepared) -> (Request, About) {
     let mut about = About::Rack;
     let body = match endpoint.body {

@@ -1,8 +1,9 @@
-//! What comes again and again, a reading or a log-in that nobody answers, is kept once, with how often it came: so the
-//! last datagrams of thousands of BMCs find room.
+//! What comes again and again, a reading or a log-in that nobody answers, is kept once, with how
+//! often it came: so the last datagrams of thousands of BMCs find room.
 //!
-//! Driven by the rest of `trace`. Two runs of datagrams are the same where all of them are, in their order, but for
-//! random numbers, sequence numbers and moments: a run is what leaves from one port, up to a pause.
+//! Driven by the rest of `trace`. Two runs of datagrams are the same where all of them are, in
+//! their order, but for random numbers, sequence numbers and moments: a run is what leaves from one
+//! port, up to a pause.
 
 use super::{Datagram, Form, GROWTH, LocalPort, Record, Trace, What, micros};
 use crate::ipmi::command::{
@@ -14,8 +15,8 @@ use crate::time::Instant;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-/// The newest runs. They lie at the end of what is kept: runs that were folded, as one record; the run before the one
-/// under way; the one under way.
+/// The newest runs. They lie at the end of what is kept: runs that were folded, as one record; the
+/// run before the one under way; the one under way.
 #[derive(Debug)]
 pub(super) struct Runs {
     port: LocalPort,
@@ -108,8 +109,8 @@ impl Runs {
 }
 
 impl Trace {
-    /// Takes note of the record that was added last. Where it completes a run that is as the one before, that one is
-    /// folded.
+    /// Takes note of the record that was added last. Where it completes a run that is as the one
+    /// before, that one is folded.
     pub(super) fn fold(&mut self, record: &Record, bytes: usize, now: Instant) {
         self.runs.note(record, bytes, now);
         let current = self.runs.current;
@@ -164,7 +165,8 @@ impl What {
         }
     }
 
-    /// What it looks like, whatever its numbers and moment; an answer that takes seconds looks otherwise than a quick one.
+    /// What it looks like, whatever its numbers and moment; an answer that takes seconds looks
+    /// otherwise than a quick one.
     fn looks(&self, after: Duration, to: &mut impl Hasher) {
         std::mem::discriminant(self).hash(to);
         let What::Datagram(datagram) = self else {
@@ -215,8 +217,8 @@ impl Datagram {
     fn lasting(&self) -> [std::ops::Range<usize>; 3] {
         let end = self.shown.len();
         if let Some(command) = self.command() {
-            // Network function, command, data, without the second checksum; of what opens and closes a session, the
-            // completion code alone.
+            // Network function, command, data, without the second checksum; of what opens and
+            // closes a session, the completion code alone.
             let data = match (OF_A_SESSION.contains(&command), self.came) {
                 (true, true) => 6..7,
                 (true, false) => 6..6,
@@ -247,5 +249,6 @@ const OF_A_SESSION: [(u8, u8); 3] = [
     (net_fn::APP, challenge::Request::NUMBER),
     (net_fn::APP, activate_session::Request::NUMBER),
 ];
-/// After a pause of that length a new run begins: a BMC that says nothing is asked more often in a log-in.
+/// After a pause of that length a new run begins: a BMC that says nothing is asked more often in a
+/// log-in.
 const PAUSE: Duration = Duration::from_secs(4);

@@ -98,7 +98,8 @@ fn the_traces_of_4096_bmcs_stay_within_their_bytes() {
     assert!(bytes <= (24 << 20) + room, "{bytes} bytes");
 }
 
-/// A reading of the power at a port of its own, as the BMC answers it: its first byte, and after how long.
+/// A reading of the power at a port of its own, as the BMC answers it: its first byte, and after
+/// how long.
 fn read(trace: &mut Trace, port: LocalPort, state: u8, takes: u64, begun: u64) {
     let number = port as u8;
     let request = [
@@ -154,7 +155,8 @@ fn readings_that_are_the_same_are_kept_once_and_counted() {
     assert!(said[1].contains("request 36"), "the last one: {said:#?}");
     assert_eq!((trace.count, trace.forgotten), (200, 0));
     assert!(trace.bytes.capacity() < 300, "{}", trace.bytes.capacity());
-    // Another state, and an answer that takes seconds, are something else; each is kept, and what was before is, too.
+    // Another state, and an answer that takes seconds, are something else; each is kept, and what
+    // was before is, too.
     read(&mut trace, 101, 0x20, 20, 6_060_000);
     read(&mut trace, 102, 0x21, 20, 6_120_000);
     read(&mut trace, 103, 0x21, 3_000, 6_180_000);

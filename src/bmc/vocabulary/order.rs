@@ -157,7 +157,8 @@ pub enum PowerOrder {
 }
 
 impl Order {
-    /// The order, for those who want to know later what was done. What a raw command carries may be a password.
+    /// The order, for those who want to know later what was done. What a raw command carries may be
+    /// a password.
     pub fn in_words(&self) -> String {
         match self {
             Order::Raw {
@@ -202,7 +203,8 @@ impl Order {
         }
     }
 
-    /// Whether the order changes the machine's power or runs an interrupt: such orders are written ahead.
+    /// Whether the order changes the machine's power or runs an interrupt: such orders are written
+    /// ahead.
     pub fn changes_power(&self) -> bool {
         match self.effect() {
             Effect::Level | Effect::Soft | Effect::Pulse => true,
@@ -214,8 +216,8 @@ impl Order {
         }
     }
 
-    /// Whether the order may change something else of the machine or its BMC than its power. Such orders are put down
-    /// before they leave, and none leaves while the rack is paused.
+    /// Whether the order may change something else of the machine or its BMC than its power. Such
+    /// orders are put down before they leave, and none leaves while the rack is paused.
     pub fn changes_machine(&self) -> bool {
         match self.effect() {
             Effect::Setting | Effect::Restart | Effect::Anything => true,
@@ -223,13 +225,15 @@ impl Order {
         }
     }
 
-    /// Whether the order may change anything of the machine, its power or its BMC: such orders are written ahead, and another
-    /// machine than the node's is not to get them. Of a raw command nobody knows.
+    /// Whether the order may change anything of the machine, its power or its BMC: such orders are
+    /// written ahead, and another machine than the node's is not to get them. Of a raw command
+    /// nobody knows.
     pub fn acts(&self) -> bool {
         self.changes_power() || self.changes_machine()
     }
 
-    /// What the order may change. Every order stands here by name: one that is forgotten does not compile.
+    /// What the order may change. Every order stands here by name: one that is forgotten does not
+    /// compile.
     pub fn effect(&self) -> Effect {
         match self {
             Order::PowerOn | Order::PowerOff => Effect::Level,
@@ -262,8 +266,8 @@ impl Order {
         self.effect() == Effect::Nothing
     }
 
-    /// Which order to the machine's power or system it is; none where it leaves both alone. What a raw command does nobody
-    /// knows.
+    /// Which order to the machine's power or system it is; none where it leaves both alone. What a
+    /// raw command does nobody knows.
     pub fn power_order(&self) -> Option<PowerOrder> {
         match self {
             Order::PowerOn => Some(PowerOrder::On),
@@ -349,7 +353,8 @@ impl Order {
     /// Whether it may be repeated.
     pub fn repeat(&self) -> Repeat {
         match self.effect() {
-            // The second one finds what the first one made. (Clearing an event log names a reservation.)
+            // The second one finds what the first one made. (Clearing an event log names a
+            // reservation.)
             Effect::Nothing | Effect::Light | Effect::Setting | Effect::Level => Repeat::Harmless,
             Effect::Soft => Repeat::AfterLook,
             Effect::Pulse => match self.power_order() {

@@ -89,7 +89,8 @@ pub enum Reading {
     },
     /// The event log was cleared, and looked at afterwards.
     EventLogCleared {
-        /// The entries in it since, where that could be read: many BMCs write down that it was cleared.
+        /// The entries in it since, where that could be read: many BMCs write down that it was
+        /// cleared.
         left: Option<u16>,
     },
     /// The data of the answer to a raw command.
@@ -133,8 +134,8 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// It in words.
     pub text: String,
-    /// How many other datagrams of the order left and were not answered: one of them may have been carried out, or be on
-    /// its way yet.
+    /// How many other datagrams of the order left and were not answered: one of them may have been
+    /// carried out, or be on its way yet.
     pub unanswered: u32,
 }
 
@@ -147,7 +148,8 @@ pub enum RefusalKind {
     Updating,
     /// The BMC does not have this.
     NotSupported,
-    /// The BMC says that it does not have this, and is not believed yet: one that starts says so of what it has.
+    /// The BMC says that it does not have this, and is not believed yet: one that starts says so of
+    /// what it has.
     Doubted,
     /// Not in the machine's present state, which may be the one that was wanted.
     NotInPresentState,
@@ -173,7 +175,8 @@ pub const STILL_TRYING: &str = "still trying: ";
 /// The same as older versions said and kept it.
 const STILL_TRYING_BEFORE: &str = "no answer yet, still trying: ";
 
-/// The words of a silence without what is true for the moment only: what a task ends with is read hours later.
+/// The words of a silence without what is true for the moment only: what a task ends with is read
+/// hours later.
 pub fn lasting(text: &str) -> &str {
     [STILL_TRYING, STILL_TRYING_BEFORE]
         .iter()

@@ -1,4 +1,5 @@
-//! What may be written for the verbs of experts: the BMC itself, its event log, raw commands; and the audit trail.
+//! What may be written for the verbs of experts: the BMC itself, its event log, raw commands; and
+//! the audit trail.
 
 use super::Nodes;
 use crate::cli::complete;
@@ -11,15 +12,17 @@ use std::path::PathBuf;
 /// `bmc`.
 #[derive(Subcommand, Debug)]
 pub enum BmcVerb {
-    /// Show who the BMCs are: maker, firmware, GUID, sessions, ACPI state, why the machine restarted last.
+    /// Show who the BMCs are: maker, firmware, GUID, sessions, ACPI state, why the machine
+    /// restarted last.
     Info(Nodes),
     /// Restart the BMCs themselves; the machines go on, but are out of reach for a minute or more.
     Reset(BmcReset),
-    /// Write the last 200 datagrams of a BMC as text, decrypted, without names, passwords, codes and keys.
+    /// Write the last 200 datagrams of a BMC as text, decrypted, without names, passwords, codes
+    /// and keys.
     ///
-    /// For a report about a strange BMC. User names, passwords, authentication codes, keys and the data of commands that may
-    /// carry such things, makers' own among them, are left out: `[16 left out]` says how many bytes. Addresses, GUIDs
-    /// and the numbers of sessions are in it.
+    /// For a report about a strange BMC. User names, passwords, authentication codes, keys and the
+    /// data of commands that may carry such things, makers' own among them, are left out: `[16 left
+    /// out]` says how many bytes. Addresses, GUIDs and the numbers of sessions are in it.
     Trace(BmcTrace),
     /// Say that the BMCs that are there now shall be the nodes', where they are others than before.
     Accept(BmcAccept),
@@ -71,7 +74,8 @@ pub struct Discover {
     /// The UDP port.
     #[arg(long, default_value_t = 623, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
-    /// Log in as this user, once to each BMC, and say who it is. Two refusals in a row and it asks before it goes on.
+    /// Log in as this user, once to each BMC, and say who it is. Two refusals in a row and it asks
+    /// before it goes on.
     #[arg(short, long, value_name = "NAME")]
     pub username: Option<String>,
     /// A file with the user's password; it is asked for otherwise.
@@ -144,8 +148,8 @@ pub struct Support {
     /// Which nodes; all where none is named.
     #[command(flatten)]
     pub nodes: Nodes,
-    /// The file that is written; it must not be there yet. In the present directory, with rack and time in its name, where
-    /// not given.
+    /// The file that is written; it must not be there yet. In the present directory, with rack and
+    /// time in its name, where not given.
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
     /// The configuration of a daemon that does not answer; /etc/rackbmcd/NAME.toml where not given.
@@ -170,7 +174,8 @@ pub struct Audit {
 pub enum AuditVerb {
     /// Read the whole trail, compute its chain of hashes anew, and say where it was cut or changed.
     Verify {
-        /// A record's number and hash that an earlier `verify` printed: shows also a trail that was made anew.
+        /// A record's number and hash that an earlier `verify` printed: shows also a trail that was
+        /// made anew.
         #[arg(long, value_name = "NUMBER:HASH", value_parser = known)]
         known: Option<AuditHead>,
     },
@@ -188,7 +193,8 @@ pub struct Raw {
     /// The logical unit that is addressed.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub lun: u8,
-    /// For the controller at ADDRESS on CHANNEL behind the BMC (0:0x2c), or for one behind another (0:0x82,7:0x72).
+    /// For the controller at ADDRESS on CHANNEL behind the BMC (0:0x2c), or for one behind another
+    /// (0:0x82,7:0x72).
     #[arg(long, value_name = "CHANNEL:ADDRESS", value_parser = bridge)]
     pub bridge: Option<Bridge>,
 }

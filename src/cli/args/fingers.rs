@@ -1,9 +1,10 @@
-//! What fingers type that know other tools: their nouns, options and order of words, put into ours before the line is
-//! read; and for words that have none of ours, what was probably meant.
+//! What fingers type that know other tools: their nouns, options and order of words, put into ours
+//! before the line is read; and for words that have none of ours, what was probably meant.
 
 use std::ffi::OsString;
 
-/// First words of other tools, and ours for them where they mean the same. Longer ones win over their beginnings.
+/// First words of other tools, and ours for them where they mean the same. Longer ones win over
+/// their beginnings.
 const PHRASES: &[(&[&str], &[&str])] = &[
     // The name of the other tool itself, kept by habit.
     (&["ipmitool"], &[]),
@@ -243,8 +244,8 @@ fn boot_options(words: &mut Vec<OsString>) {
     }
 }
 
-/// Words of other tools for which there is nothing that means the same: verbs to look at, the best first, and where that
-/// would not do, why.
+/// Words of other tools for which there is nothing that means the same: verbs to look at, the best
+/// first, and where that would not do, why.
 pub(super) const MEANT: &[(&str, &[&str], &str)] = &[
     ("info", &["explain", "bmc info"], ""),
     ("show", &["status", "explain"], ""),
@@ -333,8 +334,8 @@ const NO_SETTINGS: &str = "a BMC's own settings are changed with ipmitool, or at
 const NO_SLEEP: &str = "machines are not put to sleep from here";
 const NO_LOG_IN: &str = "rackbmcd knows addresses, users and passwords of its BMCs: name nodes only, as in 'rackbmc status r1n03'";
 
-/// What is known of the words of other tools that a line begins with: the verbs that were probably meant, and why not
-/// the word itself.
+/// What is known of the words of other tools that a line begins with: the verbs that were probably
+/// meant, and why not the word itself.
 pub(super) fn meant(words: &[OsString]) -> Option<(&'static [&'static str], &'static str)> {
     let typed: Vec<String> = words
         .iter()

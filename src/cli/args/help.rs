@@ -1,4 +1,5 @@
-//! Help that helps: verbs in groups, three examples for each, and for a word that is no verb what was probably meant.
+//! Help that helps: verbs in groups, three examples for each, and for a word that is no verb what
+//! was probably meant.
 
 use super::CommandLine;
 use super::fingers::{first_word, meant};
@@ -8,7 +9,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::ffi::OsString;
 
-/// The command line as it is read and explained: options of every verb are shown by `rackbmc --help` alone.
+/// The command line as it is read and explained: options of every verb are shown by `rackbmc
+/// --help` alone.
 pub fn command() -> Command {
     let mut command = CommandLine::command()
         .disable_help_flag(true)
@@ -134,8 +136,8 @@ pub fn bare(command: Command) -> clap::Error {
         .expect_err("there are no words")
 }
 
-/// A mistake, where a word is no verb with what was probably meant. No tip of clap's own is shown: to it `config` is like
-/// `on`.
+/// A mistake, where a word is no verb with what was probably meant. No tip of clap's own is shown:
+/// to it `config` is like `on`.
 pub fn explained(mut mistake: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
     let rest = &words[first_word(words)..];
     let is_option = |word: &OsString| word.to_string_lossy().starts_with('-');
@@ -200,7 +202,8 @@ pub fn explained(mut mistake: clap::Error, command: &Command, words: &[OsString]
     }
 }
 
-/// The verbs that are shown and have such an option; those that have it only beside `--soft` with that.
+/// The verbs that are shown and have such an option; those that have it only beside `--soft` with
+/// that.
 fn verbs_with(command: &Command, option: &str) -> Vec<String> {
     let Some(name) = option
         .strip_prefix("--")
@@ -221,7 +224,8 @@ fn verbs_with(command: &Command, option: &str) -> Vec<String> {
     shown.filter(has).map(called).collect()
 }
 
-/// The words that lead to a verb, as in `rackbmc bmc info`, as far as there are such, and what they lead to.
+/// The words that lead to a verb, as in `rackbmc bmc info`, as far as there are such, and what they
+/// lead to.
 fn noun<'a>(command: &'a Command, words: &[OsString]) -> (&'a Command, String) {
     let (mut noun, mut path) = (command, "rackbmc".to_owned());
     for typed in words {
@@ -246,7 +250,8 @@ fn verbs_of(noun: &Command, path: &str) -> String {
     format!("There are: {} ({path} --help)", verbs.join(", "))
 }
 
-/// What is said of a word that is none of the verbs that may stand where it stands, behind options of every verb.
+/// What is said of a word that is none of the verbs that may stand where it stands, behind options
+/// of every verb.
 fn no_verb(command: &Command, before: &[String], words: &[OsString], word: &str) -> String {
     let place = words.iter().position(|typed| typed == word).unwrap_or(0);
     let (noun, path) = noun(command, &words[..place]);
@@ -310,8 +315,8 @@ fn with_tips(head: &str, path: &str, tips: &[&str], why: &str) -> String {
     }
 }
 
-/// At most two verbs that were probably meant, the best first. What changes something is named only where hardly a letter
-/// is wrong or missing.
+/// At most two verbs that were probably meant, the best first. What changes something is named only
+/// where hardly a letter is wrong or missing.
 fn tips<'a>(noun: &'a Command, word: &str, is_first: bool) -> Vec<&'a str> {
     let typed = word.to_ascii_lowercase();
     let looks = |name: &str| {

@@ -23,7 +23,8 @@ pub struct Status {
     /// Read the power state from the BMCs now, instead of showing the last reading.
     #[arg(short, long)]
     pub fresh: bool,
-    /// With -o json or yaml: Ironic's whole record of each node, instead of the ten facts that people want.
+    /// With -o json or yaml: Ironic's whole record of each node, instead of the ten facts that
+    /// people want.
     #[arg(long)]
     pub full: bool,
 }

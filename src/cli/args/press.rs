@@ -1,4 +1,5 @@
-//! The verbs that change power and their options, with the words that other tools taught people for them.
+//! The verbs that change power and their options, with the words that other tools taught people for
+//! them.
 
 use super::{Nodes, Status, duration};
 use crate::cli::complete;
@@ -23,7 +24,8 @@ pub enum PowerVerb {
     /// Switch nodes off and on again, or softly with --soft.
     #[command(name = "reboot", alias = "rebooting")]
     Reboot(PressMaybeSoft),
-    /// Boot nodes: on where they are off, else off and on again; with --from, from that device this once.
+    /// Boot nodes: on where they are off, else off and on again; with --from, from that device this
+    /// once.
     #[command(name = "boot")]
     Boot(PressBoot),
     /// The same as reboot --soft.
@@ -118,11 +120,12 @@ pub struct Press {
     /// Do not ask, however many nodes it is.
     #[arg(short, long)]
     pub yes: bool,
-    /// What to do with nodes that another task has: fail and do nothing at all (the default), skip them, take them over.
+    /// What to do with nodes that another task has: fail and do nothing at all (the default), skip
+    /// them, take them over.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_busy: Option<OnBusy>,
-    /// Take busy nodes over: end the task that waits or runs there. "suspended" means also tasks that stand still or go
-    /// back, and nodes in maintenance; only to switch off.
+    /// Take busy nodes over: end the task that waits or runs there. "suspended" means also tasks
+    /// that stand still or go back, and nodes in maintenance; only to switch off.
     #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "running")]
     pub take_over: Option<TakeOver>,
     /// How many nodes at once; as many as the rack allows where 0.
@@ -134,8 +137,8 @@ pub struct Press {
     /// What a failure means for the nodes that have not begun.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_failure: Option<OnFailure>,
-    /// With --fleet: how many racks at once; all of them where not given. The others begin as racks end, for as long as this
-    /// command runs.
+    /// With --fleet: how many racks at once; all of them where not given. The others begin as racks
+    /// end, for as long as this command runs.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub racks_at_once: Option<usize>,
     /// Groups in the order in which they are taken (storage,compute); other nodes come last.
@@ -213,8 +216,8 @@ pub struct PressMaybeSoft {
     _ => arg,
 }))]
 pub struct PressBoot {
-    /// From this device, this once: by name (pxe, disk, cdrom, usb ...) or selector. It is set and read back directly
-    /// before the machine starts; where that fails, nothing is switched.
+    /// From this device, this once: by name (pxe, disk, cdrom, usb ...) or selector. It is set and
+    /// read back directly before the machine starts; where that fails, nothing is switched.
     #[arg(long, value_name = "DEVICE", value_parser = boot_device, add = ArgValueCompleter::new(complete::boot_devices))]
     pub from: Option<BootDevice>,
     /// In UEFI mode.

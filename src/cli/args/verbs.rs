@@ -1,4 +1,5 @@
-//! The verbs in the groups in which the help shows them, each with what it does in a few words and three examples.
+//! The verbs in the groups in which the help shows them, each with what it does in a few words and
+//! three examples.
 
 /// A group of verbs: its heading, and the verbs in the order of showing.
 pub type Group = (&'static str, &'static [Entry]);

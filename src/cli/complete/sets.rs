@@ -1,4 +1,5 @@
-//! Node sets that are being written: what may follow, also behind a comma and inside of brackets. Knows names, no daemon.
+//! Node sets that are being written: what may follow, also behind a comma and inside of brackets.
+//! Knows names, no daemon.
 
 use crate::nodeset;
 
@@ -39,7 +40,8 @@ pub fn with_groups(word: &str, groups: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// The word with each of the names that its last part may become, or with each number that its bracket may have.
+/// The word with each of the names that its last part may become, or with each number that its
+/// bracket may have.
 pub fn with_names(word: &str, names: &[String]) -> Vec<String> {
     match place(word) {
         (part, None) => {
@@ -88,7 +90,8 @@ fn in_bracket(word: &str, part: usize, open: usize, names: &[String]) -> Vec<Str
         }
         let fits = match from {
             None => !numbers.contains(&digits),
-            // Of both ends of a range one has as many digits as the other where there are zeros before.
+            // Of both ends of a range one has as many digits as the other where there are zeros
+            // before.
             Some((length, from)) => {
                 let same = length == digits.len() || !digits.starts_with('0');
                 same && digits.parse().is_ok_and(|number: u64| number > from)

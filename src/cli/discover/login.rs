@@ -1,7 +1,7 @@
 //! One log-in to one BMC: who it is, whether its machine is on, and out again.
 //!
-//! A log-in that was refused is not tried a second time, with no other cipher suite either: after a first RAKP 1 no further
-//! session is asked for.
+//! A log-in that was refused is not tried a second time, with no other cipher suite either: after a
+//! first RAKP 1 no further session is asked for.
 
 use crate::entropy::Entropy;
 use crate::ipmi::command::{

@@ -1,5 +1,5 @@
-//! Who answers: a presence ping (ASF, §13.2.3) and Get Channel Authentication Capabilities (§22.13) to every address, outside
-//! of any session. No log-in, nothing that a BMC counts.
+//! Who answers: a presence ping (ASF, §13.2.3) and Get Channel Authentication Capabilities (§22.13)
+//! to every address, outside of any session. No log-in, nothing that a BMC counts.
 
 use crate::ipmi::command::Command;
 use crate::ipmi::command::get_channel_auth_capabilities::{Request, Response, THIS_CHANNEL};

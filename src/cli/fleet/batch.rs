@@ -1,4 +1,5 @@
-//! `batch` over many racks: the fleet batches that are remembered, or one with all its nodes, waited for where that is wanted.
+//! `batch` over many racks: the fleet batches that are remembered, or one with all its nodes,
+//! waited for where that is wanted.
 
 use super::id::{FleetId, Written, find, remembered};
 use super::run::{Part, Run};

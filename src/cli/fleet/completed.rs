@@ -21,7 +21,8 @@ pub fn racks(common: &Common) -> Result<Vec<Rack>, Failure> {
     members::racks(common)
 }
 
-/// The names of the racks that the options mean, or of this host's where they do not speak of a fleet.
+/// The names of the racks that the options mean, or of this host's where they do not speak of a
+/// fleet.
 pub fn names(common: &Common) -> Vec<String> {
     let racks = match common.fleet {
         true => members::racks(common),

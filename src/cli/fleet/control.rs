@@ -145,7 +145,8 @@ fn unsure(rack: &Rack, why: &Failure, control: Control) -> Exit {
     exit
 }
 
-/// On the part that each rack has of a fleet batch. What has ended by itself in the meantime is left alone.
+/// On the part that each rack has of a fleet batch. What has ended by itself in the meantime is
+/// left alone.
 async fn on_batches(control: Control, word: &str, found: &Found<'_>) -> Done {
     let mut done = Done::default();
     let open: Vec<&(&Rack, Batch)> = found

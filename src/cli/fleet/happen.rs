@@ -57,7 +57,8 @@ pub async fn tasks(fleet: &Fleet, args: Tasks) -> Result<Exit, Failure> {
     Ok(Exit::worst(exits))
 }
 
-/// The racks that are meant, with the names of their nodes where some are named; what the silent ones mean.
+/// The racks that are meant, with the names of their nodes where some are named; what the silent
+/// ones mean.
 async fn named<'f>(
     fleet: &'f Fleet,
     nodes: &Nodes,
@@ -124,7 +125,8 @@ pub async fn events(fleet: &Fleet, args: Events) -> Result<Exit, Failure> {
     Ok(Exit::worst(exits))
 }
 
-/// Hands on what happens in one rack. A rack that is lost is said to be, once, and so is that it is back.
+/// Hands on what happens in one rack. A rack that is lost is said to be, once, and so is that it is
+/// back.
 async fn hear<'f>(rack: &'f Rack, nodes: &[String], news: Sender<Heard<'f>>) {
     let mut since: Option<String> = None;
     let mut lost = false;

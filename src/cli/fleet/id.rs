@@ -1,7 +1,8 @@
 //! The id of a fleet batch: the request id under which each of its racks was asked.
 //!
-//! Every daemon keeps the request id beside who asked, with the batch in its journal and in its audit trail. So the batches of
-//! a fleet batch are found in any rack that is asked, whatever became of the client, and nothing new had to be stored.
+//! Every daemon keeps the request id beside who asked, with the batch in its journal and in its
+//! audit trail. So the batches of a fleet batch are found in any rack that is asked, whatever
+//! became of the client, and nothing new had to be stored.
 
 use super::{Answer, Fleet, PATIENCE, Rack};
 use crate::cli::exit::Failure;

@@ -39,7 +39,8 @@ struct Line {
     version: Option<String>,
     /// The host that has it, where it has several or says so in etcd.
     owner: Option<String>,
-    /// How old all this is, in seconds: it comes from what the rack has published in etcd. Nothing where it answered itself.
+    /// How old all this is, in seconds: it comes from what the rack has published in etcd. Nothing
+    /// where it answered itself.
     age: Option<u64>,
     /// Whether that is so old that it may well be wrong.
     stale: bool,

@@ -1,7 +1,8 @@
 //! A fleet batch under way: one batch in each of several racks, begun and followed to the end.
 //!
-//! What has begun belongs to its rack, which carries it to its end whatever becomes of this client. The client's alone is
-//! which rack begins when (`--racks-at-once`, `--on-failure stop`): what it has not begun when it ends is not begun.
+//! What has begun belongs to its rack, which carries it to its end whatever becomes of this client.
+//! The client's alone is which rack begins when (`--racks-at-once`, `--on-failure stop`): what it
+//! has not begun when it ends is not begun.
 
 mod show;
 
@@ -114,7 +115,8 @@ impl<'f> Run<'f> {
         }
     }
 
-    /// Begins what has not begun, so many racks at a time, follows all to the end and shows what became of it.
+    /// Begins what has not begun, so many racks at a time, follows all to the end and shows what
+    /// became of it.
     ///
     /// # Errors
     /// Ctrl-C cannot be listened for.
@@ -211,7 +213,8 @@ impl<'f> Run<'f> {
         self.set(place, stand);
     }
 
-    /// After a request that nobody answered: whether the rack knows of the batch. It is never asked for it again.
+    /// After a request that nobody answered: whether the rack knows of the batch. It is never asked
+    /// for it again.
     async fn look_for(&self, rack: &Rack, why: Failure) -> Stand {
         let text = "it is looked at until it says whether that began";
         self.live.say(&format!("{}: {why}; {text}", rack.name));

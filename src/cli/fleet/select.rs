@@ -1,7 +1,9 @@
-//! From what a person wrote to the nodes that are meant, over many racks: `r[1-20]/n[01-16]`, `r7/@compute`, `@storage`.
+//! From what a person wrote to the nodes that are meant, over many racks: `r[1-20]/n[01-16]`,
+//! `r7/@compute`, `@storage`.
 //!
-//! The racks that are named are asked for their nodes, and no others. What is named of a rack that does not answer is kept
-//! beside the reason. No targets is an error for every verb that changes something, as within a rack (design, rule 7).
+//! The racks that are named are asked for their nodes, and no others. What is named of a rack that
+//! does not answer is kept beside the reason. No targets is an error for every verb that changes
+//! something, as within a rack (design, rule 7).
 
 use super::summaries::Heard;
 use super::{Answer, Fleet, PATIENCE, Rack, no_rack};
@@ -17,7 +19,8 @@ use uuid::Uuid;
 /// What is wanted of the nodes that are chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Facts {
-    /// Name and uuid, of the racks that are sure to be those which are meant: buttons will be pressed.
+    /// Name and uuid, of the racks that are sure to be those which are meant: buttons will be
+    /// pressed.
     Names,
     /// What people are shown.
     Shown,
@@ -66,7 +69,8 @@ pub struct Selection<'f> {
 /// The nodes that are meant, each known to its rack.
 ///
 /// # Errors
-/// Usage where the expression is wrong, names a rack, node or group that is not there, or nothing at all.
+/// Usage where the expression is wrong, names a rack, node or group that is not there, or nothing
+/// at all.
 pub async fn select<'f>(
     fleet: &'f Fleet,
     wanted: &Nodes,
@@ -320,7 +324,8 @@ fn choose<'f>(
     }
 }
 
-/// The names of a group with their racks. What it has in a rack that did not answer stands there as the group itself.
+/// The names of a group with their racks. What it has in a rack that did not answer stands there as
+/// the group itself.
 fn group_of(
     group: &str,
     known: &BTreeMap<&str, Vec<Node>>,
@@ -359,7 +364,8 @@ fn group_of(
 /// The nodes of the racks that answered, by their names and uuids.
 struct Found<'n> {
     by_name: HashMap<&'n str, HashMap<&'n str, &'n Node>>,
-    /// Nodes of one name have the same uuid in every rack, where their configuration gives them none.
+    /// Nodes of one name have the same uuid in every rack, where their configuration gives them
+    /// none.
     by_uuid: HashMap<Uuid, Vec<(&'n str, &'n Node)>>,
 }
 

@@ -1,4 +1,5 @@
-//! What racks have said of themselves in etcd, where the fleet's file says where that is: one question instead of one a rack.
+//! What racks have said of themselves in etcd, where the fleet's file says where that is: one
+//! question instead of one a rack.
 
 use super::{Answer as Told, Fleet, Rack};
 use crate::cli::exit::Failure;
@@ -17,7 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const STALE: Duration = Duration::from_secs(150);
 /// What many racks have said is much.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// So many are read with one question: etcd takes 128 steps at once, and their answer is kept as a whole.
+/// So many are read with one question: etcd takes 128 steps at once, and their answer is kept as a
+/// whole.
 const TOGETHER: usize = 100;
 
 /// What a rack has said of itself.
@@ -58,7 +60,8 @@ impl<'f, T> From<Told<'f, T>> for Heard<'f, T> {
 }
 
 impl Fleet {
-    /// What these racks have published, and the answers of those of them for which that is stale or not there.
+    /// What these racks have published, and the answers of those of them for which that is stale or
+    /// not there.
     pub async fn heard<'f, T>(
         &self,
         racks: &[&'f Rack],
@@ -84,8 +87,8 @@ impl Fleet {
         heard.collect()
     }
 
-    /// What these racks have published, by the names of the racks: nothing, where the file names no etcd, or where that
-    /// does not answer, which is said.
+    /// What these racks have published, by the names of the racks: nothing, where the file names no
+    /// etcd, or where that does not answer, which is said.
     async fn said(&self, racks: &[&Rack]) -> BTreeMap<String, Said> {
         let Some(etcd) = &self.etcd else {
             return BTreeMap::new();

@@ -30,8 +30,9 @@ const NARROWEST: u16 = 10;
 /// Blanks between columns, which stand behind each of them.
 const GAP: u16 = 2;
 
-/// Makes a table fit: no name, id, port or time is ever broken. Prose is parted between words, sets of nodes behind their
-/// commas, and where that is not enough columns are left out, those with nothing in them first.
+/// Makes a table fit: no name, id, port or time is ever broken. Prose is parted between words, sets
+/// of nodes behind their commas, and where that is not enough columns are left out, those with
+/// nothing in them first.
 pub fn fit(table: &mut Table, width: u16) {
     let header: Vec<String> = table
         .header()

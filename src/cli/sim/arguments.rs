@@ -78,7 +78,8 @@ pub struct SimArgs {
     /// Decides about all that is left to chance.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Writes a line for each order that reaches a machine: when, which machine, what, and from where.
+    /// Writes a line for each order that reaches a machine: when, which machine, what, and from
+    /// where.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Writes a configuration of rackbmcd for this rack, and its password beside it (mode 0600).

@@ -1,4 +1,5 @@
-//! Moods in words, as `--os`, `--mood` and `--node NAME=MOOD` take them: `hangs`, `obeys:5s+stale:3s`, `deaf`.
+//! Moods in words, as `--os`, `--mood` and `--node NAME=MOOD` take them: `hangs`,
+//! `obeys:5s+stale:3s`, `deaf`.
 //!
 //! Pure: text to [`Mood`] and link conditions.
 

@@ -1,4 +1,5 @@
-//! What reached the machines of a simulated rack, as lines of JSON: what a test believes, rather than any client.
+//! What reached the machines of a simulated rack, as lines of JSON: what a test believes, rather
+//! than any client.
 
 use super::{Served, SimError};
 use crate::sim::{By, Executed};

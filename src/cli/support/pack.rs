@@ -1,4 +1,5 @@
-//! The file that a report is: a compressed archive that nobody else may read, and that takes the place of no other file.
+//! The file that a report is: a compressed archive that nobody else may read, and that takes the
+//! place of no other file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

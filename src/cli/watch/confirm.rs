@@ -1,7 +1,7 @@
 //! What a key asks for, and the question that stands between the key and the rack.
 //!
-//! A confirmation says what will happen to which nodes and wants a word that is typed. It holds the nodes and tasks of the
-//! moment at which it was opened, and hears no key from before it was drawn.
+//! A confirmation says what will happen to which nodes and wants a word that is typed. It holds the
+//! nodes and tasks of the moment at which it was opened, and hears no key from before it was drawn.
 
 use crate::cli::output;
 use crate::model::{Control, Operation, Task, TaskId};
@@ -224,7 +224,8 @@ impl Confirmation {
             KeyCode::Enter if self.seen && self.typed == self.deed.act().word() => {
                 return Heard::Do(self.deed.clone());
             }
-            // Behind nothing, a wrong word, or nodes that nobody has seen it is a no: what was typed is gone.
+            // Behind nothing, a wrong word, or nodes that nobody has seen it is a no: what was
+            // typed is gone.
             KeyCode::Enter => self.typed.clear(),
             _ => {}
         }

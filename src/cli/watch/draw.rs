@@ -1,5 +1,5 @@
-//! The picture: a header, the nodes, the tasks that have not ended, the latest events, a line to the person, the keys. What
-//! stands in front is drawn over it.
+//! The picture: a header, the nodes, the tasks that have not ended, the latest events, a line to
+//! the person, the keys. What stands in front is drawn over it.
 //!
 //! Everything that somebody else wrote goes through [`plain`] before it reaches the terminal.
 
@@ -20,8 +20,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use std::time::Instant;
 
-/// Draws all of it, and remembers in the view what only the size of the screen tells: where lists begin, how far a page
-/// goes, whether a question is seen to its end.
+/// Draws all of it, and remembers in the view what only the size of the screen tells: where lists
+/// begin, how far a page goes, whether a question is seen to its end.
 pub fn draw(view: &mut View, frame: &mut Frame, now: Instant) {
     let screen = frame.area();
     let sizes = sizes(view, screen.height);
@@ -36,7 +36,8 @@ pub fn draw(view: &mut View, frame: &mut Frame, now: Instant) {
     cover::draw(view, frame, screen);
 }
 
-/// How many lines each part has: the nodes what the others leave. A low screen goes without events, then without tasks.
+/// How many lines each part has: the nodes what the others leave. A low screen goes without events,
+/// then without tasks.
 fn sizes(view: &View, height: u16) -> [Constraint; 6] {
     let many = u16::try_from(view.known.tasks.len()).unwrap_or(u16::MAX);
     let heard = u16::try_from(view.known.events.len()).unwrap_or(u16::MAX);
@@ -198,7 +199,8 @@ fn title(word: &str, rest: Option<&str>, width: usize) -> Line<'static> {
     Line::styled(format!("{text:<width$}"), heading())
 }
 
-/// What is said to the person: the filter while it is typed, else the last answer, else filter, marks and missing role.
+/// What is said to the person: the filter while it is typed, else the last answer, else filter,
+/// marks and missing role.
 fn to_the_person(view: &View) -> Line<'static> {
     if view.typing {
         return Line::styled(format!("/{}_", plain(&view.filter)), bold());

@@ -47,7 +47,8 @@ impl View {
     }
 
     fn agreed(&mut self, deed: super::confirm::Deed) -> Option<Wish> {
-        // The daemon may have gone while the word was typed: nothing is kept to be done when it is back.
+        // The daemon may have gone while the word was typed: nothing is kept to be done when it is
+        // back.
         if let Some((_, why)) = &self.known.away {
             self.remark = Some(format!("nothing was asked: {why}"));
             return None;

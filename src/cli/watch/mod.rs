@@ -1,8 +1,9 @@
-//! `watch`: the rack as it changes; on a terminal a full screen of nodes, tasks and events, with keys that act; elsewhere a
-//! line for every change.
+//! `watch`: the rack as it changes; on a terminal a full screen of nodes, tasks and events, with
+//! keys that act; elsewhere a line for every change.
 //!
-//! What is seen and what a key does is one plain value, [`view::View`]: it is told what the daemon said and which keys came
-//! when, gives back what is wished for, and draws itself. `screen` has the terminal, `reader` the daemon.
+//! What is seen and what a key does is one plain value, [`view::View`]: it is told what the daemon
+//! said and which keys came when, gives back what is wished for, and draws itself. `screen` has the
+//! terminal, `reader` the daemon.
 
 mod confirm;
 mod draw;

@@ -1,6 +1,7 @@
 //! What the daemon is asked: by threads of their own, so that a key never waits for an answer.
 //!
-//! A rack of thousands is read at a pace that costs the daemon a tenth of its time at most; events come in between.
+//! A rack of thousands is read at a pace that costs the daemon a tenth of its time at most; events
+//! come in between.
 
 use super::confirm::Deed;
 use super::front::Subject;

@@ -1,7 +1,7 @@
 //! The terminal: its other screen, its keys, its end.
 //!
-//! What was on the terminal before is there again afterwards, whatever ends it: a key, a signal, a terminal that goes away,
-//! a failure, a panic.
+//! What was on the terminal before is there again afterwards, whatever ends it: a key, a signal, a
+//! terminal that goes away, a failure, a panic.
 
 use super::confirm::Act;
 use super::draw::draw;
@@ -57,7 +57,8 @@ enum Input {
 pub async fn run(app: &App, args: &Watch) -> Result<Exit, Failure> {
     let mut view = View::new(app.out.colour, TimeZone::system(), Instant::now());
     let mut reader = Reader::new(app, args);
-    // The first look is made before anything is drawn: where there is no daemon, the terminal stays as it is.
+    // The first look is made before anything is drawn: where there is no daemon, the terminal stays
+    // as it is.
     reader.look(|news| view.news(news, Instant::now())).await?;
     let trouble = |e: io::Error| Failure::Here(format!("the terminal cannot be drawn on: {e}"));
     let ends = [Signal::Int, Signal::Term, Signal::Hup, Signal::Quit];
@@ -108,8 +109,8 @@ impl Session {
         let now = Instant::now();
         screen.terminal.draw(|frame| draw(view, frame, now))?;
         if view.asks_unseen() {
-            // What was typed before the question was there is not an answer to it: what waits in the terminal goes, and
-            // what was read before this moment is older.
+            // What was typed before the question was there is not an answer to it: what waits in
+            // the terminal goes, and what was read before this moment is older.
             let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
             view.drawn(Instant::now());
         }
@@ -210,7 +211,8 @@ fn keys(sender: &Sender<Input>) {
     let _ = sender.send_blocking(Input::End);
 }
 
-/// Waits until a key was pressed; `false` where the terminal is gone, which crossterm itself would try to read for ever.
+/// Waits until a key was pressed; `false` where the terminal is gone, which crossterm itself would
+/// try to read for ever.
 fn wait_for_key() -> bool {
     let stdin = io::stdin();
     loop {

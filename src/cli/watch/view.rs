@@ -1,4 +1,5 @@
-//! What a person sees of the rack and where they are in it. A plain value: no terminal, no daemon, no clock.
+//! What a person sees of the rack and where they are in it. A plain value: no terminal, no daemon,
+//! no clock.
 
 use super::confirm::{Act, Confirmation, Deed, takes};
 use super::front::{Front, Subject};
@@ -202,7 +203,8 @@ impl View {
         self.settle_cursor(by.signum());
     }
 
-    /// The cursor stands on nodes only: from a group's line it goes on in a direction, or back where there is nothing.
+    /// The cursor stands on nodes only: from a group's line it goes on in a direction, or back
+    /// where there is nothing.
     fn settle_cursor(&mut self, direction: isize) {
         let is_node = |row: Option<&Row>| matches!(row, Some(Row::Node(_)));
         if !is_node(self.rows.get(self.cursor)) {
@@ -294,7 +296,8 @@ impl View {
         }
     }
 
-    /// The marked nodes that are shown, the one under the cursor where nothing is marked; and how many marks are hidden.
+    /// The marked nodes that are shown, the one under the cursor where nothing is marked; and how
+    /// many marks are hidden.
     fn targets(&self) -> Result<(Vec<&Node>, usize), String> {
         let (marks, hidden) = self.marked();
         if marks == 0 {

@@ -140,7 +140,8 @@ fn mistakes_in_htpasswd_are_said_with_their_lines() {
 
 #[test]
 fn a_role_of_an_account_that_is_not_there_is_nobodys_and_is_said() {
-    // Where there is no grant at all everybody is operator: one that speaks to nobody must not be lost.
+    // Where there is no grant at all everybody is operator: one that speaks to nobody must not be
+    // lost.
     let config = load(&api(
         "[[api.role]]\nrole = \"admin\"\nunix_users = [\"gone\", \"ops\"]",
     ));

@@ -1,8 +1,9 @@
-//! The limit of the audit trail: where its records are more bytes than they may be the oldest are removed, and a new record
-//! has the seal on them, in the same transaction. So the chain is checked from the first record that is left, and a cut by
-//! anybody else shows.
+//! The limit of the audit trail: where its records are more bytes than they may be the oldest are
+//! removed, and a new record has the seal on them, in the same transaction. So the chain is checked
+//! from the first record that is left, and a cut by anybody else shows.
 //!
-//! What is removed is checked first: a chain that was broken stays known to have been, by the number of places in the seal.
+//! What is removed is checked first: a chain that was broken stays known to have been, by the
+//! number of places in the seal.
 
 use super::{PAGE, Trail, key, of_the_daemon};
 use crate::api::audit::{Breach, Chain, Seal};
@@ -32,8 +33,8 @@ pub(in crate::daemon) struct Oldest {
 }
 
 impl Trail {
-    /// What is too much of the trail, where it is longer than `limit` bytes. A sixteenth more than must go goes, so that
-    /// not every new record removes an old one.
+    /// What is too much of the trail, where it is longer than `limit` bytes. A sixteenth more than
+    /// must go goes, so that not every new record removes an old one.
     pub(in crate::daemon) fn surplus(&self, limit: u64) -> Option<Surplus> {
         (self.bytes > limit).then(|| Surplus {
             bytes: self.bytes - limit + limit / 16,
@@ -80,7 +81,8 @@ impl Trail {
     }
 }
 
-/// Looks at the oldest records, as many as are too much, or can be removed at once. `None` where there are none.
+/// Looks at the oldest records, as many as are too much, or can be removed at once. `None` where
+/// there are none.
 ///
 /// # Errors
 /// The disk's.
@@ -159,7 +161,8 @@ mod tests {
         keys[0].parse().unwrap()
     }
 
-    /// A disk that is full when they are to be removed has them still when the next ones are looked for.
+    /// A disk that is full when they are to be removed has them still when the next ones are looked
+    /// for.
     #[test]
     fn what_is_not_yet_removed_is_no_breach() {
         let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Whether this host has the rack: always, where it has no second host; else while its tenure lasts.
+//! Whether this host has the rack: always, where it has no second host; else while its tenure
+//! lasts.
 
 mod carrying;
 mod hosts;
@@ -77,14 +78,16 @@ pub(super) struct Shared {
     known: bool,
     /// Datagrams that the last look at the permit has kept back.
     withheld: u64,
-    /// Tenures that have begun in this life, by how they came about; and those that another host ended.
+    /// Tenures that have begun in this life, by how they came about; and those that another host
+    /// ended.
     began: BTreeMap<&'static str, u64>,
     deposed: u64,
 }
 
 /// Whether this host could run the rack, or why not, by what that rests on.
 struct Fit {
-    /// What its own disk has of what happened to nodes was read; when that is tried again where it was not.
+    /// What its own disk has of what happened to nodes was read; when that is tried again where it
+    /// was not.
     history: Result<(), String>,
     read_at: Option<Instant>,
     /// Its configuration has the nodes of all tasks that are under way.
@@ -109,7 +112,8 @@ impl Post {
         }
     }
 
-    /// The tenure, for what is asked in one and answered in another; the same for ever, where there is one host.
+    /// The tenure, for what is asked in one and answered in another; the same for ever, where there
+    /// is one host.
     pub(super) fn fence(&self) -> u64 {
         match self {
             Post::Alone(_) => 0,
@@ -342,7 +346,8 @@ impl Shared {
         })
     }
 
-    /// How old what was read then is: nothing later than the owner's last sign of life was heard of.
+    /// How old what was read then is: nothing later than the owner's last sign of life was heard
+    /// of.
     fn stale(&self, read_at: Instant, now: Instant) -> Stale {
         let sign = self.keeper.tenure().last_sign();
         let at = sign.map_or(read_at, |sign| sign.min(read_at));
@@ -385,7 +390,8 @@ impl Shared {
     }
 }
 
-/// What makes the rack at the beginning of a tenure: of the journal in etcd, and of what this host's own disk has.
+/// What makes the rack at the beginning of a tenure: of the journal in etcd, and of what this
+/// host's own disk has.
 fn make(host: String, plan: Plan, local: Rc<RefCell<Vec<Remembered>>>, clock: Clock) -> Make {
     Box::new(move |begun: &Begun, succession: Succession, now: Instant| {
         let mut remembered = begun.remembered.clone();

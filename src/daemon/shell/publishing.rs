@@ -1,7 +1,9 @@
-//! `[fleet] publish`: what the rack says of itself is put into etcd, for those who look at many racks.
+//! `[fleet] publish`: what the rack says of itself is put into etcd, for those who look at many
+//! racks.
 //!
-//! Best effort: no journal, order or answer waits for it, and what could not be put there is said once. It goes out on
-//! change, at most every 5 s, and every 60 s where nothing changes. Only who has the rack speaks for it.
+//! Best effort: no journal, order or answer waits for it, and what could not be put there is said
+//! once. It goes out on change, at most every 5 s, and every 60 s where nothing changes. Only who
+//! has the rack speaks for it.
 
 use super::Shell;
 use crate::config::Configuration;

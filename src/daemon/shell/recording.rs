@@ -60,8 +60,8 @@ impl Records {
 }
 
 impl Shell {
-    /// Puts the record of an accepted request into the transaction of what it began: neither is there without the other.
-    /// Gives the ticket that it is under.
+    /// Puts the record of an accepted request into the transaction of what it began: neither is
+    /// there without the other. Gives the ticket that it is under.
     pub(super) fn record_with(
         &mut self,
         batches: &mut [(u64, Vec<Write>)],
@@ -74,7 +74,8 @@ impl Shell {
             .into_iter()
             .flat_map(|rack| rack.begun_by(call));
         let begun: Vec<String> = begun.map(|id| id.to_string()).collect();
-        // What a request ends to make room for what it begins is put down beside it, and is not meant.
+        // What a request ends to make room for what it begins is put down beside it, and is not
+        // meant.
         let meant = |task: &str| begun.is_empty() || begun.iter().any(|id| id == task);
         let (place, task) = audit::put_in(batches, Table::Tasks, meant);
         let (of_batch, batch) = audit::put_in(batches, Table::Batches, |_| true);

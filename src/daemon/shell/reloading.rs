@@ -1,4 +1,5 @@
-//! The configuration on the disk: looked at now and then, and read again when the daemon is told to.
+//! The configuration on the disk: looked at now and then, and read again when the daemon is told
+//! to.
 
 use super::publishing::Publisher;
 use super::start::policy;

@@ -1,4 +1,5 @@
-//! What the loop sends: when, how densely, and nothing to a BMC that another daemon of this host has.
+//! What the loop sends: when, how densely, and nothing to a BMC that another daemon of this host
+//! has.
 
 use super::Shell;
 use crate::bmc::Outgoing;
@@ -32,8 +33,8 @@ impl Sending {
 }
 
 impl Shell {
-    /// Sends what waits, none of it to a BMC that another daemon has, and what comes of it where some of that could not
-    /// leave this host.
+    /// Sends what waits, none of it to a BMC that another daemon has, and what comes of it where
+    /// some of that could not leave this host.
     pub(super) fn send(&mut self) {
         for round in 0.. {
             let outgoing = self.take_outgoing();
@@ -86,7 +87,8 @@ impl Shell {
         outgoing
     }
 
-    /// What may leave of this: nothing for a BMC that another daemon of this host has, of which the rack hears.
+    /// What may leave of this: nothing for a BMC that another daemon of this host has, of which the
+    /// rack hears.
     fn withhold(&mut self, mut outgoing: Vec<Outgoing>, now: Instant) -> Vec<Outgoing> {
         let mut news = BTreeMap::new();
         let locks = &mut self.sending.locks;
@@ -107,7 +109,8 @@ impl Shell {
 }
 
 impl Shell {
-    /// What may leave of this while the clock says so: the last look at the permit, immediately before the kernel has it.
+    /// What may leave of this while the clock says so: the last look at the permit, immediately
+    /// before the kernel has it.
     fn keep_permit(&mut self, mut outgoing: Vec<Outgoing>) -> Vec<Outgoing> {
         let now = self.clock.now();
         if self.post.lets_out(now) {
@@ -127,5 +130,6 @@ impl Shell {
     }
 }
 
-/// Rounds of sending in one turn in which it counts what cannot leave this host: it leads to more that is sent.
+/// Rounds of sending in one turn in which it counts what cannot leave this host: it leads to more
+/// that is sent.
 const SENT_IN_A_TURN: u32 = 8;

@@ -42,7 +42,8 @@ use std::time::Duration;
 
 /// Runs the daemon until it is told to stop.
 ///
-/// `executor` is of the thread that this runs on: connections, timers and sockets are served there, too.
+/// `executor` is of the thread that this runs on: connections, timers and sockets are served there,
+/// too.
 pub(in crate::daemon) async fn run(
     path: PathBuf,
     mut configuration: Configuration,
@@ -141,7 +142,8 @@ fn open_store(state_dir: &Path, new_journal: bool) -> Result<Store, Failure> {
     store.map_err(Failure::of_store)
 }
 
-/// The rack as the configuration describes it and the journal remembers it; or, where it has another host, what may own it.
+/// The rack as the configuration describes it and the journal remembers it; or, where it has
+/// another host, what may own it.
 fn post(
     configuration: &mut Configuration,
     store: &mut Store,
@@ -163,7 +165,8 @@ fn post(
     Ok(Post::Alone(Box::new(rack)))
 }
 
-/// The journal's thread ends when it has written all that it was given. No look-up that hangs is waited for.
+/// The journal's thread ends when it has written all that it was given. No look-up that hangs is
+/// waited for.
 async fn wait_for(committer: JoinHandle<Store>) -> Result<(), Failure> {
     while !committer.is_finished() {
         smol::Timer::after(JOIN_LOOK).await;
@@ -299,7 +302,8 @@ const INPUTS: usize = 128;
 const CALLS: usize = 256;
 /// How often it is asked whether the journal's thread has ended.
 const JOIN_LOOK: Duration = Duration::from_millis(2);
-/// Microseconds that systemd gives the opening of the journal, beside one second for each of its megabytes.
+/// Microseconds that systemd gives the opening of the journal, beside one second for each of its
+/// megabytes.
 const OPENING: u32 = 60_000_000;
 /// By then most racks are known, and what their log-ins took is free.
 const KNOWN_BY: Duration = Duration::from_secs(5);

@@ -1,10 +1,11 @@
-//! Group commit: everything that waits goes to the disk in one transaction, so that 256 tasks started together cost a
-//! handful of syncs.
+//! Group commit: everything that waits goes to the disk in one transaction, so that 256 tasks
+//! started together cost a handful of syncs.
 //!
-//! Runs on a thread of its own, because a sync blocks. What could not be written is kept, in order, and tried again:
-//! later changes build on earlier ones, so none of them may overtake. The one exception is a task's first record: the
-//! core refuses the task when it hears that it could not be written, so it is never tried again, lest the next life of
-//! the daemon finds a task that somebody was told is not there.
+//! Runs on a thread of its own, because a sync blocks. What could not be written is kept, in order,
+//! and tried again: later changes build on earlier ones, so none of them may overtake. The one
+//! exception is a task's first record: the core refuses the task when it hears that it could not be
+//! written, so it is never tried again, lest the next life of the daemon finds a task that somebody
+//! was told is not there.
 
 use super::Store;
 use super::waiting;
@@ -28,8 +29,8 @@ pub struct Batch {
 pub enum Committed {
     /// All batches up to this ticket are durable.
     Durable(u64),
-    /// All batches after the last durable ticket, up to this one, are not durable. They are kept and tried again with
-    /// every later batch and every second; each attempt that fails says so.
+    /// All batches after the last durable ticket, up to this one, are not durable. They are kept
+    /// and tried again with every later batch and every second; each attempt that fails says so.
     Failed {
         /// The last ticket that waits.
         ticket: u64,
@@ -43,13 +44,14 @@ pub type Look = Box<dyn FnOnce(&mut Store) + Send>;
 
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// When it is looked first whether the file is still there while nothing is to be written, and the longest time between two
-/// looks: each doubles the time until the next. They are for those who are told of it; every commit looks for itself.
+/// When it is looked first whether the file is still there while nothing is to be written, and the
+/// longest time between two looks: each doubles the time until the next. They are for those who are
+/// told of it; every commit looks for itself.
 const LOOK_AFTER_FILE: Duration = Duration::from_secs(2);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 
-/// Starts the committer's thread. It ends, after a last attempt, when the senders of `inbox` are gone, and gives the
-/// store back.
+/// Starts the committer's thread. It ends, after a last attempt, when the senders of `inbox` are
+/// gone, and gives the store back.
 ///
 /// # Errors
 /// The system has no thread left, or the store cannot be read.
@@ -65,7 +67,8 @@ pub fn spawn(
         .spawn(move || waiting::block_on(run(store, durable, inbox, looks, outbox, RETRY)))
 }
 
-/// What is still to be written: of several changes of one key the last, which is all that one transaction shows.
+/// What is still to be written: of several changes of one key the last, which is all that one
+/// transaction shows.
 #[derive(Default)]
 struct Waiting {
     changes: BTreeMap<(Table, String), Write>,
@@ -226,7 +229,8 @@ async fn run(
                     }
                 }
             };
-            // Nobody listens any more: the daemon is going down, and what is left is still worth writing.
+            // Nobody listens any more: the daemon is going down, and what is left is still worth
+            // writing.
             let _ = outbox.send(committed).await;
         }
         if !open {

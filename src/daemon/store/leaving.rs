@@ -1,5 +1,5 @@
-//! A file that can be left as it is: redb writes once more when it closes, which would spoil what somebody else has put
-//! into the file meanwhile.
+//! A file that can be left as it is: redb writes once more when it closes, which would spoil what
+//! somebody else has put into the file meanwhile.
 
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};

@@ -20,8 +20,8 @@ impl Store {
     /// Opens the memory in a directory, making both where they are missing (modes 0700 and 0600).
     ///
     /// # Errors
-    /// [`StoreError::Locked`] while another daemon has it, [`StoreError::Newer`] for the format of a newer one and
-    /// [`StoreError::Foreign`] for anything else: the file was not changed then.
+    /// [`StoreError::Locked`] while another daemon has it, [`StoreError::Newer`] for the format of
+    /// a newer one and [`StoreError::Foreign`] for anything else: the file was not changed then.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let hold = Hold::default();
         Self::open_with(directory, false, on_disk(hold.clone()), hold)
@@ -36,8 +36,8 @@ impl Store {
         Self::open_with(directory, true, on_disk(hold.clone()), hold)
     }
 
-    /// Opens the memory in a directory to look at it: nothing is made or changed there, whoever looks and whatever
-    /// format it has.
+    /// Opens the memory in a directory to look at it: nothing is made or changed there, whoever
+    /// looks and whatever format it has.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -122,8 +122,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes an empty journal beside its place and moves it there when it is complete: a journal never lacks its
-    /// format, however the power goes.
+    /// Makes an empty journal beside its place and moves it there when it is complete: a journal
+    /// never lacks its format, however the power goes.
     fn create(&self, directory: &Path) -> Result<(), StoreError> {
         let new = directory.join(format!("{FILE}.new"));
         match fs::remove_file(&new) {
@@ -202,8 +202,8 @@ impl Store {
         self.format_of(database)
     }
 
-    /// The format of the file and the transactions that it counts, without a change of it: even to be opened redb would put
-    /// it in order.
+    /// The format of the file and the transactions that it counts, without a change of it: even to
+    /// be opened redb would put it in order.
     fn look_at(&self, file: File) -> Result<(u64, u64), StoreError> {
         let looked_at = Untouched::new(file).and_then(|file| checked().create_with_backend(file));
         let database = looked_at.map_err(|error| self.fault(error))?;
@@ -255,8 +255,8 @@ fn on_disk(hold: Hold) -> OpenDatabase {
     })
 }
 
-/// A database that is looked at whole before it is trusted: else a file that something damaged could make redb panic.
-/// A journal is small, it costs little.
+/// A database that is looked at whole before it is trusted: else a file that something damaged
+/// could make redb panic. A journal is small, it costs little.
 fn checked() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE);
@@ -264,8 +264,8 @@ fn checked() -> Builder {
     builder
 }
 
-/// Brings every entry to the newest format, all of them or none. The audit trail stays as it is: its records are chained
-/// by their bytes.
+/// Brings every entry to the newest format, all of them or none. The audit trail stays as it is:
+/// its records are chained by their bytes.
 fn upgrade(database: &Database, found: u64) -> Result<(), redb::Error> {
     let writing = database.begin_write()?;
     let mut upgrade = migrate::Upgrade::from(found);
@@ -292,5 +292,6 @@ fn upgrade(database: &Database, found: u64) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// redb's page cache. Everything is read once, at the start; after that it is written. Its own default is 1 GiB.
+/// redb's page cache. Everything is read once, at the start; after that it is written. Its own
+/// default is 1 GiB.
 const CACHE: usize = 512 * 1024;

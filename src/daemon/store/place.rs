@@ -1,8 +1,9 @@
-//! The place of the journal: whether there was one before, whether the file is still the one that was opened, and whether
-//! it is older than what was written.
+//! The place of the journal: whether there was one before, whether the file is still the one that
+//! was opened, and whether it is older than what was written.
 //!
-//! The lock's file beside it keeps the number of the last transaction. A journal that was put back alone from a copy
-//! counts fewer; where the whole directory or disk was put back, both do, and nothing here can tell.
+//! The lock's file beside it keeps the number of the last transaction. A journal that was put back
+//! alone from a copy counts fewer; where the whole directory or disk was put back, both do, and
+//! nothing here can tell.
 
 use super::{FILE, LOCK, StoreError, at, private_file};
 use nix::errno::Errno;
@@ -43,7 +44,8 @@ impl Lock {
         }
     }
 
-    /// The last transaction that was noted; 0 where none ever was, `None` where what stands there is none of ours.
+    /// The last transaction that was noted; 0 where none ever was, `None` where what stands there
+    /// is none of ours.
     pub(super) fn noted(&self) -> Option<u64> {
         let mut text = [0; DIGITS];
         match self.file.read_at(&mut text, 0) {
@@ -53,8 +55,8 @@ impl Lock {
         }
     }
 
-    /// Notes a transaction that is durable. Without a sync, which would double the cost of each: a number that is lost is a
-    /// smaller one, and [`Lock::sync`] comes when there is time.
+    /// Notes a transaction that is durable. Without a sync, which would double the cost of each: a
+    /// number that is lost is a smaller one, and [`Lock::sync`] comes when there is time.
     pub(super) fn note(&self, commits: u64) {
         let text = format!("{commits:0width$}\n", width = DIGITS);
         if let Err(reason) = self.file.write_all_at(text.as_bytes(), 0) {
@@ -67,7 +69,8 @@ impl Lock {
 
     /// Notes that nothing is known: for a journal that came without its lock.
     pub(super) fn doubt(&self) {
-        // Where this cannot be written, only a second start before the first commit would believe the journal.
+        // Where this cannot be written, only a second start before the first commit would believe
+        // the journal.
         let _ = self.file.write_all_at(b"?", 0);
     }
 
@@ -115,8 +118,8 @@ pub(super) fn wants_making(
     }
 }
 
-/// The mount point in `fstab` that a directory is to be on, where nothing is mounted there: what was remembered is on that
-/// file system, more likely than that there never was anything.
+/// The mount point in `fstab` that a directory is to be on, where nothing is mounted there: what
+/// was remembered is on that file system, more likely than that there never was anything.
 fn unmounted(fstab: &str, directory: &Path, is_mounted: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let lines = fstab.lines().map(str::trim_start);
     let entries = lines.filter(|line| !line.starts_with('#'));
@@ -129,7 +132,8 @@ fn unmounted(fstab: &str, directory: &Path, is_mounted: impl Fn(&Path) -> bool) 
     (!is_mounted(&nearest)).then_some(nearest)
 }
 
-/// Whether a file system is mounted at a directory. Where that cannot be known it is taken as mounted.
+/// Whether a file system is mounted at a directory. Where that cannot be known it is taken as
+/// mounted.
 fn is_mounted(point: &Path) -> bool {
     let Some(above) = point.parent() else {
         return true;

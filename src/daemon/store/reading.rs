@@ -7,8 +7,9 @@ use redb::{Database, ReadableTable};
 use std::ops::Bound;
 
 impl Store {
-    /// Everything that is remembered but what stays on the disk until it is asked for: table by table, sorted by key.
-    /// Nothing of the audit trail is loaded, and of each node's history the first and the last entry.
+    /// Everything that is remembered but what stays on the disk until it is asked for: table by
+    /// table, sorted by key. Nothing of the audit trail is loaded, and of each node's history the
+    /// first and the last entry.
     ///
     /// # Errors
     /// The disk's.
@@ -44,8 +45,8 @@ impl Store {
             .map_err(|error| self.failed(error))
     }
 
-    /// At most `limit` entries of a table whose keys come after `key`, in their order, and not much more than a megabyte of
-    /// them.
+    /// At most `limit` entries of a table whose keys come after `key`, in their order, and not much
+    /// more than a megabyte of them.
     ///
     /// # Errors
     /// The disk's.

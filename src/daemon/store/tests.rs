@@ -245,7 +245,8 @@ fn a_second_daemon_is_told_that_the_first_is_there() {
     Store::open(home.path()).unwrap();
 }
 
-/// The bytes on the disk at some moment are what a daemon finds that is started after a kill at that moment.
+/// The bytes on the disk at some moment are what a daemon finds that is started after a kill at
+/// that moment.
 #[test]
 fn a_kill_at_any_commit_loses_nothing_that_was_durable() {
     let home = tempfile::tempdir().unwrap();

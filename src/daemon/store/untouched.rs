@@ -1,5 +1,6 @@
-//! A file that is read and never written: what redb would write (it puts a file in order when it opens it) stays in
-//! memory and is forgotten. So a journal of another format is left byte for byte as it was.
+//! A file that is read and never written: what redb would write (it puts a file in order when it
+//! opens it) stays in memory and is forgotten. So a journal of another format is left byte for byte
+//! as it was.
 
 use redb::StorageBackend;
 use redb::backends::FileBackend;
@@ -95,7 +96,8 @@ impl StorageBackend for Untouched {
     }
 }
 
-/// The blocks of a stretch: the number of each, where the stretch begins in it, and which part of the stretch it has.
+/// The blocks of a stretch: the number of each, where the stretch begins in it, and which part of
+/// the stretch it has.
 fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
 //! Waiting on the journal's thread, for a while at most, by that thread alone.
 //!
-//! async-io's timers are kept by the thread that waits for sockets, which is the loop's: each time that the journal looks
-//! after its file, that thread would wake as well, to hand the moment on.
+//! async-io's timers are kept by the thread that waits for sockets, which is the loop's: each time
+//! that the journal looks after its file, that thread would wake as well, to hand the moment on.
 
 use std::cell::Cell;
 use std::future::poll_fn;

@@ -1,5 +1,5 @@
-//! Get Channel Authentication Capabilities (§22.13): which IPMI, which log-ins. Its flags are unreliable on several
-//! boards: they advise.
+//! Get Channel Authentication Capabilities (§22.13): which IPMI, which log-ins. Its flags are
+//! unreliable on several boards: they advise.
 
 use super::command;
 use crate::ipmi::message::net_fn;

@@ -1,4 +1,5 @@
-//! Get Channel Cipher Suites (§22.15): which suites the BMC says it has. Advice only: some lists are wrong.
+//! Get Channel Cipher Suites (§22.15): which suites the BMC says it has. Advice only: some lists
+//! are wrong.
 
 use super::command;
 use super::get_channel_auth_capabilities::THIS_CHANNEL;
@@ -76,8 +77,8 @@ impl Record {
         })
     }
 
-    /// Whether its end is missing: it names no authentication algorithm, as each has to, or is the beginning of the
-    /// standard's record and no more.
+    /// Whether its end is missing: it names no authentication algorithm, as each has to, or is the
+    /// beginning of the standard's record and no more.
     pub fn is_cut(&self) -> bool {
         let ours = self.encode();
         let standard = Record::standard(self.id).filter(|_| self.oem.is_none());
@@ -133,7 +134,8 @@ impl Record {
     }
 }
 
-/// The records of a whole list. What is garbled is skipped up to the next record: the list is advice.
+/// The records of a whole list. What is garbled is skipped up to the next record: the list is
+/// advice.
 pub fn records(list: &[u8]) -> Vec<Record> {
     let mut records: Vec<Record> = Vec::new();
     let mut reader = Reader::new(list);

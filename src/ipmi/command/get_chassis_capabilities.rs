@@ -12,7 +12,8 @@ plain_request!(net_fn::CHASSIS, 0x00, "Get Chassis Capabilities", Response);
 pub struct Response {
     /// A bit for each capability.
     pub flags: u8,
-    /// Slave addresses of the devices for FRU information, sensor data, event log and system management.
+    /// Slave addresses of the devices for FRU information, sensor data, event log and system
+    /// management.
     pub devices: [u8; 4],
     /// Slave address of the bridge; some BMCs leave it out.
     pub bridge: Option<u8>,

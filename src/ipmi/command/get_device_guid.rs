@@ -14,7 +14,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// The GUID with the most significant byte first, as people write it. Some BMCs send it that way already.
+    /// The GUID with the most significant byte first, as people write it. Some BMCs send it that
+    /// way already.
     pub fn reversed(&self) -> [u8; 16] {
         let mut bytes = self.guid;
         bytes.reverse();

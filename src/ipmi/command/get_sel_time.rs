@@ -9,7 +9,8 @@ plain_request!(net_fn::STORAGE, 0x48, "Get SEL Time", Response);
 /// What the clock shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// Seconds since 1970 (§37); up to 2000_0000h since the BMC started, where nobody has set the clock.
+    /// Seconds since 1970 (§37); up to 2000_0000h since the BMC started, where nobody has set the
+    /// clock.
     pub seconds: u32,
 }
 

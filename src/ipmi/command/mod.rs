@@ -1,4 +1,5 @@
-//! The commands, one file each: the data of a request and of its response (without the completion code).
+//! The commands, one file each: the data of a request and of its response (without the completion
+//! code).
 
 use super::{DecodeError, Wire};
 

@@ -26,7 +26,8 @@ pub enum Tracking {
     Raw,
 }
 
-/// The BMC passed it on. Some BMCs put the answer of the controller in here instead of sending it by itself.
+/// The BMC passed it on. Some BMCs put the answer of the controller in here instead of sending it
+/// by itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
     /// An embedded answer, or nothing.

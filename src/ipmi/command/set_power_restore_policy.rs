@@ -5,8 +5,8 @@ use super::get_chassis_status::RestorePolicy;
 use crate::ipmi::message::net_fn;
 use crate::ipmi::{DecodeError, Reader, Wire};
 
-/// What the machine shall do when mains power comes back; [`RestorePolicy::Unknown`] changes nothing and asks what can
-/// be chosen.
+/// What the machine shall do when mains power comes back; [`RestorePolicy::Unknown`] changes
+/// nothing and asks what can be chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request(pub RestorePolicy);
 

@@ -1,4 +1,5 @@
-//! Set System Boot Options (§28.12) and its parameters (§28.14), which Get System Boot Options reads.
+//! Set System Boot Options (§28.12) and its parameters (§28.14), which Get System Boot Options
+//! reads.
 
 use super::{Empty, command};
 use crate::ipmi::message::net_fn;
@@ -193,7 +194,8 @@ mod tests {
 
     #[test]
     fn network_boot_once_with_uefi_is_ironic_s_raw_command() {
-        // Ironic's ipmitool driver sends `raw 0x00 0x08 0x05 0xa0 0x04 0x00 0x00 0x00` for PXE, UEFI, once.
+        // Ironic's ipmitool driver sends `raw 0x00 0x08 0x05 0xa0 0x04 0x00 0x00 0x00` for PXE,
+        // UEFI, once.
         let request = Request {
             invalid: false,
             parameter: Parameter::BootFlags(BootFlags {

@@ -1,8 +1,8 @@
 //! Setting what the machine boots from, directly before the order that makes it boot.
 //!
-//! It has no phase of its own: whichever phase is about to send such an order gives the setting first, and the record of
-//! what was sent shows whether it was set and read back. What cannot be set and read back stops the task before its power
-//! changes.
+//! It has no phase of its own: whichever phase is about to send such an order gives the setting
+//! first, and the record of what was sent shows whether it was set and read back. What cannot be
+//! set and read back stops the task before its power changes.
 
 use super::Sequence;
 use super::knowledge::refused;
@@ -17,13 +17,13 @@ impl Sequence {
         let knowledge = &self.knowledge;
         let boot = knowledge.settings.boot?;
         let (changes, boots) = (order.changes_power(), order.boots());
-        // The way back of a rollback starts the machine as it always starts. Before the way down it is tried once
-        // whether the BMC takes the device at all.
+        // The way back of a rollback starts the machine as it always starts. Before the way down it
+        // is tried once whether the BMC takes the device at all.
         if !changes || self.phase.is_return() || !boots && knowledge.changing_issued() {
             return None;
         }
-        // A start uses the setting up, and a BMC may forget it: only one that came after the last order counts, and not
-        // for long.
+        // A start uses the setting up, and a BMC may forget it: only one that came after the last
+        // order counts, and not for long.
         let since = knowledge.sent.iter().rev();
         let is_set = since
             .take_while(|sent| !sent.order.changes_power())

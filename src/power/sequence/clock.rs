@@ -1,5 +1,6 @@
-//! The clock of one task. Its [`Age`] stands still while the task is queued or suspended, so that every deadline of
-//! every phase keeps the time that was left without anybody rewriting it; the elapsed time runs on.
+//! The clock of one task. Its [`Age`] stands still while the task is queued or suspended, so that
+//! every deadline of every phase keeps the time that was left without anybody rewriting it; the
+//! elapsed time runs on.
 
 use crate::bmc::vocabulary::OrderId;
 use crate::power::stored::knowledge as stored;
@@ -54,7 +55,8 @@ impl Pace {
     }
 }
 
-/// The look that comes before any verdict after the daemon stood still. Until it is answered the age stands still.
+/// The look that comes before any verdict after the daemon stood still. Until it is answered the
+/// age stands still.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum FirstLook {
     /// None is wanted.
@@ -87,7 +89,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// It is now `now`, and since the last call the age ran at `pace`. A `now` in the past is no time.
+    /// It is now `now`, and since the last call the age ran at `pace`. A `now` in the past is no
+    /// time.
     pub(super) fn advance(&mut self, now: Instant, pace: Pace) {
         let passed = self.seen.map_or(Duration::ZERO, |seen| now - seen);
         self.seen = Some(self.seen.map_or(now, |seen| seen.max(now)));
@@ -105,8 +108,8 @@ impl Clock {
         self.begun.get_or_insert(self.elapsed);
     }
 
-    /// Whether the machine is to be looked at before anything is judged. An order that waits for its turn meanwhile does so
-    /// in the task's own time.
+    /// Whether the machine is to be looked at before anything is judged. An order that waits for
+    /// its turn meanwhile does so in the task's own time.
     pub(super) fn looks_first(&self) -> bool {
         match self.look {
             FirstLook::None => false,
@@ -120,7 +123,8 @@ impl Clock {
         self.elapsed = self.elapsed.saturating_add(away);
     }
 
-    /// As the journal keeps it: without the last moment seen, because the daemon's clock starts anew after a restart.
+    /// As the journal keeps it: without the last moment seen, because the daemon's clock starts
+    /// anew after a restart.
     pub(crate) fn to_stored(&self) -> stored::Clock {
         let Clock {
             age,

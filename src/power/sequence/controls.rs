@@ -40,7 +40,8 @@ pub enum RefusalKind {
     NotSuspended,
 }
 
-/// `cancel refused: soft power off was sent at 0.2 s and accepted; still possible: abort, rollback, suspend`
+/// `cancel refused: soft power off was sent at 0.2 s and accepted; still possible: abort, rollback,
+/// suspend`
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} refused: {}", self.control, self.reason)?;
@@ -132,7 +133,8 @@ fn ended(state: TaskState) -> &'static str {
     }
 }
 
-/// Carries out a control that [`may`] allowed. `error`: whether an abort leaves `power_state` at `error`.
+/// Carries out a control that [`may`] allowed. `error`: whether an abort leaves `power_state` at
+/// `error`.
 pub(super) fn carry_out(
     control: Control,
     phase: Phase,
@@ -259,7 +261,8 @@ pub(super) fn no_turn(knowledge: &Knowledge) -> Phase {
     ))
 }
 
-/// The phase without its outstanding order: a reading is due again, a changing order counts as unanswered.
+/// The phase without its outstanding order: a reading is due again, a changing order counts as
+/// unanswered.
 fn stand_still(mut phase: Phase, knowledge: &mut Knowledge) -> Phase {
     let Some(id) = phase.outstanding() else {
         return phase;
@@ -284,7 +287,8 @@ fn stand_still(mut phase: Phase, knowledge: &mut Knowledge) -> Phase {
     super::on(phase, Input::Report(&report), knowledge)
 }
 
-/// The phase as it goes on after time in which anything may have happened: it looks before it does anything else.
+/// The phase as it goes on after time in which anything may have happened: it looks before it does
+/// anything else.
 pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
     let now = Next::At(age);
@@ -325,8 +329,8 @@ fn looks_again(mut phase: Phase, now: Next, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
     match &mut phase {
         Phase::SoftWaiting { seen, .. } | Phase::Watching { seen, .. } => {
-            // What was seen before does not count towards a confirmation, but before anything was sent it still tells the
-            // target that there is nothing to do.
+            // What was seen before does not count towards a confirmation, but before anything was
+            // sent it still tells the target that there is nothing to do.
             *seen = seen.map(|_| age).filter(|_| !knowledge.changing_issued());
         }
         Phase::Noting { notes, tries, .. } => {
@@ -360,8 +364,8 @@ fn looks_again(mut phase: Phase, now: Next, knowledge: &Knowledge) -> Phase {
     phase
 }
 
-/// The phase as it goes on after a restart of the daemon: what was outstanding is unanswered, and it looks first.
-/// `unsent` is one of which it is known that it never left.
+/// The phase as it goes on after a restart of the daemon: what was outstanding is unanswered, and
+/// it looks first. `unsent` is one of which it is known that it never left.
 pub(super) fn restored(phase: Phase, unsent: Option<OrderId>, knowledge: &mut Knowledge) -> Phase {
     let outstanding = phase
         .outstanding()
@@ -399,7 +403,8 @@ pub(super) fn restored(phase: Phase, unsent: Option<OrderId>, knowledge: &mut Kn
     }
 }
 
-/// A state that was read for the first time in the last moment of its time has its second reading still to come.
+/// A state that was read for the first time in the last moment of its time has its second reading
+/// still to come.
 fn with_last_reading(mut phase: Phase, knowledge: &Knowledge) -> Phase {
     if let Phase::SoftWaiting {
         soft: Soft { until, .. },
@@ -417,8 +422,8 @@ fn with_last_reading(mut phase: Phase, knowledge: &Knowledge) -> Phase {
     phase
 }
 
-/// A soft request whose answer was lost with the daemon most likely arrived: the operating system is given a minute
-/// before a look that still shows "on" leads to another one.
+/// A soft request whose answer was lost with the daemon most likely arrived: the operating system
+/// is given a minute before a look that still shows "on" leads to another one.
 fn patient(phase: Phase, knowledge: &Knowledge) -> Phase {
     match phase {
         Phase::SoftWaiting {

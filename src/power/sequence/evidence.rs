@@ -1,5 +1,6 @@
-//! What shows that a pulse did something, beside the power: the restart cause and the new entries of the event log,
-//! read one after the other in rounds. What follows from it is decided in `pulse` (reset, cycle) and `nmi`.
+//! What shows that a pulse did something, beside the power: the restart cause and the new entries
+//! of the event log, read one after the other in rounds. What follows from it is decided in `pulse`
+//! (reset, cycle) and `nmi`.
 
 use super::knowledge::Knowledge;
 use super::phase::{LogMark, Notes, Question, Restart, Signs};
@@ -38,7 +39,8 @@ impl Evidence {
         }
     }
 
-    /// An answer to anything but the power: what is asked next in this round, `None` where it is over.
+    /// An answer to anything but the power: what is asked next in this round, `None` where it is
+    /// over.
     pub(super) fn answered(
         &mut self,
         asked: Question,

@@ -1,5 +1,5 @@
-//! What a sequence knows beside its phase: the clock, the readings, what was sent and answered, and remarks on what
-//! it noticed. From here come the words of the outcome.
+//! What a sequence knows beside its phase: the clock, the readings, what was sent and answered, and
+//! remarks on what it noticed. From here come the words of the outcome.
 
 use super::clock::{Age, Clock};
 use super::level::level;
@@ -26,8 +26,8 @@ pub(crate) struct Knowledge {
     pub(crate) sent: Vec<Sent>,
     /// How many were sent between those.
     pub(crate) left_out: u32,
-    /// The reading that was asked for before it began, and how long before. A later life does not know it, and takes the
-    /// BMC for so much quicker.
+    /// The reading that was asked for before it began, and how long before. A later life does not
+    /// know it, and takes the BMC for so much quicker.
     pub(crate) ahead: Option<(OrderId, Duration)>,
     /// Orders of earlier tasks that may still act.
     pub(crate) earlier: Vec<Earlier>,
@@ -76,8 +76,8 @@ impl Knowledge {
         });
     }
 
-    /// Makes place where there are too many orders: between the first and the last ones, readings go before what changes
-    /// power, and what is not answered stays.
+    /// Makes place where there are too many orders: between the first and the last ones, readings
+    /// go before what changes power, and what is not answered stays.
     fn leave_out(&mut self) {
         if self.sent.len() < 2 * ENDS_KEPT {
             return;
@@ -196,13 +196,14 @@ impl Knowledge {
             .find(|sent| !sent.order.only_reads() && sent.handed)
     }
 
-    /// Whether an order that changes power may have had its effect: handed over and not plainly refused.
+    /// Whether an order that changes power may have had its effect: handed over and not plainly
+    /// refused.
     pub(super) fn may_have_acted(&self) -> bool {
         self.sent.iter().any(Sent::may_have_acted)
     }
 
-    /// Whether it was answered a moment ago: a BMC forgets boot flags 60 s after they were set, where it does not take
-    /// the word that it shall keep them.
+    /// Whether it was answered a moment ago: a BMC forgets boot flags 60 s after they were set,
+    /// where it does not take the word that it shall keep them.
     pub(super) fn is_recent(&self, sent: &Sent) -> bool {
         let answered = sent.answer.as_ref().map(|(at, _)| *at);
         answered.is_some_and(|at| self.clock.since_begin().saturating_sub(at) <= RECENT)
@@ -257,7 +258,8 @@ impl Knowledge {
             })
     }
 
-    /// Whether a pulse that cannot be undone or repeated may have had its effect: handed and not plainly refused.
+    /// Whether a pulse that cannot be undone or repeated may have had its effect: handed and not
+    /// plainly refused.
     pub(super) fn pulse_handed(&self) -> bool {
         let pulse = |sent: &Sent| sent.order.effect() == Effect::Pulse;
         self.sent
@@ -272,7 +274,8 @@ impl Knowledge {
         self.sent[at.unwrap_or(self.sent.len())..].iter()
     }
 
-    /// What the BMC said to a pulse of which it is not known by its answer whether it was carried out.
+    /// What the BMC said to a pulse of which it is not known by its answer whether it was carried
+    /// out.
     pub(super) fn without_a_word(&self) -> &'static str {
         let pulse = self.since_pulse().next();
         match pulse.and_then(|sent| sent.answer.as_ref()) {
@@ -281,7 +284,8 @@ impl Knowledge {
         }
     }
 
-    /// Whether the node was read on since the operating system was first asked, and not otherwise since.
+    /// Whether the node was read on since the operating system was first asked, and not otherwise
+    /// since.
     pub(super) fn read_on_since_soft(&self) -> bool {
         let mut sent = self.sent.iter();
         let asked = sent.any(|sent| sent.order == Order::SoftOff);
@@ -318,7 +322,8 @@ impl Knowledge {
             .any(|sent| sent.order == *order && sent.handed)
     }
 
-    /// Whether the BMC has said to one of these levels that it is done, or that the node is in that state.
+    /// Whether the BMC has said to one of these levels that it is done, or that the node is in that
+    /// state.
     pub(super) fn level_answered(&self, order: &Order) -> bool {
         self.sent.iter().any(|sent| {
             let done = match sent.answer.as_ref().map(|(_, report)| report) {
@@ -332,8 +337,9 @@ impl Knowledge {
         })
     }
 
-    /// The orders of earlier tasks that may still bring the node out of this state: not those that have done so, as it
-    /// looks, where the last reading says so and the next one may say that it was wrong.
+    /// The orders of earlier tasks that may still bring the node out of this state: not those that
+    /// have done so, as it looks, where the last reading says so and the next one may say that it
+    /// was wrong.
     pub(super) fn against(&self, state: Power) -> impl Iterator<Item = &Earlier> {
         let (elapsed, power) = (self.clock.elapsed(), self.power);
         let against = move |earlier: &&Earlier| {
@@ -363,7 +369,8 @@ impl Knowledge {
         self.sent.iter().filter_map(took).min().unwrap_or_default()
     }
 
-    /// Whether the last order that changes power is the level that leads to this state, and was accepted.
+    /// Whether the last order that changes power is the level that leads to this state, and was
+    /// accepted.
     fn brought_about(&self, state: Power) -> bool {
         let mut sent = self.sent.iter();
         let last = sent.rfind(|sent| sent.order.changes_power());
@@ -373,8 +380,8 @@ impl Knowledge {
         })
     }
 
-    /// How long this state has to hold before it is believed: less where our own level brought it about than where the
-    /// machine got there by itself.
+    /// How long this state has to hold before it is believed: less where our own level brought it
+    /// about than where the machine got there by itself.
     pub(super) fn confirmed_after(&self, state: Power) -> Duration {
         let patient = self.settings.confirm_after;
         let hold = match self.brought_about(state) && !patient.is_zero() {
@@ -384,7 +391,8 @@ impl Knowledge {
         hold.max(self.settings.holds_longer.unwrap_or_default())
     }
 
-    /// Whether a state that was first read at `since` was read again, at least [`SHORTEST_HOLD`] later.
+    /// Whether a state that was first read at `since` was read again, at least [`SHORTEST_HOLD`]
+    /// later.
     pub(super) fn is_read_twice(&self, since: Age) -> bool {
         let now = self.clock.since_begin();
         let unread = self.read_at().map_or(now, |at| now.saturating_sub(at));
@@ -404,7 +412,8 @@ impl Knowledge {
             .max(self.confirmed_after(state))
     }
 
-    /// `on now; the soft power off of 12:03 UTC may still switch it off`, where an earlier order may.
+    /// `on now; the soft power off of 12:03 UTC may still switch it off`, where an earlier order
+    /// may.
     pub(super) fn may_still_move(&self, state: Power) -> Option<String> {
         let mut may: Vec<String> = Vec::new();
         for words in self.against(state).map(Earlier::to_string) {
@@ -457,8 +466,9 @@ impl Knowledge {
                 | vocabulary::RefusalKind::NotInPresentState
                 | vocabulary::RefusalKind::Failed => Finding::Nothing,
             },
-            // What can only be mended by an operator ends a task that has not touched the machine; later it may still
-            // be a passing thing of a BMC that restarts, and the deadline decides.
+            // What can only be mended by an operator ends a task that has not touched the machine;
+            // later it may still be a passing thing of a BMC that restarts, and the deadline
+            // decides.
             Report::Unanswered(silence) if self.is_hopeless(silence) => {
                 Finding::Hopeless(silence.text.clone())
             }
@@ -503,7 +513,8 @@ impl Knowledge {
         })
     }
 
-    /// Whether the last reading is so young that it counts, at the end of time, without another one that confirms it.
+    /// Whether the last reading is so young that it counts, at the end of time, without another one
+    /// that confirms it.
     pub(super) fn is_fresh(&self) -> bool {
         let age = |at| self.clock.since_begin().saturating_sub(at);
         let young = self.settings.confirm_after.saturating_add(YOUNG);
@@ -574,7 +585,8 @@ impl Knowledge {
         self.end(TaskState::Succeeded, false, what)
     }
 
-    /// A failure on the way forward. `power_state` shows `error` after a soft operation, else what was read.
+    /// A failure on the way forward. `power_state` shows `error` after a soft operation, else what
+    /// was read.
     pub(super) fn fail(&self, why: &str) -> Phase {
         self.end(
             TaskState::Failed,
@@ -641,7 +653,8 @@ pub(super) fn refused(refusal: &vocabulary::Refusal) -> String {
 const MOST_REMARKS: usize = 16;
 /// How old a setting may be on which the next order relies.
 const RECENT: Duration = Duration::from_secs(30);
-/// How old a reading may be, beside the time for its confirmation, that counts although it was not confirmed.
+/// How old a reading may be, beside the time for its confirmation, that counts although it was not
+/// confirmed.
 const YOUNG: Duration = Duration::from_secs(2);
 /// Changing orders that an outcome tells of.
 const MOST_TOLD: usize = 8;

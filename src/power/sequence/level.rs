@@ -1,5 +1,5 @@
-//! Levels: switching on and off, looking whether it came about, the rest between off and on, and the way back. A
-//! level may be repeated, but is only repeated after a look that contradicts it.
+//! Levels: switching on and off, looking whether it came about, the rest between off and on, and
+//! the way back. A level may be repeated, but is only repeated after a look that contradicts it.
 
 use super::Input;
 use super::clock::Age;
@@ -26,7 +26,8 @@ pub(super) fn forward(to: Power, found: Power, knowledge: &Knowledge) -> Phase {
     if found == to && !is_guarded(&leg, knowledge) {
         already(leg, knowledge)
     } else if found != to && leg.aim == Aim::Final && knowledge.may_be_reached(found) {
-        // An earlier order has led there, if that is true: a second look tells, and then it is not watched for any more.
+        // An earlier order has led there, if that is true: a second look tells, and then it is not
+        // watched for any more.
         let soon = knowledge.clock.age() + SHORTEST_HOLD;
         Phase::Watching {
             leg,
@@ -40,14 +41,14 @@ pub(super) fn forward(to: Power, found: Power, knowledge: &Knowledge) -> Phase {
     }
 }
 
-/// Whether an order of an earlier task may still bring the node out of the state that was asked for. Then the level is
-/// sent although the node is in that state, and has to hold for longer.
+/// Whether an order of an earlier task may still bring the node out of the state that was asked
+/// for. Then the level is sent although the node is in that state, and has to hold for longer.
 fn is_guarded(leg: &Leg, knowledge: &Knowledge) -> bool {
     leg.aim == Aim::Final && knowledge.against(leg.to).next().is_some()
 }
 
-/// Whether nothing is left but looks at a state that is there: a guarded one whose level was taken, or one for which
-/// nothing had to be sent.
+/// Whether nothing is left but looks at a state that is there: a guarded one whose level was taken,
+/// or one for which nothing had to be sent.
 pub(super) fn only_watches(leg: &Leg, knowledge: &Knowledge) -> bool {
     let sent_nothing = !knowledge.changing_issued() && knowledge.operation != Operation::SoftReboot;
     let guards = is_guarded(leg, knowledge) && knowledge.level_answered(&level(leg.to));
@@ -174,7 +175,8 @@ fn press(leg: Leg, knowledge: &Knowledge) -> Phase {
     }
 }
 
-/// It was read as wanted before anything was sent: a second reading confirms it, and a contradiction starts the work.
+/// It was read as wanted before anything was sent: a second reading confirms it, and a
+/// contradiction starts the work.
 fn already(leg: Leg, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
     let steady = steady(&leg, knowledge);
@@ -320,8 +322,9 @@ fn yielding(
         }
         Finding::Read(Power::On) | Finding::Nothing => {
             let pause = age + knowledge.settings.look_pause(looks);
-            // The look that decides falls on the moment at which it may; one without an answer is followed by a pause all
-            // the same, because a BMC that is known to be dead is answered for at once.
+            // The look that decides falls on the moment at which it may; one without an answer is
+            // followed by a pause all the same, because a BMC that is known to be dead is answered
+            // for at once.
             let at = if age < settled {
                 pause.min(settled)
             } else {
@@ -339,8 +342,9 @@ fn yielding(
     }
 }
 
-/// Takes note of a reading. Where it shows that an order of an earlier task ended a state that was there already, or looks
-/// like it: from when on the level is sent once more. A node that is off now may have gone off just now, and one reading may be wrong.
+/// Takes note of a reading. Where it shows that an order of an earlier task ended a state that was
+/// there already, or looks like it: from when on the level is sent once more. A node that is off
+/// now may have gone off just now, and one reading may be wrong.
 fn take_reading(
     leg: &Leg,
     seen: Option<Age>,
@@ -474,7 +478,8 @@ fn watched(
         if over && age.since(since) >= SHORTEST_HOLD {
             return late(&leg, seen, knowledge);
         }
-        // The last look falls on the moment from which the state has held long enough, or on the last one that there is.
+        // The last look falls on the moment from which the state has held long enough, or on the
+        // last one that there is.
         let mut at = (age + LONGEST_LEVEL_PAUSE).min(since + steady);
         if !leg.is_return() {
             at = at.min(leg.until.max(since + SHORTEST_HOLD));
@@ -537,8 +542,8 @@ pub(super) fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
     }
 }
 
-/// Time is over. A state that was read twice, a moment ago, and never contradicted counts, even where it had to hold for
-/// longer.
+/// Time is over. A state that was read twice, a moment ago, and never contradicted counts, even
+/// where it had to hold for longer.
 fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
     if is_guarded(leg, knowledge)
         && knowledge.power == Some(leg.to)

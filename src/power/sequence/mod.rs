@@ -1,6 +1,6 @@
-//! [`Sequence`]: the value that `rack` drives. Here are its entrances and exits; the phases are in `phase`, what
-//! turns one into another in `record`, `level`, `soft`, `pulse`, `nmi` and `controls`, what it knows beside its
-//! phase in `knowledge`.
+//! [`Sequence`]: the value that `rack` drives. Here are its entrances and exits; the phases are in
+//! `phase`, what turns one into another in `record`, `level`, `soft`, `pulse`, `nmi` and
+//! `controls`, what it knows beside its phase in `knowledge`.
 
 mod boot;
 mod clock;
@@ -31,9 +31,10 @@ use std::time::Duration;
 ///
 /// How `rack` drives it: call a `handle_*`, [`begin`](Self::begin), [`control`](Self::control) or
 /// [`observe_power`](Self::observe_power); then drain [`withdrawn`](Self::withdrawn), then
-/// [`poll_order`](Self::poll_order); then call [`handle_timeout`](Self::handle_timeout) no later than
-/// [`poll_timeout`](Self::poll_timeout). An order that changes power ([`Order::changes_power`]) is to be written
-/// ahead: [`record`](Self::record) after `poll_order` gave it and before it is handed to the BMC's room.
+/// [`poll_order`](Self::poll_order); then call [`handle_timeout`](Self::handle_timeout) no later
+/// than [`poll_timeout`](Self::poll_timeout). An order that changes power
+/// ([`Order::changes_power`]) is to be written ahead: [`record`](Self::record) after `poll_order`
+/// gave it and before it is handed to the BMC's room.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     pub(super) phase: Phase,
@@ -96,8 +97,8 @@ impl Sequence {
         &self.knowledge.settings
     }
 
-    /// Leaves `queued`: the patience starts to run. In every other state it does nothing (a task that was suspended
-    /// while queued is queued again after its resume).
+    /// Leaves `queued`: the patience starts to run. In every other state it does nothing (a task
+    /// that was suspended while queued is queued again after its resume).
     pub fn begin(&mut self, now: Instant) {
         self.advance(now);
         if self.phase == Phase::Queued {
@@ -107,8 +108,8 @@ impl Sequence {
         self.expire();
     }
 
-    /// Takes a reading as its first, which was asked for under `id` so long before it began, and has `left` or not:
-    /// whether it begins with one.
+    /// Takes a reading as its first, which was asked for under `id` so long before it began, and
+    /// has `left` or not: whether it begins with one.
     pub fn begin_with(&mut self, id: OrderId, before: Duration, left: bool) -> bool {
         let reads = self.wants() == Some(Order::ReadPower);
         if reads {
@@ -121,9 +122,10 @@ impl Sequence {
         reads
     }
 
-    /// The one report of an order. A late one, of an order that was left behind, goes into the record of what was
-    /// sent and changes nothing else; an unknown id changes nothing at all. After a report that a pulse was unanswered
-    /// another one may say that it was accepted: then it is known that it arrived.
+    /// The one report of an order. A late one, of an order that was left behind, goes into the
+    /// record of what was sent and changes nothing else; an unknown id changes nothing at all.
+    /// After a report that a pulse was unanswered another one may say that it was accepted: then it
+    /// is known that it arrived.
     pub fn handle_report(&mut self, id: OrderId, report: Report, now: Instant) {
         self.advance(now);
         if self.knowledge.record_late_answer(id, &report) {
@@ -151,12 +153,13 @@ impl Sequence {
         self.expire();
     }
 
-    /// The daemon stood still until `now` (its process was stopped, the machine slept): no patience ran out by that, and
-    /// the machine is looked at before anything is judged.
+    /// The daemon stood still until `now` (its process was stopped, the machine slept): no patience
+    /// ran out by that, and the machine is looked at before anything is judged.
     pub fn handle_absence(&mut self, now: Instant) {
         self.knowledge.clock.advance(now, Pace::Standing);
         match self.phase.outstanding() {
-            // It may have arrived: what the BMC says to it is worth waiting for. What has not left comes after the look.
+            // It may have arrived: what the BMC says to it is worth waiting for. What has not left
+            // comes after the look.
             Some(id) if self.knowledge.changes_power(id) && self.knowledge.was_handed(id) => {
                 self.knowledge.clock.look = FirstLook::After(id);
             }
@@ -184,8 +187,8 @@ impl Sequence {
         self.leave_behind(before);
     }
 
-    /// The order's first packet was handed to the network: from here on it cannot be cancelled. To be told before
-    /// any control that comes later.
+    /// The order's first packet was handed to the network: from here on it cannot be cancelled. To
+    /// be told before any control that comes later.
     pub fn handle_sent(&mut self, id: OrderId, now: Instant) {
         self.advance(now);
         self.knowledge.record_handed(id);
@@ -198,9 +201,9 @@ impl Sequence {
         self.expire();
     }
 
-    /// A power reading that somebody else's poll brought, fresh as of `now`. Before [`begin`](Self::begin) it decides
-    /// what [`target`](Self::target) shows; later it makes the sequence look for itself sooner. It never counts as
-    /// the reading that a success rests on.
+    /// A power reading that somebody else's poll brought, fresh as of `now`. Before
+    /// [`begin`](Self::begin) it decides what [`target`](Self::target) shows; later it makes the
+    /// sequence look for itself sooner. It never counts as the reading that a success rests on.
     pub fn observe_power(&mut self, power: Power, now: Instant) {
         self.advance(now);
         if !self.state().is_end() {
@@ -231,10 +234,12 @@ impl Sequence {
         Some(self.boot_setting(&order).unwrap_or(order))
     }
 
-    /// The next order, to be issued under `id`, as of the last moment that was told; `None` if there is none now. At
-    /// most one is outstanding. `id` must be new; it is only used up where an order is returned.
+    /// The next order, to be issued under `id`, as of the last moment that was told; `None` if
+    /// there is none now. At most one is outstanding. `id` must be new; it is only used up where an
+    /// order is returned.
     pub fn poll_order(&mut self, id: OrderId) -> Option<Order> {
-        // Rule "once", held here a last time whatever the phases do: a pulse that may have arrived is not sent again.
+        // Rule "once", held here a last time whatever the phases do: a pulse that may have arrived
+        // is not sent again.
         if self.phase.has_pulse_to_send() && self.knowledge.pulse_handed() {
             let phase = std::mem::replace(&mut self.phase, Phase::Queued);
             self.phase = pulse::after_possible_arrival(phase, &self.knowledge);
@@ -249,15 +254,16 @@ impl Sequence {
         Some(order)
     }
 
-    /// An order that was issued and must not leave any more; `None` when there is no further one. Its report is still
-    /// welcome. After an abort or cancel that met an outstanding order the sequence is `aborting` until that report
-    /// comes (at most 1 s), so that it can say whether the order had left.
+    /// An order that was issued and must not leave any more; `None` when there is no further one.
+    /// Its report is still welcome. After an abort or cancel that met an outstanding order the
+    /// sequence is `aborting` until that report comes (at most 1 s), so that it can say whether the
+    /// order had left.
     pub fn withdrawn(&mut self) -> Option<OrderId> {
         self.withdrawn.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has to be called at the latest. An order that is due and not yet
-    /// polled does not count.
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called at the latest. An order that
+    /// is due and not yet polled does not count.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let clock = &self.knowledge.clock;
         let look = match &self.phase {
@@ -281,7 +287,8 @@ impl Sequence {
         [look, first].into_iter().flatten().min()
     }
 
-    /// What `target_power_state` shows: `None` once it ended, or once the record shows that there is nothing to do.
+    /// What `target_power_state` shows: `None` once it ended, or once the record shows that there
+    /// is nothing to do.
     pub fn target(&self) -> Option<Target> {
         self.target_in(&self.phase)
     }
@@ -300,7 +307,8 @@ impl Sequence {
         match phase {
             Phase::Ended(_) => None,
             Phase::Suspended { inner, .. } => self.target_in(inner),
-            // Nothing was sent and what was asked for is there already, as far as the first reading says.
+            // Nothing was sent and what was asked for is there already, as far as the first reading
+            // says.
             Phase::Queued | Phase::Recording { .. } => match (operation, knowledge.power) {
                 (Operation::PowerOn, Some(Power::On))
                 | (Operation::PowerOff | Operation::SoftPowerOff, Some(Power::Off)) => None,
@@ -372,12 +380,13 @@ impl Sequence {
         }
     }
 
-    /// Carries out a control, or says why not and what is still possible. `by` names who asked, for the outcome.
+    /// Carries out a control, or says why not and what is still possible. `by` names who asked, for
+    /// the outcome.
     ///
     /// An abort, cancel or rollback that meets an outstanding order withdraws it (drain
-    /// [`withdrawn`](Self::withdrawn) at once) and may end a moment later, with that order's report: answer the
-    /// caller when [`state`](Self::state) is an end, or `rolling back`. Nothing that changes power leaves after an
-    /// abort, a cancel or a suspend.
+    /// [`withdrawn`](Self::withdrawn) at once) and may end a moment later, with that order's
+    /// report: answer the caller when [`state`](Self::state) is an end, or `rolling back`. Nothing
+    /// that changes power leaves after an abort, a cancel or a suspend.
     pub fn control(&mut self, control: Control, by: &str, now: Instant) -> Result<(), Refusal> {
         self.advance(now);
         self.expire();
@@ -403,8 +412,8 @@ impl Sequence {
         controls::may(control, self)
     }
 
-    /// Whether nothing is left to it but to watch, or nothing but one more look at what is there already: then a new
-    /// request on the node ends it.
+    /// Whether nothing is left to it but to watch, or nothing but one more look at what is there
+    /// already: then a new request on the node ends it.
     pub fn only_watches(&self) -> bool {
         let knowledge = &self.knowledge;
         match &self.phase {
@@ -433,7 +442,8 @@ impl Sequence {
         }
     }
 
-    /// Ends it where it [only watches](Self::only_watches), because of another request: `bob asked for power off`.
+    /// Ends it where it [only watches](Self::only_watches), because of another request: `bob asked
+    /// for power off`.
     pub fn supersede(&mut self, why: &str, now: Instant) {
         self.advance(now);
         self.expire();
@@ -446,8 +456,8 @@ impl Sequence {
         self.leave_behind(before);
     }
 
-    /// A soft power off that was not to turn hard, or later, does so this long from now; whether it still can: the operating
-    /// system has yet to go down.
+    /// A soft power off that was not to turn hard, or later, does so this long from now; whether it
+    /// still can: the operating system has yet to go down.
     pub fn harden(&mut self, after: Duration, by: &str, now: Instant) -> bool {
         self.advance(now);
         self.expire();
@@ -464,7 +474,8 @@ impl Sequence {
         }
     }
 
-    /// The power state that a rollback would bring back: the last reading before the first order that changes it.
+    /// The power state that a rollback would bring back: the last reading before the first order
+    /// that changes it.
     pub fn power_at_start(&self) -> Option<Power> {
         self.knowledge.power_at_start
     }
@@ -496,9 +507,9 @@ impl Sequence {
         clock
     }
 
-    /// Holds a rollback where it is, or lets it go on. It cannot be suspended as a task can, but where nothing may leave
-    /// (the rack is paused) its patience does not run out either. Going on begins with a look at the machine. Nothing
-    /// but a rollback can be held.
+    /// Holds a rollback where it is, or lets it go on. It cannot be suspended as a task can, but
+    /// where nothing may leave (the rack is paused) its patience does not run out either. Going on
+    /// begins with a look at the machine. Nothing but a rollback can be held.
     pub fn hold(&mut self, held: bool, now: Instant) {
         self.advance(now);
         self.expire();
@@ -512,17 +523,18 @@ impl Sequence {
         }
     }
 
-    /// The order that it gave waits for its turn among those of other nodes: no patience runs out by that, but for a time
-    /// that the request named, and not even that where the machine [comes back](Self::comes_back). To be taken back when
-    /// the turn has come, or with the order.
+    /// The order that it gave waits for its turn among those of other nodes: no patience runs out
+    /// by that, but for a time that the request named, and not even that where the machine [comes
+    /// back](Self::comes_back). To be taken back when the turn has come, or with the order.
     pub fn await_turn(&mut self, waits: bool, now: Instant) {
         self.advance(now);
         self.expire();
         self.knowledge.clock.waits = waits;
     }
 
-    /// It was suspended because the rack or its node takes no orders, and not because somebody wants it to stand still: a
-    /// time that the request named runs on until the first order has left, as in the queue. The next control ends that.
+    /// It was suspended because the rack or its node takes no orders, and not because somebody
+    /// wants it to stand still: a time that the request named runs on until the first order has
+    /// left, as in the queue. The next control ends that.
     pub fn keep(&mut self, now: Instant) {
         self.advance(now);
         self.knowledge.clock.kept = true;
@@ -540,7 +552,8 @@ impl Sequence {
         self.knowledge.off_handed() || self.phase.is_return()
     }
 
-    /// Whether an order that changes power may follow as soon as it is known what the present one brings.
+    /// Whether an order that changes power may follow as soon as it is known what the present one
+    /// brings.
     pub fn leads_to_change(&self) -> bool {
         self.phase.leads_to_change(self.knowledge.operation)
     }
@@ -590,7 +603,8 @@ impl Sequence {
         }
     }
 
-    /// When something ends by itself: the phase, or the wait in the queue where the request named its time.
+    /// When something ends by itself: the phase, or the wait in the queue where the request named
+    /// its time.
     pub(super) fn deadline(&self) -> Option<Age> {
         let Knowledge {
             settings,

@@ -1,6 +1,6 @@
-//! What an NMI did. That it was delivered and that the machine crashed are two things: many BMCs write the interrupt
-//! down themselves, also where no operating system heeds it. The machine is watched for the whole of its time, because
-//! a dump takes a while before it restarts.
+//! What an NMI did. That it was delivered and that the machine crashed are two things: many BMCs
+//! write the interrupt down themselves, also where no operating system heeds it. The machine is
+//! watched for the whole of its time, because a dump takes a while before it restarts.
 
 use super::Input;
 use super::clock::Age;
@@ -127,7 +127,8 @@ impl Watch {
                 format!("crash seen: {effects}, and no restart within {watched}")
             }
             (true, true) => format!("crash seen: {effects}"),
-            // Whoever had an NMI does not restart for another reason as a rule; without one anybody may have done it.
+            // Whoever had an NMI does not restart for another reason as a rule; without one anybody
+            // may have done it.
             (false, true) if self.is_known_delivered() => format!("crash seen: {effects}"),
             (false, true) => format!("restart seen: {effects}"),
             (false, false) => match (self.evidence.notes.cause, self.evidence.notes.log) {

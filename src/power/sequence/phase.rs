@@ -1,6 +1,7 @@
-//! The phases: one variant for each place in which a sequence can be, holding only what its next step needs. What
-//! can be read off a phase alone (its order, its deadline, whether it is on the way back) is here; how one becomes
-//! another is in `record`, `level`, `soft`, `pulse`, `nmi` and `controls`.
+//! The phases: one variant for each place in which a sequence can be, holding only what its next
+//! step needs. What can be read off a phase alone (its order, its deadline, whether it is on the
+//! way back) is here; how one becomes another is in `record`, `level`, `soft`, `pulse`, `nmi` and
+//! `controls`.
 
 use super::clock::Age;
 use crate::bmc::vocabulary::{self, Order, OrderId};
@@ -106,7 +107,8 @@ pub(crate) enum Phase {
         looks: u32,
         next: Next,
     },
-    /// Rolling back after a soft request: a machine that goes down is switched on again, one that stays up is left.
+    /// Rolling back after a soft request: a machine that goes down is switched on again, one that
+    /// stays up is left.
     Yielding {
         by: String,
         until: Age,
@@ -318,8 +320,9 @@ impl Phase {
         }
     }
 
-    /// Whether an order that changes power may follow as soon as it is known what the present one brings: what is asked
-    /// before one, or after one that has not had its effect yet. What only watches the machine leads to none.
+    /// Whether an order that changes power may follow as soon as it is known what the present one
+    /// brings: what is asked before one, or after one that has not had its effect yet. What only
+    /// watches the machine leads to none.
     pub(in crate::power) fn leads_to_change(&self, operation: Operation) -> bool {
         match self {
             Phase::Queued
@@ -462,8 +465,8 @@ impl Phase {
         }
     }
 
-    /// When the phase ends by itself, reports or not: when its time is over, or a moment later where the reading may still
-    /// come that confirms what was read in the last moment.
+    /// When the phase ends by itself, reports or not: when its time is over, or a moment later
+    /// where the reading may still come that confirms what was read in the last moment.
     pub(in crate::power) fn deadline(&self) -> Option<Age> {
         match self {
             Phase::SoftWaiting {

@@ -1,5 +1,5 @@
-//! Pulses: a cycle, a reset or an NMI leaves at most once per task. What became of an unanswered one is found by
-//! looking, and where that cannot tell, the outcome says so.
+//! Pulses: a cycle, a reset or an NMI leaves at most once per task. What became of an unanswered
+//! one is found by looking, and where that cannot tell, the outcome says so.
 
 use super::Input;
 use super::clock::Age;
@@ -218,7 +218,8 @@ impl Judge {
                     self.on_since = Some(since);
                 }
                 Finding::Read(Power::Off) => {
-                    // Where an order of an earlier task may have done it, it does not show that the pulse arrived.
+                    // Where an order of an earlier task may have done it, it does not show that the
+                    // pulse arrived.
                     let explained = knowledge.against(Power::On).count() < earlier;
                     if self.fate.is_arrived() || !explained {
                         self.evidence.take_power(Power::Off, before, knowledge);
@@ -249,8 +250,8 @@ impl Judge {
         }
     }
 
-    /// Whether what was seen may come from an order of an earlier task: one that has switched the machine off since the pulse,
-    /// or may have done so unseen.
+    /// Whether what was seen may come from an order of an earlier task: one that has switched the
+    /// machine off since the pulse, or may have done so unseen.
     fn may_be_anothers(&self, knowledge: &Knowledge) -> bool {
         let off = |sent: &Sent| {
             matches!(
@@ -263,7 +264,8 @@ impl Judge {
         went_off || knowledge.against(Power::On).next().is_some()
     }
 
-    /// The next look at the power: at the moment at which "on" has held long enough, where that is still to come.
+    /// The next look at the power: at the moment at which "on" has held long enough, where that is
+    /// still to come.
     fn look_again(mut self, knowledge: &Knowledge) -> Phase {
         let age = knowledge.clock.age();
         let patient = pause(self.looks, knowledge);
@@ -284,8 +286,8 @@ impl Judge {
         cycle && self.evidence.signs.restart == Restart::NotSeen
     }
 
-    /// How long "on" must hold: the "on" from before a cycle would not, and some BMCs write down that they act before
-    /// they do.
+    /// How long "on" must hold: the "on" from before a cycle would not, and some BMCs write down
+    /// that they act before they do.
     fn steady(&self, knowledge: &Knowledge) -> Duration {
         let confirm = knowledge.confirmed_after(Power::On);
         match (self.evidence.signs.restart, knowledge.operation) {
@@ -297,8 +299,8 @@ impl Judge {
         }
     }
 
-    /// Whether "on" that has held is the end: a machine that was never seen to go has not been through a cycle. A reset
-    /// need not show.
+    /// Whether "on" that has held is the end: a machine that was never seen to go has not been
+    /// through a cycle. A reset need not show.
     fn is_done(&self, knowledge: &Knowledge) -> bool {
         self.evidence.signs.restart != Restart::NotSeen || knowledge.operation != Operation::Cycle
     }
@@ -339,8 +341,8 @@ impl Judge {
     }
 }
 
-/// Whether the pulse was answered a moment ago (it may have waited for its turn before it left): a machine may be off
-/// for half a second only, so that nothing but the power is read, and often.
+/// Whether the pulse was answered a moment ago (it may have waited for its turn before it left): a
+/// machine may be off for half a second only, so that nothing but the power is read, and often.
 fn is_early(knowledge: &Knowledge) -> bool {
     let mut since = knowledge.since_pulse();
     let left = since.next().map(|sent| {

@@ -1,5 +1,5 @@
-//! The readings before anything is sent: the power state (so that a rollback knows where to return), and for a pulse
-//! the restart cause and the event log (so that its effect is visible).
+//! The readings before anything is sent: the power state (so that a rollback knows where to
+//! return), and for a pulse the restart cause and the event log (so that its effect is visible).
 
 use super::clock::Age;
 use super::knowledge::{Finding, Knowledge, refused};

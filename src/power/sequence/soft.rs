@@ -1,5 +1,5 @@
-//! The soft power off: ask the operating system, wait for it, ask again only where that is safe or asked for, and
-//! turn hard only where that was asked for.
+//! The soft power off: ask the operating system, wait for it, ask again only where that is safe or
+//! asked for, and turn hard only where that was asked for.
 
 use super::Input;
 use super::clock::Age;
@@ -268,8 +268,8 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
     }
 }
 
-/// How long to wait before the next request, and where this one may have arrived: each silence or refusal in a row doubles
-/// the pause, up to eight times.
+/// How long to wait before the next request, and where this one may have arrived: each silence or
+/// refusal in a row doubles the pause, up to eight times.
 fn pauses(soft: &Soft) -> (Duration, Duration) {
     let patient_gap = SOFT_GAP * (1 << soft.setbacks.min(3));
     (backoff(soft.setbacks), patient_gap)
@@ -305,7 +305,8 @@ fn soft_refused(mut soft: Soft, refusal: &Refusal, knowledge: &Knowledge) -> Pha
         {
             look(soft, 0, None, Some(age + patient_gap), knowledge)
         }
-        // The BMC has no soft power off, and is believed: what was asked for in that case comes at once.
+        // The BMC has no soft power off, and is believed: what was asked for in that case comes at
+        // once.
         RefusalKind::NotSupported if may_turn_hard(knowledge) => hard_is_due(soft, knowledge),
         RefusalKind::Failed
         | RefusalKind::Updating
@@ -325,15 +326,16 @@ fn may_turn_hard(knowledge: &Knowledge) -> bool {
     by_time || settings.on_soft_timeout == OnSoftTimeout::HardPowerOff
 }
 
-/// How long an operating system has, counted from the first request that left, before it is switched off hard where that
-/// may come.
+/// How long an operating system has, counted from the first request that left, before it is
+/// switched off hard where that may come.
 fn given(knowledge: &Knowledge) -> Duration {
     let settings = &knowledge.settings;
     let after = settings.hard_after.unwrap_or(settings.patience);
     after.min(settings.patience)
 }
 
-/// T2 counts from the first request that left, whatever became of it and however late its turn came.
+/// T2 counts from the first request that left, whatever became of it and however late its turn
+/// came.
 fn start_hard(soft: &mut Soft, knowledge: &Knowledge) {
     if soft.hard_at.is_none() && may_turn_hard(knowledge) && knowledge.changing_handed() {
         soft.hard_at = Some(knowledge.clock.age() + given(knowledge));
@@ -407,8 +409,8 @@ fn out_of_time(mut soft: Soft, knowledge: &mut Knowledge) -> Phase {
     hard_is_due(soft, knowledge)
 }
 
-/// Looks, and switches off hard as soon as the node is read on. A node that nobody has read since the request may be off,
-/// or somewhere between.
+/// Looks, and switches off hard as soon as the node is read on. A node that nobody has read since
+/// the request may be off, or somewhere between.
 fn hard_is_due(soft: Soft, knowledge: &Knowledge) -> Phase {
     Phase::SoftWaiting {
         soft: Soft {

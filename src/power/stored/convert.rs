@@ -4,7 +4,8 @@ use super::phase::Phase;
 use crate::bmc::vocabulary::OrderId;
 use crate::power::sequence::phase as running;
 
-/// A field as it is stored. How a field is carried over is said once, in the table below, for both directions.
+/// A field as it is stored. How a field is carried over is said once, in the table below, for both
+/// directions.
 macro_rules! stored {
     (same $field:ident) => {
         *$field
@@ -66,7 +67,8 @@ macro_rules! restored {
     };
 }
 
-/// Both directions for phases that have the same fields, as matches over every phase and every field of both.
+/// Both directions for phases that have the same fields, as matches over every phase and every
+/// field of both.
 macro_rules! phases {
     ($($phase:ident { $($field:ident: $way:ident),* $(,)? })*) => {
         impl From<&running::Phase> for Phase {

@@ -1,4 +1,5 @@
-//! What a sequence knows beside its phase, as it is stored: clock, settings, what was sent and answered.
+//! What a sequence knows beside its phase, as it is stored: clock, settings, what was sent and
+//! answered.
 
 use super::phase::Moment;
 use super::sent::Sent;

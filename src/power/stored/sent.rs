@@ -15,8 +15,8 @@ pub(crate) struct Sent {
     order: Order,
     at: Duration,
     handed: bool,
-    /// For how many equal readings it stands; of an order that acts and was refused: how many of its datagrams can have
-    /// been carried out, the one that was refused among them.
+    /// For how many equal readings it stands; of an order that acts and was refused: how many of
+    /// its datagrams can have been carried out, the one that was refused among them.
     times: u32,
     answer: Option<(Duration, Report)>,
 }
@@ -301,7 +301,8 @@ impl From<&vocabulary::Reading> for Reading {
                 last_added: *last_added,
             },
             vocabulary::Reading::EventLogEntry(entry) => Reading::EventLogEntry(entry.into()),
-            // A sequence asks for none of the others: one would tell it no more than that there was an answer.
+            // A sequence asks for none of the others: one would tell it no more than that there was
+            // an answer.
             vocabulary::Reading::BootDevice {
                 device,
                 persistent,

@@ -3,9 +3,9 @@
 use crate::bmc::vocabulary;
 use crate::model;
 
-/// Defines a stored enumeration beside the running one: `"as stored" = RunningVariant`. The conversions are matches
-/// over every variant of both. What `| Another` names is stored as the variant before it: its text, which is stored beside
-/// it, says the rest.
+/// Defines a stored enumeration beside the running one: `"as stored" = RunningVariant`. The
+/// conversions are matches over every variant of both. What `| Another` names is stored as the
+/// variant before it: its text, which is stored beside it, says the rest.
 macro_rules! stored_words {
     ($(#[$doc:meta])* $name:ident = $running:ty { $($word:literal = $variant:ident $(| $also:ident)*,)* }) => {
         $(#[$doc])*

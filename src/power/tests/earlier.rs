@@ -1,4 +1,5 @@
-//! "Already in that state" is not said as long as an order of an earlier task may still end that state.
+//! "Already in that state" is not said as long as an order of an earlier task may still end that
+//! state.
 
 use super::world::{Mishap, World, secs};
 use crate::bmc::vocabulary::{Order, RefusalKind};
@@ -215,7 +216,8 @@ fn an_abort_in_the_watch_sends_nothing_more() {
     assert_eq!(world.state(), TaskState::Aborted);
 }
 
-/// A reset gets no answer, and then the machine goes off and comes on again by itself, seen or unseen.
+/// A reset gets no answer, and then the machine goes off and comes on again by itself, seen or
+/// unseen.
 fn unanswered_reset(mishap: Mishap, before: Earlier, unseen: bool) -> World {
     let mut world = after(before, Operation::Reset, Power::On);
     world.machine.heedless = false;

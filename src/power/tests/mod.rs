@@ -1,4 +1,5 @@
-//! Tests of the sequences through their public face, against a little simulated machine ([`world`]).
+//! Tests of the sequences through their public face, against a little simulated machine
+//! ([`world`]).
 
 mod boot;
 mod controls;

@@ -1,4 +1,5 @@
-//! The hard operations: levels that are read back, repeated only after a look, and made into a reboot.
+//! The hard operations: levels that are read back, repeated only after a look, and made into a
+//! reboot.
 
 use super::world::{Mishap, World, secs};
 use crate::bmc::vocabulary::{Order, RefusalKind};
@@ -86,7 +87,8 @@ fn where_a_state_did_not_hold_before_it_has_to_hold_longer() {
     }
 }
 
-/// The pauses between the answer to `order` and the looks after it, in milliseconds, up to `count` of them.
+/// The pauses between the answer to `order` and the looks after it, in milliseconds, up to `count`
+/// of them.
 fn pauses(world: &World, order: &Order, count: usize) -> Vec<u128> {
     let polled = world.polled.iter();
     let from = polled.clone().position(|(_, polled)| polled == order);
@@ -117,7 +119,8 @@ fn a_soft_off_is_looked_at_every_second_or_two_at_first_and_later_every_five() {
 
 #[test]
 fn what_is_read_once_in_the_last_moment_is_read_again_before_it_counts() {
-    // It goes off shortly before the time is over, or is told to be off once, wrongly; or its BMC falls silent then.
+    // It goes off shortly before the time is over, or is told to be off once, wrongly; or its BMC
+    // falls silent then.
     for (off_at, back_after, silent, state) in [
         (59_500, None, false, TaskState::Succeeded),
         (59_500, Some(350), false, TaskState::Failed),

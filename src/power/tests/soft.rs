@@ -503,8 +503,8 @@ fn nothing_hard_is_sent_to_a_node_that_was_not_read_on_since_the_request() {
     }
 }
 
-/// A soft power off with a time that its request names and that turns hard where it is over, whose turn comes so late, on a
-/// machine that does not go down.
+/// A soft power off with a time that its request names and that turns hard where it is over, whose
+/// turn comes so late, on a machine that does not go down.
 fn late_turn(timeout: u64, hard_after: Option<u64>, turn: u64) -> World {
     let settings = Settings {
         patience: secs(timeout),

@@ -1,5 +1,5 @@
-//! Random lives of a task: silences, refusals, lags, hands on the button, controls and restarts at any moment, and
-//! what holds in all of them.
+//! Random lives of a task: silences, refusals, lags, hands on the button, controls and restarts at
+//! any moment, and what holds in all of them.
 
 use super::world::{Mishap, World, secs};
 use crate::bmc::vocabulary::{Order, RefusalKind};

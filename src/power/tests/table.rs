@@ -1,5 +1,6 @@
-//! The tables of power_state and target_power_state (design, section 3), row by row. What the API makes of an abort
-//! that finds nothing to abort is `rack`'s; the target on which it decides is checked here.
+//! The tables of power_state and target_power_state (design, section 3), row by row. What the API
+//! makes of an abort that finds nothing to abort is `rack`'s; the target on which it decides is
+//! checked here.
 
 use super::world::{World, secs};
 use crate::bmc::vocabulary::{Order, RefusalKind};

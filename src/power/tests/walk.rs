@@ -1,5 +1,5 @@
-//! Every (operation, phase, input) pair is decided: a walk through all phases that can be reached, trying every input
-//! in each of them.
+//! Every (operation, phase, input) pair is decided: a walk through all phases that can be reached,
+//! trying every input in each of them.
 
 use super::world::{refused, secs, silent};
 use crate::bmc::vocabulary::{EventLogEntry, Order, OrderId, Reading, RefusalKind, Report, Sign};

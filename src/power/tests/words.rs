@@ -1,7 +1,8 @@
-//! What tasks say, as it sounds: every sentence that a walk through all tasks comes upon, in one list to be read.
+//! What tasks say, as it sounds: every sentence that a walk through all tasks comes upon, in one
+//! list to be read.
 //!
-//! Where it is not as that list, the test says what is new and what is gone. The sentences as they stand in the source,
-//! those of the rack among them, are in `tests/words`.
+//! Where it is not as that list, the test says what is new and what is gone. The sentences as they
+//! stand in the source, those of the rack among them, are in `tests/words`.
 
 use super::walk::walk;
 use super::world::secs;
@@ -45,7 +46,8 @@ pub(super) fn listen(sequence: &Sequence, now: Instant, said: &mut BTreeSet<Stri
     }
 }
 
-/// Without the words of the BMC, which stand last: a refusal, and in brackets what the last order met.
+/// Without the words of the BMC, which stand last: a refusal, and in brackets what the last order
+/// met.
 fn without_trouble(text: &str) -> &str {
     let mut text = text.split(", last refused: ").next().unwrap_or_default();
     while text.ends_with(')') {

@@ -1,4 +1,5 @@
-//! A machine behind a BMC, reduced to what a sequence can see of it, and the loop that `rack` would run.
+//! A machine behind a BMC, reduced to what a sequence can see of it, and the loop that `rack` would
+//! run.
 
 use crate::bmc::vocabulary::{
     self, EventLogEntry, Order, OrderId, Reading, RefusalKind, Report, Sign, Silence,
@@ -50,7 +51,8 @@ pub struct Machine {
     pub boot_mishaps: VecDeque<Mishap>,
     /// Levels are accepted and forgotten so many times.
     pub ignores: u32,
-    /// A cycle switches it off and on again so long after the order; `None`: it is accepted, and nothing happens.
+    /// A cycle switches it off and on again so long after the order; `None`: it is accepted, and
+    /// nothing happens.
     pub cycles: Option<(Duration, Duration)>,
     /// An NMI makes it crash: entry in the log, restart cause.
     pub crashes: bool,
@@ -406,7 +408,8 @@ impl World {
         panic!("it gives orders without end");
     }
 
-    /// The order on its way leaves, if it is time: the machine does what it does, and its answer is made.
+    /// The order on its way leaves, if it is time: the machine does what it does, and its answer is
+    /// made.
     fn leave(&mut self) {
         let Some(way) = &mut self.way else { return };
         if way.report.is_some() || way.leaves > self.now {

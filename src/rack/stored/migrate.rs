@@ -1,23 +1,26 @@
 //! Bringing entries of an older format to the newest, one step a format.
 //!
-//! Driven by the store when it opens a journal of an older program, before anything is read. A step is a function over
-//! JSON values and knows no running type: it stays true however those change.
+//! Driven by the store when it opens a journal of an older program, before anything is read. A step
+//! is a function over JSON values and knows no running type: it stays true however those change.
 
 use crate::rack::record::Table;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// From one format to the next: changes the value of an entry of this table, or says why that cannot be done.
+/// From one format to the next: changes the value of an entry of this table, or says why that
+/// cannot be done.
 type Step = fn(Table, &mut Value) -> Result<(), String>;
 
-/// The steps, the first one from format 1 to 2. One is added for each release that changes what is stored.
+/// The steps, the first one from format 1 to 2. One is added for each release that changes what is
+/// stored.
 const STEPS: &[Step] = &[refusals_are_repeated, third, fourth];
 
 /// The format of what this program writes.
 pub const FORMAT: u64 = 1 + STEPS.len() as u64;
 
-/// Format 2: one refusal takes no order from a node any more, and what a BMC carried out is remembered instead.
+/// Format 2: one refusal takes no order from a node any more, and what a BMC carried out is
+/// remembered instead.
 fn refusals_are_repeated(table: Table, entry: &mut Value) -> Result<(), String> {
     if table != Table::Nodes {
         return Ok(());
@@ -29,7 +32,8 @@ fn refusals_are_repeated(table: Table, entry: &mut Value) -> Result<(), String> 
     Ok(())
 }
 
-/// Format 3: fields that may be missing, and what is named here; see [`Upgrade`] for the keys of history.
+/// Format 3: fields that may be missing, and what is named here; see [`Upgrade`] for the keys of
+/// history.
 fn third(table: Table, entry: &mut Value) -> Result<(), String> {
     match table {
         Table::Nodes => each_order_acts_late(entry),
@@ -48,8 +52,8 @@ fn fourth(_: Table, _: &mut Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What may still act is kept order by order, with its time. Of an older one only the task and its end are known: it
-/// explains a change, and stands against nothing.
+/// What may still act is kept order by order, with its time. Of an older one only the task and its
+/// end are known: it explains a change, and stands against nothing.
 fn each_order_acts_late(entry: &mut Value) -> Result<(), String> {
     let late = entry
         .get_mut("late")
@@ -104,8 +108,9 @@ impl Upgrade {
         Upgrade { from, histories }
     }
 
-    /// The key and the value of an entry in the newest format. A value that cannot be brought there stands behind the
-    /// words that say so, and is found unreadable, with them, wherever it is read.
+    /// The key and the value of an entry in the newest format. A value that cannot be brought there
+    /// stands behind the words that say so, and is found unreadable, with them, wherever it is
+    /// read.
     pub fn entry(&mut self, table: Table, key: &str, value: Vec<u8>) -> (String, Vec<u8>) {
         let moved = (table == Table::History && self.from < 3).then(|| self.move_history(&value));
         let key = moved.flatten().unwrap_or_else(|| key.to_owned());

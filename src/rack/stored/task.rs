@@ -22,8 +22,8 @@ pub(in crate::rack) struct TaskRecord {
     pub(in crate::rack) written: Option<clock::Stamp>,
     pub(in crate::rack) resuming: Option<String>,
     pub(in crate::rack) returning: Option<String>,
-    /// The outstanding order, while it certainly has not left: it waits for its turn, and is written down once more
-    /// before it leaves.
+    /// The outstanding order, while it certainly has not left: it waits for its turn, and is
+    /// written down once more before it leaves.
     pub(in crate::rack) unsent: Option<OrderId>,
 }
 

@@ -1,4 +1,5 @@
-//! What is written now against what was frozen (`tests/journal`): byte for byte, and every word of it.
+//! What is written now against what was frozen (`tests/journal`): byte for byte, and every word of
+//! it.
 
 use super::super::record::Table;
 use super::migrate::{FORMAT, Upgrade};
@@ -49,7 +50,8 @@ macro_rules! frozen_in {
     };
 }
 
-/// The format that this program writes while no release has it and its directory is not frozen: `None` else.
+/// The format that this program writes while no release has it and its directory is not frozen:
+/// `None` else.
 const IN_WORK: Option<u64> = None;
 
 /// The newest format that has a frozen directory.

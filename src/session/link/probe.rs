@@ -1,8 +1,8 @@
-//! Whether the session is still there, asked beside a request that is not answered: by other requests, for some commands
-//! take a BMC long and say nothing of the session.
+//! Whether the session is still there, asked beside a request that is not answered: by other
+//! requests, for some commands take a BMC long and say nothing of the session.
 //!
-//! Get Device ID first. Then the level that the session has anyway: where what carries commands out hangs behind what keeps
-//! the sessions (OpenBMC), only the latter answers.
+//! Get Device ID first. Then the level that the session has anyway: where what carries commands out
+//! hangs behind what keeps the sessions (OpenBMC), only the latter answers.
 
 use super::{Link, Pace, Tick};
 use crate::entropy::Entropy;
@@ -20,7 +20,8 @@ pub(super) struct Probe {
     pub(super) due: Option<Instant>,
     /// How often its answer has brought the next copy of the request forward.
     pub(super) hurried: u32,
-    /// Those that were sent since the BMC was heard last: their network functions, commands and request numbers.
+    /// Those that were sent since the BMC was heard last: their network functions, commands and
+    /// request numbers.
     pub(super) sent: Vec<Asked>,
     /// Whether the BMC answered outside of the session after a probe had left.
     pub(super) answered_outside: bool,
@@ -77,8 +78,8 @@ impl Link {
         self.probe.answered_outside && self.probe.sent.len() >= PROBES
     }
 
-    /// The session is there: the request that is not answered, or its answer, was lost, or it takes the BMC long. Another
-    /// copy or two are worth it now.
+    /// The session is there: the request that is not answered, or its answer, was lost, or it takes
+    /// the BMC long. Another copy or two are worth it now.
     pub(super) fn alive(&mut self, now: Instant) {
         self.probe.hurried += 1;
         let doubled = (self.probe.hurried - 1).min(8);
@@ -106,7 +107,8 @@ pub(super) fn answers_probe(sent: &[Asked], response: &message::Response) -> boo
 
 /// How many probes must have brought nothing before a session is given up.
 const PROBES: usize = 2;
-/// How long no other probe follows the first one that was answered; after the next twice as long, and so on.
+/// How long no other probe follows the first one that was answered; after the next twice as long,
+/// and so on.
 const PROBE_REST: Duration = Duration::from_millis(500);
 /// How often a probe's answer brings the next copy of a request forward.
 const HURRIED: u32 = 4;

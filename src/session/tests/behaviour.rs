@@ -1,5 +1,5 @@
-//! What a session does about loss, lateness, refusals and impatience, with a BMC of cipher suite 0: there its packets
-//! can be read and written without keys.
+//! What a session does about loss, lateness, refusals and impatience, with a BMC of cipher suite 0:
+//! there its packets can be read and written without keys.
 
 use super::world::{BMC_ID, World};
 use super::*;
@@ -327,7 +327,8 @@ fn new_settings_close_the_session_and_open_nothing() {
     assert_eq!(world.events(), [Event::Closed]);
 }
 
-/// The network says of each datagram from now on that it did not arrive. How long that was said until an event came.
+/// The network says of each datagram from now on that it did not arrive. How long that was said
+/// until an event came.
 fn undeliverable(session: &mut Session, why: Undeliverable, entropy: &mut Seeded) -> (f64, Event) {
     let from = 100.0;
     for step in 0..200 {

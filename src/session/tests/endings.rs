@@ -67,7 +67,8 @@ fn each_status_of_rakp_2_and_4_ends_the_handshake_with_its_meaning() {
             };
             assert_eq!(error, expected, "{found_in}, {status}");
             if matches!(code, 0x02 | 0x08) {
-                // The BMC has forgotten the exchange: tried again, the second time at once, and with an end.
+                // The BMC has forgotten the exchange: tried again, the second time at once, and
+                // with an end.
                 assert!((1.0..=20.0).contains(&took), "{status}: {took} s");
                 assert!((3..=8).contains(&world.opens.len()), "{status}");
             } else {
@@ -177,11 +178,13 @@ fn a_bmc_that_stops_answering_in_the_handshake_is_called_stalled_with_the_step()
             panic!("{error:?}");
         };
         assert_eq!((step, over.as_secs_f64()), (expected, took));
-        // It gets its time, and an end: after RAKP 3 the BMC may have a session, and more than two of ours are not made.
+        // It gets its time, and an end: after RAKP 3 the BMC may have a session, and more than two
+        // of ours are not made.
         let least = if kind == PayloadType::Rakp4 { 2.0 } else { 4.5 };
         assert!((least..=60.0).contains(&took), "{step}: {took} s");
         assert!((2..=8).contains(&attempts), "{step}: {attempts} log-ins");
-        // Each log-in is new: as many console ids; and at most four Open Session Requests in three seconds.
+        // Each log-in is new: as many console ids; and at most four Open Session Requests in three
+        // seconds.
         let ids: std::collections::BTreeSet<_> =
             world.opens.iter().map(|open| open.console_id).collect();
         assert_eq!(ids.len(), attempts as usize);

@@ -1,5 +1,5 @@
-//! Whole sessions against bytes that are not ours: computed by `tests/vectors/make_sessions.py` with Python's hashlib,
-//! and recorded between ipmitool and ipmi_sim.
+//! Whole sessions against bytes that are not ours: computed by `tests/vectors/make_sessions.py`
+//! with Python's hashlib, and recorded between ipmitool and ipmi_sim.
 
 use super::*;
 use crate::ipmi::rakp::{Rakp1, Rakp2, Rakp3, Rakp4};
@@ -303,7 +303,8 @@ fn no_truncation_and_no_flipped_bit_of_a_sealed_packet_is_taken_or_moves_anythin
                     (session, entropy) = recorded.session_before(target);
                 }
                 session.handle_datagram(&wrong, at_packet(target), &mut entropy);
-                // The reserved byte and the sequence number of RMCP mean nothing, and no code covers them.
+                // The reserved byte and the sequence number of RMCP mean nothing, and no code
+                // covers them.
                 if sealed && at >= 4 {
                     count += 1;
                     assert_eq!(session.poll_event(), None, "packet {target} byte {at}");
@@ -341,7 +342,8 @@ fn no_truncation_and_no_flipped_bit_of_any_recorded_packet_opens_anything_or_pan
         .map(|line| hex(&line[2..]))
         .collect();
     assert!(packets.len() > 250, "{}", packets.len());
-    // One waits for Open Session Responses, the other for a challenge of IPMI 1.5: neither gets its own.
+    // One waits for Open Session Responses, the other for a challenge of IPMI 1.5: neither gets its
+    // own.
     let mut entropy = Seeded::new(3);
     let mut waiting = [Protocol::V20, Protocol::V15(AuthChoice::Strongest)].map(|protocol| {
         let mut session = Session::new(Settings {

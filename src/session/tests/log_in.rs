@@ -66,8 +66,8 @@ fn a_lost_open_session_response_costs_one_copy_with_the_same_id() {
     assert!(matches!(world.events()[..], [Event::Opened(_)]));
 }
 
-/// A log-in whose first suite was not answered and was left for the next one; the answer to it comes now, with its tag
-/// changed by `tag`.
+/// A log-in whose first suite was not answered and was left for the next one; the answer to it
+/// comes now, with its tag changed by `tag`.
 fn answered_late(tag: impl FnOnce(u8) -> u8) -> World {
     let mut world = World::new();
     let mut settings = world.session.settings().clone();

@@ -1,5 +1,5 @@
-//! A session fed any script of calls, datagrams and clock jumps: it never panics, every request ends at most once, and a
-//! pulse is at most one datagram.
+//! A session fed any script of calls, datagrams and clock jumps: it never panics, every request
+//! ends at most once, and a pulse is at most one datagram.
 
 use super::known_answers::{Recorded, Tape, orders, sessions};
 use super::*;
@@ -146,7 +146,8 @@ proptest! {
 
 #[test]
 fn an_answer_to_what_has_not_left_is_no_answer() {
-    // Found by fuzzing. Suite 2, recorded: the session is open after packet 9, 10 asks for the status, 11 is the answer.
+    // Found by fuzzing. Suite 2, recorded: the session is open after packet 9, 10 asks for the
+    // status, 11 is the answer.
     let recorded = &sessions()[2];
     let mut entropy = Tape::new();
     let mut session = Session::new(recorded.settings.clone());

@@ -1,4 +1,5 @@
-//! A BMC of cipher suite 0 and the way to it, moved by tests: its packets can be read and written without keys.
+//! A BMC of cipher suite 0 and the way to it, moved by tests: its packets can be read and written
+//! without keys.
 
 use super::*;
 use crate::ipmi::command::get_chassis_status;
@@ -33,7 +34,8 @@ pub(super) struct World {
     pub(super) probes: u32,
     pub(super) rakp2: fn(u8, u32) -> Vec<u8>,
     pub(super) open: fn(&open_session::Request) -> Vec<u8>,
-    /// What answers all requests of one kind instead of that: the payload type of the answer, and its bytes.
+    /// What answers all requests of one kind instead of that: the payload type of the answer, and
+    /// its bytes.
     pub(super) refusal: Option<(PayloadType, Vec<u8>)>,
     /// The status of refusals that somebody else sends before each answer.
     pub(super) forged: Option<u8>,
@@ -234,7 +236,8 @@ impl World {
         requests
     }
 
-    /// Before the BMC answers: somebody else's refusals, with each tag that there is and no session's number.
+    /// Before the BMC answers: somebody else's refusals, with each tag that there is and no
+    /// session's number.
     fn forge(&mut self, asked: PayloadType) {
         let kind = match asked {
             PayloadType::OpenSessionRequest => PayloadType::OpenSessionResponse,
@@ -251,7 +254,8 @@ impl World {
         }
     }
 
-    /// Get Device ID, or the session's level, that no test asked for: ours, whether the session is still there.
+    /// Get Device ID, or the session's level, that no test asked for: ours, whether the session is
+    /// still there.
     fn counts_probes(&mut self) -> bool {
         self.probes += 1;
         true

@@ -20,7 +20,8 @@ pub(super) const GET_BOOT_OPTIONS: (u8, u8) = (0x00, 0x09);
 pub(super) fn answer(bmc: &mut Bmc, asker: &Asker, request: &Request<'_>, now: Instant) -> Reply {
     let data = request.data;
     match (request.net_fn, request.command) {
-        // §28.1: a diagnostic interrupt and a front panel lock-out there is; all devices are the BMC.
+        // §28.1: a diagnostic interrupt and a front panel lock-out there is; all devices are the
+        // BMC.
         CAPABILITIES => Ok(vec![0x04, 0x20, 0x20, 0x20, 0x20, 0x20]),
         STATUS => Ok(status(bmc, now)),
         CONTROL => {

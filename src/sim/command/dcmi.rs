@@ -1,4 +1,5 @@
-//! Group extension DCh: Data Center Manageability Interface 1.5, the reading of power (§6.6.1 there).
+//! Group extension DCh: Data Center Manageability Interface 1.5, the reading of power (§6.6.1
+//! there).
 
 use super::{INVALID_COMMAND, LENGTH_INVALID, Reply};
 use crate::sim::bmc::Bmc;

@@ -1,6 +1,8 @@
-//! What the BMC does with a request: who may ask for what, copies, and the way to the room that answers.
+//! What the BMC does with a request: who may ask for what, copies, and the way to the room that
+//! answers.
 //!
-//! Driven by [`super::plus`] and [`super::version15`], which have checked where the request comes from.
+//! Driven by [`super::plus`] and [`super::version15`], which have checked where the request comes
+//! from.
 
 mod app;
 mod chassis;

@@ -1,6 +1,8 @@
-//! A console small enough to read at once, to drive simulated BMCs in tests: one RMCP+ session, suite 3, no retries.
+//! A console small enough to read at once, to drive simulated BMCs in tests: one RMCP+ session,
+//! suite 3, no retries.
 //!
-//! Its codes are those of [`crypto`], which `known_answers` has compared with other implementations.
+//! Its codes are those of [`crypto`], which `known_answers` has compared with other
+//! implementations.
 
 use super::super::crypto::{self, Authentication, Confidentiality, Integrity};
 use super::super::wire::{self, Received};

@@ -1,7 +1,7 @@
 //! Whole sessions, byte for byte, computed or recorded by others.
 //!
-//! `tests/vectors/sim-*.txt` were written by `sim_known_answers.py` beside them (hashlib, hmac, openssl);
-//! `ipmitool-suite3.txt` is a recording of ipmitool and ipmi_sim, neither of them ours.
+//! `tests/vectors/sim-*.txt` were written by `sim_known_answers.py` beside them (hashlib, hmac,
+//! openssl); `ipmitool-suite3.txt` is a recording of ipmitool and ipmi_sim, neither of them ours.
 
 use super::super::crypto::{self, Suite};
 use super::super::{Bmc, BmcSettings, ChassisOrder, Mood, Privilege, User};

@@ -131,7 +131,8 @@ fn a_link_that_doubles_everything_does_not_double_orders() {
     });
     let bmc = Bmc::new(BmcSettings::default(), Mood::default(), 7);
     let mut console = Console::new(bmc, link);
-    // The doubled set-up fails in the same way as with real BMCs, so the session is opened over a kind link.
+    // The doubled set-up fails in the same way as with real BMCs, so the session is opened over a
+    // kind link.
     console
         .rack
         .link_mut(console.bmc)

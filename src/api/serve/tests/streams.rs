@@ -88,7 +88,8 @@ fn a_stream_reads_the_same_whether_it_is_the_first_on_its_connection_or_not() {
         text
     };
     let first = read("");
-    // RFC 9112 §7.1: the length of a chunk in hexadecimal digits, the chunk, at the end one without length.
+    // RFC 9112 §7.1: the length of a chunk in hexadecimal digits, the chunk, at the end one without
+    // length.
     let (head, body) = first.split_once("\r\n\r\n").expect("a head");
     assert_eq!(
         body, "15\r\nretry: 2000\nid: 1-0\n\n\r\n0\r\n\r\n",

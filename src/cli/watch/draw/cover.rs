@@ -57,8 +57,8 @@ fn paper(view: &mut View, frame: &mut Frame, screen: Rect, title: &str, scroll: 
     frame.render_widget(Paragraph::new(text).block(block), area);
 }
 
-/// A question: what will happen to which nodes, and the word that is wanted. The word is taken only when the last of the
-/// nodes was on the screen.
+/// A question: what will happen to which nodes, and the word that is wanted. The word is taken only
+/// when the last of the nodes was on the screen.
 fn question(view: &View, frame: &mut Frame, screen: Rect, asked: &mut Confirmation) {
     let width = screen
         .width

@@ -1,4 +1,5 @@
-//! Carries what a tenure has: requests to etcd and their answers, records to this host's disk, and what is to be said.
+//! Carries what a tenure has: requests to etcd and their answers, records to this host's disk, and
+//! what is to be said.
 
 use super::{Post, Shared};
 use crate::config::EtcdSettings;
@@ -50,7 +51,8 @@ impl Shell {
             loop {
                 let told = inputs.clone();
                 let tell = |watched| match watched {
-                    // Where the loop cannot take more, the watch begins anew, and all is read again.
+                    // Where the loop cannot take more, the watch begins anew, and all is read
+                    // again.
                     Watched::Changes(_, changes) => told.try_send(Input::Changed(changes)).is_ok(),
                     Watched::Begun(_) | Watched::Ended { .. } => true,
                 };
@@ -149,8 +151,8 @@ impl Shell {
         }
     }
 
-    /// The rack that is made next wants to know what this host's disk has of what happened to nodes. Nothing is claimed
-    /// before that is known.
+    /// The rack that is made next wants to know what this host's disk has of what happened to
+    /// nodes. Nothing is claimed before that is known.
     pub(super) fn read_own_history(&mut self) {
         let (inputs, looks) = (self.to_inputs.clone(), self.looks.store.clone());
         let read = async move {
@@ -185,7 +187,8 @@ impl Shell {
         shared.judge_fit(now);
     }
 
-    /// Carries what the tenure has: requests to etcd, records to the disk, and what is to be said of it.
+    /// Carries what the tenure has: requests to etcd, records to the disk, and what is to be said
+    /// of it.
     pub(in crate::daemon::shell) fn carry_tenure(&mut self) {
         let now = self.awake_at;
         let Post::Shared(shared) = &mut self.post else {

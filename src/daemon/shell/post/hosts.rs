@@ -1,4 +1,5 @@
-//! The hosts of the rack, as people and load balancers see them, and the way to give the rack to another one.
+//! The hosts of the rack, as people and load balancers see them, and the way to give the rack to
+//! another one.
 
 use super::peers::Said;
 use super::{Post, Shared};
@@ -87,7 +88,8 @@ impl Shared {
 }
 
 impl Shell {
-    /// Tells the other hosts of this one, and hears of them; sees to what keeps it from taking the rack.
+    /// Tells the other hosts of this one, and hears of them; sees to what keeps it from taking the
+    /// rack.
     pub(in crate::daemon::shell) fn tell_hosts(&mut self, wall: WallTime, now: Instant) {
         let Post::Shared(shared) = &mut self.post else {
             return;
@@ -118,7 +120,8 @@ impl Shell {
             let _ = inputs.send(Input::Hosts(answer)).await;
         };
         self.executor.spawn(tell).detach();
-        // Only nodes of tasks that are under way matter, and only where the owner has other nodes than this host.
+        // Only nodes of tasks that are under way matter, and only where the owner has other nodes
+        // than this host.
         if !shared.has_the_owners_nodes() || shared.fit.nodes.is_err() {
             self.read_mirror();
         }
@@ -171,7 +174,8 @@ impl Shell {
         }
     }
 
-    /// Somebody wants the rack to be another host's. A host that has it gives it up; another one asks that host to.
+    /// Somebody wants the rack to be another host's. A host that has it gives it up; another one
+    /// asks that host to.
     pub(in crate::daemon::shell) fn hand_over(
         &mut self,
         to: Option<String>,

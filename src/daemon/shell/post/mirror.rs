@@ -1,4 +1,5 @@
-//! What a host that has not the rack answers: what the journal in etcd has, looked at without a word to any BMC.
+//! What a host that has not the rack answers: what the journal in etcd has, looked at without a
+//! word to any BMC.
 
 use super::{Post, Shared};
 use crate::api::serve::Asked;
@@ -139,7 +140,8 @@ impl Shell {
         }
     }
 
-    /// What this host's own disk has of what happened to a node, for somebody who wants to look at it.
+    /// What this host's own disk has of what happened to a node, for somebody who wants to look at
+    /// it.
     pub(in crate::daemon::shell) fn found_for_look(
         &mut self,
         id: CallId,
@@ -205,7 +207,8 @@ impl Shared {
         self.mirror = Some((Box::new(rack), now));
     }
 
-    /// The journal in etcd has to be of this rack, and not of another one of the same name. Once it is, its nodes may come and go.
+    /// The journal in etcd has to be of this rack, and not of another one of the same name. Once it
+    /// is, its nodes may come and go.
     fn recognize(
         &mut self,
         rack: &str,
@@ -235,7 +238,8 @@ impl Shared {
     }
 }
 
-/// What of a call is answered here: what looks, and waits for nothing. Who wants to wait has to ask the owner.
+/// What of a call is answered here: what looks, and waits for nothing. Who wants to wait has to ask
+/// the owner.
 fn may_look(call: Call) -> Option<Call> {
     let looks = match &call {
         Call::Look(_) | Call::History { .. } => true,

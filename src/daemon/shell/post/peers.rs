@@ -1,7 +1,9 @@
-//! What the hosts of a rack tell one another of themselves: who they are, and whether they could take the rack.
+//! What the hosts of a rack tell one another of themselves: who they are, and whether they could
+//! take the rack.
 //!
-//! Each writes a key of its own and reads those of the others with it. It is for people, and to choose to whom the rack is
-//! handed over; nothing that keeps a machine from being pressed twice rests on it.
+//! Each writes a key of its own and reads those of the others with it. It is for people, and to
+//! choose to whom the rack is handed over; nothing that keeps a machine from being pressed twice
+//! rests on it.
 
 use crate::etcd::{Entry, Op, Request, Span, Txn};
 use crate::model::HaHost;
