@@ -6,6 +6,49 @@
 //! [`Sequence::poll_timeout`]. Speaks orders and reports only: no IPMI, no nodes, no sockets, no
 //! journal. What it must not forget is in [`Saved`], and in [`SequenceRecord`] as the journal keeps
 //! it.
+//!
+//! # A sequence in virtual time
+//!
+//! A machine that is on and does as it is told, and waits that take no time:
+//!
+//! ```
+//! use rackbmcd::bmc::vocabulary::{Order, OrderId, Reading, Report};
+//! use rackbmcd::model::{Operation, Power, TaskState};
+//! use rackbmcd::power::{Sequence, Settings};
+//! use rackbmcd::time::Instant;
+//!
+//! let mut machine = Power::On;
+//! let mut asked = Vec::new();
+//! let mut now = Instant::START;
+//! let mut sequence = Sequence::new(Operation::PowerOff, Settings::default());
+//! sequence.begin(now);
+//! while sequence.outcome().is_none() {
+//!     let id = OrderId(asked.len() as u64);
+//!     match sequence.poll_order(id) {
+//!         Some(order) => {
+//!             let reading = match order {
+//!                 Order::ReadPower => Reading::Power(machine),
+//!                 Order::PowerOff => {
+//!                     machine = Power::Off;
+//!                     Reading::Done
+//!                 }
+//!                 other => panic!("nobody asked for {other:?}"),
+//!             };
+//!             asked.push(order);
+//!             sequence.handle_sent(id, now);
+//!             sequence.handle_report(id, Report::Accepted(reading), now);
+//!         }
+//!         // Nothing to say: the next moment that matters is now.
+//!         None => {
+//!             now = sequence.poll_timeout().expect("it goes on");
+//!             sequence.handle_timeout(now);
+//!         }
+//!     }
+//! }
+//! assert_eq!(sequence.outcome().unwrap().state, TaskState::Succeeded);
+//! // It looks, switches off, and looks twice, for one reading may be an old one.
+//! assert_eq!(asked, [Order::ReadPower, Order::PowerOff, Order::ReadPower, Order::ReadPower]);
+//! ```
 
 mod earlier;
 mod outcome;

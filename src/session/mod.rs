@@ -6,6 +6,69 @@
 //! names. A call that needs randomness to go on (`request`, `replace_settings`) makes that moment
 //! come at once. Knows no nodes, no power, no sockets. A lost datagram is an ordinary event here; a
 //! datagram that does not fit is counted and dropped.
+//!
+//! # A session against a script
+//!
+//! What a BMC with cipher suite 0 answers to a log-in and to one question, and what it was asked:
+//!
+//! ```
+//! use rackbmcd::entropy::Entropy;
+//! use rackbmcd::ipmi::SuiteId;
+//! use rackbmcd::ipmi::command::get_chassis_status;
+//! use rackbmcd::session::secret::Password;
+//! use rackbmcd::session::{Event, Request, Resend, Session, Settings};
+//! use rackbmcd::time::Instant;
+//! use std::time::Duration;
+//!
+//! /// Draws the numbers that the script was made with; the daemon asks the kernel for them.
+//! struct Drawn;
+//! impl Entropy for Drawn {
+//!     fn fill(&mut self, bytes: &mut [u8]) {
+//!         let number = 0x0123_4567_89AB_CDEF_u64.to_le_bytes();
+//!         bytes.iter_mut().zip(number.iter().cycle()).for_each(|(byte, drawn)| *byte = *drawn);
+//!     }
+//! }
+//! let bytes = |digits: &str| -> Vec<u8> {
+//!     let at = (0..digits.len()).step_by(2);
+//!     at.map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+//! };
+//!
+//! let script = [
+//!     // Get Channel Authentication Capabilities: IPMI v2.0 is spoken here.
+//!     "0600ff0700000000000000000010811c6320bc380001970403000000004d",
+//!     // RMCP+ Open Session Response: our number efcdab89, its number 44332211.
+//!     "0600ff07061100000000000000002400c4000300efcdab8944332211\
+//!      000000080000000001000008000000000200000800000000",
+//!     // RAKP 2 and RAKP 4, without codes in this suite.
+//!     "0600ff07061300000000000000002800c5000000efcdab89\
+//!      808182838485868788898a8b8c8d8e8f404142434445464748494a4b4c4d4e4f",
+//!     "0600ff07061500000000000000000800c6000000efcdab89",
+//!     // Set Session Privilege Level: operator. Get Chassis Status: on.
+//!     "0600ff070600efcdab89010000000900811c6320043b00039e",
+//!     "0600ff070600efcdab89020000000c0081047b2008010021104070f6",
+//! ];
+//!
+//! let mut settings = Settings::new("admin", Password::new(*b"secret").unwrap());
+//! settings.suites = vec![SuiteId(0)];
+//! let mut session = Session::new(settings);
+//! let question = Request::of(
+//!     &get_chassis_status::Request,
+//!     Resend::Allowed,
+//!     Duration::from_secs(5),
+//! );
+//! let asked = session.request(question, Instant::START);
+//! session.open(Instant::START, &mut Drawn);
+//! for (number, answer) in (1..).zip(script) {
+//!     let _to_be_sent = session.poll_transmit().expect("a datagram for the BMC");
+//!     let now = Instant::after_start(Duration::from_millis(10 * number));
+//!     session.handle_datagram(&bytes(answer), now, &mut Drawn);
+//! }
+//! assert!(matches!(session.poll_event(), Some(Event::Opened(_))));
+//! let Some(Event::Answered { id, data, .. }) = session.poll_event() else {
+//!     panic!("the question was answered");
+//! };
+//! assert_eq!((id, &data[..]), (asked, &[0x21, 0x10, 0x40, 0x70][..]));
+//! ```
 
 mod advice;
 mod clear;
