@@ -32,7 +32,7 @@ impl Busy {
             world.mood(&name(node)).os = OsMood::Hangs;
         }
         world.run_for(secs(20));
-        let mut busy = Busy {
+        let mut busy = Self {
             world,
             tasks: VecDeque::new(),
             oldest: 0,

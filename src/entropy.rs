@@ -37,7 +37,7 @@ pub struct Seeded(u64);
 impl Seeded {
     /// The generator that `seed` names.
     pub fn new(seed: u64) -> Self {
-        Seeded(seed)
+        Self(seed)
     }
 }
 

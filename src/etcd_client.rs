@@ -54,7 +54,7 @@ impl Figures {
 impl Members {
     /// These, one after another; each has so much time for a request.
     pub fn new(ways: Vec<Place>, user: Option<User>, timeout: Duration) -> Self {
-        Members(Rc::new(Inner {
+        Self(Rc::new(Inner {
             ways: RefCell::new(ways),
             current: Cell::new(0),
             idle: RefCell::new(Vec::new()),

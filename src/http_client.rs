@@ -36,8 +36,8 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Unix(path) => write!(f, "{}", path.display()),
-            Place::Tcp { authority, .. } => f.write_str(authority),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp { authority, .. } => f.write_str(authority),
         }
     }
 }
@@ -56,9 +56,9 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::NotReached(error) => write!(f, "{error}"),
-            Fault::NotTrusted(why) => write!(f, "no TLS with it: {why}"),
-            Fault::Broken(why) => f.write_str(why),
+            Self::NotReached(error) => write!(f, "{error}"),
+            Self::NotTrusted(why) => write!(f, "no TLS with it: {why}"),
+            Self::Broken(why) => f.write_str(why),
         }
     }
 }
@@ -92,7 +92,7 @@ impl Connection {
         match way {
             Place::Unix(path) => {
                 let stream = smol::net::unix::UnixStream::connect(path).await;
-                Connection::over(FuturesIo::new(stream.map_err(Fault::NotReached)?)).await
+                Self::over(FuturesIo::new(stream.map_err(Fault::NotReached)?)).await
             }
             Place::Tcp { authority, trust } => {
                 let stream = smol::net::TcpStream::connect(authority.as_str()).await;
@@ -102,9 +102,9 @@ impl Connection {
                 match trust {
                     Some(trust) => {
                         let stream = trust.greet(authority, stream).await;
-                        Connection::over(FuturesIo::new(stream.map_err(Fault::NotTrusted)?)).await
+                        Self::over(FuturesIo::new(stream.map_err(Fault::NotTrusted)?)).await
                     }
-                    None => Connection::over(FuturesIo::new(stream)).await,
+                    None => Self::over(FuturesIo::new(stream)).await,
                 }
             }
         }
@@ -120,7 +120,7 @@ impl Connection {
             // What is asked says in its own words what became of the connection.
             let _ = connection.await;
         });
-        Ok(Connection {
+        Ok(Self {
             sender,
             driver: Driver(Some(driver)),
         })

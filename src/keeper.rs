@@ -85,7 +85,7 @@ pub enum Told {
 impl Keeper {
     /// A host without the rack. `make` makes one when it has it.
     pub fn new(tenure: Tenure, make: Make) -> Self {
-        Keeper {
+        Self {
             tenure,
             make,
             rack: None,

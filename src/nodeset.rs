@@ -110,7 +110,7 @@ struct Room {
 impl Room {
     /// Room for so many names.
     fn of(most: usize) -> Self {
-        Room {
+        Self {
             most,
             names: most,
             bytes: BYTES_LIMIT,
@@ -323,9 +323,9 @@ enum Join {
 impl Join {
     fn written(mark: char) -> Option<Self> {
         match mark {
-            ',' => Some(Join::Add),
-            '!' => Some(Join::TakeOut),
-            '&' => Some(Join::Keep),
+            ',' => Some(Self::Add),
+            '!' => Some(Self::TakeOut),
+            '&' => Some(Self::Keep),
             _ => None,
         }
     }
@@ -423,7 +423,7 @@ impl Pattern {
         if text.is_empty() {
             return Err((0, Fault::MissingName("here")));
         }
-        Ok(Pattern { texts, brackets })
+        Ok(Self { texts, brackets })
     }
 
     /// The strings it stands for, the first bracket the slowest; `None` where there is no `room`
@@ -538,7 +538,7 @@ struct Number {
 
 impl Number {
     fn new(digits: &str) -> Self {
-        Number {
+        Self {
             length: digits.len(),
             digits: digits.to_owned(),
         }
@@ -549,12 +549,12 @@ impl Number {
     }
 
     /// The number that a range would have after this one, where the range began with `first`.
-    fn after(&self, first: &Number) -> Option<Number> {
+    fn after(&self, first: &Self) -> Option<Self> {
         let padded = first.length > 1 && first.digits.starts_with('0');
         let width = if padded { first.length } else { 0 };
         let digits = format!("{:0width$}", self.value() + 1);
         let fits = digits.len() <= DIGITS && (!padded || digits.len() == width);
-        fits.then(|| Number::new(&digits))
+        fits.then(|| Self::new(&digits))
     }
 }
 

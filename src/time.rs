@@ -18,42 +18,42 @@ pub struct Instant(NonZeroU64);
 
 impl Instant {
     /// The moment at which the clock started.
-    pub const START: Instant = Instant(NonZeroU64::MIN);
+    pub const START: Self = Self(NonZeroU64::MIN);
 
     /// The moment that lies `elapsed` after the start; saturates after 584 years.
     pub fn after_start(elapsed: Duration) -> Self {
-        Instant::START + elapsed
+        Self::START + elapsed
     }
 
     /// The time since the start.
     pub fn since_start(self) -> Duration {
-        self.since(Instant::START)
+        self.since(Self::START)
     }
 
     /// The moment that lies `span` before this one, at most back to the start.
     pub fn before(self, span: Duration) -> Self {
         let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let left = self.0.get().saturating_sub(span);
-        NonZeroU64::new(left).map_or(Instant::START, Instant)
+        NonZeroU64::new(left).map_or(Self::START, Instant)
     }
 
     /// The time since `earlier`, zero where that lies ahead.
-    pub fn since(self, earlier: Instant) -> Duration {
+    pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
 }
 
 impl Default for Instant {
     fn default() -> Self {
-        Instant::START
+        Self::START
     }
 }
 
 impl Add<Duration> for Instant {
-    type Output = Instant;
-    fn add(self, later: Duration) -> Instant {
+    type Output = Self;
+    fn add(self, later: Duration) -> Self {
         let span = u64::try_from(later.as_nanos()).unwrap_or(u64::MAX);
-        Instant(self.0.saturating_add(span))
+        Self(self.0.saturating_add(span))
     }
 }
 
@@ -63,10 +63,10 @@ impl AddAssign<Duration> for Instant {
     }
 }
 
-impl Sub<Instant> for Instant {
+impl Sub<Self> for Instant {
     type Output = Duration;
     /// The time between two moments, zero where the right one is the later.
-    fn sub(self, earlier: Instant) -> Duration {
+    fn sub(self, earlier: Self) -> Duration {
         self.since(earlier)
     }
 }
@@ -88,7 +88,7 @@ pub struct WallTime(u64);
 impl WallTime {
     /// The time `micros` microseconds after the epoch.
     pub fn from_unix_micros(micros: u64) -> Self {
-        WallTime(micros)
+        Self(micros)
     }
 
     /// Microseconds since the epoch.
@@ -103,15 +103,15 @@ impl WallTime {
     }
 
     /// The time since `earlier`, zero where that lies ahead.
-    pub fn since(self, earlier: WallTime) -> Duration {
+    pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl Add<Duration> for WallTime {
-    type Output = WallTime;
-    fn add(self, later: Duration) -> WallTime {
-        WallTime(
+    type Output = Self;
+    fn add(self, later: Duration) -> Self {
+        Self(
             self.0
                 .saturating_add(u64::try_from(later.as_micros()).unwrap_or(u64::MAX)),
         )
@@ -139,7 +139,7 @@ impl std::str::FromStr for WallTime {
     fn from_str(text: &str) -> Result<Self, NotATime> {
         let stamp: jiff::Timestamp = text.parse().map_err(|_| NotATime)?;
         let micros = u64::try_from(stamp.as_microsecond()).map_err(|_| NotATime)?;
-        Ok(WallTime(micros))
+        Ok(Self(micros))
     }
 }
 

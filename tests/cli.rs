@@ -27,7 +27,7 @@ impl Bed {
                        groups = [\"compute\"]",
             ..Keys::default()
         };
-        let mut bed = Bed::of(plans, &keys);
+        let mut bed = Self::of(plans, &keys);
         bed.start();
         bed
     }

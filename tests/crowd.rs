@@ -46,7 +46,7 @@ impl Crowded {
         let mut few = Command::new("sh");
         few.args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\"", DAEMON]);
         bed.start_by(few);
-        Crowded { bed, tcp }
+        Self { bed, tcp }
     }
 
     fn log(&self) -> String {
@@ -127,7 +127,7 @@ trait SetNonblocking {
 
 impl SetNonblocking for UnixStream {
     fn set_nonblocking(&self) {
-        UnixStream::set_nonblocking(self, true).expect("a socket");
+        Self::set_nonblocking(self, true).expect("a socket");
     }
 }
 

@@ -190,7 +190,7 @@ fn a_first_configuration_is_asked_for_and_the_password_is_not_shown() {
     for question in ["nothing is shown", "The same again"] {
         console.waits_for(question, |text| text.contains(question));
         while !console.is_raw() {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         console.press("hunter7\r");
     }

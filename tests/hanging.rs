@@ -328,11 +328,10 @@ fn answer_time(bed: &Bed, path: &str) -> Duration {
 /// over: whoever needs none of them notices nothing, and a stop does not wait.
 #[test]
 fn reloads_that_hang_in_look_ups_hold_nobody_up() {
-    let plans = ["n01", "n02", "n03", "n04", "n05", "n06"]
-        .map(|name| daemon::plan(name, rackbmcd::sim::Mood::default()));
-    let keys = daemon::Keys {
+    let plans = ["n01", "n02", "n03", "n04", "n05", "n06"].map(|name| plan(name, Mood::default()));
+    let keys = Keys {
         api: "[[api.role]]\nrole = \"reader\"\nunix_users = [\"games\"]\nunix_groups = [\"games\"]",
-        ..daemon::Keys::default()
+        ..Keys::default()
     };
     let mut bed = Bed::with_nodes(plans, &keys, |name, at| {
         let host = if name == "n01" {
@@ -393,7 +392,7 @@ fn a_look_up_that_hangs_stops_no_stream_that_is_open() {
     bed.start_by(command);
     let mut stream = std::os::unix::net::UnixStream::connect(bed.socket()).expect("it listens");
     let head = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
-    std::io::Write::write_all(&mut stream, head.as_bytes()).expect("it is taken");
+    Write::write_all(&mut stream, head.as_bytes()).expect("it is taken");
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))
         .expect("a timeout");
@@ -409,7 +408,7 @@ fn a_look_up_that_hangs_stops_no_stream_that_is_open() {
     );
     let (mut heard, mut bytes) = (String::new(), [0; 4096]);
     while !heard.contains("succeeded") {
-        let count = std::io::Read::read(&mut stream, &mut bytes).expect("news");
+        let count = Read::read(&mut stream, &mut bytes).expect("news");
         assert!(count > 0, "the stream ended: {heard}");
         heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }

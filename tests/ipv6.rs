@@ -103,7 +103,7 @@ impl Simulator {
             .arg(config)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let simulator = Simulator(command.spawn().expect("rackbmc runs"));
+        let simulator = Self(command.spawn().expect("rackbmc runs"));
         let deadline = Instant::now() + Duration::from_secs(20);
         let written = || std::fs::read_to_string(config).unwrap_or_default();
         while written().matches("port = ").count() < 2 {

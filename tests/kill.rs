@@ -56,7 +56,7 @@ impl Bed {
                        nmi_min_interval = \"1s\"",
             ..Keys::default()
         };
-        Bed::of(plans, &keys)
+        Self::of(plans, &keys)
     }
 
     fn tasks(&self) -> BTreeMap<TaskId, Task> {

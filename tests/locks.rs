@@ -18,13 +18,13 @@ struct Second {
 
 impl Second {
     /// With these nodes of the first one's configuration.
-    fn beside(bed: &Bed, nodes: &[&str]) -> Second {
+    fn beside(bed: &Bed, nodes: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("state")).expect("a folder");
         fs::write(path("rackbmcd.toml"), configuration(bed, &folder, nodes)).expect("a file");
         let daemon = spawn(Command::new(daemon::DAEMON), folder.path());
-        let second = Second { folder, daemon };
+        let second = Self { folder, daemon };
         second.wait_for("a second daemon", |second| {
             second.rackbmc(&["status"]).code != 3
         });
@@ -60,7 +60,7 @@ impl Second {
     }
 
     #[track_caller]
-    fn wait_for(&self, what: &str, done: impl Fn(&Second) -> bool) {
+    fn wait_for(&self, what: &str, done: impl Fn(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !done(self) {
             assert!(Instant::now() < end, "{what}: {}", self.log());

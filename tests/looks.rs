@@ -132,7 +132,7 @@ fn a_node_that_contradicted_what_was_called_done_is_watched_for_longer_also_afte
     world.run_for(secs(4));
     let longer = held(&mut world, Operation::PowerOn);
     assert!((secs(2)..millis(2_100)).contains(&longer), "{longer:?}");
-    let who = world::who();
+    let who = who();
     let node = "n01".to_owned();
     world.call(Call::Retry { node, who }).unwrap();
     let usual = held(&mut world, Operation::PowerOff);

@@ -66,7 +66,7 @@ impl Room {
             care: Arc::default(),
         };
         let now = Instant::after_start(secs(1000));
-        Room {
+        Self {
             bmc: Bmc::new(settings, Arc::default(), now),
             far: sim::Bmc::new(far, Mood::default(), 3),
             entropy: Seeded::new(5),

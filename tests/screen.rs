@@ -351,7 +351,7 @@ impl Cost {
         let peak = peak
             .and_then(|text| text.trim().split(' ').next())
             .expect("its memory");
-        Cost {
+        Self {
             seconds: (ticks(11) + ticks(12)) / 100.0,
             kilobytes: peak.parse().expect("a number"),
         }
@@ -359,10 +359,10 @@ impl Cost {
 
     /// What it has used since the last call.
     fn since(&mut self, pid: Pid) -> Self {
-        let now = Cost::of(pid);
+        let now = Self::of(pid);
         let seconds = now.seconds - self.seconds;
         self.seconds = now.seconds;
-        Cost { seconds, ..now }
+        Self { seconds, ..now }
     }
 }
 

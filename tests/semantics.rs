@@ -75,7 +75,7 @@ impl World {
                 ..Timing::default()
             };
         }
-        let mut world = World {
+        let mut world = Self {
             rack,
             session: Session::new(login),
             entropy: Seeded::new(dice.next_u64()),

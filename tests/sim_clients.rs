@@ -19,7 +19,7 @@ struct Bed {
 }
 
 impl Bed {
-    fn new(change: impl FnOnce(&mut BmcSettings, &mut Mood)) -> Bed {
+    fn new(change: impl FnOnce(&mut BmcSettings, &mut Mood)) -> Self {
         let mut settings = BmcSettings {
             name: NODE.to_owned(),
             users: vec![User::new("admin", "secret", Privilege::Administrator)],
@@ -40,13 +40,13 @@ impl Bed {
             mood,
             conditions: Conditions::default(),
         };
-        Bed {
+        Self {
             served: serve(vec![plan], 7).unwrap(),
         }
     }
 
-    fn kind() -> Bed {
-        Bed::new(|_, _| {})
+    fn kind() -> Self {
+        Self::new(|_, _| {})
     }
 
     fn host<T>(&self, look: impl FnOnce(&Host) -> T) -> T {

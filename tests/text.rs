@@ -88,7 +88,7 @@ impl Walk {
         };
         let mut bed = Bed::with_nodes([plan("n01", Mood::default())], &keys, node);
         bed.start();
-        Walk { bed, tcp, tried: 0 }
+        Self { bed, tcp, tried: 0 }
     }
 
     /// Sends it over the Unix socket: the status, 0 where there was no answer.

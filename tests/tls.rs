@@ -20,7 +20,7 @@ struct Authority(tempfile::TempDir);
 
 impl Authority {
     fn new() -> Self {
-        let authority = Authority(tempfile::tempdir().expect("a folder"));
+        let authority = Self(tempfile::tempdir().expect("a folder"));
         authority.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test-authority -keyout ca.key -out ca.crt");
         fs::write(
             authority.path("san"),
@@ -96,7 +96,7 @@ impl Bed {
         authority.configure(tcp, &format!("{KEYS}[api.limits]\n{limits}"));
         fs::create_dir(authority.path("state")).expect("a folder");
         let daemon = spawn(Command::new(DAEMON), authority.0.path());
-        let bed = Bed {
+        let bed = Self {
             authority,
             daemon,
             tcp,

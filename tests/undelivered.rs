@@ -164,7 +164,7 @@ fn the_late_look_up_of_a_former_name_leads_to_no_other_machine() {
     world.ask(Call::FreshNode("n01".into()));
     let (node, host) = world.rack().poll_resolve().expect("the name is looked up");
     world.rack().reload(settings, right, now).unwrap();
-    let elsewhere = Ok(vec![world::address(1)]);
+    let elsewhere = Ok(vec![address(1)]);
     world.rack().handle_resolved(node, &host, elsewhere, now);
     let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
     world.run_task(task, secs(60));
@@ -183,7 +183,7 @@ fn two_nodes_whose_names_lead_to_one_bmc_are_both_answered() {
     for place in 0..2 {
         world.ask(Call::FreshNode(world::name(place)));
         while let Some((node, host)) = world.rack().poll_resolve() {
-            let here = Ok(vec![world::address(0)]);
+            let here = Ok(vec![address(0)]);
             world.rack().handle_resolved(node, &host, here, now);
         }
     }
@@ -212,7 +212,7 @@ fn run_resolving(world: &mut World, time: Duration) -> usize {
         world.run_for(millis(100));
         let now = world.now;
         if let Some((node, host)) = world.rack().poll_resolve() {
-            let both = Ok(vec![world::address(7), world::address(0)]);
+            let both = Ok(vec![address(7), address(0)]);
             world.rack().handle_resolved(node, &host, both, now);
             asked += 1;
         }
@@ -269,7 +269,7 @@ fn an_address_that_the_network_cannot_reach_is_left_for_the_next_at_once() {
     let call = world.ask(Call::FreshNode("n01".into()));
     run_resolving(&mut world, millis(200));
     assert!(world.left.iter().any(|left| left.node == 7));
-    undeliverable(&mut world, world::address(7));
+    undeliverable(&mut world, address(7));
     world.run_for(secs(1));
     assert!(
         world.take_answer(call).is_some(),
@@ -285,7 +285,7 @@ fn an_address_that_the_network_cannot_reach_is_left_for_the_next_at_once() {
     world.mood("n01").dead = true;
     let call = world.ask(Call::FreshNode("n01".into()));
     run_resolving(&mut world, millis(100));
-    for address in [world::address(0), world::address(7)] {
+    for address in [address(0), address(7)] {
         undeliverable(&mut world, address);
     }
     world.run_for(millis(1));

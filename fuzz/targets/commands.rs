@@ -17,7 +17,7 @@ use rackbmcd::ipmi::{CompletionCode, Status, Wire};
 use std::fmt::Debug;
 
 /// Decodes `data` as the data of everything that can be asked and answered.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     both::<activate_session::Request>(data);
     both::<chassis_control::Request>(data);
     both::<chassis_identify::Request>(data);

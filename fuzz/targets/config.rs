@@ -43,7 +43,7 @@ impl Files for World<'_> {
 }
 
 /// Loads `data` as a configuration.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let mut parts = data.splitn(3, |byte| *byte == 0);
     let world = World {
         config: parts.next().unwrap_or_default(),

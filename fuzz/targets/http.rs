@@ -29,7 +29,7 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Asks what `data` says: a request line, header lines, an empty line, a body.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     if data.len() > (Limits::default().body_bytes as usize) {
         return;
     }
@@ -52,7 +52,7 @@ fn root() -> Peer {
 }
 
 /// What is true of every answer.
-pub fn check(response: &Response) {
+pub(crate) fn check(response: &Response) {
     let status = response.status.as_u16();
     assert!(
         (200..600).contains(&status) && status != 500,
@@ -70,7 +70,7 @@ pub fn check(response: &Response) {
 }
 
 /// The request that a text is, of this peer.
-pub fn request(data: &[u8], peer: Peer) -> Option<Request> {
+pub(crate) fn request(data: &[u8], peer: Peer) -> Option<Request> {
     let end = data.windows(2).position(|two| two == b"\n\n");
     let (head, body) = match end {
         Some(at) => (&data[..at], &data[at + 2..]),
@@ -102,7 +102,7 @@ pub fn request(data: &[u8], peer: Peer) -> Option<Request> {
 }
 
 /// What is answered, of a stream its first words.
-pub fn send(request: Request, asker: Rc<Asker>) -> Response {
+pub(crate) fn send(request: Request, asker: Rc<Asker>) -> Response {
     let rights = asker.rights.clone();
     at_once(async {
         let (frame, outcome) = handle(request, rights, asker).await;
@@ -128,7 +128,7 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Somebody who asks a rack of his own.
-pub struct Asker {
+pub(crate) struct Asker {
     pub world: RefCell<World>,
     pub rights: Rights,
 }
@@ -166,7 +166,7 @@ impl Daemon for Asker {
 }
 
 /// A rack of two nodes, and what became of it.
-pub struct World {
+pub(crate) struct World {
     rack: Rack,
     now: Instant,
     calls: u64,
@@ -179,7 +179,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = Instant::after_start(Duration::from_secs(100_000));
         let wall = WallTime::from_unix_micros(1_790_000_000_000_000);
         let nodes = vec![node("r1n01", 1), node("r1n02", 2)];
@@ -196,7 +196,7 @@ impl World {
             succession: None,
         };
         let rack = Rack::new(settings, nodes, Vec::new(), birth, entropy);
-        World {
+        Self {
             rack,
             now,
             calls: 0,
@@ -207,7 +207,7 @@ impl World {
     }
 
     /// The rack's answer, however long it takes, within reason.
-    pub fn ask(&mut self, call: Call, rights: &Rights) -> Result<Answer, Refused> {
+    pub(crate) fn ask(&mut self, call: Call, rights: &Rights) -> Result<Answer, Refused> {
         self.calls += 1;
         assert!(self.calls < 100, "it asks and asks");
         let id = CallId(self.calls);

@@ -4,7 +4,7 @@ use rackbmcd::nodeset::{LIMIT, expand, expand_pattern, fold};
 use std::collections::BTreeSet;
 
 /// Expands `data` as an expression and as a pattern, and folds what came of it.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };

@@ -11,7 +11,7 @@ use rackbmcd::ipmi::{Wire, open_session, session15, session20};
 const CODES: [usize; 4] = [0, 12, 16, 32];
 
 /// Decodes `data` as everything that a datagram can be.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     if let Ok(packet) = rmcp::Packet::decode(data) {
         match packet.class {
             Class::Asf => asf(packet.body),
@@ -88,7 +88,7 @@ fn set_up(data: &[u8]) {
 }
 
 /// What decodes, encodes to something that decodes, and from then on stays what it is.
-pub fn settles<T: Wire + PartialEq + std::fmt::Debug>(data: &[u8]) {
+pub(crate) fn settles<T: Wire + PartialEq + std::fmt::Debug>(data: &[u8]) {
     if let Ok(value) = T::decode(data) {
         let bytes = value.encode();
         let again = T::decode(&bytes).expect("our own encoding");

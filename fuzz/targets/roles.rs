@@ -31,7 +31,7 @@ struct Held {
 }
 
 /// Asks what `data` says.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let line = data
         .iter()
         .position(|byte| *byte == b'\n')

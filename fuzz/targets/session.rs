@@ -25,7 +25,7 @@ const LOG_IN: Duration = Duration::from_secs(90);
 const ACTS: usize = 400;
 
 /// The draws that `make_sessions.py` assumes.
-pub struct Tape(pub u8);
+pub(crate) struct Tape(pub u8);
 
 impl Entropy for Tape {
     fn fill(&mut self, bytes: &mut [u8]) {
@@ -44,7 +44,7 @@ impl Entropy for Tape {
 }
 
 /// Plays the script in `data` to a session.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let mut script = Script(data);
     let Some(settings) = settings(&mut script) else {
         return;
@@ -73,7 +73,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// Settings from the first bytes: suite, protocol, quirks, key.
-pub fn settings(script: &mut Script<'_>) -> Option<Settings> {
+pub(crate) fn settings(script: &mut Script<'_>) -> Option<Settings> {
     let password = Password::new(*b"secret").expect("short");
     let mut settings = Settings::new("admin", password);
     let [suite, more, quirk, key] = [
@@ -116,7 +116,7 @@ pub fn settings(script: &mut Script<'_>) -> Option<Settings> {
 }
 
 /// A session, and what must be true of it whatever happens.
-pub struct Watched {
+pub(crate) struct Watched {
     /// The session.
     pub session: Session,
     /// The time.
@@ -134,8 +134,8 @@ pub struct Watched {
 
 impl Watched {
     /// A closed session.
-    pub fn new(settings: Settings) -> Self {
-        Watched {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
             session: Session::new(settings.clone()),
             now: Instant::START,
             settings,
@@ -149,7 +149,7 @@ impl Watched {
     }
 
     /// One of sixteen calls.
-    pub fn call(&mut self, which: u8, script: &mut Script<'_>, entropy: &mut dyn Entropy) {
+    pub(crate) fn call(&mut self, which: u8, script: &mut Script<'_>, entropy: &mut dyn Entropy) {
         let now = self.now;
         match which {
             0 => self.session.open(now, entropy),
@@ -239,18 +239,18 @@ impl Watched {
     }
 
     /// A datagram arrives.
-    pub fn datagram(&mut self, bytes: &[u8], entropy: &mut dyn Entropy) {
+    pub(crate) fn datagram(&mut self, bytes: &[u8], entropy: &mut dyn Entropy) {
         self.session.handle_datagram(bytes, self.now, entropy);
     }
 
     /// Time passes, in one jump.
-    pub fn wait(&mut self, time: Duration, entropy: &mut dyn Entropy) {
+    pub(crate) fn wait(&mut self, time: Duration, entropy: &mut dyn Entropy) {
         self.now += time;
         self.session.handle_timeout(self.now, entropy);
     }
 
     /// One datagram leaves.
-    pub fn send(&mut self) -> Option<Transmit> {
+    pub(crate) fn send(&mut self) -> Option<Transmit> {
         let transmit = self.session.poll_transmit()?;
         assert!(transmit.datagram.len() <= 1500);
         if let Some(id) = transmit.request {
@@ -267,7 +267,7 @@ impl Watched {
     }
 
     /// Reads the events.
-    pub fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         while let Some(event) = self.session.poll_event() {
             let id = match event {
                 Event::Answered { id, completion, .. } => {
@@ -295,7 +295,7 @@ impl Watched {
 
     /// The world goes silent: everything ends, within the patience that there was, or the time that
     /// a log-in may take.
-    pub fn end(&mut self, entropy: &mut dyn Entropy) {
+    pub(crate) fn end(&mut self, entropy: &mut dyn Entropy) {
         let limit = self.now + PATIENCE + LOG_IN;
         let mut turns = 0;
         while let Some(due) = self.session.poll_timeout().filter(|due| *due <= limit) {

@@ -16,7 +16,7 @@ use std::time::Duration;
 const ACTS: usize = 300;
 
 /// Plays the script in `data` to a session and a BMC.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let mut script = Script(data);
     let Some(settings) = settings(&mut script) else {
         return;

@@ -60,8 +60,8 @@ pub enum Credential {
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Credential::Password { user, .. } => write!(f, "Password({user}, ***)"),
-            Credential::Token(_) => f.write_str("Token(***)"),
+            Self::Password { user, .. } => write!(f, "Password({user}, ***)"),
+            Self::Token(_) => f.write_str("Token(***)"),
         }
     }
 }
@@ -69,7 +69,7 @@ impl fmt::Debug for Credential {
 impl Peer {
     /// The peer of a Unix socket.
     pub fn unix(uid: u32, gid: u32, pid: Option<i32>) -> Self {
-        Peer {
+        Self {
             transport: Transport::Unix,
             uid: Some(uid),
             gid: Some(gid),
@@ -83,7 +83,7 @@ impl Peer {
 
     /// A peer on TCP of whom nothing is known yet.
     pub fn tcp() -> Self {
-        Peer {
+        Self {
             transport: Transport::Tcp,
             uid: None,
             gid: None,
@@ -208,10 +208,10 @@ pub enum Entry {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Entry::Open => f.write_str("Open"),
-            Entry::WrongToken => f.write_str("WrongToken"),
-            Entry::Token { name, .. } => write!(f, "Token({name})"),
-            Entry::CheckPassword { user, .. } => write!(f, "CheckPassword({user}, ***)"),
+            Self::Open => f.write_str("Open"),
+            Self::WrongToken => f.write_str("WrongToken"),
+            Self::Token { name, .. } => write!(f, "Token({name})"),
+            Self::CheckPassword { user, .. } => write!(f, "CheckPassword({user}, ***)"),
         }
     }
 }
@@ -336,7 +336,7 @@ impl Policy {
         let name = name.to_ascii_lowercase();
         let loopback = name == "localhost"
             || name
-                .parse::<std::net::IpAddr>()
+                .parse::<IpAddr>()
                 .is_ok_and(|address| address.is_loopback());
         if loopback || self.hosts.contains(&name) {
             Ok(())

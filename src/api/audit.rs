@@ -102,40 +102,40 @@ pub enum Breach {
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Breach::Unreadable { number } => write!(f, "record {number} cannot be read"),
-            Breach::Cut { from, found } if *found > *from => {
+            Self::Unreadable { number } => write!(f, "record {number} cannot be read"),
+            Self::Cut { from, found } if *found > *from => {
                 write!(f, "records {from} to {} are missing", found - 1)
             }
-            Breach::Cut { from, found } => {
+            Self::Cut { from, found } => {
                 write!(f, "record {found} stands where {from} should be")
             }
-            Breach::Changed { number } => write!(
+            Self::Changed { number } => write!(
                 f,
                 "record {number} was changed: its hash is not the one that record {} was written after",
                 number.saturating_add(1)
             ),
-            Breach::Truncated { last, head } => {
+            Self::Truncated { last, head } => {
                 write!(f, "records {} to {head}, the newest, are missing", last + 1)
             }
-            Breach::BeyondHead { head, last } => write!(
+            Self::BeyondHead { head, last } => write!(
                 f,
                 "records {} to {last} were added behind the newest that the daemon wrote",
                 head + 1
             ),
-            Breach::Rewritten { number } => write!(
+            Self::Rewritten { number } => write!(
                 f,
                 "record {number} has not the hash that was written down: it, or one before it, was changed"
             ),
-            Breach::KnownRemoved { number, removed } => write!(
+            Self::KnownRemoved { number, removed } => write!(
                 f,
                 "record {number}, whose hash was written down, cannot be compared: the daemon has removed the oldest \
                  records, up to {removed}; write down a newer hash"
             ),
-            Breach::Returned { from, removed } => write!(
+            Self::Returned { from, removed } => write!(
                 f,
                 "records {from} to {removed} are there, though the daemon had removed them"
             ),
-            Breach::RemovedBroken { removed, breaches } => write!(
+            Self::RemovedBroken { removed, breaches } => write!(
                 f,
                 "among the records up to {removed}, which the daemon removed as the oldest, some were missing or \
                  changed (places: {breaches}); its log told them when it did"
@@ -164,21 +164,21 @@ impl Chain {
     /// A check from the first record on. `known` is a number and hash from another time and place,
     /// where there is one: only that shows a trail that was made anew from its beginning.
     pub fn new(known: Option<AuditHead>) -> Self {
-        Chain {
+        Self {
             known,
-            ..Chain::default()
+            ..Self::default()
         }
     }
 
     /// A check of records that follow those under a seal.
     pub fn behind(seal: &Seal) -> Self {
-        Chain {
+        Self {
             at: AuditHead {
                 number: seal.number,
                 hash: seal.hash.clone(),
             },
             begun: true,
-            ..Chain::default()
+            ..Self::default()
         }
     }
 

@@ -67,7 +67,7 @@ pub enum Outcome {
 
 impl From<Response> for Outcome {
     fn from(response: Response) -> Self {
-        Outcome::Whole(response)
+        Self::Whole(response)
     }
 }
 
@@ -219,7 +219,7 @@ impl Frame {
             None if path == "/" || under_v1(path) => Surface::Ironic,
             None => Surface::Own,
         };
-        Frame {
+        Self {
             request_id: id.to_owned(),
             version: None,
             surface,
@@ -281,7 +281,7 @@ impl RequestContext {
     /// 404: below 1.5 a name is no name.
     pub fn node(&self) -> Result<String, Fault> {
         let ident = self.named_node();
-        if self.version < version::NAMES && uuid::Uuid::try_parse(ident).is_err() {
+        if self.version < version::NAMES && Uuid::try_parse(ident).is_err() {
             return Err(Fault::no_name(self.param("ident")));
         }
         Ok(ident.to_owned())

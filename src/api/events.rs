@@ -54,7 +54,7 @@ impl EventStream {
         snapshot: bool,
         base: String,
     ) -> Self {
-        EventStream {
+        Self {
             rack,
             nodes,
             base,

@@ -34,24 +34,24 @@ impl Exposition {
             }
         }
         match open > plain {
-            true => Exposition::OpenMetrics,
-            false => Exposition::Plain,
+            true => Self::OpenMetrics,
+            false => Self::Plain,
         }
     }
 
     /// The media type of the answer.
     pub fn media_type(self) -> &'static str {
         match self {
-            Exposition::Plain => "text/plain; version=0.0.4; charset=utf-8",
-            Exposition::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
 
     /// OpenMetrics text in this form.
     pub fn of(self, open: String) -> String {
         match self {
-            Exposition::Plain => plain(&open),
-            Exposition::OpenMetrics => open,
+            Self::Plain => plain(&open),
+            Self::OpenMetrics => open,
         }
     }
 }

@@ -64,7 +64,7 @@ enum Form {
 impl Fault {
     /// A refusal said by a handler.
     pub fn new(status: StatusCode, kind: ErrorKind, message: impl Into<String>) -> Self {
-        Fault {
+        Self {
             status,
             kind,
             message: message.into(),
@@ -96,7 +96,7 @@ impl Fault {
 
     /// 404 of a path that is not there.
     pub fn no_route() -> Self {
-        Fault {
+        Self {
             form: Form::Router,
             ..Self::new(
                 StatusCode::NOT_FOUND,
@@ -114,7 +114,7 @@ impl Fault {
     /// The same where a request speaks a version in which a node has no name: Ironic's sentence,
     /// and what helps.
     pub fn no_name(ident: &str) -> Self {
-        let mut fault = Fault::no_node(ident);
+        let mut fault = Self::no_node(ident);
         if let Some(sentence) = &mut fault.more.ironic {
             sentence.push_str(
                 " (Names of nodes need the header X-OpenStack-Ironic-API-Version: 1.5 or newer.)",
@@ -125,7 +125,7 @@ impl Fault {
 
     /// 405.
     pub fn no_method(method: &http::Method, allowed: &str) -> Self {
-        Fault {
+        Self {
             form: Form::Router,
             ..Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -138,7 +138,7 @@ impl Fault {
 
     /// 406.
     pub fn not_acceptable(message: impl Into<String>) -> Self {
-        Fault {
+        Self {
             form: Form::Router,
             ..Self::new(
                 StatusCode::NOT_ACCEPTABLE,
@@ -150,7 +150,7 @@ impl Fault {
 
     /// 413.
     pub fn too_large(limit: usize) -> Self {
-        Fault {
+        Self {
             form: Form::Bare,
             ..Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -162,7 +162,7 @@ impl Fault {
 
     /// 400 of JSON that is nested beyond all need.
     pub fn too_deep() -> Self {
-        Fault {
+        Self {
             form: Form::Bare,
             ..Self::bad("the body's JSON is nested too deeply")
         }
@@ -170,7 +170,7 @@ impl Fault {
 
     /// 408 of a body that does not come.
     pub fn too_slow() -> Self {
-        Fault {
+        Self {
             form: Form::Bare,
             ..Self::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -182,7 +182,7 @@ impl Fault {
 
     /// 401, with the header that asks for credentials.
     pub fn not_authenticated(message: impl Into<String>, challenge: &str) -> Self {
-        Fault {
+        Self {
             form: Form::Basic,
             ..Self::new(
                 StatusCode::UNAUTHORIZED,
@@ -195,7 +195,7 @@ impl Fault {
 
     /// 400 of credentials that cannot be read.
     pub fn bad_credentials(message: impl Into<String>) -> Self {
-        Fault {
+        Self {
             form: Form::Basic,
             ..Self::bad(message)
         }
@@ -363,7 +363,7 @@ struct RouterFault<'a> {
 impl From<Refused> for Fault {
     fn from(refused: Refused) -> Self {
         let fault = |status, kind| {
-            let mut fault = Fault::new(status, kind, refused.to_string());
+            let mut fault = Self::new(status, kind, refused.to_string());
             fault.more.ironic = sentence(&refused);
             fault
         };

@@ -104,7 +104,7 @@ type Asked<T> = Result<T, Fault>;
 impl RackHandle {
     /// The rack behind `daemon`, for `who`.
     pub fn new(daemon: Rc<dyn Daemon>, who: Who) -> Self {
-        RackHandle { daemon, who }
+        Self { daemon, who }
     }
 
     /// Whether it is a user of this host who asks, over the Unix socket.

@@ -48,7 +48,7 @@ pub const JSON: &str = "application/json";
 impl Response {
     /// Without a body.
     pub fn empty(status: StatusCode) -> Self {
-        Response {
+        Self {
             status,
             headers: Vec::new(),
             media_type: None,
@@ -70,7 +70,7 @@ impl Response {
     pub fn long_json(status: StatusCode, value: &impl Serialize, room: usize) -> Self {
         let mut body = write_visible_json(Vec::with_capacity(room), value);
         body.push(b'\n');
-        Response {
+        Self {
             status,
             headers: Vec::new(),
             media_type: Some(JSON),
@@ -80,7 +80,7 @@ impl Response {
 
     /// With a body of text.
     pub fn text(media_type: &'static str, text: String) -> Self {
-        Response {
+        Self {
             status: StatusCode::OK,
             headers: Vec::new(),
             media_type: Some(media_type),
@@ -211,7 +211,7 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
         });
-        Ok(Query(pairs.collect::<Result<_, Fault>>()?))
+        Ok(Self(pairs.collect::<Result<_, Fault>>()?))
     }
 
     /// The value of `name`; the last one where it comes several times.
@@ -484,7 +484,7 @@ mod tests {
             r#"{"a":[],"b":{},"c":[1,-2.5,{"d":null}],"e":"{[,:\\\"]}","f":true}"#,
             r#"[[[]],[{}],["\\\\"],[[1,2],[3]]]"#,
         ] {
-            let tree: serde_json::Value = serde_json::from_str(text).expect("JSON");
+            let tree: Value = serde_json::from_str(text).expect("JSON");
             let wanted = serde_json::to_string_pretty(&tree).expect("JSON") + "\n";
             let found = indented(format!("{text}\n").as_bytes());
             assert_eq!(String::from_utf8(found).expect("text"), wanted);
@@ -513,7 +513,7 @@ mod tests {
         let wait = |text: &str| {
             let query = Query::parse(&format!("wait={text}")).expect("a query");
             query
-                .duration("wait", std::time::Duration::from_secs(60))
+                .duration("wait", Duration::from_secs(60))
                 .ok()
                 .flatten()
         };
@@ -525,11 +525,7 @@ mod tests {
             ("1h", 60_000),
             ("1.3e308", 60_000),
         ] {
-            assert_eq!(
-                wait(text),
-                Some(std::time::Duration::from_millis(millis)),
-                "{text}"
-            );
+            assert_eq!(wait(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in ["-1", "e", "", "soon", "NaN", "inf"] {
             assert_eq!(wait(text), None, "{text}");

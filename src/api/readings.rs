@@ -42,7 +42,7 @@ enum Phase {
 impl ReadingStream {
     /// A reading of each of these nodes, with these members of its record.
     pub fn new(rack: RackHandle, nodes: Vec<String>, members: Members, base: String) -> Self {
-        ReadingStream {
+        Self {
             rack,
             base,
             members,

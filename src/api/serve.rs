@@ -151,7 +151,7 @@ impl Reply {
     /// A place for an answer, and its other end.
     pub fn new() -> (Self, Receiver<Result<Answer, Refused>>) {
         let (sender, receiver) = smol::channel::bounded(1);
-        (Reply(sender), receiver)
+        (Self(sender), receiver)
     }
 
     /// Hands the answer over. Never waits; a client that has gone away loses it, and that is all.
@@ -345,7 +345,7 @@ struct Counted(Rc<Cell<usize>>);
 impl Counted {
     fn new(count: &Rc<Cell<usize>>) -> Self {
         count.set(count.get() + 1);
-        Counted(count.clone())
+        Self(count.clone())
     }
 }
 

@@ -21,16 +21,16 @@ impl TextStream {
     /// What it is made of.
     pub fn media_type(&self) -> &'static str {
         match self {
-            TextStream::Events(_) => EVENTS,
-            TextStream::Readings(_) => LINES,
+            Self::Events(_) => EVENTS,
+            Self::Readings(_) => LINES,
         }
     }
 
     /// Whether what comes next is a snapshot of the whole rack, which is megabytes.
     pub fn shows_the_rack_next(&self) -> bool {
         match self {
-            TextStream::Events(events) => events.shows_the_rack_next(),
-            TextStream::Readings(_) => false,
+            Self::Events(events) => events.shows_the_rack_next(),
+            Self::Readings(_) => false,
         }
     }
 
@@ -41,8 +41,8 @@ impl TextStream {
     /// stream.
     pub async fn next(&mut self) -> Result<Option<String>, Fault> {
         match self {
-            TextStream::Events(events) => events.next().await,
-            TextStream::Readings(readings) => readings.next().await,
+            Self::Events(events) => events.next().await,
+            Self::Readings(readings) => readings.next().await,
         }
     }
 }

@@ -46,7 +46,7 @@ const SERVICE: &str = "baremetal";
 impl Version {
     /// 1.`minor`.
     pub const fn new(minor: u32) -> Self {
-        Version { major: 1, minor }
+        Self { major: 1, minor }
     }
 
     /// The version that the headers ask for.

@@ -39,7 +39,7 @@ impl Addresses {
     /// `None` where there are none.
     fn of(all: impl IntoIterator<Item = SocketAddr>) -> Option<Self> {
         let all: VecDeque<_> = all.into_iter().collect();
-        (!all.is_empty()).then_some(Addresses {
+        (!all.is_empty()).then_some(Self {
             all,
             left: 0,
             silent: 0,
@@ -63,10 +63,9 @@ impl Resolution {
         match settings.host.parse::<IpAddr>() {
             Ok(ip) => {
                 let address = SocketAddr::new(ip, settings.port);
-                Addresses::of([address])
-                    .map_or(Resolution::Unknown, |only| Resolution::Known(only, None))
+                Addresses::of([address]).map_or(Self::Unknown, |only| Self::Known(only, None))
             }
-            Err(_) => Resolution::Unknown,
+            Err(_) => Self::Unknown,
         }
     }
 }

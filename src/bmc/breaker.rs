@@ -47,7 +47,7 @@ enum State {
 
 impl Breaker {
     pub(super) fn new(login_limit: u32, login_hold: Duration, retry: Duration) -> Self {
-        Breaker {
+        Self {
             state: State::Closed,
             failed_logins: 0,
             refused: None,

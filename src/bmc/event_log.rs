@@ -50,7 +50,7 @@ enum At {
 
 impl Walk {
     pub(super) fn new(limit: u16) -> Self {
-        Walk {
+        Self {
             limit: usize::from(limit).max(1),
             at: At::Info,
             fetch: Fetch::of(get_sel_entry::LAST),
@@ -249,7 +249,7 @@ enum Fetched {
 
 impl Fetch {
     fn of(record: u16) -> Self {
-        Fetch {
+        Self {
             record,
             size: WHOLE,
             reservation: 0,
@@ -375,7 +375,7 @@ enum Clearing {
 
 impl Clear {
     pub(super) fn new() -> Self {
-        Clear {
+        Self {
             at: Clearing::Count,
             before: None,
             reservation: 0,

@@ -96,10 +96,10 @@ impl Known {
     }
 
     fn accept(&mut self, guid: Uuid) {
-        *self = Known {
+        *self = Self {
             guid: Some(guid).filter(|guid| !guid.is_nil()),
             traits: self.other_traits,
-            ..Known::default()
+            ..Self::default()
         };
     }
 }

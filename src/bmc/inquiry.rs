@@ -61,9 +61,8 @@ enum Ending {
 impl Bmc {
     /// When the next piece is to be asked for, if one is.
     pub(super) fn inquiry_due(&self) -> Option<Instant> {
-        let spoken = match self.session.state() {
-            State::Open { spoken, .. } => spoken,
-            _ => return None,
+        let State::Open { spoken, .. } = self.session.state() else {
+            return None;
         };
         let free = self.is_idle() && !self.wanted && self.quits.is_none();
         let asks = free && self.inquiry.asked.is_none() && matches!(spoken, Spoken::V20(_));

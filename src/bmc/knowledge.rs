@@ -48,7 +48,7 @@ impl Listed {
 impl FromIterator<String> for Listed {
     fn from_iter<I: IntoIterator<Item = String>>(suites: I) -> Self {
         let lines = suites.into_iter().map(|suite| suite + "\n");
-        Listed(lines.collect::<String>().into_boxed_str())
+        Self(lines.collect::<String>().into_boxed_str())
     }
 }
 

@@ -147,7 +147,7 @@ pub struct Bmc {
 impl Bmc {
     /// A BMC that nothing was asked of yet.
     pub fn new(settings: Settings, knowledge: Arc<Knowledge>, now: Instant) -> Self {
-        Bmc {
+        Self {
             address: Resolution::of(&settings),
             answered_at: None,
             session: recalled(&settings, &knowledge),

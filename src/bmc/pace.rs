@@ -72,7 +72,7 @@ struct LogIns {
 
 impl Pace {
     pub(super) fn new(per_second: f64, burst: u32, lowered: Option<Lowered>, now: Instant) -> Self {
-        let mut pace = Pace {
+        let mut pace = Self {
             // A rate of nothing would stop the world: the configuration refuses it, and here it is
             // one a day.
             per_second: per_second.max(1.0 / 86_400.0),
@@ -110,7 +110,7 @@ impl Pace {
     /// The configuration has another pace now. What was learned of the BMC stays.
     pub(super) fn configure(&mut self, per_second: f64, burst: u32, now: Instant) {
         if (per_second, burst) != (self.per_second, self.burst) {
-            *self = Pace::new(per_second, burst, self.lowered, now);
+            *self = Self::new(per_second, burst, self.lowered, now);
         }
     }
 

@@ -48,11 +48,11 @@ impl Answer {
     /// As it stands behind the words of a verdict of silence.
     fn words(self) -> &'static str {
         match self {
-            Answer::Pong { ipmi: true } => "a presence ping is answered, IPMI is not",
-            Answer::Pong { ipmi: false } => {
+            Self::Pong { ipmi: true } => "a presence ping is answered, IPMI is not",
+            Self::Pong { ipmi: false } => {
                 "a presence ping is answered, by somebody who does not claim to speak IPMI"
             }
-            Answer::Nothing => "nor is a presence ping answered",
+            Self::Nothing => "nor is a presence ping answered",
         }
     }
 }

@@ -34,8 +34,8 @@ impl Purpose {
     /// its own.
     pub(super) fn patience(self) -> Option<Duration> {
         match self {
-            Purpose::Change | Purpose::Task | Purpose::PowerState => None,
-            Purpose::Aside => Some(WHOLE_PATIENCE),
+            Self::Change | Self::Task | Self::PowerState => None,
+            Self::Aside => Some(WHOLE_PATIENCE),
         }
     }
 }
@@ -69,7 +69,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(id: OrderId, order: Order, purpose: Purpose, now: Instant) -> Self {
-        Job {
+        Self {
             id,
             script: Script::begin(&order),
             order,

@@ -38,7 +38,7 @@ struct Said {
 impl Refusals {
     /// Everything may be otherwise.
     pub(super) fn forget(&mut self) {
-        *self = Refusals::default();
+        *self = Self::default();
     }
 
     fn believes(&self, name: &str, now: Instant) -> bool {

@@ -79,7 +79,7 @@ pub(super) enum Turn {
 
 impl Script {
     /// The commands of `order`, of which the first is to be sent now.
-    pub(super) fn begin(order: &Order) -> Script {
+    pub(super) fn begin(order: &Order) -> Self {
         let plan = match order {
             Order::ReadEventLog(limit) => Plan::Walk(Box::new(Walk::new(*limit))),
             Order::ClearEventLog => Plan::Clear(Clear::new()),
@@ -92,7 +92,7 @@ impl Script {
                 }
             }
         };
-        Script {
+        Self {
             order: order.clone(),
             plan,
         }

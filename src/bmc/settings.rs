@@ -42,7 +42,7 @@ pub struct Care {
 
 impl Default for Care {
     fn default() -> Self {
-        Care {
+        Self {
             orders_per_second: 5.0,
             burst: 10,
             keepalive: Duration::from_secs(25),

@@ -107,7 +107,7 @@ const ENCRYPTED: u8 = 0x80;
 const AUTHENTICATED: u8 = 0x40;
 
 impl Form {
-    fn of(frame: Frame) -> Form {
+    fn of(frame: Frame) -> Self {
         match frame {
             Frame::V20(header) => {
                 let mut kind = header.payload_type.number();
@@ -118,39 +118,39 @@ impl Form {
                     0
                 };
                 match (header.session_id, header.sequence) {
-                    (0, 0) => Form::Outside(kind),
-                    (id, sequence) => Form::Session(kind, id.to_be_bytes(), sequence),
+                    (0, 0) => Self::Outside(kind),
+                    (id, sequence) => Self::Session(kind, id.to_be_bytes(), sequence),
                 }
             }
             Frame::V15 {
                 auth_type: AuthType::None,
                 session_id: 0,
                 sequence: 0,
-            } => Form::Outside15,
+            } => Self::Outside15,
             Frame::V15 {
                 auth_type,
                 session_id,
                 sequence,
-            } => Form::Session15(auth_type as u8, session_id.to_be_bytes(), sequence),
-            Frame::Asf => Form::Asf,
-            Frame::Unknown => Form::Unknown,
+            } => Self::Session15(auth_type as u8, session_id.to_be_bytes(), sequence),
+            Frame::Asf => Self::Asf,
+            Frame::Unknown => Self::Unknown,
         }
     }
 
     /// The type of an RMCP+ payload, and whether it was encrypted.
     fn payload(self) -> Option<(PayloadType, bool)> {
         match self {
-            Form::Outside(kind) | Form::Session(kind, ..) => {
+            Self::Outside(kind) | Self::Session(kind, ..) => {
                 Some((PayloadType::from_number(kind), kind & ENCRYPTED != 0))
             }
-            Form::Outside15 | Form::Session15(..) | Form::Asf | Form::Unknown => None,
+            Self::Outside15 | Self::Session15(..) | Self::Asf | Self::Unknown => None,
         }
     }
 }
 
 impl Trace {
     pub(super) fn new(now: Instant) -> Self {
-        Trace {
+        Self {
             bytes: VecDeque::new(),
             count: 0,
             runs: Runs::new(now),

@@ -6,17 +6,19 @@
 
 mod expert;
 mod fingers;
-pub mod help;
+pub(super) mod help;
 mod look;
 mod press;
 mod verbs;
 
-pub use expert::{
+pub(super) use expert::{
     Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Discover, Init, Level, Raw, SelClear, SelList,
     SelVerb, Support,
 };
-pub use look::{BatchShow, Check, Events, History, OnOff, Racks, Status, TaskShow, Tasks, Watch};
-pub use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};
+pub(super) use look::{
+    BatchShow, Check, Events, History, OnOff, Racks, Status, TaskShow, Tasks, Watch,
+};
+pub(super) use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};
 
 use crate::api::ironic::target::PowerTarget;
 use crate::cli::complete;
@@ -41,7 +43,7 @@ use std::time::Duration;
     max_term_width = 100,
     disable_help_subcommand = true
 )]
-pub struct CommandLine {
+pub(super) struct CommandLine {
     /// What every verb takes.
     #[command(flatten)]
     pub common: Common,
@@ -52,7 +54,7 @@ pub struct CommandLine {
 
 /// Options of every verb.
 #[derive(Args, Debug, Clone)]
-pub struct Common {
+pub(super) struct Common {
     /// The daemon's socket.
     #[arg(long, global = true, env = "RACKBMC_SOCKET", value_name = "PATH", default_value = super::connect::DEFAULT_SOCKET, help_heading = "Connection")]
     pub socket: PathBuf,
@@ -127,53 +129,53 @@ pub struct Common {
 impl Verb {
     /// Whether something is done that matters when its answer is lost; else the answer is all that
     /// was asked for.
-    pub fn acts(&self) -> bool {
+    pub(super) fn acts(&self) -> bool {
         match self {
-            Verb::Power(verb)
-            | Verb::PowerNoun {
+            Self::Power(verb)
+            | Self::PowerNoun {
                 verb: NounVerb::Press(verb),
             }
-            | Verb::Chassis {
+            | Self::Chassis {
                 noun:
                     ChassisNoun::Power {
                         verb: NounVerb::Press(verb),
                     },
             } => !verb.is_dry(),
-            Verb::Inject {
+            Self::Inject {
                 noun: InjectNoun::Nmi(press),
             } => !press.dry_run,
-            Verb::Abort(_)
-            | Verb::Cancel(_)
-            | Verb::Rollback(_)
-            | Verb::Suspend(_)
-            | Verb::Resume(_)
-            | Verb::Wait(_)
-            | Verb::Identify(_)
-            | Verb::Raw(_)
-            | Verb::Maintenance(_)
-            | Verb::Pause { .. }
-            | Verb::Release
-            | Verb::Ha {
+            Self::Abort(_)
+            | Self::Cancel(_)
+            | Self::Rollback(_)
+            | Self::Suspend(_)
+            | Self::Resume(_)
+            | Self::Wait(_)
+            | Self::Identify(_)
+            | Self::Raw(_)
+            | Self::Maintenance(_)
+            | Self::Pause { .. }
+            | Self::Release
+            | Self::Ha {
                 verb: HaVerb::Handover(_),
             }
-            | Verb::Retry(_)
-            | Verb::NodeSetPowerState { .. }
-            | Verb::Init(_)
-            | Verb::Sim(_)
-            | Verb::Demo(_)
-            | Verb::Support(_)
-            | Verb::Sel {
+            | Self::Retry(_)
+            | Self::NodeSetPowerState { .. }
+            | Self::Init(_)
+            | Self::Sim(_)
+            | Self::Demo(_)
+            | Self::Support(_)
+            | Self::Sel {
                 verb: SelVerb::Clear(_),
             }
-            | Verb::Bmc {
+            | Self::Bmc {
                 verb: BmcVerb::Reset(_) | BmcVerb::Accept(_),
             } => true,
-            Verb::Chassis {
+            Self::Chassis {
                 noun: ChassisNoun::Policy(policy),
             } => policy.set.is_some(),
-            Verb::Bootdev(bootdev) => bootdev.set.is_some(),
-            Verb::Discover(discover) => discover.write_config.is_some(),
-            Verb::Man { into, .. } => into.is_some(),
+            Self::Bootdev(bootdev) => bootdev.set.is_some(),
+            Self::Discover(discover) => discover.write_config.is_some(),
+            Self::Man { into, .. } => into.is_some(),
             _ => false,
         }
     }
@@ -184,7 +186,7 @@ impl CommandLine {
     ///
     /// # Errors
     /// clap's, ready to be printed.
-    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+    pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = help::command();
         let words = fingers::translated(words.into_iter().collect());
         if words.len() < 2 {
@@ -207,7 +209,7 @@ impl CommandLine {
 
 impl CommandLine {
     /// Whether a line, which may be none that makes sense, begins with a verb.
-    pub fn begins_with(verb: &str) -> bool {
+    pub(super) fn begins_with(verb: &str) -> bool {
         let words: Vec<OsString> = std::env::args_os().collect();
         let first = words.get(fingers::first_word(&words));
         first.is_some_and(|word| word == verb)
@@ -217,22 +219,22 @@ impl CommandLine {
 /// What completion asks of the command line.
 impl CommandLine {
     /// The words of other tools put into ours.
-    pub fn in_our_words(words: Vec<OsString>) -> Vec<OsString> {
+    pub(super) fn in_our_words(words: Vec<OsString>) -> Vec<OsString> {
         fingers::translated(words)
     }
 
     /// All that may be typed.
-    pub fn described() -> clap::Command {
-        CommandLine::command()
+    pub(super) fn described() -> clap::Command {
+        Self::command()
     }
 }
 
 impl Common {
     /// The options of every verb in a line that is not finished.
-    pub fn of_a_beginning(words: &[OsString]) -> Option<Self> {
+    pub(super) fn of_a_beginning(words: &[OsString]) -> Option<Self> {
         let command = CommandLine::command().ignore_errors(true);
         let matches = command.try_get_matches_from(words).ok()?;
-        let mut common = Common::from_arg_matches(&matches).ok()?;
+        let mut common = Self::from_arg_matches(&matches).ok()?;
         common.settle(&matches).ok()?;
         Some(common)
     }
@@ -296,7 +298,7 @@ pub enum Format {
 
 /// The verbs.
 #[derive(Subcommand, Debug)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Show the power state of nodes (all of them where none is named), and how old the reading is.
     #[command(visible_alias = "stat", aliases = ["query", "state", "list"])]
     Status(Status),
@@ -458,7 +460,7 @@ pub enum Verb {
 
 /// `ha`.
 #[derive(Subcommand, Debug)]
-pub enum HaVerb {
+pub(super) enum HaVerb {
     /// Show which host owns the rack, and whether another one could take it (exit 1 where nobody
     /// owns it, or nobody could).
     Status,
@@ -468,7 +470,7 @@ pub enum HaVerb {
 
 /// `ha handover`.
 #[derive(Args, Debug)]
-pub struct HandOver {
+pub(super) struct HandOver {
     /// The host that shall have it; whichever can where none is named.
     #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(complete::hosts))]
     pub to: Option<String>,
@@ -479,7 +481,7 @@ pub struct HandOver {
 
 /// Nodes that must be named.
 #[derive(Args, Debug, Clone, Default)]
-pub struct Nodes {
+pub(super) struct Nodes {
     /// Node sets.
     #[arg(value_name = "NODES", add = ArgValueCompleter::new(complete::nodes))]
     pub nodes: Vec<String>,
@@ -493,7 +495,7 @@ pub struct Nodes {
 
 /// A control over tasks.
 #[derive(Args, Debug, Clone)]
-pub struct Control {
+pub(super) struct Control {
     /// Task ids, batch ids, or node sets (the task that has the node).
     #[command(flatten)]
     pub targets: Nodes,
@@ -504,7 +506,7 @@ pub struct Control {
 
 /// `identify`.
 #[derive(Args, Debug)]
-pub struct Identify {
+pub(super) struct Identify {
     /// Which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -518,7 +520,7 @@ pub struct Identify {
 
 /// How long a light blinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lasting {
+pub(super) enum Lasting {
     /// So long.
     For(Duration),
     /// Until it is switched off.
@@ -527,7 +529,7 @@ pub enum Lasting {
 
 /// `bootdev`.
 #[derive(Args, Debug)]
-pub struct Bootdev {
+pub(super) struct Bootdev {
     /// Which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -544,7 +546,7 @@ pub struct Bootdev {
 
 /// What to boot from, as it is written on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BootTarget(pub Option<BootDevice>);
+pub(super) struct BootTarget(pub Option<BootDevice>);
 
 fn boot_target(text: &str) -> Result<BootTarget, String> {
     if text == "none" {
@@ -556,7 +558,7 @@ fn boot_target(text: &str) -> Result<BootTarget, String> {
 
 /// `maintenance`.
 #[derive(Args, Debug)]
-pub struct Maintenance {
+pub(super) struct Maintenance {
     /// Which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -570,7 +572,7 @@ pub struct Maintenance {
 
 /// `demo`.
 #[derive(Args, Debug)]
-pub struct Demo {
+pub(super) struct Demo {
     /// Leave the rack and the daemon running, and say how to reach and how to stop them.
     #[arg(long)]
     pub keep: bool,
@@ -579,7 +581,7 @@ pub struct Demo {
 /// The old client's words for power states.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 #[value(rename_all = "snake_case")]
-pub enum PowerStateWord {
+pub(super) enum PowerStateWord {
     /// Switch on.
     On,
     /// Switch off.
@@ -602,17 +604,17 @@ pub enum PowerStateWord {
 
 impl PowerStateWord {
     /// The target of `PUT states/power`.
-    pub fn target(self) -> PowerTarget {
+    pub(super) fn target(self) -> PowerTarget {
         match self {
-            PowerStateWord::On => PowerTarget::PowerOn,
-            PowerStateWord::Off => PowerTarget::PowerOff,
-            PowerStateWord::Reboot => PowerTarget::Rebooting,
-            PowerStateWord::SoftReboot => PowerTarget::SoftRebooting,
-            PowerStateWord::SoftOff => PowerTarget::SoftPowerOff,
-            PowerStateWord::InjectNmi => PowerTarget::InjectNmi,
-            PowerStateWord::AbortSoftReboot => PowerTarget::AbortSoftRebooting,
-            PowerStateWord::AbortSoftOff => PowerTarget::AbortSoftPowerOff,
-            PowerStateWord::AbortInjectNmi => PowerTarget::AbortInjectNmi,
+            Self::On => PowerTarget::PowerOn,
+            Self::Off => PowerTarget::PowerOff,
+            Self::Reboot => PowerTarget::Rebooting,
+            Self::SoftReboot => PowerTarget::SoftRebooting,
+            Self::SoftOff => PowerTarget::SoftPowerOff,
+            Self::InjectNmi => PowerTarget::InjectNmi,
+            Self::AbortSoftReboot => PowerTarget::AbortSoftRebooting,
+            Self::AbortSoftOff => PowerTarget::AbortSoftPowerOff,
+            Self::AbortInjectNmi => PowerTarget::AbortInjectNmi,
         }
     }
 }

@@ -17,7 +17,7 @@ const PAGE: u64 = 500;
 const AGAIN: usize = 3;
 
 /// Shows the newest records, or checks all.
-pub async fn audit(app: &App, args: Audit) -> Result<Exit, Failure> {
+pub(super) async fn audit(app: &App, args: Audit) -> Result<Exit, Failure> {
     match args.verb {
         None => list(app, args.limit).await,
         Some(AuditVerb::Verify { known }) => verify(app, known).await,

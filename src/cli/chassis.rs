@@ -9,7 +9,7 @@ use crate::model::{Chassis, RestorePolicy};
 use serde_json::{Value, json};
 
 /// `chassis status`.
-pub async fn status(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
+pub(super) async fn status(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
     each(app, wanted, async move |node| {
         let answer = app.client.bmc_reading(&node, "chassis").await?;
         let Some(chassis) = answer.chassis else {
@@ -31,7 +31,7 @@ fn chassis_in_words(chassis: &Chassis) -> String {
 }
 
 /// `chassis policy`.
-pub async fn policy(app: &App, args: Policy) -> Result<Exit, Failure> {
+pub(super) async fn policy(app: &App, args: Policy) -> Result<Exit, Failure> {
     let set = args.set;
     each(app, &args.nodes, async move |node| {
         if let Some(policy) = set {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The four answers of a Nagios plug-in; they are not the exit codes of the other verbs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Nagios {
+pub(super) enum Nagios {
     /// All is well.
     Ok = 0,
     /// Somebody should look.
@@ -25,7 +25,7 @@ pub enum Nagios {
 }
 
 /// The check: its verdict, and the line to print.
-pub async fn check(app: &App, args: &Check) -> (Nagios, String) {
+pub(super) async fn check(app: &App, args: &Check) -> (Nagios, String) {
     let late = async {
         smol::Timer::after(args.timeout).await;
         let text = format!("no answer within {} s", args.timeout.as_secs());
@@ -50,7 +50,7 @@ async fn look(app: &App, args: &Check) -> (Nagios, String) {
 }
 
 /// What is to be said of a rack as a whole.
-pub fn of_rack(health: &Health) -> Vec<(Nagios, String)> {
+pub(super) fn of_rack(health: &Health) -> Vec<(Nagios, String)> {
     let store = health.store_trouble.as_ref().map(|trouble| {
         let text = format!("the journal cannot be written: {trouble}");
         (Nagios::Critical, text)
@@ -64,7 +64,11 @@ pub fn of_rack(health: &Health) -> Vec<(Nagios, String)> {
 }
 
 /// The verdict on nodes, and on what is said of their racks.
-pub fn judge(nodes: &[Node], args: &Check, of_racks: Vec<(Nagios, String)>) -> (Nagios, String) {
+pub(super) fn judge(
+    nodes: &[Node],
+    args: &Check,
+    of_racks: Vec<(Nagios, String)>,
+) -> (Nagios, String) {
     let mut verdict = Nagios::Ok;
     let mut words: Vec<String> = Vec::new();
     let mut find = |how: Nagios, text: String| {

@@ -24,52 +24,52 @@ const READINGS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A way to one daemon.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(super) struct Client {
     endpoint: Way,
 }
 
 impl Client {
     /// A client of the daemon at `endpoint`; nothing is connected yet.
-    pub fn new(endpoint: Endpoint) -> Self {
-        Client {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self {
             endpoint: Way::to(endpoint),
         }
     }
 
     /// A client of whichever of these daemons has the rack, where that has several hosts.
-    pub fn of_one_of(endpoints: Vec<Endpoint>) -> Self {
-        Client {
+    pub(super) fn of_one_of(endpoints: Vec<Endpoint>) -> Self {
+        Self {
             endpoint: Way::to_one_of(endpoints),
         }
     }
 
     /// A client of each of the rack's hosts alone.
-    pub fn each(&self) -> Vec<Self> {
+    pub(super) fn each(&self) -> Vec<Self> {
         let ways = self.endpoint.each().into_iter();
-        ways.map(|endpoint| Client { endpoint }).collect()
+        ways.map(|endpoint| Self { endpoint }).collect()
     }
 
     /// The same with this id for all of its requests.
-    pub fn under(&self, request_id: &str) -> Self {
-        Client {
+    pub(super) fn under(&self, request_id: &str) -> Self {
+        Self {
             endpoint: self.endpoint.clone().under(request_id.to_owned()),
         }
     }
 
     /// The same for one request that is carried out once, however often and wherever it is made.
     fn once(&self) -> Self {
-        Client {
+        Self {
             endpoint: self.endpoint.clone().once(),
         }
     }
 
     /// Where the daemon is.
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(super) fn endpoint(&self) -> &Endpoint {
         self.endpoint.endpoint()
     }
 
     /// What the oldest answer that was not of now said of itself.
-    pub fn stale(&self) -> Option<model::Stale> {
+    pub(super) fn stale(&self) -> Option<model::Stale> {
         self.endpoint.stale()
     }
 
@@ -100,12 +100,12 @@ impl Client {
     ///
     /// # Errors
     /// As every function here: [`Failure`].
-    pub async fn nodes(&self) -> Result<Vec<model::Node>, Failure> {
+    pub(super) async fn nodes(&self) -> Result<Vec<model::Node>, Failure> {
         self.pages("/v1/nodes/detail?").await
     }
 
     /// Every node of the rack by name, uuid and groups: enough to choose by.
-    pub async fn nodes_to_choose(&self, groups: bool) -> Result<Vec<model::Node>, Failure> {
+    pub(super) async fn nodes_to_choose(&self, groups: bool) -> Result<Vec<model::Node>, Failure> {
         match groups {
             true => self.pages("/v1/nodes?fields=name,uuid,rackbmcd&").await,
             false => self.pages("/v1/nodes?fields=name,uuid&").await,
@@ -113,13 +113,13 @@ impl Client {
     }
 
     /// Every node of the rack, without what only programs of others want.
-    pub async fn nodes_to_show(&self) -> Result<Vec<model::Node>, Failure> {
+    pub(super) async fn nodes_to_show(&self) -> Result<Vec<model::Node>, Failure> {
         self.pages("/v1/nodes?fields=name,uuid,power_state,target_power_state,last_error,rackbmcd&")
             .await
     }
 
     /// Every node of the rack by name and power state: enough to count.
-    pub async fn nodes_to_count(&self) -> Result<Vec<model::Node>, Failure> {
+    pub(super) async fn nodes_to_count(&self) -> Result<Vec<model::Node>, Failure> {
         self.pages("/v1/nodes?fields=name,uuid,power_state&").await
     }
 
@@ -138,7 +138,7 @@ impl Client {
     }
 
     /// The name of every node.
-    pub async fn names(&self) -> Result<Vec<String>, Failure> {
+    pub(super) async fn names(&self) -> Result<Vec<String>, Failure> {
         let mut names = Vec::new();
         let mut path = "/v1/nodes?fields=uuid,name".to_owned();
         loop {
@@ -155,7 +155,7 @@ impl Client {
     }
 
     /// The groups that nodes are in, by name.
-    pub async fn groups(&self) -> Result<Vec<String>, Failure> {
+    pub(super) async fn groups(&self) -> Result<Vec<String>, Failure> {
         let nodes = self.nodes().await?;
         let groups = nodes.iter().flat_map(|node| node.rackbmcd.groups.iter());
         let groups: std::collections::BTreeSet<&String> = groups.collect();
@@ -164,7 +164,7 @@ impl Client {
 
     /// These nodes, in the order of their names, after it was tried to read the power state of each
     /// from its BMC. `None` for one that the configuration names no more.
-    pub async fn fresh_all(
+    pub(super) async fn fresh_all(
         &self,
         names: &[String],
         full: bool,
@@ -191,13 +191,13 @@ impl Client {
     }
 
     /// One node's record, as it came.
-    pub async fn node_record(&self, ident: &str) -> Result<Value, Failure> {
+    pub(super) async fn node_record(&self, ident: &str) -> Result<Value, Failure> {
         self.read(&format!("/v1/nodes/{}", path_word(ident)), Duration::ZERO)
             .await
     }
 
     /// One node's states, as they came.
-    pub async fn node_states(&self, ident: &str) -> Result<Value, Failure> {
+    pub(super) async fn node_states(&self, ident: &str) -> Result<Value, Failure> {
         self.read(
             &format!("/v1/nodes/{}/states", path_word(ident)),
             Duration::ZERO,
@@ -206,7 +206,7 @@ impl Client {
     }
 
     /// Ironic's way to start or abort an operation: answered when it is taken.
-    pub async fn set_power(&self, ident: &str, target: &str) -> Result<(), Failure> {
+    pub(super) async fn set_power(&self, ident: &str, target: &str) -> Result<(), Failure> {
         let path = format!("/v1/nodes/{}/states/power", path_word(ident));
         let body = json!({ "target": target });
         let set = self.once();
@@ -214,12 +214,15 @@ impl Client {
     }
 
     /// Starts an operation on one node.
-    pub async fn start(&self, start: &model::TaskStart) -> Result<model::Task, Failure> {
+    pub(super) async fn start(&self, start: &model::TaskStart) -> Result<model::Task, Failure> {
         self.once().post("/v1/tasks", Some(&body(start))).await
     }
 
     /// Starts (or plans) an operation on several nodes.
-    pub async fn start_batch(&self, start: &model::BatchStart) -> Result<model::Batch, Failure> {
+    pub(super) async fn start_batch(
+        &self,
+        start: &model::BatchStart,
+    ) -> Result<model::Batch, Failure> {
         match self.endpoint.has_id() {
             // It is found again by that.
             true => self.post("/v1/batches", Some(&body(start))).await,
@@ -228,7 +231,7 @@ impl Client {
     }
 
     /// Uses a control on a task.
-    pub async fn control(
+    pub(super) async fn control(
         &self,
         task: impl Display,
         control: model::Control,
@@ -241,7 +244,7 @@ impl Client {
     }
 
     /// Uses a control on a whole batch.
-    pub async fn control_batch(
+    pub(super) async fn control_batch(
         &self,
         batch: impl Display,
         control: model::Control,
@@ -254,7 +257,7 @@ impl Client {
     }
 
     /// One task as it is.
-    pub async fn task(&self, id: impl Display) -> Result<model::Task, Failure> {
+    pub(super) async fn task(&self, id: impl Display) -> Result<model::Task, Failure> {
         self.read(
             &format!("/v1/tasks/{}", path_word(&id.to_string())),
             Duration::ZERO,
@@ -263,7 +266,7 @@ impl Client {
     }
 
     /// One task when it is no longer as in `version`, or after `wait`.
-    pub async fn task_after(
+    pub(super) async fn task_after(
         &self,
         id: impl Display,
         version: u64,
@@ -278,7 +281,7 @@ impl Client {
     }
 
     /// Tasks, newest first: of one node, of one batch, or of all.
-    pub async fn tasks(
+    pub(super) async fn tasks(
         &self,
         node: Option<&str>,
         batch: Option<&str>,
@@ -299,13 +302,13 @@ impl Client {
     }
 
     /// Batches, newest first.
-    pub async fn batches(&self) -> Result<Vec<model::Batch>, Failure> {
+    pub(super) async fn batches(&self) -> Result<Vec<model::Batch>, Failure> {
         let list: model::BatchList = self.read("/v1/batches", Duration::ZERO).await?;
         Ok(list.batches)
     }
 
     /// One batch as it is.
-    pub async fn batch(&self, id: impl Display) -> Result<model::Batch, Failure> {
+    pub(super) async fn batch(&self, id: impl Display) -> Result<model::Batch, Failure> {
         self.read(
             &format!("/v1/batches/{}", path_word(&id.to_string())),
             Duration::ZERO,
@@ -315,7 +318,7 @@ impl Client {
 
     /// What happened after `since`, waiting for the first event at most `wait`; without `since`
     /// only where to begin.
-    pub async fn events(
+    pub(super) async fn events(
         &self,
         since: Option<&str>,
         nodes: &[String],
@@ -337,7 +340,7 @@ impl Client {
     }
 
     /// All that is known of a node's BMC.
-    pub async fn explain(&self, ident: &str) -> Result<model::Explanation, Failure> {
+    pub(super) async fn explain(&self, ident: &str) -> Result<model::Explanation, Failure> {
         self.read(
             &format!("/v1/nodes/{}/explain", path_word(ident)),
             Duration::ZERO,
@@ -346,22 +349,22 @@ impl Client {
     }
 
     /// What the daemon adds to a report about itself.
-    pub async fn support(&self) -> Result<model::Support, Failure> {
+    pub(super) async fn support(&self) -> Result<model::Support, Failure> {
         self.read("/v1/support", Duration::ZERO).await
     }
 
     /// An answer as it came, in JSON.
-    pub async fn value(&self, path: &str) -> Result<Value, Failure> {
+    pub(super) async fn value(&self, path: &str) -> Result<Value, Failure> {
         request(&self.endpoint, Method::GET, path, None, Duration::ZERO).await
     }
 
     /// An answer as it came.
-    pub async fn text(&self, path: &str) -> Result<String, Failure> {
+    pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
         text(&self.endpoint, Method::GET, path, None, Duration::ZERO).await
     }
 
     /// The daemon's socket, where it is one of this host.
-    pub fn socket(&self) -> Option<&Path> {
+    pub(super) fn socket(&self) -> Option<&Path> {
         match self.endpoint.endpoint() {
             Endpoint::Unix(socket) => Some(socket),
             Endpoint::Tcp { .. } => None,
@@ -369,13 +372,13 @@ impl Client {
     }
 
     /// The last datagrams of a node's BMC.
-    pub async fn trace(&self, ident: &str) -> Result<model::Trace, Failure> {
+    pub(super) async fn trace(&self, ident: &str) -> Result<model::Trace, Failure> {
         let path = format!("/v1/nodes/{}/trace", path_word(ident));
         self.read(&path, Duration::ZERO).await
     }
 
     /// What happened to a node.
-    pub async fn history(
+    pub(super) async fn history(
         &self,
         ident: &str,
         limit: usize,
@@ -386,7 +389,11 @@ impl Client {
     }
 
     /// Blinks the identify light; `None` until further notice.
-    pub async fn identify(&self, ident: &str, lasting: Option<Duration>) -> Result<(), Failure> {
+    pub(super) async fn identify(
+        &self,
+        ident: &str,
+        lasting: Option<Duration>,
+    ) -> Result<(), Failure> {
         let wish = model::IdentifyRequest {
             lasting: lasting.map(model::Seconds),
         };
@@ -397,13 +404,13 @@ impl Client {
     }
 
     /// What a node boots from next.
-    pub async fn boot_override(&self, ident: &str) -> Result<model::BootOverride, Failure> {
+    pub(super) async fn boot_override(&self, ident: &str) -> Result<model::BootOverride, Failure> {
         self.read(&of_node(ident, "boot_override"), Duration::ZERO)
             .await
     }
 
     /// Sets what a node boots from next, or clears it.
-    pub async fn set_boot_override(
+    pub(super) async fn set_boot_override(
         &self,
         ident: &str,
         boot: &model::BootOverrideRequest,
@@ -415,7 +422,7 @@ impl Client {
     }
 
     /// Says what a machine does when mains power comes back.
-    pub async fn set_restore_policy(
+    pub(super) async fn set_restore_policy(
         &self,
         ident: &str,
         policy: model::RestorePolicy,
@@ -428,26 +435,38 @@ impl Client {
     }
 
     /// What a BMC says of itself or of its machine.
-    pub async fn bmc_reading(&self, ident: &str, what: &str) -> Result<model::BmcAnswer, Failure> {
+    pub(super) async fn bmc_reading(
+        &self,
+        ident: &str,
+        what: &str,
+    ) -> Result<model::BmcAnswer, Failure> {
         let path = of_node(ident, &format!("bmc/{what}"));
         self.read(&path, Duration::ZERO).await
     }
 
     /// The newest entries of a BMC's event log.
-    pub async fn event_log(&self, ident: &str, limit: u16) -> Result<model::EventLog, Failure> {
+    pub(super) async fn event_log(
+        &self,
+        ident: &str,
+        limit: u16,
+    ) -> Result<model::EventLog, Failure> {
         let path = of_node(ident, &format!("event_log?limit={limit}"));
         self.read(&path, Duration::ZERO).await
     }
 
     /// Empties a BMC's event log.
-    pub async fn clear_event_log(&self, ident: &str) -> Result<(), Failure> {
+    pub(super) async fn clear_event_log(&self, ident: &str) -> Result<(), Failure> {
         self.ask(Method::DELETE, &of_node(ident, "event_log"), None)
             .await
             .map(drop)
     }
 
     /// Restarts a BMC.
-    pub async fn reset_bmc(&self, ident: &str, kind: model::BmcReset) -> Result<(), Failure> {
+    pub(super) async fn reset_bmc(
+        &self,
+        ident: &str,
+        kind: model::BmcReset,
+    ) -> Result<(), Failure> {
         let wish = model::BmcResetRequest { kind };
         self.ask(
             Method::POST,
@@ -459,7 +478,7 @@ impl Client {
     }
 
     /// One command spelled out in bytes; the answer's data.
-    pub async fn raw(
+    pub(super) async fn raw(
         &self,
         ident: &str,
         raw: &model::RawRequest,
@@ -472,7 +491,7 @@ impl Client {
     }
 
     /// Takes a node into maintenance, or out of it.
-    pub async fn maintenance(
+    pub(super) async fn maintenance(
         &self,
         ident: &str,
         on: bool,
@@ -488,13 +507,17 @@ impl Client {
     }
 
     /// Forgets failed log-ins of a node's BMC.
-    pub async fn retry(&self, ident: &str) -> Result<model::Node, Failure> {
+    pub(super) async fn retry(&self, ident: &str) -> Result<model::Node, Failure> {
         self.post(&format!("/v1/nodes/{}/retry", path_word(ident)), None)
             .await
     }
 
     /// The BMC that is there now shall be the node's.
-    pub async fn accept_bmc(&self, ident: &str, guid: uuid::Uuid) -> Result<model::Node, Failure> {
+    pub(super) async fn accept_bmc(
+        &self,
+        ident: &str,
+        guid: uuid::Uuid,
+    ) -> Result<model::Node, Failure> {
         let wish = model::AcceptRequest { guid };
         self.post(
             &format!("/v1/nodes/{}/bmc_accept", path_word(ident)),
@@ -504,18 +527,18 @@ impl Client {
     }
 
     /// Suspends everything.
-    pub async fn pause(&self, reason: &str) -> Result<model::Pausing, Failure> {
+    pub(super) async fn pause(&self, reason: &str) -> Result<model::Pausing, Failure> {
         self.post("/v1/pause", Some(&json!({ "reason": reason })))
             .await
     }
 
     /// Ends the pause.
-    pub async fn release(&self) -> Result<model::Pausing, Failure> {
+    pub(super) async fn release(&self) -> Result<model::Pausing, Failure> {
         self.post("/v1/release", None).await
     }
 
     /// Records of the audit trail after a number, oldest first.
-    pub async fn audit(&self, after: u64, limit: u64) -> Result<model::AuditPage, Failure> {
+    pub(super) async fn audit(&self, after: u64, limit: u64) -> Result<model::AuditPage, Failure> {
         self.read(
             &format!("/v1/audit?after={after}&limit={limit}"),
             Duration::ZERO,
@@ -524,17 +547,17 @@ impl Client {
     }
 
     /// Who we are to the daemon, and what we may do.
-    pub async fn whoami(&self) -> Result<model::Asker, Failure> {
+    pub(super) async fn whoami(&self) -> Result<model::Asker, Failure> {
         self.read("/v1/whoami", Duration::ZERO).await
     }
 
     /// How it stands with the hosts of the rack.
-    pub async fn ha(&self) -> Result<model::Ha, Failure> {
+    pub(super) async fn ha(&self) -> Result<model::Ha, Failure> {
         self.read("/v1/ha", Duration::ZERO).await
     }
 
     /// Gives the rack to another host.
-    pub async fn hand_over(&self, to: Option<&str>) -> Result<(), Failure> {
+    pub(super) async fn hand_over(&self, to: Option<&str>) -> Result<(), Failure> {
         let wanted = json!({ "to": to });
         self.ask(Method::POST, "/v1/ha/handover", Some(&wanted))
             .await
@@ -542,7 +565,7 @@ impl Client {
     }
 
     /// Figures about the daemon.
-    pub async fn health(&self) -> Result<model::Health, Failure> {
+    pub(super) async fn health(&self) -> Result<model::Health, Failure> {
         self.read("/healthz", Duration::ZERO).await
     }
 }

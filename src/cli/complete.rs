@@ -40,7 +40,7 @@ enum Asked {
 static LINE: OnceLock<(Asked, String, Option<Common>)> = OnceLock::new();
 
 /// Prints the candidates for the last of the words.
-pub fn complete(words: Vec<OsString>) -> Exit {
+pub(super) fn complete(words: Vec<OsString>) -> Exit {
     let mut words = CommandLine::in_our_words(words);
     if words.len() < 2 {
         words.push(OsString::new());
@@ -111,7 +111,7 @@ fn soon<T: Default>(answer: impl Future<Output = T>) -> T {
 }
 
 /// Node sets; for a control, the tasks and batches as well.
-pub fn nodes(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn nodes(current: &OsStr) -> Vec<CompletionCandidate> {
     let word = current.to_string_lossy();
     let mut found = Vec::new();
     let verb = LINE.get().map(|(_, verb, _)| verb.as_str());
@@ -135,7 +135,7 @@ pub fn nodes(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// A task, or a node.
-pub fn tasks(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn tasks(current: &OsStr) -> Vec<CompletionCandidate> {
     let word = current.to_string_lossy();
     let mut found = task_ids(&word, false);
     found.extend(sets_for(&word));
@@ -143,7 +143,7 @@ pub fn tasks(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// A batch.
-pub fn batches(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn batches(current: &OsStr) -> Vec<CompletionCandidate> {
     let word = current.to_string_lossy();
     match LINE.get() {
         Some((Asked::Fleet(racks), ..)) => fleet_ids(&word, racks),
@@ -152,7 +152,7 @@ pub fn batches(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// The names of racks: of the fleet, else of this host.
-pub fn racks(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn racks(current: &OsStr) -> Vec<CompletionCandidate> {
     let word = current.to_string_lossy();
     let common = LINE.get().and_then(|(.., common)| common.as_ref());
     let known = common.map(fleet::names).unwrap_or_default();
@@ -161,7 +161,7 @@ pub fn racks(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// What a node may boot from, and `none` to take that back.
-pub fn boot_devices(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn boot_devices(current: &OsStr) -> Vec<CompletionCandidate> {
     let named = BootDevice::ALL.map(|device| device.name().replace('_', "-"));
     let named = named.into_iter().filter(|name| !name.starts_with("0x"));
     let mut words: Vec<String> = named.chain(["usb".to_owned()]).collect();
@@ -173,12 +173,12 @@ pub fn boot_devices(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// What machines may do when mains power comes back.
-pub fn policies(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn policies(current: &OsStr) -> Vec<CompletionCandidate> {
     those(current, RestorePolicy::words())
 }
 
 /// The verbs that have a page.
-pub fn verbs(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn verbs(current: &OsStr) -> Vec<CompletionCandidate> {
     let described = CommandLine::described();
     let shown = described
         .get_subcommands()
@@ -187,12 +187,12 @@ pub fn verbs(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// How long a light blinks where it is not a duration.
-pub fn lasting(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn lasting(current: &OsStr) -> Vec<CompletionCandidate> {
     those(current, ["forever"])
 }
 
 /// The hosts of the rack.
-pub fn hosts(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn hosts(current: &OsStr) -> Vec<CompletionCandidate> {
     let word = current.to_string_lossy();
     let known = asked(&word, async |client| client.ha().await.ok());
     those(current, known.hosts.into_iter().map(|host| host.host))
@@ -254,7 +254,7 @@ fn fleet_ids(word: &str, racks: &[Rack]) -> Vec<CompletionCandidate> {
 }
 
 /// Groups, with commas between them.
-pub fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
     let word = current.to_string_lossy();
     let groups = asked(&word, async |client| client.groups().await.ok());
     let fitting = groups.iter().filter(|group| group.starts_with(&*word));
@@ -322,14 +322,14 @@ fn helped(
 
 /// A shell that we have a script for.
 #[derive(ValueEnum, Clone, Copy, Debug)]
-pub enum Shell {
+pub(super) enum Shell {
     Bash,
     Zsh,
     Fish,
 }
 
 /// The script of a shell.
-pub fn script(shell: Shell) -> &'static str {
+pub(super) fn script(shell: Shell) -> &'static str {
     match shell {
         Shell::Bash => include_str!("complete/rackbmc.bash"),
         Shell::Zsh => include_str!("complete/rackbmc.zsh"),

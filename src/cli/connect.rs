@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Where a daemon without `--socket` is.
-pub const DEFAULT_SOCKET: &str = "/run/rackbmcd/rackbmcd.sock";
+pub(super) const DEFAULT_SOCKET: &str = "/run/rackbmcd/rackbmcd.sock";
 /// The microversion that all our words need (NMI and interfaces in node records).
 const MICROVERSION: &str = "1.31";
 /// The patience for an answer that does not wait for anything: a fresh reading of a dead BMC takes
@@ -39,7 +39,7 @@ const BODY_LIMIT: usize = 64 << 20;
 
 /// Where the daemon is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub(super) enum Endpoint {
     /// A Unix socket.
     Unix(PathBuf),
     /// `host:port`.
@@ -55,7 +55,7 @@ pub enum Endpoint {
 
 /// How a daemon is asked: where it is, and under which request id.
 #[derive(Clone, Debug)]
-pub struct Way {
+pub(super) struct Way {
     /// Those of one rack, where it has several hosts; at least one.
     endpoints: Arc<[Endpoint]>,
     /// Which of them is asked first: the one that was right last.
@@ -69,7 +69,7 @@ pub struct Way {
 
 impl Way {
     /// The way to `endpoint`, under an id of the daemon's choice.
-    pub fn to(endpoint: Endpoint) -> Self {
+    pub(super) fn to(endpoint: Endpoint) -> Self {
         Self::to_one_of(vec![endpoint])
     }
 
@@ -77,9 +77,9 @@ impl Way {
     ///
     /// # Panics
     /// There is none.
-    pub fn to_one_of(endpoints: Vec<Endpoint>) -> Self {
+    pub(super) fn to_one_of(endpoints: Vec<Endpoint>) -> Self {
         assert!(!endpoints.is_empty(), "somebody is to be asked");
-        Way {
+        Self {
             endpoints: endpoints.into(),
             first: Arc::default(),
             request_id: None,
@@ -89,7 +89,7 @@ impl Way {
     }
 
     /// Ways to each of the hosts alone.
-    pub fn each(&self) -> Vec<Self> {
+    pub(super) fn each(&self) -> Vec<Self> {
         let endpoints = self.endpoints.iter();
         endpoints
             .map(|endpoint| Self::to(endpoint.clone()))
@@ -97,31 +97,31 @@ impl Way {
     }
 
     /// The same under this request id, which the daemon keeps with what the request begins.
-    pub fn under(self, request_id: String) -> Self {
+    pub(super) fn under(self, request_id: String) -> Self {
         let request_id = Some(request_id);
-        Way { request_id, ..self }
+        Self { request_id, ..self }
     }
 
     /// Whether all of its requests have one id.
-    pub fn has_id(&self) -> bool {
+    pub(super) fn has_id(&self) -> bool {
         self.request_id.is_some()
     }
 
     /// The same for one request that is carried out once, however often and wherever it is made.
-    pub fn once(self) -> Self {
+    pub(super) fn once(self) -> Self {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the kernel has randomness");
         let key = Some(uuid::Builder::from_random_bytes(bytes).into_uuid());
-        Way { key, ..self }
+        Self { key, ..self }
     }
 
     /// Where it leads: to the first of several, or to the one that was right last.
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoints[self.first.load(Ordering::Relaxed) % self.endpoints.len()]
     }
 
     /// What the oldest answer that was not of now said of itself.
-    pub fn stale(&self) -> Option<Stale> {
+    pub(super) fn stale(&self) -> Option<Stale> {
         self.stale.lock().ok()?.clone()
     }
 
@@ -151,7 +151,7 @@ impl Way {
 
 /// A user and a password for http_basic, ready for the header. Never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials(String);
+pub(super) struct Credentials(String);
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -164,7 +164,7 @@ impl Credentials {
     ///
     /// # Errors
     /// Where there is no colon.
-    pub fn new(text: &str) -> Result<Self, Failure> {
+    pub(super) fn new(text: &str) -> Result<Self, Failure> {
         let text = text.trim();
         if !text.contains(':') {
             return Err(Failure::Usage(
@@ -172,14 +172,14 @@ impl Credentials {
             ));
         }
         let coded = base64::encode(text.as_bytes());
-        Ok(Credentials(format!("Basic {coded}")))
+        Ok(Self(format!("Basic {coded}")))
     }
 
     /// From a file that reads so.
     ///
     /// # Errors
     /// It cannot be read, or has no colon.
-    pub fn of_file(file: &Path) -> Result<Self, Failure> {
+    pub(super) fn of_file(file: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(file)
             .map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
         Self::new(&text)
@@ -192,7 +192,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Anything but `http://host[:port]` and, in a build with TLS, `https://host[:port]`.
-    pub fn from_url(
+    pub(super) fn from_url(
         url: &str,
         credentials: Option<Credentials>,
         authorities: Option<&Path>,
@@ -206,7 +206,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// As [`Endpoint::from_url`].
-    pub fn from_url_with(
+    pub(super) fn from_url_with(
         url: &str,
         credentials: Option<Credentials>,
         trust: impl FnOnce() -> Result<Trust, Failure>,
@@ -228,7 +228,7 @@ impl Endpoint {
         } else {
             format!("{authority}:6385")
         };
-        Ok(Endpoint::Tcp {
+        Ok(Self::Tcp {
             authority,
             credentials,
             trust,
@@ -236,10 +236,10 @@ impl Endpoint {
     }
 
     /// As people know it: the socket, or `host:port`.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
-            Endpoint::Unix(path) => path.display().to_string(),
-            Endpoint::Tcp { authority, .. } => authority.clone(),
+            Self::Unix(path) => path.display().to_string(),
+            Self::Tcp { authority, .. } => authority.clone(),
         }
     }
 }
@@ -249,7 +249,7 @@ impl Endpoint {
 /// # Errors
 /// Everything in [`Failure`] that is about the way to the daemon, and `Refused` for a status of 400
 /// and above.
-pub async fn request(
+pub(super) async fn request(
     way: &Way,
     method: Method,
     path: &str,
@@ -270,7 +270,7 @@ pub async fn request(
 ///
 /// # Errors
 /// Those of [`request`].
-pub async fn text(
+pub(super) async fn text(
     way: &Way,
     method: Method,
     path: &str,

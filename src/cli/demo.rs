@@ -46,7 +46,7 @@ const NODES: [(&str, OsMood); 4] = [
 ];
 
 /// Runs the demo.
-pub fn run(args: &Demo, out: Out) -> Result<Exit, Failure> {
+pub(super) fn run(args: &Demo, out: Out) -> Result<Exit, Failure> {
     let folder = Folder::new()?;
     let served = serve(plans(), 1)
         .map_err(|e| Failure::Here(format!("the simulated rack cannot listen on loopback: {e}")))?;
@@ -313,7 +313,7 @@ impl Folder {
             .mode(0o700)
             .create(&path)
             .map_err(|e| Failure::Here(format!("{}: {e}", path.display())))?;
-        Ok(Folder(path))
+        Ok(Self(path))
     }
 
     fn path(&self) -> &Path {
@@ -353,7 +353,7 @@ impl Daemon {
         let child = start().map_err(|e: io::Error| {
             Failure::Here(format!("demo: the daemon cannot be started: {e}"))
         })?;
-        Ok(Daemon { child, log })
+        Ok(Self { child, log })
     }
 
     fn pid(&self) -> u32 {

@@ -32,24 +32,24 @@ pub enum Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        ExitCode::from(exit as u8)
+        Self::from(exit as u8)
     }
 }
 
 impl Exit {
     /// What a command over many nodes exits with: a failure tells more than a withdrawal, and that
     /// more than a task that still runs.
-    pub fn worst(all: impl IntoIterator<Item = Exit>) -> Exit {
-        let rank = |exit: &Exit| match exit {
-            Exit::Done => 0,
-            Exit::StillRunning => 1,
-            Exit::Withdrawn => 2,
-            Exit::Failed => 3,
-            Exit::Usage => 4,
-            Exit::NotPermitted => 5,
-            Exit::Unreachable => 6,
+    pub fn worst(all: impl IntoIterator<Item = Self>) -> Self {
+        let rank = |exit: &Self| match exit {
+            Self::Done => 0,
+            Self::StillRunning => 1,
+            Self::Withdrawn => 2,
+            Self::Failed => 3,
+            Self::Usage => 4,
+            Self::NotPermitted => 5,
+            Self::Unreachable => 6,
         };
-        all.into_iter().max_by_key(rank).unwrap_or(Exit::Done)
+        all.into_iter().max_by_key(rank).unwrap_or(Self::Done)
     }
 }
 
@@ -121,13 +121,13 @@ impl Failure {
     /// The code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
-            Failure::Usage(_) => Exit::Usage,
-            Failure::NoSocket { .. }
-            | Failure::NobodyListens { .. }
-            | Failure::Timeout { .. }
-            | Failure::Broken { .. } => Exit::Unreachable,
-            Failure::SocketForbidden { .. } => Exit::NotPermitted,
-            Failure::Refused(refusal) => match refusal.status {
+            Self::Usage(_) => Exit::Usage,
+            Self::NoSocket { .. }
+            | Self::NobodyListens { .. }
+            | Self::Timeout { .. }
+            | Self::Broken { .. } => Exit::Unreachable,
+            Self::SocketForbidden { .. } => Exit::NotPermitted,
+            Self::Refused(refusal) => match refusal.status {
                 401 | 403 => Exit::NotPermitted,
                 400 | 406 | 413 | 422 => Exit::Usage,
                 404 if refusal.kind == ErrorKind::NodeNotFound => Exit::Usage,
@@ -136,7 +136,7 @@ impl Failure {
                 503 if refusal.kind == ErrorKind::Moved => Exit::Unreachable,
                 _ => Exit::Failed,
             },
-            Failure::Here(_) => Exit::Failed,
+            Self::Here(_) => Exit::Failed,
         }
     }
 
@@ -149,18 +149,18 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(text) | Failure::Here(text) => f.write_str(text),
-            Failure::NoSocket { socket } => write!(
+            Self::Usage(text) | Self::Here(text) => f.write_str(text),
+            Self::NoSocket { socket } => write!(
                 f,
                 "no socket at {}: rackbmcd is not running here, or listens elsewhere \
                  (systemctl status rackbmcd; --socket or RACKBMC_SOCKET names another place)",
                 socket.display()
             ),
-            Failure::NobodyListens { at } => write!(
+            Self::NobodyListens { at } => write!(
                 f,
                 "{at}: connection refused: rackbmcd is stopped or just restarting (systemctl status rackbmcd)"
             ),
-            Failure::SocketForbidden {
+            Self::SocketForbidden {
                 socket,
                 users: Some(users),
             } => {
@@ -180,7 +180,7 @@ impl fmt::Display for Failure {
                     ),
                 }
             }
-            Failure::SocketForbidden {
+            Self::SocketForbidden {
                 socket,
                 users: None,
             } => write!(
@@ -188,11 +188,11 @@ impl fmt::Display for Failure {
                 "{}: permission denied, and its folder does not even let us see which group may use it",
                 socket.display()
             ),
-            Failure::Timeout { what, after } => {
+            Self::Timeout { what, after } => {
                 write!(f, "{what}: no answer within {:.0?}", after)
             }
-            Failure::Broken { at, why } => write!(f, "{at}: {why}"),
-            Failure::Refused(refusal) => match refusal.status {
+            Self::Broken { at, why } => write!(f, "{at}: {why}"),
+            Self::Refused(refusal) => match refusal.status {
                 401 => write!(
                     f,
                     "{} (user and password: --auth-file, or RACKBMC_AUTH)",

@@ -12,7 +12,7 @@ use comfy_table::Table;
 use serde_json::{Value, json};
 
 /// `bmc info` and `bmc reset`.
-pub async fn bmc(app: &App, verb: BmcVerb) -> Result<Exit, Failure> {
+pub(super) async fn bmc(app: &App, verb: BmcVerb) -> Result<Exit, Failure> {
     match verb {
         BmcVerb::Info(nodes) => info(app, &nodes).await,
         BmcVerb::Reset(args) => reset(app, args).await,
@@ -22,7 +22,7 @@ pub async fn bmc(app: &App, verb: BmcVerb) -> Result<Exit, Failure> {
 }
 
 /// `sel list` and `sel clear`.
-pub async fn sel(app: &App, verb: SelVerb) -> Result<Exit, Failure> {
+pub(super) async fn sel(app: &App, verb: SelVerb) -> Result<Exit, Failure> {
     match verb {
         SelVerb::List(args) => list(app, args).await,
         SelVerb::Clear(args) => clear(app, args).await,
@@ -89,7 +89,7 @@ fn in_words(answer: &BmcAnswer) -> String {
 }
 
 /// `power-use`.
-pub async fn power_use(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
+pub(super) async fn power_use(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
     each(app, wanted, async move |node| {
         let answer = app.client.bmc_reading(&node, "power_use").await?;
         Ok((in_words(&answer), json!({ "watts": answer.watts })))
@@ -284,7 +284,7 @@ async fn sure(app: &App, what: &str, wanted: &Nodes, yes: bool) -> Result<(), Fa
 }
 
 /// Sends one command spelled out in bytes.
-pub async fn raw(app: &App, args: Raw) -> Result<Exit, Failure> {
+pub(super) async fn raw(app: &App, args: Raw) -> Result<Exit, Failure> {
     let [net_fn, command, ref data @ ..] = args.bytes[..] else {
         return Err(Failure::Usage(
             "a network function and a command are needed".into(),

@@ -18,7 +18,7 @@ use smol::stream::StreamExt;
 use std::time::{Duration, Instant};
 
 /// How long after the first Ctrl-C a second one aborts.
-pub const SECOND_CTRL_C: Duration = Duration::from_secs(3);
+pub(super) const SECOND_CTRL_C: Duration = Duration::from_secs(3);
 /// How long one long poll asks the daemon to wait.
 const LONG_POLL: Duration = Duration::from_secs(20);
 /// Time between two looks where there are several tasks.
@@ -30,7 +30,7 @@ const LIVE_LINES: usize = 16;
 
 /// How following came to its end.
 #[derive(Debug)]
-pub enum Ending {
+pub(super) enum Ending {
     /// Every task has ended.
     Ended(Vec<Task>),
     /// The wait ran out.
@@ -41,9 +41,9 @@ pub enum Ending {
 
 impl Ending {
     /// The tasks as they were last seen.
-    pub fn tasks(&self) -> &[Task] {
+    pub(super) fn tasks(&self) -> &[Task] {
         match self {
-            Ending::Ended(tasks) | Ending::OutOfTime(tasks) | Ending::Detached(tasks) => tasks,
+            Self::Ended(tasks) | Self::OutOfTime(tasks) | Self::Detached(tasks) => tasks,
         }
     }
 }
@@ -68,7 +68,7 @@ enum Wake {
 ///
 /// # Errors
 /// Where the daemon stays away, or refuses to show a task.
-pub async fn follow(
+pub(super) async fn follow(
     client: &Client,
     out: &Out,
     tasks: Vec<Task>,
@@ -298,7 +298,7 @@ async fn on_ctrl_c(
 }
 
 /// What a task's end means for the exit code.
-pub fn exit_of(task: &Task) -> Exit {
+pub(super) fn exit_of(task: &Task) -> Exit {
     match task.state.known() {
         Some(TaskState::Succeeded) => Exit::Done,
         Some(TaskState::Aborted | TaskState::Cancelled | TaskState::RolledBack) => Exit::Withdrawn,
@@ -318,21 +318,21 @@ pub fn exit_of(task: &Task) -> Exit {
 
 /// Lines on stderr: such as renew themselves on a terminal, one for every change elsewhere, none if
 /// quiet.
-pub struct Live {
+pub(super) struct Live {
     bar: Option<ProgressBar>,
     plain: bool,
     width: usize,
 }
 
 impl Live {
-    pub fn new(out: &Out) -> Self {
+    pub(super) fn new(out: &Out) -> Self {
         let live = out.live && !out.quiet;
         let bar = live.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(ProgressStyle::with_template("{msg}").expect("a constant template"));
             bar
         });
-        Live {
+        Self {
             plain: bar.is_none() && !out.quiet,
             bar,
             width: usize::from(terminal_width().unwrap_or(80)).saturating_sub(1),
@@ -340,22 +340,22 @@ impl Live {
     }
 
     /// Whether something is drawn again and again.
-    pub fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         self.bar.is_some()
     }
 
     /// Letters that a line may have.
-    pub fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.width
     }
 
-    pub fn draw(&self, picture: &str) {
+    pub(super) fn draw(&self, picture: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(harmless(picture, false));
         }
     }
 
-    pub fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| say!("{text}")),
             None if self.plain => say!("{text}"),
@@ -363,7 +363,7 @@ impl Live {
         }
     }
 
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -378,7 +378,7 @@ struct Progress {
 
 impl Progress {
     fn new(out: &Out) -> Self {
-        Progress {
+        Self {
             live: Live::new(out),
             seen: Instant::now(),
         }
@@ -457,7 +457,7 @@ fn line(task: &Task, since_seen: Duration) -> String {
 
 /// A duration as a clock shows it, `0:12` or `1:02:03`: a text that does not jump about while it is
 /// redrawn.
-pub fn clock(duration: Duration) -> String {
+pub(super) fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {

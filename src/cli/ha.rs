@@ -9,7 +9,7 @@ use crate::model::{Ha, HaHost, HaRole, Stale};
 use std::time::{Duration, Instant};
 
 /// Shows the hosts.
-pub async fn status(app: &App) -> Result<Exit, Failure> {
+pub(super) async fn status(app: &App) -> Result<Exit, Failure> {
     let ha = app.client.ha().await?;
     match app.out.format {
         Format::Json | Format::Yaml => app.out.structured(&ha),
@@ -29,7 +29,7 @@ pub async fn status(app: &App) -> Result<Exit, Failure> {
 }
 
 /// What is said of answers that are not of now.
-pub fn stale_in_words(stale: &Stale) -> String {
+pub(super) fn stale_in_words(stale: &Stale) -> String {
     let owner = match (&stale.rack_owner, &stale.rack_owner_url) {
         (Some(owner), Some(url)) => format!("{owner} owns the rack (ask it at {url})"),
         (Some(owner), None) => format!("{owner} owns the rack (ask it there)"),
@@ -44,7 +44,7 @@ pub fn stale_in_words(stale: &Stale) -> String {
 ///
 /// # Errors
 /// None of them answers.
-pub async fn of_each_host<T>(
+pub(super) async fn of_each_host<T>(
     client: &Client,
     question: impl AsyncFn(&Client) -> Result<T, Failure>,
 ) -> Result<Vec<(Client, T)>, Failure> {
@@ -169,7 +169,7 @@ fn remarks(host: &HaHost) -> String {
 }
 
 /// Gives the rack to another host.
-pub async fn hand_over(app: &App, args: HandOver) -> Result<Exit, Failure> {
+pub(super) async fn hand_over(app: &App, args: HandOver) -> Result<Exit, Failure> {
     let before = app.client.ha().await?;
     let before = before.owner.map(|owner| owner.host).unwrap_or_default();
     app.client.hand_over(args.to.as_deref()).await?;

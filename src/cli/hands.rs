@@ -72,7 +72,7 @@ where
 }
 
 /// Blinks the identify light.
-pub async fn identify(app: &App, args: Identify) -> Result<Exit, Failure> {
+pub(super) async fn identify(app: &App, args: Identify) -> Result<Exit, Failure> {
     let (lasting, text) = match (args.off, args.lasting) {
         (true, _) | (false, Lasting::For(Duration::ZERO)) => {
             (Some(Duration::ZERO), "identify light off".to_owned())
@@ -95,7 +95,7 @@ pub async fn identify(app: &App, args: Identify) -> Result<Exit, Failure> {
 }
 
 /// Shows or sets the boot device.
-pub async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
+pub(super) async fn bootdev(app: &App, args: Bootdev) -> Result<Exit, Failure> {
     let Some(BootTarget(device)) = args.set else {
         return each(app, &args.nodes, async move |node| {
             let boot = app.client.boot_override(&node).await?;
@@ -166,7 +166,7 @@ fn uefi_words(uefi: bool) -> &'static str {
 }
 
 /// Takes nodes into maintenance, or out of it.
-pub async fn maintenance(app: &App, args: Maintenance) -> Result<Exit, Failure> {
+pub(super) async fn maintenance(app: &App, args: Maintenance) -> Result<Exit, Failure> {
     let (on, reason) = (!args.off, args.reason.as_deref());
     each(app, &args.nodes, async move |node| {
         app.client.maintenance(&node, on, reason).await?;
@@ -184,7 +184,7 @@ pub async fn maintenance(app: &App, args: Maintenance) -> Result<Exit, Failure> 
 }
 
 /// Forgets failed log-ins.
-pub async fn retry(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
+pub(super) async fn retry(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
     each(app, wanted, async move |node| {
         let node: Node = app.client.retry(&node).await?;
         let bmc = node.rackbmcd.bmc;
@@ -197,7 +197,7 @@ pub async fn retry(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
 }
 
 /// The big red button.
-pub async fn pause(app: &App, reason: &str) -> Result<Exit, Failure> {
+pub(super) async fn pause(app: &App, reason: &str) -> Result<Exit, Failure> {
     app.client.pause(reason).await?;
     app.out.data(&format!(
         "the rack is paused: {reason}\nrunning tasks are suspended, new ones refused, until: rackbmc release"
@@ -206,7 +206,7 @@ pub async fn pause(app: &App, reason: &str) -> Result<Exit, Failure> {
 }
 
 /// Ends the pause.
-pub async fn release(app: &App) -> Result<Exit, Failure> {
+pub(super) async fn release(app: &App) -> Result<Exit, Failure> {
     app.client.release().await?;
     app.out.data(
         "the pause has ended (rackbmc tasks --active shows what goes on or waits to be resumed)",

@@ -10,7 +10,7 @@ use crate::nodeset;
 use std::io::{self, IsTerminal};
 
 /// Asks, writes two files, and says what comes next.
-pub fn init(out: &Out, args: &Init) -> Result<Exit, Failure> {
+pub(super) fn init(out: &Out, args: &Init) -> Result<Exit, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(
             "init asks its questions on a terminal; a file to copy is /usr/share/doc/rackbmcd/examples/rackbmcd.toml"

@@ -26,7 +26,7 @@ const PROPERTY_WIDTH: usize = 22;
 const VALUE_WIDTH: usize = 38;
 
 /// Shows a node's record.
-pub async fn show(app: &App, node: &str) -> Result<Exit, Failure> {
+pub(super) async fn show(app: &App, node: &str) -> Result<Exit, Failure> {
     let record = app.client.node_record(node).await?;
     if matches!(app.out.format, Format::Json | Format::Yaml) {
         app.out.structured(&[&record]);
@@ -45,7 +45,7 @@ pub async fn show(app: &App, node: &str) -> Result<Exit, Failure> {
 }
 
 /// Shows a node's states.
-pub async fn states(app: &App, node: &str) -> Result<Exit, Failure> {
+pub(super) async fn states(app: &App, node: &str) -> Result<Exit, Failure> {
     let states = app.client.node_states(node).await?;
     if matches!(app.out.format, Format::Json | Format::Yaml) {
         app.out.structured(&[&states]);
@@ -56,7 +56,7 @@ pub async fn states(app: &App, node: &str) -> Result<Exit, Failure> {
 }
 
 /// Asks for a power state and returns at once, without a word, as the old client did.
-pub async fn set(app: &App, node: &str, state: PowerStateWord) -> Result<Exit, Failure> {
+pub(super) async fn set(app: &App, node: &str, state: PowerStateWord) -> Result<Exit, Failure> {
     app.client.set_power(node, state.target().name()).await?;
     Ok(Exit::Done)
 }

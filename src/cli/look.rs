@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
 /// Prints what happens.
-pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
+pub(super) async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
     let wanted = &args.nodes;
     let names: Vec<String> = if wanted.nodes.is_empty() && wanted.exclude.is_empty() {
         Vec::new()
@@ -57,7 +57,7 @@ pub async fn events(app: &App, args: Events) -> Result<Exit, Failure> {
 }
 
 /// Prints an event; `data` is what programs get of it.
-pub fn show_event(out: &Out, event: &Event, data: &impl Serialize) {
+pub(super) fn show_event(out: &Out, event: &Event, data: &impl Serialize) {
     match out.format {
         // One object a line, so that a reader need not wait for an end that never comes.
         Format::Json => out.json_line(data),
@@ -76,7 +76,7 @@ pub fn show_event(out: &Out, event: &Event, data: &impl Serialize) {
 }
 
 /// Says all that is known of nodes' BMCs.
-pub async fn explain(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
+pub(super) async fn explain(app: &App, wanted: &Nodes) -> Result<Exit, Failure> {
     let mut explanations = Vec::new();
     let nodes = select::nodes(&app.client, wanted, Unnamed::Mistake).await?;
     let asked = select::each_of(&nodes, async |node: &Node| {
@@ -128,7 +128,7 @@ fn fact_line(fact: &Fact) -> String {
 }
 
 /// An explanation in lines.
-pub fn explained(out: &Out, explanation: &Explanation) -> String {
+pub(super) fn explained(out: &Out, explanation: &Explanation) -> String {
     let mut lines = vec![format!(
         "{}: {}",
         select::name(&explanation.node),
@@ -184,7 +184,7 @@ fn data(explanation: &Explanation) -> Value {
 }
 
 /// What happened to nodes.
-pub async fn history(app: &App, args: History) -> Result<Exit, Failure> {
+pub(super) async fn history(app: &App, args: History) -> Result<Exit, Failure> {
     let mut entries = Vec::new();
     let nodes = select::nodes(&app.client, &args.nodes, Unnamed::Mistake).await?;
     let of_host = async |host: &Client| {

@@ -6,7 +6,7 @@
 
 mod table;
 
-pub use table::{batch_cell, batch_node_cell, power_cell, power_tone, task_cell, toned};
+pub(super) use table::{batch_cell, batch_node_cell, power_cell, power_tone, task_cell, toned};
 
 use super::args::Format;
 use super::when;
@@ -30,12 +30,12 @@ pub(super) use say;
 
 /// Writes a line to stderr, as far as anybody takes it: a remark that cannot be written changes
 /// nothing of what was done, nor of the exit code. What somebody else wrote may be in it.
-pub fn told(text: &str) {
+pub(super) fn told(text: &str) {
     let _ = writeln!(io::stderr(), "{}", harmless(text, false));
 }
 
 /// The same with the colours that clap has for it, where a terminal takes some.
-pub fn told_in_colour(text: &clap::builder::StyledStr) {
+pub(super) fn told_in_colour(text: &clap::builder::StyledStr) {
     let colours = io::stderr().is_terminal() && !is_plain();
     let text = match colours {
         true => text.ansi().to_string(),
@@ -52,7 +52,7 @@ fn is_plain() -> bool {
 
 /// `name: text`; the text alone where it names the node itself at its begin, as many a refusal
 /// does.
-pub fn about(name: &str, text: &str) -> String {
+pub(super) fn about(name: &str, text: &str) -> String {
     let unnamed = text.strip_prefix("node ").unwrap_or(text);
     match unnamed
         .strip_prefix(name)
@@ -68,7 +68,7 @@ static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Whether an answer could not be written: what goes on for ever may end then, what does something
 /// goes on.
-pub fn is_lost() -> bool {
+pub(super) fn is_lost() -> bool {
     LOST.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .is_some()
@@ -76,7 +76,7 @@ pub fn is_lost() -> bool {
 
 /// What goes beside the exit code where answers were lost; nothing where the reader only went away
 /// (`| head`).
-pub fn loss() -> Option<String> {
+pub(super) fn loss() -> Option<String> {
     let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     let why = lost
         .as_ref()
@@ -85,7 +85,7 @@ pub fn loss() -> Option<String> {
 }
 
 /// Writes to stdout as far as anybody takes it.
-pub fn write(bytes: &[u8]) {
+pub(super) fn write(bytes: &[u8]) {
     if is_lost() {
         return;
     }
@@ -116,7 +116,7 @@ impl Out {
     /// As this process finds its streams and its environment.
     pub fn new(format: Format, fold: bool, quiet: bool) -> Self {
         let person = io::stdout().is_terminal();
-        Out {
+        Self {
             format,
             fold,
             quiet,
@@ -130,7 +130,7 @@ impl Out {
     /// As a person has it on a terminal, for tests.
     #[cfg(test)]
     pub fn of_a_person() -> Self {
-        Out {
+        Self {
             format: Format::Text,
             fold: false,
             quiet: false,
@@ -288,7 +288,7 @@ impl Out {
 
 /// A set of nodes with line ends behind commas where it is longer than `width`: never inside of a
 /// name.
-pub fn broken_at_commas(set: &str, width: usize) -> String {
+pub(super) fn broken_at_commas(set: &str, width: usize) -> String {
     let mut lines = vec![String::new()];
     for part in set.split_inclusive(',') {
         let line = lines.last_mut().expect("one at least");
@@ -304,7 +304,7 @@ pub fn broken_at_commas(set: &str, width: usize) -> String {
 /// The text as a terminal may have it: our own lines and, where there are any, our own colours, and
 /// anything else that would do something to the terminal, since somebody may have put it into a
 /// reason, as an escape to read.
-pub fn harmless(text: &str, colours: bool) -> String {
+pub(super) fn harmless(text: &str, colours: bool) -> String {
     let mut harmless = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(|letter| is_hidden(letter) && letter != '\n') {
@@ -348,7 +348,7 @@ fn colour(text: &str) -> Option<usize> {
 }
 
 /// The width of the terminal that stdout or stderr is, or what COLUMNS says.
-pub fn terminal_width() -> Option<u16> {
+pub(super) fn terminal_width() -> Option<u16> {
     if let Some(columns) = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()) {
         return Some(columns).filter(|columns| *columns > 0);
     }
@@ -440,7 +440,7 @@ fn write_yaml(value: &Value, depth: usize, text: &mut String) {
 
 /// A duration in words of at most two units: `850 ms`, `12 s`, `9 min 48 s`, `2 h 5 min`, `3 d 4
 /// h`.
-pub fn words(duration: Duration) -> String {
+pub(super) fn words(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let two = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
         0 => format!("{big} {big_unit}"),
@@ -456,13 +456,13 @@ pub fn words(duration: Duration) -> String {
 }
 
 /// So many nodes: `1 node`, `2 nodes`.
-pub fn nodes(count: usize) -> String {
+pub(super) fn nodes(count: usize) -> String {
     counted(count, "node")
 }
 
 /// To whole seconds where it is one or more: the words of outcomes have tenths, and two figures for
 /// one moment must not contradict each other.
-pub fn rounded(duration: Duration) -> Duration {
+pub(super) fn rounded(duration: Duration) -> Duration {
     match duration.as_secs() {
         0 => duration,
         _ => Duration::from_secs(duration.as_secs_f64().round() as u64),
@@ -470,7 +470,7 @@ pub fn rounded(duration: Duration) -> Duration {
 }
 
 /// `text` cut to `width` characters, with `…` where something was cut.
-pub fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
@@ -481,7 +481,7 @@ pub fn cut(text: &str, width: usize) -> String {
 
 /// What becomes of a word that is longer than a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Long {
+pub(super) enum Long {
     /// It may be an id or a set of nodes, to be copied.
     Whole,
     /// The line must not be longer than it may be.
@@ -490,7 +490,7 @@ pub enum Long {
 
 /// A line in lines of at most `width` letters, parted at blanks; what follows is set in as the
 /// second column is, where there is one, else a little.
-pub fn folded(line: &str, width: usize, long: Long) -> Vec<String> {
+pub(super) fn folded(line: &str, width: usize, long: Long) -> Vec<String> {
     if line.chars().count() <= width {
         return vec![line.to_owned()];
     }

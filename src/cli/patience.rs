@@ -8,21 +8,21 @@ use super::output::say;
 use std::time::{Duration, Instant};
 
 /// How long a daemon may be away (restart, upgrade) before it is given up.
-pub const RESTART_BUDGET: Duration = Duration::from_secs(60);
+pub(super) const RESTART_BUDGET: Duration = Duration::from_secs(60);
 /// Time between two attempts to reach it.
-pub const RESTART_RETRY: Duration = Duration::from_millis(500);
+pub(super) const RESTART_RETRY: Duration = Duration::from_millis(500);
 
 /// Whether somebody who asks again and again was answered the last time.
 #[derive(Debug, Default)]
-pub struct Patience {
+pub(super) struct Patience {
     answered: bool,
     away: bool,
 }
 
 impl Patience {
     /// Of somebody who was there a moment ago.
-    pub fn of_known() -> Self {
-        Patience {
+    pub(super) fn of_known() -> Self {
+        Self {
             answered: true,
             away: false,
         }
@@ -33,7 +33,7 @@ impl Patience {
     ///
     /// # Errors
     /// What does not pass, and what did not pass in a minute.
-    pub async fn ask<T>(
+    pub(super) async fn ask<T>(
         &mut self,
         question: impl AsyncFn() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
@@ -58,7 +58,7 @@ impl Patience {
     }
 
     /// Whether the daemon was away before the last answer.
-    pub fn was_away(&self) -> bool {
+    pub(super) fn was_away(&self) -> bool {
         self.away
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// How long a verb waits for the tasks that it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
+pub(super) enum Waiting {
     /// Not at all.
     No,
     /// Until they end.
@@ -31,25 +31,25 @@ pub enum Waiting {
 
 impl Waiting {
     /// What `--wait[=DURATION]` and `--no-wait` say; waiting is the default.
-    pub fn of(wait: Option<Option<Duration>>, no_wait: bool) -> Self {
+    pub(super) fn of(wait: Option<Option<Duration>>, no_wait: bool) -> Self {
         match (no_wait, wait) {
-            (true, _) => Waiting::No,
-            (false, Some(Some(patience))) => Waiting::AtMost(patience),
-            (false, _) => Waiting::ToTheEnd,
+            (true, _) => Self::No,
+            (false, Some(Some(patience))) => Self::AtMost(patience),
+            (false, _) => Self::ToTheEnd,
         }
     }
 
     /// For how long at most, where it is bounded.
-    pub fn patience(self) -> Option<Duration> {
+    pub(super) fn patience(self) -> Option<Duration> {
         match self {
-            Waiting::AtMost(patience) => Some(patience),
-            Waiting::No | Waiting::ToTheEnd => None,
+            Self::AtMost(patience) => Some(patience),
+            Self::No | Self::ToTheEnd => None,
         }
     }
 }
 
 /// Carries out `operation` on the nodes that are meant.
-pub async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit, Failure> {
+pub(super) async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit, Failure> {
     if press.racks_at_once.is_some() {
         return Err(Failure::Usage(
             "--racks-at-once is for many racks: it wants --fleet".into(),
@@ -121,7 +121,7 @@ fn task_start(operation: Operation, node: &str, press: &Press) -> TaskStart {
 }
 
 /// What is asked of a rack for these of its nodes.
-pub fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStart {
+pub(super) fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStart {
     BatchStart {
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
         exclude: Vec::new(),
@@ -136,7 +136,11 @@ pub fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> Batch
 }
 
 /// Waits as wished and shows how the tasks stand.
-pub async fn conclude(app: &App, tasks: Vec<Task>, waiting: Waiting) -> Result<Exit, Failure> {
+pub(super) async fn conclude(
+    app: &App,
+    tasks: Vec<Task>,
+    waiting: Waiting,
+) -> Result<Exit, Failure> {
     conclude_with(app, tasks, Vec::new(), waiting).await
 }
 
@@ -173,7 +177,11 @@ async fn conclude_with(
 }
 
 /// The same for a batch, whose nodes may not all have got a task.
-pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result<Exit, Failure> {
+pub(super) async fn conclude_batch(
+    app: &App,
+    batch: Batch,
+    waiting: Waiting,
+) -> Result<Exit, Failure> {
     let (without, refused) = without_tasks(&batch);
     let tasks = tasks_of(app, &batch).await?;
     let exit = conclude_with(app, tasks, without, waiting).await?;
@@ -181,7 +189,7 @@ pub async fn conclude_batch(app: &App, batch: Batch, waiting: Waiting) -> Result
 }
 
 /// The nodes of a batch that got no task, and what that means for the exit code.
-pub fn without_tasks(batch: &Batch) -> (Vec<Ending>, Exit) {
+pub(super) fn without_tasks(batch: &Batch) -> (Vec<Ending>, Exit) {
     let mut refused = Exit::Done;
     let mut without = Vec::new();
     for node in batch.nodes.iter().filter(|node| node.task.is_none()) {
@@ -197,7 +205,7 @@ pub fn without_tasks(batch: &Batch) -> (Vec<Ending>, Exit) {
 }
 
 /// Tasks as a table.
-pub fn task_table(out: &Out, tasks: &[Task]) -> Table {
+pub(super) fn task_table(out: &Out, tasks: &[Task]) -> Table {
     let mut table = out.table(&[
         "NODE",
         "OPERATION",
@@ -235,7 +243,7 @@ pub fn task_table(out: &Out, tasks: &[Task]) -> Table {
 }
 
 /// Shows what would be done; fails where a node could not be looked at.
-pub fn show_plan(out: &Out, plan: &Batch) -> Exit {
+pub(super) fn show_plan(out: &Out, plan: &Batch) -> Exit {
     out.items(
         &plan.nodes,
         |node| {

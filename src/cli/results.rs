@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// What is shown first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Rank {
+pub(super) enum Rank {
     /// It did not come about.
     Failed,
     /// Somebody took it back.
@@ -22,7 +22,7 @@ pub enum Rank {
 
 /// What became of one node.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ending {
+pub(super) struct Ending {
     /// The node's name.
     pub node: String,
     /// Where it stands among the others.
@@ -41,8 +41,8 @@ pub struct Ending {
 
 impl Ending {
     /// Of a node that got no task.
-    pub fn without_task(node: &str, rank: Rank, word: &str, why: &str) -> Self {
-        Ending {
+    pub(super) fn without_task(node: &str, rank: Rank, word: &str, why: &str) -> Self {
+        Self {
             node: node.to_owned(),
             rank,
             word: word.to_owned(),
@@ -54,7 +54,7 @@ impl Ending {
     }
 
     /// Of a task.
-    pub fn of(task: &Task) -> Self {
+    pub(super) fn of(task: &Task) -> Self {
         let known = task.state.known();
         let (operation, state) = (task.operation.as_str(), task.state.as_str());
         let outcome = task.outcome.as_deref().unwrap_or_default();
@@ -82,7 +82,7 @@ impl Ending {
                 (state.to_owned(), format!("{operation} {state}"), rest)
             }
         };
-        Ending {
+        Self {
             node: task.node.clone(),
             rank,
             word,
@@ -148,7 +148,7 @@ fn worth_saying(task: &Task, rest: &str) -> String {
 }
 
 /// Shows what became of nodes; the tasks are what JSON has of them.
-pub fn show(out: &Out, tasks: &[Task], mut endings: Vec<Ending>) {
+pub(super) fn show(out: &Out, tasks: &[Task], mut endings: Vec<Ending>) {
     endings.extend(tasks.iter().map(Ending::of));
     match out.format {
         Format::Text if endings.is_empty() => {}
@@ -222,7 +222,7 @@ fn times(members: &[&Ending]) -> String {
 }
 
 /// `38 nodes: 36 already on, 1 switched on, 1 failed: r7n07`.
-pub fn summary(endings: &[Ending]) -> String {
+pub(super) fn summary(endings: &[Ending]) -> String {
     let mut counts: BTreeMap<(std::cmp::Reverse<Rank>, &str), Vec<&str>> = BTreeMap::new();
     for ending in endings {
         let key = (std::cmp::Reverse(ending.rank), ending.word.as_str());

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 ///
 /// # Errors
 /// Usage where there is no terminal, or where Ctrl-C is pressed, or the process is told to end.
-pub fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(
             "a password is asked for on a terminal: name a file with it instead".to_owned(),
@@ -81,7 +81,7 @@ impl Hidden {
         settings.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
         // What was typed before the question is dropped.
         tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &settings)?;
-        Ok(Hidden(before))
+        Ok(Self(before))
     }
 }
 
@@ -95,7 +95,7 @@ impl Drop for Hidden {
 ///
 /// # Errors
 /// Usage where nothing can be read.
-pub fn text(question: &str, usual: &str) -> Result<String, Failure> {
+pub(super) fn text(question: &str, usual: &str) -> Result<String, Failure> {
     let shown = match usual {
         "" => String::new(),
         usual => format!(" [{usual}]"),
@@ -121,7 +121,7 @@ pub fn text(question: &str, usual: &str) -> Result<String, Failure> {
 ///
 /// # Errors
 /// Never: no answer is a no.
-pub fn goes_on(refused: usize, on: &str) -> Result<bool, Failure> {
+pub(super) fn goes_on(refused: usize, on: &str) -> Result<bool, Failure> {
     let text =
         format!("{refused} log-ins in a row were refused: more of them may lock the user out");
     if !io::stdin().is_terminal() {
@@ -135,7 +135,7 @@ pub fn goes_on(refused: usize, on: &str) -> Result<bool, Failure> {
 ///
 /// # Errors
 /// Never: no answer is a no.
-pub fn yes(question: &str) -> Result<bool, Failure> {
+pub(super) fn yes(question: &str) -> Result<bool, Failure> {
     let _ = write!(io::stderr(), "{question}");
     let mut typed = String::new();
     let read = io::stdin().lock().read_line(&mut typed);

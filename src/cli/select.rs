@@ -14,11 +14,11 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use uuid::Uuid;
 
 /// More nodes than this are asked about before their power is changed.
-pub const MANY: usize = 16;
+pub(super) const MANY: usize = 16;
 
 /// What no named node means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unnamed {
+pub(super) enum Unnamed {
     /// A mistake.
     Mistake,
     /// All nodes: for verbs that only read.
@@ -30,7 +30,7 @@ pub enum Unnamed {
 /// # Errors
 /// Usage where the expression is wrong, names a node or group that the rack does not have, or
 /// nothing at all; and what the way to the daemon may bring.
-pub async fn nodes(
+pub(super) async fn nodes(
     client: &Client,
     wanted: &Nodes,
     unnamed: Unnamed,
@@ -48,7 +48,7 @@ pub async fn nodes(
 ///
 /// # Errors
 /// As [`nodes`], where no node at all means all.
-pub async fn names(client: &Client, wanted: &Nodes) -> Result<Vec<String>, Failure> {
+pub(super) async fn names(client: &Client, wanted: &Nodes) -> Result<Vec<String>, Failure> {
     let mut words = wanted.nodes.iter().chain(&wanted.exclude);
     let groups = words.any(|word| word.contains('@'));
     let chosen = choose(client.nodes_to_choose(groups).await?, wanted)?;
@@ -124,7 +124,7 @@ fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
 ///
 /// # Errors
 /// What the way to the daemon may bring.
-pub async fn named_by_uuid(client: &Client, uuid: &str) -> Result<Option<String>, Failure> {
+pub(super) async fn named_by_uuid(client: &Client, uuid: &str) -> Result<Option<String>, Failure> {
     let Ok(uuid) = Uuid::try_parse(uuid) else {
         return Ok(None);
     };
@@ -134,12 +134,12 @@ pub async fn named_by_uuid(client: &Client, uuid: &str) -> Result<Option<String>
 }
 
 /// The name a person knows a node by.
-pub fn name(node: &Node) -> &str {
+pub(super) fn name(node: &Node) -> &str {
     &node.name
 }
 
 /// The nodes of a group, by name; `None` where it has none.
-pub fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
+pub(super) fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
     let in_group = |node: &&Node| group == "all" || node.rackbmcd.groups.iter().any(|g| g == group);
     let names: Vec<String> = known
         .iter()
@@ -153,12 +153,12 @@ pub fn members(known: &[Node], group: &str) -> Option<Vec<String>> {
 const HANDFUL: usize = 8;
 
 /// Does something for each of many, a handful at a time; the answers in the order of the items.
-pub async fn each_of<I, T>(items: &[I], what: impl AsyncFn(&I) -> T) -> Vec<T> {
+pub(super) async fn each_of<I, T>(items: &[I], what: impl AsyncFn(&I) -> T) -> Vec<T> {
     each_at_once(items, HANDFUL, what).await
 }
 
 /// The same, of so many at a time.
-pub async fn each_at_once<I, T>(
+pub(super) async fn each_at_once<I, T>(
     items: &[I],
     at_once: usize,
     what: impl AsyncFn(&I) -> T,
@@ -191,7 +191,7 @@ pub async fn each_at_once<I, T>(
 ///
 /// # Errors
 /// Usage where the answer is no, or where nobody can be asked and `--yes` was not given.
-pub fn confirm(what: &str, names: &[&str], yes: bool) -> Result<(), Failure> {
+pub(super) fn confirm(what: &str, names: &[&str], yes: bool) -> Result<(), Failure> {
     confirm_above(MANY, what, names, yes)
 }
 
@@ -199,7 +199,12 @@ pub fn confirm(what: &str, names: &[&str], yes: bool) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`confirm`].
-pub fn confirm_above(many: usize, what: &str, names: &[&str], yes: bool) -> Result<(), Failure> {
+pub(super) fn confirm_above(
+    many: usize,
+    what: &str,
+    names: &[&str],
+    yes: bool,
+) -> Result<(), Failure> {
     if yes || names.len() <= many {
         return Ok(());
     }

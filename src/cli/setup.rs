@@ -9,17 +9,17 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where the daemon looks for its files.
-pub const DIRECTORY: &str = "/etc/rackbmcd";
+pub(super) const DIRECTORY: &str = "/etc/rackbmcd";
 /// Others may not read who logs in where.
-pub const CONFIGURATION_MODE: u32 = 0o640;
+pub(super) const CONFIGURATION_MODE: u32 = 0o640;
 /// The password's own file.
-pub const PASSWORD_MODE: u32 = 0o640;
+pub(super) const PASSWORD_MODE: u32 = 0o640;
 /// The group that the daemon runs in.
 const GROUP: &str = "rackbmcd";
 
 /// What a first configuration says.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// The rack's name.
     pub rack: String,
     /// The user at the BMCs.
@@ -32,7 +32,7 @@ pub struct Plan {
 
 impl Plan {
     /// The file.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut text = format!(
             "\
@@ -82,7 +82,7 @@ cipher_suites = [17, 3]
 ///
 /// # Errors
 /// It is there already, or cannot be written.
-pub fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let wrong = |why: String| Failure::Here(format!("{}: {why}", path.display()));
     // Nobody may read it before it has its group.
     let file = OpenOptions::new()

@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use std::path::Path;
 
 /// Prints a completion script.
-pub fn completion(shell: Shell) -> Exit {
+pub(super) fn completion(shell: Shell) -> Exit {
     output::write(complete::script(shell).as_bytes());
     Exit::Done
 }
@@ -17,7 +17,7 @@ pub fn completion(shell: Shell) -> Exit {
 ///
 /// # Errors
 /// Where there is no such verb, or the page cannot be made.
-pub fn man(verb: Option<&str>) -> Result<Exit, Failure> {
+pub(super) fn man(verb: Option<&str>) -> Result<Exit, Failure> {
     let mut command = CommandLine::command();
     command.build();
     if let Some(verb) = verb {
@@ -37,7 +37,7 @@ pub fn man(verb: Option<&str>) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// Where they cannot be written.
-pub fn pages(directory: &Path) -> Result<Exit, Failure> {
+pub(super) fn pages(directory: &Path) -> Result<Exit, Failure> {
     clap_mangen::generate_to(CommandLine::command(), directory)
         .map(|()| Exit::Done)
         .map_err(|e| Failure::Here(format!("{}: {e}", directory.display())))

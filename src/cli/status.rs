@@ -22,7 +22,7 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 const YOUNG: Duration = Duration::from_secs(120);
 
 /// Shows power states.
-pub async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
+pub(super) async fn status(app: &App, args: Status) -> Result<Exit, Failure> {
     let (nodes, mut exits) = match args.fresh {
         true => {
             let names = select::names(&app.client, &args.nodes).await?;
@@ -62,21 +62,21 @@ async fn fresh(app: &App, names: &[String], full: bool) -> Result<(Vec<Node>, Ve
 }
 
 /// Why a node that was to be read within the last `took` was not, where it was not.
-pub fn not_fresh(read: Option<&FreshReading>, took: Duration) -> Option<String> {
+pub(super) fn not_fresh(read: Option<&FreshReading>, took: Duration) -> Option<String> {
     let Some(read) = read else {
         return Some("it was not read: the configuration names it no more".to_owned());
     };
     let said = || ours(&read.node).bmc.trouble_text.clone();
     (!read.fresh).then(|| {
         said().unwrap_or_else(|| {
-            let took = output::words(took);
+            let took = words(took);
             format!("no answer with a power state from its BMC within {took} (rackbmc explain says why); the last one is shown")
         })
     })
 }
 
 /// Shows nodes: folded for a person, a line each for a program, the facts as data.
-pub fn show(out: &Out, nodes: &[&Node], full: bool) {
+pub(super) fn show(out: &Out, nodes: &[&Node], full: bool) {
     match out.format {
         Format::Text if out.person => out.data(&for_people(out, nodes)),
         Format::Json | Format::Yaml if !full => {
@@ -130,7 +130,7 @@ impl<'a> Facts<'a> {
 }
 
 /// Where a node's BMC is, the port where it is not the usual one.
-pub fn address(node: &Node) -> String {
+pub(super) fn address(node: &Node) -> String {
     let bmc = &ours(node).bmc;
     match (bmc.port, bmc.address.contains(':')) {
         (623, _) => bmc.address.to_string(),
@@ -140,14 +140,14 @@ pub fn address(node: &Node) -> String {
 }
 
 /// What is wrong with a node, if anything is.
-pub fn trouble(node: &Node) -> Option<&str> {
+pub(super) fn trouble(node: &Node) -> Option<&str> {
     node.last_error
         .as_deref()
         .or(ours(node).bmc.trouble_text.as_deref())
 }
 
 /// Those first that somebody should look at, equal ones in one line, counted at the end.
-pub fn for_people(out: &Out, nodes: &[&Node]) -> String {
+pub(super) fn for_people(out: &Out, nodes: &[&Node]) -> String {
     type Key<'a> = (bool, String, String);
     let mut groups: BTreeMap<Key, Vec<&Node>> = BTreeMap::new();
     for node in nodes {
@@ -269,18 +269,18 @@ fn short_line(node: &Node) -> String {
     }
 }
 
-pub fn ours(node: &Node) -> &NodeDetail {
+pub(super) fn ours(node: &Node) -> &NodeDetail {
     &node.rackbmcd
 }
 
 /// Why a node is held back, if it is.
-pub fn held(node: &Node) -> Option<&str> {
+pub(super) fn held(node: &Node) -> Option<&str> {
     let hold = node.rackbmcd.maintenance.as_ref()?;
     Some(hold.reason.as_deref().unwrap_or("no reason given"))
 }
 
 /// A node in one line, all that is said of it.
-pub fn state_line(node: &Node) -> String {
+pub(super) fn state_line(node: &Node) -> String {
     let read = match &ours(node).reading {
         Some(reading) => age(reading.age),
         None => "never read".to_owned(),
@@ -300,7 +300,7 @@ fn age(age: Duration) -> String {
 }
 
 /// Nodes as a table.
-pub fn status_table(out: &Out, nodes: &[&Node]) -> Table {
+pub(super) fn status_table(out: &Out, nodes: &[&Node]) -> Table {
     let mut table = out.table(&["NODE", "POWER", "TARGET", "READ", "BMC", "ADDRESS", "NOTE"]);
     for node in nodes {
         let ours = ours(node);

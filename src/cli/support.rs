@@ -49,7 +49,7 @@ impl Report {
 }
 
 /// Packs everything into a file and prints where it is.
-pub async fn support(app: &App, args: args::Support) -> Result<Exit, Failure> {
+pub(super) async fn support(app: &App, args: args::Support) -> Result<Exit, Failure> {
     let health = app.client.value("/healthz").await;
     let nodes = match &health {
         Ok(_) => select::nodes(&app.client, &args.nodes, Unnamed::All).await,

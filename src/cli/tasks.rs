@@ -15,7 +15,11 @@ use crate::model::{Batch, Control, OrderUse, Power, Short, Task, TaskState, Word
 use comfy_table::Cell;
 
 /// Uses a control on what is named.
-pub async fn control(app: &App, control: Control, args: args::Control) -> Result<Exit, Failure> {
+pub(super) async fn control(
+    app: &App,
+    control: Control,
+    args: args::Control,
+) -> Result<Exit, Failure> {
     let (ids, sets): (Vec<String>, Vec<String>) = args
         .targets
         .nodes
@@ -89,7 +93,10 @@ fn controlled_exit(control: Control, task: &Task) -> Exit {
 ///
 /// # Errors
 /// The daemon could not be asked.
-pub fn on_a_node(name: &str, answer: Result<Task, Failure>) -> Result<Result<Task, Exit>, Failure> {
+pub(super) fn on_a_node(
+    name: &str,
+    answer: Result<Task, Failure>,
+) -> Result<Result<Task, Exit>, Failure> {
     match answer {
         Ok(task) => Ok(Ok(task)),
         Err(Failure::Refused(refusal)) => {
@@ -102,7 +109,7 @@ pub fn on_a_node(name: &str, answer: Result<Task, Failure>) -> Result<Result<Tas
 
 /// A control on a node that no task has: there is nothing to abort, and that is a success (design,
 /// section 3).
-pub fn nothing_to(control: Control) -> (String, Exit) {
+pub(super) fn nothing_to(control: Control) -> (String, Exit) {
     let (word, exit) = match control {
         Control::Abort => ("abort", Exit::Done),
         Control::Cancel => ("cancel", Exit::Failed),
@@ -114,7 +121,7 @@ pub fn nothing_to(control: Control) -> (String, Exit) {
 }
 
 /// Whether a word has the form of an id: 8-4-4-4-12 hexadecimal digits, or that of a short one.
-pub fn is_id(word: &str) -> bool {
+pub(super) fn is_id(word: &str) -> bool {
     if Short::written(word).is_some() {
         return true;
     }
@@ -149,7 +156,7 @@ async fn use_on_id(
 }
 
 /// Says which nodes of a batch refused its last control, and why.
-pub fn tell_refusals(batch: &Batch) -> Option<Exit> {
+pub(super) fn tell_refusals(batch: &Batch) -> Option<Exit> {
     let mut exit = None;
     for node in &batch.nodes {
         if let Some(why) = &node.refused {
@@ -168,7 +175,7 @@ fn is_missing(failure: &Failure) -> bool {
 ///
 /// # Errors
 /// As every request.
-pub async fn tasks_of(app: &App, batch: &Batch) -> Result<Vec<Task>, Failure> {
+pub(super) async fn tasks_of(app: &App, batch: &Batch) -> Result<Vec<Task>, Failure> {
     let mut tasks = Vec::new();
     for id in batch.nodes.iter().filter_map(|node| node.task) {
         tasks.push(app.client.task(id).await?);
@@ -177,7 +184,7 @@ pub async fn tasks_of(app: &App, batch: &Batch) -> Result<Vec<Task>, Failure> {
 }
 
 /// Lists tasks.
-pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
+pub(super) async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
     let everything = args.nodes.nodes.is_empty() && args.nodes.exclude.is_empty();
     let tasks = if everything {
         app.client
@@ -202,7 +209,7 @@ pub async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
 }
 
 /// Shows tasks, a line each.
-pub fn show_list(out: &Out, tasks: &[Task]) {
+pub(super) fn show_list(out: &Out, tasks: &[Task]) {
     if tasks.is_empty() {
         out.remark("no tasks");
     }
@@ -231,7 +238,7 @@ pub fn show_list(out: &Out, tasks: &[Task]) {
 }
 
 /// Shows one task in full.
-pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
+pub(super) async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
     if args.task.starts_with("b:") {
         let id = args.task;
         return Err(Failure::Usage(format!(
@@ -251,10 +258,7 @@ pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
         let ending = follow(&app.client, &app.out, vec![task.clone()], patience).await?;
         task = ending.tasks()[0].clone();
     }
-    if matches!(
-        app.out.format,
-        super::args::Format::Text | super::args::Format::Wide
-    ) {
+    if matches!(app.out.format, args::Format::Text | args::Format::Wide) {
         app.out.prose(&full(&task, &app.out));
     } else {
         results::show(&app.out, std::slice::from_ref(&task), Vec::new());
@@ -263,7 +267,7 @@ pub async fn show(app: &App, args: TaskShow) -> Result<Exit, Failure> {
 }
 
 /// All that is known of a task, a line for each thing.
-pub fn full(task: &Task, out: &Out) -> String {
+pub(super) fn full(task: &Task, out: &Out) -> String {
     let mut lines = Vec::new();
     let mut line = |head: &str, text: String| lines.push(format!("{head:<10} {text}"));
     line("task", format!("{} ({})", Short::task(task.id), task.id));
@@ -366,7 +370,7 @@ fn order_line(order: &OrderUse, out: &Out) -> String {
 }
 
 /// Lists batches or shows one.
-pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
+pub(super) async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
     if let Some(id) = args.batch.as_ref().filter(|id| id.starts_with("t:")) {
         return Err(Failure::Usage(format!(
             "{id} is the id of a task: rackbmc task {id}"
@@ -411,10 +415,7 @@ pub async fn batch(app: &App, args: BatchShow) -> Result<Exit, Failure> {
         let waiting = patience.map_or(Waiting::ToTheEnd, Waiting::AtMost);
         return conclude_batch(app, batch, waiting).await;
     }
-    if matches!(
-        app.out.format,
-        super::args::Format::Json | super::args::Format::Yaml
-    ) {
+    if matches!(app.out.format, args::Format::Json | args::Format::Yaml) {
         app.out.structured(&[&batch]);
         return Ok(Exit::Done);
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Waits until every node was read as wanted, each of them once. Exit 5 where the time ran out
 /// before.
-pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
+pub(super) async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
     let goal = Goal::of(&args);
     let mut patience = Patience::default();
     let nodes = patience
@@ -27,7 +27,7 @@ pub async fn until(app: &App, args: Until) -> Result<Exit, Failure> {
 }
 
 /// What is waited for, since when and until when.
-pub struct Goal {
+pub(super) struct Goal {
     wanted: Power,
     began: Instant,
     until: Option<Instant>,
@@ -35,9 +35,9 @@ pub struct Goal {
 
 impl Goal {
     /// As it was asked for, from now on.
-    pub fn of(args: &Until) -> Self {
+    pub(super) fn of(args: &Until) -> Self {
         let began = Instant::now();
-        Goal {
+        Self {
             wanted: if args.on { Power::On } else { Power::Off },
             began,
             until: args.timeout.map(|timeout| began + timeout),
@@ -50,7 +50,7 @@ impl Goal {
 ///
 /// # Errors
 /// The daemon stays away.
-pub async fn rounds(
+pub(super) async fn rounds(
     app: &App,
     mut left: Vec<String>,
     goal: &Goal,

@@ -5,17 +5,17 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// By the clock on this host's wall.
-pub fn local(at: WallTime, form: &str) -> String {
+pub(super) fn local(at: WallTime, form: &str) -> String {
     in_zone(at, TimeZone::system(), form)
 }
 
 /// By the clock on a wall in that zone.
-pub fn at(at: WallTime, zone: &TimeZone, form: &str) -> String {
+pub(super) fn at(at: WallTime, zone: &TimeZone, form: &str) -> String {
     in_zone(at, zone.clone(), form)
 }
 
 /// With its zone, which is always the same, so that texts sort as times do.
-pub fn zoned(at: WallTime) -> String {
+pub(super) fn zoned(at: WallTime) -> String {
     in_zone(at, TimeZone::UTC, "%Y-%m-%dT%H:%M:%SZ")
 }
 

@@ -23,7 +23,7 @@ pub struct Complaint {
 /// `file:line:column: text`, as compilers write it and editors read it.
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Complaint {
+        let Self {
             file,
             line,
             column,
@@ -41,11 +41,11 @@ pub(super) struct At<T> {
 }
 
 impl<T> At<T> {
-    pub fn new(value: T, span: Range<usize>) -> Self {
-        At { value, span }
+    pub(super) fn new(value: T, span: Range<usize>) -> Self {
+        Self { value, span }
     }
 
-    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> At<U> {
+    pub(super) fn map<U>(self, map: impl FnOnce(T) -> U) -> At<U> {
         At::new(map(self.value), self.span)
     }
 }
@@ -62,7 +62,7 @@ pub(super) struct Findings<'t> {
 }
 
 impl<'t> Findings<'t> {
-    pub fn new(path: &Path, text: &'t str) -> Self {
+    pub(super) fn new(path: &Path, text: &'t str) -> Self {
         Findings {
             file: escaped(&path.display().to_string()),
             text,
@@ -73,26 +73,26 @@ impl<'t> Findings<'t> {
     }
 
     /// Something typed at `span` is wrong.
-    pub fn complain(&mut self, span: &Range<usize>, text: impl Into<String>) {
+    pub(super) fn complain(&mut self, span: &Range<usize>, text: impl Into<String>) {
         let complaint = self.at(span, text.into());
         self.complaints.insert(complaint);
     }
 
     /// Something is missing at `span`; not said where parts of the file could not be read.
-    pub fn missing(&mut self, span: &Range<usize>, text: impl Into<String>) {
+    pub(super) fn missing(&mut self, span: &Range<usize>, text: impl Into<String>) {
         if !self.partial {
             self.complain(span, text);
         }
     }
 
     /// The file is no TOML at `span`.
-    pub fn unreadable(&mut self, span: &Range<usize>, text: impl Into<String>) {
+    pub(super) fn unreadable(&mut self, span: &Range<usize>, text: impl Into<String>) {
         self.complain(span, text);
         self.partial = true;
     }
 
     /// Something in another file is wrong.
-    pub fn complain_in(&mut self, file: &Path, line: usize, text: impl Into<String>) {
+    pub(super) fn complain_in(&mut self, file: &Path, line: usize, text: impl Into<String>) {
         self.complaints.insert(Complaint {
             file: escaped(&file.display().to_string()),
             line,
@@ -102,13 +102,13 @@ impl<'t> Findings<'t> {
     }
 
     /// Something typed at `span` is allowed, but better not so.
-    pub fn warn(&mut self, span: &Range<usize>, text: impl Into<String>) {
+    pub(super) fn warn(&mut self, span: &Range<usize>, text: impl Into<String>) {
         let warning = self.at(span, text.into());
         self.warnings.insert(warning);
     }
 
     /// A place as it is written in front of what is said of it: `fleet.toml:3:1`.
-    pub fn place(&self, span: &Range<usize>) -> String {
+    pub(super) fn place(&self, span: &Range<usize>) -> String {
         let Complaint {
             file, line, column, ..
         } = self.at(span, String::new());
@@ -116,12 +116,12 @@ impl<'t> Findings<'t> {
     }
 
     /// The line of a place.
-    pub fn line(&self, span: &Range<usize>) -> usize {
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
         self.at(span, String::new()).line
     }
 
     /// The warnings, or the complaints where there are any; both in the order of the file.
-    pub fn verdict(self) -> Result<Vec<String>, Vec<Complaint>> {
+    pub(super) fn verdict(self) -> Result<Vec<String>, Vec<Complaint>> {
         if self.complaints.is_empty() {
             Ok(self.warnings.iter().map(Complaint::to_string).collect())
         } else {

@@ -153,7 +153,7 @@ pub(super) struct Secrets<'f> {
 }
 
 impl<'f> Secrets<'f> {
-    pub fn new(files: &'f dyn Files, config: &Path) -> Self {
+    pub(super) fn new(files: &'f dyn Files, config: &Path) -> Self {
         Secrets {
             files,
             directory: config.parent().map(Path::to_path_buf).unwrap_or_default(),
@@ -162,32 +162,32 @@ impl<'f> Secrets<'f> {
     }
 
     /// A file name as typed, from the configuration's directory.
-    pub fn path(&self, typed: &str) -> PathBuf {
+    pub(super) fn path(&self, typed: &str) -> PathBuf {
         self.directory.join(typed)
     }
 
     /// Whether the system has a group of this name or number.
-    pub fn is_group(&self, name: &str) -> bool {
+    pub(super) fn is_group(&self, name: &str) -> bool {
         name.parse::<u32>().is_ok() || self.files.group_id(name).is_some()
     }
 
     /// Where things are remembered, unless the configuration says.
-    pub fn state_directory(&self) -> Option<PathBuf> {
+    pub(super) fn state_directory(&self) -> Option<PathBuf> {
         self.files.state_directory()
     }
 
     /// The number of a user of this host.
-    pub fn user_id(&self, name: &str) -> Option<u32> {
+    pub(super) fn user_id(&self, name: &str) -> Option<u32> {
         self.files.user_id(name)
     }
 
     /// The number of a group of this host.
-    pub fn group_id(&self, name: &str) -> Option<u32> {
+    pub(super) fn group_id(&self, name: &str) -> Option<u32> {
         self.files.group_id(name)
     }
 
     /// A file of which others may read nothing; a complaint at the place that names it.
-    pub fn private(
+    pub(super) fn private(
         &self,
         path: &Path,
         span: &Range<usize>,
@@ -215,7 +215,7 @@ impl<'f> Secrets<'f> {
     }
 
     /// Warns where others than its owner can change a file, or put another one in its place.
-    pub fn warn_of_changers(
+    pub(super) fn warn_of_changers(
         &self,
         path: &Path,
         mode: u32,
@@ -247,7 +247,7 @@ impl<'f> Secrets<'f> {
     }
 
     /// A file that is no secret; a complaint at the place that names it.
-    pub fn read(
+    pub(super) fn read(
         &self,
         path: &Path,
         span: &Range<usize>,
@@ -262,7 +262,7 @@ impl<'f> Secrets<'f> {
     }
 
     /// The single line of a secret's file.
-    pub fn line(
+    pub(super) fn line(
         &mut self,
         from: &At<From>,
         findings: &mut Findings<'_>,
@@ -339,7 +339,7 @@ impl<'f> Secrets<'f> {
     }
 
     /// A password of at most `limit` bytes.
-    pub fn password(
+    pub(super) fn password(
         &mut self,
         from: &At<From>,
         limit: usize,
@@ -370,7 +370,11 @@ impl<'f> Secrets<'f> {
     }
 
     /// A BMC key from a file.
-    pub fn bmc_key(&mut self, from: &At<From>, findings: &mut Findings<'_>) -> Option<BmcKey> {
+    pub(super) fn bmc_key(
+        &mut self,
+        from: &At<From>,
+        findings: &mut Findings<'_>,
+    ) -> Option<BmcKey> {
         let line = self.line(from, findings)?;
         bmc_key(&line, &from.span, findings)
     }

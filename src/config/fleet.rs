@@ -62,8 +62,8 @@ pub enum FleetAuth {
 impl std::fmt::Debug for FleetAuth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            FleetAuth::Text(_) => f.write_str("***"),
-            FleetAuth::File(path) => path.fmt(f),
+            Self::Text(_) => f.write_str("***"),
+            Self::File(path) => path.fmt(f),
         }
     }
 }

@@ -89,7 +89,11 @@ enum KeyFrom {
 impl Keys {
     /// Reads them from a section. Inline keys are refused where `exposed`: others may read the
     /// configuration.
-    pub fn read(section: &mut Section<'_>, exposed: bool, findings: &mut Findings<'_>) -> Self {
+    pub(super) fn read(
+        section: &mut Section<'_>,
+        exposed: bool,
+        findings: &mut Findings<'_>,
+    ) -> Self {
         let mut duration = |key, least, most, findings: &mut Findings<'_>| {
             section.duration(key, least..=most, findings)
         };
@@ -131,7 +135,7 @@ impl Keys {
             ("administrator", PrivilegeLevel::Administrator),
             ("admin", PrivilegeLevel::Administrator),
         ];
-        Keys {
+        Self {
             username: username(section, findings),
             password: password(section, findings),
             bmc_key: key_from(section, exposed, findings),
@@ -169,7 +173,7 @@ impl Keys {
     }
 
     /// These keys, and those of `defaults` where they say nothing.
-    pub fn over(self, defaults: &Keys) -> Keys {
+    pub(super) fn over(self, defaults: &Self) -> Self {
         macro_rules! over {
             ($($key:ident)*) => {
                 Keys { $($key: self.$key.or_else(|| defaults.$key.clone()),)* }
@@ -184,7 +188,7 @@ impl Keys {
     }
 
     /// How to log in; `None` after a complaint.
-    pub fn login(
+    pub(super) fn login(
         &self,
         section: &Span,
         secrets: &mut Secrets<'_>,
@@ -238,7 +242,7 @@ impl Keys {
     }
 
     /// How a BMC is spared.
-    pub fn care(&self) -> Care {
+    pub(super) fn care(&self) -> Care {
         let otherwise = Care::default();
         Care {
             orders_per_second: value(&self.orders_per_second, otherwise.orders_per_second),
@@ -297,7 +301,7 @@ impl Keys {
         }
     }
 
-    pub fn power(&self, findings: &mut Findings<'_>) -> power::Settings {
+    pub(super) fn power(&self, findings: &mut Findings<'_>) -> power::Settings {
         let usual = power::Settings::default();
         let settings = power::Settings {
             patience: value(&self.patience, usual.patience),

@@ -86,7 +86,7 @@ impl DaemonSettings {
 
 impl Default for DaemonSettings {
     fn default() -> Self {
-        DaemonSettings {
+        Self {
             state_dir: PathBuf::from("/var/lib/rackbmcd"),
             log_level: log::LevelFilter::Info,
             audit_megabytes: 64,
@@ -122,7 +122,7 @@ impl Configuration {
         let (daemon, api, rack, nodes, (etcd, ha, publish)) =
             read(root, exposed, &mut secrets, &mut findings);
         let warnings = findings.verdict()?;
-        Ok(Configuration {
+        Ok(Self {
             daemon,
             api,
             rack,
@@ -482,7 +482,7 @@ struct Seen<T>(BTreeMap<T, Range<usize>>);
 
 impl<T> Default for Seen<T> {
     fn default() -> Self {
-        Seen(BTreeMap::new())
+        Self(BTreeMap::new())
     }
 }
 

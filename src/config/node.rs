@@ -51,7 +51,7 @@ pub(super) struct NodeEntry {
 
 impl NodeEntry {
     /// Reads a `[[node]]`; `None` after complaints that leave no nodes to speak of.
-    pub fn read(
+    pub(super) fn read(
         mut section: Section<'_>,
         exposed: bool,
         findings: &mut Findings<'_>,
@@ -92,7 +92,7 @@ impl NodeEntry {
                 "several nodes cannot have one uuid: leave it out, or write one [[node]] each",
             );
         }
-        Some(NodeEntry {
+        Some(Self {
             span,
             names,
             hosts,
@@ -102,7 +102,7 @@ impl NodeEntry {
     }
 
     /// Its nodes.
-    pub fn settle(
+    pub(super) fn settle(
         self,
         defaults: &Keys,
         groups_of: &BTreeMap<String, Vec<String>>,
@@ -160,12 +160,12 @@ impl NodeEntry {
     }
 
     /// The names it stands for.
-    pub fn names(&self) -> &[String] {
+    pub(super) fn names(&self) -> &[String] {
         &self.names.value
     }
 
     /// The groups that it (or `defaults`) names.
-    pub fn groups<'k>(&'k self, defaults: &'k Keys) -> impl Iterator<Item = &'k str> {
+    pub(super) fn groups<'k>(&'k self, defaults: &'k Keys) -> impl Iterator<Item = &'k str> {
         let groups = self.keys.groups.as_ref().or(defaults.groups.as_ref());
         groups
             .into_iter()

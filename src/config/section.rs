@@ -20,7 +20,7 @@ pub(super) struct Section<'t> {
 }
 
 impl<'t> Section<'t> {
-    pub fn new(name: &'static str, table: &'t DeTable<'t>, span: Range<usize>) -> Self {
+    pub(super) fn new(name: &'static str, table: &'t DeTable<'t>, span: Range<usize>) -> Self {
         Section {
             name,
             span,
@@ -30,7 +30,7 @@ impl<'t> Section<'t> {
     }
 
     /// The value of a key as it stands there.
-    pub fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
+    pub(super) fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.asked.push(key);
         self.table
             .iter()
@@ -38,7 +38,7 @@ impl<'t> Section<'t> {
     }
 
     /// All keys as they stand there, for tables whose keys are names.
-    pub fn entries(
+    pub(super) fn entries(
         &self,
     ) -> impl Iterator<Item = (At<&'t str>, &'t Spanned<DeValue<'t>>)> + use<'t> {
         let table = self.table;
@@ -48,13 +48,17 @@ impl<'t> Section<'t> {
     }
 
     /// A text.
-    pub fn text(&mut self, key: &'static str, findings: &mut Findings<'_>) -> Option<At<String>> {
+    pub(super) fn text(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings<'_>,
+    ) -> Option<At<String>> {
         let value = self.value(key)?;
         text_of(key, value, findings)
     }
 
     /// A text that is not empty.
-    pub fn nonempty(
+    pub(super) fn nonempty(
         &mut self,
         key: &'static str,
         findings: &mut Findings<'_>,
@@ -71,7 +75,11 @@ impl<'t> Section<'t> {
     }
 
     /// `true` or `false`.
-    pub fn flag(&mut self, key: &'static str, findings: &mut Findings<'_>) -> Option<At<bool>> {
+    pub(super) fn flag(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings<'_>,
+    ) -> Option<At<bool>> {
         let value = self.value(key)?;
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
@@ -81,7 +89,7 @@ impl<'t> Section<'t> {
     }
 
     /// A whole number within a range.
-    pub fn integer(
+    pub(super) fn integer(
         &mut self,
         key: &'static str,
         range: RangeInclusive<u64>,
@@ -92,7 +100,7 @@ impl<'t> Section<'t> {
     }
 
     /// As [`integer`](Self::integer), for ranges that fit 32 bits.
-    pub fn count(
+    pub(super) fn count(
         &mut self,
         key: &'static str,
         range: RangeInclusive<u32>,
@@ -104,7 +112,7 @@ impl<'t> Section<'t> {
     }
 
     /// A number within a range.
-    pub fn number(
+    pub(super) fn number(
         &mut self,
         key: &'static str,
         range: RangeInclusive<f64>,
@@ -128,7 +136,7 @@ impl<'t> Section<'t> {
     }
 
     /// A duration within a range.
-    pub fn duration(
+    pub(super) fn duration(
         &mut self,
         key: &'static str,
         range: RangeInclusive<Duration>,
@@ -162,7 +170,7 @@ impl<'t> Section<'t> {
     }
 
     /// One of some words.
-    pub fn word<T: Copy>(
+    pub(super) fn word<T: Copy>(
         &mut self,
         key: &'static str,
         words: &[(&str, T)],
@@ -181,7 +189,7 @@ impl<'t> Section<'t> {
     }
 
     /// A word of the vocabulary.
-    pub fn known<T: Words>(
+    pub(super) fn known<T: Words>(
         &mut self,
         key: &'static str,
         findings: &mut Findings<'_>,
@@ -194,7 +202,7 @@ impl<'t> Section<'t> {
     }
 
     /// A list, each element read by `read`; elements that are wrong are left out.
-    pub fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         key: &'static str,
         findings: &mut Findings<'_>,
@@ -210,7 +218,7 @@ impl<'t> Section<'t> {
     }
 
     /// A list of texts.
-    pub fn texts(
+    pub(super) fn texts(
         &mut self,
         key: &'static str,
         findings: &mut Findings<'_>,
@@ -221,12 +229,12 @@ impl<'t> Section<'t> {
     }
 
     /// The tables of `[[name]]`.
-    pub fn tables(
+    pub(super) fn tables(
         &mut self,
         key: &'static str,
         name: &'static str,
         findings: &mut Findings<'_>,
-    ) -> Vec<Section<'t>> {
+    ) -> Vec<Self> {
         let Some(value) = self.value(key) else {
             return Vec::new();
         };
@@ -245,12 +253,12 @@ impl<'t> Section<'t> {
     }
 
     /// The table `[name]`.
-    pub fn table(
+    pub(super) fn table(
         &mut self,
         key: &'static str,
         name: &'static str,
         findings: &mut Findings<'_>,
-    ) -> Option<Section<'t>> {
+    ) -> Option<Self> {
         let value = self.value(key)?;
         match value.get_ref() {
             DeValue::Table(table) => return Some(Section::new(name, table, value.span())),
@@ -263,7 +271,7 @@ impl<'t> Section<'t> {
     }
 
     /// Complains about every key that was not asked for; `hints` knows better about some.
-    pub fn finish(self, hints: &[(&str, &str)], findings: &mut Findings<'_>) {
+    pub(super) fn finish(self, hints: &[(&str, &str)], findings: &mut Findings<'_>) {
         for name in self.table.keys() {
             let typed: &str = name.get_ref();
             if self.asked.contains(&typed) {

@@ -58,7 +58,7 @@ impl Files for World {
 impl World {
     /// A configuration, and the secrets that the tests name.
     fn new(config: &str) -> Self {
-        let world = World {
+        let world = Self {
             files: BTreeMap::new(),
             credentials: Some("/run/credentials".into()),
             state_directory: None,

@@ -76,7 +76,7 @@ mod with {
     }
 
     /// Reads the two keys and what they name.
-    pub fn read(
+    pub(crate) fn read(
         section: &mut Section<'_>,
         secrets: &Secrets<'_>,
         findings: &mut Findings<'_>,

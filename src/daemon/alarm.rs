@@ -30,7 +30,7 @@ impl Alarm {
     pub(super) fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = Rc::new(Async::new(TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)?)?);
-        Ok(Alarm {
+        Ok(Self {
             rings: ring(timer.clone()),
             set_for: None,
             timer,

@@ -84,7 +84,7 @@ impl Trail {
             Some(bytes) => bytes,
             None => store.bytes_of(Table::Audit)?,
         };
-        Ok(Trail {
+        Ok(Self {
             head: after(last, newest),
             bytes,
             sealed,

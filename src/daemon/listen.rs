@@ -35,7 +35,7 @@ impl Listeners {
         });
         let tcp = tcp.transpose()?;
         if let Some(unix) = passed()? {
-            return Ok(Listeners {
+            return Ok(Self {
                 unix,
                 tcp,
                 made: None,
@@ -54,7 +54,7 @@ impl Listeners {
         let unix = Async::new(listener)
             .map(UnixListener::from)
             .map_err(context)?;
-        Ok(Listeners {
+        Ok(Self {
             unix,
             tcp,
             made: Some(path.clone()),

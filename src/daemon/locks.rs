@@ -43,7 +43,7 @@ impl Locks {
         if let Err(error) = &epoll {
             log::warn!("it will not be seen who asks about locks of BMCs: {error}");
         }
-        Locks {
+        Self {
             held: BTreeMap::new(),
             missing: BTreeMap::new(),
             asked_about: epoll.ok(),

@@ -38,7 +38,7 @@ fn is_journal() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };
-    let Ok(stat) = fstat(std::io::stderr()) else {
+    let Ok(stat) = fstat(io::stderr()) else {
         return false;
     };
     named == format!("{}:{}", stat.st_dev, stat.st_ino)

@@ -554,7 +554,7 @@ mod tests {
                 chassis: vec![(
                     "n1".to_owned(),
                     Chassis {
-                        power: crate::model::Power::On,
+                        power: Power::On,
                         restore_policy: Some(crate::model::RestorePolicy::Previous),
                         identify: Some(Light::Timed),
                         faults: vec!["fan".to_owned()],

@@ -293,7 +293,7 @@ struct Failure {
 
 impl Failure {
     fn new(text: impl std::fmt::Display) -> Self {
-        Failure {
+        Self {
             text: text.to_string(),
             code: 1,
         }
@@ -307,9 +307,9 @@ impl Failure {
             | store::StoreError::Unmounted { .. } => EXIT_CONFIG,
             _ => 1,
         };
-        Failure {
+        Self {
             code,
-            ..Failure::new(error)
+            ..Self::new(error)
         }
     }
 }

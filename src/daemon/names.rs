@@ -52,7 +52,7 @@ impl UserNames {
         std::thread::Builder::new()
             .name("names".into())
             .spawn(looking_up)?;
-        Ok(UserNames {
+        Ok(Self {
             wanted,
             known: RefCell::default(),
             pending: RefCell::default(),

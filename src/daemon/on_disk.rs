@@ -29,7 +29,7 @@ pub(super) struct OnDisk {
 impl OnDisk {
     /// The file that was good just now.
     pub(super) fn new(path: PathBuf) -> Self {
-        OnDisk {
+        Self {
             judged: mark(&path),
             path,
             look_at: Instant::START,

@@ -47,7 +47,7 @@ impl Pins {
             Err(error) => return Err(wrong(error.to_string())),
         };
         match stored {
-            Some(stored) => Ok(Pins {
+            Some(stored) => Ok(Self {
                 host: stored.host,
                 pinned: Pinned {
                     cluster: stored.cluster,
@@ -59,7 +59,7 @@ impl Pins {
             None => {
                 let mut bytes = [0; 16];
                 entropy.fill(&mut bytes);
-                let pins = Pins {
+                let pins = Self {
                     host: uuid::Builder::from_random_bytes(bytes).into_uuid(),
                     pinned: Pinned::default(),
                     path,

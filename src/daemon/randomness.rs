@@ -16,7 +16,7 @@ pub(super) struct Kernel {
 impl Kernel {
     /// Nothing is fetched yet.
     pub(super) fn new() -> Self {
-        Kernel {
+        Self {
             block: [0; BLOCK],
             left: 0..0,
         }

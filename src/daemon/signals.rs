@@ -15,7 +15,7 @@ impl Signals {
         set.thread_block()?;
         let descriptor =
             SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Signals(Async::new(descriptor)?))
+        Ok(Self(Async::new(descriptor)?))
     }
 
     /// The next one.

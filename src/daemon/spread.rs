@@ -16,7 +16,7 @@ pub(super) struct Spread {
 impl Spread {
     /// At most so many a millisecond.
     pub(super) fn new(per_ms: u32) -> Self {
-        Spread {
+        Self {
             per_ms: per_ms as usize,
             since: Instant::START,
             left: 0,

@@ -78,7 +78,7 @@ struct Line {
 
 impl Sockets {
     pub(super) fn new(inputs: Sender<Input>, executor: Executor) -> Self {
-        Sockets {
+        Self {
             open: BTreeMap::new(),
             inputs,
             executor,
@@ -254,7 +254,7 @@ struct Gathering {
 
 impl Gathering {
     fn new() -> Self {
-        Gathering {
+        Self {
             leisure: Cell::new(false),
             hurry: smol::channel::bounded(1),
         }

@@ -16,32 +16,32 @@ impl Request {
     /// The HTTP method and path.
     pub fn target(&self) -> (&'static str, &'static str) {
         match self {
-            Request::Txn(_) => ("POST", "/v3/kv/txn"),
-            Request::Range(_) => ("POST", "/v3/kv/range"),
-            Request::Watch(_) => ("POST", "/v3/watch"),
-            Request::Authenticate(_) => ("POST", "/v3/auth/authenticate"),
-            Request::Status => ("POST", "/v3/maintenance/status"),
-            Request::Version => ("GET", "/version"),
+            Self::Txn(_) => ("POST", "/v3/kv/txn"),
+            Self::Range(_) => ("POST", "/v3/kv/range"),
+            Self::Watch(_) => ("POST", "/v3/watch"),
+            Self::Authenticate(_) => ("POST", "/v3/auth/authenticate"),
+            Self::Status => ("POST", "/v3/maintenance/status"),
+            Self::Version => ("GET", "/version"),
         }
     }
 
     /// The body, wiped when dropped: a password may be in it.
     pub fn body(&self) -> Zeroizing<String> {
         let text = match self {
-            Request::Txn(txn) => transaction(txn).to_string(),
-            Request::Range(span) => range(span).to_string(),
+            Self::Txn(txn) => transaction(txn).to_string(),
+            Self::Range(span) => range(span).to_string(),
             // The gateway takes several requests for one stream, one after another.
-            Request::Watch(spans) => {
+            Self::Watch(spans) => {
                 let lines = spans
                     .iter()
                     .map(|span| json!({ "create_request": range(span) }));
                 lines.map(|line| format!("{line}\n")).collect()
             }
-            Request::Authenticate(user) => {
+            Self::Authenticate(user) => {
                 json!({ "name": user.name, "password": *user.password }).to_string()
             }
-            Request::Status => "{}".to_owned(),
-            Request::Version => String::new(),
+            Self::Status => "{}".to_owned(),
+            Self::Version => String::new(),
         };
         Zeroizing::new(text)
     }
@@ -54,27 +54,27 @@ impl Request {
         if status != 200 {
             return Err(match (self, refusal(status, body)) {
                 // A password that is wrong has the code of a wrong request.
-                (Request::Authenticate(_), Trouble::Invalid(why)) => Trouble::Forbidden(why),
+                (Self::Authenticate(_), Trouble::Invalid(why)) => Trouble::Forbidden(why),
                 (_, trouble) => trouble,
             });
         }
         match self {
-            Request::Txn(txn) => txn_answer(txn, body),
-            Request::Range(_) => {
+            Self::Txn(txn) => txn_answer(txn, body),
+            Self::Range(_) => {
                 let raw: RawRange = parse(body)?;
                 Ok(Answer::Range {
                     header: raw.header.into(),
                     found: entries(raw.kvs, body)?,
                 })
             }
-            Request::Authenticate(_) => {
+            Self::Authenticate(_) => {
                 let raw: RawToken = parse(body)?;
                 Ok(Answer::Authenticated {
                     header: raw.header.into(),
                     token: Zeroizing::new(raw.token),
                 })
             }
-            Request::Status => {
+            Self::Status => {
                 let raw: RawStatus = parse(body)?;
                 Ok(Answer::Status {
                     header: raw.header.into(),
@@ -87,11 +87,11 @@ impl Request {
                     },
                 })
             }
-            Request::Version => {
+            Self::Version => {
                 let raw: RawVersion = parse(body)?;
                 Ok(Answer::Version(raw.version))
             }
-            Request::Watch(_) => Err(nonsense("a watch ended", body)),
+            Self::Watch(_) => Err(nonsense("a watch ended", body)),
         }
     }
 }
@@ -293,7 +293,7 @@ struct RawHeader {
 
 impl From<RawHeader> for Header {
     fn from(raw: RawHeader) -> Self {
-        Header {
+        Self {
             cluster: raw.cluster_id,
             member: raw.member_id,
             revision: raw.revision,

@@ -66,8 +66,8 @@ impl Span {
     /// Whether the key is one of them.
     pub fn contains(&self, key: &str) -> bool {
         match self {
-            Span::Key(one) => one == key,
-            Span::Prefix(prefix) => key.starts_with(prefix.as_str()),
+            Self::Key(one) => one == key,
+            Self::Prefix(prefix) => key.starts_with(prefix.as_str()),
         }
     }
 }
@@ -144,11 +144,11 @@ impl Answer {
     /// Who answers, where that is said.
     pub fn header(&self) -> Option<&Header> {
         match self {
-            Answer::Txn { header, .. }
-            | Answer::Range { header, .. }
-            | Answer::Authenticated { header, .. }
-            | Answer::Status { header, .. } => Some(header),
-            Answer::Version(_) => None,
+            Self::Txn { header, .. }
+            | Self::Range { header, .. }
+            | Self::Authenticated { header, .. }
+            | Self::Status { header, .. } => Some(header),
+            Self::Version(_) => None,
         }
     }
 }
@@ -244,45 +244,39 @@ impl Trouble {
     /// later.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Trouble::LoggedOut(_)
-            | Trouble::Forbidden(_)
-            | Trouble::Full(_)
-            | Trouble::Invalid(_) => true,
-            Trouble::Silent(_)
-            | Trouble::Unavailable(_)
-            | Trouble::Other(..)
-            | Trouble::NoGateway(_)
-            | Trouble::Nonsense(_) => false,
+            Self::LoggedOut(_) | Self::Forbidden(_) | Self::Full(_) | Self::Invalid(_) => true,
+            Self::Silent(_)
+            | Self::Unavailable(_)
+            | Self::Other(..)
+            | Self::NoGateway(_)
+            | Self::Nonsense(_) => false,
         }
     }
 
     /// Whether another member may do better.
     pub fn is_the_members(&self) -> bool {
         match self {
-            Trouble::Silent(_)
-            | Trouble::Unavailable(_)
-            | Trouble::NoGateway(_)
-            | Trouble::Nonsense(_)
-            | Trouble::Other(..) => true,
-            Trouble::LoggedOut(_)
-            | Trouble::Forbidden(_)
-            | Trouble::Full(_)
-            | Trouble::Invalid(_) => false,
+            Self::Silent(_)
+            | Self::Unavailable(_)
+            | Self::NoGateway(_)
+            | Self::Nonsense(_)
+            | Self::Other(..) => true,
+            Self::LoggedOut(_) | Self::Forbidden(_) | Self::Full(_) | Self::Invalid(_) => false,
         }
     }
 
     /// One word for it, for metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Trouble::Silent(_) => "silent",
-            Trouble::Unavailable(_) => "unavailable",
-            Trouble::LoggedOut(_) => "logged_out",
-            Trouble::Forbidden(_) => "forbidden",
-            Trouble::Full(_) => "full",
-            Trouble::Invalid(_) => "invalid",
-            Trouble::Other(..) => "other",
-            Trouble::NoGateway(_) => "no_gateway",
-            Trouble::Nonsense(_) => "nonsense",
+            Self::Silent(_) => "silent",
+            Self::Unavailable(_) => "unavailable",
+            Self::LoggedOut(_) => "logged_out",
+            Self::Forbidden(_) => "forbidden",
+            Self::Full(_) => "full",
+            Self::Invalid(_) => "invalid",
+            Self::Other(..) => "other",
+            Self::NoGateway(_) => "no_gateway",
+            Self::Nonsense(_) => "nonsense",
         }
     }
 }
@@ -290,17 +284,17 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Silent(why) => write!(f, "etcd does not answer: {why}"),
-            Trouble::Unavailable(why) => write!(f, "etcd cannot answer: {why}"),
-            Trouble::LoggedOut(why) => write!(f, "etcd does not know who asks: {why}"),
-            Trouble::Forbidden(why) => write!(f, "etcd does not permit it: {why}"),
-            Trouble::Full(why) => write!(f, "etcd has no space left: {why}"),
-            Trouble::Invalid(why) => write!(f, "etcd refuses the request: {why}"),
-            Trouble::Other(code, why) => write!(f, "etcd says {why} (code {code})"),
-            Trouble::NoGateway(why) => {
+            Self::Silent(why) => write!(f, "etcd does not answer: {why}"),
+            Self::Unavailable(why) => write!(f, "etcd cannot answer: {why}"),
+            Self::LoggedOut(why) => write!(f, "etcd does not know who asks: {why}"),
+            Self::Forbidden(why) => write!(f, "etcd does not permit it: {why}"),
+            Self::Full(why) => write!(f, "etcd has no space left: {why}"),
+            Self::Invalid(why) => write!(f, "etcd refuses the request: {why}"),
+            Self::Other(code, why) => write!(f, "etcd says {why} (code {code})"),
+            Self::NoGateway(why) => {
                 write!(f, "no etcd with its JSON gateway switched on: {why}")
             }
-            Trouble::Nonsense(why) => write!(f, "an answer that etcd does not give: {why}"),
+            Self::Nonsense(why) => write!(f, "an answer that etcd does not give: {why}"),
         }
     }
 }

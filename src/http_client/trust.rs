@@ -96,7 +96,7 @@ mod with {
             let name = file.display().to_string();
             let bytes = std::fs::read(file).map_err(|e| format!("{name}: {e}"))?;
             let bytes = Zeroizing::new(bytes);
-            Trust::of_pem(&Pem { bytes, name }, None)
+            Self::of_pem(&Pem { bytes, name }, None)
         }
 
         /// These authorities; and where somebody wants to see it, this certificate with its key.
@@ -129,7 +129,7 @@ mod with {
                 }
             };
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
-            Ok(Trust(Arc::new(config)))
+            Ok(Self(Arc::new(config)))
         }
 
         /// TLS with `authority` (host and port) over `stream`.

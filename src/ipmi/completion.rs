@@ -9,55 +9,55 @@ pub struct CompletionCode(pub u8);
 
 impl CompletionCode {
     /// Done.
-    pub const OK: CompletionCode = CompletionCode(0x00);
+    pub const OK: Self = Self(0x00);
     /// The node is busy.
-    pub const BUSY: CompletionCode = CompletionCode(0xC0);
+    pub const BUSY: Self = Self(0xC0);
     /// No such command.
-    pub const INVALID_COMMAND: CompletionCode = CompletionCode(0xC1);
+    pub const INVALID_COMMAND: Self = Self(0xC1);
     /// No such command for that logical unit.
-    pub const INVALID_LUN: CompletionCode = CompletionCode(0xC2);
+    pub const INVALID_LUN: Self = Self(0xC2);
     /// The BMC ran out of time.
-    pub const TIMEOUT: CompletionCode = CompletionCode(0xC3);
+    pub const TIMEOUT: Self = Self(0xC3);
     /// Out of space.
-    pub const OUT_OF_SPACE: CompletionCode = CompletionCode(0xC4);
+    pub const OUT_OF_SPACE: Self = Self(0xC4);
     /// The reservation was cancelled or is not valid.
-    pub const INVALID_RESERVATION: CompletionCode = CompletionCode(0xC5);
+    pub const INVALID_RESERVATION: Self = Self(0xC5);
     /// Fewer data bytes than allowed.
-    pub const DATA_TRUNCATED: CompletionCode = CompletionCode(0xC6);
+    pub const DATA_TRUNCATED: Self = Self(0xC6);
     /// A wrong number of data bytes.
-    pub const INVALID_LENGTH: CompletionCode = CompletionCode(0xC7);
+    pub const INVALID_LENGTH: Self = Self(0xC7);
     /// More data bytes than allowed.
-    pub const TOO_LONG: CompletionCode = CompletionCode(0xC8);
+    pub const TOO_LONG: Self = Self(0xC8);
     /// A parameter is out of range.
-    pub const OUT_OF_RANGE: CompletionCode = CompletionCode(0xC9);
+    pub const OUT_OF_RANGE: Self = Self(0xC9);
     /// Not that many bytes can be returned.
-    pub const CANNOT_RETURN: CompletionCode = CompletionCode(0xCA);
+    pub const CANNOT_RETURN: Self = Self(0xCA);
     /// The sensor, data or record is not there.
-    pub const NOT_PRESENT: CompletionCode = CompletionCode(0xCB);
+    pub const NOT_PRESENT: Self = Self(0xCB);
     /// A data field is not valid.
-    pub const INVALID_DATA: CompletionCode = CompletionCode(0xCC);
+    pub const INVALID_DATA: Self = Self(0xCC);
     /// The command is illegal for that sensor or record.
-    pub const ILLEGAL: CompletionCode = CompletionCode(0xCD);
+    pub const ILLEGAL: Self = Self(0xCD);
     /// No response could be provided.
-    pub const NO_RESPONSE: CompletionCode = CompletionCode(0xCE);
+    pub const NO_RESPONSE: Self = Self(0xCE);
     /// A copy of this request was received before.
-    pub const DUPLICATE: CompletionCode = CompletionCode(0xCF);
+    pub const DUPLICATE: Self = Self(0xCF);
     /// The repository is being updated.
-    pub const REPOSITORY_UPDATE: CompletionCode = CompletionCode(0xD0);
+    pub const REPOSITORY_UPDATE: Self = Self(0xD0);
     /// The firmware is being updated.
-    pub const FIRMWARE_UPDATE: CompletionCode = CompletionCode(0xD1);
+    pub const FIRMWARE_UPDATE: Self = Self(0xD1);
     /// The BMC is starting up.
-    pub const INITIALISING: CompletionCode = CompletionCode(0xD2);
+    pub const INITIALISING: Self = Self(0xD2);
     /// The destination is not available.
-    pub const UNAVAILABLE: CompletionCode = CompletionCode(0xD3);
+    pub const UNAVAILABLE: Self = Self(0xD3);
     /// Our privilege does not suffice.
-    pub const INSUFFICIENT_PRIVILEGE: CompletionCode = CompletionCode(0xD4);
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self(0xD4);
     /// Not in the machine's present state.
-    pub const NOT_IN_PRESENT_STATE: CompletionCode = CompletionCode(0xD5);
+    pub const NOT_IN_PRESENT_STATE: Self = Self(0xD5);
     /// The sub-function is disabled.
-    pub const DISABLED: CompletionCode = CompletionCode(0xD6);
+    pub const DISABLED: Self = Self(0xD6);
     /// No reason given.
-    pub const UNSPECIFIED: CompletionCode = CompletionCode(0xFF);
+    pub const UNSPECIFIED: Self = Self(0xFF);
 
     /// Whether the command was carried out.
     pub fn is_ok(self) -> bool {

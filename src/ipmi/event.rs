@@ -62,7 +62,7 @@ impl Record {
     /// The record of its 16 bytes.
     pub fn decode(bytes: [u8; RECORD_LENGTH]) -> Self {
         let [low, high, kind, body @ ..] = bytes;
-        Record {
+        Self {
             id: u16::from_le_bytes([low, high]),
             kind,
             body,
@@ -84,7 +84,7 @@ impl Record {
         let [g0, g1] = event.generator.to_le_bytes();
         let direction = if event.asserted { 0 } else { 0x80 };
         let [d1, d2, d3] = event.data;
-        Record {
+        Self {
             id,
             kind: 0x02,
             body: [

@@ -86,7 +86,7 @@ pub fn checksum(bytes: &[u8]) -> u8 {
 impl Request {
     /// A request of the console to the BMC itself.
     pub fn to_bmc(net_fn: u8, lun: u8, command: u8, sequence: u8, data: Vec<u8>) -> Self {
-        Request {
+        Self {
             responder: BMC_ADDRESS,
             net_fn,
             lun,
@@ -124,7 +124,7 @@ impl Request {
                 value: parts.net_fn,
             });
         }
-        Ok(Request {
+        Ok(Self {
             responder: parts.to,
             net_fn: parts.net_fn,
             lun: parts.to_lun,
@@ -181,7 +181,7 @@ impl Response {
         }
         let mut reader = Reader::new(parts.data);
         let completion = CompletionCode(reader.u8("completion code")?);
-        Ok(Response {
+        Ok(Self {
             requester: parts.to,
             net_fn: parts.net_fn,
             requester_lun: parts.to_lun,

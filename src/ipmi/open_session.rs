@@ -53,7 +53,7 @@ pub struct Refused {
 impl Refused {
     /// An error reply with all that belongs in it.
     pub fn new(tag: u8, status: Status, session_id: u32) -> Self {
-        Refused {
+        Self {
             tag,
             status: Some(status),
             session_id: Some(session_id),
@@ -83,7 +83,7 @@ impl Refused {
         let mut reader = Reader::new(data);
         let tag = reader.u8(what)?;
         let Some(status) = reader.optional().map(Status) else {
-            return Ok(Some(Refused {
+            return Ok(Some(Self {
                 tag,
                 status: None,
                 session_id: None,
@@ -96,7 +96,7 @@ impl Refused {
             .take(2, what)
             .and_then(|_reserved| reader.u32(what))
             .ok();
-        Ok(Some(Refused {
+        Ok(Some(Self {
             tag,
             status: Some(status),
             session_id,
@@ -116,7 +116,7 @@ impl Wire for Request {
         const WHAT: &str = "open session request";
         let mut reader = Reader::new(data);
         let [tag, privilege, _, _] = reader.array(WHAT)?;
-        Ok(Request {
+        Ok(Self {
             tag,
             privilege,
             console_id: reader.u32(WHAT)?,
@@ -128,8 +128,8 @@ impl Wire for Request {
 impl Wire for Response {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Response::Refused(refused) => refused.encode(),
-            Response::Accepted(accepted) => {
+            Self::Refused(refused) => refused.encode(),
+            Self::Accepted(accepted) => {
                 let mut bytes = vec![accepted.tag, Status::OK.0, accepted.privilege, 0];
                 bytes.extend_from_slice(&accepted.console_id.to_le_bytes());
                 bytes.extend_from_slice(&accepted.bmc_id.to_le_bytes());
@@ -142,11 +142,11 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "open session response";
         if let Some(refused) = Refused::decode(data, WHAT)? {
-            return Ok(Response::Refused(refused));
+            return Ok(Self::Refused(refused));
         }
         let mut reader = Reader::new(data);
         let [tag, _, privilege, _] = reader.array(WHAT)?;
-        Ok(Response::Accepted(Accepted {
+        Ok(Self::Accepted(Accepted {
             tag,
             privilege,
             console_id: reader.u32(WHAT)?,

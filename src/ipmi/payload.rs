@@ -34,35 +34,35 @@ impl PayloadType {
     /// The low six bits of the header's payload byte.
     pub fn number(self) -> u8 {
         match self {
-            PayloadType::Ipmi => 0x00,
-            PayloadType::Sol => 0x01,
-            PayloadType::OemExplicit { .. } => 0x02,
-            PayloadType::OpenSessionRequest => 0x10,
-            PayloadType::OpenSessionResponse => 0x11,
-            PayloadType::Rakp1 => 0x12,
-            PayloadType::Rakp2 => 0x13,
-            PayloadType::Rakp3 => 0x14,
-            PayloadType::Rakp4 => 0x15,
-            PayloadType::Other(number) => number & 0x3F,
+            Self::Ipmi => 0x00,
+            Self::Sol => 0x01,
+            Self::OemExplicit { .. } => 0x02,
+            Self::OpenSessionRequest => 0x10,
+            Self::OpenSessionResponse => 0x11,
+            Self::Rakp1 => 0x12,
+            Self::Rakp2 => 0x13,
+            Self::Rakp3 => 0x14,
+            Self::Rakp4 => 0x15,
+            Self::Other(number) => number & 0x3F,
         }
     }
 
     /// The type of a header without OEM fields; 02h gives OEM explicit with ids of zero.
     pub fn from_number(number: u8) -> Self {
         match number & 0x3F {
-            0x00 => PayloadType::Ipmi,
-            0x01 => PayloadType::Sol,
-            0x02 => PayloadType::OemExplicit {
+            0x00 => Self::Ipmi,
+            0x01 => Self::Sol,
+            0x02 => Self::OemExplicit {
                 enterprise: 0,
                 payload: 0,
             },
-            0x10 => PayloadType::OpenSessionRequest,
-            0x11 => PayloadType::OpenSessionResponse,
-            0x12 => PayloadType::Rakp1,
-            0x13 => PayloadType::Rakp2,
-            0x14 => PayloadType::Rakp3,
-            0x15 => PayloadType::Rakp4,
-            other => PayloadType::Other(other),
+            0x10 => Self::OpenSessionRequest,
+            0x11 => Self::OpenSessionResponse,
+            0x12 => Self::Rakp1,
+            0x13 => Self::Rakp2,
+            0x14 => Self::Rakp3,
+            0x15 => Self::Rakp4,
+            other => Self::Other(other),
         }
     }
 

@@ -22,22 +22,22 @@ pub enum PrivilegeLevel {
 
 impl PrivilegeLevel {
     /// All of them, lowest first.
-    pub const ALL: [PrivilegeLevel; 5] = [
-        PrivilegeLevel::Callback,
-        PrivilegeLevel::User,
-        PrivilegeLevel::Operator,
-        PrivilegeLevel::Administrator,
-        PrivilegeLevel::Oem,
+    pub const ALL: [Self; 5] = [
+        Self::Callback,
+        Self::User,
+        Self::Operator,
+        Self::Administrator,
+        Self::Oem,
     ];
 
     /// Its word.
     pub fn name(self) -> &'static str {
         match self {
-            PrivilegeLevel::Callback => "callback",
-            PrivilegeLevel::User => "user",
-            PrivilegeLevel::Operator => "operator",
-            PrivilegeLevel::Administrator => "administrator",
-            PrivilegeLevel::Oem => "oem",
+            Self::Callback => "callback",
+            Self::User => "user",
+            Self::Operator => "operator",
+            Self::Administrator => "administrator",
+            Self::Oem => "oem",
         }
     }
 
@@ -65,10 +65,10 @@ impl PrivilegeLevel {
     /// The next lower level, as far as user: below that no order of ours can be carried out.
     pub fn lower(self) -> Option<Self> {
         match self {
-            PrivilegeLevel::Oem => Some(PrivilegeLevel::Administrator),
-            PrivilegeLevel::Administrator => Some(PrivilegeLevel::Operator),
-            PrivilegeLevel::Operator => Some(PrivilegeLevel::User),
-            PrivilegeLevel::User | PrivilegeLevel::Callback => None,
+            Self::Oem => Some(Self::Administrator),
+            Self::Administrator => Some(Self::Operator),
+            Self::Operator => Some(Self::User),
+            Self::User | Self::Callback => None,
         }
     }
 }
@@ -91,7 +91,7 @@ impl FromStr for PrivilegeLevel {
     fn from_str(word: &str) -> Result<Self, UnknownPrivilege> {
         let lower = word.to_ascii_lowercase();
         if lower == "admin" {
-            return Ok(PrivilegeLevel::Administrator);
+            return Ok(Self::Administrator);
         }
         Self::ALL
             .into_iter()

@@ -99,7 +99,7 @@ impl Wire for Rakp1 {
         let console_random = reader.array(WHAT)?;
         let [role, _, _, length] = reader.array(WHAT)?;
         let name = reader.take(usize::from(length), "RAKP 1 name")?.to_vec();
-        Ok(Rakp1 {
+        Ok(Self {
             tag,
             bmc_id,
             console_random,
@@ -113,8 +113,8 @@ impl Wire for Rakp1 {
 impl Wire for Rakp2 {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Rakp2::Refused(refused) => refused.encode(),
-            Rakp2::Accepted {
+            Self::Refused(refused) => refused.encode(),
+            Self::Accepted {
                 tag,
                 console_id,
                 bmc_random,
@@ -134,11 +134,11 @@ impl Wire for Rakp2 {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "RAKP 2";
         if let Some(refused) = Refused::decode(data, WHAT)? {
-            return Ok(Rakp2::Refused(refused));
+            return Ok(Self::Refused(refused));
         }
         let mut reader = Reader::new(data);
         let [tag, _, _, _] = reader.array(WHAT)?;
-        Ok(Rakp2::Accepted {
+        Ok(Self::Accepted {
             tag,
             console_id: reader.u32(WHAT)?,
             bmc_random: reader.array(WHAT)?,
@@ -160,7 +160,7 @@ impl Wire for Rakp3 {
         const WHAT: &str = "RAKP 3";
         let mut reader = Reader::new(data);
         let [tag, status, _, _] = reader.array(WHAT)?;
-        Ok(Rakp3 {
+        Ok(Self {
             tag,
             status: Status(status),
             bmc_id: reader.u32(WHAT)?,
@@ -172,8 +172,8 @@ impl Wire for Rakp3 {
 impl Wire for Rakp4 {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Rakp4::Refused(refused) => refused.encode(),
-            Rakp4::Accepted {
+            Self::Refused(refused) => refused.encode(),
+            Self::Accepted {
                 tag,
                 console_id,
                 check_value,
@@ -189,11 +189,11 @@ impl Wire for Rakp4 {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "RAKP 4";
         if let Some(refused) = Refused::decode(data, WHAT)? {
-            return Ok(Rakp4::Refused(refused));
+            return Ok(Self::Refused(refused));
         }
         let mut reader = Reader::new(data);
         let [tag, _, _, _] = reader.array(WHAT)?;
-        Ok(Rakp4::Accepted {
+        Ok(Self::Accepted {
             tag,
             console_id: reader.u32(WHAT)?,
             check_value: reader.rest().to_vec(),

@@ -29,7 +29,7 @@ pub struct Head {
 
 impl Head {
     /// The head of a message; `None` where it is too short to be one.
-    pub fn of(message: &[u8]) -> Option<Head> {
+    pub fn of(message: &[u8]) -> Option<Self> {
         let [_, functions, _, _, sequences, command, rest @ ..] = message else {
             return None;
         };
@@ -40,7 +40,7 @@ impl Head {
             (false, [_, ..]) => None,
             _ => return None,
         };
-        Some(Head {
+        Some(Self {
             net_fn: function & !1,
             command: *command,
             sequence: sequences >> 2,

@@ -102,8 +102,8 @@ impl Asf {
     pub fn encode(&self) -> Vec<u8> {
         let mut body = ASF_ENTERPRISE.to_be_bytes().to_vec();
         match *self {
-            Asf::Ping { tag } => body.extend_from_slice(&[PING, tag, 0x00, 0x00]),
-            Asf::Pong { tag, ipmi } => {
+            Self::Ping { tag } => body.extend_from_slice(&[PING, tag, 0x00, 0x00]),
+            Self::Pong { tag, ipmi } => {
                 body.extend_from_slice(&[PONG, tag, 0x00, 0x10]);
                 body.extend_from_slice(&ASF_ENTERPRISE.to_be_bytes());
                 body.extend_from_slice(&[0; 4]);
@@ -136,11 +136,11 @@ impl Asf {
         reader.u8("ASF reserved")?;
         reader.u8("ASF length")?;
         match kind {
-            PING => Ok(Asf::Ping { tag }),
+            PING => Ok(Self::Ping { tag }),
             PONG => {
                 reader.take(8, "ASF pong")?;
                 let entities = reader.u8("ASF supported entities")?;
-                Ok(Asf::Pong {
+                Ok(Self::Pong {
                     tag,
                     ipmi: entities & 0x80 != 0,
                 })

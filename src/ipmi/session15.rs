@@ -25,15 +25,9 @@ pub enum AuthType {
 impl AuthType {
     /// The type with this number; 06h is RMCP+ and no v1.5 type.
     pub fn from_bits(bits: u8) -> Option<Self> {
-        [
-            AuthType::None,
-            AuthType::Md2,
-            AuthType::Md5,
-            AuthType::Password,
-            AuthType::Oem,
-        ]
-        .into_iter()
-        .find(|known| *known as u8 == bits)
+        [Self::None, Self::Md2, Self::Md5, Self::Password, Self::Oem]
+            .into_iter()
+            .find(|known| *known as u8 == bits)
     }
 
     /// Its bit in the answer to Get Channel Authentication Capabilities.
@@ -45,11 +39,11 @@ impl AuthType {
 impl fmt::Display for AuthType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            AuthType::None => "none",
-            AuthType::Md2 => "md2",
-            AuthType::Md5 => "md5",
-            AuthType::Password => "password",
-            AuthType::Oem => "oem",
+            Self::None => "none",
+            Self::Md2 => "md2",
+            Self::Md5 => "md5",
+            Self::Password => "password",
+            Self::Oem => "oem",
         })
     }
 }

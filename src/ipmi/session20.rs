@@ -29,7 +29,7 @@ pub struct Header {
 impl Header {
     /// The header of a packet outside sessions.
     pub fn outside(payload_type: PayloadType) -> Self {
-        Header {
+        Self {
             payload_type,
             encrypted: false,
             authenticated: false,

@@ -8,43 +8,43 @@ pub struct Status(pub u8);
 
 impl Status {
     /// No error.
-    pub const OK: Status = Status(0x00);
+    pub const OK: Self = Self(0x00);
     /// The BMC has no room for another session.
-    pub const INSUFFICIENT_RESOURCES: Status = Status(0x01);
+    pub const INSUFFICIENT_RESOURCES: Self = Self(0x01);
     /// Session id not known.
-    pub const INVALID_SESSION_ID: Status = Status(0x02);
+    pub const INVALID_SESSION_ID: Self = Self(0x02);
     /// Payload type not valid.
-    pub const INVALID_PAYLOAD_TYPE: Status = Status(0x03);
+    pub const INVALID_PAYLOAD_TYPE: Self = Self(0x03);
     /// Authentication algorithm not supported.
-    pub const INVALID_AUTHENTICATION: Status = Status(0x04);
+    pub const INVALID_AUTHENTICATION: Self = Self(0x04);
     /// Integrity algorithm not supported.
-    pub const INVALID_INTEGRITY: Status = Status(0x05);
+    pub const INVALID_INTEGRITY: Self = Self(0x05);
     /// No matching authentication payload.
-    pub const NO_MATCHING_AUTHENTICATION: Status = Status(0x06);
+    pub const NO_MATCHING_AUTHENTICATION: Self = Self(0x06);
     /// No matching integrity payload.
-    pub const NO_MATCHING_INTEGRITY: Status = Status(0x07);
+    pub const NO_MATCHING_INTEGRITY: Self = Self(0x07);
     /// The session id is not active.
-    pub const INACTIVE_SESSION_ID: Status = Status(0x08);
+    pub const INACTIVE_SESSION_ID: Self = Self(0x08);
     /// The role is not valid.
-    pub const INVALID_ROLE: Status = Status(0x09);
+    pub const INVALID_ROLE: Self = Self(0x09);
     /// The user may not have the role asked for.
-    pub const UNAUTHORISED_ROLE: Status = Status(0x0A);
+    pub const UNAUTHORISED_ROLE: Self = Self(0x0A);
     /// No room for a session at that role.
-    pub const INSUFFICIENT_RESOURCES_FOR_ROLE: Status = Status(0x0B);
+    pub const INSUFFICIENT_RESOURCES_FOR_ROLE: Self = Self(0x0B);
     /// The name is too long.
-    pub const INVALID_NAME_LENGTH: Status = Status(0x0C);
+    pub const INVALID_NAME_LENGTH: Self = Self(0x0C);
     /// No such user.
-    pub const UNAUTHORISED_NAME: Status = Status(0x0D);
+    pub const UNAUTHORISED_NAME: Self = Self(0x0D);
     /// The GUID is not ours.
-    pub const UNAUTHORISED_GUID: Status = Status(0x0E);
+    pub const UNAUTHORISED_GUID: Self = Self(0x0E);
     /// A code did not match: another password.
-    pub const INVALID_INTEGRITY_CHECK: Status = Status(0x0F);
+    pub const INVALID_INTEGRITY_CHECK: Self = Self(0x0F);
     /// Confidentiality algorithm not supported.
-    pub const INVALID_CONFIDENTIALITY: Status = Status(0x10);
+    pub const INVALID_CONFIDENTIALITY: Self = Self(0x10);
     /// No cipher suite matches.
-    pub const NO_MATCHING_SUITE: Status = Status(0x11);
+    pub const NO_MATCHING_SUITE: Self = Self(0x11);
     /// A parameter is out of range.
-    pub const ILLEGAL_PARAMETER: Status = Status(0x12);
+    pub const ILLEGAL_PARAMETER: Self = Self(0x12);
 
     /// What it means.
     pub fn words(self) -> &'static str {

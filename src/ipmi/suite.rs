@@ -81,19 +81,19 @@ impl Authentication {
     /// The length in bytes of the codes of RAKP 2 and 3.
     pub fn code_length(self) -> usize {
         match self {
-            Authentication::None => 0,
-            Authentication::HmacSha1 => 20,
-            Authentication::HmacMd5 => 16,
-            Authentication::HmacSha256 => 32,
+            Self::None => 0,
+            Self::HmacSha1 => 20,
+            Self::HmacMd5 => 16,
+            Self::HmacSha256 => 32,
         }
     }
 
     /// The length in bytes of RAKP 4's check value: SHA1 and SHA256 are cut (§13.28.1).
     pub fn check_value_length(self) -> usize {
         match self {
-            Authentication::None => 0,
-            Authentication::HmacSha1 => 12,
-            Authentication::HmacMd5 | Authentication::HmacSha256 => 16,
+            Self::None => 0,
+            Self::HmacSha1 => 12,
+            Self::HmacMd5 | Self::HmacSha256 => 16,
         }
     }
 }
@@ -102,9 +102,9 @@ impl Integrity {
     /// The length in bytes of a packet's code.
     pub fn code_length(self) -> usize {
         match self {
-            Integrity::None => 0,
-            Integrity::HmacSha1_96 => 12,
-            Integrity::HmacMd5_128 | Integrity::Md5_128 | Integrity::HmacSha256_128 => 16,
+            Self::None => 0,
+            Self::HmacSha1_96 => 12,
+            Self::HmacMd5_128 | Self::Md5_128 | Self::HmacSha256_128 => 16,
         }
     }
 }
@@ -112,7 +112,7 @@ impl Integrity {
 impl Confidentiality {
     /// Whether it is xRC4, which we refuse by name.
     pub fn is_xrc4(self) -> bool {
-        matches!(self, Confidentiality::Xrc4_128 | Confidentiality::Xrc4_40)
+        matches!(self, Self::Xrc4_128 | Self::Xrc4_40)
     }
 }
 

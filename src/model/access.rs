@@ -121,7 +121,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
+        Self {
             connections: 512,
             streams: 256,
             header_bytes: 16 * 1024,

@@ -24,7 +24,7 @@ pub struct AuditHead {
 
 impl Default for AuditHead {
     fn default() -> Self {
-        AuditHead {
+        Self {
             number: 0,
             hash: "0".repeat(64),
         }

@@ -114,19 +114,16 @@ impl Words for BatchNodeState {
 
     fn word(self) -> &'static str {
         match self {
-            BatchNodeState::Task(state) => state.name(),
-            BatchNodeState::Forgotten => "forgotten",
-            BatchNodeState::Found(prospect) => prospect.name(),
+            Self::Task(state) => state.name(),
+            Self::Forgotten => "forgotten",
+            Self::Found(prospect) => prospect.name(),
         }
     }
 
     fn all() -> Vec<Self> {
         let states = TaskState::ALL.into_iter().map(BatchNodeState::Task);
         let found = Prospect::ALL.into_iter().map(BatchNodeState::Found);
-        states
-            .chain([BatchNodeState::Forgotten])
-            .chain(found)
-            .collect()
+        states.chain([Self::Forgotten]).chain(found).collect()
     }
 }
 

@@ -45,21 +45,21 @@ impl BootDevice {
     /// Its number in the boot flags, 1 to 15.
     pub fn selector(self) -> u8 {
         match self {
-            BootDevice::Pxe => 0x1,
-            BootDevice::Disk => 0x2,
-            BootDevice::Safe => 0x3,
-            BootDevice::Diag => 0x4,
-            BootDevice::Cdrom => 0x5,
-            BootDevice::Bios => 0x6,
-            BootDevice::RemoteFloppy => 0x7,
-            BootDevice::RemoteCdrom => 0x8,
-            BootDevice::RemoteMedia => 0x9,
-            BootDevice::Selector10 => 0xA,
-            BootDevice::RemoteDisk => 0xB,
-            BootDevice::Selector12 => 0xC,
-            BootDevice::Selector13 => 0xD,
-            BootDevice::Selector14 => 0xE,
-            BootDevice::Floppy => 0xF,
+            Self::Pxe => 0x1,
+            Self::Disk => 0x2,
+            Self::Safe => 0x3,
+            Self::Diag => 0x4,
+            Self::Cdrom => 0x5,
+            Self::Bios => 0x6,
+            Self::RemoteFloppy => 0x7,
+            Self::RemoteCdrom => 0x8,
+            Self::RemoteMedia => 0x9,
+            Self::Selector10 => 0xA,
+            Self::RemoteDisk => 0xB,
+            Self::Selector12 => 0xC,
+            Self::Selector13 => 0xD,
+            Self::Selector14 => 0xE,
+            Self::Floppy => 0xF,
         }
     }
 
@@ -78,7 +78,7 @@ impl BootDevice {
             None => text.parse().ok(),
         };
         match (text, number) {
-            ("usb", _) => Some(BootDevice::Floppy),
+            ("usb", _) => Some(Self::Floppy),
             (_, Some(selector)) => Self::of_selector(selector),
             (word, None) => Self::ALL
                 .into_iter()
@@ -120,18 +120,18 @@ pub enum RestartCause {
 impl fmt::Display for RestartCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            RestartCause::Unknown => "unknown",
-            RestartCause::ChassisControl => "chassis control",
-            RestartCause::ResetButton => "reset button",
-            RestartCause::PowerButton => "power button",
-            RestartCause::Watchdog => "watchdog",
-            RestartCause::AlwaysRestore => "always restore",
-            RestartCause::RestorePrevious => "restore previous",
-            RestartCause::PlatformEventReset => "platform event reset",
-            RestartCause::PlatformEventCycle => "platform event cycle",
-            RestartCause::SoftReset => "soft reset",
-            RestartCause::RealTimeClock => "real time clock",
-            RestartCause::Other(number) => return write!(f, "other cause {number}"),
+            Self::Unknown => "unknown",
+            Self::ChassisControl => "chassis control",
+            Self::ResetButton => "reset button",
+            Self::PowerButton => "power button",
+            Self::Watchdog => "watchdog",
+            Self::AlwaysRestore => "always restore",
+            Self::RestorePrevious => "restore previous",
+            Self::PlatformEventReset => "platform event reset",
+            Self::PlatformEventCycle => "platform event cycle",
+            Self::SoftReset => "soft reset",
+            Self::RealTimeClock => "real time clock",
+            Self::Other(number) => return write!(f, "other cause {number}"),
         })
     }
 }
@@ -204,21 +204,21 @@ impl Trouble {
     /// Whether nobody answered where we asked.
     pub fn is_silence(self) -> bool {
         match self {
-            Trouble::Silent | Trouble::Unreachable => true,
-            Trouble::NoAddress
-            | Trouble::WrongPassword
-            | Trouble::UnknownUser
-            | Trouble::NoPrivilege
-            | Trouble::NoCommonSuite
-            | Trouble::NoProtocol
-            | Trouble::SessionsFull
-            | Trouble::Busy
-            | Trouble::Held
-            | Trouble::BreakerOpen
-            | Trouble::Protocol
-            | Trouble::WrongBmc
-            | Trouble::Locked
-            | Trouble::Withdrawn => false,
+            Self::Silent | Self::Unreachable => true,
+            Self::NoAddress
+            | Self::WrongPassword
+            | Self::UnknownUser
+            | Self::NoPrivilege
+            | Self::NoCommonSuite
+            | Self::NoProtocol
+            | Self::SessionsFull
+            | Self::Busy
+            | Self::Held
+            | Self::BreakerOpen
+            | Self::Protocol
+            | Self::WrongBmc
+            | Self::Locked
+            | Self::Withdrawn => false,
         }
     }
 
@@ -226,42 +226,42 @@ impl Trouble {
     /// 10).
     pub fn is_log_in(self) -> bool {
         match self {
-            Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => true,
-            Trouble::NoAddress
-            | Trouble::Unreachable
-            | Trouble::Silent
-            | Trouble::NoCommonSuite
-            | Trouble::NoProtocol
-            | Trouble::SessionsFull
-            | Trouble::Busy
-            | Trouble::Held
-            | Trouble::BreakerOpen
-            | Trouble::Protocol
-            | Trouble::WrongBmc
-            | Trouble::Locked
-            | Trouble::Withdrawn => false,
+            Self::WrongPassword | Self::UnknownUser | Self::NoPrivilege => true,
+            Self::NoAddress
+            | Self::Unreachable
+            | Self::Silent
+            | Self::NoCommonSuite
+            | Self::NoProtocol
+            | Self::SessionsFull
+            | Self::Busy
+            | Self::Held
+            | Self::BreakerOpen
+            | Self::Protocol
+            | Self::WrongBmc
+            | Self::Locked
+            | Self::Withdrawn => false,
         }
     }
 
     /// It in a few words for people.
     pub fn words(self) -> &'static str {
         match self {
-            Trouble::NoAddress => "name does not resolve",
-            Trouble::Unreachable => "unreachable",
-            Trouble::Silent => "no answer",
-            Trouble::WrongPassword => "wrong password",
-            Trouble::UnknownUser => "unknown user",
-            Trouble::NoPrivilege => "privilege not granted",
-            Trouble::NoCommonSuite => "no common cipher suite",
-            Trouble::NoProtocol => "protocol version not offered",
-            Trouble::SessionsFull => "BMC sessions full",
-            Trouble::Busy => "BMC busy",
-            Trouble::Held => "log-ins held back",
-            Trouble::BreakerOpen => "found dead a moment ago",
-            Trouble::Protocol => "answers against the protocol",
-            Trouble::WrongBmc => "perhaps not this node's BMC",
-            Trouble::Locked => "another daemon has it",
-            Trouble::Withdrawn => "withdrawn",
+            Self::NoAddress => "name does not resolve",
+            Self::Unreachable => "unreachable",
+            Self::Silent => "no answer",
+            Self::WrongPassword => "wrong password",
+            Self::UnknownUser => "unknown user",
+            Self::NoPrivilege => "privilege not granted",
+            Self::NoCommonSuite => "no common cipher suite",
+            Self::NoProtocol => "protocol version not offered",
+            Self::SessionsFull => "BMC sessions full",
+            Self::Busy => "BMC busy",
+            Self::Held => "log-ins held back",
+            Self::BreakerOpen => "found dead a moment ago",
+            Self::Protocol => "answers against the protocol",
+            Self::WrongBmc => "perhaps not this node's BMC",
+            Self::Locked => "another daemon has it",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -270,8 +270,8 @@ impl Word<Trouble> {
     /// The same for a trouble that this program may not know.
     pub fn words(&self) -> String {
         match self {
-            Word::Known(trouble) => trouble.words().to_owned(),
-            Word::Other(word) => word.replace('_', " "),
+            Self::Known(trouble) => trouble.words().to_owned(),
+            Self::Other(word) => word.replace('_', " "),
         }
     }
 }

@@ -28,7 +28,7 @@ impl FromStr for EventId {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('-').and_then(|(epoch, sequence)| {
-            Some(EventId {
+            Some(Self {
                 epoch: u64::from_str_radix(epoch, 16).ok()?,
                 sequence: sequence.parse().ok()?,
             })
@@ -119,7 +119,7 @@ pub struct TaskNews {
 
 impl From<Task> for TaskNews {
     fn from(task: Task) -> Self {
-        TaskNews {
+        Self {
             id: task.id,
             version: task.version,
             node_uuid: task.node_uuid,

@@ -104,7 +104,7 @@ impl From<Row> for NodeSummary {
             let at = WallTime::from_unix_micros(at.saturating_mul(1_000_000));
             (power, at)
         };
-        NodeSummary {
+        Self {
             name: row.0,
             uuid: row.1,
             power_state: row.2,
@@ -124,7 +124,7 @@ impl From<Row> for NodeSummary {
 impl From<Node> for NodeSummary {
     fn from(node: Node) -> Self {
         let ours = node.rackbmcd;
-        NodeSummary {
+        Self {
             name: node.name,
             uuid: node.uuid,
             power_state: node.power_state,

@@ -142,7 +142,7 @@ pub struct Stale {
 impl Stale {
     /// What is so old, at a host that knows this of the owner.
     pub fn of(age: Duration, owner: Option<String>, url: Option<String>) -> Self {
-        Stale {
+        Self {
             stale: true,
             // What is not of now is never 0 s old.
             stale_age: age.as_secs() + 1,
@@ -155,7 +155,7 @@ impl Stale {
     pub fn in_body(body: &str) -> Option<Self> {
         // Bodies may be megabytes, and are read once.
         let begins = body.trim_start().starts_with("{\"stale\":true,");
-        let stale: Stale = begins.then(|| serde_json::from_str(body).ok()).flatten()?;
+        let stale: Self = begins.then(|| serde_json::from_str(body).ok()).flatten()?;
         stale.stale.then_some(stale)
     }
 }

@@ -174,19 +174,15 @@ impl Words for BmcHealth {
 
     fn word(self) -> &'static str {
         match self {
-            BmcHealth::Ready => "ready",
-            BmcHealth::SessionOpen => "session open",
-            BmcHealth::Connecting => "connecting",
-            BmcHealth::Trouble(trouble) => trouble.words(),
+            Self::Ready => "ready",
+            Self::SessionOpen => "session open",
+            Self::Connecting => "connecting",
+            Self::Trouble(trouble) => trouble.words(),
         }
     }
 
     fn all() -> Vec<Self> {
-        let well = [
-            BmcHealth::Ready,
-            BmcHealth::SessionOpen,
-            BmcHealth::Connecting,
-        ];
+        let well = [Self::Ready, Self::SessionOpen, Self::Connecting];
         let troubles = Trouble::ALL.into_iter().map(BmcHealth::Trouble);
         well.into_iter().chain(troubles).collect()
     }
@@ -256,9 +252,9 @@ pub struct Trace {
 #[serde(default)]
 pub struct BmcChange {
     /// The GUID that was there, or was accepted.
-    pub was: uuid::Uuid,
+    pub was: Uuid,
     /// The one that is there now.
-    pub is: uuid::Uuid,
+    pub is: Uuid,
     /// The maker's enterprise number of the BMC that was there, where it is known.
     pub maker_was: Option<u32>,
     /// And of the one that is there now.
@@ -355,10 +351,6 @@ words! {
 impl Severity {
     /// Of something that was a failure or was none.
     pub fn of(failure: bool) -> Self {
-        if failure {
-            Severity::Error
-        } else {
-            Severity::Info
-        }
+        if failure { Self::Error } else { Self::Info }
     }
 }

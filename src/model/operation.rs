@@ -31,37 +31,29 @@ impl Operation {
     /// be done, and no more.
     pub fn ends_in_a_state(self) -> bool {
         match self {
-            Operation::PowerOn | Operation::PowerOff | Operation::SoftPowerOff => true,
-            Operation::Reboot
-            | Operation::SoftReboot
-            | Operation::InjectNmi
-            | Operation::Reset
-            | Operation::Cycle => false,
+            Self::PowerOn | Self::PowerOff | Self::SoftPowerOff => true,
+            Self::Reboot | Self::SoftReboot | Self::InjectNmi | Self::Reset | Self::Cycle => false,
         }
     }
 
     /// Whether it asks the operating system first.
     pub fn is_soft(self) -> bool {
         match self {
-            Operation::SoftPowerOff | Operation::SoftReboot => true,
-            Operation::PowerOn
-            | Operation::PowerOff
-            | Operation::Reboot
-            | Operation::InjectNmi
-            | Operation::Reset
-            | Operation::Cycle => false,
+            Self::SoftPowerOff | Self::SoftReboot => true,
+            Self::PowerOn
+            | Self::PowerOff
+            | Self::Reboot
+            | Self::InjectNmi
+            | Self::Reset
+            | Self::Cycle => false,
         }
     }
 
     /// Whether a machine that does it starts its operating system at the end.
     pub fn boots(self) -> bool {
         match self {
-            Operation::PowerOn
-            | Operation::Reboot
-            | Operation::SoftReboot
-            | Operation::Reset
-            | Operation::Cycle => true,
-            Operation::PowerOff | Operation::SoftPowerOff | Operation::InjectNmi => false,
+            Self::PowerOn | Self::Reboot | Self::SoftReboot | Self::Reset | Self::Cycle => true,
+            Self::PowerOff | Self::SoftPowerOff | Self::InjectNmi => false,
         }
     }
 }
@@ -115,33 +107,31 @@ impl TaskState {
     /// Whether the task is over: nothing changes any more and no order leaves.
     pub fn is_end(self) -> bool {
         match self {
-            TaskState::Queued
-            | TaskState::Running
-            | TaskState::Suspended
-            | TaskState::Aborting
-            | TaskState::RollingBack => false,
-            TaskState::Succeeded
-            | TaskState::Failed
-            | TaskState::Aborted
-            | TaskState::Cancelled
-            | TaskState::RolledBack
-            | TaskState::Stuck => true,
+            Self::Queued | Self::Running | Self::Suspended | Self::Aborting | Self::RollingBack => {
+                false
+            }
+            Self::Succeeded
+            | Self::Failed
+            | Self::Aborted
+            | Self::Cancelled
+            | Self::RolledBack
+            | Self::Stuck => true,
         }
     }
 
     /// Whether it did not reach what it was to reach, and nobody wanted it to stop.
     pub fn has_failed(self) -> bool {
         match self {
-            TaskState::Failed | TaskState::Stuck => true,
-            TaskState::Queued
-            | TaskState::Running
-            | TaskState::Suspended
-            | TaskState::Aborting
-            | TaskState::RollingBack
-            | TaskState::Succeeded
-            | TaskState::Aborted
-            | TaskState::Cancelled
-            | TaskState::RolledBack => false,
+            Self::Failed | Self::Stuck => true,
+            Self::Queued
+            | Self::Running
+            | Self::Suspended
+            | Self::Aborting
+            | Self::RollingBack
+            | Self::Succeeded
+            | Self::Aborted
+            | Self::Cancelled
+            | Self::RolledBack => false,
         }
     }
 }
@@ -200,8 +190,8 @@ words! {
 impl From<Power> for Target {
     fn from(power: Power) -> Self {
         match power {
-            Power::On => Target::PowerOn,
-            Power::Off => Target::PowerOff,
+            Power::On => Self::PowerOn,
+            Power::Off => Self::PowerOff,
         }
     }
 }

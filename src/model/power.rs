@@ -18,8 +18,8 @@ impl Power {
     /// `on` or `off`, as sentences have it.
     pub fn name(self) -> &'static str {
         match self {
-            Power::On => "on",
-            Power::Off => "off",
+            Self::On => "on",
+            Self::Off => "off",
         }
     }
 }
@@ -35,13 +35,13 @@ impl Words for Power {
 
     fn word(self) -> &'static str {
         match self {
-            Power::On => "power on",
-            Power::Off => "power off",
+            Self::On => "power on",
+            Self::Off => "power off",
         }
     }
 
     fn all() -> Vec<Self> {
-        vec![Power::On, Power::Off]
+        vec![Self::On, Self::Off]
     }
 }
 
@@ -66,7 +66,7 @@ word_list! {
 impl Serialize for PowerState {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
-            PowerState::Unknown => to.serialize_none(),
+            Self::Unknown => to.serialize_none(),
             known => to.serialize_str(known.name()),
         }
     }
@@ -76,7 +76,7 @@ impl Serialize for PowerState {
 impl<'de> Deserialize<'de> for PowerState {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let word = Option::<Cow<'_, str>>::deserialize(from)?;
-        let known = word.and_then(|word| PowerState::from_word(&word));
+        let known = word.and_then(|word| Self::from_word(&word));
         Ok(known.unwrap_or_default())
     }
 }
@@ -84,8 +84,8 @@ impl<'de> Deserialize<'de> for PowerState {
 impl From<Power> for PowerState {
     fn from(power: Power) -> Self {
         match power {
-            Power::On => PowerState::On,
-            Power::Off => PowerState::Off,
+            Power::On => Self::On,
+            Power::Off => Self::Off,
         }
     }
 }

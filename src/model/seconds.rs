@@ -58,13 +58,13 @@ impl Seconds {
             total = total.checked_add(part.0)?;
             rest = &rest[unit_end..];
         }
-        (!text.is_empty()).then_some(Seconds(total))
+        (!text.is_empty()).then_some(Self(total))
     }
 }
 
 impl From<Duration> for Seconds {
     fn from(duration: Duration) -> Self {
-        Seconds(duration)
+        Self(duration)
     }
 }
 

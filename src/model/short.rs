@@ -16,7 +16,7 @@ impl Short {
     pub fn of(id: Uuid) -> Self {
         let bytes = id.into_bytes();
         let last = u32::from_be_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
-        Short(last % (1 << (BITS * COUNT)))
+        Self(last % (1 << (BITS * COUNT)))
     }
 
     /// From its five letters, in capitals, too.
@@ -29,23 +29,23 @@ impl Short {
             let digit = LETTERS.find(letter.to_ascii_lowercase())?;
             value = (value << BITS) | u32::try_from(digit).ok()?;
         }
-        Some(Short(value))
+        Some(Self(value))
     }
 
     /// A task's, as people write it.
     pub fn task(id: Uuid) -> String {
-        format!("{TASK}{}", Short::of(id))
+        format!("{TASK}{}", Self::of(id))
     }
 
     /// A batch's.
     pub fn batch(id: Uuid) -> String {
-        format!("{BATCH}{}", Short::of(id))
+        format!("{BATCH}{}", Self::of(id))
     }
 
     /// Of a task or of a batch, as people write it.
     pub fn written(word: &str) -> Option<(bool, Self)> {
-        let task = word.strip_prefix(TASK).and_then(Short::parse);
-        let batch = || word.strip_prefix(BATCH).and_then(Short::parse);
+        let task = word.strip_prefix(TASK).and_then(Self::parse);
+        let batch = || word.strip_prefix(BATCH).and_then(Self::parse);
         let is_task = task.is_some();
         task.or_else(batch).map(|short| (is_task, short))
     }

@@ -164,7 +164,7 @@ impl PowerOptions {
 impl BatchStart {
     /// Such an operation on such nodes, as their own settings have it.
     pub fn new(nodes: Vec<String>, operation: Operation) -> Self {
-        BatchStart {
+        Self {
             nodes,
             exclude: Vec::new(),
             operation,

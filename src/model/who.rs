@@ -25,21 +25,21 @@ pub const KEYED: &str = "key-";
 impl Who {
     /// The daemon itself.
     pub fn rackbmcd() -> Self {
-        Who {
+        Self {
             name: "rackbmcd".to_owned(),
-            ..Who::default()
+            ..Self::default()
         }
     }
 
     /// Whether it is the same one who asks: a user of this host and one of the TCP port who have
     /// one name are two.
-    pub fn is_same(&self, other: &Who) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         (&self.name, self.uid) == (&other.name, other.uid)
     }
 
     /// Whether this is the request that `other` made, perhaps from another process or to another
     /// host.
-    pub fn asks_again(&self, other: &Who) -> bool {
+    pub fn asks_again(&self, other: &Self) -> bool {
         !self.request.is_empty() && self.request == other.request && self.is_same(other)
     }
 

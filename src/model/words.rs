@@ -143,38 +143,38 @@ impl<T: Words> Word<T> {
     /// The word that `text` is.
     pub fn of(text: &str) -> Self {
         match T::from_word(text) {
-            Some(value) => Word::Known(value),
-            None => Word::Other(text.into()),
+            Some(value) => Self::Known(value),
+            None => Self::Other(text.into()),
         }
     }
 
     /// The value, where this program knows the word.
     pub fn known(&self) -> Option<T> {
         match self {
-            Word::Known(value) => Some(*value),
-            Word::Other(_) => None,
+            Self::Known(value) => Some(*value),
+            Self::Other(_) => None,
         }
     }
 
     /// The word itself.
     pub fn as_str(&self) -> &str {
         match self {
-            Word::Known(value) => value.word(),
-            Word::Other(word) => word,
+            Self::Known(value) => value.word(),
+            Self::Other(word) => word,
         }
     }
 }
 
 impl<T> From<T> for Word<T> {
     fn from(value: T) -> Self {
-        Word::Known(value)
+        Self::Known(value)
     }
 }
 
 /// What a missing member reads as: no word at all.
 impl<T> Default for Word<T> {
     fn default() -> Self {
-        Word::Other("".into())
+        Self::Other("".into())
     }
 }
 
@@ -200,8 +200,8 @@ impl<'de, T: Words> Deserialize<'de> for Word<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<str>::deserialize(deserializer)?;
         Ok(match T::from_word(&text) {
-            Some(value) => Word::Known(value),
-            None => Word::Other(text),
+            Some(value) => Self::Known(value),
+            None => Self::Other(text),
         })
     }
 }

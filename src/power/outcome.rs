@@ -65,7 +65,7 @@ impl Sent {
     }
 
     /// Whether this is a reading whose answer says the same as that of `other`.
-    pub(super) fn says_the_same(&self, other: &Sent) -> bool {
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
         if self.order.changes_power() || self.order != other.order {
             return false;
         }

@@ -18,7 +18,7 @@ pub struct Saved {
 
 impl Saved {
     pub(super) fn new(phase: Phase, knowledge: Knowledge) -> Self {
-        Saved {
+        Self {
             phase,
             knowledge,
             unsent: None,
@@ -57,6 +57,6 @@ impl Sequence {
     /// machine is looked at first, and a pulse never leaves again. What was suspended stays
     /// suspended, what was queued stays queued, what had ended has ended.
     pub fn restore(saved: Saved, now: Instant) -> Self {
-        Sequence::go_on(saved.phase, saved.knowledge, saved.unsent, now)
+        Self::go_on(saved.phase, saved.knowledge, saved.unsent, now)
     }
 }

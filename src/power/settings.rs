@@ -77,7 +77,7 @@ impl Boot {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
+        Self {
             patience: Duration::from_secs(600),
             change_timeout: Duration::from_secs(60),
             min_off_time: Duration::from_secs(10),

@@ -42,6 +42,6 @@ impl Sequence {
 
 impl From<SequenceRecord> for Saved {
     fn from(record: SequenceRecord) -> Self {
-        Saved::new(record.phase.into(), record.knowledge.into())
+        Self::new(record.phase.into(), record.knowledge.into())
     }
 }

@@ -93,7 +93,7 @@ pub(super) enum Allowed {
 impl Batch {
     pub(super) fn restore(record: BatchRecord) -> Self {
         let ranks = record.members.iter();
-        Batch {
+        Self {
             version: 1,
             refusals: BTreeMap::new(),
             last_start: None,
@@ -112,7 +112,7 @@ impl Batch {
         members: Vec<Member>,
         left_out: Vec<LeftOut>,
     ) -> Self {
-        Batch::restore(BatchRecord {
+        Self::restore(BatchRecord {
             id,
             operation: request.operation,
             requested_by,
@@ -220,7 +220,7 @@ impl Batch {
     pub(super) fn bytes(&self) -> usize {
         let record = &self.record;
         let refusals: usize = self.refusals.values().map(String::len).sum();
-        size_of::<Batch>() + bytes_of(record.members.len(), &record.left_out) + refusals
+        size_of::<Self>() + bytes_of(record.members.len(), &record.left_out) + refusals
     }
 
     /// How far it has come; `active` finds a task that has not ended, and of the lost ones nobody
@@ -487,7 +487,7 @@ mod tests {
     fn a_task_that_was_suspended_before_it_began_has_no_part_in_its_batch() {
         let batch = batch(1, OnFailure::Continue, &[0, 0]);
         let (mut first, second) = (task(1, Operation::PowerOff), task(2, Operation::PowerOff));
-        let suspend = crate::model::Control::Suspend;
+        let suspend = model::Control::Suspend;
         first.control(suspend, "alice", at(1)).unwrap();
         let find = |wanted: &TaskId| {
             [&first, &second]

@@ -34,7 +34,7 @@ impl Rack {
         remembered: Vec<Remembered>,
         birth: Birth,
         mut entropy: Box<dyn Entropy + Send>,
-    ) -> Rack {
+    ) -> Self {
         // The calendar tells lives of the daemon apart, and the random part two within its
         // resolution.
         let Birth {
@@ -49,7 +49,7 @@ impl Rack {
             None => (wall.unix_micros() << 8) | entropy.below(256),
         };
         let sign = succession.and_then(|succession| succession.last_sign);
-        let mut rack = Rack {
+        let mut rack = Self {
             clock: Clock::new(wall, now, epoch, boot),
             entropy,
             inventory: Inventory::default(),

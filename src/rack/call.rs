@@ -48,8 +48,8 @@ pub enum PowerChange {
 impl fmt::Display for PowerChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PowerChange::Start(operation) => write!(f, "{operation}"),
-            PowerChange::Abort(operation) => write!(f, "abort {operation}"),
+            Self::Start(operation) => write!(f, "{operation}"),
+            Self::Abort(operation) => write!(f, "abort {operation}"),
         }
     }
 }
@@ -207,7 +207,7 @@ pub enum Call {
         /// Name or uuid.
         node: String,
         /// The GUID of that BMC.
-        guid: uuid::Uuid,
+        guid: Uuid,
         /// Who says so.
         who: Who,
     },
@@ -329,7 +329,7 @@ pub enum Refused {
     )]
     Members {
         /// What each of them says.
-        refused: Vec<Refused>,
+        refused: Vec<Self>,
         /// How many more of them there are than are told.
         left_out: usize,
         /// How many nodes the request named.
@@ -524,13 +524,13 @@ pub enum Refused {
 
 impl Refused {
     /// What the nodes of a request say against it, all of it; one refusal stands for itself.
-    pub(super) fn together(mut refused: Vec<Refused>, of: usize) -> Option<Refused> {
+    pub(super) fn together(mut refused: Vec<Self>, of: usize) -> Option<Self> {
         match refused.len() {
             0 | 1 => refused.pop(),
             all => {
                 refused.truncate(REFUSALS_AT_MOST);
                 let left_out = all - refused.len();
-                Some(Refused::Members {
+                Some(Self::Members {
                     refused,
                     left_out,
                     of,
@@ -548,10 +548,10 @@ impl Refused {
 
     fn without_countdown(mut self) -> Self {
         match &mut self {
-            Refused::Locked { left, .. } => *left = None,
-            Refused::Members { refused, .. } => {
+            Self::Locked { left, .. } => *left = None,
+            Self::Members { refused, .. } => {
                 let each = std::mem::take(refused).into_iter();
-                *refused = each.map(Refused::without_countdown).collect();
+                *refused = each.map(Self::without_countdown).collect();
             }
             _ => {}
         }

@@ -115,7 +115,7 @@ impl Moment {
 
 impl Calendar {
     fn new(from: Instant, wall: WallTime) -> Self {
-        Calendar {
+        Self {
             stretches: [Stretch { from, wall }; STRETCHES],
             count: 1,
             last_sign: None,
@@ -155,7 +155,7 @@ impl Calendar {
 
 impl Clock {
     pub(super) fn new(wall: WallTime, now: Instant, life: u64, boot: Option<Uuid>) -> Self {
-        Clock {
+        Self {
             at: now,
             wall,
             calendar: Calendar::new(now, wall),

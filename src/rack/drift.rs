@@ -38,7 +38,7 @@ impl Late {
         let patience = task.sequence.settings().patience.max(configured.patience);
         let ended = at_end.wall;
         let begun = task.identity.started_at.unwrap_or(ended);
-        let mut late: Vec<Late> = Vec::new();
+        let mut late: Vec<Self> = Vec::new();
         let mut before = None;
         for sent in task.sequence.sent() {
             if let Some((_, Report::Accepted(Reading::Power(power)))) = sent.answer {
@@ -65,7 +65,7 @@ impl Late {
                 true => Duration::ZERO,
                 false => at_end.age(begun).saturating_sub(left_by),
             };
-            late.push(Late {
+            late.push(Self {
                 task: task.identity.id,
                 operation: task.identity.operation,
                 state: task.state(),

@@ -28,7 +28,7 @@ pub(super) struct Happening {
 impl Happening {
     /// Something happened to the rack as a whole, or to a batch.
     pub(super) fn of_rack(kind: EventKind, text: String) -> Self {
-        Happening {
+        Self {
             kind,
             node: None,
             text,
@@ -38,7 +38,7 @@ impl Happening {
     }
 
     pub(super) fn of_node(node: &Node, text: String) -> Self {
-        Happening {
+        Self {
             kind: EventKind::Node,
             node: Some(node.name().to_owned()),
             text,
@@ -48,7 +48,7 @@ impl Happening {
     }
 
     pub(super) fn of_task(node: String, task: TaskNews, text: String) -> Self {
-        Happening {
+        Self {
             kind: EventKind::Task,
             node: Some(node),
             text,
@@ -61,7 +61,7 @@ impl Happening {
 impl Events {
     /// The events of the life that `epoch` names; unlike that of any life before.
     pub(super) fn new(epoch: u64) -> Self {
-        Events {
+        Self {
             epoch,
             next: 1,
             kept: VecDeque::new(),

@@ -39,7 +39,7 @@ pub struct Durations {
     pub sum: Duration,
     /// How many took no longer than each of [`Durations::BOUNDS`], and longer than the bound before
     /// it.
-    pub within: [u64; Durations::BOUNDS.len()],
+    pub within: [u64; Self::BOUNDS.len()],
 }
 
 impl Durations {

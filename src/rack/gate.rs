@@ -68,7 +68,7 @@ impl Gate {
         now: Instant,
     ) -> Self {
         let start = Instant::START;
-        Gate {
+        Self {
             places: settings.max_transitions as usize,
             full: false,
             stagger: settings.power_on_stagger,

@@ -240,7 +240,7 @@ mod tests {
 
     impl Kept {
         fn new(history_entries: u32) -> Self {
-            Kept {
+            Self {
                 history: History::default(),
                 ledger: Ledger::new(),
                 disk: BTreeMap::new(),

@@ -52,7 +52,7 @@ pub enum Unwritten {
 
 impl<P> Journal<P> {
     pub(super) fn new() -> Self {
-        Journal {
+        Self {
             gathered: Writes::new(),
             refused: Writes::new(),
             under_way: VecDeque::new(),

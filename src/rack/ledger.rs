@@ -91,16 +91,16 @@ impl Owner {
     /// The task whose order it is.
     pub(super) fn task(self) -> Option<TaskId> {
         match self {
-            Owner::Task(task) => Some(task),
-            Owner::Ahead(_) | Owner::Sync | Owner::Fresh | Owner::Call(_) | Owner::Plan(..) => None,
+            Self::Task(task) => Some(task),
+            Self::Ahead(_) | Self::Sync | Self::Fresh | Self::Call(_) | Self::Plan(..) => None,
         }
     }
 
     /// Whether a dry run waits for it.
     pub(super) fn is_plan(self) -> bool {
         match self {
-            Owner::Plan(..) => true,
-            Owner::Task(_) | Owner::Ahead(_) | Owner::Sync | Owner::Fresh | Owner::Call(_) => false,
+            Self::Plan(..) => true,
+            Self::Task(_) | Self::Ahead(_) | Self::Sync | Self::Fresh | Self::Call(_) => false,
         }
     }
 }
@@ -154,7 +154,7 @@ pub(super) enum Reply {
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Ledger {
+        Self {
             journal: Journal::new(),
             quarantine: Quarantine::default(),
             open: BTreeMap::new(),
@@ -460,7 +460,7 @@ mod tests {
 
     impl Parts {
         fn new() -> Self {
-            Parts {
+            Self {
                 ledger: Ledger::new(),
                 inventory: inventory(1),
                 gate: Gate::new(&RackSettings::default(), None, at(0).now),

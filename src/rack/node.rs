@@ -104,7 +104,7 @@ impl Node {
         let now = at.now;
         let nmi_at = memory.last_nmi.map(|last| now.before(at.age(last)));
         let bmc = Bmc::new(bmc_settings(&settings), memory.knowledge.clone(), now);
-        Node {
+        Self {
             bmc,
             noted: None,
             noted_guid: None,

@@ -29,7 +29,7 @@ pub(super) struct Outbox {
 impl Outbox {
     pub(super) fn new(epoch: u64) -> Self {
         let events = Events::new(epoch);
-        Outbox {
+        Self {
             urgent: VecDeque::new(),
             transmits: VecDeque::new(),
             answers: VecDeque::new(),

@@ -67,7 +67,7 @@ impl Permission {
     pub(super) fn new(succession: Option<Succession>, now: Instant) -> Self {
         let permit = succession.map(|succession| succession.permit);
         let holds = permit.is_none_or(|permit| permit.holds(now));
-        Permission {
+        Self {
             permit,
             confirmed: now,
             begun: permit.is_none_or(|permit| permit.from <= now),

@@ -158,7 +158,7 @@ struct Outlook {
 
 impl Outlook {
     fn refused(note: String) -> Self {
-        Outlook {
+        Self {
             state: Prospect::Refused,
             note: Some(note),
             orders: Vec::new(),
@@ -172,12 +172,12 @@ impl Outlook {
         match start::check(node, operation, options, rack) {
             Ok(()) => {}
             Err(busy @ Refused::Locked { .. }) if options.on_busy() == OnBusy::Skip => {
-                return Outlook {
+                return Self {
                     state: Prospect::Busy,
-                    ..Outlook::refused(busy.to_string())
+                    ..Self::refused(busy.to_string())
                 };
             }
-            Err(refused) => return Outlook::refused(refused.to_string()),
+            Err(refused) => return Self::refused(refused.to_string()),
         }
         let settings = start::sequence_settings(node, operation, &request.options, rack.at);
         let operation = node.carries_out(operation);
@@ -186,7 +186,7 @@ impl Outlook {
             Some(Report::Accepted(Reading::Power(power))) => power,
             // One that cannot be reached now is tried all the same.
             report => {
-                return Outlook {
+                return Self {
                     state: Prospect::Unreachable,
                     note: report.map(|report| report.to_string()),
                     orders: Vec::new(),
@@ -195,7 +195,7 @@ impl Outlook {
             }
         };
         if let Some(privilege) = node.bmc.too_low_to_switch() {
-            return Outlook::refused(format!(
+            return Self::refused(format!(
                 "the log-in has privilege {privilege}, which may read but not switch"
             ));
         }
@@ -208,7 +208,7 @@ impl Outlook {
             true => (Prospect::NothingToDo, Duration::ZERO),
             false => (Prospect::Ready, longest),
         };
-        Outlook {
+        Self {
             state,
             note: Some(match against.is_empty() {
                 true => format!("power is {power}"),
@@ -237,7 +237,7 @@ struct Timetable {
 impl Timetable {
     fn of(request: &BatchStart, settings: &RackSettings) -> Self {
         let places = settings.max_transitions as usize;
-        Timetable {
+        Self {
             running: Vec::new(),
             places: match (request.max_parallel as usize, request.operation) {
                 (0, Operation::PowerOff | Operation::SoftPowerOff) => usize::MAX,

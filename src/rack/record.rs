@@ -23,29 +23,29 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [Table; 6] = [
-        Table::Tasks,
-        Table::Batches,
-        Table::Nodes,
-        Table::Rack,
-        Table::History,
-        Table::Audit,
+    pub const ALL: [Self; 6] = [
+        Self::Tasks,
+        Self::Batches,
+        Self::Nodes,
+        Self::Rack,
+        Self::History,
+        Self::Audit,
     ];
 
     /// The table of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Table::ALL.into_iter().find(|table| table.name() == name)
+        Self::ALL.into_iter().find(|table| table.name() == name)
     }
 
     /// Its name on the disk, the same for ever.
     pub fn name(self) -> &'static str {
         match self {
-            Table::Tasks => "tasks",
-            Table::Batches => "batches",
-            Table::Nodes => "nodes",
-            Table::Rack => "rack",
-            Table::History => "history",
-            Table::Audit => "audit",
+            Self::Tasks => "tasks",
+            Self::Batches => "batches",
+            Self::Nodes => "nodes",
+            Self::Rack => "rack",
+            Self::History => "history",
+            Self::Audit => "audit",
         }
     }
 }
@@ -111,7 +111,7 @@ impl Write {
     /// The table and the key.
     pub fn place(&self) -> (Table, &str) {
         match self {
-            Write::Put { table, key, .. } | Write::Delete { table, key } => (*table, key),
+            Self::Put { table, key, .. } | Self::Delete { table, key } => (*table, key),
         }
     }
 }

@@ -33,16 +33,16 @@ impl Change {
     /// For whoever waits for an order to the old BMC.
     pub(super) fn words(self, delivery: Delivery) -> &'static str {
         match (self, delivery) {
-            (Change::Gone, Delivery::NotSent) => {
+            (Self::Gone, Delivery::NotSent) => {
                 "it was not sent: the configuration names the node no more"
             }
-            (Change::Gone, Delivery::Unknown) => {
+            (Self::Gone, Delivery::Unknown) => {
                 "it may have arrived: it had left when the configuration took the node away; its answer was not awaited"
             }
-            (Change::Moved, Delivery::NotSent) => {
+            (Self::Moved, Delivery::NotSent) => {
                 "it was not sent: the configuration gave the node's BMC another address"
             }
-            (Change::Moved, Delivery::Unknown) => {
+            (Self::Moved, Delivery::Unknown) => {
                 "it may have arrived: it had left for the old address when the configuration gave the node's BMC another one; its answer was not awaited"
             }
         }

@@ -73,7 +73,7 @@ impl Since {
         };
         let set_back = alive.map_or(Duration::ZERO, |alive| written_at.since(alive.wall));
         let off_by = by_calendar.abs_diff(lived + set_back);
-        Since {
+        Self {
             lived,
             away,
             off_by: (alive.is_some() && off_by > WORTH_A_WORD).then_some(off_by),
@@ -113,8 +113,8 @@ impl Stale {
     pub(super) fn concerns(&self, task: &Task, held: bool) -> bool {
         let stands = task.state() == TaskState::Suspended && !task.wants_place() && !held;
         match self {
-            Stale::Behind(_) | Stale::Unknown => !stands,
-            Stale::Away(_) | Stale::Untold => {
+            Self::Behind(_) | Self::Unknown => !stands,
+            Self::Away(_) | Self::Untold => {
                 let mut sent = task.sequence.sent().iter();
                 let has_left = sent.any(|sent| sent.order.changes_power() && sent.handed);
                 !has_left && !stands
@@ -131,19 +131,19 @@ impl Stale {
 impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Stale::Away(away) => write!(f, "no sign of life for {} min", away.as_secs() / 60),
-            Stale::Untold => f.write_str(
+            Self::Away(away) => write!(f, "no sign of life for {} min", away.as_secs() / 60),
+            Self::Untold => f.write_str(
                 "the machine was started anew and its calendar is behind the last sign of life: nobody knows how old that is",
             ),
-            Stale::Behind(1) => write!(
+            Self::Behind(1) => write!(
                 f,
                 "the journal is a copy from before: 1 later transaction is not in it"
             ),
-            Stale::Behind(count) => write!(
+            Self::Behind(count) => write!(
                 f,
                 "the journal is a copy from before: {count} later transactions are not in it"
             ),
-            Stale::Unknown => f.write_str(
+            Self::Unknown => f.write_str(
                 "the journal may be a copy from before: the file that would tell, lock, is not as it was written",
             ),
         }
@@ -216,7 +216,7 @@ pub(super) struct Shelf {
 
 impl Shelf {
     pub(super) fn sort(remembered: Vec<Remembered>) -> Self {
-        let mut shelf = Shelf::default();
+        let mut shelf = Self::default();
         for (table, key, value) in remembered {
             match stored::read(table, &key, &value) {
                 Ok(entry) => shelf.put(entry),

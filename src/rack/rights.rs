@@ -25,7 +25,7 @@ pub struct Rights {
 impl Rights {
     /// A role on the whole rack and nothing else.
     pub fn everywhere_as(role: Role) -> Self {
-        Rights {
+        Self {
             everywhere: Some(role),
             limited: Vec::new(),
         }
@@ -66,26 +66,26 @@ impl Call {
     /// Whether it changes nothing, and asks no BMC on its own account.
     pub fn only_looks(&self) -> bool {
         match self {
-            Call::Look(_)
-            | Call::AwaitTask { .. }
-            | Call::AwaitBatch { .. }
-            | Call::AwaitSweep { .. }
-            | Call::Events { .. }
-            | Call::History { .. } => true,
-            Call::Order { order, .. } => order.only_reads(),
-            Call::Sweep { .. }
-            | Call::FreshNode(_)
-            | Call::SetPower { .. }
-            | Call::Start { .. }
-            | Call::InjectNmi { .. }
-            | Call::SetMaintenance { .. }
-            | Call::Retry { .. }
-            | Call::Accept { .. }
-            | Call::Control { .. }
-            | Call::StartBatch { .. }
-            | Call::ControlBatch { .. }
-            | Call::Pause { .. }
-            | Call::Release { .. } => false,
+            Self::Look(_)
+            | Self::AwaitTask { .. }
+            | Self::AwaitBatch { .. }
+            | Self::AwaitSweep { .. }
+            | Self::Events { .. }
+            | Self::History { .. } => true,
+            Self::Order { order, .. } => order.only_reads(),
+            Self::Sweep { .. }
+            | Self::FreshNode(_)
+            | Self::SetPower { .. }
+            | Self::Start { .. }
+            | Self::InjectNmi { .. }
+            | Self::SetMaintenance { .. }
+            | Self::Retry { .. }
+            | Self::Accept { .. }
+            | Self::Control { .. }
+            | Self::StartBatch { .. }
+            | Self::ControlBatch { .. }
+            | Self::Pause { .. }
+            | Self::Release { .. } => false,
         }
     }
 
@@ -97,10 +97,10 @@ impl Call {
         let reader = Some((Role::Reader, Scope::Rack));
         let operator = |node| Some((Role::Operator, Scope::Nodes(from_ref(node))));
         match self {
-            Call::Look(Look::Health) => None,
+            Self::Look(Look::Health) => None,
             // What is asked of a BMC, and what it says, may be more than names and power states.
-            Call::Look(Look::Trace(node)) => operator(node),
-            Call::Look(
+            Self::Look(Look::Trace(node)) => operator(node),
+            Self::Look(
                 Look::Nodes
                 | Look::Node(_)
                 | Look::Tasks { .. }
@@ -110,30 +110,30 @@ impl Call {
                 | Look::Pausing
                 | Look::Explain(_),
             )
-            | Call::AwaitTask { .. }
-            | Call::AwaitBatch { .. }
-            | Call::AwaitSweep { .. }
-            | Call::Events { .. }
-            | Call::History { .. } => reader,
-            Call::Sweep { nodes } => Some((Role::Operator, Scope::Nodes(nodes))),
-            Call::FreshNode(node)
-            | Call::SetPower { node, .. }
-            | Call::Start { node, .. }
-            | Call::InjectNmi { node, .. }
-            | Call::SetMaintenance { node, .. }
-            | Call::Retry { node, .. }
-            | Call::Accept { node, .. } => operator(node),
-            Call::Order { node, order, .. } => {
+            | Self::AwaitTask { .. }
+            | Self::AwaitBatch { .. }
+            | Self::AwaitSweep { .. }
+            | Self::Events { .. }
+            | Self::History { .. } => reader,
+            Self::Sweep { nodes } => Some((Role::Operator, Scope::Nodes(nodes))),
+            Self::FreshNode(node)
+            | Self::SetPower { node, .. }
+            | Self::Start { node, .. }
+            | Self::InjectNmi { node, .. }
+            | Self::SetMaintenance { node, .. }
+            | Self::Retry { node, .. }
+            | Self::Accept { node, .. } => operator(node),
+            Self::Order { node, order, .. } => {
                 Some((role_for(order), Scope::Nodes(from_ref(node))))
             }
-            Call::Control { task, .. } => Some((Role::Operator, Scope::Task(*task))),
-            Call::StartBatch { request, .. } => {
+            Self::Control { task, .. } => Some((Role::Operator, Scope::Task(*task))),
+            Self::StartBatch { request, .. } => {
                 Some((Role::Operator, Scope::Nodes(&request.nodes)))
             }
-            Call::ControlBatch { batch, nodes, .. } => {
+            Self::ControlBatch { batch, nodes, .. } => {
                 Some((Role::Operator, Scope::Batch(*batch, nodes)))
             }
-            Call::Pause { .. } | Call::Release { .. } => Some((Role::Operator, Scope::Rack)),
+            Self::Pause { .. } | Self::Release { .. } => Some((Role::Operator, Scope::Rack)),
         }
     }
 }

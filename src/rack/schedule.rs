@@ -142,7 +142,7 @@ mod tests {
                 task.admitted = true;
                 tasks.insert(task);
             }
-            Rack {
+            Self {
                 tasks,
                 inventory,
                 gate: Gate::new(settings, None, at(0).now),

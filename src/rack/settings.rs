@@ -46,7 +46,7 @@ pub struct RackSettings {
 
 impl Default for RackSettings {
     fn default() -> Self {
-        RackSettings {
+        Self {
             name: "rack".into(),
             sync_interval: Duration::from_secs(60),
             owner: None,
@@ -68,7 +68,7 @@ impl RackSettings {
     /// The same at the host of that name.
     pub fn owned_by(self, host: &str) -> Self {
         let owner = Some(host.into());
-        RackSettings { owner, ..self }
+        Self { owner, ..self }
     }
 
     /// Who has the nodes, as Ironic's clients are told it: the host that owns the rack; where it

@@ -38,7 +38,7 @@ impl Counted {
         let identity = &task.identity;
         // What goes on has begun before: its batch is not asked again.
         let asked = identity.batch.filter(|_| !task.wants_place());
-        Counted {
+        Self {
             queue: task.waits().then_some(asked),
             draws: task.draws_inrush(),
             under_way: identity.batch.filter(|_| is_under_way(task)),
@@ -69,7 +69,7 @@ impl Tally {
             self.replace(id, before.unwrap_or_default(), now);
         }
         debug_assert!(
-            active.len() > HELD_AGAINST || *self == Tally::of(active),
+            active.len() > HELD_AGAINST || *self == Self::of(active),
             "what is counted of the tasks is not what they are"
         );
     }
@@ -107,7 +107,7 @@ impl Tally {
 
     /// The same, of all tasks.
     fn of(active: &BTreeMap<TaskId, Task>) -> Self {
-        let mut tally = Tally::default();
+        let mut tally = Self::default();
         for (id, task) in active {
             let now = Counted::of(task);
             if now != Counted::default() {

@@ -81,7 +81,7 @@ pub(super) struct UsedControl {
 
 impl From<&UsedControl> for model::ControlUse {
     fn from(used: &UsedControl) -> Self {
-        model::ControlUse {
+        Self {
             control: used.control.into(),
             by: used.by.clone(),
             at: used.at,
@@ -114,7 +114,7 @@ pub(super) struct Milestone {
 impl Task {
     /// A task that begins when its first record is durable and its turn has come.
     pub(super) fn new(identity: Identity, node: NodeId, sequence: Sequence) -> Self {
-        Task {
+        Self {
             identity,
             node: Some(node),
             sequence,
@@ -453,7 +453,7 @@ impl Task {
         let sent: usize = sent.map(|sent| size_of_val(sent) + sent.text_bytes()).sum();
         let controls = self.identity.controls.iter();
         let controls: usize = controls.map(|used| size_of_val(used) + used.by.len()).sum();
-        size_of::<Task>() + sent + controls
+        size_of::<Self>() + sent + controls
     }
 }
 

@@ -9,54 +9,54 @@ use std::collections::VecDeque;
     clippy::box_collection,
     reason = "a queue is four words long, and there is none most of the time"
 )]
-pub struct Fifo<T>(Option<Box<VecDeque<T>>>);
+pub(crate) struct Fifo<T>(Option<Box<VecDeque<T>>>);
 
 impl<T> Fifo<T> {
-    pub fn new() -> Self {
-        Fifo(None)
+    pub(crate) fn new() -> Self {
+        Self(None)
     }
 
-    pub fn push_back(&mut self, item: T) {
+    pub(crate) fn push_back(&mut self, item: T) {
         self.0.get_or_insert_default().push_back(item);
     }
 
-    pub fn pop_front(&mut self) -> Option<T> {
+    pub(crate) fn pop_front(&mut self) -> Option<T> {
         self.change(VecDeque::pop_front)
     }
 
     /// Puts it behind so many others.
-    pub fn insert(&mut self, place: usize, item: T) {
+    pub(crate) fn insert(&mut self, place: usize, item: T) {
         self.0.get_or_insert_default().insert(place, item);
     }
 
-    pub fn remove(&mut self, place: usize) -> Option<T> {
+    pub(crate) fn remove(&mut self, place: usize) -> Option<T> {
         self.change(|queue| queue.remove(place))
     }
 
-    pub fn retain(&mut self, keeps: impl FnMut(&T) -> bool) {
+    pub(crate) fn retain(&mut self, keeps: impl FnMut(&T) -> bool) {
         self.change(|queue| {
             queue.retain(keeps);
             None
         });
     }
 
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |queue| queue.len())
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    pub fn front(&self) -> Option<&T> {
+    pub(crate) fn front(&self) -> Option<&T> {
         self.0.as_ref()?.front()
     }
 
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.0.iter().flat_map(|queue| queue.iter())
     }
 
@@ -72,7 +72,7 @@ impl<T> Fifo<T> {
 
 impl<T> Default for Fifo<T> {
     fn default() -> Self {
-        Fifo::new()
+        Self::new()
     }
 }
 

@@ -143,18 +143,18 @@ pub(super) enum Step {
 
 impl Step {
     /// Stands in for a step that was taken out.
-    pub(super) const NONE: Step = Step::Capabilities { extended: false };
+    pub(super) const NONE: Self = Self::Capabilities { extended: false };
 
     /// What was sent, for people.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Step::Capabilities { .. } => capabilities::Request::NAME,
-            Step::Open { .. } => "Open Session Request",
-            Step::Rakp2(_) => "RAKP 1",
-            Step::Rakp4(_) => "RAKP 3",
-            Step::Advice(_) => "Get Channel Cipher Suites",
-            Step::Login(login) => login.name(),
-            Step::Privilege(_) => set_session_privilege::Request::NAME,
+            Self::Capabilities { .. } => capabilities::Request::NAME,
+            Self::Open { .. } => "Open Session Request",
+            Self::Rakp2(_) => "RAKP 1",
+            Self::Rakp4(_) => "RAKP 3",
+            Self::Advice(_) => "Get Channel Cipher Suites",
+            Self::Login(login) => login.name(),
+            Self::Privilege(_) => set_session_privilege::Request::NAME,
         }
     }
 }
@@ -182,7 +182,7 @@ impl Handshake {
             ));
         }
         let tell_after = ctx.memory.round_trip.patience(&settings.timing);
-        let handshake = Box::new(Handshake {
+        let handshake = Box::new(Self {
             began: ctx.now,
             limits_from: ctx.now,
             attempts: 1,

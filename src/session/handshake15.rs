@@ -34,8 +34,8 @@ impl Login {
     /// What was sent, for people.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Login::Challenge { .. } => get_session_challenge::Request::NAME,
-            Login::Activate { .. } => {
+            Self::Challenge { .. } => get_session_challenge::Request::NAME,
+            Self::Activate { .. } => {
                 "Activate Session (to which IPMI 1.5 BMCs with another password say nothing)"
             }
         }

@@ -170,9 +170,9 @@ impl Ledger {
 
     /// Whoever is at the BMC's address now has none of them.
     pub(super) fn clear(&mut self) {
-        *self = Ledger {
+        *self = Self {
             need: self.need,
-            ..Ledger::default()
+            ..Self::default()
         };
     }
 }

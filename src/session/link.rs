@@ -131,7 +131,7 @@ impl Link {
         inbound: u32,
         checksums: Checksums,
     ) -> Self {
-        Link {
+        Self {
             seal,
             bmc_id,
             checksums,

@@ -72,10 +72,10 @@ impl Memory {
 
     /// Forgets what the BMC is like, and keeps the counters and what it has of ours.
     pub(super) fn forget(&mut self) {
-        *self = Memory {
+        *self = Self {
             statistics: std::mem::take(&mut self.statistics),
             ledger: std::mem::take(&mut self.ledger),
-            ..Memory::default()
+            ..Self::default()
         };
     }
 }

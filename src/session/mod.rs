@@ -181,7 +181,7 @@ impl Session {
         let settings = settings.into();
         let mut memory = Memory::default();
         memory.statistics.quirks = settings.quirks;
-        Session {
+        Self {
             settings,
             phase: Phase::Closed,
             reopen: false,

@@ -45,7 +45,7 @@ impl Proof {
         checksums: Checksums,
     ) -> Self {
         let link = Some(link(&verified, settings, checksums));
-        Proof {
+        Self {
             held: false,
             verified,
             link,

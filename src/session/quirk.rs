@@ -389,11 +389,11 @@ pub struct UnknownQuirk(pub String);
 
 impl Quirk {
     /// All quirks.
-    pub fn all() -> impl Iterator<Item = Quirk> {
+    pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|(quirk, _, _)| *quirk)
     }
 
-    fn row(self) -> &'static (Quirk, &'static str, &'static str) {
+    fn row(self) -> &'static (Self, &'static str, &'static str) {
         TABLE
             .iter()
             .find(|(quirk, _, _)| *quirk == self)
@@ -417,7 +417,7 @@ impl Quirk {
 
 impl Quirks {
     /// No quirk.
-    pub const NONE: Quirks = Quirks(0);
+    pub const NONE: Self = Self(0);
 
     /// Whether `quirk` is in the set.
     pub fn has(self, quirk: Quirk) -> bool {
@@ -427,19 +427,19 @@ impl Quirks {
     /// The set with `quirk` in it too.
     #[must_use]
     pub fn with(self, quirk: Quirk) -> Self {
-        Quirks(self.0 | quirk.bit())
+        Self(self.0 | quirk.bit())
     }
 
     /// The set without `quirk`.
     #[must_use]
     pub fn without(self, quirk: Quirk) -> Self {
-        Quirks(self.0 & !quirk.bit())
+        Self(self.0 & !quirk.bit())
     }
 
     /// The set with all of `other` in it too.
     #[must_use]
-    pub fn and(self, other: Quirks) -> Self {
-        Quirks(self.0 | other.0)
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether it is empty.
@@ -474,15 +474,15 @@ impl Quirks {
     /// # Errors
     /// The first name that is neither.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownQuirk> {
-        names.into_iter().try_fold(Quirks::NONE, |set, name| {
-            Ok(set.and(name.parse::<Quirks>()?))
-        })
+        names
+            .into_iter()
+            .try_fold(Self::NONE, |set, name| Ok(set.and(name.parse::<Self>()?)))
     }
 }
 
 impl FromIterator<Quirk> for Quirks {
     fn from_iter<I: IntoIterator<Item = Quirk>>(quirks: I) -> Self {
-        quirks.into_iter().fold(Quirks::NONE, Quirks::with)
+        quirks.into_iter().fold(Self::NONE, Self::with)
     }
 }
 
@@ -493,11 +493,11 @@ impl FromStr for Quirks {
     /// `k_const=20`, `permsg=auto`), which is no quirk.
     fn from_str(name: &str) -> Result<Self, UnknownQuirk> {
         if let Some(quirk) = Quirk::all().find(|quirk| quirk.name() == name) {
-            return Ok(Quirks::NONE.with(quirk));
+            return Ok(Self::NONE.with(quirk));
         }
         match name {
-            "open_priv=real" | "name_only=on" | "k_const=20" | "permsg=auto" => Ok(Quirks::NONE),
-            _ => Quirks::preset(name).ok_or_else(|| UnknownQuirk(name.into())),
+            "open_priv=real" | "name_only=on" | "k_const=20" | "permsg=auto" => Ok(Self::NONE),
+            _ => Self::preset(name).ok_or_else(|| UnknownQuirk(name.into())),
         }
     }
 }

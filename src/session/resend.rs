@@ -38,7 +38,7 @@ pub(super) struct Copies {
 
 impl Copies {
     pub(super) fn clear(&mut self) {
-        *self = Copies::default();
+        *self = Self::default();
     }
 
     pub(super) fn note(&mut self, tag: u8, at: Instant) {

@@ -35,16 +35,16 @@ impl Seal {
     /// A datagram around `message`.
     pub(super) fn seal(&self, sequence: u32, message: &[u8], entropy: &mut dyn Entropy) -> Vec<u8> {
         match self {
-            Seal::V20(seal) => seal.seal(sequence, message, entropy),
-            Seal::V15(seal) => seal.seal(sequence, message),
+            Self::V20(seal) => seal.seal(sequence, message, entropy),
+            Self::V15(seal) => seal.seal(sequence, message),
         }
     }
 
     /// The message of an RMCP body.
     pub(super) fn unseal(&self, body: &[u8]) -> Result<Unsealed, Dropped> {
         match self {
-            Seal::V20(seal) => seal.unseal(body),
-            Seal::V15(seal) => seal.unseal(body),
+            Self::V20(seal) => seal.unseal(body),
+            Self::V15(seal) => seal.unseal(body),
         }
     }
 }
@@ -246,7 +246,7 @@ impl Seal15 {
         per_message: bool,
         quirks: Quirks,
     ) -> Self {
-        Seal15 {
+        Self {
             auth_type,
             password: crypto::padded(password.expose()),
             session_id,
@@ -267,7 +267,7 @@ impl Seal15 {
 
     /// The seal of the session that this log-in's seal has led to.
     pub(super) fn activated(&self, session_id: u32, per_message: bool) -> Self {
-        Seal15 {
+        Self {
             auth_type: self.auth_type,
             password: self.password.clone(),
             session_id,

@@ -48,7 +48,7 @@ impl Password {
                 limit: PASSWORD_LIMIT,
             },
             Some(at) => SecretError::ZeroByte(at),
-            None => return Ok(Password(bytes)),
+            None => return Ok(Self(bytes)),
         };
         bytes.zeroize();
         Err(error)
@@ -76,7 +76,7 @@ impl BmcKey {
                 limit: BMC_KEY_LIMIT,
             });
         }
-        Ok(BmcKey(bytes))
+        Ok(Self(bytes))
     }
 
     /// Its bytes, for keying alone.

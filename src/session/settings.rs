@@ -81,7 +81,7 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Timing {
+        Self {
             handshake_attempts: 3,
             // The verdict is promised within 5 s, and somebody has to be told of it.
             handshake_limit: Duration::from_millis(4500),
@@ -120,7 +120,7 @@ impl Settings {
 
     /// Settings with the defaults: suites 17 and 3, operator, v2.0, no quirks.
     pub fn new(username: impl AsRef<str>, password: Password) -> Self {
-        Settings {
+        Self {
             username: username.as_ref().into(),
             password,
             bmc_key: None,

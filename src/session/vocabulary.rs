@@ -69,7 +69,7 @@ pub enum Resend {
 impl Request {
     /// The request of a typed command to the BMC itself.
     pub fn of<C: Command>(command: &C, resend: Resend, patience: Duration) -> Self {
-        Request {
+        Self {
             net_fn: C::NET_FN,
             lun: 0,
             command: C::NUMBER,
@@ -109,7 +109,7 @@ pub struct Transmit {
 impl Transmit {
     /// A datagram of nobody's, from the port in use.
     pub(super) fn upkeep(datagram: Vec<u8>) -> Self {
-        Transmit {
+        Self {
             datagram,
             fresh_port: false,
             request: None,
@@ -203,8 +203,8 @@ pub enum Spoken {
 impl fmt::Display for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Spoken::V20(suite) => write!(f, "IPMI 2.0, cipher suite {suite}"),
-            Spoken::V15(auth_type) => write!(f, "IPMI 1.5, authentication {auth_type}"),
+            Self::V20(suite) => write!(f, "IPMI 2.0, cipher suite {suite}"),
+            Self::V15(auth_type) => write!(f, "IPMI 1.5, authentication {auth_type}"),
         }
     }
 }
@@ -377,30 +377,30 @@ pub enum OpenError {
     /// A verdict about the credentials that stands on an error without any number of ours: anybody
     /// can have sent it.
     #[error("{0} (in an error that names no session)")]
-    Unsigned(Box<OpenError>),
+    Unsigned(Box<Self>),
 }
 
 impl OpenError {
     /// The verdict as hearsay, where it is one about the credentials.
     pub(super) fn unsigned(self) -> Self {
         match self {
-            OpenError::WrongPassword { .. }
-            | OpenError::UnknownUser { .. }
-            | OpenError::NoPrivilege { .. }
-            | OpenError::Refused { .. } => OpenError::Unsigned(Box::new(self)),
-            OpenError::Silent { .. }
-            | OpenError::Stalled { .. }
-            | OpenError::Unreachable(_)
-            | OpenError::WrongKey { .. }
-            | OpenError::NoCommonSuite { .. }
-            | OpenError::SessionsFull(_)
-            | OpenError::NoProtocol(_)
-            | OpenError::Downgrade { .. }
-            | OpenError::Unusable { .. }
-            | OpenError::SessionZero
-            | OpenError::RefusedCommand { .. }
-            | OpenError::Settings(_)
-            | OpenError::Unsigned(_) => self,
+            Self::WrongPassword { .. }
+            | Self::UnknownUser { .. }
+            | Self::NoPrivilege { .. }
+            | Self::Refused { .. } => Self::Unsigned(Box::new(self)),
+            Self::Silent { .. }
+            | Self::Stalled { .. }
+            | Self::Unreachable(_)
+            | Self::WrongKey { .. }
+            | Self::NoCommonSuite { .. }
+            | Self::SessionsFull(_)
+            | Self::NoProtocol(_)
+            | Self::Downgrade { .. }
+            | Self::Unusable { .. }
+            | Self::SessionZero
+            | Self::RefusedCommand { .. }
+            | Self::Settings(_)
+            | Self::Unsigned(_) => self,
         }
     }
 }
@@ -450,10 +450,7 @@ impl Dropped {
     pub(super) fn is_about_protection(self) -> bool {
         matches!(
             self,
-            Dropped::NotAuthenticated
-                | Dropped::NotEncrypted
-                | Dropped::WrongCode
-                | Dropped::WrongPad
+            Self::NotAuthenticated | Self::NotEncrypted | Self::WrongCode | Self::WrongPad
         )
     }
 }
@@ -489,17 +486,17 @@ pub enum Dropped {
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Dropped::Malformed => "no RMCP, or not to be read",
-            Dropped::NotExpected => "not expected by anybody",
-            Dropped::Rumour => "errors that name no session",
-            Dropped::OtherSession => "of another session, or of an earlier attempt",
-            Dropped::NotAuthenticated => "not authenticated",
-            Dropped::NotEncrypted => "not encrypted",
-            Dropped::WrongCode => "with a wrong integrity code",
-            Dropped::OutOfWindow => "seen before, or with a number that is too far away",
-            Dropped::WrongPad => "not to be decrypted",
-            Dropped::WrongMessage => "with a message that is not to be read",
-            Dropped::Stale => "answers that nobody waited for any more",
+            Self::Malformed => "no RMCP, or not to be read",
+            Self::NotExpected => "not expected by anybody",
+            Self::Rumour => "errors that name no session",
+            Self::OtherSession => "of another session, or of an earlier attempt",
+            Self::NotAuthenticated => "not authenticated",
+            Self::NotEncrypted => "not encrypted",
+            Self::WrongCode => "with a wrong integrity code",
+            Self::OutOfWindow => "seen before, or with a number that is too far away",
+            Self::WrongPad => "not to be decrypted",
+            Self::WrongMessage => "with a message that is not to be read",
+            Self::Stale => "answers that nobody waited for any more",
         })
     }
 }

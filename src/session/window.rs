@@ -20,7 +20,7 @@ impl Window {
     /// Nothing received yet; the first number is expected to be the one after `before`.
     pub(super) fn after(before: u32) -> Self {
         // What lies before the start counts as received: it belongs to no packet of this session.
-        Window {
+        Self {
             highest: before,
             seen: u32::MAX,
         }

@@ -73,7 +73,7 @@ impl Bmc {
     pub fn new(settings: BmcSettings, mood: Mood, seed: u64) -> Self {
         let mut host = Host::new(settings.starts_on);
         host.event_log.clock_at_start = settings.clock_at_start;
-        Bmc {
+        Self {
             settings,
             mood,
             host,

@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 /// How RAKP messages are keyed (§13.28, table 13-17).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Authentication {
+pub(super) enum Authentication {
     /// 00h: no codes, no session key.
     None,
     /// 01h: RAKP-HMAC-SHA1.
@@ -26,7 +26,7 @@ pub enum Authentication {
 
 /// How a packet in a session is guarded (§13.28, table 13-18).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Integrity {
+pub(super) enum Integrity {
     /// 00h: not at all.
     None,
     /// 01h: HMAC-SHA1-96 over K1.
@@ -41,7 +41,7 @@ pub enum Integrity {
 
 /// How a payload is hidden (§13.28, table 13-19).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Confidentiality {
+pub(super) enum Confidentiality {
     /// 00h: in the clear.
     None,
     /// 01h: AES-CBC-128 over the first 16 bytes of K2.
@@ -50,7 +50,7 @@ pub enum Confidentiality {
 
 /// One row of table 22-20: the algorithms that a cipher suite number names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Suite {
+pub(super) struct Suite {
     /// Its number.
     pub id: u8,
     /// How RAKP is keyed.
@@ -64,7 +64,7 @@ pub struct Suite {
 impl Suite {
     /// The suite with this number, `None` for the xRC4 ones (4, 5, 9, 10, 13, 14, 18, 19) and
     /// unknown numbers.
-    pub fn by_id(id: u8) -> Option<Suite> {
+    pub(super) fn by_id(id: u8) -> Option<Self> {
         use Authentication as A;
         use Confidentiality as C;
         use Integrity as I;
@@ -83,7 +83,7 @@ impl Suite {
             17 => (A::HmacSha256, I::HmacSha256, C::AesCbc128),
             _ => return None,
         };
-        Some(Suite {
+        Some(Self {
             id,
             authentication,
             integrity,
@@ -92,81 +92,81 @@ impl Suite {
     }
 
     /// Every suite that the simulated BMC can speak, in the order of their numbers.
-    pub fn all() -> impl Iterator<Item = Suite> {
-        (0..=17).filter_map(Suite::by_id)
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..=17).filter_map(Self::by_id)
     }
 }
 
 impl Authentication {
     /// Its number on the wire.
-    pub fn number(self) -> u8 {
+    pub(super) fn number(self) -> u8 {
         match self {
-            Authentication::None => 0,
-            Authentication::HmacSha1 => 1,
-            Authentication::HmacMd5 => 2,
-            Authentication::HmacSha256 => 3,
+            Self::None => 0,
+            Self::HmacSha1 => 1,
+            Self::HmacMd5 => 2,
+            Self::HmacSha256 => 3,
         }
     }
 
     /// The keyed hash over the concatenation of `parts`: empty for [`Authentication::None`], else
     /// 20, 16 or 32 bytes.
-    pub fn keyed_hash(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    pub(super) fn keyed_hash(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
         match self {
-            Authentication::None => Vec::new(),
-            Authentication::HmacSha1 => hmac_sha1(key, parts),
-            Authentication::HmacMd5 => hmac_md5(key, parts),
-            Authentication::HmacSha256 => hmac_sha256(key, parts),
+            Self::None => Vec::new(),
+            Self::HmacSha1 => hmac_sha1(key, parts),
+            Self::HmacMd5 => hmac_md5(key, parts),
+            Self::HmacSha256 => hmac_sha256(key, parts),
         }
     }
 
     /// How many bytes the check value of RAKP message 4 has (§13.28.1, §13.28.2, §13.28.4).
-    pub fn check_value_length(self) -> usize {
+    pub(super) fn check_value_length(self) -> usize {
         match self {
-            Authentication::None => 0,
-            Authentication::HmacSha1 => 12,
-            Authentication::HmacMd5 | Authentication::HmacSha256 => 16,
+            Self::None => 0,
+            Self::HmacSha1 => 12,
+            Self::HmacMd5 | Self::HmacSha256 => 16,
         }
     }
 
     /// How many bytes its hash has.
-    pub fn digest_length(self) -> usize {
+    pub(super) fn digest_length(self) -> usize {
         match self {
-            Authentication::None => 0,
-            Authentication::HmacSha1 => 20,
-            Authentication::HmacMd5 => 16,
-            Authentication::HmacSha256 => 32,
+            Self::None => 0,
+            Self::HmacSha1 => 20,
+            Self::HmacMd5 => 16,
+            Self::HmacSha256 => 32,
         }
     }
 }
 
 impl Integrity {
     /// Its number on the wire.
-    pub fn number(self) -> u8 {
+    pub(super) fn number(self) -> u8 {
         match self {
-            Integrity::None => 0,
-            Integrity::HmacSha1 => 1,
-            Integrity::HmacMd5 => 2,
-            Integrity::Md5 => 3,
-            Integrity::HmacSha256 => 4,
+            Self::None => 0,
+            Self::HmacSha1 => 1,
+            Self::HmacMd5 => 2,
+            Self::Md5 => 3,
+            Self::HmacSha256 => 4,
         }
     }
 
     /// How many bytes its code has.
-    pub fn code_length(self) -> usize {
+    pub(super) fn code_length(self) -> usize {
         match self {
-            Integrity::None => 0,
-            Integrity::HmacSha1 => 12,
-            Integrity::HmacMd5 | Integrity::Md5 | Integrity::HmacSha256 => 16,
+            Self::None => 0,
+            Self::HmacSha1 => 12,
+            Self::HmacMd5 | Self::Md5 | Self::HmacSha256 => 16,
         }
     }
 
     /// The code over `data`; `key` is K1, `password` is used by MD5-128 alone (§13.28.5).
-    pub fn code(self, key: &[u8], password: &[u8], data: &[u8]) -> Vec<u8> {
+    pub(super) fn code(self, key: &[u8], password: &[u8], data: &[u8]) -> Vec<u8> {
         let mut code = match self {
-            Integrity::None => Vec::new(),
-            Integrity::HmacSha1 => hmac_sha1(key, &[data]),
-            Integrity::HmacMd5 => hmac_md5(key, &[data]),
-            Integrity::Md5 => {
+            Self::None => Vec::new(),
+            Self::HmacSha1 => hmac_sha1(key, &[data]),
+            Self::HmacMd5 => hmac_md5(key, &[data]),
+            Self::Md5 => {
                 let password = padded::<20>(password);
                 Md5::new()
                     .chain_update(password)
@@ -175,7 +175,7 @@ impl Integrity {
                     .finalize()
                     .to_vec()
             }
-            Integrity::HmacSha256 => hmac_sha256(key, &[data]),
+            Self::HmacSha256 => hmac_sha256(key, &[data]),
         };
         code.truncate(self.code_length());
         code
@@ -184,19 +184,25 @@ impl Integrity {
 
 impl Confidentiality {
     /// Its number on the wire.
-    pub fn number(self) -> u8 {
+    pub(super) fn number(self) -> u8 {
         match self {
-            Confidentiality::None => 0,
-            Confidentiality::AesCbc128 => 1,
+            Self::None => 0,
+            Self::AesCbc128 => 1,
         }
     }
 
     /// `payload` as it travels: for AES the initialisation vector, then the payload with its
     /// trailer of 01h, 02h, ... and the count of those, enciphered (§13.29). `key` is K2.
-    pub fn hide(self, key: &[u8], vector: [u8; 16], payload: &[u8], pad_16_for_0: bool) -> Vec<u8> {
+    pub(super) fn hide(
+        self,
+        key: &[u8],
+        vector: [u8; 16],
+        payload: &[u8],
+        pad_16_for_0: bool,
+    ) -> Vec<u8> {
         match self {
-            Confidentiality::None => payload.to_vec(),
-            Confidentiality::AesCbc128 => {
+            Self::None => payload.to_vec(),
+            Self::AesCbc128 => {
                 let mut pad = (16 - (payload.len() + 1) % 16) % 16;
                 if pad == 0 && pad_16_for_0 {
                     pad = 16;
@@ -216,10 +222,10 @@ impl Confidentiality {
 
     /// The payload out of what travelled, `None` where the trailer is wrong or the length is none
     /// that AES can have.
-    pub fn reveal(self, key: &[u8], sent: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn reveal(self, key: &[u8], sent: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Confidentiality::None => Some(sent.to_vec()),
-            Confidentiality::AesCbc128 => {
+            Self::None => Some(sent.to_vec()),
+            Self::AesCbc128 => {
                 let (vector, hidden) = sent.split_first_chunk::<16>()?;
                 if hidden.is_empty() || hidden.len() % 16 != 0 {
                     return None;
@@ -245,7 +251,7 @@ impl Confidentiality {
 /// The key K1 or K2: the session key over a constant of `number` repeated (§13.32). The
 /// specification's constants are 20 bytes long for every hash; `length` is another for BMCs that
 /// take the digest's.
-pub fn additional_key(
+pub(super) fn additional_key(
     authentication: Authentication,
     session_key: &[u8],
     number: u8,
@@ -256,7 +262,7 @@ pub fn additional_key(
 
 /// The code of an IPMI 1.5 packet (§22.17.1): H(password, session id, message, sequence, password).
 /// `None` where the authentication type has no code that this BMC knows.
-pub fn code_1_5(
+pub(super) fn code_1_5(
     kind: u8,
     password: &[u8],
     session_id: u32,
@@ -287,7 +293,7 @@ pub fn code_1_5(
 
 /// The code of Supermicro's OEM authentication in IPMI 1.5, as ipmitool's packets have it:
 /// MD5(challenge XOR MD5(password)), the same in every packet.
-pub fn code_of_challenge(password: &[u8], challenge: &[u8; 16]) -> [u8; 16] {
+pub(super) fn code_of_challenge(password: &[u8], challenge: &[u8; 16]) -> [u8; 16] {
     let mut mixed: [u8; 16] = Md5::digest(password).into();
     mixed
         .iter_mut()
@@ -298,7 +304,7 @@ pub fn code_of_challenge(password: &[u8], challenge: &[u8; 16]) -> [u8; 16] {
 
 /// `bytes` cut or filled with zeros to `N` bytes: how passwords and names stand in fields of fixed
 /// width.
-pub fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
+pub(super) fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut field = [0; N];
     let length = bytes.len().min(N);
     field[..length].copy_from_slice(&bytes[..length]);

@@ -161,7 +161,7 @@ pub struct Host {
 impl Host {
     /// A machine that is on or off since the start of time; if on, its operating system is up.
     pub fn new(on: bool) -> Self {
-        Host {
+        Self {
             on,
             has_mains: true,
             was_on_before: on,

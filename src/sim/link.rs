@@ -64,7 +64,7 @@ pub struct Link {
 impl Link {
     /// A link without faults or delay; `seed` decides about all that later ones do.
     pub fn new(seed: u64) -> Self {
-        Link {
+        Self {
             towards_bmc: Conditions::default(),
             towards_console: Conditions::default(),
             entropy: Seeded::new(seed),

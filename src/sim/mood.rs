@@ -380,7 +380,7 @@ pub struct Mood {
 
 impl Default for Mood {
     fn default() -> Self {
-        Mood {
+        Self {
             os: OsMood::ObeysAfter(Duration::from_secs(5)),
             boot_time: Duration::ZERO,
             on_delay: Duration::ZERO,

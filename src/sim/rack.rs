@@ -46,7 +46,7 @@ struct Flight {
 impl Rack {
     /// An empty rack.
     pub fn new() -> Self {
-        Rack::default()
+        Self::default()
     }
 
     /// Puts a BMC with its link at an address, in place of one that was there.

@@ -16,7 +16,7 @@ pub struct Satellite {
     /// The product number in its Get Device ID.
     pub product: u16,
     /// The controllers behind it.
-    pub behind: Vec<Satellite>,
+    pub behind: Vec<Self>,
 }
 
 /// Why a message was not passed on.

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 /// Which numbers of a session's inbound packets were seen (§6.12.13).
 #[derive(Clone, Debug)]
-pub struct Window {
+pub(super) struct Window {
     highest: u32,
     /// Bit n: `highest - n` was seen.
     seen: u32,
@@ -21,8 +21,8 @@ pub struct Window {
 
 impl Window {
     /// A window in which `first` is the next number; everything before it counts as seen.
-    pub fn new(first: u32, ahead: u8, behind: u8) -> Self {
-        Window {
+    pub(super) fn new(first: u32, ahead: u8, behind: u8) -> Self {
+        Self {
             highest: first.wrapping_sub(1),
             seen: u32::MAX,
             ahead: i32::from(ahead),
@@ -31,7 +31,7 @@ impl Window {
     }
 
     /// Whether `number` is fresh; it is not any more afterwards.
-    pub fn accept(&mut self, number: u32) -> bool {
+    pub(super) fn accept(&mut self, number: u32) -> bool {
         let distance = number.wrapping_sub(self.highest).cast_signed();
         if number == 0 {
             return false;
@@ -53,7 +53,7 @@ impl Window {
 
 /// A log-in of RMCP+ that is not finished.
 #[derive(Clone, Debug)]
-pub struct HalfOpen {
+pub(super) struct HalfOpen {
     /// The console's session id.
     pub console_id: u32,
     /// What was agreed on.
@@ -68,7 +68,7 @@ pub struct HalfOpen {
 
 /// What RAKP 1 and 2 exchanged.
 #[derive(Clone)]
-pub struct Challenge {
+pub(super) struct Challenge {
     /// R_M.
     pub console_random: [u8; 16],
     /// R_C.
@@ -89,7 +89,7 @@ impl std::fmt::Debug for Challenge {
 
 /// A log-in of IPMI 1.5 that is not finished.
 #[derive(Clone, Debug)]
-pub struct Challenge15 {
+pub(super) struct Challenge15 {
     /// The authentication type asked for.
     pub kind: u8,
     /// The challenge string.
@@ -102,7 +102,7 @@ pub struct Challenge15 {
 
 /// How the packets of a session are sealed.
 #[derive(Clone)]
-pub enum Sealing {
+pub(super) enum Sealing {
     /// RMCP+.
     Plus {
         /// The console's session id, which our packets carry.
@@ -126,11 +126,11 @@ pub enum Sealing {
 }
 
 /// A request by which copies are recognised: sequence, network function, command.
-pub type RequestKey = (u8, u8, u8);
+pub(super) type RequestKey = (u8, u8, u8);
 
 /// An open session.
 #[derive(Clone)]
-pub struct Session {
+pub(super) struct Session {
     /// How its packets are sealed.
     pub sealing: Sealing,
     /// Its handle for Get Session Info.
@@ -163,7 +163,7 @@ pub struct Session {
 
 impl Session {
     /// The number of the next packet to the console.
-    pub fn next_outbound(&mut self, skip: bool) -> u32 {
+    pub(super) fn next_outbound(&mut self, skip: bool) -> u32 {
         let number = self.outbound;
         for _ in 0..if skip { 2 } else { 1 } {
             // 0 is for packets outside a session.
@@ -173,7 +173,7 @@ impl Session {
     }
 
     /// Notes how a request was answered.
-    pub fn note(&mut self, key: RequestKey, code: u8, data: &[u8]) {
+    pub(super) fn note(&mut self, key: RequestKey, code: u8, data: &[u8]) {
         if self.answered.len() == ANSWERS_KEPT {
             self.answered.pop_front();
         }
@@ -183,7 +183,7 @@ impl Session {
 
 /// Everything that a reboot of the BMC forgets.
 #[derive(Clone, Default)]
-pub struct Sessions {
+pub(super) struct Sessions {
     /// RMCP+ log-ins under way, by the BMC's session id.
     pub half_open: BTreeMap<u32, HalfOpen>,
     /// IPMI 1.5 log-ins under way, by the temporary session id.
@@ -196,19 +196,19 @@ pub struct Sessions {
 
 impl Sessions {
     /// How many slots of the table are taken.
-    pub fn taken(&self) -> usize {
+    pub(super) fn taken(&self) -> usize {
         self.half_open.len() + self.open.len()
     }
 
     /// Whether a session id is in use.
-    pub fn knows(&self, id: u32) -> bool {
+    pub(super) fn knows(&self, id: u32) -> bool {
         self.half_open.contains_key(&id)
             || self.challenges.contains_key(&id)
             || self.open.contains_key(&id)
     }
 
     /// The next handle, 1 to 255.
-    pub fn next_handle(&mut self) -> u8 {
+    pub(super) fn next_handle(&mut self) -> u8 {
         self.last_handle = self.last_handle.checked_add(1).unwrap_or(1);
         self.last_handle
     }

@@ -23,11 +23,11 @@ impl Privilege {
     /// The level with this number.
     pub fn by_number(number: u8) -> Option<Self> {
         match number {
-            1 => Some(Privilege::Callback),
-            2 => Some(Privilege::User),
-            3 => Some(Privilege::Operator),
-            4 => Some(Privilege::Administrator),
-            5 => Some(Privilege::Oem),
+            1 => Some(Self::Callback),
+            2 => Some(Self::User),
+            3 => Some(Self::Operator),
+            4 => Some(Self::Administrator),
+            5 => Some(Self::Oem),
             _ => None,
         }
     }
@@ -54,7 +54,7 @@ pub struct User {
 impl User {
     /// An enabled user.
     pub fn new(name: &str, password: &str, privilege: Privilege) -> Self {
-        User {
+        Self {
             name: name.to_owned(),
             password: password.as_bytes().to_vec(),
             privilege,
@@ -114,7 +114,7 @@ pub struct BmcSettings {
 
 impl Default for BmcSettings {
     fn default() -> Self {
-        BmcSettings {
+        Self {
             name: "node".to_owned(),
             users: vec![User::new("admin", "admin", Privilege::Administrator)],
             bmc_key: None,

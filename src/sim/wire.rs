@@ -5,50 +5,50 @@
 //! room `ipmi`, so that the two readings of the specification check each other.
 
 /// A cursor over received bytes that cannot run past their end.
-pub struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// Reads `bytes` from the first.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Reader(bytes)
     }
 
     /// The next `count` bytes.
-    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
     /// The next bytes as an array.
-    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
     /// The next byte.
-    pub fn byte(&mut self) -> Option<u8> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
     /// The next two bytes, least significant first.
-    pub fn word(&mut self) -> Option<u16> {
+    pub(super) fn word(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
     /// The next four bytes, least significant first.
-    pub fn double(&mut self) -> Option<u32> {
+    pub(super) fn double(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// All that is left.
-    pub fn rest(&self) -> &'a [u8] {
+    pub(super) fn rest(&self) -> &'a [u8] {
         self.0
     }
 }
 
 /// What a datagram to port 623 is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Received<'a> {
+pub(super) enum Received<'a> {
     /// An ASF presence ping; `tag` names it in the pong. `acknowledge` is its RMCP sequence number
     /// where it wants one.
     Ping { tag: u8, acknowledge: Option<u8> },
@@ -62,7 +62,7 @@ pub enum Received<'a> {
 
 /// An IPMI 1.5 packet (§13.6).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Packet15<'a> {
+pub(super) struct Packet15<'a> {
     /// 0 none, 1 MD2, 2 MD5, 4 straight password, 5 OEM.
     pub kind: u8,
     /// Session sequence number, 0 outside a session.
@@ -77,7 +77,7 @@ pub struct Packet15<'a> {
 
 /// An RMCP+ packet (§13.6, table 13-8).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PacketPlus<'a> {
+pub(super) struct PacketPlus<'a> {
     /// Whether the payload is enciphered.
     pub encrypted: bool,
     /// Whether an integrity code follows.
@@ -100,7 +100,7 @@ pub struct PacketPlus<'a> {
 impl<'a> PacketPlus<'a> {
     /// What an integrity code of `length` bytes covers, and the code. `None` where the trailer is
     /// none (§13.8.3): the pad is FFh, its length and the next header 07h stand before the code.
-    pub fn split_code(&self, length: usize) -> Option<(Vec<u8>, &'a [u8])> {
+    pub(super) fn split_code(&self, length: usize) -> Option<(Vec<u8>, &'a [u8])> {
         let before = self.trailer.len().checked_sub(length)?;
         let (trailer, code) = self.trailer.split_at_checked(before)?;
         let (next_header, rest) = trailer.split_last()?;
@@ -114,7 +114,7 @@ impl<'a> PacketPlus<'a> {
 
 /// Reads a datagram; `None` is one that is not for a BMC or broken, which is silently dropped
 /// (§13.1.3).
-pub fn read(datagram: &[u8]) -> Option<Received<'_>> {
+pub(super) fn read(datagram: &[u8]) -> Option<Received<'_>> {
     let mut reader = Reader::new(datagram);
     let version = reader.byte()?;
     let _reserved = reader.byte()?;
@@ -192,7 +192,7 @@ fn read_plus(guarded_on: &[u8]) -> Option<Received<'_>> {
 }
 
 /// The answer to a presence ping (§13.2.4): IPMI is supported.
-pub fn pong(tag: u8, swapped: bool) -> Vec<u8> {
+pub(super) fn pong(tag: u8, swapped: bool) -> Vec<u8> {
     let mut enterprise = ASF_ENTERPRISE;
     if swapped {
         enterprise.reverse();
@@ -210,12 +210,12 @@ pub fn pong(tag: u8, swapped: bool) -> Vec<u8> {
 }
 
 /// The RMCP acknowledge of a message of class ASF (§13.2.1).
-pub fn acknowledge(rmcp_sequence: u8) -> Vec<u8> {
+pub(super) fn acknowledge(rmcp_sequence: u8) -> Vec<u8> {
     vec![RMCP_VERSION, 0, rmcp_sequence, CLASS_ASF | 0x80]
 }
 
 /// An IPMI 1.5 packet; `code` goes with a `kind` that is not 0.
-pub fn write_15(
+pub(super) fn write_15(
     kind: u8,
     sequence: u32,
     session_id: u32,
@@ -234,7 +234,7 @@ pub fn write_15(
 }
 
 /// An RMCP+ packet without its RMCP header and integrity trailer.
-pub fn write_plus_inner(
+pub(super) fn write_plus_inner(
     flags: u8,
     payload_type: u8,
     session_id: u32,
@@ -252,7 +252,7 @@ pub fn write_plus_inner(
 /// Appends the pad, its length and the next header, so that header, payload and these three are a
 /// multiple of four bytes long (§13.8.3). `without_trailer` counts as ICTS does: pad length and
 /// next header left out of the count.
-pub fn push_pad(inner: &mut Vec<u8>, without_trailer: bool) {
+pub(super) fn push_pad(inner: &mut Vec<u8>, without_trailer: bool) {
     let counted = inner.len() + if without_trailer { 0 } else { 2 };
     let pad = (4 - counted % 4) % 4;
     inner.extend(std::iter::repeat_n(0xFF, pad));
@@ -261,7 +261,7 @@ pub fn push_pad(inner: &mut Vec<u8>, without_trailer: bool) {
 }
 
 /// Puts the RMCP header before an RMCP+ packet.
-pub fn with_rmcp(inner: &[u8]) -> Vec<u8> {
+pub(super) fn with_rmcp(inner: &[u8]) -> Vec<u8> {
     let mut sent = vec![RMCP_VERSION, 0, NO_ACKNOWLEDGE, CLASS_IPMI];
     sent.extend(inner);
     sent
@@ -269,7 +269,7 @@ pub fn with_rmcp(inner: &[u8]) -> Vec<u8> {
 
 /// A request inside a packet (§13.8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request<'a> {
+pub(super) struct Request<'a> {
     /// Network function, even.
     pub net_fn: u8,
     /// The BMC's logical unit that is addressed.
@@ -287,13 +287,13 @@ pub struct Request<'a> {
 }
 
 /// Reads a request; `None` where a checksum is wrong, it is none, or it is not for the BMC (20h).
-pub fn read_request(message: &[u8]) -> Option<Request<'_>> {
+pub(super) fn read_request(message: &[u8]) -> Option<Request<'_>> {
     let (responder, request) = read_message(message)?;
     (responder == BMC_ADDRESS).then_some(request)
 }
 
 /// Reads a request with the address that it is for; `None` where a checksum is wrong or it is none.
-pub fn read_message(message: &[u8]) -> Option<(u8, Request<'_>)> {
+pub(super) fn read_message(message: &[u8]) -> Option<(u8, Request<'_>)> {
     let mut reader = Reader::new(message);
     let head = reader.array::<3>()?;
     let [responder, net_fn_lun, _] = head;
@@ -319,12 +319,12 @@ pub fn read_message(message: &[u8]) -> Option<(u8, Request<'_>)> {
 
 /// The response to `request`: its addresses swapped, its network function plus one, completion
 /// code, data.
-pub fn write_response(request: &Request<'_>, completion: u8, data: &[u8]) -> Vec<u8> {
+pub(super) fn write_response(request: &Request<'_>, completion: u8, data: &[u8]) -> Vec<u8> {
     write_response_from(BMC_ADDRESS, request, completion, data)
 }
 
 /// The same of another controller.
-pub fn write_response_from(
+pub(super) fn write_response_from(
     responder: u8,
     request: &Request<'_>,
     completion: u8,
@@ -368,9 +368,9 @@ const PLUS: u8 = 0x06;
 const BMC_ADDRESS: u8 = 0x20;
 const PAYLOAD_OEM_EXPLICIT: u8 = 0x02;
 /// Bit of the payload type byte: the payload is enciphered.
-pub const ENCRYPTED: u8 = 0x80;
+pub(super) const ENCRYPTED: u8 = 0x80;
 /// Bit of the payload type byte: an integrity code follows.
-pub const AUTHENTICATED: u8 = 0x40;
+pub(super) const AUTHENTICATED: u8 = 0x40;
 
 #[cfg(test)]
 mod tests {

@@ -59,7 +59,7 @@ struct Part {
 
 impl Commits {
     pub(super) fn new(fence: Revision, head: Option<Vec<u8>>, number: u64) -> Self {
-        Commits {
+        Self {
             fence,
             head,
             number,

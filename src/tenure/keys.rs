@@ -20,7 +20,7 @@ impl Keys {
     /// Those of the rack of this name.
     pub fn new(prefix: &str, rack: &str) -> Self {
         let rack = one_step(rack);
-        Keys {
+        Self {
             base: format!("{}/1/racks/{rack}/", prefix.trim_end_matches('/')),
         }
     }

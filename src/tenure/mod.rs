@@ -162,18 +162,18 @@ impl Cause {
     /// Whether datagrams of another host may still be on their way.
     pub fn is_clean(self) -> bool {
         match self {
-            Cause::First | Cause::Released | Cause::Restart => true,
-            Cause::Silence => false,
+            Self::First | Self::Released | Self::Restart => true,
+            Self::Silence => false,
         }
     }
 
     /// One word, for people and metrics.
     pub fn word(self) -> &'static str {
         match self {
-            Cause::First => "first",
-            Cause::Released => "released",
-            Cause::Restart => "restart",
-            Cause::Silence => "silence",
+            Self::First => "first",
+            Self::Released => "released",
+            Self::Restart => "restart",
+            Self::Silence => "silence",
         }
     }
 }
@@ -251,7 +251,7 @@ impl Tenure {
         wall: WallTime,
         now: Instant,
     ) -> Self {
-        Tenure {
+        Self {
             keys: Keys::new(&settings.prefix, &settings.rack),
             pinned: settings.pinned,
             pinned_last: (settings.pinned.ticket, now),

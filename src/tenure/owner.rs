@@ -50,7 +50,7 @@ impl Owner {
         sent: Instant,
         tenure: Duration,
     ) -> Self {
-        Owner {
+        Self {
             own,
             fence,
             confirmed: sent,

@@ -74,7 +74,7 @@ pub(super) struct Former {
 
 impl Standby {
     pub(super) fn new(now: Instant) -> Self {
-        Standby {
+        Self {
             seen: None,
             heard: None,
             look_at: now,
@@ -88,9 +88,9 @@ impl Standby {
 
     /// One that has given the rack up.
     pub(super) fn after_release(tenure: Uuid, now: Instant) -> Self {
-        Standby {
+        Self {
             gave_up: Some(tenure),
-            ..Standby::new(now)
+            ..Self::new(now)
         }
     }
 

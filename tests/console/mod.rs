@@ -10,21 +10,21 @@ use rackbmcd::time::Instant;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-pub fn secs(seconds: u64) -> Duration {
+pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 /// The BMC's user that [`login`] is.
-pub fn users() -> Vec<User> {
+pub(crate) fn users() -> Vec<User> {
     vec![User::new("admin", "secret", Privilege::Administrator)]
 }
 
-pub fn login() -> Settings {
+pub(crate) fn login() -> Settings {
     Settings::new("admin", Password::new(*b"secret").expect("short"))
 }
 
 /// A session and the firmware that it speaks to.
-pub struct World {
+pub(crate) struct World {
     pub bmc: Bmc,
     pub session: Session,
     pub entropy: Seeded,
@@ -41,14 +41,14 @@ pub struct World {
 
 /// Which way a datagram goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
+pub(crate) enum Way {
     There,
     Back,
 }
 
 /// What becomes of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
+pub(crate) enum Fate {
     Arrives,
     Lost,
     Twice,
@@ -56,7 +56,7 @@ pub enum Fate {
 
 /// What a datagram carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Outside of RMCP+.
     Other,
     /// A message of session set-up: its payload type (§13.27.3).
@@ -65,7 +65,7 @@ pub enum Kind {
     Sealed,
 }
 
-pub fn kind(datagram: &[u8]) -> Kind {
+pub(crate) fn kind(datagram: &[u8]) -> Kind {
     match datagram {
         [6, 0, 0xFF, 7, 6, payload, 0, 0, 0, 0, ..] => Kind::Setup(payload & 0x3F),
         [6, 0, 0xFF, 7, 6, ..] => Kind::Sealed,
@@ -74,8 +74,8 @@ pub fn kind(datagram: &[u8]) -> Kind {
 }
 
 impl World {
-    pub fn new(settings: BmcSettings, mood: Mood, login: Settings) -> Self {
-        World {
+    pub(crate) fn new(settings: BmcSettings, mood: Mood, login: Settings) -> Self {
+        Self {
             bmc: Bmc::new(settings, mood, 3),
             session: Session::new(login),
             entropy: Seeded::new(5),
@@ -87,13 +87,18 @@ impl World {
         }
     }
 
-    pub fn ask(&mut self, command: &impl Command, resend: Resend, patience: Duration) -> RequestId {
+    pub(crate) fn ask(
+        &mut self,
+        command: &impl Command,
+        resend: Resend,
+        patience: Duration,
+    ) -> RequestId {
         let request = Request::of(command, resend, patience);
         self.session.request(request, self.now)
     }
 
     /// Lets time pass until `done`, or for so long; whether it was done.
-    pub fn run(&mut self, lasts: Duration, done: impl Fn(&World) -> bool) -> bool {
+    pub(crate) fn run(&mut self, lasts: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let from = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 10_000));
         let end = self.now + lasts;
         while self.now < end {
@@ -130,19 +135,19 @@ impl World {
         false
     }
 
-    pub fn answered(&self, id: RequestId) -> bool {
+    pub(crate) fn answered(&self, id: RequestId) -> bool {
         self.events.iter().any(|event| {
             matches!(event, Event::Answered { id: answered, completion, .. }
                 if *answered == id && completion.is_ok())
         })
     }
 
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.session.open(self.now, &mut self.entropy);
     }
 
     /// Opens the session, with half a minute's patience.
-    pub fn open(&mut self) -> Result<Opened, OpenError> {
+    pub(crate) fn open(&mut self) -> Result<Opened, OpenError> {
         self.events.clear();
         self.begin();
         let ended = |event: &Event| !matches!(event, Event::StillOpening(_));
@@ -155,13 +160,13 @@ impl World {
     }
 
     /// Closes it, and waits for the end.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.session.close(self.now, &mut self.entropy);
         assert!(self.run(secs(9), |world| world.events.contains(&Event::Closed)));
     }
 
     /// Asks, and waits for a good answer.
-    pub fn ask_and_wait(&mut self, command: &impl Command, resend: Resend) -> bool {
+    pub(crate) fn ask_and_wait(&mut self, command: &impl Command, resend: Resend) -> bool {
         let id = self.ask(command, resend, secs(9));
         self.session.handle_timeout(self.now, &mut self.entropy);
         self.run(secs(9), |world| world.answered(id))

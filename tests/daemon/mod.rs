@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lines that a test adds to the tables of the configuration.
 #[derive(Default)]
-pub struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     /// The rack's name, `r1` where empty.
     pub name: &'a str,
     pub api: &'a str,
@@ -29,7 +29,7 @@ pub struct Keys<'a> {
 }
 
 /// See the head of this file.
-pub struct Bed {
+pub(crate) struct Bed {
     pub rack: Served,
     daemon: Option<Child>,
     folder: tempfile::TempDir,
@@ -37,8 +37,8 @@ pub struct Bed {
 
 impl Bed {
     /// A rack and a configuration with all of its nodes; the daemon does not run yet.
-    pub fn of(plans: impl IntoIterator<Item = NodePlan>, keys: &Keys<'_>) -> Self {
-        Bed::with_nodes(plans, keys, |name, address| {
+    pub(crate) fn of(plans: impl IntoIterator<Item = NodePlan>, keys: &Keys<'_>) -> Self {
+        Self::with_nodes(plans, keys, |name, address| {
             format!(
                 "[[node]]\nname = \"{name}\"\naddress = \"{}\"\nport = {}\n",
                 address.ip(),
@@ -48,22 +48,22 @@ impl Bed {
     }
 
     /// Two nodes, n01 and n02, whose operating systems do not go down.
-    pub fn of_hanging_systems() -> Self {
+    pub(crate) fn of_hanging_systems() -> Self {
         let mood = Mood {
             os: OsMood::Hangs,
             ..Mood::default()
         };
         let plans = ["n01", "n02"].map(|name| plan(name, mood.clone()));
-        Bed::of(plans, &Keys::default())
+        Self::of(plans, &Keys::default())
     }
 
     /// As [`Bed::of`], with the `[[node]]` of each BMC in the test's own words.
-    pub fn with_nodes(
+    pub(crate) fn with_nodes(
         plans: impl IntoIterator<Item = NodePlan>,
         keys: &Keys<'_>,
         node: impl Fn(&str, SocketAddr) -> String,
     ) -> Self {
-        let bed = Bed {
+        let bed = Self {
             rack: serve(plans.into_iter().collect(), 7).expect("loopback is there"),
             daemon: None,
             folder: tempfile::tempdir().expect("a folder"),
@@ -99,12 +99,12 @@ impl Bed {
     }
 
     /// Starts the daemon and waits until it answers.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.start_by(Command::new(DAEMON));
     }
 
     /// The same by a command to which the daemon's own arguments are added.
-    pub fn start_by(&mut self, command: Command) {
+    pub(crate) fn start_by(&mut self, command: Command) {
         self.daemon = Some(spawn(command, self.folder.path()));
         let deadline = Instant::now() + PATIENCE;
         while self.request("GET", "/healthz", "").is_none() {
@@ -114,7 +114,7 @@ impl Bed {
     }
 
     /// SIGKILL: no handler runs, nothing is flushed.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();
             let _ = daemon.wait();
@@ -122,7 +122,7 @@ impl Bed {
     }
 
     /// Asks the daemon to stop (SIGTERM) and waits until it has.
-    pub fn terminate(&mut self) {
+    pub(crate) fn terminate(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             let pid = i32::try_from(daemon.id()).expect("a process id");
             let pid = nix::unistd::Pid::from_raw(pid);
@@ -133,7 +133,7 @@ impl Bed {
 
     /// Waits until something is so, a while that is long on a busy machine.
     #[track_caller]
-    pub fn wait_for(&self, what: &str, done: impl Fn(&Bed) -> bool) {
+    pub(crate) fn wait_for(&self, what: &str, done: impl Fn(&Self) -> bool) {
         let end = Instant::now() + Duration::from_secs(20);
         while !done(self) {
             assert!(Instant::now() < end, "{what}: {}", self.log());
@@ -142,30 +142,30 @@ impl Bed {
     }
 
     /// How the daemon ended, once it has by itself.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         let daemon = self.daemon.as_mut().expect("it was started");
         daemon.try_wait().expect("it is ours")
     }
 
     /// The process id of the daemon that runs.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.daemon.as_ref().expect("it was started").id()
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path("s")
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     /// Asks the daemon and does not wait for an answer.
-    pub fn send(&self, method: &str, path: &str, body: &str) -> Option<UnixStream> {
+    pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Option<UnixStream> {
         let mut stream = UnixStream::connect(self.socket()).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let length = body.len();
@@ -179,7 +179,7 @@ impl Bed {
     }
 
     /// The status and the body, where an answer came.
-    pub fn request(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
         let mut answer = String::new();
         let mut stream = self.send(method, path, body)?;
         stream.read_to_string(&mut answer).ok()?;
@@ -189,17 +189,17 @@ impl Bed {
     }
 
     /// `rackbmc` with these words, for this daemon.
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         rackbmc(&self.socket(), words)
     }
 
-    pub fn rackbmc(&self, words: &[&str]) -> Said {
+    pub(crate) fn rackbmc(&self, words: &[&str]) -> Said {
         Said::of(self.command(words).output().expect("rackbmc runs"))
     }
 
     /// Runs it and demands an exit code; what it said.
     #[track_caller]
-    pub fn expect(&self, code: i32, words: &[&str]) -> String {
+    pub(crate) fn expect(&self, code: i32, words: &[&str]) -> String {
         let said = self.rackbmc(words);
         let (out, err) = (&said.out, &said.err);
         assert_eq!(
@@ -212,13 +212,13 @@ impl Bed {
     }
 
     /// How often the machine carried an order out.
-    pub fn count(&self, node: &str, order: ChassisOrder) -> usize {
+    pub(crate) fn count(&self, node: &str, order: ChassisOrder) -> usize {
         self.rack
             .with_bmc(node, |bmc, _| bmc.host().count(order))
             .expect("the node is there")
     }
 
-    pub fn is_on(&self, node: &str) -> bool {
+    pub(crate) fn is_on(&self, node: &str) -> bool {
         self.rack
             .with_bmc(node, |bmc, _| bmc.host().is_on())
             .expect("the node is there")
@@ -232,16 +232,16 @@ impl Drop for Bed {
 }
 
 /// What `rackbmc` said.
-pub struct Said {
+pub(crate) struct Said {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
 impl Said {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("text");
-        Said {
+        Self {
             code: output.status.code().unwrap_or(-1),
             out: text(output.stdout),
             err: text(output.stderr),
@@ -250,10 +250,10 @@ impl Said {
 }
 
 /// The daemon's program.
-pub const DAEMON: &str = env!("CARGO_BIN_EXE_rackbmcd");
+pub(crate) const DAEMON: &str = env!("CARGO_BIN_EXE_rackbmcd");
 
 /// The daemon on `folder/rackbmcd.toml`, with what it says in `folder/log`.
-pub fn spawn(mut command: Command, folder: &Path) -> Child {
+pub(crate) fn spawn(mut command: Command, folder: &Path) -> Child {
     let log = File::create(folder.join("log")).expect("a log");
     command
         .arg("--config")
@@ -266,7 +266,7 @@ pub fn spawn(mut command: Command, folder: &Path) -> Child {
 }
 
 /// `rackbmc` for whoever listens at `socket`, with nothing of the environment but that.
-pub fn rackbmc(socket: &Path, words: &[&str]) -> Command {
+pub(crate) fn rackbmc(socket: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
     command
         .args(words)
@@ -277,21 +277,21 @@ pub fn rackbmc(socket: &Path, words: &[&str]) -> Command {
 }
 
 /// Runs a command whose words are read later.
-pub fn begin(mut command: Command) -> Child {
+pub(crate) fn begin(mut command: Command) -> Child {
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     piped.spawn().expect("rackbmc runs")
 }
 
 /// A TCP port of loopback that is free now; another program that takes it first makes the start
 /// fail, and says so.
-pub fn free_tcp() -> SocketAddr {
+pub(crate) fn free_tcp() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a port")
 }
 
 /// A BMC on loopback that knows the operator of every bed.
-pub fn plan(name: &str, mood: Mood) -> NodePlan {
+pub(crate) fn plan(name: &str, mood: Mood) -> NodePlan {
     NodePlan {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         settings: BmcSettings {

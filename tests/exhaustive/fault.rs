@@ -8,7 +8,7 @@ use std::fmt;
 
 /// One fault in one place. Everything is counted from the request, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// A datagram, both ways together.
     Datagram(u64, Mishap),
     /// A command in a session is answered with this completion code and not carried out.
@@ -26,7 +26,7 @@ pub enum Fault {
 
 /// What somebody does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     /// The daemon is killed and started again.
     Kill,
     /// The daemon is stopped and started again.
@@ -55,7 +55,7 @@ pub enum Act {
 
 /// How long a story is without a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Length {
+pub(crate) struct Length {
     pub datagrams: u64,
     pub commands: u64,
     pub commits: usize,
@@ -63,7 +63,7 @@ pub struct Length {
 }
 
 impl Act {
-    fn all() -> Vec<Act> {
+    fn all() -> Vec<Self> {
         let words = [
             PowerTarget::AbortSoftRebooting,
             PowerTarget::AbortSoftPowerOff,
@@ -77,14 +77,20 @@ impl Act {
             Control::Resume,
         ];
         let levels = [Operation::PowerOn, Operation::PowerOff];
-        let mut acts = vec![Act::Kill, Act::Stop, Act::Reload, Act::Swap, Act::Lower];
-        acts.extend([true, false].map(|catches_up| Act::StandStill { catches_up }));
+        let mut acts = vec![
+            Self::Kill,
+            Self::Stop,
+            Self::Reload,
+            Self::Swap,
+            Self::Lower,
+        ];
+        acts.extend([true, false].map(|catches_up| Self::StandStill { catches_up }));
         acts.extend([3, -48].map(Act::SetCalendar));
         acts.extend(controls.map(Act::Use));
         acts.extend(words.map(Act::Word));
         acts.extend(levels.map(Act::Ask));
-        acts.extend(levels.map(|level| Act::TakeOver(level, TakeOver::Running)));
-        acts.push(Act::TakeOver(Operation::PowerOff, TakeOver::Suspended));
+        acts.extend(levels.map(|level| Self::TakeOver(level, TakeOver::Running)));
+        acts.push(Self::TakeOver(Operation::PowerOff, TakeOver::Suspended));
         acts.extend(levels.map(Act::AbortThen));
         acts
     }
@@ -92,12 +98,12 @@ impl Act {
 
 impl Fault {
     /// Whether somebody does something, rather than that something goes wrong by itself.
-    pub fn is_act(self) -> bool {
-        matches!(self, Fault::Act(..))
+    pub(crate) fn is_act(self) -> bool {
+        matches!(self, Self::Act(..))
     }
 
     /// Every placement in a story that is so long.
-    pub fn placements(length: Length) -> Vec<Fault> {
+    pub(crate) fn placements(length: Length) -> Vec<Self> {
         let mut faults = Vec::new();
         for number in 1..=length.datagrams {
             for mishap in [
@@ -106,18 +112,18 @@ impl Fault {
                 Mishap::Late(millis(700)),
                 Mishap::Late(secs(12)),
             ] {
-                faults.push(Fault::Datagram(number, mishap));
+                faults.push(Self::Datagram(number, mishap));
             }
         }
         for number in 1..=length.commands {
-            faults.extend([0xC0, 0xC1].map(|code| Fault::Answered(number, code)));
-            faults.push(Fault::WrongReading(number));
+            faults.extend([0xC0, 0xC1].map(|code| Self::Answered(number, code)));
+            faults.push(Self::WrongReading(number));
         }
         for number in 1..=length.commits {
-            faults.extend([Fault::Refused(number), Fault::KilledAt(number)]);
+            faults.extend([Self::Refused(number), Self::KilledAt(number)]);
         }
         for number in 0..=length.events {
-            faults.extend(Act::all().into_iter().map(|act| Fault::Act(number, act)));
+            faults.extend(Act::all().into_iter().map(|act| Self::Act(number, act)));
         }
         faults
     }
@@ -126,16 +132,16 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Datagram(number, Mishap::Lost) => write!(f, "datagram {number} lost"),
-            Fault::Datagram(number, Mishap::Doubled) => write!(f, "datagram {number} doubled"),
-            Fault::Datagram(number, Mishap::Late(late)) => {
+            Self::Datagram(number, Mishap::Lost) => write!(f, "datagram {number} lost"),
+            Self::Datagram(number, Mishap::Doubled) => write!(f, "datagram {number} doubled"),
+            Self::Datagram(number, Mishap::Late(late)) => {
                 write!(f, "datagram {number} late by {late:?}")
             }
-            Fault::Answered(number, code) => write!(f, "command {number} answered {code:02X}h"),
-            Fault::WrongReading(number) => write!(f, "reading {number} wrong"),
-            Fault::Refused(number) => write!(f, "record {number} refused by the disk"),
-            Fault::KilledAt(number) => write!(f, "killed at record {number}"),
-            Fault::Act(number, act) => write!(f, "{act} after event {number}"),
+            Self::Answered(number, code) => write!(f, "command {number} answered {code:02X}h"),
+            Self::WrongReading(number) => write!(f, "reading {number} wrong"),
+            Self::Refused(number) => write!(f, "record {number} refused by the disk"),
+            Self::KilledAt(number) => write!(f, "killed at record {number}"),
+            Self::Act(number, act) => write!(f, "{act} after event {number}"),
         }
     }
 }
@@ -143,22 +149,22 @@ impl fmt::Display for Fault {
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Act::Kill => f.write_str("killed"),
-            Act::Stop => f.write_str("stopped"),
-            Act::Reload => f.write_str("reloaded"),
-            Act::StandStill { catches_up: true } => f.write_str("stood still"),
-            Act::StandStill { catches_up: false } => f.write_str("stood still and deaf"),
-            Act::SetCalendar(hours) => write!(f, "calendar set by {hours} h"),
-            Act::Use(control) => write!(f, "{control}"),
-            Act::Word(word) => write!(f, "'{}'", word.name()),
-            Act::Ask(operation) => write!(f, "{operation} too"),
-            Act::TakeOver(operation, TakeOver::Running) => write!(f, "{operation} instead"),
-            Act::TakeOver(operation, TakeOver::Suspended) => {
+            Self::Kill => f.write_str("killed"),
+            Self::Stop => f.write_str("stopped"),
+            Self::Reload => f.write_str("reloaded"),
+            Self::StandStill { catches_up: true } => f.write_str("stood still"),
+            Self::StandStill { catches_up: false } => f.write_str("stood still and deaf"),
+            Self::SetCalendar(hours) => write!(f, "calendar set by {hours} h"),
+            Self::Use(control) => write!(f, "{control}"),
+            Self::Word(word) => write!(f, "'{}'", word.name()),
+            Self::Ask(operation) => write!(f, "{operation} too"),
+            Self::TakeOver(operation, TakeOver::Running) => write!(f, "{operation} instead"),
+            Self::TakeOver(operation, TakeOver::Suspended) => {
                 write!(f, "{operation} instead, whatever stands still")
             }
-            Act::AbortThen(operation) => write!(f, "abort and {operation}"),
-            Act::Swap => f.write_str("another BMC"),
-            Act::Lower => f.write_str("the level too low"),
+            Self::AbortThen(operation) => write!(f, "abort and {operation}"),
+            Self::Swap => f.write_str("another BMC"),
+            Self::Lower => f.write_str("the level too low"),
         }
     }
 }

@@ -52,10 +52,10 @@ impl Plan {
         length.map_err(|why| format!("{}: {why}", self.name()))
     }
 
-    fn with(&self, fault: Fault) -> Plan {
+    fn with(&self, fault: Fault) -> Self {
         let (scene, mut faults) = (self.scene, self.faults.clone());
         faults.push(fault);
-        Plan { scene, faults }
+        Self { scene, faults }
     }
 }
 

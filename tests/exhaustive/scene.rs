@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// One operation and what is special about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Scene {
+pub(crate) struct Scene {
     pub operation: Operation,
     /// The machine is on at the beginning.
     pub on: bool,
@@ -19,7 +19,7 @@ pub struct Scene {
 
 /// What is special about a scene.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Turn {
+pub(crate) enum Turn {
     Plain,
     /// The daemon has just been started, for the first time.
     Cold,
@@ -39,12 +39,12 @@ pub enum Turn {
 
 impl Scene {
     /// All scenes, with every operation that there is.
-    pub fn all() -> Vec<Scene> {
+    pub(crate) fn all() -> Vec<Self> {
         let mut scenes = Vec::new();
         for operation in Operation::ALL {
             for on in [true, false] {
                 let mut add = |turn| {
-                    scenes.push(Scene {
+                    scenes.push(Self {
                         operation,
                         on,
                         turn,
@@ -69,7 +69,7 @@ impl Scene {
     }
 
     /// The world in which it is told, up to the request.
-    pub fn open(self) -> Result<Watched, String> {
+    pub(crate) fn open(self) -> Result<Watched, String> {
         let mut world = World::new(7, 2);
         world.crash();
         world.nodes[0].nmi_min_interval = secs(10);
@@ -134,7 +134,7 @@ impl Scene {
     }
 
     /// What the request asks for beside the operation.
-    pub fn options(self) -> PowerOptions {
+    pub(crate) fn options(self) -> PowerOptions {
         let mut options = PowerOptions::default();
         match self.turn {
             Turn::TooSlow => options.timeout = Some(secs(15)),
@@ -149,7 +149,7 @@ impl Scene {
     }
 
     /// The control that is part of the scene, and how long after the request it is used.
-    pub fn control(self) -> Option<(Duration, Control)> {
+    pub(crate) fn control(self) -> Option<(Duration, Control)> {
         match self.turn {
             Turn::Used(control) => Some((millis(1_200), control)),
             Turn::Plain
@@ -163,7 +163,7 @@ impl Scene {
     }
 
     /// Whether the request or the node's policy allows a hard order after the soft one.
-    pub fn may_turn_hard(self) -> bool {
+    pub(crate) fn may_turn_hard(self) -> bool {
         self.turn == Turn::Escalates || !self.operation.is_soft()
     }
 }

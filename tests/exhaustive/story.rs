@@ -14,7 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// See the head of this file.
-pub struct Story {
+pub(crate) struct Story {
     pub scene: Scene,
     pub watched: Watched,
     /// Counts at the moment of the request.
@@ -45,10 +45,10 @@ enum Due {
 }
 
 /// What a call brought.
-pub type Answered = Result<Answer, Refused>;
+pub(crate) type Answered = Result<Answer, Refused>;
 
 /// Tells a story: how long it was, or which promise was broken.
-pub fn tell(scene: Scene, faults: &[Fault]) -> Result<Length, String> {
+pub(crate) fn tell(scene: Scene, faults: &[Fault]) -> Result<Length, String> {
     let mut story = Story::begin(scene, faults)?;
     story.go_on()?;
     let length = story.length();
@@ -60,7 +60,7 @@ impl Story {
     fn begin(scene: Scene, faults: &[Fault]) -> Result<Self, String> {
         let watched = scene.open()?;
         let base = count(&watched.world);
-        let mut story = Story {
+        let mut story = Self {
             scene,
             limit: watched.world.now + LONGEST,
             watched,
@@ -363,7 +363,7 @@ impl Story {
     }
 
     /// The task that has the node.
-    pub fn task(&self) -> Option<TaskId> {
+    pub(crate) fn task(&self) -> Option<TaskId> {
         let watch = &self.watched.watch;
         let mut active = watch.active.iter();
         active.find(|id| watch.tasks[*id].node == 0).copied()
@@ -371,7 +371,7 @@ impl Story {
 
     /// Waits for an answer, as long as a person would; `None` where the daemon was killed
     /// meanwhile.
-    pub fn answer(&mut self, call: CallId) -> Result<Option<Answered>, String> {
+    pub(crate) fn answer(&mut self, call: CallId) -> Result<Option<Answered>, String> {
         let lives = self.watched.world.lives;
         let end = self.watched.world.now + secs(5);
         self.run_until(end, |world, _| world.has_answered(call))?;

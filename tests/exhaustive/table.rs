@@ -38,7 +38,7 @@ impl Before {
 
 impl Story {
     /// Somebody aborts what is under way, by one of Ironic's words or by the task's id.
-    pub fn abort(&mut self, word: Option<PowerTarget>) -> Result<(), String> {
+    pub(crate) fn abort(&mut self, word: Option<PowerTarget>) -> Result<(), String> {
         let node = self.watched.world.node("n01");
         let task = self.task();
         let before = Before {

@@ -8,7 +8,7 @@ use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 
 impl Story {
     /// Somebody wants the node, whoever has it.
-    pub fn take_over(&mut self, operation: Operation, from: TakeOver) -> Result<(), String> {
+    pub(crate) fn take_over(&mut self, operation: Operation, from: TakeOver) -> Result<(), String> {
         let old = self.task();
         let was = old.map(|id| self.watched.watch.tasks[&id].state);
         let place = Watch::quiet_from(&self.watched.world);

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 /// See the head of this file.
-pub struct Fleet {
+pub(crate) struct Fleet {
     pub beds: Vec<Bed>,
     folder: tempfile::TempDir,
 }
@@ -18,7 +18,7 @@ pub struct Fleet {
 impl Fleet {
     /// Racks r1, r2 ... of so many nodes n01, n02 ..., the last of which is in group storage. No
     /// daemon runs yet.
-    pub fn of(racks: usize, nodes: usize, mood: &Mood) -> Self {
+    pub(crate) fn of(racks: usize, nodes: usize, mood: &Mood) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let bed = |rack: usize| {
             let name = format!("r{rack}");
@@ -42,7 +42,7 @@ impl Fleet {
                 )
             })
         };
-        let mut fleet = Fleet {
+        let mut fleet = Self {
             beds: (1..=racks).map(bed).collect(),
             folder,
         };
@@ -54,7 +54,7 @@ impl Fleet {
     }
 
     /// One more rack in the file.
-    pub fn add(&mut self, name: &str, key: &str, place: &str) {
+    pub(crate) fn add(&mut self, name: &str, key: &str, place: &str) {
         let path = self.path("fleet.toml");
         let mut text = std::fs::read_to_string(&path).unwrap_or_default();
         text.push_str(&format!(
@@ -63,12 +63,12 @@ impl Fleet {
         std::fs::write(path, text).expect("written");
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// `rackbmc --fleet` with these words, with nothing of the environment.
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
         command
             .args(words)
@@ -81,7 +81,7 @@ impl Fleet {
 
     /// Runs it and demands an exit code; what it said.
     #[track_caller]
-    pub fn expect(&self, code: i32, words: &[&str]) -> Said {
+    pub(crate) fn expect(&self, code: i32, words: &[&str]) -> Said {
         let said = Said::of(self.command(words).output().expect("rackbmc runs"));
         assert_eq!(said.code, code, "{words:?} said:\n{}{}", said.out, said.err);
         said
@@ -89,7 +89,7 @@ impl Fleet {
 }
 
 /// A daemon that lets everybody in and never says a word. It ends with the test's process.
-pub fn silent(socket: PathBuf) {
+pub(crate) fn silent(socket: PathBuf) {
     let listener = UnixListener::bind(socket).expect("a socket");
     std::thread::spawn(move || {
         let mut held = Vec::new();
@@ -100,13 +100,13 @@ pub fn silent(socket: PathBuf) {
 }
 
 /// A daemon that has one answer to everything.
-pub fn refusing(socket: PathBuf, status: u16, body: &'static str) {
+pub(crate) fn refusing(socket: PathBuf, status: u16, body: &'static str) {
     serve(socket, status, move |_| Some(body));
 }
 
 /// A daemon that answers by the first line of a request, and closes the connection without a word
 /// where it has no answer; the lines that it was asked.
-pub fn stub(
+pub(crate) fn stub(
     socket: PathBuf,
     answer: impl Fn(&str) -> Option<&'static str> + Send + 'static,
 ) -> Arc<Mutex<Vec<String>>> {

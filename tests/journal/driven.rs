@@ -12,7 +12,7 @@ use rackbmcd::power::{Boot, Sequence, Settings};
 use rackbmcd::time::Instant;
 use uuid::Uuid;
 
-pub const CAUSES: [RestartCause; 12] = [
+pub(crate) const CAUSES: [RestartCause; 12] = [
     RestartCause::Unknown,
     RestartCause::ChassisControl,
     RestartCause::ResetButton,
@@ -27,7 +27,7 @@ pub const CAUSES: [RestartCause; 12] = [
     RestartCause::Other(0x0D),
 ];
 
-pub const TROUBLES: [Trouble; 15] = [
+pub(crate) const TROUBLES: [Trouble; 15] = [
     Trouble::NoAddress,
     Trouble::Unreachable,
     Trouble::Silent,
@@ -45,7 +45,7 @@ pub const TROUBLES: [Trouble; 15] = [
     Trouble::WrongBmc,
 ];
 
-pub const REFUSALS: [RefusalKind; 7] = [
+pub(crate) const REFUSALS: [RefusalKind; 7] = [
     RefusalKind::Busy,
     RefusalKind::Updating,
     RefusalKind::NotSupported,
@@ -65,14 +65,14 @@ struct Driven {
 
 impl Driven {
     fn new(operation: Operation) -> Self {
-        Driven::by(operation, Settings::default())
+        Self::by(operation, Settings::default())
     }
 
     fn by(operation: Operation, settings: Settings) -> Self {
         let now = Instant::after_start(secs(50));
         let mut sequence = Sequence::new(operation, settings);
         sequence.begin(now);
-        Driven {
+        Self {
             sequence,
             now,
             order: 1,
@@ -139,7 +139,7 @@ impl Driven {
 }
 
 /// The records of all of them.
-pub fn all() -> Vec<Line> {
+pub(crate) fn all() -> Vec<Line> {
     let mut entries = Vec::new();
     for trouble in TROUBLES {
         for delivery in [Delivery::NotSent, Delivery::Unknown] {

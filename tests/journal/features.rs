@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// Every field of a value by its path, with what stands in it: words as they are, numbers and free
 /// text by their kind. The members of a list count as one.
-pub fn features(table: &str, value: &Value) -> BTreeSet<String> {
+pub(crate) fn features(table: &str, value: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     walk(table, value, &mut |path, value| {
         let shown = match value {
@@ -33,7 +33,7 @@ pub fn features(table: &str, value: &Value) -> BTreeSet<String> {
 
 /// The names of all fields and variants of a value, each with the name of the one that it stands
 /// in.
-pub fn names(table: &str, value: &Value) -> BTreeSet<String> {
+pub(crate) fn names(table: &str, value: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     walk(table, value, &mut |path, _| {
         let path = path.replace("[]", "");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// One entry of a journal.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub(crate) struct Line {
     /// The table's name.
     pub table: String,
     pub key: String,
@@ -18,29 +18,29 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.value).expect("a frozen value is JSON")
     }
 
     /// As it stands in a file.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let value = std::str::from_utf8(&self.value).expect("JSON is text");
         format!("{}{value}}}\n", head(&self.table, &self.key))
     }
 }
 
 /// The directory of a format.
-pub fn directory(format: u64) -> PathBuf {
+pub(crate) fn directory(format: u64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/journal/v{format}"))
 }
 
 /// The formats that are frozen.
-pub fn formats() -> impl Iterator<Item = u64> {
+pub(crate) fn formats() -> impl Iterator<Item = u64> {
     (1..=FORMAT).filter(|format| directory(*format).exists())
 }
 
 /// All lines of a format's files, file by file.
-pub fn lines(format: u64) -> Vec<Line> {
+pub(crate) fn lines(format: u64) -> Vec<Line> {
     #[derive(Deserialize)]
     struct Head {
         table: String,

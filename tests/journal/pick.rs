@@ -8,14 +8,14 @@ use std::path::Path;
 
 /// Records that show something that no shorter one before them did.
 #[derive(Default)]
-pub struct Pool {
+pub(crate) struct Pool {
     lines: Vec<(Line, BTreeSet<String>)>,
     /// How often each feature was seen, and where a short record is that shows it.
     seen: BTreeMap<String, (usize, usize)>,
 }
 
 impl Pool {
-    pub fn offer(&mut self, line: Line) {
+    pub(crate) fn offer(&mut self, line: Line) {
         let value = line.json();
         let shown = features(&line.table, &value);
         let (at, mut taken) = (self.lines.len(), false);
@@ -36,7 +36,7 @@ impl Pool {
 
     /// Writes a file for each table: beginning with what is rare, records until all that was seen
     /// is shown.
-    pub fn write(&self, directory: &Path) {
+    pub(crate) fn write(&self, directory: &Path) {
         let mut features: Vec<_> = self.seen.iter().collect();
         features.sort_by_key(|(_, (count, _))| *count);
         let (mut shown, mut picked) = (BTreeSet::new(), BTreeSet::new());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Lets a daemon live for some seconds, stops it in the middle of tasks and keeps its journal in
 /// `out`.
-pub fn make(out: &Path) {
+pub(crate) fn make(out: &Path) {
     let plans = (1..=4).map(|place| {
         let os = if place == 2 {
             OsMood::ObeysAfter(Duration::from_millis(300))

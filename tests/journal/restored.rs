@@ -17,7 +17,7 @@ use std::fmt::Write;
 use uuid::Uuid;
 
 /// All that the lines of a format came to.
-pub fn told(format: u64, lines: &[Line]) -> String {
+pub(crate) fn told(format: u64, lines: &[Line]) -> String {
     let mut text = String::new();
     for line in lines {
         let value = line.json();

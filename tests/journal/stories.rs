@@ -18,7 +18,7 @@ use rackbmcd::sim::{ChassisOrder, Refusal};
 use std::sync::Arc;
 
 /// All that is put down in one story.
-pub fn told(seed: u64, lives: u64) -> Vec<Line> {
+pub(crate) fn told(seed: u64, lives: u64) -> Vec<Line> {
     let mut dice = Dice::new(seed);
     let mut world = World::new(seed, NODES);
     world.crash();

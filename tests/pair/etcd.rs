@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// See the head of this file.
 #[derive(Clone)]
-pub struct Etcd {
+pub(crate) struct Etcd {
     pub cluster: u64,
     revision: Revision,
     keys: BTreeMap<String, (Vec<u8>, Revision)>,
@@ -26,7 +26,7 @@ pub struct Etcd {
 
 impl Default for Etcd {
     fn default() -> Self {
-        Etcd {
+        Self {
             cluster: 7,
             revision: 1,
             keys: BTreeMap::new(),
@@ -41,7 +41,7 @@ impl Default for Etcd {
 
 impl Etcd {
     /// What comes of a request that reaches it.
-    pub fn carry_out(&mut self, request: &Request) -> Result<Answer, Trouble> {
+    pub(crate) fn carry_out(&mut self, request: &Request) -> Result<Answer, Trouble> {
         if self.leaderless {
             return Err(Trouble::Unavailable("etcdserver: no leader".to_owned()));
         }
@@ -155,12 +155,12 @@ impl Etcd {
     }
 
     /// What a key holds.
-    pub fn value(&self, key: &str) -> Option<&[u8]> {
+    pub(crate) fn value(&self, key: &str) -> Option<&[u8]> {
         self.keys.get(key).map(|(value, _)| &value[..])
     }
 
     /// Somebody writes by hand.
-    pub fn put(&mut self, key: &str, value: &[u8]) {
+    pub(crate) fn put(&mut self, key: &str, value: &[u8]) {
         let put = Op::Put(key.to_owned(), value.to_vec());
         let txn = Txn {
             success: vec![put],

@@ -72,7 +72,7 @@ fn host(me: Me, settings: Settings, seed: u64, now: Instant) -> Host {
 impl Pair {
     fn new() -> Self {
         let now = Instant::after_start(secs(1000));
-        let mut pair = Pair {
+        let mut pair = Self {
             now,
             etcd: Etcd::default(),
             hosts: vec![host(me(0), settings(), 1, now)],
@@ -173,7 +173,7 @@ impl Pair {
     /// One commit was taken, and the second has had no answer for so long: its host does not reach
     /// etcd any more.
     fn unanswered(time: Duration) -> Self {
-        let mut pair = Pair::new();
+        let mut pair = Self::new();
         pair.commit(0, 1, 1);
         pair.hosts[0].cut = true;
         pair.commit(0, 2, 2);

@@ -61,7 +61,7 @@ struct Story {
 
 /// What a story came to.
 #[derive(Default, Debug)]
-pub struct Came {
+pub(crate) struct Came {
     pub tenures: u64,
     pub tasks: u64,
     pub commits: u64,
@@ -100,7 +100,7 @@ impl Story {
         for place in 0..hosts {
             world.start(place, false);
         }
-        Story {
+        Self {
             world,
             dice,
             blind,
@@ -363,7 +363,7 @@ impl Story {
     fn befall(&mut self) {
         let host = self.host();
         let now = self.world.now;
-        let later = |story: &mut Story, from: u64, below: u64, what: Later| {
+        let later = |story: &mut Self, from: u64, below: u64, what: Later| {
             let at = now + story.dice.millis(from, below);
             story.later.push((at, what));
         };

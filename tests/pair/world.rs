@@ -27,26 +27,26 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Chance, from a seed.
-pub struct Dice(Seeded);
+pub(crate) struct Dice(Seeded);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Dice(Seeded::new(seed))
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Seeded::new(seed))
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0.below(bound)
     }
 
-    pub fn chance(&mut self, chance: f64) -> bool {
+    pub(crate) fn chance(&mut self, chance: f64) -> bool {
         self.0.chance(chance)
     }
 
-    pub fn millis(&mut self, from: u64, below: u64) -> Duration {
+    pub(crate) fn millis(&mut self, from: u64, below: u64) -> Duration {
         millis(from + self.below(below - from))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0.next_u64()
     }
 }
@@ -55,14 +55,14 @@ type Disk = Arc<Mutex<BTreeMap<(Table, String), Vec<u8>>>>;
 
 /// A host's own clock: it may run fast or slow, and stand still while the host does.
 #[derive(Clone, Copy)]
-pub struct LocalClock {
+pub(crate) struct LocalClock {
     anchor: (Instant, Instant),
     /// In thousandths.
     rate: u64,
 }
 
 impl LocalClock {
-    pub fn at(&self, time: Instant) -> Instant {
+    pub(crate) fn at(&self, time: Instant) -> Instant {
         let (then, local) = self.anchor;
         local + (time - then) * u32::try_from(self.rate).unwrap() / 1000
     }
@@ -76,7 +76,7 @@ impl LocalClock {
 }
 
 /// See the head of this file.
-pub struct Host {
+pub(crate) struct Host {
     pub place: usize,
     pub keeper: Option<Keeper>,
     pub clock: LocalClock,
@@ -116,7 +116,7 @@ enum Flight {
 }
 
 /// What happened that is worth a judgement.
-pub enum Happened {
+pub(crate) enum Happened {
     /// A tenure began.
     Began(usize, u64),
     /// A host has the rack no more.
@@ -131,14 +131,14 @@ pub enum Happened {
 
 /// How bad the way to etcd is.
 #[derive(Clone, Copy, Default)]
-pub struct Weather {
+pub(crate) struct Weather {
     pub lost: f64,
     /// Carried out after its client gave up.
     pub late: f64,
     pub slow: f64,
 }
 
-pub struct World {
+pub(crate) struct World {
     pub now: Instant,
     pub etcd: Etcd,
     pub sim: sim::Rack,
@@ -155,7 +155,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, hosts: usize, nodes: usize) -> Self {
+    pub(crate) fn new(seed: u64, hosts: usize, nodes: usize) -> Self {
         let mut dice = Dice::new(seed);
         let mut sim = sim::Rack::new();
         for place in 0..nodes {
@@ -204,7 +204,7 @@ impl World {
             waiting: Vec::new(),
             tenure: secs(9),
         };
-        World {
+        Self {
             now,
             etcd: Etcd::default(),
             sim,
@@ -222,7 +222,7 @@ impl World {
     }
 
     /// The clock of a host runs so, in thousandths, and its calendar is ahead by so many seconds.
-    pub fn set_clock(&mut self, place: usize, rate: u64, calendar: i64) {
+    pub(crate) fn set_clock(&mut self, place: usize, rate: u64, calendar: i64) {
         let now = self.now;
         let host = &mut self.hosts[place];
         host.clock = LocalClock {
@@ -233,7 +233,7 @@ impl World {
     }
 
     /// A host's process starts; on a machine that was booted anew where it is said so.
-    pub fn start(&mut self, place: usize, booted: bool) {
+    pub(crate) fn start(&mut self, place: usize, booted: bool) {
         let (nodes, settings, seed) = (self.nodes.clone(), self.settings.clone(), self.dice.next());
         let host = &mut self.hosts[place];
         assert!(host.keeper.is_none(), "it runs already");
@@ -277,7 +277,7 @@ impl World {
     }
 
     /// A host's process is killed: records that were not on its disk are lost.
-    pub fn kill(&mut self, place: usize) {
+    pub(crate) fn kill(&mut self, place: usize) {
         let host = &mut self.hosts[place];
         host.keeper = None;
         host.writing.clear();
@@ -286,7 +286,7 @@ impl World {
     }
 
     /// A host's disk is lost with its machine.
-    pub fn lose_disk(&mut self, place: usize) {
+    pub(crate) fn lose_disk(&mut self, place: usize) {
         self.kill(place);
         let id = Uuid::from_u128(self.dice.next().into());
         let host = &mut self.hosts[place];
@@ -296,7 +296,7 @@ impl World {
     }
 
     /// A host stands still for a while; `blind` where its clock does, too.
-    pub fn pause(&mut self, place: usize, time: Duration, blind: bool) {
+    pub(crate) fn pause(&mut self, place: usize, time: Duration, blind: bool) {
         let now = self.now;
         let host = &mut self.hosts[place];
         if host.keeper.is_some() && host.paused_until.is_none() {
@@ -334,7 +334,7 @@ impl World {
         }
     }
 
-    pub fn set_cut_from_etcd(&mut self, place: usize, cut: bool) {
+    pub(crate) fn set_cut_from_etcd(&mut self, place: usize, cut: bool) {
         self.hosts[place].cut_from_etcd = cut;
         if !cut && std::mem::take(&mut self.hosts[place].missed) {
             let host = &mut self.hosts[place];
@@ -348,7 +348,7 @@ impl World {
     }
 
     /// Somebody asks a host for something; nothing where it has not the rack.
-    pub fn ask(&mut self, place: usize, call: Call) -> Option<CallId> {
+    pub(crate) fn ask(&mut self, place: usize, call: Call) -> Option<CallId> {
         let host = &mut self.hosts[place];
         let local = host.clock.at(self.now);
         let awake = host.paused_until.is_none();
@@ -362,7 +362,7 @@ impl World {
         Some(id)
     }
 
-    pub fn hand_over(&mut self, place: usize, to: Option<String>) {
+    pub(crate) fn hand_over(&mut self, place: usize, to: Option<String>) {
         let host = &mut self.hosts[place];
         let local = host.clock.at(self.now);
         if let Some(keeper) = host.keeper.as_mut().filter(|_| host.paused_until.is_none()) {
@@ -372,7 +372,7 @@ impl World {
     }
 
     /// The hosts whose permit holds at this moment.
-    pub fn permitted(&self) -> Vec<usize> {
+    pub(crate) fn permitted(&self) -> Vec<usize> {
         let holds = |host: &&Host| {
             let permit = host.keeper.as_ref().and_then(Keeper::permit);
             // One that stands still with its clock may go on with what it had.
@@ -386,7 +386,7 @@ impl World {
             .collect()
     }
 
-    pub fn owners(&self) -> Vec<usize> {
+    pub(crate) fn owners(&self) -> Vec<usize> {
         let owns = |host: &&Host| {
             host.keeper
                 .as_ref()
@@ -399,11 +399,11 @@ impl World {
             .collect()
     }
 
-    pub fn keys() -> Keys {
+    pub(crate) fn keys() -> Keys {
         Keys::new("/rackbmc", "r1")
     }
 
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         let mut turns = 0u32;
         while let Some(next) = self.next().filter(|at| *at <= end) {

@@ -17,25 +17,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use uuid::Uuid;
 
-pub type Answer = (u16, String);
+pub(crate) type Answer = (u16, String);
 
 /// A daemon of which only the answers are real.
-pub struct Puppet {
+pub(crate) struct Puppet {
     pub folder: tempfile::TempDir,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Puppet {
     /// Answers each request (`GET /path`, body) by `script`.
-    pub fn new(script: impl Fn(&str, &str) -> Answer + Send + 'static) -> Self {
+    pub(crate) fn new(script: impl Fn(&str, &str) -> Answer + Send + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let puppet = Puppet { folder, asked };
+        let puppet = Self { folder, asked };
         puppet.listen(script);
         puppet
     }
 
-    pub fn listen(&self, script: impl Fn(&str, &str) -> Answer + Send + 'static) {
+    pub(crate) fn listen(&self, script: impl Fn(&str, &str) -> Answer + Send + 'static) {
         let listener = UnixListener::bind(self.socket()).expect("a socket");
         let asked = Arc::clone(&self.asked);
         std::thread::spawn(move || {
@@ -45,29 +45,29 @@ impl Puppet {
         });
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("rackbmcd.sock")
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         rackbmc(&self.socket(), words)
     }
 
-    pub fn run(&self, words: &[&str]) -> Said {
+    pub(crate) fn run(&self, words: &[&str]) -> Said {
         Said::of(self.command(words).output().expect("rackbmc runs"))
     }
 
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no panic in the puppet").clone()
     }
 
-    pub fn posts(&self) -> Vec<String> {
+    pub(crate) fn posts(&self) -> Vec<String> {
         let asked = self.asked().into_iter();
         asked.filter(|line| !line.starts_with("GET")).collect()
     }
 }
 
-pub fn serve(
+pub(crate) fn serve(
     mut stream: UnixStream,
     asked: &Mutex<Vec<String>>,
     script: &impl Fn(&str, &str) -> Answer,
@@ -104,11 +104,11 @@ pub fn serve(
     );
 }
 
-pub fn ok(value: &impl Serialize) -> Answer {
+pub(crate) fn ok(value: &impl Serialize) -> Answer {
     (200, serde_json::to_string(value).expect("JSON"))
 }
 
-pub fn refuse(status: u16, kind: &str, message: &str) -> Answer {
+pub(crate) fn refuse(status: u16, kind: &str, message: &str) -> Answer {
     let error = Error {
         kind: Word::of(kind),
         message: message.into(),
@@ -120,10 +120,10 @@ pub fn refuse(status: u16, kind: &str, message: &str) -> Answer {
     )
 }
 
-pub const TASK: &str = "0197a5c3-7d11-7b6e-8f3a-0123456789ab";
-pub const BATCH: &str = "0197a5c3-7d11-7b6e-8f3a-00000000000b";
+pub(crate) const TASK: &str = "0197a5c3-7d11-7b6e-8f3a-0123456789ab";
+pub(crate) const BATCH: &str = "0197a5c3-7d11-7b6e-8f3a-00000000000b";
 
-pub fn node(number: u32, state: &str) -> Node {
+pub(crate) fn node(number: u32, state: &str) -> Node {
     Node {
         uuid: Uuid::from_u128(number.into()),
         name: format!("r1n{number:02}").into(),
@@ -142,14 +142,14 @@ pub fn node(number: u32, state: &str) -> Node {
     }
 }
 
-pub fn rack(size: u32) -> Answer {
+pub(crate) fn rack(size: u32) -> Answer {
     ok(&NodeList {
         nodes: (1..=size).map(|number| node(number, "power on")).collect(),
         next: None,
     })
 }
 
-pub fn task(state: &str) -> Task {
+pub(crate) fn task(state: &str) -> Task {
     Task {
         id: TASK.parse().expect("an id"),
         version: 1,

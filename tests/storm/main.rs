@@ -66,7 +66,7 @@ impl Storm {
         }
         world.log = Some(Vec::new());
         world.start();
-        Storm {
+        Self {
             all: world.nodes.clone(),
             watched: Watched::new(world),
             dice,
@@ -405,7 +405,7 @@ fn every_promise_holds_in_a_storm() {
 }
 
 impl Story {
-    fn add(&mut self, other: &Story) {
+    fn add(&mut self, other: &Self) {
         self.tasks += other.tasks;
         self.crashes += other.crashes;
         self.datagrams += other.datagrams;

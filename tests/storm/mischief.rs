@@ -8,19 +8,19 @@ use rackbmcd::sim::{
 use std::time::Duration;
 
 /// Chance, from a seed.
-pub struct Dice(Seeded);
+pub(crate) struct Dice(Seeded);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Dice(Seeded::new(seed ^ 0x0057_4f52_4d00))
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Seeded::new(seed ^ 0x0057_4f52_4d00))
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0.below(bound.max(1))
     }
 
     /// A bound that is small as a rule and sometimes large.
-    pub fn peek(&mut self, most: u64) -> u64 {
+    pub(crate) fn peek(&mut self, most: u64) -> u64 {
         match self.below(4) {
             0 => most * 4,
             1 => 60,
@@ -28,18 +28,18 @@ impl Dice {
         }
     }
 
-    pub fn chance(&mut self, chance: f64) -> bool {
+    pub(crate) fn chance(&mut self, chance: f64) -> bool {
         self.0.chance(chance)
     }
 
-    pub fn pick<T: Clone>(&mut self, among: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, among: &[T]) -> T {
         among[self.below(among.len() as u64) as usize].clone()
     }
 }
 
 /// Something that befalls one node.
 #[derive(Debug)]
-pub enum Mischief {
+pub(crate) enum Mischief {
     Deaf(Duration),
     BmcReboots(Duration),
     SessionsForgotten,
@@ -56,13 +56,13 @@ pub enum Mischief {
 }
 
 impl Mischief {
-    pub fn new(dice: &mut Dice) -> Self {
+    pub(crate) fn new(dice: &mut Dice) -> Self {
         match dice.below(16) {
-            0 | 1 => Mischief::Deaf(secs(1 + dice.below(40))),
-            2 | 3 => Mischief::BmcReboots(secs(3 + dice.below(60))),
-            4 | 5 => Mischief::SessionsForgotten,
-            6 => Mischief::SessionsFull(dice.chance(0.4)),
-            7 | 8 => Mischief::Refuses(Refusal {
+            0 | 1 => Self::Deaf(secs(1 + dice.below(40))),
+            2 | 3 => Self::BmcReboots(secs(3 + dice.below(60))),
+            4 | 5 => Self::SessionsForgotten,
+            6 => Self::SessionsFull(dice.chance(0.4)),
+            7 | 8 => Self::Refuses(Refusal {
                 order: dice.pick(&[
                     ChassisOrder::Off,
                     ChassisOrder::On,
@@ -74,64 +74,57 @@ impl Mischief {
                 code: dice.pick(&[0xC0, 0xC3, 0xD5, 0xFF, 0xCC, 0xD1]),
                 times: Some(1 + dice.below(3) as u32),
             }),
-            9 => Mischief::Order(dice.pick(&[
-                ChassisOrder::Off,
-                ChassisOrder::On,
-                ChassisOrder::Cycle,
-            ])),
-            10 => Mischief::Button,
-            11 => Mischief::Mains(secs(1 + dice.below(20))),
-            12 => Mischief::Stale(millis(dice.below(900))),
-            13 => Mischief::Slow(millis(dice.below(1_500))),
-            14 => Mischief::LosesFirstReplies(dice.chance(0.5)),
-            _ if dice.chance(0.2) => Mischief::Babbles(dice.chance(0.3)),
-            _ => Mischief::Os(os(dice)),
+            9 => {
+                Self::Order(dice.pick(&[ChassisOrder::Off, ChassisOrder::On, ChassisOrder::Cycle]))
+            }
+            10 => Self::Button,
+            11 => Self::Mains(secs(1 + dice.below(20))),
+            12 => Self::Stale(millis(dice.below(900))),
+            13 => Self::Slow(millis(dice.below(1_500))),
+            14 => Self::LosesFirstReplies(dice.chance(0.5)),
+            _ if dice.chance(0.2) => Self::Babbles(dice.chance(0.3)),
+            _ => Self::Os(os(dice)),
         }
     }
 
     /// Whether somebody else switches the machine: then what a task says need not be so any more.
-    pub fn is_anothers_hand(&self) -> bool {
-        matches!(
-            self,
-            Mischief::Order(_) | Mischief::Button | Mischief::Mains(_)
-        )
+    pub(crate) fn is_anothers_hand(&self) -> bool {
+        matches!(self, Self::Order(_) | Self::Button | Self::Mains(_))
     }
 
-    pub fn befall(self, world: &mut World, place: usize) {
+    pub(crate) fn befall(self, world: &mut World, place: usize) {
         let now = world.now;
         let bmc = world.bmc(&name(place));
         match self {
-            Mischief::Deaf(time) => bmc.mood_mut().deaf_until = Some(now + time),
-            Mischief::BmcReboots(takes) => {
+            Self::Deaf(time) => bmc.mood_mut().deaf_until = Some(now + time),
+            Self::BmcReboots(takes) => {
                 bmc.mood_mut().reset_takes = takes;
                 bmc.reboot_bmc(now);
             }
-            Mischief::SessionsForgotten => bmc.forget_sessions(),
-            Mischief::SessionsFull(full) => {
-                bmc.mood_mut().session_table_full = full.then_some(0x01)
-            }
-            Mischief::Refuses(refusal) => bmc.mood_mut().refusals = vec![refusal],
-            Mischief::Order(order) => bmc.order_by_somebody(order, now),
-            Mischief::Button => bmc.press_power_button(now),
-            Mischief::Mains(takes) => {
+            Self::SessionsForgotten => bmc.forget_sessions(),
+            Self::SessionsFull(full) => bmc.mood_mut().session_table_full = full.then_some(0x01),
+            Self::Refuses(refusal) => bmc.mood_mut().refusals = vec![refusal],
+            Self::Order(order) => bmc.order_by_somebody(order, now),
+            Self::Button => bmc.press_power_button(now),
+            Self::Mains(takes) => {
                 bmc.mood_mut().reset_takes = takes;
                 bmc.pull_plug(now);
                 bmc.plug_in(now);
             }
-            Mischief::Stale(time) => bmc.mood_mut().stale_for = time,
-            Mischief::Slow(time) => bmc.mood_mut().reply_delay = time,
-            Mischief::LosesFirstReplies(loses) => bmc.mood_mut().loses_first_reply = loses,
-            Mischief::Babbles(babbles) => {
+            Self::Stale(time) => bmc.mood_mut().stale_for = time,
+            Self::Slow(time) => bmc.mood_mut().reply_delay = time,
+            Self::LosesFirstReplies(loses) => bmc.mood_mut().loses_first_reply = loses,
+            Self::Babbles(babbles) => {
                 let every = millis(300);
                 bmc.mood_mut().babble = babbles.then_some(Babble { every });
             }
-            Mischief::Os(mood) => bmc.mood_mut().os = mood,
+            Self::Os(mood) => bmc.mood_mut().os = mood,
         }
     }
 }
 
 /// What a node is like from the beginning.
-pub fn settle_in(world: &mut World, place: usize, dice: &mut Dice) {
+pub(crate) fn settle_in(world: &mut World, place: usize, dice: &mut Dice) {
     let node = name(place);
     let conditions = Conditions {
         loss: dice.pick(&[0.0, 0.02, 0.1, 0.3]),

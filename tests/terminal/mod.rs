@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Far more than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn resize(terminal: &str, columns: u16, rows: u16) {
+pub(crate) fn resize(terminal: &str, columns: u16, rows: u16) {
     let mut stty = Command::new("stty");
     stty.args(["-F", terminal, "cols"]).arg(columns.to_string());
     stty.arg("rows").arg(rows.to_string());
@@ -26,7 +26,7 @@ pub fn resize(terminal: &str, columns: u16, rows: u16) {
 }
 
 /// See the head of this file.
-pub struct Console {
+pub(crate) struct Console {
     child: Child,
     keyboard: Option<File>,
     /// Where the terminal is.
@@ -38,13 +38,13 @@ pub struct Console {
     pulled: Arc<AtomicBool>,
 }
 
-pub struct Seen {
+pub(crate) struct Seen {
     pub terminal: vt100::Parser,
     pub bytes: Vec<u8>,
 }
 
 impl Console {
-    pub fn start(command: &Command, columns: u16, rows: u16) -> Self {
+    pub(crate) fn start(command: &Command, columns: u16, rows: u16) -> Self {
         // No child inherits it: a terminal goes away when nobody has its other end any more.
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let pty = posix_openpt(flags).expect("a pty");
@@ -95,7 +95,7 @@ impl Console {
                 shown.bytes.extend_from_slice(&bytes[..count]);
             }
         });
-        Console {
+        Self {
             child: child.expect("setsid of util-linux"),
             keyboard: Some(File::from(keyboard)),
             name,
@@ -106,17 +106,17 @@ impl Console {
     }
 
     /// The terminal goes away, as when a connection breaks: no signal need come.
-    pub fn pull_out(&mut self) {
+    pub(crate) fn pull_out(&mut self) {
         self.pulled.store(true, Ordering::SeqCst);
         self.keyboard = None;
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let seen = self.seen.lock().expect("no panic there");
         seen.terminal.screen().contents()
     }
 
-    pub fn waits_for(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn waits_for(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let text = self.text();
@@ -128,21 +128,21 @@ impl Console {
         }
     }
 
-    pub fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         let keyboard = self.keyboard.as_mut().expect("not pulled out");
         keyboard.write_all(keys.as_bytes()).expect("a keyboard");
     }
 
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
     }
 
-    pub fn is_raw(&self) -> bool {
+    pub(crate) fn is_raw(&self) -> bool {
         let settings = tcgetattr(self.slave.as_fd()).expect("a terminal");
         !settings.local_flags.contains(LocalFlags::ECHO)
     }
 
-    pub fn ends(&mut self, what: &str) -> Option<i32> {
+    pub(crate) fn ends(&mut self, what: &str) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -154,7 +154,7 @@ impl Console {
     }
 
     /// Waits for the end: its exit code, with the terminal as it was before.
-    pub fn ends_clean(&mut self, what: &str) -> Option<i32> {
+    pub(crate) fn ends_clean(&mut self, what: &str) -> Option<i32> {
         let code = self.ends(what);
         let deadline = Instant::now() + PATIENCE;
         let cleaned = || {

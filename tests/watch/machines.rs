@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 impl Watch {
     /// At the end: every pulse that a machine carried out belongs to one order, and no order was
     /// carried out twice; no soft request twice within ten seconds of one task.
-    pub fn judge_machines(&mut self, world: &mut World) -> Result<(), String> {
+    pub(crate) fn judge_machines(&mut self, world: &mut World) -> Result<(), String> {
         assert!(!std::mem::replace(&mut self.judged_pulses, true));
         let mut lefts: BTreeMap<usize, Vec<(Instant, TaskId, Order)>> = BTreeMap::new();
         for left in &world.left {

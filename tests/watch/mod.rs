@@ -18,8 +18,8 @@ mod time;
 mod truth;
 mod watched;
 
-pub use table::{Row, row};
-pub use watched::{Asked, Watched};
+pub(crate) use table::{Row, row};
+pub(crate) use watched::{Asked, Watched};
 
 use crate::world::{Logged, World, address, name, place, secs};
 use rackbmcd::api::ironic::target::PowerTarget;
@@ -35,7 +35,7 @@ use std::time::Duration;
 
 /// The part of a task's record that is looked at.
 #[derive(Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     pub identity: Identity,
     pub sequence: SequenceRecord,
     pub resuming: Option<String>,
@@ -45,7 +45,7 @@ pub struct Record {
 }
 
 #[derive(Deserialize)]
-pub struct Identity {
+pub(crate) struct Identity {
     pub id: TaskId,
     pub node: String,
     pub batch: Option<BatchId>,
@@ -69,7 +69,7 @@ fn stored<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Operation
 }
 
 /// A task as it was seen.
-pub struct Seen {
+pub(crate) struct Seen {
     pub node: usize,
     pub batch: Option<BatchId>,
     pub operation: Operation,
@@ -124,7 +124,7 @@ struct Issued {
 }
 
 /// What is known of a batch from its request.
-pub struct BatchSeen {
+pub(crate) struct BatchSeen {
     pub max_parallel: u32,
     pub stagger: Duration,
     last_start: Option<Instant>,
@@ -132,7 +132,7 @@ pub struct BatchSeen {
 
 /// See the head of this file.
 #[derive(Default)]
-pub struct Watch {
+pub(crate) struct Watch {
     pub tasks: BTreeMap<TaskId, Seen>,
     pub active: BTreeSet<TaskId>,
     pub batches: BTreeMap<BatchId, BatchSeen>,
@@ -174,7 +174,7 @@ pub struct Watch {
 
 impl Watch {
     /// Looks at everything that happened in this instant.
-    pub fn look(&mut self, world: &mut World) -> Result<(), String> {
+    pub(crate) fn look(&mut self, world: &mut World) -> Result<(), String> {
         let log = world.log.as_mut().map(std::mem::take).unwrap_or_default();
         let news = !log.is_empty();
         for (at, logged) in log {
@@ -418,23 +418,23 @@ impl Watch {
     }
 
     /// A new configuration was taken: what is under way goes on.
-    pub fn reloaded(&mut self) {
+    pub(crate) fn reloaded(&mut self) {
         self.grace = self.tasks.len();
     }
 
     /// The disk refuses from now on, or takes everything again.
-    pub fn disk_fails(&mut self, fails: bool, now: Instant) {
+    pub(crate) fn disk_fails(&mut self, fails: bool, now: Instant) {
         let since = std::mem::replace(&mut self.disk_refuses, fails.then_some(now));
         self.disk_refused += since.map_or(Duration::ZERO, |since| now - since);
     }
 
     /// The disk refuses one record, which may hold the last sign of life.
-    pub fn record_refused(&mut self) {
+    pub(crate) fn record_refused(&mut self) {
         self.disk_refused += SIGN_OF_LIFE;
     }
 
     /// Everything that was put down is on the disk.
-    pub fn all_is_durable(&self) -> Result<(), String> {
+    pub(crate) fn all_is_durable(&self) -> Result<(), String> {
         for (id, seen) in &self.tasks {
             if seen.durable != Some(seen.state) {
                 let durable = seen.durable;
@@ -448,7 +448,7 @@ impl Watch {
     }
 
     /// Whether an order of the task that changes power has left.
-    pub fn has_left(&self, id: TaskId) -> bool {
+    pub(crate) fn has_left(&self, id: TaskId) -> bool {
         self.tasks
             .get(&id)
             .is_some_and(|seen| !seen.lefts.is_empty())
@@ -456,7 +456,7 @@ impl Watch {
 
     /// What the abort table wants of one of Ironic's words; `None` where that is not known from
     /// outside.
-    pub fn row_of(
+    pub(crate) fn row_of(
         &self,
         word: PowerTarget,
         task: Option<TaskId>,
@@ -472,19 +472,24 @@ impl Watch {
     }
 
     /// The request of the task named its timeout.
-    pub fn is_timed(&mut self, id: TaskId) {
+    pub(crate) fn is_timed(&mut self, id: TaskId) {
         if let Some(seen) = self.tasks.get_mut(&id) {
             seen.named = true;
         }
     }
 
     /// A control is about to be asked for: nothing may leave from here on, if it is accepted.
-    pub fn quiet_from(world: &World) -> usize {
+    pub(crate) fn quiet_from(world: &World) -> usize {
         world.left.len()
     }
 
     /// An abort, cancel or suspension was accepted.
-    pub fn quieted(&mut self, id: TaskId, control: Control, from: usize) -> Result<(), String> {
+    pub(crate) fn quieted(
+        &mut self,
+        id: TaskId,
+        control: Control,
+        from: usize,
+    ) -> Result<(), String> {
         let Some(seen) = self.tasks.get_mut(&id) else {
             return Ok(());
         };
@@ -498,7 +503,7 @@ impl Watch {
     }
 
     /// It may go on.
-    pub fn unquiet(&mut self, id: TaskId) {
+    pub(crate) fn unquiet(&mut self, id: TaskId) {
         if let Some(seen) = self.tasks.get_mut(&id) {
             seen.quiet = None;
         }
@@ -511,13 +516,13 @@ impl Watch {
     }
 
     /// The rack is paused, or not any more: the patience of a rollback stands still meanwhile.
-    pub fn pause(&mut self, from: Option<usize>, now: Instant) {
+    pub(crate) fn pause(&mut self, from: Option<usize>, now: Instant) {
         self.pass(now);
         self.paused = from;
     }
 
     /// The daemon is about to be killed.
-    pub fn before_crash(&mut self, now: Instant) {
+    pub(crate) fn before_crash(&mut self, now: Instant) {
         self.crashes += 1;
         self.last_crash = Some(now);
         self.pass(now);
@@ -525,7 +530,7 @@ impl Watch {
 
     /// The daemon stood still until now. That was nobody's time, and nothing is said of a machine
     /// before it was read again.
-    pub fn stood_still(&mut self, now: Instant, from: usize) {
+    pub(crate) fn stood_still(&mut self, now: Instant, from: usize) {
         for seen in self.tasks.values_mut() {
             seen.since = now;
             let under_way = !seen.state.is_end();
@@ -535,7 +540,7 @@ impl Watch {
     }
 
     /// The daemon is back: it must have what the disk had.
-    pub fn after_crash(
+    pub(crate) fn after_crash(
         &mut self,
         world: &World,
         there: &BTreeMap<TaskId, TaskState>,
@@ -578,7 +583,7 @@ impl Watch {
         Ok(())
     }
 
-    pub fn batch(&mut self, id: BatchId, max_parallel: u32, stagger: Duration) {
+    pub(crate) fn batch(&mut self, id: BatchId, max_parallel: u32, stagger: Duration) {
         let seen = BatchSeen {
             max_parallel,
             stagger,

@@ -5,7 +5,7 @@ use rackbmcd::model::{Operation, Target};
 
 /// What the table wants.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Row {
+pub(crate) enum Row {
     /// The task ends, and an error is shown.
     Error,
     /// The task ends, and what is shown is no error.
@@ -16,7 +16,12 @@ pub enum Row {
 
 /// The row of one of Ironic's words, which names what it means, on a node that has a task with this
 /// operation and shows this target; `has_left` where an order of the task that changes power has.
-pub fn row(word: PowerTarget, operation: Operation, target: Option<Target>, has_left: bool) -> Row {
+pub(crate) fn row(
+    word: PowerTarget,
+    operation: Operation,
+    target: Option<Target>,
+    has_left: bool,
+) -> Row {
     let aim = match word {
         PowerTarget::AbortInjectNmi => Target::InjectNmi,
         _ => Target::SoftPowerOff,

@@ -117,7 +117,7 @@ impl Watch {
 
     /// At the end of a story: a machine has stayed as the last of its tasks said, or that task said
     /// that it may not.
-    pub fn judge_rest(&self, world: &mut World) -> Result<(), String> {
+    pub(crate) fn judge_rest(&self, world: &mut World) -> Result<(), String> {
         for (id, seen) in &self.tasks {
             let (Some(at), Some(power)) = (seen.ended_at, seen.rests_on) else {
                 continue;
@@ -176,7 +176,7 @@ impl Watch {
         let window = age_of_readings(bmc);
         let was = |power: Power| {
             let on = power == Power::On;
-            let recent = |change: &&rackbmcd::sim::PowerChange| now - change.at <= window;
+            let recent = |change: &&sim::PowerChange| now - change.at <= window;
             host.is_on() == on || host.power_changes().iter().rev().any(|c| recent(&c))
         };
         let done = |order: ChassisOrder| {
@@ -187,8 +187,7 @@ impl Watch {
         match outcome.state {
             TaskState::Succeeded => {}
             TaskState::RolledBack => {
-                let handed =
-                    |sent: &rackbmcd::power::Sent| sent.handed && sent.order.changes_power();
+                let handed = |sent: &Sent| sent.handed && sent.order.changes_power();
                 let undone = sequence.sent().iter().any(handed) && !is_pulse(seen.operation);
                 return match outcome.power_at_start.filter(|_| undone) {
                     Some(power) if !was(power) => Err(format!("it is not {power}")),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What was asked for and is to be noted when it is answered.
-pub enum Asked {
+pub(crate) enum Asked {
     /// A control on one task, and the place in the list of datagrams at which it was asked for.
     Control(TaskId, Control, usize),
     Batch(u32, Duration),
@@ -24,7 +24,7 @@ pub enum Asked {
 }
 
 /// See the head of this file.
-pub struct Watched {
+pub(crate) struct Watched {
     pub world: World,
     pub watch: Watch,
     pub batches: Vec<BatchId>,
@@ -33,8 +33,8 @@ pub struct Watched {
 
 impl Watched {
     /// The world from now on.
-    pub fn new(world: World) -> Self {
-        Watched {
+    pub(crate) fn new(world: World) -> Self {
+        Self {
             world,
             watch: Watch::default(),
             batches: Vec::new(),
@@ -43,13 +43,13 @@ impl Watched {
     }
 
     /// Lets the world go on, looking at every instant.
-    pub fn run(&mut self, time: Duration) -> Result<(), String> {
+    pub(crate) fn run(&mut self, time: Duration) -> Result<(), String> {
         let end = self.world.now + time;
         self.run_until(end, |_| false).map(|_| ())
     }
 
     /// Lets the world go on until `done` or `end`, looking at every instant; whether it was done.
-    pub fn run_until(
+    pub(crate) fn run_until(
         &mut self,
         end: Instant,
         mut done: impl FnMut(&mut World) -> bool,
@@ -68,13 +68,13 @@ impl Watched {
         }
     }
 
-    pub fn ask(&mut self, call: Call, asked: Asked) {
+    pub(crate) fn ask(&mut self, call: Call, asked: Asked) {
         let id = self.world.ask(call);
         self.asked.insert(id, asked);
     }
 
     /// One of Ironic's words to abort is about to be asked for on a node.
-    pub fn abort_by(&mut self, node: &str, word: PowerTarget) -> Asked {
+    pub(crate) fn abort_by(&mut self, node: &str, word: PowerTarget) -> Asked {
         let id = self.world.ask(Call::Look(Look::Node(node.to_owned())));
         let Some(Ok(Answer::Node(view))) = self.world.take_answer(id) else {
             return Asked::Other;
@@ -84,7 +84,7 @@ impl Watched {
         row.map_or(Asked::Other, Asked::Abort)
     }
 
-    pub fn control(&mut self, task: TaskId, control: Control) {
+    pub(crate) fn control(&mut self, task: TaskId, control: Control) {
         let from = Watch::quiet_from(&self.world);
         if matches!(control, Control::Resume | Control::Rollback) {
             self.watch.unquiet(task);
@@ -100,7 +100,7 @@ impl Watched {
     }
 
     /// A batch's control may make any of its tasks go on.
-    pub fn unquiet_all(&mut self) {
+    pub(crate) fn unquiet_all(&mut self) {
         let active: Vec<TaskId> = self.watch.active.iter().copied().collect();
         for id in active {
             self.watch.unquiet(id);
@@ -109,13 +109,13 @@ impl Watched {
             .retain(|_, asked| !matches!(asked, Asked::Control(..)));
     }
 
-    pub fn pause(&mut self, reason: &str) {
+    pub(crate) fn pause(&mut self, reason: &str) {
         let from = Watch::quiet_from(&self.world);
         let reason = reason.to_owned();
         self.ask(Call::Pause { reason, who: who() }, Asked::Pause(from));
     }
 
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.watch.pause(None, self.world.now);
         self.asked
             .retain(|_, asked| !matches!(asked, Asked::Pause(_)));
@@ -125,7 +125,7 @@ impl Watched {
 
     /// A stop as the service manager makes it, and a start after `away`: all that there was is
     /// there then.
-    pub fn stop(&mut self, away: Option<Duration>) -> Result<(), String> {
+    pub(crate) fn stop(&mut self, away: Option<Duration>) -> Result<(), String> {
         self.watch.stopping = Some(Watch::quiet_from(&self.world));
         let now = self.world.now;
         self.world.rack().stop(now);
@@ -145,7 +145,7 @@ impl Watched {
 
     /// The daemon's process stands still for so long: what comes meanwhile is lost, or read
     /// afterwards.
-    pub fn stand_still(&mut self, gap: Duration, catches_up: bool) -> Result<(), String> {
+    pub(crate) fn stand_still(&mut self, gap: Duration, catches_up: bool) -> Result<(), String> {
         self.watch.look(&mut self.world)?;
         self.watch.pass(self.world.now);
         self.watch
@@ -158,7 +158,7 @@ impl Watched {
     }
 
     /// Nothing in a node's history is put down to nobody.
-    pub fn nothing_is_unexplained(&mut self, node: &str) -> Result<(), String> {
+    pub(crate) fn nothing_is_unexplained(&mut self, node: &str) -> Result<(), String> {
         let history = self.world.history(node);
         let drift = history
             .into_iter()
@@ -169,7 +169,7 @@ impl Watched {
     }
 
     /// The daemon is killed, if it still runs, and started again after `away`.
-    pub fn crash(&mut self, away: Option<Duration>) -> Result<(), String> {
+    pub(crate) fn crash(&mut self, away: Option<Duration>) -> Result<(), String> {
         self.watch.look(&mut self.world)?;
         self.watch.before_crash(self.world.now);
         self.world.crash();

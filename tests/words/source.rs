@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The directory of the project.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The files of a room, without its tests and without what the journal keeps.
-pub fn files(room: &str) -> Vec<String> {
+pub(crate) fn files(room: &str) -> Vec<String> {
     let mut found = Vec::new();
     collect(&root().join(room), &mut found);
     let names = found
@@ -34,7 +34,7 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
 }
 
 /// The sentences of a source text, in their order, each once.
-pub fn sentences(source: &str) -> Vec<String> {
+pub(crate) fn sentences(source: &str) -> Vec<String> {
     let own = source
         .split("#[cfg(test)]\nmod tests")
         .next()

@@ -29,11 +29,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-pub fn secs(seconds: u64) -> Duration {
+pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub fn millis(millis: u64) -> Duration {
+pub(crate) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
@@ -51,7 +51,7 @@ fn found(disk: &BTreeMap<(Table, String), Vec<u8>>, stretch: &Stretch) -> Vec<(S
 
 /// A datagram as it left us.
 #[derive(Clone, Debug)]
-pub struct Left {
+pub(crate) struct Left {
     pub at: Instant,
     pub node: usize,
     pub order: Option<OrderId>,
@@ -61,7 +61,7 @@ pub struct Left {
 
 /// What became of a write, in its order.
 #[derive(Clone, Debug)]
-pub enum Logged {
+pub(crate) enum Logged {
     /// The core put it down.
     Put(Write),
     /// It is on the disk.
@@ -69,7 +69,7 @@ pub enum Logged {
 }
 
 /// See the head of this file.
-pub struct World {
+pub(crate) struct World {
     pub now: Instant,
     pub sim: sim::Rack,
     pub settings: RackSettings,
@@ -117,7 +117,7 @@ pub struct World {
 impl World {
     /// A rack of `count` nodes `n01`, `n02` ... with good BMCs, machines that are on, and perfect
     /// links.
-    pub fn new(seed: u64, count: usize) -> Self {
+    pub(crate) fn new(seed: u64, count: usize) -> Self {
         let mut entropy = Seeded::new(seed);
         let mut sim = sim::Rack::new();
         let mut nodes = Vec::new();
@@ -136,7 +136,7 @@ impl World {
             name: "r1".into(),
             ..RackSettings::default()
         };
-        let mut world = World {
+        let mut world = Self {
             now: Instant::after_start(secs(100_000)),
             sim,
             settings,
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// The daemon starts on what the disk has.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         assert!(self.rack.is_none(), "it runs already");
         self.lives += 1;
         let remembered = self
@@ -193,13 +193,13 @@ impl World {
     }
 
     /// The daemon is killed: what was not durable is lost, calls are not answered any more.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.rack = None;
         self.writing.clear();
     }
 
     /// The daemon is given another configuration, and has it at its next start too.
-    pub fn reload(
+    pub(crate) fn reload(
         &mut self,
         settings: RackSettings,
         nodes: Vec<NodeSettings>,
@@ -211,11 +211,11 @@ impl World {
         Ok(())
     }
 
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.rack.is_some()
     }
 
-    pub fn rack(&mut self) -> &mut Rack {
+    pub(crate) fn rack(&mut self) -> &mut Rack {
         self.rack.as_mut().expect("the daemon runs")
     }
 
@@ -224,7 +224,7 @@ impl World {
     }
 
     /// The calendar is set forward by so many seconds, or back where they are negative.
-    pub fn set_calendar(&mut self, by: i64) {
+    pub(crate) fn set_calendar(&mut self, by: i64) {
         let micros = self.calendar.unix_micros();
         let micros = micros.saturating_add_signed(by * 1_000_000);
         self.calendar = WallTime::from_unix_micros(micros);
@@ -236,18 +236,18 @@ impl World {
     }
 
     /// A copy of what the disk has.
-    pub fn disk(&self) -> BTreeMap<(Table, String), Vec<u8>> {
+    pub(crate) fn disk(&self) -> BTreeMap<(Table, String), Vec<u8>> {
         self.disk.clone()
     }
 
     /// Puts a copy in the place of what the disk has.
-    pub fn put_back(&mut self, copy: BTreeMap<(Table, String), Vec<u8>>) {
+    pub(crate) fn put_back(&mut self, copy: BTreeMap<(Table, String), Vec<u8>>) {
         self.disk = copy;
     }
 
     /// The daemon's process is stopped for so long, and its disk with it; what comes in meanwhile
     /// is lost.
-    pub fn stand_still(&mut self, gap: Duration) {
+    pub(crate) fn stand_still(&mut self, gap: Duration) {
         let (rack, writing) = (self.rack.take(), std::mem::take(&mut self.writing));
         self.run_for(gap);
         (self.rack, self.writing) = (rack, writing);
@@ -261,19 +261,23 @@ impl World {
     }
 
     /// The same; what comes in meanwhile waits in the sockets, and is read afterwards.
-    pub fn stand_still_and_catch_up(&mut self, gap: Duration) {
+    pub(crate) fn stand_still_and_catch_up(&mut self, gap: Duration) {
         self.unread = Some(Vec::new());
         self.stand_still(gap);
     }
 
     /// Lets the world go on for so long.
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         self.run_until(end, |_| false);
     }
 
     /// Lets the world go on until `done` or `end`; whether it was done.
-    pub fn run_until(&mut self, end: Instant, mut done: impl FnMut(&mut World) -> bool) -> bool {
+    pub(crate) fn run_until(
+        &mut self,
+        end: Instant,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
         let mut turns = 0u64;
         loop {
             self.drain();
@@ -395,7 +399,7 @@ impl World {
 
     /// Aborts a task on a disk that takes no time: how long the core took, from the call to its
     /// answer, in real time.
-    pub fn time_abort(&mut self, task: TaskId) -> Duration {
+    pub(crate) fn time_abort(&mut self, task: TaskId) -> Duration {
         self.drain();
         while !self.writing.is_empty() {
             self.run_for(self.commit_takes);
@@ -435,7 +439,7 @@ impl World {
     }
 
     /// Asks, and does not wait for the answer.
-    pub fn ask(&mut self, call: Call) -> CallId {
+    pub(crate) fn ask(&mut self, call: Call) -> CallId {
         let id = CallId(self.next_call);
         self.next_call += 1;
         let now = self.now;
@@ -446,7 +450,7 @@ impl World {
     }
 
     /// What the disk has, in one table.
-    pub fn remembered(&self, table: Table) -> impl Iterator<Item = (&str, &[u8])> {
+    pub(crate) fn remembered(&self, table: Table) -> impl Iterator<Item = (&str, &[u8])> {
         self.disk
             .iter()
             .filter(move |((other, _), _)| *other == table)
@@ -454,26 +458,26 @@ impl World {
     }
 
     /// Something damages an entry of the journal, or puts one there.
-    pub fn damage(&mut self, table: Table, key: &str, value: &[u8]) {
+    pub(crate) fn damage(&mut self, table: Table, key: &str, value: &[u8]) {
         self.disk.insert((table, key.to_owned()), value.to_vec());
     }
 
     /// A person discards an entry while the daemon is down.
-    pub fn discard(&mut self, table: Table, key: &str) {
+    pub(crate) fn discard(&mut self, table: Table, key: &str) {
         assert!(!self.is_running() && self.disk.remove(&(table, key.to_owned())).is_some());
     }
 
-    pub fn has_answered(&self, call: CallId) -> bool {
+    pub(crate) fn has_answered(&self, call: CallId) -> bool {
         self.answers.contains_key(&call)
     }
 
     /// The answer to a call, if it is there.
-    pub fn take_answer(&mut self, call: CallId) -> Option<Result<Answer, Refused>> {
+    pub(crate) fn take_answer(&mut self, call: CallId) -> Option<Result<Answer, Refused>> {
         self.answers.remove(&call)
     }
 
     /// Asks and lets the world go on until the answer is there, at most ten seconds.
-    pub fn call(&mut self, call: Call) -> Result<Answer, Refused> {
+    pub(crate) fn call(&mut self, call: Call) -> Result<Answer, Refused> {
         let id = self.ask(call);
         let end = self.now + secs(10);
         assert!(
@@ -483,7 +487,7 @@ impl World {
         self.take_answer(id).expect("just seen")
     }
 
-    pub fn put_power(
+    pub(crate) fn put_power(
         &mut self,
         node: &str,
         target: &str,
@@ -501,7 +505,7 @@ impl World {
         }
     }
 
-    pub fn start_task(
+    pub(crate) fn start_task(
         &mut self,
         node: &str,
         operation: Operation,
@@ -518,7 +522,7 @@ impl World {
         }
     }
 
-    pub fn start_batch(&mut self, request: BatchStart) -> Batch {
+    pub(crate) fn start_batch(&mut self, request: BatchStart) -> Batch {
         let who = who();
         match self.call(Call::StartBatch { request, who }) {
             Ok(Answer::Batch(view)) => view,
@@ -526,7 +530,7 @@ impl World {
         }
     }
 
-    pub fn control(&mut self, task: TaskId, control: Control) -> Result<Task, Refused> {
+    pub(crate) fn control(&mut self, task: TaskId, control: Control) -> Result<Task, Refused> {
         match self.call(Call::Control {
             task,
             control,
@@ -537,7 +541,7 @@ impl World {
         }
     }
 
-    pub fn task(&mut self, id: TaskId) -> Task {
+    pub(crate) fn task(&mut self, id: TaskId) -> Task {
         match self.call(Call::Look(Look::Task(id))) {
             Ok(Answer::Task(task)) => task,
             other => panic!("{other:?}"),
@@ -545,7 +549,7 @@ impl World {
     }
 
     /// Lets the world go on until the task has ended, at most so long.
-    pub fn run_task(&mut self, id: TaskId, at_most: Duration) -> Task {
+    pub(crate) fn run_task(&mut self, id: TaskId, at_most: Duration) -> Task {
         let end = self.now + at_most;
         while self.now < end {
             let view = self.task(id);
@@ -557,7 +561,7 @@ impl World {
         panic!("{id} has not ended: {:#?}", self.task(id));
     }
 
-    pub fn node(&mut self, name: &str) -> Node {
+    pub(crate) fn node(&mut self, name: &str) -> Node {
         match self.call(Call::Look(Look::Node(name.into()))) {
             Ok(Answer::Node(node)) => node,
             other => panic!("{other:?}"),
@@ -565,7 +569,7 @@ impl World {
     }
 
     /// What happened to a node, newest first.
-    pub fn history(&mut self, name: &str) -> Vec<HistoryEntry> {
+    pub(crate) fn history(&mut self, name: &str) -> Vec<HistoryEntry> {
         let (node, limit) = (name.to_owned(), usize::MAX);
         match self.call(Call::History { node, limit }) {
             Ok(Answer::History(entries)) => entries,
@@ -574,27 +578,27 @@ impl World {
     }
 
     /// The GUIDs of a BMC that is another one than before.
-    pub fn bmc_change(&mut self, name: &str) -> Option<rackbmcd::model::BmcChange> {
+    pub(crate) fn bmc_change(&mut self, name: &str) -> Option<rackbmcd::model::BmcChange> {
         match self.call(Call::Look(Look::Explain(name.into()))) {
             Ok(Answer::Explanation(found)) => found.identity,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn power_state(&mut self, name: &str) -> PowerState {
+    pub(crate) fn power_state(&mut self, name: &str) -> PowerState {
         self.node(name).power_state
     }
 
     /// The simulated BMC of a node.
-    pub fn bmc(&mut self, name: &str) -> &mut sim::Bmc {
+    pub(crate) fn bmc(&mut self, name: &str) -> &mut sim::Bmc {
         self.sim.bmc_mut(address(place(name))).expect("one of ours")
     }
 
-    pub fn mood(&mut self, name: &str) -> &mut Mood {
+    pub(crate) fn mood(&mut self, name: &str) -> &mut Mood {
         self.bmc(name).mood_mut()
     }
 
-    pub fn link(&mut self, name: &str, conditions: Conditions) {
+    pub(crate) fn link(&mut self, name: &str, conditions: Conditions) {
         self.sim
             .link_mut(address(place(name)))
             .expect("one of ours")
@@ -602,16 +606,16 @@ impl World {
     }
 
     /// Whether the machine itself is on.
-    pub fn is_on(&mut self, name: &str) -> bool {
+    pub(crate) fn is_on(&mut self, name: &str) -> bool {
         self.bmc(name).host().is_on()
     }
 
     /// How often the machine has carried an order out.
-    pub fn executed(&mut self, name: &str, order: ChassisOrder) -> usize {
+    pub(crate) fn executed(&mut self, name: &str, order: ChassisOrder) -> usize {
         self.bmc(name).host().count(order)
     }
 
-    pub fn state(&mut self, id: TaskId) -> TaskState {
+    pub(crate) fn state(&mut self, id: TaskId) -> TaskState {
         let state = self.task(id).state;
         state.known().expect("the rack's own word")
     }
@@ -624,7 +628,7 @@ fn parts(write: Write) -> (Table, String, Option<Vec<u8>>) {
     }
 }
 
-pub fn who() -> Who {
+pub(crate) fn who() -> Who {
     Who {
         name: "alice".into(),
         ..Who::default()
@@ -632,20 +636,20 @@ pub fn who() -> Who {
 }
 
 /// A batch over these nodes, with no more options.
-pub fn batch_of(nodes: &[&str], operation: Operation) -> BatchStart {
+pub(crate) fn batch_of(nodes: &[&str], operation: Operation) -> BatchStart {
     let nodes = nodes.iter().map(|node| (*node).to_owned());
     BatchStart::new(nodes.collect(), operation)
 }
 
-pub fn name(place: usize) -> String {
+pub(crate) fn name(place: usize) -> String {
     format!("n{:02}", place + 1)
 }
 
-pub fn place(name: &str) -> usize {
+pub(crate) fn place(name: &str) -> usize {
     name[1..].parse::<usize>().expect("n and a number") - 1
 }
 
-pub fn address(place: usize) -> SocketAddr {
+pub(crate) fn address(place: usize) -> SocketAddr {
     let [row, place] = [place / 250, place % 250].map(|part| u8::try_from(part).expect("a rack"));
     SocketAddr::from((Ipv4Addr::new(10, 0, row + 1, place + 1), 623))
 }
@@ -661,7 +665,7 @@ fn place_of(address: SocketAddr) -> usize {
     }
 }
 
-pub fn node(place: usize) -> NodeSettings {
+pub(crate) fn node(place: usize) -> NodeSettings {
     NodeSettings {
         name: name(place).into(),
         uuid: Uuid::from_u128(0x7ac4_0000 + place as u128),

@@ -230,7 +230,7 @@ impl Filter {
             }
         }
         let differs = |name: &str, ours: &str| query.value(name).is_some_and(|text| text != ours);
-        Ok(Filter {
+        Ok(Self {
             maintenance: query.flag("maintenance")?,
             fault: query.value("fault").map(str::to_owned),
             conductor: query.value("conductor").map(str::to_owned),
@@ -305,7 +305,7 @@ impl Order {
                 .about("parameter", "sort_dir"));
             }
         };
-        Ok(Order { key, descending })
+        Ok(Self { key, descending })
     }
 
     fn sort(&self, nodes: &mut [Node]) {

@@ -103,13 +103,13 @@ impl Members {
         let shown = MEMBERS
             .iter()
             .filter(|(name, from)| *from <= version && wanted(name));
-        Members(shown.map(|(name, _)| *name).collect())
+        Self(shown.map(|(name, _)| *name).collect())
     }
 
     /// All that `version` shows.
     pub fn all(version: Version) -> Self {
         let shown = MEMBERS.iter().filter(|(_, from)| *from <= version);
-        Members(shown.map(|(name, _)| *name).collect())
+        Self(shown.map(|(name, _)| *name).collect())
     }
 
     /// About how many bytes of JSON they are.

@@ -86,7 +86,7 @@ impl Conductor {
 
     fn of(ha: &Ha, health: Health) -> Vec<Self> {
         if ha.role == HaRole::Alone {
-            return vec![Conductor {
+            return vec![Self {
                 name: health.rack,
                 group: String::new(),
                 alive: true,
@@ -94,7 +94,7 @@ impl Conductor {
                 seen: None,
             }];
         }
-        let hosts = ha.hosts.iter().map(|host| Conductor {
+        let hosts = ha.hosts.iter().map(|host| Self {
             name: host.host.clone(),
             group: ha.rack.clone(),
             alive: host.alive,

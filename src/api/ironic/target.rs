@@ -33,27 +33,27 @@ impl PowerTarget {
     /// What it asks the rack for.
     pub fn change(self) -> PowerChange {
         match self {
-            PowerTarget::AbortSoftRebooting
-            | PowerTarget::AbortSoftPowerOff
-            | PowerTarget::AbortInjectNmi => PowerChange::Abort(self.operation()),
-            PowerTarget::PowerOn
-            | PowerTarget::PowerOff
-            | PowerTarget::Rebooting
-            | PowerTarget::SoftRebooting
-            | PowerTarget::SoftPowerOff
-            | PowerTarget::InjectNmi => PowerChange::Start(self.operation()),
+            Self::AbortSoftRebooting | Self::AbortSoftPowerOff | Self::AbortInjectNmi => {
+                PowerChange::Abort(self.operation())
+            }
+            Self::PowerOn
+            | Self::PowerOff
+            | Self::Rebooting
+            | Self::SoftRebooting
+            | Self::SoftPowerOff
+            | Self::InjectNmi => PowerChange::Start(self.operation()),
         }
     }
 
     /// The operation that it starts or ends.
     pub fn operation(self) -> Operation {
         match self {
-            PowerTarget::PowerOn => Operation::PowerOn,
-            PowerTarget::PowerOff => Operation::PowerOff,
-            PowerTarget::Rebooting => Operation::Reboot,
-            PowerTarget::SoftRebooting | PowerTarget::AbortSoftRebooting => Operation::SoftReboot,
-            PowerTarget::SoftPowerOff | PowerTarget::AbortSoftPowerOff => Operation::SoftPowerOff,
-            PowerTarget::InjectNmi | PowerTarget::AbortInjectNmi => Operation::InjectNmi,
+            Self::PowerOn => Operation::PowerOn,
+            Self::PowerOff => Operation::PowerOff,
+            Self::Rebooting => Operation::Reboot,
+            Self::SoftRebooting | Self::AbortSoftRebooting => Operation::SoftReboot,
+            Self::SoftPowerOff | Self::AbortSoftPowerOff => Operation::SoftPowerOff,
+            Self::InjectNmi | Self::AbortInjectNmi => Operation::InjectNmi,
         }
     }
 }

@@ -321,14 +321,14 @@ pub(in crate::api) fn members(
 
 impl Schema {
     const fn refusing(self, rule: fn() -> Value) -> Self {
-        Schema {
+        Self {
             refuses: Some(rule),
             ..self
         }
     }
 
     /// The shape as JSON Schema.
-    pub fn document(&self) -> Value {
+    pub(super) fn document(&self) -> Value {
         let mut properties = Map::new();
         let mut required = Vec::new();
         for (name, kind) in members(self.members) {

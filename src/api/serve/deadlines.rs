@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// The deadlines of the connections of one listener.
 #[derive(Clone, Debug, Default)]
-pub struct Deadlines(Arc<Mutex<Kept>>);
+pub(super) struct Deadlines(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -30,14 +30,14 @@ struct Kept {
 
 /// Ends at a moment.
 #[derive(Debug)]
-pub struct Deadline {
+pub(super) struct Deadline {
     key: (Instant, u64),
     deadlines: Deadlines,
 }
 
 impl Deadlines {
     /// Ends after so long.
-    pub fn after(&self, patience: Duration) -> Deadline {
+    pub(super) fn after(&self, patience: Duration) -> Deadline {
         self.at(Instant::now() + patience)
     }
 
@@ -51,7 +51,7 @@ impl Deadlines {
     }
 
     /// Wakes each one when its moment comes, for as long as this is polled: once for all of them.
-    pub async fn keep(self) -> Infallible {
+    pub(super) async fn keep(self) -> Infallible {
         let mut timer = smol::Timer::never();
         poll_fn(move |context| {
             loop {

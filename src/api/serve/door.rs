@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A listener.
-pub trait Door {
+pub(super) trait Door {
     /// A connection as it comes in.
     type Raw: 'static;
     /// A connection on which HTTP is spoken.

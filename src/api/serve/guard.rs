@@ -14,7 +14,7 @@ use std::time::Duration;
 use zeroize::Zeroize;
 
 /// A stream with a deadline on standing still while there is something to write.
-pub struct Guarded<S> {
+pub(super) struct Guarded<S> {
     stream: S,
     patience: Duration,
     deadlines: Deadlines,
@@ -23,8 +23,8 @@ pub struct Guarded<S> {
 
 impl<S: AsFd> Guarded<S> {
     /// `stream`, whose peer may leave it standing for `patience`.
-    pub fn new(stream: S, patience: Duration, deadlines: Deadlines) -> Self {
-        Guarded {
+    pub(super) fn new(stream: S, patience: Duration, deadlines: Deadlines) -> Self {
+        Self {
             stream,
             patience,
             deadlines,
@@ -33,7 +33,7 @@ impl<S: AsFd> Guarded<S> {
     }
 
     /// The means of asking whether the peer has hung up.
-    pub fn hangup(&self) -> Option<Hangup> {
+    pub(super) fn hangup(&self) -> Option<Hangup> {
         self.stream.as_fd().try_clone_to_owned().ok().map(Hangup)
     }
 }
@@ -64,7 +64,7 @@ impl<S: AsyncWrite + Unpin> Guarded<S> {
     ///
     /// # Errors
     /// The client is gone or reads nothing.
-    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let count = poll_fn(|context| Pin::new(&mut *self).poll_write(context, bytes)).await?;
             if count == 0 {
@@ -79,7 +79,7 @@ impl<S: AsyncWrite + Unpin> Guarded<S> {
     ///
     /// # Errors
     /// The client is gone or reads nothing.
-    pub async fn close(&mut self) -> io::Result<()> {
+    pub(super) async fn close(&mut self) -> io::Result<()> {
         poll_fn(|context| Pin::new(&mut *self).poll_shutdown(context)).await
     }
 }
@@ -170,11 +170,11 @@ fn with_room<T>(call: impl FnOnce(&mut [u8; AT_ONCE]) -> T) -> T {
 const AT_ONCE: usize = 4096;
 
 /// Whether a peer has hung up: gone in both directions, which a half-closed one is not.
-pub struct Hangup(OwnedFd);
+pub(super) struct Hangup(OwnedFd);
 
 impl Hangup {
     /// Whether it has, by now.
-    pub fn happened(&self) -> bool {
+    pub(super) fn happened(&self) -> bool {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
         let mut asked = [PollFd::new(self.0.as_fd(), PollFlags::empty())];

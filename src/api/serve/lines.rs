@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A line for each of those who ask, for as long as somebody stands in it.
-pub struct Lines<K>(RefCell<BTreeMap<K, Arc<Mutex<()>>>>);
+pub(super) struct Lines<K>(RefCell<BTreeMap<K, Arc<Mutex<()>>>>);
 
 impl<K> Default for Lines<K> {
     fn default() -> Self {
-        Lines(RefCell::default())
+        Self(RefCell::default())
     }
 }
 
 impl<K: Ord> Lines<K> {
     /// Waits until nobody stands before in the line of `whose`, and stands first in it until this
     /// is dropped.
-    pub async fn stand_in(&self, whose: K) -> MutexGuardArc<()> {
+    pub(super) async fn stand_in(&self, whose: K) -> MutexGuardArc<()> {
         let line = {
             let mut lines = self.0.borrow_mut();
             lines.retain(|_, line| Arc::strong_count(line) > 1);
@@ -28,7 +28,7 @@ impl<K: Ord> Lines<K> {
 
     /// How many there are.
     #[cfg(test)]
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.0.borrow().len()
     }
 }

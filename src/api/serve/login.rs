@@ -32,7 +32,7 @@ const TRUSTED: Duration = Duration::from_secs(24 * 3600);
 const KEPT: usize = 256;
 
 /// What is remembered of log-ins.
-pub struct Login {
+pub(super) struct Login {
     comparing: Semaphore,
     /// Of each peer one comparison at a time: however many it asks for, others wait for one of them
     /// at most.
@@ -63,7 +63,7 @@ struct Failures {
 }
 
 /// A check that is to be made.
-pub struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     /// Where it comes from.
     pub peer: IpAddr,
     /// The name that is claimed.
@@ -80,7 +80,7 @@ pub struct Attempt<'a> {
 
 impl Default for Login {
     fn default() -> Self {
-        Login {
+        Self {
             comparing: Semaphore::new(AT_ONCE),
             lines: Lines::default(),
             memory: RefCell::default(),
@@ -93,7 +93,7 @@ impl Login {
     ///
     /// # Errors
     /// 401 where it is not, 429 while another check of that name from that peer waits.
-    pub async fn check(
+    pub(super) async fn check(
         &self,
         attempt: Attempt<'_>,
         first_wait: Duration,
@@ -144,7 +144,7 @@ impl Login {
     ///
     /// # Errors
     /// 429 while the refusal of another one from that peer waits, else what `refusal` is.
-    pub async fn wrong_token<T>(
+    pub(super) async fn wrong_token<T>(
         &self,
         peer: IpAddr,
         first_wait: Duration,
@@ -258,8 +258,8 @@ impl Login {
 const SHARED: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 impl Failures {
-    fn count<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Failures>, now: Instant) {
-        let failures = entry.or_insert(Failures {
+    fn count<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Self>, now: Instant) {
+        let failures = entry.or_insert(Self {
             count: 0,
             last: now,
         });
@@ -315,7 +315,7 @@ fn padding(hash: &str, costliest: u32) -> Range<u32> {
 }
 
 /// What one person has of addresses: one of IPv4, a /64 of IPv6.
-pub fn network(peer: IpAddr) -> IpAddr {
+pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),

@@ -31,7 +31,7 @@ const BREATH: Duration = Duration::from_micros(50);
 const BREATHLESS: Duration = Duration::from_millis(1);
 
 /// The turns that there are.
-pub struct Turns {
+pub(super) struct Turns {
     memory: Line,
     disk: Line,
     names: Line,
@@ -39,7 +39,7 @@ pub struct Turns {
 
 impl Default for Turns {
     fn default() -> Self {
-        Turns {
+        Self {
             memory: Line::of(LONG_AT_ONCE),
             disk: Line::of(FROM_DISK_AT_ONCE),
             names: Line::of(MANY_NAMES_AT_ONCE),
@@ -62,7 +62,7 @@ struct Line {
 
 impl Line {
     fn of(turns: usize) -> Self {
-        Line {
+        Self {
             turns: Arc::new(Semaphore::new(turns)),
             head: Mutex::new(()),
             own: Lines::default(),
@@ -93,7 +93,7 @@ impl Line {
 
 /// What a long answer is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
+pub(super) enum Source {
     /// What the rack knows.
     Memory,
     /// What it has put down.
@@ -104,7 +104,7 @@ pub enum Source {
 /// question, for all of them, and kept until what they make is counted among what waits to be
 /// written.
 #[derive(Default)]
-pub struct Turn {
+pub(super) struct Turn {
     taken: RefCell<Option<SemaphoreGuardArc>>,
     /// How many bytes are to be made in it, as far as that is known.
     expected: Cell<usize>,
@@ -115,7 +115,7 @@ impl Turn {
     ///
     /// # Errors
     /// The client has gone, it took too long, or too much waits to be written.
-    pub async fn take(&self, source: Source, connection: &Connection) -> Result<(), Fault> {
+    pub(super) async fn take(&self, source: Source, connection: &Connection) -> Result<(), Fault> {
         if self.taken.borrow().is_some() {
             return Ok(());
         }
@@ -133,12 +133,12 @@ impl Turn {
     }
 
     /// Gives it to the next.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.taken.replace(None);
     }
 
     /// What is made next is about so long: nobody makes it to find that there is no room for it.
-    pub fn expect(&self, bytes: usize) {
+    pub(super) fn expect(&self, bytes: usize) {
         self.expected.set(bytes);
     }
 }
@@ -148,7 +148,7 @@ impl Turn {
 /// rack has taken that. Aborts of a whole batch, and what names few nodes, are short and wait for
 /// nobody.
 #[derive(Default)]
-pub struct Names(RefCell<Option<NamesTurn>>);
+pub(super) struct Names(RefCell<Option<NamesTurn>>);
 
 /// See [`Names`].
 #[derive(Debug)]
@@ -161,7 +161,11 @@ impl Names {
     ///
     /// # Errors
     /// The client has gone, or it took too long.
-    pub async fn take_for(&self, length: usize, connection: &Connection) -> Result<(), Fault> {
+    pub(super) async fn take_for(
+        &self,
+        length: usize,
+        connection: &Connection,
+    ) -> Result<(), Fault> {
         match length > SHORT_BODY {
             true => self.take(connection).await,
             false => Ok(()),
@@ -172,7 +176,7 @@ impl Names {
     ///
     /// # Errors
     /// As [`Names::take_for`].
-    pub async fn take(&self, connection: &Connection) -> Result<(), Fault> {
+    pub(super) async fn take(&self, connection: &Connection) -> Result<(), Fault> {
         if self.0.borrow().is_none() {
             let taken = next(&connection.context.state.turns.names, connection).await?;
             self.0.replace(Some(NamesTurn(taken)));
@@ -181,7 +185,7 @@ impl Names {
     }
 
     /// What goes with this call.
-    pub fn hand_over(&self, call: &Call) -> Option<NamesTurn> {
+    pub(super) fn hand_over(&self, call: &Call) -> Option<NamesTurn> {
         let looks = matches!(call, Call::Look(_));
         self.0.borrow_mut().take_if(|_| !looks)
     }
@@ -206,7 +210,7 @@ async fn next(line: &Line, connection: &Connection) -> Result<SemaphoreGuardArc,
 }
 
 /// What the answer to a call is made of, where it tells of everything there is.
-pub fn long_source(call: &Call) -> Option<Source> {
+pub(super) fn long_source(call: &Call) -> Option<Source> {
     match call {
         Call::Look(Look::Nodes | Look::Tasks { .. } | Look::Batches | Look::Batch(_)) => {
             Some(Source::Memory)
@@ -220,7 +224,7 @@ pub fn long_source(call: &Call) -> Option<Source> {
 const HANGUP_LOOK: Duration = Duration::from_secs(2);
 
 /// Ends, with a fault, once the client has gone away.
-pub async fn gone<T>(connection: &Connection) -> Result<T, Fault> {
+pub(super) async fn gone<T>(connection: &Connection) -> Result<T, Fault> {
     loop {
         connection.deadlines.after(HANGUP_LOOK).await;
         if has_gone(connection) {

@@ -30,10 +30,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// The body of every answer: whole, or a stream.
-pub type Outgoing = Either<Full<Bytes>, Chunks>;
+pub(super) type Outgoing = Either<Full<Bytes>, Chunks>;
 
 /// What the requests of one connection share.
-pub struct Connection {
+pub(super) struct Connection {
     /// Who is at the other end.
     pub peer: Peer,
     /// `http` or `https`.
@@ -62,7 +62,7 @@ enum End {
 ///
 /// # Errors
 /// None is given: the connection is handed over to a stream.
-pub async fn respond(
+pub(super) async fn respond(
     request: hyper::Request<Incoming>,
     connection: Rc<Connection>,
 ) -> Result<hyper::Response<Outgoing>, HandedOver> {
@@ -208,7 +208,7 @@ impl Record {
         row: Option<&'static Route>,
         id: &str,
     ) -> Self {
-        Record {
+        Self {
             context: connection.context.clone(),
             due: route::is_recorded(method, row),
             known: connection.peer.is_known(),
@@ -476,7 +476,7 @@ async fn place_for_body(connection: &Connection, peer: &Peer) -> Place {
 }
 
 /// 503 for a long answer where so many wait already to be read.
-pub fn too_much_unwritten() -> Fault {
+pub(super) fn too_much_unwritten() -> Fault {
     Fault::crowded("too many long answers wait for clients that do not read them: try again")
 }
 

@@ -15,7 +15,7 @@ use std::task::{Poll, Waker};
 
 /// Places of one kind, each taken by somebody.
 #[derive(Default)]
-pub struct Places {
+pub(super) struct Places {
     taken: RefCell<BTreeMap<Holder, usize>>,
     /// Those who wait for one, in the order in which they came.
     waiting: RefCell<BTreeMap<u64, Waker>>,
@@ -23,14 +23,14 @@ pub struct Places {
 }
 
 /// A place; it is free again when this is dropped.
-pub struct Place {
+pub(super) struct Place {
     places: Rc<Places>,
     holder: Holder,
 }
 
 /// Whose places are counted together.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Holder {
+pub(super) enum Holder {
     /// A user of this host.
     Uid(u32),
     /// Another host, or a network of IPv6, of which one host may have all addresses.
@@ -43,17 +43,17 @@ pub enum Holder {
 
 impl Holder {
     /// Whose those of `peer` are.
-    pub fn of(peer: &Peer) -> Self {
+    pub(super) fn of(peer: &Peer) -> Self {
         if let Some(uid) = peer.uid {
-            return Holder::Uid(uid);
+            return Self::Uid(uid);
         }
         let far = |address: &IpAddr| !address.to_canonical().is_loopback();
         if let Some(address) = peer.address.filter(far) {
-            return Holder::Host(network(address));
+            return Self::Host(network(address));
         }
         match peer.is_known() {
-            true => Holder::Named(peer.name()),
-            false => Holder::Rest,
+            true => Self::Named(peer.name()),
+            false => Self::Rest,
         }
     }
 }
@@ -62,7 +62,12 @@ impl Places {
     /// One of `limit` places for `peer`. Whoever is admin of the rack may have any; the last ones
     /// are kept for them, and no other user of this host and no other host gets more than a
     /// quarter.
-    pub fn take(self: &Rc<Self>, limit: usize, peer: &Peer, policy: &Policy) -> Option<Place> {
+    pub(super) fn take(
+        self: &Rc<Self>,
+        limit: usize,
+        peer: &Peer,
+        policy: &Policy,
+    ) -> Option<Place> {
         let admin = policy.rights(peer).everywhere(Role::Admin);
         let mut taken = self.taken.borrow_mut();
         let all: usize = taken.values().sum();
@@ -82,7 +87,7 @@ impl Places {
 
     /// Waits for one of them: `take` says which there are for whoever asks, and is asked again as
     /// often as one becomes free.
-    pub async fn next(self: &Rc<Self>, take: impl Fn(&Rc<Self>) -> Option<Place>) -> Place {
+    pub(super) async fn next(self: &Rc<Self>, take: impl Fn(&Rc<Self>) -> Option<Place>) -> Place {
         self.last.set(self.last.get() + 1);
         let waits = Waits {
             places: self.clone(),
@@ -100,7 +105,7 @@ impl Places {
     }
 
     /// How many are taken.
-    pub fn taken(&self) -> usize {
+    pub(super) fn taken(&self) -> usize {
         self.taken.borrow().values().sum()
     }
 }
@@ -140,22 +145,22 @@ impl Drop for Waits {
 
 /// Bytes of answers that wait to be written, on all connections.
 #[derive(Clone, Default)]
-pub struct Unwritten(Arc<AtomicUsize>);
+pub(super) struct Unwritten(Arc<AtomicUsize>);
 
 /// The bytes of one answer, counted for as long as they are there.
-pub struct Counted {
+pub(super) struct Counted {
     bytes: Vec<u8>,
     unwritten: Unwritten,
 }
 
 impl Unwritten {
     /// Whether so many more are too many. A few are never.
-    pub fn refuses(&self, more: usize) -> bool {
+    pub(super) fn refuses(&self, more: usize) -> bool {
         more > SMALL && self.0.load(Ordering::Relaxed) + more > UNWRITTEN_LIMIT
     }
 
     /// Counts the bytes of an answer.
-    pub fn count(&self, bytes: Vec<u8>) -> Counted {
+    pub(super) fn count(&self, bytes: Vec<u8>) -> Counted {
         self.0.fetch_add(bytes.len(), Ordering::Relaxed);
         Counted {
             bytes,
@@ -181,7 +186,7 @@ impl Drop for Counted {
 /// Bytes that may wait to be written, on all connections.
 const UNWRITTEN_LIMIT: usize = 16 * 1024 * 1024;
 /// Answers that are never refused for their size: those to changes, and refusals.
-pub const SMALL: usize = 16 * 1024;
+pub(super) const SMALL: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

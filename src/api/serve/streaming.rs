@@ -28,18 +28,20 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 /// One of the streams that there may be.
-pub struct StreamTicket(#[allow(dead_code, reason = "held, and given back when dropped")] Place);
+pub(super) struct StreamTicket(
+    #[allow(dead_code, reason = "held, and given back when dropped")] Place,
+);
 
 impl StreamTicket {
     /// A place among them.
     ///
     /// # Errors
     /// 503 where there are as many as there may be.
-    pub fn take(context: &Context, peer: &Peer) -> Result<Self, Fault> {
+    pub(super) fn take(context: &Context, peer: &Peer) -> Result<Self, Fault> {
         let streams = &context.state.streams;
         let place = streams.take(context.limits.streams as usize, peer, &context.policy());
         if let Some(place) = place {
-            return Ok(StreamTicket(place));
+            return Ok(Self(place));
         }
         Err(Fault::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -54,7 +56,7 @@ impl StreamTicket {
 }
 
 /// A stream and where it stands.
-pub struct Streaming {
+pub(super) struct Streaming {
     /// What waits to be written: counted, for a snapshot of the rack is a long answer like any
     /// other.
     text: Option<Counted>,
@@ -66,14 +68,14 @@ pub struct Streaming {
 
 impl Streaming {
     /// A stream that begins with `text`.
-    pub fn new(
+    pub(super) fn new(
         text: Counted,
         stream: TextStream,
         ticket: StreamTicket,
         turn: Rc<Turn>,
         connection: Rc<Connection>,
     ) -> Self {
-        Streaming {
+        Self {
             text: Some(text).filter(|text| !text.as_ref().is_empty()),
             stream,
             turn,
@@ -120,7 +122,7 @@ impl Streaming {
     }
 
     /// As the body of an answer that hyper writes.
-    pub fn body(self) -> Chunks {
+    pub(super) fn body(self) -> Chunks {
         let frames = stream::unfold(self, |mut at| async move {
             let text = at.next().await?;
             Some((Ok(BodyFrame::data(Bytes::from_owner(text))), at))
@@ -130,17 +132,18 @@ impl Streaming {
 }
 
 /// A stream as a body.
-pub type Chunks = StreamBody<Pin<Box<dyn Stream<Item = Result<BodyFrame<Bytes>, Infallible>>>>>;
+pub(super) type Chunks =
+    StreamBody<Pin<Box<dyn Stream<Item = Result<BodyFrame<Bytes>, Infallible>>>>>;
 
 /// A stream that takes its connection over, and the head of its answer.
-pub struct Handover {
+pub(super) struct Handover {
     head: String,
     streaming: Streaming,
 }
 
 impl Handover {
     /// `streaming`, answered with `head`.
-    pub fn new(head: hyper::Response<()>, streaming: Streaming) -> Self {
+    pub(super) fn new(head: hyper::Response<()>, streaming: Streaming) -> Self {
         let mut text = String::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n");
         for (name, value) in head.headers() {
             let value = String::from_utf8_lossy(value.as_bytes());
@@ -153,7 +156,7 @@ impl Handover {
             write!(text, "date: {date}\r\n").expect("text grows");
         }
         text.push_str("\r\n");
-        Handover {
+        Self {
             head: text,
             streaming,
         }
@@ -163,8 +166,8 @@ impl Handover {
     ///
     /// # Errors
     /// The client is gone or reads nothing.
-    pub async fn pour<S: AsyncWrite + Unpin>(self, mut to: Guarded<S>) -> io::Result<()> {
-        let Handover {
+    pub(super) async fn pour<S: AsyncWrite + Unpin>(self, mut to: Guarded<S>) -> io::Result<()> {
+        let Self {
             head,
             mut streaming,
         } = self;
@@ -190,7 +193,7 @@ impl Handover {
 
 /// No answer is given to a request: its connection was handed over.
 #[derive(Debug)]
-pub struct HandedOver;
+pub(super) struct HandedOver;
 
 impl fmt::Display for HandedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -238,7 +238,7 @@ impl House {
                 keep(entry);
             }
         });
-        House {
+        Self {
             path,
             tcp: address,
             shutdown,

@@ -18,7 +18,7 @@ use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
 /// A TCP listener that speaks TLS.
-pub struct TlsListener(pub TcpListener);
+pub(super) struct TlsListener(pub TcpListener);
 
 /// The longest that a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ impl Door for TlsListener {
 }
 
 /// A connection after its handshake.
-pub struct Encrypted(TlsStream<TcpStream>);
+pub(super) struct Encrypted(TlsStream<TcpStream>);
 
 impl AsFd for Encrypted {
     fn as_fd(&self) -> BorrowedFd<'_> {

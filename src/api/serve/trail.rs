@@ -46,7 +46,7 @@ impl TrailQueue {
     /// A way and its other end.
     pub fn new() -> (Self, Receiver<Audit>) {
         let (sender, receiver) = smol::channel::bounded(WAITING);
-        let queue = TrailQueue {
+        let queue = Self {
             sender,
             strangers: Cell::default(),
             lost: Cell::default(),

@@ -138,11 +138,11 @@ fn a_batch_takes_sets_groups_and_exclusions_as_the_client_does() {
 }
 
 /// Four nodes, two of them for storage.
-fn rack() -> Vec<crate::model::Node> {
+fn rack() -> Vec<Node> {
     let node = |number: u128| {
-        let mut node = super::node();
+        let mut node = node();
         node.name = format!("r1n{number:02}").into();
-        node.uuid = uuid::Uuid::from_u128(number);
+        node.uuid = Uuid::from_u128(number);
         node.rackbmcd.groups = match number > 2 {
             true => ["storage".to_owned()].into(),
             false => [].into(),

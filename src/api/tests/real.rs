@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The uuid of the second node.
-pub const SECOND: &str = "7c1b7b1e-2f4e-4c0a-9d5e-00000000a002";
+pub(super) const SECOND: &str = "7c1b7b1e-2f4e-4c0a-9d5e-00000000a002";
 
 /// See the head of this file.
-pub struct RealRack {
+pub(super) struct RealRack {
     rack: RefCell<Rack>,
     /// What was put down.
     disk: RefCell<BTreeMap<(Table, String), Vec<u8>>>,
@@ -27,7 +27,7 @@ pub struct RealRack {
 
 impl RealRack {
     /// Nodes `r1n01` and `r1n02`.
-    pub fn new() -> Rc<Self> {
+    pub(super) fn new() -> Rc<Self> {
         let now = Instant::after_start(Duration::from_secs(100_000));
         let Configuration { rack, nodes, .. } = configuration();
         let entropy = Box::new(Seeded::new(7));
@@ -39,7 +39,7 @@ impl RealRack {
             succession: None,
         };
         let rack = Rack::new(rack, nodes, Vec::new(), birth, entropy);
-        Rc::new(RealRack {
+        Rc::new(Self {
             rack: RefCell::new(rack),
             disk: RefCell::default(),
             now: Cell::new(now),
@@ -48,7 +48,11 @@ impl RealRack {
     }
 
     /// What the rack answers, and the nodes that it found to be meant.
-    pub fn ask(&self, call: Call, rights: &Rights) -> (Result<Answer, Refused>, Vec<String>) {
+    pub(super) fn ask(
+        &self,
+        call: Call,
+        rights: &Rights,
+    ) -> (Result<Answer, Refused>, Vec<String>) {
         let id = CallId(self.calls.replace(self.calls.get() + 1));
         let mut rack = self.rack.borrow_mut();
         let nodes = rack.handle_call(id, call, rights, self.now.get());
@@ -94,7 +98,7 @@ impl RealRack {
     }
 
     /// The same of somebody who may do everything.
-    pub fn ask_as_admin(&self, call: Call) -> Answer {
+    pub(super) fn ask_as_admin(&self, call: Call) -> Answer {
         let rights = Rights::everywhere_as(Role::Admin);
         self.ask(call, &rights).0.expect("taken")
     }
@@ -102,7 +106,7 @@ impl RealRack {
 
 /// Everything that can be seen of what requests did: tasks with their controls, holds, the pause,
 /// and the history.
-pub fn state(rack: &RealRack) -> String {
+pub(super) fn state(rack: &RealRack) -> String {
     let all = Call::Look(Look::Tasks {
         node: None,
         batch: None,

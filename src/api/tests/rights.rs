@@ -230,7 +230,7 @@ impl Prepared {
             };
             (batch, task) = (id(&body["id"]), id(&body["nodes"][0]["task"]));
         }
-        Prepared { rack, task, batch }
+        Self { rack, task, batch }
     }
 }
 

@@ -49,8 +49,8 @@ struct Folded {
 type Looks = (u32, u64);
 
 impl Run {
-    fn begin(from: Instant) -> Run {
-        Run {
+    fn begin(from: Instant) -> Self {
+        Self {
             bytes: 0,
             datagrams: 0,
             looks: 0,
@@ -66,7 +66,7 @@ impl Run {
 
 impl Runs {
     pub(super) fn new(now: Instant) -> Self {
-        Runs {
+        Self {
             port: 0,
             folded: None,
             before: None,
@@ -160,8 +160,8 @@ impl What {
     /// How many datagrams it stands for.
     pub(super) fn datagrams(&self) -> usize {
         match self {
-            What::Datagram(_) | What::Unreachable | What::Withheld => 1,
-            What::Repeated { times, each } => *times as usize * *each as usize,
+            Self::Datagram(_) | Self::Unreachable | Self::Withheld => 1,
+            Self::Repeated { times, each } => *times as usize * *each as usize,
         }
     }
 
@@ -169,7 +169,7 @@ impl What {
     /// otherwise than a quick one.
     fn looks(&self, after: Duration, to: &mut impl Hasher) {
         std::mem::discriminant(self).hash(to);
-        let What::Datagram(datagram) = self else {
+        let Self::Datagram(datagram) = self else {
             return;
         };
         (datagram.came, datagram.dropped, datagram.cut).hash(to);

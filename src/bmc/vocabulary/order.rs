@@ -161,7 +161,7 @@ impl Order {
     /// a password.
     pub fn in_words(&self) -> String {
         match self {
-            Order::Raw {
+            Self::Raw {
                 net_fn,
                 lun,
                 command,
@@ -188,7 +188,7 @@ impl Order {
                     "raw command {command:02X}h of network function {net_fn:02X}h, unit {lun}, {bytes}{to}"
                 )
             }
-            Order::SetBootDevice {
+            Self::SetBootDevice {
                 device,
                 persistent,
                 uefi,
@@ -198,7 +198,7 @@ impl Order {
                 let mode = if *uefi { ", UEFI" } else { "" };
                 format!("set boot device {device} {often}{mode}")
             }
-            Order::SetRestorePolicy(policy) => format!("set power restore policy {policy}"),
+            Self::SetRestorePolicy(policy) => format!("set power restore policy {policy}"),
             other => other.name().to_owned(),
         }
     }
@@ -236,28 +236,28 @@ impl Order {
     /// compile.
     pub fn effect(&self) -> Effect {
         match self {
-            Order::PowerOn | Order::PowerOff => Effect::Level,
-            Order::SoftOff => Effect::Soft,
-            Order::Cycle | Order::Reset | Order::Nmi => Effect::Pulse,
-            Order::SetBootDevice { .. } | Order::SetRestorePolicy(_) | Order::ClearEventLog => {
+            Self::PowerOn | Self::PowerOff => Effect::Level,
+            Self::SoftOff => Effect::Soft,
+            Self::Cycle | Self::Reset | Self::Nmi => Effect::Pulse,
+            Self::SetBootDevice { .. } | Self::SetRestorePolicy(_) | Self::ClearEventLog => {
                 Effect::Setting
             }
-            Order::ResetBmc { .. } => Effect::Restart,
+            Self::ResetBmc { .. } => Effect::Restart,
             // Of a raw command nobody knows what it does.
-            Order::Raw { .. } => Effect::Anything,
-            Order::Identify(_) => Effect::Light,
-            Order::ReadPower
-            | Order::ReadRestartCause
-            | Order::ReadEventLogInfo
-            | Order::ReadEventLogEntry(_)
-            | Order::ReadBootDevice
-            | Order::ReadChassis
-            | Order::ReadIdentity
-            | Order::ReadPowerUse
-            | Order::ReadAcpiState
-            | Order::ReadGuid
-            | Order::ReadSessions
-            | Order::ReadEventLog(_) => Effect::Nothing,
+            Self::Raw { .. } => Effect::Anything,
+            Self::Identify(_) => Effect::Light,
+            Self::ReadPower
+            | Self::ReadRestartCause
+            | Self::ReadEventLogInfo
+            | Self::ReadEventLogEntry(_)
+            | Self::ReadBootDevice
+            | Self::ReadChassis
+            | Self::ReadIdentity
+            | Self::ReadPowerUse
+            | Self::ReadAcpiState
+            | Self::ReadGuid
+            | Self::ReadSessions
+            | Self::ReadEventLog(_) => Effect::Nothing,
         }
     }
 
@@ -270,30 +270,30 @@ impl Order {
     /// raw command does nobody knows.
     pub fn power_order(&self) -> Option<PowerOrder> {
         match self {
-            Order::PowerOn => Some(PowerOrder::On),
-            Order::PowerOff => Some(PowerOrder::Off),
-            Order::SoftOff => Some(PowerOrder::SoftOff),
-            Order::Cycle => Some(PowerOrder::Cycle),
-            Order::Reset => Some(PowerOrder::Reset),
-            Order::Nmi => Some(PowerOrder::Nmi),
-            Order::Identify(_)
-            | Order::SetBootDevice { .. }
-            | Order::SetRestorePolicy(_)
-            | Order::ClearEventLog
-            | Order::ResetBmc { .. }
-            | Order::Raw { .. }
-            | Order::ReadPower
-            | Order::ReadRestartCause
-            | Order::ReadEventLogInfo
-            | Order::ReadEventLogEntry(_)
-            | Order::ReadBootDevice
-            | Order::ReadChassis
-            | Order::ReadIdentity
-            | Order::ReadPowerUse
-            | Order::ReadAcpiState
-            | Order::ReadGuid
-            | Order::ReadSessions
-            | Order::ReadEventLog(_) => None,
+            Self::PowerOn => Some(PowerOrder::On),
+            Self::PowerOff => Some(PowerOrder::Off),
+            Self::SoftOff => Some(PowerOrder::SoftOff),
+            Self::Cycle => Some(PowerOrder::Cycle),
+            Self::Reset => Some(PowerOrder::Reset),
+            Self::Nmi => Some(PowerOrder::Nmi),
+            Self::Identify(_)
+            | Self::SetBootDevice { .. }
+            | Self::SetRestorePolicy(_)
+            | Self::ClearEventLog
+            | Self::ResetBmc { .. }
+            | Self::Raw { .. }
+            | Self::ReadPower
+            | Self::ReadRestartCause
+            | Self::ReadEventLogInfo
+            | Self::ReadEventLogEntry(_)
+            | Self::ReadBootDevice
+            | Self::ReadChassis
+            | Self::ReadIdentity
+            | Self::ReadPowerUse
+            | Self::ReadAcpiState
+            | Self::ReadGuid
+            | Self::ReadSessions
+            | Self::ReadEventLog(_) => None,
         }
     }
 
@@ -369,31 +369,31 @@ impl Order {
     /// The order in words, as the journal, tasks and messages name it.
     pub fn name(&self) -> &'static str {
         match self {
-            Order::ReadPower => "read power state",
-            Order::PowerOn => "power on",
-            Order::PowerOff => "power off",
-            Order::SoftOff => "soft power off",
-            Order::Cycle => "power cycle",
-            Order::Reset => "hard reset",
-            Order::Nmi => "inject nmi",
-            Order::ReadRestartCause => "read restart cause",
-            Order::ReadEventLogInfo => "read event log information",
-            Order::ReadEventLogEntry(_) => "read event log entry",
-            Order::Identify(_) => "identify",
-            Order::ReadBootDevice => "read boot device",
-            Order::SetBootDevice { .. } => "set boot device",
-            Order::ReadChassis => "read chassis",
-            Order::SetRestorePolicy(_) => "set power restore policy",
-            Order::ReadIdentity => "read BMC identity",
-            Order::ReadPowerUse => "read power use",
-            Order::ReadAcpiState => "read ACPI state",
-            Order::ReadGuid => "read GUID",
-            Order::ReadSessions => "read sessions",
-            Order::ReadEventLog(_) => "read event log",
-            Order::ClearEventLog => "clear event log",
-            Order::ResetBmc { cold: true } => "cold reset of the BMC",
-            Order::ResetBmc { cold: false } => "warm reset of the BMC",
-            Order::Raw { .. } => "raw command",
+            Self::ReadPower => "read power state",
+            Self::PowerOn => "power on",
+            Self::PowerOff => "power off",
+            Self::SoftOff => "soft power off",
+            Self::Cycle => "power cycle",
+            Self::Reset => "hard reset",
+            Self::Nmi => "inject nmi",
+            Self::ReadRestartCause => "read restart cause",
+            Self::ReadEventLogInfo => "read event log information",
+            Self::ReadEventLogEntry(_) => "read event log entry",
+            Self::Identify(_) => "identify",
+            Self::ReadBootDevice => "read boot device",
+            Self::SetBootDevice { .. } => "set boot device",
+            Self::ReadChassis => "read chassis",
+            Self::SetRestorePolicy(_) => "set power restore policy",
+            Self::ReadIdentity => "read BMC identity",
+            Self::ReadPowerUse => "read power use",
+            Self::ReadAcpiState => "read ACPI state",
+            Self::ReadGuid => "read GUID",
+            Self::ReadSessions => "read sessions",
+            Self::ReadEventLog(_) => "read event log",
+            Self::ClearEventLog => "clear event log",
+            Self::ResetBmc { cold: true } => "cold reset of the BMC",
+            Self::ResetBmc { cold: false } => "warm reset of the BMC",
+            Self::Raw { .. } => "raw command",
         }
     }
 }

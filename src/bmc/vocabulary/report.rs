@@ -18,8 +18,8 @@ impl Report {
     /// Whether the BMC did it, or answered the question.
     pub fn is_accepted(&self) -> bool {
         match self {
-            Report::Accepted(_) => true,
-            Report::Refused(_) | Report::Unanswered(_) => false,
+            Self::Accepted(_) => true,
+            Self::Refused(_) | Self::Unanswered(_) => false,
         }
     }
 }
@@ -188,17 +188,17 @@ pub fn lasting(text: &str) -> &str {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Report::Accepted(Reading::Power(power)) => write!(f, "power is {power}"),
-            Report::Accepted(Reading::RestartCause(cause)) => write!(f, "last restart: {cause}"),
-            Report::Accepted(Reading::EventLogInfo { entries, .. }) => match entries {
+            Self::Accepted(Reading::Power(power)) => write!(f, "power is {power}"),
+            Self::Accepted(Reading::RestartCause(cause)) => write!(f, "last restart: {cause}"),
+            Self::Accepted(Reading::EventLogInfo { entries, .. }) => match entries {
                 1 => f.write_str("1 entry"),
                 entries => write!(f, "{entries} entries"),
             },
-            Report::Accepted(Reading::EventLogEntry(entry)) => f.write_str(&entry.text),
-            Report::Accepted(_) => f.write_str("accepted"),
+            Self::Accepted(Reading::EventLogEntry(entry)) => f.write_str(&entry.text),
+            Self::Accepted(_) => f.write_str("accepted"),
             // Without a completion code it is about what the BMC answered.
-            Report::Refused(refusal) if refusal.code == 0 => f.write_str(&refusal.text),
-            Report::Refused(refusal) => {
+            Self::Refused(refusal) if refusal.code == 0 => f.write_str(&refusal.text),
+            Self::Refused(refusal) => {
                 write!(f, "refused: {} ({:02X}h)", refusal.text, refusal.code)?;
                 match refusal.unanswered {
                     0 => Ok(()),
@@ -207,7 +207,7 @@ impl fmt::Display for Report {
                     ),
                 }
             }
-            Report::Unanswered(silence) => match silence.delivery {
+            Self::Unanswered(silence) => match silence.delivery {
                 Delivery::NotSent => write!(f, "not sent: {}", lasting(&silence.text)),
                 Delivery::Unknown => write!(
                     f,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// `bmc`.
 #[derive(Subcommand, Debug)]
-pub enum BmcVerb {
+pub(crate) enum BmcVerb {
     /// Show who the BMCs are: maker, firmware, GUID, sessions, ACPI state, why the machine
     /// restarted last.
     Info(Nodes),
@@ -30,7 +30,7 @@ pub enum BmcVerb {
 
 /// `bmc trace`.
 #[derive(Args, Debug)]
-pub struct BmcTrace {
+pub(crate) struct BmcTrace {
     /// Name or uuid of one node.
     #[arg(add = ArgValueCompleter::new(complete::nodes))]
     pub node: String,
@@ -38,7 +38,7 @@ pub struct BmcTrace {
 
 /// `bmc accept`.
 #[derive(Args, Debug)]
-pub struct BmcAccept {
+pub(crate) struct BmcAccept {
     /// Of which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -50,7 +50,7 @@ pub struct BmcAccept {
 /// `bmc reset`.
 #[derive(Args, Debug)]
 #[group(id = "kind", required = true, multiple = false, args = ["cold", "warm"])]
-pub struct BmcReset {
+pub(crate) struct BmcReset {
     /// Of which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -105,7 +105,7 @@ pub enum Level {
 
 /// `init`.
 #[derive(Args, Debug)]
-pub struct Init {
+pub(crate) struct Init {
     /// Where the files go.
     #[arg(long, value_name = "DIRECTORY", default_value = "/etc/rackbmcd")]
     pub directory: PathBuf,
@@ -113,7 +113,7 @@ pub struct Init {
 
 /// `sel`.
 #[derive(Subcommand, Debug)]
-pub enum SelVerb {
+pub(crate) enum SelVerb {
     /// Show the newest entries of the event logs, oldest first.
     List(SelList),
     /// Empty the event logs: what they say is lost.
@@ -122,7 +122,7 @@ pub enum SelVerb {
 
 /// `sel list`.
 #[derive(Args, Debug)]
-pub struct SelList {
+pub(crate) struct SelList {
     /// Of which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -133,7 +133,7 @@ pub struct SelList {
 
 /// `sel clear`.
 #[derive(Args, Debug)]
-pub struct SelClear {
+pub(crate) struct SelClear {
     /// Of which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -144,7 +144,7 @@ pub struct SelClear {
 
 /// `support`.
 #[derive(Args, Debug)]
-pub struct Support {
+pub(crate) struct Support {
     /// Which nodes; all where none is named.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -160,7 +160,7 @@ pub struct Support {
 /// `audit`.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Audit {
+pub(crate) struct Audit {
     /// At most so many records.
     #[arg(short = 'n', long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub limit: u64,
@@ -171,7 +171,7 @@ pub struct Audit {
 
 /// What else may be done with the audit trail.
 #[derive(Subcommand, Debug)]
-pub enum AuditVerb {
+pub(crate) enum AuditVerb {
     /// Read the whole trail, compute its chain of hashes anew, and say where it was cut or changed.
     Verify {
         /// A record's number and hash that an earlier `verify` printed: shows also a trail that was
@@ -183,7 +183,7 @@ pub enum AuditVerb {
 
 /// `raw`.
 #[derive(Args, Debug)]
-pub struct Raw {
+pub(crate) struct Raw {
     /// Name or uuid of one node.
     #[arg(add = ArgValueCompleter::new(complete::nodes))]
     pub node: String,

@@ -130,7 +130,7 @@ const BOOT_LAST: &[&[&str]] = &[
 ];
 
 /// The line in our words.
-pub fn translated(words: Vec<OsString>) -> Vec<OsString> {
+pub(super) fn translated(words: Vec<OsString>) -> Vec<OsString> {
     let mut words = words;
     let at = first_word(&words);
     // `help soft` is `soft --help`.

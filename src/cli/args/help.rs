@@ -11,7 +11,7 @@ use std::ffi::OsString;
 
 /// The command line as it is read and explained: options of every verb are shown by `rackbmc
 /// --help` alone.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = CommandLine::command()
         .disable_help_flag(true)
         .arg(help_flag())
@@ -128,7 +128,7 @@ fn aligned(rows: impl Iterator<Item = [String; 2]>, width: u16) -> String {
 }
 
 /// What `rackbmc` alone is answered with: the help, and no success.
-pub fn bare(command: Command) -> clap::Error {
+pub(crate) fn bare(command: Command) -> clap::Error {
     // By clap itself: before the text of an error that is made here it writes "error:".
     command
         .arg_required_else_help(true)
@@ -138,7 +138,11 @@ pub fn bare(command: Command) -> clap::Error {
 
 /// A mistake, where a word is no verb with what was probably meant. No tip of clap's own is shown:
 /// to it `config` is like `on`.
-pub fn explained(mut mistake: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
+pub(crate) fn explained(
+    mut mistake: clap::Error,
+    command: &Command,
+    words: &[OsString],
+) -> clap::Error {
     let rest = &words[first_word(words)..];
     let is_option = |word: &OsString| word.to_string_lossy().starts_with('-');
     let (noun, path) = noun(command, rest);

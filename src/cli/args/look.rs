@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// `racks`.
 #[derive(Args, Debug)]
-pub struct Racks {
+pub(crate) struct Racks {
     /// Which of them: r7, r[1-20].
     #[arg(value_name = "RACKS", add = ArgValueCompleter::new(complete::racks))]
     pub racks: Vec<String>,
@@ -16,7 +16,7 @@ pub struct Racks {
 
 /// `status`.
 #[derive(Args, Debug, Clone, Default)]
-pub struct Status {
+pub(crate) struct Status {
     /// Of which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -31,7 +31,7 @@ pub struct Status {
 
 /// `tasks`.
 #[derive(Args, Debug)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     /// Of which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -45,7 +45,7 @@ pub struct Tasks {
 
 /// `task`.
 #[derive(Args, Debug)]
-pub struct TaskShow {
+pub(crate) struct TaskShow {
     /// Task id, or a node: the task that has it, else its last.
     #[arg(add = ArgValueCompleter::new(complete::tasks))]
     pub task: String,
@@ -56,7 +56,7 @@ pub struct TaskShow {
 
 /// `batch`.
 #[derive(Args, Debug)]
-pub struct BatchShow {
+pub(crate) struct BatchShow {
     /// Batch id.
     #[arg(add = ArgValueCompleter::new(complete::batches))]
     pub batch: Option<String>,
@@ -67,7 +67,7 @@ pub struct BatchShow {
 
 /// `events`.
 #[derive(Args, Debug)]
-pub struct Events {
+pub(crate) struct Events {
     /// Of which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -81,7 +81,7 @@ pub struct Events {
 
 /// `watch`.
 #[derive(Args, Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     /// Which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -92,7 +92,7 @@ pub struct Watch {
 
 /// `check`.
 #[derive(Args, Debug)]
-pub struct Check {
+pub(crate) struct Check {
     /// Which nodes; all where none is named.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -109,7 +109,7 @@ pub struct Check {
 
 /// On or off.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnOff {
+pub(crate) enum OnOff {
     /// Power on.
     On,
     /// Power off.
@@ -118,7 +118,7 @@ pub enum OnOff {
 
 /// `history`.
 #[derive(Args, Debug)]
-pub struct History {
+pub(crate) struct History {
     /// Of which nodes.
     #[command(flatten)]
     pub nodes: Nodes,

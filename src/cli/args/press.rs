@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Verbs that change power.
 #[derive(Subcommand, Debug, Clone)]
-pub enum PowerVerb {
+pub(crate) enum PowerVerb {
     /// Switch nodes on.
     #[command(name = "on", aliases = ["On", "up", "poweron", "start", "ForceOn", "wake"])]
     On(Press),
@@ -44,7 +44,7 @@ pub enum PowerVerb {
 
 /// What may follow `power`.
 #[derive(Subcommand, Debug)]
-pub enum NounVerb {
+pub(crate) enum NounVerb {
     #[command(flatten)]
     Press(PowerVerb),
     /// Show power states.
@@ -54,7 +54,7 @@ pub enum NounVerb {
 
 /// What may follow `chassis`.
 #[derive(Subcommand, Debug)]
-pub enum ChassisNoun {
+pub(crate) enum ChassisNoun {
     /// Power.
     Power {
         /// Which.
@@ -69,7 +69,7 @@ pub enum ChassisNoun {
 
 /// `chassis policy`.
 #[derive(Args, Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// Which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -85,14 +85,14 @@ fn policy(text: &str) -> Result<RestorePolicy, String> {
 
 /// What may follow `inject`.
 #[derive(Subcommand, Debug)]
-pub enum InjectNoun {
+pub(crate) enum InjectNoun {
     /// A diagnostic interrupt.
     Nmi(Press),
 }
 
 /// How a power verb is carried out.
 #[derive(Args, Debug, Clone, Default)]
-pub struct Press {
+pub(crate) struct Press {
     /// What to boot from, and whether in UEFI mode.
     #[arg(skip)]
     pub boot: Option<(BootDevice, bool)>,
@@ -154,7 +154,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 /// What is waited for, and how long.
 #[derive(Args, Debug, Clone, Default)]
 #[command(group = clap::ArgGroup::new("state").required(true).args(["on", "off"]))]
-pub struct Until {
+pub(crate) struct Until {
     /// Of which nodes.
     #[command(flatten)]
     pub nodes: Nodes,
@@ -171,7 +171,7 @@ pub struct Until {
 
 /// What may be done about an operating system that does not go down.
 #[derive(Args, Debug, Clone, Default)]
-pub struct More {
+pub(crate) struct More {
     /// Press the button once more after so long.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub press_again_after: Option<Duration>,
@@ -182,7 +182,7 @@ pub struct More {
 
 /// A power verb that asks the operating system.
 #[derive(Args, Debug, Clone, Default)]
-pub struct PressSoft {
+pub(crate) struct PressSoft {
     /// What more.
     #[command(flatten)]
     pub more: More,
@@ -197,7 +197,7 @@ pub struct PressSoft {
     "press_again_after" | "hard_after" => arg.requires("soft"),
     _ => arg,
 }))]
-pub struct PressMaybeSoft {
+pub(crate) struct PressMaybeSoft {
     /// Ask the operating system instead of cutting the power.
     #[arg(long)]
     pub soft: bool,
@@ -215,7 +215,7 @@ pub struct PressMaybeSoft {
     "press_again_after" | "hard_after" => arg.requires("soft"),
     _ => arg,
 }))]
-pub struct PressBoot {
+pub(crate) struct PressBoot {
     /// From this device, this once: by name (pxe, disk, cdrom, usb ...) or selector. It is set and
     /// read back directly before the machine starts; where that fails, nothing is switched.
     #[arg(long, value_name = "DEVICE", value_parser = boot_device, add = ArgValueCompleter::new(complete::boot_devices))]
@@ -255,13 +255,13 @@ pub(super) fn boot_device(text: &str) -> Result<BootDevice, String> {
 /// What a failure of one node means for those that have not begun.
 impl ValueEnum for OnFailure {
     fn value_variants<'a>() -> &'a [Self] {
-        &[OnFailure::Continue, OnFailure::Stop]
+        &[Self::Continue, Self::Stop]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
-            OnFailure::Continue => "Go on with the others",
-            OnFailure::Stop => "Begin no further node",
+            Self::Continue => "Go on with the others",
+            Self::Stop => "Begin no further node",
         };
         Some(PossibleValue::new(self.name()).help(help))
     }
@@ -269,18 +269,18 @@ impl ValueEnum for OnFailure {
 
 impl ValueEnum for OnBusy {
     fn value_variants<'a>() -> &'a [Self] {
-        &[OnBusy::Fail, OnBusy::Skip, OnBusy::TakeOver]
+        &[Self::Fail, Self::Skip, Self::TakeOver]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
-            OnBusy::Fail => "Name every busy node, and do nothing at all",
-            OnBusy::Skip => "Leave busy nodes as they are",
-            OnBusy::TakeOver => "End the tasks that have them",
+            Self::Fail => "Name every busy node, and do nothing at all",
+            Self::Skip => "Leave busy nodes as they are",
+            Self::TakeOver => "End the tasks that have them",
         };
         let typed = match self {
-            OnBusy::TakeOver => "take-over",
-            OnBusy::Fail | OnBusy::Skip => self.name(),
+            Self::TakeOver => "take-over",
+            Self::Fail | Self::Skip => self.name(),
         };
         Some(PossibleValue::new(typed).alias(self.name()).help(help))
     }
@@ -288,13 +288,13 @@ impl ValueEnum for OnBusy {
 
 impl ValueEnum for TakeOver {
     fn value_variants<'a>() -> &'a [Self] {
-        &[TakeOver::Running, TakeOver::Suspended]
+        &[Self::Running, Self::Suspended]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
-            TakeOver::Running => "From tasks that wait or run",
-            TakeOver::Suspended => {
+            Self::Running => "From tasks that wait or run",
+            Self::Suspended => {
                 "Also from those that stand still or go back, and in maintenance; only to switch off"
             }
         };
@@ -304,39 +304,39 @@ impl ValueEnum for TakeOver {
 
 impl PowerVerb {
     /// Whether it only says what it would do.
-    pub fn is_dry(&self) -> bool {
+    pub(crate) fn is_dry(&self) -> bool {
         match self {
-            PowerVerb::On(press)
-            | PowerVerb::Reset(press)
-            | PowerVerb::Cycle(press)
-            | PowerVerb::Nmi(press)
-            | PowerVerb::Off(PressMaybeSoft { press, .. })
-            | PowerVerb::Reboot(PressMaybeSoft { press, .. })
-            | PowerVerb::Soft(PressSoft { press, .. })
-            | PowerVerb::SoftReboot(PressSoft { press, .. })
-            | PowerVerb::Boot(PressBoot { press, .. }) => press.dry_run,
+            Self::On(press)
+            | Self::Reset(press)
+            | Self::Cycle(press)
+            | Self::Nmi(press)
+            | Self::Off(PressMaybeSoft { press, .. })
+            | Self::Reboot(PressMaybeSoft { press, .. })
+            | Self::Soft(PressSoft { press, .. })
+            | Self::SoftReboot(PressSoft { press, .. })
+            | Self::Boot(PressBoot { press, .. }) => press.dry_run,
         }
     }
 
     /// The operation, and how it is to be carried out.
-    pub fn operation(self) -> (Operation, Press) {
+    pub(crate) fn operation(self) -> (Operation, Press) {
         match self {
-            PowerVerb::On(press) => (Operation::PowerOn, press),
-            PowerVerb::Off(PressMaybeSoft {
+            Self::On(press) => (Operation::PowerOn, press),
+            Self::Off(PressMaybeSoft {
                 soft: false, press, ..
             }) => (Operation::PowerOff, press),
-            PowerVerb::Soft(PressSoft { more, press })
-            | PowerVerb::Off(PressMaybeSoft { more, press, .. }) => {
+            Self::Soft(PressSoft { more, press })
+            | Self::Off(PressMaybeSoft { more, press, .. }) => {
                 (Operation::SoftPowerOff, Press { more, ..press })
             }
-            PowerVerb::Reboot(PressMaybeSoft {
+            Self::Reboot(PressMaybeSoft {
                 soft: false, press, ..
             }) => (Operation::Reboot, press),
-            PowerVerb::SoftReboot(PressSoft { more, press })
-            | PowerVerb::Reboot(PressMaybeSoft { more, press, .. }) => {
+            Self::SoftReboot(PressSoft { more, press })
+            | Self::Reboot(PressMaybeSoft { more, press, .. }) => {
                 (Operation::SoftReboot, Press { more, ..press })
             }
-            PowerVerb::Boot(boot) => {
+            Self::Boot(boot) => {
                 let operation = match (boot.soft, boot.reset) {
                     (true, _) => Operation::SoftReboot,
                     (false, true) => Operation::Reset,
@@ -350,9 +350,9 @@ impl PowerVerb {
                 };
                 (operation, press)
             }
-            PowerVerb::Reset(press) => (Operation::Reset, press),
-            PowerVerb::Cycle(press) => (Operation::Cycle, press),
-            PowerVerb::Nmi(press) => (Operation::InjectNmi, press),
+            Self::Reset(press) => (Operation::Reset, press),
+            Self::Cycle(press) => (Operation::Cycle, press),
+            Self::Nmi(press) => (Operation::InjectNmi, press),
         }
     }
 }

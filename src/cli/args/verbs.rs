@@ -2,13 +2,13 @@
 //! three examples.
 
 /// A group of verbs: its heading, and the verbs in the order of showing.
-pub type Group = (&'static str, &'static [Entry]);
+pub(super) type Group = (&'static str, &'static [Entry]);
 
 /// A verb, what it does in a few words, and three examples.
-pub type Entry = (&'static str, &'static str, [&'static str; 3]);
+pub(super) type Entry = (&'static str, &'static str, [&'static str; 3]);
 
 /// What follows a verb that is a noun, with three examples each.
-pub const INNER: &[(&str, [&str; 3])] = &[
+pub(super) const INNER: &[(&str, [&str; 3])] = &[
     (
         "bmc info",
         [
@@ -96,7 +96,7 @@ pub const INNER: &[(&str, [&str; 3])] = &[
 ];
 
 /// All of them.
-pub const GROUPS: &[Group] = &[
+pub(super) const GROUPS: &[Group] = &[
     (
         "Look",
         &[

@@ -21,17 +21,17 @@ fn place(word: &str) -> (usize, Option<usize>) {
 }
 
 /// The part of the word that is being written.
-pub fn last_part(word: &str) -> &str {
+pub(super) fn last_part(word: &str) -> &str {
     parted(word).1
 }
 
 /// What stands before the part that is being written, and that part.
-pub fn parted(word: &str) -> (&str, &str) {
+pub(super) fn parted(word: &str) -> (&str, &str) {
     word.split_at(place(word).0)
 }
 
 /// The word with each of the groups that its last part may become.
-pub fn with_groups(word: &str, groups: &[String]) -> Vec<String> {
+pub(super) fn with_groups(word: &str, groups: &[String]) -> Vec<String> {
     let (part, _) = place(word);
     let begun = word[part..].trim_start_matches('@');
     let fitting = groups.iter().filter(|group| group.starts_with(begun));
@@ -42,7 +42,7 @@ pub fn with_groups(word: &str, groups: &[String]) -> Vec<String> {
 
 /// The word with each of the names that its last part may become, or with each number that its
 /// bracket may have.
-pub fn with_names(word: &str, names: &[String]) -> Vec<String> {
+pub(super) fn with_names(word: &str, names: &[String]) -> Vec<String> {
     match place(word) {
         (part, None) => {
             let written: Vec<&str> = word[..part].split(PARTS).collect();

@@ -39,7 +39,7 @@ impl FromStr for Network {
                 most - 16
             ));
         }
-        Ok(Network { first, bits })
+        Ok(Self { first, bits })
     }
 }
 
@@ -73,7 +73,7 @@ impl Network {
 ///
 /// # Errors
 /// Too many.
-pub fn addresses(networks: &[Network]) -> Result<Vec<IpAddr>, String> {
+pub(super) fn addresses(networks: &[Network]) -> Result<Vec<IpAddr>, String> {
     let mut all = BTreeSet::new();
     for network in networks {
         all.extend(network.hosts());

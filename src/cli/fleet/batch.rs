@@ -30,7 +30,7 @@ struct Line {
 }
 
 /// Lists fleet batches or shows one.
-pub async fn batch(fleet: &Fleet, args: BatchShow) -> Result<Exit, Failure> {
+pub(super) async fn batch(fleet: &Fleet, args: BatchShow) -> Result<Exit, Failure> {
     let Some(word) = args.batch else {
         return Ok(list(fleet).await);
     };

@@ -17,13 +17,13 @@ const OFFERED: usize = 30;
 ///
 /// # Errors
 /// The file is wrong, or there is nothing.
-pub fn racks(common: &Common) -> Result<Vec<Rack>, Failure> {
+pub(crate) fn racks(common: &Common) -> Result<Vec<Rack>, Failure> {
     members::racks(common)
 }
 
 /// The names of the racks that the options mean, or of this host's where they do not speak of a
 /// fleet.
-pub fn names(common: &Common) -> Vec<String> {
+pub(crate) fn names(common: &Common) -> Vec<String> {
     let racks = match common.fleet {
         true => members::racks(common),
         false => members::sockets(),
@@ -46,24 +46,24 @@ async fn asked<T>(
 }
 
 /// The groups that there are in some rack.
-pub async fn groups(racks: &[Rack]) -> Vec<String> {
+pub(crate) async fn groups(racks: &[Rack]) -> Vec<String> {
     let answers = asked(racks, async |rack: &Rack| rack.client.groups().await).await;
     let all: BTreeSet<String> = answers.into_iter().flat_map(|(_, groups)| groups).collect();
     all.into_iter().collect()
 }
 
 /// The groups of one rack.
-pub async fn groups_of(rack: &Rack) -> Vec<String> {
+pub(crate) async fn groups_of(rack: &Rack) -> Vec<String> {
     rack.client.groups().await.unwrap_or_default()
 }
 
 /// The nodes of one rack.
-pub async fn names_of(rack: &Rack) -> Vec<String> {
+pub(crate) async fn names_of(rack: &Rack) -> Vec<String> {
     rack.client.names().await.unwrap_or_default()
 }
 
 /// Fleet batches, the newest first, with what they are.
-pub async fn ids(racks: &[Rack]) -> Vec<(String, String)> {
+pub(crate) async fn ids(racks: &[Rack]) -> Vec<(String, String)> {
     let answers = asked(racks, async |rack: &Rack| rack.client.batches().await).await;
     let mut known: BTreeMap<FleetId, (String, Vec<&str>)> = BTreeMap::new();
     for (rack, batches) in answers {

@@ -27,7 +27,7 @@ struct Done {
 }
 
 /// Uses a control on what is named.
-pub async fn control(
+pub(super) async fn control(
     fleet: &Fleet,
     control: Control,
     args: args::Control,
@@ -95,7 +95,7 @@ pub async fn control(
 }
 
 /// Aborts what was begun under an id in these racks, and says what came of it.
-pub async fn abort_all(racks: &[&Rack], id: FleetId) {
+pub(super) async fn abort_all(racks: &[&Rack], id: FleetId) {
     let question = async |rack: &Rack| {
         let batches = rack.client.batches().await?;
         let ours = batches.iter().find(|batch| FleetId::of(batch) == Some(id));
@@ -121,7 +121,7 @@ pub async fn abort_all(racks: &[&Rack], id: FleetId) {
 }
 
 impl Done {
-    fn add(&mut self, other: Done) {
+    fn add(&mut self, other: Self) {
         self.tasks.extend(other.tasks);
         self.exits.extend(other.exits);
     }
@@ -217,7 +217,7 @@ async fn on_nodes(rack: &Rack, control: Control, names: &[String]) -> Result<Don
 }
 
 /// The batch with its nodes as they are called where there are many racks.
-pub fn with_rack(rack: &Rack, mut batch: Batch) -> Batch {
+pub(super) fn with_rack(rack: &Rack, mut batch: Batch) -> Batch {
     for node in &mut batch.nodes {
         let why = node.refused.take();
         node.refused = why.map(|why| {

@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(2);
 type Wanted<'f> = (&'f Rack, Option<Vec<String>>);
 
 /// Lists the tasks of all racks, newest first.
-pub async fn tasks(fleet: &Fleet, args: Tasks) -> Result<Exit, Failure> {
+pub(super) async fn tasks(fleet: &Fleet, args: Tasks) -> Result<Exit, Failure> {
     let (wanted, mut exits) = named(fleet, &args.nodes).await?;
     let racks: Vec<&Rack> = wanted.iter().map(|(rack, _)| *rack).collect();
     let question = async |rack: &Rack| {
@@ -77,7 +77,7 @@ async fn named<'f>(
 }
 
 /// Waits until every node was read as wanted, in all racks side by side.
-pub async fn until(fleet: &Fleet, args: Until) -> Result<Exit, Failure> {
+pub(super) async fn until(fleet: &Fleet, args: Until) -> Result<Exit, Failure> {
     let goal = Goal::of(&args);
     let found = select(fleet, &args.nodes, Unnamed::Mistake, Facts::Names).await?;
     let mut exits = tell_silent(&found, "readings");
@@ -105,7 +105,7 @@ struct Heard<'f> {
 }
 
 /// Prints what happens in all racks, in the order of time.
-pub async fn events(fleet: &Fleet, args: Events) -> Result<Exit, Failure> {
+pub(super) async fn events(fleet: &Fleet, args: Events) -> Result<Exit, Failure> {
     if args.since.is_some() {
         return Err(Failure::Usage(
             "--since is a place among the events of one rack: name it with --rack".into(),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// See the head of this file. Its version tells it from the ids that daemons give to requests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct FleetId(Uuid);
+pub(super) struct FleetId(Uuid);
 
 /// A uuid of one's own making (RFC 9562, section 5.8).
 const VERSION: usize = 8;
@@ -22,25 +22,25 @@ const FLEET: &str = "f:";
 
 impl FleetId {
     /// A new one: the time, then what nobody else has.
-    pub fn make() -> Self {
+    pub(super) fn make() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let millis = now.map_or(0, |since| since.as_millis() as u64);
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the kernel has randomness");
         bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
-        FleetId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
     /// As the daemons have it.
-    pub fn request(self) -> String {
+    pub(super) fn request(self) -> String {
         format!("req-{}", self.0)
     }
 
     /// That of the request that began a batch, if it was one to several racks.
-    pub fn of(batch: &Batch) -> Option<Self> {
+    pub(super) fn of(batch: &Batch) -> Option<Self> {
         let uuid = batch.requested_by.request.strip_prefix("req-")?;
         let uuid = Uuid::try_parse(uuid).ok()?;
-        (uuid.get_version_num() == VERSION).then_some(FleetId(uuid))
+        (uuid.get_version_num() == VERSION).then_some(Self(uuid))
     }
 }
 
@@ -53,7 +53,7 @@ impl std::fmt::Display for FleetId {
 
 /// A fleet id as somebody wrote it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Written {
+pub(super) enum Written {
     /// `f:7k3f9`.
     Short(Short),
     /// `req-0197a5c3-...`.
@@ -62,7 +62,7 @@ pub enum Written {
 
 impl Written {
     /// What a word says, where it has the form of one.
-    pub fn read(word: &str) -> Option<Self> {
+    pub(super) fn read(word: &str) -> Option<Self> {
         let short = word.strip_prefix(FLEET).and_then(Short::parse);
         let whole = || Uuid::try_parse(word.strip_prefix("req-")?).ok();
         short
@@ -72,20 +72,20 @@ impl Written {
 
     fn means(self, id: FleetId) -> bool {
         match self {
-            Written::Short(short) => Short::of(id.0) == short,
-            Written::Whole(uuid) => id.0 == uuid,
+            Self::Short(short) => Short::of(id.0) == short,
+            Self::Whole(uuid) => id.0 == uuid,
         }
     }
 }
 
 /// The batches of one fleet batch, and the racks that did not answer.
-pub struct Found<'f> {
+pub(super) struct Found<'f> {
     pub batches: Vec<(&'f Rack, Batch)>,
     pub silent: Vec<(&'f Rack, Failure)>,
 }
 
 /// The batches that every rack of the fleet remembers.
-pub async fn remembered(fleet: &Fleet) -> Vec<Answer<'_, Vec<Batch>>> {
+pub(super) async fn remembered(fleet: &Fleet) -> Vec<Answer<'_, Vec<Batch>>> {
     let racks: Vec<&Rack> = fleet.racks.iter().collect();
     let question = async |rack: &Rack| rack.client.batches().await;
     Fleet::asked(&racks, PATIENCE, question).await
@@ -95,7 +95,7 @@ pub async fn remembered(fleet: &Fleet) -> Vec<Answer<'_, Vec<Batch>>> {
 ///
 /// # Errors
 /// Two fleet batches have the same short id.
-pub async fn find(fleet: &Fleet, wanted: Written) -> Result<Found<'_>, Failure> {
+pub(super) async fn find(fleet: &Fleet, wanted: Written) -> Result<Found<'_>, Failure> {
     let mut found = Found {
         batches: Vec::new(),
         silent: Vec::new(),

@@ -47,7 +47,7 @@ struct Line {
 }
 
 /// Shows the racks.
-pub async fn racks(fleet: &Fleet, args: &Racks) -> Result<Exit, Failure> {
+pub(super) async fn racks(fleet: &Fleet, args: &Racks) -> Result<Exit, Failure> {
     let racks = chosen(fleet, &args.racks)?;
     let question = async |rack: &Rack| {
         let health = rack.client.health().await?;
@@ -278,7 +278,7 @@ fn summary(lines: &[Line]) -> String {
 }
 
 /// Shows power states of nodes of many racks.
-pub async fn status(fleet: &Fleet, args: &Status) -> Result<Exit, Failure> {
+pub(super) async fn status(fleet: &Fleet, args: &Status) -> Result<Exit, Failure> {
     let facts = match (args.fresh, args.full) {
         (false, true) => Facts::Whole,
         (false, false) => Facts::Published,
@@ -348,7 +348,7 @@ pub async fn status(fleet: &Fleet, args: &Status) -> Result<Exit, Failure> {
 }
 
 /// Nagios: one line about all racks.
-pub async fn check(fleet: &Fleet, args: &Check) -> (Nagios, String) {
+pub(super) async fn check(fleet: &Fleet, args: &Check) -> (Nagios, String) {
     // A rack has less time than the whole check, so that it is named.
     let patience = args.timeout.mul_f64(0.4).min(PATIENCE);
     let found = select_within(fleet, &args.nodes, Unnamed::All, Facts::Shown, patience).await;

@@ -19,7 +19,7 @@ const EVERYBODYS: &str = "/etc/rackbmc/fleet.toml";
 ///
 /// # Errors
 /// The file is wrong, or there is neither a file nor a socket.
-pub fn racks(common: &Common) -> Result<Vec<Rack>, Failure> {
+pub(super) fn racks(common: &Common) -> Result<Vec<Rack>, Failure> {
     with_etcd(common).map(|(racks, _)| racks)
 }
 
@@ -27,7 +27,7 @@ pub fn racks(common: &Common) -> Result<Vec<Rack>, Failure> {
 ///
 /// # Errors
 /// As [`racks`].
-pub fn with_etcd(common: &Common) -> Result<(Vec<Rack>, Option<EtcdSettings>), Failure> {
+pub(super) fn with_etcd(common: &Common) -> Result<(Vec<Rack>, Option<EtcdSettings>), Failure> {
     let own = own_file();
     let usual = [own.as_deref(), Some(Path::new(EVERYBODYS))];
     let found = usual.into_iter().flatten().find(|path| path.exists());
@@ -41,7 +41,7 @@ pub fn with_etcd(common: &Common) -> Result<(Vec<Rack>, Option<EtcdSettings>), F
 ///
 /// # Errors
 /// There are none.
-pub fn sockets() -> Result<Vec<Rack>, Failure> {
+pub(super) fn sockets() -> Result<Vec<Rack>, Failure> {
     of_this_host(Path::new(DEFAULT_SOCKET).parent().unwrap_or(Path::new("/")))
 }
 

@@ -17,7 +17,11 @@ use std::time::Duration;
 const PLAN_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Carries `operation` out on the nodes that are meant.
-pub async fn press(fleet: &Fleet, operation: Operation, press: Press) -> Result<Exit, Failure> {
+pub(super) async fn press(
+    fleet: &Fleet,
+    operation: Operation,
+    press: Press,
+) -> Result<Exit, Failure> {
     if press.no_wait && press.racks_at_once.is_some() {
         return Err(Failure::Usage(
             "--racks-at-once waits for racks before others begin: leave --no-wait out".into(),
@@ -59,7 +63,7 @@ pub async fn press(fleet: &Fleet, operation: Operation, press: Press) -> Result<
 }
 
 /// The names of all nodes, each with its rack.
-pub fn full_names(chosen: &[Chosen<'_>]) -> Vec<String> {
+pub(super) fn full_names(chosen: &[Chosen<'_>]) -> Vec<String> {
     let full = |chosen: &Chosen<'_>| {
         let names = chosen.names().into_iter();
         names
@@ -70,7 +74,7 @@ pub fn full_names(chosen: &[Chosen<'_>]) -> Vec<String> {
 }
 
 /// Says which racks did not answer, and what was not asked of them.
-pub fn tell_silent(found: &Selection<'_>, what: &str) -> Vec<Exit> {
+pub(super) fn tell_silent(found: &Selection<'_>, what: &str) -> Vec<Exit> {
     let mut exits = Vec::new();
     for silent in &found.silent {
         exits.push(tell(silent.rack, &silent.why));

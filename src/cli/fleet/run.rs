@@ -32,7 +32,7 @@ const MISSES: u32 = 4;
 const LISTED: usize = 1000;
 
 /// What one rack has of a fleet batch.
-pub struct Part<'f> {
+pub(super) struct Part<'f> {
     rack: &'f Rack,
     start: Option<BatchStart>,
     names: Vec<String>,
@@ -59,7 +59,7 @@ enum Stand {
 
 impl<'f> Part<'f> {
     /// Of a rack that is to begin.
-    pub fn to_begin(rack: &'f Rack, start: BatchStart, names: Vec<String>) -> Self {
+    pub(super) fn to_begin(rack: &'f Rack, start: BatchStart, names: Vec<String>) -> Self {
         Part {
             rack,
             start: Some(start),
@@ -69,7 +69,7 @@ impl<'f> Part<'f> {
     }
 
     /// Of a rack that has begun.
-    pub fn begun(rack: &'f Rack, batch: Batch) -> Self {
+    pub(super) fn begun(rack: &'f Rack, batch: Batch) -> Self {
         Part {
             rack,
             start: None,
@@ -91,7 +91,7 @@ enum Over {
 }
 
 /// See the head of this file.
-pub struct Run<'f> {
+pub(super) struct Run<'f> {
     fleet: &'f Fleet,
     id: FleetId,
     stops: bool,
@@ -103,7 +103,7 @@ pub struct Run<'f> {
 }
 
 impl<'f> Run<'f> {
-    pub fn new(fleet: &'f Fleet, id: FleetId, parts: Vec<Part<'f>>, stops: bool) -> Self {
+    pub(super) fn new(fleet: &'f Fleet, id: FleetId, parts: Vec<Part<'f>>, stops: bool) -> Self {
         Run {
             fleet,
             id,
@@ -120,7 +120,7 @@ impl<'f> Run<'f> {
     ///
     /// # Errors
     /// Ctrl-C cannot be listened for.
-    pub async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         at_once: Option<usize>,
         waiting: Waiting,
@@ -351,7 +351,7 @@ fn has_ended(batch: &Batch) -> bool {
 }
 
 /// The tasks of a batch, in the order of its nodes.
-pub async fn tasks_of(rack: &Rack, batch: &Batch) -> Result<Vec<Task>, Failure> {
+pub(super) async fn tasks_of(rack: &Rack, batch: &Batch) -> Result<Vec<Task>, Failure> {
     let ids: Vec<_> = batch.nodes.iter().filter_map(|node| node.task).collect();
     let mut tasks = Vec::with_capacity(ids.len());
     if ids.len() > LISTED {

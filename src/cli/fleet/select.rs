@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// What is wanted of the nodes that are chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Facts {
+pub(super) enum Facts {
     /// Name and uuid, of the racks that are sure to be those which are meant: buttons will be
     /// pressed.
     Names,
@@ -31,7 +31,7 @@ pub enum Facts {
 }
 
 /// Nodes of one rack.
-pub struct Chosen<'f> {
+pub(super) struct Chosen<'f> {
     /// Which rack.
     pub rack: &'f Rack,
     /// Its nodes, in the order of writing, by the names that they have there.
@@ -40,14 +40,14 @@ pub struct Chosen<'f> {
 
 impl Chosen<'_> {
     /// The names that the nodes have in their rack.
-    pub fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let names = self.nodes.iter().map(|node| name(node).to_owned());
         names.collect()
     }
 }
 
 /// A rack that did not answer.
-pub struct Silent<'f> {
+pub(super) struct Silent<'f> {
     /// Which.
     pub rack: &'f Rack,
     /// Why.
@@ -57,7 +57,7 @@ pub struct Silent<'f> {
 }
 
 /// What is meant, rack by rack in the order of the fleet.
-pub struct Selection<'f> {
+pub(super) struct Selection<'f> {
     /// The nodes of the racks that answered.
     pub chosen: Vec<Chosen<'f>>,
     /// The racks that did not.
@@ -71,7 +71,7 @@ pub struct Selection<'f> {
 /// # Errors
 /// Usage where the expression is wrong, names a rack, node or group that is not there, or nothing
 /// at all.
-pub async fn select<'f>(
+pub(super) async fn select<'f>(
     fleet: &'f Fleet,
     wanted: &Nodes,
     unnamed: Unnamed,
@@ -84,7 +84,7 @@ pub async fn select<'f>(
 ///
 /// # Errors
 /// As [`select`].
-pub async fn select_within<'f>(
+pub(super) async fn select_within<'f>(
     fleet: &'f Fleet,
     wanted: &Nodes,
     unnamed: Unnamed,
@@ -166,7 +166,7 @@ impl Named {
         let known = |rack: &String| fleet.racks.iter().any(|known| known.name == *rack);
         match some.iter().chain(&excluded).find(|rack| !known(rack)) {
             Some(unknown) => Err(no_rack(unknown, &fleet.racks)),
-            None => Ok(Named {
+            None => Ok(Self {
                 all,
                 some,
                 without: whole.into_inner(),

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const TOGETHER: usize = 100;
 
 /// What a rack has said of itself.
-pub struct Said {
+pub(super) struct Said {
     /// All of it but its nodes.
     pub summary: RackSummary,
     /// How old that is, by the calendars of both hosts.
@@ -34,13 +34,13 @@ pub struct Said {
 
 impl Said {
     /// Whether it is too old to be believed.
-    pub fn is_stale(&self) -> bool {
+    pub(super) fn is_stale(&self) -> bool {
         self.age > STALE
     }
 }
 
 /// What is known of a rack.
-pub struct Heard<'f, T> {
+pub(super) struct Heard<'f, T> {
     /// Which.
     pub rack: &'f Rack,
     /// What it answered, where it was asked.
@@ -62,7 +62,7 @@ impl<'f, T> From<Told<'f, T>> for Heard<'f, T> {
 impl Fleet {
     /// What these racks have published, and the answers of those of them for which that is stale or
     /// not there.
-    pub async fn heard<'f, T>(
+    pub(super) async fn heard<'f, T>(
         &self,
         racks: &[&'f Rack],
         patience: Duration,
@@ -75,7 +75,7 @@ impl Fleet {
             .filter(|rack| !is_young(rack))
             .copied()
             .collect();
-        let asked = Fleet::asked(&unsaid, patience, question).await.into_iter();
+        let asked = Self::asked(&unsaid, patience, question).await.into_iter();
         let mut asked: HashMap<&str, _> = asked
             .map(|(rack, answer)| (rack.name.as_str(), answer))
             .collect();

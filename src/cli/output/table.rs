@@ -33,7 +33,7 @@ const GAP: u16 = 2;
 /// Makes a table fit: no name, id, port or time is ever broken. Prose is parted between words, sets
 /// of nodes behind their commas, and where that is not enough columns are left out, those with
 /// nothing in them first.
-pub fn fit(table: &mut Table, width: u16) {
+pub(super) fn fit(table: &mut Table, width: u16) {
     let header: Vec<String> = table
         .header()
         .map(|row| row.cell_iter().map(Cell::content).collect())
@@ -126,7 +126,7 @@ fn share(columns: &[Wanted], room: u16) -> u16 {
 
 /// How something is, in a colour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// As it is wanted.
     Good,
     /// Somebody should look.
@@ -138,7 +138,7 @@ pub enum Tone {
 }
 
 /// A cell in the colour of what it says.
-pub fn toned(text: &str, tone: Tone) -> Cell {
+pub(crate) fn toned(text: &str, tone: Tone) -> Cell {
     let cell = Cell::new(text);
     match tone {
         Tone::Good => cell.fg(Color::Green),
@@ -149,12 +149,12 @@ pub fn toned(text: &str, tone: Tone) -> Cell {
 }
 
 /// A power state as a cell.
-pub fn power_cell(state: PowerState) -> Cell {
+pub(crate) fn power_cell(state: PowerState) -> Cell {
     toned(state.name(), power_tone(state))
 }
 
 /// How a power state is.
-pub fn power_tone(state: PowerState) -> Tone {
+pub(crate) fn power_tone(state: PowerState) -> Tone {
     match state {
         PowerState::On => Tone::Good,
         PowerState::Off => Tone::Plain,
@@ -163,7 +163,7 @@ pub fn power_tone(state: PowerState) -> Tone {
 }
 
 /// A task's state as a cell.
-pub fn task_cell(state: &Word<TaskState>) -> Cell {
+pub(crate) fn task_cell(state: &Word<TaskState>) -> Cell {
     toned(state.as_str(), state.known().map_or(Tone::Plain, task_tone))
 }
 
@@ -182,7 +182,7 @@ fn task_tone(state: TaskState) -> Tone {
 }
 
 /// A batch's state as a cell.
-pub fn batch_cell(state: &Word<BatchState>) -> Cell {
+pub(crate) fn batch_cell(state: &Word<BatchState>) -> Cell {
     let tone = match state.known() {
         Some(BatchState::Suspended) => Tone::Held,
         Some(
@@ -194,7 +194,7 @@ pub fn batch_cell(state: &Word<BatchState>) -> Cell {
 }
 
 /// The state of one node of a batch as a cell.
-pub fn batch_node_cell(state: &Word<BatchNodeState>) -> Cell {
+pub(crate) fn batch_node_cell(state: &Word<BatchNodeState>) -> Cell {
     let tone = match state.known() {
         Some(BatchNodeState::Task(state)) => task_tone(state),
         Some(BatchNodeState::Forgotten | BatchNodeState::Found(_)) | None => Tone::Plain,

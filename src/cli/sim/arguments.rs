@@ -129,15 +129,15 @@ impl SimError {
     /// Whether it was asked for what cannot be, and nothing was tried.
     pub fn is_usage(&self) -> bool {
         match self {
-            SimError::Mood(_)
-            | SimError::UnknownNode(..)
-            | SimError::NodeMood(_)
-            | SimError::Suite(..)
-            | SimError::Privilege(_)
-            | SimError::Value(..)
-            | SimError::TooLong(..)
-            | SimError::Ports(..) => true,
-            SimError::File(..) | SimError::Bind(..) | SimError::Io(_) => false,
+            Self::Mood(_)
+            | Self::UnknownNode(..)
+            | Self::NodeMood(_)
+            | Self::Suite(..)
+            | Self::Privilege(_)
+            | Self::Value(..)
+            | Self::TooLong(..)
+            | Self::Ports(..) => true,
+            Self::File(..) | Self::Bind(..) | Self::Io(_) => false,
         }
     }
 }

@@ -30,7 +30,7 @@ impl Pack {
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        Ok(Pack {
+        Ok(Self {
             path: path.to_owned(),
             folder,
             at,

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 /// What a key may ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Act {
+pub(super) enum Act {
     /// Start an operation on nodes.
     Start(Operation),
     /// Use a control on tasks.
@@ -19,7 +19,7 @@ pub enum Act {
 }
 
 /// What acts, in the order in which the keys are shown: the key, what it does, its word.
-pub const ACTS: [(char, Act, &str); 7] = [
+pub(super) const ACTS: [(char, Act, &str); 7] = [
     ('s', Act::Start(Operation::SoftPowerOff), "soft"),
     ('n', Act::Start(Operation::PowerOn), "on"),
     ('a', Act::Use(Control::Abort), "abort"),
@@ -31,24 +31,24 @@ pub const ACTS: [(char, Act, &str); 7] = [
 
 impl Act {
     /// The word that has to be typed, and that the keys are shown with.
-    pub fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         let found = ACTS.iter().find(|(_, act, _)| *act == self);
         found.map_or("", |(_, _, word)| *word)
     }
 
     /// What it does, for the help.
-    pub fn short(self) -> &'static str {
+    pub(super) fn short(self) -> &'static str {
         match self {
-            Act::Start(Operation::SoftPowerOff) => {
+            Self::Start(Operation::SoftPowerOff) => {
                 "soft power off: ask the operating system to shut down"
             }
-            Act::Start(Operation::InjectNmi) => "inject an NMI, once",
-            Act::Start(_) => "power on",
-            Act::Use(Control::Abort) => "abort: stop now, leave the machine as it is",
-            Act::Use(Control::Suspend) => "suspend: hold still; no patience runs out",
-            Act::Use(Control::Resume) => "resume, after a look at the machine",
-            Act::Use(Control::Rollback) => "roll back: stop, and bring the power state back",
-            Act::Use(Control::Cancel) => "cancel: withdraw what has not been sent yet",
+            Self::Start(Operation::InjectNmi) => "inject an NMI, once",
+            Self::Start(_) => "power on",
+            Self::Use(Control::Abort) => "abort: stop now, leave the machine as it is",
+            Self::Use(Control::Suspend) => "suspend: hold still; no patience runs out",
+            Self::Use(Control::Resume) => "resume, after a look at the machine",
+            Self::Use(Control::Rollback) => "roll back: stop, and bring the power state back",
+            Self::Use(Control::Cancel) => "cancel: withdraw what has not been sent yet",
         }
     }
 
@@ -56,41 +56,41 @@ impl Act {
     fn in_words(self, count: usize) -> &'static str {
         let one = count == 1;
         match self {
-            Act::Start(Operation::SoftPowerOff) if one => {
+            Self::Start(Operation::SoftPowerOff) if one => {
                 "Soft power off: the operating system is asked to shut down. If it does not in time, the machine is left \
                  on, unless its configuration says otherwise."
             }
-            Act::Start(Operation::SoftPowerOff) => {
+            Self::Start(Operation::SoftPowerOff) => {
                 "Soft power off: the operating systems are asked to shut down. What does not in time is left on, unless \
                  its configuration says otherwise."
             }
-            Act::Start(Operation::InjectNmi) => {
+            Self::Start(Operation::InjectNmi) => {
                 "NMI: a diagnostic interrupt, sent once. Most operating systems crash of it and write a dump. It cannot be \
                  taken back."
             }
-            Act::Start(_) => "Power on.",
-            Act::Use(Control::Abort) if one => {
+            Self::Start(_) => "Power on.",
+            Self::Use(Control::Abort) if one => {
                 "Abort: nothing more is sent for this task, the machine is left as it is."
             }
-            Act::Use(Control::Abort) => {
+            Self::Use(Control::Abort) => {
                 "Abort: nothing more is sent for these tasks, the machines are left as they are."
             }
-            Act::Use(Control::Suspend) => {
+            Self::Use(Control::Suspend) => {
                 "Suspend: nothing is sent and no patience runs out until it is resumed."
             }
-            Act::Use(Control::Resume) => "Resume: go on, after a look at the machine.",
-            Act::Use(Control::Rollback) => {
+            Self::Use(Control::Resume) => "Resume: go on, after a look at the machine.",
+            Self::Use(Control::Rollback) => {
                 "Roll back: stop, and bring the power back to what it was when the task began. What was switched off is \
                  switched on again, and the other way round."
             }
-            Act::Use(Control::Cancel) => "Cancel: withdraw what has not been sent yet.",
+            Self::Use(Control::Cancel) => "Cancel: withdraw what has not been sent yet.",
         }
     }
 }
 
 /// What will be done when the word was typed.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Deed {
+pub(super) enum Deed {
     /// An operation on these nodes.
     Start(Operation, Vec<String>),
     /// A control on these tasks, each with its node.
@@ -99,24 +99,24 @@ pub enum Deed {
 
 impl Deed {
     /// What it does.
-    pub fn act(&self) -> Act {
+    pub(super) fn act(&self) -> Act {
         match self {
-            Deed::Start(operation, _) => Act::Start(*operation),
-            Deed::Use(control, _) => Act::Use(*control),
+            Self::Start(operation, _) => Act::Start(*operation),
+            Self::Use(control, _) => Act::Use(*control),
         }
     }
 
     /// The nodes that it is about.
-    pub fn nodes(&self) -> Vec<&str> {
+    pub(super) fn nodes(&self) -> Vec<&str> {
         match self {
-            Deed::Start(_, nodes) => nodes.iter().map(String::as_str).collect(),
-            Deed::Use(_, tasks) => tasks.iter().map(|(_, node)| node.as_str()).collect(),
+            Self::Start(_, nodes) => nodes.iter().map(String::as_str).collect(),
+            Self::Use(_, tasks) => tasks.iter().map(|(_, node)| node.as_str()).collect(),
         }
     }
 }
 
 /// Whether a task takes a control now.
-pub fn takes(task: &Task, control: Control) -> bool {
+pub(super) fn takes(task: &Task, control: Control) -> bool {
     match control {
         Control::Abort => task.may_abort,
         Control::Cancel => task.may_cancel,
@@ -128,7 +128,7 @@ pub fn takes(task: &Task, control: Control) -> bool {
 
 /// See the head of this file.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Confirmation {
+pub(super) struct Confirmation {
     /// What it is about.
     pub deed: Deed,
     /// What is left out, and why.
@@ -145,7 +145,7 @@ pub struct Confirmation {
 
 /// What came of a key.
 #[derive(PartialEq, Debug)]
-pub enum Heard {
+pub(super) enum Heard {
     /// Nothing yet.
     Waiting,
     /// It is to be done.
@@ -156,8 +156,8 @@ pub enum Heard {
 
 impl Confirmation {
     /// A question that nobody has seen yet.
-    pub fn new(deed: Deed, left_out: Vec<String>) -> Self {
-        Confirmation {
+    pub(super) fn new(deed: Deed, left_out: Vec<String>) -> Self {
+        Self {
             deed,
             left_out,
             typed: String::new(),
@@ -168,7 +168,7 @@ impl Confirmation {
     }
 
     /// The question in lines of at most `width` letters; what has to be typed is not among them.
-    pub fn lines(&self, width: usize) -> Vec<String> {
+    pub(super) fn lines(&self, width: usize) -> Vec<String> {
         let nodes = self.deed.nodes();
         let mut lines = wrapped(self.deed.act().in_words(nodes.len()), width);
         lines.push(String::new());
@@ -189,27 +189,27 @@ impl Confirmation {
     }
 
     /// It is on the screen from now on.
-    pub fn drawn(&mut self, now: Instant) {
+    pub(super) fn drawn(&mut self, now: Instant) {
         self.drawn.get_or_insert(now);
     }
 
     /// Whether it was on the screen.
-    pub fn is_drawn(&self) -> bool {
+    pub(super) fn is_drawn(&self) -> bool {
         self.drawn.is_some()
     }
 
     /// Its last line is on the screen.
-    pub fn seen_to_the_end(&mut self) {
+    pub(super) fn seen_to_the_end(&mut self) {
         self.seen = true;
     }
 
     /// Whether the word would be taken.
-    pub fn is_seen(&self) -> bool {
+    pub(super) fn is_seen(&self) -> bool {
         self.seen
     }
 
     /// Takes a key that was pressed at a moment.
-    pub fn key(&mut self, code: KeyCode, at: Instant) -> Heard {
+    pub(super) fn key(&mut self, code: KeyCode, at: Instant) -> Heard {
         if self.drawn.is_none_or(|drawn| at < drawn) {
             return Heard::Waiting;
         }
@@ -237,7 +237,7 @@ impl Confirmation {
 const LONGEST: usize = 20;
 
 /// A text in lines of at most `width` letters, broken at blanks.
-pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("one at least");

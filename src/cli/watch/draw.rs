@@ -22,7 +22,7 @@ use std::time::Instant;
 
 /// Draws all of it, and remembers in the view what only the size of the screen tells: where lists
 /// begin, how far a page goes, whether a question is seen to its end.
-pub fn draw(view: &mut View, frame: &mut Frame, now: Instant) {
+pub(super) fn draw(view: &mut View, frame: &mut Frame, now: Instant) {
     let screen = frame.area();
     let sizes = sizes(view, screen.height);
     let [head, list, tasks, events, said, keys] = Layout::vertical(sizes).areas(screen);

@@ -5,7 +5,7 @@ use crate::model::{Short, TaskId};
 
 /// See the head of this file.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Front {
+pub(super) enum Front {
     /// The keys.
     Help(Scroll),
     /// All that is known of one thing.
@@ -16,7 +16,7 @@ pub enum Front {
 
 /// What details are about.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Subject {
+pub(super) enum Subject {
     /// A node, by its name.
     Node(String),
     /// A task.
@@ -27,18 +27,18 @@ pub enum Subject {
 
 impl Subject {
     /// What stands above the details.
-    pub fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         match self {
-            Subject::Node(name) => format!("node {name}"),
-            Subject::Task(id) => format!("task {}", Short::task(*id)),
-            Subject::Answer(what) => what.clone(),
+            Self::Node(name) => format!("node {name}"),
+            Self::Task(id) => format!("task {}", Short::task(*id)),
+            Self::Answer(what) => what.clone(),
         }
     }
 }
 
 /// Lines of which a part is seen.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Scroll {
+pub(super) struct Scroll {
     /// All of them.
     pub lines: Vec<String>,
     /// The first that is seen.
@@ -47,8 +47,8 @@ pub struct Scroll {
 
 impl Scroll {
     /// These, from the first one on.
-    pub fn of(text: &str) -> Self {
-        Scroll {
+    pub(super) fn of(text: &str) -> Self {
+        Self {
             lines: text.lines().map(str::to_owned).collect(),
             top: 0,
         }
@@ -56,7 +56,7 @@ impl Scroll {
 }
 
 /// The help.
-pub fn help() -> Scroll {
+pub(super) fn help() -> Scroll {
     let mut lines: Vec<String> = [
         "arrows, j, k, PgUp, PgDn, Home, End   move",
         "Tab        to the tasks, and back to the nodes",

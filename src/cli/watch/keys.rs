@@ -11,7 +11,7 @@ const LONGEST_FILTER: usize = 60;
 
 impl View {
     /// Takes a key that was pressed at a moment.
-    pub fn key(&mut self, key: KeyEvent, at: Instant) -> Option<Wish> {
+    pub(super) fn key(&mut self, key: KeyEvent, at: Instant) -> Option<Wish> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
             KeyCode::Char('c' | 'd') if control => return Some(Wish::Quit),

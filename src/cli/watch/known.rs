@@ -11,7 +11,7 @@ const EVENTS_KEPT: usize = 200;
 
 /// Something new.
 #[derive(Debug)]
-pub enum News {
+pub(super) enum News {
     /// Every node that is watched, in the order of the rack.
     Nodes(Vec<Node>),
     /// Every task that has not ended.
@@ -32,7 +32,7 @@ pub enum News {
 
 /// Something worth a line below the nodes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Said {
+pub(super) struct Said {
     /// When; `None` for a word of our own.
     pub at: Option<WallTime>,
     /// What.
@@ -41,7 +41,7 @@ pub struct Said {
 
 /// See the head of this file.
 #[derive(Debug)]
-pub struct Known {
+pub(super) struct Known {
     /// In the order of the rack.
     pub nodes: Vec<Node>,
     nodes_at: Instant,
@@ -62,8 +62,8 @@ pub struct Known {
 
 impl Known {
     /// Nothing yet.
-    pub fn new(now: Instant) -> Self {
-        Known {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
             nodes: Vec::new(),
             nodes_at: now,
             tasks: Vec::new(),
@@ -77,7 +77,7 @@ impl Known {
     }
 
     /// Takes something new.
-    pub fn take(&mut self, news: News, now: Instant) {
+    pub(super) fn take(&mut self, news: News, now: Instant) {
         match news {
             News::Nodes(nodes) => {
                 self.nodes = nodes;
@@ -114,7 +114,7 @@ impl Known {
     }
 
     /// A line of our own among the events.
-    pub fn say(&mut self, text: String) {
+    pub(super) fn say(&mut self, text: String) {
         self.push(Said { at: None, text });
     }
 
@@ -173,18 +173,18 @@ impl Known {
     }
 
     /// The task that has a node.
-    pub fn task_of(&self, node: &Node) -> Option<&Task> {
+    pub(super) fn task_of(&self, node: &Node) -> Option<&Task> {
         self.tasks.iter().find(|task| task.node_uuid == node.uuid)
     }
 
     /// How old the reading of a node is by now.
-    pub fn age(&self, node: &Node, now: Instant) -> Option<Duration> {
+    pub(super) fn age(&self, node: &Node, now: Instant) -> Option<Duration> {
         let reading = node.rackbmcd.reading.as_ref()?;
         Some(reading.age + now.saturating_duration_since(self.nodes_at))
     }
 
     /// How long a task has been there and how much of its patience is left, by now.
-    pub fn times(&self, task: &Task, now: Instant) -> (Duration, Option<Duration>) {
+    pub(super) fn times(&self, task: &Task, now: Instant) -> (Duration, Option<Duration>) {
         let since = now.saturating_duration_since(self.tasks_at);
         let stands = task.state == TaskState::Suspended || task.state == TaskState::Queued;
         let passed = if stands { Duration::ZERO } else { since };
@@ -193,36 +193,36 @@ impl Known {
     }
 
     /// How long the daemon has been running.
-    pub fn daemon_age(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn daemon_age(&self, now: Instant) -> Option<Duration> {
         let (_, age, at) = self.health.as_ref()?;
         Some(*age + now.saturating_duration_since(*at))
     }
 
     /// The pause that is on.
-    pub fn pause(&self) -> Option<&Hold> {
+    pub(super) fn pause(&self) -> Option<&Hold> {
         self.health.as_ref()?.0.pause.as_ref()
     }
 
     /// How many nodes are shown as so.
-    pub fn count(&self, state: PowerState) -> usize {
+    pub(super) fn count(&self, state: PowerState) -> usize {
         let same = self.nodes.iter().filter(|node| node.power_state == state);
         same.count()
     }
 
     /// How many of the BMCs are in trouble.
-    pub fn troubled(&self) -> usize {
+    pub(super) fn troubled(&self) -> usize {
         let in_trouble = |node: &&Node| node.rackbmcd.bmc.trouble.is_some();
         self.nodes.iter().filter(in_trouble).count()
     }
 
     /// Whether we may act on a node. A daemon that does not say decides itself.
-    pub fn may_act_on(&self, node: &str) -> bool {
+    pub(super) fn may_act_on(&self, node: &str) -> bool {
         let asker = self.asker.as_ref();
         asker.is_none_or(|asker| asker.has(Role::Operator, node))
     }
 
     /// Whether we may act on some node at least.
-    pub fn may_act(&self) -> bool {
+    pub(super) fn may_act(&self) -> bool {
         let asker = self.asker.as_ref();
         asker.is_none_or(|asker| asker.has_somewhere(Role::Operator))
     }

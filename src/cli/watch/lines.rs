@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Prints what changes, until nobody takes it any more.
-pub async fn run(app: &App, args: &Watch) -> Result<Exit, Failure> {
+pub(super) async fn run(app: &App, args: &Watch) -> Result<Exit, Failure> {
     let mut last: HashMap<Uuid, Node> = HashMap::new();
     let mut patience = Patience::default();
     while !output::is_lost() {

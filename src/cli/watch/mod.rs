@@ -23,7 +23,7 @@ use super::exit::{Exit, Failure};
 use std::io::{self, IsTerminal};
 
 /// Follows the rack.
-pub async fn watch(app: &App, args: Watch) -> Result<Exit, Failure> {
+pub(super) async fn watch(app: &App, args: Watch) -> Result<Exit, Failure> {
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     if app.out.person && io::stdin().is_terminal() && !dumb && app.out.format == Format::Text {
         return screen::run(app, &args).await;

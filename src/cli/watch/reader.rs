@@ -32,7 +32,7 @@ const RIGHTS_EVERY: Duration = Duration::from_secs(60);
 
 /// A way to the daemon for a thread.
 #[derive(Clone)]
-pub struct Reader {
+pub(super) struct Reader {
     client: Client,
     out: Out,
     wanted: Nodes,
@@ -43,8 +43,8 @@ pub struct Reader {
 
 impl Reader {
     /// For these nodes.
-    pub fn new(app: &App, args: &Watch) -> Self {
-        Reader {
+    pub(super) fn new(app: &App, args: &Watch) -> Self {
+        Self {
             client: app.client.clone(),
             out: app.out,
             wanted: args.nodes.clone(),
@@ -57,7 +57,7 @@ impl Reader {
     ///
     /// # Errors
     /// The first question that is not answered.
-    pub async fn look(&mut self, mut tell: impl FnMut(News)) -> Result<(), Failure> {
+    pub(super) async fn look(&mut self, mut tell: impl FnMut(News)) -> Result<(), Failure> {
         let health = self.client.health().await?;
         let age = wall_clock().since(health.started_at);
         tell(News::Health(Box::new(health), age));
@@ -82,7 +82,7 @@ impl Reader {
     }
 
     /// Looks again and again until nobody listens.
-    pub async fn follow(mut self, tell: impl Fn(News) -> bool) {
+    pub(super) async fn follow(mut self, tell: impl Fn(News) -> bool) {
         let mut listened = true;
         let mut away = false;
         while listened {
@@ -112,7 +112,7 @@ impl Reader {
     }
 
     /// Tells events until nobody listens.
-    pub async fn events(self, tell: impl Fn(News) -> bool) {
+    pub(super) async fn events(self, tell: impl Fn(News) -> bool) {
         let mut since: Option<EventId> = None;
         let mut first = true;
         loop {
@@ -138,7 +138,7 @@ impl Reader {
     }
 
     /// All that is known of something, in lines.
-    pub async fn details(&self, subject: &Subject) -> String {
+    pub(super) async fn details(&self, subject: &Subject) -> String {
         let text = match subject {
             Subject::Node(name) => match self.client.explain(name).await {
                 Ok(explanation) => Ok(look::explained(&self.out, &explanation)),
@@ -154,7 +154,7 @@ impl Reader {
     }
 
     /// Asks the daemon for what was agreed to; what became of it, in a line or several.
-    pub async fn carry_out(&self, deed: &Deed) -> String {
+    pub(super) async fn carry_out(&self, deed: &Deed) -> String {
         match deed {
             Deed::Start(operation, nodes) => match &nodes[..] {
                 [node] => {

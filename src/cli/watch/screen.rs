@@ -54,7 +54,7 @@ enum Input {
 }
 
 /// Draws until somebody has seen enough.
-pub async fn run(app: &App, args: &Watch) -> Result<Exit, Failure> {
+pub(super) async fn run(app: &App, args: &Watch) -> Result<Exit, Failure> {
     let mut view = View::new(app.out.colour, TimeZone::system(), Instant::now());
     let mut reader = Reader::new(app, args);
     // The first look is made before anything is drawn: where there is no daemon, the terminal stays
@@ -268,7 +268,7 @@ impl Screen {
         if entered.is_err() {
             give_back();
         }
-        Ok(Screen { terminal: entered? })
+        Ok(Self { terminal: entered? })
     }
 }
 

@@ -89,7 +89,7 @@ fn asker(role: Role) -> News {
 impl World {
     fn of(size: u16) -> Self {
         let now = Instant::now();
-        let mut world = World {
+        let mut world = Self {
             view: View::new(true, TimeZone::UTC, now),
             now,
         };

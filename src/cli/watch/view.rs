@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// How the nodes are put in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
+pub(super) enum Order {
     /// As the rack has them.
     Rack,
     /// Beneath the first group of each.
@@ -23,7 +23,7 @@ pub enum Order {
 
 /// Where the keys go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pane {
+pub(super) enum Pane {
     /// To the nodes.
     Nodes,
     /// To the tasks.
@@ -32,7 +32,7 @@ pub enum Pane {
 
 /// A line of the list of nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Row {
+pub(super) enum Row {
     /// A group, and how many nodes are beneath it.
     Group(String, usize),
     /// A node, by its place in what is known.
@@ -41,7 +41,7 @@ pub enum Row {
 
 /// What is to be done for a person.
 #[derive(PartialEq, Debug)]
-pub enum Wish {
+pub(super) enum Wish {
     /// It is enough.
     Quit,
     /// Say all that is known of this.
@@ -54,7 +54,7 @@ pub enum Wish {
 
 /// See the head of this file.
 #[derive(Debug)]
-pub struct View {
+pub(super) struct View {
     /// What the daemon said.
     pub known: Known,
     /// In which order the nodes are shown.
@@ -93,8 +93,8 @@ pub struct View {
 
 impl View {
     /// Of a rack of which nothing is known yet.
-    pub fn new(colour: bool, zone: TimeZone, now: Instant) -> Self {
-        View {
+    pub(super) fn new(colour: bool, zone: TimeZone, now: Instant) -> Self {
+        Self {
             known: Known::new(now),
             order: Order::Rack,
             filter: String::new(),
@@ -116,7 +116,7 @@ impl View {
     }
 
     /// Takes what the daemon said.
-    pub fn news(&mut self, news: News, now: Instant) {
+    pub(super) fn news(&mut self, news: News, now: Instant) {
         self.known.take(news, now);
         let there: BTreeSet<Uuid> = self.known.nodes.iter().map(|node| node.uuid).collect();
         self.marks.retain(|marked| there.contains(marked));
@@ -124,7 +124,7 @@ impl View {
     }
 
     /// Takes details that were wished for, unless nobody looks at them any more.
-    pub fn details(&mut self, of: &Subject, text: &str) {
+    pub(super) fn details(&mut self, of: &Subject, text: &str) {
         if let Some(Front::Details(shown, scroll)) = &mut self.front
             && shown == of
         {
@@ -133,7 +133,7 @@ impl View {
     }
 
     /// Takes what became of a deed: a line, or several, which stand in front.
-    pub fn answer(&mut self, act: Act, text: &str) {
+    pub(super) fn answer(&mut self, act: Act, text: &str) {
         let free = self.front.is_none();
         if text.lines().count() > 1 && free {
             let title = format!("{}: the answer", act.word());
@@ -145,14 +145,14 @@ impl View {
     }
 
     /// The picture was drawn.
-    pub fn drawn(&mut self, now: Instant) {
+    pub(super) fn drawn(&mut self, now: Instant) {
         if let Some(Front::Confirm(confirmation)) = &mut self.front {
             confirmation.drawn(now);
         }
     }
 
     /// What the details in front are about.
-    pub fn looks_at(&self) -> Option<&Subject> {
+    pub(super) fn looks_at(&self) -> Option<&Subject> {
         match &self.front {
             Some(Front::Details(subject, _)) => Some(subject),
             _ => None,
@@ -160,12 +160,12 @@ impl View {
     }
 
     /// Whether there is a question that nobody can have answered, since it was not drawn before.
-    pub fn asks_unseen(&self) -> bool {
+    pub(super) fn asks_unseen(&self) -> bool {
         matches!(&self.front, Some(Front::Confirm(asked)) if !asked.is_drawn())
     }
 
     /// Puts the nodes in order, the cursor on the node that it was on.
-    pub fn arrange(&mut self) {
+    pub(super) fn arrange(&mut self) {
         let nodes = &self.known.nodes;
         let shown = (0..nodes.len()).filter(|place| self.shows(&nodes[*place]));
         self.rows = match self.order {
@@ -191,7 +191,7 @@ impl View {
     }
 
     /// Moves the cursor by so many rows.
-    pub fn step(&mut self, by: isize) {
+    pub(super) fn step(&mut self, by: isize) {
         if self.pane == Pane::Tasks {
             let last = self.known.tasks.len().saturating_sub(1);
             let place = self.task_place().saturating_add_signed(by).min(last);
@@ -217,7 +217,7 @@ impl View {
     }
 
     /// The node under the cursor.
-    pub fn under_cursor(&self) -> Option<&Node> {
+    pub(super) fn under_cursor(&self) -> Option<&Node> {
         match self.rows.get(self.cursor)? {
             Row::Node(place) => self.known.nodes.get(*place),
             Row::Group(..) => None,
@@ -225,18 +225,18 @@ impl View {
     }
 
     /// The place of the task under the cursor.
-    pub fn task_place(&self) -> usize {
+    pub(super) fn task_place(&self) -> usize {
         let is_it = |task: &Task| Some(task.id) == self.task_at;
         self.known.tasks.iter().position(is_it).unwrap_or(0)
     }
 
     /// The task under the cursor.
-    pub fn task_under_cursor(&self) -> Option<&Task> {
+    pub(super) fn task_under_cursor(&self) -> Option<&Task> {
         self.known.tasks.get(self.task_place())
     }
 
     /// The nodes that are shown.
-    pub fn shown(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Node> {
         self.rows.iter().filter_map(|row| match row {
             Row::Node(place) => self.known.nodes.get(*place),
             Row::Group(..) => None,
@@ -244,13 +244,13 @@ impl View {
     }
 
     /// How many marks there are, and how many of them the filter hides.
-    pub fn marked(&self) -> (usize, usize) {
+    pub(super) fn marked(&self) -> (usize, usize) {
         let seen = self.shown().filter(|node| self.marks.contains(&node.uuid));
         (self.marks.len(), self.marks.len() - seen.count())
     }
 
     /// Opens the question that a key stands for, or says why there is none.
-    pub fn ask(&mut self, act: Act) {
+    pub(super) fn ask(&mut self, act: Act) {
         match self.question(act) {
             Ok(confirmation) => self.front = Some(Front::Confirm(confirmation)),
             Err(why) => self.remark = Some(why),
@@ -341,7 +341,7 @@ impl View {
     }
 
     /// What is said beside keys that do nothing for us.
-    pub fn missing_role(&self) -> String {
+    pub(super) fn missing_role(&self) -> String {
         let name = self.known.asker.as_ref().map(|asker| asker.name.as_str());
         let name = output::harmless(name.unwrap_or("you"), false);
         let held = self.known.asker.as_ref();

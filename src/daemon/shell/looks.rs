@@ -23,7 +23,7 @@ pub(super) struct Looks {
 
 impl Looks {
     pub(super) fn new(store: Sender<Look>) -> Self {
-        Looks {
+        Self {
             store,
             store_turns: Rc::new(Semaphore::new(LOOKS)),
             name_turns: Rc::new(Semaphore::new(LOOK_UPS)),

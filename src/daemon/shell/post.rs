@@ -100,15 +100,15 @@ pub(super) type Plan = Rc<RefCell<(RackSettings, Vec<NodeSettings>)>>;
 impl Post {
     pub(super) fn rack(&self) -> Option<&Rack> {
         match self {
-            Post::Alone(rack) => Some(rack),
-            Post::Shared(shared) => shared.keeper.rack(),
+            Self::Alone(rack) => Some(rack),
+            Self::Shared(shared) => shared.keeper.rack(),
         }
     }
 
     pub(super) fn rack_mut(&mut self) -> Option<&mut Rack> {
         match self {
-            Post::Alone(rack) => Some(rack),
-            Post::Shared(shared) => shared.keeper.rack_mut(),
+            Self::Alone(rack) => Some(rack),
+            Self::Shared(shared) => shared.keeper.rack_mut(),
         }
     }
 
@@ -116,22 +116,22 @@ impl Post {
     /// is one host.
     pub(super) fn fence(&self) -> u64 {
         match self {
-            Post::Alone(_) => 0,
-            Post::Shared(shared) => shared.fence,
+            Self::Alone(_) => 0,
+            Self::Shared(shared) => shared.fence,
         }
     }
 
     /// What changes machines may leave then, where that is not always.
     pub(super) fn lets_out(&self, now: Instant) -> bool {
         match self {
-            Post::Alone(_) => true,
-            Post::Shared(shared) => shared.keeper.permit().is_some_and(|it| it.holds(now)),
+            Self::Alone(_) => true,
+            Self::Shared(shared) => shared.keeper.permit().is_some_and(|it| it.holds(now)),
         }
     }
 
     /// How old what this host's rack says is, where nobody can say whether it is still this host's.
     pub(super) fn stale(&self, now: Instant) -> Option<Stale> {
-        let Post::Shared(shared) = self else {
+        let Self::Shared(shared) = self else {
             return None;
         };
         let tenure = shared.keeper.tenure();
@@ -142,14 +142,14 @@ impl Post {
     /// The time has come for something of it.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match self {
-            Post::Alone(rack) => rack.handle_timeout(now),
-            Post::Shared(shared) => shared.keeper.handle_timeout(now),
+            Self::Alone(rack) => rack.handle_timeout(now),
+            Self::Shared(shared) => shared.keeper.handle_timeout(now),
         }
     }
 
     pub(super) fn handle_absence(&mut self, gap: Duration, now: Instant) {
         // The permit is looked at first: another host may have the rack by now.
-        if let Post::Shared(shared) = self {
+        if let Self::Shared(shared) = self {
             shared.keeper.handle_timeout(now);
         }
         if let Some(rack) = self.rack_mut() {
@@ -160,13 +160,13 @@ impl Post {
     /// What is left to be sent of a rack that is this host's no more.
     pub(super) fn take_parting(&mut self) -> Vec<Outgoing> {
         match self {
-            Post::Alone(_) => Vec::new(),
-            Post::Shared(shared) => std::iter::from_fn(|| shared.keeper.poll_parting()).collect(),
+            Self::Alone(_) => Vec::new(),
+            Self::Shared(shared) => std::iter::from_fn(|| shared.keeper.poll_parting()).collect(),
         }
     }
 
     pub(super) fn note_withheld(&mut self, count: usize) {
-        if let Post::Shared(shared) = self {
+        if let Self::Shared(shared) = self {
             shared.withheld += count as u64;
         }
     }
@@ -174,8 +174,8 @@ impl Post {
     /// Figures about the daemon itself.
     pub(super) fn health(&self, now: Instant) -> Health {
         match self {
-            Post::Alone(rack) => rack.health(now),
-            Post::Shared(shared) => match shared.keeper.rack() {
+            Self::Alone(rack) => rack.health(now),
+            Self::Shared(shared) => match shared.keeper.rack() {
                 Some(rack) => rack.health(now),
                 None => shared.health(),
             },
@@ -184,7 +184,7 @@ impl Post {
 
     /// Figures for the metrics, where there is another host.
     pub(super) fn figures(&self, now: Instant) -> Option<ha::Figures> {
-        let Post::Shared(shared) = self else {
+        let Self::Shared(shared) = self else {
             return None;
         };
         let permit = shared.keeper.permit();
@@ -211,8 +211,8 @@ impl Post {
 
     pub(super) fn count_nodes(&self, now: Instant) -> usize {
         match self {
-            Post::Alone(rack) => rack.summary(now).0,
-            Post::Shared(shared) => shared.plan.borrow().1.len(),
+            Self::Alone(rack) => rack.summary(now).0,
+            Self::Shared(shared) => shared.plan.borrow().1.len(),
         }
     }
 
@@ -224,19 +224,19 @@ impl Post {
         now: Instant,
     ) -> Result<(), String> {
         let plan = (settings.clone(), nodes.clone());
-        if let Post::Shared(shared) = self
+        if let Self::Shared(shared) = self
             && shared.plan.borrow().0.name != settings.name
         {
             return Err("the rack has another name: its hosts know it by the old one, so stop this one, and start it again".to_owned());
         }
         let settings = match self {
-            Post::Alone(_) => settings,
-            Post::Shared(shared) => settings.owned_by(&shared.me.host),
+            Self::Alone(_) => settings,
+            Self::Shared(shared) => settings.owned_by(&shared.me.host),
         };
         if let Some(rack) = self.rack_mut() {
             rack.reload(settings, nodes, now)?;
         }
-        if let Post::Shared(shared) = self {
+        if let Self::Shared(shared) = self {
             shared.mirror = None;
             shared.nodes = peers::digest(&plan.1);
             shared.plan.replace(plan);
@@ -246,7 +246,7 @@ impl Post {
 
     /// Etcd's members, and who we are to them, are others from now on.
     pub(super) fn reload_etcd(&self, etcd: Option<&EtcdSettings>) {
-        if let (Post::Shared(shared), Some(etcd)) = (self, etcd) {
+        if let (Self::Shared(shared), Some(etcd)) = (self, etcd) {
             shared.members.replace(etcd.ways.clone(), etcd.user.clone());
         }
     }
@@ -254,8 +254,8 @@ impl Post {
     /// Whether all is closed and written, and where there is another host, the rack given up.
     pub(super) fn is_over(&self) -> bool {
         match self {
-            Post::Alone(rack) => rack.is_quiet(),
-            Post::Shared(shared) => shared.keeper.rack().is_none(),
+            Self::Alone(rack) => rack.is_quiet(),
+            Self::Shared(shared) => shared.keeper.rack().is_none(),
         }
     }
 
@@ -270,8 +270,8 @@ impl Post {
     /// When the tenure wants its time to be looked at.
     pub(super) fn next_of_tenure(&self) -> Option<Instant> {
         match self {
-            Post::Alone(_) => None,
-            Post::Shared(shared) => shared.keeper.poll_own(),
+            Self::Alone(_) => None,
+            Self::Shared(shared) => shared.keeper.poll_own(),
         }
     }
 }
@@ -315,7 +315,7 @@ impl Shared {
         let local = Rc::new(RefCell::new(local));
         let make = make(me.host.clone(), plan.clone(), local.clone(), clock);
         let keys = Keys::new(&etcd.prefix, &rack);
-        Ok(Shared {
+        Ok(Self {
             keeper: Keeper::new(tenure, make),
             me,
             started: wall,

@@ -47,7 +47,7 @@ impl Publisher {
         let etcd = etcd.filter(|_| configuration.publish)?;
         let ha = configuration.ha.as_ref();
         let named = ha.and_then(|ha| ha.host.clone());
-        Some(Publisher {
+        Some(Self {
             members: Members::new(etcd.ways.clone(), etcd.user.clone(), etcd.request_timeout),
             key: summary(&etcd.prefix, &configuration.rack.name),
             host: named.or_else(|| host_name().ok()).unwrap_or_default(),

@@ -26,7 +26,7 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn new(trail: Trail, limit: u64) -> Self {
-        Records {
+        Self {
             trail,
             unsynced: 0,
             newest_under: 0,

@@ -23,7 +23,7 @@ pub(super) struct Sending {
 
 impl Sending {
     pub(super) fn new(sockets: Sockets, spread: Spread) -> Self {
-        Sending {
+        Self {
             sockets,
             locks: Locks::new(),
             spread,

@@ -42,7 +42,7 @@ pub(super) struct Leaving {
 impl Leaving {
     pub(super) fn new(file: FileBackend, hold: Hold) -> io::Result<Self> {
         hold.bytes.store(file.len()?, Ordering::Relaxed);
-        Ok(Leaving { file, hold })
+        Ok(Self { file, hold })
     }
 
     /// Does it, unless the file is left.

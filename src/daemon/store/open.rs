@@ -44,7 +44,7 @@ impl Store {
     pub fn open_to_look(directory: &Path) -> Result<Self, StoreError> {
         let lock = Lock::of_a_look(directory)?;
         let untouched = |file| checked().create_with_backend(Untouched::new(file)?);
-        let mut store = Store {
+        let mut store = Self {
             path: directory.join(FILE),
             database: None,
             commits: 0,
@@ -79,7 +79,7 @@ impl Store {
             .create(directory)
             .map_err(|reason| at(directory, reason))?;
         let lock = Lock::take(directory)?;
-        let mut store = Store {
+        let mut store = Self {
             path: directory.join(FILE),
             database: None,
             commits: 0,

@@ -28,14 +28,14 @@ impl Lock {
         let was_there = path.exists();
         let file = private_file(&path).map_err(|reason| at(&path, reason))?;
         let file = locked(file, directory)?;
-        Ok(Lock { file, was_there })
+        Ok(Self { file, was_there })
     }
 
     /// The same for a look, which makes nothing and needs none where there never was one.
     pub(super) fn of_a_look(directory: &Path) -> Result<Option<Self>, StoreError> {
         let path = directory.join(LOCK);
         match File::open(&path) {
-            Ok(file) => Ok(Some(Lock {
+            Ok(file) => Ok(Some(Self {
                 file: locked(file, directory)?,
                 was_there: true,
             })),
@@ -158,7 +158,7 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let identity = identity(&file.metadata()?);
-        Ok(Opened {
+        Ok(Self {
             file,
             identity,
             written: None,

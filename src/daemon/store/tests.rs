@@ -24,7 +24,7 @@ struct Condition {
 }
 
 impl Disk {
-    pub(super) fn fail(&self, errno: nix::errno::Errno) {
+    pub(super) fn fail(&self, errno: Errno) {
         self.0.errno.store(errno as i32, Ordering::SeqCst);
     }
 
@@ -527,7 +527,7 @@ fn what_a_commit_says_is_what_the_next_life_finds_whichever_sync_fails() {
 fn a_journal_cannot_be_begun_on_a_full_disk_and_can_be_afterwards() {
     let home = tempfile::tempdir().unwrap();
     let disk = Disk::default();
-    disk.fail(nix::errno::Errno::ENOSPC);
+    disk.fail(Errno::ENOSPC);
     let error = disk
         .store(home.path())
         .err()

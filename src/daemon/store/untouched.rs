@@ -30,7 +30,7 @@ impl Untouched {
             len: file.len()?,
             blocks: BTreeMap::new(),
         });
-        Ok(Untouched { file, changes })
+        Ok(Self { file, changes })
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {

@@ -48,7 +48,7 @@ impl Wire for Request {
         let auth_type =
             AuthType::from_bits(value & 0x0F).ok_or(DecodeError::Value { what: WHAT, value })?;
         let privilege = PrivilegeLevel::decode(reader.u8(WHAT)?, WHAT)?;
-        Ok(Request {
+        Ok(Self {
             auth_type,
             privilege,
             challenge: reader.array(WHAT)?,
@@ -69,7 +69,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "Activate Session response";
         let mut reader = Reader::new(data);
-        Ok(Response {
+        Ok(Self {
             auth_type: AuthType::from_bits(reader.u8(WHAT)? & 0x0F),
             session_id: reader.u32(WHAT)?,
             inbound_sequence: reader.u32(WHAT)?,

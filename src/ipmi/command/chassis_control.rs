@@ -26,13 +26,13 @@ command!(net_fn::CHASSIS, 0x02, "Chassis Control", Empty);
 
 impl Request {
     /// All six.
-    pub const ALL: [Request; 6] = [
-        Request::PowerDown,
-        Request::PowerUp,
-        Request::PowerCycle,
-        Request::HardReset,
-        Request::DiagnosticInterrupt,
-        Request::SoftShutdown,
+    pub const ALL: [Self; 6] = [
+        Self::PowerDown,
+        Self::PowerUp,
+        Self::PowerCycle,
+        Self::HardReset,
+        Self::DiagnosticInterrupt,
+        Self::SoftShutdown,
     ];
 }
 
@@ -44,7 +44,7 @@ impl Wire for Request {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "Chassis Control request";
         let value = Reader::new(data).u8(WHAT)?;
-        Request::ALL
+        Self::ALL
             .into_iter()
             .find(|control| *control as u8 == value & 0x0F)
             .ok_or(DecodeError::Value { what: WHAT, value })

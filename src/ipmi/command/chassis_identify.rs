@@ -20,18 +20,18 @@ command!(net_fn::CHASSIS, 0x04, "Chassis Identify", Empty);
 impl Wire for Request {
     fn encode(&self) -> Vec<u8> {
         match *self {
-            Request::Default => vec![],
-            Request::Seconds(seconds) => vec![seconds],
-            Request::Forever => vec![0, 1],
+            Self::Default => vec![],
+            Self::Seconds(seconds) => vec![seconds],
+            Self::Forever => vec![0, 1],
         }
     }
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(data);
         Ok(match (reader.optional(), reader.optional()) {
-            (None, _) => Request::Default,
-            (Some(_), Some(force)) if force & 1 != 0 => Request::Forever,
-            (Some(seconds), _) => Request::Seconds(seconds),
+            (None, _) => Self::Default,
+            (Some(_), Some(force)) if force & 1 != 0 => Self::Forever,
+            (Some(seconds), _) => Self::Seconds(seconds),
         })
     }
 }

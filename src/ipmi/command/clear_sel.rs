@@ -57,7 +57,7 @@ impl Wire for Request {
             0x00 => Action::Status,
             value => return Err(DecodeError::Value { what: WHAT, value }),
         };
-        Ok(Request {
+        Ok(Self {
             reservation,
             action,
         })
@@ -71,7 +71,7 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let progress = Reader::new(data).u8("Clear SEL response")?;
-        Ok(Response {
+        Ok(Self {
             completed: progress & 0x0F == 1,
         })
     }

@@ -24,7 +24,7 @@ impl Wire for Request {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(data);
-        Ok(Request {
+        Ok(Self {
             session_id: reader.u32("Close Session request")?,
             handle: reader.optional(),
         })

@@ -53,7 +53,7 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let [system, device] = Reader::new(data).array("Get ACPI Power State response")?;
-        Ok(Response {
+        Ok(Self {
             system: system & 0x7F,
             device: device & 0x7F,
         })

@@ -100,7 +100,7 @@ impl Wire for Request {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "Get Channel Authentication Capabilities request";
         let [channel, privilege] = Reader::new(data).array(WHAT)?;
-        Ok(Request {
+        Ok(Self {
             extended: channel & 0x80 != 0,
             channel: channel & 0x0F,
             privilege: PrivilegeLevel::decode(privilege, WHAT)?,
@@ -121,7 +121,7 @@ impl Wire for Response {
         const WHAT: &str = "Get Channel Authentication Capabilities response";
         let mut reader = Reader::new(data);
         let [channel, auth_types, flags] = reader.array(WHAT)?;
-        Ok(Response {
+        Ok(Self {
             channel,
             auth_types,
             flags,

@@ -54,7 +54,7 @@ const OEM: u8 = 0xC1;
 impl Request {
     /// The `index`th 16 bytes of this channel's suites.
     pub fn chunk(index: u8) -> Self {
-        Request {
+        Self {
             channel: THIS_CHANNEL,
             payload_type: 0,
             by_suite: true,
@@ -68,7 +68,7 @@ impl Record {
     pub fn standard(id: SuiteId) -> Option<Self> {
         let algorithms = id.suite()?.algorithms();
         let listed = |number| if number == 0 { vec![] } else { vec![number] };
-        Some(Record {
+        Some(Self {
             id,
             oem: None,
             authentication: vec![algorithms.authentication],
@@ -81,7 +81,7 @@ impl Record {
     /// beginning of the standard's record and no more.
     pub fn is_cut(&self) -> bool {
         let ours = self.encode();
-        let standard = Record::standard(self.id).filter(|_| self.oem.is_none());
+        let standard = Self::standard(self.id).filter(|_| self.oem.is_none());
         let standard = standard.map(|standard| standard.encode());
         let shorter = |whole: Vec<u8>| whole.len() > ours.len() && whole.starts_with(&ours);
         self.authentication.is_empty() || standard.is_some_and(shorter)
@@ -191,7 +191,7 @@ impl Wire for Request {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let [channel, payload_type, index] =
             Reader::new(data).array("Get Channel Cipher Suites request")?;
-        Ok(Request {
+        Ok(Self {
             channel: channel & 0x0F,
             payload_type: payload_type & 0x3F,
             by_suite: index & 0x80 != 0,
@@ -210,7 +210,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(data);
         let channel = reader.u8("Get Channel Cipher Suites response")?;
-        Ok(Response {
+        Ok(Self {
             channel,
             records: reader.rest().to_vec(),
         })

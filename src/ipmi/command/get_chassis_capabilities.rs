@@ -47,7 +47,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "Get Chassis Capabilities response";
         let mut reader = Reader::new(data);
-        Ok(Response {
+        Ok(Self {
             flags: reader.u8(WHAT)?,
             devices: reader.array(WHAT)?,
             bridge: reader.optional(),

@@ -130,7 +130,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(data);
         let [power, last_event, misc] = reader.array("Get Chassis Status response")?;
-        Ok(Response {
+        Ok(Self {
             power,
             last_event,
             misc,

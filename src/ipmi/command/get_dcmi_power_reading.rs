@@ -50,7 +50,7 @@ impl Wire for Request {
         let mut reader = Reader::new(data);
         group(&mut reader, WHAT)?;
         match reader.u8(WHAT)? {
-            SYSTEM_POWER => Ok(Request),
+            SYSTEM_POWER => Ok(Self),
             value => Err(DecodeError::Value { what: WHAT, value }),
         }
     }
@@ -72,7 +72,7 @@ impl Wire for Response {
         const WHAT: &str = "Get Power Reading response";
         let mut reader = Reader::new(data);
         group(&mut reader, WHAT)?;
-        Ok(Response {
+        Ok(Self {
             current: reader.u16(WHAT)?,
             minimum: reader.u16(WHAT)?,
             maximum: reader.u16(WHAT)?,

@@ -30,6 +30,6 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let guid = Reader::new(data).array("Get Device GUID response")?;
-        Ok(Response { guid })
+        Ok(Self { guid })
     }
 }

@@ -59,7 +59,7 @@ impl Wire for Response {
         const WHAT: &str = "Get Device ID response";
         let mut reader = Reader::new(data);
         let [device_id, device_revision, firmware, firmware_minor] = reader.array(WHAT)?;
-        Ok(Response {
+        Ok(Self {
             device_id,
             device_revision,
             unavailable: firmware & 0x80 != 0,

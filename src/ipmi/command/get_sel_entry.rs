@@ -37,7 +37,7 @@ command!(net_fn::STORAGE, 0x43, "Get SEL Entry", Response);
 impl Request {
     /// The whole of one record.
     pub fn whole(record: u16) -> Self {
-        Request {
+        Self {
             reservation: 0,
             record,
             offset: 0,
@@ -68,7 +68,7 @@ impl Wire for Request {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "Get SEL Entry request";
         let mut reader = Reader::new(data);
-        Ok(Request {
+        Ok(Self {
             reservation: reader.u16(WHAT)?,
             record: reader.u16(WHAT)?,
             offset: reader.u8(WHAT)?,
@@ -86,7 +86,7 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(data);
-        Ok(Response {
+        Ok(Self {
             next: reader.u16("Get SEL Entry response")?,
             data: reader.rest().to_vec(),
         })

@@ -49,7 +49,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "Get SEL Info response";
         let mut reader = Reader::new(data);
-        Ok(Response {
+        Ok(Self {
             version: reader.u8(WHAT)?,
             entries: reader.u16(WHAT)?,
             free: reader.u16(WHAT)?,

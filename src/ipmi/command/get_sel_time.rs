@@ -20,7 +20,7 @@ impl Wire for Response {
     }
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Response {
+        Ok(Self {
             seconds: Reader::new(data).u32("Get SEL Time response")?,
         })
     }

@@ -54,7 +54,7 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let [result, detail] = Reader::new(data).array("Get Self Test Results response")?;
-        Ok(Response { result, detail })
+        Ok(Self { result, detail })
     }
 }
 

@@ -36,7 +36,7 @@ impl Wire for Request {
         const WHAT: &str = "Get Session Challenge request";
         let mut reader = Reader::new(data);
         let value = reader.u8(WHAT)?;
-        Ok(Request {
+        Ok(Self {
             auth_type: AuthType::from_bits(value & 0x0F)
                 .ok_or(DecodeError::Value { what: WHAT, value })?,
             name: reader.array(WHAT)?,
@@ -54,7 +54,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "Get Session Challenge response";
         let mut reader = Reader::new(data);
-        Ok(Response {
+        Ok(Self {
             temporary_id: reader.u32(WHAT)?,
             challenge: reader.array(WHAT)?,
         })

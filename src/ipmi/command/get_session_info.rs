@@ -35,10 +35,10 @@ command!(net_fn::APP, 0x3D, "Get Session Info", Response);
 impl Wire for Request {
     fn encode(&self) -> Vec<u8> {
         match *self {
-            Request::Current => vec![0x00],
-            Request::Nth(index) => vec![index.clamp(0x01, 0xFD)],
-            Request::Handle(handle) => vec![0xFE, handle],
-            Request::Id(id) => {
+            Self::Current => vec![0x00],
+            Self::Nth(index) => vec![index.clamp(0x01, 0xFD)],
+            Self::Handle(handle) => vec![0xFE, handle],
+            Self::Id(id) => {
                 let [a, b, c, d] = id.to_le_bytes();
                 vec![0xFF, a, b, c, d]
             }
@@ -49,10 +49,10 @@ impl Wire for Request {
         const WHAT: &str = "Get Session Info request";
         let mut reader = Reader::new(data);
         Ok(match reader.u8(WHAT)? {
-            0x00 => Request::Current,
-            0xFE => Request::Handle(reader.u8(WHAT)?),
-            0xFF => Request::Id(reader.u32(WHAT)?),
-            index => Request::Nth(index),
+            0x00 => Self::Current,
+            0xFE => Self::Handle(reader.u8(WHAT)?),
+            0xFF => Self::Id(reader.u32(WHAT)?),
+            index => Self::Nth(index),
         })
     }
 }
@@ -67,7 +67,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(data);
         let [handle, possible, active] = reader.array("Get Session Info response")?;
-        Ok(Response {
+        Ok(Self {
             handle,
             possible: possible & 0x3F,
             active: active & 0x3F,

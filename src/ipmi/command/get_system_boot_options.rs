@@ -36,7 +36,7 @@ impl Wire for Request {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let [number, set, block] = Reader::new(data).array("Get System Boot Options request")?;
-        Ok(Request {
+        Ok(Self {
             number: number & 0x7F,
             set,
             block,
@@ -62,7 +62,7 @@ impl Wire for Response {
                 number: 0 | 3 | 4 | 5,
                 ..
             } => Err(DecodeError::Short { what: WHAT }),
-            parameter => Ok(Response {
+            parameter => Ok(Self {
                 version: version & 0x0F,
                 invalid: number & 0x80 != 0,
                 parameter,

@@ -47,35 +47,35 @@ pub enum Cause {
 impl Cause {
     fn from_bits(bits: u8) -> Self {
         match bits {
-            0x0 => Cause::Unknown,
-            0x1 => Cause::ChassisControl,
-            0x2 => Cause::ResetButton,
-            0x3 => Cause::PowerButton,
-            0x4 => Cause::Watchdog,
-            0x6 => Cause::AlwaysRestore,
-            0x7 => Cause::RestorePrevious,
-            0x8 => Cause::PlatformEventReset,
-            0x9 => Cause::PlatformEventCycle,
-            0xA => Cause::SoftReset,
-            0xB => Cause::RealTimeClock,
-            other => Cause::Other(other),
+            0x0 => Self::Unknown,
+            0x1 => Self::ChassisControl,
+            0x2 => Self::ResetButton,
+            0x3 => Self::PowerButton,
+            0x4 => Self::Watchdog,
+            0x6 => Self::AlwaysRestore,
+            0x7 => Self::RestorePrevious,
+            0x8 => Self::PlatformEventReset,
+            0x9 => Self::PlatformEventCycle,
+            0xA => Self::SoftReset,
+            0xB => Self::RealTimeClock,
+            other => Self::Other(other),
         }
     }
 
     fn bits(self) -> u8 {
         match self {
-            Cause::Unknown => 0x0,
-            Cause::ChassisControl => 0x1,
-            Cause::ResetButton => 0x2,
-            Cause::PowerButton => 0x3,
-            Cause::Watchdog => 0x4,
-            Cause::AlwaysRestore => 0x6,
-            Cause::RestorePrevious => 0x7,
-            Cause::PlatformEventReset => 0x8,
-            Cause::PlatformEventCycle => 0x9,
-            Cause::SoftReset => 0xA,
-            Cause::RealTimeClock => 0xB,
-            Cause::Other(other) => other & 0x0F,
+            Self::Unknown => 0x0,
+            Self::ChassisControl => 0x1,
+            Self::ResetButton => 0x2,
+            Self::PowerButton => 0x3,
+            Self::Watchdog => 0x4,
+            Self::AlwaysRestore => 0x6,
+            Self::RestorePrevious => 0x7,
+            Self::PlatformEventReset => 0x8,
+            Self::PlatformEventCycle => 0x9,
+            Self::SoftReset => 0xA,
+            Self::RealTimeClock => 0xB,
+            Self::Other(other) => other & 0x0F,
         }
     }
 }
@@ -89,7 +89,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(data);
         let cause = reader.u8("Get System Restart Cause response")?;
-        Ok(Response {
+        Ok(Self {
             cause: Cause::from_bits(cause & 0x0F),
             channel: reader.optional().unwrap_or(0),
         })

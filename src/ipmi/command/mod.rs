@@ -55,7 +55,7 @@ impl Wire for Empty {
     }
 
     fn decode(_data: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Empty)
+        Ok(Self)
     }
 }
 

@@ -20,6 +20,6 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let reservation = Reader::new(data).u16("Reserve SEL response")?;
-        Ok(Response { reservation })
+        Ok(Self { reservation })
     }
 }

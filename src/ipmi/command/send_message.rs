@@ -58,7 +58,7 @@ impl Wire for Request {
             2 => Tracking::Raw,
             _ => return Err(DecodeError::Value { what: WHAT, value }),
         };
-        Ok(Request {
+        Ok(Self {
             channel: value & 0x0F,
             tracking,
             message: reader.rest().to_vec(),
@@ -72,7 +72,7 @@ impl Wire for Response {
     }
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Response {
+        Ok(Self {
             message: data.to_vec(),
         })
     }

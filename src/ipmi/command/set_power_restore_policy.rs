@@ -29,10 +29,10 @@ impl Wire for Request {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "Set Power Restore Policy request";
         match Reader::new(data).u8(WHAT)? & 7 {
-            0 => Ok(Request(RestorePolicy::StayOff)),
-            1 => Ok(Request(RestorePolicy::Previous)),
-            2 => Ok(Request(RestorePolicy::AlwaysOn)),
-            3 => Ok(Request(RestorePolicy::Unknown)),
+            0 => Ok(Self(RestorePolicy::StayOff)),
+            1 => Ok(Self(RestorePolicy::Previous)),
+            2 => Ok(Self(RestorePolicy::AlwaysOn)),
+            3 => Ok(Self(RestorePolicy::Unknown)),
             value => Err(DecodeError::Value { what: WHAT, value }),
         }
     }
@@ -45,7 +45,7 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let supported = Reader::new(data).u8("Set Power Restore Policy response")?;
-        Ok(Response(supported & 7))
+        Ok(Self(supported & 7))
     }
 }
 

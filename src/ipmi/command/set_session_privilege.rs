@@ -34,7 +34,7 @@ impl Wire for Request {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let level = decode(data, "Set Session Privilege Level request")?;
-        Ok(Request { level })
+        Ok(Self { level })
     }
 }
 
@@ -45,6 +45,6 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let level = decode(data, "Set Session Privilege Level response")?;
-        Ok(Response { level })
+        Ok(Self { level })
     }
 }

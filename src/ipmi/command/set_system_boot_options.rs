@@ -81,25 +81,25 @@ pub struct Device(pub u8);
 
 impl Device {
     /// No override.
-    pub const NONE: Device = Device(0x0);
+    pub const NONE: Self = Self(0x0);
     /// Network.
-    pub const PXE: Device = Device(0x1);
+    pub const PXE: Self = Self(0x1);
     /// The first hard disk.
-    pub const DISK: Device = Device(0x2);
+    pub const DISK: Self = Self(0x2);
     /// The first hard disk, in safe mode.
-    pub const SAFE: Device = Device(0x3);
+    pub const SAFE: Self = Self(0x3);
     /// The diagnostic partition.
-    pub const DIAGNOSTIC: Device = Device(0x4);
+    pub const DIAGNOSTIC: Self = Self(0x4);
     /// CD or DVD.
-    pub const CDROM: Device = Device(0x5);
+    pub const CDROM: Self = Self(0x5);
     /// Firmware set-up.
-    pub const BIOS: Device = Device(0x6);
+    pub const BIOS: Self = Self(0x6);
     /// Remote removable media.
-    pub const REMOTE_REMOVABLE: Device = Device(0x7);
+    pub const REMOTE_REMOVABLE: Self = Self(0x7);
     /// Remote CD.
-    pub const REMOTE_CDROM: Device = Device(0x8);
+    pub const REMOTE_CDROM: Self = Self(0x8);
     /// Removable media.
-    pub const REMOVABLE: Device = Device(0xF);
+    pub const REMOVABLE: Self = Self(0xF);
 }
 
 const LOCKS: u8 = 0b1100_0011;
@@ -108,40 +108,38 @@ impl Parameter {
     /// The parameter's number.
     pub fn number(&self) -> u8 {
         match self {
-            Parameter::SetInProgress(_) => 0,
-            Parameter::FlagValidClearing(_) => 3,
-            Parameter::Acknowledge { .. } => 4,
-            Parameter::BootFlags(_) => 5,
-            Parameter::Other { number, .. } => number & 0x7F,
+            Self::SetInProgress(_) => 0,
+            Self::FlagValidClearing(_) => 3,
+            Self::Acknowledge { .. } => 4,
+            Self::BootFlags(_) => 5,
+            Self::Other { number, .. } => number & 0x7F,
         }
     }
 
     /// Its data.
     pub fn data(&self) -> Vec<u8> {
         match self {
-            Parameter::SetInProgress(state) => vec![state & 3],
-            Parameter::FlagValidClearing(bits) => vec![bits.0 & 0x1F],
-            Parameter::Acknowledge { mask, data } => vec![*mask, *data],
-            Parameter::BootFlags(flags) => flags.encode().to_vec(),
-            Parameter::Other { data, .. } => data.clone(),
+            Self::SetInProgress(state) => vec![state & 3],
+            Self::FlagValidClearing(bits) => vec![bits.0 & 0x1F],
+            Self::Acknowledge { mask, data } => vec![*mask, *data],
+            Self::BootFlags(flags) => flags.encode().to_vec(),
+            Self::Other { data, .. } => data.clone(),
         }
     }
 
     /// The parameter `number` with `data`.
     pub fn from_parts(number: u8, data: &[u8]) -> Self {
         match (number & 0x7F, data) {
-            (0, [state, ..]) => Parameter::SetInProgress(state & 3),
-            (3, [bits, ..]) => Parameter::FlagValidClearing(FlagValidClearing(bits & 0x1F)),
-            (4, [mask, data, ..]) => Parameter::Acknowledge {
+            (0, [state, ..]) => Self::SetInProgress(state & 3),
+            (3, [bits, ..]) => Self::FlagValidClearing(FlagValidClearing(bits & 0x1F)),
+            (4, [mask, data, ..]) => Self::Acknowledge {
                 mask: *mask,
                 data: *data,
             },
-            (5, [first, second, third, fourth, fifth, ..]) => {
-                Parameter::BootFlags(BootFlags::decode([
-                    *first, *second, *third, *fourth, *fifth,
-                ]))
-            }
-            (number, data) => Parameter::Other {
+            (5, [first, second, third, fourth, fifth, ..]) => Self::BootFlags(BootFlags::decode([
+                *first, *second, *third, *fourth, *fifth,
+            ])),
+            (number, data) => Self::Other {
                 number,
                 data: data.to_vec(),
             },
@@ -159,7 +157,7 @@ impl BootFlags {
     }
 
     fn decode([first, second, third, fourth, fifth]: [u8; 5]) -> Self {
-        BootFlags {
+        Self {
             valid: first & 0x80 != 0,
             persistent: first & 0x40 != 0,
             uefi: first & 0x20 != 0,
@@ -181,7 +179,7 @@ impl Wire for Request {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(data);
         let number = reader.u8("Set System Boot Options request")?;
-        Ok(Request {
+        Ok(Self {
             invalid: number & 0x80 != 0,
             parameter: Parameter::from_parts(number, reader.rest()),
         })

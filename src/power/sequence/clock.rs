@@ -14,15 +14,15 @@ pub(crate) struct Age(Duration);
 
 impl Age {
     /// The time since `earlier`, zero where that lies ahead.
-    pub(crate) fn since(self, earlier: Age) -> Duration {
+    pub(crate) fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }
 
 impl Add<Duration> for Age {
-    type Output = Age;
-    fn add(self, later: Duration) -> Age {
-        Age(self.0.saturating_add(later))
+    type Output = Self;
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later))
     }
 }
 
@@ -34,7 +34,7 @@ impl From<Age> for Duration {
 
 impl From<Duration> for Age {
     fn from(since_begin: Duration) -> Self {
-        Age(since_begin)
+        Self(since_begin)
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) enum Pace {
 
 impl Pace {
     pub(super) fn runs(self) -> bool {
-        matches!(self, Pace::Running | Pace::Waiting { runs: true })
+        matches!(self, Self::Running | Self::Waiting { runs: true })
     }
 }
 
@@ -126,7 +126,7 @@ impl Clock {
     /// As the journal keeps it: without the last moment seen, because the daemon's clock starts
     /// anew after a restart.
     pub(crate) fn to_stored(&self) -> stored::Clock {
-        let Clock {
+        let Self {
             age,
             elapsed,
             begun,
@@ -162,7 +162,7 @@ impl Clock {
             kept,
             waited,
         } = stored;
-        Clock {
+        Self {
             age: age.into(),
             elapsed,
             begun,

@@ -48,7 +48,7 @@ pub(super) enum Finding {
 
 impl Knowledge {
     pub(super) fn new(operation: Operation, settings: Settings) -> Self {
-        Knowledge {
+        Self {
             operation,
             settings,
             clock: Clock::default(),

@@ -57,7 +57,7 @@ enum Input<'a> {
 impl Sequence {
     /// A sequence that has not begun.
     pub fn new(operation: Operation, settings: Settings) -> Self {
-        Sequence {
+        Self {
             phase: Phase::Queued,
             knowledge: Knowledge::new(operation, settings),
             withdrawn: VecDeque::new(),
@@ -78,7 +78,7 @@ impl Sequence {
         now: Instant,
     ) -> Self {
         knowledge.clock.advance(now, Pace::Standing);
-        let mut sequence = Sequence {
+        let mut sequence = Self {
             phase: controls::restored(phase, unsent, &mut knowledge),
             knowledge,
             withdrawn: VecDeque::new(),

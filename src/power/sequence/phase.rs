@@ -118,7 +118,7 @@ pub(crate) enum Phase {
         next: Next,
     },
     /// Standing still.
-    Suspended { inner: Box<Phase>, look: SlowLook },
+    Suspended { inner: Box<Self>, look: SlowLook },
     /// The outstanding changing order is being withdrawn; then the control is carried out.
     Withdrawing { id: OrderId, then: Then, until: Age },
     /// Over.
@@ -278,8 +278,8 @@ impl Fate {
     /// Whether it is known that the pulse arrived.
     pub(in crate::power) fn is_arrived(&self) -> bool {
         match self {
-            Fate::Accepted | Fate::Shown { .. } => true,
-            Fate::Unknown { .. } => false,
+            Self::Accepted | Self::Shown { .. } => true,
+            Self::Unknown { .. } => false,
         }
     }
 }
@@ -287,10 +287,10 @@ impl Fate {
 impl Question {
     fn order(self) -> Order {
         match self {
-            Question::Power => Order::ReadPower,
-            Question::Cause => Order::ReadRestartCause,
-            Question::LogInfo => Order::ReadEventLogInfo,
-            Question::LogEntry { id, .. } => Order::ReadEventLogEntry(id),
+            Self::Power => Order::ReadPower,
+            Self::Cause => Order::ReadRestartCause,
+            Self::LogInfo => Order::ReadEventLogInfo,
+            Self::LogEntry { id, .. } => Order::ReadEventLogEntry(id),
         }
     }
 }
@@ -299,24 +299,24 @@ impl Phase {
     /// The order that the phase issues or has issued.
     pub(in crate::power) fn order(&self, operation: Operation) -> Option<Order> {
         match self {
-            Phase::Queued | Phase::Withdrawing { .. } | Phase::Ended(_) => None,
-            Phase::Resting { look, .. } => look.as_ref().map(|_| Order::ReadPower),
-            Phase::SoftPressing { .. } => Some(Order::SoftOff),
-            Phase::Switching { leg, .. } => Some(match leg.to {
+            Self::Queued | Self::Withdrawing { .. } | Self::Ended(_) => None,
+            Self::Resting { look, .. } => look.as_ref().map(|_| Order::ReadPower),
+            Self::SoftPressing { .. } => Some(Order::SoftOff),
+            Self::Switching { leg, .. } => Some(match leg.to {
                 Power::On => Order::PowerOn,
                 Power::Off => Order::PowerOff,
             }),
-            Phase::Pulsing { .. } => crate::power::pulse(operation),
-            Phase::Noting { asked, .. }
-            | Phase::Judging { asked, .. }
-            | Phase::NmiWatching { asked, .. } => Some(asked.order()),
-            Phase::Recording { .. }
-            | Phase::SoftWaiting { .. }
-            | Phase::Watching { .. }
-            | Phase::LastLook { .. }
-            | Phase::Explaining { .. }
-            | Phase::Yielding { .. }
-            | Phase::Suspended { .. } => Some(Order::ReadPower),
+            Self::Pulsing { .. } => crate::power::pulse(operation),
+            Self::Noting { asked, .. }
+            | Self::Judging { asked, .. }
+            | Self::NmiWatching { asked, .. } => Some(asked.order()),
+            Self::Recording { .. }
+            | Self::SoftWaiting { .. }
+            | Self::Watching { .. }
+            | Self::LastLook { .. }
+            | Self::Explaining { .. }
+            | Self::Yielding { .. }
+            | Self::Suspended { .. } => Some(Order::ReadPower),
         }
     }
 
@@ -325,90 +325,89 @@ impl Phase {
     /// watches the machine leads to none.
     pub(in crate::power) fn leads_to_change(&self, operation: Operation) -> bool {
         match self {
-            Phase::Queued
-            | Phase::Recording { .. }
-            | Phase::SoftPressing { .. }
-            | Phase::Switching { .. }
-            | Phase::Resting { .. }
-            | Phase::Noting { .. }
-            | Phase::LastLook { .. }
-            | Phase::Pulsing { .. }
-            | Phase::Yielding { .. } => true,
-            Phase::SoftWaiting {
+            Self::Queued
+            | Self::Recording { .. }
+            | Self::SoftPressing { .. }
+            | Self::Switching { .. }
+            | Self::Resting { .. }
+            | Self::Noting { .. }
+            | Self::LastLook { .. }
+            | Self::Pulsing { .. }
+            | Self::Yielding { .. } => true,
+            Self::SoftWaiting {
                 soft, press_again, ..
             } => {
                 let again = soft.due || soft.hard_at.is_some() || press_again.is_some();
                 again || operation == Operation::SoftReboot
             }
-            Phase::Watching { leg, seen, .. } => match leg.aim {
+            Self::Watching { leg, seen, .. } => match leg.aim {
                 Aim::OffThenOn => true,
                 Aim::Final | Aim::Escalated | Aim::Return { .. } => {
                     seen.is_none() || operation == Operation::SoftReboot && leg.to == Power::Off
                 }
             },
-            Phase::Judging { .. }
-            | Phase::NmiWatching { .. }
-            | Phase::Explaining { .. }
-            | Phase::Suspended { .. }
-            | Phase::Withdrawing { .. }
-            | Phase::Ended(_) => false,
+            Self::Judging { .. }
+            | Self::NmiWatching { .. }
+            | Self::Explaining { .. }
+            | Self::Suspended { .. }
+            | Self::Withdrawing { .. }
+            | Self::Ended(_) => false,
         }
     }
 
     /// The place of its order, for all but the phases that have none and the suspended one.
     pub(in crate::power) fn next_mut(&mut self) -> Option<&mut Next> {
         match self {
-            Phase::Recording { next, .. }
-            | Phase::SoftPressing { next, .. }
-            | Phase::SoftWaiting { next, .. }
-            | Phase::Switching { next, .. }
-            | Phase::Watching { next, .. }
-            | Phase::Noting { next, .. }
-            | Phase::LastLook { next, .. }
-            | Phase::Pulsing { next, .. }
-            | Phase::Judging { next, .. }
-            | Phase::NmiWatching { next, .. }
-            | Phase::Explaining { next, .. }
-            | Phase::Yielding { next, .. } => Some(next),
-            Phase::Resting { look, .. } => look.as_mut().map(|look| &mut look.next),
-            Phase::Queued
-            | Phase::Suspended { .. }
-            | Phase::Withdrawing { .. }
-            | Phase::Ended(_) => None,
+            Self::Recording { next, .. }
+            | Self::SoftPressing { next, .. }
+            | Self::SoftWaiting { next, .. }
+            | Self::Switching { next, .. }
+            | Self::Watching { next, .. }
+            | Self::Noting { next, .. }
+            | Self::LastLook { next, .. }
+            | Self::Pulsing { next, .. }
+            | Self::Judging { next, .. }
+            | Self::NmiWatching { next, .. }
+            | Self::Explaining { next, .. }
+            | Self::Yielding { next, .. } => Some(next),
+            Self::Resting { look, .. } => look.as_mut().map(|look| &mut look.next),
+            Self::Queued | Self::Suspended { .. } | Self::Withdrawing { .. } | Self::Ended(_) => {
+                None
+            }
         }
     }
 
     /// Whether a pulse is its next order and has not been issued.
     pub(in crate::power) fn has_pulse_to_send(&self) -> bool {
         match self {
-            Phase::Pulsing { next, .. } => match next {
+            Self::Pulsing { next, .. } => match next {
                 Next::At(_) => true,
                 Next::Out(_) => false,
             },
-            Phase::Queued
-            | Phase::Recording { .. }
-            | Phase::SoftPressing { .. }
-            | Phase::SoftWaiting { .. }
-            | Phase::Switching { .. }
-            | Phase::Watching { .. }
-            | Phase::Resting { .. }
-            | Phase::Noting { .. }
-            | Phase::LastLook { .. }
-            | Phase::Judging { .. }
-            | Phase::NmiWatching { .. }
-            | Phase::Explaining { .. }
-            | Phase::Yielding { .. }
-            | Phase::Suspended { .. }
-            | Phase::Withdrawing { .. }
-            | Phase::Ended(_) => false,
+            Self::Queued
+            | Self::Recording { .. }
+            | Self::SoftPressing { .. }
+            | Self::SoftWaiting { .. }
+            | Self::Switching { .. }
+            | Self::Watching { .. }
+            | Self::Resting { .. }
+            | Self::Noting { .. }
+            | Self::LastLook { .. }
+            | Self::Judging { .. }
+            | Self::NmiWatching { .. }
+            | Self::Explaining { .. }
+            | Self::Yielding { .. }
+            | Self::Suspended { .. }
+            | Self::Withdrawing { .. }
+            | Self::Ended(_) => false,
         }
     }
 
     /// What is thought of a pulse that was sent.
     pub(in crate::power) fn fate_mut(&mut self) -> Option<&mut Fate> {
         match self {
-            Phase::Judging { fate, .. } | Phase::NmiWatching { fate, .. } => Some(fate),
-            Phase::Suspended { inner, .. } => inner.fate_mut(),
+            Self::Judging { fate, .. } | Self::NmiWatching { fate, .. } => Some(fate),
+            Self::Suspended { inner, .. } => inner.fate_mut(),
             _ => None,
         }
     }
@@ -416,49 +415,48 @@ impl Phase {
     /// The place of its order; see [`Phase::next_mut`].
     pub(in crate::power) fn next(&self) -> Option<Next> {
         match self {
-            Phase::Recording { next, .. }
-            | Phase::SoftPressing { next, .. }
-            | Phase::SoftWaiting { next, .. }
-            | Phase::Switching { next, .. }
-            | Phase::Watching { next, .. }
-            | Phase::Noting { next, .. }
-            | Phase::LastLook { next, .. }
-            | Phase::Pulsing { next, .. }
-            | Phase::Judging { next, .. }
-            | Phase::NmiWatching { next, .. }
-            | Phase::Explaining { next, .. }
-            | Phase::Yielding { next, .. } => Some(*next),
-            Phase::Resting { look, .. } => look.as_ref().map(|look| look.next),
-            Phase::Queued
-            | Phase::Suspended { .. }
-            | Phase::Withdrawing { .. }
-            | Phase::Ended(_) => None,
+            Self::Recording { next, .. }
+            | Self::SoftPressing { next, .. }
+            | Self::SoftWaiting { next, .. }
+            | Self::Switching { next, .. }
+            | Self::Watching { next, .. }
+            | Self::Noting { next, .. }
+            | Self::LastLook { next, .. }
+            | Self::Pulsing { next, .. }
+            | Self::Judging { next, .. }
+            | Self::NmiWatching { next, .. }
+            | Self::Explaining { next, .. }
+            | Self::Yielding { next, .. } => Some(*next),
+            Self::Resting { look, .. } => look.as_ref().map(|look| look.next),
+            Self::Queued | Self::Suspended { .. } | Self::Withdrawing { .. } | Self::Ended(_) => {
+                None
+            }
         }
     }
 
     /// The order whose report is awaited.
     pub(in crate::power) fn outstanding(&self) -> Option<OrderId> {
         match self {
-            Phase::Suspended { look, .. } => match look {
+            Self::Suspended { look, .. } => match look {
                 SlowLook::Out(id) => Some(*id),
                 SlowLook::At(_) => None,
             },
-            Phase::Withdrawing { id, .. } => Some(*id),
-            Phase::Queued
-            | Phase::Recording { .. }
-            | Phase::SoftPressing { .. }
-            | Phase::SoftWaiting { .. }
-            | Phase::Switching { .. }
-            | Phase::Watching { .. }
-            | Phase::Resting { .. }
-            | Phase::Noting { .. }
-            | Phase::LastLook { .. }
-            | Phase::Pulsing { .. }
-            | Phase::Judging { .. }
-            | Phase::NmiWatching { .. }
-            | Phase::Explaining { .. }
-            | Phase::Yielding { .. }
-            | Phase::Ended(_) => match self.next() {
+            Self::Withdrawing { id, .. } => Some(*id),
+            Self::Queued
+            | Self::Recording { .. }
+            | Self::SoftPressing { .. }
+            | Self::SoftWaiting { .. }
+            | Self::Switching { .. }
+            | Self::Watching { .. }
+            | Self::Resting { .. }
+            | Self::Noting { .. }
+            | Self::LastLook { .. }
+            | Self::Pulsing { .. }
+            | Self::Judging { .. }
+            | Self::NmiWatching { .. }
+            | Self::Explaining { .. }
+            | Self::Yielding { .. }
+            | Self::Ended(_) => match self.next() {
                 Some(Next::Out(id)) => Some(id),
                 Some(Next::At(_)) | None => None,
             },
@@ -469,7 +467,7 @@ impl Phase {
     /// where the reading may still come that confirms what was read in the last moment.
     pub(in crate::power) fn deadline(&self) -> Option<Age> {
         match self {
-            Phase::SoftWaiting {
+            Self::SoftWaiting {
                 seen: Some(_),
                 soft,
                 ..
@@ -477,7 +475,7 @@ impl Phase {
                 let until = soft.until + LAST_READING;
                 Some(soft.hard_at.map_or(until, |hard_at| hard_at.min(until)))
             }
-            Phase::Watching {
+            Self::Watching {
                 seen: Some(_), leg, ..
             } if !leg.is_return() => Some(leg.until + LAST_READING),
             phase => phase.until(),
@@ -487,47 +485,47 @@ impl Phase {
     /// When its time is over.
     pub(in crate::power) fn until(&self) -> Option<Age> {
         match self {
-            Phase::Queued | Phase::Suspended { .. } | Phase::Ended(_) => None,
-            Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } => Some(
+            Self::Queued | Self::Suspended { .. } | Self::Ended(_) => None,
+            Self::SoftPressing { soft, .. } | Self::SoftWaiting { soft, .. } => Some(
                 soft.hard_at
                     .map_or(soft.until, |hard_at| hard_at.min(soft.until)),
             ),
-            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => Some(leg.until),
-            Phase::Resting { rested, .. } => Some(*rested),
-            Phase::Recording { until, .. }
-            | Phase::Noting { until, .. }
-            | Phase::LastLook { until, .. }
-            | Phase::Pulsing { until, .. }
-            | Phase::Judging { until, .. }
-            | Phase::NmiWatching { until, .. }
-            | Phase::Explaining { until, .. }
-            | Phase::Yielding { until, .. }
-            | Phase::Withdrawing { until, .. } => Some(*until),
+            Self::Switching { leg, .. } | Self::Watching { leg, .. } => Some(leg.until),
+            Self::Resting { rested, .. } => Some(*rested),
+            Self::Recording { until, .. }
+            | Self::Noting { until, .. }
+            | Self::LastLook { until, .. }
+            | Self::Pulsing { until, .. }
+            | Self::Judging { until, .. }
+            | Self::NmiWatching { until, .. }
+            | Self::Explaining { until, .. }
+            | Self::Yielding { until, .. }
+            | Self::Withdrawing { until, .. } => Some(*until),
         }
     }
 
     /// Whether it is on the way back to the state of the start.
     pub(in crate::power) fn is_return(&self) -> bool {
         match self {
-            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => leg.is_return(),
-            Phase::Yielding { .. } => true,
-            Phase::Withdrawing { then, .. } => match then {
+            Self::Switching { leg, .. } | Self::Watching { leg, .. } => leg.is_return(),
+            Self::Yielding { .. } => true,
+            Self::Withdrawing { then, .. } => match then {
                 Then::Rollback { .. } => true,
                 Then::Abort { .. } | Then::Cancel { .. } => false,
             },
-            Phase::Queued
-            | Phase::Recording { .. }
-            | Phase::SoftPressing { .. }
-            | Phase::SoftWaiting { .. }
-            | Phase::Resting { .. }
-            | Phase::Noting { .. }
-            | Phase::LastLook { .. }
-            | Phase::Pulsing { .. }
-            | Phase::Judging { .. }
-            | Phase::NmiWatching { .. }
-            | Phase::Explaining { .. }
-            | Phase::Suspended { .. }
-            | Phase::Ended(_) => false,
+            Self::Queued
+            | Self::Recording { .. }
+            | Self::SoftPressing { .. }
+            | Self::SoftWaiting { .. }
+            | Self::Resting { .. }
+            | Self::Noting { .. }
+            | Self::LastLook { .. }
+            | Self::Pulsing { .. }
+            | Self::Judging { .. }
+            | Self::NmiWatching { .. }
+            | Self::Explaining { .. }
+            | Self::Suspended { .. }
+            | Self::Ended(_) => false,
         }
     }
 }

@@ -109,7 +109,7 @@ impl From<&sequence::Knowledge> for Knowledge {
             remarks,
             trouble,
         } = running;
-        Knowledge {
+        Self {
             operation: (*operation).into(),
             settings: settings.into(),
             clock: clock.to_stored(),
@@ -138,7 +138,7 @@ impl From<Knowledge> for sequence::Knowledge {
             trouble,
             earlier,
         } = stored;
-        sequence::Knowledge {
+        Self {
             operation: operation.into(),
             settings: settings.into(),
             clock: sequence::Clock::from_stored(clock),
@@ -162,7 +162,7 @@ impl From<&running::Earlier> for Earlier {
             soft,
             until,
         } = running;
-        Earlier {
+        Self {
             what: what.clone(),
             to: to.iter().map(|to| (*to).into()).collect(),
             soft: *soft,
@@ -179,7 +179,7 @@ impl From<Earlier> for running::Earlier {
             soft,
             until,
         } = stored;
-        running::Earlier {
+        Self {
             what,
             to: to.into_iter().map(Into::into).collect(),
             soft,
@@ -209,7 +209,7 @@ impl From<&running::Settings> for Settings {
             holds_longer,
             from_request,
         } = running;
-        Settings {
+        Self {
             patience: *patience,
             change_timeout: *change_timeout,
             min_off_time: *min_off_time,
@@ -255,7 +255,7 @@ impl From<Settings> for running::Settings {
             holds_longer,
             from_request,
         } = stored;
-        running::Settings {
+        Self {
             patience,
             change_timeout,
             min_off_time,
@@ -293,7 +293,7 @@ impl From<&running::Outcome> for Outcome {
             error,
             took,
         } = running;
-        Outcome {
+        Self {
             state: (*state).into(),
             power: power.map(Into::into),
             power_at_start: power_at_start.map(Into::into),
@@ -314,7 +314,7 @@ impl From<Outcome> for running::Outcome {
             error,
             took,
         } = stored;
-        running::Outcome {
+        Self {
             state: state.into(),
             power: power.map(Into::into),
             power_at_start: power_at_start.map(Into::into),

@@ -9,8 +9,8 @@ use crate::power::sequence::phase as running;
 impl From<running::Next> for Next {
     fn from(running: running::Next) -> Self {
         match running {
-            running::Next::At(age) => Next::At(age.into()),
-            running::Next::Out(id) => Next::Out(id.0),
+            running::Next::At(age) => Self::At(age.into()),
+            running::Next::Out(id) => Self::Out(id.0),
         }
     }
 }
@@ -18,8 +18,8 @@ impl From<running::Next> for Next {
 impl From<Next> for running::Next {
     fn from(stored: Next) -> Self {
         match stored {
-            Next::At(age) => running::Next::At(age.into()),
-            Next::Out(id) => running::Next::Out(OrderId(id)),
+            Next::At(age) => Self::At(age.into()),
+            Next::Out(id) => Self::Out(OrderId(id)),
         }
     }
 }
@@ -27,8 +27,8 @@ impl From<Next> for running::Next {
 impl From<running::SlowLook> for SlowLook {
     fn from(running: running::SlowLook) -> Self {
         match running {
-            running::SlowLook::At(elapsed) => SlowLook::At(elapsed),
-            running::SlowLook::Out(id) => SlowLook::Out(id.0),
+            running::SlowLook::At(elapsed) => Self::At(elapsed),
+            running::SlowLook::Out(id) => Self::Out(id.0),
         }
     }
 }
@@ -36,8 +36,8 @@ impl From<running::SlowLook> for SlowLook {
 impl From<SlowLook> for running::SlowLook {
     fn from(stored: SlowLook) -> Self {
         match stored {
-            SlowLook::At(elapsed) => running::SlowLook::At(elapsed),
-            SlowLook::Out(id) => running::SlowLook::Out(OrderId(id)),
+            SlowLook::At(elapsed) => Self::At(elapsed),
+            SlowLook::Out(id) => Self::Out(OrderId(id)),
         }
     }
 }
@@ -45,10 +45,10 @@ impl From<SlowLook> for running::SlowLook {
 impl From<running::Question> for Question {
     fn from(running: running::Question) -> Self {
         match running {
-            running::Question::Power => Question::Power,
-            running::Question::Cause => Question::Cause,
-            running::Question::LogInfo => Question::LogInfo,
-            running::Question::LogEntry { id, walked } => Question::LogEntry { id, walked },
+            running::Question::Power => Self::Power,
+            running::Question::Cause => Self::Cause,
+            running::Question::LogInfo => Self::LogInfo,
+            running::Question::LogEntry { id, walked } => Self::LogEntry { id, walked },
         }
     }
 }
@@ -56,10 +56,10 @@ impl From<running::Question> for Question {
 impl From<Question> for running::Question {
     fn from(stored: Question) -> Self {
         match stored {
-            Question::Power => running::Question::Power,
-            Question::Cause => running::Question::Cause,
-            Question::LogInfo => running::Question::LogInfo,
-            Question::LogEntry { id, walked } => running::Question::LogEntry { id, walked },
+            Question::Power => Self::Power,
+            Question::Cause => Self::Cause,
+            Question::LogInfo => Self::LogInfo,
+            Question::LogEntry { id, walked } => Self::LogEntry { id, walked },
         }
     }
 }
@@ -67,12 +67,12 @@ impl From<Question> for running::Question {
 impl From<&running::Then> for Then {
     fn from(running: &running::Then) -> Self {
         match running {
-            running::Then::Abort { by, error } => Then::Abort {
+            running::Then::Abort { by, error } => Self::Abort {
                 by: by.clone(),
                 error: *error,
             },
-            running::Then::Cancel { by } => Then::Cancel { by: by.clone() },
-            running::Then::Rollback { by } => Then::Rollback { by: by.clone() },
+            running::Then::Cancel { by } => Self::Cancel { by: by.clone() },
+            running::Then::Rollback { by } => Self::Rollback { by: by.clone() },
         }
     }
 }
@@ -80,9 +80,9 @@ impl From<&running::Then> for Then {
 impl From<Then> for running::Then {
     fn from(stored: Then) -> Self {
         match stored {
-            Then::Abort { by, error } => running::Then::Abort { by, error },
-            Then::Cancel { by } => running::Then::Cancel { by },
-            Then::Rollback { by } => running::Then::Rollback { by },
+            Then::Abort { by, error } => Self::Abort { by, error },
+            Then::Cancel { by } => Self::Cancel { by },
+            Then::Rollback { by } => Self::Rollback { by },
         }
     }
 }
@@ -90,10 +90,10 @@ impl From<Then> for running::Then {
 impl From<&running::Aim> for Aim {
     fn from(running: &running::Aim) -> Self {
         match running {
-            running::Aim::Final => Aim::Final,
-            running::Aim::OffThenOn => Aim::OffThenOn,
-            running::Aim::Escalated => Aim::Escalated,
-            running::Aim::Return { by } => Aim::Return { by: by.clone() },
+            running::Aim::Final => Self::Final,
+            running::Aim::OffThenOn => Self::OffThenOn,
+            running::Aim::Escalated => Self::Escalated,
+            running::Aim::Return { by } => Self::Return { by: by.clone() },
         }
     }
 }
@@ -101,10 +101,10 @@ impl From<&running::Aim> for Aim {
 impl From<Aim> for running::Aim {
     fn from(stored: Aim) -> Self {
         match stored {
-            Aim::Final => running::Aim::Final,
-            Aim::OffThenOn => running::Aim::OffThenOn,
-            Aim::Escalated => running::Aim::Escalated,
-            Aim::Return { by } => running::Aim::Return { by },
+            Aim::Final => Self::Final,
+            Aim::OffThenOn => Self::OffThenOn,
+            Aim::Escalated => Self::Escalated,
+            Aim::Return { by } => Self::Return { by },
         }
     }
 }
@@ -112,9 +112,9 @@ impl From<Aim> for running::Aim {
 impl From<&running::Fate> for Fate {
     fn from(running: &running::Fate) -> Self {
         match running {
-            running::Fate::Accepted => Fate::Accepted,
-            running::Fate::Unknown { why } => Fate::Unknown { why: why.clone() },
-            running::Fate::Shown { how } => Fate::Shown { how: how.clone() },
+            running::Fate::Accepted => Self::Accepted,
+            running::Fate::Unknown { why } => Self::Unknown { why: why.clone() },
+            running::Fate::Shown { how } => Self::Shown { how: how.clone() },
         }
     }
 }
@@ -122,9 +122,9 @@ impl From<&running::Fate> for Fate {
 impl From<Fate> for running::Fate {
     fn from(stored: Fate) -> Self {
         match stored {
-            Fate::Accepted => running::Fate::Accepted,
-            Fate::Unknown { why } => running::Fate::Unknown { why },
-            Fate::Shown { how } => running::Fate::Shown { how },
+            Fate::Accepted => Self::Accepted,
+            Fate::Unknown { why } => Self::Unknown { why },
+            Fate::Shown { how } => Self::Shown { how },
         }
     }
 }
@@ -132,7 +132,7 @@ impl From<Fate> for running::Fate {
 impl From<&running::Look> for Look {
     fn from(running: &running::Look) -> Self {
         let running::Look { looks, next } = running;
-        Look {
+        Self {
             looks: *looks,
             next: (*next).into(),
         }
@@ -142,7 +142,7 @@ impl From<&running::Look> for Look {
 impl From<Look> for running::Look {
     fn from(stored: Look) -> Self {
         let Look { looks, next } = stored;
-        running::Look {
+        Self {
             looks,
             next: next.into(),
         }
@@ -160,7 +160,7 @@ impl From<&running::Leg> for Leg {
             failures,
             refused,
         } = running;
-        Leg {
+        Self {
             to: (*to).into(),
             aim: aim.into(),
             until: (*until).into(),
@@ -183,7 +183,7 @@ impl From<Leg> for running::Leg {
             failures,
             refused,
         } = stored;
-        running::Leg {
+        Self {
             to: to.into(),
             aim: aim.into(),
             until: until.into(),
@@ -206,7 +206,7 @@ impl From<&running::Soft> for Soft {
             failures,
             refused,
         } = running;
-        Soft {
+        Self {
             until: (*until).into(),
             hard_at: hard_at.map(Into::into),
             due: *due,
@@ -229,7 +229,7 @@ impl From<Soft> for running::Soft {
             failures,
             refused,
         } = stored;
-        running::Soft {
+        Self {
             until: until.into(),
             hard_at: hard_at.map(Into::into),
             due,
@@ -244,7 +244,7 @@ impl From<Soft> for running::Soft {
 impl From<&running::Notes> for Notes {
     fn from(running: &running::Notes) -> Self {
         let running::Notes { cause, log, unsure } = running;
-        Notes {
+        Self {
             cause: cause.map(Into::into),
             log: log.as_ref().map(Into::into),
             unsure: *unsure,
@@ -255,7 +255,7 @@ impl From<&running::Notes> for Notes {
 impl From<Notes> for running::Notes {
     fn from(stored: Notes) -> Self {
         let Notes { cause, log, unsure } = stored;
-        running::Notes {
+        Self {
             cause: cause.map(Into::into),
             log: log.map(Into::into),
             unsure,
@@ -271,7 +271,7 @@ impl From<&running::LogMark> for LogMark {
             last,
             complete,
         } = running;
-        LogMark {
+        Self {
             entries: *entries,
             last_added: *last_added,
             last: *last,
@@ -288,7 +288,7 @@ impl From<LogMark> for running::LogMark {
             last,
             complete,
         } = stored;
-        running::LogMark {
+        Self {
             entries,
             last_added,
             last,
@@ -306,7 +306,7 @@ impl From<&running::Signs> for Signs {
             delivered,
             entries,
         } = running;
-        Signs {
+        Self {
             effects: effects.clone(),
             crash: *crash,
             restart: match restart {
@@ -330,7 +330,7 @@ impl From<Signs> for running::Signs {
             delivered,
             entries,
         } = stored;
-        running::Signs {
+        Self {
             effects,
             crash,
             restart: match restart {

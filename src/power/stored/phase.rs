@@ -112,7 +112,7 @@ pub(crate) enum Phase {
         next: Next,
     },
     #[serde(rename = "suspended")]
-    Suspended { inner: Box<Phase>, look: SlowLook },
+    Suspended { inner: Box<Self>, look: SlowLook },
     #[serde(rename = "withdrawing")]
     Withdrawing {
         id: Number,

@@ -158,7 +158,7 @@ impl Sent {
             times,
             answer,
         } = running;
-        Some(Sent {
+        Some(Self {
             id: id.0,
             order: Order::of(order)?,
             at: *at,
@@ -195,7 +195,7 @@ impl From<Sent> for running::Sent {
             refusal.unanswered = times.saturating_sub(1);
             times = 1;
         }
-        running::Sent {
+        Self {
             id: OrderId(id),
             order,
             at,
@@ -210,21 +210,21 @@ impl Order {
     /// `None` for an order that no sequence gives.
     pub(crate) fn of(running: &vocabulary::Order) -> Option<Self> {
         match running {
-            vocabulary::Order::ReadPower => Some(Order::ReadPower),
-            vocabulary::Order::PowerOn => Some(Order::PowerOn),
-            vocabulary::Order::PowerOff => Some(Order::PowerOff),
-            vocabulary::Order::SoftOff => Some(Order::SoftOff),
-            vocabulary::Order::Cycle => Some(Order::Cycle),
-            vocabulary::Order::Reset => Some(Order::Reset),
-            vocabulary::Order::Nmi => Some(Order::Nmi),
-            vocabulary::Order::ReadRestartCause => Some(Order::ReadRestartCause),
-            vocabulary::Order::ReadEventLogInfo => Some(Order::ReadEventLogInfo),
-            vocabulary::Order::ReadEventLogEntry(id) => Some(Order::ReadEventLogEntry(*id)),
+            vocabulary::Order::ReadPower => Some(Self::ReadPower),
+            vocabulary::Order::PowerOn => Some(Self::PowerOn),
+            vocabulary::Order::PowerOff => Some(Self::PowerOff),
+            vocabulary::Order::SoftOff => Some(Self::SoftOff),
+            vocabulary::Order::Cycle => Some(Self::Cycle),
+            vocabulary::Order::Reset => Some(Self::Reset),
+            vocabulary::Order::Nmi => Some(Self::Nmi),
+            vocabulary::Order::ReadRestartCause => Some(Self::ReadRestartCause),
+            vocabulary::Order::ReadEventLogInfo => Some(Self::ReadEventLogInfo),
+            vocabulary::Order::ReadEventLogEntry(id) => Some(Self::ReadEventLogEntry(*id)),
             vocabulary::Order::SetBootDevice {
                 device: Some(device),
                 persistent: false,
                 uefi,
-            } => Some(Order::SetBootDevice {
+            } => Some(Self::SetBootDevice {
                 selector: device.selector(),
                 uefi: *uefi,
             }),
@@ -249,17 +249,17 @@ impl Order {
 impl From<Order> for vocabulary::Order {
     fn from(stored: Order) -> Self {
         match stored {
-            Order::ReadPower => vocabulary::Order::ReadPower,
-            Order::PowerOn => vocabulary::Order::PowerOn,
-            Order::PowerOff => vocabulary::Order::PowerOff,
-            Order::SoftOff => vocabulary::Order::SoftOff,
-            Order::Cycle => vocabulary::Order::Cycle,
-            Order::Reset => vocabulary::Order::Reset,
-            Order::Nmi => vocabulary::Order::Nmi,
-            Order::ReadRestartCause => vocabulary::Order::ReadRestartCause,
-            Order::ReadEventLogInfo => vocabulary::Order::ReadEventLogInfo,
-            Order::ReadEventLogEntry(id) => vocabulary::Order::ReadEventLogEntry(id),
-            Order::SetBootDevice { selector, uefi } => vocabulary::Order::SetBootDevice {
+            Order::ReadPower => Self::ReadPower,
+            Order::PowerOn => Self::PowerOn,
+            Order::PowerOff => Self::PowerOff,
+            Order::SoftOff => Self::SoftOff,
+            Order::Cycle => Self::Cycle,
+            Order::Reset => Self::Reset,
+            Order::Nmi => Self::Nmi,
+            Order::ReadRestartCause => Self::ReadRestartCause,
+            Order::ReadEventLogInfo => Self::ReadEventLogInfo,
+            Order::ReadEventLogEntry(id) => Self::ReadEventLogEntry(id),
+            Order::SetBootDevice { selector, uefi } => Self::SetBootDevice {
                 device: BootDevice::of_selector(selector),
                 persistent: false,
                 uefi,
@@ -271,9 +271,9 @@ impl From<Order> for vocabulary::Order {
 impl From<&vocabulary::Report> for Report {
     fn from(running: &vocabulary::Report) -> Self {
         match running {
-            vocabulary::Report::Accepted(reading) => Report::Accepted(reading.into()),
-            vocabulary::Report::Refused(refusal) => Report::Refused(refusal.into()),
-            vocabulary::Report::Unanswered(silence) => Report::Unanswered(silence.into()),
+            vocabulary::Report::Accepted(reading) => Self::Accepted(reading.into()),
+            vocabulary::Report::Refused(refusal) => Self::Refused(refusal.into()),
+            vocabulary::Report::Unanswered(silence) => Self::Unanswered(silence.into()),
         }
     }
 }
@@ -281,9 +281,9 @@ impl From<&vocabulary::Report> for Report {
 impl From<Report> for vocabulary::Report {
     fn from(stored: Report) -> Self {
         match stored {
-            Report::Accepted(reading) => vocabulary::Report::Accepted(reading.into()),
-            Report::Refused(refusal) => vocabulary::Report::Refused(refusal.into()),
-            Report::Unanswered(silence) => vocabulary::Report::Unanswered(silence.into()),
+            Report::Accepted(reading) => Self::Accepted(reading.into()),
+            Report::Refused(refusal) => Self::Refused(refusal.into()),
+            Report::Unanswered(silence) => Self::Unanswered(silence.into()),
         }
     }
 }
@@ -291,23 +291,23 @@ impl From<Report> for vocabulary::Report {
 impl From<&vocabulary::Reading> for Reading {
     fn from(running: &vocabulary::Reading) -> Self {
         match running {
-            vocabulary::Reading::Power(power) => Reading::Power((*power).into()),
-            vocabulary::Reading::RestartCause(cause) => Reading::RestartCause((*cause).into()),
+            vocabulary::Reading::Power(power) => Self::Power((*power).into()),
+            vocabulary::Reading::RestartCause(cause) => Self::RestartCause((*cause).into()),
             vocabulary::Reading::EventLogInfo {
                 entries,
                 last_added,
-            } => Reading::EventLogInfo {
+            } => Self::EventLogInfo {
                 entries: *entries,
                 last_added: *last_added,
             },
-            vocabulary::Reading::EventLogEntry(entry) => Reading::EventLogEntry(entry.into()),
+            vocabulary::Reading::EventLogEntry(entry) => Self::EventLogEntry(entry.into()),
             // A sequence asks for none of the others: one would tell it no more than that there was
             // an answer.
             vocabulary::Reading::BootDevice {
                 device,
                 persistent,
                 uefi,
-            } => Reading::BootDevice {
+            } => Self::BootDevice {
                 selector: device.map_or(0, BootDevice::selector),
                 persistent: *persistent,
                 uefi: *uefi,
@@ -321,7 +321,7 @@ impl From<&vocabulary::Reading> for Reading {
             | vocabulary::Reading::Chassis(_)
             | vocabulary::Reading::EventLog { .. }
             | vocabulary::Reading::EventLogCleared { .. }
-            | vocabulary::Reading::Raw(_) => Reading::Done,
+            | vocabulary::Reading::Raw(_) => Self::Done,
         }
     }
 }
@@ -333,22 +333,22 @@ impl From<Reading> for vocabulary::Reading {
                 selector,
                 persistent,
                 uefi,
-            } => vocabulary::Reading::BootDevice {
+            } => Self::BootDevice {
                 device: BootDevice::of_selector(selector),
                 persistent,
                 uefi,
             },
-            Reading::Done => vocabulary::Reading::Done,
-            Reading::Power(power) => vocabulary::Reading::Power(power.into()),
-            Reading::RestartCause(cause) => vocabulary::Reading::RestartCause(cause.into()),
+            Reading::Done => Self::Done,
+            Reading::Power(power) => Self::Power(power.into()),
+            Reading::RestartCause(cause) => Self::RestartCause(cause.into()),
             Reading::EventLogInfo {
                 entries,
                 last_added,
-            } => vocabulary::Reading::EventLogInfo {
+            } => Self::EventLogInfo {
                 entries,
                 last_added,
             },
-            Reading::EventLogEntry(entry) => vocabulary::Reading::EventLogEntry(entry.into()),
+            Reading::EventLogEntry(entry) => Self::EventLogEntry(entry.into()),
         }
     }
 }
@@ -356,18 +356,18 @@ impl From<Reading> for vocabulary::Reading {
 impl From<model::RestartCause> for RestartCause {
     fn from(running: model::RestartCause) -> Self {
         match running {
-            model::RestartCause::Unknown => RestartCause::Unknown,
-            model::RestartCause::ChassisControl => RestartCause::ChassisControl,
-            model::RestartCause::ResetButton => RestartCause::ResetButton,
-            model::RestartCause::PowerButton => RestartCause::PowerButton,
-            model::RestartCause::Watchdog => RestartCause::Watchdog,
-            model::RestartCause::AlwaysRestore => RestartCause::AlwaysRestore,
-            model::RestartCause::RestorePrevious => RestartCause::RestorePrevious,
-            model::RestartCause::PlatformEventReset => RestartCause::PlatformEventReset,
-            model::RestartCause::PlatformEventCycle => RestartCause::PlatformEventCycle,
-            model::RestartCause::SoftReset => RestartCause::SoftReset,
-            model::RestartCause::RealTimeClock => RestartCause::RealTimeClock,
-            model::RestartCause::Other(number) => RestartCause::Other(number),
+            model::RestartCause::Unknown => Self::Unknown,
+            model::RestartCause::ChassisControl => Self::ChassisControl,
+            model::RestartCause::ResetButton => Self::ResetButton,
+            model::RestartCause::PowerButton => Self::PowerButton,
+            model::RestartCause::Watchdog => Self::Watchdog,
+            model::RestartCause::AlwaysRestore => Self::AlwaysRestore,
+            model::RestartCause::RestorePrevious => Self::RestorePrevious,
+            model::RestartCause::PlatformEventReset => Self::PlatformEventReset,
+            model::RestartCause::PlatformEventCycle => Self::PlatformEventCycle,
+            model::RestartCause::SoftReset => Self::SoftReset,
+            model::RestartCause::RealTimeClock => Self::RealTimeClock,
+            model::RestartCause::Other(number) => Self::Other(number),
         }
     }
 }
@@ -375,18 +375,18 @@ impl From<model::RestartCause> for RestartCause {
 impl From<RestartCause> for model::RestartCause {
     fn from(stored: RestartCause) -> Self {
         match stored {
-            RestartCause::Unknown => model::RestartCause::Unknown,
-            RestartCause::ChassisControl => model::RestartCause::ChassisControl,
-            RestartCause::ResetButton => model::RestartCause::ResetButton,
-            RestartCause::PowerButton => model::RestartCause::PowerButton,
-            RestartCause::Watchdog => model::RestartCause::Watchdog,
-            RestartCause::AlwaysRestore => model::RestartCause::AlwaysRestore,
-            RestartCause::RestorePrevious => model::RestartCause::RestorePrevious,
-            RestartCause::PlatformEventReset => model::RestartCause::PlatformEventReset,
-            RestartCause::PlatformEventCycle => model::RestartCause::PlatformEventCycle,
-            RestartCause::SoftReset => model::RestartCause::SoftReset,
-            RestartCause::RealTimeClock => model::RestartCause::RealTimeClock,
-            RestartCause::Other(number) => model::RestartCause::Other(number),
+            RestartCause::Unknown => Self::Unknown,
+            RestartCause::ChassisControl => Self::ChassisControl,
+            RestartCause::ResetButton => Self::ResetButton,
+            RestartCause::PowerButton => Self::PowerButton,
+            RestartCause::Watchdog => Self::Watchdog,
+            RestartCause::AlwaysRestore => Self::AlwaysRestore,
+            RestartCause::RestorePrevious => Self::RestorePrevious,
+            RestartCause::PlatformEventReset => Self::PlatformEventReset,
+            RestartCause::PlatformEventCycle => Self::PlatformEventCycle,
+            RestartCause::SoftReset => Self::SoftReset,
+            RestartCause::RealTimeClock => Self::RealTimeClock,
+            RestartCause::Other(number) => Self::Other(number),
         }
     }
 }
@@ -400,7 +400,7 @@ impl From<&vocabulary::EventLogEntry> for EventLogEntry {
             text,
             sign,
         } = running;
-        EventLogEntry {
+        Self {
             id: *id,
             next: *next,
             timestamp: *timestamp,
@@ -425,7 +425,7 @@ impl From<EventLogEntry> for vocabulary::EventLogEntry {
             crash,
             sign,
         } = stored;
-        vocabulary::EventLogEntry {
+        Self {
             id,
             next,
             timestamp,
@@ -448,7 +448,7 @@ impl From<&vocabulary::Refusal> for Refusal {
             text,
             unanswered: _,
         } = running;
-        Refusal {
+        Self {
             code: *code,
             kind: (*kind).into(),
             text: text.clone(),
@@ -459,7 +459,7 @@ impl From<&vocabulary::Refusal> for Refusal {
 impl From<Refusal> for vocabulary::Refusal {
     fn from(stored: Refusal) -> Self {
         let Refusal { code, kind, text } = stored;
-        vocabulary::Refusal {
+        Self {
             code,
             kind: kind.into(),
             text,
@@ -475,7 +475,7 @@ impl From<&vocabulary::Silence> for Silence {
             trouble,
             text,
         } = running;
-        Silence {
+        Self {
             delivery: (*delivery).into(),
             trouble: (*trouble).into(),
             text: text.clone(),
@@ -490,7 +490,7 @@ impl From<Silence> for vocabulary::Silence {
             trouble,
             text,
         } = stored;
-        vocabulary::Silence {
+        Self {
             delivery: delivery.into(),
             trouble: trouble.into(),
             text,

@@ -136,7 +136,7 @@ fn the_on_from_before_a_cycle_is_not_its_success() {
 fn the_on_from_before_a_cycle_is_not_its_success_at_the_deadline_either() {
     let mut world = World::begun(Operation::Cycle, Power::On);
     // One look shows the old "on", then the BMC is deaf.
-    let from = world.now + std::time::Duration::from_millis(1500);
+    let from = world.now + Duration::from_millis(1500);
     world.machine.deaf = vec![(from, from + secs(500))];
     let outcome = world.run_to_end();
     assert_eq!((outcome.state, outcome.took), (TaskState::Failed, secs(60)));
@@ -333,7 +333,7 @@ fn a_pulse_is_not_sent_into_silence() {
         let mut world = World::begun(operation, Power::On);
         // It answers the record, then nothing more.
         world.machine.deaf = vec![(
-            world.now + std::time::Duration::from_millis(20),
+            world.now + Duration::from_millis(20),
             Instant::after_start(secs(9999)),
         )];
         let outcome = world.run_to_end();
@@ -418,9 +418,7 @@ fn silence_at_once_and_for_ever_never_makes_anybody_ask_in_a_tight_loop() {
                 let report = match order {
                     _ if id >= answered && order.changes_power() => silent(Delivery::Unknown),
                     _ if id >= answered => silent(Delivery::NotSent),
-                    crate::bmc::vocabulary::Order::ReadPower => {
-                        Report::Accepted(Reading::Power(Power::On))
-                    }
+                    Order::ReadPower => Report::Accepted(Reading::Power(Power::On)),
                     _ => Report::Accepted(Reading::Done),
                 };
                 sequence.handle_report(OrderId(id), report, now);

@@ -121,7 +121,7 @@ fn inputs(order: Option<&Order>) -> Vec<Input> {
 
 impl Place {
     /// The place after the input; `None` where it does not apply.
-    fn after(&self, input: &Input) -> Option<Place> {
+    fn after(&self, input: &Input) -> Option<Self> {
         let mut place = self.clone();
         place.path.push(format!("{input:?}"));
         let sequence = &mut place.sequence;

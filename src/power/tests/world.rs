@@ -10,13 +10,13 @@ use crate::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-pub fn secs(seconds: u64) -> Duration {
+pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 /// What an order meets instead of a normal answer.
 #[derive(Clone, Debug)]
-pub enum Mishap {
+pub(super) enum Mishap {
     /// The BMC says no.
     Refuse(u8, RefusalKind),
     /// It never left.
@@ -31,7 +31,7 @@ pub enum Mishap {
 
 /// The machine and its BMC.
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub(super) struct Machine {
     pub power: Power,
     /// The operating system goes down so long after the request; `None` hangs.
     pub obeys: Option<Duration>,
@@ -66,7 +66,7 @@ pub struct Machine {
 
 impl Machine {
     fn new(power: Power) -> Self {
-        Machine {
+        Self {
             power,
             obeys: Some(secs(20)),
             comes_back: None,
@@ -111,7 +111,7 @@ impl Machine {
     }
 
     /// Somebody presses a button.
-    pub fn press(&mut self, power: Power, now: Instant) {
+    pub(super) fn press(&mut self, power: Power, now: Instant) {
         self.changes.clear();
         self.set(power, now);
     }
@@ -165,11 +165,11 @@ impl Machine {
     }
 
     /// What somebody ordered takes effect then.
-    pub fn changes_at(&mut self, power: Power, at: Instant) {
+    pub(super) fn changes_at(&mut self, power: Power, at: Instant) {
         self.changes.push((at, power));
     }
 
-    pub fn add_entry(&mut self, id: u16, text: &str, sign: Sign) {
+    pub(super) fn add_entry(&mut self, id: u16, text: &str, sign: Sign) {
         if let Some(last) = self.log.last_mut() {
             last.next = id;
         }
@@ -224,7 +224,7 @@ impl Machine {
     }
 }
 
-pub fn refused(code: u8, kind: RefusalKind) -> Report {
+pub(super) fn refused(code: u8, kind: RefusalKind) -> Report {
     Report::Refused(vocabulary::Refusal {
         code,
         kind,
@@ -233,7 +233,7 @@ pub fn refused(code: u8, kind: RefusalKind) -> Report {
     })
 }
 
-pub fn silent(delivery: Delivery, trouble: Trouble) -> Report {
+pub(super) fn silent(delivery: Delivery, trouble: Trouble) -> Report {
     Report::Unanswered(Silence {
         delivery,
         trouble,
@@ -254,7 +254,7 @@ struct Way {
 }
 
 /// The sequence, the machine and the time.
-pub struct World {
+pub(super) struct World {
     pub now: Instant,
     pub machine: Machine,
     pub sequence: Sequence,
@@ -271,8 +271,8 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(operation: Operation, power: Power, settings: Settings) -> Self {
-        World {
+    pub(super) fn new(operation: Operation, power: Power, settings: Settings) -> Self {
+        Self {
             now: Instant::after_start(secs(100)),
             machine: Machine::new(power),
             sequence: Sequence::new(operation, settings),
@@ -286,18 +286,18 @@ impl World {
     }
 
     /// A world in which the operation has just begun.
-    pub fn begun(operation: Operation, power: Power) -> Self {
-        let mut world = World::new(operation, power, Settings::default());
+    pub(super) fn begun(operation: Operation, power: Power) -> Self {
+        let mut world = Self::new(operation, power, Settings::default());
         world.sequence.begin(world.now);
         world
     }
 
-    pub fn run_for(&mut self, time: Duration) {
+    pub(super) fn run_for(&mut self, time: Duration) {
         self.run_until(self.now + time);
     }
 
     /// Runs until the task has ended.
-    pub fn run_to_end(&mut self) -> Outcome {
+    pub(super) fn run_to_end(&mut self) -> Outcome {
         let latest = self.now + secs(4000);
         while self.sequence.outcome().is_none() {
             let before = self.now;
@@ -312,17 +312,17 @@ impl World {
         self.outcome()
     }
 
-    pub fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> Outcome {
         self.sequence.outcome().expect("ended").clone()
     }
 
-    pub fn control(&mut self, control: Control) -> Result<(), Refusal> {
+    pub(super) fn control(&mut self, control: Control) -> Result<(), Refusal> {
         let result = self.sequence.control(control, "alice", self.now);
         self.settle();
         result
     }
 
-    pub fn run_until(&mut self, to: Instant) {
+    pub(super) fn run_until(&mut self, to: Instant) {
         self.settle();
         let mut idle = 0;
         while self.now < to {
@@ -356,7 +356,7 @@ impl World {
     }
 
     /// Everything that is due now.
-    pub fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.machine.pass(self.now);
         self.leave();
         if let Some(way) = self.way.take_if(|way| way.answers <= self.now) {
@@ -454,7 +454,7 @@ impl World {
     }
 
     /// Kills the daemon and starts it again after `away`, on a clock that starts anew.
-    pub fn restart(&mut self, away: Duration) {
+    pub(super) fn restart(&mut self, away: Duration) {
         let expected = self.sequence.save(self.now);
         let json = serde_json::to_string(&self.sequence.record(self.now)).expect("serialises");
         let record: SequenceRecord = serde_json::from_str(&json).expect("deserialises");
@@ -470,7 +470,7 @@ impl World {
     }
 
     /// How often the machine carried it out.
-    pub fn times(&self, order: &Order) -> usize {
+    pub(super) fn times(&self, order: &Order) -> usize {
         self.machine
             .carried_out
             .iter()
@@ -479,7 +479,7 @@ impl World {
     }
 
     /// The orders that change power, as they were polled.
-    pub fn changing(&self) -> Vec<Order> {
+    pub(super) fn changing(&self) -> Vec<Order> {
         self.polled
             .iter()
             .map(|(_, order)| order.clone())
@@ -487,7 +487,7 @@ impl World {
             .collect()
     }
 
-    pub fn state(&self) -> TaskState {
+    pub(super) fn state(&self) -> TaskState {
         self.sequence.state()
     }
 }

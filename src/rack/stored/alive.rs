@@ -26,21 +26,21 @@ pub(super) struct Alive {
 impl From<clock::Stamp> for Stamp {
     fn from(running: clock::Stamp) -> Self {
         let clock::Stamp { life, at } = running;
-        Stamp { life, at }
+        Self { life, at }
     }
 }
 
 impl From<Stamp> for clock::Stamp {
     fn from(stored: Stamp) -> Self {
         let Stamp { life, at } = stored;
-        clock::Stamp { life, at }
+        Self { life, at }
     }
 }
 
 impl From<&clock::Alive> for Alive {
     fn from(running: &clock::Alive) -> Self {
         let clock::Alive { wall, stamp, boot } = *running;
-        Alive {
+        Self {
             wall,
             stamp: stamp.map(Into::into),
             boot,
@@ -51,7 +51,7 @@ impl From<&clock::Alive> for Alive {
 impl From<Alive> for clock::Alive {
     fn from(stored: Alive) -> Self {
         let Alive { wall, stamp, boot } = stored;
-        clock::Alive {
+        Self {
             wall,
             stamp: stamp.map(Into::into),
             boot,

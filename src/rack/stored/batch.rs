@@ -64,7 +64,7 @@ impl From<&BatchRecord> for Batch {
             left_out,
             stopped,
         } = running;
-        Batch {
+        Self {
             id: *id,
             operation: (*operation).into(),
             requested_by: requested_by.into(),
@@ -101,7 +101,7 @@ impl From<Batch> for BatchRecord {
             left_out,
             stopped,
         } = stored;
-        BatchRecord {
+        Self {
             id,
             operation: operation.into(),
             requested_by: requested_by.into(),
@@ -123,7 +123,7 @@ impl From<Batch> for BatchRecord {
 impl From<&Member> for StoredMember {
     fn from(running: &Member) -> Self {
         let Member { node, task, rank } = running;
-        StoredMember {
+        Self {
             node: node.clone(),
             task: *task,
             rank: *rank,
@@ -134,6 +134,6 @@ impl From<&Member> for StoredMember {
 impl From<StoredMember> for Member {
     fn from(stored: StoredMember) -> Self {
         let StoredMember { node, task, rank } = stored;
-        Member { node, task, rank }
+        Self { node, task, rank }
     }
 }

@@ -34,7 +34,7 @@ impl From<&HistoryEntry> for Happened {
             severity,
             more: _,
         } = running;
-        Happened {
+        Self {
             at: *at,
             kind: kind.to_string(),
             text: text.clone(),
@@ -55,7 +55,7 @@ impl From<Happened> for HistoryEntry {
             by,
             error,
         } = stored;
-        HistoryEntry {
+        Self {
             at,
             kind: Word::of(&kind),
             text,

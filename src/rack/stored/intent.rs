@@ -16,7 +16,7 @@ pub(super) struct Intent {
 impl From<&super::Intent> for Intent {
     fn from(running: &super::Intent) -> Self {
         let super::Intent { node, what, by, at } = running;
-        Intent {
+        Self {
             node: *node,
             what: what.clone(),
             by: by.clone(),
@@ -28,6 +28,6 @@ impl From<&super::Intent> for Intent {
 impl From<Intent> for super::Intent {
     fn from(stored: Intent) -> Self {
         let Intent { node, what, by, at } = stored;
-        super::Intent { node, what, by, at }
+        Self { node, what, by, at }
     }
 }

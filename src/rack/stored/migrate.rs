@@ -105,7 +105,7 @@ impl Upgrade {
     /// Of a journal of format `from`.
     pub fn from(from: u64) -> Self {
         let histories = BTreeMap::new();
-        Upgrade { from, histories }
+        Self { from, histories }
     }
 
     /// The key and the value of an entry in the newest format. A value that cannot be brought there

@@ -129,14 +129,14 @@ impl Traits {
 impl From<bmc::identity::Traits> for Traits {
     fn from(running: bmc::identity::Traits) -> Self {
         let bmc::identity::Traits { maker, address } = running;
-        Traits { maker, address }
+        Self { maker, address }
     }
 }
 
 impl From<Traits> for bmc::identity::Traits {
     fn from(stored: Traits) -> Self {
         let Traits { maker, address } = stored;
-        bmc::identity::Traits { maker, address }
+        Self { maker, address }
     }
 }
 
@@ -157,7 +157,7 @@ impl From<&Memory> for Node {
             gone_since,
             knowledge,
         } = running;
-        Node {
+        Self {
             created_at: *created_at,
             updated_at: *updated_at,
             shown: (*shown).into(),
@@ -192,7 +192,7 @@ impl From<Node> for Memory {
             gone_since,
             knowledge,
         } = stored;
-        Memory {
+        Self {
             created_at,
             updated_at,
             shown: shown.into(),
@@ -223,7 +223,7 @@ impl Late {
             until,
             to,
         } = running;
-        Some(Late {
+        Some(Self {
             task: *task,
             operation: (*operation).into(),
             state: (*state).into(),
@@ -248,7 +248,7 @@ impl From<Late> for drift::Late {
             until,
             to,
         } = stored;
-        drift::Late {
+        Self {
             task,
             operation: operation.into(),
             state: state.into(),
@@ -287,7 +287,7 @@ impl From<&bmc::Knowledge> for Knowledge {
             traits,
             other_traits,
         } = *identity;
-        Knowledge {
+        Self {
             log_ins,
             pace: pace.map(|bmc::Lowered { percent, times }| Pace { percent, times }),
             identity: guid.map(|_| Identity {
@@ -321,7 +321,7 @@ impl From<Knowledge> for bmc::Knowledge {
             identity,
             pace,
         } = stored;
-        bmc::Knowledge {
+        Self {
             log_ins: log_ins.map(|known| bmc::RefusedLogIns {
                 refused: bmc::LogIns {
                     count: known.count,

@@ -24,7 +24,7 @@ pub(super) struct Hold {
 impl From<&crate::rack::gate::Pause> for Pause {
     fn from(running: &crate::rack::gate::Pause) -> Self {
         let crate::rack::gate::Pause { hold, tasks } = running;
-        Pause {
+        Self {
             hold: hold.into(),
             tasks: tasks.clone(),
         }
@@ -34,7 +34,7 @@ impl From<&crate::rack::gate::Pause> for Pause {
 impl From<Pause> for crate::rack::gate::Pause {
     fn from(stored: Pause) -> Self {
         let Pause { hold, tasks } = stored;
-        crate::rack::gate::Pause {
+        Self {
             hold: hold.into(),
             tasks,
         }
@@ -44,7 +44,7 @@ impl From<Pause> for crate::rack::gate::Pause {
 impl From<&model::Hold> for Hold {
     fn from(running: &model::Hold) -> Self {
         let model::Hold { reason, by, since } = running;
-        Hold {
+        Self {
             reason: reason.clone(),
             by: by.clone(),
             since: *since,
@@ -55,6 +55,6 @@ impl From<&model::Hold> for Hold {
 impl From<Hold> for model::Hold {
     fn from(stored: Hold) -> Self {
         let Hold { reason, by, since } = stored;
-        model::Hold { reason, by, since }
+        Self { reason, by, since }
     }
 }

@@ -92,7 +92,7 @@ impl From<TaskRecord> for Task {
             unsent,
             written,
         } = running;
-        Task {
+        Self {
             identity: identity.into(),
             sequence,
             written_at,
@@ -115,7 +115,7 @@ impl From<Task> for TaskRecord {
             unsent,
             written,
         } = stored;
-        TaskRecord {
+        Self {
             identity: identity.into(),
             sequence,
             written_at,
@@ -145,7 +145,7 @@ impl From<Identity> for StoredIdentity {
             took_over,
             taken_over_by,
         } = running;
-        StoredIdentity {
+        Self {
             id,
             node,
             node_uuid,
@@ -182,7 +182,7 @@ impl From<StoredIdentity> for Identity {
             took_over,
             taken_over_by,
         } = stored;
-        Identity {
+        Self {
             id,
             node,
             node_uuid,
@@ -210,7 +210,7 @@ impl From<&Who> for Requester {
             pid,
             request,
         } = running;
-        Requester {
+        Self {
             name: name.clone(),
             uid: *uid,
             gid: *gid,
@@ -229,7 +229,7 @@ impl From<Requester> for Who {
             pid,
             request,
         } = stored;
-        Who {
+        Self {
             name,
             uid,
             gid,
@@ -242,7 +242,7 @@ impl From<Requester> for Who {
 impl From<UsedControl> for StoredControl {
     fn from(running: UsedControl) -> Self {
         let UsedControl { control, by, at } = running;
-        StoredControl {
+        Self {
             control: control.into(),
             by,
             at,
@@ -253,7 +253,7 @@ impl From<UsedControl> for StoredControl {
 impl From<StoredControl> for UsedControl {
     fn from(stored: StoredControl) -> Self {
         let StoredControl { control, by, at } = stored;
-        UsedControl {
+        Self {
             control: control.into(),
             by,
             at,

@@ -101,8 +101,8 @@ fn parts(line: &str) -> (Table, String, Vec<u8>) {
 fn written(entry: Entry) -> Option<Vec<u8>> {
     Some(match entry {
         Entry::Task(record) => super::task(*record),
-        Entry::Batch(_, record) => super::batch(&record),
-        Entry::Node(_, memory) => super::node(&memory),
+        Entry::Batch(_, record) => batch(&record),
+        Entry::Node(_, memory) => node(&memory),
         Entry::History(_, node, entry) => super::history(node, &entry),
         Entry::Pause(pause) => super::pause(&pause),
         Entry::Alive(alive) => super::alive(&alive),

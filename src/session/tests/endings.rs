@@ -198,7 +198,7 @@ fn a_bmc_that_stops_answering_in_the_handshake_is_called_stalled_with_the_step()
 fn a_session_with_the_number_zero_is_no_session_and_said() {
     let mut world = World::new();
     world.open = |request| {
-        let mut reply = super::world::accept(request);
+        let mut reply = world::accept(request);
         // The BMC's number follows ours.
         reply[8..12].fill(0);
         reply

@@ -20,7 +20,7 @@ pub(super) struct Tape {
 
 impl Tape {
     pub(super) fn new() -> Self {
-        Tape { blocks: 0 }
+        Self { blocks: 0 }
     }
 }
 
@@ -200,7 +200,7 @@ fn a_session_of_ipmitool_with_ipmi_sim_is_understood_and_sealed_alike() {
         }))
     };
     // The BMC's side reads what ipmitool sends: the ids change places.
-    let bmc_keys = super::super::key_exchange::SessionKeys {
+    let bmc_keys = key_exchange::SessionKeys {
         integrity: keys.integrity.clone(),
         password: keys.password.clone(),
         cipher: keys.cipher.clone(),
@@ -368,7 +368,7 @@ fn no_truncation_and_no_flipped_bit_of_any_recorded_packet_opens_anything_or_pan
                 let _ = (Rakp3::decode(payload), Rakp4::decode(payload));
             }
             if let Ok(packet) = session15::Packet::decode(body) {
-                let verified = message::Checksums::Verified;
+                let verified = Checksums::Verified;
                 let _ = message::Request::decode(packet.payload, verified);
                 let _ = message::Response::decode(packet.payload, verified);
             }

@@ -92,7 +92,7 @@ fn answered_late(tag: impl FnOnce(u8) -> u8) -> World {
     let mut answer = accept(&first);
     answer[0] = tag(answer[0]);
     let body = crate::ipmi::session20::Header::outside(PayloadType::OpenSessionResponse);
-    let datagram = crate::ipmi::rmcp::encode(crate::ipmi::rmcp::Class::Ipmi, &body.encode(&answer));
+    let datagram = rmcp::encode(rmcp::Class::Ipmi, &body.encode(&answer));
     let now = world.now;
     world
         .session
@@ -128,7 +128,7 @@ fn a_late_error_at_the_port_of_an_earlier_log_in_is_dropped() {
     let refused = Refused::new(first.tag, Status::INVALID_ROLE, first.console_id).encode();
     let header = crate::ipmi::session20::Header::outside(PayloadType::OpenSessionResponse);
     let body = header.encode(&refused);
-    let datagram = crate::ipmi::rmcp::encode(crate::ipmi::rmcp::Class::Ipmi, &body);
+    let datagram = rmcp::encode(rmcp::Class::Ipmi, &body);
     let now = world.now;
     world
         .session

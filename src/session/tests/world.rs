@@ -73,7 +73,7 @@ impl World {
     pub(super) fn new() -> Self {
         let mut settings = settings();
         settings.suites = vec![SuiteId(0)];
-        World {
+        Self {
             session: Session::new(settings),
             entropy: Seeded::new(7),
             now: at(0.0),

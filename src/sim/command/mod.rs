@@ -17,11 +17,11 @@ use crate::time::Instant;
 use std::net::SocketAddr;
 
 /// The data of a good response, or the completion code of a refusal.
-pub type Reply = Result<Vec<u8>, u8>;
+pub(super) type Reply = Result<Vec<u8>, u8>;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub struct Asker {
+pub(super) struct Asker {
     /// From where.
     pub from: SocketAddr,
     /// The BMC's id of the session, `None` outside of one.
@@ -32,8 +32,8 @@ pub struct Asker {
 
 impl Asker {
     /// Somebody without a session.
-    pub fn outside(from: SocketAddr) -> Self {
-        Asker {
+    pub(super) fn outside(from: SocketAddr) -> Self {
+        Self {
             from,
             session: None,
             privilege: None,

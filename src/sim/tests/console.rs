@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A console at its address, with the BMC it speaks to.
-pub struct Console {
+pub(super) struct Console {
     pub rack: Rack,
     pub now: Instant,
     pub bmc: SocketAddr,
@@ -28,11 +28,11 @@ pub struct Console {
 const ID: [u8; 4] = [0xA0, 0xA2, 0xA3, 0xA4];
 
 impl Console {
-    pub fn new(bmc: Bmc, link: Link) -> Console {
+    pub(super) fn new(bmc: Bmc, link: Link) -> Self {
         let address = "192.0.2.10:623".parse().unwrap();
         let mut rack = Rack::new();
         rack.add(address, bmc, link);
-        Console {
+        Self {
             rack,
             now: Instant::after_start(Duration::from_secs(1)),
             bmc: address,
@@ -45,17 +45,17 @@ impl Console {
         }
     }
 
-    pub fn bmc(&mut self) -> &mut Bmc {
+    pub(super) fn bmc(&mut self) -> &mut Bmc {
         self.rack.bmc_mut(self.bmc).unwrap()
     }
 
-    pub fn wait(&mut self, time: Duration) {
+    pub(super) fn wait(&mut self, time: Duration) {
         self.now += time;
         while self.rack.poll_delivery(self.now).is_some() {}
     }
 
     /// Sends a datagram; what comes back within a second.
-    pub fn exchange(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
+    pub(super) fn exchange(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
         self.rack.send(self.here, self.bmc, datagram, self.now);
         self.now += Duration::from_secs(1);
         let mut back = Vec::new();
@@ -66,7 +66,7 @@ impl Console {
     }
 
     /// One step of the set-up: the payload of the reply.
-    pub fn step(&mut self, payload_type: u8, payload: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn step(&mut self, payload_type: u8, payload: &[u8]) -> Option<Vec<u8>> {
         let inner = wire::write_plus_inner(0, payload_type, 0, 0, payload);
         let back = self.exchange(&wire::with_rmcp(&inner));
         match wire::read(back.first()?)? {
@@ -79,7 +79,7 @@ impl Console {
     }
 
     /// Logs in: the status that ended it, 00h for an open session, nothing for silence.
-    pub fn log_in(&mut self, level: u8) -> Option<u8> {
+    pub(super) fn log_in(&mut self, level: u8) -> Option<u8> {
         let mut open = vec![0x01, level, 0, 0];
         open.extend(ID);
         for kind in 0..3 {
@@ -118,7 +118,7 @@ impl Console {
     }
 
     /// A request of the open session as a datagram, with the next session sequence number.
-    pub fn datagram(&mut self, net_fn: u8, command: u8, data: &[u8]) -> Vec<u8> {
+    pub(super) fn datagram(&mut self, net_fn: u8, command: u8, data: &[u8]) -> Vec<u8> {
         self.sequence += 1;
         let (id, integrity_key, cipher_key) = self.session.as_ref().unwrap();
         let mut message = vec![0x20, net_fn << 2];
@@ -137,13 +137,18 @@ impl Console {
     }
 
     /// Sends a request with a fresh rqSeq: completion code and data, nothing for silence.
-    pub fn ask(&mut self, net_fn: u8, command: u8, data: &[u8]) -> Option<(u8, Vec<u8>)> {
+    pub(super) fn ask(&mut self, net_fn: u8, command: u8, data: &[u8]) -> Option<(u8, Vec<u8>)> {
         self.request_number = (self.request_number + 1) % 64;
         self.ask_again(net_fn, command, data)
     }
 
     /// Sends a request with the rqSeq of the last one, as a resend does.
-    pub fn ask_again(&mut self, net_fn: u8, command: u8, data: &[u8]) -> Option<(u8, Vec<u8>)> {
+    pub(super) fn ask_again(
+        &mut self,
+        net_fn: u8,
+        command: u8,
+        data: &[u8],
+    ) -> Option<(u8, Vec<u8>)> {
         let datagram = self.datagram(net_fn, command, data);
         let back = self.exchange(&datagram);
         let (_, integrity_key, cipher_key) = self.session.as_ref().unwrap();
@@ -162,18 +167,18 @@ impl Console {
 
     /// Logs in as administrator and takes that level.
     #[track_caller]
-    pub fn enter(&mut self) {
+    pub(super) fn enter(&mut self) {
         assert_eq!(self.log_in(4), Some(0));
         assert_eq!(self.ask(0x06, 0x3B, &[4]), Some((0, vec![4])));
     }
 
     /// Chassis Control: its completion code.
-    pub fn order(&mut self, number: u8) -> Option<u8> {
+    pub(super) fn order(&mut self, number: u8) -> Option<u8> {
         self.ask(0x00, 0x02, &[number]).map(|(code, _)| code)
     }
 
     /// The power state that Get Chassis Status shows.
-    pub fn shows_on(&mut self) -> Option<bool> {
+    pub(super) fn shows_on(&mut self) -> Option<bool> {
         let (code, data) = self.ask(0x00, 0x01, &[])?;
         (code == 0).then(|| data[0] & 1 == 1)
     }

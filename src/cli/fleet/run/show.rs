@@ -15,7 +15,7 @@ const LIVE_LINES: usize = 16;
 
 /// What became of the nodes of a batch that has ended, by the names of their rack; what those
 /// without a task mean.
-pub fn endings_of(batch: &Batch, tasks: &[Task]) -> (Vec<Ending>, Exit) {
+pub(super) fn endings_of(batch: &Batch, tasks: &[Task]) -> (Vec<Ending>, Exit) {
     let (mut endings, refused) = without_tasks(batch);
     endings.extend(tasks.iter().map(Ending::of));
     (endings, refused)

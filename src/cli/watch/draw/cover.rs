@@ -12,7 +12,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph};
 
 /// Draws it, if there is any.
-pub fn draw(view: &mut View, frame: &mut Frame, screen: Rect) {
+pub(super) fn draw(view: &mut View, frame: &mut Frame, screen: Rect) {
     let mut front = view.front.take();
     match &mut front {
         None => {}

@@ -25,7 +25,7 @@ const READ: usize = 12;
 const WIDE: u16 = 140;
 
 /// Draws what is seen of it.
-pub fn draw(view: &mut View, frame: &mut Frame, area: Rect, now: Instant) {
+pub(super) fn draw(view: &mut View, frame: &mut Frame, area: Rect, now: Instant) {
     let room = usize::from(area.height.saturating_sub(1));
     view.top = first_row(view.top, view.cursor, view.rows.len(), room);
     // The heading of the cursor's group is seen where it is the first row of all.
@@ -60,7 +60,7 @@ pub fn draw(view: &mut View, frame: &mut Frame, area: Rect, now: Instant) {
 }
 
 /// The first row that is seen, so that the cursor is: as it was, where that does.
-pub fn first_row(top: usize, cursor: usize, rows: usize, room: usize) -> usize {
+pub(super) fn first_row(top: usize, cursor: usize, rows: usize, room: usize) -> usize {
     let top = top.min(rows.saturating_sub(room));
     if cursor < top {
         cursor

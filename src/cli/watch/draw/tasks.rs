@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const BAR: usize = 10;
 
 /// Draws what is seen of them.
-pub fn draw(view: &mut View, frame: &mut Frame, area: Rect, now: Instant) {
+pub(super) fn draw(view: &mut View, frame: &mut Frame, area: Rect, now: Instant) {
     if area.height == 0 {
         return;
     }

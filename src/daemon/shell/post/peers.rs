@@ -55,7 +55,7 @@ struct Peer {
 
 impl Peers {
     pub(super) fn new(keys: Keys, now: Instant) -> Self {
-        Peers {
+        Self {
             keys,
             known: BTreeMap::new(),
             told: None,
@@ -184,7 +184,7 @@ impl Peers {
 
 impl Said {
     fn at(self, wall: WallTime) -> Self {
-        Said { wall, ..self }
+        Self { wall, ..self }
     }
 }
 
