@@ -233,53 +233,80 @@ fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
 }
 
 /// A daemon that gets no processor for a second finds in its sockets what the whole rack has
-/// answered meanwhile, and that the time of each answer is over.
+/// answered meanwhile, and that the time of each answer is over. How long it may put that off is
+/// held beside it (`daemon/shell/catching_up.rs`).
 #[test]
 fn a_daemon_that_is_behind_asks_nobody_again_who_has_answered() {
-    const NODES: u64 = 100;
-    let names: Vec<String> = (1..=NODES).map(|number| format!("n{number:03}")).collect();
+    let names: Vec<String> = (1..=60).map(|number| format!("n{number:03}")).collect();
     let plans = names.iter().map(|name| plan(name, Mood::default()));
+    // Nothing but what is asked for here reaches the BMCs, however long it takes: sessions stay
+    // open.
     let keys = Keys {
         rack: "sync_interval = \"1h\"",
+        defaults: "idle_close = \"1h\"",
         ..Keys::default()
     };
     let mut bed = Bed::of(plans, &keys);
     bed.start();
-    let all = format!("n[001-{NODES:03}]");
-    bed.expect(0, &["wait", &all, "--on", "--timeout", "60s"]);
-    let received = |bed: &Bed| -> Vec<u64> {
-        let received = |name: &String| bed.rack.with_bmc(name, |bmc, _| bmc.counters().received);
-        names.iter().filter_map(received).collect()
-    };
-    let (before, asked_before) = (received(&bed), sent(&bed));
-    // A daemon that is slow may have sent copies before it has asked all of them.
-    let have_it = |bed: &Bed| {
-        let now = received(bed);
-        let more = before.iter().zip(&now).filter(|(before, now)| now > before);
-        more.count() >= names.len() / 2
-    };
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(bed.pid()).expect("a process id"));
-    let send = |signal| nix::sys::signal::kill(pid, signal).expect("it is ours");
+    bed.expect(0, &["wait", "n[001-060]", "--on", "--timeout", "60s"]);
+    let told = (0..6).find_map(|_| stopped_among_answers(&bed, &names));
+    let (answered, again) = told.expect("the machine was too slow to show it, each time");
+    // What was on its way when the daemon was stopped may be among them.
+    let most = answered / 10;
+    assert!(again <= most, "{again} of {answered} were asked again");
+}
+
+/// All nodes are asked, and the daemon stands still while they answer, until it is late with all of
+/// them: how many BMCs had been asked by then, and how many of these were asked once more. Nothing,
+/// where it came out otherwise.
+fn stopped_among_answers(bed: &Bed, names: &[String]) -> Option<(usize, usize)> {
+    let before = what_came(bed, names);
+    let sent_before = sent(bed);
+    let nodes = names.len() as u64;
     // Whoever looks at one BMC keeps all of them from answering.
-    let asked = bed.rack.with_bmc(&names[0], |_, _| {
-        let asked = daemon::begin(bed.command(&["status", &all, "--fresh"]));
-        bed.wait_for("all are asked", |bed| sent(bed) >= asked_before + NODES);
-        send(nix::sys::signal::Signal::SIGSTOP);
-        asked
-    });
-    bed.wait_for("they have it", have_it);
+    let (asked, sent_then) = bed.rack.with_bmc(&names[0], |_, _| {
+        let asked = daemon::begin(bed.command(&["status", "@all", "--fresh"]));
+        bed.wait_for("they are asked", |bed| sent(bed) >= sent_before + nodes);
+        let sent_then = sent(bed);
+        signal(bed, nix::sys::signal::Signal::SIGSTOP);
+        (asked, sent_then)
+    })?;
     std::thread::sleep(Duration::from_millis(1500));
-    let then = received(&bed);
-    send(nix::sys::signal::Signal::SIGCONT);
-    let said = asked.expect("the node is there").wait_with_output();
-    let said = said.expect("it ends");
-    assert!(said.status.success(), "{said:?}");
-    let now = received(&bed);
+    let then = what_came(bed, names);
+    signal(bed, nix::sys::signal::Signal::SIGCONT);
+    let said = asked.wait_with_output().expect("it ends");
+    let now = what_came(bed, names);
     let counts = before.iter().zip(&then).zip(&now);
-    let again = counts.filter(|((before, then), now)| then > before && now > then);
-    let again = again.count();
-    // A regular reading or two may be among them.
-    assert!(again < names.len() / 10, "{again} were asked again");
+    let counts = counts.filter(|((before, then), _)| then > before);
+    let (answered, again) = counts.fold((0, 0), |(answered, again), ((_, then), now)| {
+        (answered + 1, again + usize::from(now > then))
+    });
+    // On a slow machine some got copies before all were asked; those that got too many have used up
+    // their time.
+    let shown = answered >= names.len() / 2 && sent_then <= sent_before + 2 * nodes;
+    (shown && said.status.success()).then_some((answered, again))
+}
+
+/// How many datagrams each BMC has got, once no more come.
+fn what_came(bed: &Bed, names: &[String]) -> Vec<u64> {
+    let look = || {
+        let came = names.iter().map(|name| {
+            let counted = bed.rack.with_bmc(name, |bmc, _| bmc.counters().received);
+            counted.expect("it is there")
+        });
+        came.collect::<Vec<u64>>()
+    };
+    let end = Instant::now() + secs(60);
+    let mut came = look();
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = look();
+        if now == came {
+            return came;
+        }
+        assert!(Instant::now() < end, "more and more come");
+        came = now;
+    }
 }
 
 /// How many datagrams the daemon has sent.

@@ -1,6 +1,7 @@
 //! The loop: one input, drain every output of the [`Rack`], wait for the next. The rack decides;
 //! this carries.
 
+mod catching_up;
 mod looks;
 mod post;
 mod publishing;
@@ -28,6 +29,7 @@ use crate::rack::record::Write;
 use crate::rack::{Rack, Remembered, Unwritten};
 use crate::tenure::RequestId;
 use crate::time::Instant;
+use catching_up::CatchingUp;
 use looks::Looks;
 use nix::sys::signal::Signal;
 use post::Post;
@@ -132,10 +134,7 @@ struct Shell {
     /// After a time in which the loop stood still: what came in meanwhile is read before anything
     /// counts as missing.
     listen_until: Instant,
-    /// Since when what is due is put off for what came and was not taken yet.
-    put_off: Option<Instant>,
-    /// How much was taken in meanwhile: datagrams, and one for each time.
-    taken_first: usize,
+    catching_up: CatchingUp,
 }
 
 /// Somebody who waits for an answer.
@@ -177,24 +176,17 @@ impl Shell {
         [reading, deadline, tenure].into_iter().flatten().min()
     }
 
-    /// Whether what is due is put off once more, for what has come and was not taken yet: else a
-    /// loop that is behind would ask BMCs again that have answered, which then answer again. Not
-    /// for long, whatever comes.
+    /// Whether what is due is put off once more, for what has come and was taken in instead: see
+    /// [`CatchingUp`].
     fn listens_first(&mut self, due: Instant, more: bool, now: Instant) -> bool {
-        let since = *self.put_off.get_or_insert_with(|| {
-            self.taken_first = 0;
-            now
-        });
-        let behind = more || due + LATE <= now || self.sending.sockets.is_behind();
-        let enough = now >= since + PUT_OFF && self.taken_first >= TAKEN_FIRST;
-        if !behind || enough {
+        let behind = more || self.sending.sockets.is_behind();
+        if !self.catching_up.puts_off(due, behind, now) {
             return false;
         }
-        self.taken_first += 1;
         let waiting = self.sending.sockets.take_waiting();
         let found = more || !waiting.is_empty();
         for received in waiting {
-            self.taken_first += received.datagrams.len();
+            self.catching_up.took(received.datagrams.len());
             self.handle(Input::Datagrams(received));
         }
         found
@@ -278,11 +270,11 @@ impl Shell {
             let now = self.now();
             let due = self.due_at().filter(|at| *at <= now);
             let Some(due) = due.filter(|_| now >= self.listen_until) else {
-                self.put_off = None;
+                self.catching_up.is_over();
                 continue;
             };
             if !self.listens_first(due, !inputs.is_empty(), now) {
-                self.put_off = None;
+                self.catching_up.is_over();
                 self.post.handle_timeout(now);
             }
         }
@@ -613,11 +605,5 @@ const EARLY: Duration = Duration::from_millis(400);
 const STOOD_STILL: Duration = Duration::from_secs(3);
 /// How long it listens then before it judges.
 const LISTEN: Duration = Duration::from_millis(200);
-/// So late is a loop that does not get the time that it needs.
-const LATE: Duration = Duration::from_millis(10);
-/// So long what is due may be put off for answers that came before.
-const PUT_OFF: Duration = Duration::from_millis(800);
-/// So much of that is taken in even where it takes longer.
-const TAKEN_FIRST: usize = 256;
 /// How long sessions may take to close.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);

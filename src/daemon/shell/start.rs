@@ -1,5 +1,6 @@
 //! From a configuration to a loop that runs, and to its end.
 
+use super::catching_up::CatchingUp;
 use super::looks::{LOOKS, Looks, read_trail};
 use super::post::{Post, Shared};
 use super::publishing::Publisher;
@@ -109,8 +110,7 @@ pub(in crate::daemon) async fn run(
         status: String::new(),
         awake_at: clock.now(),
         listen_until: Instant::START,
-        put_off: None,
-        taken_first: 0,
+        catching_up: CatchingUp::default(),
     };
     let version = env!("CARGO_PKG_VERSION");
     let digest = &configuration.digest;
