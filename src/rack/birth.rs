@@ -9,7 +9,7 @@ use super::leaving::Leaving;
 use super::ledger::{self, Ledger};
 use super::log_ins::LogIns;
 use super::outbox::Outbox;
-use super::permit::FORMER_PACKETS;
+use super::permit::{FORMER_PACKETS, Succession};
 use super::plan::Plans;
 use super::record::Table;
 use super::restore::{self, Remembered, Shelf, Stale};
@@ -21,8 +21,10 @@ use super::traces::Traces;
 use super::{PRUNING, Rack, quarantine};
 use crate::bmc::vocabulary::OrderId;
 use crate::entropy::Entropy;
-use crate::model::{Control, EventKind, TaskState, Who, counted};
+use crate::model::{Control, EventKind, TaskId, TaskState, Who, counted};
+use crate::time::WallTime;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use uuid::Uuid;
 
 impl Rack {
@@ -35,8 +37,6 @@ impl Rack {
         birth: Birth,
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Self {
-        // The calendar tells lives of the daemon apart, and the random part two within its
-        // resolution.
         let Birth {
             wall,
             now,
@@ -44,10 +44,7 @@ impl Rack {
             copied,
             succession,
         } = birth;
-        let epoch = match succession {
-            Some(succession) => succession.fence,
-            None => (wall.unix_micros() << 8) | entropy.below(256),
-        };
+        let epoch = epoch(wall, succession, &mut *entropy);
         let sign = succession.and_then(|succession| succession.last_sign);
         let mut rack = Self {
             clock: Clock::new(wall, now, epoch, boot),
@@ -93,12 +90,23 @@ impl Rack {
         if first_life && rack.settings.start_paused {
             rack.begin_pause(FIRST_PAUSE.to_owned(), &Who::rackbmcd(), at);
         }
-        let last_heard = last_heard.map(|last| at.age(last).saturating_sub(ledger::HEARTBEAT));
-        if let Some(ago) = sign.map(|(_, ago)| ago).or(last_heard) {
-            let nodes = rack.inventory.iter_mut();
-            nodes.for_each(|node| node.bmc.inherit_session(ago, now));
-        }
+        rack.inherit_sessions(sign.map(|(_, ago)| ago), last_heard, at);
         rack
+    }
+
+    /// What lived before may have left sessions open at its BMCs, which close them in their time.
+    /// Where its host's last sign of life is not known, its last record is.
+    fn inherit_sessions(
+        &mut self,
+        sign: Option<Duration>,
+        last_heard: Option<WallTime>,
+        at: Moment,
+    ) {
+        let last_heard = last_heard.map(|last| at.age(last).saturating_sub(ledger::HEARTBEAT));
+        if let Some(ago) = sign.or(last_heard) {
+            let nodes = self.inventory.iter_mut();
+            nodes.for_each(|node| node.bmc.inherit_session(ago, at.now));
+        }
     }
 
     /// Takes tasks, batches and the pause up where they were.
@@ -129,21 +137,9 @@ impl Rack {
         for (order, intent) in intents {
             self.note_intent(order, intent, at);
         }
-        for (id, by) in held {
-            // It goes on by itself when a later life of the daemon finds the entry discarded.
-            if self.control(id, Control::Suspend, &by, at).is_ok() {
-                let _ = self.control(id, Control::Resume, &by, at);
-            }
-            self.hold_back(id, at);
-        }
+        self.hold_unreadable(held, at);
         self.tasks.take_up_batches(at, &mut self.ledger);
-        // Only now: the end of a batch's task asks for its others.
-        for id in self.tasks.active_ids() {
-            if !self.tasks.has_its_node(id, &self.inventory) {
-                self.tasks.give_up(id, at);
-                self.note_milestone(id, at);
-            }
-        }
+        self.give_up_homeless(at);
         self.hold_stale(restore::stale(copied, longest, untold), at);
         if self.gate.permission.permit().is_some() {
             // Records of several hosts have several clocks: the next one counts from here.
@@ -164,6 +160,28 @@ impl Rack {
             self.ledger.heartbeat_at_once(at.now);
         }
         self.finish(at);
+    }
+
+    /// Suspends the tasks that an unreadable entry may be about.
+    fn hold_unreadable(&mut self, held: Vec<(TaskId, String)>, at: Moment) {
+        for (id, by) in held {
+            // It goes on by itself when a later life of the daemon finds the entry discarded.
+            if self.control(id, Control::Suspend, &by, at).is_ok() {
+                let _ = self.control(id, Control::Resume, &by, at);
+            }
+            self.hold_back(id, at);
+        }
+    }
+
+    /// Ends the tasks whose nodes are gone: once the batches are there, for the end of one of a
+    /// batch's tasks asks for its others.
+    fn give_up_homeless(&mut self, at: Moment) {
+        for id in self.tasks.active_ids() {
+            if !self.tasks.has_its_node(id, &self.inventory) {
+                self.tasks.give_up(id, at);
+                self.note_milestone(id, at);
+            }
+        }
     }
 
     /// Who had the rack before asked a BMC for something, and nobody can say what came of it.
@@ -242,3 +260,12 @@ impl Rack {
 
 /// Why a rack is paused of which the configuration says so.
 const FIRST_PAUSE: &str = "the first start of this rack, and its configuration says start_paused: power states are read, nothing is switched";
+
+/// What tells this life of the daemon from every other one: the fence of a rack of several hosts;
+/// else the calendar, with a random part for two lives within its resolution.
+fn epoch(wall: WallTime, succession: Option<Succession>, entropy: &mut dyn Entropy) -> u64 {
+    match succession {
+        Some(succession) => succession.fence,
+        None => (wall.unix_micros() << 8) | entropy.below(256),
+    }
+}

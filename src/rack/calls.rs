@@ -2,7 +2,7 @@
 //!
 //! The first step of each, put together from the parts; what follows from it is `turn`'s.
 
-use super::batch::{self, Batch, Member};
+use super::batch::{self, Batch, LeftOut, Member};
 use super::call::{Answer, Call, CallId, PowerChange, Refused};
 use super::clock::Moment;
 use super::inventory::NodeId;
@@ -439,25 +439,7 @@ impl Rack {
         let bytes = batch::bytes_of(members.len() - left_out.len(), &left_out);
         self.tasks.make_room(bytes, &mut self.ledger)?;
         let id = self.tasks.make_id(at.wall, &mut *self.entropy);
-        let mut made = Vec::new();
-        for (node, rank) in members {
-            let name = self.inventory.get(node).map(|node| node.name());
-            if left_out.iter().any(|left| Some(left.node.as_str()) == name) {
-                continue;
-            }
-            let request = Request {
-                operation: request.operation,
-                options: &request.options,
-                who: &who,
-                batch: Some(id),
-                took_over: None,
-            };
-            let task = self.make_task(node, &request, at);
-            if let Some(task) = task.and_then(|task| self.tasks.get(task)) {
-                let (node, task) = (task.identity.node.clone(), task.identity.id);
-                made.push(Member { node, task, rank });
-            }
-        }
+        let made = self.make_members(id, members, &left_out, &request, &who, at);
         let tasks = made.iter().map(|member| member.task).collect();
         self.tasks
             .insert_batch(Batch::new(id, request, who, at.wall, made, left_out));
@@ -469,6 +451,38 @@ impl Rack {
         );
         self.ledger.admit(tasks, call, Reply::Batch(id));
         Ok(())
+    }
+
+    /// The tasks of a batch, of those that are not left out.
+    fn make_members(
+        &mut self,
+        id: BatchId,
+        members: Vec<(NodeId, usize)>,
+        left_out: &[LeftOut],
+        start: &BatchStart,
+        who: &Who,
+        at: Moment,
+    ) -> Vec<Member> {
+        let mut made = Vec::new();
+        for (node, rank) in members {
+            let name = self.inventory.get(node).map(|node| node.name());
+            if left_out.iter().any(|left| Some(left.node.as_str()) == name) {
+                continue;
+            }
+            let request = Request {
+                operation: start.operation,
+                options: &start.options,
+                who,
+                batch: Some(id),
+                took_over: None,
+            };
+            let task = self.make_task(node, &request, at);
+            if let Some(task) = task.and_then(|task| self.tasks.get(task)) {
+                let (node, task) = (task.identity.node.clone(), task.identity.id);
+                made.push(Member { node, task, rank });
+            }
+        }
+        made
     }
 
     /// Uses a control on the tasks of a batch, or of some of its nodes. Those that do not allow it

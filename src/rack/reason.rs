@@ -3,6 +3,7 @@
 //!
 //! What really keeps a task from beginning is decided in `schedule`, and told here.
 
+use super::node::Node;
 use super::schedule::Rooms;
 use super::task::Task;
 use super::views::Snapshot;
@@ -17,18 +18,7 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
     match task.state() {
         TaskState::Queued => {}
         _ if task.wants_place() => {}
-        TaskState::Suspended => {
-            if let Some(pause) = pause.filter(|pause| pause.tasks.contains(&identity.id)) {
-                return Some(format!("the end of {}", pause_in_words(&pause.hold)));
-            }
-            if let Some(why) = node.and_then(|node| node.bmc.wrong_bmc()) {
-                return Some(format!("the right BMC: {why}"));
-            }
-            let memory = &node?.memory;
-            let hold = memory.maintenance.as_ref();
-            let hold = hold.filter(|_| memory.suspended == Some(identity.id))?;
-            return Some(format!("the end of {}", maintenance_in_words(hold)));
-        }
+        TaskState::Suspended => return suspended_by(task, rack, node),
         TaskState::RollingBack if task.sequence.is_held() => {
             let quarantine = node.and_then(|node| node.quarantine.as_ref());
             return match (pause, quarantine) {
@@ -70,6 +60,23 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
         }
     }
     None
+}
+
+/// The hold that has suspended a task; `None` where a person has.
+fn suspended_by(task: &Task, rack: &Snapshot<'_>, node: Option<&Node>) -> Option<String> {
+    let id = task.identity.id;
+    if let Some(pause) = rack.gate.pause.as_ref()
+        && pause.tasks.contains(&id)
+    {
+        return Some(format!("the end of {}", pause_in_words(&pause.hold)));
+    }
+    let node = node?;
+    if let Some(why) = node.bmc.wrong_bmc() {
+        return Some(format!("the right BMC: {why}"));
+    }
+    let hold = node.memory.maintenance.as_ref();
+    let hold = hold.filter(|_| node.memory.suspended == Some(id))?;
+    Some(format!("the end of {}", maintenance_in_words(hold)))
 }
 
 fn a_place(rack: &Snapshot<'_>) -> String {

@@ -396,13 +396,13 @@ pub(super) fn typed(kind: &str) -> Value {
     {
         return json!({ "type": "array", "items": typed(kind) });
     }
-    match kind {
-        "any" => json!({}),
-        "string" | "boolean" | "integer" | "number" | "object" => json!({ "type": kind }),
-        // What `message::truth` takes.
-        "truth" => json!({ "anyOf": [{ "type": "boolean" }, { "enum": [0, 1] },
-            { "type": "string",
-              "pattern": "^([01tTfFyYnN]|[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[oO][nN]|[oO][fF][fF]|[yY][eE][sS]|[nN][oO])$" }] }),
+    let known = as_number(kind).or_else(|| as_word(kind));
+    known.unwrap_or_else(|| as_text(kind))
+}
+
+/// What is counted or measured.
+fn as_number(kind: &str) -> Option<Value> {
+    Some(match kind {
         "natural" => json!({ "type": "integer", "minimum": 0 }),
         "natural32" => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
         "positive" => json!({ "type": "integer", "minimum": 1 }),
@@ -410,28 +410,13 @@ pub(super) fn typed(kind: &str) -> Value {
         "netfn" => json!({ "type": "integer", "minimum": 0, "maximum": 62, "multipleOf": 2 }),
         "channel" => json!({ "type": "integer", "minimum": 0, "maximum": 15 }),
         "address" => json!({ "type": "integer", "minimum": 0, "maximum": 254, "multipleOf": 2 }),
-        // To a controller behind the BMC, or to one behind another.
-        "bridge" => json!({ "anyOf": [typed("Bridge"), typed("DualBridge")] }),
-        "reset" => json!({ "enum": BmcReset::words() }),
         "lun" => json!({ "type": "integer", "minimum": 0, "maximum": 3 }),
         "raw" => json!({ "type": "array", "items": typed("byte"), "maxItems": 200 }),
-        "uuid" => json!({ "type": "string", "format": "uuid" }),
-        "time" => json!({ "type": "string", "format": "date-time" }),
-        "event" => json!({ "type": "string", "pattern": "^[0-9a-f]{1,16}-[0-9]{1,19}$" }),
-        "since" => json!({ "type": "string", "pattern": "^([0-9a-f]{1,16}-[0-9]{1,19})?$" }),
         // In a query everything is text.
         "seconds" => json!({ "anyOf": [
             { "type": "number", "minimum": 0 },
             { "type": "string", "pattern": r"^([0-9]{1,6}(ms|s|m|h|d)){1,3}$" },
         ] }),
-        "nodes" => json!({ "type": "string", "pattern": r"^[^,\x00]+(,[^,\x00]+)*$" }),
-        "direction" => json!({ "enum": ["asc", "desc"] }),
-        "sortable" => json!({ "enum": crate::api::ironic::nodes::SORTABLE }),
-        "fields" => {
-            let known: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
-            let one = known.join("|");
-            json!({ "type": "string", "pattern": format!("^({one})(,({one}))*$") })
-        }
         "spacing" => json!({ "anyOf": [
             { "type": "number", "minimum": 0, "maximum": longest() },
             { "type": "string", "pattern": r"^([0-9]{1,6}(ms|s)|[0-9]{1,4}m|[0-9]{1,2}h|[0-9]d|[12][0-9]d|30d)$" },
@@ -440,6 +425,21 @@ pub(super) fn typed(kind: &str) -> Value {
             { "type": "number", "minimum": 0.001, "maximum": longest() },
             { "type": "string", "pattern": r"^([1-9][0-9]{0,5}(ms|s)|[1-9][0-9]{0,3}m|[1-9][0-9]?h|[1-9]d|[12][0-9]d|30d)$" },
         ] }),
+        // One byte of seconds (§28.5).
+        "blinking" => json!({ "anyOf": [
+            { "type": "number", "minimum": 0, "maximum": 255 },
+            { "type": "string", "pattern": "^([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])s$" },
+        ] }),
+        _ => return None,
+    })
+}
+
+/// What is one of some words.
+fn as_word(kind: &str) -> Option<Value> {
+    Some(match kind {
+        "reset" => json!({ "enum": BmcReset::words() }),
+        "direction" => json!({ "enum": ["asc", "desc"] }),
+        "sortable" => json!({ "enum": crate::api::ironic::nodes::SORTABLE }),
         "power" => {
             let known = PowerState::ALL
                 .into_iter()
@@ -455,11 +455,6 @@ pub(super) fn typed(kind: &str) -> Value {
         "state" => json!({ "enum": TaskState::words() }),
         "device" => json!({ "enum": BootDevice::words() }),
         "ironic_device" => json!({ "enum": DEVICES.map(BootDevice::name) }),
-        // One byte of seconds (§28.5).
-        "blinking" => json!({ "anyOf": [
-            { "type": "number", "minimum": 0, "maximum": 255 },
-            { "type": "string", "pattern": "^([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])s$" },
-        ] }),
         "restore" => json!({ "enum": RestorePolicy::words() }),
         "light" => json!({ "enum": Light::words() }),
         "role" => json!({ "enum": HaRole::words() }),
@@ -467,6 +462,31 @@ pub(super) fn typed(kind: &str) -> Value {
         "failure" => json!({ "enum": OnFailure::words() }),
         "busy" => json!({ "enum": OnBusy::words() }),
         "taking" => json!({ "enum": TakeOver::words() }),
+        _ => return None,
+    })
+}
+
+/// What is written freely, within a pattern; what has a shape of its own is named.
+fn as_text(kind: &str) -> Value {
+    match kind {
+        "any" => json!({}),
+        "string" | "boolean" | "integer" | "number" | "object" => json!({ "type": kind }),
+        // What `message::truth` takes.
+        "truth" => json!({ "anyOf": [{ "type": "boolean" }, { "enum": [0, 1] },
+            { "type": "string",
+              "pattern": "^([01tTfFyYnN]|[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[oO][nN]|[oO][fF][fF]|[yY][eE][sS]|[nN][oO])$" }] }),
+        // To a controller behind the BMC, or to one behind another.
+        "bridge" => json!({ "anyOf": [typed("Bridge"), typed("DualBridge")] }),
+        "uuid" => json!({ "type": "string", "format": "uuid" }),
+        "time" => json!({ "type": "string", "format": "date-time" }),
+        "event" => json!({ "type": "string", "pattern": "^[0-9a-f]{1,16}-[0-9]{1,19}$" }),
+        "since" => json!({ "type": "string", "pattern": "^([0-9a-f]{1,16}-[0-9]{1,19})?$" }),
+        "nodes" => json!({ "type": "string", "pattern": r"^[^,\x00]+(,[^,\x00]+)*$" }),
+        "fields" => {
+            let known: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
+            let one = known.join("|");
+            json!({ "type": "string", "pattern": format!("^({one})(,({one}))*$") })
+        }
         "name" => json!({ "type": "string", "minLength": 1 }),
         "set" => json!({
             "type": "string",
